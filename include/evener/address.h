@@ -1,0 +1,90 @@
+/* Address: one backend to connect to, with attributes that custom code can read.
+ *
+ *     evener_attribute weight = {"weight", "3"};
+ *     evener_address *address;
+ *     if (evener_address_create("10.0.0.1:50051", &weight, 1, &address, &status) != EVENER_STATUS_OK) ...
+ *     evener_address_text(address);                      // "10.0.0.1:50051"
+ *     evener_address_attribute(address, "weight");       // "3"
+ *     evener_address_unref(address);
+ *
+ * Addresses are immutable and counted; they may be shared and read by any number of threads. */
+#ifndef EVENER_ADDRESS_H
+#define EVENER_ADDRESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <evener/status.h>
+
+EVENER_BEGIN_DECLS
+
+/* One named value. Well-known keys:
+ *   "weight"     positive integer, 1 to 4294967295; policies that weigh read it (default 1)
+ *   "priority"   tier of failover, 0 first (SRV)
+ *   "zone"       free text
+ *   "authority"  overrides the channel's :authority and TLS name for this backend; part of the identity */
+typedef struct evener_attribute {
+    const char *key;
+    const char *value;
+} evener_attribute;
+
+typedef struct evener_address evener_address;
+
+typedef enum evener_address_family {
+    EVENER_FAMILY_IPV4 = 0,
+    EVENER_FAMILY_IPV6 = 1,
+    EVENER_FAMILY_UNIX = 2,         /* "unix:/path" */
+    EVENER_FAMILY_UNIX_ABSTRACT = 3 /* "unix-abstract:name" */
+} evener_address_family;
+
+#define EVENER_ADDRESS_BYTES_MAX 256      /* length limit of an address's text */
+#define EVENER_ADDRESS_ATTRIBUTES_MAX 64  /* number of attributes of one address */
+#define EVENER_ATTRIBUTE_BYTES_MAX 1024   /* length limit of a key or a value */
+
+/* Makes an address of "1.2.3.4:port", "[v6]:port" (a %zone is allowed), "unix:path" or "unix-abstract:name", and puts
+ * the text into its canonical form (RFC 5952 for IPv6). The attributes are copied; of two with one key the last wins.
+ * On success stores a reference in *address, to be given back with evener_address_unref().
+ * Errors: INVALID_ARGUMENT (no port, port not 1..65535, a host name, a limit above) with the reason;
+ * RESOURCE_EXHAUSTED without memory. Any thread. */
+EVENER_API evener_status_code evener_address_create(const char *text, const evener_attribute *attributes,
+                                                    size_t attribute_count, evener_address **address,
+                                                    evener_status *status);
+
+/* The same backend with other attributes (all of them replaced). Ownership and errors as evener_address_create(). */
+EVENER_API evener_status_code evener_address_with_attributes(const evener_address *address,
+                                                             const evener_attribute *attributes,
+                                                             size_t attribute_count, evener_address **changed,
+                                                             evener_status *status);
+
+/* Takes, gives back a reference. NULL is allowed. evener_address_ref() returns its argument. Any thread. */
+EVENER_API evener_address *evener_address_ref(const evener_address *address);
+EVENER_API void evener_address_unref(const evener_address *address);
+
+/* Canonical text; lives as long as the address. */
+EVENER_API const char *evener_address_text(const evener_address *address);
+EVENER_API evener_address_family evener_address_get_family(const evener_address *address);
+
+/* The value of an attribute, or NULL if it has none; lives as long as the address. O(log n). */
+EVENER_API const char *evener_address_attribute(const evener_address *address, const char *key);
+
+/* An attribute read as a whole number of 0 to 4294967295; `fallback` if it is missing or no such number. */
+EVENER_API uint32_t evener_address_attribute_u32(const evener_address *address, const char *key, uint32_t fallback);
+
+/* Attributes by index, sorted by key. */
+EVENER_API size_t evener_address_attribute_count(const evener_address *address);
+EVENER_API evener_attribute evener_address_attribute_at(const evener_address *address, size_t index);
+
+/* Same backend and same connection: equal text and equal "authority" attribute. This is a subchannel's identity. */
+EVENER_API bool evener_address_same_backend(const evener_address *a, const evener_address *b);
+
+/* Same backend and all attributes alike. */
+EVENER_API bool evener_address_equal(const evener_address *a, const evener_address *b);
+
+/* Hash of the identity: equal for addresses that evener_address_same_backend() says are the same. Not stable over
+ * processes. */
+EVENER_API uint64_t evener_address_identity_hash(const evener_address *address);
+
+EVENER_END_DECLS
+
+#endif

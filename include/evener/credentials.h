@@ -1,0 +1,43 @@
+/* Credentials: how the connections of a channel are secured. They must be named: a channel of the gRPC transport with
+ * none is refused. */
+#ifndef EVENER_CREDENTIALS_H
+#define EVENER_CREDENTIALS_H
+
+#include <stddef.h>
+
+#include <evener/status.h>
+
+struct grpc_channel_credentials;
+
+EVENER_BEGIN_DECLS
+
+typedef struct evener_credentials evener_credentials;
+
+/* All PEM texts are copied; NULL means none. */
+typedef struct evener_tls_options {
+    size_t size;                   /* sizeof(evener_tls_options) */
+    const char *root_certificates; /* PEM; NULL: the gRPC core's default roots */
+    const char *certificate_chain; /* PEM, for mTLS; needs private_key */
+    const char *private_key;       /* PEM, for mTLS; needs certificate_chain */
+} evener_tls_options;
+
+/* Plain text, named. On success stores an owned handle. Errors: RESOURCE_EXHAUSTED. Any thread. */
+EVENER_API evener_status_code evener_credentials_create_insecure(evener_credentials **credentials,
+                                                                 evener_status *status);
+
+/* TLS, or mTLS with a certificate. The server's name is verified against the target's authority. `options` may be
+ * NULL. Errors: INVALID_ARGUMENT (only one of chain and key, no PEM in a text). Any thread. */
+EVENER_API evener_status_code evener_credentials_create_tls(const evener_tls_options *options,
+                                                            evener_credentials **credentials, evener_status *status);
+
+/* Any credentials of the gRPC C core (ALTS, composite, xDS...): takes over the caller's reference on success. Errors:
+ * INVALID_ARGUMENT (NULL). Any thread. */
+EVENER_API evener_status_code evener_credentials_from_grpc(struct grpc_channel_credentials *core,
+                                                           evener_credentials **credentials, evener_status *status);
+
+/* Gives the handle back; channels made with it keep what they need. NULL is allowed. Any thread. */
+EVENER_API void evener_credentials_destroy(evener_credentials *credentials);
+
+EVENER_END_DECLS
+
+#endif

@@ -1,0 +1,26 @@
+/* evener: client-side name resolution and load balancing for gRPC in C. Includes every public header. */
+#ifndef EVENER_EVENER_H
+#define EVENER_EVENER_H
+
+#include <evener/address.h>
+#include <evener/base_policy.h>
+#include <evener/call.h>
+#include <evener/channel.h>
+#include <evener/connectivity.h>
+#include <evener/credentials.h>
+#include <evener/export.h>
+#include <evener/log.h>
+#include <evener/loop.h>
+#include <evener/manual_resolver.h>
+#include <evener/picker.h>
+#include <evener/policy.h>
+#include <evener/resolver.h>
+#include <evener/runtime.h>
+#include <evener/stats.h>
+#include <evener/status.h>
+#include <evener/subchannel.h>
+#include <evener/target.h>
+#include <evener/transport.h>
+#include <evener/version.h>
+
+#endif

@@ -1,0 +1,152 @@
+/* Picker: an immutable snapshot that chooses a subchannel for one call.
+ *
+ * A policy publishes one with every change (evener_policy_publish()). Any number of threads pick from it at once, while
+ * the control thread makes the next. pick() must not lock, allocate, wait or make a system call; what it counts, it
+ * counts by lane (below).
+ *
+ * Outcomes:  complete  pick->subchannel is set: the call goes there
+ *            queue     no backend now: the pick waits for the next picker
+ *            fail      ends a call that is not wait-for-ready with the status; others wait
+ *            drop      ends every call with the status
+ */
+#ifndef EVENER_PICKER_H
+#define EVENER_PICKER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <evener/loop.h>
+#include <evener/status.h>
+#include <evener/subchannel.h>
+
+EVENER_BEGIN_DECLS
+
+typedef struct evener_picker evener_picker;
+typedef struct evener_pick evener_pick;
+typedef struct evener_connection evener_connection; /* the transport's */
+
+typedef enum evener_pick_outcome {
+    EVENER_PICK_COMPLETE = 0,
+    EVENER_PICK_QUEUE = 1,
+    EVENER_PICK_FAIL = 2,
+    EVENER_PICK_DROP = 3
+} evener_pick_outcome;
+
+/* Lanes: counters without contention. Every thread has a lane, a number below EVENER_LANES. A lane below
+ * EVENER_LANE_SHARED belongs to one thread at a time, which may change what is that lane's with plain (relaxed) loads
+ * and stores; EVENER_LANE_SHARED is for all further threads and needs atomic read-modify-write. Keep the data of
+ * different lanes on different cache lines. */
+#define EVENER_LANES 8
+#define EVENER_LANE_SHARED 7
+
+/* A header (name, value) of a call. */
+typedef struct evener_metadata {
+    const char *key;
+    const char *value;
+    size_t value_bytes;
+} evener_metadata;
+
+/* What is known of the call. Borrowed for the pick. */
+typedef struct evener_pick_args {
+    size_t size;        /* sizeof(evener_pick_args) */
+    const char *method; /* "/pkg.Service/Method"; or NULL */
+    const evener_metadata *metadata;
+    size_t metadata_count;
+    uint64_t hash;        /* for policies that hash (ring_hash); used when has_hash */
+    bool has_hash;
+    bool wait_for_ready;  /* `fail` does not end the call: it waits (grpc: doc/wait-for-ready.md) */
+    uint64_t timeout_ms;  /* how long a queued pick waits; 0: no limit */
+} evener_pick_args;
+
+/* What a picker is called with. */
+typedef struct evener_pick_context {
+    const evener_pick_args *args; /* never NULL */
+    evener_loop *loop;            /* only now_ns and now_fast_ns may be called here */
+    evener_status *status;        /* to be filled with FAIL and DROP; may be NULL: evener_status_set() allows that */
+    uint32_t lane;                /* the calling thread's */
+} evener_pick_context;
+
+/* How a call ended. */
+typedef struct evener_done_info {
+    size_t size; /* sizeof(evener_done_info) */
+    evener_status_code code;
+    bool not_sent; /* the call never reached the backend: says nothing about its health or latency */
+    /* A58: the backend's load report (ORCA, from the trailer `endpoint-load-metrics-bin`), undecoded; or NULL */
+    const void *load_report;
+    size_t load_report_bytes;
+} evener_done_info;
+
+#define EVENER_PICK_LAYERS_MAX 4
+
+/* One policy's part in a pick: called back when the call is done. */
+typedef struct evener_pick_layer {
+    void (*done)(void *data, uint64_t word, const evener_done_info *info, uint32_t lane);
+    void *data;
+    uint64_t word;
+} evener_pick_layer;
+
+/* One pick. Lives in the caller's memory (stack or call object) and needs no initialisation; after COMPLETE it is ended
+ * with evener_pick_done(), exactly once, on any thread. */
+struct evener_pick {
+    evener_subchannel *subchannel;
+    evener_connection *connection; /* the transport's connection of the subchannel, valid until done */
+    uint32_t layer_count;
+    uint32_t flags; /* the channel's */
+    evener_pick_layer layers[EVENER_PICK_LAYERS_MAX];
+};
+
+/* For pickers: asks for a call of `done(data, word, info, lane)` when the call ends, on whatever thread ends it, the
+ * innermost policy's first; info is never NULL. `data` must live as long as the subchannel's memory does
+ * (evener_subchannel_data()). Returns false when EVENER_PICK_LAYERS_MAX policies are stacked already: then nothing is
+ * called. Under the same rules as pick(). */
+static inline bool evener_pick_on_done(evener_pick *pick,
+                                       void (*done)(void *data, uint64_t word, const evener_done_info *info,
+                                                    uint32_t lane),
+                                       void *data, uint64_t word)
+{
+    if (pick->layer_count >= EVENER_PICK_LAYERS_MAX) {
+        return false;
+    }
+    evener_pick_layer *layer = &pick->layers[pick->layer_count++];
+    layer->done = done;
+    layer->data = data;
+    layer->word = word;
+    return true;
+}
+
+typedef struct evener_picker_vtable {
+    size_t size; /* sizeof(evener_picker_vtable) */
+    /* Chooses. With COMPLETE sets pick->subchannel; with FAIL or DROP fills context->status. Any thread, several at
+     * once, under RCU: must not lock, allocate, wait, or call evener but for what context and subchannel allow. */
+    evener_pick_outcome (*pick)(evener_picker *picker, const evener_pick_context *context, evener_pick *pick);
+    /* Frees the picker and gives back the references it holds. Control thread, when no reader can see it. */
+    void (*destroy)(evener_picker *picker);
+} evener_picker_vtable;
+
+/* Embedded first in every picker. */
+struct evener_picker {
+    const evener_picker_vtable *vtable;
+    uint32_t references; /* changed by ref and unref only */
+};
+
+/* Starts a picker's life with one reference. */
+static inline void evener_picker_init(evener_picker *picker, const evener_picker_vtable *vtable)
+{
+    picker->vtable = vtable;
+    picker->references = 1;
+}
+
+/* Control thread. A wrapper holds a reference to its child's picker for as long as its own lives. NULL is allowed for
+ * unref. */
+EVENER_API evener_picker *evener_picker_ref(evener_picker *picker);
+EVENER_API void evener_picker_unref(evener_picker *picker);
+
+/* Pickers that always say the same: NULL without memory. `status` is copied. Control thread. */
+EVENER_API evener_picker *evener_picker_create_queue(void);
+EVENER_API evener_picker *evener_picker_create_fail(const evener_status *status);
+EVENER_API evener_picker *evener_picker_create_drop(const evener_status *status);
+
+EVENER_END_DECLS
+
+#endif

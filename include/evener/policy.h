@@ -1,0 +1,153 @@
+/* Policy: load-balancing policy. Takes updates and state changes, creates and drops subchannels, publishes pickers.
+ *
+ * A policy is two small tables: a builder, chosen by name, and what an instance does. One that only needs "build a
+ * picker from the READY subchannels" uses evener/base_policy.h instead and is some 50 lines.
+ *
+ * Everything here runs on the control thread, one call at a time, and must not block; only pickers run elsewhere. */
+#ifndef EVENER_POLICY_H
+#define EVENER_POLICY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <evener/address.h>
+#include <evener/connectivity.h>
+#include <evener/loop.h>
+#include <evener/picker.h>
+#include <evener/status.h>
+#include <evener/subchannel.h>
+
+EVENER_BEGIN_DECLS
+
+typedef struct evener_policy evener_policy;
+typedef struct evener_policy_helper evener_policy_helper;
+typedef struct evener_policy_builder evener_policy_builder;
+typedef struct evener_policy_set evener_policy_set;
+
+/* ---- what a policy is given ---- */
+
+typedef struct evener_policy_helper_vtable {
+    size_t size; /* sizeof(evener_policy_helper_vtable) */
+    evener_subchannel *(*create_subchannel)(evener_policy_helper *helper, const evener_address *address,
+                                            const evener_subchannel_options *options);
+    void (*publish)(evener_policy_helper *helper, evener_connectivity_state state, const evener_status *status,
+                    evener_picker *picker);
+    void (*request_reresolution)(evener_policy_helper *helper);
+} evener_policy_helper_vtable;
+
+/* The channel, as its policy sees it; or a wrapping policy, as its child sees it. Valid until close() of the policy. */
+struct evener_policy_helper {
+    const evener_policy_helper_vtable *vtable;
+    evener_loop *loop;                   /* time, timers, random numbers */
+    const evener_policy_set *policies;   /* the builders this channel sees, for children */
+    const char *target;                  /* the channel's target, for logs */
+    const char *authority;               /* the channel's :authority */
+};
+
+/* A new subchannel in state IDLE or, if the channel has the address already, in its state (told by state_changed soon
+ * after). NULL without memory. A wrapper may change `options` (listen first, then tell its child). Ended with
+ * evener_subchannel_release(). */
+static inline evener_subchannel *evener_policy_create_subchannel(evener_policy_helper *helper,
+                                                                 const evener_address *address,
+                                                                 const evener_subchannel_options *options)
+{
+    return helper->vtable->create_subchannel(helper, address, options);
+}
+
+/* Publishes the policy's state and the picker for it, replacing the last; takes over the caller's reference of
+ * `picker`. `status` is the reason with TRANSIENT_FAILURE and may be NULL else. A NULL picker (out of memory) keeps the
+ * last one. In the same turn as a release, publish may come before or after it. */
+static inline void evener_policy_publish(evener_policy_helper *helper, evener_connectivity_state state,
+                                         const evener_status *status, evener_picker *picker)
+{
+    helper->vtable->publish(helper, state, status, picker);
+}
+
+/* Says that the addresses may be stale. */
+static inline void evener_policy_request_reresolution(evener_policy_helper *helper)
+{
+    helper->vtable->request_reresolution(helper);
+}
+
+/* A parsed configuration, made by the builder's parse_config and ended by its config_destroy; NULL: defaults. */
+typedef void evener_policy_config;
+
+typedef struct evener_policy_update {
+    size_t size;                       /* sizeof(evener_policy_update) */
+    evener_address *const *addresses;  /* borrowed, no duplicates of one backend; the whole list */
+    size_t address_count;
+    const evener_policy_config *config; /* lives until the next update has returned, or close() */
+} evener_policy_update;
+
+/* ---- what a policy does ---- */
+
+typedef struct evener_policy_vtable {
+    size_t size; /* sizeof(evener_policy_vtable) */
+    /* A new list, a new configuration, or both. Returns OK, or why it cannot be used: the resolver then backs off and
+     * tries again. An empty list must be answered with TRANSIENT_FAILURE, its subchannels released, and UNAVAILABLE. */
+    evener_status_code (*update)(evener_policy *policy, const evener_policy_update *update, evener_status *status);
+    /* Resolving failed. With a list, ignore it; without one, publish TRANSIENT_FAILURE with the status. */
+    void (*resolver_error)(evener_policy *policy, const evener_status *status);
+    /* Connect if IDLE: a call is waiting, or the application asked. NULL if the policy is never IDLE. */
+    void (*exit_idle)(evener_policy *policy);
+    /* Releases all subchannels and frees the policy; the helper must not be used after. The published picker lives on
+     * until it is replaced. Never called from inside the policy's own call of the helper. */
+    void (*close)(evener_policy *policy);
+    /* Writes what the policy knows of a subchannel for evener_channel_stats(): "ewma_us=312 success=0.998". NULL, or
+     * leaves "" if nothing. */
+    void (*describe)(evener_policy *policy, evener_subchannel *subchannel, char *buffer, size_t buffer_bytes);
+} evener_policy_vtable;
+
+/* Embedded first in every policy. */
+struct evener_policy {
+    const evener_policy_vtable *vtable;
+};
+
+struct evener_policy_builder {
+    size_t size;      /* sizeof(evener_policy_builder) */
+    const char *name; /* as in a service config: "round_robin" */
+    /* Makes a policy; the first update follows. NULL without memory. Control thread. */
+    evener_policy *(*build)(const evener_policy_builder *builder, evener_policy_helper *helper);
+    /* Parses and checks the policy's part of `loadBalancingConfig` (the text of one JSON object, never NULL). Unknown
+     * fields are ignored; a known one with a bad type or value is INVALID_ARGUMENT with a message that names it (A21).
+     * NULL: the policy has no parameters. `policies` is for children. Any thread. */
+    evener_status_code (*parse_config)(const evener_policy_builder *builder, const evener_policy_set *policies,
+                                       const char *json, evener_policy_config **config, evener_status *status);
+    void (*config_destroy)(evener_policy_config *config); /* NULL is never given. Any thread */
+    void *user_data;                                       /* the builder's own */
+};
+
+/* ---- registry ---- */
+
+/* Adds a builder for the whole process, or replaces that of its name; it must stay valid from then on (static).
+ * Errors: INVALID_ARGUMENT (no name, no build). Any thread. */
+EVENER_API evener_status_code evener_policy_register(const evener_policy_builder *builder, evener_status *status);
+
+/* The builders one channel sees: its own first, then the process's. */
+struct evener_policy_set {
+    const evener_policy_builder *const *own;
+    size_t own_count;
+};
+
+/* The builder of a name, or NULL. `set` may be NULL: only the process's registry. Any thread. */
+EVENER_API const evener_policy_builder *evener_policy_find(const evener_policy_set *set, const char *name);
+
+/* ---- policies made of policies ---- */
+
+/* A policy chosen, with its configuration: what `[{"round_robin": {}}]` means. */
+typedef struct evener_policy_choice {
+    const evener_policy_builder *builder;
+    evener_policy_config *config; /* owned; NULL: defaults */
+} evener_policy_choice;
+
+/* Reads the JSON text of a `loadBalancingConfig` list: the first entry whose policy is known wins; none known, or a bad
+ * configuration of the first known, is an error (A24). `where` names the place for messages
+ * ("loadBalancingConfig", "outlier_detection.childPolicy"). Ended with evener_policy_choice_clear(). Any thread. */
+EVENER_API evener_status_code evener_policy_choose(const evener_policy_set *set, const char *json, const char *where,
+                                                   evener_policy_choice *choice, evener_status *status);
+EVENER_API void evener_policy_choice_clear(evener_policy_choice *choice);
+
+EVENER_END_DECLS
+
+#endif

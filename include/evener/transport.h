@@ -1,0 +1,66 @@
+/* Transport: what a subchannel connects through. The gRPC C core in production (evener/credentials.h), a fake one in
+ * tests and simulation, or a program's own for any other protocol.
+ *
+ * One connection object is one attempt to connect and, if it succeeds, the connection. It goes CONNECTING ->  READY ->
+ * (dropped) or CONNECTING -> (failed); evener keeps state, backoff and statistics on its side. */
+#ifndef EVENER_TRANSPORT_H
+#define EVENER_TRANSPORT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <evener/address.h>
+#include <evener/connectivity.h>
+#include <evener/picker.h>
+#include <evener/runtime.h>
+#include <evener/status.h>
+
+EVENER_BEGIN_DECLS
+
+typedef struct evener_transport evener_transport;
+
+typedef struct evener_connect_args {
+    size_t size;                   /* sizeof(evener_connect_args) */
+    const evener_address *address; /* borrowed for the call */
+    const char *authority;         /* :authority and name for TLS; borrowed for the call */
+    uint64_t timeout_ms;           /* when evener will give up and disconnect */
+    /* Tells what becomes of the attempt, on the control thread, never from inside connect(), never after disconnect():
+     *   READY               connected; at most once
+     *   TRANSIENT_FAILURE   the attempt failed, with the reason; the last call
+     *   IDLE                the connection dropped or drains (GOAWAY) after READY; the last call */
+    void (*state_changed)(void *arg, evener_connectivity_state state, const evener_status *status);
+    void *arg;
+} evener_connect_args;
+
+typedef struct evener_transport_vtable {
+    size_t size; /* sizeof(evener_transport_vtable) */
+    /* Starts an attempt; must not block. Errors: the attempt failed at once. Control thread. */
+    evener_status_code (*connect)(evener_transport *transport, const evener_connect_args *args,
+                                  evener_connection **connection, evener_status *status);
+    /* Gives the connection up, whatever its state: calls under way finish, nothing new starts. Called exactly once for
+     * each. Control thread; may be called from inside state_changed. */
+    void (*disconnect)(evener_transport *transport, evener_connection *connection);
+    /* If set (both or none), a pick holds a reference to the connection until it is done. If not, picks only carry the
+     * pointer, which may then dangle after disconnect. Any thread; must not lock, wait or allocate. */
+    void (*connection_ref)(evener_connection *connection);
+    void (*connection_unref)(evener_connection *connection);
+    /* A17: watches the health of `service` over a READY connection, until the connection is given up or watch_health is
+     * called again with another service (NULL: stop). Tells READY (serving), TRANSIENT_FAILURE (not serving) or
+     * CONNECTING (not known yet) on the control thread, never from inside. NULL: the transport has no health. */
+    evener_status_code (*watch_health)(evener_transport *transport, evener_connection *connection, const char *service,
+                                       void (*health_changed)(void *arg, evener_connectivity_state health,
+                                                              const evener_status *status),
+                                       void *arg);
+    /* Ends the transport after all its connections were given up. Control thread. NULL: nothing to do (the owner is
+     * somebody else). */
+    void (*destroy)(evener_transport *transport);
+} evener_transport_vtable;
+
+/* Embedded first in every transport. */
+struct evener_transport {
+    const evener_transport_vtable *vtable;
+};
+
+EVENER_END_DECLS
+
+#endif
