@@ -1,0 +1,210 @@
+/* Call: RPCs over a channel's gRPC connections.
+ *
+ *     evener_bytes request, response;
+ *     uint8_t *to = evener_bytes_create(folder__imported_message__get_packed_size(&message), &request);
+ *     folder__imported_message__pack(&message, to);
+ *     evener_call_options options = {.size = sizeof options, .timeout_ms = 500};
+ *     evener_status status;
+ *     if (evener_unary_call(channel, "/GrpcDemo/DemoImport", &request, &options, &response, &status) == EVENER_STATUS_OK) {
+ *         custom_message__unpack(NULL, response.length, response.data);
+ *         evener_bytes_clear(&response);
+ *     }
+ *     evener_bytes_clear(&request);
+ *
+ * Every call picks a backend. One that never reached a connection is picked again within its deadline, without limit;
+ * one that a server refused before looking at it, once (A6, transparent retry); any other failure is told. */
+#ifndef EVENER_CALL_H
+#define EVENER_CALL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <evener/channel.h>
+#include <evener/picker.h>
+#include <evener/runtime.h>
+#include <evener/status.h>
+
+struct grpc_call;
+struct grpc_completion_queue;
+
+EVENER_BEGIN_DECLS
+
+/* ---- messages ---- */
+
+/* A message. A plain value: it may be moved by assignment, but only one of the copies is cleared. With an `owner` it
+ * holds a reference to memory of the gRPC core, and is sent and received without a copy. Without one it only points at
+ * memory of the caller's ({.data = text, .length = 5}): sending copies it, clearing does nothing. */
+typedef struct evener_bytes {
+    const uint8_t *data; /* never NULL when length > 0 */
+    size_t length;
+    void *owner; /* evener's */
+} evener_bytes;
+
+/* Makes an owned message of `length` bytes and returns where to write them, before the message is first used in a call
+ * (they must not change afterwards). Never NULL: without memory the gRPC core ends the process. Any thread. */
+EVENER_API uint8_t *evener_bytes_create(size_t length, evener_bytes *bytes);
+
+/* Gives the message's reference back and makes it empty. NULL is allowed. Any thread. */
+EVENER_API void evener_bytes_clear(evener_bytes *bytes);
+
+/* ---- options and details ---- */
+
+typedef enum evener_wait_for_ready {
+    EVENER_WAIT_FOR_READY_DEFAULT = 0, /* what the channel's options say */
+    EVENER_WAIT_FOR_READY_YES = 1,     /* waits for a backend until the deadline (grpc: doc/wait-for-ready.md) */
+    EVENER_WAIT_FOR_READY_NO = 2       /* fails with the last connection error when no backend can be reached */
+} evener_wait_for_ready;
+
+/* What else is known of a call that has ended. All is copied and owned by the struct, until evener_call_details_clear().
+ * Start with {.size = sizeof(evener_call_details)}. */
+typedef struct evener_call_details {
+    size_t size;      /* sizeof(evener_call_details) */
+    const char *peer; /* the backend, "ipv4:127.0.0.1:50051"; "" when the call never reached one */
+    const evener_metadata *initial_metadata; /* the server's headers; values of "-bin" keys are plain bytes */
+    size_t initial_metadata_count;
+    const evener_metadata *trailing_metadata; /* its trailers, without grpc-status and grpc-message */
+    size_t trailing_metadata_count;
+    uint32_t attempts; /* picks that were made for the call; more than 1: it was picked again */
+    void *memory;      /* evener's */
+} evener_call_details;
+
+/* Frees what a filled struct owns and makes it empty. NULL is allowed. Any thread. */
+EVENER_API void evener_call_details_clear(evener_call_details *details);
+
+/* The value of the first entry of that key, or NULL. */
+EVENER_API const evener_metadata *evener_metadata_find(const evener_metadata *metadata, size_t count, const char *key);
+
+/* Everything zero is the documented default. What it points to is borrowed: until a blocking function returns, until
+ * evener_call_start() or evener_stream_open() has returned; `details` until it has been filled. */
+typedef struct evener_call_options {
+    size_t size;         /* sizeof(evener_call_options) */
+    uint64_t timeout_ms; /* for the whole call, waiting for a backend included; 0: no deadline */
+    evener_wait_for_ready wait_for_ready;
+    /* Sent with the call. Keys in lower case; values of "-bin" keys are plain bytes (the core encodes them), others
+     * printable ASCII. */
+    const evener_metadata *metadata;
+    size_t metadata_count;
+    uint64_t hash; /* for policies that hash (ring_hash); used when has_hash */
+    bool has_hash;
+    const char *authority; /* :authority of this call; NULL: the backend's */
+    /* Filled when the call has ended, well or not, before its callback; NULL: not asked for (and then not paid for).
+     * Cleared first, so it must be initialised. */
+    evener_call_details *details;
+} evener_call_options;
+
+/* ---- unary calls ---- */
+
+/* A blocking unary call of "/package.Service/Method". `options` may be NULL. `request` is borrowed (see evener_bytes)
+ * and may be sent any number of times; NULL: an empty message. On OK stores a message to be cleared in *response
+ * (which may be NULL: then it is dropped). Returns and fills `status` with what the server said, or: INVALID_ARGUMENT
+ * (no method, bad metadata), DEADLINE_EXCEEDED, UNAVAILABLE (no backend, connection lost, channel closed),
+ * FAILED_PRECONDITION (the channel's transport is not the gRPC core's; on the control thread when it would have to wait
+ * for a backend). Any thread. */
+EVENER_API evener_status_code evener_unary_call(evener_channel *channel, const char *method,
+                                                const evener_bytes *request, const evener_call_options *options,
+                                                evener_bytes *response, evener_status *status);
+
+/* An asynchronous unary call under way. */
+typedef struct evener_call evener_call;
+
+/* Called exactly once if evener_call_start() returned OK, never from inside it: on one of the runtime's call threads,
+ * or on its control thread when the call ended while it waited for a backend. Must not block for long; may start, cancel
+ * and give back calls and channels. `status` is borrowed; `response` is empty unless the status is OK, and is cleared
+ * after the callback: to keep it, copy the struct and set response->owner to NULL. */
+typedef void (*evener_call_callback)(void *arg, const evener_status *status, evener_bytes *response);
+
+/* Starts an asynchronous unary call. Everything as in evener_unary_call(); when it does not return OK, the callback is
+ * not called. With `call` not NULL stores a reference in *call, for cancelling, to be given back with
+ * evener_call_unref() at any time. Any thread; does not wait. */
+EVENER_API evener_status_code evener_call_start(evener_channel *channel, const char *method,
+                                                const evener_bytes *request, const evener_call_options *options,
+                                                evener_call_callback callback, void *arg, evener_call **call,
+                                                evener_status *status);
+
+/* Ends the call with CANCELLED if it has not ended yet; its callback still comes. Any number of times. Any thread. */
+EVENER_API void evener_call_cancel(evener_call *call);
+
+/* References. Giving the last one back does not cancel. NULL is allowed for unref. Any thread. */
+EVENER_API evener_call *evener_call_ref(evener_call *call);
+EVENER_API void evener_call_unref(evener_call *call);
+
+/* How many threads serve the runtime's asynchronous calls: they start with the first one and end with the runtime.
+ * `count` 0: the default, one for each processor, at most 4. Errors: INVALID_ARGUMENT (more than
+ * EVENER_CALL_THREADS_MAX), FAILED_PRECONDITION (they run already). Any thread that may wait for the control thread. */
+#define EVENER_CALL_THREADS_MAX 64
+EVENER_API evener_status_code evener_runtime_set_call_threads(evener_runtime *runtime, uint32_t count,
+                                                              evener_status *status);
+
+/* ---- streams ---- */
+
+/* A client-streaming, server-streaming or bidirectional call. One thread may read while another writes; two threads must
+ * not read, nor write, at the same time. Cancelling goes from any thread at any time.
+ *
+ *     evener_stream_open(channel, "/GrpcDemo/Exchange", NULL, NULL, &stream, &status);
+ *     while (have_more && evener_stream_write(stream, &message)) ...
+ *     evener_stream_writes_done(stream);
+ *     while (evener_stream_read(stream, &message)) { ...; evener_bytes_clear(&message); }
+ *     code = evener_stream_finish(stream, &status);
+ *     evener_stream_unref(stream); */
+typedef struct evener_stream evener_stream;
+
+/* Opens a stream and waits until it has a backend (no round trip). With `only_request` not NULL that message and the
+ * end of writing go with it: what a server-streaming call needs. `options` may be NULL; options->details, if any, is
+ * filled by evener_stream_finish(). On OK stores a reference in *stream. Errors as evener_unary_call(). Any thread. */
+EVENER_API evener_status_code evener_stream_open(evener_channel *channel, const char *method,
+                                                 const evener_bytes *only_request, const evener_call_options *options,
+                                                 evener_stream **stream, evener_status *status);
+
+/* Waits for the next message and stores it in *message, to be cleared. False: there is no further one, because the server
+ * has ended the stream or the call has failed: evener_stream_finish() tells which. One thread at a time. */
+EVENER_API bool evener_stream_read(evener_stream *stream, evener_bytes *message);
+
+/* Writes a message and waits until flow control has let it pass. False: the call has ended, evener_stream_finish() tells
+ * why; or writing was ended before. One thread at a time. */
+EVENER_API bool evener_stream_write(evener_stream *stream, const evener_bytes *message);
+
+/* Says that no further message will be written. False as evener_stream_write(). One thread at a time, with writes. */
+EVENER_API bool evener_stream_writes_done(evener_stream *stream);
+
+/* Ends the call with CANCELLED if it has not ended yet: waiting reads and writes return false. Any thread. */
+EVENER_API void evener_stream_cancel(evener_stream *stream);
+
+/* Waits for the end of the call and returns its status: drops messages that were not read. Ends writing first, if that
+ * was not done. Called again, returns the same. When no read or write is under way; one thread at a time. */
+EVENER_API evener_status_code evener_stream_finish(evener_stream *stream, evener_status *status);
+
+/* The backend, "ipv4:127.0.0.1:50051"; lives as long as the stream. Any thread. */
+EVENER_API const char *evener_stream_peer(const evener_stream *stream);
+
+/* References. The last unref cancels a stream that was not finished. NULL is allowed for unref. Any thread. */
+EVENER_API evener_stream *evener_stream_ref(evener_stream *stream);
+EVENER_API void evener_stream_unref(evener_stream *stream);
+
+/* ---- calls of the gRPC core on the program's own completion queue ---- */
+
+/* Picks, waiting as evener_channel_pick() does, and creates a call of the core on the backend picked, on the program's
+ * own queue: the program starts its batches (metadata of `options` is for the pick only), and when it is over, ends the
+ * pick with evener_call_done(). On OK stores the call, owned by the caller (grpc_call_unref()), and fills *pick.
+ * Errors as evener_unary_call(). Any thread. */
+EVENER_API evener_status_code evener_channel_create_call(evener_channel *channel,
+                                                         struct grpc_completion_queue *queue, const char *method,
+                                                         const evener_call_options *options, evener_pick *pick,
+                                                         struct grpc_call **call, evener_status *status);
+
+/* The same on a pick that is there already, from evener_channel_try_pick() or evener_channel_pick_async(). On failure
+ * the pick is still the caller's to end. Errors: INVALID_ARGUMENT, FAILED_PRECONDITION. Any thread. */
+EVENER_API evener_status_code evener_pick_create_call(evener_channel *channel, evener_pick *pick,
+                                                      struct grpc_completion_queue *queue, const char *method,
+                                                      const evener_call_options *options, struct grpc_call **call,
+                                                      evener_status *status);
+
+/* Ends the pick of such a call after its status has been received and before its last grpc_call_unref(). `info` has the
+ * status and, if any, the load report; `not_sent` is found out here. Returns whether the call never reached a backend: it
+ * can then be created again without harm. Any thread. */
+EVENER_API bool evener_call_done(evener_channel *channel, evener_pick *pick, struct grpc_call *call,
+                                 const evener_done_info *info);
+
+EVENER_END_DECLS
+
+#endif
