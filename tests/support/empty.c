@@ -1,0 +1,2 @@
+/* An archive needs a member. */
+typedef int evener_test_support_is_not_empty;
