@@ -1,0 +1,25 @@
+#!/bin/bash
+# check_symbols.sh SHARED_LIBRARY: what the library exports is what its headers declare, no more and no less.
+set -euo pipefail
+export LC_ALL=C
+headers=$(dirname "${BASH_SOURCE[0]}")/../include/evener
+
+exported=$(nm -D --defined-only "$1" | awk '$2 ~ /[TDBRVW]/ { print $3 }' | sort -u)
+# A declaration may go over several lines: join them, then take the name before the first parenthesis, or for an
+# object the last word.
+declared=$(cat "$headers"/*.h | tr '\n' ' ' | grep -o 'EVENER_API [^;{]*' | grep -v '^EVENER_API __attribute' |
+    sed -E 's/\(.*//; s/\[.*//; s/ *$//; s/.*[ *]//' | grep -E '^[a-z]' | sort -u)
+
+status=0
+more=$(comm -23 <(echo "$exported") <(echo "$declared"))
+less=$(comm -13 <(echo "$exported") <(echo "$declared"))
+if [ -n "$more" ]; then
+    echo "exported, but declared in no public header:" $more
+    status=1
+fi
+if [ -n "$less" ]; then
+    echo "declared with EVENER_API, but not in the library:" $less
+    status=1
+fi
+[ $status -ne 0 ] || echo "$(echo "$exported" | wc -l) symbols, all declared"
+exit $status

@@ -1,0 +1,88 @@
+#!/bin/bash
+# Installs what is missing, builds evener and runs its tests. The last two lines are the counts, `N passed, N failed`,
+# and the verdict; the exit status is 0 only if something ran and nothing failed.
+set -euo pipefail
+export LC_ALL=C
+
+usage()
+{
+    cat <<'EOF'
+usage: tests/run.sh [OPTION...]
+  --sanitize=LIST   build with sanitizers: address,undefined or thread (then only the stress programs run)
+  --fuzz            build the fuzz targets with clang's libFuzzer and run only them
+  --filter=REGEX    only the tests whose name matches
+  --build=FOLDER    where to build (default: build/test, or build/SANITIZER)
+  --werror          warnings are errors
+  --build-only      do not run the tests
+EOF
+}
+
+sanitize="" fuzz="" filter="" build="" werror=OFF build_only=""
+for argument in "$@"; do
+    case $argument in
+    --sanitize=*) sanitize=${argument#*=} ;;
+    --fuzz) fuzz=yes ;;
+    --filter=*) filter=${argument#*=} ;;
+    --build=*) build=${argument#*=} ;;
+    --werror) werror=ON ;;
+    --build-only) build_only=yes ;;
+    -h | --help) usage; exit 0 ;;
+    *) echo "run.sh: unknown option $argument" >&2; usage >&2; exit 2 ;;
+    esac
+done
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+jobs=$(nproc)
+say() { printf '\n== %s\n' "$*"; }
+fail() { printf '\n%s\nrun.sh: FAILED\n' "$*"; exit 1; }
+
+say "packages"
+sh tests/install_packages.sh || fail "the packages could not be installed"
+
+options=(-DEVENER_WERROR=$werror -DEVENER_SANITIZE="$sanitize" -DEVENER_BUILD_BENCH=ON)
+name=test
+[ -z "$sanitize" ] || name=${sanitize//,/-}
+if [ -n "$fuzz" ]; then
+    name=fuzz
+    sanitize=${sanitize:-address,undefined}
+    options=(-DEVENER_WERROR=$werror -DEVENER_SANITIZE="$sanitize" -DEVENER_FUZZ=ON -DCMAKE_C_COMPILER=clang
+        -DEVENER_BUILD_BENCH=OFF)
+fi
+build=${build:-build/$name}
+
+say "configure: $build ${options[*]}"
+mkdir -p "$build"
+cmake -S . -B "$build" -G Ninja "${options[@]}" >"$build/configure.log" 2>&1 || {
+    cat "$build/configure.log"
+    fail "configuring failed"
+}
+say "build"
+ninja -C "$build" -j "$jobs" --quiet || fail "building failed"
+[ -z "$build_only" ] || { printf '\nrun.sh: built\n'; exit 0; }
+
+say "tests"
+log=$build/Testing/Temporary/LastTest.log
+rm -f "$log"
+status=0
+ctest --test-dir "$build" --output-on-failure --no-tests=error -j "$jobs" ${filter:+-R "$filter"} </dev/null ||
+    status=$?
+[ -f "$log" ] || fail "no test ran"
+
+# Counts the cases of a Criterion suite one by one and any other program as one case.
+counts=$(awk '
+    / Testing: / { name = $3; passing = 0; failing = 0; cases = 0 }
+    /Synthesis: Tested: / {
+        gsub(/[^0-9|]/, ""); split($0, n, "|"); passing += n[2]; failing += n[3] + n[4]; cases = 1
+    }
+    /^Test Passed\./ { passed += cases ? passing : 1; failed += failing }
+    /^Test Failed\./ { passed += passing; failed += failing ? failing : 1 }
+    END { printf "%d passed, %d failed", passed, failed }' "$log")
+if [ "$status" -ne 0 ] && [ "${counts#*, }" = "0 failed" ]; then
+    counts="${counts%%,*}, 1 failed"
+fi
+printf '\n%s\n' "$counts"
+if [ "$status" -ne 0 ]; then
+    echo "run.sh: FAILED"
+    exit 1
+fi
+echo "run.sh: ok"
