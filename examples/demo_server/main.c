@@ -1,0 +1,86 @@
+/* demo_server PORT...: serves the demo on each port, until SIGTERM or SIGINT. */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "demo_server/server.h"
+
+#define GRACE_MS 5000
+
+static int usage(FILE *to)
+{
+    fputs("usage: demo_server [--delay-ms=N] [--threads=N] PORT...\n"
+          "Serves grpcdemo.GrpcDemo on 127.0.0.1 at each port; port 0 takes a free one. Prints\n"
+          "`listening on 127.0.0.1:PORT` for each. Ends gracefully on SIGTERM and SIGINT.\n",
+          to);
+    return 2;
+}
+
+static int parse_number(const char *text, unsigned long max, unsigned long *number)
+{
+    char *end;
+    errno = 0;
+    *number = strtoul(text, &end, 10);
+    return errno == 0 && *text >= '0' && *text <= '9' && *end == '\0' && *number <= max;
+}
+
+int main(int argc, char **argv)
+{
+    /* Before any thread starts, so that all inherit it and only sigwait() sees them. */
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+
+    demo_server **servers = calloc((size_t)argc, sizeof(demo_server *));
+    if (servers == NULL) {
+        return 1;
+    }
+    unsigned long delay_ms = 0, threads = 0;
+    int count = 0, status = 0;
+    for (int i = 1; i < argc && status == 0; i++) {
+        unsigned long port;
+        char error[DEMO_SERVER_ERROR_BYTES];
+        if (strcmp(argv[i], "--help") == 0) {
+            usage(stdout);
+            free(servers);
+            return 0;
+        }
+        if ((strncmp(argv[i], "--delay-ms=", 11) == 0 && parse_number(argv[i] + 11, 3600000, &delay_ms)) ||
+            (strncmp(argv[i], "--threads=", 10) == 0 && parse_number(argv[i] + 10, 256, &threads))) {
+            continue;
+        }
+        if (!parse_number(argv[i], 65535, &port)) {
+            fprintf(stderr, "demo_server: \"%s\" is neither a port nor an option\n", argv[i]);
+            status = usage(stderr);
+            break;
+        }
+        demo_server_options options = {.port = (uint16_t)port, .threads = (unsigned)threads};
+        servers[count] = demo_server_start(&options, error);
+        if (servers[count] == NULL) {
+            fprintf(stderr, "demo_server: %s\n", error);
+            status = 1;
+            break;
+        }
+        demo_server_set_delay_ms(servers[count], delay_ms);
+        printf("listening on 127.0.0.1:%u\n", (unsigned)demo_server_port(servers[count]));
+        fflush(stdout);
+        count++;
+    }
+    if (status == 0 && count == 0) {
+        status = usage(stderr);
+    }
+    if (status == 0) {
+        int caught;
+        sigwait(&signals, &caught);
+    }
+    for (int i = 0; i < count; i++) {
+        demo_server_stop(servers[i], status == 0 ? GRACE_MS : 0);
+    }
+    free(servers);
+    return status;
+}
