@@ -29,7 +29,12 @@ typedef struct evener_subchannel_options {
     void (*state_changed)(void *arg, evener_subchannel *subchannel, evener_connectivity_state state,
                           const evener_status *status);
     void *arg;
-    size_t data_bytes; /* zeroed, 64-byte aligned memory for the policy that lives as long as the subchannel's */
+    /* Told once, from inside evener_subchannel_release(): for a policy that wraps another and listens in its place. It
+     * must not use the subchannel any more. NULL: nobody asks. */
+    void (*released)(void *arg, evener_subchannel *subchannel);
+    /* Zeroed, 64-byte aligned memory for the policy that lives as long as the subchannel's. A policy asks for the same
+     * size for all its subchannels: a wrapping policy puts its own behind it. */
+    size_t data_bytes;
     void (*data_destroy)(void *data); /* ends that memory's contents, on the control thread; or NULL */
 } evener_subchannel_options;
 
