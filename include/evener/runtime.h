@@ -17,10 +17,10 @@ EVENER_BEGIN_DECLS
 typedef struct evener_runtime evener_runtime;
 
 typedef struct evener_runtime_options {
-    size_t size;            /* sizeof(evener_runtime_options) */
-    evener_loop *loop;      /* NULL (default): libuv on a control thread of its own. Else everything runs on this loop,
+    size_t size;             /* sizeof(evener_runtime_options) */
+    evener_loop *loop;       /* NULL (default): libuv on a control thread of its own. Else everything runs on this loop,
                                which the caller drives and which must outlive the runtime */
-    uint64_t random_seed;   /* 0 (default): from the system; ignored when `loop` is given */
+    uint64_t random_seed;    /* 0 (default): from the system; ignored when `loop` is given */
     const char *thread_name; /* NULL (default): "evener"; at most 15 characters are used */
 } evener_runtime_options;
 
@@ -37,8 +37,15 @@ EVENER_API evener_runtime *evener_runtime_ref(evener_runtime *runtime);
 
 /* Gives a reference back; NULL is allowed. Channels hold references of their own until they have closed and their last
  * call has ended. The last one stops the control thread and joins it before this returns; given back on one of the
- * runtime's own threads it cannot wait for itself, and the end comes shortly after. Any thread. */
+ * runtime's own threads it cannot wait for itself, and the end comes shortly after.
+ * On a loop of the caller's the end comes at once on the control thread if nothing is under way, else in tasks posted
+ * there. Any thread. */
 EVENER_API void evener_runtime_unref(evener_runtime *runtime);
+
+/* Tells that the calling thread belongs to the runtime: a shared object (below) made it and joins it in its destroy. So
+ * the last reference, given back on it, does not wait for the end of that very thread. With NULL the thread belongs to
+ * no runtime any more. */
+EVENER_API void evener_runtime_adopt_thread(evener_runtime *runtime);
 
 EVENER_API evener_loop *evener_runtime_loop(evener_runtime *runtime);
 

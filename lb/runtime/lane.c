@@ -1,0 +1,57 @@
+#include "lb/runtime/lane.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+
+_Thread_local uint32_t evener_lane_plus_one = 0;
+
+#define ALL_TAKEN ((UINT32_C(1) << EVENER_LANE_SHARED) - 1)
+
+static uint32_t taken; /* bit n: lane n belongs to a thread */
+static pthread_key_t exit_key;
+static bool has_exit_key;
+static pthread_once_t exit_key_once = PTHREAD_ONCE_INIT;
+
+/* Runs when a thread exits. If a later destructor of the same thread picks again it takes a lane anew, and this runs
+ * once more. */
+static void give_back(void *value)
+{
+    const uint32_t lane = (uint32_t)(uintptr_t)value - 1;
+    evener_lane_plus_one = 0;
+    /* Release: the plain stores of this thread to its lane come before those of the lane's next owner, who takes it
+     * with acquire in evener_lane_take(). */
+    (void)__atomic_fetch_and(&taken, ~(UINT32_C(1) << lane), __ATOMIC_RELEASE);
+}
+
+static void make_exit_key(void)
+{
+    has_exit_key = pthread_key_create(&exit_key, give_back) == 0;
+}
+
+/* A free lane, or EVENER_LANE_SHARED. */
+static uint32_t take_free(void)
+{
+    uint32_t before = __atomic_load_n(&taken, __ATOMIC_RELAXED);
+    while (before != ALL_TAKEN) {
+        const uint32_t lane = (uint32_t)__builtin_ctz(~before);
+        /* Acquire: pairs with the release in give_back(). */
+        if (__atomic_compare_exchange_n(&taken, &before, before | UINT32_C(1) << lane, false, __ATOMIC_ACQUIRE,
+                                        __ATOMIC_RELAXED)) {
+            return lane;
+        }
+    }
+    return EVENER_LANE_SHARED;
+}
+
+uint32_t evener_lane_take(void)
+{
+    (void)pthread_once(&exit_key_once, make_exit_key);
+    uint32_t lane = has_exit_key ? take_free() : EVENER_LANE_SHARED;
+    if (lane != EVENER_LANE_SHARED && pthread_setspecific(exit_key, (void *)(uintptr_t)(lane + 1)) != 0) {
+        /* It could not be given back at the thread's end: so it is not kept. */
+        give_back((void *)(uintptr_t)(lane + 1));
+        lane = EVENER_LANE_SHARED;
+    }
+    evener_lane_plus_one = lane + 1;
+    return lane;
+}

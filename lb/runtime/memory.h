@@ -1,0 +1,34 @@
+/* Memory: small helpers around malloc. All return NULL without memory; free() ends everything. */
+#ifndef EVENER_LB_RUNTIME_MEMORY_H
+#define EVENER_LB_RUNTIME_MEMORY_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What two threads that write must keep apart. */
+#define EVENER_CACHE_LINE_BYTES 64
+
+/* The struct of `type` that `pointer` is the `member` of. */
+#define EVENER_CONTAINER_OF(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
+
+/* Zeroed memory on cache lines of its own: nothing else shares its first or its last line. */
+static inline void *evener_cache_aligned_calloc(size_t bytes)
+{
+    if (bytes > SIZE_MAX - EVENER_CACHE_LINE_BYTES) {
+        return NULL;
+    }
+    /* C11 wants the size to be a multiple of the alignment. */
+    size_t rounded = (bytes + EVENER_CACHE_LINE_BYTES - 1) & ~(size_t)(EVENER_CACHE_LINE_BYTES - 1);
+    if (rounded == 0) {
+        rounded = EVENER_CACHE_LINE_BYTES;
+    }
+    void *memory = aligned_alloc(EVENER_CACHE_LINE_BYTES, rounded);
+    if (memory != NULL) {
+        memset(memory, 0, rounded);
+    }
+    return memory;
+}
+
+#endif

@@ -1,0 +1,61 @@
+/* RCU: how the control thread changes what every pick reads, without a lock on the reader's side.
+ *
+ *     reader                                        control thread
+ *     evener_rcu_read_lock();                       old = self->picker;
+ *     picker = evener_rcu_dereference(self->picker) evener_rcu_assign(self->picker, new);
+ *     ... use picker ...                            evener_runtime_reclaim(runtime, &old->reclaim);
+ *     evener_rcu_read_unlock();
+ *
+ * It is liburcu's "bulletproof" flavour: threads need no registration. The build inlines its read side (_LGPL_SOURCE):
+ * 1.6 ns instead of 15. */
+#ifndef EVENER_LB_RUNTIME_RCU_H
+#define EVENER_LB_RUNTIME_RCU_H
+
+#include <urcu-bp.h>
+
+/* ThreadSanitizer sees neither liburcu's barriers nor its library's code. What RCU promises is told to it here: whatever
+ * a reader did before it left happened before whatever follows a grace period. */
+#if defined(__SANITIZE_THREAD__)
+#define EVENER_RCU_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define EVENER_RCU_TSAN 1
+#endif
+#endif
+#ifdef EVENER_RCU_TSAN
+#include <sanitizer/tsan_interface.h>
+extern char evener_rcu_tsan_tag;
+#endif
+
+/* May be nested. In between: no waiting, no evener_rcu_synchronize(). Any thread. */
+static inline void evener_rcu_read_lock(void)
+{
+    urcu_bp_read_lock();
+}
+
+static inline void evener_rcu_read_unlock(void)
+{
+#ifdef EVENER_RCU_TSAN
+    __tsan_release(&evener_rcu_tsan_tag);
+#endif
+    urcu_bp_read_unlock();
+}
+
+/* Waits until every reader that is inside now has left. Not inside a read lock; for the data plane never. */
+static inline void evener_rcu_synchronize(void)
+{
+    urcu_bp_synchronize_rcu();
+#ifdef EVENER_RCU_TSAN
+    __tsan_acquire(&evener_rcu_tsan_tag);
+#endif
+}
+
+/* Publishes: what was written to the new object before is seen by whoever finds it through the pointer (release, pairs
+ * with evener_rcu_dereference()). */
+#define evener_rcu_assign(pointer, value) __atomic_store_n(&(pointer), (value), __ATOMIC_RELEASE)
+
+/* Reads a published pointer, inside a read lock or on the thread that publishes. Acquire where consume would do: on
+ * x86 both are a plain load. */
+#define evener_rcu_dereference(pointer) __atomic_load_n(&(pointer), __ATOMIC_ACQUIRE)
+
+#endif

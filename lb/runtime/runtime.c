@@ -1,0 +1,303 @@
+/* A runtime's life: references are counted; whoever gives back the last one brings about its end, which is always the
+ * same work on the control thread (wind_down()): run what is posted and reclaimed until nothing is left, then destroy
+ * the shared objects, the youngest first, each followed by the same. */
+#include <evener/runtime.h>
+
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <evener/log.h>
+
+#include "lb/runtime/reclaim.h"
+#include "lb/runtime/thread.h"
+#include "lb/runtime/uv_loop.h"
+
+#define THREAD_NAME_BYTES 16
+
+typedef struct shared_object {
+    const evener_shared_key *key;
+    void *object;
+    struct shared_object *older;
+} shared_object;
+
+struct evener_runtime {
+    uint64_t references; /* atomic */
+    evener_loop *loop;
+    evener_uv_loop *own_loop; /* NULL: on a caller's loop */
+    pthread_t control_thread; /* valid with own_loop */
+    bool nobody_joins;        /* atomic: the control thread has to free the runtime */
+    evener_reclaimer *reclaimer;
+    shared_object *youngest;
+    evener_task end_task;
+    char thread_name[THREAD_NAME_BYTES];
+};
+
+/* The process-wide default: the library's only global state of its kind. */
+static pthread_mutex_t default_lock = PTHREAD_MUTEX_INITIALIZER;
+static evener_runtime *default_runtime; /* without a reference of its own */
+
+/* The runtime that the calling thread belongs to. */
+static _Thread_local evener_runtime *own_runtime;
+
+/* ---- the end ---- */
+
+static void drain(evener_runtime *runtime)
+{
+    bool more = true;
+    while (more) {
+        const bool posted = runtime->own_loop != NULL && evener_uv_loop_turn(runtime->own_loop);
+        more = evener_reclaimer_flush(runtime->reclaimer) || posted;
+    }
+}
+
+/* Control thread, with nobody else left who could use the runtime. */
+static void wind_down(evener_runtime *runtime)
+{
+    evener_reclaimer_stop(runtime->reclaimer);
+    drain(runtime);
+    while (runtime->youngest != NULL) {
+        shared_object *shared = runtime->youngest;
+        runtime->youngest = shared->older;
+        shared->key->destroy(shared->object);
+        free(shared);
+        drain(runtime);
+    }
+    evener_reclaimer_destroy(runtime->reclaimer);
+    if (runtime->own_loop != NULL) {
+        evener_uv_loop_destroy(runtime->own_loop);
+    }
+}
+
+static void *control_main(void *arg)
+{
+    evener_runtime *runtime = arg;
+    own_runtime = runtime;
+    evener_uv_loop_run(runtime->own_loop);
+    wind_down(runtime);
+    if (__atomic_load_n(&runtime->nobody_joins, __ATOMIC_RELAXED)) { /* ordered by the posting of end_task */
+        free(runtime);
+    }
+    return NULL;
+}
+
+/* Own loop: lets control_main() go on. A caller's loop: ends the runtime when the reclaimer has done its posted work. */
+static void end(void *arg)
+{
+    evener_runtime *runtime = arg;
+    if (runtime->own_loop != NULL) {
+        evener_uv_loop_stop(runtime->own_loop);
+    } else if (!evener_reclaimer_is_idle(runtime->reclaimer)) {
+        (void)evener_loop_post(runtime->loop, &runtime->end_task);
+    } else {
+        wind_down(runtime);
+        free(runtime);
+    }
+}
+
+static void last_reference_is_gone(evener_runtime *runtime)
+{
+    (void)pthread_mutex_lock(&default_lock);
+    if (default_runtime == runtime) {
+        default_runtime = NULL;
+    }
+    (void)pthread_mutex_unlock(&default_lock);
+
+    if (runtime->own_loop == NULL) {
+        if (evener_loop_on_control_thread(runtime->loop) && evener_reclaimer_is_idle(runtime->reclaimer)) {
+            end(runtime);
+        } else {
+            (void)evener_loop_post(runtime->loop, &runtime->end_task);
+        }
+        return;
+    }
+    const pthread_t control_thread = runtime->control_thread;
+    if (own_runtime == runtime) {
+        __atomic_store_n(&runtime->nobody_joins, true, __ATOMIC_RELAXED);
+        (void)pthread_detach(control_thread);
+        (void)evener_loop_post(runtime->loop, &runtime->end_task);
+    } else {
+        (void)evener_loop_post(runtime->loop, &runtime->end_task);
+        (void)pthread_join(control_thread, NULL);
+        free(runtime);
+    }
+}
+
+evener_runtime *evener_runtime_ref(evener_runtime *runtime)
+{
+    (void)__atomic_fetch_add(&runtime->references, 1, __ATOMIC_RELAXED); /* the caller has one already */
+    return runtime;
+}
+
+void evener_runtime_unref(evener_runtime *runtime)
+{
+    /* Release and acquire: all that others did with their references comes before the end. */
+    if (runtime != NULL && __atomic_sub_fetch(&runtime->references, 1, __ATOMIC_ACQ_REL) == 0) {
+        last_reference_is_gone(runtime);
+    }
+}
+
+/* ---- the beginning ---- */
+
+static evener_status_code start(evener_runtime *runtime, const evener_runtime_options *options, evener_status *status)
+{
+    if (options->loop != NULL) {
+        runtime->loop = options->loop;
+        return evener_reclaimer_create(runtime->loop, false, NULL, &runtime->reclaimer, status);
+    }
+    evener_status_code code = evener_uv_loop_create(options->random_seed, &runtime->own_loop, status);
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
+    runtime->loop = evener_uv_loop_base(runtime->own_loop);
+
+    char reclaimer_name[THREAD_NAME_BYTES];
+    (void)snprintf(reclaimer_name, sizeof(reclaimer_name), "%.11s-rcu", runtime->thread_name);
+    code = evener_reclaimer_create(runtime->loop, true, reclaimer_name, &runtime->reclaimer, status);
+    if (code != EVENER_STATUS_OK) {
+        goto no_reclaimer;
+    }
+    const int error = evener_thread_start(&runtime->control_thread, runtime->thread_name, control_main, runtime);
+    if (error != 0) {
+        code = evener_status_set(status, EVENER_STATUS_INTERNAL,
+                                 "runtime: its control thread did not start: %s (check the limit of threads, ulimit "
+                                 "-u)",
+                                 strerror(error));
+        goto no_thread;
+    }
+    return EVENER_STATUS_OK;
+
+no_thread:
+    evener_reclaimer_stop(runtime->reclaimer);
+    evener_reclaimer_destroy(runtime->reclaimer);
+no_reclaimer:
+    evener_uv_loop_destroy(runtime->own_loop);
+    return code;
+}
+
+evener_status_code evener_runtime_create(const evener_runtime_options *options, evener_runtime **out,
+                                         evener_status *status)
+{
+    evener_runtime_options chosen = {.size = sizeof(chosen)};
+    if (options != NULL) {
+        memcpy(&chosen, options, options->size < sizeof(chosen) ? options->size : sizeof(chosen));
+    }
+    evener_runtime *runtime = calloc(1, sizeof(*runtime));
+    if (runtime == NULL) {
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "runtime: no memory");
+    }
+    runtime->references = 1;
+    runtime->end_task = (evener_task)EVENER_TASK_INIT(end, runtime);
+    (void)snprintf(runtime->thread_name, sizeof(runtime->thread_name), "%s",
+                   chosen.thread_name != NULL ? chosen.thread_name : "evener");
+    const evener_status_code code = start(runtime, &chosen, status);
+    if (code != EVENER_STATUS_OK) {
+        free(runtime);
+        return code;
+    }
+    *out = runtime;
+    return EVENER_STATUS_OK;
+}
+
+/* A reference, unless the last one is gone already. */
+static bool try_ref(evener_runtime *runtime)
+{
+    uint64_t references = __atomic_load_n(&runtime->references, __ATOMIC_RELAXED);
+    while (references != 0) {
+        if (__atomic_compare_exchange_n(&runtime->references, &references, references + 1, true, __ATOMIC_RELAXED,
+                                        __ATOMIC_RELAXED)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+evener_status_code evener_runtime_default(evener_runtime **runtime, evener_status *status)
+{
+    (void)pthread_mutex_lock(&default_lock);
+    /* The last reference may be gone but its giver not here yet: the memory is still good, as freeing it takes this
+     * lock first, and a new default takes its place. */
+    evener_runtime *found = default_runtime;
+    evener_status_code code = EVENER_STATUS_OK;
+    if (found == NULL || !try_ref(found)) {
+        code = evener_runtime_create(NULL, &found, status);
+    }
+    if (code == EVENER_STATUS_OK) {
+        default_runtime = found;
+        *runtime = found;
+    }
+    (void)pthread_mutex_unlock(&default_lock);
+    return code;
+}
+
+/* ---- its use ---- */
+
+evener_loop *evener_runtime_loop(evener_runtime *runtime)
+{
+    return runtime->loop;
+}
+
+void evener_runtime_reclaim(evener_runtime *runtime, evener_reclaim *item)
+{
+    evener_reclaimer_add(runtime->reclaimer, item);
+}
+
+void evener_runtime_adopt_thread(evener_runtime *runtime)
+{
+    own_runtime = runtime;
+}
+
+typedef struct call {
+    evener_task_fn fn;
+    void *arg;
+    sem_t done;
+} call;
+
+static void call_run(void *arg)
+{
+    call *c = arg;
+    c->fn(c->arg);
+    (void)sem_post(&c->done);
+}
+
+void evener_runtime_call(evener_runtime *runtime, evener_task_fn fn, void *arg)
+{
+    if (runtime->own_loop == NULL || evener_loop_on_control_thread(runtime->loop)) {
+        fn(arg);
+        return;
+    }
+    call c = {.fn = fn, .arg = arg};
+    evener_task task = EVENER_TASK_INIT(call_run, &c);
+    (void)sem_init(&c.done, 0, 0); /* fails only for values out of range */
+    (void)evener_loop_post(runtime->loop, &task);
+    while (sem_wait(&c.done) != 0) { /* EINTR: a signal of the caller's */
+    }
+    (void)sem_destroy(&c.done);
+}
+
+void *evener_runtime_shared(evener_runtime *runtime, const evener_shared_key *key, evener_status *status)
+{
+    for (const shared_object *shared = runtime->youngest; shared != NULL; shared = shared->older) {
+        if (shared->key == key) {
+            return shared->object;
+        }
+    }
+    shared_object *shared = calloc(1, sizeof(*shared));
+    if (shared == NULL) {
+        (void)evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "runtime: no memory for its %s", key->name);
+        return NULL;
+    }
+    shared->key = key;
+    shared->object = key->create(runtime, status);
+    if (shared->object == NULL) {
+        free(shared);
+        return NULL;
+    }
+    /* Linked only now: what create() itself asked for is older, and goes later. */
+    shared->older = runtime->youngest;
+    runtime->youngest = shared;
+    return shared->object;
+}

@@ -1,0 +1,27 @@
+#include "lb/runtime/thread.h"
+
+#include <signal.h>
+#include <stdio.h>
+
+/* Linux: TASK_COMM_LEN. */
+#define NAME_BYTES 16
+
+int evener_thread_start(pthread_t *thread, const char *name, void *(*main)(void *arg), void *arg)
+{
+    sigset_t all;
+    sigset_t before;
+    (void)sigfillset(&all);
+    /* A thread inherits the mask: no signal can come between its start and its first instruction. */
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_t started;
+    const int error = pthread_create(&started, NULL, main, arg);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (error != 0) {
+        return error;
+    }
+    char short_name[NAME_BYTES];
+    (void)snprintf(short_name, sizeof(short_name), "%s", name);
+    (void)pthread_setname_np(started, short_name); /* a courtesy to whoever looks at the process */
+    *thread = started;
+    return 0;
+}

@@ -1,0 +1,229 @@
+/* One uv_async wakes the control thread for posted tasks, one uv_timer is set to the earliest timer of the heap. libuv
+ * counts in whole milliseconds: a timer rings up to one millisecond late, never early. */
+#include "lb/runtime/uv_loop.h"
+
+#include <stdlib.h>
+#include <uv.h>
+
+#include <evener/log.h>
+
+#include "lb/runtime/clock.h"
+#include "lb/runtime/memory.h"
+#include "lb/runtime/random.h"
+#include "lb/runtime/task_queue.h"
+#include "lb/runtime/timer_heap.h"
+
+struct evener_uv_loop {
+    evener_loop base;
+    uv_loop_t uv;
+    uv_async_t wake;
+    uv_timer_t alarm;
+    uint64_t alarm_ns; /* the deadline that `alarm` is set to; UINT64_MAX: not set */
+    evener_timer_heap timers;
+    evener_random random;
+    /* Written by every poster. */
+    _Alignas(EVENER_CACHE_LINE_BYTES) evener_task_queue tasks;
+};
+
+/* The loop that the calling thread drives. */
+static _Thread_local evener_uv_loop *driven;
+
+static void ring(uv_timer_t *alarm);
+
+static evener_uv_loop *of(evener_loop *base)
+{
+    return EVENER_CONTAINER_OF(base, evener_uv_loop, base);
+}
+
+/* ---- the loop's functions ---- */
+
+static uint64_t loop_now_ns(evener_loop *base)
+{
+    (void)base;
+    return evener_clock_now_ns();
+}
+
+static uint64_t loop_now_fast_ns(evener_loop *base)
+{
+    (void)base;
+    return evener_clock_now_fast_ns();
+}
+
+static bool loop_post(evener_loop *base, evener_task *task)
+{
+    evener_uv_loop *loop = of(base);
+    const evener_task_posted posted = evener_task_queue_post(&loop->tasks, task);
+    if (posted == EVENER_TASK_QUEUED_FIRST) {
+        (void)uv_async_send(&loop->wake); /* fails only for a handle that is no async */
+    }
+    return posted != EVENER_TASK_WAS_PENDING;
+}
+
+static void set_alarm(evener_uv_loop *loop, uint64_t now_ns)
+{
+    const evener_timer *first = loop->timers.first;
+    if (first == NULL) {
+        if (loop->alarm_ns != UINT64_MAX) {
+            loop->alarm_ns = UINT64_MAX;
+            (void)uv_timer_stop(&loop->alarm);
+        }
+        return;
+    }
+    /* A stopped timer's alarm is left to ring in vain: cheaper than setting it with every change. */
+    if (first->deadline_ns >= loop->alarm_ns) {
+        return;
+    }
+    const uint64_t delay_ns = first->deadline_ns > now_ns ? first->deadline_ns - now_ns : 0;
+    const uint64_t delay_ms = delay_ns / EVENER_NS_PER_MS + (delay_ns % EVENER_NS_PER_MS != 0);
+    loop->alarm_ns = first->deadline_ns;
+    uv_update_time(&loop->uv); /* uv_timer_start() counts from libuv's idea of now, which may be old */
+    (void)uv_timer_start(&loop->alarm, ring, delay_ms, 0);
+}
+
+static void ring(uv_timer_t *alarm)
+{
+    evener_uv_loop *loop = alarm->data;
+    loop->alarm_ns = UINT64_MAX;
+    const uint64_t now_ns = evener_clock_now_ns();
+    const uint64_t sequence_end = loop->timers.next_sequence;
+    evener_timer *timer = NULL;
+    while ((timer = evener_timer_heap_take_due(&loop->timers, now_ns, sequence_end)) != NULL) {
+        timer->fn(timer->arg);
+    }
+    set_alarm(loop, evener_clock_now_ns());
+}
+
+static void loop_timer_start(evener_loop *base, evener_timer *timer, uint64_t delay_ns)
+{
+    evener_uv_loop *loop = of(base);
+    const uint64_t now_ns = evener_clock_now_ns();
+    /* UINT64_MAX means "not set"; a delay of 500 years is as good as one of 584. */
+    const uint64_t deadline_ns = delay_ns < UINT64_MAX - 1 - now_ns ? now_ns + delay_ns : UINT64_MAX - 1;
+    evener_timer_heap_start(&loop->timers, timer, deadline_ns);
+    set_alarm(loop, now_ns);
+}
+
+static void loop_timer_stop(evener_loop *base, evener_timer *timer)
+{
+    evener_uv_loop *loop = of(base);
+    evener_timer_heap_stop(&loop->timers, timer);
+    if (loop->timers.first == NULL) {
+        set_alarm(loop, 0);
+    }
+}
+
+static uint64_t loop_random(evener_loop *base)
+{
+    return evener_random_next(&of(base)->random);
+}
+
+static bool loop_on_control_thread(evener_loop *base)
+{
+    return driven == of(base);
+}
+
+static void *loop_uv(evener_loop *base)
+{
+    return &of(base)->uv;
+}
+
+static const evener_loop_vtable vtable = {
+    .size = sizeof(evener_loop_vtable),
+    .now_ns = loop_now_ns,
+    .now_fast_ns = loop_now_fast_ns,
+    .post = loop_post,
+    .timer_start = loop_timer_start,
+    .timer_stop = loop_timer_stop,
+    .random = loop_random,
+    .on_control_thread = loop_on_control_thread,
+    .uv = loop_uv,
+};
+
+static void woken(uv_async_t *wake)
+{
+    evener_uv_loop *loop = wake->data;
+    (void)evener_task_queue_run(&loop->tasks);
+}
+
+/* ---- its life ---- */
+
+evener_status_code evener_uv_loop_create(uint64_t random_seed, evener_uv_loop **out, evener_status *status)
+{
+    evener_uv_loop *loop = evener_cache_aligned_calloc(sizeof(*loop));
+    if (loop == NULL) {
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "runtime: no memory for its loop");
+    }
+    loop->base.vtable = &vtable;
+    loop->alarm_ns = UINT64_MAX;
+    evener_random_seed(&loop->random, random_seed);
+    int error = uv_loop_init(&loop->uv);
+    if (error != 0) {
+        free(loop);
+        return evener_status_set(status, EVENER_STATUS_INTERNAL,
+                                 "runtime: libuv could not make a loop: %s (check the limit of open files, ulimit -n)",
+                                 uv_strerror(error));
+    }
+    error = uv_async_init(&loop->uv, &loop->wake, woken);
+    if (error != 0) {
+        (void)uv_loop_close(&loop->uv);
+        free(loop);
+        return evener_status_set(status, EVENER_STATUS_INTERNAL,
+                                 "runtime: libuv could not make a wake-up: %s (check the limit of open files, ulimit "
+                                 "-n)",
+                                 uv_strerror(error));
+    }
+    loop->wake.data = loop;
+    (void)uv_timer_init(&loop->uv, &loop->alarm); /* cannot fail */
+    loop->alarm.data = loop;
+    *out = loop;
+    return EVENER_STATUS_OK;
+}
+
+evener_loop *evener_uv_loop_base(evener_uv_loop *loop)
+{
+    return &loop->base;
+}
+
+void evener_uv_loop_run(evener_uv_loop *loop)
+{
+    driven = loop;
+    (void)uv_run(&loop->uv, UV_RUN_DEFAULT);
+}
+
+void evener_uv_loop_stop(evener_uv_loop *loop)
+{
+    uv_stop(&loop->uv);
+}
+
+bool evener_uv_loop_turn(evener_uv_loop *loop)
+{
+    (void)uv_run(&loop->uv, UV_RUN_NOWAIT);
+    return !evener_task_queue_is_empty(&loop->tasks);
+}
+
+static void close_handle(uv_handle_t *handle, void *arg)
+{
+    const evener_uv_loop *loop = arg;
+    if (uv_is_closing(handle)) {
+        return;
+    }
+    if (handle != (const uv_handle_t *)&loop->wake && handle != (const uv_handle_t *)&loop->alarm) {
+        evener_log(
+            EVENER_LOG_ERROR, "runtime",
+            "a libuv handle (%s) was left open at the runtime's end: its owner must close it when it is destroyed",
+            uv_handle_type_name(uv_handle_get_type(handle)));
+    }
+    uv_close(handle, NULL);
+}
+
+void evener_uv_loop_destroy(evener_uv_loop *loop)
+{
+    uv_walk(&loop->uv, close_handle, loop);
+    /* Ends when the last handle has closed: nothing is left to wait for. */
+    (void)uv_run(&loop->uv, UV_RUN_DEFAULT);
+    (void)uv_loop_close(&loop->uv);
+    if (driven == loop) {
+        driven = NULL;
+    }
+    free(loop);
+}
