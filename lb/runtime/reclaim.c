@@ -107,28 +107,28 @@ static void wait_for_grace_period(void *arg)
 /* ---- both ---- */
 
 evener_status_code evener_reclaimer_create(evener_loop *loop, bool own_thread, const char *thread_name,
-                                           evener_reclaimer **out, evener_status *status)
+                                           evener_reclaimer **reclaimer, evener_status *status)
 {
-    evener_reclaimer *reclaimer = calloc(1, sizeof(*reclaimer));
-    if (reclaimer == NULL) {
+    evener_reclaimer *made = calloc(1, sizeof(*made));
+    if (made == NULL) {
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "runtime: no memory for its reclaimer");
     }
-    reclaimer->loop = loop;
-    reclaimer->task = (evener_task)EVENER_TASK_INIT(own_thread ? grace_period_over : wait_for_grace_period, reclaimer);
+    made->loop = loop;
+    made->task = (evener_task)EVENER_TASK_INIT(own_thread ? grace_period_over : wait_for_grace_period, made);
     if (own_thread) {
-        (void)sem_init(&reclaimer->work, 0, 0); /* fails only for values out of range */
-        const int error = evener_thread_start(&reclaimer->thread, thread_name, reclaimer_main, reclaimer);
+        (void)sem_init(&made->work, 0, 0); /* fails only for values out of range */
+        const int error = evener_thread_start(&made->thread, thread_name, reclaimer_main, made);
         if (error != 0) {
-            (void)sem_destroy(&reclaimer->work);
-            free(reclaimer);
+            (void)sem_destroy(&made->work);
+            free(made);
             return evener_status_set(status, EVENER_STATUS_INTERNAL,
                                      "runtime: its reclaimer thread did not start: %s (check the limit of threads, "
                                      "ulimit -u)",
                                      strerror(error));
         }
-        reclaimer->has_thread = true;
+        made->has_thread = true;
     }
-    *out = reclaimer;
+    *reclaimer = made;
     return EVENER_STATUS_OK;
 }
 

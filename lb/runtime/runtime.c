@@ -178,27 +178,31 @@ no_reclaimer:
     return code;
 }
 
-evener_status_code evener_runtime_create(const evener_runtime_options *options, evener_runtime **out,
+evener_status_code evener_runtime_create(const evener_runtime_options *options, evener_runtime **runtime,
                                          evener_status *status)
 {
     evener_runtime_options chosen = {.size = sizeof(chosen)};
     if (options != NULL) {
+        if (options->size == 0) {
+            return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                     "runtime: options.size is 0: set it to sizeof(evener_runtime_options)");
+        }
         memcpy(&chosen, options, options->size < sizeof(chosen) ? options->size : sizeof(chosen));
     }
-    evener_runtime *runtime = calloc(1, sizeof(*runtime));
-    if (runtime == NULL) {
+    evener_runtime *made = calloc(1, sizeof(*made));
+    if (made == NULL) {
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "runtime: no memory");
     }
-    runtime->references = 1;
-    runtime->end_task = (evener_task)EVENER_TASK_INIT(end, runtime);
-    (void)snprintf(runtime->thread_name, sizeof(runtime->thread_name), "%s",
+    made->references = 1;
+    made->end_task = (evener_task)EVENER_TASK_INIT(end, made);
+    (void)snprintf(made->thread_name, sizeof(made->thread_name), "%s",
                    chosen.thread_name != NULL ? chosen.thread_name : "evener");
-    const evener_status_code code = start(runtime, &chosen, status);
+    const evener_status_code code = start(made, &chosen, status);
     if (code != EVENER_STATUS_OK) {
-        free(runtime);
+        free(made);
         return code;
     }
-    *out = runtime;
+    *runtime = made;
     return EVENER_STATUS_OK;
 }
 

@@ -2,7 +2,11 @@
  * counts in whole milliseconds: a timer rings up to one millisecond late, never early. */
 #include "lb/runtime/uv_loop.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include <evener/log.h>
@@ -20,9 +24,8 @@ struct evener_uv_loop {
     uv_timer_t alarm;
     uint64_t alarm_ns; /* the deadline that `alarm` is set to; UINT64_MAX: not set */
     evener_timer_heap timers;
+    evener_task_queue tasks;
     evener_random random;
-    /* Written by every poster. */
-    _Alignas(EVENER_CACHE_LINE_BYTES) evener_task_queue tasks;
 };
 
 /* The loop that the calling thread drives. */
@@ -147,35 +150,66 @@ static void woken(uv_async_t *wake)
 
 /* ---- its life ---- */
 
-evener_status_code evener_uv_loop_create(uint64_t random_seed, evener_uv_loop **out, evener_status *status)
+/* What a loop of libuv opens: epoll, a pipe for signals of its own and one of the process, an event. */
+#define LOOP_DESCRIPTORS 6
+
+/* Short of file descriptors, libuv 1.44 ends the process or loses the descriptors it has opened already: so it is tried
+ * before whether there are enough. Returns 0 or an errno value. */
+static int try_descriptors(void)
 {
-    evener_uv_loop *loop = evener_cache_aligned_calloc(sizeof(*loop));
-    if (loop == NULL) {
+    int descriptors[LOOP_DESCRIPTORS];
+    int error = 0;
+    int count = 0;
+    while (error == 0 && count < LOOP_DESCRIPTORS) {
+        descriptors[count] = eventfd(0, EFD_CLOEXEC);
+        if (descriptors[count] < 0) {
+            error = errno;
+        } else {
+            count++;
+        }
+    }
+    while (count > 0) {
+        (void)close(descriptors[--count]);
+    }
+    return error;
+}
+
+static evener_status_code refused(evener_status *status, const char *what, const char *why)
+{
+    return evener_status_set(status, EVENER_STATUS_INTERNAL,
+                             "runtime: libuv could not make %s: %s (check the limit of open files, ulimit -n)", what,
+                             why);
+}
+
+evener_status_code evener_uv_loop_create(uint64_t random_seed, evener_uv_loop **loop, evener_status *status)
+{
+    evener_uv_loop *made = calloc(1, sizeof(*made));
+    if (made == NULL) {
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "runtime: no memory for its loop");
     }
-    loop->base.vtable = &vtable;
-    loop->alarm_ns = UINT64_MAX;
-    evener_random_seed(&loop->random, random_seed);
-    int error = uv_loop_init(&loop->uv);
+    made->base.vtable = &vtable;
+    made->alarm_ns = UINT64_MAX;
+    evener_random_seed(&made->random, random_seed);
+    int error = try_descriptors();
     if (error != 0) {
-        free(loop);
-        return evener_status_set(status, EVENER_STATUS_INTERNAL,
-                                 "runtime: libuv could not make a loop: %s (check the limit of open files, ulimit -n)",
-                                 uv_strerror(error));
+        free(made);
+        return refused(status, "a loop", strerror(error));
     }
-    error = uv_async_init(&loop->uv, &loop->wake, woken);
+    error = uv_loop_init(&made->uv);
     if (error != 0) {
-        (void)uv_loop_close(&loop->uv);
-        free(loop);
-        return evener_status_set(status, EVENER_STATUS_INTERNAL,
-                                 "runtime: libuv could not make a wake-up: %s (check the limit of open files, ulimit "
-                                 "-n)",
-                                 uv_strerror(error));
+        free(made);
+        return refused(status, "a loop", uv_strerror(error));
     }
-    loop->wake.data = loop;
-    (void)uv_timer_init(&loop->uv, &loop->alarm); /* cannot fail */
-    loop->alarm.data = loop;
-    *out = loop;
+    error = uv_async_init(&made->uv, &made->wake, woken);
+    if (error != 0) {
+        (void)uv_loop_close(&made->uv);
+        free(made);
+        return refused(status, "a wake-up", uv_strerror(error));
+    }
+    made->wake.data = made;
+    (void)uv_timer_init(&made->uv, &made->alarm); /* cannot fail */
+    made->alarm.data = made;
+    *loop = made;
     return EVENER_STATUS_OK;
 }
 

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include <evener/runtime.h>
 
@@ -93,6 +94,46 @@ Test(runtime, options_of_an_older_program_are_shorter)
     evener_runtime *runtime = NULL;
     cr_assert_eq(evener_runtime_create(&options, &runtime, NULL), EVENER_STATUS_OK);
     evener_runtime_unref(runtime);
+}
+
+Test(runtime, options_without_a_size_are_refused)
+{
+    const evener_runtime_options options = {.thread_name = "sizeless"};
+    evener_runtime *runtime = NULL;
+    evener_status status;
+    cr_assert_eq(evener_runtime_create(&options, &runtime, &status), EVENER_STATUS_INVALID_ARGUMENT);
+    cr_assert_null(runtime);
+    cr_assert_not_null(strstr(status.message, "size"));
+}
+
+Test(runtime, without_file_descriptors_says_so_and_leaves_nothing_behind)
+{
+    const size_t before = threads_of_process();
+    struct rlimit limit;
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    const rlim_t usual = limit.rlim_cur;
+    /* From hardly any to as many as suffice. */
+    bool succeeded = false;
+    size_t failures = 0;
+    for (rlim_t descriptors = 1; !succeeded; descriptors++) {
+        limit.rlim_cur = descriptors;
+        cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+        evener_runtime *runtime = NULL;
+        evener_status status = {0};
+        succeeded = evener_runtime_create(NULL, &runtime, &status) == EVENER_STATUS_OK;
+        if (succeeded) {
+            evener_runtime_unref(runtime);
+        } else {
+            failures++;
+            cr_assert_null(runtime);
+            cr_assert_eq(status.code, EVENER_STATUS_INTERNAL);
+            cr_assert_not_null(strstr(status.message, "ulimit -n"), "%s", status.message);
+        }
+    }
+    limit.rlim_cur = usual;
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    cr_assert_gt(failures, 1);
+    expect_threads(before);
 }
 
 static void unref_here(void *arg)
