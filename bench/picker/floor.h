@@ -1,0 +1,12 @@
+/* The floor: what the machine itself takes for the pieces that a pick is made of, measured in the same run. */
+#ifndef BENCH_PICKER_FLOOR_H
+#define BENCH_PICKER_FLOOR_H
+
+#include <stdint.h>
+
+#include <jansson.h>
+
+/* Appends a row {"what", "threads", "ns", "ns_min"} for each piece. */
+void bench_floors(json_t *rows, unsigned threads, unsigned passes, uint64_t duration_ns);
+
+#endif

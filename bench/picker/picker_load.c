@@ -1,0 +1,212 @@
+#include "bench/picker/picker_load.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define PICKS_AT_ONCE 256
+#define OUTSTANDING 64
+#define OPERATIONS_PER_LOOK 256 /* between two looks at whether time is up */
+
+typedef struct worker {
+    const picker_load *load;
+    picker_load_kind kind;
+    pthread_barrier_t *start;
+    const atomic_bool *stop;
+    bench_histogram *histogram; /* of its own; in ticks */
+    uint64_t operations, allocations, not_complete;
+    uint64_t busy_ns; /* PICKER_LOAD_PICK: the time of the picks alone */
+    evener_pick_args args;
+    uint64_t hash_step;
+    pthread_t thread;
+} worker;
+
+static inline bool pick_one(worker *self, evener_pick *pick)
+{
+    /* A step through all hashes that repeats none: Fibonacci hashing. */
+    self->args.hash += self->hash_step;
+    if (evener_channel_try_pick(self->load->channel, &self->args, pick, NULL) == EVENER_PICK_COMPLETE) {
+        return true;
+    }
+    self->not_complete++;
+    return false;
+}
+
+static bool is_stopped(const worker *self)
+{
+    return atomic_load_explicit(self->stop, memory_order_relaxed);
+}
+
+static void run_pick_done(worker *self)
+{
+    do {
+        for (unsigned i = 0; i < OPERATIONS_PER_LOOK; i++) {
+            evener_pick pick;
+            if (pick_one(self, &pick)) {
+                evener_pick_done(&pick, NULL);
+            }
+        }
+        self->operations += OPERATIONS_PER_LOOK;
+    } while (!is_stopped(self));
+}
+
+static void run_pick(worker *self)
+{
+    evener_pick picks[PICKS_AT_ONCE];
+    do {
+        bool complete[PICKS_AT_ONCE];
+        uint64_t from_ns = bench_now_ns();
+        for (unsigned i = 0; i < PICKS_AT_ONCE; i++) {
+            complete[i] = pick_one(self, &picks[i]);
+        }
+        self->busy_ns += bench_now_ns() - from_ns;
+        for (unsigned i = 0; i < PICKS_AT_ONCE; i++) {
+            if (complete[i]) {
+                evener_pick_done(&picks[i], NULL);
+            }
+        }
+        self->operations += PICKS_AT_ONCE;
+    } while (!is_stopped(self));
+}
+
+static void run_outstanding(worker *self)
+{
+    evener_pick picks[OUTSTANDING];
+    bool complete[OUTSTANDING] = {false};
+    do {
+        for (unsigned i = 0; i < OPERATIONS_PER_LOOK; i++) {
+            unsigned at = i % OUTSTANDING;
+            if (complete[at]) {
+                evener_pick_done(&picks[at], NULL);
+            }
+            complete[at] = pick_one(self, &picks[at]);
+        }
+        self->operations += OPERATIONS_PER_LOOK;
+    } while (!is_stopped(self));
+    for (unsigned i = 0; i < OUTSTANDING; i++) {
+        if (complete[i]) {
+            evener_pick_done(&picks[i], NULL);
+        }
+    }
+}
+
+static void run_each(worker *self)
+{
+    do {
+        for (unsigned i = 0; i < OPERATIONS_PER_LOOK; i++) {
+            evener_pick pick;
+            uint64_t from = bench_ticks();
+            if (pick_one(self, &pick)) {
+                evener_pick_done(&pick, NULL);
+            }
+            bench_histogram_add(self->histogram, bench_ticks() - from);
+        }
+        self->operations += OPERATIONS_PER_LOOK;
+    } while (!is_stopped(self));
+}
+
+static void *run_worker(void *arg)
+{
+    worker *self = arg;
+    static void (*const runs[])(worker *) = {
+        [PICKER_LOAD_PICK] = run_pick,
+        [PICKER_LOAD_PICK_DONE] = run_pick_done,
+        [PICKER_LOAD_OUTSTANDING] = run_outstanding,
+        [PICKER_LOAD_EACH] = run_each,
+    };
+    evener_pick first; /* registers the thread */
+    if (pick_one(self, &first)) {
+        evener_pick_done(&first, NULL);
+    }
+    pthread_barrier_wait(self->start);
+    uint64_t allocations = bench_allocations();
+    runs[self->kind](self);
+    self->allocations = bench_allocations() - allocations;
+    return NULL;
+}
+
+static void init_worker(worker *self, const picker_load *load, unsigned index)
+{
+    memset(self, 0, sizeof *self);
+    self->load = load;
+    self->args.size = sizeof self->args;
+    self->args.has_hash = load->with_hash;
+    self->args.hash = UINT64_C(0x2545f4914f6cdd1d) * (index + 1);
+    self->hash_step = load->with_hash ? UINT64_C(0x9e3779b97f4a7c15) : 0;
+}
+
+static void sleep_ns(uint64_t ns)
+{
+    struct timespec pause = {.tv_sec = (time_t)(ns / 1000000000u), .tv_nsec = (long)(ns % 1000000000u)};
+    nanosleep(&pause, NULL);
+}
+
+static void gather(const worker *workers, unsigned count, uint64_t elapsed_ns, picker_load_kind kind,
+                   picker_result *result, bench_histogram *histogram)
+{
+    uint64_t busy_ns = 0;
+    memset(result, 0, sizeof *result);
+    for (unsigned i = 0; i < count; i++) {
+        result->operations += workers[i].operations;
+        result->allocations += workers[i].allocations;
+        result->not_complete += workers[i].not_complete;
+        busy_ns += workers[i].busy_ns;
+        if (histogram != NULL) {
+            bench_histogram_merge(histogram, workers[i].histogram);
+        }
+    }
+    double total_ns = kind == PICKER_LOAD_PICK ? (double)busy_ns / count : (double)elapsed_ns;
+    result->ns = total_ns / (double)result->operations;
+}
+
+bool picker_load_run(const picker_load *load, picker_load_kind kind, picker_result *result, bench_histogram *histogram)
+{
+    worker *workers = aligned_alloc(64, (sizeof(worker) * load->threads + 63) / 64 * 64);
+    pthread_barrier_t start;
+    atomic_bool stop = false;
+    bool ok = workers != NULL && pthread_barrier_init(&start, NULL, load->threads + 1) == 0;
+    unsigned running = 0;
+    while (ok && running < load->threads) {
+        worker *self = &workers[running];
+        init_worker(self, load, running);
+        self->kind = kind;
+        self->start = &start;
+        self->stop = &stop;
+        self->histogram = histogram != NULL ? calloc(1, sizeof *histogram) : NULL;
+        ok = (histogram == NULL || self->histogram != NULL) &&
+             pthread_create(&self->thread, NULL, run_worker, self) == 0;
+        running += ok;
+    }
+    if (!ok) { /* threads that wait at the barrier are lost: so is the bench */
+        return false;
+    }
+    pthread_barrier_wait(&start);
+    uint64_t from_ns = bench_now_ns();
+    sleep_ns(load->duration_ns);
+    atomic_store_explicit(&stop, true, memory_order_relaxed);
+    for (unsigned i = 0; i < running; i++) {
+        pthread_join(workers[i].thread, NULL);
+    }
+    gather(workers, running, bench_now_ns() - from_ns, kind, result, histogram);
+    for (unsigned i = 0; i < running; i++) {
+        free(workers[i].histogram);
+    }
+    pthread_barrier_destroy(&start);
+    free(workers);
+    return true;
+}
+
+void picker_load_count(evener_channel *channel, uint64_t operations, bool with_hash)
+{
+    picker_load load = {.channel = channel, .with_hash = with_hash};
+    worker self;
+    init_worker(&self, &load, 0);
+    for (uint64_t i = 0; i < operations; i++) {
+        evener_pick pick;
+        if (pick_one(&self, &pick)) {
+            evener_pick_done(&pick, NULL);
+        }
+    }
+}

@@ -1,0 +1,37 @@
+/* The two clients that are compared: evener, and the C core with its own policies. The bench drives both alike. */
+#ifndef BENCH_RPC_CLIENT_H
+#define BENCH_RPC_CLIENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define BENCH_METHOD "/evener.demo.Echo/Unary"
+
+typedef struct bench_client bench_client;
+typedef void (*bench_done)(void *arg, bool ok);
+
+typedef struct bench_client_options {
+    const char *servers; /* "127.0.0.1:P1,127.0.0.1:P2" */
+    const char *policy;
+    unsigned threads;    /* that serve asynchronous calls */
+    const void *payload; /* borrowed until close */
+    size_t payload_bytes;
+    uint64_t timeout_ms; /* of a call; 0: none */
+} bench_client_options;
+
+struct bench_client {
+    const char *name; /* "evener", "core" */
+    /* A blocking call; any thread. */
+    bool (*call)(bench_client *client);
+    /* An asynchronous call; `done` comes once on a serving thread, and may start the next. */
+    void (*start)(bench_client *client, bench_done done, void *arg);
+    /* When no call is under way. */
+    void (*close)(bench_client *client);
+};
+
+/* Each is connected to at least one server when it is returned; NULL: the reason is on stderr. */
+bench_client *bench_client_open_evener(const bench_client_options *options);
+bench_client *bench_client_open_core(const bench_client_options *options);
+
+#endif

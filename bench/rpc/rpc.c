@@ -1,0 +1,258 @@
+/* Unary calls over loopback: evener against the C core's own policies, in the same run, taking turns.
+ *
+ *     bench_rpc [--quick] [--output=FILE]
+ *
+ * Servers are processes of their own. Fails if a call fails. */
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "bench/rpc/client.h"
+#include "bench/support/output.h"
+#include "bench/support/servers.h"
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+#define IN_FLIGHT_MAX 256
+#define SERVERS 3
+#define CALL_THREADS 2
+
+typedef struct rpc_case {
+    unsigned in_flight;
+    bool blocking; /* a thread for each call under way */
+    size_t payload_bytes;
+    bool also_quick;
+} rpc_case;
+
+static const rpc_case cases[] = {
+    {1, true, 10, true},   {8, true, 10, false},   {1, false, 10, false},   {16, false, 10, true},
+    {64, false, 10, true}, {256, false, 10, true}, {1, true, 65536, false}, {16, false, 65536, false},
+};
+
+/* Clients of one policy that are compared. */
+static const struct {
+    const char *evener;
+    const char *core;
+} policies[] = {{"round_robin", "round_robin"}, {"pick_first", "pick_first"}, {"p2c_ewma", NULL}};
+
+typedef struct load {
+    bench_client *client;
+    uint64_t end_ns;
+    atomic_uint under_way;
+    atomic_uint_fast64_t failed;
+    pthread_mutex_t mutex;
+    pthread_cond_t idle;
+} load;
+
+/* One call after the other, for ever new. */
+typedef struct slot {
+    load *load;
+    uint64_t from_ns;
+    bench_histogram histogram; /* in ns */
+    pthread_t thread;
+} slot;
+
+static void count(slot *self, bool ok)
+{
+    uint64_t now_ns = bench_now_ns();
+    if (ok) {
+        bench_histogram_add(&self->histogram, now_ns - self->from_ns);
+    } else {
+        atomic_fetch_add_explicit(&self->load->failed, 1, memory_order_relaxed);
+    }
+    self->from_ns = now_ns;
+}
+
+static void slot_done(void *arg, bool ok)
+{
+    slot *self = arg;
+    load *load = self->load;
+    count(self, ok);
+    if (self->from_ns < load->end_ns) {
+        load->client->start(load->client, slot_done, self);
+        return;
+    }
+    pthread_mutex_lock(&load->mutex);
+    if (atomic_fetch_sub_explicit(&load->under_way, 1, memory_order_acq_rel) == 1) {
+        pthread_cond_signal(&load->idle);
+    }
+    pthread_mutex_unlock(&load->mutex);
+}
+
+static void *slot_thread(void *arg)
+{
+    slot *self = arg;
+    self->from_ns = bench_now_ns();
+    do {
+        count(self, self->load->client->call(self->load->client));
+    } while (self->from_ns < self->load->end_ns);
+    return NULL;
+}
+
+typedef struct outcome {
+    bench_figure calls_per_s, p50_us, p99_us, cpu_us_per_call;
+    uint64_t failed;
+} outcome;
+
+static void run_slots(slot *slots, load *load, const rpc_case *rpc)
+{
+    if (rpc->blocking) {
+        unsigned running = 0;
+        while (running < rpc->in_flight &&
+               pthread_create(&slots[running].thread, NULL, slot_thread, &slots[running]) == 0) {
+            running++;
+        }
+        for (unsigned i = 0; i < running; i++) {
+            pthread_join(slots[i].thread, NULL);
+        }
+        return;
+    }
+    atomic_store_explicit(&load->under_way, rpc->in_flight, memory_order_relaxed);
+    for (unsigned i = 0; i < rpc->in_flight; i++) {
+        slots[i].from_ns = bench_now_ns();
+        load->client->start(load->client, slot_done, &slots[i]);
+    }
+    pthread_mutex_lock(&load->mutex);
+    while (atomic_load_explicit(&load->under_way, memory_order_acquire) > 0) {
+        pthread_cond_wait(&load->idle, &load->mutex);
+    }
+    pthread_mutex_unlock(&load->mutex);
+}
+
+static void run_pass(bench_client *client, const rpc_case *rpc, uint64_t duration_ns, outcome *outcome)
+{
+    slot *slots = calloc(rpc->in_flight, sizeof *slots);
+    bench_histogram *all = calloc(1, sizeof *all);
+    load load = {.client = client};
+    if (slots == NULL || all == NULL) {
+        abort();
+    }
+    pthread_mutex_init(&load.mutex, NULL);
+    pthread_cond_init(&load.idle, NULL);
+    for (unsigned i = 0; i < rpc->in_flight; i++) {
+        slots[i].load = &load;
+    }
+    uint64_t from_ns = bench_now_ns(), from_cpu_ns = bench_cpu_ns();
+    load.end_ns = from_ns + duration_ns;
+    run_slots(slots, &load, rpc);
+    double elapsed_ns = (double)(bench_now_ns() - from_ns), cpu_ns = (double)(bench_cpu_ns() - from_cpu_ns);
+    for (unsigned i = 0; i < rpc->in_flight; i++) {
+        bench_histogram_merge(all, &slots[i].histogram);
+    }
+    double calls = all->count > 0 ? (double)all->count : 1;
+    bench_figure_add(&outcome->calls_per_s, calls / elapsed_ns * 1e9);
+    bench_figure_add(&outcome->cpu_us_per_call, cpu_ns / calls / 1e3);
+    bench_figure_add(&outcome->p50_us, (double)bench_histogram_percentile(all, 0.5) / 1e3);
+    bench_figure_add(&outcome->p99_us, (double)bench_histogram_percentile(all, 0.99) / 1e3);
+    outcome->failed += load.failed;
+    pthread_cond_destroy(&load.idle);
+    pthread_mutex_destroy(&load.mutex);
+    free(all);
+    free(slots);
+}
+
+static void append_row(json_t *rows, const char *client, const char *policy, const rpc_case *rpc,
+                       const outcome *outcome)
+{
+    json_t *row = json_pack("{s:s, s:s, s:i, s:i, s:s, s:I}", "client", client, "policy", policy, "backends", SERVERS,
+                            "in_flight", (int)rpc->in_flight, "mode", rpc->blocking ? "blocking" : "asynchronous",
+                            "payload_bytes", (json_int_t)rpc->payload_bytes);
+    bench_set_figure(row, "calls_per_s", &outcome->calls_per_s);
+    bench_set_figure(row, "p50_us", &outcome->p50_us);
+    bench_set_figure(row, "p99_us", &outcome->p99_us);
+    bench_set_figure(row, "cpu_us_per_call", &outcome->cpu_us_per_call);
+    json_object_set_new(row, "failed", json_integer((json_int_t)outcome->failed));
+    json_array_append_new(rows, row);
+    bench_progress("rpc     %-6s %-12s %3u %-12s %5zu bytes  %8.0f calls/s  p50 %6.0f us  p99 %6.0f us  %5.1f us cpu",
+                   client, policy, rpc->in_flight, rpc->blocking ? "blocking" : "asynchronous", rpc->payload_bytes,
+                   bench_figure_median(&outcome->calls_per_s), bench_figure_median(&outcome->p50_us),
+                   bench_figure_median(&outcome->p99_us), bench_figure_median(&outcome->cpu_us_per_call));
+    if (outcome->failed > 0) {
+        bench_complain("%s %s: %llu calls failed", client, policy, (unsigned long long)outcome->failed);
+    }
+}
+
+static void compare(json_t *rows, const char *servers, const rpc_case *rpc, size_t policy, unsigned passes,
+                    uint64_t duration_ns)
+{
+    uint8_t *payload = calloc(1, rpc->payload_bytes);
+    bench_client_options options = {.servers = servers,
+                                    .policy = policies[policy].evener,
+                                    .threads = CALL_THREADS,
+                                    .payload = payload,
+                                    .payload_bytes = rpc->payload_bytes};
+    bench_client *clients[2] = {bench_client_open_evener(&options), NULL};
+    if (policies[policy].core != NULL) {
+        options.policy = policies[policy].core;
+        clients[1] = bench_client_open_core(&options);
+    }
+    if (clients[0] == NULL || (clients[1] == NULL && policies[policy].core != NULL)) {
+        bench_complain("%s: a client does not connect", policies[policy].evener);
+    } else {
+        outcome *outcomes = calloc(2, sizeof *outcomes);
+        outcome *warm = calloc(1, sizeof *warm);
+        for (unsigned i = 0; i < 2 && clients[i] != NULL; i++) {
+            run_pass(clients[i], rpc, duration_ns / 4, warm);
+        }
+        for (unsigned pass = 0; pass < passes; pass++) {
+            for (unsigned i = 0; i < 2 && clients[i] != NULL; i++) {
+                run_pass(clients[i], rpc, duration_ns, &outcomes[i]);
+            }
+        }
+        for (unsigned i = 0; i < 2 && clients[i] != NULL; i++) {
+            append_row(rows, clients[i]->name, policies[policy].evener, rpc, &outcomes[i]);
+        }
+        free(warm);
+        free(outcomes);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        if (clients[i] != NULL) {
+            clients[i]->close(clients[i]);
+        }
+    }
+    free(payload);
+}
+
+int main(int argc, char **argv)
+{
+    bool quick = false;
+    const char *output = NULL, *value;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--quick") == 0) {
+            quick = true;
+        } else if ((value = bench_option(argv[i], "--output")) != NULL) {
+            output = value;
+        } else {
+            fprintf(stderr, "bench_rpc: unknown argument %s\n", argv[i]);
+            return 2;
+        }
+    }
+    bench_server servers[SERVERS];
+    char list[256];
+    bool ok = true;
+    unsigned started = 0;
+    while (started < SERVERS && ok) {
+        ok = bench_server_start(&servers[started], 0, NULL);
+        started += ok;
+    }
+    json_t *rows = json_array();
+    if (ok) {
+        bench_servers_list(servers, SERVERS, list, sizeof list);
+        for (size_t p = 0; p < COUNT(policies); p++) {
+            for (size_t c = 0; c < COUNT(cases); c++) {
+                if (!quick || (cases[c].also_quick && p == 0)) {
+                    compare(rows, list, &cases[c], p, quick ? 3 : 7, quick ? 250000000 : 700000000);
+                }
+            }
+        }
+    } else {
+        bench_complain("no servers");
+    }
+    for (unsigned i = 0; i < started; i++) {
+        bench_server_signal(&servers[i], SIGTERM);
+    }
+    return bench_finish(json_pack("{s:o}", "rpc", rows), output);
+}

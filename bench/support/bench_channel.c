@@ -1,0 +1,152 @@
+#include "bench/support/bench_channel.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "bench/support/measure.h"
+
+#define READY_WAIT_NS (UINT64_C(120) * EVENER_NS_PER_S)
+
+static evener_address *make_address(size_t index, unsigned weight, evener_status *status)
+{
+    char text[32], weight_text[16];
+    snprintf(text, sizeof text, "10.%u.%u.%u:50051", (unsigned)(index >> 16) & 255, (unsigned)(index >> 8) & 255,
+             (unsigned)index & 255);
+    snprintf(weight_text, sizeof weight_text, "%u", weight);
+    evener_attribute attribute = {"weight", weight_text};
+    evener_address *address = NULL;
+    evener_address_create(text, &attribute, 1, &address, status);
+    return address;
+}
+
+static void nothing(void *arg)
+{
+    (void)arg;
+}
+
+void bench_channel_settle(bench_channel *bench)
+{
+    /* What a task posts runs after those that were posted before: a few rounds reach the end of each chain. */
+    for (int i = 0; i < 4; i++) {
+        evener_runtime_call(bench->runtime, nothing, NULL);
+    }
+}
+
+static bool push(bench_channel *bench, evener_status *status)
+{
+    evener_resolver_update update = {
+        .size = sizeof update, .addresses = bench->addresses, .address_count = bench->backends};
+    return evener_manual_resolver_update(bench->resolver, &update, status) == EVENER_STATUS_OK;
+}
+
+/* Every backend ready, or for a policy that connects fewer, no more coming. */
+static bool wait_until_ready(bench_channel *bench, evener_status *status)
+{
+    if (evener_channel_wait_ready(bench->channel, READY_WAIT_NS / EVENER_NS_PER_MS, status) != EVENER_STATUS_OK) {
+        return false;
+    }
+    uint64_t end_ns = bench_now_ns() + READY_WAIT_NS, seen, now;
+    do {
+        seen = atomic_load_explicit(&bench->transport.ready, memory_order_acquire);
+        bench_channel_settle(bench);
+        now = atomic_load_explicit(&bench->transport.ready, memory_order_acquire);
+        if (now == seen && now < bench->backends) {
+            struct timespec pause = {.tv_nsec = 20000000};
+            nanosleep(&pause, NULL);
+            bench_channel_settle(bench);
+            now = atomic_load_explicit(&bench->transport.ready, memory_order_acquire);
+        }
+    } while (now != seen && now < bench->backends && bench_now_ns() < end_ns);
+    bench_channel_settle(bench);
+    return true;
+}
+
+static bool open_channel(bench_channel *bench, const char *policy, evener_status *status)
+{
+    for (size_t i = 0; i < bench->backends; i++) {
+        bench->addresses[i] = make_address(i, 1, status);
+        if (bench->addresses[i] == NULL) {
+            return false;
+        }
+    }
+    if (evener_runtime_create(NULL, &bench->runtime, status) != EVENER_STATUS_OK ||
+        evener_manual_resolver_create("bench", &bench->resolver, status) != EVENER_STATUS_OK || !push(bench, status)) {
+        return false;
+    }
+    instant_transport_init(&bench->transport, evener_runtime_loop(bench->runtime));
+    const evener_resolver_builder *resolvers[] = {evener_manual_resolver_builder(bench->resolver)};
+    evener_channel_options options = {
+        .size = sizeof options,
+        .runtime = bench->runtime,
+        .transport = &bench->transport.base,
+        .resolvers = resolvers,
+        .resolver_count = 1,
+        .policy = policy,
+        .idle_timeout_ms = EVENER_NEVER_MS,
+    };
+    return evener_channel_create("bench:///backends", &options, &bench->channel, status) == EVENER_STATUS_OK &&
+           wait_until_ready(bench, status);
+}
+
+/* The transport lies in `bench`: nothing may use it any more. */
+static void wait_until_gone(bench_channel *bench)
+{
+    do {
+        struct timespec pause = {.tv_nsec = 1000000};
+        nanosleep(&pause, NULL);
+        bench_channel_settle(bench);
+    } while (atomic_load_explicit(&bench->transport.alive, memory_order_acquire) > 0);
+}
+
+bool bench_channel_open(bench_channel *bench, const char *policy, size_t backends)
+{
+    evener_status status;
+    evener_status_clear(&status);
+    memset(bench, 0, sizeof *bench);
+    bench->backends = backends;
+    bench->addresses = calloc(backends, sizeof(evener_address *));
+    if (bench->addresses == NULL || !open_channel(bench, policy, &status)) {
+        fprintf(stderr, "bench: %s over %zu backends: %s\n", policy, backends, status.message);
+        bench_channel_close(bench);
+        return false;
+    }
+    return true;
+}
+
+void bench_channel_close(bench_channel *bench)
+{
+    if (bench->channel != NULL) {
+        evener_channel_unref(bench->channel);
+        wait_until_gone(bench);
+    }
+    evener_runtime_unref(bench->runtime);
+    evener_manual_resolver_destroy(bench->resolver);
+    for (size_t i = 0; bench->addresses != NULL && i < bench->backends; i++) {
+        evener_address_unref(bench->addresses[i]);
+    }
+    free(bench->addresses);
+    memset(bench, 0, sizeof *bench);
+}
+
+uint64_t bench_channel_update(bench_channel *bench, size_t changed, unsigned weight)
+{
+    evener_status status;
+    for (size_t i = 0; i < changed && i < bench->backends; i++) {
+        evener_address *address = make_address(i, weight, &status);
+        if (address == NULL) {
+            fprintf(stderr, "bench: %s\n", status.message);
+            return 0;
+        }
+        evener_address_unref(bench->addresses[i]);
+        bench->addresses[i] = address;
+    }
+    uint64_t from_ns = bench_now_ns();
+    if (!push(bench, &status)) {
+        fprintf(stderr, "bench: %s\n", status.message);
+        return 0;
+    }
+    bench_channel_settle(bench);
+    return bench_now_ns() - from_ns;
+}

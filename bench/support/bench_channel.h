@@ -1,0 +1,34 @@
+/* A channel over many backends that need no network: a policy to be measured. */
+#ifndef BENCH_SUPPORT_BENCH_CHANNEL_H
+#define BENCH_SUPPORT_BENCH_CHANNEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <evener/evener.h>
+
+#include "bench/support/instant_transport.h"
+
+typedef struct bench_channel {
+    evener_runtime *runtime;
+    instant_transport transport;
+    evener_manual_resolver *resolver;
+    evener_channel *channel;
+    evener_address **addresses;
+    size_t backends;
+} bench_channel;
+
+/* Opens it, waits until every backend that the policy connects is ready (with `pick_first`: one) and its picker is in
+ * force. Returns false and says why on stderr. */
+bool bench_channel_open(bench_channel *bench, const char *policy, size_t backends);
+void bench_channel_close(bench_channel *bench);
+
+/* Pushes the list with the attribute "weight" of the first `changed` addresses set to `weight`, and waits until all that
+ * follows from it has happened. Returns how long that took, in ns; 0 if it failed. */
+uint64_t bench_channel_update(bench_channel *bench, size_t changed, unsigned weight);
+
+/* Waits until the control thread has done all that is to be done now. */
+void bench_channel_settle(bench_channel *bench);
+
+#endif

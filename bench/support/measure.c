@@ -1,0 +1,126 @@
+#include "bench/support/measure.h"
+
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static uint64_t read_clock(clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+uint64_t bench_now_ns(void)
+{
+    return read_clock(CLOCK_MONOTONIC);
+}
+
+uint64_t bench_cpu_ns(void)
+{
+    return read_clock(CLOCK_PROCESS_CPUTIME_ID);
+}
+
+double bench_ns_per_tick(void)
+{
+    static double ns_per_tick;
+    if (ns_per_tick == 0) {
+        uint64_t from_ns = bench_now_ns(), from = bench_ticks(), now_ns;
+        do {
+            now_ns = bench_now_ns();
+        } while (now_ns - from_ns < 20000000);
+        ns_per_tick = (double)(now_ns - from_ns) / (double)(bench_ticks() - from);
+    }
+    return ns_per_tick;
+}
+
+void bench_figure_add(bench_figure *figure, double value)
+{
+    if (figure->count < BENCH_PASSES_MAX) {
+        figure->values[figure->count++] = value;
+    }
+}
+
+static int compare_doubles(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+double bench_figure_min(const bench_figure *figure)
+{
+    double least = figure->count > 0 ? figure->values[0] : 0;
+    for (unsigned i = 1; i < figure->count; i++) {
+        least = figure->values[i] < least ? figure->values[i] : least;
+    }
+    return least;
+}
+
+double bench_figure_median(const bench_figure *figure)
+{
+    double sorted[BENCH_PASSES_MAX];
+    if (figure->count == 0) {
+        return 0;
+    }
+    memcpy(sorted, figure->values, figure->count * sizeof *sorted);
+    qsort(sorted, figure->count, sizeof *sorted, compare_doubles);
+    unsigned middle = figure->count / 2;
+    return figure->count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+/* Value v of n bits (n > 6) falls into row n - 6, at the place that its 6 bits after the first name; its rows begin
+ * where those of fewer bits end. */
+static size_t bucket_of(uint64_t value)
+{
+    if (value < BENCH_HISTOGRAM_SUB) {
+        return (size_t)value;
+    }
+    unsigned shift = 57u - (unsigned)__builtin_clzll(value);
+    return (size_t)(shift + 1) * BENCH_HISTOGRAM_SUB + (size_t)((value >> shift) - BENCH_HISTOGRAM_SUB);
+}
+
+/* The greatest value of a bucket. */
+static uint64_t value_of(size_t bucket)
+{
+    if (bucket < BENCH_HISTOGRAM_SUB) {
+        return bucket;
+    }
+    unsigned shift = (unsigned)(bucket / BENCH_HISTOGRAM_SUB) - 1;
+    return ((BENCH_HISTOGRAM_SUB + bucket % BENCH_HISTOGRAM_SUB + 1) << shift) - 1;
+}
+
+void bench_histogram_add(bench_histogram *histogram, uint64_t value)
+{
+    histogram->buckets[bucket_of(value)]++;
+    histogram->count++;
+    histogram->max = value > histogram->max ? value : histogram->max;
+}
+
+void bench_histogram_merge(bench_histogram *into, const bench_histogram *from)
+{
+    for (size_t i = 0; i < BENCH_HISTOGRAM_BUCKETS; i++) {
+        into->buckets[i] += from->buckets[i];
+    }
+    into->count += from->count;
+    into->max = from->max > into->max ? from->max : into->max;
+}
+
+uint64_t bench_histogram_percentile(const bench_histogram *histogram, double share)
+{
+    uint64_t wanted = (uint64_t)(share * (double)histogram->count), seen = 0;
+    for (size_t i = 0; i < BENCH_HISTOGRAM_BUCKETS; i++) {
+        seen += histogram->buckets[i];
+        if (seen > wanted || (seen == histogram->count && seen > 0)) {
+            uint64_t value = value_of(i);
+            return value < histogram->max ? value : histogram->max;
+        }
+    }
+    return 0;
+}
+
+size_t bench_bytes_in_use(void)
+{
+    struct mallinfo2 info = mallinfo2();
+    return info.uordblks + info.hblkhd;
+}

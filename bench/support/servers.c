@@ -1,0 +1,89 @@
+#include "bench/support/servers.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+/* BENCH_DEMO_SERVER is the program's path, from the build. */
+static bool spawn(bench_server *server, uint16_t port, const char *option, int output)
+{
+    char port_text[8];
+    snprintf(port_text, sizeof port_text, "%u", (unsigned)port);
+    char *arguments[4] = {(char *)"demo_server"};
+    unsigned count = 1;
+    if (option != NULL) {
+        arguments[count++] = (char *)option;
+    }
+    arguments[count] = port_text;
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
+    int error = posix_spawn(&server->process, BENCH_DEMO_SERVER, &actions, NULL, arguments, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    if (error != 0) {
+        fprintf(stderr, "bench: %s: %s\n", BENCH_DEMO_SERVER, strerror(error));
+        server->process = 0;
+    }
+    return error == 0;
+}
+
+bool bench_server_start(bench_server *server, uint16_t port, const char *option)
+{
+    int ends[2];
+    memset(server, 0, sizeof *server);
+    if (pipe(ends) != 0) {
+        perror("bench: pipe");
+        return false;
+    }
+    bool ok = spawn(server, port, option, ends[1]);
+    close(ends[1]);
+    server->output = ends[0];
+    char line[128] = "";
+    size_t length = 0;
+    while (ok && length < sizeof line - 1 && memchr(line, '\n', length) == NULL) {
+        ssize_t bytes = read(ends[0], line + length, sizeof line - 1 - length);
+        if (bytes > 0) {
+            length += (size_t)bytes;
+        } else if (bytes == 0 || errno != EINTR) {
+            ok = false;
+        }
+    }
+    unsigned listens = 0;
+    if (!ok || sscanf(line, "listening on 127.0.0.1:%u", &listens) != 1) {
+        fprintf(stderr, "bench: a server on port %u does not start\n", (unsigned)port);
+        bench_server_signal(server, SIGKILL);
+        return false;
+    }
+    server->port = (uint16_t)listens;
+    return true;
+}
+
+void bench_server_signal(bench_server *server, int signal)
+{
+    if (server->process <= 0) {
+        return;
+    }
+    kill(server->process, signal);
+    if (signal == SIGKILL || signal == SIGTERM) {
+        while (waitpid(server->process, NULL, 0) < 0 && errno == EINTR) {
+        }
+        server->process = 0;
+        close(server->output);
+    }
+}
+
+void bench_servers_list(const bench_server *servers, unsigned count, char *text, unsigned text_bytes)
+{
+    unsigned length = 0;
+    text[0] = '\0';
+    for (unsigned i = 0; i < count && length < text_bytes; i++) {
+        length += (unsigned)snprintf(text + length, text_bytes - length, "%s127.0.0.1:%u", i > 0 ? "," : "",
+                                     (unsigned)servers[i].port);
+    }
+}
