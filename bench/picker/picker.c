@@ -83,7 +83,7 @@ static void *run_writer(void *arg)
     uint64_t interval_ns = EVENER_NS_PER_S / self->updates_per_s;
     uint64_t next_ns = bench_now_ns();
     while (!atomic_load_explicit(&self->stop, memory_order_relaxed)) {
-        bench_channel_update(self->bench, 1, 1 + (unsigned)(self->updates % 2));
+        bench_channel_update(self->bench, BENCH_CHANGE_WEIGHT, 1);
         self->updates++;
         next_ns += interval_ns;
         struct timespec at = {.tv_sec = (time_t)(next_ns / EVENER_NS_PER_S),

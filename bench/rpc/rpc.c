@@ -38,18 +38,18 @@ static const struct {
     const char *core;
 } policies[] = {{"round_robin", "round_robin"}, {"pick_first", "pick_first"}, {"p2c_ewma", NULL}};
 
-typedef struct load {
+typedef struct rpc_load {
     bench_client *client;
     uint64_t end_ns;
     atomic_uint under_way;
     atomic_uint_fast64_t failed;
     pthread_mutex_t mutex;
     pthread_cond_t idle;
-} load;
+} rpc_load;
 
 /* One call after the other, for ever new. */
 typedef struct slot {
-    load *load;
+    rpc_load *load;
     uint64_t from_ns;
     bench_histogram histogram; /* in ns */
     pthread_t thread;
@@ -69,7 +69,7 @@ static void count(slot *self, bool ok)
 static void slot_done(void *arg, bool ok)
 {
     slot *self = arg;
-    load *load = self->load;
+    rpc_load *load = self->load;
     count(self, ok);
     if (self->from_ns < load->end_ns) {
         load->client->start(load->client, slot_done, self);
@@ -92,12 +92,12 @@ static void *slot_thread(void *arg)
     return NULL;
 }
 
-typedef struct outcome {
+typedef struct rpc_outcome {
     bench_figure calls_per_s, p50_us, p99_us, cpu_us_per_call;
     uint64_t failed;
-} outcome;
+} rpc_outcome;
 
-static void run_slots(slot *slots, load *load, const rpc_case *rpc)
+static void run_slots(slot *slots, rpc_load *load, const rpc_case *rpc)
 {
     if (rpc->blocking) {
         unsigned running = 0;
@@ -122,11 +122,11 @@ static void run_slots(slot *slots, load *load, const rpc_case *rpc)
     pthread_mutex_unlock(&load->mutex);
 }
 
-static void run_pass(bench_client *client, const rpc_case *rpc, uint64_t duration_ns, outcome *outcome)
+static void run_pass(bench_client *client, const rpc_case *rpc, uint64_t duration_ns, rpc_outcome *outcome)
 {
     slot *slots = calloc(rpc->in_flight, sizeof *slots);
     bench_histogram *all = calloc(1, sizeof *all);
-    load load = {.client = client};
+    rpc_load load = {.client = client};
     if (slots == NULL || all == NULL) {
         abort();
     }
@@ -155,7 +155,7 @@ static void run_pass(bench_client *client, const rpc_case *rpc, uint64_t duratio
 }
 
 static void append_row(json_t *rows, const char *client, const char *policy, const rpc_case *rpc,
-                       const outcome *outcome)
+                       const rpc_outcome *outcome)
 {
     json_t *row = json_pack("{s:s, s:s, s:i, s:i, s:s, s:I}", "client", client, "policy", policy, "backends", SERVERS,
                             "in_flight", (int)rpc->in_flight, "mode", rpc->blocking ? "blocking" : "asynchronous",
@@ -192,8 +192,8 @@ static void compare(json_t *rows, const char *servers, const rpc_case *rpc, size
     if (clients[0] == NULL || (clients[1] == NULL && policies[policy].core != NULL)) {
         bench_complain("%s: a client does not connect", policies[policy].evener);
     } else {
-        outcome *outcomes = calloc(2, sizeof *outcomes);
-        outcome *warm = calloc(1, sizeof *warm);
+        rpc_outcome *outcomes = calloc(2, sizeof *outcomes);
+        rpc_outcome *warm = calloc(1, sizeof *warm);
         for (unsigned i = 0; i < 2 && clients[i] != NULL; i++) {
             run_pass(clients[i], rpc, duration_ns / 4, warm);
         }

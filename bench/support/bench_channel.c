@@ -1,5 +1,6 @@
 #include "bench/support/bench_channel.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +8,8 @@
 
 #include "bench/support/measure.h"
 
+/* What a task posts runs after those that were posted before: a few rounds reach the end of each chain. */
+#define SETTLE_ROUNDS 4
 #define READY_WAIT_NS (UINT64_C(120) * EVENER_NS_PER_S)
 
 static evener_address *make_address(size_t index, unsigned weight, evener_status *status)
@@ -21,6 +24,22 @@ static evener_address *make_address(size_t index, unsigned weight, evener_status
     return address;
 }
 
+static evener_address *with_weight(const evener_address *address, unsigned weight, evener_status *status)
+{
+    char weight_text[16];
+    snprintf(weight_text, sizeof weight_text, "%u", weight);
+    evener_attribute attribute = {"weight", weight_text};
+    evener_address *changed = NULL;
+    evener_address_with_attributes(address, &attribute, 1, &changed, status);
+    return changed;
+}
+
+static void pause_ns(long ns)
+{
+    struct timespec pause = {.tv_nsec = ns};
+    nanosleep(&pause, NULL);
+}
+
 static void nothing(void *arg)
 {
     (void)arg;
@@ -28,8 +47,7 @@ static void nothing(void *arg)
 
 void bench_channel_settle(bench_channel *bench)
 {
-    /* What a task posts runs after those that were posted before: a few rounds reach the end of each chain. */
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < SETTLE_ROUNDS; i++) {
         evener_runtime_call(bench->runtime, nothing, NULL);
     }
 }
@@ -53,8 +71,7 @@ static bool wait_until_ready(bench_channel *bench, evener_status *status)
         bench_channel_settle(bench);
         now = atomic_load_explicit(&bench->transport.ready, memory_order_acquire);
         if (now == seen && now < bench->backends) {
-            struct timespec pause = {.tv_nsec = 20000000};
-            nanosleep(&pause, NULL);
+            pause_ns(20000000);
             bench_channel_settle(bench);
             now = atomic_load_explicit(&bench->transport.ready, memory_order_acquire);
         }
@@ -94,8 +111,7 @@ static bool open_channel(bench_channel *bench, const char *policy, evener_status
 static void wait_until_gone(bench_channel *bench)
 {
     do {
-        struct timespec pause = {.tv_nsec = 1000000};
-        nanosleep(&pause, NULL);
+        pause_ns(1000000);
         bench_channel_settle(bench);
     } while (atomic_load_explicit(&bench->transport.alive, memory_order_acquire) > 0);
 }
@@ -106,6 +122,8 @@ bool bench_channel_open(bench_channel *bench, const char *policy, size_t backend
     evener_status_clear(&status);
     memset(bench, 0, sizeof *bench);
     bench->backends = backends;
+    bench->next_index = backends;
+    bench->weight = 1;
     bench->addresses = calloc(backends, sizeof(evener_address *));
     if (bench->addresses == NULL || !open_channel(bench, policy, &status)) {
         fprintf(stderr, "bench: %s over %zu backends: %s\n", policy, backends, status.message);
@@ -130,23 +148,70 @@ void bench_channel_close(bench_channel *bench)
     memset(bench, 0, sizeof *bench);
 }
 
-uint64_t bench_channel_update(bench_channel *bench, size_t changed, unsigned weight)
-{
+/* An update measured where it happens: from the push until nothing that follows from it is left on the control thread. */
+typedef struct measured_update {
+    bench_channel *bench;
+    evener_task task;
+    uint64_t ready_wanted; /* connections made since the start */
+    unsigned rounds_left;
+    uint64_t from_ns, to_ns;
+    atomic_bool is_over;
     evener_status status;
+} measured_update;
+
+static void look(void *arg)
+{
+    measured_update *self = arg;
+    uint64_t made = atomic_load_explicit(&self->bench->transport.made, memory_order_relaxed);
+    if (made >= self->ready_wanted) {
+        self->rounds_left--;
+        if (self->rounds_left == 0) {
+            self->to_ns = bench_now_ns();
+            atomic_store_explicit(&self->is_over, true, memory_order_release);
+            return;
+        }
+    }
+    evener_loop_post(evener_runtime_loop(self->bench->runtime), &self->task);
+}
+
+static void push_measured(void *arg)
+{
+    measured_update *self = arg;
+    self->from_ns = bench_now_ns();
+    if (push(self->bench, &self->status)) {
+        evener_loop_post(evener_runtime_loop(self->bench->runtime), &self->task);
+    } else {
+        fprintf(stderr, "bench: %s\n", self->status.message);
+        atomic_store_explicit(&self->is_over, true, memory_order_release);
+    }
+}
+
+uint64_t bench_channel_update(bench_channel *bench, bench_change change, size_t changed)
+{
+    measured_update update = {.bench = bench, .rounds_left = SETTLE_ROUNDS};
+    update.task = (evener_task)EVENER_TASK_INIT(look, &update);
+    bench->weight = bench->weight == 1 ? 2 : 1;
     for (size_t i = 0; i < changed && i < bench->backends; i++) {
-        evener_address *address = make_address(i, weight, &status);
+        evener_address *address = change == BENCH_CHANGE_ADDRESS
+                                      ? make_address(bench->next_index++, 1, &update.status)
+                                      : with_weight(bench->addresses[i], bench->weight, &update.status);
         if (address == NULL) {
-            fprintf(stderr, "bench: %s\n", status.message);
+            fprintf(stderr, "bench: %s\n", update.status.message);
             return 0;
         }
         evener_address_unref(bench->addresses[i]);
         bench->addresses[i] = address;
     }
-    uint64_t from_ns = bench_now_ns();
-    if (!push(bench, &status)) {
-        fprintf(stderr, "bench: %s\n", status.message);
-        return 0;
+    update.ready_wanted = atomic_load_explicit(&bench->transport.made, memory_order_relaxed) +
+                          (change == BENCH_CHANGE_ADDRESS ? changed : 0);
+    evener_runtime_call(bench->runtime, push_measured, &update);
+    uint64_t end_ns = bench_now_ns() + READY_WAIT_NS;
+    while (!atomic_load_explicit(&update.is_over, memory_order_acquire)) {
+        pause_ns(100000);
+        if (bench_now_ns() > end_ns) {
+            fputs("bench: an update never came into force\n", stderr);
+            abort(); /* the control thread still has `update` */
+        }
     }
-    bench_channel_settle(bench);
-    return bench_now_ns() - from_ns;
+    return update.to_ns > 0 ? update.to_ns - update.from_ns : 0;
 }

@@ -17,6 +17,8 @@ typedef struct bench_channel {
     evener_channel *channel;
     evener_address **addresses;
     size_t backends;
+    size_t next_index; /* of the next address that is new */
+    unsigned weight;
 } bench_channel;
 
 /* Opens it, waits until every backend that the policy connects is ready (with `pick_first`: one) and its picker is in
@@ -24,9 +26,15 @@ typedef struct bench_channel {
 bool bench_channel_open(bench_channel *bench, const char *policy, size_t backends);
 void bench_channel_close(bench_channel *bench);
 
-/* Pushes the list with the attribute "weight" of the first `changed` addresses set to `weight`, and waits until all that
- * follows from it has happened. Returns how long that took, in ns; 0 if it failed. */
-uint64_t bench_channel_update(bench_channel *bench, size_t changed, unsigned weight);
+/* What an update changes of the backends it touches. */
+typedef enum bench_change {
+    BENCH_CHANGE_WEIGHT, /* the attribute "weight" */
+    BENCH_CHANGE_ADDRESS /* the backend: another one comes in its place */
+} bench_change;
+
+/* Pushes the list with the first `changed` backends changed, and waits until the picker of it is in force and every
+ * backend is ready. Returns how long that took on the control thread, in ns; 0 if it failed. */
+uint64_t bench_channel_update(bench_channel *bench, bench_change change, size_t changed);
 
 /* Waits until the control thread has done all that is to be done now. */
 void bench_channel_settle(bench_channel *bench);

@@ -1,5 +1,6 @@
 #include "bench/support/instant_transport.h"
 
+#include <malloc.h>
 #include <stdbool.h>
 #include <stdlib.h>
 
@@ -23,6 +24,7 @@ static void run(void *arg)
         evener_status_clear(&ok);
         connection->is_ready = true;
         atomic_fetch_add_explicit(&connection->transport->ready, 1, memory_order_release);
+        atomic_fetch_add_explicit(&connection->transport->made, 1, memory_order_relaxed);
         connection->state_changed(connection->arg, EVENER_READY, &ok);
     }
 }
@@ -68,5 +70,14 @@ void instant_transport_init(instant_transport *transport, evener_loop *loop)
     transport->base.vtable = &vtable;
     transport->loop = loop;
     atomic_init(&transport->ready, 0);
+    atomic_init(&transport->made, 0);
     atomic_init(&transport->alive, 0);
+}
+
+size_t instant_transport_bytes(const instant_transport *transport)
+{
+    void *one = malloc(sizeof(instant_connection));
+    size_t bytes = malloc_usable_size(one) + sizeof(size_t); /* with the size that malloc keeps before it */
+    free(one);
+    return bytes * (size_t)atomic_load_explicit(&transport->alive, memory_order_relaxed);
 }

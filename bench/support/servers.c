@@ -55,7 +55,7 @@ bool bench_server_start(bench_server *server, uint16_t port, const char *option)
         }
     }
     unsigned listens = 0;
-    if (!ok || sscanf(line, "listening on 127.0.0.1:%u", &listens) != 1) {
+    if (!ok || sscanf(line, "listening on %*[^:]:%u", &listens) != 1) {
         fprintf(stderr, "bench: a server on port %u does not start\n", (unsigned)port);
         bench_server_signal(server, SIGKILL);
         return false;

@@ -12,9 +12,13 @@
 
 static int usage(FILE *to)
 {
-    fputs("usage: demo_server [--delay-ms=N] [--threads=N] PORT...\n"
+    fputs("usage: demo_server [OPTION...] PORT...\n"
           "Serves grpcdemo.GrpcDemo on 127.0.0.1 at each port; port 0 takes a free one. Prints\n"
-          "`listening on 127.0.0.1:PORT` for each. Ends gracefully on SIGTERM and SIGINT.\n",
+          "`listening on 127.0.0.1:PORT` for each. Ends gracefully on SIGTERM and SIGINT.\n"
+          "  --host=ADDRESS  listens there, not on 127.0.0.1\n"
+          "  --delay-ms=N    answers each message after so long\n"
+          "  --fail=CODE     fails calls with this status code (14: UNAVAILABLE)\n"
+          "  --threads=N     that serve each port (1)\n",
           to);
     return 2;
 }
@@ -40,7 +44,8 @@ int main(int argc, char **argv)
     if (servers == NULL) {
         return 1;
     }
-    unsigned long delay_ms = 0, threads = 0;
+    const char *host = "127.0.0.1";
+    unsigned long delay_ms = 0, threads = 0, failure = 0;
     int count = 0, status = 0;
     for (int i = 1; i < argc && status == 0; i++) {
         unsigned long port;
@@ -51,7 +56,12 @@ int main(int argc, char **argv)
             return 0;
         }
         if ((strncmp(argv[i], "--delay-ms=", 11) == 0 && parse_number(argv[i] + 11, 3600000, &delay_ms)) ||
+            (strncmp(argv[i], "--fail=", 7) == 0 && parse_number(argv[i] + 7, 16, &failure)) ||
             (strncmp(argv[i], "--threads=", 10) == 0 && parse_number(argv[i] + 10, 256, &threads))) {
+            continue;
+        }
+        if (strncmp(argv[i], "--host=", 7) == 0) {
+            host = argv[i] + 7;
             continue;
         }
         if (!parse_number(argv[i], 65535, &port)) {
@@ -59,7 +69,9 @@ int main(int argc, char **argv)
             status = usage(stderr);
             break;
         }
-        demo_server_options options = {.port = (uint16_t)port, .threads = (unsigned)threads};
+        char address[128];
+        snprintf(address, sizeof address, "%s:%lu", host, port);
+        demo_server_options options = {.address = address, .threads = (unsigned)threads};
         servers[count] = demo_server_start(&options, error);
         if (servers[count] == NULL) {
             fprintf(stderr, "demo_server: %s\n", error);
@@ -67,7 +79,10 @@ int main(int argc, char **argv)
             break;
         }
         demo_server_set_delay_ms(servers[count], delay_ms);
-        printf("listening on 127.0.0.1:%u\n", (unsigned)demo_server_port(servers[count]));
+        if (failure != 0) {
+            demo_server_set_failure(servers[count], (grpc_status_code)failure, "told to fail");
+        }
+        printf("listening on %s:%u\n", host, (unsigned)demo_server_port(servers[count]));
         fflush(stdout);
         count++;
     }

@@ -1,0 +1,114 @@
+#!/bin/bash
+# Installs what is missing, builds with optimisation, runs all benches and draws them: about 5 minutes, with --quick
+# under one (building aside). The results go into bench/results/: latest.json, latest.md and the plots. Ends non-zero if
+# a bench's own check fails (a failed call, an allocation in a pick, a wrong share).
+set -euo pipefail
+export LC_ALL=C
+
+quick="" document="" build=build/bench
+for argument in "$@"; do
+    case $argument in
+    --quick) quick=--quick ;;
+    --document) document=yes ;;
+    --build=*) build=${argument#*=} ;;
+    *)
+        echo "usage: bench/run.sh [--quick] [--document] [--build=FOLDER]" >&2
+        echo "  --document  also writes docs/performance.md from the results" >&2
+        exit 2
+        ;;
+    esac
+done
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+results=bench/results
+parts=$results/parts
+say() { printf '\n== %s\n' "$*" >&2; }
+
+say "packages"
+sh tests/install_packages.sh
+
+say "build: $build"
+mkdir -p "$build"
+cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DEVENER_BUILD_TESTS=OFF >"$build/configure.log" 2>&1 || {
+    cat "$build/configure.log" >&2
+    exit 1
+}
+ninja -C "$build" --quiet bench_all >&2
+
+rm -rf "$parts"
+mkdir -p "$parts"
+status=0
+# part NAME PROGRAM ARGUMENT...: one bench; its JSON becomes a part of the whole.
+part()
+{
+    local name=$1 program=$2
+    shift 2
+    say "$name"
+    "$build/bench/$program" "$@" --output="$parts/$name.json" || {
+        echo "bench/run.sh: $name failed" >&2
+        status=1
+    }
+}
+
+# What does not depend on the machine: the instructions of a pick, as the difference of two runs.
+count_instructions()
+{
+    local policy=$1 backends=$2 operations counted=()
+    for operations in 10000 30000; do
+        counted+=("$(valgrind --tool=callgrind --callgrind-out-file=/dev/null "$build/bench/bench_picker" \
+            --count=$operations --policy="$policy" --backends="$backends" 2>&1 |
+            sed -nE 's/.*Collected : ([0-9]+).*/\1/p')")
+    done
+    if [ -n "${counted[0]}" ] && [ -n "${counted[1]:-}" ]; then
+        echo "{\"policy\": \"$policy\", \"backends\": $backends," \
+            "\"instructions\": $(((counted[1] - counted[0]) / 20000))}"
+    fi
+}
+
+instructions()
+{
+    local rows="" row policy backends
+    say "instructions"
+    for policy in $1; do
+        for backends in $2; do
+            row=$(count_instructions "$policy" "$backends")
+            [ -z "$row" ] || rows="$rows${rows:+, }$row"
+            echo "$row" >&2
+        done
+    done
+    echo "{\"instructions\": [$rows]}" >"$parts/instructions.json"
+}
+
+part machine bench_machine
+part picker bench_picker $quick
+if [ -n "$quick" ]; then
+    instructions "round_robin p2c_ewma" 10
+else
+    instructions "pick_first round_robin random weighted_round_robin least_request p2c_ewma" "10 1000"
+fi
+part update bench_update $quick
+part rpc bench_rpc $quick
+part tail bench_tail $quick
+if [ -x bench/sim/run.sh ]; then
+    say "simulation"
+    bench/sim/run.sh $quick --build="$build" --output="$parts/sim.json" || status=1
+fi
+
+say "results"
+"$build/bench/bench_report" --output=$results/latest.json --data=$results "$parts"/*.json >$results/latest.md || status=1
+cat $results/latest.md
+gnuplot -e "folder='$results'" bench/report/plots.gp >&2 || status=1
+if [ -n "$document" ]; then
+    {
+        cat bench/report/performance_head.md
+        cat $results/latest.md
+    } >docs/performance.md
+    mkdir -p docs/performance
+    cp $results/*.svg docs/performance/
+fi
+
+if [ $status -ne 0 ]; then
+    printf '\nbench/run.sh: FAILED: see the lines with "CHECK FAILED" above\n'
+    exit 1
+fi
+printf '\nbench/run.sh: ok, %s\n' "$results/latest.json"

@@ -1,0 +1,91 @@
+/* Updates and memory: how long a new list takes until its picker is in force, and what a backend costs.
+ *
+ *     bench_update [--quick] [--output=FILE]
+ *
+ * Times are those of the control thread, from the push of the list until nothing that follows from it is left to be done
+ * there; the transport is ready at once, so that only evener is measured. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench/support/bench_channel.h"
+#include "bench/support/measure.h"
+#include "bench/support/output.h"
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
+static const char *const policies[] = {"round_robin", "p2c_ewma"};
+static const size_t all_backends[] = {10, 100, 1000, 10000, 100000};
+#define QUICK_BACKENDS_MAX 10000
+
+static void measure_updates(json_t *rows, bench_channel *bench, const char *policy, unsigned passes)
+{
+    const size_t changed[] = {1, bench->backends / 100, bench->backends};
+    static const char *const kinds[] = {[BENCH_CHANGE_WEIGHT] = "weight", [BENCH_CHANGE_ADDRESS] = "address"};
+    for (size_t c = 0; c < COUNT(changed); c++) {
+        for (bench_change change = BENCH_CHANGE_WEIGHT; change <= BENCH_CHANGE_ADDRESS; change++) {
+            if (changed[c] == 0 || (c > 0 && changed[c] == changed[c - 1])) {
+                continue;
+            }
+            bench_figure us = {0};
+            for (unsigned pass = 0; pass < passes; pass++) {
+                uint64_t ns = bench_channel_update(bench, change, changed[c]);
+                if (ns == 0) {
+                    bench_complain("an update of %zu backends failed", bench->backends);
+                    return;
+                }
+                bench_figure_add(&us, (double)ns / 1e3);
+            }
+            json_t *row = json_pack("{s:s, s:I, s:I, s:s}", "policy", policy, "backends", (json_int_t)bench->backends,
+                                    "changed", (json_int_t)changed[c], "what", kinds[change]);
+            bench_set_figure(row, "us", &us);
+            json_array_append_new(rows, row);
+            bench_progress("update  %-12s %6zu backends, %6zu with another %-8s %9.0f us", policy, bench->backends,
+                           changed[c], kinds[change], bench_figure_median(&us));
+        }
+    }
+}
+
+static void measure_policy(json_t *updates, json_t *memory, const char *policy, size_t backends, unsigned passes)
+{
+    bench_channel bench;
+    size_t before = bench_bytes_in_use();
+    if (!bench_channel_open(&bench, policy, backends)) {
+        bench_complain("%s over %zu backends cannot be opened", policy, backends);
+        return;
+    }
+    /* What the bench itself holds for each: a pointer in its list, and a connection that carries nothing. */
+    size_t own = backends * sizeof(evener_address *) + instant_transport_bytes(&bench.transport);
+    double per_backend = (double)(bench_bytes_in_use() - before - own) / (double)backends;
+    json_array_append_new(memory, json_pack("{s:s, s:I, s:I}", "policy", policy, "backends", (json_int_t)backends,
+                                            "bytes_per_backend", (json_int_t)(per_backend + 0.5)));
+    bench_progress("memory  %-12s %6zu backends %7.0f bytes a backend", policy, backends, per_backend);
+    measure_updates(updates, &bench, policy, passes);
+    bench_channel_close(&bench);
+}
+
+int main(int argc, char **argv)
+{
+    bool quick = false;
+    const char *output = NULL, *value;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--quick") == 0) {
+            quick = true;
+        } else if ((value = bench_option(argv[i], "--output")) != NULL) {
+            output = value;
+        } else {
+            fprintf(stderr, "bench_update: unknown argument %s\n", argv[i]);
+            return 2;
+        }
+    }
+    json_t *updates = json_array();
+    json_t *memory = json_array();
+    for (size_t p = 0; p < COUNT(policies); p++) {
+        for (size_t b = 0; b < COUNT(all_backends); b++) {
+            if (evener_policy_find(NULL, policies[p]) != NULL && (!quick || all_backends[b] <= QUICK_BACKENDS_MAX)) {
+                measure_policy(updates, memory, policies[p], all_backends[b], quick ? 3 : 9);
+            }
+        }
+    }
+    return bench_finish(json_pack("{s:o, s:o}", "update", updates, "memory", memory), output);
+}
