@@ -1,0 +1,99 @@
+/* Pickers: references, and the three that always say the same. */
+#include <evener/picker.h>
+
+#include <assert.h>
+#include <stdlib.h>
+
+evener_picker *evener_picker_ref(evener_picker *picker)
+{
+    picker->references++;
+    return picker;
+}
+
+void evener_picker_unref(evener_picker *picker)
+{
+    if (picker == NULL) {
+        return;
+    }
+    assert(picker->references > 0);
+    if (--picker->references == 0) {
+        picker->vtable->destroy(picker);
+    }
+}
+
+typedef struct constant_picker {
+    evener_picker base;
+    evener_status status;
+} constant_picker;
+
+static void constant_destroy(evener_picker *picker)
+{
+    free(picker);
+}
+
+static evener_pick_outcome pick_queue(evener_picker *picker, const evener_pick_context *context, evener_pick *pick)
+{
+    (void)picker;
+    (void)context;
+    (void)pick;
+    return EVENER_PICK_QUEUE;
+}
+
+static evener_pick_outcome tell_status(const evener_picker *picker, const evener_pick_context *context,
+                                       evener_pick_outcome outcome)
+{
+    const evener_status *status = &((const constant_picker *)picker)->status;
+    if (context->status != NULL) {
+        *context->status = *status;
+    }
+    return outcome;
+}
+
+static evener_pick_outcome pick_fail(evener_picker *picker, const evener_pick_context *context, evener_pick *pick)
+{
+    (void)pick;
+    return tell_status(picker, context, EVENER_PICK_FAIL);
+}
+
+static evener_pick_outcome pick_drop(evener_picker *picker, const evener_pick_context *context, evener_pick *pick)
+{
+    (void)pick;
+    return tell_status(picker, context, EVENER_PICK_DROP);
+}
+
+static const evener_picker_vtable queue_vtable = {
+    .size = sizeof queue_vtable, .pick = pick_queue, .destroy = constant_destroy};
+static const evener_picker_vtable fail_vtable = {
+    .size = sizeof fail_vtable, .pick = pick_fail, .destroy = constant_destroy};
+static const evener_picker_vtable drop_vtable = {
+    .size = sizeof drop_vtable, .pick = pick_drop, .destroy = constant_destroy};
+
+static evener_picker *create(const evener_picker_vtable *vtable, const evener_status *status)
+{
+    constant_picker *picker = malloc(sizeof *picker);
+    if (picker == NULL) {
+        return NULL;
+    }
+    evener_picker_init(&picker->base, vtable);
+    if (status != NULL) {
+        picker->status = *status;
+    } else {
+        evener_status_clear(&picker->status);
+    }
+    return &picker->base;
+}
+
+evener_picker *evener_picker_create_queue(void)
+{
+    return create(&queue_vtable, NULL);
+}
+
+evener_picker *evener_picker_create_fail(const evener_status *status)
+{
+    return create(&fail_vtable, status);
+}
+
+evener_picker *evener_picker_create_drop(const evener_status *status)
+{
+    return create(&drop_vtable, status);
+}

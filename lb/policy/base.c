@@ -1,0 +1,548 @@
+/* Base policy: one subchannel an address, connected at all times, and a picker from those that are READY.
+ *
+ * Lists. An update makes a list of entries; entries are found again by the address's identity, so that an address in
+ * two lists has one subchannel. A new list waits as `pending` while the `current` one serves: it takes over when the
+ * current one has no READY entry, or when it has one itself and all its members have reported a state (core:
+ * round_robin.cc). Unlike core, a new list whose members all fail does not displace one that serves: a wrong update is
+ * then no outage.
+ *
+ * States. An entry that failed counts as failing until it is READY (A62, "sticky TRANSIENT_FAILURE"), all the while it
+ * is connected again after every backoff. READY if any entry is; else CONNECTING if any is; else TRANSIENT_FAILURE.
+ *
+ * Publishing. The first READY, a lost last one and a change of list are published at once. Further changes of the READY
+ * set within a turn are joined into one picker by a posted task: 10,000 subchannels that get READY in one turn cost two
+ * pickers, not 10,000. */
+#include <evener/base_policy.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+/* How long until a picker that could not be built for want of memory is tried again. */
+#define REBUILD_RETRY_NS (10 * EVENER_NS_PER_MS)
+
+typedef struct base base;
+
+enum { IN_CURRENT = 1, IN_PENDING = 2 };
+
+typedef struct entry {
+    base *owner;
+    evener_subchannel *subchannel;
+    evener_address *address; /* with the attributes as last set */
+    struct entry *bucket_next;
+    uint64_t hash;
+    uint64_t generation; /* of the newest list that holds it */
+    size_t index;        /* in that list */
+    uint8_t lists;       /* IN_CURRENT, IN_PENDING */
+    bool reported;       /* a state was told */
+    evener_connectivity_state state; /* as counted: CONNECTING, READY or TRANSIENT_FAILURE */
+} entry;
+
+typedef struct list {
+    entry **entries;
+    size_t count;
+    size_t ready, connecting, failing; /* sum: count */
+    size_t unreported;
+} list;
+
+struct base {
+    evener_policy policy;
+    const evener_base_policy *kind;
+    evener_policy_helper *helper;
+    void *state;
+    const evener_policy_config *config;
+    list current, pending;
+    bool has_pending;
+    entry **buckets; /* all entries, by identity */
+    size_t bucket_count, entry_count;
+    uint64_t generation;
+    evener_subchannel **ready; /* scratch for build_picker */
+    size_t ready_capacity;
+    bool published;
+    evener_connectivity_state published_state;
+    evener_status last_error;
+    evener_task publish_task; /* for joined changes */
+    bool publish_task_pending;
+    evener_timer retry_timer;
+    bool closed; /* and publish_task is to free this */
+};
+
+/* ---- table of entries ---- */
+
+static entry **bucket_of(const base *b, uint64_t hash)
+{
+    return &b->buckets[hash & (b->bucket_count - 1)];
+}
+
+static entry *find(const base *b, const evener_address *address, uint64_t hash)
+{
+    entry *e = b->bucket_count > 0 ? *bucket_of(b, hash) : NULL;
+    while (e != NULL && !(e->hash == hash && evener_address_same_backend(e->address, address))) {
+        e = e->bucket_next;
+    }
+    return e;
+}
+
+static bool make_room(base *b, size_t wanted)
+{
+    size_t count = b->bucket_count > 0 ? b->bucket_count : 16;
+    while (count < wanted) {
+        count *= 2;
+    }
+    if (count == b->bucket_count) {
+        return true;
+    }
+    entry **buckets = calloc(count, sizeof(entry *));
+    if (buckets == NULL) {
+        return b->bucket_count > 0; /* longer chains, but it works */
+    }
+    entry **old = b->buckets;
+    const size_t old_count = b->bucket_count;
+    b->buckets = buckets;
+    b->bucket_count = count;
+    for (size_t i = 0; i < old_count; i++) {
+        for (entry *e = old[i], *next; e != NULL; e = next) {
+            next = e->bucket_next;
+            entry **bucket = bucket_of(b, e->hash);
+            e->bucket_next = *bucket;
+            *bucket = e;
+        }
+    }
+    free(old);
+    return true;
+}
+
+static void entry_release(entry *e)
+{
+    base *b = e->owner;
+    entry **link = bucket_of(b, e->hash);
+    while (*link != e) {
+        link = &(*link)->bucket_next;
+    }
+    *link = e->bucket_next;
+    b->entry_count--;
+    evener_subchannel_release(e->subchannel);
+    evener_address_unref(e->address);
+    free(e);
+}
+
+/* ---- counting ---- */
+
+static void count_entry(list *l, const entry *e, size_t step)
+{
+    switch (e->state) {
+    case EVENER_READY:
+        l->ready += step;
+        break;
+    case EVENER_TRANSIENT_FAILURE:
+        l->failing += step;
+        break;
+    default:
+        l->connecting += step;
+        break;
+    }
+    l->unreported += e->reported ? 0 : step;
+}
+
+/* `step` is 1 or (size_t)-1. */
+static void count_in_lists(entry *e, size_t step)
+{
+    if (e->lists & IN_CURRENT) {
+        count_entry(&e->owner->current, e, step);
+    }
+    if (e->lists & IN_PENDING) {
+        count_entry(&e->owner->pending, e, step);
+    }
+}
+
+/* ---- publishing ---- */
+
+/* The READY ones of the current list; false without memory. */
+static bool collect_ready(base *b, evener_base_ready *ready)
+{
+    if (b->ready_capacity < b->current.ready) {
+        evener_subchannel **grown = realloc(b->ready, b->current.count * sizeof(evener_subchannel *));
+        if (grown == NULL) {
+            return false;
+        }
+        b->ready = grown;
+        b->ready_capacity = b->current.count;
+    }
+    size_t count = 0;
+    for (size_t i = 0; count < b->current.ready; i++) {
+        if (b->current.entries[i]->state == EVENER_READY) {
+            b->ready[count++] = b->current.entries[i]->subchannel;
+        }
+    }
+    *ready = (evener_base_ready){.size = sizeof *ready,
+                                 .subchannels = b->ready,
+                                 .count = count,
+                                 .config = b->config,
+                                 .helper = b->helper,
+                                 .state = b->state};
+    return true;
+}
+
+static evener_connectivity_state aggregate(const base *b)
+{
+    return b->current.ready > 0        ? EVENER_READY
+           : b->current.connecting > 0 ? EVENER_CONNECTING
+                                       : EVENER_TRANSIENT_FAILURE;
+}
+
+static evener_picker *make_picker(base *b, evener_connectivity_state state, evener_status *status)
+{
+    evener_base_ready ready;
+    switch (state) {
+    case EVENER_READY:
+        return collect_ready(b, &ready) ? b->kind->build_picker(&ready) : NULL;
+    case EVENER_CONNECTING:
+        return evener_picker_create_queue();
+    default:
+        evener_status_set(status, EVENER_STATUS_UNAVAILABLE, "connections to all backends failing; last error: %s",
+                          b->last_error.message);
+        return evener_picker_create_fail(status);
+    }
+}
+
+static void publish_now(base *b)
+{
+    const evener_connectivity_state state = aggregate(b);
+    evener_status status;
+    evener_status_clear(&status);
+    evener_picker *picker = make_picker(b, state, &status);
+    if (picker == NULL) {
+        evener_timer_start(b->helper->loop, &b->retry_timer, REBUILD_RETRY_NS);
+    } else {
+        evener_timer_stop(b->helper->loop, &b->retry_timer);
+    }
+    b->published = true;
+    b->published_state = state;
+    evener_policy_publish(b->helper, state, &status, picker);
+}
+
+static void publish_joined(void *arg)
+{
+    base *b = arg;
+    b->publish_task_pending = false;
+    if (b->closed) {
+        free(b);
+        return;
+    }
+    if (b->current.count > 0) {
+        publish_now(b);
+    }
+}
+
+static void publish_retry(void *arg)
+{
+    publish_now(arg);
+}
+
+/* Publishes what changed: `picker_changed` when the READY set, its attributes or the last error did. */
+static void publish_change(base *b, bool picker_changed)
+{
+    if (!b->published || aggregate(b) != b->published_state) {
+        publish_now(b);
+    } else if (picker_changed && !b->publish_task_pending) {
+        b->publish_task_pending = true;
+        evener_loop_post(b->helper->loop, &b->publish_task);
+    }
+}
+
+/* ---- lists ---- */
+
+/* Lets go of the list's entries that no list holds any more. */
+static void list_end(list *l)
+{
+    for (size_t i = 0; i < l->count; i++) {
+        if (l->entries[i]->lists == 0) {
+            entry_release(l->entries[i]);
+        }
+    }
+    free(l->entries);
+    *l = (list){0};
+}
+
+static bool pending_may_take_over(const base *b)
+{
+    return b->has_pending &&
+           (b->current.ready == 0 || (b->pending.ready > 0 && b->pending.unreported == 0));
+}
+
+/* Publishes before it releases: no picker in force holds a subchannel without a connection. */
+static void take_over(base *b)
+{
+    list old = b->current;
+    for (size_t i = 0; i < old.count; i++) {
+        old.entries[i]->lists = 0;
+    }
+    b->current = b->pending;
+    b->pending = (list){0};
+    b->has_pending = false;
+    for (size_t i = 0; i < b->current.count; i++) {
+        b->current.entries[i]->lists = IN_CURRENT;
+    }
+    publish_now(b);
+    list_end(&old);
+}
+
+/* The list that the last update made. */
+static const list *newest(const base *b)
+{
+    return b->has_pending ? &b->pending : &b->current;
+}
+
+/* ---- states ---- */
+
+static void state_changed(void *arg, evener_subchannel *subchannel, evener_connectivity_state state,
+                          const evener_status *status)
+{
+    entry *e = arg;
+    base *b = e->owner;
+    const evener_connectivity_state old = e->state;
+    if (state == EVENER_SHUTDOWN) {
+        return;
+    }
+    count_in_lists(e, (size_t)-1);
+    e->reported = true;
+    if (state == EVENER_READY || state == EVENER_TRANSIENT_FAILURE) {
+        e->state = state;
+    } else if (old != EVENER_TRANSIENT_FAILURE) {
+        e->state = EVENER_CONNECTING;
+    }
+    count_in_lists(e, 1);
+    bool picker_changed = (e->lists & IN_CURRENT) && (old == EVENER_READY) != (e->state == EVENER_READY);
+
+    if (state == EVENER_TRANSIENT_FAILURE) {
+        b->last_error = *status;
+        picker_changed |= aggregate(b) == EVENER_TRANSIENT_FAILURE;
+    }
+    if (state == EVENER_IDLE) {
+        evener_subchannel_connect(subchannel);
+    }
+    if (state == EVENER_TRANSIENT_FAILURE || (old == EVENER_READY && state != EVENER_READY)) {
+        evener_policy_request_reresolution(b->helper);
+    }
+    if (pending_may_take_over(b)) {
+        take_over(b); /* may end `e` */
+    } else {
+        publish_change(b, picker_changed);
+    }
+}
+
+/* ---- updates ---- */
+
+static entry *entry_create(base *b, evener_address *address, uint64_t hash, const evener_base_ready *peers)
+{
+    entry *e = make_room(b, b->entry_count + 1) ? calloc(1, sizeof *e) : NULL;
+    if (e == NULL) {
+        return NULL;
+    }
+    const evener_subchannel_options options = {.size = sizeof options,
+                                               .state_changed = state_changed,
+                                               .arg = e,
+                                               .data_bytes = b->kind->subchannel_data_bytes,
+                                               .data_destroy = b->kind->subchannel_data_destroy};
+    e->owner = b;
+    e->state = EVENER_CONNECTING;
+    e->hash = hash;
+    e->subchannel = evener_policy_create_subchannel(b->helper, address, &options);
+    if (e->subchannel == NULL) {
+        free(e);
+        return NULL;
+    }
+    e->address = evener_address_ref(address);
+    entry **bucket = bucket_of(b, hash);
+    e->bucket_next = *bucket;
+    *bucket = e;
+    b->entry_count++;
+    if (b->kind->subchannel_created != NULL) {
+        b->kind->subchannel_created(peers, e->subchannel);
+    }
+    evener_subchannel_connect(e->subchannel);
+    return e;
+}
+
+/* The entry of an address if there is one. `*hint` is where in the newest list the address is expected: lists mostly
+ * come in their old order, and then nothing needs to be hashed. */
+static entry *find_hinted(const base *b, const evener_address *address, size_t *hint, uint64_t *hash)
+{
+    const list *l = newest(b);
+    if (*hint < l->count && evener_address_same_backend(l->entries[*hint]->address, address)) {
+        return l->entries[(*hint)++];
+    }
+    *hash = evener_address_identity_hash(address);
+    entry *e = find(b, address, *hash);
+    if (e != NULL) {
+        *hint = e->index + 1;
+    }
+    return e;
+}
+
+/* Makes a list of the update. Returns the number of addresses left out for want of memory. */
+static size_t list_make(base *b, const evener_policy_update *update, list *made, bool *attributes_changed)
+{
+    evener_base_ready peers = {.size = sizeof peers, .config = b->config, .helper = b->helper, .state = b->state};
+    size_t left_out = 0;
+    size_t hint = 0;
+    const uint64_t generation = ++b->generation;
+    if (b->kind->subchannel_created != NULL) {
+        (void)collect_ready(b, &peers);
+    }
+    (void)make_room(b, update->address_count);
+    for (size_t i = 0; i < update->address_count; i++) {
+        evener_address *address = update->addresses[i];
+        uint64_t hash = 0;
+        entry *e = find_hinted(b, address, &hint, &hash);
+        if (e == NULL) {
+            e = entry_create(b, address, hash, &peers);
+        } else if (e->generation == generation) {
+            continue; /* a duplicate: the first one counts */
+        } else if (e->address != address && !evener_address_equal(e->address, address)) {
+            evener_subchannel_set_address(e->subchannel, address);
+            evener_address_unref(e->address);
+            e->address = evener_address_ref(address);
+            *attributes_changed = true;
+        }
+        if (e == NULL) {
+            left_out++;
+            continue;
+        }
+        e->generation = generation;
+        made->entries[made->count++] = e;
+    }
+    /* Only now: the hints above are of the list before. */
+    for (size_t i = 0; i < made->count; i++) {
+        made->entries[i]->index = i;
+        count_entry(made, made->entries[i], 1);
+    }
+    return left_out;
+}
+
+static evener_status_code fail_empty(base *b, evener_status *status)
+{
+    evener_status reason;
+    evener_status_set(&reason, EVENER_STATUS_UNAVAILABLE, "the address list of %s is empty", b->helper->target);
+    b->published = true;
+    b->published_state = EVENER_TRANSIENT_FAILURE;
+    evener_timer_stop(b->helper->loop, &b->retry_timer);
+    evener_policy_publish(b->helper, EVENER_TRANSIENT_FAILURE, &reason, evener_picker_create_fail(&reason));
+    list *const lists[] = {&b->pending, &b->current};
+    for (size_t l = 0; l < 2; l++) {
+        for (size_t i = 0; i < lists[l]->count; i++) {
+            lists[l]->entries[i]->lists &= (uint8_t) ~(l == 0 ? IN_PENDING : IN_CURRENT);
+        }
+        list_end(lists[l]);
+    }
+    b->has_pending = false;
+    b->published = false; /* the next list is published whatever its state */
+    return evener_status_set(status, EVENER_STATUS_UNAVAILABLE, "%s", reason.message);
+}
+
+static evener_status_code base_update(evener_policy *policy, const evener_policy_update *update, evener_status *status)
+{
+    base *b = (base *)policy;
+    bool picker_changed = b->config != update->config;
+    b->config = update->config;
+    if (update->address_count == 0) {
+        return fail_empty(b, status);
+    }
+    list made = {.entries = malloc(update->address_count * sizeof(entry *))};
+    if (made.entries == NULL) {
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED,
+                                 "out of memory for a list of %zu addresses", update->address_count);
+    }
+    const size_t left_out = list_make(b, update, &made, &picker_changed);
+
+    list replaced = b->pending;
+    for (size_t i = 0; i < replaced.count; i++) {
+        replaced.entries[i]->lists &= (uint8_t)~IN_PENDING;
+    }
+    for (size_t i = 0; i < made.count; i++) {
+        made.entries[i]->lists |= IN_PENDING;
+    }
+    b->pending = made;
+    b->has_pending = true;
+    list_end(&replaced);
+
+    if (pending_may_take_over(b)) {
+        take_over(b);
+    } else {
+        publish_change(b, picker_changed);
+    }
+    if (left_out > 0) {
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory for %zu of %zu addresses",
+                                 left_out, update->address_count);
+    }
+    return evener_status_clear(status);
+}
+
+static void base_resolver_error(evener_policy *policy, const evener_status *status)
+{
+    base *b = (base *)policy;
+    if (b->current.count == 0) {
+        evener_policy_publish(b->helper, EVENER_TRANSIENT_FAILURE, status, evener_picker_create_fail(status));
+    }
+}
+
+static void base_close(evener_policy *policy)
+{
+    base *b = (base *)policy;
+    evener_timer_stop(b->helper->loop, &b->retry_timer);
+    for (size_t i = 0; i < b->bucket_count; i++) {
+        while (b->buckets[i] != NULL) {
+            entry_release(b->buckets[i]);
+        }
+    }
+    free(b->buckets);
+    free(b->current.entries);
+    free(b->pending.entries);
+    free(b->ready);
+    if (b->state != NULL && b->kind->state_destroy != NULL) {
+        b->kind->state_destroy(b->state);
+    }
+    free(b->state);
+    b->closed = true;
+    if (!b->publish_task_pending) {
+        free(b);
+    }
+}
+
+static void base_describe(evener_policy *policy, evener_subchannel *subchannel, char *buffer, size_t buffer_bytes)
+{
+    base *b = (base *)policy;
+    if (b->kind->describe != NULL) {
+        b->kind->describe(b->state, subchannel, buffer, buffer_bytes);
+    }
+}
+
+static const evener_policy_vtable base_vtable = {
+    .size = sizeof base_vtable,
+    .update = base_update,
+    .resolver_error = base_resolver_error,
+    .close = base_close,
+    .describe = base_describe,
+};
+
+evener_policy *evener_base_policy_build(const evener_policy_builder *builder, evener_policy_helper *helper)
+{
+    const evener_base_policy *kind = builder->user_data;
+    base *b = calloc(1, sizeof *b);
+    if (b == NULL) {
+        return NULL;
+    }
+    if (kind->state_bytes > 0) {
+        b->state = calloc(1, kind->state_bytes);
+        if (b->state == NULL) {
+            free(b);
+            return NULL;
+        }
+    }
+    b->policy.vtable = &base_vtable;
+    b->kind = kind;
+    b->helper = helper;
+    b->publish_task = (evener_task)EVENER_TASK_INIT(publish_joined, b);
+    b->retry_timer = (evener_timer)EVENER_TIMER_INIT(publish_retry, b);
+    evener_status_clear(&b->last_error);
+    return &b->policy;
+}

@@ -1,0 +1,10 @@
+/* The policies that come with evener. Each file of this folder defines its builders; lb/registry.c lists them. */
+#ifndef EVENER_LB_POLICY_BUILTIN_H
+#define EVENER_LB_POLICY_BUILTIN_H
+
+#include <evener/policy.h>
+
+extern const evener_policy_builder evener_policy_pick_first;
+extern const evener_policy_builder evener_policy_round_robin;
+
+#endif

@@ -1,0 +1,620 @@
+/* pick_first: one backend, the first that can be reached (A62, A61, RFC 8305).
+ *
+ * A pass tries the addresses in order: the next one starts 250 ms after the one before, or at once when that has failed
+ * ("happy eyeballs"). The first that is READY is selected and the others are dropped. When all have failed, the policy
+ * is in TRANSIENT_FAILURE until one is READY; each address is connected again as soon as its backoff is over, and
+ * re-resolution is asked for after every round of failures.
+ *
+ *     IDLE -- exit_idle --> CONNECTING -- first READY --> READY
+ *     CONNECTING -- all failed --> TRANSIENT_FAILURE -- first READY --> READY
+ *     READY -- lost, or its address is gone from the list --> IDLE
+ *
+ * Order: duplicates out, shuffled if configured, families interleaved, beginning with the first address's. */
+#include <evener/policy.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lb/policy/builtin.h"
+#include "lb/policy/json_fields.h"
+
+#define ATTEMPT_DELAY_DEFAULT_NS (250 * EVENER_NS_PER_MS) /* RFC 8305 section 8: 250 ms, 100 ms to 2 s */
+#define ATTEMPT_DELAY_MIN_NS (100 * EVENER_NS_PER_MS)
+#define ATTEMPT_DELAY_MAX_NS (2 * EVENER_NS_PER_S)
+#define FAMILIES 4
+
+typedef struct pick_first_config {
+    bool shuffle;
+    uint64_t attempt_delay_ns;
+} pick_first_config;
+
+static const pick_first_config default_config = {.attempt_delay_ns = ATTEMPT_DELAY_DEFAULT_NS};
+
+typedef struct pick_first pick_first;
+
+typedef struct candidate {
+    pick_first *owner;
+    evener_address *address;
+    evener_subchannel *subchannel; /* NULL: released */
+    evener_connectivity_state state; /* as told last */
+    bool failed; /* in this pass; once all have, for good */
+} candidate;
+
+struct pick_first {
+    evener_policy policy;
+    evener_policy_helper *helper;
+    const pick_first_config *config;
+    candidate **candidates; /* in the order of connecting */
+    size_t count;
+    candidate *selected; /* READY, and the only one with a subchannel; or NULL */
+    evener_connectivity_state state; /* as published last */
+    bool has_list; /* the last update was not empty */
+    bool in_pass;  /* addresses are tried one after the other */
+    size_t next;   /* in_pass: the first address that was not tried yet */
+    size_t failures; /* since the last round was full */
+    evener_status last_error;
+    evener_timer attempt_timer;
+};
+
+/* ---- the picker: one subchannel ---- */
+
+typedef struct single_picker {
+    evener_picker base;
+    evener_subchannel *subchannel;
+} single_picker;
+
+static evener_pick_outcome single_pick(evener_picker *base, const evener_pick_context *context, evener_pick *pick)
+{
+    (void)context;
+    pick->subchannel = ((single_picker *)base)->subchannel;
+    return EVENER_PICK_COMPLETE;
+}
+
+static void single_destroy(evener_picker *base)
+{
+    evener_subchannel_unref(((single_picker *)base)->subchannel);
+    free(base);
+}
+
+static const evener_picker_vtable single_vtable = {
+    .size = sizeof single_vtable, .pick = single_pick, .destroy = single_destroy};
+
+static evener_picker *single_create(evener_subchannel *subchannel)
+{
+    single_picker *picker = malloc(sizeof *picker);
+    if (picker == NULL) {
+        return NULL;
+    }
+    evener_picker_init(&picker->base, &single_vtable);
+    picker->subchannel = evener_subchannel_ref(subchannel);
+    return &picker->base;
+}
+
+/* ---- states ---- */
+
+static void publish_waiting(pick_first *p, evener_connectivity_state state)
+{
+    p->state = state;
+    evener_policy_publish(p->helper, state, NULL, evener_picker_create_queue());
+}
+
+static void publish_failure(pick_first *p, const evener_status *status)
+{
+    p->state = EVENER_TRANSIENT_FAILURE;
+    evener_policy_publish(p->helper, EVENER_TRANSIENT_FAILURE, status, evener_picker_create_fail(status));
+}
+
+static void publish_all_failed(pick_first *p)
+{
+    evener_status status;
+    evener_status_set(&status, EVENER_STATUS_UNAVAILABLE, "failed to connect to all addresses; last error: %s",
+                      p->last_error.message);
+    publish_failure(p, &status);
+}
+
+static void candidate_release(candidate *c)
+{
+    if (c->subchannel != NULL) {
+        evener_subchannel_release(c->subchannel);
+        c->subchannel = NULL;
+    }
+    c->state = EVENER_IDLE;
+    c->failed = false;
+}
+
+static void stop_pass(pick_first *p)
+{
+    p->in_pass = false;
+    evener_timer_stop(p->helper->loop, &p->attempt_timer);
+}
+
+static void release_others(pick_first *p, const candidate *kept)
+{
+    for (size_t i = 0; i < p->count; i++) {
+        if (p->candidates[i] != kept) {
+            candidate_release(p->candidates[i]);
+        }
+    }
+}
+
+static void state_changed(void *arg, evener_subchannel *subchannel, evener_connectivity_state state,
+                          const evener_status *status);
+
+static bool all_failed(const pick_first *p)
+{
+    for (size_t i = 0; i < p->count; i++) {
+        if (!p->candidates[i]->failed) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Every address has failed: from now on all are connected again as they leave their backoff. */
+static void end_pass(pick_first *p)
+{
+    stop_pass(p);
+    p->failures = 0;
+    evener_policy_request_reresolution(p->helper);
+    for (size_t i = 0; i < p->count; i++) {
+        if (p->candidates[i]->subchannel != NULL) {
+            evener_subchannel_connect(p->candidates[i]->subchannel);
+        }
+    }
+    publish_all_failed(p);
+}
+
+/* Tries from p->next on, until one is under way. */
+static void advance(pick_first *p)
+{
+    evener_timer_stop(p->helper->loop, &p->attempt_timer);
+    while (p->next < p->count) {
+        candidate *c = p->candidates[p->next++];
+        if (c->failed) {
+            continue;
+        }
+        evener_subchannel_connect(c->subchannel);
+        if (p->next < p->count) { /* A61: no timer after the last address */
+            evener_timer_start(p->helper->loop, &p->attempt_timer, p->config->attempt_delay_ns);
+        }
+        return;
+    }
+    if (all_failed(p)) {
+        end_pass(p);
+    }
+}
+
+static void attempt_delay_over(void *arg)
+{
+    advance(arg);
+}
+
+/* Starts a pass over the list. */
+static void start_pass(pick_first *p)
+{
+    bool one_is_ready = false;
+    for (size_t i = 0; i < p->count; i++) {
+        candidate *c = p->candidates[i];
+        if (c->subchannel == NULL) {
+            const evener_subchannel_options options = {
+                .size = sizeof options, .state_changed = state_changed, .arg = c};
+            c->subchannel = evener_policy_create_subchannel(p->helper, c->address, &options);
+        }
+        if (c->subchannel == NULL) {
+            c->failed = true; /* the next pass tries again */
+            evener_status_set(&p->last_error, EVENER_STATUS_RESOURCE_EXHAUSTED, "%s: out of memory",
+                              evener_address_text(c->address));
+        } else {
+            c->failed = c->state == EVENER_TRANSIENT_FAILURE; /* in its backoff */
+            one_is_ready |= evener_subchannel_state(c->subchannel) == EVENER_READY;
+        }
+    }
+    p->in_pass = true;
+    p->next = 0;
+    if (p->state == EVENER_IDLE) {
+        publish_waiting(p, EVENER_CONNECTING);
+    }
+    if (one_is_ready) {
+        /* Another policy of the channel has this connection; its READY is about to be told. */
+        evener_timer_start(p->helper->loop, &p->attempt_timer, p->config->attempt_delay_ns);
+    } else {
+        advance(p);
+    }
+}
+
+static void select_candidate(pick_first *p, candidate *c)
+{
+    stop_pass(p);
+    p->selected = c;
+    p->state = EVENER_READY;
+    evener_policy_publish(p->helper, EVENER_READY, NULL, single_create(c->subchannel));
+    release_others(p, c);
+}
+
+static void become_idle(pick_first *p)
+{
+    candidate *lost = p->selected;
+    p->selected = NULL;
+    publish_waiting(p, EVENER_IDLE);
+    candidate_release(lost);
+}
+
+static void failed(pick_first *p, candidate *c, const evener_status *status)
+{
+    p->last_error = *status;
+    if (p->in_pass) {
+        c->failed = true;
+        /* The newest attempt has failed, or one before it while no address is left to try. */
+        if ((p->next > 0 && p->candidates[p->next - 1] == c) || p->next == p->count) {
+            advance(p);
+        }
+        return;
+    }
+    p->failures++;
+    if (p->failures >= p->count) { /* A62: again after each round */
+        p->failures = 0;
+        evener_policy_request_reresolution(p->helper);
+        publish_all_failed(p);
+    }
+}
+
+static void state_changed(void *arg, evener_subchannel *subchannel, evener_connectivity_state state,
+                          const evener_status *status)
+{
+    candidate *c = arg;
+    pick_first *p = c->owner;
+    c->state = state;
+    if (c == p->selected) {
+        if (state != EVENER_READY) {
+            evener_policy_request_reresolution(p->helper);
+            become_idle(p);
+        }
+        return;
+    }
+    switch (state) {
+    case EVENER_READY:
+        select_candidate(p, c);
+        break;
+    case EVENER_TRANSIENT_FAILURE:
+        failed(p, c, status);
+        break;
+    case EVENER_IDLE:
+        /* Its backoff is over; but who has failed in a pass has had its turn. */
+        if (!p->in_pass || !c->failed) {
+            evener_subchannel_connect(subchannel);
+        }
+        break;
+    default:
+        break;
+    }
+}
+
+/* ---- updates ---- */
+
+static void candidates_free(candidate **candidates, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (candidates[i] != NULL) {
+            candidate_release(candidates[i]);
+            evener_address_unref(candidates[i]->address);
+            free(candidates[i]);
+        }
+    }
+    free(candidates);
+}
+
+static void shuffle(pick_first *p, evener_address **addresses, size_t count)
+{
+    for (size_t i = count; i > 1; i--) {
+        const size_t j = (size_t)evener_loop_random_below(p->helper->loop, i);
+        evener_address *address = addresses[i - 1];
+        addresses[i - 1] = addresses[j];
+        addresses[j] = address;
+    }
+}
+
+/* Addresses by identity, to be looked up by halving. */
+typedef struct identity {
+    uint64_t hash;
+    size_t index;
+} identity;
+
+static int compare_identities(const void *a, const void *b)
+{
+    const identity *x = a;
+    const identity *y = b;
+    if (x->hash != y->hash) {
+        return x->hash < y->hash ? -1 : 1;
+    }
+    return x->index < y->index ? -1 : x->index > y->index;
+}
+
+/* Keeps the first of each backend, in order; returns how many. `identities` is scratch for `count`. */
+static size_t remove_duplicates(evener_address **addresses, size_t count, identity *identities)
+{
+    for (size_t i = 0; i < count; i++) {
+        identities[i] = (identity){evener_address_identity_hash(addresses[i]), i};
+    }
+    qsort(identities, count, sizeof *identities, compare_identities);
+    for (size_t i = 0; i < count; i++) {
+        for (size_t j = i + 1; j < count && identities[j].hash == identities[i].hash; j++) {
+            evener_address *first = addresses[identities[i].index];
+            evener_address **second = &addresses[identities[j].index];
+            if (first != NULL && *second != NULL && evener_address_same_backend(first, *second)) {
+                *second = NULL;
+            }
+        }
+    }
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (addresses[i] != NULL) {
+            addresses[kept++] = addresses[i];
+        }
+    }
+    return kept;
+}
+
+/* RFC 8305 section 4: one address of each family in turn, beginning with the first one's. */
+static void interleave(evener_address **addresses, size_t count, evener_address **scratch)
+{
+    size_t cursors[FAMILIES] = {0};
+    evener_address_family order[FAMILIES];
+    size_t families = 0;
+    for (size_t i = 0; i < count; i++) {
+        const evener_address_family family = evener_address_get_family(addresses[i]);
+        bool known = false;
+        for (size_t f = 0; f < families; f++) {
+            known |= order[f] == family;
+        }
+        if (!known) {
+            order[families++] = family;
+        }
+    }
+    for (size_t taken = 0, turn = 0; taken < count; turn++) {
+        const size_t f = turn % families;
+        while (cursors[f] < count && evener_address_get_family(addresses[cursors[f]]) != order[f]) {
+            cursors[f]++;
+        }
+        if (cursors[f] < count) {
+            scratch[taken++] = addresses[cursors[f]++];
+        }
+    }
+    memcpy(addresses, scratch, count * sizeof *addresses);
+}
+
+/* The update's addresses in the order of connecting; NULL without memory. `identities` is scratch. */
+static evener_address **order_addresses(pick_first *p, const evener_policy_update *update, identity *identities,
+                                        size_t *count)
+{
+    evener_address **addresses = malloc(2 * update->address_count * sizeof(evener_address *));
+    if (addresses == NULL) {
+        return NULL;
+    }
+    memcpy(addresses, update->addresses, update->address_count * sizeof(evener_address *));
+    *count = remove_duplicates(addresses, update->address_count, identities);
+    if (p->config->shuffle) {
+        shuffle(p, addresses, *count);
+    }
+    interleave(addresses, *count, addresses + update->address_count);
+    return addresses;
+}
+
+/* Takes the candidate of an address out of the old list; NULL if there is none. `identities` is sorted. */
+static candidate *take_old(candidate **old, const identity *identities, size_t count, const evener_address *address)
+{
+    const uint64_t hash = evener_address_identity_hash(address);
+    size_t low = 0;
+    for (size_t high = count; low < high;) {
+        const size_t middle = low + (high - low) / 2;
+        if (identities[middle].hash < hash) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    for (; low < count && identities[low].hash == hash; low++) {
+        candidate *c = old[identities[low].index];
+        if (c != NULL && evener_address_same_backend(c->address, address)) {
+            old[identities[low].index] = NULL;
+            return c;
+        }
+    }
+    return NULL;
+}
+
+static candidate *candidate_obtain(pick_first *p, const identity *identities, evener_address *address)
+{
+    candidate *c = take_old(p->candidates, identities, p->count, address);
+    if (c == NULL) {
+        c = calloc(1, sizeof *c);
+        if (c != NULL) {
+            c->owner = p;
+            c->address = evener_address_ref(address);
+            c->state = EVENER_IDLE;
+        }
+        return c;
+    }
+    if (c->subchannel != NULL && !evener_address_equal(c->address, address)) {
+        evener_subchannel_set_address(c->subchannel, address);
+    }
+    evener_address_unref(c->address);
+    c->address = evener_address_ref(address);
+    return c;
+}
+
+static evener_status_code fail_empty(pick_first *p, evener_status *status)
+{
+    evener_status reason;
+    evener_status_set(&reason, EVENER_STATUS_UNAVAILABLE, "the address list of %s is empty", p->helper->target);
+    stop_pass(p);
+    p->selected = NULL;
+    publish_failure(p, &reason);
+    candidates_free(p->candidates, p->count);
+    p->candidates = NULL;
+    p->count = 0;
+    p->has_list = false;
+    return evener_status_set(status, EVENER_STATUS_UNAVAILABLE, "%s", reason.message);
+}
+
+/* Replaces the list, keeping the candidates of addresses that stay. False without memory: nothing has changed. */
+static bool replace_list(pick_first *p, const evener_policy_update *update)
+{
+    const size_t identity_count = p->count > update->address_count ? p->count : update->address_count;
+    identity *identities = malloc(identity_count * sizeof(identity));
+    candidate **candidates = malloc(update->address_count * sizeof(candidate *));
+    size_t count;
+    evener_address **addresses =
+        identities != NULL && candidates != NULL ? order_addresses(p, update, identities, &count) : NULL;
+    if (addresses == NULL) {
+        free(identities);
+        free(candidates);
+        return false;
+    }
+    for (size_t i = 0; i < p->count; i++) {
+        identities[i] = (identity){evener_address_identity_hash(p->candidates[i]->address), i};
+    }
+    if (p->count > 1) {
+        qsort(identities, p->count, sizeof *identities, compare_identities);
+    }
+    size_t made = 0;
+    for (size_t i = 0; i < count; i++) {
+        candidate *c = candidate_obtain(p, identities, addresses[i]);
+        if (c != NULL) {
+            candidates[made++] = c;
+        }
+    }
+    free(addresses);
+    free(identities);
+    candidate **old = p->candidates;
+    const size_t old_count = p->count;
+    p->candidates = candidates;
+    p->count = made;
+    for (size_t i = 0; p->selected != NULL && i < old_count; i++) {
+        if (old[i] == p->selected) { /* its address is gone */
+            p->selected = NULL;
+            publish_waiting(p, EVENER_IDLE);
+        }
+    }
+    candidates_free(old, old_count);
+    return true;
+}
+
+static evener_status_code pick_first_update(evener_policy *policy, const evener_policy_update *update,
+                                            evener_status *status)
+{
+    pick_first *p = (pick_first *)policy;
+    p->config = update->config != NULL ? update->config : &default_config;
+    if (update->address_count == 0) {
+        return fail_empty(p, status);
+    }
+    const bool was_idle = p->state == EVENER_IDLE && p->has_list;
+    const bool was_selected = p->selected != NULL;
+    if (!replace_list(p, update)) {
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED,
+                                 "out of memory for a list of %zu addresses", update->address_count);
+    }
+    if (!p->has_list) {
+        p->state = EVENER_IDLE; /* what was published is no failure of this list */
+    }
+    p->has_list = true;
+    if (was_selected || was_idle) {
+        return evener_status_clear(status); /* the selected one is in it, or a call has to ask for a connection */
+    }
+    stop_pass(p);
+    start_pass(p);
+    return evener_status_clear(status);
+}
+
+static void pick_first_resolver_error(evener_policy *policy, const evener_status *status)
+{
+    pick_first *p = (pick_first *)policy;
+    if (!p->has_list) {
+        publish_failure(p, status);
+    }
+}
+
+static void pick_first_exit_idle(evener_policy *policy)
+{
+    pick_first *p = (pick_first *)policy;
+    if (p->state == EVENER_IDLE && p->has_list) {
+        start_pass(p);
+    }
+}
+
+static void pick_first_close(evener_policy *policy)
+{
+    pick_first *p = (pick_first *)policy;
+    evener_timer_stop(p->helper->loop, &p->attempt_timer);
+    candidates_free(p->candidates, p->count);
+    free(p);
+}
+
+static void pick_first_describe(evener_policy *policy, evener_subchannel *subchannel, char *buffer,
+                                size_t buffer_bytes)
+{
+    const pick_first *p = (const pick_first *)policy;
+    if (buffer_bytes > sizeof "selected" && p->selected != NULL && p->selected->subchannel == subchannel) {
+        strcpy(buffer, "selected");
+    }
+}
+
+static const evener_policy_vtable pick_first_vtable = {
+    .size = sizeof pick_first_vtable,
+    .update = pick_first_update,
+    .resolver_error = pick_first_resolver_error,
+    .exit_idle = pick_first_exit_idle,
+    .close = pick_first_close,
+    .describe = pick_first_describe,
+};
+
+static evener_policy *pick_first_build(const evener_policy_builder *builder, evener_policy_helper *helper)
+{
+    (void)builder;
+    pick_first *p = calloc(1, sizeof *p);
+    if (p == NULL) {
+        return NULL;
+    }
+    p->policy.vtable = &pick_first_vtable;
+    p->helper = helper;
+    p->config = &default_config;
+    p->state = EVENER_IDLE;
+    p->attempt_timer = (evener_timer)EVENER_TIMER_INIT(attempt_delay_over, p);
+    evener_status_clear(&p->last_error);
+    return &p->policy;
+}
+
+static evener_status_code pick_first_parse_config(const evener_policy_builder *builder,
+                                                  const evener_policy_set *policies, const char *json,
+                                                  evener_policy_config **config, evener_status *status)
+{
+    (void)builder;
+    (void)policies;
+    json_t *object;
+    evener_status_code code = evener_json_object(json, &object, status);
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
+    pick_first_config parsed = default_config;
+    code = evener_json_bool(object, "shuffleAddressList", &parsed.shuffle, status);
+    if (code == EVENER_STATUS_OK) {
+        code = evener_json_duration(object, "connectionAttemptDelay", ATTEMPT_DELAY_MIN_NS, ATTEMPT_DELAY_MAX_NS,
+                                    &parsed.attempt_delay_ns, status);
+    }
+    json_decref(object);
+    pick_first_config *made = code == EVENER_STATUS_OK ? malloc(sizeof *made) : NULL;
+    if (made == NULL) {
+        return code != EVENER_STATUS_OK ? code
+                                        : evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory");
+    }
+    *made = parsed;
+    *config = made;
+    return EVENER_STATUS_OK;
+}
+
+const evener_policy_builder evener_policy_pick_first = {
+    .size = sizeof evener_policy_pick_first,
+    .name = "pick_first",
+    .build = pick_first_build,
+    .parse_config = pick_first_parse_config,
+    .config_destroy = free,
+};

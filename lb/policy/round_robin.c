@@ -1,0 +1,89 @@
+/* round_robin: every backend in turn (grpc: round_robin.cc).
+ *
+ * A picker goes round its list of READY subchannels. Each lane has a cursor of its own on its own cache line, so that a
+ * pick is a few plain loads and one plain store: one shared counter costs two threads some 18 ns each.
+ *
+ * What that means for exactness: n picks by one thread on one picker of n backends give each backend exactly one. Over
+ * T threads, each backend has had, after any number of picks, at most T more than any other: a thread's share differs
+ * by at most one between two backends. (All threads on the shared lane count as one.) The lanes start spread over the
+ * list, so that threads that pick in step do not meet.
+ *
+ * The start is random for every picker: a start at 0 gave the first backends of short-lived pickers 3-4 times the load
+ * (grpc-java 4462). */
+#include <evener/base_policy.h>
+
+#include <stdlib.h>
+
+#include "lb/policy/builtin.h"
+
+#define CACHE_LINE 64
+
+typedef struct cursor {
+    _Alignas(CACHE_LINE) uint64_t next;
+} cursor;
+
+typedef struct round_robin_picker {
+    evener_picker base;
+    uint32_t count;
+    cursor cursors[EVENER_LANES]; /* the index to come; on the shared lane, a count that only grows */
+    evener_subchannel *subchannels[];
+} round_robin_picker;
+
+static evener_pick_outcome round_robin_pick(evener_picker *base, const evener_pick_context *context, evener_pick *pick)
+{
+    round_robin_picker *picker = (round_robin_picker *)base;
+    uint64_t *next = &picker->cursors[context->lane].next;
+    uint64_t index;
+    if (__builtin_expect(context->lane != EVENER_LANE_SHARED, 1)) {
+        index = __atomic_load_n(next, __ATOMIC_RELAXED);
+        const uint64_t after = index + 1;
+        __atomic_store_n(next, after == picker->count ? 0 : after, __ATOMIC_RELAXED);
+    } else {
+        index = __atomic_fetch_add(next, 1, __ATOMIC_RELAXED) % picker->count;
+    }
+    pick->subchannel = picker->subchannels[index];
+    return EVENER_PICK_COMPLETE;
+}
+
+static void round_robin_destroy(evener_picker *base)
+{
+    round_robin_picker *picker = (round_robin_picker *)base;
+    for (uint32_t i = 0; i < picker->count; i++) {
+        evener_subchannel_unref(picker->subchannels[i]);
+    }
+    free(picker);
+}
+
+static const evener_picker_vtable picker_vtable = {
+    .size = sizeof picker_vtable, .pick = round_robin_pick, .destroy = round_robin_destroy};
+
+static evener_picker *round_robin_build_picker(const evener_base_ready *ready)
+{
+    const size_t bytes = sizeof(round_robin_picker) + ready->count * sizeof(evener_subchannel *);
+    round_robin_picker *picker = aligned_alloc(CACHE_LINE, (bytes + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE);
+    if (picker == NULL) {
+        return NULL;
+    }
+    evener_picker_init(&picker->base, &picker_vtable);
+    picker->count = (uint32_t)ready->count;
+    for (size_t i = 0; i < ready->count; i++) {
+        picker->subchannels[i] = evener_subchannel_ref(ready->subchannels[i]);
+    }
+    const uint64_t start = evener_loop_random_below(ready->helper->loop, ready->count);
+    for (size_t lane = 0; lane < EVENER_LANES; lane++) {
+        picker->cursors[lane].next = (start + lane * ready->count / EVENER_LANES) % ready->count;
+    }
+    return &picker->base;
+}
+
+static const evener_base_policy round_robin = {
+    .size = sizeof round_robin,
+    .build_picker = round_robin_build_picker,
+};
+
+const evener_policy_builder evener_policy_round_robin = {
+    .size = sizeof evener_policy_round_robin,
+    .name = "round_robin",
+    .build = evener_base_policy_build,
+    .user_data = (void *)&round_robin,
+};
