@@ -69,8 +69,8 @@ evener_status_code evener_policy_register(const evener_policy_builder *builder, 
     const bool added = add_locked(builder);
     pthread_mutex_unlock(&registry_mutex);
     if (!added) {
-        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED,
-                                 "policy registry: out of memory for \"%s\"", builder->name);
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "policy registry: out of memory for \"%s\"",
+                                 builder->name);
     }
     return evener_status_clear(status);
 }

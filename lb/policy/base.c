@@ -30,10 +30,10 @@ typedef struct entry {
     evener_address *address; /* with the attributes as last set */
     struct entry *bucket_next;
     uint64_t hash;
-    uint64_t generation; /* of the newest list that holds it */
-    size_t index;        /* in that list */
-    uint8_t lists;       /* IN_CURRENT, IN_PENDING */
-    bool reported;       /* a state was told */
+    uint64_t generation;             /* of the newest list that holds it */
+    size_t index;                    /* in that list */
+    uint8_t lists;                   /* IN_CURRENT, IN_PENDING */
+    bool reported;                   /* a state was told */
     evener_connectivity_state state; /* as counted: CONNECTING, READY or TRANSIENT_FAILURE */
 } entry;
 
@@ -265,8 +265,7 @@ static void list_end(list *l)
 
 static bool pending_may_take_over(const base *b)
 {
-    return b->has_pending &&
-           (b->current.ready == 0 || (b->pending.ready > 0 && b->pending.unreported == 0));
+    return b->has_pending && (b->current.ready == 0 || (b->pending.ready > 0 && b->pending.unreported == 0));
 }
 
 /* Publishes before it releases: no picker in force holds a subchannel without a connection. */
@@ -449,8 +448,8 @@ static evener_status_code base_update(evener_policy *policy, const evener_policy
     }
     list made = {.entries = malloc(update->address_count * sizeof(entry *))};
     if (made.entries == NULL) {
-        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED,
-                                 "out of memory for a list of %zu addresses", update->address_count);
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory for a list of %zu addresses",
+                                 update->address_count);
     }
     const size_t left_out = list_make(b, update, &made, &picker_changed);
 

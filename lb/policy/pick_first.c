@@ -35,9 +35,9 @@ typedef struct pick_first pick_first;
 typedef struct candidate {
     pick_first *owner;
     evener_address *address;
-    evener_subchannel *subchannel; /* NULL: released */
+    evener_subchannel *subchannel;   /* NULL: released */
     evener_connectivity_state state; /* as told last */
-    bool failed; /* in this pass; once all have, for good */
+    bool failed;                     /* in this pass; once all have, for good */
 } candidate;
 
 struct pick_first {
@@ -46,12 +46,12 @@ struct pick_first {
     const pick_first_config *config;
     candidate **candidates; /* in the order of connecting */
     size_t count;
-    candidate *selected; /* READY, and the only one with a subchannel; or NULL */
+    candidate *selected;             /* READY, and the only one with a subchannel; or NULL */
     evener_connectivity_state state; /* as published last */
-    bool has_list; /* the last update was not empty */
-    bool in_pass;  /* addresses are tried one after the other */
-    size_t next;   /* in_pass: the first address that was not tried yet */
-    size_t failures; /* since the last round was full */
+    bool has_list;                   /* the last update was not empty */
+    bool in_pass;                    /* addresses are tried one after the other */
+    size_t next;                     /* in_pass: the first address that was not tried yet */
+    size_t failures;                 /* since the last round was full */
     evener_status last_error;
     evener_timer attempt_timer;
 };
@@ -510,8 +510,8 @@ static evener_status_code pick_first_update(evener_policy *policy, const evener_
     const bool was_idle = p->state == EVENER_IDLE && p->has_list;
     const bool was_selected = p->selected != NULL;
     if (!replace_list(p, update)) {
-        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED,
-                                 "out of memory for a list of %zu addresses", update->address_count);
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory for a list of %zu addresses",
+                                 update->address_count);
     }
     if (!p->has_list) {
         p->state = EVENER_IDLE; /* what was published is no failure of this list */
@@ -549,8 +549,7 @@ static void pick_first_close(evener_policy *policy)
     free(p);
 }
 
-static void pick_first_describe(evener_policy *policy, evener_subchannel *subchannel, char *buffer,
-                                size_t buffer_bytes)
+static void pick_first_describe(evener_policy *policy, evener_subchannel *subchannel, char *buffer, size_t buffer_bytes)
 {
     const pick_first *p = (const pick_first *)policy;
     if (buffer_bytes > sizeof "selected" && p->selected != NULL && p->selected->subchannel == subchannel) {

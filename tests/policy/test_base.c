@@ -1,6 +1,7 @@
 /* The base policy: what a user's policy of fifty lines can rely on. */
 #include <criterion/criterion.h>
 #include <evener/base_policy.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

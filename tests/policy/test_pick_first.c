@@ -330,8 +330,7 @@ Test(pick_first, families_are_interleaved)
 {
     policy_harness *h = harness_with("[::1]:1,[::2]:1,[::3]:1," A "," B);
     harness_advance_ms(h, 10000);
-    cr_assert_str_eq(harness_connect_log(h),
-                     "[::1]:1@0 " A "@250 [::2]:1@500 " B "@750 [::3]:1@1000");
+    cr_assert_str_eq(harness_connect_log(h), "[::1]:1@0 " A "@250 [::2]:1@500 " B "@750 [::3]:1@1000");
     harness_destroy(h);
 }
 
@@ -391,9 +390,9 @@ Test(pick_first, bad_configuration_names_the_field)
     cr_assert_eq(evener_policy_choose(NULL, "[{\"pick_first\":{\"shuffleAddressList\":1}}]", "lb", &choice, &status),
                  EVENER_STATUS_INVALID_ARGUMENT);
     cr_assert_str_eq(status.message, "lb: pick_first: shuffleAddressList: true or false is needed");
-    cr_assert_eq(evener_policy_choose(NULL, "[{\"pick_first\":{\"connectionAttemptDelay\":\"3s\"}}]", "lb", &choice,
-                                      &status),
-                 EVENER_STATUS_INVALID_ARGUMENT);
+    cr_assert_eq(
+        evener_policy_choose(NULL, "[{\"pick_first\":{\"connectionAttemptDelay\":\"3s\"}}]", "lb", &choice, &status),
+        EVENER_STATUS_INVALID_ARGUMENT);
     cr_assert_not_null(strstr(status.message, "connectionAttemptDelay"));
     cr_assert_eq(evener_policy_choose(NULL, "[{\"pick_first\":{\"later\":1}}]", "lb", &choice, &status),
                  EVENER_STATUS_OK);

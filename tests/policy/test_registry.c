@@ -82,8 +82,9 @@ Test(choose, the_first_known_policy_wins)
 {
     evener_policy_choice choice;
     evener_status status;
-    cr_assert_eq(choose("[{\"future\":{\"x\":1}},{\"numbered\":{\"number\":7}},{\"round_robin\":{}}]", &choice, &status),
-                 EVENER_STATUS_OK);
+    cr_assert_eq(
+        choose("[{\"future\":{\"x\":1}},{\"numbered\":{\"number\":7}},{\"round_robin\":{}}]", &choice, &status),
+        EVENER_STATUS_OK);
     cr_assert_eq(choice.builder, &numbered);
     cr_assert_eq(*(int *)choice.config, 7);
     evener_policy_choice_clear(&choice);

@@ -186,6 +186,16 @@ static policy_harness *harness_of(evener_policy_helper *helper)
     return (policy_harness *)((char *)helper - offsetof(policy_harness, helper));
 }
 
+/* Another policy's subchannel of the same backend. Not looked for among very many: no test needs it. */
+static const evener_subchannel *find_sibling(const policy_harness *h, const evener_address *address)
+{
+    const evener_subchannel *s = h->subchannel_count < 100 ? h->subchannels : NULL;
+    while (s != NULL && (s->released || !evener_address_same_backend(s->address, address))) {
+        s = s->next;
+    }
+    return s;
+}
+
 static evener_subchannel *create_subchannel(evener_policy_helper *helper, const evener_address *address,
                                             const evener_subchannel_options *options)
 {
@@ -195,9 +205,7 @@ static evener_subchannel *create_subchannel(evener_policy_helper *helper, const 
     }
     evener_subchannel *s = calloc(1, sizeof *s);
     cr_assert_not_null(s);
-    const evener_subchannel *sibling = h->subchannel_count > 0 && h->subchannel_count < 100
-                                           ? harness_find(h, evener_address_text(address))
-                                           : NULL;
+    const evener_subchannel *sibling = find_sibling(h, address);
     s->h = h;
     s->address = evener_address_ref(address);
     snprintf(s->text, sizeof s->text, "%s", evener_address_text(address));
@@ -479,6 +487,27 @@ void harness_fail(policy_harness *h, const char *address, const char *message)
     harness_run(h);
 }
 
+evener_subchannel *harness_at(const policy_harness *h, size_t index)
+{
+    cr_assert_lt(index, h->subchannel_count);
+    for (evener_subchannel *s = h->subchannels;; s = s->next) {
+        if (!s->released && index-- == 0) {
+            return s;
+        }
+    }
+}
+
+bool harness_is_released(const evener_subchannel *s)
+{
+    return s->released;
+}
+
+void harness_set_quietly(evener_subchannel *s, evener_connectivity_state state)
+{
+    snprintf(s->error, sizeof s->error, "refused");
+    set_state(s, state);
+}
+
 evener_connectivity_state harness_subchannel_state(const evener_subchannel *s)
 {
     return s->state;
@@ -499,9 +528,9 @@ const char *harness_connect_log(policy_harness *h)
     size_t used = 0;
     text[0] = '\0';
     for (size_t i = 0; i < h->connect_count; i++) {
-        const int wrote = snprintf(text + used, sizeof text - used, "%s%s@%llu", i > 0 ? " " : "",
-                                   h->connect_log[i].text,
-                                   (unsigned long long)((h->connect_log[i].at_ns - VIRTUAL_LOOP_START_NS) / EVENER_NS_PER_MS));
+        const int wrote =
+            snprintf(text + used, sizeof text - used, "%s%s@%llu", i > 0 ? " " : "", h->connect_log[i].text,
+                     (unsigned long long)((h->connect_log[i].at_ns - VIRTUAL_LOOP_START_NS) / EVENER_NS_PER_MS));
         cr_assert(wrote > 0 && used + (size_t)wrote < sizeof text);
         used += (size_t)wrote;
     }

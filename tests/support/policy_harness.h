@@ -46,7 +46,7 @@ typedef struct policy_harness {
     struct connect_log {
         char text[EVENER_ADDRESS_BYTES_MAX];
         uint64_t at_ns;
-    } *connect_log; /* every attempt to connect, in order */
+    } * connect_log; /* every attempt to connect, in order */
     size_t connect_count, connect_capacity;
     evener_subchannel *untold, **untold_tail;
     evener_task tell_task;
@@ -107,7 +107,11 @@ void harness_count_picks(policy_harness *h, size_t picks, size_t *counts);
 /* Calls under way over all subchannels. */
 uint64_t harness_in_flight(const policy_harness *h);
 
-/* For tests that look behind: raw state of a double. */
+/* For tests that look behind the doubles: the index-th that is not released, raw state, and a change of it that does
+ * not run the loop. */
+evener_subchannel *harness_at(const policy_harness *h, size_t index);
+bool harness_is_released(const evener_subchannel *subchannel);
 evener_connectivity_state harness_subchannel_state(const evener_subchannel *subchannel);
+void harness_set_quietly(evener_subchannel *subchannel, evener_connectivity_state state);
 
 #endif
