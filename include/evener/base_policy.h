@@ -24,6 +24,10 @@ typedef struct evener_base_ready {
     const evener_policy_config *config; /* of the policy's own parse_config; NULL: defaults */
     evener_policy_helper *helper;       /* for the loop: random numbers, time */
     void *state;                        /* the policy instance's own memory (state_bytes) */
+    const uint64_t *ready_since_ns; /* when each got READY, on the loop's clock */
+    /* A picker that is right for a time only (weights that move) sets this: it is built again after so long at the
+     * latest. 0, as it is given: with the next change. */
+    uint64_t *rebuild_after_ns;
 } evener_base_ready;
 
 typedef struct evener_base_policy {

@@ -30,8 +30,9 @@ typedef struct entry {
     evener_address *address; /* with the attributes as last set */
     struct entry *bucket_next;
     uint64_t hash;
-    uint64_t generation;             /* of the newest list that holds it */
-    size_t index;                    /* in that list */
+    uint64_t generation; /* of the newest list that holds it */
+    size_t index;        /* in that list */
+    uint64_t ready_since_ns;
     uint8_t lists;                   /* IN_CURRENT, IN_PENDING */
     bool reported;                   /* a state was told */
     evener_connectivity_state state; /* as counted: CONNECTING, READY or TRANSIENT_FAILURE */
@@ -55,14 +56,15 @@ struct base {
     entry **buckets; /* all entries, by identity */
     size_t bucket_count, entry_count;
     uint64_t generation;
-    evener_subchannel **ready; /* scratch for build_picker */
+    evener_subchannel **ready; /* scratch for build_picker, as ready_since_ns */
+    uint64_t *ready_since_ns;
     size_t ready_capacity;
     bool published;
     evener_connectivity_state published_state;
     evener_status last_error;
     evener_task publish_task; /* for joined changes */
     bool publish_task_pending;
-    evener_timer retry_timer;
+    evener_timer rebuild_timer;
     bool closed; /* and publish_task is to free this */
 };
 
@@ -156,29 +158,43 @@ static void count_in_lists(entry *e, size_t step)
 
 /* ---- publishing ---- */
 
+static bool ready_make_room(base *b)
+{
+    if (b->ready_capacity >= b->current.ready) {
+        return true;
+    }
+    const size_t capacity = b->current.count;
+    evener_subchannel **ready = realloc(b->ready, capacity * sizeof(evener_subchannel *));
+    if (ready == NULL) {
+        return false;
+    }
+    b->ready = ready;
+    uint64_t *since_ns = realloc(b->ready_since_ns, capacity * sizeof(uint64_t));
+    if (since_ns == NULL) {
+        return false;
+    }
+    b->ready_since_ns = since_ns;
+    b->ready_capacity = capacity;
+    return true;
+}
+
 /* The READY ones of the current list; false without memory. */
 static bool collect_ready(base *b, evener_base_ready *ready)
 {
-    if (b->ready_capacity < b->current.ready) {
-        evener_subchannel **grown = realloc(b->ready, b->current.count * sizeof(evener_subchannel *));
-        if (grown == NULL) {
-            return false;
-        }
-        b->ready = grown;
-        b->ready_capacity = b->current.count;
+    if (!ready_make_room(b)) {
+        return false;
     }
     size_t count = 0;
     for (size_t i = 0; count < b->current.ready; i++) {
-        if (b->current.entries[i]->state == EVENER_READY) {
-            b->ready[count++] = b->current.entries[i]->subchannel;
+        const entry *e = b->current.entries[i];
+        if (e->state == EVENER_READY) {
+            b->ready_since_ns[count] = e->ready_since_ns;
+            b->ready[count++] = e->subchannel;
         }
     }
-    *ready = (evener_base_ready){.size = sizeof *ready,
-                                 .subchannels = b->ready,
-                                 .count = count,
-                                 .config = b->config,
-                                 .helper = b->helper,
-                                 .state = b->state};
+    ready->subchannels = b->ready;
+    ready->ready_since_ns = b->ready_since_ns;
+    ready->count = count;
     return true;
 }
 
@@ -189,9 +205,14 @@ static evener_connectivity_state aggregate(const base *b)
                                        : EVENER_TRANSIENT_FAILURE;
 }
 
-static evener_picker *make_picker(base *b, evener_connectivity_state state, evener_status *status)
+static evener_picker *make_picker(base *b, evener_connectivity_state state, evener_status *status,
+                                  uint64_t *rebuild_after_ns)
 {
-    evener_base_ready ready;
+    evener_base_ready ready = {.size = sizeof ready,
+                               .config = b->config,
+                               .helper = b->helper,
+                               .state = b->state,
+                               .rebuild_after_ns = rebuild_after_ns};
     switch (state) {
     case EVENER_READY:
         return collect_ready(b, &ready) ? b->kind->build_picker(&ready) : NULL;
@@ -209,11 +230,15 @@ static void publish_now(base *b)
     const evener_connectivity_state state = aggregate(b);
     evener_status status;
     evener_status_clear(&status);
-    evener_picker *picker = make_picker(b, state, &status);
+    uint64_t rebuild_after_ns = 0;
+    evener_picker *picker = make_picker(b, state, &status, &rebuild_after_ns);
     if (picker == NULL) {
-        evener_timer_start(b->helper->loop, &b->retry_timer, REBUILD_RETRY_NS);
+        rebuild_after_ns = REBUILD_RETRY_NS;
+    }
+    if (rebuild_after_ns > 0) {
+        evener_timer_start(b->helper->loop, &b->rebuild_timer, rebuild_after_ns);
     } else {
-        evener_timer_stop(b->helper->loop, &b->retry_timer);
+        evener_timer_stop(b->helper->loop, &b->rebuild_timer);
     }
     b->published = true;
     b->published_state = state;
@@ -233,7 +258,7 @@ static void publish_joined(void *arg)
     }
 }
 
-static void publish_retry(void *arg)
+static void publish_again(void *arg)
 {
     publish_now(arg);
 }
@@ -304,6 +329,9 @@ static void state_changed(void *arg, evener_subchannel *subchannel, evener_conne
     }
     count_in_lists(e, (size_t)-1);
     e->reported = true;
+    if (state == EVENER_READY && old != EVENER_READY) {
+        e->ready_since_ns = evener_loop_now_ns(b->helper->loop);
+    }
     if (state == EVENER_READY || state == EVENER_TRANSIENT_FAILURE) {
         e->state = state;
     } else if (old != EVENER_TRANSIENT_FAILURE) {
@@ -381,7 +409,9 @@ static entry *find_hinted(const base *b, const evener_address *address, size_t *
 /* Makes a list of the update. Returns the number of addresses left out for want of memory. */
 static size_t list_make(base *b, const evener_policy_update *update, list *made, bool *attributes_changed)
 {
-    evener_base_ready peers = {.size = sizeof peers, .config = b->config, .helper = b->helper, .state = b->state};
+    uint64_t unused = 0;
+    evener_base_ready peers = {
+        .size = sizeof peers, .config = b->config, .helper = b->helper, .state = b->state, .rebuild_after_ns = &unused};
     size_t left_out = 0;
     size_t hint = 0;
     const uint64_t generation = ++b->generation;
@@ -424,7 +454,7 @@ static evener_status_code fail_empty(base *b, evener_status *status)
     evener_status_set(&reason, EVENER_STATUS_UNAVAILABLE, "the address list of %s is empty", b->helper->target);
     b->published = true;
     b->published_state = EVENER_TRANSIENT_FAILURE;
-    evener_timer_stop(b->helper->loop, &b->retry_timer);
+    evener_timer_stop(b->helper->loop, &b->rebuild_timer);
     evener_policy_publish(b->helper, EVENER_TRANSIENT_FAILURE, &reason, evener_picker_create_fail(&reason));
     list *const lists[] = {&b->pending, &b->current};
     for (size_t l = 0; l < 2; l++) {
@@ -487,7 +517,7 @@ static void base_resolver_error(evener_policy *policy, const evener_status *stat
 static void base_close(evener_policy *policy)
 {
     base *b = (base *)policy;
-    evener_timer_stop(b->helper->loop, &b->retry_timer);
+    evener_timer_stop(b->helper->loop, &b->rebuild_timer);
     for (size_t i = 0; i < b->bucket_count; i++) {
         while (b->buckets[i] != NULL) {
             entry_release(b->buckets[i]);
@@ -497,6 +527,7 @@ static void base_close(evener_policy *policy)
     free(b->current.entries);
     free(b->pending.entries);
     free(b->ready);
+    free(b->ready_since_ns);
     if (b->state != NULL && b->kind->state_destroy != NULL) {
         b->kind->state_destroy(b->state);
     }
@@ -541,7 +572,7 @@ evener_policy *evener_base_policy_build(const evener_policy_builder *builder, ev
     b->kind = kind;
     b->helper = helper;
     b->publish_task = (evener_task)EVENER_TASK_INIT(publish_joined, b);
-    b->retry_timer = (evener_timer)EVENER_TIMER_INIT(publish_retry, b);
+    b->rebuild_timer = (evener_timer)EVENER_TIMER_INIT(publish_again, b);
     evener_status_clear(&b->last_error);
     return &b->policy;
 }

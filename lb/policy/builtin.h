@@ -5,6 +5,8 @@
 #include <evener/policy.h>
 
 extern const evener_policy_builder evener_policy_pick_first;
+extern const evener_policy_builder evener_policy_random;
 extern const evener_policy_builder evener_policy_round_robin;
+extern const evener_policy_builder evener_policy_weighted_random;
 
 #endif

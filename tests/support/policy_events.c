@@ -103,6 +103,10 @@ static void event_pick(run *r)
         }
         break;
     case EVENER_PICK_QUEUE:
+        if (h->state == EVENER_IDLE) { /* as a channel does with a call that waits */
+            harness_exit_idle(h);
+            break;
+        }
         cr_assert(h->state != EVENER_READY || r->events->ready_may_queue, "seed %llu, event %zu: a READY policy queues",
                   (unsigned long long)r->seed, r->event);
         break;
@@ -176,7 +180,7 @@ void policy_events_run(const policy_events *events, uint64_t seed, size_t event_
     while (r.outstanding_count > 0) {
         event_done(&r);
     }
-    cr_assert_gt(r.completed, event_count / 20, "the events were too unkind: %zu picks", r.completed);
+    cr_assert_gt(r.completed, event_count / 50, "the events were too unkind: %zu picks", r.completed);
     cr_assert_eq(harness_in_flight(r.h), 0);
     harness_destroy(r.h);
 }

@@ -1,0 +1,57 @@
+/* random: any READY backend with the same chance. No memory of what it did: over n picks a backend of a share p gets
+ * n p +- sqrt(n p). */
+#include <evener/base_policy.h>
+
+#include "lb/policy/builtin.h"
+#include "lb/policy/lane_random.h"
+#include "lb/policy/ready_list.h"
+
+typedef struct random_picker {
+    evener_picker base;
+    uint32_t count;
+    evener_lane_random random;
+    evener_subchannel *subchannels[];
+} random_picker;
+
+static evener_pick_outcome random_pick(evener_picker *base, const evener_pick_context *context, evener_pick *pick)
+{
+    random_picker *picker = (random_picker *)base;
+    const uint32_t high = (uint32_t)(evener_lane_random_next(&picker->random, context->lane) >> 32);
+    pick->subchannel = picker->subchannels[evener_random_scale(high, picker->count)];
+    return EVENER_PICK_COMPLETE;
+}
+
+static void random_destroy(evener_picker *base)
+{
+    random_picker *picker = (random_picker *)base;
+    evener_ready_list_unref(picker->subchannels, picker->count);
+    free(picker);
+}
+
+static const evener_picker_vtable picker_vtable = {
+    .size = sizeof picker_vtable, .pick = random_pick, .destroy = random_destroy};
+
+static evener_picker *random_build_picker(const evener_base_ready *ready)
+{
+    random_picker *picker = evener_picker_alloc(sizeof *picker + ready->count * sizeof(evener_subchannel *));
+    if (picker == NULL) {
+        return NULL;
+    }
+    evener_picker_init(&picker->base, &picker_vtable);
+    picker->count = (uint32_t)ready->count;
+    evener_lane_random_init(&picker->random, ready->helper->loop);
+    evener_ready_list_ref(picker->subchannels, ready);
+    return &picker->base;
+}
+
+static const evener_base_policy random_policy = {
+    .size = sizeof random_policy,
+    .build_picker = random_build_picker,
+};
+
+const evener_policy_builder evener_policy_random = {
+    .size = sizeof evener_policy_random,
+    .name = "random",
+    .build = evener_base_policy_build,
+    .user_data = (void *)&random_policy,
+};

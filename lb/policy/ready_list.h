@@ -1,0 +1,31 @@
+/* The READY subchannels of a picker, with a reference each; what most pickers begin with. */
+#ifndef EVENER_LB_POLICY_READY_LIST_H
+#define EVENER_LB_POLICY_READY_LIST_H
+
+#include <stdlib.h>
+
+#include <evener/base_policy.h>
+
+#define EVENER_CACHE_LINE 64
+
+/* Memory for a picker that ends in an array, aligned to the cache line; NULL without. Freed with free(). */
+static inline void *evener_picker_alloc(size_t bytes)
+{
+    return aligned_alloc(EVENER_CACHE_LINE, (bytes + EVENER_CACHE_LINE - 1) / EVENER_CACHE_LINE * EVENER_CACHE_LINE);
+}
+
+static inline void evener_ready_list_ref(evener_subchannel **list, const evener_base_ready *ready)
+{
+    for (size_t i = 0; i < ready->count; i++) {
+        list[i] = evener_subchannel_ref(ready->subchannels[i]);
+    }
+}
+
+static inline void evener_ready_list_unref(evener_subchannel *const *list, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        evener_subchannel_unref(list[i]);
+    }
+}
+
+#endif

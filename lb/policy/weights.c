@@ -1,0 +1,62 @@
+#include "lb/policy/weights.h"
+
+#include <math.h>
+
+#include "lb/policy/json_fields.h"
+
+#define WINDOW_MAX_NS (UINT64_C(24) * 3600 * EVENER_NS_PER_S)
+/* So many steps from the floor to the full weight: what a step adds is 5 % of a share. */
+#define STEPS 20
+#define STEP_MIN_NS (50 * EVENER_NS_PER_MS)
+
+evener_status_code evener_slow_start_parse(const json_t *object, evener_slow_start *slow_start, evener_status *status)
+{
+    const json_t *config;
+    double percent = slow_start->floor * 100;
+    evener_status_code code = evener_json_nested(object, "slowStartConfig", &config, status);
+    if (code != EVENER_STATUS_OK || config == NULL) {
+        return code;
+    }
+    evener_status inner;
+    evener_status_clear(&inner);
+    if ((code = evener_json_duration(config, "window", 0, WINDOW_MAX_NS, &slow_start->window_ns, &inner)) ||
+        (code = evener_json_double(config, "aggression", 0.1, 100, &slow_start->aggression, &inner)) ||
+        (code = evener_json_double(config, "minWeightPercent", 1, 100, &percent, &inner))) {
+        return evener_status_set(status, code, "slowStartConfig.%s", inner.message);
+    }
+    slow_start->floor = percent / 100;
+    return EVENER_STATUS_OK;
+}
+
+double evener_slow_start_factor(const evener_slow_start *slow_start, uint64_t age_ns)
+{
+    if (age_ns >= slow_start->window_ns) {
+        return 1;
+    }
+    const double grown = pow((double)age_ns / (double)slow_start->window_ns, 1 / slow_start->aggression);
+    return grown > slow_start->floor ? grown : slow_start->floor;
+}
+
+uint32_t evener_static_weight(const evener_subchannel *subchannel)
+{
+    const uint32_t weight = evener_address_attribute_u32(evener_subchannel_address(subchannel), "weight", 1);
+    return weight > 0 ? weight : 1;
+}
+
+void evener_ready_weights(const evener_base_ready *ready, const evener_slow_start *slow_start, double *weights)
+{
+    const uint64_t now_ns = evener_loop_now_ns(ready->helper->loop);
+    bool growing = false;
+    for (size_t i = 0; i < ready->count; i++) {
+        const uint64_t age_ns = now_ns - ready->ready_since_ns[i];
+        weights[i] = (double)evener_static_weight(ready->subchannels[i]);
+        if (age_ns < slow_start->window_ns) {
+            weights[i] *= evener_slow_start_factor(slow_start, age_ns);
+            growing = true;
+        }
+    }
+    if (growing) {
+        const uint64_t step_ns = slow_start->window_ns / STEPS;
+        *ready->rebuild_after_ns = step_ns > STEP_MIN_NS ? step_ns : STEP_MIN_NS;
+    }
+}

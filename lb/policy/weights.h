@@ -1,0 +1,41 @@
+/* Weights of the READY subchannels: the attribute "weight" (1 if none), less during a slow start.
+ *
+ * Slow start (Envoy: load_balancing/slow_start): a backend that has just got READY may have cold caches. Within `window`
+ * its weight is multiplied by max(minWeightPercent / 100, (age / window)^(1 / aggression)); aggression 1 grows it in a
+ * straight line, more than 1 faster at the beginning.
+ *
+ *     "slowStartConfig": {"window": "30s", "aggression": 1.0, "minWeightPercent": 10}
+ */
+#ifndef EVENER_LB_POLICY_WEIGHTS_H
+#define EVENER_LB_POLICY_WEIGHTS_H
+
+#include <stdint.h>
+
+#include <jansson.h>
+
+#include <evener/base_policy.h>
+
+typedef struct evener_slow_start {
+    uint64_t window_ns; /* 0: none */
+    double aggression;
+    double floor; /* of the factor, 0.01 to 1 */
+} evener_slow_start;
+
+#define EVENER_SLOW_START_NONE                                                                                         \
+    {                                                                                                                  \
+        0, 1.0, 0.1                                                                                                    \
+    }
+
+/* Reads "slowStartConfig" of a policy's configuration, if there is one. */
+evener_status_code evener_slow_start_parse(const json_t *object, evener_slow_start *slow_start, evener_status *status);
+
+/* The factor of a weight at an age; 1 when the slow start is over. */
+double evener_slow_start_factor(const evener_slow_start *slow_start, uint64_t age_ns);
+
+/* The attribute of the address as last set. */
+uint32_t evener_static_weight(const evener_subchannel *subchannel);
+
+/* Fills weights[0 .. ready->count), all above 0. While one of them is still growing, asks for another picker soon. */
+void evener_ready_weights(const evener_base_ready *ready, const evener_slow_start *slow_start, double *weights);
+
+#endif
