@@ -43,7 +43,8 @@ EVENER_API void evener_manual_resolver_error(evener_manual_resolver *manual, con
 EVENER_API uint64_t evener_manual_resolver_resolve_now_count(const evener_manual_resolver *manual);
 
 /* Gives the handle back; NULL is allowed. Channels made with it keep what they have; the memory goes with the last of
- * them. The builder must not be given to new channels any more. Any thread. */
+ * them. The builder must not be given to new channels any more, nor be used by one that starts again after having been
+ * idle: close channels with an idle timeout first. Any thread. */
 EVENER_API void evener_manual_resolver_destroy(evener_manual_resolver *manual);
 
 EVENER_END_DECLS

@@ -8,13 +8,13 @@ EVENER_BEGIN_DECLS
 
 typedef struct evener_target evener_target;
 
-#define EVENER_TARGET_BYTES_MAX (1024 * 1024) /* a static list may be long; more than this is refused */
+#define EVENER_TARGET_BYTES_MAX (4 * 1024 * 1024) /* a list of 100,000 addresses fits; more than this is refused */
 
 /* Parses the text of a target: `scheme:endpoint`, `scheme:///endpoint` or `scheme://authority/endpoint`. The scheme is
- * lower-cased; authority and endpoint are percent-decoded; a leading '/' of the endpoint after an authority part is
- * dropped. Says nothing about whether anybody serves the scheme. On success stores an owned target in *target, to be
- * ended with evener_target_destroy(). Errors: INVALID_ARGUMENT with the place (byte offset) and the reason. Any
- * thread. */
+ * lower-cased; authority and endpoint are percent-decoded; a leading '/' of the endpoint is dropped (`dns:/x` and
+ * `dns:///x` are the same, as in grpc-go). Blanks are let through; a query or a fragment is refused (write %3F and %23).
+ * Says nothing about whether anybody serves the scheme. On success stores an owned target in *target, to be ended with
+ * evener_target_destroy(). Errors: INVALID_ARGUMENT with the place (byte offset) and the reason. Any thread. */
 EVENER_API evener_status_code evener_target_parse(const char *text, evener_target **target, evener_status *status);
 
 /* NULL is allowed. */

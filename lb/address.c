@@ -1,0 +1,450 @@
+/* One block of memory holds an address: the struct, its attributes sorted by key, and all strings behind them. A list
+ * of 100,000 is made and dropped often, so an address costs one allocation, and its hash is computed once. */
+#include <evener/address.h>
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/un.h>
+
+#define UNIX_PREFIX "unix:"
+#define UNIX_ABSTRACT_PREFIX "unix-abstract:"
+/* sun_path keeps one byte: the NUL at the end of a path, or in front of an abstract name. */
+#define UNIX_PATH_BYTES_MAX (sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1)
+#define ZONE_BYTES_MAX 15 /* IF_NAMESIZE with its NUL */
+#define PORT_MAX 65535
+
+struct evener_address {
+    uint32_t references; /* atomic */
+    evener_address_family family;
+    uint64_t identity_hash;
+    const char *text;
+    const char *authority; /* the attribute's value or NULL: part of the identity */
+    size_t attribute_count;
+    evener_attribute attributes[]; /* sorted by key; the strings lie behind them */
+};
+
+/* ---- the text ---- */
+
+/* What is wrong with a text, for a message; NULL: nothing. */
+typedef const char *problem;
+
+static problem parse_port(const char *text, uint32_t *port)
+{
+    uint32_t value = 0;
+    if (*text == '\0') {
+        return "the port is missing behind the ':'";
+    }
+    for (const char *c = text; *c != '\0'; c++) {
+        if (*c < '0' || *c > '9') {
+            return "the port is not a number";
+        }
+        value = value * 10 + (uint32_t)(*c - '0');
+        if (value > PORT_MAX) {
+            return "the port is larger than 65535";
+        }
+    }
+    if (value == 0) {
+        return "port 0 cannot be connected to";
+    }
+    *port = value;
+    return NULL;
+}
+
+static problem canonical_ipv6(const char *text, char *canonical)
+{
+    const char *closing = strchr(text, ']');
+    if (closing == NULL) {
+        return "the '[' is not closed";
+    }
+    if (closing[1] != ':') {
+        return closing[1] == '\0' ? "no port; write [ADDRESS]:PORT" : "only a ':' and a port may follow the ']'";
+    }
+    char host[INET6_ADDRSTRLEN];
+    const char *zone = memchr(text, '%', (size_t)(closing - text));
+    const size_t host_bytes = (size_t)((zone != NULL ? zone : closing) - text) - 1;
+    const size_t zone_bytes = zone != NULL ? (size_t)(closing - zone) : 0; /* with its '%' */
+    if (host_bytes >= sizeof host) {
+        return "what the brackets hold is not an IPv6 address";
+    }
+    memcpy(host, text + 1, host_bytes);
+    host[host_bytes] = '\0';
+    struct in6_addr binary;
+    if (inet_pton(AF_INET6, host, &binary) != 1) {
+        return "what the brackets hold is not an IPv6 address";
+    }
+    if (zone != NULL && (zone_bytes < 2 || zone_bytes > ZONE_BYTES_MAX + 1)) {
+        return "the zone behind the '%' is empty or longer than 15 bytes";
+    }
+    for (size_t i = 1; i < zone_bytes; i++) {
+        if (strchr("[/:;,%\" ", zone[i]) != NULL) {
+            return "the zone behind the '%' is no name of an interface";
+        }
+    }
+    uint32_t port;
+    const problem wrong = parse_port(closing + 2, &port);
+    if (wrong != NULL) {
+        return wrong;
+    }
+    /* glibc writes what RFC 5952 asks for. */
+    inet_ntop(AF_INET6, &binary, host, sizeof host);
+    (void)snprintf(canonical, EVENER_ADDRESS_BYTES_MAX + 1, "[%s%.*s]:%u", host, (int)zone_bytes,
+                   zone != NULL ? zone : "", port);
+    return NULL;
+}
+
+static problem canonical_ipv4(const char *text, char *canonical)
+{
+    const char *colon = strchr(text, ':');
+    if (colon != NULL && strchr(colon + 1, ':') != NULL) {
+        struct in6_addr binary;
+        return inet_pton(AF_INET6, text, &binary) == 1 ? "an IPv6 address needs brackets; write [ADDRESS]:PORT"
+                                                       : "more than one ':'";
+    }
+    char host[INET_ADDRSTRLEN];
+    const size_t host_bytes = colon != NULL ? (size_t)(colon - text) : strlen(text);
+    struct in_addr binary;
+    bool literal = false;
+    if (host_bytes < sizeof host) {
+        memcpy(host, text, host_bytes);
+        host[host_bytes] = '\0';
+        literal = inet_pton(AF_INET, host, &binary) == 1;
+    }
+    if (!literal) {
+        return "not an IP address; a host name is not taken here";
+    }
+    if (colon == NULL) {
+        return "no port; write ADDRESS:PORT";
+    }
+    uint32_t port;
+    const problem wrong = parse_port(colon + 1, &port);
+    if (wrong != NULL) {
+        return wrong;
+    }
+    /* inet_pton() takes exactly one way to write an IPv4 address, so the text is canonical already. */
+    (void)snprintf(canonical, EVENER_ADDRESS_BYTES_MAX + 1, "%s:%u", host, port);
+    return NULL;
+}
+
+static problem check_unix_path(const char *path)
+{
+    const size_t bytes = strlen(path);
+    if (bytes == 0) {
+        return "the path is empty";
+    }
+    return bytes > UNIX_PATH_BYTES_MAX ? "the path is longer than a socket's may be (107 bytes)" : NULL;
+}
+
+static problem canonical_text(const char *text, char *canonical, evener_address_family *family)
+{
+    if (strlen(text) > EVENER_ADDRESS_BYTES_MAX) {
+        return "longer than 256 bytes";
+    }
+    problem wrong;
+    if (strncmp(text, UNIX_PREFIX, strlen(UNIX_PREFIX)) == 0) {
+        *family = EVENER_FAMILY_UNIX;
+        wrong = check_unix_path(text + strlen(UNIX_PREFIX));
+    } else if (strncmp(text, UNIX_ABSTRACT_PREFIX, strlen(UNIX_ABSTRACT_PREFIX)) == 0) {
+        *family = EVENER_FAMILY_UNIX_ABSTRACT;
+        wrong = check_unix_path(text + strlen(UNIX_ABSTRACT_PREFIX));
+    } else if (text[0] == '[') {
+        *family = EVENER_FAMILY_IPV6;
+        return canonical_ipv6(text, canonical);
+    } else {
+        *family = EVENER_FAMILY_IPV4;
+        return text[0] == '\0' ? "it is empty" : canonical_ipv4(text, canonical);
+    }
+    memcpy(canonical, text, strlen(text) + 1);
+    return wrong;
+}
+
+/* ---- the hash ---- */
+
+/* A hostile name server must not choose names that all fall into one slot of a table: the seed is the process's own. */
+static uint64_t hash_seed(void)
+{
+    static uint64_t seed; /* atomic; 0: not drawn yet */
+    uint64_t drawn = __atomic_load_n(&seed, __ATOMIC_RELAXED);
+    if (drawn == 0) {
+        uint64_t unset = 0;
+        if (getrandom(&drawn, sizeof drawn, GRND_NONBLOCK) != (ssize_t)sizeof drawn || drawn == 0) {
+            drawn = (uint64_t)(uintptr_t)&seed;
+        }
+        /* Relaxed: the number is all there is to see; of two threads the first one's counts. */
+        if (!__atomic_compare_exchange_n(&seed, &unset, drawn, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+            drawn = unset;
+        }
+    }
+    return drawn;
+}
+
+/* Multiply and fold, eight bytes at a time. */
+static uint64_t mix(uint64_t a, uint64_t b)
+{
+    const unsigned __int128 product = (unsigned __int128)a * b;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+static uint64_t hash_text(uint64_t hash, const char *text)
+{
+    size_t left = strlen(text);
+    hash ^= left;
+    while (left > 0) {
+        uint64_t chunk = 0;
+        const size_t bytes = left < sizeof chunk ? left : sizeof chunk;
+        memcpy(&chunk, text, bytes);
+        hash = mix(hash ^ chunk ^ UINT64_C(0xa0761d6478bd642f), UINT64_C(0xe7037ed1a0b428db));
+        text += bytes;
+        left -= bytes;
+    }
+    return hash;
+}
+
+/* ---- the attributes ---- */
+
+static evener_status_code check_attributes(const char *text, const evener_attribute *attributes, size_t count,
+                                           evener_status *status)
+{
+    if (count > EVENER_ADDRESS_ATTRIBUTES_MAX) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "address \"%s\": %zu attributes; at most %d",
+                                 text, count, EVENER_ADDRESS_ATTRIBUTES_MAX);
+    }
+    if (count > 0 && attributes == NULL) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "address \"%s\": %zu attributes, but the list of them is NULL", text, count);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const evener_attribute *one = &attributes[i];
+        if (one->key == NULL || one->value == NULL || one->key[0] == '\0') {
+            return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "address \"%s\": attribute %zu has no %s",
+                                     text, i + 1, one->key == NULL || one->key[0] == '\0' ? "key" : "value");
+        }
+        if (strlen(one->key) > EVENER_ATTRIBUTE_BYTES_MAX || strlen(one->value) > EVENER_ATTRIBUTE_BYTES_MAX) {
+            return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                     "address \"%s\": attribute \"%.40s\": key or value is longer than %d bytes", text,
+                                     one->key, EVENER_ATTRIBUTE_BYTES_MAX);
+        }
+    }
+    return EVENER_STATUS_OK;
+}
+
+/* Sorts by key into `sorted`; of two with one key the last wins. Returns how many are left. There are few: insertion. */
+static size_t sort_attributes(const evener_attribute *attributes, size_t count, evener_attribute *sorted)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t at = left;
+        int order = 1;
+        while (at > 0 && (order = strcmp(sorted[at - 1].key, attributes[i].key)) > 0) {
+            at--;
+        }
+        if (at > 0 && order == 0) {
+            sorted[at - 1] = attributes[i];
+            continue;
+        }
+        memmove(&sorted[at + 1], &sorted[at], (left - at) * sizeof *sorted);
+        sorted[at] = attributes[i];
+        left++;
+    }
+    return left;
+}
+
+/* ---- making ---- */
+
+static const char *append(char **end, const char *text)
+{
+    const size_t bytes = strlen(text) + 1;
+    const char *copy = memcpy(*end, text, bytes);
+    *end += bytes;
+    return copy;
+}
+
+/* `text` is canonical. */
+static evener_status_code make(const char *text, evener_address_family family, const evener_attribute *attributes,
+                               size_t attribute_count, evener_address **address, evener_status *status)
+{
+    const evener_status_code code = check_attributes(text, attributes, attribute_count, status);
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
+    evener_attribute sorted[EVENER_ADDRESS_ATTRIBUTES_MAX];
+    const size_t count = sort_attributes(attributes, attribute_count, sorted);
+    size_t bytes = sizeof(evener_address) + count * sizeof(evener_attribute) + strlen(text) + 1;
+    for (size_t i = 0; i < count; i++) {
+        bytes += strlen(sorted[i].key) + 1 + strlen(sorted[i].value) + 1;
+    }
+    evener_address *made = malloc(bytes);
+    if (made == NULL) {
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "address \"%s\": no memory", text);
+    }
+    char *end = (char *)&made->attributes[count];
+    made->references = 1;
+    made->family = family;
+    made->text = append(&end, text);
+    made->authority = NULL;
+    made->attribute_count = count;
+    for (size_t i = 0; i < count; i++) {
+        made->attributes[i].key = append(&end, sorted[i].key);
+        made->attributes[i].value = append(&end, sorted[i].value);
+        if (strcmp(made->attributes[i].key, "authority") == 0) {
+            made->authority = made->attributes[i].value;
+        }
+    }
+    made->identity_hash = hash_text(hash_seed(), made->text);
+    if (made->authority != NULL) {
+        made->identity_hash = hash_text(made->identity_hash, made->authority);
+    }
+    *address = made;
+    return EVENER_STATUS_OK;
+}
+
+evener_status_code evener_address_create(const char *text, const evener_attribute *attributes, size_t attribute_count,
+                                         evener_address **address, evener_status *status)
+{
+    if (text == NULL || address == NULL) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "address: %s is NULL",
+                                 text == NULL ? "the text" : "where to store it");
+    }
+    for (const char *c = text; *c != '\0'; c++) {
+        if ((unsigned char)*c < ' ' || *c == 0x7f) {
+            /* Not with its text: it would end up in a log. */
+            return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                     "address: byte %zu of its text is a control character", (size_t)(c - text));
+        }
+    }
+    char canonical[EVENER_ADDRESS_BYTES_MAX + 1];
+    evener_address_family family;
+    const problem wrong = canonical_text(text, canonical, &family);
+    if (wrong != NULL) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "address \"%.100s\": %s", text, wrong);
+    }
+    return make(canonical, family, attributes, attribute_count, address, status);
+}
+
+evener_status_code evener_address_with_attributes(const evener_address *address, const evener_attribute *attributes,
+                                                  size_t attribute_count, evener_address **changed,
+                                                  evener_status *status)
+{
+    if (address == NULL || changed == NULL) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "address: %s is NULL",
+                                 address == NULL ? "the one to change" : "where to store it");
+    }
+    return make(address->text, address->family, attributes, attribute_count, changed, status);
+}
+
+evener_address *evener_address_ref(const evener_address *address)
+{
+    evener_address *counted = (evener_address *)(uintptr_t)address; /* the count is not part of the value */
+    if (counted != NULL) {
+        /* Relaxed: who takes a reference has one. */
+        (void)__atomic_fetch_add(&counted->references, 1, __ATOMIC_RELAXED);
+    }
+    return counted;
+}
+
+void evener_address_unref(const evener_address *address)
+{
+    evener_address *counted = (evener_address *)(uintptr_t)address;
+    /* Release and acquire: every thread's last read comes before the free. */
+    if (counted != NULL && __atomic_sub_fetch(&counted->references, 1, __ATOMIC_ACQ_REL) == 0) {
+        free(counted);
+    }
+}
+
+/* ---- reading ---- */
+
+const char *evener_address_text(const evener_address *address)
+{
+    return address->text;
+}
+
+evener_address_family evener_address_get_family(const evener_address *address)
+{
+    return address->family;
+}
+
+const char *evener_address_attribute(const evener_address *address, const char *key)
+{
+    size_t low = 0;
+    size_t high = address->attribute_count;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        const int order = strcmp(address->attributes[middle].key, key);
+        if (order == 0) {
+            return address->attributes[middle].value;
+        }
+        if (order < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return NULL;
+}
+
+uint32_t evener_address_attribute_u32(const evener_address *address, const char *key, uint32_t fallback)
+{
+    const char *text = evener_address_attribute(address, key);
+    if (text == NULL || *text == '\0') {
+        return fallback;
+    }
+    uint64_t value = 0;
+    for (; *text != '\0'; text++) {
+        if (*text < '0' || *text > '9') {
+            return fallback;
+        }
+        value = value * 10 + (uint64_t)(*text - '0');
+        if (value > UINT32_MAX) {
+            return fallback;
+        }
+    }
+    return (uint32_t)value;
+}
+
+size_t evener_address_attribute_count(const evener_address *address)
+{
+    return address->attribute_count;
+}
+
+evener_attribute evener_address_attribute_at(const evener_address *address, size_t index)
+{
+    return index < address->attribute_count ? address->attributes[index] : (evener_attribute){NULL, NULL};
+}
+
+bool evener_address_same_backend(const evener_address *a, const evener_address *b)
+{
+    if (a == b) {
+        return true;
+    }
+    if (a->identity_hash != b->identity_hash || strcmp(a->text, b->text) != 0) {
+        return false;
+    }
+    if (a->authority == NULL || b->authority == NULL) {
+        return a->authority == b->authority;
+    }
+    return strcmp(a->authority, b->authority) == 0;
+}
+
+bool evener_address_equal(const evener_address *a, const evener_address *b)
+{
+    if (a == b) {
+        return true;
+    }
+    if (!evener_address_same_backend(a, b) || a->attribute_count != b->attribute_count) {
+        return false;
+    }
+    for (size_t i = 0; i < a->attribute_count; i++) {
+        if (strcmp(a->attributes[i].key, b->attributes[i].key) != 0 ||
+            strcmp(a->attributes[i].value, b->attributes[i].value) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+uint64_t evener_address_identity_hash(const evener_address *address)
+{
+    return address->identity_hash;
+}

@@ -1,0 +1,13 @@
+/* The resolvers that come with the library: registry.c lists them. */
+#ifndef EVENER_RESOLVER_BUILTIN_H
+#define EVENER_RESOLVER_BUILTIN_H
+
+#include <evener/resolver.h>
+
+extern const evener_resolver_builder evener_ipv4_resolver;
+extern const evener_resolver_builder evener_ipv6_resolver;
+extern const evener_resolver_builder evener_static_resolver;
+extern const evener_resolver_builder evener_unix_abstract_resolver;
+extern const evener_resolver_builder evener_unix_resolver;
+
+#endif

@@ -1,0 +1,397 @@
+/* The handle holds what was pushed last: an update, and an error if one came after it. Every push gets a number, and
+ * each channel's resolver remembers the number it has delivered: whatever is newer when its task runs is delivered, in
+ * the order of the numbers. So pushes never wait, are never lost but to a newer one, and need no queue. */
+#include <evener/manual_resolver.h>
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <evener/loop.h>
+
+#include "resolver/list.h"
+
+/* An update that was pushed: immutable, counted. */
+struct snapshot {
+    uint32_t references; /* atomic */
+    evener_resolver_update update;
+    evener_status service_config_error; /* what update.service_config_error points to */
+};
+
+/* One channel's resolver. `base` is the first member. Freed by close(), or by a task that was on its way then. */
+struct instance {
+    evener_resolver base;
+    evener_manual_resolver *manual; /* a reference */
+    evener_resolver_sink *sink;
+    evener_loop *loop;
+    evener_task task;
+    uint64_t delivered;            /* control thread: number of the last push that the channel saw */
+    bool posted;                   /* under the lock: the task is on its way */
+    bool closed;                   /* under the lock */
+    struct instance *next, **link; /* under the lock: among those that were started */
+};
+
+struct evener_manual_resolver {
+    uint32_t references;        /* atomic: the application's and one an instance */
+    uint64_t resolve_now_count; /* atomic */
+    pthread_mutex_t lock;       /* guards what follows */
+    struct instance *instances;
+    uint64_t pushes;
+    struct snapshot *snapshot; /* NULL: none yet */
+    uint64_t snapshot_number;
+    evener_status error;
+    uint64_t error_number; /* 0: none, or a later update has replaced it */
+    evener_resolver_builder builder;
+    char scheme[];
+};
+
+/* ---- snapshots ---- */
+
+static void snapshot_unref(struct snapshot *snapshot)
+{
+    /* Release and acquire: the last reading thread's reads come before the free. */
+    if (snapshot == NULL || __atomic_sub_fetch(&snapshot->references, 1, __ATOMIC_ACQ_REL) != 0) {
+        return;
+    }
+    for (size_t i = 0; i < snapshot->update.address_count; i++) {
+        evener_address_unref(snapshot->update.addresses[i]);
+    }
+    free((void *)(uintptr_t)snapshot->update.addresses);
+    free((void *)(uintptr_t)snapshot->update.service_config);
+    free((void *)(uintptr_t)snapshot->update.source);
+    free(snapshot);
+}
+
+static struct snapshot *snapshot_ref(struct snapshot *snapshot)
+{
+    if (snapshot != NULL) {
+        (void)__atomic_fetch_add(&snapshot->references, 1, __ATOMIC_RELAXED); /* under the lock that it is read under */
+    }
+    return snapshot;
+}
+
+static bool copy_text(const char *text, const char **copy)
+{
+    *copy = text != NULL ? strdup(text) : NULL;
+    return text == NULL || *copy != NULL;
+}
+
+static struct snapshot *snapshot_create(const evener_resolver_update *update)
+{
+    struct snapshot *snapshot = calloc(1, sizeof *snapshot);
+    if (snapshot == NULL) {
+        return NULL;
+    }
+    snapshot->references = 1;
+    snapshot->update.size = sizeof snapshot->update;
+    snapshot->update.ttl_ms = update->ttl_ms;
+    if (update->service_config_error != NULL) {
+        snapshot->service_config_error = *update->service_config_error;
+        snapshot->update.service_config_error = &snapshot->service_config_error;
+    }
+    evener_address **addresses = malloc((update->address_count > 0 ? update->address_count : 1) * sizeof *addresses);
+    snapshot->update.addresses = addresses;
+    if (addresses != NULL) {
+        snapshot->update.address_count = update->address_count;
+        for (size_t i = 0; i < update->address_count; i++) {
+            addresses[i] = evener_address_ref(update->addresses[i]);
+        }
+    }
+    const bool texts = copy_text(update->service_config, &snapshot->update.service_config) &&
+                       copy_text(update->source, &snapshot->update.source);
+    if (addresses == NULL || !texts) {
+        snapshot_unref(snapshot);
+        return NULL;
+    }
+    return snapshot;
+}
+
+/* ---- the handle ---- */
+
+static void manual_ref(evener_manual_resolver *manual)
+{
+    (void)__atomic_fetch_add(&manual->references, 1, __ATOMIC_RELAXED); /* who takes one has one */
+}
+
+static void manual_unref(evener_manual_resolver *manual)
+{
+    /* Release and acquire: what others did with their references comes before the end. */
+    if (manual != NULL && __atomic_sub_fetch(&manual->references, 1, __ATOMIC_ACQ_REL) == 0) {
+        snapshot_unref(manual->snapshot);
+        (void)pthread_mutex_destroy(&manual->lock);
+        free(manual);
+    }
+}
+
+/* Under the lock: every channel will look for what is new. */
+static void notify(evener_manual_resolver *manual)
+{
+    for (struct instance *instance = manual->instances; instance != NULL; instance = instance->next) {
+        if (!instance->posted) {
+            instance->posted = true;
+            (void)evener_loop_post(instance->loop, &instance->task);
+        }
+    }
+}
+
+/* ---- one channel's resolver ---- */
+
+static struct instance *instance_of(evener_resolver *resolver)
+{
+    return (struct instance *)resolver;
+}
+
+static void deliver(struct instance *instance)
+{
+    evener_manual_resolver *manual = instance->manual;
+    struct snapshot *snapshot = NULL;
+    bool failed = false;
+    evener_status error;
+
+    (void)pthread_mutex_lock(&manual->lock);
+    if (manual->snapshot_number > instance->delivered) {
+        snapshot = snapshot_ref(manual->snapshot);
+    }
+    if (manual->error_number > instance->delivered) {
+        failed = true;
+        error = manual->error;
+    }
+    instance->delivered = manual->pushes;
+    (void)pthread_mutex_unlock(&manual->lock);
+
+    if (snapshot != NULL) {
+        (void)evener_resolver_sink_update(instance->sink, &snapshot->update);
+        snapshot_unref(snapshot);
+    }
+    if (failed) {
+        evener_resolver_sink_error(instance->sink, &error);
+    }
+}
+
+static void instance_free(struct instance *instance)
+{
+    manual_unref(instance->manual);
+    free(instance);
+}
+
+static void instance_run(void *arg)
+{
+    struct instance *instance = arg;
+    (void)pthread_mutex_lock(&instance->manual->lock);
+    instance->posted = false;
+    const bool closed = instance->closed;
+    (void)pthread_mutex_unlock(&instance->manual->lock);
+    if (closed) {
+        instance_free(instance);
+    } else {
+        deliver(instance);
+    }
+}
+
+static void manual_start(evener_resolver *resolver)
+{
+    struct instance *instance = instance_of(resolver);
+    evener_manual_resolver *manual = instance->manual;
+    (void)pthread_mutex_lock(&manual->lock);
+    instance->next = manual->instances;
+    instance->link = &manual->instances;
+    if (instance->next != NULL) {
+        instance->next->link = &instance->next;
+    }
+    manual->instances = instance;
+    (void)pthread_mutex_unlock(&manual->lock);
+    deliver(instance);
+}
+
+static void manual_resolve_now(evener_resolver *resolver)
+{
+    (void)__atomic_fetch_add(&instance_of(resolver)->manual->resolve_now_count, 1, __ATOMIC_RELAXED); /* a counter */
+}
+
+static void manual_close(evener_resolver *resolver)
+{
+    struct instance *instance = instance_of(resolver);
+    evener_manual_resolver *manual = instance->manual;
+    (void)pthread_mutex_lock(&manual->lock);
+    if (instance->link != NULL) {
+        *instance->link = instance->next;
+        if (instance->next != NULL) {
+            instance->next->link = instance->link;
+        }
+    }
+    instance->closed = true;
+    const bool posted = instance->posted;
+    (void)pthread_mutex_unlock(&manual->lock);
+    if (!posted) {
+        instance_free(instance);
+    }
+}
+
+static const evener_resolver_vtable manual_vtable = {
+    .size = sizeof manual_vtable,
+    .start = manual_start,
+    .resolve_now = manual_resolve_now,
+    .close = manual_close,
+};
+
+static evener_status_code manual_build(const evener_resolver_builder *builder, const evener_resolver_args *args,
+                                       evener_resolver **resolver, evener_status *status)
+{
+    evener_manual_resolver *manual = builder->user_data;
+    struct instance *instance = calloc(1, sizeof *instance);
+    if (instance == NULL) {
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "manual resolver: no memory");
+    }
+    instance->base.vtable = &manual_vtable;
+    instance->manual = manual;
+    instance->sink = args->sink;
+    instance->loop = args->loop;
+    instance->task = (evener_task)EVENER_TASK_INIT(instance_run, instance);
+    manual_ref(manual);
+    *resolver = &instance->base;
+    return EVENER_STATUS_OK;
+}
+
+/* ---- what the application calls ---- */
+
+static evener_status_code check_scheme(const char *scheme, evener_status *status)
+{
+    if (scheme == NULL || scheme[0] < 'a' || scheme[0] > 'z' ||
+        scheme[strspn(scheme, "abcdefghijklmnopqrstuvwxyz0123456789+-.")] != '\0') {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "manual resolver: \"%.40s\" is no scheme; take a letter, then letters, digits, '+', "
+                                 "'-' and '.', all in lower case",
+                                 scheme != NULL ? scheme : "(null)");
+    }
+    return EVENER_STATUS_OK;
+}
+
+evener_status_code evener_manual_resolver_create(const char *scheme, evener_manual_resolver **out,
+                                                 evener_status *status)
+{
+    const evener_status_code code = check_scheme(scheme, status);
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
+    if (out == NULL) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "manual resolver: where to store the handle is NULL");
+    }
+    evener_manual_resolver *manual = calloc(1, sizeof *manual + strlen(scheme) + 1);
+    if (manual == NULL) {
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "manual resolver: no memory");
+    }
+    (void)pthread_mutex_init(&manual->lock, NULL); /* a plain one: glibc's cannot fail */
+    manual->references = 1;
+    memcpy(manual->scheme, scheme, strlen(scheme) + 1);
+    manual->builder = (evener_resolver_builder){
+        .size = sizeof manual->builder,
+        .scheme = manual->scheme,
+        .build = manual_build,
+        .user_data = manual,
+    };
+    *out = manual;
+    return EVENER_STATUS_OK;
+}
+
+const evener_resolver_builder *evener_manual_resolver_builder(evener_manual_resolver *manual)
+{
+    return &manual->builder;
+}
+
+static evener_status_code check_update(const evener_manual_resolver *manual, const evener_resolver_update *update,
+                                       evener_status *status)
+{
+    if (manual == NULL || update == NULL) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "manual resolver: the %s is NULL",
+                                 manual == NULL ? "handle" : "update");
+    }
+    if (update->size < sizeof *update) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "manual resolver: set update.size = sizeof(evener_resolver_update)");
+    }
+    if (update->address_count > EVENER_RESOLVER_ADDRESSES_MAX) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "manual resolver: %zu addresses; at most %d",
+                                 update->address_count, EVENER_RESOLVER_ADDRESSES_MAX);
+    }
+    if (update->address_count > 0 && update->addresses == NULL) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "manual resolver: %zu addresses, but the list of them is NULL", update->address_count);
+    }
+    for (size_t i = 0; i < update->address_count; i++) {
+        if (update->addresses[i] == NULL) {
+            return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                     "manual resolver: address %zu of %zu is NULL", i + 1, update->address_count);
+        }
+    }
+    return EVENER_STATUS_OK;
+}
+
+evener_status_code evener_manual_resolver_update(evener_manual_resolver *manual, const evener_resolver_update *update,
+                                                 evener_status *status)
+{
+    const evener_status_code code = check_update(manual, update, status);
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
+    struct snapshot *snapshot = snapshot_create(update);
+    if (snapshot == NULL) {
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED,
+                                 "manual resolver: no memory for %zu addresses", update->address_count);
+    }
+    (void)pthread_mutex_lock(&manual->lock);
+    struct snapshot *replaced = manual->snapshot;
+    manual->snapshot = snapshot;
+    manual->snapshot_number = ++manual->pushes;
+    manual->error_number = 0;
+    notify(manual);
+    (void)pthread_mutex_unlock(&manual->lock);
+    snapshot_unref(replaced);
+    return EVENER_STATUS_OK;
+}
+
+evener_status_code evener_manual_resolver_set(evener_manual_resolver *manual, const char *addresses,
+                                              const char *service_config, evener_status *status)
+{
+    if (manual == NULL || addresses == NULL) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "manual resolver: the %s is NULL",
+                                 manual == NULL ? "handle" : "list");
+    }
+    evener_list list = EVENER_LIST_INIT;
+    evener_status_code code = evener_list_parse(&list, "manual resolver", addresses, status);
+    if (code == EVENER_STATUS_OK) {
+        const evener_resolver_update update = {
+            .size = sizeof update,
+            .addresses = list.addresses,
+            .address_count = list.count,
+            .service_config = service_config,
+            .source = "manual",
+        };
+        code = evener_manual_resolver_update(manual, &update, status);
+    }
+    evener_list_clear(&list);
+    return code;
+}
+
+void evener_manual_resolver_error(evener_manual_resolver *manual, const evener_status *error)
+{
+    if (manual == NULL || error == NULL) {
+        return;
+    }
+    (void)pthread_mutex_lock(&manual->lock);
+    manual->error = *error;
+    manual->error_number = ++manual->pushes;
+    notify(manual);
+    (void)pthread_mutex_unlock(&manual->lock);
+}
+
+uint64_t evener_manual_resolver_resolve_now_count(const evener_manual_resolver *manual)
+{
+    return __atomic_load_n(&manual->resolve_now_count, __ATOMIC_RELAXED); /* a counter */
+}
+
+void evener_manual_resolver_destroy(evener_manual_resolver *manual)
+{
+    manual_unref(manual);
+}

@@ -1,0 +1,173 @@
+/* Which builder serves a scheme: the channel's own, then what the program registered, then what is built in. */
+#include <evener/resolver.h>
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "resolver/builtin.h"
+
+#define DEFAULT_SCHEME_PREFIX "dns:///" /* grpc: client_channel_specification.md */
+#define DEFAULT_PORT 443
+
+static const evener_resolver_builder *const built_in[] = {
+    &evener_ipv4_resolver,          &evener_ipv6_resolver, &evener_static_resolver,
+    &evener_unix_abstract_resolver, &evener_unix_resolver,
+};
+
+/* What the program registered. Grows by one for each scheme and is never freed: it is the process's. */
+struct entry {
+    const evener_resolver_builder *builder;
+    struct entry *next;
+};
+static pthread_mutex_t registered_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct entry *registered;
+
+static struct entry *find_entry(const char *scheme)
+{
+    struct entry *entry = registered;
+    while (entry != NULL && strcmp(entry->builder->scheme, scheme) != 0) {
+        entry = entry->next;
+    }
+    return entry;
+}
+
+/* RFC 3986 section 3.1, in lower case, as a parsed target has it. */
+static bool is_scheme(const char *scheme)
+{
+    if (scheme[0] < 'a' || scheme[0] > 'z') {
+        return false;
+    }
+    return scheme[strspn(scheme, "abcdefghijklmnopqrstuvwxyz0123456789+-.")] == '\0';
+}
+
+evener_status_code evener_resolver_register(const evener_resolver_builder *builder, evener_status *status)
+{
+    if (builder == NULL || builder->scheme == NULL || builder->build == NULL) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "resolver: the builder%s",
+                                 builder == NULL           ? " is NULL"
+                                 : builder->scheme == NULL ? " has no scheme"
+                                                           : "'s function build is NULL");
+    }
+    if (builder->size < sizeof *builder) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "resolver \"%.40s\": set .size = sizeof(evener_resolver_builder)", builder->scheme);
+    }
+    if (!is_scheme(builder->scheme)) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "resolver \"%.40s\": not a scheme; take a letter, then letters, digits, '+', '-' and "
+                                 "'.', all in lower case",
+                                 builder->scheme);
+    }
+    evener_status_code code = EVENER_STATUS_OK;
+    (void)pthread_mutex_lock(&registered_lock);
+    struct entry *entry = find_entry(builder->scheme);
+    if (entry != NULL) {
+        entry->builder = builder;
+    } else if ((entry = malloc(sizeof *entry)) != NULL) {
+        *entry = (struct entry){.builder = builder, .next = registered};
+        registered = entry;
+    } else {
+        code = evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "resolver \"%.40s\": no memory",
+                                 builder->scheme);
+    }
+    (void)pthread_mutex_unlock(&registered_lock);
+    return code;
+}
+
+const evener_resolver_builder *evener_resolver_find(const evener_resolver_set *set, const char *scheme)
+{
+    if (scheme == NULL) {
+        return NULL;
+    }
+    for (size_t i = 0; set != NULL && i < set->own_count; i++) {
+        if (set->own[i] != NULL && strcmp(set->own[i]->scheme, scheme) == 0) {
+            return set->own[i];
+        }
+    }
+    (void)pthread_mutex_lock(&registered_lock);
+    const struct entry *entry = find_entry(scheme);
+    const evener_resolver_builder *builder = entry != NULL ? entry->builder : NULL;
+    (void)pthread_mutex_unlock(&registered_lock);
+    for (size_t i = 0; builder == NULL && i < sizeof built_in / sizeof built_in[0]; i++) {
+        if (strcmp(built_in[i]->scheme, scheme) == 0) {
+            builder = built_in[i];
+        }
+    }
+    return builder;
+}
+
+/* The text once more, as the name it is without a scheme. `first` says why it was no target of its own. */
+static evener_status_code lookup_by_default(const evener_resolver_set *set, const char *text,
+                                            const evener_status *first, evener_target **target,
+                                            const evener_resolver_builder **builder, evener_status *status)
+{
+    const evener_resolver_builder *found = evener_resolver_find(set, "dns");
+    if (found == NULL) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "%s; and no resolver serves \"dns\"",
+                                 first->message);
+    }
+    const size_t bytes = strlen(DEFAULT_SCHEME_PREFIX) + strlen(text) + 1;
+    char *name = malloc(bytes);
+    if (name == NULL) {
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "target: no memory");
+    }
+    (void)snprintf(name, bytes, DEFAULT_SCHEME_PREFIX "%s", text);
+    evener_target *parsed = NULL;
+    evener_status second;
+    evener_status_code code = evener_target_parse(name, &parsed, &second);
+    free(name);
+    if (code == EVENER_STATUS_OK && found->check != NULL) {
+        code = found->check(found, parsed, DEFAULT_PORT, &second);
+    }
+    if (code != EVENER_STATUS_OK) {
+        evener_target_destroy(parsed);
+        return evener_status_set(status, code, "%.250s; nor is it a name: %.250s", first->message, second.message);
+    }
+    *target = parsed;
+    *builder = found;
+    return EVENER_STATUS_OK;
+}
+
+evener_status_code evener_resolver_lookup(const evener_resolver_set *set, const char *target_text,
+                                          evener_target **target, const evener_resolver_builder **builder,
+                                          evener_status *status)
+{
+    if (target_text == NULL || target_text[0] == '\0' || target == NULL || builder == NULL) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "target: %s",
+                                 target_text == NULL      ? "it is NULL"
+                                 : target_text[0] == '\0' ? "it is empty"
+                                                          : "where to store it is NULL");
+    }
+    evener_target *parsed = NULL;
+    evener_status first;
+    const evener_status_code code = evener_target_parse(target_text, &parsed, &first);
+    if (code == EVENER_STATUS_RESOURCE_EXHAUSTED) {
+        return evener_status_set(status, code, "%s", first.message);
+    }
+    if (code == EVENER_STATUS_OK) {
+        const evener_resolver_builder *found = evener_resolver_find(set, evener_target_scheme(parsed));
+        if (found != NULL) {
+            *target = parsed;
+            *builder = found;
+            return EVENER_STATUS_OK;
+        }
+        (void)evener_status_set(&first, EVENER_STATUS_INVALID_ARGUMENT,
+                                "target \"%.100s\": no resolver serves the scheme \"%.40s\"", target_text,
+                                evener_target_scheme(parsed));
+        evener_target_destroy(parsed);
+    }
+    return lookup_by_default(set, target_text, &first, target, builder, status);
+}
+
+const char *evener_resolver_option(const evener_resolver_args *args, const char *key)
+{
+    const char *value = NULL;
+    for (size_t i = 0; i < args->option_count; i++) {
+        if (args->options[i].key != NULL && strcmp(args->options[i].key, key) == 0) {
+            value = args->options[i].value; /* of two the last wins, as with attributes */
+        }
+    }
+    return value;
+}

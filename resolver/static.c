@@ -1,0 +1,87 @@
+/* `static:` - a list of addresses with attributes, written in the target itself:
+ *
+ *     static:10.0.0.1:80;weight=3;zone=a,10.0.0.2:80
+ *
+ * A port is required, as for `ipv4:`: a list that silently went to a default port would hide a slip in one of its items.
+ * Its default :authority is the first address ("localhost" for a socket in the file system): the whole list with its
+ * attributes names no host. */
+#include <stdio.h>
+#include <string.h>
+
+#include "resolver/builtin.h"
+#include "resolver/fixed.h"
+#include "resolver/list.h"
+
+static evener_status_code parse(const evener_target *target, evener_list *list, evener_status *status)
+{
+    if (evener_target_authority(target)[0] != '\0') {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "static: an authority (\"%.100s\") has no meaning here; write static:ADDRESS:PORT,...",
+                                 evener_target_authority(target));
+    }
+    evener_status_code code = evener_list_parse(list, "static", evener_target_endpoint(target), status);
+    if (code == EVENER_STATUS_OK && list->count == 0) {
+        code = evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "static: no address in the list");
+    }
+    if (code != EVENER_STATUS_OK) {
+        evener_list_clear(list);
+    }
+    return code;
+}
+
+static evener_status_code static_check(const evener_resolver_builder *builder, const evener_target *target,
+                                       uint32_t default_port, evener_status *status)
+{
+    (void)builder;
+    (void)default_port;
+    evener_list list = EVENER_LIST_INIT;
+    const evener_status_code code = parse(target, &list, status);
+    evener_list_clear(&list);
+    return code;
+}
+
+static evener_status_code static_build(const evener_resolver_builder *builder, const evener_resolver_args *args,
+                                       evener_resolver **resolver, evener_status *status)
+{
+    (void)builder;
+    evener_list list = EVENER_LIST_INIT;
+    evener_status_code code = parse(args->target, &list, status);
+    if (code == EVENER_STATUS_OK) {
+        code = evener_fixed_resolver_create(args, &list, "static list", resolver, status);
+    }
+    evener_list_clear(&list);
+    return code;
+}
+
+static evener_status_code static_default_authority(const evener_resolver_builder *builder, const evener_target *target,
+                                                   char *buffer, size_t buffer_bytes, evener_status *status)
+{
+    (void)builder;
+    evener_list list = EVENER_LIST_INIT;
+    evener_status_code code = parse(target, &list, status);
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
+    const evener_address_family family = evener_address_get_family(list.addresses[0]);
+    const char *authority = family == EVENER_FAMILY_IPV4 || family == EVENER_FAMILY_IPV6
+                                ? evener_address_text(list.addresses[0])
+                                : "localhost";
+    if (strchr(authority, '%') != NULL || strlen(authority) >= buffer_bytes) {
+        authority = "localhost"; /* the zone of an IPv6 address means nothing to a server */
+    }
+    if (strlen(authority) < buffer_bytes) {
+        memcpy(buffer, authority, strlen(authority) + 1);
+    } else {
+        code = evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "static: no room for the authority");
+    }
+    evener_list_clear(&list);
+    return code;
+}
+
+const evener_resolver_builder evener_static_resolver = {
+    .size = sizeof evener_static_resolver,
+    .scheme = "static",
+    .build = static_build,
+    .check = static_check,
+    .default_authority = static_default_authority,
+};

@@ -1,0 +1,184 @@
+/* scheme ":" [ "//" authority "/" ] endpoint, as RFC 3986 cuts it, with two differences: blanks are let through (lists
+ * and paths have them), and there is no query and no fragment, so that a '?' or '#' in a path is not cut off silently:
+ * it is refused and has to be written %3F or %23. */
+#include <evener/target.h>
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct evener_target {
+    const char *scheme;
+    const char *authority;
+    const char *path;
+    const char *endpoint; /* into `path` */
+    const char *text;
+    char strings[]; /* where they lie */
+};
+
+static evener_status_code refuse(evener_status *status, const char *text, size_t offset, const char *reason)
+{
+    return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "target \"%.100s%s\": byte %zu: %s", text,
+                             strlen(text) > 100 ? "..." : "", offset, reason);
+}
+
+/* ASCII alone, whatever the locale says. */
+static char lower_case(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
+}
+
+static bool is_letter(char c)
+{
+    return lower_case(c) >= 'a' && lower_case(c) <= 'z';
+}
+
+/* The length of the scheme; 0 if there is none. RFC 3986 section 3.1 */
+static size_t scheme_bytes(const char *text)
+{
+    if (!is_letter(text[0])) {
+        return 0;
+    }
+    size_t bytes = 1;
+    while (is_letter(text[bytes]) || (text[bytes] != '\0' && strchr("0123456789+-.", text[bytes]) != NULL)) {
+        bytes++;
+    }
+    return text[bytes] == ':' ? bytes : 0;
+}
+
+static int hex_value(char c)
+{
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+    const char lower = lower_case(c);
+    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+}
+
+/* Decodes text[from..to) to `*end`, adds a NUL and moves `*end` behind it. */
+static evener_status_code decode(const char *text, size_t from, size_t to, char **end, evener_status *status)
+{
+    char *out = *end;
+    for (size_t i = from; i < to; i++) {
+        if (text[i] != '%') {
+            *out++ = text[i];
+            continue;
+        }
+        const int high = i + 2 < to ? hex_value(text[i + 1]) : -1;
+        const int low = high >= 0 ? hex_value(text[i + 2]) : -1;
+        if (low < 0) {
+            return refuse(status, text, i, "a '%' without two hexadecimal digits; a '%' itself is written %25");
+        }
+        if (high == 0 && low == 0) {
+            return refuse(status, text, i, "%00 is not allowed");
+        }
+        *out++ = (char)(high * 16 + low);
+        i += 2;
+    }
+    *out = '\0';
+    *end = out + 1;
+    return EVENER_STATUS_OK;
+}
+
+static evener_status_code check_text(const char *text, evener_status *status)
+{
+    const size_t bytes = strnlen(text, EVENER_TARGET_BYTES_MAX + 1);
+    if (bytes == 0) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "target: it is empty");
+    }
+    if (bytes > EVENER_TARGET_BYTES_MAX) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "target: longer than %d bytes",
+                                 EVENER_TARGET_BYTES_MAX);
+    }
+    for (size_t i = 0; i < bytes; i++) {
+        if ((unsigned char)text[i] < ' ' || text[i] == 0x7f) {
+            /* Not with its text: it would end up in a log. */
+            return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "target: byte %zu is a control character",
+                                     i);
+        }
+        if (text[i] == '?' || text[i] == '#') {
+            return refuse(status, text, i, "a target has no query and no fragment; write '?' as %3F and '#' as %23");
+        }
+    }
+    return EVENER_STATUS_OK;
+}
+
+evener_status_code evener_target_parse(const char *text, evener_target **target, evener_status *status)
+{
+    if (text == NULL || target == NULL) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "target: %s is NULL",
+                                 text == NULL ? "the text" : "where to store it");
+    }
+    evener_status_code code = check_text(text, status);
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
+    const size_t scheme = scheme_bytes(text);
+    if (scheme == 0) {
+        return refuse(status, text, 0, "no scheme; write scheme:endpoint or scheme://authority/endpoint");
+    }
+    const size_t bytes = strlen(text);
+    size_t authority = scheme + 1;
+    size_t path = authority;
+    if (strncmp(text + path, "//", 2) == 0) {
+        authority += 2;
+        path = authority + strcspn(text + authority, "/");
+    }
+
+    /* Decoding only shortens: scheme, authority, path and the text with their four NULs fit twice the text. */
+    evener_target *made = malloc(sizeof *made + 2 * bytes + 4);
+    if (made == NULL) {
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "target: no memory for its %zu bytes",
+                                 bytes);
+    }
+    char *end = made->strings;
+    made->scheme = end;
+    for (size_t i = 0; i < scheme; i++) {
+        *end++ = lower_case(text[i]);
+    }
+    *end++ = '\0';
+    made->authority = end;
+    code = decode(text, authority, path, &end, status);
+    if (code == EVENER_STATUS_OK) {
+        made->path = end;
+        code = decode(text, path, bytes, &end, status);
+    }
+    if (code != EVENER_STATUS_OK) {
+        free(made);
+        return code;
+    }
+    made->endpoint = made->path + (made->path[0] == '/' ? 1 : 0);
+    made->text = memcpy(end, text, bytes + 1);
+    *target = made;
+    return EVENER_STATUS_OK;
+}
+
+void evener_target_destroy(evener_target *target)
+{
+    free(target);
+}
+
+const char *evener_target_text(const evener_target *target)
+{
+    return target->text;
+}
+
+const char *evener_target_scheme(const evener_target *target)
+{
+    return target->scheme;
+}
+
+const char *evener_target_authority(const evener_target *target)
+{
+    return target->authority;
+}
+
+const char *evener_target_endpoint(const evener_target *target)
+{
+    return target->endpoint;
+}
+
+const char *evener_target_path(const evener_target *target)
+{
+    return target->path;
+}
