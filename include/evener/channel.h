@@ -27,8 +27,6 @@
 #include <evener/status.h>
 #include <evener/transport.h>
 
-struct grpc_channel_args;
-
 EVENER_BEGIN_DECLS
 
 typedef struct evener_channel evener_channel;
@@ -51,7 +49,8 @@ typedef struct evener_channel_options {
     const evener_credentials *credentials;   /* for the gRPC transport; must be named */
     evener_transport *transport;             /* NULL: the gRPC C core with `credentials`. Else owned by the caller (its
                                                 `destroy` is not called) and outliving the channel */
-    const struct grpc_channel_args *grpc_args; /* further arguments for the core's channels; or NULL */
+    const void *grpc_args;                   /* a `const grpc_channel_args *`: further arguments for the core's channels;
+                                                or NULL */
 
     const evener_resolver_builder *const *resolvers; /* the channel's own: win over the registry. The builders outlive */
     size_t resolver_count;                           /* the channel, the array is copied */

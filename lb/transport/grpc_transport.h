@@ -12,12 +12,10 @@
 #include <evener/status.h>
 #include <evener/transport.h>
 
-struct grpc_channel_args;
-
 /* All borrowed for the call of evener_grpc_transport_create(). */
 typedef struct evener_grpc_transport_options {
     const evener_credentials *credentials;     /* must be named */
-    const struct grpc_channel_args *grpc_args; /* further arguments for every connection; or NULL */
+    const void *grpc_args; /* a `const grpc_channel_args *`: further arguments for every connection; or NULL */
     const char *user_agent;                    /* put before the core's own; NULL: "evener/VERSION" */
     uint64_t keepalive_time_ms;                /* 0: the core's default */
     uint64_t keepalive_timeout_ms;             /* 0: the core's default */

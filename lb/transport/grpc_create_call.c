@@ -1,0 +1,84 @@
+/* Calls of the core for programs that drive a completion queue of their own. */
+#include <grpc/grpc.h>
+
+#include <evener/call.h>
+
+#include "lb/transport/grpc_rpc.h"
+
+evener_status_code evener_channel_create_call(evener_channel *channel, struct grpc_completion_queue *queue,
+                                              const char *method, const evener_call_options *options,
+                                              evener_pick *pick, struct grpc_call **call, evener_status *status)
+{
+    evener_status_code code = evener_grpc_rpc_check(channel, method, options, status);
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
+    if (queue == NULL || pick == NULL || call == NULL) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "evener_channel_create_call: `%s` is NULL",
+                                 queue == NULL  ? "queue"
+                                 : pick == NULL ? "pick"
+                                                : "call");
+    }
+    evener_grpc_rpc rpc;
+    evener_grpc_rpc_init(&rpc, channel, method, options);
+    bool begun = false;
+    while (code == EVENER_STATUS_OK && !begun) {
+        if (!evener_grpc_rpc_pick_time(&rpc)) {
+            code = evener_grpc_rpc_deadline_status(&rpc, status);
+            break;
+        }
+        code = evener_channel_pick(channel, &rpc.pick_args, pick, status);
+        if (code == EVENER_STATUS_OK) {
+            rpc.attempts++;
+            begun = evener_grpc_connection_enter(pick->connection);
+            if (begun) {
+                *call = evener_grpc_rpc_create_core_call(&rpc, pick->connection, queue);
+                evener_grpc_connection_leave(pick->connection);
+            } else {
+                const evener_done_info info = {
+                    .size = sizeof info, .code = EVENER_STATUS_CANCELLED, .not_sent = true};
+                evener_pick_done(pick, &info);
+                evener_grpc_rpc_pause(&rpc);
+            }
+        }
+    }
+    evener_grpc_rpc_clear(&rpc);
+    return code;
+}
+
+evener_status_code evener_pick_create_call(evener_channel *channel, evener_pick *pick,
+                                           struct grpc_completion_queue *queue, const char *method,
+                                           const evener_call_options *options, struct grpc_call **call,
+                                           evener_status *status)
+{
+    evener_status_code code = evener_grpc_rpc_check(channel, method, options, status);
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
+    if (queue == NULL || pick == NULL || call == NULL) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "evener_pick_create_call: `%s` is NULL",
+                                 queue == NULL  ? "queue"
+                                 : pick == NULL ? "pick"
+                                                : "call");
+    }
+    evener_connection *connection = pick->connection;
+    if (!evener_grpc_connection_enter(connection)) {
+        return evener_status_set(status, EVENER_STATUS_UNAVAILABLE,
+                                 "the connection picked for %s has been given up: end the pick and pick again", method);
+    }
+    evener_grpc_rpc rpc;
+    evener_grpc_rpc_init(&rpc, channel, method, options);
+    *call = evener_grpc_rpc_create_core_call(&rpc, connection, queue);
+    evener_grpc_rpc_clear(&rpc);
+    evener_grpc_connection_leave(connection);
+    return evener_status_clear(status);
+}
+
+bool evener_call_done(evener_channel *channel, evener_pick *pick, struct grpc_call *call, const evener_done_info *info)
+{
+    (void)channel;
+    evener_done_info known = info == NULL ? (evener_done_info){.size = sizeof known} : *info;
+    known.not_sent = known.code != EVENER_STATUS_OK && evener_grpc_call_never_left(call, pick->connection);
+    evener_pick_done(pick, &known);
+    return known.not_sent;
+}

@@ -1,0 +1,13 @@
+/* Filling evener_call_details. */
+#ifndef EVENER_LB_TRANSPORT_GRPC_DETAILS_H
+#define EVENER_LB_TRANSPORT_GRPC_DETAILS_H
+
+#include "lb/transport/grpc_rpc.h"
+
+/* Copies what the attempt received; without memory the details stay empty but for the number of attempts. */
+void evener_grpc_details_fill(evener_call_details *details, const evener_grpc_attempt *attempt, uint32_t attempts);
+
+/* The details of a call that ended without a backend. */
+void evener_grpc_details_fill_unsent(evener_call_details *details, uint32_t attempts);
+
+#endif

@@ -1,0 +1,332 @@
+/* IMPLEMENTATION NOTES
+ *
+ * The core's sockets are served by whatever thread sits in a completion queue that polls. One thread that always does
+ * would take the events away from the threads that wait for their own calls, and each blocking call would pay for
+ * another thread's waking up. So the watcher waits in two ways:
+ *
+ *   while something connects   it polls (poll_queue): nobody else may be there to do it
+ *   otherwise                  it sleeps in a queue that does not poll (watch_queue), wakes at once for what other
+ *                              threads' polling brings, and looks at the sockets itself every POLL_INTERVAL_MS: so
+ *                              long at most a drop goes unseen on a channel without calls
+ *
+ * States of a connection, and what moves it:
+ *
+ *   NEW         first event, at once       -> CONNECTING
+ *   CONNECTING  READY                      -> CONNECTED, tells READY
+ *               TRANSIENT_FAILURE          -> FAILED: a trial call, which the core fails at once with the reason
+ *               IDLE (came and went)       -> OVER, tells FAILED
+ *   CONNECTED   anything else              -> OVER, tells DROPPED
+ *   FAILED      the trial call has ended   -> OVER, tells FAILED
+ *   any         given up                   -> OVER, tells nothing
+ *
+ * Of each connection one event is outstanding at most. */
+#include "lb/transport/grpc_watcher.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <grpc/grpc.h>
+#include <grpc/slice.h>
+#include <grpc/support/alloc.h>
+#include <grpc/support/time.h>
+
+#include <evener/log.h>
+
+#include "lb/transport/grpc_connection.h"
+#include "lb/transport/grpc_thread.h"
+
+#define POLL_INTERVAL_MS 100
+/* While polling, how long an event of the other queue may wait. */
+#define ATTEMPT_INTERVAL_MS 20
+/* The core answers a trial call at once; should it ever not, the connection fails without a reason. */
+#define TRIAL_TIMEOUT_MS 1000
+
+struct evener_grpc_watcher {
+    grpc_completion_queue *watch_queue;
+    grpc_completion_queue *poll_queue;
+    pthread_t thread;
+    /* the thread's */
+    uint64_t attempts;  /* connections in CONNECTING */
+    uint64_t connected; /* connections in CONNECTED */
+    bool watch_queue_ended;
+    bool poll_queue_ended;
+};
+
+/* A call on a channel that cannot connect, made for the sake of its status. */
+struct evener_grpc_trial {
+    grpc_call *call;
+    grpc_metadata_array trailing_metadata;
+    grpc_status_code code;
+    grpc_slice details;
+};
+
+static gpr_timespec after_ms(int64_t ms)
+{
+    return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(ms, GPR_TIMESPAN));
+}
+
+/* ---- why an attempt failed ---- */
+
+/* "failed to connect to all addresses; last error: UNKNOWN: ipv4:10.0.0.1:80: Failed to connect to remote host: refused"
+ * is the core's way; the address is ours to name, and "all" would be wrong here. */
+static const char *reason_in(const char *message)
+{
+    static const char *const kinds[] = {"ipv4:", "ipv6:", "unix:", "unix-abstract:"};
+    const char *reason = strstr(message, "last error: ");
+    reason = reason == NULL ? message : reason + strlen("last error: ");
+    size_t code = strspn(reason, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_");
+    if (code > 0 && strncmp(reason + code, ": ", 2) == 0) {
+        reason += code + 2;
+    }
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        if (strncmp(reason, kinds[i], strlen(kinds[i])) == 0) {
+            const char *end = strstr(reason, ": ");
+            return end == NULL ? reason : end + 2;
+        }
+    }
+    return reason;
+}
+
+static void fail(evener_connection *connection, const char *message)
+{
+    connection->phase = EVENER_GRPC_PHASE_OVER;
+    const char *reason = reason_in(message);
+    evener_status_set(&connection->failure, EVENER_STATUS_UNAVAILABLE, "failed to connect to %s%s%s",
+                      connection->address, *reason != '\0' ? ": " : "", reason);
+    evener_grpc_connection_tell(connection, EVENER_GRPC_EVENT_FAILED);
+}
+
+static void trial_destroy(evener_connection *connection)
+{
+    struct evener_grpc_trial *trial = connection->trial;
+    connection->trial = NULL;
+    grpc_slice_unref(trial->details);
+    grpc_metadata_array_destroy(&trial->trailing_metadata);
+    grpc_call_unref(trial->call);
+    free(trial);
+}
+
+/* Inside the connection. Returns whether an event is outstanding. */
+static bool trial_start(evener_grpc_watcher *watcher, evener_connection *connection)
+{
+    struct evener_grpc_trial *trial = calloc(1, sizeof *trial);
+    if (trial == NULL) {
+        return false;
+    }
+    trial->details = grpc_empty_slice();
+    grpc_metadata_array_init(&trial->trailing_metadata);
+    trial->call = grpc_channel_create_call(connection->channel, NULL, 0, watcher->watch_queue,
+                                           grpc_slice_from_static_string("/evener/why"), NULL,
+                                           after_ms(TRIAL_TIMEOUT_MS), NULL);
+    connection->trial = trial;
+    grpc_op operations[2] = {{.op = GRPC_OP_SEND_INITIAL_METADATA}, {.op = GRPC_OP_RECV_STATUS_ON_CLIENT}};
+    operations[1].data.recv_status_on_client.trailing_metadata = &trial->trailing_metadata;
+    operations[1].data.recv_status_on_client.status = &trial->code;
+    operations[1].data.recv_status_on_client.status_details = &trial->details;
+    if (grpc_call_start_batch(trial->call, operations, 2, &connection->watch_tag, NULL) != GRPC_CALL_OK) {
+        trial_destroy(connection);
+        return false;
+    }
+    return true;
+}
+
+static void trial_ended(evener_connection *connection)
+{
+    char *message = grpc_slice_to_c_string(connection->trial->details);
+    bool answered = connection->trial->code == GRPC_STATUS_UNAVAILABLE;
+    fail(connection, answered ? message : "");
+    gpr_free(message);
+    trial_destroy(connection);
+}
+
+/* ---- the state machine ---- */
+
+static void watch(evener_connection *connection, grpc_connectivity_state seen, grpc_completion_queue *queue)
+{
+    grpc_channel_watch_connectivity_state(connection->channel, seen, gpr_inf_future(GPR_CLOCK_MONOTONIC), queue,
+                                          &connection->watch_tag);
+}
+
+/* What follows the state seen while connecting; returns whether an event is outstanding. Inside the connection. */
+static bool connecting_step(evener_grpc_watcher *watcher, evener_connection *connection, grpc_connectivity_state state,
+                            bool first)
+{
+    switch (state) {
+    case GRPC_CHANNEL_READY:
+        connection->phase = EVENER_GRPC_PHASE_CONNECTED;
+        watcher->attempts--;
+        watcher->connected++;
+        evener_grpc_connection_tell(connection, EVENER_GRPC_EVENT_READY);
+        watch(connection, state, watcher->watch_queue);
+        return true;
+    case GRPC_CHANNEL_CONNECTING:
+        watch(connection, state, watcher->poll_queue);
+        return true;
+    case GRPC_CHANNEL_IDLE:
+        if (first) {
+            watch(connection, state, watcher->poll_queue);
+            return true;
+        }
+        watcher->attempts--;
+        fail(connection, "the connection was closed as soon as it was made");
+        return false;
+    default:
+        watcher->attempts--;
+        connection->phase = EVENER_GRPC_PHASE_FAILED;
+        if (trial_start(watcher, connection)) {
+            return true;
+        }
+        fail(connection, "");
+        return false;
+    }
+}
+
+/* Returns whether an event is outstanding. Inside the connection. */
+static bool step(evener_grpc_watcher *watcher, evener_connection *connection)
+{
+    switch (connection->phase) {
+    case EVENER_GRPC_PHASE_NEW:
+        connection->phase = EVENER_GRPC_PHASE_CONNECTING;
+        watcher->attempts++;
+        return connecting_step(watcher, connection,
+                               grpc_channel_check_connectivity_state(connection->channel, /*try_to_connect=*/1), true);
+    case EVENER_GRPC_PHASE_CONNECTING:
+        return connecting_step(watcher, connection, grpc_channel_check_connectivity_state(connection->channel, 0),
+                               false);
+    case EVENER_GRPC_PHASE_CONNECTED:
+        watcher->connected--;
+        connection->phase = EVENER_GRPC_PHASE_OVER;
+        evener_grpc_connection_tell(connection, EVENER_GRPC_EVENT_DROPPED);
+        return false;
+    case EVENER_GRPC_PHASE_FAILED:
+        trial_ended(connection);
+        return false;
+    case EVENER_GRPC_PHASE_OVER:
+        break;
+    }
+    return false;
+}
+
+static void given_up(evener_grpc_watcher *watcher, evener_connection *connection)
+{
+    watcher->attempts -= connection->phase == EVENER_GRPC_PHASE_CONNECTING;
+    watcher->connected -= connection->phase == EVENER_GRPC_PHASE_CONNECTED;
+    if (connection->phase == EVENER_GRPC_PHASE_FAILED) {
+        trial_destroy(connection);
+    }
+    connection->phase = EVENER_GRPC_PHASE_OVER;
+}
+
+static void happened(evener_grpc_tag *tag, bool ok)
+{
+    (void)ok; /* the states are looked up; a status always comes */
+    evener_connection *connection = EVENER_GRPC_TAG_OWNER(tag, evener_connection, watch_tag);
+    evener_grpc_watcher *watcher = connection->engine->watcher;
+    bool outstanding = false;
+    if (evener_grpc_connection_enter(connection)) {
+        outstanding = step(watcher, connection);
+        evener_grpc_connection_leave(connection);
+    } else {
+        given_up(watcher, connection);
+    }
+    if (!outstanding) {
+        evener_grpc_connection_unref(connection);
+    }
+}
+
+/* Takes one event, waiting until `deadline`; false if there was none. */
+static bool take(grpc_completion_queue *queue, bool *ended, gpr_timespec deadline)
+{
+    if (*ended) {
+        return false;
+    }
+    grpc_event event = grpc_completion_queue_next(queue, deadline, NULL);
+    if (event.type == GRPC_OP_COMPLETE) {
+        evener_grpc_tag *tag = event.tag;
+        tag->done(tag, event.success != 0);
+        return true;
+    }
+    *ended = event.type == GRPC_QUEUE_SHUTDOWN;
+    return false;
+}
+
+static void *watcher_main(void *arg)
+{
+    evener_grpc_watcher *watcher = arg;
+    const gpr_timespec now = gpr_inf_past(GPR_CLOCK_MONOTONIC);
+    while (!watcher->watch_queue_ended || !watcher->poll_queue_ended) {
+        if (watcher->attempts > 0) {
+            take(watcher->poll_queue, &watcher->poll_queue_ended, after_ms(ATTEMPT_INTERVAL_MS));
+        } else if (watcher->watch_queue_ended) {
+            take(watcher->poll_queue, &watcher->poll_queue_ended, gpr_inf_future(GPR_CLOCK_MONOTONIC));
+        } else {
+            gpr_timespec until =
+                watcher->connected > 0 ? after_ms(POLL_INTERVAL_MS) : gpr_inf_future(GPR_CLOCK_MONOTONIC);
+            bool idle = !take(watcher->watch_queue, &watcher->watch_queue_ended, until);
+            if (idle) {
+                take(watcher->poll_queue, &watcher->poll_queue_ended, now);
+            }
+        }
+        while (take(watcher->watch_queue, &watcher->watch_queue_ended, now)) {
+        }
+    }
+    return NULL;
+}
+
+grpc_completion_queue *evener_grpc_watcher_queue(const evener_grpc_watcher *watcher)
+{
+    return watcher->watch_queue;
+}
+
+void evener_grpc_watcher_follow(evener_grpc_watcher *watcher, evener_connection *connection)
+{
+    connection->watch_tag.done = happened;
+    evener_grpc_connection_ref(connection);
+    /* Every state differs from this one: the event comes at once, and is what wakes the thread. */
+    watch(connection, GRPC_CHANNEL_SHUTDOWN, watcher->watch_queue);
+}
+
+static void shut_down(evener_grpc_watcher *watcher)
+{
+    grpc_completion_queue_shutdown(watcher->watch_queue);
+    grpc_completion_queue_shutdown(watcher->poll_queue);
+}
+
+static void release(evener_grpc_watcher *watcher)
+{
+    grpc_completion_queue_destroy(watcher->watch_queue);
+    grpc_completion_queue_destroy(watcher->poll_queue);
+    free(watcher);
+}
+
+evener_grpc_watcher *evener_grpc_watcher_create(evener_status *status)
+{
+    evener_grpc_watcher *watcher = calloc(1, sizeof *watcher);
+    if (watcher == NULL) {
+        evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "gRPC transport: out of memory");
+        return NULL;
+    }
+    const grpc_completion_queue_attributes attributes = {.version = GRPC_CQ_CURRENT_VERSION,
+                                                         .cq_completion_type = GRPC_CQ_NEXT,
+                                                         .cq_polling_type = GRPC_CQ_NON_POLLING};
+    watcher->watch_queue =
+        grpc_completion_queue_create(grpc_completion_queue_factory_lookup(&attributes), &attributes, NULL);
+    watcher->poll_queue = grpc_completion_queue_create_for_next(NULL);
+    if (evener_grpc_thread_start(&watcher->thread, "evener-watch", watcher_main, watcher, status) !=
+        EVENER_STATUS_OK) {
+        shut_down(watcher);
+        (void)watcher_main(watcher); /* drains the queues */
+        release(watcher);
+        return NULL;
+    }
+    return watcher;
+}
+
+void evener_grpc_watcher_destroy(evener_grpc_watcher *watcher)
+{
+    if (watcher != NULL) {
+        shut_down(watcher);
+        pthread_join(watcher->thread, NULL);
+        release(watcher);
+    }
+}

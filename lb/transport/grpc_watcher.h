@@ -1,0 +1,26 @@
+/* The watcher: one thread a runtime that follows the connectivity of all gRPC connections. */
+#ifndef EVENER_LB_TRANSPORT_GRPC_WATCHER_H
+#define EVENER_LB_TRANSPORT_GRPC_WATCHER_H
+
+#include <grpc/grpc.h>
+
+#include <evener/picker.h>
+#include <evener/status.h>
+
+typedef struct evener_grpc_watcher evener_grpc_watcher;
+
+/* Starts the thread; NULL and a filled status on failure. Any thread. */
+evener_grpc_watcher *evener_grpc_watcher_create(evener_status *status);
+
+/* Joins the thread; every connection it was given must have ended. NULL is allowed. Not on its thread. */
+void evener_grpc_watcher_destroy(evener_grpc_watcher *watcher);
+
+/* Makes the connection's channel connect, and tells its events until it fails, drops or is given up. Holds a reference
+ * meanwhile. Control thread. */
+void evener_grpc_watcher_follow(evener_grpc_watcher *watcher, evener_connection *connection);
+
+/* The queue that its thread serves, for other operations that concern a connection and not a call: they are tagged with
+ * an evener_grpc_tag, whose `done` must not block. It does not poll: see the notes in the source. Any thread. */
+grpc_completion_queue *evener_grpc_watcher_queue(const evener_grpc_watcher *watcher);
+
+#endif
