@@ -1,0 +1,259 @@
+/* The gRPC transport against real servers in this process. */
+#include <criterion/criterion.h>
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "demo_server/server.h"
+#include "grpc/transport_fixture.h"
+#include "lb/transport/grpc_health.h"
+
+static evener_credentials *insecure;
+static transport_fixture fixture;
+static demo_server *server;
+
+static void start(uint64_t max_connection_age_ms)
+{
+    char error[DEMO_SERVER_ERROR_BYTES];
+    const demo_server_options options = {.max_connection_age_ms = max_connection_age_ms};
+    server = demo_server_start(&options, error);
+    cr_assert(server != NULL, "%s", error);
+    cr_assert_eq(evener_credentials_create_insecure(&insecure, NULL), EVENER_STATUS_OK);
+    fixture_open(&fixture, &(evener_grpc_transport_options){.credentials = insecure});
+}
+
+static void finish(void)
+{
+    fixture_close(&fixture);
+    evener_credentials_destroy(insecure);
+    demo_server_stop(server, 0);
+}
+
+static const char *server_address(void)
+{
+    return address_of_port(demo_server_port(server));
+}
+
+Test(transport, connects_and_tells_ready)
+{
+    start(0);
+    followed *connection = fixture_connect(&fixture, server_address(), "localhost");
+    cr_expect_eq(followed_wait(connection, 1), EVENER_READY);
+    followed_forget(connection);
+    finish();
+}
+
+Test(transport, refused_connection_fails_with_address_and_reason)
+{
+    start(0);
+    uint16_t port = free_port();
+    followed *connection = fixture_connect(&fixture, address_of_port(port), "localhost");
+    cr_expect_eq(followed_wait(connection, 1), EVENER_TRANSIENT_FAILURE);
+    char expected[128];
+    snprintf(expected, sizeof expected,
+             "failed to connect to 127.0.0.1:%u: Failed to connect to remote host: Connection refused",
+             (unsigned)port);
+    cr_expect_eq(connection->last_status.code, EVENER_STATUS_UNAVAILABLE);
+    cr_expect_str_eq(connection->last_status.message, expected);
+    followed_forget(connection);
+    finish();
+}
+
+Test(transport, dropped_connection_tells_idle)
+{
+    start(0);
+    followed *connection = fixture_connect(&fixture, server_address(), "localhost");
+    cr_expect_eq(followed_wait(connection, 1), EVENER_READY);
+    demo_server_stop(server, 0);
+    server = NULL;
+    cr_expect_eq(followed_wait(connection, 2), EVENER_IDLE);
+    followed_forget(connection);
+    finish();
+}
+
+/* semantics 4: a GOAWAY (here of max_connection_age) drains the connection. */
+Test(transport, goaway_tells_idle)
+{
+    start(300);
+    followed *connection = fixture_connect(&fixture, server_address(), "localhost");
+    cr_expect_eq(followed_wait(connection, 1), EVENER_READY);
+    cr_expect_eq(followed_wait(connection, 2), EVENER_IDLE);
+    followed_forget(connection);
+    finish();
+}
+
+Test(transport, nothing_is_told_after_disconnect)
+{
+    start(0);
+    for (int i = 0; i < 20; i++) {
+        followed *connection = fixture_connect(&fixture, server_address(), "localhost");
+        followed_disconnect(connection);
+        uint32_t told = followed_count(connection);
+        followed *next = fixture_connect(&fixture, server_address(), "localhost");
+        cr_expect_eq(followed_wait(next, 1), EVENER_READY);
+        cr_expect_eq(followed_count(connection), told);
+        followed_forget(next);
+        followed_forget(connection);
+    }
+    finish();
+}
+
+Test(transport, disconnect_from_inside_the_event)
+{
+    start(0);
+    followed *ready = fixture_connect(&fixture, server_address(), "localhost");
+    ready->disconnect_when_told = true;
+    followed *refused = fixture_connect(&fixture, address_of_port(free_port()), "localhost");
+    refused->disconnect_when_told = true;
+    cr_expect_geq(followed_wait(ready, 1), 0);
+    cr_expect_geq(followed_wait(refused, 1), 0);
+    followed_forget(ready);
+    followed_forget(refused);
+    finish();
+}
+
+Test(transport, many_connections_at_once)
+{
+    enum { COUNT = 100 };
+    start(0);
+    followed *connections[COUNT];
+    for (int i = 0; i < COUNT; i++) {
+        connections[i] = fixture_connect(&fixture, server_address(), "localhost");
+    }
+    for (int i = 0; i < COUNT; i++) {
+        cr_expect_eq(followed_wait(connections[i], 1), EVENER_READY);
+    }
+    for (int i = 0; i < COUNT; i++) {
+        followed_forget(connections[i]);
+    }
+    finish();
+}
+
+static void connects_to(const char *listen, const char *address)
+{
+    char error[DEMO_SERVER_ERROR_BYTES];
+    start(0);
+    const demo_server_options options = {.address = listen};
+    demo_server *other = demo_server_start(&options, error);
+    cr_assert(other != NULL, "%s", error);
+    char text[256];
+    snprintf(text, sizeof text, address, (unsigned)demo_server_port(other));
+    followed *connection = fixture_connect(&fixture, text, "localhost");
+    cr_expect_eq(followed_wait(connection, 1), EVENER_READY, "%s: %s", text, connection->last_status.message);
+    followed_forget(connection);
+    demo_server_stop(other, 0);
+    finish();
+}
+
+Test(transport, unix_socket)
+{
+    char folder[] = "/tmp/evener-test-XXXXXX";
+    cr_assert(mkdtemp(folder) != NULL);
+    char address[128];
+    snprintf(address, sizeof address, "unix:%s/odd %%name", folder);
+    char listen[128];
+    snprintf(listen, sizeof listen, "unix:%s/odd%%20%%25name", folder);
+    /* `address` is a format for connects_to(): its own sign is doubled. */
+    char format[128];
+    snprintf(format, sizeof format, "unix:%s/odd %%%%name", folder);
+    connects_to(listen, format);
+    unlink(address + strlen("unix:"));
+    rmdir(folder);
+}
+
+Test(transport, abstract_unix_socket)
+{
+    char address[64];
+    snprintf(address, sizeof address, "unix-abstract:evener-test-%d", (int)getpid());
+    connects_to(address, address);
+}
+
+Test(transport, ipv6)
+{
+    connects_to("[::1]:0", "[::1]:%u");
+}
+
+/* issue 2: credentials must be named. */
+Test(transport, without_credentials_it_is_refused_and_says_how)
+{
+    evener_runtime *runtime;
+    evener_status status;
+    cr_assert_eq(evener_runtime_create(NULL, &runtime, &status), EVENER_STATUS_OK);
+    evener_transport *transport = NULL;
+    cr_expect_eq(evener_grpc_transport_create(runtime, &(evener_grpc_transport_options){0}, &transport, &status),
+                 EVENER_STATUS_INVALID_ARGUMENT);
+    cr_expect(strstr(status.message, "evener_credentials_create_insecure()") != NULL, "%s", status.message);
+    cr_expect(strstr(status.message, "evener_credentials_create_tls()") != NULL, "%s", status.message);
+    cr_expect_null(transport);
+    evener_runtime_unref(runtime);
+}
+
+Test(transport, no_thread_is_left)
+{
+    char error[DEMO_SERVER_ERROR_BYTES];
+    server = demo_server_start(&(demo_server_options){0}, error);
+    cr_assert(server != NULL, "%s", error);
+    /* The core starts threads of its own when it first works: let it. */
+    cr_assert_eq(evener_credentials_create_insecure(&insecure, NULL), EVENER_STATUS_OK);
+    fixture_open(&fixture, &(evener_grpc_transport_options){.credentials = insecure});
+    followed *connection = fixture_connect(&fixture, server_address(), "localhost");
+    cr_expect_eq(followed_wait(connection, 1), EVENER_READY);
+    followed_forget(connection);
+    fixture_close(&fixture);
+    evener_credentials_destroy(insecure);
+    demo_server_stop(server, 0);
+    cr_expect_eq(thread_count_settles_at(1), 1);
+}
+
+/* ---- A17 ---- */
+
+Test(health, follows_the_service)
+{
+    start(0);
+    demo_server_set_health(server, "orders", DEMO_SERVER_NOT_SERVING);
+    followed *connection = fixture_connect(&fixture, server_address(), "localhost");
+    cr_expect_eq(followed_wait(connection, 1), EVENER_READY);
+    followed_watch_health(connection, "orders");
+    cr_expect_eq(followed_wait_health(connection, 1), EVENER_TRANSIENT_FAILURE);
+    cr_expect(strstr(connection->health_status.message, "does not say SERVING") != NULL, "%s",
+              connection->health_status.message);
+    demo_server_set_health(server, "orders", DEMO_SERVER_SERVING);
+    cr_expect_eq(followed_wait_health(connection, 2), EVENER_READY);
+    demo_server_set_health(server, "orders", DEMO_SERVER_NOT_SERVING);
+    cr_expect_eq(followed_wait_health(connection, 3), EVENER_TRANSIENT_FAILURE);
+    followed_forget(connection);
+    finish();
+}
+
+Test(health, another_service_replaces_the_watch_and_null_ends_it)
+{
+    start(0);
+    demo_server_set_health(server, "a", DEMO_SERVER_SERVING);
+    demo_server_set_health(server, "b", DEMO_SERVER_NOT_SERVING);
+    followed *connection = fixture_connect(&fixture, server_address(), "localhost");
+    cr_expect_eq(followed_wait(connection, 1), EVENER_READY);
+    followed_watch_health(connection, "a");
+    cr_expect_eq(followed_wait_health(connection, 1), EVENER_READY);
+    followed_watch_health(connection, "b");
+    cr_expect_eq(followed_wait_health(connection, 2), EVENER_TRANSIENT_FAILURE);
+    followed_watch_health(connection, NULL);
+    followed_forget(connection);
+    finish();
+}
+
+Test(health, reads_the_response)
+{
+    bool serving = false;
+    const uint8_t yes[] = {0x08, 0x01};
+    cr_expect(evener_grpc_health_parse(yes, sizeof yes, &serving) && serving);
+    const uint8_t no[] = {0x08, 0x02};
+    cr_expect(evener_grpc_health_parse(no, sizeof no, &serving) && !serving);
+    cr_expect(evener_grpc_health_parse(NULL, 0, &serving) && !serving, "an empty message is UNKNOWN");
+    const uint8_t with_unknown_fields[] = {0x12, 0x02, 'h', 'i', 0x1d, 1, 2, 3, 4, 0x08, 0x01, 0x20, 0xff, 0x01};
+    cr_expect(evener_grpc_health_parse(with_unknown_fields, sizeof with_unknown_fields, &serving) && serving);
+    const uint8_t cut[] = {0x08, 0x81};
+    cr_expect_not(evener_grpc_health_parse(cut, sizeof cut, &serving));
+    const uint8_t long_field[] = {0x12, 0x7f, 'x'};
+    cr_expect_not(evener_grpc_health_parse(long_field, sizeof long_field, &serving));
+}

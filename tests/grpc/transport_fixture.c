@@ -1,0 +1,222 @@
+#include "grpc/transport_fixture.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define WAIT_S 10
+
+/* One lock for all fixtures: tests are not in a hurry. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
+
+static void die(const char *what, const evener_status *status)
+{
+    fprintf(stderr, "transport fixture: %s: %s\n", what, status->message);
+    abort();
+}
+
+void fixture_open(transport_fixture *fixture, const evener_grpc_transport_options *options)
+{
+    evener_status status;
+    if (evener_runtime_create(NULL, &fixture->runtime, &status) != EVENER_STATUS_OK ||
+        evener_grpc_transport_create(fixture->runtime, options, &fixture->transport, &status) != EVENER_STATUS_OK) {
+        die("open", &status);
+    }
+}
+
+static void destroy_transport(void *arg)
+{
+    transport_fixture *fixture = arg;
+    fixture->transport->vtable->destroy(fixture->transport);
+}
+
+void fixture_close(transport_fixture *fixture)
+{
+    evener_runtime_call(fixture->runtime, destroy_transport, fixture);
+    evener_runtime_unref(fixture->runtime);
+}
+
+static void disconnect_now(void *arg)
+{
+    followed *self = arg;
+    if (!self->disconnected && self->connection != NULL) {
+        self->disconnected = true;
+        self->fixture->transport->vtable->disconnect(self->fixture->transport, self->connection);
+    }
+}
+
+static void state_changed(void *arg, evener_connectivity_state state, const evener_status *status)
+{
+    followed *self = arg;
+    pthread_mutex_lock(&lock);
+    self->events[self->event_count++ % EVENTS_MAX] = state;
+    self->last_status = *status;
+    pthread_cond_broadcast(&changed);
+    pthread_mutex_unlock(&lock);
+    if (self->disconnect_when_told) {
+        disconnect_now(self);
+    }
+}
+
+static void health_changed(void *arg, evener_connectivity_state state, const evener_status *status)
+{
+    followed *self = arg;
+    pthread_mutex_lock(&lock);
+    self->health[self->health_count++ % EVENTS_MAX] = state;
+    self->health_status = *status;
+    pthread_cond_broadcast(&changed);
+    pthread_mutex_unlock(&lock);
+}
+
+typedef struct connect_request {
+    followed *self;
+    evener_connect_args args;
+} connect_request;
+
+static void connect_now(void *arg)
+{
+    connect_request *request = arg;
+    followed *self = request->self;
+    (void)self->fixture->transport->vtable->connect(self->fixture->transport, &request->args, &self->connection,
+                                                    &self->connect_status);
+}
+
+followed *fixture_connect(transport_fixture *fixture, const char *address_text, const char *authority)
+{
+    evener_status status;
+    evener_address *address;
+    if (evener_address_create(address_text, NULL, 0, &address, &status) != EVENER_STATUS_OK) {
+        die("address", &status);
+    }
+    followed *self = calloc(1, sizeof *self);
+    self->fixture = fixture;
+    connect_request request = {.self = self,
+                               .args = {.size = sizeof request.args,
+                                        .address = address,
+                                        .authority = authority,
+                                        .timeout_ms = 20000,
+                                        .state_changed = state_changed,
+                                        .arg = self}};
+    evener_runtime_call(fixture->runtime, connect_now, &request);
+    evener_address_unref(address);
+    return self;
+}
+
+static int wait_for(const uint32_t *count, const evener_connectivity_state *states, uint32_t wanted)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += WAIT_S;
+    pthread_mutex_lock(&lock);
+    int error = 0;
+    while (*count < wanted && error == 0) {
+        error = pthread_cond_timedwait(&changed, &lock, &until);
+    }
+    int state = *count < wanted ? -1 : (int)states[(*count - 1) % EVENTS_MAX];
+    pthread_mutex_unlock(&lock);
+    return state;
+}
+
+int followed_wait(followed *self, uint32_t count)
+{
+    return wait_for(&self->event_count, self->events, count);
+}
+
+int followed_wait_health(followed *self, uint32_t count)
+{
+    return wait_for(&self->health_count, self->health, count);
+}
+
+uint32_t followed_count(followed *self)
+{
+    pthread_mutex_lock(&lock);
+    uint32_t count = self->event_count;
+    pthread_mutex_unlock(&lock);
+    return count;
+}
+
+typedef struct health_request {
+    followed *self;
+    const char *service;
+} health_request;
+
+static void watch_health_now(void *arg)
+{
+    health_request *request = arg;
+    followed *self = request->self;
+    (void)self->fixture->transport->vtable->watch_health(self->fixture->transport, self->connection, request->service,
+                                                         health_changed, self);
+}
+
+void followed_watch_health(followed *self, const char *service)
+{
+    health_request request = {.self = self, .service = service};
+    evener_runtime_call(self->fixture->runtime, watch_health_now, &request);
+}
+
+void followed_disconnect(followed *self)
+{
+    evener_runtime_call(self->fixture->runtime, disconnect_now, self);
+}
+
+static void nothing(void *arg)
+{
+    (void)arg;
+}
+
+void followed_forget(followed *self)
+{
+    followed_disconnect(self);
+    evener_runtime_call(self->fixture->runtime, nothing, NULL); /* an event that was under way has passed */
+    free(self);
+}
+
+const char *address_of_port(uint16_t port)
+{
+    static _Thread_local char text[32];
+    snprintf(text, sizeof text, "127.0.0.1:%u", (unsigned)port);
+    return text;
+}
+
+uint16_t free_port(void)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t bytes = sizeof address;
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, bytes) != 0 ||
+        getsockname(fd, (struct sockaddr *)&address, &bytes) != 0) {
+        abort();
+    }
+    close(fd);
+    return ntohs(address.sin_port);
+}
+
+unsigned thread_count(void)
+{
+    DIR *tasks = opendir("/proc/self/task");
+    unsigned count = 0;
+    for (const struct dirent *entry = readdir(tasks); entry != NULL; entry = readdir(tasks)) {
+        count += entry->d_name[0] != '.';
+    }
+    closedir(tasks);
+    return count;
+}
+
+unsigned thread_count_settles_at(unsigned expected)
+{
+    const struct timespec pause = {.tv_nsec = 5 * 1000 * 1000};
+    unsigned count = thread_count();
+    for (int i = 0; i < WAIT_S * 200 && count != expected; i++) {
+        nanosleep(&pause, NULL);
+        count = thread_count();
+    }
+    return count;
+}
