@@ -120,8 +120,8 @@ evener_status_code evener_credentials_create_tls(const evener_tls_options *optio
     return EVENER_STATUS_OK;
 }
 
-evener_status_code evener_credentials_from_grpc(struct grpc_channel_credentials *core,
-                                                evener_credentials **credentials, evener_status *status)
+evener_status_code evener_credentials_from_grpc(struct grpc_channel_credentials *core, evener_credentials **credentials,
+                                                evener_status *status)
 {
     if (core == NULL || credentials == NULL) {
         return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "evener_credentials_from_grpc: `%s` is NULL",
@@ -149,8 +149,7 @@ struct grpc_channel_credentials *evener_credentials_core(const evener_credential
 void evener_credentials_destroy(evener_credentials *credentials)
 {
     /* acq_rel: the last one sees what all others did with the handle. */
-    if (credentials == NULL ||
-        atomic_fetch_sub_explicit(&credentials->references, 1, memory_order_acq_rel) != 1) {
+    if (credentials == NULL || atomic_fetch_sub_explicit(&credentials->references, 1, memory_order_acq_rel) != 1) {
         return;
     }
     grpc_channel_credentials_release(credentials->core);

@@ -187,10 +187,10 @@ EVENER_API void evener_stream_unref(evener_stream *stream);
  * own queue: the program starts its batches (metadata of `options` is for the pick only), and when it is over, ends the
  * pick with evener_call_done(). On OK stores the call, owned by the caller (grpc_call_unref()), and fills *pick.
  * Errors as evener_unary_call(). Any thread. */
-EVENER_API evener_status_code evener_channel_create_call(evener_channel *channel,
-                                                         struct grpc_completion_queue *queue, const char *method,
-                                                         const evener_call_options *options, evener_pick *pick,
-                                                         struct grpc_call **call, evener_status *status);
+EVENER_API evener_status_code evener_channel_create_call(evener_channel *channel, struct grpc_completion_queue *queue,
+                                                         const char *method, const evener_call_options *options,
+                                                         evener_pick *pick, struct grpc_call **call,
+                                                         evener_status *status);
 
 /* The same on a pick that is there already, from evener_channel_try_pick() or evener_channel_pick_async(). On failure
  * the pick is still the caller's to end. Errors: INVALID_ARGUMENT, FAILED_PRECONDITION. Any thread. */

@@ -18,6 +18,7 @@
 
 #include <evener/call.h>
 
+#include "lb/runtime/memory.h"
 #include "lb/transport/grpc_bytes.h"
 #include "lb/transport/grpc_details.h"
 #include "lb/transport/grpc_rpc.h"
@@ -44,9 +45,9 @@ struct evener_call {
     evener_timer pause_timer;
 
     pthread_mutex_t mutex;
-    bool cancelled;     /* under mutex */
-    bool finished;      /* under mutex: there is no call of the core, or it is going */
-    pick_state picking; /* under mutex */
+    bool cancelled;      /* under mutex */
+    bool finished;       /* under mutex: there is no call of the core, or it is going */
+    pick_state picking;  /* under mutex */
     uint32_t pick_round; /* under mutex: tells one queued pick from the next */
 
     evener_metadata metadata[]; /* the caller's, copied: for pickers; then the same as slices, then the texts */
@@ -177,7 +178,7 @@ static void again(evener_call *call)
 static void batch_done(evener_grpc_tag *tag, bool ok)
 {
     (void)ok; /* with a status in the batch always true */
-    evener_call *call = EVENER_GRPC_TAG_OWNER(tag, evener_call, tag);
+    evener_call *call = EVENER_CONTAINER_OF(tag, evener_call, tag);
     pthread_mutex_lock(&call->mutex);
     bool cancelled = call->cancelled;
     call->finished = true; /* evener_call_cancel() must not meet a call of the core that is being freed */
@@ -192,8 +193,7 @@ static void batch_done(evener_grpc_tag *tag, bool ok)
 /* Starts an attempt on the pick. Returns not OK when the call cannot go on: the pick is ended then. */
 static evener_status_code attempt(evener_call *call, evener_status *status)
 {
-    grpc_completion_queue *queue =
-        evener_grpc_queues_async(call->attempt.pick.connection->engine->queues, status);
+    grpc_completion_queue *queue = evener_grpc_queues_async(call->attempt.pick.connection->engine->queues, status);
     if (queue == NULL) {
         evener_grpc_attempt_drop(&call->attempt);
         return status->code;
@@ -249,8 +249,7 @@ static evener_status_code call_try(evener_call *call, evener_status *status)
     if (cancelled) {
         return evener_status_set(status, EVENER_STATUS_CANCELLED, "the call was cancelled");
     }
-    call->pick_request =
-        (evener_pick_request){.pick = &call->attempt.pick, .callback = pick_settled, .arg = call};
+    call->pick_request = (evener_pick_request){.pick = &call->attempt.pick, .callback = pick_settled, .arg = call};
     evener_call_ref(call); /* after QUEUE the callback may end the call before we have looked at it again */
     switch (evener_channel_pick_async(call->channel, &call->rpc.pick_args, &call->pick_request, status)) {
     case EVENER_PICK_COMPLETE:

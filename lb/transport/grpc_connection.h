@@ -80,7 +80,6 @@ void evener_grpc_connection_unref(evener_connection *connection);
 /* Called by leave() when the channel was waiting for this thread. */
 void evener_grpc_connection_close_later(evener_connection *connection);
 
-
 static inline uint64_t evener_grpc_use_inside(uint64_t use)
 {
     return (use & ~EVENER_GRPC_USE_GIVEN_UP) / EVENER_GRPC_USE_INSIDE;

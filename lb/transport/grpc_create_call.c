@@ -6,8 +6,8 @@
 #include "lb/transport/grpc_rpc.h"
 
 evener_status_code evener_channel_create_call(evener_channel *channel, struct grpc_completion_queue *queue,
-                                              const char *method, const evener_call_options *options,
-                                              evener_pick *pick, struct grpc_call **call, evener_status *status)
+                                              const char *method, const evener_call_options *options, evener_pick *pick,
+                                              struct grpc_call **call, evener_status *status)
 {
     evener_status_code code = evener_grpc_rpc_check(channel, method, options, status);
     if (code != EVENER_STATUS_OK) {
@@ -35,8 +35,7 @@ evener_status_code evener_channel_create_call(evener_channel *channel, struct gr
                 *call = evener_grpc_rpc_create_core_call(&rpc, pick->connection, queue);
                 evener_grpc_connection_leave(pick->connection);
             } else {
-                const evener_done_info info = {
-                    .size = sizeof info, .code = EVENER_STATUS_CANCELLED, .not_sent = true};
+                const evener_done_info info = {.size = sizeof info, .code = EVENER_STATUS_CANCELLED, .not_sent = true};
                 evener_pick_done(pick, &info);
                 evener_grpc_rpc_pause(&rpc);
             }

@@ -18,14 +18,13 @@ static void engine_destroy(void *object)
 
 static void *engine_create(evener_runtime *runtime, evener_status *status)
 {
-    (void)runtime;
     evener_grpc_engine *engine = calloc(1, sizeof *engine);
     if (engine == NULL) {
         evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "gRPC transport: out of memory");
         return NULL;
     }
     grpc_init();
-    engine->queues = evener_grpc_queues_create(status);
+    engine->queues = evener_grpc_queues_create(runtime, status);
     if (engine->queues != NULL) {
         engine->watcher = evener_grpc_watcher_create(status);
     }
@@ -36,8 +35,7 @@ static void *engine_create(evener_runtime *runtime, evener_status *status)
     return engine;
 }
 
-static const evener_shared_key engine_key = {
-    .name = "grpc engine", .create = engine_create, .destroy = engine_destroy};
+static const evener_shared_key engine_key = {.name = "grpc engine", .create = engine_create, .destroy = engine_destroy};
 
 evener_grpc_engine *evener_grpc_engine_get(evener_runtime *runtime, evener_status *status)
 {

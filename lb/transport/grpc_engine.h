@@ -17,5 +17,4 @@ typedef struct evener_grpc_engine {
 /* The runtime's engine, made on first use; NULL and a filled status on failure. Control thread. */
 evener_grpc_engine *evener_grpc_engine_get(evener_runtime *runtime, evener_status *status);
 
-
 #endif

@@ -23,6 +23,7 @@
 
 #include <evener/log.h>
 
+#include "lb/runtime/memory.h"
 #include "lb/transport/grpc_connection.h"
 
 #define HEALTH_METHOD "/grpc.health.v1.Health/Watch"
@@ -56,6 +57,7 @@ struct evener_grpc_health {
     grpc_call *call; /* NULL between calls */
     bool had_message;
     bool ended;
+    bool attended;        /* the watcher polls for us */
     uint32_t outstanding; /* operations, the posted start included */
     operation start;
     operation message_operation;
@@ -179,7 +181,7 @@ static void operation_on_control_thread(void *arg)
 
 static void operation_completed(evener_grpc_tag *tag, bool ok)
 {
-    operation *done = EVENER_GRPC_TAG_OWNER(tag, operation, tag);
+    operation *done = EVENER_CONTAINER_OF(tag, operation, tag);
     done->ok = ok;
     evener_loop_post(done->owner->connection->loop, &done->task);
 }
@@ -203,6 +205,17 @@ static void tell(health *self, evener_connectivity_state state, const char *reas
     if (!self->stopped) {
         self->health_changed(self->arg, state, &status);
     }
+}
+
+static void attend(health *self, bool wanted)
+{
+    evener_grpc_watcher *watcher = self->connection->engine->watcher;
+    if (wanted && !self->attended) {
+        evener_grpc_watcher_attend(watcher);
+    } else if (!wanted && self->attended) {
+        evener_grpc_watcher_release(watcher);
+    }
+    self->attended = wanted;
 }
 
 static void read_next(health *self)
@@ -231,6 +244,7 @@ static void message_received(health *self, bool ok)
     grpc_byte_buffer_destroy(self->message);
     self->message = NULL;
     self->had_message = true;
+    attend(self, false);
     self->backoff_ns = 0;
     read_next(self);
     tell(self, serving ? EVENER_READY : EVENER_TRANSIENT_FAILURE,
@@ -242,7 +256,7 @@ static void schedule_retry(health *self)
     evener_loop *loop = self->connection->loop;
     double jitter = 1.0 - BACKOFF_JITTER + 2 * BACKOFF_JITTER * evener_loop_random_unit(loop);
     double next_ns = (double)self->backoff_ns * BACKOFF_MULTIPLIER;
-    self->backoff_ns = self->backoff_ns == 0             ? BACKOFF_INITIAL_NS
+    self->backoff_ns = self->backoff_ns == 0              ? BACKOFF_INITIAL_NS
                        : next_ns > (double)BACKOFF_MAX_NS ? BACKOFF_MAX_NS
                                                           : (uint64_t)next_ns;
     evener_timer_start(loop, &self->retry, self->had_message ? 0 : (uint64_t)((double)self->backoff_ns * jitter));
@@ -257,6 +271,7 @@ static void call_ended(health *self, bool ok)
 /* All operations of the call are done. Nothing may follow it: it may free `self`. */
 static void call_over(health *self)
 {
+    attend(self, false);
     char *details = grpc_slice_to_c_string(self->details);
     grpc_slice_unref(self->details);
     grpc_metadata_array_destroy(&self->initial_metadata);
@@ -293,6 +308,7 @@ static void call_start(health *self)
     evener_grpc_connection_leave(self->connection);
     self->had_message = false;
     self->ended = false;
+    attend(self, true);
     self->message = NULL;
     self->details = grpc_empty_slice();
     grpc_metadata_array_init(&self->initial_metadata);
@@ -350,17 +366,16 @@ void evener_grpc_health_stop(evener_connection *connection)
     evener_timer_stop(connection->loop, &self->retry);
     if (self->call != NULL) {
         grpc_call_cancel(self->call, NULL);
+        evener_grpc_watcher_wake(connection->engine->watcher);
     }
     if (self->outstanding == 0) {
         destroy(self);
     }
 }
 
-evener_status_code evener_grpc_health_watch(evener_transport *transport, evener_connection *connection,
-                                            const char *service,
-                                            void (*health_changed)(void *arg, evener_connectivity_state health,
-                                                                   const evener_status *status),
-                                            void *arg)
+evener_status_code evener_grpc_health_watch(
+    evener_transport *transport, evener_connection *connection, const char *service,
+    void (*health_changed)(void *arg, evener_connectivity_state health, const evener_status *status), void *arg)
 {
     (void)transport;
     evener_grpc_health_stop(connection);

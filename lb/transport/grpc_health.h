@@ -5,11 +5,9 @@
 #include <evener/transport.h>
 
 /* evener_transport_vtable.watch_health. Control thread. */
-evener_status_code evener_grpc_health_watch(evener_transport *transport, evener_connection *connection,
-                                            const char *service,
-                                            void (*health_changed)(void *arg, evener_connectivity_state health,
-                                                                   const evener_status *status),
-                                            void *arg);
+evener_status_code evener_grpc_health_watch(
+    evener_transport *transport, evener_connection *connection, const char *service,
+    void (*health_changed)(void *arg, evener_connectivity_state health, const evener_status *status), void *arg);
 
 /* Ends the watch of a connection that is given up, if there is one: nothing more is told. Control thread. */
 void evener_grpc_health_stop(evener_connection *connection);

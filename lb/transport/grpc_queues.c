@@ -33,6 +33,7 @@ typedef struct call_thread {
 } call_thread;
 
 struct evener_grpc_queues {
+    evener_runtime *runtime;
     evener_grpc_pluck_queue *all;  /* under slots_mutex */
     evener_grpc_pluck_queue *free; /* under slots_mutex */
     pthread_mutex_t threads_mutex; /* for starting */
@@ -163,6 +164,8 @@ static void pluck_queues_destroy(evener_grpc_queues *queues)
 static void *call_thread_main(void *arg)
 {
     call_thread_current = arg;
+    /* A callback may give the last reference to the runtime back: that must not wait for this thread. */
+    evener_runtime_adopt_thread(call_thread_current->owner->runtime);
     for (;;) {
         grpc_event event =
             grpc_completion_queue_next(call_thread_current->queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
@@ -267,13 +270,14 @@ evener_status_code evener_grpc_queues_set_thread_count(evener_grpc_queues *queue
 
 /* ---- life ---- */
 
-evener_grpc_queues *evener_grpc_queues_create(evener_status *status)
+evener_grpc_queues *evener_grpc_queues_create(evener_runtime *runtime, evener_status *status)
 {
     evener_grpc_queues *queues = calloc(1, sizeof *queues);
     if (queues == NULL) {
         evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "gRPC transport: out of memory");
         return NULL;
     }
+    queues->runtime = runtime;
     pthread_mutex_init(&queues->threads_mutex, NULL);
     return queues;
 }

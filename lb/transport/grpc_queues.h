@@ -10,14 +10,15 @@
 
 #include <grpc/grpc.h>
 
+#include <evener/runtime.h>
 #include <evener/status.h>
 
 #include "lb/transport/grpc_tag.h"
 
 typedef struct evener_grpc_queues evener_grpc_queues;
 
-/* NULL and a filled status on failure. The core must be initialised. Any thread. */
-evener_grpc_queues *evener_grpc_queues_create(evener_status *status);
+/* NULL and a filled status on failure. The core must be initialised. `runtime` is borrowed. Any thread. */
+evener_grpc_queues *evener_grpc_queues_create(evener_runtime *runtime, evener_status *status);
 
 /* Joins the threads and ends the queues; no call may be under way, none may start. NULL is allowed. Not on one of the
  * threads. */

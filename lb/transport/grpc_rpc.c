@@ -80,10 +80,9 @@ void evener_grpc_rpc_init(evener_grpc_rpc *rpc, evener_channel *channel, const c
         rpc->has_authority = true;
     }
     rpc->has_deadline = options->timeout_ms > 0 && options->timeout_ms < TIMEOUT_MS_MAX;
-    rpc->deadline = rpc->has_deadline
-                        ? gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
-                                       gpr_time_from_millis((int64_t)options->timeout_ms, GPR_TIMESPAN))
-                        : gpr_inf_future(GPR_CLOCK_MONOTONIC);
+    rpc->deadline = rpc->has_deadline ? gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+                                                     gpr_time_from_millis((int64_t)options->timeout_ms, GPR_TIMESPAN))
+                                      : gpr_inf_future(GPR_CLOCK_MONOTONIC);
 }
 
 void evener_grpc_rpc_clear(evener_grpc_rpc *rpc)

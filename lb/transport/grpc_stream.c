@@ -108,8 +108,7 @@ static evener_status_code no_memory(const evener_grpc_rpc *rpc, evener_status *s
 }
 
 /* Picks and sends the beginning until a connection has taken it, or until that is hopeless. */
-static evener_status_code connect_stream(evener_stream *stream, const evener_bytes *only_request,
-                                         evener_status *status)
+static evener_status_code connect_stream(evener_stream *stream, const evener_bytes *only_request, evener_status *status)
 {
     evener_grpc_rpc *rpc = &stream->rpc;
     evener_grpc_attempt *attempt = &stream->attempt;
@@ -165,8 +164,7 @@ static void stream_free(evener_stream *stream)
 }
 
 evener_status_code evener_stream_open(evener_channel *channel, const char *method, const evener_bytes *only_request,
-                                      const evener_call_options *options, evener_stream **stream,
-                                      evener_status *status)
+                                      const evener_call_options *options, evener_stream **stream, evener_status *status)
 {
     evener_status_code code = evener_grpc_rpc_check(channel, method, options, status);
     if (code != EVENER_STATUS_OK) {

@@ -3,14 +3,10 @@
 #define EVENER_LB_TRANSPORT_GRPC_TAG_H
 
 #include <stdbool.h>
-#include <stddef.h>
 
 typedef struct evener_grpc_tag evener_grpc_tag;
 struct evener_grpc_tag {
     void (*done)(evener_grpc_tag *tag, bool ok);
 };
-
-/* The struct that a tag is a member of. */
-#define EVENER_GRPC_TAG_OWNER(tag, type, member) ((type *)((char *)(tag) - offsetof(type, member)))
 
 #endif

@@ -50,6 +50,7 @@ static void close_on_control_thread(void *arg)
     if (connection->channel != NULL) {
         grpc_channel_destroy(connection->channel);
         connection->channel = NULL;
+        evener_grpc_watcher_wake(connection->engine->watcher);
     }
     evener_grpc_connection_unref(connection);
 }
@@ -145,9 +146,10 @@ static evener_status_code transport_connect(evener_transport *base, const evener
     made->channel = evener_grpc_args_create_channel(&transport->args, made->target, args->authority, args->timeout_ms,
                                                     evener_credentials_core(transport->credentials));
     if (made->channel == NULL || !grpc_channel_support_connectivity_watcher(made->channel)) {
-        evener_status_set(status, EVENER_STATUS_UNAVAILABLE,
-                          "the gRPC core makes no channel to %s (authority \"%s\"): check the credentials and grpc_args",
-                          made->address, args->authority);
+        evener_status_set(
+            status, EVENER_STATUS_UNAVAILABLE,
+            "the gRPC core makes no channel to %s (authority \"%s\"): check the credentials and grpc_args",
+            made->address, args->authority);
         free_on_control_thread(made);
         return EVENER_STATUS_UNAVAILABLE;
     }
@@ -167,6 +169,7 @@ static void transport_disconnect(evener_transport *base, evener_connection *conn
         grpc_channel_destroy(connection->channel);
         connection->channel = NULL;
     }
+    evener_grpc_watcher_wake(connection->engine->watcher); /* whose event of this connection has come */
     /* A pick may be reading the connection from the subchannel right now, about to take its reference. */
     evener_runtime_reclaim(connection->runtime, &connection->reclaim);
 }

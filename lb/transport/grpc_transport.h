@@ -14,11 +14,11 @@
 
 /* All borrowed for the call of evener_grpc_transport_create(). */
 typedef struct evener_grpc_transport_options {
-    const evener_credentials *credentials;     /* must be named */
-    const void *grpc_args; /* a `const grpc_channel_args *`: further arguments for every connection; or NULL */
-    const char *user_agent;                    /* put before the core's own; NULL: "evener/VERSION" */
-    uint64_t keepalive_time_ms;                /* 0: the core's default */
-    uint64_t keepalive_timeout_ms;             /* 0: the core's default */
+    const evener_credentials *credentials; /* must be named */
+    const void *grpc_args;         /* a `const grpc_channel_args *`: further arguments for every connection; or NULL */
+    const char *user_agent;        /* put before the core's own; NULL: "evener/VERSION" */
+    uint64_t keepalive_time_ms;    /* 0: the core's default */
+    uint64_t keepalive_timeout_ms; /* 0: the core's default */
 } evener_grpc_transport_options;
 
 /* Makes a transport for channels of `runtime`. Starts nothing: the runtime's engine (threads and queues of the core)

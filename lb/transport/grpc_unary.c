@@ -51,8 +51,7 @@ static evener_status_code run(evener_grpc_rpc *rpc, grpc_slice request, evener_c
 }
 
 evener_status_code evener_unary_call(evener_channel *channel, const char *method, const evener_bytes *request,
-                                     const evener_call_options *options, evener_bytes *response,
-                                     evener_status *status)
+                                     const evener_call_options *options, evener_bytes *response, evener_status *status)
 {
     evener_status_code code = evener_grpc_rpc_check(channel, method, options, status);
     if (code != EVENER_STATUS_OK) {

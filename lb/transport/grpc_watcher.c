@@ -2,12 +2,13 @@
  *
  * The core's sockets are served by whatever thread sits in a completion queue that polls. One thread that always does
  * would take the events away from the threads that wait for their own calls, and each blocking call would pay for
- * another thread's waking up. So the watcher waits in two ways:
+ * another thread's waking up (the core gives the sockets of all queues to one of the waiting threads at a time). So the
+ * watcher waits in two ways:
  *
- *   while something connects   it polls (poll_queue): nobody else may be there to do it
- *   otherwise                  it sleeps in a queue that does not poll (watch_queue), wakes at once for what other
- *                              threads' polling brings, and looks at the sockets itself every POLL_INTERVAL_MS: so
- *                              long at most a drop goes unseen on a channel without calls
+ *   while something connects   it polls: nobody else may be there to do it
+ *   otherwise                  it sleeps outside the core, until it is woken (a call has failed, a connection is new or
+ *                              given up) or POLL_INTERVAL_MS are over; then it takes what there is, without waiting. So
+ *                              a drop goes unseen no longer than that on a channel without calls
  *
  * States of a connection, and what moves it:
  *
@@ -22,34 +23,37 @@
  * Of each connection one event is outstanding at most. */
 #include "lb/transport/grpc_watcher.h"
 
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <grpc/grpc.h>
 #include <grpc/slice.h>
 #include <grpc/support/alloc.h>
 #include <grpc/support/time.h>
 
-#include <evener/log.h>
-
+#include "lb/runtime/memory.h"
 #include "lb/transport/grpc_connection.h"
 #include "lb/transport/grpc_thread.h"
 
 #define POLL_INTERVAL_MS 100
-/* While polling, how long an event of the other queue may wait. */
-#define ATTEMPT_INTERVAL_MS 20
 /* The core answers a trial call at once; should it ever not, the connection fails without a reason. */
 #define TRIAL_TIMEOUT_MS 1000
 
 struct evener_grpc_watcher {
-    grpc_completion_queue *watch_queue;
-    grpc_completion_queue *poll_queue;
+    grpc_completion_queue *queue;
     pthread_t thread;
+    pthread_mutex_t mutex;
+    pthread_cond_t woken; /* with `awake` */
+    bool awake;           /* under mutex: somebody wants the thread to look */
+    /* what else wants polling: see evener_grpc_watcher_attend() */
+    _Atomic uint32_t attended;
     /* the thread's */
-    uint64_t attempts;  /* connections in CONNECTING */
+    uint64_t attempts;  /* connections in CONNECTING or FAILED */
     uint64_t connected; /* connections in CONNECTED */
-    bool watch_queue_ended;
-    bool poll_queue_ended;
 };
 
 /* A call on a channel that cannot connect, made for the sake of its status. */
@@ -115,9 +119,9 @@ static bool trial_start(evener_grpc_watcher *watcher, evener_connection *connect
     }
     trial->details = grpc_empty_slice();
     grpc_metadata_array_init(&trial->trailing_metadata);
-    trial->call = grpc_channel_create_call(connection->channel, NULL, 0, watcher->watch_queue,
-                                           grpc_slice_from_static_string("/evener/why"), NULL,
-                                           after_ms(TRIAL_TIMEOUT_MS), NULL);
+    trial->call =
+        grpc_channel_create_call(connection->channel, NULL, 0, watcher->queue,
+                                 grpc_slice_from_static_string("/evener/why"), NULL, after_ms(TRIAL_TIMEOUT_MS), NULL);
     connection->trial = trial;
     grpc_op operations[2] = {{.op = GRPC_OP_SEND_INITIAL_METADATA}, {.op = GRPC_OP_RECV_STATUS_ON_CLIENT}};
     operations[1].data.recv_status_on_client.trailing_metadata = &trial->trailing_metadata;
@@ -141,10 +145,10 @@ static void trial_ended(evener_connection *connection)
 
 /* ---- the state machine ---- */
 
-static void watch(evener_connection *connection, grpc_connectivity_state seen, grpc_completion_queue *queue)
+static void watch(const evener_grpc_watcher *watcher, evener_connection *connection, grpc_connectivity_state seen)
 {
-    grpc_channel_watch_connectivity_state(connection->channel, seen, gpr_inf_future(GPR_CLOCK_MONOTONIC), queue,
-                                          &connection->watch_tag);
+    grpc_channel_watch_connectivity_state(connection->channel, seen, gpr_inf_future(GPR_CLOCK_MONOTONIC),
+                                          watcher->queue, &connection->watch_tag);
 }
 
 /* What follows the state seen while connecting; returns whether an event is outstanding. Inside the connection. */
@@ -157,25 +161,25 @@ static bool connecting_step(evener_grpc_watcher *watcher, evener_connection *con
         watcher->attempts--;
         watcher->connected++;
         evener_grpc_connection_tell(connection, EVENER_GRPC_EVENT_READY);
-        watch(connection, state, watcher->watch_queue);
+        watch(watcher, connection, state);
         return true;
     case GRPC_CHANNEL_CONNECTING:
-        watch(connection, state, watcher->poll_queue);
+        watch(watcher, connection, state);
         return true;
     case GRPC_CHANNEL_IDLE:
         if (first) {
-            watch(connection, state, watcher->poll_queue);
+            watch(watcher, connection, state);
             return true;
         }
         watcher->attempts--;
         fail(connection, "the connection was closed as soon as it was made");
         return false;
     default:
-        watcher->attempts--;
         connection->phase = EVENER_GRPC_PHASE_FAILED;
         if (trial_start(watcher, connection)) {
             return true;
         }
+        watcher->attempts--;
         fail(connection, "");
         return false;
     }
@@ -199,6 +203,7 @@ static bool step(evener_grpc_watcher *watcher, evener_connection *connection)
         evener_grpc_connection_tell(connection, EVENER_GRPC_EVENT_DROPPED);
         return false;
     case EVENER_GRPC_PHASE_FAILED:
+        watcher->attempts--;
         trial_ended(connection);
         return false;
     case EVENER_GRPC_PHASE_OVER:
@@ -209,7 +214,8 @@ static bool step(evener_grpc_watcher *watcher, evener_connection *connection)
 
 static void given_up(evener_grpc_watcher *watcher, evener_connection *connection)
 {
-    watcher->attempts -= connection->phase == EVENER_GRPC_PHASE_CONNECTING;
+    watcher->attempts -=
+        connection->phase == EVENER_GRPC_PHASE_CONNECTING || connection->phase == EVENER_GRPC_PHASE_FAILED;
     watcher->connected -= connection->phase == EVENER_GRPC_PHASE_CONNECTED;
     if (connection->phase == EVENER_GRPC_PHASE_FAILED) {
         trial_destroy(connection);
@@ -220,7 +226,7 @@ static void given_up(evener_grpc_watcher *watcher, evener_connection *connection
 static void happened(evener_grpc_tag *tag, bool ok)
 {
     (void)ok; /* the states are looked up; a status always comes */
-    evener_connection *connection = EVENER_GRPC_TAG_OWNER(tag, evener_connection, watch_tag);
+    evener_connection *connection = EVENER_CONTAINER_OF(tag, evener_connection, watch_tag);
     evener_grpc_watcher *watcher = connection->engine->watcher;
     bool outstanding = false;
     if (evener_grpc_connection_enter(connection)) {
@@ -234,13 +240,12 @@ static void happened(evener_grpc_tag *tag, bool ok)
     }
 }
 
+/* ---- the thread ---- */
+
 /* Takes one event, waiting until `deadline`; false if there was none. */
-static bool take(grpc_completion_queue *queue, bool *ended, gpr_timespec deadline)
+static bool take(evener_grpc_watcher *watcher, gpr_timespec deadline, bool *ended)
 {
-    if (*ended) {
-        return false;
-    }
-    grpc_event event = grpc_completion_queue_next(queue, deadline, NULL);
+    grpc_event event = grpc_completion_queue_next(watcher->queue, deadline, NULL);
     if (event.type == GRPC_OP_COMPLETE) {
         evener_grpc_tag *tag = event.tag;
         tag->done(tag, event.success != 0);
@@ -250,52 +255,90 @@ static bool take(grpc_completion_queue *queue, bool *ended, gpr_timespec deadlin
     return false;
 }
 
+static void sleep_outside_the_core(evener_grpc_watcher *watcher)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += (long)(POLL_INTERVAL_MS * EVENER_NS_PER_MS);
+    if (until.tv_nsec >= (long)EVENER_NS_PER_S) {
+        until.tv_nsec -= (long)EVENER_NS_PER_S;
+        until.tv_sec++;
+    }
+    pthread_mutex_lock(&watcher->mutex);
+    int error = 0;
+    while (!watcher->awake && error != ETIMEDOUT) {
+        error = watcher->connected > 0 ? pthread_cond_timedwait(&watcher->woken, &watcher->mutex, &until)
+                                       : pthread_cond_wait(&watcher->woken, &watcher->mutex);
+    }
+    watcher->awake = false;
+    pthread_mutex_unlock(&watcher->mutex);
+}
+
 static void *watcher_main(void *arg)
 {
     evener_grpc_watcher *watcher = arg;
-    const gpr_timespec now = gpr_inf_past(GPR_CLOCK_MONOTONIC);
-    while (!watcher->watch_queue_ended || !watcher->poll_queue_ended) {
-        if (watcher->attempts > 0) {
-            take(watcher->poll_queue, &watcher->poll_queue_ended, after_ms(ATTEMPT_INTERVAL_MS));
-        } else if (watcher->watch_queue_ended) {
-            take(watcher->poll_queue, &watcher->poll_queue_ended, gpr_inf_future(GPR_CLOCK_MONOTONIC));
+    bool ended = false;
+    while (!ended) {
+        if (watcher->attempts > 0 || atomic_load_explicit(&watcher->attended, memory_order_relaxed) > 0) {
+            (void)take(watcher, after_ms(POLL_INTERVAL_MS), &ended);
         } else {
-            gpr_timespec until =
-                watcher->connected > 0 ? after_ms(POLL_INTERVAL_MS) : gpr_inf_future(GPR_CLOCK_MONOTONIC);
-            bool idle = !take(watcher->watch_queue, &watcher->watch_queue_ended, until);
-            if (idle) {
-                take(watcher->poll_queue, &watcher->poll_queue_ended, now);
-            }
+            sleep_outside_the_core(watcher);
         }
-        while (take(watcher->watch_queue, &watcher->watch_queue_ended, now)) {
+        while (!ended && take(watcher, gpr_inf_past(GPR_CLOCK_MONOTONIC), &ended)) {
         }
     }
     return NULL;
 }
 
+void evener_grpc_watcher_wake(evener_grpc_watcher *watcher)
+{
+    pthread_mutex_lock(&watcher->mutex);
+    bool was_awake = watcher->awake;
+    watcher->awake = true;
+    pthread_mutex_unlock(&watcher->mutex);
+    if (!was_awake) {
+        pthread_cond_signal(&watcher->woken);
+    }
+}
+
+void evener_grpc_watcher_attend(evener_grpc_watcher *watcher)
+{
+    atomic_fetch_add_explicit(&watcher->attended, 1, memory_order_relaxed);
+    evener_grpc_watcher_wake(watcher);
+}
+
+void evener_grpc_watcher_release(evener_grpc_watcher *watcher)
+{
+    atomic_fetch_sub_explicit(&watcher->attended, 1, memory_order_relaxed);
+}
+
 grpc_completion_queue *evener_grpc_watcher_queue(const evener_grpc_watcher *watcher)
 {
-    return watcher->watch_queue;
+    return watcher->queue;
 }
 
 void evener_grpc_watcher_follow(evener_grpc_watcher *watcher, evener_connection *connection)
 {
     connection->watch_tag.done = happened;
     evener_grpc_connection_ref(connection);
-    /* Every state differs from this one: the event comes at once, and is what wakes the thread. */
-    watch(connection, GRPC_CHANNEL_SHUTDOWN, watcher->watch_queue);
+    /* Every state differs from this one: the event comes at once, and the thread does the rest. */
+    watch(watcher, connection, GRPC_CHANNEL_SHUTDOWN);
+    evener_grpc_watcher_wake(watcher);
 }
+
+/* ---- life ---- */
 
 static void shut_down(evener_grpc_watcher *watcher)
 {
-    grpc_completion_queue_shutdown(watcher->watch_queue);
-    grpc_completion_queue_shutdown(watcher->poll_queue);
+    grpc_completion_queue_shutdown(watcher->queue);
+    evener_grpc_watcher_wake(watcher);
 }
 
-static void release(evener_grpc_watcher *watcher)
+static void destroy(evener_grpc_watcher *watcher)
 {
-    grpc_completion_queue_destroy(watcher->watch_queue);
-    grpc_completion_queue_destroy(watcher->poll_queue);
+    grpc_completion_queue_destroy(watcher->queue);
+    pthread_cond_destroy(&watcher->woken);
+    pthread_mutex_destroy(&watcher->mutex);
     free(watcher);
 }
 
@@ -306,17 +349,17 @@ evener_grpc_watcher *evener_grpc_watcher_create(evener_status *status)
         evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "gRPC transport: out of memory");
         return NULL;
     }
-    const grpc_completion_queue_attributes attributes = {.version = GRPC_CQ_CURRENT_VERSION,
-                                                         .cq_completion_type = GRPC_CQ_NEXT,
-                                                         .cq_polling_type = GRPC_CQ_NON_POLLING};
-    watcher->watch_queue =
-        grpc_completion_queue_create(grpc_completion_queue_factory_lookup(&attributes), &attributes, NULL);
-    watcher->poll_queue = grpc_completion_queue_create_for_next(NULL);
-    if (evener_grpc_thread_start(&watcher->thread, "evener-watch", watcher_main, watcher, status) !=
-        EVENER_STATUS_OK) {
+    pthread_mutex_init(&watcher->mutex, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&watcher->woken, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    watcher->queue = grpc_completion_queue_create_for_next(NULL);
+    if (evener_grpc_thread_start(&watcher->thread, "evener-watch", watcher_main, watcher, status) != EVENER_STATUS_OK) {
         shut_down(watcher);
-        (void)watcher_main(watcher); /* drains the queues */
-        release(watcher);
+        (void)watcher_main(watcher); /* drains the queue */
+        destroy(watcher);
         return NULL;
     }
     return watcher;
@@ -327,6 +370,6 @@ void evener_grpc_watcher_destroy(evener_grpc_watcher *watcher)
     if (watcher != NULL) {
         shut_down(watcher);
         pthread_join(watcher->thread, NULL);
-        release(watcher);
+        destroy(watcher);
     }
 }

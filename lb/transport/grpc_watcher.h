@@ -19,8 +19,15 @@ void evener_grpc_watcher_destroy(evener_grpc_watcher *watcher);
  * meanwhile. Control thread. */
 void evener_grpc_watcher_follow(evener_grpc_watcher *watcher, evener_connection *connection);
 
+/* Makes the thread look at the connections now: when something happened that it may not have seen. Any thread; takes a
+ * short lock. */
+void evener_grpc_watcher_wake(evener_grpc_watcher *watcher);
+
 /* The queue that its thread serves, for other operations that concern a connection and not a call: they are tagged with
- * an evener_grpc_tag, whose `done` must not block. It does not poll: see the notes in the source. Any thread. */
+ * an evener_grpc_tag, whose `done` must not block. Between attend and release the thread polls, so that such an operation
+ * goes on at once even when no other thread is in the core. Any thread. */
 grpc_completion_queue *evener_grpc_watcher_queue(const evener_grpc_watcher *watcher);
+void evener_grpc_watcher_attend(evener_grpc_watcher *watcher);
+void evener_grpc_watcher_release(evener_grpc_watcher *watcher);
 
 #endif

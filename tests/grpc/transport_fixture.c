@@ -199,24 +199,44 @@ uint16_t free_port(void)
     return ntohs(address.sin_port);
 }
 
-unsigned thread_count(void)
+static void read_name(const char *task, char name[32])
 {
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/task/%.20s/comm", task);
+    name[0] = '\0';
+    FILE *file = fopen(path, "r");
+    if (file != NULL) {
+        (void)!fgets(name, 32, file);
+        fclose(file);
+    }
+}
+
+static unsigned count_named_threads(void)
+{
+    char own[32];
+    char main_thread[20];
+    snprintf(main_thread, sizeof main_thread, "%d", (int)getpid());
+    read_name(main_thread, own);
     DIR *tasks = opendir("/proc/self/task");
     unsigned count = 0;
     for (const struct dirent *entry = readdir(tasks); entry != NULL; entry = readdir(tasks)) {
-        count += entry->d_name[0] != '.';
+        char name[32];
+        if (entry->d_name[0] != '.') {
+            read_name(entry->d_name, name);
+            count += name[0] != '\0' && strcmp(name, own) != 0;
+        }
     }
     closedir(tasks);
     return count;
 }
 
-unsigned thread_count_settles_at(unsigned expected)
+unsigned named_threads_left(void)
 {
     const struct timespec pause = {.tv_nsec = 5 * 1000 * 1000};
-    unsigned count = thread_count();
-    for (int i = 0; i < WAIT_S * 200 && count != expected; i++) {
+    unsigned count = count_named_threads();
+    for (int i = 0; i < WAIT_S * 200 && count > 0; i++) {
         nanosleep(&pause, NULL);
-        count = thread_count();
+        count = count_named_threads();
     }
     return count;
 }
