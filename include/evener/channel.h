@@ -153,7 +153,6 @@ struct evener_pick_request {
     evener_channel *channel;
     evener_pick_args args;
     struct evener_pick_request *next, *previous;
-    evener_task task;
     evener_timer timer;
     uint32_t state;
     evener_status_code result;

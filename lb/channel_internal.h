@@ -1,0 +1,99 @@
+/* The channel's inside, for the files that make it: channel.c (opening, references), channel_control.c (resolver,
+ * policy and states, on the control thread), pick.c and pick_queue.c (the data plane), stats.c. */
+#ifndef EVENER_LB_CHANNEL_INTERNAL_H
+#define EVENER_LB_CHANNEL_INTERNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <evener/channel.h>
+#include <evener/stats.h>
+
+#include "lb/graceful_switch.h"
+#include "lb/pick_queue.h"
+#include "lb/service_config.h"
+#include "lb/subchannel_pool.h"
+
+struct evener_channel {
+    /* Read by every pick, changed seldom: one cache line. */
+    evener_picker *picker; /* RCU; never NULL */
+    evener_loop *loop;
+    void (*connection_ref)(evener_connection *connection); /* NULL: the transport has none */
+    uint32_t state;                                        /* atomic, an evener_connectivity_state */
+    bool closed;                                           /* atomic: evener_channel_close() was called */
+    bool wait_for_ready;
+    bool caller_drives_loop; /* waiting would be waiting for oneself */
+
+    /* Fixed at opening. */
+    _Alignas(64) uint64_t references; /* atomic */
+    evener_runtime *runtime;
+    evener_target *target;
+    const evener_resolver_builder *resolver_builder;
+    const evener_policy_builder *policy_builder; /* when no service config names one */
+    char *authority;
+    char *user_agent;
+    evener_resolver_set resolvers; /* its array is owned */
+    evener_policy_set policies;    /* likewise */
+    evener_attribute *resolver_options; /* owned, with the strings */
+    size_t resolver_option_count;
+    uint32_t default_port;
+    bool ignore_service_config;
+    evener_empty_update empty_update;
+    uint64_t empty_update_keep_ns, idle_timeout_ns;
+    evener_transport *transport;
+    bool owns_transport;
+
+    /* The control thread's. */
+    evener_subchannel_pool pool;
+    evener_policy_helper helper; /* as the policies see the channel */
+    evener_resolver_sink sink;   /* as the resolver sees it */
+    evener_graceful_switch *lb;  /* NULL while idle */
+    evener_resolver *resolver;   /* NULL while idle */
+    evener_service_config *default_config;  /* or NULL */
+    evener_service_config *resolver_config; /* last good one of the resolver; or NULL */
+    evener_service_config *published_config; /* RCU: the one in force, for calls; or NULL */
+    evener_address **addresses; /* the list in force */
+    size_t address_count;
+    bool has_update; /* a list was given to the policy since the channel left IDLE */
+    uint64_t build_backoff_ns;
+    evener_timer build_timer; /* tries again to build the resolver */
+    evener_timer stale_timer; /* the end of an empty update's grace */
+    evener_timer idle_timer;
+    uint64_t idle_last_started;
+    uint32_t idle_quiet_checks;
+    size_t retired_count; /* pickers and configs that wait for a grace period */
+    uint64_t resolver_updates, resolver_errors;
+    char *last_resolver_error;
+    bool shut_down; /* the control plane has ended */
+    evener_task connect_task, resolve_now_task, reset_backoff_task, close_task, release_task;
+
+    evener_pick_queue queue;
+};
+
+/* ---- channel_control.c ---- */
+
+/* Sets up tasks, timers, helper and sink, and the first picker. False without memory. Any thread, before any use. */
+bool evener_channel_control_init(evener_channel *channel);
+
+/* A default service config for a live channel; takes over the reference (or NULL). Control thread. */
+void evener_channel_replace_default_config(evener_channel *channel, evener_service_config *config);
+
+/* Frees what evener_channel_create() made. The control plane was never started, or has ended. */
+void evener_channel_free(evener_channel *channel);
+
+/* ---- pick.c ---- */
+
+/* One pick, now. QUEUE also for FAIL of a wait-for-ready pick. `args` is not NULL. */
+evener_pick_outcome evener_channel_pick_now(evener_channel *channel, const evener_pick_args *args, evener_pick *pick,
+                                            evener_status *status);
+
+/* Starts connecting if the channel is IDLE: a pick waits. */
+void evener_channel_kick(evener_channel *channel);
+
+/* ---- for calls ---- */
+
+/* What the service config in force says of a method. Any thread; no lock. */
+evener_method_settings evener_channel_method_settings(evener_channel *channel, const char *method);
+
+#endif
