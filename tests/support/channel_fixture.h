@@ -1,0 +1,47 @@
+/* A channel on a virtual loop, with a manual resolver and a fake transport: what tests of the channel start from.
+ *
+ *     fixture *f = fixture_create(&(evener_channel_options){.policy = "round_robin"});
+ *     fixture_push(f, "127.0.0.1:1,127.0.0.1:2");
+ *     fixture_connect(f);
+ *     cr_assert_str_eq(fixture_pick(f), "127.0.0.1:1");
+ *     fixture_destroy(f); */
+#ifndef EVENER_TESTS_SUPPORT_CHANNEL_FIXTURE_H
+#define EVENER_TESTS_SUPPORT_CHANNEL_FIXTURE_H
+
+#include <evener/channel.h>
+#include <evener/manual_resolver.h>
+
+#include "tests/support/fake_transport.h"
+#include "tests/support/virtual_loop.h"
+
+typedef struct fixture {
+    virtual_loop *loop;
+    evener_runtime *runtime;
+    fake_transport *transport;
+    evener_manual_resolver *resolver;
+    evener_channel *channel;
+    char picked[EVENER_ADDRESS_BYTES_MAX];
+} fixture;
+
+/* Opens "orders:///x" with the options (NULL: round_robin), adding runtime, transport and resolver. */
+fixture *fixture_create(const evener_channel_options *options);
+/* Gives everything back and checks that nothing was left: no connection, no reference. */
+void fixture_destroy(fixture *f);
+
+/* Pushes a list (and a service config) through the manual resolver, and lets everything happen that is due now. */
+void fixture_push(fixture *f, const char *addresses);
+void fixture_push_config(fixture *f, const char *addresses, const char *service_config);
+
+/* Connects, and lets everything happen that is due now. */
+void fixture_connect(fixture *f);
+
+/* Picks and ends the pick at once: the backend's address, "queue", or "CODE: message". Valid until the next. */
+const char *fixture_pick(fixture *f);
+
+/* The same with a code that the call ends with. */
+const char *fixture_call(fixture *f, evener_status_code code);
+
+/* A snapshot of one backend's statistics; asserts that it is in the list. */
+struct evener_subchannel_stats fixture_stats(fixture *f, const char *address);
+
+#endif

@@ -1,0 +1,53 @@
+/* Fake transport: scripted connections, for tests, benches and simulation. Everything happens on the loop's control
+ * thread, and never inside connect(). */
+#ifndef EVENER_TESTS_SUPPORT_FAKE_TRANSPORT_H
+#define EVENER_TESTS_SUPPORT_FAKE_TRANSPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <evener/loop.h>
+#include <evener/transport.h>
+
+typedef struct fake_transport fake_transport;
+
+/* What an attempt to connect meets. */
+typedef enum fake_behaviour {
+    FAKE_SILENT = 0, /* nothing, until the test says: fake_transport_ready(), _fail() */
+    FAKE_ACCEPT = 1, /* READY after the delay */
+    FAKE_REFUSE = 2, /* "connection refused" after the delay */
+    FAKE_THROW = 3   /* connect() itself fails */
+} fake_behaviour;
+
+/* With `counted`, picks hold references to connections, as with the gRPC transport. The default behaviour is ACCEPT
+ * without delay. */
+fake_transport *fake_transport_create(evener_loop *loop, bool counted);
+/* Every connection must have been given up. */
+void fake_transport_destroy(fake_transport *fake);
+evener_transport *fake_transport_transport(fake_transport *fake);
+
+/* For attempts from now on: of all addresses that were not set themselves, or of one. */
+void fake_transport_set_default(fake_transport *fake, fake_behaviour behaviour, uint64_t delay_ns);
+void fake_transport_set(fake_transport *fake, const char *address, fake_behaviour behaviour, uint64_t delay_ns);
+
+/* On the address's newest attempt or connection; returns false if there is none in a fitting state. */
+bool fake_transport_ready(fake_transport *fake, const char *address);
+bool fake_transport_fail(fake_transport *fake, const char *address, const char *message);
+bool fake_transport_drop(fake_transport *fake, const char *address);
+/* A17: what a health watch tells. */
+bool fake_transport_health(fake_transport *fake, const char *address, evener_connectivity_state health);
+
+/* Attempts so far; and the time of the last one. */
+uint32_t fake_transport_attempts(const fake_transport *fake, const char *address);
+uint64_t fake_transport_last_attempt_ns(const fake_transport *fake, const char *address);
+/* The authority that the last attempt was made with; "" without one. */
+const char *fake_transport_authority(const fake_transport *fake, const char *address);
+/* The service of the health watch on the newest connection; NULL without one. */
+const char *fake_transport_watched_service(const fake_transport *fake, const char *address);
+/* Attempts and connections that were not given up, of one address or (NULL) of all. */
+size_t fake_transport_open_count(const fake_transport *fake, const char *address);
+/* References that picks hold now. */
+uint64_t fake_transport_references(const fake_transport *fake);
+
+#endif
