@@ -1,0 +1,390 @@
+/* The channel: opening, updates, service config, idleness, the end. */
+#include <criterion/criterion.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <evener/stats.h>
+
+#include "lb/channel_internal.h"
+#include "tests/support/channel_fixture.h"
+
+#define A "127.0.0.1:1"
+#define B "127.0.0.1:2"
+
+/* ---- opening ---- */
+
+static void expect_refusal(const char *target, const evener_channel_options *options, const char *part)
+{
+    evener_channel *channel = NULL;
+    evener_status status;
+    cr_assert_eq(evener_channel_create(target, options, &channel, &status), EVENER_STATUS_INVALID_ARGUMENT);
+    cr_assert_null(channel);
+    cr_assert_not_null(strstr(status.message, part), "\"%s\" does not say \"%s\"", status.message, part);
+}
+
+Test(channel_create, names_what_is_wrong)
+{
+    fixture *f = fixture_create(NULL);
+    evener_channel_options good = {.size = sizeof good,
+                                   .runtime = f->runtime,
+                                   .transport = fake_transport_transport(f->transport)};
+    evener_channel_options options = good;
+    expect_refusal(NULL, &options, "target is NULL");
+    expect_refusal("", &options, "target");
+    expect_refusal("static:127.0.0.1", &options, "port");
+    options.size = 0;
+    expect_refusal("static:" A, &options, "sizeof(evener_channel_options)");
+    options = good;
+    options.policy = "no_such";
+    expect_refusal("static:" A, &options, "no_such");
+    options = good;
+    options.default_port = 70000;
+    expect_refusal("static:" A, &options, "70000");
+    options = good;
+    options.default_service_config = "{\"loadBalancingConfig\": 5}";
+    expect_refusal("static:" A, &options, "loadBalancingConfig");
+    options.default_service_config = "{\"loadBalancingPolicy\": \"no_such\"}";
+    expect_refusal("static:" A, &options, "no_such");
+    options.default_service_config = "{nonsense";
+    expect_refusal("static:" A, &options, "line 1");
+    options = good;
+    options.resolver_count = 1;
+    expect_refusal("static:" A, &options, "resolvers is NULL");
+    const evener_resolver_builder *hole[] = {NULL};
+    options.resolvers = hole;
+    expect_refusal("static:" A, &options, "resolvers[0]");
+    fixture_destroy(f);
+}
+
+Test(channel_create, without_credentials_is_refused_with_a_hint)
+{
+    const evener_channel_options options = {.size = sizeof options};
+    expect_refusal("static:" A, &options, "evener_credentials_create_insecure");
+    expect_refusal("static:" A, NULL, "evener_credentials_create_insecure");
+}
+
+/* semantics 1: the channel's override wins over the resolver's, which wins over the default. */
+Test(channel_create, authority)
+{
+    fixture *f = fixture_create(&(evener_channel_options){.authority = "chosen.example"});
+    cr_assert_str_eq(evener_channel_authority(f->channel), "chosen.example");
+    fixture_push(f, A);
+    fixture_connect(f);
+    cr_assert_str_eq(fake_transport_authority(f->transport, A), "chosen.example");
+    fixture_destroy(f);
+}
+
+/* ---- updates ---- */
+
+Test(channel, resolver_error_without_addresses_fails_calls_with_its_message)
+{
+    fixture *f = fixture_create(NULL);
+    fixture_connect(f);
+    evener_status error;
+    evener_status_set(&error, EVENER_STATUS_NOT_FOUND, "no such name");
+    evener_manual_resolver_error(f->resolver, &error);
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_eq(evener_channel_state(f->channel, false), EVENER_TRANSIENT_FAILURE);
+    cr_assert_not_null(strstr(fixture_pick(f), "UNAVAILABLE: name resolution of \"orders:///x\" failed: no such name"),
+                       "%s", f->picked);
+    fixture_push(f, A);
+    cr_assert_str_eq(fixture_pick(f), A);
+    fixture_destroy(f);
+}
+
+Test(channel, resolver_error_with_addresses_changes_nothing)
+{
+    fixture *f = fixture_create(NULL);
+    fixture_push(f, A);
+    fixture_connect(f);
+    evener_status error;
+    evener_status_set(&error, EVENER_STATUS_UNAVAILABLE, "server gone");
+    evener_manual_resolver_error(f->resolver, &error);
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_str_eq(fixture_pick(f), A);
+    evener_channel_stats stats;
+    evener_channel_get_stats(f->channel, &stats, NULL);
+    cr_assert_eq(stats.resolver_errors, 1);
+    cr_assert_str_eq(stats.last_resolver_error, "server gone");
+    cr_assert_str_eq(stats.policy, "round_robin");
+    evener_channel_stats_clear(&stats);
+    fixture_destroy(f);
+}
+
+static void push_nothing(fixture *f)
+{
+    const evener_resolver_update update = {.size = sizeof update};
+    evener_status status;
+    cr_assert_eq(evener_manual_resolver_update(f->resolver, &update, &status), EVENER_STATUS_OK, "%s", status.message);
+    virtual_loop_run_until_idle(f->loop);
+}
+
+/* go-zero 4941, grpc-go 8398: a wrong empty answer is no outage; but not forever. */
+Test(channel, an_empty_update_keeps_the_last_list_for_a_while)
+{
+    fixture *f = fixture_create(NULL);
+    fixture_push(f, A);
+    fixture_connect(f);
+    push_nothing(f);
+    cr_assert_str_eq(fixture_pick(f), A);
+    virtual_loop_advance_ms(f->loop, 5 * 60 * 1000 - 1);
+    cr_assert_str_eq(fixture_pick(f), A);
+    virtual_loop_advance_ms(f->loop, 1);
+    cr_assert_eq(evener_channel_state(f->channel, false), EVENER_TRANSIENT_FAILURE);
+    fixture_push(f, B);
+    cr_assert_str_eq(fixture_pick(f), B);
+    push_nothing(f);
+    virtual_loop_advance_ms(f->loop, 1000);
+    fixture_push(f, B);
+    virtual_loop_advance_ms(f->loop, 10 * 60 * 1000);
+    cr_assert_str_eq(fixture_pick(f), B, "a list ends the grace");
+    fixture_destroy(f);
+}
+
+/* core client_lb_end2end: RoundRobinManyUpdates / empty update, as gRPC does it */
+Test(channel, an_empty_update_fails_calls_if_asked_for)
+{
+    fixture *f = fixture_create(
+        &(evener_channel_options){.policy = "round_robin", .empty_update = EVENER_EMPTY_UPDATE_FAIL});
+    fixture_push(f, A);
+    fixture_connect(f);
+    push_nothing(f);
+    cr_assert_eq(evener_channel_state(f->channel, false), EVENER_TRANSIENT_FAILURE);
+    cr_assert_eq(strncmp(fixture_pick(f), "UNAVAILABLE", 11), 0);
+    fixture_destroy(f);
+}
+
+/* A resolver that pushes nonsense loses nothing. */
+typedef struct nonsense {
+    evener_resolver base;
+    evener_resolver_sink *sink;
+} nonsense;
+
+static nonsense *the_nonsense;
+
+static void nonsense_start(evener_resolver *resolver)
+{
+    (void)resolver;
+}
+static void nonsense_close(evener_resolver *resolver)
+{
+    free(resolver);
+}
+static const evener_resolver_vtable nonsense_vtable = {
+    .size = sizeof nonsense_vtable, .start = nonsense_start, .close = nonsense_close};
+
+static evener_status_code nonsense_build(const evener_resolver_builder *builder, const evener_resolver_args *args,
+                                         evener_resolver **resolver, evener_status *status)
+{
+    (void)builder;
+    (void)status;
+    the_nonsense = calloc(1, sizeof *the_nonsense);
+    the_nonsense->base.vtable = &nonsense_vtable;
+    the_nonsense->sink = args->sink;
+    *resolver = &the_nonsense->base;
+    return EVENER_STATUS_OK;
+}
+static const evener_resolver_builder nonsense_builder = {
+    .size = sizeof nonsense_builder, .scheme = "nonsense", .build = nonsense_build};
+
+Test(channel, nonsense_from_a_resolver_is_refused_and_the_last_list_serves_on)
+{
+    fixture *f = fixture_create(NULL);
+    const evener_resolver_builder *own[] = {&nonsense_builder};
+    const evener_channel_options options = {.size = sizeof options,
+                                            .runtime = f->runtime,
+                                            .transport = fake_transport_transport(f->transport),
+                                            .resolvers = own,
+                                            .resolver_count = 1,
+                                            .policy = "round_robin"};
+    evener_channel *channel;
+    cr_assert_eq(evener_channel_create("nonsense:///", &options, &channel, NULL), EVENER_STATUS_OK);
+    evener_channel_connect(channel);
+    virtual_loop_run_until_idle(f->loop);
+    evener_address *a;
+    evener_address_create(A, NULL, 0, &a, NULL);
+    evener_address *good[] = {a, a, a};
+    evener_resolver_update update = {.size = sizeof update, .addresses = good, .address_count = 3};
+    cr_assert(evener_resolver_sink_update(the_nonsense->sink, &update));
+    evener_address *hole[] = {a, NULL};
+    update.addresses = hole;
+    update.address_count = 2;
+    cr_assert_not(evener_resolver_sink_update(the_nonsense->sink, &update));
+    update.addresses = NULL;
+    cr_assert_not(evener_resolver_sink_update(the_nonsense->sink, &update));
+    update.address_count = EVENER_RESOLVER_ADDRESSES_MAX + 1;
+    cr_assert_not(evener_resolver_sink_update(the_nonsense->sink, &update));
+    virtual_loop_run_until_idle(f->loop);
+    evener_channel_stats stats;
+    evener_channel_get_stats(channel, &stats, NULL);
+    cr_assert_eq(stats.subchannel_count, 1, "duplicates are dropped");
+    cr_assert_eq(stats.subchannels[0].state, EVENER_READY);
+    cr_assert_eq(stats.resolver_errors, 3);
+    evener_channel_stats_clear(&stats);
+    evener_address_unref(a);
+    evener_channel_unref(channel);
+    fixture_destroy(f);
+}
+
+/* ---- service config ---- */
+
+static const char *policy_of(fixture *f)
+{
+    static char name[64];
+    evener_channel_stats stats;
+    evener_channel_get_stats(f->channel, &stats, NULL);
+    snprintf(name, sizeof name, "%s", stats.policy);
+    evener_channel_stats_clear(&stats);
+    return name;
+}
+
+/* A24: the service config over the option over pick_first; service_config_end2end: keeps the last good one (A21) */
+Test(channel, service_config_chooses_the_policy)
+{
+    fixture *f = fixture_create(&(evener_channel_options){.policy = NULL});
+    fixture_push(f, A "," B);
+    fixture_connect(f);
+    cr_assert_str_eq(policy_of(f), "pick_first");
+    fixture_push_config(f, A "," B, "{\"loadBalancingPolicy\":\"ROUND_ROBIN\"}");
+    virtual_loop_advance_ms(f->loop, 10);
+    cr_assert_str_eq(policy_of(f), "round_robin");
+    cr_assert_eq(fake_transport_attempts(f->transport, A), 1, "the switch reconnects nothing");
+    fixture_push_config(f, A "," B, "{\"loadBalancingConfig\": \"bad\"}");
+    cr_assert_str_eq(policy_of(f), "round_robin");
+    fixture_push(f, A "," B);
+    cr_assert_str_eq(policy_of(f), "pick_first");
+    fixture_destroy(f);
+}
+
+Test(channel, a_bad_first_service_config_fails_calls_until_a_good_one)
+{
+    fixture *f = fixture_create(NULL);
+    fixture_push_config(f, A, "{\"loadBalancingConfig\": [{\"no_such\": {}}]}");
+    fixture_connect(f);
+    cr_assert_not_null(strstr(fixture_pick(f), "no_such"), "%s", f->picked);
+    fixture_push_config(f, A, "{\"loadBalancingConfig\": [{\"no_such\": {}}, {\"round_robin\": {}}]}");
+    cr_assert_str_eq(fixture_pick(f), A);
+    fixture_destroy(f);
+}
+
+Test(channel, the_resolvers_service_config_can_be_ignored)
+{
+    fixture *f = fixture_create(&(evener_channel_options){.ignore_service_config = true});
+    fixture_push_config(f, A, "{\"loadBalancingPolicy\":\"round_robin\"}");
+    fixture_connect(f);
+    cr_assert_str_eq(policy_of(f), "pick_first");
+    fixture_destroy(f);
+}
+
+Test(channel, default_service_config_changes_on_a_live_channel)
+{
+    fixture *f = fixture_create(
+        &(evener_channel_options){.default_service_config = "{\"loadBalancingPolicy\":\"round_robin\"}"});
+    fixture_push(f, A);
+    fixture_connect(f);
+    cr_assert_str_eq(policy_of(f), "round_robin");
+    evener_status status;
+    cr_assert_eq(evener_channel_set_default_service_config(f->channel, "{", &status), EVENER_STATUS_INVALID_ARGUMENT);
+    cr_assert_eq(evener_channel_set_default_service_config(f->channel, "{\"loadBalancingPolicy\":\"pick_first\"}",
+                                                           &status),
+                 EVENER_STATUS_OK);
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_str_eq(policy_of(f), "pick_first");
+    cr_assert_eq(fake_transport_attempts(f->transport, A), 1);
+    fixture_destroy(f);
+}
+
+Test(channel, method_settings_for_calls)
+{
+    fixture *f = fixture_create(&(evener_channel_options){
+        .default_service_config = "{\"methodConfig\":[{\"name\":[{\"service\":\"s\",\"method\":\"m\"}],\"timeout\":"
+                                  "\"1.5s\"},{\"name\":[{\"service\":\"s\"}],\"waitForReady\":true},"
+                                  "{\"name\":[{}],\"timeout\":\"7s\"}]}"});
+    cr_assert_eq(evener_channel_method_settings(f->channel, "/s/m").timeout_ms, 1500);
+    cr_assert(evener_channel_method_settings(f->channel, "/s/other").wait_for_ready);
+    cr_assert_eq(evener_channel_method_settings(f->channel, "/t/m").timeout_ms, 7000);
+    fixture_destroy(f);
+}
+
+/* ---- idle ---- */
+
+Test(channel, goes_idle_without_calls_and_wakes_with_one)
+{
+    fixture *f = fixture_create(&(evener_channel_options){.policy = "round_robin", .idle_timeout_ms = 60000});
+    fixture_push(f, A);
+    fixture_connect(f);
+    for (int i = 0; i < 20; i++) {
+        virtual_loop_advance_ms(f->loop, 10000);
+        cr_assert_str_eq(fixture_pick(f), A, "calls keep it awake");
+    }
+    evener_pick pick;
+    evener_channel_try_pick(f->channel, NULL, &pick, NULL);
+    virtual_loop_advance_ms(f->loop, 300000);
+    cr_assert_eq(evener_channel_state(f->channel, false), EVENER_READY, "a call under way keeps it awake");
+    evener_pick_done(&pick, NULL);
+    virtual_loop_advance_ms(f->loop, 80000);
+    cr_assert_eq(evener_channel_state(f->channel, false), EVENER_IDLE);
+    cr_assert_eq(fake_transport_open_count(f->transport, NULL), 0, "an idle channel lets go of everything");
+    cr_assert_str_eq(fixture_pick(f), "queue");
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_str_eq(fixture_pick(f), A);
+    fixture_destroy(f);
+}
+
+/* ---- the end ---- */
+
+Test(channel, a_closed_channel_refuses_calls_and_twice_is_allowed)
+{
+    fixture *f = fixture_create(NULL);
+    fixture_push(f, A);
+    fixture_connect(f);
+    evener_channel_close(f->channel);
+    cr_assert_str_eq(fixture_pick(f), "UNAVAILABLE: channel closed", "from the moment of closing");
+    evener_channel_close(f->channel);
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_eq(evener_channel_state(f->channel, true), EVENER_SHUTDOWN);
+    cr_assert_str_eq(fixture_pick(f), "UNAVAILABLE: channel closed");
+    evener_channel_connect(f->channel);
+    evener_channel_resolve_now(f->channel);
+    evener_channel_reset_connect_backoff(f->channel);
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_eq(fake_transport_open_count(f->transport, NULL), 0);
+    fixture_destroy(f);
+}
+
+Test(channel, closes_gracefully_while_connecting)
+{
+    fixture *f = fixture_create(NULL);
+    fake_transport_set_default(f->transport, FAKE_SILENT, 0);
+    fixture_push(f, A "," B);
+    fixture_connect(f);
+    fixture_destroy(f);
+}
+
+/* semantics 9: brpc's update while selecting, in one thread: any list, in any order, never a failed call while one
+ * backend of the list lives. */
+Test(channel, thousand_shuffled_updates)
+{
+    fixture *f = fixture_create(NULL);
+    uint32_t random = 12345;
+    fixture_push(f, "127.0.0.1:1,127.0.0.1:2,127.0.0.1:3");
+    fixture_connect(f);
+    for (int i = 0; i < 1000; i++) {
+        char list[512] = "127.0.0.1:1";
+        for (int port = 2; port < 12; port++) {
+            random = random * 1664525 + 1013904223;
+            if ((random >> 16) % 2 == 0) {
+                const size_t used = strlen(list);
+                snprintf(list + used, sizeof list - used, ",127.0.0.1:%d", port);
+            }
+        }
+        evener_manual_resolver_set(f->resolver, list, NULL, NULL);
+        for (int step = 0; step < 3; step++) {
+            cr_assert_eq(strncmp(fixture_pick(f), "127.", 4), 0, "%s", f->picked);
+            virtual_loop_advance_ms(f->loop, 1);
+        }
+    }
+    fixture_destroy(f);
+}

@@ -1,0 +1,261 @@
+/* Picks that wait: asynchronous ones on the virtual loop, blocking ones on a real runtime. */
+#include <criterion/criterion.h>
+
+#include <pthread.h>
+#include <string.h>
+
+#include "lb/channel_internal.h"
+#include "tests/support/channel_fixture.h"
+
+#define A "127.0.0.1:1"
+
+typedef struct wait {
+    evener_pick_request request;
+    evener_pick pick;
+    int order; /* 0: not called back */
+    evener_status_code code;
+    evener_status status;
+} wait;
+
+static int order;
+
+static void called_back(void *arg, evener_status_code code, const evener_status *status)
+{
+    wait *w = arg;
+    cr_assert_eq(w->order, 0, "exactly once");
+    w->order = ++order;
+    w->code = code;
+    w->status = *status;
+}
+
+static evener_pick_outcome start(fixture *f, wait *w, const evener_pick_args *args)
+{
+    memset(w, 0, sizeof *w);
+    w->request = (evener_pick_request){.pick = &w->pick, .callback = called_back, .arg = w};
+    return evener_channel_pick_async(f->channel, args, &w->request, &w->status);
+}
+
+Test(pick_queue, waiting_picks_are_served_in_order)
+{
+    fixture *f = fixture_create(NULL);
+    wait waits[100];
+    order = 0;
+    for (int i = 0; i < 100; i++) {
+        cr_assert_eq(start(f, &waits[i], NULL), EVENER_PICK_QUEUE);
+    }
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_eq(waits[0].order, 0);
+    fixture_push(f, A);
+    for (int i = 0; i < 100; i++) {
+        cr_assert_eq(waits[i].order, i + 1);
+        cr_assert_eq(waits[i].code, EVENER_STATUS_OK);
+        evener_pick_done(&waits[i].pick, NULL);
+    }
+    cr_assert_eq(start(f, &waits[0], NULL), EVENER_PICK_COMPLETE, "at once if it can");
+    evener_pick_done(&waits[0].pick, NULL);
+    fixture_destroy(f);
+}
+
+Test(pick_queue, deadline_tells_the_last_error)
+{
+    fixture *f = fixture_create(NULL);
+    fake_transport_set_default(f->transport, FAKE_REFUSE, 0);
+    fixture_push(f, A);
+    wait soon;
+    wait late;
+    const evener_pick_args args = {.size = sizeof args, .wait_for_ready = true, .timeout_ms = 500};
+    const evener_pick_args later = {.size = sizeof later, .wait_for_ready = true, .timeout_ms = 900000};
+    cr_assert_eq(start(f, &late, &later), EVENER_PICK_QUEUE);
+    cr_assert_eq(start(f, &soon, &args), EVENER_PICK_QUEUE);
+    virtual_loop_advance_ms(f->loop, 499);
+    cr_assert_eq(soon.order, 0);
+    virtual_loop_advance_ms(f->loop, 1);
+    cr_assert_neq(soon.order, 0);
+    cr_assert_eq(soon.code, EVENER_STATUS_DEADLINE_EXCEEDED);
+    cr_assert_not_null(strstr(soon.status.message, "connection refused"), "%s", soon.status.message);
+    cr_assert_eq(late.order, 0);
+    fake_transport_set_default(f->transport, FAKE_ACCEPT, 0);
+    virtual_loop_advance_ms(f->loop, 5000);
+    cr_assert_eq(late.code, EVENER_STATUS_OK);
+    evener_pick_done(&late.pick, NULL);
+    fixture_destroy(f);
+}
+
+/* grpc: doc/wait-for-ready.md */
+Test(pick_queue, failing_ends_calls_that_do_not_wait_for_ready)
+{
+    fixture *f = fixture_create(NULL);
+    fake_transport_set_default(f->transport, FAKE_REFUSE, 10 * EVENER_NS_PER_MS);
+    fixture_push(f, A);
+    wait plain;
+    wait patient;
+    const evener_pick_args args = {.size = sizeof args, .wait_for_ready = true};
+    cr_assert_eq(start(f, &plain, NULL), EVENER_PICK_QUEUE);
+    cr_assert_eq(start(f, &patient, &args), EVENER_PICK_QUEUE);
+    virtual_loop_advance_ms(f->loop, 11);
+    cr_assert_eq(plain.code, EVENER_STATUS_UNAVAILABLE);
+    cr_assert_not_null(strstr(plain.status.message, "connection refused"), "%s", plain.status.message);
+    cr_assert_eq(patient.order, 0);
+    fake_transport_set_default(f->transport, FAKE_ACCEPT, 0);
+    virtual_loop_advance_ms(f->loop, 1300);
+    cr_assert_neq(patient.order, 0);
+    cr_assert_eq(patient.code, EVENER_STATUS_OK);
+    evener_pick_done(&patient.pick, NULL);
+    fixture_destroy(f);
+}
+
+Test(pick_queue, cancel)
+{
+    fixture *f = fixture_create(NULL);
+    wait first;
+    wait second;
+    cr_assert_eq(start(f, &first, NULL), EVENER_PICK_QUEUE);
+    cr_assert_eq(start(f, &second, NULL), EVENER_PICK_QUEUE);
+    evener_pick_request_cancel(&first.request);
+    cr_assert_eq(first.order, 0, "never from inside");
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_eq(first.code, EVENER_STATUS_CANCELLED);
+    cr_assert_eq(second.order, 0);
+    fixture_push(f, A);
+    cr_assert_eq(second.code, EVENER_STATUS_OK);
+    evener_pick_done(&second.pick, NULL);
+    fixture_destroy(f);
+}
+
+Test(pick_queue, closing_ends_all_that_wait)
+{
+    fixture *f = fixture_create(NULL);
+    wait w;
+    const evener_pick_args args = {.size = sizeof args, .wait_for_ready = true};
+    cr_assert_eq(start(f, &w, &args), EVENER_PICK_QUEUE);
+    evener_channel_close(f->channel);
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_eq(w.code, EVENER_STATUS_UNAVAILABLE);
+    cr_assert_str_eq(w.status.message, "channel closed");
+    fixture_destroy(f);
+}
+
+Test(pick_queue, is_bounded)
+{
+    fixture *f = fixture_create(&(evener_channel_options){.queued_picks_max = 2});
+    wait waits[3];
+    cr_assert_eq(start(f, &waits[0], NULL), EVENER_PICK_QUEUE);
+    cr_assert_eq(start(f, &waits[1], NULL), EVENER_PICK_QUEUE);
+    cr_assert_eq(start(f, &waits[2], NULL), EVENER_PICK_DROP);
+    cr_assert_eq(waits[2].status.code, EVENER_STATUS_RESOURCE_EXHAUSTED);
+    evener_channel_close(f->channel);
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_eq(waits[1].code, EVENER_STATUS_UNAVAILABLE);
+    fixture_destroy(f);
+}
+
+Test(pick_queue, blocking_on_a_callers_loop_is_refused)
+{
+    fixture *f = fixture_create(NULL);
+    evener_pick pick;
+    evener_status status;
+    cr_assert_eq(evener_channel_pick(f->channel, NULL, &pick, &status), EVENER_STATUS_FAILED_PRECONDITION);
+    cr_assert_not_null(strstr(status.message, "evener_channel_pick_async"));
+    cr_assert_eq(evener_channel_wait_ready(f->channel, 1, &status), EVENER_STATUS_FAILED_PRECONDITION);
+    virtual_loop_run_until_idle(f->loop);
+    fixture_destroy(f);
+}
+
+/* ---- blocking, in real time ---- */
+
+typedef struct real {
+    evener_runtime *runtime;
+    fake_transport *transport;
+    evener_manual_resolver *resolver;
+    evener_channel *channel;
+} real;
+
+static void real_open(real *r)
+{
+    evener_status status;
+    cr_assert_eq(evener_runtime_create(NULL, &r->runtime, &status), EVENER_STATUS_OK);
+    r->transport = fake_transport_create(evener_runtime_loop(r->runtime), true);
+    cr_assert_eq(evener_manual_resolver_create("orders", &r->resolver, &status), EVENER_STATUS_OK);
+    const evener_resolver_builder *resolvers[] = {evener_manual_resolver_builder(r->resolver)};
+    const evener_channel_options options = {.size = sizeof options,
+                                            .runtime = r->runtime,
+                                            .transport = fake_transport_transport(r->transport),
+                                            .resolvers = resolvers,
+                                            .resolver_count = 1,
+                                            .policy = "round_robin"};
+    cr_assert_eq(evener_channel_create("orders:///x", &options, &r->channel, &status), EVENER_STATUS_OK, "%s",
+                 status.message);
+}
+
+static void real_close(real *r)
+{
+    evener_channel_unref(r->channel);
+    evener_manual_resolver_destroy(r->resolver);
+    evener_runtime_unref(r->runtime);
+}
+
+typedef struct caller {
+    real *r;
+    pthread_t thread;
+    evener_status_code code;
+    evener_status status;
+    uint64_t timeout_ms;
+} caller;
+
+static void *call(void *arg)
+{
+    caller *c = arg;
+    evener_pick pick;
+    const evener_pick_args args = {.size = sizeof args, .timeout_ms = c->timeout_ms};
+    c->code = evener_channel_pick(c->r->channel, &args, &pick, &c->status);
+    if (c->code == EVENER_STATUS_OK) {
+        evener_pick_done(&pick, NULL);
+    }
+    return NULL;
+}
+
+static void wait_for_queue(real *r, uint32_t count)
+{
+    while (__atomic_load_n(&r->channel->queue.count, __ATOMIC_RELAXED) < count) {
+        sched_yield();
+    }
+}
+
+Test(pick_queue, blocking_picks_wait_for_a_backend)
+{
+    real r;
+    real_open(&r);
+    caller callers[8];
+    for (int i = 0; i < 8; i++) {
+        callers[i] = (caller){.r = &r, .timeout_ms = i % 2 == 0 ? 0 : 60000};
+        pthread_create(&callers[i].thread, NULL, call, &callers[i]);
+    }
+    wait_for_queue(&r, 8);
+    evener_manual_resolver_set(r.resolver, A, NULL, NULL);
+    for (int i = 0; i < 8; i++) {
+        pthread_join(callers[i].thread, NULL);
+        cr_assert_eq(callers[i].code, EVENER_STATUS_OK, "%s", callers[i].status.message);
+    }
+    cr_assert_eq(evener_channel_wait_ready(r.channel, 0, NULL), EVENER_STATUS_OK);
+    real_close(&r);
+}
+
+Test(pick_queue, blocking_picks_end_with_the_deadline_or_the_channel)
+{
+    real r;
+    real_open(&r);
+    caller short_one = {.r = &r, .timeout_ms = 20};
+    caller endless = {.r = &r};
+    pthread_create(&endless.thread, NULL, call, &endless);
+    pthread_create(&short_one.thread, NULL, call, &short_one);
+    pthread_join(short_one.thread, NULL);
+    cr_assert_eq(short_one.code, EVENER_STATUS_DEADLINE_EXCEEDED);
+    cr_assert_eq(evener_channel_wait_ready(r.channel, 5, NULL), EVENER_STATUS_DEADLINE_EXCEEDED);
+    cr_assert_eq(evener_channel_wait_for_state_change(r.channel, EVENER_CONNECTING, 5), EVENER_CONNECTING);
+    wait_for_queue(&r, 1);
+    evener_channel_close(r.channel);
+    pthread_join(endless.thread, NULL);
+    cr_assert_eq(endless.code, EVENER_STATUS_UNAVAILABLE);
+    cr_assert_str_eq(endless.status.message, "channel closed");
+    real_close(&r);
+}

@@ -1,0 +1,241 @@
+/* Subchannels as the channel runs them: states, backoff, identity, draining, the end of their memory. */
+#include <criterion/criterion.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include <evener/stats.h>
+
+#include "lb/channel_internal.h"
+#include "tests/support/channel_fixture.h"
+
+#define A "127.0.0.1:1"
+#define B "127.0.0.1:2"
+
+Test(subchannel, connects_and_serves)
+{
+    fixture *f = fixture_create(NULL);
+    fixture_push(f, A);
+    cr_assert_eq(fake_transport_attempts(f->transport, A), 0, "nothing is resolved or connected before it is asked");
+    cr_assert_str_eq(fixture_pick(f), "queue"); /* which wakes it */
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_str_eq(fixture_pick(f), A);
+    cr_assert_eq(fixture_stats(f, A).state, EVENER_READY);
+    cr_assert_eq(fixture_stats(f, A).picks, 1);
+    fixture_destroy(f);
+}
+
+/* core client_lb_end2end: PickFirstBackOffInitialReconnect; connection-backoff.md */
+Test(subchannel, backs_off_from_the_start_of_the_attempt)
+{
+    fixture *f = fixture_create(NULL);
+    fake_transport_set_default(f->transport, FAKE_REFUSE, 300 * EVENER_NS_PER_MS);
+    fixture_push(f, A);
+    fixture_connect(f);
+    virtual_loop_advance_ms(f->loop, 300);
+    cr_assert_eq(fixture_stats(f, A).state, EVENER_TRANSIENT_FAILURE);
+    const uint64_t left_ms = fixture_stats(f, A).backoff_remaining_ms;
+    cr_assert(left_ms >= 499 && left_ms <= 900, "1 s +-20 %% less the 300 ms: %llu", (unsigned long long)left_ms);
+    fixture_destroy(f);
+}
+
+Test(subchannel, backoff_grows_to_its_maximum_and_is_reset_by_success)
+{
+    const evener_channel_options options = {.policy = "round_robin", .backoff_max_ms = 10000};
+    fixture *f = fixture_create(&options);
+    fake_transport_set_default(f->transport, FAKE_REFUSE, 0);
+    fixture_push(f, A);
+    fixture_connect(f);
+    double expected_ms = 1000;
+    for (uint32_t attempt = 1; attempt < 12; attempt++) {
+        cr_assert_eq(fake_transport_attempts(f->transport, A), attempt);
+        const uint64_t before = fake_transport_last_attempt_ns(f->transport, A);
+        while (fake_transport_attempts(f->transport, A) == attempt) {
+            virtual_loop_advance_ms(f->loop, 10);
+        }
+        const double waited_ms = (double)(fake_transport_last_attempt_ns(f->transport, A) - before) / 1e6;
+        cr_assert(waited_ms > expected_ms * 0.79 && waited_ms < expected_ms * 1.21 + 10,
+                  "attempt %u came after %.0f ms, expected %.0f", attempt + 1, waited_ms, expected_ms);
+        expected_ms = expected_ms * 1.6 < 10000 ? expected_ms * 1.6 : 10000;
+    }
+    fake_transport_set_default(f->transport, FAKE_ACCEPT, 0);
+    virtual_loop_advance_ms(f->loop, 12100);
+    cr_assert_eq(fixture_stats(f, A).state, EVENER_READY);
+    fake_transport_set_default(f->transport, FAKE_REFUSE, 0);
+    fake_transport_drop(f->transport, A);
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_leq(fixture_stats(f, A).backoff_remaining_ms, 1200);
+    fixture_destroy(f);
+}
+
+/* core client_lb_end2end: PickFirstResetConnectionBackoff */
+Test(subchannel, reset_connect_backoff)
+{
+    fixture *f = fixture_create(NULL);
+    fake_transport_set_default(f->transport, FAKE_REFUSE, 0);
+    fixture_push(f, A);
+    fixture_connect(f);
+    cr_assert_eq(fake_transport_attempts(f->transport, A), 1);
+    fake_transport_set_default(f->transport, FAKE_ACCEPT, 0);
+    evener_channel_reset_connect_backoff(f->channel);
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_eq(fake_transport_attempts(f->transport, A), 2);
+    cr_assert_eq(evener_channel_state(f->channel, false), EVENER_READY);
+    fixture_destroy(f);
+}
+
+Test(subchannel, an_attempt_without_answer_is_given_up)
+{
+    fixture *f = fixture_create(NULL);
+    fake_transport_set_default(f->transport, FAKE_SILENT, 0);
+    fixture_push(f, A);
+    fixture_connect(f);
+    virtual_loop_advance_ms(f->loop, 19999);
+    cr_assert_eq(fixture_stats(f, A).state, EVENER_CONNECTING);
+    cr_assert_eq(fake_transport_attempts(f->transport, A), 1);
+    virtual_loop_advance_ms(f->loop, 1);
+    cr_assert_eq(fixture_stats(f, A).connect_failures, 1);
+    cr_assert_not_null(strstr(fixture_stats(f, A).last_error, "no connection within 20000 ms"));
+    fixture_destroy(f);
+}
+
+Test(subchannel, connect_that_fails_at_once)
+{
+    fixture *f = fixture_create(NULL);
+    fake_transport_set_default(f->transport, FAKE_THROW, 0);
+    fixture_push(f, A);
+    fixture_connect(f);
+    cr_assert_eq(fixture_stats(f, A).state, EVENER_TRANSIENT_FAILURE);
+    cr_assert_not_null(strstr(fixture_pick(f), "connect failed at once"));
+    fixture_destroy(f);
+}
+
+/* A server that takes connections only to drop them is not dialled in a tight loop. */
+Test(subchannel, short_lived_connections_end_in_backoff)
+{
+    fixture *f = fixture_create(NULL);
+    fixture_push(f, A);
+    fixture_connect(f);
+    for (int i = 0; i < 5; i++) {
+        cr_assert(fake_transport_drop(f->transport, A), "connection %d", i);
+        virtual_loop_run_until_idle(f->loop);
+    }
+    cr_assert_eq(fixture_stats(f, A).state, EVENER_TRANSIENT_FAILURE);
+    virtual_loop_advance_ms(f->loop, 1300);
+    cr_assert_eq(fixture_stats(f, A).state, EVENER_READY);
+    fixture_destroy(f);
+}
+
+/* core client_lb_end2end: RoundRobinUpdates; semantics 4: identity */
+Test(subchannel, an_unchanged_address_keeps_its_connection_and_statistics)
+{
+    fixture *f = fixture_create(NULL);
+    fixture_push(f, A "," B);
+    fixture_connect(f);
+    for (int i = 0; i < 10; i++) {
+        fixture_pick(f);
+    }
+    for (int i = 0; i < 50; i++) {
+        char list[128];
+        snprintf(list, sizeof list, "%s,127.0.0.1:%d;zone=z%d", i % 2 == 0 ? A ";weight=7" : A, 100 + i, i);
+        fixture_push(f, list);
+    }
+    cr_assert_eq(fake_transport_attempts(f->transport, A), 1);
+    cr_assert_geq(fixture_stats(f, A).picks, 5);
+    cr_assert_eq(fake_transport_open_count(f->transport, B), 0, "a removed address is let go");
+    cr_assert_eq(fake_transport_open_count(f->transport, NULL), 2);
+    fixture_destroy(f);
+}
+
+Test(subchannel, another_authority_is_another_backend)
+{
+    fixture *f = fixture_create(NULL);
+    fixture_push(f, A);
+    fixture_connect(f);
+    cr_assert_str_eq(fake_transport_authority(f->transport, A), "x");
+    fixture_push(f, A ";authority=other.example");
+    cr_assert_eq(fake_transport_attempts(f->transport, A), 2);
+    cr_assert_str_eq(fake_transport_authority(f->transport, A), "other.example");
+    fixture_destroy(f);
+}
+
+/* Removing an address never kills a call under way. */
+Test(subchannel, a_removed_backend_lives_until_its_picks_are_done)
+{
+    fixture *f = fixture_create(NULL);
+    fixture_push(f, A);
+    fixture_connect(f);
+    evener_pick pick;
+    cr_assert_eq(evener_channel_try_pick(f->channel, NULL, &pick, NULL), EVENER_PICK_COMPLETE);
+    cr_assert_eq(evener_subchannel_in_flight(pick.subchannel), 1);
+    fixture_push(f, B);
+    cr_assert_str_eq(fixture_pick(f), B);
+    cr_assert_eq(f->channel->pool.subchannel_count, 2);
+    cr_assert_str_eq(evener_subchannel_address_text(pick.subchannel), A);
+    cr_assert_eq(fake_transport_references(f->transport), 1);
+    virtual_loop_advance_ms(f->loop, 60000);
+    cr_assert_eq(f->channel->pool.subchannel_count, 2);
+    evener_pick_done(&pick, NULL);
+    virtual_loop_advance_ms(f->loop, 1000);
+    cr_assert_eq(f->channel->pool.subchannel_count, 1, "its memory goes within a second of its last pick");
+    fixture_destroy(f);
+}
+
+/* Between the drop of a connection and the policy's hearing of it, picks do not go to the dead backend. */
+Test(subchannel, a_dropped_connection_is_not_picked)
+{
+    fixture *f = fixture_create(NULL);
+    fake_transport_set(f->transport, B, FAKE_ACCEPT, 0);
+    fixture_push(f, A "," B);
+    fixture_connect(f);
+    fake_transport_set(f->transport, A, FAKE_SILENT, 0);
+    cr_assert(fake_transport_drop(f->transport, A)); /* the loop has not run since */
+    for (int i = 0; i < 20; i++) {
+        cr_assert_str_eq(fixture_pick(f), B);
+    }
+    fixture_destroy(f);
+}
+
+Test(subchannel, failed_calls_are_counted_and_unsent_ones_are_not)
+{
+    fixture *f = fixture_create(NULL);
+    fixture_push(f, A);
+    fixture_connect(f);
+    fixture_call(f, EVENER_STATUS_OK);
+    fixture_call(f, EVENER_STATUS_UNAVAILABLE);
+    evener_pick pick;
+    evener_channel_try_pick(f->channel, NULL, &pick, NULL);
+    const evener_done_info unsent = {.size = sizeof unsent, .code = EVENER_STATUS_UNAVAILABLE, .not_sent = true};
+    evener_pick_done(&pick, &unsent);
+    cr_assert_eq(fixture_stats(f, A).picks, 3);
+    cr_assert_eq(fixture_stats(f, A).failed, 1);
+    cr_assert_eq(fixture_stats(f, A).in_flight, 0);
+    fixture_destroy(f);
+}
+
+Test(cells, columns_are_their_own_and_come_back_zeroed)
+{
+    evener_cell_pool pool = {NULL};
+    evener_cell_column columns[40];
+    for (size_t i = 0; i < 40; i++) {
+        columns[i] = evener_cells_take(&pool);
+        cr_assert_not_null(columns[i].cells);
+        for (uint32_t lane = 0; lane < EVENER_LANES; lane++) {
+            for (size_t n = 0; n <= i; n++) {
+                evener_cell_start(columns[i].cells, lane);
+            }
+            evener_cell_finish(columns[i].cells, lane);
+        }
+    }
+    for (size_t i = 0; i < 40; i++) {
+        cr_assert_eq(evener_cells_started(columns[i].cells), (i + 1) * EVENER_LANES);
+        cr_assert_eq(evener_cells_finished(columns[i].cells), EVENER_LANES);
+    }
+    evener_cells_give_back(&pool, columns[17]);
+    columns[17] = evener_cells_take(&pool);
+    cr_assert_eq(evener_cells_started(columns[17].cells), 0);
+    for (size_t i = 0; i < 40; i++) {
+        evener_cells_give_back(&pool, columns[i]);
+    }
+    cr_assert_null(pool.with_room);
+}
