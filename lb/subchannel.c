@@ -159,6 +159,7 @@ evener_subchannel *evener_subchannel_pool_create_subchannel(evener_subchannel_po
     subchannel->text = evener_address_text(address);
     subchannel->state_changed = options->state_changed;
     subchannel->arg = options->arg;
+    subchannel->released = options->released;
     subchannel->data_destroy = options->data_destroy;
     subchannel->references = 1;
     pool->subchannel_count++;
@@ -178,6 +179,9 @@ void evener_subchannel_release(evener_subchannel *subchannel)
     evener_connector *connector = subchannel->connector;
     evener_connector_detach(connector, subchannel);
     subchannel->connector = NULL;
+    if (subchannel->released != NULL) {
+        subchannel->released(subchannel->arg, subchannel);
+    }
     evener_subchannel_unref(subchannel);
 }
 

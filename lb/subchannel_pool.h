@@ -87,6 +87,7 @@ struct evener_subchannel {
     void (*state_changed)(void *arg, evener_subchannel *subchannel, evener_connectivity_state state,
                           const evener_status *status);
     void *arg;
+    void (*released)(void *arg, evener_subchannel *subchannel);
     void (*data_destroy)(void *data);
     evener_cell_block *cell_block;
     uint32_t references;

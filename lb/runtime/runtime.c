@@ -13,6 +13,7 @@
 #include <evener/log.h>
 
 #include "lb/runtime/reclaim.h"
+#include "lb/runtime/runtime_internal.h"
 #include "lb/runtime/thread.h"
 #include "lb/runtime/uv_loop.h"
 
@@ -238,6 +239,11 @@ evener_status_code evener_runtime_default(evener_runtime **runtime, evener_statu
 }
 
 /* ---- its use ---- */
+
+bool evener_runtime_is_driven_by_caller(const evener_runtime *runtime)
+{
+    return runtime->own_loop == NULL;
+}
 
 evener_loop *evener_runtime_loop(evener_runtime *runtime)
 {
