@@ -58,55 +58,82 @@ static void run_layers(evener_pick *pick, const evener_done_info *info, uint32_t
     }
 }
 
-/* The chosen backend has no connection any more: what the pickers counted is taken back. */
-static void undo_pick(evener_pick *pick, uint32_t lane)
+/* One call of the picker in force. COMPLETE: a connection is held, or else `pick->connection` is NULL: the backend has
+ * just lost it, and what the pickers counted was taken back. Inlined into the hot path. */
+static inline __attribute__((always_inline)) evener_pick_outcome pick_once(evener_channel *channel,
+                                                                           const evener_pick_context *context,
+                                                                           evener_pick *pick)
 {
-    const evener_done_info info = {
-        .size = sizeof info, .code = EVENER_STATUS_UNAVAILABLE, .not_sent = true};
-    run_layers(pick, &info, lane);
+    evener_rcu_read_lock();
+    evener_picker *picker = evener_rcu_dereference(channel->picker);
+    pick->layer_count = 0;
+    const evener_pick_outcome outcome = picker->vtable->pick(picker, context, pick);
+    if (__builtin_expect(outcome == EVENER_PICK_COMPLETE, 1)) {
+        evener_subchannel *subchannel = pick->subchannel;
+        evener_connection *connection = evener_rcu_dereference(subchannel->connection);
+        pick->connection = connection;
+        pick->flags = 0;
+        if (__builtin_expect(connection != NULL, 1)) {
+            if (channel->connection_ref != NULL) {
+                channel->connection_ref(connection);
+            }
+            evener_cell_start(subchannel->cells, context->lane);
+        } else if (pick->layer_count > 0) {
+            const evener_done_info info = {
+                .size = sizeof info, .code = EVENER_STATUS_UNAVAILABLE, .not_sent = true};
+            run_layers(pick, &info, context->lane);
+        }
+    }
+    evener_rcu_read_unlock();
+    return outcome;
+}
+
+/* What remains when the first call of the picker gave no connection. Kept out of the hot path. */
+static __attribute__((noinline)) evener_pick_outcome pick_again(evener_channel *channel,
+                                                                const evener_pick_context *context, evener_pick *pick,
+                                                                evener_pick_outcome outcome)
+{
+    for (int attempt = 1; outcome == EVENER_PICK_COMPLETE && attempt < ATTEMPTS_MAX; attempt++) {
+        outcome = pick_once(channel, context, pick);
+        if (outcome == EVENER_PICK_COMPLETE && pick->connection != NULL) {
+            return outcome;
+        }
+    }
+    return outcome == EVENER_PICK_COMPLETE ? EVENER_PICK_QUEUE
+                                           : no_backend(channel, context->args, outcome, context->status);
+}
+
+static __attribute__((noinline)) evener_pick_outcome refuse_closed(evener_status *status)
+{
+    evener_status_set(status, EVENER_STATUS_UNAVAILABLE, "channel closed");
+    return EVENER_PICK_DROP;
+}
+
+static inline __attribute__((always_inline)) evener_pick_outcome
+pick_now(evener_channel *channel, const evener_pick_args *args, evener_pick *pick, evener_status *status)
+{
+    if (__builtin_expect(__atomic_load_n(&channel->closed, __ATOMIC_RELAXED), 0)) {
+        return refuse_closed(status);
+    }
+    const evener_pick_context context = {
+        .args = args, .loop = channel->loop, .status = status, .lane = evener_lane_current()};
+    const evener_pick_outcome outcome = pick_once(channel, &context, pick);
+    if (__builtin_expect(outcome == EVENER_PICK_COMPLETE && pick->connection != NULL, 1)) {
+        return EVENER_PICK_COMPLETE;
+    }
+    return pick_again(channel, &context, pick, outcome);
 }
 
 evener_pick_outcome evener_channel_pick_now(evener_channel *channel, const evener_pick_args *args, evener_pick *pick,
                                             evener_status *status)
 {
-    const uint32_t lane = evener_lane_current();
-    const evener_pick_context context = {.args = args, .loop = channel->loop, .status = status, .lane = lane};
-    if (__builtin_expect(__atomic_load_n(&channel->closed, __ATOMIC_RELAXED), 0)) {
-        evener_status_set(status, EVENER_STATUS_UNAVAILABLE, "channel closed");
-        return EVENER_PICK_DROP;
-    }
-    for (int attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
-        evener_rcu_read_lock();
-        evener_picker *picker = evener_rcu_dereference(channel->picker);
-        pick->layer_count = 0;
-        const evener_pick_outcome outcome = picker->vtable->pick(picker, &context, pick);
-        if (__builtin_expect(outcome != EVENER_PICK_COMPLETE, 0)) {
-            evener_rcu_read_unlock();
-            return no_backend(channel, args, outcome, status);
-        }
-        evener_subchannel *subchannel = pick->subchannel;
-        evener_connection *connection = evener_rcu_dereference(subchannel->connection);
-        if (__builtin_expect(connection != NULL, 1)) {
-            if (channel->connection_ref != NULL) {
-                channel->connection_ref(connection);
-            }
-            evener_cell_start(subchannel->cells, lane);
-            evener_rcu_read_unlock();
-            pick->connection = connection;
-            pick->flags = 0;
-            return EVENER_PICK_COMPLETE;
-        }
-        undo_pick(pick, lane);
-        evener_rcu_read_unlock();
-    }
-    return EVENER_PICK_QUEUE;
+    return pick_now(channel, args, pick, status);
 }
 
 evener_pick_outcome evener_channel_try_pick(evener_channel *channel, const evener_pick_args *args, evener_pick *pick,
                                             evener_status *status)
 {
-    const evener_pick_outcome outcome =
-        evener_channel_pick_now(channel, args != NULL ? args : &default_args, pick, status);
+    const evener_pick_outcome outcome = pick_now(channel, args != NULL ? args : &default_args, pick, status);
     if (__builtin_expect(outcome == EVENER_PICK_QUEUE, 0)) {
         evener_channel_kick(channel);
     }
@@ -120,19 +147,32 @@ void evener_channel_kick(evener_channel *channel)
     }
 }
 
-void evener_pick_done(evener_pick *pick, const evener_done_info *info)
+static inline __attribute__((always_inline)) void let_go(evener_pick *pick, evener_subchannel *subchannel,
+                                                         uint32_t lane)
 {
-    static const evener_done_info ok = {.size = sizeof ok, .code = EVENER_STATUS_OK};
-    evener_subchannel *subchannel = pick->subchannel;
-    const uint32_t lane = evener_lane_current();
-    if (pick->layer_count > 0) {
-        run_layers(pick, info != NULL ? info : &ok, lane);
-    }
-    if (info != NULL && info->code != EVENER_STATUS_OK && !info->not_sent) {
-        (void)__atomic_fetch_add(&subchannel->failed, 1, __ATOMIC_RELAXED);
-    }
-    if (subchannel->pool->connection_unref != NULL) {
-        subchannel->pool->connection_unref(pick->connection);
+    if (subchannel->connection_unref != NULL) {
+        subchannel->connection_unref(pick->connection);
     }
     evener_cell_finish(subchannel->cells, lane);
+}
+
+/* The end of a pick that a policy wants to hear of, or that failed. */
+static __attribute__((noinline)) void done_told(evener_pick *pick, const evener_done_info *info, uint32_t lane)
+{
+    static const evener_done_info ok = {.size = sizeof ok, .code = EVENER_STATUS_OK};
+    run_layers(pick, info != NULL ? info : &ok, lane);
+    if (info != NULL && info->code != EVENER_STATUS_OK && !info->not_sent) {
+        (void)__atomic_fetch_add(&pick->subchannel->failed, 1, __ATOMIC_RELAXED);
+    }
+    let_go(pick, pick->subchannel, lane);
+}
+
+void evener_pick_done(evener_pick *pick, const evener_done_info *info)
+{
+    const uint32_t lane = evener_lane_current();
+    if (pick->layer_count > 0 || (info != NULL && info->code != EVENER_STATUS_OK)) {
+        done_told(pick, info, lane);
+        return;
+    }
+    let_go(pick, pick->subchannel, lane);
 }

@@ -154,6 +154,7 @@ evener_subchannel *evener_subchannel_pool_create_subchannel(evener_subchannel_po
     subchannel->cell_block = column.block;
     subchannel->data = options->data_bytes > 0 ? (char *)subchannel + own_bytes : NULL;
     subchannel->pool = pool;
+    subchannel->connection_unref = pool->connection_unref;
     subchannel->address = evener_address_ref(address);
     subchannel->identity = evener_address_ref(address);
     subchannel->text = evener_address_text(address);

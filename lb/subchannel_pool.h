@@ -74,6 +74,7 @@ struct evener_subchannel {
     evener_connection *connection; /* atomic; NULL unless READY */
     evener_cell *cells;
     void *data;
+    void (*connection_unref)(evener_connection *connection); /* the transport's; or NULL */
     evener_subchannel_pool *pool;
     uint64_t failed; /* atomic */
     const char *text;
