@@ -2,6 +2,7 @@
 #include <evener/channel.h>
 
 #include <errno.h>
+#include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -338,8 +339,13 @@ void evener_channel_free(evener_channel *channel)
     free(channel->authority);
     evener_target_destroy(channel->target);
     evener_runtime *runtime = channel->runtime;
+    sem_t *gone = channel->gone;
     free(channel);
-    evener_runtime_unref(runtime);
+    if (gone != NULL) {
+        sem_post(gone); /* who waits gives the runtime back */
+    } else {
+        evener_runtime_unref(runtime);
+    }
 }
 
 /* ---- references ---- */
@@ -352,9 +358,22 @@ evener_channel *evener_channel_ref(evener_channel *channel)
 
 void evener_channel_unref(evener_channel *channel)
 {
-    if (channel != NULL && __atomic_sub_fetch(&channel->references, 1, __ATOMIC_ACQ_REL) == 0) {
-        evener_loop_post(channel->loop, &channel->release_task);
+    if (channel == NULL || __atomic_sub_fetch(&channel->references, 1, __ATOMIC_ACQ_REL) != 0) {
+        return;
     }
+    evener_runtime *runtime = channel->runtime;
+    if (channel->caller_drives_loop || evener_runtime_owns_this_thread(runtime)) {
+        evener_loop_post(channel->loop, &channel->release_task);
+        return;
+    }
+    sem_t gone;
+    sem_init(&gone, 0, 0);
+    channel->gone = &gone;
+    evener_loop_post(channel->loop, &channel->release_task);
+    while (sem_wait(&gone) != 0) { /* EINTR: a signal of the caller's */
+    }
+    sem_destroy(&gone);
+    evener_runtime_unref(runtime);
 }
 
 void evener_channel_close(evener_channel *channel)

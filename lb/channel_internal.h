@@ -3,6 +3,7 @@
 #ifndef EVENER_LB_CHANNEL_INTERNAL_H
 #define EVENER_LB_CHANNEL_INTERNAL_H
 
+#include <semaphore.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -66,6 +67,7 @@ struct evener_channel {
     uint64_t resolver_updates, resolver_errors;
     char *last_resolver_error;
     bool shut_down; /* the control plane has ended */
+    sem_t *gone; /* told when the channel is no more, by who then does not give the runtime back; or NULL */
     evener_task connect_task, resolve_now_task, reset_backoff_task, close_task, release_task;
 
     evener_pick_queue queue;

@@ -86,8 +86,11 @@ typedef struct evener_channel_options {
 EVENER_API evener_status_code evener_channel_create(const char *target, const evener_channel_options *options,
                                                     evener_channel **channel, evener_status *status);
 
-/* References. The last unref closes the channel gracefully: calls under way hold references of their own and finish.
- * NULL is allowed for unref. Any thread. */
+/* References. Calls under way hold references of their own and finish. The last unref closes the channel and waits until
+ * nothing of it is left: resolver, policy and connections have ended, and a transport, builders or a runtime of the
+ * caller's may end. (It does not wait on one of the runtime's own threads, nor with a loop of the caller's: then all
+ * that happens shortly after.) NULL is allowed for unref. Any thread, but never while holding a lock that control-thread
+ * code takes. */
 EVENER_API evener_channel *evener_channel_ref(evener_channel *channel);
 EVENER_API void evener_channel_unref(evener_channel *channel);
 

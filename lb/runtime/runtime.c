@@ -245,6 +245,11 @@ bool evener_runtime_is_driven_by_caller(const evener_runtime *runtime)
     return runtime->own_loop == NULL;
 }
 
+bool evener_runtime_owns_this_thread(const evener_runtime *runtime)
+{
+    return own_runtime == runtime || evener_loop_on_control_thread(runtime->loop);
+}
+
 evener_loop *evener_runtime_loop(evener_runtime *runtime)
 {
     return runtime->loop;

@@ -190,6 +190,7 @@ static void real_open(real *r)
 static void real_close(real *r)
 {
     evener_channel_unref(r->channel);
+    fake_transport_destroy(r->transport);
     evener_manual_resolver_destroy(r->resolver);
     evener_runtime_unref(r->runtime);
 }
