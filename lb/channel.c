@@ -67,8 +67,7 @@ static evener_status_code read_options(const evener_channel_options *given, even
         }
     }
     for (size_t i = 0; i < options->policy_count; i++) {
-        if (options->policies[i] == NULL || options->policies[i]->name == NULL ||
-            options->policies[i]->build == NULL) {
+        if (options->policies[i] == NULL || options->policies[i]->name == NULL || options->policies[i]->build == NULL) {
             return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
                                      "channel options: policies[%zu]: a builder with name and build is needed", i);
         }
@@ -110,7 +109,8 @@ static bool copy_options(evener_channel *channel, const evener_channel_options *
     channel->resolvers.own =
         copy_array(options->resolvers, options->resolver_count * sizeof(const evener_resolver_builder *));
     channel->resolvers.own_count = options->resolver_count;
-    channel->policies.own = copy_array(options->policies, options->policy_count * sizeof(const evener_policy_builder *));
+    channel->policies.own =
+        copy_array(options->policies, options->policy_count * sizeof(const evener_policy_builder *));
     channel->policies.own_count = options->policy_count;
     channel->resolver_options = calloc(options->resolver_option_count + 1, sizeof(evener_attribute));
     if (channel->resolvers.own == NULL || channel->policies.own == NULL || channel->resolver_options == NULL) {
@@ -201,8 +201,8 @@ static evener_status_code find_policy(evener_channel *channel, const evener_chan
     if (options->default_service_config == NULL) {
         return EVENER_STATUS_OK;
     }
-    const evener_status_code code = evener_service_config_parse(
-        options->default_service_config, &channel->policies, &channel->default_config, status);
+    const evener_status_code code = evener_service_config_parse(options->default_service_config, &channel->policies,
+                                                                &channel->default_config, status);
     if (code != EVENER_STATUS_OK) {
         return evener_status_set(status, code, "channel options: default %s", status != NULL ? status->message : "");
     }
@@ -244,8 +244,8 @@ static evener_status_code set_up(evener_channel *channel, const char *target, co
     }
     code = evener_resolver_lookup(&channel->resolvers, target, &channel->target, &channel->resolver_builder, status);
     if (code == EVENER_STATUS_OK && channel->resolver_builder->check != NULL) {
-        code = channel->resolver_builder->check(channel->resolver_builder, channel->target, channel->default_port,
-                                                status);
+        code =
+            channel->resolver_builder->check(channel->resolver_builder, channel->target, channel->default_port, status);
     }
     if (code == EVENER_STATUS_OK) {
         code = find_authority(channel, options, status);
@@ -428,8 +428,7 @@ static bool wait_for_other_state(evener_channel *channel, evener_connectivity_st
 }
 
 evener_connectivity_state evener_channel_wait_for_state_change(evener_channel *channel,
-                                                               evener_connectivity_state last_seen,
-                                                               uint64_t timeout_ms)
+                                                               evener_connectivity_state last_seen, uint64_t timeout_ms)
 {
     if (must_not_wait(channel)) {
         return evener_channel_state(channel, false);
@@ -463,11 +462,10 @@ evener_status_code evener_channel_wait_ready(evener_channel *channel, uint64_t t
             break;
         }
         if (!wait_for_other_state(channel, state, timeout_ms != 0 ? &deadline : NULL)) {
-            code = evener_status_set(status, EVENER_STATUS_DEADLINE_EXCEEDED,
-                                     "\"%s\" is %s after %llu ms%s%s", evener_channel_target(channel),
-                                     evener_connectivity_state_name(state), (unsigned long long)timeout_ms,
-                                     queue->last_error.message[0] != '\0' ? "; last error: " : "",
-                                     queue->last_error.message);
+            code = evener_status_set(
+                status, EVENER_STATUS_DEADLINE_EXCEEDED, "\"%s\" is %s after %llu ms%s%s",
+                evener_channel_target(channel), evener_connectivity_state_name(state), (unsigned long long)timeout_ms,
+                queue->last_error.message[0] != '\0' ? "; last error: " : "", queue->last_error.message);
             break;
         }
     }

@@ -217,8 +217,8 @@ static void resolver_failed(evener_channel *channel, const evener_status *status
         return;
     }
     evener_status unavailable;
-    evener_status_set(&unavailable, EVENER_STATUS_UNAVAILABLE, "name resolution of \"%s\" failed: %s",
-                      name_of(channel), status->message);
+    evener_status_set(&unavailable, EVENER_STATUS_UNAVAILABLE, "name resolution of \"%s\" failed: %s", name_of(channel),
+                      status->message);
     publish(channel, EVENER_TRANSIENT_FAILURE, &unavailable, evener_picker_create_fail(&unavailable));
 }
 
@@ -284,7 +284,8 @@ static bool sink_update(evener_resolver_sink *sink, const evener_resolver_update
     evener_status status;
     evener_status_clear(&status);
     channel->resolver_updates++;
-    if (evener_update_list_copy(update, &addresses, &count, &status) != EVENER_STATUS_OK) {
+    if (evener_update_list_copy(update, channel->addresses, channel->address_count, &addresses, &count, &status) !=
+        EVENER_STATUS_OK) {
         resolver_failed(channel, &status);
         return false;
     }
@@ -414,8 +415,8 @@ static void start_serving(evener_channel *channel)
     evener_status status;
     evener_status_set(&status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory");
     evener_resolver *resolver = NULL;
-    if (channel->lb == NULL || channel->resolver_builder->build(channel->resolver_builder, &args, &resolver, &status) !=
-                                   EVENER_STATUS_OK) {
+    if (channel->lb == NULL ||
+        channel->resolver_builder->build(channel->resolver_builder, &args, &resolver, &status) != EVENER_STATUS_OK) {
         start_failed(channel, &status);
         return;
     }
@@ -497,10 +498,9 @@ static void release(void *arg)
     if (channel->pool.link_count != 0 || channel->retired_count != 0) {
         return; /* free_if_over() will be told */
     }
-    if (channel->pool.untold != NULL || task_pending(&channel->pool.tell_task) ||
-        task_pending(&channel->queue.task) || task_pending(&channel->connect_task) ||
-        task_pending(&channel->resolve_now_task) || task_pending(&channel->reset_backoff_task) ||
-        task_pending(&channel->close_task)) {
+    if (channel->pool.untold != NULL || task_pending(&channel->pool.tell_task) || task_pending(&channel->queue.task) ||
+        task_pending(&channel->connect_task) || task_pending(&channel->resolve_now_task) ||
+        task_pending(&channel->reset_backoff_task) || task_pending(&channel->close_task)) {
         evener_loop_post(channel->loop, &channel->release_task); /* behind them */
         return;
     }

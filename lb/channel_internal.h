@@ -34,8 +34,8 @@ struct evener_channel {
     const evener_policy_builder *policy_builder; /* when no service config names one */
     char *authority;
     char *user_agent;
-    evener_resolver_set resolvers; /* its array is owned */
-    evener_policy_set policies;    /* likewise */
+    evener_resolver_set resolvers;      /* its array is owned */
+    evener_policy_set policies;         /* likewise */
     evener_attribute *resolver_options; /* owned, with the strings */
     size_t resolver_option_count;
     uint32_t default_port;
@@ -47,14 +47,14 @@ struct evener_channel {
 
     /* The control thread's. */
     evener_subchannel_pool pool;
-    evener_policy_helper helper; /* as the policies see the channel */
-    evener_resolver_sink sink;   /* as the resolver sees it */
-    evener_graceful_switch *lb;  /* NULL while idle */
-    evener_resolver *resolver;   /* NULL while idle */
-    evener_service_config *default_config;  /* or NULL */
-    evener_service_config *resolver_config; /* last good one of the resolver; or NULL */
+    evener_policy_helper helper;             /* as the policies see the channel */
+    evener_resolver_sink sink;               /* as the resolver sees it */
+    evener_graceful_switch *lb;              /* NULL while idle */
+    evener_resolver *resolver;               /* NULL while idle */
+    evener_service_config *default_config;   /* or NULL */
+    evener_service_config *resolver_config;  /* last good one of the resolver; or NULL */
     evener_service_config *published_config; /* RCU: the one in force, for calls; or NULL */
-    evener_address **addresses; /* the list in force */
+    evener_address **addresses;              /* the list in force */
     size_t address_count;
     bool has_update; /* a list was given to the policy since the channel left IDLE */
     uint64_t build_backoff_ns;
@@ -67,7 +67,7 @@ struct evener_channel {
     uint64_t resolver_updates, resolver_errors;
     char *last_resolver_error;
     bool shut_down; /* the control plane has ended */
-    sem_t *gone; /* told when the channel is no more, by who then does not give the runtime back; or NULL */
+    sem_t *gone;    /* told when the channel is no more, by who then does not give the runtime back; or NULL */
     evener_task connect_task, resolve_now_task, reset_backoff_task, close_task, release_task;
 
     evener_pick_queue queue;

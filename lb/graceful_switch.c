@@ -74,8 +74,7 @@ static child *child_of(evener_policy_helper *helper)
 static evener_subchannel *child_create_subchannel(evener_policy_helper *helper, const evener_address *address,
                                                   const evener_subchannel_options *options)
 {
-    evener_subchannel *subchannel =
-        evener_policy_create_subchannel(child_of(helper)->owner->helper, address, options);
+    evener_subchannel *subchannel = evener_policy_create_subchannel(child_of(helper)->owner->helper, address, options);
     if (subchannel != NULL) {
         subchannel->owner = child_of(helper);
     }

@@ -79,8 +79,7 @@ static inline __attribute__((always_inline)) evener_pick_outcome pick_once(evene
             }
             evener_cell_start(subchannel->cells, context->lane);
         } else if (pick->layer_count > 0) {
-            const evener_done_info info = {
-                .size = sizeof info, .code = EVENER_STATUS_UNAVAILABLE, .not_sent = true};
+            const evener_done_info info = {.size = sizeof info, .code = EVENER_STATUS_UNAVAILABLE, .not_sent = true};
             run_layers(pick, &info, context->lane);
         }
     }
@@ -109,8 +108,9 @@ static __attribute__((noinline)) evener_pick_outcome refuse_closed(evener_status
     return EVENER_PICK_DROP;
 }
 
-static inline __attribute__((always_inline)) evener_pick_outcome
-pick_now(evener_channel *channel, const evener_pick_args *args, evener_pick *pick, evener_status *status)
+static inline __attribute__((always_inline)) evener_pick_outcome pick_now(evener_channel *channel,
+                                                                          const evener_pick_args *args,
+                                                                          evener_pick *pick, evener_status *status)
 {
     if (__builtin_expect(__atomic_load_n(&channel->closed, __ATOMIC_RELAXED), 0)) {
         return refuse_closed(status);

@@ -15,12 +15,12 @@
 typedef struct evener_pick_queue {
     evener_channel *channel;
     pthread_mutex_t mutex;
-    pthread_cond_t state_changed;  /* the channel's state; with `mutex` */
-    evener_pick_request requests;  /* head of the ring of those that wait; under the mutex */
-    uint32_t count, count_max;     /* under the mutex */
-    uint32_t generation;           /* atomic; advanced under the mutex */
-    uint32_t tried_generation;     /* the task's */
-    evener_status last_error;      /* of the channel's last failure; under the mutex */
+    pthread_cond_t state_changed; /* the channel's state; with `mutex` */
+    evener_pick_request requests; /* head of the ring of those that wait; under the mutex */
+    uint32_t count, count_max;    /* under the mutex */
+    uint32_t generation;          /* atomic; advanced under the mutex */
+    uint32_t tried_generation;    /* the task's */
+    evener_status last_error;     /* of the channel's last failure; under the mutex */
     evener_task task;
 } evener_pick_queue;
 
@@ -34,6 +34,7 @@ void evener_pick_queue_clear(evener_pick_queue *queue);
 void evener_pick_queue_wake(evener_pick_queue *queue);
 
 /* Publishes a new state to those who wait for one, with the reason in `status` unless NULL. Control thread. */
-void evener_pick_queue_set_state(evener_pick_queue *queue, evener_connectivity_state state, const evener_status *status);
+void evener_pick_queue_set_state(evener_pick_queue *queue, evener_connectivity_state state,
+                                 const evener_status *status);
 
 #endif

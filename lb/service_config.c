@@ -237,11 +237,11 @@ evener_status_code evener_service_config_parse(const char *json, const evener_po
     if (!json_is_object(root)) {
         const bool syntax = root == NULL;
         json_decref(root);
-        return syntax ? evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
-                                          "service config: line %d, column %d: %s", error.line, error.column,
-                                          error.text)
-                      : evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
-                                          "service config: a JSON object is needed");
+        return syntax
+                   ? evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "service config: line %d, column %d: %s",
+                                       error.line, error.column, error.text)
+                   : evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                       "service config: a JSON object is needed");
     }
     evener_service_config *made = calloc(1, sizeof *made);
     evener_status_code code = EVENER_STATUS_RESOURCE_EXHAUSTED;

@@ -41,7 +41,7 @@ typedef struct evener_subchannel_pool {
     /* the pool's own */
     evener_connector **buckets;
     size_t bucket_count, connector_count;
-    size_t link_count; /* connections that the transport was not asked to give up yet */
+    size_t link_count;                        /* connections that the transport was not asked to give up yet */
     evener_subchannel *untold, **untold_tail; /* whose listeners are to be told */
     evener_task tell_task;
     evener_cell_pool cells;
@@ -82,7 +82,7 @@ struct evener_subchannel {
     evener_connector *connector; /* NULL once released */
     evener_address *address;
     evener_address *identity; /* keeps `text` alive through set_address */
-    const void *owner; /* the policy, as the graceful switch names it */
+    const void *owner;        /* the policy, as the graceful switch names it */
     evener_subchannel *connector_next;
     evener_subchannel *queue_next; /* in `untold` or `retired` */
     void (*state_changed)(void *arg, evener_subchannel *subchannel, evener_connectivity_state state,

@@ -27,9 +27,8 @@ static void expect_refusal(const char *target, const evener_channel_options *opt
 Test(channel_create, names_what_is_wrong)
 {
     fixture *f = fixture_create(NULL);
-    evener_channel_options good = {.size = sizeof good,
-                                   .runtime = f->runtime,
-                                   .transport = fake_transport_transport(f->transport)};
+    evener_channel_options good = {
+        .size = sizeof good, .runtime = f->runtime, .transport = fake_transport_transport(f->transport)};
     evener_channel_options options = good;
     expect_refusal(NULL, &options, "target is NULL");
     expect_refusal("", &options, "target");
@@ -146,8 +145,8 @@ Test(channel, an_empty_update_keeps_the_last_list_for_a_while)
 /* core client_lb_end2end: RoundRobinManyUpdates / empty update, as gRPC does it */
 Test(channel, an_empty_update_fails_calls_if_asked_for)
 {
-    fixture *f = fixture_create(
-        &(evener_channel_options){.policy = "round_robin", .empty_update = EVENER_EMPTY_UPDATE_FAIL});
+    fixture *f =
+        fixture_create(&(evener_channel_options){.policy = "round_robin", .empty_update = EVENER_EMPTY_UPDATE_FAIL});
     fixture_push(f, A);
     fixture_connect(f);
     push_nothing(f);
@@ -287,9 +286,9 @@ Test(channel, default_service_config_changes_on_a_live_channel)
     cr_assert_str_eq(policy_of(f), "round_robin");
     evener_status status;
     cr_assert_eq(evener_channel_set_default_service_config(f->channel, "{", &status), EVENER_STATUS_INVALID_ARGUMENT);
-    cr_assert_eq(evener_channel_set_default_service_config(f->channel, "{\"loadBalancingPolicy\":\"pick_first\"}",
-                                                           &status),
-                 EVENER_STATUS_OK);
+    cr_assert_eq(
+        evener_channel_set_default_service_config(f->channel, "{\"loadBalancingPolicy\":\"pick_first\"}", &status),
+        EVENER_STATUS_OK);
     virtual_loop_run_until_idle(f->loop);
     cr_assert_str_eq(policy_of(f), "pick_first");
     cr_assert_eq(fake_transport_attempts(f->transport, A), 1);

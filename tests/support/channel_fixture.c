@@ -19,8 +19,7 @@ fixture *fixture_create(const evener_channel_options *options)
     fixture *f = calloc(1, sizeof *f);
     evener_status status;
     f->loop = virtual_loop_create(1);
-    const evener_runtime_options runtime_options = {.size = sizeof runtime_options,
-                                                    .loop = virtual_loop_loop(f->loop)};
+    const evener_runtime_options runtime_options = {.size = sizeof runtime_options, .loop = virtual_loop_loop(f->loop)};
     require(evener_runtime_create(&runtime_options, &f->runtime, &status), &status);
     f->transport = fake_transport_create(virtual_loop_loop(f->loop), true);
     require(evener_manual_resolver_create("orders", &f->resolver, &status), &status);
