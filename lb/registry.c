@@ -14,10 +14,13 @@
 
 /* One line a policy, sorted by name. */
 static const evener_policy_builder *const built_in[] = {
+    &evener_policy_least_request,
+    &evener_policy_least_request_experimental,
     &evener_policy_pick_first,
     &evener_policy_random,
     &evener_policy_round_robin,
     &evener_policy_weighted_random,
+    &evener_policy_weighted_round_robin,
 };
 
 /* What the program registered: wins over built_in. Only grows, but for replacement. */

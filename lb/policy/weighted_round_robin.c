@@ -1,0 +1,366 @@
+/* weighted_round_robin: every READY backend in turn, as often as its weight says (A58).
+ *
+ * Weights. A backend's load reports (trailer `endpoint-load-metrics-bin`) give
+ *
+ *     weight = requests_per_second / (utilization + penalty * errors_per_second / requests_per_second)
+ *
+ * with the application's utilization or, if that is 0, the CPU's. Such a weight counts `blackoutPeriod` after the first
+ * report of a connection, and until `weightExpirationPeriod` after the last one. When at least two backends have one,
+ * those weights rule: brought to within 0.1 to 10 of their mean, and the mean for a backend that has none. Else the
+ * attribute "weight" of the addresses does (1 if none: then it is a round robin). Weights are looked at every
+ * `weightUpdatePeriod`. During a slow start ("slowStartConfig") a weight is less.
+ *
+ * Picks go round a smooth sequence (lb/policy/smooth_sequence.h), each lane with its own cursor as in round_robin: no
+ * bursts, and exact shares for whole weights over a period on one thread. */
+#include <evener/base_policy.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "lb/policy/builtin.h"
+#include "lb/policy/json_fields.h"
+#include "lb/policy/load_report.h"
+#include "lb/policy/ready_list.h"
+#include "lb/policy/smooth_sequence.h"
+#include "lb/policy/weights.h"
+
+/* A58: the bounds of the parameters; and those of a weight beside the mean (grpc: static_stride_scheduler.cc). */
+#define UPDATE_PERIOD_MIN_NS (100 * EVENER_NS_PER_MS)
+#define PERIOD_MAX_NS (UINT64_C(24) * 3600 * EVENER_NS_PER_S)
+#define RATIO_MAX 10.0
+#define RATIO_MIN 0.1
+
+typedef struct wrr_config {
+    bool oob_load_report; /* read, for its type; reports come with calls only */
+    uint64_t blackout_ns, expiration_ns, update_ns;
+    double error_penalty;
+    evener_slow_start slow_start;
+} wrr_config;
+
+static const wrr_config default_config = {.blackout_ns = 10 * EVENER_NS_PER_S,
+                                          .expiration_ns = 180 * EVENER_NS_PER_S,
+                                          .update_ns = EVENER_NS_PER_S,
+                                          .error_penalty = 1.0,
+                                          .slow_start = EVENER_SLOW_START_NONE};
+
+/* A subchannel's memory. The atomics are written by whoever ends a call and read by the control thread; each is right
+ * by itself, so relaxed order does. */
+typedef struct wrr_data {
+    evener_loop *loop;
+    uint64_t weight_bits; /* atomic: a double, of the last report */
+    uint64_t reported_ns; /* atomic: when; 0: never */
+    uint64_t first_ns;    /* atomic: the first report since then; 0: none yet */
+    /* the control thread's */
+    uint64_t ready_since_ns; /* of the connection that the reports are of */
+} wrr_data;
+
+typedef struct wrr_entry {
+    evener_subchannel *subchannel;
+    wrr_data *data;
+} wrr_entry;
+
+typedef struct wrr_picker {
+    evener_picker base;
+    uint32_t count, length;
+    uint64_t penalty_bits; /* of a double, for done */
+    uint32_t *sequence;
+    double *weights; /* what it was made of */
+    struct {
+        _Alignas(EVENER_CACHE_LINE) uint64_t next;
+    } cursors[EVENER_LANES]; /* the place to come; on the shared lane, a count that only grows */
+    wrr_entry entries[];
+} wrr_picker;
+
+/* An instance's memory: the last picker, to be published again when nothing has changed. */
+typedef struct wrr_state {
+    wrr_picker *last;
+} wrr_state;
+
+static uint64_t bits_of(double value)
+{
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+static double double_of(uint64_t bits)
+{
+    double value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* ---- the data plane ---- */
+
+static void call_done(void *arg, uint64_t penalty_bits, const evener_done_info *info, uint32_t lane)
+{
+    (void)lane;
+    if (__builtin_expect(info->load_report == NULL, 1)) {
+        return;
+    }
+    wrr_data *data = arg;
+    evener_load_report report;
+    if (!evener_load_report_parse(info->load_report, info->load_report_bytes, &report)) {
+        return;
+    }
+    double utilization = report.application_utilization > 0 ? report.application_utilization : report.cpu_utilization;
+    if (!(report.requests_per_second > 0) || !(utilization > 0)) {
+        return; /* A58: says nothing */
+    }
+    utilization += double_of(penalty_bits) * report.errors_per_second / report.requests_per_second;
+    const uint64_t now_ns = evener_loop_now_fast_ns(data->loop);
+    __atomic_store_n(&data->weight_bits, bits_of(report.requests_per_second / utilization), __ATOMIC_RELAXED);
+    __atomic_store_n(&data->reported_ns, now_ns, __ATOMIC_RELAXED);
+    if (__atomic_load_n(&data->first_ns, __ATOMIC_RELAXED) == 0) {
+        __atomic_store_n(&data->first_ns, now_ns, __ATOMIC_RELAXED);
+    }
+}
+
+static evener_pick_outcome wrr_pick(evener_picker *base, const evener_pick_context *context, evener_pick *pick)
+{
+    wrr_picker *picker = (wrr_picker *)base;
+    uint64_t *next = &picker->cursors[context->lane].next;
+    uint64_t place;
+    if (__builtin_expect(context->lane != EVENER_LANE_SHARED, 1)) {
+        place = __atomic_load_n(next, __ATOMIC_RELAXED);
+        const uint64_t after = place + 1;
+        __atomic_store_n(next, after == picker->length ? 0 : after, __ATOMIC_RELAXED);
+    } else {
+        place = __atomic_fetch_add(next, 1, __ATOMIC_RELAXED) % picker->length;
+    }
+    const wrr_entry *entry = &picker->entries[picker->sequence[place]];
+    pick->subchannel = entry->subchannel;
+    (void)evener_pick_on_done(pick, call_done, entry->data, picker->penalty_bits);
+    return EVENER_PICK_COMPLETE;
+}
+
+static void wrr_destroy(evener_picker *base)
+{
+    wrr_picker *picker = (wrr_picker *)base;
+    for (uint32_t i = 0; i < picker->count; i++) {
+        evener_subchannel_unref(picker->entries[i].subchannel);
+    }
+    free(picker->sequence);
+    free(picker->weights);
+    free(picker);
+}
+
+static const evener_picker_vtable picker_vtable = {
+    .size = sizeof picker_vtable, .pick = wrr_pick, .destroy = wrr_destroy};
+
+/* ---- weights ---- */
+
+/* The weight that the reports of this connection give; 0 if they give none now. */
+static double reported_weight(wrr_data *data, const wrr_config *config, uint64_t ready_since_ns, uint64_t now_ns)
+{
+    if (data->ready_since_ns != ready_since_ns) { /* A58: another connection, another blackout */
+        data->ready_since_ns = ready_since_ns;
+        __atomic_store_n(&data->first_ns, 0, __ATOMIC_RELAXED);
+        return 0;
+    }
+    const uint64_t first_ns = __atomic_load_n(&data->first_ns, __ATOMIC_RELAXED);
+    const uint64_t reported_ns = __atomic_load_n(&data->reported_ns, __ATOMIC_RELAXED);
+    if (first_ns == 0) {
+        return 0;
+    }
+    if (now_ns >= reported_ns + config->expiration_ns) {
+        __atomic_store_n(&data->first_ns, 0, __ATOMIC_RELAXED);
+        return 0;
+    }
+    if (now_ns < first_ns + config->blackout_ns) {
+        return 0;
+    }
+    return double_of(__atomic_load_n(&data->weight_bits, __ATOMIC_RELAXED));
+}
+
+/* Replaces the static weights by those of the reports, if there are enough. */
+static void use_reports(const evener_base_ready *ready, const wrr_config *config, double *weights)
+{
+    const uint64_t now_ns = evener_loop_now_ns(ready->helper->loop);
+    double *reported = malloc(ready->count * sizeof(double));
+    if (reported == NULL) {
+        return; /* the next picker may have them */
+    }
+    double sum = 0;
+    size_t known = 0;
+    for (size_t i = 0; i < ready->count; i++) {
+        reported[i] =
+            reported_weight(evener_subchannel_data(ready->subchannels[i]), config, ready->ready_since_ns[i], now_ns);
+        sum += reported[i];
+        known += reported[i] > 0;
+    }
+    if (known >= 2) {
+        const double mean = sum / (double)known;
+        for (size_t i = 0; i < ready->count; i++) {
+            double weight = reported[i] > 0 ? reported[i] / mean : 1;
+            weight = weight > RATIO_MAX ? RATIO_MAX : weight < RATIO_MIN ? RATIO_MIN : weight;
+            weights[i] = weight * evener_slow_start_factor(&config->slow_start, now_ns - ready->ready_since_ns[i]);
+        }
+    }
+    free(reported);
+}
+
+/* ---- building ---- */
+
+static bool is_same(const wrr_picker *last, const evener_base_ready *ready, const double *weights,
+                    uint64_t penalty_bits)
+{
+    if (last == NULL || last->count != ready->count || last->penalty_bits != penalty_bits) {
+        return false;
+    }
+    for (size_t i = 0; i < ready->count; i++) {
+        if (last->entries[i].subchannel != ready->subchannels[i] || last->weights[i] != weights[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Takes over `weights`. */
+static wrr_picker *make_picker(const evener_base_ready *ready, double *weights, uint64_t penalty_bits)
+{
+    wrr_picker *picker = evener_picker_alloc(sizeof *picker + ready->count * sizeof(wrr_entry));
+    uint32_t length = 0;
+    uint32_t *sequence = evener_smooth_sequence(weights, (uint32_t)ready->count, &length);
+    if (picker == NULL || sequence == NULL) {
+        free(picker);
+        free(sequence);
+        free(weights);
+        return NULL;
+    }
+    evener_picker_init(&picker->base, &picker_vtable);
+    picker->count = (uint32_t)ready->count;
+    picker->length = length;
+    picker->penalty_bits = penalty_bits;
+    picker->sequence = sequence;
+    picker->weights = weights;
+    for (size_t i = 0; i < ready->count; i++) {
+        evener_subchannel *subchannel = evener_subchannel_ref(ready->subchannels[i]);
+        picker->entries[i] = (wrr_entry){subchannel, evener_subchannel_data(subchannel)};
+    }
+    const uint64_t start = evener_loop_random_below(ready->helper->loop, length);
+    for (uint64_t lane = 0; lane < EVENER_LANES; lane++) {
+        picker->cursors[lane].next = (start + lane * length / EVENER_LANES) % length;
+    }
+    return picker;
+}
+
+static evener_picker *wrr_build_picker(const evener_base_ready *ready)
+{
+    const wrr_config *config = ready->config != NULL ? ready->config : &default_config;
+    wrr_state *state = ready->state;
+    double *weights = malloc(ready->count * sizeof(double));
+    if (weights == NULL) {
+        return NULL;
+    }
+    evener_ready_weights(ready, &config->slow_start, weights);
+    use_reports(ready, config, weights);
+    if (*ready->rebuild_after_ns == 0 || *ready->rebuild_after_ns > config->update_ns) {
+        *ready->rebuild_after_ns = config->update_ns;
+    }
+    const uint64_t penalty_bits = bits_of(config->error_penalty);
+    if (is_same(state->last, ready, weights, penalty_bits)) {
+        free(weights);
+        return evener_picker_ref(&state->last->base);
+    }
+    wrr_picker *picker = make_picker(ready, weights, penalty_bits);
+    if (picker == NULL) {
+        return NULL;
+    }
+    if (state->last != NULL) {
+        evener_picker_unref(&state->last->base);
+    }
+    state->last = picker;
+    return evener_picker_ref(&picker->base);
+}
+
+static void state_destroy(void *arg)
+{
+    wrr_state *state = arg;
+    if (state->last != NULL) {
+        evener_picker_unref(&state->last->base);
+    }
+}
+
+static void subchannel_created(const evener_base_ready *peers, evener_subchannel *subchannel)
+{
+    wrr_data *data = evener_subchannel_data(subchannel);
+    data->loop = peers->helper->loop;
+}
+
+static void describe(void *state, evener_subchannel *subchannel, char *buffer, size_t buffer_bytes)
+{
+    (void)state;
+    wrr_data *data = evener_subchannel_data(subchannel);
+    const int used = snprintf(buffer, buffer_bytes, "weight=%u", evener_static_weight(subchannel));
+    if (used > 0 && (size_t)used < buffer_bytes && __atomic_load_n(&data->first_ns, __ATOMIC_RELAXED) != 0) {
+        snprintf(buffer + used, buffer_bytes - (size_t)used, " reported_weight=%g",
+                 double_of(__atomic_load_n(&data->weight_bits, __ATOMIC_RELAXED)));
+    }
+}
+
+/* ---- configuration ---- */
+
+static evener_status_code read_config(const json_t *object, wrr_config *config, evener_status *status)
+{
+    evener_status_code code;
+    uint64_t oob_ns = 0;
+    if ((code = evener_json_bool(object, "enableOobLoadReport", &config->oob_load_report, status)) ||
+        (code = evener_json_duration(object, "oobReportingPeriod", 0, PERIOD_MAX_NS, &oob_ns, status)) ||
+        (code = evener_json_duration(object, "blackoutPeriod", 0, PERIOD_MAX_NS, &config->blackout_ns, status)) ||
+        (code = evener_json_duration(object, "weightExpirationPeriod", 0, PERIOD_MAX_NS, &config->expiration_ns,
+                                     status)) ||
+        (code = evener_json_duration(object, "weightUpdatePeriod", 0, PERIOD_MAX_NS, &config->update_ns, status)) ||
+        (code = evener_json_double(object, "errorUtilizationPenalty", 0, 1e9, &config->error_penalty, status)) ||
+        (code = evener_slow_start_parse(object, &config->slow_start, status))) {
+        return code;
+    }
+    if (config->update_ns < UPDATE_PERIOD_MIN_NS) { /* A58: raised, not refused */
+        config->update_ns = UPDATE_PERIOD_MIN_NS;
+    }
+    return EVENER_STATUS_OK;
+}
+
+static evener_status_code parse_config(const evener_policy_builder *builder, const evener_policy_set *policies,
+                                       const char *json, evener_policy_config **config, evener_status *status)
+{
+    (void)builder;
+    (void)policies;
+    json_t *object;
+    evener_status_code code = evener_json_object(json, &object, status);
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
+    wrr_config parsed = default_config;
+    code = read_config(object, &parsed, status);
+    json_decref(object);
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
+    wrr_config *made = malloc(sizeof *made);
+    if (made == NULL) {
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory");
+    }
+    *made = parsed;
+    *config = made;
+    return EVENER_STATUS_OK;
+}
+
+static const evener_base_policy weighted_round_robin = {
+    .size = sizeof weighted_round_robin,
+    .build_picker = wrr_build_picker,
+    .subchannel_data_bytes = sizeof(wrr_data),
+    .state_bytes = sizeof(wrr_state),
+    .state_destroy = state_destroy,
+    .subchannel_created = subchannel_created,
+    .describe = describe,
+};
+
+const evener_policy_builder evener_policy_weighted_round_robin = {
+    .size = sizeof evener_policy_weighted_round_robin,
+    .name = "weighted_round_robin",
+    .build = evener_base_policy_build,
+    .parse_config = parse_config,
+    .config_destroy = free,
+    .user_data = (void *)&weighted_round_robin,
+};

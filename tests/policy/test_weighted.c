@@ -1,0 +1,585 @@
+/* random, weighted_random, weighted_round_robin, least_request and the slow start: shares and orders. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lb/policy/load_report.h"
+#include "lb/policy/smooth_sequence.h"
+#include "lb/policy/weights.h"
+#include "tests/support/policy_harness.h"
+
+#define A "10.0.0.1:1"
+#define B "10.0.0.2:1"
+#define C "10.0.0.3:1"
+#define WEIGHTED A ";weight=6," B ";weight=3," C ";weight=1"
+
+static policy_harness *ready_harness(const char *policy, const char *config, const char *list)
+{
+    policy_harness *h = harness_create(policy, config);
+    h->connect_succeeds = true;
+    cr_assert_eq(harness_update(h, list), EVENER_STATUS_OK);
+    cr_assert_eq(h->state, EVENER_READY);
+    return h;
+}
+
+static void assert_shares(const size_t *counts, const double *shares, size_t count, double tolerance)
+{
+    double total = 0;
+    for (size_t i = 0; i < count; i++) {
+        total += (double)counts[i];
+    }
+    for (size_t i = 0; i < count; i++) {
+        cr_assert_float_eq((double)counts[i] / total, shares[i], tolerance, "backend %zu: %zu of %g", i, counts[i],
+                           total);
+    }
+}
+
+/* ---- random ---- */
+
+Test(random, gives_equal_shares_without_regard_to_weights)
+{
+    policy_harness *h = ready_harness("random", NULL, WEIGHTED);
+    size_t counts[3];
+    harness_count_picks(h, 30000, counts);
+    assert_shares(counts, (double[]){1 / 3.0, 1 / 3.0, 1 / 3.0}, 3, 0.01);
+    h->lane = EVENER_LANE_SHARED;
+    harness_count_picks(h, 30000, counts);
+    assert_shares(counts, (double[]){1 / 3.0, 1 / 3.0, 1 / 3.0}, 3, 0.01);
+    harness_destroy(h);
+}
+
+/* ---- weighted_random ---- */
+
+Test(weighted_random, gives_shares_by_weight)
+{
+    policy_harness *h = ready_harness("weighted_random", NULL, WEIGHTED);
+    size_t counts[3];
+    for (h->lane = 0; h->lane < EVENER_LANES; h->lane++) {
+        harness_count_picks(h, 40000, counts);
+        assert_shares(counts, (double[]){0.6, 0.3, 0.1}, 3, 0.01);
+    }
+    harness_destroy(h);
+}
+
+Test(weighted_random, takes_extreme_weights)
+{
+    policy_harness *h =
+        ready_harness("weighted_random", NULL, A ";weight=4294967295," B ";weight=1," C ";weight=2147483648");
+    size_t counts[3];
+    harness_count_picks(h, 40000, counts);
+    assert_shares(counts, (double[]){2 / 3.0, 0, 1 / 3.0}, 3, 0.01);
+    harness_update(h, A ";weight=0," B ";weight=nonsense," C);
+    harness_count_picks(h, 40000, counts);
+    assert_shares(counts, (double[]){1 / 3.0, 1 / 3.0, 1 / 3.0}, 3, 0.01);
+    harness_destroy(h);
+}
+
+/* brpc: weighted_split 1:2:4 within 5 % */
+Test(weighted_random, weighted_split)
+{
+    policy_harness *h = ready_harness("weighted_random", NULL, A ";weight=1," B ";weight=2," C ";weight=4");
+    size_t counts[3];
+    harness_count_picks(h, 70000, counts);
+    cr_assert_float_eq((double)counts[0], 10000, 500);
+    cr_assert_float_eq((double)counts[1], 20000, 1000);
+    cr_assert_float_eq((double)counts[2], 40000, 2000);
+    harness_destroy(h);
+}
+
+Test(weighted_random, follows_changed_weights_without_reconnecting)
+{
+    policy_harness *h = ready_harness("weighted_random", NULL, WEIGHTED);
+    const size_t connects = h->connect_count;
+    harness_update(h, A ";weight=1," B ";weight=1," C ";weight=8");
+    size_t counts[3];
+    harness_count_picks(h, 40000, counts);
+    assert_shares(counts, (double[]){0.1, 0.1, 0.8}, 3, 0.01);
+    cr_assert_eq(h->connect_count, connects);
+    harness_destroy(h);
+}
+
+/* ---- the smooth sequence ---- */
+
+static void assert_smooth(const double *weights, uint32_t count)
+{
+    uint32_t length;
+    uint32_t *sequence = evener_smooth_sequence(weights, count, &length);
+    cr_assert_not_null(sequence);
+    double total = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        total += weights[i];
+    }
+    uint32_t *seen = calloc(count, sizeof *seen);
+    for (uint32_t k = 0; k < length; k++) {
+        seen[sequence[k]]++;
+        const uint32_t i = sequence[k];
+        const double due = weights[i] / total * (k + 1);
+        cr_assert_float_eq((double)seen[i], due, 2.0 + 0.05 * due, "place %u of %u: index %u has %u, due %g", k, length,
+                           i, seen[i], due);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        cr_assert_gt(seen[i], 0);
+    }
+    free(seen);
+    free(sequence);
+}
+
+Test(smooth_sequence, whole_weights_come_exactly)
+{
+    uint32_t length;
+    const double weights[] = {60, 30, 10};
+    uint32_t *sequence = evener_smooth_sequence(weights, 3, &length);
+    cr_assert_eq(length, 10);
+    uint32_t seen[3] = {0};
+    uint32_t run = 1;
+    for (uint32_t k = 0; k < length; k++) {
+        seen[sequence[k]]++;
+        run = k > 0 && sequence[k] == sequence[k - 1] ? run + 1 : 1;
+        cr_assert_leq(run, 2, "a burst of %u", run);
+    }
+    cr_assert(seen[0] == 6 && seen[1] == 3 && seen[2] == 1);
+    free(sequence);
+}
+
+Test(smooth_sequence, is_smooth_whatever_the_weights)
+{
+    assert_smooth((double[]){1}, 1);
+    assert_smooth((double[]){5, 1, 1}, 3);
+    assert_smooth((double[]){0.1, 0.2, 0.7}, 3);
+    assert_smooth((double[]){1000, 1, 1, 999}, 4);
+    assert_smooth((double[]){4294967295.0, 1, 4294967294.0}, 3);
+    assert_smooth((double[]){3.14159, 2.71828, 1.41421, 1.73205, 0.57721}, 5);
+    double many[1000];
+    for (uint32_t i = 0; i < 1000; i++) {
+        many[i] = 1 + i % 17;
+    }
+    assert_smooth(many, 1000);
+}
+
+/* ---- weighted_round_robin ---- */
+
+Test(weighted_round_robin, static_weights_come_exactly_and_without_bursts)
+{
+    policy_harness *h = ready_harness("weighted_round_robin", NULL, WEIGHTED);
+    for (h->lane = 0; h->lane < EVENER_LANES; h->lane++) {
+        size_t counts[3];
+        harness_count_picks(h, 10, counts);
+        cr_assert(counts[0] == 6 && counts[1] == 3 && counts[2] == 1, "%zu %zu %zu", counts[0], counts[1], counts[2]);
+    }
+    harness_destroy(h);
+}
+
+static void report(policy_harness *h, const char *address, double rps, double eps, double application, double cpu)
+{
+    uint8_t bytes[64];
+    size_t size = 0;
+    const struct {
+        uint8_t field;
+        double value;
+    } fields[] = {{1, cpu}, {6, rps}, {7, eps}, {9, application}};
+    for (size_t i = 0; i < 4; i++) {
+        bytes[size++] = (uint8_t)(fields[i].field << 3 | 1);
+        memcpy(bytes + size, &fields[i].value, 8);
+        size += 8;
+    }
+    for (size_t i = 0; i < 100000; i++) {
+        evener_pick pick;
+        cr_assert_eq(harness_pick(h, NULL, &pick, NULL), EVENER_PICK_COMPLETE);
+        const bool wanted = strcmp(evener_subchannel_address_text(pick.subchannel), address) == 0;
+        const evener_done_info info = {
+            .size = sizeof info, .load_report = wanted ? bytes : NULL, .load_report_bytes = wanted ? size : 0};
+        harness_done_with(h, &pick, &info);
+        if (wanted) {
+            return;
+        }
+    }
+    cr_assert_fail("%s is never picked", address);
+}
+
+static void assert_ratio(policy_harness *h, double a, double b, double c)
+{
+    size_t counts[3];
+    harness_count_picks(h, 7000, counts);
+    const double sum = a + b + c;
+    assert_shares(counts, (double[]){a / sum, b / sum, c / sum}, 3, 0.002);
+}
+
+#define NO_BLACKOUT "{\"blackoutPeriod\":\"0s\"}"
+
+/* core weighted_round_robin_test.cc: Basic */
+Test(weighted_round_robin, basic)
+{
+    policy_harness *h = ready_harness("weighted_round_robin", NO_BLACKOUT, A "," B "," C);
+    assert_ratio(h, 1, 1, 1);
+    report(h, A, 100, 0, 0.9, 0);
+    report(h, B, 100, 0, 0.3, 0);
+    report(h, C, 100, 0, 0.3, 0);
+    harness_advance_ms(h, 1000);
+    assert_ratio(h, 1, 3, 3);
+    report(h, A, 100, 0, 0.3, 0);
+    report(h, C, 100, 0, 0.9, 0);
+    harness_advance_ms(h, 1000);
+    assert_ratio(h, 3, 3, 1);
+    harness_destroy(h);
+}
+
+/* core weighted_round_robin_test.cc: CpuUtilWithNoAppUtil, AppUtilOverCpuUtil */
+Test(weighted_round_robin, cpu_util_with_no_app_util_and_app_util_over_cpu_util)
+{
+    policy_harness *h = ready_harness("weighted_round_robin", NO_BLACKOUT, A "," B "," C);
+    report(h, A, 100, 0, 0, 0.9);
+    report(h, B, 100, 0, 0, 0.3);
+    report(h, C, 100, 0, 0, 0.3);
+    harness_advance_ms(h, 1000);
+    assert_ratio(h, 1, 3, 3);
+    report(h, A, 100, 0, 0.3, 0.2);
+    report(h, B, 100, 0, 0.3, 0.6);
+    report(h, C, 100, 0, 0.9, 0.1);
+    harness_advance_ms(h, 1000);
+    assert_ratio(h, 3, 3, 1);
+    harness_destroy(h);
+}
+
+/* core weighted_round_robin_test.cc: Eps */
+Test(weighted_round_robin, eps)
+{
+    policy_harness *h = ready_harness("weighted_round_robin",
+                                      "{\"blackoutPeriod\":\"0s\",\"errorUtilizationPenalty\":1.0}", A "," B "," C);
+    report(h, A, 100, 50, 0.4, 0);
+    report(h, B, 100, 20, 0.1, 0);
+    report(h, C, 100, 20, 0.1, 0);
+    harness_advance_ms(h, 1000);
+    assert_ratio(h, 1, 3, 3);
+    harness_destroy(h);
+}
+
+/* core weighted_round_robin_test.cc: ZeroErrorUtilPenalty */
+Test(weighted_round_robin, zero_error_util_penalty)
+{
+    policy_harness *h = ready_harness("weighted_round_robin",
+                                      "{\"blackoutPeriod\":\"0s\",\"errorUtilizationPenalty\":0}", A "," B "," C);
+    report(h, A, 100, 50, 0.9, 0);
+    report(h, B, 100, 90, 0.3, 0);
+    report(h, C, 100, 1, 0.3, 0);
+    harness_advance_ms(h, 1000);
+    assert_ratio(h, 1, 3, 3);
+    harness_destroy(h);
+}
+
+/* core weighted_round_robin_test.cc: FallsBackToRoundRobinWithoutWeights, MissingWeight uses the mean */
+Test(weighted_round_robin, one_report_is_not_enough_and_who_has_none_gets_the_mean)
+{
+    policy_harness *h = ready_harness("weighted_round_robin", NO_BLACKOUT, A "," B "," C);
+    report(h, A, 100, 0, 0.9, 0);
+    harness_advance_ms(h, 1000);
+    assert_ratio(h, 1, 1, 1);
+    report(h, B, 100, 0, 0.3, 0);
+    harness_advance_ms(h, 1000);
+    assert_ratio(h, 1, 3, 2);
+    harness_destroy(h);
+}
+
+/* core weighted_round_robin_test.cc: HonorsWeightUpdatePeriod, HonorsWeightUpdatePeriodLowerBound */
+Test(weighted_round_robin, honors_weight_update_period)
+{
+    policy_harness *h = ready_harness("weighted_round_robin",
+                                      "{\"blackoutPeriod\":\"0s\",\"weightUpdatePeriod\":\"2s\"}", A "," B "," C);
+    report(h, A, 100, 0, 0.9, 0);
+    report(h, B, 100, 0, 0.3, 0);
+    report(h, C, 100, 0, 0.3, 0);
+    harness_advance_ms(h, 1999);
+    assert_ratio(h, 1, 1, 1);
+    harness_advance_ms(h, 1);
+    assert_ratio(h, 1, 3, 3);
+    harness_configure(h, "{\"blackoutPeriod\":\"0s\",\"weightUpdatePeriod\":\"0.01s\"}");
+    report(h, A, 100, 0, 0.3, 0);
+    harness_advance_ms(h, 99);
+    assert_ratio(h, 1, 3, 3);
+    harness_advance_ms(h, 1);
+    assert_ratio(h, 1, 1, 1);
+    harness_destroy(h);
+}
+
+/* core weighted_round_robin_test.cc: WeightExpirationPeriod, BlackoutPeriodAfterWeightExpiration */
+Test(weighted_round_robin, weight_expiration_period)
+{
+    policy_harness *h = ready_harness("weighted_round_robin",
+                                      "{\"blackoutPeriod\":\"1s\",\"weightExpirationPeriod\":\"5s\"}", A "," B "," C);
+    report(h, A, 100, 0, 0.9, 0);
+    report(h, B, 100, 0, 0.3, 0);
+    report(h, C, 100, 0, 0.3, 0);
+    harness_advance_ms(h, 999);
+    assert_ratio(h, 1, 1, 1);
+    harness_advance_ms(h, 1);
+    assert_ratio(h, 1, 3, 3);
+    harness_advance_ms(h, 4000);
+    assert_ratio(h, 1, 1, 1);
+    report(h, A, 100, 0, 0.3, 0);
+    report(h, B, 100, 0, 0.3, 0);
+    report(h, C, 100, 0, 0.9, 0);
+    harness_advance_ms(h, 999);
+    assert_ratio(h, 1, 1, 1);
+    harness_advance_ms(h, 1001);
+    assert_ratio(h, 3, 3, 1);
+    harness_destroy(h);
+}
+
+/* core weighted_round_robin_test.cc: BlackoutPeriodAfterDisconnect: who reconnects counts as the mean meanwhile */
+Test(weighted_round_robin, blackout_period_after_disconnect)
+{
+    policy_harness *h = ready_harness("weighted_round_robin", "{\"blackoutPeriod\":\"1s\"}", A "," B "," C);
+    report(h, A, 100, 0, 0.9, 0);
+    report(h, B, 100, 0, 0.3, 0);
+    report(h, C, 100, 0, 0.3, 0);
+    harness_advance_ms(h, 1000);
+    assert_ratio(h, 1, 3, 3);
+    harness_set(h, A, EVENER_IDLE);
+    assert_ratio(h, 3, 3, 3);
+    report(h, A, 100, 0, 0.9, 0);
+    harness_advance_ms(h, 999);
+    assert_ratio(h, 3, 3, 3);
+    harness_advance_ms(h, 1000);
+    assert_ratio(h, 1, 3, 3);
+    harness_destroy(h);
+}
+
+/* core weighted_round_robin_test.cc: BlackoutPeriodDoesNotGetResetAfterUpdate */
+Test(weighted_round_robin, blackout_period_does_not_get_reset_after_update)
+{
+    policy_harness *h = ready_harness("weighted_round_robin", "{\"blackoutPeriod\":\"1s\"}", A "," B "," C);
+    report(h, A, 100, 0, 0.9, 0);
+    report(h, B, 100, 0, 0.3, 0);
+    report(h, C, 100, 0, 0.3, 0);
+    harness_advance_ms(h, 1000);
+    harness_update(h, A ";x=1," B "," C);
+    assert_ratio(h, 1, 3, 3);
+    harness_destroy(h);
+}
+
+Test(weighted_round_robin, bad_configuration_names_the_field)
+{
+    const struct {
+        const char *config, *message;
+    } cases[] = {
+        {"{\"blackoutPeriod\":10}", "blackoutPeriod: a duration like \"1.5s\" is needed"},
+        {"{\"errorUtilizationPenalty\":-1}", "errorUtilizationPenalty: a number from 0 to 1e+09 is needed"},
+        {"{\"enableOobLoadReport\":\"yes\"}", "enableOobLoadReport: true or false is needed"},
+        {"{\"slowStartConfig\":{\"window\":\"x\"}}", "slowStartConfig.window: a duration like \"1.5s\" is needed"},
+        {"{\"slowStartConfig\":3}", "slowStartConfig: a JSON object is needed"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char json[256];
+        snprintf(json, sizeof json, "[{\"weighted_round_robin\":%s}]", cases[i].config);
+        evener_policy_choice choice = {0};
+        evener_status status;
+        cr_assert_eq(evener_policy_choose(NULL, json, "lb", &choice, &status), EVENER_STATUS_INVALID_ARGUMENT);
+        cr_assert_not_null(strstr(status.message, cases[i].message), "%s", status.message);
+    }
+}
+
+/* ---- load reports ---- */
+
+Test(load_report, reads_its_fields_and_skips_others)
+{
+    const uint8_t bytes[] = {/* rps = 3 (varint) */ 0x18,
+                             0x96,
+                             0x01,
+                             /* named_metrics {"a": 1} */ 0x42,
+                             0x0C,
+                             0x0A,
+                             0x01,
+                             'a',
+                             0x11,
+                             0,
+                             0,
+                             0,
+                             0,
+                             0,
+                             0,
+                             0xF0,
+                             0x3F,
+                             /* cpu 0.5 */ 0x09,
+                             0,
+                             0,
+                             0,
+                             0,
+                             0,
+                             0,
+                             0xE0,
+                             0x3F,
+                             /* rps_fractional 2 */ 0x31,
+                             0,
+                             0,
+                             0,
+                             0,
+                             0,
+                             0,
+                             0,
+                             0x40};
+    evener_load_report parsed;
+    cr_assert(evener_load_report_parse(bytes, sizeof bytes, &parsed));
+    cr_assert_float_eq(parsed.cpu_utilization, 0.5, 0);
+    cr_assert_float_eq(parsed.requests_per_second, 2, 0);
+    cr_assert_float_eq(parsed.application_utilization, 0, 0);
+    cr_assert(evener_load_report_parse("", 0, &parsed));
+}
+
+Test(load_report, refuses_what_is_none)
+{
+    evener_load_report parsed;
+    const uint8_t negative[] = {0x09, 0, 0, 0, 0, 0, 0, 0xF0, 0xBF};
+    const uint8_t nan[] = {0x09, 0, 0, 0, 0, 0, 0, 0xF8, 0x7F};
+    const uint8_t cut[] = {0x09, 0, 0, 0};
+    const uint8_t too_long[] = {0x42, 0x7F, 0};
+    const uint8_t group[] = {0x0B};
+    const uint8_t endless[] = {0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x01};
+    cr_assert(!evener_load_report_parse(negative, sizeof negative, &parsed));
+    cr_assert(!evener_load_report_parse(nan, sizeof nan, &parsed));
+    cr_assert(!evener_load_report_parse(cut, sizeof cut, &parsed));
+    cr_assert(!evener_load_report_parse(too_long, sizeof too_long, &parsed));
+    cr_assert(!evener_load_report_parse(group, sizeof group, &parsed));
+    cr_assert(!evener_load_report_parse(endless, sizeof endless, &parsed));
+}
+
+/* ---- slow start ---- */
+
+/* Envoy: slow start grows a weight over the window, from a floor */
+Test(slow_start, factor_grows_from_the_floor)
+{
+    const evener_slow_start linear = {10 * EVENER_NS_PER_S, 1.0, 0.1};
+    cr_assert_float_eq(evener_slow_start_factor(&linear, 0), 0.1, 1e-9);
+    cr_assert_float_eq(evener_slow_start_factor(&linear, 5 * EVENER_NS_PER_S), 0.5, 1e-9);
+    cr_assert_float_eq(evener_slow_start_factor(&linear, 10 * EVENER_NS_PER_S), 1, 1e-9);
+    const evener_slow_start fast = {10 * EVENER_NS_PER_S, 2.0, 0.1};
+    cr_assert_float_eq(evener_slow_start_factor(&fast, EVENER_NS_PER_S * 5 / 2), 0.5, 1e-9);
+    const evener_slow_start none = EVENER_SLOW_START_NONE;
+    cr_assert_float_eq(evener_slow_start_factor(&none, 0), 1, 0);
+}
+
+static void slow_start_of(const char *policy, double tolerance)
+{
+    policy_harness *h =
+        ready_harness(policy, "{\"slowStartConfig\":{\"window\":\"10s\",\"minWeightPercent\":10}}", A "," B);
+    harness_advance_ms(h, 20000);
+    harness_update(h, A "," B "," C);
+    size_t counts[3];
+    harness_count_picks(h, 42000, counts);
+    assert_shares(counts, (double[]){1 / 2.1, 1 / 2.1, 0.1 / 2.1}, 3, tolerance);
+    harness_advance_ms(h, 5000);
+    harness_count_picks(h, 42000, counts);
+    assert_shares(counts, (double[]){0.4, 0.4, 0.2}, 3, tolerance);
+    harness_advance_ms(h, 5500);
+    harness_count_picks(h, 42000, counts);
+    assert_shares(counts, (double[]){1 / 3.0, 1 / 3.0, 1 / 3.0}, 3, tolerance);
+    harness_destroy(h);
+}
+
+Test(slow_start, of_weighted_random)
+{
+    slow_start_of("weighted_random", 0.01);
+}
+
+Test(slow_start, of_weighted_round_robin)
+{
+    slow_start_of("weighted_round_robin", 0.002);
+}
+
+/* ---- least_request ---- */
+
+/* A48: of the choices, the one with the fewest calls under way */
+Test(least_request, picks_the_one_with_fewest_calls)
+{
+    policy_harness *h = ready_harness("least_request", "{\"choiceCount\":3}", A "," B "," C);
+    evener_pick picks[30];
+    for (size_t i = 0; i < 30; i++) {
+        cr_assert_eq(harness_pick(h, NULL, &picks[i], NULL), EVENER_PICK_COMPLETE);
+    }
+    cr_assert_eq(evener_subchannel_in_flight(harness_find(h, A)), 10);
+    cr_assert_eq(evener_subchannel_in_flight(harness_find(h, B)), 10);
+    cr_assert_eq(evener_subchannel_in_flight(harness_find(h, C)), 10);
+    for (size_t i = 0; i < 30; i++) {
+        if (picks[i].subchannel == harness_find(h, B)) {
+            harness_done(h, &picks[i], EVENER_STATUS_OK);
+        } else {
+            picks[i].layer_count = UINT32_MAX;
+        }
+    }
+    for (size_t i = 0; i < 10; i++) {
+        cr_assert_str_eq(harness_pick_one(h), B);
+    }
+    for (size_t i = 0; i < 30; i++) {
+        if (picks[i].layer_count == UINT32_MAX) {
+            picks[i].layer_count = 0;
+            harness_done(h, &picks[i], EVENER_STATUS_OK);
+        }
+    }
+    harness_destroy(h);
+}
+
+/* A48: counters survive updates */
+Test(least_request, counters_survive_updates)
+{
+    policy_harness *h = ready_harness("least_request", NULL, A "," B);
+    evener_pick pick;
+    harness_pick(h, NULL, &pick, NULL);
+    const bool on_a = pick.subchannel == harness_find(h, A);
+    harness_update(h, B ";x=1," A ";x=1");
+    for (int i = 0; i < 20; i++) {
+        cr_assert_str_eq(harness_pick_one(h), on_a ? B : A);
+    }
+    harness_done(h, &pick, EVENER_STATUS_OK);
+    harness_destroy(h);
+}
+
+/* Loads are compared by weight: with calls outstanding, 6:3:1. */
+Test(least_request, respects_weights)
+{
+    policy_harness *h = ready_harness("least_request", "{\"choiceCount\":10}", WEIGHTED);
+    evener_pick picks[100];
+    for (size_t i = 0; i < 100; i++) {
+        harness_pick(h, NULL, &picks[i], NULL);
+    }
+    cr_assert_eq(evener_subchannel_in_flight(harness_find(h, A)), 60);
+    cr_assert_eq(evener_subchannel_in_flight(harness_find(h, B)), 30);
+    cr_assert_eq(evener_subchannel_in_flight(harness_find(h, C)), 10);
+    for (size_t i = 0; i < 100; i++) {
+        harness_done(h, &picks[i], EVENER_STATUS_OK);
+    }
+    harness_destroy(h);
+}
+
+Test(least_request, two_choices_of_many_avoid_the_busy_one)
+{
+    policy_harness *h =
+        ready_harness("least_request", NULL, A "," B "," C ",10.0.0.4:1,10.0.0.5:1,10.0.0.6:1,10.0.0.7:1,10.0.0.8:1");
+    evener_pick busy;
+    do {
+        harness_pick(h, NULL, &busy, NULL);
+        if (busy.subchannel != harness_find(h, A)) {
+            harness_done(h, &busy, EVENER_STATUS_OK);
+        }
+    } while (busy.subchannel != harness_find(h, A));
+    size_t counts[8];
+    harness_count_picks(h, 8000, counts);
+    cr_assert_eq(counts[0], 0, "two distinct choices never end at the only busy one");
+    for (size_t i = 1; i < 8; i++) {
+        cr_assert_float_eq((double)counts[i], 8000 / 7.0, 150);
+    }
+    harness_done(h, &busy, EVENER_STATUS_OK);
+    harness_destroy(h);
+}
+
+/* A48: choiceCount below 2 is refused, above 10 it counts as 10 */
+Test(least_request, choice_count_has_bounds)
+{
+    evener_policy_choice choice = {0};
+    evener_status status;
+    cr_assert_eq(evener_policy_choose(NULL, "[{\"least_request\":{\"choiceCount\":1}}]", "lb", &choice, &status),
+                 EVENER_STATUS_INVALID_ARGUMENT);
+    cr_assert_not_null(strstr(status.message, "choiceCount"), "%s", status.message);
+    cr_assert_eq(
+        evener_policy_choose(NULL, "[{\"least_request_experimental\":{\"choiceCount\":1000}}]", "lb", &choice, &status),
+        EVENER_STATUS_OK);
+    evener_policy_choice_clear(&choice);
+}
