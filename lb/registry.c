@@ -18,6 +18,8 @@ static const evener_policy_builder *const built_in[] = {
     &evener_policy_least_request_experimental,
     &evener_policy_pick_first,
     &evener_policy_random,
+    &evener_policy_ring_hash,
+    &evener_policy_ring_hash_experimental,
     &evener_policy_round_robin,
     &evener_policy_weighted_random,
     &evener_policy_weighted_round_robin,

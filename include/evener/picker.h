@@ -62,7 +62,8 @@ typedef struct evener_pick_args {
 /* What a picker is called with. */
 typedef struct evener_pick_context {
     const evener_pick_args *args; /* never NULL */
-    evener_loop *loop;            /* only now_ns and now_fast_ns may be called here */
+    evener_loop *loop;            /* only now_ns and now_fast_ns may be called here; and post, by a picker that connects on
+                                     demand, before it answers QUEUE */
     evener_status *status;        /* to be filled with FAIL and DROP; may be NULL: evener_status_set() allows that */
     uint32_t lane;                /* the calling thread's */
 } evener_pick_context;

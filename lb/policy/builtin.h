@@ -8,6 +8,8 @@ extern const evener_policy_builder evener_policy_least_request;
 extern const evener_policy_builder evener_policy_least_request_experimental;
 extern const evener_policy_builder evener_policy_pick_first;
 extern const evener_policy_builder evener_policy_random;
+extern const evener_policy_builder evener_policy_ring_hash;
+extern const evener_policy_builder evener_policy_ring_hash_experimental;
 extern const evener_policy_builder evener_policy_round_robin;
 extern const evener_policy_builder evener_policy_weighted_random;
 extern const evener_policy_builder evener_policy_weighted_round_robin;

@@ -15,13 +15,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lb/policy/address_index.h"
+#include "lb/policy/address_order.h"
 #include "lb/policy/builtin.h"
 #include "lb/policy/json_fields.h"
 
 #define ATTEMPT_DELAY_DEFAULT_NS (250 * EVENER_NS_PER_MS) /* RFC 8305 section 8: 250 ms, 100 ms to 2 s */
 #define ATTEMPT_DELAY_MIN_NS (100 * EVENER_NS_PER_MS)
 #define ATTEMPT_DELAY_MAX_NS (2 * EVENER_NS_PER_S)
-#define FAMILIES 4
 
 typedef struct pick_first_config {
     bool shuffle;
@@ -303,130 +304,12 @@ static void candidates_free(candidate **candidates, size_t count)
     free(candidates);
 }
 
-static void shuffle(pick_first *p, evener_address **addresses, size_t count)
+/* The candidate of an address, out of the old list if it is there. `index` is of the old list. */
+static candidate *candidate_obtain(pick_first *p, const evener_address_index *index, evener_address *address)
 {
-    for (size_t i = count; i > 1; i--) {
-        const size_t j = (size_t)evener_loop_random_below(p->helper->loop, i);
-        evener_address *address = addresses[i - 1];
-        addresses[i - 1] = addresses[j];
-        addresses[j] = address;
-    }
-}
-
-/* Addresses by identity, to be looked up by halving. */
-typedef struct identity {
-    uint64_t hash;
-    size_t index;
-} identity;
-
-static int compare_identities(const void *a, const void *b)
-{
-    const identity *x = a;
-    const identity *y = b;
-    if (x->hash != y->hash) {
-        return x->hash < y->hash ? -1 : 1;
-    }
-    return x->index < y->index ? -1 : x->index > y->index;
-}
-
-/* Keeps the first of each backend, in order; returns how many. `identities` is scratch for `count`. */
-static size_t remove_duplicates(evener_address **addresses, size_t count, identity *identities)
-{
-    for (size_t i = 0; i < count; i++) {
-        identities[i] = (identity){evener_address_identity_hash(addresses[i]), i};
-    }
-    qsort(identities, count, sizeof *identities, compare_identities);
-    for (size_t i = 0; i < count; i++) {
-        for (size_t j = i + 1; j < count && identities[j].hash == identities[i].hash; j++) {
-            evener_address *first = addresses[identities[i].index];
-            evener_address **second = &addresses[identities[j].index];
-            if (first != NULL && *second != NULL && evener_address_same_backend(first, *second)) {
-                *second = NULL;
-            }
-        }
-    }
-    size_t kept = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (addresses[i] != NULL) {
-            addresses[kept++] = addresses[i];
-        }
-    }
-    return kept;
-}
-
-/* RFC 8305 section 4: one address of each family in turn, beginning with the first one's. */
-static void interleave(evener_address **addresses, size_t count, evener_address **scratch)
-{
-    size_t cursors[FAMILIES] = {0};
-    evener_address_family order[FAMILIES];
-    size_t families = 0;
-    for (size_t i = 0; i < count; i++) {
-        const evener_address_family family = evener_address_get_family(addresses[i]);
-        bool known = false;
-        for (size_t f = 0; f < families; f++) {
-            known |= order[f] == family;
-        }
-        if (!known) {
-            order[families++] = family;
-        }
-    }
-    for (size_t taken = 0, turn = 0; taken < count; turn++) {
-        const size_t f = turn % families;
-        while (cursors[f] < count && evener_address_get_family(addresses[cursors[f]]) != order[f]) {
-            cursors[f]++;
-        }
-        if (cursors[f] < count) {
-            scratch[taken++] = addresses[cursors[f]++];
-        }
-    }
-    memcpy(addresses, scratch, count * sizeof *addresses);
-}
-
-/* The update's addresses in the order of connecting; NULL without memory. `identities` is scratch. */
-static evener_address **order_addresses(pick_first *p, const evener_policy_update *update, identity *identities,
-                                        size_t *count)
-{
-    evener_address **addresses = malloc(2 * update->address_count * sizeof(evener_address *));
-    if (addresses == NULL) {
-        return NULL;
-    }
-    memcpy(addresses, update->addresses, update->address_count * sizeof(evener_address *));
-    *count = remove_duplicates(addresses, update->address_count, identities);
-    if (p->config->shuffle) {
-        shuffle(p, addresses, *count);
-    }
-    interleave(addresses, *count, addresses + update->address_count);
-    return addresses;
-}
-
-/* Takes the candidate of an address out of the old list; NULL if there is none. `identities` is sorted. */
-static candidate *take_old(candidate **old, const identity *identities, size_t count, const evener_address *address)
-{
-    const uint64_t hash = evener_address_identity_hash(address);
-    size_t low = 0;
-    for (size_t high = count; low < high;) {
-        const size_t middle = low + (high - low) / 2;
-        if (identities[middle].hash < hash) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    for (; low < count && identities[low].hash == hash; low++) {
-        candidate *c = old[identities[low].index];
-        if (c != NULL && evener_address_same_backend(c->address, address)) {
-            old[identities[low].index] = NULL;
-            return c;
-        }
-    }
-    return NULL;
-}
-
-static candidate *candidate_obtain(pick_first *p, const identity *identities, evener_address *address)
-{
-    candidate *c = take_old(p->candidates, identities, p->count, address);
-    if (c == NULL) {
-        c = calloc(1, sizeof *c);
+    const size_t position = evener_address_index_find(index, address);
+    if (position == EVENER_NO_INDEX) {
+        candidate *c = calloc(1, sizeof *c);
         if (c != NULL) {
             c->owner = p;
             c->address = evener_address_ref(address);
@@ -434,6 +317,8 @@ static candidate *candidate_obtain(pick_first *p, const identity *identities, ev
         }
         return c;
     }
+    candidate *c = p->candidates[position];
+    p->candidates[position] = NULL;
     if (c->subchannel != NULL && !evener_address_equal(c->address, address)) {
         evener_subchannel_set_address(c->subchannel, address);
     }
@@ -456,39 +341,47 @@ static evener_status_code fail_empty(pick_first *p, evener_status *status)
     return evener_status_set(status, EVENER_STATUS_UNAVAILABLE, "%s", reason.message);
 }
 
-/* Replaces the list, keeping the candidates of addresses that stay. False without memory: nothing has changed. */
-static bool replace_list(pick_first *p, const evener_policy_update *update)
+/* Makes the new list, taking over the candidates of addresses that stay; NULL without memory: nothing has changed. */
+static candidate **make_list(pick_first *p, const evener_policy_update *update, size_t *made)
 {
-    const size_t identity_count = p->count > update->address_count ? p->count : update->address_count;
-    identity *identities = malloc(identity_count * sizeof(identity));
-    candidate **candidates = malloc(update->address_count * sizeof(candidate *));
-    size_t count;
+    size_t count = 0;
+    evener_address_index index;
     evener_address **addresses =
-        identities != NULL && candidates != NULL ? order_addresses(p, update, identities, &count) : NULL;
-    if (addresses == NULL) {
-        free(identities);
+        evener_address_order(update->addresses, update->address_count, p->config->shuffle, p->helper->loop, &count);
+    candidate **candidates = malloc(update->address_count * sizeof(candidate *));
+    if (!evener_address_index_init(&index, p->count) || addresses == NULL || candidates == NULL) {
+        evener_address_index_clear(&index);
+        free(addresses);
         free(candidates);
-        return false;
+        return NULL;
     }
     for (size_t i = 0; i < p->count; i++) {
-        identities[i] = (identity){evener_address_identity_hash(p->candidates[i]->address), i};
+        evener_address_index_add(&index, p->candidates[i]->address, i);
     }
-    if (p->count > 1) {
-        qsort(identities, p->count, sizeof *identities, compare_identities);
-    }
-    size_t made = 0;
+    evener_address_index_sort(&index);
+    *made = 0;
     for (size_t i = 0; i < count; i++) {
-        candidate *c = candidate_obtain(p, identities, addresses[i]);
+        candidate *c = candidate_obtain(p, &index, addresses[i]);
         if (c != NULL) {
-            candidates[made++] = c;
+            candidates[(*made)++] = c;
         }
     }
+    evener_address_index_clear(&index);
     free(addresses);
-    free(identities);
+    return candidates;
+}
+
+static bool replace_list(pick_first *p, const evener_policy_update *update)
+{
     candidate **old = p->candidates;
     const size_t old_count = p->count;
+    size_t count;
+    candidate **candidates = make_list(p, update, &count);
+    if (candidates == NULL) {
+        return false;
+    }
     p->candidates = candidates;
-    p->count = made;
+    p->count = count;
     for (size_t i = 0; p->selected != NULL && i < old_count; i++) {
         if (old[i] == p->selected) { /* its address is gone */
             p->selected = NULL;

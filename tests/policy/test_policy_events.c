@@ -52,3 +52,11 @@ Test(policy_events, weighted_round_robin, .timeout = 120)
         .policy = "weighted_round_robin", .configs = slow_start_configs, .config_count = COUNT(slow_start_configs)};
     policy_events_run(&events, 6, EVENTS);
 }
+
+Test(policy_events, ring_hash, .timeout = 120)
+{
+    static const char *const configs[] = {"{}", "{\"minRingSize\":10,\"maxRingSize\":100}"};
+    const policy_events events = {
+        .policy = "ring_hash", .configs = configs, .config_count = COUNT(configs), .ready_may_queue = true};
+    policy_events_run(&events, 7, EVENTS);
+}

@@ -1,0 +1,29 @@
+/* Hash ring (A42): places of the endpoints on the circle of 64-bit hashes, as many for each as its weight says. Immutable
+ * and counted; references are changed on the control thread only. */
+#ifndef EVENER_LB_POLICY_HASH_RING_H
+#define EVENER_LB_POLICY_HASH_RING_H
+
+#include <stdint.h>
+
+typedef struct evener_ring_entry {
+    uint64_t hash;
+    uint32_t endpoint;
+} evener_ring_entry;
+
+typedef struct evener_hash_ring {
+    uint32_t references;
+    uint32_t size;               /* at least 1 */
+    evener_ring_entry entries[]; /* by hash, then endpoint */
+} evener_hash_ring;
+
+/* The ring of `count` endpoints with their hash keys and weights (above 0). NULL without memory. */
+evener_hash_ring *evener_hash_ring_create(const char *const *keys, const uint32_t *weights, uint32_t count,
+                                          uint32_t size_min, uint32_t size_max);
+
+evener_hash_ring *evener_hash_ring_ref(evener_hash_ring *ring);
+void evener_hash_ring_unref(evener_hash_ring *ring); /* NULL is allowed */
+
+/* The index of the first entry at or after the hash, going round. Any thread that knows of a reference. */
+uint32_t evener_hash_ring_find(const evener_hash_ring *ring, uint64_t hash);
+
+#endif

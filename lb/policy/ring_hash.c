@@ -1,0 +1,640 @@
+/* ring_hash: calls of one hash go to one backend, and few of them move when the list changes (A42, A76; A61 for states).
+ *
+ * Every endpoint has places on a ring of 64-bit hashes, as many as its weight says (lb/policy/hash_ring.h). A call's hash
+ * is, in this order: that given with the call (evener_pick_args.hash); XXH64 of the header `requestHashHeader`; a random
+ * number. The pick goes round the ring from the hash on: READY takes the call; IDLE is asked to connect, and the call
+ * waits, as it does for CONNECTING; one that fails is passed over; when all fail, the call fails. A call with a random
+ * hash takes the first READY one instead of waiting (A76).
+ *
+ * Endpoints connect on demand. So that a policy all of whose known endpoints fail finds one that works without being
+ * asked, it connects one endpoint after the other by itself while it is failing.
+ *
+ * State: READY if any is; TRANSIENT_FAILURE if two or more fail; CONNECTING if any is, or if one of several fails; IDLE
+ * if any is; else TRANSIENT_FAILURE. */
+#include <evener/policy.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lb/policy/address_index.h"
+#include "lb/policy/builtin.h"
+#include "lb/policy/hash_ring.h"
+#include "lb/policy/json_fields.h"
+#include "lb/policy/lane_random.h"
+#include "lb/policy/ready_list.h"
+#include "lb/policy/weights.h"
+#include "lb/policy/xxh64.h"
+
+#define RING_SIZE_MIN_DEFAULT 1024
+#define RING_SIZE_MAX_DEFAULT 4096
+#define RING_SIZE_LIMIT 8388608 /* A42: of what a configuration may say */
+#define RING_SIZE_CAP 65536     /* what is made at most: 1 MiB */
+#define HEADER_BYTES 128
+#define HEADER_VALUES_BYTES 4096 /* of several values joined; what is longer is cut */
+
+typedef struct ring_hash_config {
+    uint32_t size_min, size_max;
+    char header[HEADER_BYTES]; /* "": none */
+} ring_hash_config;
+
+static const ring_hash_config default_config = {RING_SIZE_MIN_DEFAULT, RING_SIZE_MAX_DEFAULT, ""};
+
+typedef struct ring_hash ring_hash;
+
+/* What a subchannel's memory holds. */
+typedef struct endpoint_data {
+    uint32_t wanted; /* atomic: a pick asks for a connection */
+} endpoint_data;
+
+typedef struct endpoint {
+    ring_hash *owner;
+    evener_address *address;
+    evener_subchannel *subchannel;
+    evener_connectivity_state state; /* TRANSIENT_FAILURE is kept until READY (A62) */
+} endpoint;
+
+/* How pickers ask the policy to connect. Outlives the policy as long as a picker does. References are the control
+ * thread's; `posted` is atomic. */
+typedef struct connect_request {
+    evener_task task;
+    ring_hash *policy; /* NULL: closed */
+    uint32_t references;
+    uint32_t posted;
+} connect_request;
+
+struct ring_hash {
+    evener_policy policy;
+    evener_policy_helper *helper;
+    const ring_hash_config *config;
+    endpoint **endpoints;
+    size_t count;
+    evener_hash_ring *ring;
+    connect_request *request;
+    bool published;
+    evener_connectivity_state state; /* as published */
+    evener_status last_error;
+    evener_task publish_task;
+    bool publish_pending, closed;
+};
+
+/* ---- the picker ---- */
+
+typedef struct target {
+    evener_subchannel *subchannel;
+    endpoint_data *data;
+    evener_connectivity_state state;
+} target;
+
+typedef struct ring_picker {
+    evener_picker base;
+    evener_hash_ring *ring;
+    connect_request *request;
+    evener_lane_random random;
+    evener_status error; /* when all fail */
+    uint32_t count;
+    bool any_connecting;
+    char header[HEADER_BYTES];
+    target targets[];
+} ring_picker;
+
+static void ask_to_connect(const ring_picker *picker, evener_loop *loop, const target *t)
+{
+    __atomic_store_n(&t->data->wanted, 1, __ATOMIC_RELAXED);
+    /* Release: whoever runs the task sees `wanted`. */
+    if (__atomic_exchange_n(&picker->request->posted, 1, __ATOMIC_ACQ_REL) == 0) {
+        (void)evener_loop_post(loop, &picker->request->task);
+    }
+}
+
+/* The hash of the header's values, joined by commas if there are several. False: the call has no such header. */
+static bool hash_header(const ring_picker *picker, const evener_pick_args *args, uint64_t *hash)
+{
+    char joined[HEADER_VALUES_BYTES];
+    size_t bytes = 0;
+    const evener_metadata *first = NULL;
+    bool several = false;
+    for (size_t i = 0; i < args->metadata_count; i++) {
+        const evener_metadata *m = &args->metadata[i];
+        if (strcmp(m->key, picker->header) != 0) {
+            continue;
+        }
+        if (first == NULL) {
+            first = m;
+            continue;
+        }
+        if (!several) {
+            several = true;
+            bytes = first->value_bytes < sizeof joined ? first->value_bytes : sizeof joined;
+            memcpy(joined, first->value, bytes);
+        }
+        if (bytes < sizeof joined) {
+            joined[bytes++] = ',';
+        }
+        const size_t room = sizeof joined - bytes;
+        const size_t added = m->value_bytes < room ? m->value_bytes : room;
+        memcpy(joined + bytes, m->value, added);
+        bytes += added;
+    }
+    if (first == NULL) {
+        return false;
+    }
+    *hash = several ? evener_xxh64(joined, bytes, 0) : evener_xxh64(first->value, first->value_bytes, 0);
+    return true;
+}
+
+static evener_pick_outcome fail(const ring_picker *picker, const evener_pick_context *context)
+{
+    if (context->status != NULL) {
+        *context->status = picker->error;
+    }
+    return EVENER_PICK_FAIL;
+}
+
+static evener_pick_outcome pick_by_hash(const ring_picker *picker, const evener_pick_context *context,
+                                        evener_pick *pick, uint32_t first)
+{
+    for (uint32_t i = 0; i < picker->ring->size; i++) {
+        const uint32_t at = first + i < picker->ring->size ? first + i : first + i - picker->ring->size;
+        const target *t = &picker->targets[picker->ring->entries[at].endpoint];
+        switch (t->state) {
+        case EVENER_READY:
+            pick->subchannel = t->subchannel;
+            return EVENER_PICK_COMPLETE;
+        case EVENER_IDLE:
+            ask_to_connect(picker, context->loop, t);
+            return EVENER_PICK_QUEUE;
+        case EVENER_CONNECTING:
+            return EVENER_PICK_QUEUE;
+        default:
+            break;
+        }
+    }
+    return fail(picker, context);
+}
+
+/* A76: a random hash has no backend of its own: the first READY one does. */
+static evener_pick_outcome pick_any(const ring_picker *picker, const evener_pick_context *context, evener_pick *pick,
+                                    uint32_t first)
+{
+    bool waits = picker->any_connecting;
+    for (uint32_t i = 0; i < picker->ring->size; i++) {
+        const uint32_t at = first + i < picker->ring->size ? first + i : first + i - picker->ring->size;
+        const target *t = &picker->targets[picker->ring->entries[at].endpoint];
+        if (t->state == EVENER_READY) {
+            pick->subchannel = t->subchannel;
+            return EVENER_PICK_COMPLETE;
+        }
+        if (t->state == EVENER_IDLE && !waits) {
+            ask_to_connect(picker, context->loop, t);
+            waits = true;
+        }
+    }
+    return waits ? EVENER_PICK_QUEUE : fail(picker, context);
+}
+
+static evener_pick_outcome ring_pick(evener_picker *base, const evener_pick_context *context, evener_pick *pick)
+{
+    ring_picker *picker = (ring_picker *)base;
+    uint64_t hash = context->args->hash;
+    if (context->args->has_hash || (picker->header[0] != '\0' && hash_header(picker, context->args, &hash))) {
+        return pick_by_hash(picker, context, pick, evener_hash_ring_find(picker->ring, hash));
+    }
+    hash = evener_lane_random_next(&picker->random, context->lane);
+    return pick_any(picker, context, pick, evener_hash_ring_find(picker->ring, hash));
+}
+
+static void request_unref(connect_request *request)
+{
+    if (--request->references == 0 && __atomic_load_n(&request->posted, __ATOMIC_ACQUIRE) == 0) {
+        free(request); /* else its task does */
+    }
+}
+
+static void ring_picker_destroy(evener_picker *base)
+{
+    ring_picker *picker = (ring_picker *)base;
+    for (uint32_t i = 0; i < picker->count; i++) {
+        evener_subchannel_unref(picker->targets[i].subchannel);
+    }
+    evener_hash_ring_unref(picker->ring);
+    request_unref(picker->request);
+    free(picker);
+}
+
+static const evener_picker_vtable picker_vtable = {
+    .size = sizeof picker_vtable, .pick = ring_pick, .destroy = ring_picker_destroy};
+
+static evener_picker *make_picker(ring_hash *r, const evener_status *error)
+{
+    ring_picker *picker = evener_picker_alloc(sizeof *picker + r->count * sizeof(target));
+    if (picker == NULL) {
+        return NULL;
+    }
+    evener_picker_init(&picker->base, &picker_vtable);
+    picker->ring = evener_hash_ring_ref(r->ring);
+    picker->request = r->request;
+    picker->request->references++;
+    evener_lane_random_init(&picker->random, r->helper->loop);
+    picker->error = *error;
+    picker->count = (uint32_t)r->count;
+    picker->any_connecting = false;
+    memcpy(picker->header, r->config->header, sizeof picker->header);
+    for (size_t i = 0; i < r->count; i++) {
+        const endpoint *e = r->endpoints[i];
+        picker->targets[i] = (target){.subchannel = evener_subchannel_ref(e->subchannel),
+                                      .data = evener_subchannel_data(e->subchannel),
+                                      .state = e->state};
+        picker->any_connecting |= e->state == EVENER_CONNECTING;
+    }
+    return &picker->base;
+}
+
+/* ---- states ---- */
+
+static evener_connectivity_state aggregate(const ring_hash *r, bool *connect_one)
+{
+    size_t counts[EVENER_SHUTDOWN + 1] = {0};
+    for (size_t i = 0; i < r->count; i++) {
+        counts[r->endpoints[i]->state]++;
+    }
+    *connect_one = false;
+    if (counts[EVENER_READY] > 0) {
+        return EVENER_READY;
+    }
+    *connect_one = counts[EVENER_TRANSIENT_FAILURE] > 0 && counts[EVENER_CONNECTING] == 0;
+    if (counts[EVENER_TRANSIENT_FAILURE] >= 2) {
+        return EVENER_TRANSIENT_FAILURE;
+    }
+    if (counts[EVENER_CONNECTING] > 0 || (counts[EVENER_TRANSIENT_FAILURE] == 1 && r->count > 1)) {
+        return EVENER_CONNECTING;
+    }
+    return counts[EVENER_IDLE] > 0 ? EVENER_IDLE : EVENER_TRANSIENT_FAILURE;
+}
+
+static void publish_now(ring_hash *r)
+{
+    bool connect_one;
+    evener_status status;
+    r->state = aggregate(r, &connect_one);
+    r->published = true;
+    evener_status_set(&status, EVENER_STATUS_UNAVAILABLE, "no backend of the ring can be reached; last error: %s",
+                      r->last_error.message);
+    evener_policy_publish(r->helper, r->state, &status, make_picker(r, &status));
+    for (size_t i = 0; connect_one && i < r->count; i++) {
+        if (r->endpoints[i]->state == EVENER_IDLE) {
+            evener_subchannel_connect(r->endpoints[i]->subchannel);
+            connect_one = false;
+        }
+    }
+}
+
+static void publish_joined(void *arg)
+{
+    ring_hash *r = arg;
+    r->publish_pending = false;
+    if (r->closed) {
+        free(r);
+    } else if (r->count > 0) {
+        publish_now(r);
+    }
+}
+
+/* Many changes of a turn make one picker. */
+static void publish_soon(ring_hash *r)
+{
+    if (!r->publish_pending) {
+        r->publish_pending = true;
+        evener_loop_post(r->helper->loop, &r->publish_task);
+    }
+}
+
+static void state_changed(void *arg, evener_subchannel *subchannel, evener_connectivity_state state,
+                          const evener_status *status)
+{
+    endpoint *e = arg;
+    ring_hash *r = e->owner;
+    const evener_connectivity_state old = e->state;
+    if (state == EVENER_TRANSIENT_FAILURE) {
+        r->last_error = *status;
+    }
+    if (state == EVENER_TRANSIENT_FAILURE || (old == EVENER_READY && state != EVENER_READY)) {
+        evener_policy_request_reresolution(r->helper);
+    }
+    if (old == EVENER_TRANSIENT_FAILURE && state == EVENER_IDLE) {
+        evener_subchannel_connect(subchannel); /* its backoff is over */
+    }
+    if (old != EVENER_TRANSIENT_FAILURE || state == EVENER_READY) {
+        e->state = state;
+    }
+    if (old != e->state || state == EVENER_TRANSIENT_FAILURE) {
+        publish_soon(r);
+    }
+}
+
+static void connect_wanted(void *arg)
+{
+    connect_request *request = arg;
+    /* Acquire: what was wanted before is seen; what comes after posts again. */
+    (void)__atomic_exchange_n(&request->posted, 0, __ATOMIC_ACQ_REL);
+    if (request->references == 0) {
+        free(request);
+        return;
+    }
+    ring_hash *r = request->policy;
+    for (size_t i = 0; r != NULL && i < r->count; i++) {
+        endpoint_data *data = evener_subchannel_data(r->endpoints[i]->subchannel);
+        if (__atomic_load_n(&data->wanted, __ATOMIC_RELAXED) != 0) {
+            __atomic_store_n(&data->wanted, 0, __ATOMIC_RELAXED);
+            evener_subchannel_connect(r->endpoints[i]->subchannel);
+        }
+    }
+}
+
+/* ---- updates ---- */
+
+static void endpoint_end(endpoint *e)
+{
+    if (e != NULL) {
+        evener_subchannel_release(e->subchannel);
+        evener_address_unref(e->address);
+        free(e);
+    }
+}
+
+static void endpoints_end(endpoint **endpoints, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        endpoint_end(endpoints[i]);
+    }
+    free(endpoints);
+}
+
+static endpoint *endpoint_create(ring_hash *r, evener_address *address)
+{
+    endpoint *e = calloc(1, sizeof *e);
+    if (e == NULL) {
+        return NULL;
+    }
+    const evener_subchannel_options options = {
+        .size = sizeof options, .state_changed = state_changed, .arg = e, .data_bytes = sizeof(endpoint_data)};
+    e->owner = r;
+    e->state = EVENER_IDLE;
+    e->subchannel = evener_policy_create_subchannel(r->helper, address, &options);
+    if (e->subchannel == NULL) {
+        free(e);
+        return NULL;
+    }
+    e->address = evener_address_ref(address);
+    return e;
+}
+
+static endpoint *endpoint_obtain(ring_hash *r, const evener_address_index *index, evener_address *address)
+{
+    const size_t position = evener_address_index_find(index, address);
+    if (position == EVENER_NO_INDEX) {
+        return endpoint_create(r, address);
+    }
+    endpoint *e = r->endpoints[position];
+    r->endpoints[position] = NULL; /* taken */
+    if (e != NULL && !evener_address_equal(e->address, address)) {
+        evener_subchannel_set_address(e->subchannel, address);
+        evener_address_unref(e->address);
+        e->address = evener_address_ref(address);
+    }
+    return e;
+}
+
+static evener_hash_ring *make_ring(const ring_hash *r, endpoint *const *endpoints, size_t count)
+{
+    const char **keys = malloc(count * sizeof(const char *));
+    uint32_t *weights = malloc(count * sizeof(uint32_t));
+    evener_hash_ring *ring = NULL;
+    if (keys != NULL && weights != NULL) {
+        for (size_t i = 0; i < count; i++) {
+            const char *key = evener_address_attribute(endpoints[i]->address, "hash_key"); /* A76 */
+            keys[i] = key != NULL && key[0] != '\0' ? key : evener_address_text(endpoints[i]->address);
+            weights[i] = evener_static_weight(endpoints[i]->subchannel);
+        }
+        ring = evener_hash_ring_create(keys, weights, (uint32_t)count, r->config->size_min, r->config->size_max);
+    }
+    free(keys);
+    free(weights);
+    return ring;
+}
+
+static evener_status_code fail_empty(ring_hash *r, evener_status *status)
+{
+    evener_status reason;
+    evener_status_set(&reason, EVENER_STATUS_UNAVAILABLE, "the address list of %s is empty", r->helper->target);
+    r->state = EVENER_TRANSIENT_FAILURE;
+    evener_policy_publish(r->helper, EVENER_TRANSIENT_FAILURE, &reason, evener_picker_create_fail(&reason));
+    endpoints_end(r->endpoints, r->count);
+    r->endpoints = NULL;
+    r->count = 0;
+    return evener_status_set(status, EVENER_STATUS_UNAVAILABLE, "%s", reason.message);
+}
+
+/* The new list, with the endpoints of addresses that stay. The old list keeps those that do not. A duplicate is left
+ * out, and so is an address for which there is no memory. NULL without memory: nothing has changed. */
+static endpoint **make_list(ring_hash *r, const evener_policy_update *update, size_t *count)
+{
+    evener_address_index old, own;
+    const bool room =
+        evener_address_index_init(&old, r->count) & evener_address_index_init(&own, update->address_count);
+    endpoint **endpoints = malloc(update->address_count * sizeof(endpoint *));
+    *count = 0;
+    if (room && endpoints != NULL) {
+        for (size_t i = 0; i < r->count; i++) {
+            evener_address_index_add(&old, r->endpoints[i]->address, i);
+        }
+        for (size_t i = 0; i < update->address_count; i++) {
+            evener_address_index_add(&own, update->addresses[i], i);
+        }
+        evener_address_index_sort(&old);
+        evener_address_index_sort(&own);
+        for (size_t i = 0; i < update->address_count; i++) {
+            const bool first = evener_address_index_find(&own, update->addresses[i]) == i;
+            endpoint *e = first ? endpoint_obtain(r, &old, update->addresses[i]) : NULL;
+            if (e != NULL) {
+                endpoints[(*count)++] = e;
+            }
+        }
+    } else {
+        free(endpoints);
+        endpoints = NULL;
+    }
+    evener_address_index_clear(&old);
+    evener_address_index_clear(&own);
+    return endpoints;
+}
+
+static evener_status_code ring_hash_update(evener_policy *policy, const evener_policy_update *update,
+                                           evener_status *status)
+{
+    ring_hash *r = (ring_hash *)policy;
+    r->config = update->config != NULL ? update->config : &default_config;
+    if (update->address_count == 0) {
+        return fail_empty(r, status);
+    }
+    size_t count;
+    endpoint **endpoints = make_list(r, update, &count);
+    if (endpoints == NULL) {
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory for a list of %zu addresses",
+                                 update->address_count);
+    }
+    endpoint **old = r->endpoints;
+    const size_t old_count = r->count;
+    r->endpoints = endpoints;
+    r->count = count;
+    evener_hash_ring *ring = count > 0 ? make_ring(r, endpoints, count) : NULL;
+    if (ring == NULL) {
+        /* No ring of this list: nothing that is picked may be left of the old one either. */
+        endpoints_end(old, old_count);
+        (void)fail_empty(r, NULL);
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory for a ring of %zu addresses",
+                                 update->address_count);
+    }
+    evener_hash_ring_unref(r->ring);
+    r->ring = ring;
+    publish_now(r);
+    endpoints_end(old, old_count);
+    return evener_status_clear(status);
+}
+
+static void ring_hash_resolver_error(evener_policy *policy, const evener_status *status)
+{
+    ring_hash *r = (ring_hash *)policy;
+    if (r->count == 0) {
+        evener_policy_publish(r->helper, EVENER_TRANSIENT_FAILURE, status, evener_picker_create_fail(status));
+    }
+}
+
+/* A waiting call has asked for its own backend already; only when none was asked for, one is taken. */
+static void ring_hash_exit_idle(evener_policy *policy)
+{
+    ring_hash *r = (ring_hash *)policy;
+    for (size_t i = 0; i < r->count; i++) {
+        if (evener_subchannel_state(r->endpoints[i]->subchannel) != EVENER_IDLE) {
+            return;
+        }
+    }
+    if (r->count > 0 && __atomic_load_n(&r->request->posted, __ATOMIC_ACQUIRE) == 0) {
+        evener_subchannel_connect(r->endpoints[evener_loop_random_below(r->helper->loop, r->count)]->subchannel);
+    }
+}
+
+static void ring_hash_close(evener_policy *policy)
+{
+    ring_hash *r = (ring_hash *)policy;
+    endpoints_end(r->endpoints, r->count);
+    evener_hash_ring_unref(r->ring);
+    r->request->policy = NULL;
+    request_unref(r->request);
+    r->closed = true;
+    if (!r->publish_pending) {
+        free(r);
+    }
+}
+
+static const evener_policy_vtable ring_hash_vtable = {
+    .size = sizeof ring_hash_vtable,
+    .update = ring_hash_update,
+    .resolver_error = ring_hash_resolver_error,
+    .exit_idle = ring_hash_exit_idle,
+    .close = ring_hash_close,
+};
+
+static evener_policy *ring_hash_build(const evener_policy_builder *builder, evener_policy_helper *helper)
+{
+    (void)builder;
+    ring_hash *r = calloc(1, sizeof *r);
+    connect_request *request = calloc(1, sizeof *request);
+    if (r == NULL || request == NULL) {
+        free(r);
+        free(request);
+        return NULL;
+    }
+    request->task = (evener_task)EVENER_TASK_INIT(connect_wanted, request);
+    request->policy = r;
+    request->references = 1;
+    r->policy.vtable = &ring_hash_vtable;
+    r->helper = helper;
+    r->config = &default_config;
+    r->request = request;
+    r->publish_task = (evener_task)EVENER_TASK_INIT(publish_joined, r);
+    evener_status_clear(&r->last_error);
+    return &r->policy;
+}
+
+/* ---- configuration ---- */
+
+static evener_status_code read_config(const json_t *object, ring_hash_config *config, evener_status *status)
+{
+    evener_status_code code;
+    if ((code = evener_json_u32(object, "minRingSize", 1, RING_SIZE_LIMIT, &config->size_min, status)) ||
+        (code = evener_json_u32(object, "maxRingSize", 1, RING_SIZE_LIMIT, &config->size_max, status)) ||
+        (code = evener_json_string(object, "requestHashHeader", config->header, sizeof config->header, status))) {
+        return code;
+    }
+    if (json_object_get(object, "minRingSize") == NULL && config->size_min > config->size_max) {
+        config->size_min = config->size_max; /* the default gives way */
+    }
+    if (config->size_min > config->size_max) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "minRingSize: %u is more than maxRingSize, %u",
+                                 config->size_min, config->size_max);
+    }
+    const size_t header_bytes = strlen(config->header);
+    if (header_bytes >= 4 && strcmp(config->header + header_bytes - 4, "-bin") == 0) { /* A76 */
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "requestHashHeader: a binary header (\"-bin\") cannot be hashed");
+    }
+    for (size_t i = 0; i < header_bytes; i++) {
+        const char c = config->header[i];
+        config->header[i] = (char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
+    }
+    config->size_min = config->size_min < RING_SIZE_CAP ? config->size_min : RING_SIZE_CAP;
+    config->size_max = config->size_max < RING_SIZE_CAP ? config->size_max : RING_SIZE_CAP;
+    return EVENER_STATUS_OK;
+}
+
+static evener_status_code parse_config(const evener_policy_builder *builder, const evener_policy_set *policies,
+                                       const char *json, evener_policy_config **config, evener_status *status)
+{
+    (void)builder;
+    (void)policies;
+    json_t *object;
+    evener_status_code code = evener_json_object(json, &object, status);
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
+    ring_hash_config parsed = default_config;
+    code = read_config(object, &parsed, status);
+    json_decref(object);
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
+    ring_hash_config *made = malloc(sizeof *made);
+    if (made == NULL) {
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory");
+    }
+    *made = parsed;
+    *config = made;
+    return EVENER_STATUS_OK;
+}
+
+/* A42's name in service configs is the second one. */
+const evener_policy_builder evener_policy_ring_hash = {
+    .size = sizeof evener_policy_ring_hash,
+    .name = "ring_hash",
+    .build = ring_hash_build,
+    .parse_config = parse_config,
+    .config_destroy = free,
+};
+
+const evener_policy_builder evener_policy_ring_hash_experimental = {
+    .size = sizeof evener_policy_ring_hash_experimental,
+    .name = "ring_hash_experimental",
+    .build = ring_hash_build,
+    .parse_config = parse_config,
+    .config_destroy = free,
+};

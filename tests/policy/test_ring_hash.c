@@ -1,0 +1,410 @@
+/* ring_hash: A42, A76, A61; by the names of core's ring hash end-to-end and unit tests where they apply. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lb/policy/hash_ring.h"
+#include "lb/policy/xxh64.h"
+#include "tests/support/policy_harness.h"
+
+#define A "10.0.0.1:1"
+#define B "10.0.0.2:1"
+#define C "10.0.0.3:1"
+
+/* The hash that lands on the endpoint's first place: A42, XXH64 of "ADDRESS_0". */
+static uint64_t hash_of(const char *address)
+{
+    char text[64];
+    const int bytes = snprintf(text, sizeof text, "%s_0", address);
+    return evener_xxh64(text, (size_t)bytes, 0);
+}
+
+static const char *pick_hash(policy_harness *h, uint64_t hash)
+{
+    static char text[64];
+    evener_pick pick;
+    const evener_pick_args args = {.size = sizeof args, .has_hash = true, .hash = hash};
+    const evener_pick_outcome outcome = harness_pick(h, &args, &pick, NULL);
+    if (outcome != EVENER_PICK_COMPLETE) {
+        harness_run(h);
+        return outcome == EVENER_PICK_QUEUE ? "queue" : outcome == EVENER_PICK_FAIL ? "fail" : "drop";
+    }
+    snprintf(text, sizeof text, "%s", evener_subchannel_address_text(pick.subchannel));
+    harness_done(h, &pick, EVENER_STATUS_OK);
+    return text;
+}
+
+static const char *pick_for(policy_harness *h, const char *address)
+{
+    return pick_hash(h, hash_of(address));
+}
+
+/* ---- XXH64 ---- */
+
+/* xxHash: published test values */
+Test(xxh64, gives_the_published_values)
+{
+    cr_assert_eq(evener_xxh64("", 0, 0), UINT64_C(0xEF46DB3751D8E999));
+    cr_assert_eq(evener_xxh64("a", 1, 0), UINT64_C(0xD24EC4F1A98C6E5B));
+    cr_assert_eq(evener_xxh64("abc", 3, 0), UINT64_C(0x44BC2CF5AD770999));
+    cr_assert_eq(evener_xxh64("Nobody inspects the spammish repetition", 39, 0), UINT64_C(0xFBCEA83C8A378BF1));
+}
+
+/* ---- the ring ---- */
+
+static void count_places(const evener_hash_ring *ring, uint32_t *counts)
+{
+    for (uint32_t i = 0; i < ring->size; i++) {
+        counts[ring->entries[i].endpoint]++;
+        cr_assert(i == 0 || ring->entries[i - 1].hash <= ring->entries[i].hash);
+    }
+}
+
+/* A42: at least min_ring_size places, in proportion to the weights */
+Test(hash_ring, places_follow_the_weights)
+{
+    const char *const keys[] = {A, B, C};
+    evener_hash_ring *ring = evener_hash_ring_create(keys, (uint32_t[]){1, 1, 1}, 3, 1024, 4096);
+    uint32_t counts[3] = {0};
+    count_places(ring, counts);
+    cr_assert_eq(ring->size, 1026);
+    cr_assert(counts[0] == 342 && counts[1] == 342 && counts[2] == 342);
+    evener_hash_ring_unref(ring);
+
+    ring = evener_hash_ring_create(keys, (uint32_t[]){6, 3, 1}, 3, 1024, 4096);
+    memset(counts, 0, sizeof counts);
+    count_places(ring, counts);
+    cr_assert_eq(counts[2], 103);
+    cr_assert_eq(counts[1], 309);
+    cr_assert_eq(counts[0], 618);
+    evener_hash_ring_unref(ring);
+}
+
+/* A42: max_ring_size bounds it, even when the smallest get no place */
+Test(hash_ring, is_bounded)
+{
+    const char *const keys[] = {A, B};
+    evener_hash_ring *ring = evener_hash_ring_create(keys, (uint32_t[]){1000000, 1}, 2, 1024, 4096);
+    cr_assert_eq(ring->size, 4096);
+    evener_hash_ring_unref(ring);
+    ring = evener_hash_ring_create(keys, (uint32_t[]){1, 1}, 2, 1, 1);
+    cr_assert_eq(ring->size, 1);
+    cr_assert_eq(evener_hash_ring_find(ring, 0), 0);
+    cr_assert_eq(evener_hash_ring_find(ring, UINT64_MAX), 0);
+    evener_hash_ring_unref(ring);
+    evener_hash_ring_unref(NULL);
+}
+
+Test(hash_ring, find_is_the_first_place_at_or_after_the_hash)
+{
+    const char *const keys[] = {A, B, C};
+    evener_hash_ring *ring = evener_hash_ring_create(keys, (uint32_t[]){1, 1, 1}, 3, 16, 64);
+    for (uint32_t i = 0; i < ring->size; i++) {
+        cr_assert_eq(evener_hash_ring_find(ring, ring->entries[i].hash), i);
+        cr_assert_eq(evener_hash_ring_find(ring, ring->entries[i].hash + 1), (i + 1) % ring->size);
+    }
+    evener_hash_ring_unref(ring);
+}
+
+/* ---- the policy ---- */
+
+/* A42: nothing is connected before a pick asks; core: ring hash picks connect lazily */
+Test(ring_hash, connects_on_demand_and_only_what_is_asked_for)
+{
+    policy_harness *h = harness_create("ring_hash", NULL);
+    harness_update(h, A "," B "," C);
+    cr_assert_eq(h->state, EVENER_IDLE);
+    cr_assert_eq(h->connect_count, 0);
+    cr_assert_str_eq(pick_for(h, B), "queue");
+    cr_assert_str_eq(harness_connect_log(h), B "@0");
+    cr_assert_eq(h->state, EVENER_CONNECTING);
+    cr_assert_str_eq(pick_for(h, B), "queue");
+    cr_assert_eq(h->connect_count, 1);
+    harness_set(h, B, EVENER_READY);
+    cr_assert_eq(h->state, EVENER_READY);
+    cr_assert_str_eq(pick_for(h, B), B);
+    cr_assert_str_eq(pick_for(h, A), "queue", "its own backend is IDLE: connect, wait");
+    cr_assert_eq(harness_connects(h, A), 1);
+    harness_destroy(h);
+}
+
+/* core: ChannelIdHashing / HeaderHashing: one hash, one backend */
+Test(ring_hash, one_hash_goes_to_one_backend)
+{
+    policy_harness *h = harness_create("ring_hash", NULL);
+    h->connect_succeeds = true;
+    harness_update(h, A "," B "," C);
+    for (size_t i = 0; i < 3; i++) {
+        const char *address = evener_address_text(h->addresses[i]);
+        (void)pick_for(h, address);
+        for (int j = 0; j < 100; j++) {
+            cr_assert_str_eq(pick_for(h, address), address);
+        }
+    }
+    harness_destroy(h);
+}
+
+static const char *pick_with_header(policy_harness *h, const char *value, const char *second)
+{
+    const evener_metadata metadata[] = {
+        {"other", "x", 1}, {"session", value, strlen(value)}, {"session", second, second != NULL ? strlen(second) : 0}};
+    const evener_pick_args args = {.size = sizeof args, .metadata = metadata, .metadata_count = second != NULL ? 3 : 2};
+    static char text[64];
+    evener_pick pick;
+    cr_assert_eq(harness_pick(h, &args, &pick, NULL), EVENER_PICK_COMPLETE);
+    snprintf(text, sizeof text, "%s", evener_subchannel_address_text(pick.subchannel));
+    harness_done(h, &pick, EVENER_STATUS_OK);
+    return text;
+}
+
+/* A76: request_hash_header; core: HeaderHashing */
+Test(ring_hash, hashes_a_header)
+{
+    policy_harness *h = harness_create("ring_hash", "{\"requestHashHeader\":\"Session\"}");
+    harness_update(h, A "," B "," C);
+    h->connect_succeeds = true;
+    for (size_t i = 0; i < h->subchannel_count; i++) {
+        evener_subchannel_connect(harness_at(h, i));
+    }
+    harness_run(h);
+    cr_assert_str_eq(pick_with_header(h, A "_0", NULL), A);
+    cr_assert_str_eq(pick_with_header(h, B "_0", NULL), B);
+    cr_assert_str_eq(pick_with_header(h, C "_0", NULL), C);
+    /* A76: several values are joined by commas */
+    char first[64];
+    strcpy(first, pick_with_header(h, "one", "two"));
+    cr_assert_str_eq(first, pick_hash(h, evener_xxh64("one,two", 7, 0)));
+    harness_destroy(h);
+}
+
+/* core: NoHashPolicyHashesRandomly; A76: a random hash takes a READY backend rather than wait */
+Test(ring_hash, without_a_hash_spreads_at_random)
+{
+    policy_harness *h = harness_create("ring_hash", NULL);
+    h->connect_succeeds = true;
+    harness_update(h, A "," B "," C);
+    cr_assert_str_eq(harness_pick_one(h), "queue");
+    harness_run(h);
+    cr_assert_eq(h->connect_count, 1);
+    for (int i = 0; i < 20; i++) { /* asks for the others one by one, and goes to what is READY meanwhile */
+        cr_assert_neq(strcmp(harness_pick_one(h), "queue"), 0);
+        harness_run(h);
+    }
+    cr_assert_eq(h->connect_count, 3);
+    size_t counts[3];
+    harness_count_picks(h, 30000, counts);
+    for (size_t i = 0; i < 3; i++) {
+        cr_assert(counts[i] > 7000 && counts[i] < 13000, "%zu", counts[i]);
+    }
+    harness_destroy(h);
+}
+
+/* core: EndpointWeights */
+Test(ring_hash, endpoint_weights)
+{
+    policy_harness *h = harness_create("ring_hash", NULL);
+    h->connect_succeeds = true;
+    harness_update(h, A ";weight=1," B ";weight=1," C ";weight=2");
+    for (int i = 0; i < 50; i++) {
+        (void)harness_pick_one(h);
+        harness_run(h);
+    }
+    size_t counts[3];
+    harness_count_picks(h, 40000, counts);
+    cr_assert_float_eq((double)counts[2] / 40000, 0.5, 0.06, "%zu", counts[2]);
+    harness_destroy(h);
+}
+
+/* core: TransientFailureCheckNextOne */
+Test(ring_hash, transient_failure_check_next_one)
+{
+    policy_harness *h = harness_create("ring_hash", NULL);
+    harness_update(h, A "," B);
+    (void)pick_for(h, A);
+    harness_fail(h, A, "refused");
+    cr_assert_eq(h->reresolutions, 1);
+    /* One of several fails: CONNECTING, and B is connected without a pick. */
+    cr_assert_eq(h->state, EVENER_CONNECTING);
+    cr_assert_eq(harness_connects(h, B), 1);
+    cr_assert_str_eq(pick_for(h, A), "queue");
+    harness_set(h, B, EVENER_READY);
+    cr_assert_str_eq(pick_for(h, A), B);
+    harness_destroy(h);
+}
+
+/* core: AllInTransientFailure, ContinuesConnectingWithoutPicks, TransientFailureReportedOnlyAfter... */
+Test(ring_hash, all_in_transient_failure_goes_on_connecting_without_picks)
+{
+    policy_harness *h = harness_create("ring_hash", NULL);
+    harness_update(h, A "," B "," C);
+    (void)pick_for(h, A);
+    harness_fail(h, A, "one");
+    for (int i = 0; i < 2; i++) { /* the next two are connected one after the other */
+        for (size_t j = 0; j < 3; j++) {
+            const char *address = evener_address_text(h->addresses[j]);
+            if (harness_subchannel_state(harness_find(h, address)) == EVENER_CONNECTING) {
+                harness_fail(h, address, "too");
+                break;
+            }
+        }
+    }
+    cr_assert_eq(h->state, EVENER_TRANSIENT_FAILURE);
+    evener_pick pick;
+    evener_status status;
+    cr_assert_eq(harness_pick(h, NULL, &pick, &status), EVENER_PICK_FAIL);
+    cr_assert_not_null(strstr(status.message, "too"), "%s", status.message);
+    cr_assert_str_eq(pick_for(h, A), "fail");
+    /* Each tries again after its backoff, and one that succeeds ends the failure. */
+    harness_set(h, B, EVENER_IDLE);
+    cr_assert_eq(harness_connects(h, B), 2);
+    cr_assert_eq(h->state, EVENER_TRANSIENT_FAILURE);
+    harness_set(h, B, EVENER_READY);
+    cr_assert_eq(h->state, EVENER_READY);
+    cr_assert_str_eq(pick_for(h, A), B);
+    harness_destroy(h);
+}
+
+/* core: ReattemptWhenGoingFromTransientFailureToIdle, and a READY one that is lost waits for a pick */
+Test(ring_hash, lost_connection_waits_for_a_pick)
+{
+    policy_harness *h = harness_create("ring_hash", NULL);
+    h->connect_succeeds = true;
+    harness_update(h, A "," B);
+    (void)pick_for(h, A);
+    cr_assert_eq(h->state, EVENER_READY);
+    harness_set(h, A, EVENER_IDLE);
+    cr_assert_eq(h->state, EVENER_IDLE);
+    cr_assert_eq(h->reresolutions, 1);
+    cr_assert_eq(harness_connects(h, A), 1);
+    cr_assert_str_eq(pick_for(h, A), "queue");
+    cr_assert_str_eq(pick_for(h, A), A);
+    harness_destroy(h);
+}
+
+/* A42: the state of one of several backends that fails */
+Test(ring_hash, single_backend_that_fails_is_transient_failure)
+{
+    policy_harness *h = harness_create("ring_hash", NULL);
+    harness_update(h, A);
+    (void)pick_for(h, A);
+    harness_fail(h, A, "refused");
+    cr_assert_eq(h->state, EVENER_TRANSIENT_FAILURE);
+    harness_destroy(h);
+}
+
+/* Few calls move when a backend comes. Some go from one old backend to another: A42 keeps the ring at its size, so that
+ * each has fewer places. */
+Test(ring_hash, a_new_backend_takes_its_share_and_moves_few_other_calls)
+{
+    policy_harness *h = harness_create("ring_hash", NULL);
+    h->connect_succeeds = true;
+    harness_update(h, A "," B);
+    (void)pick_for(h, A);
+    (void)pick_for(h, B);
+    char before[1000][16];
+    for (uint64_t i = 0; i < 1000; i++) {
+        snprintf(before[i], sizeof before[i], "%s", pick_hash(h, i * UINT64_C(0x9E3779B97F4A7C15)));
+    }
+    harness_update(h, A "," B "," C);
+    (void)pick_for(h, C);
+    int to_new = 0, moved = 0;
+    for (uint64_t i = 0; i < 1000; i++) {
+        const char *now = pick_hash(h, i * UINT64_C(0x9E3779B97F4A7C15));
+        if (strcmp(before[i], now) != 0) {
+            to_new += strcmp(now, C) == 0;
+            moved++;
+        }
+    }
+    cr_assert(to_new > 250 && to_new < 420, "%d", to_new);
+    cr_assert(moved - to_new < 150, "%d", moved - to_new);
+    cr_assert_eq(harness_connects(h, A), 1);
+    harness_destroy(h);
+}
+
+Test(ring_hash, exit_idle_connects_one_unless_a_pick_has_asked)
+{
+    policy_harness *h = harness_create("ring_hash", NULL);
+    harness_update(h, A "," B "," C);
+    harness_exit_idle(h);
+    cr_assert_eq(h->connect_count, 1);
+    harness_exit_idle(h);
+    cr_assert_eq(h->connect_count, 1);
+    harness_destroy(h);
+    h = harness_create("ring_hash", NULL);
+    harness_update(h, A "," B "," C);
+    evener_pick pick;
+    const evener_pick_args args = {.size = sizeof args, .has_hash = true, .hash = hash_of(C)};
+    cr_assert_eq(harness_pick(h, &args, &pick, NULL), EVENER_PICK_QUEUE);
+    harness_exit_idle(h);
+    cr_assert_str_eq(harness_connect_log(h), C "@0");
+    harness_destroy(h);
+}
+
+Test(ring_hash, a_request_to_connect_may_outlive_picker_and_policy)
+{
+    policy_harness *h = harness_create("ring_hash", NULL);
+    harness_update(h, A "," B);
+    evener_pick pick;
+    const evener_pick_args args = {.size = sizeof args, .has_hash = true, .hash = hash_of(A)};
+    cr_assert_eq(harness_pick(h, &args, &pick, NULL), EVENER_PICK_QUEUE);
+    harness_destroy(h);
+}
+
+Test(ring_hash, empty_list_fails_and_the_next_one_serves)
+{
+    policy_harness *h = harness_create("ring_hash", NULL);
+    harness_resolver_error(h, "no DNS");
+    cr_assert_eq(h->state, EVENER_TRANSIENT_FAILURE);
+    h->connect_succeeds = true;
+    harness_update(h, A "," A);
+    cr_assert_eq(h->subchannel_count, 1);
+    (void)pick_for(h, A);
+    cr_assert_str_eq(pick_for(h, A), A);
+    cr_assert_eq(harness_update(h, ""), EVENER_STATUS_UNAVAILABLE);
+    cr_assert_str_eq(pick_for(h, A), "fail");
+    harness_update(h, B);
+    (void)pick_for(h, B);
+    cr_assert_str_eq(pick_for(h, B), B);
+    harness_destroy(h);
+}
+
+/* A76: hash_key in the place of the address */
+Test(ring_hash, hash_key_keeps_the_place_of_a_backend_that_moves)
+{
+    policy_harness *h = harness_create("ring_hash", NULL);
+    h->connect_succeeds = true;
+    harness_update(h, A ";hash_key=shard1," B ";hash_key=shard2");
+    (void)pick_for(h, "shard1");
+    cr_assert_str_eq(pick_for(h, "shard1"), A);
+    harness_update(h, C ";hash_key=shard1," B ";hash_key=shard2");
+    (void)pick_for(h, "shard1");
+    cr_assert_str_eq(pick_for(h, "shard1"), C);
+    harness_destroy(h);
+}
+
+/* A42: validation */
+Test(ring_hash, bad_configuration_names_the_field)
+{
+    const struct {
+        const char *config, *message;
+    } cases[] = {
+        {"{\"minRingSize\":0}", "minRingSize"},
+        {"{\"maxRingSize\":8388609}", "maxRingSize"},
+        {"{\"minRingSize\":10,\"maxRingSize\":9}", "minRingSize: 10 is more than maxRingSize, 9"},
+        {"{\"requestHashHeader\":\"trace-bin\"}", "requestHashHeader"},
+        {"{\"requestHashHeader\":7}", "requestHashHeader: a string is needed"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char json[256];
+        snprintf(json, sizeof json, "[{\"ring_hash_experimental\":%s}]", cases[i].config);
+        evener_policy_choice choice = {0};
+        evener_status status;
+        cr_assert_eq(evener_policy_choose(NULL, json, "lb", &choice, &status), EVENER_STATUS_INVALID_ARGUMENT, "%s",
+                     json);
+        cr_assert_not_null(strstr(status.message, cases[i].message), "%s", status.message);
+    }
+    evener_policy_choice choice = {0};
+    cr_assert_eq(evener_policy_choose(NULL, "[{\"ring_hash\":{\"maxRingSize\":16}}]", "lb", &choice, NULL),
+                 EVENER_STATUS_OK);
+    evener_policy_choice_clear(&choice);
+}
