@@ -59,7 +59,7 @@ struct evener_grpc_health {
     bool ended;
     bool attended;        /* the watcher polls for us */
     uint32_t outstanding; /* operations, the posted start included */
-    operation start;
+    operation starting;
     operation message_operation;
     operation end;
     grpc_byte_buffer *message;
@@ -218,13 +218,22 @@ static void attend(health *self, bool wanted)
     self->attended = wanted;
 }
 
+static void start(health *self, const grpc_op *operations, size_t count, operation *what)
+{
+    evener_grpc_watcher *watcher = self->connection->engine->watcher;
+    evener_grpc_watcher_expect(watcher);
+    if (grpc_call_start_batch(self->call, operations, count, &what->tag, NULL) == GRPC_CALL_OK) {
+        self->outstanding++;
+    } else {
+        evener_grpc_watcher_forget(watcher);
+    }
+}
+
 static void read_next(health *self)
 {
     grpc_op receive = {.op = GRPC_OP_RECV_MESSAGE};
     receive.data.recv_message.recv_message = &self->message;
-    if (grpc_call_start_batch(self->call, &receive, 1, &self->message_operation.tag, NULL) == GRPC_CALL_OK) {
-        self->outstanding++;
-    }
+    start(self, &receive, 1, &self->message_operation);
 }
 
 static void message_received(health *self, bool ok)
@@ -326,18 +335,14 @@ static void call_start(health *self)
     operations[1].data.send_message.send_message = request;
     operations[3].data.recv_initial_metadata.recv_initial_metadata = &self->initial_metadata;
     operations[4].data.recv_message.recv_message = &self->message;
-    if (grpc_call_start_batch(self->call, operations, 5, &self->message_operation.tag, NULL) == GRPC_CALL_OK) {
-        self->outstanding++;
-    }
+    start(self, operations, 5, &self->message_operation);
     grpc_byte_buffer_destroy(request);
 
     grpc_op status = {.op = GRPC_OP_RECV_STATUS_ON_CLIENT};
     status.data.recv_status_on_client.trailing_metadata = &self->trailing_metadata;
     status.data.recv_status_on_client.status = &self->code;
     status.data.recv_status_on_client.status_details = &self->details;
-    if (grpc_call_start_batch(self->call, &status, 1, &self->end.tag, NULL) == GRPC_CALL_OK) {
-        self->outstanding++;
-    }
+    start(self, &status, 1, &self->end);
 }
 
 static void first_start(health *self, bool ok)
@@ -395,11 +400,11 @@ evener_status_code evener_grpc_health_watch(
     self->health_changed = health_changed;
     self->arg = arg;
     self->retry = (evener_timer)EVENER_TIMER_INIT(retry, self);
-    operation_init(&self->start, self, first_start);
+    operation_init(&self->starting, self, first_start);
     operation_init(&self->message_operation, self, message_received);
     operation_init(&self->end, self, call_ended);
     connection->health = self;
     self->outstanding = 1;
-    evener_loop_post(connection->loop, &self->start.task);
+    evener_loop_post(connection->loop, &self->starting.task);
     return EVENER_STATUS_OK;
 }

@@ -49,11 +49,13 @@ struct evener_grpc_watcher {
     pthread_mutex_t mutex;
     pthread_cond_t woken; /* with `awake` */
     bool awake;           /* under mutex: somebody wants the thread to look */
+    /* operations on the queue that have not been taken from it: while there are any, the thread looks now and then */
+    _Atomic uint32_t expected;
     /* what else wants polling: see evener_grpc_watcher_attend() */
     _Atomic uint32_t attended;
+    _Atomic bool closing; /* the queue was shut down: its end may come a moment after its last event */
     /* the thread's */
-    uint64_t attempts;  /* connections in CONNECTING or FAILED */
-    uint64_t connected; /* connections in CONNECTED */
+    uint64_t attempts; /* connections in CONNECTING or FAILED */
 };
 
 /* A call on a channel that cannot connect, made for the sake of its status. */
@@ -127,7 +129,9 @@ static bool trial_start(evener_grpc_watcher *watcher, evener_connection *connect
     operations[1].data.recv_status_on_client.trailing_metadata = &trial->trailing_metadata;
     operations[1].data.recv_status_on_client.status = &trial->code;
     operations[1].data.recv_status_on_client.status_details = &trial->details;
+    evener_grpc_watcher_expect(watcher);
     if (grpc_call_start_batch(trial->call, operations, 2, &connection->watch_tag, NULL) != GRPC_CALL_OK) {
+        evener_grpc_watcher_forget(watcher);
         trial_destroy(connection);
         return false;
     }
@@ -145,8 +149,9 @@ static void trial_ended(evener_connection *connection)
 
 /* ---- the state machine ---- */
 
-static void watch(const evener_grpc_watcher *watcher, evener_connection *connection, grpc_connectivity_state seen)
+static void watch(evener_grpc_watcher *watcher, evener_connection *connection, grpc_connectivity_state seen)
 {
+    evener_grpc_watcher_expect(watcher);
     grpc_channel_watch_connectivity_state(connection->channel, seen, gpr_inf_future(GPR_CLOCK_MONOTONIC),
                                           watcher->queue, &connection->watch_tag);
 }
@@ -159,7 +164,6 @@ static bool connecting_step(evener_grpc_watcher *watcher, evener_connection *con
     case GRPC_CHANNEL_READY:
         connection->phase = EVENER_GRPC_PHASE_CONNECTED;
         watcher->attempts--;
-        watcher->connected++;
         evener_grpc_connection_tell(connection, EVENER_GRPC_EVENT_READY);
         watch(watcher, connection, state);
         return true;
@@ -198,7 +202,6 @@ static bool step(evener_grpc_watcher *watcher, evener_connection *connection)
         return connecting_step(watcher, connection, grpc_channel_check_connectivity_state(connection->channel, 0),
                                false);
     case EVENER_GRPC_PHASE_CONNECTED:
-        watcher->connected--;
         connection->phase = EVENER_GRPC_PHASE_OVER;
         evener_grpc_connection_tell(connection, EVENER_GRPC_EVENT_DROPPED);
         return false;
@@ -216,7 +219,6 @@ static void given_up(evener_grpc_watcher *watcher, evener_connection *connection
 {
     watcher->attempts -=
         connection->phase == EVENER_GRPC_PHASE_CONNECTING || connection->phase == EVENER_GRPC_PHASE_FAILED;
-    watcher->connected -= connection->phase == EVENER_GRPC_PHASE_CONNECTED;
     if (connection->phase == EVENER_GRPC_PHASE_FAILED) {
         trial_destroy(connection);
     }
@@ -247,6 +249,7 @@ static bool take(evener_grpc_watcher *watcher, gpr_timespec deadline, bool *ende
 {
     grpc_event event = grpc_completion_queue_next(watcher->queue, deadline, NULL);
     if (event.type == GRPC_OP_COMPLETE) {
+        atomic_fetch_sub_explicit(&watcher->expected, 1, memory_order_relaxed);
         evener_grpc_tag *tag = event.tag;
         tag->done(tag, event.success != 0);
         return true;
@@ -267,11 +270,18 @@ static void sleep_outside_the_core(evener_grpc_watcher *watcher)
     pthread_mutex_lock(&watcher->mutex);
     int error = 0;
     while (!watcher->awake && error != ETIMEDOUT) {
-        error = watcher->connected > 0 ? pthread_cond_timedwait(&watcher->woken, &watcher->mutex, &until)
-                                       : pthread_cond_wait(&watcher->woken, &watcher->mutex);
+        error = atomic_load_explicit(&watcher->expected, memory_order_relaxed) > 0
+                    ? pthread_cond_timedwait(&watcher->woken, &watcher->mutex, &until)
+                    : pthread_cond_wait(&watcher->woken, &watcher->mutex);
     }
     watcher->awake = false;
     pthread_mutex_unlock(&watcher->mutex);
+}
+
+static bool wants_polling(evener_grpc_watcher *watcher)
+{
+    return watcher->attempts > 0 || atomic_load_explicit(&watcher->attended, memory_order_relaxed) > 0 ||
+           atomic_load_explicit(&watcher->closing, memory_order_relaxed);
 }
 
 static void *watcher_main(void *arg)
@@ -279,7 +289,7 @@ static void *watcher_main(void *arg)
     evener_grpc_watcher *watcher = arg;
     bool ended = false;
     while (!ended) {
-        if (watcher->attempts > 0 || atomic_load_explicit(&watcher->attended, memory_order_relaxed) > 0) {
+        if (wants_polling(watcher)) {
             (void)take(watcher, after_ms(POLL_INTERVAL_MS), &ended);
         } else {
             sleep_outside_the_core(watcher);
@@ -299,6 +309,16 @@ void evener_grpc_watcher_wake(evener_grpc_watcher *watcher)
     if (!was_awake) {
         pthread_cond_signal(&watcher->woken);
     }
+}
+
+void evener_grpc_watcher_expect(evener_grpc_watcher *watcher)
+{
+    atomic_fetch_add_explicit(&watcher->expected, 1, memory_order_relaxed);
+}
+
+void evener_grpc_watcher_forget(evener_grpc_watcher *watcher)
+{
+    atomic_fetch_sub_explicit(&watcher->expected, 1, memory_order_relaxed);
 }
 
 void evener_grpc_watcher_attend(evener_grpc_watcher *watcher)
@@ -330,6 +350,7 @@ void evener_grpc_watcher_follow(evener_grpc_watcher *watcher, evener_connection 
 
 static void shut_down(evener_grpc_watcher *watcher)
 {
+    atomic_store_explicit(&watcher->closing, true, memory_order_relaxed);
     grpc_completion_queue_shutdown(watcher->queue);
     evener_grpc_watcher_wake(watcher);
 }
