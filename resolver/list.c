@@ -6,6 +6,8 @@
 
 #include <evener/resolver.h>
 
+#include "resolver/percent.h"
+
 #define FIRST_CAPACITY 16
 #define BLANKS " \t\r\n"
 
@@ -119,36 +121,6 @@ const char *evener_list_attribute_problem(const char *key, const char *value)
     return NULL;
 }
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    const char lower = (char)(c | 0x20);
-    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
-
-/* In place. False at a '%' without two hexadecimal digits, and at %00. */
-static bool percent_decode(char *text)
-{
-    char *out = text;
-    for (const char *in = text; *in != '\0'; in++) {
-        if (*in != '%') {
-            *out++ = *in;
-            continue;
-        }
-        const int high = hex_value(in[1]);
-        const int low = high >= 0 ? hex_value(in[2]) : -1;
-        if (low < 0 || high + low == 0) {
-            return false;
-        }
-        *out++ = (char)(high * 16 + low);
-        in += 2;
-    }
-    *out = '\0';
-    return true;
-}
-
 static char *trim(char *text)
 {
     text += strspn(text, BLANKS);
@@ -179,7 +151,7 @@ static const char *split_attributes(char *text, evener_attribute *attributes, si
             return "an attribute is written key=value";
         }
         *value++ = '\0';
-        if (!percent_decode(key) || !percent_decode(value)) {
+        if (!evener_percent_decode(key) || !evener_percent_decode(value)) {
             return "a '%' in an attribute without two hexadecimal digits; a '%' itself is written %25";
         }
         const char *wrong = evener_list_attribute_problem(key, value);

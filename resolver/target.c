@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "resolver/percent.h"
+
 struct evener_target {
     const char *scheme;
     const char *authority;
@@ -46,15 +48,6 @@ static size_t scheme_bytes(const char *text)
     return text[bytes] == ':' ? bytes : 0;
 }
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    const char lower = lower_case(c);
-    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
-
 /* Decodes text[from..to) to `*end`, adds a NUL and moves `*end` behind it. */
 static evener_status_code decode(const char *text, size_t from, size_t to, char **end, evener_status *status)
 {
@@ -64,8 +57,8 @@ static evener_status_code decode(const char *text, size_t from, size_t to, char 
             *out++ = text[i];
             continue;
         }
-        const int high = i + 2 < to ? hex_value(text[i + 1]) : -1;
-        const int low = high >= 0 ? hex_value(text[i + 2]) : -1;
+        const int high = i + 2 < to ? evener_percent_digit(text[i + 1]) : -1;
+        const int low = high >= 0 ? evener_percent_digit(text[i + 2]) : -1;
         if (low < 0) {
             return refuse(status, text, i, "a '%' without two hexadecimal digits; a '%' itself is written %25");
         }

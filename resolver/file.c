@@ -1,0 +1,481 @@
+/* `file:` - the endpoints listed in a file, followed as it changes: `file:///etc/orders.endpoints`.
+ *
+ * The way of a change: inotify (file_watch) or the slow poll says that something may have changed; when it has been
+ * quiet for the settling time, or four times that since the first sign, the file is read (file_read) and parsed
+ * (file_text, file_config); its host names get resolvers (file_hosts); then addresses and what the names resolved to are
+ * put together in the file's order and pushed. Whatever goes wrong on that way leaves the last good list in force and is
+ * reported once.
+ *
+ * Reading happens on the control thread: a list of 100,000 endpoints, 3 MB, takes some tens of milliseconds of it. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <evener/log.h>
+
+#include "resolver/builtin.h"
+#include "resolver/file_endpoints.h"
+#include "resolver/file_hosts.h"
+#include "resolver/file_read.h"
+#include "resolver/file_watch.h"
+#include "resolver/list.h"
+
+#define POLL_MS_DEFAULT 5000 /* only where inotify does not work does a change wait for it */
+#define POLL_MS_MIN 10
+#define POLL_MS_MAX 3600000
+#define SETTLE_MS_DEFAULT 10 /* with the factor below: a change is in force within 50 ms */
+#define SETTLE_MS_MAX 1000
+#define SETTLE_FACTOR_MAX 4 /* a file that never keeps quiet is read all the same */
+/* A last line without its newline may be half written: it counts when the file has kept quiet for longer. */
+#define UNFINISHED_MS 100
+/* A first answer of the host names is waited for, so that a channel does not start with a part of its list. */
+#define HOST_WAIT_MS 500
+
+enum form { FORM_AUTO, FORM_LINES, FORM_LIBCONFIG };
+
+struct options {
+    uint64_t poll_ns;
+    uint64_t settle_ns;
+    bool allow_empty;
+    enum form form;
+};
+
+/* `base` is the first member. */
+struct file {
+    evener_resolver base;
+    evener_resolver_sink *sink;
+    evener_loop *loop;
+    const char *path; /* the target's */
+    char *source;
+    struct options options;
+    evener_file_watch *watch;
+    evener_file_hosts *hosts;
+    evener_timer poll;
+    evener_timer settle;
+    evener_timer host_wait;
+    bool change_seen;                        /* something may have changed: read, whatever the file's times say */
+    uint64_t change_began_ns;                /* the first sign of it */
+    evener_file_state read_state;            /* of the content that was taken or refused last */
+    bool unfinished;                         /* the last line had no newline, and is waited for */
+    evener_file_endpoints endpoints;         /* the last good content */
+    bool loaded;                             /* there is one */
+    bool accepted;                           /* the sink took the last update */
+    bool failing;                            /* an error has been reported since the last update */
+    char error[EVENER_STATUS_MESSAGE_BYTES]; /* that error: the same one is not reported again */
+};
+
+/* ---- pushing ---- */
+
+static void report(struct file *self, const evener_status *error)
+{
+    if (self->failing && strcmp(self->error, error->message) == 0) {
+        return;
+    }
+    self->failing = true;
+    memcpy(self->error, error->message, sizeof self->error);
+    evener_resolver_sink_error(self->sink, error);
+}
+
+/* What a name resolved to, with the attributes of its line on top of those that came with it. */
+static evener_status_code add_resolved(evener_list *list, const evener_file_entry *entry, const evener_address *address,
+                                       evener_status *status)
+{
+    const size_t given = evener_address_attribute_count(entry->address);
+    if (given == 0) {
+        return evener_list_add(list, evener_address_ref(address), status);
+    }
+    evener_attribute attributes[2 * EVENER_ADDRESS_ATTRIBUTES_MAX];
+    size_t count = 0;
+    for (size_t i = 0; i < evener_address_attribute_count(address); i++) {
+        const evener_attribute attribute = evener_address_attribute_at(address, i);
+        if (evener_address_attribute(entry->address, attribute.key) == NULL) {
+            attributes[count++] = attribute;
+        }
+    }
+    for (size_t i = 0; i < given; i++) {
+        attributes[count++] = evener_address_attribute_at(entry->address, i);
+    }
+    evener_address *changed;
+    const evener_status_code code = evener_address_with_attributes(address, attributes, count, &changed, status);
+    return code == EVENER_STATUS_OK ? evener_list_add(list, changed, status) : code;
+}
+
+static evener_status_code compose(const struct file *self, evener_list *list, evener_status *status)
+{
+    evener_status_code code = EVENER_STATUS_OK;
+    for (size_t i = 0; i < self->endpoints.count && code == EVENER_STATUS_OK; i++) {
+        const evener_file_entry *entry = &self->endpoints.entries[i];
+        if (entry->host == NULL) {
+            code = evener_list_add(list, evener_address_ref(entry->address), status);
+            continue;
+        }
+        size_t count;
+        const evener_address *const *found = evener_file_hosts_addresses(self->hosts, entry->host, &count);
+        for (size_t j = 0; j < count && code == EVENER_STATUS_OK; j++) {
+            code = add_resolved(list, entry, found[j], status);
+        }
+    }
+    return code;
+}
+
+/* Pushes what is known, unless names are still waited for. */
+static void push(struct file *self)
+{
+    const bool waiting = evener_file_hosts_waiting(self->hosts);
+    if (waiting && self->host_wait.active) {
+        return;
+    }
+    evener_timer_stop(self->loop, &self->host_wait);
+    evener_list list = EVENER_LIST_INIT;
+    evener_status status;
+    evener_status reason;
+    if (compose(self, &list, &reason) != EVENER_STATUS_OK) {
+        (void)evener_status_set(&status, reason.code, "%s: %s", self->source, reason.message);
+        report(self, &status);
+    } else if (list.count == 0 && evener_file_hosts_error(self->hosts) != NULL) {
+        const evener_status *error = evener_file_hosts_error(self->hosts);
+        (void)evener_status_set(&status, error->code, "%s: %s", self->source, error->message);
+        report(self, &status);
+    } else if (list.count > 0 || !waiting) {
+        const evener_resolver_update update = {
+            .size = sizeof update,
+            .addresses = list.addresses,
+            .address_count = list.count,
+            .ttl_ms = evener_file_hosts_ttl_ms(self->hosts),
+            .source = self->source,
+        };
+        self->failing = false;
+        self->accepted = evener_resolver_sink_update(self->sink, &update);
+    }
+    evener_list_clear(&list);
+}
+
+/* A host name has another answer, or has been waited for long enough. */
+static void hosts_changed(void *arg)
+{
+    struct file *self = arg;
+    if (self->loaded) {
+        push(self);
+    }
+}
+
+/* ---- reading ---- */
+
+static bool is_config(const struct file *self, const char *text)
+{
+    if (self->options.form != FORM_AUTO) {
+        return self->options.form == FORM_LIBCONFIG;
+    }
+    const char *extension = strrchr(self->path, '.');
+    return (extension != NULL && (strcmp(extension, ".cfg") == 0 || strcmp(extension, ".conf") == 0)) ||
+           evener_file_looks_like_config(text);
+}
+
+static evener_status_code parse(const struct file *self, char *text, size_t bytes, bool config,
+                                evener_file_endpoints *endpoints, evener_status *status)
+{
+    const evener_status_code code = config ? evener_file_parse_config(self->path, text, bytes, endpoints, status)
+                                           : evener_file_parse_lines(self->path, text, bytes, endpoints, status);
+    if (code == EVENER_STATUS_OK && endpoints->count == 0 && !self->options.allow_empty) {
+        return evener_status_set(status, EVENER_STATUS_UNAVAILABLE,
+                                 "%s: it lists no endpoint, and the option file.allow_empty is not set", self->source);
+    }
+    return code;
+}
+
+/* Takes over new content. `endpoints` is emptied or left to the caller. */
+static evener_status_code take(struct file *self, evener_file_endpoints *endpoints, evener_status *status)
+{
+    if (self->loaded && self->accepted && !self->failing && evener_file_endpoints_equal(&self->endpoints, endpoints)) {
+        return EVENER_STATUS_OK;
+    }
+    const evener_status_code code = evener_file_hosts_follow(self->hosts, self->path, endpoints, status);
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
+    evener_file_endpoints_clear(&self->endpoints);
+    self->endpoints = *endpoints;
+    *endpoints = (evener_file_endpoints){.entries = NULL};
+    self->loaded = true;
+    evener_log(EVENER_LOG_INFO, "resolver", "%s: %zu endpoints", self->source, self->endpoints.count);
+    if (evener_file_hosts_waiting(self->hosts)) {
+        evener_timer_start(self->loop, &self->host_wait, HOST_WAIT_MS * EVENER_NS_PER_MS);
+    }
+    push(self);
+    return EVENER_STATUS_OK;
+}
+
+static void wait_for_more(struct file *self, uint64_t delay_ns)
+{
+    self->change_seen = true;
+    evener_timer_start(self->loop, &self->settle, delay_ns);
+}
+
+/* Whether what was read may be half written and should be read again later. */
+static bool is_unfinished(struct file *self, const char *text, size_t bytes, bool config, bool torn)
+{
+    const uint64_t waited_ns = evener_loop_now_ns(self->loop) - self->change_began_ns;
+    if (torn && waited_ns < SETTLE_FACTOR_MAX * self->options.settle_ns) {
+        wait_for_more(self, self->options.settle_ns);
+        return true;
+    }
+    const bool cut = !config && self->loaded && bytes > 0 && text[bytes - 1] != '\n';
+    if (cut && !self->unfinished) {
+        self->unfinished = true;
+        wait_for_more(self, UNFINISHED_MS * EVENER_NS_PER_MS);
+        return true;
+    }
+    self->unfinished = false;
+    return false;
+}
+
+static void read_and_take(struct file *self)
+{
+    char *text;
+    size_t bytes;
+    evener_file_state state;
+    bool torn;
+    evener_status status;
+    evener_status_code code = evener_file_read(self->path, &text, &bytes, &state, &torn, &status);
+    if (code == EVENER_STATUS_OK) {
+        const bool config = is_config(self, text);
+        if (!is_unfinished(self, text, bytes, config, torn)) {
+            evener_file_endpoints endpoints = {.entries = NULL};
+            self->change_seen = false;
+            self->read_state = state;
+            code = parse(self, text, bytes, config, &endpoints, &status);
+            if (code == EVENER_STATUS_OK) {
+                code = take(self, &endpoints, &status);
+            }
+            evener_file_endpoints_clear(&endpoints);
+        }
+        free(text);
+    } else {
+        self->change_seen = false;
+        self->read_state = (evener_file_state){.bytes = 0};
+    }
+    if (code != EVENER_STATUS_OK) {
+        report(self, &status);
+    }
+}
+
+/* Reads the file if it may have changed. */
+static void look(struct file *self)
+{
+    (void)evener_file_watch_refresh(self->watch);
+    const evener_file_state state = evener_file_state_of(self->path);
+    if (self->change_seen || !evener_file_state_same(&state, &self->read_state)) {
+        if (!self->change_seen) {
+            self->change_seen = true;
+            self->change_began_ns = evener_loop_now_ns(self->loop);
+        }
+        read_and_take(self);
+    } else if (!self->accepted && self->loaded) {
+        push(self);
+    }
+}
+
+static void poll_rings(void *arg)
+{
+    struct file *self = arg;
+    evener_timer_start(self->loop, &self->poll, self->options.poll_ns);
+    if (!self->settle.active) {
+        look(self);
+    }
+}
+
+static void settled(void *arg)
+{
+    look(arg);
+}
+
+/* From the watch: something happened to the file or on the way to it. */
+static void changed(void *arg)
+{
+    struct file *self = arg;
+    const uint64_t now_ns = evener_loop_now_ns(self->loop);
+    if (!self->change_seen) {
+        self->change_began_ns = now_ns;
+    }
+    self->change_seen = true;
+    self->unfinished = false;
+    const uint64_t latest_ns = self->change_began_ns + SETTLE_FACTOR_MAX * self->options.settle_ns;
+    const uint64_t left_ns = latest_ns > now_ns ? latest_ns - now_ns : 0;
+    evener_timer_start(self->loop, &self->settle,
+                       left_ns < self->options.settle_ns ? left_ns : self->options.settle_ns);
+}
+
+/* ---- the resolver ---- */
+
+static void file_start(evener_resolver *resolver)
+{
+    struct file *self = (struct file *)resolver;
+    evener_timer_start(self->loop, &self->poll, self->options.poll_ns);
+    look(self);
+}
+
+static void file_resolve_now(evener_resolver *resolver)
+{
+    struct file *self = (struct file *)resolver;
+    if (!self->settle.active) {
+        evener_timer_start(self->loop, &self->settle, 0); /* not from in here: it may come from inside a push */
+    }
+    evener_file_hosts_resolve_now(self->hosts);
+}
+
+static void file_close(evener_resolver *resolver)
+{
+    struct file *self = (struct file *)resolver;
+    evener_timer_stop(self->loop, &self->poll);
+    evener_timer_stop(self->loop, &self->settle);
+    evener_timer_stop(self->loop, &self->host_wait);
+    evener_file_watch_destroy(self->watch);
+    evener_file_hosts_destroy(self->hosts);
+    evener_file_endpoints_clear(&self->endpoints);
+    free(self->source);
+    free(self);
+}
+
+static const evener_resolver_vtable file_vtable = {
+    .size = sizeof file_vtable,
+    .start = file_start,
+    .resolve_now = file_resolve_now,
+    .close = file_close,
+};
+
+/* ---- making one ---- */
+
+static evener_status_code read_number(const evener_resolver_args *args, const char *key, uint64_t minimum,
+                                      uint64_t maximum, uint64_t *value, evener_status *status)
+{
+    const char *text = evener_resolver_option(args, key);
+    if (text == NULL) {
+        return EVENER_STATUS_OK;
+    }
+    char *end;
+    errno = 0;
+    const unsigned long long number = strtoull(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || number < minimum || number > maximum) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "file: option %s = \"%.40s\": a whole number of %llu to %llu is wanted", key, text,
+                                 (unsigned long long)minimum, (unsigned long long)maximum);
+    }
+    *value = number;
+    return EVENER_STATUS_OK;
+}
+
+/* Which of the NULL-terminated words the option is; `*index` is left alone if it is not set. */
+static evener_status_code read_word(const evener_resolver_args *args, const char *key, const char *const *words,
+                                    const char *wanted, unsigned *index, evener_status *status)
+{
+    const char *text = evener_resolver_option(args, key);
+    if (text == NULL) {
+        return EVENER_STATUS_OK;
+    }
+    for (unsigned i = 0; words[i] != NULL; i++) {
+        if (strcmp(words[i], text) == 0) {
+            *index = i;
+            return EVENER_STATUS_OK;
+        }
+    }
+    return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "file: option %s = \"%.40s\": %s is wanted", key,
+                             text, wanted);
+}
+
+static evener_status_code read_options(const evener_resolver_args *args, struct options *options, evener_status *status)
+{
+    static const char *const truths[] = {"false", "true", NULL};
+    static const char *const forms[] = {
+        [FORM_AUTO] = "auto", [FORM_LINES] = "lines", [FORM_LIBCONFIG] = "libconfig", NULL};
+    uint64_t poll_ms = POLL_MS_DEFAULT;
+    uint64_t settle_ms = SETTLE_MS_DEFAULT;
+    unsigned allow_empty = 0;
+    unsigned form = FORM_AUTO;
+    evener_status_code code = read_number(args, "file.poll_ms", POLL_MS_MIN, POLL_MS_MAX, &poll_ms, status);
+    if (code == EVENER_STATUS_OK) {
+        code = read_number(args, "file.settle_ms", 0, SETTLE_MS_MAX, &settle_ms, status);
+    }
+    if (code == EVENER_STATUS_OK) {
+        code = read_word(args, "file.allow_empty", truths, "true or false", &allow_empty, status);
+    }
+    if (code == EVENER_STATUS_OK) {
+        code = read_word(args, "file.format", forms, "auto, lines or libconfig", &form, status);
+    }
+    *options = (struct options){
+        .poll_ns = poll_ms * EVENER_NS_PER_MS,
+        .settle_ns = settle_ms * EVENER_NS_PER_MS,
+        .allow_empty = allow_empty == 1,
+        .form = (enum form)form,
+    };
+    return code;
+}
+
+static evener_status_code file_check(const evener_resolver_builder *builder, const evener_target *target,
+                                     uint32_t default_port, evener_status *status)
+{
+    (void)builder;
+    (void)default_port;
+    const char *authority = evener_target_authority(target);
+    if (authority[0] != '\0' && strcmp(authority, "localhost") != 0) { /* RFC 8089 */
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "file: \"%.100s\" is taken for a host; write file:///PATH or file:RELATIVE/PATH",
+                                 authority);
+    }
+    const size_t bytes = strlen(evener_target_path(target));
+    if (bytes == 0 || evener_target_path(target)[bytes - 1] == '/') {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "file: the path names no file");
+    }
+    return EVENER_STATUS_OK;
+}
+
+static evener_status_code file_build(const evener_resolver_builder *builder, const evener_resolver_args *args,
+                                     evener_resolver **resolver, evener_status *status)
+{
+    struct options options;
+    evener_status_code code = file_check(builder, args->target, args->default_port, status);
+    if (code == EVENER_STATUS_OK) {
+        code = read_options(args, &options, status);
+    }
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
+    const char *path = evener_target_path(args->target);
+    struct file *self = calloc(1, sizeof *self);
+    const size_t source_bytes = strlen("file ") + strlen(path) + 1;
+    if (self == NULL || (self->source = malloc(source_bytes)) == NULL) {
+        goto no_memory;
+    }
+    (void)snprintf(self->source, source_bytes, "file %s", path);
+    self->base.vtable = &file_vtable;
+    self->sink = args->sink;
+    self->loop = args->loop;
+    self->path = path;
+    self->options = options;
+    self->poll = (evener_timer)EVENER_TIMER_INIT(poll_rings, self);
+    self->settle = (evener_timer)EVENER_TIMER_INIT(settled, self);
+    self->host_wait = (evener_timer)EVENER_TIMER_INIT(hosts_changed, self);
+    self->watch = evener_file_watch_create(args->loop, path, changed, self);
+    self->hosts = evener_file_hosts_create(args, hosts_changed, self);
+    if (self->watch == NULL || self->hosts == NULL) {
+        goto no_memory;
+    }
+    *resolver = &self->base;
+    return EVENER_STATUS_OK;
+
+no_memory:
+    if (self != NULL) {
+        evener_file_watch_destroy(self->watch);
+        evener_file_hosts_destroy(self->hosts);
+        free(self->source);
+        free(self);
+    }
+    return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "file: no memory");
+}
+
+const evener_resolver_builder evener_file_resolver = {
+    .size = sizeof evener_file_resolver,
+    .scheme = "file",
+    .build = file_build,
+    .check = file_check,
+};

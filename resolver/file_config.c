@@ -1,0 +1,228 @@
+/* The libconfig form of a file of endpoints:
+ *
+ *     endpoints = ( { address = "10.0.0.1:50051"; weight = 3; zone = "a"; },
+ *                   { address = "orders-2.prod:50051"; },
+ *                   "10.0.0.3:50051" );
+ *
+ * Every setting of a group but `address` becomes an attribute. Other settings of the file are left alone, so that the
+ * list may live in a program's own configuration. */
+#include <libconfig.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "resolver/file_endpoints.h"
+
+#define NESTING_MAX 16 /* libconfig frees what it has read recursively */
+#define NUMBER_BYTES 32
+
+/* ---- what libconfig must not see ---- */
+
+/* Behind a comment, if there is one at `text`; else `text`. */
+static const char *skip_comment(const char *text)
+{
+    if (text[0] == '#' || (text[0] == '/' && text[1] == '/')) {
+        return text + strcspn(text, "\n");
+    }
+    if (text[0] == '/' && text[1] == '*') {
+        const char *end = strstr(text + 2, "*/");
+        return end != NULL ? end + 2 : text + strlen(text);
+    }
+    return text;
+}
+
+static const char *skip_string(const char *text)
+{
+    for (text++; *text != '\0' && *text != '"'; text++) {
+        if (*text == '\\' && text[1] != '\0') {
+            text++;
+        }
+    }
+    return *text == '"' ? text + 1 : text;
+}
+
+static bool begins_include(const char *text, const char *start)
+{
+    if (strncmp(text, "@include", strlen("@include")) != 0) {
+        return false;
+    }
+    while (text > start && (text[-1] == ' ' || text[-1] == '\t')) {
+        text--;
+    }
+    return text == start || text[-1] == '\n';
+}
+
+/* Refuses what would read other files (they would not be watched) and what nests deeper than a list of endpoints can,
+ * before libconfig does anything with it. */
+static evener_status_code scan(const char *path, const char *text, evener_status *status)
+{
+    evener_file_place place = {.path = path, .line = 1};
+    int nesting = 0;
+    const char *at = text;
+    while (*at != '\0') {
+        if (begins_include(at, text)) {
+            return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                     "file %.200s:%zu: an @include is not taken: that file would not be watched",
+                                     place.path, place.line);
+        }
+        const char *next = *at == '"' ? skip_string(at) : skip_comment(at);
+        if (next == at) {
+            nesting += strchr("([{", *at) != NULL;
+            nesting -= strchr(")]}", *at) != NULL;
+            next++;
+        }
+        if (nesting > NESTING_MAX) {
+            return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                     "file %.200s:%zu: brackets nested deeper than %d", place.path, place.line,
+                                     NESTING_MAX);
+        }
+        for (; at < next; at++) {
+            place.line += *at == '\n';
+        }
+    }
+    return EVENER_STATUS_OK;
+}
+
+bool evener_file_looks_like_config(const char *text)
+{
+    static const char name[] = "endpoints";
+    const char *at = NULL;
+    while (at != text) {
+        at = text;
+        text += strspn(text, " \t\r\n\f");
+        text = skip_comment(text);
+    }
+    if (strncmp(text, name, strlen(name)) != 0) {
+        return false;
+    }
+    text += strlen(name);
+    text += strspn(text, " \t\r\n\f");
+    if (*text != '=' && *text != ':') {
+        return false;
+    }
+    if (*text == '=') {
+        return true;
+    }
+    text++;
+    text += strspn(text, " \t\r\n\f");
+    return *text == '(' || *text == '['; /* "endpoints:50051" is a host of that name */
+}
+
+/* ---- what it has read ---- */
+
+static evener_file_place place_of(const char *path, const config_setting_t *setting)
+{
+    return (evener_file_place){.path = path, .line = config_setting_source_line(setting)};
+}
+
+static evener_status_code refuse(evener_file_place place, const char *name, evener_status *status, const char *reason)
+{
+    return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "file %.200s:%zu: %.60s %s", place.path,
+                             place.line, name != NULL ? name : "an element of endpoints", reason);
+}
+
+/* A scalar as text: a pointer to it, which may be into `number`; NULL if it is none. */
+static const char *scalar_text(const config_setting_t *setting, char number[NUMBER_BYTES])
+{
+    switch (config_setting_type(setting)) {
+    case CONFIG_TYPE_STRING:
+        return config_setting_get_string(setting);
+    case CONFIG_TYPE_INT:
+    case CONFIG_TYPE_INT64:
+        (void)snprintf(number, NUMBER_BYTES, "%lld", config_setting_get_int64(setting));
+        return number;
+    case CONFIG_TYPE_FLOAT:
+        (void)snprintf(number, NUMBER_BYTES, "%.17g", config_setting_get_float(setting));
+        return number;
+    case CONFIG_TYPE_BOOL:
+        return config_setting_get_bool(setting) != 0 ? "true" : "false";
+    default:
+        return NULL;
+    }
+}
+
+static evener_status_code add_group(const char *path, const config_setting_t *group, evener_file_endpoints *endpoints,
+                                    evener_status *status)
+{
+    evener_attribute attributes[EVENER_ADDRESS_ATTRIBUTES_MAX];
+    char numbers[EVENER_ADDRESS_ATTRIBUTES_MAX][NUMBER_BYTES];
+    size_t count = 0;
+    const char *address = NULL;
+    const int members = config_setting_length(group);
+    for (int i = 0; i < members; i++) {
+        const config_setting_t *member = config_setting_get_elem(group, (unsigned)i);
+        const char *name = config_setting_name(member);
+        if (strcmp(name, "address") == 0) {
+            address = config_setting_get_string(member);
+            if (address == NULL) {
+                return refuse(place_of(path, member), name, status, "must be a text, \"HOST:PORT\"");
+            }
+            continue;
+        }
+        if (count == EVENER_ADDRESS_ATTRIBUTES_MAX) {
+            return refuse(place_of(path, group), NULL, status, "has more than 64 attributes");
+        }
+        const char *value = scalar_text(member, numbers[count]);
+        if (value == NULL) {
+            return refuse(place_of(path, member), name, status, "must be a text, a number or a truth value");
+        }
+        attributes[count++] = (evener_attribute){name, value};
+    }
+    if (address == NULL) {
+        return refuse(place_of(path, group), NULL, status, "has no address = \"HOST:PORT\"");
+    }
+    return evener_file_endpoints_add(endpoints, place_of(path, group), address, attributes, count, status);
+}
+
+static evener_status_code add_elements(const char *path, const config_t *config, evener_file_endpoints *endpoints,
+                                       evener_status *status)
+{
+    const config_setting_t *list = config_lookup(config, "endpoints");
+    if (list == NULL) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "file %.200s: no setting \"endpoints\"; write endpoints = ( { address = "
+                                 "\"HOST:PORT\"; } );",
+                                 path);
+    }
+    const int type = config_setting_type(list);
+    if (type != CONFIG_TYPE_LIST && type != CONFIG_TYPE_ARRAY) {
+        return refuse(place_of(path, list), "endpoints", status, "must be a list, ( ... )");
+    }
+    evener_status_code code = EVENER_STATUS_OK;
+    const int length = config_setting_length(list);
+    for (int i = 0; i < length && code == EVENER_STATUS_OK; i++) {
+        const config_setting_t *element = config_setting_get_elem(list, (unsigned)i);
+        if (config_setting_type(element) == CONFIG_TYPE_GROUP) {
+            code = add_group(path, element, endpoints, status);
+        } else if (config_setting_type(element) == CONFIG_TYPE_STRING) {
+            code = evener_file_endpoints_add(endpoints, place_of(path, element), config_setting_get_string(element),
+                                             NULL, 0, status);
+        } else {
+            code = refuse(place_of(path, element), NULL, status,
+                          "must be a group, { address = \"HOST:PORT\"; }, or a text");
+        }
+    }
+    return code;
+}
+
+evener_status_code evener_file_parse_config(const char *path, const char *text, size_t bytes,
+                                            evener_file_endpoints *endpoints, evener_status *status)
+{
+    if (strlen(text) != bytes) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "file %.200s: a NUL byte; this is no text file", path);
+    }
+    evener_status_code code = scan(path, text, status);
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
+    config_t config;
+    config_init(&config);
+    if (config_read_string(&config, text) == CONFIG_TRUE) {
+        code = add_elements(path, &config, endpoints, status);
+    } else {
+        code = evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "file %.200s:%d: %s (read as libconfig)", path,
+                                 config_error_line(&config), config_error_text(&config));
+    }
+    config_destroy(&config);
+    return code;
+}

@@ -1,0 +1,378 @@
+/* file: on a virtual loop, where only the slow poll sees a change. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <criterion/criterion.h>
+
+#include <evener/manual_resolver.h>
+
+#include "tests/support/resolver_fixture.h"
+
+#define POLL_MS 5000
+
+/* ---- a directory with a file, and names that resolve as the test says ---- */
+
+#define NAMES 2
+
+static struct {
+    resolver_fixture *f;
+    char directory[64];
+    char path[128];
+    char target[160];
+    const char *names[NAMES];
+    evener_manual_resolver *answers[NAMES];
+    const evener_resolver_builder *own[1];
+    unsigned built;
+} s;
+
+static evener_status_code build_name(const evener_resolver_builder *builder, const evener_resolver_args *args,
+                                     evener_resolver **resolver, evener_status *status)
+{
+    (void)builder;
+    for (int i = 0; i < NAMES; i++) {
+        if (strcmp(s.names[i], evener_target_endpoint(args->target)) == 0) {
+            const evener_resolver_builder *manual = evener_manual_resolver_builder(s.answers[i]);
+            s.built++;
+            return manual->build(manual, args, resolver, status);
+        }
+    }
+    return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "no such name in the test");
+}
+
+static const evener_resolver_builder names_builder = {
+    .size = sizeof names_builder, .scheme = "dns", .build = build_name};
+
+static void set_up(void)
+{
+    s.f = resolver_fixture_create();
+    strcpy(s.directory, "/tmp/evener-file-XXXXXX");
+    cr_assert_not_null(mkdtemp(s.directory));
+    snprintf(s.path, sizeof s.path, "%s/list", s.directory);
+    snprintf(s.target, sizeof s.target, "file://%s", s.path);
+    s.names[0] = "a.test:80";
+    s.names[1] = "b.test:81";
+    for (int i = 0; i < NAMES; i++) {
+        cr_assert_eq(evener_manual_resolver_create("dns", &s.answers[i], NULL), EVENER_STATUS_OK);
+    }
+    s.own[0] = &names_builder;
+    s.f->set = (evener_resolver_set){.own = s.own, .own_count = 1};
+}
+
+static void tear_down(void)
+{
+    resolver_fixture_destroy(s.f);
+    for (int i = 0; i < NAMES; i++) {
+        evener_manual_resolver_destroy(s.answers[i]);
+    }
+    unlink(s.path);
+    rmdir(s.directory);
+}
+
+TestSuite(file, .init = set_up, .fini = tear_down);
+
+static void write_file(const char *text)
+{
+    FILE *file = fopen(s.path, "w");
+    cr_assert_not_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+static void answer(int name, const char *addresses)
+{
+    cr_assert_eq(evener_manual_resolver_set(s.answers[name], addresses, NULL, NULL), EVENER_STATUS_OK);
+    virtual_loop_run_until_idle(s.f->loop);
+}
+
+static void poll_once(void)
+{
+    virtual_loop_advance_ms(s.f->loop, POLL_MS);
+}
+
+static void expect_addresses(const char *addresses)
+{
+    cr_assert(!s.f->sink.last_was_error, "%s", s.f->sink.error.message);
+    cr_assert_str_eq(s.f->sink.addresses, addresses);
+}
+
+static void expect_error(const char *part)
+{
+    cr_assert(s.f->sink.last_was_error);
+    cr_assert_not_null(strstr(s.f->sink.error.message, part), "%s", s.f->sink.error.message);
+}
+
+/* ---- what is in the file ---- */
+
+Test(file, list_is_pushed_at_the_start)
+{
+    write_file("10.0.0.1:80 weight=3 zone=a\n10.0.0.2:80\n10.0.0.1:80\n");
+    resolver_fixture_open(s.f, s.target);
+    expect_addresses("10.0.0.1:80;weight=3;zone=a,10.0.0.2:80");
+    cr_assert_eq(s.f->sink.update_count, 1);
+    cr_assert_eq(strncmp(s.f->sink.source, "file /tmp/", 10), 0);
+}
+
+Test(file, libconfig_form_is_recognised_by_content)
+{
+    write_file("endpoints = ( { address = \"10.0.0.1:50051\"; weight = 3; } );\n");
+    resolver_fixture_open(s.f, s.target);
+    expect_addresses("10.0.0.1:50051;weight=3");
+}
+
+Test(file, form_can_be_chosen)
+{
+    const evener_attribute libconfig = {"file.format", "libconfig"};
+    s.f->options = &libconfig;
+    s.f->option_count = 1;
+    write_file("service = \"x\"; endpoints = ( \"10.0.0.1:50051\" );\n");
+    resolver_fixture_open(s.f, s.target);
+    expect_addresses("10.0.0.1:50051");
+}
+
+Test(file, change_is_seen_by_the_poll)
+{
+    write_file("10.0.0.1:80\n");
+    resolver_fixture_open(s.f, s.target);
+    write_file("10.0.0.2:80\n");
+    virtual_loop_advance_ms(s.f->loop, POLL_MS - 1);
+    expect_addresses("10.0.0.1:80");
+    virtual_loop_advance_ms(s.f->loop, 1);
+    expect_addresses("10.0.0.2:80");
+    poll_once();
+    cr_assert_eq(s.f->sink.update_count, 2, "the same content is no change");
+}
+
+Test(file, hint_looks_at_once)
+{
+    write_file("10.0.0.1:80\n");
+    resolver_fixture_open(s.f, s.target);
+    write_file("10.0.0.2:80\n");
+    s.f->resolver->vtable->resolve_now(s.f->resolver);
+    cr_assert_eq(s.f->sink.update_count, 1, "never from inside resolve_now()");
+    virtual_loop_run_until_idle(s.f->loop);
+    expect_addresses("10.0.0.2:80");
+}
+
+Test(file, same_list_in_another_writing_is_no_change)
+{
+    write_file("10.0.0.1:80 a=1 b=2\n");
+    resolver_fixture_open(s.f, s.target);
+    write_file("# new\n10.0.0.1:80   b=2 a=1 # x\n");
+    poll_once();
+    cr_assert_eq(s.f->sink.update_count, 1);
+}
+
+/* ---- what may be wrong with it ---- */
+
+Test(file, missing_file_is_an_error_until_it_appears)
+{
+    resolver_fixture_open(s.f, s.target);
+    expect_error("No such file");
+    cr_assert_eq(s.f->sink.error.code, EVENER_STATUS_NOT_FOUND);
+    poll_once();
+    cr_assert_eq(s.f->sink.error_count, 1, "reported once");
+    write_file("10.0.0.1:80\n");
+    poll_once();
+    expect_addresses("10.0.0.1:80");
+}
+
+Test(file, bad_content_keeps_the_list_and_names_the_line)
+{
+    write_file("10.0.0.1:80\n");
+    resolver_fixture_open(s.f, s.target);
+    write_file("10.0.0.1:80\n10.0.0.2:80\nnonsense\n");
+    poll_once();
+    cr_assert_eq(s.f->sink.update_count, 1);
+    expect_error("/list:3: host \"nonsense\": no port");
+    poll_once();
+    cr_assert_eq(s.f->sink.error_count, 1, "reported once");
+    write_file("10.0.0.1:80\n");
+    poll_once();
+    expect_addresses("10.0.0.1:80");
+    cr_assert_eq(s.f->sink.update_count, 2, "the same list again: it ends the error");
+}
+
+Test(file, deleted_file_keeps_the_list)
+{
+    write_file("10.0.0.1:80\n");
+    resolver_fixture_open(s.f, s.target);
+    unlink(s.path);
+    poll_once();
+    expect_error("No such file");
+    cr_assert_str_eq(s.f->sink.addresses, "10.0.0.1:80");
+}
+
+Test(file, empty_file_keeps_the_list_unless_it_may_be_empty)
+{
+    write_file("10.0.0.1:80\n");
+    resolver_fixture_open(s.f, s.target);
+    write_file("# nobody\n");
+    poll_once();
+    expect_error("lists no endpoint");
+
+    const evener_attribute allowed = {"file.allow_empty", "true"};
+    s.f->options = &allowed;
+    s.f->option_count = 1;
+    resolver_fixture_open(s.f, s.target);
+    expect_addresses("");
+}
+
+Test(file, last_line_without_newline_counts_when_it_has_kept_quiet)
+{
+    write_file("10.0.0.1:80\n10.0.0.2:80");
+    resolver_fixture_open(s.f, s.target);
+    expect_addresses("10.0.0.1:80,10.0.0.2:80");
+    write_file("10.0.0.1:80\n10.0.0.2:8");
+    poll_once();
+    expect_addresses("10.0.0.1:80,10.0.0.2:80");
+    write_file("10.0.0.1:80\n10.0.0.2:8080\n"); /* its writer goes on */
+    virtual_loop_advance_ms(s.f->loop, 100);
+    expect_addresses("10.0.0.1:80,10.0.0.2:8080");
+    write_file("10.0.0.3:80");
+    poll_once();
+    virtual_loop_advance_ms(s.f->loop, 100);
+    expect_addresses("10.0.0.3:80");
+}
+
+Test(file, other_than_a_regular_file_is_refused)
+{
+    mkfifo(s.path, 0600);
+    resolver_fixture_open(s.f, s.target); /* and does not wait for a writer */
+    expect_error("no regular file");
+}
+
+Test(file, too_large_a_file_is_refused)
+{
+    write_file("");
+    cr_assert_eq(truncate(s.path, 32 * 1024 * 1024 + 1), 0);
+    resolver_fixture_open(s.f, s.target);
+    expect_error("at most 33554432 are read");
+}
+
+Test(file, refused_update_is_pushed_again)
+{
+    write_file("10.0.0.1:80\n");
+    s.f->sink.refuse = true;
+    resolver_fixture_open(s.f, s.target);
+    s.f->sink.refuse = false;
+    poll_once();
+    cr_assert_eq(s.f->sink.update_count, 2);
+    poll_once();
+    cr_assert_eq(s.f->sink.update_count, 2);
+}
+
+static void expect_build_error(const char *target, const char *key, const char *value, const char *part)
+{
+    const evener_attribute option = {key, value};
+    s.f->options = &option;
+    s.f->option_count = 1;
+    cr_assert_eq(resolver_fixture_build(s.f, target), EVENER_STATUS_INVALID_ARGUMENT);
+    cr_assert_not_null(strstr(s.f->status.message, part), "%s", s.f->status.message);
+}
+
+Test(file, bad_target_or_option_is_refused_by_name)
+{
+    expect_build_error("file:", "x", "", "names no file");
+    expect_build_error("file:///etc/", "x", "", "names no file");
+    expect_build_error("file://etc/list", "x", "", "\"etc\" is taken for a host");
+    expect_build_error(s.target, "file.poll_ms", "9", "file.poll_ms");
+    expect_build_error(s.target, "file.poll_ms", "-1", "file.poll_ms");
+    expect_build_error(s.target, "file.poll_ms", "99999999999999999999", "file.poll_ms");
+    expect_build_error(s.target, "file.settle_ms", "1001", "file.settle_ms");
+    expect_build_error(s.target, "file.settle_ms", "x", "file.settle_ms");
+    expect_build_error(s.target, "file.allow_empty", "yes", "true or false");
+    expect_build_error(s.target, "file.format", "json", "auto, lines or libconfig");
+}
+
+/* ---- host names ---- */
+
+Test(file, host_names_are_resolved_in_their_place)
+{
+    write_file("10.0.0.1:80\na.test:80 weight=2 zone=z\nb.test:81\n10.0.0.2:80\n");
+    resolver_fixture_open(s.f, s.target);
+    cr_assert_eq(s.f->sink.update_count, 0, "answers are waited for");
+    answer(0, "10.1.0.1:80;weight=9;x=y,10.1.0.2:80");
+    cr_assert_eq(s.f->sink.update_count, 0);
+    answer(1, "10.2.0.1:81");
+    expect_addresses("10.0.0.1:80,10.1.0.1:80;weight=2;x=y;zone=z,10.1.0.2:80;weight=2;zone=z,10.2.0.1:81,10.0.0.2:80");
+    answer(1, "10.2.0.1:81,10.2.0.2:81");
+    cr_assert_eq(s.f->sink.update_count, 2);
+    cr_assert_eq(s.f->sink.address_count, 6);
+}
+
+Test(file, silent_name_is_not_waited_for_longer_than_half_a_second)
+{
+    write_file("10.0.0.1:80\na.test:80\n");
+    resolver_fixture_open(s.f, s.target);
+    virtual_loop_advance_ms(s.f->loop, 499);
+    cr_assert_eq(s.f->sink.update_count, 0);
+    virtual_loop_advance_ms(s.f->loop, 1);
+    expect_addresses("10.0.0.1:80");
+    answer(0, "10.1.0.1:80");
+    expect_addresses("10.0.0.1:80,10.1.0.1:80");
+}
+
+Test(file, failing_name_costs_only_itself)
+{
+    evener_status nxdomain;
+    evener_status_set(&nxdomain, EVENER_STATUS_UNAVAILABLE, "no answer from 10.0.0.53");
+    write_file("10.0.0.1:80\na.test:80\n");
+    resolver_fixture_open(s.f, s.target);
+    evener_manual_resolver_error(s.answers[0], &nxdomain);
+    virtual_loop_run_until_idle(s.f->loop);
+    expect_addresses("10.0.0.1:80");
+    answer(0, "10.1.0.1:80");
+    evener_manual_resolver_error(s.answers[0], &nxdomain);
+    virtual_loop_run_until_idle(s.f->loop);
+    expect_addresses("10.0.0.1:80,10.1.0.1:80");
+}
+
+Test(file, error_of_the_only_name_is_told)
+{
+    evener_status timeout;
+    evener_status_set(&timeout, EVENER_STATUS_UNAVAILABLE, "no answer from 10.0.0.53");
+    write_file("a.test:80\n");
+    resolver_fixture_open(s.f, s.target);
+    evener_manual_resolver_error(s.answers[0], &timeout);
+    virtual_loop_run_until_idle(s.f->loop);
+    expect_error("host \"a.test:80\": no answer from 10.0.0.53");
+}
+
+Test(file, names_that_stay_keep_their_resolver)
+{
+    write_file("a.test:80\na.test:80 zone=again\n");
+    resolver_fixture_open(s.f, s.target);
+    answer(0, "10.1.0.1:80");
+    cr_assert_eq(s.built, 1);
+    write_file("a.test:80 weight=5\nb.test:81\n");
+    poll_once();
+    cr_assert_eq(s.built, 2);
+    answer(1, "10.2.0.1:81");
+    expect_addresses("10.1.0.1:80;weight=5,10.2.0.1:81");
+    write_file("b.test:81\n");
+    poll_once();
+    expect_addresses("10.2.0.1:81");
+    answer(0, "10.9.9.9:80"); /* nobody listens any more */
+    expect_addresses("10.2.0.1:81");
+}
+
+Test(file, name_that_cannot_be_resolved_at_all_keeps_the_list)
+{
+    write_file("10.0.0.1:80\n");
+    resolver_fixture_open(s.f, s.target);
+    write_file("a.test:80\nc.test:80\n");
+    poll_once();
+    expect_error("/list:2: no such name in the test");
+    cr_assert_str_eq(s.f->sink.addresses, "10.0.0.1:80");
+}
+
+Test(file, hint_is_passed_to_the_names)
+{
+    write_file("a.test:80\n");
+    resolver_fixture_open(s.f, s.target);
+    s.f->resolver->vtable->resolve_now(s.f->resolver);
+    cr_assert_eq(evener_manual_resolver_resolve_now_count(s.answers[0]), 1);
+}
