@@ -14,6 +14,12 @@ typedef struct waiter {
     evener_status *status;
 } waiter;
 
+/* Under the mutex; atomic for those who look without it (statistics, the idle timeout). */
+static void count_add(evener_pick_queue *queue, int32_t by)
+{
+    __atomic_store_n(&queue->count, queue->count + (uint32_t)by, __ATOMIC_RELAXED);
+}
+
 /* ---- the ring ---- */
 
 static void ring_init(evener_pick_request *ring)
@@ -79,7 +85,7 @@ static void request_timed_out(void *arg)
     evener_status status;
     pthread_mutex_lock(&queue->mutex);
     ring_remove(request);
-    queue->count--;
+    count_add(queue, -1);
     deadline_status(queue, request->args.timeout_ms, &status);
     pthread_mutex_unlock(&queue->mutex);
     call_back(request, EVENER_STATUS_DEADLINE_EXCEEDED, &status);
@@ -127,7 +133,7 @@ static void run(void *arg)
             ring_append(&kept, request);
             continue;
         }
-        queue->count--;
+        count_add(queue, -1);
         request->result = status.code;
         if (request->waiter != NULL) {
             waiter *w = request->waiter;
@@ -216,7 +222,7 @@ static evener_pick_outcome try_or_enter(evener_pick_queue *queue, evener_pick_re
                               evener_target_text(queue->channel->target));
             return EVENER_PICK_DROP;
         }
-        queue->count++;
+        count_add(queue, 1);
         ring_append(&queue->requests, request);
         return EVENER_PICK_QUEUE;
     }
@@ -281,7 +287,7 @@ static evener_status_code wait_for_end(evener_pick_queue *queue, evener_pick_req
                                           : pthread_cond_wait(&w->ended, &queue->mutex);
         if (error == ETIMEDOUT && (request->state & ENDED) == 0) {
             ring_remove(request);
-            queue->count--;
+            count_add(queue, -1);
             request->result = deadline_status(queue, timeout_ms, w->status);
             break;
         }

@@ -17,10 +17,11 @@ typedef struct evener_pick_queue {
     pthread_mutex_t mutex;
     pthread_cond_t state_changed; /* the channel's state; with `mutex` */
     evener_pick_request requests; /* head of the ring of those that wait; under the mutex */
-    uint32_t count, count_max;    /* under the mutex */
-    uint32_t generation;          /* atomic; advanced under the mutex */
-    uint32_t tried_generation;    /* the task's */
-    evener_status last_error;     /* of the channel's last failure; under the mutex */
+    uint32_t count;               /* atomic, changed under the mutex */
+    uint32_t count_max;
+    uint32_t generation;       /* atomic; advanced under the mutex */
+    uint32_t tried_generation; /* the task's */
+    evener_status last_error;  /* of the channel's last failure; under the mutex */
     evener_task task;
 } evener_pick_queue;
 

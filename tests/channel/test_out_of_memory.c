@@ -1,0 +1,272 @@
+/* Every allocation of the library fails in turn, alone or with all that follow, while a channel goes through its life:
+ * nothing crashes or leaks, functions say RESOURCE_EXHAUSTED, and when memory is back the channel serves again. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <evener/evener.h>
+
+#include "tests/support/failing_memory.h"
+#include "tests/support/virtual_loop.h"
+
+/* ---- a transport that needs no memory ---- */
+
+#define CONNECTIONS 64
+
+struct evener_connection {
+    evener_task task;
+    void (*state_changed)(void *arg, evener_connectivity_state state, const evener_status *status);
+    void *arg;
+    evener_connectivity_state next;
+    bool used;
+};
+
+static evener_connection connections[CONNECTIONS];
+static virtual_loop *loop;
+
+static void tell(void *arg)
+{
+    evener_connection *connection = arg;
+    if (connection->used) {
+        connection->state_changed(connection->arg, connection->next, NULL);
+    }
+}
+
+static evener_status_code steady_connect(evener_transport *transport, const evener_connect_args *args,
+                                         evener_connection **connection, evener_status *status)
+{
+    (void)transport;
+    for (size_t i = 0; i < CONNECTIONS; i++) {
+        evener_connection *c = &connections[i];
+        if (!c->used && c->task.pending == 0) {
+            *c = (evener_connection){EVENER_TASK_INIT(tell, c), args->state_changed, args->arg, EVENER_READY, true};
+            evener_loop_post(virtual_loop_loop(loop), &c->task);
+            *connection = c;
+            return EVENER_STATUS_OK;
+        }
+    }
+    return evener_status_set(status, EVENER_STATUS_UNAVAILABLE, "all connections are in use");
+}
+
+static void steady_disconnect(evener_transport *transport, evener_connection *connection)
+{
+    (void)transport;
+    cr_assert(connection->used);
+    connection->used = false;
+}
+
+static const evener_transport_vtable steady_vtable = {
+    .size = sizeof(evener_transport_vtable), .connect = steady_connect, .disconnect = steady_disconnect};
+static evener_transport steady = {&steady_vtable};
+
+static void drop_one_connection(void)
+{
+    for (size_t i = 0; i < CONNECTIONS; i++) {
+        if (connections[i].used && connections[i].task.pending == 0) {
+            connections[i].next = EVENER_IDLE;
+            evener_loop_post(virtual_loop_loop(loop), &connections[i].task);
+            return;
+        }
+    }
+}
+
+static size_t connections_in_use(void)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < CONNECTIONS; i++) {
+        count += connections[i].used;
+    }
+    return count;
+}
+
+/* ---- a channel's life ---- */
+
+static void expect_ok_or_exhausted(evener_status_code code, const evener_status *status)
+{
+    cr_assert(code == EVENER_STATUS_OK || code == EVENER_STATUS_RESOURCE_EXHAUSTED, "%s: %s",
+              evener_status_code_name(code), status->message);
+}
+
+static void pick_and_end(evener_channel *channel)
+{
+    evener_pick pick;
+    evener_status status;
+    if (evener_channel_try_pick(channel, NULL, &pick, &status) == EVENER_PICK_COMPLETE) {
+        evener_pick_done(&pick, NULL);
+    }
+}
+
+static void async_done(void *arg, evener_status_code code, const evener_status *status)
+{
+    (void)status;
+    evener_pick_request *request = arg;
+    if (code == EVENER_STATUS_OK) {
+        evener_pick_done(request->pick, NULL);
+    }
+    request->arg = NULL;
+}
+
+/* Without memory from somewhere on; ends with memory, and a channel that must serve. */
+static void live(const char *config, uint64_t fail_at, bool for_good, uint64_t *allocations)
+{
+    loop = virtual_loop_create(3);
+    evener_status status = {0};
+    evener_runtime *runtime = NULL;
+    evener_manual_resolver *manual = NULL;
+    evener_channel *channel = NULL;
+    evener_pick pick;
+    evener_pick_request request = {.pick = &pick, .callback = async_done, .arg = &request};
+    failing_memory_arm(fail_at, for_good);
+
+    const evener_runtime_options runtime_options = {.size = sizeof(runtime_options), .loop = virtual_loop_loop(loop)};
+    evener_status_code code = evener_runtime_create(&runtime_options, &runtime, &status);
+    expect_ok_or_exhausted(code, &status);
+    if (code == EVENER_STATUS_OK) {
+        code = evener_manual_resolver_create("orders", &manual, &status);
+        expect_ok_or_exhausted(code, &status);
+    }
+    if (code == EVENER_STATUS_OK) {
+        expect_ok_or_exhausted(evener_manual_resolver_set(manual, "10.0.0.1:1,10.0.0.2:1", NULL, &status), &status);
+        const evener_resolver_builder *resolvers[] = {evener_manual_resolver_builder(manual)};
+        const evener_channel_options options = {.size = sizeof(options),
+                                                .runtime = runtime,
+                                                .transport = &steady,
+                                                .resolvers = resolvers,
+                                                .resolver_count = 1,
+                                                .default_service_config = config};
+        code = evener_channel_create("orders:///x", &options, &channel, &status);
+        expect_ok_or_exhausted(code, &status);
+    }
+    if (code == EVENER_STATUS_OK) {
+        const evener_pick_args args = {.size = sizeof(args), .wait_for_ready = true, .timeout_ms = 60000};
+        const bool queued = evener_channel_pick_async(channel, &args, &request, &status) == EVENER_PICK_QUEUE;
+        virtual_loop_advance_ms(loop, 300);
+        pick_and_end(channel);
+        expect_ok_or_exhausted(evener_manual_resolver_set(manual, "10.0.0.2:1,10.0.0.3:1;weight=2", NULL, &status),
+                               &status);
+        virtual_loop_advance_ms(loop, 300);
+        drop_one_connection();
+        virtual_loop_advance_ms(loop, 2000);
+        pick_and_end(channel);
+        expect_ok_or_exhausted(
+            evener_channel_set_default_service_config(
+                channel, "{\"loadBalancingConfig\":[{\"pick_first\":{}}],\"methodConfig\":[{\"name\":[{}]}]}", &status),
+            &status);
+        virtual_loop_advance_ms(loop, 300);
+        evener_channel_stats stats;
+        code = evener_channel_get_stats(channel, &stats, &status);
+        expect_ok_or_exhausted(code, &status);
+        if (code == EVENER_STATUS_OK) {
+            evener_channel_stats_clear(&stats);
+        }
+        code = evener_channel_set_default_service_config(channel, config, &status);
+        expect_ok_or_exhausted(code, &status);
+        virtual_loop_advance_ms(loop, 300);
+        *allocations = failing_memory_disarm();
+
+        /* Memory is back. */
+        cr_assert_eq(evener_manual_resolver_set(manual, "10.0.0.4:1,10.0.0.5:1", NULL, &status), EVENER_STATUS_OK);
+        virtual_loop_advance_ms(loop, 600000);
+        cr_assert_eq(evener_channel_set_default_service_config(channel, config, &status), EVENER_STATUS_OK);
+        evener_channel_connect(channel);
+        virtual_loop_advance_ms(loop, 1000);
+        cr_assert_eq(evener_channel_try_pick(channel, NULL, &pick, &status), EVENER_PICK_COMPLETE,
+                     "%s, allocation %lu%s: %s: %s", config, (unsigned long)fail_at, for_good ? " and on" : "",
+                     evener_connectivity_state_name(evener_channel_state(channel, false)), status.message);
+        const char *address = evener_subchannel_address_text(pick.subchannel);
+        cr_assert(strcmp(address, "10.0.0.4:1") == 0 || strcmp(address, "10.0.0.5:1") == 0, "%s", address);
+        evener_pick_done(&pick, NULL);
+        cr_assert(!queued || request.arg == NULL, "the queued pick has been called back");
+    } else {
+        *allocations = failing_memory_disarm();
+    }
+    evener_channel_unref(channel);
+    virtual_loop_run_until_idle(loop);
+    evener_manual_resolver_destroy(manual);
+    evener_runtime_unref(runtime);
+    virtual_loop_destroy(loop);
+    cr_assert_eq(connections_in_use(), 0);
+}
+
+/* ---- the tests ---- */
+
+static void fail_in_turn(const char *policy)
+{
+    if (evener_policy_find(NULL, policy) == NULL) {
+        cr_skip_test("%s is not built in", policy);
+    }
+    char config[128];
+    (void)snprintf(config, sizeof(config), "{\"loadBalancingConfig\":[{\"%s\":{}}]}", policy);
+    uint64_t allocations = 0;
+    live(config, 0, false, &allocations);
+    cr_assert_gt(allocations, 50);
+    for (int for_good = 0; for_good < 2; for_good++) {
+        allocations = UINT64_MAX;
+        for (uint64_t fail_at = 1; fail_at <= allocations; fail_at++) {
+            live(config, fail_at, for_good == 1, &allocations);
+        }
+    }
+}
+
+Test(out_of_memory, pick_first)
+{
+    fail_in_turn("pick_first");
+}
+
+Test(out_of_memory, round_robin)
+{
+    fail_in_turn("round_robin");
+}
+
+Test(out_of_memory, weighted_random)
+{
+    fail_in_turn("weighted_random");
+}
+
+Test(out_of_memory, p2c_ewma)
+{
+    fail_in_turn("p2c_ewma");
+}
+
+static void *make_nothing(evener_runtime *runtime, evener_status *status)
+{
+    (void)runtime;
+    (void)status;
+    static int nothing;
+    return &nothing;
+}
+
+static void end_nothing(void *object)
+{
+    (void)object;
+}
+
+static const evener_shared_key nothing_key = {.name = "nothing", .create = make_nothing, .destroy = end_nothing};
+
+static void share(void *arg)
+{
+    evener_runtime *runtime = arg;
+    evener_status status;
+    failing_memory_arm(1, false);
+    cr_assert_null(evener_runtime_shared(runtime, &nothing_key, &status));
+    (void)failing_memory_disarm();
+    cr_assert_eq(status.code, EVENER_STATUS_RESOURCE_EXHAUSTED);
+    cr_assert_not_null(evener_runtime_shared(runtime, &nothing_key, &status));
+}
+
+Test(out_of_memory, a_runtime_with_threads)
+{
+    evener_runtime *runtime = NULL;
+    uint64_t fail_at = 0;
+    evener_status_code code = EVENER_STATUS_RESOURCE_EXHAUSTED;
+    while (code != EVENER_STATUS_OK) {
+        evener_status status;
+        failing_memory_arm(++fail_at, false);
+        code = evener_runtime_create(NULL, &runtime, &status);
+        (void)failing_memory_disarm();
+        expect_ok_or_exhausted(code, &status);
+    }
+    cr_assert_gt(fail_at, 3, "runtime, loop and reclaimer");
+    evener_runtime_call(runtime, share, runtime);
+    evener_runtime_unref(runtime);
+}
