@@ -38,9 +38,9 @@ typedef enum evener_address_family {
     EVENER_FAMILY_UNIX_ABSTRACT = 3 /* "unix-abstract:name" */
 } evener_address_family;
 
-#define EVENER_ADDRESS_BYTES_MAX 256      /* length limit of an address's text */
-#define EVENER_ADDRESS_ATTRIBUTES_MAX 64  /* number of attributes of one address */
-#define EVENER_ATTRIBUTE_BYTES_MAX 1024   /* length limit of a key or a value */
+#define EVENER_ADDRESS_BYTES_MAX 256     /* length limit of an address's text */
+#define EVENER_ADDRESS_ATTRIBUTES_MAX 64 /* number of attributes of one address */
+#define EVENER_ATTRIBUTE_BYTES_MAX 1024  /* length limit of a key or a value */
 
 /* Makes an address of "1.2.3.4:port", "[v6]:port" (a %zone is allowed), "unix:path" or "unix-abstract:name", and puts
  * the text into its canonical form (RFC 5952 for IPv6). The attributes are copied; of two with one key the last wins.
@@ -53,9 +53,8 @@ EVENER_API evener_status_code evener_address_create(const char *text, const even
 
 /* The same backend with other attributes (all of them replaced). Ownership and errors as evener_address_create(). */
 EVENER_API evener_status_code evener_address_with_attributes(const evener_address *address,
-                                                             const evener_attribute *attributes,
-                                                             size_t attribute_count, evener_address **changed,
-                                                             evener_status *status);
+                                                             const evener_attribute *attributes, size_t attribute_count,
+                                                             evener_address **changed, evener_status *status);
 
 /* Takes, gives back a reference. NULL is allowed. evener_address_ref() returns its argument. Any thread. */
 EVENER_API evener_address *evener_address_ref(const evener_address *address);

@@ -18,13 +18,13 @@ EVENER_BEGIN_DECLS
 
 /* What build_picker is given; borrowed for the call. */
 typedef struct evener_base_ready {
-    size_t size; /* sizeof(evener_base_ready) */
+    size_t size;                           /* sizeof(evener_base_ready) */
     evener_subchannel *const *subchannels; /* READY ones, in the order of the address list; at least one */
     size_t count;
     const evener_policy_config *config; /* of the policy's own parse_config; NULL: defaults */
     evener_policy_helper *helper;       /* for the loop: random numbers, time */
     void *state;                        /* the policy instance's own memory (state_bytes) */
-    const uint64_t *ready_since_ns; /* when each got READY, on the loop's clock */
+    const uint64_t *ready_since_ns;     /* when each got READY, on the loop's clock */
     /* A picker that is right for a time only (weights that move) sets this: it is built again after so long at the
      * latest. 0, as it is given: with the next change. */
     uint64_t *rebuild_after_ns;
@@ -35,10 +35,10 @@ typedef struct evener_base_policy {
     /* Makes a picker that holds references to the subchannels it can pick. NULL without memory: the last picker stays
      * in force and the base tries again. Control thread. */
     evener_picker *(*build_picker)(const evener_base_ready *ready);
-    size_t subchannel_data_bytes;                 /* evener_subchannel_options.data_bytes */
-    void (*subchannel_data_destroy)(void *data);  /* or NULL */
-    size_t state_bytes;                           /* zeroed memory an instance of the policy, freed with it; or 0 */
-    void (*state_destroy)(void *state);           /* ends its contents; or NULL */
+    size_t subchannel_data_bytes;                /* evener_subchannel_options.data_bytes */
+    void (*subchannel_data_destroy)(void *data); /* or NULL */
+    size_t state_bytes;                          /* zeroed memory an instance of the policy, freed with it; or 0 */
+    void (*state_destroy)(void *state);          /* ends its contents; or NULL */
     /* Called once for every new subchannel, before it connects; or NULL. Control thread. */
     void (*subchannel_created)(const evener_base_ready *peers, evener_subchannel *subchannel);
     /* For evener_channel_stats(); or NULL. */

@@ -44,40 +44,41 @@ typedef enum evener_empty_update {
 /* Everything zero is the documented default. Borrowed for the call: what is needed is copied, but for what says
  * otherwise. */
 typedef struct evener_channel_options {
-    size_t size;                             /* sizeof(evener_channel_options) */
-    evener_runtime *runtime;                 /* NULL: the process-wide default */
-    const evener_credentials *credentials;   /* for the gRPC transport; must be named */
-    evener_transport *transport;             /* NULL: the gRPC C core with `credentials`. Else owned by the caller (its
+    size_t size;                           /* sizeof(evener_channel_options) */
+    evener_runtime *runtime;               /* NULL: the process-wide default */
+    const evener_credentials *credentials; /* for the gRPC transport; must be named */
+    evener_transport *transport;           /* NULL: the gRPC C core with `credentials`. Else owned by the caller (its
                                                 `destroy` is not called) and outliving the channel */
-    const void *grpc_args;                   /* a `const grpc_channel_args *`: further arguments for the core's channels;
+    const void *grpc_args;                 /* a `const grpc_channel_args *`: further arguments for the core's channels;
                                                 or NULL */
 
-    const evener_resolver_builder *const *resolvers; /* the channel's own: win over the registry. The builders outlive */
-    size_t resolver_count;                           /* the channel, the array is copied */
-    const evener_policy_builder *const *policies;    /* likewise */
+    /* The channel's own: win over the registry. The builders outlive the channel, the array is copied. */
+    const evener_resolver_builder *const *resolvers;
+    size_t resolver_count;
+    const evener_policy_builder *const *policies; /* likewise */
     size_t policy_count;
-    const evener_attribute *resolver_options;        /* "dns.min_refresh_ms" = "1000": see docs/resolvers.md */
+    const evener_attribute *resolver_options; /* "dns.min_refresh_ms" = "1000": see docs/resolvers.md */
     size_t resolver_option_count;
 
     const char *policy;                 /* the policy when no service config names one; NULL: "pick_first" */
-    const char *default_service_config; /* JSON, used while the resolver gives none; NULL: none. A bad one fails create */
+    const char *default_service_config; /* JSON, while the resolver gives none; NULL: none. A bad one fails create */
     bool ignore_service_config;         /* do not use the resolver's */
 
     const char *authority;  /* :authority; NULL: the resolver's default for the target */
     const char *user_agent; /* put before the core's own; NULL: "evener/VERSION" */
     uint32_t default_port;  /* 0: 443 */
 
-    uint64_t idle_timeout_ms;            /* without calls for so long, lets go of everything; 0: 30 min;
+    uint64_t idle_timeout_ms;    /* without calls for so long, lets go of everything; 0: 30 min;
                                             EVENER_NEVER_MS */
-    uint64_t connect_timeout_ms;         /* at least so long for one attempt; 0: 20 s (grpc: connection-backoff.md) */
-    uint64_t backoff_initial_ms;         /* 0: 1 s, x 1.6 a failure, +-20 % */
-    uint64_t backoff_max_ms;             /* 0: 120 s */
+    uint64_t connect_timeout_ms; /* at least so long for one attempt; 0: 20 s (grpc: connection-backoff.md) */
+    uint64_t backoff_initial_ms; /* 0: 1 s, x 1.6 a failure, +-20 % */
+    uint64_t backoff_max_ms;     /* 0: 120 s */
     evener_empty_update empty_update;
-    uint64_t empty_update_keep_ms;       /* bound of staleness for KEEP; 0: 5 min; EVENER_NEVER_MS */
-    uint64_t keepalive_time_ms;          /* HTTP/2 pings after so long without traffic; 0: the core's default (never) */
-    uint64_t keepalive_timeout_ms;       /* 0: the core's default (20 s) */
-    uint32_t queued_picks_max;           /* more waiting picks are refused RESOURCE_EXHAUSTED; 0: 1,000,000 */
-    bool wait_for_ready;                 /* the default for calls that do not say */
+    uint64_t empty_update_keep_ms; /* bound of staleness for KEEP; 0: 5 min; EVENER_NEVER_MS */
+    uint64_t keepalive_time_ms;    /* HTTP/2 pings after so long without traffic; 0: the core's default (never) */
+    uint64_t keepalive_timeout_ms; /* 0: the core's default (20 s) */
+    uint32_t queued_picks_max;     /* more waiting picks are refused RESOURCE_EXHAUSTED; 0: 1,000,000 */
+    bool wait_for_ready;           /* the default for calls that do not say */
 } evener_channel_options;
 
 /* Opens a channel. On success stores a reference in *channel. `options` may be NULL only where nothing in it is needed
@@ -126,7 +127,7 @@ EVENER_API evener_status_code evener_channel_set_default_service_config(evener_c
 
 EVENER_API const char *evener_channel_target(const evener_channel *channel);
 EVENER_API const char *evener_channel_authority(const evener_channel *channel);
-EVENER_API evener_runtime *evener_channel_runtime(const evener_channel *channel); /* borrowed */
+EVENER_API evener_runtime *evener_channel_runtime(const evener_channel *channel);     /* borrowed */
 EVENER_API evener_transport *evener_channel_transport(const evener_channel *channel); /* borrowed */
 EVENER_API bool evener_channel_wait_for_ready_default(const evener_channel *channel);
 

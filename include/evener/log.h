@@ -32,8 +32,7 @@ EVENER_API void evener_log_set_sink(evener_log_sink sink, void *arg, evener_log_
 EVENER_API bool evener_log_enabled(evener_log_level level);
 
 /* Logs one line; for plug-ins too. Any thread. */
-EVENER_API void evener_log(evener_log_level level, const char *component, const char *format, ...)
-    EVENER_PRINTF(3, 4);
+EVENER_API void evener_log(evener_log_level level, const char *component, const char *format, ...) EVENER_PRINTF(3, 4);
 
 EVENER_END_DECLS
 

@@ -36,7 +36,10 @@ typedef struct evener_task {
     struct evener_task *next;
     uint32_t pending;
 } evener_task;
-#define EVENER_TASK_INIT(function, argument) {(function), (argument), NULL, 0}
+#define EVENER_TASK_INIT(function, argument)                                                                           \
+    {                                                                                                                  \
+        (function), (argument), NULL, 0                                                                                \
+    }
 
 /* A one-shot timer. Embedded in its owner: starting allocates nothing and cannot fail. The members after `arg` are the
  * loop's. */
@@ -48,7 +51,10 @@ typedef struct evener_timer {
     struct evener_timer *child, *sibling, *previous;
     bool active;
 } evener_timer;
-#define EVENER_TIMER_INIT(function, argument) {(function), (argument), 0, 0, NULL, NULL, NULL, false}
+#define EVENER_TIMER_INIT(function, argument)                                                                          \
+    {                                                                                                                  \
+        (function), (argument), 0, 0, NULL, NULL, NULL, false                                                          \
+    }
 
 /* What a loop does. All on the control thread, but for those marked "any thread". */
 typedef struct evener_loop_vtable {

@@ -53,19 +53,19 @@ typedef struct evener_pick_args {
     const char *method; /* "/pkg.Service/Method"; or NULL */
     const evener_metadata *metadata;
     size_t metadata_count;
-    uint64_t hash;        /* for policies that hash (ring_hash); used when has_hash */
+    uint64_t hash; /* for policies that hash (ring_hash); used when has_hash */
     bool has_hash;
-    bool wait_for_ready;  /* `fail` does not end the call: it waits (grpc: doc/wait-for-ready.md) */
-    uint64_t timeout_ms;  /* how long a queued pick waits; 0: no limit */
+    bool wait_for_ready; /* `fail` does not end the call: it waits (grpc: doc/wait-for-ready.md) */
+    uint64_t timeout_ms; /* how long a queued pick waits; 0: no limit */
 } evener_pick_args;
 
 /* What a picker is called with. */
 typedef struct evener_pick_context {
     const evener_pick_args *args; /* never NULL */
-    evener_loop *loop;            /* only now_ns and now_fast_ns may be called here; and post, by a picker that connects on
+    evener_loop *loop;     /* only now_ns and now_fast_ns may be called here; and post, by a picker that connects on
                                      demand, before it answers QUEUE */
-    evener_status *status;        /* to be filled with FAIL and DROP; may be NULL: evener_status_set() allows that */
-    uint32_t lane;                /* the calling thread's */
+    evener_status *status; /* to be filled with FAIL and DROP; may be NULL: evener_status_set() allows that */
+    uint32_t lane;         /* the calling thread's */
 } evener_pick_context;
 
 /* How a call ended. */

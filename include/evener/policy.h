@@ -39,10 +39,10 @@ typedef struct evener_policy_helper_vtable {
 /* The channel, as its policy sees it; or a wrapping policy, as its child sees it. Valid until close() of the policy. */
 struct evener_policy_helper {
     const evener_policy_helper_vtable *vtable;
-    evener_loop *loop;                   /* time, timers, random numbers */
-    const evener_policy_set *policies;   /* the builders this channel sees, for children */
-    const char *target;                  /* the channel's target, for logs */
-    const char *authority;               /* the channel's :authority */
+    evener_loop *loop;                 /* time, timers, random numbers */
+    const evener_policy_set *policies; /* the builders this channel sees, for children */
+    const char *target;                /* the channel's target, for logs */
+    const char *authority;             /* the channel's :authority */
 };
 
 /* A new subchannel in state IDLE or, if the channel has the address already, in its state (told by state_changed soon
@@ -74,8 +74,8 @@ static inline void evener_policy_request_reresolution(evener_policy_helper *help
 typedef void evener_policy_config;
 
 typedef struct evener_policy_update {
-    size_t size;                       /* sizeof(evener_policy_update) */
-    evener_address *const *addresses;  /* borrowed, no duplicates of one backend; the whole list */
+    size_t size;                      /* sizeof(evener_policy_update) */
+    evener_address *const *addresses; /* borrowed, no duplicates of one backend; the whole list */
     size_t address_count;
     const evener_policy_config *config; /* lives until the next update has returned, or close() */
 } evener_policy_update;
@@ -115,7 +115,7 @@ struct evener_policy_builder {
     evener_status_code (*parse_config)(const evener_policy_builder *builder, const evener_policy_set *policies,
                                        const char *json, evener_policy_config **config, evener_status *status);
     void (*config_destroy)(evener_policy_config *config); /* NULL is never given. Any thread */
-    void *user_data;                                       /* the builder's own */
+    void *user_data;                                      /* the builder's own */
 };
 
 /* ---- registry ---- */

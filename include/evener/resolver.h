@@ -54,10 +54,10 @@ typedef struct evener_resolver_update {
      * answer ("there are no backends"), not an error. */
     evener_address *const *addresses;
     size_t address_count;
-    const char *service_config;                 /* JSON text, or NULL for none */
-    const evener_status *service_config_error;  /* set when there is one but it could not be had; or NULL */
-    uint64_t ttl_ms;                            /* how long the answer holds; 0: not known. For display */
-    const char *source;                         /* where it comes from ("dns 10.0.0.2:53", "file /etc/x"); or NULL */
+    const char *service_config;                /* JSON text, or NULL for none */
+    const evener_status *service_config_error; /* set when there is one but it could not be had; or NULL */
+    uint64_t ttl_ms;                           /* how long the answer holds; 0: not known. For display */
+    const char *source;                        /* where it comes from ("dns 10.0.0.2:53", "file /etc/x"); or NULL */
 } evener_resolver_update;
 
 typedef struct evener_resolver_sink_vtable {
@@ -103,12 +103,12 @@ struct evener_resolver {
 
 /* What a resolver is built with. Borrowed for the call of build(), but for those that say they live on. */
 typedef struct evener_resolver_args {
-    size_t size;                  /* sizeof(evener_resolver_args) */
-    const evener_target *target;  /* lives until close() */
-    evener_resolver_sink *sink;   /* lives until close() */
-    evener_runtime *runtime;      /* lives until close() */
-    evener_loop *loop;            /* the runtime's; lives until close() */
-    uint32_t default_port;        /* for endpoints that name none; 443 unless the channel says otherwise */
+    size_t size;                 /* sizeof(evener_resolver_args) */
+    const evener_target *target; /* lives until close() */
+    evener_resolver_sink *sink;  /* lives until close() */
+    evener_runtime *runtime;     /* lives until close() */
+    evener_loop *loop;           /* the runtime's; lives until close() */
+    uint32_t default_port;       /* for endpoints that name none; 443 unless the channel says otherwise */
     /* The channel's resolver options ("dns.min_refresh_ms" = "1000"); live until close(). Keys of other schemes are
      * there too and are ignored; a key of one's own with a bad value is an error that names it. */
     const evener_attribute *options;
@@ -155,8 +155,8 @@ EVENER_API const evener_resolver_builder *evener_resolver_find(const evener_reso
  * `dns:///` + text (grpc: client_channel_specification.md). On success stores an owned target and a borrowed builder.
  * Errors: INVALID_ARGUMENT naming the scheme or the place. Any thread. */
 EVENER_API evener_status_code evener_resolver_lookup(const evener_resolver_set *set, const char *target_text,
-                                                     evener_target **target,
-                                                     const evener_resolver_builder **builder, evener_status *status);
+                                                     evener_target **target, const evener_resolver_builder **builder,
+                                                     evener_status *status);
 
 EVENER_END_DECLS
 

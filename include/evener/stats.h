@@ -14,13 +14,13 @@ EVENER_BEGIN_DECLS
 typedef struct evener_subchannel_stats {
     char address[EVENER_ADDRESS_BYTES_MAX];
     evener_connectivity_state state;
-    uint64_t state_age_ms;       /* since when it has this state */
-    uint64_t picks;              /* since the address is known */
+    uint64_t state_age_ms; /* since when it has this state */
+    uint64_t picks;        /* since the address is known */
     uint64_t in_flight;
-    uint64_t failed;             /* calls that ended with another status than OK */
-    uint64_t connects;           /* successful connections */
+    uint64_t failed;   /* calls that ended with another status than OK */
+    uint64_t connects; /* successful connections */
     uint64_t connect_failures;
-    uint64_t backoff_remaining_ms; /* 0: not in backoff */
+    uint64_t backoff_remaining_ms;           /* 0: not in backoff */
     char note[EVENER_SUBCHANNEL_NOTE_BYTES]; /* the policy's own: "ewma_us=312 success=0.998 ejected" */
     char last_error[EVENER_STATUS_MESSAGE_BYTES];
 } evener_subchannel_stats;

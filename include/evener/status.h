@@ -46,8 +46,8 @@ typedef struct evener_status {
 /* Fills `status` (which may be NULL: then only the code is returned) and returns `code`, so that a function can end
  * with `return evener_status_set(status, EVENER_STATUS_..., "...", ...)`. The arguments may point into `status`
  * itself (to prefix its own message). Any thread. Never fails. */
-EVENER_API evener_status_code evener_status_set(evener_status *status, evener_status_code code, const char *format,
-                                                ...) EVENER_PRINTF(3, 4);
+EVENER_API evener_status_code evener_status_set(evener_status *status, evener_status_code code, const char *format, ...)
+    EVENER_PRINTF(3, 4);
 
 /* Makes `status` OK with an empty message. `status` may be NULL. Returns EVENER_STATUS_OK. Any thread. */
 EVENER_API evener_status_code evener_status_clear(evener_status *status);
