@@ -76,6 +76,7 @@ static void give_up_link(evener_connector *connector)
     }
     connector->link = NULL;
     link->connector = NULL;
+    connector->health_watcher = NULL;
     if (connector->state != EVENER_READY) {
         link_disconnect(link);
         return;
@@ -222,6 +223,33 @@ void evener_connector_reset_backoff(evener_connector *connector)
     }
 }
 
+static void health_told(void *arg, evener_connectivity_state health, const evener_status *status)
+{
+    evener_connector *connector = arg;
+    evener_subchannel *watcher = connector->health_watcher;
+    if (watcher != NULL) {
+        evener_log(EVENER_LOG_DEBUG, "subchannel", "%s: health %s", watcher->text,
+                   evener_connectivity_state_name(health));
+        watcher->health_changed(watcher->health_arg, watcher, health, status);
+    }
+}
+
+evener_status_code evener_connector_watch_health(evener_connector *connector, evener_subchannel *subchannel,
+                                                 const char *service, evener_status *status)
+{
+    evener_transport *transport = connector->pool->transport;
+    if (transport->vtable->watch_health == NULL) {
+        return evener_status_set(status, EVENER_STATUS_UNIMPLEMENTED, "%s: the transport has no health checks",
+                                 evener_address_text(connector->address));
+    }
+    if (connector->state != EVENER_READY) {
+        return evener_status_set(status, EVENER_STATUS_FAILED_PRECONDITION, "%s: no connection to watch health over",
+                                 evener_address_text(connector->address));
+    }
+    connector->health_watcher = service != NULL ? subchannel : NULL;
+    return transport->vtable->watch_health(transport, connector->link->connection, service, health_told, connector);
+}
+
 /* ---- the table ---- */
 
 static evener_connector **bucket_of(const evener_subchannel_pool *pool, const evener_address *address)
@@ -309,6 +337,9 @@ void evener_connector_detach(evener_connector *connector, evener_subchannel *sub
     evener_subchannel **link = &connector->subchannels;
     while (*link != subchannel) {
         link = &(*link)->connector_next;
+    }
+    if (connector->health_watcher == subchannel && connector->link != NULL) {
+        (void)evener_connector_watch_health(connector, subchannel, NULL, NULL);
     }
     if (connector->subchannels->connector_next != NULL) {
         *link = subchannel->connector_next;

@@ -186,6 +186,24 @@ void evener_subchannel_release(evener_subchannel *subchannel)
     evener_subchannel_unref(subchannel);
 }
 
+evener_status_code evener_subchannel_watch_health(evener_subchannel *subchannel, const char *service,
+                                                  void (*health_changed)(void *arg, evener_subchannel *subchannel,
+                                                                         evener_connectivity_state health,
+                                                                         const evener_status *status),
+                                                  void *arg, evener_status *status)
+{
+    evener_connector *connector = subchannel->connector;
+    if (connector == NULL) {
+        return evener_status_set(status, EVENER_STATUS_FAILED_PRECONDITION, "%s: released", subchannel->text);
+    }
+    if (service == NULL && connector->health_watcher != subchannel) {
+        return evener_status_clear(status);
+    }
+    subchannel->health_changed = health_changed;
+    subchannel->health_arg = arg;
+    return evener_connector_watch_health(connector, subchannel, service, status);
+}
+
 evener_connectivity_state evener_subchannel_state(const evener_subchannel *subchannel)
 {
     return subchannel->connector != NULL ? subchannel->connector->state : EVENER_SHUTDOWN;

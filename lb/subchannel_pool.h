@@ -55,10 +55,11 @@ struct evener_connector {
     evener_subchannel_pool *pool;
     evener_connector *bucket_next;
     evener_address *address;
-    evener_subchannel *subchannels; /* by connector_next; at least one */
-    evener_link *link;              /* the attempt or connection; NULL if none */
-    char *last_error;               /* of the last failure; NULL if none */
-    evener_timer timer;             /* CONNECTING: gives up; TRANSIENT_FAILURE: the end of the backoff */
+    evener_subchannel *subchannels;    /* by connector_next; at least one */
+    evener_link *link;                 /* the attempt or connection; NULL if none */
+    evener_subchannel *health_watcher; /* who watches the health over the connection; or NULL */
+    char *last_error;                  /* of the last failure; NULL if none */
+    evener_timer timer;                /* CONNECTING: gives up; TRANSIENT_FAILURE: the end of the backoff */
     uint64_t state_since_ns;
     uint64_t backoff_ns;      /* for the next failure; 0: the initial one */
     uint64_t next_attempt_ns; /* not before */
@@ -88,6 +89,9 @@ struct evener_subchannel {
     void (*state_changed)(void *arg, evener_subchannel *subchannel, evener_connectivity_state state,
                           const evener_status *status);
     void *arg;
+    void (*health_changed)(void *arg, evener_subchannel *subchannel, evener_connectivity_state health,
+                           const evener_status *status);
+    void *health_arg;
     void (*released)(void *arg, evener_subchannel *subchannel);
     void (*data_destroy)(void *data);
     evener_cell_block *cell_block;
@@ -124,6 +128,9 @@ void evener_connector_attach(evener_connector *connector, evener_subchannel *sub
 void evener_connector_detach(evener_connector *connector, evener_subchannel *subchannel);
 void evener_connector_connect(evener_connector *connector);
 void evener_connector_reset_backoff(evener_connector *connector);
+/* See evener_subchannel_watch_health(); the listener is in the subchannel. */
+evener_status_code evener_connector_watch_health(evener_connector *connector, evener_subchannel *subchannel,
+                                                 const char *service, evener_status *status);
 /* Queues the subchannel's listener to be told of the state. */
 void evener_subchannel_tell_later(evener_subchannel *subchannel);
 

@@ -239,3 +239,54 @@ Test(cells, columns_are_their_own_and_come_back_zeroed)
     }
     cr_assert_null(pool.with_room);
 }
+
+/* ---- health (A17) ---- */
+
+typedef struct health_log {
+    int told;
+    evener_connectivity_state last;
+} health_log;
+
+static void health_changed(void *arg, evener_subchannel *subchannel, evener_connectivity_state health,
+                           const evener_status *status)
+{
+    (void)subchannel;
+    (void)status;
+    health_log *log = arg;
+    log->told++;
+    log->last = health;
+}
+
+Test(subchannel, health_watch_lives_as_long_as_the_connection)
+{
+    fixture *f = fixture_create(NULL);
+    fixture_push(f, A);
+    fixture_connect(f);
+    evener_pick pick;
+    evener_status status;
+    health_log log = {0};
+    cr_assert_eq(evener_channel_try_pick(f->channel, NULL, &pick, NULL), EVENER_PICK_COMPLETE);
+    evener_subchannel *subchannel = pick.subchannel;
+    cr_assert_eq(evener_subchannel_watch_health(subchannel, "orders", health_changed, &log, &status), EVENER_STATUS_OK);
+    cr_assert_eq(log.told, 0, "never from inside");
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_eq(log.last, EVENER_CONNECTING);
+    cr_assert_str_eq(fake_transport_watched_service(f->transport, A), "orders");
+    fake_transport_health(f->transport, A, EVENER_READY);
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_eq(log.last, EVENER_READY);
+    fake_transport_health(f->transport, A, EVENER_TRANSIENT_FAILURE);
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_eq(log.last, EVENER_TRANSIENT_FAILURE);
+    cr_assert_eq(evener_subchannel_watch_health(subchannel, NULL, NULL, NULL, &status), EVENER_STATUS_OK);
+    const int told = log.told;
+    fake_transport_health(f->transport, A, EVENER_READY);
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_eq(log.told, told);
+    fake_transport_set(f->transport, A, FAKE_SILENT, 0);
+    fake_transport_drop(f->transport, A);
+    cr_assert_eq(evener_subchannel_watch_health(subchannel, "", health_changed, &log, &status),
+                 EVENER_STATUS_FAILED_PRECONDITION);
+    evener_pick_done(&pick, NULL);
+    fixture_destroy(f);
+}
