@@ -32,6 +32,15 @@ typedef struct resolver_fixture {
 /* On a virtual loop. */
 resolver_fixture *resolver_fixture_create(void);
 
+/* On a control thread of its own: f->loop is NULL, and the sink is looked at through resolver_fixture_wait() only. */
+resolver_fixture *resolver_fixture_create_on_thread(void);
+
+/* Waits until `condition`, asked on the control thread, holds; false after 10 s. */
+bool resolver_fixture_wait(resolver_fixture *f, bool (*condition)(const recording_sink *sink, void *arg), void *arg);
+
+/* The same for the addresses of the last update. */
+bool resolver_fixture_wait_addresses(resolver_fixture *f, const char *addresses);
+
 /* Looks up and builds, without starting. The code and f->status say how it went. */
 evener_status_code resolver_fixture_build(resolver_fixture *f, const char *target);
 

@@ -1,0 +1,34 @@
+/* Files of endpoints in lines: whatever the text, entries that are sound, or an error with place and reason. */
+#include <assert.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "resolver/file_endpoints.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    char *text = malloc(size + 1);
+    if (text == NULL) {
+        abort();
+    }
+    memcpy(text, data, size);
+    text[size] = '\0';
+    evener_file_endpoints endpoints = {.entries = NULL};
+    evener_status status = {.code = EVENER_STATUS_OK};
+    if (evener_file_parse_lines("f", text, size, &endpoints, &status) != EVENER_STATUS_OK) {
+        assert(strncmp(status.message, "file f:", 7) == 0);
+    }
+    for (size_t i = 0; i < endpoints.count; i++) {
+        const evener_file_entry *entry = &endpoints.entries[i];
+        assert(entry->address != NULL && entry->line > 0);
+        assert(i == 0 || entry->line > endpoints.entries[i - 1].line);
+        assert(entry->host == NULL || strchr(entry->host, ':') != NULL);
+    }
+    assert(evener_file_endpoints_equal(&endpoints, &endpoints));
+    evener_file_endpoints_clear(&endpoints);
+    free(text);
+    return 0;
+}

@@ -1,0 +1,239 @@
+/* file: on a real loop: every way to change a file is seen by inotify. The poll is an hour, so that it does not help. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <criterion/criterion.h>
+
+#include "tests/support/resolver_fixture.h"
+
+static struct {
+    resolver_fixture *f;
+    char directory[64];
+    char target[160];
+} s;
+
+static const evener_attribute no_poll = {"file.poll_ms", "3600000"};
+
+static void set_up(void)
+{
+    strcpy(s.directory, "/tmp/evener-watch-XXXXXX");
+    cr_assert_not_null(mkdtemp(s.directory));
+    s.f = resolver_fixture_create_on_thread();
+    s.f->options = &no_poll;
+    s.f->option_count = 1;
+}
+
+static void tear_down(void)
+{
+    char command[128];
+    resolver_fixture_destroy(s.f);
+    snprintf(command, sizeof command, "rm -rf '%s'", s.directory);
+    cr_assert_eq(system(command), 0);
+}
+
+TestSuite(file_watch, .init = set_up, .fini = tear_down);
+
+/* A path in the test's directory; a few may be in use at a time. */
+static const char *in(const char *name)
+{
+    static char paths[4][160];
+    static unsigned next;
+    char *path = paths[next++ % 4];
+    snprintf(path, sizeof paths[0], "%s/%s", s.directory, name);
+    return path;
+}
+
+static void write_file(const char *name, const char *text)
+{
+    FILE *file = fopen(in(name), "w");
+    cr_assert_not_null(file, "%s", name);
+    fputs(text, file);
+    fclose(file);
+}
+
+static void open_file(const char *name)
+{
+    snprintf(s.target, sizeof s.target, "file://%s", in(name));
+    resolver_fixture_open(s.f, s.target);
+}
+
+static void expect(const char *addresses)
+{
+    cr_assert(resolver_fixture_wait_addresses(s.f, addresses), "have \"%s\", want \"%s\"", s.f->sink.addresses,
+              addresses);
+}
+
+static bool has_error(const recording_sink *sink, void *arg)
+{
+    return sink->last_was_error && strstr(sink->error.message, arg) != NULL;
+}
+
+static void expect_error(char *part)
+{
+    cr_assert(resolver_fixture_wait(s.f, has_error, part), "have \"%s\"", s.f->sink.error.message);
+}
+
+static void rename_over(const char *from, const char *to)
+{
+    cr_assert_eq(rename(in(from), in(to)), 0);
+}
+
+static void link_to(const char *to, const char *name)
+{
+    cr_assert_eq(symlink(to, in(name)), 0);
+}
+
+Test(file_watch, written_in_place)
+{
+    write_file("list", "10.0.0.1:80\n");
+    open_file("list");
+    expect("10.0.0.1:80");
+    write_file("list", "10.0.0.2:80\n");
+    expect("10.0.0.2:80");
+    FILE *file = fopen(in("list"), "a");
+    fputs("10.0.0.3:80\n", file);
+    fclose(file);
+    expect("10.0.0.2:80,10.0.0.3:80");
+}
+
+/* What editors and deploy tools do */
+Test(file_watch, renamed_over)
+{
+    write_file("list", "10.0.0.1:80\n");
+    open_file("list");
+    expect("10.0.0.1:80");
+    write_file("new", "10.0.0.2:80\n");
+    rename_over("new", "list");
+    expect("10.0.0.2:80");
+    write_file("new", "10.0.0.3:80\n");
+    rename_over("new", "list");
+    expect("10.0.0.3:80");
+    write_file("list", "10.0.0.4:80\n"); /* the new file is followed, too */
+    expect("10.0.0.4:80");
+}
+
+/* Kubernetes' ConfigMap: list -> ..data/list, ..data -> ..1; the new directory is linked by renaming */
+Test(file_watch, config_map_is_swapped)
+{
+    mkdir(in("..1"), 0700);
+    write_file("..1/list", "10.0.0.1:80\n");
+    link_to("..1", "..data");
+    link_to("..data/list", "list");
+    open_file("list");
+    expect("10.0.0.1:80");
+    mkdir(in("..2"), 0700);
+    write_file("..2/list", "10.0.0.2:80\n");
+    link_to("..2", "..data_tmp");
+    rename_over("..data_tmp", "..data");
+    unlink(in("..1/list"));
+    rmdir(in("..1"));
+    expect("10.0.0.2:80");
+    write_file("..2/list", "10.0.0.3:80\n");
+    expect("10.0.0.3:80");
+}
+
+/* Releases: the path leads through a link to a directory */
+Test(file_watch, link_on_the_way_is_turned)
+{
+    mkdir(in("one"), 0700);
+    mkdir(in("two"), 0700);
+    write_file("one/list", "10.0.0.1:80\n");
+    write_file("two/list", "10.0.0.2:80\n");
+    link_to("one", "current");
+    open_file("current/list");
+    expect("10.0.0.1:80");
+    link_to("two", "next");
+    rename_over("next", "current");
+    expect("10.0.0.2:80");
+    write_file("two/list", "10.0.0.3:80\n");
+    expect("10.0.0.3:80");
+}
+
+Test(file_watch, target_of_a_link_elsewhere_is_written)
+{
+    mkdir(in("elsewhere"), 0700);
+    write_file("elsewhere/real", "10.0.0.1:80\n");
+    link_to(in("elsewhere/real"), "list");
+    open_file("list");
+    expect("10.0.0.1:80");
+    write_file("elsewhere/real", "10.0.0.2:80\n");
+    expect("10.0.0.2:80");
+}
+
+Test(file_watch, deleted_and_made_again)
+{
+    write_file("list", "10.0.0.1:80\n");
+    open_file("list");
+    expect("10.0.0.1:80");
+    unlink(in("list"));
+    expect_error("No such file");
+    write_file("list", "10.0.0.2:80\n");
+    expect("10.0.0.2:80");
+}
+
+Test(file_watch, directories_appear_later)
+{
+    open_file("not/yet/list");
+    expect_error("No such file");
+    mkdir(in("not"), 0700);
+    mkdir(in("not/yet"), 0700);
+    write_file("not/yet/list", "10.0.0.1:80\n");
+    expect("10.0.0.1:80");
+}
+
+Test(file_watch, directory_is_replaced)
+{
+    mkdir(in("d"), 0700);
+    write_file("d/list", "10.0.0.1:80\n");
+    open_file("d/list");
+    expect("10.0.0.1:80");
+    unlink(in("d/list"));
+    rmdir(in("d"));
+    expect_error("No such file");
+    mkdir(in("d"), 0700);
+    write_file("d/list", "10.0.0.2:80\n");
+    expect("10.0.0.2:80");
+    write_file("d/list", "10.0.0.3:80\n");
+    expect("10.0.0.3:80");
+}
+
+static bool has_updates(const recording_sink *sink, void *arg)
+{
+    return sink->update_count + sink->error_count >= *(size_t *)arg;
+}
+
+Test(file_watch, burst_is_settled_into_one_update)
+{
+    static const evener_attribute slow[] = {{"file.poll_ms", "3600000"}, {"file.settle_ms", "300"}};
+    s.f->options = slow;
+    s.f->option_count = 2;
+    write_file("list", "10.0.0.1:80\n");
+    open_file("list");
+    expect("10.0.0.1:80");
+    for (int i = 0; i < 20; i++) {
+        char text[32];
+        snprintf(text, sizeof text, "10.0.1.%d:80\n", i);
+        write_file("list", text);
+    }
+    expect("10.0.1.19:80");
+    size_t two = 2;
+    cr_assert(resolver_fixture_wait(s.f, has_updates, &two));
+    cr_assert_eq(s.f->sink.update_count, 2);
+    cr_assert_eq(s.f->sink.error_count, 0);
+}
+
+Test(file_watch, other_files_in_the_directory_are_nobodys_business)
+{
+    write_file("list", "10.0.0.1:80\n");
+    open_file("list");
+    expect("10.0.0.1:80");
+    for (int i = 0; i < 100; i++) {
+        write_file("other", "nonsense");
+    }
+    write_file("list", "10.0.0.2:80\n");
+    expect("10.0.0.2:80");
+    cr_assert_eq(s.f->sink.update_count, 2);
+}
