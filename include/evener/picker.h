@@ -47,6 +47,18 @@ typedef struct evener_metadata {
     size_t value_bytes;
 } evener_metadata;
 
+/* Why this backend? A traced pick tells what its policy looked at. Called inside the pick, on its thread: must not block
+ * nor call evener. Strings are borrowed for the call; NULL functions are left out. */
+typedef struct evener_pick_trace {
+    size_t size; /* sizeof(evener_pick_trace) */
+    void *arg;
+    /* A backend that was weighed against others, its load as the policy reckons it (lower is better; its unit is the
+     * policy's), and what else there is to say ("probe"); `note` may be NULL. */
+    void (*candidate)(void *arg, const char *address, double load, const char *note);
+    /* What decided: "lower load", "force pick". */
+    void (*reason)(void *arg, const char *reason);
+} evener_pick_trace;
+
 /* What is known of the call. Borrowed for the pick. */
 typedef struct evener_pick_args {
     size_t size;        /* sizeof(evener_pick_args) */
@@ -67,6 +79,27 @@ typedef struct evener_pick_context {
     evener_status *status; /* to be filled with FAIL and DROP; may be NULL: evener_status_set() allows that */
     uint32_t lane;         /* the calling thread's */
 } evener_pick_context;
+
+/* For pickers: tell the trace of the pick, if it has one. */
+static inline bool evener_pick_is_traced(const evener_pick_context *context)
+{
+    return __builtin_expect(context->args->trace != NULL, 0);
+}
+static inline void evener_pick_trace_candidate(const evener_pick_context *context, const evener_subchannel *candidate,
+                                               double load, const char *note)
+{
+    const evener_pick_trace *trace = context->args->trace;
+    if (trace != NULL && trace->candidate != NULL) {
+        trace->candidate(trace->arg, evener_subchannel_address_text(candidate), load, note);
+    }
+}
+static inline void evener_pick_trace_reason(const evener_pick_context *context, const char *reason)
+{
+    const evener_pick_trace *trace = context->args->trace;
+    if (trace != NULL && trace->reason != NULL) {
+        trace->reason(trace->arg, reason);
+    }
+}
 
 /* How a call ended. */
 typedef struct evener_done_info {
