@@ -40,7 +40,10 @@ static const table_spec tables[] = {
      "From the push of a list until its picker is in force and nothing is left to do on the control thread; the "
      "transport takes no time.",
      {"policy", "backends", "changed", "what", "us", "us_min"}},
-    {"memory", "Memory", "Of evener alone, per backend.", {"policy", "backends", "bytes_per_backend"}},
+    {"memory",
+     "Memory",
+     "Without a transport named: of evener alone.",
+     {"transport", "policy", "backends", "bytes_per_backend", "connect_us_per_backend"}},
     {"rpc",
      "Calls over loopback",
      "evener and the C core's own policy take turns in one run; CPU time is the client's.",
