@@ -67,8 +67,9 @@ typedef struct evener_pick_args {
     size_t metadata_count;
     uint64_t hash; /* for policies that hash (ring_hash); used when has_hash */
     bool has_hash;
-    bool wait_for_ready; /* `fail` does not end the call: it waits (grpc: doc/wait-for-ready.md) */
-    uint64_t timeout_ms; /* how long a queued pick waits; 0: no limit */
+    bool wait_for_ready;            /* `fail` does not end the call: it waits (grpc: doc/wait-for-ready.md) */
+    uint64_t timeout_ms;            /* how long a queued pick waits; 0: no limit */
+    const evener_pick_trace *trace; /* or NULL */
 } evener_pick_args;
 
 /* What a picker is called with. */
