@@ -1,0 +1,449 @@
+/* p2c_ewma: the power of two choices over a moving average of latencies, in the manner of go-zero's policy of that name
+ * (zrpc/internal/balancer/p2c), with its faults mended. docs/policies.md gives the reasons.
+ *
+ * A pick. Two distinct backends are drawn, in proportion to their weights, and the one of lower cost (p2c_load.h) is
+ * taken. Costs that differ by less than an eighth are alike: the one drawn first is taken, so that equal backends get
+ * shares as their weights and no herd runs after the luckiest average. When even the better one is markedly dearer than
+ * what this thread has got of late, more are drawn, up to `maxChoices` (all of them if there are no more): two choices
+ * alone send a call in six to one of two slow backends of four.
+ *
+ * The probe. Once in PROBE_PICKS_MIN picks of a thread, a loser that nobody picked for `forcePickInterval` is taken
+ * instead of the winner, so that one that recovered is found out; not one that is failing. go-zero probes without that
+ * bound: with more backends than calls a second almost every pick takes the loser.
+ *
+ * Slow start. A backend that joins others (or comes back) starts from the mean latency of its peers, and is considered
+ * only in a tenth of the cases in which it is drawn, rising to all within `slowStart`. When most backends are new, at
+ * the start above all, there is none.
+ *
+ * Statistics live in the subchannel, over any number of pickers. Each lane has its own random numbers and its own notion
+ * of what a usual pick costs; threads share nothing but the backends' statistics, one cache line each. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "lb/policy/builtin.h"
+#include "lb/policy/p2c_internal.h"
+
+/* Costs within this factor are alike. */
+#define ALIKE 0.875F
+/* A winner dearer than this many times the usual cost is worth another draw. */
+#define DEAR 1.5F
+/* The usual cost follows cheaper winners fast and dearer ones slowly: it is about what good backends cost now. */
+#define USUAL_DOWN (1.0F / 4)
+#define USUAL_UP (1.0F / 64)
+/* At most one pick in so many is a probe: with two slow ones of four the 99th percentile is to stay that of the fast. */
+#define PROBE_PICKS_MIN 256
+/* What a newcomer's slow start begins with (Envoy: min_weight_percent, 10 %). */
+#define RAMP_MIN 0.1F
+
+typedef struct lane_state {
+    _Alignas(64) uint64_t random;
+    float usual_cost;       /* 0: nothing picked yet */
+    float usual_latency_ns; /* stands in for what is unknown */
+    uint32_t picks;         /* since the last probe */
+} lane_state;
+
+/* Walker's alias method: a column drawn evenly gives itself, or its alias when the random number reaches the threshold.
+ * Weighted draws in constant time. */
+typedef struct alias {
+    uint32_t threshold;
+    uint32_t other;
+} alias;
+
+typedef struct p2c_picker {
+    evener_picker base;
+    uint32_t count;
+    uint32_t choices, choices_max;
+    uint32_t force_pick_ticks;
+    uint64_t ramp_end_ns; /* no slow start after it */
+    float ramp_ticks;
+    alias *aliases; /* NULL: all weights are alike */
+    lane_state lanes[EVENER_LANES];
+    p2c_stats *backends[];
+} p2c_picker;
+
+/* One pick under way. */
+typedef struct contest {
+    p2c_picker *picker;
+    lane_state *lane;
+    uint64_t now_ns;
+    uint32_t now_tick;
+    bool shared;
+    bool ramping;
+    p2c_stats *best, *loser; /* NULL: none yet */
+    float best_cost;
+} contest;
+
+/* ---- data plane ---- */
+
+static inline uint32_t draw_weighted(contest *c, uint32_t column)
+{
+    const alias *a = &c->picker->aliases[column];
+    return (uint32_t)p2c_random(&c->lane->random, c->shared) < a->threshold ? column : a->other;
+}
+
+static inline uint32_t draw(contest *c)
+{
+    const uint32_t column = p2c_below((uint32_t)p2c_random(&c->lane->random, c->shared), c->picker->count);
+    return c->picker->aliases == NULL ? column : draw_weighted(c, column);
+}
+
+/* Whether slow start lets this one be considered. */
+static bool passes_ramp(contest *c, const p2c_stats *stats)
+{
+    const uint32_t age = c->now_tick - __atomic_load_n(&stats->ready_tick, __ATOMIC_RELAXED);
+    float share = (float)age / c->picker->ramp_ticks;
+    share = share > RAMP_MIN ? share : RAMP_MIN;
+    return (float)(uint32_t)(p2c_random(&c->lane->random, c->shared) >> 40) < share * 0x1p24F;
+}
+
+static inline void consider(contest *c, p2c_stats *stats)
+{
+    if (__builtin_expect(c->ramping, 0) && !passes_ramp(c, stats)) {
+        return;
+    }
+    const float cost = p2c_cost(stats, c->now_ns, p2c_get(&c->lane->usual_latency_ns));
+    if (c->best == NULL) {
+        c->best = stats;
+        c->best_cost = cost;
+    } else if (cost < c->best_cost * ALIKE) {
+        c->loser = c->best;
+        c->best = stats;
+        c->best_cost = cost;
+    } else if (stats != c->best) {
+        c->loser = stats;
+    }
+}
+
+static void consider_all(contest *c)
+{
+    const p2c_picker *picker = c->picker;
+    uint32_t index = draw(c);
+    for (uint32_t i = 0; i < picker->count; i++) {
+        consider(c, picker->backends[index]);
+        index = index + 1 == picker->count ? 0 : index + 1;
+    }
+}
+
+/* The usual case: two. */
+static inline void consider_pair(contest *c)
+{
+    const p2c_picker *picker = c->picker;
+    const uint64_t random = p2c_random(&c->lane->random, c->shared);
+    uint32_t first = p2c_below((uint32_t)random, picker->count);
+    uint32_t second;
+    if (__builtin_expect(picker->aliases == NULL, 1)) {
+        second = p2c_below((uint32_t)(random >> 32), picker->count - 1);
+        second += second >= first;
+    } else {
+        first = draw_weighted(c, first);
+        second = draw_weighted(c, p2c_below((uint32_t)(random >> 32), picker->count));
+        if (second == first) {
+            second = first + 1 == picker->count ? 0 : first + 1;
+        }
+    }
+    __builtin_prefetch(picker->backends[second]);
+    consider(c, picker->backends[first]);
+    consider(c, picker->backends[second]);
+}
+
+static bool too_dear(const contest *c)
+{
+    const float usual = p2c_get(&c->lane->usual_cost);
+    return c->best == NULL || (usual > 0 && c->best_cost > usual * DEAR);
+}
+
+static __attribute__((noinline)) void consider_more(contest *c)
+{
+    const p2c_picker *picker = c->picker;
+    if (picker->count <= picker->choices_max) {
+        consider_all(c);
+    } else {
+        for (uint32_t i = picker->choices; i < picker->choices_max && too_dear(c); i++) {
+            consider(c, picker->backends[draw(c)]);
+        }
+    }
+    if (c->best == NULL) { /* all in slow start, and all refused */
+        c->best = picker->backends[draw(c)];
+        c->best_cost = p2c_cost(c->best, c->now_ns, p2c_get(&c->lane->usual_latency_ns));
+    }
+}
+
+/* One that wins by the probe; only one thread takes it. */
+static bool probe(const contest *c)
+{
+    p2c_stats *loser = c->loser;
+    uint32_t picked = __atomic_load_n(&loser->picked_tick, __ATOMIC_RELAXED);
+    return c->now_tick - picked > c->picker->force_pick_ticks && !p2c_failing(loser, c->now_ns) &&
+           __atomic_compare_exchange_n(&loser->picked_tick, &picked, c->now_tick, false, __ATOMIC_RELAXED,
+                                       __ATOMIC_RELAXED);
+}
+
+/* The lane learns what a pick costs now, from winners only. */
+static inline void learn(const contest *c)
+{
+    lane_state *lane = c->lane;
+    const float latency_ns = p2c_get(&c->best->latency_ns);
+    const float usual_ns = p2c_get(&lane->usual_latency_ns);
+    const float usual = p2c_get(&lane->usual_cost);
+    if (latency_ns > 0) {
+        p2c_set(&lane->usual_latency_ns, usual_ns > 1 ? usual_ns + (latency_ns - usual_ns) * USUAL_UP : latency_ns);
+    }
+    const float step = c->best_cost < usual ? USUAL_DOWN : USUAL_UP;
+    p2c_set(&lane->usual_cost, usual > 0 ? usual + (c->best_cost - usual) * step : c->best_cost);
+}
+
+static evener_pick_outcome p2c_pick(evener_picker *base, const evener_pick_context *context, evener_pick *pick)
+{
+    p2c_picker *picker = (p2c_picker *)base;
+    contest c = {.picker = picker,
+                 .lane = &picker->lanes[context->lane],
+                 .now_ns = evener_loop_now_fast_ns(context->loop),
+                 .shared = context->lane == EVENER_LANE_SHARED};
+    c.now_tick = p2c_tick(c.now_ns);
+    c.ramping = c.now_ns < picker->ramp_end_ns;
+    if (__builtin_expect(picker->count == 1, 0)) {
+        c.best = picker->backends[0];
+    } else {
+        if (picker->choices == 2) {
+            consider_pair(&c);
+        } else if (picker->count <= picker->choices) {
+            consider_all(&c);
+        } else {
+            for (uint32_t i = 0; i < picker->choices; i++) {
+                consider(&c, picker->backends[draw(&c)]);
+            }
+        }
+        if (__builtin_expect(too_dear(&c), 0)) {
+            consider_more(&c);
+        }
+        learn(&c);
+        const uint32_t picks = __atomic_load_n(&c.lane->picks, __ATOMIC_RELAXED) + 1;
+        const bool probes = __builtin_expect(picks >= PROBE_PICKS_MIN, 0) && c.loser != NULL && probe(&c);
+        __atomic_store_n(&c.lane->picks, probes ? 0 : picks, __ATOMIC_RELAXED);
+        c.best = probes ? c.loser : c.best;
+    }
+    if (evener_pick_on_done(pick, p2c_done, c.best, c.now_ns)) {
+        p2c_start(c.best, c.now_ns, c.now_tick);
+    }
+    pick->subchannel = c.best->subchannel;
+    return EVENER_PICK_COMPLETE;
+}
+
+/* ---- control plane ---- */
+
+static void p2c_destroy(evener_picker *base)
+{
+    p2c_picker *picker = (p2c_picker *)base;
+    for (uint32_t i = 0; i < picker->count; i++) {
+        evener_subchannel_unref(picker->backends[i]->subchannel);
+    }
+    free(picker->aliases);
+    free(picker);
+}
+
+static const evener_picker_vtable picker_vtable = {
+    .size = sizeof picker_vtable, .pick = p2c_pick, .destroy = p2c_destroy};
+
+static uint32_t weight_of(const evener_subchannel *subchannel)
+{
+    const uint32_t weight = evener_address_attribute_u32(evener_subchannel_address(subchannel), "weight", 1);
+    return weight > 0 ? weight : 1;
+}
+
+/* Fills the columns (Vose). `shares` holds each backend's weight over the mean and is used up; `order` is scratch. */
+static void fill_aliases(alias *aliases, double *shares, uint32_t *order, uint32_t count)
+{
+    uint32_t small = 0, large = count; /* light ones grow from the left of `order`, heavy ones from the right */
+    for (uint32_t i = 0; i < count; i++) {
+        order[shares[i] < 1 ? small++ : --large] = i;
+        aliases[i] = (alias){UINT32_MAX, i};
+    }
+    while (small > 0 && large < count) {
+        const uint32_t light = order[--small];
+        const uint32_t heavy = order[large];
+        aliases[light] = (alias){(uint32_t)(shares[light] * 4294967295.0), heavy};
+        shares[heavy] -= 1 - shares[light];
+        if (shares[heavy] < 1) {
+            large++;
+            order[small++] = heavy;
+        }
+    }
+}
+
+/* Weights into the statistics and the aliases; false without memory. */
+static bool take_weights(p2c_picker *picker)
+{
+    double sum = 0;
+    uint32_t least = UINT32_MAX, most = 0;
+    for (uint32_t i = 0; i < picker->count; i++) {
+        const uint32_t weight = weight_of(picker->backends[i]->subchannel);
+        sum += weight;
+        least = weight < least ? weight : least;
+        most = weight > most ? weight : most;
+    }
+    const double mean = sum / picker->count;
+    const bool alike = least == most;
+    double *shares = alike ? NULL : malloc(picker->count * sizeof *shares);
+    uint32_t *order = alike ? NULL : malloc(picker->count * sizeof *order);
+    picker->aliases = alike ? NULL : malloc(picker->count * sizeof *picker->aliases);
+    const bool enough = alike || (shares != NULL && order != NULL && picker->aliases != NULL);
+    for (uint32_t i = 0; enough && i < picker->count; i++) {
+        const double share = weight_of(picker->backends[i]->subchannel) / mean;
+        p2c_set(&picker->backends[i]->weight_inverse, (float)(1 / share));
+        if (!alike) {
+            shares[i] = share;
+        }
+    }
+    if (enough && !alike) {
+        fill_aliases(picker->aliases, shares, order, picker->count);
+    }
+    free(shares);
+    free(order);
+    return enough;
+}
+
+/* A backend that was not in the last picker: nothing held against it but what it earned before. */
+static void join(p2c_stats *stats, const evener_base_ready *ready, uint64_t now_ns, float peers_latency_ns, bool ramp,
+                 uint32_t ramp_ticks)
+{
+    if (stats->generation == 0) {
+        stats->loop = ready->helper->loop;
+        p2c_set(&stats->success, 1.0F);
+        __atomic_store_n(&stats->updated_ns, now_ns, __ATOMIC_RELAXED);
+        __atomic_store_n(&stats->progress_ns, now_ns, __ATOMIC_RELAXED);
+    }
+    if (p2c_get(&stats->latency_ns) == 0.0F) {
+        p2c_set(&stats->latency_ns, peers_latency_ns);
+    }
+    const uint32_t now_tick = p2c_tick(now_ns);
+    __atomic_store_n(&stats->picked_tick, now_tick, __ATOMIC_RELAXED);
+    __atomic_store_n(&stats->ready_tick, ramp ? now_tick : now_tick - ramp_ticks - 1, __ATOMIC_RELAXED);
+}
+
+/* Tells newcomers from those that stay, and lets the newcomers start. Returns the mean latency of those that stay. */
+static float take_generation(p2c_picker *picker, const evener_base_ready *ready, const p2c_config *config)
+{
+    p2c_state *state = ready->state;
+    const uint64_t now_ns = evener_loop_now_ns(ready->helper->loop);
+    const uint32_t ramp_ticks = p2c_tick(config->slow_start_ns);
+    uint32_t staying = 0, known = 0;
+    double latency_sum = 0;
+    for (uint32_t i = 0; i < picker->count; i++) {
+        const p2c_stats *stats = picker->backends[i];
+        const bool stays = stats->generation != 0 && stats->generation == state->generation;
+        const float latency_ns = p2c_get(&stats->latency_ns);
+        staying += stays;
+        if (stays && latency_ns > 0) {
+            known++;
+            latency_sum += (double)latency_ns;
+        }
+    }
+    const float peers_latency_ns = known > 0 ? (float)(latency_sum / known) : 0.0F;
+    if (staying == 0) {
+        state->first_ready_ns = now_ns;
+    }
+    const uint32_t newcomers = picker->count - staying;
+    /* More newcomers than that share their herd among themselves: none gets 1.5 times its share. */
+    const bool ramp = newcomers * 2 < picker->count && config->slow_start_ns > 0 &&
+                      now_ns - state->first_ready_ns >= config->slow_start_ns;
+    if (ramp && newcomers > 0) {
+        state->ramp_end_ns = now_ns + config->slow_start_ns;
+    }
+    const uint32_t generation = state->generation + 1 == 0 ? 1 : state->generation + 1;
+    for (uint32_t i = 0; i < picker->count; i++) {
+        p2c_stats *stats = picker->backends[i];
+        p2c_set(&stats->decay_ns, (float)config->decay_ns);
+        if (stats->generation == 0 || stats->generation != state->generation) {
+            join(stats, ready, now_ns, peers_latency_ns, ramp, ramp_ticks);
+        }
+        stats->generation = generation;
+    }
+    state->generation = generation;
+    picker->ramp_end_ns = state->ramp_end_ns;
+    picker->ramp_ticks = ramp_ticks > 0 ? (float)ramp_ticks : 1.0F;
+    return peers_latency_ns;
+}
+
+static evener_picker *p2c_build_picker(const evener_base_ready *ready)
+{
+    const p2c_config *config = ready->config != NULL ? ready->config : &p2c_config_default;
+    p2c_state *state = ready->state;
+    state->go_zero = config->go_zero;
+    if (config->go_zero) {
+        return p2c_go_zero_build_picker(ready, config);
+    }
+    const size_t bytes = sizeof(p2c_picker) + ready->count * sizeof(p2c_stats *);
+    p2c_picker *picker = aligned_alloc(64, (bytes + 63) / 64 * 64);
+    if (picker == NULL) {
+        return NULL;
+    }
+    evener_picker_init(&picker->base, &picker_vtable);
+    picker->count = (uint32_t)ready->count;
+    picker->choices = config->choices;
+    picker->choices_max = config->choices_max;
+    picker->force_pick_ticks = p2c_tick(config->force_pick_ns);
+    for (size_t i = 0; i < ready->count; i++) {
+        p2c_data *data = evener_subchannel_data(ready->subchannels[i]);
+        if (data->stats.generation == 0) { /* nobody reads it yet */
+            data->stats.subchannel = ready->subchannels[i];
+        }
+        picker->backends[i] = &data->stats;
+    }
+    if (!take_weights(picker)) {
+        free(picker->aliases);
+        free(picker);
+        return NULL;
+    }
+    const float latency_ns = take_generation(picker, ready, config);
+    for (size_t lane = 0; lane < EVENER_LANES; lane++) {
+        picker->lanes[lane] = (lane_state){.random = evener_loop_random(ready->helper->loop),
+                                           .usual_latency_ns = latency_ns > 1 ? latency_ns : 1};
+    }
+    for (size_t i = 0; i < ready->count; i++) {
+        evener_subchannel_ref(ready->subchannels[i]);
+    }
+    return &picker->base;
+}
+
+static void p2c_describe(void *state_memory, evener_subchannel *subchannel, char *buffer, size_t buffer_bytes)
+{
+    const p2c_state *state = state_memory;
+    const p2c_data *data = evener_subchannel_data(subchannel);
+    const p2c_stats *stats = &data->stats;
+    if (state->go_zero) {
+        p2c_go_zero_describe(data, buffer, buffer_bytes);
+    } else if (stats->generation != 0) {
+        const uint64_t now_ns = evener_loop_now_ns(stats->loop);
+        const float cost_ns = p2c_cost(stats, now_ns, 0.0F);
+        snprintf(buffer, buffer_bytes, "ewma_us=%.0f success=%.3f cost_us=%.0f%s",
+                 (double)p2c_get(&stats->latency_ns) / 1000, (double)p2c_get(&stats->success), (double)cost_ns / 1000,
+                 p2c_failing(stats, now_ns) ? " failing" : "");
+    }
+}
+
+static const evener_base_policy p2c = {
+    .size = sizeof p2c,
+    .build_picker = p2c_build_picker,
+    .subchannel_data_bytes = sizeof(p2c_data),
+    .state_bytes = sizeof(p2c_state),
+    .describe = p2c_describe,
+};
+
+const evener_policy_builder evener_policy_p2c_ewma = {
+    .size = sizeof evener_policy_p2c_ewma,
+    .name = "p2c_ewma",
+    .build = evener_base_policy_build,
+    .parse_config = p2c_config_parse,
+    .config_destroy = p2c_config_destroy,
+    .user_data = (void *)&p2c,
+};
+
+/* The short name. */
+const evener_policy_builder evener_policy_p2c = {
+    .size = sizeof evener_policy_p2c,
+    .name = "p2c",
+    .build = evener_base_policy_build,
+    .parse_config = p2c_config_parse,
+    .config_destroy = p2c_config_destroy,
+    .user_data = (void *)&p2c,
+};

@@ -1,0 +1,83 @@
+/* What the files of p2c_ewma share: its configuration, its memory, and go-zero's arithmetic behind `compat`. */
+#ifndef EVENER_LB_POLICY_P2C_INTERNAL_H
+#define EVENER_LB_POLICY_P2C_INTERNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <evener/base_policy.h>
+
+#include "lb/policy/p2c_load.h"
+
+typedef struct p2c_config {
+    uint32_t choices;     /* candidates of every pick */
+    uint32_t choices_max; /* when the best of them is none too good */
+    uint64_t decay_ns;
+    uint64_t force_pick_ns;
+    uint64_t slow_start_ns; /* 0: none */
+    bool go_zero;           /* "compat": "go-zero" */
+} p2c_config;
+
+/* The defaults, documented in docs/policies.md. */
+extern const p2c_config p2c_config_default;
+
+/* Of evener_policy_builder. */
+evener_status_code p2c_config_parse(const evener_policy_builder *builder, const evener_policy_set *policies,
+                                    const char *json, evener_policy_config **config, evener_status *status);
+void p2c_config_destroy(evener_policy_config *config);
+
+/* go-zero's statistics of one backend, in its own types (see p2c_go_zero.c). */
+typedef struct p2c_go_zero_stats {
+    evener_subchannel *subchannel;
+    evener_loop *loop;
+    uint64_t lag_ns;
+    uint64_t success;
+    int64_t in_flight;
+    int64_t last_ns; /* the last answer */
+    int64_t pick_ns; /* the last pick */
+    uint64_t generation;
+} p2c_go_zero_stats;
+
+/* evener_subchannel_data(): both, so that a change of `compat` on a live channel mixes nothing up. */
+typedef struct p2c_data {
+    _Alignas(64) p2c_stats stats;
+    _Alignas(64) p2c_go_zero_stats go_zero;
+} p2c_data;
+
+/* The memory of one instance of the policy. Control thread. */
+typedef struct p2c_state {
+    uint32_t generation;     /* of the last picker */
+    uint64_t first_ready_ns; /* when it had its first backend */
+    uint64_t ramp_end_ns;    /* when the last slow start ends */
+    bool go_zero;            /* of the last picker */
+} p2c_state;
+
+/* A random number for the data plane, out of one word a lane (splitmix64): on a lane of one's own without a locked
+ * instruction, on the shared one with one. */
+static inline uint64_t p2c_random(uint64_t *word, bool shared)
+{
+    const uint64_t step = UINT64_C(0x9E3779B97F4A7C15);
+    uint64_t z;
+    if (__builtin_expect(shared, 0)) {
+        z = __atomic_add_fetch(word, step, __ATOMIC_RELAXED);
+    } else {
+        z = __atomic_load_n(word, __ATOMIC_RELAXED) + step;
+        __atomic_store_n(word, z, __ATOMIC_RELAXED);
+    }
+    z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
+    return z ^ (z >> 31);
+}
+
+/* 32 random bits to a number below `bound`; biased by less than bound / 2^32. */
+static inline uint32_t p2c_below(uint32_t random, uint32_t bound)
+{
+    return (uint32_t)((uint64_t)random * bound >> 32);
+}
+
+/* The build_picker of `compat`. */
+evener_picker *p2c_go_zero_build_picker(const evener_base_ready *ready, const p2c_config *config);
+void p2c_go_zero_describe(const p2c_data *data, char *buffer, size_t buffer_bytes);
+
+#endif

@@ -1,0 +1,185 @@
+/* The arithmetic of p2c_ewma: what is known of one backend, what it says of the backend's load, and how an answer
+ * changes it. Shared by the picker and its tests.
+ *
+ *     cost = latency x (1 + in_flight / weight) / success^4
+ *
+ * `latency` is the moving average of the answers' times, or the time since the backend last made progress while calls
+ * are under way, whichever is more: a backend that hangs gets expensive before its calls time out. `weight` is relative
+ * to the mean weight. docs/policies.md has the reasons and where this departs from go-zero.
+ *
+ * All members that the data plane changes are read and written with relaxed atomics, and a lost update of an average
+ * among threads that end calls on one backend at the same moment is accepted: the next answer corrects it. Only
+ * `in_flight` is counted with read-modify-write: there an error would stay. */
+#ifndef EVENER_LB_POLICY_P2C_LOAD_H
+#define EVENER_LB_POLICY_P2C_LOAD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <evener/loop.h>
+#include <evener/picker.h>
+#include <evener/subchannel.h>
+
+/* Weight of a new answer in the average is dt / (dt + decay), at least this. exp(-dt / decay), as in go-zero, would cost
+ * 6 ns and at 1,000 answers a second gives an answer a 10,000th: a backend gone slow would be noticed in seconds. */
+#define P2C_SAMPLE_WEIGHT_MIN (1.0F / 32)
+/* The same for an answer slower than the average ("peak"): bad news counts at once. Not all of it, as in Finagle's
+ * PeakEwma, where one garbage collection empties a backend for seconds. */
+#define P2C_PEAK_WEIGHT_MIN (1.0F / 4)
+#define P2C_SUCCESS_WEIGHT_MIN (1.0F / 16)
+/* The worst success that is calculated with: a cost stays a number. */
+#define P2C_SUCCESS_FLOOR 0.01F
+/* Below, a backend counts as failing and is spared the probes. */
+#define P2C_HEALTHY_SUCCESS 0.5F
+
+/* One cache line: a pick touches one line a candidate. */
+typedef struct p2c_stats {
+    evener_subchannel *subchannel; /* written once, before any pick */
+    evener_loop *loop;             /* likewise: done() needs the time */
+    uint64_t progress_ns;          /* the last answer, or when the first of the calls under way began */
+    uint64_t updated_ns;           /* the last answer that went into the averages */
+    float latency_ns;              /* average; 0: nothing known */
+    float success;                 /* average, 0 to 1 */
+    uint32_t in_flight;
+    float weight_inverse; /* mean weight / weight; set by the control thread */
+    uint32_t picked_tick; /* the last pick, for the probe */
+    uint32_t ready_tick;  /* where its slow start began; control thread writes */
+    float decay_ns;       /* of the configuration in force */
+    uint32_t generation;  /* of the last picker that held it; 0: none yet. Control thread only */
+} p2c_stats;
+
+_Static_assert(sizeof(p2c_stats) <= 64, "one cache line a backend");
+
+/* Some points in time need no nanoseconds: ticks of 2^20 ns, about a millisecond, in 32 bits that wrap after 52 days.
+ * Differences of two are right as long as they are below that. */
+#define P2C_TICK_SHIFT 20
+
+static inline uint32_t p2c_tick(uint64_t time_ns)
+{
+    return (uint32_t)(time_ns >> P2C_TICK_SHIFT);
+}
+
+static inline float p2c_get(const float *value)
+{
+    float copy;
+    __atomic_load(value, &copy, __ATOMIC_RELAXED);
+    return copy;
+}
+
+static inline void p2c_set(float *value, float number)
+{
+    __atomic_store(value, &number, __ATOMIC_RELAXED);
+}
+
+/* Clocks of two threads may differ by a little: never negative. */
+static inline float p2c_elapsed_ns(uint64_t now_ns, uint64_t since_ns)
+{
+    const int64_t elapsed = (int64_t)(now_ns - since_ns);
+    return elapsed > 0 ? (float)elapsed : 0.0F;
+}
+
+/* What is held against a backend fades while nothing is heard of it: else one that was left alone could never show that
+ * it is well again. */
+static inline float p2c_relaxed_success(float success, float quiet_ns, float decay_ns)
+{
+    const float kept = decay_ns / (decay_ns + quiet_ns);
+    return 1.0F - (1.0F - success) * kept * kept;
+}
+
+/* Its load, in nanoseconds: how long a further call would take, about. `unknown_ns` stands in for a latency of which
+ * nothing is known. */
+static inline float p2c_cost(const p2c_stats *stats, uint64_t now_ns, float unknown_ns)
+{
+    const uint32_t in_flight = __atomic_load_n(&stats->in_flight, __ATOMIC_RELAXED);
+    const float quiet_ns = p2c_elapsed_ns(now_ns, __atomic_load_n(&stats->progress_ns, __ATOMIC_RELAXED));
+    const float decay_ns = p2c_get(&stats->decay_ns);
+    const float success = p2c_get(&stats->success);
+    float latency_ns = p2c_get(&stats->latency_ns);
+    if (latency_ns == 0.0F) {
+        latency_ns = unknown_ns;
+    }
+    if (in_flight > 0) {
+        latency_ns = quiet_ns > latency_ns ? quiet_ns : latency_ns;
+    } else if (quiet_ns > decay_ns) {
+        latency_ns *= decay_ns / quiet_ns;
+    }
+    float cost = latency_ns * (1.0F + (float)in_flight * p2c_get(&stats->weight_inverse));
+    if (success < 1.0F) {
+        float relaxed = p2c_relaxed_success(success, quiet_ns, decay_ns);
+        relaxed = relaxed > P2C_SUCCESS_FLOOR ? relaxed : P2C_SUCCESS_FLOOR;
+        const float squared = relaxed * relaxed;
+        cost /= squared * squared;
+    }
+    return cost;
+}
+
+static inline bool p2c_failing(const p2c_stats *stats, uint64_t now_ns)
+{
+    const float quiet_ns = p2c_elapsed_ns(now_ns, __atomic_load_n(&stats->progress_ns, __ATOMIC_RELAXED));
+    return p2c_relaxed_success(p2c_get(&stats->success), quiet_ns, p2c_get(&stats->decay_ns)) < P2C_HEALTHY_SUCCESS;
+}
+
+/* Codes that speak against the backend (go-zero: codes.Acceptable). */
+static inline bool p2c_is_failure(evener_status_code code)
+{
+    const uint32_t failures = 1U << EVENER_STATUS_DEADLINE_EXCEEDED | 1U << EVENER_STATUS_RESOURCE_EXHAUSTED |
+                              1U << EVENER_STATUS_UNIMPLEMENTED | 1U << EVENER_STATUS_INTERNAL |
+                              1U << EVENER_STATUS_UNAVAILABLE | 1U << EVENER_STATUS_DATA_LOSS;
+    return (failures >> ((uint32_t)code & 31U) & 1U) != 0;
+}
+
+/* A call begins. */
+static inline void p2c_start(p2c_stats *stats, uint64_t now_ns, uint32_t now_tick)
+{
+    if (__atomic_fetch_add(&stats->in_flight, 1, __ATOMIC_RELAXED) == 0) {
+        __atomic_store_n(&stats->progress_ns, now_ns, __ATOMIC_RELAXED);
+    }
+    __atomic_store_n(&stats->picked_tick, now_tick, __ATOMIC_RELAXED);
+}
+
+/* An answer came. A failure's time counts only if it was slow (failing fast must not look fast), so does that of a call
+ * that the caller gave up, which says nothing of success. */
+static inline void p2c_answer(p2c_stats *stats, uint64_t now_ns, uint64_t started_ns, evener_status_code code)
+{
+    const bool failure = p2c_is_failure(code);
+    const bool cancelled = code == EVENER_STATUS_CANCELLED;
+    const float decay_ns = p2c_get(&stats->decay_ns);
+    const float dt_ns = p2c_elapsed_ns(now_ns, __atomic_load_n(&stats->updated_ns, __ATOMIC_RELAXED));
+    const float rtt_ns = p2c_elapsed_ns(now_ns, started_ns) + 1.0F; /* 0 means unknown */
+    const float by_time = dt_ns / (dt_ns + decay_ns);
+    const float latency_ns = p2c_get(&stats->latency_ns);
+    __atomic_store_n(&stats->updated_ns, now_ns, __ATOMIC_RELAXED);
+    if (latency_ns == 0.0F) {
+        if (!failure && !cancelled) {
+            p2c_set(&stats->latency_ns, rtt_ns);
+        }
+    } else if (rtt_ns > latency_ns || !(failure || cancelled)) {
+        const float least = rtt_ns > latency_ns ? P2C_PEAK_WEIGHT_MIN : P2C_SAMPLE_WEIGHT_MIN;
+        p2c_set(&stats->latency_ns, latency_ns + (rtt_ns - latency_ns) * (by_time > least ? by_time : least));
+    }
+    const float success = p2c_get(&stats->success);
+    if (!cancelled && (failure || success < 1.0F)) {
+        const float relaxed = p2c_relaxed_success(success, dt_ns, decay_ns);
+        const float weight = by_time > P2C_SUCCESS_WEIGHT_MIN ? by_time : P2C_SUCCESS_WEIGHT_MIN;
+        float after = relaxed + ((failure ? 0.0F : 1.0F) - relaxed) * weight;
+        after = after > 0.9999F ? 1.0F : after; /* back on the short way of p2c_cost() */
+        p2c_set(&stats->success, after);
+    }
+}
+
+/* A call ended: evener_pick_on_done() with the p2c_stats as data and the time of the pick as word. */
+static inline void p2c_done(void *data, uint64_t word, const evener_done_info *info, uint32_t lane)
+{
+    (void)lane;
+    p2c_stats *stats = (p2c_stats *)data;
+    (void)__atomic_fetch_sub(&stats->in_flight, 1, __ATOMIC_RELAXED);
+    if (info->not_sent) {
+        return;
+    }
+    const uint64_t now_ns = evener_loop_now_fast_ns(stats->loop);
+    __atomic_store_n(&stats->progress_ns, now_ns, __ATOMIC_RELAXED);
+    p2c_answer(stats, now_ns, word, info->code);
+}
+
+#endif
