@@ -22,6 +22,7 @@
 
 #include "lb/policy/builtin.h"
 #include "lb/policy/p2c_internal.h"
+#include "lb/policy/weights.h"
 
 /* Costs within this factor are alike. */
 #define ALIKE 0.875F
@@ -32,6 +33,8 @@
 #define USUAL_UP (1.0F / 64)
 /* At most one pick in so many is a probe: with two slow ones of four the 99th percentile is to stay that of the fast. */
 #define PROBE_PICKS_MIN 256
+/* What stands in for a latency while not one is known: a nanosecond, so that only calls under way count. */
+#define UNKNOWN_NS 1.0F
 /* What a newcomer's slow start begins with (Envoy: min_weight_percent, 10 %). */
 #define RAMP_MIN 0.1F
 
@@ -178,15 +181,25 @@ static bool probe(const contest *c)
                                        __ATOMIC_RELAXED);
 }
 
-/* The lane learns what a pick costs now, from winners only. */
+/* The lane learns what a pick costs now, from winners only; but as long as it knows no latency at all, from a loser too:
+ * the winner may be one of which nothing is known, and must not stay cheap for that. */
 static inline void learn(const contest *c)
 {
     lane_state *lane = c->lane;
-    const float latency_ns = p2c_get(&c->best->latency_ns);
+    float latency_ns = p2c_get(&c->best->latency_ns);
     const float usual_ns = p2c_get(&lane->usual_latency_ns);
     const float usual = p2c_get(&lane->usual_cost);
-    if (latency_ns > 0) {
-        p2c_set(&lane->usual_latency_ns, usual_ns > 1 ? usual_ns + (latency_ns - usual_ns) * USUAL_UP : latency_ns);
+    if (__builtin_expect(usual_ns == UNKNOWN_NS, 0)) {
+        if (latency_ns == 0.0F && c->loser != NULL) {
+            latency_ns = p2c_get(&c->loser->latency_ns);
+        }
+        if (latency_ns > 0) {
+            p2c_set(&lane->usual_latency_ns, latency_ns);
+            p2c_set(&lane->usual_cost, 0.0F); /* what was learned in the dark is no measure */
+            return;
+        }
+    } else if (latency_ns > 0) {
+        p2c_set(&lane->usual_latency_ns, usual_ns + (latency_ns - usual_ns) * USUAL_UP);
     }
     const float step = c->best_cost < usual ? USUAL_DOWN : USUAL_UP;
     p2c_set(&lane->usual_cost, usual > 0 ? usual + (c->best_cost - usual) * step : c->best_cost);
@@ -244,12 +257,6 @@ static void p2c_destroy(evener_picker *base)
 static const evener_picker_vtable picker_vtable = {
     .size = sizeof picker_vtable, .pick = p2c_pick, .destroy = p2c_destroy};
 
-static uint32_t weight_of(const evener_subchannel *subchannel)
-{
-    const uint32_t weight = evener_address_attribute_u32(evener_subchannel_address(subchannel), "weight", 1);
-    return weight > 0 ? weight : 1;
-}
-
 /* Fills the columns (Vose). `shares` holds each backend's weight over the mean and is used up; `order` is scratch. */
 static void fill_aliases(alias *aliases, double *shares, uint32_t *order, uint32_t count)
 {
@@ -276,7 +283,7 @@ static bool take_weights(p2c_picker *picker)
     double sum = 0;
     uint32_t least = UINT32_MAX, most = 0;
     for (uint32_t i = 0; i < picker->count; i++) {
-        const uint32_t weight = weight_of(picker->backends[i]->subchannel);
+        const uint32_t weight = evener_static_weight(picker->backends[i]->subchannel);
         sum += weight;
         least = weight < least ? weight : least;
         most = weight > most ? weight : most;
@@ -288,7 +295,7 @@ static bool take_weights(p2c_picker *picker)
     picker->aliases = alike ? NULL : malloc(picker->count * sizeof *picker->aliases);
     const bool enough = alike || (shares != NULL && order != NULL && picker->aliases != NULL);
     for (uint32_t i = 0; enough && i < picker->count; i++) {
-        const double share = weight_of(picker->backends[i]->subchannel) / mean;
+        const double share = evener_static_weight(picker->backends[i]->subchannel) / mean;
         p2c_set(&picker->backends[i]->weight_inverse, (float)(1 / share));
         if (!alike) {
             shares[i] = share;
@@ -397,7 +404,7 @@ static evener_picker *p2c_build_picker(const evener_base_ready *ready)
     const float latency_ns = take_generation(picker, ready, config);
     for (size_t lane = 0; lane < EVENER_LANES; lane++) {
         picker->lanes[lane] = (lane_state){.random = evener_loop_random(ready->helper->loop),
-                                           .usual_latency_ns = latency_ns > 1 ? latency_ns : 1};
+                                           .usual_latency_ns = latency_ns > 0 ? latency_ns : UNKNOWN_NS};
     }
     for (size_t i = 0; i < ready->count; i++) {
         evener_subchannel_ref(ready->subchannels[i]);
