@@ -66,12 +66,14 @@ typedef struct p2c_picker {
 
 /* One pick under way. */
 typedef struct contest {
+    const evener_pick_context *context;
     p2c_picker *picker;
     lane_state *lane;
     uint64_t now_ns;
     uint32_t now_tick;
     bool shared;
     bool ramping;
+    bool traced;
     p2c_stats *best, *loser; /* NULL: none yet */
     float best_cost;
 } contest;
@@ -105,6 +107,9 @@ static inline void consider(contest *c, p2c_stats *stats)
         return;
     }
     const float cost = p2c_cost(stats, c->now_ns, p2c_get(&c->lane->usual_latency_ns));
+    if (__builtin_expect(c->traced, 0)) {
+        evener_pick_trace_candidate(c->context, stats->subchannel, (double)cost, NULL);
+    }
     if (c->best == NULL) {
         c->best = stats;
         c->best_cost = cost;
@@ -208,7 +213,9 @@ static inline void learn(const contest *c)
 static evener_pick_outcome p2c_pick(evener_picker *base, const evener_pick_context *context, evener_pick *pick)
 {
     p2c_picker *picker = (p2c_picker *)base;
-    contest c = {.picker = picker,
+    contest c = {.context = context,
+                 .picker = picker,
+                 .traced = evener_pick_is_traced(context),
                  .lane = &picker->lanes[context->lane],
                  .now_ns = evener_loop_now_fast_ns(context->loop),
                  .shared = context->lane == EVENER_LANE_SHARED};
@@ -234,6 +241,9 @@ static evener_pick_outcome p2c_pick(evener_picker *base, const evener_pick_conte
         const bool probes = __builtin_expect(picks >= PROBE_PICKS_MIN, 0) && c.loser != NULL && probe(&c);
         __atomic_store_n(&c.lane->picks, probes ? 0 : picks, __ATOMIC_RELAXED);
         c.best = probes ? c.loser : c.best;
+        if (__builtin_expect(c.traced, 0)) {
+            evener_pick_trace_reason(context, probes ? "force pick" : "lower load");
+        }
     }
     if (evener_pick_on_done(pick, p2c_done, c.best, c.now_ns)) {
         p2c_start(c.best, c.now_ns, c.now_tick);

@@ -513,6 +513,47 @@ Test(p2c_ewma, lanes_share_what_is_known)
     harness_destroy(h);
 }
 
+/* ---- why this backend? ---- */
+
+typedef struct heard {
+    size_t candidates;
+    double load_a, load_b;
+    const char *reason;
+} heard;
+
+static void hear_candidate(void *arg, const char *address, double load, const char *note)
+{
+    (void)note;
+    heard *heard_so_far = arg;
+    heard_so_far->candidates++;
+    *(strcmp(address, A) == 0 ? &heard_so_far->load_a : &heard_so_far->load_b) = load;
+}
+
+static void hear_reason(void *arg, const char *reason)
+{
+    ((heard *)arg)->reason = reason;
+}
+
+Test(p2c_ewma, a_traced_pick_tells_candidates_loads_and_reason)
+{
+    policy_harness *h = ready_harness(NULL, A "," B);
+    const backend both[] = {{A, 1000, EVENER_STATUS_OK}, {B, 4000, EVENER_STATUS_OK}};
+    calls(h, both, 2, 100, 0);
+    heard told_so_far = {0};
+    const evener_pick_trace trace = {
+        .size = sizeof trace, .arg = &told_so_far, .candidate = hear_candidate, .reason = hear_reason};
+    const evener_pick_args args = {.size = sizeof args, .trace = &trace};
+    evener_pick pick;
+    cr_assert_eq(harness_pick(h, &args, &pick, NULL), EVENER_PICK_COMPLETE);
+    cr_assert_str_eq(picked(&pick), A);
+    cr_assert_geq(told_so_far.candidates, 2);
+    cr_assert_float_eq(told_so_far.load_a, 1000000, 2000);
+    cr_assert_float_eq(told_so_far.load_b, 4000000, 2000);
+    cr_assert_str_eq(told_so_far.reason, "lower load");
+    harness_done(h, &pick, EVENER_STATUS_OK);
+    harness_destroy(h);
+}
+
 /* ---- configuration (A21, A24) ---- */
 
 Test(p2c_ewma, alias)
