@@ -1,12 +1,13 @@
 /* Call: RPCs over a channel's gRPC connections.
  *
  *     evener_bytes request, response;
- *     uint8_t *to = evener_bytes_create(folder__imported_message__get_packed_size(&message), &request);
- *     folder__imported_message__pack(&message, to);
+ *     uint8_t *to = evener_bytes_create(grpcdemo__folder__imported_message__get_packed_size(&message), &request);
+ *     grpcdemo__folder__imported_message__pack(&message, to);
  *     evener_call_options options = {.size = sizeof options, .timeout_ms = 500};
  *     evener_status status;
- *     if (evener_unary_call(channel, "/GrpcDemo/DemoImport", &request, &options, &response, &status) == EVENER_STATUS_OK) {
- *         custom_message__unpack(NULL, response.length, response.data);
+ *     if (evener_unary_call(channel, "/grpcdemo.GrpcDemo/DemoImport", &request, &options, &response, &status) ==
+ *         EVENER_STATUS_OK) {
+ *         grpcdemo__custom_message__unpack(NULL, response.length, response.data);
  *         evener_bytes_clear(&response);
  *     }
  *     evener_bytes_clear(&request);
@@ -141,7 +142,7 @@ EVENER_API evener_status_code evener_runtime_set_call_threads(evener_runtime *ru
 /* A client-streaming, server-streaming or bidirectional call. One thread may read while another writes; two threads must
  * not read, nor write, at the same time. Cancelling goes from any thread at any time.
  *
- *     evener_stream_open(channel, "/GrpcDemo/Exchange", NULL, NULL, &stream, &status);
+ *     evener_stream_open(channel, "/grpcdemo.GrpcDemo/Exchange", NULL, NULL, &stream, &status);
  *     while (have_more && evener_stream_write(stream, &message)) ...
  *     evener_stream_writes_done(stream);
  *     while (evener_stream_read(stream, &message)) { ...; evener_bytes_clear(&message); }
