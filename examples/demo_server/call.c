@@ -131,7 +131,10 @@ static void add_status_op(demo_call *call, grpc_op *op)
 {
     grpc_slice report = demo_server_load_report(call->server);
     if (GRPC_SLICE_LENGTH(report) > 0) {
+        /* A client on the C core sees only the second: its core keeps the first to itself. */
         add_header(&call->trailers, &call->trailer_count, grpc_slice_from_static_string("endpoint-load-metrics-bin"),
+                   grpc_slice_ref(report));
+        add_header(&call->trailers, &call->trailer_count, grpc_slice_from_static_string("x-endpoint-load-metrics-bin"),
                    report);
     }
     op->op = GRPC_OP_SEND_STATUS_FROM_SERVER;

@@ -63,7 +63,8 @@ typedef enum demo_server_health {
 } demo_server_health;
 void demo_server_set_health(demo_server *server, const char *service, demo_server_health health);
 
-/* Sends this under "endpoint-load-metrics-bin" (A58) with each call's trailers; NULL: not any more. */
+/* Sends this under "endpoint-load-metrics-bin" (A58), and under "x-endpoint-load-metrics-bin", with each call's trailers;
+ * NULL: not any more. */
 void demo_server_set_load_report(demo_server *server, const void *report, size_t report_bytes);
 
 /* Calls that have reached the server since its start, health calls excepted; and those of them that have not ended. */

@@ -1,6 +1,6 @@
 /* A connection of the gRPC transport: one grpc_channel, from the attempt to connect to its end.
  *
- * Life: three things hold a connection: whoever made it until disconnect() and a grace period after it, the watcher
+ * Life: three things hold a connection: whoever made it until disconnect(), the watcher
  * while one of its events is outstanding, and every pick until it is done. The grpc_channel inside goes earlier: at
  * disconnect(), so that the core ends calls that never left it ("Channel Destroyed") while calls on the wire finish.
  * A thread that is about to use the channel must not meet that: it says so with enter() and leave(). */
@@ -16,7 +16,6 @@
 #include <evener/loop.h>
 #include <evener/transport.h>
 
-#include "lb/runtime/reclaim.h"
 #include "lb/transport/grpc_engine.h"
 
 /* The use word: references below, threads inside the channel above them, and the flag that nobody may enter any more. */
@@ -44,7 +43,6 @@ struct evener_connection {
     grpc_channel *channel; /* set before anybody sees the connection, destroyed by the control thread */
     char *target;          /* what grpc_call_get_peer() says of a call that no transport has taken */
     evener_grpc_engine *engine;
-    evener_runtime *runtime;
     evener_loop *loop;
 
     /* the watcher's */
@@ -65,7 +63,6 @@ struct evener_connection {
     struct evener_grpc_health *health;
     evener_task close_task;
     evener_task free_task;
-    evener_reclaim reclaim;
 };
 
 /* Another reference; who calls this has one, or reads the connection under RCU. Any thread. */

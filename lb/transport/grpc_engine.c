@@ -6,14 +6,38 @@
 
 #include <evener/call.h>
 
-static void engine_destroy(void *object)
+static void engine_free(evener_grpc_engine *engine)
 {
-    evener_grpc_engine *engine = object;
     evener_grpc_watcher_destroy(engine->watcher);
     evener_grpc_queues_destroy(engine->queues);
     free(engine);
     /* Everything of the core's made here is gone: if nobody else uses it, this waits for its threads to end. */
     grpc_shutdown();
+}
+
+void evener_grpc_engine_connection_begins(evener_grpc_engine *engine)
+{
+    engine->connections++;
+}
+
+void evener_grpc_engine_connection_ended(evener_grpc_engine *engine)
+{
+    if (--engine->connections == 0 && engine->runtime_ended) {
+        engine_free(engine);
+    }
+}
+
+/* All channels have closed, so every connection has been given up; some are still to be freed by tasks that the threads
+ * joined here have posted, and that run before the runtime has gone. */
+static void engine_destroy(void *object)
+{
+    evener_grpc_engine *engine = object;
+    engine->runtime_ended = true;
+    evener_grpc_queues_stop(engine->queues);
+    evener_grpc_watcher_stop(engine->watcher);
+    if (engine->connections == 0) {
+        engine_free(engine);
+    }
 }
 
 static void *engine_create(evener_runtime *runtime, evener_status *status)
@@ -29,7 +53,7 @@ static void *engine_create(evener_runtime *runtime, evener_status *status)
         engine->watcher = evener_grpc_watcher_create(status);
     }
     if (engine->watcher == NULL) {
-        engine_destroy(engine);
+        engine_free(engine);
         return NULL;
     }
     return engine;

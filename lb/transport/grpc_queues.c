@@ -188,7 +188,7 @@ static uint32_t default_thread_count(void)
     return processors > CALL_THREADS_DEFAULT_MAX ? CALL_THREADS_DEFAULT_MAX : (uint32_t)processors;
 }
 
-static void call_threads_stop(evener_grpc_queues *queues)
+void evener_grpc_queues_stop(evener_grpc_queues *queues)
 {
     for (uint32_t i = 0; i < queues->thread_count; i++) {
         grpc_completion_queue_shutdown(queues->threads[i].queue);
@@ -219,7 +219,7 @@ static evener_status_code call_threads_start(evener_grpc_queues *queues, evener_
             grpc_completion_queue_shutdown(thread->queue);
             (void)grpc_completion_queue_next(thread->queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
             grpc_completion_queue_destroy(thread->queue);
-            call_threads_stop(queues);
+            evener_grpc_queues_stop(queues);
             return EVENER_STATUS_INTERNAL;
         }
         queues->thread_count++;
@@ -287,7 +287,6 @@ void evener_grpc_queues_destroy(evener_grpc_queues *queues)
     if (queues == NULL) {
         return;
     }
-    call_threads_stop(queues);
     pluck_queues_destroy(queues);
     pthread_mutex_destroy(&queues->threads_mutex);
     free(queues);

@@ -20,8 +20,10 @@ typedef struct evener_grpc_queues evener_grpc_queues;
 /* NULL and a filled status on failure. The core must be initialised. `runtime` is borrowed. Any thread. */
 evener_grpc_queues *evener_grpc_queues_create(evener_runtime *runtime, evener_status *status);
 
-/* Joins the threads and ends the queues; no call may be under way, none may start. NULL is allowed. Not on one of the
- * threads. */
+/* Joins the threads; no call may be under way, none may start. Not on one of the threads. */
+void evener_grpc_queues_stop(evener_grpc_queues *queues);
+
+/* Ends queues that were stopped. NULL is allowed. */
 void evener_grpc_queues_destroy(evener_grpc_queues *queues);
 
 /* The calling thread's pluck queue: for one blocking call at a time; it stays the thread's until it exits or `queues`

@@ -12,7 +12,9 @@
 #include "lb/transport/grpc_details.h"
 #include "lb/transport/grpc_transport.h"
 
-#define LOAD_REPORT_KEY "endpoint-load-metrics-bin"
+/* A58. This core keeps the trailer of the standard's name to itself (1.51: call.cc publishes the keys it knows only by a
+ * list of its own); a server that wants to be heard through it sends the same bytes under the second name too. */
+static const char *const load_report_keys[] = {"endpoint-load-metrics-bin", "x-endpoint-load-metrics-bin"};
 
 /* Pauses between attempts: from 0.1 ms, doubling, to 10 ms. */
 #define PAUSE_NS_MIN (EVENER_NS_PER_MS / 10)
@@ -325,6 +327,10 @@ bool evener_grpc_attempt_pick_again(evener_grpc_attempt *attempt, evener_grpc_rp
     if (attempt->code == GRPC_STATUS_OK || cancelled) {
         return false;
     }
+    if (attempt->code == GRPC_STATUS_UNAVAILABLE || attempt->code == GRPC_STATUS_UNKNOWN) {
+        /* The connection may be gone, and the watcher asleep. */
+        evener_grpc_watcher_wake(attempt->pick.connection->engine->watcher);
+    }
     bool again = false;
     if (lacked_a_connection(attempt)) {
         again = evener_grpc_call_never_left(attempt->call, attempt->pick.connection);
@@ -345,7 +351,8 @@ static void find_load_report(const evener_grpc_attempt *attempt, evener_done_inf
 {
     for (size_t i = 0; i < attempt->trailing_metadata.count; i++) {
         const grpc_metadata *entry = &attempt->trailing_metadata.metadata[i];
-        if (grpc_slice_str_cmp(entry->key, LOAD_REPORT_KEY) == 0) {
+        if (grpc_slice_str_cmp(entry->key, load_report_keys[0]) == 0 ||
+            grpc_slice_str_cmp(entry->key, load_report_keys[1]) == 0) {
             info->load_report = GRPC_SLICE_START_PTR(entry->value);
             info->load_report_bytes = GRPC_SLICE_LENGTH(entry->value);
             return;

@@ -28,11 +28,11 @@ static void free_on_control_thread(void *arg)
     if (connection->channel != NULL) {
         grpc_channel_destroy(connection->channel);
     }
-    evener_runtime *runtime = connection->runtime;
+    evener_grpc_engine *engine = connection->engine;
     free(connection->target);
     free(connection->address);
     free(connection);
-    evener_runtime_unref(runtime);
+    evener_grpc_engine_connection_ended(engine);
 }
 
 void evener_grpc_connection_unref(evener_connection *connection)
@@ -96,11 +96,6 @@ static void events_on_control_thread(void *arg)
 
 /* ---- the transport's table ---- */
 
-static void last_reader_is_gone(void *arg)
-{
-    evener_grpc_connection_unref(arg);
-}
-
 static evener_connection *connection_create(grpc_transport *transport, const evener_connect_args *args,
                                             evener_grpc_engine *engine)
 {
@@ -118,14 +113,13 @@ static evener_connection *connection_create(grpc_transport *transport, const eve
     }
     atomic_init(&connection->use, EVENER_GRPC_USE_REFERENCE);
     connection->engine = engine;
-    connection->runtime = evener_runtime_ref(transport->runtime);
+    evener_grpc_engine_connection_begins(engine);
     connection->loop = evener_runtime_loop(transport->runtime);
     connection->state_changed = args->state_changed;
     connection->arg = args->arg;
     connection->events_task = (evener_task)EVENER_TASK_INIT(events_on_control_thread, connection);
     connection->close_task = (evener_task)EVENER_TASK_INIT(close_on_control_thread, connection);
     connection->free_task = (evener_task)EVENER_TASK_INIT(free_on_control_thread, connection);
-    connection->reclaim = (evener_reclaim){.fn = last_reader_is_gone, .arg = connection};
     return connection;
 }
 
@@ -170,8 +164,7 @@ static void transport_disconnect(evener_transport *base, evener_connection *conn
         connection->channel = NULL;
     }
     evener_grpc_watcher_wake(connection->engine->watcher); /* whose event of this connection has come */
-    /* A pick may be reading the connection from the subchannel right now, about to take its reference. */
-    evener_runtime_reclaim(connection->runtime, &connection->reclaim);
+    evener_grpc_connection_unref(connection);
 }
 
 static void transport_connection_ref(evener_connection *connection)

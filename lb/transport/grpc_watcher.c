@@ -53,9 +53,10 @@ struct evener_grpc_watcher {
     _Atomic uint32_t expected;
     /* what else wants polling: see evener_grpc_watcher_attend() */
     _Atomic uint32_t attended;
-    _Atomic bool closing; /* the queue was shut down: its end may come a moment after its last event */
+    _Atomic bool closing; /* wanted by evener_grpc_watcher_stop() */
     /* the thread's */
     uint64_t attempts; /* connections in CONNECTING or FAILED */
+    bool shut_down;    /* the queue is; its end may come a moment after its last event */
 };
 
 /* A call on a channel that cannot connect, made for the sake of its status. */
@@ -281,7 +282,7 @@ static void sleep_outside_the_core(evener_grpc_watcher *watcher)
 static bool wants_polling(evener_grpc_watcher *watcher)
 {
     return watcher->attempts > 0 || atomic_load_explicit(&watcher->attended, memory_order_relaxed) > 0 ||
-           atomic_load_explicit(&watcher->closing, memory_order_relaxed);
+           watcher->shut_down;
 }
 
 static void *watcher_main(void *arg)
@@ -289,6 +290,11 @@ static void *watcher_main(void *arg)
     evener_grpc_watcher *watcher = arg;
     bool ended = false;
     while (!ended) {
+        if (!watcher->shut_down && atomic_load_explicit(&watcher->closing, memory_order_acquire)) {
+            /* Here, and not where it is wanted: no step is starting an operation on the queue meanwhile. */
+            watcher->shut_down = true;
+            grpc_completion_queue_shutdown(watcher->queue);
+        }
         if (wants_polling(watcher)) {
             (void)take(watcher, after_ms(POLL_INTERVAL_MS), &ended);
         } else {
@@ -350,17 +356,8 @@ void evener_grpc_watcher_follow(evener_grpc_watcher *watcher, evener_connection 
 
 static void shut_down(evener_grpc_watcher *watcher)
 {
-    atomic_store_explicit(&watcher->closing, true, memory_order_relaxed);
-    grpc_completion_queue_shutdown(watcher->queue);
+    atomic_store_explicit(&watcher->closing, true, memory_order_release);
     evener_grpc_watcher_wake(watcher);
-}
-
-static void destroy(evener_grpc_watcher *watcher)
-{
-    grpc_completion_queue_destroy(watcher->queue);
-    pthread_cond_destroy(&watcher->woken);
-    pthread_mutex_destroy(&watcher->mutex);
-    free(watcher);
 }
 
 evener_grpc_watcher *evener_grpc_watcher_create(evener_status *status)
@@ -380,17 +377,24 @@ evener_grpc_watcher *evener_grpc_watcher_create(evener_status *status)
     if (evener_grpc_thread_start(&watcher->thread, "evener-watch", watcher_main, watcher, status) != EVENER_STATUS_OK) {
         shut_down(watcher);
         (void)watcher_main(watcher); /* drains the queue */
-        destroy(watcher);
+        evener_grpc_watcher_destroy(watcher);
         return NULL;
     }
     return watcher;
 }
 
+void evener_grpc_watcher_stop(evener_grpc_watcher *watcher)
+{
+    shut_down(watcher);
+    pthread_join(watcher->thread, NULL);
+}
+
 void evener_grpc_watcher_destroy(evener_grpc_watcher *watcher)
 {
     if (watcher != NULL) {
-        shut_down(watcher);
-        pthread_join(watcher->thread, NULL);
-        destroy(watcher);
+        grpc_completion_queue_destroy(watcher->queue);
+        pthread_cond_destroy(&watcher->woken);
+        pthread_mutex_destroy(&watcher->mutex);
+        free(watcher);
     }
 }

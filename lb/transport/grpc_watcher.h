@@ -12,7 +12,10 @@ typedef struct evener_grpc_watcher evener_grpc_watcher;
 /* Starts the thread; NULL and a filled status on failure. Any thread. */
 evener_grpc_watcher *evener_grpc_watcher_create(evener_status *status);
 
-/* Joins the thread; every connection it was given must have ended. NULL is allowed. Not on its thread. */
+/* Joins the thread; every connection it was given must have been given up. Not on its thread. */
+void evener_grpc_watcher_stop(evener_grpc_watcher *watcher);
+
+/* Frees a watcher that was stopped. NULL is allowed. */
 void evener_grpc_watcher_destroy(evener_grpc_watcher *watcher);
 
 /* Makes the connection's channel connect, and tells its events until it fails, drops or is given up. Holds a reference

@@ -1,0 +1,32 @@
+/* Real servers in this process and a channel over the gRPC transport to them. */
+#ifndef TESTS_GRPC_CALL_FIXTURE_H
+#define TESTS_GRPC_CALL_FIXTURE_H
+
+#include <evener/evener.h>
+
+#include "demo_server/server.h"
+
+#define CALL_FIXTURE_SERVERS_MAX 4
+#define ECHO_UNARY "/evener.demo.Echo/Unary"
+#define ECHO_STREAM "/evener.demo.Echo/Stream"
+
+typedef struct call_fixture {
+    size_t server_count;
+    demo_server *servers[CALL_FIXTURE_SERVERS_MAX];
+    evener_credentials *insecure;
+    evener_runtime *runtime;
+    evener_channel *channel;
+} call_fixture;
+
+/* Starts the servers and opens a round_robin channel to them. Aborts the test program on failure. */
+void call_fixture_open(call_fixture *fixture, size_t server_count, const demo_server_options *server_options);
+/* Opens another channel of the fixture's runtime; the caller's to give back. */
+evener_channel *call_fixture_channel(const call_fixture *fixture, const char *target);
+/* Ends all and checks that nothing of it is left running. */
+void call_fixture_close(call_fixture *fixture);
+
+/* A message of the caller's memory. */
+evener_bytes bytes_of(const char *text);
+bool bytes_equal(const evener_bytes *bytes, const char *text);
+
+#endif

@@ -1,0 +1,287 @@
+/* Asynchronous unary calls over the whole library, to real servers in this process. */
+#include <criterion/criterion.h>
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "grpc/call_fixture.h"
+#include "grpc/transport_fixture.h"
+
+/* What a callback has told. */
+typedef struct told {
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    unsigned count;
+    unsigned ok;
+    evener_status status;
+    evener_bytes response;
+    pthread_t thread;
+} told;
+
+static void told_init(told *t)
+{
+    *t = (told){.count = 0};
+    pthread_mutex_init(&t->mutex, NULL);
+    pthread_cond_init(&t->changed, NULL);
+}
+
+static void on_done(void *arg, const evener_status *status, evener_bytes *response)
+{
+    told *t = arg;
+    pthread_mutex_lock(&t->mutex);
+    t->count++;
+    t->ok += status->code == EVENER_STATUS_OK;
+    t->status = *status;
+    evener_bytes_clear(&t->response);
+    t->response = *response;
+    response->owner = NULL; /* kept */
+    t->thread = pthread_self();
+    pthread_cond_broadcast(&t->changed);
+    pthread_mutex_unlock(&t->mutex);
+}
+
+static bool told_wait(told *t, unsigned count)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 20;
+    pthread_mutex_lock(&t->mutex);
+    int error = 0;
+    while (t->count < count && error == 0) {
+        error = pthread_cond_timedwait(&t->changed, &t->mutex, &until);
+    }
+    bool reached = t->count >= count;
+    pthread_mutex_unlock(&t->mutex);
+    return reached;
+}
+
+static void told_clear(told *t)
+{
+    evener_bytes_clear(&t->response);
+    pthread_cond_destroy(&t->changed);
+    pthread_mutex_destroy(&t->mutex);
+}
+
+static void pause_ms(long ms)
+{
+    const struct timespec pause = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+    nanosleep(&pause, NULL);
+}
+
+Test(async, many_calls)
+{
+    enum { CALLS = 500 };
+    call_fixture f;
+    call_fixture_open(&f, 2, NULL);
+    told t;
+    told_init(&t);
+    const evener_bytes request = bytes_of("hello");
+    for (int i = 0; i < CALLS; i++) {
+        cr_assert_eq(evener_call_start(f.channel, ECHO_UNARY, &request, NULL, on_done, &t, NULL, NULL),
+                     EVENER_STATUS_OK);
+    }
+    cr_expect(told_wait(&t, CALLS));
+    cr_expect_eq(t.ok, CALLS);
+    cr_expect(bytes_equal(&t.response, "hello"), "a response that was kept outlives its callback");
+    cr_expect_not(pthread_equal(t.thread, pthread_self()));
+    told_clear(&t);
+    call_fixture_close(&f);
+    cr_expect_eq(named_threads_left(), 0);
+}
+
+Test(async, metadata_and_details)
+{
+    call_fixture f;
+    call_fixture_open(&f, 1, NULL);
+    told t;
+    told_init(&t);
+    evener_call_details details = {.size = sizeof details};
+    {
+        /* All of the options is the caller's again when start has returned. */
+        char key[] = "echo-name";
+        char value[] = "a value that does not fit into a slice of the core's own";
+        const evener_metadata metadata[] = {{key, value, strlen(value)}};
+        const evener_call_options options = {
+            .size = sizeof options, .metadata = metadata, .metadata_count = 1, .details = &details};
+        cr_assert_eq(evener_call_start(f.channel, ECHO_UNARY, NULL, &options, on_done, &t, NULL, NULL),
+                     EVENER_STATUS_OK);
+        memset(key, 'x', sizeof key - 1);
+        memset(value, 'x', sizeof value - 1);
+    }
+    cr_assert(told_wait(&t, 1));
+    const evener_metadata *name =
+        evener_metadata_find(details.trailing_metadata, details.trailing_metadata_count, "echo-name");
+    cr_assert_not_null(name);
+    cr_expect_str_eq(name->value, "a value that does not fit into a slice of the core's own");
+    cr_expect(strncmp(details.peer, "ipv4:127.0.0.1:", 15) == 0, "%s", details.peer);
+    evener_call_details_clear(&details);
+    told_clear(&t);
+    call_fixture_close(&f);
+}
+
+Test(async, cancelled_on_the_wire)
+{
+    call_fixture f;
+    call_fixture_open(&f, 1, NULL);
+    demo_server_set_delay_ms(f.servers[0], DEMO_SERVER_NEVER_MS);
+    told t;
+    told_init(&t);
+    evener_call *call;
+    cr_assert_eq(evener_call_start(f.channel, ECHO_UNARY, NULL, NULL, on_done, &t, &call, NULL), EVENER_STATUS_OK);
+    for (int i = 0; i < 5000 && demo_server_calls_in_flight(f.servers[0]) == 0; i++) {
+        pause_ms(1);
+    }
+    evener_call_cancel(call);
+    evener_call_cancel(call);
+    cr_expect(told_wait(&t, 1));
+    cr_expect_eq(t.status.code, EVENER_STATUS_CANCELLED);
+    evener_call_cancel(call); /* after the end: nothing */
+    evener_call_unref(call);
+    told_clear(&t);
+    call_fixture_close(&f);
+}
+
+Test(async, cancelled_while_it_waits_for_a_backend)
+{
+    call_fixture f;
+    call_fixture_open(&f, 1, NULL);
+    char target[64];
+    snprintf(target, sizeof target, "ipv4:%s", address_of_port(free_port()));
+    evener_channel *channel = call_fixture_channel(&f, target);
+    told t;
+    told_init(&t);
+    const evener_call_options waits = {.size = sizeof waits, .wait_for_ready = EVENER_WAIT_FOR_READY_YES};
+    evener_call *call;
+    cr_assert_eq(evener_call_start(channel, ECHO_UNARY, NULL, &waits, on_done, &t, &call, NULL), EVENER_STATUS_OK);
+    evener_call_cancel(call);
+    cr_expect(told_wait(&t, 1));
+    cr_expect_eq(t.status.code, EVENER_STATUS_CANCELLED);
+    evener_call_unref(call);
+    evener_channel_unref(channel);
+    told_clear(&t);
+    call_fixture_close(&f);
+}
+
+Test(async, deadline_waiting_and_on_the_wire)
+{
+    call_fixture f;
+    call_fixture_open(&f, 1, NULL);
+    demo_server_set_delay_ms(f.servers[0], DEMO_SERVER_NEVER_MS);
+    told t;
+    told_init(&t);
+    const evener_call_options options = {
+        .size = sizeof options, .timeout_ms = 50, .wait_for_ready = EVENER_WAIT_FOR_READY_YES};
+    cr_assert_eq(evener_call_start(f.channel, ECHO_UNARY, NULL, &options, on_done, &t, NULL, NULL), EVENER_STATUS_OK);
+    cr_expect(told_wait(&t, 1));
+    cr_expect_eq(t.status.code, EVENER_STATUS_DEADLINE_EXCEEDED);
+    char target[64];
+    snprintf(target, sizeof target, "ipv4:%s", address_of_port(free_port()));
+    evener_channel *channel = call_fixture_channel(&f, target);
+    cr_assert_eq(evener_call_start(channel, ECHO_UNARY, NULL, &options, on_done, &t, NULL, NULL), EVENER_STATUS_OK);
+    cr_expect(told_wait(&t, 2));
+    cr_expect_eq(t.status.code, EVENER_STATUS_DEADLINE_EXCEEDED);
+    evener_channel_unref(channel);
+    told_clear(&t);
+    call_fixture_close(&f);
+}
+
+Test(async, closed_channel_ends_waiting_calls_and_refuses_new_ones)
+{
+    call_fixture f;
+    call_fixture_open(&f, 1, NULL);
+    char target[64];
+    snprintf(target, sizeof target, "ipv4:%s", address_of_port(free_port()));
+    evener_channel *channel = call_fixture_channel(&f, target);
+    told t;
+    told_init(&t);
+    const evener_call_options waits = {.size = sizeof waits, .wait_for_ready = EVENER_WAIT_FOR_READY_YES};
+    cr_assert_eq(evener_call_start(channel, ECHO_UNARY, NULL, &waits, on_done, &t, NULL, NULL), EVENER_STATUS_OK);
+    evener_channel_close(channel);
+    cr_expect(told_wait(&t, 1));
+    cr_expect_eq(t.status.code, EVENER_STATUS_UNAVAILABLE);
+    evener_status status;
+    cr_expect_eq(evener_call_start(channel, ECHO_UNARY, NULL, &waits, on_done, &t, NULL, &status),
+                 EVENER_STATUS_UNAVAILABLE);
+    cr_expect_eq(t.count, 1);
+    evener_channel_unref(channel);
+    told_clear(&t);
+    call_fixture_close(&f);
+}
+
+/* The callback may give back what it likes: here the last references to channel and runtime. */
+typedef struct last_owner {
+    call_fixture *fixture;
+    told told;
+} last_owner;
+
+static void give_all_back(void *arg, const evener_status *status, evener_bytes *response)
+{
+    last_owner *owner = arg;
+    evener_channel_unref(owner->fixture->channel);
+    evener_runtime_unref(owner->fixture->runtime);
+    on_done(&owner->told, status, response);
+}
+
+Test(async, the_last_references_are_given_back_in_the_callback)
+{
+    call_fixture f;
+    call_fixture_open(&f, 1, NULL);
+    last_owner owner = {.fixture = &f};
+    told_init(&owner.told);
+    cr_assert_eq(evener_call_start(f.channel, ECHO_UNARY, NULL, NULL, give_all_back, &owner, NULL, NULL),
+                 EVENER_STATUS_OK);
+    cr_expect(told_wait(&owner.told, 1));
+    cr_expect_eq(owner.told.ok, 1);
+    told_clear(&owner.told);
+    evener_credentials_destroy(f.insecure);
+    demo_server_stop(f.servers[0], 0);
+    cr_expect_eq(named_threads_left(), 0);
+}
+
+static void start_the_next(void *arg, const evener_status *status, evener_bytes *response)
+{
+    last_owner *owner = arg;
+    if (owner->told.count < 99) {
+        cr_expect_eq(
+            evener_call_start(owner->fixture->channel, ECHO_UNARY, response, NULL, start_the_next, owner, NULL, NULL),
+            EVENER_STATUS_OK);
+    }
+    on_done(&owner->told, status, response);
+}
+
+Test(async, a_callback_starts_the_next_call)
+{
+    call_fixture f;
+    call_fixture_open(&f, 1, NULL);
+    last_owner owner = {.fixture = &f};
+    told_init(&owner.told);
+    const evener_bytes request = bytes_of("round and round");
+    cr_assert_eq(evener_call_start(f.channel, ECHO_UNARY, &request, NULL, start_the_next, &owner, NULL, NULL),
+                 EVENER_STATUS_OK);
+    cr_expect(told_wait(&owner.told, 100));
+    cr_expect_eq(owner.told.ok, 100);
+    cr_expect(bytes_equal(&owner.told.response, "round and round"));
+    told_clear(&owner.told);
+    call_fixture_close(&f);
+}
+
+Test(async, thread_count_is_set_before_the_first_call)
+{
+    call_fixture f;
+    call_fixture_open(&f, 1, NULL);
+    evener_status status;
+    cr_expect_eq(evener_runtime_set_call_threads(f.runtime, EVENER_CALL_THREADS_MAX + 1, &status),
+                 EVENER_STATUS_INVALID_ARGUMENT);
+    cr_expect_eq(evener_runtime_set_call_threads(f.runtime, 1, &status), EVENER_STATUS_OK, "%s", status.message);
+    told t;
+    told_init(&t);
+    cr_assert_eq(evener_call_start(f.channel, ECHO_UNARY, NULL, NULL, on_done, &t, NULL, NULL), EVENER_STATUS_OK);
+    cr_expect(told_wait(&t, 1));
+    cr_expect_eq(evener_runtime_set_call_threads(f.runtime, 2, &status), EVENER_STATUS_FAILED_PRECONDITION);
+    cr_expect_eq(evener_call_start(f.channel, ECHO_UNARY, NULL, NULL, NULL, &t, NULL, &status),
+                 EVENER_STATUS_INVALID_ARGUMENT);
+    told_clear(&t);
+    call_fixture_close(&f);
+}

@@ -1,0 +1,280 @@
+/* Blocking unary calls over the whole library, to real servers in this process. */
+#include <criterion/criterion.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "grpc/call_fixture.h"
+#include "grpc/transport_fixture.h"
+
+Test(unary, echo)
+{
+    call_fixture f;
+    call_fixture_open(&f, 1, NULL);
+    const evener_bytes request = bytes_of("hello");
+    evener_bytes response;
+    evener_status status;
+    cr_expect_eq(evener_unary_call(f.channel, ECHO_UNARY, &request, NULL, &response, &status), EVENER_STATUS_OK, "%s",
+                 status.message);
+    cr_expect(bytes_equal(&response, "hello"));
+    evener_bytes_clear(&response);
+    call_fixture_close(&f);
+}
+
+Test(unary, owned_request_is_sent_any_number_of_times)
+{
+    call_fixture f;
+    call_fixture_open(&f, 1, NULL);
+    evener_bytes request;
+    memcpy(evener_bytes_create(5, &request), "again", 5);
+    for (int i = 0; i < 10; i++) {
+        evener_bytes response;
+        cr_expect_eq(evener_unary_call(f.channel, ECHO_UNARY, &request, NULL, &response, NULL), EVENER_STATUS_OK);
+        cr_expect(bytes_equal(&response, "again"));
+        evener_bytes_clear(&response);
+    }
+    evener_bytes_clear(&request);
+    cr_expect_null(request.owner);
+    evener_bytes_clear(&request);
+    evener_bytes_clear(NULL);
+    call_fixture_close(&f);
+}
+
+Test(unary, empty_and_large_messages)
+{
+    call_fixture f;
+    call_fixture_open(&f, 1, NULL);
+    evener_bytes response;
+    cr_expect_eq(evener_unary_call(f.channel, ECHO_UNARY, NULL, NULL, &response, NULL), EVENER_STATUS_OK);
+    cr_expect_eq(response.length, 0);
+    cr_expect_not_null(response.data);
+    evener_bytes_clear(&response);
+    evener_bytes request;
+    enum { LARGE = 3 * 1024 * 1024 };
+    uint8_t *to = evener_bytes_create(LARGE, &request);
+    for (size_t i = 0; i < LARGE; i++) {
+        to[i] = (uint8_t)(i * 2654435761u >> 24);
+    }
+    cr_expect_eq(evener_unary_call(f.channel, ECHO_UNARY, &request, NULL, &response, NULL), EVENER_STATUS_OK);
+    cr_expect(response.length == LARGE && memcmp(response.data, request.data, LARGE) == 0);
+    evener_bytes_clear(&response);
+    evener_bytes_clear(&request);
+    call_fixture_close(&f);
+}
+
+Test(unary, round_robin_over_two_backends)
+{
+    call_fixture f;
+    call_fixture_open(&f, 2, NULL);
+    cr_assert_eq(evener_channel_wait_ready(f.channel, 10000, NULL), EVENER_STATUS_OK);
+    while (demo_server_calls(f.servers[0]) == 0 || demo_server_calls(f.servers[1]) == 0) {
+        cr_assert_eq(evener_unary_call(f.channel, ECHO_UNARY, NULL, NULL, NULL, NULL), EVENER_STATUS_OK);
+    }
+    uint64_t first = demo_server_calls(f.servers[0]);
+    uint64_t second = demo_server_calls(f.servers[1]);
+    for (int i = 0; i < 20; i++) {
+        cr_expect_eq(evener_unary_call(f.channel, ECHO_UNARY, NULL, NULL, NULL, NULL), EVENER_STATUS_OK);
+    }
+    cr_expect_eq(demo_server_calls(f.servers[0]) - first, 10);
+    cr_expect_eq(demo_server_calls(f.servers[1]) - second, 10);
+    call_fixture_close(&f);
+}
+
+Test(unary, the_servers_status_comes_through)
+{
+    call_fixture f;
+    call_fixture_open(&f, 1, NULL);
+    demo_server_set_failure(f.servers[0], GRPC_STATUS_NOT_FOUND, "no such order");
+    evener_bytes response = {0};
+    evener_status status;
+    cr_expect_eq(evener_unary_call(f.channel, ECHO_UNARY, NULL, NULL, &response, &status), EVENER_STATUS_NOT_FOUND);
+    cr_expect_eq(status.code, EVENER_STATUS_NOT_FOUND);
+    cr_expect_str_eq(status.message, "no such order");
+    cr_expect_null(response.data);
+    cr_expect_eq(demo_server_calls(f.servers[0]), 1);
+    call_fixture_close(&f);
+}
+
+/* A call that a server has answered UNAVAILABLE is not picked again: only its own retry policy might. */
+Test(unary, unavailable_of_the_server_is_not_picked_again)
+{
+    call_fixture f;
+    call_fixture_open(&f, 1, NULL);
+    demo_server_set_failure(f.servers[0], GRPC_STATUS_UNAVAILABLE, "overloaded");
+    evener_status status;
+    cr_expect_eq(evener_unary_call(f.channel, ECHO_UNARY, NULL, NULL, NULL, &status), EVENER_STATUS_UNAVAILABLE);
+    cr_expect_str_eq(status.message, "overloaded");
+    cr_expect_eq(demo_server_calls(f.servers[0]), 1);
+    call_fixture_close(&f);
+}
+
+Test(unary, metadata_both_ways)
+{
+    call_fixture f;
+    call_fixture_open(&f, 1, NULL);
+    const char binary[] = {0, 1, (char)0xff, 10};
+    const evener_metadata metadata[] = {{"echo-name", "evener", 6}, {"echo-raw-bin", binary, sizeof binary}};
+    evener_call_details details = {.size = sizeof details};
+    const evener_call_options options = {
+        .size = sizeof options, .metadata = metadata, .metadata_count = 2, .details = &details};
+    cr_assert_eq(evener_unary_call(f.channel, ECHO_UNARY, NULL, &options, NULL, NULL), EVENER_STATUS_OK);
+    const evener_metadata *name =
+        evener_metadata_find(details.initial_metadata, details.initial_metadata_count, "echo-name");
+    cr_assert_not_null(name);
+    cr_expect_str_eq(name->value, "evener");
+    const evener_metadata *raw =
+        evener_metadata_find(details.trailing_metadata, details.trailing_metadata_count, "echo-raw-bin");
+    cr_assert_not_null(raw);
+    cr_expect(raw->value_bytes == sizeof binary && memcmp(raw->value, binary, sizeof binary) == 0);
+    cr_expect_null(evener_metadata_find(details.trailing_metadata, details.trailing_metadata_count, "grpc-status"));
+    char peer[64];
+    snprintf(peer, sizeof peer, "ipv4:127.0.0.1:%u", (unsigned)demo_server_port(f.servers[0]));
+    cr_expect_str_eq(details.peer, peer);
+    cr_expect_eq(details.attempts, 1);
+    evener_call_details_clear(&details);
+    evener_call_details_clear(NULL);
+    call_fixture_close(&f);
+}
+
+Test(unary, many_metadata_and_authority)
+{
+    call_fixture f;
+    call_fixture_open(&f, 1, NULL);
+    char keys[20][16];
+    evener_metadata metadata[20];
+    for (int i = 0; i < 20; i++) {
+        snprintf(keys[i], sizeof keys[i], "echo-%d", i);
+        metadata[i] = (evener_metadata){keys[i], "v", 1};
+    }
+    evener_call_details details = {.size = sizeof details};
+    const evener_call_options options = {.size = sizeof options,
+                                         .metadata = metadata,
+                                         .metadata_count = 20,
+                                         .authority = "orders.test",
+                                         .details = &details};
+    cr_assert_eq(evener_unary_call(f.channel, ECHO_UNARY, NULL, &options, NULL, NULL), EVENER_STATUS_OK);
+    cr_expect_not_null(evener_metadata_find(details.trailing_metadata, details.trailing_metadata_count, "echo-19"));
+    const evener_metadata *host =
+        evener_metadata_find(details.initial_metadata, details.initial_metadata_count, "host-seen");
+    cr_assert_not_null(host);
+    cr_expect_str_eq(host->value, "orders.test");
+    evener_call_details_clear(&details);
+    call_fixture_close(&f);
+}
+
+Test(unary, bad_metadata_are_named)
+{
+    call_fixture f;
+    call_fixture_open(&f, 1, NULL);
+    evener_status status;
+    const evener_metadata upper[] = {{"Bad Key", "x", 1}};
+    evener_call_options options = {.size = sizeof options, .metadata = upper, .metadata_count = 1};
+    cr_expect_eq(evener_unary_call(f.channel, ECHO_UNARY, NULL, &options, NULL, &status),
+                 EVENER_STATUS_INVALID_ARGUMENT);
+    cr_expect(strstr(status.message, "\"Bad Key\"") != NULL, "%s", status.message);
+    const evener_metadata raw[] = {{"name", "\x01\x02", 2}};
+    options.metadata = raw;
+    cr_expect_eq(evener_unary_call(f.channel, ECHO_UNARY, NULL, &options, NULL, &status),
+                 EVENER_STATUS_INVALID_ARGUMENT);
+    cr_expect(strstr(status.message, "\"name\"") != NULL && strstr(status.message, "\"-bin\"") != NULL, "%s",
+              status.message);
+    cr_expect_eq(evener_unary_call(f.channel, ECHO_UNARY, NULL, NULL, NULL, &status), EVENER_STATUS_OK);
+    call_fixture_close(&f);
+}
+
+Test(unary, deadline)
+{
+    call_fixture f;
+    call_fixture_open(&f, 1, NULL);
+    demo_server_set_delay_ms(f.servers[0], DEMO_SERVER_NEVER_MS);
+    const evener_call_options options = {.size = sizeof options, .timeout_ms = 50};
+    evener_status status;
+    cr_expect_eq(evener_unary_call(f.channel, ECHO_UNARY, NULL, &options, NULL, &status),
+                 EVENER_STATUS_DEADLINE_EXCEEDED);
+    call_fixture_close(&f);
+}
+
+Test(unary, no_backend_fails_with_the_connections_error)
+{
+    call_fixture f;
+    call_fixture_open(&f, 1, NULL);
+    char target[64];
+    snprintf(target, sizeof target, "ipv4:%s", address_of_port(free_port()));
+    evener_channel *channel = call_fixture_channel(&f, target);
+    evener_status status;
+    cr_expect_eq(evener_unary_call(channel, ECHO_UNARY, NULL, NULL, NULL, &status), EVENER_STATUS_UNAVAILABLE);
+    cr_expect(strstr(status.message, "Connection refused") != NULL, "%s", status.message);
+    /* grpc: doc/wait-for-ready.md */
+    const evener_call_options waits = {
+        .size = sizeof waits, .timeout_ms = 100, .wait_for_ready = EVENER_WAIT_FOR_READY_YES};
+    cr_expect_eq(evener_unary_call(channel, ECHO_UNARY, NULL, &waits, NULL, &status), EVENER_STATUS_DEADLINE_EXCEEDED);
+    cr_expect(strstr(status.message, "Connection refused") != NULL, "%s", status.message);
+    evener_channel_unref(channel);
+    call_fixture_close(&f);
+}
+
+Test(unary, closed_channel)
+{
+    call_fixture f;
+    call_fixture_open(&f, 1, NULL);
+    evener_channel_close(f.channel);
+    evener_status status;
+    cr_expect_eq(evener_unary_call(f.channel, ECHO_UNARY, NULL, NULL, NULL, &status), EVENER_STATUS_UNAVAILABLE);
+    cr_expect_str_eq(status.message, "channel closed");
+    call_fixture_close(&f);
+}
+
+Test(unary, wrong_arguments_are_named)
+{
+    call_fixture f;
+    call_fixture_open(&f, 1, NULL);
+    evener_status status;
+    cr_expect_eq(evener_unary_call(NULL, ECHO_UNARY, NULL, NULL, NULL, &status), EVENER_STATUS_INVALID_ARGUMENT);
+    cr_expect_eq(evener_unary_call(f.channel, NULL, NULL, NULL, NULL, &status), EVENER_STATUS_INVALID_ARGUMENT);
+    cr_expect_eq(evener_unary_call(f.channel, "Echo", NULL, NULL, NULL, &status), EVENER_STATUS_INVALID_ARGUMENT);
+    cr_expect(strstr(status.message, "/package.Service/Method") != NULL, "%s", status.message);
+    const evener_call_options no_size = {.timeout_ms = 5};
+    cr_expect_eq(evener_unary_call(f.channel, ECHO_UNARY, NULL, &no_size, NULL, &status),
+                 EVENER_STATUS_INVALID_ARGUMENT);
+    call_fixture_close(&f);
+}
+
+/* A58: the report is for the policy; the application still sees the trailer, under the name that the core lets pass. */
+Test(unary, load_report_is_a_trailer)
+{
+    call_fixture f;
+    call_fixture_open(&f, 1, NULL);
+    demo_server_set_load_report(f.servers[0], "\x09\x00", 2);
+    evener_call_details details = {.size = sizeof details};
+    const evener_call_options options = {.size = sizeof options, .details = &details};
+    cr_expect_eq(evener_unary_call(f.channel, ECHO_UNARY, NULL, &options, NULL, NULL), EVENER_STATUS_OK);
+    const evener_metadata *report =
+        evener_metadata_find(details.trailing_metadata, details.trailing_metadata_count, "x-endpoint-load-metrics-bin");
+    cr_assert_not_null(report);
+    cr_expect_eq(report->value_bytes, 2);
+    evener_call_details_clear(&details);
+    call_fixture_close(&f);
+}
+
+/* issue 2: a GOAWAY (here of max_connection_age) costs no call. */
+Test(unary, goaway_fails_no_call)
+{
+    call_fixture f;
+    const demo_server_options options = {.max_connection_age_ms = 50};
+    call_fixture_open(&f, 2, &options);
+    for (int i = 0; i < 2000; i++) {
+        evener_status status;
+        cr_assert_eq(evener_unary_call(f.channel, ECHO_UNARY, NULL, NULL, NULL, &status), EVENER_STATUS_OK, "%d: %s", i,
+                     status.message);
+    }
+    call_fixture_close(&f);
+}
+
+Test(unary, no_thread_is_left)
+{
+    call_fixture f;
+    call_fixture_open(&f, 2, NULL);
+    cr_expect_eq(evener_unary_call(f.channel, ECHO_UNARY, NULL, NULL, NULL, NULL), EVENER_STATUS_OK);
+    call_fixture_close(&f);
+    cr_expect_eq(named_threads_left(), 0);
+}
