@@ -228,6 +228,26 @@ Test(out_of_memory, p2c_ewma)
     fail_in_turn("p2c_ewma");
 }
 
+Test(out_of_memory, least_request)
+{
+    fail_in_turn("least_request");
+}
+
+Test(out_of_memory, random)
+{
+    fail_in_turn("random");
+}
+
+Test(out_of_memory, ring_hash)
+{
+    fail_in_turn("ring_hash");
+}
+
+Test(out_of_memory, weighted_round_robin)
+{
+    fail_in_turn("weighted_round_robin");
+}
+
 static void *make_nothing(evener_runtime *runtime, evener_status *status)
 {
     (void)runtime;
