@@ -479,11 +479,11 @@ static bool task_pending(const evener_task *task)
     return __atomic_load_n(&task->pending, __ATOMIC_ACQUIRE) != 0;
 }
 
-/* Once nobody holds the channel and all that it began has come to its end. */
+/* Once nobody holds the channel and all that it began has come to its end. The count of references alone does not tell:
+ * whoever brought it to nothing still has to post release_task. */
 static void free_if_over(evener_channel *channel)
 {
-    if (__atomic_load_n(&channel->references, __ATOMIC_ACQUIRE) != 0 || !channel->shut_down ||
-        channel->pool.link_count != 0 || channel->retired_count != 0) {
+    if (!channel->released || channel->pool.link_count != 0 || channel->retired_count != 0) {
         return;
     }
     if (!task_pending(&channel->release_task)) {
@@ -494,6 +494,7 @@ static void free_if_over(evener_channel *channel)
 static void release(void *arg)
 {
     evener_channel *channel = arg;
+    channel->released = true;
     shut_down(channel);
     if (channel->pool.link_count != 0 || channel->retired_count != 0) {
         return; /* free_if_over() will be told */

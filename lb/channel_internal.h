@@ -67,6 +67,7 @@ struct evener_channel {
     uint64_t resolver_updates, resolver_errors;
     char *last_resolver_error;
     bool shut_down; /* the control plane has ended */
+    bool released;  /* the last reference is gone, and who gave it back has let go of the memory */
     sem_t *gone;    /* told when the channel is no more, by who then does not give the runtime back; or NULL */
     evener_task connect_task, resolve_now_task, reset_backoff_task, close_task, release_task;
 
