@@ -123,8 +123,13 @@ static problem canonical_ipv4(const char *text, char *canonical)
     if (wrong != NULL) {
         return wrong;
     }
-    /* inet_pton() takes exactly one way to write an IPv4 address, so the text is canonical already. */
-    (void)snprintf(canonical, EVENER_ADDRESS_BYTES_MAX + 1, "%s:%u", host, port);
+    /* inet_pton() takes exactly one way to write an IPv4 address: only the port may have zeros too many. */
+    const char *digits = colon + 1;
+    while (*digits == '0') {
+        digits++;
+    }
+    memcpy(canonical, text, host_bytes + 1);
+    memcpy(canonical + host_bytes + 1, digits, strlen(digits) + 1);
     return NULL;
 }
 

@@ -17,7 +17,7 @@
 
 /* ---- what libconfig must not see ---- */
 
-/* Behind a comment, if there is one at `text`; else `text`. */
+/* Behind the comment at `text`; where there is none, behind its one byte. */
 static const char *skip_comment(const char *text)
 {
     if (text[0] == '#' || (text[0] == '/' && text[1] == '/')) {
@@ -27,7 +27,7 @@ static const char *skip_comment(const char *text)
         const char *end = strstr(text + 2, "*/");
         return end != NULL ? end + 2 : text + strlen(text);
     }
-    return text;
+    return text + 1;
 }
 
 static const char *skip_string(const char *text)
@@ -59,23 +59,44 @@ static evener_status_code scan(const char *path, const char *text, evener_status
     int nesting = 0;
     const char *at = text;
     while (*at != '\0') {
-        if (begins_include(at, text)) {
-            return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
-                                     "file %.200s:%zu: an @include is not taken: that file would not be watched",
-                                     place.path, place.line);
-        }
-        const char *next = *at == '"' ? skip_string(at) : skip_comment(at);
-        if (next == at) {
-            nesting += strchr("([{", *at) != NULL;
-            nesting -= strchr(")]}", *at) != NULL;
-            next++;
+        const char *next = at + 1;
+        switch (*at) {
+        case '\n':
+            place.line++;
+            break;
+        case '"':
+            next = skip_string(at);
+            break;
+        case '#':
+        case '/':
+            next = skip_comment(at);
+            break;
+        case '(':
+        case '[':
+        case '{':
+            nesting++;
+            break;
+        case ')':
+        case ']':
+        case '}':
+            nesting--;
+            break;
+        case '@':
+            if (begins_include(at, text)) {
+                return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                         "file %.200s:%zu: an @include is not taken: that file would not be watched",
+                                         place.path, place.line);
+            }
+            break;
+        default:
+            break;
         }
         if (nesting > NESTING_MAX) {
             return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
                                      "file %.200s:%zu: brackets nested deeper than %d", place.path, place.line,
                                      NESTING_MAX);
         }
-        for (; at < next; at++) {
+        for (at++; at < next; at++) {
             place.line += *at == '\n';
         }
     }
@@ -89,7 +110,9 @@ bool evener_file_looks_like_config(const char *text)
     while (at != text) {
         at = text;
         text += strspn(text, " \t\r\n\f");
-        text = skip_comment(text);
+        if (*text == '#' || *text == '/') {
+            text = skip_comment(text);
+        }
     }
     if (strncmp(text, name, strlen(name)) != 0) {
         return false;

@@ -10,7 +10,6 @@
 
 #define FIRST_CAPACITY 64
 #define HOST_BYTES_MAX 253 /* RFC 1035, in its text form */
-#define LETTERS_AND_DIGITS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
 void evener_file_endpoints_clear(evener_file_endpoints *endpoints)
 {
@@ -39,22 +38,35 @@ bool evener_file_endpoints_equal(const evener_file_endpoints *a, const evener_fi
     return true;
 }
 
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+static bool is_host_byte(char c)
+{
+    const char lower = (char)(c | 0x20);
+    return is_digit(c) || (lower >= 'a' && lower <= 'z') || c == '-' || c == '_' || c == '.';
+}
+
 /* Whether the text before the last ':' is a host name. One whose last label is a number is a botched IPv4 address
  * rather than a name (WHATWG URL, "ends in a number"). */
 static bool is_host(const char *text, size_t bytes)
 {
-    if (bytes == 0 || bytes > HOST_BYTES_MAX || strspn(text, LETTERS_AND_DIGITS "-_.") != bytes || text[0] == '.' ||
-        text[0] == '-') {
+    if (bytes == 0 || bytes > HOST_BYTES_MAX || text[0] == '.' || text[0] == '-') {
         return false;
     }
     const size_t end = text[bytes - 1] == '.' ? bytes - 1 : bytes;
     size_t label = end;
+    bool number = true;
     while (label > 0 && text[label - 1] != '.') {
         label--;
+        number = number && is_digit(text[label]);
     }
-    bool number = true;
-    for (size_t i = label; i < end; i++) {
-        number = number && text[i] >= '0' && text[i] <= '9';
+    for (size_t i = 0; i < end && !number; i++) {
+        if (!is_host_byte(text[i])) {
+            return false;
+        }
     }
     return !number;
 }

@@ -6,12 +6,12 @@
  *
  * Lines end with LF or CRLF; a byte order mark is skipped. A '#' begins a comment at the start of a line or behind a
  * blank. */
+#include <stdbool.h>
 #include <string.h>
 
 #include "resolver/file_endpoints.h"
 #include "resolver/percent.h"
 
-#define BLANKS " \t\v\f\r"
 #define BYTE_ORDER_MARK "\xef\xbb\xbf"
 
 static evener_status_code refuse(evener_file_place place, evener_status *status, const char *reason)
@@ -20,14 +20,26 @@ static evener_status_code refuse(evener_file_place place, evener_status *status,
                              reason);
 }
 
+/* Not strspn() and its kind: they make a table of 256 entries for each call, and a line makes ten of them. */
+static bool is_blank(char c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
 /* Cuts the next word off, in place; NULL at the end of the line or at a comment. */
 static char *next_word(char **rest)
 {
-    char *word = *rest + strspn(*rest, BLANKS);
+    char *word = *rest;
+    while (is_blank(*word)) {
+        word++;
+    }
     if (*word == '\0' || *word == '#') {
         return NULL;
     }
-    char *end = word + strcspn(word, BLANKS);
+    char *end = word;
+    while (*end != '\0' && !is_blank(*end)) {
+        end++;
+    }
     *rest = end;
     if (*end != '\0') {
         *end = '\0';
