@@ -134,3 +134,19 @@ evener_status_code evener_json_nested(const json_t *object, const char *name, co
     }
     return EVENER_STATUS_OK;
 }
+
+evener_status_code evener_json_child_policy(const json_t *object, const evener_policy_set *policies,
+                                            evener_policy_choice *choice, evener_status *status)
+{
+    const json_t *list = json_object_get(object, "childPolicy");
+    if (list == NULL) {
+        return bad(status, "childPolicy", "a list like [{\"round_robin\": {}}]");
+    }
+    char *text = json_dumps(list, JSON_COMPACT | JSON_ENCODE_ANY);
+    if (text == NULL) {
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "childPolicy: out of memory");
+    }
+    const evener_status_code code = evener_policy_choose(policies, text, "childPolicy", choice, status);
+    free(text);
+    return code;
+}

@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 
+#include <evener/policy.h>
 #include <evener/status.h>
 
 /* Parses the text of one object; *object is to be given back with json_decref(). */
@@ -34,5 +35,9 @@ evener_status_code evener_json_string(const json_t *object, const char *name, ch
 /* A nested object; *value is borrowed, and NULL if there is none. */
 evener_status_code evener_json_nested(const json_t *object, const char *name, const json_t **value,
                                       evener_status *status);
+
+/* "childPolicy": a loadBalancingConfig list, which must be there. *choice is ended with evener_policy_choice_clear(). */
+evener_status_code evener_json_child_policy(const json_t *object, const evener_policy_set *policies,
+                                            evener_policy_choice *choice, evener_status *status);
 
 #endif

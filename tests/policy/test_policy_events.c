@@ -1,5 +1,7 @@
 /* Every policy, and every wrapper around every policy, under 100,000 random events. */
 #include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "tests/support/policy_events.h"
 
@@ -59,4 +61,43 @@ Test(policy_events, ring_hash, .timeout = 120)
     const policy_events events = {
         .policy = "ring_hash", .configs = configs, .config_count = COUNT(configs), .ready_may_queue = true};
     policy_events_run(&events, 7, EVENTS);
+}
+
+/* ---- wrappers ---- */
+
+static const char *const children[] = {"least_request", "pick_first",      "random",   "ring_hash",
+                                       "round_robin",   "weighted_random", "p2c_ewma", "weighted_round_robin"};
+
+/* Random events on a wrapper of each policy, whose configurations are made of `formats` with the child for %s. */
+static void run_wrapped(const char *wrapper, const char *const *formats, size_t format_count)
+{
+    for (size_t c = 0; c < COUNT(children); c++) {
+        char texts[4][512];
+        const char *configs[4];
+        char child[64];
+        snprintf(child, sizeof child, "[{\"%s\":{}}]", children[c]);
+        cr_assert_leq(format_count, COUNT(texts));
+        for (size_t i = 0; i < format_count; i++) {
+            const char *hole = strstr(formats[i], "%s");
+            cr_assert_not_null(hole);
+            snprintf(texts[i], sizeof texts[i], "%.*s%s%s", (int)(hole - formats[i]), formats[i], child, hole + 2);
+            configs[i] = texts[i];
+        }
+        const policy_events events = {.policy = wrapper,
+                                      .configs = configs,
+                                      .config_count = format_count,
+                                      .ready_may_queue = strcmp(children[c], "ring_hash") == 0};
+        policy_events_run(&events, 100 + c, EVENTS);
+    }
+}
+
+Test(policy_events, outlier_detection_of_each_policy, .timeout = 280)
+{
+    static const char *const formats[] = {
+        "{\"interval\":\"1s\",\"baseEjectionTime\":\"2s\",\"maxEjectionPercent\":60,\"failurePercentageEjection\":"
+        "{\"threshold\":30,\"minimumHosts\":1,\"requestVolume\":1},\"childPolicy\":%s}",
+        "{\"interval\":\"0.5s\",\"maxEjectionPercent\":100,\"successRateEjection\":{\"stdevFactor\":100,"
+        "\"minimumHosts\":1,\"requestVolume\":1},\"childPolicy\":%s}",
+        "{\"childPolicy\":%s}"};
+    run_wrapped("outlier_detection", formats, COUNT(formats));
 }

@@ -78,6 +78,18 @@ static void event_done(run *r)
     harness_done_with(r->h, &pick, &info);
 }
 
+/* What is ejected is not picked, once the policy has had its turn. */
+static void check_not_ejected(run *r, evener_subchannel *subchannel)
+{
+    char text[256] = "";
+    if (virtual_loop_has_posted(r->h->vl) || r->h->policy->vtable->describe == NULL) {
+        return;
+    }
+    r->h->policy->vtable->describe(r->h->policy, subchannel, text, sizeof text);
+    cr_assert_null(strstr(text, "ejected"), "seed %llu, event %zu: picked %s, which is %s", (unsigned long long)r->seed,
+                   r->event, evener_subchannel_address_text(subchannel), text);
+}
+
 static void event_pick(run *r)
 {
     policy_harness *h = r->h;
@@ -94,6 +106,7 @@ static void event_pick(run *r)
     case EVENER_PICK_COMPLETE:
         r->outstanding_count++;
         r->completed++;
+        check_not_ejected(r, pick->subchannel);
         if (!virtual_loop_has_posted(h->vl)) {
             cr_assert(!harness_is_released(pick->subchannel), "seed %llu, event %zu: picked a removed backend",
                       (unsigned long long)r->seed, r->event);

@@ -1,0 +1,200 @@
+#include "lb/policy/outlier_algorithms.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#include <evener/loop.h>
+
+#include "lb/policy/json_fields.h"
+
+#define DURATION_MAX_NS (UINT64_C(365) * 24 * 3600 * EVENER_NS_PER_S)
+
+/* ---- the sweep ---- */
+
+typedef struct sweep {
+    const evener_outlier_config *config;
+    evener_outlier_host *hosts;
+    size_t count, ejected;
+    uint32_t (*percent)(void *arg);
+    void *arg;
+} sweep;
+
+static uint64_t volume(const evener_outlier_host *host)
+{
+    return host->successes + host->failures;
+}
+
+static double success_rate(const evener_outlier_host *host)
+{
+    return 100.0 * (double)host->successes / (double)volume(host);
+}
+
+/* A50: at most max_ejection_percent, but one at least; and evener's floor: min_healthy_percent stay, one at least. */
+static bool may_eject(const sweep *s)
+{
+    const double total = (double)s->count;
+    const double healthy_after = total - (double)s->ejected - 1;
+    if (healthy_after < 1 || 100.0 * healthy_after / total < (double)s->config->min_healthy_percent) {
+        return false;
+    }
+    return s->ejected == 0 || 100.0 * (double)s->ejected / total < (double)s->config->max_ejection_percent;
+}
+
+static bool enforced(const sweep *s, uint32_t enforcement_percent)
+{
+    return s->percent(s->arg) < enforcement_percent;
+}
+
+static size_t with_volume(const sweep *s, uint32_t request_volume)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < s->count; i++) {
+        count += volume(&s->hosts[i]) >= request_volume && volume(&s->hosts[i]) > 0;
+    }
+    return count;
+}
+
+/* A50 "Success Rate Algorithm": too far below the mean of those with enough calls. */
+static void by_success_rate(sweep *s)
+{
+    const evener_success_rate_config *config = &s->config->success_rate;
+    const size_t candidates = with_volume(s, config->request_volume);
+    if (candidates == 0 || candidates < config->minimum_hosts) {
+        return;
+    }
+    double sum = 0;
+    for (size_t i = 0; i < s->count; i++) {
+        if (volume(&s->hosts[i]) >= config->request_volume && volume(&s->hosts[i]) > 0) {
+            sum += success_rate(&s->hosts[i]);
+        }
+    }
+    const double mean = sum / (double)candidates;
+    double squares = 0;
+    for (size_t i = 0; i < s->count; i++) {
+        if (volume(&s->hosts[i]) >= config->request_volume && volume(&s->hosts[i]) > 0) {
+            squares += (success_rate(&s->hosts[i]) - mean) * (success_rate(&s->hosts[i]) - mean);
+        }
+    }
+    const double stdev = sqrt(squares / (double)candidates);
+    const double threshold = mean - stdev * ((double)config->stdev_factor / 1000);
+    for (size_t i = 0; i < s->count; i++) {
+        evener_outlier_host *host = &s->hosts[i];
+        if (host->ejected || volume(host) == 0 || volume(host) < config->request_volume) {
+            continue;
+        }
+        if (success_rate(host) < threshold && enforced(s, config->enforcement_percent) && may_eject(s)) {
+            host->ejected = true;
+            s->ejected++;
+            snprintf(host->reason, sizeof host->reason, "success rate %.1f %% below %.1f %%", success_rate(host),
+                     threshold);
+        }
+    }
+}
+
+/* A50 "Failure Percentage Algorithm": too many failures. */
+static void by_failure_percentage(sweep *s)
+{
+    const evener_failure_percentage_config *config = &s->config->failure_percentage;
+    const size_t candidates = with_volume(s, config->request_volume);
+    if (candidates == 0 || candidates < config->minimum_hosts) {
+        return;
+    }
+    for (size_t i = 0; i < s->count; i++) {
+        evener_outlier_host *host = &s->hosts[i];
+        if (host->ejected || volume(host) == 0 || volume(host) < config->request_volume) {
+            continue;
+        }
+        const double failing = 100.0 - success_rate(host);
+        if (failing > (double)config->threshold_percent && enforced(s, config->enforcement_percent) && may_eject(s)) {
+            host->ejected = true;
+            s->ejected++;
+            snprintf(host->reason, sizeof host->reason, "%.1f %% failures, above %u %%", failing,
+                     config->threshold_percent);
+        }
+    }
+}
+
+void evener_outlier_sweep(const evener_outlier_config *config, evener_outlier_host *hosts, size_t count,
+                          uint32_t (*percent)(void *arg), void *arg)
+{
+    sweep s = {.config = config, .hosts = hosts, .count = count, .percent = percent, .arg = arg};
+    for (size_t i = 0; i < count; i++) {
+        s.ejected += hosts[i].ejected;
+    }
+    if (config->success_rate.enabled) {
+        by_success_rate(&s);
+    }
+    if (config->failure_percentage.enabled) {
+        by_failure_percentage(&s);
+    }
+}
+
+/* ---- configuration ---- */
+
+static evener_status_code within(evener_status *status, const char *place, evener_status_code code,
+                                 const evener_status *inner)
+{
+    return evener_status_set(status, code, "%s.%s", place, inner->message);
+}
+
+static evener_status_code parse_success_rate(const json_t *object, evener_success_rate_config *config,
+                                             evener_status *status)
+{
+    const json_t *part;
+    evener_status_code code = evener_json_nested(object, "successRateEjection", &part, status);
+    if (code != EVENER_STATUS_OK || part == NULL) {
+        return code;
+    }
+    evener_status inner;
+    *config = (evener_success_rate_config){true, 1900, 100, 5, 100};
+    if ((code = evener_json_u32(part, "stdevFactor", 0, UINT32_MAX, &config->stdev_factor, &inner)) ||
+        (code = evener_json_u32(part, "enforcementPercentage", 0, 100, &config->enforcement_percent, &inner)) ||
+        (code = evener_json_u32(part, "minimumHosts", 0, UINT32_MAX, &config->minimum_hosts, &inner)) ||
+        (code = evener_json_u32(part, "requestVolume", 0, UINT32_MAX, &config->request_volume, &inner))) {
+        return within(status, "successRateEjection", code, &inner);
+    }
+    return EVENER_STATUS_OK;
+}
+
+static evener_status_code parse_failure_percentage(const json_t *object, evener_failure_percentage_config *config,
+                                                   evener_status *status)
+{
+    const json_t *part;
+    evener_status_code code = evener_json_nested(object, "failurePercentageEjection", &part, status);
+    if (code != EVENER_STATUS_OK || part == NULL) {
+        return code;
+    }
+    evener_status inner;
+    *config = (evener_failure_percentage_config){true, 85, 100, 5, 50};
+    if ((code = evener_json_u32(part, "threshold", 0, 100, &config->threshold_percent, &inner)) ||
+        (code = evener_json_u32(part, "enforcementPercentage", 0, 100, &config->enforcement_percent, &inner)) ||
+        (code = evener_json_u32(part, "minimumHosts", 0, UINT32_MAX, &config->minimum_hosts, &inner)) ||
+        (code = evener_json_u32(part, "requestVolume", 0, UINT32_MAX, &config->request_volume, &inner))) {
+        return within(status, "failurePercentageEjection", code, &inner);
+    }
+    return EVENER_STATUS_OK;
+}
+
+evener_status_code evener_outlier_parse(const json_t *object, evener_outlier_config *config, evener_status *status)
+{
+    evener_status_code code;
+    if ((code = evener_json_duration(object, "interval", EVENER_NS_PER_MS, DURATION_MAX_NS, &config->interval_ns,
+                                     status)) ||
+        (code =
+             evener_json_duration(object, "baseEjectionTime", 0, DURATION_MAX_NS, &config->base_ejection_ns, status))) {
+        return code;
+    }
+    /* A50: the larger of 300 s and the base when it is not said */
+    if (config->max_ejection_ns < config->base_ejection_ns) {
+        config->max_ejection_ns = config->base_ejection_ns;
+    }
+    if ((code =
+             evener_json_duration(object, "maxEjectionTime", 0, DURATION_MAX_NS, &config->max_ejection_ns, status)) ||
+        (code = evener_json_u32(object, "maxEjectionPercent", 0, 100, &config->max_ejection_percent, status)) ||
+        (code = evener_json_u32(object, "minHealthyPercent", 0, 100, &config->min_healthy_percent, status)) ||
+        (code = parse_success_rate(object, &config->success_rate, status)) ||
+        (code = parse_failure_percentage(object, &config->failure_percentage, status))) {
+        return code;
+    }
+    return EVENER_STATUS_OK;
+}

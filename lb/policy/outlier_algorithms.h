@@ -1,0 +1,49 @@
+/* The two algorithms of outlier detection (A50), as functions over counts: no policy, no time. */
+#ifndef EVENER_LB_POLICY_OUTLIER_ALGORITHMS_H
+#define EVENER_LB_POLICY_OUTLIER_ALGORITHMS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <jansson.h>
+
+#include <evener/status.h>
+
+typedef struct evener_success_rate_config {
+    bool enabled;
+    uint32_t stdev_factor; /* thousandths */
+    uint32_t enforcement_percent, minimum_hosts, request_volume;
+} evener_success_rate_config;
+
+typedef struct evener_failure_percentage_config {
+    bool enabled;
+    uint32_t threshold_percent, enforcement_percent, minimum_hosts, request_volume;
+} evener_failure_percentage_config;
+
+typedef struct evener_outlier_config {
+    uint64_t interval_ns, base_ejection_ns, max_ejection_ns;
+    uint32_t max_ejection_percent;
+    uint32_t min_healthy_percent; /* so many are never ejected, and one at least */
+    evener_success_rate_config success_rate;
+    evener_failure_percentage_config failure_percentage;
+} evener_outlier_config;
+
+#define EVENER_OUTLIER_REASON_BYTES 96
+
+/* One endpoint, as the algorithms see it. */
+typedef struct evener_outlier_host {
+    uint64_t successes, failures;             /* of the last interval */
+    bool ejected;                             /* in: is; out: is to be */
+    char reason[EVENER_OUTLIER_REASON_BYTES]; /* out: why, when it was ejected now */
+} evener_outlier_host;
+
+/* Marks the hosts to be ejected. `percent` gives a random number below 100 for the enforcement. */
+void evener_outlier_sweep(const evener_outlier_config *config, evener_outlier_host *hosts, size_t count,
+                          uint32_t (*percent)(void *arg), void *arg);
+
+/* Reads the fields of A50's OutlierDetectionLoadBalancingConfig, all but childPolicy. */
+
+evener_status_code evener_outlier_parse(const json_t *object, evener_outlier_config *config, evener_status *status);
+
+#endif

@@ -1,0 +1,590 @@
+/* outlier_detection: takes backends that fail more than others out of service for a time (A50).
+ *
+ * It wraps any policy (`childPolicy`). Each call's end is counted, by lane, in memory behind the child's own in the
+ * subchannel. Every `interval` the counts since the last time go to the algorithms (lb/policy/outlier_algorithms.h). A
+ * backend that they eject is TRANSIENT_FAILURE to the child, whatever its connection does, which stays; it comes back
+ * after baseEjectionTime times the number of its ejections, at most maxEjectionTime, and is then told its real state. An
+ * interval without ejection takes one off that number.
+ *
+ * A call that never reached its backend counts for nothing. */
+#include <evener/policy.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <evener/log.h>
+
+#include "lb/policy/address_index.h"
+#include "lb/policy/builtin.h"
+#include "lb/policy/child_policy.h"
+#include "lb/policy/json_fields.h"
+#include "lb/policy/outlier_algorithms.h"
+
+typedef struct outlier_config {
+    evener_outlier_config outlier;
+    evener_policy_choice child;
+} outlier_config;
+
+static const evener_outlier_config outlier_defaults = {.interval_ns = 10 * EVENER_NS_PER_S,
+                                                       .base_ejection_ns = 30 * EVENER_NS_PER_S,
+                                                       .max_ejection_ns = 300 * EVENER_NS_PER_S,
+                                                       .max_ejection_percent = 10};
+
+/* The wrapper's memory in a subchannel: calls ended, by lane. */
+typedef struct call_counts {
+    struct {
+        _Alignas(64) uint64_t successes;
+        uint64_t failures;
+    } lanes[EVENER_LANES];
+} call_counts;
+
+typedef struct outlier outlier;
+typedef struct wrapped wrapped;
+
+/* One address of the list. */
+typedef struct endpoint {
+    outlier *owner;
+    evener_address *address;
+    wrapped *subchannels;
+    bool ejected;
+    uint64_t ejected_ns;
+    uint32_t multiplier;
+    char reason[EVENER_OUTLIER_REASON_BYTES];
+} endpoint;
+
+/* One subchannel of the child. */
+struct wrapped {
+    outlier *owner;
+    endpoint *endpoint; /* NULL: its address is in the list no more */
+    wrapped *next;      /* of the endpoint */
+    evener_subchannel *subchannel;
+    call_counts *counts;
+    uint64_t successes, failures;    /* as counted by the last sweep */
+    evener_connectivity_state state; /* real, as told last */
+    evener_status status;
+    bool hidden; /* the child was told that it is ejected */
+    /* the child's */
+    void (*state_changed)(void *arg, evener_subchannel *subchannel, evener_connectivity_state state,
+                          const evener_status *status);
+    void (*released)(void *arg, evener_subchannel *subchannel);
+    void *arg;
+};
+
+struct outlier {
+    evener_policy policy;
+    evener_policy_helper *helper;
+    evener_child_policy *child;
+    evener_outlier_config config;
+    endpoint **endpoints;
+    size_t count;
+    evener_address_index index; /* of endpoints */
+    evener_timer timer;
+    uint64_t swept_ns; /* when the running interval began; 0: none does */
+    /* as the child published last */
+    evener_connectivity_state state;
+    evener_status status;
+    evener_picker *picker;
+    size_t data_offset;
+};
+
+static bool is_counting(const outlier *o)
+{
+    return o->config.success_rate.enabled || o->config.failure_percentage.enabled;
+}
+
+/* ---- the picker ---- */
+
+typedef struct outlier_picker {
+    evener_picker base;
+    evener_picker *child;
+    size_t data_offset;
+} outlier_picker;
+
+static void call_done(void *data, uint64_t word, const evener_done_info *info, uint32_t lane)
+{
+    (void)word;
+    if (info->not_sent) {
+        return;
+    }
+    call_counts *counts = data;
+    uint64_t *counter = info->code == EVENER_STATUS_OK ? &counts->lanes[lane].successes : &counts->lanes[lane].failures;
+    if (lane != EVENER_LANE_SHARED) {
+        __atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED);
+    } else {
+        (void)__atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
+    }
+}
+
+static evener_pick_outcome outlier_pick(evener_picker *base, const evener_pick_context *context, evener_pick *pick)
+{
+    const outlier_picker *picker = (const outlier_picker *)base;
+    const evener_pick_outcome outcome = picker->child->vtable->pick(picker->child, context, pick);
+    if (outcome == EVENER_PICK_COMPLETE) {
+        char *data = evener_subchannel_data(pick->subchannel);
+        (void)evener_pick_on_done(pick, call_done, data + picker->data_offset, 0);
+    }
+    return outcome;
+}
+
+static void outlier_picker_destroy(evener_picker *base)
+{
+    evener_picker_unref(((outlier_picker *)base)->child);
+    free(base);
+}
+
+static const evener_picker_vtable picker_vtable = {
+    .size = sizeof picker_vtable, .pick = outlier_pick, .destroy = outlier_picker_destroy};
+
+/* Publishes what the child did last, counted if there is an algorithm that wants it. */
+static void publish(outlier *o)
+{
+    if (o->picker == NULL) {
+        return;
+    }
+    evener_picker *published = NULL;
+    if (!is_counting(o)) {
+        published = evener_picker_ref(o->picker);
+    } else {
+        outlier_picker *picker = malloc(sizeof *picker);
+        if (picker != NULL) {
+            evener_picker_init(&picker->base, &picker_vtable);
+            picker->child = evener_picker_ref(o->picker);
+            picker->data_offset = o->data_offset;
+            published = &picker->base;
+        }
+    }
+    evener_policy_publish(o->helper, o->state, &o->status, published);
+}
+
+/* ---- subchannels ---- */
+
+static void tell(wrapped *w, evener_connectivity_state state, const evener_status *status)
+{
+    w->state_changed(w->arg, w->subchannel, state, status);
+}
+
+static void tell_ejected(wrapped *w)
+{
+    evener_status status;
+    evener_status_set(&status, EVENER_STATUS_UNAVAILABLE, "%s: ejected by outlier detection: %s",
+                      evener_subchannel_address_text(w->subchannel), w->endpoint->reason);
+    w->hidden = true;
+    tell(w, EVENER_TRANSIENT_FAILURE, &status);
+}
+
+static void wrapped_state_changed(void *arg, evener_subchannel *subchannel, evener_connectivity_state state,
+                                  const evener_status *status)
+{
+    wrapped *w = arg;
+    (void)subchannel;
+    w->state = state;
+    w->status = *status;
+    if (w->endpoint == NULL || !w->endpoint->ejected) {
+        tell(w, state, status);
+    } else if (!w->hidden) {
+        tell_ejected(w);
+    }
+}
+
+static void detach(wrapped *w)
+{
+    if (w->endpoint == NULL) {
+        return;
+    }
+    wrapped **link = &w->endpoint->subchannels;
+    while (*link != w) {
+        link = &(*link)->next;
+    }
+    *link = w->next;
+    w->endpoint = NULL;
+}
+
+static void wrapped_released(void *arg, evener_subchannel *subchannel)
+{
+    wrapped *w = arg;
+    if (w->released != NULL) {
+        w->released(w->arg, subchannel);
+    }
+    detach(w);
+    free(w);
+}
+
+static evener_subchannel *create_subchannel(void *owner, const evener_address *address,
+                                            const evener_subchannel_options *options)
+{
+    outlier *o = owner;
+    wrapped *w = calloc(1, sizeof *w);
+    if (w == NULL) {
+        return NULL;
+    }
+    w->owner = o;
+    w->state = EVENER_IDLE;
+    w->state_changed = options->state_changed;
+    w->released = options->released;
+    w->arg = options->arg;
+    evener_subchannel_options own = *options;
+    own.state_changed = wrapped_state_changed;
+    own.released = wrapped_released;
+    own.arg = w;
+    w->subchannel = evener_policy_create_subchannel(o->helper, address, &own);
+    if (w->subchannel == NULL) {
+        free(w);
+        return NULL;
+    }
+    /* The last of the memory is the wrapper's own: the child's is a whole number of cache lines, and so is this. */
+    char *data = evener_subchannel_data(w->subchannel);
+    w->counts = (call_counts *)(void *)(data + options->data_bytes - sizeof(call_counts));
+    const size_t position = evener_address_index_find(&o->index, address);
+    if (position != EVENER_NO_INDEX) {
+        w->endpoint = o->endpoints[position];
+        w->next = w->endpoint->subchannels;
+        w->endpoint->subchannels = w;
+    }
+    return w->subchannel;
+}
+
+static void child_publish(void *owner, evener_connectivity_state state, const evener_status *status,
+                          evener_picker *picker, size_t data_offset)
+{
+    outlier *o = owner;
+    o->state = state;
+    if (status != NULL) {
+        o->status = *status;
+    } else {
+        evener_status_clear(&o->status);
+    }
+    if (picker != NULL) {
+        evener_picker_unref(o->picker);
+        o->picker = picker;
+        o->data_offset = data_offset;
+    }
+    publish(o);
+}
+
+static const evener_child_hooks hooks = {
+    .create_subchannel = create_subchannel, .publish = child_publish, .data_bytes = sizeof(call_counts)};
+
+/* ---- ejection ---- */
+
+/* Telling may make the child release subchannels: the list is looked at anew after each. */
+static wrapped *next_with(const endpoint *e, bool hidden)
+{
+    wrapped *w = e->subchannels;
+    while (w != NULL && w->hidden != hidden) {
+        w = w->next;
+    }
+    return w;
+}
+
+static void eject(endpoint *e, const char *reason, uint64_t now_ns)
+{
+    e->ejected = true;
+    e->ejected_ns = now_ns;
+    e->multiplier++;
+    snprintf(e->reason, sizeof e->reason, "%s", reason);
+    evener_log(EVENER_LOG_INFO, "outlier_detection", "%s: %s is ejected: %s", e->owner->helper->target,
+               evener_address_text(e->address), e->reason);
+    for (wrapped *w; (w = next_with(e, false)) != NULL;) {
+        tell_ejected(w);
+    }
+}
+
+static void uneject(endpoint *e)
+{
+    if (!e->ejected) {
+        return;
+    }
+    e->ejected = false;
+    evener_log(EVENER_LOG_INFO, "outlier_detection", "%s: %s is back", e->owner->helper->target,
+               evener_address_text(e->address));
+    for (wrapped *w; (w = next_with(e, true)) != NULL;) {
+        w->hidden = false;
+        tell(w, w->state, &w->status);
+    }
+}
+
+/* The calls since the last sweep. */
+static void take_counts(const endpoint *e, evener_outlier_host *host)
+{
+    for (wrapped *w = e->subchannels; w != NULL; w = w->next) {
+        uint64_t successes = 0, failures = 0;
+        for (uint32_t lane = 0; lane < EVENER_LANES; lane++) {
+            successes += __atomic_load_n(&w->counts->lanes[lane].successes, __ATOMIC_RELAXED);
+            failures += __atomic_load_n(&w->counts->lanes[lane].failures, __ATOMIC_RELAXED);
+        }
+        host->successes += successes - w->successes;
+        host->failures += failures - w->failures;
+        w->successes = successes;
+        w->failures = failures;
+    }
+}
+
+static uint32_t random_percent(void *arg)
+{
+    outlier *o = arg;
+    return (uint32_t)evener_loop_random_below(o->helper->loop, 100);
+}
+
+static uint64_t ejection_ns(const outlier *o, const endpoint *e)
+{
+    const double wanted_ns = (double)o->config.base_ejection_ns * (double)e->multiplier;
+    const uint64_t most_ns =
+        o->config.max_ejection_ns > o->config.base_ejection_ns ? o->config.max_ejection_ns : o->config.base_ejection_ns;
+    return wanted_ns < (double)most_ns ? (uint64_t)wanted_ns : most_ns;
+}
+
+static void sweep(void *arg)
+{
+    outlier *o = arg;
+    const uint64_t now_ns = evener_loop_now_ns(o->helper->loop);
+    o->swept_ns = now_ns;
+    evener_timer_start(o->helper->loop, &o->timer, o->config.interval_ns);
+    evener_outlier_host *hosts = calloc(o->count > 0 ? o->count : 1, sizeof *hosts);
+    if (hosts == NULL) {
+        return; /* the next sweep has the calls of both intervals */
+    }
+    for (size_t i = 0; i < o->count; i++) {
+        hosts[i].ejected = o->endpoints[i]->ejected;
+        take_counts(o->endpoints[i], &hosts[i]);
+    }
+    evener_outlier_sweep(&o->config, hosts, o->count, random_percent, o);
+    for (size_t i = 0; i < o->count; i++) {
+        endpoint *e = o->endpoints[i];
+        if (hosts[i].ejected && !e->ejected) {
+            eject(e, hosts[i].reason, now_ns);
+        } else if (!e->ejected && e->multiplier > 0) {
+            e->multiplier--;
+        } else if (e->ejected && now_ns >= e->ejected_ns + ejection_ns(o, e)) {
+            uneject(e);
+        }
+    }
+    free(hosts);
+}
+
+/* ---- updates ---- */
+
+static void endpoint_end(endpoint *e)
+{
+    if (e == NULL) {
+        return;
+    }
+    uneject(e);
+    while (e->subchannels != NULL) {
+        detach(e->subchannels);
+    }
+    evener_address_unref(e->address);
+    free(e);
+}
+
+static endpoint *endpoint_obtain(outlier *o, evener_address *address)
+{
+    const size_t position = evener_address_index_find(&o->index, address);
+    if (position != EVENER_NO_INDEX && o->endpoints[position] != NULL) {
+        endpoint *e = o->endpoints[position];
+        o->endpoints[position] = NULL;
+        return e;
+    }
+    endpoint *e = calloc(1, sizeof *e);
+    if (e != NULL) {
+        e->owner = o;
+        e->address = evener_address_ref(address);
+    }
+    return e;
+}
+
+/* Makes the endpoints of a list. False without memory: nothing has changed. */
+static bool replace_endpoints(outlier *o, const evener_policy_update *update)
+{
+    evener_address_index index;
+    endpoint **endpoints = malloc((update->address_count > 0 ? update->address_count : 1) * sizeof(endpoint *));
+    if (!evener_address_index_init(&index, update->address_count) || endpoints == NULL) {
+        evener_address_index_clear(&index);
+        free(endpoints);
+        return false;
+    }
+    size_t count = 0;
+    for (size_t i = 0; i < update->address_count; i++) {
+        endpoint *e = endpoint_obtain(o, update->addresses[i]);
+        if (e != NULL) {
+            evener_address_index_add(&index, e->address, count);
+            endpoints[count++] = e;
+        }
+    }
+    evener_address_index_sort(&index);
+    endpoint **old = o->endpoints;
+    const size_t old_count = o->count;
+    evener_address_index_clear(&o->index);
+    o->endpoints = endpoints;
+    o->count = count;
+    o->index = index;
+    for (size_t i = 0; i < old_count; i++) {
+        endpoint_end(old[i]);
+    }
+    free(old);
+    return true;
+}
+
+/* A50: another interval goes on from where the running one began; without an algorithm all are let back. */
+static void restart_timer(outlier *o, bool was_counting)
+{
+    const uint64_t now_ns = evener_loop_now_ns(o->helper->loop);
+    if (!is_counting(o)) {
+        evener_timer_stop(o->helper->loop, &o->timer);
+        o->swept_ns = 0;
+        for (size_t i = 0; i < o->count; i++) {
+            uneject(o->endpoints[i]);
+            o->endpoints[i]->multiplier = 0;
+        }
+        return;
+    }
+    if (o->swept_ns == 0 || !was_counting) {
+        o->swept_ns = now_ns;
+        for (size_t i = 0; i < o->count; i++) {
+            evener_outlier_host forgotten = {0};
+            take_counts(o->endpoints[i], &forgotten);
+        }
+    }
+    const uint64_t due_ns = o->swept_ns + o->config.interval_ns;
+    evener_timer_start(o->helper->loop, &o->timer, due_ns > now_ns ? due_ns - now_ns : 0);
+}
+
+static evener_status_code outlier_update(evener_policy *policy, const evener_policy_update *update,
+                                         evener_status *status)
+{
+    outlier *o = (outlier *)policy;
+    const outlier_config *config = update->config;
+    const bool was_counting = is_counting(o);
+    const evener_policy_choice fallback = {.builder = evener_policy_find(o->helper->policies, "round_robin")};
+    if (!replace_endpoints(o, update)) {
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory for a list of %zu addresses",
+                                 update->address_count);
+    }
+    o->config = config != NULL ? config->outlier : outlier_defaults;
+    restart_timer(o, was_counting);
+    if (was_counting != is_counting(o)) {
+        publish(o);
+    }
+    return evener_child_policy_update(o->child, config != NULL ? &config->child : &fallback, update, status);
+}
+
+static void outlier_resolver_error(evener_policy *policy, const evener_status *status)
+{
+    evener_child_policy_resolver_error(((outlier *)policy)->child, status);
+}
+
+static void outlier_exit_idle(evener_policy *policy)
+{
+    evener_child_policy_exit_idle(((outlier *)policy)->child);
+}
+
+static void outlier_close(evener_policy *policy)
+{
+    outlier *o = (outlier *)policy;
+    evener_timer_stop(o->helper->loop, &o->timer);
+    evener_child_policy_destroy(o->child);
+    for (size_t i = 0; i < o->count; i++) {
+        endpoint_end(o->endpoints[i]);
+    }
+    free(o->endpoints);
+    evener_address_index_clear(&o->index);
+    evener_picker_unref(o->picker);
+    free(o);
+}
+
+static void outlier_describe(evener_policy *policy, evener_subchannel *subchannel, char *buffer, size_t buffer_bytes)
+{
+    outlier *o = (outlier *)policy;
+    evener_child_policy_describe(o->child, subchannel, buffer, buffer_bytes);
+    const size_t position = evener_address_index_find(&o->index, evener_subchannel_address(subchannel));
+    const size_t used = strlen(buffer);
+    if (position != EVENER_NO_INDEX && o->endpoints[position]->ejected && used < buffer_bytes) {
+        const endpoint *e = o->endpoints[position];
+        snprintf(buffer + used, buffer_bytes - used, "%sejected for %llu ms: %s", used > 0 ? " " : "",
+                 (unsigned long long)((evener_loop_now_ns(o->helper->loop) - e->ejected_ns) / EVENER_NS_PER_MS),
+                 e->reason);
+    }
+}
+
+static const evener_policy_vtable outlier_vtable = {
+    .size = sizeof outlier_vtable,
+    .update = outlier_update,
+    .resolver_error = outlier_resolver_error,
+    .exit_idle = outlier_exit_idle,
+    .close = outlier_close,
+    .describe = outlier_describe,
+};
+
+static evener_policy *outlier_build(const evener_policy_builder *builder, evener_policy_helper *helper)
+{
+    (void)builder;
+    outlier *o = calloc(1, sizeof *o);
+    if (o == NULL) {
+        return NULL;
+    }
+    o->child = evener_child_policy_create(helper, &hooks, o);
+    if (o->child == NULL || !evener_address_index_init(&o->index, 0)) {
+        evener_child_policy_destroy(o->child);
+        free(o);
+        return NULL;
+    }
+    o->policy.vtable = &outlier_vtable;
+    o->helper = helper;
+    o->config = outlier_defaults;
+    o->timer = (evener_timer)EVENER_TIMER_INIT(sweep, o);
+    return &o->policy;
+}
+
+/* ---- configuration ---- */
+
+static void config_destroy(evener_policy_config *parsed)
+{
+    outlier_config *config = parsed;
+    evener_policy_choice_clear(&config->child);
+    free(config);
+}
+
+static evener_status_code parse_config(const evener_policy_builder *builder, const evener_policy_set *policies,
+                                       const char *json, evener_policy_config **config, evener_status *status)
+{
+    (void)builder;
+    json_t *object;
+    evener_status_code code = evener_json_object(json, &object, status);
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
+    outlier_config *parsed = calloc(1, sizeof *parsed);
+    if (parsed == NULL) {
+        json_decref(object);
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory");
+    }
+    parsed->outlier = outlier_defaults;
+    code = evener_outlier_parse(object, &parsed->outlier, status);
+    if (code == EVENER_STATUS_OK) {
+        code = evener_json_child_policy(object, policies, &parsed->child, status);
+    }
+    json_decref(object);
+    if (code != EVENER_STATUS_OK) {
+        config_destroy(parsed);
+        return code;
+    }
+    *config = parsed;
+    return EVENER_STATUS_OK;
+}
+
+/* A50's name in service configs is the second one. */
+const evener_policy_builder evener_policy_outlier_detection = {
+    .size = sizeof evener_policy_outlier_detection,
+    .name = "outlier_detection",
+    .build = outlier_build,
+    .parse_config = parse_config,
+    .config_destroy = config_destroy,
+};
+
+const evener_policy_builder evener_policy_outlier_detection_experimental = {
+    .size = sizeof evener_policy_outlier_detection_experimental,
+    .name = "outlier_detection_experimental",
+    .build = outlier_build,
+    .parse_config = parse_config,
+    .config_destroy = config_destroy,
+};
