@@ -16,10 +16,10 @@
 static const evener_policy_builder *const built_in[] = {
     &evener_policy_least_request,
     &evener_policy_least_request_experimental,
-    &evener_policy_p2c,
-    &evener_policy_p2c_ewma,
     &evener_policy_outlier_detection,
     &evener_policy_outlier_detection_experimental,
+    &evener_policy_p2c,
+    &evener_policy_p2c_ewma,
     &evener_policy_pick_first,
     &evener_policy_random,
     &evener_policy_ring_hash,

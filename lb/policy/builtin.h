@@ -6,10 +6,10 @@
 
 extern const evener_policy_builder evener_policy_least_request;
 extern const evener_policy_builder evener_policy_least_request_experimental;
-extern const evener_policy_builder evener_policy_p2c;
-extern const evener_policy_builder evener_policy_p2c_ewma;
 extern const evener_policy_builder evener_policy_outlier_detection;
 extern const evener_policy_builder evener_policy_outlier_detection_experimental;
+extern const evener_policy_builder evener_policy_p2c;
+extern const evener_policy_builder evener_policy_p2c_ewma;
 extern const evener_policy_builder evener_policy_pick_first;
 extern const evener_policy_builder evener_policy_random;
 extern const evener_policy_builder evener_policy_ring_hash;
