@@ -9,6 +9,7 @@
 #include <evener/connectivity.h>
 #include <evener/credentials.h>
 #include <evener/export.h>
+#include <evener/factory.h>
 #include <evener/log.h>
 #include <evener/loop.h>
 #include <evener/manual_resolver.h>
