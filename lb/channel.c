@@ -127,7 +127,7 @@ static bool copy_options(evener_channel *channel, const evener_channel_options *
     if (options->user_agent != NULL && (channel->user_agent = strdup(options->user_agent)) == NULL) {
         return false;
     }
-    channel->wait_for_ready = options->wait_for_ready;
+    channel->wait_for_ready = options->wait_for_ready; /* atomic from here on */
     channel->ignore_service_config = options->ignore_service_config;
     channel->default_port = options->default_port != 0 ? options->default_port : DEFAULT_PORT;
     channel->empty_update = options->empty_update;
@@ -338,6 +338,7 @@ void evener_channel_free(evener_channel *channel)
     free(channel->user_agent);
     free(channel->authority);
     evener_target_destroy(channel->target);
+    evener_channel_free_former_names(channel);
     evener_runtime *runtime = channel->runtime;
     sem_t *gone = channel->gone;
     free(channel);
@@ -531,12 +532,13 @@ evener_status_code evener_channel_set_default_service_config(evener_channel *cha
 
 const char *evener_channel_target(const evener_channel *channel)
 {
-    return evener_target_text(channel->target);
+    /* Acquire pairs with the release of a change: the target was made before it was put there. */
+    return evener_target_text(__atomic_load_n(&channel->target, __ATOMIC_ACQUIRE));
 }
 
 const char *evener_channel_authority(const evener_channel *channel)
 {
-    return channel->authority;
+    return __atomic_load_n(&channel->authority, __ATOMIC_ACQUIRE); /* as the target */
 }
 
 evener_runtime *evener_channel_runtime(const evener_channel *channel)
@@ -551,5 +553,5 @@ evener_transport *evener_channel_transport(const evener_channel *channel)
 
 bool evener_channel_wait_for_ready_default(const evener_channel *channel)
 {
-    return channel->wait_for_ready;
+    return __atomic_load_n(&channel->wait_for_ready, __ATOMIC_RELAXED);
 }

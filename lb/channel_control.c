@@ -18,7 +18,8 @@
 
 static const char *name_of(const evener_channel *channel)
 {
-    return evener_target_text(channel->target);
+    /* One whose target went to another (channel_reconfigure.c) ends without a name. */
+    return channel->target != NULL ? evener_target_text(channel->target) : "";
 }
 
 static void free_if_over(evener_channel *channel);
@@ -310,7 +311,12 @@ static bool sink_update(evener_resolver_sink *sink, const evener_resolver_update
     }
     evener_timer_stop(channel->loop, &channel->stale_timer);
     replace_addresses(channel, addresses, count);
-    return apply(channel) && good_config;
+    const bool applied = apply(channel);
+    if (channel->renew_with_update) {
+        channel->renew_with_update = false;
+        evener_subchannel_pool_renew(&channel->pool, channel->addresses, channel->address_count);
+    }
+    return applied && good_config;
 }
 
 static void sink_error(evener_resolver_sink *sink, const evener_status *status)
@@ -343,14 +349,9 @@ static void idle_check_later(evener_channel *channel)
 
 static void stop_serving(evener_channel *channel)
 {
-    evener_timer_stop(channel->loop, &channel->build_timer);
     evener_timer_stop(channel->loop, &channel->stale_timer);
     evener_timer_stop(channel->loop, &channel->idle_timer);
-    if (channel->resolver != NULL) {
-        evener_resolver *resolver = channel->resolver;
-        channel->resolver = NULL;
-        resolver->vtable->close(resolver);
-    }
+    evener_channel_close_resolver(channel);
     evener_graceful_switch *lb = channel->lb;
     channel->lb = NULL;
     evener_graceful_switch_destroy(lb);
@@ -382,7 +383,12 @@ static void start_serving(evener_channel *channel);
 
 static void build_again(void *arg)
 {
-    start_serving(arg);
+    evener_channel *channel = arg;
+    if (channel->has_update) {
+        evener_channel_open_resolver(channel); /* the last list serves on meanwhile */
+    } else {
+        start_serving(channel);
+    }
 }
 
 static void start_failed(evener_channel *channel, const evener_status *status)
@@ -395,12 +401,8 @@ static void start_failed(evener_channel *channel, const evener_status *status)
     evener_timer_start(channel->loop, &channel->build_timer, channel->build_backoff_ns);
 }
 
-static void start_serving(evener_channel *channel)
+void evener_channel_open_resolver(evener_channel *channel)
 {
-    publish(channel, EVENER_CONNECTING, NULL, evener_picker_create_queue());
-    if (channel->lb == NULL) {
-        channel->lb = evener_graceful_switch_create(&channel->helper);
-    }
     const evener_resolver_args args = {
         .size = sizeof args,
         .target = channel->target,
@@ -422,9 +424,34 @@ static void start_serving(evener_channel *channel)
     }
     channel->build_backoff_ns = 0;
     channel->resolver = resolver;
-    channel->idle_quiet_checks = 0;
-    idle_check_later(channel);
     resolver->vtable->start(resolver);
+}
+
+void evener_channel_close_resolver(evener_channel *channel)
+{
+    evener_timer_stop(channel->loop, &channel->build_timer);
+    evener_resolver *resolver = channel->resolver;
+    channel->resolver = NULL;
+    if (resolver != NULL) {
+        resolver->vtable->close(resolver);
+    }
+}
+
+void evener_channel_restart_idle_timeout(evener_channel *channel)
+{
+    channel->idle_quiet_checks = 0;
+    evener_timer_stop(channel->loop, &channel->idle_timer);
+    idle_check_later(channel);
+}
+
+static void start_serving(evener_channel *channel)
+{
+    publish(channel, EVENER_CONNECTING, NULL, evener_picker_create_queue());
+    if (channel->lb == NULL) {
+        channel->lb = evener_graceful_switch_create(&channel->helper);
+    }
+    evener_channel_restart_idle_timeout(channel);
+    evener_channel_open_resolver(channel);
 }
 
 static void connect_now(void *arg)

@@ -56,6 +56,7 @@ struct evener_channel {
     evener_service_config *published_config; /* RCU: the one in force, for calls; or NULL */
     evener_address **addresses;              /* the list in force */
     size_t address_count;
+    bool renew_with_update; /* the next list brings its backends to the pool's generation */
     bool has_update; /* a list was given to the policy since the channel left IDLE */
     uint64_t build_backoff_ns;
     evener_timer build_timer; /* tries again to build the resolver */
@@ -69,6 +70,7 @@ struct evener_channel {
     bool shut_down; /* the control plane has ended */
     bool released;  /* the last reference is gone, and who gave it back has let go of the memory */
     sem_t *gone;    /* told when the channel is no more, by who then does not give the runtime back; or NULL */
+    struct evener_former_name *former_names; /* targets and authorities that were given out before a change */
     evener_task connect_task, resolve_now_task, reset_backoff_task, close_task, release_task;
 
     evener_pick_queue queue;
@@ -84,6 +86,19 @@ void evener_channel_replace_default_config(evener_channel *channel, evener_servi
 
 /* Frees what evener_channel_create() made. The control plane was never started, or has ended. */
 void evener_channel_free(evener_channel *channel);
+
+/* Ends the resolver and starts one for the target in force; the last list serves until it has an answer. Nothing while
+ * the channel is idle. Between the two the target and its options may be replaced. Control thread. */
+void evener_channel_close_resolver(evener_channel *channel);
+void evener_channel_open_resolver(evener_channel *channel);
+
+/* Starts to count the idle timeout anew. Control thread. */
+void evener_channel_restart_idle_timeout(evener_channel *channel);
+
+/* ---- channel_reconfigure.c ---- */
+
+/* What channel_reconfigure() has kept alive. */
+void evener_channel_free_former_names(evener_channel *channel);
 
 /* ---- pick.c ---- */
 

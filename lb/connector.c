@@ -192,7 +192,7 @@ static void start_attempt(evener_connector *connector)
     const evener_connect_args args = {
         .size = sizeof args,
         .address = connector->address,
-        .authority = authority != NULL ? authority : pool->authority,
+        .authority = authority != NULL ? authority : connector->authority,
         .timeout_ms = timeout_ns / EVENER_NS_PER_MS,
         .state_changed = link_state_changed,
         .arg = link,
@@ -248,6 +248,21 @@ evener_status_code evener_connector_watch_health(evener_connector *connector, ev
     }
     connector->health_watcher = service != NULL ? subchannel : NULL;
     return transport->vtable->watch_health(transport, connector->link->connection, service, health_told, connector);
+}
+
+void evener_connector_reconnect(evener_connector *connector)
+{
+    if (connector->state == EVENER_READY) {
+        give_up_link(connector);
+        set_state(connector, EVENER_IDLE);
+    } else if (connector->state == EVENER_CONNECTING) {
+        evener_timer_stop(connector->pool->loop, &connector->timer);
+        give_up_link(connector);
+        connector->backoff_ns = 0; /* what has failed before was another connection */
+        start_attempt(connector);
+    } else {
+        evener_connector_reset_backoff(connector);
+    }
 }
 
 /* ---- the table ---- */
@@ -306,6 +321,8 @@ evener_connector *evener_connector_obtain(evener_subchannel_pool *pool, const ev
         return NULL;
     }
     connector->pool = pool;
+    connector->authority = pool->authority;
+    connector->generation = pool->generation;
     connector->address = evener_address_ref(address);
     connector->timer = (evener_timer)EVENER_TIMER_INIT(backoff_over, connector);
     connector->state = EVENER_IDLE;

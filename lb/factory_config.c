@@ -14,9 +14,12 @@
 const char *evener_factory_config_file_of(const evener_factory_parse *parse, const config_setting_t *setting)
 {
     const char *file = config_setting_source_file(setting);
+    const size_t folder_bytes = strlen(parse->folder);
     for (size_t i = 0; file != NULL && i < parse->config->file_count; i++) {
-        if (strcmp(parse->config->files[i], file) == 0) {
-            return parse->config->files[i];
+        const char *known = parse->config->files[i];
+        if (strncmp(known, parse->folder, folder_bytes) == 0 && known[folder_bytes] == '/' &&
+            strcmp(known + folder_bytes + 1, file) == 0) {
+            return known;
         }
     }
     return parse->config->file_count > 0 ? parse->config->files[0] : parse->path;
@@ -50,7 +53,8 @@ evener_status_code evener_factory_refuse(const evener_factory_parse *parse, cons
     va_end(arguments);
     write_field(setting, field, sizeof field);
     return evener_status_set(parse->status, code, "%s:%u: %s%s%s", evener_factory_config_file_of(parse, setting),
-                             (unsigned)config_setting_source_line(setting), field, field[0] != '\0' ? ": " : "", reason);
+                             (unsigned)config_setting_source_line(setting), field, field[0] != '\0' ? ": " : "",
+                             reason);
 }
 
 static evener_status_code no_memory(evener_status *status)
@@ -160,8 +164,8 @@ static evener_status_code check_text(const char *path, const char *text, size_t 
             depth--;
         }
         if (depth > NESTING_MAX) {
-            return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
-                                     "%s:%u: more than %d brackets are open", path, line, NESTING_MAX);
+            return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "%s:%u: more than %d brackets are open",
+                                     path, line, NESTING_MAX);
         }
     }
     return EVENER_STATUS_OK;
@@ -213,8 +217,7 @@ static evener_status_code read_channels(const evener_factory_parse *parse, const
         return no_memory(parse->status);
     }
     for (int i = 0; i < count; i++) {
-        const evener_status_code code =
-            read_channel(parse, config_setting_get_elem(channels, (unsigned)i), defaults);
+        const evener_status_code code = read_channel(parse, config_setting_get_elem(channels, (unsigned)i), defaults);
         if (code != EVENER_STATUS_OK) {
             return code;
         }
@@ -242,7 +245,8 @@ static evener_status_code read_tree(const evener_factory_parse *parse, const con
     }
     if (channels == NULL) {
         return evener_status_set(parse->status, EVENER_STATUS_INVALID_ARGUMENT,
-                                 "%s: no \"channels\": write channels = { NAME = { target = \"...\"; }; };", parse->path);
+                                 "%s: no \"channels\": write channels = { NAME = { target = \"...\"; }; };",
+                                 parse->path);
     }
     evener_factory_settings defaults = {.security = EVENER_FACTORY_TLS};
     evener_status_code code = EVENER_STATUS_OK;
@@ -256,6 +260,18 @@ static evener_status_code read_tree(const evener_factory_parse *parse, const con
     return code;
 }
 
+/* libconfig looks for what is included in the folder, but tells the name as it is written. */
+static bool remember_included(const evener_factory_parse *parse, const char *name)
+{
+    char *path = NULL;
+    if (asprintf(&path, "%s/%s", parse->folder, name) < 0) {
+        return false;
+    }
+    const bool ok = remember_file(parse->config, path);
+    free(path);
+    return ok;
+}
+
 static evener_status_code parse_text(evener_factory_parse *parse, const char *text)
 {
     config_t tree;
@@ -265,7 +281,7 @@ static evener_status_code parse_text(evener_factory_parse *parse, const char *te
     const int parsed = config_read_string(&tree, text);
     bool remembered = true;
     for (unsigned i = 0; i < tree.num_filenames; i++) {
-        remembered = remember_file(parse->config, tree.filenames[i]) && remembered;
+        remembered = remember_included(parse, tree.filenames[i]) && remembered;
     }
     if (parsed != CONFIG_TRUE) {
         const char *file = config_error_file(&tree);

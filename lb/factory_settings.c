@@ -216,7 +216,8 @@ static json_t *option_value(const config_setting_t *setting)
 static evener_status_code read_options_of_scheme(const reading *r, const config_setting_t *group, json_t *options)
 {
     if (!config_setting_is_group(group)) {
-        return bad(r, group, "a group with the options of one resolver is needed, as in dns = { min_refresh_ms = 1000; };");
+        return bad(r, group,
+                   "a group with the options of one resolver is needed, as in dns = { min_refresh_ms = 1000; };");
     }
     for (unsigned i = 0; i < (unsigned)config_setting_length(group); i++) {
         const config_setting_t *option = config_setting_get_elem(group, i);
@@ -225,8 +226,7 @@ static evener_status_code read_options_of_scheme(const reading *r, const config_
             return bad(r, option, "a number, true, false or a text (UTF-8) in \"...\" is needed");
         }
         char key[EVENER_ATTRIBUTE_BYTES_MAX];
-        const int length =
-            snprintf(key, sizeof key, "%s.%s", config_setting_name(group), config_setting_name(option));
+        const int length = snprintf(key, sizeof key, "%s.%s", config_setting_name(group), config_setting_name(option));
         if (length >= (int)sizeof key) {
             json_decref(value);
             return bad(r, option, "the name is too long");
@@ -406,8 +406,9 @@ evener_status_code evener_factory_settings_read(const evener_factory_parse *pars
 /* ---- values ---- */
 
 /* Every owned string of the settings, by offset. */
-static const size_t string_members[] = {MEMBER(target),      MEMBER(authority), MEMBER(user_agent), MEMBER(roots),
-                                        MEMBER(certificate), MEMBER(key),       MEMBER(policy),     MEMBER(service_config)};
+static const size_t string_members[] = {MEMBER(target), MEMBER(authority),     MEMBER(user_agent),
+                                        MEMBER(roots),  MEMBER(certificate),   MEMBER(key),
+                                        MEMBER(policy), MEMBER(service_config)};
 #define STRING_MEMBERS (sizeof string_members / sizeof string_members[0])
 
 static char **string_at(const evener_factory_settings *settings, size_t index)
@@ -452,8 +453,8 @@ bool evener_factory_settings_same_connection(const evener_factory_settings *a, c
 bool evener_factory_settings_same_resolver(const evener_factory_settings *a, const evener_factory_settings *b)
 {
     return same_text(a->target, b->target) && a->default_port == b->default_port &&
-           (a->resolver == b->resolver || (a->resolver != NULL && b->resolver != NULL &&
-                                           json_equal(a->resolver, b->resolver)));
+           (a->resolver == b->resolver ||
+            (a->resolver != NULL && b->resolver != NULL && json_equal(a->resolver, b->resolver)));
 }
 
 bool evener_factory_settings_equal(const evener_factory_settings *a, const evener_factory_settings *b)
@@ -474,8 +475,7 @@ evener_status_code evener_factory_settings_service_config(const evener_factory_s
     if (settings->policy == NULL && settings->service_config == NULL) {
         return evener_status_clear(status);
     }
-    json_t *whole =
-        settings->service_config != NULL ? json_loads(settings->service_config, 0, NULL) : json_object();
+    json_t *whole = settings->service_config != NULL ? json_loads(settings->service_config, 0, NULL) : json_object();
     json_t *policy = settings->policy != NULL ? json_loads(settings->policy, 0, NULL) : NULL;
     evener_status_code code = EVENER_STATUS_OK;
     if (whole == NULL || (settings->policy != NULL && policy == NULL)) {
@@ -490,8 +490,9 @@ evener_status_code evener_factory_settings_service_config(const evener_factory_s
     }
     if (code == EVENER_STATUS_OK) {
         *text = json_dumps(whole, JSON_COMPACT | JSON_SORT_KEYS);
-        code = *text != NULL ? evener_status_clear(status)
-                             : evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "factory file: out of memory");
+        code = *text != NULL
+                   ? evener_status_clear(status)
+                   : evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "factory file: out of memory");
     }
     json_decref(policy);
     json_decref(whole);

@@ -268,6 +268,18 @@ void evener_subchannel_pool_reset_backoff(evener_subchannel_pool *pool)
     }
 }
 
+void evener_subchannel_pool_renew(evener_subchannel_pool *pool, evener_address *const *addresses, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        evener_connector *connector = evener_subchannel_pool_find(pool, addresses[i]);
+        if (connector != NULL && connector->generation != pool->generation) {
+            connector->generation = pool->generation;
+            connector->authority = pool->authority;
+            evener_connector_reconnect(connector);
+        }
+    }
+}
+
 void evener_subchannel_pool_activity(const evener_subchannel_pool *pool, uint64_t *started, uint64_t *in_flight)
 {
     *started = 0;

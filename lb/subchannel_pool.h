@@ -31,6 +31,7 @@ typedef struct evener_subchannel_pool {
     evener_transport *transport;
     void (*connection_unref)(evener_connection *connection); /* the transport's; or NULL. Any thread */
     const char *authority;
+    uint32_t generation; /* of authority and transport: what was connected under another one connects anew */
     uint64_t connect_timeout_ns, backoff_initial_ns, backoff_max_ns;
     /* Told after a connector got READY, when picks that found no connection may be tried again. */
     void (*became_ready)(void *arg);
@@ -55,6 +56,8 @@ struct evener_connector {
     evener_subchannel_pool *pool;
     evener_connector *bucket_next;
     evener_address *address;
+    const char *authority; /* the pool's, of the generation */
+    uint32_t generation;
     evener_subchannel *subchannels;    /* by connector_next; at least one */
     evener_link *link;                 /* the attempt or connection; NULL if none */
     evener_subchannel *health_watcher; /* who watches the health over the connection; or NULL */
@@ -113,6 +116,10 @@ evener_subchannel *evener_subchannel_pool_create_subchannel(evener_subchannel_po
 /* The connector of an address, or NULL. */
 evener_connector *evener_subchannel_pool_find(const evener_subchannel_pool *pool, const evener_address *address);
 
+/* Brings the backends of a list to the pool's generation: connections and attempts of an older one are replaced, with
+ * the authority in force; calls on them finish. Those that the list does not name stay as they are. */
+void evener_subchannel_pool_renew(evener_subchannel_pool *pool, evener_address *const *addresses, size_t count);
+
 /* Ends every backoff now. */
 void evener_subchannel_pool_reset_backoff(evener_subchannel_pool *pool);
 
@@ -131,6 +138,8 @@ void evener_connector_reset_backoff(evener_connector *connector);
 /* See evener_subchannel_watch_health(); the listener is in the subchannel. */
 evener_status_code evener_connector_watch_health(evener_connector *connector, evener_subchannel *subchannel,
                                                  const char *service, evener_status *status);
+/* READY goes IDLE, as when the server drops the connection; an attempt begins anew; a backoff ends. */
+void evener_connector_reconnect(evener_connector *connector);
 /* Queues the subchannel's listener to be told of the state. */
 void evener_subchannel_tell_later(evener_subchannel *subchannel);
 

@@ -200,6 +200,18 @@ bool evener_transport_is_grpc(const evener_transport *transport)
     return transport->vtable == &vtable;
 }
 
+void evener_grpc_transport_exchange(evener_transport *a, evener_transport *b)
+{
+    grpc_transport *first = (grpc_transport *)a;
+    grpc_transport *second = (grpc_transport *)b;
+    evener_credentials *credentials = first->credentials;
+    const evener_grpc_args args = first->args;
+    first->credentials = second->credentials;
+    first->args = second->args;
+    second->credentials = credentials;
+    second->args = args;
+}
+
 evener_status_code evener_grpc_transport_create(evener_runtime *runtime, const evener_grpc_transport_options *options,
                                                 evener_transport **transport, evener_status *status)
 {

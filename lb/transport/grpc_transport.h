@@ -28,6 +28,10 @@ typedef struct evener_grpc_transport_options {
 evener_status_code evener_grpc_transport_create(evener_runtime *runtime, const evener_grpc_transport_options *options,
                                                 evener_transport **transport, evener_status *status);
 
+/* Exchanges what two transports connect with: credentials, arguments. Their connections stay as they are. Control
+ * thread of both. */
+void evener_grpc_transport_exchange(evener_transport *a, evener_transport *b);
+
 /* Whether a transport is one of these. Any thread. */
 bool evener_transport_is_grpc(const evener_transport *transport);
 
