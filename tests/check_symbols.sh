@@ -4,7 +4,8 @@ set -euo pipefail
 export LC_ALL=C
 headers=$(dirname "${BASH_SOURCE[0]}")/../include/evener
 
-exported=$(nm -D --defined-only "$1" | awk '$2 ~ /[TDBRVW]/ { print $3 }' | sort -u)
+exported=$(nm -D --defined-only "$1" | awk '$2 ~ /[TDBRVW]/ { print $3 }' |
+    grep -v -E '^(__bss_start|_edata|_end)$' | sort -u) # the linker's own marks
 # A declaration may go over several lines: join them, then take the name before the first parenthesis, or for an
 # object the last word.
 declared=$(cat "$headers"/*.h | tr '\n' ' ' | grep -o 'EVENER_API [^;{]*' | grep -v '^EVENER_API __attribute' |
