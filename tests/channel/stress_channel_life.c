@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <evener/evener.h>
 
@@ -78,6 +79,9 @@ static void instant_disconnect(evener_transport *base, evener_connection *connec
 static const evener_transport_vtable instant_vtable = {
     .size = sizeof(evener_transport_vtable), .connect = instant_connect, .disconnect = instant_disconnect};
 
+static instant_transport transports[OWNERS * ROUNDS];
+static size_t transport_count; /* atomic */
+
 /* ---- one channel's life ---- */
 
 typedef struct life {
@@ -112,22 +116,90 @@ static void *pick_until_closed(void *arg)
     return NULL;
 }
 
+/* What an owner does with its channel meanwhile. */
+static void meddle(evener_channel *channel, evener_manual_resolver *manual, evener_random *random)
+{
+    char list[64];
+    evener_channel_stats stats;
+    switch (evener_random_next(random) % 8) {
+    case 0:
+        (void)evener_channel_wait_ready(channel, 50, NULL);
+        break;
+    case 1:
+        evener_channel_resolve_now(channel);
+        evener_channel_reset_connect_backoff(channel);
+        break;
+    case 2:
+        assert(evener_channel_get_stats(channel, &stats, NULL) == EVENER_STATUS_OK);
+        evener_channel_stats_clear(&stats);
+        break;
+    case 3:
+        assert(evener_channel_set_default_service_config(channel, "{\"loadBalancingConfig\":[{\"round_robin\":{}}]}",
+                                                         NULL) == EVENER_STATUS_OK);
+        break;
+    case 4: { /* long enough for the idle timeout to pass, or not */
+        const struct timespec nap = {.tv_nsec = (long)(evener_random_next(random) % 5000000)};
+        (void)nanosleep(&nap, NULL);
+        break;
+    }
+    default:
+        (void)snprintf(list, sizeof(list), "10.0.0.%d:1,10.0.0.%d:1", (int)(evener_random_next(random) % 4),
+                       (int)(4 + evener_random_next(random) % 4));
+        assert(evener_manual_resolver_set(manual, list, NULL, NULL) == EVENER_STATUS_OK);
+    }
+}
+
+/* An asynchronous pick that holds a reference of its own, and gives it back on the control thread. */
+typedef struct async_pick {
+    evener_pick_request request;
+    evener_pick pick;
+    evener_channel *channel;
+} async_pick;
+
+static void async_done(void *arg, evener_status_code code, const evener_status *status)
+{
+    async_pick *a = arg;
+    assert(status->code == code);
+    if (code == EVENER_STATUS_OK) {
+        evener_pick_done(&a->pick, NULL);
+    }
+    evener_channel_unref(a->channel);
+    free(a);
+}
+
+static void pick_async(evener_channel *channel)
+{
+    async_pick *a = calloc(1, sizeof(*a));
+    assert(a != NULL);
+    a->request = (evener_pick_request){.pick = &a->pick, .callback = async_done, .arg = a};
+    a->channel = evener_channel_ref(channel);
+    evener_status status = {0};
+    const evener_pick_outcome outcome = evener_channel_pick_async(channel, NULL, &a->request, &status);
+    if (outcome != EVENER_PICK_QUEUE) {
+        status.code = outcome == EVENER_PICK_COMPLETE ? EVENER_STATUS_OK : status.code;
+        async_done(a, status.code, &status);
+    }
+}
+
 static void live(uint64_t seed, life *sum)
 {
     evener_random random;
     evener_random_seed(&random, seed);
     evener_runtime *runtime = NULL;
     assert(evener_runtime_default(&runtime, NULL) == EVENER_STATUS_OK);
-    instant_transport transport = {{&instant_vtable}, evener_runtime_loop(runtime)};
+    /* A channel may end after this function, on the control thread: its transport has to outlive it. */
+    instant_transport *transport = &transports[__atomic_fetch_add(&transport_count, 1, __ATOMIC_RELAXED)];
+    *transport = (instant_transport){{&instant_vtable}, evener_runtime_loop(runtime)};
     evener_manual_resolver *manual = NULL;
     assert(evener_manual_resolver_create("stress", &manual, NULL) == EVENER_STATUS_OK);
     const evener_resolver_builder *resolvers[] = {evener_manual_resolver_builder(manual)};
     const evener_channel_options options = {.size = sizeof(options),
                                             .runtime = runtime,
-                                            .transport = &transport.base,
+                                            .transport = &transport->base,
                                             .resolvers = resolvers,
                                             .resolver_count = 1,
-                                            .policy = evener_random_next(&random) % 2 == 0 ? "round_robin" : NULL};
+                                            .policy = evener_random_next(&random) % 2 == 0 ? "round_robin" : NULL,
+                                            .idle_timeout_ms = evener_random_next(&random) % 2 == 0 ? 2 : 0};
     evener_channel *channel = NULL;
     assert(evener_channel_create("stress:///x", &options, &channel, NULL) == EVENER_STATUS_OK);
     life pickers[PICKERS];
@@ -136,14 +208,11 @@ static void live(uint64_t seed, life *sum)
         evener_random_seed(&pickers[i].random, evener_random_next(&random) | 1);
         assert(pthread_create(&pickers[i].thread, NULL, pick_until_closed, &pickers[i]) == 0);
     }
-    for (uint64_t pushes = evener_random_next(&random) % 6; pushes > 0; pushes--) {
-        char list[64];
-        (void)snprintf(list, sizeof(list), "10.0.0.%d:1,10.0.0.%d:1", (int)(evener_random_next(&random) % 4),
-                       (int)(4 + evener_random_next(&random) % 4));
-        assert(evener_manual_resolver_set(manual, list, NULL, NULL) == EVENER_STATUS_OK);
-        if (evener_random_next(&random) % 2 == 0) {
-            (void)evener_channel_wait_ready(channel, 50, NULL);
-        }
+    for (uint64_t deeds = evener_random_next(&random) % 8; deeds > 0; deeds--) {
+        meddle(channel, manual, &random);
+    }
+    if (evener_random_next(&random) % 2 == 0) {
+        pick_async(channel);
     }
     evener_channel_close(channel);
     evener_channel_unref(channel);
