@@ -14,6 +14,7 @@
 
 /* One line a policy, sorted by name. */
 static const evener_policy_builder *const built_in[] = {
+    &evener_policy_health_check,
     &evener_policy_least_request,
     &evener_policy_least_request_experimental,
     &evener_policy_outlier_detection,

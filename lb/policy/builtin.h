@@ -4,6 +4,7 @@
 
 #include <evener/policy.h>
 
+extern const evener_policy_builder evener_policy_health_check;
 extern const evener_policy_builder evener_policy_least_request;
 extern const evener_policy_builder evener_policy_least_request_experimental;
 extern const evener_policy_builder evener_policy_outlier_detection;

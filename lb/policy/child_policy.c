@@ -6,6 +6,9 @@
 
 #define CACHE_LINE 64
 #define UNKNOWN_OFFSET SIZE_MAX
+/* The wrapper's memory lies at one offset in all subchannels of a child, so that a picker knows it. This much is left to
+ * every child: one that is a wrapper itself may ask for more or less as its own child changes. */
+#define CHILD_BYTES_MIN 256
 
 /* One policy, with the helper through which it sees the wrapper. */
 typedef struct slot {
@@ -74,19 +77,19 @@ static evener_subchannel *slot_create_subchannel(evener_policy_helper *helper, c
 {
     slot *s = (slot *)helper;
     const evener_child_hooks *hooks = s->owner->hooks;
-    const size_t own_bytes = (options->data_bytes + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
-    if (s->data_offset == UNKNOWN_OFFSET) {
-        s->data_offset = own_bytes;
-    }
-    if (own_bytes != s->data_offset) {
-        evener_log(EVENER_LOG_ERROR, "policy",
-                   "%s: %s asks for %zu bytes in one subchannel and %zu in another: refused", helper->target,
-                   s->builder->name, s->data_offset, own_bytes);
-        return NULL;
-    }
     evener_subchannel_options both = *options;
     if (hooks->data_bytes > 0) {
-        both.data_bytes = own_bytes + hooks->data_bytes;
+        const size_t child_bytes = (options->data_bytes + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
+        if (s->data_offset == UNKNOWN_OFFSET) {
+            s->data_offset = child_bytes > CHILD_BYTES_MIN ? child_bytes : CHILD_BYTES_MIN;
+        }
+        if (child_bytes > s->data_offset) {
+            evener_log(EVENER_LOG_ERROR, "policy",
+                       "%s: %s asks for %zu bytes in a subchannel, %zu is the most: refused", helper->target,
+                       s->builder->name, child_bytes, s->data_offset);
+            return NULL;
+        }
+        both.data_bytes = s->data_offset + hooks->data_bytes;
     }
     return hooks->create_subchannel(s->owner->owner, address, &both);
 }

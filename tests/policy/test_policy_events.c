@@ -101,3 +101,22 @@ Test(policy_events, outlier_detection_of_each_policy, .timeout = 280)
         "{\"childPolicy\":%s}"};
     run_wrapped("outlier_detection", formats, COUNT(formats));
 }
+
+Test(policy_events, health_check_of_each_policy, .timeout = 280)
+{
+    static const char *const formats[] = {"{\"serviceName\":\"a\",\"childPolicy\":%s}",
+                                          "{\"serviceName\":\"b\",\"childPolicy\":%s}"};
+    run_wrapped("health_check", formats, COUNT(formats));
+}
+
+Test(policy_events, health_check_of_outlier_detection, .timeout = 280)
+{
+    static const char *const configs[] = {
+        "{\"childPolicy\":[{\"outlier_detection\":{\"interval\":\"1s\",\"baseEjectionTime\":\"2s\","
+        "\"maxEjectionPercent\":60,\"failurePercentageEjection\":{\"threshold\":30,\"minimumHosts\":1,"
+        "\"requestVolume\":1},\"childPolicy\":[{\"weighted_round_robin\":{}}]}}]}",
+        "{\"childPolicy\":[{\"outlier_detection\":{\"childPolicy\":[{\"random\":{}}]}}]}",
+        "{\"serviceName\":\"x\",\"childPolicy\":[{\"least_request\":{}}]}"};
+    const policy_events events = {.policy = "health_check", .configs = configs, .config_count = COUNT(configs)};
+    policy_events_run(&events, 200, EVENTS);
+}

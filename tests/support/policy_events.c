@@ -54,6 +54,16 @@ static void event_state(run *r)
         harness_set_quietly(s, below(r, 3) > 0 ? EVENER_READY : EVENER_TRANSIENT_FAILURE);
         break;
     case EVENER_READY:
+        if (below(r, 4) > 0) { /* heard by those who watch it */
+            static const evener_connectivity_state healths[] = {EVENER_READY, EVENER_READY, EVENER_READY,
+                                                                EVENER_TRANSIENT_FAILURE, EVENER_CONNECTING};
+            harness_health_quietly(s, healths[below(r, sizeof healths / sizeof healths[0])]);
+            if (below(r, 2) == 0) {
+                break;
+            }
+        }
+        harness_set_quietly(s, EVENER_IDLE);
+        break;
     case EVENER_TRANSIENT_FAILURE:
         harness_set_quietly(s, EVENER_IDLE);
         break;

@@ -18,6 +18,13 @@ struct evener_subchannel {
     evener_connectivity_state state, told;
     char error[EVENER_STATUS_MESSAGE_BYTES];
     bool released, wanted, failure_untold, untold;
+    /* A17: the watch, and what it is to tell. A new connection has none. */
+    void (*health_changed)(void *arg, evener_subchannel *subchannel, evener_connectivity_state health,
+                           const evener_status *status);
+    void *health_arg;
+    char service[256];
+    bool watched, health_untold;
+    evener_connectivity_state health;
     evener_subchannel *next, **link; /* in the list of all */
     evener_subchannel *untold_next;
 };
@@ -81,6 +88,12 @@ static void tell_one(evener_subchannel *s)
         evener_status_clear(&status);
         s->options.state_changed(s->options.arg, s, s->state, &status);
     }
+    if (!s->released && s->health_untold && s->watched) {
+        s->health_untold = false;
+        evener_status_set(&status, s->health == EVENER_TRANSIENT_FAILURE ? EVENER_STATUS_UNAVAILABLE : EVENER_STATUS_OK,
+                          "NOT_SERVING");
+        s->health_changed(s->health_arg, s, s->health, &status);
+    }
 }
 
 static void tell_all(void *arg)
@@ -106,6 +119,8 @@ static void set_state(evener_subchannel *s, evener_connectivity_state state)
         return;
     }
     s->state = state;
+    s->watched = false;
+    s->health_untold = false;
     s->failure_untold |= state == EVENER_TRANSIENT_FAILURE;
     tell_later(s);
 }
@@ -132,6 +147,27 @@ void evener_subchannel_connect(evener_subchannel *s)
         log_connect(s->h, s->text);
         set_state(s, s->h->connect_succeeds ? EVENER_READY : EVENER_CONNECTING);
     }
+}
+
+evener_status_code evener_subchannel_watch_health(evener_subchannel *s, const char *service,
+                                                  void (*health_changed)(void *arg, evener_subchannel *subchannel,
+                                                                         evener_connectivity_state health,
+                                                                         const evener_status *status),
+                                                  void *arg, evener_status *status)
+{
+    cr_assert(!s->released);
+    if (s->h->no_health) {
+        return evener_status_set(status, EVENER_STATUS_UNIMPLEMENTED, "no health");
+    }
+    if (s->state != EVENER_READY) {
+        return evener_status_set(status, EVENER_STATUS_FAILED_PRECONDITION, "not READY");
+    }
+    s->watched = service != NULL;
+    s->health_untold = false;
+    snprintf(s->service, sizeof s->service, "%s", service != NULL ? service : "");
+    s->health_changed = health_changed;
+    s->health_arg = arg;
+    return evener_status_clear(status);
 }
 
 void evener_subchannel_release(evener_subchannel *s)
@@ -511,6 +547,31 @@ void harness_set_quietly(evener_subchannel *s, evener_connectivity_state state)
 evener_connectivity_state harness_subchannel_state(const evener_subchannel *s)
 {
     return s->state;
+}
+
+void harness_health(policy_harness *h, const char *address, evener_connectivity_state health)
+{
+    evener_subchannel *s = harness_find(h, address);
+    cr_assert(s != NULL && s->watched, "%s: health is not watched", address);
+    s->health = health;
+    s->health_untold = true;
+    tell_later(s);
+    harness_run(h);
+}
+
+const char *harness_watched_service(const policy_harness *h, const char *address)
+{
+    const evener_subchannel *s = harness_find(h, address);
+    return s != NULL && s->watched ? s->service : NULL;
+}
+
+void harness_health_quietly(evener_subchannel *s, evener_connectivity_state health)
+{
+    if (s->watched) {
+        s->health = health;
+        s->health_untold = true;
+        tell_later(s);
+    }
 }
 
 size_t harness_connects(const policy_harness *h, const char *address)

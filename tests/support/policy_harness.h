@@ -39,6 +39,7 @@ typedef struct policy_harness {
 
     /* what the doubles do */
     bool connect_succeeds; /* connect() leads to READY by itself; else to CONNECTING, and the test goes on from there */
+    bool no_health;        /* the transport has no health checking */
     bool create_fails;     /* no subchannel can be made */
     evener_subchannel *subchannels; /* all whose memory lives */
     size_t subchannel_count;        /* not released */
@@ -84,6 +85,11 @@ void harness_set(policy_harness *h, const char *list, evener_connectivity_state 
 void harness_set_all(policy_harness *h, evener_connectivity_state state);
 void harness_fail(policy_harness *h, const char *address, const char *message);
 
+/* A17: what the health watch of an address tells; the test fails if there is no watch. And the service it is of; NULL
+ * without a watch. */
+void harness_health(policy_harness *h, const char *address, evener_connectivity_state health);
+const char *harness_watched_service(const policy_harness *h, const char *address);
+
 /* The subchannel of an address that is not released, or NULL. */
 evener_subchannel *harness_find(const policy_harness *h, const char *address);
 
@@ -113,5 +119,6 @@ evener_subchannel *harness_at(const policy_harness *h, size_t index);
 bool harness_is_released(const evener_subchannel *subchannel);
 evener_connectivity_state harness_subchannel_state(const evener_subchannel *subchannel);
 void harness_set_quietly(evener_subchannel *subchannel, evener_connectivity_state state);
+void harness_health_quietly(evener_subchannel *subchannel, evener_connectivity_state health); /* if it is watched */
 
 #endif

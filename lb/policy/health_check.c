@@ -1,0 +1,297 @@
+/* health_check: a backend takes calls only while its server says that it serves (A17).
+ *
+ * It wraps any policy (`childPolicy`). On each connection `grpc.health.v1.Health/Watch` is asked for `serviceName`. To
+ * the child a connected backend is CONNECTING until the first answer, then READY while it serves and
+ * TRANSIENT_FAILURE while it does not; the connection stays. A server that knows no health checking, or a transport
+ * without it, counts as healthy. With pick_first as the child nothing is watched (A17: pick_first has no use for it). */
+#include <evener/policy.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <evener/log.h>
+
+#include "lb/policy/builtin.h"
+#include "lb/policy/child_policy.h"
+#include "lb/policy/json_fields.h"
+
+#define SERVICE_NAME_BYTES 256
+
+typedef struct health_config {
+    char service[SERVICE_NAME_BYTES];
+    evener_policy_choice child;
+} health_config;
+
+typedef struct health_check health_check;
+
+/* One subchannel of the child. */
+typedef struct wrapped {
+    health_check *owner;
+    struct wrapped *next, **link; /* of all */
+    evener_subchannel *subchannel;
+    evener_connectivity_state state;  /* of the connection, as told last */
+    evener_connectivity_state health; /* while that is READY */
+    evener_connectivity_state told;   /* to the child */
+    /* the child's */
+    void (*state_changed)(void *arg, evener_subchannel *subchannel, evener_connectivity_state state,
+                          const evener_status *status);
+    void (*released)(void *arg, evener_subchannel *subchannel);
+    void *arg;
+} wrapped;
+
+struct health_check {
+    evener_policy policy;
+    evener_policy_helper *helper;
+    evener_child_policy *child;
+    char service[SERVICE_NAME_BYTES];
+    bool watching; /* the child is one that wants it */
+    wrapped *subchannels;
+};
+
+static void tell(wrapped *w, evener_connectivity_state state, const evener_status *status)
+{
+    if (w->told != state || state == EVENER_TRANSIENT_FAILURE) {
+        w->told = state;
+        w->state_changed(w->arg, w->subchannel, state, status);
+    }
+}
+
+static void health_changed(void *arg, evener_subchannel *subchannel, evener_connectivity_state health,
+                           const evener_status *status)
+{
+    wrapped *w = arg;
+    w->health = health;
+    if (w->state != EVENER_READY || !w->owner->watching) {
+        return;
+    }
+    if (health != EVENER_TRANSIENT_FAILURE) {
+        tell(w, health, status);
+        return;
+    }
+    evener_status reason;
+    evener_status_set(&reason, EVENER_STATUS_UNAVAILABLE, "%s: unhealthy: %s",
+                      evener_subchannel_address_text(subchannel), status->message);
+    tell(w, EVENER_TRANSIENT_FAILURE, &reason);
+}
+
+/* Asks over the connection there is. */
+static void watch(wrapped *w)
+{
+    evener_status status;
+    evener_status_clear(&status);
+    w->health = EVENER_CONNECTING;
+    switch (evener_subchannel_watch_health(w->subchannel, w->owner->service, health_changed, w, &status)) {
+    case EVENER_STATUS_OK:
+    case EVENER_STATUS_FAILED_PRECONDITION: /* gone again; its state is about to be told */
+        break;
+    case EVENER_STATUS_UNIMPLEMENTED:
+        w->health = EVENER_READY;
+        break;
+    default: /* better used unseen than not at all */
+        evener_log(EVENER_LOG_WARNING, "health_check", "%s: %s: health is not watched: %s", w->owner->helper->target,
+                   evener_subchannel_address_text(w->subchannel), status.message);
+        w->health = EVENER_READY;
+        break;
+    }
+}
+
+static void connection_changed(void *arg, evener_subchannel *subchannel, evener_connectivity_state state,
+                               const evener_status *status)
+{
+    wrapped *w = arg;
+    (void)subchannel;
+    w->state = state;
+    if (state != EVENER_READY || !w->owner->watching) {
+        tell(w, state, status);
+        return;
+    }
+    watch(w);
+    tell(w, w->health, status);
+}
+
+static void wrapped_released(void *arg, evener_subchannel *subchannel)
+{
+    wrapped *w = arg;
+    if (w->released != NULL) {
+        w->released(w->arg, subchannel);
+    }
+    *w->link = w->next;
+    if (w->next != NULL) {
+        w->next->link = w->link;
+    }
+    free(w);
+}
+
+static evener_subchannel *create_subchannel(void *owner, const evener_address *address,
+                                            const evener_subchannel_options *options)
+{
+    health_check *c = owner;
+    wrapped *w = calloc(1, sizeof *w);
+    if (w == NULL) {
+        return NULL;
+    }
+    w->owner = c;
+    w->state = EVENER_IDLE;
+    w->told = EVENER_IDLE;
+    w->state_changed = options->state_changed;
+    w->released = options->released;
+    w->arg = options->arg;
+    evener_subchannel_options own = *options;
+    own.state_changed = connection_changed;
+    own.released = wrapped_released;
+    own.arg = w;
+    w->subchannel = evener_policy_create_subchannel(c->helper, address, &own);
+    if (w->subchannel == NULL) {
+        free(w);
+        return NULL;
+    }
+    w->next = c->subchannels;
+    w->link = &c->subchannels;
+    if (w->next != NULL) {
+        w->next->link = &w->next;
+    }
+    c->subchannels = w;
+    return w->subchannel;
+}
+
+static void child_publish(void *owner, evener_connectivity_state state, const evener_status *status,
+                          evener_picker *picker, size_t data_offset)
+{
+    (void)data_offset;
+    evener_policy_publish(((health_check *)owner)->helper, state, status, picker);
+}
+
+static const evener_child_hooks hooks = {.create_subchannel = create_subchannel, .publish = child_publish};
+
+/* ---- the policy ---- */
+
+/* Connections that live are asked about the new service. Until it answers they count as they did: a change of the
+ * parameter alone takes no backend out of service. */
+static void change_service(health_check *c, const char *service, bool watching)
+{
+    const bool changed = watching && (!c->watching || strcmp(c->service, service) != 0);
+    memcpy(c->service, service, strlen(service) + 1);
+    c->watching = watching;
+    for (wrapped *w = c->subchannels; changed && w != NULL; w = w->next) {
+        if (w->state == EVENER_READY) {
+            watch(w);
+        }
+    }
+}
+
+static evener_status_code health_check_update(evener_policy *policy, const evener_policy_update *update,
+                                              evener_status *status)
+{
+    health_check *c = (health_check *)policy;
+    const health_config *config = update->config;
+    const evener_policy_choice fallback = {.builder = evener_policy_find(c->helper->policies, "round_robin")};
+    const evener_policy_choice *choice = config != NULL ? &config->child : &fallback;
+    change_service(c, config != NULL ? config->service : "", strcmp(choice->builder->name, "pick_first") != 0);
+    return evener_child_policy_update(c->child, choice, update, status);
+}
+
+static void health_check_resolver_error(evener_policy *policy, const evener_status *status)
+{
+    evener_child_policy_resolver_error(((health_check *)policy)->child, status);
+}
+
+static void health_check_exit_idle(evener_policy *policy)
+{
+    evener_child_policy_exit_idle(((health_check *)policy)->child);
+}
+
+static void health_check_close(evener_policy *policy)
+{
+    health_check *c = (health_check *)policy;
+    evener_child_policy_destroy(c->child);
+    free(c);
+}
+
+static void health_check_describe(evener_policy *policy, evener_subchannel *subchannel, char *buffer,
+                                  size_t buffer_bytes)
+{
+    health_check *c = (health_check *)policy;
+    evener_child_policy_describe(c->child, subchannel, buffer, buffer_bytes);
+    const wrapped *w = c->subchannels;
+    while (w != NULL && w->subchannel != subchannel) {
+        w = w->next;
+    }
+    static const char *const texts[] = {
+        [EVENER_CONNECTING] = "health unknown", [EVENER_TRANSIENT_FAILURE] = "unhealthy"};
+    const size_t used = strlen(buffer);
+    if (w != NULL && c->watching && w->state == EVENER_READY && w->told != EVENER_READY && w->told != EVENER_IDLE &&
+        used + strlen(texts[w->told]) + 2 < buffer_bytes) {
+        strcat(buffer, used > 0 ? " " : "");
+        strcat(buffer, texts[w->told]);
+    }
+}
+
+static const evener_policy_vtable health_check_vtable = {
+    .size = sizeof health_check_vtable,
+    .update = health_check_update,
+    .resolver_error = health_check_resolver_error,
+    .exit_idle = health_check_exit_idle,
+    .close = health_check_close,
+    .describe = health_check_describe,
+};
+
+static evener_policy *health_check_build(const evener_policy_builder *builder, evener_policy_helper *helper)
+{
+    (void)builder;
+    health_check *c = calloc(1, sizeof *c);
+    if (c == NULL) {
+        return NULL;
+    }
+    c->child = evener_child_policy_create(helper, &hooks, c);
+    if (c->child == NULL) {
+        free(c);
+        return NULL;
+    }
+    c->policy.vtable = &health_check_vtable;
+    c->helper = helper;
+    return &c->policy;
+}
+
+/* ---- configuration ---- */
+
+static void config_destroy(evener_policy_config *parsed)
+{
+    health_config *config = parsed;
+    evener_policy_choice_clear(&config->child);
+    free(config);
+}
+
+static evener_status_code parse_config(const evener_policy_builder *builder, const evener_policy_set *policies,
+                                       const char *json, evener_policy_config **config, evener_status *status)
+{
+    (void)builder;
+    json_t *object;
+    evener_status_code code = evener_json_object(json, &object, status);
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
+    health_config *parsed = calloc(1, sizeof *parsed);
+    if (parsed == NULL) {
+        json_decref(object);
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory");
+    }
+    code = evener_json_string(object, "serviceName", parsed->service, sizeof parsed->service, status);
+    if (code == EVENER_STATUS_OK) {
+        code = evener_json_child_policy(object, policies, &parsed->child, status);
+    }
+    json_decref(object);
+    if (code != EVENER_STATUS_OK) {
+        config_destroy(parsed);
+        return code;
+    }
+    *config = parsed;
+    return EVENER_STATUS_OK;
+}
+
+const evener_policy_builder evener_policy_health_check = {
+    .size = sizeof evener_policy_health_check,
+    .name = "health_check",
+    .build = health_check_build,
+    .parse_config = parse_config,
+    .config_destroy = config_destroy,
+};

@@ -1,0 +1,155 @@
+/* health_check: A17; by the names of core's client_lb_end2end_test.cc RoundRobinWithHealthChecking cases. */
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "tests/support/policy_harness.h"
+
+#define A "10.0.0.1:1"
+#define B "10.0.0.2:1"
+#define CONFIG "{\"serviceName\":\"orders\",\"childPolicy\":[{\"round_robin\":{}}]}"
+
+static policy_harness *connected_harness(const char *config)
+{
+    policy_harness *h = harness_create("health_check", config);
+    h->connect_succeeds = true;
+    cr_assert_eq(harness_update(h, A "," B), EVENER_STATUS_OK);
+    return h;
+}
+
+/* core: RoundRobinWithHealthChecking "WithHealthChecking": CONNECTING until the first answer, unhealthy ones are left
+ * out, and all unhealthy is TRANSIENT_FAILURE */
+Test(health_check, with_health_checking)
+{
+    policy_harness *h = connected_harness(CONFIG);
+    cr_assert_eq(h->state, EVENER_CONNECTING);
+    cr_assert_str_eq(harness_pick_one(h), "queue");
+    cr_assert_str_eq(harness_watched_service(h, A), "orders");
+    harness_health(h, A, EVENER_READY);
+    cr_assert_eq(h->state, EVENER_READY);
+    cr_assert_str_eq(harness_pick_one(h), A);
+    cr_assert_str_eq(harness_pick_one(h), A);
+    harness_health(h, B, EVENER_READY);
+    size_t counts[2];
+    harness_count_picks(h, 4, counts);
+    cr_assert(counts[0] == 2 && counts[1] == 2);
+    harness_health(h, A, EVENER_TRANSIENT_FAILURE);
+    cr_assert_str_eq(harness_pick_one(h), B);
+    cr_assert_str_eq(harness_pick_one(h), B);
+    harness_health(h, B, EVENER_TRANSIENT_FAILURE);
+    cr_assert_eq(h->state, EVENER_TRANSIENT_FAILURE);
+    evener_pick pick;
+    evener_status status;
+    cr_assert_eq(harness_pick(h, NULL, &pick, &status), EVENER_PICK_FAIL);
+    cr_assert_str_eq(status.message, "connections to all backends failing; last error: " B ": unhealthy: NOT_SERVING");
+    harness_health(h, A, EVENER_READY);
+    cr_assert_str_eq(harness_pick_one(h), A);
+    cr_assert_eq(h->connect_count, 2, "the connections stay");
+    harness_destroy(h);
+}
+
+/* core: WithHealthCheckingHandlesSubchannelFailure */
+Test(health_check, handles_subchannel_failure)
+{
+    policy_harness *h = connected_harness(CONFIG);
+    harness_health(h, A, EVENER_READY);
+    harness_health(h, B, EVENER_READY);
+    h->connect_succeeds = false;
+    harness_set(h, A, EVENER_IDLE);
+    cr_assert_str_eq(harness_pick_one(h), B);
+    cr_assert_eq(harness_connects(h, A), 2);
+    harness_set(h, A, EVENER_READY);
+    cr_assert_str_eq(harness_pick_one(h), B, "the new connection has not answered yet");
+    cr_assert_str_eq(harness_pick_one(h), B);
+    harness_health(h, A, EVENER_READY);
+    size_t counts[2];
+    harness_count_picks(h, 4, counts);
+    cr_assert(counts[0] == 2 && counts[1] == 2);
+    harness_destroy(h);
+}
+
+/* core: RoundRobin WithHealthCheckingServiceNameChangesAfterSubchannelsCreated */
+Test(health_check, service_name_changes_after_subchannels_created)
+{
+    policy_harness *h = connected_harness(CONFIG);
+    harness_health(h, A, EVENER_READY);
+    harness_health(h, B, EVENER_READY);
+    harness_configure(h, "{\"serviceName\":\"other\",\"childPolicy\":[{\"round_robin\":{}}]}");
+    cr_assert_str_eq(harness_watched_service(h, A), "other");
+    cr_assert_eq(h->state, EVENER_READY, "a change of the parameter alone takes no backend out");
+    harness_health(h, A, EVENER_TRANSIENT_FAILURE);
+    cr_assert_str_eq(harness_pick_one(h), B);
+    cr_assert_str_eq(harness_pick_one(h), B);
+    cr_assert_eq(h->connect_count, 2);
+    harness_destroy(h);
+}
+
+/* A17: no health checking with pick_first */
+Test(health_check, pick_first_is_not_watched)
+{
+    policy_harness *h = connected_harness("{\"childPolicy\":[{\"pick_first\":{}}]}");
+    cr_assert_eq(h->state, EVENER_READY);
+    cr_assert_str_eq(harness_pick_one(h), A);
+    cr_assert_null(harness_watched_service(h, A));
+    harness_destroy(h);
+}
+
+Test(health_check, transport_without_it_counts_as_healthy)
+{
+    policy_harness *h = harness_create("health_check", CONFIG);
+    h->no_health = true;
+    h->connect_succeeds = true;
+    harness_update(h, A "," B);
+    size_t counts[2];
+    harness_count_picks(h, 4, counts);
+    cr_assert(counts[0] == 2 && counts[1] == 2);
+    harness_destroy(h);
+}
+
+Test(health_check, says_who_is_unhealthy)
+{
+    policy_harness *h = connected_harness(CONFIG);
+    char text[64] = "";
+    h->policy->vtable->describe(h->policy, harness_find(h, A), text, sizeof text);
+    cr_assert_str_eq(text, "health unknown");
+    harness_health(h, A, EVENER_TRANSIENT_FAILURE);
+    text[0] = '\0';
+    h->policy->vtable->describe(h->policy, harness_find(h, A), text, sizeof text);
+    cr_assert_str_eq(text, "unhealthy");
+    harness_destroy(h);
+}
+
+/* Around outlier detection: both wrappers listen, each in its place. */
+Test(health_check, goes_around_outlier_detection)
+{
+    policy_harness *h = connected_harness(
+        "{\"childPolicy\":[{\"outlier_detection\":{\"interval\":\"1s\",\"failurePercentageEjection\":{\"threshold\":0,"
+        "\"minimumHosts\":1,\"requestVolume\":1},\"childPolicy\":[{\"weighted_round_robin\":{}}]}}]}");
+    harness_health(h, A, EVENER_READY);
+    harness_health(h, B, EVENER_READY);
+    for (int i = 0; i < 20; i++) {
+        evener_pick pick;
+        harness_pick(h, NULL, &pick, NULL);
+        harness_done(h, &pick,
+                     strcmp(evener_subchannel_address_text(pick.subchannel), A) == 0 ? EVENER_STATUS_INTERNAL
+                                                                                     : EVENER_STATUS_OK);
+    }
+    harness_advance_ms(h, 1000);
+    for (int i = 0; i < 4; i++) {
+        cr_assert_str_eq(harness_pick_one(h), B);
+    }
+    harness_health(h, B, EVENER_TRANSIENT_FAILURE);
+    cr_assert_eq(h->state, EVENER_TRANSIENT_FAILURE);
+    harness_destroy(h);
+}
+
+Test(health_check, bad_configuration_names_the_field)
+{
+    evener_policy_choice choice = {0};
+    evener_status status;
+    cr_assert_eq(evener_policy_choose(NULL, "[{\"health_check\":{\"serviceName\":7}}]", "lb", &choice, &status),
+                 EVENER_STATUS_INVALID_ARGUMENT);
+    cr_assert_str_eq(status.message, "lb: health_check: serviceName: a string is needed");
+    cr_assert_eq(evener_policy_choose(NULL, "[{\"health_check\":{}}]", "lb", &choice, &status),
+                 EVENER_STATUS_INVALID_ARGUMENT);
+    cr_assert_not_null(strstr(status.message, "childPolicy"));
+}
