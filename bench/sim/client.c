@@ -1,0 +1,321 @@
+#include "bench/sim/client.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define BACKOFF_NS EVENER_NS_PER_S
+
+struct evener_subchannel {
+    sim_client *client;
+    evener_subchannel_options options;
+    const evener_address *address;
+    uint32_t server;
+    uint32_t references;
+    uint32_t in_flight;
+    uint8_t state, told;
+    bool released, wanted, untold;
+    evener_subchannel *next, **link; /* of the client */
+    evener_subchannel *untold_next;
+    evener_timer backoff;
+    _Alignas(64) unsigned char data[];
+};
+
+static size_t rounded(size_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
+
+/* ---- the doubles ---- */
+
+static void destroy_if_over(evener_subchannel *s)
+{
+    if (s->references > 0 || s->in_flight > 0) {
+        return;
+    }
+    if (s->options.data_destroy != NULL) {
+        s->options.data_destroy(s->data);
+    }
+    free(s);
+}
+
+evener_subchannel *evener_subchannel_ref(evener_subchannel *s)
+{
+    s->references++;
+    return s;
+}
+
+void evener_subchannel_unref(evener_subchannel *s)
+{
+    if (s != NULL) {
+        s->references--;
+        destroy_if_over(s);
+    }
+}
+
+static void tell_later(evener_subchannel *s)
+{
+    sim_world *world = s->client->world;
+    if (s->untold || s->released) {
+        return;
+    }
+    s->untold = true;
+    s->untold_next = NULL;
+    *world->untold_tail = evener_subchannel_ref(s);
+    world->untold_tail = &s->untold_next;
+    evener_loop_post(world->loop, &world->tell_task);
+}
+
+static void tell_all(void *arg)
+{
+    sim_world *world = arg;
+    evener_subchannel *list = world->untold;
+    world->untold = NULL;
+    world->untold_tail = &world->untold;
+    while (list != NULL) {
+        evener_subchannel *s = list;
+        list = s->untold_next;
+        s->untold = false;
+        if (!s->released && s->told != s->state) {
+            evener_status status;
+            evener_status_clear(&status);
+            if (s->state == EVENER_TRANSIENT_FAILURE) {
+                evener_status_set(&status, EVENER_STATUS_UNAVAILABLE, "%s: connection refused",
+                                  evener_address_text(s->address));
+            }
+            s->told = s->state;
+            s->options.state_changed(s->options.arg, s, s->state, &status);
+        }
+        evener_subchannel_unref(s);
+    }
+}
+
+static void backoff_over(void *arg)
+{
+    evener_subchannel *s = arg;
+    s->state = EVENER_IDLE;
+    if (s->wanted) {
+        evener_subchannel_connect(s);
+    } else {
+        tell_later(s);
+    }
+}
+
+/* Connecting takes no time: a fresh server is READY in the next turn. */
+void evener_subchannel_connect(evener_subchannel *s)
+{
+    const sim_world *world = s->client->world;
+    if (s->state == EVENER_TRANSIENT_FAILURE) {
+        s->wanted = true;
+    } else if (s->state == EVENER_IDLE) {
+        s->wanted = false;
+        s->state = EVENER_READY;
+        if (world->refusing[s->server]) {
+            s->state = EVENER_TRANSIENT_FAILURE;
+            evener_timer_start(world->loop, &s->backoff, BACKOFF_NS);
+        }
+        tell_later(s);
+    }
+}
+
+void evener_subchannel_release(evener_subchannel *s)
+{
+    s->released = true;
+    evener_timer_stop(s->client->world->loop, &s->backoff);
+    *s->link = s->next;
+    if (s->next != NULL) {
+        s->next->link = s->link;
+    }
+    if (s->options.released != NULL) {
+        s->options.released(s->options.arg, s);
+    }
+    evener_subchannel_unref(s);
+}
+
+evener_status_code evener_subchannel_watch_health(evener_subchannel *s, const char *service,
+                                                  void (*health_changed)(void *arg, evener_subchannel *s,
+                                                                         evener_connectivity_state health,
+                                                                         const evener_status *status),
+                                                  void *arg, evener_status *status)
+{
+    (void)s;
+    (void)service;
+    (void)health_changed;
+    (void)arg;
+    return evener_status_set(status, EVENER_STATUS_UNIMPLEMENTED, "the simulation has no health checking");
+}
+
+evener_connectivity_state evener_subchannel_state(const evener_subchannel *s)
+{
+    return s->released ? EVENER_SHUTDOWN : s->state;
+}
+
+const evener_address *evener_subchannel_address(const evener_subchannel *s)
+{
+    return s->address;
+}
+
+void evener_subchannel_set_address(evener_subchannel *s, const evener_address *address)
+{
+    s->address = address; /* the world's live longer */
+}
+
+void *evener_subchannel_data(evener_subchannel *s)
+{
+    return s->data;
+}
+
+const char *evener_subchannel_address_text(const evener_subchannel *s)
+{
+    return evener_address_text(s->address);
+}
+
+uint64_t evener_subchannel_in_flight(const evener_subchannel *s)
+{
+    return s->in_flight;
+}
+
+/* ---- the helper ---- */
+
+static sim_client *client_of(evener_policy_helper *helper)
+{
+    return (sim_client *)helper; /* its first member */
+}
+
+/* The server's index is in its address: 10.a.b.c. */
+static uint32_t server_of(const evener_address *address)
+{
+    uint32_t number = 0;
+    uint32_t part = 0;
+    for (const char *at = evener_address_text(address); *at != ':'; at++) {
+        if (*at == '.') {
+            number = (number << 8) + part;
+            part = 0;
+        } else {
+            part = part * 10 + (uint32_t)(*at - '0');
+        }
+    }
+    return ((number << 8) + part) & 0xFFFFFF;
+}
+
+static evener_subchannel *create_subchannel(evener_policy_helper *helper, const evener_address *address,
+                                            const evener_subchannel_options *options)
+{
+    sim_client *client = client_of(helper);
+    const size_t bytes = rounded(sizeof(evener_subchannel) + options->data_bytes);
+    evener_subchannel *s = aligned_alloc(64, bytes);
+    if (s == NULL) {
+        return NULL;
+    }
+    memset(s, 0, bytes);
+    s->client = client;
+    s->options = *options;
+    s->address = address;
+    s->server = server_of(address);
+    s->references = 1;
+    s->backoff = (evener_timer)EVENER_TIMER_INIT(backoff_over, s);
+    s->next = client->subchannels;
+    s->link = &client->subchannels;
+    if (s->next != NULL) {
+        s->next->link = &s->next;
+    }
+    client->subchannels = s;
+    return s;
+}
+
+static void publish(evener_policy_helper *helper, evener_connectivity_state state, const evener_status *status,
+                    evener_picker *picker)
+{
+    (void)state;
+    (void)status;
+    sim_client *client = client_of(helper);
+    if (picker != NULL) {
+        evener_picker_unref(client->picker);
+        client->picker = picker;
+    }
+}
+
+static void request_reresolution(evener_policy_helper *helper)
+{
+    (void)helper; /* the lists of the simulation are always fresh */
+}
+
+static const evener_policy_helper_vtable helper_vtable = {
+    .size = sizeof helper_vtable,
+    .create_subchannel = create_subchannel,
+    .publish = publish,
+    .request_reresolution = request_reresolution,
+};
+
+/* ---- the client ---- */
+
+void sim_world_init(sim_world *world)
+{
+    world->untold_tail = &world->untold;
+    world->tell_task = (evener_task)EVENER_TASK_INIT(tell_all, world);
+}
+
+bool sim_client_open(sim_client *client, sim_world *world)
+{
+    *client = (sim_client){
+        .helper = {.vtable = &helper_vtable, .loop = world->loop, .target = "sim:///servers", .authority = "servers"},
+        .world = world};
+    client->policy = world->choice->builder->build(world->choice->builder, &client->helper);
+    return client->policy != NULL;
+}
+
+void sim_client_close(sim_client *client)
+{
+    if (client->policy != NULL) {
+        client->policy->vtable->close(client->policy);
+        evener_picker_unref(client->picker);
+    }
+}
+
+void sim_client_update(sim_client *client, const uint32_t *servers, uint32_t count)
+{
+    const sim_world *world = client->world;
+    evener_address **list = malloc((count + 1) * sizeof(evener_address *));
+    if (list == NULL) {
+        abort();
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        list[i] = world->addresses[servers[i]];
+    }
+    const evener_policy_update update = {
+        .size = sizeof update, .addresses = list, .address_count = count, .config = world->choice->config};
+    (void)client->policy->vtable->update(client->policy, &update, NULL);
+    free(list);
+}
+
+uint32_t sim_client_pick(sim_client *client, evener_pick *pick)
+{
+    static const evener_pick_args args = {.size = sizeof args};
+    const evener_pick_context context = {.args = &args, .loop = client->world->loop};
+    pick->layer_count = 0;
+    if (client->picker == NULL ||
+        client->picker->vtable->pick(client->picker, &context, pick) != EVENER_PICK_COMPLETE) {
+        return UINT32_MAX;
+    }
+    pick->subchannel->in_flight++;
+    return pick->subchannel->server;
+}
+
+void sim_pick_done(evener_pick *pick, evener_status_code code)
+{
+    const evener_done_info info = {.size = sizeof info, .code = code};
+    for (uint32_t i = 0; i < pick->layer_count; i++) {
+        pick->layers[i].done(pick->layers[i].data, pick->layers[i].word, &info, 0);
+    }
+    pick->subchannel->in_flight--;
+    destroy_if_over(pick->subchannel);
+}
+
+void sim_client_drop(sim_client *client, uint32_t server)
+{
+    for (evener_subchannel *s = client->subchannels; s != NULL; s = s->next) {
+        if (s->server == server && s->state == EVENER_READY) {
+            s->state = EVENER_IDLE;
+            tell_later(s);
+        }
+    }
+}

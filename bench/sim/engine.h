@@ -1,0 +1,48 @@
+/* The simulator: a policy of the library, as many clients as wanted, servers that queue, in virtual time.
+ *
+ *     sim_scenario scenario = {.clients = 1, .rate_per_s = 1000, .duration_s = 10, .group_count = 1,
+ *                              .groups = {{.count = 4, .service_us = 1000}}};
+ *     sim_result *result = sim_run(&scenario, &(sim_policy){.name = "p2c_ewma"}, message, sizeof message);
+ *     result->windows[0].p99_us ...
+ *     sim_result_destroy(result);
+ *
+ * The same scenario and seed give the same result, and the same calls with the same times of service for every policy. */
+#ifndef EVENER_BENCH_SIM_ENGINE_H
+#define EVENER_BENCH_SIM_ENGINE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bench/sim/scenario.h"
+
+/* Of the calls that began in a span of time. */
+typedef struct sim_slice {
+    double from_s, to_s;
+    uint64_t calls;
+    uint64_t failed; /* not OK, or later than the timeout */
+    double mean_us, p50_us, p99_us, p999_us;
+    uint64_t group_calls[SIM_GROUPS_MAX];
+} sim_slice;
+
+typedef struct sim_window_result {
+    sim_slice slice;
+    /* Over the servers that were there at the end: how uneven the calls are, and the work (time of service). */
+    double calls_max_over_mean;
+    double work_max_over_mean;
+    uint32_t queue_max; /* most calls that one server had at a time */
+} sim_window_result;
+
+typedef struct sim_result {
+    uint32_t window_count;
+    sim_window_result windows[SIM_WINDOWS_MAX];
+    size_t series_count;
+    sim_slice *series;
+    uint64_t events;
+    double wall_s;
+} sim_result;
+
+/* NULL with a message: an unknown policy, a bad configuration, no memory. */
+sim_result *sim_run(const sim_scenario *scenario, const sim_policy *policy, char *message, size_t message_bytes);
+void sim_result_destroy(sim_result *result);
+
+#endif

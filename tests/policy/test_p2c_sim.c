@@ -1,0 +1,171 @@
+/* p2c_ewma under load, in the simulator (bench/sim): the library's own object code, in virtual time, with servers that
+ * queue. Everything is deterministic. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "bench/sim/engine.h"
+
+#define GO_ZERO "{\"compat\":\"go-zero\"}"
+
+/* Four servers of eight workers, exponential times of 1 ms; 2,000 calls a second. Reported: after 10 s. */
+static sim_scenario four_servers(void)
+{
+    return (sim_scenario){.seed = 7,
+                          .clients = 1,
+                          .rate_per_s = 2000,
+                          .duration_s = 30,
+                          .timeout_ms = 1000,
+                          .group_count = 1,
+                          .groups = {{.count = 4, .workers = 8, .distribution = SIM_EXPONENTIAL, .service_us = 1000}},
+                          .window_count = 1,
+                          .windows = {{"steady", 10, 30}}};
+}
+
+/* The same, `count` of them slower by 5 ms. */
+static sim_scenario four_servers_slow(uint32_t count)
+{
+    sim_scenario scenario = four_servers();
+    scenario.event_count = 1;
+    scenario.events[0] = (sim_event){.action = SIM_EXTRA, .count = count, .value = 5000};
+    return scenario;
+}
+
+static sim_result *run(const sim_scenario *scenario, const char *policy, const char *config)
+{
+    sim_policy p = {0};
+    char message[256];
+    snprintf(p.name, sizeof p.name, "%s", policy);
+    snprintf(p.config, sizeof p.config, "%s", config != NULL ? config : "");
+    sim_result *result = sim_run(scenario, &p, message, sizeof message);
+    cr_assert_not_null(result, "%s", message);
+    return result;
+}
+
+static double p99_us(const sim_scenario *scenario, const char *policy, const char *config)
+{
+    sim_result *result = run(scenario, policy, config);
+    const double p99 = result->windows[0].slice.p99_us;
+    cr_assert_eq(result->windows[0].slice.failed, 0);
+    sim_result_destroy(result);
+    return p99;
+}
+
+/* The same scenario twice gives the same result to the last call. */
+Test(p2c_sim, is_deterministic)
+{
+    const sim_scenario scenario = four_servers_slow(1);
+    sim_result *a = run(&scenario, "p2c_ewma", NULL), *b = run(&scenario, "p2c_ewma", NULL);
+    cr_assert_eq(a->events, b->events);
+    cr_assert_arr_eq(&a->windows[0], &b->windows[0], sizeof a->windows[0]);
+    sim_result_destroy(a);
+    sim_result_destroy(b);
+}
+
+/* brpc 3340: one of four slow by 5 ms. */
+Test(p2c_sim, one_of_four_slow)
+{
+    const sim_scenario healthy = four_servers(), slow = four_servers_slow(1);
+    const double p99_healthy = p99_us(&healthy, "p2c_ewma", NULL);
+    const double p99_slow = p99_us(&slow, "p2c_ewma", NULL);
+    cr_assert_leq(p99_slow, 1.05 * p99_healthy, "%f against %f", p99_slow, p99_healthy);
+    cr_assert_gt(p99_us(&slow, "round_robin", NULL), 1.5 * p99_healthy);
+}
+
+/* brpc 3340: two of four, where two choices alone send one call in six to a slow one. */
+Test(p2c_sim, two_of_four_slow)
+{
+    const sim_scenario healthy = four_servers(), slow = four_servers_slow(2);
+    const double p99_healthy = p99_us(&healthy, "p2c_ewma", NULL);
+    const double p99_slow = p99_us(&slow, "p2c_ewma", NULL);
+    const double p99_two_choices = p99_us(&slow, "p2c_ewma", "{\"maxChoices\":2}");
+    cr_assert_leq(p99_slow, 1.2 * p99_healthy, "%f against %f", p99_slow, p99_healthy);
+    cr_assert_gt(p99_two_choices, 1.2 * p99_healthy, "%f against %f", p99_two_choices, p99_healthy);
+}
+
+/* One of four hangs at 10 s. */
+static double share_of_the_hung(const char *policy, const char *config)
+{
+    sim_scenario scenario = four_servers();
+    scenario.event_count = 1;
+    scenario.events[0] = (sim_event){.at_s = 10, .action = SIM_HANG, .count = 1};
+    scenario.groups[0].count = 1;
+    scenario.groups[1] = scenario.groups[0];
+    scenario.groups[1].count = 3;
+    scenario.group_count = 2;
+    scenario.windows[0] = (sim_window){"after the first second", 11, 30};
+    sim_result *result = run(&scenario, policy, config);
+    const sim_slice *slice = &result->windows[0].slice;
+    const double share = (double)slice->group_calls[0] / (double)slice->calls;
+    sim_result_destroy(result);
+    return share;
+}
+
+Test(p2c_sim, a_hung_backend_gets_less_than_a_hundredth)
+{
+    const double share = share_of_the_hung("p2c_ewma", NULL);
+    cr_assert_lt(share, 0.01, "%f", share);
+    cr_assert_gt(share_of_the_hung("round_robin", NULL), 0.2);
+}
+
+/* A backend joins fifty others at 20 s; its first calls take 20 times as long (cold). Times its fair share of the calls
+ * in its first second, and from 10 to 20 s after. */
+typedef struct joining {
+    double first, later;
+} joining;
+
+static joining join_fifty(const char *config)
+{
+    const sim_scenario scenario = {
+        .seed = 11,
+        .clients = 10,
+        .rate_per_s = 20000,
+        .duration_s = 40,
+        .group_count = 2,
+        .groups = {{.count = 50, .workers = 8, .distribution = SIM_EXPONENTIAL, .service_us = 5000},
+                   {.count = 1, .workers = 8, .distribution = SIM_EXPONENTIAL, .service_us = 5000, .absent = true}},
+        .event_count = 3,
+        .events = {{.at_s = 20, .action = SIM_EXTRA, .group = 1, .value = 100000},
+                   {.at_s = 20, .action = SIM_JOIN, .group = 1},
+                   {.at_s = 20.3, .action = SIM_RECOVER, .group = 1}},
+        .window_count = 2,
+        .windows = {{"first second", 20, 21}, {"later", 30, 40}}};
+    sim_result *result = run(&scenario, "p2c_ewma", config);
+    const sim_slice *first = &result->windows[0].slice, *later = &result->windows[1].slice;
+    const joining shares = {(double)first->group_calls[1] * 51 / (double)first->calls,
+                            (double)later->group_calls[1] * 51 / (double)later->calls};
+    sim_result_destroy(result);
+    return shares;
+}
+
+Test(p2c_sim, a_joining_backend_gets_its_share_and_no_herd)
+{
+    const joining ours = join_fifty(NULL), original = join_fifty(GO_ZERO);
+    cr_assert_leq(ours.first, 1.5, "%f", ours.first);
+    cr_assert(ours.later > 0.8 && ours.later < 1.2, "%f", ours.later);
+    cr_assert_gt(original.first, 1.5, "%f", original.first);
+}
+
+/* Where backends differ in speed, p2c_ewma spreads the work more evenly than policies that do not look, and never worst. */
+Test(p2c_sim, backends_of_different_speed)
+{
+    const sim_scenario scenario = {.seed = 5,
+                                   .clients = 20,
+                                   .subset = 20,
+                                   .rate_per_s = 32000,
+                                   .duration_s = 10,
+                                   .group_count = 1,
+                                   .groups = {{.count = 100,
+                                               .workers = 4,
+                                               .distribution = SIM_EXPONENTIAL,
+                                               .service_us = 5000,
+                                               .spread = 3}},
+                                   .window_count = 1,
+                                   .windows = {{"steady", 4, 10}}};
+    const double ours = p99_us(&scenario, "p2c_ewma", NULL);
+    const char *const others[] = {"random", "round_robin", "least_request"};
+    for (size_t i = 0; i < 3; i++) {
+        const double other = p99_us(&scenario, others[i], NULL);
+        cr_assert_lt(ours, other, "%f against %f of %s", ours, other, others[i]);
+    }
+}
