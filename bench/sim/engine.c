@@ -20,8 +20,8 @@ typedef struct call {
     uint64_t begun_ns;
     uint64_t service_ns;
     uint32_t server;
-    uint32_t next, previous; /* in the server's list, or the next free one */
-    evener_status_code code; /* how it will end */
+    uint32_t next, previous;   /* in the server's list, or the next free one */
+    evener_status_code code;   /* how it will end */
     bool at_server, at_client; /* who still has it */
     bool hangs, timeout_set;
 } call;
@@ -44,7 +44,8 @@ typedef struct span {
     sim_slice slice;
     sim_histogram *times;
     uint32_t *calls; /* by server; NULL in the series */
-    double *work_ns;
+    double *work_ns; /* by server: time of service begun */
+    double *stay_ns; /* by server: time that calls spent there */
     uint32_t queue_max;
 } span;
 
@@ -117,6 +118,14 @@ static void collect_begin(engine *e, const call *c)
         spans[0]->calls[c->server]++;
         spans[0]->work_ns[c->server] += (double)c->service_ns;
         spans[0]->queue_max = s->calls_now > spans[0]->queue_max ? s->calls_now : spans[0]->queue_max;
+    }
+}
+
+static void collect_stay(engine *e, const call *c)
+{
+    span *window = window_of(e, c->begun_ns);
+    if (window != NULL) {
+        window->stay_ns[c->server] += (double)(now_ns(e) - c->begun_ns);
     }
 }
 
@@ -264,6 +273,7 @@ static void leave_server(engine *e, uint32_t index)
     s->running_count--;
     s->calls_now--;
     e->calls[index].at_server = false;
+    collect_stay(e, &e->calls[index]);
     while (s->waiting.first != NONE && (s->group->workers == 0 || s->running_count < s->group->workers)) {
         const uint32_t next = s->waiting.first;
         list_remove(e, &s->waiting, next);
@@ -272,6 +282,7 @@ static void leave_server(engine *e, uint32_t index)
         } else {
             s->calls_now--;
             e->calls[next].at_server = false;
+            collect_stay(e, &e->calls[next]);
             free_if_over(e, next);
         }
     }
@@ -583,6 +594,7 @@ static void set_up_spans(engine *e)
         w->times = zeroed(1, sizeof *w->times);
         w->calls = zeroed(e->server_count, sizeof *w->calls);
         w->work_ns = zeroed(e->server_count, sizeof *w->work_ns);
+        w->stay_ns = zeroed(e->server_count, sizeof *w->stay_ns);
     }
     e->series_count = scenario->series_s > 0 ? (size_t)ceil(scenario->duration_s / scenario->series_s) : 0;
     e->series = zeroed(e->series_count, sizeof *e->series);
@@ -637,6 +649,7 @@ static void tear_down(engine *e)
         free(e->windows[i].times);
         free(e->windows[i].calls);
         free(e->windows[i].work_ns);
+        free(e->windows[i].stay_ns);
     }
     for (size_t i = 0; i < e->series_count; i++) {
         free(e->series[i].times);
@@ -663,19 +676,23 @@ static sim_slice slice_of(const span *s)
 static sim_window_result window_result(const engine *e, const span *w)
 {
     sim_window_result result = {.slice = slice_of(w), .queue_max = w->queue_max};
-    double calls_sum = 0, calls_max = 0, work_sum = 0, work_max = 0;
+    double calls_sum = 0, calls_max = 0, stay_sum = 0, stay_max = 0;
+    const double span_ns = (w->slice.to_s - w->slice.from_s) * 1e9;
     uint32_t present = 0;
     for (uint32_t i = 0; i < e->server_count; i++) {
-        if (e->servers[i].present) {
+        const server *s = &e->servers[i];
+        if (s->present) {
+            const double utilization = w->work_ns[i] / span_ns / (s->group->workers > 0 ? s->group->workers : 1);
             present++;
             calls_sum += w->calls[i];
-            work_sum += w->work_ns[i];
+            stay_sum += w->stay_ns[i];
             calls_max = w->calls[i] > calls_max ? w->calls[i] : calls_max;
-            work_max = w->work_ns[i] > work_max ? w->work_ns[i] : work_max;
+            stay_max = w->stay_ns[i] > stay_max ? w->stay_ns[i] : stay_max;
+            result.utilization_max = utilization > result.utilization_max ? utilization : result.utilization_max;
         }
     }
     result.calls_max_over_mean = calls_sum > 0 ? calls_max * present / calls_sum : 0;
-    result.work_max_over_mean = work_sum > 0 ? work_max * present / work_sum : 0;
+    result.load_max_over_mean = stay_sum > 0 ? stay_max * present / stay_sum : 0;
     return result;
 }
 

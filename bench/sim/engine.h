@@ -26,9 +26,11 @@ typedef struct sim_slice {
 
 typedef struct sim_window_result {
     sim_slice slice;
-    /* Over the servers that were there at the end: how uneven the calls are, and the work (time of service). */
+    /* Over the servers that were there at the end: how uneven calls are, and load (calls at the server at a time, on the
+     * mean); the highest utilisation (time of service by workers; of a server without limit: calls served at a time). */
     double calls_max_over_mean;
-    double work_max_over_mean;
+    double load_max_over_mean;
+    double utilization_max;
     uint32_t queue_max; /* most calls that one server had at a time */
 } sim_window_result;
 

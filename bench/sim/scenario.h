@@ -38,16 +38,16 @@ typedef struct sim_group {
 } sim_group;
 
 typedef enum sim_action {
-    SIM_EXTRA = 0,   /* service takes `value` microseconds more */
+    SIM_EXTRA = 0,    /* service takes `value` microseconds more */
     SIM_SLOWDOWN = 1, /* service takes `value` times as long */
-    SIM_FAIL = 2,    /* a share `value` of the calls fails, UNAVAILABLE, after 0.1 ms */
-    SIM_HANG = 3,    /* calls are taken and never answered */
-    SIM_RECOVER = 4, /* the end of all the above; calls that hang are answered */
-    SIM_JOIN = 5,    /* enters every client's list */
-    SIM_LEAVE = 6,   /* leaves it */
-    SIM_KILL = 7,    /* calls under way fail, connections drop, new ones are refused */
-    SIM_RESTART = 8, /* connections are accepted again */
-    SIM_RATE = 9     /* calls arrive at `value` times the scenario's rate; of no group */
+    SIM_FAIL = 2,     /* a share `value` of the calls fails, UNAVAILABLE, after 0.1 ms */
+    SIM_HANG = 3,     /* calls are taken and never answered */
+    SIM_RECOVER = 4,  /* the end of all the above; calls that hang are answered */
+    SIM_JOIN = 5,     /* enters every client's list */
+    SIM_LEAVE = 6,    /* leaves it */
+    SIM_KILL = 7,     /* calls under way fail, connections drop, new ones are refused */
+    SIM_RESTART = 8,  /* connections are accepted again */
+    SIM_RATE = 9      /* calls arrive at `value` times the scenario's rate; of no group */
 } sim_action;
 
 typedef struct sim_event {

@@ -40,9 +40,10 @@
 
 typedef struct lane_state {
     _Alignas(64) uint64_t random;
-    float usual_cost;       /* 0: nothing picked yet */
-    float usual_latency_ns; /* stands in for what is unknown */
-    uint32_t picks;         /* since the last probe */
+    float usual_cost; /* 0: nothing picked yet */
+    float usual_latency_ns;
+    float usual_in_flight;
+    uint32_t picks; /* since the last probe */
 } lane_state;
 
 /* Walker's alias method: a column drawn evenly gives itself, or its alias when the random number reaches the threshold.
@@ -74,6 +75,7 @@ typedef struct contest {
     bool shared;
     bool ramping;
     bool traced;
+    p2c_usual usual;
     p2c_stats *best, *loser; /* NULL: none yet */
     float best_cost;
 } contest;
@@ -106,7 +108,7 @@ static inline void consider(contest *c, p2c_stats *stats)
     if (__builtin_expect(c->ramping, 0) && !passes_ramp(c, stats)) {
         return;
     }
-    const float cost = p2c_cost(stats, c->now_ns, p2c_get(&c->lane->usual_latency_ns));
+    const float cost = p2c_cost(stats, c->now_ns, &c->usual);
     if (__builtin_expect(c->traced, 0)) {
         evener_pick_trace_candidate(c->context, stats->subchannel, (double)cost, NULL);
     }
@@ -172,7 +174,7 @@ static __attribute__((noinline)) void consider_more(contest *c)
     }
     if (c->best == NULL) { /* all in slow start, and all refused */
         c->best = picker->backends[draw(c)];
-        c->best_cost = p2c_cost(c->best, c->now_ns, p2c_get(&c->lane->usual_latency_ns));
+        c->best_cost = p2c_cost(c->best, c->now_ns, &c->usual);
     }
 }
 
@@ -206,6 +208,10 @@ static inline void learn(const contest *c)
     } else if (latency_ns > 0) {
         p2c_set(&lane->usual_latency_ns, usual_ns + (latency_ns - usual_ns) * USUAL_UP);
     }
+    const float in_flight = p2c_get(&lane->usual_in_flight);
+    const float now_in_flight =
+        (float)__atomic_load_n(&c->best->in_flight, __ATOMIC_RELAXED) * p2c_get(&c->best->weight_inverse);
+    p2c_set(&lane->usual_in_flight, in_flight + (now_in_flight - in_flight) * USUAL_UP);
     const float step = c->best_cost < usual ? USUAL_DOWN : USUAL_UP;
     p2c_set(&lane->usual_cost, usual > 0 ? usual + (c->best_cost - usual) * step : c->best_cost);
 }
@@ -220,6 +226,8 @@ static evener_pick_outcome p2c_pick(evener_picker *base, const evener_pick_conte
                  .now_ns = evener_loop_now_fast_ns(context->loop),
                  .shared = context->lane == EVENER_LANE_SHARED};
     c.now_tick = p2c_tick(c.now_ns);
+    c.usual.latency_ns = p2c_get(&c.lane->usual_latency_ns);
+    c.usual.crowding = 1.0F / (1.0F + p2c_get(&c.lane->usual_in_flight));
     c.ramping = c.now_ns < picker->ramp_end_ns;
     if (__builtin_expect(picker->count == 1, 0)) {
         c.best = picker->backends[0];
@@ -431,7 +439,7 @@ static void p2c_describe(void *state_memory, evener_subchannel *subchannel, char
         p2c_go_zero_describe(data, buffer, buffer_bytes);
     } else if (stats->generation != 0) {
         const uint64_t now_ns = evener_loop_now_ns(stats->loop);
-        const float cost_ns = p2c_cost(stats, now_ns, 0.0F);
+        const float cost_ns = p2c_cost(stats, now_ns, &(p2c_usual){0.0F, 1.0F});
         snprintf(buffer, buffer_bytes, "ewma_us=%.0f success=%.3f cost_us=%.0f%s",
                  (double)p2c_get(&stats->latency_ns) / 1000, (double)p2c_get(&stats->success), (double)cost_ns / 1000,
                  p2c_failing(stats, now_ns) ? " failing" : "");

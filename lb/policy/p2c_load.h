@@ -87,9 +87,14 @@ static inline float p2c_relaxed_success(float success, float quiet_ns, float dec
     return 1.0F - (1.0F - success) * kept * kept;
 }
 
-/* Its load, in nanoseconds: how long a further call would take, about. `unknown_ns` stands in for a latency of which
- * nothing is known. */
-static inline float p2c_cost(const p2c_stats *stats, uint64_t now_ns, float unknown_ns)
+/* What is usual among the backends that get picked. */
+typedef struct p2c_usual {
+    float latency_ns; /* stands in for a latency that is unknown, and draws one that is old to itself */
+    float crowding;   /* 1 / (1 + calls under way) */
+} p2c_usual;
+
+/* Its load, in nanoseconds: how long a further call would take, about. */
+static inline float p2c_cost(const p2c_stats *stats, uint64_t now_ns, const p2c_usual *usual)
 {
     const uint32_t in_flight = __atomic_load_n(&stats->in_flight, __ATOMIC_RELAXED);
     const float quiet_ns = p2c_elapsed_ns(now_ns, __atomic_load_n(&stats->progress_ns, __ATOMIC_RELAXED));
@@ -97,14 +102,14 @@ static inline float p2c_cost(const p2c_stats *stats, uint64_t now_ns, float unkn
     const float success = p2c_get(&stats->success);
     float latency_ns = p2c_get(&stats->latency_ns);
     if (latency_ns == 0.0F) {
-        latency_ns = unknown_ns;
+        latency_ns = usual->latency_ns;
     }
     if (in_flight > 0) {
         latency_ns = quiet_ns > latency_ns ? quiet_ns : latency_ns;
     } else if (quiet_ns > decay_ns) {
-        latency_ns *= decay_ns / quiet_ns;
+        latency_ns = usual->latency_ns + (latency_ns - usual->latency_ns) * (decay_ns / quiet_ns);
     }
-    float cost = latency_ns * (1.0F + (float)in_flight * p2c_get(&stats->weight_inverse));
+    float cost = latency_ns * (1.0F + (float)in_flight * p2c_get(&stats->weight_inverse) * usual->crowding);
     if (success < 1.0F) {
         float relaxed = p2c_relaxed_success(success, quiet_ns, decay_ns);
         relaxed = relaxed > P2C_SUCCESS_FLOOR ? relaxed : P2C_SUCCESS_FLOOR;
