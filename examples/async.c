@@ -1,0 +1,100 @@
+/* async PORT...: a thousand calls under way at once over all the servers, and how many each has answered. */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <evener/evener.h>
+
+#include "grpcdemo/custom.pb-c.h"
+
+#define CALLS 1000
+
+/* Callbacks come on several threads. */
+static struct {
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    int ended, failed;
+    unsigned counts[65536]; /* by port */
+} results = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+/* Runs on one of evener's threads: short, and without waiting. */
+static void answered(void *arg, const evener_status *status, evener_bytes *response)
+{
+    (void)arg;
+    unsigned long port = 0;
+    Grpcdemo__CustomMessage *answer = status->code == EVENER_STATUS_OK
+                                          ? grpcdemo__custom_message__unpack(NULL, response->length, response->data)
+                                          : NULL;
+    if (answer != NULL) {
+        port = strtoul(answer->custom_message, NULL, 10);
+        grpcdemo__custom_message__free_unpacked(answer, NULL);
+    }
+    pthread_mutex_lock(&results.mutex);
+    results.ended++;
+    results.failed += answer == NULL;
+    if (answer == NULL) {
+        fprintf(stderr, "%s: %s\n", evener_status_code_name(status->code), status->message);
+    } else if (port < 65536) {
+        results.counts[port]++;
+    }
+    pthread_cond_signal(&results.changed);
+    pthread_mutex_unlock(&results.mutex);
+}
+
+static void call_all(evener_channel *channel)
+{
+    const evener_call_options options = {
+        .size = sizeof options, .timeout_ms = 5000, .wait_for_ready = EVENER_WAIT_FOR_READY_YES};
+    /* Calls that wait for the first backend to connect would all go there: let the others connect as well. */
+    evener_channel_wait_ready(channel, 5000, NULL);
+    nanosleep(&(struct timespec){.tv_nsec = 100 * 1000 * 1000}, NULL);
+    int started = 0;
+    for (int i = 0; i < CALLS; i++) {
+        evener_status status;
+        if (evener_call_start(channel, "/grpcdemo.GrpcDemo/DemoImport", NULL, &options, answered, NULL, NULL,
+                              &status) == EVENER_STATUS_OK) {
+            started++;
+        } else {
+            fprintf(stderr, "not started: %s\n", status.message); /* then there is no callback */
+        }
+    }
+    pthread_mutex_lock(&results.mutex);
+    results.failed += CALLS - started;
+    while (results.ended < started) {
+        pthread_cond_wait(&results.changed, &results.mutex);
+    }
+    pthread_mutex_unlock(&results.mutex);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        fprintf(stderr, "usage: async PORT...\n");
+        return 2;
+    }
+    char target[1024] = "ipv4:";
+    for (int i = 1; i < argc; i++) {
+        size_t used = strlen(target);
+        snprintf(target + used, sizeof target - used, "%s127.0.0.1:%s", i > 1 ? "," : "", argv[i]);
+    }
+    evener_credentials *insecure;
+    evener_channel *channel;
+    evener_status status;
+    evener_credentials_create_insecure(&insecure, NULL);
+    const evener_channel_options options = {.size = sizeof options, .credentials = insecure, .policy = "round_robin"};
+    if (evener_channel_create(target, &options, &channel, &status) != EVENER_STATUS_OK) {
+        fprintf(stderr, "%s\n", status.message);
+        return 1;
+    }
+    call_all(channel);
+    evener_channel_unref(channel);
+    evener_credentials_destroy(insecure);
+    for (unsigned port = 0; port < 65536; port++) {
+        if (results.counts[port] > 0) {
+            printf("%u: %u calls\n", port, results.counts[port]);
+        }
+    }
+    return results.failed == 0 ? 0 : 1;
+}
