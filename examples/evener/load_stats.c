@@ -1,0 +1,230 @@
+#include "load_stats.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void load_stats_init(load_stats *stats)
+{
+    memset(stats, 0, sizeof *stats);
+    pthread_mutex_init(&stats->mutex, NULL);
+}
+
+void load_stats_clear(load_stats *stats)
+{
+    for (size_t i = 0; i < stats->backend_count; i++) {
+        free(stats->backends[i]);
+    }
+    free(stats->backends);
+    pthread_mutex_destroy(&stats->mutex);
+}
+
+/* "ipv4:127.0.0.1:50051" -> "127.0.0.1:50051", "ipv6:%5B::1%5D:50051" -> "[::1]:50051": as the library writes them. */
+static void address_of_peer(const char *peer, char *address, size_t bytes)
+{
+    if (peer == NULL) {
+        peer = "";
+    }
+    if (strncmp(peer, "ipv4:", 5) == 0 || strncmp(peer, "ipv6:", 5) == 0) {
+        peer += 5;
+    }
+    size_t used = 0;
+    while (*peer != '\0' && used + 1 < bytes) {
+        if (strncasecmp(peer, "%5B", 3) == 0 || strncasecmp(peer, "%5D", 3) == 0) {
+            address[used++] = (peer[2] | 0x20) == 'b' ? '[' : ']';
+            peer += 3;
+        } else {
+            address[used++] = *peer++;
+        }
+    }
+    address[used] = '\0';
+}
+
+/* NULL without memory: the call is then only counted in the totals. */
+static load_backend *backend_of(load_stats *stats, const char *address)
+{
+    for (size_t i = 0; i < stats->backend_count; i++) {
+        if (strcmp(stats->backends[i]->address, address) == 0) {
+            return stats->backends[i];
+        }
+    }
+    load_backend *backend = calloc(1, sizeof *backend);
+    load_backend **grown = realloc(stats->backends, (stats->backend_count + 1) * sizeof *grown);
+    if (grown != NULL) {
+        stats->backends = grown;
+    }
+    if (backend == NULL || grown == NULL) {
+        free(backend);
+        return NULL;
+    }
+    snprintf(backend->address, sizeof backend->address, "%s", address);
+    grown[stats->backend_count++] = backend;
+    return backend;
+}
+
+void load_stats_add(load_stats *stats, const char *peer, const evener_status *status, uint64_t latency_ns)
+{
+    char address[EVENER_ADDRESS_BYTES_MAX];
+    address_of_peer(peer, address, sizeof address);
+    const unsigned code = (unsigned)status->code < LOAD_STATUS_CODES ? (unsigned)status->code : EVENER_STATUS_UNKNOWN;
+    const bool failed = code != EVENER_STATUS_OK;
+    pthread_mutex_lock(&stats->mutex);
+    load_backend *backend = backend_of(stats, address);
+    stats->calls++;
+    stats->interval_calls++;
+    if (failed) {
+        stats->failed++;
+        stats->failures[code]++;
+        snprintf(stats->last_failure, sizeof stats->last_failure, "%s", status->message);
+    } else {
+        histogram_add(&stats->interval, latency_ns);
+    }
+    if (backend != NULL) {
+        backend->calls++;
+        backend->failed += failed;
+        if (!failed) {
+            histogram_add(&backend->latency, latency_ns);
+        }
+    }
+    pthread_mutex_unlock(&stats->mutex);
+}
+
+/* ---- telling ---- */
+
+static double quantile_ms(const histogram *h, double share)
+{
+    return (double)histogram_quantile_ns(h, share) / 1e6;
+}
+
+static double quantile_us(const histogram *h, double share)
+{
+    return (double)histogram_quantile_ns(h, share) / 1e3;
+}
+
+void load_stats_print_progress(load_stats *stats, FILE *to, double elapsed_s, double interval_s)
+{
+    pthread_mutex_lock(&stats->mutex);
+    fprintf(to, "\r\033[K%6.0f s  %10.0f calls/s  p50 %.2f ms  p99 %.2f ms  %llu failed", elapsed_s,
+            (double)stats->interval_calls / interval_s, quantile_ms(&stats->interval, 0.5),
+            quantile_ms(&stats->interval, 0.99), (unsigned long long)stats->failed);
+    fflush(to);
+    memset(&stats->interval, 0, sizeof stats->interval);
+    stats->interval_calls = 0;
+    pthread_mutex_unlock(&stats->mutex);
+}
+
+static int by_address(const void *a, const void *b)
+{
+    return strcmp((*(load_backend *const *)a)->address, (*(load_backend *const *)b)->address);
+}
+
+/* All backends' latencies in one; NULL without memory. */
+static histogram *whole_latency(const load_stats *stats)
+{
+    histogram *whole = calloc(1, sizeof *whole);
+    for (size_t i = 0; whole != NULL && i < stats->backend_count; i++) {
+        histogram_merge(whole, &stats->backends[i]->latency);
+    }
+    return whole;
+}
+
+static const evener_subchannel_stats *state_of(const evener_channel_stats *stats, const char *address)
+{
+    for (size_t i = 0; i < stats->subchannel_count; i++) {
+        if (strcmp(stats->subchannels[i].address, address) == 0) {
+            return &stats->subchannels[i];
+        }
+    }
+    return NULL;
+}
+
+static void print_row(FILE *to, const char *name, uint64_t calls, uint64_t all, const histogram *latency,
+                      uint64_t failed, const char *state, const char *note)
+{
+    fprintf(to, "%-28s %10llu %6.1f%% %9.2f %9.2f %9.2f %9llu  %s%s%s\n", name, (unsigned long long)calls,
+            all > 0 ? 100.0 * (double)calls / (double)all : 0.0, quantile_ms(latency, 0.5), quantile_ms(latency, 0.99),
+            quantile_ms(latency, 0.999), (unsigned long long)failed, state, note[0] != '\0' ? "  " : "", note);
+}
+
+void load_stats_print_table(load_stats *stats, FILE *to, evener_channel *channel, double elapsed_s)
+{
+    evener_channel_stats seen = {0};
+    const bool has_states = evener_channel_get_stats(channel, &seen, NULL) == EVENER_STATUS_OK;
+    pthread_mutex_lock(&stats->mutex);
+    histogram *whole = whole_latency(stats);
+    if (whole != NULL) {
+        qsort(stats->backends, stats->backend_count, sizeof(load_backend *), by_address);
+        fprintf(to, "%-28s %10s %7s %9s %9s %9s %9s  %s\n", "backend", "calls", "share", "p50 ms", "p99 ms", "p99.9 ms",
+                "failed", "state");
+        for (size_t i = 0; i < stats->backend_count; i++) {
+            const load_backend *b = stats->backends[i];
+            const evener_subchannel_stats *state = state_of(&seen, b->address);
+            print_row(to, b->address[0] != '\0' ? b->address : "(none reached)", b->calls, stats->calls, &b->latency,
+                      b->failed, state != NULL ? evener_connectivity_state_name(state->state) : "-",
+                      state != NULL ? state->note : "");
+        }
+        for (size_t i = 0; i < seen.subchannel_count; i++) {
+            bool called = false;
+            for (size_t j = 0; j < stats->backend_count; j++) {
+                called = called || strcmp(stats->backends[j]->address, seen.subchannels[i].address) == 0;
+            }
+            if (!called) {
+                static const histogram empty;
+                print_row(to, seen.subchannels[i].address, 0, stats->calls, &empty, 0,
+                          evener_connectivity_state_name(seen.subchannels[i].state), seen.subchannels[i].note);
+            }
+        }
+        fprintf(to, "\n%llu calls in %.1f s, %.0f/s; p50 %.2f ms, p99 %.2f ms, p99.9 %.2f ms, max %.2f ms\n",
+                (unsigned long long)stats->calls, elapsed_s, (double)stats->calls / elapsed_s, quantile_ms(whole, 0.5),
+                quantile_ms(whole, 0.99), quantile_ms(whole, 0.999), (double)whole->max_ns / 1e6);
+        fprintf(to, "policy %s; %llu failed", has_states ? seen.policy : "?", (unsigned long long)stats->failed);
+        for (unsigned code = 0; code < LOAD_STATUS_CODES; code++) {
+            if (stats->failures[code] > 0) {
+                fprintf(to, ", %llu %s", (unsigned long long)stats->failures[code],
+                        evener_status_code_name((evener_status_code)code));
+            }
+        }
+        fprintf(to, "%s%s\n", stats->failed > 0 ? "; the last one: " : "",
+                stats->failed > 0 ? stats->last_failure : "");
+    }
+    free(whole);
+    pthread_mutex_unlock(&stats->mutex);
+    if (has_states) {
+        evener_channel_stats_clear(&seen);
+    }
+}
+
+void load_stats_print_json(load_stats *stats, FILE *to, double elapsed_s)
+{
+    pthread_mutex_lock(&stats->mutex);
+    histogram *whole = whole_latency(stats);
+    if (whole != NULL) {
+        qsort(stats->backends, stats->backend_count, sizeof(load_backend *), by_address);
+        fprintf(to,
+                "{\"calls\":%llu,\"failed\":%llu,\"calls_per_s\":%.1f,\"p50_us\":%.1f,\"p99_us\":%.1f,\"p999_us\":%.1f",
+                (unsigned long long)stats->calls, (unsigned long long)stats->failed, (double)stats->calls / elapsed_s,
+                quantile_us(whole, 0.5), quantile_us(whole, 0.99), quantile_us(whole, 0.999));
+        fputs(",\"failures\":{", to);
+        const char *separator = "";
+        for (unsigned code = 0; code < LOAD_STATUS_CODES; code++) {
+            if (stats->failures[code] > 0) {
+                fprintf(to, "%s\"%s\":%llu", separator, evener_status_code_name((evener_status_code)code),
+                        (unsigned long long)stats->failures[code]);
+                separator = ",";
+            }
+        }
+        fputs("},\"backends\":[", to);
+        separator = "";
+        for (size_t i = 0; i < stats->backend_count; i++) {
+            const load_backend *b = stats->backends[i];
+            if (b->address[0] != '\0') { /* an address has no character that JSON would escape */
+                fprintf(to, "%s{\"address\":\"%s\",\"calls\":%llu,\"failed\":%llu,\"p50_us\":%.1f,\"p99_us\":%.1f}",
+                        separator, b->address, (unsigned long long)b->calls, (unsigned long long)b->failed,
+                        quantile_us(&b->latency, 0.5), quantile_us(&b->latency, 0.99));
+                separator = ",";
+            }
+        }
+        fputs("]}\n", to);
+    }
+    free(whole);
+    pthread_mutex_unlock(&stats->mutex);
+}
