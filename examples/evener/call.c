@@ -3,7 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli.h"
+#include "examples/evener/cli.h"
+#include "examples/evener/commands.h"
 
 static const char help[] = "usage: evener call [OPTION...] TARGET /package.Service/Method\n"
                            "\n"
@@ -59,7 +60,7 @@ static int make_call(cli_service *service, bool raw, bool verbose)
     evener_call_details_clear(&details);
     if (code != EVENER_STATUS_OK) {
         cli_error("%s: %s", evener_status_code_name(code), status.message);
-        return CLI_FAILED;
+        return EXIT_FAILURE;
     }
     if (raw) {
         fwrite(response.data, 1, response.length, stdout);
@@ -67,7 +68,7 @@ static int make_call(cli_service *service, bool raw, bool verbose)
         print_hex(&response);
     }
     evener_bytes_clear(&response);
-    return fflush(stdout) == 0 ? CLI_OK : CLI_FAILED;
+    return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 int evener_cli_call(int argc, char **argv)
@@ -80,12 +81,12 @@ int evener_cli_call(int argc, char **argv)
     cli_service service = {.timeout_ms = 10000, .connect_timeout_ms = 10000};
     bool raw = false;
     bool verbose = false;
-    int result = CLI_USAGE;
+    int result = EXIT_USAGE;
     int option;
     while ((option = getopt_long(argc, argv, "hv", options, NULL)) != -1) {
         if (option == 'h') {
             printf("%s%s", help, cli_service_help);
-            result = CLI_OK;
+            result = EXIT_SUCCESS;
             goto done;
         } else if (option == 'r') {
             raw = true;
@@ -103,7 +104,7 @@ int evener_cli_call(int argc, char **argv)
     if (!cli_method(argv[optind + 1], &service.method)) {
         goto done;
     }
-    result = cli_service_open(&service) ? make_call(&service, raw, verbose) : CLI_FAILED;
+    result = cli_service_open(&service) ? make_call(&service, raw, verbose) : EXIT_FAILURE;
 done:
     cli_service_close(&service);
     return result;

@@ -1,8 +1,10 @@
 /* evener check FILE: is this factory file good, and what does it mean? */
 #include <getopt.h>
 #include <stdio.h>
+#include <stdlib.h>
 
-#include "cli.h"
+#include "examples/evener/cli.h"
+#include "examples/evener/commands.h"
 
 static const char help[] = "usage: evener check [--quiet] FILE...\n"
                            "\n"
@@ -37,16 +39,16 @@ int evener_cli_check(int argc, char **argv)
     while ((option = getopt_long(argc, argv, "hq", options, NULL)) != -1) {
         if (option == 'h') {
             fputs(help, stdout);
-            return CLI_OK;
+            return EXIT_SUCCESS;
         }
         if (option != 'q') {
-            return CLI_USAGE;
+            return EXIT_USAGE;
         }
         quiet = true;
     }
     if (optind == argc) {
         fputs(help, stderr);
-        return CLI_USAGE;
+        return EXIT_USAGE;
     }
     for (int i = optind; i < argc; i++) {
         const evener_factory_options never = {.size = sizeof never, .watch_interval_ms = EVENER_NEVER_MS};
@@ -65,5 +67,5 @@ int evener_cli_check(int argc, char **argv)
         }
         evener_factory_close(factory);
     }
-    return failed == 0 ? CLI_OK : CLI_FAILED;
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

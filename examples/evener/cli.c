@@ -1,4 +1,4 @@
-#include "cli.h"
+#include "examples/evener/cli.h"
 
 #include <errno.h>
 #include <math.h>

@@ -8,9 +8,6 @@
 
 #include <evener/evener.h>
 
-/* Exit statuses: done; it did not work (calls failed, the file is wrong); the command line is wrong. */
-enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
-
 #define CLI_HEADERS_MAX 64
 #define CLI_RESOLVER_OPTIONS_MAX 64
 
@@ -90,11 +87,5 @@ bool cli_number(const char *option, const char *text, double *value);
 
 /* "/package.Service/Method" of what may lack the first '/'; told if it is none. */
 bool cli_method(const char *text, const char **method);
-
-/* The sub-commands. They get their own name as argv[0]. */
-int evener_cli_call(int argc, char **argv);
-int evener_cli_check(int argc, char **argv);
-int evener_cli_load(int argc, char **argv);
-int evener_cli_resolve(int argc, char **argv);
 
 #endif

@@ -5,6 +5,9 @@
 
 #define EXIT_USAGE 2
 
+int evener_cli_call(int argc, char **argv);
+int evener_cli_check(int argc, char **argv);
+int evener_cli_load(int argc, char **argv);
 int evener_cli_resolve(int argc, char **argv);
 
 #endif

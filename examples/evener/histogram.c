@@ -1,4 +1,4 @@
-#include "histogram.h"
+#include "examples/evener/histogram.h"
 
 #include <math.h>
 

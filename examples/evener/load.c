@@ -11,8 +11,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "cli.h"
-#include "load_stats.h"
+#include "examples/evener/cli.h"
+#include "examples/evener/commands.h"
+#include "examples/evener/load_stats.h"
 
 #define CONCURRENCY_MAX 100000
 #define OPEN_LOOP_SLOTS 10000 /* calls under way with --rate, unless --concurrency says otherwise */
@@ -251,12 +252,12 @@ static int run(load *l)
     evener_status status;
     if (evener_channel_wait_ready(l->service.channel, l->service.connect_timeout_ms, &status) != EVENER_STATUS_OK) {
         cli_error("%s", status.message);
-        return CLI_FAILED;
+        return EXIT_FAILURE;
     }
     l->slots = calloc(l->concurrency, sizeof *l->slots);
     if (l->slots == NULL) {
         cli_error("out of memory");
-        return CLI_FAILED;
+        return EXIT_FAILURE;
     }
     for (unsigned long i = 0; i < l->concurrency; i++) {
         l->slots[i] = (slot){.owner = l, .details = {.size = sizeof l->slots[i].details}};
@@ -286,7 +287,7 @@ static int run(load *l)
     load_stats_clear(&l->stats);
     pthread_mutex_destroy(&l->free_mutex);
     sem_destroy(&l->over);
-    return printed ? CLI_OK : CLI_FAILED;
+    return printed ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 /* ---- the command line ---- */
@@ -338,12 +339,12 @@ int evener_cli_load(int argc, char **argv)
                                             {NULL, 0, NULL, 0}};
     static load l;
     l = (load){.service = {.timeout_ms = 10000, .connect_timeout_ms = 10000}};
-    int result = CLI_USAGE;
+    int result = EXIT_USAGE;
     int option;
     while ((option = getopt_long(argc, argv, "hn:c:d:r:q", options, NULL)) != -1) {
         if (option == 'h') {
             printf("%s%s", help, cli_service_help);
-            result = CLI_OK;
+            result = EXIT_SUCCESS;
             goto done;
         }
         if (!take_option(&l, option, optarg)) {
@@ -364,7 +365,7 @@ int evener_cli_load(int argc, char **argv)
     if (l.concurrency == 0) {
         l.concurrency = l.rate > 0 ? OPEN_LOOP_SLOTS : 16;
     }
-    result = cli_service_open(&l.service) ? run(&l) : CLI_FAILED;
+    result = cli_service_open(&l.service) ? run(&l) : EXIT_FAILURE;
 done:
     cli_service_close(&l.service);
     return result;

@@ -1,4 +1,4 @@
-#include "load_stats.h"
+#include "examples/evener/load_stats.h"
 
 #include <stdlib.h>
 #include <string.h>

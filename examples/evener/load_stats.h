@@ -9,7 +9,7 @@
 
 #include <evener/evener.h>
 
-#include "histogram.h"
+#include "examples/evener/histogram.h"
 
 #define LOAD_STATUS_CODES 17
 

@@ -13,6 +13,9 @@ static const struct {
     const char *does;
 } commands[] = {
     {"resolve", evener_cli_resolve, "print the addresses behind a target, and follow them as they change"},
+    {"check", evener_cli_check, "check a factory file"},
+    {"call", evener_cli_call, "make one call"},
+    {"load", evener_cli_load, "drive load, and show what each backend got and how fast it was"},
 };
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])
 
@@ -22,7 +25,9 @@ static void usage(FILE *to)
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
         fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].does);
     }
-    fputs("\n`evener COMMAND --help` says more; `evener --version` tells the version.\n", to);
+    fputs("\n`evener COMMAND --help` says more; `evener --version` tells the version.\n"
+          "EVENER_LOG=debug shows what the library does.\n",
+          to);
 }
 
 int main(int argc, char **argv)

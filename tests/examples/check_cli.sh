@@ -1,0 +1,108 @@
+#!/bin/bash
+# check_cli.sh EVENER DEMO_SERVER: the command-line program against three demo servers: what it prints, and how it ends.
+set -uo pipefail
+export LC_ALL=C
+evener=$1
+demo_server=$2
+scratch=$(mktemp -d)
+servers=()
+stop() { [ ${#servers[@]} -eq 0 ] || kill -9 "${servers[@]}" 2>/dev/null; rm -rf "$scratch"; }
+trap stop EXIT
+failed=0
+bad() { echo "FAILED: $*"; failed=1; }
+
+# run STATUS COMMAND...: output in $out, errors in $err.
+run()
+{
+    local wanted=$1 status
+    shift
+    out=$("$@" 2>"$scratch/err")
+    status=$?
+    err=$(cat "$scratch/err")
+    [ $status -eq "$wanted" ] || bad "$* ended with $status, not $wanted: $out $err"
+}
+has() { grep -q -E -e "$2" <<<"$1" || bad "/$2/ is not in: $1"; }
+
+start_server() # prints nothing; the port is in $port
+{
+    "$demo_server" 0 "$@" >"$scratch/server" 2>&1 &
+    servers+=($!)
+    for _ in $(seq 200); do
+        port=$(sed -n 's/.*:\([0-9]*\)$/\1/p' "$scratch/server")
+        [ -z "$port" ] || return 0
+        sleep 0.05
+    done
+    bad "no server: $(cat "$scratch/server")"
+    exit 1
+}
+start_server; one=$port
+start_server; two=$port
+start_server; three=$port
+target=static:127.0.0.1:$one,127.0.0.1:$two,127.0.0.1:$three
+method=/grpcdemo.GrpcDemo/DemoImport
+
+# ---- the program ----
+run 0 "$evener" --version; has "$out" '^evener [0-9]+\.[0-9]+\.[0-9]+$'
+run 0 "$evener" --help; has "$out" 'load'
+run 2 "$evener"; run 2 "$evener" dance
+for command in call check load; do
+    run 0 "$evener" $command --help; has "$out" "^usage: evener $command"
+    run 2 "$evener" $command
+    run 2 "$evener" $command --no-such-option
+done
+
+# ---- check ----
+cat >"$scratch/good.cfg" <<END
+defaults = { credentials = "insecure"; policy = "round_robin"; };
+channels = { demo = { target = "$target"; authority = "demo.test"; }; };
+END
+run 0 "$evener" check "$scratch/good.cfg"
+has "$out" 'good.cfg: ok, 1 channel'; has "$out" 'demo +static:127'; has "$out" 'authority demo.test, insecure'
+run 0 "$evener" check --quiet "$scratch/good.cfg"; [ -z "$out" ] || bad "quiet, but: $out"
+printf 'channels = {\n demo = { target = "static:x"; polici = 1; };\n};\n' >"$scratch/bad.cfg"
+run 1 "$evener" check "$scratch/bad.cfg"; has "$err" 'bad.cfg:2: channels.demo.polici: no such setting'
+run 1 "$evener" check "$scratch/missing.cfg"; has "$err" 'missing.cfg: cannot be read: No such file'
+
+# ---- call ----
+run 0 "$evener" call "$target" $method --plaintext; has "$out" '^0a[0-9a-f]+$'
+run 0 "$evener" call "$target" /evener.demo.Echo/Unary --plaintext --data-hex '68 69'; [ "$out" = 6869 ] || bad "echo: $out"
+printf hello >"$scratch/data"
+run 0 "$evener" call "$target" /evener.demo.Echo/Unary --plaintext --raw --data-file "$scratch/data"
+[ "$out" = hello ] || bad "echo: $out"
+run 0 "$evener" call "$target" $method --plaintext -v --header 'echo-me: yes'
+has "$err" "backend ipv4:127.0.0.1:$one"; has "$err" 'header echo-me: yes'
+run 0 "$evener" call demo $method --factory "$scratch/good.cfg" -v --header 'echo-a: b'; has "$err" 'header host-seen: demo.test'
+run 1 "$evener" call "$target" /no.Such/Method --plaintext; has "$err" 'UNIMPLEMENTED'
+run 1 "$evener" call static:127.0.0.1:1 $method --plaintext; has "$err" 'UNAVAILABLE.*127.0.0.1:1'
+run 1 "$evener" call demo $method --factory "$scratch/bad.cfg"; has "$err" 'bad.cfg:2:'
+run 1 "$evener" call other $method --factory "$scratch/good.cfg"; has "$err" 'no channel "other"'
+run 2 "$evener" call "$target" $method --data-hex 123; has "$err" 'whole bytes'
+run 2 "$evener" call "$target" nothing; has "$err" '/package.Service/Method'
+run 1 "$evener" call "$target" $method --plaintext --policy no_such; has "$err" 'no_such'
+run 1 "$evener" call "$target" $method --plaintext --cacert x; has "$err" 'does not go with'
+
+# ---- load ----
+number='[0-9]+(\.[0-9]+)?'
+run 0 "$evener" load "$target" $method --plaintext --policy round_robin --concurrency 8 --calls 3000 --json
+has "$out" "^\{\"calls\":3000,\"failed\":0,\"calls_per_s\":$number,\"p50_us\":$number,\"p99_us\":$number,\"p999_us\":$number,\"failures\":\{\},\"backends\":\[(\{\"address\":\"[^\"]+\",\"calls\":[0-9]+,\"failed\":0,\"p50_us\":$number,\"p99_us\":$number\},?){3}\]\}$"
+for calls in $(grep -o '"address":"[^"]*","calls":[0-9]*' <<<"$out" | grep -o '[0-9]*$'); do
+    if [ "$calls" -lt 900 ] || [ "$calls" -gt 1100 ]; then bad "round_robin is not even: $out"; fi
+done
+run 0 "$evener" load "$target" $method --plaintext --policy '{"round_robin":{}}' --rate 500 --calls 500
+has "$out" "127.0.0.1:$two .*READY"; has "$out" '500 calls in '; has "$out" 'policy round_robin; 0 failed'
+run 0 "$evener" load "$target" /no.Such/Method --plaintext --calls 10 --json; has "$out" '"failures":\{"UNIMPLEMENTED":10\}'
+run 1 "$evener" load static:127.0.0.1:1 $method --plaintext --calls 10 --connect-timeout 0.2; has "$err" 'last error'
+
+# One of three backends is killed: no more calls fail than were on the wire to it.
+"$evener" load "$target" $method --plaintext --policy round_robin --concurrency 16 --duration 2 --json \
+    >"$scratch/killed" 2>"$scratch/err" &
+load=$!
+sleep 1
+kill -9 "${servers[1]}"
+wait $load || bad "load: $(cat "$scratch/err")"
+wait "${servers[1]}" 2>/dev/null
+lost=$(sed -n 's/^{"calls":[0-9]*,"failed":\([0-9]*\),.*/\1/p' "$scratch/killed")
+if [ -z "$lost" ] || [ "$lost" -gt 16 ]; then bad "one of three was killed: $(cat "$scratch/killed")"; fi
+
+[ $failed -eq 0 ] && echo "ok; ${lost} calls were lost with a killed backend"
+exit $failed
