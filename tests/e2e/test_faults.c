@@ -1,0 +1,189 @@
+/* Three server processes under load, 16 calls in flight, and what happens to servers in the real world. */
+#include <criterion/criterion.h>
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <evener/evener.h>
+
+#include "tests/e2e/server_process.h"
+
+#define SERVERS 3
+#define CALLERS 16
+
+typedef struct scene {
+    server_process servers[SERVERS];
+    evener_manual_resolver *resolver;
+    evener_channel *channel;
+    pthread_t callers[CALLERS];
+    atomic_bool stop;
+    atomic_uint_fast64_t calls, failed;
+    pthread_mutex_t lock;
+    char failure[EVENER_STATUS_MESSAGE_BYTES]; /* the last one; under the lock */
+    uint64_t timeout_ms;
+} scene;
+
+static void *call_without_pause(void *arg)
+{
+    scene *s = arg;
+    while (!atomic_load(&s->stop)) {
+        const evener_call_options options = {.size = sizeof options, .timeout_ms = s->timeout_ms};
+        evener_status status;
+        if (evener_unary_call(s->channel, "/grpcdemo.GrpcDemo/DemoImport", NULL, &options, NULL, &status) !=
+            EVENER_STATUS_OK) {
+            atomic_fetch_add(&s->failed, 1);
+            pthread_mutex_lock(&s->lock);
+            snprintf(s->failure, sizeof s->failure, "%s: %.400s", evener_status_code_name(status.code), status.message);
+            pthread_mutex_unlock(&s->lock);
+        }
+        atomic_fetch_add(&s->calls, 1);
+    }
+    return NULL;
+}
+
+static void push(scene *s, unsigned servers)
+{
+    char list[256] = "";
+    for (unsigned i = 0; i < SERVERS; i++) {
+        if ((servers & (1u << i)) != 0) {
+            const size_t used = strlen(list);
+            snprintf(list + used, sizeof list - used, "%s127.0.0.1:%u", used > 0 ? "," : "", s->servers[i].port);
+        }
+    }
+    evener_status status;
+    cr_assert_eq(evener_manual_resolver_set(s->resolver, list, NULL, &status), EVENER_STATUS_OK, "%s", status.message);
+}
+
+static void pause_ms(unsigned ms)
+{
+    nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000}, NULL);
+}
+
+/* Waits (20 s at most) until the backend has had that many more picks. */
+static bool gets_calls(scene *s, unsigned server, uint64_t more)
+{
+    uint64_t first = UINT64_MAX;
+    for (int tries = 0; tries < 2000; tries++) {
+        evener_channel_stats stats;
+        cr_assert_eq(evener_channel_get_stats(s->channel, &stats, NULL), EVENER_STATUS_OK);
+        const uint64_t picks = server < stats.subchannel_count ? stats.subchannels[server].picks : 0;
+        evener_channel_stats_clear(&stats);
+        if (first == UINT64_MAX) {
+            first = picks;
+        }
+        if (picks >= first + more) {
+            return true;
+        }
+        pause_ms(10);
+    }
+    return false;
+}
+
+static void open_scene(scene *s, const char *policy)
+{
+    pthread_mutex_init(&s->lock, NULL);
+    s->timeout_ms = 10000;
+    for (int i = 0; i < SERVERS; i++) {
+        cr_assert(server_process_start(&s->servers[i], 0));
+    }
+    evener_status status;
+    cr_assert_eq(evener_manual_resolver_create("orders", &s->resolver, &status), EVENER_STATUS_OK);
+    evener_credentials *insecure;
+    cr_assert_eq(evener_credentials_create_insecure(&insecure, &status), EVENER_STATUS_OK);
+    const evener_resolver_builder *own[] = {evener_manual_resolver_builder(s->resolver)};
+    const evener_channel_options options = {
+        .size = sizeof options, .credentials = insecure, .resolvers = own, .resolver_count = 1, .policy = policy};
+    push(s, 7);
+    cr_assert_eq(evener_channel_create("orders:///x", &options, &s->channel, &status), EVENER_STATUS_OK, "%s",
+                 status.message);
+    evener_credentials_destroy(insecure);
+    for (int i = 0; i < CALLERS; i++) {
+        pthread_create(&s->callers[i], NULL, call_without_pause, s);
+    }
+    for (unsigned i = 0; i < SERVERS; i++) {
+        cr_assert(gets_calls(s, i, 100), "every server gets calls");
+    }
+}
+
+static void close_scene(scene *s)
+{
+    atomic_store(&s->stop, true);
+    for (int i = 0; i < CALLERS; i++) {
+        pthread_join(s->callers[i], NULL);
+    }
+    evener_channel_unref(s->channel);
+    evener_manual_resolver_destroy(s->resolver);
+    for (int i = 0; i < SERVERS; i++) {
+        server_process_end(&s->servers[i]);
+    }
+}
+
+Test(faults, a_killed_server_fails_no_more_than_was_on_the_wire_and_comes_back)
+{
+    scene s = {0};
+    open_scene(&s, "round_robin");
+    cr_assert_eq(atomic_load(&s.failed), 0, "%s", s.failure);
+    server_process_signal(&s.servers[1], SIGKILL);
+    server_process_wait(&s.servers[1]);
+    cr_assert(gets_calls(&s, 0, 200), "the others go on");
+    const uint64_t failed = atomic_load(&s.failed);
+    cr_assert_leq(failed, CALLERS, "%llu calls failed, the last: %s", (unsigned long long)failed, s.failure);
+    cr_assert(server_process_start(&s.servers[1], s.servers[1].port));
+    cr_assert(gets_calls(&s, 1, 100), "back on its port, it gets calls within its backoff");
+    cr_assert_eq(atomic_load(&s.failed), failed, "%s", s.failure);
+    close_scene(&s);
+}
+
+/* GOAWAY drains (semantics 4). */
+Test(faults, a_server_that_ends_gracefully_fails_nothing)
+{
+    scene s = {0};
+    open_scene(&s, "round_robin");
+    for (int i = 0; i < SERVERS; i++) {
+        server_process_signal(&s.servers[i], SIGTERM);
+        server_process_wait(&s.servers[i]);
+        cr_assert(gets_calls(&s, (unsigned)(i + 1) % SERVERS, 50));
+        cr_assert(server_process_start(&s.servers[i], s.servers[i].port));
+        cr_assert(gets_calls(&s, (unsigned)i, 50));
+        cr_assert_eq(atomic_load(&s.failed), 0, "%s", s.failure);
+    }
+    close_scene(&s);
+}
+
+Test(faults, a_removed_address_fails_nothing)
+{
+    scene s = {0};
+    open_scene(&s, "round_robin");
+    for (int i = 0; i < 60; i++) {
+        push(&s, i % 2 == 0 ? 7u & ~(1u << (i / 2 % 3)) : 7u);
+        pause_ms(10);
+    }
+    cr_assert(gets_calls(&s, 0, 50));
+    cr_assert_eq(atomic_load(&s.failed), 0, "%s", s.failure);
+    close_scene(&s);
+}
+
+Test(faults, pick_first_moves_on_from_a_killed_server)
+{
+    scene s = {0};
+    for (int i = 0; i < SERVERS; i++) {
+        s.servers[i].pid = 0;
+    }
+    open_scene(&s, "round_robin");
+    evener_status status;
+    cr_assert_eq(
+        evener_channel_set_default_service_config(s.channel, "{\"loadBalancingPolicy\":\"pick_first\"}", &status),
+        EVENER_STATUS_OK);
+    cr_assert(gets_calls(&s, 0, 2000));
+    server_process_signal(&s.servers[0], SIGKILL);
+    server_process_wait(&s.servers[0]);
+    cr_assert(gets_calls(&s, 1, 200));
+    cr_assert_leq(atomic_load(&s.failed), CALLERS, "%llu calls failed, the last: %s",
+                  (unsigned long long)atomic_load(&s.failed), s.failure);
+    close_scene(&s);
+}
