@@ -23,6 +23,9 @@
 #define EVENER_GRPC_USE_INSIDE (UINT64_C(1) << 32)
 #define EVENER_GRPC_USE_GIVEN_UP (UINT64_C(1) << 63)
 
+/* Longer than the watcher needs to see a dead connection; a live one that was taken for dead is not missed for long. */
+#define EVENER_GRPC_SHUN_NS (200 * EVENER_NS_PER_MS)
+
 /* What the watcher knows; only its thread reads and writes it. */
 typedef enum evener_grpc_phase {
     EVENER_GRPC_PHASE_NEW = 0,        /* not looked at yet */
@@ -44,6 +47,9 @@ struct evener_connection {
     char *target;          /* what grpc_call_get_peer() says of a call that no transport has taken */
     evener_grpc_engine *engine;
     evener_loop *loop;
+    /* When a call saw that the connection is dead or drains, which the watcher will tell a moment later; 0: nobody did.
+     * Calls that begin in between would be lost, or refused, for nothing. */
+    _Atomic uint64_t shunned_ns;
 
     /* the watcher's */
     evener_grpc_phase phase;
@@ -100,6 +106,19 @@ static inline bool evener_grpc_connection_enter(evener_connection *connection)
     }
     evener_grpc_connection_leave(connection);
     return false;
+}
+
+/* Says that no call should begin on the connection until the watcher has told what became of it, or a while has passed.
+ * Any thread. */
+static inline void evener_grpc_connection_shun(evener_connection *connection)
+{
+    atomic_store_explicit(&connection->shunned_ns, evener_loop_now_ns(connection->loop), memory_order_relaxed);
+}
+
+static inline bool evener_grpc_connection_is_shunned(evener_connection *connection)
+{
+    uint64_t since_ns = atomic_load_explicit(&connection->shunned_ns, memory_order_relaxed);
+    return __builtin_expect(since_ns != 0, 0) && evener_loop_now_ns(connection->loop) - since_ns < EVENER_GRPC_SHUN_NS;
 }
 
 /* Hands an event over to the control thread; the watcher's thread. */

@@ -17,6 +17,8 @@
 static const char *const load_report_keys[] = {"endpoint-load-metrics-bin", "x-endpoint-load-metrics-bin"};
 
 /* Pauses between attempts: from 0.1 ms, doubling, to 10 ms. */
+#define DRAIN_TRIES 20
+#define DRAIN_PAUSE_NS 1000000
 #define PAUSE_NS_MIN (EVENER_NS_PER_MS / 10)
 #define PAUSE_NS_MAX (10 * EVENER_NS_PER_MS)
 
@@ -199,7 +201,7 @@ bool evener_grpc_attempt_begin(evener_grpc_attempt *attempt, evener_grpc_rpc *rp
 {
     evener_connection *connection = attempt->pick.connection;
     rpc->attempts++;
-    if (!evener_grpc_connection_enter(connection)) {
+    if (evener_grpc_connection_is_shunned(connection) || !evener_grpc_connection_enter(connection)) {
         evener_grpc_attempt_drop(attempt);
         return false;
     }
@@ -322,6 +324,56 @@ static bool refused_by_server(const evener_grpc_attempt *attempt)
             message_begins(attempt, "GOAWAY received"));
 }
 
+/* The connection died under the call: the core's words for how it learnt that, with nothing from the server. */
+static bool connection_died(const evener_grpc_attempt *attempt)
+{
+    static const char *const causes[] = {"Broken pipe",
+                                         "Connection reset by peer",
+                                         "Connection timed out",
+                                         "Endpoint",
+                                         "Socket closed",
+                                         "Transport closed",
+                                         "keepalive",
+                                         "recvmsg:",
+                                         "sendmsg:"};
+    if (attempt->code != GRPC_STATUS_UNAVAILABLE || attempt->initial_metadata.count > 0 ||
+        attempt->trailing_metadata.count > 0) {
+        return false;
+    }
+    for (size_t i = 0; i < sizeof causes / sizeof causes[0]; i++) {
+        if (message_begins(attempt, causes[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether the connection is on its way out. The answer to a call may overtake the GOAWAY: waits for it a little. */
+static bool drains(evener_connection *connection)
+{
+    for (int tries = 0; tries < DRAIN_TRIES; tries++) {
+        if (!evener_grpc_connection_enter(connection)) {
+            return true;
+        }
+        grpc_connectivity_state state = grpc_channel_check_connectivity_state(connection->channel, 0);
+        evener_grpc_connection_leave(connection);
+        if (state != GRPC_CHANNEL_READY) {
+            return true;
+        }
+        (void)nanosleep(&(struct timespec){.tv_nsec = DRAIN_PAUSE_NS}, NULL);
+    }
+    return false;
+}
+
+/* A server of the core that shuts down cancels calls that it never gave to its application: those that arrive between
+ * the begin of the shutdown and the client's reading of the GOAWAY. Nothing but "CANCELLED" comes then. */
+static bool cancelled_by_shutdown(const evener_grpc_attempt *attempt)
+{
+    return attempt->code == GRPC_STATUS_CANCELLED && attempt->initial_metadata.count == 0 &&
+           attempt->trailing_metadata.count == 0 && grpc_slice_str_cmp(attempt->message, "CANCELLED") == 0 &&
+           drains(attempt->pick.connection);
+}
+
 bool evener_grpc_attempt_pick_again(evener_grpc_attempt *attempt, evener_grpc_rpc *rpc, bool cancelled)
 {
     if (attempt->code == GRPC_STATUS_OK || cancelled) {
@@ -335,9 +387,13 @@ bool evener_grpc_attempt_pick_again(evener_grpc_attempt *attempt, evener_grpc_rp
     if (lacked_a_connection(attempt)) {
         again = evener_grpc_call_never_left(attempt->call, attempt->pick.connection);
     }
-    if (!again && !rpc->refused_once && refused_by_server(attempt)) {
+    if (!again && !rpc->refused_once && (refused_by_server(attempt) || cancelled_by_shutdown(attempt))) {
+        evener_grpc_connection_shun(attempt->pick.connection);
         rpc->refused_once = true;
         again = true;
+    }
+    if (!again && connection_died(attempt)) {
+        evener_grpc_connection_shun(attempt->pick.connection);
     }
     if (again) {
         evener_status_code code = (evener_status_code)attempt->code;
