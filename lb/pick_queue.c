@@ -149,7 +149,11 @@ static void run(void *arg)
         pthread_mutex_lock(&queue->mutex);
     }
     ring_prepend_all(&queue->requests, &kept);
+    const bool somebody_waits = queue->count > 0;
     pthread_mutex_unlock(&queue->mutex);
+    if (somebody_waits) {
+        evener_channel_kick(queue->channel); /* the channel may have become IDLE under them */
+    }
 }
 
 /* ---- the queue ---- */

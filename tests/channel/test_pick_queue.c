@@ -260,3 +260,22 @@ Test(pick_queue, blocking_picks_end_with_the_deadline_or_the_channel)
     cr_assert_str_eq(endless.status.message, "channel closed");
     real_close(&r);
 }
+
+/* A pick that came while the lost connection was not known yet, and so did not wake the channel: what waits when the
+ * channel becomes IDLE makes it connect again. */
+Test(pick_queue, a_channel_that_becomes_idle_under_waiting_picks_connects_again)
+{
+    fixture *f = fixture_create(&(evener_channel_options){.policy = "pick_first"});
+    fixture_push(f, A);
+    fixture_connect(f);
+    cr_assert_str_eq(fixture_pick(f), A);
+    cr_assert(fake_transport_drop(f->transport, A)); /* the loop has not run since: the channel is still READY */
+    wait w;
+    cr_assert_eq(start(f, &w, NULL), EVENER_PICK_QUEUE);
+    cr_assert_eq(evener_channel_state(f->channel, false), EVENER_READY);
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_neq(w.order, 0, "the pick is served");
+    cr_assert_eq(w.code, EVENER_STATUS_OK);
+    evener_pick_done(&w.pick, NULL);
+    fixture_destroy(f);
+}
