@@ -16,6 +16,7 @@
 #include "examples/evener/load_stats.h"
 
 #define CONCURRENCY_MAX 100000
+#define OTHERS_WAIT_MS 2000
 #define OPEN_LOOP_SLOTS 10000 /* calls under way with --rate, unless --concurrency says otherwise */
 
 static const char help[] =
@@ -247,6 +248,27 @@ static double drive(load *l)
     return took_ns > 0 ? (double)took_ns / 1e9 : 1e-9;
 }
 
+/* The first backend is there: lets the others come too, or load would be measured that nobody balances yet. */
+static void wait_for_the_others(load *l)
+{
+    const uint64_t until_ns = now_ns() + OTHERS_WAIT_MS * UINT64_C(1000000);
+    bool connecting = true;
+    while (connecting && !interrupted && now_ns() < until_ns) {
+        evener_channel_stats stats;
+        if (evener_channel_get_stats(l->service.channel, &stats, NULL) != EVENER_STATUS_OK) {
+            return;
+        }
+        connecting = false;
+        for (size_t i = 0; i < stats.subchannel_count; i++) {
+            connecting = connecting || stats.subchannels[i].state == EVENER_CONNECTING;
+        }
+        evener_channel_stats_clear(&stats);
+        if (connecting) {
+            sleep_until(now_ns() + 5000000);
+        }
+    }
+}
+
 static int run(load *l)
 {
     evener_status status;
@@ -254,6 +276,7 @@ static int run(load *l)
         cli_error("%s", status.message);
         return EXIT_FAILURE;
     }
+    wait_for_the_others(l);
     l->slots = calloc(l->concurrency, sizeof *l->slots);
     if (l->slots == NULL) {
         cli_error("out of memory");
