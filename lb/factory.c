@@ -232,7 +232,6 @@ static void put_in_force(evener_factory *factory, evener_factory_config *next, e
             continue; /* the fresh channel is the channel */
         }
         evener_channel *live = old_channels[index];
-        old_channels[index] = NULL;
         if (fresh[i] != NULL) {
             evener_status status;
             if (evener_channel_reconfigure(live, fresh[i],
@@ -249,7 +248,13 @@ static void put_in_force(evener_factory *factory, evener_factory_config *next, e
     factory->config = *next;
     factory->channels = fresh;
     pthread_mutex_unlock(&factory->lock);
-    unref_all(old_channels, old_config.channel_count); /* those whose names are gone */
+    for (size_t i = 0; i < old_config.channel_count; i++) {
+        size_t index;
+        if (find(&factory->config, old_config.channels[i].name, &index) == NULL) {
+            evener_channel_unref(old_channels[i]); /* its name has gone from the file */
+        }
+    }
+    free(old_channels);
     evener_factory_config_clear(&old_config);
 }
 
