@@ -1,13 +1,11 @@
 /* Each index with c of the n places wants them at (j + phase) n / c, j = 0 .. c-1; all wishes are sorted by a counting
- * sort. The phases are spread by the golden ratio, so that indices of equal weight do not all wish for the same place.
- * O(n). */
+ * sort. The phases are spread over the indices, so that those of equal weight do not all wish for the same place; equal
+ * weights come in the order of their indices, which caches like. O(n). */
 #include "lb/policy/smooth_sequence.h"
 
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
-
-#define GOLDEN 0.6180339887498949
 
 static uint64_t gcd(uint64_t a, uint64_t b)
 {
@@ -59,10 +57,9 @@ static uint64_t rounded_places(const double *weights, uint32_t count, uint32_t *
     return sum;
 }
 
-static uint32_t wish(uint32_t index, uint32_t j, uint32_t places, uint32_t length)
+static uint32_t wish(double phase, uint32_t j, uint32_t places, uint32_t length)
 {
-    const double phase = (double)index * GOLDEN;
-    const double place = ((double)j + (phase - floor(phase))) * (double)length / (double)places;
+    const double place = ((double)j + phase) * (double)length / (double)places;
     const uint32_t whole = (uint32_t)place;
     return whole < length ? whole : length - 1;
 }
@@ -72,7 +69,7 @@ static void sort_wishes(const uint32_t *places, uint32_t count, uint32_t length,
 {
     for (uint32_t i = 0; i < count; i++) {
         for (uint32_t j = 0; j < places[i]; j++) {
-            starts[wish(i, j, places[i], length) + 1]++;
+            starts[wish((double)i / count, j, places[i], length) + 1]++;
         }
     }
     for (uint32_t k = 0; k < length; k++) {
@@ -80,7 +77,7 @@ static void sort_wishes(const uint32_t *places, uint32_t count, uint32_t length,
     }
     for (uint32_t i = 0; i < count; i++) {
         for (uint32_t j = 0; j < places[i]; j++) {
-            sequence[starts[wish(i, j, places[i], length)]++] = i;
+            sequence[starts[wish((double)i / count, j, places[i], length)]++] = i;
         }
     }
 }
