@@ -1,0 +1,29 @@
+#!/bin/sh
+# Runs the simulator over the scenarios of this folder and writes its JSON.
+#
+#     bench/sim/run.sh [--quick] [--build=FOLDER] [--output=FILE]
+set -eu
+cd "$(dirname "$0")/../.."
+
+build=build/bench
+output=bench/results/sim.json
+scenarios="slow_of_four beyond_round_robin faults joining prequal_ramp ten_thousand ten_thousand_uneven"
+for argument in "$@"; do
+    case $argument in
+    --quick) scenarios="slow_of_four beyond_round_robin" ;;
+    --build=*) build=${argument#--build=} ;;
+    --output=*) output=${argument#--output=} ;;
+    *)
+        echo "usage: bench/sim/run.sh [--quick] [--build=FOLDER] [--output=FILE]" >&2
+        exit 2
+        ;;
+    esac
+done
+
+mkdir -p "$(dirname "$output")"
+files=
+for scenario in $scenarios; do
+    files="$files bench/sim/$scenario.cfg"
+done
+# shellcheck disable=SC2086 # a list of files without spaces
+exec "$build/bench/bench_sim" --output="$output" $files
