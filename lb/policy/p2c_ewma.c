@@ -8,7 +8,8 @@
  * alone send a call in six to one of two slow backends of four.
  *
  * The probe. Once in PROBE_PICKS_MIN picks of a thread, a loser that nobody picked for `forcePickInterval` is taken
- * instead of the winner, so that one that recovered is found out; not one that is failing. go-zero probes without that
+ * instead of the winner, so that one that recovered is found out; rarely one that failed, never one that is failing or
+ * has a call under way. go-zero probes without that
  * bound: with more backends than calls a second almost every pick takes the loser.
  *
  * Slow start. A backend that joins others (or comes back) starts from the mean latency of its peers, and is considered
@@ -178,12 +179,16 @@ static __attribute__((noinline)) void consider_more(contest *c)
     }
 }
 
-/* One that wins by the probe; only one thread takes it. */
+/* Whether the loser is to be taken, to see how it does now; only one thread takes it. Not one that has a call under way:
+ * that call will tell. One that failed is asked less often the more it failed, one that is failing not at all. */
 static bool probe(const contest *c)
 {
     p2c_stats *loser = c->loser;
     uint32_t picked = __atomic_load_n(&loser->picked_tick, __ATOMIC_RELAXED);
-    return c->now_tick - picked > c->picker->force_pick_ticks && !p2c_failing(loser, c->now_ns) &&
+    const float success = p2c_success(loser, c->now_ns);
+    const float patience = success * success * success * success;
+    return (float)(c->now_tick - picked) * patience > (float)c->picker->force_pick_ticks &&
+           success >= P2C_HEALTHY_SUCCESS && __atomic_load_n(&loser->in_flight, __ATOMIC_RELAXED) == 0 &&
            __atomic_compare_exchange_n(&loser->picked_tick, &picked, c->now_tick, false, __ATOMIC_RELAXED,
                                        __ATOMIC_RELAXED);
 }
@@ -442,7 +447,7 @@ static void p2c_describe(void *state_memory, evener_subchannel *subchannel, char
         const float cost_ns = p2c_cost(stats, now_ns, &(p2c_usual){0.0F, 1.0F});
         snprintf(buffer, buffer_bytes, "ewma_us=%.0f success=%.3f cost_us=%.0f%s",
                  (double)p2c_get(&stats->latency_ns) / 1000, (double)p2c_get(&stats->success), (double)cost_ns / 1000,
-                 p2c_failing(stats, now_ns) ? " failing" : "");
+                 p2c_success(stats, now_ns) < P2C_HEALTHY_SUCCESS ? " failing" : "");
     }
 }
 

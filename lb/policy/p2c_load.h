@@ -28,6 +28,7 @@
  * PeakEwma, where one garbage collection empties a backend for seconds. */
 #define P2C_PEAK_WEIGHT_MIN (1.0F / 4)
 #define P2C_SUCCESS_WEIGHT_MIN (1.0F / 16)
+#define P2C_FAILURE_WEIGHT_MIN (1.0F / 8)
 /* The worst success that is calculated with: a cost stays a number. */
 #define P2C_SUCCESS_FLOOR 0.01F
 /* Below, a backend counts as failing and is spared the probes. */
@@ -119,10 +120,11 @@ static inline float p2c_cost(const p2c_stats *stats, uint64_t now_ns, const p2c_
     return cost;
 }
 
-static inline bool p2c_failing(const p2c_stats *stats, uint64_t now_ns)
+/* Success as it is now held against the backend. */
+static inline float p2c_success(const p2c_stats *stats, uint64_t now_ns)
 {
     const float quiet_ns = p2c_elapsed_ns(now_ns, __atomic_load_n(&stats->progress_ns, __ATOMIC_RELAXED));
-    return p2c_relaxed_success(p2c_get(&stats->success), quiet_ns, p2c_get(&stats->decay_ns)) < P2C_HEALTHY_SUCCESS;
+    return p2c_relaxed_success(p2c_get(&stats->success), quiet_ns, p2c_get(&stats->decay_ns));
 }
 
 /* Codes that speak against the backend (go-zero: codes.Acceptable). */
@@ -166,7 +168,8 @@ static inline void p2c_answer(p2c_stats *stats, uint64_t now_ns, uint64_t starte
     const float success = p2c_get(&stats->success);
     if (!cancelled && (failure || success < 1.0F)) {
         const float relaxed = p2c_relaxed_success(success, dt_ns, decay_ns);
-        const float weight = by_time > P2C_SUCCESS_WEIGHT_MIN ? by_time : P2C_SUCCESS_WEIGHT_MIN;
+        const float least = failure ? P2C_FAILURE_WEIGHT_MIN : P2C_SUCCESS_WEIGHT_MIN;
+        const float weight = by_time > least ? by_time : least;
         float after = relaxed + ((failure ? 0.0F : 1.0F) - relaxed) * weight;
         after = after > 0.9999F ? 1.0F : after; /* back on the short way of p2c_cost() */
         p2c_set(&stats->success, after);
