@@ -12,20 +12,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <evener/evener.h>
 
+#include "tests/e2e/server_process.h"
+
 #define SERVERS 3
 #define IN_FLIGHT 16
 #define WAIT_S 60
-
-typedef struct server {
-    pid_t pid;
-    unsigned port;
-} server;
 
 static struct {
     pthread_mutex_t mutex;
@@ -51,33 +47,15 @@ static struct {
 
 /* ---- servers ---- */
 
-static void server_start(server *s)
+static void server_start(server_process *server)
 {
-    int out[2];
-    CHECK(pipe(out) == 0, "pipe");
-    char port[16];
-    snprintf(port, sizeof port, "%u", s->port);
-    s->pid = fork();
-    CHECK(s->pid >= 0, "fork");
-    if (s->pid == 0) {
-        dup2(out[1], STDOUT_FILENO);
-        close(out[0]);
-        close(out[1]);
-        execl(DEMO_SERVER_PROGRAM, "demo_server", port, (char *)NULL);
-        _exit(127);
-    }
-    close(out[1]);
-    FILE *lines = fdopen(out[0], "r");
-    char line[128] = "";
-    CHECK(fgets(line, sizeof line, lines) != NULL, "no line from %s", DEMO_SERVER_PROGRAM);
-    CHECK(sscanf(line, "listening on 127.0.0.1:%u", &s->port) == 1, "%s", line);
-    fclose(lines);
+    CHECK(server_process_start(server, server->port), "port %u", (unsigned)server->port);
 }
 
-static void server_end(server *s, int with_signal)
+static void server_stop(server_process *server, int with_signal)
 {
-    kill(s->pid, with_signal);
-    waitpid(s->pid, NULL, 0);
+    server_process_signal(server, with_signal);
+    server_process_wait(server);
 }
 
 /* ---- load: one call follows the other in each of 16 places ---- */
@@ -202,12 +180,12 @@ static evener_channel *open_channel(evener_manual_resolver *manual)
     return channel;
 }
 
-static void set_list(evener_manual_resolver *manual, const server *servers, size_t count)
+static void set_list(evener_manual_resolver *manual, const server_process *servers, size_t count)
 {
     char list[128] = "";
     for (size_t i = 0; i < count; i++) {
         size_t used = strlen(list);
-        snprintf(list + used, sizeof list - used, "%s127.0.0.1:%u", i > 0 ? "," : "", servers[i].port);
+        snprintf(list + used, sizeof list - used, "%s127.0.0.1:%u", i > 0 ? "," : "", (unsigned)servers[i].port);
     }
     evener_status status;
     CHECK(evener_manual_resolver_set(manual, list, NULL, &status) == EVENER_STATUS_OK, "%s", status.message);
@@ -215,7 +193,7 @@ static void set_list(evener_manual_resolver *manual, const server *servers, size
 
 int main(void)
 {
-    server servers[SERVERS] = {{0}};
+    server_process servers[SERVERS] = {{0}};
     for (int i = 0; i < SERVERS; i++) {
         server_start(&servers[i]);
     }
@@ -229,7 +207,7 @@ int main(void)
     }
     CHECK(failures_so_far() == 0, "%s", load.failure);
 
-    server_end(&servers[0], SIGKILL);
+    server_stop(&servers[0], SIGKILL);
     let_calls_pass(2000);
     uint64_t lost = failures_so_far();
     printf("SIGKILL: %llu of %d calls in flight failed\n", (unsigned long long)lost, IN_FLIGHT);
@@ -239,7 +217,7 @@ int main(void)
     wait_for_answers_of(servers[0].port);
     CHECK(failures_so_far() == 0, "after the restart: %s", load.failure);
 
-    server_end(&servers[1], SIGTERM);
+    server_stop(&servers[1], SIGTERM);
     let_calls_pass(2000);
     CHECK(failures_so_far() == 0, "after SIGTERM: %s", load.failure);
 
@@ -256,7 +234,7 @@ int main(void)
     evener_channel_unref(channel);
     evener_manual_resolver_destroy(manual);
     for (int i = 0; i < SERVERS; i++) {
-        server_end(&servers[i], SIGTERM);
+        server_stop(&servers[i], SIGTERM);
     }
     printf("stress_kill: ok, %llu calls\n", (unsigned long long)load.ended);
     return 0;
