@@ -106,13 +106,10 @@ static evener_status_code scan(const char *path, const char *text, evener_status
 bool evener_file_looks_like_config(const char *text)
 {
     static const char name[] = "endpoints";
-    const char *at = NULL;
-    while (at != text) {
-        at = text;
+    text += strspn(text, " \t\r\n\f");
+    while (*text == '#' || *text == '/') {
+        text = skip_comment(text);
         text += strspn(text, " \t\r\n\f");
-        if (*text == '#' || *text == '/') {
-            text = skip_comment(text);
-        }
     }
     if (strncmp(text, name, strlen(name)) != 0) {
         return false;

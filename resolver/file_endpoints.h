@@ -8,8 +8,8 @@
 #include <evener/address.h>
 #include <evener/status.h>
 
-#define EVENER_FILE_BYTES_MAX (32 * 1024 * 1024) /* a larger file is refused: it is read on the control thread */
-#define EVENER_FILE_HOSTS_MAX 1000               /* host names in one file: each costs a resolver */
+#define EVENER_FILE_BYTES_MAX 33554432 /* 32 MiB; a larger file is refused: it is read on the control thread */
+#define EVENER_FILE_HOSTS_MAX 1000     /* host names in one file: each costs a resolver */
 
 typedef struct evener_file_entry {
     evener_address *address; /* owned. Of a host name: stands for its port and attributes only */

@@ -25,7 +25,7 @@ evener_status_code evener_file_hosts_follow(evener_file_hosts *hosts, const char
 bool evener_file_hosts_waiting(const evener_file_hosts *hosts);
 
 /* The last good addresses of a name (owned by `hosts`, until it changes). */
-const evener_address *const *evener_file_hosts_addresses(const evener_file_hosts *hosts, const char *host,
+const evener_address *const *evener_file_hosts_addresses(const evener_file_hosts *hosts, const char *name,
                                                          size_t *count);
 
 /* The first name's error that has no addresses; NULL if there is none. */

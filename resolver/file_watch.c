@@ -1,7 +1,7 @@
 #include "resolver/file_watch.h"
 
-#include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -117,17 +117,8 @@ static void point_add(evener_file_watch *watch, const char *directory, const cha
 /* Puts `first`, a '/' and `second` into `buffer`; false if they do not fit. */
 static bool join(char buffer[PATH_MAX], const char *first, const char *second)
 {
-    const size_t first_bytes = strlen(first);
-    const size_t second_bytes = strlen(second);
-    if (first_bytes + 1 + second_bytes >= PATH_MAX) {
-        return false;
-    }
-    char joined[PATH_MAX];
-    memcpy(joined, first, first_bytes);
-    joined[first_bytes] = '/';
-    memcpy(joined + first_bytes + 1, second, second_bytes + 1);
-    memcpy(buffer, joined, first_bytes + second_bytes + 2);
-    return true;
+    const int bytes = snprintf(buffer, PATH_MAX, "%s/%s", first, second);
+    return bytes > 0 && bytes < PATH_MAX;
 }
 
 /* Where a walk is: the directory reached (no symbolic link in it but those the working directory has; "" is the root),

@@ -62,12 +62,11 @@ static evener_status_code static_default_authority(const evener_resolver_builder
     if (code != EVENER_STATUS_OK) {
         return code;
     }
-    const evener_address_family family = evener_address_get_family(list.addresses[0]);
-    const char *authority = family == EVENER_FAMILY_IPV4 || family == EVENER_FAMILY_IPV6
-                                ? evener_address_text(list.addresses[0])
-                                : "localhost";
-    if (strchr(authority, '%') != NULL || strlen(authority) >= buffer_bytes) {
-        authority = "localhost"; /* the zone of an IPv6 address means nothing to a server */
+    const char *authority = "localhost";
+    const evener_address *first = list.count > 0 ? list.addresses[0] : NULL;
+    if (first != NULL && evener_address_get_family(first) <= EVENER_FAMILY_IPV6 &&
+        strchr(evener_address_text(first), '%') == NULL) { /* a zone means nothing to a server */
+        authority = evener_address_text(first);
     }
     if (strlen(authority) < buffer_bytes) {
         memcpy(buffer, authority, strlen(authority) + 1);

@@ -119,7 +119,7 @@ evener_status_code evener_target_parse(const char *text, evener_target **target,
     }
 
     /* Decoding only shortens: scheme, authority, path and the text with their four NULs fit twice the text. */
-    evener_target *made = malloc(sizeof *made + 2 * bytes + 4);
+    evener_target *made = calloc(1, sizeof *made + 2 * bytes + 4);
     if (made == NULL) {
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "target: no memory for its %zu bytes",
                                  bytes);

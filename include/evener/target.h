@@ -8,7 +8,7 @@ EVENER_BEGIN_DECLS
 
 typedef struct evener_target evener_target;
 
-#define EVENER_TARGET_BYTES_MAX (4 * 1024 * 1024) /* a list of 100,000 addresses fits; more than this is refused */
+#define EVENER_TARGET_BYTES_MAX 4194304 /* 4 MiB: a list of 100,000 addresses fits; more than this is refused */
 
 /* Parses the text of a target: `scheme:endpoint`, `scheme:///endpoint` or `scheme://authority/endpoint`. The scheme is
  * lower-cased; authority and endpoint are percent-decoded; a leading '/' of the endpoint is dropped (`dns:/x` and

@@ -1,0 +1,40 @@
+#!/bin/bash
+# docs_resolvers.sh OWN_RESOLVER DEMO_SERVER: the example of docs/resolvers.md is examples/own_resolver.c, and that works.
+set -uo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+own_resolver=$1
+demo_server=$2
+folder=$(mktemp -d)
+server=
+trap 'if [ -n "$server" ]; then kill "$server" 2>/dev/null; fi; rm -rf "$folder"' EXIT
+failures=0
+
+fail() {
+    echo "FAILED: $*" >&2
+    failures=$((failures + 1))
+}
+
+sed -n '/^```c$/,/^```$/p' "$root/docs/resolvers.md" | sed '1d;$d' >"$folder/shown.c"
+diff "$folder/shown.c" "$root/examples/own_resolver.c" >&2 || fail "docs/resolvers.md shows another program"
+
+says() {
+    [[ "$output" == *"$1"* ]] || fail "not \"$1\" but \"$output\""
+}
+
+output=$(ORDERS='10.0.0.1:80 nonsense' "$own_resolver" env:ORDERS 2>&1) && fail "nonsense is taken"
+says 'address "nonsense"'
+output=$("$own_resolver" env:EVENER_NOT_SET 2>&1) && fail "no variable is taken"
+says 'no backend in the variable EVENER_NOT_SET'
+
+"$demo_server" 0 >"$folder/server" 2>&1 &
+server=$!
+for _ in $(seq 100); do
+    grep -q listening "$folder/server" && break
+    sleep 0.05
+done
+backend=$(sed -n 's/^listening on //p' "$folder/server")
+output=$(ORDERS="$backend" "$own_resolver" env:ORDERS 2>&1) || fail "exit status $?"
+says 'ready'
+
+[ "$failures" -eq 0 ] && echo "ok"
+exit "$failures"
