@@ -221,6 +221,7 @@ static void attend(health *self, bool wanted)
 static void start(health *self, const grpc_op *operations, size_t count, operation *what)
 {
     evener_grpc_watcher *watcher = self->connection->engine->watcher;
+    EVENER_GRPC_HANDS_OVER(&what->tag);
     evener_grpc_watcher_expect(watcher);
     if (grpc_call_start_batch(self->call, operations, count, &what->tag, NULL) == GRPC_CALL_OK) {
         self->outstanding++;

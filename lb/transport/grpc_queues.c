@@ -174,6 +174,7 @@ static void *call_thread_main(void *arg)
         }
         if (event.type == GRPC_OP_COMPLETE) {
             evener_grpc_tag *tag = event.tag;
+            EVENER_GRPC_TAKES_OVER(tag);
             tag->done(tag, event.success != 0);
         }
     }

@@ -10,6 +10,7 @@
 
 #include "lb/transport/grpc_bytes.h"
 #include "lb/transport/grpc_details.h"
+#include "lb/transport/grpc_tag.h"
 #include "lb/transport/grpc_transport.h"
 
 /* A58. This core keeps the trailer of the standard's name to itself (1.51: call.cc publishes the keys it knows only by a
@@ -246,7 +247,9 @@ evener_status_code evener_grpc_attempt_start_unary(evener_grpc_attempt *attempt,
     operations[4].op = GRPC_OP_RECV_MESSAGE;
     operations[4].data.recv_message.recv_message = &attempt->response;
     evener_grpc_attempt_status_op(attempt, &operations[5]);
-    if (grpc_call_start_batch(attempt->call, operations, 6, tag, NULL) != GRPC_CALL_OK) {
+    grpc_call *call = attempt->call;
+    EVENER_GRPC_HANDS_OVER(tag); /* from here on `attempt` may be another thread's */
+    if (grpc_call_start_batch(call, operations, 6, tag, NULL) != GRPC_CALL_OK) {
         return evener_grpc_rpc_bad_metadata(rpc, status);
     }
     return EVENER_STATUS_OK;

@@ -130,6 +130,7 @@ static bool trial_start(evener_grpc_watcher *watcher, evener_connection *connect
     operations[1].data.recv_status_on_client.trailing_metadata = &trial->trailing_metadata;
     operations[1].data.recv_status_on_client.status = &trial->code;
     operations[1].data.recv_status_on_client.status_details = &trial->details;
+    EVENER_GRPC_HANDS_OVER(&connection->watch_tag);
     evener_grpc_watcher_expect(watcher);
     if (grpc_call_start_batch(trial->call, operations, 2, &connection->watch_tag, NULL) != GRPC_CALL_OK) {
         evener_grpc_watcher_forget(watcher);
@@ -152,6 +153,7 @@ static void trial_ended(evener_connection *connection)
 
 static void watch(evener_grpc_watcher *watcher, evener_connection *connection, grpc_connectivity_state seen)
 {
+    EVENER_GRPC_HANDS_OVER(&connection->watch_tag);
     evener_grpc_watcher_expect(watcher);
     grpc_channel_watch_connectivity_state(connection->channel, seen, gpr_inf_future(GPR_CLOCK_MONOTONIC),
                                           watcher->queue, &connection->watch_tag);
@@ -252,6 +254,7 @@ static bool take(evener_grpc_watcher *watcher, gpr_timespec deadline, bool *ende
     if (event.type == GRPC_OP_COMPLETE) {
         atomic_fetch_sub_explicit(&watcher->expected, 1, memory_order_relaxed);
         evener_grpc_tag *tag = event.tag;
+        EVENER_GRPC_TAKES_OVER(tag);
         tag->done(tag, event.success != 0);
         return true;
     }
