@@ -4,6 +4,7 @@
 
 #include <evener/resolver.h>
 
+extern const evener_resolver_builder evener_dns_resolver;
 extern const evener_resolver_builder evener_file_resolver;
 extern const evener_resolver_builder evener_ipv4_resolver;
 extern const evener_resolver_builder evener_ipv6_resolver;

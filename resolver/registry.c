@@ -12,7 +12,7 @@
 #define DEFAULT_PORT 443
 
 static const evener_resolver_builder *const built_in[] = {
-    &evener_file_resolver,   &evener_ipv4_resolver,          &evener_ipv6_resolver,
+    &evener_dns_resolver,    &evener_file_resolver,          &evener_ipv4_resolver, &evener_ipv6_resolver,
     &evener_static_resolver, &evener_unix_abstract_resolver, &evener_unix_resolver,
 };
 

@@ -1,0 +1,170 @@
+/* `dns:[//server[:53]/]host[:port]` - the addresses of a name, followed as they change (grpc: naming.md). */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <evener/resolver.h>
+
+#include "lb/runtime/memory.h"
+#include "resolver/builtin.h"
+#include "resolver/dns/addresses.h"
+#include "resolver/dns/lookup.h"
+#include "resolver/dns/name.h"
+#include "resolver/dns/options.h"
+#include "resolver/fixed.h"
+
+/* `base` is the first member. */
+struct dns {
+    evener_resolver base;
+    evener_dns_watch watch;
+    evener_resolver_sink *sink;
+    evener_runtime *runtime;
+    evener_dns_client *client;
+    evener_dns_host host;
+    evener_dns_options options;
+};
+
+static bool answered(evener_dns_watch *watch, const evener_dns_result *result)
+{
+    struct dns *self = EVENER_CONTAINER_OF(watch, struct dns, watch);
+    evener_list list = EVENER_LIST_INIT;
+    evener_status status;
+    evener_status_code code = EVENER_STATUS_OK;
+    for (size_t i = 0; i < result->count && code == EVENER_STATUS_OK; i++) {
+        code = evener_dns_list_add(&list, result->records[i]->text, self->host.port, NULL, 0, &status);
+    }
+    bool accepted = false;
+    if (code != EVENER_STATUS_OK) {
+        evener_resolver_sink_error(self->sink, &status);
+    } else {
+        const evener_resolver_update update = {
+            .size = sizeof update,
+            .addresses = list.addresses,
+            .address_count = list.count,
+            .ttl_ms = result->ttl_ms,
+            .source = result->source,
+        };
+        accepted = evener_resolver_sink_update(self->sink, &update);
+    }
+    evener_list_clear(&list);
+    return accepted;
+}
+
+static void failed(evener_dns_watch *watch, const evener_status *status)
+{
+    struct dns *self = EVENER_CONTAINER_OF(watch, struct dns, watch);
+    evener_resolver_sink_error(self->sink, status);
+}
+
+static void dns_start(evener_resolver *resolver)
+{
+    struct dns *self = (struct dns *)resolver;
+    evener_status status;
+    if (evener_dns_watch_start(&self->watch, self->runtime, self->client, EVENER_DNS_HOST, self->host.name,
+                               &self->options, &status) != EVENER_STATUS_OK) {
+        evener_resolver_sink_error(self->sink, &status);
+    }
+}
+
+static void dns_resolve_now(evener_resolver *resolver)
+{
+    struct dns *self = (struct dns *)resolver;
+    evener_dns_watch_resolve_now(&self->watch);
+}
+
+static void dns_close(evener_resolver *resolver)
+{
+    struct dns *self = (struct dns *)resolver;
+    evener_dns_watch_stop(&self->watch);
+    free(self);
+}
+
+static const evener_resolver_vtable dns_vtable = {
+    .size = sizeof dns_vtable,
+    .start = dns_start,
+    .resolve_now = dns_resolve_now,
+    .close = dns_close,
+};
+
+/* A literal address answers once. */
+static evener_status_code build_literal(const evener_resolver_args *args, const evener_dns_host *host,
+                                        evener_resolver **resolver, evener_status *status)
+{
+    evener_list list = EVENER_LIST_INIT;
+    evener_status_code code = evener_dns_list_add(&list, host->name, host->port, NULL, 0, status);
+    if (code == EVENER_STATUS_OK) {
+        code = evener_fixed_resolver_create(args, &list, "dns: a literal address", resolver, status);
+    }
+    evener_list_clear(&list);
+    return code;
+}
+
+static evener_status_code dns_build(const evener_resolver_builder *builder, const evener_resolver_args *args,
+                                    evener_resolver **resolver, evener_status *status)
+{
+    evener_dns_options options;
+    evener_dns_host host;
+    evener_status_code code = evener_dns_options_read(args, &options, status);
+    if (code == EVENER_STATUS_OK) {
+        code = evener_dns_host_parse(evener_target_endpoint(args->target), args->default_port, &host, status);
+    }
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
+    if (host.literal) {
+        return build_literal(args, &host, resolver, status);
+    }
+    struct dns *self = calloc(1, sizeof *self);
+    if (self == NULL) {
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "dns: %s: no memory", host.name);
+    }
+    self->base.vtable = &dns_vtable;
+    self->watch.answer = answered;
+    self->watch.error = failed;
+    self->sink = args->sink;
+    self->runtime = args->runtime;
+    self->client = builder->user_data;
+    self->host = host;
+    self->options = options;
+    *resolver = &self->base;
+    return EVENER_STATUS_OK;
+}
+
+static evener_status_code dns_check(const evener_resolver_builder *builder, const evener_target *target,
+                                    uint32_t default_port, evener_status *status)
+{
+    (void)builder;
+    evener_dns_host host;
+    char servers[EVENER_DNS_SERVERS_BYTES_MAX];
+    const char *authority = evener_target_authority(target);
+    evener_status_code code = evener_dns_host_parse(evener_target_endpoint(target), default_port, &host, status);
+    if (code == EVENER_STATUS_OK && authority[0] != '\0') {
+        code = evener_dns_servers_parse(authority, servers, status);
+    }
+    return code;
+}
+
+/* The endpoint as it stands; only a host that was left out gets its name (grpc: ":80" is localhost:80). */
+static evener_status_code dns_authority(const evener_resolver_builder *builder, const evener_target *target,
+                                        char *buffer, size_t buffer_bytes, evener_status *status)
+{
+    const char *endpoint = evener_target_endpoint(target);
+    const size_t zone = strcspn(endpoint, "%"); /* of an IPv6 address: this machine's own, and no part of it */
+    const char *rest = strchr(endpoint + zone, ']');
+    const int bytes = snprintf(buffer, buffer_bytes, "%s%.*s%s", endpoint[0] == ':' ? "localhost" : "", (int)zone,
+                               endpoint, rest != NULL && endpoint[zone] != '\0' ? rest : "");
+    if (bytes < 0 || (size_t)bytes >= buffer_bytes) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "%s: no room for the authority",
+                                 builder->scheme);
+    }
+    return EVENER_STATUS_OK;
+}
+
+const evener_resolver_builder evener_dns_resolver = {
+    .size = sizeof evener_dns_resolver,
+    .scheme = "dns",
+    .build = dns_build,
+    .check = dns_check,
+    .default_authority = dns_authority,
+    .user_data = NULL, /* an evener_dns_client in tests; NULL: c-ares */
+};

@@ -1,0 +1,566 @@
+/* IMPLEMENTATION NOTES
+ *
+ * A lookup goes from round to round. A round asks for every record type of its kind at once (two for a host) and ends
+ * when all have answered, failed, or when the next round begins.
+ *
+ *     waiting --refresh timer, resolve_now--> asking --all ended--> told or failed --> waiting
+ *                                               |
+ *                                               +--one family has addresses, 50 ms later--> told in part, still asking
+ *
+ * A and AAAA (RFC 8305 section 3, "resolution delay"): the first family with addresses waits 50 ms for the other and
+ * is told without it then; the other one is added when it comes. The refresh timer runs from the first telling, so a
+ * family that never answers (grpc 35638) holds nothing up: the next round cancels its query and asks anew. A family
+ * that answered before and fails now is kept for FAMILY_KEPT_MS: half a failure does not halve the list.
+ *
+ * Order: c-ares sorts within a family by RFC 6724. Between the families its rules 1 and 6 decide: first those to which
+ * this machine has a route, then IPv6 before IPv4. pick_first interleaves them by itself (A61). */
+#include "resolver/dns/lookup.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <evener/log.h>
+
+#include "lb/runtime/memory.h"
+
+#define RESOLUTION_DELAY_MS 50    /* RFC 8305 section 8 */
+#define UNKNOWN_TTL_MS 30000      /* the hosts file: looked at as often as a connection's failure would */
+#define UNKNOWN_NEGATIVE_MS 5000  /* "no such name", by a server that does not say how long it holds */
+#define FAMILY_KEPT_MS 300000     /* as long as a channel keeps a list that has become empty */
+#define BACKOFF_INITIAL_MS 1000.0 /* this and the next three: grpc, connection-backoff.md */
+#define BACKOFF_FACTOR 1.6
+#define BACKOFF_JITTER 0.2
+#define BACKOFF_MAX_MS 120000.0
+#define REFRESH_EARLIEST 0.8 /* of the TTL */
+#define BUCKETS 1024         /* 10,000 names: ten in a bucket */
+#define PARTS_MAX 2
+
+/* One record type of a lookup. */
+struct part {
+    struct evener_dns_lookup *lookup;
+    evener_dns_type type;
+    evener_dns_query *query; /* under way; or NULL */
+    bool answered;           /* in this round, as the next */
+    bool failed;
+    evener_status error;      /* when failed */
+    evener_dns_answer answer; /* the last good one */
+    uint64_t answered_ns;     /* when; 0: never */
+};
+
+struct evener_dns_lookup {
+    struct cache *cache;
+    struct evener_dns_lookup *next; /* in its bucket */
+    uint32_t bucket;
+    char *key;
+    char name[EVENER_DNS_NAME_BYTES_MAX + 1];
+    evener_dns_options options;
+    evener_dns_client *client;
+    evener_loop *loop;
+    struct part parts[PARTS_MAX];
+    size_t part_count;
+    evener_dns_watch *first, *last;
+    evener_dns_watch *cursor; /* the next to be told */
+    bool telling;
+    evener_timer refresh; /* begins the next round */
+    evener_timer settle;  /* the resolution delay */
+    uint64_t round_ns;    /* when the last round began */
+    bool known;           /* an answer has been told */
+    bool told;            /* in this round */
+    bool backing_off;     /* the last round failed, or nobody accepted its answer */
+    evener_status error;  /* of the last round; OK if it had an answer */
+    double backoff_ms;
+};
+
+/* The runtime's. */
+struct cache {
+    evener_loop *loop;
+    struct evener_dns_lookup *buckets[BUCKETS];
+};
+
+/* ---- telling ---- */
+
+static bool is_usable(const struct part *part, uint64_t now_ns)
+{
+    return part->answered ||
+           (part->answered_ns != 0 && now_ns - part->answered_ns <= FAMILY_KEPT_MS * EVENER_NS_PER_MS);
+}
+
+/* FNV-1a. It only says whether an answer is the last one again. */
+static uint64_t hash(uint64_t state, const void *data, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++) {
+        state = (state ^ ((const unsigned char *)data)[i]) * UINT64_C(0x100000001b3);
+    }
+    return state;
+}
+
+static uint64_t fingerprint(const evener_dns_result *result)
+{
+    uint64_t state = UINT64_C(0xcbf29ce484222325);
+    for (size_t i = 0; i < result->count; i++) {
+        const evener_dns_record *record = result->records[i];
+        const uint16_t numbers[] = {record->port, record->priority, record->weight};
+        state = hash(state, record->text, strlen(record->text) + 1);
+        state = hash(state, numbers, sizeof numbers);
+    }
+    return hash(state, result->nothing, result->count == 0 ? strlen(result->nothing) : 0);
+}
+
+/* The parts in the order of their records. */
+static size_t order_parts(struct evener_dns_lookup *lookup, uint64_t now_ns, struct part *ordered[PARTS_MAX])
+{
+    size_t count = 0;
+    for (size_t i = 0; i < lookup->part_count; i++) {
+        struct part *part = &lookup->parts[i];
+        if (is_usable(part, now_ns)) {
+            ordered[count++] = part;
+        }
+    }
+    if (count == 2) {
+        const struct part *a = ordered[0];
+        const struct part *aaaa = ordered[1];
+        if (aaaa->answer.reachable || !a->answer.reachable) {
+            struct part *first = ordered[0];
+            ordered[0] = ordered[1];
+            ordered[1] = first;
+        }
+    }
+    return count;
+}
+
+/* Whether `part` bounds how long the result holds: one with records counts, one without only if all are without. */
+static void note_ttl(const struct part *part, bool negative, uint64_t *ttl_ms, bool *ttl_known)
+{
+    if (!part->answer.ttl_known || (part->answer.record_count == 0) != negative) {
+        return;
+    }
+    const uint64_t part_ms = (uint64_t)part->answer.ttl_s * 1000;
+    if (!*ttl_known || part_ms < *ttl_ms) {
+        *ttl_ms = part_ms;
+    }
+    *ttl_known = true;
+}
+
+/* Puts together what the parts know. The array of records is to be freed; false without memory. */
+static bool build_result(struct evener_dns_lookup *lookup, evener_dns_result *result, bool *ttl_known)
+{
+    struct part *ordered[PARTS_MAX];
+    const size_t parts = order_parts(lookup, evener_loop_now_ns(lookup->loop), ordered);
+    size_t count = 0;
+    for (size_t i = 0; i < parts; i++) {
+        count += ordered[i]->answer.record_count;
+    }
+    const evener_dns_record **records = malloc((count + 1) * sizeof *records);
+    if (records == NULL) {
+        return false;
+    }
+    *result = (evener_dns_result){.records = records, .count = count, .nothing = "NODATA", .source = "dns"};
+    *ttl_known = false;
+    size_t filled = 0;
+    for (size_t i = parts; i-- > 0;) {
+        const evener_dns_answer *answer = &ordered[i]->answer;
+        if (answer->record_count > 0 || count == 0) {
+            result->source = answer->source;
+        }
+        if (answer->nothing != NULL && strcmp(answer->nothing, "NXDOMAIN") == 0) {
+            result->nothing = "NXDOMAIN";
+        }
+        note_ttl(ordered[i], count == 0, &result->ttl_ms, ttl_known);
+    }
+    for (size_t i = 0; i < parts; i++) {
+        for (size_t j = 0; j < ordered[i]->answer.record_count; j++) {
+            records[filled++] = &ordered[i]->answer.records[j];
+        }
+    }
+    return true;
+}
+
+static void tell_watch(evener_dns_watch *watch, const evener_dns_result *result, uint64_t print)
+{
+    if (watch->content && watch->fingerprint == print) {
+        return;
+    }
+    watch->fingerprint = print;
+    watch->content = watch->answer(watch, result);
+}
+
+static void lookup_destroy(struct evener_dns_lookup *lookup);
+
+/* Tells every watch, which may stop others meanwhile and start new ones: those are told when they start. With `result`
+ * NULL it is lookup->error. Returns whether a watch accepts the result. */
+static bool tell(struct evener_dns_lookup *lookup, const evener_dns_result *result)
+{
+    const uint64_t print = result != NULL ? fingerprint(result) : 0;
+    bool accepted = false;
+    lookup->telling = true;
+    for (evener_dns_watch *watch = lookup->first; watch != NULL; watch = lookup->cursor) {
+        lookup->cursor = watch->next;
+        if (result != NULL) {
+            tell_watch(watch, result, print);
+            accepted = accepted || watch->content;
+        } else {
+            watch->content = false;
+            watch->error(watch, &lookup->error);
+        }
+    }
+    lookup->cursor = NULL;
+    lookup->telling = false;
+    return accepted;
+}
+
+/* ---- when to ask again ---- */
+
+static void refresh_within(struct evener_dns_lookup *lookup, double delay_ms)
+{
+    const uint64_t delay_ns = (uint64_t)(delay_ms * (double)EVENER_NS_PER_MS);
+    if (!lookup->refresh.active || lookup->refresh.deadline_ns > evener_loop_now_ns(lookup->loop) + delay_ns) {
+        evener_timer_start(lookup->loop, &lookup->refresh, delay_ns);
+    }
+}
+
+static void back_off(struct evener_dns_lookup *lookup)
+{
+    const double jitter = 1.0 + BACKOFF_JITTER * (2.0 * evener_loop_random_unit(lookup->loop) - 1.0);
+    lookup->backing_off = true;
+    refresh_within(lookup, lookup->backoff_ms * jitter);
+    lookup->backoff_ms *= BACKOFF_FACTOR;
+    if (lookup->backoff_ms > BACKOFF_MAX_MS) {
+        lookup->backoff_ms = BACKOFF_MAX_MS;
+    }
+}
+
+static void refresh_by_ttl(struct evener_dns_lookup *lookup, const evener_dns_result *result, bool ttl_known)
+{
+    uint64_t ttl_ms = ttl_known ? result->ttl_ms : result->count > 0 ? UNKNOWN_TTL_MS : UNKNOWN_NEGATIVE_MS;
+    if (ttl_ms < lookup->options.min_refresh_ms) {
+        ttl_ms = lookup->options.min_refresh_ms;
+    }
+    if (ttl_ms > lookup->options.max_refresh_ms) {
+        ttl_ms = lookup->options.max_refresh_ms;
+    }
+    const double share = REFRESH_EARLIEST + (1.0 - REFRESH_EARLIEST) * evener_loop_random_unit(lookup->loop);
+    lookup->backing_off = false;
+    lookup->backoff_ms = BACKOFF_INITIAL_MS;
+    refresh_within(lookup, (double)ttl_ms * share);
+}
+
+/* ---- rounds ---- */
+
+static void round_failed(struct evener_dns_lookup *lookup, const evener_status *why)
+{
+    (void)evener_status_set(&lookup->error, EVENER_STATUS_UNAVAILABLE, "dns: %s: %s", lookup->name, why->message);
+    evener_log(EVENER_LOG_WARNING, "resolver", "%s", lookup->error.message);
+    back_off(lookup);
+    lookup->told = true;
+    (void)tell(lookup, NULL);
+}
+
+static void round_answered(struct evener_dns_lookup *lookup)
+{
+    evener_dns_result result;
+    bool ttl_known;
+    if (!build_result(lookup, &result, &ttl_known)) {
+        const evener_status no_memory = {EVENER_STATUS_RESOURCE_EXHAUSTED, "no memory"};
+        round_failed(lookup, &no_memory);
+        return;
+    }
+    evener_status_clear(&lookup->error);
+    lookup->known = true;
+    lookup->told = true;
+    if (tell(lookup, &result)) {
+        refresh_by_ttl(lookup, &result, ttl_known);
+    } else {
+        back_off(lookup);
+    }
+    free((void *)(uintptr_t)result.records);
+}
+
+/* Looks at how far the round is. `patient`: a family that has not answered may still do so. */
+static void judge(struct evener_dns_lookup *lookup, bool patient)
+{
+    const struct part *failed = NULL;
+    bool asking = false;
+    bool answered = false; /* some part did */
+    bool nxdomain = false; /* a name that does not exist has no record of any type */
+    size_t fresh = 0;      /* records of this round */
+    for (size_t i = 0; i < lookup->part_count; i++) {
+        const struct part *part = &lookup->parts[i];
+        asking = asking || part->query != NULL;
+        failed = part->failed ? part : failed;
+        answered = answered || part->answered;
+        if (part->answered) {
+            fresh += part->answer.record_count;
+            nxdomain = nxdomain || (part->answer.nothing != NULL && strcmp(part->answer.nothing, "NXDOMAIN") == 0);
+        }
+    }
+    if (asking) {
+        if (fresh > 0 && !patient) {
+            round_answered(lookup);
+        } else if (fresh > 0 && !lookup->settle.active && !lookup->told) {
+            evener_timer_start(lookup->loop, &lookup->settle, RESOLUTION_DELAY_MS * EVENER_NS_PER_MS);
+        }
+        return;
+    }
+    evener_timer_stop(lookup->loop, &lookup->settle);
+    if (answered && (failed == NULL || fresh > 0 || nxdomain)) {
+        round_answered(lookup);
+    } else if (failed != NULL) {
+        round_failed(lookup, &failed->error);
+    }
+}
+
+/* After judge(): a lookup whose watches have all gone meanwhile. */
+static void judge_and_clean(struct evener_dns_lookup *lookup, bool patient)
+{
+    judge(lookup, patient);
+    if (lookup->first == NULL) {
+        lookup_destroy(lookup);
+    }
+}
+
+static void settled(void *arg)
+{
+    judge_and_clean(arg, false);
+}
+
+static void part_ended(void *arg, evener_dns_answer *answer)
+{
+    struct part *part = arg;
+    part->query = NULL;
+    if (answer->status.code == EVENER_STATUS_OK) {
+        evener_dns_answer_clear(&part->answer);
+        part->answer = *answer;
+        answer->records = NULL;
+        answer->record_count = 0;
+        part->answered = true;
+        part->answered_ns = evener_loop_now_ns(part->lookup->loop);
+        if (part->answer.record_count == EVENER_DNS_RECORDS_MAX) {
+            evener_log(EVENER_LOG_WARNING, "resolver", "dns: %s: of the %s records only the first %d are used",
+                       part->lookup->name, evener_dns_type_name(part->type), EVENER_DNS_RECORDS_MAX);
+        }
+    } else {
+        part->failed = true;
+        part->error = answer->status;
+    }
+    judge_and_clean(part->lookup, true);
+}
+
+static void begin_round(void *arg)
+{
+    struct evener_dns_lookup *lookup = arg;
+    const evener_dns_options *options = &lookup->options;
+    evener_timer_stop(lookup->loop, &lookup->refresh);
+    evener_timer_stop(lookup->loop, &lookup->settle);
+    lookup->round_ns = evener_loop_now_ns(lookup->loop);
+    lookup->told = false;
+    for (size_t i = 0; i < lookup->part_count; i++) {
+        struct part *part = &lookup->parts[i];
+        const evener_dns_question question = {
+            .type = part->type,
+            .name = lookup->name,
+            .servers = options->servers,
+            .direct = options->direct,
+            .timeout_ms = options->timeout_ms,
+            .tries = options->tries,
+        };
+        if (part->query != NULL) {
+            lookup->client->vtable->cancel(lookup->client, part->query);
+        }
+        part->query = lookup->client->vtable->start(lookup->client, lookup->loop, &question, part_ended, part);
+        part->answered = false;
+        part->failed = part->query == NULL;
+        if (part->failed) {
+            (void)evener_status_set(&part->error, EVENER_STATUS_RESOURCE_EXHAUSTED, "no memory for a query");
+            evener_timer_start(lookup->loop, &lookup->settle, 0); /* not from inside: who began may be in a push */
+        }
+    }
+}
+
+static bool is_asking(const struct evener_dns_lookup *lookup)
+{
+    bool asking = false;
+    for (size_t i = 0; i < lookup->part_count; i++) {
+        asking = asking || lookup->parts[i].query != NULL;
+    }
+    return asking;
+}
+
+/* ---- lookups come and go ---- */
+
+static void *cache_create(evener_runtime *runtime, evener_status *status)
+{
+    struct cache *cache = calloc(1, sizeof *cache);
+    if (cache == NULL) {
+        (void)evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "dns: no memory");
+        return NULL;
+    }
+    cache->loop = evener_runtime_loop(runtime);
+    return cache;
+}
+
+static const evener_shared_key cache_key = {.name = "dns", .create = cache_create, .destroy = free};
+
+static void lookup_destroy(struct evener_dns_lookup *lookup)
+{
+    struct evener_dns_lookup **link = &lookup->cache->buckets[lookup->bucket];
+    while (*link != lookup) {
+        link = &(*link)->next;
+    }
+    *link = lookup->next;
+    evener_timer_stop(lookup->loop, &lookup->refresh);
+    evener_timer_stop(lookup->loop, &lookup->settle);
+    for (size_t i = 0; i < lookup->part_count; i++) {
+        if (lookup->parts[i].query != NULL) {
+            lookup->client->vtable->cancel(lookup->client, lookup->parts[i].query);
+        }
+        evener_dns_answer_clear(&lookup->parts[i].answer);
+    }
+    free(lookup->key);
+    free(lookup);
+}
+
+/* Everything that makes two lookups different. */
+static char *make_key(const evener_dns_client *client, evener_dns_kind kind, const char *name,
+                      const evener_dns_options *options)
+{
+    char *key = NULL;
+    const int bytes = asprintf(
+        &key, "%p %d %s %s %d %llu %llu %llu %llu %u", (const void *)client, (int)kind, name, options->servers,
+        options->direct, (unsigned long long)options->min_refresh_ms, (unsigned long long)options->max_refresh_ms,
+        (unsigned long long)options->resolve_now_min_ms, (unsigned long long)options->timeout_ms, options->tries);
+    return bytes < 0 ? NULL : key;
+}
+
+static struct evener_dns_lookup *lookup_create(struct cache *cache, char *key, uint32_t bucket,
+                                               evener_dns_client *client, evener_dns_kind kind, const char *name,
+                                               const evener_dns_options *options)
+{
+    struct evener_dns_lookup *lookup = calloc(1, sizeof *lookup);
+    if (lookup == NULL) {
+        return NULL;
+    }
+    lookup->cache = cache;
+    lookup->next = cache->buckets[bucket];
+    cache->buckets[bucket] = lookup;
+    lookup->bucket = bucket;
+    lookup->key = key;
+    (void)snprintf(lookup->name, sizeof lookup->name, "%s", name);
+    lookup->options = *options;
+    lookup->client = client;
+    lookup->loop = cache->loop;
+    lookup->part_count = kind == EVENER_DNS_HOST ? 2 : 1;
+    lookup->parts[0].type = kind == EVENER_DNS_HOST      ? EVENER_DNS_A
+                            : kind == EVENER_DNS_SERVICE ? EVENER_DNS_SRV
+                                                         : EVENER_DNS_TXT;
+    lookup->parts[1].type = EVENER_DNS_AAAA;
+    for (size_t i = 0; i < PARTS_MAX; i++) {
+        lookup->parts[i].lookup = lookup;
+    }
+    lookup->refresh = (evener_timer)EVENER_TIMER_INIT(begin_round, lookup);
+    lookup->settle = (evener_timer)EVENER_TIMER_INIT(settled, lookup);
+    lookup->backoff_ms = BACKOFF_INITIAL_MS;
+    return lookup;
+}
+
+/* The lookup for these; made, but not begun, if there is none. NULL without memory. */
+static struct evener_dns_lookup *find_or_create(struct cache *cache, evener_dns_client *client, evener_dns_kind kind,
+                                                const char *name, const evener_dns_options *options)
+{
+    char *key = make_key(client, kind, name, options);
+    if (key == NULL) {
+        return NULL;
+    }
+    const uint32_t bucket = (uint32_t)(hash(UINT64_C(0xcbf29ce484222325), key, strlen(key)) % BUCKETS);
+    struct evener_dns_lookup *lookup = cache->buckets[bucket];
+    while (lookup != NULL && strcmp(lookup->key, key) != 0) {
+        lookup = lookup->next;
+    }
+    if (lookup == NULL) {
+        lookup = lookup_create(cache, key, bucket, client, kind, name, options);
+        key = lookup != NULL ? NULL : key; /* it is the lookup's */
+    }
+    free(key);
+    return lookup;
+}
+
+/* What is known when a watch begins. In the middle of a round that has answers it has to wait for the rest. */
+static void tell_newcomer(struct evener_dns_lookup *lookup, evener_dns_watch *watch)
+{
+    bool in_between = false;
+    for (size_t i = 0; i < lookup->part_count; i++) {
+        in_between = in_between || (lookup->parts[i].answered && !lookup->told);
+    }
+    evener_dns_result result;
+    bool ttl_known;
+    if (lookup->known && !in_between && build_result(lookup, &result, &ttl_known)) {
+        tell_watch(watch, &result, fingerprint(&result));
+        free((void *)(uintptr_t)result.records);
+        if (!watch->content && !is_asking(lookup)) {
+            back_off(lookup);
+        }
+    } else if (lookup->error.code != EVENER_STATUS_OK) {
+        watch->error(watch, &lookup->error);
+    }
+}
+
+evener_status_code evener_dns_watch_start(evener_dns_watch *watch, evener_runtime *runtime, evener_dns_client *client,
+                                          evener_dns_kind kind, const char *name, const evener_dns_options *options,
+                                          evener_status *status)
+{
+    if (client == NULL && evener_loop_uv(evener_runtime_loop(runtime)) == NULL) {
+        return evener_status_set(status, EVENER_STATUS_FAILED_PRECONDITION,
+                                 "dns: %s: the runtime's loop has no libuv loop to ask the network with", name);
+    }
+    struct cache *cache = evener_runtime_shared(runtime, &cache_key, status);
+    if (cache == NULL) {
+        return EVENER_STATUS_RESOURCE_EXHAUSTED;
+    }
+    struct evener_dns_lookup *lookup =
+        find_or_create(cache, client != NULL ? client : evener_dns_ares_client(), kind, name, options);
+    if (lookup == NULL) {
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "dns: %s: no memory", name);
+    }
+    const bool begun = lookup->round_ns != 0;
+    watch->lookup = lookup;
+    watch->next = NULL;
+    watch->previous = lookup->last;
+    watch->content = false;
+    *(lookup->last != NULL ? &lookup->last->next : &lookup->first) = watch;
+    lookup->last = watch;
+    if (begun) {
+        tell_newcomer(lookup, watch);
+    } else {
+        begin_round(lookup);
+    }
+    return EVENER_STATUS_OK;
+}
+
+void evener_dns_watch_resolve_now(evener_dns_watch *watch)
+{
+    struct evener_dns_lookup *lookup = watch->lookup;
+    if (lookup == NULL || lookup->backing_off || is_asking(lookup)) {
+        return;
+    }
+    const uint64_t now_ns = evener_loop_now_ns(lookup->loop);
+    const uint64_t earliest_ns = lookup->round_ns + lookup->options.resolve_now_min_ms * EVENER_NS_PER_MS;
+    /* By timer even if it is now: a round that is told just now has not set its own timer yet. */
+    refresh_within(lookup, earliest_ns > now_ns ? (double)(earliest_ns - now_ns) / (double)EVENER_NS_PER_MS : 0.0);
+}
+
+void evener_dns_watch_stop(evener_dns_watch *watch)
+{
+    struct evener_dns_lookup *lookup = watch->lookup;
+    if (lookup == NULL) {
+        return;
+    }
+    if (lookup->cursor == watch) {
+        lookup->cursor = watch->next;
+    }
+    *(watch->previous != NULL ? &watch->previous->next : &lookup->first) = watch->next;
+    *(watch->next != NULL ? &watch->next->previous : &lookup->last) = watch->previous;
+    watch->lookup = NULL;
+    if (lookup->first == NULL && !lookup->telling) {
+        lookup_destroy(lookup);
+    }
+}

@@ -1,0 +1,117 @@
+#include "resolver/dns/options.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* The longest that still keeps "a new record is used within its TTL + 1 s" true for any TTL, 0 too. */
+#define MIN_REFRESH_MS 1000
+/* Bounds how long a mistake in a TTL, "a day", binds clients; costs a query in five minutes. */
+#define MAX_REFRESH_MS 300000
+/* grpc: at most one connection-triggered question in 30 s. */
+#define RESOLVE_NOW_MIN_MS 30000
+#define RESOLVE_NOW_FLOOR_MS 1000
+#define TIMEOUT_MS 5000
+#define TRIES 3
+#define DAY_MS UINT64_C(86400000)
+#define TIMEOUT_MS_MAX 120000
+#define TRIES_MAX 10
+
+evener_status_code evener_resolver_option_u64(const evener_resolver_args *args, const char *key, uint64_t minimum,
+                                              uint64_t maximum, uint64_t *value, evener_status *status)
+{
+    const char *text = evener_resolver_option(args, key);
+    if (text == NULL) {
+        return EVENER_STATUS_OK;
+    }
+    const size_t digits = strspn(text, "0123456789");
+    const uint64_t number = digits > 0 && digits < 16 && text[digits] == '\0' ? strtoull(text, NULL, 10) : UINT64_MAX;
+    if (number < minimum || number > maximum) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "resolver option %s = \"%.40s\": a whole number of %llu to %llu is needed", key, text,
+                                 (unsigned long long)minimum, (unsigned long long)maximum);
+    }
+    *value = number;
+    return EVENER_STATUS_OK;
+}
+
+static evener_status_code choice(const evener_resolver_args *args, const char *key, const char *no, const char *yes,
+                                 bool *value, evener_status *status)
+{
+    const char *text = evener_resolver_option(args, key);
+    if (text == NULL) {
+        return EVENER_STATUS_OK;
+    }
+    if (strcmp(text, no) != 0 && strcmp(text, yes) != 0) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "resolver option %s = \"%.40s\": it is \"%s\" or \"%s\"", key, text, no, yes);
+    }
+    *value = strcmp(text, yes) == 0;
+    return EVENER_STATUS_OK;
+}
+
+static evener_status_code read_servers(const evener_resolver_args *args, evener_dns_options *options,
+                                       evener_status *status)
+{
+    const char *authority = evener_target_authority(args->target);
+    const char *servers = evener_resolver_option(args, "dns.servers");
+    evener_status reason;
+    evener_status_code code = EVENER_STATUS_OK;
+    if (servers != NULL) { /* checked even if the target's server wins */
+        code = evener_dns_servers_parse(servers, options->servers, &reason);
+        if (code != EVENER_STATUS_OK) {
+            return evener_status_set(status, code, "resolver option dns.servers: %s", reason.message);
+        }
+    }
+    if (authority[0] != '\0') {
+        options->direct = true;
+        code = evener_dns_servers_parse(authority, options->servers, status);
+    }
+    return code;
+}
+
+evener_status_code evener_dns_options_read(const evener_resolver_args *args, evener_dns_options *options,
+                                           evener_status *status)
+{
+    evener_dns_options read = {
+        .min_refresh_ms = MIN_REFRESH_MS,
+        .max_refresh_ms = MAX_REFRESH_MS,
+        .resolve_now_min_ms = RESOLVE_NOW_MIN_MS,
+        .timeout_ms = TIMEOUT_MS,
+    };
+    uint64_t tries = TRIES;
+    const struct {
+        const char *key;
+        uint64_t minimum, maximum;
+        uint64_t *value;
+    } numbers[] = {
+        {"dns.min_refresh_ms", 100, DAY_MS, &read.min_refresh_ms},
+        {"dns.max_refresh_ms", 100, DAY_MS, &read.max_refresh_ms},
+        {"dns.resolve_now_min_ms", RESOLVE_NOW_FLOOR_MS, DAY_MS, &read.resolve_now_min_ms},
+        {"dns.timeout_ms", 100, TIMEOUT_MS_MAX, &read.timeout_ms},
+        {"dns.tries", 1, TRIES_MAX, &tries},
+    };
+    evener_status_code code = EVENER_STATUS_OK;
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0] && code == EVENER_STATUS_OK; i++) {
+        code = evener_resolver_option_u64(args, numbers[i].key, numbers[i].minimum, numbers[i].maximum,
+                                          numbers[i].value, status);
+    }
+    if (code == EVENER_STATUS_OK && read.min_refresh_ms > read.max_refresh_ms) {
+        code = evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "resolver option dns.min_refresh_ms = %llu is above dns.max_refresh_ms = %llu",
+                                 (unsigned long long)read.min_refresh_ms, (unsigned long long)read.max_refresh_ms);
+    }
+    if (code == EVENER_STATUS_OK) {
+        code = choice(args, "dns.txt_service_config", "false", "true", &read.txt_service_config, status);
+    }
+    if (code == EVENER_STATUS_OK) {
+        code = choice(args, "dns.srv_tiers", "first", "all", &read.all_tiers, status);
+    }
+    if (code == EVENER_STATUS_OK) {
+        code = read_servers(args, &read, status);
+    }
+    if (code == EVENER_STATUS_OK) {
+        read.tries = (uint32_t)tries;
+        *options = read;
+    }
+    return code;
+}

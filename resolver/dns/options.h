@@ -1,0 +1,32 @@
+/* The options of `dns:` and `srv:` (docs/resolvers.md), read once from a channel's resolver options. */
+#ifndef EVENER_RESOLVER_DNS_OPTIONS_H
+#define EVENER_RESOLVER_DNS_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <evener/resolver.h>
+
+#include "resolver/dns/name.h"
+
+typedef struct evener_dns_options {
+    uint64_t min_refresh_ms;                    /* "dns.min_refresh_ms" */
+    uint64_t max_refresh_ms;                    /* "dns.max_refresh_ms" */
+    uint64_t resolve_now_min_ms;                /* "dns.resolve_now_min_ms" */
+    uint64_t timeout_ms;                        /* "dns.timeout_ms" */
+    uint32_t tries;                             /* "dns.tries" */
+    bool txt_service_config;                    /* "dns.txt_service_config" */
+    bool all_tiers;                             /* "dns.srv_tiers" = "all" */
+    bool direct;                                /* the server comes from the target's authority */
+    char servers[EVENER_DNS_SERVERS_BYTES_MAX]; /* "dns.servers", or the target's authority; "": the system's */
+} evener_dns_options;
+
+/* Reads and checks them, defaults filled in. Errors: INVALID_ARGUMENT naming the key. Any thread. */
+evener_status_code evener_dns_options_read(const evener_resolver_args *args, evener_dns_options *options,
+                                           evener_status *status);
+
+/* Reads a whole number of an option; keeps *value when there is none. Errors: INVALID_ARGUMENT naming the key. */
+evener_status_code evener_resolver_option_u64(const evener_resolver_args *args, const char *key, uint64_t minimum,
+                                              uint64_t maximum, uint64_t *value, evener_status *status);
+
+#endif
