@@ -1,0 +1,128 @@
+/* examples/evener.cfg names every setting, and what it names as defaults are the defaults. */
+#include <criterion/criterion.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <evener/factory.h>
+
+#include "lb/channel_internal.h"
+#include "lb/factory_config.h"
+#include "tests/support/fake_transport.h"
+#include "tests/support/virtual_loop.h"
+
+static char *reference_text(size_t *length)
+{
+    evener_factory_config config = {0};
+    evener_status status;
+    char *text = evener_factory_config_load(&config, EVENER_CFG, EVENER_FACTORY_FILE_BYTES_MAX, length, &status);
+    cr_assert_not_null(text, "%s", status.message);
+    evener_factory_config_clear(&config);
+    return text;
+}
+
+Test(factory_reference, it_is_a_good_file)
+{
+    evener_factory_config config;
+    evener_status status;
+    cr_expect_eq(evener_factory_config_read(EVENER_CFG, &config, &status), EVENER_STATUS_OK, "%s", status.message);
+    cr_expect_eq(config.channel_count, 2);
+    evener_factory_config_clear(&config);
+}
+
+/* The parser names all settings when it is given one that does not exist. */
+static void expect_all_named(const char *file, const char *reference)
+{
+    evener_factory_config config;
+    evener_status status;
+    cr_assert_neq(evener_factory_config_parse("x", file, strlen(file), &config, &status), EVENER_STATUS_OK);
+    evener_factory_config_clear(&config);
+    char *names = strstr(status.message, "there are: ");
+    cr_assert_not_null(names, "%s", status.message);
+    unsigned count = 0;
+    for (char *name = strtok(names + strlen("there are: "), ", "); name != NULL; name = strtok(NULL, ", ")) {
+        char set[128];
+        snprintf(set, sizeof set, " %s = ", name);
+        cr_expect_not_null(strstr(reference, set), "%s is not in the reference file", name);
+        count++;
+    }
+    cr_expect_geq(count, 2);
+}
+
+Test(factory_reference, it_names_every_setting)
+{
+    size_t length;
+    char *text = reference_text(&length);
+    expect_all_named("channels = { a = { target = \"x\"; no_such = 1; }; };", text);
+    expect_all_named("channels = { a = { target = \"x\"; backoff = { no_such = 1; }; }; };", text);
+    expect_all_named("channels = { a = { target = \"x\"; keepalive = { no_such = 1; }; }; };", text);
+    expect_all_named("channels = { a = { target = \"x\"; credentials = { no_such = 1; }; }; };", text);
+    free(text);
+}
+
+Test(factory_reference, what_it_names_are_the_defaults)
+{
+    size_t length;
+    char *text = reference_text(&length);
+    char *end = strstr(text, "\n# The channels, by name.");
+    cr_assert_not_null(end);
+    *end = '\0';
+
+    virtual_loop *loop = virtual_loop_create(1);
+    const evener_runtime_options runtime_options = {.size = sizeof runtime_options, .loop = virtual_loop_loop(loop)};
+    evener_runtime *runtime;
+    cr_assert_eq(evener_runtime_create(&runtime_options, &runtime, NULL), EVENER_STATUS_OK);
+    fake_transport *fake = fake_transport_create(virtual_loop_loop(loop), false);
+    const evener_factory_options options = {
+        .size = sizeof options, .runtime = runtime, .transport = fake_transport_transport(fake)};
+    evener_channel *channels[2];
+    evener_factory *factories[2];
+    for (int i = 0; i < 2; i++) {
+        char path[] = "/tmp/evener-reference-XXXXXX";
+        const int fd = mkstemp(path);
+        FILE *file = fdopen(fd, "w");
+        cr_assert_not_null(file);
+        fprintf(file, "%s\nchannels = { a = { target = \"static:1.2.3.4:5\"; }; };\n", i == 0 ? text : "");
+        fclose(file);
+        evener_status status;
+        cr_assert_eq(evener_factory_open(path, &options, &factories[i], &status), EVENER_STATUS_OK, "%s",
+                     status.message);
+        cr_assert_eq(evener_factory_channel(factories[i], "a", &channels[i], &status), EVENER_STATUS_OK);
+        unlink(path);
+    }
+    const evener_channel *named = channels[0];
+    const evener_channel *plain = channels[1];
+    cr_expect_eq(named->wait_for_ready, plain->wait_for_ready);
+    cr_expect_eq(named->ignore_service_config, plain->ignore_service_config);
+    cr_expect_eq(named->default_port, plain->default_port);
+    cr_expect_eq(named->idle_timeout_ns, plain->idle_timeout_ns);
+    cr_expect_eq(named->pool.connect_timeout_ns, plain->pool.connect_timeout_ns);
+    cr_expect_eq(named->pool.backoff_initial_ns, plain->pool.backoff_initial_ns);
+    cr_expect_eq(named->pool.backoff_max_ns, plain->pool.backoff_max_ns);
+    cr_expect_eq(named->queue.count_max, plain->queue.count_max);
+    cr_expect_eq(named->empty_update_keep_ns, plain->empty_update_keep_ns);
+    cr_expect_eq(named->empty_update, EVENER_EMPTY_UPDATE_KEEP);
+    cr_expect_eq(plain->empty_update, EVENER_EMPTY_UPDATE_DEFAULT, "which is KEEP, see evener/channel.h");
+    cr_expect_str_eq(evener_service_config_policy(named->default_config)->builder->name, plain->policy_builder->name);
+    for (int i = 0; i < 2; i++) {
+        evener_channel_unref(channels[i]);
+        evener_factory_close(factories[i]);
+    }
+    virtual_loop_run_until_idle(loop);
+    evener_runtime_unref(runtime);
+    virtual_loop_run_until_idle(loop);
+    fake_transport_destroy(fake);
+    virtual_loop_destroy(loop);
+    free(text);
+
+    /* Credentials and keepalive belong to the transport. */
+    evener_factory_config config;
+    evener_status status;
+    cr_assert_eq(evener_factory_config_read(EVENER_CFG, &config, &status), EVENER_STATUS_OK);
+    cr_expect_eq(config.channels[0].settings.security, EVENER_FACTORY_TLS);
+    cr_expect_eq(config.channels[0].settings.keepalive_time_ms, 0, "the core's default: never");
+    cr_expect_eq(config.channels[0].settings.keepalive_timeout_ms, 20000, "the core's default");
+    evener_factory_config_clear(&config);
+}
