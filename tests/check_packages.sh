@@ -1,0 +1,35 @@
+#!/bin/bash
+# check_packages.sh BUILD_FOLDER: makes the Debian packages, unpacks them into a scratch folder, and uses what is there:
+# the program runs, its man page is well-formed, and a program outside the tree builds against the library.
+set -euo pipefail
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+if ! command -v dpkg-deb >/dev/null || ! command -v dpkg-shlibdeps >/dev/null; then
+    echo "no dpkg here: nothing to check"
+    exit 0
+fi
+(cd "$1" && cpack -G DEB -B "$scratch/packages") >"$scratch/log" 2>&1 || { cat "$scratch/log"; exit 1; }
+root=$scratch/root
+for name in libevener1 libevener-dev evener-tools; do
+    package=$(echo "$scratch"/packages/"$name"_*.deb)
+    [ "$(dpkg-deb -f "$package" Package)" = $name ]
+    dpkg-deb -x "$package" "$root"
+done
+dpkg-deb -f "$scratch"/packages/libevener1_*.deb Depends | grep -q libgrpc
+dpkg-deb -f "$scratch"/packages/evener-tools_*.deb Depends | grep -q libevener1
+echo "packages: ok"
+
+pc=$(find "$root" -name evener.pc)
+export LD_LIBRARY_PATH=${pc%/pkgconfig/evener.pc}
+"$root/usr/bin/evener" --version
+if command -v man >/dev/null; then
+    problems=$(man --warnings -E UTF-8 -l "$root/usr/share/man/man1/evener.1" 2>&1 >/dev/null)
+    [ -z "$problems" ] || { echo "$problems"; exit 1; }
+fi
+printf '#include <stdio.h>\n#include <evener/evener.h>\nint main(void) { return puts(evener_version_string()) < 0; }\n' \
+    >"$scratch/program.c"
+# shellcheck disable=SC2046 # flags are words
+PKG_CONFIG_PATH=$(dirname "$pc") PKG_CONFIG_SYSROOT_DIR="" \
+    sh -c 'cc "$1" -o "$2" $(pkg-config --cflags --libs evener)' sh "$scratch/program.c" "$scratch/program"
+[ "evener $("$scratch/program")" = "$("$root/usr/bin/evener" --version)" ]
+echo "built against them: ok"
