@@ -44,7 +44,7 @@ void call_fixture_open(call_fixture *fixture, size_t server_count, const demo_se
     evener_status status;
     check(evener_credentials_create_insecure(&fixture->insecure, &status), &status);
     check(evener_runtime_create(NULL, &fixture->runtime, &status), &status);
-    fixture->channel = call_fixture_channel(fixture, target);
+    fixture->channel = server_count > 0 ? call_fixture_channel(fixture, target) : NULL;
 }
 
 void call_fixture_close(call_fixture *fixture)
