@@ -20,7 +20,7 @@
 
 #define CALLS 40
 #define CALL_TIMEOUT_MS 3000
-#define CONNECT_TIMEOUT_MS 10000
+#define CONNECT_TIMEOUT_MS 5000
 
 /* ---- the resolver: first two backends, later a third ---- */
 
