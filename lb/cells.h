@@ -35,7 +35,7 @@ void evener_cells_give_back(evener_cell_pool *pool, evener_cell_column column);
 
 static inline evener_cell *evener_cell_of(evener_cell *cells, uint32_t lane)
 {
-    return &cells[lane * EVENER_CELL_ROW];
+    return &cells[(size_t)lane * EVENER_CELL_ROW];
 }
 
 static inline void evener_cell_start(evener_cell *cells, uint32_t lane)

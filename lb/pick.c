@@ -58,48 +58,63 @@ static void run_layers(evener_pick *pick, const evener_done_info *info, uint32_t
     }
 }
 
-/* One call of the picker in force. COMPLETE: a connection is held, or else `pick->connection` is NULL: the backend has
- * just lost it, and what the pickers counted was taken back. Inlined into the hot path. */
-static inline __attribute__((always_inline)) evener_pick_outcome pick_once(evener_channel *channel,
-                                                                           const evener_pick_context *context,
-                                                                           evener_pick *pick)
+/* Enters RCU, calls the picker in force, and on success holds a connection, counts, and leaves. Else returns false with
+ * the outcome, still inside RCU. Inlined: this is every pick's way. */
+static inline __attribute__((always_inline)) bool pick_fast(evener_channel *channel, const evener_pick_context *context,
+                                                            evener_pick *pick, evener_pick_outcome *outcome)
 {
     evener_rcu_read_lock();
     evener_picker *picker = evener_rcu_dereference(channel->picker);
     pick->layer_count = 0;
-    const evener_pick_outcome outcome = picker->vtable->pick(picker, context, pick);
-    if (__builtin_expect(outcome == EVENER_PICK_COMPLETE, 1)) {
-        evener_subchannel *subchannel = pick->subchannel;
-        evener_connection *connection = evener_rcu_dereference(subchannel->connection);
-        pick->connection = connection;
-        pick->flags = 0;
-        if (__builtin_expect(connection != NULL, 1)) {
-            if (channel->connection_ref != NULL) {
-                channel->connection_ref(connection);
-            }
-            evener_cell_start(subchannel->cells, context->lane);
-        } else if (pick->layer_count > 0) {
-            const evener_done_info info = {.size = sizeof info, .code = EVENER_STATUS_UNAVAILABLE, .not_sent = true};
-            run_layers(pick, &info, context->lane);
+    *outcome = picker->vtable->pick(picker, context, pick);
+    if (__builtin_expect(*outcome != EVENER_PICK_COMPLETE, 0)) {
+        return false;
+    }
+    evener_subchannel *subchannel = pick->subchannel;
+    evener_connection *connection = evener_rcu_dereference(subchannel->connection);
+    if (__builtin_expect(connection == NULL, 0)) {
+        return false;
+    }
+    pick->connection = connection;
+    if (channel->connection_ref != NULL) {
+        channel->connection_ref(connection);
+    }
+    evener_cell_start(subchannel->cells, context->lane);
+    evener_rcu_read_unlock();
+    return true;
+}
+
+/* What remains when that failed: inside RCU. A backend that was chosen has just lost its connection: what the pickers
+ * counted is taken back, and the pick is made again. Kept out of the hot path. */
+static __attribute__((noinline)) evener_pick_outcome pick_slow(evener_channel *channel,
+                                                               const evener_pick_context *context, evener_pick *pick,
+                                                               evener_pick_outcome outcome)
+{
+    static const evener_done_info unsent = {.size = sizeof unsent, .code = EVENER_STATUS_UNAVAILABLE, .not_sent = true};
+    for (int attempt = 1; outcome == EVENER_PICK_COMPLETE; attempt++) {
+        run_layers(pick, &unsent, context->lane);
+        if (attempt == ATTEMPTS_MAX) {
+            outcome = EVENER_PICK_QUEUE;
+            break;
+        }
+        evener_rcu_read_unlock();
+        if (pick_fast(channel, context, pick, &outcome)) {
+            return EVENER_PICK_COMPLETE;
         }
     }
     evener_rcu_read_unlock();
-    return outcome;
+    return no_backend(channel, context->args, outcome, context->status);
 }
 
-/* What remains when the first call of the picker gave no connection. Kept out of the hot path. */
-static __attribute__((noinline)) evener_pick_outcome pick_again(evener_channel *channel,
-                                                                const evener_pick_context *context, evener_pick *pick,
-                                                                evener_pick_outcome outcome)
+static __attribute__((noinline)) evener_pick_outcome pick_slow_and_kick(evener_channel *channel,
+                                                                        const evener_pick_context *context,
+                                                                        evener_pick *pick, evener_pick_outcome outcome)
 {
-    for (int attempt = 1; outcome == EVENER_PICK_COMPLETE && attempt < ATTEMPTS_MAX; attempt++) {
-        outcome = pick_once(channel, context, pick);
-        if (outcome == EVENER_PICK_COMPLETE && pick->connection != NULL) {
-            return outcome;
-        }
+    outcome = pick_slow(channel, context, pick, outcome);
+    if (outcome == EVENER_PICK_QUEUE) {
+        evener_channel_kick(channel);
     }
-    return outcome == EVENER_PICK_COMPLETE ? EVENER_PICK_QUEUE
-                                           : no_backend(channel, context->args, outcome, context->status);
+    return outcome;
 }
 
 static __attribute__((noinline)) evener_pick_outcome refuse_closed(evener_status *status)
@@ -108,36 +123,31 @@ static __attribute__((noinline)) evener_pick_outcome refuse_closed(evener_status
     return EVENER_PICK_DROP;
 }
 
-static inline __attribute__((always_inline)) evener_pick_outcome pick_now(evener_channel *channel,
-                                                                          const evener_pick_args *args,
-                                                                          evener_pick *pick, evener_status *status)
+evener_pick_outcome evener_channel_pick_now(evener_channel *channel, const evener_pick_args *args, evener_pick *pick,
+                                            evener_status *status)
 {
     if (__builtin_expect(__atomic_load_n(&channel->closed, __ATOMIC_RELAXED), 0)) {
         return refuse_closed(status);
     }
-    const evener_pick_context context = {
-        .args = args, .loop = channel->loop, .status = status, .lane = evener_lane_current()};
-    const evener_pick_outcome outcome = pick_once(channel, &context, pick);
-    if (__builtin_expect(outcome == EVENER_PICK_COMPLETE && pick->connection != NULL, 1)) {
-        return EVENER_PICK_COMPLETE;
-    }
-    return pick_again(channel, &context, pick, outcome);
-}
-
-evener_pick_outcome evener_channel_pick_now(evener_channel *channel, const evener_pick_args *args, evener_pick *pick,
-                                            evener_status *status)
-{
-    return pick_now(channel, args, pick, status);
+    const evener_pick_context context = {args, channel->loop, status, evener_lane_current()};
+    evener_pick_outcome outcome;
+    return __builtin_expect(pick_fast(channel, &context, pick, &outcome), 1)
+               ? EVENER_PICK_COMPLETE
+               : pick_slow(channel, &context, pick, outcome);
 }
 
 evener_pick_outcome evener_channel_try_pick(evener_channel *channel, const evener_pick_args *args, evener_pick *pick,
                                             evener_status *status)
 {
-    const evener_pick_outcome outcome = pick_now(channel, args != NULL ? args : &default_args, pick, status);
-    if (__builtin_expect(outcome == EVENER_PICK_QUEUE, 0)) {
-        evener_channel_kick(channel);
+    if (__builtin_expect(__atomic_load_n(&channel->closed, __ATOMIC_RELAXED), 0)) {
+        return refuse_closed(status);
     }
-    return outcome;
+    const evener_pick_context context = {args != NULL ? args : &default_args, channel->loop, status,
+                                         evener_lane_current()};
+    evener_pick_outcome outcome;
+    return __builtin_expect(pick_fast(channel, &context, pick, &outcome), 1)
+               ? EVENER_PICK_COMPLETE
+               : pick_slow_and_kick(channel, &context, pick, outcome);
 }
 
 void evener_channel_kick(evener_channel *channel)
@@ -147,13 +157,16 @@ void evener_channel_kick(evener_channel *channel)
     }
 }
 
-static inline __attribute__((always_inline)) void let_go(evener_pick *pick, evener_subchannel *subchannel,
-                                                         uint32_t lane)
+/* Counting comes before the connection goes: then nothing is left to do but that one call. The connection is this
+ * pick's own, and its transport lives as long as the channel. */
+static inline __attribute__((always_inline)) void let_go(evener_pick *pick, uint32_t lane)
 {
-    if (subchannel->connection_unref != NULL) {
-        subchannel->connection_unref(pick->connection);
+    evener_subchannel *subchannel = pick->subchannel;
+    void (*const unref)(evener_connection * connection) = subchannel->connection_unref;
+    evener_cell_finish(subchannel->cells, lane); /* from here on the subchannel may be gone */
+    if (unref != NULL) {
+        unref(pick->connection);
     }
-    evener_cell_finish(subchannel->cells, lane);
 }
 
 /* The end of a pick that a policy wants to hear of, or that failed. */
@@ -164,7 +177,7 @@ static __attribute__((noinline)) void done_told(evener_pick *pick, const evener_
     if (info != NULL && info->code != EVENER_STATUS_OK && !info->not_sent) {
         (void)__atomic_fetch_add(&pick->subchannel->failed, 1, __ATOMIC_RELAXED);
     }
-    let_go(pick, pick->subchannel, lane);
+    let_go(pick, lane);
 }
 
 void evener_pick_done(evener_pick *pick, const evener_done_info *info)
@@ -174,5 +187,5 @@ void evener_pick_done(evener_pick *pick, const evener_done_info *info)
         done_told(pick, info, lane);
         return;
     }
-    let_go(pick, pick->subchannel, lane);
+    let_go(pick, lane);
 }

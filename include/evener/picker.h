@@ -127,7 +127,6 @@ struct evener_pick {
     evener_subchannel *subchannel;
     evener_connection *connection; /* the transport's connection of the subchannel, valid until done */
     uint32_t layer_count;
-    uint32_t flags; /* the channel's */
     evener_pick_layer layers[EVENER_PICK_LAYERS_MAX];
 };
 
