@@ -80,7 +80,8 @@ EVENER_API const evener_metadata *evener_metadata_find(const evener_metadata *me
  * evener_call_start() or evener_stream_open() has returned; `details` until it has been filled. */
 typedef struct evener_call_options {
     size_t size;         /* sizeof(evener_call_options) */
-    uint64_t timeout_ms; /* for the whole call, waiting for a backend included; 0: no deadline */
+    uint64_t timeout_ms; /* for the whole call, waiting for a backend included; 0: no deadline. A shorter one in
+                            the service config's methodConfig wins */
     evener_wait_for_ready wait_for_ready;
     /* Sent with the call. Keys in lower case; values of "-bin" keys are plain bytes (the core encodes them), others
      * printable ASCII. */
@@ -92,6 +93,7 @@ typedef struct evener_call_options {
     /* Filled when the call has ended, well or not, before its callback; NULL: not asked for (and then not paid for).
      * Cleared first, so it must be initialised. */
     evener_call_details *details;
+    const evener_pick_trace *trace; /* told what the policy weighed at each pick of the call; or NULL */
 } evener_call_options;
 
 /* ---- unary calls ---- */

@@ -1,4 +1,5 @@
 #include "lb/transport/grpc_rpc.h"
+#include "lb/channel_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -60,6 +61,25 @@ evener_status_code evener_grpc_rpc_check(evener_channel *channel, const char *me
     return EVENER_STATUS_OK;
 }
 
+/* What the call says, else what the service config says of its method, else what the channel says. */
+static bool waits_for_ready(const evener_channel *channel, const evener_call_options *options,
+                            const evener_method_settings *settings)
+{
+    if (options->wait_for_ready != EVENER_WAIT_FOR_READY_DEFAULT) {
+        return options->wait_for_ready == EVENER_WAIT_FOR_READY_YES;
+    }
+    return settings->has_wait_for_ready ? settings->wait_for_ready : evener_channel_wait_for_ready_default(channel);
+}
+
+/* 0: none. The service config's timeout is an upper bound (grpc: doc/service_config.md). */
+static uint64_t shorter_timeout_ms(uint64_t of_call_ms, uint64_t of_config_ms)
+{
+    if (of_call_ms == 0 || of_config_ms == 0) {
+        return of_call_ms != 0 ? of_call_ms : of_config_ms;
+    }
+    return of_call_ms < of_config_ms ? of_call_ms : of_config_ms;
+}
+
 void evener_grpc_rpc_init(evener_grpc_rpc *rpc, evener_channel *channel, const char *method,
                           const evener_call_options *options)
 {
@@ -67,6 +87,7 @@ void evener_grpc_rpc_init(evener_grpc_rpc *rpc, evener_channel *channel, const c
     if (options == NULL) {
         options = &defaults;
     }
+    const evener_method_settings settings = evener_channel_method_settings(channel, method);
     *rpc = (evener_grpc_rpc){
         .channel = channel,
         .pick_args = {.size = sizeof rpc->pick_args,
@@ -75,18 +96,18 @@ void evener_grpc_rpc_init(evener_grpc_rpc *rpc, evener_channel *channel, const c
                       .metadata_count = options->metadata_count,
                       .hash = options->hash,
                       .has_hash = options->has_hash,
-                      .wait_for_ready = options->wait_for_ready == EVENER_WAIT_FOR_READY_DEFAULT
-                                            ? evener_channel_wait_for_ready_default(channel)
-                                            : options->wait_for_ready == EVENER_WAIT_FOR_READY_YES},
+                      .wait_for_ready = waits_for_ready(channel, options, &settings),
+                      .trace = options->trace},
         .method = grpc_slice_from_copied_string(method),
     };
     if (options->authority != NULL) {
         rpc->authority = grpc_slice_from_copied_string(options->authority);
         rpc->has_authority = true;
     }
-    rpc->has_deadline = options->timeout_ms > 0 && options->timeout_ms < TIMEOUT_MS_MAX;
+    const uint64_t timeout_ms = shorter_timeout_ms(options->timeout_ms, settings.timeout_ms);
+    rpc->has_deadline = timeout_ms > 0 && timeout_ms < TIMEOUT_MS_MAX;
     rpc->deadline = rpc->has_deadline ? gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
-                                                     gpr_time_from_millis((int64_t)options->timeout_ms, GPR_TIMESPAN))
+                                                     gpr_time_from_millis((int64_t)timeout_ms, GPR_TIMESPAN))
                                       : gpr_inf_future(GPR_CLOCK_MONOTONIC);
 }
 

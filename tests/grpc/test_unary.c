@@ -278,3 +278,54 @@ Test(unary, no_thread_is_left)
     call_fixture_close(&f);
     cr_expect_eq(named_threads_left(), 0);
 }
+
+/* grpc: doc/service_config.md: methodConfig sets what a call does not. */
+Test(unary, the_service_config_sets_timeout_and_wait_for_ready_of_a_method)
+{
+    call_fixture f;
+    call_fixture_open(&f, 1, NULL);
+    const char *config = "{\"loadBalancingPolicy\":\"round_robin\",\"methodConfig\":[{\"name\":[{\"service\":"
+                         "\"evener.demo.Echo\"}],\"timeout\":\"0.05s\",\"waitForReady\":true}]}";
+    evener_status status;
+    cr_assert_eq(evener_channel_set_default_service_config(f.channel, config, &status), EVENER_STATUS_OK, "%s",
+                 status.message);
+    demo_server_set_delay_ms(f.servers[0], DEMO_SERVER_NEVER_MS);
+    /* The change is seen shortly after; before it, the call's own deadline ends the wait. */
+    const evener_call_options options = {.size = sizeof options, .timeout_ms = 200};
+    evener_call_details details = {.size = sizeof details};
+    for (int i = 0; i < 3; i++) {
+        cr_expect_eq(evener_unary_call(f.channel, ECHO_UNARY, NULL, &options, NULL, &status),
+                     EVENER_STATUS_DEADLINE_EXCEEDED);
+    }
+    const evener_call_options endless = {.size = sizeof endless, .details = &details};
+    cr_expect_eq(evener_unary_call(f.channel, ECHO_UNARY, NULL, &endless, NULL, &status),
+                 EVENER_STATUS_DEADLINE_EXCEEDED, "the method's timeout ends a call that has none");
+    evener_call_details_clear(&details);
+    call_fixture_close(&f);
+}
+
+static void count_candidate(void *arg, const char *address, double load, const char *note)
+{
+    (void)load;
+    (void)note;
+    cr_expect_eq(strncmp(address, "127.0.0.1:", 10), 0);
+    ++*(int *)arg;
+}
+
+Test(unary, a_traced_call_tells_what_was_weighed)
+{
+    call_fixture f;
+    call_fixture_open(&f, 3, NULL);
+    evener_status status;
+    cr_assert_eq(
+        evener_channel_set_default_service_config(f.channel, "{\"loadBalancingConfig\":[{\"p2c_ewma\":{}}]}", &status),
+        EVENER_STATUS_OK, "%s", status.message);
+    int candidates = 0;
+    const evener_pick_trace trace = {.size = sizeof trace, .arg = &candidates, .candidate = count_candidate};
+    const evener_call_options options = {.size = sizeof options, .timeout_ms = 10000, .trace = &trace};
+    for (int i = 0; i < 2000 && candidates == 0; i++) { /* until the policy is in force */
+        cr_assert_eq(evener_unary_call(f.channel, ECHO_UNARY, NULL, &options, NULL, &status), EVENER_STATUS_OK);
+    }
+    cr_expect_geq(candidates, 2);
+    call_fixture_close(&f);
+}
