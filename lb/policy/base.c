@@ -19,6 +19,9 @@
 
 /* How long until a picker that could not be built for want of memory is tried again. */
 #define REBUILD_RETRY_NS (10 * EVENER_NS_PER_MS)
+/* From so many READY backends on, the next ones wait for others: at most 1 us for each that is READY, 10 ms at 10,000. */
+#define JOIN_FROM 1000
+#define JOIN_NS_PER_READY EVENER_NS_PER_US
 
 typedef struct base base;
 
@@ -65,6 +68,8 @@ struct base {
     evener_task publish_task; /* for joined changes */
     bool publish_task_pending;
     evener_timer rebuild_timer;
+    evener_timer join_timer; /* likewise, when there are many */
+    bool join_timer_runs;
     bool closed; /* and publish_task is to free this */
 };
 
@@ -227,6 +232,10 @@ static evener_picker *make_picker(base *b, evener_connectivity_state state, even
 
 static void publish_now(base *b)
 {
+    if (b->join_timer_runs) {
+        b->join_timer_runs = false;
+        evener_timer_stop(b->helper->loop, &b->join_timer);
+    }
     const evener_connectivity_state state = aggregate(b);
     evener_status status;
     evener_status_clear(&status);
@@ -263,11 +272,30 @@ static void publish_again(void *arg)
     publish_now(arg);
 }
 
+/* Another backend is READY. With many, each picker takes long to make, and they come turn by turn as connections are
+ * made: then a few are waited for. */
+static void publish_joined_later(base *b)
+{
+    if (!b->join_timer_runs) {
+        b->join_timer_runs = true;
+        evener_timer_start(b->helper->loop, &b->join_timer, b->current.ready * JOIN_NS_PER_READY);
+    }
+}
+
+static void publish_joined_now(void *arg)
+{
+    base *b = arg;
+    b->join_timer_runs = false;
+    publish_now(b);
+}
+
 /* Publishes what changed: `picker_changed` when the READY set, its attributes or the last error did. */
-static void publish_change(base *b, bool picker_changed)
+static void publish_change(base *b, bool picker_changed, bool may_wait)
 {
     if (!b->published || aggregate(b) != b->published_state) {
         publish_now(b);
+    } else if (picker_changed && may_wait && b->current.ready >= JOIN_FROM) {
+        publish_joined_later(b);
     } else if (picker_changed && !b->publish_task_pending) {
         b->publish_task_pending = true;
         evener_loop_post(b->helper->loop, &b->publish_task);
@@ -353,7 +381,7 @@ static void state_changed(void *arg, evener_subchannel *subchannel, evener_conne
     if (pending_may_take_over(b)) {
         take_over(b); /* may end `e` */
     } else {
-        publish_change(b, picker_changed);
+        publish_change(b, picker_changed, e->state == EVENER_READY);
     }
 }
 
@@ -454,6 +482,8 @@ static evener_status_code fail_empty(base *b, evener_status *status)
     evener_status_set(&reason, EVENER_STATUS_UNAVAILABLE, "the address list of %s is empty", b->helper->target);
     b->published = true;
     b->published_state = EVENER_TRANSIENT_FAILURE;
+    evener_timer_stop(b->helper->loop, &b->join_timer);
+    b->join_timer_runs = false;
     evener_timer_stop(b->helper->loop, &b->rebuild_timer);
     evener_policy_publish(b->helper, EVENER_TRANSIENT_FAILURE, &reason, evener_picker_create_fail(&reason));
     list *const lists[] = {&b->pending, &b->current};
@@ -497,7 +527,7 @@ static evener_status_code base_update(evener_policy *policy, const evener_policy
     if (pending_may_take_over(b)) {
         take_over(b);
     } else {
-        publish_change(b, picker_changed);
+        publish_change(b, picker_changed, false);
     }
     if (left_out > 0) {
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory for %zu of %zu addresses",
@@ -517,6 +547,7 @@ static void base_resolver_error(evener_policy *policy, const evener_status *stat
 static void base_close(evener_policy *policy)
 {
     base *b = (base *)policy;
+    evener_timer_stop(b->helper->loop, &b->join_timer);
     evener_timer_stop(b->helper->loop, &b->rebuild_timer);
     for (size_t i = 0; i < b->bucket_count; i++) {
         while (b->buckets[i] != NULL) {
@@ -573,6 +604,7 @@ evener_policy *evener_base_policy_build(const evener_policy_builder *builder, ev
     b->helper = helper;
     b->publish_task = (evener_task)EVENER_TASK_INIT(publish_joined, b);
     b->rebuild_timer = (evener_timer)EVENER_TIMER_INIT(publish_again, b);
+    b->join_timer = (evener_timer)EVENER_TIMER_INIT(publish_joined_now, b);
     evener_status_clear(&b->last_error);
     return &b->policy;
 }

@@ -46,19 +46,24 @@ typedef struct least_request_picker {
     candidate candidates[];
 } least_request_picker;
 
-static double load_of(const candidate *c)
+static double weigh(const evener_pick_context *context, const candidate *c)
 {
-    return (double)(__atomic_load_n(&c->calls->under_way, __ATOMIC_RELAXED) + 1) * c->cost;
+    const double load = (double)(__atomic_load_n(&c->calls->under_way, __ATOMIC_RELAXED) + 1) * c->cost;
+    if (evener_pick_is_traced(context)) {
+        evener_pick_trace_candidate(context, c->subchannel, load, NULL);
+    }
+    return load;
 }
 
-static const candidate *least_of_all(const least_request_picker *picker, uint64_t draw)
+static const candidate *least_of_all(const least_request_picker *picker, const evener_pick_context *context,
+                                     uint64_t draw)
 {
     uint32_t index = evener_random_scale((uint32_t)draw, picker->count);
     const candidate *best = &picker->candidates[index];
-    double best_load = load_of(best);
+    double best_load = weigh(context, best);
     for (uint32_t i = 1; i < picker->count; i++) {
         index = index + 1 < picker->count ? index + 1 : 0;
-        const double load = load_of(&picker->candidates[index]);
+        const double load = weigh(context, &picker->candidates[index]);
         if (load < best_load) {
             best = &picker->candidates[index];
             best_load = load;
@@ -67,16 +72,16 @@ static const candidate *least_of_all(const least_request_picker *picker, uint64_
     return best;
 }
 
-static const candidate *least_of_drawn(least_request_picker *picker, uint64_t draw, uint32_t lane)
+static const candidate *least_of_drawn(least_request_picker *picker, const evener_pick_context *context, uint64_t draw)
 {
     const uint32_t count = picker->count;
     const uint32_t first = evener_random_scale((uint32_t)draw, count);
     uint32_t other = evener_random_scale((uint32_t)(draw >> 32), count - 1);
     other += other >= first;
     const candidate *best = &picker->candidates[first];
-    double best_load = load_of(best);
+    double best_load = weigh(context, best);
     for (uint32_t choice = 2;; choice++) {
-        const double load = load_of(&picker->candidates[other]);
+        const double load = weigh(context, &picker->candidates[other]);
         if (load < best_load) {
             best = &picker->candidates[other];
             best_load = load;
@@ -84,7 +89,7 @@ static const candidate *least_of_drawn(least_request_picker *picker, uint64_t dr
         if (choice == picker->choices) {
             return best;
         }
-        other = evener_random_scale((uint32_t)(evener_lane_random_next(&picker->random, lane) >> 32), count);
+        other = evener_random_scale((uint32_t)(evener_lane_random_next(&picker->random, context->lane) >> 32), count);
     }
 }
 
@@ -102,8 +107,11 @@ static evener_pick_outcome least_request_pick(evener_picker *base, const evener_
     least_request_picker *picker = (least_request_picker *)base;
     const uint64_t draw = evener_lane_random_next(&picker->random, context->lane);
     const candidate *best =
-        picker->count <= picker->choices ? least_of_all(picker, draw) : least_of_drawn(picker, draw, context->lane);
+        picker->count <= picker->choices ? least_of_all(picker, context, draw) : least_of_drawn(picker, context, draw);
     pick->subchannel = best->subchannel;
+    if (evener_pick_is_traced(context)) {
+        evener_pick_trace_reason(context, "fewest calls");
+    }
     if (evener_pick_on_done(pick, call_done, best->calls, 0)) {
         (void)__atomic_fetch_add(&best->calls->under_way, 1, __ATOMIC_RELAXED);
     }

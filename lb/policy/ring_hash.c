@@ -159,6 +159,9 @@ static evener_pick_outcome pick_by_hash(const ring_picker *picker, const evener_
         switch (t->state) {
         case EVENER_READY:
             pick->subchannel = t->subchannel;
+            if (evener_pick_is_traced(context)) {
+                evener_pick_trace_reason(context, i == 0 ? "place on the ring" : "next place on the ring");
+            }
             return EVENER_PICK_COMPLETE;
         case EVENER_IDLE:
             ask_to_connect(picker, context->loop, t);
@@ -182,6 +185,9 @@ static evener_pick_outcome pick_any(const ring_picker *picker, const evener_pick
         const target *t = &picker->targets[picker->ring->entries[at].endpoint];
         if (t->state == EVENER_READY) {
             pick->subchannel = t->subchannel;
+            if (evener_pick_is_traced(context)) {
+                evener_pick_trace_reason(context, "random hash");
+            }
             return EVENER_PICK_COMPLETE;
         }
         if (t->state == EVENER_IDLE && !waits) {

@@ -15,47 +15,47 @@ static const char *const slow_start_configs[] = {"{}", "{\"slowStartConfig\":{\"
 static const char *const least_request_configs[] = {"{}", "{\"choiceCount\":10}",
                                                     "{\"choiceCount\":3,\"slowStartConfig\":{\"window\":\"5s\"}}"};
 
-Test(policy_events, least_request, .timeout = 120)
+Test(policy_events, least_request)
 {
     const policy_events events = {
         .policy = "least_request", .configs = least_request_configs, .config_count = COUNT(least_request_configs)};
     policy_events_run(&events, 1, EVENTS);
 }
 
-Test(policy_events, pick_first, .timeout = 120)
+Test(policy_events, pick_first)
 {
     const policy_events events = {
         .policy = "pick_first", .configs = pick_first_configs, .config_count = COUNT(pick_first_configs)};
     policy_events_run(&events, 2, EVENTS);
 }
 
-Test(policy_events, random, .timeout = 120)
+Test(policy_events, random)
 {
     const policy_events events = {.policy = "random", .configs = no_config, .config_count = 1};
     policy_events_run(&events, 3, EVENTS);
 }
 
-Test(policy_events, round_robin, .timeout = 120)
+Test(policy_events, round_robin)
 {
     const policy_events events = {.policy = "round_robin", .configs = no_config, .config_count = 1};
     policy_events_run(&events, 4, EVENTS);
 }
 
-Test(policy_events, weighted_random, .timeout = 120)
+Test(policy_events, weighted_random)
 {
     const policy_events events = {
         .policy = "weighted_random", .configs = slow_start_configs, .config_count = COUNT(slow_start_configs)};
     policy_events_run(&events, 5, EVENTS);
 }
 
-Test(policy_events, weighted_round_robin, .timeout = 120)
+Test(policy_events, weighted_round_robin)
 {
     const policy_events events = {
         .policy = "weighted_round_robin", .configs = slow_start_configs, .config_count = COUNT(slow_start_configs)};
     policy_events_run(&events, 6, EVENTS);
 }
 
-Test(policy_events, ring_hash, .timeout = 120)
+Test(policy_events, ring_hash)
 {
     static const char *const configs[] = {"{}", "{\"minRingSize\":10,\"maxRingSize\":100}"};
     const policy_events events = {
@@ -91,7 +91,7 @@ static void run_wrapped(const char *wrapper, const char *const *formats, size_t 
     }
 }
 
-Test(policy_events, outlier_detection_of_each_policy, .timeout = 280)
+Test(policy_events, outlier_detection_of_each_policy)
 {
     static const char *const formats[] = {
         "{\"interval\":\"1s\",\"baseEjectionTime\":\"2s\",\"maxEjectionPercent\":60,\"failurePercentageEjection\":"
@@ -102,14 +102,14 @@ Test(policy_events, outlier_detection_of_each_policy, .timeout = 280)
     run_wrapped("outlier_detection", formats, COUNT(formats));
 }
 
-Test(policy_events, health_check_of_each_policy, .timeout = 280)
+Test(policy_events, health_check_of_each_policy)
 {
     static const char *const formats[] = {"{\"serviceName\":\"a\",\"childPolicy\":%s}",
                                           "{\"serviceName\":\"b\",\"childPolicy\":%s}"};
     run_wrapped("health_check", formats, COUNT(formats));
 }
 
-Test(policy_events, health_check_of_outlier_detection, .timeout = 280)
+Test(policy_events, health_check_of_outlier_detection)
 {
     static const char *const configs[] = {
         "{\"childPolicy\":[{\"outlier_detection\":{\"interval\":\"1s\",\"baseEjectionTime\":\"2s\","
