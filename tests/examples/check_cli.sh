@@ -93,6 +93,14 @@ has "$out" "127.0.0.1:$two .*READY"; has "$out" '500 calls in '; has "$out" 'pol
 run 0 "$evener" load "$target" /no.Such/Method --plaintext --calls 10 --json; has "$out" '"failures":\{"UNIMPLEMENTED":10\}'
 run 1 "$evener" load static:127.0.0.1:1 $method --plaintext --calls 10 --connect-timeout 0.2; has "$err" 'last error'
 
+# A slowed backend loses its share under p2c.
+start_server --delay-ms=30; slow=$port
+run 0 "$evener" load "static:127.0.0.1:$one,127.0.0.1:$two,127.0.0.1:$slow" $method --plaintext --policy p2c_ewma \
+    --concurrency 8 --duration 1.5 --json
+share=$(grep -o "\"address\":\"127.0.0.1:$slow\",\"calls\":[0-9]*" <<<"$out" | grep -o '[0-9]*$')
+all=$(sed -n 's/^{"calls":\([0-9]*\),.*/\1/p' <<<"$out")
+if [ $((${share:-0} * 6)) -ge "${all:-0}" ]; then bad "the slow backend got $share of $all: $out"; fi
+
 # One of three backends is killed: no more calls fail than were on the wire to it.
 "$evener" load "$target" $method --plaintext --policy round_robin --concurrency 16 --duration 2 --json \
     >"$scratch/killed" 2>"$scratch/err" &

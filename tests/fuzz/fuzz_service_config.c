@@ -1,0 +1,36 @@
+/* Service config: any bytes are either refused with a message or give a config that answers for every method. */
+#include <assert.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lb/service_config.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    char *text = malloc(size + 1);
+    if (text == NULL) {
+        return 0;
+    }
+    if (size > 0) {
+        memcpy(text, data, size);
+    }
+    text[size] = '\0';
+    evener_service_config *config = NULL;
+    evener_status status;
+    if (evener_service_config_parse(text, NULL, &config, &status) == EVENER_STATUS_OK) {
+        assert(strcmp(evener_service_config_text(config), text) == 0);
+        static const char *const methods[] = {"/a.B/C", "/a.B/", "/", "", "a", "/a.B/C/D"};
+        for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
+            const evener_method_settings settings = evener_service_config_method(config, methods[i]);
+            assert(settings.has_wait_for_ready || !settings.wait_for_ready);
+        }
+        evener_service_config_unref(config);
+    } else {
+        assert(config == NULL && status.message[0] != '\0');
+    }
+    free(text);
+    return 0;
+}
