@@ -132,6 +132,7 @@ static void push(struct file *self)
     evener_status reason;
     if (compose(self, &list, &reason) != EVENER_STATUS_OK) {
         (void)evener_status_set(&status, reason.code, "%s: %s", self->source, reason.message);
+        self->accepted = false; /* for the next poll */
         report(self, &status);
     } else if (list.count == 0 && evener_file_hosts_error(self->hosts) != NULL) {
         const evener_status *error = evener_file_hosts_error(self->hosts);
@@ -242,11 +243,16 @@ static void read_and_take(struct file *self)
         const bool config = is_config(self, text);
         if (!is_unfinished(self, text, bytes, config, torn)) {
             evener_file_endpoints endpoints = {.entries = NULL};
+            bool lasting = true; /* what is wrong is the content */
             self->change_seen = false;
             self->read_state = state;
             code = parse(self, text, bytes, config, &endpoints, &status);
             if (code == EVENER_STATUS_OK) {
                 code = take(self, &endpoints, &status);
+                lasting = code == EVENER_STATUS_OK;
+            }
+            if (!lasting || code == EVENER_STATUS_RESOURCE_EXHAUSTED) {
+                self->read_state = (evener_file_state){.bytes = 0}; /* the same content may do at the next poll */
             }
             evener_file_endpoints_clear(&endpoints);
         }
