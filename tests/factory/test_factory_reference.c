@@ -10,6 +10,7 @@
 
 #include "lb/channel_internal.h"
 #include "lb/factory_config.h"
+#include "resolver/dns/options.h"
 #include "tests/support/fake_transport.h"
 #include "tests/support/virtual_loop.h"
 
@@ -124,5 +125,42 @@ Test(factory_reference, what_it_names_are_the_defaults)
     cr_expect_eq(config.channels[0].settings.security, EVENER_FACTORY_TLS);
     cr_expect_eq(config.channels[0].settings.keepalive_time_ms, 0, "the core's default: never");
     cr_expect_eq(config.channels[0].settings.keepalive_timeout_ms, 20000, "the core's default");
+    evener_factory_config_clear(&config);
+}
+
+/* Every option of dns: read with what the reference file says, and with nothing. */
+Test(factory_reference, the_options_of_dns_are_its_defaults)
+{
+    evener_factory_config config;
+    evener_status status;
+    cr_assert_eq(evener_factory_config_read(EVENER_CFG, &config, &status), EVENER_STATUS_OK);
+    evener_attribute options[32];
+    size_t count = 0;
+    const char *key;
+    json_t *value;
+    json_object_foreach(config.channels[0].settings.resolver, key, value)
+    {
+        options[count++] = (evener_attribute){.key = key, .value = json_string_value(value)};
+    }
+    cr_expect_geq(count, 7);
+    evener_target *target;
+    cr_assert_eq(evener_target_parse("dns:///orders.prod:50051", &target, &status), EVENER_STATUS_OK);
+    evener_dns_options named;
+    evener_dns_options plain;
+    memset(&named, 0, sizeof named);
+    memset(&plain, 0, sizeof plain);
+    evener_resolver_args args = {.size = sizeof args, .target = target};
+    cr_expect_eq(evener_dns_options_read(&args, &plain, &status), EVENER_STATUS_OK);
+    args.options = options;
+    args.option_count = count;
+    cr_expect_eq(evener_dns_options_read(&args, &named, &status), EVENER_STATUS_OK, "%s", status.message);
+    cr_expect_eq(named.min_refresh_ms, plain.min_refresh_ms);
+    cr_expect_eq(named.max_refresh_ms, plain.max_refresh_ms);
+    cr_expect_eq(named.resolve_now_min_ms, plain.resolve_now_min_ms);
+    cr_expect_eq(named.timeout_ms, plain.timeout_ms);
+    cr_expect_eq(named.tries, plain.tries);
+    cr_expect_eq(named.txt_service_config, plain.txt_service_config);
+    cr_expect_eq(named.all_tiers, plain.all_tiers);
+    evener_target_destroy(target);
     evener_factory_config_clear(&config);
 }
