@@ -358,6 +358,15 @@ static void stop_watching(void *arg)
     }
 }
 
+static void *copy_array(const void *array, size_t bytes)
+{
+    void *copy = malloc(bytes + 1);
+    if (copy != NULL && bytes > 0) {
+        memcpy(copy, array, bytes);
+    }
+    return copy;
+}
+
 static evener_status_code take_options(evener_factory *factory, const evener_factory_options *options,
                                        evener_status *status)
 {
@@ -369,8 +378,12 @@ static evener_status_code take_options(evener_factory *factory, const evener_fac
                                  "factory options: size is %zu: set it to sizeof(evener_factory_options)",
                                  options->size);
     }
-    memcpy(&factory->options, options, options->size < sizeof *options ? options->size : sizeof *options);
-    return EVENER_STATUS_OK;
+    evener_factory_options *own = &factory->options;
+    memcpy(own, options, options->size < sizeof *options ? options->size : sizeof *options);
+    /* The builders stay where they are; the arrays may be on the caller's stack. */
+    own->resolvers = copy_array(own->resolvers, own->resolver_count * sizeof own->resolvers[0]);
+    own->policies = copy_array(own->policies, own->policy_count * sizeof own->policies[0]);
+    return own->resolvers != NULL && own->policies != NULL ? EVENER_STATUS_OK : no_memory(status);
 }
 
 evener_status_code evener_factory_open(const char *path, const evener_factory_options *options,
@@ -432,6 +445,8 @@ void evener_factory_close(evener_factory *factory)
         free(factory->watched[i]);
     }
     free(factory->watched);
+    free((void *)factory->options.resolvers);
+    free((void *)factory->options.policies);
     free(factory->path);
     pthread_mutex_destroy(&factory->lock);
     evener_runtime *runtime = factory->runtime;

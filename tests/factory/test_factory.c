@@ -267,6 +267,32 @@ Test(factory, credentials_and_keepalive_connect_anew)
     evener_channel_unref(channel);
 }
 
+/* A certificate that is renewed under the same name. */
+Test(factory, another_content_of_a_pem_file_connects_anew)
+{
+    char pem[] = "/tmp/evener-pem-XXXXXX";
+    FILE *file = fdopen(mkstemp(pem), "w");
+    cr_assert_not_null(file);
+    fputs("-----BEGIN CERTIFICATE-----\nMQ==\n-----END CERTIFICATE-----\n", file);
+    fclose(file);
+    char text[256];
+    snprintf(text, sizeof text, ONE("target = \"static:" A "\"; credentials = { ca = \"%s\"; };"), pem);
+    open_with(text);
+    evener_channel *channel = ready_channel("a");
+    virtual_loop_advance_ms(loop, 5000);
+    cr_expect_eq(fake_transport_attempts(fake, A), 1);
+    file = fopen(pem, "w");
+    cr_assert_not_null(file);
+    fputs("-----BEGIN CERTIFICATE-----\nMg==\n-----END CERTIFICATE-----\n", file);
+    fclose(file);
+    virtual_loop_advance_ms(loop, 1100);
+    evener_channel_connect(channel);
+    virtual_loop_advance_ms(loop, 10);
+    cr_expect_eq(fake_transport_attempts(fake, A), 2);
+    unlink(pem);
+    evener_channel_unref(channel);
+}
+
 Test(factory, limits_and_timeouts_change_where_they_stand)
 {
     open_with(ONE("target = \"static:" A "\"; policy = \"round_robin\";"));
