@@ -27,11 +27,13 @@
 
 /* Costs within this factor are alike. */
 #define ALIKE 0.875F
-/* A winner dearer than this many times the usual cost is worth another draw. */
+/* A winner dearer than this many times the usual cost, and dearer by more than a call costs its client anyway, is worth
+ * further draws. */
 #define DEAR 1.5F
-/* The usual cost follows cheaper winners fast and dearer ones slowly: it is about what good backends cost now. */
-#define USUAL_DOWN (1.0F / 4)
-#define USUAL_UP (1.0F / 64)
+#define DEAR_MIN_NS (20.0F * 1000)
+/* A lane learns from one pick in so many, and so fast. */
+#define LEARN_PICKS 8
+#define USUAL_WEIGHT (1.0F / 16)
 /* At most one pick in so many is a probe: with two slow ones of four the 99th percentile is to stay that of the fast. */
 #define PROBE_PICKS_MIN 256
 /* What stands in for a latency while not one is known: a nanosecond, so that only calls under way count. */
@@ -39,10 +41,12 @@
 /* What a newcomer's slow start begins with (Envoy: min_weight_percent, 10 %). */
 #define RAMP_MIN 0.1F
 
+/* What a lane knows by itself. */
 typedef struct lane_state {
     _Alignas(64) uint64_t random;
+    p2c_usual usual;
     float usual_cost; /* 0: nothing picked yet */
-    float usual_latency_ns;
+    float dear_cost;  /* from here on a winner is worth further draws; 0 until the usual cost is known */
     float usual_in_flight;
     uint32_t picks; /* since the last probe */
 } lane_state;
@@ -58,6 +62,7 @@ typedef struct p2c_picker {
     evener_picker base;
     uint32_t count;
     uint32_t choices, choices_max;
+    bool plain; /* two choices, no weights */
     uint32_t force_pick_ticks;
     uint64_t ramp_end_ns; /* no slow start after it */
     float ramp_ticks;
@@ -76,7 +81,6 @@ typedef struct contest {
     bool shared;
     bool ramping;
     bool traced;
-    p2c_usual usual;
     p2c_stats *best, *loser; /* NULL: none yet */
     float best_cost;
 } contest;
@@ -104,12 +108,18 @@ static bool passes_ramp(contest *c, const p2c_stats *stats)
     return (float)(uint32_t)(p2c_random(&c->lane->random, c->shared) >> 40) < share * 0x1p24F;
 }
 
+static inline p2c_usual get_usual(const lane_state *lane)
+{
+    return (p2c_usual){p2c_get(&lane->usual.latency_ns), p2c_get(&lane->usual.crowding)};
+}
+
 static inline void consider(contest *c, p2c_stats *stats)
 {
     if (__builtin_expect(c->ramping, 0) && !passes_ramp(c, stats)) {
         return;
     }
-    const float cost = p2c_cost(stats, c->now_ns, &c->usual);
+    const p2c_usual usual = get_usual(c->lane);
+    const float cost = p2c_cost(stats, c->now_ns, &usual);
     if (__builtin_expect(c->traced, 0)) {
         evener_pick_trace_candidate(c->context, stats->subchannel, (double)cost, NULL);
     }
@@ -159,8 +169,8 @@ static inline void consider_pair(contest *c)
 
 static bool too_dear(const contest *c)
 {
-    const float usual = p2c_get(&c->lane->usual_cost);
-    return c->best == NULL || (usual > 0 && c->best_cost > usual * DEAR);
+    const float dear_cost = p2c_get(&c->lane->dear_cost);
+    return c->best == NULL || (dear_cost > 0 && c->best_cost > dear_cost);
 }
 
 static __attribute__((noinline)) void consider_more(contest *c)
@@ -174,8 +184,9 @@ static __attribute__((noinline)) void consider_more(contest *c)
         }
     }
     if (c->best == NULL) { /* all in slow start, and all refused */
+        const p2c_usual usual = get_usual(c->lane);
         c->best = picker->backends[draw(c)];
-        c->best_cost = p2c_cost(c->best, c->now_ns, &c->usual);
+        c->best_cost = p2c_cost(c->best, c->now_ns, &usual);
     }
 }
 
@@ -195,73 +206,141 @@ static bool probe(const contest *c)
 
 /* The lane learns what a pick costs now, from winners only; but as long as it knows no latency at all, from a loser too:
  * the winner may be one of which nothing is known, and must not stay cheap for that. */
-static inline void learn(const contest *c)
+static void learn(const contest *c)
 {
     lane_state *lane = c->lane;
     float latency_ns = p2c_get(&c->best->latency_ns);
-    const float usual_ns = p2c_get(&lane->usual_latency_ns);
-    const float usual = p2c_get(&lane->usual_cost);
-    if (__builtin_expect(usual_ns == UNKNOWN_NS, 0)) {
+    const float usual_ns = p2c_get(&lane->usual.latency_ns);
+    if (usual_ns == UNKNOWN_NS) {
         if (latency_ns == 0.0F && c->loser != NULL) {
             latency_ns = p2c_get(&c->loser->latency_ns);
         }
-        if (latency_ns > 0) {
-            p2c_set(&lane->usual_latency_ns, latency_ns);
-            p2c_set(&lane->usual_cost, 0.0F); /* what was learned in the dark is no measure */
-            return;
+        if (latency_ns > 0) { /* what costs were learned in the dark is no measure */
+            p2c_set(&lane->usual.latency_ns, latency_ns);
+            p2c_set(&lane->usual_cost, 0.0F);
+            p2c_set(&lane->dear_cost, 0.0F);
         }
-    } else if (latency_ns > 0) {
-        p2c_set(&lane->usual_latency_ns, usual_ns + (latency_ns - usual_ns) * USUAL_UP);
+        return;
     }
-    const float in_flight = p2c_get(&lane->usual_in_flight);
+    if (latency_ns > 0) {
+        p2c_set(&lane->usual.latency_ns, usual_ns + (latency_ns - usual_ns) * USUAL_WEIGHT);
+    }
     const float now_in_flight =
         (float)__atomic_load_n(&c->best->in_flight, __ATOMIC_RELAXED) * p2c_get(&c->best->weight_inverse);
-    p2c_set(&lane->usual_in_flight, in_flight + (now_in_flight - in_flight) * USUAL_UP);
-    const float step = c->best_cost < usual ? USUAL_DOWN : USUAL_UP;
-    p2c_set(&lane->usual_cost, usual > 0 ? usual + (c->best_cost - usual) * step : c->best_cost);
+    float in_flight = p2c_get(&lane->usual_in_flight);
+    in_flight += (now_in_flight - in_flight) * USUAL_WEIGHT;
+    p2c_set(&lane->usual_in_flight, in_flight);
+    p2c_set(&lane->usual.crowding, 1.0F / (1.0F + in_flight));
+    float cost = p2c_get(&lane->usual_cost);
+    cost = cost > 0 ? cost + (c->best_cost - cost) * USUAL_WEIGHT : c->best_cost;
+    p2c_set(&lane->usual_cost, cost);
+    p2c_set(&lane->dear_cost, cost * DEAR + DEAR_MIN_NS);
+}
+
+/* What a pick does after its first draw. */
+static void settle(contest *c)
+{
+    const bool dear = too_dear(c);
+    if (dear) {
+        consider_more(c);
+    }
+    const uint32_t picks = __atomic_load_n(&c->lane->picks, __ATOMIC_RELAXED);
+    if (dear || picks % LEARN_PICKS == 0 || p2c_get(&c->lane->dear_cost) == 0) {
+        learn(c);
+    }
+    const bool probes = picks >= PROBE_PICKS_MIN && c->loser != NULL && probe(c);
+    if (probes) {
+        __atomic_store_n(&c->lane->picks, 0, __ATOMIC_RELAXED);
+        c->best = c->loser;
+    }
+    if (c->traced) {
+        evener_pick_trace_reason(c->context, probes ? "force pick" : "lower load");
+    }
+}
+
+/* Any pick. */
+static __attribute__((noinline)) p2c_stats *pick_general(p2c_picker *picker, const evener_pick_context *context,
+                                                         uint64_t now_ns)
+{
+    contest c = {.context = context,
+                 .picker = picker,
+                 .lane = &picker->lanes[context->lane],
+                 .now_ns = now_ns,
+                 .now_tick = p2c_tick(now_ns),
+                 .shared = context->lane == EVENER_LANE_SHARED,
+                 .ramping = now_ns < picker->ramp_end_ns,
+                 .traced = evener_pick_is_traced(context)};
+    if (picker->count <= picker->choices) {
+        consider_all(&c);
+    } else if (picker->choices == 2) {
+        consider_pair(&c);
+    } else {
+        for (uint32_t i = 0; i < picker->choices; i++) {
+            consider(&c, picker->backends[draw(&c)]);
+        }
+    }
+    settle(&c);
+    return c.best;
+}
+
+/* The rest of a plain pick, when it is not over with its first draw. */
+static __attribute__((noinline)) p2c_stats *pick_settled(p2c_picker *picker, const evener_pick_context *context,
+                                                         uint64_t now_ns, p2c_stats *best, p2c_stats *loser,
+                                                         float best_cost)
+{
+    contest c = {.context = context,
+                 .picker = picker,
+                 .lane = &picker->lanes[context->lane],
+                 .now_ns = now_ns,
+                 .now_tick = p2c_tick(now_ns),
+                 .shared = context->lane == EVENER_LANE_SHARED,
+                 .best = best,
+                 .loser = loser,
+                 .best_cost = best_cost};
+    settle(&c);
+    return c.best;
+}
+
+/* Two choices among equals: short, and in registers. */
+static inline p2c_stats *pick_plain(p2c_picker *picker, const evener_pick_context *context, uint64_t now_ns,
+                                    uint32_t picks)
+{
+    lane_state *lane = &picker->lanes[context->lane];
+    const uint64_t random = p2c_random(&lane->random, context->lane == EVENER_LANE_SHARED);
+    const uint32_t first = p2c_below((uint32_t)random, picker->count);
+    uint32_t second = p2c_below((uint32_t)(random >> 32), picker->count - 1);
+    second += second >= first;
+    p2c_stats *a = picker->backends[first];
+    p2c_stats *b = picker->backends[second];
+    const p2c_usual usual = get_usual(lane);
+    const float cost_a = p2c_cost(a, now_ns, &usual);
+    const float cost_b = p2c_cost(b, now_ns, &usual);
+    const bool b_wins = cost_b < cost_a * ALIKE;
+    p2c_stats *best = b_wins ? b : a;
+    const float best_cost = b_wins ? cost_b : cost_a;
+    if (__builtin_expect(best_cost > p2c_get(&lane->dear_cost) || picks % LEARN_PICKS == 0, 0)) {
+        return pick_settled(picker, context, now_ns, best, b_wins ? a : b, best_cost);
+    }
+    return best;
 }
 
 static evener_pick_outcome p2c_pick(evener_picker *base, const evener_pick_context *context, evener_pick *pick)
 {
     p2c_picker *picker = (p2c_picker *)base;
-    contest c = {.context = context,
-                 .picker = picker,
-                 .traced = evener_pick_is_traced(context),
-                 .lane = &picker->lanes[context->lane],
-                 .now_ns = evener_loop_now_fast_ns(context->loop),
-                 .shared = context->lane == EVENER_LANE_SHARED};
-    c.now_tick = p2c_tick(c.now_ns);
-    c.usual.latency_ns = p2c_get(&c.lane->usual_latency_ns);
-    c.usual.crowding = 1.0F / (1.0F + p2c_get(&c.lane->usual_in_flight));
-    c.ramping = c.now_ns < picker->ramp_end_ns;
-    if (__builtin_expect(picker->count == 1, 0)) {
-        c.best = picker->backends[0];
-    } else {
-        if (picker->choices == 2) {
-            consider_pair(&c);
-        } else if (picker->count <= picker->choices) {
-            consider_all(&c);
-        } else {
-            for (uint32_t i = 0; i < picker->choices; i++) {
-                consider(&c, picker->backends[draw(&c)]);
-            }
-        }
-        if (__builtin_expect(too_dear(&c), 0)) {
-            consider_more(&c);
-        }
-        learn(&c);
-        const uint32_t picks = __atomic_load_n(&c.lane->picks, __ATOMIC_RELAXED) + 1;
-        const bool probes = __builtin_expect(picks >= PROBE_PICKS_MIN, 0) && c.loser != NULL && probe(&c);
-        __atomic_store_n(&c.lane->picks, probes ? 0 : picks, __ATOMIC_RELAXED);
-        c.best = probes ? c.loser : c.best;
-        if (__builtin_expect(c.traced, 0)) {
-            evener_pick_trace_reason(context, probes ? "force pick" : "lower load");
-        }
+    const uint64_t now_ns = evener_loop_now_fast_ns(context->loop);
+    p2c_stats *best = picker->backends[0];
+    if (__builtin_expect(picker->count > 1, 1)) {
+        uint32_t *counter = &picker->lanes[context->lane].picks;
+        const uint32_t picks = __atomic_load_n(counter, __ATOMIC_RELAXED) + 1;
+        __atomic_store_n(counter, picks, __ATOMIC_RELAXED);
+        const bool plain = picker->plain && now_ns >= picker->ramp_end_ns && !evener_pick_is_traced(context);
+        best = __builtin_expect(plain, 1) ? pick_plain(picker, context, now_ns, picks)
+                                          : pick_general(picker, context, now_ns);
     }
-    if (evener_pick_on_done(pick, p2c_done, c.best, c.now_ns)) {
-        p2c_start(c.best, c.now_ns, c.now_tick);
+    if (evener_pick_on_done(pick, p2c_done, best, now_ns)) {
+        p2c_start(best, now_ns, p2c_tick(now_ns));
     }
-    pick->subchannel = c.best->subchannel;
+    pick->subchannel = best->subchannel;
     return EVENER_PICK_COMPLETE;
 }
 
@@ -424,10 +503,11 @@ static evener_picker *p2c_build_picker(const evener_base_ready *ready)
         free(picker);
         return NULL;
     }
+    picker->plain = picker->choices == 2 && picker->aliases == NULL;
     const float latency_ns = take_generation(picker, ready, config);
     for (size_t lane = 0; lane < EVENER_LANES; lane++) {
         picker->lanes[lane] = (lane_state){.random = evener_loop_random(ready->helper->loop),
-                                           .usual_latency_ns = latency_ns > 0 ? latency_ns : UNKNOWN_NS};
+                                           .usual = {latency_ns > 0 ? latency_ns : UNKNOWN_NS, 1.0F}};
     }
     for (size_t i = 0; i < ready->count; i++) {
         evener_subchannel_ref(ready->subchannels[i]);

@@ -154,7 +154,8 @@ static inline void p2c_answer(p2c_stats *stats, uint64_t now_ns, uint64_t starte
     const float decay_ns = p2c_get(&stats->decay_ns);
     const float dt_ns = p2c_elapsed_ns(now_ns, __atomic_load_n(&stats->updated_ns, __ATOMIC_RELAXED));
     const float rtt_ns = p2c_elapsed_ns(now_ns, started_ns) + 1.0F; /* 0 means unknown */
-    const float by_time = dt_ns / (dt_ns + decay_ns);
+    /* Below the least weight of all the division is spared: the usual case. */
+    const float by_time = dt_ns > decay_ns * P2C_SAMPLE_WEIGHT_MIN ? dt_ns / (dt_ns + decay_ns) : 0.0F;
     const float latency_ns = p2c_get(&stats->latency_ns);
     __atomic_store_n(&stats->updated_ns, now_ns, __ATOMIC_RELAXED);
     if (latency_ns == 0.0F) {
