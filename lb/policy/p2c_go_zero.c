@@ -68,7 +68,7 @@ static void go_zero_done(void *data, uint64_t word, const evener_done_info *info
     const int64_t elapsed = now > last ? now - last : 0;
     const uint64_t lag = ((uint64_t)now - word) & ((UINT64_C(1) << 48) - 1);
     const uint64_t old_lag = __atomic_load_n(&stats->lag_ns, __ATOMIC_RELAXED);
-    const double w = old_lag == 0 ? 0 : exp(-(double)elapsed / (double)backend->stats.decay_ns);
+    const double w = old_lag == 0 ? 0 : exp(-(double)elapsed / (double)p2c_get(&backend->stats.decay_ns));
     __atomic_store_n(&stats->lag_ns, (uint64_t)((double)old_lag * w + (double)lag * (1 - w)), __ATOMIC_RELAXED);
     const double success = p2c_is_failure(info->code) ? 0 : SUCCESS_INITIAL;
     const double old_success = (double)__atomic_load_n(&stats->success, __ATOMIC_RELAXED);
