@@ -1,6 +1,6 @@
 /* p2c_ewma's part of `loadBalancingConfig`:
  *
- *     {"p2c_ewma": {"choices": 2, "maxChoices": 8, "decay": "10s", "forcePickInterval": "1s", "slowStart": "10s",
+ *     {"p2c_ewma": {"choices": 2, "maxChoices": 8, "decay": "10s", "forcePickInterval": "1s", "slowStartConfig": {"window": "10s"},
  *                   "compat": "go-zero"}} */
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +18,7 @@ const p2c_config p2c_config_default = {
     .choices_max = 8,
     .decay_ns = 10 * EVENER_NS_PER_S,
     .force_pick_ns = EVENER_NS_PER_S,
-    .slow_start_ns = 10 * EVENER_NS_PER_S,
+    .slow_start = {.window_ns = 10 * EVENER_NS_PER_S, .aggression = 1.0, .floor = 0.1},
     .go_zero = false,
 };
 
@@ -52,7 +52,7 @@ static evener_status_code read_fields(const json_t *object, p2c_config *config, 
             0 ||
         (code = evener_json_duration(object, "forcePickInterval", DURATION_MIN_NS, DURATION_MAX_NS,
                                      &config->force_pick_ns, status)) != 0 ||
-        (code = evener_json_duration(object, "slowStart", 0, DURATION_MAX_NS, &config->slow_start_ns, status)) != 0) {
+        (code = evener_slow_start_parse(object, &config->slow_start, status)) != 0) {
         return code;
     }
     return read_compat(object, config, status);

@@ -9,11 +9,11 @@
  *
  * The probe. Once in PROBE_PICKS_MIN picks of a thread, a loser that nobody picked for `forcePickInterval` is taken
  * instead of the winner, so that one that recovered is found out; rarely one that failed, never one that is failing or
- * has a call under way. go-zero probes without that
- * bound: with more backends than calls a second almost every pick takes the loser.
+ * has a call under way. go-zero probes without that bound: with more backends than calls a second almost every pick
+ * takes the loser.
  *
  * Slow start. A backend that joins others (or comes back) starts from the mean latency of its peers, and is considered
- * only in a tenth of the cases in which it is drawn, rising to all within `slowStart`. When most backends are new, at
+ * only in a tenth of the cases in which it is drawn, rising to all within the window of its `slowStartConfig`. When most backends are new, at
  * the start above all, there is none.
  *
  * Statistics live in the subchannel, over any number of pickers. Each lane has its own random numbers and its own notion
@@ -23,7 +23,6 @@
 
 #include "lb/policy/builtin.h"
 #include "lb/policy/p2c_internal.h"
-#include "lb/policy/weights.h"
 
 /* Costs within this factor are alike. */
 #define ALIKE 0.875F
@@ -38,8 +37,6 @@
 #define PROBE_PICKS_MIN 256
 /* What stands in for a latency while not one is known: a nanosecond, so that only calls under way count. */
 #define UNKNOWN_NS 1.0F
-/* What a newcomer's slow start begins with (Envoy: min_weight_percent, 10 %). */
-#define RAMP_MIN 0.1F
 
 /* What a lane knows by itself. */
 typedef struct lane_state {
@@ -65,7 +62,7 @@ typedef struct p2c_picker {
     bool plain; /* two choices, no weights */
     uint32_t force_pick_ticks;
     uint64_t ramp_end_ns; /* no slow start after it */
-    float ramp_ticks;
+    evener_slow_start slow_start;
     alias *aliases; /* NULL: all weights are alike */
     lane_state lanes[EVENER_LANES];
     p2c_stats *backends[];
@@ -103,9 +100,8 @@ static inline uint32_t draw(contest *c)
 static bool passes_ramp(contest *c, const p2c_stats *stats)
 {
     const uint32_t age = c->now_tick - __atomic_load_n(&stats->ready_tick, __ATOMIC_RELAXED);
-    float share = (float)age / c->picker->ramp_ticks;
-    share = share > RAMP_MIN ? share : RAMP_MIN;
-    return (float)(uint32_t)(p2c_random(&c->lane->random, c->shared) >> 40) < share * 0x1p24F;
+    const double share = evener_slow_start_factor(&c->picker->slow_start, (uint64_t)age << P2C_TICK_SHIFT);
+    return (double)(uint32_t)(p2c_random(&c->lane->random, c->shared) >> 32) < share * 0x1p32;
 }
 
 static inline p2c_usual get_usual(const lane_state *lane)
@@ -434,7 +430,7 @@ static float take_generation(p2c_picker *picker, const evener_base_ready *ready,
 {
     p2c_state *state = ready->state;
     const uint64_t now_ns = evener_loop_now_ns(ready->helper->loop);
-    const uint32_t ramp_ticks = p2c_tick(config->slow_start_ns);
+    const uint32_t ramp_ticks = p2c_tick(config->slow_start.window_ns);
     uint32_t staying = 0, known = 0;
     double latency_sum = 0;
     for (uint32_t i = 0; i < picker->count; i++) {
@@ -453,10 +449,10 @@ static float take_generation(p2c_picker *picker, const evener_base_ready *ready,
     }
     const uint32_t newcomers = picker->count - staying;
     /* More newcomers than that share their herd among themselves: none gets 1.5 times its share. */
-    const bool ramp = newcomers * 2 < picker->count && config->slow_start_ns > 0 &&
-                      now_ns - state->first_ready_ns >= config->slow_start_ns;
+    const bool ramp = newcomers * 2 < picker->count && config->slow_start.window_ns > 0 &&
+                      now_ns - state->first_ready_ns >= config->slow_start.window_ns;
     if (ramp && newcomers > 0) {
-        state->ramp_end_ns = now_ns + config->slow_start_ns;
+        state->ramp_end_ns = now_ns + config->slow_start.window_ns;
     }
     const uint32_t generation = state->generation + 1 == 0 ? 1 : state->generation + 1;
     for (uint32_t i = 0; i < picker->count; i++) {
@@ -469,7 +465,7 @@ static float take_generation(p2c_picker *picker, const evener_base_ready *ready,
     }
     state->generation = generation;
     picker->ramp_end_ns = state->ramp_end_ns;
-    picker->ramp_ticks = ramp_ticks > 0 ? (float)ramp_ticks : 1.0F;
+    picker->slow_start = config->slow_start;
     return peers_latency_ns;
 }
 

@@ -9,14 +9,15 @@
 #include <evener/base_policy.h>
 
 #include "lb/policy/p2c_load.h"
+#include "lb/policy/weights.h"
 
 typedef struct p2c_config {
     uint32_t choices;     /* candidates of every pick */
     uint32_t choices_max; /* when the best of them is none too good */
     uint64_t decay_ns;
     uint64_t force_pick_ns;
-    uint64_t slow_start_ns; /* 0: none */
-    bool go_zero;           /* "compat": "go-zero" */
+    evener_slow_start slow_start;
+    bool go_zero; /* "compat": "go-zero" */
 } p2c_config;
 
 /* The defaults, documented in docs/policies.md. */

@@ -63,7 +63,7 @@ static void push_some(scene *s, int update, unsigned *random)
 {
     static const char *const configs[] = {
         "{\"loadBalancingConfig\":[{\"p2c_ewma\":{}}]}",
-        "{\"loadBalancingConfig\":[{\"p2c_ewma\":{\"choices\":4,\"slowStart\":\"0.01s\"}}]}",
+        "{\"loadBalancingConfig\":[{\"p2c_ewma\":{\"choices\":4,\"slowStartConfig\":{\"window\":\"0.01s\"}}}]}",
         "{\"loadBalancingConfig\":[{\"p2c_ewma\":{\"compat\":\"go-zero\"}}]}",
     };
     char list[1024] = "127.0.0.1:1";

@@ -584,7 +584,7 @@ Test(p2c_ewma, a_wrong_field_is_named)
     refused("{\"decay\":10}", "decay");
     refused("{\"decay\":\"0s\"}", "decay");
     refused("{\"forcePickInterval\":\"1\"}", "forcePickInterval");
-    refused("{\"slowStart\":true}", "slowStart");
+    refused("{\"slowStartConfig\":{\"window\":10}}", "slowStartConfig.window");
     refused("{\"compat\":\"finagle\"}", "compat");
 }
 
