@@ -445,8 +445,8 @@ static evener_status_code fail_empty(ring_hash *r, evener_status *status)
 static endpoint **make_list(ring_hash *r, const evener_policy_update *update, size_t *count)
 {
     evener_address_index old, own;
-    const bool room =
-        evener_address_index_init(&old, r->count) & evener_address_index_init(&own, update->address_count);
+    bool room = evener_address_index_init(&old, r->count);
+    room = evener_address_index_init(&own, update->address_count) && room; /* both: both are cleared below */
     endpoint **endpoints = malloc(update->address_count * sizeof(endpoint *));
     *count = 0;
     if (room && endpoints != NULL) {
