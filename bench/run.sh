@@ -87,6 +87,7 @@ else
     instructions "pick_first round_robin random weighted_round_robin least_request p2c_ewma" "10 1000"
 fi
 part update bench_update $quick
+part resolver bench_resolver $quick
 part connected bench_connected $quick
 part rpc bench_rpc $quick
 part tail bench_tail $quick

@@ -2,7 +2,8 @@
  *
  *     bench_resolver [--quick] [--output=FILE]
  *
- * Parsing is measured in processor time. "arrive" is from the renaming of the new file to the update, settling time included. */
+ * Parsing is measured in processor time. "arrive" is from the renaming of the new file to the update, settling time
+ * included. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
