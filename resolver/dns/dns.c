@@ -8,9 +8,11 @@
 #include "lb/runtime/memory.h"
 #include "resolver/builtin.h"
 #include "resolver/dns/addresses.h"
+#include "resolver/dns/config.h"
 #include "resolver/dns/lookup.h"
 #include "resolver/dns/name.h"
 #include "resolver/dns/options.h"
+#include "resolver/dns/srv.h"
 #include "resolver/fixed.h"
 
 /* `base` is the first member. */
@@ -22,7 +24,29 @@ struct dns {
     evener_dns_client *client;
     evener_dns_host host;
     evener_dns_options options;
+    evener_dns_config config;
+    bool known;       /* the next three are */
+    evener_list list; /* the last answer */
+    uint64_t ttl_ms;
+    char source[128];
 };
+
+static bool push(void *arg)
+{
+    struct dns *self = arg;
+    if (!self->known || self->config.waiting) {
+        return true;
+    }
+    evener_resolver_update update = {
+        .size = sizeof update,
+        .addresses = self->list.addresses,
+        .address_count = self->list.count,
+        .ttl_ms = self->ttl_ms,
+        .source = self->source,
+    };
+    evener_dns_config_fill(&self->config, &update);
+    return evener_resolver_sink_update(self->sink, &update);
+}
 
 static bool answered(evener_dns_watch *watch, const evener_dns_result *result)
 {
@@ -33,21 +57,17 @@ static bool answered(evener_dns_watch *watch, const evener_dns_result *result)
     for (size_t i = 0; i < result->count && code == EVENER_STATUS_OK; i++) {
         code = evener_dns_list_add(&list, result->records[i]->text, self->host.port, NULL, 0, &status);
     }
-    bool accepted = false;
     if (code != EVENER_STATUS_OK) {
+        evener_list_clear(&list);
         evener_resolver_sink_error(self->sink, &status);
-    } else {
-        const evener_resolver_update update = {
-            .size = sizeof update,
-            .addresses = list.addresses,
-            .address_count = list.count,
-            .ttl_ms = result->ttl_ms,
-            .source = result->source,
-        };
-        accepted = evener_resolver_sink_update(self->sink, &update);
+        return false;
     }
-    evener_list_clear(&list);
-    return accepted;
+    evener_list_clear(&self->list);
+    self->list = list;
+    self->ttl_ms = result->ttl_ms;
+    self->known = true;
+    (void)snprintf(self->source, sizeof self->source, "%s", result->source);
+    return push(self);
 }
 
 static void failed(evener_dns_watch *watch, const evener_status *status)
@@ -60,6 +80,7 @@ static void dns_start(evener_resolver *resolver)
 {
     struct dns *self = (struct dns *)resolver;
     evener_status status;
+    evener_dns_config_start(&self->config, self->runtime, self->client, self->host.name, &self->options, push, self);
     if (evener_dns_watch_start(&self->watch, self->runtime, self->client, EVENER_DNS_HOST, self->host.name,
                                &self->options, &status) != EVENER_STATUS_OK) {
         evener_resolver_sink_error(self->sink, &status);
@@ -76,6 +97,8 @@ static void dns_close(evener_resolver *resolver)
 {
     struct dns *self = (struct dns *)resolver;
     evener_dns_watch_stop(&self->watch);
+    evener_dns_config_stop(&self->config);
+    evener_list_clear(&self->list);
     free(self);
 }
 
@@ -102,6 +125,9 @@ static evener_status_code build_literal(const evener_resolver_args *args, const 
 static evener_status_code dns_build(const evener_resolver_builder *builder, const evener_resolver_args *args,
                                     evener_resolver **resolver, evener_status *status)
 {
+    if (evener_dns_srv_serves(args->target)) {
+        return evener_dns_srv_build(builder, args, resolver, status);
+    }
     evener_dns_options options;
     evener_dns_host host;
     evener_status_code code = evener_dns_options_read(args, &options, status);
@@ -133,7 +159,9 @@ static evener_status_code dns_build(const evener_resolver_builder *builder, cons
 static evener_status_code dns_check(const evener_resolver_builder *builder, const evener_target *target,
                                     uint32_t default_port, evener_status *status)
 {
-    (void)builder;
+    if (evener_dns_srv_serves(target)) {
+        return evener_dns_srv_check(builder, target, default_port, status);
+    }
     evener_dns_host host;
     char servers[EVENER_DNS_SERVERS_BYTES_MAX];
     const char *authority = evener_target_authority(target);
@@ -148,6 +176,9 @@ static evener_status_code dns_check(const evener_resolver_builder *builder, cons
 static evener_status_code dns_authority(const evener_resolver_builder *builder, const evener_target *target,
                                         char *buffer, size_t buffer_bytes, evener_status *status)
 {
+    if (evener_dns_srv_serves(target)) {
+        return evener_dns_srv_authority(builder, target, buffer, buffer_bytes, status);
+    }
     const char *endpoint = evener_target_endpoint(target);
     const size_t zone = strcspn(endpoint, "%"); /* of an IPv6 address: this machine's own, and no part of it */
     const char *rest = strchr(endpoint + zone, ']');

@@ -182,12 +182,38 @@ Test(dns_ares, all_of_several_servers_refuse)
     fake_dns_destroy(other);
 }
 
-Test(dns_ares, hosts_file_is_read)
+/* RFC 6761 section 6.3 */
+Test(dns_ares, localhost_is_this_machine)
 {
     resolver_fixture *f = resolver_fixture_create_on_thread();
     resolver_fixture_open(f, "dns:///localhost:80");
     cr_assert(resolver_fixture_wait(f, has_update, NULL), "%s", f->sink.error.message);
     cr_assert_not_null(strstr(f->sink.addresses, "127.0.0.1:80"), "%s", f->sink.addresses);
+    cr_assert_str_eq(f->sink.source, "localhost");
+    resolver_fixture_destroy(f);
+}
+
+/* The first entry of /etc/hosts that is neither localhost nor IPv6; without one there is nothing to see. */
+Test(dns_ares, hosts_file_is_read)
+{
+    char line[512], ip[64], name[200], target[256], expected[128];
+    FILE *hosts = fopen("/etc/hosts", "r");
+    bool found = false;
+    while (hosts != NULL && !found && fgets(line, sizeof line, hosts) != NULL) {
+        found = sscanf(line, "%63[0-9.] %199s", ip, name) == 2 && strstr(name, "localhost") == NULL;
+    }
+    if (hosts != NULL) {
+        fclose(hosts);
+    }
+    if (!found) {
+        cr_skip_test("no name in /etc/hosts to look for");
+    }
+    resolver_fixture *f = resolver_fixture_create_on_thread();
+    (void)snprintf(target, sizeof target, "dns:///%s:80", name);
+    (void)snprintf(expected, sizeof expected, "%s:80", ip);
+    resolver_fixture_open(f, target);
+    cr_assert(resolver_fixture_wait(f, has_update, NULL), "%s", f->sink.error.message);
+    cr_assert_not_null(strstr(f->sink.addresses, expected), "%s", f->sink.addresses);
     cr_assert_str_eq(f->sink.source, "hosts file");
     cr_assert_eq(f->sink.ttl_ms, 0);
     resolver_fixture_destroy(f);

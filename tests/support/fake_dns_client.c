@@ -115,7 +115,7 @@ void fake_dns_client_init(fake_dns_client *client)
     static const evener_dns_client_vtable vtable = {.start = start, .cancel = cancel};
     memset(client, 0, sizeof *client);
     client->base.vtable = &vtable;
-    const evener_resolver_builder *built_in[] = {&evener_dns_resolver};
+    const evener_resolver_builder *built_in[] = {&evener_dns_resolver, &evener_srv_resolver};
     for (size_t i = 0; i < sizeof built_in / sizeof built_in[0]; i++) {
         client->builders[i] = *built_in[i];
         client->builders[i].user_data = client;

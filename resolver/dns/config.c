@@ -1,0 +1,88 @@
+#include "resolver/dns/config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <evener/log.h>
+
+#include "lb/runtime/memory.h"
+#include "resolver/dns/choice.h"
+
+#define NAME_PREFIX "_grpc_config." /* A2 */
+
+static bool tell(evener_dns_config *config)
+{
+    config->waiting = false;
+    return config->changed == NULL || config->changed(config->arg);
+}
+
+static bool answered(evener_dns_watch *watch, const evener_dns_result *result)
+{
+    evener_dns_config *config = EVENER_CONTAINER_OF(watch, evener_dns_config, watch);
+    const size_t prefix = strlen(EVENER_DNS_CONFIG_PREFIX);
+    char *json = NULL;
+    evener_status_clear(&config->error);
+    for (size_t i = 0; i < result->count; i++) {
+        if (strncmp(result->records[i]->text, EVENER_DNS_CONFIG_PREFIX, prefix) == 0) {
+            (void)evener_dns_choice_read(result->records[i]->text + prefix, config->hostname, config->percentile, &json,
+                                         &config->error);
+            break;
+        }
+    }
+    free(config->json);
+    config->json = json;
+    return tell(config);
+}
+
+/* As in core, a TXT record that cannot be had is none; the last one serves on. */
+static void failed(evener_dns_watch *watch, const evener_status *status)
+{
+    evener_dns_config *config = EVENER_CONTAINER_OF(watch, evener_dns_config, watch);
+    evener_log(EVENER_LOG_WARNING, "resolver", "TXT service config: %s", status->message);
+    if (config->waiting) {
+        (void)tell(config);
+    }
+}
+
+void evener_dns_config_start(evener_dns_config *config, evener_runtime *runtime, evener_dns_client *client,
+                             const char *name, const evener_dns_options *options, bool (*changed)(void *arg), void *arg)
+{
+    if (!options->txt_service_config) {
+        return;
+    }
+    char txt_name[EVENER_DNS_NAME_BYTES_MAX + sizeof NAME_PREFIX];
+    (void)snprintf(txt_name, sizeof txt_name, NAME_PREFIX "%s", name);
+    evener_status status;
+    config->watch.answer = answered;
+    config->watch.error = failed;
+    config->percentile = (uint32_t)evener_loop_random_below(evener_runtime_loop(runtime), 100);
+    if (gethostname(config->hostname, sizeof config->hostname) != 0) {
+        config->hostname[0] = '\0';
+    }
+    config->hostname[sizeof config->hostname - 1] = '\0';
+    config->waiting = true;
+    if (evener_dns_name_problem(txt_name) != NULL) {
+        config->waiting = false; /* too long to have one */
+    } else if (evener_dns_watch_start(&config->watch, runtime, client, EVENER_DNS_TEXT, txt_name, options, &status) !=
+               EVENER_STATUS_OK) {
+        evener_log(EVENER_LOG_WARNING, "resolver", "TXT service config: %s", status.message);
+        config->waiting = false;
+    }
+    config->changed = changed;
+    config->arg = arg;
+}
+
+void evener_dns_config_stop(evener_dns_config *config)
+{
+    evener_dns_watch_stop(&config->watch);
+    free(config->json);
+    config->json = NULL;
+}
+
+void evener_dns_config_fill(const evener_dns_config *config, evener_resolver_update *update)
+{
+    update->service_config = config->json;
+    update->service_config_error = config->error.code != EVENER_STATUS_OK ? &config->error : NULL;
+}

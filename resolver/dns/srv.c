@@ -1,0 +1,414 @@
+/* `srv:[//server[:53]/]_service._protocol.name` - a service by its SRV records (RFC 2782), and the same under `dns:`:
+ * a name that begins so can be no host's.
+ *
+ * Every target named by the records is watched through a lookup of its own, which other channels may share. Priorities
+ * are tiers of failover: the first tier that has addresses is pushed (tiers.h). */
+#include "resolver/dns/srv.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <evener/log.h>
+
+#include "lb/runtime/memory.h"
+#include "resolver/builtin.h"
+#include "resolver/dns/config.h"
+#include "resolver/dns/lookup.h"
+#include "resolver/dns/name.h"
+#include "resolver/dns/options.h"
+#include "resolver/dns/tiers.h"
+
+#define SERVICES_MAX 1024 /* SRV records that are used */
+#define TARGETS_MAX 64    /* names that one answer can make this machine ask for */
+#define SETTLE_MS 50      /* how long addresses that are known wait for the tier's other targets */
+
+/* One target's name. */
+struct srv_target {
+    evener_dns_watch watch;
+    struct srv *srv;
+    char name[EVENER_DNS_NAME_BYTES_MAX + 1];
+    evener_dns_answer addresses; /* the last good ones */
+    uint64_t ttl_ms;
+    bool pending;
+    bool wanted;
+    evener_status error; /* while there are no addresses */
+};
+
+/* `base` is the first member. */
+struct srv {
+    evener_resolver base;
+    evener_dns_watch watch;
+    evener_resolver_sink *sink;
+    evener_runtime *runtime;
+    evener_loop *loop;
+    evener_dns_client *client;
+    evener_dns_options options;
+    char name[EVENER_DNS_NAME_BYTES_MAX + 1];
+    evener_dns_config config;
+    evener_dns_answer records; /* the SRV records */
+    uint64_t ttl_ms;
+    bool known; /* `records` and `source` are */
+    char source[128];
+    struct srv_target *targets[TARGETS_MAX];
+    size_t target_count;
+    bool following; /* targets come and go: what they tell is looked at together, after that */
+    evener_timer settle;
+};
+
+/* ---- pushing ---- */
+
+static struct srv_target *find_target(const struct srv *self, const char *name)
+{
+    for (size_t i = 0; i < self->target_count; i++) {
+        if (strcmp(self->targets[i]->name, name) == 0) {
+            return self->targets[i];
+        }
+    }
+    return NULL;
+}
+
+static evener_dns_service *gather(const struct srv *self, size_t *count)
+{
+    evener_dns_service *services = malloc((self->records.record_count + 1) * sizeof *services);
+    *count = 0;
+    for (size_t i = 0; services != NULL && i < self->records.record_count; i++) {
+        const struct srv_target *target = find_target(self, self->records.records[i].text);
+        if (target != NULL) {
+            services[(*count)++] = (evener_dns_service){self->records.records[i], &target->addresses, target->pending};
+        }
+    }
+    if (services != NULL) {
+        evener_dns_services_sort(services, *count);
+    }
+    return services;
+}
+
+static bool push_list(struct srv *self, const evener_list *list)
+{
+    evener_resolver_update update = {
+        .size = sizeof update,
+        .addresses = list->addresses,
+        .address_count = list->count,
+        .ttl_ms = self->ttl_ms,
+        .source = self->source,
+    };
+    for (size_t i = 0; i < self->target_count; i++) {
+        const uint64_t ttl_ms = self->targets[i]->ttl_ms;
+        update.ttl_ms = ttl_ms != 0 && (update.ttl_ms == 0 || ttl_ms < update.ttl_ms) ? ttl_ms : update.ttl_ms;
+    }
+    evener_dns_config_fill(&self->config, &update);
+    return evener_resolver_sink_update(self->sink, &update);
+}
+
+/* No target has an address: an error if one of them could not be had, else an empty list. */
+static bool push_nothing(struct srv *self)
+{
+    for (size_t i = 0; i < self->target_count; i++) {
+        if (self->targets[i]->error.code != EVENER_STATUS_OK) {
+            evener_resolver_sink_error(self->sink, &self->targets[i]->error);
+            return true; /* the target's lookup backs off by itself */
+        }
+    }
+    const evener_list empty = EVENER_LIST_INIT;
+    return push_list(self, &empty);
+}
+
+/* Pushes what is known, if that is enough. Returns false only if it was refused. */
+static bool push(struct srv *self, bool patient)
+{
+    if (!self->known || self->following || self->config.waiting) {
+        return true;
+    }
+    size_t count;
+    evener_dns_service *services = gather(self, &count);
+    evener_list list = EVENER_LIST_INIT;
+    evener_status status;
+    bool waiting = false;
+    bool accepted = true;
+    evener_status_code code = services != NULL ? EVENER_STATUS_OK
+                                               : evener_status_set(&status, EVENER_STATUS_RESOURCE_EXHAUSTED,
+                                                                   "srv: %s: no memory", self->name);
+    if (code == EVENER_STATUS_OK) {
+        code = evener_dns_tiers_fill(&list, services, count, self->options.all_tiers, &waiting, &status);
+    }
+    if (code != EVENER_STATUS_OK) {
+        evener_resolver_sink_error(self->sink, &status);
+        accepted = false;
+    } else if (waiting && (list.count == 0 || patient)) {
+        if (list.count > 0 && !self->settle.active) {
+            evener_timer_start(self->loop, &self->settle, SETTLE_MS * EVENER_NS_PER_MS);
+        }
+    } else {
+        evener_timer_stop(self->loop, &self->settle);
+        accepted = list.count > 0 ? push_list(self, &list) : push_nothing(self);
+    }
+    evener_list_clear(&list);
+    free(services);
+    return accepted;
+}
+
+static void settled(void *arg)
+{
+    (void)push(arg, false);
+}
+
+static bool config_changed(void *arg)
+{
+    return push(arg, true);
+}
+
+/* ---- copies of results ---- */
+
+static bool copy_records(const evener_dns_result *result, size_t maximum, evener_dns_answer *copy)
+{
+    evener_dns_answer made = {.ttl_s = 0};
+    for (size_t i = 0; i < result->count && i < maximum; i++) {
+        evener_dns_record *record;
+        if (!evener_dns_answer_add(&made, result->records[i]->text, &record)) {
+            evener_dns_answer_clear(&made);
+            return false;
+        }
+        if (record != NULL) {
+            record->port = result->records[i]->port;
+            record->priority = result->records[i]->priority;
+            record->weight = result->records[i]->weight;
+        }
+    }
+    evener_dns_answer_clear(copy);
+    *copy = made;
+    return true;
+}
+
+/* ---- targets ---- */
+
+static bool target_answered(evener_dns_watch *watch, const evener_dns_result *result)
+{
+    struct srv_target *target = EVENER_CONTAINER_OF(watch, struct srv_target, watch);
+    if (!copy_records(result, EVENER_DNS_RECORDS_MAX, &target->addresses)) {
+        return false; /* asked again after the backoff */
+    }
+    target->ttl_ms = result->ttl_ms;
+    target->pending = false;
+    evener_status_clear(&target->error);
+    return push(target->srv, true);
+}
+
+static void target_failed(evener_dns_watch *watch, const evener_status *status)
+{
+    struct srv_target *target = EVENER_CONTAINER_OF(watch, struct srv_target, watch);
+    const bool was_pending = target->pending;
+    target->pending = false;
+    if (target->addresses.record_count == 0) {
+        target->error = *status;
+    }
+    if (was_pending) {
+        (void)push(target->srv, true);
+    }
+}
+
+static void target_destroy(struct srv_target *target)
+{
+    evener_dns_watch_stop(&target->watch);
+    evener_dns_answer_clear(&target->addresses);
+    free(target);
+}
+
+static void target_add(struct srv *self, const char *name)
+{
+    struct srv_target *target = calloc(1, sizeof *target);
+    if (target == NULL) {
+        return; /* there is less to connect to until the next refresh */
+    }
+    target->srv = self;
+    target->watch.answer = target_answered;
+    target->watch.error = target_failed;
+    target->pending = true;
+    target->wanted = true;
+    (void)snprintf(target->name, sizeof target->name, "%s", name);
+    self->targets[self->target_count++] = target;
+    evener_status status;
+    if (evener_dns_watch_start(&target->watch, self->runtime, self->client, EVENER_DNS_HOST, name, &self->options,
+                               &status) != EVENER_STATUS_OK) {
+        target_failed(&target->watch, &status);
+    }
+}
+
+/* Watches the targets that the records name, and no others. */
+static void follow_targets(struct srv *self)
+{
+    size_t left_out = 0;
+    self->following = true;
+    for (size_t i = 0; i < self->target_count; i++) {
+        self->targets[i]->wanted = false;
+    }
+    for (size_t i = 0; i < self->records.record_count; i++) {
+        struct srv_target *target = find_target(self, self->records.records[i].text);
+        if (target != NULL) {
+            target->wanted = true;
+        }
+    }
+    size_t kept = 0;
+    for (size_t i = 0; i < self->target_count; i++) {
+        if (self->targets[i]->wanted) {
+            self->targets[kept++] = self->targets[i];
+        } else {
+            target_destroy(self->targets[i]);
+        }
+    }
+    self->target_count = kept;
+    for (size_t i = 0; i < self->records.record_count; i++) {
+        const char *name = self->records.records[i].text;
+        if (find_target(self, name) == NULL && self->target_count < TARGETS_MAX) {
+            target_add(self, name);
+        } else if (find_target(self, name) == NULL) {
+            left_out++;
+        }
+    }
+    self->following = false;
+    if (left_out > 0) {
+        evener_log(EVENER_LOG_WARNING, "resolver", "srv: %s: names more than %d targets; %zu records are not used",
+                   self->name, TARGETS_MAX, left_out);
+    }
+}
+
+/* ---- the service itself ---- */
+
+static bool answered(evener_dns_watch *watch, const evener_dns_result *result)
+{
+    struct srv *self = EVENER_CONTAINER_OF(watch, struct srv, watch);
+    if (!copy_records(result, SERVICES_MAX, &self->records)) {
+        return false;
+    }
+    self->known = true;
+    self->ttl_ms = result->ttl_ms;
+    (void)snprintf(self->source, sizeof self->source, "%s", result->source);
+    follow_targets(self);
+    return push(self, true);
+}
+
+static void failed(evener_dns_watch *watch, const evener_status *status)
+{
+    struct srv *self = EVENER_CONTAINER_OF(watch, struct srv, watch);
+    evener_resolver_sink_error(self->sink, status);
+}
+
+static void srv_start(evener_resolver *resolver)
+{
+    struct srv *self = (struct srv *)resolver;
+    evener_status status;
+    evener_dns_config_start(&self->config, self->runtime, self->client, self->name, &self->options, config_changed,
+                            self);
+    if (evener_dns_watch_start(&self->watch, self->runtime, self->client, EVENER_DNS_SERVICE, self->name,
+                               &self->options, &status) != EVENER_STATUS_OK) {
+        evener_resolver_sink_error(self->sink, &status);
+    }
+}
+
+static void srv_resolve_now(evener_resolver *resolver)
+{
+    struct srv *self = (struct srv *)resolver;
+    evener_dns_watch_resolve_now(&self->watch);
+    for (size_t i = 0; i < self->target_count; i++) {
+        evener_dns_watch_resolve_now(&self->targets[i]->watch);
+    }
+}
+
+static void srv_close(evener_resolver *resolver)
+{
+    struct srv *self = (struct srv *)resolver;
+    evener_timer_stop(self->loop, &self->settle);
+    evener_dns_watch_stop(&self->watch);
+    evener_dns_config_stop(&self->config);
+    for (size_t i = 0; i < self->target_count; i++) {
+        target_destroy(self->targets[i]);
+    }
+    evener_dns_answer_clear(&self->records);
+    free(self);
+}
+
+static const evener_resolver_vtable srv_vtable = {
+    .size = sizeof srv_vtable,
+    .start = srv_start,
+    .resolve_now = srv_resolve_now,
+    .close = srv_close,
+};
+
+bool evener_dns_srv_serves(const evener_target *target)
+{
+    const char *endpoint = evener_target_endpoint(target);
+    return evener_dns_is_service(endpoint) && strchr(endpoint, ':') == NULL;
+}
+
+evener_status_code evener_dns_srv_check(const evener_resolver_builder *builder, const evener_target *target,
+                                        uint32_t default_port, evener_status *status)
+{
+    (void)builder;
+    (void)default_port;
+    const char *endpoint = evener_target_endpoint(target);
+    const char *authority = evener_target_authority(target);
+    const char *problem = strchr(endpoint, ':') != NULL      ? "no port belongs here: the records name them"
+                          : !evener_dns_is_service(endpoint) ? "a service is named _service._protocol.name"
+                                                             : evener_dns_name_problem(endpoint);
+    if (problem != NULL) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "srv: \"%.80s\": %s",
+                                 evener_dns_name_problem(endpoint) == NULL ? endpoint : "", problem);
+    }
+    char servers[EVENER_DNS_SERVERS_BYTES_MAX];
+    return authority[0] == '\0' ? EVENER_STATUS_OK : evener_dns_servers_parse(authority, servers, status);
+}
+
+evener_status_code evener_dns_srv_build(const evener_resolver_builder *builder, const evener_resolver_args *args,
+                                        evener_resolver **resolver, evener_status *status)
+{
+    evener_dns_options options;
+    evener_status_code code = evener_dns_srv_check(builder, args->target, args->default_port, status);
+    if (code == EVENER_STATUS_OK) {
+        code = evener_dns_options_read(args, &options, status);
+    }
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
+    struct srv *self = calloc(1, sizeof *self);
+    if (self == NULL) {
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "srv: no memory");
+    }
+    self->base.vtable = &srv_vtable;
+    self->watch.answer = answered;
+    self->watch.error = failed;
+    self->sink = args->sink;
+    self->runtime = args->runtime;
+    self->loop = args->loop;
+    self->client = builder->user_data;
+    self->options = options;
+    self->settle = (evener_timer)EVENER_TIMER_INIT(settled, self);
+    (void)snprintf(self->name, sizeof self->name, "%s", evener_target_endpoint(args->target));
+    *resolver = &self->base;
+    return EVENER_STATUS_OK;
+}
+
+/* The service's domain, without "_service._protocol.": certificates are made out to it (RFC 6125 section 6.2.1: the
+ * name that the user gave, not the targets, which came over DNS). */
+evener_status_code evener_dns_srv_authority(const evener_resolver_builder *builder, const evener_target *target,
+                                            char *buffer, size_t buffer_bytes, evener_status *status)
+{
+    const char *name = evener_target_endpoint(target);
+    for (int label = 0; label < 2 && strchr(name, '.') != NULL; label++) {
+        name = strchr(name, '.') + 1;
+    }
+    const int bytes = snprintf(buffer, buffer_bytes, "%s", name);
+    if (bytes < 0 || (size_t)bytes >= buffer_bytes) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "%s: no room for the authority",
+                                 builder->scheme);
+    }
+    return EVENER_STATUS_OK;
+}
+
+const evener_resolver_builder evener_srv_resolver = {
+    .size = sizeof evener_srv_resolver,
+    .scheme = "srv",
+    .build = evener_dns_srv_build,
+    .check = evener_dns_srv_check,
+    .default_authority = evener_dns_srv_authority,
+    .user_data = NULL, /* as with dns */
+};

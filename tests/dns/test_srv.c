@@ -1,0 +1,294 @@
+/* SRV records and TXT service configs over answers by script on the virtual loop. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <criterion/criterion.h>
+
+#include "resolver/dns/choice.h"
+#include "tests/support/fake_dns_client.h"
+#include "tests/support/resolver_fixture.h"
+
+#define SERVICE "_grpc._tcp.orders.prod"
+
+struct scene {
+    fake_dns_client dns;
+    resolver_fixture *f;
+    evener_attribute options[2];
+};
+
+static struct scene *scene_create(void)
+{
+    struct scene *s = calloc(1, sizeof *s);
+    cr_assert_not_null(s);
+    fake_dns_client_init(&s->dns);
+    s->f = resolver_fixture_create();
+    s->f->set = s->dns.set;
+    s->f->options = s->options;
+    fake_dns_set(&s->dns, EVENER_DNS_A, "a.prod", "10.0.0.1", 30);
+    fake_dns_set(&s->dns, EVENER_DNS_A, "b.prod", "10.0.0.2", 30);
+    return s;
+}
+
+static void scene_destroy(struct scene *s)
+{
+    resolver_fixture_destroy(s->f);
+    cr_assert_eq(s->dns.under_way, 0, "a query outlived its resolver");
+    free(s);
+}
+
+static void open_now(struct scene *s, const char *target)
+{
+    resolver_fixture_open(s->f, target);
+    virtual_loop_run_until_idle(s->f->loop);
+}
+
+static void expect(const char *records, const char *addresses)
+{
+    struct scene *s = scene_create();
+    fake_dns_set(&s->dns, EVENER_DNS_SRV, SERVICE, records, 30);
+    open_now(s, "srv:///" SERVICE);
+    cr_assert_str_eq(s->f->sink.addresses, addresses, "%s: %s", records, s->f->sink.addresses);
+    cr_assert_eq(s->f->sink.ttl_ms, 30000);
+    scene_destroy(s);
+}
+
+/* RFC 2782 */
+Test(srv, ports_and_weights)
+{
+    expect("0 3 80 a.prod,0 1 81 b.prod", "10.0.0.1:80;priority=0;weight=3,10.0.0.2:81;priority=0;weight=1");
+    expect("7 0 80 a.prod,7 0 80 b.prod", "10.0.0.1:80;priority=0;weight=1,10.0.0.2:80;priority=0;weight=1");
+    expect("0 5 80 a.prod,0 0 80 b.prod", "10.0.0.1:80;priority=0;weight=500,10.0.0.2:80;priority=0;weight=1");
+    expect("0 1 80 a.prod,0 1 81 a.prod", "10.0.0.1:80;priority=0;weight=1,10.0.0.1:81;priority=0;weight=1");
+}
+
+/* A target's weight is that of all its addresses together. */
+Test(srv, weight_is_shared_among_addresses)
+{
+    struct scene *s = scene_create();
+    fake_dns_set(&s->dns, EVENER_DNS_A, "a.prod", "10.0.0.1,10.0.0.3", 30);
+    fake_dns_set(&s->dns, EVENER_DNS_SRV, SERVICE, "0 1 80 a.prod,0 1 80 b.prod", 30);
+    open_now(s, "dns:///" SERVICE);
+    cr_assert_str_eq(s->f->sink.addresses, "10.0.0.1:80;priority=0;weight=50,10.0.0.3:80;priority=0;weight=50,"
+                                           "10.0.0.2:80;priority=0;weight=100");
+    scene_destroy(s);
+}
+
+Test(srv, first_tier_with_addresses_serves)
+{
+    expect("20 1 80 b.prod,10 1 80 a.prod", "10.0.0.1:80;priority=0;weight=1");
+    expect("20 1 80 b.prod,10 1 80 gone.prod", "10.0.0.2:80;priority=1;weight=1");
+}
+
+Test(srv, all_tiers_when_asked_for)
+{
+    struct scene *s = scene_create();
+    s->options[0] = (evener_attribute){"dns.srv_tiers", "all"};
+    s->f->option_count = 1;
+    fake_dns_set(&s->dns, EVENER_DNS_SRV, SERVICE, "20 1 80 b.prod,10 1 80 a.prod", 30);
+    open_now(s, "srv:///" SERVICE);
+    cr_assert_str_eq(s->f->sink.addresses, "10.0.0.1:80;priority=0;weight=1,10.0.0.2:80;priority=1;weight=1");
+    scene_destroy(s);
+}
+
+Test(srv, tier_comes_back)
+{
+    struct scene *s = scene_create();
+    fake_dns_set(&s->dns, EVENER_DNS_A, "a.prod", "NXDOMAIN", 2);
+    fake_dns_set(&s->dns, EVENER_DNS_SRV, SERVICE, "10 1 80 a.prod,20 1 80 b.prod", 60);
+    open_now(s, "srv:///" SERVICE);
+    cr_assert_str_eq(s->f->sink.addresses, "10.0.0.2:80;priority=1;weight=1");
+    fake_dns_set(&s->dns, EVENER_DNS_A, "a.prod", "10.0.0.1", 30);
+    virtual_loop_advance_ms(s->f->loop, 2000);
+    cr_assert_str_eq(s->f->sink.addresses, "10.0.0.1:80;priority=0;weight=1");
+    scene_destroy(s);
+}
+
+Test(srv, records_change)
+{
+    struct scene *s = scene_create();
+    fake_dns_set(&s->dns, EVENER_DNS_SRV, SERVICE, "0 1 80 a.prod", 2);
+    open_now(s, "srv:///" SERVICE);
+    fake_dns_set(&s->dns, EVENER_DNS_SRV, SERVICE, "0 1 80 b.prod,0 1 80 a.prod", 2);
+    virtual_loop_advance_ms(s->f->loop, 2000);
+    cr_assert_str_eq(s->f->sink.addresses, "10.0.0.2:80;priority=0;weight=1,10.0.0.1:80;priority=0;weight=1");
+    fake_dns_set(&s->dns, EVENER_DNS_SRV, SERVICE, "0 1 80 b.prod", 2);
+    virtual_loop_advance_ms(s->f->loop, 2000);
+    cr_assert_str_eq(s->f->sink.addresses, "10.0.0.2:80;priority=0;weight=1");
+    scene_destroy(s);
+}
+
+Test(srv, slow_target_holds_the_others_up_for_50_ms)
+{
+    struct scene *s = scene_create();
+    fake_dns_set(&s->dns, EVENER_DNS_A, "b.prod", "10.0.0.2", 30)->latency_ms = 900;
+    fake_dns_set(&s->dns, EVENER_DNS_SRV, SERVICE, "0 1 80 a.prod,0 1 80 b.prod", 30);
+    open_now(s, "srv:///" SERVICE);
+    cr_assert_eq(s->f->sink.update_count, 0);
+    virtual_loop_advance_ms(s->f->loop, 50);
+    cr_assert_str_eq(s->f->sink.addresses, "10.0.0.1:80;priority=0;weight=1");
+    virtual_loop_advance_ms(s->f->loop, 850);
+    cr_assert_eq(s->f->sink.address_count, 2);
+    scene_destroy(s);
+}
+
+Test(srv, nothing_is_empty_and_failure_an_error)
+{
+    struct scene *s = scene_create();
+    open_now(s, "srv:///" SERVICE);
+    cr_assert_eq(s->f->sink.update_count, 1);
+    cr_assert_eq(s->f->sink.address_count, 0);
+    resolver_fixture_close(s->f);
+    fake_dns_set(&s->dns, EVENER_DNS_SRV, SERVICE, "!SERVFAIL", 30);
+    open_now(s, "srv:///" SERVICE);
+    cr_assert_str_eq(s->f->sink.error.message, "dns: " SERVICE ": SERVFAIL");
+    resolver_fixture_close(s->f);
+    fake_dns_set(&s->dns, EVENER_DNS_SRV, SERVICE, "0 1 80 c.prod", 30);
+    fake_dns_set(&s->dns, EVENER_DNS_A, "c.prod", "!REFUSED", 30);
+    fake_dns_set(&s->dns, EVENER_DNS_AAAA, "c.prod", "!REFUSED", 30);
+    open_now(s, "srv:///" SERVICE);
+    cr_assert_str_eq(s->f->sink.error.message, "dns: c.prod: REFUSED");
+    scene_destroy(s);
+}
+
+/* A hostile answer: more targets than this machine is willing to ask for. */
+Test(srv, number_of_targets_is_bounded)
+{
+    struct scene *s = scene_create();
+    char records[1024] = "";
+    for (int i = 0; i < 80; i++) {
+        (void)snprintf(records + strlen(records), sizeof records - strlen(records), "%s0 0 1 t%d", i > 0 ? "," : "", i);
+    }
+    fake_dns_set(&s->dns, EVENER_DNS_SRV, SERVICE, records, 30);
+    open_now(s, "srv:///" SERVICE);
+    cr_assert_eq(s->dns.asked, 1 + 2 * 64);
+    scene_destroy(s);
+}
+
+static void fails(const char *target, const char *reason)
+{
+    struct scene *s = scene_create();
+    cr_assert_eq(resolver_fixture_build(s->f, target), EVENER_STATUS_INVALID_ARGUMENT, "%s", target);
+    cr_assert_not_null(strstr(s->f->status.message, reason), "\"%s\": %s", target, s->f->status.message);
+    scene_destroy(s);
+}
+
+Test(srv, bad_targets)
+{
+    fails("srv:///orders.prod", "_service._protocol.name");
+    fails("srv:///" SERVICE ":80", "no port");
+    fails("srv://ns/" SERVICE, "IP address");
+    fails("srv:///_a._b.c%01d", "only letters");
+}
+
+Test(srv, authority_is_the_domain)
+{
+    static const char *const targets[] = {"srv:///" SERVICE, "dns:///" SERVICE};
+    for (size_t i = 0; i < 2; i++) {
+        evener_target *target;
+        const evener_resolver_builder *builder;
+        char authority[64];
+        cr_assert_eq(evener_resolver_lookup(NULL, targets[i], &target, &builder, NULL), EVENER_STATUS_OK);
+        cr_assert_eq(builder->default_authority(builder, target, authority, sizeof authority, NULL), EVENER_STATUS_OK);
+        cr_assert_str_eq(authority, "orders.prod");
+        evener_target_destroy(target);
+    }
+}
+
+/* ---- A2 ---- */
+
+static void chooses(const char *text, const char *expected)
+{
+    char *config = NULL;
+    evener_status status = {.message = ""};
+    cr_assert_eq(evener_dns_choice_read(text, "web-1", 10, &config, &status), EVENER_STATUS_OK, "%s", status.message);
+    cr_assert_str_eq(config != NULL ? config : "none", expected);
+    free(config);
+}
+
+static void refuses(const char *text, const char *reason)
+{
+    char *config = NULL;
+    evener_status status = {.message = ""};
+    cr_assert_eq(evener_dns_choice_read(text, "web-1", 10, &config, &status), EVENER_STATUS_INVALID_ARGUMENT);
+    cr_assert_not_null(strstr(status.message, reason), "%s", status.message);
+    cr_assert_null(config);
+}
+
+Test(txt_choice, first_that_fits)
+{
+    chooses("[]", "none");
+    chooses("[{\"serviceConfig\":{\"a\":1}},{\"serviceConfig\":{}}]", "{\"a\":1}");
+    chooses("[{\"clientLanguage\":[\"java\"],\"serviceConfig\":{\"a\":1}},{\"serviceConfig\":{}}]", "{}");
+    chooses("[{\"clientLanguage\":[\"go\",\"C++\"],\"serviceConfig\":{\"a\":1}}]", "{\"a\":1}");
+    chooses("[{\"percentage\":10,\"serviceConfig\":{}}]", "none");
+    chooses("[{\"percentage\":11,\"serviceConfig\":{}}]", "{}");
+    chooses("[{\"percentage\":0,\"serviceConfig\":{}}]", "none");
+    chooses("[{\"percentage\":100,\"serviceConfig\":{}}]", "{}");
+    chooses("[{\"clientHostname\":[\"db-1\",\"WEB-1\"],\"serviceConfig\":{}}]", "{}");
+    chooses("[{\"clientHostname\":[\"db-1\"],\"serviceConfig\":{}}]", "none");
+    chooses("[{\"clientHostname\":[],\"later\":true,\"serviceConfig\":{}}]", "{}");
+}
+
+Test(txt_choice, malformed)
+{
+    refuses("", "byte");
+    refuses("{}", "no list");
+    refuses("[1]", "choice 1: it is no object");
+    refuses("[{\"serviceConfig\":{}},{}]", "choice 2: serviceConfig is missing");
+    refuses("[{\"percentage\":101,\"serviceConfig\":{}}]", "percentage");
+    refuses("[{\"percentage\":\"1\",\"serviceConfig\":{}}]", "percentage");
+    refuses("[{\"clientLanguage\":\"c\",\"serviceConfig\":{}}]", "clientLanguage is no list");
+    refuses("[{\"clientHostname\":[1],\"serviceConfig\":{}}]", "clientHostname has something");
+}
+
+Test(txt, off_by_default)
+{
+    struct scene *s = scene_create();
+    fake_dns_script *txt = fake_dns_set(&s->dns, EVENER_DNS_TXT, "_grpc_config.a.prod", "grpc_config=[]", 30);
+    open_now(s, "dns:///a.prod");
+    cr_assert_eq(txt->asked, 0);
+    cr_assert_eq(s->f->sink.update_count, 1);
+    scene_destroy(s);
+}
+
+Test(txt, config_comes_with_the_first_addresses_and_is_followed)
+{
+    struct scene *s = scene_create();
+    s->options[0] = (evener_attribute){"dns.txt_service_config", "true"};
+    s->f->option_count = 1;
+    fake_dns_set(&s->dns, EVENER_DNS_TXT, "_grpc_config.a.prod",
+                 "v=spf1\ngrpc_config=[{\"serviceConfig\":{\"loadBalancingPolicy\":\"round_robin\"}}]", 2)
+        ->latency_ms = 100;
+    open_now(s, "dns:///a.prod");
+    cr_assert_eq(s->f->sink.update_count, 0);
+    virtual_loop_advance_ms(s->f->loop, 100);
+    cr_assert_eq(s->f->sink.update_count, 1);
+    cr_assert_str_eq(s->f->sink.service_config, "{\"loadBalancingPolicy\":\"round_robin\"}");
+    fake_dns_set(&s->dns, EVENER_DNS_TXT, "_grpc_config.a.prod", "grpc_config=[{\"serviceConfig\":{}}]", 2);
+    virtual_loop_advance_ms(s->f->loop, 2200);
+    cr_assert_str_eq(s->f->sink.service_config, "{}");
+    fake_dns_set(&s->dns, EVENER_DNS_TXT, "_grpc_config.a.prod", "grpc_config=[", 2);
+    virtual_loop_advance_ms(s->f->loop, 2200);
+    cr_assert_eq(s->f->sink.service_config_error.code, EVENER_STATUS_INVALID_ARGUMENT);
+    cr_assert_str_eq(s->f->sink.addresses, "10.0.0.1:443");
+    scene_destroy(s);
+}
+
+/* As in core: without a TXT record the addresses serve. */
+Test(txt, missing_or_failing_is_none)
+{
+    static const char *const answers[] = {"NXDOMAIN", "!SERVFAIL", "?"};
+    for (size_t i = 0; i < sizeof answers / sizeof answers[0]; i++) {
+        struct scene *s = scene_create();
+        s->options[0] = (evener_attribute){"dns.txt_service_config", "true"};
+        s->f->option_count = 1;
+        fake_dns_set(&s->dns, EVENER_DNS_TXT, "_grpc_config.a.prod", answers[i], 2);
+        open_now(s, "dns:///a.prod");
+        virtual_loop_advance_ms(s->f->loop, 5000);
+        cr_assert_eq(s->f->sink.update_count, 1, "%s", answers[i]);
+        cr_assert_eq(s->f->sink.service_config_error.code, EVENER_STATUS_OK);
+        cr_assert_eq(s->f->sink.error_count, 0);
+        scene_destroy(s);
+    }
+}
