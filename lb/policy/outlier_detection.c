@@ -136,23 +136,28 @@ static void outlier_picker_destroy(evener_picker *base)
 static const evener_picker_vtable picker_vtable = {
     .size = sizeof picker_vtable, .pick = outlier_pick, .destroy = outlier_picker_destroy};
 
+/* The child's picker in one that counts; NULL without memory. */
+static evener_picker *make_picker(const outlier *o)
+{
+    outlier_picker *picker = malloc(sizeof *picker);
+    if (picker == NULL) {
+        return NULL;
+    }
+    evener_picker_init(&picker->base, &picker_vtable);
+    picker->child = evener_picker_ref(o->picker);
+    picker->data_offset = o->data_offset;
+    return &picker->base;
+}
+
 /* Publishes what the child did last, counted if there is an algorithm that wants it. */
 static void publish(outlier *o)
 {
     if (o->picker == NULL) {
         return;
     }
-    evener_picker *published = NULL;
-    if (!is_counting(o)) {
+    evener_picker *published = is_counting(o) ? make_picker(o) : NULL;
+    if (published == NULL) { /* without memory, too: better not counted than not published */
         published = evener_picker_ref(o->picker);
-    } else {
-        outlier_picker *picker = malloc(sizeof *picker);
-        if (picker != NULL) {
-            evener_picker_init(&picker->base, &picker_vtable);
-            picker->child = evener_picker_ref(o->picker);
-            picker->data_offset = o->data_offset;
-            published = &picker->base;
-        }
     }
     evener_policy_publish(o->helper, o->state, &o->status, published);
 }

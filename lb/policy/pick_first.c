@@ -23,6 +23,8 @@
 #define ATTEMPT_DELAY_DEFAULT_NS (250 * EVENER_NS_PER_MS) /* RFC 8305 section 8: 250 ms, 100 ms to 2 s */
 #define ATTEMPT_DELAY_MIN_NS (100 * EVENER_NS_PER_MS)
 #define ATTEMPT_DELAY_MAX_NS (2 * EVENER_NS_PER_S)
+/* How long until a picker that could not be made for want of memory is tried again. */
+#define RETRY_NS (10 * EVENER_NS_PER_MS)
 
 typedef struct pick_first_config {
     bool shuffle;
@@ -95,6 +97,7 @@ static evener_picker *single_create(evener_subchannel *subchannel)
 
 static void publish_waiting(pick_first *p, evener_connectivity_state state)
 {
+    evener_timer_stop(p->helper->loop, &p->attempt_timer);
     p->state = state;
     evener_policy_publish(p->helper, state, NULL, evener_picker_create_queue());
 }
@@ -185,9 +188,25 @@ static void advance(pick_first *p)
     }
 }
 
+/* Publishes the selected one. Without memory it is tried again: nothing else would change soon. */
+static void publish_selected(pick_first *p)
+{
+    evener_picker *picker = single_create(p->selected->subchannel);
+    if (picker == NULL) {
+        evener_timer_start(p->helper->loop, &p->attempt_timer, RETRY_NS);
+    }
+    p->state = EVENER_READY;
+    evener_policy_publish(p->helper, EVENER_READY, NULL, picker);
+}
+
 static void attempt_delay_over(void *arg)
 {
-    advance(arg);
+    pick_first *p = arg;
+    if (p->selected != NULL) {
+        publish_selected(p);
+    } else {
+        advance(p);
+    }
 }
 
 /* Starts a pass over the list. */
@@ -227,8 +246,7 @@ static void select_candidate(pick_first *p, candidate *c)
 {
     stop_pass(p);
     p->selected = c;
-    p->state = EVENER_READY;
-    evener_policy_publish(p->helper, EVENER_READY, NULL, single_create(c->subchannel));
+    publish_selected(p);
     release_others(p, c);
 }
 

@@ -29,6 +29,8 @@
 #define RING_SIZE_MAX_DEFAULT 4096
 #define RING_SIZE_LIMIT 8388608 /* A42: of what a configuration may say */
 #define RING_SIZE_CAP 65536     /* what is made at most: 1 MiB */
+/* How long until a picker that could not be made for want of memory is tried again. */
+#define RETRY_NS (10 * EVENER_NS_PER_MS)
 #define HEADER_BYTES 128
 #define HEADER_VALUES_BYTES 4096 /* of several values joined; what is longer is cut */
 
@@ -74,6 +76,7 @@ struct ring_hash {
     evener_connectivity_state state; /* as published */
     evener_status last_error;
     evener_task publish_task;
+    evener_timer retry_timer;
     bool publish_pending, closed;
 };
 
@@ -285,12 +288,24 @@ static void publish_now(ring_hash *r)
     r->published = true;
     evener_status_set(&status, EVENER_STATUS_UNAVAILABLE, "no backend of the ring can be reached; last error: %s",
                       r->last_error.message);
-    evener_policy_publish(r->helper, r->state, &status, make_picker(r, &status));
+    evener_picker *picker = make_picker(r, &status);
+    if (picker == NULL) {
+        evener_timer_start(r->helper->loop, &r->retry_timer, RETRY_NS);
+    }
+    evener_policy_publish(r->helper, r->state, &status, picker);
     for (size_t i = 0; connect_one && i < r->count; i++) {
         if (r->endpoints[i]->state == EVENER_IDLE) {
             evener_subchannel_connect(r->endpoints[i]->subchannel);
             connect_one = false;
         }
+    }
+}
+
+static void publish_again(void *arg)
+{
+    ring_hash *r = arg;
+    if (r->count > 0) {
+        publish_now(r);
     }
 }
 
@@ -532,6 +547,7 @@ static void ring_hash_exit_idle(evener_policy *policy)
 static void ring_hash_close(evener_policy *policy)
 {
     ring_hash *r = (ring_hash *)policy;
+    evener_timer_stop(r->helper->loop, &r->retry_timer);
     endpoints_end(r->endpoints, r->count);
     evener_hash_ring_unref(r->ring);
     r->request->policy = NULL;
@@ -568,6 +584,7 @@ static evener_policy *ring_hash_build(const evener_policy_builder *builder, even
     r->config = &default_config;
     r->request = request;
     r->publish_task = (evener_task)EVENER_TASK_INIT(publish_joined, r);
+    r->retry_timer = (evener_timer)EVENER_TIMER_INIT(publish_again, r);
     evener_status_clear(&r->last_error);
     return &r->policy;
 }

@@ -190,13 +190,8 @@ static void live(const char *config, uint64_t fail_at, bool for_good, uint64_t *
 
 /* ---- the tests ---- */
 
-static void fail_in_turn(const char *policy)
+static void fail_config_in_turn(const char *config)
 {
-    if (evener_policy_find(NULL, policy) == NULL) {
-        cr_skip_test("%s is not built in", policy);
-    }
-    char config[128];
-    (void)snprintf(config, sizeof(config), "{\"loadBalancingConfig\":[{\"%s\":{}}]}", policy);
     uint64_t allocations = 0;
     live(config, 0, false, &allocations);
     cr_assert_gt(allocations, 50);
@@ -206,6 +201,16 @@ static void fail_in_turn(const char *policy)
             live(config, fail_at, for_good == 1, &allocations);
         }
     }
+}
+
+static void fail_in_turn(const char *policy)
+{
+    if (evener_policy_find(NULL, policy) == NULL) {
+        cr_skip_test("%s is not built in", policy);
+    }
+    char config[128];
+    (void)snprintf(config, sizeof(config), "{\"loadBalancingConfig\":[{\"%s\":{}}]}", policy);
+    fail_config_in_turn(config);
 }
 
 Test(out_of_memory, pick_first)
@@ -246,6 +251,18 @@ Test(out_of_memory, ring_hash)
 Test(out_of_memory, weighted_round_robin)
 {
     fail_in_turn("weighted_round_robin");
+}
+
+Test(out_of_memory, outlier_detection)
+{
+    fail_config_in_turn("{\"loadBalancingConfig\":[{\"outlier_detection\":{\"interval\":\"0.1s\","
+                        "\"failurePercentageEjection\":{},\"childPolicy\":[{\"round_robin\":{}}]}}]}");
+}
+
+Test(out_of_memory, health_check_of_outlier_detection)
+{
+    fail_config_in_turn("{\"loadBalancingConfig\":[{\"health_check\":{\"childPolicy\":[{\"outlier_detection\":"
+                        "{\"childPolicy\":[{\"weighted_round_robin\":{}}]}}]}}]}");
 }
 
 static void *make_nothing(evener_runtime *runtime, evener_status *status)
