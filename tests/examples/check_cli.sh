@@ -25,7 +25,8 @@ has() { grep -q -E -e "$2" <<<"$1" || bad "/$2/ is not in: $1"; }
 
 start_server() # prints nothing; the port is in $port
 {
-    "$demo_server" 0 "$@" >"$scratch/server" 2>&1 &
+    rm -f "$scratch/server"; : >"$scratch/server" # not the last one's port
+    "$demo_server" "$@" 0 >"$scratch/server" 2>&1 &
     servers+=($!)
     for _ in $(seq 200); do
         port=$(sed -n 's/.*:\([0-9]*\)$/\1/p' "$scratch/server")
