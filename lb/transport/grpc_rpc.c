@@ -228,7 +228,6 @@ bool evener_grpc_attempt_begin(evener_grpc_attempt *attempt, evener_grpc_rpc *rp
         return false;
     }
     attempt->call = evener_grpc_rpc_create_core_call(rpc, connection, queue);
-    evener_grpc_connection_leave(connection);
     grpc_metadata_array_init(&attempt->initial_metadata);
     grpc_metadata_array_init(&attempt->trailing_metadata);
     attempt->request = NULL;
@@ -236,6 +235,20 @@ bool evener_grpc_attempt_begin(evener_grpc_attempt *attempt, evener_grpc_rpc *rp
     attempt->code = GRPC_STATUS_UNKNOWN;
     attempt->message = grpc_empty_slice();
     return true;
+}
+
+grpc_call_error evener_grpc_attempt_start(evener_grpc_attempt *attempt, const grpc_op *operations, size_t count,
+                                          void *tag)
+{
+    /* The call may be over, and its pick ended, before this returns: a reference of its own. */
+    evener_connection *connection = attempt->pick.connection;
+    grpc_call *call = attempt->call;
+    evener_grpc_connection_ref(connection);
+    EVENER_GRPC_HANDS_OVER(tag); /* from here on `attempt` may be another thread's */
+    const grpc_call_error error = grpc_call_start_batch(call, operations, count, tag, NULL);
+    evener_grpc_connection_leave(connection);
+    evener_grpc_connection_unref(connection);
+    return error;
 }
 
 void evener_grpc_attempt_send_metadata_op(const evener_grpc_rpc *rpc, grpc_op *operation)
@@ -268,9 +281,7 @@ evener_status_code evener_grpc_attempt_start_unary(evener_grpc_attempt *attempt,
     operations[4].op = GRPC_OP_RECV_MESSAGE;
     operations[4].data.recv_message.recv_message = &attempt->response;
     evener_grpc_attempt_status_op(attempt, &operations[5]);
-    grpc_call *call = attempt->call;
-    EVENER_GRPC_HANDS_OVER(tag); /* from here on `attempt` may be another thread's */
-    if (grpc_call_start_batch(call, operations, 6, tag, NULL) != GRPC_CALL_OK) {
+    if (evener_grpc_attempt_start(attempt, operations, 6, tag) != GRPC_CALL_OK) {
         return evener_grpc_rpc_bad_metadata(rpc, status);
     }
     return EVENER_STATUS_OK;

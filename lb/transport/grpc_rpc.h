@@ -79,9 +79,15 @@ typedef struct evener_grpc_attempt {
 grpc_call *evener_grpc_rpc_create_core_call(const evener_grpc_rpc *rpc, const evener_connection *connection,
                                             grpc_completion_queue *queue);
 
-/* Creates the core's call on the connection picked. On failure (the connection is given up) the pick is ended as not
- * sent, and the RPC can be picked again. */
+/* Creates the core's call on the connection picked, and stays inside the connection: evener_grpc_attempt_start() follows
+ * at once. On failure (the connection is given up) the pick is ended as not sent, and the RPC can be picked again. */
 bool evener_grpc_attempt_begin(evener_grpc_attempt *attempt, evener_grpc_rpc *rpc, grpc_completion_queue *queue);
+
+/* Starts the call's first batch, and leaves the connection. Not before: a call whose first batch came after
+ * grpc_channel_destroy() would wait for a resolution that never comes, until its deadline (the core's
+ * client_channel.cc, CheckResolutionLocked: it fails the calls that wait for a pick, not these). */
+grpc_call_error evener_grpc_attempt_start(evener_grpc_attempt *attempt, const grpc_op *operations, size_t count,
+                                          void *tag);
 
 /* Starts a unary call's one batch. Errors: INVALID_ARGUMENT (metadata); then the attempt is to be dropped. */
 evener_status_code evener_grpc_attempt_start_unary(evener_grpc_attempt *attempt, const evener_grpc_rpc *rpc,

@@ -77,7 +77,7 @@ static opening send_opening(evener_stream *stream, const evener_bytes *only_requ
         count = 3;
     }
     opening result = OPENING_REFUSED;
-    if (grpc_call_start_batch(stream->attempt.call, operations, count, &stream->writing, NULL) == GRPC_CALL_OK) {
+    if (evener_grpc_attempt_start(&stream->attempt, operations, count, &stream->writing) == GRPC_CALL_OK) {
         result = pluck(stream, &stream->writing) ? OPENING_SENT : OPENING_FAILED;
     }
     if (buffer != NULL) {
