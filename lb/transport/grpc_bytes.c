@@ -25,7 +25,7 @@ uint8_t *evener_bytes_create(size_t length, evener_bytes *bytes)
 {
     grpc_slice slice = grpc_slice_malloc_large(length);
     own(slice, bytes);
-    return GRPC_SLICE_START_PTR(slice);
+    return slice.data.refcounted.bytes; /* a large one is always counted */
 }
 
 void evener_bytes_clear(evener_bytes *bytes)
