@@ -77,7 +77,8 @@ bool evener_call_done(evener_channel *channel, evener_pick *pick, struct grpc_ca
 {
     (void)channel;
     evener_done_info known = info == NULL ? (evener_done_info){.size = sizeof known} : *info;
-    known.not_sent = known.code != EVENER_STATUS_OK && evener_grpc_call_never_left(call, pick->connection);
+    known.not_sent = known.code != EVENER_STATUS_OK && known.code != EVENER_STATUS_DEADLINE_EXCEEDED &&
+                     evener_grpc_call_never_left(call, pick->connection);
     evener_pick_done(pick, &known);
     return known.not_sent;
 }

@@ -466,7 +466,10 @@ evener_status_code evener_grpc_attempt_finish(evener_grpc_attempt *attempt, cons
     } else {
         evener_status_set(status, code, "%.*s", (int)GRPC_SLICE_LENGTH(attempt->message),
                           (const char *)GRPC_SLICE_START_PTR(attempt->message));
-        info.not_sent = evener_grpc_call_never_left(attempt->call, attempt->pick.connection);
+        /* A call that a backend with a live connection let pass its deadline has no peer either (tried with a paused
+         * server): that does speak of the backend. */
+        info.not_sent = code != EVENER_STATUS_DEADLINE_EXCEEDED &&
+                        evener_grpc_call_never_left(attempt->call, attempt->pick.connection);
     }
     if (details != NULL) {
         evener_grpc_details_fill(details, attempt, rpc->attempts);

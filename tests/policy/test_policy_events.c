@@ -22,6 +22,14 @@ Test(policy_events, least_request)
     policy_events_run(&events, 1, EVENTS);
 }
 
+Test(policy_events, p2c_ewma)
+{
+    static const char *const configs[] = {"{}", "{\"choices\":4,\"slowStartConfig\":{\"window\":\"5s\"}}",
+                                          "{\"compat\":\"go-zero\"}"};
+    const policy_events events = {.policy = "p2c_ewma", .configs = configs, .config_count = COUNT(configs)};
+    policy_events_run(&events, 9, EVENTS);
+}
+
 Test(policy_events, pick_first)
 {
     const policy_events events = {
