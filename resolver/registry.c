@@ -12,8 +12,9 @@
 #define DEFAULT_PORT 443
 
 static const evener_resolver_builder *const built_in[] = {
-    &evener_dns_resolver, &evener_file_resolver,   &evener_ipv4_resolver,          &evener_ipv6_resolver,
-    &evener_srv_resolver, &evener_static_resolver, &evener_unix_abstract_resolver, &evener_unix_resolver,
+    &evener_dns_resolver,           &evener_fallback_resolver, &evener_file_resolver, &evener_ipv4_resolver,
+    &evener_ipv6_resolver,          &evener_merge_resolver,    &evener_srv_resolver,  &evener_static_resolver,
+    &evener_unix_abstract_resolver, &evener_unix_resolver,
 };
 
 /* What the program registered. Grows by one for each scheme and is never freed: it is the process's. */

@@ -1,0 +1,307 @@
+#include "resolver/compose.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <evener/log.h>
+
+#define SEPARATOR '|'
+
+/* ---- what children push ---- */
+
+static bool take_list(evener_compose_child *child, const evener_resolver_update *update)
+{
+    evener_list list = EVENER_LIST_INIT;
+    for (size_t i = 0; i < update->address_count; i++) {
+        const evener_status_code code =
+            update->addresses[i] == NULL
+                ? evener_status_set(&child->error, EVENER_STATUS_INTERNAL, "its resolver pushed NULL as address %zu",
+                                    i + 1)
+                : evener_list_add(&list, evener_address_ref(update->addresses[i]), &child->error);
+        if (code != EVENER_STATUS_OK) {
+            evener_list_clear(&list);
+            return false;
+        }
+    }
+    evener_list_clear(&child->list);
+    child->list = list;
+    return true;
+}
+
+static bool child_update(evener_resolver_sink *sink, const evener_resolver_update *update)
+{
+    evener_compose_child *child = (evener_compose_child *)sink;
+    char *config = update->service_config != NULL ? strdup(update->service_config) : NULL;
+    if (update->service_config != NULL && config == NULL) {
+        return false; /* tried again by the child */
+    }
+    if (!take_list(child, update)) {
+        free(config);
+        (void)child->compose->changed(child->compose->arg, child);
+        return false;
+    }
+    free(child->service_config);
+    child->service_config = config;
+    evener_status_clear(&child->service_config_error);
+    if (update->service_config_error != NULL) {
+        child->service_config_error = *update->service_config_error;
+    }
+    child->ttl_ms = update->ttl_ms;
+    (void)snprintf(child->source, sizeof child->source, "%s", update->source != NULL ? update->source : "");
+    child->answered = true;
+    evener_status_clear(&child->error);
+    return child->compose->changed(child->compose->arg, child);
+}
+
+static void child_error(evener_resolver_sink *sink, const evener_status *status)
+{
+    evener_compose_child *child = (evener_compose_child *)sink;
+    child->error = *status;
+    (void)child->compose->changed(child->compose->arg, child);
+}
+
+static const evener_resolver_sink_vtable child_sink = {
+    .size = sizeof child_sink,
+    .update = child_update,
+    .error = child_error,
+};
+
+/* ---- pushing on ---- */
+
+bool evener_compose_push_child(evener_compose *compose, const evener_compose_child *child)
+{
+    const evener_resolver_update update = {
+        .size = sizeof update,
+        .addresses = child->list.addresses,
+        .address_count = child->list.count,
+        .service_config = child->service_config,
+        .service_config_error =
+            child->service_config_error.code != EVENER_STATUS_OK ? &child->service_config_error : NULL,
+        .ttl_ms = child->ttl_ms,
+        .source = child->source[0] != '\0' ? child->source : NULL,
+    };
+    return evener_resolver_sink_update(compose->args.sink, &update);
+}
+
+void evener_compose_push_errors(evener_compose *compose, const char *what)
+{
+    char text[EVENER_STATUS_MESSAGE_BYTES] = "";
+    size_t used = 0;
+    for (size_t i = 0; i < compose->count; i++) {
+        const evener_compose_child *child = &compose->children[i];
+        const char *reason = child->error.code != EVENER_STATUS_OK ? child->error.message
+                             : child->answered                     ? "no addresses"
+                                                                   : "no answer yet";
+        const int bytes = snprintf(text + used, sizeof text - used, "%s%.200s", i > 0 ? "; " : "", reason);
+        used += bytes > 0 && (size_t)bytes < sizeof text - used ? (size_t)bytes : 0;
+    }
+    evener_status status;
+    (void)evener_status_set(&status, EVENER_STATUS_UNAVAILABLE, "%s: %.480s", what, text);
+    evener_resolver_sink_error(compose->args.sink, &status);
+}
+
+void evener_compose_resolve_now(evener_compose *compose)
+{
+    for (size_t i = 0; i < compose->count; i++) {
+        evener_resolver *resolver = compose->children[i].started ? compose->children[i].resolver : NULL;
+        if (resolver != NULL && resolver->vtable->resolve_now != NULL) {
+            resolver->vtable->resolve_now(resolver);
+        }
+    }
+}
+
+/* ---- children come and go ---- */
+
+/* Calls `each` with every piece between separators, which it may change. Errors: what `each` says. */
+static evener_status_code cut(const char *scheme, const char *endpoint,
+                              evener_status_code (*each)(void *arg, size_t index, char *text, evener_status *status),
+                              void *arg, evener_status *status)
+{
+    char *copy = strdup(endpoint);
+    if (copy == NULL) {
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "%s: no memory", scheme);
+    }
+    evener_status_code code = EVENER_STATUS_OK;
+    size_t count = 0;
+    for (char *text = copy; text != NULL && code == EVENER_STATUS_OK; count++) {
+        char *separator = strchr(text, SEPARATOR);
+        if (separator != NULL) {
+            *separator = '\0';
+        }
+        const bool nested = strncmp(text, "fallback:", 9) == 0 || strncmp(text, "merge:", 6) == 0;
+        if (count == EVENER_COMPOSE_CHILDREN_MAX) {
+            code = evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "%s: more than %d targets", scheme,
+                                     EVENER_COMPOSE_CHILDREN_MAX);
+        } else if (text[0] == '\0') {
+            code = evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                     "%s: target %zu is empty; write %s:TARGET%cTARGET", scheme, count + 1, scheme,
+                                     SEPARATOR);
+        } else if (nested && strlen(text) > EVENER_COMPOSE_NESTED_BYTES_MAX) {
+            code = evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                     "%s: target %zu is a composition of more than %d bytes", scheme, count + 1,
+                                     EVENER_COMPOSE_NESTED_BYTES_MAX);
+        } else {
+            code = each(arg, count, text, status);
+        }
+        text = separator != NULL ? separator + 1 : NULL;
+    }
+    free(copy);
+    if (code == EVENER_STATUS_OK && count < 2) {
+        code = evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "%s: one target alone is not to be composed; write %s:TARGET%cTARGET", scheme, scheme,
+                                 SEPARATOR);
+    }
+    return code;
+}
+
+static evener_status_code build(evener_compose_child *child, evener_status *status)
+{
+    evener_resolver_args args = child->compose->args;
+    args.target = child->target;
+    args.sink = &child->sink;
+    const evener_resolver_builder *builder = child->builder;
+    evener_status_code code = EVENER_STATUS_OK;
+    if (builder->check != NULL) {
+        code = builder->check(builder, child->target, args.default_port, status);
+    }
+    return code == EVENER_STATUS_OK ? builder->build(builder, &args, &child->resolver, status) : code;
+}
+
+static evener_status_code add_child(void *arg, size_t index, char *text, evener_status *status)
+{
+    evener_compose *compose = arg;
+    const char *scheme = evener_target_scheme(compose->args.target);
+    evener_compose_child *child = &compose->children[index];
+    evener_status reason;
+    child->sink.vtable = &child_sink;
+    child->compose = compose;
+    child->index = index;
+    evener_status_code code =
+        evener_resolver_lookup(compose->args.resolvers, text, &child->target, &child->builder, &reason);
+    if (code == EVENER_STATUS_OK) {
+        compose->count = index + 1;
+        code = build(child, &reason);
+    }
+    return code == EVENER_STATUS_OK
+               ? code
+               : evener_status_set(status, code, "%s: target %zu: %.400s", scheme, index + 1, reason.message);
+}
+
+evener_status_code evener_compose_init(evener_compose *compose, const evener_resolver_args *args,
+                                       bool (*changed)(void *arg, evener_compose_child *child), void *arg,
+                                       evener_status *status)
+{
+    *compose = (evener_compose){.args = *args, .changed = changed, .arg = arg};
+    compose->args.size = sizeof compose->args;
+    const evener_status_code code =
+        cut(evener_target_scheme(args->target), evener_target_endpoint(args->target), add_child, compose, status);
+    if (code != EVENER_STATUS_OK) {
+        evener_compose_clear(compose);
+    }
+    return code;
+}
+
+void evener_compose_start(evener_compose_child *child)
+{
+    evener_status status;
+    if (child->started) {
+        return;
+    }
+    child->started = true;
+    if (child->resolver == NULL && build(child, &status) != EVENER_STATUS_OK) {
+        child_error(&child->sink, &status);
+        return;
+    }
+    child->resolver->vtable->start(child->resolver);
+}
+
+void evener_compose_stop(evener_compose_child *child)
+{
+    if (child->resolver != NULL) {
+        child->resolver->vtable->close(child->resolver);
+    }
+    child->resolver = NULL;
+    child->started = false;
+    child->answered = false;
+    evener_list_clear(&child->list);
+    free(child->service_config);
+    child->service_config = NULL;
+    evener_status_clear(&child->service_config_error);
+    evener_status_clear(&child->error);
+}
+
+void evener_compose_clear(evener_compose *compose)
+{
+    for (size_t i = 0; i < compose->count; i++) {
+        evener_compose_stop(&compose->children[i]);
+        evener_target_destroy(compose->children[i].target);
+        compose->children[i].target = NULL;
+    }
+    compose->count = 0;
+}
+
+/* ---- builders' functions ---- */
+
+static evener_status_code check_text(void *arg, size_t index, char *text, evener_status *status)
+{
+    (void)arg;
+    (void)index;
+    (void)text;
+    (void)status;
+    return EVENER_STATUS_OK;
+}
+
+/* The rest waits for build(), which knows the channel's own resolvers. */
+evener_status_code evener_compose_check(const evener_resolver_builder *builder, const evener_target *target,
+                                        uint32_t default_port, evener_status *status)
+{
+    (void)default_port;
+    if (evener_target_authority(target)[0] != '\0') {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "%s: an authority (\"%.100s\") has no meaning here; write %s:TARGET%cTARGET",
+                                 builder->scheme, evener_target_authority(target), builder->scheme, SEPARATOR);
+    }
+    return cut(builder->scheme, evener_target_endpoint(target), check_text, NULL, status);
+}
+
+struct authority {
+    char *buffer;
+    size_t bytes;
+};
+
+static evener_status_code first_authority(void *arg, size_t index, char *text, evener_status *status)
+{
+    const struct authority *authority = arg;
+    evener_target *target;
+    const evener_resolver_builder *builder;
+    if (index > 0) {
+        return EVENER_STATUS_OK;
+    }
+    evener_status_code code = evener_resolver_lookup(NULL, text, &target, &builder, status);
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
+    if (builder->default_authority != NULL) {
+        code = builder->default_authority(builder, target, authority->buffer, authority->bytes, status);
+    } else {
+        /* A list's first item; a path names no host. */
+        const char *endpoint = evener_target_endpoint(target);
+        const size_t item = strcspn(endpoint, ",;% /");
+        const bool host = item > 0 && (endpoint[item] == '\0' || endpoint[item] == ',');
+        const int bytes =
+            snprintf(authority->buffer, authority->bytes, "%.*s", host ? (int)item : 9, host ? endpoint : "localhost");
+        if (bytes < 0 || (size_t)bytes >= authority->bytes) {
+            code = evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "no room for the authority");
+        }
+    }
+    evener_target_destroy(target);
+    return code;
+}
+
+evener_status_code evener_compose_authority(const evener_resolver_builder *builder, const evener_target *target,
+                                            char *buffer, size_t buffer_bytes, evener_status *status)
+{
+    struct authority authority = {buffer, buffer_bytes};
+    return cut(builder->scheme, evener_target_endpoint(target), first_authority, &authority, status);
+}

@@ -1,0 +1,190 @@
+/* `fallback:TARGET|TARGET...` - the first target that has addresses serves.
+ *
+ * The first one runs all the time. Only while it has nothing (an empty list, an error before it had anything, or no
+ * answer within "fallback.wait_ms") is the second one started, and so on; once an earlier one has addresses again, those
+ * after it are closed. An error of the one that serves changes nothing: its last good addresses serve on. */
+#include <stdlib.h>
+
+#include <evener/resolver.h>
+
+#include "resolver/builtin.h"
+#include "resolver/compose.h"
+#include "resolver/dns/options.h"
+
+#define WAIT_MS 5000 /* as long as DNS tries by default */
+#define WAIT_MS_MAX 600000
+
+/* `base` is the first member. */
+struct fallback {
+    evener_resolver base;
+    evener_compose compose;
+    uint64_t wait_ms;
+    evener_timer patience; /* with the child started last */
+    evener_timer tidy;     /* closes those that are not needed: not from inside a push, which may be theirs */
+    size_t started;        /* children 0 to started - 1 are */
+    size_t serving;        /* the child whose addresses were pushed; `compose.count`: none */
+    size_t given_up;       /* children before this one are not waited for any more */
+    bool starting;
+};
+
+static bool has_ended(const struct fallback *self, size_t i)
+{
+    return i < self->given_up || !evener_compose_is_pending(&self->compose.children[i]);
+}
+
+/* Nobody has anything. */
+static bool push_nothing(struct fallback *self)
+{
+    self->serving = self->compose.count;
+    for (size_t i = 0; i < self->compose.count; i++) {
+        const evener_compose_child *child = &self->compose.children[i];
+        if (child->error.code != EVENER_STATUS_OK || !child->answered) {
+            evener_compose_push_errors(&self->compose, "fallback");
+            return true; /* each child tries again by itself */
+        }
+    }
+    return evener_compose_push_child(&self->compose, &self->compose.children[self->compose.count - 1]);
+}
+
+static void start_next(struct fallback *self)
+{
+    evener_compose_child *child = &self->compose.children[self->started++];
+    evener_timer_start(self->compose.args.loop, &self->patience, self->wait_ms * EVENER_NS_PER_MS);
+    evener_compose_start(child);
+}
+
+/* The first child with addresses; children are started on the way. `compose.count`: none has any; SIZE_MAX: one is
+ * waited for. */
+static size_t choose(struct fallback *self)
+{
+    for (size_t i = 0; i < self->compose.count; i++) {
+        if (i == self->started) {
+            self->starting = true; /* what it pushes at once is looked at here */
+            start_next(self);
+            self->starting = false;
+        }
+        if (evener_compose_has_addresses(&self->compose.children[i])) {
+            return i;
+        }
+        if (!has_ended(self, i)) {
+            return SIZE_MAX;
+        }
+    }
+    return self->compose.count;
+}
+
+/* `child` NULL: nothing but time has passed. */
+static bool look(struct fallback *self, const evener_compose_child *child)
+{
+    if (self->starting) {
+        return true;
+    }
+    const size_t started = self->started;
+    const size_t chosen = choose(self);
+    if (chosen == SIZE_MAX) {
+        return true;
+    }
+    if (chosen == self->compose.count) {
+        return push_nothing(self);
+    }
+    const evener_compose_child *best = &self->compose.children[chosen];
+    const bool news = chosen != self->serving || started != self->started || child == best;
+    self->serving = chosen;
+    if (self->started > chosen + 1) {
+        evener_timer_start(self->compose.args.loop, &self->tidy, 0);
+    }
+    if (!news) {
+        return true;
+    }
+    if (child == best && best->error.code != EVENER_STATUS_OK) {
+        evener_resolver_sink_error(self->compose.args.sink, &best->error);
+        return true;
+    }
+    return evener_compose_push_child(&self->compose, best);
+}
+
+static bool changed(void *arg, evener_compose_child *child)
+{
+    return look(arg, child);
+}
+
+static void patience_ends(void *arg)
+{
+    struct fallback *self = arg;
+    self->given_up = self->started;
+    (void)look(self, NULL);
+}
+
+static void tidy_up(void *arg)
+{
+    struct fallback *self = arg;
+    while (self->serving < self->compose.count && self->started > self->serving + 1) {
+        evener_compose_stop(&self->compose.children[--self->started]);
+    }
+    if (self->given_up > self->started) {
+        self->given_up = self->started;
+    }
+}
+
+static void fallback_start(evener_resolver *resolver)
+{
+    (void)look((struct fallback *)resolver, NULL);
+}
+
+static void fallback_resolve_now(evener_resolver *resolver)
+{
+    evener_compose_resolve_now(&((struct fallback *)resolver)->compose);
+}
+
+static void fallback_close(evener_resolver *resolver)
+{
+    struct fallback *self = (struct fallback *)resolver;
+    evener_timer_stop(self->compose.args.loop, &self->patience);
+    evener_timer_stop(self->compose.args.loop, &self->tidy);
+    evener_compose_clear(&self->compose);
+    free(self);
+}
+
+static const evener_resolver_vtable fallback_vtable = {
+    .size = sizeof fallback_vtable,
+    .start = fallback_start,
+    .resolve_now = fallback_resolve_now,
+    .close = fallback_close,
+};
+
+static evener_status_code fallback_build(const evener_resolver_builder *builder, const evener_resolver_args *args,
+                                         evener_resolver **resolver, evener_status *status)
+{
+    uint64_t wait_ms = WAIT_MS;
+    evener_status_code code = evener_compose_check(builder, args->target, args->default_port, status);
+    if (code == EVENER_STATUS_OK) {
+        code = evener_resolver_option_u64(args, "fallback.wait_ms", 1, WAIT_MS_MAX, &wait_ms, status);
+    }
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
+    struct fallback *self = calloc(1, sizeof *self);
+    if (self == NULL) {
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "fallback: no memory");
+    }
+    code = evener_compose_init(&self->compose, args, changed, self, status);
+    if (code != EVENER_STATUS_OK) {
+        free(self);
+        return code;
+    }
+    self->base.vtable = &fallback_vtable;
+    self->wait_ms = wait_ms;
+    self->serving = self->compose.count;
+    self->patience = (evener_timer)EVENER_TIMER_INIT(patience_ends, self);
+    self->tidy = (evener_timer)EVENER_TIMER_INIT(tidy_up, self);
+    *resolver = &self->base;
+    return EVENER_STATUS_OK;
+}
+
+const evener_resolver_builder evener_fallback_resolver = {
+    .size = sizeof evener_fallback_resolver,
+    .scheme = "fallback",
+    .build = fallback_build,
+    .check = evener_compose_check,
+    .default_authority = evener_compose_authority,
+};
