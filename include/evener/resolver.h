@@ -138,7 +138,8 @@ struct evener_resolver_builder {
 };
 
 /* Adds a builder for the whole process, or replaces that of its scheme; it must stay valid from then on (static).
- * Channels that exist keep the one they were made with. Built in: static, ipv4, ipv6, unix, unix-abstract, dns, file.
+ * Channels that exist keep the one they were made with. Built in: static, ipv4, ipv6, unix, unix-abstract,
+ * dns, srv, file, fallback, merge.
  * Errors: INVALID_ARGUMENT (no scheme, no build, an invalid scheme). Any thread. */
 EVENER_API evener_status_code evener_resolver_register(const evener_resolver_builder *builder, evener_status *status);
 
