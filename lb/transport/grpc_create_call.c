@@ -1,4 +1,8 @@
-/* Calls of the core for programs that drive a completion queue of their own. */
+/* Calls of the core for programs that drive a completion queue of their own.
+ *
+ * Such a call stays inside its connection from its creation to evener_call_done(): when the program starts its first
+ * batch is not known here, and the core never ends a call whose first batch comes after its channel was destroyed (see
+ * evener_grpc_attempt_start()). A connection that is given up meanwhile closes when the last of them is done. */
 #include <grpc/grpc.h>
 
 #include <evener/call.h>
@@ -33,7 +37,6 @@ evener_status_code evener_channel_create_call(evener_channel *channel, struct gr
             begun = evener_grpc_connection_enter(pick->connection);
             if (begun) {
                 *call = evener_grpc_rpc_create_core_call(&rpc, pick->connection, queue);
-                evener_grpc_connection_leave(pick->connection);
             } else {
                 const evener_done_info info = {.size = sizeof info, .code = EVENER_STATUS_CANCELLED, .not_sent = true};
                 evener_pick_done(pick, &info);
@@ -69,7 +72,6 @@ evener_status_code evener_pick_create_call(evener_channel *channel, evener_pick 
     evener_grpc_rpc_init(&rpc, channel, method, options);
     *call = evener_grpc_rpc_create_core_call(&rpc, connection, queue);
     evener_grpc_rpc_clear(&rpc);
-    evener_grpc_connection_leave(connection);
     return evener_status_clear(status);
 }
 
@@ -79,6 +81,7 @@ bool evener_call_done(evener_channel *channel, evener_pick *pick, struct grpc_ca
     evener_done_info known = info == NULL ? (evener_done_info){.size = sizeof known} : *info;
     known.not_sent = known.code != EVENER_STATUS_OK && known.code != EVENER_STATUS_DEADLINE_EXCEEDED &&
                      evener_grpc_call_never_left(call, pick->connection);
+    evener_grpc_connection_leave(pick->connection);
     evener_pick_done(pick, &known);
     return known.not_sent;
 }
