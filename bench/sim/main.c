@@ -2,7 +2,7 @@
  *
  *     bench_sim [--scale=0.2] [--policy=LABEL] [--output=FILE] bench/sim/NAME.cfg ...
  *
- * --scale shortens everything (durations, events, windows) by that factor, for a quick look. A table goes to standard
+ * --scale shortens everything (durations, events, windows) of the files after it by that factor. A table goes to standard
  * error while it runs. */
 #include <stdio.h>
 #include <stdlib.h>
