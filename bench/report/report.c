@@ -58,6 +58,12 @@ static const table_spec tables[] = {
      "Four servers that answer after 1 ms; calls come at a fixed rate and are timed from when they should have been "
      "sent; deadline 1 s.",
      {"scenario", "client", "policy", "rate_per_s", "calls", "p50_us", "p99_us", "p999_us", "failed"}},
+    {"sim",
+     "Simulation",
+     "The policies' own object code in virtual time; the scenarios and what others published stand in bench/sim. "
+     "`utilization_max`: of the busiest backend, work over capacity.",
+     {"scenario", "window", "policy", "calls", "failed", "p50_us", "p99_us", "p999_us", "utilization_max",
+      "load_max_over_mean"}},
 };
 
 static void cell_text(const json_t *row, const char *key, char text[CELL_BYTES])

@@ -1,6 +1,8 @@
-/* Runs scenarios of the simulator and writes what came out as a JSON list, one object a scenario and policy:
+/* Runs scenarios of the simulator and writes what came out as JSON, for bench_report:
  *
  *     bench_sim [--scale=0.2] [--policy=LABEL] [--output=FILE] bench/sim/NAME.cfg ...
+ *
+ *     {"sim": [one object a scenario, policy and window], "sim_series": [one a scenario and policy, with slices of time]}
  *
  * --scale shortens everything (durations, events, windows) of the files after it by that factor. A table goes to standard
  * error while it runs. */
@@ -43,28 +45,35 @@ static json_t *slice_json(const sim_scenario *scenario, const sim_slice *slice)
                      slice->p50_us, "p99_us", slice->p99_us, "p999_us", slice->p999_us, "shares", shares);
 }
 
-static json_t *result_json(const sim_scenario *scenario, const sim_policy *policy, const sim_result *result)
+static const char *window_name(const sim_scenario *scenario, uint32_t index)
 {
-    json_t *windows = json_array(), *series = json_array();
+    return scenario->window_count > 0 ? scenario->windows[index].name : "all";
+}
+
+static void add_rows(json_t *results, const sim_scenario *scenario, const sim_policy *policy, const sim_result *result)
+{
     for (uint32_t i = 0; i < result->window_count; i++) {
         const sim_window_result *w = &result->windows[i];
-        json_t *window = slice_json(scenario, &w->slice);
-        json_object_set_new(window, "name",
-                            json_string(scenario->window_count > 0 ? scenario->windows[i].name : "all"));
-        json_object_set_new(window, "calls_max_over_mean", json_real(w->calls_max_over_mean));
-        json_object_set_new(window, "load_max_over_mean", json_real(w->load_max_over_mean));
-        json_object_set_new(window, "utilization_max", json_real(w->utilization_max));
-        json_object_set_new(window, "queue_max", json_integer(w->queue_max));
-        json_array_append_new(windows, window);
+        const double calls = w->slice.calls > 0 ? (double)w->slice.calls : 1;
+        json_t *row = slice_json(scenario, &w->slice);
+        json_t *more =
+            json_pack("{s:s,s:s,s:s,s:s,s:i,s:i,s:I,s:f,s:f,s:f,s:f,s:i,s:f}", "scenario", scenario->name, "policy",
+                      policy->label, "window", window_name(scenario, i), "config", policy->config, "clients",
+                      (int)scenario->clients, "subset", (int)scenario->subset, "seed", (json_int_t)scenario->seed,
+                      "ok_percent", 100 * (calls - (double)w->slice.failed) / calls, "calls_max_over_mean",
+                      w->calls_max_over_mean, "load_max_over_mean", w->load_max_over_mean, "utilization_max",
+                      w->utilization_max, "queue_max", (int)w->queue_max, "wall_s", result->wall_s);
+        json_object_update_missing(row, more);
+        json_decref(more);
+        json_array_append_new(json_object_get(results, "sim"), row);
     }
+    json_t *slices = json_array();
     for (size_t i = 0; i < result->series_count; i++) {
-        json_array_append_new(series, slice_json(scenario, &result->series[i]));
+        json_array_append_new(slices, slice_json(scenario, &result->series[i]));
     }
-    return json_pack("{s:s,s:s,s:s,s:s,s:I,s:i,s:i,s:f,s:I,s:o,s:o}", "scenario", scenario->name, "note",
-                     scenario->note, "policy", policy->label, "config", policy->config, "seed",
-                     (json_int_t)scenario->seed, "clients", (int)scenario->clients, "subset", (int)scenario->subset,
-                     "wall_s", result->wall_s, "events", (json_int_t)result->events, "windows", windows, "series",
-                     series);
+    json_array_append_new(json_object_get(results, "sim_series"),
+                          json_pack("{s:s,s:s,s:s,s:o}", "scenario", scenario->name, "note", scenario->note, "policy",
+                                    policy->label, "slices", slices));
 }
 
 static void print_result(const sim_scenario *scenario, const sim_policy *policy, const sim_result *result)
@@ -74,7 +83,7 @@ static void print_result(const sim_scenario *scenario, const sim_policy *policy,
         const double calls = w->slice.calls > 0 ? (double)w->slice.calls : 1;
         fprintf(stderr,
                 "%-22s %-20s %-14s %9.0f calls %8.4f %% ok  p50 %9.0f  p99 %9.0f  p99.9 %9.0f us  busiest %5.2f\n",
-                scenario->name, policy->label, scenario->window_count > 0 ? scenario->windows[i].name : "all", calls,
+                scenario->name, policy->label, window_name(scenario, i), calls,
                 100 * (calls - (double)w->slice.failed) / calls, w->slice.p50_us, w->slice.p99_us, w->slice.p999_us,
                 w->utilization_max);
     }
@@ -102,7 +111,7 @@ static int run_scenario(const char *path, const options *given, json_t *results)
             continue;
         }
         print_result(&scenario, policy, result);
-        json_array_append_new(results, result_json(&scenario, policy, result));
+        add_rows(results, &scenario, policy, result);
         sim_result_destroy(result);
     }
     return failures;
@@ -117,7 +126,7 @@ static int usage(void)
 int main(int argc, char **argv)
 {
     options given = {.scale = 1};
-    json_t *results = json_array();
+    json_t *results = json_pack("{s:[],s:[]}", "sim", "sim_series");
     int failures = 0;
     for (int i = 1; i < argc; i++) {
         if (strncmp(argv[i], "--scale=", 8) == 0) {
