@@ -62,7 +62,7 @@ static void ring_prepend_all(evener_pick_request *to, evener_pick_request *from)
 static void call_back(evener_pick_request *request, evener_status_code code, const evener_status *status)
 {
     evener_channel *channel = request->channel;
-    if ((request->state & TIMER_SET) != 0) {
+    if ((__atomic_load_n(&request->state, __ATOMIC_RELAXED) & TIMER_SET) != 0) {
         evener_timer_stop(channel->loop, &request->timer);
     }
     request->callback(request->arg, code, status);
@@ -123,7 +123,8 @@ static void run(void *arg)
         evener_status status;
         ring_remove(request);
         if (!settle(queue, request, try_again, &status)) {
-            if (request->waiter == NULL && request->args.timeout_ms != 0 && (request->state & TIMER_SET) == 0) {
+            if (request->waiter == NULL && request->args.timeout_ms != 0 &&
+                (__atomic_load_n(&request->state, __ATOMIC_RELAXED) & TIMER_SET) == 0) {
                 (void)__atomic_fetch_or(&request->state, TIMER_SET, __ATOMIC_RELAXED);
                 const uint64_t timeout_ms = request->args.timeout_ms;
                 evener_timer_start(queue->channel->loop, &request->timer,
