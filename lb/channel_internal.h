@@ -57,7 +57,7 @@ struct evener_channel {
     evener_address **addresses;              /* the list in force */
     size_t address_count;
     bool renew_with_update; /* the next list brings its backends to the pool's generation */
-    bool has_update; /* a list was given to the policy since the channel left IDLE */
+    bool has_update;        /* a list was given to the policy since the channel left IDLE */
     uint64_t build_backoff_ns;
     evener_timer build_timer; /* tries again to build the resolver */
     evener_timer stale_timer; /* the end of an empty update's grace */

@@ -56,11 +56,12 @@ EVENER_API void evener_subchannel_release(evener_subchannel *subchannel);
  * (serving), TRANSIENT_FAILURE (not serving, with the reason) or CONNECTING (not known yet), on the control thread, never
  * from inside. A backend has one watch: of two policies that share it the last one has it. Errors: FAILED_PRECONDITION
  * (not READY), UNIMPLEMENTED (the transport has no health). Control thread. */
-EVENER_API evener_status_code evener_subchannel_watch_health(
-    evener_subchannel *subchannel, const char *service,
-    void (*health_changed)(void *arg, evener_subchannel *subchannel, evener_connectivity_state health,
-                           const evener_status *status),
-    void *arg, evener_status *status);
+EVENER_API evener_status_code evener_subchannel_watch_health(evener_subchannel *subchannel, const char *service,
+                                                             void (*health_changed)(void *arg,
+                                                                                    evener_subchannel *subchannel,
+                                                                                    evener_connectivity_state health,
+                                                                                    const evener_status *status),
+                                                             void *arg, evener_status *status);
 
 /* State now. Control thread. */
 EVENER_API evener_connectivity_state evener_subchannel_state(const evener_subchannel *subchannel);
