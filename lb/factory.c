@@ -157,7 +157,7 @@ static evener_status_code check_resolver(const evener_factory *factory, const ev
     evener_resolver *resolver = NULL;
     args.options = options;
     code = options != NULL ? builder->build(builder, &args, &resolver, status) : no_memory(status);
-    if (code == EVENER_STATUS_OK) {
+    if (code == EVENER_STATUS_OK && resolver != NULL) {
         resolver->vtable->close(resolver);
     }
     free(options);
@@ -297,7 +297,7 @@ static evener_status_code reload(evener_factory *factory, evener_status *status)
         fresh = calloc(next.channel_count + 1, sizeof(evener_channel *));
         code = fresh != NULL ? prepare(factory, &next, fresh, status) : no_memory(status);
     }
-    if (code != EVENER_STATUS_OK) {
+    if (code != EVENER_STATUS_OK || fresh == NULL) {
         unref_all(fresh, next.channel_count);
         evener_factory_config_clear(&next);
         return code;

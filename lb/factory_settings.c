@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PEM_BYTES_MAX (1024 * 1024)
+#define PEM_BYTES_MAX ((size_t)1024 * 1024)
 #define TIME_MS_MAX (INT64_C(365) * 24 * 3600 * 1000)
 
 typedef struct reading {
@@ -477,22 +477,17 @@ evener_status_code evener_factory_settings_service_config(const evener_factory_s
     }
     json_t *whole = settings->service_config != NULL ? json_loads(settings->service_config, 0, NULL) : json_object();
     json_t *policy = settings->policy != NULL ? json_loads(settings->policy, 0, NULL) : NULL;
-    evener_status_code code = EVENER_STATUS_OK;
-    if (whole == NULL || (settings->policy != NULL && policy == NULL)) {
-        code = evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "factory file: out of memory");
-    } else if (policy != NULL && (json_object_get(whole, "loadBalancingConfig") != NULL ||
-                                  json_object_get(whole, "loadBalancingPolicy") != NULL)) {
+    evener_status_code code =
+        evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "factory file: out of memory");
+    if (policy != NULL && (json_object_get(whole, "loadBalancingConfig") != NULL ||
+                           json_object_get(whole, "loadBalancingPolicy") != NULL)) {
         code = evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
                                  "%s:%u: the policy is named twice, in policy and in service_config: keep one",
                                  settings->policy_file, settings->policy_line);
-    } else if (policy != NULL && json_object_set(whole, "loadBalancingConfig", policy) != 0) {
-        code = evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "factory file: out of memory");
-    }
-    if (code == EVENER_STATUS_OK) {
+    } else if (whole != NULL &&
+               (settings->policy == NULL || json_object_set(whole, "loadBalancingConfig", policy) == 0)) {
         *text = json_dumps(whole, JSON_COMPACT | JSON_SORT_KEYS);
-        code = *text != NULL
-                   ? evener_status_clear(status)
-                   : evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "factory file: out of memory");
+        code = *text != NULL ? evener_status_clear(status) : code;
     }
     json_decref(policy);
     json_decref(whole);

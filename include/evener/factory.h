@@ -39,8 +39,8 @@ EVENER_BEGIN_DECLS
 
 typedef struct evener_factory evener_factory;
 
-#define EVENER_FACTORY_FILE_BYTES_MAX (4 * 1024 * 1024) /* a larger file is refused */
-#define EVENER_FACTORY_CHANNELS_MAX 10000               /* more channels in one file are refused */
+#define EVENER_FACTORY_FILE_BYTES_MAX ((size_t)4 * 1024 * 1024) /* a larger file is refused */
+#define EVENER_FACTORY_CHANNELS_MAX 10000                       /* more channels in one file are refused */
 
 /* Everything zero is the documented default. */
 typedef struct evener_factory_options {

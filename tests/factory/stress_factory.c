@@ -111,7 +111,8 @@ static void check_in_force(const char *target)
     evener_status status;
     if (evener_factory_channel(factory, "orders", &channel, &status) != EVENER_STATUS_OK ||
         strcmp(evener_channel_target(channel), target) != 0) {
-        fprintf(stderr, "in force is not the last good file\n");
+        fprintf(stderr, "in force is not the last good file: %s, not %s\n",
+                status.code == EVENER_STATUS_OK ? evener_channel_target(channel) : status.message, target);
         abort();
     }
     evener_channel_unref(channel);
@@ -169,6 +170,7 @@ int main(int argc, char **argv)
     }
     good_file(&seed, text, sizeof text, target, sizeof target);
     write_file(text, false);
+    next[0] = '\0';                                               /* it may hold what a refused file said */
     for (int i = 0; i < 2000 && strcmp(next, target) != 0; i++) { /* the watch sees the last one by itself */
         evener_channel *channel;
         if (evener_factory_channel(factory, "orders", &channel, NULL) == EVENER_STATUS_OK) {
