@@ -202,7 +202,7 @@ static evener_status_code find_policy(evener_channel *channel, const evener_chan
         return EVENER_STATUS_OK;
     }
     const evener_status_code code = evener_service_config_parse(options->default_service_config, &channel->policies,
-                                                                &channel->default_config, status);
+                                                                name, &channel->default_config, status);
     if (code != EVENER_STATUS_OK) {
         return evener_status_set(status, code, "channel options: default %s", status != NULL ? status->message : "");
     }
@@ -511,7 +511,8 @@ evener_status_code evener_channel_set_default_service_config(evener_channel *cha
 {
     evener_service_config *config = NULL;
     if (json != NULL) {
-        const evener_status_code code = evener_service_config_parse(json, &channel->policies, &config, status);
+        const evener_status_code code =
+            evener_service_config_parse(json, &channel->policies, channel->policy_builder->name, &config, status);
         if (code != EVENER_STATUS_OK) {
             return code;
         }

@@ -181,8 +181,8 @@ static bool take_service_config(evener_channel *channel, const evener_resolver_u
         if (old != NULL && strcmp(evener_service_config_text(old), update->service_config) == 0) {
             return true;
         }
-        if (evener_service_config_parse(update->service_config, &channel->policies, &parsed, status) !=
-            EVENER_STATUS_OK) {
+        if (evener_service_config_parse(update->service_config, &channel->policies, channel->policy_builder->name,
+                                        &parsed, status) != EVENER_STATUS_OK) {
             return false;
         }
     }

@@ -179,20 +179,25 @@ static evener_status_code choose_from(const evener_policy_set *policies, const j
     return code;
 }
 
-static evener_status_code read_policy(evener_service_config *config, const evener_policy_set *policies,
-                                      const json_t *root, evener_status *status)
+/* The list that `loadBalancingConfig` is, or that `loadBalancingPolicy` or the default stands for; a new reference. NULL
+ * with OK: none is named. */
+static evener_status_code named_policies(json_t *root, const char *default_policy, json_t **list, const char **where,
+                                         evener_status *status)
 {
-    const json_t *list = json_object_get(root, "loadBalancingConfig");
-    if (list != NULL) {
-        return choose_from(policies, list, "service config: loadBalancingConfig", &config->policy, status);
+    *where = "service config: loadBalancingConfig";
+    json_t *given = json_object_get(root, "loadBalancingConfig");
+    if (given != NULL) {
+        *list = json_incref(given);
+        return EVENER_STATUS_OK;
     }
+    *where = "service config: loadBalancingPolicy";
     const json_t *name = json_object_get(root, "loadBalancingPolicy");
     if (name == NULL) {
+        *list = default_policy != NULL ? json_pack("[{s:{}}]", default_policy) : NULL;
         return EVENER_STATUS_OK;
     }
     if (!json_is_string(name)) {
-        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
-                                 "service config: loadBalancingPolicy: a string is needed");
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "%s: a string is needed", *where);
     }
     /* The old field's name in any case ("ROUND_ROBIN"), as gRPC takes it. */
     char lower[64] = "";
@@ -201,14 +206,48 @@ static evener_status_code read_policy(evener_service_config *config, const evene
         lower[i] = (char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
         lower[i + 1] = '\0';
     }
-    json_t *wrapped = json_pack("[{s:{}}]", lower);
-    if (wrapped == NULL) {
-        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
-                                 "service config: loadBalancingPolicy: no policy of that name");
+    *list = json_pack("[{s:{}}]", lower);
+    return *list != NULL
+               ? EVENER_STATUS_OK
+               : evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "%s: no policy of that name", *where);
+}
+
+/* A17: `healthCheckConfig.serviceName`, or NULL. */
+static evener_status_code health_service(const json_t *root, const char **service, evener_status *status)
+{
+    const json_t *health = json_object_get(root, "healthCheckConfig");
+    const json_t *name = json_object_get(health, "serviceName");
+    *service = NULL;
+    if ((health != NULL && !json_is_object(health)) || (name != NULL && !json_is_string(name))) {
+        return evener_status_set(
+            status, EVENER_STATUS_INVALID_ARGUMENT,
+            "service config: healthCheckConfig: an object with the string \"serviceName\" is needed");
     }
-    const evener_status_code code =
-        choose_from(policies, wrapped, "service config: loadBalancingPolicy", &config->policy, status);
-    json_decref(wrapped);
+    if (name != NULL) {
+        *service = json_string_value(name);
+    }
+    return EVENER_STATUS_OK;
+}
+
+static evener_status_code read_policy(evener_service_config *config, const evener_policy_set *policies, json_t *root,
+                                      const char *default_policy, evener_status *status)
+{
+    const char *service;
+    const char *where;
+    json_t *list = NULL;
+    evener_status_code code = health_service(root, &service, status);
+    if (code == EVENER_STATUS_OK) {
+        code = named_policies(root, service != NULL ? default_policy : NULL, &list, &where, status);
+    }
+    if (code != EVENER_STATUS_OK || list == NULL) {
+        return code;
+    }
+    if (service != NULL) {
+        list = json_pack("[{s:{s:s, s:o}}]", "health_check", "serviceName", service, "childPolicy", list);
+    }
+    code = list != NULL ? choose_from(policies, list, where, &config->policy, status)
+                        : evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "service config: out of memory");
+    json_decref(list);
     return code;
 }
 
@@ -226,7 +265,8 @@ static void destroy(evener_service_config *config)
 }
 
 evener_status_code evener_service_config_parse(const char *json, const evener_policy_set *policies,
-                                               evener_service_config **config, evener_status *status)
+                                               const char *default_policy, evener_service_config **config,
+                                               evener_status *status)
 {
     if (strnlen(json, EVENER_SERVICE_CONFIG_BYTES_MAX + 1) > EVENER_SERVICE_CONFIG_BYTES_MAX) {
         return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "service config: longer than %d bytes",
@@ -252,7 +292,7 @@ evener_status_code evener_service_config_parse(const char *json, const evener_po
     if (made == NULL || made->text == NULL) {
         evener_status_set(status, code, "service config: out of memory");
     } else {
-        code = read_policy(made, policies, root, status);
+        code = read_policy(made, policies, root, default_policy, status);
         if (code == EVENER_STATUS_OK) {
             code = read_methods(made, root, status);
         }

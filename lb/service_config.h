@@ -16,9 +16,11 @@ typedef struct evener_service_config evener_service_config;
 
 /* Parses and checks. Unknown fields are ignored; a known one with a bad type or value makes the whole config invalid
  * (A21), with a message that names the field. A policy named by `loadBalancingConfig` wins over `loadBalancingPolicy`
- * (A24). Stores a reference. Any thread. */
+ * (A24). With `healthCheckConfig` (A17) the policy is wrapped in health_check; `default_policy` is the
+ * one to wrap when the config names none. Stores a reference. Any thread. */
 evener_status_code evener_service_config_parse(const char *json, const evener_policy_set *policies,
-                                               evener_service_config **config, evener_status *status);
+                                               const char *default_policy, evener_service_config **config,
+                                               evener_status *status);
 
 /* NULL is allowed. Any thread. */
 evener_service_config *evener_service_config_ref(evener_service_config *config);

@@ -295,6 +295,27 @@ Test(channel, default_service_config_changes_on_a_live_channel)
     fixture_destroy(f);
 }
 
+/* A17: healthCheckConfig asks the servers, whatever the policy, the channel's own one too; not with pick_first. */
+Test(channel, health_check_config_wraps_the_policy)
+{
+    fixture *f = fixture_create(NULL);
+    fixture_push_config(f, A "," B, "{\"healthCheckConfig\":{\"serviceName\":\"orders\"}}");
+    fixture_connect(f);
+    cr_assert_str_eq(policy_of(f), "health_check");
+    cr_assert_str_eq(fake_transport_watched_service(f->transport, A), "orders");
+    cr_assert_str_eq(fixture_pick(f), "queue");
+    fake_transport_health(f->transport, B, EVENER_READY);
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_str_eq(fixture_pick(f), B);
+    cr_assert_str_eq(fixture_pick(f), B);
+    fixture_push_config(f, A "," B, "{\"healthCheckConfig\":{\"serviceName\":5}}");
+    cr_assert_str_eq(policy_of(f), "health_check", "a bad one keeps the last good one");
+    fixture_push_config(f, A "," B, "{}");
+    virtual_loop_advance_ms(f->loop, 10);
+    cr_assert_str_eq(policy_of(f), "round_robin");
+    fixture_destroy(f);
+}
+
 Test(channel, method_settings_for_calls)
 {
     fixture *f = fixture_create(&(evener_channel_options){

@@ -20,7 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     text[size] = '\0';
     evener_service_config *config = NULL;
     evener_status status;
-    if (evener_service_config_parse(text, NULL, &config, &status) == EVENER_STATUS_OK) {
+    if (evener_service_config_parse(text, NULL, "round_robin", &config, &status) == EVENER_STATUS_OK) {
         assert(strcmp(evener_service_config_text(config), text) == 0);
         static const char *const methods[] = {"/a.B/C", "/a.B/", "/", "", "a", "/a.B/C/D"};
         for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
