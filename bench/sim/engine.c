@@ -5,82 +5,9 @@
 #include <string.h>
 #include <time.h>
 
-#include "bench/sim/client.h"
-#include "bench/sim/event_heap.h"
-#include "bench/sim/numbers.h"
+#include "bench/sim/engine_internal.h"
 
-#define NONE UINT32_MAX
 #define FAIL_FAST_NS (100 * EVENER_NS_PER_US)
-
-enum { EVENT_ARRIVAL, EVENT_SCRIPT, EVENT_ANTAGONIST, EVENT_SERVED, EVENT_ANSWERED, EVENT_TIMEOUT };
-
-typedef struct call {
-    evener_pick pick;
-    uint64_t stamp; /* number of the call; 0: free */
-    uint64_t begun_ns;
-    uint64_t service_ns;
-    uint32_t server;
-    uint32_t next, previous;   /* in the server's list, or the next free one */
-    evener_status_code code;   /* how it will end */
-    bool at_server, at_client; /* who still has it */
-    bool hangs, timeout_set;
-} call;
-
-typedef struct call_list {
-    uint32_t first, last;
-} call_list;
-
-typedef struct server {
-    const sim_group *group;
-    double factor; /* its own, of the group's spread */
-    double extra_ns, slowdown, fail_share;
-    bool present, hung, antagonist;
-    uint32_t running_count, calls_now;
-    call_list running, waiting;
-} server;
-
-/* What is collected of a span of time. */
-typedef struct span {
-    sim_slice slice;
-    sim_histogram *times;
-    uint32_t *calls; /* by server; NULL in the series */
-    double *work_ns; /* by server: time of service begun */
-    double *stay_ns; /* by server: time that calls spent there */
-    uint32_t queue_max;
-} span;
-
-typedef struct engine {
-    const sim_scenario *scenario;
-    sim_world world;
-    uint32_t server_count;
-    server *servers;
-    bool *refusing;
-    uint32_t group_first[SIM_GROUPS_MAX];
-    sim_client *clients;
-    uint32_t *lists; /* each client's servers, one after the other; of all together without subsets */
-    uint32_t list_length;
-    uint32_t *scratch;
-    call *calls;
-    uint32_t call_capacity, free_call;
-    uint64_t call_number;
-    sim_heap heap;
-    uint64_t start_ns, end_ns, timeout_ns, network_ns, events;
-    double rate_factor;
-    uint64_t arrivals, antagonists; /* streams of random numbers */
-    span *windows, *series;
-    uint32_t window_count;
-    size_t series_count;
-} engine;
-
-static uint64_t now_ns(const engine *e)
-{
-    return virtual_loop_now_ns(e->world.vl);
-}
-
-static uint64_t after_s(const engine *e, double seconds)
-{
-    return e->start_ns + (uint64_t)(seconds * 1e9);
-}
 
 /* ---- collecting ---- */
 
@@ -125,7 +52,7 @@ static void collect_stay(engine *e, const call *c)
 {
     span *window = window_of(e, c->begun_ns);
     if (window != NULL) {
-        window->stay_ns[c->server] += (double)(now_ns(e) - c->begun_ns);
+        window->stay_ns[c->server] += (double)(sim_now_ns(e) - c->begun_ns);
     }
 }
 
@@ -189,7 +116,7 @@ static void free_if_over(engine *e, uint32_t index)
 static void end_at_client(engine *e, uint32_t index, evener_status_code code)
 {
     call *c = &e->calls[index];
-    collect_end(e, c->begun_ns, now_ns(e) - c->begun_ns, code);
+    collect_end(e, c->begun_ns, sim_now_ns(e) - c->begun_ns, code);
     sim_pick_done(&c->pick, code);
     c->at_client = false;
     free_if_over(e, index);
@@ -201,7 +128,7 @@ static void set_timeout(engine *e, uint32_t index)
     if (e->timeout_ns > 0 && !c->timeout_set) {
         c->timeout_set = true;
         const uint64_t at_ns = c->begun_ns + e->timeout_ns;
-        sim_heap_push(&e->heap, at_ns > now_ns(e) ? at_ns : now_ns(e), EVENT_TIMEOUT, index, c->stamp);
+        sim_heap_push(&e->heap, at_ns > sim_now_ns(e) ? at_ns : sim_now_ns(e), EVENT_TIMEOUT, index, c->stamp);
     }
 }
 
@@ -246,7 +173,7 @@ static void serve(engine *e, uint32_t index)
         set_timeout(e, index);
         return;
     }
-    const uint64_t served_ns = now_ns(e) + c->service_ns;
+    const uint64_t served_ns = sim_now_ns(e) + c->service_ns;
     sim_heap_push(&e->heap, served_ns, EVENT_SERVED, index, c->stamp);
     if (e->timeout_ns > 0 && served_ns + e->network_ns > c->begun_ns + e->timeout_ns) {
         set_timeout(e, index);
@@ -299,7 +226,7 @@ static void served(engine *e, uint32_t index)
     if (!c->at_client) {
         free_if_over(e, index);
     } else if (e->network_ns > 0) {
-        sim_heap_push(&e->heap, now_ns(e) + e->network_ns, EVENT_ANSWERED, index, c->stamp);
+        sim_heap_push(&e->heap, sim_now_ns(e) + e->network_ns, EVENT_ANSWERED, index, c->stamp);
     } else {
         end_at_client(e, index, c->code);
     }
@@ -323,7 +250,7 @@ static void recover(engine *e, server *s)
     for (uint32_t i = s->running.first; i != NONE; i = e->calls[i].next) {
         if (e->calls[i].hangs) {
             e->calls[i].hangs = false;
-            sim_heap_push(&e->heap, now_ns(e) + e->calls[i].service_ns, EVENT_SERVED, i, e->calls[i].stamp);
+            sim_heap_push(&e->heap, sim_now_ns(e) + e->calls[i].service_ns, EVENT_SERVED, i, e->calls[i].stamp);
         }
     }
 }
@@ -354,7 +281,7 @@ static void kill_server(engine *e, uint32_t index)
 
 /* ---- lists ---- */
 
-static void update_clients(engine *e)
+void sim_update_clients(engine *e)
 {
     for (uint32_t i = 0; i < e->scenario->clients; i++) {
         const uint32_t *list = e->lists + (e->scenario->subset > 0 ? (size_t)i * e->list_length : 0);
@@ -410,27 +337,27 @@ static void run_script(engine *e, const sim_event *event)
         }
     }
     if (event->action == SIM_JOIN || event->action == SIM_LEAVE) {
-        update_clients(e);
+        sim_update_clients(e);
     }
     virtual_loop_run_until_idle(e->world.vl);
 }
 
-static void push_arrival(engine *e)
+void sim_push_arrival(engine *e)
 {
     const double rate = e->scenario->rate_per_s * e->rate_factor;
     const double gap_s = (e->scenario->even ? 1 : sim_exponential(&e->arrivals)) / rate;
-    sim_heap_push(&e->heap, now_ns(e) + 1 + (uint64_t)(gap_s * 1e9), EVENT_ARRIVAL, 0, 0);
+    sim_heap_push(&e->heap, sim_now_ns(e) + 1 + (uint64_t)(gap_s * 1e9), EVENT_ARRIVAL, 0, 0);
 }
 
 static void begin_call(engine *e)
 {
-    push_arrival(e);
+    sim_push_arrival(e);
     sim_client *client = &e->clients[sim_below(&e->arrivals, e->scenario->clients)];
     const uint32_t index = take_call(e);
     call *c = &e->calls[index];
     const uint64_t stamp = ++e->call_number;
     const uint32_t picked = sim_client_pick(client, &c->pick);
-    *c = (call){.pick = c->pick, .stamp = stamp, .begun_ns = now_ns(e), .server = picked};
+    *c = (call){.pick = c->pick, .stamp = stamp, .begun_ns = sim_now_ns(e), .server = picked};
     if (picked == NONE) { /* no backend: a call that is not wait-for-ready */
         span *window = window_of(e, c->begun_ns);
         if (window != NULL) {
@@ -454,8 +381,8 @@ static void switch_antagonist(engine *e, uint32_t index)
     const double spell_s = s->group->antagonist_spell_s;
     s->antagonist = !s->antagonist;
     const double mean_s = s->antagonist ? spell_s : spell_s * (1 - share) / share;
-    sim_heap_push(&e->heap, now_ns(e) + (uint64_t)(mean_s * sim_exponential(&e->antagonists) * 1e9), EVENT_ANTAGONIST,
-                  index, 0);
+    sim_heap_push(&e->heap, sim_now_ns(e) + (uint64_t)(mean_s * sim_exponential(&e->antagonists) * 1e9),
+                  EVENT_ANTAGONIST, index, 0);
 }
 
 static void run_event(engine *e, const sim_heap_event *event)
@@ -490,8 +417,8 @@ static void run_events(engine *e)
 {
     while (e->heap.count > 0) {
         const sim_heap_event event = sim_heap_pop(&e->heap);
-        if (event.at_ns > now_ns(e)) {
-            virtual_loop_advance_ns(e->world.vl, event.at_ns - now_ns(e));
+        if (event.at_ns > sim_now_ns(e)) {
+            virtual_loop_advance_ns(e->world.vl, event.at_ns - sim_now_ns(e));
         }
         e->events++;
         run_event(e, &event);
@@ -502,214 +429,6 @@ static void run_events(engine *e)
             end_at_client(e, i, EVENER_STATUS_CANCELLED);
         }
     }
-}
-
-/* ---- set up ---- */
-
-static void *zeroed(size_t count, size_t bytes)
-{
-    void *memory = calloc(count > 0 ? count : 1, bytes);
-    if (memory == NULL) {
-        abort(); /* a simulation has no use for less */
-    }
-    return memory;
-}
-
-static void set_up_servers(engine *e)
-{
-    uint64_t random = sim_mix(e->scenario->seed + 2);
-    for (uint32_t g = 0; g < e->scenario->group_count; g++) {
-        e->group_first[g] = e->server_count;
-        e->server_count += e->scenario->groups[g].count;
-    }
-    e->servers = zeroed(e->server_count, sizeof *e->servers);
-    e->refusing = zeroed(e->server_count, sizeof *e->refusing);
-    e->world.addresses = zeroed(e->server_count, sizeof *e->world.addresses);
-    e->world.refusing = e->refusing;
-    e->world.server_count = e->server_count;
-    for (uint32_t i = 0, g = 0; i < e->server_count; i++) {
-        while (i - e->group_first[g] >= e->scenario->groups[g].count) {
-            g++;
-        }
-        const sim_group *group = &e->scenario->groups[g];
-        const double spread = group->spread > 1 ? group->spread : 1;
-        e->servers[i] = (server){.group = group,
-                                 .factor = pow(spread, 2 * sim_unit(&random) - 1),
-                                 .slowdown = 1,
-                                 .present = !group->absent,
-                                 .running = {NONE, NONE},
-                                 .waiting = {NONE, NONE}};
-        char text[32], weight[16];
-        snprintf(text, sizeof text, "10.%u.%u.%u:1", i >> 16 & 255, i >> 8 & 255, i & 255);
-        snprintf(weight, sizeof weight, "%u", group->weight);
-        const evener_attribute attribute = {"weight", weight};
-        if (evener_address_create(text, &attribute, group->weight > 0, &e->world.addresses[i], NULL) !=
-            EVENER_STATUS_OK) {
-            abort();
-        }
-        if (group->antagonist_slowdown > 0 && group->antagonist_share > 0) {
-            e->servers[i].antagonist = sim_unit(&random) > group->antagonist_share; /* switched over at once */
-            sim_heap_push(&e->heap, e->start_ns, EVENT_ANTAGONIST, i, 0);
-        }
-    }
-}
-
-/* A random subset for each client (a shuffle that stops early), or one list of all. */
-static void set_up_lists(engine *e)
-{
-    const uint32_t subset = e->scenario->subset;
-    const bool all = subset == 0 || subset >= e->server_count;
-    uint64_t random = sim_mix(e->scenario->seed + 3);
-    e->list_length = all ? e->server_count : subset;
-    e->lists = zeroed(all ? e->server_count : (size_t)subset * e->scenario->clients, sizeof *e->lists);
-    e->scratch = zeroed(e->server_count, sizeof *e->scratch);
-    uint32_t *order = zeroed(e->server_count, sizeof *order);
-    for (uint32_t i = 0; i < e->server_count; i++) {
-        order[i] = i;
-    }
-    if (all) {
-        memcpy(e->lists, order, e->server_count * sizeof *order);
-    }
-    for (uint32_t c = 0; !all && c < e->scenario->clients; c++) {
-        for (uint32_t i = 0; i < subset; i++) {
-            const uint32_t j = i + sim_below(&random, e->server_count - i);
-            const uint32_t drawn = order[j];
-            order[j] = order[i];
-            order[i] = drawn;
-        }
-        memcpy(e->lists + (size_t)c * subset, order, subset * sizeof *order);
-    }
-    free(order);
-}
-
-static void set_up_spans(engine *e)
-{
-    const sim_scenario *scenario = e->scenario;
-    e->window_count = scenario->window_count > 0 ? scenario->window_count : 1;
-    e->windows = zeroed(e->window_count, sizeof *e->windows);
-    for (uint32_t i = 0; i < e->window_count; i++) {
-        span *w = &e->windows[i];
-        w->slice.from_s = scenario->window_count > 0 ? scenario->windows[i].from_s : 0;
-        w->slice.to_s = scenario->window_count > 0 ? scenario->windows[i].to_s : scenario->duration_s;
-        w->times = zeroed(1, sizeof *w->times);
-        w->calls = zeroed(e->server_count, sizeof *w->calls);
-        w->work_ns = zeroed(e->server_count, sizeof *w->work_ns);
-        w->stay_ns = zeroed(e->server_count, sizeof *w->stay_ns);
-    }
-    e->series_count = scenario->series_s > 0 ? (size_t)ceil(scenario->duration_s / scenario->series_s) : 0;
-    e->series = zeroed(e->series_count, sizeof *e->series);
-    for (size_t i = 0; i < e->series_count; i++) {
-        e->series[i].slice.from_s = (double)i * scenario->series_s;
-        e->series[i].slice.to_s = (double)(i + 1) * scenario->series_s;
-        e->series[i].times = zeroed(1, sizeof(sim_histogram));
-    }
-}
-
-static bool set_up(engine *e)
-{
-    const sim_scenario *scenario = e->scenario;
-    e->world.vl = virtual_loop_create(scenario->seed + 1);
-    e->world.loop = virtual_loop_loop(e->world.vl);
-    sim_world_init(&e->world);
-    e->start_ns = now_ns(e);
-    e->end_ns = after_s(e, scenario->duration_s);
-    e->timeout_ns = (uint64_t)(scenario->timeout_ms * 1e6);
-    e->network_ns = (uint64_t)(scenario->network_us * 1e3);
-    e->free_call = NONE;
-    e->rate_factor = 1;
-    e->arrivals = sim_mix(scenario->seed + 4);
-    e->antagonists = sim_mix(scenario->seed + 5);
-    set_up_servers(e);
-    set_up_lists(e);
-    set_up_spans(e);
-    e->clients = zeroed(scenario->clients, sizeof *e->clients);
-    for (uint32_t i = 0; i < scenario->clients; i++) {
-        if (!sim_client_open(&e->clients[i], &e->world)) {
-            return false;
-        }
-    }
-    update_clients(e);
-    for (uint32_t i = 0; i < scenario->event_count; i++) {
-        sim_heap_push(&e->heap, after_s(e, scenario->events[i].at_s), EVENT_SCRIPT, i, 0);
-    }
-    push_arrival(e);
-    return true;
-}
-
-static void tear_down(engine *e)
-{
-    for (uint32_t i = 0; i < e->scenario->clients; i++) {
-        sim_client_close(&e->clients[i]);
-    }
-    virtual_loop_destroy(e->world.vl);
-    for (uint32_t i = 0; i < e->server_count; i++) {
-        evener_address_unref(e->world.addresses[i]);
-    }
-    for (uint32_t i = 0; i < e->window_count; i++) {
-        free(e->windows[i].times);
-        free(e->windows[i].calls);
-        free(e->windows[i].work_ns);
-        free(e->windows[i].stay_ns);
-    }
-    for (size_t i = 0; i < e->series_count; i++) {
-        free(e->series[i].times);
-    }
-    void *const memory[] = {e->world.addresses, e->windows, e->series, e->servers,     e->refusing,
-                            e->clients,         e->lists,   e->calls,  e->heap.events, e->scratch};
-    for (size_t i = 0; i < sizeof memory / sizeof *memory; i++) {
-        free(memory[i]);
-    }
-}
-
-/* ---- result ---- */
-
-static sim_slice slice_of(const span *s)
-{
-    sim_slice slice = s->slice;
-    slice.mean_us = s->times->total > 0 ? s->times->sum_ns / (double)s->times->total * 1e-3 : 0;
-    slice.p50_us = sim_quantile_us(s->times, 0.5);
-    slice.p99_us = sim_quantile_us(s->times, 0.99);
-    slice.p999_us = sim_quantile_us(s->times, 0.999);
-    return slice;
-}
-
-static sim_window_result window_result(const engine *e, const span *w)
-{
-    sim_window_result result = {.slice = slice_of(w), .queue_max = w->queue_max};
-    double calls_sum = 0, calls_max = 0, stay_sum = 0, stay_max = 0;
-    const double span_ns = (w->slice.to_s - w->slice.from_s) * 1e9;
-    uint32_t present = 0;
-    for (uint32_t i = 0; i < e->server_count; i++) {
-        const server *s = &e->servers[i];
-        if (s->present) {
-            const double utilization = w->work_ns[i] / span_ns / (s->group->workers > 0 ? s->group->workers : 1);
-            present++;
-            calls_sum += w->calls[i];
-            stay_sum += w->stay_ns[i];
-            calls_max = w->calls[i] > calls_max ? w->calls[i] : calls_max;
-            stay_max = w->stay_ns[i] > stay_max ? w->stay_ns[i] : stay_max;
-            result.utilization_max = utilization > result.utilization_max ? utilization : result.utilization_max;
-        }
-    }
-    result.calls_max_over_mean = calls_sum > 0 ? calls_max * present / calls_sum : 0;
-    result.load_max_over_mean = stay_sum > 0 ? stay_max * present / stay_sum : 0;
-    return result;
-}
-
-static sim_result *make_result(const engine *e)
-{
-    sim_result *result = zeroed(1, sizeof *result);
-    result->window_count = e->window_count;
-    for (uint32_t i = 0; i < e->window_count; i++) {
-        result->windows[i] = window_result(e, &e->windows[i]);
-    }
-    result->series = zeroed(e->series_count, sizeof *result->series);
-    result->series_count = e->series_count;
-    for (size_t i = 0; i < e->series_count; i++) {
-        result->series[i] = slice_of(&e->series[i]);
-    }
-    result->events = e->events;
-    return result;
 }
 
 static bool choose_policy(const sim_policy *policy, evener_policy_choice *choice, char *message, size_t message_bytes)
@@ -740,14 +459,14 @@ sim_result *sim_run(const sim_scenario *scenario, const sim_policy *policy, char
     }
     engine e = {.scenario = scenario, .world = {.choice = &choice}};
     sim_result *result = NULL;
-    if (set_up(&e)) {
+    if (sim_set_up(&e)) {
         run_events(&e);
-        result = make_result(&e);
+        result = sim_make_result(&e);
         result->wall_s = wall_s() - began_s;
     } else {
         snprintf(message, message_bytes, "%s: the policy could not be made", policy->name);
     }
-    tear_down(&e);
+    sim_tear_down(&e);
     evener_policy_choice_clear(&choice);
     return result;
 }

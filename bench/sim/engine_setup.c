@@ -1,0 +1,212 @@
+/* The scene of a simulation: servers, clients, lists, what is collected; and what comes out of it. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench/sim/engine_internal.h"
+
+static void *zeroed(size_t count, size_t bytes)
+{
+    void *memory = calloc(count > 0 ? count : 1, bytes);
+    if (memory == NULL) {
+        abort(); /* a simulation has no use for less */
+    }
+    return memory;
+}
+
+static void set_up_servers(engine *e)
+{
+    uint64_t random = sim_mix(e->scenario->seed + 2);
+    for (uint32_t g = 0; g < e->scenario->group_count; g++) {
+        e->group_first[g] = e->server_count;
+        e->server_count += e->scenario->groups[g].count;
+    }
+    e->servers = zeroed(e->server_count, sizeof *e->servers);
+    e->refusing = zeroed(e->server_count, sizeof *e->refusing);
+    e->world.addresses = zeroed(e->server_count, sizeof *e->world.addresses);
+    e->world.refusing = e->refusing;
+    e->world.server_count = e->server_count;
+    for (uint32_t i = 0, g = 0; i < e->server_count; i++) {
+        while (i - e->group_first[g] >= e->scenario->groups[g].count) {
+            g++;
+        }
+        const sim_group *group = &e->scenario->groups[g];
+        const double spread = group->spread > 1 ? group->spread : 1;
+        e->servers[i] = (server){.group = group,
+                                 .factor = pow(spread, 2 * sim_unit(&random) - 1),
+                                 .slowdown = 1,
+                                 .present = !group->absent,
+                                 .running = {NONE, NONE},
+                                 .waiting = {NONE, NONE}};
+        char text[32], weight[16];
+        snprintf(text, sizeof text, "10.%u.%u.%u:1", i >> 16 & 255, i >> 8 & 255, i & 255);
+        snprintf(weight, sizeof weight, "%u", group->weight);
+        const evener_attribute attribute = {"weight", weight};
+        if (evener_address_create(text, &attribute, group->weight > 0, &e->world.addresses[i], NULL) !=
+            EVENER_STATUS_OK) {
+            abort();
+        }
+        if (group->antagonist_slowdown > 0 && group->antagonist_share > 0) {
+            e->servers[i].antagonist = sim_unit(&random) > group->antagonist_share; /* switched over at once */
+            sim_heap_push(&e->heap, e->start_ns, EVENT_ANTAGONIST, i, 0);
+        }
+    }
+}
+
+/* A random subset for each client (a shuffle that stops early), or one list of all. */
+static void set_up_lists(engine *e)
+{
+    const uint32_t subset = e->scenario->subset;
+    const bool all = subset == 0 || subset >= e->server_count;
+    uint64_t random = sim_mix(e->scenario->seed + 3);
+    e->list_length = all ? e->server_count : subset;
+    e->lists = zeroed(all ? e->server_count : (size_t)subset * e->scenario->clients, sizeof *e->lists);
+    e->scratch = zeroed(e->server_count, sizeof *e->scratch);
+    uint32_t *order = zeroed(e->server_count, sizeof *order);
+    for (uint32_t i = 0; i < e->server_count; i++) {
+        order[i] = i;
+    }
+    if (all) {
+        memcpy(e->lists, order, e->server_count * sizeof *order);
+    }
+    for (uint32_t c = 0; !all && c < e->scenario->clients; c++) {
+        for (uint32_t i = 0; i < subset; i++) {
+            const uint32_t j = i + sim_below(&random, e->server_count - i);
+            const uint32_t drawn = order[j];
+            order[j] = order[i];
+            order[i] = drawn;
+        }
+        memcpy(e->lists + (size_t)c * subset, order, subset * sizeof *order);
+    }
+    free(order);
+}
+
+static void set_up_spans(engine *e)
+{
+    const sim_scenario *scenario = e->scenario;
+    e->window_count = scenario->window_count > 0 ? scenario->window_count : 1;
+    e->windows = zeroed(e->window_count, sizeof *e->windows);
+    for (uint32_t i = 0; i < e->window_count; i++) {
+        span *w = &e->windows[i];
+        w->slice.from_s = scenario->window_count > 0 ? scenario->windows[i].from_s : 0;
+        w->slice.to_s = scenario->window_count > 0 ? scenario->windows[i].to_s : scenario->duration_s;
+        w->times = zeroed(1, sizeof *w->times);
+        w->calls = zeroed(e->server_count, sizeof *w->calls);
+        w->work_ns = zeroed(e->server_count, sizeof *w->work_ns);
+        w->stay_ns = zeroed(e->server_count, sizeof *w->stay_ns);
+    }
+    e->series_count = scenario->series_s > 0 ? (size_t)ceil(scenario->duration_s / scenario->series_s) : 0;
+    e->series = zeroed(e->series_count, sizeof *e->series);
+    for (size_t i = 0; i < e->series_count; i++) {
+        e->series[i].slice.from_s = (double)i * scenario->series_s;
+        e->series[i].slice.to_s = (double)(i + 1) * scenario->series_s;
+        e->series[i].times = zeroed(1, sizeof(sim_histogram));
+    }
+}
+
+bool sim_set_up(engine *e)
+{
+    const sim_scenario *scenario = e->scenario;
+    e->world.vl = virtual_loop_create(scenario->seed + 1);
+    e->world.loop = virtual_loop_loop(e->world.vl);
+    sim_world_init(&e->world);
+    e->start_ns = sim_now_ns(e);
+    e->end_ns = sim_after_s(e, scenario->duration_s);
+    e->timeout_ns = (uint64_t)(scenario->timeout_ms * 1e6);
+    e->network_ns = (uint64_t)(scenario->network_us * 1e3);
+    e->free_call = NONE;
+    e->rate_factor = 1;
+    e->arrivals = sim_mix(scenario->seed + 4);
+    e->antagonists = sim_mix(scenario->seed + 5);
+    set_up_servers(e);
+    set_up_lists(e);
+    set_up_spans(e);
+    e->clients = zeroed(scenario->clients, sizeof *e->clients);
+    for (uint32_t i = 0; i < scenario->clients; i++) {
+        if (!sim_client_open(&e->clients[i], &e->world)) {
+            return false;
+        }
+    }
+    sim_update_clients(e);
+    for (uint32_t i = 0; i < scenario->event_count; i++) {
+        sim_heap_push(&e->heap, sim_after_s(e, scenario->events[i].at_s), EVENT_SCRIPT, i, 0);
+    }
+    sim_push_arrival(e);
+    return true;
+}
+
+void sim_tear_down(engine *e)
+{
+    for (uint32_t i = 0; i < e->scenario->clients; i++) {
+        sim_client_close(&e->clients[i]);
+    }
+    virtual_loop_destroy(e->world.vl);
+    for (uint32_t i = 0; i < e->server_count; i++) {
+        evener_address_unref(e->world.addresses[i]);
+    }
+    for (uint32_t i = 0; i < e->window_count; i++) {
+        free(e->windows[i].times);
+        free(e->windows[i].calls);
+        free(e->windows[i].work_ns);
+        free(e->windows[i].stay_ns);
+    }
+    for (size_t i = 0; i < e->series_count; i++) {
+        free(e->series[i].times);
+    }
+    void *const memory[] = {e->world.addresses, e->windows, e->series, e->servers,     e->refusing,
+                            e->clients,         e->lists,   e->calls,  e->heap.events, e->scratch};
+    for (size_t i = 0; i < sizeof memory / sizeof *memory; i++) {
+        free(memory[i]);
+    }
+}
+
+/* ---- result ---- */
+
+static sim_slice slice_of(const span *s)
+{
+    sim_slice slice = s->slice;
+    slice.mean_us = s->times->total > 0 ? s->times->sum_ns / (double)s->times->total * 1e-3 : 0;
+    slice.p50_us = sim_quantile_us(s->times, 0.5);
+    slice.p99_us = sim_quantile_us(s->times, 0.99);
+    slice.p999_us = sim_quantile_us(s->times, 0.999);
+    return slice;
+}
+
+static sim_window_result window_result(const engine *e, const span *w)
+{
+    sim_window_result result = {.slice = slice_of(w), .queue_max = w->queue_max};
+    double calls_sum = 0, calls_max = 0, stay_sum = 0, stay_max = 0;
+    const double span_ns = (w->slice.to_s - w->slice.from_s) * 1e9;
+    uint32_t present = 0;
+    for (uint32_t i = 0; i < e->server_count; i++) {
+        const server *s = &e->servers[i];
+        if (s->present) {
+            const double utilization = w->work_ns[i] / span_ns / (s->group->workers > 0 ? s->group->workers : 1);
+            present++;
+            calls_sum += w->calls[i];
+            stay_sum += w->stay_ns[i];
+            calls_max = w->calls[i] > calls_max ? w->calls[i] : calls_max;
+            stay_max = w->stay_ns[i] > stay_max ? w->stay_ns[i] : stay_max;
+            result.utilization_max = utilization > result.utilization_max ? utilization : result.utilization_max;
+        }
+    }
+    result.calls_max_over_mean = calls_sum > 0 ? calls_max * present / calls_sum : 0;
+    result.load_max_over_mean = stay_sum > 0 ? stay_max * present / stay_sum : 0;
+    return result;
+}
+
+sim_result *sim_make_result(const engine *e)
+{
+    sim_result *result = zeroed(1, sizeof *result);
+    result->window_count = e->window_count;
+    for (uint32_t i = 0; i < e->window_count; i++) {
+        result->windows[i] = window_result(e, &e->windows[i]);
+    }
+    result->series = zeroed(e->series_count, sizeof *result->series);
+    result->series_count = e->series_count;
+    for (size_t i = 0; i < e->series_count; i++) {
+        result->series[i] = slice_of(&e->series[i]);
+    }
+    result->events = e->events;
+    return result;
+}
