@@ -156,7 +156,9 @@ static bool has_records(struct evener_dns_query *query, int result)
         fail(query, "a malformed answer");
         return false;
     case ARES_ECONNREFUSED:
-        fail(query, "no server could be reached, or each one said SERVFAIL, REFUSED or NOTIMP");
+        fail(query, strchr(query->servers, ',') != NULL
+                        ? "no server could be reached, or each one said SERVFAIL, REFUSED or NOTIMP"
+                        : "the server cannot be reached");
         return false;
     default:
         (void)snprintf(reason, sizeof reason, "%.70s", ares_strerror(result));

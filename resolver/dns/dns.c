@@ -66,7 +66,7 @@ static bool answered(evener_dns_watch *watch, const evener_dns_result *result)
     self->list = list;
     self->ttl_ms = result->ttl_ms;
     self->known = true;
-    (void)snprintf(self->source, sizeof self->source, "%s", result->source);
+    evener_dns_result_source(result, self->source, sizeof self->source);
     return push(self);
 }
 

@@ -86,6 +86,11 @@ static bool is_usable(const struct part *part, uint64_t now_ns)
            (part->answered_ns != 0 && now_ns - part->answered_ns <= FAMILY_KEPT_MS * EVENER_NS_PER_MS);
 }
 
+static bool is_nxdomain(const evener_dns_answer *answer)
+{
+    return answer->nothing != NULL && strcmp(answer->nothing, "NXDOMAIN") == 0;
+}
+
 /* FNV-1a. It only says whether an answer is the last one again. */
 static uint64_t hash(uint64_t state, const void *data, size_t bytes)
 {
@@ -111,9 +116,13 @@ static uint64_t fingerprint(const evener_dns_result *result)
 static size_t order_parts(struct evener_dns_lookup *lookup, uint64_t now_ns, struct part *ordered[PARTS_MAX])
 {
     size_t count = 0;
+    bool gone = false; /* the name does not exist: then nothing of earlier rounds is kept */
+    for (size_t i = 0; i < lookup->part_count; i++) {
+        gone = gone || (lookup->parts[i].answered && is_nxdomain(&lookup->parts[i].answer));
+    }
     for (size_t i = 0; i < lookup->part_count; i++) {
         struct part *part = &lookup->parts[i];
-        if (is_usable(part, now_ns)) {
+        if (part->answered || (!gone && is_usable(part, now_ns))) {
             ordered[count++] = part;
         }
     }
@@ -163,7 +172,7 @@ static bool build_result(struct evener_dns_lookup *lookup, evener_dns_result *re
         if (answer->record_count > 0 || count == 0) {
             result->source = answer->source;
         }
-        if (answer->nothing != NULL && strcmp(answer->nothing, "NXDOMAIN") == 0) {
+        if (is_nxdomain(answer)) {
             result->nothing = "NXDOMAIN";
         }
         note_ttl(ordered[i], count == 0, &result->ttl_ms, ttl_known);
@@ -174,6 +183,13 @@ static bool build_result(struct evener_dns_lookup *lookup, evener_dns_result *re
         }
     }
     return true;
+}
+
+void evener_dns_result_source(const evener_dns_result *result, char *source, size_t source_bytes)
+{
+    const bool empty = result->count == 0;
+    (void)snprintf(source, source_bytes, "%s%s%s%s", result->source, empty ? " (" : "", empty ? result->nothing : "",
+                   empty ? ")" : "");
 }
 
 static void tell_watch(evener_dns_watch *watch, const evener_dns_result *result, uint64_t print)
@@ -291,7 +307,7 @@ static void judge(struct evener_dns_lookup *lookup, bool patient)
         answered = answered || part->answered;
         if (part->answered) {
             fresh += part->answer.record_count;
-            nxdomain = nxdomain || (part->answer.nothing != NULL && strcmp(part->answer.nothing, "NXDOMAIN") == 0);
+            nxdomain = nxdomain || is_nxdomain(&part->answer);
         }
     }
     if (asking) {

@@ -32,6 +32,9 @@ typedef struct evener_dns_result {
     const char *source;
 } evener_dns_result;
 
+/* Where the result comes from, for people: "dns 10.0.0.2:53", "dns 10.0.0.2:53 (NXDOMAIN)". */
+void evener_dns_result_source(const evener_dns_result *result, char *source, size_t source_bytes);
+
 typedef struct evener_dns_watch evener_dns_watch;
 
 /* Embedded in who watches. */

@@ -282,7 +282,7 @@ static bool answered(evener_dns_watch *watch, const evener_dns_result *result)
     }
     self->known = true;
     self->ttl_ms = result->ttl_ms;
-    (void)snprintf(self->source, sizeof self->source, "%s", result->source);
+    evener_dns_result_source(result, self->source, sizeof self->source);
     follow_targets(self);
     return push(self, true);
 }

@@ -245,3 +245,12 @@ Test(dns_ares, closed_while_asking)
     resolver_fixture_close(s->f);
     scene_destroy(s);
 }
+
+Test(dns_ares, nobody_listens)
+{
+    struct scene *s = scene_create();
+    resolver_fixture_open(s->f, "dns://127.0.0.1:1/x.example");
+    cr_assert(resolver_fixture_wait(s->f, has_error, "the server cannot be reached (server 127.0.0.1:1)"), "%s",
+              s->f->sink.error.message);
+    scene_destroy(s);
+}

@@ -232,6 +232,7 @@ Test(dns_answers, nothing_is_an_empty_list)
     cr_assert_eq(s->f->sink.update_count, 1);
     cr_assert_eq(s->f->sink.address_count, 0);
     cr_assert_eq(s->f->sink.error_count, 0);
+    cr_assert_str_eq(s->f->sink.source, "dns fake (NXDOMAIN)");
     fake_dns_set(&s->dns, EVENER_DNS_AAAA, "x", "fd00::1", 9);
     virtual_loop_advance_ms(s->f->loop, 6000);
     cr_assert_str_eq(s->f->sink.addresses, "[fd00::1]:443");
@@ -288,6 +289,21 @@ Test(dns_families, late_aaaa_is_added)
     virtual_loop_advance_ms(s->f->loop, 1);
     cr_assert_str_eq(s->f->sink.addresses, "[fd00::1]:1,10.0.0.1:1");
     cr_assert_eq(s->f->sink.update_count, 2);
+    scene_destroy(s);
+}
+
+/* A name that is gone is gone for both families. */
+Test(dns_families, nxdomain_ends_what_was_kept)
+{
+    struct scene *s = scene_create();
+    fake_dns_set(&s->dns, EVENER_DNS_A, "x", "10.0.0.1", 10);
+    fake_dns_set(&s->dns, EVENER_DNS_AAAA, "x", "fd00::1", 10);
+    open_now(s, "dns:///x:1");
+    fake_dns_set(&s->dns, EVENER_DNS_A, "x", "NXDOMAIN", 10);
+    fake_dns_set(&s->dns, EVENER_DNS_AAAA, "x", "!SERVFAIL", 0);
+    virtual_loop_advance_ms(s->f->loop, 10000);
+    cr_assert_eq(s->f->sink.update_count, 2);
+    cr_assert_eq(s->f->sink.address_count, 0);
     scene_destroy(s);
 }
 
