@@ -35,6 +35,8 @@
 #include <grpc/support/alloc.h>
 #include <grpc/support/time.h>
 
+#include <evener/log.h>
+
 #include "lb/runtime/memory.h"
 #include "lb/transport/grpc_connection.h"
 #include "lb/transport/grpc_thread.h"
@@ -42,6 +44,8 @@
 #define POLL_INTERVAL_MS 100
 /* The core answers a trial call at once; should it ever not, the connection fails without a reason. */
 #define TRIAL_TIMEOUT_MS 1000
+/* At the end all events come at once. Should the core ever keep one back, the program must not hang for it. */
+#define END_TIMEOUT_MS 5000
 
 struct evener_grpc_watcher {
     grpc_completion_queue *queue;
@@ -55,8 +59,10 @@ struct evener_grpc_watcher {
     _Atomic uint32_t attended;
     _Atomic bool closing; /* wanted by evener_grpc_watcher_stop() */
     /* the thread's */
-    uint64_t attempts; /* connections in CONNECTING or FAILED */
-    bool shut_down;    /* the queue is; its end may come a moment after its last event */
+    uint64_t attempts;  /* connections in CONNECTING or FAILED */
+    bool shut_down;     /* the queue is; its end may come a moment after its last event */
+    bool ended;         /* the queue has ended */
+    uint32_t end_waits; /* in vain, since it was shut down */
 };
 
 /* A call on a channel that cannot connect, made for the sake of its status. */
@@ -291,19 +297,23 @@ static bool wants_polling(evener_grpc_watcher *watcher)
 static void *watcher_main(void *arg)
 {
     evener_grpc_watcher *watcher = arg;
-    bool ended = false;
-    while (!ended) {
+    while (!watcher->ended) {
         if (!watcher->shut_down && atomic_load_explicit(&watcher->closing, memory_order_acquire)) {
             /* Here, and not where it is wanted: no step is starting an operation on the queue meanwhile. */
             watcher->shut_down = true;
             grpc_completion_queue_shutdown(watcher->queue);
         }
+        if (watcher->shut_down && watcher->end_waits > END_TIMEOUT_MS / POLL_INTERVAL_MS) {
+            evener_log(EVENER_LOG_ERROR, "transport", "the gRPC core keeps back the end of a connection: it is leaked");
+            break;
+        }
         if (wants_polling(watcher)) {
-            (void)take(watcher, after_ms(POLL_INTERVAL_MS), &ended);
+            const bool took = take(watcher, after_ms(POLL_INTERVAL_MS), &watcher->ended);
+            watcher->end_waits += watcher->shut_down && !took;
         } else {
             sleep_outside_the_core(watcher);
         }
-        while (!ended && take(watcher, gpr_inf_past(GPR_CLOCK_MONOTONIC), &ended)) {
+        while (!watcher->ended && take(watcher, gpr_inf_past(GPR_CLOCK_MONOTONIC), &watcher->ended)) {
         }
     }
     return NULL;
@@ -350,8 +360,10 @@ void evener_grpc_watcher_follow(evener_grpc_watcher *watcher, evener_connection 
 {
     connection->watch_tag.done = happened;
     evener_grpc_connection_ref(connection);
-    /* Every state differs from this one: the event comes at once, and the thread does the rest. */
-    watch(watcher, connection, GRPC_CHANNEL_SHUTDOWN);
+    /* IDLE ends at once, with the attempt or with the channel. (Not SHUTDOWN, from which every state differs: the core owes
+     * no event for it to a channel that is destroyed before the watch has begun.) */
+    (void)grpc_channel_check_connectivity_state(connection->channel, /*try_to_connect=*/1);
+    watch(watcher, connection, GRPC_CHANNEL_IDLE);
     evener_grpc_watcher_wake(watcher);
 }
 
@@ -394,7 +406,7 @@ void evener_grpc_watcher_stop(evener_grpc_watcher *watcher)
 
 void evener_grpc_watcher_destroy(evener_grpc_watcher *watcher)
 {
-    if (watcher != NULL) {
+    if (watcher != NULL && watcher->ended) {
         grpc_completion_queue_destroy(watcher->queue);
         pthread_cond_destroy(&watcher->woken);
         pthread_mutex_destroy(&watcher->mutex);
