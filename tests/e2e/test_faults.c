@@ -23,6 +23,8 @@ typedef struct scene {
     pthread_t callers[CALLERS];
     atomic_bool stop;
     atomic_uint_fast64_t calls, failed;
+    atomic_uint next_caller;
+    atomic_uint_fast64_t laps[CALLERS]; /* calls of each caller that have ended and been counted */
     pthread_mutex_t lock;
     char failure[EVENER_STATUS_MESSAGE_BYTES]; /* the last one; under the lock */
     uint64_t timeout_ms;
@@ -31,6 +33,7 @@ typedef struct scene {
 static void *call_without_pause(void *arg)
 {
     scene *s = arg;
+    const unsigned self = atomic_fetch_add(&s->next_caller, 1);
     while (!atomic_load(&s->stop)) {
         const evener_call_options options = {.size = sizeof options, .timeout_ms = s->timeout_ms};
         evener_status status;
@@ -42,6 +45,7 @@ static void *call_without_pause(void *arg)
             pthread_mutex_unlock(&s->lock);
         }
         atomic_fetch_add(&s->calls, 1);
+        atomic_fetch_add(&s->laps[self], 1);
     }
     return NULL;
 }
@@ -82,6 +86,29 @@ static bool gets_calls(scene *s, unsigned server, uint64_t more)
         pause_ms(10);
     }
     return false;
+}
+
+/* Waits (20 s at most) until a server that is no more has no call under way, and every caller has counted how its last
+ * one there ended. */
+static bool has_lost_all_calls(scene *s, unsigned server)
+{
+    bool over = false;
+    for (int tries = 0; tries < 2000 && !over; tries++) {
+        evener_channel_stats stats;
+        cr_assert_eq(evener_channel_get_stats(s->channel, &stats, NULL), EVENER_STATUS_OK);
+        over = stats.subchannels[server].state != EVENER_READY && stats.subchannels[server].in_flight == 0;
+        evener_channel_stats_clear(&stats);
+        pause_ms(over ? 0 : 10);
+    }
+    uint64_t laps[CALLERS];
+    for (int i = 0; i < CALLERS; i++) {
+        laps[i] = atomic_load(&s->laps[i]);
+    }
+    for (int tries = 0, i = 0; over && i < CALLERS; i += atomic_load(&s->laps[i]) != laps[i]) {
+        over = ++tries < 20000;
+        pause_ms(1);
+    }
+    return over;
 }
 
 static void open_scene(scene *s, const char *policy)
@@ -131,10 +158,12 @@ Test(faults, a_killed_server_fails_no_more_than_was_on_the_wire_and_comes_back)
     server_process_signal(&s.servers[1], SIGKILL);
     server_process_wait(&s.servers[1]);
     cr_assert(gets_calls(&s, 0, 200), "the others go on");
+    cr_assert(has_lost_all_calls(&s, 1));
+    const uint64_t failed = atomic_load(&s.failed);
+    cr_assert_leq(failed, CALLERS, "%llu calls failed, the last: %s", (unsigned long long)failed, s.failure);
     cr_assert(server_process_start(&s.servers[1], s.servers[1].port));
     cr_assert(gets_calls(&s, 1, 100), "back on its port, it gets calls within its backoff");
-    const uint64_t failed = atomic_load(&s.failed); /* of the kill, some of which are told late, and of the return */
-    cr_assert_leq(failed, CALLERS, "%llu calls failed, the last: %s", (unsigned long long)failed, s.failure);
+    cr_assert_eq(atomic_load(&s.failed), failed, "%s", s.failure);
     close_scene(&s);
 }
 
