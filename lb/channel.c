@@ -313,7 +313,7 @@ static void destroy_transport(void *arg)
 
 void evener_channel_free(evener_channel *channel)
 {
-    evener_picker_unref(channel->picker);
+    evener_picker_unref(channel->policy_picker);
     if (channel->loop != NULL) {
         evener_subchannel_pool_clear(&channel->pool);
     }
@@ -379,7 +379,8 @@ void evener_channel_unref(evener_channel *channel)
 
 void evener_channel_close(evener_channel *channel)
 {
-    __atomic_store_n(&channel->closed, true, __ATOMIC_RELEASE);
+    /* No pick that begins from here on finds a backend, whatever the control thread is about. */
+    evener_rcu_assign(channel->picker, &evener_channel_closed_picker);
     evener_loop_post(channel->loop, &channel->close_task);
 }
 

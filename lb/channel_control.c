@@ -80,8 +80,11 @@ static void publish(evener_channel *channel, evener_connectivity_state state, co
                    failed ? status->message : "");
     }
     if (picker != NULL) {
-        evener_picker *replaced = channel->picker;
-        evener_rcu_assign(channel->picker, picker);
+        evener_picker *replaced = channel->policy_picker;
+        channel->policy_picker = picker;
+        evener_picker *expected = replaced; /* anything else is the closed channel's: that one stays */
+        (void)__atomic_compare_exchange_n(&channel->picker, &expected, picker, false, __ATOMIC_ACQ_REL,
+                                          __ATOMIC_RELAXED);
         retire(channel, replaced, NULL);
     }
     evener_pick_queue_set_state(&channel->queue, state, state == EVENER_TRANSIENT_FAILURE ? status : NULL);
@@ -495,7 +498,7 @@ static void shut_down(void *arg)
     }
     channel->shut_down = true;
     stop_serving(channel);
-    /* Picks see `closed` before any picker; this one only lets go of the last policy's. */
+    /* Lets go of the last policy's picker; the closed channel's, if it is in force, stays. */
     evener_status status;
     evener_status_set(&status, EVENER_STATUS_UNAVAILABLE, "channel closed");
     publish(channel, EVENER_SHUTDOWN, &status, evener_picker_create_drop(&status));
@@ -557,6 +560,7 @@ bool evener_channel_control_init(evener_channel *channel)
     channel->pool.drained = pool_drained;
     channel->pool.arg = channel;
     evener_subchannel_pool_init(&channel->pool);
-    channel->picker = evener_picker_create_queue();
+    channel->policy_picker = evener_picker_create_queue();
+    channel->picker = channel->policy_picker;
     return channel->picker != NULL;
 }

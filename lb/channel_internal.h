@@ -18,11 +18,10 @@
 
 struct evener_channel {
     /* Read by every pick, changed seldom: one cache line. */
-    evener_picker *picker; /* RCU; never NULL */
+    evener_picker *picker; /* RCU; never NULL: the policy's, or that of a closed channel */
     evener_loop *loop;
     void (*connection_ref)(evener_connection *connection); /* NULL: the transport has none */
     uint32_t state;                                        /* atomic, an evener_connectivity_state */
-    bool closed;                                           /* atomic: evener_channel_close() was called */
     bool wait_for_ready;
     bool caller_drives_loop; /* waiting would be waiting for oneself */
 
@@ -49,6 +48,7 @@ struct evener_channel {
     evener_subchannel_pool pool;
     evener_policy_helper helper;             /* as the policies see the channel */
     evener_resolver_sink sink;               /* as the resolver sees it */
+    evener_picker *policy_picker;            /* the last that was published; the channel holds its reference */
     evener_graceful_switch *lb;              /* NULL while idle */
     evener_resolver *resolver;               /* NULL while idle */
     evener_service_config *default_config;   /* or NULL */
@@ -101,6 +101,9 @@ void evener_channel_restart_idle_timeout(evener_channel *channel);
 void evener_channel_free_former_names(evener_channel *channel);
 
 /* ---- pick.c ---- */
+
+/* What evener_channel_close() puts in force for good. */
+extern evener_picker evener_channel_closed_picker;
 
 /* One pick, now. QUEUE also for FAIL of a wait-for-ready pick. `args` is not NULL. */
 evener_pick_outcome evener_channel_pick_now(evener_channel *channel, const evener_pick_args *args, evener_pick *pick,

@@ -18,13 +18,22 @@
 #define SHORT_LIVED_NS (100 * EVENER_NS_PER_MS)
 #define SHORT_LIVED_MAX 5
 
-/* One attempt to connect and, if it succeeds, the connection. Outlives its connector until the transport let go. */
+/* Connectors without memory for an attempt try again after so long. */
+#define STARVED_RETRY_NS EVENER_NS_PER_S
+
+/* One attempt to connect and, if it succeeds, the connection. Outlives its connector until the transport let go. While
+ * it belongs to one, `reclaim` waits without a function and its argument names the connector. */
 struct evener_link {
     evener_reclaim reclaim;
     evener_subchannel_pool *pool;
-    evener_connector *connector; /* NULL once given up */
     evener_connection *connection;
 };
+
+/* NULL once given up. */
+static evener_connector *connector_of(const evener_link *link)
+{
+    return link->reclaim.fn == NULL ? link->reclaim.arg : NULL;
+}
 
 static void start_attempt(evener_connector *connector);
 
@@ -32,13 +41,13 @@ static void set_state(evener_connector *connector, evener_connectivity_state sta
 {
     if (evener_log_enabled(EVENER_LOG_DEBUG)) {
         evener_log(EVENER_LOG_DEBUG, "subchannel", "%s: %s -> %s%s%s", evener_address_text(connector->address),
-                   evener_connectivity_state_name(connector->state), evener_connectivity_state_name(state),
-                   state == EVENER_TRANSIENT_FAILURE ? ": " : "",
+                   evener_connectivity_state_name((evener_connectivity_state)connector->state),
+                   evener_connectivity_state_name(state), state == EVENER_TRANSIENT_FAILURE ? ": " : "",
                    state == EVENER_TRANSIENT_FAILURE && connector->last_error != NULL ? connector->last_error : "");
     }
-    connector->state = state;
-    connector->state_since_ns = evener_loop_now_ns(connector->pool->loop);
-    for (evener_subchannel *s = connector->subchannels; s != NULL; s = s->connector_next) {
+    connector->state = (uint8_t)state;
+    connector->state_since_ns = evener_loop_now_ns(evener_connector_pool(connector)->loop);
+    for (evener_subchannel_body *s = connector->subchannels; s != NULL; s = s->connector_next) {
         s->failure_untold |= state == EVENER_TRANSIENT_FAILURE;
         evener_subchannel_tell_later(s);
     }
@@ -75,60 +84,110 @@ static void give_up_link(evener_connector *connector)
         return;
     }
     connector->link = NULL;
-    link->connector = NULL;
-    connector->health_watcher = NULL;
+    link->reclaim.fn = link_disconnect;
+    link->reclaim.arg = link;
+    if (connector->extra != NULL) {
+        connector->extra->health_watcher = NULL;
+    }
     if (connector->state != EVENER_READY) {
         link_disconnect(link);
         return;
     }
-    for (evener_subchannel *s = connector->subchannels; s != NULL; s = s->connector_next) {
-        evener_rcu_assign(s->connection, NULL);
+    for (evener_subchannel_body *s = connector->subchannels; s != NULL; s = s->connector_next) {
+        evener_rcu_assign(s->handle->connection, NULL);
     }
-    link->reclaim.fn = link_disconnect;
-    link->reclaim.arg = link;
-    evener_runtime_reclaim(connector->pool->runtime, &link->reclaim);
+    evener_runtime_reclaim(evener_connector_pool(connector)->runtime, &link->reclaim);
+}
+
+static uint64_t jittered(evener_loop *loop, uint64_t backoff_ns)
+{
+    return (uint64_t)((double)backoff_ns * (1.0 + BACKOFF_JITTER * (2.0 * evener_loop_random_unit(loop) - 1.0)));
 }
 
 static void backoff_over(void *arg)
 {
-    evener_connector *connector = arg;
+    evener_attempt *attempt = arg;
+    evener_connector *connector = attempt->connector;
     set_state(connector, EVENER_IDLE);
-    if (connector->wanted) {
+    if (attempt->wanted) {
         start_attempt(connector);
+    }
+}
+
+/* The connector's attempt, made if there is none. NULL without memory: the pool sees to it that the connector tries
+ * again. */
+static evener_attempt *obtain_attempt(evener_connector *connector)
+{
+    if (connector->attempt != NULL) {
+        return connector->attempt;
+    }
+    evener_subchannel_pool *pool = evener_connector_pool(connector);
+    evener_attempt *attempt = malloc(sizeof *attempt);
+    if (attempt == NULL) {
+        evener_timer_start(pool->loop, &pool->starved_timer, STARVED_RETRY_NS);
+        return NULL;
+    }
+    *attempt = (evener_attempt){.connector = connector, .timer = EVENER_TIMER_INIT(backoff_over, attempt)};
+    connector->attempt = attempt;
+    return attempt;
+}
+
+static void free_attempt(evener_connector *connector)
+{
+    if (connector->attempt != NULL) {
+        evener_timer_stop(evener_connector_pool(connector)->loop, &connector->attempt->timer);
+        free(connector->attempt);
+        connector->attempt = NULL;
     }
 }
 
 static void enter_failure(evener_connector *connector, const char *message)
 {
-    evener_loop *loop = connector->pool->loop;
-    evener_timer_stop(loop, &connector->timer);
+    evener_loop *loop = evener_connector_pool(connector)->loop;
+    const bool was_connected = connector->attempt == NULL;
+    evener_attempt *attempt = obtain_attempt(connector);
     give_up_link(connector);
     connector->connect_failures++;
     set_error(connector, message);
-    const uint64_t now = evener_loop_now_ns(loop);
-    const uint64_t delay = connector->next_attempt_ns > now ? connector->next_attempt_ns - now : 0;
     set_state(connector, EVENER_TRANSIENT_FAILURE);
-    connector->timer.fn = backoff_over;
-    evener_timer_start(loop, &connector->timer, delay);
+    if (attempt != NULL) {
+        const uint64_t now = evener_loop_now_ns(loop);
+        if (was_connected) {
+            attempt->next_attempt_ns = now + jittered(loop, evener_connector_pool(connector)->backoff_initial_ns);
+        }
+        const uint64_t delay = attempt->next_attempt_ns > now ? attempt->next_attempt_ns - now : 0;
+        attempt->timer.fn = backoff_over;
+        evener_timer_start(loop, &attempt->timer, delay);
+    }
+}
+
+void evener_connector_starved_again(evener_subchannel_pool *pool)
+{
+    for (size_t i = 0; i < pool->bucket_count; i++) {
+        for (evener_connector *c = pool->buckets[i]; c != NULL; c = c->bucket_next) {
+            if (c->state == EVENER_TRANSIENT_FAILURE && c->attempt == NULL) {
+                set_state(c, EVENER_IDLE); /* who wants it connected asks again */
+            }
+        }
+    }
 }
 
 static void connection_ready(evener_connector *connector)
 {
-    evener_timer_stop(connector->pool->loop, &connector->timer);
+    free_attempt(connector);
     connector->connects++;
-    connector->backoff_ns = 0;
-    for (evener_subchannel *s = connector->subchannels; s != NULL; s = s->connector_next) {
-        evener_rcu_assign(s->connection, connector->link->connection);
+    for (evener_subchannel_body *s = connector->subchannels; s != NULL; s = s->connector_next) {
+        evener_rcu_assign(s->handle->connection, connector->link->connection);
     }
     set_state(connector, EVENER_READY);
-    connector->pool->became_ready(connector->pool->arg);
+    evener_connector_pool(connector)->became_ready(evener_connector_pool(connector)->arg);
 }
 
 static void connection_dropped(evener_connector *connector)
 {
-    const uint64_t age_ns = evener_loop_now_ns(connector->pool->loop) - connector->state_since_ns;
+    const uint64_t age_ns = evener_loop_now_ns(evener_connector_pool(connector)->loop) - connector->state_since_ns;
     give_up_link(connector);
-    connector->short_lived = age_ns < SHORT_LIVED_NS ? (uint16_t)(connector->short_lived + 1) : 0;
+    connector->short_lived = age_ns < SHORT_LIVED_NS ? (uint8_t)(connector->short_lived + 1) : 0;
     if (connector->short_lived >= SHORT_LIVED_MAX) {
         connector->short_lived = 0;
         enter_failure(connector, "the server drops every connection right after it was made");
@@ -140,7 +199,7 @@ static void connection_dropped(evener_connector *connector)
 static void link_state_changed(void *arg, evener_connectivity_state state, const evener_status *status)
 {
     evener_link *link = arg;
-    evener_connector *connector = link->connector;
+    evener_connector *connector = connector_of(link);
     if (connector == NULL) {
         return; /* given up; the grace period is not over yet */
     }
@@ -155,25 +214,30 @@ static void link_state_changed(void *arg, evener_connectivity_state state, const
 
 static void attempt_timed_out(void *arg)
 {
-    evener_connector *connector = arg;
+    evener_connector *connector = ((evener_attempt *)arg)->connector;
     evener_status status;
-    evener_status_set(&status, EVENER_STATUS_UNAVAILABLE, "no connection within %llu ms",
-                      (unsigned long long)((evener_loop_now_ns(connector->pool->loop) - connector->state_since_ns) /
-                                           EVENER_NS_PER_MS));
+    evener_status_set(
+        &status, EVENER_STATUS_UNAVAILABLE, "no connection within %llu ms",
+        (unsigned long long)((evener_loop_now_ns(evener_connector_pool(connector)->loop) - connector->state_since_ns) /
+                             EVENER_NS_PER_MS));
     enter_failure(connector, status.message);
 }
 
 static void start_attempt(evener_connector *connector)
 {
-    evener_subchannel_pool *pool = connector->pool;
-    connector->wanted = false;
+    evener_subchannel_pool *pool = evener_connector_pool(connector);
+    evener_attempt *attempt = obtain_attempt(connector);
+    if (attempt == NULL) {
+        enter_failure(connector, "out of memory");
+        return;
+    }
+    attempt->wanted = false;
     /* The backoff runs from the start of the attempt: one that took long to fail is followed soon (grpc:
      * connection-backoff.md). */
-    const uint64_t backoff_ns = connector->backoff_ns != 0 ? connector->backoff_ns : pool->backoff_initial_ns;
-    const double jitter = 1.0 + BACKOFF_JITTER * (2.0 * evener_loop_random_unit(pool->loop) - 1.0);
-    connector->next_attempt_ns = evener_loop_now_ns(pool->loop) + (uint64_t)((double)backoff_ns * jitter);
+    const uint64_t backoff_ns = attempt->backoff_ns != 0 ? attempt->backoff_ns : pool->backoff_initial_ns;
+    attempt->next_attempt_ns = evener_loop_now_ns(pool->loop) + jittered(pool->loop, backoff_ns);
     const double grown_ns = (double)backoff_ns * BACKOFF_FACTOR;
-    connector->backoff_ns = grown_ns < (double)pool->backoff_max_ns ? (uint64_t)grown_ns : pool->backoff_max_ns;
+    attempt->backoff_ns = grown_ns < (double)pool->backoff_max_ns ? (uint64_t)grown_ns : pool->backoff_max_ns;
     const uint64_t timeout_ns = backoff_ns > pool->connect_timeout_ns ? backoff_ns : pool->connect_timeout_ns;
 
     set_state(connector, EVENER_CONNECTING);
@@ -183,11 +247,11 @@ static void start_attempt(evener_connector *connector)
         return;
     }
     link->pool = pool;
-    link->connector = connector;
+    link->reclaim.arg = connector;
     pool->link_count++;
     connector->link = link;
-    connector->timer.fn = attempt_timed_out;
-    evener_timer_start(pool->loop, &connector->timer, timeout_ns);
+    attempt->timer.fn = attempt_timed_out;
+    evener_timer_start(pool->loop, &attempt->timer, timeout_ns);
     const char *authority = evener_address_attribute(connector->address, "authority");
     const evener_connect_args args = {
         .size = sizeof args,
@@ -209,44 +273,78 @@ void evener_connector_connect(evener_connector *connector)
 {
     if (connector->state == EVENER_IDLE) {
         start_attempt(connector);
-    } else if (connector->state == EVENER_TRANSIENT_FAILURE) {
-        connector->wanted = true;
+    } else if (connector->state == EVENER_TRANSIENT_FAILURE && connector->attempt != NULL) {
+        connector->attempt->wanted = true;
     }
 }
 
 void evener_connector_reset_backoff(evener_connector *connector)
 {
-    connector->backoff_ns = 0;
-    connector->next_attempt_ns = 0;
-    if (connector->state == EVENER_TRANSIENT_FAILURE) {
-        evener_timer_start(connector->pool->loop, &connector->timer, 0);
+    evener_attempt *attempt = connector->attempt;
+    if (attempt == NULL) {
+        return;
     }
+    attempt->backoff_ns = 0;
+    attempt->next_attempt_ns = 0;
+    if (connector->state == EVENER_TRANSIENT_FAILURE) {
+        evener_timer_start(evener_connector_pool(connector)->loop, &attempt->timer, 0);
+    }
+}
+
+uint64_t evener_connector_backoff_end_ns(const evener_connector *connector)
+{
+    return connector->state == EVENER_TRANSIENT_FAILURE && connector->attempt != NULL
+               ? connector->attempt->timer.deadline_ns
+               : 0;
+}
+
+/* Without memory NULL. */
+static evener_connector_extra *obtain_extra(evener_connector *connector)
+{
+    if (connector->extra == NULL) {
+        connector->extra = calloc(1, sizeof *connector->extra);
+    }
+    return connector->extra;
 }
 
 static void health_told(void *arg, evener_connectivity_state health, const evener_status *status)
 {
-    evener_connector *connector = arg;
-    evener_subchannel *watcher = connector->health_watcher;
-    if (watcher != NULL) {
-        evener_log(EVENER_LOG_DEBUG, "subchannel", "%s: health %s", watcher->text,
+    const evener_connector *connector = arg;
+    const evener_connector_extra *extra = connector->extra;
+    if (extra != NULL && extra->health_watcher != NULL) {
+        evener_log(EVENER_LOG_DEBUG, "subchannel", "%s: health %s", evener_address_text(connector->address),
                    evener_connectivity_state_name(health));
-        watcher->health_changed(watcher->health_arg, watcher, health, status);
+        extra->health_changed(extra->health_arg, extra->health_watcher->handle, health, status);
     }
 }
 
-evener_status_code evener_connector_watch_health(evener_connector *connector, evener_subchannel *subchannel,
-                                                 const char *service, evener_status *status)
+evener_status_code evener_connector_watch_health(evener_connector *connector, evener_subchannel_body *subchannel,
+                                                 const char *service,
+                                                 void (*health_changed)(void *arg, evener_subchannel *subchannel,
+                                                                        evener_connectivity_state health,
+                                                                        const evener_status *status),
+                                                 void *arg, evener_status *status)
 {
-    evener_transport *transport = connector->pool->transport;
+    const char *text = evener_address_text(connector->address);
+    if (service == NULL && (connector->extra == NULL || connector->extra->health_watcher != subchannel)) {
+        return evener_status_clear(status);
+    }
+    evener_transport *transport = evener_connector_pool(connector)->transport;
     if (transport->vtable->watch_health == NULL) {
-        return evener_status_set(status, EVENER_STATUS_UNIMPLEMENTED, "%s: the transport has no health checks",
-                                 evener_address_text(connector->address));
+        return evener_status_set(status, EVENER_STATUS_UNIMPLEMENTED, "%s: the transport has no health checks", text);
     }
     if (connector->state != EVENER_READY) {
         return evener_status_set(status, EVENER_STATUS_FAILED_PRECONDITION, "%s: no connection to watch health over",
-                                 evener_address_text(connector->address));
+                                 text);
     }
-    connector->health_watcher = service != NULL ? subchannel : NULL;
+    evener_connector_extra *extra = obtain_extra(connector);
+    if (extra == NULL) {
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "%s: out of memory for a health watch",
+                                 text);
+    }
+    extra->health_watcher = service != NULL ? subchannel : NULL;
+    extra->health_changed = health_changed;
+    extra->health_arg = arg;
     return transport->vtable->watch_health(transport, connector->link->connection, service, health_told, connector);
 }
 
@@ -256,9 +354,8 @@ void evener_connector_reconnect(evener_connector *connector)
         give_up_link(connector);
         set_state(connector, EVENER_IDLE);
     } else if (connector->state == EVENER_CONNECTING) {
-        evener_timer_stop(connector->pool->loop, &connector->timer);
+        free_attempt(connector); /* what has failed before was another connection */
         give_up_link(connector);
-        connector->backoff_ns = 0; /* what has failed before was another connection */
         start_attempt(connector);
     } else {
         evener_connector_reset_backoff(connector);
@@ -320,11 +417,9 @@ evener_connector *evener_connector_obtain(evener_subchannel_pool *pool, const ev
     if (connector == NULL) {
         return NULL;
     }
-    connector->pool = pool;
     connector->authority = pool->authority;
     connector->generation = pool->generation;
     connector->address = evener_address_ref(address);
-    connector->timer = (evener_timer)EVENER_TIMER_INIT(backoff_over, connector);
     connector->state = EVENER_IDLE;
     connector->state_since_ns = evener_loop_now_ns(pool->loop);
     evener_connector **bucket = bucket_of(pool, address);
@@ -334,13 +429,13 @@ evener_connector *evener_connector_obtain(evener_subchannel_pool *pool, const ev
     return connector;
 }
 
-void evener_connector_attach(evener_connector *connector, evener_subchannel *subchannel)
+void evener_connector_attach(evener_connector *connector, evener_subchannel_body *subchannel)
 {
     subchannel->connector = connector;
     subchannel->connector_next = connector->subchannels;
     connector->subchannels = subchannel;
     if (connector->state == EVENER_READY) {
-        evener_rcu_assign(subchannel->connection, connector->link->connection);
+        evener_rcu_assign(subchannel->handle->connection, connector->link->connection);
     }
     subchannel->told_state = EVENER_IDLE;
     if (connector->state != EVENER_IDLE) {
@@ -349,24 +444,20 @@ void evener_connector_attach(evener_connector *connector, evener_subchannel *sub
     }
 }
 
-void evener_connector_detach(evener_connector *connector, evener_subchannel *subchannel)
+/* What the picks of a subchannel that goes say of its address; without memory it is forgotten. */
+static void keep_counts(evener_connector *connector, const evener_subchannel_body *subchannel)
 {
-    evener_subchannel **link = &connector->subchannels;
-    while (*link != subchannel) {
-        link = &(*link)->connector_next;
+    evener_connector_extra *extra = obtain_extra(connector);
+    if (extra != NULL) {
+        extra->gone_picks += evener_slot_sum(subchannel->handle).picks;
+        extra->gone_failed += __atomic_load_n(&subchannel->failed, __ATOMIC_RELAXED);
     }
-    if (connector->health_watcher == subchannel && connector->link != NULL) {
-        (void)evener_connector_watch_health(connector, subchannel, NULL, NULL);
-    }
-    if (connector->subchannels->connector_next != NULL) {
-        *link = subchannel->connector_next;
-        evener_rcu_assign(subchannel->connection, NULL);
-        connector->gone_picks += evener_cells_started(subchannel->cells);
-        connector->gone_failed += __atomic_load_n(&subchannel->failed, __ATOMIC_RELAXED);
-        return;
-    }
-    evener_subchannel_pool *pool = connector->pool;
-    evener_timer_stop(pool->loop, &connector->timer);
+}
+
+static void connector_end(evener_connector *connector)
+{
+    evener_subchannel_pool *pool = evener_connector_pool(connector);
+    free_attempt(connector);
     give_up_link(connector);
     evener_connector **bucket = bucket_of(pool, connector->address);
     while (*bucket != connector) {
@@ -375,6 +466,25 @@ void evener_connector_detach(evener_connector *connector, evener_subchannel *sub
     *bucket = connector->bucket_next;
     pool->connector_count--;
     evener_address_unref(connector->address);
+    free(connector->extra);
     free(connector->last_error);
     free(connector);
+}
+
+void evener_connector_detach(evener_connector *connector, evener_subchannel_body *subchannel)
+{
+    if (connector->link != NULL) {
+        (void)evener_connector_watch_health(connector, subchannel, NULL, NULL, NULL, NULL);
+    }
+    if (connector->subchannels == subchannel && subchannel->connector_next == NULL) {
+        connector_end(connector);
+        return;
+    }
+    evener_subchannel_body **link = &connector->subchannels;
+    while (*link != subchannel) {
+        link = &(*link)->connector_next;
+    }
+    *link = subchannel->connector_next;
+    evener_rcu_assign(subchannel->handle->connection, NULL);
+    keep_counts(connector, subchannel);
 }

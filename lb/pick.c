@@ -11,6 +11,9 @@
  * yet; then it waits for the policy. */
 #define ATTEMPTS_MAX 8
 
+/* In a pick's layer_count: its connection is counted. One word, so that done looks once. */
+#define HELD (UINT32_C(1) << 31)
+
 static const evener_pick_args default_args = {.size = sizeof default_args};
 
 /* A54: codes that the control plane must not give to an application as if its server had said them. */
@@ -53,101 +56,127 @@ static evener_pick_outcome no_backend(evener_channel *channel, const evener_pick
 
 static void run_layers(evener_pick *pick, const evener_done_info *info, uint32_t lane)
 {
-    for (uint32_t i = 0; i < pick->layer_count; i++) {
+    const uint32_t count = pick->layer_count & ~HELD;
+    for (uint32_t i = 0; i < count; i++) {
         pick->layers[i].done(pick->layers[i].data, pick->layers[i].word, info, lane);
     }
 }
 
-/* Enters RCU, calls the picker in force, and on success holds a connection, counts, and leaves. Else returns false with
- * the outcome, still inside RCU. Inlined: this is every pick's way. */
-static inline __attribute__((always_inline)) bool pick_fast(evener_channel *channel, const evener_pick_context *context,
-                                                            evener_pick *pick, evener_pick_outcome *outcome)
+/* A backend that was chosen has just lost its connection, and the policy does not know it yet: what the pickers counted is
+ * taken back. Inside RCU. */
+static __attribute__((noinline)) void lost_connection(evener_pick *pick, uint32_t lane)
 {
-    evener_rcu_read_lock();
+    static const evener_done_info unsent = {.size = sizeof unsent, .code = EVENER_STATUS_UNAVAILABLE, .not_sent = true};
+    run_layers(pick, &unsent, lane);
+}
+
+/* ---- closed channels ---- */
+
+static evener_pick_outcome closed_pick(evener_picker *picker, const evener_pick_context *context, evener_pick *pick)
+{
+    (void)picker;
+    (void)pick;
+    evener_status_set(context->status, EVENER_STATUS_UNAVAILABLE, "channel closed");
+    return EVENER_PICK_DROP;
+}
+
+static void closed_destroy(evener_picker *picker)
+{
+    (void)picker;
+}
+
+static const evener_picker_vtable closed_vtable = {
+    .size = sizeof closed_vtable, .pick = closed_pick, .destroy = closed_destroy};
+
+evener_picker evener_channel_closed_picker = {.vtable = &closed_vtable, .references = 1};
+
+/* ---- picks ---- */
+
+/* The end of a successful pick where connections are counted by their transport. Inside RCU; leaves it. */
+static __attribute__((noinline)) void hold_connection(const evener_channel *channel, evener_pick *pick,
+                                                      evener_rcu_section section)
+{
+    channel->connection_ref(pick->connection);
+    pick->layer_count |= HELD;
+    evener_rcu_leave(section);
+}
+
+/* Enters RCU, calls the picker in force, on success counts and holds a connection, and leaves. `lost`: not COMPLETE, as
+ * the backend that was chosen has no connection any more. Inlined: this is every pick's way, and nothing is called on it but
+ * the picker. */
+static inline __attribute__((always_inline)) evener_pick_outcome attempt(evener_channel *channel,
+                                                                         const evener_pick_context *context,
+                                                                         evener_pick *pick, bool *lost)
+{
+    *lost = false;
+    const evener_rcu_section section = evener_rcu_enter();
     evener_picker *picker = evener_rcu_dereference(channel->picker);
     pick->layer_count = 0;
-    *outcome = picker->vtable->pick(picker, context, pick);
-    if (__builtin_expect(*outcome != EVENER_PICK_COMPLETE, 0)) {
-        return false;
+    const evener_pick_outcome outcome = picker->vtable->pick(picker, context, pick);
+    if (__builtin_expect(outcome != EVENER_PICK_COMPLETE, 0)) {
+        evener_rcu_leave(section);
+        return outcome;
     }
     evener_subchannel *subchannel = pick->subchannel;
     evener_connection *connection = evener_rcu_dereference(subchannel->connection);
     if (__builtin_expect(connection == NULL, 0)) {
-        return false;
+        lost_connection(pick, context->lane);
+        evener_rcu_leave(section);
+        *lost = true;
+        return EVENER_PICK_QUEUE;
     }
     pick->connection = connection;
-    if (channel->connection_ref != NULL) {
-        channel->connection_ref(connection);
+    evener_slot_begin(subchannel, context->lane);
+    if (__builtin_expect(channel->connection_ref != NULL, 0)) { /* a call follows that costs a thousand times as much */
+        hold_connection(channel, pick, section);
+        return EVENER_PICK_COMPLETE;
     }
-    evener_cell_start(subchannel->cells, context->lane);
-    evener_rcu_read_unlock();
-    return true;
+    evener_rcu_leave(section);
+    return EVENER_PICK_COMPLETE;
 }
 
-/* What remains when that failed: inside RCU. A backend that was chosen has just lost its connection: what the pickers
- * counted is taken back, and the pick is made again. Kept out of the hot path. */
+/* What remains when the first attempt failed: the pick is made again while the backends that are chosen are lost. Kept
+ * out of the hot path. */
 static __attribute__((noinline)) evener_pick_outcome pick_slow(evener_channel *channel,
                                                                const evener_pick_context *context, evener_pick *pick,
-                                                               evener_pick_outcome outcome)
+                                                               evener_pick_outcome outcome, bool lost)
 {
-    static const evener_done_info unsent = {.size = sizeof unsent, .code = EVENER_STATUS_UNAVAILABLE, .not_sent = true};
-    for (int attempt = 1; outcome == EVENER_PICK_COMPLETE; attempt++) {
-        run_layers(pick, &unsent, context->lane);
-        if (attempt == ATTEMPTS_MAX) {
-            outcome = EVENER_PICK_QUEUE;
-            break;
-        }
-        evener_rcu_read_unlock();
-        if (pick_fast(channel, context, pick, &outcome)) {
-            return EVENER_PICK_COMPLETE;
-        }
+    for (int attempts = 1; lost && attempts < ATTEMPTS_MAX; attempts++) {
+        outcome = attempt(channel, context, pick, &lost);
     }
-    evener_rcu_read_unlock();
-    return no_backend(channel, context->args, outcome, context->status);
+    return outcome == EVENER_PICK_COMPLETE ? outcome : no_backend(channel, context->args, outcome, context->status);
 }
 
-static __attribute__((noinline)) evener_pick_outcome pick_slow_and_kick(evener_channel *channel,
-                                                                        const evener_pick_context *context,
-                                                                        evener_pick *pick, evener_pick_outcome outcome)
+static inline __attribute__((always_inline)) evener_pick_outcome pick_now(evener_channel *channel,
+                                                                          const evener_pick_args *args,
+                                                                          evener_pick *pick, evener_status *status)
 {
-    outcome = pick_slow(channel, context, pick, outcome);
+    const evener_pick_context context = {args, channel->loop, status, evener_lane_current()};
+    bool lost;
+    const evener_pick_outcome outcome = attempt(channel, &context, pick, &lost);
+    return __builtin_expect(outcome == EVENER_PICK_COMPLETE, 1) ? EVENER_PICK_COMPLETE
+                                                                : pick_slow(channel, &context, pick, outcome, lost);
+}
+
+evener_pick_outcome evener_channel_pick_now(evener_channel *channel, const evener_pick_args *args, evener_pick *pick,
+                                            evener_status *status)
+{
+    return pick_now(channel, args, pick, status);
+}
+
+static __attribute__((noinline)) evener_pick_outcome kick(evener_channel *channel, evener_pick_outcome outcome)
+{
     if (outcome == EVENER_PICK_QUEUE) {
         evener_channel_kick(channel);
     }
     return outcome;
 }
 
-static __attribute__((noinline)) evener_pick_outcome refuse_closed(evener_status *status)
-{
-    evener_status_set(status, EVENER_STATUS_UNAVAILABLE, "channel closed");
-    return EVENER_PICK_DROP;
-}
-
-evener_pick_outcome evener_channel_pick_now(evener_channel *channel, const evener_pick_args *args, evener_pick *pick,
-                                            evener_status *status)
-{
-    if (__builtin_expect(__atomic_load_n(&channel->closed, __ATOMIC_RELAXED), 0)) {
-        return refuse_closed(status);
-    }
-    const evener_pick_context context = {args, channel->loop, status, evener_lane_current()};
-    evener_pick_outcome outcome;
-    return __builtin_expect(pick_fast(channel, &context, pick, &outcome), 1)
-               ? EVENER_PICK_COMPLETE
-               : pick_slow(channel, &context, pick, outcome);
-}
-
 evener_pick_outcome evener_channel_try_pick(evener_channel *channel, const evener_pick_args *args, evener_pick *pick,
                                             evener_status *status)
 {
-    if (__builtin_expect(__atomic_load_n(&channel->closed, __ATOMIC_RELAXED), 0)) {
-        return refuse_closed(status);
-    }
-    const evener_pick_context context = {args != NULL ? args : &default_args, channel->loop, status,
-                                         evener_lane_current()};
-    evener_pick_outcome outcome;
-    return __builtin_expect(pick_fast(channel, &context, pick, &outcome), 1)
-               ? EVENER_PICK_COMPLETE
-               : pick_slow_and_kick(channel, &context, pick, outcome);
+    const evener_pick_outcome outcome = pick_now(channel, args != NULL ? args : &default_args, pick, status);
+    return __builtin_expect(outcome == EVENER_PICK_COMPLETE, 1) ? EVENER_PICK_COMPLETE : kick(channel, outcome);
 }
 
 void evener_channel_kick(evener_channel *channel)
@@ -157,35 +186,34 @@ void evener_channel_kick(evener_channel *channel)
     }
 }
 
-/* Counting comes before the connection goes: then nothing is left to do but that one call. The connection is this
- * pick's own, and its transport lives as long as the channel. */
-static inline __attribute__((always_inline)) void let_go(evener_pick *pick, uint32_t lane)
-{
-    evener_subchannel *subchannel = pick->subchannel;
-    void (*const unref)(evener_connection * connection) = subchannel->connection_unref;
-    evener_cell_finish(subchannel->cells, lane); /* from here on the subchannel may be gone */
-    if (unref != NULL) {
-        unref(pick->connection);
-    }
-}
-
-/* The end of a pick that a policy wants to hear of, or that failed. */
-static __attribute__((noinline)) void done_told(evener_pick *pick, const evener_done_info *info, uint32_t lane)
+/* The end of a pick that a policy wants to hear of, that holds a connection, or that failed. */
+static __attribute__((noinline)) void done_told(evener_pick *pick, const evener_done_info *info)
 {
     static const evener_done_info ok = {.size = sizeof ok, .code = EVENER_STATUS_OK};
+    const uint32_t lane = evener_lane_current();
     run_layers(pick, info != NULL ? info : &ok, lane);
+    evener_subchannel *subchannel = pick->subchannel;
     if (info != NULL && info->code != EVENER_STATUS_OK && !info->not_sent) {
-        (void)__atomic_fetch_add(&pick->subchannel->failed, 1, __ATOMIC_RELAXED);
+        (void)__atomic_fetch_add(&evener_slot_body(subchannel)->failed, 1, __ATOMIC_RELAXED);
     }
-    let_go(pick, lane);
+    if ((pick->layer_count & HELD) == 0) {
+        evener_slot_end(subchannel, lane);
+        return;
+    }
+    /* Counting comes before the connection goes: then nothing is left to do but that one call. The connection is this
+     * pick's own, and its transport lives as long as the channel. */
+    void (*const unref)(evener_connection * connection) = evener_slot_body(subchannel)->kind->pool->connection_unref;
+    evener_slot_end(subchannel, lane); /* from here on the subchannel may be gone */
+    unref(pick->connection);
 }
 
 void evener_pick_done(evener_pick *pick, const evener_done_info *info)
 {
-    const uint32_t lane = evener_lane_current();
-    if (pick->layer_count > 0 || (info != NULL && info->code != EVENER_STATUS_OK)) {
-        done_told(pick, info, lane);
+    const uint32_t lane = evener_lane_own; /* a thread without one gets it on the slow way */
+    if (__builtin_expect(lane == EVENER_LANE_SHARED || pick->layer_count != 0, 0) ||
+        (info != NULL && info->code != EVENER_STATUS_OK)) {
+        done_told(pick, info);
         return;
     }
-    let_go(pick, lane);
+    evener_slot_end(pick->subchannel, lane);
 }

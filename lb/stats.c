@@ -23,23 +23,26 @@ static void describe_connector(evener_channel *channel, const evener_connector *
     const uint64_t now = evener_loop_now_ns(channel->loop);
     copy_text(out->address, sizeof out->address, evener_address_text(connector->address));
     copy_text(out->last_error, sizeof out->last_error, connector->last_error);
-    out->state = connector->state;
+    out->state = (evener_connectivity_state)connector->state;
     out->state_age_ms = (now - connector->state_since_ns) / EVENER_NS_PER_MS;
-    out->picks = connector->gone_picks;
-    out->failed = connector->gone_failed;
+    if (connector->extra != NULL) {
+        out->picks = connector->extra->gone_picks;
+        out->failed = connector->extra->gone_failed;
+    }
     out->connects = connector->connects;
     out->connect_failures = connector->connect_failures;
-    if (connector->state == EVENER_TRANSIENT_FAILURE && connector->timer.deadline_ns > now) {
-        out->backoff_remaining_ms = (connector->timer.deadline_ns - now) / EVENER_NS_PER_MS;
+    const uint64_t backoff_end_ns = evener_connector_backoff_end_ns(connector);
+    if (backoff_end_ns > now) {
+        out->backoff_remaining_ms = (backoff_end_ns - now) / EVENER_NS_PER_MS;
     }
     const void *owner = channel->lb != NULL ? evener_graceful_switch_owner(channel->lb) : NULL;
-    for (evener_subchannel *s = connector->subchannels; s != NULL; s = s->connector_next) {
-        const uint64_t in_flight = evener_subchannel_in_flight(s);
-        out->picks += evener_cells_started(s->cells);
-        out->in_flight += in_flight;
+    for (evener_subchannel_body *s = connector->subchannels; s != NULL; s = s->connector_next) {
+        const evener_slot_counts counts = evener_slot_sum(s->handle);
+        out->picks += counts.picks;
+        out->in_flight += counts.in_flight;
         out->failed += __atomic_load_n(&s->failed, __ATOMIC_RELAXED);
         if (s->owner == owner && owner != NULL) {
-            evener_graceful_switch_describe(channel->lb, s, out->note, sizeof out->note);
+            evener_graceful_switch_describe(channel->lb, s->handle, out->note, sizeof out->note);
         }
     }
 }

@@ -18,36 +18,30 @@ static size_t rounded_up(size_t bytes)
 
 /* ---- memory ---- */
 
-static void destroy(evener_subchannel *subchannel)
+static void destroy(evener_subchannel_body *body)
 {
-    evener_subchannel_pool *pool = subchannel->pool;
-    if (subchannel->data_destroy != NULL) {
-        subchannel->data_destroy(subchannel->data);
+    evener_subchannel_pool *pool = body->kind->pool;
+    if (body->kind->data_destroy != NULL) {
+        body->kind->data_destroy(evener_subchannel_data(body->handle));
     }
-    evener_cells_give_back(&pool->cells, (evener_cell_column){subchannel->cells, subchannel->cell_block});
-    evener_address_unref(subchannel->address);
-    evener_address_unref(subchannel->identity);
-    free(subchannel);
+    evener_slots_give_back(&pool->slots, body->handle);
+    evener_address_unref(body->address);
+    evener_address_unref(body->identity);
+    free(body);
     pool->subchannel_count--;
-}
-
-/* No picker can give it out any more, so `started` stands still: all picks are done when `finished` has reached it. */
-static bool all_picks_done(const evener_subchannel *subchannel)
-{
-    return evener_cells_finished(subchannel->cells) == evener_cells_started(subchannel->cells);
 }
 
 static void retire_poll(void *arg)
 {
     evener_subchannel_pool *pool = arg;
-    evener_subchannel **link = &pool->retired;
+    evener_subchannel_body **link = &pool->retired;
     while (*link != NULL) {
-        evener_subchannel *subchannel = *link;
-        if (all_picks_done(subchannel)) {
-            *link = subchannel->queue_next;
-            destroy(subchannel);
+        evener_subchannel_body *body = *link;
+        if (evener_slot_all_ended(body->handle)) {
+            *link = body->queue_next;
+            destroy(body);
         } else {
-            link = &subchannel->queue_next;
+            link = &body->queue_next;
         }
     }
     if (pool->retired != NULL) {
@@ -59,131 +53,177 @@ static void retire_poll(void *arg)
     }
 }
 
+static void unref(evener_subchannel_body *body)
+{
+    if (--body->references > 0) {
+        return;
+    }
+    /* No picker can give it out any more: no pick begins. */
+    if (evener_slot_all_ended(body->handle)) {
+        destroy(body);
+        return;
+    }
+    /* A done does not tell the control thread (that would be a system call): it looks from time to time. */
+    evener_subchannel_pool *pool = body->kind->pool;
+    body->queue_next = pool->retired;
+    pool->retired = body;
+    pool->retire_poll_ns = RETIRE_POLL_MIN_NS;
+    evener_timer_start(pool->loop, &pool->retire_timer, pool->retire_poll_ns);
+}
+
 evener_subchannel *evener_subchannel_ref(evener_subchannel *subchannel)
 {
-    subchannel->references++;
+    evener_slot_body(subchannel)->references++;
     return subchannel;
 }
 
 void evener_subchannel_unref(evener_subchannel *subchannel)
 {
-    if (subchannel == NULL || --subchannel->references > 0) {
-        return;
+    if (subchannel != NULL) {
+        unref(evener_slot_body(subchannel));
     }
-    if (all_picks_done(subchannel)) {
-        destroy(subchannel);
-        return;
-    }
-    /* A done does not tell the control thread (that would be a system call): it looks from time to time. */
-    evener_subchannel_pool *pool = subchannel->pool;
-    subchannel->queue_next = pool->retired;
-    pool->retired = subchannel;
-    pool->retire_poll_ns = RETIRE_POLL_MIN_NS;
-    evener_timer_start(pool->loop, &pool->retire_timer, pool->retire_poll_ns);
 }
 
 /* ---- telling ---- */
 
-void evener_subchannel_tell_later(evener_subchannel *subchannel)
+void evener_subchannel_tell_later(evener_subchannel_body *body)
 {
-    if (subchannel->untold) {
+    if (body->untold) {
         return;
     }
-    evener_subchannel_pool *pool = subchannel->pool;
-    subchannel->untold = true;
-    subchannel->queue_next = NULL;
-    *pool->untold_tail = evener_subchannel_ref(subchannel);
-    pool->untold_tail = &subchannel->queue_next;
+    evener_subchannel_pool *pool = body->kind->pool;
+    body->untold = true;
+    body->references++;
+    body->queue_next = NULL;
+    *pool->untold_tail = body;
+    pool->untold_tail = &body->queue_next;
     evener_loop_post(pool->loop, &pool->tell_task);
 }
 
-static void tell_one(evener_subchannel *subchannel)
+static void tell_one(evener_subchannel_body *body)
 {
     evener_status status;
-    if (subchannel->failure_untold && subchannel->connector != NULL) {
-        subchannel->failure_untold = false;
-        const char *reason = subchannel->connector->last_error;
-        evener_status_set(&status, EVENER_STATUS_UNAVAILABLE, "%s: %s", subchannel->text,
+    if (body->failure_untold && body->connector != NULL) {
+        body->failure_untold = false;
+        const char *reason = body->connector->last_error;
+        evener_status_set(&status, EVENER_STATUS_UNAVAILABLE, "%s: %s", evener_address_text(body->identity),
                           reason != NULL ? reason : "connection failed");
-        subchannel->told_state = EVENER_TRANSIENT_FAILURE;
-        subchannel->state_changed(subchannel->arg, subchannel, EVENER_TRANSIENT_FAILURE, &status);
+        body->told_state = EVENER_TRANSIENT_FAILURE;
+        body->kind->state_changed(body->arg, body->handle, EVENER_TRANSIENT_FAILURE, &status);
     }
     /* The listener may have released it. */
-    if (subchannel->connector == NULL || subchannel->connector->state == subchannel->told_state) {
+    if (body->connector == NULL || body->connector->state == body->told_state) {
         return;
     }
     evener_status_clear(&status);
-    subchannel->told_state = (uint8_t)subchannel->connector->state;
-    subchannel->state_changed(subchannel->arg, subchannel, subchannel->connector->state, &status);
+    body->told_state = body->connector->state;
+    body->kind->state_changed(body->arg, body->handle, (evener_connectivity_state)body->told_state, &status);
 }
 
 static void tell_all(void *arg)
 {
     evener_subchannel_pool *pool = arg;
-    evener_subchannel *list = pool->untold;
+    evener_subchannel_body *list = pool->untold;
     pool->untold = NULL;
     pool->untold_tail = &pool->untold;
     while (list != NULL) {
-        evener_subchannel *subchannel = list;
-        list = subchannel->queue_next;
-        subchannel->untold = false;
-        tell_one(subchannel);
-        evener_subchannel_unref(subchannel);
+        evener_subchannel_body *body = list;
+        list = body->queue_next;
+        body->untold = false;
+        tell_one(body);
+        unref(body);
     }
 }
 
 /* ---- the policy's functions ---- */
 
+/* The kind of the options, made if there is none yet; NULL without memory. A channel has few: they are functions of a
+ * program. */
+static const evener_subchannel_kind *kind_of(evener_subchannel_pool *pool, const evener_subchannel_options *options)
+{
+    for (evener_subchannel_kind *kind = pool->kinds; kind != NULL; kind = kind->next) {
+        if (kind->state_changed == options->state_changed && kind->released == options->released &&
+            kind->data_destroy == options->data_destroy && kind->data_bytes == options->data_bytes) {
+            return kind;
+        }
+    }
+    evener_subchannel_kind *kind = malloc(sizeof *kind);
+    if (kind == NULL) {
+        return NULL;
+    }
+    *kind = (evener_subchannel_kind){
+        .pool = pool,
+        .state_changed = options->state_changed,
+        .released = options->released,
+        .data_destroy = options->data_destroy,
+        .data_bytes = options->data_bytes,
+        .next = pool->kinds,
+    };
+    pool->kinds = kind;
+    return kind;
+}
+
+/* The policy's data lies behind the body, on a cache line of its own. */
+static size_t data_offset(void)
+{
+    return rounded_up(sizeof(evener_subchannel_body));
+}
+
+static evener_subchannel_body *allocate_body(size_t data_bytes)
+{
+    if (data_bytes == 0) {
+        return calloc(1, sizeof(evener_subchannel_body));
+    }
+    const size_t bytes = data_offset() + rounded_up(data_bytes);
+    evener_subchannel_body *body = aligned_alloc(CACHE_LINE, bytes);
+    return body != NULL ? memset(body, 0, bytes) : NULL;
+}
+
 evener_subchannel *evener_subchannel_pool_create_subchannel(evener_subchannel_pool *pool, const evener_address *address,
                                                             const evener_subchannel_options *options)
 {
-    const size_t own_bytes = rounded_up(sizeof(evener_subchannel));
-    evener_subchannel *subchannel = aligned_alloc(CACHE_LINE, own_bytes + rounded_up(options->data_bytes));
-    if (subchannel == NULL) {
+    const evener_subchannel_kind *kind = kind_of(pool, options);
+    evener_subchannel_body *body = kind != NULL ? allocate_body(options->data_bytes) : NULL;
+    if (body == NULL) {
         return NULL;
     }
-    memset(subchannel, 0, own_bytes + rounded_up(options->data_bytes));
-    const evener_cell_column column = evener_cells_take(&pool->cells);
-    evener_connector *connector = column.cells != NULL ? evener_connector_obtain(pool, address) : NULL;
+    evener_subchannel *handle = evener_slots_take(&pool->slots, body);
+    evener_connector *connector = handle != NULL ? evener_connector_obtain(pool, address) : NULL;
     if (connector == NULL) {
-        evener_cells_give_back(&pool->cells, column);
-        free(subchannel);
+        if (handle != NULL) {
+            evener_slots_give_back(&pool->slots, handle);
+        }
+        free(body);
         return NULL;
     }
-    subchannel->cells = column.cells;
-    subchannel->cell_block = column.block;
-    subchannel->data = options->data_bytes > 0 ? (char *)subchannel + own_bytes : NULL;
-    subchannel->pool = pool;
-    subchannel->connection_unref = pool->connection_unref;
-    subchannel->address = evener_address_ref(address);
-    subchannel->identity = evener_address_ref(address);
-    subchannel->text = evener_address_text(address);
-    subchannel->state_changed = options->state_changed;
-    subchannel->arg = options->arg;
-    subchannel->released = options->released;
-    subchannel->data_destroy = options->data_destroy;
-    subchannel->references = 1;
+    body->handle = handle;
+    body->kind = kind;
+    body->address = evener_address_ref(address);
+    body->identity = evener_address_ref(address);
+    body->arg = options->arg;
+    body->references = 1;
     pool->subchannel_count++;
-    evener_connector_attach(connector, subchannel);
-    return subchannel;
+    evener_connector_attach(connector, body);
+    return handle;
 }
 
 void evener_subchannel_connect(evener_subchannel *subchannel)
 {
-    if (subchannel->connector != NULL) {
-        evener_connector_connect(subchannel->connector);
+    evener_connector *connector = evener_slot_body(subchannel)->connector;
+    if (connector != NULL) {
+        evener_connector_connect(connector);
     }
 }
 
 void evener_subchannel_release(evener_subchannel *subchannel)
 {
-    evener_connector *connector = subchannel->connector;
-    evener_connector_detach(connector, subchannel);
-    subchannel->connector = NULL;
-    if (subchannel->released != NULL) {
-        subchannel->released(subchannel->arg, subchannel);
+    evener_subchannel_body *body = evener_slot_body(subchannel);
+    evener_connector_detach(body->connector, body);
+    body->connector = NULL;
+    if (body->kind->released != NULL) {
+        body->kind->released(body->arg, subchannel);
     }
-    evener_subchannel_unref(subchannel);
+    unref(body);
 }
 
 evener_status_code evener_subchannel_watch_health(evener_subchannel *subchannel, const char *service,
@@ -192,67 +232,77 @@ evener_status_code evener_subchannel_watch_health(evener_subchannel *subchannel,
                                                                          const evener_status *status),
                                                   void *arg, evener_status *status)
 {
-    evener_connector *connector = subchannel->connector;
-    if (connector == NULL) {
-        return evener_status_set(status, EVENER_STATUS_FAILED_PRECONDITION, "%s: released", subchannel->text);
+    evener_subchannel_body *body = evener_slot_body(subchannel);
+    if (body->connector == NULL) {
+        return evener_status_set(status, EVENER_STATUS_FAILED_PRECONDITION, "%s: released",
+                                 evener_address_text(body->identity));
     }
-    if (service == NULL && connector->health_watcher != subchannel) {
-        return evener_status_clear(status);
-    }
-    subchannel->health_changed = health_changed;
-    subchannel->health_arg = arg;
-    return evener_connector_watch_health(connector, subchannel, service, status);
+    return evener_connector_watch_health(body->connector, body, service, health_changed, arg, status);
 }
 
 evener_connectivity_state evener_subchannel_state(const evener_subchannel *subchannel)
 {
-    return subchannel->connector != NULL ? subchannel->connector->state : EVENER_SHUTDOWN;
+    const evener_connector *connector = evener_slot_body(subchannel)->connector;
+    return connector != NULL ? (evener_connectivity_state)connector->state : EVENER_SHUTDOWN;
 }
 
 const evener_address *evener_subchannel_address(const evener_subchannel *subchannel)
 {
-    return subchannel->address;
+    return evener_slot_body(subchannel)->address;
 }
 
 void evener_subchannel_set_address(evener_subchannel *subchannel, const evener_address *address)
 {
-    evener_address *old = subchannel->address;
-    subchannel->address = evener_address_ref(address);
+    evener_subchannel_body *body = evener_slot_body(subchannel);
+    evener_address *old = body->address;
+    body->address = evener_address_ref(address);
     evener_address_unref(old);
 }
 
 void *evener_subchannel_data(evener_subchannel *subchannel)
 {
-    return subchannel->data;
+    evener_subchannel_body *body = evener_slot_body(subchannel);
+    return body->kind->data_bytes > 0 ? (char *)body + data_offset() : NULL;
 }
 
 const char *evener_subchannel_address_text(const evener_subchannel *subchannel)
 {
-    return subchannel->text;
+    return evener_address_text(evener_slot_body(subchannel)->identity);
 }
 
 uint64_t evener_subchannel_in_flight(const evener_subchannel *subchannel)
 {
-    const uint64_t finished = evener_cells_finished(subchannel->cells);
-    return evener_cells_started(subchannel->cells) - finished;
+    return evener_slot_sum(subchannel).in_flight;
 }
 
 /* ---- the pool ---- */
+
+static void starved_again(void *arg)
+{
+    evener_connector_starved_again(arg);
+}
 
 void evener_subchannel_pool_init(evener_subchannel_pool *pool)
 {
     pool->untold_tail = &pool->untold;
     pool->tell_task = (evener_task)EVENER_TASK_INIT(tell_all, pool);
     pool->retire_timer = (evener_timer)EVENER_TIMER_INIT(retire_poll, pool);
+    pool->starved_timer = (evener_timer)EVENER_TIMER_INIT(starved_again, pool);
 }
 
 void evener_subchannel_pool_clear(evener_subchannel_pool *pool)
 {
     evener_timer_stop(pool->loop, &pool->retire_timer);
+    evener_timer_stop(pool->loop, &pool->starved_timer);
     while (pool->retired != NULL) {
-        evener_subchannel *subchannel = pool->retired;
-        pool->retired = subchannel->queue_next;
-        destroy(subchannel);
+        evener_subchannel_body *body = pool->retired;
+        pool->retired = body->queue_next;
+        destroy(body);
+    }
+    while (pool->kinds != NULL) {
+        evener_subchannel_kind *kind = pool->kinds;
+        pool->kinds = kind->next;
+        free(kind);
     }
     free(pool->buckets);
     pool->buckets = NULL;
@@ -284,14 +334,15 @@ void evener_subchannel_pool_activity(const evener_subchannel_pool *pool, uint64_
 {
     *started = 0;
     *in_flight = 0;
-    for (const evener_subchannel *s = pool->retired; s != NULL; s = s->queue_next) {
-        *in_flight += evener_subchannel_in_flight(s);
+    for (const evener_subchannel_body *s = pool->retired; s != NULL; s = s->queue_next) {
+        *in_flight += evener_slot_sum(s->handle).in_flight;
     }
     for (size_t i = 0; i < pool->bucket_count; i++) {
         for (const evener_connector *c = pool->buckets[i]; c != NULL; c = c->bucket_next) {
-            for (const evener_subchannel *s = c->subchannels; s != NULL; s = s->connector_next) {
-                *started += evener_cells_started(s->cells);
-                *in_flight += evener_subchannel_in_flight(s);
+            for (const evener_subchannel_body *s = c->subchannels; s != NULL; s = s->connector_next) {
+                const evener_slot_counts counts = evener_slot_sum(s->handle);
+                *started += counts.picks;
+                *in_flight += counts.in_flight;
             }
         }
     }

@@ -4,7 +4,11 @@
  * what is known of it. A subchannel is a policy's handle on a connector: listener, the policy's data, the counters of
  * its picks. Two policies of one channel (while one replaces the other) share connectors, so that nothing reconnects.
  *
- * All on the control thread, but for what picks touch: a subchannel's `connection`, `cells` and `failed`. */
+ * A subchannel is two pieces: the handle, which lies in a slot (lb/slots.h) with all that a pick touches, and the body,
+ * which is the control plane's. Memory counts here, as there are many of them: what most backends do not need, or not
+ * while they are READY, is in pieces of its own (attempt, extra).
+ *
+ * All on the control thread, but for what picks touch: the slot, and a body's `failed`. */
 #ifndef EVENER_LB_SUBCHANNEL_POOL_H
 #define EVENER_LB_SUBCHANNEL_POOL_H
 
@@ -20,10 +24,22 @@
 #include <evener/subchannel.h>
 #include <evener/transport.h>
 
-#include "lb/cells.h"
+#include "lb/slots.h"
 
 typedef struct evener_connector evener_connector;
 typedef struct evener_link evener_link;
+typedef struct evener_attempt evener_attempt;
+
+/* What all subchannels of a policy have in common. */
+typedef struct evener_subchannel_kind {
+    struct evener_subchannel_pool *pool;
+    void (*state_changed)(void *arg, evener_subchannel *subchannel, evener_connectivity_state state,
+                          const evener_status *status);
+    void (*released)(void *arg, evener_subchannel *subchannel);
+    void (*data_destroy)(void *data);
+    size_t data_bytes;
+    struct evener_subchannel_kind *next;
+} evener_subchannel_kind;
 
 typedef struct evener_subchannel_pool {
     evener_runtime *runtime;
@@ -42,62 +58,63 @@ typedef struct evener_subchannel_pool {
     /* the pool's own */
     evener_connector **buckets;
     size_t bucket_count, connector_count;
-    size_t link_count;                        /* connections that the transport was not asked to give up yet */
-    evener_subchannel *untold, **untold_tail; /* whose listeners are to be told */
+    size_t link_count;                             /* connections that the transport was not asked to give up yet */
+    evener_subchannel_body *untold, **untold_tail; /* whose listeners are to be told */
     evener_task tell_task;
-    evener_cell_pool cells;
-    evener_subchannel *retired; /* without references, with picks under way */
+    evener_subchannel_kind *kinds; /* few: one a policy that the channel has had */
+    evener_slot_pool slots;
+    evener_subchannel_body *retired; /* without references, with picks under way */
     uint64_t retire_poll_ns;
     evener_timer retire_timer;
-    size_t subchannel_count; /* memory not freed yet */
+    evener_timer starved_timer; /* for connectors that had no memory for an attempt */
+    size_t subchannel_count;    /* memory not freed yet */
 } evener_subchannel_pool;
 
-struct evener_connector {
-    evener_subchannel_pool *pool;
-    evener_connector *bucket_next;
-    evener_address *address;
-    const char *authority; /* the pool's, of the generation */
-    uint32_t generation;
-    evener_subchannel *subchannels;    /* by connector_next; at least one */
-    evener_link *link;                 /* the attempt or connection; NULL if none */
-    evener_subchannel *health_watcher; /* who watches the health over the connection; or NULL */
-    char *last_error;                  /* of the last failure; NULL if none */
-    evener_timer timer;                /* CONNECTING: gives up; TRANSIENT_FAILURE: the end of the backoff */
-    uint64_t state_since_ns;
+/* From the first attempt until READY. */
+struct evener_attempt {
+    evener_connector *connector;
+    evener_timer timer;       /* CONNECTING: gives up; TRANSIENT_FAILURE: the end of the backoff */
     uint64_t backoff_ns;      /* for the next failure; 0: the initial one */
     uint64_t next_attempt_ns; /* not before */
-    uint64_t connects, connect_failures;
-    uint64_t gone_picks, gone_failed; /* of subchannels that were released */
-    evener_connectivity_state state;
-    uint16_t short_lived; /* connections in a row that dropped at once */
-    bool wanted;          /* connect() was called during the backoff */
+    bool wanted;              /* connect() was called during the backoff */
 };
 
-struct evener_subchannel {
-    /* the data plane's: read by every pick */
-    evener_connection *connection; /* atomic; NULL unless READY */
-    evener_cell *cells;
-    void *data;
-    void (*connection_unref)(evener_connection *connection); /* the transport's; or NULL */
-    evener_subchannel_pool *pool;
-    uint64_t failed; /* atomic */
-    const char *text;
-    /* the control plane's */
-    evener_connector *connector; /* NULL once released */
-    evener_address *address;
-    evener_address *identity; /* keeps `text` alive through set_address */
-    const void *owner;        /* the policy, as the graceful switch names it */
-    evener_subchannel *connector_next;
-    evener_subchannel *queue_next; /* in `untold` or `retired` */
-    void (*state_changed)(void *arg, evener_subchannel *subchannel, evener_connectivity_state state,
-                          const evener_status *status);
-    void *arg;
+/* What few connectors have. */
+typedef struct evener_connector_extra {
+    evener_subchannel_body *health_watcher; /* who watches the health over the connection; or NULL */
     void (*health_changed)(void *arg, evener_subchannel *subchannel, evener_connectivity_state health,
                            const evener_status *status);
     void *health_arg;
-    void (*released)(void *arg, evener_subchannel *subchannel);
-    void (*data_destroy)(void *data);
-    evener_cell_block *cell_block;
+    uint64_t gone_picks, gone_failed; /* of subchannels that were released */
+} evener_connector_extra;
+
+struct evener_connector {
+    evener_connector *bucket_next;
+    evener_address *address;
+    const char *authority;               /* the pool's, of the generation */
+    evener_subchannel_body *subchannels; /* by connector_next; at least one, but while the first is made */
+    evener_link *link;                   /* the attempt's or connection's; NULL if none */
+    evener_attempt *attempt;             /* or NULL */
+    evener_connector_extra *extra;       /* or NULL */
+    char *last_error;                    /* of the last failure; NULL if none */
+    uint64_t state_since_ns;
+    uint32_t connects, connect_failures;
+    uint32_t generation;
+    uint8_t state;       /* an evener_connectivity_state */
+    uint8_t short_lived; /* connections in a row that dropped at once */
+};
+
+struct evener_subchannel_body {
+    evener_subchannel *handle;
+    const evener_subchannel_kind *kind;
+    uint64_t failed;             /* atomic */
+    evener_connector *connector; /* NULL once released */
+    evener_address *address;
+    evener_address *identity; /* as created: keeps its text alive through set_address */
+    const void *owner;        /* the policy, as the graceful switch names it */
+    void *arg;                /* the listener's */
+    evener_subchannel_body *connector_next;
+    evener_subchannel_body *queue_next; /* in `untold` or `retired` */
     uint32_t references;
     uint8_t told_state;
     bool untold, failure_untold;
@@ -130,17 +147,30 @@ void evener_subchannel_pool_activity(const evener_subchannel_pool *pool, uint64_
 
 /* The connector of an address, made if there is none; NULL without memory. */
 evener_connector *evener_connector_obtain(evener_subchannel_pool *pool, const evener_address *address);
-void evener_connector_attach(evener_connector *connector, evener_subchannel *subchannel);
+void evener_connector_attach(evener_connector *connector, evener_subchannel_body *subchannel);
 /* Takes the subchannel off; the last one ends the connector and its connection. */
-void evener_connector_detach(evener_connector *connector, evener_subchannel *subchannel);
+void evener_connector_detach(evener_connector *connector, evener_subchannel_body *subchannel);
 void evener_connector_connect(evener_connector *connector);
 void evener_connector_reset_backoff(evener_connector *connector);
-/* See evener_subchannel_watch_health(); the listener is in the subchannel. */
-evener_status_code evener_connector_watch_health(evener_connector *connector, evener_subchannel *subchannel,
-                                                 const char *service, evener_status *status);
+/* See evener_subchannel_watch_health(). */
+evener_status_code evener_connector_watch_health(evener_connector *connector, evener_subchannel_body *subchannel,
+                                                 const char *service,
+                                                 void (*health_changed)(void *arg, evener_subchannel *subchannel,
+                                                                        evener_connectivity_state health,
+                                                                        const evener_status *status),
+                                                 void *arg, evener_status *status);
 /* READY goes IDLE, as when the server drops the connection; an attempt begins anew; a backoff ends. */
 void evener_connector_reconnect(evener_connector *connector);
+/* When the backoff is over; 0: there is none. */
+uint64_t evener_connector_backoff_end_ns(const evener_connector *connector);
+/* Attempts again where there was no memory for it. */
+void evener_connector_starved_again(evener_subchannel_pool *pool);
 /* Queues the subchannel's listener to be told of the state. */
-void evener_subchannel_tell_later(evener_subchannel *subchannel);
+void evener_subchannel_tell_later(evener_subchannel_body *subchannel);
+
+static inline evener_subchannel_pool *evener_connector_pool(const evener_connector *connector)
+{
+    return connector->subchannels->kind->pool;
+}
 
 #endif

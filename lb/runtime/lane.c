@@ -3,7 +3,8 @@
 #include <pthread.h>
 #include <stdbool.h>
 
-_Thread_local uint32_t evener_lane_plus_one = 0;
+_Thread_local uint32_t evener_lane_own = EVENER_LANE_SHARED;
+static _Thread_local bool asked; /* for a lane, and there was none */
 
 #define ALL_TAKEN ((UINT32_C(1) << EVENER_LANE_SHARED) - 1)
 
@@ -17,7 +18,8 @@ static pthread_once_t exit_key_once = PTHREAD_ONCE_INIT;
 static void give_back(void *value)
 {
     const uint32_t lane = (uint32_t)(uintptr_t)value - 1;
-    evener_lane_plus_one = 0;
+    evener_lane_own = EVENER_LANE_SHARED;
+    asked = false;
     /* Release: the plain stores of this thread to its lane come before those of the lane's next owner, who takes it
      * with acquire in evener_lane_take(). */
     (void)__atomic_fetch_and(&taken, ~(UINT32_C(1) << lane), __ATOMIC_RELEASE);
@@ -45,6 +47,9 @@ static uint32_t take_free(void)
 
 uint32_t evener_lane_take(void)
 {
+    if (asked) {
+        return EVENER_LANE_SHARED;
+    }
     (void)pthread_once(&exit_key_once, make_exit_key);
     uint32_t lane = has_exit_key ? take_free() : EVENER_LANE_SHARED;
     if (lane != EVENER_LANE_SHARED && pthread_setspecific(exit_key, (void *)(uintptr_t)(lane + 1)) != 0) {
@@ -52,6 +57,7 @@ uint32_t evener_lane_take(void)
         give_back((void *)(uintptr_t)(lane + 1));
         lane = EVENER_LANE_SHARED;
     }
-    evener_lane_plus_one = lane + 1;
+    asked = lane == EVENER_LANE_SHARED;
+    evener_lane_own = lane;
     return lane;
 }

@@ -9,8 +9,8 @@
 
 #include <evener/picker.h>
 
-/* The thread's lane + 1; 0: none yet. */
-extern _Thread_local uint32_t evener_lane_plus_one __attribute__((tls_model("initial-exec")));
+/* The thread's lane; EVENER_LANE_SHARED also while it has not asked for one. */
+extern _Thread_local uint32_t evener_lane_own __attribute__((tls_model("initial-exec")));
 
 /* The slow path of evener_lane_current(). */
 uint32_t evener_lane_take(void);
@@ -18,9 +18,9 @@ uint32_t evener_lane_take(void);
 /* The calling thread's lane, below EVENER_LANES. */
 static inline uint32_t evener_lane_current(void)
 {
-    const uint32_t plus_one = evener_lane_plus_one;
-    if (__builtin_expect(plus_one != 0, 1)) {
-        return plus_one - 1;
+    const uint32_t lane = evener_lane_own;
+    if (__builtin_expect(lane != EVENER_LANE_SHARED, 1)) {
+        return lane;
     }
     return evener_lane_take();
 }

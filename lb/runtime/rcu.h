@@ -11,6 +11,8 @@
 #ifndef EVENER_LB_RUNTIME_RCU_H
 #define EVENER_LB_RUNTIME_RCU_H
 
+#include <stdbool.h>
+
 #include <urcu-bp.h>
 
 /* ThreadSanitizer sees neither liburcu's barriers nor its library's code. What RCU promises is told to it here: whatever
@@ -40,6 +42,54 @@ static inline void evener_rcu_read_unlock(void)
 #endif
     urcu_bp_read_unlock();
 }
+
+/* The same for the hot path, where a nanosecond counts: what entering found is kept, so that leaving is one store. Between
+ * the two other sections may be entered and left, as long as they end in the reverse order. */
+#ifdef _LGPL_SOURCE
+typedef struct evener_rcu_section {
+    struct urcu_bp_reader *reader;
+    unsigned long outer; /* the reader's word before: no section, or the enclosing one */
+} evener_rcu_section;
+
+static inline evener_rcu_section evener_rcu_enter(void)
+{
+    if (__builtin_expect(URCU_TLS(urcu_bp_reader) == NULL, 0)) {
+        urcu_bp_register();
+    }
+    struct urcu_bp_reader *reader = URCU_TLS(urcu_bp_reader);
+    const unsigned long outer = CMM_LOAD_SHARED(reader->ctr);
+    const bool outermost = (outer & URCU_BP_GP_CTR_NEST_MASK) == 0;
+    CMM_STORE_SHARED(reader->ctr,
+                     __builtin_expect(outermost, 1) ? CMM_LOAD_SHARED(urcu_bp_gp.ctr) : outer + URCU_BP_GP_COUNT);
+    urcu_bp_smp_mb_slave(); /* the section's reads come after */
+    return (evener_rcu_section){reader, outer};
+}
+
+static inline void evener_rcu_leave(evener_rcu_section section)
+{
+#ifdef EVENER_RCU_TSAN
+    __tsan_release(&evener_rcu_tsan_tag);
+#endif
+    /* Release is all that the end asks for: what was read inside came before. */
+    __atomic_store_n(&section.reader->ctr, section.outer, __ATOMIC_RELEASE);
+}
+#else
+typedef struct evener_rcu_section {
+    char nothing;
+} evener_rcu_section;
+
+static inline evener_rcu_section evener_rcu_enter(void)
+{
+    evener_rcu_read_lock();
+    return (evener_rcu_section){0};
+}
+
+static inline void evener_rcu_leave(evener_rcu_section section)
+{
+    (void)section;
+    evener_rcu_read_unlock();
+}
+#endif
 
 /* Waits until every reader that is inside now has left. Not inside a read lock; for the data plane never. */
 static inline void evener_rcu_synchronize(void)

@@ -213,31 +213,68 @@ Test(subchannel, failed_calls_are_counted_and_unsent_ones_are_not)
     fixture_destroy(f);
 }
 
-Test(cells, columns_are_their_own_and_come_back_zeroed)
+Test(slots, columns_are_their_own_and_come_back_zeroed)
 {
-    evener_cell_pool pool = {NULL};
-    evener_cell_column columns[40];
+    evener_slot_pool pool = {NULL};
+    evener_subchannel *handles[40];
+    int bodies[40];
     for (size_t i = 0; i < 40; i++) {
-        columns[i] = evener_cells_take(&pool);
-        cr_assert_not_null(columns[i].cells);
+        handles[i] = evener_slots_take(&pool, (evener_subchannel_body *)&bodies[i]);
+        cr_assert_not_null(handles[i]);
         for (uint32_t lane = 0; lane < EVENER_LANES; lane++) {
             for (size_t n = 0; n <= i; n++) {
-                evener_cell_start(columns[i].cells, lane);
+                evener_slot_begin(handles[i], lane);
             }
-            evener_cell_finish(columns[i].cells, lane);
+            evener_slot_end(handles[i], lane);
         }
     }
     for (size_t i = 0; i < 40; i++) {
-        cr_assert_eq(evener_cells_started(columns[i].cells), (i + 1) * EVENER_LANES);
-        cr_assert_eq(evener_cells_finished(columns[i].cells), EVENER_LANES);
+        cr_assert_eq(evener_slot_body(handles[i]), (evener_subchannel_body *)&bodies[i]);
+        cr_assert_eq(evener_slot_sum(handles[i]).picks, (i + 1) * EVENER_LANES);
+        cr_assert_eq(evener_slot_sum(handles[i]).in_flight, i * EVENER_LANES);
+        cr_assert_eq(evener_slot_all_ended(handles[i]), i == 0);
     }
-    evener_cells_give_back(&pool, columns[17]);
-    columns[17] = evener_cells_take(&pool);
-    cr_assert_eq(evener_cells_started(columns[17].cells), 0);
+    evener_slots_give_back(&pool, handles[17]);
+    handles[17] = evener_slots_take(&pool, (evener_subchannel_body *)&bodies[17]);
+    cr_assert_eq(evener_slot_sum(handles[17]).picks, 0);
     for (size_t i = 0; i < 40; i++) {
-        evener_cells_give_back(&pool, columns[i]);
+        evener_slots_give_back(&pool, handles[i]);
     }
     cr_assert_null(pool.with_room);
+}
+
+/* Calls begin on one thread and end on another: no lane's word makes sense alone, their sum does. */
+Test(slots, what_begins_on_one_lane_may_end_on_another)
+{
+    evener_slot_pool pool = {NULL};
+    int body;
+    evener_subchannel *handle = evener_slots_take(&pool, (evener_subchannel_body *)&body);
+    for (size_t i = 0; i < EVENER_SLOT_PICK + 5; i++) {
+        evener_slot_begin(handle, 1);
+        evener_slot_begin(handle, EVENER_LANE_SHARED);
+        evener_slot_end(handle, 2);
+        evener_slot_end(handle, 3);
+    }
+    cr_assert(evener_slot_all_ended(handle));
+    evener_slot_begin(handle, 4);
+    cr_assert_eq(evener_slot_sum(handle).picks, 2 * (EVENER_SLOT_PICK + 5) + 1);
+    cr_assert_eq(evener_slot_sum(handle).in_flight, 1);
+    cr_assert_not(evener_slot_all_ended(handle));
+    evener_slots_give_back(&pool, handle);
+}
+
+/* A reader that sees an end and missed its begin tells none under way, and not 4 million. */
+Test(slots, an_end_seen_before_its_begin_is_not_a_number_below_zero)
+{
+    evener_slot_pool pool = {NULL};
+    int body;
+    evener_subchannel *handle = evener_slots_take(&pool, (evener_subchannel_body *)&body);
+    evener_slot_begin(handle, 0);
+    evener_slot_end(handle, 1);
+    evener_slot_end(handle, 1);
+    cr_assert_eq(evener_slot_sum(handle).picks, 1);
+    cr_assert_eq(evener_slot_sum(handle).in_flight, 0);
+    evener_slots_give_back(&pool, handle);
 }
 
 /* ---- health (A17) ---- */

@@ -1,0 +1,109 @@
+#include "lb/slots.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define ALL_FREE UINT32_C(0xffff)
+
+static void link_block(evener_slot_pool *pool, evener_slot_block *block)
+{
+    block->previous = NULL;
+    block->next = pool->with_room;
+    if (pool->with_room != NULL) {
+        pool->with_room->previous = block;
+    }
+    pool->with_room = block;
+}
+
+static void unlink_block(evener_slot_pool *pool, evener_slot_block *block)
+{
+    if (block->previous != NULL) {
+        block->previous->next = block->next;
+    } else {
+        pool->with_room = block->next;
+    }
+    if (block->next != NULL) {
+        block->next->previous = block->previous;
+    }
+}
+
+static evener_slot_block *create_block(void)
+{
+    evener_slot_block *block = aligned_alloc(_Alignof(evener_slot_block), sizeof *block);
+    if (block == NULL) {
+        return NULL;
+    }
+    memset(block, 0, sizeof *block);
+    block->free_columns = ALL_FREE;
+    return block;
+}
+
+evener_subchannel *evener_slots_take(evener_slot_pool *pool, evener_subchannel_body *body)
+{
+    evener_slot_block *block = pool->with_room;
+    if (block == NULL) {
+        block = create_block();
+        if (block == NULL) {
+            return NULL;
+        }
+        link_block(pool, block);
+    }
+    const uint32_t column = (uint32_t)__builtin_ctz(block->free_columns);
+    block->free_columns &= ~(UINT32_C(1) << column);
+    if (block->free_columns == 0) {
+        unlink_block(pool, block);
+    }
+    block->handles[column].connection = NULL;
+    block->bodies[column] = body;
+    for (uint32_t lane = 0; lane < EVENER_LANES; lane++) {
+        block->counters[lane][column] = 0;
+    }
+    return &block->handles[column];
+}
+
+/* Blocks are aligned to their first row: where a handle lies in that row says which it is. */
+static uint32_t column_of(const evener_subchannel *handle)
+{
+    return (uint32_t)((uintptr_t)handle % EVENER_SLOT_ROW_BYTES / sizeof *handle);
+}
+
+void evener_slots_give_back(evener_slot_pool *pool, evener_subchannel *handle)
+{
+    const uint32_t column = column_of(handle);
+    evener_slot_block *block = (evener_slot_block *)(void *)(handle - column);
+    if (block->free_columns == 0) {
+        link_block(pool, block);
+    }
+    block->free_columns |= UINT32_C(1) << column;
+    if (block->free_columns == ALL_FREE) {
+        unlink_block(pool, block);
+        free(block);
+    }
+}
+
+static uint64_t sum_of(const evener_subchannel *handle)
+{
+    const uint32_t column = column_of(handle);
+    const evener_slot_block *block = (const evener_slot_block *)(const void *)(handle - column);
+    uint64_t sum = 0;
+    for (uint32_t lane = 0; lane < EVENER_LANES; lane++) {
+        sum += __atomic_load_n(&block->counters[lane][column], __ATOMIC_ACQUIRE);
+    }
+    return sum;
+}
+
+evener_slot_counts evener_slot_sum(const evener_subchannel *handle)
+{
+    const uint64_t sum = sum_of(handle);
+    const uint64_t in_flight = sum & (EVENER_SLOT_PICK - 1);
+    /* More ends than begins: a number below 0, the upper half of the range, that has borrowed from the picks. */
+    if (in_flight >= EVENER_SLOT_PICK / 2) {
+        return (evener_slot_counts){.picks = (sum + EVENER_SLOT_PICK) >> EVENER_SLOT_IN_FLIGHT_BITS, .in_flight = 0};
+    }
+    return (evener_slot_counts){.picks = sum >> EVENER_SLOT_IN_FLIGHT_BITS, .in_flight = in_flight};
+}
+
+bool evener_slot_all_ended(const evener_subchannel *handle)
+{
+    return (sum_of(handle) & (EVENER_SLOT_PICK - 1)) == 0;
+}
