@@ -4,7 +4,6 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "lb/runtime/rcu.h"
 #include "lb/runtime/thread.h"
@@ -117,14 +116,11 @@ evener_status_code evener_reclaimer_create(evener_loop *loop, bool own_thread, c
     made->task = (evener_task)EVENER_TASK_INIT(own_thread ? grace_period_over : wait_for_grace_period, made);
     if (own_thread) {
         (void)sem_init(&made->work, 0, 0); /* fails only for values out of range */
-        const int error = evener_thread_start(&made->thread, thread_name, reclaimer_main, made);
-        if (error != 0) {
+        const evener_status_code code = evener_thread_start(&made->thread, thread_name, reclaimer_main, made, status);
+        if (code != EVENER_STATUS_OK) {
             (void)sem_destroy(&made->work);
             free(made);
-            return evener_status_set(status, EVENER_STATUS_INTERNAL,
-                                     "runtime: its reclaimer thread did not start: %s (check the limit of threads, "
-                                     "ulimit -u)",
-                                     strerror(error));
+            return code;
         }
         made->has_thread = true;
     }

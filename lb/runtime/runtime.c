@@ -161,12 +161,8 @@ static evener_status_code start(evener_runtime *runtime, const evener_runtime_op
     if (code != EVENER_STATUS_OK) {
         goto no_reclaimer;
     }
-    const int error = evener_thread_start(&runtime->control_thread, runtime->thread_name, control_main, runtime);
-    if (error != 0) {
-        code = evener_status_set(status, EVENER_STATUS_INTERNAL,
-                                 "runtime: its control thread did not start: %s (check the limit of threads, ulimit "
-                                 "-u)",
-                                 strerror(error));
+    code = evener_thread_start(&runtime->control_thread, runtime->thread_name, control_main, runtime, status);
+    if (code != EVENER_STATUS_OK) {
         goto no_thread;
     }
     return EVENER_STATUS_OK;

@@ -2,11 +2,13 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 
 /* Linux: TASK_COMM_LEN. */
 #define NAME_BYTES 16
 
-int evener_thread_start(pthread_t *thread, const char *name, void *(*main)(void *arg), void *arg)
+evener_status_code evener_thread_start(pthread_t *thread, const char *name, void *(*main)(void *arg), void *arg,
+                                       evener_status *status)
 {
     sigset_t all;
     sigset_t before;
@@ -17,11 +19,13 @@ int evener_thread_start(pthread_t *thread, const char *name, void *(*main)(void 
     const int error = pthread_create(&started, NULL, main, arg);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (error != 0) {
-        return error;
+        return evener_status_set(status, EVENER_STATUS_INTERNAL,
+                                 "the thread %s did not start: %s (check the limit of threads, ulimit -u)", name,
+                                 strerror(error));
     }
     char short_name[NAME_BYTES];
     (void)snprintf(short_name, sizeof(short_name), "%s", name);
     (void)pthread_setname_np(started, short_name); /* a courtesy to whoever looks at the process */
     *thread = started;
-    return 0;
+    return EVENER_STATUS_OK;
 }

@@ -4,8 +4,11 @@
 
 #include <pthread.h>
 
-/* Starts `main(arg)` on a joinable thread with all signals blocked. At most 15 characters of `name` are used. Returns 0
- * or an errno value, with *thread untouched. Any thread. */
-int evener_thread_start(pthread_t *thread, const char *name, void *(*main)(void *arg), void *arg);
+#include <evener/status.h>
+
+/* Starts `main(arg)` on a joinable thread with all signals blocked. At most 15 characters of `name` are used. Errors:
+ * INTERNAL, the message names the thread and *thread is untouched. Any thread. */
+evener_status_code evener_thread_start(pthread_t *thread, const char *name, void *(*main)(void *arg), void *arg,
+                                       evener_status *status);
 
 #endif

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "lb/transport/grpc_thread.h"
+#include "lb/runtime/thread.h"
 
 /* More threads than this do not make calls faster on machines tried; a program that knows better says so. */
 #define CALL_THREADS_DEFAULT_MAX 4
@@ -215,7 +215,7 @@ static evener_status_code call_threads_start(evener_grpc_queues *queues, evener_
         call_thread *thread = &queues->threads[queues->thread_count];
         thread->owner = queues;
         thread->queue = grpc_completion_queue_create_for_next(NULL);
-        if (evener_grpc_thread_start(&thread->thread, "evener-calls", call_thread_main, thread, status) !=
+        if (evener_thread_start(&thread->thread, "evener-calls", call_thread_main, thread, status) !=
             EVENER_STATUS_OK) {
             grpc_completion_queue_shutdown(thread->queue);
             (void)grpc_completion_queue_next(thread->queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);

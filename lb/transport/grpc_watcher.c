@@ -38,8 +38,8 @@
 #include <evener/log.h>
 
 #include "lb/runtime/memory.h"
+#include "lb/runtime/thread.h"
 #include "lb/transport/grpc_connection.h"
-#include "lb/transport/grpc_thread.h"
 
 #define POLL_INTERVAL_MS 100
 /* The core answers a trial call at once; should it ever not, the connection fails without a reason. */
@@ -389,7 +389,7 @@ evener_grpc_watcher *evener_grpc_watcher_create(evener_status *status)
     pthread_cond_init(&watcher->woken, &monotonic);
     pthread_condattr_destroy(&monotonic);
     watcher->queue = grpc_completion_queue_create_for_next(NULL);
-    if (evener_grpc_thread_start(&watcher->thread, "evener-watch", watcher_main, watcher, status) != EVENER_STATUS_OK) {
+    if (evener_thread_start(&watcher->thread, "evener-watch", watcher_main, watcher, status) != EVENER_STATUS_OK) {
         shut_down(watcher);
         (void)watcher_main(watcher); /* drains the queue */
         evener_grpc_watcher_destroy(watcher);
