@@ -135,6 +135,31 @@ evener_status_code evener_json_nested(const json_t *object, const char *name, co
     return EVENER_STATUS_OK;
 }
 
+evener_status_code evener_json_config(const char *json, const void *defaults, size_t bytes,
+                                      evener_json_config_reader read, evener_policy_config **config,
+                                      evener_status *status)
+{
+    json_t *object;
+    evener_status_code code = evener_json_object(json, &object, status);
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
+    evener_policy_config *parsed = malloc(bytes);
+    if (parsed == NULL) {
+        code = evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory");
+    } else {
+        memcpy(parsed, defaults, bytes);
+        code = read(object, parsed, status);
+    }
+    json_decref(object);
+    if (code != EVENER_STATUS_OK) {
+        free(parsed);
+        return code;
+    }
+    *config = parsed;
+    return EVENER_STATUS_OK;
+}
+
 evener_status_code evener_json_child_policy(const json_t *object, const evener_policy_set *policies,
                                             evener_policy_choice *choice, evener_status *status)
 {

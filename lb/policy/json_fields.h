@@ -36,6 +36,16 @@ evener_status_code evener_json_string(const json_t *object, const char *name, ch
 evener_status_code evener_json_nested(const json_t *object, const char *name, const json_t **value,
                                       evener_status *status);
 
+/* Reads the fields of one policy into its configuration, which holds the defaults. */
+typedef evener_status_code (*evener_json_config_reader)(const json_t *object, evener_policy_config *config,
+                                                        evener_status *status);
+
+/* What a parse_config does whose configuration is one block of `bytes`, to be ended with free(): a copy of `defaults`
+ * that `read` fills from the object in `json`. *config is written on success only. */
+evener_status_code evener_json_config(const char *json, const void *defaults, size_t bytes,
+                                      evener_json_config_reader read, evener_policy_config **config,
+                                      evener_status *status);
+
 /* "childPolicy": a loadBalancingConfig list, which must be there. *choice is ended with evener_policy_choice_clear(). */
 evener_status_code evener_json_child_policy(const json_t *object, const evener_policy_set *policies,
                                             evener_policy_choice *choice, evener_status *status);

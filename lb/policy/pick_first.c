@@ -493,32 +493,24 @@ static evener_policy *pick_first_build(const evener_policy_builder *builder, eve
     return &p->policy;
 }
 
+static evener_status_code read_config(const json_t *object, evener_policy_config *parsed, evener_status *status)
+{
+    pick_first_config *config = parsed;
+    const evener_status_code code = evener_json_bool(object, "shuffleAddressList", &config->shuffle, status);
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
+    return evener_json_duration(object, "connectionAttemptDelay", ATTEMPT_DELAY_MIN_NS, ATTEMPT_DELAY_MAX_NS,
+                                &config->attempt_delay_ns, status);
+}
+
 static evener_status_code pick_first_parse_config(const evener_policy_builder *builder,
                                                   const evener_policy_set *policies, const char *json,
                                                   evener_policy_config **config, evener_status *status)
 {
     (void)builder;
     (void)policies;
-    json_t *object;
-    evener_status_code code = evener_json_object(json, &object, status);
-    if (code != EVENER_STATUS_OK) {
-        return code;
-    }
-    pick_first_config parsed = default_config;
-    code = evener_json_bool(object, "shuffleAddressList", &parsed.shuffle, status);
-    if (code == EVENER_STATUS_OK) {
-        code = evener_json_duration(object, "connectionAttemptDelay", ATTEMPT_DELAY_MIN_NS, ATTEMPT_DELAY_MAX_NS,
-                                    &parsed.attempt_delay_ns, status);
-    }
-    json_decref(object);
-    pick_first_config *made = code == EVENER_STATUS_OK ? malloc(sizeof *made) : NULL;
-    if (made == NULL) {
-        return code != EVENER_STATUS_OK ? code
-                                        : evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory");
-    }
-    *made = parsed;
-    *config = made;
-    return EVENER_STATUS_OK;
+    return evener_json_config(json, &default_config, sizeof default_config, read_config, config, status);
 }
 
 const evener_policy_builder evener_policy_pick_first = {

@@ -591,8 +591,9 @@ static evener_policy *ring_hash_build(const evener_policy_builder *builder, even
 
 /* ---- configuration ---- */
 
-static evener_status_code read_config(const json_t *object, ring_hash_config *config, evener_status *status)
+static evener_status_code read_config(const json_t *object, evener_policy_config *parsed, evener_status *status)
 {
+    ring_hash_config *config = parsed;
     evener_status_code code;
     if ((code = evener_json_u32(object, "minRingSize", 1, RING_SIZE_LIMIT, &config->size_min, status)) ||
         (code = evener_json_u32(object, "maxRingSize", 1, RING_SIZE_LIMIT, &config->size_max, status)) ||
@@ -625,24 +626,7 @@ static evener_status_code parse_config(const evener_policy_builder *builder, con
 {
     (void)builder;
     (void)policies;
-    json_t *object;
-    evener_status_code code = evener_json_object(json, &object, status);
-    if (code != EVENER_STATUS_OK) {
-        return code;
-    }
-    ring_hash_config parsed = default_config;
-    code = read_config(object, &parsed, status);
-    json_decref(object);
-    if (code != EVENER_STATUS_OK) {
-        return code;
-    }
-    ring_hash_config *made = malloc(sizeof *made);
-    if (made == NULL) {
-        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory");
-    }
-    *made = parsed;
-    *config = made;
-    return EVENER_STATUS_OK;
+    return evener_json_config(json, &default_config, sizeof default_config, read_config, config, status);
 }
 
 /* A42's name in service configs is the second one. */

@@ -111,30 +111,18 @@ static evener_picker *weighted_random_build_picker(const evener_base_ready *read
     return &picker->base;
 }
 
+static evener_status_code read_config(const json_t *object, evener_policy_config *parsed, evener_status *status)
+{
+    weighted_random_config *config = parsed;
+    return evener_slow_start_parse(object, &config->slow_start, status);
+}
+
 static evener_status_code parse_config(const evener_policy_builder *builder, const evener_policy_set *policies,
                                        const char *json, evener_policy_config **config, evener_status *status)
 {
     (void)builder;
     (void)policies;
-    json_t *object;
-    evener_status_code code = evener_json_object(json, &object, status);
-    if (code != EVENER_STATUS_OK) {
-        return code;
-    }
-    weighted_random_config *parsed = malloc(sizeof *parsed);
-    if (parsed == NULL) {
-        json_decref(object);
-        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory");
-    }
-    *parsed = default_config;
-    code = evener_slow_start_parse(object, &parsed->slow_start, status);
-    json_decref(object);
-    if (code != EVENER_STATUS_OK) {
-        free(parsed);
-        return code;
-    }
-    *config = parsed;
-    return EVENER_STATUS_OK;
+    return evener_json_config(json, &default_config, sizeof default_config, read_config, config, status);
 }
 
 static const evener_base_policy weighted_random = {

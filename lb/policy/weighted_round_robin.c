@@ -301,8 +301,9 @@ static void describe(void *state, evener_subchannel *subchannel, char *buffer, s
 
 /* ---- configuration ---- */
 
-static evener_status_code read_config(const json_t *object, wrr_config *config, evener_status *status)
+static evener_status_code read_config(const json_t *object, evener_policy_config *parsed, evener_status *status)
 {
+    wrr_config *config = parsed;
     evener_status_code code;
     uint64_t oob_ns = 0;
     if ((code = evener_json_bool(object, "enableOobLoadReport", &config->oob_load_report, status)) ||
@@ -326,24 +327,7 @@ static evener_status_code parse_config(const evener_policy_builder *builder, con
 {
     (void)builder;
     (void)policies;
-    json_t *object;
-    evener_status_code code = evener_json_object(json, &object, status);
-    if (code != EVENER_STATUS_OK) {
-        return code;
-    }
-    wrr_config parsed = default_config;
-    code = read_config(object, &parsed, status);
-    json_decref(object);
-    if (code != EVENER_STATUS_OK) {
-        return code;
-    }
-    wrr_config *made = malloc(sizeof *made);
-    if (made == NULL) {
-        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory");
-    }
-    *made = parsed;
-    *config = made;
-    return EVENER_STATUS_OK;
+    return evener_json_config(json, &default_config, sizeof default_config, read_config, config, status);
 }
 
 static const evener_base_policy weighted_round_robin = {
