@@ -14,6 +14,7 @@
 #include "lb/policy/builtin.h"
 #include "lb/policy/child_policy.h"
 #include "lb/policy/json_fields.h"
+#include "lb/policy/wrapped_subchannel.h"
 
 #define SERVICE_NAME_BYTES 256
 
@@ -26,17 +27,11 @@ typedef struct health_check health_check;
 
 /* One subchannel of the child. */
 typedef struct wrapped {
+    evener_wrapped_subchannel base;
     health_check *owner;
-    struct wrapped *next, **link; /* of all */
-    evener_subchannel *subchannel;
-    evener_connectivity_state state;  /* of the connection, as told last */
-    evener_connectivity_state health; /* while that is READY */
+    struct wrapped *next, **link;     /* of all */
+    evener_connectivity_state health; /* while the connection is READY */
     evener_connectivity_state told;   /* to the child */
-    /* the child's */
-    void (*state_changed)(void *arg, evener_subchannel *subchannel, evener_connectivity_state state,
-                          const evener_status *status);
-    void (*released)(void *arg, evener_subchannel *subchannel);
-    void *arg;
 } wrapped;
 
 struct health_check {
@@ -52,7 +47,7 @@ static void tell(wrapped *w, evener_connectivity_state state, const evener_statu
 {
     if (w->told != state || state == EVENER_TRANSIENT_FAILURE) {
         w->told = state;
-        w->state_changed(w->arg, w->subchannel, state, status);
+        evener_wrapped_subchannel_tell(&w->base, state, status);
     }
 }
 
@@ -61,7 +56,7 @@ static void health_changed(void *arg, evener_subchannel *subchannel, evener_conn
 {
     wrapped *w = arg;
     w->health = health;
-    if (w->state != EVENER_READY || !w->owner->watching) {
+    if (w->base.state != EVENER_READY || !w->owner->watching) {
         return;
     }
     if (health != EVENER_TRANSIENT_FAILURE) {
@@ -80,7 +75,7 @@ static void watch(wrapped *w)
     evener_status status;
     evener_status_clear(&status);
     w->health = EVENER_CONNECTING;
-    switch (evener_subchannel_watch_health(w->subchannel, w->owner->service, health_changed, w, &status)) {
+    switch (evener_subchannel_watch_health(w->base.subchannel, w->owner->service, health_changed, w, &status)) {
     case EVENER_STATUS_OK:
     case EVENER_STATUS_FAILED_PRECONDITION: /* gone again; its state is about to be told */
         break;
@@ -89,69 +84,52 @@ static void watch(wrapped *w)
         break;
     default: /* better used unseen than not at all */
         evener_log(EVENER_LOG_WARNING, "health_check", "%s: %s: health is not watched: %s", w->owner->helper->target,
-                   evener_subchannel_address_text(w->subchannel), status.message);
+                   evener_subchannel_address_text(w->base.subchannel), status.message);
         w->health = EVENER_READY;
         break;
     }
 }
 
-static void connection_changed(void *arg, evener_subchannel *subchannel, evener_connectivity_state state,
-                               const evener_status *status)
+static void connection_changed(evener_wrapped_subchannel *base, const evener_status *status)
 {
-    wrapped *w = arg;
-    (void)subchannel;
-    w->state = state;
-    if (state != EVENER_READY || !w->owner->watching) {
-        tell(w, state, status);
+    wrapped *w = (wrapped *)base;
+    if (base->state != EVENER_READY || !w->owner->watching) {
+        tell(w, base->state, status);
         return;
     }
     watch(w);
     tell(w, w->health, status);
 }
 
-static void wrapped_released(void *arg, evener_subchannel *subchannel)
+static void unlink_released(evener_wrapped_subchannel *base)
 {
-    wrapped *w = arg;
-    if (w->released != NULL) {
-        w->released(w->arg, subchannel);
-    }
+    wrapped *w = (wrapped *)base;
     *w->link = w->next;
     if (w->next != NULL) {
         w->next->link = w->link;
     }
-    free(w);
 }
+
+static const evener_wrapped_hooks wrapped_hooks = {
+    .bytes = sizeof(wrapped), .state_changed = connection_changed, .released = unlink_released};
 
 static evener_subchannel *create_subchannel(void *owner, const evener_address *address,
                                             const evener_subchannel_options *options)
 {
     health_check *c = owner;
-    wrapped *w = calloc(1, sizeof *w);
+    wrapped *w = (wrapped *)evener_wrapped_subchannel_create(c->helper, address, options, &wrapped_hooks);
     if (w == NULL) {
         return NULL;
     }
     w->owner = c;
-    w->state = EVENER_IDLE;
     w->told = EVENER_IDLE;
-    w->state_changed = options->state_changed;
-    w->released = options->released;
-    w->arg = options->arg;
-    evener_subchannel_options own = *options;
-    own.state_changed = connection_changed;
-    own.released = wrapped_released;
-    own.arg = w;
-    w->subchannel = evener_policy_create_subchannel(c->helper, address, &own);
-    if (w->subchannel == NULL) {
-        free(w);
-        return NULL;
-    }
     w->next = c->subchannels;
     w->link = &c->subchannels;
     if (w->next != NULL) {
         w->next->link = &w->next;
     }
     c->subchannels = w;
-    return w->subchannel;
+    return w->base.subchannel;
 }
 
 static void child_publish(void *owner, evener_connectivity_state state, const evener_status *status,
@@ -173,7 +151,7 @@ static void change_service(health_check *c, const char *service, bool watching)
     memcpy(c->service, service, strlen(service) + 1);
     c->watching = watching;
     for (wrapped *w = c->subchannels; changed && w != NULL; w = w->next) {
-        if (w->state == EVENER_READY) {
+        if (w->base.state == EVENER_READY) {
             watch(w);
         }
     }
@@ -213,14 +191,14 @@ static void health_check_describe(evener_policy *policy, evener_subchannel *subc
     health_check *c = (health_check *)policy;
     evener_child_policy_describe(c->child, subchannel, buffer, buffer_bytes);
     const wrapped *w = c->subchannels;
-    while (w != NULL && w->subchannel != subchannel) {
+    while (w != NULL && w->base.subchannel != subchannel) {
         w = w->next;
     }
     static const char *const texts[] = {
         [EVENER_CONNECTING] = "health unknown", [EVENER_TRANSIENT_FAILURE] = "unhealthy"};
     const size_t used = strlen(buffer);
-    if (w != NULL && c->watching && w->state == EVENER_READY && w->told != EVENER_READY && w->told != EVENER_IDLE &&
-        used + strlen(texts[w->told]) + 2 < buffer_bytes) {
+    if (w != NULL && c->watching && w->base.state == EVENER_READY && w->told != EVENER_READY &&
+        w->told != EVENER_IDLE && used + strlen(texts[w->told]) + 2 < buffer_bytes) {
         strcat(buffer, used > 0 ? " " : "");
         strcat(buffer, texts[w->told]);
     }

@@ -20,6 +20,7 @@
 #include "lb/policy/child_policy.h"
 #include "lb/policy/json_fields.h"
 #include "lb/policy/outlier_algorithms.h"
+#include "lb/policy/wrapped_subchannel.h"
 
 typedef struct outlier_config {
     evener_outlier_config outlier;
@@ -55,20 +56,13 @@ typedef struct endpoint {
 
 /* One subchannel of the child. */
 struct wrapped {
-    outlier *owner;
+    evener_wrapped_subchannel base;
     endpoint *endpoint; /* NULL: its address is in the list no more */
     wrapped *next;      /* of the endpoint */
-    evener_subchannel *subchannel;
     call_counts *counts;
-    uint64_t successes, failures;    /* as counted by the last sweep */
-    evener_connectivity_state state; /* real, as told last */
-    evener_status status;
-    bool hidden; /* the child was told that it is ejected */
-    /* the child's */
-    void (*state_changed)(void *arg, evener_subchannel *subchannel, evener_connectivity_state state,
-                          const evener_status *status);
-    void (*released)(void *arg, evener_subchannel *subchannel);
-    void *arg;
+    uint64_t successes, failures; /* as counted by the last sweep */
+    evener_status status;         /* with the real state */
+    bool hidden;                  /* the child was told that it is ejected */
 };
 
 struct outlier {
@@ -164,36 +158,29 @@ static void publish(outlier *o)
 
 /* ---- subchannels ---- */
 
-static void tell(wrapped *w, evener_connectivity_state state, const evener_status *status)
-{
-    w->state_changed(w->arg, w->subchannel, state, status);
-}
-
 static void tell_ejected(wrapped *w)
 {
     evener_status status;
     evener_status_set(&status, EVENER_STATUS_UNAVAILABLE, "%s: ejected by outlier detection: %s",
-                      evener_subchannel_address_text(w->subchannel), w->endpoint->reason);
+                      evener_subchannel_address_text(w->base.subchannel), w->endpoint->reason);
     w->hidden = true;
-    tell(w, EVENER_TRANSIENT_FAILURE, &status);
+    evener_wrapped_subchannel_tell(&w->base, EVENER_TRANSIENT_FAILURE, &status);
 }
 
-static void wrapped_state_changed(void *arg, evener_subchannel *subchannel, evener_connectivity_state state,
-                                  const evener_status *status)
+static void wrapped_state_changed(evener_wrapped_subchannel *base, const evener_status *status)
 {
-    wrapped *w = arg;
-    (void)subchannel;
-    w->state = state;
+    wrapped *w = (wrapped *)base;
     w->status = *status;
     if (w->endpoint == NULL || !w->endpoint->ejected) {
-        tell(w, state, status);
+        evener_wrapped_subchannel_tell(base, base->state, status);
     } else if (!w->hidden) {
         tell_ejected(w);
     }
 }
 
-static void detach(wrapped *w)
+static void detach(evener_wrapped_subchannel *base)
 {
+    wrapped *w = (wrapped *)base;
     if (w->endpoint == NULL) {
         return;
     }
@@ -205,40 +192,19 @@ static void detach(wrapped *w)
     w->endpoint = NULL;
 }
 
-static void wrapped_released(void *arg, evener_subchannel *subchannel)
-{
-    wrapped *w = arg;
-    if (w->released != NULL) {
-        w->released(w->arg, subchannel);
-    }
-    detach(w);
-    free(w);
-}
+static const evener_wrapped_hooks wrapped_hooks = {
+    .bytes = sizeof(wrapped), .state_changed = wrapped_state_changed, .released = detach};
 
 static evener_subchannel *create_subchannel(void *owner, const evener_address *address,
                                             const evener_subchannel_options *options)
 {
     outlier *o = owner;
-    wrapped *w = calloc(1, sizeof *w);
+    wrapped *w = (wrapped *)evener_wrapped_subchannel_create(o->helper, address, options, &wrapped_hooks);
     if (w == NULL) {
         return NULL;
     }
-    w->owner = o;
-    w->state = EVENER_IDLE;
-    w->state_changed = options->state_changed;
-    w->released = options->released;
-    w->arg = options->arg;
-    evener_subchannel_options own = *options;
-    own.state_changed = wrapped_state_changed;
-    own.released = wrapped_released;
-    own.arg = w;
-    w->subchannel = evener_policy_create_subchannel(o->helper, address, &own);
-    if (w->subchannel == NULL) {
-        free(w);
-        return NULL;
-    }
     /* The last of the memory is the wrapper's own: the child's is a whole number of cache lines, and so is this. */
-    char *data = evener_subchannel_data(w->subchannel);
+    char *data = evener_subchannel_data(w->base.subchannel);
     w->counts = (call_counts *)(void *)(data + options->data_bytes - sizeof(call_counts));
     const size_t position = evener_address_index_find(&o->index, address);
     if (position != EVENER_NO_INDEX) {
@@ -246,7 +212,7 @@ static evener_subchannel *create_subchannel(void *owner, const evener_address *a
         w->next = w->endpoint->subchannels;
         w->endpoint->subchannels = w;
     }
-    return w->subchannel;
+    return w->base.subchannel;
 }
 
 static void child_publish(void *owner, evener_connectivity_state state, const evener_status *status,
@@ -305,7 +271,7 @@ static void uneject(endpoint *e)
                evener_address_text(e->address));
     for (wrapped *w; (w = next_with(e, true)) != NULL;) {
         w->hidden = false;
-        tell(w, w->state, &w->status);
+        evener_wrapped_subchannel_tell(&w->base, w->base.state, &w->status);
     }
 }
 
@@ -376,7 +342,7 @@ static void endpoint_end(endpoint *e)
     }
     uneject(e);
     while (e->subchannels != NULL) {
-        detach(e->subchannels);
+        detach(&e->subchannels->base);
     }
     evener_address_unref(e->address);
     free(e);
