@@ -2,17 +2,11 @@
  * and connections drop. What pickers share with the control thread (cursors, counters, reports, requests to connect) is
  * what ThreadSanitizer looks at here. */
 #include <pthread.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include <evener/channel.h>
-#include <evener/manual_resolver.h>
-#include <evener/stats.h>
-
-#include "tests/support/fake_transport.h"
+#include "tests/support/stress_scene.h"
 
 #define THREADS 4
 #define UPDATES 600
@@ -39,24 +33,8 @@ static const char *const policies[] = {
 };
 #define POLICIES (sizeof policies / sizeof policies[0])
 
-typedef struct scene {
-    evener_runtime *runtime;
-    fake_transport *transport;
-    evener_manual_resolver *resolver;
-    evener_channel *channel;
-    bool stop; /* atomic */
-} scene;
-
-static void check(bool good, const char *what)
-{
-    if (!good) {
-        fprintf(stderr, "stress_policies: %s\n", what);
-        abort();
-    }
-}
-
 typedef struct caller {
-    scene *s;
+    stress_scene *s;
     pthread_t thread;
     uint64_t calls;
 } caller;
@@ -67,7 +45,7 @@ static const uint8_t load_report[] = {0x31, 0, 0, 0, 0, 0, 0, 0x59, 0x40, 0x49, 
 static void *call_without_pause(void *arg)
 {
     caller *c = arg;
-    while (!__atomic_load_n(&c->s->stop, __ATOMIC_RELAXED)) {
+    while (!stress_stopped(c->s)) {
         const evener_pick_args args = {.size = sizeof args,
                                        .timeout_ms = 60000,
                                        .wait_for_ready = true,
@@ -76,7 +54,7 @@ static void *call_without_pause(void *arg)
         evener_pick pick;
         evener_status status;
         if (evener_channel_pick(c->s->channel, &args, &pick, &status) != EVENER_STATUS_OK) {
-            check(false, status.message);
+            stress_check(c->s, false, status.message);
         }
         c->calls++;
         const evener_done_info info = {.size = sizeof info,
@@ -91,7 +69,7 @@ static void *call_without_pause(void *arg)
 
 static void disturb(void *arg)
 {
-    scene *s = arg;
+    stress_scene *s = arg;
     for (int port = 2; port <= PORTS; port++) {
         char address[32];
         snprintf(address, sizeof address, "127.0.0.1:%d", port);
@@ -105,72 +83,38 @@ static void disturb(void *arg)
     (void)fake_transport_health(s->transport, "127.0.0.1:1", EVENER_READY); /* never hurt */
 }
 
-static void update(scene *s, int round)
+static void update(stress_scene *s, int round, unsigned *random)
 {
-    char list[512] = "127.0.0.1:1";
-    for (int port = 2; port <= PORTS; port++) {
-        if (rand() % 2 == 0) {
-            const size_t used = strlen(list);
-            snprintf(list + used, sizeof list - used, ",127.0.0.1:%d;weight=%d", port, 1 + rand() % 9);
-        }
-    }
     char config[1024];
     snprintf(config, sizeof config, "{\"loadBalancingConfig\":[%s]}", policies[(size_t)round / 8 % POLICIES]);
-    evener_status status;
-    check(evener_manual_resolver_set(s->resolver, list, config, &status) == EVENER_STATUS_OK, status.message);
+    stress_push(s, PORTS, true, config, random);
     evener_runtime_call(s->runtime, disturb, s);
-}
-
-static void check_nothing_left(scene *s)
-{
-    evener_channel_stats stats;
-    evener_status status;
-    check(evener_channel_get_stats(s->channel, &stats, &status) == EVENER_STATUS_OK, status.message);
-    for (size_t i = 0; i < stats.subchannel_count; i++) {
-        check(stats.subchannels[i].in_flight == 0, "calls are counted as under way after the last was done");
-    }
-    evener_channel_stats_clear(&stats);
-    evener_channel_unref(s->channel);
-    check(fake_transport_references(s->transport) == 0, "a pick's reference of a connection was left");
 }
 
 int main(void)
 {
-    scene s = {0};
-    evener_status status;
-    check(evener_runtime_create(NULL, &s.runtime, &status) == EVENER_STATUS_OK, status.message);
-    s.transport = fake_transport_create(evener_runtime_loop(s.runtime), true);
-    check(evener_manual_resolver_create("orders", &s.resolver, &status) == EVENER_STATUS_OK, status.message);
-    const evener_resolver_builder *resolvers[] = {evener_manual_resolver_builder(s.resolver)};
-    const evener_channel_options options = {.size = sizeof options,
-                                            .runtime = s.runtime,
-                                            .transport = fake_transport_transport(s.transport),
-                                            .resolvers = resolvers,
-                                            .resolver_count = 1,
-                                            .backoff_initial_ms = 10};
-    check(evener_channel_create("orders:///x", &options, &s.channel, &status) == EVENER_STATUS_OK, status.message);
+    stress_scene s;
+    stress_open(&s, "stress_policies", &(evener_channel_options){.backoff_initial_ms = 10});
     srand(1);
-    update(&s, 0);
+    unsigned random = 1;
+    update(&s, 0, &random);
     caller callers[THREADS] = {0};
     for (int i = 0; i < THREADS; i++) {
         callers[i].s = &s;
         pthread_create(&callers[i].thread, NULL, call_without_pause, &callers[i]);
     }
     for (int i = 0; i < UPDATES; i++) {
-        update(&s, i);
+        update(&s, i, &random);
         usleep(1000);
     }
     evener_runtime_call(s.runtime, disturb, &s);
-    __atomic_store_n(&s.stop, true, __ATOMIC_RELAXED);
+    stress_stop(&s);
     uint64_t calls = 0;
     for (int i = 0; i < THREADS; i++) {
         pthread_join(callers[i].thread, NULL);
         calls += callers[i].calls;
     }
-    check_nothing_left(&s);
-    fake_transport_destroy(s.transport);
-    evener_manual_resolver_destroy(s.resolver);
-    evener_runtime_unref(s.runtime);
+    (void)stress_close(&s);
     printf("stress_policies: %llu calls over %d updates, none failed\n", (unsigned long long)calls, UPDATES);
     return calls > 0 ? 0 : 1;
 }
