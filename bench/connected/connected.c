@@ -6,7 +6,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <time.h>
 
@@ -99,17 +98,10 @@ static void measure(json_t *rows, size_t backends, uint16_t port)
 
 int main(int argc, char **argv)
 {
-    bool quick = false;
-    const char *output = NULL, *value;
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--quick") == 0) {
-            quick = true;
-        } else if ((value = bench_option(argv[i], "--output")) != NULL) {
-            output = value;
-        } else {
-            fprintf(stderr, "bench_connected: unknown argument %s\n", argv[i]);
-            return 2;
-        }
+    bool quick;
+    const char *output;
+    if (!bench_arguments(argc, argv, "bench_connected", &quick, &output)) {
+        return 2;
     }
     struct rlimit files; /* the server inherits it */
     getrlimit(RLIMIT_NOFILE, &files);

@@ -7,7 +7,6 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -212,18 +211,12 @@ static void measure_arrival(json_t *rows, evener_runtime *runtime, size_t endpoi
 
 int main(int argc, char **argv)
 {
-    unsigned passes = 10;
-    const char *output = NULL, *value;
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--quick") == 0) {
-            passes = 3;
-        } else if ((value = bench_option(argv[i], "--output")) != NULL) {
-            output = value;
-        } else {
-            fprintf(stderr, "bench_resolver: unknown argument %s\n", argv[i]);
-            return 2;
-        }
+    bool quick;
+    const char *output;
+    if (!bench_arguments(argc, argv, "bench_resolver", &quick, &output)) {
+        return 2;
     }
+    const unsigned passes = quick ? 3 : 10;
     json_t *rows = json_array();
     evener_runtime *runtime;
     evener_status status;

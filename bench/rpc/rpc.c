@@ -8,7 +8,6 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
 #include "bench/rpc/client.h"
@@ -218,17 +217,10 @@ static void compare(json_t *rows, const char *servers, const rpc_case *rpc, size
 
 int main(int argc, char **argv)
 {
-    bool quick = false;
-    const char *output = NULL, *value;
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--quick") == 0) {
-            quick = true;
-        } else if ((value = bench_option(argv[i], "--output")) != NULL) {
-            output = value;
-        } else {
-            fprintf(stderr, "bench_rpc: unknown argument %s\n", argv[i]);
-            return 2;
-        }
+    bool quick;
+    const char *output;
+    if (!bench_arguments(argc, argv, "bench_rpc", &quick, &output)) {
+        return 2;
     }
     bench_server servers[SERVERS];
     char list[256];

@@ -61,3 +61,21 @@ const char *bench_option(const char *argument, const char *name)
     size_t length = strlen(name);
     return strncmp(argument, name, length) == 0 && argument[length] == '=' ? argument + length + 1 : NULL;
 }
+
+bool bench_arguments(int argc, char **argv, const char *bench, bool *quick, const char **output)
+{
+    *quick = false;
+    *output = NULL;
+    for (int i = 1; i < argc; i++) {
+        const char *value = bench_option(argv[i], "--output");
+        if (value != NULL) {
+            *output = value;
+        } else if (strcmp(argv[i], "--quick") == 0) {
+            *quick = true;
+        } else {
+            fprintf(stderr, "%s: unknown argument %s\n", bench, argv[i]);
+            return false;
+        }
+    }
+    return true;
+}

@@ -23,4 +23,8 @@ int bench_finish(json_t *object, const char *path);
 /* "--name=value": the value, or NULL if the argument is another. */
 const char *bench_option(const char *argument, const char *name);
 
+/* The arguments of most benches: [--quick] [--output=FILE]; without, *output is NULL. False after saying on stderr what
+ * is not known: the exit status is to be 2. */
+bool bench_arguments(int argc, char **argv, const char *bench, bool *quick, const char **output);
+
 #endif

@@ -10,7 +10,6 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
 #include <evener/policy.h>
@@ -241,17 +240,10 @@ static void measure(json_t *rows, const struct scenario *scenario, size_t client
 
 int main(int argc, char **argv)
 {
-    bool quick = false;
-    const char *output = NULL, *value;
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--quick") == 0) {
-            quick = true;
-        } else if ((value = bench_option(argv[i], "--output")) != NULL) {
-            output = value;
-        } else {
-            fprintf(stderr, "bench_tail: unknown argument %s\n", argv[i]);
-            return 2;
-        }
+    bool quick;
+    const char *output;
+    if (!bench_arguments(argc, argv, "bench_tail", &quick, &output)) {
+        return 2;
     }
     json_t *rows = json_array();
     for (size_t s = 0; s < COUNT(scenarios); s++) {

@@ -6,7 +6,6 @@
  * there; the transport is ready at once, so that only evener is measured. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "bench/support/bench_channel.h"
 #include "bench/support/measure.h"
@@ -66,17 +65,10 @@ static void measure_policy(json_t *updates, json_t *memory, const char *policy, 
 
 int main(int argc, char **argv)
 {
-    bool quick = false;
-    const char *output = NULL, *value;
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--quick") == 0) {
-            quick = true;
-        } else if ((value = bench_option(argv[i], "--output")) != NULL) {
-            output = value;
-        } else {
-            fprintf(stderr, "bench_update: unknown argument %s\n", argv[i]);
-            return 2;
-        }
+    bool quick;
+    const char *output;
+    if (!bench_arguments(argc, argv, "bench_update", &quick, &output)) {
+        return 2;
     }
     json_t *updates = json_array();
     json_t *memory = json_array();

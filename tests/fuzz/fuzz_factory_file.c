@@ -5,19 +5,13 @@
 #include <string.h>
 
 #include "lb/factory_config.h"
+#include "tests/fuzz/text.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    char *text = malloc(size + 1);
-    if (text == NULL) {
-        return 0;
-    }
-    if (size > 0) {
-        memcpy(text, data, size);
-    }
-    text[size] = '\0';
+    char *text = fuzz_text(data, size);
     /* Other files are not part of the input: neither devices nor endless ones are to be read here. */
     if (strstr(text, "@include") != NULL || strchr(text, '/') != NULL) {
         free(text);

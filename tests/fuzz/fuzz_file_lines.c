@@ -5,17 +5,13 @@
 #include <string.h>
 
 #include "resolver/file_endpoints.h"
+#include "tests/fuzz/text.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    char *text = malloc(size + 1);
-    if (text == NULL) {
-        abort();
-    }
-    memcpy(text, data, size);
-    text[size] = '\0';
+    char *text = fuzz_text(data, size);
     evener_file_endpoints endpoints = {.entries = NULL};
     evener_status status = {.code = EVENER_STATUS_OK};
     if (evener_file_parse_lines("f", text, size, &endpoints, &status) != EVENER_STATUS_OK) {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "resolver/list.h"
+#include "tests/fuzz/text.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -29,12 +30,7 @@ static void check_address(const evener_address *address)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    char *text = malloc(size + 1);
-    if (text == NULL) {
-        abort();
-    }
-    memcpy(text, data, size);
-    text[size] = '\0';
+    char *text = fuzz_text(data, size);
 
     evener_list list = EVENER_LIST_INIT;
     evener_status status = {.code = EVENER_STATUS_OK};

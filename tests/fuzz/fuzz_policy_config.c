@@ -6,16 +6,13 @@
 
 #include <evener/policy.h>
 
+#include "tests/fuzz/text.h"
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    char *text = malloc(size + 1);
-    if (text == NULL) {
-        abort();
-    }
-    memcpy(text, data, size);
-    text[size] = '\0';
+    char *text = fuzz_text(data, size);
 
     evener_policy_choice choice = {0};
     evener_status status;

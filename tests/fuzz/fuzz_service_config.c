@@ -5,19 +5,13 @@
 #include <string.h>
 
 #include "lb/service_config.h"
+#include "tests/fuzz/text.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    char *text = malloc(size + 1);
-    if (text == NULL) {
-        return 0;
-    }
-    if (size > 0) {
-        memcpy(text, data, size);
-    }
-    text[size] = '\0';
+    char *text = fuzz_text(data, size);
     evener_service_config *config = NULL;
     evener_status status;
     if (evener_service_config_parse(text, NULL, "round_robin", &config, &status) == EVENER_STATUS_OK) {

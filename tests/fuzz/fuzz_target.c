@@ -8,6 +8,8 @@
 #include <evener/resolver.h>
 #include <evener/target.h>
 
+#include "tests/fuzz/text.h"
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void check_parts(const evener_target *target, const char *text)
@@ -22,12 +24,7 @@ static void check_parts(const evener_target *target, const char *text)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    char *text = malloc(size + 1);
-    if (text == NULL) {
-        abort();
-    }
-    memcpy(text, data, size);
-    text[size] = '\0';
+    char *text = fuzz_text(data, size);
 
     evener_status status;
     evener_target *target = NULL;

@@ -3,20 +3,15 @@
 #include <jansson.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "resolver/dns/choice.h"
+#include "tests/fuzz/text.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    char *text = malloc(size + 1);
-    if (text == NULL) {
-        abort();
-    }
-    memcpy(text, data, size);
-    text[size] = '\0';
+    char *text = fuzz_text(data, size);
     for (uint32_t percentile = 0; percentile < 100; percentile += 33) {
         evener_status status = {.code = EVENER_STATUS_OK};
         char *config = NULL;
