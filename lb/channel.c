@@ -429,6 +429,21 @@ static bool wait_for_other_state(evener_channel *channel, evener_connectivity_st
     return true;
 }
 
+/* Waits for news of the state, be it the same again: one that went IDLE, CONNECTING, IDLE while this thread slept has to be
+ * asked to connect once more. False: time ran out. Under the queue's mutex. */
+static bool wait_for_news(evener_channel *channel, evener_connectivity_state last_seen, const struct timespec *deadline)
+{
+    evener_pick_queue *queue = &channel->queue;
+    if (__atomic_load_n(&channel->state, __ATOMIC_RELAXED) != (uint32_t)last_seen) {
+        return true;
+    }
+    if (deadline == NULL) {
+        return pthread_cond_wait(&queue->state_changed, &queue->mutex) == 0;
+    }
+    return pthread_cond_timedwait(&queue->state_changed, &queue->mutex, deadline) != ETIMEDOUT ||
+           __atomic_load_n(&channel->state, __ATOMIC_RELAXED) != (uint32_t)last_seen;
+}
+
 evener_connectivity_state evener_channel_wait_for_state_change(evener_channel *channel,
                                                                evener_connectivity_state last_seen, uint64_t timeout_ms)
 {
@@ -463,7 +478,7 @@ evener_status_code evener_channel_wait_ready(evener_channel *channel, uint64_t t
             code = evener_status_set(status, EVENER_STATUS_UNAVAILABLE, "channel closed");
             break;
         }
-        if (!wait_for_other_state(channel, state, timeout_ms != 0 ? &deadline : NULL)) {
+        if (!wait_for_news(channel, state, timeout_ms != 0 ? &deadline : NULL)) {
             code = evener_status_set(
                 status, EVENER_STATUS_DEADLINE_EXCEEDED, "\"%s\" is %s after %llu ms%s%s",
                 evener_channel_target(channel), evener_connectivity_state_name(state), (unsigned long long)timeout_ms,
