@@ -4,7 +4,8 @@
  *     bench_picker --count=N --policy=NAME --backends=N      (exactly N picks, for counting instructions)
  *
  * Every figure is of all threads together: elapsed time over operations. So with two threads that do not disturb each
- * other it is half of that with one. Fails if a pick allocates memory or finds no backend. */
+ * other it is half of that with one. Fails if a pick allocates memory or finds no backend, or if the backends do
+ * not get the shares that the policy promises. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@
 
 #include "bench/picker/floor.h"
 #include "bench/picker/picker_load.h"
+#include "bench/picker/shares.h"
 #include "bench/support/bench_channel.h"
 #include "bench/support/measure.h"
 #include "bench/support/output.h"
@@ -28,7 +30,7 @@ static const char *const policies[] = {
 };
 
 typedef struct picker_settings {
-    unsigned passes;
+    unsigned passes, passes_crowded; /* with more threads than two the scheduler is measured: once in a while will do */
     uint64_t duration_ns;
     const size_t *backends;
     size_t backends_count;
@@ -45,10 +47,13 @@ static const unsigned quick_threads[] = {1, 2};
 static const unsigned updates_per_s[] = {10, 1000};
 #define WRITER_BACKENDS_MAX 1000 /* 1,000 updates a second of longer lists are more than a list's copying allows */
 #define WRITER_THREADS_MAX 2
+#define UNCROWDED_THREADS_MAX 2
+#define SHARES_BACKENDS 10
 
 static const picker_settings full = {
     .passes = 7,
-    .duration_ns = 20 * EVENER_NS_PER_MS,
+    .passes_crowded = 2,
+    .duration_ns = 6 * EVENER_NS_PER_MS,
     .backends = full_backends,
     .backends_count = COUNT(full_backends),
     .threads = full_threads,
@@ -58,7 +63,8 @@ static const picker_settings full = {
 };
 static const picker_settings quick = {
     .passes = 3,
-    .duration_ns = 10 * EVENER_NS_PER_MS,
+    .passes_crowded = 3,
+    .duration_ns = 5 * EVENER_NS_PER_MS,
     .backends = quick_backends,
     .backends_count = COUNT(quick_backends),
     .threads = quick_threads,
@@ -95,16 +101,24 @@ static void *run_writer(void *arg)
 
 /* ---- one row ---- */
 
+static const struct {
+    const char *name;
+    double share;
+} percentiles[] = {{"p1", 0.01},  {"p10", 0.1},    {"p25", 0.25},     {"p50", 0.5},        {"p75", 0.75}, {"p90", 0.9},
+                   {"p99", 0.99}, {"p999", 0.999}, {"p9999", 0.9999}, {"p99999", 0.99999}, {"max", 1}};
+
+/* The distribution in ns, and three of its places as columns. */
 static void set_latencies(json_t *row, const bench_histogram *ticks)
 {
-    static const struct {
-        const char *name;
-        double share;
-    } shares[] = {{"pick_done_ns_p50", 0.5}, {"pick_done_ns_p99", 0.99}, {"pick_done_ns_p999", 0.999}};
-    for (size_t i = 0; i < COUNT(shares); i++) {
-        double ns = (double)bench_histogram_percentile(ticks, shares[i].share) * bench_ns_per_tick();
-        json_object_set_new(row, shares[i].name, json_integer((json_int_t)(ns + 0.5)));
+    json_t *distribution = json_object();
+    for (size_t i = 0; i < COUNT(percentiles); i++) {
+        double ns = (double)bench_histogram_percentile(ticks, percentiles[i].share) * bench_ns_per_tick();
+        json_object_set_new(distribution, percentiles[i].name, json_integer((json_int_t)(ns + 0.5)));
     }
+    json_object_set(row, "pick_done_ns_p50", json_object_get(distribution, "p50"));
+    json_object_set(row, "pick_done_ns_p99", json_object_get(distribution, "p99"));
+    json_object_set(row, "pick_done_ns_p999", json_object_get(distribution, "p999"));
+    json_object_set_new(row, "distribution_ns", distribution);
 }
 
 static json_t *measure_row(bench_channel *bench, const char *policy, unsigned threads, unsigned updates,
@@ -117,18 +131,23 @@ static json_t *measure_row(bench_channel *bench, const char *policy, unsigned th
     bench_figure figures[3] = {{0}};
     bench_histogram *ticks = calloc(1, sizeof *ticks);
     picker_result result = {0};
-    uint64_t allocations = 0, not_complete = 0;
+    uint64_t allocations = 0, not_complete = 0, operations = 0;
     update_writer writer = {.bench = bench, .updates_per_s = updates};
     if (ticks == NULL || (updates > 0 && pthread_create(&writer.thread, NULL, run_writer, &writer) != 0)) {
         free(ticks);
         return NULL;
     }
+    const unsigned passes = threads <= UNCROWDED_THREADS_MAX ? settings->passes : settings->passes_crowded;
     bool ok = true;
-    for (unsigned pass = 0; pass < settings->passes && ok; pass++) {
+    for (unsigned pass = 0; pass < passes && ok; pass++) {
         for (picker_load_kind kind = PICKER_LOAD_PICK; kind <= PICKER_LOAD_EACH && ok; kind++) {
+            if (kind == PICKER_LOAD_OUTSTANDING && threads > UNCROWDED_THREADS_MAX) {
+                continue;
+            }
             ok = picker_load_run(&load, kind, &result, kind == PICKER_LOAD_EACH ? ticks : NULL);
             allocations += result.allocations;
             not_complete += result.not_complete;
+            operations += result.operations;
             if (kind != PICKER_LOAD_EACH) {
                 bench_figure_add(&figures[kind], result.ns);
             }
@@ -142,11 +161,15 @@ static json_t *measure_row(bench_channel *bench, const char *policy, unsigned th
                             "threads", (int)threads, "updates_per_s", (int)updates);
     bench_set_figure(row, "pick_ns", &figures[PICKER_LOAD_PICK]);
     bench_set_figure(row, "pick_done_ns", &figures[PICKER_LOAD_PICK_DONE]);
-    bench_set_figure(row, "outstanding_ns", &figures[PICKER_LOAD_OUTSTANDING]);
+    if (figures[PICKER_LOAD_OUTSTANDING].count > 0) {
+        bench_set_figure(row, "outstanding_ns", &figures[PICKER_LOAD_OUTSTANDING]);
+    }
     set_latencies(row, ticks);
     json_object_set_new(row, "allocations", json_integer((json_int_t)allocations));
     json_object_set_new(row, "not_complete", json_integer((json_int_t)not_complete));
-    if (!ok || allocations > 0 || not_complete > 0) {
+    /* A ring of few points finds a backend that was never asked for now and then, and connects it then (A42). */
+    const uint64_t tolerated = load.with_hash ? operations / 1000 : 0;
+    if (!ok || allocations > 0 || not_complete > tolerated) {
         bench_complain("%s, %zu backends, %u threads: %llu allocations, %llu picks without a backend%s", policy,
                        bench->backends, threads, (unsigned long long)allocations, (unsigned long long)not_complete,
                        ok ? "" : ", and threads that did not start");
@@ -162,6 +185,9 @@ static void measure_channel(json_t *rows, const char *policy, size_t backends, u
     if (!bench_channel_open(&bench, policy, backends)) {
         bench_complain("%s over %zu backends cannot be opened", policy, backends);
         return;
+    }
+    if (backends == SHARES_BACKENDS) {
+        bench_check_shares(bench.channel, policy, backends);
     }
     for (size_t t = 0; t < settings->threads_count; t++) {
         unsigned threads = settings->threads[t];

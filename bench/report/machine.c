@@ -1,6 +1,8 @@
-/* Says what machine a run was made on, and how far it can be trusted.
+/* Says what machine a run is made on, and how far it can be trusted.
  *
- *     bench_machine [--output=FILE] */
+ *     bench_machine [--at-end] [--output=FILE]
+ *
+ * --at-end: only how noisy it is now, after the benches. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,10 +49,47 @@ static bench_figure measure_noise(void)
     return us;
 }
 
-int main(int argc, char **argv)
+/* What a chain of additions, one a cycle, says of the frequency: GHz of each pass. */
+static bench_figure measure_frequency(void)
 {
-    const char *output = argc > 1 ? bench_option(argv[1], "--output") : NULL;
-    char cpu[256], flags[4096], governor[64], clock[64], load[64];
+    bench_figure ghz = {0};
+    for (unsigned pass = 0; pass < NOISE_PASSES; pass++) {
+        uint64_t value = pass;
+        uint64_t from_ns = bench_now_ns();
+        for (unsigned i = 0; i < NOISE_STEPS; i += 8) {
+            for (unsigned j = 0; j < 8; j++) {
+                value += i;
+                __asm__ volatile("" : "+r"(value));
+            }
+        }
+        bench_figure_add(&ghz, NOISE_STEPS / (double)(bench_now_ns() - from_ns));
+    }
+    return ghz;
+}
+
+static double greatest(const bench_figure *figure)
+{
+    double most = 0;
+    for (unsigned i = 0; i < figure->count; i++) {
+        most = figure->values[i] > most ? figure->values[i] : most;
+    }
+    return most;
+}
+
+static double rounded(double value, double unit)
+{
+    return (double)(long)(value / unit + 0.5) * unit;
+}
+
+static double noise_percent(void)
+{
+    bench_figure us = measure_noise();
+    return rounded((bench_figure_median(&us) / bench_figure_min(&us) - 1) * 100, 0.1);
+}
+
+static json_t *describe(void)
+{
+    char cpu[256], flags[4096], governor[64], clock[64], load[64], frequency[160];
     read_line("/proc/cpuinfo", "model name", cpu, sizeof cpu);
     read_line("/proc/cpuinfo", "flags", flags, sizeof flags);
     read_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "", governor, sizeof governor);
@@ -58,15 +97,38 @@ int main(int argc, char **argv)
     read_line("/proc/loadavg", "", load, sizeof load);
     struct utsname names;
     uname(&names);
-    bench_figure noise = measure_noise();
-    double noise_percent = (bench_figure_median(&noise) / bench_figure_min(&noise) - 1) * 100;
-    bool tsc_is_steady = strstr(flags, "constant_tsc") != NULL && strstr(flags, "nonstop_tsc") != NULL;
-    json_t *machine = json_pack(
-        "{s:s, s:i, s:s, s:s, s:s, s:b, s:s, s:s, s:f}", "cpu", cpu, "processors", (int)sysconf(_SC_NPROCESSORS_ONLN),
-        "kernel", names.release, "compiler", "gcc " __VERSION__, "clock_source", clock, "time_stamp_counter_is_steady",
-        tsc_is_steady, "frequency_governor", governor[0] != '\0' ? governor : "not visible (a virtual machine?)",
-        "load_at_start", load, "noise_percent", (double)(long)(noise_percent * 10 + 0.5) / 10);
-    bench_progress("machine %s, %ld processors, load %s, noise %.1f %%", cpu, sysconf(_SC_NPROCESSORS_ONLN), load,
-                   noise_percent);
+    const bool is_virtual = strstr(flags, "hypervisor") != NULL;
+    const bool is_steady = strstr(flags, "constant_tsc") != NULL && strstr(flags, "nonstop_tsc") != NULL;
+    const bench_figure ghz = measure_frequency();
+    snprintf(frequency, sizeof frequency, "%s: %s", governor[0] != '\0' ? governor : "governor not visible",
+             strcmp(governor, "performance") == 0 ? "held high" : "not known to be held: compare only within one run");
+    return json_pack("{s:s, s:i, s:b, s:s, s:s, s:s, s:s, s:s, s:f, s:f, s:s, s:f}", "cpu", cpu, "processors",
+                     (int)sysconf(_SC_NPROCESSORS_ONLN), "virtual_machine", is_virtual, "kernel", names.release,
+                     "compiler", "gcc " __VERSION__, "clock_source", clock, "time_stamp_counter",
+                     is_steady ? "steady: intervals can be trusted"
+                               : "not known to be steady: percentiles may be wrong",
+                     "frequency_governor", frequency, "frequency_ghz_seen_median",
+                     rounded(bench_figure_median(&ghz), 0.01), "frequency_ghz_seen_max", rounded(greatest(&ghz), 0.01),
+                     "load_at_start", load, "noise_percent", noise_percent());
+}
+
+int main(int argc, char **argv)
+{
+    const char *output = NULL, *value;
+    bool at_end = false;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--at-end") == 0) {
+            at_end = true;
+        } else if ((value = bench_option(argv[i], "--output")) != NULL) {
+            output = value;
+        } else {
+            fprintf(stderr, "bench_machine: unknown argument %s\n", argv[i]);
+            return 2;
+        }
+    }
+    json_t *machine = at_end ? json_pack("{s:f}", "noise_percent_at_end", noise_percent()) : describe();
+    const char *cpu = json_string_value(json_object_get(machine, "cpu"));
+    bench_progress("machine %s noise %.1f %%", cpu != NULL ? cpu : "at the end:",
+                   json_number_value(json_object_get(machine, at_end ? "noise_percent_at_end" : "noise_percent")));
     return bench_finish(json_pack("{s:o}", "machine", machine), output);
 }

@@ -98,12 +98,116 @@ static void write_plot(FILE *file, const plot_spec *plot, const json_t *rows)
     }
 }
 
+/* ---- plots that are not one column over another ---- */
+
+static const char *text(const json_t *row, const char *key)
+{
+    const char *value = json_string_value(json_object_get(row, key));
+    return value != NULL ? value : "";
+}
+
+static double number(const json_t *row, const char *key)
+{
+    return json_number_value(json_object_get(row, key));
+}
+
+/* How long single picks take, over the number of nines of the share that takes no longer. */
+static void write_latency(FILE *file, const json_t *all)
+{
+    static const struct {
+        const char *key;
+        double nines;
+    } places[] = {{"p50", 0.301}, {"p75", 0.602}, {"p90", 1}, {"p99", 2}, {"p999", 3}, {"p9999", 4}, {"p99999", 5}};
+    size_t index, blocks = 0;
+    const json_t *row;
+    json_array_foreach(json_object_get(all, "picker"), index, row)
+    {
+        const json_t *distribution = json_object_get(row, "distribution_ns");
+        if (number(row, "threads") == 1 && number(row, "backends") == 10 && number(row, "updates_per_s") == 0) {
+            fprintf(file, "%s\"%s\"\n", blocks++ > 0 ? "\n\n" : "", text(row, "policy"));
+            for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+                fprintf(file, "%g %g\n", places[i].nines, number(distribution, places[i].key));
+            }
+        }
+    }
+}
+
+/* Percentiles over load; the load is in the window's name. */
+static void write_ramp(FILE *file, const json_t *all)
+{
+    size_t index, blocks = 0;
+    const json_t *row;
+    const char *last = "";
+    json_array_foreach(json_object_get(all, "sim"), index, row)
+    {
+        double load;
+        if (strcmp(text(row, "scenario"), "prequal_ramp") != 0 || sscanf(text(row, "window"), "load %lf", &load) != 1) {
+            continue;
+        }
+        if (strcmp(last, text(row, "policy")) != 0) {
+            last = text(row, "policy");
+            fprintf(file, "%s\"%s\"\n", blocks++ > 0 ? "\n\n" : "", last);
+        }
+        fprintf(file, "%g %g %g %g\n", load, number(row, "p50_us"), number(row, "p99_us"), number(row, "p999_us"));
+    }
+}
+
+/* A scenario over time: 99th percentile, and the share of calls that the first group of servers gets. */
+static void write_series(FILE *file, const json_t *all, const char *scenario, const char *group)
+{
+    size_t index, i, blocks = 0;
+    const json_t *one, *slice;
+    json_array_foreach(json_object_get(all, "sim_series"), index, one)
+    {
+        if (strcmp(text(one, "scenario"), scenario) != 0) {
+            continue;
+        }
+        fprintf(file, "%s\"%s\"\n", blocks++ > 0 ? "\n\n" : "", text(one, "policy"));
+        json_array_foreach(json_object_get(one, "slices"), i, slice)
+        {
+            fprintf(file, "%g %g %g\n", number(slice, "from_s"), number(slice, "p99_us"),
+                    number(json_object_get(slice, "shares"), group));
+        }
+    }
+}
+
+static void write_slow(FILE *file, const json_t *all)
+{
+    write_series(file, all, "slow_of_four", "first");
+}
+
+static void write_joining(FILE *file, const json_t *all)
+{
+    write_series(file, all, "joining", "joining");
+}
+
+static const struct {
+    const char *file;
+    void (*write)(FILE *file, const json_t *all);
+} others[] = {
+    {"latency.dat", write_latency}, {"ramp.dat", write_ramp}, {"slow.dat", write_slow}, {"joining.dat", write_joining}};
+
+static FILE *open_in(const char *folder, const char *name)
+{
+    char path[1024];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return fopen(path, "w");
+}
+
 bool bench_write_plot_data(const json_t *all, const char *folder)
 {
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        FILE *file = open_in(folder, others[i].file);
+        if (file == NULL) {
+            return false;
+        }
+        others[i].write(file, all);
+        if (fclose(file) != 0) {
+            return false;
+        }
+    }
     for (size_t i = 0; i < sizeof plots / sizeof *plots; i++) {
-        char path[1024];
-        snprintf(path, sizeof path, "%s/%s", folder, plots[i].file);
-        FILE *file = fopen(path, "w");
+        FILE *file = open_in(folder, plots[i].file);
         if (file == NULL) {
             return false;
         }

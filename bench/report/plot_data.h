@@ -6,7 +6,7 @@
 
 #include <jansson.h>
 
-/* Writes picker.dat, threads.dat, rpc.dat and tail.dat into the folder: blocks, one a line of the plot, each under its
+/* Writes the .dat files into the folder: blocks, one a line of the plot, each under its
  * name, two blank lines between them, as gnuplot's `index` wants it. False: a file could not be written. */
 bool bench_write_plot_data(const json_t *all, const char *folder);
 

@@ -6,43 +6,82 @@ set border 3
 set tics nomirror out
 
 has_data(name) = int(system("cat ".folder."/".name.".dat 2>/dev/null | wc -c")) > 0
+data(name) = folder.'/'.name.'.dat'
 
 do for [kind in "svg png"] {
-    if (kind eq "svg") { set terminal svg size 900,500 font "sans,12" background rgb "white" noenhanced } \
-    else { set terminal pngcairo size 900,500 font "sans,10" noenhanced }
+    if (kind eq "svg") { set terminal svg size 900,480 font "sans,12" background rgb "white" noenhanced } \
+    else { set terminal pngcairo size 900,480 font "sans,10" noenhanced }
 
     if (has_data('picker')) {
-        stats folder.'/picker.dat' using 1 nooutput
+        stats data('picker') using 1 nooutput
         set output folder.'/picker.'.kind
         set title "pick + done, one thread (line: median, point: minimum)"
         set xlabel "backends"; set ylabel "ns"; set logscale x; set yrange [0:*]
-        plot for [i=0:STATS_blocks-1] folder.'/picker.dat' index i using 1:2 with lines lc i+1 lw 2 title columnheader(1), \
-             for [i=0:STATS_blocks-1] folder.'/picker.dat' index i using 1:3 skip 1 with points lc i+1 pt 7 ps 0.6 notitle
+        plot for [i=0:STATS_blocks-1] data('picker') index i using 1:2 with lines lc i+1 lw 2 title columnheader(1), \
+             for [i=0:STATS_blocks-1] data('picker') index i using 1:3 skip 1 with points lc i+1 pt 7 ps 0.6 notitle
     }
     if (has_data('threads')) {
-        stats folder.'/threads.dat' using 1 nooutput
+        stats data('threads') using 1 nooutput
         set output folder.'/threads.'.kind
         set title "pick + done by threads, 10 backends"
         set xlabel "threads"; set ylabel "million operations a second"; set logscale x 2
-        plot for [i=0:STATS_blocks-1] folder.'/threads.dat' index i using 1:(1000/$2) with linespoints lc i+1 lw 2 title columnheader(1)
-    }
-    if (has_data('rpc')) {
-        stats folder.'/rpc.dat' using 1 nooutput
-        set output folder.'/rpc.'.kind
-        set title "unary calls over loopback, 3 backends, 10 bytes"
-        set xlabel "calls in flight"; set ylabel "calls a second"
-        plot for [i=0:STATS_blocks-1] folder.'/rpc.dat' index i using 1:2 with linespoints lc i+1 lw 2 title columnheader(1)
+        plot for [i=0:STATS_blocks-1] data('threads') index i using 1:(1000/$2) with linespoints lc i+1 lw 2 title columnheader(1)
     }
     unset logscale
+    if (has_data('latency')) {
+        stats data('latency') using 1 nooutput
+        set output folder.'/latency.'.kind
+        set title "single pick + done pairs, 10 backends, one thread: how long the faster share takes at most"
+        set xlabel "share of the pairs"; set ylabel "ns"; set logscale y; set yrange [10:*]
+        set xtics ("50 %%" 0.301, "90 %%" 1, "99 %%" 2, "99.9 %%" 3, "99.99 %%" 4, "99.999 %%" 5)
+        plot for [i=0:STATS_blocks-1] data('latency') index i using 1:2 with linespoints lc i+1 lw 2 title columnheader(1)
+        set xtics autofreq; unset logscale
+    }
+    if (has_data('rpc')) {
+        stats data('rpc') using 1 nooutput
+        set output folder.'/rpc.'.kind
+        set title "asynchronous unary calls over loopback, 3 backends, 10 bytes"
+        set xlabel "calls in flight"; set ylabel "calls a second"; set logscale x 2; set yrange [0:*]
+        plot for [i=0:STATS_blocks-1] data('rpc') index i using 1:2 with linespoints lc i+1 lw 2 title columnheader(1)
+        unset logscale
+    }
     if (has_data('tail')) {
-        stats folder.'/tail.dat' using 2 nooutput
+        stats data('tail') using 2 nooutput
         set output folder.'/tail.'.kind
         set title "99th percentile with servers that misbehave"
         set xlabel ""; set ylabel "ms"; set logscale y; set yrange [*:*]
         set style data histograms; set style histogram clustered gap 1; set style fill solid 0.8
         set xtics rotate by -20
-        plot for [i=0:STATS_blocks-1] folder.'/tail.dat' index i using ($2/1000):xtic(1) lc i+1 title columnheader(1)
-        unset logscale; set xtics norotate; set style data points
+        plot for [i=0:STATS_blocks-1] data('tail') index i using ($2/1000):xtic(1) lc i+1 title columnheader(1)
+        unset logscale; set xtics norotate autofreq; set style data points
+    }
+    if (has_data('ramp')) {
+        stats data('ramp') using 1 nooutput
+        set output folder.'/ramp.'.kind
+        set multiplot layout 1,3 title "simulated load ramp (after Prequal): percentiles over load"
+        set xlabel "load"; set ylabel "ms"; set logscale y; set yrange [50:10000]; set key inside left top
+        do for [percentile=1:3] {
+            set title word("p50 p99 p99.9", percentile)
+            plot for [i=0:STATS_blocks-1] data('ramp') index i using 1:(column(percentile+1)/1000) with lines lc i+1 lw 2 title columnheader(1)
+            unset key
+        }
+        unset multiplot; unset logscale; set key outside right top
+    }
+    if (has_data('slow')) {
+        stats data('slow') using 1 nooutput
+        set output folder.'/slow.'.kind
+        set title "simulated: one of four slow by 5 ms from 20 s on, two from 40 s on"
+        set xlabel "s"; set ylabel "99th percentile, ms"; set logscale y; set yrange [0.1:100]
+        plot for [i=0:STATS_blocks-1] data('slow') index i using 1:($2/1000) with lines lc i+1 lw 2 title columnheader(1)
+        unset logscale
+    }
+    if (has_data('joining')) {
+        stats data('joining') using 1 nooutput
+        set output folder.'/joining.'.kind
+        set title "simulated: load of a backend that joins fifty at 20 s, cold for 0.3 s"
+        set xlabel "s"; set ylabel "its calls, in fair shares"; set yrange [0:*]; set xrange [15:45]
+        plot for [i=0:STATS_blocks-1] data('joining') index i using 1:($3*51) with lines lc i+1 lw 2 title columnheader(1)
+        set xrange [*:*]
     }
     unset output
 }

@@ -27,8 +27,9 @@ typedef struct rpc_case {
 } rpc_case;
 
 static const rpc_case cases[] = {
-    {1, true, 10, true},   {8, true, 10, false},   {1, false, 10, false},   {16, false, 10, true},
-    {64, false, 10, true}, {256, false, 10, true}, {1, true, 65536, false}, {16, false, 65536, false},
+    {1, true, 10, true},     {2, true, 10, false},      {4, true, 10, false},  {8, true, 10, false},
+    {1, false, 10, false},   {16, false, 10, true},     {64, false, 10, true}, {256, false, 10, true},
+    {1, true, 65536, false}, {16, false, 65536, false},
 };
 
 /* Clients of one policy that are compared. */
@@ -236,7 +237,7 @@ int main(int argc, char **argv)
         for (size_t p = 0; p < COUNT(policies); p++) {
             for (size_t c = 0; c < COUNT(cases); c++) {
                 if (!quick || (cases[c].also_quick && p == 0)) {
-                    compare(rows, list, &cases[c], p, quick ? 3 : 7, quick ? 250000000 : 700000000);
+                    compare(rows, list, &cases[c], p, quick ? 3 : 5, quick ? 150000000 : 250000000);
                 }
             }
         }

@@ -8,10 +8,11 @@ cd "$(dirname "$0")/../.."
 build=build/bench
 output=bench/results/sim.json
 scenarios="slow_of_four beyond_round_robin faults joining prequal_ramp"
-large="ten_thousand ten_thousand_uneven" # at a fifth of their length: two million calls each, and half a minute
+large="ten_thousand ten_thousand_uneven" # at a fifth of their length: two million calls each
+mesh=full_mesh mesh_kb=6000000
 for argument in "$@"; do
     case $argument in
-    --quick) scenarios="slow_of_four beyond_round_robin" large= ;;
+    --quick) scenarios="slow_of_four beyond_round_robin" large='' mesh='' ;;
     --build=*) build=${argument#--build=} ;;
     --output=*) output=${argument#--output=} ;;
     *)
@@ -31,6 +32,14 @@ if [ -n "$large" ]; then
     for scenario in $large; do
         files="$files bench/sim/$scenario.cfg"
     done
+fi
+if [ -n "$mesh" ]; then
+    free_kb=$(awk '/^MemAvailable:/ { print $2 }' /proc/meminfo)
+    if [ "${free_kb:-0}" -ge $mesh_kb ]; then
+        files="$files --scale=1 bench/sim/$mesh.cfg"
+    else
+        echo "bench/sim/run.sh: $mesh is left out: it takes $mesh_kb KB of memory, ${free_kb:-0} are free" >&2
+    fi
 fi
 # shellcheck disable=SC2086 # a list of words without spaces
 exec "$build/bench/bench_sim" --output="$output" $files

@@ -10,6 +10,8 @@
 
 /* What a task posts runs after those that were posted before: a few rounds reach the end of each chain. */
 #define SETTLE_ROUNDS 4
+#define ASK_ROUNDS 64u
+#define ASK_PICKS 65536u
 #define READY_WAIT_NS (UINT64_C(120) * EVENER_NS_PER_S)
 
 static evener_address *make_address(size_t index, unsigned weight, evener_status *status)
@@ -80,6 +82,28 @@ static bool wait_until_ready(bench_channel *bench, evener_status *status)
     return true;
 }
 
+/* ring_hash connects a backend when a call asks for it: asks for all that its ring has. */
+static void ask_for_each(bench_channel *bench)
+{
+    evener_pick_args args = {.size = sizeof args, .has_hash = true};
+    for (uint64_t i = 0, missed = 0; i < ASK_ROUNDS * ASK_PICKS; i++) {
+        evener_pick pick;
+        args.hash += UINT64_C(0x9e3779b97f4a7c15);
+        if (evener_channel_try_pick(bench->channel, &args, &pick, NULL) == EVENER_PICK_COMPLETE) {
+            evener_pick_done(&pick, NULL);
+        } else {
+            missed++;
+        }
+        if ((i + 1) % ASK_PICKS == 0) {
+            bench_channel_settle(bench);
+            if (missed == 0) {
+                return;
+            }
+            missed = 0;
+        }
+    }
+}
+
 static bool open_channel(bench_channel *bench, const char *policy, evener_status *status)
 {
     for (size_t i = 0; i < bench->backends; i++) {
@@ -129,6 +153,9 @@ bool bench_channel_open(bench_channel *bench, const char *policy, size_t backend
         fprintf(stderr, "bench: %s over %zu backends: %s\n", policy, backends, status.message);
         bench_channel_close(bench);
         return false;
+    }
+    if (strcmp(policy, "ring_hash") == 0) {
+        ask_for_each(bench);
     }
     return true;
 }

@@ -251,7 +251,7 @@ int main(int argc, char **argv)
             bool is_there =
                 clients[c].open == bench_client_open_core || evener_policy_find(NULL, clients[c].policy) != NULL;
             if (is_there && (!quick || (scenarios[s].also_quick && clients[c].also_quick))) {
-                measure(rows, &scenarios[s], c, quick ? 1 : 3, quick ? RATE_PER_S : RATE_PER_S * 3 / 2);
+                measure(rows, &scenarios[s], c, quick ? 1 : 2, RATE_PER_S);
             }
         }
     }

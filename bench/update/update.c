@@ -20,6 +20,7 @@ static const size_t all_backends[] = {10, 100, 1000, 10000, 100000};
 static void measure_updates(json_t *rows, bench_channel *bench, const char *policy, unsigned passes)
 {
     const size_t changed[] = {1, bench->backends / 100, bench->backends};
+    static const char *const shares[] = {"1", "1 %", "all"};
     static const char *const kinds[] = {[BENCH_CHANGE_WEIGHT] = "weight", [BENCH_CHANGE_ADDRESS] = "address"};
     for (size_t c = 0; c < COUNT(changed); c++) {
         for (bench_change change = BENCH_CHANGE_WEIGHT; change <= BENCH_CHANGE_ADDRESS; change++) {
@@ -35,8 +36,9 @@ static void measure_updates(json_t *rows, bench_channel *bench, const char *poli
                 }
                 bench_figure_add(&us, (double)ns / 1e3);
             }
-            json_t *row = json_pack("{s:s, s:I, s:I, s:s}", "policy", policy, "backends", (json_int_t)bench->backends,
-                                    "changed", (json_int_t)changed[c], "what", kinds[change]);
+            json_t *row =
+                json_pack("{s:s, s:I, s:I, s:s, s:s}", "policy", policy, "backends", (json_int_t)bench->backends,
+                          "changed", (json_int_t)changed[c], "share", shares[c], "what", kinds[change]);
             bench_set_figure(row, "us", &us);
             json_array_append_new(rows, row);
             bench_progress("update  %-12s %6zu backends, %6zu with another %-8s %9.0f us", policy, bench->backends,
@@ -75,7 +77,8 @@ int main(int argc, char **argv)
     for (size_t p = 0; p < COUNT(policies); p++) {
         for (size_t b = 0; b < COUNT(all_backends); b++) {
             if (evener_policy_find(NULL, policies[p]) != NULL && (!quick || all_backends[b] <= QUICK_BACKENDS_MAX)) {
-                measure_policy(updates, memory, policies[p], all_backends[b], quick ? 3 : 9);
+                measure_policy(updates, memory, policies[p], all_backends[b],
+                               quick || all_backends[b] > QUICK_BACKENDS_MAX ? 3 : 9);
             }
         }
     }

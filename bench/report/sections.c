@@ -1,0 +1,259 @@
+#include "bench/report/sections.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "bench/report/compare.h"
+#include "bench/report/tables.h"
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+#define ONE_THREAD                                                                                                     \
+    {"threads", "1"},                                                                                                  \
+    {                                                                                                                  \
+        "updates_per_s", "0"                                                                                           \
+    }
+#define TEN                                                                                                            \
+    {                                                                                                                  \
+        "backends", "10"                                                                                               \
+    }
+#define NOISE_PERCENT_MAX 5
+
+static const char *plots_folder;
+
+static void plot(const char *name, const char *title)
+{
+    if (plots_folder != NULL) {
+        printf("\n![%s](%s/%s.svg)\n", title, plots_folder, name);
+    }
+}
+
+/* ---- the machine ---- */
+
+static void print_machine(const json_t *machine)
+{
+    const char *key;
+    json_t *value;
+    printf("\n## The machine\n\n");
+    json_object_foreach((json_t *)machine, key, value)
+    {
+        printf("- %s: ", key);
+        if (json_is_string(value)) {
+            printf("%s\n", json_string_value(value));
+        } else if (json_is_boolean(value)) {
+            printf("%s\n", json_is_true(value) ? "yes" : "no");
+        } else {
+            printf("%g\n", json_number_value(value));
+        }
+    }
+    const double before = json_number_value(json_object_get(machine, "noise_percent"));
+    const double after = json_number_value(json_object_get(machine, "noise_percent_at_end"));
+    const bool is_quiet = before <= NOISE_PERCENT_MAX && after <= NOISE_PERCENT_MAX;
+    printf(
+        "\nNoise is how much longer the same piece of work takes at the median than at best, before and after the run: "
+        "%.1f %% and %.1f %%. %s\n",
+        before, after,
+        is_quiet ? "The machine was quiet: medians can be taken at their word."
+                 : "**The machine was not quiet: the figures in brackets (the best passes) are worth more than the "
+                   "medians.**");
+}
+
+/* ---- picks ---- */
+
+static void print_pivot(const json_t *rows, const char *title, const pivot_spec *spec)
+{
+    printf("\n%s\n", title);
+    table_print_pivot(rows, spec);
+}
+
+static void print_picks(const json_t *results, const json_t *published)
+{
+    static const char *const floor[TABLE_KEYS_MAX] = {"what", "threads", "ns", "ns_min"};
+    static const char *const distribution[TABLE_KEYS_MAX] = {
+        "policy",
+        "distribution_ns.p1",
+        "distribution_ns.p50",
+        "distribution_ns.p90",
+        "distribution_ns.p99",
+        "distribution_ns.p999",
+        "distribution_ns.p9999",
+        "distribution_ns.max",
+    };
+    static const table_only all[TABLE_ONLY_MAX], ten[TABLE_ONLY_MAX] = {TEN, ONE_THREAD};
+    const json_t *picker = json_object_get(results, "picker");
+    printf(
+        "\n## Picks\n\nThrough the public `evener_channel_try_pick` and `evener_pick_done`, over a transport that "
+        "carries "
+        "nothing. Nanoseconds of all threads together (elapsed time over operations), so two threads that do not "
+        "disturb each other show half of what one takes. Median of the passes, and in brackets the best one. In every "
+        "run the picking threads allocated nothing: the bench fails otherwise, as it does when a backend gets another "
+        "share than its policy promises.\n");
+    plot("picker", "pick + done by backends");
+    print_pivot(picker, "**pick + done, one thread, by backends** (ns)",
+                &(pivot_spec){{"policy"}, {"backends"}, "pick_done_ns", {ONE_THREAD}, false});
+    print_pivot(picker,
+                "**pick alone, one thread, by backends** (ns): rounds of 256 picks, ended outside the time taken",
+                &(pivot_spec){{"policy"}, {"backends"}, "pick_ns", {ONE_THREAD}, false});
+    print_pivot(
+        picker,
+        "**pick + done with 64 picks always under way, one thread, by backends** (ns): in-flight counts that are not "
+        "zero, and branches that cannot be learnt",
+        &(pivot_spec){{"policy"}, {"backends"}, "outstanding_ns", {ONE_THREAD}, false});
+    plot("threads", "operations a second by threads");
+    print_pivot(picker, "**pick + done, 10 backends, by threads** (ns): more threads than processors take turns",
+                &(pivot_spec){{"policy"}, {"threads"}, "pick_done_ns", {TEN, {"updates_per_s", "0"}}, false});
+    print_pivot(picker, "**pick + done, one thread, while a writer publishes so many lists a second** (ns)",
+                &(pivot_spec){{"policy", "backends"}, {"updates_per_s"}, "pick_done_ns", {{"threads", "1"}}, true});
+    plot("latency", "distribution of single picks");
+    printf(
+        "\n**Distribution of single pick + done pairs, 10 backends, one thread** (ns): each with two reads of the time "
+        "stamp counter in it (see below), so that a pair takes longer here than on average above. The maximum is the "
+        "operating system's.\n");
+    table_print_rows(picker, distribution, ten);
+    printf("\n**Instructions of pick + done**, counted by callgrind as the difference of two runs: what does not "
+           "depend on "
+           "the machine's speed.\n");
+    table_print_pivot(json_object_get(results, "instructions"),
+                      &(pivot_spec){{"policy"}, {"backends"}, "instructions", {{NULL, NULL}}, false});
+    printf("\n**What the machine takes for the pieces of a pick**, measured in the same run (ns):\n");
+    table_print_rows(json_object_get(results, "floor"), floor, all);
+    if (published != NULL) {
+        printf("\n**Beside others**, minimum/median in ns of all threads together. The others were measured once, on a "
+               "machine of this kind (2 vCPU, AMD EPYC Zen 3; gcc 12 -O2, Go 1.19), by drivers written for the purpose "
+               "against their public balancers; evener's lines are of this run.\n");
+        compare_print_peers(json_object_get(published, "peers"), picker);
+    }
+}
+
+/* ---- updates, memory, resolvers, calls ---- */
+
+static void print_costs(const json_t *results)
+{
+    static const char *const memory[TABLE_KEYS_MAX] = {"policy", "transport", "backends", "bytes_per_backend",
+                                                       "connect_us_per_backend"};
+    static const char *const resolver[TABLE_KEYS_MAX] = {"what", "form", "endpoints", "ms", "ms_min"};
+    static const table_only all[TABLE_ONLY_MAX];
+    printf("\n## Updates and memory\n\nFrom the push of a list until its picker is in force and nothing is left to do "
+           "on the "
+           "control thread (us): one backend, one in a hundred, or all of them get another weight, or are replaced by "
+           "others. "
+           "The transport takes no time.\n");
+    table_print_pivot(json_object_get(results, "update"),
+                      &(pivot_spec){{"policy", "share", "what"}, {"backends"}, "us", {{NULL, NULL}}, false});
+    printf("\nMemory as malloc counts it, per backend: of evener alone, and with the gRPC C core's connection over "
+           "loopback "
+           "(and the time until all are connected, for each).\n");
+    table_print_rows(json_object_get(results, "memory"), memory, all);
+    printf("\n## Resolvers\n\nParsing in processor time; a change from the renaming of the new file until the update, "
+           "settling time included.\n");
+    table_print_rows(json_object_get(results, "resolver"), resolver, all);
+    printf("\n## Calls over loopback\n\nUnary calls to three servers, processes of their own, on the same machine. "
+           "evener and "
+           "the C core's own policy take turns in one run; CPU time is the client's. The core's blocking calls have a "
+           "completion queue for each thread, its asynchronous ones two threads on one queue, and registered methods: "
+           "what a "
+           "good user of it writes. p2c_ewma has no counterpart there.\n");
+    plot("rpc", "calls a second by calls in flight");
+    compare_print_rpc(json_object_get(results, "rpc"));
+}
+
+/* ---- tails ---- */
+
+static void print_tails(const json_t *results)
+{
+    const json_t *tail = json_object_get(results, "tail");
+    printf("\n## Tail latency with real servers\n\nFour servers that answer after 1 ms; calls come at a fixed rate "
+           "(1,000 a "
+           "second, Poisson) whether or not earlier ones have been answered, and are timed from when they should have "
+           "been "
+           "sent, so that waiting counts. Deadline 1 s; a failed call counts as 1 s. Where a server hangs, joins or is "
+           "killed, that happens a third into the run.\n");
+    plot("tail", "99th percentile by scenario");
+    static const struct {
+        const char *title, *key;
+    } parts[] = {{"**99th percentile** (us)", "p99_us"},
+                 {"**median** (us)", "p50_us"},
+                 {"**99.9th percentile** (us): of the 1,000 calls of a pass, the worst but one", "p999_us"},
+                 {"**failed calls** of all passes", "failed"}};
+    for (size_t i = 0; i < COUNT(parts); i++) {
+        print_pivot(tail, parts[i].title,
+                    &(pivot_spec){{"scenario"}, {"client", "policy"}, parts[i].key, {{NULL, NULL}}, false});
+    }
+}
+
+/* ---- the simulator ---- */
+
+static bool has_failures(const json_t *sim, const char *scenario)
+{
+    size_t index;
+    const json_t *row;
+    json_array_foreach(sim, index, row)
+    {
+        if (strcmp(json_string_value(json_object_get(row, "scenario")), scenario) == 0 &&
+            json_number_value(json_object_get(row, "ok_percent")) < 100) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void print_scenario(const json_t *sim, const json_t *with_published, const char *scenario, const char *note)
+{
+    static const char *const large[TABLE_KEYS_MAX] = {
+        "policy", "clients", "subset", "calls", "p50_us", "p99_us", "p999_us", "utilization_max", "calls_max_over_mean",
+        "wall_s"};
+    const table_only only[TABLE_ONLY_MAX] = {{"scenario", scenario}};
+    printf("\n### %s\n\n%s (`bench/sim/%s.cfg`)\n", scenario, note, scenario);
+    if (strcmp(scenario, "prequal_ramp") == 0) {
+        plot("ramp", "percentiles over load");
+    } else if (strcmp(scenario, "slow_of_four") == 0) {
+        plot("slow", "99th percentile over time");
+    } else if (strcmp(scenario, "joining") == 0) {
+        plot("joining", "load of the joining backend over time");
+    } else if (strstr(scenario, "thousand") != NULL || strstr(scenario, "mesh") != NULL) {
+        table_print_rows(sim, large, only);
+        return;
+    }
+    printf("\n99th percentile (us):\n");
+    table_print_pivot(with_published, &(pivot_spec){{"policy"}, {"window"}, "p99_us", {{"scenario", scenario}}, false});
+    printf("\n99.9th percentile (us):\n");
+    table_print_pivot(sim, &(pivot_spec){{"policy"}, {"window"}, "p999_us", {{"scenario", scenario}}, false});
+    if (has_failures(sim, scenario)) {
+        printf("\nCalls that succeed (%%):\n");
+        table_print_pivot(with_published,
+                          &(pivot_spec){{"policy"}, {"window"}, "ok_percent", {{"scenario", scenario}}, false});
+    }
+}
+
+static void print_simulations(const json_t *results, const json_t *published)
+{
+    const json_t *sim = json_object_get(results, "sim"), *series = json_object_get(results, "sim_series"), *one;
+    json_t *both = json_copy((json_t *)sim);
+    const char *last = "";
+    size_t index;
+    json_array_extend(both, json_object_get(published, "sim"));
+    printf(
+        "\n## Simulation\n\nThe policies' own object code in virtual time: clients, servers that queue, and what "
+        "happens "
+        "to them stand in a file for each scenario under `bench/sim/`. The same seed gives the same figures on every "
+        "machine, so these do not depend on noise. Lines that begin with \"published\" are others' own figures, of "
+        "other machines and loads: what can be compared is how a column differs from the one beside it.\n");
+    json_array_foreach(series, index, one)
+    {
+        const char *scenario = json_string_value(json_object_get(one, "scenario"));
+        if (strcmp(scenario, last) != 0) {
+            print_scenario(sim, both, scenario, json_string_value(json_object_get(one, "note")));
+            last = scenario;
+        }
+    }
+    json_decref(both);
+}
+
+void sections_print(const json_t *results, const json_t *published, const char *plots)
+{
+    plots_folder = plots;
+    print_machine(json_object_get(results, "machine"));
+    print_picks(results, published);
+    print_costs(results);
+    print_tails(results);
+    print_simulations(results, published);
+}

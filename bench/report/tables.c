@@ -1,0 +1,196 @@
+#include "bench/report/tables.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "bench/report/grid.h"
+
+#define LABEL_BYTES 96
+
+static const json_t *value_at(const json_t *row, const char *key)
+{
+    const char *dot = strchr(key, '.');
+    char first[TABLE_TEXT_BYTES];
+    if (dot == NULL) {
+        return json_object_get(row, key);
+    }
+    snprintf(first, sizeof first, "%.*s", (int)(dot - key), key);
+    return json_object_get(json_object_get(row, first), dot + 1);
+}
+
+static void real_text(double value, char text[TABLE_TEXT_BYTES])
+{
+    const double size = fabs(value);
+    snprintf(text, TABLE_TEXT_BYTES, "%.*f", size < 10 ? 2 : size < 100 ? 1 : 0, value);
+}
+
+void table_text(const json_t *row, const char *key, char text[TABLE_TEXT_BYTES])
+{
+    const json_t *value = value_at(row, key);
+    text[0] = '\0';
+    if (json_is_string(value)) {
+        snprintf(text, TABLE_TEXT_BYTES, "%s", json_string_value(value));
+    } else if (json_is_integer(value)) {
+        snprintf(text, TABLE_TEXT_BYTES, "%lld", (long long)json_integer_value(value));
+    } else if (json_is_real(value) && strstr(key, "percent") != NULL) {
+        snprintf(text, TABLE_TEXT_BYTES, "%.2f", json_real_value(value));
+    } else if (json_is_real(value)) {
+        real_text(json_real_value(value), text);
+    }
+}
+
+static bool is_wanted(const json_t *row, const table_only *only, size_t count)
+{
+    char text[TABLE_TEXT_BYTES];
+    for (size_t i = 0; i < count && only[i].key != NULL; i++) {
+        table_text(row, only[i].key, text);
+        if (strcmp(text, only[i].value) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+const json_t *table_find(const json_t *rows, const table_only *only, size_t count)
+{
+    size_t index;
+    const json_t *row;
+    json_array_foreach(rows, index, row)
+    {
+        if (is_wanted(row, only, count)) {
+            return row;
+        }
+    }
+    return NULL;
+}
+
+void table_print_rows(const json_t *rows, const char *const keys[TABLE_KEYS_MAX], const table_only only[TABLE_ONLY_MAX])
+{
+    grid g = {.columns = 0};
+    size_t index, texts = 0;
+    const json_t *row;
+    while (g.columns < TABLE_KEYS_MAX && keys[g.columns] != NULL) {
+        const char *dot = strchr(keys[g.columns], '.');
+        texts += json_is_string(value_at(json_array_get(rows, 0), keys[g.columns])) && texts == g.columns;
+        grid_put(&g, "%s", dot != NULL ? dot + 1 : keys[g.columns]);
+        g.columns++;
+    }
+    json_array_foreach(rows, index, row)
+    {
+        char text[TABLE_TEXT_BYTES];
+        for (size_t c = 0; c < g.columns && is_wanted(row, only, TABLE_ONLY_MAX); c++) {
+            table_text(row, keys[c], text);
+            grid_put(&g, "%s", text);
+        }
+    }
+    grid_print(&g, texts);
+}
+
+/* ---- pivots ---- */
+
+static void label_of(const json_t *row, const char *const *keys, size_t count, char label[LABEL_BYTES])
+{
+    size_t length = 0;
+    label[0] = '\0';
+    for (size_t i = 0; i < count && keys[i] != NULL && length < LABEL_BYTES; i++) {
+        char text[TABLE_TEXT_BYTES];
+        table_text(row, keys[i], text);
+        length += (size_t)snprintf(label + length, LABEL_BYTES - length, "%s%s", i > 0 ? " " : "", text);
+    }
+}
+
+typedef struct labels {
+    size_t count;
+    char texts[128][LABEL_BYTES];
+} labels;
+
+static void add_label(labels *all, size_t max, const char *label)
+{
+    for (size_t i = 0; i < all->count; i++) {
+        if (strcmp(all->texts[i], label) == 0) {
+            return;
+        }
+    }
+    if (all->count < max) {
+        snprintf(all->texts[all->count++], LABEL_BYTES, "%s", label);
+    }
+}
+
+static const json_t *row_at(const json_t *rows, const pivot_spec *spec, const char *line, const char *column)
+{
+    size_t index;
+    const json_t *row;
+    char label[LABEL_BYTES];
+    json_array_foreach(rows, index, row)
+    {
+        label_of(row, spec->lines, 3, label);
+        if (strcmp(label, line) != 0 || !is_wanted(row, spec->only, TABLE_ONLY_MAX)) {
+            continue;
+        }
+        label_of(row, spec->columns, 2, label);
+        if (strcmp(label, column) == 0 && value_at(row, spec->value) != NULL) {
+            return row;
+        }
+    }
+    return NULL;
+}
+
+static void put_value(grid *g, const json_t *row, const char *key)
+{
+    char text[TABLE_TEXT_BYTES] = "", least_key[TABLE_TEXT_BYTES], least[TABLE_TEXT_BYTES] = "";
+    snprintf(least_key, sizeof least_key, "%s_min", key);
+    if (row != NULL) {
+        table_text(row, key, text);
+        table_text(row, least_key, least);
+    }
+    if (least[0] != '\0') {
+        grid_put(g, "%s (%s)", text, least);
+    } else {
+        grid_put(g, "%s", text);
+    }
+}
+
+static size_t values_in(const json_t *rows, const pivot_spec *spec, const char *line, const labels *columns)
+{
+    size_t values = 0;
+    for (size_t c = 0; c < columns->count; c++) {
+        values += row_at(rows, spec, line, columns->texts[c]) != NULL;
+    }
+    return values;
+}
+
+void table_print_pivot(const json_t *rows, const pivot_spec *spec)
+{
+    static labels lines, columns;
+    size_t index;
+    const json_t *row;
+    char label[LABEL_BYTES];
+    lines.count = columns.count = 0;
+    json_array_foreach(rows, index, row)
+    {
+        if (is_wanted(row, spec->only, TABLE_ONLY_MAX) && value_at(row, spec->value) != NULL) {
+            label_of(row, spec->lines, 3, label);
+            add_label(&lines, 128, label);
+            label_of(row, spec->columns, 2, label);
+            add_label(&columns, GRID_COLUMNS_MAX - 1, label);
+        }
+    }
+    grid g = {.columns = columns.count + 1};
+    grid_put(&g, "%s%s%s%s%s", spec->lines[0], spec->lines[1] != NULL ? ", " : "",
+             spec->lines[1] != NULL ? spec->lines[1] : "", spec->lines[2] != NULL ? ", " : "",
+             spec->lines[2] != NULL ? spec->lines[2] : "");
+    for (size_t c = 0; c < columns.count; c++) {
+        grid_put(&g, "%s", columns.texts[c]);
+    }
+    for (size_t l = 0; l < lines.count; l++) {
+        if (spec->several_columns && values_in(rows, spec, lines.texts[l], &columns) < 2) {
+            continue;
+        }
+        grid_put(&g, "%s", lines.texts[l]);
+        for (size_t c = 0; c < columns.count; c++) {
+            put_value(&g, row_at(rows, spec, lines.texts[l], columns.texts[c]), spec->value);
+        }
+    }
+    grid_print(&g, 1);
+}
