@@ -4,6 +4,9 @@ set grid ytics lc rgb "#dddddd"
 set key outside right top
 set border 3
 set tics nomirror out
+# Eight lines have to be told apart on white.
+set linetype 1 lc rgb "#888888"; set linetype 2 lc rgb "#0060c0"; set linetype 3 lc rgb "#00a0a0"; set linetype 4 lc rgb "#e07000"
+set linetype 5 lc rgb "#8040c0"; set linetype 6 lc rgb "#209020"; set linetype 7 lc rgb "#d01030"; set linetype 8 lc rgb "#000000"
 
 has_data(name) = int(system("cat ".folder."/".name.".dat 2>/dev/null | wc -c")) > 0
 data(name) = folder.'/'.name.'.dat'
@@ -16,7 +19,7 @@ do for [kind in "svg png"] {
         stats data('picker') using 1 nooutput
         set output folder.'/picker.'.kind
         set title "pick + done, one thread (line: median, point: minimum)"
-        set xlabel "backends"; set ylabel "ns"; set logscale x; set yrange [0:*]
+        set xlabel "backends"; set ylabel "ns"; set logscale xy; set yrange [1:*]
         plot for [i=0:STATS_blocks-1] data('picker') index i using 1:2 with lines lc i+1 lw 2 title columnheader(1), \
              for [i=0:STATS_blocks-1] data('picker') index i using 1:3 skip 1 with points lc i+1 pt 7 ps 0.6 notitle
     }
@@ -24,7 +27,7 @@ do for [kind in "svg png"] {
         stats data('threads') using 1 nooutput
         set output folder.'/threads.'.kind
         set title "pick + done by threads, 10 backends"
-        set xlabel "threads"; set ylabel "million operations a second"; set logscale x 2
+        set xlabel "threads"; set ylabel "million operations a second"; unset logscale; set logscale x 2; set yrange [0:*]
         plot for [i=0:STATS_blocks-1] data('threads') index i using 1:(1000/$2) with linespoints lc i+1 lw 2 title columnheader(1)
     }
     unset logscale
