@@ -429,8 +429,8 @@ static bool wait_for_other_state(evener_channel *channel, evener_connectivity_st
     return true;
 }
 
-/* Waits for news of the state, be it the same again: one that went IDLE, CONNECTING, IDLE while this thread slept has to be
- * asked to connect once more. False: time ran out. Under the queue's mutex. */
+/* Waits for news of the state, be it the same again: one that went IDLE, CONNECTING, IDLE while this thread slept has to
+ * be asked to connect once more. False: time ran out. Under the queue's mutex. */
 static bool wait_for_news(evener_channel *channel, evener_connectivity_state last_seen, const struct timespec *deadline)
 {
     evener_pick_queue *queue = &channel->queue;

@@ -1,4 +1,4 @@
-/* Tables that put figures side by side: evener and the core in one run, and what others are measured or said to reach. */
+/* Tables that put figures side by side: evener and the core in one run, and what others reach. */
 #ifndef BENCH_REPORT_COMPARE_H
 #define BENCH_REPORT_COMPARE_H
 

@@ -62,13 +62,13 @@ do for [kind in "svg png"] {
         stats data('ramp') using 1 nooutput
         set output folder.'/ramp.'.kind
         set multiplot layout 1,3 title "simulated load ramp (after Prequal): percentiles over load"
-        set xlabel "load"; set ylabel "ms"; set logscale y; set yrange [50:10000]; set key inside left top
+        set xlabel "load"; set ylabel "ms"; set logscale y; set yrange [50:10000]; set key inside left top; set xtics 0.25
         do for [percentile=1:3] {
             set title word("p50 p99 p99.9", percentile)
             plot for [i=0:STATS_blocks-1] data('ramp') index i using 1:(column(percentile+1)/1000) with lines lc i+1 lw 2 title columnheader(1)
             unset key
         }
-        unset multiplot; unset logscale; set key outside right top
+        unset multiplot; unset logscale; set key outside right top; set xtics autofreq
     }
     if (has_data('slow')) {
         stats data('slow') using 1 nooutput

@@ -200,7 +200,7 @@ static void print_scenario(const json_t *sim, const json_t *with_published, cons
 {
     static const char *const large[TABLE_KEYS_MAX] = {
         "policy", "clients", "subset", "calls", "p50_us", "p99_us", "p999_us", "utilization_max", "calls_max_over_mean",
-        "wall_s"};
+        "cpu_s"};
     const table_only only[TABLE_ONLY_MAX] = {{"scenario", scenario}};
     printf("\n### %s\n\n%s (`bench/sim/%s.cfg`)\n", scenario, note, scenario);
     if (strcmp(scenario, "prequal_ramp") == 0) {

@@ -4,8 +4,8 @@
 
 #include <jansson.h>
 
-/* Complains (see bench_complain) of each array that is missing or empty, of rows without a key or with one of another type, and
- * of counts that have to be zero. */
+/* Complains (see bench_complain) of each array that is missing or empty, of rows without a key or with one of another
+ * type, and of counts that have to be zero. */
 void shape_check(const json_t *results);
 
 #endif

@@ -20,8 +20,8 @@ typedef struct table_only {
 void table_print_rows(const json_t *rows, const char *const keys[TABLE_KEYS_MAX],
                       const table_only only[TABLE_ONLY_MAX]);
 
-/* A line for each combination of `lines`, a column for each of `columns`, in the order of their coming; in a cell the value,
- * and behind it in brackets that of `value`_min where there is one. */
+/* A line for each combination of `lines`, a column for each of `columns`, in the order of their coming; in a cell the
+ * value, and behind it in brackets that of `value`_min where there is one. */
 typedef struct pivot_spec {
     const char *lines[3];
     const char *columns[2];

@@ -40,7 +40,7 @@ typedef struct sim_result {
     size_t series_count;
     sim_slice *series;
     uint64_t events;
-    double wall_s;
+    double cpu_s;
 } sim_result;
 
 /* NULL with a message: an unknown policy, a bad configuration, no memory. */

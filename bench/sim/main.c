@@ -62,7 +62,7 @@ static void add_rows(json_t *results, const sim_scenario *scenario, const sim_po
                       (int)scenario->clients, "subset", (int)scenario->subset, "seed", (json_int_t)scenario->seed,
                       "ok_percent", 100 * (calls - (double)w->slice.failed) / calls, "calls_max_over_mean",
                       w->calls_max_over_mean, "load_max_over_mean", w->load_max_over_mean, "utilization_max",
-                      w->utilization_max, "queue_max", (int)w->queue_max, "wall_s", result->wall_s);
+                      w->utilization_max, "queue_max", (int)w->queue_max, "cpu_s", result->cpu_s);
         json_object_update_missing(row, more);
         json_decref(more);
         json_array_append_new(json_object_get(results, "sim"), row);
