@@ -1,7 +1,11 @@
 # Debian packages: `cpack -G DEB` in the build folder makes libevener1, libevener-dev and evener-tools.
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME evener)
-set(CPACK_PACKAGE_CONTACT "The evener developers <evener@example.com>")
+# dpkg wants an address and the project has no mailbox: ".invalid" says so (RFC 2606). Whoever hands packages out gives
+# their own, with -DCPACK_PACKAGE_CONTACT=.
+if(NOT CPACK_PACKAGE_CONTACT)
+    set(CPACK_PACKAGE_CONTACT "evener maintainers <maintainers@evener.invalid>")
+endif()
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_STRIP_FILES ON)
 set(CPACK_COMPONENTS_ALL runtime development tools)
