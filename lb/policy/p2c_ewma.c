@@ -31,8 +31,8 @@
 #define DEAR 1.5F
 #define DEAR_MIN_NS (20.0F * 1000)
 /* A lane learns from one pick in so many, and so fast. */
-#define LEARN_PICKS 8
-#define USUAL_WEIGHT (1.0F / 16)
+#define LEARN_PICKS 16
+#define USUAL_WEIGHT (1.0F / 8)
 /* At most one pick in so many is a probe: with two slow ones of four the 99th percentile is to stay that of the fast. */
 #define PROBE_PICKS_MIN 256
 /* What stands in for a latency while not one is known: a nanosecond, so that only calls under way count. */
@@ -41,6 +41,7 @@
 /* What a lane knows by itself. */
 typedef struct lane_state {
     _Alignas(64) uint64_t random;
+    uint64_t drawn; /* a random number in store, for pick_plain() */
     p2c_usual usual;
     float usual_cost; /* 0: nothing picked yet */
     float dear_cost;  /* from here on a winner is worth further draws; 0 until the usual cost is known */
@@ -61,6 +62,7 @@ typedef struct p2c_picker {
     uint32_t choices, choices_max;
     bool plain; /* two choices, no weights */
     uint32_t force_pick_ticks;
+    uint64_t calm_ns;     /* the decay: see p2c_is_calm() */
     uint64_t ramp_end_ns; /* no slow start after it */
     evener_slow_start slow_start;
     alias *aliases; /* NULL: all weights are alike */
@@ -81,6 +83,8 @@ typedef struct contest {
     p2c_stats *best, *loser; /* NULL: none yet */
     float best_cost;
 } contest;
+
+p2c_glance p2c_glances[EVENER_LANES];
 
 /* ---- data plane ---- */
 
@@ -202,14 +206,13 @@ static bool probe(const contest *c)
 
 /* The lane learns what a pick costs now, from winners only; but as long as it knows no latency at all, from a loser too:
  * the winner may be one of which nothing is known, and must not stay cheap for that. */
-static void learn(const contest *c)
+static void learn(lane_state *lane, const p2c_stats *best, const p2c_stats *loser, float best_cost)
 {
-    lane_state *lane = c->lane;
-    float latency_ns = p2c_get(&c->best->latency_ns);
+    float latency_ns = p2c_get(&best->latency_ns);
     const float usual_ns = p2c_get(&lane->usual.latency_ns);
     if (usual_ns == UNKNOWN_NS) {
-        if (latency_ns == 0.0F && c->loser != NULL) {
-            latency_ns = p2c_get(&c->loser->latency_ns);
+        if (latency_ns == 0.0F && loser != NULL) {
+            latency_ns = p2c_get(&loser->latency_ns);
         }
         if (latency_ns > 0) { /* what costs were learned in the dark is no measure */
             p2c_set(&lane->usual.latency_ns, latency_ns);
@@ -222,13 +225,13 @@ static void learn(const contest *c)
         p2c_set(&lane->usual.latency_ns, usual_ns + (latency_ns - usual_ns) * USUAL_WEIGHT);
     }
     const float now_in_flight =
-        (float)__atomic_load_n(&c->best->in_flight, __ATOMIC_RELAXED) * p2c_get(&c->best->weight_inverse);
+        (float)__atomic_load_n(&best->in_flight, __ATOMIC_RELAXED) * p2c_get(&best->weight_inverse);
     float in_flight = p2c_get(&lane->usual_in_flight);
     in_flight += (now_in_flight - in_flight) * USUAL_WEIGHT;
     p2c_set(&lane->usual_in_flight, in_flight);
     p2c_set(&lane->usual.crowding, 1.0F / (1.0F + in_flight));
     float cost = p2c_get(&lane->usual_cost);
-    cost = cost > 0 ? cost + (c->best_cost - cost) * USUAL_WEIGHT : c->best_cost;
+    cost = cost > 0 ? cost + (best_cost - cost) * USUAL_WEIGHT : best_cost;
     p2c_set(&lane->usual_cost, cost);
     p2c_set(&lane->dear_cost, cost * DEAR + DEAR_MIN_NS);
 }
@@ -242,7 +245,7 @@ static void settle(contest *c)
     }
     const uint32_t picks = __atomic_load_n(&c->lane->picks, __ATOMIC_RELAXED);
     if (dear || picks % LEARN_PICKS == 0 || p2c_get(&c->lane->dear_cost) == 0) {
-        learn(c);
+        learn(c->lane, c->best, c->loser, c->best_cost);
     }
     const bool probes = picks >= PROBE_PICKS_MIN && c->loser != NULL && probe(c);
     if (probes) {
@@ -279,6 +282,18 @@ static __attribute__((noinline)) p2c_stats *pick_general(p2c_picker *picker, con
     return c.best;
 }
 
+/* Now and then the lane learns; false if the loser may be due for a probe: others see to both. */
+static __attribute__((noinline)) bool learn_plain(const p2c_picker *picker, lane_state *lane, const p2c_stats *best,
+                                                  const p2c_stats *loser, float best_cost, uint64_t now_ns)
+{
+    const uint32_t quiet_ticks = p2c_tick(now_ns) - __atomic_load_n(&loser->picked_tick, __ATOMIC_RELAXED);
+    if (quiet_ticks > picker->force_pick_ticks) {
+        return false;
+    }
+    learn(lane, best, loser, best_cost);
+    return true;
+}
+
 /* The rest of a plain pick, when it is not over with its first draw. */
 static __attribute__((noinline)) p2c_stats *pick_settled(p2c_picker *picker, const evener_pick_context *context,
                                                          uint64_t now_ns, p2c_stats *best, p2c_stats *loser,
@@ -297,25 +312,42 @@ static __attribute__((noinline)) p2c_stats *pick_settled(p2c_picker *picker, con
     return c.best;
 }
 
+/* The random number that the last call made: the long arithmetic of the next one is nothing that this pick waits for. */
+static inline uint64_t draw_ahead(lane_state *lane, bool shared)
+{
+    if (__builtin_expect(shared, 0)) {
+        return p2c_random(&lane->random, true);
+    }
+    const uint64_t drawn = __atomic_load_n(&lane->drawn, __ATOMIC_RELAXED);
+    __atomic_store_n(&lane->drawn, p2c_random(&lane->random, false), __ATOMIC_RELAXED);
+    return drawn;
+}
+
 /* Two choices among equals: short, and in registers. */
 static inline p2c_stats *pick_plain(p2c_picker *picker, const evener_pick_context *context, uint64_t now_ns,
                                     uint32_t picks)
 {
     lane_state *lane = &picker->lanes[context->lane];
-    const uint64_t random = p2c_random(&lane->random, context->lane == EVENER_LANE_SHARED);
+    const uint64_t random = draw_ahead(lane, context->lane == EVENER_LANE_SHARED);
     const uint32_t first = p2c_below((uint32_t)random, picker->count);
     uint32_t second = p2c_below((uint32_t)(random >> 32), picker->count - 1);
     second += second >= first;
     p2c_stats *a = picker->backends[first];
     p2c_stats *b = picker->backends[second];
-    const p2c_usual usual = get_usual(lane);
-    const float cost_a = p2c_cost(a, now_ns, &usual);
-    const float cost_b = p2c_cost(b, now_ns, &usual);
+    float cost_a = p2c_get(&a->latency_ns);
+    float cost_b = p2c_get(&b->latency_ns);
+    if (__builtin_expect(!p2c_is_calm(a, now_ns, picker->calm_ns) || !p2c_is_calm(b, now_ns, picker->calm_ns), 0)) {
+        const p2c_usual usual = get_usual(lane);
+        cost_a = p2c_cost(a, now_ns, &usual);
+        cost_b = p2c_cost(b, now_ns, &usual);
+    }
     const bool b_wins = cost_b < cost_a * ALIKE;
     p2c_stats *best = b_wins ? b : a;
     const float best_cost = b_wins ? cost_b : cost_a;
-    if (__builtin_expect(best_cost > p2c_get(&lane->dear_cost) || picks % LEARN_PICKS == 0, 0)) {
-        return pick_settled(picker, context, now_ns, best, b_wins ? a : b, best_cost);
+    p2c_stats *loser = b_wins ? a : b;
+    if (__builtin_expect(best_cost > p2c_get(&lane->dear_cost), 0) ||
+        (__builtin_expect(picks % LEARN_PICKS == 0, 0) && !learn_plain(picker, lane, best, loser, best_cost, now_ns))) {
+        return pick_settled(picker, context, now_ns, best, loser, best_cost);
     }
     return best;
 }
@@ -333,8 +365,8 @@ static evener_pick_outcome p2c_pick(evener_picker *base, const evener_pick_conte
         best = __builtin_expect(plain, 1) ? pick_plain(picker, context, now_ns, picks)
                                           : pick_general(picker, context, now_ns);
     }
-    if (evener_pick_on_done(pick, p2c_done, best, now_ns)) {
-        p2c_start(best, now_ns, p2c_tick(now_ns));
+    if (evener_pick_on_done(pick, p2c_done, best, 0)) {
+        pick->layers[pick->layer_count - 1].word = p2c_start(best, now_ns, context->lane);
     }
     pick->subchannel = best->subchannel;
     return EVENER_PICK_COMPLETE;
@@ -487,6 +519,7 @@ static evener_picker *p2c_build_picker(const evener_base_ready *ready)
     picker->choices = config->choices;
     picker->choices_max = config->choices_max;
     picker->force_pick_ticks = p2c_tick(config->force_pick_ns);
+    picker->calm_ns = config->decay_ns;
     for (size_t i = 0; i < ready->count; i++) {
         p2c_data *data = evener_subchannel_data(ready->subchannels[i]);
         if (data->stats.generation == 0) { /* nobody reads it yet */
@@ -502,8 +535,9 @@ static evener_picker *p2c_build_picker(const evener_base_ready *ready)
     picker->plain = picker->choices == 2 && picker->aliases == NULL;
     const float latency_ns = take_generation(picker, ready, config);
     for (size_t lane = 0; lane < EVENER_LANES; lane++) {
-        picker->lanes[lane] = (lane_state){.random = evener_loop_random(ready->helper->loop),
-                                           .usual = {latency_ns > 0 ? latency_ns : UNKNOWN_NS, 1.0F}};
+        const uint64_t random = evener_loop_random(ready->helper->loop);
+        picker->lanes[lane] =
+            (lane_state){.random = random, .drawn = random, .usual = {latency_ns > 0 ? latency_ns : UNKNOWN_NS, 1.0F}};
     }
     for (size_t i = 0; i < ready->count; i++) {
         evener_subchannel_ref(ready->subchannels[i]);

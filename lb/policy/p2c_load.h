@@ -9,7 +9,12 @@
  *
  * All members that the data plane changes are read and written with relaxed atomics, and a lost update of an average
  * among threads that end calls on one backend at the same moment is accepted: the next answer corrects it. Only
- * `in_flight` is counted with read-modify-write: there an error would stay. */
+ * `in_flight` is counted with read-modify-write: there an error would stay.
+ *
+ * Glances. Where answers come in less than P2C_BRIEF_NS and one has come within that time, a further call says nothing
+ * new: it is over before another thread could make use of hearing of it, and telling (a second look at the clock, and a
+ * cache line that all threads fight for) would cost more than all the rest. Such a call is neither counted nor timed
+ * unless it fails; at most one a lane at any time, so that a backend that stops to answer is seen with the next one. */
 #ifndef EVENER_LB_POLICY_P2C_LOAD_H
 #define EVENER_LB_POLICY_P2C_LOAD_H
 
@@ -120,12 +125,33 @@ static inline float p2c_cost(const p2c_stats *stats, uint64_t now_ns, const p2c_
     return cost;
 }
 
+/* Whether the cost is the plain latency: nothing under way, nothing held against it, and heard of within the decay. */
+static inline bool p2c_is_calm(const p2c_stats *stats, uint64_t now_ns, uint64_t decay_ns)
+{
+    return __atomic_load_n(&stats->in_flight, __ATOMIC_RELAXED) == 0 && p2c_get(&stats->success) == 1.0F &&
+           p2c_get(&stats->latency_ns) != 0.0F &&
+           now_ns - __atomic_load_n(&stats->progress_ns, __ATOMIC_RELAXED) <= decay_ns;
+}
+
 /* Success as it is now held against the backend. */
 static inline float p2c_success(const p2c_stats *stats, uint64_t now_ns)
 {
     const float quiet_ns = p2c_elapsed_ns(now_ns, __atomic_load_n(&stats->progress_ns, __ATOMIC_RELAXED));
     return p2c_relaxed_success(p2c_get(&stats->success), quiet_ns, p2c_get(&stats->decay_ns));
 }
+
+/* Shorter than any call over a network, and about what it takes threads to exchange news. */
+#define P2C_BRIEF_NS 65536
+/* In the word of a pick: its call is a glance. The rest is when it began, to 2 ns. */
+#define P2C_GLANCE UINT64_C(1)
+
+/* Of each lane: a glance is under way. One that ends on another thread than it began on leaves this set, or ends it for
+ * another: then calls are counted that need not be, or one more is not. */
+typedef struct p2c_glance {
+    _Alignas(64) uint32_t under_way;
+} p2c_glance;
+
+extern p2c_glance p2c_glances[EVENER_LANES];
 
 /* Codes that speak against the backend (go-zero: codes.Acceptable). */
 static inline bool p2c_is_failure(evener_status_code code)
@@ -136,13 +162,30 @@ static inline bool p2c_is_failure(evener_status_code code)
     return (failures >> ((uint32_t)code & 31U) & 1U) != 0;
 }
 
-/* A call begins. */
-static inline void p2c_start(p2c_stats *stats, uint64_t now_ns, uint32_t now_tick)
+static inline bool p2c_may_glance(const p2c_stats *stats, uint64_t now_ns, uint32_t lane)
 {
+    const float latency_ns = p2c_get(&stats->latency_ns);
+    const uint64_t quiet_ns = now_ns - __atomic_load_n(&stats->updated_ns, __ATOMIC_RELAXED);
+    return quiet_ns < P2C_BRIEF_NS && latency_ns > 0.0F && latency_ns < (float)P2C_BRIEF_NS &&
+           p2c_get(&stats->success) == 1.0F && lane != EVENER_LANE_SHARED &&
+           __atomic_load_n(&p2c_glances[lane].under_way, __ATOMIC_RELAXED) == 0;
+}
+
+/* A call begins. Returns the pick's word. */
+static inline uint64_t p2c_start(p2c_stats *stats, uint64_t now_ns, uint32_t lane)
+{
+    const uint32_t now_tick = p2c_tick(now_ns);
+    if (__atomic_load_n(&stats->picked_tick, __ATOMIC_RELAXED) != now_tick) {
+        __atomic_store_n(&stats->picked_tick, now_tick, __ATOMIC_RELAXED);
+    }
+    if (p2c_may_glance(stats, now_ns, lane)) {
+        __atomic_store_n(&p2c_glances[lane].under_way, 1, __ATOMIC_RELAXED);
+        return now_ns | P2C_GLANCE;
+    }
     if (__atomic_fetch_add(&stats->in_flight, 1, __ATOMIC_RELAXED) == 0) {
         __atomic_store_n(&stats->progress_ns, now_ns, __ATOMIC_RELAXED);
     }
-    __atomic_store_n(&stats->picked_tick, now_tick, __ATOMIC_RELAXED);
+    return now_ns & ~P2C_GLANCE;
 }
 
 /* An answer came. A failure's time counts only if it was slow (failing fast must not look fast), so does that of a call
@@ -180,9 +223,17 @@ static inline void p2c_answer(p2c_stats *stats, uint64_t now_ns, uint64_t starte
 /* A call ended: evener_pick_on_done() with the p2c_stats as data and the time of the pick as word. */
 static inline void p2c_done(void *data, uint64_t word, const evener_done_info *info, uint32_t lane)
 {
-    (void)lane;
     p2c_stats *stats = (p2c_stats *)data;
-    (void)__atomic_fetch_sub(&stats->in_flight, 1, __ATOMIC_RELAXED);
+    if ((word & P2C_GLANCE) != 0) {
+        if (lane != EVENER_LANE_SHARED) {
+            __atomic_store_n(&p2c_glances[lane].under_way, 0, __ATOMIC_RELAXED);
+        }
+        if (!p2c_is_failure(info->code)) {
+            return;
+        }
+    } else {
+        (void)__atomic_fetch_sub(&stats->in_flight, 1, __ATOMIC_RELAXED);
+    }
     if (info->not_sent) {
         return;
     }
