@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "lb/channel_internal.h"
+#include "lb/options.h"
 #include "lb/runtime/rcu.h"
 #include "lb/runtime/runtime_internal.h"
 #include "lb/transport/grpc_transport.h"
@@ -41,15 +42,11 @@ static evener_status_code no_memory(evener_status *status)
 static evener_status_code read_options(const evener_channel_options *given, evener_channel_options *options,
                                        evener_status *status)
 {
-    *options = (evener_channel_options){.size = sizeof *options};
-    if (given == NULL) {
-        return EVENER_STATUS_OK;
+    const evener_status_code code =
+        evener_options_read(options, sizeof *options, given, "channel options", "evener_channel_options", status);
+    if (code != EVENER_STATUS_OK) {
+        return code;
     }
-    if (given->size < sizeof given->size || given->size > 65536) {
-        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
-                                 "channel options: size is %zu: set it to sizeof(evener_channel_options)", given->size);
-    }
-    memcpy(options, given, given->size < sizeof *options ? given->size : sizeof *options);
     if (options->resolver_count > 0 && options->resolvers == NULL) {
         return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
                                  "channel options: resolver_count is %zu, but resolvers is NULL",

@@ -11,6 +11,8 @@
 #include <grpc/grpc.h>
 #include <grpc/grpc_security.h>
 
+#include "lb/options.h"
+
 struct evener_credentials {
     grpc_channel_credentials *core;
     _Atomic uint32_t references;
@@ -66,11 +68,6 @@ static evener_status_code check_pem(const char *text, const char *what, const ch
 
 static evener_status_code check_tls_options(const evener_tls_options *options, evener_status *status)
 {
-    if (options->size < sizeof(evener_tls_options)) {
-        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
-                                 "TLS credentials: options.size is %zu: set it to sizeof(evener_tls_options)",
-                                 options->size);
-    }
     if ((options->certificate_chain == NULL) != (options->private_key == NULL)) {
         return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
                                  "TLS credentials: `%s` is missing: mTLS needs certificate_chain and private_key, TLS "
@@ -90,22 +87,23 @@ static evener_status_code check_tls_options(const evener_tls_options *options, e
 evener_status_code evener_credentials_create_tls(const evener_tls_options *options, evener_credentials **credentials,
                                                  evener_status *status)
 {
-    static const evener_tls_options defaults = {.size = sizeof defaults};
     if (credentials == NULL) {
         return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
                                  "evener_credentials_create_tls: `credentials` is NULL");
     }
-    if (options == NULL) {
-        options = &defaults;
+    evener_tls_options own;
+    evener_status_code code =
+        evener_options_read(&own, sizeof own, options, "TLS options", "evener_tls_options", status);
+    if (code == EVENER_STATUS_OK) {
+        code = check_tls_options(&own, status);
     }
-    evener_status_code code = check_tls_options(options, status);
     if (code != EVENER_STATUS_OK) {
         return code;
     }
     grpc_init();
-    grpc_ssl_pem_key_cert_pair pair = {.private_key = options->private_key, .cert_chain = options->certificate_chain};
-    grpc_channel_credentials *core = grpc_ssl_credentials_create(
-        options->root_certificates, options->private_key == NULL ? NULL : &pair, NULL, NULL);
+    grpc_ssl_pem_key_cert_pair pair = {.private_key = own.private_key, .cert_chain = own.certificate_chain};
+    grpc_channel_credentials *core =
+        grpc_ssl_credentials_create(own.root_certificates, own.private_key == NULL ? NULL : &pair, NULL, NULL);
     if (core == NULL) {
         grpc_shutdown();
         return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,

@@ -17,6 +17,7 @@
 #include "lb/channel_reconfigure.h"
 #include "lb/factory_config.h"
 #include "lb/factory_watch.h"
+#include "lb/options.h"
 
 #define WATCH_INTERVAL_MS 1000
 
@@ -370,16 +371,12 @@ static void *copy_array(const void *array, size_t bytes)
 static evener_status_code take_options(evener_factory *factory, const evener_factory_options *options,
                                        evener_status *status)
 {
-    if (options == NULL) {
-        return EVENER_STATUS_OK;
-    }
-    if (options->size < sizeof options->size || options->size > 65536) {
-        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
-                                 "factory options: size is %zu: set it to sizeof(evener_factory_options)",
-                                 options->size);
-    }
     evener_factory_options *own = &factory->options;
-    memcpy(own, options, options->size < sizeof *options ? options->size : sizeof *options);
+    const evener_status_code code =
+        evener_options_read(own, sizeof *own, options, "factory options", "evener_factory_options", status);
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
     /* The builders stay where they are; the arrays may be on the caller's stack. */
     own->resolvers = copy_array(own->resolvers, own->resolver_count * sizeof own->resolvers[0]);
     own->policies = copy_array(own->policies, own->policy_count * sizeof own->policies[0]);

@@ -25,7 +25,7 @@ typedef struct evener_runtime_options {
 } evener_runtime_options;
 
 /* Makes a runtime and, without `options->loop`, starts its control thread. `options` may be NULL. On success stores a
- * reference in *runtime. Errors: INVALID_ARGUMENT (options->size is 0), RESOURCE_EXHAUSTED, INTERNAL (a thread or the
+ * reference in *runtime. Errors: INVALID_ARGUMENT (no options->size), RESOURCE_EXHAUSTED, INTERNAL (a thread or the
  * loop did not start). Any thread. */
 EVENER_API evener_status_code evener_runtime_create(const evener_runtime_options *options, evener_runtime **runtime,
                                                     evener_status *status);

@@ -12,6 +12,7 @@
 
 #include <evener/log.h>
 
+#include "lb/options.h"
 #include "lb/runtime/reclaim.h"
 #include "lb/runtime/runtime_internal.h"
 #include "lb/runtime/thread.h"
@@ -178,13 +179,11 @@ no_reclaimer:
 evener_status_code evener_runtime_create(const evener_runtime_options *options, evener_runtime **runtime,
                                          evener_status *status)
 {
-    evener_runtime_options chosen = {.size = sizeof(chosen)};
-    if (options != NULL) {
-        if (options->size == 0) {
-            return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
-                                     "runtime: options.size is 0: set it to sizeof(evener_runtime_options)");
-        }
-        memcpy(&chosen, options, options->size < sizeof(chosen) ? options->size : sizeof(chosen));
+    evener_runtime_options chosen;
+    evener_status_code code =
+        evener_options_read(&chosen, sizeof(chosen), options, "runtime options", "evener_runtime_options", status);
+    if (code != EVENER_STATUS_OK) {
+        return code;
     }
     evener_runtime *made = calloc(1, sizeof(*made));
     if (made == NULL) {
@@ -194,7 +193,7 @@ evener_status_code evener_runtime_create(const evener_runtime_options *options, 
     made->end_task = (evener_task)EVENER_TASK_INIT(end, made);
     (void)snprintf(made->thread_name, sizeof(made->thread_name), "%s",
                    chosen.thread_name != NULL ? chosen.thread_name : "evener");
-    const evener_status_code code = start(made, &chosen, status);
+    code = start(made, &chosen, status);
     if (code != EVENER_STATUS_OK) {
         free(made);
         return code;

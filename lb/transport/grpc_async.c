@@ -300,19 +300,20 @@ void evener_call_cancel(evener_call *call)
 }
 
 evener_status_code evener_call_start(evener_channel *channel, const char *method, const evener_bytes *request,
-                                     const evener_call_options *options, evener_call_callback callback, void *arg,
+                                     const evener_call_options *given, evener_call_callback callback, void *arg,
                                      evener_call **call, evener_status *status)
 {
+    evener_call_options options;
     evener_status found;
-    evener_status_code code = evener_grpc_rpc_check(channel, method, options, status);
+    evener_status_code code = evener_grpc_rpc_check(channel, method, given, &options, status);
     if (code != EVENER_STATUS_OK) {
         return code;
     }
     if (callback == NULL) {
         return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "call of %s: the callback is NULL", method);
     }
-    size_t metadata_count = options == NULL ? 0 : options->metadata_count;
-    size_t metadata_bytes = metadata_count == 0 ? 0 : metadata_memory(options->metadata, metadata_count);
+    size_t metadata_count = options.metadata_count;
+    size_t metadata_bytes = metadata_count == 0 ? 0 : metadata_memory(options.metadata, metadata_count);
     evener_call *made = calloc(1, sizeof *made + metadata_bytes);
     if (made == NULL) {
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "call of %s: out of memory", method);
@@ -320,14 +321,14 @@ evener_status_code evener_call_start(evener_channel *channel, const char *method
     made->tag.done = batch_done;
     atomic_init(&made->references, 2);
     made->channel = evener_channel_ref(channel);
-    evener_grpc_rpc_init(&made->rpc, channel, method, options);
+    evener_grpc_rpc_init(&made->rpc, channel, method, &options);
     if (metadata_count > 0) {
-        copy_metadata(made, options->metadata, metadata_count);
+        copy_metadata(made, options.metadata, metadata_count);
     }
     made->request = evener_grpc_bytes_to_slice(request);
     made->callback = callback;
     made->arg = arg;
-    made->details = options == NULL ? NULL : options->details;
+    made->details = options.details;
     made->pause_task = (evener_task)EVENER_TASK_INIT(pause_on_control_thread, made);
     made->pause_timer = (evener_timer)EVENER_TIMER_INIT(pause_is_over, made);
     pthread_mutex_init(&made->mutex, NULL);

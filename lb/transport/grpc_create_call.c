@@ -10,10 +10,11 @@
 #include "lb/transport/grpc_rpc.h"
 
 evener_status_code evener_channel_create_call(evener_channel *channel, struct grpc_completion_queue *queue,
-                                              const char *method, const evener_call_options *options, evener_pick *pick,
+                                              const char *method, const evener_call_options *given, evener_pick *pick,
                                               struct grpc_call **call, evener_status *status)
 {
-    evener_status_code code = evener_grpc_rpc_check(channel, method, options, status);
+    evener_call_options options;
+    evener_status_code code = evener_grpc_rpc_check(channel, method, given, &options, status);
     if (code != EVENER_STATUS_OK) {
         return code;
     }
@@ -24,7 +25,7 @@ evener_status_code evener_channel_create_call(evener_channel *channel, struct gr
                                                 : "call");
     }
     evener_grpc_rpc rpc;
-    evener_grpc_rpc_init(&rpc, channel, method, options);
+    evener_grpc_rpc_init(&rpc, channel, method, &options);
     bool begun = false;
     while (code == EVENER_STATUS_OK && !begun) {
         if (!evener_grpc_rpc_pick_time(&rpc)) {
@@ -50,10 +51,11 @@ evener_status_code evener_channel_create_call(evener_channel *channel, struct gr
 
 evener_status_code evener_pick_create_call(evener_channel *channel, evener_pick *pick,
                                            struct grpc_completion_queue *queue, const char *method,
-                                           const evener_call_options *options, struct grpc_call **call,
+                                           const evener_call_options *given, struct grpc_call **call,
                                            evener_status *status)
 {
-    evener_status_code code = evener_grpc_rpc_check(channel, method, options, status);
+    evener_call_options options;
+    evener_status_code code = evener_grpc_rpc_check(channel, method, given, &options, status);
     if (code != EVENER_STATUS_OK) {
         return code;
     }
@@ -69,7 +71,7 @@ evener_status_code evener_pick_create_call(evener_channel *channel, evener_pick 
                                  "the connection picked for %s has been given up: end the pick and pick again", method);
     }
     evener_grpc_rpc rpc;
-    evener_grpc_rpc_init(&rpc, channel, method, options);
+    evener_grpc_rpc_init(&rpc, channel, method, &options);
     *call = evener_grpc_rpc_create_core_call(&rpc, connection, queue);
     evener_grpc_rpc_clear(&rpc);
     return evener_status_clear(status);

@@ -9,6 +9,7 @@
 #include <grpc/support/alloc.h>
 #include <grpc/support/time.h>
 
+#include "lb/options.h"
 #include "lb/transport/grpc_bytes.h"
 #include "lb/transport/grpc_details.h"
 #include "lb/transport/grpc_tag.h"
@@ -29,8 +30,8 @@ static const char *const load_report_keys[] = {"endpoint-load-metrics-bin", "x-e
 
 /* ---- the part that stays ---- */
 
-evener_status_code evener_grpc_rpc_check(evener_channel *channel, const char *method,
-                                         const evener_call_options *options, evener_status *status)
+evener_status_code evener_grpc_rpc_check(evener_channel *channel, const char *method, const evener_call_options *given,
+                                         evener_call_options *options, evener_status *status)
 {
     if (channel == NULL) {
         return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "call of %s: the channel is NULL",
@@ -42,12 +43,12 @@ evener_status_code evener_grpc_rpc_check(evener_channel *channel, const char *me
                                  method == NULL ? "NULL" : "\"", method == NULL ? "" : method,
                                  method == NULL ? "" : "\"");
     }
-    if (options != NULL && options->size < sizeof(evener_call_options)) {
-        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
-                                 "call of %s: options.size is %zu: set it to sizeof(evener_call_options)", method,
-                                 options->size);
+    evener_status reason;
+    if (evener_options_read(options, sizeof *options, given, "options", "evener_call_options", &reason) !=
+        EVENER_STATUS_OK) {
+        return evener_status_set(status, reason.code, "call of %s: %s", method, reason.message);
     }
-    if (options != NULL && options->metadata == NULL && options->metadata_count > 0) {
+    if (options->metadata == NULL && options->metadata_count > 0) {
         return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
                                  "call of %s: options.metadata is NULL and options.metadata_count is %zu", method,
                                  options->metadata_count);
@@ -83,10 +84,6 @@ static uint64_t shorter_timeout_ms(uint64_t of_call_ms, uint64_t of_config_ms)
 void evener_grpc_rpc_init(evener_grpc_rpc *rpc, evener_channel *channel, const char *method,
                           const evener_call_options *options)
 {
-    static const evener_call_options defaults = {.size = sizeof defaults};
-    if (options == NULL) {
-        options = &defaults;
-    }
     const evener_method_settings settings = evener_channel_method_settings(channel, method);
     *rpc = (evener_grpc_rpc){
         .channel = channel,
@@ -159,7 +156,7 @@ void evener_grpc_rpc_pause(const evener_grpc_rpc *rpc)
 evener_status_code evener_grpc_rpc_borrow_metadata(evener_grpc_rpc *rpc, const evener_call_options *options,
                                                    evener_grpc_borrowed_metadata *borrowed, evener_status *status)
 {
-    size_t count = options == NULL ? 0 : options->metadata_count;
+    size_t count = options->metadata_count;
     borrowed->items = borrowed->inlined;
     if (count > EVENER_GRPC_METADATA_INLINE) {
         borrowed->items = calloc(count, sizeof *borrowed->items);

@@ -31,11 +31,12 @@ typedef struct evener_grpc_rpc {
     bool refused_once; /* a server has refused the call unprocessed (A6: once) */
 } evener_grpc_rpc;
 
-/* Checks what a call was given; FAILED_PRECONDITION, INVALID_ARGUMENT. Any thread. */
-evener_status_code evener_grpc_rpc_check(evener_channel *channel, const char *method,
-                                         const evener_call_options *options, evener_status *status);
+/* Checks what a call was given, and stores its options (`given` may be NULL, or an older program's) as this library
+ * knows them in *options; FAILED_PRECONDITION, INVALID_ARGUMENT. Any thread. */
+evener_status_code evener_grpc_rpc_check(evener_channel *channel, const char *method, const evener_call_options *given,
+                                         evener_call_options *options, evener_status *status);
 
-/* Fills `rpc`; `options` may be NULL. The metadata are the caller's to set. Ended with evener_grpc_rpc_clear(). */
+/* Fills `rpc`. The metadata are the caller's to set. Ended with evener_grpc_rpc_clear(). */
 void evener_grpc_rpc_init(evener_grpc_rpc *rpc, evener_channel *channel, const char *method,
                           const evener_call_options *options);
 void evener_grpc_rpc_clear(evener_grpc_rpc *rpc);

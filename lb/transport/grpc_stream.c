@@ -164,9 +164,10 @@ static void stream_free(evener_stream *stream)
 }
 
 evener_status_code evener_stream_open(evener_channel *channel, const char *method, const evener_bytes *only_request,
-                                      const evener_call_options *options, evener_stream **stream, evener_status *status)
+                                      const evener_call_options *given, evener_stream **stream, evener_status *status)
 {
-    evener_status_code code = evener_grpc_rpc_check(channel, method, options, status);
+    evener_call_options options;
+    evener_status_code code = evener_grpc_rpc_check(channel, method, given, &options, status);
     if (code != EVENER_STATUS_OK) {
         return code;
     }
@@ -179,10 +180,10 @@ evener_status_code evener_stream_open(evener_channel *channel, const char *metho
     }
     atomic_init(&made->references, 1);
     made->channel = evener_channel_ref(channel);
-    made->details = options == NULL ? NULL : options->details;
-    evener_grpc_rpc_init(&made->rpc, channel, method, options);
+    made->details = options.details;
+    evener_grpc_rpc_init(&made->rpc, channel, method, &options);
     evener_grpc_borrowed_metadata borrowed;
-    code = evener_grpc_rpc_borrow_metadata(&made->rpc, options, &borrowed, status);
+    code = evener_grpc_rpc_borrow_metadata(&made->rpc, &options, &borrowed, status);
     if (code == EVENER_STATUS_OK) {
         code = connect_stream(made, only_request, status);
         evener_grpc_rpc_end_borrowing(&made->rpc, &borrowed);

@@ -51,19 +51,20 @@ static evener_status_code run(evener_grpc_rpc *rpc, grpc_slice request, evener_c
 }
 
 evener_status_code evener_unary_call(evener_channel *channel, const char *method, const evener_bytes *request,
-                                     const evener_call_options *options, evener_bytes *response, evener_status *status)
+                                     const evener_call_options *given, evener_bytes *response, evener_status *status)
 {
-    evener_status_code code = evener_grpc_rpc_check(channel, method, options, status);
+    evener_call_options options;
+    evener_status_code code = evener_grpc_rpc_check(channel, method, given, &options, status);
     if (code != EVENER_STATUS_OK) {
         return code;
     }
     evener_grpc_rpc rpc;
-    evener_grpc_rpc_init(&rpc, channel, method, options);
+    evener_grpc_rpc_init(&rpc, channel, method, &options);
     evener_grpc_borrowed_metadata borrowed;
-    code = evener_grpc_rpc_borrow_metadata(&rpc, options, &borrowed, status);
+    code = evener_grpc_rpc_borrow_metadata(&rpc, &options, &borrowed, status);
     if (code == EVENER_STATUS_OK) {
         grpc_slice request_slice = evener_grpc_bytes_to_slice(request);
-        code = run(&rpc, request_slice, options == NULL ? NULL : options->details, response, status);
+        code = run(&rpc, request_slice, options.details, response, status);
         grpc_slice_unref(request_slice);
         evener_grpc_rpc_end_borrowing(&rpc, &borrowed);
     }
