@@ -117,9 +117,11 @@ static void print_picks(const json_t *results, const json_t *published)
     printf("\n**What the machine takes for the pieces of a pick**, measured in the same run (ns):\n");
     table_print_rows(json_object_get(results, "floor"), floor, all);
     if (published != NULL) {
-        printf("\n**Beside others**, minimum/median in ns of all threads together. The others were measured once, on a "
-               "machine of this kind (2 vCPU, AMD EPYC Zen 3; gcc 12 -O2, Go 1.19), by drivers written for the purpose "
-               "against their public balancers; evener's lines are of this run.\n");
+        printf(
+            "\n**Beside others**, minimum/median in ns of all threads together. The others were measured once, in six "
+            "passes, on a machine of this kind (2 vCPU, AMD EPYC Zen 3; gcc 12 -O2, Go 1.19); evener's lines are of "
+            "this "
+            "run.\n");
         compare_print_peers(json_object_get(published, "peers"), picker);
     }
 }
