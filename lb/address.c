@@ -1,4 +1,4 @@
-/* One block of memory holds an address: the struct, its attributes sorted by key, and all strings behind them. A list
+/* One block of memory holds an address: the struct, and behind it all strings, the attributes' sorted by key. A list
  * of 100,000 is made and dropped often, so an address costs one allocation, and its hash is computed once. */
 #include <evener/address.h>
 
@@ -18,13 +18,14 @@
 
 struct evener_address {
     uint32_t references; /* atomic */
-    evener_address_family family;
+    uint8_t family;      /* an evener_address_family */
+    uint8_t attribute_count;
+    bool has_authority; /* an attribute of that name: part of the identity */
     uint64_t identity_hash;
-    const char *text;
-    const char *authority; /* the attribute's value or NULL: part of the identity */
-    size_t attribute_count;
-    evener_attribute attributes[]; /* sorted by key; the strings lie behind them */
+    char strings[]; /* the address's text; then key, value, key, value ... of the attributes, sorted by key */
 };
+
+_Static_assert(EVENER_ADDRESS_ATTRIBUTES_MAX <= UINT8_MAX, "their number fits");
 
 /* ---- the text ---- */
 
@@ -276,7 +277,7 @@ static evener_status_code make(const char *text, evener_address_family family, c
     }
     evener_attribute sorted[EVENER_ADDRESS_ATTRIBUTES_MAX];
     const size_t count = sort_attributes(attributes, attribute_count, sorted);
-    size_t bytes = sizeof(evener_address) + count * sizeof(evener_attribute) + strlen(text) + 1;
+    size_t bytes = sizeof(evener_address) + strlen(text) + 1;
     for (size_t i = 0; i < count; i++) {
         bytes += strlen(sorted[i].key) + 1 + strlen(sorted[i].value) + 1;
     }
@@ -284,22 +285,19 @@ static evener_status_code make(const char *text, evener_address_family family, c
     if (made == NULL) {
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "address \"%s\": no memory", text);
     }
-    char *end = (char *)&made->attributes[count];
+    char *end = made->strings;
     made->references = 1;
-    made->family = family;
-    made->text = append(&end, text);
-    made->authority = NULL;
-    made->attribute_count = count;
+    made->family = (uint8_t)family;
+    made->attribute_count = (uint8_t)count;
+    made->has_authority = false;
+    made->identity_hash = hash_text(hash_seed(), append(&end, text));
     for (size_t i = 0; i < count; i++) {
-        made->attributes[i].key = append(&end, sorted[i].key);
-        made->attributes[i].value = append(&end, sorted[i].value);
-        if (strcmp(made->attributes[i].key, "authority") == 0) {
-            made->authority = made->attributes[i].value;
+        (void)append(&end, sorted[i].key);
+        (void)append(&end, sorted[i].value);
+        if (strcmp(sorted[i].key, "authority") == 0) {
+            made->has_authority = true;
+            made->identity_hash = hash_text(made->identity_hash, sorted[i].value);
         }
-    }
-    made->identity_hash = hash_text(hash_seed(), made->text);
-    if (made->authority != NULL) {
-        made->identity_hash = hash_text(made->identity_hash, made->authority);
     }
     *address = made;
     return EVENER_STATUS_OK;
@@ -336,7 +334,8 @@ evener_status_code evener_address_with_attributes(const evener_address *address,
         return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "address: %s is NULL",
                                  address == NULL ? "the one to change" : "where to store it");
     }
-    return make(address->text, address->family, attributes, attribute_count, changed, status);
+    return make(evener_address_text(address), evener_address_get_family(address), attributes, attribute_count, changed,
+                status);
 }
 
 evener_address *evener_address_ref(const evener_address *address)
@@ -362,29 +361,32 @@ void evener_address_unref(const evener_address *address)
 
 const char *evener_address_text(const evener_address *address)
 {
-    return address->text;
+    return address->strings;
 }
 
 evener_address_family evener_address_get_family(const evener_address *address)
 {
-    return address->family;
+    return (evener_address_family)address->family;
+}
+
+/* Behind a string. */
+static const char *next_string(const char *string)
+{
+    return string + strlen(string) + 1;
 }
 
 const char *evener_address_attribute(const evener_address *address, const char *key)
 {
-    size_t low = 0;
-    size_t high = address->attribute_count;
-    while (low < high) {
-        const size_t middle = low + (high - low) / 2;
-        const int order = strcmp(address->attributes[middle].key, key);
-        if (order == 0) {
-            return address->attributes[middle].value;
+    if (address->attribute_count == 0) {
+        return NULL;
+    }
+    const char *at = next_string(address->strings);
+    for (size_t i = 0; i < address->attribute_count; i++) {
+        const char *value = next_string(at);
+        if (strcmp(at, key) == 0) {
+            return value;
         }
-        if (order < 0) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
+        at = next_string(value);
     }
     return NULL;
 }
@@ -415,7 +417,19 @@ size_t evener_address_attribute_count(const evener_address *address)
 
 evener_attribute evener_address_attribute_at(const evener_address *address, size_t index)
 {
-    return index < address->attribute_count ? address->attributes[index] : (evener_attribute){NULL, NULL};
+    if (index >= address->attribute_count) {
+        return (evener_attribute){NULL, NULL};
+    }
+    const char *key = next_string(address->strings);
+    for (size_t i = 0; i < index; i++) {
+        key = next_string(next_string(key));
+    }
+    return (evener_attribute){.key = key, .value = next_string(key)};
+}
+
+static const char *authority(const evener_address *address)
+{
+    return address->has_authority ? evener_address_attribute(address, "authority") : NULL;
 }
 
 bool evener_address_same_backend(const evener_address *a, const evener_address *b)
@@ -423,13 +437,12 @@ bool evener_address_same_backend(const evener_address *a, const evener_address *
     if (a == b) {
         return true;
     }
-    if (a->identity_hash != b->identity_hash || strcmp(a->text, b->text) != 0) {
+    if (a->identity_hash != b->identity_hash || strcmp(evener_address_text(a), evener_address_text(b)) != 0) {
         return false;
     }
-    if (a->authority == NULL || b->authority == NULL) {
-        return a->authority == b->authority;
-    }
-    return strcmp(a->authority, b->authority) == 0;
+    const char *of_a = authority(a);
+    const char *of_b = authority(b);
+    return of_a == NULL || of_b == NULL ? of_a == of_b : strcmp(of_a, of_b) == 0;
 }
 
 bool evener_address_equal(const evener_address *a, const evener_address *b)
@@ -440,9 +453,12 @@ bool evener_address_equal(const evener_address *a, const evener_address *b)
     if (!evener_address_same_backend(a, b) || a->attribute_count != b->attribute_count) {
         return false;
     }
-    for (size_t i = 0; i < a->attribute_count; i++) {
-        if (strcmp(a->attributes[i].key, b->attributes[i].key) != 0 ||
-            strcmp(a->attributes[i].value, b->attributes[i].value) != 0) {
+    const char *of_a = a->strings;
+    const char *of_b = b->strings;
+    for (size_t i = 0; i < 2U * a->attribute_count; i++) {
+        of_a = next_string(of_a);
+        of_b = next_string(of_b);
+        if (strcmp(of_a, of_b) != 0) {
             return false;
         }
     }

@@ -17,6 +17,8 @@
  * after so many connections in a row that lived so short, the next drop counts as a failure. */
 #define SHORT_LIVED_NS (100 * EVENER_NS_PER_MS)
 #define SHORT_LIVED_MAX 5
+/* When the table grows. */
+#define CONNECTORS_PER_BUCKET 2
 
 /* Connectors without memory for an attempt try again after so long. */
 #define STARVED_RETRY_NS EVENER_NS_PER_S
@@ -410,7 +412,7 @@ evener_connector *evener_connector_obtain(evener_subchannel_pool *pool, const ev
     if (connector != NULL) {
         return connector;
     }
-    if (pool->connector_count >= pool->bucket_count && !grow_table(pool)) {
+    if (pool->connector_count >= CONNECTORS_PER_BUCKET * pool->bucket_count && !grow_table(pool)) {
         return NULL;
     }
     connector = calloc(1, sizeof *connector);

@@ -19,6 +19,8 @@
 
 /* How long until a picker that could not be built for want of memory is tried again. */
 #define REBUILD_RETRY_NS (10 * EVENER_NS_PER_MS)
+/* When the table of entries grows. */
+#define ENTRIES_PER_BUCKET 2
 /* From so many READY backends on, the next ones wait for others: at most 1 us for each that is READY, 10 ms at 10,000. */
 #define JOIN_FROM 1000
 #define JOIN_NS_PER_READY EVENER_NS_PER_US
@@ -32,13 +34,12 @@ typedef struct entry {
     evener_subchannel *subchannel;
     evener_address *address; /* with the attributes as last set */
     struct entry *bucket_next;
-    uint64_t hash;
-    uint64_t generation; /* of the newest list that holds it */
-    size_t index;        /* in that list */
     uint64_t ready_since_ns;
-    uint8_t lists;                   /* IN_CURRENT, IN_PENDING */
-    bool reported;                   /* a state was told */
-    evener_connectivity_state state; /* as counted: CONNECTING, READY or TRANSIENT_FAILURE */
+    uint32_t generation; /* of the newest list that holds it */
+    uint32_t index;      /* in that list */
+    uint8_t lists;       /* IN_CURRENT, IN_PENDING */
+    uint8_t state;       /* as counted: CONNECTING, READY or TRANSIENT_FAILURE */
+    bool reported;       /* a state was told */
 } entry;
 
 typedef struct list {
@@ -58,10 +59,7 @@ struct base {
     bool has_pending;
     entry **buckets; /* all entries, by identity */
     size_t bucket_count, entry_count;
-    uint64_t generation;
-    evener_subchannel **ready; /* scratch for build_picker, as ready_since_ns */
-    uint64_t *ready_since_ns;
-    size_t ready_capacity;
+    uint32_t generation; /* of the newest list; after 2^32 of them the oldest is long gone */
     bool published;
     evener_connectivity_state published_state;
     evener_status last_error;
@@ -83,7 +81,7 @@ static entry **bucket_of(const base *b, uint64_t hash)
 static entry *find(const base *b, const evener_address *address, uint64_t hash)
 {
     entry *e = b->bucket_count > 0 ? *bucket_of(b, hash) : NULL;
-    while (e != NULL && !(e->hash == hash && evener_address_same_backend(e->address, address))) {
+    while (e != NULL && !evener_address_same_backend(e->address, address)) {
         e = e->bucket_next;
     }
     return e;
@@ -92,7 +90,7 @@ static entry *find(const base *b, const evener_address *address, uint64_t hash)
 static bool make_room(base *b, size_t wanted)
 {
     size_t count = b->bucket_count > 0 ? b->bucket_count : 16;
-    while (count < wanted) {
+    while (ENTRIES_PER_BUCKET * count < wanted) {
         count *= 2;
     }
     if (count == b->bucket_count) {
@@ -109,7 +107,7 @@ static bool make_room(base *b, size_t wanted)
     for (size_t i = 0; i < old_count; i++) {
         for (entry *e = old[i], *next; e != NULL; e = next) {
             next = e->bucket_next;
-            entry **bucket = bucket_of(b, e->hash);
+            entry **bucket = bucket_of(b, evener_address_identity_hash(e->address));
             e->bucket_next = *bucket;
             *bucket = e;
         }
@@ -121,7 +119,7 @@ static bool make_room(base *b, size_t wanted)
 static void entry_release(entry *e)
 {
     base *b = e->owner;
-    entry **link = bucket_of(b, e->hash);
+    entry **link = bucket_of(b, evener_address_identity_hash(e->address));
     while (*link != e) {
         link = &(*link)->bucket_next;
     }
@@ -163,44 +161,32 @@ static void count_in_lists(entry *e, size_t step)
 
 /* ---- publishing ---- */
 
-static bool ready_make_room(base *b)
+/* The READY ones of the current list, to be freed by free_ready(); false without memory. */
+static bool collect_ready(const base *b, evener_base_ready *ready)
 {
-    if (b->ready_capacity >= b->current.ready) {
-        return true;
-    }
-    const size_t capacity = b->current.count;
-    evener_subchannel **ready = realloc(b->ready, capacity * sizeof(evener_subchannel *));
-    if (ready == NULL) {
-        return false;
-    }
-    b->ready = ready;
-    uint64_t *since_ns = realloc(b->ready_since_ns, capacity * sizeof(uint64_t));
+    const size_t bytes = b->current.ready * (sizeof(evener_subchannel *) + sizeof(uint64_t));
+    uint64_t *since_ns = malloc(bytes > 0 ? bytes : 1);
     if (since_ns == NULL) {
         return false;
     }
-    b->ready_since_ns = since_ns;
-    b->ready_capacity = capacity;
-    return true;
-}
-
-/* The READY ones of the current list; false without memory. */
-static bool collect_ready(base *b, evener_base_ready *ready)
-{
-    if (!ready_make_room(b)) {
-        return false;
-    }
+    evener_subchannel **subchannels = (evener_subchannel **)(void *)(since_ns + b->current.ready);
     size_t count = 0;
     for (size_t i = 0; count < b->current.ready; i++) {
         const entry *e = b->current.entries[i];
         if (e->state == EVENER_READY) {
-            b->ready_since_ns[count] = e->ready_since_ns;
-            b->ready[count++] = e->subchannel;
+            since_ns[count] = e->ready_since_ns;
+            subchannels[count++] = e->subchannel;
         }
     }
-    ready->subchannels = b->ready;
-    ready->ready_since_ns = b->ready_since_ns;
+    ready->subchannels = subchannels;
+    ready->ready_since_ns = since_ns;
     ready->count = count;
     return true;
+}
+
+static void free_ready(evener_base_ready *ready)
+{
+    free((void *)(uintptr_t)ready->ready_since_ns);
 }
 
 static evener_connectivity_state aggregate(const base *b)
@@ -219,8 +205,11 @@ static evener_picker *make_picker(base *b, evener_connectivity_state state, even
                                .state = b->state,
                                .rebuild_after_ns = rebuild_after_ns};
     switch (state) {
-    case EVENER_READY:
-        return collect_ready(b, &ready) ? b->kind->build_picker(&ready) : NULL;
+    case EVENER_READY: {
+        evener_picker *picker = collect_ready(b, &ready) ? b->kind->build_picker(&ready) : NULL;
+        free_ready(&ready);
+        return picker;
+    }
     case EVENER_CONNECTING:
         return evener_picker_create_queue();
     default:
@@ -351,7 +340,7 @@ static void state_changed(void *arg, evener_subchannel *subchannel, evener_conne
 {
     entry *e = arg;
     base *b = e->owner;
-    const evener_connectivity_state old = e->state;
+    const evener_connectivity_state old = (evener_connectivity_state)e->state;
     if (state == EVENER_SHUTDOWN) {
         return;
     }
@@ -361,7 +350,7 @@ static void state_changed(void *arg, evener_subchannel *subchannel, evener_conne
         e->ready_since_ns = evener_loop_now_ns(b->helper->loop);
     }
     if (state == EVENER_READY || state == EVENER_TRANSIENT_FAILURE) {
-        e->state = state;
+        e->state = (uint8_t)state;
     } else if (old != EVENER_TRANSIENT_FAILURE) {
         e->state = EVENER_CONNECTING;
     }
@@ -400,7 +389,6 @@ static entry *entry_create(base *b, evener_address *address, uint64_t hash, cons
                                                .data_destroy = b->kind->subchannel_data_destroy};
     e->owner = b;
     e->state = EVENER_CONNECTING;
-    e->hash = hash;
     e->subchannel = evener_policy_create_subchannel(b->helper, address, &options);
     if (e->subchannel == NULL) {
         free(e);
@@ -442,7 +430,7 @@ static size_t list_make(base *b, const evener_policy_update *update, list *made,
         .size = sizeof peers, .config = b->config, .helper = b->helper, .state = b->state, .rebuild_after_ns = &unused};
     size_t left_out = 0;
     size_t hint = 0;
-    const uint64_t generation = ++b->generation;
+    const uint32_t generation = ++b->generation;
     if (b->kind->subchannel_created != NULL) {
         (void)collect_ready(b, &peers);
     }
@@ -468,9 +456,10 @@ static size_t list_make(base *b, const evener_policy_update *update, list *made,
         e->generation = generation;
         made->entries[made->count++] = e;
     }
+    free_ready(&peers);
     /* Only now: the hints above are of the list before. */
     for (size_t i = 0; i < made->count; i++) {
-        made->entries[i]->index = i;
+        made->entries[i]->index = (uint32_t)i;
         count_entry(made, made->entries[i], 1);
     }
     return left_out;
@@ -557,8 +546,6 @@ static void base_close(evener_policy *policy)
     free(b->buckets);
     free(b->current.entries);
     free(b->pending.entries);
-    free(b->ready);
-    free(b->ready_since_ns);
     if (b->state != NULL && b->kind->state_destroy != NULL) {
         b->kind->state_destroy(b->state);
     }
