@@ -51,7 +51,7 @@ static const unsigned updates_per_s[] = {10, 1000};
 #define SHARES_BACKENDS 10
 
 static const picker_settings full = {
-    .passes = 7,
+    .passes = 25,
     .passes_crowded = 2,
     .duration_ns = 6 * EVENER_NS_PER_MS,
     .backends = full_backends,
