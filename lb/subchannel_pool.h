@@ -166,7 +166,7 @@ uint64_t evener_connector_backoff_end_ns(const evener_connector *connector);
 /* Attempts again where there was no memory for it. */
 void evener_connector_starved_again(evener_subchannel_pool *pool);
 /* Queues the subchannel's listener to be told of the state. */
-void evener_subchannel_tell_later(evener_subchannel_body *subchannel);
+void evener_subchannel_tell_later(evener_subchannel_body *body);
 
 static inline evener_subchannel_pool *evener_connector_pool(const evener_connector *connector)
 {

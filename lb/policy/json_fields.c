@@ -139,7 +139,7 @@ evener_status_code evener_json_config(const char *json, const void *defaults, si
                                       evener_json_config_reader read, evener_policy_config **config,
                                       evener_status *status)
 {
-    json_t *object;
+    json_t *object = NULL;
     evener_status_code code = evener_json_object(json, &object, status);
     if (code != EVENER_STATUS_OK) {
         return code;
