@@ -13,8 +13,8 @@
  * caller.
  *
  * With `restart_resolver` another resolver is started, and the list in force serves until it has an answer. With
- * `reconnect`, or when the authority differs, every connection is replaced: calls on the old ones finish, new ones wait
- * for the new ones. Nothing else disturbs a connection or a call.
+ * `reconnect`, or when the authority differs, every connection is replaced: the old one serves until the new one
+ * does, and calls on it finish. Nothing else disturbs a connection or a call.
  * Errors: RESOURCE_EXHAUSTED; then nothing has changed. Control thread. */
 evener_status_code evener_channel_reconfigure(evener_channel *channel, evener_channel *prepared, bool restart_resolver,
                                               bool reconnect, evener_status *status);

@@ -1,7 +1,12 @@
 /* Connector: one address: connectivity state, backoff and the transport's connection.
  *
  * IDLE -> CONNECTING -> READY -> IDLE on a drop; CONNECTING -> TRANSIENT_FAILURE, and IDLE after the backoff
- * (grpc: doc/connectivity-semantics-and-api.md, doc/connection-backoff.md). */
+ * (grpc: doc/connectivity-semantics-and-api.md, doc/connection-backoff.md).
+ *
+ * A connection that is to be replaced (another authority, other credentials) serves until its successor is READY, so
+ * that nobody waits: while READY there may be an attempt as well. An attempt under way is never begun anew for that: it
+ * is let come to its end first, so that changes that come faster than connections do not starve a backend. If the
+ * successor's attempt fails, the old connection goes too: what was asked for is in force, or nothing is. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -77,28 +82,55 @@ static void link_disconnect(void *arg)
     }
 }
 
-/* Lets the connection go. A published one may be in the hands of a pick that has not taken its reference yet: the
- * transport hears of it only after a grace period. */
+/* Lets the attempt's connection go, which nobody else has seen yet. */
+static void give_up_attempted(evener_attempt *attempt)
+{
+    evener_link *link = attempt->link;
+    if (link != NULL) {
+        attempt->link = NULL;
+        link->reclaim.fn = link_disconnect;
+        link_disconnect(link);
+    }
+}
+
+/* What picks find from now on; NULL: no connection. */
+static void publish(const evener_connector *connector, evener_connection *connection)
+{
+    for (evener_subchannel_body *s = connector->subchannels; s != NULL; s = s->connector_next) {
+        evener_rcu_assign(s->handle->connection, connection);
+    }
+}
+
+/* One that was published may be in the hands of a pick that has not taken its reference yet: the transport hears of it
+ * only after a grace period. */
+static void retire(const evener_connector *connector, evener_link *link)
+{
+    link->reclaim.fn = link_disconnect;
+    link->reclaim.arg = link;
+    evener_runtime_reclaim(evener_connector_pool(connector)->runtime, &link->reclaim);
+}
+
+/* Nobody watches the health over the connection any more. */
+static void end_health_watch(evener_connector *connector)
+{
+    evener_connector_extra *extra = connector->extra;
+    if (extra != NULL) {
+        extra->health_watcher = NULL;
+        free(extra->health_service);
+        extra->health_service = NULL;
+    }
+}
+
+/* Lets the connection in service go. */
 static void give_up_link(evener_connector *connector)
 {
     evener_link *link = connector->link;
-    if (link == NULL) {
-        return;
+    if (link != NULL) {
+        connector->link = NULL;
+        end_health_watch(connector);
+        publish(connector, NULL);
+        retire(connector, link);
     }
-    connector->link = NULL;
-    link->reclaim.fn = link_disconnect;
-    link->reclaim.arg = link;
-    if (connector->extra != NULL) {
-        connector->extra->health_watcher = NULL;
-    }
-    if (connector->state != EVENER_READY) {
-        link_disconnect(link);
-        return;
-    }
-    for (evener_subchannel_body *s = connector->subchannels; s != NULL; s = s->connector_next) {
-        evener_rcu_assign(s->handle->connection, NULL);
-    }
-    evener_runtime_reclaim(evener_connector_pool(connector)->runtime, &link->reclaim);
 }
 
 static uint64_t jittered(evener_loop *loop, uint64_t backoff_ns)
@@ -136,9 +168,11 @@ static evener_attempt *obtain_attempt(evener_connector *connector)
 
 static void free_attempt(evener_connector *connector)
 {
-    if (connector->attempt != NULL) {
-        evener_timer_stop(evener_connector_pool(connector)->loop, &connector->attempt->timer);
-        free(connector->attempt);
+    evener_attempt *attempt = connector->attempt;
+    if (attempt != NULL) {
+        evener_timer_stop(evener_connector_pool(connector)->loop, &attempt->timer);
+        give_up_attempted(attempt);
+        free(attempt);
         connector->attempt = NULL;
     }
 }
@@ -149,10 +183,12 @@ static void enter_failure(evener_connector *connector, const char *message)
     const bool was_connected = connector->attempt == NULL;
     evener_attempt *attempt = obtain_attempt(connector);
     give_up_link(connector);
+    connector->outdated = false;
     connector->connect_failures++;
     set_error(connector, message);
     set_state(connector, EVENER_TRANSIENT_FAILURE);
     if (attempt != NULL) {
+        give_up_attempted(attempt);
         const uint64_t now = evener_loop_now_ns(loop);
         if (was_connected) {
             attempt->next_attempt_ns = now + jittered(loop, evener_connector_pool(connector)->backoff_initial_ns);
@@ -169,26 +205,93 @@ void evener_connector_starved_again(evener_subchannel_pool *pool)
         for (evener_connector *c = pool->buckets[i]; c != NULL; c = c->bucket_next) {
             if (c->state == EVENER_TRANSIENT_FAILURE && c->attempt == NULL) {
                 set_state(c, EVENER_IDLE); /* who wants it connected asks again */
+            } else if (c->state == EVENER_READY && c->outdated && c->attempt == NULL) {
+                start_attempt(c);
             }
         }
     }
 }
 
-static void connection_ready(evener_connector *connector)
+static void health_told(void *arg, evener_connectivity_state health, const evener_status *status)
 {
+    const evener_connector *connector = arg;
+    evener_connector_extra *extra = connector->extra;
+    if (extra != NULL && extra->health_watcher != NULL) {
+        if (extra->health_moved && health == EVENER_CONNECTING) {
+            return; /* it has not answered yet: what the old connection said holds */
+        }
+        extra->health_moved = false;
+        evener_log(EVENER_LOG_DEBUG, "subchannel", "%s: health %s", evener_address_text(connector->address),
+                   evener_connectivity_state_name(health));
+        extra->health_changed(extra->health_arg, extra->health_watcher->handle, health, status);
+    }
+}
+
+/* Who watched the health over the old connection is told by the new one. */
+static void move_health_watch(evener_connector *connector, evener_connection *from, evener_connection *to)
+{
+    evener_connector_extra *extra = connector->extra;
+    if (extra == NULL || extra->health_watcher == NULL) {
+        return;
+    }
+    evener_transport *transport = evener_connector_pool(connector)->transport;
+    extra->health_moved = true;
+    (void)transport->vtable->watch_health(transport, from, NULL, NULL, NULL);
+    if (transport->vtable->watch_health(transport, to, extra->health_service, health_told, connector) !=
+        EVENER_STATUS_OK) {
+        evener_status status;
+        evener_status_set(&status, EVENER_STATUS_UNAVAILABLE, "%s: the new connection's health cannot be watched",
+                          evener_address_text(connector->address));
+        health_told(connector, EVENER_TRANSIENT_FAILURE, &status);
+    }
+}
+
+static void attempt_succeeded(evener_connector *connector)
+{
+    evener_link *predecessor = connector->link;
+    connector->link = connector->attempt->link;
+    connector->attempt->link = NULL;
     free_attempt(connector);
     connector->connects++;
-    for (evener_subchannel_body *s = connector->subchannels; s != NULL; s = s->connector_next) {
-        evener_rcu_assign(s->handle->connection, connector->link->connection);
+    publish(connector, connector->link->connection);
+    if (predecessor == NULL) {
+        set_state(connector, EVENER_READY);
+        evener_connector_pool(connector)->became_ready(evener_connector_pool(connector)->arg);
+    } else {
+        evener_log(EVENER_LOG_DEBUG, "subchannel", "%s: its new connection serves",
+                   evener_address_text(connector->address));
+        move_health_watch(connector, predecessor->connection, connector->link->connection);
+        retire(connector, predecessor);
     }
-    set_state(connector, EVENER_READY);
-    evener_connector_pool(connector)->became_ready(evener_connector_pool(connector)->arg);
+    if (connector->outdated) {
+        start_attempt(connector);
+    }
+}
+
+static void attempt_failed(evener_connector *connector, const char *message)
+{
+    if (connector->outdated) { /* it failed with what is not in force any more */
+        give_up_attempted(connector->attempt);
+        connector->attempt->backoff_ns = 0;
+        start_attempt(connector);
+        return;
+    }
+    if (connector->link != NULL) {
+        evener_log(EVENER_LOG_WARNING, "subchannel", "%s: it served as it was connected before a change, but with %s",
+                   evener_address_text(connector->address), message);
+    }
+    enter_failure(connector, message);
 }
 
 static void connection_dropped(evener_connector *connector)
 {
     const uint64_t age_ns = evener_loop_now_ns(evener_connector_pool(connector)->loop) - connector->state_since_ns;
     give_up_link(connector);
+    if (connector->attempt != NULL) { /* its successor is on its way */
+        set_state(connector, EVENER_CONNECTING);
+        return;
+    }
+    connector->outdated = false; /* the next attempt is made with what is in force */
     connector->short_lived = age_ns < SHORT_LIVED_NS ? (uint8_t)(connector->short_lived + 1) : 0;
     if (connector->short_lived >= SHORT_LIVED_MAX) {
         connector->short_lived = 0;
@@ -205,53 +308,70 @@ static void link_state_changed(void *arg, evener_connectivity_state state, const
     if (connector == NULL) {
         return; /* given up; the grace period is not over yet */
     }
-    if (state == EVENER_READY && connector->state == EVENER_CONNECTING) {
-        connection_ready(connector);
-    } else if (connector->state == EVENER_READY && state != EVENER_READY) {
-        connection_dropped(connector);
-    } else if (connector->state == EVENER_CONNECTING && state != EVENER_CONNECTING) {
-        enter_failure(connector, status != NULL && status->message[0] != '\0' ? status->message : "connection failed");
+    if (link == connector->link) {
+        if (state != EVENER_READY) {
+            connection_dropped(connector);
+        }
+    } else if (state == EVENER_READY) {
+        attempt_succeeded(connector);
+    } else if (state != EVENER_CONNECTING) {
+        attempt_failed(connector, status != NULL && status->message[0] != '\0' ? status->message : "connection failed");
     }
 }
 
 static void attempt_timed_out(void *arg)
 {
-    evener_connector *connector = ((evener_attempt *)arg)->connector;
+    const evener_attempt *attempt = arg;
+    evener_connector *connector = attempt->connector;
+    evener_loop *loop = evener_connector_pool(connector)->loop;
     evener_status status;
-    evener_status_set(
-        &status, EVENER_STATUS_UNAVAILABLE, "no connection within %llu ms",
-        (unsigned long long)((evener_loop_now_ns(evener_connector_pool(connector)->loop) - connector->state_since_ns) /
-                             EVENER_NS_PER_MS));
-    enter_failure(connector, status.message);
+    evener_status_set(&status, EVENER_STATUS_UNAVAILABLE, "no connection within %llu ms",
+                      (unsigned long long)((evener_loop_now_ns(loop) - attempt->started_ns) / EVENER_NS_PER_MS));
+    attempt_failed(connector, status.message);
 }
 
+/* A connection in service goes on; its successor is tried for again. */
+static void no_memory_for_attempt(evener_connector *connector)
+{
+    if (connector->link == NULL) {
+        enter_failure(connector, "out of memory");
+        return;
+    }
+    evener_subchannel_pool *pool = evener_connector_pool(connector);
+    free_attempt(connector);
+    connector->outdated = true;
+    evener_timer_start(pool->loop, &pool->starved_timer, STARVED_RETRY_NS);
+}
+
+/* To the first connection, or to the successor of the one in service. */
 static void start_attempt(evener_connector *connector)
 {
     evener_subchannel_pool *pool = evener_connector_pool(connector);
     evener_attempt *attempt = obtain_attempt(connector);
-    if (attempt == NULL) {
-        enter_failure(connector, "out of memory");
+    evener_link *link = calloc(1, sizeof *link);
+    if (attempt == NULL || link == NULL) {
+        free(link);
+        no_memory_for_attempt(connector);
         return;
     }
+    connector->outdated = false;
     attempt->wanted = false;
     /* The backoff runs from the start of the attempt: one that took long to fail is followed soon (grpc:
      * connection-backoff.md). */
     const uint64_t backoff_ns = attempt->backoff_ns != 0 ? attempt->backoff_ns : pool->backoff_initial_ns;
-    attempt->next_attempt_ns = evener_loop_now_ns(pool->loop) + jittered(pool->loop, backoff_ns);
+    attempt->started_ns = evener_loop_now_ns(pool->loop);
+    attempt->next_attempt_ns = attempt->started_ns + jittered(pool->loop, backoff_ns);
     const double grown_ns = (double)backoff_ns * BACKOFF_FACTOR;
     attempt->backoff_ns = grown_ns < (double)pool->backoff_max_ns ? (uint64_t)grown_ns : pool->backoff_max_ns;
     const uint64_t timeout_ns = backoff_ns > pool->connect_timeout_ns ? backoff_ns : pool->connect_timeout_ns;
 
-    set_state(connector, EVENER_CONNECTING);
-    evener_link *link = calloc(1, sizeof *link);
-    if (link == NULL) {
-        enter_failure(connector, "out of memory");
-        return;
+    if (connector->state != EVENER_CONNECTING && connector->link == NULL) {
+        set_state(connector, EVENER_CONNECTING);
     }
     link->pool = pool;
     link->reclaim.arg = connector;
     pool->link_count++;
-    connector->link = link;
+    attempt->link = link;
     attempt->timer.fn = attempt_timed_out;
     evener_timer_start(pool->loop, &attempt->timer, timeout_ns);
     const char *authority = evener_address_attribute(connector->address, "authority");
@@ -267,7 +387,7 @@ static void start_attempt(evener_connector *connector)
     evener_status_clear(&status);
     if (pool->transport->vtable->connect(pool->transport, &args, &link->connection, &status) != EVENER_STATUS_OK) {
         link->connection = NULL;
-        enter_failure(connector, status.message[0] != '\0' ? status.message : "connection failed");
+        attempt_failed(connector, status.message[0] != '\0' ? status.message : "connection failed");
     }
 }
 
@@ -309,15 +429,10 @@ static evener_connector_extra *obtain_extra(evener_connector *connector)
     return connector->extra;
 }
 
-static void health_told(void *arg, evener_connectivity_state health, const evener_status *status)
+static evener_status_code no_memory_for_watch(const evener_connector *connector, evener_status *status)
 {
-    const evener_connector *connector = arg;
-    const evener_connector_extra *extra = connector->extra;
-    if (extra != NULL && extra->health_watcher != NULL) {
-        evener_log(EVENER_LOG_DEBUG, "subchannel", "%s: health %s", evener_address_text(connector->address),
-                   evener_connectivity_state_name(health));
-        extra->health_changed(extra->health_arg, extra->health_watcher->handle, health, status);
-    }
+    return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "%s: out of memory for a health watch",
+                             evener_address_text(connector->address));
 }
 
 evener_status_code evener_connector_watch_health(evener_connector *connector, evener_subchannel_body *subchannel,
@@ -341,9 +456,15 @@ evener_status_code evener_connector_watch_health(evener_connector *connector, ev
     }
     evener_connector_extra *extra = obtain_extra(connector);
     if (extra == NULL) {
-        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "%s: out of memory for a health watch",
-                                 text);
+        return no_memory_for_watch(connector, status);
     }
+    char *copy = service != NULL ? strdup(service) : NULL;
+    if (service != NULL && copy == NULL) {
+        return no_memory_for_watch(connector, status);
+    }
+    free(extra->health_service);
+    extra->health_service = copy;
+    extra->health_moved = false;
     extra->health_watcher = service != NULL ? subchannel : NULL;
     extra->health_changed = health_changed;
     extra->health_arg = arg;
@@ -352,12 +473,9 @@ evener_status_code evener_connector_watch_health(evener_connector *connector, ev
 
 void evener_connector_reconnect(evener_connector *connector)
 {
-    if (connector->state == EVENER_READY) {
-        give_up_link(connector);
-        set_state(connector, EVENER_IDLE);
-    } else if (connector->state == EVENER_CONNECTING) {
-        free_attempt(connector); /* what has failed before was another connection */
-        give_up_link(connector);
+    if (connector->attempt != NULL && connector->attempt->link != NULL) {
+        connector->outdated = true;
+    } else if (connector->state == EVENER_READY) {
         start_attempt(connector);
     } else {
         evener_connector_reset_backoff(connector);
@@ -461,6 +579,7 @@ static void connector_end(evener_connector *connector)
     evener_subchannel_pool *pool = evener_connector_pool(connector);
     free_attempt(connector);
     give_up_link(connector);
+    end_health_watch(connector);
     evener_connector **bucket = bucket_of(pool, connector->address);
     while (*bucket != connector) {
         bucket = &(*bucket)->bucket_next;

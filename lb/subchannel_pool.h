@@ -70,10 +70,12 @@ typedef struct evener_subchannel_pool {
     size_t subchannel_count;    /* memory not freed yet */
 } evener_subchannel_pool;
 
-/* From the first attempt until READY. */
+/* From the first attempt until READY; and while a connection's successor is made. */
 struct evener_attempt {
     evener_connector *connector;
-    evener_timer timer;       /* CONNECTING: gives up; TRANSIENT_FAILURE: the end of the backoff */
+    evener_link *link;  /* while it is under way; else NULL */
+    evener_timer timer; /* CONNECTING: gives up; TRANSIENT_FAILURE: the end of the backoff */
+    uint64_t started_ns;
     uint64_t backoff_ns;      /* for the next failure; 0: the initial one */
     uint64_t next_attempt_ns; /* not before */
     bool wanted;              /* connect() was called during the backoff */
@@ -82,6 +84,8 @@ struct evener_attempt {
 /* What few connectors have. */
 typedef struct evener_connector_extra {
     evener_subchannel_body *health_watcher; /* who watches the health over the connection; or NULL */
+    char *health_service;
+    bool health_moved; /* to a connection that has not answered yet */
     void (*health_changed)(void *arg, evener_subchannel *subchannel, evener_connectivity_state health,
                            const evener_status *status);
     void *health_arg;
@@ -93,7 +97,7 @@ struct evener_connector {
     evener_address *address;
     const char *authority;               /* the pool's, of the generation */
     evener_subchannel_body *subchannels; /* by connector_next; at least one, but while the first is made */
-    evener_link *link;                   /* the attempt's or connection's; NULL if none */
+    evener_link *link;                   /* the connection in service; NULL if not READY */
     evener_attempt *attempt;             /* or NULL */
     evener_connector_extra *extra;       /* or NULL */
     char *last_error;                    /* of the last failure; NULL if none */
@@ -102,6 +106,7 @@ struct evener_connector {
     uint32_t generation;
     uint8_t state;       /* an evener_connectivity_state */
     uint8_t short_lived; /* connections in a row that dropped at once */
+    bool outdated;       /* what is under way, or else in service, is to be replaced as soon as it is READY */
 };
 
 struct evener_subchannel_body {
@@ -134,7 +139,8 @@ evener_subchannel *evener_subchannel_pool_create_subchannel(evener_subchannel_po
 evener_connector *evener_subchannel_pool_find(const evener_subchannel_pool *pool, const evener_address *address);
 
 /* Brings the backends of a list to the pool's generation: connections and attempts of an older one are replaced, with
- * the authority in force; calls on them finish. Those that the list does not name stay as they are. */
+ * the authority in force. The old ones serve until the new ones do, and calls on them finish. Those that the list does
+ * not name stay as they are. */
 void evener_subchannel_pool_renew(evener_subchannel_pool *pool, evener_address *const *addresses, size_t count);
 
 /* Ends every backoff now. */
@@ -159,7 +165,8 @@ evener_status_code evener_connector_watch_health(evener_connector *connector, ev
                                                                         evener_connectivity_state health,
                                                                         const evener_status *status),
                                                  void *arg, evener_status *status);
-/* READY goes IDLE, as when the server drops the connection; an attempt begins anew; a backoff ends. */
+/* The connection in service is replaced as soon as there is another, an attempt under way when it is through; a backoff
+ * ends. */
 void evener_connector_reconnect(evener_connector *connector);
 /* When the backoff is over; 0: there is none. */
 uint64_t evener_connector_backoff_end_ns(const evener_connector *connector);

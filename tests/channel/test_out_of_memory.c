@@ -6,6 +6,7 @@
 
 #include <evener/evener.h>
 
+#include "lb/channel_internal.h"
 #include "tests/support/failing_memory.h"
 #include "tests/support/virtual_loop.h"
 
@@ -79,6 +80,16 @@ static size_t connections_in_use(void)
     return count;
 }
 
+/* As when the authority has changed: what serves goes on serving. */
+static void renew_connections(evener_channel *channel)
+{
+    const bool served = evener_channel_state(channel, false) == EVENER_READY;
+    evener_subchannel_pool *pool = &channel->pool;
+    pool->generation++;
+    evener_subchannel_pool_renew(pool, channel->addresses, channel->address_count);
+    cr_assert(!served || evener_channel_state(channel, false) == EVENER_READY);
+}
+
 /* ---- a channel's life ---- */
 
 static void expect_ok_or_exhausted(evener_status_code code, const evener_status *status)
@@ -144,6 +155,8 @@ static void live(const char *config, uint64_t fail_at, bool for_good, uint64_t *
         pick_and_end(channel);
         expect_ok_or_exhausted(evener_manual_resolver_set(manual, "10.0.0.2:1,10.0.0.3:1;weight=2", NULL, &status),
                                &status);
+        virtual_loop_advance_ms(loop, 300);
+        renew_connections(channel);
         virtual_loop_advance_ms(loop, 300);
         drop_one_connection();
         virtual_loop_advance_ms(loop, 2000);

@@ -16,12 +16,13 @@ typedef struct backend {
     uint32_t attempts;
     uint64_t last_attempt_ns;
     size_t open;
-    evener_connection *newest;
+    evener_connection *newest; /* of those not given up; by `older` */
 } backend;
 
 struct evener_connection {
     fake_transport *fake;
     backend *to;
+    evener_connection *older;
     evener_connectivity_state state; /* CONNECTING, READY, or SHUTDOWN: has told its last */
     fake_behaviour behaviour;
     evener_timer timer;
@@ -112,7 +113,11 @@ static void ring(void *arg)
 static evener_connection *newest_in(const fake_transport *fake, const char *address, evener_connectivity_state state)
 {
     const backend *b = find(fake, address);
-    return b != NULL && b->newest != NULL && b->newest->state == state ? b->newest : NULL;
+    evener_connection *connection = b != NULL ? b->newest : NULL;
+    while (connection != NULL && connection->state != state) {
+        connection = connection->older;
+    }
+    return connection;
 }
 
 bool fake_transport_ready(fake_transport *fake, const char *address)
@@ -220,6 +225,7 @@ static evener_status_code connect_to(evener_transport *transport, const evener_c
     made->state_changed = args->state_changed;
     made->arg = args->arg;
     made->references = 1;
+    made->older = b->newest;
     b->newest = made;
     b->open++;
     fake->open++;
@@ -238,9 +244,11 @@ static void disconnect_from(evener_transport *transport, evener_connection *conn
     connection->health_changed = NULL;
     connection->to->open--;
     fake->open--;
-    if (connection->to->newest == connection) {
-        connection->to->newest = NULL;
+    evener_connection **link = &connection->to->newest;
+    while (*link != connection) {
+        link = &(*link)->older;
     }
+    *link = connection->older;
     unref(connection);
 }
 

@@ -31,7 +31,7 @@ evener_transport *fake_transport_transport(fake_transport *fake);
 void fake_transport_set_default(fake_transport *fake, fake_behaviour behaviour, uint64_t delay_ns);
 void fake_transport_set(fake_transport *fake, const char *address, fake_behaviour behaviour, uint64_t delay_ns);
 
-/* On the address's newest attempt or connection; returns false if there is none in a fitting state. */
+/* On the address's newest attempt or connection that is in a fitting state; returns false if there is none. */
 bool fake_transport_ready(fake_transport *fake, const char *address);
 bool fake_transport_fail(fake_transport *fake, const char *address, const char *message);
 bool fake_transport_drop(fake_transport *fake, const char *address);
