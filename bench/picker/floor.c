@@ -59,6 +59,25 @@ static void nothing(void)
     __asm__ volatile("");
 }
 
+/* Four chains that do not wait for each other nor for memory: they keep a core's arithmetic units busy. What two threads
+ * take for it together says whether the machine's two processors are two cores, or share one. */
+static void calculate(void)
+{
+    static _Thread_local uint64_t a = 1, b = 2, c = 3, d = 4;
+    uint64_t w = a, x = b, y = c, z = d;
+    for (unsigned step = 0; step < 16; step++) {
+        w = w * 31 + step;
+        x ^= x << 7;
+        y += y >> 3;
+        z = (z ^ step) * 17;
+        __asm__ volatile("" : "+r"(w), "+r"(x), "+r"(y), "+r"(z));
+    }
+    a = w;
+    b = x;
+    c = y;
+    d = z;
+}
+
 static const struct {
     const char *what;
     void (*operation)(void);
@@ -66,7 +85,7 @@ static const struct {
     {"call of an empty function", nothing},          {"atomic add, own counter", add_own},
     {"atomic add, shared counter", add_shared},      {"empty RCU section", rcu_section},
     {"clock read, time stamp counter", read_ticks},  {"clock read, CLOCK_MONOTONIC_COARSE", read_coarse},
-    {"clock read, CLOCK_MONOTONIC", read_monotonic},
+    {"clock read, CLOCK_MONOTONIC", read_monotonic}, {"arithmetic alone, 16 x 4 steps", calculate},
 };
 
 typedef struct floor_worker {

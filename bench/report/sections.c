@@ -110,11 +110,12 @@ static void print_picks(const json_t *results, const json_t *published)
         "operating system's.\n");
     table_print_rows(picker, distribution, ten);
     printf("\n**Instructions of pick + done**, counted by callgrind as the difference of two runs: what does not "
-           "depend on "
-           "the machine's speed.\n");
+           "depend on the machine's speed.\n");
     table_print_pivot(json_object_get(results, "instructions"),
                       &(pivot_spec){{"policy"}, {"backends"}, "instructions", {{NULL, NULL}}, false});
-    printf("\n**What the machine takes for the pieces of a pick**, measured in the same run (ns):\n");
+    printf("\n**What the machine takes for the pieces of a pick**, measured in the same run (ns). The last row is the "
+           "measure for two threads: where arithmetic alone gets much less than twice as fast with two, the machine's "
+           "two processors share a core, and no picker can do better than that but by waiting.\n");
     table_print_rows(json_object_get(results, "floor"), floor, all);
     if (published != NULL) {
         printf(
