@@ -3,9 +3,9 @@
  *
  *     cost = latency x (1 + in_flight / weight) / success^4
  *
- * `latency` is the moving average of the answers' times, or the time since the backend last made progress while calls
- * are under way, whichever is more: a backend that hangs gets expensive before its calls time out. `weight` is relative
- * to the mean weight. docs/policies.md has the reasons and where this departs from go-zero.
+ * `latency` is the moving average of the answers' times, or half the time since the backend last made progress while
+ * calls are under way, whichever is more: a backend that hangs gets expensive before its calls time out. `weight` is
+ * relative to the mean weight. docs/policies.md has the reasons and where this departs from go-zero.
  *
  * All members that the data plane changes are read and written with relaxed atomics, and a lost update of an average
  * among threads that end calls on one backend at the same moment is accepted: the next answer corrects it. Only
@@ -18,6 +18,7 @@
 #ifndef EVENER_LB_POLICY_P2C_LOAD_H
 #define EVENER_LB_POLICY_P2C_LOAD_H
 
+#include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -29,9 +30,22 @@
 /* Weight of a new answer in the average is dt / (dt + decay), at least this. exp(-dt / decay), as in go-zero, would cost
  * 6 ns and at 1,000 answers a second gives an answer a 10,000th: a backend gone slow would be noticed in seconds. */
 #define P2C_SAMPLE_WEIGHT_MIN (1.0F / 32)
+/* The same for an answer faster than the average: what one pause of a machine has spoilt is forgotten in half the time. */
+#define P2C_RELIEF_WEIGHT_MIN (1.0F / 16)
 /* The same for an answer slower than the average ("peak"): bad news counts at once. Not all of it, as in Finagle's
- * PeakEwma, where one garbage collection empties a backend for seconds. */
+ * PeakEwma, where one garbage collection empties a backend for seconds; and it is news only if the call began after the
+ * last answer: calls that were under way together have waited for the same thing, and all but the first count as any
+ * other (as TCP takes the losses of one round trip for one). */
 #define P2C_PEAK_WEIGHT_MIN (1.0F / 4)
+/* One that is no news counts at most as so many averages: a pause of a whole machine, this client's own included, must
+ * not make the fast backends look slower than the slow ones, which had no call under way in it. */
+#define P2C_ECHO_MAX 2.0F
+/* An answer after a silence of this share of the decay is the result of a probe, about: a faster one halves the average
+ * on a scale of powers. What was learned in a bad moment is else in force for as long as nobody asks. */
+#define P2C_SILENCE (1.0F / 16)
+/* Of the time since the last sign of life, half stands for the latency while calls are under way: a backend is taken
+ * for hung when that is more than the average, and not for every millisecond in which nobody was scheduled. */
+#define P2C_QUIET_WEIGHT (1.0F / 2)
 #define P2C_SUCCESS_WEIGHT_MIN (1.0F / 16)
 #define P2C_FAILURE_WEIGHT_MIN (1.0F / 8)
 /* The worst success that is calculated with: a cost stays a number. */
@@ -111,7 +125,8 @@ static inline float p2c_cost(const p2c_stats *stats, uint64_t now_ns, const p2c_
         latency_ns = usual->latency_ns;
     }
     if (in_flight > 0) {
-        latency_ns = quiet_ns > latency_ns ? quiet_ns : latency_ns;
+        const float waited_ns = quiet_ns * P2C_QUIET_WEIGHT;
+        latency_ns = waited_ns > latency_ns ? waited_ns : latency_ns;
     } else if (quiet_ns > decay_ns) {
         latency_ns = usual->latency_ns + (latency_ns - usual->latency_ns) * (decay_ns / quiet_ns);
     }
@@ -188,6 +203,27 @@ static inline uint64_t p2c_start(p2c_stats *stats, uint64_t now_ns, uint32_t lan
     return now_ns & ~P2C_GLANCE;
 }
 
+/* The average after an answer slower than it. */
+static inline float p2c_after_peak(float latency_ns, float rtt_ns, float by_time, bool news)
+{
+    const float least = news ? P2C_PEAK_WEIGHT_MIN : P2C_SAMPLE_WEIGHT_MIN;
+    if (!news && rtt_ns > latency_ns * P2C_ECHO_MAX) {
+        rtt_ns = latency_ns * P2C_ECHO_MAX;
+    }
+    return latency_ns + (rtt_ns - latency_ns) * (by_time > least ? by_time : least);
+}
+
+/* The average after an answer faster than it. */
+static inline float p2c_after_relief(float latency_ns, float rtt_ns, float by_time)
+{
+    if (by_time > P2C_SILENCE) {
+        const float middle_ns = sqrtf(latency_ns * rtt_ns);
+        const float after_ns = latency_ns + (rtt_ns - latency_ns) * by_time;
+        return middle_ns < after_ns ? middle_ns : after_ns;
+    }
+    return latency_ns + (rtt_ns - latency_ns) * (by_time > P2C_RELIEF_WEIGHT_MIN ? by_time : P2C_RELIEF_WEIGHT_MIN);
+}
+
 /* An answer came. A failure's time counts only if it was slow (failing fast must not look fast), so does that of a call
  * that the caller gave up, which says nothing of success. */
 static inline void p2c_answer(p2c_stats *stats, uint64_t now_ns, uint64_t started_ns, evener_status_code code)
@@ -195,7 +231,9 @@ static inline void p2c_answer(p2c_stats *stats, uint64_t now_ns, uint64_t starte
     const bool failure = p2c_is_failure(code);
     const bool cancelled = code == EVENER_STATUS_CANCELLED;
     const float decay_ns = p2c_get(&stats->decay_ns);
-    const float dt_ns = p2c_elapsed_ns(now_ns, __atomic_load_n(&stats->updated_ns, __ATOMIC_RELAXED));
+    const uint64_t updated_ns = __atomic_load_n(&stats->updated_ns, __ATOMIC_RELAXED);
+    const bool news = (int64_t)(started_ns - updated_ns) >= 0;
+    const float dt_ns = p2c_elapsed_ns(now_ns, updated_ns);
     const float rtt_ns = p2c_elapsed_ns(now_ns, started_ns) + 1.0F; /* 0 means unknown */
     /* Below the least weight of all the division is spared: the usual case. */
     const float by_time = dt_ns > decay_ns * P2C_SAMPLE_WEIGHT_MIN ? dt_ns / (dt_ns + decay_ns) : 0.0F;
@@ -205,9 +243,10 @@ static inline void p2c_answer(p2c_stats *stats, uint64_t now_ns, uint64_t starte
         if (!failure && !cancelled) {
             p2c_set(&stats->latency_ns, rtt_ns);
         }
-    } else if (rtt_ns > latency_ns || !(failure || cancelled)) {
-        const float least = rtt_ns > latency_ns ? P2C_PEAK_WEIGHT_MIN : P2C_SAMPLE_WEIGHT_MIN;
-        p2c_set(&stats->latency_ns, latency_ns + (rtt_ns - latency_ns) * (by_time > least ? by_time : least));
+    } else if (rtt_ns > latency_ns) {
+        p2c_set(&stats->latency_ns, p2c_after_peak(latency_ns, rtt_ns, by_time, news));
+    } else if (!failure && !cancelled) {
+        p2c_set(&stats->latency_ns, p2c_after_relief(latency_ns, rtt_ns, by_time));
     }
     const float success = p2c_get(&stats->success);
     if (!cancelled && (failure || success < 1.0F)) {

@@ -359,6 +359,50 @@ Test(p2c_ewma, a_slow_answer_counts_at_once)
     cr_assert_lt(ewma_after_a_slow_answer(GO_ZERO), 3000);
 }
 
+/* Ten calls under way at once wait for the same pause of 10 ms, where 1 ms is usual. */
+static double ewma_after_a_pause(const char *config)
+{
+    policy_harness *h = ready_harness(config, A);
+    calls(h, (const backend[]){{A, 1000, EVENER_STATUS_OK}}, 1, 5000, 0);
+    evener_pick held[10];
+    for (size_t i = 0; i < 10; i++) {
+        held[i] = begin(h);
+        advance_us(h, 1000);
+    }
+    for (size_t i = 0; i < 10; i++) {
+        harness_done(h, &held[i], EVENER_STATUS_OK);
+    }
+    const double ewma_us = told(h, A, "ewma_us");
+    harness_destroy(h);
+    return ewma_us;
+}
+
+/* The first of them counts a quarter: 3,250 us. All as much would make it 5,400. */
+Test(p2c_ewma, a_pause_of_many_calls_is_one_piece_of_news)
+{
+    const double ewma_us = ewma_after_a_pause(NULL);
+    cr_assert(ewma_us > 2500 && ewma_us < 4500, "%f", ewma_us);
+}
+
+/* A was at 250 ms, is at 1 ms again, and is only asked every other second. */
+static double ewma_after_probes(const char *config)
+{
+    policy_harness *h = ready_harness(config, A);
+    calls(h, (const backend[]){{A, 250000, EVENER_STATUS_OK}}, 1, 20, 0);
+    advance_us(h, 2000000);
+    calls(h, (const backend[]){{A, 1000, EVENER_STATUS_OK}}, 1, 4, 2000000);
+    const double ewma_us = told(h, A, "ewma_us");
+    harness_destroy(h);
+    return ewma_us;
+}
+
+Test(p2c_ewma, a_few_probes_clear_a_backend)
+{
+    const double ours = ewma_after_probes(NULL), original = ewma_after_probes(GO_ZERO);
+    cr_assert_lt(ours, 2000, "%f", ours);
+    cr_assert_gt(original, 50000, "%f", original);
+}
+
 /* A fails in 100 us, B answers in 1 ms. */
 static double share_of_failing_fast(const char *config)
 {

@@ -83,6 +83,36 @@ Test(p2c_sim, two_of_four_slow)
     cr_assert_gt(p99_two_choices, 1.2 * p99_healthy, "%f against %f", p99_two_choices, p99_healthy);
 }
 
+/* Two of four are slow, and every second everything stands still for 10 ms, as on a machine that is shared. The calls
+ * under way at the fast ones take longer than the slow ones do otherwise; that says nothing of the fast ones. */
+static double share_of_the_slow_with_pauses(const char *policy, const char *config)
+{
+    sim_scenario scenario = four_servers();
+    scenario.rate_per_s = 1000;
+    scenario.group_count = 2;
+    scenario.groups[0] = (sim_group){.count = 2, .workers = 8, .distribution = SIM_CONSTANT, .service_us = 6500};
+    scenario.groups[1] = (sim_group){.count = 2, .workers = 8, .distribution = SIM_CONSTANT, .service_us = 1500};
+    for (uint32_t second = 0; second < 15; second++) {
+        for (uint32_t group = 0; group < 2; group++) {
+            sim_event *events = &scenario.events[scenario.event_count];
+            events[0] = (sim_event){.at_s = 12 + second, .action = SIM_HANG, .group = group};
+            events[1] = (sim_event){.at_s = 12.01 + second, .action = SIM_RECOVER, .group = group};
+            scenario.event_count += 2;
+        }
+    }
+    sim_result *result = run(&scenario, policy, config);
+    const sim_slice *slice = &result->windows[0].slice;
+    const double share = (double)slice->group_calls[0] / (double)slice->calls;
+    sim_result_destroy(result);
+    return share;
+}
+
+Test(p2c_sim, a_pause_of_all_does_not_drive_calls_to_the_slow)
+{
+    const double share = share_of_the_slow_with_pauses("p2c_ewma", NULL);
+    cr_assert_lt(share, 0.01, "%f", share);
+}
+
 /* One of four hangs at 10 s. */
 static double share_of_the_hung(const char *policy, const char *config)
 {
