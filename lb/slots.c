@@ -81,29 +81,15 @@ void evener_slots_give_back(evener_slot_pool *pool, evener_subchannel *handle)
     }
 }
 
-static uint64_t sum_of(const evener_subchannel *handle)
-{
-    const uint32_t column = column_of(handle);
-    const evener_slot_block *block = (const evener_slot_block *)(const void *)(handle - column);
-    uint64_t sum = 0;
-    for (uint32_t lane = 0; lane < EVENER_LANES; lane++) {
-        sum += __atomic_load_n(&block->counters[lane][column], __ATOMIC_ACQUIRE);
-    }
-    return sum;
-}
-
 evener_slot_counts evener_slot_sum(const evener_subchannel *handle)
 {
-    const uint64_t sum = sum_of(handle);
-    const uint64_t in_flight = sum & (EVENER_SLOT_PICK - 1);
-    /* More ends than begins: a number below 0, the upper half of the range, that has borrowed from the picks. */
-    if (in_flight >= EVENER_SLOT_PICK / 2) {
-        return (evener_slot_counts){.picks = (sum + EVENER_SLOT_PICK) >> EVENER_SLOT_IN_FLIGHT_BITS, .in_flight = 0};
-    }
-    return (evener_slot_counts){.picks = sum >> EVENER_SLOT_IN_FLIGHT_BITS, .in_flight = in_flight};
+    const uint64_t word = evener_slot_word(handle);
+    /* With more ends than begins the number below 0 has borrowed one of the picks: rounding gives it back. */
+    return (evener_slot_counts){.picks = (word + EVENER_SLOT_PICK / 2) >> EVENER_SLOT_IN_FLIGHT_BITS,
+                                .in_flight = evener_slot_word_in_flight(word)};
 }
 
 bool evener_slot_all_ended(const evener_subchannel *handle)
 {
-    return (sum_of(handle) & (EVENER_SLOT_PICK - 1)) == 0;
+    return (evener_slot_word(handle) & (EVENER_SLOT_PICK - 1)) == 0;
 }

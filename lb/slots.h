@@ -17,6 +17,8 @@
 
 #include <evener/picker.h>
 
+#include "lb/runtime/lane.h"
+
 #define EVENER_SLOT_ROW 16
 #define EVENER_SLOT_ROW_BYTES 128
 #define EVENER_SLOT_IN_FLIGHT_BITS 22
@@ -83,6 +85,26 @@ static inline void evener_slot_begin(evener_subchannel *handle, uint32_t lane)
 static inline void evener_slot_end(evener_subchannel *handle, uint32_t lane)
 {
     evener_slot_add(handle, lane, UINT64_MAX);
+}
+
+/* The sum of all lanes' words. */
+static inline uint64_t evener_slot_word(const evener_subchannel *handle)
+{
+    const void *counter = (const char *)handle + offsetof(evener_slot_block, counters);
+    const uint32_t bound = __atomic_load_n(&evener_lane_bound, __ATOMIC_RELAXED);
+    uint64_t sum = 0;
+    for (uint32_t lane = 0; lane < bound; lane++) {
+        sum += __atomic_load_n((const uint64_t *)counter + (size_t)lane * EVENER_SLOT_ROW, __ATOMIC_ACQUIRE);
+    }
+    return sum;
+}
+
+/* What a word says of picks under way. While some begin and end, an end may be seen whose begin is not: a number below
+ * 0, which is the upper half of the range, counts as 0. */
+static inline uint64_t evener_slot_word_in_flight(uint64_t word)
+{
+    const uint64_t in_flight = word & (EVENER_SLOT_PICK - 1);
+    return in_flight < EVENER_SLOT_PICK / 2 ? in_flight : 0;
 }
 
 typedef struct evener_slot_counts {

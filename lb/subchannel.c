@@ -272,7 +272,7 @@ const char *evener_subchannel_address_text(const evener_subchannel *subchannel)
 
 uint64_t evener_subchannel_in_flight(const evener_subchannel *subchannel)
 {
-    return evener_slot_sum(subchannel).in_flight;
+    return evener_slot_word_in_flight(evener_slot_word(subchannel));
 }
 
 /* ---- the pool ---- */

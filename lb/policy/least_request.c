@@ -4,9 +4,8 @@
  * first two are distinct, where A48 may draw one twice and then learns nothing. The lowest (calls under way + 1) / weight
  * wins, with the attribute "weight" (1 if none), less during a slow start; of equals, the one drawn first.
  *
- * Calls under way are counted in the subchannel's memory, which survives any update: one atomic counter a backend. The
- * channel's own count (evener_subchannel_in_flight()) is spread over the lanes, and a sum over eight cache lines for
- * each candidate costs more than this counter does. */
+ * Calls under way are those that the channel counts itself (evener_subchannel_in_flight()): a pick of this policy writes
+ * nothing that another thread reads or writes, but what the channel writes anyway on the thread's own lane. */
 #include <evener/base_policy.h>
 
 #include <stdio.h>
@@ -28,14 +27,8 @@ typedef struct least_request_config {
 
 static const least_request_config default_config = {.choices = CHOICES_DEFAULT, .slow_start = EVENER_SLOW_START_NONE};
 
-/* A subchannel's memory. */
-typedef struct calls {
-    _Alignas(EVENER_CACHE_LINE) uint64_t under_way; /* atomic; tells nothing of other memory, so relaxed does */
-} calls;
-
 typedef struct candidate {
     evener_subchannel *subchannel;
-    calls *calls;
     double cost; /* of one call: 1 / weight */
 } candidate;
 
@@ -48,7 +41,7 @@ typedef struct least_request_picker {
 
 static double weigh(const evener_pick_context *context, const candidate *c)
 {
-    const double load = (double)(__atomic_load_n(&c->calls->under_way, __ATOMIC_RELAXED) + 1) * c->cost;
+    const double load = (double)(evener_subchannel_in_flight(c->subchannel) + 1) * c->cost;
     if (evener_pick_is_traced(context)) {
         evener_pick_trace_candidate(context, c->subchannel, load, NULL);
     }
@@ -93,14 +86,6 @@ static const candidate *least_of_drawn(least_request_picker *picker, const evene
     }
 }
 
-static void call_done(void *data, uint64_t word, const evener_done_info *info, uint32_t lane)
-{
-    (void)word;
-    (void)info;
-    (void)lane;
-    (void)__atomic_fetch_sub(&((calls *)data)->under_way, 1, __ATOMIC_RELAXED);
-}
-
 static evener_pick_outcome least_request_pick(evener_picker *base, const evener_pick_context *context,
                                               evener_pick *pick)
 {
@@ -111,9 +96,6 @@ static evener_pick_outcome least_request_pick(evener_picker *base, const evener_
     pick->subchannel = best->subchannel;
     if (evener_pick_is_traced(context)) {
         evener_pick_trace_reason(context, "fewest calls");
-    }
-    if (evener_pick_on_done(pick, call_done, best->calls, 0)) {
-        (void)__atomic_fetch_add(&best->calls->under_way, 1, __ATOMIC_RELAXED);
     }
     return EVENER_PICK_COMPLETE;
 }
@@ -147,7 +129,7 @@ static evener_picker *least_request_build_picker(const evener_base_ready *ready)
     evener_ready_weights(ready, &config->slow_start, weights);
     for (size_t i = 0; i < ready->count; i++) {
         evener_subchannel *subchannel = evener_subchannel_ref(ready->subchannels[i]);
-        picker->candidates[i] = (candidate){subchannel, evener_subchannel_data(subchannel), 1 / weights[i]};
+        picker->candidates[i] = (candidate){subchannel, 1 / weights[i]};
     }
     free(weights);
     return &picker->base;
@@ -156,9 +138,8 @@ static evener_picker *least_request_build_picker(const evener_base_ready *ready)
 static void describe(void *state, evener_subchannel *subchannel, char *buffer, size_t buffer_bytes)
 {
     (void)state;
-    const calls *own = evener_subchannel_data(subchannel);
     snprintf(buffer, buffer_bytes, "weight=%u under_way=%llu", evener_static_weight(subchannel),
-             (unsigned long long)__atomic_load_n(&own->under_way, __ATOMIC_RELAXED));
+             (unsigned long long)evener_subchannel_in_flight(subchannel));
 }
 
 static evener_status_code parse_config(const evener_policy_builder *builder, const evener_policy_set *policies,
@@ -191,7 +172,6 @@ static evener_status_code parse_config(const evener_policy_builder *builder, con
 static const evener_base_policy least_request = {
     .size = sizeof least_request,
     .build_picker = least_request_build_picker,
-    .subchannel_data_bytes = sizeof(calls),
     .describe = describe,
 };
 

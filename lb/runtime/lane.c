@@ -4,6 +4,7 @@
 #include <stdbool.h>
 
 _Thread_local uint32_t evener_lane_own = EVENER_LANE_SHARED;
+uint32_t evener_lane_bound;
 static _Thread_local bool asked; /* for a lane, and there was none */
 
 #define ALL_TAKEN ((UINT32_C(1) << EVENER_LANE_SHARED) - 1)
@@ -45,6 +46,14 @@ static uint32_t take_free(void)
     return EVENER_LANE_SHARED;
 }
 
+static void raise_bound(uint32_t lane)
+{
+    uint32_t bound = __atomic_load_n(&evener_lane_bound, __ATOMIC_RELAXED);
+    while (bound <= lane && !__atomic_compare_exchange_n(&evener_lane_bound, &bound, lane + 1, false, __ATOMIC_RELAXED,
+                                                         __ATOMIC_RELAXED)) {
+    }
+}
+
 uint32_t evener_lane_take(void)
 {
     if (asked) {
@@ -58,6 +67,7 @@ uint32_t evener_lane_take(void)
         lane = EVENER_LANE_SHARED;
     }
     asked = lane == EVENER_LANE_SHARED;
+    raise_bound(lane);
     evener_lane_own = lane;
     return lane;
 }

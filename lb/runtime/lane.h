@@ -12,6 +12,10 @@
 /* The thread's lane; EVENER_LANE_SHARED also while it has not asked for one. */
 extern _Thread_local uint32_t evener_lane_own __attribute__((tls_model("initial-exec")));
 
+/* Lanes from this one on were never taken, so nothing was ever counted on them: a sum over lanes may end here. Atomic;
+ * only grows. Who was told of a count (by a lock, an acquire) is told of its lane, too. */
+extern uint32_t evener_lane_bound;
+
 /* The slow path of evener_lane_current(). */
 uint32_t evener_lane_take(void);
 

@@ -43,6 +43,7 @@ Test(lane, a_thread_keeps_its_lane)
 {
     const uint32_t lane = evener_lane_current();
     cr_assert_lt(lane, EVENER_LANE_SHARED);
+    cr_assert_eq(evener_lane_bound, lane + 1, "the first thread of a process takes the first lane");
     for (int i = 0; i < 10; i++) {
         cr_assert_eq(evener_lane_current(), lane);
     }
@@ -67,6 +68,7 @@ Test(lane, threads_have_lanes_of_their_own_until_all_are_taken_and_share_the_las
     holder_end(&holders[3]);
     holder_start(&holders[3]);
     cr_assert_eq(holders[3].lane, freed);
+    cr_assert_eq(evener_lane_bound, EVENER_LANES);
     for (size_t i = 0; i < EVENER_LANES + 2; i++) {
         holder_end(&holders[i]);
     }
