@@ -26,6 +26,8 @@ struct bench_client {
     bool (*call)(bench_client *client);
     /* An asynchronous call; `done` comes once on a serving thread, and may start the next. */
     void (*start)(bench_client *client, bench_done done, void *arg);
+    /* How many calls have gone to this server ("127.0.0.1:P1"); NULL: the client does not know. Any thread. */
+    uint64_t (*calls_to)(bench_client *client, const char *server);
     /* When no call is under way. */
     void (*close)(bench_client *client);
 };

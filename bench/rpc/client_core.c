@@ -161,7 +161,7 @@ bench_client *bench_client_open_core(const bench_client_options *options)
         return NULL;
     }
     grpc_init();
-    client->base = (bench_client){"core", core_call_blocking, core_start, core_close};
+    client->base = (bench_client){"core", core_call_blocking, core_start, NULL, core_close};
     client->timeout_ms = options->timeout_ms;
     client->payload = grpc_slice_from_copied_buffer(options->payload, options->payload_bytes);
     snprintf(target, sizeof target, "ipv4:%s", options->servers);

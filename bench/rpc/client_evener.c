@@ -1,6 +1,7 @@
 /* evener as its users have it. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <evener/evener.h>
 
@@ -56,6 +57,20 @@ static void evener_client_start(bench_client *base, bench_done done, void *arg)
     }
 }
 
+static uint64_t evener_client_calls_to(bench_client *base, const char *server)
+{
+    evener_channel_stats stats;
+    uint64_t calls = 0;
+    if (evener_channel_get_stats(((evener_client *)base)->channel, &stats, NULL) != EVENER_STATUS_OK) {
+        return 0;
+    }
+    for (size_t i = 0; i < stats.subchannel_count; i++) {
+        calls += strcmp(stats.subchannels[i].address, server) == 0 ? stats.subchannels[i].picks : 0;
+    }
+    evener_channel_stats_clear(&stats);
+    return calls;
+}
+
 static void evener_client_close(bench_client *base)
 {
     evener_client *client = (evener_client *)base;
@@ -94,7 +109,8 @@ bench_client *bench_client_open_evener(const bench_client_options *options)
     if (client == NULL) {
         return NULL;
     }
-    client->base = (bench_client){"evener", evener_client_call, evener_client_start, evener_client_close};
+    client->base =
+        (bench_client){"evener", evener_client_call, evener_client_start, evener_client_calls_to, evener_client_close};
     /* An owned message, sent any number of times: as who sends the same one again would do it. */
     uint8_t *data = evener_bytes_create(options->payload_bytes, &client->payload);
     for (size_t i = 0; i < options->payload_bytes; i++) {

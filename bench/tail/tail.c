@@ -3,18 +3,31 @@
  *
  *     bench_tail [--quick] [--output=FILE]
  *
- * Four servers answer after 1 ms. Fails if a call fails where all servers are healthy. */
+ * Four servers answer after 1 ms. Fails if a call fails where all servers answer, or, of a full run, if p2c_ewma sends a
+ * hundredth of the calls or more to servers that are slow: then their latency is its 99th percentile.
+ *
+ * How it is measured, and why:
+ * - 1,000 calls a second, Poisson. A call takes client and server together half a millisecond of processor time, so
+ *   that is a quarter of two processors: queues for them are seldom, while some calls are under way at any time.
+ * - Servers delay an answer by a timer, not by a sleeping thread: the delay of one call does not hold up others.
+ * - The processors are kept awake (support/awake.h), and timers are exact (PR_SET_TIMERSLACK; the servers inherit it),
+ *   else waking up is what would be measured: up to 50 us by default, some milliseconds on a virtual machine.
+ * - How late the sender itself was, 99th percentile, stands in each row: what the machine adds to every client alike.
+ * - Where nothing happens on the way (healthy, slow), the servers of all these scenarios and the clients of all rows run
+ *   side by side, and take turns: a second of calls each, a tenth of a second before it uncounted, for caches and
+ *   averages. So a bad moment of the machine hits all rows alike, and many turns find its good ones: a row is the median
+ *   of its turns, and the least. Who is not at turn is idle.
+ * - Where something happens, a pass is a second with servers and a client of its own, and all calls count. */
 #include <math.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <time.h>
 
-#include <evener/policy.h>
-
 #include "bench/rpc/client.h"
+#include "bench/support/awake.h"
 #include "bench/support/output.h"
 #include "bench/support/servers.h"
 
@@ -22,26 +35,34 @@
 #define SERVERS 4
 #define TIMEOUT_MS 1000
 #define RATE_PER_S 1000
+#define TURNS 5
+#define TURNS_QUICK 1
+#define TURN_CALLS 1000
+#define TURN_CALLS_AHEAD 100
+#define PASSES 2
+#define PASS_CALLS 1000
+#define SLOW_PERCENT_MAX 1.0
 #define HEALTHY "--delay-ms=1"
 #define SLOW "--delay-ms=6"
 
 typedef enum tail_event { NO_EVENT, HANGS, STARTS, IS_KILLED_AND_RESTARTED } tail_event;
 
-/* What is wrong, and with the first server what happens a third into the run. */
+/* What is wrong, and with the first server what happens a third into the run. The steady ones are those of --quick. */
 static const struct scenario {
     const char *name;
     const char *options[SERVERS];
     tail_event event;
     bool may_fail;
-    bool also_quick;
+    bool steady;
+    unsigned slow; /* so many, the first ones */
 } scenarios[] = {
-    {"healthy", {HEALTHY, HEALTHY, HEALTHY, HEALTHY}, NO_EVENT, false, true},
-    {"1 of 4 slow by 5 ms", {SLOW, HEALTHY, HEALTHY, HEALTHY}, NO_EVENT, false, true},
-    {"2 of 4 slow by 5 ms", {SLOW, SLOW, HEALTHY, HEALTHY}, NO_EVENT, false, true},
-    {"1 of 4 hangs", {HEALTHY, HEALTHY, HEALTHY, HEALTHY}, HANGS, true, false},
-    {"1 of 4 fails fast", {"--fail=14", HEALTHY, HEALTHY, HEALTHY}, NO_EVENT, true, false},
-    {"1 of 4 joins", {HEALTHY, HEALTHY, HEALTHY, HEALTHY}, STARTS, false, false},
-    {"1 of 4 killed, restarted", {HEALTHY, HEALTHY, HEALTHY, HEALTHY}, IS_KILLED_AND_RESTARTED, true, false},
+    {"healthy", {HEALTHY, HEALTHY, HEALTHY, HEALTHY}, NO_EVENT, false, true, 0},
+    {"1 of 4 slow by 5 ms", {SLOW, HEALTHY, HEALTHY, HEALTHY}, NO_EVENT, false, true, 1},
+    {"2 of 4 slow by 5 ms", {SLOW, SLOW, HEALTHY, HEALTHY}, NO_EVENT, false, true, 2},
+    {"1 of 4 hangs", {HEALTHY, HEALTHY, HEALTHY, HEALTHY}, HANGS, true, false, 0},
+    {"1 of 4 fails fast", {"--fail=14", HEALTHY, HEALTHY, HEALTHY}, NO_EVENT, true, false, 0},
+    {"1 of 4 joins", {HEALTHY, HEALTHY, HEALTHY, HEALTHY}, STARTS, false, false, 0},
+    {"1 of 4 killed, restarted", {HEALTHY, HEALTHY, HEALTHY, HEALTHY}, IS_KILLED_AND_RESTARTED, true, false, 0},
 };
 
 static const struct {
@@ -49,11 +70,12 @@ static const struct {
     bench_client *(*open)(const bench_client_options *options);
     const char *policy;
     bool also_quick;
+    bool avoids_slow; /* to be checked */
 } clients[] = {
-    {"core", bench_client_open_core, "round_robin", true},
-    {"evener", bench_client_open_evener, "round_robin", false},
-    {"evener", bench_client_open_evener, "least_request", false},
-    {"evener", bench_client_open_evener, "p2c_ewma", true},
+    {"core", bench_client_open_core, "round_robin", true, false},
+    {"evener", bench_client_open_evener, "round_robin", false, false},
+    {"evener", bench_client_open_evener, "least_request", false, false},
+    {"evener", bench_client_open_evener, "p2c_ewma", true, true},
 };
 
 typedef struct tail_run tail_run;
@@ -61,6 +83,7 @@ typedef struct tail_run tail_run;
 typedef struct tail_call {
     tail_run *run;
     uint64_t intended_ns;
+    uint64_t late_ns;    /* sent so long after that */
     uint64_t latency_ns; /* 0: failed */
 } tail_call;
 
@@ -72,8 +95,18 @@ struct tail_run {
 
 typedef struct tail_figures {
     bench_figure p50_us, p99_us, p999_us;
+    bench_figure late_p99_us;
+    bench_figure slow_percent; /* of the calls went to slow servers; empty: not known */
     uint64_t calls, failed;
 } tail_figures;
+
+/* Servers, and the clients that call them. */
+typedef struct tail_stage {
+    const struct scenario *scenario;
+    bench_server servers[SERVERS];
+    unsigned started;
+    bench_client *clients[COUNT(clients)]; /* NULL: not asked for */
+} tail_stage;
 
 static void call_done(void *arg, bool ok)
 {
@@ -122,23 +155,23 @@ static void happen(tail_event event, const char *option, bench_server *server)
 }
 
 /* Sends all calls at their times and waits for their ends. */
-static void send_all(bench_client *client, tail_call *calls, size_t count, const struct scenario *scenario,
-                     bench_server *servers)
+static void send_all(tail_stage *stage, bench_client *client, tail_call *calls, size_t count, uint64_t seed)
 {
+    const struct scenario *scenario = stage->scenario;
     tail_run run = {.under_way = count};
-    uint64_t random = 1;
     pthread_mutex_init(&run.mutex, NULL);
     pthread_cond_init(&run.idle, NULL);
     double at_ns = (double)bench_now_ns();
     for (size_t i = 0; i < count; i++) {
-        at_ns -= log(random_unit(&random)) * 1e9 / RATE_PER_S; /* Poisson: exponential gaps */
+        at_ns -= log(random_unit(&seed)) * 1e9 / RATE_PER_S; /* Poisson: exponential gaps */
         calls[i] = (tail_call){.run = &run, .intended_ns = (uint64_t)at_ns};
         if (i == count / 3) {
-            happen(scenario->event, scenario->options[0], &servers[0]);
+            happen(scenario->event, scenario->options[0], &stage->servers[0]);
         }
         if (bench_now_ns() < calls[i].intended_ns) {
             sleep_until(calls[i].intended_ns);
         }
+        calls[i].late_ns = bench_now_ns() - calls[i].intended_ns;
         client->start(client, call_done, &calls[i]);
     }
     pthread_mutex_lock(&run.mutex);
@@ -152,89 +185,188 @@ static void send_all(bench_client *client, tail_call *calls, size_t count, const
 
 static void gather(const tail_call *calls, size_t count, tail_figures *figures)
 {
-    bench_histogram *histogram = calloc(1, sizeof *histogram);
-    if (histogram == NULL) {
+    bench_histogram *histograms = calloc(2, sizeof *histograms);
+    if (histograms == NULL) {
         abort();
     }
+    bench_histogram *latency = &histograms[0], *late = &histograms[1];
     for (size_t i = 0; i < count; i++) {
         /* A failed call was not answered in time: it counts as the timeout, not as nothing. */
-        bench_histogram_add(histogram, calls[i].latency_ns > 0 ? calls[i].latency_ns : TIMEOUT_MS * 1000000u);
+        bench_histogram_add(latency, calls[i].latency_ns > 0 ? calls[i].latency_ns : TIMEOUT_MS * 1000000u);
+        bench_histogram_add(late, calls[i].late_ns);
         figures->failed += calls[i].latency_ns == 0;
     }
     figures->calls += count;
-    bench_figure_add(&figures->p50_us, (double)bench_histogram_percentile(histogram, 0.5) / 1e3);
-    bench_figure_add(&figures->p99_us, (double)bench_histogram_percentile(histogram, 0.99) / 1e3);
-    bench_figure_add(&figures->p999_us, (double)bench_histogram_percentile(histogram, 0.999) / 1e3);
-    free(histogram);
+    bench_figure_add(&figures->p50_us, (double)bench_histogram_percentile(latency, 0.5) / 1e3);
+    bench_figure_add(&figures->p99_us, (double)bench_histogram_percentile(latency, 0.99) / 1e3);
+    bench_figure_add(&figures->p999_us, (double)bench_histogram_percentile(latency, 0.999) / 1e3);
+    bench_figure_add(&figures->late_p99_us, (double)bench_histogram_percentile(late, 0.99) / 1e3);
+    free(histograms);
 }
 
-static bool run_pass(const struct scenario *scenario, size_t client_index, size_t count, tail_figures *figures)
+/* How many calls the client has sent to the slow servers so far. */
+static uint64_t calls_to_slow(const tail_stage *stage, bench_client *client)
+{
+    uint64_t calls = 0;
+    for (unsigned i = 0; i < stage->scenario->slow; i++) {
+        char server[32];
+        bench_servers_list(&stage->servers[i], 1, server, sizeof server);
+        calls += client->calls_to(client, server);
+    }
+    return calls;
+}
+
+static void take_turn(tail_stage *stage, bench_client *client, uint64_t seed, tail_figures *figures)
+{
+    tail_call calls[TURN_CALLS];
+    const bool counts_slow = stage->scenario->slow > 0 && client->calls_to != NULL;
+    send_all(stage, client, calls, TURN_CALLS_AHEAD, ~seed);
+    for (size_t i = 0; i < TURN_CALLS_AHEAD; i++) {
+        figures->failed += calls[i].latency_ns == 0;
+    }
+    const uint64_t before = counts_slow ? calls_to_slow(stage, client) : 0;
+    send_all(stage, client, calls, TURN_CALLS, seed);
+    gather(calls, TURN_CALLS, figures);
+    if (counts_slow) {
+        const uint64_t slow = calls_to_slow(stage, client) - before;
+        bench_figure_add(&figures->slow_percent, 100.0 * (double)slow / TURN_CALLS);
+    }
+}
+
+static void close_stage(tail_stage *stage)
+{
+    for (size_t c = 0; c < COUNT(clients); c++) {
+        if (stage->clients[c] != NULL) {
+            stage->clients[c]->close(stage->clients[c]);
+        }
+    }
+    for (unsigned i = 0; i < stage->started; i++) {
+        bench_server_signal(&stage->servers[i], SIGKILL);
+    }
+}
+
+/* Starts the servers of a scenario and the clients from `first` to `last`, those of --quick only if `quick`. False after
+ * complaining; the stage is to be closed then too. */
+static bool open_stage(tail_stage *stage, const struct scenario *scenario, size_t first, size_t last, bool quick)
 {
     static const uint8_t payload[10];
-    bench_server servers[SERVERS];
     char list[256];
     bool ok = true;
-    unsigned started = 0;
-    while (started < SERVERS && ok) {
-        ok = bench_server_start(&servers[started], 0, scenario->options[started]);
-        started += ok;
+    *stage = (tail_stage){.scenario = scenario};
+    while (stage->started < SERVERS && ok) {
+        ok = bench_server_start(&stage->servers[stage->started], 0, scenario->options[stage->started]);
+        stage->started += ok;
     }
-    if (ok) {
-        bench_servers_list(servers, SERVERS, list, sizeof list);
-        if (scenario->event == STARTS) { /* its port is known, it is not there */
-            bench_server_signal(&servers[0], SIGKILL);
+    if (!ok) {
+        bench_complain("%s: the servers do not start", scenario->name);
+        return false;
+    }
+    bench_servers_list(stage->servers, SERVERS, list, sizeof list);
+    if (scenario->event == STARTS) { /* its port is known, it is not there */
+        bench_server_signal(&stage->servers[0], SIGKILL);
+    }
+    for (size_t c = first; c <= last && ok; c++) {
+        if (quick && !clients[c].also_quick) {
+            continue;
         }
-        bench_client *client = clients[client_index].open(&(bench_client_options){
+        stage->clients[c] = clients[c].open(&(bench_client_options){
             .servers = list,
-            .policy = clients[client_index].policy,
+            .policy = clients[c].policy,
             .threads = 2,
             .payload = payload,
             .payload_bytes = sizeof payload,
             .timeout_ms = TIMEOUT_MS,
         });
-        tail_call *calls = calloc(count, sizeof *calls);
-        ok = client != NULL && calls != NULL;
-        if (ok) {
-            sleep_until(bench_now_ns() + 200000000); /* for the others to connect */
-            send_all(client, calls, count, scenario, servers);
-            gather(calls, count, figures);
+        ok = stage->clients[c] != NULL;
+        if (!ok) {
+            bench_complain("%s: %s %s does not connect", scenario->name, clients[c].name, clients[c].policy);
         }
-        if (client != NULL) {
-            client->close(client);
-        }
-        free(calls);
     }
-    for (unsigned i = 0; i < started; i++) {
-        bench_server_signal(&servers[i], SIGKILL);
-    }
+    sleep_until(bench_now_ns() + 200000000); /* for the other connections */
     return ok;
 }
 
-static void measure(json_t *rows, const struct scenario *scenario, size_t client, unsigned passes, size_t calls)
+static void tell(json_t *rows, const struct scenario *scenario, size_t client, const tail_figures *figures, bool quick)
 {
+    const char *name = clients[client].name, *policy = clients[client].policy;
+    json_t *row =
+        json_pack("{s:s, s:s, s:s, s:i, s:I, s:I}", "scenario", scenario->name, "client", name, "policy", policy,
+                  "rate_per_s", RATE_PER_S, "calls", (json_int_t)figures->calls, "failed", (json_int_t)figures->failed);
+    bench_set_figure(row, "p50_us", &figures->p50_us);
+    bench_set_figure(row, "p99_us", &figures->p99_us);
+    bench_set_figure(row, "p999_us", &figures->p999_us);
+    bench_set_figure(row, "late_p99_us", &figures->late_p99_us);
+    char slow[64] = "";
+    if (figures->slow_percent.count > 0) {
+        bench_set_figure(row, "slow_percent", &figures->slow_percent);
+        snprintf(slow, sizeof slow, "  %.1f %% to slow ones", bench_figure_median(&figures->slow_percent));
+    }
+    json_array_append_new(rows, row);
+    bench_progress("tail    %-24s %-6s %-13s p50 %7.0f us  p99 %7.0f us  p99.9 %7.0f us  late %5.0f us  %llu of %llu "
+                   "failed%s",
+                   scenario->name, name, policy, bench_figure_median(&figures->p50_us),
+                   bench_figure_median(&figures->p99_us), bench_figure_median(&figures->p999_us),
+                   bench_figure_median(&figures->late_p99_us), (unsigned long long)figures->failed,
+                   (unsigned long long)figures->calls, slow);
+    if (figures->failed > 0 && !scenario->may_fail) {
+        bench_complain("%s: %s %s: %llu calls failed", scenario->name, name, policy,
+                       (unsigned long long)figures->failed);
+    }
+    /* One pass, perhaps of a test among others on a busy machine, is no basis for this. */
+    if (!quick && clients[client].avoids_slow && figures->slow_percent.count > 0 &&
+        bench_figure_median(&figures->slow_percent) >= SLOW_PERCENT_MAX) {
+        bench_complain("%s: %s %s: %.1f %% of the calls go to slow servers", scenario->name, name, policy,
+                       bench_figure_median(&figures->slow_percent));
+    }
+}
+
+/* Healthy and slow: all rows take turns. */
+static void measure_steady(json_t *rows, bool quick)
+{
+    static tail_stage stages[COUNT(scenarios)];
+    static tail_figures figures[COUNT(scenarios)][COUNT(clients)];
+    const unsigned turns = quick ? TURNS_QUICK : TURNS;
+    bool ok = true;
+    for (size_t s = 0; s < COUNT(scenarios); s++) {
+        ok = ok && (!scenarios[s].steady || open_stage(&stages[s], &scenarios[s], 0, COUNT(clients) - 1, quick));
+    }
+    for (unsigned turn = 0; turn < turns && ok; turn++) {
+        bench_progress("tail    turn %u of %u", turn + 1, turns);
+        for (size_t s = 0; s < COUNT(scenarios); s++) {
+            for (size_t c = 0; c < COUNT(clients); c++) {
+                if (stages[s].clients[c] != NULL) {
+                    take_turn(&stages[s], stages[s].clients[c], turn, &figures[s][c]);
+                }
+            }
+        }
+    }
+    for (size_t s = 0; s < COUNT(scenarios); s++) {
+        for (size_t c = 0; c < COUNT(clients) && ok; c++) {
+            if (stages[s].clients[c] != NULL) {
+                tell(rows, &scenarios[s], c, &figures[s][c], quick);
+            }
+        }
+        close_stage(&stages[s]);
+    }
+}
+
+/* Something happens in each pass. */
+static void measure_event(json_t *rows, const struct scenario *scenario, size_t client)
+{
+    tail_call calls[PASS_CALLS];
     tail_figures figures = {.calls = 0};
     bool ok = true;
-    for (unsigned pass = 0; pass < passes && ok; pass++) {
-        ok = run_pass(scenario, client, calls, &figures);
+    for (unsigned pass = 0; pass < PASSES && ok; pass++) {
+        tail_stage stage;
+        ok = open_stage(&stage, scenario, client, client, false);
+        if (ok) {
+            send_all(&stage, stage.clients[client], calls, PASS_CALLS, pass);
+            gather(calls, PASS_CALLS, &figures);
+        }
+        close_stage(&stage);
     }
-    if (!ok) {
-        bench_complain("%s: %s %s does not run", scenario->name, clients[client].name, clients[client].policy);
-        return;
-    }
-    json_t *row = json_pack("{s:s, s:s, s:s, s:i, s:I, s:I}", "scenario", scenario->name, "client",
-                            clients[client].name, "policy", clients[client].policy, "rate_per_s", RATE_PER_S, "calls",
-                            (json_int_t)figures.calls, "failed", (json_int_t)figures.failed);
-    bench_set_figure(row, "p50_us", &figures.p50_us);
-    bench_set_figure(row, "p99_us", &figures.p99_us);
-    bench_set_figure(row, "p999_us", &figures.p999_us);
-    json_array_append_new(rows, row);
-    bench_progress("tail    %-24s %-6s %-13s p50 %7.0f us  p99 %7.0f us  p99.9 %7.0f us  %llu of %llu failed",
-                   scenario->name, clients[client].name, clients[client].policy, bench_figure_median(&figures.p50_us),
-                   bench_figure_median(&figures.p99_us), bench_figure_median(&figures.p999_us),
-                   (unsigned long long)figures.failed, (unsigned long long)figures.calls);
-    if (figures.failed > 0 && !scenario->may_fail) {
-        bench_complain("%s: %s %s: %llu calls failed", scenario->name, clients[client].name, clients[client].policy,
-                       (unsigned long long)figures.failed);
+    if (ok) {
+        tell(rows, scenario, client, &figures, false);
     }
 }
 
@@ -245,15 +377,15 @@ int main(int argc, char **argv)
     if (!bench_arguments(argc, argv, "bench_tail", &quick, &output)) {
         return 2;
     }
+    prctl(PR_SET_TIMERSLACK, 1);
+    bench_awake_begin();
     json_t *rows = json_array();
-    for (size_t s = 0; s < COUNT(scenarios); s++) {
-        for (size_t c = 0; c < COUNT(clients); c++) {
-            bool is_there =
-                clients[c].open == bench_client_open_core || evener_policy_find(NULL, clients[c].policy) != NULL;
-            if (is_there && (!quick || (scenarios[s].also_quick && clients[c].also_quick))) {
-                measure(rows, &scenarios[s], c, quick ? 1 : 2, RATE_PER_S);
-            }
+    measure_steady(rows, quick);
+    for (size_t s = 0; s < COUNT(scenarios) && !quick; s++) {
+        for (size_t c = 0; c < COUNT(clients) && !scenarios[s].steady; c++) {
+            measure_event(rows, &scenarios[s], c);
         }
     }
+    bench_awake_end();
     return bench_finish(json_pack("{s:o}", "tail", rows), output);
 }
