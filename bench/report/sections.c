@@ -135,13 +135,15 @@ static void print_costs(const json_t *results)
                                                        "connect_us_per_backend"};
     static const char *const resolver[TABLE_KEYS_MAX] = {"what", "form", "endpoints", "ms", "ms_min"};
     static const table_only all[TABLE_ONLY_MAX];
-    printf("\n## Updates and memory\n\nFrom the push of a list until its picker is in force and nothing is left to do "
-           "on the "
-           "control thread (us): one backend, one in a hundred, or all of them get another weight, or are replaced by "
-           "others. "
-           "The transport takes no time.\n");
+    printf(
+        "\n## Updates and memory\n\nFrom the push of a list until its picker is in force (us): one backend, one in a "
+        "hundred, or all of them get another weight, or are replaced by others. The transport takes no time.\n");
     table_print_pivot(json_object_get(results, "update"),
                       &(pivot_spec){{"policy", "share", "what"}, {"backends"}, "us", {{NULL, NULL}}, false});
+    printf(
+        "\nThe same until what was replaced is let go, too, and nothing is left to do on the control thread (us).\n");
+    table_print_pivot(json_object_get(results, "update"),
+                      &(pivot_spec){{"policy", "share", "what"}, {"backends"}, "settled_us", {{NULL, NULL}}, false});
     printf("\nMemory as malloc counts it, per backend: of evener alone, and with the gRPC C core's connection over "
            "loopback "
            "(and the time until all are connected, for each).\n");

@@ -117,6 +117,8 @@ static bool open_channel(bench_channel *bench, const char *policy, evener_status
         return false;
     }
     instant_transport_init(&bench->transport, evener_runtime_loop(bench->runtime));
+    timed_policy_init(&bench->policy, evener_policy_find(NULL, policy));
+    const evener_policy_builder *policies[] = {&bench->policy.builder};
     const evener_resolver_builder *resolvers[] = {evener_manual_resolver_builder(bench->resolver)};
     evener_channel_options options = {
         .size = sizeof options,
@@ -124,6 +126,8 @@ static bool open_channel(bench_channel *bench, const char *policy, evener_status
         .transport = &bench->transport.base,
         .resolvers = resolvers,
         .resolver_count = 1,
+        .policies = policies,
+        .policy_count = 1,
         .policy = policy,
         .idle_timeout_ms = EVENER_NEVER_MS,
     };
@@ -167,6 +171,7 @@ void bench_channel_close(bench_channel *bench)
         wait_until_gone(bench);
     }
     evener_runtime_unref(bench->runtime);
+    instant_transport_clear(&bench->transport);
     evener_manual_resolver_destroy(bench->resolver);
     for (size_t i = 0; bench->addresses != NULL && i < bench->backends; i++) {
         evener_address_unref(bench->addresses[i]);
@@ -175,7 +180,7 @@ void bench_channel_close(bench_channel *bench)
     memset(bench, 0, sizeof *bench);
 }
 
-/* An update measured where it happens: from the push until nothing that follows from it is left on the control thread. */
+/* An update measured where it happens: from the push, on the control thread, until nothing that follows from it is left. */
 typedef struct measured_update {
     bench_channel *bench;
     evener_task task;
@@ -213,7 +218,7 @@ static void push_measured(void *arg)
     }
 }
 
-uint64_t bench_channel_update(bench_channel *bench, bench_change change, size_t changed)
+bench_update_times bench_channel_update(bench_channel *bench, bench_change change, size_t changed)
 {
     measured_update update = {.bench = bench, .rounds_left = SETTLE_ROUNDS};
     update.task = (evener_task)EVENER_TASK_INIT(look, &update);
@@ -224,7 +229,7 @@ uint64_t bench_channel_update(bench_channel *bench, bench_change change, size_t 
                                       : with_weight(bench->addresses[i], bench->weight, &update.status);
         if (address == NULL) {
             fprintf(stderr, "bench: %s\n", update.status.message);
-            return 0;
+            return (bench_update_times){0};
         }
         evener_address_unref(bench->addresses[i]);
         bench->addresses[i] = address;
@@ -240,5 +245,9 @@ uint64_t bench_channel_update(bench_channel *bench, bench_change change, size_t 
             abort(); /* the control thread still has `update` */
         }
     }
-    return update.to_ns > 0 ? update.to_ns - update.from_ns : 0;
+    const uint64_t in_force_ns = bench->policy.in_force_ns; /* the release of is_over has published it */
+    if (update.to_ns == 0 || in_force_ns < update.from_ns) {
+        return (bench_update_times){0};
+    }
+    return (bench_update_times){in_force_ns - update.from_ns, update.to_ns - update.from_ns};
 }

@@ -9,10 +9,12 @@
 #include <evener/evener.h>
 
 #include "bench/support/instant_transport.h"
+#include "bench/support/timed_policy.h"
 
 typedef struct bench_channel {
     evener_runtime *runtime;
     instant_transport transport;
+    timed_policy policy;
     evener_manual_resolver *resolver;
     evener_channel *channel;
     evener_address **addresses;
@@ -32,9 +34,14 @@ typedef enum bench_change {
     BENCH_CHANGE_ADDRESS /* the backend: another one comes in its place */
 } bench_change;
 
-/* Pushes the list with the first `changed` backends changed, and waits until the picker of it is in force and every
- * backend is ready. Returns how long that took on the control thread, in ns; 0 if it failed. */
-uint64_t bench_channel_update(bench_channel *bench, bench_change change, size_t changed);
+/* What an update took on the control thread, in ns from its push. */
+typedef struct bench_update_times {
+    uint64_t in_force_ns; /* until the picker with all that it changed was in force; 0: it failed */
+    uint64_t settled_ns;  /* until what it replaced was let go as well, and nothing was left to do */
+} bench_update_times;
+
+/* Pushes the list with the first `changed` backends changed, and waits until all that follows from it is done. */
+bench_update_times bench_channel_update(bench_channel *bench, bench_change change, size_t changed);
 
 /* Waits until the control thread has done all that is to be done now. */
 void bench_channel_settle(bench_channel *bench);

@@ -4,45 +4,86 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#define CHUNK_CONNECTIONS 64
+
 typedef struct instant_connection {
-    instant_transport *transport;
     void (*state_changed)(void *arg, evener_connectivity_state state, const evener_status *status);
     void *arg;
-    evener_task task; /* tells READY; after disconnect(), frees */
+    struct instant_connection *next; /* asked for, or unused */
     bool is_ready;
     bool is_given_up;
 } instant_connection;
 
-static void run(void *arg)
+typedef struct instant_chunk {
+    struct instant_chunk *next;
+    instant_connection connections[CHUNK_CONNECTIONS];
+} instant_chunk;
+
+static void put_aside(instant_transport *transport, instant_connection *connection)
 {
-    instant_connection *connection = arg;
-    if (connection->is_given_up) {
-        atomic_fetch_sub_explicit(&connection->transport->alive, 1, memory_order_release);
-        free(connection);
-    } else {
-        evener_status ok;
-        evener_status_clear(&ok);
+    connection->next = transport->unused;
+    transport->unused = connection;
+    atomic_fetch_sub_explicit(&transport->alive, 1, memory_order_release);
+}
+
+/* Who is told may ask for more, and give up any. */
+static void tell_ready(void *arg)
+{
+    instant_transport *transport = arg;
+    evener_status ok;
+    evener_status_clear(&ok);
+    instant_connection *next = transport->asked_for;
+    transport->asked_for = NULL;
+    transport->asked_for_tail = &transport->asked_for;
+    while (next != NULL) {
+        instant_connection *connection = next;
+        next = connection->next;
+        if (connection->is_given_up) {
+            put_aside(transport, connection);
+            continue;
+        }
         connection->is_ready = true;
-        atomic_fetch_add_explicit(&connection->transport->ready, 1, memory_order_release);
-        atomic_fetch_add_explicit(&connection->transport->made, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&transport->ready, 1, memory_order_release);
+        atomic_fetch_add_explicit(&transport->made, 1, memory_order_relaxed);
         connection->state_changed(connection->arg, EVENER_READY, &ok);
     }
+}
+
+static instant_connection *take_unused(instant_transport *transport)
+{
+    if (transport->unused == NULL) {
+        instant_chunk *chunk = malloc(sizeof *chunk);
+        if (chunk == NULL) {
+            return NULL;
+        }
+        transport->bytes += malloc_usable_size(chunk) + sizeof(size_t); /* with the size that malloc keeps before it */
+        chunk->next = transport->chunks;
+        transport->chunks = chunk;
+        for (size_t i = 0; i < CHUNK_CONNECTIONS; i++) {
+            chunk->connections[i].next = transport->unused;
+            transport->unused = &chunk->connections[i];
+        }
+    }
+    instant_connection *taken = transport->unused;
+    transport->unused = taken->next;
+    return taken;
 }
 
 static evener_status_code instant_connect(evener_transport *base, const evener_connect_args *args,
                                           evener_connection **connection, evener_status *status)
 {
     instant_transport *transport = (instant_transport *)base;
-    instant_connection *made = calloc(1, sizeof *made);
+    instant_connection *made = take_unused(transport);
     if (made == NULL) {
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory for a connection");
     }
-    made->transport = transport;
+    *made = (instant_connection){.state_changed = args->state_changed, .arg = args->arg};
     atomic_fetch_add_explicit(&transport->alive, 1, memory_order_relaxed);
-    made->state_changed = args->state_changed;
-    made->arg = args->arg;
-    made->task = (evener_task)EVENER_TASK_INIT(run, made);
-    evener_loop_post(transport->loop, &made->task);
+    if (transport->asked_for == NULL) {
+        evener_loop_post(transport->loop, &transport->ready_task);
+    }
+    *transport->asked_for_tail = made;
+    transport->asked_for_tail = &made->next;
     *connection = (evener_connection *)made;
     return EVENER_STATUS_OK;
 }
@@ -54,9 +95,8 @@ static void instant_disconnect(evener_transport *base, evener_connection *given)
     connection->is_given_up = true;
     if (connection->is_ready) {
         atomic_fetch_sub_explicit(&transport->ready, 1, memory_order_relaxed);
-        connection->is_ready = false;
-    }
-    evener_loop_post(transport->loop, &connection->task); /* a task that is pending still frees as well */
+        put_aside(transport, connection);
+    } /* else it is asked for, and found there */
 }
 
 static const evener_transport_vtable vtable = {
@@ -67,17 +107,24 @@ static const evener_transport_vtable vtable = {
 
 void instant_transport_init(instant_transport *transport, evener_loop *loop)
 {
-    transport->base.vtable = &vtable;
-    transport->loop = loop;
+    *transport = (instant_transport){.base = {.vtable = &vtable}, .loop = loop};
+    transport->ready_task = (evener_task)EVENER_TASK_INIT(tell_ready, transport);
+    transport->asked_for_tail = &transport->asked_for;
     atomic_init(&transport->ready, 0);
     atomic_init(&transport->made, 0);
     atomic_init(&transport->alive, 0);
 }
 
+void instant_transport_clear(instant_transport *transport)
+{
+    while (transport->chunks != NULL) {
+        instant_chunk *chunk = transport->chunks;
+        transport->chunks = chunk->next;
+        free(chunk);
+    }
+}
+
 size_t instant_transport_bytes(const instant_transport *transport)
 {
-    void *one = malloc(sizeof(instant_connection));
-    size_t bytes = malloc_usable_size(one) + sizeof(size_t); /* with the size that malloc keeps before it */
-    free(one);
-    return bytes * (size_t)atomic_load_explicit(&transport->alive, memory_order_relaxed);
+    return transport->bytes;
 }
