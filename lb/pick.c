@@ -186,12 +186,13 @@ void evener_channel_kick(evener_channel *channel)
     }
 }
 
+static const evener_done_info went_well = {.size = sizeof went_well, .code = EVENER_STATUS_OK};
+
 /* The end of a pick that a policy wants to hear of, that holds a connection, or that failed. */
 static __attribute__((noinline)) void done_told(evener_pick *pick, const evener_done_info *info)
 {
-    static const evener_done_info ok = {.size = sizeof ok, .code = EVENER_STATUS_OK};
     const uint32_t lane = evener_lane_current();
-    run_layers(pick, info != NULL ? info : &ok, lane);
+    run_layers(pick, info != NULL ? info : &went_well, lane);
     evener_subchannel *subchannel = pick->subchannel;
     if (info != NULL && info->code != EVENER_STATUS_OK && !info->not_sent) {
         (void)__atomic_fetch_add(&evener_slot_body(subchannel)->failed, 1, __ATOMIC_RELAXED);
@@ -207,13 +208,24 @@ static __attribute__((noinline)) void done_told(evener_pick *pick, const evener_
     unref(pick->connection);
 }
 
+/* The usual end of a pick that one policy wants to hear of. */
+static __attribute__((noinline)) void done_one_told(evener_pick *pick, const evener_done_info *info, uint32_t lane)
+{
+    const evener_pick_layer *layer = &pick->layers[0];
+    layer->done(layer->data, layer->word, info != NULL ? info : &went_well, lane);
+    evener_slot_end(pick->subchannel, lane);
+}
+
 void evener_pick_done(evener_pick *pick, const evener_done_info *info)
 {
     const uint32_t lane = evener_lane_own; /* a thread without one gets it on the slow way */
-    if (__builtin_expect(lane == EVENER_LANE_SHARED || pick->layer_count != 0, 0) ||
-        (info != NULL && info->code != EVENER_STATUS_OK)) {
+    if (__builtin_expect(lane == EVENER_LANE_SHARED, 0) || (info != NULL && info->code != EVENER_STATUS_OK)) {
         done_told(pick, info);
-        return;
+    } else if (pick->layer_count == 0) {
+        evener_slot_end(pick->subchannel, lane);
+    } else if (pick->layer_count == 1) { /* and no HELD */
+        done_one_told(pick, info, lane);
+    } else {
+        done_told(pick, info);
     }
-    evener_slot_end(pick->subchannel, lane);
 }
