@@ -100,7 +100,7 @@ int main(int argc, char **argv)
     evener_status_code code = evener_channel_create(argv[1], &options, &channel, &status);
     evener_credentials_destroy(insecure);
     if (code == EVENER_STATUS_OK) {
-        code = evener_channel_wait_ready(channel, 1000, &status);
+        code = evener_channel_wait_ready(channel, 10000, &status);
         evener_channel_unref(channel);
     }
     if (code != EVENER_STATUS_OK) {
