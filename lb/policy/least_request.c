@@ -142,31 +142,24 @@ static void describe(void *state, evener_subchannel *subchannel, char *buffer, s
              (unsigned long long)evener_subchannel_in_flight(subchannel));
 }
 
+static evener_status_code read_config(const json_t *object, evener_policy_config *parsed, evener_status *status)
+{
+    least_request_config *config = parsed;
+    const evener_status_code code =
+        evener_json_u32(object, "choiceCount", CHOICES_MIN, UINT32_MAX, &config->choices, status);
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
+    config->choices = config->choices > CHOICES_MAX ? CHOICES_MAX : config->choices;
+    return evener_slow_start_parse(object, &config->slow_start, status);
+}
+
 static evener_status_code parse_config(const evener_policy_builder *builder, const evener_policy_set *policies,
                                        const char *json, evener_policy_config **config, evener_status *status)
 {
     (void)builder;
     (void)policies;
-    json_t *object;
-    evener_status_code code = evener_json_object(json, &object, status);
-    if (code != EVENER_STATUS_OK) {
-        return code;
-    }
-    least_request_config *parsed = malloc(sizeof *parsed);
-    if (parsed == NULL) {
-        json_decref(object);
-        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory");
-    }
-    *parsed = default_config;
-    if ((code = evener_json_u32(object, "choiceCount", CHOICES_MIN, UINT32_MAX, &parsed->choices, status)) ||
-        (code = evener_slow_start_parse(object, &parsed->slow_start, status))) {
-        free(parsed);
-    } else {
-        parsed->choices = parsed->choices > CHOICES_MAX ? CHOICES_MAX : parsed->choices;
-        *config = parsed;
-    }
-    json_decref(object);
-    return code;
+    return evener_json_config(json, &default_config, sizeof default_config, read_config, config, status);
 }
 
 static const evener_base_policy least_request = {

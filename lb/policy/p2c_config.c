@@ -37,8 +37,9 @@ static evener_status_code read_compat(const json_t *object, p2c_config *config, 
     return EVENER_STATUS_OK;
 }
 
-static evener_status_code read_fields(const json_t *object, p2c_config *config, evener_status *status)
+static evener_status_code read_config(const json_t *object, evener_policy_config *parsed, evener_status *status)
 {
+    p2c_config *config = parsed;
     evener_status_code code;
     if ((code = evener_json_u32(object, "choices", CHOICES_MIN, CHOICES_MAX, &config->choices, status)) != 0) {
         return code;
@@ -63,24 +64,7 @@ evener_status_code p2c_config_parse(const evener_policy_builder *builder, const 
 {
     (void)builder;
     (void)policies;
-    json_t *object = NULL;
-    evener_status_code code = evener_json_object(json, &object, status);
-    if (code != EVENER_STATUS_OK) {
-        return code;
-    }
-    p2c_config parsed = p2c_config_default;
-    code = read_fields(object, &parsed, status);
-    json_decref(object);
-    if (code != EVENER_STATUS_OK) {
-        return code;
-    }
-    p2c_config *made = malloc(sizeof *made);
-    if (made == NULL) {
-        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory for a configuration");
-    }
-    *made = parsed;
-    *config = made;
-    return EVENER_STATUS_OK;
+    return evener_json_config(json, &p2c_config_default, sizeof p2c_config_default, read_config, config, status);
 }
 
 void p2c_config_destroy(evener_policy_config *config)

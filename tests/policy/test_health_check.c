@@ -152,4 +152,27 @@ Test(health_check, bad_configuration_names_the_field)
     cr_assert_eq(evener_policy_choose(NULL, "[{\"health_check\":{}}]", "lb", &choice, &status),
                  EVENER_STATUS_INVALID_ARGUMENT);
     cr_assert_not_null(strstr(status.message, "childPolicy"));
+    cr_assert_eq(evener_policy_choose(NULL,
+                                      "[{\"health_check\":{\"childPolicy\":[{\"random\":{}}],"
+                                      "\"childPolicy\":[{\"pick_first\":{}}]}}]",
+                                      "lb", &choice, &status),
+                 EVENER_STATUS_INVALID_ARGUMENT);
+    cr_assert_not_null(strstr(status.message, "duplicate object key near '\"childPolicy\"'"), "%s", status.message);
+}
+
+/* A plug-in may hand a configuration to the builder itself. */
+Test(health_check, a_builder_refuses_a_field_given_twice)
+{
+    const char *const names[] = {"health_check", "outlier_detection"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const evener_policy_builder *builder = evener_policy_find(NULL, names[i]);
+        evener_policy_config *config = NULL;
+        evener_status status;
+        cr_assert_eq(builder->parse_config(builder, NULL,
+                                           "{\"childPolicy\":[{\"random\":{}}],\"childPolicy\":[{\"random\":{}}]}",
+                                           &config, &status),
+                     EVENER_STATUS_INVALID_ARGUMENT);
+        cr_assert_null(config);
+        cr_assert_not_null(strstr(status.message, "childPolicy"), "%s: %s", names[i], status.message);
+    }
 }

@@ -438,6 +438,8 @@ Test(outlier_detection, bad_configuration_names_the_field)
     } cases[] = {
         {"{}", "childPolicy: a list like"},
         {"{\"childPolicy\":[]}", "childPolicy: no known policy"},
+        {"{\"childPolicy\":[{\"random\":{}}],\"childPolicy\":[{\"pick_first\":{}}]}",
+         "duplicate object key near '\"childPolicy\"'"},
         {"{\"childPolicy\":[{\"nobody\":{}}]}", "childPolicy: no known policy among \"nobody\""},
         {"{\"childPolicy\":[{\"pick_first\":{\"shuffleAddressList\":1}}]}",
          "childPolicy: pick_first: shuffleAddressList: true or false"},
