@@ -173,7 +173,7 @@ static bool take_resolver_option(cli_service *service, char *text)
 
 static bool take_seconds(const char *option, const char *text, uint64_t *ms)
 {
-    double seconds;
+    double seconds = 0;
     if (!cli_number(option, text, &seconds)) {
         return false;
     }
