@@ -40,17 +40,23 @@ static void put_pair(grid *g, const json_t *ours, const json_t *core, const char
     }
 }
 
+static grid grid_with_head(const char *const *head, size_t columns)
+{
+    grid g = {.columns = columns};
+    for (size_t i = 0; i < columns; i++) {
+        grid_put(&g, "%s", head[i]);
+    }
+    return g;
+}
+
 void compare_print_rpc(const json_t *rpc)
 {
     static const char *const head[] = {
         "policy",         "calls", "in flight",      "bytes", "calls/s: evener",         "core", "evener/core",
         "p50 us: evener", "core",  "p99 us: evener", "core",  "CPU us per call: evener", "core"};
-    grid g = {.columns = sizeof head / sizeof *head};
+    grid g = grid_with_head(head, sizeof head / sizeof *head);
     size_t index;
     const json_t *row;
-    for (size_t i = 0; i < g.columns; i++) {
-        grid_put(&g, "%s", head[i]);
-    }
     json_array_foreach(rpc, index, row)
     {
         if (strcmp(json_string_value(json_object_get(row, "client")), "evener") != 0) {
@@ -96,12 +102,9 @@ void compare_print_peers(const json_t *peers, const json_t *picker)
     static const char *const keys[] = {"system", "pick, 10", "pick + done, 10", "pick + done, 10,000",
                                        "pick + done, 100, 2 threads"};
     static const char *const ours[] = {"p2c_ewma", "least_request", "weighted_round_robin", "round_robin"};
-    grid g = {.columns = sizeof keys / sizeof *keys};
+    grid g = grid_with_head(keys, sizeof keys / sizeof *keys);
     size_t index;
     const json_t *row;
-    for (size_t i = 0; i < g.columns; i++) {
-        grid_put(&g, "%s", keys[i]);
-    }
     json_array_foreach(peers, index, row)
     {
         for (size_t i = 0; i < g.columns; i++) {

@@ -292,13 +292,19 @@ Test(dns_families, late_aaaa_is_added)
     scene_destroy(s);
 }
 
-/* A name that is gone is gone for both families. */
-Test(dns_families, nxdomain_ends_what_was_kept)
+static struct scene *scene_of_both_families(void)
 {
     struct scene *s = scene_create();
     fake_dns_set(&s->dns, EVENER_DNS_A, "x", "10.0.0.1", 10);
     fake_dns_set(&s->dns, EVENER_DNS_AAAA, "x", "fd00::1", 10);
     open_now(s, "dns:///x:1");
+    return s;
+}
+
+/* A name that is gone is gone for both families. */
+Test(dns_families, nxdomain_ends_what_was_kept)
+{
+    struct scene *s = scene_of_both_families();
     fake_dns_set(&s->dns, EVENER_DNS_A, "x", "NXDOMAIN", 10);
     fake_dns_set(&s->dns, EVENER_DNS_AAAA, "x", "!SERVFAIL", 0);
     virtual_loop_advance_ms(s->f->loop, 10000);
@@ -310,10 +316,7 @@ Test(dns_families, nxdomain_ends_what_was_kept)
 /* Half a failure does not halve the list. */
 Test(dns_families, failing_family_is_kept_for_a_while)
 {
-    struct scene *s = scene_create();
-    fake_dns_set(&s->dns, EVENER_DNS_A, "x", "10.0.0.1", 10);
-    fake_dns_set(&s->dns, EVENER_DNS_AAAA, "x", "fd00::1", 10);
-    open_now(s, "dns:///x:1");
+    struct scene *s = scene_of_both_families();
     fake_dns_set(&s->dns, EVENER_DNS_AAAA, "x", "!SERVFAIL", 0);
     virtual_loop_advance_ms(s->f->loop, 280000);
     cr_assert_str_eq(s->f->sink.addresses, "[fd00::1]:1,10.0.0.1:1");
