@@ -50,6 +50,7 @@ struct evener_connection {
     /* When a call saw that the connection is dead or drains, which the watcher will tell a moment later; 0: nobody did.
      * Calls that begin in between would be lost, or refused, for nothing. */
     _Atomic uint64_t shunned_ns;
+    _Atomic uint64_t stayed_ns; /* when a call has waited in vain for it to drain; 0: none has */
 
     /* the watcher's */
     evener_grpc_phase phase;

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #define PREFACE_BYTES 24
@@ -91,11 +92,30 @@ static void answer(const connection *c, uint32_t stream)
     send_frame(c->fd, FRAME_HEADERS, FLAG_END_HEADERS | FLAG_END_STREAM, stream, block, bytes);
 }
 
+static void cancel(const connection *c, uint32_t stream)
+{
+    uint8_t block[128];
+    size_t bytes = put_header(block, ":status", "200");
+    bytes += put_header(block + bytes, "content-type", "application/grpc");
+    bytes += put_header(block + bytes, "grpc-status", "1");
+    bytes += put_header(block + bytes, "grpc-message", "CANCELLED");
+    send_frame(c->fd, FRAME_HEADERS, FLAG_END_HEADERS | FLAG_END_STREAM, stream, block, bytes);
+}
+
 /* False: the connection is to close. */
 static bool refuse(const connection *c, uint32_t stream)
 {
     static const uint8_t reason[4] = {0, 0, 0, REFUSED_STREAM};
     static const uint8_t nothing_seen[8] = {0};
+    static const uint8_t all_seen[8] = {0x7f, 0xff, 0xff, 0xff};
+    if (c->server->refusal == H2_CANCEL || c->server->refusal == H2_CANCEL_AND_DRAIN) {
+        cancel(c, stream);
+        if (c->server->refusal == H2_CANCEL_AND_DRAIN) {
+            (void)nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+            send_frame(c->fd, FRAME_GOAWAY, 0, 0, all_seen, sizeof all_seen);
+        }
+        return true;
+    }
     if (c->server->refusal == H2_RST_STREAM) {
         send_frame(c->fd, FRAME_RST_STREAM, 0, stream, reason, sizeof reason);
         return true;

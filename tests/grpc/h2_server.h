@@ -7,8 +7,10 @@
 typedef struct h2_server h2_server;
 
 typedef enum h2_refusal {
-    H2_RST_STREAM, /* with REFUSED_STREAM */
-    H2_GOAWAY      /* that says that no stream was looked at; then the connection closes */
+    H2_RST_STREAM,      /* with REFUSED_STREAM */
+    H2_GOAWAY,          /* that says that no stream was looked at; then the connection closes */
+    H2_CANCEL,          /* with the status CANCELLED and nothing else, as a server of the core does that shuts down */
+    H2_CANCEL_AND_DRAIN /* and a GOAWAY 50 ms later, that says that all streams were looked at */
 } h2_refusal;
 
 /* Refuses the first `refuse_count` streams in that way, and answers all others with an empty message and `grpc_status`.

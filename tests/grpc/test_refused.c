@@ -50,6 +50,26 @@ Test(refused, stream_beyond_the_goaway_is_made_again)
     cr_expect_eq(streams, 2);
 }
 
+/* A server of the core that shuts down cancels what it did not look at; its GOAWAY may come behind. */
+Test(refused, cancelled_by_a_server_that_drains_is_made_again)
+{
+    unsigned streams;
+    evener_status status;
+    cr_expect_eq(call_a_refusing_server(H2_CANCEL_AND_DRAIN, 1, &streams, &status), EVENER_STATUS_OK, "%s",
+                 status.message);
+    cr_expect_eq(streams, 2);
+}
+
+/* Without a GOAWAY the server may have done anything before. */
+Test(refused, cancelled_by_a_server_that_stays_is_told)
+{
+    unsigned streams;
+    evener_status status;
+    cr_expect_eq(call_a_refusing_server(H2_CANCEL, 1, &streams, &status), EVENER_STATUS_CANCELLED, "%s",
+                 status.message);
+    cr_expect_eq(streams, 1);
+}
+
 /* A17: a server without the health service is taken as healthy. */
 Test(refused, health_unimplemented_means_healthy)
 {
