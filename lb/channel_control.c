@@ -7,6 +7,7 @@
 
 #include <evener/log.h>
 
+#include "lb/options.h"
 #include "lb/runtime/memory.h"
 #include "lb/runtime/rcu.h"
 #include "lb/runtime/reclaim.h"
@@ -280,16 +281,20 @@ static bool keep_over_empty(evener_channel *channel)
     return true;
 }
 
-static bool sink_update(evener_resolver_sink *sink, const evener_resolver_update *update)
+static bool sink_update(evener_resolver_sink *sink, const evener_resolver_update *given)
 {
     evener_channel *channel = EVENER_CONTAINER_OF(sink, evener_channel, sink);
+    evener_resolver_update whole;
+    const evener_resolver_update *const update = &whole;
     evener_address **addresses = NULL;
     size_t count = 0;
     evener_status status;
     evener_status_clear(&status);
     channel->resolver_updates++;
-    if (evener_update_list_copy(update, channel->addresses, channel->address_count, &addresses, &count, &status) !=
-        EVENER_STATUS_OK) {
+    if (evener_options_read(&whole, sizeof whole, given, "update", "evener_resolver_update", &status) !=
+            EVENER_STATUS_OK ||
+        evener_update_list_copy(update, channel->addresses, channel->address_count, &addresses, &count, &status) !=
+            EVENER_STATUS_OK) {
         resolver_failed(channel, &status);
         return false;
     }

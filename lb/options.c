@@ -31,3 +31,21 @@ evener_status_code evener_options_read(void *own, size_t bytes, const void *give
     memcpy(own, &bytes, sizeof bytes);
     return EVENER_STATUS_OK;
 }
+
+evener_status_code evener_pick_args_read(evener_pick_args *own, const evener_pick_args *given, evener_status *status)
+{
+    return evener_options_read(own, sizeof *own, given, "pick args", "evener_pick_args", status);
+}
+
+void evener_done_info_read(evener_done_info *own, const evener_done_info *given)
+{
+    /* Of the first version. */
+    const size_t first_bytes = offsetof(evener_done_info, load_report_bytes) + sizeof own->load_report_bytes;
+    *own = (evener_done_info){.size = sizeof *own};
+    if (given != NULL) {
+        size_t bytes = given->size >= offsetof(evener_done_info, load_report) ? given->size : first_bytes;
+        bytes = bytes < sizeof *own ? bytes : sizeof *own;
+        memcpy(own, given, bytes);
+        own->size = sizeof *own;
+    }
+}

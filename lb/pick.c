@@ -4,6 +4,7 @@
 #include <evener/log.h>
 
 #include "lb/channel_internal.h"
+#include "lb/options.h"
 #include "lb/runtime/lane.h"
 #include "lb/runtime/rcu.h"
 
@@ -172,9 +173,24 @@ static __attribute__((noinline)) evener_pick_outcome kick(evener_channel *channe
     return outcome;
 }
 
+/* The arguments of a program that was built against another evener. */
+static __attribute__((noinline)) evener_pick_outcome try_pick_foreign(evener_channel *channel,
+                                                                      const evener_pick_args *given, evener_pick *pick,
+                                                                      evener_status *status)
+{
+    evener_pick_args args;
+    if (evener_pick_args_read(&args, given, status) != EVENER_STATUS_OK) {
+        return EVENER_PICK_FAIL;
+    }
+    return evener_channel_try_pick(channel, &args, pick, status);
+}
+
 evener_pick_outcome evener_channel_try_pick(evener_channel *channel, const evener_pick_args *args, evener_pick *pick,
                                             evener_status *status)
 {
+    if (args != NULL && __builtin_expect(args->size != sizeof *args, 0)) {
+        return try_pick_foreign(channel, args, pick, status);
+    }
     const evener_pick_outcome outcome = pick_now(channel, args != NULL ? args : &default_args, pick, status);
     return __builtin_expect(outcome == EVENER_PICK_COMPLETE, 1) ? EVENER_PICK_COMPLETE : kick(channel, outcome);
 }
@@ -191,6 +207,11 @@ static const evener_done_info went_well = {.size = sizeof went_well, .code = EVE
 /* The end of a pick that a policy wants to hear of, that holds a connection, or that failed. */
 static __attribute__((noinline)) void done_told(evener_pick *pick, const evener_done_info *info)
 {
+    evener_done_info whole;
+    if (info != NULL && info->size < sizeof *info) {
+        evener_done_info_read(&whole, info);
+        info = &whole;
+    }
     const uint32_t lane = evener_lane_current();
     run_layers(pick, info != NULL ? info : &went_well, lane);
     evener_subchannel *subchannel = pick->subchannel;
@@ -219,7 +240,8 @@ static __attribute__((noinline)) void done_one_told(evener_pick *pick, const eve
 void evener_pick_done(evener_pick *pick, const evener_done_info *info)
 {
     const uint32_t lane = evener_lane_own; /* a thread without one gets it on the slow way */
-    if (__builtin_expect(lane == EVENER_LANE_SHARED, 0) || (info != NULL && info->code != EVENER_STATUS_OK)) {
+    if (__builtin_expect(lane == EVENER_LANE_SHARED, 0) ||
+        (info != NULL && (info->code != EVENER_STATUS_OK || info->size < sizeof *info))) {
         done_told(pick, info);
     } else if (pick->layer_count == 0) {
         evener_slot_end(pick->subchannel, lane);

@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "lb/channel_internal.h"
+#include "lb/options.h"
 
 /* request->state */
 enum { ENDED = 1, TIMER_SET = 2, CANCELLED = 4 };
@@ -233,20 +234,31 @@ static evener_pick_outcome try_or_enter(evener_pick_queue *queue, evener_pick_re
     }
 }
 
-static void request_init(evener_pick_request *request, evener_channel *channel, const evener_pick_args *args)
+static evener_status_code request_init(evener_pick_request *request, evener_channel *channel,
+                                       const evener_pick_args *args, evener_status *status)
 {
+    if (args != NULL && args->size == sizeof *args) {
+        request->args = *args;
+    } else {
+        const evener_status_code code = evener_pick_args_read(&request->args, args, status);
+        if (code != EVENER_STATUS_OK) {
+            return code;
+        }
+    }
     request->channel = channel;
-    request->args = args != NULL ? *args : (evener_pick_args){.size = sizeof(evener_pick_args)};
     request->timer = (evener_timer)EVENER_TIMER_INIT(request_timed_out, request);
     request->state = 0;
     request->waiter = NULL;
+    return EVENER_STATUS_OK;
 }
 
 evener_pick_outcome evener_channel_pick_async(evener_channel *channel, const evener_pick_args *args,
                                               evener_pick_request *request, evener_status *status)
 {
     evener_pick_queue *queue = &channel->queue;
-    request_init(request, channel, args);
+    if (request_init(request, channel, args, status) != EVENER_STATUS_OK) {
+        return EVENER_PICK_FAIL;
+    }
     const evener_pick_outcome outcome = try_or_enter(queue, request, status);
     if (outcome != EVENER_PICK_QUEUE) {
         return outcome;
@@ -308,7 +320,10 @@ evener_status_code evener_channel_pick(evener_channel *channel, const evener_pic
     evener_pick_request request = {.pick = pick};
     evener_status own_status;
     evener_status *filled = status != NULL ? status : &own_status;
-    request_init(&request, channel, args);
+    const evener_status_code args_code = request_init(&request, channel, args, status);
+    if (args_code != EVENER_STATUS_OK) {
+        return args_code;
+    }
     if (channel->caller_drives_loop || evener_loop_on_control_thread(channel->loop)) {
         const evener_pick_outcome outcome = evener_channel_try_pick(channel, args, pick, filled);
         if (outcome == EVENER_PICK_COMPLETE) {

@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <evener/log.h>
+
+#include "lb/options.h"
 #include "lb/runtime/rcu.h"
 #include "lb/subchannel_pool.h"
 
@@ -180,10 +183,17 @@ static evener_subchannel_body *allocate_body(size_t data_bytes)
 }
 
 evener_subchannel *evener_subchannel_pool_create_subchannel(evener_subchannel_pool *pool, const evener_address *address,
-                                                            const evener_subchannel_options *options)
+                                                            const evener_subchannel_options *given)
 {
-    const evener_subchannel_kind *kind = kind_of(pool, options);
-    evener_subchannel_body *body = kind != NULL ? allocate_body(options->data_bytes) : NULL;
+    evener_subchannel_options options;
+    evener_status status;
+    if (evener_options_read(&options, sizeof options, given, "subchannel options", "evener_subchannel_options",
+                            &status) != EVENER_STATUS_OK) {
+        evener_log(EVENER_LOG_ERROR, "policy", "%s: %s", evener_address_text(address), status.message);
+        return NULL;
+    }
+    const evener_subchannel_kind *kind = kind_of(pool, &options);
+    evener_subchannel_body *body = kind != NULL ? allocate_body(options.data_bytes) : NULL;
     if (body == NULL) {
         return NULL;
     }
@@ -200,7 +210,7 @@ evener_subchannel *evener_subchannel_pool_create_subchannel(evener_subchannel_po
     body->kind = kind;
     body->address = evener_address_ref(address);
     body->identity = evener_address_ref(address);
-    body->arg = options->arg;
+    body->arg = options.arg;
     body->references = 1;
     pool->subchannel_count++;
     evener_connector_attach(connector, body);

@@ -10,6 +10,7 @@
 
 #include <evener/loop.h>
 
+#include "lb/options.h"
 #include "resolver/list.h"
 
 /* An update that was pushed: immutable, counted. */
@@ -300,16 +301,17 @@ const evener_resolver_builder *evener_manual_resolver_builder(evener_manual_reso
     return &manual->builder;
 }
 
-static evener_status_code check_update(const evener_manual_resolver *manual, const evener_resolver_update *update,
-                                       evener_status *status)
+static evener_status_code check_update(const evener_manual_resolver *manual, const evener_resolver_update *given,
+                                       evener_resolver_update *update, evener_status *status)
 {
-    if (manual == NULL || update == NULL) {
+    if (manual == NULL || given == NULL) {
         return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "manual resolver: the %s is NULL",
                                  manual == NULL ? "handle" : "update");
     }
-    if (update->size < sizeof *update) {
-        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
-                                 "manual resolver: set update.size = sizeof(evener_resolver_update)");
+    const evener_status_code code =
+        evener_options_read(update, sizeof *update, given, "manual resolver: update", "evener_resolver_update", status);
+    if (code != EVENER_STATUS_OK) {
+        return code;
     }
     if (update->address_count > EVENER_RESOLVER_ADDRESSES_MAX) {
         return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "manual resolver: %zu addresses; at most %d",
@@ -328,17 +330,18 @@ static evener_status_code check_update(const evener_manual_resolver *manual, con
     return EVENER_STATUS_OK;
 }
 
-evener_status_code evener_manual_resolver_update(evener_manual_resolver *manual, const evener_resolver_update *update,
+evener_status_code evener_manual_resolver_update(evener_manual_resolver *manual, const evener_resolver_update *given,
                                                  evener_status *status)
 {
-    const evener_status_code code = check_update(manual, update, status);
+    evener_resolver_update update;
+    const evener_status_code code = check_update(manual, given, &update, status);
     if (code != EVENER_STATUS_OK) {
         return code;
     }
-    struct snapshot *snapshot = snapshot_create(update);
+    struct snapshot *snapshot = snapshot_create(&update);
     if (snapshot == NULL) {
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED,
-                                 "manual resolver: no memory for %zu addresses", update->address_count);
+                                 "manual resolver: no memory for %zu addresses", update.address_count);
     }
     (void)pthread_mutex_lock(&manual->lock);
     struct snapshot *replaced = manual->snapshot;

@@ -136,3 +136,114 @@ Test(options, an_older_program_opens_everything)
     evener_credentials_destroy(credentials);
     evener_runtime_unref(runtime);
 }
+
+/* ---- a pick's two structs ---- */
+
+static void expect_pick_refusal(evener_pick_outcome outcome, const evener_status *status)
+{
+    cr_expect_eq(outcome, EVENER_PICK_FAIL);
+    expect_refusal(status->code, status, "sizeof(evener_pick_args)");
+}
+
+static void never_called(void *arg, evener_status_code code, const evener_status *status)
+{
+    (void)arg, (void)code, (void)status;
+    cr_assert_fail("a pick that was refused was queued");
+}
+
+/* Everything behind has_hash is unknown to the program: what lies there is neither a timeout nor a trace. */
+Test(options, an_older_program_picks)
+{
+    evener_status status;
+    evener_channel *channel;
+    evener_credentials *credentials;
+    cr_assert_eq(evener_credentials_create_insecure(&credentials, &status), EVENER_STATUS_OK);
+    cr_assert_eq(evener_channel_create(
+                     "static:127.0.0.1:1",
+                     &(evener_channel_options){.size = sizeof(evener_channel_options), .credentials = credentials},
+                     &channel, &status),
+                 EVENER_STATUS_OK, "%s", status.message);
+    evener_credentials_destroy(credentials);
+    const evener_pick_args older = {.size = offsetof(evener_pick_args, has_hash),
+                                    .method = "/a.B/C",
+                                    .wait_for_ready = true,
+                                    .trace = (const evener_pick_trace *)(uintptr_t)1};
+    evener_pick pick;
+    while (evener_channel_try_pick(channel, NULL, &pick, &status) == EVENER_PICK_QUEUE) {
+        (void)evener_channel_wait_ready(channel, 5, &status); /* nobody listens: until that is known */
+    }
+    /* Then a call that does not wait fails: had it been taken for one that waits, it would be queued. */
+    cr_expect_eq(evener_channel_try_pick(channel, &older, &pick, &status), EVENER_PICK_FAIL);
+    cr_expect_eq(status.code, EVENER_STATUS_UNAVAILABLE, "%s", status.message);
+    cr_expect_eq(evener_channel_pick(channel, &older, &pick, &status), EVENER_STATUS_UNAVAILABLE, "%s", status.message);
+
+    const evener_pick_args no_size = {.method = "/a.B/C"};
+    evener_pick_request request = {.pick = &pick, .callback = never_called};
+    expect_pick_refusal(evener_channel_try_pick(channel, &no_size, &pick, &status), &status);
+    expect_pick_refusal(evener_channel_pick_async(channel, &no_size, &request, &status), &status);
+    expect_refusal(evener_channel_pick(channel, &no_size, &pick, &status), &status, "sizeof(evener_pick_args)");
+    evener_channel_unref(channel);
+}
+
+Test(options, the_end_of_a_pick_is_read_as_far_as_it_goes)
+{
+    const struct {
+        evener_done_info known;
+        uint64_t newer;
+    } given = {.known = {.size = sizeof given,
+                         .code = EVENER_STATUS_UNAVAILABLE,
+                         .not_sent = true,
+                         .load_report = "x",
+                         .load_report_bytes = 1},
+               .newer = 7};
+    evener_done_info own, older = given.known;
+    evener_done_info_read(&own, &given.known);
+    cr_expect(own.size == sizeof own && own.code == EVENER_STATUS_UNAVAILABLE && own.load_report_bytes == 1);
+
+    older.size = offsetof(evener_done_info, load_report);
+    evener_done_info_read(&own, &older);
+    cr_expect(own.size == sizeof own && own.code == EVENER_STATUS_UNAVAILABLE && own.not_sent);
+    cr_expect(own.load_report == NULL && own.load_report_bytes == 0);
+
+    older.size = 0; /* an end cannot be refused: as the first version had it */
+    evener_done_info_read(&own, &older);
+    cr_expect(own.size == sizeof own && own.code == EVENER_STATUS_UNAVAILABLE && own.load_report_bytes == 1);
+
+    evener_done_info_read(&own, NULL);
+    cr_expect(own.size == sizeof own && own.code == EVENER_STATUS_OK && !own.not_sent && own.load_report == NULL);
+}
+
+/* ---- details: filled, not read ---- */
+
+Test(options, details_are_written_as_far_as_they_go)
+{
+    struct {
+        evener_call_details known;
+        uint64_t newer;
+    } details = {.known = {.size = sizeof details}, .newer = 7};
+    evener_status status;
+    evener_channel *channel;
+    evener_credentials *credentials;
+    cr_assert_eq(evener_credentials_create_insecure(&credentials, &status), EVENER_STATUS_OK);
+    cr_assert_eq(evener_channel_create(
+                     "static:127.0.0.1:1",
+                     &(evener_channel_options){.size = sizeof(evener_channel_options), .credentials = credentials},
+                     &channel, &status),
+                 EVENER_STATUS_OK, "%s", status.message);
+    evener_credentials_destroy(credentials);
+
+    evener_call_options options = {.size = sizeof options, .timeout_ms = 50, .details = &details.known};
+    cr_expect_neq(evener_unary_call(channel, "/a.B/C", NULL, &options, NULL, &status), EVENER_STATUS_OK);
+    cr_expect_str_eq(details.known.peer, "");
+    cr_expect(details.known.size == sizeof details && details.newer == 7);
+    evener_call_details_clear(&details.known);
+    cr_expect(details.known.size == sizeof details && details.newer == 7);
+
+    evener_call_details no_size = {.attempts = 5};
+    options.details = &no_size;
+    expect_refusal(evener_unary_call(channel, "/a.B/C", NULL, &options, NULL, &status), &status,
+                   "sizeof(evener_call_details)");
+    evener_call_details_clear(&no_size);
+    cr_expect(no_size.size == 0 && no_size.attempts == 5, "a struct of no size was written to");
+    evener_channel_unref(channel);
+}

@@ -4,6 +4,8 @@
 
 #include <evener/log.h>
 
+#include "lb/options.h"
+
 #define CACHE_LINE 64
 #define UNKNOWN_OFFSET SIZE_MAX
 /* The wrapper's memory lies at one offset in all subchannels of a child, so that a picker knows it. This much is left to
@@ -77,9 +79,15 @@ static evener_subchannel *slot_create_subchannel(evener_policy_helper *helper, c
 {
     slot *s = (slot *)helper;
     const evener_child_hooks *hooks = s->owner->hooks;
-    evener_subchannel_options both = *options;
+    evener_subchannel_options both;
+    evener_status status;
+    if (evener_options_read(&both, sizeof both, options, "subchannel options", "evener_subchannel_options", &status) !=
+        EVENER_STATUS_OK) {
+        evener_log(EVENER_LOG_ERROR, "policy", "%s: %s: %s", helper->target, s->builder->name, status.message);
+        return NULL;
+    }
     if (hooks->data_bytes > 0) {
-        const size_t child_bytes = (options->data_bytes + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
+        const size_t child_bytes = (both.data_bytes + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
         if (s->data_offset == UNKNOWN_OFFSET) {
             s->data_offset = child_bytes > CHILD_BYTES_MIN ? child_bytes : CHILD_BYTES_MIN;
         }

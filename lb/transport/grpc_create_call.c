@@ -7,6 +7,7 @@
 
 #include <evener/call.h>
 
+#include "lb/options.h"
 #include "lb/transport/grpc_rpc.h"
 
 evener_status_code evener_channel_create_call(evener_channel *channel, struct grpc_completion_queue *queue,
@@ -80,7 +81,8 @@ evener_status_code evener_pick_create_call(evener_channel *channel, evener_pick 
 bool evener_call_done(evener_channel *channel, evener_pick *pick, struct grpc_call *call, const evener_done_info *info)
 {
     (void)channel;
-    evener_done_info known = info == NULL ? (evener_done_info){.size = sizeof known} : *info;
+    evener_done_info known;
+    evener_done_info_read(&known, info);
     known.not_sent = known.code != EVENER_STATUS_OK && known.code != EVENER_STATUS_DEADLINE_EXCEEDED &&
                      evener_grpc_call_never_left(call, pick->connection);
     evener_grpc_connection_leave(pick->connection);

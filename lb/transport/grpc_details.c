@@ -1,18 +1,39 @@
-/* One block holds it all: the two arrays, then the texts. */
+/* One block holds it all: the two arrays, then the texts. The struct is the caller's, and as long as its evener.h said:
+ * no byte behind that is written, nor one that is not known here. */
 #include "lb/transport/grpc_details.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <grpc/support/alloc.h>
 
+/* Of the first version: what every program has. And what no version will be as long as. */
+#define DETAILS_BYTES_MIN (offsetof(evener_call_details, memory) + sizeof(void *))
+#define DETAILS_BYTES_MAX 65536
+
+evener_status_code evener_grpc_details_check(const evener_call_details *details, evener_status *status)
+{
+    if (details != NULL && (details->size < DETAILS_BYTES_MIN || details->size > DETAILS_BYTES_MAX)) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "options.details: size is %zu: set it to sizeof(evener_call_details)", details->size);
+    }
+    return EVENER_STATUS_OK;
+}
+
+static void put_details(evener_call_details *details, evener_call_details known)
+{
+    known.size = details->size;
+    memcpy(details, &known, known.size < sizeof known ? known.size : sizeof known);
+}
+
 void evener_call_details_clear(evener_call_details *details)
 {
-    if (details == NULL) {
+    if (details == NULL || details->size < DETAILS_BYTES_MIN) {
         return;
     }
     free(details->memory);
-    *details = (evener_call_details){.size = sizeof *details, .peer = ""};
+    put_details(details, (evener_call_details){.peer = ""});
 }
 
 const evener_metadata *evener_metadata_find(const evener_metadata *metadata, size_t count, const char *key)
@@ -57,7 +78,7 @@ static void copy_metadata(const grpc_metadata_array *from, evener_metadata *to, 
 void evener_grpc_details_fill_unsent(evener_call_details *details, uint32_t attempts)
 {
     evener_call_details_clear(details);
-    details->attempts = attempts;
+    put_details(details, (evener_call_details){.peer = "", .attempts = attempts});
 }
 
 void evener_grpc_details_fill(evener_call_details *details, const evener_grpc_attempt *attempt, uint32_t attempts)
@@ -74,12 +95,15 @@ void evener_grpc_details_fill(evener_call_details *details, const evener_grpc_at
         copy_metadata(&attempt->initial_metadata, memory, &at);
         copy_metadata(&attempt->trailing_metadata, memory + initial_count, &at);
         bool never_left = strcmp(peer, attempt->pick.connection->target) == 0;
-        details->memory = memory;
-        details->peer = never_left ? "" : put(&at, peer, strlen(peer));
-        details->initial_metadata = memory;
-        details->initial_metadata_count = initial_count;
-        details->trailing_metadata = memory + initial_count;
-        details->trailing_metadata_count = trailing_count;
+        put_details(details, (evener_call_details){
+                                 .peer = never_left ? "" : put(&at, peer, strlen(peer)),
+                                 .initial_metadata = memory,
+                                 .initial_metadata_count = initial_count,
+                                 .trailing_metadata = memory + initial_count,
+                                 .trailing_metadata_count = trailing_count,
+                                 .attempts = attempts,
+                                 .memory = memory,
+                             });
     }
     gpr_free(peer);
 }

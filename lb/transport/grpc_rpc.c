@@ -46,7 +46,8 @@ evener_status_code evener_grpc_rpc_check(evener_channel *channel, const char *me
     }
     evener_status reason;
     if (evener_options_read(options, sizeof *options, given, "options", "evener_call_options", &reason) !=
-        EVENER_STATUS_OK) {
+            EVENER_STATUS_OK ||
+        evener_grpc_details_check(options->details, &reason) != EVENER_STATUS_OK) {
         return evener_status_set(status, reason.code, "call of %s: %s", method, reason.message);
     }
     if (options->metadata == NULL && options->metadata_count > 0) {

@@ -1,6 +1,7 @@
 /* Subchannels as the channel runs them: states, backoff, identity, draining, the end of their memory. */
 #include <criterion/criterion.h>
 
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -331,5 +332,44 @@ Test(subchannel, health_watch_lives_as_long_as_the_connection)
     cr_assert_eq(evener_subchannel_watch_health(subchannel, "", health_changed, &log, &status),
                  EVENER_STATUS_FAILED_PRECONDITION);
     evener_pick_done(&pick, NULL);
+    fixture_destroy(f);
+}
+
+/* ---- policies that were built against another evener ---- */
+
+static void count_release(void *arg, evener_subchannel *subchannel)
+{
+    (void)subchannel;
+    ++*(int *)arg;
+}
+
+static void no_state(void *arg, evener_subchannel *subchannel, evener_connectivity_state state,
+                     const evener_status *status)
+{
+    (void)arg, (void)subchannel, (void)state, (void)status;
+}
+
+Test(subchannel, an_older_policys_options_are_taken_as_far_as_they_go)
+{
+    fixture *f = fixture_create(NULL);
+    evener_address *address;
+    int released = 0;
+    cr_assert_eq(evener_address_create(A, NULL, 0, &address, NULL), EVENER_STATUS_OK);
+    const evener_subchannel_options older = {
+        .size = offsetof(evener_subchannel_options, data_bytes),
+        .state_changed = no_state,
+        .arg = &released,
+        .released = count_release,
+        .data_bytes = SIZE_MAX / 2, /* neither is looked at */
+        .data_destroy = (void (*)(void *))(uintptr_t)1,
+    };
+    evener_subchannel *subchannel = evener_subchannel_pool_create_subchannel(&f->channel->pool, address, &older);
+    cr_assert_not_null(subchannel);
+    evener_subchannel_release(subchannel);
+    cr_assert_eq(released, 1);
+    const evener_subchannel_options no_size = {.state_changed = no_state, .arg = &released, .released = count_release};
+    cr_assert_null(evener_subchannel_pool_create_subchannel(&f->channel->pool, address, &no_size));
+    evener_address_unref(address);
+    virtual_loop_run_until_idle(f->loop);
     fixture_destroy(f);
 }

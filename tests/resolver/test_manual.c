@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include <criterion/criterion.h>
+#include <stddef.h>
 
 #include <evener/manual_resolver.h>
 
@@ -84,6 +85,32 @@ Test(manual, everything_of_an_update_arrives)
     cr_assert_str_eq(s.f->sink.service_config_error.message, "no TXT");
     cr_assert_str_eq(s.f->sink.source, "mine");
     cr_assert_eq(s.f->sink.ttl_ms, 2000);
+    scene_clear(&s);
+}
+
+/* A program that was built before `ttl_ms` was there. */
+Test(manual, an_older_update_is_taken_as_far_as_it_goes)
+{
+    struct scene s;
+    scene_init(&s);
+    resolver_fixture_open(s.f, "dns:///x");
+    evener_address *address;
+    evener_status status;
+    cr_assert_eq(evener_address_create("10.0.0.1:80", NULL, 0, &address, NULL), EVENER_STATUS_OK);
+    const evener_resolver_update update = {
+        .size = offsetof(evener_resolver_update, ttl_ms),
+        .addresses = &address,
+        .address_count = 1,
+        .service_config = "{}",
+        .ttl_ms = 2000,
+        .source = (const char *)(uintptr_t)1, /* not looked at */
+    };
+    cr_assert_eq(evener_manual_resolver_update(s.manual, &update, &status), EVENER_STATUS_OK, "%s", status.message);
+    evener_address_unref(address);
+    virtual_loop_run_until_idle(s.f->loop);
+    cr_assert_str_eq(s.f->sink.addresses, "10.0.0.1:80");
+    cr_assert_str_eq(s.f->sink.service_config, "{}");
+    cr_assert_eq(s.f->sink.ttl_ms, 0);
     scene_clear(&s);
 }
 
@@ -214,6 +241,7 @@ Test(manual, nonsense_is_refused_and_nothing_is_pushed)
     cr_assert_eq(evener_manual_resolver_update(s.manual, &no_list, &status), EVENER_STATUS_INVALID_ARGUMENT);
     cr_assert_eq(evener_manual_resolver_update(s.manual, &too_many, &status), EVENER_STATUS_INVALID_ARGUMENT);
     cr_assert_eq(evener_manual_resolver_update(s.manual, &no_size, &status), EVENER_STATUS_INVALID_ARGUMENT);
+    cr_assert_not_null(strstr(status.message, "sizeof(evener_resolver_update)"), "%s", status.message);
     cr_assert_eq(evener_manual_resolver_update(s.manual, NULL, &status), EVENER_STATUS_INVALID_ARGUMENT);
     cr_assert_eq(evener_manual_resolver_set(s.manual, NULL, NULL, &status), EVENER_STATUS_INVALID_ARGUMENT);
     cr_assert_eq(evener_manual_resolver_set(s.manual, "10.0.0.1:80,host:80", NULL, &status),
