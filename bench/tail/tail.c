@@ -12,7 +12,8 @@
  * - Servers delay an answer by a timer, not by a sleeping thread: the delay of one call does not hold up others.
  * - The processors are kept awake (support/awake.h), and timers are exact (PR_SET_TIMERSLACK; the servers inherit it),
  *   else waking up is what would be measured: up to 50 us by default, some milliseconds on a virtual machine.
- * - How late the sender itself was, 99th percentile, stands in each row: what the machine adds to every client alike.
+ * - The sender is a thread that does nothing else (starting a server on the way would hold it up for 20 ms). How late it
+ *   was all the same, 99th percentile, stands in each row: what the machine adds to every client alike.
  * - Where nothing happens on the way (healthy, slow), the servers of all these scenarios and the clients of all rows run
  *   side by side, and take turns: a second of calls each, a tenth of a second before it uncounted, for caches and
  *   averages. So a bad moment of the machine hits all rows alike, and many turns find its good ones: a row is the median
@@ -88,7 +89,12 @@ typedef struct tail_call {
 } tail_call;
 
 struct tail_run {
-    pthread_mutex_t mutex;
+    bench_client *client;
+    tail_call *calls;
+    size_t count;
+    uint64_t seed;
+    uint64_t began_ns;
+    pthread_mutex_t mutex; /* for what follows */
     pthread_cond_t idle;
     size_t under_way;
 };
@@ -135,45 +141,53 @@ static double random_unit(uint64_t *state)
     return (double)(((z ^ (z >> 31)) >> 11) + 1) * 0x1p-53;
 }
 
-static void happen(tail_event event, const char *option, bench_server *server)
+static void happen(const struct scenario *scenario, bench_server *server)
 {
     uint16_t port = server->port;
-    switch (event) {
-    case NO_EVENT:
-        break;
-    case HANGS:
+    if (scenario->event == HANGS) {
         bench_server_signal(server, SIGSTOP);
-        break;
-    case IS_KILLED_AND_RESTARTED:
-        bench_server_signal(server, SIGKILL);
-        bench_server_start(server, port, option);
-        break;
-    case STARTS:
-        bench_server_start(server, port, option);
-        break;
+        return;
+    }
+    bench_server_signal(server, SIGKILL); /* nothing if it does not run */
+    if (!bench_server_start(server, port, scenario->options[0])) {
+        bench_complain("%s: the server does not start", scenario->name);
     }
 }
 
-/* Sends all calls at their times and waits for their ends. */
+static void *send_calls(void *arg)
+{
+    tail_run *run = arg;
+    double at_ns = (double)run->began_ns;
+    for (size_t i = 0; i < run->count; i++) {
+        tail_call *call = &run->calls[i];
+        at_ns -= log(random_unit(&run->seed)) * 1e9 / RATE_PER_S; /* Poisson: exponential gaps */
+        *call = (tail_call){.run = run, .intended_ns = (uint64_t)at_ns};
+        if (bench_now_ns() < call->intended_ns) {
+            sleep_until(call->intended_ns);
+        }
+        call->late_ns = bench_now_ns() - call->intended_ns;
+        run->client->start(run->client, call_done, call);
+    }
+    return NULL;
+}
+
+/* Sends all calls at their times and waits for their ends. The sender is a thread of its own: to start a server takes
+ * longer than a call may be late. That is done here, on the main thread: a server dies with the thread that started it. */
 static void send_all(tail_stage *stage, bench_client *client, tail_call *calls, size_t count, uint64_t seed)
 {
-    const struct scenario *scenario = stage->scenario;
-    tail_run run = {.under_way = count};
+    tail_run run = {
+        .client = client, .calls = calls, .count = count, .seed = seed, .began_ns = bench_now_ns(), .under_way = count};
+    pthread_t sender;
     pthread_mutex_init(&run.mutex, NULL);
     pthread_cond_init(&run.idle, NULL);
-    double at_ns = (double)bench_now_ns();
-    for (size_t i = 0; i < count; i++) {
-        at_ns -= log(random_unit(&seed)) * 1e9 / RATE_PER_S; /* Poisson: exponential gaps */
-        calls[i] = (tail_call){.run = &run, .intended_ns = (uint64_t)at_ns};
-        if (i == count / 3) {
-            happen(scenario->event, scenario->options[0], &stage->servers[0]);
-        }
-        if (bench_now_ns() < calls[i].intended_ns) {
-            sleep_until(calls[i].intended_ns);
-        }
-        calls[i].late_ns = bench_now_ns() - calls[i].intended_ns;
-        client->start(client, call_done, &calls[i]);
+    if (pthread_create(&sender, NULL, send_calls, &run) != 0) {
+        abort();
     }
+    if (stage->scenario->event != NO_EVENT) {
+        sleep_until(run.began_ns + count * 1000000000u / RATE_PER_S / 3);
+        happen(stage->scenario, &stage->servers[0]);
+    }
+    pthread_join(sender, NULL);
     pthread_mutex_lock(&run.mutex);
     while (run.under_way > 0) {
         pthread_cond_wait(&run.idle, &run.mutex);

@@ -135,14 +135,15 @@ EVENER_API bool evener_channel_wait_for_ready_default(const evener_channel *chan
 
 /* Picks without waiting. COMPLETE: *pick is set and must be ended with evener_pick_done(). QUEUE: no backend now (an
  * IDLE channel starts connecting). FAIL, DROP: `status` has the reason; with args->wait_for_ready FAIL is given as
- * QUEUE, but not INVALID_ARGUMENT (no args->size). `args` and `status` may be NULL. Takes no lock, allocates nothing, makes no system call (but a thread's very
- * first pick registers the thread). Any thread. */
+ * QUEUE, but not INVALID_ARGUMENT (no args->size). `args` and `status` may be NULL. Takes no lock, allocates nothing,
+ * makes no system call (but a thread's very first pick registers the thread). Any thread. */
 EVENER_API evener_pick_outcome evener_channel_try_pick(evener_channel *channel, const evener_pick_args *args,
                                                        evener_pick *pick, evener_status *status);
 
 /* Picks, waiting while the outcome is QUEUE, in order of arrival, at most args->timeout_ms. Returns OK, the picker's
  * status, DEADLINE_EXCEEDED with the last connection error, UNAVAILABLE when the channel closes, or INVALID_ARGUMENT (no
- * args->size). On the control thread, or with a loop of the caller's, it would wait for itself: FAILED_PRECONDITION instead of waiting. */
+ * args->size). On the control thread, or with a loop of the caller's, it would wait for itself: FAILED_PRECONDITION
+ * instead of waiting. */
 EVENER_API evener_status_code evener_channel_pick(evener_channel *channel, const evener_pick_args *args,
                                                   evener_pick *pick, evener_status *status);
 
