@@ -76,7 +76,7 @@ static void link_disconnect(void *arg)
     if (link->connection != NULL) {
         pool->transport->vtable->disconnect(pool->transport, link->connection);
     }
-    free(link);
+    evener_slab_give_back(&pool->links, link);
     if (--pool->link_count == 0) {
         pool->drained(pool->arg);
     }
@@ -156,7 +156,7 @@ static evener_attempt *obtain_attempt(evener_connector *connector)
         return connector->attempt;
     }
     evener_subchannel_pool *pool = evener_connector_pool(connector);
-    evener_attempt *attempt = malloc(sizeof *attempt);
+    evener_attempt *attempt = evener_slab_take(&pool->attempts);
     if (attempt == NULL) {
         evener_timer_start(pool->loop, &pool->starved_timer, STARVED_RETRY_NS);
         return NULL;
@@ -172,7 +172,7 @@ static void free_attempt(evener_connector *connector)
     if (attempt != NULL) {
         evener_timer_stop(evener_connector_pool(connector)->loop, &attempt->timer);
         give_up_attempted(attempt);
-        free(attempt);
+        evener_slab_give_back(&evener_connector_pool(connector)->attempts, attempt);
         connector->attempt = NULL;
     }
 }
@@ -348,9 +348,9 @@ static void start_attempt(evener_connector *connector)
 {
     evener_subchannel_pool *pool = evener_connector_pool(connector);
     evener_attempt *attempt = obtain_attempt(connector);
-    evener_link *link = calloc(1, sizeof *link);
+    evener_link *link = evener_slab_take(&pool->links);
     if (attempt == NULL || link == NULL) {
-        free(link);
+        evener_slab_give_back(&pool->links, link);
         no_memory_for_attempt(connector);
         return;
     }
@@ -482,6 +482,13 @@ void evener_connector_reconnect(evener_connector *connector)
     }
 }
 
+void evener_connector_prepare(evener_subchannel_pool *pool)
+{
+    pool->connectors = evener_slab_for(sizeof(evener_connector), _Alignof(evener_connector));
+    pool->links = evener_slab_for(sizeof(evener_link), _Alignof(evener_link));
+    pool->attempts = evener_slab_for(sizeof(evener_attempt), _Alignof(evener_attempt));
+}
+
 /* ---- the table ---- */
 
 static evener_connector **bucket_of(const evener_subchannel_pool *pool, const evener_address *address)
@@ -533,7 +540,7 @@ evener_connector *evener_connector_obtain(evener_subchannel_pool *pool, const ev
     if (pool->connector_count >= CONNECTORS_PER_BUCKET * pool->bucket_count && !grow_table(pool)) {
         return NULL;
     }
-    connector = calloc(1, sizeof *connector);
+    connector = evener_slab_take(&pool->connectors);
     if (connector == NULL) {
         return NULL;
     }
@@ -589,7 +596,7 @@ static void connector_end(evener_connector *connector)
     evener_address_unref(connector->address);
     free(connector->extra);
     free(connector->last_error);
-    free(connector);
+    evener_slab_give_back(&pool->connectors, connector);
 }
 
 void evener_connector_detach(evener_connector *connector, evener_subchannel_body *subchannel)

@@ -76,7 +76,7 @@ static evener_subchannel *child_create_subchannel(evener_policy_helper *helper, 
 {
     evener_subchannel *subchannel = evener_policy_create_subchannel(child_of(helper)->owner->helper, address, options);
     if (subchannel != NULL) {
-        evener_slot_body(subchannel)->owner = child_of(helper);
+        evener_subchannel_set_owner(subchannel, child_of(helper));
     }
     return subchannel;
 }

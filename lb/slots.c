@@ -29,11 +29,11 @@ static void unlink_block(evener_slot_pool *pool, evener_slot_block *block)
 
 static evener_slot_block *create_block(void)
 {
-    evener_slot_block *block = aligned_alloc(_Alignof(evener_slot_block), sizeof *block);
-    if (block == NULL) {
+    void *memory;
+    if (posix_memalign(&memory, EVENER_SLOT_ROW_BYTES, sizeof(evener_slot_block)) != 0) {
         return NULL;
     }
-    memset(block, 0, sizeof *block);
+    evener_slot_block *block = memset(memory, 0, sizeof *block);
     block->free_columns = ALL_FREE;
     return block;
 }

@@ -41,7 +41,7 @@ static void describe_connector(evener_channel *channel, const evener_connector *
         out->picks += counts.picks;
         out->in_flight += counts.in_flight;
         out->failed += __atomic_load_n(&s->failed, __ATOMIC_RELAXED);
-        if (s->owner == owner && owner != NULL) {
+        if (s->kind->owner == owner && owner != NULL) {
             evener_graceful_switch_describe(channel->lb, s->handle, out->note, sizeof out->note);
         }
     }

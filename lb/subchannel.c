@@ -2,7 +2,6 @@
 #include <evener/subchannel.h>
 
 #include <stdlib.h>
-#include <string.h>
 
 #include <evener/log.h>
 
@@ -10,27 +9,106 @@
 #include "lb/runtime/rcu.h"
 #include "lb/subchannel_pool.h"
 
-#define CACHE_LINE 64
+#define DATA_ALIGNMENT 64 /* evener_subchannel_options.data_bytes */
 #define RETIRE_POLL_MIN_NS (20 * EVENER_NS_PER_MS)
 #define RETIRE_POLL_MAX_NS EVENER_NS_PER_S
 
-static size_t rounded_up(size_t bytes)
+/* ---- kinds and memory ---- */
+
+/* Where a body's memory begins. */
+static void *memory_of(evener_subchannel_body *body)
 {
-    return (bytes + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
+    return (char *)body - body->kind->memory->body_offset;
 }
 
-/* ---- memory ---- */
+/* The policy's data is aligned, and the body fills the last of its cache lines. NULL without memory. */
+static evener_body_slab *body_slab_for(evener_subchannel_pool *pool, size_t data_bytes)
+{
+    const size_t alignment = data_bytes > 0 ? DATA_ALIGNMENT : _Alignof(evener_subchannel_body);
+    const size_t body_offset =
+        (data_bytes + _Alignof(evener_subchannel_body) - 1) & ~(_Alignof(evener_subchannel_body) - 1);
+    for (evener_body_slab *s = pool->body_slabs; s != NULL; s = s->next) {
+        if (s->body_offset == body_offset) {
+            return s;
+        }
+    }
+    evener_body_slab *made = malloc(sizeof *made);
+    if (made == NULL) {
+        return NULL;
+    }
+    *made = (evener_body_slab){
+        .slab = evener_slab_for(body_offset + sizeof(evener_subchannel_body), alignment),
+        .body_offset = body_offset,
+        .next = pool->body_slabs,
+    };
+    pool->body_slabs = made;
+    return made;
+}
+
+/* The kind that is as `like` but for what a pool counts, made if there is none yet; NULL without memory. A channel has
+ * few: they are functions of a program, and policies that are named. */
+static evener_subchannel_kind *kind_like(const evener_subchannel_kind *like)
+{
+    evener_subchannel_pool *pool = like->pool;
+    for (evener_subchannel_kind *kind = pool->kinds; kind != NULL; kind = kind->next) {
+        if (kind->owner == like->owner && kind->state_changed == like->state_changed &&
+            kind->released == like->released && kind->data_destroy == like->data_destroy &&
+            kind->data_bytes == like->data_bytes) {
+            return kind;
+        }
+    }
+    evener_body_slab *memory = body_slab_for(pool, like->data_bytes);
+    evener_subchannel_kind *kind = memory != NULL ? malloc(sizeof *kind) : NULL;
+    if (kind == NULL) {
+        return NULL;
+    }
+    *kind = *like;
+    kind->memory = memory;
+    kind->users = 0;
+    kind->next = pool->kinds;
+    pool->kinds = kind;
+    return kind;
+}
+
+/* Unnamed ones stay: every subchannel begins as one of them. */
+static void leave_kind(evener_subchannel_kind *kind)
+{
+    if (--kind->users > 0 || kind->owner == NULL) {
+        return;
+    }
+    evener_subchannel_kind **link = &kind->pool->kinds;
+    while (*link != kind) {
+        link = &(*link)->next;
+    }
+    *link = kind->next;
+    free(kind);
+}
+
+void evener_subchannel_set_owner(evener_subchannel *subchannel, const void *owner)
+{
+    evener_subchannel_body *body = evener_slot_body(subchannel);
+    evener_subchannel_kind like = *body->kind;
+    like.owner = owner;
+    evener_subchannel_kind *kind = kind_like(&like);
+    if (kind != NULL) {
+        kind->users++;
+        leave_kind(body->kind);
+        body->kind = kind;
+    }
+}
 
 static void destroy(evener_subchannel_body *body)
 {
-    evener_subchannel_pool *pool = body->kind->pool;
-    if (body->kind->data_destroy != NULL) {
-        body->kind->data_destroy(evener_subchannel_data(body->handle));
+    evener_subchannel_kind *kind = body->kind;
+    evener_subchannel_pool *pool = kind->pool;
+    if (kind->data_destroy != NULL) {
+        kind->data_destroy(evener_subchannel_data(body->handle));
     }
     evener_slots_give_back(&pool->slots, body->handle);
     evener_address_unref(body->address);
     evener_address_unref(body->identity);
-    free(body);
+    evener_slab_give_back(&body->kind->memory->slab, memory_of(body));
+    leave_kind(kind);
     pool->subchannel_count--;
 }
 
@@ -140,48 +218,6 @@ static void tell_all(void *arg)
 
 /* ---- the policy's functions ---- */
 
-/* The kind of the options, made if there is none yet; NULL without memory. A channel has few: they are functions of a
- * program. */
-static const evener_subchannel_kind *kind_of(evener_subchannel_pool *pool, const evener_subchannel_options *options)
-{
-    for (evener_subchannel_kind *kind = pool->kinds; kind != NULL; kind = kind->next) {
-        if (kind->state_changed == options->state_changed && kind->released == options->released &&
-            kind->data_destroy == options->data_destroy && kind->data_bytes == options->data_bytes) {
-            return kind;
-        }
-    }
-    evener_subchannel_kind *kind = malloc(sizeof *kind);
-    if (kind == NULL) {
-        return NULL;
-    }
-    *kind = (evener_subchannel_kind){
-        .pool = pool,
-        .state_changed = options->state_changed,
-        .released = options->released,
-        .data_destroy = options->data_destroy,
-        .data_bytes = options->data_bytes,
-        .next = pool->kinds,
-    };
-    pool->kinds = kind;
-    return kind;
-}
-
-/* The policy's data lies behind the body, on a cache line of its own. */
-static size_t data_offset(void)
-{
-    return rounded_up(sizeof(evener_subchannel_body));
-}
-
-static evener_subchannel_body *allocate_body(size_t data_bytes)
-{
-    if (data_bytes == 0) {
-        return calloc(1, sizeof(evener_subchannel_body));
-    }
-    const size_t bytes = data_offset() + rounded_up(data_bytes);
-    evener_subchannel_body *body = aligned_alloc(CACHE_LINE, bytes);
-    return body != NULL ? memset(body, 0, bytes) : NULL;
-}
-
 evener_subchannel *evener_subchannel_pool_create_subchannel(evener_subchannel_pool *pool, const evener_address *address,
                                                             const evener_subchannel_options *given)
 {
@@ -192,20 +228,28 @@ evener_subchannel *evener_subchannel_pool_create_subchannel(evener_subchannel_po
         evener_log(EVENER_LOG_ERROR, "policy", "%s: %s", evener_address_text(address), status.message);
         return NULL;
     }
-    const evener_subchannel_kind *kind = kind_of(pool, &options);
-    evener_subchannel_body *body = kind != NULL ? allocate_body(options.data_bytes) : NULL;
-    if (body == NULL) {
+    evener_subchannel_kind *kind = kind_like(&(evener_subchannel_kind){
+        .pool = pool,
+        .state_changed = options.state_changed,
+        .released = options.released,
+        .data_destroy = options.data_destroy,
+        .data_bytes = options.data_bytes,
+    });
+    char *memory = kind != NULL ? evener_slab_take(&kind->memory->slab) : NULL;
+    if (memory == NULL) {
         return NULL;
     }
+    evener_subchannel_body *body = (evener_subchannel_body *)(void *)(memory + kind->memory->body_offset);
     evener_subchannel *handle = evener_slots_take(&pool->slots, body);
     evener_connector *connector = handle != NULL ? evener_connector_obtain(pool, address) : NULL;
     if (connector == NULL) {
         if (handle != NULL) {
             evener_slots_give_back(&pool->slots, handle);
         }
-        free(body);
+        evener_slab_give_back(&kind->memory->slab, memory);
         return NULL;
     }
+    kind->users++;
     body->handle = handle;
     body->kind = kind;
     body->address = evener_address_ref(address);
@@ -272,7 +316,7 @@ void evener_subchannel_set_address(evener_subchannel *subchannel, const evener_a
 void *evener_subchannel_data(evener_subchannel *subchannel)
 {
     evener_subchannel_body *body = evener_slot_body(subchannel);
-    return body->kind->data_bytes > 0 ? (char *)body + data_offset() : NULL;
+    return body->kind->data_bytes > 0 ? memory_of(body) : NULL;
 }
 
 const char *evener_subchannel_address_text(const evener_subchannel *subchannel)
@@ -295,6 +339,7 @@ static void starved_again(void *arg)
 void evener_subchannel_pool_init(evener_subchannel_pool *pool)
 {
     pool->untold_tail = &pool->untold;
+    evener_connector_prepare(pool);
     pool->tell_task = (evener_task)EVENER_TASK_INIT(tell_all, pool);
     pool->retire_timer = (evener_timer)EVENER_TIMER_INIT(retire_poll, pool);
     pool->starved_timer = (evener_timer)EVENER_TIMER_INIT(starved_again, pool);
@@ -314,6 +359,15 @@ void evener_subchannel_pool_clear(evener_subchannel_pool *pool)
         pool->kinds = kind->next;
         free(kind);
     }
+    while (pool->body_slabs != NULL) {
+        evener_body_slab *memory = pool->body_slabs;
+        pool->body_slabs = memory->next;
+        evener_slab_clear(&memory->slab);
+        free(memory);
+    }
+    evener_slab_clear(&pool->connectors);
+    evener_slab_clear(&pool->links);
+    evener_slab_clear(&pool->attempts);
     free(pool->buckets);
     pool->buckets = NULL;
     pool->bucket_count = 0;

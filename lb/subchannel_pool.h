@@ -24,15 +24,26 @@
 #include <evener/subchannel.h>
 #include <evener/transport.h>
 
+#include "lb/runtime/slab.h"
 #include "lb/slots.h"
 
 typedef struct evener_connector evener_connector;
 typedef struct evener_link evener_link;
 typedef struct evener_attempt evener_attempt;
 
+/* Memory for subchannels with so much data of their policies. */
+typedef struct evener_body_slab {
+    evener_slab slab;
+    size_t body_offset; /* the policy's data comes first */
+    struct evener_body_slab *next;
+} evener_body_slab;
+
 /* What all subchannels of a policy have in common. */
 typedef struct evener_subchannel_kind {
     struct evener_subchannel_pool *pool;
+    evener_body_slab *memory;
+    const void *owner; /* the policy, as the graceful switch names it; NULL: not named */
+    size_t users;      /* subchannels */
     void (*state_changed)(void *arg, evener_subchannel *subchannel, evener_connectivity_state state,
                           const evener_status *status);
     void (*released)(void *arg, evener_subchannel *subchannel);
@@ -61,7 +72,9 @@ typedef struct evener_subchannel_pool {
     size_t link_count;                             /* connections that the transport was not asked to give up yet */
     evener_subchannel_body *untold, **untold_tail; /* whose listeners are to be told */
     evener_task tell_task;
-    evener_subchannel_kind *kinds; /* few: one a policy that the channel has had */
+    evener_subchannel_kind *kinds; /* few: one or two a policy that has subchannels */
+    evener_body_slab *body_slabs;  /* few: by the bytes that policies ask for */
+    evener_slab connectors, links, attempts;
     evener_slot_pool slots;
     evener_subchannel_body *retired; /* without references, with picks under way */
     uint64_t retire_poll_ns;
@@ -111,12 +124,11 @@ struct evener_connector {
 
 struct evener_subchannel_body {
     evener_subchannel *handle;
-    const evener_subchannel_kind *kind;
+    evener_subchannel_kind *kind;
     uint64_t failed;             /* atomic */
     evener_connector *connector; /* NULL once released */
     evener_address *address;
     evener_address *identity; /* as created: keeps its text alive through set_address */
-    const void *owner;        /* the policy, as the graceful switch names it */
     void *arg;                /* the listener's */
     evener_subchannel_body *connector_next;
     evener_subchannel_body *queue_next; /* in `untold` or `retired` */
@@ -151,6 +163,8 @@ void evener_subchannel_pool_activity(const evener_subchannel_pool *pool, uint64_
 
 /* ---- between connector.c and subchannel.c ---- */
 
+/* Sets up the pool's memory for connectors and what belongs to them. */
+void evener_connector_prepare(evener_subchannel_pool *pool);
 /* The connector of an address, made if there is none; NULL without memory. */
 evener_connector *evener_connector_obtain(evener_subchannel_pool *pool, const evener_address *address);
 void evener_connector_attach(evener_connector *connector, evener_subchannel_body *subchannel);
@@ -172,6 +186,8 @@ void evener_connector_reconnect(evener_connector *connector);
 uint64_t evener_connector_backoff_end_ns(const evener_connector *connector);
 /* Attempts again where there was no memory for it. */
 void evener_connector_starved_again(evener_subchannel_pool *pool);
+/* Names the policy that a subchannel belongs to, for stats; without memory it stays unnamed. */
+void evener_subchannel_set_owner(evener_subchannel *subchannel, const void *owner);
 /* Queues the subchannel's listener to be told of the state. */
 void evener_subchannel_tell_later(evener_subchannel_body *body);
 

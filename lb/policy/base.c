@@ -13,6 +13,7 @@
  * set within a turn are joined into one picker by a posted task: 10,000 subchannels that get READY in one turn cost two
  * pickers, not 10,000. */
 #include <evener/base_policy.h>
+#include <evener/resolver.h>
 
 #include <stdlib.h>
 #include <string.h>
@@ -24,23 +25,27 @@
 /* From so many READY backends on, the next ones wait for others: at most 1 us for each that is READY, 10 ms at 10,000. */
 #define JOIN_FROM 1000
 #define JOIN_NS_PER_READY EVENER_NS_PER_US
+#define INDEX_BITS 26
 
 typedef struct base base;
 
 enum { IN_CURRENT = 1, IN_PENDING = 2 };
 
+/* Lies in the subchannel's memory, behind the data of the policy that is built on this one; ends with its release. Few
+ * bytes: there is one a backend. */
 typedef struct entry {
-    base *owner;
     evener_subchannel *subchannel;
     evener_address *address; /* with the attributes as last set */
     struct entry *bucket_next;
     uint64_t ready_since_ns;
-    uint32_t generation; /* of the newest list that holds it */
-    uint32_t index;      /* in that list */
-    uint8_t lists;       /* IN_CURRENT, IN_PENDING */
-    uint8_t state;       /* as counted: CONNECTING, READY or TRANSIENT_FAILURE */
-    bool reported;       /* a state was told */
+    uint32_t generation;         /* of the newest list that holds it */
+    uint32_t index : INDEX_BITS; /* in that list */
+    uint32_t lists : 2;          /* IN_CURRENT, IN_PENDING */
+    uint32_t state : 3;          /* as counted: CONNECTING, READY or TRANSIENT_FAILURE */
+    bool reported : 1;           /* a state was told */
 } entry;
+
+_Static_assert(EVENER_RESOLVER_ADDRESSES_MAX < 1 << INDEX_BITS, "every index fits");
 
 typedef struct list {
     entry **entries;
@@ -53,6 +58,7 @@ struct base {
     evener_policy policy;
     const evener_base_policy *kind;
     evener_policy_helper *helper;
+    size_t entry_offset; /* in the subchannels' memory */
     void *state;
     const evener_policy_config *config;
     list current, pending;
@@ -70,6 +76,21 @@ struct base {
     bool join_timer_runs;
     bool closed; /* and publish_task is to free this */
 };
+
+static entry *entry_of(const base *b, evener_subchannel *subchannel)
+{
+    return (entry *)(void *)((char *)evener_subchannel_data(subchannel) + b->entry_offset);
+}
+
+static void enter_list(entry *e, unsigned which)
+{
+    e->lists = (e->lists | which) & (IN_CURRENT | IN_PENDING);
+}
+
+static void leave_list(entry *e, unsigned which)
+{
+    e->lists = e->lists & ~which & (IN_CURRENT | IN_PENDING);
+}
 
 /* ---- table of entries ---- */
 
@@ -116,18 +137,16 @@ static bool make_room(base *b, size_t wanted)
     return true;
 }
 
-static void entry_release(entry *e)
+static void entry_release(base *b, entry *e)
 {
-    base *b = e->owner;
     entry **link = bucket_of(b, evener_address_identity_hash(e->address));
     while (*link != e) {
         link = &(*link)->bucket_next;
     }
     *link = e->bucket_next;
     b->entry_count--;
-    evener_subchannel_release(e->subchannel);
     evener_address_unref(e->address);
-    free(e);
+    evener_subchannel_release(e->subchannel); /* and with it perhaps the entry's memory */
 }
 
 /* ---- counting ---- */
@@ -149,13 +168,13 @@ static void count_entry(list *l, const entry *e, size_t step)
 }
 
 /* `step` is 1 or (size_t)-1. */
-static void count_in_lists(entry *e, size_t step)
+static void count_in_lists(base *b, const entry *e, size_t step)
 {
     if (e->lists & IN_CURRENT) {
-        count_entry(&e->owner->current, e, step);
+        count_entry(&b->current, e, step);
     }
     if (e->lists & IN_PENDING) {
-        count_entry(&e->owner->pending, e, step);
+        count_entry(&b->pending, e, step);
     }
 }
 
@@ -294,11 +313,11 @@ static void publish_change(base *b, bool picker_changed, bool may_wait)
 /* ---- lists ---- */
 
 /* Lets go of the list's entries that no list holds any more. */
-static void list_end(list *l)
+static void list_end(base *b, list *l)
 {
     for (size_t i = 0; i < l->count; i++) {
         if (l->entries[i]->lists == 0) {
-            entry_release(l->entries[i]);
+            entry_release(b, l->entries[i]);
         }
     }
     free(l->entries);
@@ -324,7 +343,7 @@ static void take_over(base *b)
         b->current.entries[i]->lists = IN_CURRENT;
     }
     publish_now(b);
-    list_end(&old);
+    list_end(b, &old);
 }
 
 /* The list that the last update made. */
@@ -338,23 +357,23 @@ static const list *newest(const base *b)
 static void state_changed(void *arg, evener_subchannel *subchannel, evener_connectivity_state state,
                           const evener_status *status)
 {
-    entry *e = arg;
-    base *b = e->owner;
+    base *b = arg;
+    entry *e = entry_of(b, subchannel);
     const evener_connectivity_state old = (evener_connectivity_state)e->state;
     if (state == EVENER_SHUTDOWN) {
         return;
     }
-    count_in_lists(e, (size_t)-1);
+    count_in_lists(b, e, (size_t)-1);
     e->reported = true;
     if (state == EVENER_READY && old != EVENER_READY) {
         e->ready_since_ns = evener_loop_now_ns(b->helper->loop);
     }
     if (state == EVENER_READY || state == EVENER_TRANSIENT_FAILURE) {
-        e->state = (uint8_t)state;
+        e->state = (unsigned)state & 7U;
     } else if (old != EVENER_TRANSIENT_FAILURE) {
         e->state = EVENER_CONNECTING;
     }
-    count_in_lists(e, 1);
+    count_in_lists(b, e, 1);
     bool picker_changed = (e->lists & IN_CURRENT) && (old == EVENER_READY) != (e->state == EVENER_READY);
 
     if (state == EVENER_TRANSIENT_FAILURE) {
@@ -378,22 +397,21 @@ static void state_changed(void *arg, evener_subchannel *subchannel, evener_conne
 
 static entry *entry_create(base *b, evener_address *address, uint64_t hash, const evener_base_ready *peers)
 {
-    entry *e = make_room(b, b->entry_count + 1) ? calloc(1, sizeof *e) : NULL;
-    if (e == NULL) {
+    if (!make_room(b, b->entry_count + 1)) {
         return NULL;
     }
     const evener_subchannel_options options = {.size = sizeof options,
                                                .state_changed = state_changed,
-                                               .arg = e,
-                                               .data_bytes = b->kind->subchannel_data_bytes,
+                                               .arg = b,
+                                               .data_bytes = b->entry_offset + sizeof(entry),
                                                .data_destroy = b->kind->subchannel_data_destroy};
-    e->owner = b;
-    e->state = EVENER_CONNECTING;
-    e->subchannel = evener_policy_create_subchannel(b->helper, address, &options);
-    if (e->subchannel == NULL) {
-        free(e);
+    evener_subchannel *subchannel = evener_policy_create_subchannel(b->helper, address, &options);
+    if (subchannel == NULL) {
         return NULL;
     }
+    entry *e = entry_of(b, subchannel);
+    e->subchannel = subchannel;
+    e->state = EVENER_CONNECTING;
     e->address = evener_address_ref(address);
     entry **bucket = bucket_of(b, hash);
     e->bucket_next = *bucket;
@@ -459,7 +477,7 @@ static size_t list_make(base *b, const evener_policy_update *update, list *made,
     free_ready(&peers);
     /* Only now: the hints above are of the list before. */
     for (size_t i = 0; i < made->count; i++) {
-        made->entries[i]->index = (uint32_t)i;
+        made->entries[i]->index = (uint32_t)i & ((UINT32_C(1) << INDEX_BITS) - 1);
         count_entry(made, made->entries[i], 1);
     }
     return left_out;
@@ -478,9 +496,9 @@ static evener_status_code fail_empty(base *b, evener_status *status)
     list *const lists[] = {&b->pending, &b->current};
     for (size_t l = 0; l < 2; l++) {
         for (size_t i = 0; i < lists[l]->count; i++) {
-            lists[l]->entries[i]->lists &= (uint8_t) ~(l == 0 ? IN_PENDING : IN_CURRENT);
+            leave_list(lists[l]->entries[i], l == 0 ? IN_PENDING : IN_CURRENT);
         }
-        list_end(lists[l]);
+        list_end(b, lists[l]);
     }
     b->has_pending = false;
     b->published = false; /* the next list is published whatever its state */
@@ -504,14 +522,14 @@ static evener_status_code base_update(evener_policy *policy, const evener_policy
 
     list replaced = b->pending;
     for (size_t i = 0; i < replaced.count; i++) {
-        replaced.entries[i]->lists &= (uint8_t)~IN_PENDING;
+        leave_list(replaced.entries[i], IN_PENDING);
     }
     for (size_t i = 0; i < made.count; i++) {
-        made.entries[i]->lists |= IN_PENDING;
+        enter_list(made.entries[i], IN_PENDING);
     }
     b->pending = made;
     b->has_pending = true;
-    list_end(&replaced);
+    list_end(b, &replaced);
 
     if (pending_may_take_over(b)) {
         take_over(b);
@@ -540,7 +558,7 @@ static void base_close(evener_policy *policy)
     evener_timer_stop(b->helper->loop, &b->rebuild_timer);
     for (size_t i = 0; i < b->bucket_count; i++) {
         while (b->buckets[i] != NULL) {
-            entry_release(b->buckets[i]);
+            entry_release(b, b->buckets[i]);
         }
     }
     free(b->buckets);
@@ -588,6 +606,7 @@ evener_policy *evener_base_policy_build(const evener_policy_builder *builder, ev
     }
     b->policy.vtable = &base_vtable;
     b->kind = kind;
+    b->entry_offset = (kind->subchannel_data_bytes + _Alignof(entry) - 1) & ~(_Alignof(entry) - 1);
     b->helper = helper;
     b->publish_task = (evener_task)EVENER_TASK_INIT(publish_joined, b);
     b->rebuild_timer = (evener_timer)EVENER_TIMER_INIT(publish_again, b);

@@ -561,10 +561,16 @@ static void p2c_describe(void *state_memory, evener_subchannel *subchannel, char
     }
 }
 
+static void data_destroy(void *data)
+{
+    p2c_go_zero_free(data);
+}
+
 static const evener_base_policy p2c = {
     .size = sizeof p2c,
     .build_picker = p2c_build_picker,
     .subchannel_data_bytes = sizeof(p2c_data),
+    .subchannel_data_destroy = data_destroy,
     .state_bytes = sizeof(p2c_state),
     .describe = p2c_describe,
 };

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "lb/policy/p2c_internal.h"
+#include "lb/runtime/memory.h"
 
 #define SUCCESS_INITIAL 1000
 #define SUCCESS_THROTTLE (SUCCESS_INITIAL / 2)
@@ -54,7 +55,7 @@ static void go_zero_done(void *data, uint64_t word, const evener_done_info *info
 {
     (void)lane;
     p2c_data *backend = data;
-    p2c_go_zero_stats *stats = &backend->go_zero;
+    p2c_go_zero_stats *stats = backend->go_zero;
     /* The word: 16 bits of the generation, 48 of the time, enough for calls of up to 3 days. */
     if ((word >> 48) != (__atomic_load_n(&stats->generation, __ATOMIC_RELAXED) & 0xFFFF)) {
         return;
@@ -153,10 +154,30 @@ static void begin_anew(p2c_go_zero_stats *stats, evener_subchannel *subchannel, 
     __atomic_store_n(&stats->generation, stats->generation + 1, __ATOMIC_RELAXED);
 }
 
+/* False without memory; those that were made stay for the next time. */
+static bool make_stats(const evener_base_ready *ready)
+{
+    for (size_t i = 0; i < ready->count; i++) {
+        p2c_data *data = evener_subchannel_data(ready->subchannels[i]);
+        if (data->go_zero == NULL) {
+            data->go_zero = evener_cache_aligned_calloc(sizeof *data->go_zero);
+        }
+        if (data->go_zero == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void p2c_go_zero_free(p2c_data *data)
+{
+    free(data->go_zero);
+}
+
 evener_picker *p2c_go_zero_build_picker(const evener_base_ready *ready, const p2c_config *config)
 {
     const size_t bytes = sizeof(go_zero_picker) + ready->count * sizeof(p2c_go_zero_stats *);
-    go_zero_picker *picker = aligned_alloc(64, (bytes + 63) / 64 * 64);
+    go_zero_picker *picker = make_stats(ready) ? aligned_alloc(64, (bytes + 63) / 64 * 64) : NULL;
     if (picker == NULL) {
         return NULL;
     }
@@ -166,8 +187,8 @@ evener_picker *p2c_go_zero_build_picker(const evener_base_ready *ready, const p2
     for (size_t i = 0; i < ready->count; i++) {
         p2c_data *data = evener_subchannel_data(evener_subchannel_ref(ready->subchannels[i]));
         p2c_set(&data->stats.decay_ns, (float)config->decay_ns);
-        begin_anew(&data->go_zero, ready->subchannels[i], ready->helper->loop);
-        picker->backends[i] = &data->go_zero;
+        begin_anew(data->go_zero, ready->subchannels[i], ready->helper->loop);
+        picker->backends[i] = data->go_zero;
     }
     for (size_t lane = 0; lane < EVENER_LANES; lane++) {
         picker->lanes[lane].random = evener_loop_random(ready->helper->loop);
@@ -177,7 +198,10 @@ evener_picker *p2c_go_zero_build_picker(const evener_base_ready *ready, const p2
 
 void p2c_go_zero_describe(const p2c_data *data, char *buffer, size_t buffer_bytes)
 {
-    const p2c_go_zero_stats *stats = &data->go_zero;
+    const p2c_go_zero_stats *stats = data->go_zero;
+    if (stats == NULL) { /* it was never READY */
+        return;
+    }
     snprintf(buffer, buffer_bytes, "ewma_us=%.0f success=%.3f",
              (double)__atomic_load_n(&stats->lag_ns, __ATOMIC_RELAXED) / 1000,
              (double)__atomic_load_n(&stats->success, __ATOMIC_RELAXED) / SUCCESS_INITIAL);

@@ -40,10 +40,11 @@ typedef struct p2c_go_zero_stats {
     uint64_t generation;
 } p2c_go_zero_stats;
 
-/* evener_subchannel_data(): both, so that a change of `compat` on a live channel mixes nothing up. */
+/* evener_subchannel_data(): statistics of either kind, so that a change of `compat` on a live channel mixes nothing up.
+ * go-zero's are made when they are needed first. */
 typedef struct p2c_data {
-    _Alignas(64) p2c_stats stats;
-    _Alignas(64) p2c_go_zero_stats go_zero;
+    p2c_stats stats;            /* the memory is aligned: on a cache line of their own */
+    p2c_go_zero_stats *go_zero; /* owned; or NULL */
 } p2c_data;
 
 /* The memory of one instance of the policy. Control thread. */
@@ -79,6 +80,7 @@ static inline uint32_t p2c_below(uint32_t random, uint32_t bound)
 
 /* The build_picker of `compat`. */
 evener_picker *p2c_go_zero_build_picker(const evener_base_ready *ready, const p2c_config *config);
+void p2c_go_zero_free(p2c_data *data);
 void p2c_go_zero_describe(const p2c_data *data, char *buffer, size_t buffer_bytes);
 
 #endif

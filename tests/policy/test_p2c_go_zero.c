@@ -23,7 +23,7 @@ static policy_harness *ready_harness(const char *list)
 static const p2c_go_zero_stats *stats_of(policy_harness *h, const char *address)
 {
     const p2c_data *data = evener_subchannel_data(harness_find(h, address));
-    return &data->go_zero;
+    return data->go_zero;
 }
 
 /* One call that takes `ms`; the time between two answers is what the caller makes it. */

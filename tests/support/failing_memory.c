@@ -1,5 +1,6 @@
 #include "tests/support/failing_memory.h"
 
+#include <errno.h>
 #include <stddef.h>
 
 static bool armed;
@@ -35,12 +36,14 @@ void *__real_malloc(size_t bytes);
 void *__real_calloc(size_t count_of, size_t bytes);
 void *__real_realloc(void *memory, size_t bytes);
 void *__real_aligned_alloc(size_t alignment, size_t bytes);
+int __real_posix_memalign(void **memory, size_t alignment, size_t bytes);
 char *__real_strdup(const char *text);
 char *__real_strndup(const char *text, size_t bytes);
 void *__wrap_malloc(size_t bytes);
 void *__wrap_calloc(size_t count_of, size_t bytes);
 void *__wrap_realloc(void *memory, size_t bytes);
 void *__wrap_aligned_alloc(size_t alignment, size_t bytes);
+int __wrap_posix_memalign(void **memory, size_t alignment, size_t bytes);
 char *__wrap_strdup(const char *text);
 char *__wrap_strndup(const char *text, size_t bytes);
 
@@ -62,6 +65,11 @@ void *__wrap_realloc(void *memory, size_t bytes)
 void *__wrap_aligned_alloc(size_t alignment, size_t bytes)
 {
     return refuse() ? NULL : __real_aligned_alloc(alignment, bytes);
+}
+
+int __wrap_posix_memalign(void **memory, size_t alignment, size_t bytes)
+{
+    return refuse() ? ENOMEM : __real_posix_memalign(memory, alignment, bytes);
 }
 
 char *__wrap_strdup(const char *text)

@@ -1,0 +1,153 @@
+/* A page begins at a multiple of its size, so that an object's address tells its page. What the page says of itself is
+ * at its end: the objects begin where every alignment begins. 16 bytes less than the power of two are asked for: malloc
+ * puts its own behind, and pages then lie side by side without a gap. */
+#include "lb/runtime/slab.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lb/runtime/memory.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define FROM_MALLOC true
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define FROM_MALLOC true
+#endif
+#endif
+#ifndef FROM_MALLOC
+#define FROM_MALLOC false
+#endif
+
+#define PAGE_BYTES 4096
+#define ASKED_BYTES (PAGE_BYTES - 16)
+
+typedef struct unused_object {
+    struct unused_object *next;
+} unused_object;
+
+struct evener_slab_page {
+    evener_slab_page *next, *previous; /* among those with room */
+    unused_object *unused;             /* objects that were in use before */
+    uint16_t fresh_bytes;              /* from here on none was ever in use */
+    uint16_t in_use;
+};
+
+#define OBJECTS_BYTES (ASKED_BYTES - sizeof(evener_slab_page))
+/* Fewer than that in a page waste too much of it. */
+#define OBJECTS_PER_PAGE_MIN 6
+
+static bool uses_pages(const evener_slab *slab)
+{
+    return !FROM_MALLOC && slab->object_bytes <= OBJECTS_BYTES / OBJECTS_PER_PAGE_MIN;
+}
+
+static evener_slab_page *page_of(const void *object)
+{
+    return (evener_slab_page *)(((uintptr_t)object & ~(uintptr_t)(PAGE_BYTES - 1)) + OBJECTS_BYTES);
+}
+
+static char *objects_of(evener_slab_page *page)
+{
+    return (char *)page - OBJECTS_BYTES;
+}
+
+static bool has_room(const evener_slab *slab, const evener_slab_page *page)
+{
+    return page->unused != NULL || page->fresh_bytes + slab->object_bytes <= OBJECTS_BYTES;
+}
+
+static void link_page(evener_slab *slab, evener_slab_page *page)
+{
+    page->previous = NULL;
+    page->next = slab->with_room;
+    if (page->next != NULL) {
+        page->next->previous = page;
+    }
+    slab->with_room = page;
+}
+
+static void unlink_page(evener_slab *slab, evener_slab_page *page)
+{
+    if (page->previous != NULL) {
+        page->previous->next = page->next;
+    } else {
+        slab->with_room = page->next;
+    }
+    if (page->next != NULL) {
+        page->next->previous = page->previous;
+    }
+}
+
+static evener_slab_page *add_page(evener_slab *slab)
+{
+    void *memory;
+    if (posix_memalign(&memory, PAGE_BYTES, ASKED_BYTES) != 0) {
+        return NULL;
+    }
+    evener_slab_page *page = page_of(memory);
+    *page = (evener_slab_page){0};
+    link_page(slab, page);
+    return page;
+}
+
+evener_slab evener_slab_for(size_t object_bytes, size_t alignment)
+{
+    const size_t least = object_bytes > sizeof(unused_object) ? object_bytes : sizeof(unused_object);
+    return (evener_slab){.object_bytes = (least + alignment - 1) / alignment * alignment};
+}
+
+void *evener_slab_take(evener_slab *slab)
+{
+    if (!uses_pages(slab)) {
+        return evener_cache_aligned_calloc(slab->object_bytes);
+    }
+    evener_slab_page *page = slab->with_room != NULL ? slab->with_room : add_page(slab);
+    if (page == NULL) {
+        return NULL;
+    }
+    void *object = page->unused;
+    if (object != NULL) {
+        page->unused = page->unused->next;
+    } else {
+        object = objects_of(page) + page->fresh_bytes;
+        page->fresh_bytes = (uint16_t)(page->fresh_bytes + slab->object_bytes);
+    }
+    page->in_use++;
+    if (!has_room(slab, page)) {
+        unlink_page(slab, page);
+    }
+    return memset(object, 0, slab->object_bytes);
+}
+
+void evener_slab_give_back(evener_slab *slab, void *object)
+{
+    if (object == NULL || !uses_pages(slab)) {
+        free(object);
+        return;
+    }
+    evener_slab_page *page = page_of(object);
+    if (!has_room(slab, page)) {
+        link_page(slab, page);
+    }
+    unused_object *unused = object;
+    unused->next = page->unused;
+    page->unused = unused;
+    page->in_use--;
+    /* One is kept: what comes and goes one at a time is not to cost a page each time. */
+    if (page->in_use == 0 && (page->next != NULL || page->previous != NULL)) {
+        unlink_page(slab, page);
+        free(objects_of(page));
+    }
+}
+
+void evener_slab_clear(evener_slab *slab)
+{
+    evener_slab_page *page = slab->with_room;
+    slab->with_room = NULL;
+    if (page != NULL) {
+        free(objects_of(page));
+    }
+}
