@@ -1,5 +1,6 @@
 /* One block of memory holds an address: the struct, and behind it all strings, the attributes' sorted by key. A list
- * of 100,000 is made and dropped often, so an address costs one allocation, and its hash is computed once. */
+ * of 100,000 is made and dropped often, so an address costs one allocation, and its hash is computed once. Of the hash
+ * 32 bits are kept: 10.1.2.3:50051 with a weight takes 48 bytes of malloc then, and not 64. */
 #include <evener/address.h>
 
 #include <arpa/inet.h>
@@ -18,11 +19,11 @@
 
 struct evener_address {
     uint32_t references; /* atomic */
-    uint8_t family;      /* an evener_address_family */
+    uint32_t identity_hash;
+    uint8_t family; /* an evener_address_family */
     uint8_t attribute_count;
     bool has_authority; /* an attribute of that name: part of the identity */
-    uint64_t identity_hash;
-    char strings[]; /* the address's text; then key, value, key, value ... of the attributes, sorted by key */
+    char strings[];     /* the address's text; then key, value, key, value ... of the attributes, sorted by key */
 };
 
 _Static_assert(EVENER_ADDRESS_ATTRIBUTES_MAX <= UINT8_MAX, "their number fits");
@@ -277,7 +278,7 @@ static evener_status_code make(const char *text, evener_address_family family, c
     }
     evener_attribute sorted[EVENER_ADDRESS_ATTRIBUTES_MAX];
     const size_t count = sort_attributes(attributes, attribute_count, sorted);
-    size_t bytes = sizeof(evener_address) + strlen(text) + 1;
+    size_t bytes = offsetof(evener_address, strings) + strlen(text) + 1;
     for (size_t i = 0; i < count; i++) {
         bytes += strlen(sorted[i].key) + 1 + strlen(sorted[i].value) + 1;
     }
@@ -290,15 +291,16 @@ static evener_status_code make(const char *text, evener_address_family family, c
     made->family = (uint8_t)family;
     made->attribute_count = (uint8_t)count;
     made->has_authority = false;
-    made->identity_hash = hash_text(hash_seed(), append(&end, text));
+    uint64_t identity_hash = hash_text(hash_seed(), append(&end, text));
     for (size_t i = 0; i < count; i++) {
         (void)append(&end, sorted[i].key);
         (void)append(&end, sorted[i].value);
         if (strcmp(sorted[i].key, "authority") == 0) {
             made->has_authority = true;
-            made->identity_hash = hash_text(made->identity_hash, sorted[i].value);
+            identity_hash = hash_text(identity_hash, sorted[i].value);
         }
     }
+    made->identity_hash = (uint32_t)(identity_hash ^ identity_hash >> 32);
     *address = made;
     return EVENER_STATUS_OK;
 }

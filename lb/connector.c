@@ -28,29 +28,23 @@
 /* Connectors without memory for an attempt try again after so long. */
 #define STARVED_RETRY_NS EVENER_NS_PER_S
 
-/* One attempt to connect and, if it succeeds, the connection. Outlives its connector until the transport let go. While
- * it belongs to one, `reclaim` waits without a function and its argument names the connector. */
+/* One attempt to connect and, if it succeeds, the connection. Outlives its connector until the transport let go. */
 struct evener_link {
-    evener_reclaim reclaim;
-    evener_subchannel_pool *pool;
+    evener_connector *connector; /* NULL once given up */
     evener_connection *connection;
+    evener_link *next; /* among those that wait for a grace period */
 };
-
-/* NULL once given up. */
-static evener_connector *connector_of(const evener_link *link)
-{
-    return link->reclaim.fn == NULL ? link->reclaim.arg : NULL;
-}
 
 static void start_attempt(evener_connector *connector);
 
 static void set_state(evener_connector *connector, evener_connectivity_state state)
 {
     if (evener_log_enabled(EVENER_LOG_DEBUG)) {
+        const char *last_error = evener_connector_last_error(connector);
         evener_log(EVENER_LOG_DEBUG, "subchannel", "%s: %s -> %s%s%s", evener_address_text(connector->address),
                    evener_connectivity_state_name((evener_connectivity_state)connector->state),
                    evener_connectivity_state_name(state), state == EVENER_TRANSIENT_FAILURE ? ": " : "",
-                   state == EVENER_TRANSIENT_FAILURE && connector->last_error != NULL ? connector->last_error : "");
+                   state == EVENER_TRANSIENT_FAILURE && last_error != NULL ? last_error : "");
     }
     connector->state = (uint8_t)state;
     connector->state_since_ns = evener_loop_now_ns(evener_connector_pool(connector)->loop);
@@ -60,19 +54,27 @@ static void set_state(evener_connector *connector, evener_connectivity_state sta
     }
 }
 
+/* Without memory NULL. */
+static evener_connector_extra *obtain_extra(evener_connector *connector)
+{
+    if (connector->extra == NULL) {
+        connector->extra = calloc(1, sizeof *connector->extra);
+    }
+    return connector->extra;
+}
+
 static void set_error(evener_connector *connector, const char *message)
 {
-    char *copy = strdup(message);
+    evener_connector_extra *extra = obtain_extra(connector);
+    char *copy = extra != NULL ? strdup(message) : NULL;
     if (copy != NULL) { /* without memory the last message has to do */
-        free(connector->last_error);
-        connector->last_error = copy;
+        free(extra->last_error);
+        extra->last_error = copy;
     }
 }
 
-static void link_disconnect(void *arg)
+static void link_disconnect(evener_subchannel_pool *pool, evener_link *link)
 {
-    evener_link *link = arg;
-    evener_subchannel_pool *pool = link->pool;
     if (link->connection != NULL) {
         pool->transport->vtable->disconnect(pool->transport, link->connection);
     }
@@ -88,8 +90,8 @@ static void give_up_attempted(evener_attempt *attempt)
     evener_link *link = attempt->link;
     if (link != NULL) {
         attempt->link = NULL;
-        link->reclaim.fn = link_disconnect;
-        link_disconnect(link);
+        link->connector = NULL;
+        link_disconnect(evener_connector_pool(attempt->connector), link);
     }
 }
 
@@ -101,13 +103,43 @@ static void publish(const evener_connector *connector, evener_connection *connec
     }
 }
 
+/* What was given up before this can be let go when readers that are under way now have ended; what comes meanwhile has to
+ * wait for the next grace period. */
+static void begin_grace_period(evener_subchannel_pool *pool)
+{
+    pool->passing = pool->given_up;
+    pool->given_up = NULL;
+    pool->given_up_tail = &pool->given_up;
+    evener_runtime_reclaim(pool->runtime, &pool->grace_period);
+}
+
+static void grace_period_over(void *arg)
+{
+    evener_subchannel_pool *pool = arg;
+    evener_link *link = pool->passing;
+    pool->passing = NULL;
+    if (pool->given_up != NULL) {
+        begin_grace_period(pool);
+    }
+    while (link != NULL) {
+        evener_link *next = link->next;
+        link_disconnect(pool, link); /* the last one may end the pool */
+        link = next;
+    }
+}
+
 /* One that was published may be in the hands of a pick that has not taken its reference yet: the transport hears of it
  * only after a grace period. */
 static void retire(const evener_connector *connector, evener_link *link)
 {
-    link->reclaim.fn = link_disconnect;
-    link->reclaim.arg = link;
-    evener_runtime_reclaim(evener_connector_pool(connector)->runtime, &link->reclaim);
+    evener_subchannel_pool *pool = evener_connector_pool(connector);
+    link->connector = NULL;
+    link->next = NULL;
+    *pool->given_up_tail = link;
+    pool->given_up_tail = &link->next;
+    if (pool->passing == NULL) {
+        begin_grace_period(pool);
+    }
 }
 
 /* Nobody watches the health over the connection any more. */
@@ -304,7 +336,7 @@ static void connection_dropped(evener_connector *connector)
 static void link_state_changed(void *arg, evener_connectivity_state state, const evener_status *status)
 {
     evener_link *link = arg;
-    evener_connector *connector = connector_of(link);
+    evener_connector *connector = link->connector;
     if (connector == NULL) {
         return; /* given up; the grace period is not over yet */
     }
@@ -368,8 +400,7 @@ static void start_attempt(evener_connector *connector)
     if (connector->state != EVENER_CONNECTING && connector->link == NULL) {
         set_state(connector, EVENER_CONNECTING);
     }
-    link->pool = pool;
-    link->reclaim.arg = connector;
+    link->connector = connector;
     pool->link_count++;
     attempt->link = link;
     attempt->timer.fn = attempt_timed_out;
@@ -418,15 +449,6 @@ uint64_t evener_connector_backoff_end_ns(const evener_connector *connector)
     return connector->state == EVENER_TRANSIENT_FAILURE && connector->attempt != NULL
                ? connector->attempt->timer.deadline_ns
                : 0;
-}
-
-/* Without memory NULL. */
-static evener_connector_extra *obtain_extra(evener_connector *connector)
-{
-    if (connector->extra == NULL) {
-        connector->extra = calloc(1, sizeof *connector->extra);
-    }
-    return connector->extra;
 }
 
 static evener_status_code no_memory_for_watch(const evener_connector *connector, evener_status *status)
@@ -484,6 +506,8 @@ void evener_connector_reconnect(evener_connector *connector)
 
 void evener_connector_prepare(evener_subchannel_pool *pool)
 {
+    pool->given_up_tail = &pool->given_up;
+    pool->grace_period = (evener_reclaim){.fn = grace_period_over, .arg = pool};
     pool->connectors = evener_slab_for(sizeof(evener_connector), _Alignof(evener_connector));
     pool->links = evener_slab_for(sizeof(evener_link), _Alignof(evener_link));
     pool->attempts = evener_slab_for(sizeof(evener_attempt), _Alignof(evener_attempt));
@@ -594,8 +618,10 @@ static void connector_end(evener_connector *connector)
     *bucket = connector->bucket_next;
     pool->connector_count--;
     evener_address_unref(connector->address);
-    free(connector->extra);
-    free(connector->last_error);
+    if (connector->extra != NULL) {
+        free(connector->extra->last_error);
+        free(connector->extra);
+    }
     evener_slab_give_back(&pool->connectors, connector);
 }
 

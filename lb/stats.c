@@ -22,7 +22,7 @@ static void describe_connector(evener_channel *channel, const evener_connector *
 {
     const uint64_t now = evener_loop_now_ns(channel->loop);
     copy_text(out->address, sizeof out->address, evener_address_text(connector->address));
-    copy_text(out->last_error, sizeof out->last_error, connector->last_error);
+    copy_text(out->last_error, sizeof out->last_error, evener_connector_last_error(connector));
     out->state = (evener_connectivity_state)connector->state;
     out->state_age_ms = (now - connector->state_since_ns) / EVENER_NS_PER_MS;
     if (connector->extra != NULL) {

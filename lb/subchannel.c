@@ -186,7 +186,7 @@ static void tell_one(evener_subchannel_body *body)
     evener_status status;
     if (body->failure_untold && body->connector != NULL) {
         body->failure_untold = false;
-        const char *reason = body->connector->last_error;
+        const char *reason = evener_connector_last_error(body->connector);
         evener_status_set(&status, EVENER_STATUS_UNAVAILABLE, "%s: %s", evener_address_text(body->identity),
                           reason != NULL ? reason : "connection failed");
         body->told_state = EVENER_TRANSIENT_FAILURE;

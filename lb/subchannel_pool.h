@@ -24,6 +24,7 @@
 #include <evener/subchannel.h>
 #include <evener/transport.h>
 
+#include "lb/runtime/reclaim.h"
 #include "lb/runtime/slab.h"
 #include "lb/slots.h"
 
@@ -69,7 +70,10 @@ typedef struct evener_subchannel_pool {
     /* the pool's own */
     evener_connector **buckets;
     size_t bucket_count, connector_count;
-    size_t link_count;                             /* connections that the transport was not asked to give up yet */
+    size_t link_count;                      /* connections that the transport was not asked to give up yet */
+    evener_link *given_up, **given_up_tail; /* for which no grace period has begun */
+    evener_link *passing;                   /* whose grace period is under way */
+    evener_reclaim grace_period;
     evener_subchannel_body *untold, **untold_tail; /* whose listeners are to be told */
     evener_task tell_task;
     evener_subchannel_kind *kinds; /* few: one or two a policy that has subchannels */
@@ -96,6 +100,7 @@ struct evener_attempt {
 
 /* What few connectors have. */
 typedef struct evener_connector_extra {
+    char *last_error;                       /* of the last failure; NULL if none */
     evener_subchannel_body *health_watcher; /* who watches the health over the connection; or NULL */
     char *health_service;
     bool health_moved; /* to a connection that has not answered yet */
@@ -113,7 +118,6 @@ struct evener_connector {
     evener_link *link;                   /* the connection in service; NULL if not READY */
     evener_attempt *attempt;             /* or NULL */
     evener_connector_extra *extra;       /* or NULL */
-    char *last_error;                    /* of the last failure; NULL if none */
     uint64_t state_since_ns;
     uint32_t connects, connect_failures;
     uint32_t generation;
@@ -190,6 +194,12 @@ void evener_connector_starved_again(evener_subchannel_pool *pool);
 void evener_subchannel_set_owner(evener_subchannel *subchannel, const void *owner);
 /* Queues the subchannel's listener to be told of the state. */
 void evener_subchannel_tell_later(evener_subchannel_body *body);
+
+/* NULL: it never failed. */
+static inline const char *evener_connector_last_error(const evener_connector *connector)
+{
+    return connector->extra != NULL ? connector->extra->last_error : NULL;
+}
 
 static inline evener_subchannel_pool *evener_connector_pool(const evener_connector *connector)
 {

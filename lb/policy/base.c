@@ -26,10 +26,13 @@
 #define JOIN_FROM 1000
 #define JOIN_NS_PER_READY EVENER_NS_PER_US
 #define INDEX_BITS 26
+#define INDEX_MASK ((UINT32_C(1) << INDEX_BITS) - 1)
 
 typedef struct base base;
 
-enum { IN_CURRENT = 1, IN_PENDING = 2 };
+/* Of an entry's two marks one is the current list's, the other the pending one's: when that takes over, they change their
+ * meaning, and its entries need not be touched. */
+enum { MARK_MIN = 1, MARKS = 3 };
 
 /* Lies in the subchannel's memory, behind the data of the policy that is built on this one; ends with its release. Few
  * bytes: there is one a backend. */
@@ -40,7 +43,7 @@ typedef struct entry {
     uint64_t ready_since_ns;
     uint32_t generation;         /* of the newest list that holds it */
     uint32_t index : INDEX_BITS; /* in that list */
-    uint32_t lists : 2;          /* IN_CURRENT, IN_PENDING */
+    uint32_t lists : 2;          /* marks of those that hold it */
     uint32_t state : 3;          /* as counted: CONNECTING, READY or TRANSIENT_FAILURE */
     bool reported : 1;           /* a state was told */
 } entry;
@@ -62,6 +65,7 @@ struct base {
     void *state;
     const evener_policy_config *config;
     list current, pending;
+    unsigned current_mark; /* the pending list has the other one */
     bool has_pending;
     entry **buckets; /* all entries, by identity */
     size_t bucket_count, entry_count;
@@ -82,14 +86,14 @@ static entry *entry_of(const base *b, evener_subchannel *subchannel)
     return (entry *)(void *)((char *)evener_subchannel_data(subchannel) + b->entry_offset);
 }
 
-static void enter_list(entry *e, unsigned which)
+static unsigned pending_mark(const base *b)
 {
-    e->lists = (e->lists | which) & (IN_CURRENT | IN_PENDING);
+    return b->current_mark ^ MARKS;
 }
 
-static void leave_list(entry *e, unsigned which)
+static void leave_list(entry *e, unsigned mark)
 {
-    e->lists = e->lists & ~which & (IN_CURRENT | IN_PENDING);
+    e->lists = e->lists & ~mark & MARKS;
 }
 
 /* ---- table of entries ---- */
@@ -170,10 +174,10 @@ static void count_entry(list *l, const entry *e, size_t step)
 /* `step` is 1 or (size_t)-1. */
 static void count_in_lists(base *b, const entry *e, size_t step)
 {
-    if (e->lists & IN_CURRENT) {
+    if (e->lists & b->current_mark) {
         count_entry(&b->current, e, step);
     }
-    if (e->lists & IN_PENDING) {
+    if (e->lists & pending_mark(b)) {
         count_entry(&b->pending, e, step);
     }
 }
@@ -334,14 +338,12 @@ static void take_over(base *b)
 {
     list old = b->current;
     for (size_t i = 0; i < old.count; i++) {
-        old.entries[i]->lists = 0;
+        leave_list(old.entries[i], b->current_mark);
     }
+    b->current_mark = pending_mark(b);
     b->current = b->pending;
     b->pending = (list){0};
     b->has_pending = false;
-    for (size_t i = 0; i < b->current.count; i++) {
-        b->current.entries[i]->lists = IN_CURRENT;
-    }
     publish_now(b);
     list_end(b, &old);
 }
@@ -374,7 +376,7 @@ static void state_changed(void *arg, evener_subchannel *subchannel, evener_conne
         e->state = EVENER_CONNECTING;
     }
     count_in_lists(b, e, 1);
-    bool picker_changed = (e->lists & IN_CURRENT) && (old == EVENER_READY) != (e->state == EVENER_READY);
+    bool picker_changed = (e->lists & b->current_mark) && (old == EVENER_READY) != (e->state == EVENER_READY);
 
     if (state == EVENER_TRANSIENT_FAILURE) {
         b->last_error = *status;
@@ -449,6 +451,7 @@ static size_t list_make(base *b, const evener_policy_update *update, list *made,
     size_t left_out = 0;
     size_t hint = 0;
     const uint32_t generation = ++b->generation;
+    const unsigned mark = pending_mark(b);
     if (b->kind->subchannel_created != NULL) {
         (void)collect_ready(b, &peers);
     }
@@ -472,14 +475,12 @@ static size_t list_make(base *b, const evener_policy_update *update, list *made,
             continue;
         }
         e->generation = generation;
+        e->index = (uint32_t)made->count & INDEX_MASK;
+        e->lists = (e->lists | mark) & MARKS;
+        count_entry(made, e, 1);
         made->entries[made->count++] = e;
     }
     free_ready(&peers);
-    /* Only now: the hints above are of the list before. */
-    for (size_t i = 0; i < made->count; i++) {
-        made->entries[i]->index = (uint32_t)i & ((UINT32_C(1) << INDEX_BITS) - 1);
-        count_entry(made, made->entries[i], 1);
-    }
     return left_out;
 }
 
@@ -496,7 +497,7 @@ static evener_status_code fail_empty(base *b, evener_status *status)
     list *const lists[] = {&b->pending, &b->current};
     for (size_t l = 0; l < 2; l++) {
         for (size_t i = 0; i < lists[l]->count; i++) {
-            leave_list(lists[l]->entries[i], l == 0 ? IN_PENDING : IN_CURRENT);
+            leave_list(lists[l]->entries[i], l == 0 ? pending_mark(b) : b->current_mark);
         }
         list_end(b, lists[l]);
     }
@@ -522,10 +523,9 @@ static evener_status_code base_update(evener_policy *policy, const evener_policy
 
     list replaced = b->pending;
     for (size_t i = 0; i < replaced.count; i++) {
-        leave_list(replaced.entries[i], IN_PENDING);
-    }
-    for (size_t i = 0; i < made.count; i++) {
-        enter_list(made.entries[i], IN_PENDING);
+        if (replaced.entries[i]->generation != b->generation) {
+            leave_list(replaced.entries[i], pending_mark(b));
+        }
     }
     b->pending = made;
     b->has_pending = true;
@@ -606,6 +606,7 @@ evener_policy *evener_base_policy_build(const evener_policy_builder *builder, ev
     }
     b->policy.vtable = &base_vtable;
     b->kind = kind;
+    b->current_mark = MARK_MIN;
     b->entry_offset = (kind->subchannel_data_bytes + _Alignof(entry) - 1) & ~(_Alignof(entry) - 1);
     b->helper = helper;
     b->publish_task = (evener_task)EVENER_TASK_INIT(publish_joined, b);

@@ -407,31 +407,72 @@ static void fill_aliases(alias *aliases, double *shares, uint32_t *order, uint32
     }
 }
 
-/* Weights into the statistics and the aliases; false without memory. */
-static bool take_weights(p2c_picker *picker)
+/* What is to be known of all backends before anything can be said of one of them. */
+typedef struct survey {
+    uint32_t *weights;   /* of the backends */
+    uint32_t *newcomers; /* their indices */
+    uint32_t newcomer_count, known;
+    uint32_t least, most;
+    double weight_sum, latency_sum; /* latencies: of the `known` among those that stay */
+    bool was_uneven;                /* some weight is in force that is not that of all */
+} survey;
+
+/* Takes the backends and a reference of each. An update mostly changes few of many: each is looked at once here, and no
+ * more if it stays as it is. */
+static void take_backends(p2c_picker *picker, const evener_base_ready *ready, const p2c_config *config, survey *found)
 {
-    double sum = 0;
-    uint32_t least = UINT32_MAX, most = 0;
+    p2c_state *state = ready->state;
+    const uint32_t last = state->generation;
+    state->generation = last + 1 == 0 ? 1 : last + 1;
+    found->least = UINT32_MAX;
     for (uint32_t i = 0; i < picker->count; i++) {
-        const uint32_t weight = evener_static_weight(picker->backends[i]->subchannel);
-        sum += weight;
-        least = weight < least ? weight : least;
-        most = weight > most ? weight : most;
-    }
-    const double mean = sum / picker->count;
-    const bool alike = least == most;
-    double *shares = alike ? NULL : malloc(picker->count * sizeof *shares);
-    uint32_t *order = alike ? NULL : malloc(picker->count * sizeof *order);
-    picker->aliases = alike ? NULL : malloc(picker->count * sizeof *picker->aliases);
-    const bool enough = alike || (shares != NULL && order != NULL && picker->aliases != NULL);
-    for (uint32_t i = 0; enough && i < picker->count; i++) {
-        const double share = evener_static_weight(picker->backends[i]->subchannel) / mean;
-        p2c_set(&picker->backends[i]->weight_inverse, (float)(1 / share));
-        if (!alike) {
-            shares[i] = share;
+        evener_subchannel *subchannel = evener_subchannel_ref(ready->subchannels[i]);
+        p2c_stats *stats = &((p2c_data *)evener_subchannel_data(subchannel))->stats;
+        picker->backends[i] = stats;
+        const uint32_t weight = evener_static_weight(subchannel);
+        found->weights[i] = weight;
+        found->weight_sum += weight;
+        found->least = weight < found->least ? weight : found->least;
+        found->most = weight > found->most ? weight : found->most;
+        found->was_uneven |= p2c_get(&stats->weight_inverse) != 1.0F;
+        if (p2c_get(&stats->decay_ns) != (float)config->decay_ns) {
+            p2c_set(&stats->decay_ns, (float)config->decay_ns);
+        }
+        if (stats->generation == 0) { /* nobody reads it yet */
+            stats->subchannel = subchannel;
+        }
+        if (stats->generation == 0 || stats->generation != last) {
+            found->newcomers[found->newcomer_count++] = i;
+            continue;
+        }
+        stats->generation = state->generation;
+        const float latency_ns = p2c_get(&stats->latency_ns);
+        if (latency_ns > 0) {
+            found->known++;
+            found->latency_sum += (double)latency_ns;
         }
     }
-    if (enough && !alike) {
+}
+
+/* Weights into the statistics and the aliases; false without memory. */
+static bool take_weights(p2c_picker *picker, const survey *found)
+{
+    if (found->least == found->most) {
+        for (uint32_t i = 0; found->was_uneven && i < picker->count; i++) {
+            p2c_set(&picker->backends[i]->weight_inverse, 1.0F);
+        }
+        return true;
+    }
+    const double mean = found->weight_sum / picker->count;
+    double *shares = malloc(picker->count * sizeof *shares);
+    uint32_t *order = malloc(picker->count * sizeof *order);
+    picker->aliases = malloc(picker->count * sizeof *picker->aliases);
+    const bool enough = shares != NULL && order != NULL && picker->aliases != NULL;
+    for (uint32_t i = 0; enough && i < picker->count; i++) {
+        shares[i] = found->weights[i] / mean;
+        p2c_set(&picker->backends[i]->weight_inverse, (float)(1 / shares[i]));
+    }
+    if (enough) {
         fill_aliases(picker->aliases, shares, order, picker->count);
     }
     free(shares);
@@ -457,48 +498,44 @@ static void join(p2c_stats *stats, const evener_base_ready *ready, uint64_t now_
     __atomic_store_n(&stats->ready_tick, ramp ? now_tick : now_tick - ramp_ticks - 1, __ATOMIC_RELAXED);
 }
 
-/* Tells newcomers from those that stay, and lets the newcomers start. Returns the mean latency of those that stay. */
-static float take_generation(p2c_picker *picker, const evener_base_ready *ready, const p2c_config *config)
+/* Lets the newcomers start. Returns the mean latency of those that stay. */
+static float let_join(p2c_picker *picker, const evener_base_ready *ready, const p2c_config *config, const survey *found)
 {
     p2c_state *state = ready->state;
     const uint64_t now_ns = evener_loop_now_ns(ready->helper->loop);
     const uint32_t ramp_ticks = p2c_tick(config->slow_start.window_ns);
-    uint32_t staying = 0, known = 0;
-    double latency_sum = 0;
-    for (uint32_t i = 0; i < picker->count; i++) {
-        const p2c_stats *stats = picker->backends[i];
-        const bool stays = stats->generation != 0 && stats->generation == state->generation;
-        const float latency_ns = p2c_get(&stats->latency_ns);
-        staying += stays;
-        if (stays && latency_ns > 0) {
-            known++;
-            latency_sum += (double)latency_ns;
-        }
-    }
-    const float peers_latency_ns = known > 0 ? (float)(latency_sum / known) : 0.0F;
-    if (staying == 0) {
+    const float peers_latency_ns = found->known > 0 ? (float)(found->latency_sum / found->known) : 0.0F;
+    if (found->newcomer_count == picker->count) {
         state->first_ready_ns = now_ns;
     }
-    const uint32_t newcomers = picker->count - staying;
     /* More newcomers than that share their herd among themselves: none gets 1.5 times its share. */
-    const bool ramp = newcomers * 2 < picker->count && config->slow_start.window_ns > 0 &&
+    const bool ramp = found->newcomer_count * 2 < picker->count && config->slow_start.window_ns > 0 &&
                       now_ns - state->first_ready_ns >= config->slow_start.window_ns;
-    if (ramp && newcomers > 0) {
+    if (ramp && found->newcomer_count > 0) {
         state->ramp_end_ns = now_ns + config->slow_start.window_ns;
     }
-    const uint32_t generation = state->generation + 1 == 0 ? 1 : state->generation + 1;
-    for (uint32_t i = 0; i < picker->count; i++) {
-        p2c_stats *stats = picker->backends[i];
-        p2c_set(&stats->decay_ns, (float)config->decay_ns);
-        if (stats->generation == 0 || stats->generation != state->generation) {
-            join(stats, ready, now_ns, peers_latency_ns, ramp, ramp_ticks);
-        }
-        stats->generation = generation;
+    for (uint32_t i = 0; i < found->newcomer_count; i++) {
+        p2c_stats *stats = picker->backends[found->newcomers[i]];
+        join(stats, ready, now_ns, peers_latency_ns, ramp, ramp_ticks);
+        stats->generation = state->generation;
     }
-    state->generation = generation;
     picker->ramp_end_ns = state->ramp_end_ns;
     picker->slow_start = config->slow_start;
     return peers_latency_ns;
+}
+
+static p2c_picker *allocate_picker(const evener_base_ready *ready, survey *found)
+{
+    const size_t bytes = sizeof(p2c_picker) + ready->count * sizeof(p2c_stats *);
+    p2c_picker *picker = aligned_alloc(64, (bytes + 63) / 64 * 64);
+    *found = (survey){.weights = malloc(2 * ready->count * sizeof *found->weights)};
+    if (picker == NULL || found->weights == NULL) {
+        free(picker);
+        free(found->weights);
+        return NULL;
+    }
+    found->newcomers = found->weights + ready->count;
+    return picker;
 }
 
 static evener_picker *p2c_build_picker(const evener_base_ready *ready)
@@ -509,8 +546,8 @@ static evener_picker *p2c_build_picker(const evener_base_ready *ready)
     if (config->go_zero) {
         return p2c_go_zero_build_picker(ready, config);
     }
-    const size_t bytes = sizeof(p2c_picker) + ready->count * sizeof(p2c_stats *);
-    p2c_picker *picker = aligned_alloc(64, (bytes + 63) / 64 * 64);
+    survey found;
+    p2c_picker *picker = allocate_picker(ready, &found);
     if (picker == NULL) {
         return NULL;
     }
@@ -520,27 +557,20 @@ static evener_picker *p2c_build_picker(const evener_base_ready *ready)
     picker->choices_max = config->choices_max;
     picker->force_pick_ticks = p2c_tick(config->force_pick_ns);
     picker->calm_ns = config->decay_ns;
-    for (size_t i = 0; i < ready->count; i++) {
-        p2c_data *data = evener_subchannel_data(ready->subchannels[i]);
-        if (data->stats.generation == 0) { /* nobody reads it yet */
-            data->stats.subchannel = ready->subchannels[i];
-        }
-        picker->backends[i] = &data->stats;
-    }
-    if (!take_weights(picker)) {
-        free(picker->aliases);
-        free(picker);
+    picker->aliases = NULL;
+    take_backends(picker, ready, config, &found);
+    if (!take_weights(picker, &found)) {
+        free(found.weights);
+        p2c_destroy(&picker->base); /* those that did not join yet are newcomers the next time, too */
         return NULL;
     }
     picker->plain = picker->choices == 2 && picker->aliases == NULL;
-    const float latency_ns = take_generation(picker, ready, config);
+    const float latency_ns = let_join(picker, ready, config, &found);
+    free(found.weights);
     for (size_t lane = 0; lane < EVENER_LANES; lane++) {
         const uint64_t random = evener_loop_random(ready->helper->loop);
         picker->lanes[lane] =
             (lane_state){.random = random, .drawn = random, .usual = {latency_ns > 0 ? latency_ns : UNKNOWN_NS, 1.0F}};
-    }
-    for (size_t i = 0; i < ready->count; i++) {
-        evener_subchannel_ref(ready->subchannels[i]);
     }
     return &picker->base;
 }
