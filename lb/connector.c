@@ -47,7 +47,7 @@ static void set_state(evener_connector *connector, evener_connectivity_state sta
                    state == EVENER_TRANSIENT_FAILURE && last_error != NULL ? last_error : "");
     }
     connector->state = (uint8_t)state;
-    connector->state_since_ns = evener_loop_now_ns(evener_connector_pool(connector)->loop);
+    connector->state_since_ns = evener_loop_now_fast_ns(evener_connector_pool(connector)->loop);
     for (evener_subchannel_body *s = connector->subchannels; s != NULL; s = s->connector_next) {
         s->failure_untold |= state == EVENER_TRANSIENT_FAILURE;
         evener_subchannel_tell_later(s);
@@ -317,7 +317,7 @@ static void attempt_failed(evener_connector *connector, const char *message)
 
 static void connection_dropped(evener_connector *connector)
 {
-    const uint64_t age_ns = evener_loop_now_ns(evener_connector_pool(connector)->loop) - connector->state_since_ns;
+    const uint64_t age_ns = evener_loop_now_fast_ns(evener_connector_pool(connector)->loop) - connector->state_since_ns;
     give_up_link(connector);
     if (connector->attempt != NULL) { /* its successor is on its way */
         set_state(connector, EVENER_CONNECTING);
@@ -520,13 +520,21 @@ static evener_connector **bucket_of(const evener_subchannel_pool *pool, const ev
     return &pool->buckets[evener_address_identity_hash(address) & (pool->bucket_count - 1)];
 }
 
+/* Buckets are told by the bits below. */
+static uint8_t tag_of(const evener_address *address)
+{
+    return (uint8_t)(evener_address_identity_hash(address) >> 24);
+}
+
 evener_connector *evener_subchannel_pool_find(const evener_subchannel_pool *pool, const evener_address *address)
 {
     if (pool->bucket_count == 0) {
         return NULL;
     }
+    const uint8_t tag = tag_of(address);
     evener_connector *connector = *bucket_of(pool, address);
-    while (connector != NULL && !evener_address_same_backend(connector->address, address)) {
+    while (connector != NULL &&
+           (connector->hash_tag != tag || !evener_address_same_backend(connector->address, address))) {
         connector = connector->bucket_next;
     }
     return connector;
@@ -571,8 +579,9 @@ evener_connector *evener_connector_obtain(evener_subchannel_pool *pool, const ev
     connector->authority = pool->authority;
     connector->generation = pool->generation;
     connector->address = evener_address_ref(address);
+    connector->hash_tag = tag_of(address);
     connector->state = EVENER_IDLE;
-    connector->state_since_ns = evener_loop_now_ns(pool->loop);
+    connector->state_since_ns = evener_loop_now_fast_ns(pool->loop);
     evener_connector **bucket = bucket_of(pool, address);
     connector->bucket_next = *bucket;
     *bucket = connector;

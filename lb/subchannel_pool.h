@@ -123,6 +123,7 @@ struct evener_connector {
     uint32_t generation;
     uint8_t state;       /* an evener_connectivity_state */
     uint8_t short_lived; /* connections in a row that dropped at once */
+    uint8_t hash_tag;    /* spares looking at the addresses of most others in its bucket */
     bool outdated;       /* what is under way, or else in service, is to be replaced as soon as it is READY */
 };
 

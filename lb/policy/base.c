@@ -27,6 +27,7 @@
 #define JOIN_NS_PER_READY EVENER_NS_PER_US
 #define INDEX_BITS 26
 #define INDEX_MASK ((UINT32_C(1) << INDEX_BITS) - 1)
+#define GENERATION_MASK ((UINT32_C(1) << 24) - 1)
 
 typedef struct base base;
 
@@ -41,7 +42,8 @@ typedef struct entry {
     evener_address *address; /* with the attributes as last set */
     struct entry *bucket_next;
     uint64_t ready_since_ns;
-    uint32_t generation;         /* of the newest list that holds it */
+    uint32_t generation : 24;    /* of the newest list that holds it */
+    uint32_t hash_tag : 8;       /* spares looking at the addresses of most others in its bucket */
     uint32_t index : INDEX_BITS; /* in that list */
     uint32_t lists : 2;          /* marks of those that hold it */
     uint32_t state : 3;          /* as counted: CONNECTING, READY or TRANSIENT_FAILURE */
@@ -65,20 +67,22 @@ struct base {
     void *state;
     const evener_policy_config *config;
     list current, pending;
+    list leaving;          /* was the current one until this turn: see take_over() */
     unsigned current_mark; /* the pending list has the other one */
     bool has_pending;
     entry **buckets; /* all entries, by identity */
     size_t bucket_count, entry_count;
-    uint32_t generation; /* of the newest list; after 2^32 of them the oldest is long gone */
+    uint32_t generation; /* of the newest list; after 2^24 of them the oldest is long gone */
     bool published;
     evener_connectivity_state published_state;
     evener_status last_error;
-    evener_task publish_task; /* for joined changes */
-    bool publish_task_pending;
+    evener_task turn_task; /* for joined changes, and for what leaves */
+    bool turn_task_pending;
+    bool publish_wanted; /* by that task */
     evener_timer rebuild_timer;
     evener_timer join_timer; /* likewise, when there are many */
     bool join_timer_runs;
-    bool closed; /* and publish_task is to free this */
+    bool closed; /* and turn_task is to free this */
 };
 
 static entry *entry_of(const base *b, evener_subchannel *subchannel)
@@ -103,10 +107,17 @@ static entry **bucket_of(const base *b, uint64_t hash)
     return &b->buckets[hash & (b->bucket_count - 1)];
 }
 
+/* Buckets are told by the bits below. */
+static uint32_t tag_of(uint64_t hash)
+{
+    return (uint32_t)(hash >> 24) & 0xff;
+}
+
 static entry *find(const base *b, const evener_address *address, uint64_t hash)
 {
     entry *e = b->bucket_count > 0 ? *bucket_of(b, hash) : NULL;
-    while (e != NULL && !evener_address_same_backend(e->address, address)) {
+    const uint32_t tag = tag_of(hash);
+    while (e != NULL && (e->hash_tag != tag || !evener_address_same_backend(e->address, address))) {
         e = e->bucket_next;
     }
     return e;
@@ -266,19 +277,6 @@ static void publish_now(base *b)
     evener_policy_publish(b->helper, state, &status, picker);
 }
 
-static void publish_joined(void *arg)
-{
-    base *b = arg;
-    b->publish_task_pending = false;
-    if (b->closed) {
-        free(b);
-        return;
-    }
-    if (b->current.count > 0) {
-        publish_now(b);
-    }
-}
-
 static void publish_again(void *arg)
 {
     publish_now(arg);
@@ -301,6 +299,14 @@ static void publish_joined_now(void *arg)
     publish_now(b);
 }
 
+static void post_turn_task(base *b)
+{
+    if (!b->turn_task_pending) {
+        b->turn_task_pending = true;
+        evener_loop_post(b->helper->loop, &b->turn_task);
+    }
+}
+
 /* Publishes what changed: `picker_changed` when the READY set, its attributes or the last error did. */
 static void publish_change(base *b, bool picker_changed, bool may_wait)
 {
@@ -308,9 +314,9 @@ static void publish_change(base *b, bool picker_changed, bool may_wait)
         publish_now(b);
     } else if (picker_changed && may_wait && b->current.ready >= JOIN_FROM) {
         publish_joined_later(b);
-    } else if (picker_changed && !b->publish_task_pending) {
-        b->publish_task_pending = true;
-        evener_loop_post(b->helper->loop, &b->publish_task);
+    } else if (picker_changed) {
+        b->publish_wanted = true;
+        post_turn_task(b);
     }
 }
 
@@ -333,19 +339,38 @@ static bool pending_may_take_over(const base *b)
     return b->has_pending && (b->current.ready == 0 || (b->pending.ready > 0 && b->pending.unreported == 0));
 }
 
-/* Publishes before it releases: no picker in force holds a subchannel without a connection. */
+/* Publishes before it releases: no picker in force holds a subchannel without a connection. What is replaced is let go
+ * only at the end of the turn, when the new list's others that got READY in it are in the picker, too. */
 static void take_over(base *b)
 {
-    list old = b->current;
-    for (size_t i = 0; i < old.count; i++) {
-        leave_list(old.entries[i], b->current_mark);
+    list_end(b, &b->leaving); /* of another change in this turn */
+    for (size_t i = 0; i < b->current.count; i++) {
+        leave_list(b->current.entries[i], b->current_mark);
     }
+    b->leaving = b->current;
     b->current_mark = pending_mark(b);
     b->current = b->pending;
     b->pending = (list){0};
     b->has_pending = false;
     publish_now(b);
-    list_end(b, &old);
+    if (b->leaving.count > 0) {
+        post_turn_task(b);
+    }
+}
+
+static void end_turn(void *arg)
+{
+    base *b = arg;
+    b->turn_task_pending = false;
+    if (b->closed) {
+        free(b);
+        return;
+    }
+    if (b->publish_wanted && b->current.count > 0) {
+        publish_now(b);
+    }
+    b->publish_wanted = false;
+    list_end(b, &b->leaving);
 }
 
 /* The list that the last update made. */
@@ -362,7 +387,7 @@ static void state_changed(void *arg, evener_subchannel *subchannel, evener_conne
     base *b = arg;
     entry *e = entry_of(b, subchannel);
     const evener_connectivity_state old = (evener_connectivity_state)e->state;
-    if (state == EVENER_SHUTDOWN) {
+    if (state == EVENER_SHUTDOWN || e->lists == 0) { /* it leaves with this turn */
         return;
     }
     count_in_lists(b, e, (size_t)-1);
@@ -415,6 +440,7 @@ static entry *entry_create(base *b, evener_address *address, uint64_t hash, cons
     e->subchannel = subchannel;
     e->state = EVENER_CONNECTING;
     e->address = evener_address_ref(address);
+    e->hash_tag = tag_of(hash) & 0xff;
     entry **bucket = bucket_of(b, hash);
     e->bucket_next = *bucket;
     *bucket = e;
@@ -450,7 +476,8 @@ static size_t list_make(base *b, const evener_policy_update *update, list *made,
         .size = sizeof peers, .config = b->config, .helper = b->helper, .state = b->state, .rebuild_after_ns = &unused};
     size_t left_out = 0;
     size_t hint = 0;
-    const uint32_t generation = ++b->generation;
+    b->generation = (b->generation + 1) & GENERATION_MASK;
+    const uint32_t generation = b->generation;
     const unsigned mark = pending_mark(b);
     if (b->kind->subchannel_created != NULL) {
         (void)collect_ready(b, &peers);
@@ -474,7 +501,7 @@ static size_t list_make(base *b, const evener_policy_update *update, list *made,
             left_out++;
             continue;
         }
-        e->generation = generation;
+        e->generation = generation & GENERATION_MASK;
         e->index = (uint32_t)made->count & INDEX_MASK;
         e->lists = (e->lists | mark) & MARKS;
         count_entry(made, e, 1);
@@ -564,12 +591,13 @@ static void base_close(evener_policy *policy)
     free(b->buckets);
     free(b->current.entries);
     free(b->pending.entries);
+    free(b->leaving.entries);
     if (b->state != NULL && b->kind->state_destroy != NULL) {
         b->kind->state_destroy(b->state);
     }
     free(b->state);
     b->closed = true;
-    if (!b->publish_task_pending) {
+    if (!b->turn_task_pending) {
         free(b);
     }
 }
@@ -609,7 +637,7 @@ evener_policy *evener_base_policy_build(const evener_policy_builder *builder, ev
     b->current_mark = MARK_MIN;
     b->entry_offset = (kind->subchannel_data_bytes + _Alignof(entry) - 1) & ~(_Alignof(entry) - 1);
     b->helper = helper;
-    b->publish_task = (evener_task)EVENER_TASK_INIT(publish_joined, b);
+    b->turn_task = (evener_task)EVENER_TASK_INIT(end_turn, b);
     b->rebuild_timer = (evener_timer)EVENER_TIMER_INIT(publish_again, b);
     b->join_timer = (evener_timer)EVENER_TIMER_INIT(publish_joined_now, b);
     evener_status_clear(&b->last_error);
