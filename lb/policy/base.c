@@ -538,6 +538,7 @@ static evener_status_code base_update(evener_policy *policy, const evener_policy
     base *b = (base *)policy;
     bool picker_changed = b->config != update->config;
     b->config = update->config;
+    list_end(b, &b->leaving); /* its entries are in no list, and must not come into one again */
     if (update->address_count == 0) {
         return fail_empty(b, status);
     }
