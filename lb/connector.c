@@ -22,9 +22,6 @@
  * after so many connections in a row that lived so short, the next drop counts as a failure. */
 #define SHORT_LIVED_NS (100 * EVENER_NS_PER_MS)
 #define SHORT_LIVED_MAX 5
-/* When the table grows. */
-#define CONNECTORS_PER_BUCKET 2
-
 /* Connectors without memory for an attempt try again after so long. */
 #define STARVED_RETRY_NS EVENER_NS_PER_S
 
@@ -193,16 +190,78 @@ static evener_attempt *obtain_attempt(evener_connector *connector)
         evener_timer_start(pool->loop, &pool->starved_timer, STARVED_RETRY_NS);
         return NULL;
     }
-    *attempt = (evener_attempt){.connector = connector, .timer = EVENER_TIMER_INIT(backoff_over, attempt)};
+    attempt->connector = connector;
+    attempt->timer = (evener_timer)EVENER_TIMER_INIT(backoff_over, attempt);
     connector->attempt = attempt;
     return attempt;
+}
+
+/* ---- the time for an attempt ----
+ *
+ * Nearly all attempts have the same time, so that those begun first end first: a queue, with one timer for its head. When
+ * 10,000 backends come at once, setting and stopping a timer for each would be a tenth of all work. */
+
+static void attempt_timed_out(void *arg);
+
+static uint64_t time_out_ns(const evener_attempt *attempt)
+{
+    return attempt->started_ns + attempt->timeout_ns;
+}
+
+static void start_time_out(evener_subchannel_pool *pool, evener_attempt *attempt)
+{
+    evener_attempt *last = pool->last_to_time_out;
+    if (last != NULL && time_out_ns(attempt) < time_out_ns(last)) {
+        attempt->timer.fn = attempt_timed_out;
+        evener_timer_start(pool->loop, &attempt->timer, attempt->timeout_ns);
+        return;
+    }
+    attempt->is_queued = true;
+    attempt->next = NULL;
+    attempt->previous = last;
+    pool->last_to_time_out = attempt;
+    if (last != NULL) {
+        last->next = attempt;
+        return;
+    }
+    pool->first_to_time_out = attempt;
+    evener_timer_start(pool->loop, &pool->time_out_timer, attempt->timeout_ns);
+}
+
+/* Also the end of a backoff. */
+static void stop_time_out(evener_subchannel_pool *pool, evener_attempt *attempt)
+{
+    if (!attempt->is_queued) {
+        evener_timer_stop(pool->loop, &attempt->timer);
+        return;
+    }
+    attempt->is_queued = false;
+    *(attempt->previous != NULL ? &attempt->previous->next : &pool->first_to_time_out) = attempt->next;
+    *(attempt->next != NULL ? &attempt->next->previous : &pool->last_to_time_out) = attempt->previous;
+    if (pool->first_to_time_out == NULL) {
+        evener_timer_stop(pool->loop, &pool->time_out_timer);
+    }
+}
+
+static void next_time_out(void *arg)
+{
+    evener_subchannel_pool *pool = arg;
+    const uint64_t now_ns = evener_loop_now_ns(pool->loop);
+    evener_attempt *attempt;
+    while ((attempt = pool->first_to_time_out) != NULL && time_out_ns(attempt) <= now_ns) {
+        stop_time_out(pool, attempt);
+        attempt_timed_out(attempt);
+    }
+    if (attempt != NULL) {
+        evener_timer_start(pool->loop, &pool->time_out_timer, time_out_ns(attempt) - now_ns);
+    }
 }
 
 static void free_attempt(evener_connector *connector)
 {
     evener_attempt *attempt = connector->attempt;
     if (attempt != NULL) {
-        evener_timer_stop(evener_connector_pool(connector)->loop, &attempt->timer);
+        stop_time_out(evener_connector_pool(connector), attempt);
         give_up_attempted(attempt);
         evener_slab_give_back(&evener_connector_pool(connector)->attempts, attempt);
         connector->attempt = NULL;
@@ -226,6 +285,7 @@ static void enter_failure(evener_connector *connector, const char *message)
             attempt->next_attempt_ns = now + jittered(loop, evener_connector_pool(connector)->backoff_initial_ns);
         }
         const uint64_t delay = attempt->next_attempt_ns > now ? attempt->next_attempt_ns - now : 0;
+        stop_time_out(evener_connector_pool(connector), attempt);
         attempt->timer.fn = backoff_over;
         evener_timer_start(loop, &attempt->timer, delay);
     }
@@ -386,6 +446,7 @@ static void start_attempt(evener_connector *connector)
         no_memory_for_attempt(connector);
         return;
     }
+    stop_time_out(pool, attempt);
     connector->outdated = false;
     attempt->wanted = false;
     /* The backoff runs from the start of the attempt: one that took long to fail is followed soon (grpc:
@@ -403,8 +464,8 @@ static void start_attempt(evener_connector *connector)
     link->connector = connector;
     pool->link_count++;
     attempt->link = link;
-    attempt->timer.fn = attempt_timed_out;
-    evener_timer_start(pool->loop, &attempt->timer, timeout_ns);
+    attempt->timeout_ns = timeout_ns;
+    start_time_out(pool, attempt);
     const char *authority = evener_address_attribute(connector->address, "authority");
     const evener_connect_args args = {
         .size = sizeof args,
@@ -506,87 +567,12 @@ void evener_connector_reconnect(evener_connector *connector)
 
 void evener_connector_prepare(evener_subchannel_pool *pool)
 {
+    pool->time_out_timer = (evener_timer)EVENER_TIMER_INIT(next_time_out, pool);
     pool->given_up_tail = &pool->given_up;
     pool->grace_period = (evener_reclaim){.fn = grace_period_over, .arg = pool};
     pool->connectors = evener_slab_for(sizeof(evener_connector), _Alignof(evener_connector));
     pool->links = evener_slab_for(sizeof(evener_link), _Alignof(evener_link));
     pool->attempts = evener_slab_for(sizeof(evener_attempt), _Alignof(evener_attempt));
-}
-
-/* ---- the table ---- */
-
-static evener_connector **bucket_of(const evener_subchannel_pool *pool, const evener_address *address)
-{
-    return &pool->buckets[evener_address_identity_hash(address) & (pool->bucket_count - 1)];
-}
-
-/* Buckets are told by the bits below. */
-static uint8_t tag_of(const evener_address *address)
-{
-    return (uint8_t)(evener_address_identity_hash(address) >> 24);
-}
-
-evener_connector *evener_subchannel_pool_find(const evener_subchannel_pool *pool, const evener_address *address)
-{
-    if (pool->bucket_count == 0) {
-        return NULL;
-    }
-    const uint8_t tag = tag_of(address);
-    evener_connector *connector = *bucket_of(pool, address);
-    while (connector != NULL &&
-           (connector->hash_tag != tag || !evener_address_same_backend(connector->address, address))) {
-        connector = connector->bucket_next;
-    }
-    return connector;
-}
-
-static bool grow_table(evener_subchannel_pool *pool)
-{
-    const size_t count = pool->bucket_count == 0 ? 16 : pool->bucket_count * 2;
-    evener_connector **buckets = calloc(count, sizeof(evener_connector *));
-    if (buckets == NULL) {
-        return pool->bucket_count != 0; /* longer chains, but it works */
-    }
-    evener_connector **old = pool->buckets;
-    const size_t old_count = pool->bucket_count;
-    pool->buckets = buckets;
-    pool->bucket_count = count;
-    for (size_t i = 0; i < old_count; i++) {
-        for (evener_connector *c = old[i], *next; c != NULL; c = next) {
-            next = c->bucket_next;
-            evener_connector **bucket = bucket_of(pool, c->address);
-            c->bucket_next = *bucket;
-            *bucket = c;
-        }
-    }
-    free(old);
-    return true;
-}
-
-evener_connector *evener_connector_obtain(evener_subchannel_pool *pool, const evener_address *address)
-{
-    evener_connector *connector = evener_subchannel_pool_find(pool, address);
-    if (connector != NULL) {
-        return connector;
-    }
-    if (pool->connector_count >= CONNECTORS_PER_BUCKET * pool->bucket_count && !grow_table(pool)) {
-        return NULL;
-    }
-    connector = evener_slab_take(&pool->connectors);
-    if (connector == NULL) {
-        return NULL;
-    }
-    connector->authority = pool->authority;
-    connector->generation = pool->generation;
-    connector->address = evener_address_ref(address);
-    connector->hash_tag = tag_of(address);
-    connector->state = EVENER_IDLE;
-    connector->state_since_ns = evener_loop_now_fast_ns(pool->loop);
-    evener_connector **bucket = bucket_of(pool, address);
-    connector->bucket_next = *bucket;
-    *bucket = connector;
-    pool->connector_count++;
-    return connector;
 }
 
 void evener_connector_attach(evener_connector *connector, evener_subchannel_body *subchannel)
@@ -620,12 +606,7 @@ static void connector_end(evener_connector *connector)
     free_attempt(connector);
     give_up_link(connector);
     end_health_watch(connector);
-    evener_connector **bucket = bucket_of(pool, connector->address);
-    while (*bucket != connector) {
-        bucket = &(*bucket)->bucket_next;
-    }
-    *bucket = connector->bucket_next;
-    pool->connector_count--;
+    evener_connector_leave_table(pool, connector);
     evener_address_unref(connector->address);
     if (connector->extra != NULL) {
         free(connector->extra->last_error);

@@ -349,6 +349,7 @@ void evener_subchannel_pool_clear(evener_subchannel_pool *pool)
 {
     evener_timer_stop(pool->loop, &pool->retire_timer);
     evener_timer_stop(pool->loop, &pool->starved_timer);
+    evener_timer_stop(pool->loop, &pool->time_out_timer);
     while (pool->retired != NULL) {
         evener_subchannel_body *body = pool->retired;
         pool->retired = body->queue_next;

@@ -84,18 +84,24 @@ typedef struct evener_subchannel_pool {
     uint64_t retire_poll_ns;
     evener_timer retire_timer;
     evener_timer starved_timer; /* for connectors that had no memory for an attempt */
-    size_t subchannel_count;    /* memory not freed yet */
+    /* Attempts under way whose time ends one after the other; the timer is set to the end of one that is first, or was. */
+    evener_attempt *first_to_time_out, *last_to_time_out;
+    evener_timer time_out_timer;
+    size_t subchannel_count; /* memory not freed yet */
 } evener_subchannel_pool;
 
 /* From the first attempt until READY; and while a connection's successor is made. */
 struct evener_attempt {
     evener_connector *connector;
-    evener_link *link;  /* while it is under way; else NULL */
-    evener_timer timer; /* CONNECTING: gives up; TRANSIENT_FAILURE: the end of the backoff */
+    evener_link *link;               /* while it is under way; else NULL */
+    evener_attempt *next, *previous; /* among those whose time ends one after the other */
     uint64_t started_ns;
+    uint64_t timeout_ns;
     uint64_t backoff_ns;      /* for the next failure; 0: the initial one */
     uint64_t next_attempt_ns; /* not before */
     bool wanted;              /* connect() was called during the backoff */
+    bool is_queued;           /* to time out; else `timer` runs for that */
+    evener_timer timer;       /* TRANSIENT_FAILURE: the end of the backoff; CONNECTING: if not queued, gives up */
 };
 
 /* What few connectors have. */
@@ -166,12 +172,14 @@ void evener_subchannel_pool_reset_backoff(evener_subchannel_pool *pool);
 /* Picks begun since ever and now under way, over all subchannels. */
 void evener_subchannel_pool_activity(const evener_subchannel_pool *pool, uint64_t *started, uint64_t *in_flight);
 
-/* ---- between connector.c and subchannel.c ---- */
+/* ---- between connector.c, connector_table.c and subchannel.c ---- */
 
 /* Sets up the pool's memory for connectors and what belongs to them. */
 void evener_connector_prepare(evener_subchannel_pool *pool);
 /* The connector of an address, made if there is none; NULL without memory. */
 evener_connector *evener_connector_obtain(evener_subchannel_pool *pool, const evener_address *address);
+/* For a connector that ends. */
+void evener_connector_leave_table(evener_subchannel_pool *pool, const evener_connector *connector);
 void evener_connector_attach(evener_connector *connector, evener_subchannel_body *subchannel);
 /* Takes the subchannel off; the last one ends the connector and its connection. */
 void evener_connector_detach(evener_connector *connector, evener_subchannel_body *subchannel);

@@ -1,0 +1,91 @@
+/* The table of a pool's connectors: one an address, found by its identity. */
+#include <stdlib.h>
+
+#include "lb/subchannel_pool.h"
+
+/* When it grows. */
+#define CONNECTORS_PER_BUCKET 2
+
+static evener_connector **bucket_of(const evener_subchannel_pool *pool, const evener_address *address)
+{
+    return &pool->buckets[evener_address_identity_hash(address) & (pool->bucket_count - 1)];
+}
+
+/* Buckets are told by the bits below. */
+static uint8_t tag_of(const evener_address *address)
+{
+    return (uint8_t)(evener_address_identity_hash(address) >> 24);
+}
+
+evener_connector *evener_subchannel_pool_find(const evener_subchannel_pool *pool, const evener_address *address)
+{
+    if (pool->bucket_count == 0) {
+        return NULL;
+    }
+    const uint8_t tag = tag_of(address);
+    evener_connector *connector = *bucket_of(pool, address);
+    while (connector != NULL &&
+           (connector->hash_tag != tag || !evener_address_same_backend(connector->address, address))) {
+        connector = connector->bucket_next;
+    }
+    return connector;
+}
+
+static bool grow_table(evener_subchannel_pool *pool)
+{
+    const size_t count = pool->bucket_count == 0 ? 16 : pool->bucket_count * 2;
+    evener_connector **buckets = calloc(count, sizeof(evener_connector *));
+    if (buckets == NULL) {
+        return pool->bucket_count != 0; /* longer chains, but it works */
+    }
+    evener_connector **old = pool->buckets;
+    const size_t old_count = pool->bucket_count;
+    pool->buckets = buckets;
+    pool->bucket_count = count;
+    for (size_t i = 0; i < old_count; i++) {
+        for (evener_connector *c = old[i], *next; c != NULL; c = next) {
+            next = c->bucket_next;
+            evener_connector **bucket = bucket_of(pool, c->address);
+            c->bucket_next = *bucket;
+            *bucket = c;
+        }
+    }
+    free(old);
+    return true;
+}
+
+evener_connector *evener_connector_obtain(evener_subchannel_pool *pool, const evener_address *address)
+{
+    evener_connector *connector = evener_subchannel_pool_find(pool, address);
+    if (connector != NULL) {
+        return connector;
+    }
+    if (pool->connector_count >= CONNECTORS_PER_BUCKET * pool->bucket_count && !grow_table(pool)) {
+        return NULL;
+    }
+    connector = evener_slab_take(&pool->connectors);
+    if (connector == NULL) {
+        return NULL;
+    }
+    connector->authority = pool->authority;
+    connector->generation = pool->generation;
+    connector->address = evener_address_ref(address);
+    connector->hash_tag = tag_of(address);
+    connector->state = EVENER_IDLE;
+    connector->state_since_ns = evener_loop_now_fast_ns(pool->loop);
+    evener_connector **bucket = bucket_of(pool, address);
+    connector->bucket_next = *bucket;
+    *bucket = connector;
+    pool->connector_count++;
+    return connector;
+}
+
+void evener_connector_leave_table(evener_subchannel_pool *pool, const evener_connector *connector)
+{
+    evener_connector **bucket = bucket_of(pool, connector->address);
+    while (*bucket != connector) {
+        bucket = &(*bucket)->bucket_next;
+    }
+    *bucket = connector->bucket_next;
+    pool->connector_count--;
+}
