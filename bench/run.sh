@@ -1,5 +1,5 @@
 #!/bin/bash
-# Installs what is missing, builds with optimisation, runs all benches and draws them: about 6 minutes, with --quick
+# Installs what is missing, builds with optimisation, runs all benches and draws them: about 7 minutes, with --quick
 # under one (building aside). The results go into bench/results/: latest.json, latest.md and the plots. Ends non-zero if
 # a bench's own check fails (a failed call, an allocation in a pick, a wrong share) or latest.json has not its shape.
 set -euo pipefail

@@ -4,7 +4,8 @@
  *     bench_tail [--quick] [--output=FILE]
  *
  * Four servers answer after 1 ms. Fails if a call fails where all servers answer, or, of a full run, if p2c_ewma sends a
- * hundredth of the calls or more to servers that are slow in each of its turns: then the 99th percentile is theirs.
+ * hundredth of the calls or more to servers that are slow in each of its turns: then the 99th percentile is theirs. (Not
+ * checked on a machine that is so busy that the 99th percentile of healthy servers is 10 ms.)
  *
  * How it is measured, and why:
  * - 1,000 calls a second, Poisson. A call takes client and server together half a millisecond of processor time, so
@@ -42,6 +43,7 @@
 #define TURN_CALLS_AHEAD 100
 #define PASSES 2
 #define PASS_CALLS 1000
+#define BUSY_US 10000
 #define SLOW_PERCENT_MAX 1.0
 #define HEALTHY "--delay-ms=1"
 #define SLOW "--delay-ms=6"
@@ -57,6 +59,7 @@ static const struct scenario {
     bool steady;
     unsigned slow; /* so many, the first ones */
 } scenarios[] = {
+    /* first: what others are compared with */
     {"healthy", {HEALTHY, HEALTHY, HEALTHY, HEALTHY}, NO_EVENT, false, true, 0},
     {"1 of 4 slow by 5 ms", {SLOW, HEALTHY, HEALTHY, HEALTHY}, NO_EVENT, false, true, 1},
     {"2 of 4 slow by 5 ms", {SLOW, SLOW, HEALTHY, HEALTHY}, NO_EVENT, false, true, 2},
@@ -300,7 +303,7 @@ static bool open_stage(tail_stage *stage, const struct scenario *scenario, size_
     return ok;
 }
 
-static void tell(json_t *rows, const struct scenario *scenario, size_t client, const tail_figures *figures, bool quick)
+static void tell(json_t *rows, const struct scenario *scenario, size_t client, const tail_figures *figures)
 {
     const char *name = clients[client].name, *policy = clients[client].policy;
     json_t *row =
@@ -326,12 +329,22 @@ static void tell(json_t *rows, const struct scenario *scenario, size_t client, c
         bench_complain("%s: %s %s: %llu calls failed", scenario->name, name, policy,
                        (unsigned long long)figures->failed);
     }
-    /* In its best turn: on a machine that has other things to do the fast servers are slow at times. One turn, of a test
-     * among others, is no basis for this. */
-    if (!quick && clients[client].avoids_slow && figures->slow_percent.count > 0 &&
-        bench_figure_min(&figures->slow_percent) >= SLOW_PERCENT_MAX) {
-        bench_complain("%s: %s %s: %.1f %% of the calls go to slow servers", scenario->name, name, policy,
-                       bench_figure_min(&figures->slow_percent));
+}
+
+/* In its best turn the client must leave the slow servers alone; if, that is, the healthy ones are not slower still most of
+ * the time for what else the machine does. One turn, of a test among others, is no basis for this. */
+static void check_slow(const struct scenario *scenario, size_t client, const tail_figures *figures,
+                       const tail_figures *healthy)
+{
+    const char *name = clients[client].name, *policy = clients[client].policy;
+    if (!clients[client].avoids_slow || figures->slow_percent.count == 0) {
+        return;
+    }
+    const double percent = bench_figure_min(&figures->slow_percent);
+    if (bench_figure_median(&healthy->p99_us) >= BUSY_US) {
+        bench_progress("tail    %s: %s %s: not checked: this machine is too busy", scenario->name, name, policy);
+    } else if (percent >= SLOW_PERCENT_MAX) {
+        bench_complain("%s: %s %s: %.1f %% of the calls go to slow servers", scenario->name, name, policy, percent);
     }
 }
 
@@ -358,7 +371,10 @@ static void measure_steady(json_t *rows, bool quick)
     for (size_t s = 0; s < COUNT(scenarios); s++) {
         for (size_t c = 0; c < COUNT(clients) && ok; c++) {
             if (stages[s].clients[c] != NULL) {
-                tell(rows, &scenarios[s], c, &figures[s][c], quick);
+                tell(rows, &scenarios[s], c, &figures[s][c]);
+                if (!quick) {
+                    check_slow(&scenarios[s], c, &figures[s][c], &figures[0][c]);
+                }
             }
         }
         close_stage(&stages[s]);
@@ -381,7 +397,7 @@ static void measure_event(json_t *rows, const struct scenario *scenario, size_t 
         close_stage(&stage);
     }
     if (ok) {
-        tell(rows, scenario, client, &figures, false);
+        tell(rows, scenario, client, &figures);
     }
 }
 
