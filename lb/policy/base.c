@@ -70,7 +70,7 @@ struct base {
     list leaving;          /* was the current one until this turn: see take_over() */
     unsigned current_mark; /* the pending list has the other one */
     bool has_pending;
-    entry **buckets; /* all entries, by identity */
+    entry **buckets; /* all entries, by identity; behind them, which tags are in each: see find() */
     size_t bucket_count, entry_count;
     uint32_t generation; /* of the newest list; after 2^24 of them the oldest is long gone */
     bool published;
@@ -113,9 +113,33 @@ static uint32_t tag_of(uint64_t hash)
     return (uint32_t)(hash >> 24) & 0xff;
 }
 
+/* The tags in a bucket. */
+static uint16_t *tags_of(const base *b, uint64_t hash)
+{
+    uint16_t *tags = (uint16_t *)(void *)(b->buckets + b->bucket_count);
+    return &tags[hash & (b->bucket_count - 1)];
+}
+
+static uint16_t bit_of(uint32_t tag)
+{
+    return (uint16_t)(1U << (tag & 15));
+}
+
+static void enter(base *b, entry *e, uint64_t hash)
+{
+    entry **bucket = bucket_of(b, hash);
+    e->bucket_next = *bucket;
+    *bucket = e;
+    *tags_of(b, hash) |= bit_of(e->hash_tag);
+}
+
 static entry *find(const base *b, const evener_address *address, uint64_t hash)
 {
-    entry *e = b->bucket_count > 0 ? *bucket_of(b, hash) : NULL;
+    /* An address that is new is mostly told from the tags, without a look at entries that are in no cache. */
+    if (b->bucket_count == 0 || (*tags_of(b, hash) & bit_of(tag_of(hash))) == 0) {
+        return NULL;
+    }
+    entry *e = *bucket_of(b, hash);
     const uint32_t tag = tag_of(hash);
     while (e != NULL && (e->hash_tag != tag || !evener_address_same_backend(e->address, address))) {
         e = e->bucket_next;
@@ -132,7 +156,7 @@ static bool make_room(base *b, size_t wanted)
     if (count == b->bucket_count) {
         return true;
     }
-    entry **buckets = calloc(count, sizeof(entry *));
+    entry **buckets = calloc(count, sizeof(entry *) + sizeof(uint16_t));
     if (buckets == NULL) {
         return b->bucket_count > 0; /* longer chains, but it works */
     }
@@ -143,9 +167,7 @@ static bool make_room(base *b, size_t wanted)
     for (size_t i = 0; i < old_count; i++) {
         for (entry *e = old[i], *next; e != NULL; e = next) {
             next = e->bucket_next;
-            entry **bucket = bucket_of(b, evener_address_identity_hash(e->address));
-            e->bucket_next = *bucket;
-            *bucket = e;
+            enter(b, e, evener_address_identity_hash(e->address));
         }
     }
     free(old);
@@ -154,11 +176,17 @@ static bool make_room(base *b, size_t wanted)
 
 static void entry_release(base *b, entry *e)
 {
-    entry **link = bucket_of(b, evener_address_identity_hash(e->address));
+    const uint64_t hash = evener_address_identity_hash(e->address);
+    entry **link = bucket_of(b, hash);
     while (*link != e) {
         link = &(*link)->bucket_next;
     }
     *link = e->bucket_next;
+    uint16_t tags = 0;
+    for (const entry *other = *bucket_of(b, hash); other != NULL; other = other->bucket_next) {
+        tags |= bit_of(other->hash_tag);
+    }
+    *tags_of(b, hash) = tags;
     b->entry_count--;
     evener_address_unref(e->address);
     evener_subchannel_release(e->subchannel); /* and with it perhaps the entry's memory */
@@ -441,9 +469,7 @@ static entry *entry_create(base *b, evener_address *address, uint64_t hash, cons
     e->state = EVENER_CONNECTING;
     e->address = evener_address_ref(address);
     e->hash_tag = tag_of(hash) & 0xff;
-    entry **bucket = bucket_of(b, hash);
-    e->bucket_next = *bucket;
-    *bucket = e;
+    enter(b, e, hash);
     b->entry_count++;
     if (b->kind->subchannel_created != NULL) {
         b->kind->subchannel_created(peers, e->subchannel);
