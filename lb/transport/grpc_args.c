@@ -9,8 +9,13 @@
 
 #include <evener/version.h>
 
-/* An attempt ends when evener's own timeout disconnects it; the core's limit and its backoff only must not come first. */
-#define CORE_BACKOFF_MS_MIN (60 * 60 * 1000)
+/* An attempt ends when evener's own timeout disconnects it: the core's only must not come first. What the core has
+ * begun by then (the socket) it keeps until its own limit. */
+#define CORE_TIMEOUT_AFTER_MS 5000
+/* The core tries once more after so long, if the channel is still there; evener has let it go long before. Not much
+ * longer, as a timer of the core keeps what a failed attempt was made of until then (1.51: a subchannel's retry timer is
+ * not stopped by its end), some 7 KB each, and the core's threads with it. */
+#define CORE_BACKOFF_MS 1000
 
 /* Arguments that a connection of its own depends on: the user's are not heeded. */
 static const char *const own_keys[] = {
@@ -163,12 +168,11 @@ void evener_grpc_args_clear(evener_grpc_args *args)
 grpc_channel *evener_grpc_args_create_channel(const evener_grpc_args *args, const char *target, const char *authority,
                                               uint64_t timeout_ms, grpc_channel_credentials *credentials)
 {
-    uint64_t backoff_ms = timeout_ms > CORE_BACKOFF_MS_MIN ? timeout_ms : CORE_BACKOFF_MS_MIN;
     const grpc_arg own[] = {
         string(GRPC_ARG_DEFAULT_AUTHORITY, authority),
-        integer(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, backoff_ms),
-        integer(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, backoff_ms),
-        integer(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, backoff_ms),
+        integer(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, CORE_BACKOFF_MS),
+        integer(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, timeout_ms + CORE_TIMEOUT_AFTER_MS),
+        integer(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, CORE_BACKOFF_MS),
     };
     const size_t own_count = sizeof own / sizeof own[0];
     grpc_arg *all = malloc((args->count + own_count) * sizeof *all);

@@ -204,6 +204,19 @@ Test(transport, no_thread_is_left)
     cr_expect_eq(named_threads_left(), 0);
 }
 
+/* The core's threads end with what it keeps of the attempt. */
+Test(transport, no_thread_is_left_of_an_attempt_that_failed)
+{
+    cr_assert_eq(evener_credentials_create_insecure(&insecure, NULL), EVENER_STATUS_OK);
+    fixture_open(&fixture, &(evener_grpc_transport_options){.credentials = insecure});
+    followed *connection = fixture_connect(&fixture, address_of_port(free_port()), "localhost");
+    cr_expect_eq(followed_wait(connection, 1), EVENER_TRANSIENT_FAILURE);
+    followed_forget(connection);
+    fixture_close(&fixture);
+    evener_credentials_destroy(insecure);
+    cr_expect_eq(named_threads_left(), 0);
+}
+
 /* ---- A17 ---- */
 
 Test(health, follows_the_service)
