@@ -193,12 +193,15 @@ static void batch_done(evener_grpc_tag *tag, bool ok)
 /* Starts an attempt on the pick. Returns not OK when the call cannot go on: the pick is ended then. */
 static evener_status_code attempt(evener_call *call, evener_status *status)
 {
-    grpc_completion_queue *queue = evener_grpc_queues_async(call->attempt.pick.connection->engine->queues, status);
-    if (queue == NULL) {
+    evener_grpc_engine *engine = call->attempt.pick.connection->engine;
+    evener_grpc_call_thread *thread = evener_grpc_call_threads_take(
+        engine->call_threads, atomic_load_explicit(&engine->connections, memory_order_relaxed), status);
+    if (thread == NULL) {
         evener_grpc_attempt_drop(&call->attempt);
         return status->code;
     }
-    if (!evener_grpc_attempt_begin(&call->attempt, &call->rpc, queue)) {
+    if (!evener_grpc_attempt_begin(&call->attempt, &call->rpc, evener_grpc_call_thread_queue(thread))) {
+        evener_grpc_call_thread_drop(thread);
         /* Not from here: this may be evener_call_start(), which must not call back. */
         pause_later(call);
         return EVENER_STATUS_OK;
@@ -212,6 +215,7 @@ static evener_status_code attempt(evener_call *call, evener_status *status)
     evener_status_code code =
         evener_grpc_attempt_start_unary(&call->attempt, &call->rpc, call->request, &call->tag, status);
     if (code != EVENER_STATUS_OK) {
+        evener_grpc_call_thread_drop(thread);
         pthread_mutex_lock(&call->mutex);
         call->finished = true;
         pthread_mutex_unlock(&call->mutex);

@@ -9,6 +9,7 @@
 static void engine_free(evener_grpc_engine *engine)
 {
     evener_grpc_watcher_destroy(engine->watcher);
+    evener_grpc_call_threads_destroy(engine->call_threads);
     evener_grpc_queues_destroy(engine->queues);
     free(engine);
     /* Everything of the core's made here is gone: if nobody else uses it, this waits for its threads to end. */
@@ -17,12 +18,12 @@ static void engine_free(evener_grpc_engine *engine)
 
 void evener_grpc_engine_connection_begins(evener_grpc_engine *engine)
 {
-    engine->connections++;
+    atomic_fetch_add_explicit(&engine->connections, 1, memory_order_relaxed);
 }
 
 void evener_grpc_engine_connection_ended(evener_grpc_engine *engine)
 {
-    if (--engine->connections == 0 && engine->runtime_ended) {
+    if (atomic_fetch_sub_explicit(&engine->connections, 1, memory_order_relaxed) == 1 && engine->runtime_ended) {
         engine_free(engine);
     }
 }
@@ -33,9 +34,9 @@ static void engine_destroy(void *object)
 {
     evener_grpc_engine *engine = object;
     engine->runtime_ended = true;
-    evener_grpc_queues_stop(engine->queues);
+    evener_grpc_call_threads_stop(engine->call_threads);
     evener_grpc_watcher_stop(engine->watcher);
-    if (engine->connections == 0) {
+    if (atomic_load_explicit(&engine->connections, memory_order_relaxed) == 0) {
         engine_free(engine);
     }
 }
@@ -48,8 +49,11 @@ static void *engine_create(evener_runtime *runtime, evener_status *status)
         return NULL;
     }
     grpc_init();
-    engine->queues = evener_grpc_queues_create(runtime, status);
+    engine->queues = evener_grpc_queues_create(status);
     if (engine->queues != NULL) {
+        engine->call_threads = evener_grpc_call_threads_create(runtime, status);
+    }
+    if (engine->call_threads != NULL) {
         engine->watcher = evener_grpc_watcher_create(status);
     }
     if (engine->watcher == NULL) {
@@ -79,7 +83,7 @@ static void set_call_threads_on_control_thread(void *arg)
     evener_grpc_engine *engine = evener_grpc_engine_get(request->runtime, request->status);
     request->code = engine == NULL
                         ? request->status->code
-                        : evener_grpc_queues_set_thread_count(engine->queues, request->count, request->status);
+                        : evener_grpc_call_threads_set_count(engine->call_threads, request->count, request->status);
 }
 
 evener_status_code evener_runtime_set_call_threads(evener_runtime *runtime, uint32_t count, evener_status *status)

@@ -3,20 +3,23 @@
 #ifndef EVENER_LB_TRANSPORT_GRPC_ENGINE_H
 #define EVENER_LB_TRANSPORT_GRPC_ENGINE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
 #include <evener/runtime.h>
 #include <evener/status.h>
 
+#include "lb/transport/grpc_call_threads.h"
 #include "lb/transport/grpc_queues.h"
 #include "lb/transport/grpc_watcher.h"
 
 typedef struct evener_grpc_engine {
     evener_grpc_watcher *watcher;
     evener_grpc_queues *queues;
-    size_t connections; /* not freed yet. Control thread */
-    bool runtime_ended; /* control thread */
+    evener_grpc_call_threads *call_threads;
+    _Atomic size_t connections; /* not freed yet. The control thread writes; calls read it as a hint */
+    bool runtime_ended;         /* control thread */
 } evener_grpc_engine;
 
 /* The runtime's engine, made on first use; NULL and a filled status on failure. Control thread. */
