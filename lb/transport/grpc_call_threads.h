@@ -41,7 +41,8 @@ evener_status_code evener_grpc_call_threads_set_count(evener_grpc_call_threads *
 evener_grpc_call_thread *evener_grpc_call_threads_take(evener_grpc_call_threads *threads, size_t connections,
                                                        evener_status *status);
 
-/* The call that the thread was taken for has not been started. Any thread. */
+/* The call that the thread was taken for has not been started. A thread that waits for it in the core already stays there
+ * until its next call is over. Any thread. */
 void evener_grpc_call_thread_drop(evener_grpc_call_thread *thread);
 
 grpc_completion_queue *evener_grpc_call_thread_queue(const evener_grpc_call_thread *thread);
