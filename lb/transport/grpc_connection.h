@@ -25,6 +25,7 @@
 
 /* Longer than the watcher needs to see a dead connection; a live one that was taken for dead is not missed for long. */
 #define EVENER_GRPC_SHUN_NS (200 * EVENER_NS_PER_MS)
+#define EVENER_GRPC_SHUNNED_FOR_GOOD UINT64_MAX
 
 /* What the watcher knows; only its thread reads and writes it. */
 typedef enum evener_grpc_phase {
@@ -109,17 +110,21 @@ static inline bool evener_grpc_connection_enter(evener_connection *connection)
     return false;
 }
 
-/* Says that no call should begin on the connection until the watcher has told what became of it, or a while has passed.
- * Any thread. */
-static inline void evener_grpc_connection_shun(evener_connection *connection)
+/* Says that no call should begin on the connection until the watcher has told what became of it, or a while has passed;
+ * with `for_good` no call at all: it is known not to be READY any more, and a connection gets READY only once. Any
+ * thread. */
+static inline void evener_grpc_connection_shun(evener_connection *connection, bool for_good)
 {
-    atomic_store_explicit(&connection->shunned_ns, evener_loop_now_ns(connection->loop), memory_order_relaxed);
+    const uint64_t since_ns = for_good ? EVENER_GRPC_SHUNNED_FOR_GOOD : evener_loop_now_ns(connection->loop);
+    atomic_store_explicit(&connection->shunned_ns, since_ns, memory_order_relaxed);
 }
 
 static inline bool evener_grpc_connection_is_shunned(evener_connection *connection)
 {
     uint64_t since_ns = atomic_load_explicit(&connection->shunned_ns, memory_order_relaxed);
-    return __builtin_expect(since_ns != 0, 0) && evener_loop_now_ns(connection->loop) - since_ns < EVENER_GRPC_SHUN_NS;
+    return __builtin_expect(since_ns != 0, 0) &&
+           (since_ns == EVENER_GRPC_SHUNNED_FOR_GOOD ||
+            evener_loop_now_ns(connection->loop) - since_ns < EVENER_GRPC_SHUN_NS);
 }
 
 /* Hands an event over to the control thread; the watcher's thread. */

@@ -382,6 +382,7 @@ static bool connection_died(const evener_grpc_attempt *attempt)
     return false;
 }
 
+/* Whether the connection is on its way out, as far as the core knows. */
 static bool drains_now(evener_connection *connection)
 {
     if (!evener_grpc_connection_enter(connection)) {
@@ -392,8 +393,8 @@ static bool drains_now(evener_connection *connection)
     return state != GRPC_CHANNEL_READY;
 }
 
-/* Whether the connection is on its way out. The answer to a call may overtake the GOAWAY: waits for it a little, but not
- * again and again where a server cancels calls as a habit. */
+/* The same, but the answer to a call may overtake the GOAWAY: waits for it a little, though not again and again where a
+ * server cancels calls as a habit. */
 static bool drains(evener_connection *connection)
 {
     const uint64_t from_ns = evener_loop_now_ns(connection->loop);
@@ -422,6 +423,12 @@ static bool cancelled_by_shutdown(const evener_grpc_attempt *attempt)
            drains(attempt->pick.connection);
 }
 
+/* For good if the core knows that it ends: on a machine under load the watcher may come later than a while. */
+static void shun(evener_connection *connection)
+{
+    evener_grpc_connection_shun(connection, drains_now(connection));
+}
+
 bool evener_grpc_attempt_pick_again(evener_grpc_attempt *attempt, evener_grpc_rpc *rpc, bool cancelled)
 {
     if (attempt->code == GRPC_STATUS_OK || cancelled) {
@@ -436,12 +443,12 @@ bool evener_grpc_attempt_pick_again(evener_grpc_attempt *attempt, evener_grpc_rp
         again = evener_grpc_call_never_left(attempt->call, attempt->pick.connection);
     }
     if (!again && !rpc->refused_once && (refused_by_server(attempt) || cancelled_by_shutdown(attempt))) {
-        evener_grpc_connection_shun(attempt->pick.connection);
+        shun(attempt->pick.connection);
         rpc->refused_once = true;
         again = true;
     }
     if (!again && connection_died(attempt)) {
-        evener_grpc_connection_shun(attempt->pick.connection);
+        shun(attempt->pick.connection);
     }
     if (again) {
         evener_status_code code = (evener_status_code)attempt->code;
