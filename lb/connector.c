@@ -435,43 +435,49 @@ static void no_memory_for_attempt(evener_connector *connector)
     evener_timer_start(pool->loop, &pool->starved_timer, STARVED_RETRY_NS);
 }
 
+/* Of an attempt that begins now. The backoff runs from here: an attempt that took long to fail is followed soon (grpc:
+ * connection-backoff.md). */
+static void set_times(evener_subchannel_pool *pool, evener_attempt *attempt)
+{
+    const uint64_t backoff_ns = attempt->backoff_ns != 0 ? attempt->backoff_ns : pool->backoff_initial_ns;
+    attempt->wanted = false;
+    attempt->started_ns = evener_loop_now_ns(pool->loop);
+    attempt->next_attempt_ns = attempt->started_ns + jittered(pool->loop, backoff_ns);
+    const double grown_ns = (double)backoff_ns * BACKOFF_FACTOR;
+    attempt->backoff_ns = grown_ns < (double)pool->backoff_max_ns ? (uint64_t)grown_ns : pool->backoff_max_ns;
+    attempt->timeout_ns = backoff_ns > pool->connect_timeout_ns ? backoff_ns : pool->connect_timeout_ns;
+}
+
 /* To the first connection, or to the successor of the one in service. */
 static void start_attempt(evener_connector *connector)
 {
     evener_subchannel_pool *pool = evener_connector_pool(connector);
     evener_attempt *attempt = obtain_attempt(connector);
-    evener_link *link = evener_slab_take(&pool->links);
-    if (attempt == NULL || link == NULL) {
-        evener_slab_give_back(&pool->links, link);
+    if (attempt == NULL) {
         no_memory_for_attempt(connector);
         return;
     }
     stop_time_out(pool, attempt);
+    set_times(pool, attempt);
+    evener_link *link = evener_slab_take(&pool->links);
+    if (link == NULL) {
+        no_memory_for_attempt(connector);
+        return;
+    }
     connector->outdated = false;
-    attempt->wanted = false;
-    /* The backoff runs from the start of the attempt: one that took long to fail is followed soon (grpc:
-     * connection-backoff.md). */
-    const uint64_t backoff_ns = attempt->backoff_ns != 0 ? attempt->backoff_ns : pool->backoff_initial_ns;
-    attempt->started_ns = evener_loop_now_ns(pool->loop);
-    attempt->next_attempt_ns = attempt->started_ns + jittered(pool->loop, backoff_ns);
-    const double grown_ns = (double)backoff_ns * BACKOFF_FACTOR;
-    attempt->backoff_ns = grown_ns < (double)pool->backoff_max_ns ? (uint64_t)grown_ns : pool->backoff_max_ns;
-    const uint64_t timeout_ns = backoff_ns > pool->connect_timeout_ns ? backoff_ns : pool->connect_timeout_ns;
-
     if (connector->state != EVENER_CONNECTING && connector->link == NULL) {
         set_state(connector, EVENER_CONNECTING);
     }
     link->connector = connector;
     pool->link_count++;
     attempt->link = link;
-    attempt->timeout_ns = timeout_ns;
     start_time_out(pool, attempt);
     const char *authority = evener_address_attribute(connector->address, "authority");
     const evener_connect_args args = {
         .size = sizeof args,
         .address = connector->address,
         .authority = authority != NULL ? authority : connector->authority,
-        .timeout_ms = timeout_ns / EVENER_NS_PER_MS,
+        .timeout_ms = attempt->timeout_ns / EVENER_NS_PER_MS,
         .state_changed = link_state_changed,
         .arg = link,
     };

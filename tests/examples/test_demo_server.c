@@ -256,7 +256,7 @@ Test(demo_server, health_watch_tells_the_state_at_once_and_lasts)
                              .method = "/grpc.health.v1.Health/Watch",
                              .requests = &all,
                              .request_count = 1,
-                             .timeout_ms = 100},
+                             .timeout_ms = 1000},
                  &result);
     cr_assert_eq(result.code, GRPC_STATUS_DEADLINE_EXCEEDED);
     cr_assert_eq(result.response_count, 1);

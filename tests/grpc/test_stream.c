@@ -170,8 +170,9 @@ Test(stream, deadline)
 {
     call_fixture f;
     call_fixture_open(&f, 1, NULL);
+    cr_assert_eq(evener_channel_wait_ready(f.channel, 20000, NULL), EVENER_STATUS_OK);
     evener_stream *stream;
-    const evener_call_options options = {.size = sizeof options, .timeout_ms = 100};
+    const evener_call_options options = {.size = sizeof options, .timeout_ms = 500};
     cr_assert_eq(evener_stream_open(f.channel, ECHO_STREAM, NULL, &options, &stream, NULL), EVENER_STATUS_OK);
     evener_bytes message;
     cr_expect_not(evener_stream_read(stream, &message));
