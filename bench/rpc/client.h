@@ -14,7 +14,7 @@ typedef void (*bench_done)(void *arg, bool ok);
 typedef struct bench_client_options {
     const char *servers; /* "127.0.0.1:P1,127.0.0.1:P2" */
     const char *policy;
-    unsigned threads;    /* that serve asynchronous calls */
+    unsigned threads;    /* that serve asynchronous calls; 0: none will be made */
     const void *payload; /* borrowed until close */
     size_t payload_bytes;
     uint64_t timeout_ms; /* of a call; 0: none */

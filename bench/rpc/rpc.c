@@ -175,44 +175,61 @@ static void append_row(json_t *rows, const char *client, const char *policy, con
     }
 }
 
+typedef bench_client *(*client_open)(const bench_client_options *options);
+
+/* Only one client is there at a time: idle threads of another one would take turns at polling this one's sockets, as the
+ * core lets all that wait in a process do, and each call would pay for waking the right one. For the same reason a client
+ * that blocks has no threads for asynchronous calls. */
+static bool run_alone(client_open open, const bench_client_options *options, const rpc_case *rpc, uint64_t duration_ns,
+                      rpc_outcome *outcome)
+{
+    bench_client *client = open(options);
+    if (client == NULL) {
+        return false;
+    }
+    rpc_outcome *warm = calloc(1, sizeof *warm);
+    if (warm == NULL) {
+        abort();
+    }
+    run_pass(client, rpc, duration_ns / 4, warm);
+    run_pass(client, rpc, duration_ns, outcome);
+    outcome->failed += warm->failed;
+    client->close(client);
+    free(warm);
+    return true;
+}
+
 static void compare(json_t *rows, const char *servers, const rpc_case *rpc, size_t policy, unsigned passes,
                     uint64_t duration_ns)
 {
+    static const client_open opens[2] = {bench_client_open_evener, bench_client_open_core};
+    static const char *const names[2] = {"evener", "core"};
+    const char *const policy_of[2] = {policies[policy].evener, policies[policy].core};
     uint8_t *payload = calloc(1, rpc->payload_bytes);
-    bench_client_options options = {.servers = servers,
-                                    .policy = policies[policy].evener,
-                                    .threads = CALL_THREADS,
-                                    .payload = payload,
-                                    .payload_bytes = rpc->payload_bytes};
-    bench_client *clients[2] = {bench_client_open_evener(&options), NULL};
-    if (policies[policy].core != NULL) {
-        options.policy = policies[policy].core;
-        clients[1] = bench_client_open_core(&options);
+    rpc_outcome *outcomes = calloc(2, sizeof *outcomes);
+    if (payload == NULL || outcomes == NULL) {
+        abort();
     }
-    if (clients[0] == NULL || (clients[1] == NULL && policies[policy].core != NULL)) {
+    bool connected = true;
+    for (unsigned pass = 0; pass < passes && connected; pass++) {
+        for (unsigned i = 0; i < 2 && connected; i++) {
+            const bench_client_options options = {.servers = servers,
+                                                  .policy = policy_of[i],
+                                                  .threads = rpc->blocking ? 0 : CALL_THREADS,
+                                                  .payload = payload,
+                                                  .payload_bytes = rpc->payload_bytes};
+            connected = policy_of[i] == NULL || run_alone(opens[i], &options, rpc, duration_ns, &outcomes[i]);
+        }
+    }
+    if (!connected) {
         bench_complain("%s: a client does not connect", policies[policy].evener);
-    } else {
-        rpc_outcome *outcomes = calloc(2, sizeof *outcomes);
-        rpc_outcome *warm = calloc(1, sizeof *warm);
-        for (unsigned i = 0; i < 2 && clients[i] != NULL; i++) {
-            run_pass(clients[i], rpc, duration_ns / 4, warm);
-        }
-        for (unsigned pass = 0; pass < passes; pass++) {
-            for (unsigned i = 0; i < 2 && clients[i] != NULL; i++) {
-                run_pass(clients[i], rpc, duration_ns, &outcomes[i]);
-            }
-        }
-        for (unsigned i = 0; i < 2 && clients[i] != NULL; i++) {
-            append_row(rows, clients[i]->name, policies[policy].evener, rpc, &outcomes[i]);
-        }
-        free(warm);
-        free(outcomes);
     }
-    for (unsigned i = 0; i < 2; i++) {
-        if (clients[i] != NULL) {
-            clients[i]->close(clients[i]);
+    for (unsigned i = 0; i < 2 && connected; i++) {
+        if (policy_of[i] != NULL) {
+            append_row(rows, names[i], policies[policy].evener, rpc, &outcomes[i]);
         }
     }
+    free(outcomes);
     free(payload);
 }
 
