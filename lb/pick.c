@@ -237,17 +237,23 @@ static __attribute__((noinline)) void done_one_told(evener_pick *pick, const eve
     evener_slot_end(pick->subchannel, lane);
 }
 
+/* Nothing to be counted but its end, and nothing to be filled in for those who hear of it. */
+static inline bool went_as_usual(const evener_done_info *info)
+{
+    return info == NULL || (info->code == EVENER_STATUS_OK && info->size >= sizeof *info);
+}
+
 void evener_pick_done(evener_pick *pick, const evener_done_info *info)
 {
     const uint32_t lane = evener_lane_own; /* a thread without one gets it on the slow way */
-    if (__builtin_expect(lane == EVENER_LANE_SHARED, 0) ||
-        (info != NULL && (info->code != EVENER_STATUS_OK || info->size < sizeof *info))) {
-        done_told(pick, info);
-    } else if (pick->layer_count == 0) {
+    const bool usual = lane != EVENER_LANE_SHARED && went_as_usual(info);
+    if (__builtin_expect(usual && pick->layer_count == 0, 1)) {
         evener_slot_end(pick->subchannel, lane);
-    } else if (pick->layer_count == 1) { /* and no HELD */
-        done_one_told(pick, info, lane);
-    } else {
-        done_told(pick, info);
+        return;
     }
+    if (usual && pick->layer_count == 1) { /* and no HELD */
+        done_one_told(pick, info, lane);
+        return;
+    }
+    done_told(pick, info);
 }

@@ -156,7 +156,7 @@ void evener_subchannel_pool_clear(evener_subchannel_pool *pool);
 
 /* See evener_policy_create_subchannel(). */
 evener_subchannel *evener_subchannel_pool_create_subchannel(evener_subchannel_pool *pool, const evener_address *address,
-                                                            const evener_subchannel_options *options);
+                                                            const evener_subchannel_options *given);
 
 /* The connector of an address, or NULL. */
 evener_connector *evener_subchannel_pool_find(const evener_subchannel_pool *pool, const evener_address *address);
