@@ -91,11 +91,17 @@ static inline void evener_slot_end(evener_subchannel *handle, uint32_t lane)
 /* The sum of all lanes' words. */
 static inline uint64_t evener_slot_word(const evener_subchannel *handle)
 {
-    const void *counter = (const char *)handle + offsetof(evener_slot_block, counters);
+    const void *first = (const char *)handle + offsetof(evener_slot_block, counters);
+    const uint64_t *counter = first;
     const uint32_t bound = __atomic_load_n(&evener_lane_bound, __ATOMIC_RELAXED);
-    uint64_t sum = 0;
-    for (uint32_t lane = 0; lane < bound; lane++) {
-        sum += __atomic_load_n((const uint64_t *)counter + (size_t)lane * EVENER_SLOT_ROW, __ATOMIC_ACQUIRE);
+    uint64_t sum = __atomic_load_n(counter, __ATOMIC_ACQUIRE);
+    /* Few threads, or as many as there are: no loop of unknown length in a pick. */
+    sum += __atomic_load_n(counter + EVENER_SLOT_ROW, __ATOMIC_ACQUIRE);
+    if (bound > 2) {
+#pragma GCC unroll 8
+        for (uint32_t lane = 2; lane < EVENER_LANES; lane++) {
+            sum += __atomic_load_n(counter + (size_t)lane * EVENER_SLOT_ROW, __ATOMIC_ACQUIRE);
+        }
     }
     return sum;
 }
