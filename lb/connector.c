@@ -196,72 +196,11 @@ static evener_attempt *obtain_attempt(evener_connector *connector)
     return attempt;
 }
 
-/* ---- the time for an attempt ----
- *
- * Nearly all attempts have the same time, so that those begun first end first: a queue, with one timer for its head. When
- * 10,000 backends come at once, setting and stopping a timer for each would be a tenth of all work. */
-
-static void attempt_timed_out(void *arg);
-
-static uint64_t time_out_ns(const evener_attempt *attempt)
-{
-    return attempt->started_ns + attempt->timeout_ns;
-}
-
-static void start_time_out(evener_subchannel_pool *pool, evener_attempt *attempt)
-{
-    evener_attempt *last = pool->last_to_time_out;
-    if (last != NULL && time_out_ns(attempt) < time_out_ns(last)) {
-        attempt->timer.fn = attempt_timed_out;
-        evener_timer_start(pool->loop, &attempt->timer, attempt->timeout_ns);
-        return;
-    }
-    attempt->is_queued = true;
-    attempt->next = NULL;
-    attempt->previous = last;
-    pool->last_to_time_out = attempt;
-    if (last != NULL) {
-        last->next = attempt;
-        return;
-    }
-    pool->first_to_time_out = attempt;
-    evener_timer_start(pool->loop, &pool->time_out_timer, attempt->timeout_ns);
-}
-
-/* Also the end of a backoff. */
-static void stop_time_out(evener_subchannel_pool *pool, evener_attempt *attempt)
-{
-    if (!attempt->is_queued) {
-        evener_timer_stop(pool->loop, &attempt->timer);
-        return;
-    }
-    attempt->is_queued = false;
-    *(attempt->previous != NULL ? &attempt->previous->next : &pool->first_to_time_out) = attempt->next;
-    *(attempt->next != NULL ? &attempt->next->previous : &pool->last_to_time_out) = attempt->previous;
-    if (pool->first_to_time_out == NULL) {
-        evener_timer_stop(pool->loop, &pool->time_out_timer);
-    }
-}
-
-static void next_time_out(void *arg)
-{
-    evener_subchannel_pool *pool = arg;
-    const uint64_t now_ns = evener_loop_now_ns(pool->loop);
-    evener_attempt *attempt;
-    while ((attempt = pool->first_to_time_out) != NULL && time_out_ns(attempt) <= now_ns) {
-        stop_time_out(pool, attempt);
-        attempt_timed_out(attempt);
-    }
-    if (attempt != NULL) {
-        evener_timer_start(pool->loop, &pool->time_out_timer, time_out_ns(attempt) - now_ns);
-    }
-}
-
 static void free_attempt(evener_connector *connector)
 {
     evener_attempt *attempt = connector->attempt;
     if (attempt != NULL) {
-        stop_time_out(evener_connector_pool(connector), attempt);
+        evener_attempt_stop_time_out(evener_connector_pool(connector), attempt);
         give_up_attempted(attempt);
         evener_slab_give_back(&evener_connector_pool(connector)->attempts, attempt);
         connector->attempt = NULL;
@@ -285,7 +224,7 @@ static void enter_failure(evener_connector *connector, const char *message)
             attempt->next_attempt_ns = now + jittered(loop, evener_connector_pool(connector)->backoff_initial_ns);
         }
         const uint64_t delay = attempt->next_attempt_ns > now ? attempt->next_attempt_ns - now : 0;
-        stop_time_out(evener_connector_pool(connector), attempt);
+        evener_attempt_stop_time_out(evener_connector_pool(connector), attempt);
         attempt->timer.fn = backoff_over;
         evener_timer_start(loop, &attempt->timer, delay);
     }
@@ -369,7 +308,8 @@ static void attempt_failed(evener_connector *connector, const char *message)
         return;
     }
     if (connector->link != NULL) {
-        evener_log(EVENER_LOG_WARNING, "subchannel", "%s: it served as it was connected before a change, but with %s",
+        evener_log(EVENER_LOG_WARNING, "subchannel",
+                   "%s: what was to replace the connection in service has failed, which goes with it: %s",
                    evener_address_text(connector->address), message);
     }
     enter_failure(connector, message);
@@ -411,7 +351,7 @@ static void link_state_changed(void *arg, evener_connectivity_state state, const
     }
 }
 
-static void attempt_timed_out(void *arg)
+void evener_attempt_timed_out(void *arg)
 {
     const evener_attempt *attempt = arg;
     evener_connector *connector = attempt->connector;
@@ -457,7 +397,7 @@ static void start_attempt(evener_connector *connector)
         no_memory_for_attempt(connector);
         return;
     }
-    stop_time_out(pool, attempt);
+    evener_attempt_stop_time_out(pool, attempt);
     set_times(pool, attempt);
     evener_link *link = evener_slab_take(&pool->links);
     if (link == NULL) {
@@ -471,7 +411,7 @@ static void start_attempt(evener_connector *connector)
     link->connector = connector;
     pool->link_count++;
     attempt->link = link;
-    start_time_out(pool, attempt);
+    evener_attempt_start_time_out(pool, attempt);
     const char *authority = evener_address_attribute(connector->address, "authority");
     const evener_connect_args args = {
         .size = sizeof args,
@@ -573,7 +513,7 @@ void evener_connector_reconnect(evener_connector *connector)
 
 void evener_connector_prepare(evener_subchannel_pool *pool)
 {
-    pool->time_out_timer = (evener_timer)EVENER_TIMER_INIT(next_time_out, pool);
+    evener_attempt_time_outs_prepare(pool);
     pool->given_up_tail = &pool->given_up;
     pool->grace_period = (evener_reclaim){.fn = grace_period_over, .arg = pool};
     pool->connectors = evener_slab_for(sizeof(evener_connector), _Alignof(evener_connector));

@@ -1,9 +1,7 @@
-/* The table of a pool's connectors: one an address, found by its identity.
- *
- * Behind the buckets lie 16 bits for each: which tags (four more bits of the hash) its connectors have. An address that is
- * new is mostly told from them, without a look at connectors that are in no cache: 100 ns of each new backend. */
+/* The table of a pool's connectors: one an address, found by its identity. */
 #include <stdlib.h>
 
+#include "lb/hash_tags.h"
 #include "lb/subchannel_pool.h"
 
 /* When it grows. */
@@ -14,22 +12,9 @@ static evener_connector **bucket_of(const evener_subchannel_pool *pool, const ev
     return &pool->buckets[evener_address_identity_hash(address) & (pool->bucket_count - 1)];
 }
 
-/* Buckets are told by the bits below. */
-static uint8_t tag_of(const evener_address *address)
-{
-    return (uint8_t)(evener_address_identity_hash(address) >> 24);
-}
-
-/* The tags in a bucket. */
 static uint16_t *tags_of(const evener_subchannel_pool *pool, const evener_address *address)
 {
-    uint16_t *tags = (uint16_t *)(void *)(pool->buckets + pool->bucket_count);
-    return &tags[evener_address_identity_hash(address) & (pool->bucket_count - 1)];
-}
-
-static uint16_t bit_of(uint8_t tag)
-{
-    return (uint16_t)(1U << (tag & 15));
+    return evener_hash_tags(pool->buckets, pool->bucket_count, evener_address_identity_hash(address));
 }
 
 static void enter(evener_subchannel_pool *pool, evener_connector *connector)
@@ -37,7 +22,7 @@ static void enter(evener_subchannel_pool *pool, evener_connector *connector)
     evener_connector **bucket = bucket_of(pool, connector->address);
     connector->bucket_next = *bucket;
     *bucket = connector;
-    *tags_of(pool, connector->address) |= bit_of(connector->hash_tag);
+    *tags_of(pool, connector->address) |= evener_hash_tag_bit(connector->hash_tag);
 }
 
 evener_connector *evener_subchannel_pool_find(const evener_subchannel_pool *pool, const evener_address *address)
@@ -45,8 +30,8 @@ evener_connector *evener_subchannel_pool_find(const evener_subchannel_pool *pool
     if (pool->bucket_count == 0) {
         return NULL;
     }
-    const uint8_t tag = tag_of(address);
-    if ((*tags_of(pool, address) & bit_of(tag)) == 0) {
+    const uint8_t tag = evener_hash_tag(evener_address_identity_hash(address));
+    if ((*tags_of(pool, address) & evener_hash_tag_bit(tag)) == 0) {
         return NULL;
     }
     evener_connector *connector = *bucket_of(pool, address);
@@ -60,7 +45,7 @@ evener_connector *evener_subchannel_pool_find(const evener_subchannel_pool *pool
 static bool grow_table(evener_subchannel_pool *pool)
 {
     const size_t count = pool->bucket_count == 0 ? 16 : pool->bucket_count * 2;
-    evener_connector **buckets = calloc(count, sizeof(evener_connector *) + sizeof(uint16_t));
+    evener_connector **buckets = calloc(count, EVENER_TAGGED_BUCKET_BYTES);
     if (buckets == NULL) {
         return pool->bucket_count != 0; /* longer chains, but it works */
     }
@@ -94,7 +79,7 @@ evener_connector *evener_connector_obtain(evener_subchannel_pool *pool, const ev
     connector->authority = pool->authority;
     connector->generation = pool->generation;
     connector->address = evener_address_ref(address);
-    connector->hash_tag = tag_of(address);
+    connector->hash_tag = evener_hash_tag(evener_address_identity_hash(address));
     connector->state = EVENER_IDLE;
     connector->state_since_ns = evener_loop_now_fast_ns(pool->loop);
     enter(pool, connector);
@@ -111,7 +96,7 @@ void evener_connector_leave_table(evener_subchannel_pool *pool, const evener_con
     *bucket = connector->bucket_next;
     uint16_t tags = 0;
     for (const evener_connector *c = *bucket_of(pool, connector->address); c != NULL; c = c->bucket_next) {
-        tags |= bit_of(c->hash_tag);
+        tags |= evener_hash_tag_bit(c->hash_tag);
     }
     *tags_of(pool, connector->address) = tags;
     pool->connector_count--;

@@ -188,10 +188,11 @@ static __attribute__((noinline)) evener_pick_outcome try_pick_foreign(evener_cha
 evener_pick_outcome evener_channel_try_pick(evener_channel *channel, const evener_pick_args *args, evener_pick *pick,
                                             evener_status *status)
 {
-    if (args != NULL && __builtin_expect(args->size != sizeof *args, 0)) {
+    args = args != NULL ? args : &default_args;
+    if (__builtin_expect(args->size != sizeof *args, 0)) {
         return try_pick_foreign(channel, args, pick, status);
     }
-    const evener_pick_outcome outcome = pick_now(channel, args != NULL ? args : &default_args, pick, status);
+    const evener_pick_outcome outcome = pick_now(channel, args, pick, status);
     return __builtin_expect(outcome == EVENER_PICK_COMPLETE, 1) ? EVENER_PICK_COMPLETE : kick(channel, outcome);
 }
 

@@ -172,7 +172,15 @@ void evener_subchannel_pool_reset_backoff(evener_subchannel_pool *pool);
 /* Picks begun since ever and now under way, over all subchannels. */
 void evener_subchannel_pool_activity(const evener_subchannel_pool *pool, uint64_t *started, uint64_t *in_flight);
 
-/* ---- between connector.c, connector_table.c and subchannel.c ---- */
+/* ---- between attempt_time_outs.c, connector.c, connector_table.c and subchannel.c ---- */
+
+void evener_attempt_time_outs_prepare(evener_subchannel_pool *pool);
+/* From attempt->started_ns on, for attempt->timeout_ns; then evener_attempt_timed_out() is called. */
+void evener_attempt_start_time_out(evener_subchannel_pool *pool, evener_attempt *attempt);
+/* Stops a backoff as well. */
+void evener_attempt_stop_time_out(evener_subchannel_pool *pool, evener_attempt *attempt);
+/* `arg` is the attempt. */
+void evener_attempt_timed_out(void *arg);
 
 /* Sets up the pool's memory for connectors and what belongs to them. */
 void evener_connector_prepare(evener_subchannel_pool *pool);

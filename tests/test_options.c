@@ -151,11 +151,11 @@ static void never_called(void *arg, evener_status_code code, const evener_status
     cr_assert_fail("a pick that was refused was queued");
 }
 
-/* Everything behind has_hash is unknown to the program: what lies there is neither a timeout nor a trace. */
-Test(options, an_older_program_picks)
+/* To a port on which nobody listens. */
+static evener_channel *unanswered_channel(void)
 {
-    evener_status status;
     evener_channel *channel;
+    evener_status status;
     evener_credentials *credentials;
     cr_assert_eq(evener_credentials_create_insecure(&credentials, &status), EVENER_STATUS_OK);
     cr_assert_eq(evener_channel_create(
@@ -164,6 +164,14 @@ Test(options, an_older_program_picks)
                      &channel, &status),
                  EVENER_STATUS_OK, "%s", status.message);
     evener_credentials_destroy(credentials);
+    return channel;
+}
+
+/* Everything behind has_hash is unknown to the program: what lies there is neither a timeout nor a trace. */
+Test(options, an_older_program_picks)
+{
+    evener_status status;
+    evener_channel *channel = unanswered_channel();
     const evener_pick_args older = {.size = offsetof(evener_pick_args, has_hash),
                                     .method = "/a.B/C",
                                     .wait_for_ready = true,
@@ -222,16 +230,7 @@ Test(options, details_are_written_as_far_as_they_go)
         uint64_t newer;
     } details = {.known = {.size = sizeof details}, .newer = 7};
     evener_status status;
-    evener_channel *channel;
-    evener_credentials *credentials;
-    cr_assert_eq(evener_credentials_create_insecure(&credentials, &status), EVENER_STATUS_OK);
-    cr_assert_eq(evener_channel_create(
-                     "static:127.0.0.1:1",
-                     &(evener_channel_options){.size = sizeof(evener_channel_options), .credentials = credentials},
-                     &channel, &status),
-                 EVENER_STATUS_OK, "%s", status.message);
-    evener_credentials_destroy(credentials);
-
+    evener_channel *channel = unanswered_channel();
     evener_call_options options = {.size = sizeof options, .timeout_ms = 50, .details = &details.known};
     cr_expect_neq(evener_unary_call(channel, "/a.B/C", NULL, &options, NULL, &status), EVENER_STATUS_OK);
     cr_expect_str_eq(details.known.peer, "");

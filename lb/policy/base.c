@@ -18,6 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lb/hash_tags.h"
+
 /* How long until a picker that could not be built for want of memory is tried again. */
 #define REBUILD_RETRY_NS (10 * EVENER_NS_PER_MS)
 /* When the table of entries grows. */
@@ -107,22 +109,9 @@ static entry **bucket_of(const base *b, uint64_t hash)
     return &b->buckets[hash & (b->bucket_count - 1)];
 }
 
-/* Buckets are told by the bits below. */
-static uint32_t tag_of(uint64_t hash)
-{
-    return (uint32_t)(hash >> 24) & 0xff;
-}
-
-/* The tags in a bucket. */
 static uint16_t *tags_of(const base *b, uint64_t hash)
 {
-    uint16_t *tags = (uint16_t *)(void *)(b->buckets + b->bucket_count);
-    return &tags[hash & (b->bucket_count - 1)];
-}
-
-static uint16_t bit_of(uint32_t tag)
-{
-    return (uint16_t)(1U << (tag & 15));
+    return evener_hash_tags(b->buckets, b->bucket_count, hash);
 }
 
 static void enter(base *b, entry *e, uint64_t hash)
@@ -130,17 +119,16 @@ static void enter(base *b, entry *e, uint64_t hash)
     entry **bucket = bucket_of(b, hash);
     e->bucket_next = *bucket;
     *bucket = e;
-    *tags_of(b, hash) |= bit_of(e->hash_tag);
+    *tags_of(b, hash) |= evener_hash_tag_bit(e->hash_tag);
 }
 
 static entry *find(const base *b, const evener_address *address, uint64_t hash)
 {
-    /* An address that is new is mostly told from the tags, without a look at entries that are in no cache. */
-    if (b->bucket_count == 0 || (*tags_of(b, hash) & bit_of(tag_of(hash))) == 0) {
+    if (b->bucket_count == 0 || (*tags_of(b, hash) & evener_hash_tag_bit(evener_hash_tag(hash))) == 0) {
         return NULL;
     }
     entry *e = *bucket_of(b, hash);
-    const uint32_t tag = tag_of(hash);
+    const uint32_t tag = evener_hash_tag(hash);
     while (e != NULL && (e->hash_tag != tag || !evener_address_same_backend(e->address, address))) {
         e = e->bucket_next;
     }
@@ -156,7 +144,7 @@ static bool make_room(base *b, size_t wanted)
     if (count == b->bucket_count) {
         return true;
     }
-    entry **buckets = calloc(count, sizeof(entry *) + sizeof(uint16_t));
+    entry **buckets = calloc(count, EVENER_TAGGED_BUCKET_BYTES);
     if (buckets == NULL) {
         return b->bucket_count > 0; /* longer chains, but it works */
     }
@@ -184,7 +172,7 @@ static void entry_release(base *b, entry *e)
     *link = e->bucket_next;
     uint16_t tags = 0;
     for (const entry *other = *bucket_of(b, hash); other != NULL; other = other->bucket_next) {
-        tags |= bit_of(other->hash_tag);
+        tags |= evener_hash_tag_bit(other->hash_tag);
     }
     *tags_of(b, hash) = tags;
     b->entry_count--;
@@ -468,7 +456,7 @@ static entry *entry_create(base *b, evener_address *address, uint64_t hash, cons
     e->subchannel = subchannel;
     e->state = EVENER_CONNECTING;
     e->address = evener_address_ref(address);
-    e->hash_tag = tag_of(hash) & 0xff;
+    e->hash_tag = evener_hash_tag(hash);
     enter(b, e, hash);
     b->entry_count++;
     if (b->kind->subchannel_created != NULL) {
