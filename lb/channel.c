@@ -227,6 +227,7 @@ static evener_status_code find_transport(evener_channel *channel, const evener_c
         channel->owns_transport = true;
     }
     channel->connection_ref = channel->transport->vtable->connection_ref;
+    channel->picks_shortly = channel->connection_ref == NULL && evener_rcu_may_enter_outermost();
     channel->pool.connection_unref = channel->transport->vtable->connection_unref;
     channel->pool.transport = channel->transport;
     return EVENER_STATUS_OK;

@@ -22,6 +22,7 @@ struct evener_channel {
     evener_loop *loop;
     void (*connection_ref)(evener_connection *connection); /* NULL: the transport has none */
     uint32_t state;                                        /* atomic, an evener_connectivity_state */
+    bool picks_shortly;                                    /* connections are not counted, and RCU has its short way */
     bool wait_for_ready;
     bool caller_drives_loop; /* waiting would be waiting for oneself */
 

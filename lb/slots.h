@@ -67,19 +67,30 @@ static inline uint64_t *evener_slot_counter(evener_subchannel *handle, uint32_t 
 
 /* Release, here and below: whoever sees all picks ended may free what they used, and the last word of a lane may be that
  * of a later pick. */
-static inline void evener_slot_add(evener_subchannel *handle, uint32_t lane, uint64_t n)
+static inline void evener_slot_add_own(evener_subchannel *handle, uint32_t lane, uint64_t n)
 {
     uint64_t *counter = evener_slot_counter(handle, lane);
+    __atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + n, __ATOMIC_RELEASE);
+}
+
+static inline void evener_slot_add(evener_subchannel *handle, uint32_t lane, uint64_t n)
+{
     if (__builtin_expect(lane != EVENER_LANE_SHARED, 1)) {
-        __atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + n, __ATOMIC_RELEASE);
+        evener_slot_add_own(handle, lane, n);
     } else {
-        (void)__atomic_fetch_add(counter, n, __ATOMIC_RELEASE);
+        (void)__atomic_fetch_add(evener_slot_counter(handle, lane), n, __ATOMIC_RELEASE);
     }
 }
 
 static inline void evener_slot_begin(evener_subchannel *handle, uint32_t lane)
 {
     evener_slot_add(handle, lane, EVENER_SLOT_PICK + 1);
+}
+
+/* On a lane that is the calling thread's alone. */
+static inline void evener_slot_begin_own(evener_subchannel *handle, uint32_t lane)
+{
+    evener_slot_add_own(handle, lane, EVENER_SLOT_PICK + 1);
 }
 
 /* The last touch of a pick. */

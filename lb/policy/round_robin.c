@@ -32,19 +32,25 @@ typedef struct round_robin_picker {
     evener_subchannel *subchannels[];
 } round_robin_picker;
 
+static __attribute__((noinline)) evener_pick_outcome pick_on_shared_lane(round_robin_picker *picker, evener_pick *pick)
+{
+    uint64_t *next = &picker->cursors[EVENER_LANE_SHARED].next;
+    pick->subchannel = picker->subchannels[__atomic_fetch_add(next, 1, __ATOMIC_RELAXED) % picker->count];
+    return EVENER_PICK_COMPLETE;
+}
+
 static evener_pick_outcome round_robin_pick(evener_picker *base, const evener_pick_context *context, evener_pick *pick)
 {
     round_robin_picker *picker = (round_robin_picker *)base;
-    cursor *own = &picker->cursors[context->lane];
-    if (__builtin_expect(context->lane != EVENER_LANE_SHARED, 1)) {
-        pick->subchannel = __atomic_load_n(&own->subchannel, __ATOMIC_RELAXED);
-        const uint64_t after = __atomic_load_n(&own->next, __ATOMIC_RELAXED) + 1;
-        const uint64_t next = after == picker->count ? 0 : after;
-        __atomic_store_n(&own->next, next, __ATOMIC_RELAXED);
-        __atomic_store_n(&own->subchannel, picker->subchannels[next], __ATOMIC_RELAXED);
-    } else {
-        pick->subchannel = picker->subchannels[__atomic_fetch_add(&own->next, 1, __ATOMIC_RELAXED) % picker->count];
+    if (__builtin_expect(context->lane == EVENER_LANE_SHARED, 0)) {
+        return pick_on_shared_lane(picker, pick);
     }
+    cursor *own = &picker->cursors[context->lane];
+    pick->subchannel = __atomic_load_n(&own->subchannel, __ATOMIC_RELAXED);
+    const uint64_t after = __atomic_load_n(&own->next, __ATOMIC_RELAXED) + 1;
+    const uint64_t next = after == picker->count ? 0 : after;
+    __atomic_store_n(&own->next, next, __ATOMIC_RELAXED);
+    __atomic_store_n(&own->subchannel, picker->subchannels[next], __ATOMIC_RELAXED);
     return EVENER_PICK_COMPLETE;
 }
 

@@ -73,6 +73,35 @@ static inline void evener_rcu_leave(evener_rcu_section section)
     /* Release is all that the end asks for: what was read inside came before. */
     __atomic_store_n(&section.reader->ctr, section.outer, __ATOMIC_RELEASE);
 }
+
+/* The shortest way, for a section that is no other's inside: no thread to register, no word to keep, no barrier. */
+typedef struct urcu_bp_reader evener_rcu_reader;
+
+/* Whether that way may be asked for: not on a kernel without membarrier. The same for as long as the process lives. */
+static inline bool evener_rcu_may_enter_outermost(void)
+{
+    return urcu_bp_has_sys_membarrier != 0;
+}
+
+/* NULL, and not inside, if the thread is in a section already or was never in one. */
+static inline evener_rcu_reader *evener_rcu_enter_outermost(void)
+{
+    evener_rcu_reader *reader = URCU_TLS(urcu_bp_reader);
+    if (__builtin_expect(reader == NULL || (CMM_LOAD_SHARED(reader->ctr) & URCU_BP_GP_CTR_NEST_MASK) != 0, 0)) {
+        return NULL;
+    }
+    CMM_STORE_SHARED(reader->ctr, CMM_LOAD_SHARED(urcu_bp_gp.ctr));
+    cmm_barrier(); /* the section's reads come after; the control thread's membarrier does the processor's part */
+    return reader;
+}
+
+static inline void evener_rcu_leave_outermost(evener_rcu_reader *reader)
+{
+#ifdef EVENER_RCU_TSAN
+    __tsan_release(&evener_rcu_tsan_tag);
+#endif
+    __atomic_store_n(&reader->ctr, 0, __ATOMIC_RELEASE);
+}
 #else
 typedef struct evener_rcu_section {
     char nothing;
@@ -87,6 +116,26 @@ static inline evener_rcu_section evener_rcu_enter(void)
 static inline void evener_rcu_leave(evener_rcu_section section)
 {
     (void)section;
+    evener_rcu_read_unlock();
+}
+
+typedef struct evener_rcu_section evener_rcu_reader;
+
+static inline bool evener_rcu_may_enter_outermost(void)
+{
+    return true;
+}
+
+static inline evener_rcu_reader *evener_rcu_enter_outermost(void)
+{
+    static evener_rcu_reader any;
+    evener_rcu_read_lock();
+    return &any;
+}
+
+static inline void evener_rcu_leave_outermost(evener_rcu_reader *reader)
+{
+    (void)reader;
     evener_rcu_read_unlock();
 }
 #endif

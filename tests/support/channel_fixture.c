@@ -14,14 +14,14 @@ static void require(evener_status_code code, const evener_status *status)
     }
 }
 
-fixture *fixture_create(const evener_channel_options *options)
+static fixture *create(const evener_channel_options *options, bool counted)
 {
     fixture *f = calloc(1, sizeof *f);
     evener_status status;
     f->loop = virtual_loop_create(1);
     const evener_runtime_options runtime_options = {.size = sizeof runtime_options, .loop = virtual_loop_loop(f->loop)};
     require(evener_runtime_create(&runtime_options, &f->runtime, &status), &status);
-    f->transport = fake_transport_create(virtual_loop_loop(f->loop), true);
+    f->transport = fake_transport_create(virtual_loop_loop(f->loop), counted);
     require(evener_manual_resolver_create("orders", &f->resolver, &status), &status);
     const evener_resolver_builder *resolvers[] = {evener_manual_resolver_builder(f->resolver)};
     evener_channel_options own = {.policy = "round_robin"};
@@ -35,6 +35,16 @@ fixture *fixture_create(const evener_channel_options *options)
     own.resolver_count = 1;
     require(evener_channel_create("orders:///x", &own, &f->channel, &status), &status);
     return f;
+}
+
+fixture *fixture_create(const evener_channel_options *options)
+{
+    return create(options, true);
+}
+
+fixture *fixture_create_uncounted(const evener_channel_options *options)
+{
+    return create(options, false);
 }
 
 void fixture_destroy(fixture *f)

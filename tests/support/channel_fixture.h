@@ -25,6 +25,8 @@ typedef struct fixture {
 
 /* Opens "orders:///x" with the options (NULL: round_robin), adding runtime, transport and resolver. */
 fixture *fixture_create(const evener_channel_options *options);
+/* The same over a transport that does not count connections: picks take their short way. */
+fixture *fixture_create_uncounted(const evener_channel_options *options);
 /* Gives everything back and checks that nothing was left: no connection, no reference. */
 void fixture_destroy(fixture *f);
 

@@ -1,0 +1,192 @@
+/* The two ways of a pick that does not wait: the short one of a transport that does not count connections, and the one of all
+ * others. What can be seen of them is the same. */
+#include <criterion/criterion.h>
+#include <criterion/parameterized.h>
+
+#include <pthread.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <evener/stats.h>
+
+#include "lb/runtime/lane.h"
+#include "lb/runtime/rcu.h"
+#include "tests/support/channel_fixture.h"
+
+#define A "127.0.0.1:1"
+#define B "127.0.0.1:2"
+
+typedef struct way {
+    bool counted;
+} way;
+
+static fixture *fixture_on(const way *w)
+{
+    return w->counted ? fixture_create(NULL) : fixture_create_uncounted(NULL);
+}
+
+static way both[] = {{.counted = true}, {.counted = false}};
+
+#define BOTH_WAYS(test)                                                                                                \
+    ParameterizedTestParameters(try_pick, test)                                                                        \
+    {                                                                                                                  \
+        return cr_make_param_array(way, both, sizeof both / sizeof both[0]);                                           \
+    }
+
+BOTH_WAYS(idle_is_kicked_and_connecting_queues)
+ParameterizedTest(way *w, try_pick, idle_is_kicked_and_connecting_queues)
+{
+    fixture *f = fixture_on(w);
+    fake_transport_set_default(f->transport, FAKE_SILENT, 0);
+    fixture_push(f, A);
+    cr_assert_str_eq(fixture_pick(f), "queue");
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_eq(fake_transport_attempts(f->transport, A), 1, "the pick had the channel connect");
+    cr_assert_str_eq(fixture_pick(f), "queue");
+    cr_assert(fake_transport_ready(f->transport, A));
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_str_eq(fixture_pick(f), A);
+    cr_assert_eq(fixture_stats(f, A).picks, 1);
+    cr_assert_eq(fixture_stats(f, A).in_flight, 0);
+    fixture_destroy(f);
+}
+
+BOTH_WAYS(all_down_fails_or_queues_as_asked)
+ParameterizedTest(way *w, try_pick, all_down_fails_or_queues_as_asked)
+{
+    fixture *f = fixture_on(w);
+    fake_transport_set_default(f->transport, FAKE_REFUSE, 0);
+    fixture_push(f, A);
+    fixture_connect(f);
+    cr_assert_not_null(strstr(fixture_pick(f), "UNAVAILABLE: "), "%s", f->picked);
+    cr_assert_not_null(strstr(f->picked, "connection refused"), "%s", f->picked);
+    evener_pick pick;
+    const evener_pick_args patient = {.size = sizeof patient, .wait_for_ready = true};
+    cr_assert_eq(evener_channel_try_pick(f->channel, &patient, &pick, NULL), EVENER_PICK_QUEUE);
+    cr_assert_eq(evener_channel_try_pick(f->channel, NULL, &pick, NULL), EVENER_PICK_FAIL);
+    evener_channel_close(f->channel);
+    cr_assert_str_eq(fixture_pick(f), "UNAVAILABLE: channel closed");
+    fixture_destroy(f);
+}
+
+/* Between the drop of a connection and the policy's hearing of it. */
+BOTH_WAYS(a_lost_connection_is_passed_over)
+ParameterizedTest(way *w, try_pick, a_lost_connection_is_passed_over)
+{
+    fixture *f = fixture_on(w);
+    fixture_push(f, A "," B);
+    fixture_connect(f);
+    fake_transport_set_default(f->transport, FAKE_SILENT, 0);
+    cr_assert(fake_transport_drop(f->transport, A)); /* the loop has not run since */
+    for (int i = 0; i < 20; i++) {
+        cr_assert_str_eq(fixture_pick(f), B);
+    }
+    cr_assert(fake_transport_drop(f->transport, B));
+    cr_assert_str_eq(fixture_pick(f), "queue");
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_str_eq(fixture_pick(f), "queue");
+    cr_assert(fake_transport_ready(f->transport, A));
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_str_eq(fixture_pick(f), A);
+    cr_assert_eq(fixture_stats(f, A).picks, 1, "lost ones do not count");
+    cr_assert_eq(fixture_stats(f, A).in_flight, 0);
+    fixture_destroy(f);
+}
+
+/* A picker of one's own may pick on another channel: the outer pick's section outlives the inner pick's. */
+BOTH_WAYS(a_pick_within_a_section_leaves_it_open)
+ParameterizedTest(way *w, try_pick, a_pick_within_a_section_leaves_it_open)
+{
+    fixture *f = fixture_on(w);
+    fixture_push(f, A "," B);
+    fixture_connect(f);
+    (void)fixture_pick(f);
+    evener_rcu_read_lock();
+    char first[EVENER_ADDRESS_BYTES_MAX];
+    (void)strcpy(first, fixture_pick(f));
+    cr_assert(urcu_bp_read_ongoing());
+    cr_assert_str_neq(fixture_pick(f), first);
+    cr_assert(urcu_bp_read_ongoing());
+    evener_rcu_read_unlock();
+    cr_assert_not(urcu_bp_read_ongoing());
+    (void)fixture_pick(f);
+    cr_assert_not(urcu_bp_read_ongoing());
+    fixture_destroy(f);
+}
+
+BOTH_WAYS(arguments_of_another_size)
+ParameterizedTest(way *w, try_pick, arguments_of_another_size)
+{
+    fixture *f = fixture_on(w);
+    fixture_push(f, A);
+    fixture_connect(f);
+    evener_pick pick;
+    const evener_pick_args older = {.size = offsetof(evener_pick_args, has_hash)};
+    for (int i = 0; i < 2; i++) { /* a thread's first pick, and a later one */
+        cr_assert_eq(evener_channel_try_pick(f->channel, &older, &pick, NULL), EVENER_PICK_COMPLETE);
+        evener_pick_done(&pick, NULL);
+    }
+    struct {
+        evener_pick_args args;
+        uint64_t unknown;
+    } newer = {.args = {.size = sizeof newer}};
+    cr_assert_eq(evener_channel_try_pick(f->channel, &newer.args, &pick, NULL), EVENER_PICK_COMPLETE);
+    evener_pick_done(&pick, NULL);
+    const evener_pick_args none = {.size = 0};
+    evener_status status;
+    cr_assert_eq(evener_channel_try_pick(f->channel, &none, &pick, &status), EVENER_PICK_FAIL);
+    cr_assert_eq(status.code, EVENER_STATUS_INVALID_ARGUMENT);
+    cr_assert_eq(fixture_stats(f, A).picks, 3);
+    fixture_destroy(f);
+}
+
+/* ---- threads ---- */
+
+typedef struct shared_lane_threads {
+    fixture *f;
+    pthread_barrier_t all_picked;
+    uint32_t shared; /* atomic: threads that had no lane of their own */
+    uint32_t picked; /* atomic */
+} shared_lane_threads;
+
+#define THREADS (EVENER_LANES + 4)
+
+static void *pick_and_stay(void *arg)
+{
+    shared_lane_threads *s = arg;
+    evener_pick pick;
+    for (int i = 0; i < 100; i++) {
+        if (evener_channel_try_pick(s->f->channel, NULL, &pick, NULL) == EVENER_PICK_COMPLETE) {
+            (void)__atomic_fetch_add(&s->picked, 1, __ATOMIC_RELAXED);
+            evener_pick_done(&pick, NULL);
+        }
+    }
+    (void)__atomic_fetch_add(&s->shared, evener_lane_own == EVENER_LANE_SHARED, __ATOMIC_RELAXED);
+    (void)pthread_barrier_wait(&s->all_picked); /* nobody gives a lane back before */
+    return NULL;
+}
+
+BOTH_WAYS(more_threads_than_lanes)
+ParameterizedTest(way *w, try_pick, more_threads_than_lanes)
+{
+    shared_lane_threads s = {.f = fixture_on(w)};
+    fixture_push(s.f, A "," B);
+    fixture_connect(s.f);
+    cr_assert_eq(pthread_barrier_init(&s.all_picked, NULL, THREADS), 0);
+    pthread_t threads[THREADS];
+    for (size_t i = 0; i < THREADS; i++) {
+        cr_assert_eq(pthread_create(&threads[i], NULL, pick_and_stay, &s), 0);
+    }
+    for (size_t i = 0; i < THREADS; i++) {
+        (void)pthread_join(threads[i], NULL);
+    }
+    (void)pthread_barrier_destroy(&s.all_picked);
+    cr_assert_eq(s.picked, THREADS * 100);
+    cr_assert_geq(s.shared, THREADS - EVENER_LANES + 1);
+    const uint64_t on_a = fixture_stats(s.f, A).picks;
+    const uint64_t on_b = fixture_stats(s.f, B).picks;
+    cr_assert_eq(on_a + on_b, THREADS * 100);
+    cr_assert_leq(on_a > on_b ? on_a - on_b : on_b - on_a, EVENER_LANES, "at most one a lane");
+    cr_assert_eq(fixture_stats(s.f, A).in_flight, 0);
+    fixture_destroy(s.f);
+}
