@@ -40,6 +40,19 @@ static void put_pair(grid *g, const json_t *ours, const json_t *core, const char
     }
 }
 
+/* The ratio of the middle pair of passes, and in brackets what half of all pairs lie between. */
+static void put_ratio(grid *g, const json_t *ours, const char *key)
+{
+    char quarter[64], three_quarters[64];
+    if (json_object_get(ours, key) == NULL) {
+        grid_put(g, "%s", "");
+        return;
+    }
+    snprintf(quarter, sizeof quarter, "%s_quarter", key);
+    snprintf(three_quarters, sizeof three_quarters, "%s_three_quarters", key);
+    grid_put(g, "%.2f (%.2f-%.2f)", number(ours, key), number(ours, quarter), number(ours, three_quarters));
+}
+
 static grid grid_with_head(const char *const *head, size_t columns)
 {
     grid g = {.columns = columns};
@@ -51,9 +64,21 @@ static grid grid_with_head(const char *const *head, size_t columns)
 
 void compare_print_rpc(const json_t *rpc)
 {
-    static const char *const head[] = {
-        "policy",         "calls", "in flight",      "bytes", "calls/s: evener",         "core", "evener/core",
-        "p50 us: evener", "core",  "p99 us: evener", "core",  "CPU us per call: evener", "core"};
+    static const char *const head[] = {"policy",
+                                       "calls",
+                                       "in flight",
+                                       "bytes",
+                                       "calls/s: evener",
+                                       "core",
+                                       "evener/core",
+                                       "p50 us: evener",
+                                       "core",
+                                       "evener/core",
+                                       "p99 us: evener",
+                                       "core",
+                                       "CPU us per call: evener",
+                                       "core",
+                                       "evener/core"};
     grid g = grid_with_head(head, sizeof head / sizeof *head);
     size_t index;
     const json_t *row;
@@ -68,14 +93,12 @@ void compare_print_rpc(const json_t *rpc)
         grid_put(&g, "%.0f", number(row, "in_flight"));
         grid_put(&g, "%.0f", number(row, "payload_bytes"));
         put_pair(&g, row, core, "calls_per_s", 0);
-        if (core != NULL && number(core, "calls_per_s") > 0) {
-            grid_put(&g, "%.2f", number(row, "calls_per_s") / number(core, "calls_per_s"));
-        } else {
-            grid_put(&g, "%s", "");
-        }
+        put_ratio(&g, row, "calls_ratio");
         put_pair(&g, row, core, "p50_us", 0);
+        put_ratio(&g, row, "p50_ratio");
         put_pair(&g, row, core, "p99_us", 0);
         put_pair(&g, row, core, "cpu_us_per_call", 1);
+        put_ratio(&g, row, "cpu_ratio");
     }
     grid_print(&g, 2);
 }

@@ -154,8 +154,27 @@ static void run_pass(bench_client *client, const rpc_case *rpc, uint64_t duratio
     free(slots);
 }
 
-static void append_row(json_t *rows, const char *client, const char *policy, const rpc_case *rpc,
-                       const rpc_outcome *outcome)
+/* evener's figure over the core's of the same pair of passes, which come right after each other: what the machine does to both
+ * cancels out. */
+static void set_ratio(json_t *row, const char *name, const bench_figure *evener, const bench_figure *core)
+{
+    static const struct {
+        const char *suffix;
+        double share;
+    } shares[] = {{"", 0.5}, {"_quarter", 0.25}, {"_three_quarters", 0.75}};
+    bench_figure of_pairs = {.count = 0};
+    for (unsigned i = 0; i < evener->count && i < core->count; i++) {
+        bench_figure_add(&of_pairs, evener->values[i] / core->values[i]);
+    }
+    for (size_t i = 0; i < COUNT(shares); i++) {
+        char key[64];
+        snprintf(key, sizeof key, "%s%s", name, shares[i].suffix);
+        json_object_set_new(row, key, json_real(bench_figure_share(&of_pairs, shares[i].share)));
+    }
+}
+
+static json_t *append_row(json_t *rows, const char *client, const char *policy, const rpc_case *rpc,
+                          const rpc_outcome *outcome)
 {
     json_t *row = json_pack("{s:s, s:s, s:i, s:i, s:s, s:I}", "client", client, "policy", policy, "backends", SERVERS,
                             "in_flight", (int)rpc->in_flight, "mode", rpc->blocking ? "blocking" : "asynchronous",
@@ -173,6 +192,7 @@ static void append_row(json_t *rows, const char *client, const char *policy, con
     if (outcome->failed > 0) {
         bench_complain("%s %s: %llu calls failed", client, policy, (unsigned long long)outcome->failed);
     }
+    return row;
 }
 
 typedef bench_client *(*client_open)(const bench_client_options *options);
@@ -212,7 +232,8 @@ static void compare(json_t *rows, const char *servers, const rpc_case *rpc, size
     }
     bool connected = true;
     for (unsigned pass = 0; pass < passes && connected; pass++) {
-        for (unsigned i = 0; i < 2 && connected; i++) {
+        for (unsigned turn = 0; turn < 2 && connected; turn++) {
+            const unsigned i = (turn + pass) % 2; /* each is first as often as second */
             const bench_client_options options = {.servers = servers,
                                                   .policy = policy_of[i],
                                                   .threads = rpc->blocking ? 0 : CALL_THREADS,
@@ -226,7 +247,12 @@ static void compare(json_t *rows, const char *servers, const rpc_case *rpc, size
     }
     for (unsigned i = 0; i < 2 && connected; i++) {
         if (policy_of[i] != NULL) {
-            append_row(rows, names[i], policies[policy].evener, rpc, &outcomes[i]);
+            json_t *row = append_row(rows, names[i], policies[policy].evener, rpc, &outcomes[i]);
+            if (i == 0 && policy_of[1] != NULL) {
+                set_ratio(row, "calls_ratio", &outcomes[0].calls_per_s, &outcomes[1].calls_per_s);
+                set_ratio(row, "p50_ratio", &outcomes[0].p50_us, &outcomes[1].p50_us);
+                set_ratio(row, "cpu_ratio", &outcomes[0].cpu_us_per_call, &outcomes[1].cpu_us_per_call);
+            }
         }
     }
     free(outcomes);
@@ -254,7 +280,7 @@ int main(int argc, char **argv)
         for (size_t p = 0; p < COUNT(policies); p++) {
             for (size_t c = 0; c < COUNT(cases); c++) {
                 if (!quick || (cases[c].also_quick && p == 0)) {
-                    compare(rows, list, &cases[c], p, quick ? 3 : 5, quick ? 150000000 : 250000000);
+                    compare(rows, list, &cases[c], p, quick ? 3 : 12, quick ? 150000000 : 120000000);
                 }
             }
         }

@@ -57,7 +57,7 @@ double bench_figure_min(const bench_figure *figure)
     return least;
 }
 
-double bench_figure_median(const bench_figure *figure)
+double bench_figure_share(const bench_figure *figure, double share)
 {
     double sorted[BENCH_PASSES_MAX];
     if (figure->count == 0) {
@@ -65,8 +65,15 @@ double bench_figure_median(const bench_figure *figure)
     }
     memcpy(sorted, figure->values, figure->count * sizeof *sorted);
     qsort(sorted, figure->count, sizeof *sorted, compare_doubles);
-    unsigned middle = figure->count / 2;
-    return figure->count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+    const double place = share * (figure->count - 1);
+    const unsigned below = (unsigned)place;
+    const unsigned above = below + 1 < figure->count ? below + 1 : below;
+    return sorted[below] + (sorted[above] - sorted[below]) * (place - below);
+}
+
+double bench_figure_median(const bench_figure *figure)
+{
+    return bench_figure_share(figure, 0.5);
 }
 
 /* Value v of n bits (n > 6) falls into row n - 6, at the place that its 6 bits after the first name; its rows begin

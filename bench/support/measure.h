@@ -34,6 +34,8 @@ typedef struct bench_figure {
 void bench_figure_add(bench_figure *figure, double value);
 double bench_figure_min(const bench_figure *figure);
 double bench_figure_median(const bench_figure *figure);
+/* The value that a share of all (0.25) do not exceed; between two of them where the share falls there. */
+double bench_figure_share(const bench_figure *figure, double share);
 
 /* ---- a latency distribution ---- */
 
