@@ -324,6 +324,11 @@ const char *evener_subchannel_address_text(const evener_subchannel *subchannel)
     return evener_address_text(evener_slot_body(subchannel)->identity);
 }
 
+bool evener_subchannel_carries_calls(const evener_subchannel *subchannel)
+{
+    return evener_slot_body(subchannel)->kind->pool->connection_unref != NULL;
+}
+
 uint64_t evener_subchannel_in_flight(const evener_subchannel *subchannel)
 {
     return evener_slot_word_in_flight(evener_slot_word(subchannel));

@@ -169,6 +169,13 @@ const char *evener_subchannel_address_text(const evener_subchannel *s)
     return evener_address_text(s->address);
 }
 
+/* A client is one thread here: its cursor is its own in any case. */
+bool evener_subchannel_carries_calls(const evener_subchannel *s)
+{
+    (void)s;
+    return true;
+}
+
 uint64_t evener_subchannel_in_flight(const evener_subchannel *s)
 {
     return s->in_flight;

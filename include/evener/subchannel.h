@@ -82,6 +82,12 @@ EVENER_API const char *evener_subchannel_address_text(const evener_subchannel *s
  * reference. */
 EVENER_API uint64_t evener_subchannel_in_flight(const evener_subchannel *subchannel);
 
+/* Whether a pick of it is the beginning of a call that takes microseconds, as over gRPC: its transport counts who uses a
+ * connection. Then what the pick itself takes does not matter, and a policy may well write to memory that all threads share
+ * for the sake of a better order. The same for all subchannels of a channel, for good. Any thread that holds a pick or a
+ * reference. */
+EVENER_API bool evener_subchannel_carries_calls(const evener_subchannel *subchannel);
+
 EVENER_END_DECLS
 
 #endif

@@ -10,8 +10,8 @@
  * attribute "weight" of the addresses does (1 if none: then it is a round robin). Weights are looked at every
  * `weightUpdatePeriod`. During a slow start ("slowStartConfig") a weight is less.
  *
- * Picks go round a smooth sequence (lb/policy/smooth_sequence.h), each lane with its own cursor as in round_robin: no
- * bursts, and exact shares for whole weights over a period on one thread. */
+ * Picks go round a smooth sequence (lb/policy/smooth_sequence.h), with one cursor where calls follow, else with one for each
+ * lane, as in round_robin: no bursts, and exact shares for whole weights over a period, of all threads or of one. */
 #include <evener/base_policy.h>
 
 #include <stdio.h>
@@ -116,22 +116,34 @@ static void call_done(void *arg, uint64_t penalty_bits, const evener_done_info *
     }
 }
 
-static evener_pick_outcome wrr_pick(evener_picker *base, const evener_pick_context *context, evener_pick *pick)
+static evener_pick_outcome pick_at(const wrr_picker *picker, uint64_t place, evener_pick *pick)
 {
-    wrr_picker *picker = (wrr_picker *)base;
-    uint64_t *next = &picker->cursors[context->lane].next;
-    uint64_t place;
-    if (__builtin_expect(context->lane != EVENER_LANE_SHARED, 1)) {
-        place = __atomic_load_n(next, __ATOMIC_RELAXED);
-        const uint64_t after = place + 1;
-        __atomic_store_n(next, after == picker->length ? 0 : after, __ATOMIC_RELAXED);
-    } else {
-        place = __atomic_fetch_add(next, 1, __ATOMIC_RELAXED) % picker->length;
-    }
     const wrr_entry *entry = &picker->entries[picker->sequence[place]];
     pick->subchannel = entry->subchannel;
     (void)evener_pick_on_done(pick, call_done, entry->data, picker->penalty_bits);
     return EVENER_PICK_COMPLETE;
+}
+
+/* All threads in one order. */
+static evener_pick_outcome pick_in_order(evener_picker *base, const evener_pick_context *context, evener_pick *pick)
+{
+    (void)context;
+    wrr_picker *picker = (wrr_picker *)base;
+    uint64_t *next = &picker->cursors[EVENER_LANE_SHARED].next;
+    return pick_at(picker, __atomic_fetch_add(next, 1, __ATOMIC_RELAXED) % picker->length, pick);
+}
+
+/* Each lane in an order of its own. */
+static evener_pick_outcome pick_on_lane(evener_picker *base, const evener_pick_context *context, evener_pick *pick)
+{
+    wrr_picker *picker = (wrr_picker *)base;
+    if (__builtin_expect(context->lane == EVENER_LANE_SHARED, 0)) {
+        return pick_in_order(base, context, pick);
+    }
+    uint64_t *next = &picker->cursors[context->lane].next;
+    const uint64_t place = __atomic_load_n(next, __ATOMIC_RELAXED);
+    __atomic_store_n(next, place + 1 == picker->length ? 0 : place + 1, __ATOMIC_RELAXED);
+    return pick_at(picker, place, pick);
 }
 
 static void wrr_destroy(evener_picker *base)
@@ -145,8 +157,10 @@ static void wrr_destroy(evener_picker *base)
     free(picker);
 }
 
-static const evener_picker_vtable picker_vtable = {
-    .size = sizeof picker_vtable, .pick = wrr_pick, .destroy = wrr_destroy};
+static const evener_picker_vtable ordered_vtable = {
+    .size = sizeof ordered_vtable, .pick = pick_in_order, .destroy = wrr_destroy};
+static const evener_picker_vtable lanes_vtable = {
+    .size = sizeof lanes_vtable, .pick = pick_on_lane, .destroy = wrr_destroy};
 
 /* ---- weights ---- */
 
@@ -228,7 +242,8 @@ static wrr_picker *make_picker(const evener_base_ready *ready, double *weights, 
         free(weights);
         return NULL;
     }
-    evener_picker_init(&picker->base, &picker_vtable);
+    evener_picker_init(&picker->base,
+                       evener_subchannel_carries_calls(ready->subchannels[0]) ? &ordered_vtable : &lanes_vtable);
     picker->count = (uint32_t)ready->count;
     picker->length = length;
     picker->penalty_bits = penalty_bits;

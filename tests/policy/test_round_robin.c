@@ -53,7 +53,31 @@ Test(round_robin, n_picks_on_one_picker_give_each_backend_exactly_one)
     harness_destroy(h);
 }
 
-/* Documented bound: over T threads no backend has more than T picks more than another. */
+/* Where calls follow, all threads go round in one order. */
+Test(round_robin, n_picks_over_all_lanes_give_each_backend_exactly_one_where_calls_follow)
+{
+    policy_harness *h = harness_create("round_robin", NULL);
+    h->carries_calls = true;
+    harness_update(h, A "," B "," C ",10.0.0.4:1,10.0.0.5:1");
+    harness_set_all(h, EVENER_READY);
+    for (size_t round = 0; round < 100; round++) {
+        size_t totals[5] = {0};
+        for (size_t pick = 0; pick < 5; pick++) {
+            h->lane = (uint32_t)evener_loop_random_below(h->loop, EVENER_LANES);
+            size_t counts[5];
+            harness_count_picks(h, 1, counts);
+            for (size_t i = 0; i < 5; i++) {
+                totals[i] += counts[i];
+            }
+        }
+        for (size_t i = 0; i < 5; i++) {
+            cr_assert_eq(totals[i], 1, "round %zu: %zu", round, totals[i]);
+        }
+    }
+    harness_destroy(h);
+}
+
+/* Documented bound elsewhere: over T threads no backend has more than T picks more than another. */
 Test(round_robin, picks_over_all_lanes_differ_by_at_most_one_a_lane)
 {
     policy_harness *h = ready_harness(A "," B "," C ",10.0.0.4:1,10.0.0.5:1");

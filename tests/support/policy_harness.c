@@ -210,6 +210,11 @@ const char *evener_subchannel_address_text(const evener_subchannel *s)
     return s->text;
 }
 
+bool evener_subchannel_carries_calls(const evener_subchannel *s)
+{
+    return s->h->carries_calls;
+}
+
 uint64_t evener_subchannel_in_flight(const evener_subchannel *s)
 {
     return s->started - s->finished;

@@ -41,6 +41,7 @@ typedef struct policy_harness {
     bool connect_succeeds; /* connect() leads to READY by itself; else to CONNECTING, and the test goes on from there */
     bool no_health;        /* the transport has no health checking */
     bool create_fails;     /* no subchannel can be made */
+    bool carries_calls;    /* what evener_subchannel_carries_calls() says */
     evener_subchannel *subchannels; /* all whose memory lives */
     size_t subchannel_count;        /* not released */
     size_t created;                 /* ever */
