@@ -242,7 +242,10 @@ static bool apply(evener_channel *channel)
     evener_status status;
     evener_status_clear(&status);
     channel->has_update = true;
-    if (evener_graceful_switch_update(channel->lb, builder, config, &update, &status) != EVENER_STATUS_OK) {
+    evener_connector_expect(&channel->pool, update.addresses, update.address_count);
+    const evener_status_code code = evener_graceful_switch_update(channel->lb, builder, config, &update, &status);
+    evener_connector_expect(&channel->pool, NULL, 0);
+    if (code != EVENER_STATUS_OK) {
         note_resolver_error(channel, &status);
         evener_log(EVENER_LOG_WARNING, "channel", "%s: policy %s refused the update: %s", name_of(channel),
                    builder->name, status.message);

@@ -34,7 +34,7 @@ struct evener_link {
 
 static void start_attempt(evener_connector *connector);
 
-static void set_state(evener_connector *connector, evener_connectivity_state state)
+static void set_state_at(evener_connector *connector, evener_connectivity_state state, uint64_t now_fast_ns)
 {
     if (evener_log_enabled(EVENER_LOG_DEBUG)) {
         const char *last_error = evener_connector_last_error(connector);
@@ -44,11 +44,16 @@ static void set_state(evener_connector *connector, evener_connectivity_state sta
                    state == EVENER_TRANSIENT_FAILURE && last_error != NULL ? last_error : "");
     }
     connector->state = (uint8_t)state;
-    connector->state_since_ns = evener_loop_now_fast_ns(evener_connector_pool(connector)->loop);
+    connector->state_since_ns = now_fast_ns;
     for (evener_subchannel_body *s = connector->subchannels; s != NULL; s = s->connector_next) {
         s->failure_untold |= state == EVENER_TRANSIENT_FAILURE;
         evener_subchannel_tell_later(s);
     }
+}
+
+static void set_state(evener_connector *connector, evener_connectivity_state state)
+{
+    set_state_at(connector, state, evener_loop_now_fast_ns(evener_connector_pool(connector)->loop));
 }
 
 /* Without memory NULL. */
@@ -381,7 +386,7 @@ static void set_times(evener_subchannel_pool *pool, evener_attempt *attempt)
 {
     const uint64_t backoff_ns = attempt->backoff_ns != 0 ? attempt->backoff_ns : pool->backoff_initial_ns;
     attempt->wanted = false;
-    attempt->started_ns = evener_loop_now_ns(pool->loop);
+    attempt->started_ns = evener_loop_now_fast_ns(pool->loop); /* some microseconds do not matter */
     attempt->next_attempt_ns = attempt->started_ns + jittered(pool->loop, backoff_ns);
     const double grown_ns = (double)backoff_ns * BACKOFF_FACTOR;
     attempt->backoff_ns = grown_ns < (double)pool->backoff_max_ns ? (uint64_t)grown_ns : pool->backoff_max_ns;
@@ -392,12 +397,16 @@ static void set_times(evener_subchannel_pool *pool, evener_attempt *attempt)
 static void start_attempt(evener_connector *connector)
 {
     evener_subchannel_pool *pool = evener_connector_pool(connector);
-    evener_attempt *attempt = obtain_attempt(connector);
+    evener_attempt *attempt = connector->attempt;
+    if (attempt != NULL) {
+        evener_attempt_stop_time_out(pool, attempt);
+    } else {
+        attempt = obtain_attempt(connector);
+    }
     if (attempt == NULL) {
         no_memory_for_attempt(connector);
         return;
     }
-    evener_attempt_stop_time_out(pool, attempt);
     set_times(pool, attempt);
     evener_link *link = evener_slab_take(&pool->links);
     if (link == NULL) {
@@ -406,7 +415,7 @@ static void start_attempt(evener_connector *connector)
     }
     connector->outdated = false;
     if (connector->state != EVENER_CONNECTING && connector->link == NULL) {
-        set_state(connector, EVENER_CONNECTING);
+        set_state_at(connector, EVENER_CONNECTING, attempt->started_ns);
     }
     link->connector = connector;
     pool->link_count++;

@@ -6,6 +6,8 @@
 
 /* When it grows. */
 #define CONNECTORS_PER_BUCKET 2
+/* How far ahead memory is asked for. */
+#define AHEAD 4
 
 static evener_connector **bucket_of(const evener_subchannel_pool *pool, const evener_address *address)
 {
@@ -63,8 +65,34 @@ static bool grow_table(evener_subchannel_pool *pool)
     return true;
 }
 
+void evener_connector_expect(evener_subchannel_pool *pool, evener_address *const *addresses, size_t count)
+{
+    pool->expected = addresses;
+    pool->expected_count = count;
+}
+
+/* Asks for the places in the table of an address that comes some calls later: they are in no cache, if it is one of
+ * thousands. */
+static void prefetch_expected(evener_subchannel_pool *pool, const evener_address *address)
+{
+    while (pool->expected_count > AHEAD) {
+        const bool is_this = pool->expected[0] == address;
+        pool->expected++;
+        pool->expected_count--;
+        if (is_this) {
+            const evener_address *later = pool->expected[AHEAD - 1];
+            __builtin_prefetch(bucket_of(pool, later), 1);
+            __builtin_prefetch(tags_of(pool, later), 1);
+            return;
+        }
+    }
+}
+
 evener_connector *evener_connector_obtain(evener_subchannel_pool *pool, const evener_address *address)
 {
+    if (pool->bucket_count != 0) {
+        prefetch_expected(pool, address);
+    }
     evener_connector *connector = evener_subchannel_pool_find(pool, address);
     if (connector != NULL) {
         return connector;

@@ -70,6 +70,8 @@ typedef struct evener_subchannel_pool {
     /* the pool's own */
     evener_connector **buckets;
     size_t bucket_count, connector_count;
+    evener_address *const *expected; /* see evener_connector_expect() */
+    size_t expected_count;
     size_t link_count;                      /* connections that the transport was not asked to give up yet */
     evener_link *given_up, **given_up_tail; /* for which no grace period has begun */
     evener_link *passing;                   /* whose grace period is under way */
@@ -184,6 +186,8 @@ void evener_attempt_timed_out(void *arg);
 
 /* Sets up the pool's memory for connectors and what belongs to them. */
 void evener_connector_prepare(evener_subchannel_pool *pool);
+/* Addresses that are likely to be asked for next, in this order, until told otherwise; borrowed. */
+void evener_connector_expect(evener_subchannel_pool *pool, evener_address *const *addresses, size_t count);
 /* The connector of an address, made if there is none; NULL without memory. */
 evener_connector *evener_connector_obtain(evener_subchannel_pool *pool, const evener_address *address);
 /* For a connector that ends. */
