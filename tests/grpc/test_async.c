@@ -267,6 +267,66 @@ Test(async, a_callback_starts_the_next_call)
     call_fixture_close(&f);
 }
 
+/* A callback that waits for another call's. */
+typedef struct slow_callback {
+    call_fixture *fixture;
+    bool starts_the_other;
+    told began, told, other;
+    bool other_came;
+} slow_callback;
+
+static void wait_for_the_other(void *arg, const evener_status *status, evener_bytes *response)
+{
+    slow_callback *slow = arg;
+    pause_ms(5); /* a hundred times what counts as late */
+    evener_bytes nothing = {0};
+    on_done(&slow->began, status, &nothing);
+    if (slow->starts_the_other) {
+        cr_expect_eq(
+            evener_call_start(slow->fixture->channel, ECHO_UNARY, NULL, NULL, on_done, &slow->other, NULL, NULL),
+            EVENER_STATUS_OK);
+    }
+    slow->other_came = told_wait(&slow->other, 1);
+    on_done(&slow->told, status, response);
+}
+
+static void expect_not_held_up(bool callback_starts_the_other)
+{
+    call_fixture f;
+    call_fixture_open(&f, 1, NULL);
+    cr_assert_eq(evener_runtime_set_call_threads(f.runtime, 2, NULL), EVENER_STATUS_OK);
+    slow_callback slow = {.fixture = &f, .starts_the_other = callback_starts_the_other};
+    told_init(&slow.began);
+    told_init(&slow.told);
+    told_init(&slow.other);
+    cr_assert_eq(evener_call_start(f.channel, ECHO_UNARY, NULL, NULL, wait_for_the_other, &slow, NULL, NULL),
+                 EVENER_STATUS_OK);
+    cr_assert(told_wait(&slow.began, 1));
+    if (!callback_starts_the_other) {
+        cr_assert_eq(evener_call_start(f.channel, ECHO_UNARY, NULL, NULL, on_done, &slow.other, NULL, NULL),
+                     EVENER_STATUS_OK);
+    }
+    cr_expect(told_wait(&slow.told, 1));
+    cr_expect(slow.other_came, "the other call's callback had to wait for this one");
+    cr_expect_eq(slow.other.ok, 1);
+    cr_expect_not(pthread_equal(slow.other.thread, slow.told.thread));
+    told_clear(&slow.other);
+    told_clear(&slow.told);
+    told_clear(&slow.began);
+    call_fixture_close(&f);
+    cr_expect_eq(named_threads_left(), 0);
+}
+
+Test(async, a_callback_that_takes_its_time_does_not_hold_up_other_calls)
+{
+    expect_not_held_up(false);
+}
+
+Test(async, a_callback_may_wait_for_a_call_that_it_starts)
+{
+    expect_not_held_up(true);
+}
+
 Test(async, thread_count_is_set_before_the_first_call)
 {
     call_fixture f;
