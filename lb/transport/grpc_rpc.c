@@ -23,8 +23,7 @@ static const char *const load_report_keys[] = {"endpoint-load-metrics-bin", "x-e
 #define PAUSE_NS_MIN (EVENER_NS_PER_MS / 10)
 #define PAUSE_NS_MAX (10 * EVENER_NS_PER_MS)
 /* How long a GOAWAY may come behind the answers that it explains: a server on a machine under load has taken 20 ms. */
-#define DRAIN_WAIT_NS (200 * EVENER_NS_PER_MS)
-#define DRAIN_PAUSE_NS EVENER_NS_PER_MS
+#define DRAIN_WAIT_MS 200
 
 /* A longer timeout is none (some 30 years): it could not be added to the clock. */
 #define TIMEOUT_MS_MAX (UINT64_C(1) << 40)
@@ -393,25 +392,40 @@ static bool drains_now(evener_connection *connection)
     return state != GRPC_CHANNEL_READY;
 }
 
-/* The same, but the answer to a call may overtake the GOAWAY: waits for it a little, though not again and again where a
- * server cancels calls as a habit. */
+/* Waits until the connection is on its way out, or time is over. A queue of its own makes this thread one of those that serve the
+ * sockets meanwhile: when all call threads wait here, nobody else might read the GOAWAY in time. */
+static bool drains_within(evener_connection *connection, int64_t ms)
+{
+    if (!evener_grpc_connection_enter(connection)) {
+        return true;
+    }
+    grpc_completion_queue *queue = grpc_completion_queue_create_for_next(NULL);
+    const gpr_timespec until = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(ms, GPR_TIMESPAN));
+    grpc_channel_watch_connectivity_state(connection->channel, GRPC_CHANNEL_READY, until, queue, NULL);
+    evener_grpc_connection_leave(connection);
+    const grpc_event event = grpc_completion_queue_next(queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+    grpc_completion_queue_shutdown(queue);
+    (void)grpc_completion_queue_next(queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+    grpc_completion_queue_destroy(queue);
+    return event.success != 0;
+}
+
+/* Whether the connection is on its way out, where the answer to a call may have overtaken the GOAWAY: waits for that a
+ * little, though not again and again where a server cancels calls as a habit. */
 static bool drains(evener_connection *connection)
 {
-    const uint64_t from_ns = evener_loop_now_ns(connection->loop);
-    const uint64_t stayed_ns = atomic_load_explicit(&connection->stayed_ns, memory_order_relaxed);
-    const bool waits = stayed_ns == 0 || from_ns - stayed_ns > EVENER_NS_PER_S;
-    while (!drains_now(connection)) {
-        if (!waits) {
-            return false;
-        }
-        const uint64_t now_ns = evener_loop_now_ns(connection->loop);
-        if (now_ns - from_ns > DRAIN_WAIT_NS) {
-            atomic_store_explicit(&connection->stayed_ns, now_ns, memory_order_relaxed);
-            return false;
-        }
-        (void)nanosleep(&(struct timespec){.tv_nsec = DRAIN_PAUSE_NS}, NULL);
+    if (drains_now(connection)) {
+        return true;
     }
-    return true;
+    const uint64_t stayed_ns = atomic_load_explicit(&connection->stayed_ns, memory_order_relaxed);
+    if (stayed_ns != 0 && evener_loop_now_ns(connection->loop) - stayed_ns <= EVENER_NS_PER_S) {
+        return false;
+    }
+    const bool drains = drains_within(connection, DRAIN_WAIT_MS);
+    if (!drains) {
+        atomic_store_explicit(&connection->stayed_ns, evener_loop_now_ns(connection->loop), memory_order_relaxed);
+    }
+    return drains;
 }
 
 /* A server of the core that shuts down cancels calls that it never gave to its application: those that arrive between
