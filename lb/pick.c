@@ -186,7 +186,7 @@ static __attribute__((noinline)) evener_pick_outcome not_at_once(const ordinary_
 }
 
 /* The short way, with no branch taken: nothing is called on it but the picker, and nothing is kept over that call but the
- * pick and RCU's word. A fifth of the instructions fewer than in full, and 7.2 ns in the place of 8.1. */
+ * pick and RCU's word. With done, round_robin takes 116 instructions in the place of 128, and 7.2 ns in that of 8.1. */
 evener_pick_outcome evener_channel_try_pick(evener_channel *channel, const evener_pick_args *args, evener_pick *pick,
                                             evener_status *status)
 {

@@ -392,8 +392,8 @@ static bool drains_now(evener_connection *connection)
     return state != GRPC_CHANNEL_READY;
 }
 
-/* Waits until the connection is on its way out, or time is over. A queue of its own makes this thread one of those that serve the
- * sockets meanwhile: when all call threads wait here, nobody else might read the GOAWAY in time. */
+/* Waits until the connection is on its way out, or time is over. A queue of its own makes this thread one of those that
+ * serve the sockets meanwhile: when all call threads wait here, nobody else might read the GOAWAY in time. */
 static bool drains_within(evener_connection *connection, int64_t ms)
 {
     if (!evener_grpc_connection_enter(connection)) {
@@ -421,11 +421,11 @@ static bool drains(evener_connection *connection)
     if (stayed_ns != 0 && evener_loop_now_ns(connection->loop) - stayed_ns <= EVENER_NS_PER_S) {
         return false;
     }
-    const bool drains = drains_within(connection, DRAIN_WAIT_MS);
-    if (!drains) {
-        atomic_store_explicit(&connection->stayed_ns, evener_loop_now_ns(connection->loop), memory_order_relaxed);
+    if (drains_within(connection, DRAIN_WAIT_MS)) {
+        return true;
     }
-    return drains;
+    atomic_store_explicit(&connection->stayed_ns, evener_loop_now_ns(connection->loop), memory_order_relaxed);
+    return false;
 }
 
 /* A server of the core that shuts down cancels calls that it never gave to its application: those that arrive between

@@ -33,21 +33,27 @@ static way both[] = {{.counted = true}, {.counted = false}};
         return cr_make_param_array(way, both, sizeof both / sizeof both[0]);                                           \
     }
 
+static void expect_queued_until_ready(fixture *f)
+{
+    cr_assert_str_eq(fixture_pick(f), "queue");
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_str_eq(fixture_pick(f), "queue");
+    cr_assert(fake_transport_ready(f->transport, A));
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_str_eq(fixture_pick(f), A);
+    cr_assert_eq(fixture_stats(f, A).picks, 1, "those that found nothing, and lost ones, do not count");
+    cr_assert_eq(fixture_stats(f, A).in_flight, 0);
+}
+
 BOTH_WAYS(idle_is_kicked_and_connecting_queues)
 ParameterizedTest(way *w, try_pick, idle_is_kicked_and_connecting_queues)
 {
     fixture *f = fixture_on(w);
     fake_transport_set_default(f->transport, FAKE_SILENT, 0);
     fixture_push(f, A);
-    cr_assert_str_eq(fixture_pick(f), "queue");
-    virtual_loop_run_until_idle(f->loop);
+    cr_assert_eq(fake_transport_attempts(f->transport, A), 0);
+    expect_queued_until_ready(f);
     cr_assert_eq(fake_transport_attempts(f->transport, A), 1, "the pick had the channel connect");
-    cr_assert_str_eq(fixture_pick(f), "queue");
-    cr_assert(fake_transport_ready(f->transport, A));
-    virtual_loop_run_until_idle(f->loop);
-    cr_assert_str_eq(fixture_pick(f), A);
-    cr_assert_eq(fixture_stats(f, A).picks, 1);
-    cr_assert_eq(fixture_stats(f, A).in_flight, 0);
     fixture_destroy(f);
 }
 
@@ -82,14 +88,7 @@ ParameterizedTest(way *w, try_pick, a_lost_connection_is_passed_over)
         cr_assert_str_eq(fixture_pick(f), B);
     }
     cr_assert(fake_transport_drop(f->transport, B));
-    cr_assert_str_eq(fixture_pick(f), "queue");
-    virtual_loop_run_until_idle(f->loop);
-    cr_assert_str_eq(fixture_pick(f), "queue");
-    cr_assert(fake_transport_ready(f->transport, A));
-    virtual_loop_run_until_idle(f->loop);
-    cr_assert_str_eq(fixture_pick(f), A);
-    cr_assert_eq(fixture_stats(f, A).picks, 1, "lost ones do not count");
-    cr_assert_eq(fixture_stats(f, A).in_flight, 0);
+    expect_queued_until_ready(f);
     fixture_destroy(f);
 }
 

@@ -5,6 +5,10 @@
  *   one ends gracefully on SIGTERM          no call fails
  *   an address is removed from the list     no call fails, and it gets none any more
  *
+ * Known to fail once in some 200 runs beside heavy load, with "UNAVAILABLE: Cancelling all calls", 5 s after SIGTERM. The server
+ * does that, as far as can be told from outside: the core (1.51) keeps a call that comes between two steps of its shutdown until
+ * it cancels all that is left.
+ *
  * A plain program, so that it also runs under ThreadSanitizer. */
 #include <pthread.h>
 #include <signal.h>
@@ -31,7 +35,6 @@ static struct {
     unsigned under_way;
     uint64_t ended;
     uint64_t failed;
-    uint64_t kept; /* by a server over the whole of its grace time: see is_kept() */
     char failure[EVENER_STATUS_MESSAGE_BYTES + 32];
     uint64_t answered[65536]; /* by port */
 } load = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
@@ -73,14 +76,6 @@ static unsigned answering_port(const evener_bytes *response)
     return (unsigned)strtoul(text, NULL, 10) % 65536;
 }
 
-/* A core (1.51) server that begins to shut down first lets go of the places where its application waits for calls, then marks
- * itself as shut down. A call that arrives in between is queued for ever: neither served nor refused, until the server cancels
- * all that is left, 5 s later. A client can only wait. Seen with one call in some 200 runs. */
-static bool is_kept(const evener_status *status)
-{
-    return status->code == EVENER_STATUS_UNAVAILABLE && strcmp(status->message, "Cancelling all calls") == 0;
-}
-
 static void ended(void *arg, const evener_status *status, evener_bytes *response)
 {
     (void)arg;
@@ -88,8 +83,6 @@ static void ended(void *arg, const evener_status *status, evener_bytes *response
     load.ended++;
     if (status->code == EVENER_STATUS_OK) {
         load.answered[answering_port(response)]++;
-    } else if (is_kept(status)) {
-        load.kept++;
     } else {
         load.failed++;
         snprintf(load.failure, sizeof load.failure, "%s: %s", evener_status_code_name(status->code), status->message);
@@ -158,14 +151,6 @@ static uint64_t failures_so_far(void)
     load.failed = 0;
     pthread_mutex_unlock(&load.mutex);
     return failed;
-}
-
-static uint64_t kept_so_far(void)
-{
-    pthread_mutex_lock(&load.mutex);
-    const uint64_t kept = load.kept;
-    pthread_mutex_unlock(&load.mutex);
-    return kept;
 }
 
 static void load_stop(void)
@@ -239,7 +224,6 @@ int main(void)
     server_stop(&servers[1], SIGTERM);
     let_calls_pass(2000);
     CHECK(failures_so_far() == 0, "after SIGTERM: %s", load.failure);
-    CHECK(kept_so_far() <= 1, "%llu calls were kept by the server", (unsigned long long)kept_so_far());
 
     server_start(&servers[1]);
     wait_for_answers_of(servers[1].port);

@@ -673,6 +673,20 @@ void harness_count_picks(policy_harness *h, size_t picks, size_t *counts)
     }
 }
 
+void harness_count_picks_on_any_lane(policy_harness *h, size_t picks, size_t *counts)
+{
+    size_t one[HARNESS_BACKENDS_MAX];
+    cr_assert_leq(h->address_count, HARNESS_BACKENDS_MAX);
+    memset(counts, 0, h->address_count * sizeof *counts);
+    for (size_t pick = 0; pick < picks; pick++) {
+        h->lane = (uint32_t)evener_loop_random_below(h->loop, EVENER_LANES);
+        harness_count_picks(h, 1, one);
+        for (size_t i = 0; i < h->address_count; i++) {
+            counts[i] += one[i];
+        }
+    }
+}
+
 uint64_t harness_in_flight(const policy_harness *h)
 {
     uint64_t total = 0;

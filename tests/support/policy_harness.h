@@ -110,6 +110,9 @@ const char *harness_pick_one(policy_harness *h);
 
 /* Counts of `picks` picks by index in the last update's list. */
 void harness_count_picks(policy_harness *h, size_t picks, size_t *counts);
+/* The same, each pick on a lane that is drawn; of at most HARNESS_BACKENDS_MAX backends. */
+#define HARNESS_BACKENDS_MAX 16
+void harness_count_picks_on_any_lane(policy_harness *h, size_t picks, size_t *counts);
 
 /* Calls under way over all subchannels. */
 uint64_t harness_in_flight(const policy_harness *h);
