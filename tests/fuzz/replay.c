@@ -58,7 +58,7 @@ static size_t mutate(uint8_t *data, size_t size, size_t room, uint64_t *random)
 /* The input goes in its own block of exactly its size, so that a sanitizer sees the first byte read past it. */
 static void run(const uint8_t *data, size_t size)
 {
-    uint8_t *copy = malloc(size > 0 ? size : 1);
+    uint8_t *copy = calloc(size > 0 ? size : 1, 1);
     if (copy == NULL) {
         abort();
     }
