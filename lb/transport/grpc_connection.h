@@ -3,7 +3,9 @@
  * Life: three things hold a connection: whoever made it until disconnect(), the watcher
  * while one of its events is outstanding, and every pick until it is done. The grpc_channel inside goes earlier: at
  * disconnect(), so that the core ends calls that never left it ("Channel Destroyed") while calls on the wire finish.
- * A thread that is about to use the channel must not meet that: it says so with enter() and leave(). */
+ * A thread that is about to use the channel must not meet that: it says so with enter() and leave(). The last one to
+ * leave destroys the channel itself, and does not ask the control thread to: that may be waiting for the watcher to end,
+ * which waits for what the channel still owes it. */
 #ifndef EVENER_LB_TRANSPORT_GRPC_CONNECTION_H
 #define EVENER_LB_TRANSPORT_GRPC_CONNECTION_H
 
@@ -44,7 +46,8 @@ struct evener_grpc_health;
 
 struct evener_connection {
     _Atomic uint64_t use;
-    grpc_channel *channel; /* set before anybody sees the connection, destroyed by the control thread */
+    atomic_flag closed;    /* the channel is destroyed, or about to be */
+    grpc_channel *channel; /* set before anybody sees the connection; not to be used outside of it */
     char *target;          /* what grpc_call_get_peer() says of a call that no transport has taken */
     evener_grpc_engine *engine;
     evener_loop *loop;
@@ -69,7 +72,6 @@ struct evener_connection {
     void (*state_changed)(void *arg, evener_connectivity_state state, const evener_status *status);
     void *arg;
     struct evener_grpc_health *health;
-    evener_task close_task;
     evener_task free_task;
 };
 
@@ -82,19 +84,20 @@ static inline void evener_grpc_connection_ref(evener_connection *connection)
 /* Never frees on the calling thread: the last one hands the connection to the control thread. Any thread. */
 void evener_grpc_connection_unref(evener_connection *connection);
 
-/* Called by leave() when the channel was waiting for this thread. */
-void evener_grpc_connection_close_later(evener_connection *connection);
+/* Destroys the channel, unless that was done. Nobody is inside any more, or can enter. Any thread. */
+void evener_grpc_connection_close(evener_connection *connection);
 
 static inline uint64_t evener_grpc_use_inside(uint64_t use)
 {
     return (use & ~EVENER_GRPC_USE_GIVEN_UP) / EVENER_GRPC_USE_INSIDE;
 }
 
+/* The caller still holds its reference. */
 static inline void evener_grpc_connection_leave(evener_connection *connection)
 {
     uint64_t before = atomic_fetch_sub_explicit(&connection->use, EVENER_GRPC_USE_INSIDE, memory_order_acq_rel);
     if ((before & EVENER_GRPC_USE_GIVEN_UP) != 0 && evener_grpc_use_inside(before) == 1) {
-        evener_grpc_connection_close_later(connection);
+        evener_grpc_connection_close(connection);
     }
 }
 

@@ -25,9 +25,7 @@ typedef struct grpc_transport {
 static void free_on_control_thread(void *arg)
 {
     evener_connection *connection = arg;
-    if (connection->channel != NULL) {
-        grpc_channel_destroy(connection->channel);
-    }
+    evener_grpc_connection_close(connection);
     evener_grpc_engine *engine = connection->engine;
     free(connection->target);
     free(connection->address);
@@ -44,22 +42,11 @@ void evener_grpc_connection_unref(evener_connection *connection)
     }
 }
 
-static void close_on_control_thread(void *arg)
+void evener_grpc_connection_close(evener_connection *connection)
 {
-    evener_connection *connection = arg;
-    if (connection->channel != NULL) {
+    if (connection->channel != NULL && !atomic_flag_test_and_set_explicit(&connection->closed, memory_order_relaxed)) {
         grpc_channel_destroy(connection->channel);
-        connection->channel = NULL;
-        evener_grpc_watcher_wake(connection->engine->watcher);
-    }
-    evener_grpc_connection_unref(connection);
-}
-
-void evener_grpc_connection_close_later(evener_connection *connection)
-{
-    evener_grpc_connection_ref(connection);
-    if (!evener_loop_post(connection->loop, &connection->close_task)) {
-        evener_grpc_connection_unref(connection);
+        evener_grpc_watcher_wake(connection->engine->watcher); /* whose event of this connection has come */
     }
 }
 
@@ -112,13 +99,13 @@ static evener_connection *connection_create(grpc_transport *transport, const eve
         return NULL;
     }
     atomic_init(&connection->use, EVENER_GRPC_USE_REFERENCE);
+    atomic_flag_clear(&connection->closed);
     connection->engine = engine;
     evener_grpc_engine_connection_begins(engine);
     connection->loop = evener_runtime_loop(transport->runtime);
     connection->state_changed = args->state_changed;
     connection->arg = args->arg;
     connection->events_task = (evener_task)EVENER_TASK_INIT(events_on_control_thread, connection);
-    connection->close_task = (evener_task)EVENER_TASK_INIT(close_on_control_thread, connection);
     connection->free_task = (evener_task)EVENER_TASK_INIT(free_on_control_thread, connection);
     return connection;
 }
@@ -160,10 +147,8 @@ static void transport_disconnect(evener_transport *base, evener_connection *conn
     /* Release pairs with enter(): whoever saw no flag is counted in what this returns. */
     uint64_t before = atomic_fetch_or_explicit(&connection->use, EVENER_GRPC_USE_GIVEN_UP, memory_order_acq_rel);
     if (evener_grpc_use_inside(before) == 0) {
-        grpc_channel_destroy(connection->channel);
-        connection->channel = NULL;
+        evener_grpc_connection_close(connection);
     }
-    evener_grpc_watcher_wake(connection->engine->watcher); /* whose event of this connection has come */
     evener_grpc_connection_unref(connection);
 }
 

@@ -1,12 +1,17 @@
 /* The gRPC transport against real servers in this process. */
 #include <criterion/criterion.h>
 
+#include <semaphore.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "demo_server/server.h"
 #include "grpc/transport_fixture.h"
+#include "lb/runtime/memory.h"
+#include "lb/transport/grpc_connection.h"
 #include "lb/transport/grpc_health.h"
 
 static evener_credentials *insecure;
@@ -215,6 +220,62 @@ Test(transport, no_thread_is_left_of_an_attempt_that_failed)
     fixture_close(&fixture);
     evener_credentials_destroy(insecure);
     cr_expect_eq(named_threads_left(), 0);
+}
+
+typedef struct straggler {
+    evener_grpc_tag tag;
+    evener_connection *connection;
+    sem_t inside;
+} straggler;
+
+/* The watcher's thread: stays inside the connection until that is given up and the runtime's end is under way. */
+static void stay_inside(evener_grpc_tag *tag, bool ok)
+{
+    (void)ok;
+    straggler *self = EVENER_CONTAINER_OF(tag, straggler, tag);
+    const struct timespec moment = {.tv_nsec = 20000000};
+    (void)evener_grpc_connection_enter(self->connection);
+    sem_post(&self->inside);
+    while ((atomic_load(&self->connection->use) & EVENER_GRPC_USE_GIVEN_UP) == 0) {
+        nanosleep(&moment, NULL);
+    }
+    nanosleep(&moment, NULL);
+    evener_grpc_connection_leave(self->connection);
+    evener_grpc_connection_unref(self->connection);
+}
+
+static void count_line(void *arg, evener_log_level level, const char *component, const char *message)
+{
+    (void)level, (void)component, (void)message;
+    atomic_fetch_add((_Atomic unsigned *)arg, 1);
+}
+
+/* Nobody is there any more to do anything for a connection that the watcher, whose end is awaited, leaves last. */
+Test(transport, the_watcher_leaves_a_connection_while_the_runtime_ends)
+{
+    start(0);
+    _Atomic unsigned errors = 0;
+    evener_log_set_sink(count_line, &errors, EVENER_LOG_ERROR);
+    followed *ready = fixture_connect(&fixture, server_address(), "localhost");
+    cr_expect_eq(followed_wait(ready, 1), EVENER_READY);
+    straggler self = {.tag.done = stay_inside, .connection = ready->connection};
+    evener_grpc_watcher *watcher = self.connection->engine->watcher;
+    sem_init(&self.inside, 0, 0);
+    evener_grpc_connection_ref(self.connection);
+    EVENER_GRPC_HANDS_OVER(&self.tag);
+    evener_grpc_watcher_expect(watcher);
+    grpc_channel_watch_connectivity_state(self.connection->channel, GRPC_CHANNEL_IDLE,
+                                          gpr_inf_future(GPR_CLOCK_MONOTONIC), evener_grpc_watcher_queue(watcher),
+                                          &self.tag);
+    evener_grpc_watcher_wake(watcher);
+    while (sem_wait(&self.inside) != 0) {
+    }
+    followed_forget(ready);
+    finish();
+    cr_expect_eq(atomic_load(&errors), 0);
+    cr_expect_eq(named_threads_left(), 0);
+    evener_log_set_sink(NULL, NULL, EVENER_LOG_ERROR);
+    sem_destroy(&self.inside);
 }
 
 /* ---- A17 ---- */
