@@ -18,9 +18,11 @@ struct demo_server {
     pthread_t *pollers;
     pthread_t timer_thread;
     pthread_mutex_t mutex;  /* for what follows; taken before a call's mutex */
-    pthread_cond_t changed; /* the first timer, `stopped` or `shut_down` */
-    bool stopped;           /* the timer thread is to end */
+    pthread_cond_t changed; /* the first timer or one of the next four */
+    unsigned sitting_out;   /* serving threads that wait for `shutdown_begun` */
+    bool shutdown_begun;    /* no call can come any more */
     bool shut_down;         /* no call is left */
+    bool stopped;           /* the timer thread is to end */
     demo_call *first_timer; /* by deadline */
     demo_call *watchers;
     struct {

@@ -85,7 +85,7 @@ void demo_server_delay(demo_server *server, demo_call *call, uint64_t delay_ms)
         }
         call->list = DEMO_LIST_TIMERS;
         list_insert(&server->first_timer, after, call);
-        pthread_cond_signal(&server->changed);
+        pthread_cond_broadcast(&server->changed);
     }
     pthread_mutex_unlock(&server->mutex);
     if (!wanted) {
@@ -118,6 +118,18 @@ static void *run_timers(void *arg)
 
 /* ---- serving ---- */
 
+/* A thread stays out of the core until its shutdown has begun. */
+static void sit_out(demo_server *server)
+{
+    pthread_mutex_lock(&server->mutex);
+    server->sitting_out++;
+    pthread_cond_broadcast(&server->changed);
+    while (!server->shutdown_begun) {
+        pthread_cond_wait(&server->changed, &server->mutex);
+    }
+    pthread_mutex_unlock(&server->mutex);
+}
+
 static void *run_poller(void *arg)
 {
     demo_server *server = arg;
@@ -134,6 +146,8 @@ static void *run_poller(void *arg)
             server->shut_down = true;
             pthread_cond_broadcast(&server->changed);
             pthread_mutex_unlock(&server->mutex);
+        } else if (event.tag == &server->sitting_out) {
+            sit_out(server);
         } else {
             demo_call_event(event.tag, event.success != 0);
         }
@@ -258,12 +272,35 @@ demo_server *demo_server_start(const demo_server_options *options, char error[DE
     return NULL;
 }
 
+/* The core (1.51) first refuses the calls that wait and then says that it is shutting down: a call that comes in between
+ * is kept until all are cancelled. So nobody reads the sockets meanwhile. (A channel that goes nowhere is what the core's
+ * public functions have for putting something into a queue: its state is awaited until a time that is over.) */
+static void begin_shutdown(demo_server *server)
+{
+    grpc_channel *nowhere = grpc_lame_client_channel_create("nowhere", GRPC_STATUS_UNAVAILABLE, "goes nowhere");
+    for (unsigned i = 0; i < server->poller_count; i++) {
+        grpc_channel_watch_connectivity_state(nowhere, GRPC_CHANNEL_TRANSIENT_FAILURE,
+                                              gpr_inf_past(GPR_CLOCK_MONOTONIC), server->queue, &server->sitting_out);
+    }
+    pthread_mutex_lock(&server->mutex);
+    while (server->sitting_out < server->poller_count) {
+        pthread_cond_wait(&server->changed, &server->mutex);
+    }
+    pthread_mutex_unlock(&server->mutex);
+    grpc_server_shutdown_and_notify(server->core, server->queue, server);
+    pthread_mutex_lock(&server->mutex);
+    server->shutdown_begun = true;
+    pthread_cond_broadcast(&server->changed);
+    pthread_mutex_unlock(&server->mutex);
+    grpc_channel_destroy(nowhere);
+}
+
 void demo_server_stop(demo_server *server, uint64_t grace_ms)
 {
     if (server == NULL) {
         return;
     }
-    grpc_server_shutdown_and_notify(server->core, server->queue, server);
+    begin_shutdown(server);
     struct timespec end = to_timespec(now_ns() + (grace_ms > UINT32_MAX ? UINT32_MAX : grace_ms) * 1000000u);
     pthread_mutex_lock(&server->mutex);
     int waited = 0;

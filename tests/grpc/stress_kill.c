@@ -5,10 +5,6 @@
  *   one ends gracefully on SIGTERM          no call fails
  *   an address is removed from the list     no call fails, and it gets none any more
  *
- * Known to fail once in some 200 runs beside heavy load, with "UNAVAILABLE: Cancelling all calls", 5 s after SIGTERM. The server
- * does that, as far as can be told from outside: the core (1.51) keeps a call that comes between two steps of its shutdown until
- * it cancels all that is left.
- *
  * A plain program, so that it also runs under ThreadSanitizer. */
 #include <pthread.h>
 #include <signal.h>
