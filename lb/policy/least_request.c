@@ -4,13 +4,16 @@
  * first two are distinct, where A48 may draw one twice and then learns nothing. The lowest (calls under way + 1) / weight
  * wins, with the attribute "weight" (1 if none), less during a slow start; of equals, the one drawn first.
  *
- * Calls under way are those that the channel counts itself (evener_subchannel_in_flight()): a pick of this policy writes
- * nothing that another thread reads or writes, but what the channel writes anyway on the thread's own lane. */
+ * Calls under way are counted in the subchannel's memory, so that the counts survive updates: one cache line a candidate.
+ * Where calls take less than BRIEF_NS the counting would cost more than the call, and the threads would fight for the
+ * lines: of these each thread leaves one at a time out (glance.h). Whether a backend's calls are so short is known from
+ * those that are timed: all, until one was short, then one in TIMED_PICKS. */
 #include <evener/base_policy.h>
 
 #include <stdio.h>
 
 #include "lb/policy/builtin.h"
+#include "lb/policy/glance.h"
 #include "lb/policy/json_fields.h"
 #include "lb/policy/lane_random.h"
 #include "lb/policy/ready_list.h"
@@ -20,6 +23,15 @@
 #define CHOICES_MIN 2
 #define CHOICES_MAX 10 /* A48: more is taken as this */
 
+/* About what it takes two threads to exchange news; no call over a network is as short. */
+#define BRIEF_NS (10 * EVENER_NS_PER_US)
+#define TIMED_PICKS 64
+
+/* The word of a pick: a glance, counted only, or else counted and timed: when it began, to 2 ns. */
+#define WORD_COUNTED UINT64_C(0)
+#define WORD_GLANCE UINT64_C(1)
+#define WORD_TIME_MIN UINT64_C(2)
+
 typedef struct least_request_config {
     uint32_t choices;
     evener_slow_start slow_start;
@@ -27,8 +39,16 @@ typedef struct least_request_config {
 
 static const least_request_config default_config = {.choices = CHOICES_DEFAULT, .slow_start = EVENER_SLOW_START_NONE};
 
+/* What is known of one backend: evener_subchannel_data(). */
+typedef struct backend {
+    evener_subchannel *subchannel; /* set with the first picker that has it, before any pick */
+    evener_loop *loop;             /* likewise */
+    uint32_t in_flight;            /* atomic; calls under way, but for glances */
+    bool brief;                    /* atomic; the last call that was timed was short */
+} backend;
+
 typedef struct candidate {
-    evener_subchannel *subchannel;
+    backend *backend;
     double cost; /* of one call: 1 / weight */
 } candidate;
 
@@ -39,11 +59,12 @@ typedef struct least_request_picker {
     candidate candidates[];
 } least_request_picker;
 
-static double weigh(const evener_pick_context *context, const candidate *c)
+/* Relaxed, here and below: the counts and the flag are all there is to see. */
+static inline double weigh(const evener_pick_context *context, const candidate *c)
 {
-    const double load = (double)(evener_subchannel_in_flight(c->subchannel) + 1) * c->cost;
+    const double load = (double)(__atomic_load_n(&c->backend->in_flight, __ATOMIC_RELAXED) + UINT32_C(1)) * c->cost;
     if (evener_pick_is_traced(context)) {
-        evener_pick_trace_candidate(context, c->subchannel, load, NULL);
+        evener_pick_trace_candidate(context, c->backend->subchannel, load, NULL);
     }
     return load;
 }
@@ -86,6 +107,34 @@ static const candidate *least_of_drawn(least_request_picker *picker, const evene
     }
 }
 
+/* A call begins. Returns the pick's word. */
+static inline uint64_t call_begins(backend *chosen, const evener_pick_context *context, uint64_t draw)
+{
+    const bool timed = !__atomic_load_n(&chosen->brief, __ATOMIC_RELAXED) || draw % TIMED_PICKS == 0;
+    if (__builtin_expect(!timed && evener_glance_may_begin(context->lane), 1)) {
+        evener_glance_begin(context->lane);
+        return WORD_GLANCE;
+    }
+    (void)__atomic_fetch_add(&chosen->in_flight, 1, __ATOMIC_RELAXED);
+    return timed ? evener_loop_now_fast_ns(context->loop) | WORD_TIME_MIN : WORD_COUNTED;
+}
+
+static void call_is_done(void *data, uint64_t word, const evener_done_info *info, uint32_t lane)
+{
+    backend *chosen = data;
+    if (__builtin_expect(word == WORD_GLANCE, 1)) {
+        evener_glance_end(lane);
+        return;
+    }
+    (void)__atomic_fetch_sub(&chosen->in_flight, 1, __ATOMIC_RELAXED);
+    if (word >= WORD_TIME_MIN && !info->not_sent) {
+        const bool brief = evener_loop_now_fast_ns(chosen->loop) < word + BRIEF_NS;
+        if (__atomic_load_n(&chosen->brief, __ATOMIC_RELAXED) != brief) {
+            __atomic_store_n(&chosen->brief, brief, __ATOMIC_RELAXED);
+        }
+    }
+}
+
 static evener_pick_outcome least_request_pick(evener_picker *base, const evener_pick_context *context,
                                               evener_pick *pick)
 {
@@ -93,7 +142,11 @@ static evener_pick_outcome least_request_pick(evener_picker *base, const evener_
     const uint64_t draw = evener_lane_random_next(&picker->random, context->lane);
     const candidate *best =
         picker->count <= picker->choices ? least_of_all(picker, context, draw) : least_of_drawn(picker, context, draw);
-    pick->subchannel = best->subchannel;
+    backend *chosen = best->backend;
+    if (evener_pick_on_done(pick, call_is_done, chosen, WORD_COUNTED)) {
+        pick->layers[pick->layer_count - 1].word = call_begins(chosen, context, draw);
+    }
+    pick->subchannel = chosen->subchannel;
     if (evener_pick_is_traced(context)) {
         evener_pick_trace_reason(context, "fewest calls");
     }
@@ -104,7 +157,7 @@ static void least_request_destroy(evener_picker *base)
 {
     least_request_picker *picker = (least_request_picker *)base;
     for (uint32_t i = 0; i < picker->count; i++) {
-        evener_subchannel_unref(picker->candidates[i].subchannel);
+        evener_subchannel_unref(picker->candidates[i].backend->subchannel);
     }
     free(picker);
 }
@@ -129,7 +182,12 @@ static evener_picker *least_request_build_picker(const evener_base_ready *ready)
     evener_ready_weights(ready, &config->slow_start, weights);
     for (size_t i = 0; i < ready->count; i++) {
         evener_subchannel *subchannel = evener_subchannel_ref(ready->subchannels[i]);
-        picker->candidates[i] = (candidate){subchannel, 1 / weights[i]};
+        backend *known = evener_subchannel_data(subchannel);
+        if (known->subchannel == NULL) { /* nobody reads it yet */
+            known->subchannel = subchannel;
+            known->loop = ready->helper->loop;
+        }
+        picker->candidates[i] = (candidate){known, 1 / weights[i]};
     }
     free(weights);
     return &picker->base;
@@ -165,6 +223,7 @@ static evener_status_code parse_config(const evener_policy_builder *builder, con
 static const evener_base_policy least_request = {
     .size = sizeof least_request,
     .build_picker = least_request_build_picker,
+    .subchannel_data_bytes = sizeof(backend),
     .describe = describe,
 };
 

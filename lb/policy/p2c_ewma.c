@@ -84,8 +84,6 @@ typedef struct contest {
     float best_cost;
 } contest;
 
-p2c_glance p2c_glances[EVENER_LANES];
-
 /* ---- data plane ---- */
 
 static inline uint32_t draw_weighted(contest *c, uint32_t column)
@@ -323,6 +321,18 @@ static inline uint64_t draw_ahead(lane_state *lane, bool shared)
     return drawn;
 }
 
+typedef struct costs {
+    float a, b;
+} costs;
+
+/* Of two backends that are not both calm. */
+static __attribute__((noinline)) costs costs_of(const p2c_stats *a, const p2c_stats *b, uint64_t now_ns,
+                                                const lane_state *lane)
+{
+    const p2c_usual usual = get_usual(lane);
+    return (costs){p2c_cost(a, now_ns, &usual), p2c_cost(b, now_ns, &usual)};
+}
+
 /* Two choices among equals: short, and in registers. */
 static inline p2c_stats *pick_plain(p2c_picker *picker, const evener_pick_context *context, uint64_t now_ns,
                                     uint32_t picks)
@@ -334,16 +344,13 @@ static inline p2c_stats *pick_plain(p2c_picker *picker, const evener_pick_contex
     second += second >= first;
     p2c_stats *a = picker->backends[first];
     p2c_stats *b = picker->backends[second];
-    float cost_a = p2c_get(&a->latency_ns);
-    float cost_b = p2c_get(&b->latency_ns);
+    costs cost = {p2c_get(&a->latency_ns), p2c_get(&b->latency_ns)};
     if (__builtin_expect(!p2c_is_calm(a, now_ns, picker->calm_ns) || !p2c_is_calm(b, now_ns, picker->calm_ns), 0)) {
-        const p2c_usual usual = get_usual(lane);
-        cost_a = p2c_cost(a, now_ns, &usual);
-        cost_b = p2c_cost(b, now_ns, &usual);
+        cost = costs_of(a, b, now_ns, lane);
     }
-    const bool b_wins = cost_b < cost_a * ALIKE;
+    const bool b_wins = cost.b < cost.a * ALIKE;
     p2c_stats *best = b_wins ? b : a;
-    const float best_cost = b_wins ? cost_b : cost_a;
+    const float best_cost = b_wins ? cost.b : cost.a;
     p2c_stats *loser = b_wins ? a : b;
     if (__builtin_expect(best_cost > p2c_get(&lane->dear_cost), 0) ||
         (__builtin_expect(picks % LEARN_PICKS == 0, 0) && !learn_plain(picker, lane, best, loser, best_cost, now_ns))) {

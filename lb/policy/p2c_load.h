@@ -11,10 +11,9 @@
  * among threads that end calls on one backend at the same moment is accepted: the next answer corrects it. Only
  * `in_flight` is counted with read-modify-write: there an error would stay.
  *
- * Glances. Where answers come in less than P2C_BRIEF_NS and one has come within that time, a further call says nothing
- * new: it is over before another thread could make use of hearing of it, and telling (a second look at the clock, and a
- * cache line that all threads fight for) would cost more than all the rest. Such a call is neither counted nor timed
- * unless it fails; at most one a lane at any time, so that a backend that stops to answer is seen with the next one. */
+ * Glances (glance.h). Where answers come in less than P2C_BRIEF_NS and one has come within that time, a further call says
+ * nothing new, and telling would take a second look at the clock besides the shared cache line. Such a call is neither
+ * counted nor timed unless it fails. */
 #ifndef EVENER_LB_POLICY_P2C_LOAD_H
 #define EVENER_LB_POLICY_P2C_LOAD_H
 
@@ -26,6 +25,8 @@
 #include <evener/loop.h>
 #include <evener/picker.h>
 #include <evener/subchannel.h>
+
+#include "lb/policy/glance.h"
 
 /* Weight of a new answer in the average is dt / (dt + decay), at least this. exp(-dt / decay), as in go-zero, would cost
  * 6 ns and at 1,000 answers a second gives an answer a 10,000th: a backend gone slow would be noticed in seconds. */
@@ -160,14 +161,6 @@ static inline float p2c_success(const p2c_stats *stats, uint64_t now_ns)
 /* In the word of a pick: its call is a glance. The rest is when it began, to 2 ns. */
 #define P2C_GLANCE UINT64_C(1)
 
-/* Of each lane: a glance is under way. One that ends on another thread than it began on leaves this set, or ends it for
- * another: then calls are counted that need not be, or one more is not. */
-typedef struct p2c_glance {
-    _Alignas(64) uint32_t under_way;
-} p2c_glance;
-
-extern p2c_glance p2c_glances[EVENER_LANES];
-
 /* Codes that speak against the backend (go-zero: codes.Acceptable). */
 static inline bool p2c_is_failure(evener_status_code code)
 {
@@ -182,8 +175,7 @@ static inline bool p2c_may_glance(const p2c_stats *stats, uint64_t now_ns, uint3
     const float latency_ns = p2c_get(&stats->latency_ns);
     const uint64_t quiet_ns = now_ns - __atomic_load_n(&stats->updated_ns, __ATOMIC_RELAXED);
     return quiet_ns < P2C_BRIEF_NS && latency_ns > 0.0F && latency_ns < (float)P2C_BRIEF_NS &&
-           p2c_get(&stats->success) == 1.0F && lane != EVENER_LANE_SHARED &&
-           __atomic_load_n(&p2c_glances[lane].under_way, __ATOMIC_RELAXED) == 0;
+           p2c_get(&stats->success) == 1.0F && evener_glance_may_begin(lane);
 }
 
 /* A call begins. Returns the pick's word. */
@@ -194,7 +186,7 @@ static inline uint64_t p2c_start(p2c_stats *stats, uint64_t now_ns, uint32_t lan
         __atomic_store_n(&stats->picked_tick, now_tick, __ATOMIC_RELAXED);
     }
     if (p2c_may_glance(stats, now_ns, lane)) {
-        __atomic_store_n(&p2c_glances[lane].under_way, 1, __ATOMIC_RELAXED);
+        evener_glance_begin(lane);
         return now_ns | P2C_GLANCE;
     }
     if (__atomic_fetch_add(&stats->in_flight, 1, __ATOMIC_RELAXED) == 0) {
@@ -259,18 +251,10 @@ static inline void p2c_answer(p2c_stats *stats, uint64_t now_ns, uint64_t starte
     }
 }
 
-/* A call ended: evener_pick_on_done() with the p2c_stats as data and the time of the pick as word. */
-static inline void p2c_done(void *data, uint64_t word, const evener_done_info *info, uint32_t lane)
+/* A call ended that was counted, or a glance failed. */
+static __attribute__((noinline)) void p2c_done_told(p2c_stats *stats, uint64_t word, const evener_done_info *info)
 {
-    p2c_stats *stats = (p2c_stats *)data;
-    if ((word & P2C_GLANCE) != 0) {
-        if (lane != EVENER_LANE_SHARED) {
-            __atomic_store_n(&p2c_glances[lane].under_way, 0, __ATOMIC_RELAXED);
-        }
-        if (!p2c_is_failure(info->code)) {
-            return;
-        }
-    } else {
+    if ((word & P2C_GLANCE) == 0) {
         (void)__atomic_fetch_sub(&stats->in_flight, 1, __ATOMIC_RELAXED);
     }
     if (info->not_sent) {
@@ -279,6 +263,18 @@ static inline void p2c_done(void *data, uint64_t word, const evener_done_info *i
     const uint64_t now_ns = evener_loop_now_fast_ns(stats->loop);
     __atomic_store_n(&stats->progress_ns, now_ns, __ATOMIC_RELAXED);
     p2c_answer(stats, now_ns, word, info->code);
+}
+
+/* A call ended: evener_pick_on_done() with the p2c_stats as data and the time of the pick as word. */
+static inline void p2c_done(void *data, uint64_t word, const evener_done_info *info, uint32_t lane)
+{
+    if ((word & P2C_GLANCE) != 0) {
+        evener_glance_end(lane);
+        if (__builtin_expect(!p2c_is_failure(info->code), 1)) {
+            return;
+        }
+    }
+    p2c_done_told(data, word, info);
 }
 
 #endif

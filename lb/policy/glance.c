@@ -1,0 +1,3 @@
+#include "lb/policy/glance.h"
+
+evener_glance evener_glances[EVENER_LANES];
