@@ -393,6 +393,11 @@ const char *evener_address_attribute(const evener_address *address, const char *
     return NULL;
 }
 
+const char *evener_address_authority(const evener_address *address)
+{
+    return address->has_authority ? evener_address_attribute(address, "authority") : NULL;
+}
+
 uint32_t evener_address_attribute_u32(const evener_address *address, const char *key, uint32_t fallback)
 {
     const char *text = evener_address_attribute(address, key);
@@ -429,11 +434,6 @@ evener_attribute evener_address_attribute_at(const evener_address *address, size
     return (evener_attribute){.key = key, .value = next_string(key)};
 }
 
-static const char *authority(const evener_address *address)
-{
-    return address->has_authority ? evener_address_attribute(address, "authority") : NULL;
-}
-
 bool evener_address_same_backend(const evener_address *a, const evener_address *b)
 {
     if (a == b) {
@@ -442,8 +442,8 @@ bool evener_address_same_backend(const evener_address *a, const evener_address *
     if (a->identity_hash != b->identity_hash || strcmp(evener_address_text(a), evener_address_text(b)) != 0) {
         return false;
     }
-    const char *of_a = authority(a);
-    const char *of_b = authority(b);
+    const char *of_a = evener_address_authority(a);
+    const char *of_b = evener_address_authority(b);
     return of_a == NULL || of_b == NULL ? of_a == of_b : strcmp(of_a, of_b) == 0;
 }
 

@@ -386,7 +386,7 @@ static void set_times(evener_subchannel_pool *pool, evener_attempt *attempt)
 {
     const uint64_t backoff_ns = attempt->backoff_ns != 0 ? attempt->backoff_ns : pool->backoff_initial_ns;
     attempt->wanted = false;
-    attempt->started_ns = evener_loop_now_fast_ns(pool->loop); /* some microseconds do not matter */
+    attempt->started_ns = evener_connector_time_ns(pool);
     attempt->next_attempt_ns = attempt->started_ns + jittered(pool->loop, backoff_ns);
     const double grown_ns = (double)backoff_ns * BACKOFF_FACTOR;
     attempt->backoff_ns = grown_ns < (double)pool->backoff_max_ns ? (uint64_t)grown_ns : pool->backoff_max_ns;
@@ -421,7 +421,7 @@ static void start_attempt(evener_connector *connector)
     pool->link_count++;
     attempt->link = link;
     evener_attempt_start_time_out(pool, attempt);
-    const char *authority = evener_address_attribute(connector->address, "authority");
+    const char *authority = evener_address_authority(connector->address);
     const evener_connect_args args = {
         .size = sizeof args,
         .address = connector->address,

@@ -69,6 +69,7 @@ void evener_connector_expect(evener_subchannel_pool *pool, evener_address *const
 {
     pool->expected = addresses;
     pool->expected_count = count;
+    pool->expected_ns = count > 0 ? evener_loop_now_fast_ns(pool->loop) : 0;
 }
 
 /* Asks for the places in the table of an address that comes some calls later: they are in no cache, if it is one of
@@ -109,7 +110,7 @@ evener_connector *evener_connector_obtain(evener_subchannel_pool *pool, const ev
     connector->address = evener_address_ref(address);
     connector->hash_tag = evener_hash_tag(evener_address_identity_hash(address));
     connector->state = EVENER_IDLE;
-    connector->state_since_ns = evener_loop_now_fast_ns(pool->loop);
+    connector->state_since_ns = evener_connector_time_ns(pool);
     enter(pool, connector);
     pool->connector_count++;
     return connector;

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ALL_FREE UINT32_C(0xffff)
+#define ALL_FREE UINT32_C(0xffffffff)
 
 static void link_block(evener_slot_pool *pool, evener_slot_block *block)
 {

@@ -1,9 +1,9 @@
 /* Slots: what a pick touches of its backend, packed close.
  *
- * A block holds 16 backends as rows: their connections, their bodies (the control plane's part), and for each lane one
+ * A block holds 32 backends as rows: their connections, their bodies (the control plane's part), and for each lane one
  * row of counters. All that belongs to one backend lies at fixed distances from its handle, so that a pick finds its
- * counter by adding; rows are two cache lines, so that two lanes never share one, nor a pair that is fetched together.
- * A thread that goes round 10,000 backends walks through 160 KB. 82 bytes a backend is the whole price.
+ * counter by adding; rows are four cache lines, so that two lanes never share one, nor a pair that is fetched together.
+ * A thread that goes round 10,000 backends walks through 160 KB. 81 bytes a backend is the whole price.
  *
  * A counter says two things in one word: picks begun on the lane, times EVENER_SLOT_PICK, and picks under way: the pick
  * adds both, done takes one of the latter back, on whatever lane it happens to run. A lane's word by itself means little
@@ -19,8 +19,8 @@
 
 #include "lb/runtime/lane.h"
 
-#define EVENER_SLOT_ROW 16
-#define EVENER_SLOT_ROW_BYTES 128
+#define EVENER_SLOT_ROW 32
+#define EVENER_SLOT_ROW_BYTES 256
 #define EVENER_SLOT_IN_FLIGHT_BITS 22
 #define EVENER_SLOT_PICK (UINT64_C(1) << EVENER_SLOT_IN_FLIGHT_BITS)
 

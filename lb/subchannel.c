@@ -105,7 +105,9 @@ static void destroy(evener_subchannel_body *body)
         kind->data_destroy(evener_subchannel_data(body->handle));
     }
     evener_slots_give_back(&pool->slots, body->handle);
-    evener_address_unref(body->address);
+    if (body->address != body->identity) {
+        evener_address_unref(body->address);
+    }
     evener_address_unref(body->identity);
     evener_slab_give_back(&body->kind->memory->slab, memory_of(body));
     leave_kind(kind);
@@ -267,8 +269,8 @@ evener_subchannel *evener_subchannel_pool_create_subchannel(evener_subchannel_po
     kind->users++;
     body->handle = handle;
     body->kind = kind;
-    body->address = evener_address_ref(address);
     body->identity = evener_address_ref(address);
+    body->address = body->identity;
     body->arg = options.arg;
     body->references = 1;
     pool->subchannel_count++;
@@ -324,8 +326,10 @@ void evener_subchannel_set_address(evener_subchannel *subchannel, const evener_a
 {
     evener_subchannel_body *body = evener_slot_body(subchannel);
     evener_address *old = body->address;
-    body->address = evener_address_ref(address);
-    evener_address_unref(old);
+    body->address = address == body->identity ? body->identity : evener_address_ref(address);
+    if (old != body->identity) {
+        evener_address_unref(old);
+    }
 }
 
 void *evener_subchannel_data(evener_subchannel *subchannel)

@@ -22,7 +22,7 @@ static void time_of_day(char text[TIME_BYTES])
 
 static const char *authority_of(const evener_address *address)
 {
-    const char *authority = evener_address_attribute(address, "authority");
+    const char *authority = evener_address_authority(address);
     return authority != NULL ? authority : "";
 }
 

@@ -82,6 +82,7 @@ struct base {
     evener_status last_error;
     evener_task turn_task; /* for joined changes, and for what leaves */
     bool turn_task_pending;
+    uint64_t turn_ns;    /* when it was posted */
     bool publish_wanted; /* by that task */
     evener_timer rebuild_timer;
     evener_timer join_timer; /* likewise, when there are many */
@@ -321,6 +322,7 @@ static void post_turn_task(base *b)
 {
     if (!b->turn_task_pending) {
         b->turn_task_pending = true;
+        b->turn_ns = evener_loop_now_ns(b->helper->loop);
         evener_loop_post(b->helper->loop, &b->turn_task);
     }
 }
@@ -363,6 +365,9 @@ static void take_over(base *b)
 {
     list_end(b, &b->leaving); /* of another change in this turn */
     for (size_t i = 0; i < b->current.count; i++) {
+        if (i + 2 * AHEAD < b->current.count) {
+            __builtin_prefetch(b->current.entries[i + 2 * AHEAD], 1);
+        }
         leave_list(b->current.entries[i], b->current_mark);
     }
     b->leaving = b->current;
@@ -411,7 +416,8 @@ static void state_changed(void *arg, evener_subchannel *subchannel, evener_conne
     count_in_lists(b, e, (size_t)-1);
     e->reported = true;
     if (state == EVENER_READY && old != EVENER_READY) {
-        e->ready_since_ns = evener_loop_now_ns(b->helper->loop);
+        post_turn_task(b);
+        e->ready_since_ns = b->turn_ns; /* of thousands in one turn the clock is read for the first one only */
     }
     if (state == EVENER_READY || state == EVENER_TRANSIENT_FAILURE) {
         e->state = (unsigned)state & 7U;

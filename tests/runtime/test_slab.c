@@ -1,5 +1,6 @@
 #include <criterion/criterion.h>
 
+#include <malloc.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -95,6 +96,27 @@ Test(slab, what_is_in_use_survives_what_comes_and_goes)
         give_back(&slab, i - 1);
     }
     evener_slab_clear(&slab);
+}
+
+/* Thousands come in chunks of pages, which go back to malloc whatever the order in which their pages get empty. */
+Test(slab, all_memory_goes_back)
+{
+    enum { THOUSANDS = 20000, STEP = 7919 };
+    static void *taken[THOUSANDS];
+    evener_slab slab = evener_slab_for(192, 64);
+    const size_t before = mallinfo2().uordblks;
+    for (int round = 0; round < 3; round++) {
+        for (size_t i = 0; i < THOUSANDS; i++) {
+            taken[i] = evener_slab_take(&slab);
+            memset(taken[i], 0xff, 192);
+        }
+        for (size_t i = 0, at = 0; i < THOUSANDS; i++, at = (at + STEP) % THOUSANDS) {
+            evener_slab_give_back(&slab, taken[at]);
+        }
+        cr_assert_leq(mallinfo2().uordblks, before + 17 * 4096, "of %zu objects of 192 bytes", (size_t)THOUSANDS);
+    }
+    evener_slab_clear(&slab);
+    cr_assert_eq(mallinfo2().uordblks, before);
 }
 
 Test(slab, nothing_is_given_back)
