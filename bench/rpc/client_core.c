@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include <grpc/byte_buffer.h>
+#include <grpc/byte_buffer_reader.h>
 #include <grpc/grpc.h>
 #include <grpc/grpc_security.h>
 #include <grpc/slice.h>
@@ -69,9 +70,32 @@ static void begin(core_client *client, core_call *call, grpc_completion_queue *q
     }
 }
 
+/* The answer in one piece, as protobuf-c wants it and evener hands it out; copied only if it came in several. */
+static bool read_response(grpc_byte_buffer *response)
+{
+    grpc_byte_buffer_reader reader;
+    grpc_slice *first;
+    if (!grpc_byte_buffer_reader_init(&reader, response)) {
+        return false;
+    }
+    const size_t bytes = grpc_byte_buffer_length(response);
+    size_t bytes_read;
+    if (grpc_byte_buffer_reader_peek(&reader, &first) && GRPC_SLICE_LENGTH(*first) == bytes) {
+        bytes_read = bytes;
+    } else {
+        grpc_byte_buffer_reader_destroy(&reader);
+        (void)grpc_byte_buffer_reader_init(&reader, response);
+        const grpc_slice whole = grpc_byte_buffer_reader_readall(&reader);
+        bytes_read = GRPC_SLICE_LENGTH(whole);
+        grpc_slice_unref(whole);
+    }
+    grpc_byte_buffer_reader_destroy(&reader);
+    return bytes_read == bytes;
+}
+
 static bool end(core_call *call)
 {
-    bool ok = call->status == GRPC_STATUS_OK && call->response != NULL;
+    const bool ok = call->status == GRPC_STATUS_OK && call->response != NULL && read_response(call->response);
     grpc_byte_buffer_destroy(call->request);
     grpc_byte_buffer_destroy(call->response);
     grpc_metadata_array_destroy(&call->headers);
