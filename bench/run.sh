@@ -1,5 +1,5 @@
 #!/bin/bash
-# Installs what is missing, builds with optimisation, runs all benches and draws them: about 7 minutes, with --quick
+# Installs what is missing, builds with optimisation, runs all benches and draws them: about 6 minutes, with --quick
 # under one (building aside). The results go into bench/results/: latest.json, latest.md and the plots. Ends non-zero if
 # a bench's own check fails (a failed call, an allocation in a pick, a wrong share) or latest.json has not its shape.
 set -euo pipefail
@@ -52,42 +52,62 @@ part()
     echo "$name: $((SECONDS - began)) s" >&2
 }
 
-# What does not depend on the machine: the instructions of a pick, as the difference of two runs.
-count_instructions()
+# Instructions by callgrind: what does not depend on the machine. count FEW MANY PROGRAM ARGUMENT...: those of one more
+# operation, as the difference of two runs, which get --count=FEW and --count=MANY; nothing if they fail.
+count()
 {
-    local policy=$1 backends=$2 counted=() operations
-    for operations in 50000 250000; do
-        valgrind --tool=callgrind --callgrind-out-file=/dev/null "$build/bench/bench_picker" --count=$operations \
-            --policy="$policy" --backends="$backends" >"$parts/callgrind-$operations.txt" 2>&1 &
+    local few=$1 many=$2 counted=() operations
+    shift 2
+    for operations in "$few" "$many"; do
+        valgrind --tool=callgrind --callgrind-out-file=/dev/null "$build/bench/$1" --count="$operations" "${@:2}" \
+            --output=/dev/null >"$parts/callgrind-$operations.txt" 2>&1 &
     done
     wait
-    mapfile -t counted < <(sed -nE 's/.*Collected : ([0-9]+).*/\1/p' "$parts"/callgrind-{50000,250000}.txt)
-    if [ -n "${counted[1]:-}" ]; then
-        echo "{\"policy\": \"$policy\", \"backends\": $backends," \
-            "\"instructions\": $(((counted[1] - counted[0]) / 200000))}"
-    fi
+    mapfile -t counted < <(sed -nE 's/.*Collected : ([0-9]+).*/\1/p' "$parts/callgrind-$few.txt" "$parts/callgrind-$many.txt")
+    [ -z "${counted[1]:-}" ] || echo $(((counted[1] - counted[0]) / (many - few)))
 }
 
-instructions()
+# put ARRAY ROW: one more row of a part of its own.
+put()
 {
-    local rows="" row policy backends
-    say "instructions"
+    local array=$1 row=$2
+    echo "$row" >&2
+    echo "{\"$array\": [$row]}" >"$parts/$array-$((rows_put++)).json"
+}
+rows_put=1000 # so that they sort as they come
+
+pick_instructions()
+{
+    local policy backends counted
     for policy in $1; do
         for backends in $2; do
-            row=$(count_instructions "$policy" "$backends")
-            [ -z "$row" ] || rows="$rows${rows:+, }$row"
-            echo "$row" >&2
+            counted=$(count 50000 250000 bench_picker --policy="$policy" --backends="$backends")
+            [ -z "$counted" ] || put instructions \
+                "{\"policy\": \"$policy\", \"backends\": $backends, \"instructions\": $counted}"
         done
     done
-    echo "{\"instructions\": [$rows]}" >"$parts/instructions.json"
+}
+
+call_instructions()
+{
+    local policy client counted
+    for policy in $1; do
+        for client in evener core; do
+            counted=$(count 500 1500 bench_rpc --policy="$policy" --client=$client)
+            [ -z "$counted" ] || put rpc_instructions \
+                "{\"client\": \"$client\", \"policy\": \"$policy\", \"instructions\": $counted}"
+        done
+    done
 }
 
 part machine bench_machine
 part picker bench_picker $quick
+say "instructions"
 if [ -n "$quick" ]; then
-    instructions "round_robin p2c_ewma" 10
+    pick_instructions "round_robin p2c_ewma" 10
 else
-    instructions "pick_first round_robin random weighted_round_robin least_request p2c_ewma" "10 1000"
+    pick_instructions "pick_first round_robin random weighted_round_robin least_request p2c_ewma" "10 1000"
+    call_instructions "round_robin pick_first"
 fi
 part update bench_update $quick
 part resolver bench_resolver $quick

@@ -91,7 +91,8 @@ static const struct {
 typedef struct floor_worker {
     void (*operation)(void);
     const atomic_bool *stop;
-    uint64_t operations;
+    uint64_t operations, busy_ns;
+    unsigned index, threads;
     pthread_t thread;
 } floor_worker;
 
@@ -99,24 +100,28 @@ static void *run(void *arg)
 {
     floor_worker *self = arg;
     uint64_t operations = 0;
+    bench_pin(self->index, self->threads);
+    const uint64_t from_ns = bench_now_ns();
     while (!atomic_load_explicit(self->stop, memory_order_relaxed)) {
         for (unsigned i = 0; i < OPERATIONS_PER_LOOK; i++) {
             self->operation();
         }
         operations += OPERATIONS_PER_LOOK;
     }
+    self->busy_ns = bench_now_ns() - from_ns;
     self->operations = operations;
     return NULL;
 }
 
-static double measure(void (*operation)(void), unsigned threads, uint64_t duration_ns)
+static double measure(void (*operation)(void), unsigned first_processor, unsigned threads, uint64_t duration_ns)
 {
     floor_worker workers[THREADS_MAX];
     atomic_bool stop = false;
-    uint64_t from_ns = bench_now_ns(), operations = 0;
+    double operations_per_ns = 0;
     unsigned running = 0;
     while (running < threads && running < THREADS_MAX) {
-        workers[running] = (floor_worker){.operation = operation, .stop = &stop};
+        workers[running] = (floor_worker){
+            .operation = operation, .stop = &stop, .index = first_processor + running, .threads = threads};
         if (pthread_create(&workers[running].thread, NULL, run, &workers[running]) != 0) {
             break;
         }
@@ -128,9 +133,9 @@ static double measure(void (*operation)(void), unsigned threads, uint64_t durati
     atomic_store_explicit(&stop, true, memory_order_relaxed);
     for (unsigned i = 0; i < running; i++) {
         pthread_join(workers[i].thread, NULL);
-        operations += workers[i].operations;
+        operations_per_ns += (double)workers[i].operations / (double)workers[i].busy_ns;
     }
-    return operations > 0 ? (double)(bench_now_ns() - from_ns) / (double)operations : 0;
+    return operations_per_ns > 0 ? 1 / operations_per_ns : 0;
 }
 
 void bench_floors(json_t *rows, unsigned threads, unsigned passes, uint64_t duration_ns)
@@ -138,11 +143,21 @@ void bench_floors(json_t *rows, unsigned threads, unsigned passes, uint64_t dura
     for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++) {
         bench_figure figure = {0};
         for (unsigned pass = 0; pass < passes; pass++) {
-            bench_figure_add(&figure, measure(pieces[i].operation, threads, duration_ns));
+            bench_figure_add(&figure, measure(pieces[i].operation, 0, threads, duration_ns));
         }
         json_t *row = json_pack("{s:s, s:i}", "what", pieces[i].what, "threads", (int)threads);
         bench_set_figure(row, "ns", &figure);
         json_array_append_new(rows, row);
         bench_progress("floor   %-36s %2u threads %7.2f ns", pieces[i].what, threads, bench_figure_median(&figure));
+    }
+}
+
+void bench_arithmetic_speedup(bench_figure *speedup, unsigned passes, uint64_t duration_ns)
+{
+    for (unsigned pass = 0; pass < passes; pass++) {
+        const double first = 1 / measure(calculate, 0, 1, duration_ns);
+        const double second = 1 / measure(calculate, 1, 1, duration_ns);
+        const double both = 1 / measure(calculate, 0, 2, duration_ns);
+        bench_figure_add(speedup, 2 * both / (first + second));
     }
 }

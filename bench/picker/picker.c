@@ -3,7 +3,7 @@
  *     bench_picker [--quick] [--policy=NAME] [--backends=N] [--threads=N] [--output=FILE]
  *     bench_picker --count=N --policy=NAME --backends=N      (exactly N picks, for counting instructions)
  *
- * Every figure is of all threads together: elapsed time over operations. So with two threads that do not disturb each
+ * Every figure is of all threads together: one over the sum of their rates. So with two threads that do not disturb each
  * other it is half of that with one. Fails if a pick allocates memory or finds no backend, or if the backends do
  * not get the shares that the policy promises. */
 #include <pthread.h>
@@ -30,7 +30,10 @@ static const char *const policies[] = {
 };
 
 typedef struct picker_settings {
-    unsigned passes, passes_crowded; /* with more threads than two the scheduler is measured: once in a while will do */
+    unsigned passes;             /* of HEADLINE_FEW and HEADLINE_MANY backends */
+    unsigned passes_between;     /* of other numbers */
+    unsigned passes_crowded;     /* with more threads than two the scheduler is measured: once in a while will do */
+    unsigned passes_with_writer; /* the picks cost what they cost without one, but for what it does to the caches */
     uint64_t duration_ns;
     const size_t *backends;
     size_t backends_count;
@@ -49,10 +52,14 @@ static const unsigned updates_per_s[] = {10, 1000};
 #define WRITER_THREADS_MAX 2
 #define UNCROWDED_THREADS_MAX 2
 #define SHARES_BACKENDS 10
+#define HEADLINE_FEW 10
+#define HEADLINE_MANY 10000
 
 static const picker_settings full = {
     .passes = 25,
+    .passes_between = 12,
     .passes_crowded = 2,
+    .passes_with_writer = 8,
     .duration_ns = 6 * EVENER_NS_PER_MS,
     .backends = full_backends,
     .backends_count = COUNT(full_backends),
@@ -63,7 +70,9 @@ static const picker_settings full = {
 };
 static const picker_settings quick = {
     .passes = 3,
+    .passes_between = 3,
     .passes_crowded = 3,
+    .passes_with_writer = 3,
     .duration_ns = 5 * EVENER_NS_PER_MS,
     .backends = quick_backends,
     .backends_count = COUNT(quick_backends),
@@ -72,6 +81,11 @@ static const picker_settings quick = {
     .updates_per_s = updates_per_s + 1,
     .updates_count = 1,
 };
+
+static bool is_headline(size_t backends)
+{
+    return backends == HEADLINE_FEW || backends == HEADLINE_MANY;
+}
 
 /* ---- a writer: pushes lists with one weight changed while others pick ---- */
 
@@ -137,9 +151,13 @@ static json_t *measure_row(bench_channel *bench, const char *policy, unsigned th
         free(ticks);
         return NULL;
     }
-    const unsigned passes = threads <= UNCROWDED_THREADS_MAX ? settings->passes : settings->passes_crowded;
+    const unsigned passes = threads > UNCROWDED_THREADS_MAX ? settings->passes_crowded
+                            : updates > 0                   ? settings->passes_with_writer
+                            : is_headline(bench->backends)  ? settings->passes
+                                                            : settings->passes_between;
     bool ok = true;
     for (unsigned pass = 0; pass < passes && ok; pass++) {
+        load.first_processor = pass; /* one of them may be slower at the time */
         for (picker_load_kind kind = PICKER_LOAD_PICK; kind <= PICKER_LOAD_EACH && ok; kind++) {
             if (kind == PICKER_LOAD_OUTSTANDING && threads > UNCROWDED_THREADS_MAX) {
                 continue;
@@ -178,7 +196,42 @@ static json_t *measure_row(bench_channel *bench, const char *policy, unsigned th
     return row;
 }
 
-static void measure_channel(json_t *rows, const char *policy, size_t backends, unsigned only_threads,
+static void append_speedup(json_t *rows, const char *policy, size_t backends, const bench_figure *speedup)
+{
+    json_t *row = json_pack("{s:s, s:I, s:i}", "policy", policy, "backends", (json_int_t)backends, "threads", 2);
+    bench_set_quartiles(row, "speedup", speedup);
+    json_array_append_new(rows, row);
+    bench_progress("picker  %-21s %6zu backends  2 threads  %.2f times one", policy, backends,
+                   bench_figure_median(speedup));
+}
+
+/* How many times as much two threads do as one, in passes that take turns. One does what it does on the mean of two
+ * processors: one of them may be slower at the time. */
+static void measure_speedup(json_t *rows, const bench_channel *bench, const char *policy,
+                            const picker_settings *settings)
+{
+    bench_figure speedup = {0};
+    for (unsigned pass = 0; pass < settings->passes; pass++) {
+        static const picker_load loads[] = {{.threads = 1}, {.threads = 1, .first_processor = 1}, {.threads = 2}};
+        double rates[COUNT(loads)];
+        for (size_t i = 0; i < COUNT(loads); i++) {
+            picker_load load = loads[i];
+            picker_result result;
+            load.channel = bench->channel;
+            load.duration_ns = settings->duration_ns;
+            load.with_hash = strcmp(policy, "ring_hash") == 0;
+            if (!picker_load_run(&load, PICKER_LOAD_PICK_DONE, &result, NULL)) {
+                bench_complain("%s, %zu backends: threads that did not start", policy, bench->backends);
+                return;
+            }
+            rates[i] = 1 / result.ns;
+        }
+        bench_figure_add(&speedup, 2 * rates[2] / (rates[0] + rates[1]));
+    }
+    append_speedup(rows, policy, bench->backends, &speedup);
+}
+
+static void measure_channel(json_t *rows, json_t *speedups, const char *policy, size_t backends, unsigned only_threads,
                             const picker_settings *settings)
 {
     bench_channel bench;
@@ -203,6 +256,9 @@ static void measure_channel(json_t *rows, const char *policy, size_t backends, u
         const json_t *row = json_array_get(rows, json_array_size(rows) - 1);
         bench_progress("picker  %-21s %6zu backends %2u threads  pick+done %7.1f ns", policy, backends, threads,
                        json_real_value(json_object_get(row, "pick_done_ns")));
+    }
+    if (is_headline(backends)) {
+        measure_speedup(speedups, &bench, policy, settings);
     }
     bench_channel_close(&bench);
 }
@@ -250,6 +306,10 @@ int main(int argc, char **argv)
     }
     json_t *rows = json_array();
     json_t *floors = json_array();
+    json_t *speedups = json_array();
+    bench_figure arithmetic = {0};
+    bench_arithmetic_speedup(&arithmetic, settings->passes, settings->duration_ns);
+    append_speedup(speedups, "(arithmetic alone)", 0, &arithmetic);
     for (size_t t = 0; t < settings->threads_count && settings->threads[t] <= 2; t++) {
         bench_floors(floors, settings->threads[t], settings->passes, settings->duration_ns);
     }
@@ -260,9 +320,10 @@ int main(int argc, char **argv)
         }
         for (size_t b = 0; b < settings->backends_count; b++) {
             if (only_backends == 0 || only_backends == settings->backends[b]) {
-                measure_channel(rows, policies[p], settings->backends[b], only_threads, settings);
+                measure_channel(rows, speedups, policies[p], settings->backends[b], only_threads, settings);
             }
         }
     }
-    return bench_finish(json_pack("{s:o, s:o}", "picker", rows, "floor", floors), output);
+    return bench_finish(json_pack("{s:o, s:o, s:o}", "picker", rows, "picker_speedup", speedups, "floor", floors),
+                        output);
 }

@@ -17,9 +17,10 @@ typedef struct worker {
     const atomic_bool *stop;
     bench_histogram *histogram; /* of its own; in ticks */
     uint64_t operations, allocations, not_complete;
-    uint64_t busy_ns; /* PICKER_LOAD_PICK: the time of the picks alone */
+    uint64_t busy_ns; /* from its first operation to its last; PICKER_LOAD_PICK: the time of the picks alone */
     evener_pick_args args;
     uint64_t hash_step;
+    unsigned index;
     pthread_t thread;
 } worker;
 
@@ -116,13 +117,18 @@ static void *run_worker(void *arg)
         [PICKER_LOAD_OUTSTANDING] = run_outstanding,
         [PICKER_LOAD_EACH] = run_each,
     };
+    bench_pin(self->load->first_processor + self->index, self->load->threads);
     evener_pick first; /* registers the thread */
     if (pick_one(self, &first)) {
         evener_pick_done(&first, NULL);
     }
     pthread_barrier_wait(self->start);
-    uint64_t allocations = bench_allocations();
+    const uint64_t allocations = bench_allocations();
+    const uint64_t from_ns = bench_now_ns();
     runs[self->kind](self);
+    if (self->kind != PICKER_LOAD_PICK) {
+        self->busy_ns = bench_now_ns() - from_ns;
+    }
     self->allocations = bench_allocations() - allocations;
     return NULL;
 }
@@ -131,6 +137,7 @@ static void init_worker(worker *self, const picker_load *load, unsigned index)
 {
     memset(self, 0, sizeof *self);
     self->load = load;
+    self->index = index;
     self->args.size = sizeof self->args;
     self->args.has_hash = load->with_hash;
     self->args.hash = UINT64_C(0x2545f4914f6cdd1d) * (index + 1);
@@ -143,22 +150,21 @@ static void sleep_ns(uint64_t ns)
     nanosleep(&pause, NULL);
 }
 
-static void gather(const worker *workers, unsigned count, uint64_t elapsed_ns, picker_load_kind kind,
-                   picker_result *result, bench_histogram *histogram)
+/* Each thread's rate is that of its own time: waking it up may take a virtual machine a good part of a pass. */
+static void gather(const worker *workers, unsigned count, picker_result *result, bench_histogram *histogram)
 {
-    uint64_t busy_ns = 0;
+    double operations_per_ns = 0;
     memset(result, 0, sizeof *result);
     for (unsigned i = 0; i < count; i++) {
         result->operations += workers[i].operations;
         result->allocations += workers[i].allocations;
         result->not_complete += workers[i].not_complete;
-        busy_ns += workers[i].busy_ns;
+        operations_per_ns += (double)workers[i].operations / (double)workers[i].busy_ns;
         if (histogram != NULL) {
             bench_histogram_merge(histogram, workers[i].histogram);
         }
     }
-    double total_ns = kind == PICKER_LOAD_PICK ? (double)busy_ns / count : (double)elapsed_ns;
-    result->ns = total_ns / (double)result->operations;
+    result->ns = 1 / operations_per_ns;
 }
 
 bool picker_load_run(const picker_load *load, picker_load_kind kind, picker_result *result, bench_histogram *histogram)
@@ -183,13 +189,12 @@ bool picker_load_run(const picker_load *load, picker_load_kind kind, picker_resu
         return false;
     }
     pthread_barrier_wait(&start);
-    uint64_t from_ns = bench_now_ns();
     sleep_ns(load->duration_ns);
     atomic_store_explicit(&stop, true, memory_order_relaxed);
     for (unsigned i = 0; i < running; i++) {
         pthread_join(workers[i].thread, NULL);
     }
-    gather(workers, running, bench_now_ns() - from_ns, kind, result, histogram);
+    gather(workers, running, result, histogram);
     for (unsigned i = 0; i < running; i++) {
         free(workers[i].histogram);
     }

@@ -19,12 +19,13 @@ typedef enum picker_load_kind {
 typedef struct picker_load {
     evener_channel *channel;
     unsigned threads;
+    unsigned first_processor; /* that the first thread is kept on, while there are as many as threads */
     uint64_t duration_ns;
     bool with_hash; /* gives each pick another hash, for ring_hash */
 } picker_load;
 
 typedef struct picker_result {
-    double ns; /* per operation of all threads together: elapsed time over operations */
+    double ns; /* per operation of all threads together: one over the sum of their rates */
     uint64_t operations;
     uint64_t allocations;  /* on the picking threads */
     uint64_t not_complete; /* picks that gave no subchannel */

@@ -78,12 +78,14 @@ static void print_picks(const json_t *results, const json_t *published)
         "distribution_ns.p9999",
         "distribution_ns.max",
     };
+    static const char *const speedup[TABLE_KEYS_MAX] = {"policy", "backends", "speedup", "speedup_quarter",
+                                                        "speedup_three_quarters"};
     static const table_only all[TABLE_ONLY_MAX], ten[TABLE_ONLY_MAX] = {TEN, ONE_THREAD};
     const json_t *picker = json_object_get(results, "picker");
     printf(
         "\n## Picks\n\nThrough the public `evener_channel_try_pick` and `evener_pick_done`, over a transport that "
         "carries "
-        "nothing. Nanoseconds of all threads together (elapsed time over operations), so two threads that do not "
+        "nothing. Nanoseconds of all threads together (one over the sum of their rates), so two threads that do not "
         "disturb each other show half of what one takes. Median of the passes, and in brackets the best one. In every "
         "run the picking threads allocated nothing: the bench fails otherwise, as it does when a backend gets another "
         "share than its policy promises.\n");
@@ -101,6 +103,12 @@ static void print_picks(const json_t *results, const json_t *published)
     plot("threads", "operations a second by threads");
     print_pivot(picker, "**pick + done, 10 backends, by threads** (ns): more threads than processors take turns",
                 &(pivot_spec){{"policy"}, {"threads"}, "pick_done_ns", {TEN, {"updates_per_s", "0"}}, false});
+    printf(
+        "\n**Two threads over one**: how many times as much they do, in passes that take turns; the middle one, and "
+        "what "
+        "the middle half lie between. The first line is what the machine gives to two threads that share nothing: no "
+        "picker can do better but by waiting less.\n");
+    table_print_rows(json_object_get(results, "picker_speedup"), speedup, all);
     print_pivot(picker, "**pick + done, one thread, while a writer publishes so many lists a second** (ns)",
                 &(pivot_spec){{"policy", "backends"}, {"updates_per_s"}, "pick_done_ns", {{"threads", "1"}}, true});
     plot("latency", "distribution of single picks");
@@ -113,9 +121,9 @@ static void print_picks(const json_t *results, const json_t *published)
            "depend on the machine's speed.\n");
     table_print_pivot(json_object_get(results, "instructions"),
                       &(pivot_spec){{"policy"}, {"backends"}, "instructions", {{NULL, NULL}}, false});
-    printf("\n**What the machine takes for the pieces of a pick**, measured in the same run (ns). The last row is the "
-           "measure for two threads: where arithmetic alone gets much less than twice as fast with two, the machine's "
-           "two processors share a core, and no picker can do better than that but by waiting.\n");
+    printf("\n**What the machine takes for the pieces of a pick**, measured in the same run (ns). Where "
+           "arithmetic alone gets much less than twice as fast with two threads, the machine's two processors share a "
+           "core.\n");
     table_print_rows(json_object_get(results, "floor"), floor, all);
     if (published != NULL) {
         printf(
@@ -156,12 +164,20 @@ static void print_costs(const json_t *results)
            "the C core's own policy take turns in one run; CPU time is the client's. The core's blocking calls have a "
            "completion queue for each thread, its asynchronous ones two threads on one queue, and registered methods: "
            "what a "
-           "good user of it writes. p2c_ewma has no counterpart there. Each ratio is that of the middle one of a dozen "
+           "good user of it writes. Both hand the answer out in one piece. p2c_ewma has no counterpart there. Each "
+           "ratio is that of the middle one of ten "
            "pairs of "
            "passes, of which each of the two is first in turn, and in brackets what the middle half of the pairs lie "
            "between: rows of different clients differ more by what the machine did in the meantime.\n");
     plot("rpc", "calls a second by calls in flight");
     compare_print_rpc(json_object_get(results, "rpc"));
+    if (json_object_get(results, "rpc_instructions") != NULL) {
+        printf("\n**Instructions of a blocking call** of 10 bytes in the client, evener's and the core's together, "
+               "counted by "
+               "callgrind as the difference of two runs: what does not depend on the machine's speed.\n");
+        table_print_pivot(json_object_get(results, "rpc_instructions"),
+                          &(pivot_spec){{"policy"}, {"client"}, "instructions", {{NULL, NULL}}, false});
+    }
 }
 
 /* ---- tails ---- */

@@ -1,6 +1,7 @@
 /* Unary calls over loopback: evener against the C core's own policies, in the same run, taking turns.
  *
  *     bench_rpc [--quick] [--output=FILE]
+ *     bench_rpc --count=N --client=evener|core --policy=NAME     (N blocking calls, for counting instructions)
  *
  * Servers are processes of their own. Fails if a call fails. */
 #include <pthread.h>
@@ -8,6 +9,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "bench/rpc/client.h"
@@ -18,6 +20,7 @@
 #define IN_FLIGHT_MAX 256
 #define SERVERS 3
 #define CALL_THREADS 2
+#define COUNTED_BYTES 10
 
 typedef struct rpc_case {
     unsigned in_flight;
@@ -158,19 +161,11 @@ static void run_pass(bench_client *client, const rpc_case *rpc, uint64_t duratio
  * cancels out. */
 static void set_ratio(json_t *row, const char *name, const bench_figure *evener, const bench_figure *core)
 {
-    static const struct {
-        const char *suffix;
-        double share;
-    } shares[] = {{"", 0.5}, {"_quarter", 0.25}, {"_three_quarters", 0.75}};
     bench_figure of_pairs = {.count = 0};
     for (unsigned i = 0; i < evener->count && i < core->count; i++) {
         bench_figure_add(&of_pairs, evener->values[i] / core->values[i]);
     }
-    for (size_t i = 0; i < COUNT(shares); i++) {
-        char key[64];
-        snprintf(key, sizeof key, "%s%s", name, shares[i].suffix);
-        json_object_set_new(row, key, json_real(bench_figure_share(&of_pairs, shares[i].share)));
-    }
+    bench_set_quartiles(row, name, &of_pairs);
 }
 
 static json_t *append_row(json_t *rows, const char *client, const char *policy, const rpc_case *rpc,
@@ -259,11 +254,71 @@ static void compare(json_t *rows, const char *servers, const rpc_case *rpc, size
     free(payload);
 }
 
+/* For `valgrind --tool=callgrind`: two runs with different counts differ by the instructions of the calls alone. */
+static void count_only(const char *servers, const char *client_name, const char *policy, uint64_t calls)
+{
+    static const uint8_t payload[COUNTED_BYTES];
+    const bench_client_options options = {
+        .servers = servers, .policy = policy, .payload = payload, .payload_bytes = sizeof payload};
+    bench_client *client =
+        strcmp(client_name, "core") == 0 ? bench_client_open_core(&options) : bench_client_open_evener(&options);
+    if (client == NULL) {
+        bench_complain("%s: the client does not connect", client_name);
+        return;
+    }
+    for (uint64_t i = 0; i < calls; i++) {
+        if (!client->call(client)) {
+            bench_complain("%s: call %llu failed", client_name, (unsigned long long)i);
+        }
+    }
+    client->close(client);
+}
+
+static void compare_all(json_t *rows, const char *servers, bool quick)
+{
+    for (size_t p = 0; p < COUNT(policies); p++) {
+        for (size_t c = 0; c < COUNT(cases); c++) {
+            const bool wanted = quick ? cases[c].also_quick && p == 0 : cases[c].also_quick || policies[p].core != NULL;
+            if (wanted) {
+                compare(rows, servers, &cases[c], p, quick ? 3 : 10, quick ? 150000000 : 120000000);
+            }
+        }
+    }
+}
+
+typedef struct rpc_arguments {
+    bool quick;
+    const char *output, *client, *policy;
+    uint64_t count; /* 0: compare */
+} rpc_arguments;
+
+static bool read_arguments(int argc, char **argv, rpc_arguments *arguments)
+{
+    *arguments = (rpc_arguments){.client = "evener", .policy = "round_robin"};
+    for (int i = 1; i < argc; i++) {
+        const char *value;
+        if (strcmp(argv[i], "--quick") == 0) {
+            arguments->quick = true;
+        } else if ((value = bench_option(argv[i], "--output")) != NULL) {
+            arguments->output = value;
+        } else if ((value = bench_option(argv[i], "--client")) != NULL) {
+            arguments->client = value;
+        } else if ((value = bench_option(argv[i], "--policy")) != NULL) {
+            arguments->policy = value;
+        } else if ((value = bench_option(argv[i], "--count")) != NULL) {
+            arguments->count = strtoull(value, NULL, 10);
+        } else {
+            fprintf(stderr, "bench_rpc: unknown argument %s\n", argv[i]);
+            return false;
+        }
+    }
+    return true;
+}
+
 int main(int argc, char **argv)
 {
-    bool quick;
-    const char *output;
-    if (!bench_arguments(argc, argv, "bench_rpc", &quick, &output)) {
+    rpc_arguments arguments;
+    if (!read_arguments(argc, argv, &arguments)) {
         return 2;
     }
     bench_server servers[SERVERS];
@@ -277,12 +332,10 @@ int main(int argc, char **argv)
     json_t *rows = json_array();
     if (ok) {
         bench_servers_list(servers, SERVERS, list, sizeof list);
-        for (size_t p = 0; p < COUNT(policies); p++) {
-            for (size_t c = 0; c < COUNT(cases); c++) {
-                if (!quick || (cases[c].also_quick && p == 0)) {
-                    compare(rows, list, &cases[c], p, quick ? 3 : 12, quick ? 150000000 : 120000000);
-                }
-            }
+        if (arguments.count > 0) {
+            count_only(list, arguments.client, arguments.policy, arguments.count);
+        } else {
+            compare_all(rows, list, arguments.quick);
         }
     } else {
         bench_complain("no servers");
@@ -290,5 +343,5 @@ int main(int argc, char **argv)
     for (unsigned i = 0; i < started; i++) {
         bench_server_signal(&servers[i], SIGTERM);
     }
-    return bench_finish(json_pack("{s:o}", "rpc", rows), output);
+    return bench_finish(json_pack("{s:o}", "rpc", rows), arguments.output);
 }

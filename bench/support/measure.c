@@ -1,6 +1,8 @@
 #include "bench/support/measure.h"
 
 #include <malloc.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -130,4 +132,21 @@ size_t bench_bytes_in_use(void)
 {
     struct mallinfo2 info = mallinfo2();
     return info.uordblks + info.hblkhd;
+}
+
+void bench_pin(unsigned index, unsigned threads)
+{
+    cpu_set_t allowed, one;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0 || threads > (unsigned)CPU_COUNT(&allowed)) {
+        return;
+    }
+    unsigned left = index % (unsigned)CPU_COUNT(&allowed);
+    for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (CPU_ISSET(cpu, &allowed) && left-- == 0) {
+            CPU_ZERO(&one);
+            CPU_SET(cpu, &one);
+            (void)pthread_setaffinity_np(pthread_self(), sizeof one, &one); /* without, it is only less exact */
+            return;
+        }
+    }
 }

@@ -66,6 +66,10 @@ size_t bench_bytes_in_use(void);
 /* Time that the process has spent on processors, in ns. */
 uint64_t bench_cpu_ns(void);
 
+/* Keeps the calling thread, one of `threads` that measure together, on the index-th processor (counted round), if there are
+ * as many: a scheduler may leave two threads on one for milliseconds, and then one waits for the other. */
+void bench_pin(unsigned index, unsigned threads);
+
 /* Keeps the compiler from dropping what made this value. */
 static inline void bench_keep(uint64_t value)
 {

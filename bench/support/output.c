@@ -25,6 +25,19 @@ void bench_set_figure(json_t *row, const char *name, const bench_figure *figure)
     json_object_set_new(row, min_name, json_real(rounded(bench_figure_min(figure))));
 }
 
+void bench_set_quartiles(json_t *row, const char *name, const bench_figure *figure)
+{
+    static const struct {
+        const char *suffix;
+        double share;
+    } shares[] = {{"", 0.5}, {"_quarter", 0.25}, {"_three_quarters", 0.75}};
+    for (size_t i = 0; i < sizeof shares / sizeof *shares; i++) {
+        char key[64];
+        snprintf(key, sizeof key, "%s%s", name, shares[i].suffix);
+        json_object_set_new(row, key, json_real(rounded(bench_figure_share(figure, shares[i].share))));
+    }
+}
+
 void bench_progress(const char *format, ...)
 {
     va_list arguments;

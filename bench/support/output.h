@@ -11,6 +11,10 @@
 /* Puts `name` (the median) and `name`_min into the row. */
 void bench_set_figure(json_t *row, const char *name, const bench_figure *figure);
 
+/* Puts `name` (the median), `name`_quarter and `name`_three_quarters into the row: for ratios of passes that were made
+ * side by side. */
+void bench_set_quartiles(json_t *row, const char *name, const bench_figure *figure);
+
 /* One line that says what is measured now, on stderr. */
 void bench_progress(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

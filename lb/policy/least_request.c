@@ -25,7 +25,7 @@
 
 /* About what it takes two threads to exchange news; no call over a network is as short. */
 #define BRIEF_NS (10 * EVENER_NS_PER_US)
-#define TIMED_PICKS 64
+#define TIMED_PICKS 256
 
 /* The word of a pick: a glance, counted only, or else counted and timed: when it began, to 2 ns. */
 #define WORD_COUNTED UINT64_C(0)

@@ -199,7 +199,7 @@ Test(least_request, a_brief_backend_that_hangs_is_avoided_from_the_second_call_o
 /* Calls that were brief and take their time now are counted again, all of them. */
 Test(least_request, calls_that_got_longer_are_counted_again)
 {
-    enum { MANY = 3000 };
+    enum { MANY = 9000 };
     policy_harness *h = ready_harness("{\"choiceCount\":3}", A "," B "," C);
     static evener_pick picks[MANY];
     size_t counts[3];
