@@ -35,6 +35,8 @@
 #define USUAL_WEIGHT (1.0F / 8)
 /* At most one pick in so many is a probe: with two slow ones of four the 99th percentile is to stay that of the fast. */
 #define PROBE_PICKS_MIN 256
+/* Fewer backends stay in the cache. */
+#define PREFETCH_FROM 256
 /* What stands in for a latency while not one is known: a nanosecond, so that only calls under way count. */
 #define UNKNOWN_NS 1.0F
 
@@ -310,14 +312,33 @@ static __attribute__((noinline)) p2c_stats *pick_settled(p2c_picker *picker, con
     return c.best;
 }
 
-/* The random number that the last call made: the long arithmetic of the next one is nothing that this pick waits for. */
-static inline uint64_t draw_ahead(lane_state *lane, bool shared)
+/* Two distinct ones. */
+static inline void plain_pair(const p2c_picker *picker, uint64_t random, p2c_stats **a, p2c_stats **b)
+{
+    const uint32_t first = p2c_below((uint32_t)random, picker->count);
+    uint32_t second = p2c_below((uint32_t)(random >> 32), picker->count - 1);
+    second += second >= first;
+    *a = picker->backends[first];
+    *b = picker->backends[second];
+}
+
+/* The random number that the last call made: the long arithmetic of the next one is nothing that this pick waits for. Of
+ * thousands of backends, those that it will look at are in no cache: they are asked for. */
+static inline uint64_t draw_ahead(const p2c_picker *picker, lane_state *lane, bool shared)
 {
     if (__builtin_expect(shared, 0)) {
         return p2c_random(&lane->random, true);
     }
     const uint64_t drawn = __atomic_load_n(&lane->drawn, __ATOMIC_RELAXED);
-    __atomic_store_n(&lane->drawn, p2c_random(&lane->random, false), __ATOMIC_RELAXED);
+    const uint64_t to_come = p2c_random(&lane->random, false);
+    __atomic_store_n(&lane->drawn, to_come, __ATOMIC_RELAXED);
+    if (picker->count >= PREFETCH_FROM) {
+        p2c_stats *a;
+        p2c_stats *b;
+        plain_pair(picker, to_come, &a, &b);
+        __builtin_prefetch(a, 1);
+        __builtin_prefetch(b, 1);
+    }
     return drawn;
 }
 
@@ -338,12 +359,9 @@ static inline p2c_stats *pick_plain(p2c_picker *picker, const evener_pick_contex
                                     uint32_t picks)
 {
     lane_state *lane = &picker->lanes[context->lane];
-    const uint64_t random = draw_ahead(lane, context->lane == EVENER_LANE_SHARED);
-    const uint32_t first = p2c_below((uint32_t)random, picker->count);
-    uint32_t second = p2c_below((uint32_t)(random >> 32), picker->count - 1);
-    second += second >= first;
-    p2c_stats *a = picker->backends[first];
-    p2c_stats *b = picker->backends[second];
+    p2c_stats *a;
+    p2c_stats *b;
+    plain_pair(picker, draw_ahead(picker, lane, context->lane == EVENER_LANE_SHARED), &a, &b);
     costs cost = {p2c_get(&a->latency_ns), p2c_get(&b->latency_ns)};
     if (__builtin_expect(!p2c_is_calm(a, now_ns, picker->calm_ns) || !p2c_is_calm(b, now_ns, picker->calm_ns), 0)) {
         cost = costs_of(a, b, now_ns, lane);
