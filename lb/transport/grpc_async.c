@@ -194,14 +194,15 @@ static void batch_done(evener_grpc_tag *tag, bool ok)
 static evener_status_code attempt(evener_call *call, evener_status *status)
 {
     evener_grpc_engine *engine = call->attempt.pick.connection->engine;
-    evener_grpc_call_thread *thread = evener_grpc_call_threads_take(
-        engine->call_threads, atomic_load_explicit(&engine->connections, memory_order_relaxed), status);
-    if (thread == NULL) {
+    evener_grpc_call_threads *threads = engine->call_threads;
+    evener_status_code code = evener_grpc_call_threads_take(
+        threads, atomic_load_explicit(&engine->connections, memory_order_relaxed), status);
+    if (code != EVENER_STATUS_OK) {
         evener_grpc_attempt_drop(&call->attempt);
-        return status->code;
+        return code;
     }
-    if (!evener_grpc_attempt_begin(&call->attempt, &call->rpc, evener_grpc_call_thread_queue(thread))) {
-        evener_grpc_call_thread_drop(thread);
+    if (!evener_grpc_attempt_begin(&call->attempt, &call->rpc, evener_grpc_call_threads_queue(threads))) {
+        evener_grpc_call_threads_drop(threads);
         /* Not from here: this may be evener_call_start(), which must not call back. */
         pause_later(call);
         return EVENER_STATUS_OK;
@@ -212,10 +213,9 @@ static evener_status_code attempt(evener_call *call, evener_status *status)
         grpc_call_cancel(call->attempt.call, NULL);
     }
     pthread_mutex_unlock(&call->mutex);
-    evener_status_code code =
-        evener_grpc_attempt_start_unary(&call->attempt, &call->rpc, call->request, &call->tag, status);
+    code = evener_grpc_attempt_start_unary(&call->attempt, &call->rpc, call->request, &call->tag, status);
     if (code != EVENER_STATUS_OK) {
-        evener_grpc_call_thread_drop(thread);
+        evener_grpc_call_threads_drop(threads);
         pthread_mutex_lock(&call->mutex);
         call->finished = true;
         pthread_mutex_unlock(&call->mutex);

@@ -1,5 +1,5 @@
-/* The threads that serve asynchronous calls: each has a completion queue of its own, and sleeps outside the core while no
- * call is under way on it. */
+/* The threads that serve asynchronous calls: they share one completion queue, and sleep outside the core while there are
+ * fewer calls under way than they are good for. */
 #ifndef EVENER_LB_TRANSPORT_GRPC_CALL_THREADS_H
 #define EVENER_LB_TRANSPORT_GRPC_CALL_THREADS_H
 
@@ -15,10 +15,9 @@
 #include "lb/transport/grpc_tag.h"
 
 typedef struct evener_grpc_call_threads evener_grpc_call_threads;
-typedef struct evener_grpc_call_thread evener_grpc_call_thread;
 
-/* With fewer calls under way than these the first thread serves them alone. On the machine tried (2 processors), with 2 to
- * 8 calls in flight, that saves processor time, and the calls a second with 2, 4 and 8 here do not differ beyond noise. */
+/* Up to so many calls under way are served by one thread, twice as many by two. On the machine tried (2 processors), with 2
+ * to 8 calls in flight, that saves processor time, and the calls a second with 2, 4 and 8 here do not differ beyond noise. */
 #define EVENER_GRPC_FEW_CALLS 8
 
 /* NULL and a filled status on failure. Starts no thread yet. `runtime` is borrowed. Any thread. */
@@ -34,20 +33,19 @@ void evener_grpc_call_threads_destroy(evener_grpc_call_threads *threads);
 evener_status_code evener_grpc_call_threads_set_count(evener_grpc_call_threads *threads, uint32_t count,
                                                       evener_status *status);
 
-/* The thread that shall serve a call, awake from now on; starts the threads with the first call. Exactly one operation,
- * tagged with an evener_grpc_tag, has to be started on its queue then, or the call dropped. `connections` is how many
- * the calls of this runtime are spread over. NULL and a filled status on failure. Any thread; takes no lock but for the
- * first call. */
-evener_grpc_call_thread *evener_grpc_call_threads_take(evener_grpc_call_threads *threads, size_t connections,
-                                                       evener_status *status);
+/* Before a call: sees to it that a thread is awake for it, and starts the threads with the first one. Exactly one operation,
+ * tagged with an evener_grpc_tag, has to be started on the queue then, or the call dropped. `connections` is how many the
+ * calls of this runtime are spread over. Not OK: a filled status. Any thread; takes no lock but for the first call. */
+evener_status_code evener_grpc_call_threads_take(evener_grpc_call_threads *threads, size_t connections,
+                                                 evener_status *status);
 
-/* The call that the thread was taken for has not been started. A thread that waits for it in the core already stays there
- * until its next call is over. Any thread. */
-void evener_grpc_call_thread_drop(evener_grpc_call_thread *thread);
+/* The call has not been started. Any thread. */
+void evener_grpc_call_threads_drop(evener_grpc_call_threads *threads);
 
-grpc_completion_queue *evener_grpc_call_thread_queue(const evener_grpc_call_thread *thread);
+/* The queue that all of them serve; once a call was taken. */
+grpc_completion_queue *evener_grpc_call_threads_queue(const evener_grpc_call_threads *threads);
 
-/* Whether it sleeps outside the core: for tests. Any thread. */
-bool evener_grpc_call_thread_is_parked(const evener_grpc_call_thread *thread);
+/* How many do not sleep outside the core: for tests. Any thread. */
+uint32_t evener_grpc_call_threads_awake(const evener_grpc_call_threads *threads);
 
 #endif

@@ -184,8 +184,11 @@ static bool connecting_step(evener_grpc_watcher *watcher, evener_connection *con
             watch(watcher, connection, state);
             return true;
         }
+        /* It was READY, unseen: the core goes back to IDLE from nowhere else. How many connections that live so short are
+         * too many is the connector's to say. */
         watcher->attempts--;
-        fail(connection, "the connection was closed as soon as it was made");
+        connection->phase = EVENER_GRPC_PHASE_OVER;
+        evener_grpc_connection_tell(connection, EVENER_GRPC_EVENT_READY | EVENER_GRPC_EVENT_DROPPED);
         return false;
     default:
         connection->phase = EVENER_GRPC_PHASE_FAILED;

@@ -48,11 +48,10 @@ static void ended(evener_grpc_tag *tag, bool ok)
 static void begin(evener_grpc_call_threads *threads, grpc_channel *channel, operation *one)
 {
     one->tag.done = ended;
-    evener_grpc_call_thread *thread = evener_grpc_call_threads_take(threads, CONNECTIONS, NULL);
-    assert(thread != NULL);
+    assert(evener_grpc_call_threads_take(threads, CONNECTIONS, NULL) == EVENER_STATUS_OK);
     EVENER_GRPC_HANDS_OVER(&one->tag);
     grpc_channel_watch_connectivity_state(channel, GRPC_CHANNEL_IDLE, gpr_inf_past(GPR_CLOCK_MONOTONIC),
-                                          evener_grpc_call_thread_queue(thread), &one->tag);
+                                          evener_grpc_call_threads_queue(threads), &one->tag);
 }
 
 static void wait_for(operation *one)
@@ -68,7 +67,8 @@ static void *start_operations(void *arg)
     for (int i = 0; i < OPERATIONS; i++) {
         if (i % 3 == 0) {
             /* A call that comes to nothing may be what wakes the thread. */
-            evener_grpc_call_thread_drop(evener_grpc_call_threads_take(self->threads, CONNECTIONS, NULL));
+            assert(evener_grpc_call_threads_take(self->threads, CONNECTIONS, NULL) == EVENER_STATUS_OK);
+            evener_grpc_call_threads_drop(self->threads);
         }
         begin(self->threads, self->channel, &self->operations[i]);
         if (i % 2 == 0) {
@@ -81,20 +81,23 @@ static void *start_operations(void *arg)
     return NULL;
 }
 
+static void wait_until_all_sleep(const evener_grpc_call_threads *threads)
+{
+    while (evener_grpc_call_threads_awake(threads) > 0) {
+        pause_us(100);
+    }
+}
+
 static void run_round(evener_runtime *runtime, grpc_channel *channel, bool first_is_full)
 {
     static starter starters[STARTERS];
     evener_grpc_call_threads *threads = evener_grpc_call_threads_create(runtime, NULL);
     assert(threads != NULL);
     assert(evener_grpc_call_threads_set_count(threads, CALL_THREADS, NULL) == EVENER_STATUS_OK);
-    evener_grpc_call_thread *first = evener_grpc_call_threads_take(threads, CONNECTIONS, NULL);
-    assert(first != NULL);
-    uint32_t held = 1;
-    /* With the first thread full the others serve as well, and these park without lingering. */
-    while (first_is_full && held < EVENER_GRPC_FEW_CALLS) {
-        evener_grpc_call_thread *few = evener_grpc_call_threads_take(threads, CONNECTIONS, NULL);
-        assert(few == first);
-        held++;
+    /* With the first thread full the others come and go as well. */
+    const uint32_t held = first_is_full ? EVENER_GRPC_FEW_CALLS : 0;
+    for (uint32_t i = 0; i < held; i++) {
+        assert(evener_grpc_call_threads_take(threads, CONNECTIONS, NULL) == EVENER_STATUS_OK);
     }
     for (int i = 0; i < STARTERS; i++) {
         starters[i] = (starter){.threads = threads, .channel = channel};
@@ -103,22 +106,20 @@ static void run_round(evener_runtime *runtime, grpc_channel *channel, bool first
     for (int i = 0; i < STARTERS; i++) {
         pthread_join(starters[i].thread, NULL);
     }
-    while (held-- > 0) {
-        evener_grpc_call_thread_drop(first);
+    for (uint32_t i = 0; i < held; i++) {
+        evener_grpc_call_threads_drop(threads);
     }
-    /* It waits in the core for the calls that were dropped just now, until it has something to do. */
+    /* One waits in the core for the calls that were dropped just now, until it has something to do. */
     operation early = {0};
     begin(threads, channel, &early);
     wait_for(&early);
-    /* A thread that sleeps is woken by a call, and by the end. */
-    while (!evener_grpc_call_thread_is_parked(first)) {
-        pause_us(100);
-    }
+    /* Threads that sleep are woken by a call, and by the end. */
+    wait_until_all_sleep(threads);
     operation late = {0};
     begin(threads, channel, &late);
     wait_for(&late);
-    while (first_is_full && !evener_grpc_call_thread_is_parked(first)) {
-        pause_us(100);
+    if (first_is_full) {
+        wait_until_all_sleep(threads);
     }
     evener_grpc_call_threads_stop(threads);
     evener_grpc_call_threads_destroy(threads);

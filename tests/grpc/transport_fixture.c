@@ -211,7 +211,8 @@ static void read_name(const char *task, char name[32])
     }
 }
 
-static unsigned count_named_threads(void)
+/* With `tell` also says which they are. */
+static unsigned count_named_threads(bool tell)
 {
     char own[32];
     char main_thread[20];
@@ -223,7 +224,11 @@ static unsigned count_named_threads(void)
         char name[32];
         if (entry->d_name[0] != '.') {
             read_name(entry->d_name, name);
-            count += name[0] != '\0' && strcmp(name, own) != 0;
+            const bool is_named = name[0] != '\0' && strcmp(name, own) != 0;
+            count += is_named;
+            if (is_named && tell) {
+                fprintf(stderr, "thread left: %s", name);
+            }
         }
     }
     closedir(tasks);
@@ -233,10 +238,8 @@ static unsigned count_named_threads(void)
 unsigned named_threads_left(void)
 {
     const struct timespec pause = {.tv_nsec = 5 * 1000 * 1000};
-    unsigned count = count_named_threads();
-    for (int i = 0; i < WAIT_S * 200 && count > 0; i++) {
+    for (int i = 0; i < WAIT_S * 200 && count_named_threads(false) > 0; i++) {
         nanosleep(&pause, NULL);
-        count = count_named_threads();
     }
-    return count;
+    return count_named_threads(true);
 }
