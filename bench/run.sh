@@ -106,7 +106,7 @@ say "instructions"
 if [ -n "$quick" ]; then
     pick_instructions "round_robin p2c_ewma" 10
 else
-    pick_instructions "pick_first round_robin random weighted_round_robin least_request p2c_ewma" "10 1000"
+    pick_instructions "pick_first round_robin random weighted_round_robin least_request p2c_ewma" 10
     call_instructions "round_robin pick_first"
 fi
 part update bench_update $quick

@@ -17,6 +17,7 @@
 
 #include "bench/picker/floor.h"
 #include "bench/picker/picker_load.h"
+#include "bench/picker/picker_row.h"
 #include "bench/picker/shares.h"
 #include "bench/support/bench_channel.h"
 #include "bench/support/measure.h"
@@ -30,8 +31,9 @@ static const char *const policies[] = {
 };
 
 typedef struct picker_settings {
-    unsigned passes;             /* of HEADLINE_FEW and HEADLINE_MANY backends */
-    unsigned passes_between;     /* of other numbers */
+    unsigned passes;
+    unsigned passes_headline; /* of each row that is told of first, after each policy */
+    unsigned passes_speedup;
     unsigned passes_crowded;     /* with more threads than two the scheduler is measured: once in a while will do */
     unsigned passes_with_writer; /* the picks cost what they cost without one, but for what it does to the caches */
     uint64_t duration_ns;
@@ -56,8 +58,9 @@ static const unsigned updates_per_s[] = {10, 1000};
 #define HEADLINE_MANY 10000
 
 static const picker_settings full = {
-    .passes = 25,
-    .passes_between = 12,
+    .passes = 10,
+    .passes_headline = 5,
+    .passes_speedup = 25,
     .passes_crowded = 2,
     .passes_with_writer = 8,
     .duration_ns = 6 * EVENER_NS_PER_MS,
@@ -70,7 +73,8 @@ static const picker_settings full = {
 };
 static const picker_settings quick = {
     .passes = 3,
-    .passes_between = 3,
+    .passes_headline = 1,
+    .passes_speedup = 3,
     .passes_crowded = 3,
     .passes_with_writer = 3,
     .duration_ns = 5 * EVENER_NS_PER_MS,
@@ -85,115 +89,6 @@ static const picker_settings quick = {
 static bool is_headline(size_t backends)
 {
     return backends == HEADLINE_FEW || backends == HEADLINE_MANY;
-}
-
-/* ---- a writer: pushes lists with one weight changed while others pick ---- */
-
-typedef struct update_writer {
-    bench_channel *bench;
-    unsigned updates_per_s;
-    atomic_bool stop;
-    uint64_t updates;
-    pthread_t thread;
-} update_writer;
-
-static void *run_writer(void *arg)
-{
-    update_writer *self = arg;
-    uint64_t interval_ns = EVENER_NS_PER_S / self->updates_per_s;
-    uint64_t next_ns = bench_now_ns();
-    while (!atomic_load_explicit(&self->stop, memory_order_relaxed)) {
-        bench_channel_update(self->bench, BENCH_CHANGE_WEIGHT, 1);
-        self->updates++;
-        next_ns += interval_ns;
-        struct timespec at = {.tv_sec = (time_t)(next_ns / EVENER_NS_PER_S),
-                              .tv_nsec = (long)(next_ns % EVENER_NS_PER_S)};
-        clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
-    }
-    return NULL;
-}
-
-/* ---- one row ---- */
-
-static const struct {
-    const char *name;
-    double share;
-} percentiles[] = {{"p1", 0.01},  {"p10", 0.1},    {"p25", 0.25},     {"p50", 0.5},        {"p75", 0.75}, {"p90", 0.9},
-                   {"p99", 0.99}, {"p999", 0.999}, {"p9999", 0.9999}, {"p99999", 0.99999}, {"max", 1}};
-
-/* The distribution in ns, and three of its places as columns. */
-static void set_latencies(json_t *row, const bench_histogram *ticks)
-{
-    json_t *distribution = json_object();
-    for (size_t i = 0; i < COUNT(percentiles); i++) {
-        double ns = (double)bench_histogram_percentile(ticks, percentiles[i].share) * bench_ns_per_tick();
-        json_object_set_new(distribution, percentiles[i].name, json_integer((json_int_t)(ns + 0.5)));
-    }
-    json_object_set(row, "pick_done_ns_p50", json_object_get(distribution, "p50"));
-    json_object_set(row, "pick_done_ns_p99", json_object_get(distribution, "p99"));
-    json_object_set(row, "pick_done_ns_p999", json_object_get(distribution, "p999"));
-    json_object_set_new(row, "distribution_ns", distribution);
-}
-
-static json_t *measure_row(bench_channel *bench, const char *policy, unsigned threads, unsigned updates,
-                           const picker_settings *settings)
-{
-    picker_load load = {.channel = bench->channel,
-                        .threads = threads,
-                        .duration_ns = settings->duration_ns,
-                        .with_hash = strcmp(policy, "ring_hash") == 0};
-    bench_figure figures[3] = {{0}};
-    bench_histogram *ticks = calloc(1, sizeof *ticks);
-    picker_result result = {0};
-    uint64_t allocations = 0, not_complete = 0, operations = 0;
-    update_writer writer = {.bench = bench, .updates_per_s = updates};
-    if (ticks == NULL || (updates > 0 && pthread_create(&writer.thread, NULL, run_writer, &writer) != 0)) {
-        free(ticks);
-        return NULL;
-    }
-    const unsigned passes = threads > UNCROWDED_THREADS_MAX ? settings->passes_crowded
-                            : updates > 0                   ? settings->passes_with_writer
-                            : is_headline(bench->backends)  ? settings->passes
-                                                            : settings->passes_between;
-    bool ok = true;
-    for (unsigned pass = 0; pass < passes && ok; pass++) {
-        load.first_processor = pass; /* one of them may be slower at the time */
-        for (picker_load_kind kind = PICKER_LOAD_PICK; kind <= PICKER_LOAD_EACH && ok; kind++) {
-            if (kind == PICKER_LOAD_OUTSTANDING && threads > UNCROWDED_THREADS_MAX) {
-                continue;
-            }
-            ok = picker_load_run(&load, kind, &result, kind == PICKER_LOAD_EACH ? ticks : NULL);
-            allocations += result.allocations;
-            not_complete += result.not_complete;
-            operations += result.operations;
-            if (kind != PICKER_LOAD_EACH) {
-                bench_figure_add(&figures[kind], result.ns);
-            }
-        }
-    }
-    if (updates > 0) {
-        atomic_store_explicit(&writer.stop, true, memory_order_relaxed);
-        pthread_join(writer.thread, NULL);
-    }
-    json_t *row = json_pack("{s:s, s:I, s:i, s:i}", "policy", policy, "backends", (json_int_t)bench->backends,
-                            "threads", (int)threads, "updates_per_s", (int)updates);
-    bench_set_figure(row, "pick_ns", &figures[PICKER_LOAD_PICK]);
-    bench_set_figure(row, "pick_done_ns", &figures[PICKER_LOAD_PICK_DONE]);
-    if (figures[PICKER_LOAD_OUTSTANDING].count > 0) {
-        bench_set_figure(row, "outstanding_ns", &figures[PICKER_LOAD_OUTSTANDING]);
-    }
-    set_latencies(row, ticks);
-    json_object_set_new(row, "allocations", json_integer((json_int_t)allocations));
-    json_object_set_new(row, "not_complete", json_integer((json_int_t)not_complete));
-    /* A ring of few points finds a backend that was never asked for now and then, and connects it then (A42). */
-    const uint64_t tolerated = load.with_hash ? operations / 1000 : 0;
-    if (!ok || allocations > 0 || not_complete > tolerated) {
-        bench_complain("%s, %zu backends, %u threads: %llu allocations, %llu picks without a backend%s", policy,
-                       bench->backends, threads, (unsigned long long)allocations, (unsigned long long)not_complete,
-                       ok ? "" : ", and threads that did not start");
-    }
-    free(ticks);
-    return row;
 }
 
 static void append_speedup(json_t *rows, const char *policy, size_t backends, const bench_figure *speedup)
@@ -211,7 +106,7 @@ static void measure_speedup(json_t *rows, const bench_channel *bench, const char
                             const picker_settings *settings)
 {
     bench_figure speedup = {0};
-    for (unsigned pass = 0; pass < settings->passes; pass++) {
+    for (unsigned pass = 0; pass < settings->passes_speedup; pass++) {
         static const picker_load loads[] = {{.threads = 1}, {.threads = 1, .first_processor = 1}, {.threads = 2}};
         double rates[COUNT(loads)];
         for (size_t i = 0; i < COUNT(loads); i++) {
@@ -231,34 +126,105 @@ static void measure_speedup(json_t *rows, const bench_channel *bench, const char
     append_speedup(rows, policy, bench->backends, &speedup);
 }
 
-static void measure_channel(json_t *rows, json_t *speedups, const char *policy, size_t backends, unsigned only_threads,
+/* ---- the rows that are told of first: one thread, few and many backends ---- */
+
+typedef struct headline {
+    picker_row row;
+    json_t *object; /* where the row goes, borrowed; NULL: this one is not wanted */
+} headline;
+
+static headline headlines[COUNT(policies)][2];
+
+static headline *headline_of(size_t policy, size_t backends)
+{
+    return &headlines[policy][backends == HEADLINE_MANY];
+}
+
+static void begin_headline(json_t *rows, size_t policy, size_t backends)
+{
+    headline *one = headline_of(policy, backends);
+    one->object = json_object();
+    json_array_append_new(rows, one->object);
+    picker_row_begin(&one->row, policies[policy], backends, 1, 0);
+}
+
+/* A few passes of all of them. A machine that others use is quiet for some seconds and then is not: passes that lie far
+ * apart find the quiet ones, and the median is that of the whole run. */
+static void run_headlines(const picker_settings *settings)
+{
+    for (size_t p = 0; p < COUNT(policies); p++) {
+        for (size_t i = 0; i < COUNT(headlines[p]); i++) {
+            headline *one = &headlines[p][i];
+            bench_channel bench;
+            if (one->object == NULL) {
+                continue;
+            }
+            if (bench_channel_open(&bench, policies[p], one->row.backends)) {
+                picker_row_run(&one->row, &bench, settings->passes_headline, settings->duration_ns);
+                bench_channel_close(&bench);
+            } else {
+                bench_complain("%s over %zu backends cannot be opened", policies[p], one->row.backends);
+            }
+        }
+    }
+}
+
+static void end_headlines(void)
+{
+    for (size_t p = 0; p < COUNT(policies); p++) {
+        for (size_t i = 0; i < COUNT(headlines[p]); i++) {
+            if (headlines[p][i].object != NULL) {
+                json_t *object = picker_row_end(&headlines[p][i].row);
+                json_object_update(headlines[p][i].object, object);
+                json_decref(object);
+            }
+        }
+    }
+}
+
+/* ---- all rows ---- */
+
+static void measure_row(json_t *rows, bench_channel *bench, const char *policy, unsigned threads, unsigned updates,
+                        const picker_settings *settings)
+{
+    const unsigned passes = threads > UNCROWDED_THREADS_MAX ? settings->passes_crowded
+                            : updates > 0                   ? settings->passes_with_writer
+                                                            : settings->passes;
+    picker_row row;
+    picker_row_begin(&row, policy, bench->backends, threads, updates);
+    picker_row_run(&row, bench, passes, settings->duration_ns);
+    json_array_append_new(rows, picker_row_end(&row));
+}
+
+static void measure_channel(json_t *rows, json_t *speedups, size_t policy, size_t backends, unsigned only_threads,
                             const picker_settings *settings)
 {
     bench_channel bench;
-    if (!bench_channel_open(&bench, policy, backends)) {
-        bench_complain("%s over %zu backends cannot be opened", policy, backends);
+    if (!bench_channel_open(&bench, policies[policy], backends)) {
+        bench_complain("%s over %zu backends cannot be opened", policies[policy], backends);
         return;
     }
     if (backends == SHARES_BACKENDS) {
-        bench_check_shares(bench.channel, policy, backends);
+        bench_check_shares(bench.channel, policies[policy], backends);
     }
     for (size_t t = 0; t < settings->threads_count; t++) {
-        unsigned threads = settings->threads[t];
+        const unsigned threads = settings->threads[t];
         if (only_threads != 0 && only_threads != threads) {
             continue;
         }
-        json_array_append_new(rows, measure_row(&bench, policy, threads, 0, settings));
+        if (threads == 1 && is_headline(backends)) {
+            begin_headline(rows, policy, backends);
+        } else {
+            measure_row(rows, &bench, policies[policy], threads, 0, settings);
+        }
         for (size_t u = 0; u < settings->updates_count; u++) {
             if (backends <= WRITER_BACKENDS_MAX && backends >= 10 && threads <= WRITER_THREADS_MAX) {
-                json_array_append_new(rows, measure_row(&bench, policy, threads, settings->updates_per_s[u], settings));
+                measure_row(rows, &bench, policies[policy], threads, settings->updates_per_s[u], settings);
             }
         }
-        const json_t *row = json_array_get(rows, json_array_size(rows) - 1);
-        bench_progress("picker  %-21s %6zu backends %2u threads  pick+done %7.1f ns", policy, backends, threads,
-                       json_real_value(json_object_get(row, "pick_done_ns")));
     }
     if (is_headline(backends)) {
-        measure_speedup(speedups, &bench, policy, settings);
+        measure_speedup(speedups, &bench, policies[policy], settings);
     }
     bench_channel_close(&bench);
 }
@@ -308,7 +274,7 @@ int main(int argc, char **argv)
     json_t *floors = json_array();
     json_t *speedups = json_array();
     bench_figure arithmetic = {0};
-    bench_arithmetic_speedup(&arithmetic, settings->passes, settings->duration_ns);
+    bench_arithmetic_speedup(&arithmetic, settings->passes_speedup, settings->duration_ns);
     append_speedup(speedups, "(arithmetic alone)", 0, &arithmetic);
     for (size_t t = 0; t < settings->threads_count && settings->threads[t] <= 2; t++) {
         bench_floors(floors, settings->threads[t], settings->passes, settings->duration_ns);
@@ -320,10 +286,12 @@ int main(int argc, char **argv)
         }
         for (size_t b = 0; b < settings->backends_count; b++) {
             if (only_backends == 0 || only_backends == settings->backends[b]) {
-                measure_channel(rows, speedups, policies[p], settings->backends[b], only_threads, settings);
+                measure_channel(rows, speedups, p, settings->backends[b], only_threads, settings);
             }
         }
+        run_headlines(settings);
     }
+    end_headlines();
     return bench_finish(json_pack("{s:o, s:o, s:o}", "picker", rows, "picker_speedup", speedups, "floor", floors),
                         output);
 }

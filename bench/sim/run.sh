@@ -9,7 +9,7 @@ cd "$(dirname "$0")/../.."
 build=build/bench
 output=bench/results/sim.json
 scenarios="slow_of_four beyond_round_robin faults joining prequal_ramp"
-large="ten_thousand ten_thousand_uneven" # at a fifth of their length: two million calls each
+large="ten_thousand ten_thousand_uneven" # at a tenth of their length: 600,000 calls each
 mesh=full_mesh mesh_kb=6000000
 for argument in "$@"; do
     case $argument in
@@ -29,7 +29,7 @@ for scenario in $scenarios; do
     files="$files bench/sim/$scenario.cfg"
 done
 if [ -n "$large" ]; then
-    files="$files --scale=0.2"
+    files="$files --scale=0.1"
     for scenario in $large; do
         files="$files bench/sim/$scenario.cfg"
     done

@@ -86,7 +86,7 @@ int main(int argc, char **argv)
         for (size_t b = 0; b < COUNT(all_backends); b++) {
             if (evener_policy_find(NULL, policies[p]) != NULL && (!quick || all_backends[b] <= QUICK_BACKENDS_MAX)) {
                 measure_policy(updates, memory, policies[p], all_backends[b],
-                               quick || all_backends[b] > QUICK_BACKENDS_MAX ? 3 : 9);
+                               quick || all_backends[b] > QUICK_BACKENDS_MAX ? 3 : 25);
             }
         }
     }

@@ -1,28 +1,30 @@
 /* IMPLEMENTATION NOTES
  *
  * All threads that wait in the core, on whatever queue, take turns in polling the sockets of all calls. A thread that
- * waits there without a call of its own is therefore not idle: the core makes it the one that polls, it reads the answer
- * to another thread's call and has to wake that thread. With one call in flight and two threads that costs three context
- * switches a call; with one thread, less than one. So:
+ * waits there without a call of its own is therefore not idle: the core makes it the one that polls, it reads the
+ * answer to another thread's call and has to wake that thread. With one call in flight and two threads that costs
+ * three context switches a call; with one thread, less than one. So:
  *
- * One queue. Whoever reads an answer finds its completion in the queue that it serves itself, and need not wake anybody. With
- * a queue a thread every second answer was read by the wrong one.
+ * One queue. Whoever reads an answer finds its completion in the queue that it serves itself, and need not wake
+ * anybody. With a queue a thread every second answer was read by the wrong one.
  *
- * Parking. `owed` counts the operations that the core owes the queue: from before they are started until a thread has taken
- * their completion. Of the threads the first `awake` ones are awake, the others sleep outside the core. Nobody is forgotten:
- * who starts an operation counts it first and looks at `awake` then, who falls asleep lowers `awake` first and looks at `owed`
- * then, and all four are sequentially consistent, so that one of the two sees the other. Only the last one that is awake may
- * fall asleep, and the next one is woken by who raises `awake` from its index: each wake-up has one post of its semaphore. Stopping
- * counts as operations that are owed for ever: nobody sleeps any more, and all find that the queue is shut down.
+ * Parking. `owed` counts the operations that the core owes the queue: from before they are started until a thread has
+ * taken their completion. Of the threads the first `awake` ones are awake, the others sleep outside the core. Nobody
+ * is forgotten: who starts an operation counts it first and looks at `awake` then, who falls asleep lowers `awake`
+ * first and looks at `owed` then, and all four are sequentially consistent, so that one of the two sees the other.
+ * Only the last one that is awake may fall asleep, and the next one is woken by who raises `awake` from its index:
+ * each wake-up has one post of its semaphore. Stopping counts as operations that are owed for ever: nobody sleeps any
+ * more, and all find that the queue is shut down.
  *
- * How many. One thread for every EVENER_GRPC_FEW_CALLS that are owed; it goes when half of that are left, so that it does not
- * come and go with each call. Connections are what threads can work on side by side: on one connection they only get in each
- * other's way, so no more threads are used than there are connections. The first thread parks only after LINGER_MS without a
- * call, as the calls of a program that makes one after the other would pay for its waking up. It does park, as a blocking call
- * would pay for its polling.
+ * How many. One thread for every EVENER_GRPC_FEW_CALLS that are owed; it goes when half of that are left, so that it
+ * does not come and go with each call. Connections are what threads can work on side by side: on one connection they
+ * only get in each other's way, so no more threads are used than there are connections. The first thread parks only
+ * after LINGER_MS without a call, as the calls of a program that makes one after the other would pay for its waking
+ * up. It does park, as a blocking call would pay for its polling.
  *
- * Callbacks that take their time. A thread that has been busy with one completion for longer than LATE_NS is late. A call that
- * begins while all that are awake are late, in one of their callbacks perhaps, wakes a further one, which stays while they are. */
+ * Callbacks that take their time. A thread that has been busy with one completion for longer than LATE_NS is late. A
+ * call that begins while all that are awake are late, in one of their callbacks perhaps, wakes a further one, which
+ * stays while they are. */
 #include "lb/transport/grpc_call_threads.h"
 
 #include <pthread.h>
@@ -110,15 +112,19 @@ static bool may_sleep(const call_thread *thread)
 static void park(call_thread *thread)
 {
     evener_grpc_call_threads *threads = thread->owner;
-    uint32_t expected = thread->index + 1;
-    if (!atomic_compare_exchange_strong(&threads->awake, &expected, thread->index)) {
+    uint32_t awake = thread->index + 1;
+    if (!atomic_compare_exchange_strong(&threads->awake, &awake, thread->index)) {
         return;
     }
-    if (!may_sleep(thread)) {
-        expected = thread->index;
-        if (atomic_compare_exchange_strong(&threads->awake, &expected, thread->index + 1)) {
+    while (!may_sleep(thread)) {
+        awake = thread->index;
+        if (atomic_compare_exchange_strong(&threads->awake, &awake, thread->index + 1)) {
             return;
-        } /* else it has been woken just now */
+        }
+        if (awake > thread->index) {
+            break; /* it has been woken just now, and finds the post */
+        }
+        wake(threads, awake); /* the one before it has fallen asleep meanwhile: they are woken in their order */
     }
     while (sem_wait(&thread->wake) != 0) {
         /* A signal: a debugger's, as the thread blocks all others. */
@@ -202,8 +208,9 @@ void evener_grpc_call_threads_stop(evener_grpc_call_threads *threads)
     }
     grpc_completion_queue_shutdown(threads->queue);
     atomic_fetch_add(&threads->owed, STOPPING);
-    for (uint32_t i = 0; i < threads->count; i++) {
-        wake(threads, i); /* in this order each is the first that sleeps, or awake */
+    /* Until all are: one that was about to fall asleep lowers the number, and finds that it must not. */
+    for (uint32_t awake; (awake = atomic_load(&threads->awake)) < threads->count;) {
+        wake(threads, awake);
     }
     for (uint32_t i = 0; i < threads->count; i++) {
         pthread_join(threads->all[i].thread, NULL);
