@@ -224,14 +224,13 @@ static void enter_failure(evener_connector *connector, const char *message)
     set_state(connector, EVENER_TRANSIENT_FAILURE);
     if (attempt != NULL) {
         give_up_attempted(attempt);
-        const uint64_t now = evener_loop_now_ns(loop);
-        if (was_connected) {
-            attempt->next_attempt_ns = now + jittered(loop, evener_connector_pool(connector)->backoff_initial_ns);
-        }
-        const uint64_t delay = attempt->next_attempt_ns > now ? attempt->next_attempt_ns - now : 0;
+        const uint64_t now_ns = evener_loop_now_ns(loop);
+        const uint64_t next_ns = was_connected
+                                     ? now_ns + jittered(loop, evener_connector_pool(connector)->backoff_initial_ns)
+                                     : attempt->started_ns + jittered(loop, attempt->backoff_ns);
         evener_attempt_stop_time_out(evener_connector_pool(connector), attempt);
         attempt->timer.fn = backoff_over;
-        evener_timer_start(loop, &attempt->timer, delay);
+        evener_timer_start(loop, &attempt->timer, next_ns > now_ns ? next_ns - now_ns : 0);
     }
 }
 
@@ -384,13 +383,14 @@ static void no_memory_for_attempt(evener_connector *connector)
  * connection-backoff.md). */
 static void set_times(evener_subchannel_pool *pool, evener_attempt *attempt)
 {
-    const uint64_t backoff_ns = attempt->backoff_ns != 0 ? attempt->backoff_ns : pool->backoff_initial_ns;
+    const double grown_ns = (double)attempt->backoff_ns * BACKOFF_FACTOR;
+    attempt->backoff_ns = attempt->backoff_ns == 0                  ? pool->backoff_initial_ns
+                          : grown_ns < (double)pool->backoff_max_ns ? (uint64_t)grown_ns
+                                                                    : pool->backoff_max_ns;
+    attempt->timeout_ns =
+        attempt->backoff_ns > pool->connect_timeout_ns ? attempt->backoff_ns : pool->connect_timeout_ns;
     attempt->wanted = false;
     attempt->started_ns = evener_connector_time_ns(pool);
-    attempt->next_attempt_ns = attempt->started_ns + jittered(pool->loop, backoff_ns);
-    const double grown_ns = (double)backoff_ns * BACKOFF_FACTOR;
-    attempt->backoff_ns = grown_ns < (double)pool->backoff_max_ns ? (uint64_t)grown_ns : pool->backoff_max_ns;
-    attempt->timeout_ns = backoff_ns > pool->connect_timeout_ns ? backoff_ns : pool->connect_timeout_ns;
 }
 
 /* To the first connection, or to the successor of the one in service. */
@@ -454,7 +454,6 @@ void evener_connector_reset_backoff(evener_connector *connector)
         return;
     }
     attempt->backoff_ns = 0;
-    attempt->next_attempt_ns = 0;
     if (connector->state == EVENER_TRANSIENT_FAILURE) {
         evener_timer_start(evener_connector_pool(connector)->loop, &attempt->timer, 0);
     }

@@ -65,6 +65,7 @@ static evener_subchannel_kind *kind_like(const evener_subchannel_kind *like)
     *kind = *like;
     kind->memory = memory;
     kind->users = 0;
+    kind->named = NULL;
     kind->next = pool->kinds;
     pool->kinds = kind;
     return kind;
@@ -81,15 +82,22 @@ static void leave_kind(evener_subchannel_kind *kind)
         link = &(*link)->next;
     }
     *link = kind->next;
+    for (evener_subchannel_kind *other = kind->pool->kinds; other != NULL; other = other->next) {
+        other->named = other->named == kind ? NULL : other->named;
+    }
     free(kind);
 }
 
 void evener_subchannel_set_owner(evener_subchannel *subchannel, const void *owner)
 {
     evener_subchannel_body *body = evener_slot_body(subchannel);
-    evener_subchannel_kind like = *body->kind;
-    like.owner = owner;
-    evener_subchannel_kind *kind = kind_like(&like);
+    evener_subchannel_kind *kind = body->kind->named;
+    if (kind == NULL || kind->owner != owner) {
+        evener_subchannel_kind like = *body->kind;
+        like.owner = owner;
+        kind = kind_like(&like);
+        body->kind->named = kind;
+    }
     if (kind != NULL) {
         kind->users++;
         leave_kind(body->kind);

@@ -50,6 +50,7 @@ typedef struct evener_subchannel_kind {
     void (*released)(void *arg, evener_subchannel *subchannel);
     void (*data_destroy)(void *data);
     size_t data_bytes;
+    struct evener_subchannel_kind *named; /* the one that its last subchannel came to when it was named; or NULL */
     struct evener_subchannel_kind *next;
 } evener_subchannel_kind;
 
@@ -100,11 +101,10 @@ struct evener_attempt {
     evener_attempt *next, *previous; /* among those whose time ends one after the other */
     uint64_t started_ns;
     uint64_t timeout_ns;
-    uint64_t backoff_ns;      /* for the next failure; 0: the initial one */
-    uint64_t next_attempt_ns; /* not before */
-    bool wanted;              /* connect() was called during the backoff */
-    bool is_queued;           /* to time out; else `timer` runs for that */
-    evener_timer timer;       /* TRANSIENT_FAILURE: the end of the backoff; CONNECTING: if not queued, gives up */
+    uint64_t backoff_ns; /* from its start to that of the next one, about; 0: none, and the initial one after it */
+    bool wanted;         /* connect() was called during the backoff */
+    bool is_queued;      /* to time out; else `timer` runs for that */
+    evener_timer timer;  /* TRANSIENT_FAILURE: the end of the backoff; CONNECTING: if not queued, gives up */
 };
 
 /* What few connectors have. */

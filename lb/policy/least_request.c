@@ -102,8 +102,8 @@ static inline void prefetch_pair(const least_request_picker *picker, uint64_t dr
     uint32_t first;
     uint32_t second;
     draw_pair(picker, draw, &first, &second);
-    __builtin_prefetch(picker->candidates[first].backend, 1);
-    __builtin_prefetch(picker->candidates[second].backend, 1);
+    __builtin_prefetch(picker->candidates[first].backend);
+    __builtin_prefetch(picker->candidates[second].backend);
 }
 
 static const candidate *least_of_drawn(least_request_picker *picker, const evener_pick_context *context, uint64_t draw)

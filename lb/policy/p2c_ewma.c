@@ -336,8 +336,8 @@ static inline uint64_t draw_ahead(const p2c_picker *picker, lane_state *lane, bo
         p2c_stats *a;
         p2c_stats *b;
         plain_pair(picker, to_come, &a, &b);
-        __builtin_prefetch(a, 1);
-        __builtin_prefetch(b, 1);
+        __builtin_prefetch(a);
+        __builtin_prefetch(b);
     }
     return drawn;
 }
