@@ -67,7 +67,7 @@ EVENER_API evener_address_family evener_address_get_family(const evener_address 
 /* The value of an attribute, or NULL if it has none; lives as long as the address. O(n) in the attributes. */
 EVENER_API const char *evener_address_attribute(const evener_address *address, const char *key);
 
-/* The attribute "authority", or NULL; O(1) when there is none, as with most. */
+/* The value of the attribute "authority", or NULL if it has none; lives as long as the address. O(1) without one. */
 EVENER_API const char *evener_address_authority(const evener_address *address);
 
 /* An attribute read as a whole number of 0 to 4294967295; `fallback` if it is missing or no such number. */

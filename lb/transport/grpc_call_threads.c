@@ -6,7 +6,7 @@
  * three context switches a call; with one thread, less than one. So:
  *
  * One queue. Whoever reads an answer finds its completion in the queue that it serves itself, and need not wake
- * anybody. With a queue a thread every second answer was read by the wrong one.
+ * anybody; with a queue a thread, it may be another thread's.
  *
  * Parking. `owed` counts the operations that the core owes the queue: from before they are started until a thread has
  * taken their completion. Of the threads the first `awake` ones are awake, the others sleep outside the core. Nobody
