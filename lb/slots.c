@@ -3,93 +3,128 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A page begins at a multiple of its size, so that a handle's address tells its page and its place there. What is left of
- * the size is malloc's own, so that pages lie side by side. */
-#define PAGE_BYTES 4096
-#define PAGE_BLOCKS 3
-#define PAGE_SLOTS (PAGE_BLOCKS * EVENER_SLOT_ROW)
-#define ALL_FREE ((UINT64_C(1) << PAGE_SLOTS) - 1)
+/* What is left of the last page is malloc's own, so that chunks lie side by side. */
+#define LEFT_BYTES 16
+#define CHUNK_BYTES (sizeof(evener_slot_chunk) - LEFT_BYTES)
 
-struct evener_slot_page {
-    evener_slot_block blocks[PAGE_BLOCKS];
-    uint64_t free_slots;               /* bit n: slot n % EVENER_SLOT_ROW of block n / EVENER_SLOT_ROW */
-    evener_slot_page *next, *previous; /* among those with room */
-};
+_Static_assert(LEFT_BYTES <= EVENER_SLOT_GAP_BYTES, "the last gap may be cut");
 
-_Static_assert(sizeof(evener_slot_page) <= PAGE_BYTES - 16, "malloc needs some bytes, too");
-
-static void link_page(evener_slot_pool *pool, evener_slot_page *page)
+static void link_chunk(evener_slot_pool *pool, evener_slot_chunk *chunk)
 {
-    page->previous = NULL;
-    page->next = pool->with_room;
+    chunk->previous = NULL;
+    chunk->next = pool->with_room;
     if (pool->with_room != NULL) {
-        pool->with_room->previous = page;
+        pool->with_room->previous = chunk;
     }
-    pool->with_room = page;
+    pool->with_room = chunk;
 }
 
-static void unlink_page(evener_slot_pool *pool, evener_slot_page *page)
+static void unlink_chunk(evener_slot_pool *pool, evener_slot_chunk *chunk)
 {
-    if (page->previous != NULL) {
-        page->previous->next = page->next;
+    if (chunk->previous != NULL) {
+        chunk->previous->next = chunk->next;
     } else {
-        pool->with_room = page->next;
+        pool->with_room = chunk->next;
     }
-    if (page->next != NULL) {
-        page->next->previous = page->previous;
+    if (chunk->next != NULL) {
+        chunk->next->previous = chunk->previous;
     }
 }
 
-static evener_slot_page *create_page(void)
+static evener_slot_chunk *create_chunk(void)
 {
     void *memory;
-    if (posix_memalign(&memory, PAGE_BYTES, PAGE_BYTES - 16) != 0) {
+    if (posix_memalign(&memory, EVENER_SLOT_PAGE_BYTES, CHUNK_BYTES) != 0) {
         return NULL;
     }
-    evener_slot_page *page = memset(memory, 0, sizeof *page);
-    page->free_slots = ALL_FREE;
-    return page;
+    evener_slot_chunk *chunk = memset(memory, 0, CHUNK_BYTES);
+    for (uint32_t slot = 0; slot < EVENER_SLOT_ROW; slot++) {
+        chunk->free_slots[slot / 64] |= UINT64_C(1) << slot % 64;
+    }
+    chunk->free_count = EVENER_SLOT_ROW;
+    return chunk;
+}
+
+/* The first free one: slots that are taken one after the other lie side by side. */
+static uint32_t take_first(evener_slot_chunk *chunk)
+{
+    size_t word = 0;
+    while (chunk->free_slots[word] == 0) {
+        word++;
+    }
+    const uint32_t bit = (uint32_t)__builtin_ctzll(chunk->free_slots[word]);
+    chunk->free_slots[word] &= ~(UINT64_C(1) << bit);
+    chunk->free_count--;
+    return (uint32_t)word * 64 + bit;
 }
 
 evener_subchannel *evener_slots_take(evener_slot_pool *pool, evener_subchannel_body *body)
 {
-    evener_slot_page *page = pool->with_room;
-    if (page == NULL) {
-        page = create_page();
-        if (page == NULL) {
+    evener_slot_chunk *chunk = pool->with_room;
+    if (chunk == NULL) {
+        chunk = create_chunk();
+        if (chunk == NULL) {
             return NULL;
         }
-        link_page(pool, page);
+        link_chunk(pool, chunk);
     }
-    const uint32_t slot = (uint32_t)__builtin_ctzll(page->free_slots);
-    page->free_slots &= ~(UINT64_C(1) << slot);
-    if (page->free_slots == 0) {
-        unlink_page(pool, page);
+    const uint32_t slot = take_first(chunk);
+    if (chunk->free_count == 0) {
+        unlink_chunk(pool, chunk);
     }
-    evener_slot_block *block = &page->blocks[slot / EVENER_SLOT_ROW];
-    const uint32_t column = slot % EVENER_SLOT_ROW;
-    block->handles[column].connection = NULL;
-    block->bodies[column] = body;
+    chunk->handles[slot].connection = NULL;
+    chunk->bodies[slot] = body;
     for (uint32_t lane = 0; lane < EVENER_LANES; lane++) {
-        block->counters[lane][column] = 0;
+        chunk->lanes[lane].counters[slot] = 0;
     }
-    return &block->handles[column];
+    return &chunk->handles[slot];
 }
 
 void evener_slots_give_back(evener_slot_pool *pool, evener_subchannel *handle)
 {
-    const size_t place = (uintptr_t)handle % PAGE_BYTES;
-    evener_slot_page *page = (evener_slot_page *)(void *)((char *)handle - place);
-    const size_t slot = place / sizeof(evener_slot_block) * EVENER_SLOT_ROW +
-                        place % sizeof(evener_slot_block) / sizeof(evener_subchannel);
-    if (page->free_slots == 0) {
-        link_page(pool, page);
+    const size_t place = (uintptr_t)handle % EVENER_SLOT_PAGE_BYTES; /* in the chunk's first page */
+    evener_slot_chunk *chunk = (evener_slot_chunk *)(void *)((char *)handle - place);
+    const size_t slot = (size_t)(handle - chunk->handles);
+    if (chunk->free_count == 0) {
+        link_chunk(pool, chunk);
     }
-    page->free_slots |= UINT64_C(1) << slot;
-    if (page->free_slots == ALL_FREE) {
-        unlink_page(pool, page);
-        free(page);
+    chunk->free_slots[slot / 64] |= UINT64_C(1) << slot % 64;
+    chunk->free_count++;
+    /* One is kept: what comes and goes one at a time is not to cost a chunk each time. */
+    if (chunk->free_count == EVENER_SLOT_ROW && (chunk->next != NULL || chunk->previous != NULL)) {
+        unlink_chunk(pool, chunk);
+        free(chunk);
     }
+}
+
+void evener_slots_clear(evener_slot_pool *pool)
+{
+    free(pool->with_room);
+    pool->with_room = NULL;
+}
+
+/* ---- the runtime's ---- */
+
+static void *create_shared(evener_runtime *runtime, evener_status *status)
+{
+    (void)runtime;
+    evener_slot_pool *pool = calloc(1, sizeof *pool);
+    if (pool == NULL) {
+        evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory for backends");
+    }
+    return pool;
+}
+
+static void destroy_shared(void *object)
+{
+    evener_slots_clear(object);
+    free(object);
+}
+
+evener_slot_pool *evener_slots_of(evener_runtime *runtime)
+{
+    static const evener_shared_key key = {.name = "slots", .create = create_shared, .destroy = destroy_shared};
+    return evener_runtime_shared(runtime, &key, NULL);
 }
 
 evener_slot_counts evener_slot_sum(const evener_subchannel *handle)

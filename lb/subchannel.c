@@ -112,7 +112,7 @@ static void destroy(evener_subchannel_body *body)
     if (kind->data_destroy != NULL) {
         kind->data_destroy(evener_subchannel_data(body->handle));
     }
-    evener_slots_give_back(&pool->slots, body->handle);
+    evener_slots_give_back(pool->slots, body->handle);
     if (body->address != body->identity) {
         evener_address_unref(body->address);
     }
@@ -220,7 +220,7 @@ static void prefetch_told_next(const evener_subchannel_body *next)
     if (next != NULL) {
         __builtin_prefetch(next->queue_next, 1);
         __builtin_prefetch(next->connector);
-        __builtin_prefetch((const char *)next->handle + offsetof(evener_slot_block, bodies));
+        __builtin_prefetch((const char *)next->handle + EVENER_SLOT_TO_BODY);
         __builtin_prefetch((const char *)next - next->kind->memory->body_offset, 1);
     }
 }
@@ -242,6 +242,14 @@ static void tell_all(void *arg)
 }
 
 /* ---- the policy's functions ---- */
+
+static evener_subchannel *take_slot(evener_subchannel_pool *pool, evener_subchannel_body *body)
+{
+    if (pool->slots == NULL) {
+        pool->slots = evener_slots_of(pool->runtime);
+    }
+    return pool->slots != NULL ? evener_slots_take(pool->slots, body) : NULL;
+}
 
 evener_subchannel *evener_subchannel_pool_create_subchannel(evener_subchannel_pool *pool, const evener_address *address,
                                                             const evener_subchannel_options *given)
@@ -265,11 +273,11 @@ evener_subchannel *evener_subchannel_pool_create_subchannel(evener_subchannel_po
         return NULL;
     }
     evener_subchannel_body *body = (evener_subchannel_body *)(void *)(memory + kind->memory->body_offset);
-    evener_subchannel *handle = evener_slots_take(&pool->slots, body);
+    evener_subchannel *handle = take_slot(pool, body);
     evener_connector *connector = handle != NULL ? evener_connector_obtain(pool, address) : NULL;
     if (connector == NULL) {
         if (handle != NULL) {
-            evener_slots_give_back(&pool->slots, handle);
+            evener_slots_give_back(pool->slots, handle);
         }
         evener_slab_give_back(&kind->memory->slab, memory);
         return NULL;

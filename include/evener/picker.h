@@ -35,10 +35,12 @@ typedef enum evener_pick_outcome {
 
 /* Lanes: counters without contention. Every thread has a lane, a number below EVENER_LANES. A lane below
  * EVENER_LANE_SHARED belongs to one thread at a time, which may change what is that lane's with plain (relaxed) loads
- * and stores; EVENER_LANE_SHARED is for all further threads and needs atomic read-modify-write. Keep the data of
- * different lanes on different cache lines. */
+ * and stores; EVENER_LANE_SHARED is for all further threads and needs atomic read-modify-write. Give the data of
+ * each lane EVENER_LANE_BYTES to itself (_Alignas): processors fetch cache lines in pairs, and a line that comes along with
+ * its neighbour is taken from the thread that writes it. */
 #define EVENER_LANES 8
 #define EVENER_LANE_SHARED 7
+#define EVENER_LANE_BYTES 128
 
 /* A header (name, value) of a call. */
 typedef struct evener_metadata {

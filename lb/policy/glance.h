@@ -17,7 +17,7 @@
 /* One that ends on another thread than it began on leaves this set, or ends it for another: then calls are counted that
  * need not be, or one more is not. */
 typedef struct evener_glance {
-    _Alignas(64) uint32_t under_way;
+    _Alignas(EVENER_LANE_BYTES) uint32_t under_way;
 } evener_glance;
 
 extern evener_glance evener_glances[EVENER_LANES];

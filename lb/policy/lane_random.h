@@ -9,7 +9,7 @@
 
 typedef struct evener_lane_random {
     struct {
-        _Alignas(64) uint64_t state;
+        _Alignas(EVENER_LANE_BYTES) uint64_t state;
         uint64_t ahead; /* the number to come, for evener_lane_random_ahead() */
     } lanes[EVENER_LANES];
 } evener_lane_random;

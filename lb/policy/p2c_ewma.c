@@ -23,6 +23,8 @@
 
 #include "lb/policy/builtin.h"
 #include "lb/policy/p2c_internal.h"
+#include "lb/policy/ready_list.h"
+#include "lb/runtime/memory.h"
 
 /* Costs within this factor are alike. */
 #define ALIKE 0.875F
@@ -42,7 +44,7 @@
 
 /* What a lane knows by itself. */
 typedef struct lane_state {
-    _Alignas(64) uint64_t random;
+    _Alignas(EVENER_LANE_BYTES) uint64_t random;
     uint64_t drawn; /* a random number in store, for pick_plain() */
     p2c_usual usual;
     float usual_cost; /* 0: nothing picked yet */
@@ -336,8 +338,8 @@ static inline uint64_t draw_ahead(const p2c_picker *picker, lane_state *lane, bo
         p2c_stats *a;
         p2c_stats *b;
         plain_pair(picker, to_come, &a, &b);
-        __builtin_prefetch(a);
-        __builtin_prefetch(b);
+        evener_prefetch_to_write(a); /* one of them will be */
+        evener_prefetch_to_write(b);
     }
     return drawn;
 }
@@ -552,7 +554,7 @@ static float let_join(p2c_picker *picker, const evener_base_ready *ready, const 
 static p2c_picker *allocate_picker(const evener_base_ready *ready, survey *found)
 {
     const size_t bytes = sizeof(p2c_picker) + ready->count * sizeof(p2c_stats *);
-    p2c_picker *picker = aligned_alloc(64, (bytes + 63) / 64 * 64);
+    p2c_picker *picker = evener_picker_alloc(bytes);
     *found = (survey){.weights = malloc(2 * ready->count * sizeof *found->weights)};
     if (picker == NULL || found->weights == NULL) {
         free(picker);

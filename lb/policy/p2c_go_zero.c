@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "lb/policy/p2c_internal.h"
+#include "lb/policy/ready_list.h"
 #include "lb/runtime/memory.h"
 
 #define SUCCESS_INITIAL 1000
@@ -22,7 +23,7 @@
 #define LONG_AGO_NS (-INT64_C(366) * 24 * 3600 * 1000000000)
 
 typedef struct lane_word {
-    _Alignas(64) uint64_t random;
+    _Alignas(EVENER_LANE_BYTES) uint64_t random;
 } lane_word;
 
 typedef struct go_zero_picker {
@@ -177,7 +178,7 @@ void p2c_go_zero_free(p2c_data *data)
 evener_picker *p2c_go_zero_build_picker(const evener_base_ready *ready, const p2c_config *config)
 {
     const size_t bytes = sizeof(go_zero_picker) + ready->count * sizeof(p2c_go_zero_stats *);
-    go_zero_picker *picker = make_stats(ready) ? aligned_alloc(64, (bytes + 63) / 64 * 64) : NULL;
+    go_zero_picker *picker = make_stats(ready) ? evener_picker_alloc(bytes) : NULL;
     if (picker == NULL) {
         return NULL;
     }

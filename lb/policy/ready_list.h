@@ -6,12 +6,10 @@
 
 #include <evener/base_policy.h>
 
-#define EVENER_CACHE_LINE 64
-
-/* Memory for a picker that ends in an array, aligned to the cache line; NULL without. Freed with free(). */
+/* Memory for a picker with lanes that ends in an array; NULL without. Freed with free(). */
 static inline void *evener_picker_alloc(size_t bytes)
 {
-    return aligned_alloc(EVENER_CACHE_LINE, (bytes + EVENER_CACHE_LINE - 1) / EVENER_CACHE_LINE * EVENER_CACHE_LINE);
+    return aligned_alloc(EVENER_LANE_BYTES, (bytes + EVENER_LANE_BYTES - 1) / EVENER_LANE_BYTES * EVENER_LANE_BYTES);
 }
 
 static inline void evener_ready_list_ref(evener_subchannel **list, const evener_base_ready *ready)

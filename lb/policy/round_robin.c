@@ -7,7 +7,7 @@
  * together, while the other backends idle. Two blocking threads on three servers made a fifth to a third fewer calls.
  *
  * Where a pick may be all there is, one counter that two threads write costs each of them some 18 ns. There each lane has a
- * cursor on its own cache line, and a pick is a few plain loads and stores. n picks by one thread still give each
+ * cursor of its own, and a pick is a few plain loads and stores. n picks by one thread still give each
  * backend exactly one; over T threads, each backend has had, after any number of picks, at most T more than any other, as
  * a thread's share differs by at most one. (All threads on the shared lane count as one.) The lanes start spread over the
  * list.
@@ -19,14 +19,13 @@
 #include <stdlib.h>
 
 #include "lb/policy/builtin.h"
-
-#define CACHE_LINE 64
+#include "lb/policy/ready_list.h"
 
 /* The backend to come is at hand before it is asked for: the channel counts the pick at an address that depends on it, and
  * what follows waits until that address is known (0.6 ns of 8.5). */
 typedef struct cursor {
-    _Alignas(CACHE_LINE) uint64_t next; /* the index to come; on the shared lane, a count that only grows */
-    evener_subchannel *subchannel;      /* the one at `next`; not on the shared lane */
+    _Alignas(EVENER_LANE_BYTES) uint64_t next; /* the index to come; on the shared lane, a count that only grows */
+    evener_subchannel *subchannel;             /* the one at `next`; not on the shared lane */
 } cursor;
 
 typedef struct round_robin_picker {
@@ -65,9 +64,7 @@ static evener_pick_outcome pick_on_lane(evener_picker *base, const evener_pick_c
 static void round_robin_destroy(evener_picker *base)
 {
     round_robin_picker *picker = (round_robin_picker *)base;
-    for (uint32_t i = 0; i < picker->count; i++) {
-        evener_subchannel_unref(picker->subchannels[i]);
-    }
+    evener_ready_list_unref(picker->subchannels, picker->count);
     free(picker);
 }
 
@@ -78,17 +75,14 @@ static const evener_picker_vtable lanes_vtable = {
 
 static evener_picker *round_robin_build_picker(const evener_base_ready *ready)
 {
-    const size_t bytes = sizeof(round_robin_picker) + ready->count * sizeof(evener_subchannel *);
-    round_robin_picker *picker = aligned_alloc(CACHE_LINE, (bytes + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE);
+    round_robin_picker *picker = evener_picker_alloc(sizeof *picker + ready->count * sizeof(evener_subchannel *));
     if (picker == NULL) {
         return NULL;
     }
     evener_picker_init(&picker->base,
                        evener_subchannel_carries_calls(ready->subchannels[0]) ? &ordered_vtable : &lanes_vtable);
     picker->count = (uint32_t)ready->count;
-    for (size_t i = 0; i < ready->count; i++) {
-        picker->subchannels[i] = evener_subchannel_ref(ready->subchannels[i]);
-    }
+    evener_ready_list_ref(picker->subchannels, ready);
     const uint64_t start = evener_loop_random_below(ready->helper->loop, ready->count);
     for (size_t lane = 0; lane < EVENER_LANES; lane++) {
         const uint64_t next = (start + lane * ready->count / EVENER_LANES) % ready->count;

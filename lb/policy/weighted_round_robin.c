@@ -66,7 +66,7 @@ typedef struct wrr_picker {
     uint32_t *sequence;
     double *weights; /* what it was made of */
     struct {
-        _Alignas(EVENER_CACHE_LINE) uint64_t next;
+        _Alignas(EVENER_LANE_BYTES) uint64_t next;
     } cursors[EVENER_LANES]; /* the place to come; on the shared lane, a count that only grows */
     wrr_entry entries[];
 } wrr_picker;

@@ -222,31 +222,35 @@ static void use_all_lanes(void)
 
 Test(slots, columns_are_their_own_and_come_back_zeroed, .init = use_all_lanes)
 {
+    enum { SLOTS = 2 * EVENER_SLOT_ROW + 40 };
     evener_slot_pool pool = {NULL};
-    evener_subchannel *handles[40];
-    int bodies[40];
-    for (size_t i = 0; i < 40; i++) {
+    static evener_subchannel *handles[SLOTS];
+    static int bodies[SLOTS];
+    for (size_t i = 0; i < SLOTS; i++) {
         handles[i] = evener_slots_take(&pool, (evener_subchannel_body *)&bodies[i]);
         cr_assert_not_null(handles[i]);
         for (uint32_t lane = 0; lane < EVENER_LANES; lane++) {
-            for (size_t n = 0; n <= i; n++) {
+            for (size_t n = 0; n <= i % 50; n++) {
                 evener_slot_begin(handles[i], lane);
             }
             evener_slot_end(handles[i], lane);
         }
     }
-    for (size_t i = 0; i < 40; i++) {
+    for (size_t i = 0; i < SLOTS; i++) {
         cr_assert_eq(evener_slot_body(handles[i]), (evener_subchannel_body *)&bodies[i]);
-        cr_assert_eq(evener_slot_sum(handles[i]).picks, (i + 1) * EVENER_LANES);
-        cr_assert_eq(evener_slot_sum(handles[i]).in_flight, i * EVENER_LANES);
-        cr_assert_eq(evener_slot_all_ended(handles[i]), i == 0);
+        cr_assert_eq(evener_slot_sum(handles[i]).picks, (i % 50 + 1) * EVENER_LANES);
+        cr_assert_eq(evener_slot_sum(handles[i]).in_flight, i % 50 * EVENER_LANES);
+        cr_assert_eq(evener_slot_all_ended(handles[i]), i % 50 == 0);
     }
     evener_slots_give_back(&pool, handles[17]);
-    handles[17] = evener_slots_take(&pool, (evener_subchannel_body *)&bodies[17]);
+    cr_assert_eq(evener_slots_take(&pool, (evener_subchannel_body *)&bodies[17]), handles[17]);
     cr_assert_eq(evener_slot_sum(handles[17]).picks, 0);
-    for (size_t i = 0; i < 40; i++) {
+    for (size_t i = 0; i < SLOTS; i++) {
         evener_slots_give_back(&pool, handles[i]);
     }
+    cr_assert_not_null(pool.with_room);
+    cr_assert_null(pool.with_room->next, "more than one chunk is kept");
+    evener_slots_clear(&pool);
     cr_assert_null(pool.with_room);
 }
 
@@ -268,6 +272,7 @@ Test(slots, what_begins_on_one_lane_may_end_on_another, .init = use_all_lanes)
     cr_assert_eq(evener_slot_sum(handle).in_flight, 1);
     cr_assert_not(evener_slot_all_ended(handle));
     evener_slots_give_back(&pool, handle);
+    evener_slots_clear(&pool);
 }
 
 /* A reader that sees an end and missed its begin tells none under way, and not 4 million. */
@@ -282,6 +287,7 @@ Test(slots, an_end_seen_before_its_begin_is_not_a_number_below_zero, .init = use
     cr_assert_eq(evener_slot_sum(handle).picks, 1);
     cr_assert_eq(evener_slot_sum(handle).in_flight, 0);
     evener_slots_give_back(&pool, handle);
+    evener_slots_clear(&pool);
 }
 
 /* ---- health (A17) ---- */
