@@ -58,11 +58,11 @@ static const unsigned updates_per_s[] = {10, 1000};
 #define HEADLINE_MANY 10000
 
 static const picker_settings full = {
-    .passes = 10,
+    .passes = 8,
     .passes_headline = 5,
     .passes_speedup = 25,
     .passes_crowded = 2,
-    .passes_with_writer = 8,
+    .passes_with_writer = 5,
     .duration_ns = 6 * EVENER_NS_PER_MS,
     .backends = full_backends,
     .backends_count = COUNT(full_backends),

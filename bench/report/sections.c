@@ -160,15 +160,12 @@ static void print_costs(const json_t *results)
            "settling time included.\n");
     table_print_rows(json_object_get(results, "resolver"), resolver, all);
     printf("\n## Calls over loopback\n\nUnary calls to three servers, processes of their own, on the same machine. "
-           "evener and "
-           "the C core's own policy take turns in one run; CPU time is the client's. The core's blocking calls have a "
-           "completion queue for each thread, its asynchronous ones two threads on one queue, and registered methods: "
-           "what a "
-           "good user of it writes. Both hand the answer out in one piece. p2c_ewma has no counterpart there. Each "
-           "ratio is that of the middle one of ten "
-           "pairs of "
-           "passes, of which each of the two is first in turn, and in brackets what the middle half of the pairs lie "
-           "between: rows of different clients differ more by what the machine did in the meantime.\n");
+           "evener and the C core's own policy take turns in one run; CPU time is the client's. The core's blocking "
+           "calls have a completion queue for each thread, its asynchronous ones two threads on one queue, and "
+           "registered methods: what a good user of it writes. Both hand the answer out in one piece. p2c_ewma has no "
+           "counterpart there. Each ratio is that of the middle one of all pairs of passes, of which each of the two "
+           "is first in turn, and in brackets what the middle half of the pairs lie between: rows of different clients "
+           "differ more by what the machine did in the meantime.\n");
     plot("rpc", "calls a second by calls in flight");
     compare_print_rpc(json_object_get(results, "rpc"));
     if (json_object_get(results, "rpc_instructions") != NULL) {
