@@ -8,6 +8,7 @@
 #include "lb/policy/xxh64.h"
 
 #define NUMBER_BYTES 16 /* "_4294967295" with its NUL */
+#define SCAN_MAX 4      /* so few entries are looked at one after the other */
 
 static int compare_entries(const void *a, const void *b)
 {
@@ -31,6 +32,29 @@ static double scale_of(const uint32_t *weights, uint32_t count, double sum, uint
     return scale < (double)size_max ? scale : (double)size_max;
 }
 
+/* About as many starts as entries: 2^bits. */
+static uint32_t start_bits_for(uint32_t entries)
+{
+    uint32_t bits = 1;
+    while (bits < 31 && UINT32_C(1) << bits < entries) {
+        bits++;
+    }
+    return bits;
+}
+
+static void fill_starts(evener_hash_ring *ring, uint32_t bits)
+{
+    uint32_t entry = 0;
+    ring->start_shift = 64 - bits;
+    for (uint32_t start = 0; start < UINT32_C(1) << bits; start++) {
+        while (entry < ring->size && ring->entries[entry].hash >> ring->start_shift < start) {
+            entry++;
+        }
+        ring->starts[start] = entry;
+    }
+    ring->starts[UINT32_C(1) << bits] = ring->size;
+}
+
 static size_t longest(const char *const *keys, uint32_t count)
 {
     size_t most = 0;
@@ -50,7 +74,9 @@ evener_hash_ring *evener_hash_ring_create(const char *const *keys, const uint32_
     }
     const double scale = scale_of(weights, count, sum, size_min, size_max);
     const uint32_t capacity = (uint32_t)ceil(scale) + 1;
-    evener_hash_ring *ring = malloc(sizeof *ring + capacity * sizeof(evener_ring_entry));
+    const uint32_t bits = start_bits_for(capacity - 1);
+    const size_t start_bytes = (((size_t)1 << bits) + 1) * sizeof(uint32_t);
+    evener_hash_ring *ring = malloc(sizeof *ring + capacity * sizeof(evener_ring_entry) + start_bytes);
     char *text = malloc(longest(keys, count) + NUMBER_BYTES);
     if (ring == NULL || text == NULL) {
         free(ring);
@@ -59,6 +85,7 @@ evener_hash_ring *evener_hash_ring_create(const char *const *keys, const uint32_
     }
     ring->references = 1;
     ring->size = 0;
+    ring->starts = (uint32_t *)(void *)&ring->entries[capacity];
     double target = 0;
     for (uint32_t i = 0; i < count; i++) {
         const size_t key_bytes = strlen(keys[i]);
@@ -71,6 +98,7 @@ evener_hash_ring *evener_hash_ring_create(const char *const *keys, const uint32_
     }
     free(text);
     qsort(ring->entries, ring->size, sizeof ring->entries[0], compare_entries);
+    fill_starts(ring, bits);
     return ring;
 }
 
@@ -89,14 +117,19 @@ void evener_hash_ring_unref(evener_hash_ring *ring)
 
 uint32_t evener_hash_ring_find(const evener_hash_ring *ring, uint64_t hash)
 {
-    uint32_t low = 0;
-    for (uint32_t high = ring->size; low < high;) {
+    const uint64_t start = hash >> ring->start_shift;
+    uint32_t low = ring->starts[start];
+    uint32_t high = ring->starts[start + 1];
+    while (high - low > SCAN_MAX) { /* chance, or names that were chosen to lie close */
         const uint32_t middle = low + (high - low) / 2;
         if (ring->entries[middle].hash < hash) {
             low = middle + 1;
         } else {
             high = middle;
         }
+    }
+    while (low < high && ring->entries[low].hash < hash) {
+        low++;
     }
     return low < ring->size ? low : 0;
 }

@@ -12,8 +12,12 @@ typedef struct evener_ring_entry {
 
 typedef struct evener_hash_ring {
     uint32_t references;
-    uint32_t size;               /* at least 1 */
-    evener_ring_entry entries[]; /* by hash, then endpoint */
+    uint32_t size; /* at least 1 */
+    /* Hashes are spread evenly: their first bits say where on the ring they are, to an entry or two. The entries of hashes
+     * that begin with the bits b are starts[b] to starts[b + 1]. */
+    uint32_t start_shift;
+    uint32_t *starts;
+    evener_ring_entry entries[]; /* by hash, then endpoint; behind them, the starts */
 } evener_hash_ring;
 
 /* The ring of `count` endpoints with their hash keys and weights (above 0). NULL without memory. */

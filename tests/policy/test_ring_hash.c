@@ -95,15 +95,38 @@ Test(hash_ring, is_bounded)
     evener_hash_ring_unref(NULL);
 }
 
+static uint32_t first_at_or_after(const evener_hash_ring *ring, uint64_t hash)
+{
+    uint32_t i = 0;
+    while (i < ring->size && ring->entries[i].hash < hash) {
+        i++;
+    }
+    return i < ring->size ? i : 0;
+}
+
 Test(hash_ring, find_is_the_first_place_at_or_after_the_hash)
 {
     const char *const keys[] = {A, B, C};
-    evener_hash_ring *ring = evener_hash_ring_create(keys, (uint32_t[]){1, 1, 1}, 3, 16, 64);
-    for (uint32_t i = 0; i < ring->size; i++) {
-        cr_assert_eq(evener_hash_ring_find(ring, ring->entries[i].hash), i);
-        cr_assert_eq(evener_hash_ring_find(ring, ring->entries[i].hash + 1), (i + 1) % ring->size);
+    const uint32_t sizes[] = {1, 2, 3, 16, 1024, 4096};
+    uint32_t crowded = 0;
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+        evener_hash_ring *ring = evener_hash_ring_create(keys, (uint32_t[]){1, 1, 1}, 3, sizes[s], sizes[s]);
+        cr_assert_eq(evener_hash_ring_find(ring, 0), 0);
+        cr_assert_eq(evener_hash_ring_find(ring, UINT64_MAX), 0);
+        for (uint32_t i = 0; i < ring->size; i++) {
+            const uint64_t hash = ring->entries[i].hash;
+            cr_assert_eq(evener_hash_ring_find(ring, hash), i);
+            cr_assert_eq(evener_hash_ring_find(ring, hash + 1), (i + 1) % ring->size);
+            /* Of the same first bits the first and the last. */
+            const uint64_t first = hash & ~((UINT64_C(1) << ring->start_shift) - 1);
+            const uint64_t last = hash | ((UINT64_C(1) << ring->start_shift) - 1);
+            cr_assert_eq(evener_hash_ring_find(ring, first), first_at_or_after(ring, first));
+            cr_assert_eq(evener_hash_ring_find(ring, last), first_at_or_after(ring, last));
+            crowded += i >= 4 && ring->entries[i - 4].hash >= first;
+        }
+        evener_hash_ring_unref(ring);
     }
-    evener_hash_ring_unref(ring);
+    cr_assert_gt(crowded, 0, "no part of a ring was so crowded that it had to be halved");
 }
 
 /* ---- the policy ---- */
