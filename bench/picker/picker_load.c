@@ -11,7 +11,7 @@
 #define OPERATIONS_PER_LOOK 256 /* between two looks at whether time is up */
 
 typedef struct worker {
-    const picker_load *load;
+    _Alignas(EVENER_LANE_BYTES) const picker_load *load; /* its own threads are not to get into each other's way */
     picker_load_kind kind;
     pthread_barrier_t *start;
     const atomic_bool *stop;
@@ -169,7 +169,7 @@ static void gather(const worker *workers, unsigned count, picker_result *result,
 
 bool picker_load_run(const picker_load *load, picker_load_kind kind, picker_result *result, bench_histogram *histogram)
 {
-    worker *workers = aligned_alloc(64, (sizeof(worker) * load->threads + 63) / 64 * 64);
+    worker *workers = aligned_alloc(EVENER_LANE_BYTES, sizeof(worker) * load->threads);
     pthread_barrier_t start;
     atomic_bool stop = false;
     bool ok = workers != NULL && pthread_barrier_init(&start, NULL, load->threads + 1) == 0;

@@ -64,7 +64,6 @@ typedef struct p2c_picker {
     evener_picker base;
     uint32_t count;
     uint32_t choices, choices_max;
-    bool plain; /* two choices, no weights */
     uint32_t force_pick_ticks;
     uint64_t calm_ns;     /* the decay: see p2c_is_calm() */
     uint64_t ramp_end_ns; /* no slow start after it */
@@ -90,16 +89,40 @@ typedef struct contest {
 
 /* ---- data plane ---- */
 
-static inline uint32_t draw_weighted(contest *c, uint32_t column)
+/* One of the backends, in proportion to their weights, out of 32 random bits: times the number of columns they give a
+ * column and, behind the point, a fraction that says whether it is the column itself or its alias. */
+static inline uint32_t place_of(const p2c_picker *picker, uint32_t random)
 {
-    const alias *a = &c->picker->aliases[column];
-    return (uint32_t)p2c_random(&c->lane->random, c->shared) < a->threshold ? column : a->other;
+    const uint64_t product = (uint64_t)random * picker->count;
+    const uint32_t column = (uint32_t)(product >> 32);
+    if (picker->aliases == NULL) {
+        return column;
+    }
+    const alias *a = &picker->aliases[column];
+    return (uint32_t)product < a->threshold ? column : a->other;
 }
 
 static inline uint32_t draw(contest *c)
 {
-    const uint32_t column = p2c_below((uint32_t)p2c_random(&c->lane->random, c->shared), c->picker->count);
-    return c->picker->aliases == NULL ? column : draw_weighted(c, column);
+    return place_of(c->picker, (uint32_t)p2c_random(&c->lane->random, c->shared));
+}
+
+/* Two distinct ones. */
+static inline void draw_pair(const p2c_picker *picker, uint64_t random, p2c_stats **a, p2c_stats **b)
+{
+    const uint32_t first = place_of(picker, (uint32_t)random);
+    uint32_t second;
+    if (picker->aliases == NULL) {
+        second = p2c_below((uint32_t)(random >> 32), picker->count - 1);
+        second += second >= first;
+    } else {
+        second = place_of(picker, (uint32_t)(random >> 32));
+        if (second == first) {
+            second = first + 1 == picker->count ? 0 : first + 1;
+        }
+    }
+    *a = picker->backends[first];
+    *b = picker->backends[second];
 }
 
 /* Whether slow start lets this one be considered. */
@@ -150,23 +173,12 @@ static void consider_all(contest *c)
 /* The usual case: two. */
 static inline void consider_pair(contest *c)
 {
-    const p2c_picker *picker = c->picker;
-    const uint64_t random = p2c_random(&c->lane->random, c->shared);
-    uint32_t first = p2c_below((uint32_t)random, picker->count);
-    uint32_t second;
-    if (__builtin_expect(picker->aliases == NULL, 1)) {
-        second = p2c_below((uint32_t)(random >> 32), picker->count - 1);
-        second += second >= first;
-    } else {
-        first = draw_weighted(c, first);
-        second = draw_weighted(c, p2c_below((uint32_t)(random >> 32), picker->count));
-        if (second == first) {
-            second = first + 1 == picker->count ? 0 : first + 1;
-        }
-    }
-    __builtin_prefetch(picker->backends[second]);
-    consider(c, picker->backends[first]);
-    consider(c, picker->backends[second]);
+    p2c_stats *a;
+    p2c_stats *b;
+    draw_pair(c->picker, p2c_random(&c->lane->random, c->shared), &a, &b);
+    __builtin_prefetch(b);
+    consider(c, a);
+    consider(c, b);
 }
 
 static bool too_dear(const contest *c)
@@ -314,16 +326,6 @@ static __attribute__((noinline)) p2c_stats *pick_settled(p2c_picker *picker, con
     return c.best;
 }
 
-/* Two distinct ones. */
-static inline void plain_pair(const p2c_picker *picker, uint64_t random, p2c_stats **a, p2c_stats **b)
-{
-    const uint32_t first = p2c_below((uint32_t)random, picker->count);
-    uint32_t second = p2c_below((uint32_t)(random >> 32), picker->count - 1);
-    second += second >= first;
-    *a = picker->backends[first];
-    *b = picker->backends[second];
-}
-
 /* The random number that the last call made: the long arithmetic of the next one is nothing that this pick waits for. Of
  * thousands of backends, those that it will look at are in no cache: they are asked for. */
 static inline uint64_t draw_ahead(const p2c_picker *picker, lane_state *lane, bool shared)
@@ -337,7 +339,7 @@ static inline uint64_t draw_ahead(const p2c_picker *picker, lane_state *lane, bo
     if (picker->count >= PREFETCH_FROM) {
         p2c_stats *a;
         p2c_stats *b;
-        plain_pair(picker, to_come, &a, &b);
+        draw_pair(picker, to_come, &a, &b);
         evener_prefetch_to_write(a); /* one of them will be */
         evener_prefetch_to_write(b);
     }
@@ -356,14 +358,14 @@ static __attribute__((noinline)) costs costs_of(const p2c_stats *a, const p2c_st
     return (costs){p2c_cost(a, now_ns, &usual), p2c_cost(b, now_ns, &usual)};
 }
 
-/* Two choices among equals: short, and in registers. */
+/* Two choices: short, and in registers. */
 static inline p2c_stats *pick_plain(p2c_picker *picker, const evener_pick_context *context, uint64_t now_ns,
                                     uint32_t picks)
 {
     lane_state *lane = &picker->lanes[context->lane];
     p2c_stats *a;
     p2c_stats *b;
-    plain_pair(picker, draw_ahead(picker, lane, context->lane == EVENER_LANE_SHARED), &a, &b);
+    draw_pair(picker, draw_ahead(picker, lane, context->lane == EVENER_LANE_SHARED), &a, &b);
     costs cost = {p2c_get(&a->latency_ns), p2c_get(&b->latency_ns)};
     if (__builtin_expect(!p2c_is_calm(a, now_ns, picker->calm_ns) || !p2c_is_calm(b, now_ns, picker->calm_ns), 0)) {
         cost = costs_of(a, b, now_ns, lane);
@@ -388,7 +390,7 @@ static evener_pick_outcome p2c_pick(evener_picker *base, const evener_pick_conte
         uint32_t *counter = &picker->lanes[context->lane].picks;
         const uint32_t picks = __atomic_load_n(counter, __ATOMIC_RELAXED) + 1;
         __atomic_store_n(counter, picks, __ATOMIC_RELAXED);
-        const bool plain = picker->plain && now_ns >= picker->ramp_end_ns && !evener_pick_is_traced(context);
+        const bool plain = picker->choices == 2 && now_ns >= picker->ramp_end_ns && !evener_pick_is_traced(context);
         best = __builtin_expect(plain, 1) ? pick_plain(picker, context, now_ns, picks)
                                           : pick_general(picker, context, now_ns);
     }
@@ -591,7 +593,6 @@ static evener_picker *p2c_build_picker(const evener_base_ready *ready)
         p2c_destroy(&picker->base); /* those that did not join yet are newcomers the next time, too */
         return NULL;
     }
-    picker->plain = picker->choices == 2 && picker->aliases == NULL;
     const float latency_ns = let_join(picker, ready, config, &found);
     free(found.weights);
     for (size_t lane = 0; lane < EVENER_LANES; lane++) {
