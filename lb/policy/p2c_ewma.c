@@ -367,7 +367,9 @@ static inline p2c_stats *pick_plain(p2c_picker *picker, const evener_pick_contex
     p2c_stats *b;
     draw_pair(picker, draw_ahead(picker, lane, context->lane == EVENER_LANE_SHARED), &a, &b);
     costs cost = {p2c_get(&a->latency_ns), p2c_get(&b->latency_ns)};
-    if (__builtin_expect(!p2c_is_calm(a, now_ns, picker->calm_ns) || !p2c_is_calm(b, now_ns, picker->calm_ns), 0)) {
+    const bool calm_a = p2c_is_calm(a, now_ns, picker->calm_ns);
+    const bool calm_b = p2c_is_calm(b, now_ns, picker->calm_ns);
+    if (__builtin_expect(!(calm_a & calm_b), 0)) {
         cost = costs_of(a, b, now_ns, lane);
     }
     const bool b_wins = cost.b < cost.a * ALIKE;
