@@ -152,12 +152,10 @@ void bench_floors(json_t *rows, unsigned threads, unsigned passes, uint64_t dura
     }
 }
 
-void bench_arithmetic_speedup(bench_figure *speedup, unsigned passes, uint64_t duration_ns)
+double bench_arithmetic_speedup(uint64_t duration_ns)
 {
-    for (unsigned pass = 0; pass < passes; pass++) {
-        const double first = 1 / measure(calculate, 0, 1, duration_ns);
-        const double second = 1 / measure(calculate, 1, 1, duration_ns);
-        const double both = 1 / measure(calculate, 0, 2, duration_ns);
-        bench_figure_add(speedup, 2 * both / (first + second));
-    }
+    const double first = 1 / measure(calculate, 0, 1, duration_ns);
+    const double second = 1 / measure(calculate, 1, 1, duration_ns);
+    const double both = 1 / measure(calculate, 0, 2, duration_ns);
+    return 2 * both / (first + second);
 }

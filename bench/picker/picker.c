@@ -50,12 +50,16 @@ static const unsigned full_threads[] = {1, 2, 4, 8, 16};
 static const size_t quick_backends[] = {10, 10000};
 static const unsigned quick_threads[] = {1, 2};
 static const unsigned updates_per_s[] = {10, 1000};
+#define WRITER_BACKENDS_MIN 10
 #define WRITER_BACKENDS_MAX 1000 /* 1,000 updates a second of longer lists are more than a list's copying allows */
 #define WRITER_THREADS_MAX 2
 #define UNCROWDED_THREADS_MAX 2
 #define SHARES_BACKENDS 10
 #define HEADLINE_FEW 10
 #define HEADLINE_MANY 10000
+/* What arithmetic on two processors does at least, and how long it is looked at. */
+#define TWO_PROCESSORS 1.9
+#define CONTROL_NS EVENER_NS_PER_MS
 
 static const picker_settings full = {
     .passes = 8,
@@ -91,39 +95,71 @@ static bool is_headline(size_t backends)
     return backends == HEADLINE_FEW || backends == HEADLINE_MANY;
 }
 
-static void append_speedup(json_t *rows, const char *policy, size_t backends, const bench_figure *speedup)
+/* ---- two threads over one ---- */
+
+static void append_speedup(json_t *rows, const char *policy, size_t backends, const bench_figure *speedup,
+                           unsigned left_out)
 {
-    json_t *row = json_pack("{s:s, s:I, s:i}", "policy", policy, "backends", (json_int_t)backends, "threads", 2);
+    json_t *row = json_pack("{s:s, s:I, s:i, s:i, s:i}", "policy", policy, "backends", (json_int_t)backends, "threads",
+                            2, "passes", (int)speedup->count, "passes_left_out", (int)left_out);
     bench_set_quartiles(row, "speedup", speedup);
     json_array_append_new(rows, row);
-    bench_progress("picker  %-21s %6zu backends  2 threads  %.2f times one", policy, backends,
-                   bench_figure_median(speedup));
+    bench_progress("picker  %-21s %6zu backends  2 threads  %.2f times one, %u passes left out", policy, backends,
+                   bench_figure_median(speedup), left_out);
 }
 
-/* How many times as much two threads do as one, in passes that take turns. One does what it does on the mean of two
- * processors: one of them may be slower at the time. */
-static void measure_speedup(json_t *rows, const bench_channel *bench, const char *policy,
-                            const picker_settings *settings)
+static void measure_arithmetic(json_t *rows, const picker_settings *settings)
 {
     bench_figure speedup = {0};
     for (unsigned pass = 0; pass < settings->passes_speedup; pass++) {
-        static const picker_load loads[] = {{.threads = 1}, {.threads = 1, .first_processor = 1}, {.threads = 2}};
-        double rates[COUNT(loads)];
-        for (size_t i = 0; i < COUNT(loads); i++) {
-            picker_load load = loads[i];
-            picker_result result;
-            load.channel = bench->channel;
-            load.duration_ns = settings->duration_ns;
-            load.with_hash = strcmp(policy, "ring_hash") == 0;
-            if (!picker_load_run(&load, PICKER_LOAD_PICK_DONE, &result, NULL)) {
-                bench_complain("%s, %zu backends: threads that did not start", policy, bench->backends);
-                return;
-            }
-            rates[i] = 1 / result.ns;
-        }
-        bench_figure_add(&speedup, 2 * rates[2] / (rates[0] + rates[1]));
+        bench_figure_add(&speedup, bench_arithmetic_speedup(settings->duration_ns));
     }
-    append_speedup(rows, policy, bench->backends, &speedup);
+    append_speedup(rows, "(arithmetic alone)", 0, &speedup, 0);
+}
+
+/* One does what it does on the mean of two processors: one of them may be slower at the time. */
+static bool speedup_now(const bench_channel *bench, const char *policy, uint64_t duration_ns, double *speedup)
+{
+    static const picker_load loads[] = {{.threads = 1}, {.threads = 1, .first_processor = 1}, {.threads = 2}};
+    double rates[COUNT(loads)];
+    for (size_t i = 0; i < COUNT(loads); i++) {
+        picker_load load = loads[i];
+        picker_result result;
+        load.channel = bench->channel;
+        load.duration_ns = duration_ns;
+        load.with_hash = strcmp(policy, "ring_hash") == 0;
+        if (!picker_load_run(&load, PICKER_LOAD_PICK_DONE, &result, NULL)) {
+            return false;
+        }
+        rates[i] = 1 / result.ns;
+    }
+    *speedup = 2 * rates[2] / (rates[0] + rates[1]);
+    return true;
+}
+
+/* How many times as much two threads do as one, in passes that take turns. A virtual machine's two processors may come to
+ * share a core for a while, and then no two threads do more than one: a pass before or after which arithmetic alone does
+ * not get what two processors give is left out, and another one made; unless that happens all the time. */
+static void measure_speedup(json_t *rows, const bench_channel *bench, const char *policy,
+                            const picker_settings *settings)
+{
+    bench_figure all = {0}, good = {0};
+    double before = bench_arithmetic_speedup(CONTROL_NS);
+    while (good.count < settings->passes_speedup && all.count < 2 * settings->passes_speedup) {
+        double speedup;
+        if (!speedup_now(bench, policy, settings->duration_ns, &speedup)) {
+            bench_complain("%s, %zu backends: threads that did not start", policy, bench->backends);
+            return;
+        }
+        const double after = bench_arithmetic_speedup(CONTROL_NS);
+        bench_figure_add(&all, speedup);
+        if (before >= TWO_PROCESSORS && after >= TWO_PROCESSORS) {
+            bench_figure_add(&good, speedup);
+        }
+        before = after;
+    }
+    const bench_figure *told = good.count > settings->passes_speedup / 3 ? &good : &all;
+    append_speedup(rows, policy, bench->backends, told, all.count - told->count);
 }
 
 /* ---- the rows that are told of first: one thread, few and many backends ---- */
@@ -196,12 +232,25 @@ static void measure_row(json_t *rows, bench_channel *bench, const char *policy, 
     json_array_append_new(rows, picker_row_end(&row));
 }
 
+static bool open_channel(bench_channel *bench, const char *policy, size_t backends)
+{
+    const bool ok = bench_channel_open(bench, policy, backends);
+    if (!ok) {
+        bench_complain("%s over %zu backends cannot be opened", policy, backends);
+    }
+    return ok;
+}
+
+static bool is_wanted(unsigned threads, unsigned only_threads)
+{
+    return only_threads == 0 || only_threads == threads;
+}
+
 static void measure_channel(json_t *rows, json_t *speedups, size_t policy, size_t backends, unsigned only_threads,
                             const picker_settings *settings)
 {
     bench_channel bench;
-    if (!bench_channel_open(&bench, policies[policy], backends)) {
-        bench_complain("%s over %zu backends cannot be opened", policies[policy], backends);
+    if (!open_channel(&bench, policies[policy], backends)) {
         return;
     }
     if (backends == SHARES_BACKENDS) {
@@ -209,22 +258,30 @@ static void measure_channel(json_t *rows, json_t *speedups, size_t policy, size_
     }
     for (size_t t = 0; t < settings->threads_count; t++) {
         const unsigned threads = settings->threads[t];
-        if (only_threads != 0 && only_threads != threads) {
-            continue;
-        }
-        if (threads == 1 && is_headline(backends)) {
+        if (is_wanted(threads, only_threads) && threads == 1 && is_headline(backends)) {
             begin_headline(rows, policy, backends);
-        } else {
+        } else if (is_wanted(threads, only_threads)) {
             measure_row(rows, &bench, policies[policy], threads, 0, settings);
-        }
-        for (size_t u = 0; u < settings->updates_count; u++) {
-            if (backends <= WRITER_BACKENDS_MAX && backends >= 10 && threads <= WRITER_THREADS_MAX) {
-                measure_row(rows, &bench, policies[policy], threads, settings->updates_per_s[u], settings);
-            }
         }
     }
     if (is_headline(backends)) {
         measure_speedup(speedups, &bench, policies[policy], settings);
+    }
+    bench_channel_close(&bench);
+}
+
+/* On a channel of its own: the writer leaves weights behind that are not alike. */
+static void measure_with_writer(json_t *rows, const char *policy, size_t backends, unsigned only_threads,
+                                const picker_settings *settings)
+{
+    bench_channel bench;
+    if (backends < WRITER_BACKENDS_MIN || backends > WRITER_BACKENDS_MAX || !open_channel(&bench, policy, backends)) {
+        return;
+    }
+    for (size_t t = 0; t < settings->threads_count && settings->threads[t] <= WRITER_THREADS_MAX; t++) {
+        for (size_t u = 0; u < settings->updates_count && is_wanted(settings->threads[t], only_threads); u++) {
+            measure_row(rows, &bench, policy, settings->threads[t], settings->updates_per_s[u], settings);
+        }
     }
     bench_channel_close(&bench);
 }
@@ -273,9 +330,7 @@ int main(int argc, char **argv)
     json_t *rows = json_array();
     json_t *floors = json_array();
     json_t *speedups = json_array();
-    bench_figure arithmetic = {0};
-    bench_arithmetic_speedup(&arithmetic, settings->passes_speedup, settings->duration_ns);
-    append_speedup(speedups, "(arithmetic alone)", 0, &arithmetic);
+    measure_arithmetic(speedups, settings);
     for (size_t t = 0; t < settings->threads_count && settings->threads[t] <= 2; t++) {
         bench_floors(floors, settings->threads[t], settings->passes, settings->duration_ns);
     }
@@ -287,6 +342,7 @@ int main(int argc, char **argv)
         for (size_t b = 0; b < settings->backends_count; b++) {
             if (only_backends == 0 || only_backends == settings->backends[b]) {
                 measure_channel(rows, speedups, p, settings->backends[b], only_threads, settings);
+                measure_with_writer(rows, policies[p], settings->backends[b], only_threads, settings);
             }
         }
         run_headlines(settings);

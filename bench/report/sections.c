@@ -78,8 +78,8 @@ static void print_picks(const json_t *results, const json_t *published)
         "distribution_ns.p9999",
         "distribution_ns.max",
     };
-    static const char *const speedup[TABLE_KEYS_MAX] = {"policy", "backends", "speedup", "speedup_quarter",
-                                                        "speedup_three_quarters"};
+    static const char *const speedup[TABLE_KEYS_MAX] = {
+        "policy", "backends", "speedup", "speedup_quarter", "speedup_three_quarters", "passes_left_out"};
     static const table_only all[TABLE_ONLY_MAX], ten[TABLE_ONLY_MAX] = {TEN, ONE_THREAD};
     const json_t *picker = json_object_get(results, "picker");
     printf(
@@ -105,9 +105,9 @@ static void print_picks(const json_t *results, const json_t *published)
                 &(pivot_spec){{"policy"}, {"threads"}, "pick_done_ns", {TEN, {"updates_per_s", "0"}}, false});
     printf(
         "\n**Two threads over one**: how many times as much they do, in passes that take turns; the middle one, and "
-        "what "
-        "the middle half lie between. The first line is what the machine gives to two threads that share nothing: no "
-        "picker can do better but by waiting less.\n");
+        "what the middle half lie between. The first line is what the machine gives to two threads that share nothing: "
+        "no picker can do better but by waiting less. Passes before or after which the machine did not give this are "
+        "left out, unless they are too many: a neighbour had one of the two processors, or they shared a core.\n");
     table_print_rows(json_object_get(results, "picker_speedup"), speedup, all);
     print_pivot(picker, "**pick + done, one thread, while a writer publishes so many lists a second** (ns)",
                 &(pivot_spec){{"policy", "backends"}, {"updates_per_s"}, "pick_done_ns", {{"threads", "1"}}, true});

@@ -20,7 +20,7 @@ static const array_shape shapes[] = {
      "allocations"},
     {"picker_speedup",
      {"policy"},
-     {"backends", "threads", "speedup", "speedup_quarter", "speedup_three_quarters"},
+     {"backends", "threads", "speedup", "speedup_quarter", "speedup_three_quarters", "passes", "passes_left_out"},
      NULL},
     {"floor", {"what"}, {"threads", "ns", "ns_min"}, NULL},
     {"update", {"policy", "what"}, {"backends", "changed", "us", "us_min"}, NULL},
