@@ -83,7 +83,7 @@ typedef struct evener_subchannel_pool {
     evener_subchannel_kind *kinds; /* few: one or two a policy that has subchannels */
     evener_body_slab *body_slabs;  /* few: by the bytes that policies ask for */
     evener_slab connectors, links, attempts;
-    evener_slot_pool *slots;           /* the runtime's; NULL until the first is taken */
+    evener_slot_pool *slots;         /* the runtime's; NULL until the first is taken */
     evener_subchannel_body *retired; /* without references, with picks under way */
     uint64_t retire_poll_ns;
     evener_timer retire_timer;
