@@ -3,7 +3,8 @@
  * Life: three things hold a connection: whoever made it until disconnect(), the watcher
  * while one of its events is outstanding, and every pick until it is done. The grpc_channel inside goes earlier: at
  * disconnect(), so that the core ends calls that never left it ("Channel Destroyed") while calls on the wire finish.
- * A thread that is about to use the channel must not meet that: it says so with enter() and leave(). The last one to
+ * A thread that is about to use the channel must not meet that: it says so with enter() and leave(). (So does an attempt to
+ * connect, until it is through.) The last one to
  * leave destroys the channel itself, and does not ask the control thread to: that may be waiting for the watcher to end,
  * which waits for what the channel still owes it. */
 #ifndef EVENER_LB_TRANSPORT_GRPC_CONNECTION_H
@@ -58,6 +59,8 @@ struct evener_connection {
 
     /* the watcher's */
     evener_grpc_phase phase;
+    bool is_attempting; /* and counted as inside for that: see grpc_watcher.c */
+    evener_connection *next_attempt, *previous_attempt;
     evener_grpc_tag watch_tag;
     struct evener_grpc_trial *trial;
 
@@ -90,6 +93,12 @@ void evener_grpc_connection_close(evener_connection *connection);
 static inline uint64_t evener_grpc_use_inside(uint64_t use)
 {
     return (use & ~EVENER_GRPC_USE_GIVEN_UP) / EVENER_GRPC_USE_INSIDE;
+}
+
+/* Any thread that holds a reference. */
+static inline bool evener_grpc_connection_is_given_up(evener_connection *connection)
+{
+    return (atomic_load_explicit(&connection->use, memory_order_acquire) & EVENER_GRPC_USE_GIVEN_UP) != 0;
 }
 
 /* The caller still holds its reference. */

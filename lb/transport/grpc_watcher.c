@@ -20,7 +20,12 @@
  *   FAILED      the trial call has ended   -> OVER, tells FAILED
  *   any         given up                   -> OVER, tells nothing
  *
- * Of each connection one event is outstanding at most. */
+ * Of each connection one event is outstanding at most.
+ *
+ * An attempt to connect that is given up is let come to its end (the core bounds it by the time to connect) before the
+ * channel is destroyed. The core up to 1.51 else forgets the connection, socket and all, if it has just been made but is
+ * not in the channel yet (grpc 32071). When the runtime ends the attempts that go on for ATTEMPTS_END_MS have to do
+ * without. */
 #include "lb/transport/grpc_watcher.h"
 
 #include <errno.h>
@@ -37,11 +42,13 @@
 
 #include <evener/log.h>
 
+#include "lb/runtime/clock.h"
 #include "lb/runtime/memory.h"
 #include "lb/runtime/thread.h"
 #include "lb/transport/grpc_connection.h"
 
 #define POLL_INTERVAL_MS 100
+#define ATTEMPTS_END_MS 50
 /* The core answers a trial call at once; should it ever not, the connection fails without a reason. */
 #define TRIAL_TIMEOUT_MS 1000
 /* At the end all events come at once. Should the core ever keep one back, the program must not hang for it. */
@@ -59,10 +66,12 @@ struct evener_grpc_watcher {
     _Atomic uint32_t attended;
     _Atomic bool closing; /* wanted by evener_grpc_watcher_stop() */
     /* the thread's */
-    uint64_t attempts;  /* connections in CONNECTING or FAILED */
-    bool shut_down;     /* the queue is; its end may come a moment after its last event */
-    bool ended;         /* the queue has ended */
-    uint32_t end_waits; /* in vain, since it was shut down */
+    uint64_t attempts;                /* connections in CONNECTING or FAILED */
+    evener_connection *first_attempt; /* those in CONNECTING */
+    uint64_t closing_since_ns;        /* 0: not closing */
+    bool shut_down;                   /* the queue is; its end may come a moment after its last event */
+    bool ended;                       /* the queue has ended */
+    uint32_t end_waits;               /* in vain, since it was shut down */
 };
 
 /* A call on a channel that cannot connect, made for the sake of its status. */
@@ -165,6 +174,16 @@ static void watch(evener_grpc_watcher *watcher, evener_connection *connection, g
                                           watcher->queue, &connection->watch_tag);
 }
 
+static void given_up(evener_grpc_watcher *watcher, evener_connection *connection)
+{
+    watcher->attempts -=
+        connection->phase == EVENER_GRPC_PHASE_CONNECTING || connection->phase == EVENER_GRPC_PHASE_FAILED;
+    if (connection->phase == EVENER_GRPC_PHASE_FAILED) {
+        trial_destroy(connection);
+    }
+    connection->phase = EVENER_GRPC_PHASE_OVER;
+}
+
 /* What follows the state seen while connecting; returns whether an event is outstanding. Inside the connection. */
 static bool connecting_step(evener_grpc_watcher *watcher, evener_connection *connection, grpc_connectivity_state state,
                             bool first)
@@ -201,18 +220,61 @@ static bool connecting_step(evener_grpc_watcher *watcher, evener_connection *con
     }
 }
 
+static void attempt_begins(evener_grpc_watcher *watcher, evener_connection *connection)
+{
+    connection->phase = EVENER_GRPC_PHASE_CONNECTING;
+    watcher->attempts++;
+    connection->next_attempt = watcher->first_attempt;
+    if (watcher->first_attempt != NULL) {
+        watcher->first_attempt->previous_attempt = connection;
+    }
+    watcher->first_attempt = connection;
+}
+
+/* The channel may go now. */
+static void attempt_ends(evener_grpc_watcher *watcher, evener_connection *connection)
+{
+    connection->is_attempting = false;
+    if (connection->previous_attempt != NULL) {
+        connection->previous_attempt->next_attempt = connection->next_attempt;
+    } else {
+        watcher->first_attempt = connection->next_attempt;
+    }
+    if (connection->next_attempt != NULL) {
+        connection->next_attempt->previous_attempt = connection->previous_attempt;
+    }
+    evener_grpc_connection_leave(connection);
+}
+
+/* Of a connection that may have been given up. Returns whether an event is outstanding. */
+static bool attempt_step(evener_grpc_watcher *watcher, evener_connection *connection)
+{
+    const bool first = connection->phase == EVENER_GRPC_PHASE_NEW;
+    if (first) {
+        attempt_begins(watcher, connection);
+    }
+    const grpc_connectivity_state state = grpc_channel_check_connectivity_state(connection->channel, first);
+    const bool goes_on = state == GRPC_CHANNEL_CONNECTING || (first && state == GRPC_CHANNEL_IDLE);
+    const bool wanted = !evener_grpc_connection_is_given_up(connection);
+    bool outstanding = false;
+    if (wanted) {
+        outstanding = connecting_step(watcher, connection, state, first);
+    } else if (goes_on && !watcher->shut_down) {
+        watch(watcher, connection, state);
+        outstanding = true;
+    } else {
+        given_up(watcher, connection);
+    }
+    if (!goes_on || !outstanding) {
+        attempt_ends(watcher, connection);
+    }
+    return outstanding;
+}
+
 /* Returns whether an event is outstanding. Inside the connection. */
 static bool step(evener_grpc_watcher *watcher, evener_connection *connection)
 {
     switch (connection->phase) {
-    case EVENER_GRPC_PHASE_NEW:
-        connection->phase = EVENER_GRPC_PHASE_CONNECTING;
-        watcher->attempts++;
-        return connecting_step(watcher, connection,
-                               grpc_channel_check_connectivity_state(connection->channel, /*try_to_connect=*/1), true);
-    case EVENER_GRPC_PHASE_CONNECTING:
-        return connecting_step(watcher, connection, grpc_channel_check_connectivity_state(connection->channel, 0),
-                               false);
     case EVENER_GRPC_PHASE_CONNECTED:
         connection->phase = EVENER_GRPC_PHASE_OVER;
         evener_grpc_connection_tell(connection, EVENER_GRPC_EVENT_DROPPED);
@@ -221,20 +283,10 @@ static bool step(evener_grpc_watcher *watcher, evener_connection *connection)
         watcher->attempts--;
         trial_ended(connection);
         return false;
-    case EVENER_GRPC_PHASE_OVER:
+    default: /* OVER, which has no events; NEW and CONNECTING: see attempt_step() */
         break;
     }
     return false;
-}
-
-static void given_up(evener_grpc_watcher *watcher, evener_connection *connection)
-{
-    watcher->attempts -=
-        connection->phase == EVENER_GRPC_PHASE_CONNECTING || connection->phase == EVENER_GRPC_PHASE_FAILED;
-    if (connection->phase == EVENER_GRPC_PHASE_FAILED) {
-        trial_destroy(connection);
-    }
-    connection->phase = EVENER_GRPC_PHASE_OVER;
 }
 
 static void happened(evener_grpc_tag *tag, bool ok)
@@ -243,7 +295,9 @@ static void happened(evener_grpc_tag *tag, bool ok)
     evener_connection *connection = EVENER_CONTAINER_OF(tag, evener_connection, watch_tag);
     evener_grpc_watcher *watcher = connection->engine->watcher;
     bool outstanding = false;
-    if (evener_grpc_connection_enter(connection)) {
+    if (connection->is_attempting) {
+        outstanding = attempt_step(watcher, connection);
+    } else if (evener_grpc_connection_enter(connection)) {
         outstanding = step(watcher, connection);
         evener_grpc_connection_leave(connection);
     } else {
@@ -297,21 +351,40 @@ static bool wants_polling(evener_grpc_watcher *watcher)
            watcher->shut_down;
 }
 
+/* All connections were given up. */
+static void close_when_attempts_are_through(evener_grpc_watcher *watcher)
+{
+    const uint64_t now_ns = evener_clock_now_ns();
+    if (watcher->closing_since_ns == 0) {
+        watcher->closing_since_ns = now_ns;
+    }
+    if (watcher->first_attempt != NULL && now_ns - watcher->closing_since_ns < ATTEMPTS_END_MS * EVENER_NS_PER_MS) {
+        return;
+    }
+    /* Here, and not where it is wanted: no step is starting an operation on the queue meanwhile. */
+    watcher->shut_down = true;
+    grpc_completion_queue_shutdown(watcher->queue);
+    while (watcher->first_attempt != NULL) {
+        attempt_ends(watcher, watcher->first_attempt);
+    }
+}
+
 static void *watcher_main(void *arg)
 {
     evener_grpc_watcher *watcher = arg;
     while (!watcher->ended) {
-        if (!watcher->shut_down && atomic_load_explicit(&watcher->closing, memory_order_acquire)) {
-            /* Here, and not where it is wanted: no step is starting an operation on the queue meanwhile. */
-            watcher->shut_down = true;
-            grpc_completion_queue_shutdown(watcher->queue);
+        const bool closing = atomic_load_explicit(&watcher->closing, memory_order_acquire);
+        if (closing && !watcher->shut_down) {
+            close_when_attempts_are_through(watcher);
         }
         if (watcher->shut_down && watcher->end_waits > END_TIMEOUT_MS / POLL_INTERVAL_MS) {
             evener_log(EVENER_LOG_ERROR, "transport", "the gRPC core keeps back the end of a connection: it is leaked");
             break;
         }
         if (wants_polling(watcher)) {
-            const bool took = take(watcher, after_ms(POLL_INTERVAL_MS), &watcher->ended);
+            const bool waits_for_attempts = closing && !watcher->shut_down;
+            const bool took =
+                take(watcher, after_ms(waits_for_attempts ? ATTEMPTS_END_MS : POLL_INTERVAL_MS), &watcher->ended);
             watcher->end_waits += watcher->shut_down && !took;
         } else {
             sleep_outside_the_core(watcher);
@@ -363,6 +436,7 @@ void evener_grpc_watcher_follow(evener_grpc_watcher *watcher, evener_connection 
 {
     connection->watch_tag.done = happened;
     evener_grpc_connection_ref(connection);
+    connection->is_attempting = evener_grpc_connection_enter(connection);
     /* IDLE ends at once, with the attempt or with the channel. (Not SHUTDOWN, from which every state differs: the core owes
      * no event for it to a channel that is destroyed before the watch has begun.) */
     (void)grpc_channel_check_connectivity_state(connection->channel, /*try_to_connect=*/1);
