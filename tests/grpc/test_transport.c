@@ -227,8 +227,8 @@ Test(transport, no_thread_is_left_of_an_attempt_that_failed)
 
 /* ---- attempts that are given up ---- */
 
-/* Listens, and takes connections without a word. */
-static int silent_server(uint16_t *port)
+/* An attempt to connect to one who takes it, and says nothing: the socket of the other end. */
+static followed *attempt_without_answer(int *accepted)
 {
     const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -236,8 +236,13 @@ static int silent_server(uint16_t *port)
     cr_assert_eq(bind(listener, (struct sockaddr *)&address, bytes), 0);
     cr_assert_eq(listen(listener, 8), 0);
     cr_assert_eq(getsockname(listener, (struct sockaddr *)&address, &bytes), 0);
-    *port = ntohs(address.sin_port);
-    return listener;
+    cr_assert_eq(evener_credentials_create_insecure(&insecure, NULL), EVENER_STATUS_OK);
+    fixture_open(&fixture, &(evener_grpc_transport_options){.credentials = insecure});
+    followed *connection = fixture_connect(&fixture, address_of_port(ntohs(address.sin_port)), "localhost");
+    *accepted = accept(listener, NULL, NULL);
+    cr_assert_geq(*accepted, 0);
+    close(listener);
+    return connection;
 }
 
 /* Whether the peer closes the socket within so long; what it says is thrown away. */
@@ -256,13 +261,8 @@ static bool is_closed_within_ms(int socket, int ms)
 /* The core up to 1.51 may forget a connection if the attempt is given up just when it is through (grpc 32071). */
 Test(transport, an_attempt_that_is_given_up_comes_to_its_end_and_the_connection_is_closed)
 {
-    uint16_t port;
-    const int listener = silent_server(&port);
-    cr_assert_eq(evener_credentials_create_insecure(&insecure, NULL), EVENER_STATUS_OK);
-    fixture_open(&fixture, &(evener_grpc_transport_options){.credentials = insecure});
-    followed *connection = fixture_connect(&fixture, address_of_port(port), "localhost");
-    const int accepted = accept(listener, NULL, NULL);
-    cr_assert_geq(accepted, 0);
+    int accepted;
+    followed *connection = attempt_without_answer(&accepted);
     followed_disconnect(connection);
     cr_expect_not(is_closed_within_ms(accepted, 100));
     static const char settings[9] = {0, 0, 0, 4, 0, 0, 0, 0, 0}; /* RFC 9113, 6.5: an empty SETTINGS frame */
@@ -273,25 +273,18 @@ Test(transport, an_attempt_that_is_given_up_comes_to_its_end_and_the_connection_
     fixture_close(&fixture);
     evener_credentials_destroy(insecure);
     close(accepted);
-    close(listener);
     cr_expect_eq(named_threads_left(), 0);
 }
 
 /* It would take 20 s. (What the core keeps of it may stay so long: its threads are not looked for.) */
 Test(transport, the_end_does_not_wait_for_an_attempt_that_gets_no_answer, .timeout = 15)
 {
-    uint16_t port;
-    const int listener = silent_server(&port);
-    cr_assert_eq(evener_credentials_create_insecure(&insecure, NULL), EVENER_STATUS_OK);
-    fixture_open(&fixture, &(evener_grpc_transport_options){.credentials = insecure});
-    followed *connection = fixture_connect(&fixture, address_of_port(port), "localhost");
-    const int accepted = accept(listener, NULL, NULL);
-    cr_assert_geq(accepted, 0);
+    int accepted;
+    followed *connection = attempt_without_answer(&accepted);
     followed_forget(connection);
     fixture_close(&fixture);
     evener_credentials_destroy(insecure);
     close(accepted);
-    close(listener);
 }
 
 Test(transport, given_up_at_any_moment_no_connection_is_left)
