@@ -186,15 +186,16 @@ static void print_tails(const json_t *results)
         "\n## Tail latency with real servers\n\nFour servers that answer after 1 ms; calls come at a fixed rate "
         "(1,000 a second, Poisson) whether or not earlier ones have been answered, and are timed from when they should "
         "have been sent, so that waiting counts. Deadline 1 s; a failed call counts as 1 s. Healthy and slow: all rows "
-        "take turns of a second. Where a server hangs, joins or is killed, that happens a third into the second. How "
+        "take turns of 600 calls. Where a server hangs, joins or is killed, that happens a third into the second. How "
         "late the sender was is what the machine adds to all of them: `bench/tail/tail.c`.\n");
     plot("tail", "99th percentile by scenario");
     static const struct {
         const char *title, *key;
     } parts[] = {{"**99th percentile** (us)", "p99_us"},
                  {"**median** (us)", "p50_us"},
-                 {"**99.9th percentile** (us): of the 1,000 calls of a pass, the worst but one", "p999_us"},
+                 {"**99.9th percentile** (us): of 1,000 calls and a few more, the worst but one", "p999_us"},
                  {"**how late the sender was**, 99th percentile (us)", "late_p99_us"},
+                 {"**99th percentile over that of healthy servers** in the same turn", "p99_over_healthy"},
                  {"**calls to slow servers** (%)", "slow_percent"},
                  {"**failed calls** of all passes", "failed"}};
     for (size_t i = 0; i < COUNT(parts); i++) {

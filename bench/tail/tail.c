@@ -16,9 +16,11 @@
  * - The sender is a thread that does nothing else (starting a server on the way would hold it up for 20 ms). How late it
  *   was all the same, 99th percentile, stands in each row: what the machine adds to every client alike.
  * - Where nothing happens on the way (healthy, slow), the servers of all these scenarios and the clients of all rows run
- *   side by side, and take turns: a second of calls each, a tenth of a second before it uncounted, for caches and
- *   averages. So a bad moment of the machine hits all rows alike, and many turns find its good ones: a row is the median
- *   of its turns, and the least. Who is not at turn is idle.
+ *   side by side, and take turns: 600 calls each, and some before them uncounted, for caches and averages. So a bad
+ *   moment of the machine hits all rows alike, and many turns find its good ones: a row is the median of its turns, and
+ *   the least; for the 99.9th percentile two turns are taken together. A client's turns with healthy and with slow
+ *   servers follow each other: how many times as long the one takes as the other is said turn by turn, too. Who is not
+ *   at turn is idle.
  * - Where something happens, a pass is a second with servers and a client of its own, and all calls count. */
 #include <math.h>
 #include <pthread.h>
@@ -37,10 +39,11 @@
 #define SERVERS 4
 #define TIMEOUT_MS 1000
 #define RATE_PER_S 1000
-#define TURNS 5
-#define TURNS_QUICK 1
-#define TURN_CALLS 1000
-#define TURN_CALLS_AHEAD 100
+#define TURNS 8
+#define TURNS_QUICK 2
+#define TURN_CALLS 600
+#define TURN_CALLS_AHEAD 60
+#define P999_CALLS 1000 /* that the 99.9th percentile is of, at least */
 #define PASSES 2
 #define PASS_CALLS 1000
 #define BUSY_US 10000
@@ -104,6 +107,7 @@ struct tail_run {
 
 typedef struct tail_figures {
     bench_figure p50_us, p99_us, p999_us;
+    bench_histogram for_p999; /* calls that it has not been reckoned of yet */
     bench_figure late_p99_us;
     bench_figure slow_percent; /* of the calls went to slow servers; empty: not known */
     uint64_t calls, failed;
@@ -216,7 +220,11 @@ static void gather(const tail_call *calls, size_t count, tail_figures *figures)
     figures->calls += count;
     bench_figure_add(&figures->p50_us, (double)bench_histogram_percentile(latency, 0.5) / 1e3);
     bench_figure_add(&figures->p99_us, (double)bench_histogram_percentile(latency, 0.99) / 1e3);
-    bench_figure_add(&figures->p999_us, (double)bench_histogram_percentile(latency, 0.999) / 1e3);
+    bench_histogram_merge(&figures->for_p999, latency);
+    if (figures->for_p999.count >= P999_CALLS) {
+        bench_figure_add(&figures->p999_us, (double)bench_histogram_percentile(&figures->for_p999, 0.999) / 1e3);
+        figures->for_p999 = (bench_histogram){0};
+    }
     bench_figure_add(&figures->late_p99_us, (double)bench_histogram_percentile(late, 0.99) / 1e3);
     free(histograms);
 }
@@ -303,7 +311,19 @@ static bool open_stage(tail_stage *stage, const struct scenario *scenario, size_
     return ok;
 }
 
-static void tell(json_t *rows, const struct scenario *scenario, size_t client, const tail_figures *figures)
+/* Turn by turn: what the machine did to both of a turn cancels out. */
+static void set_over_healthy(json_t *row, const tail_figures *figures, const tail_figures *healthy)
+{
+    bench_figure ratio = {0};
+    for (unsigned turn = 0; turn < figures->p99_us.count && turn < healthy->p99_us.count; turn++) {
+        bench_figure_add(&ratio, figures->p99_us.values[turn] / healthy->p99_us.values[turn]);
+    }
+    bench_set_figure(row, "p99_over_healthy", &ratio);
+}
+
+/* `healthy`: what to compare with; or NULL. */
+static void tell(json_t *rows, const struct scenario *scenario, size_t client, const tail_figures *figures,
+                 const tail_figures *healthy)
 {
     const char *name = clients[client].name, *policy = clients[client].policy;
     json_t *row =
@@ -313,6 +333,9 @@ static void tell(json_t *rows, const struct scenario *scenario, size_t client, c
     bench_set_figure(row, "p99_us", &figures->p99_us);
     bench_set_figure(row, "p999_us", &figures->p999_us);
     bench_set_figure(row, "late_p99_us", &figures->late_p99_us);
+    if (healthy != NULL) {
+        set_over_healthy(row, figures, healthy);
+    }
     char slow[64] = "";
     if (figures->slow_percent.count > 0) {
         bench_set_figure(row, "slow_percent", &figures->slow_percent);
@@ -360,8 +383,8 @@ static void measure_steady(json_t *rows, bool quick)
     }
     for (unsigned turn = 0; turn < turns && ok; turn++) {
         bench_progress("tail    turn %u of %u", turn + 1, turns);
-        for (size_t s = 0; s < COUNT(scenarios); s++) {
-            for (size_t c = 0; c < COUNT(clients); c++) {
+        for (size_t c = 0; c < COUNT(clients); c++) {
+            for (size_t s = 0; s < COUNT(scenarios); s++) {
                 if (stages[s].clients[c] != NULL) {
                     take_turn(&stages[s], stages[s].clients[c], turn, &figures[s][c]);
                 }
@@ -371,7 +394,7 @@ static void measure_steady(json_t *rows, bool quick)
     for (size_t s = 0; s < COUNT(scenarios); s++) {
         for (size_t c = 0; c < COUNT(clients) && ok; c++) {
             if (stages[s].clients[c] != NULL) {
-                tell(rows, &scenarios[s], c, &figures[s][c]);
+                tell(rows, &scenarios[s], c, &figures[s][c], s > 0 ? &figures[0][c] : NULL);
                 if (!quick) {
                     check_slow(&scenarios[s], c, &figures[s][c], &figures[0][c]);
                 }
@@ -397,7 +420,7 @@ static void measure_event(json_t *rows, const struct scenario *scenario, size_t 
         close_stage(&stage);
     }
     if (ok) {
-        tell(rows, scenario, client, &figures);
+        tell(rows, scenario, client, &figures, NULL);
     }
 }
 
