@@ -7,7 +7,7 @@
  *
  * Lanes are a page apart, as processors fetch ahead what follows in a page, and fetch cache lines in pairs. With rows of
  * two lines side by side threads took each other's counters away again and again: two on 10,000 backends did 1.24 times
- * what one did with round_robin, and now do 2.0 times as much. Handles begin a line later in their page than counters: a
+ * what one did with round_robin, and now do 1.95 times as much. Handles begin a line later in their page than counters: a
  * load waits for a store under way to the same place in another page.
  *
  * Few channels fill a chunk: all channels of a runtime share them. 82 bytes a backend is the whole price.

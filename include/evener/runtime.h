@@ -40,7 +40,8 @@ EVENER_API evener_runtime *evener_runtime_ref(evener_runtime *runtime);
  * call has ended. The last one stops the control thread and joins it before this returns; given back on one of the
  * runtime's own threads it cannot wait for itself, and the end comes shortly after.
  * On a loop of the caller's the end comes at once on the control thread if nothing is under way, else in tasks posted
- * there. Any thread. */
+ * there. Either way an attempt of the gRPC transport to connect that is under way is waited for, 50 ms at most. Any
+ * thread. */
 EVENER_API void evener_runtime_unref(evener_runtime *runtime);
 
 /* Tells that the calling thread belongs to the runtime: a shared object (below) made it and joins it in its destroy. So

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What two threads that write must keep apart. */
+/* What two threads that write must keep apart; where nanoseconds count, EVENER_LANE_BYTES. */
 #define EVENER_CACHE_LINE_BYTES 64
 
 /* The struct of `type` that `pointer` is the `member` of. */
