@@ -298,7 +298,8 @@ Test(client_lb, PickFirstStaysTransientFailureOnFailedConnectionAttemptUntilRead
     wait_for_state(&s, EVENER_TRANSIENT_FAILURE);
     for (int i = 0; i < 20; i++) { /* several backoffs */
         pause_ms(20);
-        cr_assert_eq(evener_channel_state(s.channel, false), EVENER_TRANSIENT_FAILURE);
+        const evener_connectivity_state state = evener_channel_state(s.channel, false);
+        cr_assert_eq(state, EVENER_TRANSIENT_FAILURE, "%s", evener_connectivity_state_name(state));
     }
     evener_status status;
     cr_assert_eq(call(&s, false, &status), EVENER_STATUS_UNAVAILABLE);
