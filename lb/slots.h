@@ -49,7 +49,7 @@ typedef struct evener_slot_lane {
 typedef struct evener_slot_chunk {
     struct evener_slot_chunk *next, *previous; /* among those with room */
     uint64_t free_count;
-    char gap[EVENER_SLOT_GAP_BYTES - 24];
+    char gap[EVENER_SLOT_GAP_BYTES - 2 * sizeof(void *) - sizeof(uint64_t)];
     evener_subchannel handles[EVENER_SLOT_ROW];
     evener_subchannel_body *bodies[EVENER_SLOT_ROW];
     uint64_t free_slots[EVENER_SLOT_GAP_BYTES / 8]; /* bit n % 64 of word n / 64: slot n */
@@ -75,7 +75,7 @@ typedef struct evener_slot_pool {
 /* The runtime's; NULL without memory. Control thread. */
 evener_slot_pool *evener_slots_of(evener_runtime *runtime);
 
-/* A free slot with its counters at 0, for a body; NULL without memory. Control thread. */
+/* All on the control thread. A free slot with its counters at 0, for a body; NULL without memory. */
 evener_subchannel *evener_slots_take(evener_slot_pool *pool, evener_subchannel_body *body);
 void evener_slots_give_back(evener_slot_pool *pool, evener_subchannel *handle);
 /* Frees what is kept; all slots were given back. */

@@ -1,12 +1,11 @@
 /* A connection of the gRPC transport: one grpc_channel, from the attempt to connect to its end.
  *
- * Life: three things hold a connection: whoever made it until disconnect(), the watcher
- * while one of its events is outstanding, and every pick until it is done. The grpc_channel inside goes earlier: at
- * disconnect(), so that the core ends calls that never left it ("Channel Destroyed") while calls on the wire finish.
- * A thread that is about to use the channel must not meet that: it says so with enter() and leave(). (So does an attempt to
- * connect, until it is through.) The last one to
- * leave destroys the channel itself, and does not ask the control thread to: that may be waiting for the watcher to end,
- * which waits for what the channel still owes it. */
+ * Life: three things hold a connection: whoever made it until disconnect(), the watcher while one of its events is
+ * outstanding, and every pick until it is done. The grpc_channel inside goes earlier: at disconnect(), so that the core
+ * ends calls that never left it ("Channel Destroyed") while calls on the wire finish. A thread that is about to use the
+ * channel must not meet that: it says so with enter() and leave(), and so does an attempt to connect until it is through.
+ * The last one to leave destroys the channel itself, and does not ask the control thread to: that may be waiting for the
+ * watcher to end, which waits for what the channel still owes it. */
 #ifndef EVENER_LB_TRANSPORT_GRPC_CONNECTION_H
 #define EVENER_LB_TRANSPORT_GRPC_CONNECTION_H
 
@@ -32,7 +31,7 @@
 
 /* What the watcher knows; only its thread reads and writes it. */
 typedef enum evener_grpc_phase {
-    EVENER_GRPC_PHASE_NEW = 0,        /* not looked at yet */
+    EVENER_GRPC_PHASE_NEW = 0,        /* not looked at yet; in this phase and the next the attempt is inside */
     EVENER_GRPC_PHASE_CONNECTING = 1, /* the core tries */
     EVENER_GRPC_PHASE_CONNECTED = 2,  /* READY was told */
     EVENER_GRPC_PHASE_FAILED = 3,     /* a trial call asks the core for the reason */
@@ -59,8 +58,7 @@ struct evener_connection {
 
     /* the watcher's */
     evener_grpc_phase phase;
-    bool is_attempting; /* and counted as inside for that: see grpc_watcher.c */
-    evener_connection *next_attempt, *previous_attempt;
+    evener_connection *next_attempt, *previous_attempt; /* among those in CONNECTING */
     evener_grpc_tag watch_tag;
     struct evener_grpc_trial *trial;
 

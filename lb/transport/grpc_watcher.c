@@ -231,10 +231,9 @@ static void attempt_begins(evener_grpc_watcher *watcher, evener_connection *conn
     watcher->first_attempt = connection;
 }
 
-/* The channel may go now. */
+/* Its phase is another already. The channel may go now. */
 static void attempt_ends(evener_grpc_watcher *watcher, evener_connection *connection)
 {
-    connection->is_attempting = false;
     if (connection->previous_attempt != NULL) {
         connection->previous_attempt->next_attempt = connection->next_attempt;
     } else {
@@ -265,7 +264,7 @@ static bool attempt_step(evener_grpc_watcher *watcher, evener_connection *connec
     } else {
         given_up(watcher, connection);
     }
-    if (!goes_on || !outstanding) {
+    if (connection->phase != EVENER_GRPC_PHASE_CONNECTING) {
         attempt_ends(watcher, connection);
     }
     return outstanding;
@@ -295,7 +294,7 @@ static void happened(evener_grpc_tag *tag, bool ok)
     evener_connection *connection = EVENER_CONTAINER_OF(tag, evener_connection, watch_tag);
     evener_grpc_watcher *watcher = connection->engine->watcher;
     bool outstanding = false;
-    if (connection->is_attempting) {
+    if (connection->phase <= EVENER_GRPC_PHASE_CONNECTING) {
         outstanding = attempt_step(watcher, connection);
     } else if (evener_grpc_connection_enter(connection)) {
         outstanding = step(watcher, connection);
@@ -365,7 +364,9 @@ static void close_when_attempts_are_through(evener_grpc_watcher *watcher)
     watcher->shut_down = true;
     grpc_completion_queue_shutdown(watcher->queue);
     while (watcher->first_attempt != NULL) {
-        attempt_ends(watcher, watcher->first_attempt);
+        evener_connection *connection = watcher->first_attempt;
+        given_up(watcher, connection);
+        attempt_ends(watcher, connection);
     }
 }
 
@@ -436,7 +437,7 @@ void evener_grpc_watcher_follow(evener_grpc_watcher *watcher, evener_connection 
 {
     connection->watch_tag.done = happened;
     evener_grpc_connection_ref(connection);
-    connection->is_attempting = evener_grpc_connection_enter(connection);
+    (void)evener_grpc_connection_enter(connection); /* until the attempt is through */
     /* IDLE ends at once, with the attempt or with the channel. (Not SHUTDOWN, from which every state differs: the core owes
      * no event for it to a channel that is destroyed before the watch has begun.) */
     (void)grpc_channel_check_connectivity_state(connection->channel, /*try_to_connect=*/1);

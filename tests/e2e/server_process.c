@@ -8,6 +8,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/support/held_port.h"
+
 #ifndef DEMO_SERVER_PROGRAM
 #error "DEMO_SERVER_PROGRAM names the demo's server"
 #endif
@@ -15,6 +17,9 @@
 int server_process_start(server_process *server, uint16_t port)
 {
     int lines[2];
+    if (port == 0) {
+        (void)held_port(&port); /* as long as this process lives */
+    }
     if (pipe(lines) != 0) {
         perror("server process: pipe");
         return 0;

@@ -10,8 +10,8 @@ typedef struct server_process {
     uint16_t port;
 } server_process;
 
-/* Starts `demo_server PORT` (0: a free port) and waits until it listens. It ends with the caller's process. False with
- * the reason on standard error if it does not. */
+/* Starts `demo_server PORT` (0: a free one, which stays the caller's while the server does not run) and waits until it
+ * listens. It ends with the caller's process. False with the reason on standard error if it does not. */
 int server_process_start(server_process *server, uint16_t port);
 
 /* Sends a signal: SIGKILL, SIGTERM, SIGSTOP, SIGCONT. */

@@ -5,17 +5,20 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <evener/evener.h>
 
 #include "demo_server/server.h"
+#include "tests/support/held_port.h"
 
 #define SERVERS_MAX 4
 #define METHOD "/grpcdemo.GrpcDemo/DemoImport"
 
 typedef struct scene {
     demo_server *servers[SERVERS_MAX];
-    uint16_t ports[SERVERS_MAX]; /* also of a server that was stopped */
+    uint16_t ports[SERVERS_MAX]; /* also of a server that was stopped: nobody else gets it */
+    int held[SERVERS_MAX];       /* the sockets that see to that */
     evener_runtime *runtime;
     evener_manual_resolver *resolver;
     evener_channel *channel;
@@ -24,10 +27,12 @@ typedef struct scene {
 static void start_server(scene *s, int index)
 {
     char error[DEMO_SERVER_ERROR_BYTES];
+    if (s->ports[index] == 0) {
+        s->held[index] = held_port(&s->ports[index]);
+    }
     const demo_server_options options = {.port = s->ports[index]};
     s->servers[index] = demo_server_start(&options, error);
     cr_assert_not_null(s->servers[index], "%s", error);
-    s->ports[index] = demo_server_port(s->servers[index]);
 }
 
 static void stop_server(scene *s, int index)
@@ -70,6 +75,9 @@ static void close_scene(scene *s)
     evener_runtime_unref(s->runtime);
     for (int i = 0; i < SERVERS_MAX; i++) {
         demo_server_stop(s->servers[i], 0);
+        if (s->ports[i] != 0) {
+            close(s->held[i]);
+        }
     }
 }
 

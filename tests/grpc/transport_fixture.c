@@ -1,15 +1,14 @@
 #include "grpc/transport_fixture.h"
 
-#include <arpa/inet.h>
 #include <dirent.h>
-#include <netinet/in.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "tests/support/held_port.h"
 
 #define WAIT_S 10
 
@@ -188,15 +187,9 @@ const char *address_of_port(uint16_t port)
 
 uint16_t free_port(void)
 {
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t bytes = sizeof address;
-    if (fd < 0 || bind(fd, (struct sockaddr *)&address, bytes) != 0 ||
-        getsockname(fd, (struct sockaddr *)&address, &bytes) != 0) {
-        abort();
-    }
-    close(fd);
-    return ntohs(address.sin_port);
+    uint16_t port;
+    (void)held_port(&port); /* as long as this process lives */
+    return port;
 }
 
 static void read_name(const char *task, char name[32])

@@ -48,7 +48,7 @@ uint32_t followed_count(followed *connection);
 
 /* "127.0.0.1:PORT". A static buffer of the calling thread. */
 const char *address_of_port(uint16_t port);
-/* A port on which nobody listens. */
+/* A port on which nobody listens, nor will while this process lives. */
 uint16_t free_port(void);
 /* Threads of this process with names of their own, as evener's and the core's have: what the test framework starts bears
  * the program's name. Waits until there is none, 10 s at most. */
