@@ -8,8 +8,8 @@
  * alone send a call in six to one of two slow backends of four.
  *
  * The probe. Once in PROBE_PICKS_MIN picks of a thread, a loser that nobody picked for `forcePickInterval` is taken
- * instead of the winner, so that one that recovered is found out; rarely one that failed, never one that is failing or
- * has a call under way. go-zero probes without that bound: with more backends than calls a second almost every pick
+ * instead of the winner, so that one that recovered is found out; rarely one that failed, never one that is failing.
+ * One with calls under way that it does not answer gets another one only after pauses that double. go-zero probes without that bound: with more backends than calls a second almost every pick
  * takes the loser.
  *
  * Slow start. A backend that joins others (or comes back) starts from the mean latency of its peers, and is considered
@@ -39,8 +39,6 @@
 #define PROBE_PICKS_MIN 256
 /* Fewer backends stay in the cache. */
 #define PREFETCH_FROM 256
-/* What stands in for a latency while not one is known: a nanosecond, so that only calls under way count. */
-#define UNKNOWN_NS 1.0F
 
 /* What a lane knows by itself. */
 typedef struct lane_state {
@@ -204,16 +202,32 @@ static __attribute__((noinline)) void consider_more(contest *c)
     }
 }
 
-/* Whether the loser is to be taken, to see how it does now; only one thread takes it. Not one that has a call under way:
- * that call will tell. One that failed is asked less often the more it failed, one that is failing not at all. */
-static bool probe(const contest *c)
+/* Whether the loser may be probed, by its calls without an answer. With none it may, once in PROBE_PICKS_MIN picks. With
+ * some it gets another one only after a pause as long as it has been waited for until its last pick: the pauses double, so
+ * that a hung backend takes few calls, and one that has nothing but streams under way soon shows it. Those that look hung
+ * for it are not made to wait for PROBE_PICKS_MIN. */
+static bool may_probe(const contest *c, uint32_t picks, uint32_t picked)
+{
+    const p2c_stats *loser = c->loser;
+    const int32_t unanswered = p2c_unanswered(loser, __atomic_load_n(&loser->in_flight, __ATOMIC_RELAXED));
+    const uint32_t progress = p2c_tick(__atomic_load_n(&loser->progress_ns, __ATOMIC_RELAXED));
+    return (picks >= PROBE_PICKS_MIN || unanswered >= P2C_UNANSWERED_MIN) &&
+           (unanswered <= 0 || (int32_t)(c->now_tick - picked) > (int32_t)(picked - progress));
+}
+
+/* Whether the loser is to be taken, to see how it does now; only one thread takes it. One that failed is asked less often
+ * the more it failed, one that is failing not at all. */
+static bool probe(const contest *c, uint32_t picks)
 {
     p2c_stats *loser = c->loser;
     uint32_t picked = __atomic_load_n(&loser->picked_tick, __ATOMIC_RELAXED);
+    if (c->now_tick - picked <= c->picker->force_pick_ticks) {
+        return false;
+    }
     const float success = p2c_success(loser, c->now_ns);
     const float patience = success * success * success * success;
     return (float)(c->now_tick - picked) * patience > (float)c->picker->force_pick_ticks &&
-           success >= P2C_HEALTHY_SUCCESS && __atomic_load_n(&loser->in_flight, __ATOMIC_RELAXED) == 0 &&
+           success >= P2C_HEALTHY_SUCCESS && may_probe(c, picks, picked) &&
            __atomic_compare_exchange_n(&loser->picked_tick, &picked, c->now_tick, false, __ATOMIC_RELAXED,
                                        __ATOMIC_RELAXED);
 }
@@ -224,7 +238,7 @@ static void learn(lane_state *lane, const p2c_stats *best, const p2c_stats *lose
 {
     float latency_ns = p2c_get(&best->latency_ns);
     const float usual_ns = p2c_get(&lane->usual.latency_ns);
-    if (usual_ns == UNKNOWN_NS) {
+    if (usual_ns == P2C_UNKNOWN_NS) {
         if (latency_ns == 0.0F && loser != NULL) {
             latency_ns = p2c_get(&loser->latency_ns);
         }
@@ -239,7 +253,7 @@ static void learn(lane_state *lane, const p2c_stats *best, const p2c_stats *lose
         p2c_set(&lane->usual.latency_ns, usual_ns + (latency_ns - usual_ns) * USUAL_WEIGHT);
     }
     const float now_in_flight =
-        (float)__atomic_load_n(&best->in_flight, __ATOMIC_RELAXED) * p2c_get(&best->weight_inverse);
+        p2c_busy(best, __atomic_load_n(&best->in_flight, __ATOMIC_RELAXED)) * p2c_get(&best->weight_inverse);
     float in_flight = p2c_get(&lane->usual_in_flight);
     in_flight += (now_in_flight - in_flight) * USUAL_WEIGHT;
     p2c_set(&lane->usual_in_flight, in_flight);
@@ -261,7 +275,7 @@ static void settle(contest *c)
     if (dear || picks % LEARN_PICKS == 0 || p2c_get(&c->lane->dear_cost) == 0) {
         learn(c->lane, c->best, c->loser, c->best_cost);
     }
-    const bool probes = picks >= PROBE_PICKS_MIN && c->loser != NULL && probe(c);
+    const bool probes = c->loser != NULL && probe(c, picks);
     if (probes) {
         __atomic_store_n(&c->lane->picks, 0, __ATOMIC_RELAXED);
         c->best = c->loser;
@@ -351,8 +365,7 @@ typedef struct costs {
 } costs;
 
 /* Of two backends that are not both calm. */
-static __attribute__((noinline)) costs costs_of(const p2c_stats *a, const p2c_stats *b, uint64_t now_ns,
-                                                const lane_state *lane)
+static __attribute__((noinline)) costs costs_of(p2c_stats *a, p2c_stats *b, uint64_t now_ns, const lane_state *lane)
 {
     const p2c_usual usual = get_usual(lane);
     return (costs){p2c_cost(a, now_ns, &usual), p2c_cost(b, now_ns, &usual)};
@@ -520,6 +533,7 @@ static void join(p2c_stats *stats, const evener_base_ready *ready, uint64_t now_
         p2c_set(&stats->success, 1.0F);
         __atomic_store_n(&stats->updated_ns, now_ns, __ATOMIC_RELAXED);
         __atomic_store_n(&stats->progress_ns, now_ns, __ATOMIC_RELAXED);
+        __atomic_store_n(&stats->epoch_ns, now_ns & ~P2C_GLANCE, __ATOMIC_RELAXED);
     }
     if (p2c_get(&stats->latency_ns) == 0.0F) {
         p2c_set(&stats->latency_ns, peers_latency_ns);
@@ -599,8 +613,8 @@ static evener_picker *p2c_build_picker(const evener_base_ready *ready)
     free(found.weights);
     for (size_t lane = 0; lane < EVENER_LANES; lane++) {
         const uint64_t random = evener_loop_random(ready->helper->loop);
-        picker->lanes[lane] =
-            (lane_state){.random = random, .drawn = random, .usual = {latency_ns > 0 ? latency_ns : UNKNOWN_NS, 1.0F}};
+        picker->lanes[lane] = (lane_state){
+            .random = random, .drawn = random, .usual = {latency_ns > 0 ? latency_ns : P2C_UNKNOWN_NS, 1.0F}};
     }
     return &picker->base;
 }
@@ -608,8 +622,8 @@ static evener_picker *p2c_build_picker(const evener_base_ready *ready)
 static void p2c_describe(void *state_memory, evener_subchannel *subchannel, char *buffer, size_t buffer_bytes)
 {
     const p2c_state *state = state_memory;
-    const p2c_data *data = evener_subchannel_data(subchannel);
-    const p2c_stats *stats = &data->stats;
+    p2c_data *data = evener_subchannel_data(subchannel);
+    p2c_stats *stats = &data->stats;
     if (state->go_zero) {
         p2c_go_zero_describe(data, buffer, buffer_bytes);
     } else if (stats->generation != 0) {
