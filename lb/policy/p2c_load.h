@@ -129,6 +129,17 @@ static inline void p2c_set(float *value, float number)
     __atomic_store(value, &number, __ATOMIC_RELAXED);
 }
 
+/* The bits of a number that is not below 0: they compare as it does, and need no register of another kind. */
+static inline uint32_t p2c_bits(const float *value)
+{
+    const float number = p2c_get(value);
+    uint32_t bits;
+    memcpy(&bits, &number, sizeof bits);
+    return bits;
+}
+
+#define P2C_BITS_OF_ONE UINT32_C(0x3F800000)
+
 /* Clocks of two threads may differ by a little: never negative. */
 static inline float p2c_elapsed_ns(uint64_t now_ns, uint64_t since_ns)
 {
@@ -197,8 +208,8 @@ static inline void p2c_note_usual(p2c_stats *stats, float usual_ns)
     }
 }
 
-/* Its load, in nanoseconds: how long a further call would take, about. */
-static inline float p2c_cost(p2c_stats *stats, uint64_t now_ns, const p2c_usual *usual)
+/* p2c_cost() of any backend. */
+static __attribute__((noinline)) float p2c_cost_of_any(p2c_stats *stats, uint64_t now_ns, const p2c_usual *usual)
 {
     const uint32_t in_flight = __atomic_load_n(&stats->in_flight, __ATOMIC_RELAXED);
     const float quiet_ns = p2c_elapsed_ns(now_ns, __atomic_load_n(&stats->progress_ns, __ATOMIC_RELAXED));
@@ -232,16 +243,19 @@ static inline float p2c_cost(p2c_stats *stats, uint64_t now_ns, const p2c_usual 
     return cost;
 }
 
-/* The bits of a number that is not below 0: they compare as it does, and need no register of another kind. */
-static inline uint32_t p2c_bits(const float *value)
+/* Its load, in nanoseconds: how long a further call would take, about. The short way is for a backend with calls under way
+ * that answers, and against which nothing is held. */
+static inline float p2c_cost(p2c_stats *stats, uint64_t now_ns, const p2c_usual *usual)
 {
-    const float number = p2c_get(value);
-    uint32_t bits;
-    memcpy(&bits, &number, sizeof bits);
-    return bits;
+    const float latency_ns = p2c_get(&stats->latency_ns);
+    const uint64_t quiet_ns = now_ns - __atomic_load_n(&stats->progress_ns, __ATOMIC_RELAXED);
+    if (quiet_ns > P2C_LONG_CALL_MIN_NS || !((float)(int64_t)quiet_ns * P2C_QUIET_WEIGHT < latency_ns) ||
+        p2c_bits(&stats->success) != P2C_BITS_OF_ONE) {
+        return p2c_cost_of_any(stats, now_ns, usual);
+    }
+    const float busy = p2c_busy(stats, __atomic_load_n(&stats->in_flight, __ATOMIC_RELAXED));
+    return latency_ns * (1.0F + busy * p2c_get(&stats->weight_inverse) * usual->crowding);
 }
-
-#define P2C_BITS_OF_ONE UINT32_C(0x3F800000)
 
 /* Whether the cost is the plain latency: nothing under way, nothing held against it, and heard of within the decay. All
  * is looked at and one branch taken: it nearly always holds. */
