@@ -11,8 +11,8 @@
  * like load. Three rules replace that knowledge:
  *   - A call that was under way when the backend last answered is no sign of a hang. Only calls begun since that answer
  *     are "unanswered", and a single one of them may be a stream: the time counts from the start of the second.
- *   - A call that has been under way for longer than P2C_LONG_CALL average calls, while the backend kept answering others
- *     ("long"), is not counted as load.
+ *   - A call that has been under way for longer than about P2C_LONG_CALL average calls, while the backend kept answering
+ *     others ("long"), is not counted as load.
  *   - A backend that looks hung gets another call after a pause that doubles (p2c_ewma.c), so that streams opened on an
  *     idle backend are recognised by the first answer.
  *
@@ -70,9 +70,10 @@
 #define P2C_NEARLY_ONE 0.9999F
 /* So many calls begun since the last answer are a sign of a hang; fewer may be streams. */
 #define P2C_UNANSWERED_MIN 2
-/* A call under way for longer than this many average calls, and this long, is taken for a stream. */
+/* A call under way for longer than this many average calls is taken for a stream, within these bounds. */
 #define P2C_LONG_CALL 8.0F
 #define P2C_LONG_CALL_MIN_NS (64 * EVENER_NS_PER_MS)
+#define P2C_LONG_CALL_MAX_NS (60 * EVENER_NS_PER_S)
 /* Fewer places held than this are none. */
 #define P2C_HELD_MIN (1.0F / 64)
 /* Stands in for a latency while no latency is known at all: only calls under way count then. */
@@ -96,6 +97,7 @@ typedef struct p2c_stats {
     /* The second one is read when a call ends, and by picks in rare cases. Epochs follow each other at least as far apart
      * as a call must be old to be long, and begin with an answer. */
     uint64_t epoch_ns;
+    uint64_t epoch_next_ns; /* not before */
     uint64_t epoch_before_ns;
     uint64_t held_ns;     /* when `held` was right */
     float held;           /* places held for calls that ended early and not OK; they fade within the usual time */
@@ -170,7 +172,8 @@ static inline int32_t p2c_unanswered(const p2c_stats *stats, uint32_t in_flight)
 
 static inline float p2c_long_call_ns(float latency_ns)
 {
-    return (float)P2C_LONG_CALL_MIN_NS + latency_ns * P2C_LONG_CALL;
+    const float long_ns = (float)P2C_LONG_CALL_MIN_NS + latency_ns * P2C_LONG_CALL;
+    return long_ns < (float)P2C_LONG_CALL_MAX_NS ? long_ns : (float)P2C_LONG_CALL_MAX_NS;
 }
 
 /* Calls under way that are load: all but the long ones. */
@@ -432,8 +435,8 @@ static inline void p2c_answer_not_ok(p2c_stats *stats, uint64_t now_ns, uint64_t
 /* Whether a call that ends now has to do with epochs: it began before the last one, or the next one may begin. */
 static inline bool p2c_touches_epoch(const p2c_stats *stats, uint64_t now_ns, uint64_t started_ns)
 {
-    const uint64_t epoch_ns = __atomic_load_n(&stats->epoch_ns, __ATOMIC_RELAXED);
-    return (started_ns < epoch_ns) | (now_ns - epoch_ns > P2C_LONG_CALL_MIN_NS);
+    return (started_ns < __atomic_load_n(&stats->epoch_ns, __ATOMIC_RELAXED)) |
+           (now_ns >= __atomic_load_n(&stats->epoch_next_ns, __ATOMIC_RELAXED));
 }
 
 /* Take a call that ends out of the counts of those that began before an epoch. */
@@ -447,17 +450,19 @@ static inline void p2c_leave_epochs(p2c_stats *stats, uint64_t started_ns)
     }
 }
 
-/* Begin an epoch with an answer, unless the last one is too young or another thread did: what began before the last one is
- * long now. */
+/* Begin an epoch with an answer, unless it is too early or another thread did: what began before the last one is long
+ * now. */
 static inline void p2c_begin_epoch(p2c_stats *stats, uint64_t now_ns, uint32_t in_flight)
 {
-    uint64_t last_ns = __atomic_load_n(&stats->epoch_ns, __ATOMIC_RELAXED);
-    if (p2c_elapsed_ns(now_ns, last_ns) > p2c_long_call_ns(p2c_usual_call_ns(stats)) &&
-        __atomic_compare_exchange_n(&stats->epoch_ns, &last_ns, now_ns & ~P2C_GLANCE, false, __ATOMIC_RELAXED,
-                                    __ATOMIC_RELAXED)) {
+    uint64_t next_ns = __atomic_load_n(&stats->epoch_next_ns, __ATOMIC_RELAXED);
+    const uint64_t after_ns = now_ns + (uint64_t)p2c_long_call_ns(p2c_usual_call_ns(stats));
+    if (now_ns >= next_ns && __atomic_compare_exchange_n(&stats->epoch_next_ns, &next_ns, after_ns, false,
+                                                         __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
         __atomic_store_n(&stats->long_calls, __atomic_load_n(&stats->epoch_calls, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
-        __atomic_store_n(&stats->epoch_before_ns, last_ns, __ATOMIC_RELAXED);
+        __atomic_store_n(&stats->epoch_before_ns, __atomic_load_n(&stats->epoch_ns, __ATOMIC_RELAXED),
+                         __ATOMIC_RELAXED);
         __atomic_store_n(&stats->epoch_calls, in_flight, __ATOMIC_RELAXED);
+        __atomic_store_n(&stats->epoch_ns, now_ns & ~P2C_GLANCE, __ATOMIC_RELAXED);
     }
 }
 
