@@ -133,7 +133,7 @@ static bool passes_ramp(contest *c, const p2c_stats *stats)
 
 static inline p2c_usual get_usual(const lane_state *lane)
 {
-    return (p2c_usual){p2c_get(&lane->usual.latency_ns), p2c_get(&lane->usual.crowding)};
+    return (p2c_usual){.latency_ns = p2c_get(&lane->usual.latency_ns), .crowding = p2c_get(&lane->usual.crowding)};
 }
 
 static inline void consider(contest *c, p2c_stats *stats)
@@ -141,7 +141,8 @@ static inline void consider(contest *c, p2c_stats *stats)
     if (__builtin_expect(c->ramping, 0) && !passes_ramp(c, stats)) {
         return;
     }
-    const p2c_usual usual = get_usual(c->lane);
+    p2c_usual usual = get_usual(c->lane);
+    usual.opponent_ns = c->best != NULL ? p2c_get(&c->best->latency_ns) : 0.0F;
     const float cost = p2c_cost(stats, c->now_ns, &usual);
     if (__builtin_expect(c->traced, 0)) {
         evener_pick_trace_candidate(c->context, stats->subchannel, (double)cost, NULL);
@@ -356,6 +357,8 @@ static inline uint64_t draw_ahead(const p2c_picker *picker, lane_state *lane, bo
         draw_pair(picker, to_come, &a, &b);
         evener_prefetch_to_write(a); /* one of them will be */
         evener_prefetch_to_write(b);
+        __builtin_prefetch(&a->epoch_ns); /* for the end of the call */
+        __builtin_prefetch(&b->epoch_ns);
     }
     return drawn;
 }
@@ -367,8 +370,11 @@ typedef struct costs {
 /* Of two backends that are not both calm. */
 static __attribute__((noinline)) costs costs_of(p2c_stats *a, p2c_stats *b, uint64_t now_ns, const lane_state *lane)
 {
-    const p2c_usual usual = get_usual(lane);
-    return (costs){p2c_cost(a, now_ns, &usual), p2c_cost(b, now_ns, &usual)};
+    p2c_usual usual = get_usual(lane);
+    usual.opponent_ns = p2c_get(&b->latency_ns);
+    const float cost_a = p2c_cost(a, now_ns, &usual);
+    usual.opponent_ns = p2c_get(&a->latency_ns);
+    return (costs){cost_a, p2c_cost(b, now_ns, &usual)};
 }
 
 /* Two choices: short, and in registers. */
@@ -613,8 +619,10 @@ static evener_picker *p2c_build_picker(const evener_base_ready *ready)
     free(found.weights);
     for (size_t lane = 0; lane < EVENER_LANES; lane++) {
         const uint64_t random = evener_loop_random(ready->helper->loop);
-        picker->lanes[lane] = (lane_state){
-            .random = random, .drawn = random, .usual = {latency_ns > 0 ? latency_ns : P2C_UNKNOWN_NS, 1.0F}};
+        picker->lanes[lane] =
+            (lane_state){.random = random,
+                         .drawn = random,
+                         .usual = {.latency_ns = latency_ns > 0 ? latency_ns : P2C_UNKNOWN_NS, .crowding = 1.0F}};
     }
     return &picker->base;
 }
@@ -628,7 +636,7 @@ static void p2c_describe(void *state_memory, evener_subchannel *subchannel, char
         p2c_go_zero_describe(data, buffer, buffer_bytes);
     } else if (stats->generation != 0) {
         const uint64_t now_ns = evener_loop_now_ns(stats->loop);
-        const float cost_ns = p2c_cost(stats, now_ns, &(p2c_usual){0.0F, 1.0F});
+        const float cost_ns = p2c_cost(stats, now_ns, &(p2c_usual){.crowding = 1.0F});
         snprintf(buffer, buffer_bytes, "ewma_us=%.0f success=%.3f cost_us=%.0f%s",
                  (double)p2c_get(&stats->latency_ns) / 1000, (double)p2c_get(&stats->success), (double)cost_ns / 1000,
                  p2c_success(stats, now_ns) < P2C_HEALTHY_SUCCESS ? " failing" : "");

@@ -74,6 +74,9 @@
 #define P2C_LONG_CALL 8.0F
 #define P2C_LONG_CALL_MIN_NS (64 * EVENER_NS_PER_MS)
 #define P2C_LONG_CALL_MAX_NS (60 * EVENER_NS_PER_S)
+/* After so many early ends in a row that are not OK, the average is stale: it is from another time, and as others come and
+ * go above and below it, it would draw all calls or none. */
+#define P2C_STALE_ENDS 4
 /* Fewer places held than this are none. */
 #define P2C_HELD_MIN (1.0F / 64)
 /* Stands in for a latency while no latency is known at all: only calls under way count then. */
@@ -101,7 +104,9 @@ typedef struct p2c_stats {
     uint64_t epoch_before_ns;
     uint64_t held_ns;     /* when `held` was right */
     float held;           /* places held for calls that ended early and not OK; they fade within the usual time */
-    float usual_ns;       /* what is usual elsewhere, noted by picks while latency_ns is 0; 0: unknown */
+    float usual_ns;       /* what is usual elsewhere, noted by picks while the average is unknown or stale; else 0 */
+    float at_least_ns;    /* while latency_ns is 0: calls that ended not OK took about so long; 0: they say nothing */
+    uint32_t early_ends;  /* ends in a row that were not OK and earlier than usual */
     uint32_t epoch_calls; /* calls under way that began before epoch_ns */
     uint32_t ready_tick;  /* where its slow start began; control thread writes */
     uint32_t generation;  /* of the last picker that held it; 0: none yet. Control thread only */
@@ -159,8 +164,9 @@ static inline float p2c_relaxed_success(float success, float quiet_ns, float dec
 
 /* What is usual among the backends that get picked. */
 typedef struct p2c_usual {
-    float latency_ns; /* stands in for a latency that is unknown, and draws one that is old to itself */
-    float crowding;   /* 1 / (1 + calls under way) */
+    float latency_ns;  /* stands in for a latency that is unknown, and draws one that is old to itself */
+    float opponent_ns; /* stands in for one that is unknown or stale: that of the backend it is compared with; or 0 */
+    float crowding;    /* 1 / (1 + calls under way) */
 } p2c_usual;
 
 /* Calls begun since the last answer. Threads that start and end calls at the same moment may make it wrong by some, below
@@ -183,11 +189,12 @@ static inline float p2c_busy(const p2c_stats *stats, uint32_t in_flight)
     return busy > 0.0F ? busy : 0.0F;
 }
 
-/* How long its calls take, or if unknown, those of others; 0: nothing known at all. */
+/* How long its calls take, or if that is unknown or stale and less, those of others; 0: nothing known at all. */
 static inline float p2c_usual_call_ns(const p2c_stats *stats)
 {
     const float latency_ns = p2c_get(&stats->latency_ns);
-    return latency_ns != 0.0F ? latency_ns : p2c_get(&stats->usual_ns);
+    const float usual_ns = p2c_get(&stats->usual_ns);
+    return latency_ns > usual_ns ? latency_ns : usual_ns;
 }
 
 /* Places held at this time. Each fades with the usual time of a call: their mean is what calls that take that time would
@@ -203,12 +210,21 @@ static __attribute__((noinline)) float p2c_held(const p2c_stats *stats, uint64_t
     return left > P2C_HELD_MIN ? left : 0.0F;
 }
 
-/* Note what is usual, for the ends of calls at a backend whose own latency is unknown. */
-static inline void p2c_note_usual(p2c_stats *stats, float usual_ns)
+/* The latency that a pick calculates with. One that is unknown or stale is no reason to prefer the backend: it counts as
+ * that of its opponent, if that is more. What is usual then is noted, for the ends of its calls. */
+static inline float p2c_latency(p2c_stats *stats, float success, const p2c_usual *usual)
 {
+    const float latency_ns = p2c_get(&stats->latency_ns);
+    const bool stale = success < 1.0F && __atomic_load_n(&stats->early_ends, __ATOMIC_RELAXED) >= P2C_STALE_ENDS;
+    if (latency_ns != 0.0F && !stale) {
+        return latency_ns;
+    }
+    const float usual_ns = usual->opponent_ns > 0.0F ? usual->opponent_ns : usual->latency_ns;
+    const float least_ns = latency_ns != 0.0F ? latency_ns : p2c_get(&stats->at_least_ns);
     if (usual_ns > P2C_UNKNOWN_NS && p2c_get(&stats->usual_ns) != usual_ns) {
         p2c_set(&stats->usual_ns, usual_ns);
     }
+    return least_ns > usual_ns ? least_ns : usual_ns;
 }
 
 /* p2c_cost() of any backend. */
@@ -218,11 +234,7 @@ static __attribute__((noinline)) float p2c_cost_of_any(p2c_stats *stats, uint64_
     const float quiet_ns = p2c_elapsed_ns(now_ns, __atomic_load_n(&stats->progress_ns, __ATOMIC_RELAXED));
     const float success = p2c_get(&stats->success);
     float busy = p2c_busy(stats, in_flight);
-    float latency_ns = p2c_get(&stats->latency_ns);
-    if (latency_ns == 0.0F) {
-        latency_ns = usual->latency_ns;
-        p2c_note_usual(stats, latency_ns);
-    }
+    float latency_ns = p2c_latency(stats, success, usual);
     if (success < 1.0F) {
         busy += p2c_held(stats, now_ns, latency_ns);
     }
@@ -362,6 +374,7 @@ static inline void p2c_hold(p2c_stats *stats, uint64_t now_ns, float rtt_ns, flo
 {
     const float held = p2c_held(stats, now_ns, usual_ns) + 1.0F - rtt_ns / usual_ns;
     p2c_set(&stats->held, held);
+    (void)__atomic_fetch_add(&stats->early_ends, 1, __ATOMIC_RELAXED);
     __atomic_store_n(&stats->held_ns, now_ns, __ATOMIC_RELAXED);
     if (p2c_get(&stats->success) == 1.0F) {
         p2c_set(&stats->success, P2C_NEARLY_ONE);
@@ -376,6 +389,8 @@ static __attribute__((noinline)) void p2c_update_success(p2c_stats *stats, uint6
     const float by_time = p2c_by_time(dt_ns, decay_ns);
     float after = p2c_relaxed_success(p2c_get(&stats->success), dt_ns, decay_ns);
     if (code == EVENER_STATUS_OK) {
+        __atomic_store_n(&stats->early_ends, 0, __ATOMIC_RELAXED);
+        p2c_set(&stats->usual_ns, 0.0F);
         after += (1.0F - after) * (by_time > P2C_SUCCESS_WEIGHT_MIN ? by_time : P2C_SUCCESS_WEIGHT_MIN);
     } else if (p2c_is_failure(code)) {
         after -= after * (by_time > P2C_FAILURE_WEIGHT_MIN ? by_time : P2C_FAILURE_WEIGHT_MIN);
@@ -398,6 +413,7 @@ static inline void p2c_answer_ok(p2c_stats *stats, uint64_t now_ns, uint64_t sta
     __atomic_store_n(&stats->updated_ns, now_ns, __ATOMIC_RELAXED);
     if (latency_ns == 0.0F) {
         latency_ns = rtt_ns;
+        p2c_set(&stats->usual_ns, 0.0F);
     } else if (rtt_ns > latency_ns) {
         latency_ns = p2c_after_peak(latency_ns, rtt_ns, by_time, news);
     } else {
@@ -417,12 +433,14 @@ static inline void p2c_answer_not_ok(p2c_stats *stats, uint64_t now_ns, uint64_t
     const bool news = (int64_t)(started_ns - updated_ns) >= 0;
     const float dt_ns = p2c_elapsed_ns(now_ns, updated_ns);
     const float rtt_ns = p2c_elapsed_ns(now_ns, started_ns) + 1.0F;
-    const float latency_ns = p2c_usual_call_ns(stats);
-    if (latency_ns > 0.0F && rtt_ns > latency_ns) {
+    const float usual_ns = p2c_usual_call_ns(stats);
+    float *average_ns = p2c_get(&stats->latency_ns) > 0.0F ? &stats->latency_ns : &stats->at_least_ns;
+    const float least_ns = p2c_get(average_ns) > usual_ns ? p2c_get(average_ns) : usual_ns;
+    if (usual_ns > 0.0F && rtt_ns > least_ns) {
         const float by_time = p2c_by_time(dt_ns, p2c_get(&stats->decay_ns));
-        p2c_set(&stats->latency_ns, p2c_after_peak(latency_ns, rtt_ns, by_time, news));
-    } else if (latency_ns > 0.0F) {
-        p2c_hold(stats, now_ns, rtt_ns, latency_ns);
+        p2c_set(average_ns, p2c_after_peak(least_ns, rtt_ns, by_time, news));
+    } else if (usual_ns > rtt_ns) {
+        p2c_hold(stats, now_ns, rtt_ns, usual_ns);
     }
     if (code != EVENER_STATUS_CANCELLED) {
         __atomic_store_n(&stats->updated_ns, now_ns, __ATOMIC_RELAXED);
