@@ -141,9 +141,8 @@ static inline void consider(contest *c, p2c_stats *stats)
     if (__builtin_expect(c->ramping, 0) && !passes_ramp(c, stats)) {
         return;
     }
-    p2c_usual usual = get_usual(c->lane);
-    usual.opponent_ns = c->best != NULL ? p2c_get(&c->best->latency_ns) : 0.0F;
-    const float cost = p2c_cost(stats, c->now_ns, &usual);
+    const p2c_usual usual = get_usual(c->lane);
+    const float cost = p2c_cost(stats, c->best, c->now_ns, &usual);
     if (__builtin_expect(c->traced, 0)) {
         evener_pick_trace_candidate(c->context, stats->subchannel, (double)cost, NULL);
     }
@@ -199,7 +198,7 @@ static __attribute__((noinline)) void consider_more(contest *c)
     if (c->best == NULL) { /* all in slow start, and all refused */
         const p2c_usual usual = get_usual(c->lane);
         c->best = picker->backends[draw(c)];
-        c->best_cost = p2c_cost(c->best, c->now_ns, &usual);
+        c->best_cost = p2c_cost(c->best, NULL, c->now_ns, &usual);
     }
 }
 
@@ -370,11 +369,8 @@ typedef struct costs {
 /* Of two backends that are not both calm. */
 static __attribute__((noinline)) costs costs_of(p2c_stats *a, p2c_stats *b, uint64_t now_ns, const lane_state *lane)
 {
-    p2c_usual usual = get_usual(lane);
-    usual.opponent_ns = p2c_get(&b->latency_ns);
-    const float cost_a = p2c_cost(a, now_ns, &usual);
-    usual.opponent_ns = p2c_get(&a->latency_ns);
-    return (costs){cost_a, p2c_cost(b, now_ns, &usual)};
+    const p2c_usual usual = get_usual(lane);
+    return (costs){p2c_cost(a, b, now_ns, &usual), p2c_cost(b, a, now_ns, &usual)};
 }
 
 /* Two choices: short, and in registers. */
@@ -636,7 +632,7 @@ static void p2c_describe(void *state_memory, evener_subchannel *subchannel, char
         p2c_go_zero_describe(data, buffer, buffer_bytes);
     } else if (stats->generation != 0) {
         const uint64_t now_ns = evener_loop_now_ns(stats->loop);
-        const float cost_ns = p2c_cost(stats, now_ns, &(p2c_usual){.crowding = 1.0F});
+        const float cost_ns = p2c_cost(stats, NULL, now_ns, &(p2c_usual){.crowding = 1.0F});
         snprintf(buffer, buffer_bytes, "ewma_us=%.0f success=%.3f cost_us=%.0f%s",
                  (double)p2c_get(&stats->latency_ns) / 1000, (double)p2c_get(&stats->success), (double)cost_ns / 1000,
                  p2c_success(stats, now_ns) < P2C_HEALTHY_SUCCESS ? " failing" : "");

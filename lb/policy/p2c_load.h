@@ -164,9 +164,8 @@ static inline float p2c_relaxed_success(float success, float quiet_ns, float dec
 
 /* What is usual among the backends that get picked. */
 typedef struct p2c_usual {
-    float latency_ns;  /* stands in for a latency that is unknown, and draws one that is old to itself */
-    float opponent_ns; /* stands in for one that is unknown or stale: that of the backend it is compared with; or 0 */
-    float crowding;    /* 1 / (1 + calls under way) */
+    float latency_ns; /* stands in for a latency that is unknown, and draws one that is old to itself */
+    float crowding;   /* 1 / (1 + calls under way) */
 } p2c_usual;
 
 /* Calls begun since the last answer. Threads that start and end calls at the same moment may make it wrong by some, below
@@ -212,14 +211,15 @@ static __attribute__((noinline)) float p2c_held(const p2c_stats *stats, uint64_t
 
 /* The latency that a pick calculates with. One that is unknown or stale is no reason to prefer the backend: it counts as
  * that of its opponent, if that is more. What is usual then is noted, for the ends of its calls. */
-static inline float p2c_latency(p2c_stats *stats, float success, const p2c_usual *usual)
+static inline float p2c_latency(p2c_stats *stats, const p2c_stats *opponent, float success, const p2c_usual *usual)
 {
     const float latency_ns = p2c_get(&stats->latency_ns);
     const bool stale = success < 1.0F && __atomic_load_n(&stats->early_ends, __ATOMIC_RELAXED) >= P2C_STALE_ENDS;
     if (latency_ns != 0.0F && !stale) {
         return latency_ns;
     }
-    const float usual_ns = usual->opponent_ns > 0.0F ? usual->opponent_ns : usual->latency_ns;
+    const float opponent_ns = opponent != NULL ? p2c_get(&opponent->latency_ns) : 0.0F;
+    const float usual_ns = opponent_ns > 0.0F ? opponent_ns : usual->latency_ns;
     const float least_ns = latency_ns != 0.0F ? latency_ns : p2c_get(&stats->at_least_ns);
     if (usual_ns > P2C_UNKNOWN_NS && p2c_get(&stats->usual_ns) != usual_ns) {
         p2c_set(&stats->usual_ns, usual_ns);
@@ -228,13 +228,14 @@ static inline float p2c_latency(p2c_stats *stats, float success, const p2c_usual
 }
 
 /* p2c_cost() of any backend. */
-static __attribute__((noinline)) float p2c_cost_of_any(p2c_stats *stats, uint64_t now_ns, const p2c_usual *usual)
+static __attribute__((noinline)) float p2c_cost_of_any(p2c_stats *stats, const p2c_stats *opponent, uint64_t now_ns,
+                                                       const p2c_usual *usual)
 {
     const uint32_t in_flight = __atomic_load_n(&stats->in_flight, __ATOMIC_RELAXED);
     const float quiet_ns = p2c_elapsed_ns(now_ns, __atomic_load_n(&stats->progress_ns, __ATOMIC_RELAXED));
     const float success = p2c_get(&stats->success);
     float busy = p2c_busy(stats, in_flight);
-    float latency_ns = p2c_latency(stats, success, usual);
+    float latency_ns = p2c_latency(stats, opponent, success, usual);
     if (success < 1.0F) {
         busy += p2c_held(stats, now_ns, latency_ns);
     }
@@ -258,15 +259,16 @@ static __attribute__((noinline)) float p2c_cost_of_any(p2c_stats *stats, uint64_
     return cost;
 }
 
-/* Its load, in nanoseconds: how long a further call would take, about. The short way is for a backend with calls under way
+/* Its load, in nanoseconds: how long a further call would take, about; `opponent` is the backend it is compared with, or
+ * NULL. The short way is for a backend with calls under way
  * that answers, and against which nothing is held. */
-static inline float p2c_cost(p2c_stats *stats, uint64_t now_ns, const p2c_usual *usual)
+static inline float p2c_cost(p2c_stats *stats, const p2c_stats *opponent, uint64_t now_ns, const p2c_usual *usual)
 {
     const float latency_ns = p2c_get(&stats->latency_ns);
     const uint64_t quiet_ns = now_ns - __atomic_load_n(&stats->progress_ns, __ATOMIC_RELAXED);
     if (quiet_ns > P2C_LONG_CALL_MIN_NS || !((float)(int64_t)quiet_ns * P2C_QUIET_WEIGHT < latency_ns) ||
         p2c_bits(&stats->success) != P2C_BITS_OF_ONE) {
-        return p2c_cost_of_any(stats, now_ns, usual);
+        return p2c_cost_of_any(stats, opponent, now_ns, usual);
     }
     const float busy = p2c_busy(stats, __atomic_load_n(&stats->in_flight, __ATOMIC_RELAXED));
     return latency_ns * (1.0F + busy * p2c_get(&stats->weight_inverse) * usual->crowding);
