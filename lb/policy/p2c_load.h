@@ -100,7 +100,7 @@ typedef struct p2c_stats {
     /* The second one is read when a call ends, and by picks in rare cases. Epochs follow each other at least as far apart
      * as a call must be old to be long, and begin with an answer. */
     uint64_t epoch_ns;
-    uint64_t epoch_next_ns; /* not before */
+    uint64_t epoch_length_ns; /* the next one begins with an answer to a call that began so much later */
     uint64_t epoch_before_ns;
     uint64_t held_ns;     /* when `held` was right */
     float held;           /* places held for calls that ended early and not OK; they fade within the usual time */
@@ -150,8 +150,8 @@ static inline uint32_t p2c_bits(const float *value)
 /* Clocks of two threads may differ by a little: never negative. */
 static inline float p2c_elapsed_ns(uint64_t now_ns, uint64_t since_ns)
 {
-    const int64_t elapsed = (int64_t)(now_ns - since_ns);
-    return elapsed > 0 ? (float)elapsed : 0.0F;
+    const float elapsed_ns = (float)(int64_t)(now_ns - since_ns);
+    return elapsed_ns > 0.0F ? elapsed_ns : 0.0F;
 }
 
 /* What is held against a backend fades while nothing is heard of it: else one that was left alone could never show that
@@ -413,13 +413,13 @@ static inline void p2c_answer_ok(p2c_stats *stats, uint64_t now_ns, uint64_t sta
     const float by_time = p2c_by_time(dt_ns, p2c_get(&stats->decay_ns));
     float latency_ns = p2c_get(&stats->latency_ns);
     __atomic_store_n(&stats->updated_ns, now_ns, __ATOMIC_RELAXED);
-    if (latency_ns == 0.0F) {
+    if (!(rtt_ns > latency_ns)) {
+        latency_ns = p2c_after_relief(latency_ns, rtt_ns, by_time);
+    } else if (latency_ns > 0.0F) {
+        latency_ns = p2c_after_peak(latency_ns, rtt_ns, by_time, news);
+    } else { /* the first one */
         latency_ns = rtt_ns;
         p2c_set(&stats->usual_ns, 0.0F);
-    } else if (rtt_ns > latency_ns) {
-        latency_ns = p2c_after_peak(latency_ns, rtt_ns, by_time, news);
-    } else {
-        latency_ns = p2c_after_relief(latency_ns, rtt_ns, by_time);
     }
     p2c_set(&stats->latency_ns, latency_ns);
     if (p2c_get(&stats->success) < 1.0F) {
@@ -452,11 +452,12 @@ static inline void p2c_answer_not_ok(p2c_stats *stats, uint64_t now_ns, uint64_t
     }
 }
 
-/* Whether a call that ends now has to do with epochs: it began before the last one, or the next one may begin. */
-static inline bool p2c_touches_epoch(const p2c_stats *stats, uint64_t now_ns, uint64_t started_ns)
+/* Whether a call has to do with epochs when it ends: it began before the last one, or the next one may begin. One
+ * comparison, as what began before wraps. */
+static inline bool p2c_touches_epoch(const p2c_stats *stats, uint64_t started_ns)
 {
-    return (started_ns < __atomic_load_n(&stats->epoch_ns, __ATOMIC_RELAXED)) |
-           (now_ns >= __atomic_load_n(&stats->epoch_next_ns, __ATOMIC_RELAXED));
+    return started_ns - __atomic_load_n(&stats->epoch_ns, __ATOMIC_RELAXED) >=
+           __atomic_load_n(&stats->epoch_length_ns, __ATOMIC_RELAXED);
 }
 
 /* Take a call that ends out of the counts of those that began before an epoch. */
@@ -472,17 +473,18 @@ static inline void p2c_leave_epochs(p2c_stats *stats, uint64_t started_ns)
 
 /* Begin an epoch with an answer, unless it is too early or another thread did: what began before the last one is long
  * now. */
-static inline void p2c_begin_epoch(p2c_stats *stats, uint64_t now_ns, uint32_t in_flight)
+static inline void p2c_begin_epoch(p2c_stats *stats, uint64_t now_ns, uint64_t started_ns, uint32_t in_flight)
 {
-    uint64_t next_ns = __atomic_load_n(&stats->epoch_next_ns, __ATOMIC_RELAXED);
-    const uint64_t after_ns = now_ns + (uint64_t)p2c_long_call_ns(p2c_usual_call_ns(stats));
-    if (now_ns >= next_ns && __atomic_compare_exchange_n(&stats->epoch_next_ns, &next_ns, after_ns, false,
-                                                         __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+    uint64_t last_ns = __atomic_load_n(&stats->epoch_ns, __ATOMIC_RELAXED);
+    const int64_t length_ns = (int64_t)__atomic_load_n(&stats->epoch_length_ns, __ATOMIC_RELAXED);
+    if ((int64_t)(started_ns - last_ns) >= length_ns &&
+        __atomic_compare_exchange_n(&stats->epoch_ns, &last_ns, now_ns & ~P2C_GLANCE, false, __ATOMIC_RELAXED,
+                                    __ATOMIC_RELAXED)) {
+        const float long_ns = p2c_long_call_ns(p2c_usual_call_ns(stats));
+        __atomic_store_n(&stats->epoch_length_ns, (uint64_t)long_ns, __ATOMIC_RELAXED);
         __atomic_store_n(&stats->long_calls, __atomic_load_n(&stats->epoch_calls, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
-        __atomic_store_n(&stats->epoch_before_ns, __atomic_load_n(&stats->epoch_ns, __ATOMIC_RELAXED),
-                         __ATOMIC_RELAXED);
+        __atomic_store_n(&stats->epoch_before_ns, last_ns, __ATOMIC_RELAXED);
         __atomic_store_n(&stats->epoch_calls, in_flight, __ATOMIC_RELAXED);
-        __atomic_store_n(&stats->epoch_ns, now_ns & ~P2C_GLANCE, __ATOMIC_RELAXED);
     }
 }
 
@@ -490,7 +492,7 @@ static __attribute__((noinline)) void p2c_turn_epochs(p2c_stats *stats, uint64_t
                                                       uint32_t in_flight)
 {
     p2c_leave_epochs(stats, started_ns);
-    p2c_begin_epoch(stats, now_ns, in_flight);
+    p2c_begin_epoch(stats, now_ns, started_ns, in_flight);
 }
 
 /* A call ended that the backend did not answer. The others that it did not answer either began later, as far as is
@@ -529,7 +531,7 @@ static __attribute__((noinline)) void p2c_done_not_ok(p2c_stats *stats, uint64_t
     const uint64_t now_ns = evener_loop_now_fast_ns(stats->loop);
     if (answered) {
         p2c_note_answer(stats, now_ns, in_flight);
-        p2c_begin_epoch(stats, now_ns, in_flight);
+        p2c_begin_epoch(stats, now_ns, word, in_flight);
     }
     p2c_answer_not_ok(stats, now_ns, word, info->code);
 }
@@ -544,7 +546,7 @@ static __attribute__((noinline)) void p2c_done_told(p2c_stats *stats, uint64_t w
     const uint32_t in_flight = __atomic_sub_fetch(&stats->in_flight, 1, __ATOMIC_RELAXED);
     const uint64_t now_ns = evener_loop_now_fast_ns(stats->loop);
     p2c_note_answer(stats, now_ns, in_flight);
-    if (__builtin_expect(p2c_touches_epoch(stats, now_ns, word), 0)) {
+    if (__builtin_expect(p2c_touches_epoch(stats, word), 0)) {
         p2c_turn_epochs(stats, now_ns, word, in_flight);
     }
     p2c_answer_ok(stats, now_ns, word);
