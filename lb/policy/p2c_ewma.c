@@ -8,9 +8,9 @@
  * alone send a call in six to one of two slow backends of four.
  *
  * The probe. Once in PROBE_PICKS_MIN picks of a thread, a loser that nobody picked for `forcePickInterval` is taken
- * instead of the winner, so that one that recovered is found out; rarely one that failed, never one that is failing.
- * One with calls under way that it does not answer gets another one only after pauses that double. go-zero probes without that bound: with more backends than calls a second almost every pick
- * takes the loser.
+ * instead of the winner, so that one that recovered is found out; rarely one that failed, never one that is failing. One
+ * that does not answer the calls it has gets another one only after pauses that double. go-zero probes without that bound:
+ * with more backends than calls a second almost every pick takes the loser.
  *
  * Slow start. A backend that joins others (or comes back) starts from the mean latency of its peers, and is considered
  * only in a tenth of the cases in which it is drawn, rising to all within the window of its `slowStartConfig`. When most backends are new, at

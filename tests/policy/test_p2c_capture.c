@@ -43,10 +43,10 @@ typedef struct scene {
 
 static scene the_scene;
 
-static scene *open_scene(uint64_t seed)
+static scene *open_scene_with(const char *config, uint64_t seed)
 {
     scene *s = &the_scene;
-    *s = (scene){.h = harness_create("p2c_ewma", NULL), .random = sim_mix(seed)};
+    *s = (scene){.h = harness_create("p2c_ewma", config), .random = sim_mix(seed)};
     s->h->connect_succeeds = true;
     for (uint64_t i = 0; i < seed; i++) { /* each seed gives the policy other random numbers */
         (void)evener_loop_random(s->h->loop);
@@ -57,6 +57,11 @@ static scene *open_scene(uint64_t seed)
         s->backends[b] = (backend){USUAL_US, EVENER_STATUS_OK};
     }
     return s;
+}
+
+static scene *open_scene(uint64_t seed)
+{
+    return open_scene_with(NULL, seed);
 }
 
 static size_t index_of(const scene *s, const evener_pick *pick)
@@ -283,6 +288,22 @@ Test(p2c_capture, the_codes_that_speak_against_a_backend)
         run(s, 200, 5);
         cr_assert(failure ? described(s, 0, "success") < 0.5 : described(s, 0, "success") > 0.999, "code %d: %f", code,
                   described(s, 0, "success"));
+        close_scene(s);
+    }
+}
+
+/* The exact mode keeps go-zero's list (codes.Acceptable). */
+Test(p2c_capture, unknown_is_no_failure_to_go_zero)
+{
+    static const evener_status_code codes[] = {EVENER_STATUS_UNKNOWN, EVENER_STATUS_INTERNAL};
+    for (size_t i = 0; i < 2; i++) {
+        scene *s = open_scene_with("{\"compat\":\"go-zero\"}", 1);
+        for (size_t b = 0; b < BACKENDS; b++) {
+            s->backends[b].code = codes[i];
+        }
+        run(s, 20, 60);
+        cr_assert(i == 0 ? described(s, 0, "success") == 1 : described(s, 0, "success") < 0.5, "code %d: %f",
+                  (int)codes[i], described(s, 0, "success"));
         close_scene(s);
     }
 }
