@@ -1,5 +1,6 @@
 /* demo_server PORT...: serves the demo on each port, until SIGTERM or SIGINT. */
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,6 +19,7 @@ static int usage(FILE *to)
           "  --host=ADDRESS  listens there, not on 127.0.0.1\n"
           "  --delay-ms=N    answers each message after so long\n"
           "  --fail=CODE     fails calls with this status code (14: UNAVAILABLE)\n"
+          "  --max-age-ms=N  ends each connection gracefully after so long, give or take a tenth\n"
           "  --threads=N     that serve each port (1)\n",
           to);
     return 2;
@@ -45,7 +47,7 @@ int main(int argc, char **argv)
         return 1;
     }
     const char *host = "127.0.0.1";
-    unsigned long delay_ms = 0, threads = 0, failure = 0;
+    unsigned long delay_ms = 0, threads = 0, failure = 0, max_age_ms = 0;
     int count = 0, status = 0;
     for (int i = 1; i < argc && status == 0; i++) {
         unsigned long port;
@@ -57,6 +59,7 @@ int main(int argc, char **argv)
         }
         if ((strncmp(argv[i], "--delay-ms=", 11) == 0 && parse_number(argv[i] + 11, 3600000, &delay_ms)) ||
             (strncmp(argv[i], "--fail=", 7) == 0 && parse_number(argv[i] + 7, 16, &failure)) ||
+            (strncmp(argv[i], "--max-age-ms=", 13) == 0 && parse_number(argv[i] + 13, INT_MAX, &max_age_ms)) ||
             (strncmp(argv[i], "--threads=", 10) == 0 && parse_number(argv[i] + 10, 256, &threads))) {
             continue;
         }
@@ -71,7 +74,8 @@ int main(int argc, char **argv)
         }
         char address[128];
         snprintf(address, sizeof address, "%s:%lu", host, port);
-        demo_server_options options = {.address = address, .threads = (unsigned)threads};
+        demo_server_options options = {
+            .address = address, .threads = (unsigned)threads, .max_connection_age_ms = max_age_ms};
         servers[count] = demo_server_start(&options, error);
         if (servers[count] == NULL) {
             fprintf(stderr, "demo_server: %s\n", error);

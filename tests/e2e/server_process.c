@@ -36,7 +36,9 @@ int server_process_start(server_process *server, uint16_t port)
         dup2(lines[1], STDOUT_FILENO);
         close(lines[0]);
         close(lines[1]);
-        execl(DEMO_SERVER_PROGRAM, DEMO_SERVER_PROGRAM, text, (char *)NULL);
+        const char *const first = server->option != NULL ? server->option : text;
+        execl(DEMO_SERVER_PROGRAM, DEMO_SERVER_PROGRAM, first, server->option != NULL ? text : (char *)NULL,
+              (char *)NULL);
         perror("server process: " DEMO_SERVER_PROGRAM);
         _exit(1);
     }

@@ -8,6 +8,7 @@
 typedef struct server_process {
     pid_t pid; /* 0: not running */
     uint16_t port;
+    const char *option; /* one of demo_server's, "--max-age-ms=2000", for each start; or NULL */
 } server_process;
 
 /* Starts `demo_server PORT` (0: a free one, which stays the caller's while the server does not run) and waits until it
