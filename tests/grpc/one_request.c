@@ -33,7 +33,7 @@ static void check(bool condition, const char *what)
 
 static void await_server(const scene *s)
 {
-    check(h2_script_server_wait_requests(s->server, 1), "no request came");
+    check(h2_script_server_wait(s->server, H2_REQUESTS, 1), "no request came");
 }
 
 /* ---- the ways ---- */
@@ -195,7 +195,7 @@ one_request_result make_one_request(calling_way way, const one_request_options *
     read_stats(&s);
     evener_channel_unref(s.channel);
     call_fixture_close(&f);
-    result.requests = h2_script_server_requests(s.server);
+    result.requests = h2_script_server_count(s.server, H2_REQUESTS);
     h2_script_server_stop(s.server);
     return result;
 }

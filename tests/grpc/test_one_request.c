@@ -268,7 +268,9 @@ Test(one_request, connection_lost_at_the_server)
                                                 {.kind = H2_PAUSE, .pause_ms = 1},
                                                 {.kind = H2_CLOSE},
                                                 {.kind = H2_END}};
+    static const h2_step aborts[] = {{.kind = H2_AWAIT_END_STREAM}, {.kind = H2_ABORT}, {.kind = H2_END}};
     expect_one_request(&(one_request_options){.steps = closes}, EVENER_STATUS_UNAVAILABLE, "close");
+    expect_one_request(&(one_request_options){.steps = aborts}, EVENER_STATUS_UNAVAILABLE, "TCP reset");
     expect_one_request(&(one_request_options){.steps = closes_behind_headers}, EVENER_STATUS_UNAVAILABLE,
                        "headers and close");
     expect_one_request(&(one_request_options){.steps = drains_and_closes}, EVENER_STATUS_UNAVAILABLE,

@@ -37,7 +37,9 @@ typedef struct stream {
 typedef struct connection {
     int fd; /* -1: a free place */
     bool preface_read;
-    bool closing; /* once all is written */
+    bool closing; /* once all is written; what comes meanwhile is dropped */
+    bool closed;  /* for writing */
+    bool aborted;
     h2_buffer in, out;
     int64_t window;
     int64_t initial_window;
@@ -57,8 +59,7 @@ struct h2_script_server {
     uint64_t played;                         /* likewise: in a row */
     pthread_mutex_t mutex;
     pthread_cond_t changed;
-    uint64_t requests, resets, accepted; /* under mutex */
-    uint64_t requests_of[H2_SCRIPTS_MAX];
+    uint64_t counts[H2_COUNTS]; /* under mutex */
 };
 
 static void fail(const char *what)
@@ -67,10 +68,10 @@ static void fail(const char *what)
     abort();
 }
 
-static void count(h2_script_server *server, uint64_t *counter)
+static void count(h2_script_server *server, h2_count what)
 {
     pthread_mutex_lock(&server->mutex);
-    (*counter)++;
+    server->counts[what]++;
     pthread_cond_broadcast(&server->changed);
     pthread_mutex_unlock(&server->mutex);
 }
@@ -148,6 +149,11 @@ static bool play_step(const h2_script_server *server, connection *c, stream *s)
     case H2_CLOSE:
         c->closing = true;
         return true;
+    case H2_ABORT:
+        (void)setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1}, sizeof(struct linger));
+        c->closing = true;
+        c->aborted = true;
+        return true;
     case H2_PAUSE:
         (void)flush(c);
         (void)nanosleep(
@@ -197,10 +203,8 @@ static const h2_step *next_script(h2_script_server *server)
         server->script = (script + 1) % options->count;
         server->played = 0;
     }
-    pthread_mutex_lock(&server->mutex);
-    server->requests_of[script]++;
-    pthread_mutex_unlock(&server->mutex);
-    count(server, &server->requests);
+    count(server, (h2_count)(H2_REQUESTS_OF_SCRIPT + script));
+    count(server, H2_REQUESTS);
     return chosen->steps;
 }
 
@@ -261,7 +265,7 @@ static void frame_came(h2_script_server *server, connection *c, const uint8_t *h
         }
         break;
     case H2_FRAME_RST_STREAM:
-        count(server, &server->resets);
+        count(server, H2_RESETS);
         if (s != NULL) {
             s->reset = true;
         }
@@ -327,6 +331,16 @@ static void connection_close(connection *c)
     *c = (connection){.fd = -1};
 }
 
+/* Unread bytes would make a close() a reset, and what was written last might be lost with it: the rest waits for the
+ * client's end. False: it does not. */
+static bool close_for_writing(connection *c)
+{
+    if (!c->closed && !c->aborted) {
+        c->closed = shutdown(c->fd, SHUT_WR) == 0;
+    }
+    return c->closed;
+}
+
 static void accept_one(h2_script_server *server)
 {
     connection *c = server->connections;
@@ -344,7 +358,7 @@ static void accept_one(h2_script_server *server)
     const int on = 1;
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     *c = (connection){.fd = fd, .window = WINDOW_DEFAULT, .initial_window = WINDOW_DEFAULT};
-    count(server, &server->accepted);
+    count(server, H2_CONNECTIONS);
     h2_put_settings(&c->out, server->options.settings);
     h2_put_settings(&c->out, (h2_setting[H2_SETTINGS_MAX]){{H2_SETTINGS_INITIAL_WINDOW_SIZE, H2_WINDOW_MAX}});
     h2_put_window_update(&c->out, 0, H2_WINDOW_MAX - WINDOW_DEFAULT);
@@ -361,8 +375,10 @@ static bool receive(h2_script_server *server, connection *c)
     if (length <= 0) {
         return false;
     }
-    h2_buffer_append(&c->in, bytes, (size_t)length);
-    parse(server, c);
+    if (!c->closing) {
+        h2_buffer_append(&c->in, bytes, (size_t)length);
+        parse(server, c);
+    }
     return true;
 }
 
@@ -390,7 +406,10 @@ static void *serve(void *arg)
                 play_all(server, c);
             }
             open = open && flush(c);
-            if (c->fd >= 0 && (!open || (c->closing && c->out.length == 0))) {
+            if (open && c->closing && c->out.length == 0) {
+                open = close_for_writing(c);
+            }
+            if (c->fd >= 0 && !open) {
                 connection_close(c);
             }
         }
@@ -470,54 +489,24 @@ void h2_script_server_release(h2_script_server *server)
 
 /* ---- what has come ---- */
 
-static uint64_t counted(h2_script_server *server, const uint64_t *counter)
+uint64_t h2_script_server_count(h2_script_server *server, h2_count what)
 {
     pthread_mutex_lock(&server->mutex);
-    const uint64_t value = *counter;
+    const uint64_t value = server->counts[what];
     pthread_mutex_unlock(&server->mutex);
     return value;
 }
 
-static bool wait_for(h2_script_server *server, const uint64_t *counter, uint64_t wanted)
+bool h2_script_server_wait(h2_script_server *server, h2_count what, uint64_t wanted)
 {
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += WAIT_S;
     pthread_mutex_lock(&server->mutex);
-    for (int error = 0; *counter < wanted && error == 0;) {
+    for (int error = 0; server->counts[what] < wanted && error == 0;) {
         error = pthread_cond_timedwait(&server->changed, &server->mutex, &until);
     }
-    const bool came = *counter >= wanted;
+    const bool came = server->counts[what] >= wanted;
     pthread_mutex_unlock(&server->mutex);
     return came;
-}
-
-uint64_t h2_script_server_requests(h2_script_server *server)
-{
-    return counted(server, &server->requests);
-}
-
-uint64_t h2_script_server_requests_of(h2_script_server *server, size_t script)
-{
-    return counted(server, &server->requests_of[script]);
-}
-
-uint64_t h2_script_server_resets(h2_script_server *server)
-{
-    return counted(server, &server->resets);
-}
-
-uint64_t h2_script_server_connections(h2_script_server *server)
-{
-    return counted(server, &server->accepted);
-}
-
-bool h2_script_server_wait_requests(h2_script_server *server, uint64_t count_wanted)
-{
-    return wait_for(server, &server->requests, count_wanted);
-}
-
-bool h2_script_server_wait_resets(h2_script_server *server, uint64_t count_wanted)
-{
-    return wait_for(server, &server->resets, count_wanted);
 }

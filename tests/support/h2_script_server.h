@@ -9,7 +9,7 @@
  *     const h2_script script = {.steps = unavailable};
  *     h2_script_server *server = h2_script_server_start(&(h2_script_server_options){.scripts = &script, .count = 1});
  *     ... make a call to 127.0.0.1:h2_script_server_port(server) ...
- *     cr_expect_eq(h2_script_server_requests(server), 1);
+ *     cr_expect_eq(h2_script_server_count(server, H2_REQUESTS), 1);
  *     h2_script_server_stop(server);
  *
  * RFC 9113 without TLS. Header blocks are written as literals without indexing (RFC 7541, section 6.2.2). Request headers
@@ -39,6 +39,7 @@ typedef enum h2_step_kind {
     H2_GOAWAY,           /* `code`, `last_stream` */
     H2_SETTINGS,         /* `settings` */
     H2_CLOSE,            /* closes the connection, after all before it was written */
+    H2_ABORT,            /* the same, with a TCP reset */
     H2_PAUSE,            /* writes all before it and holds the whole server for `pause_ms` */
     H2_AWAIT_END_STREAM, /* the request is complete */
     H2_AWAIT_RST_STREAM, /* the client has reset the stream */
@@ -70,6 +71,14 @@ typedef struct h2_script_server_options {
     h2_setting settings[H2_SETTINGS_MAX]; /* of the SETTINGS frame that the server begins with */
 } h2_script_server_options;
 
+typedef enum h2_count {
+    H2_REQUESTS,           /* header blocks that began a stream */
+    H2_RESETS,             /* RST_STREAM frames */
+    H2_CONNECTIONS,        /* that were accepted */
+    H2_REQUESTS_OF_SCRIPT, /* and its index added: requests that got this script */
+    H2_COUNTS = H2_REQUESTS_OF_SCRIPT + H2_SCRIPTS_MAX
+} h2_count;
+
 typedef struct h2_script_server h2_script_server;
 
 /* Listens on a free port of 127.0.0.1. */
@@ -78,16 +87,10 @@ h2_script_server *h2_script_server_start(const h2_script_server_options *options
 void h2_script_server_stop(h2_script_server *server);
 uint16_t h2_script_server_port(const h2_script_server *server);
 
-/* Request header blocks that have come since the start; and those of them that got this script. */
-uint64_t h2_script_server_requests(h2_script_server *server);
-uint64_t h2_script_server_requests_of(h2_script_server *server, size_t script);
-/* Requests that the client reset, and connections that were accepted. */
-uint64_t h2_script_server_resets(h2_script_server *server);
-uint64_t h2_script_server_connections(h2_script_server *server);
-
-/* Wait, 20 s at most, until that many requests, or resets, have come. False: they have not. */
-bool h2_script_server_wait_requests(h2_script_server *server, uint64_t count);
-bool h2_script_server_wait_resets(h2_script_server *server, uint64_t count);
+/* Return how many have come since the start. */
+uint64_t h2_script_server_count(h2_script_server *server, h2_count what);
+/* Wait, 20 s at most, until that many have come. False: they have not. */
+bool h2_script_server_wait(h2_script_server *server, h2_count what, uint64_t wanted);
 
 /* Lets all H2_AWAIT_RELEASE pass, from now on. */
 void h2_script_server_release(h2_script_server *server);
