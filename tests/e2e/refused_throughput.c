@@ -15,8 +15,8 @@
 #include "tests/support/call_load.h"
 #include "tests/support/h2_script_server.h"
 
-#define ROUNDS 15
-#define CALLS 10000 /* of one client in one round: 200 are refused */
+#define ROUNDS 51
+#define CALLS 3000 /* of one client in one round: 60 are refused */
 #define IN_FLIGHT 8
 #define TIMEOUT_MS 100
 #define RATIO_MIN 0.8

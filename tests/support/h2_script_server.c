@@ -53,7 +53,7 @@ struct h2_script_server {
     int wake_fd;
     uint16_t port;
     pthread_t thread;
-    atomic_bool stop, released;
+    atomic_bool stop, released, hang_up;
     connection connections[CONNECTIONS_MAX]; /* the thread's */
     size_t script;                           /* likewise: the one that the next request gets */
     uint64_t played;                         /* likewise: in a row */
@@ -278,6 +278,7 @@ static void frame_came(h2_script_server *server, connection *c, const uint8_t *h
         break;
     case H2_FRAME_PING:
         if ((flags & H2_FLAG_ACK) == 0) {
+            count(server, H2_PINGS);
             h2_put_frame(&c->out, H2_FRAME_PING, H2_FLAG_ACK, 0, payload, bytes);
         }
         break;
@@ -396,9 +397,11 @@ static void *serve(void *arg)
         (void)poll(polled, CONNECTIONS_MAX + 2, -1);
         uint64_t wakes;
         const bool woken = read(server->wake_fd, &wakes, sizeof wakes) > 0;
+        const bool hang_up = atomic_exchange(&server->hang_up, false);
         for (size_t i = 0; i < CONNECTIONS_MAX; i++) {
             connection *c = &server->connections[i];
             bool open = c->fd >= 0;
+            c->closing = c->closing || (open && hang_up);
             if (open && polled[i].revents != 0) {
                 open = receive(server, c);
             }
@@ -484,6 +487,12 @@ uint16_t h2_script_server_port(const h2_script_server *server)
 void h2_script_server_release(h2_script_server *server)
 {
     atomic_store(&server->released, true);
+    wake(server);
+}
+
+void h2_script_server_hang_up(h2_script_server *server)
+{
+    atomic_store(&server->hang_up, true);
     wake(server);
 }
 

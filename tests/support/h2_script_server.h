@@ -73,6 +73,7 @@ typedef struct h2_script_server_options {
 
 typedef enum h2_count {
     H2_REQUESTS,           /* header blocks that began a stream */
+    H2_PINGS,              /* without ACK */
     H2_RESETS,             /* RST_STREAM frames */
     H2_CONNECTIONS,        /* that were accepted */
     H2_REQUESTS_OF_SCRIPT, /* and its index added: requests that got this script */
@@ -91,6 +92,9 @@ uint16_t h2_script_server_port(const h2_script_server *server);
 uint64_t h2_script_server_count(h2_script_server *server, h2_count what);
 /* Wait, 20 s at most, until that many have come. False: they have not. */
 bool h2_script_server_wait(h2_script_server *server, h2_count what, uint64_t wanted);
+
+/* Closes the connections that there are, as H2_CLOSE does. */
+void h2_script_server_hang_up(h2_script_server *server);
 
 /* Lets all H2_AWAIT_RELEASE pass, from now on. */
 void h2_script_server_release(h2_script_server *server);
