@@ -1,8 +1,10 @@
 #include "tests/support/h2_frames.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 void h2_buffer_append(h2_buffer *to, const void *bytes, size_t length)
 {
@@ -18,6 +20,25 @@ void h2_buffer_append(h2_buffer *to, const void *bytes, size_t length)
         memcpy(to->bytes + to->length, bytes, length);
     }
     to->length += length;
+}
+
+bool h2_buffer_flush(h2_buffer *from, int fd)
+{
+    size_t sent = 0;
+    bool open = true;
+    while (open && sent < from->length) {
+        const ssize_t bytes = send(fd, from->bytes + sent, from->length - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (bytes < 0 && (errno == EAGAIN || errno == EINTR)) {
+            break;
+        }
+        open = bytes > 0;
+        sent += bytes > 0 ? (size_t)bytes : 0;
+    }
+    if (sent > 0) {
+        from->length -= sent;
+        memmove(from->bytes, from->bytes + sent, from->length);
+    }
+    return open;
 }
 
 static void put_u32(uint8_t to[4], uint32_t value)

@@ -53,6 +53,9 @@ typedef struct h2_buffer {
 
 void h2_buffer_append(h2_buffer *to, const void *bytes, size_t length);
 
+/* Writes to a socket what it takes without waiting. False: the connection is gone. */
+bool h2_buffer_flush(h2_buffer *from, int fd);
+
 uint32_t h2_get_u32(const uint8_t from[4]);
 
 void h2_put_frame(h2_buffer *to, h2_frame_type type, int flags, uint32_t stream, const void *payload, size_t bytes);

@@ -76,28 +76,6 @@ static void count(h2_script_server *server, h2_count what)
     pthread_mutex_unlock(&server->mutex);
 }
 
-/* ---- writing ---- */
-
-/* Writes what the socket takes. False: the connection is gone. */
-static bool flush(connection *c)
-{
-    size_t sent = 0;
-    bool open = true;
-    while (open && sent < c->out.length) {
-        const ssize_t bytes = send(c->fd, c->out.bytes + sent, c->out.length - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (bytes < 0 && (errno == EAGAIN || errno == EINTR)) {
-            break;
-        }
-        open = bytes > 0;
-        sent += bytes > 0 ? (size_t)bytes : 0;
-    }
-    if (sent > 0) {
-        c->out.length -= sent;
-        memmove(c->out.bytes, c->out.bytes + sent, c->out.length);
-    }
-    return open;
-}
-
 /* ---- scripts ---- */
 
 /* False: the windows do not allow more now. */
@@ -155,7 +133,7 @@ static bool play_step(const h2_script_server *server, connection *c, stream *s)
         c->aborted = true;
         return true;
     case H2_PAUSE:
-        (void)flush(c);
+        (void)h2_buffer_flush(&c->out, c->fd);
         (void)nanosleep(
             &(struct timespec){.tv_sec = step->pause_ms / 1000, .tv_nsec = (long)(step->pause_ms % 1000) * 1000000},
             NULL);
@@ -408,7 +386,7 @@ static void *serve(void *arg)
             if (open && woken) {
                 play_all(server, c);
             }
-            open = open && flush(c);
+            open = open && h2_buffer_flush(&c->out, c->fd);
             if (open && c->closing && c->out.length == 0) {
                 open = close_for_writing(c);
             }
