@@ -22,7 +22,7 @@
 #define RATIO_MIN 0.8
 #define RATIO_HOPELESS 0.1 /* a round below this is not noise, and would go on for minutes */
 /* Calls that a machine under load may let miss their deadline of 100 ms, of all. */
-#define MISSED_MAX (ROUNDS * CALLS / 1000)
+#define MISSED_MAX (ROUNDS * CALLS / 200)
 
 static const h2_step refused[] = {
     {.kind = H2_AWAIT_END_STREAM}, {.kind = H2_RST_STREAM, .code = H2_REFUSED_STREAM}, {.kind = H2_END}};
