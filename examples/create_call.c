@@ -5,11 +5,13 @@
 
 #include <grpc/byte_buffer.h>
 #include <grpc/grpc.h>
+#include <grpc/support/alloc.h>
 
 #include <evener/evener.h>
 
-/* Runs the call's one batch on the queue, as the program's loop would; returns its status. */
-static grpc_status_code run(grpc_completion_queue *queue, grpc_call *call)
+/* Runs the call's one batch on the queue, as the program's loop would, and stores how it ended. The error string is the
+ * core's, to be freed with gpr_free(). */
+static void run(grpc_completion_queue *queue, grpc_call *call, evener_done_info *info)
 {
     grpc_metadata_array headers, trailers;
     grpc_metadata_array_init(&headers);
@@ -33,10 +35,13 @@ static grpc_status_code run(grpc_completion_queue *queue, grpc_call *call)
     operations[5].data.recv_status_on_client.trailing_metadata = &trailers;
     operations[5].data.recv_status_on_client.status = &code;
     operations[5].data.recv_status_on_client.status_details = &details;
+    operations[5].data.recv_status_on_client.error_string = &info->error_string;
     if (grpc_call_start_batch(call, operations, 6, call, NULL) == GRPC_CALL_OK) {
         (void)grpc_completion_queue_next(queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
     }
     printf("status %d, %zu bytes\n", (int)code, response == NULL ? (size_t)0 : grpc_byte_buffer_length(response));
+    info->code = (evener_status_code)code;
+    info->answered = headers.count > 0 || trailers.count > 0 || response != NULL;
     grpc_byte_buffer_destroy(request);
     if (response != NULL) {
         grpc_byte_buffer_destroy(response);
@@ -44,7 +49,6 @@ static grpc_status_code run(grpc_completion_queue *queue, grpc_call *call)
     grpc_slice_unref(details);
     grpc_metadata_array_destroy(&headers);
     grpc_metadata_array_destroy(&trailers);
-    return code;
 }
 
 static int call(evener_channel *channel, grpc_completion_queue *queue)
@@ -59,13 +63,14 @@ static int call(evener_channel *channel, grpc_completion_queue *queue)
             fprintf(stderr, "%s\n", status.message);
             return 1;
         }
-        grpc_status_code code = run(queue, core_call);
-        /* Tells the policy how it went. True: the call never reached the backend, and can be made again. */
-        const evener_done_info info = {.size = sizeof info, .code = (evener_status_code)code};
+        evener_done_info info = {.size = sizeof info};
+        run(queue, core_call, &info);
+        /* Tells the policy how it went. True: the call certainly was not sent, and can be made again. */
         const bool again = evener_call_done(channel, &pick, core_call, &info);
+        gpr_free((void *)(uintptr_t)info.error_string);
         grpc_call_unref(core_call);
         if (!again) {
-            return code == GRPC_STATUS_OK ? 0 : 1;
+            return info.code == EVENER_STATUS_OK ? 0 : 1;
         }
     }
 }

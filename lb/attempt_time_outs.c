@@ -9,6 +9,12 @@ static uint64_t time_out_ns(const evener_attempt *attempt)
     return attempt->started_ns + attempt->timeout_ns;
 }
 
+static void set_first(evener_subchannel_pool *pool, evener_attempt *attempt)
+{
+    pool->first_to_time_out = attempt;
+    pool->connecting_to(pool->arg, attempt != NULL ? evener_address_text(attempt->connector->address) : "");
+}
+
 void evener_attempt_start_time_out(evener_subchannel_pool *pool, evener_attempt *attempt)
 {
     evener_attempt *last = pool->last_to_time_out;
@@ -25,7 +31,7 @@ void evener_attempt_start_time_out(evener_subchannel_pool *pool, evener_attempt 
         last->next = attempt;
         return;
     }
-    pool->first_to_time_out = attempt;
+    set_first(pool, attempt);
     evener_timer_start(pool->loop, &pool->time_out_timer, attempt->timeout_ns);
 }
 
@@ -36,7 +42,11 @@ void evener_attempt_stop_time_out(evener_subchannel_pool *pool, evener_attempt *
         return;
     }
     attempt->is_queued = false;
-    *(attempt->previous != NULL ? &attempt->previous->next : &pool->first_to_time_out) = attempt->next;
+    if (attempt->previous != NULL) {
+        attempt->previous->next = attempt->next;
+    } else {
+        set_first(pool, attempt->next);
+    }
     *(attempt->next != NULL ? &attempt->next->previous : &pool->last_to_time_out) = attempt->previous;
     if (pool->first_to_time_out == NULL) {
         evener_timer_stop(pool->loop, &pool->time_out_timer);

@@ -136,6 +136,12 @@ static void pool_became_ready(void *arg)
     evener_pick_queue_wake(&channel->queue);
 }
 
+static void pool_connecting_to(void *arg, const char *address)
+{
+    evener_channel *channel = arg;
+    evener_pick_queue_set_connecting(&channel->queue, address);
+}
+
 static void pool_drained(void *arg)
 {
     free_if_over(arg);
@@ -565,6 +571,7 @@ bool evener_channel_control_init(evener_channel *channel)
         .authority = channel->authority,
     };
     channel->pool.became_ready = pool_became_ready;
+    channel->pool.connecting_to = pool_connecting_to;
     channel->pool.drained = pool_drained;
     channel->pool.arg = channel;
     evener_subchannel_pool_init(&channel->pool);

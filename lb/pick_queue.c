@@ -74,9 +74,12 @@ static void call_back(evener_pick_request *request, evener_status_code code, con
 static evener_status_code deadline_status(const evener_pick_queue *queue, uint64_t timeout_ms, evener_status *status)
 {
     const char *reason = queue->last_error.message;
-    return evener_status_set(status, EVENER_STATUS_DEADLINE_EXCEEDED, "no backend of \"%s\" within %llu ms%s%s",
-                             evener_target_text(queue->channel->target), (unsigned long long)timeout_ms,
-                             reason[0] != '\0' ? "; last error: " : "", reason);
+    const bool connecting = queue->connecting_to[0] != '\0';
+    return evener_status_set(status, EVENER_STATUS_DEADLINE_EXCEEDED,
+                             "deadline exceeded after %llu.%03llu s: waiting for a backend of \"%s\"%s%s%s%s",
+                             (unsigned long long)(timeout_ms / 1000), (unsigned long long)(timeout_ms % 1000),
+                             evener_target_text(queue->channel->target), connecting ? ": connecting to " : "",
+                             queue->connecting_to, reason[0] != '\0' ? "; last error: " : "", reason);
 }
 
 static void request_timed_out(void *arg)
@@ -173,6 +176,7 @@ evener_status_code evener_pick_queue_init(evener_pick_queue *queue, evener_chann
     pthread_condattr_destroy(&monotonic);
     queue->channel = channel;
     queue->count_max = count_max;
+    queue->connecting_to = "";
     ring_init(&queue->requests);
     queue->task = (evener_task)EVENER_TASK_INIT(run, queue);
     return EVENER_STATUS_OK;
@@ -203,6 +207,13 @@ void evener_pick_queue_set_state(evener_pick_queue *queue, evener_connectivity_s
     }
     __atomic_store_n(&queue->channel->state, (uint32_t)state, __ATOMIC_RELEASE);
     pthread_cond_broadcast(&queue->state_changed);
+    pthread_mutex_unlock(&queue->mutex);
+}
+
+void evener_pick_queue_set_connecting(evener_pick_queue *queue, const char *address)
+{
+    pthread_mutex_lock(&queue->mutex);
+    queue->connecting_to = address;
     pthread_mutex_unlock(&queue->mutex);
 }
 

@@ -22,6 +22,7 @@ typedef struct evener_pick_queue {
     uint32_t generation;       /* atomic; advanced under the mutex */
     uint32_t tried_generation; /* the task's */
     evener_status last_error;  /* of the channel's last failure; under the mutex */
+    const char *connecting_to; /* the address of the attempt that has gone on longest, or ""; under the mutex */
     evener_task task;
 } evener_pick_queue;
 
@@ -37,5 +38,9 @@ void evener_pick_queue_wake(evener_pick_queue *queue);
 /* Publishes a new state to those who wait for one, with the reason in `status` unless NULL. Control thread. */
 void evener_pick_queue_set_state(evener_pick_queue *queue, evener_connectivity_state state,
                                  const evener_status *status);
+
+/* Names the attempt to connect that goes on longest ("": there is none), for the messages of picks whose time is up.
+ * Borrowed until the next call. Control thread. */
+void evener_pick_queue_set_connecting(evener_pick_queue *queue, const char *address);
 
 #endif

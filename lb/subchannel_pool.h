@@ -64,6 +64,8 @@ typedef struct evener_subchannel_pool {
     uint64_t connect_timeout_ns, backoff_initial_ns, backoff_max_ns;
     /* Told after a connector got READY, when picks that found no connection may be tried again. */
     void (*became_ready)(void *arg);
+    /* Told the address of the attempt that has gone on longest, when another one becomes that; "": there is none. */
+    void (*connecting_to)(void *arg, const char *address);
     /* Told when the last connection has been given up for good. */
     void (*drained)(void *arg);
     void *arg;

@@ -213,6 +213,12 @@ Test(options, the_end_of_a_pick_is_read_as_far_as_it_goes)
     cr_expect(own.size == sizeof own && own.code == EVENER_STATUS_UNAVAILABLE && own.not_sent);
     cr_expect(own.load_report == NULL && own.load_report_bytes == 0);
 
+    older = given.known;
+    older.error_string = "UNKNOWN:Channel Destroyed";
+    older.size = offsetof(evener_done_info, error_string);
+    evener_done_info_read(&own, &older);
+    cr_expect(own.load_report_bytes == 1 && own.error_string == NULL && !own.answered);
+
     older.size = 0; /* an end cannot be refused: as the first version had it */
     evener_done_info_read(&own, &older);
     cr_expect(own.size == sizeof own && own.code == EVENER_STATUS_UNAVAILABLE && own.load_report_bytes == 1);

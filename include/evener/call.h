@@ -12,8 +12,11 @@
  *     }
  *     evener_bytes_clear(&request);
  *
- * Every call picks a backend. One that never reached a connection is picked again within its deadline, without limit;
- * one that a server refused before looking at it, once (A6, transparent retry); any other failure is told. */
+ * Every call picks a backend. A call is sent again only when it certainly was not sent: nothing of an answer arrived, and
+ * the gRPC core itself says that no transport took the call. It is then picked again within its deadline: completed,
+ * queued or failed as any new call. Every other failure is reported once, with the status that the server or the core
+ * gave, and counts for the backend picked. That includes REFUSED_STREAM and streams beyond a GOAWAY's last one (RFC 9113
+ * sections 8.7 and 6.8): through the core's interface they look like a status that the server wrote. */
 #ifndef EVENER_CALL_H
 #define EVENER_CALL_H
 
@@ -61,7 +64,9 @@ typedef enum evener_wait_for_ready {
  * Start with {.size = sizeof(evener_call_details)}. */
 typedef struct evener_call_details {
     size_t size;      /* sizeof(evener_call_details) */
-    const char *peer; /* the backend, "ipv4:127.0.0.1:50051"; "" when the call never reached one */
+    /* The backend picked, however the call ended there: "ipv4:127.0.0.1:50051", "ipv6:[::1]:50051", "unix:/path". "" when
+     * the call ended while it had none. */
+    const char *peer;
     const evener_metadata *initial_metadata; /* the server's headers; values of "-bin" keys are plain bytes */
     size_t initial_metadata_count;
     const evener_metadata *trailing_metadata; /* its trailers, without grpc-status and grpc-message */
@@ -101,7 +106,8 @@ typedef struct evener_call_options {
 /* A blocking unary call of "/package.Service/Method". `options` may be NULL. `request` is borrowed (see evener_bytes)
  * and may be sent any number of times; NULL: an empty message. On OK stores a message to be cleared in *response
  * (which may be NULL: then it is dropped). Returns and fills `status` with what the server said, or: INVALID_ARGUMENT
- * (no method, bad metadata), DEADLINE_EXCEEDED, UNAVAILABLE (no backend, connection lost, channel closed),
+ * (no method, bad metadata), DEADLINE_EXCEEDED ("deadline exceeded after 1.000 s at 127.0.0.1:50051", or what the call
+ * waited for when it had no backend), UNAVAILABLE (no backend, connection lost, channel closed),
  * FAILED_PRECONDITION (the channel's transport is not the gRPC core's; on the control thread when it would have to wait
  * for a backend). Any thread. */
 EVENER_API evener_status_code evener_unary_call(evener_channel *channel, const char *method,
@@ -177,7 +183,7 @@ EVENER_API void evener_stream_cancel(evener_stream *stream);
  * was not done. Called again, returns the same. When no read or write is under way; one thread at a time. */
 EVENER_API evener_status_code evener_stream_finish(evener_stream *stream, evener_status *status);
 
-/* The backend, "ipv4:127.0.0.1:50051"; lives as long as the stream. Any thread. */
+/* The backend as evener_call_details.peer; lives as long as the stream. Any thread. */
 EVENER_API const char *evener_stream_peer(const evener_stream *stream);
 
 /* References. The last unref cancels a stream that was not finished. NULL is allowed for unref. Any thread. */
@@ -203,8 +209,9 @@ EVENER_API evener_status_code evener_pick_create_call(evener_channel *channel, e
                                                       evener_status *status);
 
 /* Ends the pick of such a call after its status has been received and before its last grpc_call_unref(). `info` has the
- * status and, if any, the load report; `not_sent` is found out here. Returns whether the call never reached a backend: it
- * can then be created again without harm. Any thread. */
+ * status, the load report if any, and `error_string` and `answered`; `not_sent` is found out here from the last two.
+ * Returns whether the call certainly was not sent: it can then be created again without harm. Without `error_string`
+ * nothing is certain, and this returns false. Any thread. */
 EVENER_API bool evener_call_done(evener_channel *channel, evener_pick *pick, struct grpc_call *call,
                                  const evener_done_info *info);
 

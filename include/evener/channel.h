@@ -75,7 +75,9 @@ typedef struct evener_channel_options {
     uint64_t backoff_max_ms;     /* 0: 120 s */
     evener_empty_update empty_update;
     uint64_t empty_update_keep_ms; /* bound of staleness for KEEP; 0: 5 min; EVENER_NEVER_MS */
-    uint64_t keepalive_time_ms;    /* HTTP/2 pings after so long without traffic; 0: the core's default (never) */
+    /* HTTP/2 pings after so long without traffic while calls are under way, for as long as it is silent (unless grpc_args
+     * set grpc.http2.max_pings_without_data); 0: the core's default (never) */
+    uint64_t keepalive_time_ms;
     uint64_t keepalive_timeout_ms; /* 0: the core's default (20 s) */
     uint32_t queued_picks_max;     /* more waiting picks are refused RESOURCE_EXHAUSTED; 0: 1,000,000 */
     bool wait_for_ready;           /* the default for calls that do not say */

@@ -108,10 +108,15 @@ static inline void evener_pick_trace_reason(const evener_pick_context *context, 
 typedef struct evener_done_info {
     size_t size; /* sizeof(evener_done_info) */
     evener_status_code code;
-    bool not_sent; /* the call never reached the backend: says nothing about its health or latency */
+    bool not_sent; /* certainly never left this process: says nothing about the backend's health or latency */
     /* A58: the backend's load report (ORCA, from the trailer `endpoint-load-metrics-bin`), undecoded; or NULL */
     const void *load_report;
     size_t load_report_bytes;
+    /* For evener_call_done(), which finds `not_sent` out from them; borrowed. The text that the gRPC core stored through
+     * `error_string` of GRPC_OP_RECV_STATUS_ON_CLIENT (NULL: not known, and then nothing is taken for unsent), and whether
+     * anything of an answer arrived: initial metadata, a message or trailing metadata. */
+    const char *error_string;
+    bool answered;
 } evener_done_info;
 
 #define EVENER_PICK_LAYERS_MAX 4

@@ -25,8 +25,11 @@ void evener_grpc_args_clear(evener_grpc_args *args);
 grpc_channel *evener_grpc_args_create_channel(const evener_grpc_args *args, const char *target, const char *authority,
                                               uint64_t timeout_ms, grpc_channel_credentials *credentials);
 
-/* A target for the core that names exactly this address, in a spelling that differs from the one in which
- * grpc_call_get_peer() names a connected peer. To be freed; NULL without memory. Any thread. */
+/* A target for the core that names exactly this address. To be freed; NULL without memory. Any thread. */
 char *evener_grpc_target_of(const evener_address *address);
+
+/* The backend as evener_call_details.peer names it: "ipv4:" or "ipv6:" and the address, or the address of a unix socket.
+ * To be freed; NULL without memory. Any thread. */
+char *evener_grpc_peer_of(const evener_address *address);
 
 #endif

@@ -180,10 +180,9 @@ static void batch_done(evener_grpc_tag *tag, bool ok)
     (void)ok; /* with a status in the batch always true */
     evener_call *call = EVENER_CONTAINER_OF(tag, evener_call, tag);
     pthread_mutex_lock(&call->mutex);
-    bool cancelled = call->cancelled;
     call->finished = true; /* evener_call_cancel() must not meet a call of the core that is being freed */
     pthread_mutex_unlock(&call->mutex);
-    if (evener_grpc_attempt_pick_again(&call->attempt, &call->rpc, cancelled)) {
+    if (evener_grpc_attempt_pick_again(&call->attempt)) {
         again(call);
     } else {
         finish(call);

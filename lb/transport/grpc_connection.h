@@ -25,10 +25,6 @@
 #define EVENER_GRPC_USE_INSIDE (UINT64_C(1) << 32)
 #define EVENER_GRPC_USE_GIVEN_UP (UINT64_C(1) << 63)
 
-/* Longer than the watcher needs to see a dead connection; a live one that was taken for dead is not missed for long. */
-#define EVENER_GRPC_SHUN_NS (200 * EVENER_NS_PER_MS)
-#define EVENER_GRPC_SHUNNED_FOR_GOOD UINT64_MAX
-
 /* What the watcher knows; only its thread reads and writes it. */
 typedef enum evener_grpc_phase {
     EVENER_GRPC_PHASE_NEW = 0,        /* not looked at yet; in this phase and the next the attempt is inside */
@@ -48,13 +44,13 @@ struct evener_connection {
     _Atomic uint64_t use;
     atomic_flag closed;    /* the channel is destroyed, or about to be */
     grpc_channel *channel; /* set before anybody sees the connection; not to be used outside of it */
-    char *target;          /* what grpc_call_get_peer() says of a call that no transport has taken */
+    char *peer;            /* evener_call_details.peer of its calls */
     evener_grpc_engine *engine;
     evener_loop *loop;
-    /* When a call saw that the connection is dead or drains, which the watcher will tell a moment later; 0: nobody did.
-     * Calls that begin in between would be lost, or refused, for nothing. */
-    _Atomic uint64_t shunned_ns;
-    _Atomic uint64_t stayed_ns; /* when a call has waited in vain for it to drain; 0: none has */
+    /* A call saw that the core's channel is not READY any more, of which the control thread hears a moment later: no call
+     * is to begin meanwhile. See grpc_fate.h. */
+    _Atomic bool gone;
+    _Atomic uint32_t not_taken; /* attempts in a row that no transport took */
 
     /* the watcher's */
     evener_grpc_phase phase;
@@ -68,8 +64,9 @@ struct evener_connection {
     evener_task events_task;
 
     /* the control thread's */
-    char *address;
+    char *address; /* read by all */
     bool given_up;
+    bool ended; /* its last event was told */
     void (*state_changed)(void *arg, evener_connectivity_state state, const evener_status *status);
     void *arg;
     struct evener_grpc_health *health;
@@ -120,24 +117,14 @@ static inline bool evener_grpc_connection_enter(evener_connection *connection)
     return false;
 }
 
-/* Says that no call should begin on the connection until the watcher has told what became of it, or a while has passed;
- * with `for_good` no call at all: it is known not to be READY any more, and a connection gets READY only once. Any
- * thread. */
-static inline void evener_grpc_connection_shun(evener_connection *connection, bool for_good)
+/* Any thread that holds a reference. A call that misses it meets the same end on the core's channel. */
+static inline bool evener_grpc_connection_is_gone(evener_connection *connection)
 {
-    const uint64_t since_ns = for_good ? EVENER_GRPC_SHUNNED_FOR_GOOD : evener_loop_now_ns(connection->loop);
-    atomic_store_explicit(&connection->shunned_ns, since_ns, memory_order_relaxed);
+    return __builtin_expect(atomic_load_explicit(&connection->gone, memory_order_relaxed), 0);
 }
 
-static inline bool evener_grpc_connection_is_shunned(evener_connection *connection)
-{
-    uint64_t since_ns = atomic_load_explicit(&connection->shunned_ns, memory_order_relaxed);
-    return __builtin_expect(since_ns != 0, 0) &&
-           (since_ns == EVENER_GRPC_SHUNNED_FOR_GOOD ||
-            evener_loop_now_ns(connection->loop) - since_ns < EVENER_GRPC_SHUN_NS);
-}
-
-/* Hands an event over to the control thread; the watcher's thread. */
+/* Hand an event over to the control thread. FAILED: the watcher's thread, as the only one that writes `failure`; any
+ * thread that holds a reference otherwise. */
 void evener_grpc_connection_tell(evener_connection *connection, uint32_t event);
 
 #endif

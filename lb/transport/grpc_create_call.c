@@ -8,6 +8,7 @@
 #include <evener/call.h>
 
 #include "lb/options.h"
+#include "lb/transport/grpc_fate.h"
 #include "lb/transport/grpc_rpc.h"
 
 evener_status_code evener_channel_create_call(evener_channel *channel, struct grpc_completion_queue *queue,
@@ -36,13 +37,13 @@ evener_status_code evener_channel_create_call(evener_channel *channel, struct gr
         code = evener_channel_pick(channel, &rpc.pick_args, pick, status);
         if (code == EVENER_STATUS_OK) {
             rpc.attempts++;
-            begun = evener_grpc_connection_enter(pick->connection);
+            begun = !evener_grpc_connection_is_gone(pick->connection) && evener_grpc_connection_enter(pick->connection);
             if (begun) {
                 *call = evener_grpc_rpc_create_core_call(&rpc, pick->connection, queue);
             } else {
                 const evener_done_info info = {.size = sizeof info, .code = EVENER_STATUS_CANCELLED, .not_sent = true};
                 evener_pick_done(pick, &info);
-                evener_grpc_rpc_pause(&rpc);
+                code = evener_grpc_rpc_pause(&rpc, status);
             }
         }
     }
@@ -81,10 +82,11 @@ evener_status_code evener_pick_create_call(evener_channel *channel, evener_pick 
 bool evener_call_done(evener_channel *channel, evener_pick *pick, struct grpc_call *call, const evener_done_info *info)
 {
     (void)channel;
+    (void)call;
     evener_done_info known;
     evener_done_info_read(&known, info);
-    known.not_sent = known.code != EVENER_STATUS_OK && known.code != EVENER_STATUS_DEADLINE_EXCEEDED &&
-                     evener_grpc_call_never_left(call, pick->connection);
+    known.not_sent = known.code != EVENER_STATUS_OK && evener_grpc_was_not_taken(known.error_string, known.answered);
+    evener_grpc_connection_judge(pick->connection, known.code, known.not_sent);
     evener_grpc_connection_leave(pick->connection);
     evener_pick_done(pick, &known);
     return known.not_sent;

@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <grpc/support/alloc.h>
-
 /* Of the first version: what every program has. And what no version will be as long as. */
 #define DETAILS_BYTES_MIN (offsetof(evener_call_details, memory) + sizeof(void *))
 #define DETAILS_BYTES_MAX 65536
@@ -84,7 +82,7 @@ void evener_grpc_details_fill_unsent(evener_call_details *details, uint32_t atte
 void evener_grpc_details_fill(evener_call_details *details, const evener_grpc_attempt *attempt, uint32_t attempts)
 {
     evener_grpc_details_fill_unsent(details, attempts);
-    char *peer = grpc_call_get_peer(attempt->call);
+    const char *peer = attempt->pick.connection->peer;
     size_t initial_count = attempt->initial_metadata.count;
     size_t trailing_count = attempt->trailing_metadata.count;
     evener_metadata *memory =
@@ -94,9 +92,8 @@ void evener_grpc_details_fill(evener_call_details *details, const evener_grpc_at
         char *at = (char *)(memory + initial_count + trailing_count);
         copy_metadata(&attempt->initial_metadata, memory, &at);
         copy_metadata(&attempt->trailing_metadata, memory + initial_count, &at);
-        bool never_left = strcmp(peer, attempt->pick.connection->target) == 0;
         put_details(details, (evener_call_details){
-                                 .peer = never_left ? "" : put(&at, peer, strlen(peer)),
+                                 .peer = put(&at, peer, strlen(peer)),
                                  .initial_metadata = memory,
                                  .initial_metadata_count = initial_count,
                                  .trailing_metadata = memory + initial_count,
@@ -105,5 +102,4 @@ void evener_grpc_details_fill(evener_call_details *details, const evener_grpc_at
                                  .memory = memory,
                              });
     }
-    gpr_free(peer);
 }

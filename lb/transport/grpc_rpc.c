@@ -12,6 +12,7 @@
 #include "lb/options.h"
 #include "lb/transport/grpc_bytes.h"
 #include "lb/transport/grpc_details.h"
+#include "lb/transport/grpc_fate.h"
 #include "lb/transport/grpc_tag.h"
 #include "lb/transport/grpc_transport.h"
 
@@ -22,8 +23,6 @@ static const char *const load_report_keys[] = {"endpoint-load-metrics-bin", "x-e
 /* Pauses between attempts: from 0.1 ms, doubling, to 10 ms. */
 #define PAUSE_NS_MIN (EVENER_NS_PER_MS / 10)
 #define PAUSE_NS_MAX (10 * EVENER_NS_PER_MS)
-/* How long a GOAWAY may come behind the answers that it explains: a server on a machine under load has taken 20 ms. */
-#define DRAIN_WAIT_MS 200
 
 /* A longer timeout is none (some 30 years): it could not be added to the clock. */
 #define TIMEOUT_MS_MAX (UINT64_C(1) << 40)
@@ -104,6 +103,7 @@ void evener_grpc_rpc_init(evener_grpc_rpc *rpc, evener_channel *channel, const c
     }
     const uint64_t timeout_ms = shorter_timeout_ms(options->timeout_ms, settings.timeout_ms);
     rpc->has_deadline = timeout_ms > 0 && timeout_ms < TIMEOUT_MS_MAX;
+    rpc->timeout_ms = timeout_ms;
     rpc->deadline = rpc->has_deadline ? gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
                                                      gpr_time_from_millis((int64_t)timeout_ms, GPR_TIMESPAN))
                                       : gpr_inf_future(GPR_CLOCK_MONOTONIC);
@@ -122,16 +122,22 @@ bool evener_grpc_rpc_pick_time(evener_grpc_rpc *rpc)
     if (!rpc->has_deadline) {
         return true;
     }
-    int32_t left_ms = gpr_time_to_millis(gpr_time_sub(rpc->deadline, gpr_now(GPR_CLOCK_MONOTONIC)));
-    rpc->pick_args.timeout_ms = left_ms > 0 ? (uint64_t)left_ms : 0;
-    return left_ms > 0;
+    const gpr_timespec left = gpr_time_sub(rpc->deadline, gpr_now(GPR_CLOCK_MONOTONIC));
+    const bool some = left.tv_sec > 0 || (left.tv_sec == 0 && left.tv_nsec > 0);
+    const uint64_t nanoseconds_per_ms = EVENER_NS_PER_MS;
+    /* Rounded up: messages name it. */
+    rpc->pick_args.timeout_ms =
+        some ? (uint64_t)left.tv_sec * 1000 + ((uint64_t)left.tv_nsec + nanoseconds_per_ms - 1) / nanoseconds_per_ms : 0;
+    return some;
 }
 
 evener_status_code evener_grpc_rpc_deadline_status(const evener_grpc_rpc *rpc, evener_status *status)
 {
     return evener_status_set(status, EVENER_STATUS_DEADLINE_EXCEEDED,
-                             "deadline exceeded after %u attempts, none of which reached a backend of %s",
-                             rpc->attempts, evener_channel_target(rpc->channel));
+                             "deadline exceeded after %llu.%03llu s: waiting for a backend of \"%s\": %u connections "
+                             "that were picked had been lost",
+                             (unsigned long long)(rpc->timeout_ms / 1000), (unsigned long long)(rpc->timeout_ms % 1000),
+                             evener_channel_target(rpc->channel), rpc->attempts);
 }
 
 uint64_t evener_grpc_rpc_pause_ns(const evener_grpc_rpc *rpc)
@@ -144,14 +150,21 @@ uint64_t evener_grpc_rpc_pause_ns(const evener_grpc_rpc *rpc)
     return pause_ns < PAUSE_NS_MAX ? pause_ns : PAUSE_NS_MAX;
 }
 
-void evener_grpc_rpc_pause(const evener_grpc_rpc *rpc)
+evener_status_code evener_grpc_rpc_pause(const evener_grpc_rpc *rpc, evener_status *status)
 {
     uint64_t ns = evener_grpc_rpc_pause_ns(rpc);
-    if (ns > 0) {
-        const struct timespec pause = {.tv_sec = (time_t)(ns / EVENER_NS_PER_S),
-                                       .tv_nsec = (long)(ns % EVENER_NS_PER_S)};
-        (void)nanosleep(&pause, NULL);
+    if (ns == 0) {
+        return EVENER_STATUS_OK;
     }
+    if (rpc->channel->caller_drives_loop || evener_loop_on_control_thread(rpc->channel->loop)) {
+        return evener_status_set(status, EVENER_STATUS_UNAVAILABLE,
+                                 "the connection picked for %s is lost, and waiting for another one on the control "
+                                 "thread would wait for itself: use evener_call_start()",
+                                 rpc->pick_args.method);
+    }
+    const struct timespec pause = {.tv_sec = (time_t)(ns / EVENER_NS_PER_S), .tv_nsec = (long)(ns % EVENER_NS_PER_S)};
+    (void)nanosleep(&pause, NULL);
+    return EVENER_STATUS_OK;
 }
 
 evener_status_code evener_grpc_rpc_borrow_metadata(evener_grpc_rpc *rpc, const evener_call_options *options,
@@ -221,7 +234,7 @@ bool evener_grpc_attempt_begin(evener_grpc_attempt *attempt, evener_grpc_rpc *rp
 {
     evener_connection *connection = attempt->pick.connection;
     rpc->attempts++;
-    if (evener_grpc_connection_is_shunned(connection) || !evener_grpc_connection_enter(connection)) {
+    if (evener_grpc_connection_is_gone(connection) || !evener_grpc_connection_enter(connection)) {
         evener_grpc_attempt_drop(attempt);
         return false;
     }
@@ -232,6 +245,8 @@ bool evener_grpc_attempt_begin(evener_grpc_attempt *attempt, evener_grpc_rpc *rp
     attempt->response = NULL;
     attempt->code = GRPC_STATUS_UNKNOWN;
     attempt->message = grpc_empty_slice();
+    attempt->error_string = NULL;
+    attempt->message_received = false;
     return true;
 }
 
@@ -262,6 +277,7 @@ void evener_grpc_attempt_status_op(evener_grpc_attempt *attempt, grpc_op *operat
     operation->data.recv_status_on_client.trailing_metadata = &attempt->trailing_metadata;
     operation->data.recv_status_on_client.status = &attempt->code;
     operation->data.recv_status_on_client.status_details = &attempt->message;
+    operation->data.recv_status_on_client.error_string = &attempt->error_string;
 }
 
 evener_status_code evener_grpc_attempt_start_unary(evener_grpc_attempt *attempt, const evener_grpc_rpc *rpc,
@@ -299,6 +315,7 @@ static void attempt_free(evener_grpc_attempt *attempt)
     grpc_metadata_array_destroy(&attempt->initial_metadata);
     grpc_metadata_array_destroy(&attempt->trailing_metadata);
     grpc_slice_unref(attempt->message);
+    gpr_free((void *)(uintptr_t)attempt->error_string);
     grpc_call_unref(attempt->call);
     attempt->call = NULL;
 }
@@ -317,159 +334,48 @@ void evener_grpc_attempt_drop(evener_grpc_attempt *attempt)
 
 /* ---- how it ended ---- */
 
-bool evener_grpc_call_never_left(grpc_call *call, const evener_connection *connection)
+static bool answered(const evener_grpc_attempt *attempt)
 {
-    /* Until a transport takes the call, the core names the target as its peer; ours is spelt as no peer is. */
-    char *peer = grpc_call_get_peer(call);
-    bool never = strcmp(peer, connection->target) == 0;
-    gpr_free(peer);
-    return never;
+    return attempt->initial_metadata.count > 0 || attempt->trailing_metadata.count > 0 || attempt->response != NULL ||
+           attempt->message_received;
 }
 
-static bool message_begins(const evener_grpc_attempt *attempt, const char *text)
+static bool was_not_taken(const evener_grpc_attempt *attempt)
 {
-    size_t bytes = strlen(text);
-    return GRPC_SLICE_LENGTH(attempt->message) >= bytes &&
-           memcmp(GRPC_SLICE_START_PTR(attempt->message), text, bytes) == 0;
+    return attempt->code != GRPC_STATUS_OK && evener_grpc_was_not_taken(attempt->error_string, answered(attempt));
 }
 
-/* What the core says of a call that it could not put on a connection. Anything else that ended before a transport took
- * the call (call credentials that fail, a message over the limit) would only fail again. */
-static bool lacked_a_connection(const evener_grpc_attempt *attempt)
+bool evener_grpc_attempt_pick_again(evener_grpc_attempt *attempt)
 {
-    switch (attempt->code) {
-    case GRPC_STATUS_UNAVAILABLE:
-        return !message_begins(attempt, "Getting metadata from plugin failed");
-    case GRPC_STATUS_UNKNOWN:
-        return message_begins(attempt, "Channel Destroyed");
-    default:
+    if (!was_not_taken(attempt)) {
         return false;
     }
+    const evener_status_code code = (evener_status_code)attempt->code;
+    evener_grpc_connection_judge(attempt->pick.connection, code, true);
+    attempt_free(attempt);
+    done_not_sent(attempt, code);
+    return true;
 }
 
-/* A server that has not looked at a call says so with REFUSED_STREAM, or with a GOAWAY whose last stream comes before it
- * (RFC 9113 sections 8.7 and 6.8). The core tells the two by these messages, and by no others. */
-static bool refused_by_server(const evener_grpc_attempt *attempt)
+/* Whether the call's own deadline ended it. The core's words alone would not prove it, as a server can write them; nor
+ * would the clock, as a server may have given that status a moment before. */
+static bool deadline_passed(const evener_grpc_attempt *attempt, const evener_grpc_rpc *rpc)
 {
-    return attempt->code == GRPC_STATUS_UNAVAILABLE && attempt->initial_metadata.count == 0 &&
-           attempt->trailing_metadata.count == 0 &&
-           (message_begins(attempt, "Received RST_STREAM with error code 7") ||
-            message_begins(attempt, "GOAWAY received"));
+    return attempt->code == GRPC_STATUS_DEADLINE_EXCEEDED && rpc->has_deadline && !answered(attempt) &&
+           grpc_slice_str_cmp(attempt->message, "Deadline Exceeded") == 0 &&
+           gpr_time_cmp(gpr_now(GPR_CLOCK_MONOTONIC), rpc->deadline) >= 0;
 }
 
-/* The connection died under the call: the core's words for how it learnt that, with nothing from the server. */
-static bool connection_died(const evener_grpc_attempt *attempt)
+static void set_failure(const evener_grpc_attempt *attempt, const evener_grpc_rpc *rpc, evener_status *status)
 {
-    static const char *const causes[] = {"Broken pipe",
-                                         "Connection reset by peer",
-                                         "Connection timed out",
-                                         "Endpoint",
-                                         "Socket closed",
-                                         "Transport closed",
-                                         "keepalive",
-                                         "recvmsg:",
-                                         "sendmsg:"};
-    if (attempt->code != GRPC_STATUS_UNAVAILABLE || attempt->initial_metadata.count > 0 ||
-        attempt->trailing_metadata.count > 0) {
-        return false;
+    if (deadline_passed(attempt, rpc)) {
+        evener_status_set(status, EVENER_STATUS_DEADLINE_EXCEEDED, "deadline exceeded after %llu.%03llu s at %s",
+                          (unsigned long long)(rpc->timeout_ms / 1000), (unsigned long long)(rpc->timeout_ms % 1000),
+                          attempt->pick.connection->address);
+        return;
     }
-    for (size_t i = 0; i < sizeof causes / sizeof causes[0]; i++) {
-        if (message_begins(attempt, causes[i])) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Whether the connection is on its way out, as far as the core knows. */
-static bool drains_now(evener_connection *connection)
-{
-    if (!evener_grpc_connection_enter(connection)) {
-        return true;
-    }
-    grpc_connectivity_state state = grpc_channel_check_connectivity_state(connection->channel, 0);
-    evener_grpc_connection_leave(connection);
-    return state != GRPC_CHANNEL_READY;
-}
-
-/* Waits until the connection is on its way out, or time is over. A queue of its own makes this thread one of those that
- * serve the sockets meanwhile: when all call threads wait here, nobody else might read the GOAWAY in time. */
-static bool drains_within(evener_connection *connection, int64_t ms)
-{
-    if (!evener_grpc_connection_enter(connection)) {
-        return true;
-    }
-    grpc_completion_queue *queue = grpc_completion_queue_create_for_next(NULL);
-    const gpr_timespec until = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(ms, GPR_TIMESPAN));
-    grpc_channel_watch_connectivity_state(connection->channel, GRPC_CHANNEL_READY, until, queue, NULL);
-    evener_grpc_connection_leave(connection);
-    const grpc_event event = grpc_completion_queue_next(queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
-    grpc_completion_queue_shutdown(queue);
-    (void)grpc_completion_queue_next(queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
-    grpc_completion_queue_destroy(queue);
-    return event.success != 0;
-}
-
-/* Whether the connection is on its way out, where the answer to a call may have overtaken the GOAWAY: waits for that a
- * little, though not again and again where a server cancels calls as a habit. */
-static bool drains(evener_connection *connection)
-{
-    if (drains_now(connection)) {
-        return true;
-    }
-    const uint64_t stayed_ns = atomic_load_explicit(&connection->stayed_ns, memory_order_relaxed);
-    if (stayed_ns != 0 && evener_loop_now_ns(connection->loop) - stayed_ns <= EVENER_NS_PER_S) {
-        return false;
-    }
-    if (drains_within(connection, DRAIN_WAIT_MS)) {
-        return true;
-    }
-    atomic_store_explicit(&connection->stayed_ns, evener_loop_now_ns(connection->loop), memory_order_relaxed);
-    return false;
-}
-
-/* A server of the core that shuts down cancels calls that it never gave to its application: those that arrive between
- * the begin of the shutdown and the client's reading of the GOAWAY. Nothing but "CANCELLED" comes then. */
-static bool cancelled_by_shutdown(const evener_grpc_attempt *attempt)
-{
-    return attempt->code == GRPC_STATUS_CANCELLED && attempt->initial_metadata.count == 0 &&
-           attempt->trailing_metadata.count == 0 && grpc_slice_str_cmp(attempt->message, "CANCELLED") == 0 &&
-           drains(attempt->pick.connection);
-}
-
-/* For good if the core knows that it ends: on a machine under load the watcher may come later than a while. */
-static void shun(evener_connection *connection)
-{
-    evener_grpc_connection_shun(connection, drains_now(connection));
-}
-
-bool evener_grpc_attempt_pick_again(evener_grpc_attempt *attempt, evener_grpc_rpc *rpc, bool cancelled)
-{
-    if (attempt->code == GRPC_STATUS_OK || cancelled) {
-        return false;
-    }
-    if (attempt->code == GRPC_STATUS_UNAVAILABLE || attempt->code == GRPC_STATUS_UNKNOWN) {
-        /* The connection may be gone, and the watcher asleep. */
-        evener_grpc_watcher_wake(attempt->pick.connection->engine->watcher);
-    }
-    bool again = false;
-    if (lacked_a_connection(attempt)) {
-        again = evener_grpc_call_never_left(attempt->call, attempt->pick.connection);
-    }
-    if (!again && !rpc->refused_once && (refused_by_server(attempt) || cancelled_by_shutdown(attempt))) {
-        shun(attempt->pick.connection);
-        rpc->refused_once = true;
-        again = true;
-    }
-    if (!again && connection_died(attempt)) {
-        shun(attempt->pick.connection);
-    }
-    if (again) {
-        evener_status_code code = (evener_status_code)attempt->code;
-        attempt_free(attempt);
-        done_not_sent(attempt, code);
-    }
-    return again;
+    evener_status_set(status, (evener_status_code)attempt->code, "%.*s", (int)GRPC_SLICE_LENGTH(attempt->message),
+                      (const char *)GRPC_SLICE_START_PTR(attempt->message));
 }
 
 static void find_load_report(const evener_grpc_attempt *attempt, evener_done_info *info)
@@ -498,13 +404,10 @@ evener_status_code evener_grpc_attempt_finish(evener_grpc_attempt *attempt, cons
             attempt->response = NULL;
         }
     } else {
-        evener_status_set(status, code, "%.*s", (int)GRPC_SLICE_LENGTH(attempt->message),
-                          (const char *)GRPC_SLICE_START_PTR(attempt->message));
-        /* A call that a backend with a live connection let pass its deadline has no peer either (tried with a paused
-         * server): that does speak of the backend. */
-        info.not_sent = code != EVENER_STATUS_DEADLINE_EXCEEDED &&
-                        evener_grpc_call_never_left(attempt->call, attempt->pick.connection);
+        set_failure(attempt, rpc, status);
+        info.not_sent = was_not_taken(attempt);
     }
+    evener_grpc_connection_judge(attempt->pick.connection, code, info.not_sent);
     if (details != NULL) {
         evener_grpc_details_fill(details, attempt, rpc->attempts);
     }

@@ -27,8 +27,8 @@ typedef struct evener_grpc_rpc {
     bool has_authority;
     grpc_metadata *metadata; /* not owned */
     size_t metadata_count;
+    uint64_t timeout_ms; /* if has_deadline: from the call's start to its deadline */
     uint32_t attempts;
-    bool refused_once; /* a server has refused the call unprocessed (A6: once) */
 } evener_grpc_rpc;
 
 /* Checks what a call was given, and stores its options (`given` may be NULL, or an older program's) as this library
@@ -44,14 +44,15 @@ void evener_grpc_rpc_clear(evener_grpc_rpc *rpc);
 /* Before every pick: sets the time that is left; false when none is. */
 bool evener_grpc_rpc_pick_time(evener_grpc_rpc *rpc);
 
-/* The status of a call whose time is up before it had a backend. */
+/* The status of a call whose time is up between two picks. */
 evener_status_code evener_grpc_rpc_deadline_status(const evener_grpc_rpc *rpc, evener_status *status);
 
-/* How long to wait before the next attempt; 0 for the first ones. */
+/* Return how long to wait before the next attempt; 0 for the first ones. */
 uint64_t evener_grpc_rpc_pause_ns(const evener_grpc_rpc *rpc);
 
-/* Waits that long: for blocking calls. */
-void evener_grpc_rpc_pause(const evener_grpc_rpc *rpc);
+/* Wait that long: for blocking calls. UNAVAILABLE where the wait would keep the control thread from learning what is
+ * wrong: on that thread itself, or where it is the caller who drives the loop. */
+evener_status_code evener_grpc_rpc_pause(const evener_grpc_rpc *rpc, evener_status *status);
 
 /* Metadata of a blocking call as the core wants them. They point to the caller's texts: the batch that sends them is over,
  * and with it the core's use of them, before the call returns. */
@@ -74,6 +75,8 @@ typedef struct evener_grpc_attempt {
     grpc_metadata_array trailing_metadata;
     grpc_status_code code;
     grpc_slice message;
+    const char *error_string; /* the core's, with a status that is not OK; to be freed with gpr_free() */
+    bool message_received;    /* of a stream; a unary call's is `response` */
 } evener_grpc_attempt;
 
 /* The core's call on a connection that the calling thread has entered. */
@@ -81,7 +84,7 @@ grpc_call *evener_grpc_rpc_create_core_call(const evener_grpc_rpc *rpc, const ev
                                             grpc_completion_queue *queue);
 
 /* Creates the core's call on the connection picked, and stays inside the connection: evener_grpc_attempt_start() follows
- * at once. On failure (the connection is given up) the pick is ended as not sent, and the RPC can be picked again. */
+ * at once. On failure (the connection is gone or given up) the pick is ended as not sent, and the RPC can be picked again. */
 bool evener_grpc_attempt_begin(evener_grpc_attempt *attempt, evener_grpc_rpc *rpc, grpc_completion_queue *queue);
 
 /* Starts the call's first batch, and leaves the connection. Not before: a call whose first batch came after
@@ -101,9 +104,9 @@ void evener_grpc_attempt_status_op(evener_grpc_attempt *attempt, grpc_op *operat
 /* The reason for which the core refuses the metadata. */
 evener_status_code evener_grpc_rpc_bad_metadata(const evener_grpc_rpc *rpc, evener_status *status);
 
-/* When the status has come: whether the RPC is to be picked again. If so, the attempt is ended, its pick as not sent.
- * If not, evener_grpc_attempt_finish() is to follow. */
-bool evener_grpc_attempt_pick_again(evener_grpc_attempt *attempt, evener_grpc_rpc *rpc, bool cancelled);
+/* When the status has come: whether the RPC is to be picked again, as no transport took it (grpc_fate.h). If so, the
+ * attempt is ended, its pick as not sent. If not, evener_grpc_attempt_finish() is to follow. */
+bool evener_grpc_attempt_pick_again(evener_grpc_attempt *attempt);
 
 /* Takes what was received: fills `status`, the details if asked for, ends the pick and frees the attempt, but for the
  * response, which is moved to *response (NULL: dropped). Returns the code. */
@@ -113,8 +116,5 @@ evener_status_code evener_grpc_attempt_finish(evener_grpc_attempt *attempt, cons
 
 /* Ends an attempt whose batch was never started: not sent. */
 void evener_grpc_attempt_drop(evener_grpc_attempt *attempt);
-
-/* Whether no transport has taken the call. */
-bool evener_grpc_call_never_left(grpc_call *call, const evener_connection *connection);
 
 #endif

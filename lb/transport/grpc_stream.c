@@ -7,7 +7,6 @@
 
 #include <grpc/byte_buffer.h>
 #include <grpc/grpc.h>
-#include <grpc/support/alloc.h>
 
 #include <evener/call.h>
 
@@ -21,10 +20,10 @@ struct evener_stream {
     evener_grpc_rpc rpc;
     evener_grpc_attempt attempt;
     grpc_call *call; /* another reference to its call: one may cancel it as long as the stream lives */
+    evener_connection *connection; /* another reference to the one picked: its name is the stream's peer */
     evener_grpc_queues *queues;
     evener_grpc_pluck_queue *queue;
     evener_call_details *details;
-    char *peer;
     /* the reader's, then the finisher's */
     bool headers_received;
     bool reads_ended;
@@ -140,12 +139,15 @@ static evener_status_code connect_stream(evener_stream *stream, const evener_byt
             }
             receive_status(stream);
             stream->headers_received = false;
-            if (!evener_grpc_attempt_pick_again(attempt, rpc, false)) {
+            if (!evener_grpc_attempt_pick_again(attempt)) {
                 stream->finished = true;
                 return evener_grpc_attempt_finish(attempt, rpc, stream->details, NULL, status);
             }
         }
-        evener_grpc_rpc_pause(rpc);
+        code = evener_grpc_rpc_pause(rpc, status);
+        if (code != EVENER_STATUS_OK) {
+            return code;
+        }
     }
 }
 
@@ -153,12 +155,12 @@ static void stream_free(evener_stream *stream)
 {
     if (stream->call != NULL) {
         grpc_call_unref(stream->call);
+        evener_grpc_connection_unref(stream->connection);
     }
     if (stream->queue != NULL) {
         evener_grpc_queues_give_back(stream->queues, stream->queue);
     }
     evener_grpc_rpc_clear(&stream->rpc);
-    gpr_free(stream->peer);
     evener_channel_unref(stream->channel);
     free(stream);
 }
@@ -197,7 +199,8 @@ evener_status_code evener_stream_open(evener_channel *channel, const char *metho
     }
     made->call = made->attempt.call;
     grpc_call_ref(made->call);
-    made->peer = grpc_call_get_peer(made->call);
+    made->connection = made->attempt.pick.connection;
+    evener_grpc_connection_ref(made->connection);
     made->writes_ended = only_request != NULL;
     *stream = made;
     return evener_status_clear(status);
@@ -230,6 +233,7 @@ bool evener_stream_read(evener_stream *stream, evener_bytes *message)
         }
         return false;
     }
+    stream->attempt.message_received = true;
     evener_grpc_bytes_receive(received, message);
     return true;
 }
@@ -287,7 +291,7 @@ evener_status_code evener_stream_finish(evener_stream *stream, evener_status *st
 
 const char *evener_stream_peer(const evener_stream *stream)
 {
-    return stream->peer;
+    return stream->connection->peer;
 }
 
 evener_stream *evener_stream_ref(evener_stream *stream)

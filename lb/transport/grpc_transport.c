@@ -27,7 +27,7 @@ static void free_on_control_thread(void *arg)
     evener_connection *connection = arg;
     evener_grpc_connection_close(connection);
     evener_grpc_engine *engine = connection->engine;
-    free(connection->target);
+    free(connection->peer);
     free(connection->address);
     free(connection);
     evener_grpc_engine_connection_ended(engine);
@@ -72,10 +72,13 @@ static void events_on_control_thread(void *arg)
     if ((events & EVENER_GRPC_EVENT_READY) != 0 && !connection->given_up) {
         connection->state_changed(connection->arg, EVENER_READY, &ok);
     }
+    const bool ended = connection->ended;
+    connection->ended = ended || (events & (EVENER_GRPC_EVENT_FAILED | EVENER_GRPC_EVENT_DROPPED)) != 0;
     if ((events & EVENER_GRPC_EVENT_FAILED) != 0 && !connection->given_up) {
         connection->state_changed(connection->arg, EVENER_TRANSIENT_FAILURE, &connection->failure);
     }
-    if ((events & EVENER_GRPC_EVENT_DROPPED) != 0 && !connection->given_up) {
+    /* Told by a call and by the watcher: once is enough. */
+    if ((events & EVENER_GRPC_EVENT_DROPPED) != 0 && !ended && !connection->given_up) {
         connection->state_changed(connection->arg, EVENER_IDLE, &ok);
     }
     evener_grpc_connection_unref(connection);
@@ -90,10 +93,10 @@ static evener_connection *connection_create(grpc_transport *transport, const eve
     if (connection == NULL) {
         return NULL;
     }
-    connection->target = evener_grpc_target_of(args->address);
+    connection->peer = evener_grpc_peer_of(args->address);
     connection->address = strdup(evener_address_text(args->address));
-    if (connection->target == NULL || connection->address == NULL) {
-        free(connection->target);
+    if (connection->peer == NULL || connection->address == NULL) {
+        free(connection->peer);
         free(connection->address);
         free(connection);
         return NULL;
@@ -124,8 +127,12 @@ static evener_status_code transport_connect(evener_transport *base, const evener
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "connection to %s: out of memory",
                                  evener_address_text(args->address));
     }
-    made->channel = evener_grpc_args_create_channel(&transport->args, made->target, args->authority, args->timeout_ms,
-                                                    evener_credentials_core(transport->credentials));
+    char *target = evener_grpc_target_of(args->address);
+    if (target != NULL) {
+        made->channel = evener_grpc_args_create_channel(&transport->args, target, args->authority, args->timeout_ms,
+                                                        evener_credentials_core(transport->credentials));
+        free(target);
+    }
     if (made->channel == NULL || !grpc_channel_support_connectivity_watcher(made->channel)) {
         evener_status_set(
             status, EVENER_STATUS_UNAVAILABLE,

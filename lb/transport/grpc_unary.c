@@ -42,11 +42,14 @@ static evener_status_code run(evener_grpc_rpc *rpc, grpc_slice request, evener_c
                 return unsent(rpc, details, code);
             }
             (void)grpc_completion_queue_pluck(queue, &attempt, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
-            if (!evener_grpc_attempt_pick_again(&attempt, rpc, false)) {
+            if (!evener_grpc_attempt_pick_again(&attempt)) {
                 return evener_grpc_attempt_finish(&attempt, rpc, details, response, status);
             }
         }
-        evener_grpc_rpc_pause(rpc);
+        code = evener_grpc_rpc_pause(rpc, status);
+        if (code != EVENER_STATUS_OK) {
+            return unsent(rpc, details, code);
+        }
     }
 }
 

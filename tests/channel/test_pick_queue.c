@@ -81,6 +81,25 @@ Test(pick_queue, deadline_tells_the_last_error)
     fixture_destroy(f);
 }
 
+/* grpc-java 10749: what the call waited for. */
+Test(pick_queue, deadline_names_the_backend_that_it_waits_for)
+{
+    fixture *f = fixture_create(NULL);
+    fake_transport_set_default(f->transport, FAKE_ACCEPT, 3 * EVENER_NS_PER_S);
+    fixture_push(f, A);
+    wait soon;
+    const evener_pick_args args = {.size = sizeof args, .timeout_ms = 1250};
+    cr_assert_eq(start(f, &soon, &args), EVENER_PICK_QUEUE);
+    virtual_loop_advance_ms(f->loop, 1250);
+    cr_assert_eq(soon.code, EVENER_STATUS_DEADLINE_EXCEEDED);
+    cr_expect(strncmp(soon.status.message, "deadline exceeded after 1.250 s: waiting for a backend of \"", 57) == 0, "%s",
+              soon.status.message);
+    cr_expect_not_null(strstr(soon.status.message, ": connecting to " A), "%s", soon.status.message);
+    virtual_loop_advance_ms(f->loop, 3000); /* nothing is connecting any more */
+    fake_transport_set_default(f->transport, FAKE_REFUSE, 0);
+    fixture_destroy(f);
+}
+
 /* grpc: doc/wait-for-ready.md */
 Test(pick_queue, failing_ends_calls_that_do_not_wait_for_ready)
 {

@@ -34,9 +34,10 @@ struct h2_server {
     char grpc_status[4];
     atomic_uint to_refuse;
     atomic_uint streams;
+    atomic_uint pings;
     pthread_t thread;
     connection connections[CONNECTIONS_MAX];
-    unsigned connection_count; /* the accepting thread's, then the stopper's */
+    atomic_uint connection_count;
 };
 
 static bool read_all(int fd, void *to, size_t bytes)
@@ -54,7 +55,7 @@ static bool read_all(int fd, void *to, size_t bytes)
 
 static void send_frame(int fd, int type, int flags, uint32_t stream, const void *payload, size_t bytes)
 {
-    uint8_t frame[FRAME_HEADER_BYTES + 128];
+    uint8_t frame[FRAME_HEADER_BYTES + 192];
     const uint8_t header[FRAME_HEADER_BYTES] = {
         (uint8_t)(bytes >> 16),  (uint8_t)(bytes >> 8),   (uint8_t)bytes,         (uint8_t)type,  (uint8_t)flags,
         (uint8_t)(stream >> 24), (uint8_t)(stream >> 16), (uint8_t)(stream >> 8), (uint8_t)stream};
@@ -92,14 +93,24 @@ static void answer(const connection *c, uint32_t stream)
     send_frame(c->fd, FRAME_HEADERS, FLAG_END_HEADERS | FLAG_END_STREAM, stream, block, bytes);
 }
 
-static void cancel(const connection *c, uint32_t stream)
+static void end_with(const connection *c, uint32_t stream, const char *status, const char *message)
 {
-    uint8_t block[128];
+    uint8_t block[192];
     size_t bytes = put_header(block, ":status", "200");
     bytes += put_header(block + bytes, "content-type", "application/grpc");
-    bytes += put_header(block + bytes, "grpc-status", "1");
-    bytes += put_header(block + bytes, "grpc-message", "CANCELLED");
+    bytes += put_header(block + bytes, "grpc-status", status);
+    bytes += put_header(block + bytes, "grpc-message", message);
     send_frame(c->fd, FRAME_HEADERS, FLAG_END_HEADERS | FLAG_END_STREAM, stream, block, bytes);
+}
+
+static void answer_as_a_proxy(const connection *c, uint32_t stream)
+{
+    static const char body[] = "<html>Service Unavailable</html>";
+    uint8_t block[96];
+    size_t bytes = put_header(block, ":status", "503");
+    bytes += put_header(block + bytes, "content-type", "text/html");
+    send_frame(c->fd, FRAME_HEADERS, FLAG_END_HEADERS, stream, block, bytes);
+    send_frame(c->fd, FRAME_DATA, FLAG_END_STREAM, stream, body, sizeof body - 1);
 }
 
 /* False: the connection is to close. */
@@ -108,20 +119,34 @@ static bool refuse(const connection *c, uint32_t stream)
     static const uint8_t reason[4] = {0, 0, 0, REFUSED_STREAM};
     static const uint8_t nothing_seen[8] = {0};
     static const uint8_t all_seen[8] = {0x7f, 0xff, 0xff, 0xff};
-    if (c->server->refusal == H2_CANCEL || c->server->refusal == H2_CANCEL_AND_DRAIN) {
-        cancel(c, stream);
-        if (c->server->refusal == H2_CANCEL_AND_DRAIN) {
-            (void)nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
-            send_frame(c->fd, FRAME_GOAWAY, 0, 0, all_seen, sizeof all_seen);
-        }
-        return true;
-    }
-    if (c->server->refusal == H2_RST_STREAM) {
+    switch (c->server->refusal) {
+    case H2_RST_STREAM:
         send_frame(c->fd, FRAME_RST_STREAM, 0, stream, reason, sizeof reason);
-        return true;
+        break;
+    case H2_GOAWAY:
+        send_frame(c->fd, FRAME_GOAWAY, 0, 0, nothing_seen, sizeof nothing_seen);
+        return false;
+    case H2_CANCEL:
+        end_with(c, stream, "1", "CANCELLED");
+        break;
+    case H2_CANCEL_AND_DRAIN:
+        end_with(c, stream, "1", "CANCELLED");
+        (void)nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+        send_frame(c->fd, FRAME_GOAWAY, 0, 0, all_seen, sizeof all_seen);
+        break;
+    case H2_LIKE_A_GOAWAY:
+        end_with(c, stream, "14", "GOAWAY received");
+        break;
+    case H2_LIKE_NO_CONNECTION:
+        end_with(c, stream, "14", "failed to connect to all addresses; last error: UNKNOWN: refused");
+        break;
+    case H2_HTTP_503:
+        answer_as_a_proxy(c, stream);
+        break;
+    case H2_SILENCE:
+        break;
     }
-    send_frame(c->fd, FRAME_GOAWAY, 0, 0, nothing_seen, sizeof nothing_seen);
-    return false;
+    return true;
 }
 
 static bool stream_came(const connection *c, uint32_t stream)
@@ -152,6 +177,7 @@ static void *serve(void *arg)
         if (open && head[3] == FRAME_SETTINGS && !is_answer) {
             send_frame(c->fd, FRAME_SETTINGS, FLAG_ACK, 0, NULL, 0);
         } else if (open && head[3] == FRAME_PING && !is_answer) {
+            atomic_fetch_add(&c->server->pings, 1);
             send_frame(c->fd, FRAME_PING, FLAG_ACK, 0, payload, bytes);
         } else if (open && head[3] == FRAME_HEADERS) {
             open = stream_came(c, stream);
@@ -167,15 +193,16 @@ static void *accept_all(void *arg)
     h2_server *server = arg;
     for (;;) {
         int fd = accept(server->fd, NULL, NULL);
-        if (fd < 0 || server->connection_count == CONNECTIONS_MAX) {
+        const unsigned count = atomic_load(&server->connection_count);
+        if (fd < 0 || count == CONNECTIONS_MAX) {
             return NULL;
         }
-        connection *c = &server->connections[server->connection_count];
+        connection *c = &server->connections[count];
         *c = (connection){.server = server, .fd = fd};
         if (pthread_create(&c->thread, NULL, serve, c) != 0) {
             abort();
         }
-        server->connection_count++;
+        atomic_store(&server->connection_count, count + 1);
     }
 }
 
@@ -199,12 +226,20 @@ h2_server *h2_server_start(h2_refusal refusal, unsigned refuse_count, const char
     return server;
 }
 
+void h2_server_hang_up(h2_server *server)
+{
+    const unsigned count = atomic_load(&server->connection_count);
+    for (unsigned i = 0; i < count; i++) {
+        shutdown(server->connections[i].fd, SHUT_RDWR);
+    }
+}
+
 void h2_server_stop(h2_server *server)
 {
     shutdown(server->fd, SHUT_RDWR);
     pthread_join(server->thread, NULL);
-    for (unsigned i = 0; i < server->connection_count; i++) {
-        shutdown(server->connections[i].fd, SHUT_RDWR);
+    h2_server_hang_up(server);
+    for (unsigned i = 0; i < atomic_load(&server->connection_count); i++) {
         pthread_join(server->connections[i].thread, NULL);
         close(server->connections[i].fd);
     }
@@ -220,4 +255,9 @@ uint16_t h2_server_port(const h2_server *server)
 unsigned h2_server_streams(h2_server *server)
 {
     return atomic_load(&server->streams);
+}
+
+unsigned h2_server_pings(h2_server *server)
+{
+    return atomic_load(&server->pings);
 }

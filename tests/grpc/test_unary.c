@@ -182,15 +182,35 @@ Test(unary, bad_metadata_are_named)
     call_fixture_close(&f);
 }
 
+static uint64_t failed_at(evener_channel *channel, size_t index)
+{
+    evener_channel_stats stats;
+    cr_assert_eq(evener_channel_get_stats(channel, &stats, NULL), EVENER_STATUS_OK);
+    const uint64_t failed = stats.subchannels[index].failed;
+    evener_channel_stats_clear(&stats);
+    return failed;
+}
+
 Test(unary, deadline)
 {
     call_fixture f;
     call_fixture_open(&f, 1, NULL);
     demo_server_set_delay_ms(f.servers[0], DEMO_SERVER_NEVER_MS);
-    const evener_call_options options = {.size = sizeof options, .timeout_ms = 50};
+    /* The backend is named, and charged (grpc-java 10749). */
+    cr_assert_eq(evener_channel_wait_ready(f.channel, 20000, NULL), EVENER_STATUS_OK);
+    evener_call_details details = {.size = sizeof details};
+    const evener_call_options options = {.size = sizeof options, .timeout_ms = 50, .details = &details};
     evener_status status;
     cr_expect_eq(evener_unary_call(f.channel, ECHO_UNARY, NULL, &options, NULL, &status),
                  EVENER_STATUS_DEADLINE_EXCEEDED);
+    char expected[96];
+    snprintf(expected, sizeof expected, "deadline exceeded after 0.050 s at %s",
+             address_of_port(demo_server_port(f.servers[0])));
+    cr_expect_str_eq(status.message, expected);
+    snprintf(expected, sizeof expected, "ipv4:%s", address_of_port(demo_server_port(f.servers[0])));
+    cr_expect_str_eq(details.peer, expected);
+    cr_expect_eq(failed_at(f.channel, 0), 1);
+    evener_call_details_clear(&details);
     call_fixture_close(&f);
 }
 

@@ -1,0 +1,275 @@
+/* What is known of a call that ended, and what that says of its connection. */
+#include <criterion/criterion.h>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <grpc/grpc_security.h>
+#include <grpc/support/alloc.h>
+#include <grpc/support/time.h>
+
+#include "grpc/call_fixture.h"
+#include "grpc/h2_server.h"
+#include "grpc/transport_fixture.h"
+#include "lb/transport/grpc_fate.h"
+#include "lb/transport/grpc_watcher.h"
+
+/* ---- the core's words, each provoked ---- */
+
+typedef struct plain_call {
+    grpc_channel *channel;
+    grpc_completion_queue *queue;
+    grpc_call *call;
+    grpc_metadata_array trailers;
+    grpc_status_code code;
+    grpc_slice message;
+    const char *error_string;
+} plain_call;
+
+static void plain_call_start(plain_call *c, uint16_t port)
+{
+    char target[64];
+    snprintf(target, sizeof target, "ipv4:%s", address_of_port(port));
+    grpc_init();
+    grpc_arg no_retries = {.type = GRPC_ARG_INTEGER, .key = GRPC_ARG_ENABLE_RETRIES};
+    const grpc_channel_args args = {.num_args = 1, .args = &no_retries};
+    grpc_channel_credentials *insecure = grpc_insecure_credentials_create();
+    *c = (plain_call){.channel = grpc_channel_create(target, insecure, &args),
+                      .queue = grpc_completion_queue_create_for_next(NULL),
+                      .message = grpc_empty_slice()};
+    grpc_channel_credentials_release(insecure);
+    grpc_metadata_array_init(&c->trailers);
+    c->call = grpc_channel_create_call(
+        c->channel, NULL, 0, c->queue, grpc_slice_from_static_string("/a.B/C"), NULL,
+        gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_seconds(20, GPR_TIMESPAN)), NULL);
+    grpc_op operations[2] = {{.op = GRPC_OP_SEND_INITIAL_METADATA}, {.op = GRPC_OP_RECV_STATUS_ON_CLIENT}};
+    operations[1].data.recv_status_on_client.trailing_metadata = &c->trailers;
+    operations[1].data.recv_status_on_client.status = &c->code;
+    operations[1].data.recv_status_on_client.status_details = &c->message;
+    operations[1].data.recv_status_on_client.error_string = &c->error_string;
+    cr_assert_eq(grpc_call_start_batch(c->call, operations, 2, c, NULL), GRPC_CALL_OK);
+}
+
+/* Waits for the call's end, which gives its error string. */
+static const char *plain_call_end(plain_call *c)
+{
+    cr_assert_eq(grpc_completion_queue_next(c->queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL).type,
+                 GRPC_OP_COMPLETE);
+    return c->error_string;
+}
+
+static void plain_call_clear(plain_call *c)
+{
+    gpr_free((void *)(uintptr_t)c->error_string);
+    grpc_slice_unref(c->message);
+    grpc_metadata_array_destroy(&c->trailers);
+    grpc_call_unref(c->call);
+    if (c->channel != NULL) {
+        grpc_channel_destroy(c->channel);
+    }
+    grpc_completion_queue_shutdown(c->queue);
+    (void)grpc_completion_queue_next(c->queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+    grpc_completion_queue_destroy(c->queue);
+    grpc_shutdown();
+}
+
+static void expect_begins(const char *text, const char *beginning)
+{
+    cr_assert_not_null(text);
+    cr_expect(strncmp(text, beginning, strlen(beginning)) == 0, "%s", text);
+}
+
+Test(fate, a_backend_that_cannot_be_reached)
+{
+    plain_call c;
+    plain_call_start(&c, free_port());
+    expect_begins(plain_call_end(&c), evener_grpc_not_taken_texts[0]);
+    cr_expect(evener_grpc_was_not_taken(c.error_string, false));
+    cr_expect_not(evener_grpc_was_not_taken(c.error_string, true), "whatever came of an answer came from a server");
+    plain_call_clear(&c);
+}
+
+/* A socket that connects, and on which nobody speaks. */
+static int listen_only(uint16_t *port)
+{
+    const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t bytes = sizeof address;
+    cr_assert_eq(bind(listener, (struct sockaddr *)&address, bytes), 0);
+    cr_assert_eq(listen(listener, 8), 0);
+    cr_assert_eq(getsockname(listener, (struct sockaddr *)&address, &bytes), 0);
+    *port = ntohs(address.sin_port);
+    return listener;
+}
+
+/* The channel must have its addresses, or the call would never end (see evener_grpc_attempt_start()). */
+static void wait_until_connecting(plain_call *c)
+{
+    while (grpc_channel_check_connectivity_state(c->channel, 0) != GRPC_CHANNEL_CONNECTING) {
+        const grpc_event event = grpc_completion_queue_next(
+            c->queue, gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(1, GPR_TIMESPAN)), NULL);
+        cr_assert_eq(event.type, GRPC_QUEUE_TIMEOUT);
+    }
+}
+
+Test(fate, a_channel_that_is_destroyed_under_a_waiting_call)
+{
+    plain_call c;
+    uint16_t port;
+    const int listener = listen_only(&port);
+    plain_call_start(&c, port);
+    wait_until_connecting(&c);
+    grpc_channel_destroy(c.channel);
+    c.channel = NULL;
+    expect_begins(plain_call_end(&c), evener_grpc_not_taken_texts[1]);
+    cr_expect(evener_grpc_was_not_taken(c.error_string, false));
+    plain_call_clear(&c);
+    close(listener);
+}
+
+static void ends_at_the_server(h2_refusal how)
+{
+    h2_server *server = h2_server_start(how, 1, "0");
+    plain_call c;
+    plain_call_start(&c, h2_server_port(server));
+    expect_begins(plain_call_end(&c), "UNKNOWN:Error received from peer");
+    cr_expect_not(evener_grpc_was_not_taken(c.error_string, false));
+    plain_call_clear(&c);
+    h2_server_stop(server);
+}
+
+Test(fate, what_came_by_a_transport)
+{
+    ends_at_the_server(H2_RST_STREAM);
+    ends_at_the_server(H2_GOAWAY);
+    ends_at_the_server(H2_CANCEL);
+    ends_at_the_server(H2_LIKE_NO_CONNECTION);
+    ends_at_the_server(H2_HTTP_503);
+}
+
+Test(fate, only_the_beginning_counts)
+{
+    cr_expect_not(evener_grpc_was_not_taken(NULL, false));
+    cr_expect_not(evener_grpc_was_not_taken("", false));
+    cr_expect_not(evener_grpc_was_not_taken("UNKNOWN:Error received from peer {grpc_message:\"UNKNOWN:Channel Destroyed\"}",
+                                            false));
+    cr_expect_not(evener_grpc_was_not_taken("UNKNOWN:Deadline Exceeded {grpc_status:4}", false));
+    cr_expect_not(evener_grpc_was_not_taken("CANCELLED", false));
+}
+
+/* ---- the connection ---- */
+
+typedef struct scene {
+    h2_server *server;
+    evener_credentials *insecure;
+    transport_fixture fixture;
+    followed *connection;
+} scene;
+
+static void scene_open(scene *s, const evener_grpc_transport_options *options, h2_refusal how)
+{
+    s->server = h2_server_start(how, 1000, "0");
+    cr_assert_eq(evener_credentials_create_insecure(&s->insecure, NULL), EVENER_STATUS_OK);
+    evener_grpc_transport_options own = *options;
+    own.credentials = s->insecure;
+    fixture_open(&s->fixture, &own);
+    s->connection = fixture_connect(&s->fixture, address_of_port(h2_server_port(s->server)), "localhost");
+    cr_assert_eq(followed_wait(s->connection, 1), EVENER_READY);
+}
+
+static void scene_close(scene *s)
+{
+    followed_forget(s->connection);
+    fixture_close(&s->fixture);
+    evener_credentials_destroy(s->insecure);
+    h2_server_stop(s->server);
+}
+
+/* RFC 9113 section 8.7: REFUSED_STREAM says nothing of the connection. */
+Test(fate, failures_do_not_end_a_connection_that_is_ready)
+{
+    scene s;
+    scene_open(&s, &(evener_grpc_transport_options){0}, H2_SILENCE);
+    evener_connection *connection = s.connection->connection;
+    for (int i = 0; i < 100; i++) {
+        evener_grpc_connection_judge(connection, EVENER_STATUS_UNAVAILABLE, false);
+        evener_grpc_connection_judge(connection, EVENER_STATUS_CANCELLED, false);
+        evener_grpc_connection_judge(connection, EVENER_STATUS_DEADLINE_EXCEEDED, false);
+    }
+    cr_expect_not(evener_grpc_connection_is_gone(connection));
+    scene_close(&s);
+}
+
+Test(fate, attempts_in_a_row_that_no_transport_took_end_it)
+{
+    scene s;
+    scene_open(&s, &(evener_grpc_transport_options){0}, H2_SILENCE);
+    evener_connection *connection = s.connection->connection;
+    for (int i = 1; i < EVENER_GRPC_NOT_TAKEN_MAX; i++) {
+        evener_grpc_connection_judge(connection, EVENER_STATUS_UNAVAILABLE, true);
+    }
+    evener_grpc_connection_judge(connection, EVENER_STATUS_OK, false); /* not in a row */
+    for (int i = 1; i < EVENER_GRPC_NOT_TAKEN_MAX; i++) {
+        evener_grpc_connection_judge(connection, EVENER_STATUS_UNAVAILABLE, true);
+    }
+    cr_expect_not(evener_grpc_connection_is_gone(connection));
+    evener_grpc_connection_judge(connection, EVENER_STATUS_UNAVAILABLE, true);
+    cr_expect(evener_grpc_connection_is_gone(connection));
+    cr_expect_eq(followed_wait(s.connection, 2), EVENER_IDLE);
+    scene_close(&s);
+}
+
+/* Seen by a call first, then by the watcher. */
+Test(fate, the_end_of_a_connection_is_told_once)
+{
+    scene s;
+    scene_open(&s, &(evener_grpc_transport_options){0}, H2_SILENCE);
+    evener_connection *connection = s.connection->connection;
+    for (int i = 0; i < EVENER_GRPC_NOT_TAKEN_MAX; i++) {
+        evener_grpc_connection_judge(connection, EVENER_STATUS_UNAVAILABLE, true);
+    }
+    cr_expect_eq(followed_wait(s.connection, 2), EVENER_IDLE);
+    h2_server_hang_up(s.server);
+    while (grpc_channel_check_connectivity_state(connection->channel, 0) == GRPC_CHANNEL_READY) {
+        evener_grpc_watcher_wake(connection->engine->watcher);
+        usleep(1000);
+    }
+    /* The watcher's event comes before those of a second connection, which the same thread tells. */
+    followed *second = fixture_connect(&s.fixture, address_of_port(h2_server_port(s.server)), "localhost");
+    cr_expect_eq(followed_wait(second, 1), EVENER_READY);
+    cr_expect_eq(followed_count(s.connection), 2);
+    followed_forget(second);
+    scene_close(&s);
+}
+
+/* ---- keepalive ---- */
+
+/* The core stops after two pings without data, unless it is asked not to; it leaves a second between two. */
+Test(fate, keepalive_goes_on_over_a_silent_connection, .timeout = 60)
+{
+    h2_server *server = h2_server_start(H2_SILENCE, 1, "0");
+    evener_credentials *insecure;
+    cr_assert_eq(evener_credentials_create_insecure(&insecure, NULL), EVENER_STATUS_OK);
+    char target[64];
+    snprintf(target, sizeof target, "ipv4:%s", address_of_port(h2_server_port(server)));
+    const evener_channel_options options = {
+        .size = sizeof options, .credentials = insecure, .keepalive_time_ms = 100, .keepalive_timeout_ms = 20000};
+    evener_channel *channel;
+    evener_status status;
+    cr_assert_eq(evener_channel_create(target, &options, &channel, &status), EVENER_STATUS_OK, "%s", status.message);
+    evener_stream *stream;
+    cr_assert_eq(evener_stream_open(channel, "/any.Service/Method", NULL, NULL, &stream, &status), EVENER_STATUS_OK, "%s",
+                 status.message);
+    for (int i = 0; i < 4000 && h2_server_pings(server) < 4; i++) {
+        usleep(10000);
+    }
+    cr_expect_geq(h2_server_pings(server), 4);
+    evener_stream_unref(stream);
+    evener_channel_unref(channel);
+    evener_credentials_destroy(insecure);
+    h2_server_stop(server);
+}
