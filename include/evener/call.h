@@ -63,7 +63,7 @@ typedef enum evener_wait_for_ready {
 /* What else is known of a call that has ended. All is copied and owned by the struct, until evener_call_details_clear().
  * Start with {.size = sizeof(evener_call_details)}. */
 typedef struct evener_call_details {
-    size_t size;      /* sizeof(evener_call_details) */
+    size_t size; /* sizeof(evener_call_details) */
     /* The backend picked, however the call ended there: "ipv4:127.0.0.1:50051", "ipv6:[::1]:50051", "unix:/path". "" when
      * the call ended while it had none. */
     const char *peer;

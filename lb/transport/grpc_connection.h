@@ -50,7 +50,8 @@ struct evener_connection {
     /* A call saw that the core's channel is not READY any more, of which the control thread hears a moment later: no call
      * is to begin meanwhile. See grpc_fate.h. */
     _Atomic bool gone;
-    _Atomic uint32_t not_taken; /* attempts in a row that no transport took */
+    _Atomic uint32_t not_taken;      /* attempts in a row that no transport took */
+    _Atomic uint64_t end_awaited_ns; /* since when calls wait to hear of its end, or waited last; 0: never */
 
     /* the watcher's */
     evener_grpc_phase phase;

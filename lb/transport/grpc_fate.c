@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include <grpc/support/time.h>
+
 #include "lb/transport/grpc_watcher.h"
 
 /* Each seen on core 1.51, and provoked by tests/grpc/test_fate.c, which fails when the core's words change. The texts go
@@ -53,12 +55,56 @@ void evener_grpc_connection_judge(evener_connection *connection, evener_status_c
     if (code == EVENER_STATUS_OK || evener_grpc_connection_is_gone(connection)) {
         return;
     }
-    const bool too_often = not_taken && atomic_fetch_add_explicit(&connection->not_taken, 1, memory_order_relaxed) + 1 >=
-                                            EVENER_GRPC_NOT_TAKEN_MAX;
+    const bool too_often =
+        not_taken &&
+        atomic_fetch_add_explicit(&connection->not_taken, 1, memory_order_relaxed) + 1 >= EVENER_GRPC_NOT_TAKEN_MAX;
     if (too_often || !is_ready(connection)) {
         is_gone(connection);
     } else if (code == EVENER_STATUS_UNAVAILABLE || code == EVENER_STATUS_UNKNOWN) {
         /* The end of the connection may come behind the calls that it ended, and the watcher be asleep. */
         evener_grpc_watcher_wake(connection->engine->watcher);
+    }
+}
+
+/* Return how long this call may wait: to the end of the time that its connection has. */
+static uint64_t time_to_wait_ns(evener_connection *connection)
+{
+    const uint64_t now_ns = evener_loop_now_ns(connection->loop);
+    uint64_t since_ns = atomic_load_explicit(&connection->end_awaited_ns, memory_order_relaxed);
+    if (since_ns == 0 || now_ns - since_ns >= EVENER_GRPC_END_INTERVAL_MS * EVENER_NS_PER_MS) {
+        (void)atomic_compare_exchange_strong_explicit(&connection->end_awaited_ns, &since_ns, now_ns,
+                                                      memory_order_relaxed, memory_order_relaxed);
+        return EVENER_GRPC_END_MS * EVENER_NS_PER_MS;
+    }
+    const uint64_t waited_ns = now_ns - since_ns;
+    return waited_ns < EVENER_GRPC_END_MS * EVENER_NS_PER_MS ? EVENER_GRPC_END_MS * EVENER_NS_PER_MS - waited_ns : 0;
+}
+
+/* A queue of its own makes this thread one of those that serve the sockets meanwhile. */
+static bool ends_within(evener_connection *connection, uint64_t ns)
+{
+    if (!evener_grpc_connection_enter(connection)) {
+        return true;
+    }
+    grpc_completion_queue *queue = grpc_completion_queue_create_for_next(NULL);
+    const gpr_timespec until =
+        gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_nanos((int64_t)ns, GPR_TIMESPAN));
+    grpc_channel_watch_connectivity_state(connection->channel, GRPC_CHANNEL_READY, until, queue, NULL);
+    evener_grpc_connection_leave(connection);
+    const grpc_event event = grpc_completion_queue_next(queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+    grpc_completion_queue_shutdown(queue);
+    (void)grpc_completion_queue_next(queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+    grpc_completion_queue_destroy(queue);
+    return event.success != 0;
+}
+
+void evener_grpc_connection_await_end(evener_connection *connection)
+{
+    if (evener_grpc_connection_is_gone(connection)) {
+        return;
+    }
+    const uint64_t ns = time_to_wait_ns(connection);
+    if (ns > 0 && ends_within(connection, ns)) {
+        is_gone(connection);
     }
 }

@@ -127,7 +127,8 @@ bool evener_grpc_rpc_pick_time(evener_grpc_rpc *rpc)
     const uint64_t nanoseconds_per_ms = EVENER_NS_PER_MS;
     /* Rounded up: messages name it. */
     rpc->pick_args.timeout_ms =
-        some ? (uint64_t)left.tv_sec * 1000 + ((uint64_t)left.tv_nsec + nanoseconds_per_ms - 1) / nanoseconds_per_ms : 0;
+        some ? (uint64_t)left.tv_sec * 1000 + ((uint64_t)left.tv_nsec + nanoseconds_per_ms - 1) / nanoseconds_per_ms
+             : 0;
     return some;
 }
 
@@ -408,6 +409,9 @@ evener_status_code evener_grpc_attempt_finish(evener_grpc_attempt *attempt, cons
         info.not_sent = was_not_taken(attempt);
     }
     evener_grpc_connection_judge(attempt->pick.connection, code, info.not_sent);
+    if (code == EVENER_STATUS_UNAVAILABLE && !answered(attempt)) {
+        evener_grpc_connection_await_end(attempt->pick.connection);
+    }
     if (details != NULL) {
         evener_grpc_details_fill(details, attempt, rpc->attempts);
     }

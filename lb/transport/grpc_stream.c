@@ -19,7 +19,7 @@ struct evener_stream {
     evener_channel *channel; /* a reference */
     evener_grpc_rpc rpc;
     evener_grpc_attempt attempt;
-    grpc_call *call; /* another reference to its call: one may cancel it as long as the stream lives */
+    grpc_call *call;               /* another reference to its call: one may cancel it as long as the stream lives */
     evener_connection *connection; /* another reference to the one picked: its name is the stream's peer */
     evener_grpc_queues *queues;
     evener_grpc_pluck_queue *queue;

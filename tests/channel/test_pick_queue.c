@@ -92,8 +92,8 @@ Test(pick_queue, deadline_names_the_backend_that_it_waits_for)
     cr_assert_eq(start(f, &soon, &args), EVENER_PICK_QUEUE);
     virtual_loop_advance_ms(f->loop, 1250);
     cr_assert_eq(soon.code, EVENER_STATUS_DEADLINE_EXCEEDED);
-    cr_expect(strncmp(soon.status.message, "deadline exceeded after 1.250 s: waiting for a backend of \"", 57) == 0, "%s",
-              soon.status.message);
+    cr_expect(strncmp(soon.status.message, "deadline exceeded after 1.250 s: waiting for a backend of \"", 57) == 0,
+              "%s", soon.status.message);
     cr_expect_not_null(strstr(soon.status.message, ": connecting to " A), "%s", soon.status.message);
     virtual_loop_advance_ms(f->loop, 3000); /* nothing is connecting any more */
     fake_transport_set_default(f->transport, FAKE_REFUSE, 0);

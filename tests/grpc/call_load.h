@@ -41,7 +41,10 @@ struct call_load {
     uint64_t answered[65536];                       /* by port */
 };
 
-#define CALL_LOAD_INIT {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER}
+#define CALL_LOAD_INIT                                                                                                 \
+    {                                                                                                                  \
+        .mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER                                        \
+    }
 
 void call_load_begin(call_load *load, void (*start_call)(call_load *load), void *client);
 /* A call has ended: counts it and starts the next. `response` is the answer of an OK call. Any thread. */

@@ -52,8 +52,7 @@ static void *serve(void *arg)
 {
     core_client *client = arg;
     for (;;) {
-        const grpc_event event =
-            grpc_completion_queue_next(client->queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+        const grpc_event event = grpc_completion_queue_next(client->queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
         if (event.type == GRPC_QUEUE_SHUTDOWN) {
             return NULL;
         }
@@ -61,7 +60,7 @@ static void *serve(void *arg)
     }
 }
 
-core_client *core_client_create(const char *target)
+core_client *core_client_create(const char *target, const char *policy)
 {
     core_client *client = calloc(1, sizeof *client);
     CHECK(client != NULL, "out of memory");
@@ -69,7 +68,7 @@ core_client *core_client_create(const char *target)
     grpc_arg args[] = {{.type = GRPC_ARG_STRING, .key = GRPC_ARG_LB_POLICY_NAME},
                        {.type = GRPC_ARG_INTEGER, .key = GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS},
                        {.type = GRPC_ARG_INTEGER, .key = GRPC_ARG_MAX_RECONNECT_BACKOFF_MS}};
-    args[0].value.string = (char *)(uintptr_t) "round_robin";
+    args[0].value.string = (char *)(uintptr_t)policy;
     args[1].value.integer = 100;
     args[2].value.integer = 500;
     const grpc_channel_args core_args = {.num_args = 3, .args = args};
@@ -92,8 +91,8 @@ void core_client_start_call(call_load *load)
     grpc_metadata_array_init(&c->headers);
     grpc_metadata_array_init(&c->trailers);
     c->message = grpc_empty_slice();
-    const gpr_timespec deadline = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
-                                               gpr_time_from_millis(CALL_LOAD_TIMEOUT_MS, GPR_TIMESPAN));
+    const gpr_timespec deadline =
+        gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(CALL_LOAD_TIMEOUT_MS, GPR_TIMESPAN));
     c->call = grpc_channel_create_call(client->channel, NULL, 0, client->queue,
                                        grpc_slice_from_static_string(CALL_LOAD_METHOD), NULL, deadline, NULL);
     grpc_op operations[6];

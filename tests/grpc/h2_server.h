@@ -7,14 +7,14 @@
 typedef struct h2_server h2_server;
 
 typedef enum h2_refusal {
-    H2_RST_STREAM,        /* with REFUSED_STREAM */
-    H2_GOAWAY,            /* that says that no stream was looked at; then the connection closes */
-    H2_CANCEL,            /* with the status CANCELLED and nothing else, as a server of the core does that shuts down */
-    H2_CANCEL_AND_DRAIN,  /* and a GOAWAY 50 ms later, that says that all streams were looked at */
-    H2_LIKE_A_GOAWAY,     /* with the status UNAVAILABLE and the core's words for a GOAWAY */
+    H2_RST_STREAM,       /* with REFUSED_STREAM */
+    H2_GOAWAY,           /* that says that no stream was looked at; then the connection closes */
+    H2_CANCEL,           /* with the status CANCELLED and nothing else, as a server of the core does that shuts down */
+    H2_CANCEL_AND_DRAIN, /* and a GOAWAY 50 ms later, that says that all streams were looked at */
+    H2_LIKE_A_GOAWAY,    /* with the status UNAVAILABLE and the core's words for a GOAWAY */
     H2_LIKE_NO_CONNECTION, /* with that and the core's words for a backend that cannot be reached */
-    H2_HTTP_503,          /* with that HTTP status and a body of HTML, as proxies do */
-    H2_SILENCE            /* not at all: no answer comes */
+    H2_HTTP_503,           /* with that HTTP status and a body of HTML, as proxies do */
+    H2_SILENCE             /* not at all: no answer comes */
 } h2_refusal;
 
 /* Refuses the first `refuse_count` streams in that way, and answers all others with an empty message and `grpc_status`.

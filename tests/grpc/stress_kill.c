@@ -91,7 +91,7 @@ static void begin(const uint16_t ports[SERVERS])
     open_channel();
     char target[128] = "ipv4:";
     put_list(target + 5, sizeof target - 5, ports, SERVERS);
-    client = core_client_create(target);
+    client = core_client_create(target, "round_robin");
     call_load_begin(&ours, start_call, channel);
     call_load_begin(&cores, core_client_start_call, client);
     for (int i = 0; i < SERVERS; i++) {

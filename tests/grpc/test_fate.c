@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <grpc/byte_buffer.h>
 #include <grpc/grpc_security.h>
 #include <grpc/support/alloc.h>
 #include <grpc/support/time.h>
@@ -24,7 +25,8 @@ typedef struct plain_call {
     grpc_channel *channel;
     grpc_completion_queue *queue;
     grpc_call *call;
-    grpc_metadata_array trailers;
+    grpc_byte_buffer *response;
+    grpc_metadata_array headers, trailers;
     grpc_status_code code;
     grpc_slice message;
     const char *error_string;
@@ -42,16 +44,23 @@ static void plain_call_start(plain_call *c, uint16_t port)
                       .queue = grpc_completion_queue_create_for_next(NULL),
                       .message = grpc_empty_slice()};
     grpc_channel_credentials_release(insecure);
+    grpc_metadata_array_init(&c->headers);
     grpc_metadata_array_init(&c->trailers);
     c->call = grpc_channel_create_call(
         c->channel, NULL, 0, c->queue, grpc_slice_from_static_string("/a.B/C"), NULL,
         gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_seconds(20, GPR_TIMESPAN)), NULL);
-    grpc_op operations[2] = {{.op = GRPC_OP_SEND_INITIAL_METADATA}, {.op = GRPC_OP_RECV_STATUS_ON_CLIENT}};
-    operations[1].data.recv_status_on_client.trailing_metadata = &c->trailers;
-    operations[1].data.recv_status_on_client.status = &c->code;
-    operations[1].data.recv_status_on_client.status_details = &c->message;
-    operations[1].data.recv_status_on_client.error_string = &c->error_string;
-    cr_assert_eq(grpc_call_start_batch(c->call, operations, 2, c, NULL), GRPC_CALL_OK);
+    grpc_op operations[5] = {{.op = GRPC_OP_SEND_INITIAL_METADATA},
+                             {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT},
+                             {.op = GRPC_OP_RECV_INITIAL_METADATA},
+                             {.op = GRPC_OP_RECV_MESSAGE},
+                             {.op = GRPC_OP_RECV_STATUS_ON_CLIENT}};
+    operations[2].data.recv_initial_metadata.recv_initial_metadata = &c->headers;
+    operations[3].data.recv_message.recv_message = &c->response;
+    operations[4].data.recv_status_on_client.trailing_metadata = &c->trailers;
+    operations[4].data.recv_status_on_client.status = &c->code;
+    operations[4].data.recv_status_on_client.status_details = &c->message;
+    operations[4].data.recv_status_on_client.error_string = &c->error_string;
+    cr_assert_eq(grpc_call_start_batch(c->call, operations, 5, c, NULL), GRPC_CALL_OK);
 }
 
 /* Waits for the call's end, which gives its error string. */
@@ -59,6 +68,7 @@ static const char *plain_call_end(plain_call *c)
 {
     cr_assert_eq(grpc_completion_queue_next(c->queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL).type,
                  GRPC_OP_COMPLETE);
+    cr_assert_neq(c->code, GRPC_STATUS_DEADLINE_EXCEEDED);
     return c->error_string;
 }
 
@@ -66,6 +76,8 @@ static void plain_call_clear(plain_call *c)
 {
     gpr_free((void *)(uintptr_t)c->error_string);
     grpc_slice_unref(c->message);
+    grpc_byte_buffer_destroy(c->response);
+    grpc_metadata_array_destroy(&c->headers);
     grpc_metadata_array_destroy(&c->trailers);
     grpc_call_unref(c->call);
     if (c->channel != NULL) {
@@ -155,8 +167,8 @@ Test(fate, only_the_beginning_counts)
 {
     cr_expect_not(evener_grpc_was_not_taken(NULL, false));
     cr_expect_not(evener_grpc_was_not_taken("", false));
-    cr_expect_not(evener_grpc_was_not_taken("UNKNOWN:Error received from peer {grpc_message:\"UNKNOWN:Channel Destroyed\"}",
-                                            false));
+    cr_expect_not(evener_grpc_was_not_taken(
+        "UNKNOWN:Error received from peer {grpc_message:\"UNKNOWN:Channel Destroyed\"}", false));
     cr_expect_not(evener_grpc_was_not_taken("UNKNOWN:Deadline Exceeded {grpc_status:4}", false));
     cr_expect_not(evener_grpc_was_not_taken("CANCELLED", false));
 }
@@ -262,8 +274,8 @@ Test(fate, keepalive_goes_on_over_a_silent_connection, .timeout = 60)
     evener_status status;
     cr_assert_eq(evener_channel_create(target, &options, &channel, &status), EVENER_STATUS_OK, "%s", status.message);
     evener_stream *stream;
-    cr_assert_eq(evener_stream_open(channel, "/any.Service/Method", NULL, NULL, &stream, &status), EVENER_STATUS_OK, "%s",
-                 status.message);
+    cr_assert_eq(evener_stream_open(channel, "/any.Service/Method", NULL, NULL, &stream, &status), EVENER_STATUS_OK,
+                 "%s", status.message);
     for (int i = 0; i < 4000 && h2_server_pings(server) < 4; i++) {
         usleep(10000);
     }
