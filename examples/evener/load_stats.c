@@ -18,25 +18,14 @@ void load_stats_clear(load_stats *stats)
     pthread_mutex_destroy(&stats->mutex);
 }
 
-/* "ipv4:127.0.0.1:50051" -> "127.0.0.1:50051", "ipv6:%5B::1%5D:50051" -> "[::1]:50051": as the library writes them. */
-static void address_of_peer(const char *peer, char *address, size_t bytes)
+/* "ipv4:127.0.0.1:50051" -> "127.0.0.1:50051": as the address list writes it. */
+static const char *address_of_peer(const char *peer)
 {
     if (peer == NULL) {
-        peer = "";
+        return "";
     }
-    if (strncmp(peer, "ipv4:", 5) == 0 || strncmp(peer, "ipv6:", 5) == 0) {
-        peer += 5;
-    }
-    size_t used = 0;
-    while (*peer != '\0' && used + 1 < bytes) {
-        if (strncasecmp(peer, "%5B", 3) == 0 || strncasecmp(peer, "%5D", 3) == 0) {
-            address[used++] = (peer[2] | 0x20) == 'b' ? '[' : ']';
-            peer += 3;
-        } else {
-            address[used++] = *peer++;
-        }
-    }
-    address[used] = '\0';
+    const bool with_family = strncmp(peer, "ipv4:", 5) == 0 || strncmp(peer, "ipv6:", 5) == 0;
+    return with_family ? peer + 5 : peer;
 }
 
 /* NULL without memory: the call is then only counted in the totals. */
@@ -63,12 +52,10 @@ static load_backend *backend_of(load_stats *stats, const char *address)
 
 void load_stats_add(load_stats *stats, const char *peer, const evener_status *status, uint64_t latency_ns)
 {
-    char address[EVENER_ADDRESS_BYTES_MAX];
-    address_of_peer(peer, address, sizeof address);
     const unsigned code = (unsigned)status->code < LOAD_STATUS_CODES ? (unsigned)status->code : EVENER_STATUS_UNKNOWN;
     const bool failed = code != EVENER_STATUS_OK;
     pthread_mutex_lock(&stats->mutex);
-    load_backend *backend = backend_of(stats, address);
+    load_backend *backend = backend_of(stats, address_of_peer(peer));
     stats->calls++;
     stats->interval_calls++;
     if (failed) {
@@ -158,7 +145,7 @@ void load_stats_print_table(load_stats *stats, FILE *to, evener_channel *channel
         for (size_t i = 0; i < stats->backend_count; i++) {
             const load_backend *b = stats->backends[i];
             const evener_subchannel_stats *state = state_of(&seen, b->address);
-            print_row(to, b->address[0] != '\0' ? b->address : "(none reached)", b->calls, stats->calls, &b->latency,
+            print_row(to, b->address[0] != '\0' ? b->address : "(no backend)", b->calls, stats->calls, &b->latency,
                       b->failed, state != NULL ? evener_connectivity_state_name(state->state) : "-",
                       state != NULL ? state->note : "");
         }

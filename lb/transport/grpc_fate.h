@@ -33,7 +33,7 @@ void evener_grpc_connection_judge(evener_connection *connection, evener_status_c
  * connection before it publishes that end. Give it EVENER_GRPC_END_MS to do so, once in EVENER_GRPC_END_INTERVAL_MS per
  * connection, or the next call of the same thread would be lost on it as well. Decides nothing: the connection counts as
  * gone only when the core says so. Any thread that holds a reference and may wait as long. */
-#define EVENER_GRPC_END_MS 1
+#define EVENER_GRPC_END_MS 5
 #define EVENER_GRPC_END_INTERVAL_MS 1000
 void evener_grpc_connection_await_end(evener_connection *connection);
 

@@ -173,13 +173,13 @@ static void close_core(void)
     core_client_destroy(core);
 }
 
-/* Since the last time, at most one call of each caller more than the core's failed. */
-static void expect_few_failed(scene *s)
+/* Since the last time, at most `rounds` calls of each caller more than the core's failed. */
+static void expect_few_failed(scene *s, uint64_t rounds)
 {
     call_load_wait(&cores, 1000);
     const uint64_t of_cores = call_load_take_failures(&cores);
     const uint64_t failed = atomic_exchange(&s->failed, 0);
-    cr_assert_leq(failed, of_cores + CALLERS, "%llu calls failed, and %llu of the core's; the last: %s",
+    cr_assert_leq(failed, of_cores + rounds * CALLERS, "%llu calls failed, and %llu of the core's; the last: %s",
                   (unsigned long long)failed, (unsigned long long)of_cores, s->failure);
 }
 
@@ -193,7 +193,7 @@ Test(faults, a_killed_server_fails_few_and_comes_back)
     server_process_wait(&s.servers[1]);
     cr_assert(gets_calls(&s, 0, 200), "the others go on");
     cr_assert(has_lost_all_calls(&s, 1));
-    expect_few_failed(&s);
+    expect_few_failed(&s, 1);
     cr_assert(server_process_start(&s.servers[1], s.servers[1].port));
     cr_assert(gets_calls(&s, 1, 100), "back on its port, it gets calls within its backoff");
     cr_assert_eq(atomic_load(&s.failed), 0, "%s", s.failure);
@@ -211,7 +211,7 @@ Test(faults, a_server_that_ends_gracefully_fails_few)
         server_process_signal(&s.servers[i], SIGTERM);
         server_process_wait(&s.servers[i]);
         cr_assert(gets_calls(&s, (unsigned)(i + 1) % SERVERS, 50));
-        expect_few_failed(&s);
+        expect_few_failed(&s, 1);
         cr_assert(server_process_start(&s.servers[i], s.servers[i].port));
         cr_assert(gets_calls(&s, (unsigned)i, 50));
         cr_assert_eq(atomic_load(&s.failed), 0, "%s", s.failure);
@@ -250,7 +250,8 @@ Test(faults, pick_first_moves_on_from_a_killed_server)
     server_process_signal(&s.servers[0], SIGKILL);
     server_process_wait(&s.servers[0]);
     cr_assert(gets_calls(&s, 1, 200));
-    expect_few_failed(&s);
+    /* All calls go to the one that ends, those as well that follow before the core says that it has ended. */
+    expect_few_failed(&s, 2);
     close_core();
     close_scene(&s);
 }

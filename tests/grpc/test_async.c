@@ -129,7 +129,9 @@ Test(async, cancelled_on_the_wire)
     told t;
     told_init(&t);
     evener_call *call;
-    cr_assert_eq(evener_call_start(f.channel, ECHO_UNARY, NULL, NULL, on_done, &t, &call, NULL), EVENER_STATUS_OK);
+    evener_call_details details = {.size = sizeof details};
+    const evener_call_options options = {.size = sizeof options, .details = &details};
+    cr_assert_eq(evener_call_start(f.channel, ECHO_UNARY, NULL, &options, on_done, &t, &call, NULL), EVENER_STATUS_OK);
     for (int i = 0; i < 5000 && demo_server_calls_in_flight(f.servers[0]) == 0; i++) {
         pause_ms(1);
     }
@@ -137,6 +139,14 @@ Test(async, cancelled_on_the_wire)
     evener_call_cancel(call);
     cr_expect(told_wait(&t, 1));
     cr_expect_eq(t.status.code, EVENER_STATUS_CANCELLED);
+    char peer[64];
+    snprintf(peer, sizeof peer, "ipv4:%s", address_of_port(demo_server_port(f.servers[0])));
+    cr_expect_str_eq(details.peer, peer, "the backend picked");
+    evener_channel_stats stats;
+    cr_assert_eq(evener_channel_get_stats(f.channel, &stats, NULL), EVENER_STATUS_OK);
+    cr_expect_eq(stats.subchannels[0].failed, 1);
+    evener_channel_stats_clear(&stats);
+    evener_call_details_clear(&details);
     evener_call_cancel(call); /* after the end: nothing */
     evener_call_unref(call);
     told_clear(&t);

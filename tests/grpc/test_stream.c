@@ -3,6 +3,7 @@
 
 #include <grpc/byte_buffer.h>
 #include <grpc/grpc.h>
+#include <grpc/support/alloc.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -200,8 +201,10 @@ Test(stream, errors_of_opening)
 
 /* ---- calls on the program's own queue ---- */
 
-static grpc_status_code run_on_own_queue(grpc_completion_queue *queue, grpc_call *call)
+/* The error string is to be freed with gpr_free(). */
+static evener_done_info run_on_own_queue(grpc_completion_queue *queue, grpc_call *call)
 {
+    evener_done_info info = {.size = sizeof info};
     grpc_metadata_array trailing_metadata;
     grpc_metadata_array_init(&trailing_metadata);
     grpc_metadata_array initial_metadata;
@@ -225,9 +228,12 @@ static grpc_status_code run_on_own_queue(grpc_completion_queue *queue, grpc_call
     operations[5].data.recv_status_on_client.trailing_metadata = &trailing_metadata;
     operations[5].data.recv_status_on_client.status = &code;
     operations[5].data.recv_status_on_client.status_details = &details;
+    operations[5].data.recv_status_on_client.error_string = &info.error_string;
     cr_assert_eq(grpc_call_start_batch(call, operations, 6, call, NULL), GRPC_CALL_OK);
     grpc_event event = grpc_completion_queue_next(queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
     cr_expect(event.type == GRPC_OP_COMPLETE && event.tag == call);
+    info.code = (evener_status_code)code;
+    info.answered = initial_metadata.count > 0 || trailing_metadata.count > 0 || response != NULL;
     grpc_byte_buffer_destroy(request);
     if (response != NULL) {
         grpc_byte_buffer_destroy(response);
@@ -235,7 +241,7 @@ static grpc_status_code run_on_own_queue(grpc_completion_queue *queue, grpc_call
     grpc_slice_unref(details);
     grpc_metadata_array_destroy(&initial_metadata);
     grpc_metadata_array_destroy(&trailing_metadata);
-    return code;
+    return info;
 }
 
 Test(create_call, on_the_programs_own_queue)
@@ -251,9 +257,10 @@ Test(create_call, on_the_programs_own_queue)
         const evener_call_options options = {.size = sizeof options, .timeout_ms = 10000};
         cr_assert_eq(evener_channel_create_call(f.channel, queue, ECHO_UNARY, &options, &pick, &call, &status),
                      EVENER_STATUS_OK, "%s", status.message);
-        grpc_status_code code = run_on_own_queue(queue, call);
-        cr_expect_eq(code, GRPC_STATUS_OK);
-        const evener_done_info info = {.size = sizeof info, .code = (evener_status_code)code};
+        const evener_done_info info = run_on_own_queue(queue, call);
+        cr_expect_eq(info.code, EVENER_STATUS_OK);
+        cr_expect(info.answered);
+        cr_expect_null(info.error_string);
         cr_expect_not(evener_call_done(f.channel, &pick, call, &info));
         grpc_call_unref(call);
     }
@@ -263,7 +270,7 @@ Test(create_call, on_the_programs_own_queue)
     evener_status status;
     cr_assert_eq(evener_pick_create_call(f.channel, &pick, queue, ECHO_UNARY, NULL, &call, &status), EVENER_STATUS_OK,
                  "%s", status.message);
-    cr_expect_eq(run_on_own_queue(queue, call), GRPC_STATUS_OK);
+    cr_expect_eq(run_on_own_queue(queue, call).code, EVENER_STATUS_OK);
     cr_expect_not(evener_call_done(f.channel, &pick, call, NULL));
     grpc_call_unref(call);
     cr_expect_eq(evener_channel_create_call(f.channel, NULL, ECHO_UNARY, NULL, &pick, &call, &status),
@@ -271,6 +278,60 @@ Test(create_call, on_the_programs_own_queue)
     evener_channel_close(f.channel);
     cr_expect_eq(evener_channel_create_call(f.channel, queue, ECHO_UNARY, NULL, &pick, &call, &status),
                  EVENER_STATUS_UNAVAILABLE);
+    grpc_completion_queue_shutdown(queue);
+    (void)grpc_completion_queue_next(queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+    grpc_completion_queue_destroy(queue);
+    call_fixture_close(&f);
+    grpc_shutdown();
+}
+
+static void wait_until_lost(evener_channel *channel)
+{
+    evener_connectivity_state state = EVENER_READY;
+    for (int i = 0; i < 5000 && state == EVENER_READY; i++) {
+        evener_channel_stats stats;
+        cr_assert_eq(evener_channel_get_stats(channel, &stats, NULL), EVENER_STATUS_OK);
+        state = stats.subchannels[0].state;
+        evener_channel_stats_clear(&stats);
+        nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+    }
+    cr_assert_neq(state, EVENER_READY);
+}
+
+/* Its connection is lost before the program starts the call: the core could not send it. */
+Test(create_call, unsent_only_where_the_core_says_so)
+{
+    grpc_init();
+    call_fixture f;
+    call_fixture_open(&f, 1, NULL);
+    grpc_completion_queue *queue = grpc_completion_queue_create_for_next(NULL);
+    const evener_call_options options = {
+        .size = sizeof options, .timeout_ms = 20000, .wait_for_ready = EVENER_WAIT_FOR_READY_YES};
+    for (int with_error_string = 0; with_error_string < 2; with_error_string++) {
+        evener_pick pick;
+        grpc_call *call;
+        evener_status status;
+        cr_assert_eq(evener_channel_create_call(f.channel, queue, ECHO_UNARY, &options, &pick, &call, &status),
+                     EVENER_STATUS_OK, "%s", status.message);
+        const demo_server_options same_port = {.port = demo_server_port(f.servers[0])};
+        demo_server_stop(f.servers[0], 0);
+        wait_until_lost(f.channel);
+        evener_done_info info = run_on_own_queue(queue, call);
+        cr_expect_eq(info.code, EVENER_STATUS_UNAVAILABLE);
+        const char *const error_string = info.error_string;
+        cr_expect_not_null(error_string);
+        info.error_string = with_error_string != 0 ? error_string : NULL;
+        cr_expect_eq(evener_call_done(f.channel, &pick, call, &info), with_error_string != 0, "%s", error_string);
+        gpr_free((void *)(uintptr_t)error_string);
+        grpc_call_unref(call);
+        char error[DEMO_SERVER_ERROR_BYTES];
+        f.servers[0] = demo_server_start(&same_port, error);
+        cr_assert(f.servers[0] != NULL, "%s", error);
+    }
+    evener_channel_stats stats;
+    cr_assert_eq(evener_channel_get_stats(f.channel, &stats, NULL), EVENER_STATUS_OK);
+    cr_expect_eq(stats.subchannels[0].failed, 1, "the unsent one is not charged");
+    evener_channel_stats_clear(&stats);
     grpc_completion_queue_shutdown(queue);
     (void)grpc_completion_queue_next(queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
     grpc_completion_queue_destroy(queue);
