@@ -367,6 +367,19 @@ static bool deadline_passed(const evener_grpc_attempt *attempt, const evener_grp
            gpr_time_cmp(gpr_now(GPR_CLOCK_MONOTONIC), rpc->deadline) >= 0;
 }
 
+/* What the core calls an answer whose headers were not gRPC's; the status code is already the one of
+ * http-grpc-status-mapping.md. The words are put plainly for people, and decide nothing. */
+static bool set_http_failure(evener_status_code code, const char *message, int bytes, evener_status *status)
+{
+    static const char cores_words[] = "Received http2 header with status: ";
+    const int prefix = sizeof cores_words - 1;
+    if (bytes <= prefix || strncmp(message, cores_words, (size_t)prefix) != 0) {
+        return false;
+    }
+    evener_status_set(status, code, "HTTP status %.*s (%.*s)", bytes - prefix, message + prefix, bytes, message);
+    return true;
+}
+
 static void set_failure(const evener_grpc_attempt *attempt, const evener_grpc_rpc *rpc, evener_status *status)
 {
     if (deadline_passed(attempt, rpc)) {
@@ -375,8 +388,12 @@ static void set_failure(const evener_grpc_attempt *attempt, const evener_grpc_rp
                           attempt->pick.connection->address);
         return;
     }
-    evener_status_set(status, (evener_status_code)attempt->code, "%.*s", (int)GRPC_SLICE_LENGTH(attempt->message),
-                      (const char *)GRPC_SLICE_START_PTR(attempt->message));
+    const evener_status_code code = (evener_status_code)attempt->code;
+    const char *message = (const char *)GRPC_SLICE_START_PTR(attempt->message);
+    const int bytes = (int)GRPC_SLICE_LENGTH(attempt->message);
+    if (!set_http_failure(code, message, bytes, status)) {
+        evener_status_set(status, code, "%.*s", bytes, message);
+    }
 }
 
 static void find_load_report(const evener_grpc_attempt *attempt, evener_done_info *info)
