@@ -260,27 +260,26 @@ static void put_in_force(evener_factory *factory, evener_factory_config *next, e
 }
 
 /* The names of the last files read, for the watch: of a refused config too, as its repair may come in any of them. */
-static void watch_files(evener_factory *factory, evener_factory_config *config)
+static void watch_files(evener_factory *factory, const evener_factory_config *config)
 {
-    char **files = calloc(config->file_count + 1, sizeof *files);
+    char **files = calloc(config->files.count + 1, sizeof *files);
     bool ok = files != NULL;
-    for (size_t i = 0; ok && i < config->file_count; i++) {
-        files[i] = strdup(config->files[i]);
+    for (size_t i = 0; ok && i < config->files.count; i++) {
+        files[i] = strdup(config->files.names[i]);
         ok = files[i] != NULL;
     }
     if (ok) {
-        evener_factory_watch_set_files(&factory->watch, files, config->file_count);
+        evener_factory_watch_set_files(&factory->watch, files, config->files.count);
         char **old = factory->watched;
         const size_t old_count = factory->watched_count;
         factory->watched = files;
-        factory->watched_count = config->file_count;
+        factory->watched_count = config->files.count;
         files = old;
-        config = NULL;
         for (size_t i = 0; i < old_count; i++) {
             free(old[i]);
         }
     } else {
-        for (size_t i = 0; files != NULL && i < config->file_count; i++) {
+        for (size_t i = 0; files != NULL && i < config->files.count; i++) {
             free(files[i]); /* the old ones are watched on */
         }
     }

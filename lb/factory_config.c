@@ -1,28 +1,19 @@
-/* A factory file as a whole: reading, including, defaults and channels. */
+/* A factory file as a whole: reading, defaults and channels. */
 #include "lb/factory_config.h"
 
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define NESTING_MAX 64 /* libconfig's parser and what walks its tree recurse: a hostile depth must not */
+#include "lb/read_file.h"
 
 /* ---- messages ---- */
 
-const char *evener_factory_config_file_of(const evener_factory_parse *parse, const config_setting_t *setting)
+const char *evener_factory_config_place(const evener_factory_parse *parse, const config_setting_t *setting,
+                                        unsigned *line)
 {
-    const char *file = config_setting_source_file(setting);
-    const size_t folder_bytes = strlen(parse->folder);
-    for (size_t i = 0; file != NULL && i < parse->config->file_count; i++) {
-        const char *known = parse->config->files[i];
-        if (strncmp(known, parse->folder, folder_bytes) == 0 && known[folder_bytes] == '/' &&
-            strcmp(known + folder_bytes + 1, file) == 0) {
-            return known;
-        }
-    }
-    return parse->config->file_count > 0 ? parse->config->files[0] : parse->path;
+    return evener_factory_text_place(parse->text, (unsigned)config_setting_source_line(setting), line);
 }
 
 /* Writes the names from the root to the setting, with dots: "channels.orders.backoff.max_ms". */
@@ -52,8 +43,9 @@ evener_status_code evener_factory_refuse(const evener_factory_parse *parse, cons
     vsnprintf(reason, sizeof reason, format, arguments);
     va_end(arguments);
     write_field(setting, field, sizeof field);
-    return evener_status_set(parse->status, code, "%s:%u: %s%s%s", evener_factory_config_file_of(parse, setting),
-                             (unsigned)config_setting_source_line(setting), field, field[0] != '\0' ? ": " : "",
+    unsigned line;
+    const char *file = evener_factory_config_place(parse, setting, &line);
+    return evener_status_set(parse->status, code, "%s:%u: %s%s%s", file, line, field, field[0] != '\0' ? ": " : "",
                              reason);
 }
 
@@ -64,111 +56,22 @@ static evener_status_code no_memory(evener_status *status)
 
 /* ---- files ---- */
 
-static bool remember_file(evener_factory_config *config, const char *path)
+static evener_status_code read_real_file(void *arg, const char *path, size_t bytes_max, char **text, size_t *bytes,
+                                         evener_status *status)
 {
-    for (size_t i = 0; i < config->file_count; i++) {
-        if (strcmp(config->files[i], path) == 0) {
-            return true;
-        }
-    }
-    char **grown = realloc(config->files, (config->file_count + 1) * sizeof *grown);
-    if (grown == NULL) {
-        return false;
-    }
-    config->files = grown;
-    grown[config->file_count] = strdup(path);
-    if (grown[config->file_count] == NULL) {
-        return false;
-    }
-    config->file_count++;
-    return true;
+    (void)arg;
+    return evener_read_regular_file(path, bytes_max, text, bytes, status);
 }
 
-static evener_status_code cannot_read(const char *path, int error, evener_status *status)
-{
-    const evener_status_code code = error == ENOENT || error == ENOTDIR ? EVENER_STATUS_NOT_FOUND
-                                    : error == EACCES                   ? EVENER_STATUS_PERMISSION_DENIED
-                                                                        : EVENER_STATUS_INTERNAL;
-    return evener_status_set(status, code, "%s: cannot be read: %s", path, strerror(error));
-}
+static const evener_factory_reader real_files = {.read = read_real_file};
 
-char *evener_factory_config_load(evener_factory_config *config, const char *path, size_t bytes_max, size_t *length,
-                                 evener_status *status)
+evener_status_code evener_factory_config_load(const evener_factory_parse *parse, const char *path, size_t bytes_max,
+                                              char **text, size_t *bytes, evener_status *status)
 {
-    if (!remember_file(config, path)) {
-        no_memory(status);
-        return NULL;
+    if (evener_factory_files_add(&parse->config->files, path) == NULL) {
+        return no_memory(status);
     }
-    FILE *file = fopen(path, "rbe");
-    if (file == NULL) {
-        cannot_read(path, errno, status);
-        return NULL;
-    }
-    char *text = NULL;
-    size_t used = 0;
-    size_t room = 0;
-    bool ok = true;
-    while (ok && used <= bytes_max) {
-        if (room - used < 2) {
-            room = room == 0 ? 4096 : room * 2;
-            char *grown = realloc(text, room);
-            ok = grown != NULL;
-            text = ok ? grown : text;
-        }
-        const size_t got = ok ? fread(text + used, 1, room - used - 1, file) : 0;
-        used += got;
-        if (got == 0) {
-            break;
-        }
-    }
-    const int error = ferror(file) ? errno : 0;
-    fclose(file);
-    if (!ok) {
-        no_memory(status);
-    } else if (error != 0) {
-        cannot_read(path, error, status);
-    } else if (used > bytes_max) {
-        evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "%s: larger than %zu bytes", path, bytes_max);
-    } else {
-        text[used] = '\0';
-        *length = used;
-        return text;
-    }
-    free(text);
-    return NULL;
-}
-
-static char *folder_of(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    if (slash == NULL) {
-        return strdup(".");
-    }
-    return slash == path ? strdup("/") : strndup(path, (size_t)(slash - path));
-}
-
-/* Refuses what the parser should not even see: a zero byte would cut the text short unnoticed. */
-static evener_status_code check_text(const char *path, const char *text, size_t length, evener_status *status)
-{
-    unsigned line = 1;
-    unsigned depth = 0;
-    for (size_t i = 0; i < length; i++) {
-        const char c = text[i];
-        if (c == '\0') {
-            return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "%s:%u: a zero byte", path, line);
-        }
-        line += c == '\n';
-        if (c == '{' || c == '(' || c == '[') {
-            depth++;
-        } else if ((c == '}' || c == ')' || c == ']') && depth > 0) {
-            depth--;
-        }
-        if (depth > NESTING_MAX) {
-            return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "%s:%u: more than %d brackets are open",
-                                     path, line, NESTING_MAX);
-        }
-    }
-    return EVENER_STATUS_OK;
+    return parse->reader->read(parse->reader->arg, path, bytes_max, text, bytes, status);
 }
 
 /* ---- the tree ---- */
@@ -186,8 +89,8 @@ static evener_status_code read_channel(const evener_factory_parse *parse, const 
                                      "a group is needed: %s = { target = \"...\"; };", config_setting_name(group));
     }
     evener_factory_channel_config *channel = &parse->config->channels[parse->config->channel_count];
-    *channel = (evener_factory_channel_config){.file = evener_factory_config_file_of(parse, group),
-                                               .line = (unsigned)config_setting_source_line(group)};
+    *channel = (evener_factory_channel_config){0};
+    channel->file = evener_factory_config_place(parse, group, &channel->line);
     channel->name = strdup(config_setting_name(group));
     parse->config->channel_count++;
     if (channel->name == NULL || !evener_factory_settings_copy(defaults, &channel->settings)) {
@@ -260,37 +163,17 @@ static evener_status_code read_tree(const evener_factory_parse *parse, const con
     return code;
 }
 
-/* libconfig looks for what is included in the folder, but tells the name as it is written. */
-static bool remember_included(const evener_factory_parse *parse, const char *name)
-{
-    char *path = NULL;
-    if (asprintf(&path, "%s/%s", parse->folder, name) < 0) {
-        return false;
-    }
-    const bool ok = remember_file(parse->config, path);
-    free(path);
-    return ok;
-}
-
-static evener_status_code parse_text(evener_factory_parse *parse, const char *text)
+static evener_status_code parse_text(const evener_factory_parse *parse)
 {
     config_t tree;
     config_init(&tree);
-    config_set_include_dir(&tree, parse->folder);
     evener_status_code code;
-    const int parsed = config_read_string(&tree, text);
-    bool remembered = true;
-    for (unsigned i = 0; i < tree.num_filenames; i++) {
-        remembered = remember_included(parse, tree.filenames[i]) && remembered;
-    }
-    if (parsed != CONFIG_TRUE) {
-        const char *file = config_error_file(&tree);
+    if (config_read_string(&tree, parse->text->text) != CONFIG_TRUE) {
+        unsigned line;
+        const char *file = evener_factory_text_place(parse->text, (unsigned)config_error_line(&tree), &line);
         const char *reason = config_error_text(&tree);
-        code = evener_status_set(parse->status, EVENER_STATUS_INVALID_ARGUMENT, "%s:%d: %s",
-                                 file != NULL ? file : parse->path, config_error_line(&tree),
+        code = evener_status_set(parse->status, EVENER_STATUS_INVALID_ARGUMENT, "%s:%u: %s", file, line,
                                  reason != NULL ? reason : "syntax error");
-    } else if (!remembered) {
-        code = no_memory(parse->status);
     } else {
         code = read_tree(parse, config_root_setting(&tree));
     }
@@ -310,46 +193,39 @@ static void forget_channels(evener_factory_config *config)
     config->channel_count = 0;
 }
 
-static evener_status_code parse_into(const char *path, const char *text, size_t length, evener_factory_config *config,
-                                     evener_status *status)
+evener_status_code evener_factory_config_parse(const char *path, const char *text, size_t length,
+                                               const evener_factory_reader *reader, evener_factory_config *config,
+                                               evener_status *status)
 {
-    evener_status_code code = check_text(path, text, length, status);
+    *config = (evener_factory_config){0};
+    reader = reader != NULL ? reader : &real_files;
+    evener_factory_text expanded = {0};
+    evener_status_code code = evener_factory_text_expand(&expanded, path, text, length, reader, &config->files, status);
     if (code != EVENER_STATUS_OK) {
         return code;
     }
-    char *folder = folder_of(path);
-    if (folder == NULL) {
-        return no_memory(status);
-    }
-    evener_factory_parse parse = {.path = path, .folder = folder, .config = config, .status = status};
-    code = parse_text(&parse, text);
+    char *folder = evener_factory_folder_of(path);
+    const evener_factory_parse parse = {
+        .path = path, .folder = folder, .text = &expanded, .reader = reader, .config = config, .status = status};
+    code = folder != NULL ? parse_text(&parse) : no_memory(status);
     free(folder);
+    evener_factory_text_clear(&expanded);
     if (code != EVENER_STATUS_OK) {
         forget_channels(config);
     }
     return code;
 }
 
-evener_status_code evener_factory_config_parse(const char *path, const char *text, size_t length,
-                                               evener_factory_config *config, evener_status *status)
-{
-    *config = (evener_factory_config){0};
-    if (!remember_file(config, path)) {
-        return no_memory(status);
-    }
-    return parse_into(path, text, length, config, status);
-}
-
 evener_status_code evener_factory_config_read(const char *path, evener_factory_config *config, evener_status *status)
 {
-    *config = (evener_factory_config){0};
+    char *text = NULL;
     size_t length = 0;
-    evener_status reason;
-    char *text = evener_factory_config_load(config, path, EVENER_FACTORY_FILE_BYTES_MAX, &length, &reason);
-    if (text == NULL) {
-        return evener_status_set(status, reason.code, "%s", reason.message);
+    evener_status_code code = evener_read_regular_file(path, EVENER_FACTORY_FILE_BYTES_MAX, &text, &length, status);
+    if (code != EVENER_STATUS_OK) {
+        *config = (evener_factory_config){0};
+        return evener_factory_files_add(&config->files, path) != NULL ? code : no_memory(status);
     }
-    const evener_status_code code = parse_into(path, text, length, config, status);
+    code = evener_factory_config_parse(path, text, length, NULL, config, status);
     free(text);
     return code;
 }
@@ -357,9 +233,5 @@ evener_status_code evener_factory_config_read(const char *path, evener_factory_c
 void evener_factory_config_clear(evener_factory_config *config)
 {
     forget_channels(config);
-    for (size_t i = 0; i < config->file_count; i++) {
-        free(config->files[i]);
-    }
-    free(config->files);
-    *config = (evener_factory_config){0};
+    evener_factory_files_clear(&config->files);
 }

@@ -1,6 +1,7 @@
 /* Factory config: what a factory file says, read and checked; no channel is made here.
  *
- *   factory_config.c    the file as a whole: reading, @include, defaults and channels
+ *   factory_include.c   the file and what it includes as one text (factory_include.h)
+ *   factory_config.c    the text as a whole: defaults and channels
  *   factory_settings.c  one group of settings: names, types, ranges and defaults
  *   factory_json.c      libconfig's values as JSON, for policies and service configs */
 #ifndef EVENER_LB_FACTORY_CONFIG_H
@@ -16,6 +17,8 @@
 #include <evener/channel.h>
 #include <evener/factory.h>
 #include <evener/status.h>
+
+#include "lb/factory_include.h"
 
 typedef enum evener_factory_security {
     EVENER_FACTORY_TLS = 0, /* the default: nobody speaks plain text by forgetting a line */
@@ -56,14 +59,15 @@ typedef struct evener_factory_config {
     size_t channel_count;
     /* Everything that was read: the file itself first, what it includes, PEM files. Set as far as it was read also when
      * reading failed: to be watched for the repair. */
-    char **files;
-    size_t file_count;
+    evener_factory_files files;
 } evener_factory_config;
 
 /* Where a parser is, for messages and for the names of files. */
 typedef struct evener_factory_parse {
     const char *path;   /* of the main file, as it was given */
     const char *folder; /* of the main file: what relative names are relative to */
+    const evener_factory_text *text;
+    const evener_factory_reader *reader;
     evener_factory_config *config;
     evener_status *status;
 } evener_factory_parse;
@@ -72,19 +76,22 @@ typedef struct evener_factory_parse {
  * way. Errors as evener_factory_open(). */
 evener_status_code evener_factory_config_read(const char *path, evener_factory_config *config, evener_status *status);
 
-/* The same from a text in memory; `path` names it in messages, and what it includes is relative to its folder. */
+/* The same from a text in memory; `path` names it in messages, and other files (included ones, PEM) are relative to its
+ * folder and read by `reader` (NULL: the real files). */
 evener_status_code evener_factory_config_parse(const char *path, const char *text, size_t length,
-                                               evener_factory_config *config, evener_status *status);
+                                               const evener_factory_reader *reader, evener_factory_config *config,
+                                               evener_status *status);
 
 void evener_factory_config_clear(evener_factory_config *config);
 
-/* Reads a whole file of at most `bytes_max` and remembers it among the config's files; to be freed. NULL: the status
- * has the reason, without a place. */
-char *evener_factory_config_load(evener_factory_config *config, const char *path, size_t bytes_max, size_t *length,
-                                 evener_status *status);
+/* Read a file that the config names, and remember it among the config's files. As evener_factory_reader; the status has
+ * no place. */
+evener_status_code evener_factory_config_load(const evener_factory_parse *parse, const char *path, size_t bytes_max,
+                                              char **text, size_t *bytes, evener_status *status);
 
-/* The file that a setting is written in, in memory of the config. */
-const char *evener_factory_config_file_of(const evener_factory_parse *parse, const config_setting_t *setting);
+/* Return the file that a setting is written in, in memory of the config, and store its line. */
+const char *evener_factory_config_place(const evener_factory_parse *parse, const config_setting_t *setting,
+                                        unsigned *line);
 
 /* Fills parse->status with "file:line: field: reason" and returns the code. */
 evener_status_code evener_factory_refuse(const evener_factory_parse *parse, const config_setting_t *setting,

@@ -147,8 +147,7 @@ static evener_status_code read_keepalive(const reading *r, const field *f, const
 
 static void note_policy_line(const reading *r, const config_setting_t *setting)
 {
-    r->settings->policy_line = (unsigned)config_setting_source_line(setting);
-    r->settings->policy_file = evener_factory_config_file_of(r->parse, setting);
+    r->settings->policy_file = evener_factory_config_place(r->parse, setting, &r->settings->policy_line);
 }
 
 static evener_status_code replace_json(const reading *r, const config_setting_t *setting, char **member, json_t *json)
@@ -281,10 +280,11 @@ static evener_status_code read_pem(const reading *r, const field *f, const confi
     }
     evener_status reason;
     size_t length = 0;
-    char *text = evener_factory_config_load(r->parse->config, path, PEM_BYTES_MAX, &length, &reason);
+    char *text = NULL;
+    const evener_status_code code = evener_factory_config_load(r->parse, path, PEM_BYTES_MAX, &text, &length, &reason);
     free(path);
-    if (text == NULL) {
-        return evener_factory_refuse(r->parse, setting, reason.code, "%s", reason.message);
+    if (code != EVENER_STATUS_OK) {
+        return evener_factory_refuse(r->parse, setting, code, "%s", reason.message);
     }
     if (strlen(text) != length || strstr(text, "-----BEGIN ") == NULL) {
         free(text);

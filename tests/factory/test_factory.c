@@ -1,9 +1,11 @@
 /* The channel factory on a virtual loop: names, sharing, and files that change under live channels. */
 #include <criterion/criterion.h>
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <evener/factory.h>
@@ -331,6 +333,90 @@ Test(factory, a_bad_file_is_refused_whole_and_the_old_one_stays)
     cr_expect_eq(evener_factory_reload_count(factory), 0);
     cr_expect_eq(last_told.code, EVENER_STATUS_INVALID_ARGUMENT);
     evener_channel_unref(channel);
+}
+
+/* libconfig's scanner ends the process at each of these includes. */
+Test(factory, an_include_that_cannot_be_read_is_refused_and_the_old_configuration_stays)
+{
+    char folder[96], fifo[128], loop_link[128], locked[128];
+    snprintf(folder, sizeof folder, "%s.d", path);
+    cr_assert_eq(mkdir(folder, 0700), 0);
+    snprintf(fifo, sizeof fifo, "%s/fifo", folder);
+    cr_assert_eq(mkfifo(fifo, 0600), 0);
+    snprintf(loop_link, sizeof loop_link, "%s/loop", folder);
+    cr_assert_eq(symlink("loop", loop_link), 0);
+    snprintf(locked, sizeof locked, "%s/locked", folder);
+    const int fd = open(locked, O_CREAT | O_WRONLY | O_CLOEXEC, 0);
+    cr_assert_geq(fd, 0);
+    close(fd);
+    const struct {
+        const char *name;
+        const char *reason;
+    } bad[] = {
+        {"", "the name is empty"},
+        {folder, "it is a directory"},
+        {fifo, "it is a FIFO"},
+        {loop_link, "cannot be read: Too many levels of symbolic links"},
+        {"/nowhere.cfg", "cannot be read: No such file"},
+        {geteuid() != 0 ? locked : "/nowhere.cfg", "cannot be read: "}, /* root may read anything */
+    };
+    open_with("channels = { a = { target = \"static:" A
+              "\"; credentials = \"insecure\"; policy = \"round_robin\"; }; };");
+    evener_channel *channel = ready_channel("a");
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        char text[512], place[512];
+        snprintf(text, sizeof text, "channels = { a = { target = \"static:" B "\";\n};\n@include \"%s\"\n};",
+                 bad[i].name);
+        write_file(text);
+        evener_status status;
+        cr_expect_neq(evener_factory_reload(factory, &status), EVENER_STATUS_OK, "%s", bad[i].name);
+        snprintf(place, sizeof place, "%s:3: @include: ", path);
+        cr_expect_eq(strncmp(status.message, place, strlen(place)), 0, "%s", status.message);
+        cr_expect_not_null(strstr(status.message, bad[i].reason), "%s", status.message);
+        cr_expect_str_eq(pick(channel), A);
+    }
+    /* The watch knows a file that could not be included, and sees its repair. */
+    char part[128], text[512];
+    snprintf(part, sizeof part, "%s/part.cfg", folder);
+    snprintf(text, sizeof text, "@include \"%s\"\n", part);
+    write_file(text);
+    virtual_loop_advance_ms(loop, 2000);
+    cr_expect_not_null(strstr(last_told.message, "/part.cfg: cannot be read"), "%s", last_told.message);
+    FILE *file = fopen(part, "w");
+    cr_assert_not_null(file);
+    fputs("channels = { a = { target = \"static:" B "\"; credentials = \"insecure\"; policy = \"round_robin\"; }; };",
+          file);
+    fclose(file);
+    virtual_loop_advance_ms(loop, 2000);
+    cr_expect_eq(last_told.code, EVENER_STATUS_OK, "%s", last_told.message);
+    cr_expect_str_eq(pick(channel), B);
+    unlink(part);
+    evener_channel_unref(channel);
+    unlink(fifo);
+    unlink(loop_link);
+    unlink(locked);
+    rmdir(folder);
+}
+
+/* Opening a FIFO would wait for its writer, and with the control thread all channels would. */
+Test(factory, a_file_that_is_replaced_by_none_is_refused_and_the_old_configuration_stays)
+{
+    open_with("channels = { a = { target = \"static:" A "\"; credentials = \"insecure\"; }; };");
+    evener_channel *channel = ready_channel("a");
+    evener_status status;
+    cr_assert_eq(unlink(path), 0);
+    cr_assert_eq(mkfifo(path, 0600), 0);
+    cr_expect_eq(evener_factory_reload(factory, &status), EVENER_STATUS_INVALID_ARGUMENT);
+    cr_expect_not_null(strstr(status.message, ": it is a FIFO; a regular file is needed"), "%s", status.message);
+    cr_expect_eq(strncmp(status.message, path, strlen(path)), 0, "%s", status.message);
+    cr_assert_eq(unlink(path), 0);
+    cr_assert_eq(mkdir(path, 0700), 0);
+    virtual_loop_advance_ms(loop, 2000);
+    cr_expect_not_null(strstr(last_told.message, ": it is a directory; a regular file is needed"), "%s",
+                       last_told.message);
+    cr_expect_str_eq(pick(channel), A);
+    evener_channel_unref(channel);
+    cr_assert_eq(rmdir(path), 0);
 }
 
 Test(factory, names_come_and_go_while_holders_keep_theirs)

@@ -11,7 +11,7 @@
 
 static evener_status_code parse(const char *text, evener_factory_config *config, evener_status *status)
 {
-    return evener_factory_config_parse("x.cfg", text, strlen(text), config, status);
+    return evener_factory_config_parse("x.cfg", text, strlen(text), NULL, config, status);
 }
 
 static evener_factory_config good(const char *text)
@@ -158,7 +158,7 @@ static const struct mistake mistakes[] = {
      "x.cfg:2: channels.a.credentials.ca: /nowhere/ca.pem: cannot be read: No such file"},
     {CHANNEL("credentials = { ca = 3; };"), "x.cfg:2: channels.a.credentials.ca: the name of a PEM file"},
     {CHANNEL("credentials = { ca = \"/dev/null\"; };"),
-     "x.cfg:2: channels.a.credentials.ca: \"/dev/null\" holds no PEM"},
+     "x.cfg:2: channels.a.credentials.ca: /dev/null: it is a device; a regular file is needed"},
     {CHANNEL("credentials = { pem = \"x\"; };"), "x.cfg:2: channels.a.credentials.pem: no such setting; there are: ca"},
     {CHANNEL("policy = 3;"), "x.cfg:2: channels.a.policy: a policy is a name"},
     {CHANNEL("policy = \"\";"), "x.cfg:2: channels.a.policy: a policy is a name"},
@@ -173,7 +173,9 @@ static const struct mistake mistakes[] = {
     {CHANNEL("resolver = { dns = 3; };"), "x.cfg:2: channels.a.resolver.dns: a group with the options"},
     {CHANNEL("resolver = { dns = { a = ( ); }; };"), "x.cfg:2: channels.a.resolver.dns.a: a number, true, false"},
     {CHANNEL("a = 1; a = 2;"), "x.cfg:2: duplicate setting name"},
-    {"@include \"/nowhere.cfg\"\n", "x.cfg:1: cannot open include file"},
+    {"\n @include \"/nowhere.cfg\"\n", "x.cfg:2: @include: /nowhere.cfg: cannot be read: No such file"},
+    {"@include \"\"\n", "x.cfg:1: @include: the name is empty"},
+    {"channels = {\n@include \"/\"\n};", "x.cfg:2: @include: /: it is a directory; a regular file is needed"},
 };
 
 Test(factory_config, each_mistake_is_named_with_its_place)
@@ -194,7 +196,7 @@ Test(factory_config, a_zero_byte_does_not_cut_the_file_short)
     static const char text[] = "channels = { };\n\0channels";
     evener_factory_config config;
     evener_status status;
-    cr_expect_eq(evener_factory_config_parse("x.cfg", text, sizeof text - 1, &config, &status),
+    cr_expect_eq(evener_factory_config_parse("x.cfg", text, sizeof text - 1, NULL, &config, &status),
                  EVENER_STATUS_INVALID_ARGUMENT);
     cr_expect_str_eq(status.message, "x.cfg:2: a zero byte");
     evener_factory_config_clear(&config);
@@ -243,18 +245,18 @@ Test(factory_config, includes_are_relative_to_the_file_and_named_in_messages)
     evener_status status;
     cr_assert_eq(evener_factory_config_read(path, &config, &status), EVENER_STATUS_OK, "%s", status.message);
     cr_expect_eq(config.channels[0].settings.security, EVENER_FACTORY_INSECURE);
-    cr_expect_eq(config.file_count, 2);
+    cr_expect_eq(config.files.count, 2);
     evener_factory_config_clear(&config);
 
     write_file(folder, "shared.cfg", "defaults = {\n credentials = \"ssl\"; };\n");
     cr_assert_eq(evener_factory_config_read(path, &config, &status), EVENER_STATUS_INVALID_ARGUMENT);
     cr_expect_not_null(strstr(status.message, "/shared.cfg:2: defaults.credentials: "), "%s", status.message);
-    cr_expect_eq(config.file_count, 2, "the repair may come in either file");
+    cr_expect_eq(config.files.count, 2, "the repair may come in either file");
     evener_factory_config_clear(&config);
 
     remove_file(folder, "main.cfg");
     cr_assert_eq(evener_factory_config_read(path, &config, &status), EVENER_STATUS_NOT_FOUND);
-    cr_expect_eq(config.file_count, 1);
+    cr_expect_eq(config.files.count, 1);
     evener_factory_config_clear(&config);
     remove_file(folder, "shared.cfg");
     rmdir(folder);
