@@ -13,6 +13,7 @@
 #include "lb/runtime/runtime_internal.h"
 #include "lb/transport/grpc_transport.h"
 #include "lb/update_list.h"
+#include "resolver/builder.h"
 
 #define DEFAULT_PORT 443
 #define DEFAULT_IDLE_TIMEOUT_MS (30 * 60 * 1000)
@@ -106,6 +107,7 @@ static bool copy_options(evener_channel *channel, const evener_channel_options *
     channel->resolvers.own =
         copy_array(options->resolvers, options->resolver_count * sizeof(const evener_resolver_builder *));
     channel->resolvers.own_count = options->resolver_count;
+    evener_resolver_builders_ref(channel->resolvers.own, channel->resolvers.own_count);
     channel->policies.own =
         copy_array(options->policies, options->policy_count * sizeof(const evener_policy_builder *));
     channel->policies.own_count = options->policy_count;
@@ -330,6 +332,7 @@ void evener_channel_free(evener_channel *channel)
         free((char *)channel->resolver_options[i].value);
     }
     free(channel->resolver_options);
+    evener_resolver_builders_unref(channel->resolvers.own, channel->resolvers.own_count);
     free((void *)channel->resolvers.own);
     free((void *)channel->policies.own);
     free(channel->last_resolver_error);

@@ -18,6 +18,7 @@
 #include "lb/factory_config.h"
 #include "lb/factory_watch.h"
 #include "lb/options.h"
+#include "resolver/builder.h"
 
 #define WATCH_INTERVAL_MS 1000
 
@@ -376,8 +377,17 @@ static evener_status_code take_options(evener_factory *factory, const evener_fac
     if (code != EVENER_STATUS_OK) {
         return code;
     }
+    if ((own->resolver_count > 0 && own->resolvers == NULL) || (own->policy_count > 0 && own->policies == NULL)) {
+        const evener_status_code bad =
+            evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "factory options: %s is not 0, but %s is NULL",
+                              own->resolvers == NULL && own->resolver_count > 0 ? "resolver_count" : "policy_count",
+                              own->resolvers == NULL && own->resolver_count > 0 ? "resolvers" : "policies");
+        *own = (evener_factory_options){.size = sizeof *own};
+        return bad;
+    }
     /* The builders stay where they are; the arrays may be on the caller's stack. */
     own->resolvers = copy_array(own->resolvers, own->resolver_count * sizeof own->resolvers[0]);
+    evener_resolver_builders_ref(own->resolvers, own->resolver_count);
     own->policies = copy_array(own->policies, own->policy_count * sizeof own->policies[0]);
     return own->resolvers != NULL && own->policies != NULL ? EVENER_STATUS_OK : no_memory(status);
 }
@@ -441,6 +451,7 @@ void evener_factory_close(evener_factory *factory)
         free(factory->watched[i]);
     }
     free(factory->watched);
+    evener_resolver_builders_unref(factory->options.resolvers, factory->options.resolver_count);
     free((void *)factory->options.resolvers);
     free((void *)factory->options.policies);
     free(factory->path);

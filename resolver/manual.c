@@ -34,7 +34,7 @@ struct instance {
 };
 
 struct evener_manual_resolver {
-    uint32_t references;        /* atomic: the application's and one an instance */
+    uint32_t references;        /* atomic: the application's, one per resolver, one per holder of the builder */
     uint64_t resolve_now_count; /* atomic */
     pthread_mutex_t lock;       /* guards what follows */
     struct instance *instances;
@@ -254,6 +254,16 @@ static evener_status_code manual_build(const evener_resolver_builder *builder, c
     return EVENER_STATUS_OK;
 }
 
+static void builder_ref(const evener_resolver_builder *builder)
+{
+    manual_ref(builder->user_data);
+}
+
+static void builder_unref(const evener_resolver_builder *builder)
+{
+    manual_unref(builder->user_data);
+}
+
 /* ---- what the application calls ---- */
 
 static evener_status_code check_scheme(const char *scheme, evener_status *status)
@@ -291,6 +301,8 @@ evener_status_code evener_manual_resolver_create(const char *scheme, evener_manu
         .scheme = manual->scheme,
         .build = manual_build,
         .user_data = manual,
+        .ref = builder_ref,
+        .unref = builder_unref,
     };
     *out = manual;
     return EVENER_STATUS_OK;

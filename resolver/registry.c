@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "resolver/builder.h"
 #include "resolver/builtin.h"
 
 #define DEFAULT_SCHEME_PREFIX "dns:///" /* grpc: client_channel_specification.md */
@@ -51,7 +52,7 @@ evener_status_code evener_resolver_register(const evener_resolver_builder *build
                                  : builder->scheme == NULL ? " has no scheme"
                                                            : "'s function build is NULL");
     }
-    if (builder->size < sizeof *builder) {
+    if (builder->size < EVENER_RESOLVER_BUILDER_BYTES_MIN) {
         return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
                                  "resolver \"%.40s\": set .size = sizeof(evener_resolver_builder)", builder->scheme);
     }
@@ -64,12 +65,14 @@ evener_status_code evener_resolver_register(const evener_resolver_builder *build
     evener_status_code code = EVENER_STATUS_OK;
     (void)pthread_mutex_lock(&registered_lock);
     struct entry *entry = find_entry(builder->scheme);
+    evener_resolver_builders_ref(&builder, 1);
     if (entry != NULL) {
         entry->builder = builder;
     } else if ((entry = malloc(sizeof *entry)) != NULL) {
         *entry = (struct entry){.builder = builder, .next = registered};
         registered = entry;
     } else {
+        evener_resolver_builders_unref(&builder, 1);
         code = evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "resolver \"%.40s\": no memory",
                                  builder->scheme);
     }

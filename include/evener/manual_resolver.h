@@ -9,7 +9,10 @@
  *     evener_channel_create("orders:///x", &options, &channel, &status);
  *     evener_manual_resolver_set(manual, "127.0.0.1:8898,127.0.0.1:8899;weight=3", NULL, &status);
  *
- * What was pushed last is remembered and given to every channel that starts (or starts again) with the handle. */
+ *     evener_manual_resolver_destroy(manual); // at any time: nothing can be pushed any more, the channel serves on
+ *
+ * What was pushed last is remembered and given to every channel that starts (or starts again) with the handle, also
+ * after the handle was destroyed. */
 #ifndef EVENER_MANUAL_RESOLVER_H
 #define EVENER_MANUAL_RESOLVER_H
 
@@ -23,7 +26,8 @@ typedef struct evener_manual_resolver evener_manual_resolver;
 EVENER_API evener_status_code evener_manual_resolver_create(const char *scheme, evener_manual_resolver **manual,
                                                             evener_status *status);
 
-/* The builder to give to a channel's options; lives as long as the handle. */
+/* The builder to give to a channel's or a factory's options. Those that have it keep it alive; for others it is valid
+ * until the handle is destroyed. */
 EVENER_API const evener_resolver_builder *evener_manual_resolver_builder(evener_manual_resolver *manual);
 
 /* Pushes an update to every channel that uses the handle. Copies what it needs. Returns when it is stored; channels see
@@ -42,9 +46,11 @@ EVENER_API void evener_manual_resolver_error(evener_manual_resolver *manual, con
 /* How often a channel asked to resolve again. Any thread. */
 EVENER_API uint64_t evener_manual_resolver_resolve_now_count(const evener_manual_resolver *manual);
 
-/* Gives the handle back; NULL is allowed. Channels made with it keep what they have; the memory goes with the last of
- * them. The builder must not be given to new channels any more, nor be used by one that starts again after having been
- * idle: close channels with an idle timeout first. Any thread. */
+/* Gives the handle back; NULL is allowed. May come at any time: before a channel that was created with the builder has
+ * resolved, while it serves, while it is idle, after it was closed. Such channels and factories serve on with what was
+ * pushed last, and start again with it after having been idle; the memory goes with the last of them. A channel that
+ * nothing was ever pushed to waits on. Afterwards neither the handle nor the builder may be used by the application. Any
+ * thread. */
 EVENER_API void evener_manual_resolver_destroy(evener_manual_resolver *manual);
 
 EVENER_END_DECLS

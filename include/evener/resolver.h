@@ -135,10 +135,16 @@ struct evener_resolver_builder {
     evener_status_code (*default_authority)(const evener_resolver_builder *builder, const evener_target *target,
                                             char *buffer, size_t buffer_bytes, evener_status *status);
     void *user_data; /* the builder's own */
+    /* For a builder that is not static: a channel or a factory that is given it calls `ref` before its creation returns
+     * and `unref` when it will not build with it any more, after the last of its resolvers was closed. Until then it may
+     * build again at any time (a channel that was idle does). NULL, both: the builder outlives all that use it. Any
+     * thread; must not block. */
+    void (*ref)(const evener_resolver_builder *builder);
+    void (*unref)(const evener_resolver_builder *builder);
 };
 
-/* Adds a builder for the whole process, or replaces that of its scheme; it must stay valid from then on (static).
- * Channels that exist keep the one they were made with. Built in: static, ipv4, ipv6, unix, unix-abstract,
+/* Adds a builder for the whole process, or replaces that of its scheme; it must stay valid from then on (static, or
+ * counted: a reference is taken and never given back). Channels that exist keep the one they were made with. Built in: static, ipv4, ipv6, unix, unix-abstract,
  * dns, srv, file, fallback, merge.
  * Errors: INVALID_ARGUMENT (no scheme, no build, an invalid scheme). Any thread. */
 EVENER_API evener_status_code evener_resolver_register(const evener_resolver_builder *builder, evener_status *status);
