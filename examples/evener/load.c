@@ -3,7 +3,6 @@
  * Closed loop (--concurrency): so many calls are under way at any time; each one that ends starts the next. Open loop
  * (--rate): calls start by the clock whether earlier ones have ended or not, and latency counts from when a call should
  * have started: a stalled service cannot hide its stall by slowing the generator down (coordinated omission). */
-#include <errno.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -17,6 +16,7 @@
 
 #define CONCURRENCY_MAX 100000
 #define OTHERS_WAIT_MS 2000
+#define SLICE_NS 200000000u
 #define OPEN_LOOP_SLOTS 10000 /* calls under way with --rate, unless --concurrency says otherwise */
 
 static const char help[] =
@@ -72,11 +72,19 @@ static uint64_t now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-static void sleep_until(uint64_t time_ns)
+/* False: interrupted, perhaps before that time. The signal may be taken by another thread, which does not end the sleep
+ * of this one: so it sleeps in slices. */
+static bool sleep_until(uint64_t time_ns)
 {
-    const struct timespec until = {.tv_sec = (time_t)(time_ns / 1000000000u), .tv_nsec = (long)(time_ns % 1000000000u)};
-    while (!interrupted && clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR) {
+    uint64_t now = now_ns();
+    while (!interrupted && now < time_ns) {
+        const uint64_t until_ns = time_ns - now > SLICE_NS ? now + SLICE_NS : time_ns;
+        const struct timespec until = {.tv_sec = (time_t)(until_ns / 1000000000u),
+                                       .tv_nsec = (long)(until_ns % 1000000000u)};
+        (void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
+        now = now_ns();
     }
+    return !interrupted;
 }
 
 /* ---- calls ---- */
@@ -200,12 +208,13 @@ static void drive_open(load *l, uint64_t began_ns, uint64_t *last_ns)
             break;
         }
         progress(l, began_ns, last_ns);
-        if (due_ns > now_ns()) {
-            sleep_until(due_ns);
+        if (!sleep_until(due_ns)) {
+            break; /* a call before its time would have a negative latency */
         }
         slot *s;
         while ((s = take_free_slot(l)) == NULL && !interrupted) {
-            sleep_until(now_ns() + 100000); /* too many under way; the wait counts, as start_ns is when it was due */
+            (void)sleep_until(now_ns() +
+                              100000); /* too many under way; the wait counts, as start_ns is when it was due */
         }
         if (s == NULL || (l->calls_max != 0 && number >= l->calls_max)) {
             break;
@@ -264,7 +273,7 @@ static void wait_for_the_others(load *l)
         }
         evener_channel_stats_clear(&stats);
         if (connecting) {
-            sleep_until(now_ns() + 5000000);
+            (void)sleep_until(now_ns() + 5000000);
         }
     }
 }
