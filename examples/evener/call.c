@@ -15,11 +15,16 @@ static const char help[] = "usage: evener call [OPTION...] TARGET /package.Servi
 static void print_metadata(const char *what, const evener_metadata *metadata, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        fprintf(stderr, "%s %s: ", what, metadata[i].key);
+        fprintf(stderr, "%s ", what);
+        cli_puts_foreign(stderr, metadata[i].key);
+        fputs(": ", stderr);
         const size_t key_length = strlen(metadata[i].key);
         const bool binary = key_length > 4 && strcmp(metadata[i].key + key_length - 4, "-bin") == 0;
-        for (size_t j = 0; j < metadata[i].value_bytes; j++) {
-            fprintf(stderr, binary ? "%02x" : "%c", (unsigned char)metadata[i].value[j]);
+        if (!binary) {
+            cli_print_foreign(stderr, metadata[i].value, metadata[i].value_bytes);
+        }
+        for (size_t j = 0; binary && j < metadata[i].value_bytes; j++) {
+            fprintf(stderr, "%02x", (unsigned char)metadata[i].value[j]);
         }
         fputc('\n', stderr);
     }
@@ -51,9 +56,9 @@ static int make_call(cli_service *service, bool raw, bool verbose)
     const evener_status_code code =
         evener_unary_call(service->channel, service->method, &service->request, &options, &response, &status);
     if (verbose) {
-        fprintf(stderr, "backend %s, %u attempt%s\n",
-                details.peer != NULL && details.peer[0] != '\0' ? details.peer : "(none)", details.attempts,
-                details.attempts == 1 ? "" : "s");
+        fputs("backend ", stderr);
+        cli_puts_foreign(stderr, details.peer != NULL && details.peer[0] != '\0' ? details.peer : "(none)");
+        fprintf(stderr, ", %u attempt%s\n", details.attempts, details.attempts == 1 ? "" : "s");
         print_metadata("header", details.initial_metadata, details.initial_metadata_count);
         print_metadata("trailer", details.trailing_metadata, details.trailing_metadata_count);
     }

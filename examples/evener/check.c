@@ -16,10 +16,15 @@ static const char help[] = "usage: evener check [--quiet] FILE...\n"
 static void print_channel(void *arg, const evener_factory_entry *entry)
 {
     (void)arg;
-    printf("  %-20s %s\n", entry->name, entry->target);
-    printf("  %-20s authority %s, %s\n", "", entry->authority, entry->credentials);
+    printf("  %-20s ", entry->name); /* libconfig's names are letters, digits, '-', '_' and '*' */
+    cli_puts_foreign(stdout, entry->target);
+    printf("\n  %-20s authority ", "");
+    cli_puts_foreign(stdout, entry->authority);
+    printf(", %s\n", entry->credentials);
     if (entry->service_config != NULL) {
-        printf("  %-20s %s\n", "", entry->service_config);
+        printf("  %-20s ", "");
+        cli_puts_foreign(stdout, entry->service_config);
+        putchar('\n');
     }
 }
 

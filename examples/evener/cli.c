@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lb/printable.h"
+
 #define DATA_BYTES_MAX (64 * 1024 * 1024)
 
 const char cli_service_help[] =
@@ -30,12 +32,35 @@ const char cli_service_help[] =
 bool cli_error(const char *format, ...)
 {
     va_list arguments;
+    char *message = NULL;
     va_start(arguments, format);
-    fputs("evener: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
+    const int length = vasprintf(&message, format, arguments);
     va_end(arguments);
+    fputs("evener: ", stderr);
+    if (length >= 0) {
+        cli_print_foreign(stderr, message, (size_t)length);
+        free(message);
+    } else {
+        fputs("out of memory", stderr);
+    }
+    fputc('\n', stderr);
     return false;
+}
+
+void cli_print_foreign(FILE *to, const char *text, size_t bytes)
+{
+    char piece[512];
+    while (bytes > 0) {
+        const size_t printed = evener_printable(text, bytes, piece, sizeof piece);
+        fputs(piece, to);
+        text += printed;
+        bytes -= printed;
+    }
+}
+
+void cli_puts_foreign(FILE *to, const char *text)
+{
+    cli_print_foreign(to, text, strlen(text));
 }
 
 char *cli_read_file(const char *path, size_t *length)

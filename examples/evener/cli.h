@@ -5,6 +5,7 @@
 #include <getopt.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <evener/evener.h>
 
@@ -76,8 +77,12 @@ bool cli_service_option(cli_service *service, int option, char *value);
 bool cli_service_open(cli_service *service);
 void cli_service_close(cli_service *service);
 
-/* Prints "evener: ..." to standard error; returns false, to end with. */
+/* Prints "evener: ..." to standard error, control characters escaped; returns false, to end with. */
 bool cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Print what comes from servers, name servers or files: control characters are escaped (lb/printable.h). */
+void cli_print_foreign(FILE *to, const char *text, size_t bytes);
+void cli_puts_foreign(FILE *to, const char *text);
 
 /* A whole file; to be freed. NULL: told why. */
 char *cli_read_file(const char *path, size_t *length);

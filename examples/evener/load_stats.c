@@ -3,6 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "examples/evener/cli.h"
+#include "lb/printable.h"
+
 void load_stats_init(load_stats *stats)
 {
     memset(stats, 0, sizeof *stats);
@@ -127,9 +130,13 @@ static const evener_subchannel_stats *state_of(const evener_channel_stats *stats
 static void print_row(FILE *to, const char *name, uint64_t calls, uint64_t all, const histogram *latency,
                       uint64_t failed, const char *state, const char *note)
 {
-    fprintf(to, "%-28s %10llu %6.1f%% %9.2f %9.2f %9.2f %9llu  %s%s%s\n", name, (unsigned long long)calls,
+    char printable[EVENER_ADDRESS_BYTES_MAX];
+    (void)evener_printable(name, strlen(name), printable, sizeof printable);
+    fprintf(to, "%-28s %10llu %6.1f%% %9.2f %9.2f %9.2f %9llu  %s%s", printable, (unsigned long long)calls,
             all > 0 ? 100.0 * (double)calls / (double)all : 0.0, quantile_ms(latency, 0.5), quantile_ms(latency, 0.99),
-            quantile_ms(latency, 0.999), (unsigned long long)failed, state, note[0] != '\0' ? "  " : "", note);
+            quantile_ms(latency, 0.999), (unsigned long long)failed, state, note[0] != '\0' ? "  " : "");
+    cli_puts_foreign(to, note);
+    fputc('\n', to);
 }
 
 void load_stats_print_table(load_stats *stats, FILE *to, evener_channel *channel, double elapsed_s)
@@ -170,8 +177,11 @@ void load_stats_print_table(load_stats *stats, FILE *to, evener_channel *channel
                         evener_status_code_name((evener_status_code)code));
             }
         }
-        fprintf(to, "%s%s\n", stats->failed > 0 ? "; the last one: " : "",
-                stats->failed > 0 ? stats->last_failure : "");
+        if (stats->failed > 0) {
+            fputs("; the last one: ", to);
+            cli_puts_foreign(to, stats->last_failure);
+        }
+        fputc('\n', to);
     }
     free(whole);
     pthread_mutex_unlock(&stats->mutex);

@@ -12,6 +12,7 @@
 #include <evener/resolver.h>
 #include <evener/runtime.h>
 
+#include "examples/evener/cli.h"
 #include "examples/evener/commands.h"
 #include "examples/evener/resolve_report.h"
 
@@ -194,7 +195,7 @@ static int follow(struct resolve *self, const sigset_t *interrupts)
         int signal_number;
         sigwait(interrupts, &signal_number);
     } else if (!wait_for_answer(self)) {
-        fprintf(stderr, "evener: resolve %.200s: no answer within %u s\n", self->target, self->timeout_s);
+        cli_error("resolve %.200s: no answer within %u s", self->target, self->timeout_s);
         status = EXIT_FAILURE;
     } else if (self->failed) {
         status = EXIT_FAILURE;

@@ -6,7 +6,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "examples/evener/cli.h"
+
 #define TIME_BYTES 40
+#define TARGET_BYTES_SHOWN 200
 
 static void time_of_day(char text[TIME_BYTES])
 {
@@ -73,13 +76,17 @@ static void print_attributes(const evener_address *address)
 {
     for (size_t i = 0; i < evener_address_attribute_count(address); i++) {
         const evener_attribute attribute = evener_address_attribute_at(address, i);
-        printf("%s%s=%s", i == 0 ? "  " : " ", attribute.key, attribute.value);
+        fputs(i == 0 ? "  " : " ", stdout);
+        cli_puts_foreign(stdout, attribute.key);
+        putchar('=');
+        cli_puts_foreign(stdout, attribute.value);
     }
 }
 
 static void print_address(char mark, const evener_address *address)
 {
-    printf("%c %s", mark, evener_address_text(address));
+    printf("%c ", mark);
+    cli_puts_foreign(stdout, evener_address_text(address));
     print_attributes(address);
     putchar('\n');
 }
@@ -92,7 +99,8 @@ static void print_difference(change what, const evener_address *old, const evene
     } else if (what == ADDED) {
         print_address('+', new);
     } else {
-        printf("~ %s", evener_address_text(new));
+        fputs("~ ", stdout);
+        cli_puts_foreign(stdout, evener_address_text(new));
         print_attributes(new);
         printf("  (was:");
         print_attributes(old);
@@ -109,7 +117,8 @@ static void print_head(const resolve_report *report, const evener_resolver_updat
     }
     printf("%zu address%s", update->address_count, update->address_count == 1 ? "" : "es");
     if (update->source != NULL) {
-        printf(" from %s", update->source);
+        fputs(" from ", stdout);
+        cli_puts_foreign(stdout, update->source);
     }
     if (update->ttl_ms > 0) {
         printf(", TTL %.3g s", (double)update->ttl_ms / 1000);
@@ -129,7 +138,9 @@ static void print_text(const resolve_report *report, const evener_resolver_updat
         }
     }
     if (config_changed) {
-        printf("  service config: %s\n", update->service_config != NULL ? update->service_config : "none any more");
+        fputs("  service config: ", stdout);
+        cli_puts_foreign(stdout, update->service_config != NULL ? update->service_config : "none any more");
+        putchar('\n');
     }
 }
 
@@ -173,7 +184,7 @@ static void print_json(const resolve_report *report, const evener_resolver_updat
         compare_lists(report->addresses, report->address_count, sorted, update->address_count, collect_difference,
                       object);
     }
-    char *line = json_dumps(object, JSON_COMPACT);
+    char *line = json_dumps(object, JSON_COMPACT | JSON_ENSURE_ASCII); /* no C1 control reaches a terminal */
     puts(line != NULL ? line : "null");
     free(line);
     json_decref(object);
@@ -229,8 +240,11 @@ void resolve_report_error(const resolve_report *report, const evener_status *sta
         time_of_day(now);
         strcat(now, "  ");
     }
-    fprintf(stderr, "%sevener: resolve %.200s: %s: %s\n", now, report->target, evener_status_code_name(status->code),
-            status->message);
+    fprintf(stderr, "%sevener: resolve ", now);
+    cli_print_foreign(stderr, report->target, strnlen(report->target, TARGET_BYTES_SHOWN));
+    fprintf(stderr, ": %s: ", evener_status_code_name(status->code));
+    cli_puts_foreign(stderr, status->message);
+    fputc('\n', stderr);
 }
 
 void resolve_report_clear(resolve_report *report)

@@ -19,7 +19,8 @@ typedef enum evener_log_level {
     EVENER_LOG_NONE = 4     /* as a minimum level: nothing is logged */
 } evener_log_level;
 
-/* Receives one line, without a newline. `component` names the part ("channel", "resolver", "subchannel", ...).
+/* Receives one line, without a newline: control characters, which servers, name servers and files may have put into it,
+ * are escaped as \n or \x1b; UTF-8 text is as it was. `component` names the part ("channel", "resolver", "subchannel", ...).
  * Called on whatever thread logs, several at once: must be thread-safe, must not block for long and must not call
  * evener. The strings are valid during the call only. */
 typedef void (*evener_log_sink)(void *arg, evener_log_level level, const char *component, const char *message);

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "lb/printable.h"
+
 /* A line longer than this is cut. */
 #define MESSAGE_BYTES 1024
 
@@ -113,6 +115,8 @@ void evener_log(evener_log_level level, const char *component, const char *forma
     void *arg = NULL;
     evener_log_sink sink = read_sink(level, &arg);
     if (sink != NULL) {
-        sink(arg, level, component, message);
+        char line[MESSAGE_BYTES]; /* messages quote servers, name servers and files */
+        (void)evener_printable(message, strlen(message), line, sizeof line);
+        sink(arg, level, component, line);
     }
 }

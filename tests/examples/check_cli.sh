@@ -64,6 +64,21 @@ printf 'channels = {\n demo = { target = "static:x"; polici = 1; };\n};\n' >"$sc
 run 1 "$evener" check "$scratch/bad.cfg"; has "$err" 'bad.cfg:2: channels.demo.polici: no such setting'
 run 1 "$evener" check "$scratch/missing.cfg"; has "$err" 'missing.cfg: cannot be read: No such file'
 
+# What a file says does not drive the terminal: control characters are escaped, UTF-8 is not.
+printf 'channels = { demo = { target = "static:127.0.0.1:1"; authority = "gr\xc3\xbcn\\x1b[2J\\n"; }; };\n' >"$scratch/esc.cfg"
+run 0 "$evener" check "$scratch/esc.cfg"; has "$out" 'authority grün\\x1b\[2J\\n, tls'
+printf 'channels = { demo = { target = "static:127.0.0.1:1"; policy = "no\\x1b[2J"; }; };\n' >"$scratch/esc.cfg"
+run 1 "$evener" check "$scratch/esc.cfg"; has "$err" 'no\\x1b\[2J'
+printf '127.0.0.1:1 note=%%1b%%5b2Jgr%%c3%%bcn%%c2%%9b%%0aforged\n' >"$scratch/esc.endpoints"
+run 0 "$evener" resolve "file:$scratch/esc.endpoints"; has "$out" 'note=\\x1b\[2Jgrün\\xc2\\x9b\\nforged$'
+# An include that cannot be read ends with a message, not with the process.
+mkfifo "$scratch/fifo"
+for name in '' "$scratch" "$scratch/fifo" "$scratch/missing"; do
+    printf '\n@include "%s"\nchannels = { };\n' "$name" >"$scratch/include.cfg"
+    run 1 "$evener" check "$scratch/include.cfg"; has "$err" 'include.cfg:2: @include: '
+done
+run 1 "$evener" check "$scratch/fifo"; has "$err" 'fifo: it is a FIFO'
+
 # ---- call ----
 run 0 "$evener" call "$target" $method --plaintext; has "$out" '^0a[0-9a-f]+$'
 run 0 "$evener" call "$target" /evener.demo.Echo/Unary --plaintext --data-hex '68 69'; [ "$out" = 6869 ] || bad "echo: $out"
@@ -93,6 +108,21 @@ run 0 "$evener" load "$target" $method --plaintext --policy '{"round_robin":{}}'
 has "$out" "127.0.0.1:$two .*READY"; has "$out" '500 calls in '; has "$out" 'policy round_robin; 0 failed'
 run 0 "$evener" load "$target" /no.Such/Method --plaintext --calls 10 --json; has "$out" '"failures":\{"UNIMPLEMENTED":10\}'
 run 1 "$evener" load static:127.0.0.1:1 $method --plaintext --calls 10 --connect-timeout 0.2; has "$err" 'last error'
+
+# Interrupted between two calls: the figures are of the call that was sent, and none is sent too early.
+for signal in INT TERM; do
+    : >"$scratch/out"
+    "$evener" load "$target" $method --plaintext --rate 0.001 --duration 3000 --json >"$scratch/out" 2>"$scratch/err" &
+    load=$!
+    for _ in $(seq 300); do # until it catches SIGTERM
+        (($((16#$(sed -n 's/^SigCgt:\t*//p' /proc/$load/status 2>/dev/null || echo 0))) & 0x4000)) && break
+        sleep 0.1
+    done
+    sleep 0.5 # the first call is sent at once, the second would be after 1,000 s
+    kill -$signal $load
+    wait $load || bad "load ended with $?: $(cat "$scratch/err")"
+    has "$(cat "$scratch/out")" "^\{\"calls\":[01],\"failed\":0,\"calls_per_s\":$number,\"p50_us\":[0-9]{1,9}\\."
+done
 
 # A slowed backend loses its share under p2c.
 start_server --delay-ms=30; slow=$port

@@ -119,6 +119,15 @@ Test(log, a_sink_takes_the_place_of_the_environment_and_no_sink_gives_it_back)
     cr_assert_not_null(strstr(text, "debug   channel: to standard error\n"));
 }
 
+/* A server's message must neither forge a line nor drive the reader's terminal. */
+Test(log, control_characters_are_escaped)
+{
+    evener_log_set_sink(record, &last, EVENER_LOG_DEBUG);
+    evener_log(EVENER_LOG_WARNING, "channel", "last error: %s", "no\r\nerror channel: forged \x1b[2J Grüße");
+    cr_assert_str_eq(last.message, "last error: no\\r\\nerror channel: forged \\x1b[2J Grüße");
+    fputs("end\n", stderr);
+}
+
 Test(log, a_message_that_is_too_long_is_cut)
 {
     char text[4096];
