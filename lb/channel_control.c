@@ -233,11 +233,27 @@ static void resolver_failed(evener_channel *channel, const evener_status *status
     publish(channel, EVENER_TRANSIENT_FAILURE, &unavailable, evener_picker_create_fail(&unavailable));
 }
 
+/* Warn of what the config asks for in vain, the first time that it does so in this channel. */
+static void warn_of_unbuilt(evener_channel *channel, const evener_service_config *config)
+{
+    const uint32_t fresh = config != NULL ? evener_service_config_unbuilt(config) & ~channel->warned_fields : 0;
+    for (unsigned i = 0; i < EVENER_SERVICE_CONFIG_UNBUILT_COUNT; i++) {
+        if ((fresh >> i & 1) != 0) {
+            evener_log(
+                EVENER_LOG_WARNING, "channel",
+                "%s: the service config sets %s, which this version of evener does not support: it has no effect",
+                name_of(channel), evener_service_config_unbuilt_field(i));
+        }
+    }
+    channel->warned_fields |= fresh;
+}
+
 /* Gives list and configuration in force to the policy. */
 static bool apply(evener_channel *channel)
 {
     evener_service_config *config =
         channel->resolver_config != NULL ? channel->resolver_config : channel->default_config;
+    warn_of_unbuilt(channel, config);
     const evener_policy_builder *builder = config != NULL ? evener_service_config_policy(config)->builder : NULL;
     if (builder == NULL) {
         builder = channel->policy_builder;

@@ -55,6 +55,7 @@ struct evener_channel {
     evener_service_config *default_config;   /* or NULL */
     evener_service_config *resolver_config;  /* last good one of the resolver; or NULL */
     evener_service_config *published_config; /* RCU: the one in force, for calls; or NULL */
+    uint32_t warned_fields;                  /* of evener_service_config_unbuilt(): each is warned of once */
     evener_address **addresses;              /* the list in force */
     size_t address_count;
     bool renew_with_update; /* the next list brings its backends to the pool's generation */

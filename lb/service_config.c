@@ -20,6 +20,19 @@ struct evener_service_config {
     evener_policy_choice policy;
     method_entry *methods; /* sorted by path */
     size_t method_count;
+    uint32_t unbuilt; /* bits of unbuilt_fields */
+};
+
+static const struct {
+    const char *list; /* the member whose elements have the field; NULL: the config itself has it */
+    const char *name;
+    const char *place; /* as messages name it */
+} unbuilt_fields[EVENER_SERVICE_CONFIG_UNBUILT_COUNT] = {
+    {"methodConfig", "retryPolicy", "methodConfig[].retryPolicy"},
+    {"methodConfig", "hedgingPolicy", "methodConfig[].hedgingPolicy"},
+    {"methodConfig", "maxRequestMessageBytes", "methodConfig[].maxRequestMessageBytes"},
+    {"methodConfig", "maxResponseMessageBytes", "methodConfig[].maxResponseMessageBytes"},
+    {NULL, "retryThrottling", "retryThrottling"},
 };
 
 /* ---- reading ---- */
@@ -251,6 +264,26 @@ static evener_status_code read_policy(evener_service_config *config, const evene
     return code;
 }
 
+static bool has_field(const json_t *object, const char *name)
+{
+    const json_t *value = json_object_get(object, name);
+    return value != NULL && !json_is_null(value);
+}
+
+static uint32_t find_unbuilt(const json_t *root)
+{
+    uint32_t found = 0;
+    for (unsigned f = 0; f < EVENER_SERVICE_CONFIG_UNBUILT_COUNT; f++) {
+        const json_t *list = json_object_get(root, unbuilt_fields[f].list != NULL ? unbuilt_fields[f].list : "");
+        bool has = unbuilt_fields[f].list == NULL && has_field(root, unbuilt_fields[f].name);
+        for (size_t i = 0; i < json_array_size(list) && !has; i++) {
+            has = has_field(json_array_get(list, i), unbuilt_fields[f].name);
+        }
+        found |= has ? UINT32_C(1) << f : 0;
+    }
+    return found;
+}
+
 /* ---- the object ---- */
 
 static void destroy(evener_service_config *config)
@@ -296,6 +329,7 @@ evener_status_code evener_service_config_parse(const char *json, const evener_po
         if (code == EVENER_STATUS_OK) {
             code = read_methods(made, root, status);
         }
+        made->unbuilt = find_unbuilt(root);
     }
     json_decref(root);
     if (code == EVENER_STATUS_OK) {
@@ -324,6 +358,16 @@ void evener_service_config_unref(evener_service_config *config)
 const evener_policy_choice *evener_service_config_policy(const evener_service_config *config)
 {
     return &config->policy;
+}
+
+uint32_t evener_service_config_unbuilt(const evener_service_config *config)
+{
+    return config->unbuilt;
+}
+
+const char *evener_service_config_unbuilt_field(unsigned i)
+{
+    return unbuilt_fields[i].place;
 }
 
 const char *evener_service_config_text(const evener_service_config *config)

@@ -38,6 +38,12 @@ typedef struct evener_method_settings {
 /* The settings of "/package.Service/Method": the method's own, else its service's, else the default's. */
 evener_method_settings evener_service_config_method(const evener_service_config *config, const char *method);
 
+/* Fields of gRPC's service config that this version does not act on, though they ask for something: bit i is set in
+ * evener_service_config_unbuilt() if the config has the field that evener_service_config_unbuilt_field(i) names. */
+#define EVENER_SERVICE_CONFIG_UNBUILT_COUNT 5
+uint32_t evener_service_config_unbuilt(const evener_service_config *config);
+const char *evener_service_config_unbuilt_field(unsigned i);
+
 /* The text it was parsed from. */
 const char *evener_service_config_text(const evener_service_config *config);
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <evener/log.h>
 #include <evener/stats.h>
 
 #include "lb/channel_internal.h"
@@ -326,6 +327,48 @@ Test(channel, method_settings_for_calls)
     cr_assert(evener_channel_method_settings(f->channel, "/s/other").wait_for_ready);
     cr_assert_eq(evener_channel_method_settings(f->channel, "/t/m").timeout_ms, 7000);
     fixture_destroy(f);
+}
+
+static char warnings[4096];
+
+static void collect_warning(void *arg, evener_log_level level, const char *component, const char *message)
+{
+    (void)arg;
+    (void)level;
+    (void)component;
+    strcat(strcat(warnings, message), "\n");
+}
+
+#define NO_EFFECT ", which this version of evener does not support: it has no effect\n"
+
+Test(channel, what_a_service_config_asks_for_in_vain_is_warned_of_once)
+{
+    evener_log_set_sink(collect_warning, NULL, EVENER_LOG_WARNING);
+    fixture *f = fixture_create(&(evener_channel_options){
+        .policy = "round_robin",
+        .default_service_config = "{\"methodConfig\": [{\"name\": [{}], \"maxResponseMessageBytes\": 1024}]}"});
+    fixture_connect(f);
+    cr_assert_str_eq(warnings, "", "nothing is in force yet");
+    fixture_push(f, A);
+    cr_assert_str_eq(warnings, "orders:///x: the service config sets methodConfig[].maxResponseMessageBytes" NO_EFFECT);
+    warnings[0] = '\0';
+    fixture_push_config(f, A, "{\"methodConfig\": [{\"name\": [{}], \"timeout\": \"1s\", \"retryPolicy\": null}]}");
+    cr_assert_str_eq(warnings, "", "it asks for nothing in vain");
+    fixture_push_config(f, A,
+                        "{\"methodConfig\": [{\"name\": [{}]}, {\"name\": [{\"service\": \"s\"}], \"retryPolicy\": "
+                        "{\"maxAttempts\": 2}, \"maxRequestMessageBytes\": 1}], \"retryThrottling\": {}}");
+    cr_assert_str_eq(warnings, "orders:///x: the service config sets methodConfig[].retryPolicy" NO_EFFECT
+                               "orders:///x: the service config sets methodConfig[].maxRequestMessageBytes" NO_EFFECT
+                               "orders:///x: the service config sets retryThrottling" NO_EFFECT);
+    warnings[0] = '\0';
+    fixture_push_config(f, B, "{\"methodConfig\": [{\"name\": [{}], \"retryPolicy\": {}, \"hedgingPolicy\": {}}]}");
+    cr_assert_str_eq(warnings, "orders:///x: the service config sets methodConfig[].hedgingPolicy" NO_EFFECT);
+    warnings[0] = '\0';
+    fixture_push(f, A);
+    fixture_push_config(f, B, "{\"methodConfig\": [{\"name\": [{}], \"retryPolicy\": {}}]}");
+    cr_assert_str_eq(warnings, "", "once per channel and field");
+    fixture_destroy(f);
+    evener_log_set_sink(NULL, NULL, EVENER_LOG_NONE);
 }
 
 /* ---- idle ---- */
