@@ -368,7 +368,7 @@ static evener_status_code follow_directive(expander *e, frame *f)
 }
 
 /* Append the rest of a file; at most EVENER_FACTORY_INCLUDE_DEPTH_MAX calls deep. */
-static evener_status_code expand(expander *e, frame *f) // NOLINT(misc-no-recursion)
+static evener_status_code expand(expander *e, frame *f)
 {
     evener_status_code code = EVENER_STATUS_OK;
     while (code == EVENER_STATUS_OK && f->at < f->bytes) {

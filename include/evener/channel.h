@@ -52,10 +52,11 @@ typedef struct evener_channel_options {
     const void *grpc_args;                 /* a `const grpc_channel_args *`: further arguments for the core's channels;
                                                 or NULL */
 
-    /* The channel's own: win over the registry. The builders outlive the channel, the array is copied. */
+    /* The channel's own: win over the registry. The array is copied. The builders outlive the channel, unless they are
+     * counted (evener_resolver_builder.ref, as those of manual resolvers are): then it holds references. */
     const evener_resolver_builder *const *resolvers;
     size_t resolver_count;
-    const evener_policy_builder *const *policies; /* likewise */
+    const evener_policy_builder *const *policies; /* likewise, never counted */
     size_t policy_count;
     const evener_attribute *resolver_options; /* "dns.min_refresh_ms" = "1000": see docs/resolvers.md */
     size_t resolver_option_count;

@@ -49,8 +49,8 @@ typedef struct evener_factory_options {
     /* How often the file, what it includes and the PEM files it names are looked at; 0: 1 s; EVENER_NEVER_MS: only
      * evener_factory_reload() does. A change is taken over once the files have stood still for 50 ms. */
     uint64_t watch_interval_ms;
-    /* For all channels: as in evener_channel_options. The builders outlive the factory and its channels, the arrays are
-     * copied. */
+    /* For all channels: as in evener_channel_options. The arrays are copied. The builders outlive the factory and its
+     * channels, unless they are counted (evener_resolver_builder.ref): then these hold references. */
     const evener_resolver_builder *const *resolvers;
     size_t resolver_count;
     const evener_policy_builder *const *policies;

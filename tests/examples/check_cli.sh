@@ -107,7 +107,7 @@ done
 run 0 "$evener" load "$target" $method --plaintext --policy '{"round_robin":{}}' --rate 500 --calls 500
 has "$out" "127.0.0.1:$two .*READY"; has "$out" '500 calls in '; has "$out" 'policy round_robin; 0 failed'
 run 0 "$evener" load "$target" /no.Such/Method --plaintext --calls 10 --json; has "$out" '"failures":\{"UNIMPLEMENTED":10\}'
-run 1 "$evener" load static:127.0.0.1:1 $method --plaintext --calls 10 --connect-timeout 0.2; has "$err" 'last error'
+run 1 "$evener" load static:127.0.0.1:1 $method --plaintext --calls 10 --connect-timeout 2; has "$err" 'last error'
 
 # Interrupted between two calls: the figures are of the call that was sent, and none is sent too early.
 for signal in INT TERM; do
