@@ -5,8 +5,10 @@
  *
  * A connection that is to be replaced (another authority, other credentials) serves until its successor is READY, so
  * that nobody waits: while READY there may be an attempt as well. An attempt under way is never begun anew for that: it
- * is let come to its end first, so that changes that come faster than connections do not starve a backend. If the
- * successor's attempt fails, the old connection goes too: what was asked for is in force, or nothing is. */
+ * is let come to its end first, so that changes that come faster than connections do not starve a backend. An attempt
+ * for a successor that fails is followed by another one after the backoff, and the old connection serves on, however
+ * often that happens: a connection that works is never closed because its replacement failed. If the old connection
+ * drops during that backoff, the backend is in TRANSIENT_FAILURE until the backoff is over. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -176,6 +178,10 @@ static void backoff_over(void *arg)
 {
     evener_attempt *attempt = arg;
     evener_connector *connector = attempt->connector;
+    if (connector->link != NULL) {
+        start_attempt(connector); /* for the successor, which nobody has to ask for */
+        return;
+    }
     set_state(connector, EVENER_IDLE);
     if (attempt->wanted) {
         start_attempt(connector);
@@ -212,6 +218,16 @@ static void free_attempt(evener_connector *connector)
     }
 }
 
+/* Let the attempt rest until `next_ns`; then backoff_over(). */
+static void start_backoff(evener_attempt *attempt, uint64_t next_ns)
+{
+    evener_subchannel_pool *pool = evener_connector_pool(attempt->connector);
+    const uint64_t now_ns = evener_loop_now_ns(pool->loop);
+    evener_attempt_stop_time_out(pool, attempt);
+    attempt->timer.fn = backoff_over;
+    evener_timer_start(pool->loop, &attempt->timer, next_ns > now_ns ? next_ns - now_ns : 0);
+}
+
 static void enter_failure(evener_connector *connector, const char *message)
 {
     evener_loop *loop = evener_connector_pool(connector)->loop;
@@ -224,14 +240,26 @@ static void enter_failure(evener_connector *connector, const char *message)
     set_state(connector, EVENER_TRANSIENT_FAILURE);
     if (attempt != NULL) {
         give_up_attempted(attempt);
-        const uint64_t now_ns = evener_loop_now_ns(loop);
-        const uint64_t next_ns = was_connected
-                                     ? now_ns + jittered(loop, evener_connector_pool(connector)->backoff_initial_ns)
-                                     : attempt->started_ns + jittered(loop, attempt->backoff_ns);
-        evener_attempt_stop_time_out(evener_connector_pool(connector), attempt);
-        attempt->timer.fn = backoff_over;
-        evener_timer_start(loop, &attempt->timer, next_ns > now_ns ? next_ns - now_ns : 0);
+        start_backoff(attempt, was_connected ? evener_loop_now_ns(loop) +
+                                                   jittered(loop, evener_connector_pool(connector)->backoff_initial_ns)
+                                             : attempt->started_ns + jittered(loop, attempt->backoff_ns));
     }
+}
+
+/* The connection in service serves on. One warning per row of failures: the reason of the last one is in the statistics. */
+static void successor_failed(evener_connector *connector, const char *message)
+{
+    evener_attempt *attempt = connector->attempt;
+    evener_loop *loop = evener_connector_pool(connector)->loop;
+    give_up_attempted(attempt);
+    connector->connect_failures++;
+    set_error(connector, message);
+    evener_log(
+        attempt->failure_logged ? EVENER_LOG_DEBUG : EVENER_LOG_WARNING, "subchannel",
+        "%s: the connection that is to replace the one in service failed, which serves on; it is tried again: %s",
+        evener_address_text(connector->address), message);
+    attempt->failure_logged = true;
+    start_backoff(attempt, attempt->started_ns + jittered(loop, attempt->backoff_ns));
 }
 
 void evener_connector_starved_again(evener_subchannel_pool *pool)
@@ -284,6 +312,7 @@ static void move_health_watch(evener_connector *connector, evener_connection *fr
 static void attempt_succeeded(evener_connector *connector)
 {
     evener_link *predecessor = connector->link;
+    const bool failed_before = connector->attempt->failure_logged;
     connector->link = connector->attempt->link;
     connector->attempt->link = NULL;
     free_attempt(connector);
@@ -293,7 +322,7 @@ static void attempt_succeeded(evener_connector *connector)
         set_state(connector, EVENER_READY);
         evener_connector_pool(connector)->became_ready(evener_connector_pool(connector)->arg);
     } else {
-        evener_log(EVENER_LOG_DEBUG, "subchannel", "%s: its new connection serves",
+        evener_log(failed_before ? EVENER_LOG_INFO : EVENER_LOG_DEBUG, "subchannel", "%s: its new connection serves",
                    evener_address_text(connector->address));
         move_health_watch(connector, predecessor->connection, connector->link->connection);
         retire(connector, predecessor);
@@ -312,19 +341,18 @@ static void attempt_failed(evener_connector *connector, const char *message)
         return;
     }
     if (connector->link != NULL) {
-        evener_log(EVENER_LOG_WARNING, "subchannel",
-                   "%s: what was to replace the connection in service has failed, which goes with it: %s",
-                   evener_address_text(connector->address), message);
+        successor_failed(connector, message);
+    } else {
+        enter_failure(connector, message);
     }
-    enter_failure(connector, message);
 }
 
 static void connection_dropped(evener_connector *connector)
 {
     const uint64_t age_ns = evener_loop_now_fast_ns(evener_connector_pool(connector)->loop) - connector->state_since_ns;
     give_up_link(connector);
-    if (connector->attempt != NULL) { /* its successor is on its way */
-        set_state(connector, EVENER_CONNECTING);
+    if (connector->attempt != NULL) { /* its successor is under way, or waits for the end of a backoff */
+        set_state(connector, connector->attempt->link != NULL ? EVENER_CONNECTING : EVENER_TRANSIENT_FAILURE);
         return;
     }
     connector->outdated = false; /* the next attempt is made with what is in force */
@@ -454,7 +482,8 @@ void evener_connector_reset_backoff(evener_connector *connector)
         return;
     }
     attempt->backoff_ns = 0;
-    if (connector->state == EVENER_TRANSIENT_FAILURE) {
+    const bool successor_waits = connector->link != NULL && attempt->link == NULL;
+    if (connector->state == EVENER_TRANSIENT_FAILURE || successor_waits) {
         evener_timer_start(evener_connector_pool(connector)->loop, &attempt->timer, 0);
     }
 }
@@ -513,6 +542,10 @@ void evener_connector_reconnect(evener_connector *connector)
     if (connector->attempt != NULL && connector->attempt->link != NULL) {
         connector->outdated = true;
     } else if (connector->state == EVENER_READY) {
+        if (connector->attempt != NULL) { /* a successor in its backoff: what it failed with is not in force any more */
+            connector->attempt->backoff_ns = 0;
+            connector->attempt->failure_logged = false;
+        }
         start_attempt(connector);
     } else {
         evener_connector_reset_backoff(connector);

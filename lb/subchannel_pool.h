@@ -96,7 +96,7 @@ typedef struct evener_subchannel_pool {
     size_t subchannel_count; /* memory not freed yet */
 } evener_subchannel_pool;
 
-/* From the first attempt until READY; and while a connection's successor is made. */
+/* From the first attempt until READY; and while a connection's successor is made, its backoffs included. */
 struct evener_attempt {
     evener_connector *connector;
     evener_link *link;               /* while it is under way; else NULL */
@@ -106,7 +106,8 @@ struct evener_attempt {
     uint64_t backoff_ns; /* from its start to that of the next one, about; 0: none, and the initial one after it */
     bool wanted;         /* connect() was called during the backoff */
     bool is_queued;      /* to time out; else `timer` runs for that */
-    evener_timer timer;  /* TRANSIENT_FAILURE: the end of the backoff; CONNECTING: if not queued, gives up */
+    bool failure_logged; /* that it failed to replace the connection in service */
+    evener_timer timer;  /* without a link: the end of the backoff; with one: if not queued, gives up */
 };
 
 /* What few connectors have. */
@@ -207,8 +208,8 @@ evener_status_code evener_connector_watch_health(evener_connector *connector, ev
                                                                         evener_connectivity_state health,
                                                                         const evener_status *status),
                                                  void *arg, evener_status *status);
-/* The connection in service is replaced as soon as there is another, an attempt under way when it is through; a backoff
- * ends. */
+/* Replace the connection in service as soon as there is another one, and an attempt under way when it has ended; end a
+ * backoff. */
 void evener_connector_reconnect(evener_connector *connector);
 /* When the backoff is over; 0: there is none. */
 uint64_t evener_connector_backoff_end_ns(const evener_connector *connector);
