@@ -171,6 +171,11 @@ static evener_status_code find_authority(evener_channel *channel, const evener_c
 {
     char buffer[AUTHORITY_BYTES];
     const char *authority = options->authority;
+    channel->pool.authority_origin = EVENER_AUTHORITY_SET;
+    if (authority != NULL && authority[0] == '\0') {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "channel options: authority is empty: leave it NULL for the target's own");
+    }
     if (authority == NULL) {
         const evener_resolver_builder *builder = channel->resolver_builder;
         const evener_status_code code =
@@ -181,6 +186,9 @@ static evener_status_code find_authority(evener_channel *channel, const evener_c
             return code;
         }
         authority = buffer;
+        const bool names_host =
+            buffer[0] != '\0' && evener_resolver_server_names(builder, channel->target) == EVENER_SERVER_NAMES_TARGET;
+        channel->pool.authority_origin = names_host ? EVENER_AUTHORITY_OF_TARGET : EVENER_AUTHORITY_OF_LIST;
     }
     channel->authority = strdup(authority);
     return channel->authority != NULL ? EVENER_STATUS_OK : no_memory(status);
@@ -235,6 +243,22 @@ static evener_status_code find_transport(evener_channel *channel, const evener_c
     return EVENER_STATUS_OK;
 }
 
+/* What is known before the first connection is told here; addresses that come later are refused one by one. */
+static evener_status_code check_server_names(const evener_channel *channel, evener_status *status)
+{
+    if (channel->owns_transport && channel->pool.authority_origin == EVENER_AUTHORITY_OF_LIST &&
+        evener_grpc_transport_verifies_names(channel->transport) &&
+        evener_resolver_server_names(channel->resolver_builder, channel->target) == EVENER_SERVER_NAMES_MISSING) {
+        return evener_status_set(
+            status, EVENER_STATUS_INVALID_ARGUMENT,
+            "%.200s: TLS has no name to verify a server against: a socket in the file system has "
+            "none; set the channel's authority (options.authority; `authority` in a factory file), "
+            "or an attribute \"authority\" for each socket of the list",
+            evener_target_text(channel->target));
+    }
+    return EVENER_STATUS_OK;
+}
+
 static evener_status_code set_up(evener_channel *channel, const char *target, const evener_channel_options *options,
                                  evener_status *status)
 {
@@ -260,6 +284,9 @@ static evener_status_code set_up(evener_channel *channel, const char *target, co
     }
     if (code == EVENER_STATUS_OK) {
         code = find_transport(channel, options, status);
+    }
+    if (code == EVENER_STATUS_OK) {
+        code = check_server_names(channel, status);
     }
     if (code != EVENER_STATUS_OK) {
         return code;

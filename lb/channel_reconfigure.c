@@ -141,6 +141,11 @@ static void take_transport(evener_channel *channel, evener_channel *prepared)
     }
 }
 
+bool evener_channel_target_names_servers(const evener_channel *channel)
+{
+    return __atomic_load_n(&channel->pool.authority_origin, __ATOMIC_RELAXED) != EVENER_AUTHORITY_OF_LIST;
+}
+
 evener_status_code evener_channel_reconfigure(evener_channel *channel, evener_channel *prepared, bool restart_resolver,
                                               bool reconnect, evener_status *status)
 {
@@ -157,7 +162,9 @@ evener_status_code evener_channel_reconfigure(evener_channel *channel, evener_ch
         return evener_status_clear(status); /* closed by a holder: there is nothing to change */
     }
     restart_resolver = restart_resolver || (channel->ignore_service_config && !prepared->ignore_service_config);
-    reconnect = reconnect || strcmp(channel->authority, prepared->authority) != 0;
+    reconnect = reconnect || strcmp(channel->authority, prepared->authority) != 0 ||
+                channel->pool.authority_origin != prepared->pool.authority_origin;
+    __atomic_store_n(&channel->pool.authority_origin, prepared->pool.authority_origin, __ATOMIC_RELAXED);
 
     take_limits(channel, prepared);
     take_transport(channel, prepared);

@@ -13,10 +13,14 @@
  * caller.
  *
  * With `restart_resolver` another resolver is started, and the list in force serves until it has an answer. With
- * `reconnect`, or when the authority differs, every connection is replaced: the old one serves until the new one
+ * `reconnect`, or when the authority (or where it comes from) differs, every connection is replaced: the old one serves until the new one
  * does, and calls on it finish. Nothing else disturbs a connection or a call.
  * Errors: RESOURCE_EXHAUSTED; then nothing has changed. Control thread. */
 evener_status_code evener_channel_reconfigure(evener_channel *channel, evener_channel *prepared, bool restart_resolver,
                                               bool reconnect, evener_status *status);
+
+/* Whether the channel's authority, set or of its target, is a name that servers can be verified against; else each
+ * backend is verified by itself. Any thread. */
+bool evener_channel_target_names_servers(const evener_channel *channel);
 
 #endif

@@ -449,14 +449,16 @@ static void start_attempt(evener_connector *connector)
     pool->link_count++;
     attempt->link = link;
     evener_attempt_start_time_out(pool, attempt);
-    const char *authority = evener_address_authority(connector->address);
+    char name[EVENER_ADDRESS_BYTES_MAX];
+    const evener_authority_origin origin = (evener_authority_origin)connector->authority_origin;
     const evener_connect_args args = {
         .size = sizeof args,
         .address = connector->address,
-        .authority = authority != NULL ? authority : connector->authority,
+        .authority = evener_backend_authority(connector->address, connector->authority, origin),
         .timeout_ms = attempt->timeout_ns / EVENER_NS_PER_MS,
         .state_changed = link_state_changed,
         .arg = link,
+        .server_name = evener_backend_server_name(connector->address, connector->authority, origin, name),
     };
     evener_status status;
     evener_status_clear(&status);

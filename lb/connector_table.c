@@ -105,8 +105,7 @@ evener_connector *evener_connector_obtain(evener_subchannel_pool *pool, const ev
     if (connector == NULL) {
         return NULL;
     }
-    connector->authority = pool->authority;
-    connector->generation = pool->generation;
+    evener_connector_take_authority(pool, connector);
     connector->address = evener_address_ref(address);
     connector->hash_tag = evener_hash_tag(evener_address_identity_hash(address));
     connector->state = EVENER_IDLE;

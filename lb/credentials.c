@@ -12,19 +12,23 @@
 #include <grpc/grpc_security.h>
 
 #include "lb/options.h"
+#include "lb/tls_pem.h"
 
 struct evener_credentials {
     grpc_channel_credentials *core;
+    bool is_insecure; /* made as such here: what the core's own are is not asked */
     _Atomic uint32_t references;
 };
 
-static evener_status_code wrap(grpc_channel_credentials *core, evener_credentials **credentials, evener_status *status)
+static evener_status_code wrap(grpc_channel_credentials *core, bool is_insecure, evener_credentials **credentials,
+                               evener_status *status)
 {
     evener_credentials *made = malloc(sizeof *made);
     if (made == NULL) {
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "credentials: out of memory");
     }
     made->core = core;
+    made->is_insecure = is_insecure;
     atomic_init(&made->references, 1);
     *credentials = made;
     return evener_status_clear(status);
@@ -38,30 +42,10 @@ evener_status_code evener_credentials_create_insecure(evener_credentials **crede
     }
     grpc_init();
     grpc_channel_credentials *core = grpc_insecure_credentials_create();
-    if (wrap(core, credentials, status) != EVENER_STATUS_OK) {
+    if (wrap(core, true, credentials, status) != EVENER_STATUS_OK) {
         grpc_channel_credentials_release(core);
         grpc_shutdown();
         return EVENER_STATUS_RESOURCE_EXHAUSTED;
-    }
-    return EVENER_STATUS_OK;
-}
-
-/* The core reads PEM only when it connects, and then says no more than that the handshake failed: a wrong text is told
- * here, where it can still be named. */
-static bool looks_like_pem(const char *text, const char *what)
-{
-    const char *begin = strstr(text, "-----BEGIN ");
-    const char *label = begin == NULL ? NULL : strstr(begin, what);
-    return label != NULL && strstr(label, "-----END ") != NULL;
-}
-
-static evener_status_code check_pem(const char *text, const char *what, const char *field, evener_status *status)
-{
-    if (text != NULL && !looks_like_pem(text, what)) {
-        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
-                                 "TLS credentials: `%s` holds no PEM block -----BEGIN ...%s----- to -----END (give the "
-                                 "text itself, not the name of a file)",
-                                 field, what);
     }
     return EVENER_STATUS_OK;
 }
@@ -74,14 +58,36 @@ static evener_status_code check_tls_options(const evener_tls_options *options, e
                                  "neither",
                                  options->private_key == NULL ? "private_key" : "certificate_chain");
     }
-    evener_status_code code = check_pem(options->root_certificates, "CERTIFICATE", "root_certificates", status);
-    if (code == EVENER_STATUS_OK) {
-        code = check_pem(options->certificate_chain, "CERTIFICATE", "certificate_chain", status);
+    evener_status reason;
+    const evener_tls_pems pems = {
+        .roots = {options->root_certificates, "`root_certificates`"},
+        .chain = {options->certificate_chain, "`certificate_chain`"},
+        .key = {options->private_key, "`private_key`"},
+        .hint = " (give the text itself, not the name of a file)",
+    };
+    const evener_status_code code = evener_tls_pems_check(&pems, &reason);
+    return code == EVENER_STATUS_OK ? code : evener_status_set(status, code, "TLS credentials: %s", reason.message);
+}
+
+evener_status_code evener_credentials_create_tls_checked(const evener_tls_options *options,
+                                                         evener_credentials **credentials, evener_status *status)
+{
+    grpc_init();
+    grpc_ssl_pem_key_cert_pair pair = {.private_key = options->private_key, .cert_chain = options->certificate_chain};
+    grpc_channel_credentials *core = grpc_ssl_credentials_create(
+        options->root_certificates, options->private_key == NULL ? NULL : &pair, NULL, NULL);
+    if (core == NULL) {
+        grpc_shutdown();
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "TLS credentials: the gRPC core refused them: without root_certificates it needs its "
+                                 "default roots (GRPC_DEFAULT_SSL_ROOTS_FILE_PATH, or the system's)");
     }
-    if (code == EVENER_STATUS_OK) {
-        code = check_pem(options->private_key, "PRIVATE KEY", "private_key", status);
+    if (wrap(core, false, credentials, status) != EVENER_STATUS_OK) {
+        grpc_channel_credentials_release(core);
+        grpc_shutdown();
+        return EVENER_STATUS_RESOURCE_EXHAUSTED;
     }
-    return code;
+    return EVENER_STATUS_OK;
 }
 
 evener_status_code evener_credentials_create_tls(const evener_tls_options *options, evener_credentials **credentials,
@@ -100,22 +106,7 @@ evener_status_code evener_credentials_create_tls(const evener_tls_options *optio
     if (code != EVENER_STATUS_OK) {
         return code;
     }
-    grpc_init();
-    grpc_ssl_pem_key_cert_pair pair = {.private_key = own.private_key, .cert_chain = own.certificate_chain};
-    grpc_channel_credentials *core =
-        grpc_ssl_credentials_create(own.root_certificates, own.private_key == NULL ? NULL : &pair, NULL, NULL);
-    if (core == NULL) {
-        grpc_shutdown();
-        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
-                                 "TLS credentials: the gRPC core refused them: without root_certificates it needs its "
-                                 "default roots (GRPC_DEFAULT_SSL_ROOTS_FILE_PATH, or the system's)");
-    }
-    if (wrap(core, credentials, status) != EVENER_STATUS_OK) {
-        grpc_channel_credentials_release(core);
-        grpc_shutdown();
-        return EVENER_STATUS_RESOURCE_EXHAUSTED;
-    }
-    return EVENER_STATUS_OK;
+    return evener_credentials_create_tls_checked(&own, credentials, status);
 }
 
 evener_status_code evener_credentials_from_grpc(struct grpc_channel_credentials *core, evener_credentials **credentials,
@@ -125,7 +116,7 @@ evener_status_code evener_credentials_from_grpc(struct grpc_channel_credentials 
         return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "evener_credentials_from_grpc: `%s` is NULL",
                                  core == NULL ? "core" : "credentials");
     }
-    evener_status_code code = wrap(core, credentials, status);
+    evener_status_code code = wrap(core, false, credentials, status);
     if (code == EVENER_STATUS_OK) {
         grpc_init();
     }
@@ -142,6 +133,11 @@ evener_credentials *evener_credentials_ref(const evener_credentials *credentials
 struct grpc_channel_credentials *evener_credentials_core(const evener_credentials *credentials)
 {
     return credentials->core;
+}
+
+bool evener_credentials_are_insecure(const evener_credentials *credentials)
+{
+    return credentials->is_insecure;
 }
 
 void evener_credentials_destroy(evener_credentials *credentials)

@@ -15,6 +15,7 @@
 #include <evener/log.h>
 
 #include "lb/channel_reconfigure.h"
+#include "lb/credentials.h"
 #include "lb/factory_config.h"
 #include "lb/factory_watch.h"
 #include "lb/options.h"
@@ -55,7 +56,7 @@ static evener_status_code make_credentials(const evener_factory_settings *settin
                                     .root_certificates = settings->roots,
                                     .certificate_chain = settings->certificate,
                                     .private_key = settings->key};
-    return evener_credentials_create_tls(&tls, credentials, status);
+    return evener_credentials_create_tls_checked(&tls, credentials, status); /* checked when it was read */
 }
 
 static evener_attribute *make_resolver_options(const evener_factory_settings *settings, size_t *count)
@@ -498,6 +499,8 @@ void evener_factory_visit(evener_factory *factory, void (*visit)(void *arg, cons
             .service_config = config->full_service_config,
             .file = config->file,
             .line = config->line,
+            .verifies_addresses = config->settings.security == EVENER_FACTORY_TLS &&
+                                  !evener_channel_target_names_servers(factory->channels[i]),
         };
         visit(arg, &entry);
     }

@@ -10,7 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lb/tls_pem.h"
+
 #define PEM_BYTES_MAX ((size_t)1024 * 1024)
+#define PEM_NAME_BYTES 160 /* of a file in a message: a longer one is cut */
 #define TIME_MS_MAX (INT64_C(365) * 24 * 3600 * 1000)
 
 typedef struct reading {
@@ -313,6 +316,34 @@ static const field credentials_fields[] = {
     {NULL, NULL, 0, 0, 0, false},
 };
 
+/* The name of a PEM file as it is written, for a message. */
+static const char *quoted_name(const config_setting_t *credentials, const char *field_name, char *buffer, size_t bytes)
+{
+    const char *name = "";
+    (void)config_setting_lookup_string(credentials, field_name, &name);
+    snprintf(buffer, bytes, "\"%s\"", name);
+    return buffer;
+}
+
+/* A certificate is replaced some time before its key, or the other way round: until both are there, what was read before
+ * stays in force. */
+static evener_status_code check_pems(const reading *r, const config_setting_t *setting)
+{
+    const evener_factory_settings *s = r->settings;
+    char roots[PEM_NAME_BYTES];
+    char certificate[PEM_NAME_BYTES];
+    char key[PEM_NAME_BYTES];
+    evener_status reason;
+    const evener_tls_pems pems = {
+        .roots = {s->roots, quoted_name(setting, "ca", roots, sizeof roots)},
+        .chain = {s->certificate, quoted_name(setting, "certificate", certificate, sizeof certificate)},
+        .key = {s->key, quoted_name(setting, "key", key, sizeof key)},
+        .hint = "",
+    };
+    const evener_status_code code = evener_tls_pems_check(&pems, &reason);
+    return code == EVENER_STATUS_OK ? code : evener_factory_refuse(r->parse, setting, code, "%s", reason.message);
+}
+
 static evener_status_code read_credentials(const reading *r, const field *f, const config_setting_t *setting)
 {
     evener_factory_settings *s = r->settings;
@@ -334,7 +365,7 @@ static evener_status_code read_credentials(const reading *r, const field *f, con
     if (s->security == EVENER_FACTORY_INSECURE && (s->roots != NULL || s->certificate != NULL)) {
         return bad(r, setting, "\"insecure\" uses no ca, certificate or key: take them out, or set type = \"tls\"");
     }
-    return EVENER_STATUS_OK;
+    return check_pems(r, setting);
 }
 
 /* ---- the table ---- */

@@ -428,8 +428,7 @@ void evener_subchannel_pool_renew(evener_subchannel_pool *pool, evener_address *
     for (size_t i = 0; i < count; i++) {
         evener_connector *connector = evener_subchannel_pool_find(pool, addresses[i]);
         if (connector != NULL && connector->generation != pool->generation) {
-            connector->generation = pool->generation;
-            connector->authority = pool->authority;
+            evener_connector_take_authority(pool, connector);
             evener_connector_reconnect(connector);
         }
     }

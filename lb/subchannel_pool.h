@@ -26,6 +26,7 @@
 
 #include "lb/runtime/reclaim.h"
 #include "lb/runtime/slab.h"
+#include "lb/server_name.h"
 #include "lb/slots.h"
 
 typedef struct evener_connector evener_connector;
@@ -60,6 +61,7 @@ typedef struct evener_subchannel_pool {
     evener_transport *transport;
     void (*connection_unref)(evener_connection *connection); /* the transport's; or NULL. Any thread */
     const char *authority;
+    evener_authority_origin authority_origin;
     uint32_t generation; /* of authority and transport: what was connected under another one connects anew */
     uint64_t connect_timeout_ns, backoff_initial_ns, backoff_max_ns;
     /* Told after a connector got READY, when picks that found no connection may be tried again. */
@@ -133,10 +135,11 @@ struct evener_connector {
     uint64_t state_since_ns;
     uint32_t connects, connect_failures;
     uint32_t generation;
-    uint8_t state;       /* an evener_connectivity_state */
-    uint8_t short_lived; /* connections in a row that dropped at once */
-    uint8_t hash_tag;    /* spares looking at the addresses of most others in its bucket */
-    bool outdated;       /* what is under way, or else in service, is to be replaced as soon as it is READY */
+    uint8_t state;                /* an evener_connectivity_state */
+    uint8_t short_lived;          /* connections in a row that dropped at once */
+    uint8_t hash_tag;             /* spares looking at the addresses of most others in its bucket */
+    bool outdated : 1;            /* what is under way, or else in service, is to be replaced as soon as it is READY */
+    uint8_t authority_origin : 2; /* an evener_authority_origin: the pool's, of the generation */
 };
 
 struct evener_subchannel_body {
@@ -231,6 +234,14 @@ static inline const char *evener_connector_last_error(const evener_connector *co
 static inline uint64_t evener_connector_time_ns(const evener_subchannel_pool *pool)
 {
     return pool->expected_ns != 0 ? pool->expected_ns : evener_loop_now_fast_ns(pool->loop);
+}
+
+/* For connections from now on. */
+static inline void evener_connector_take_authority(const evener_subchannel_pool *pool, evener_connector *connector)
+{
+    connector->generation = pool->generation;
+    connector->authority = pool->authority;
+    connector->authority_origin = (unsigned)pool->authority_origin & 3U;
 }
 
 static inline evener_subchannel_pool *evener_connector_pool(const evener_connector *connector)

@@ -299,6 +299,31 @@ static evener_status_code first_authority(void *arg, size_t index, char *text, e
     return code;
 }
 
+static evener_status_code first_server_names(void *arg, size_t index, char *text, evener_status *status)
+{
+    evener_server_names *names = arg;
+    evener_target *target;
+    const evener_resolver_builder *builder;
+    if (index > 0) {
+        return EVENER_STATUS_OK;
+    }
+    const evener_status_code code = evener_resolver_lookup(NULL, text, &target, &builder, status);
+    if (code == EVENER_STATUS_OK) {
+        *names = evener_resolver_server_names(builder, target);
+        evener_target_destroy(target);
+    }
+    return code;
+}
+
+/* The other children stand in for the first: what they find has to bear its name. */
+evener_server_names evener_compose_server_names(const evener_resolver_builder *builder, const evener_target *target)
+{
+    evener_server_names names = EVENER_SERVER_NAMES_ADDRESSES;
+    evener_status status;
+    (void)cut(builder->scheme, evener_target_endpoint(target), first_server_names, &names, &status);
+    return names;
+}
+
 evener_status_code evener_compose_authority(const evener_resolver_builder *builder, const evener_target *target,
                                             char *buffer, size_t buffer_bytes, evener_status *status)
 {

@@ -187,4 +187,5 @@ const evener_resolver_builder evener_fallback_resolver = {
     .build = fallback_build,
     .check = evener_compose_check,
     .default_authority = evener_compose_authority,
+    .server_names = evener_compose_server_names,
 };

@@ -479,9 +479,18 @@ no_memory:
     return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "file: no memory");
 }
 
+/* A path of this machine names no host. */
+static evener_server_names file_server_names(const evener_resolver_builder *builder, const evener_target *target)
+{
+    (void)builder;
+    (void)target;
+    return EVENER_SERVER_NAMES_ADDRESSES;
+}
+
 const evener_resolver_builder evener_file_resolver = {
     .size = sizeof evener_file_resolver,
     .scheme = "file",
     .build = file_build,
     .check = file_check,
+    .server_names = file_server_names,
 };

@@ -186,4 +186,5 @@ const evener_resolver_builder evener_merge_resolver = {
     .build = merge_build,
     .check = evener_compose_check,
     .default_authority = evener_compose_authority,
+    .server_names = evener_compose_server_names,
 };

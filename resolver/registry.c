@@ -2,6 +2,7 @@
 #include <evener/resolver.h>
 
 #include <pthread.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -132,6 +133,13 @@ static evener_status_code lookup_by_default(const evener_resolver_set *set, cons
     *target = parsed;
     *builder = found;
     return EVENER_STATUS_OK;
+}
+
+evener_server_names evener_resolver_server_names(const evener_resolver_builder *builder, const evener_target *target)
+{
+    const size_t bytes = offsetof(evener_resolver_builder, server_names) + sizeof builder->server_names;
+    return builder->size >= bytes && builder->server_names != NULL ? builder->server_names(builder, target)
+                                                                   : EVENER_SERVER_NAMES_TARGET;
 }
 
 evener_status_code evener_resolver_lookup(const evener_resolver_set *set, const char *target_text,

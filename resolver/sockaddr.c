@@ -63,7 +63,21 @@ static evener_status_code sockaddr_build(const evener_resolver_builder *builder,
     return code;
 }
 
-/* A path names no host (grpc: naming.md). */
+static evener_server_names ip_server_names(const evener_resolver_builder *builder, const evener_target *target)
+{
+    (void)builder;
+    (void)target;
+    return EVENER_SERVER_NAMES_ADDRESSES;
+}
+
+static evener_server_names no_server_names(const evener_resolver_builder *builder, const evener_target *target)
+{
+    (void)builder;
+    (void)target;
+    return EVENER_SERVER_NAMES_MISSING;
+}
+
+/* A path names no host (grpc: naming.md); that is for plain text. */
 static evener_status_code localhost_authority(const evener_resolver_builder *builder, const evener_target *target,
                                               char *buffer, size_t buffer_bytes, evener_status *status)
 {
@@ -82,6 +96,7 @@ const evener_resolver_builder evener_ipv4_resolver = {
     .scheme = "ipv4",
     .build = sockaddr_build,
     .check = sockaddr_check,
+    .server_names = ip_server_names,
     .user_data = (struct kind *)&ipv4,
 };
 
@@ -90,6 +105,7 @@ const evener_resolver_builder evener_ipv6_resolver = {
     .scheme = "ipv6",
     .build = sockaddr_build,
     .check = sockaddr_check,
+    .server_names = ip_server_names,
     .user_data = (struct kind *)&ipv6,
 };
 
@@ -99,6 +115,7 @@ const evener_resolver_builder evener_unix_resolver = {
     .build = sockaddr_build,
     .check = sockaddr_check,
     .default_authority = localhost_authority,
+    .server_names = no_server_names,
     .user_data = (struct kind *)&unix_path,
 };
 
@@ -108,5 +125,6 @@ const evener_resolver_builder evener_unix_abstract_resolver = {
     .build = sockaddr_build,
     .check = sockaddr_check,
     .default_authority = localhost_authority,
+    .server_names = no_server_names,
     .user_data = (struct kind *)&unix_abstract,
 };

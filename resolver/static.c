@@ -4,7 +4,7 @@
  *
  * A port is required, as for `ipv4:`: a list that silently went to a default port would hide a slip in one of its items.
  * Its default :authority is the first address ("localhost" for a socket in the file system): the whole list with its
- * attributes names no host. */
+ * attributes names no host. That is for plain text; TLS verifies each backend against its own address. */
 #include <stdio.h>
 #include <string.h>
 
@@ -77,10 +77,31 @@ static evener_status_code static_default_authority(const evener_resolver_builder
     return code;
 }
 
+static evener_server_names static_server_names(const evener_resolver_builder *builder, const evener_target *target)
+{
+    (void)builder;
+    evener_list list = EVENER_LIST_INIT;
+    evener_status status;
+    evener_server_names names = EVENER_SERVER_NAMES_ADDRESSES;
+    if (parse(target, &list, &status) != EVENER_STATUS_OK) {
+        return names;
+    }
+    for (size_t i = 0; i < list.count; i++) {
+        const char *authority = evener_address_authority(list.addresses[i]);
+        if (evener_address_get_family(list.addresses[i]) > EVENER_FAMILY_IPV6 &&
+            (authority == NULL || authority[0] == '\0')) {
+            names = EVENER_SERVER_NAMES_MISSING;
+        }
+    }
+    evener_list_clear(&list);
+    return names;
+}
+
 const evener_resolver_builder evener_static_resolver = {
     .size = sizeof evener_static_resolver,
     .scheme = "static",
     .build = static_build,
     .check = static_check,
     .default_authority = static_default_authority,
+    .server_names = static_server_names,
 };

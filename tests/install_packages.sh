@@ -4,7 +4,7 @@ set -eu
 
 packages="
     build-essential cmake ninja-build pkg-config
-    libgrpc-dev libc-ares-dev libconfig-dev libuv1-dev liburcu-dev libjansson-dev
+    libgrpc-dev libc-ares-dev libconfig-dev libuv1-dev liburcu-dev libjansson-dev libssl-dev
     libcriterion-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler
     clang clang-format clang-tidy libclang-rt-14-dev valgrind
     dnsmasq-base openssl ca-certificates gnuplot-nox doxygen"

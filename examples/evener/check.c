@@ -19,7 +19,7 @@ static void print_channel(void *arg, const evener_factory_entry *entry)
     printf("  %-20s ", entry->name); /* libconfig's names are letters, digits, '-', '_' and '*' */
     cli_puts_foreign(stdout, entry->target);
     printf("\n  %-20s authority ", "");
-    cli_puts_foreign(stdout, entry->authority);
+    cli_puts_foreign(stdout, entry->verifies_addresses ? "of each backend" : entry->authority);
     printf(", %s\n", entry->credentials);
     if (entry->service_config != NULL) {
         printf("  %-20s ", "");

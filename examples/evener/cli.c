@@ -16,7 +16,7 @@ const char cli_service_help[] =
     "  --plaintext               no TLS (the default is TLS)\n"
     "  --cacert FILE             trust these roots (PEM) in the place of the system's\n"
     "  --cert FILE, --key FILE   the client's certificate and key (PEM), for mTLS\n"
-    "  --authority NAME          :authority and name to verify, in the place of the target's\n"
+    "  --authority NAME          :authority and name to verify, of every backend\n"
     "  --policy POLICY           round_robin, p2c_ewma, ... or '{\"p2c_ewma\": {\"choices\": 4}}'\n"
     "  --service-config JSON     a whole service config; @FILE reads it from a file\n"
     "  --resolver-option K=V     dns.min_refresh_ms=1000, ...; any number of times\n"

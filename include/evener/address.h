@@ -23,7 +23,8 @@ EVENER_BEGIN_DECLS
  *   "weight"     positive integer, 1 to 4294967295; policies that weigh read it (default 1)
  *   "priority"   tier of failover, 0 first (SRV)
  *   "zone"       free text
- *   "authority"  overrides the channel's :authority and TLS name for this backend; part of the identity */
+ *   "authority"  :authority and TLS name for this backend, unless the channel's options.authority is set; wins over what
+ *                the target says; part of the identity */
 typedef struct evener_attribute {
     const char *key;
     const char *value;

@@ -65,7 +65,10 @@ typedef struct evener_channel_options {
     const char *default_service_config; /* JSON, while the resolver gives none; NULL: none. A bad one fails create */
     bool ignore_service_config;         /* do not use the resolver's */
 
-    const char *authority;  /* :authority; NULL: the resolver's default for the target */
+    const char *authority; /* :authority, and the name that TLS verifies, of every backend, whatever its attributes say;
+                               not "". NULL: the backend's attribute "authority", else the target's host; for a target
+                               that names no host TLS verifies each backend's own IP address, and sockets in the file
+                               system, which have none, are refused (docs/resolvers.md) */
     const char *user_agent; /* put before the core's own; NULL: "evener/VERSION" */
     uint32_t default_port;  /* 0: 443 */
 
@@ -129,6 +132,7 @@ EVENER_API evener_status_code evener_channel_set_default_service_config(evener_c
                                                                         evener_status *status);
 
 EVENER_API const char *evener_channel_target(const evener_channel *channel);
+/* options.authority, or the default of the target. */
 EVENER_API const char *evener_channel_authority(const evener_channel *channel);
 EVENER_API evener_runtime *evener_channel_runtime(const evener_channel *channel);     /* borrowed */
 EVENER_API evener_transport *evener_channel_transport(const evener_channel *channel); /* borrowed */

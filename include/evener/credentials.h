@@ -17,21 +17,23 @@ typedef struct evener_credentials evener_credentials;
 typedef struct evener_tls_options {
     size_t size;                   /* sizeof(evener_tls_options) */
     const char *root_certificates; /* PEM; NULL: the gRPC core's default roots */
-    const char *certificate_chain; /* PEM, for mTLS; needs private_key */
-    const char *private_key;       /* PEM, for mTLS; needs certificate_chain */
+    const char *certificate_chain; /* PEM, for mTLS: the client's own certificate first; needs private_key */
+    const char *private_key;       /* PEM without a password, for mTLS: of the first certificate of the chain */
 } evener_tls_options;
 
 /* Plain text, named. On success stores an owned handle. Errors: RESOURCE_EXHAUSTED. Any thread. */
 EVENER_API evener_status_code evener_credentials_create_insecure(evener_credentials **credentials,
                                                                  evener_status *status);
 
-/* TLS, or mTLS with a certificate. The server's name is verified against the target's authority. `options` may be
- * NULL. Errors: INVALID_ARGUMENT (only one of chain and key, no PEM in a text). Any thread. */
+/* TLS, or mTLS with a certificate. Servers are verified against options.authority of the channel, or what target and
+ * list say of the backend (docs/resolvers.md). `options` may be NULL. Errors: INVALID_ARGUMENT (only one of chain and
+ * key; a text without PEM, or with a certificate or key that cannot be parsed; a key that is encrypted or does not
+ * belong to the chain's first certificate), RESOURCE_EXHAUSTED. Any thread. */
 EVENER_API evener_status_code evener_credentials_create_tls(const evener_tls_options *options,
                                                             evener_credentials **credentials, evener_status *status);
 
-/* Any credentials of the gRPC C core (ALTS, composite, xDS...): takes over the caller's reference on success. Errors:
- * INVALID_ARGUMENT (NULL). Any thread. */
+/* Any credentials of the gRPC C core (ALTS, composite, xDS...): takes over the caller's reference on success. They are
+ * taken for such as verify servers by name, as the core does not say. Errors: INVALID_ARGUMENT (NULL). Any thread. */
 EVENER_API evener_status_code evener_credentials_from_grpc(struct grpc_channel_credentials *core,
                                                            evener_credentials **credentials, evener_status *status);
 

@@ -20,11 +20,13 @@
  * There is one channel a name, shared by all who ask, and it stays the same one whatever changes in the file: its
  * inside is exchanged. A new policy or service config, backoff, timeouts and limits are taken over where they stand; a
  * new target or resolver option starts another resolver, and the old backends serve until it has an answer; new
- * credentials, another authority or keepalive let the old connections drain while new ones are made. No call is
- * dropped by any of them. A file that is wrong anywhere is refused as a whole, and everything stays as it was. */
+ * credentials, another authority or keepalive let the old connections drain once new ones are READY, however often those
+ * fail. No call is dropped by any of them. A file that is wrong anywhere, or a certificate whose key has not come yet, is
+ * refused as a whole, and everything stays as it was. */
 #ifndef EVENER_FACTORY_H
 #define EVENER_FACTORY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -90,6 +92,9 @@ typedef struct evener_factory_entry {
     const char *service_config; /* JSON, with the policy in it; NULL: none */
     const char *file;           /* where the channel is written */
     unsigned line;
+    /* TLS or mTLS, and the file sets no authority, nor does the target name a host: each backend is verified against its
+     * own attribute "authority" or its own IP address, which is then its :authority too. */
+    bool verifies_addresses;
 } evener_factory_entry;
 
 /* Calls `visit` for every channel of the file in force, in order of their names. It must not call into the factory.

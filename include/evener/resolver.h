@@ -120,6 +120,18 @@ typedef struct evener_resolver_args {
 /* The value of an option by key, or NULL. */
 EVENER_API const char *evener_resolver_option(const evener_resolver_args *args, const char *key);
 
+/* What a target says of the names of its backends, against which TLS verifies them when the application sets no
+ * options.authority. (A backend's attribute "authority" wins over the target's host and over its address.) */
+typedef enum evener_server_names {
+    /* The target names a host, which default_authority gives ("dns:///orders.prod:50051"). */
+    EVENER_SERVER_NAMES_TARGET = 0,
+    /* The target is a list of addresses, or the place of one: each backend is verified against its own IP address. */
+    EVENER_SERVER_NAMES_ADDRESSES = 1,
+    /* As ADDRESSES, and the target has a backend without a name: a socket in the file system without an attribute
+     * "authority". A channel with TLS is refused. */
+    EVENER_SERVER_NAMES_MISSING = 2
+} evener_server_names;
+
 struct evener_resolver_builder {
     size_t size;        /* sizeof(evener_resolver_builder) */
     const char *scheme; /* lower case: "dns" */
@@ -141,13 +153,20 @@ struct evener_resolver_builder {
      * thread; must not block. */
     void (*ref)(const evener_resolver_builder *builder);
     void (*unref)(const evener_resolver_builder *builder);
+    /* Return whose names the backends of a (checked) target have; NULL: TARGET, unless default_authority gives "". Any
+     * thread. */
+    evener_server_names (*server_names)(const evener_resolver_builder *builder, const evener_target *target);
 };
 
 /* Adds a builder for the whole process, or replaces that of its scheme; it must stay valid from then on (static, or
- * counted: a reference is taken and never given back). Channels that exist keep the one they were made with. Built in: static, ipv4, ipv6, unix, unix-abstract,
- * dns, srv, file, fallback, merge.
+ * counted: a reference is taken and never given back). Channels that exist keep the one they were made with. Built in:
+ * static, ipv4, ipv6, unix, unix-abstract, dns, srv, file, fallback, merge.
  * Errors: INVALID_ARGUMENT (no scheme, no build, an invalid scheme). Any thread. */
 EVENER_API evener_status_code evener_resolver_register(const evener_resolver_builder *builder, evener_status *status);
+
+/* Return what builder->server_names() says of a target, or TARGET without it. Any thread. */
+EVENER_API evener_server_names evener_resolver_server_names(const evener_resolver_builder *builder,
+                                                            const evener_target *target);
 
 /* The builders one channel sees: its own first, then the process's. */
 typedef struct evener_resolver_set {

@@ -22,7 +22,7 @@ typedef struct evener_transport evener_transport;
 typedef struct evener_connect_args {
     size_t size;                   /* sizeof(evener_connect_args) */
     const evener_address *address; /* borrowed for the call */
-    const char *authority;         /* :authority and name for TLS; borrowed for the call */
+    const char *authority;         /* :authority over plain text; borrowed for the call */
     uint64_t timeout_ms;           /* when evener will give up and disconnect */
     /* Tells what becomes of the attempt, on the control thread, never from inside connect(), never after disconnect():
      *   READY               connected; at most once
@@ -30,6 +30,10 @@ typedef struct evener_connect_args {
      *   IDLE                the connection dropped or drains (GOAWAY) after READY; the last call */
     void (*state_changed)(void *arg, evener_connectivity_state state, const evener_status *status);
     void *arg;
+    /* The name, with or without a port, that a transport with verified servers verifies this one against, and its
+     * :authority then; borrowed for the call. NULL: nobody named the server, as it is a socket in the file system: such
+     * a transport refuses to connect. */
+    const char *server_name;
 } evener_connect_args;
 
 typedef struct evener_transport_vtable {

@@ -26,7 +26,7 @@ set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_NAME libevener-dev)
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SECTION libdevel)
 # The static library needs the development files of all it stands on; evener.pc names them as private requirements.
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS "libevener${evener_abi} (= ${PROJECT_VERSION}), libgrpc-dev, libc-ares-dev, \
-libconfig-dev, libuv1-dev, liburcu-dev, libjansson-dev")
+libconfig-dev, libuv1-dev, liburcu-dev, libjansson-dev, libssl-dev")
 set(CPACK_COMPONENT_DEVELOPMENT_DESCRIPTION "Development files of evener
  Headers, the static library, and what pkg-config and CMake's find_package()
  need to find them.")

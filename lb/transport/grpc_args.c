@@ -79,7 +79,7 @@ static bool append(evener_grpc_args *args, const grpc_arg *source)
     return true;
 }
 
-static bool has(const evener_grpc_args *args, const char *key)
+bool evener_grpc_args_has(const evener_grpc_args *args, const char *key)
 {
     for (size_t i = 0; i < args->count; i++) {
         if (strcmp(args->items[i].key, key) == 0) {
@@ -114,7 +114,7 @@ static bool append_own(evener_grpc_args *args, const evener_grpc_transport_optio
     }
     grpc_arg user_agent = string(GRPC_ARG_PRIMARY_USER_AGENT_STRING,
                                  options->user_agent != NULL ? options->user_agent : "evener/" EVENER_VERSION_STRING);
-    if (options->user_agent != NULL || !has(args, GRPC_ARG_PRIMARY_USER_AGENT_STRING)) {
+    if (options->user_agent != NULL || !evener_grpc_args_has(args, GRPC_ARG_PRIMARY_USER_AGENT_STRING)) {
         if (!append(args, &user_agent)) {
             return false;
         }

@@ -2,6 +2,7 @@
 #ifndef EVENER_LB_TRANSPORT_GRPC_ARGS_H
 #define EVENER_LB_TRANSPORT_GRPC_ARGS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <grpc/grpc.h>
@@ -20,6 +21,7 @@ typedef struct evener_grpc_args {
 evener_status_code evener_grpc_args_create(const evener_grpc_transport_options *options, evener_grpc_args *args,
                                            evener_status *status);
 void evener_grpc_args_clear(evener_grpc_args *args);
+bool evener_grpc_args_has(const evener_grpc_args *args, const char *key);
 
 /* Makes a channel of the core for one connection; NULL without memory. Any thread. */
 grpc_channel *evener_grpc_args_create_channel(const evener_grpc_args *args, const char *target, const char *authority,

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include <grpc/grpc.h>
+#include <grpc/grpc_security.h>
 
 #include <evener/log.h>
 
@@ -117,6 +118,17 @@ static evener_status_code transport_connect(evener_transport *base, const evener
                                             evener_connection **connection, evener_status *status)
 {
     grpc_transport *transport = (grpc_transport *)base;
+    const char *authority = args->authority;
+    if (evener_grpc_transport_verifies_names(base)) {
+        authority = args->server_name;
+        if (authority == NULL) {
+            return evener_status_set(
+                status, EVENER_STATUS_UNAVAILABLE,
+                "there is no name to verify the server's certificate against: a socket in the file "
+                "system has none; set the channel's authority (options.authority; `authority` in a "
+                "factory file), or this backend's attribute \"authority\"");
+        }
+    }
     evener_status engine_status;
     evener_grpc_engine *engine = evener_grpc_engine_get(transport->runtime, &engine_status);
     if (engine == NULL) {
@@ -129,7 +141,7 @@ static evener_status_code transport_connect(evener_transport *base, const evener
     }
     char *target = evener_grpc_target_of(args->address);
     if (target != NULL) {
-        made->channel = evener_grpc_args_create_channel(&transport->args, target, args->authority, args->timeout_ms,
+        made->channel = evener_grpc_args_create_channel(&transport->args, target, authority, args->timeout_ms,
                                                         evener_credentials_core(transport->credentials));
         free(target);
     }
@@ -137,7 +149,7 @@ static evener_status_code transport_connect(evener_transport *base, const evener
         evener_status_set(
             status, EVENER_STATUS_UNAVAILABLE,
             "the gRPC core makes no channel to %s (authority \"%s\"): check the credentials and grpc_args",
-            made->address, args->authority);
+            made->address, authority);
         free_on_control_thread(made);
         return EVENER_STATUS_UNAVAILABLE;
     }
@@ -190,6 +202,13 @@ static const evener_transport_vtable vtable = {
 bool evener_transport_is_grpc(const evener_transport *transport)
 {
     return transport->vtable == &vtable;
+}
+
+bool evener_grpc_transport_verifies_names(const evener_transport *base)
+{
+    const grpc_transport *transport = (const grpc_transport *)base;
+    return !evener_credentials_are_insecure(transport->credentials) &&
+           !evener_grpc_args_has(&transport->args, GRPC_SSL_TARGET_NAME_OVERRIDE_ARG);
 }
 
 void evener_grpc_transport_exchange(evener_transport *a, evener_transport *b)

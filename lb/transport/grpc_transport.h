@@ -32,6 +32,11 @@ evener_status_code evener_grpc_transport_create(evener_runtime *runtime, const e
  * thread of both. */
 void evener_grpc_transport_exchange(evener_transport *a, evener_transport *b);
 
+/* Whether the transport, one of these, verifies servers against the `server_name` of its connections: with any credentials
+ * but evener_credentials_create_insecure(), and unless grpc_args override the name for all
+ * (GRPC_SSL_TARGET_NAME_OVERRIDE_ARG). Control thread, or before the transport is used. */
+bool evener_grpc_transport_verifies_names(const evener_transport *transport);
+
 /* Whether a transport is one of these. Any thread. */
 bool evener_transport_is_grpc(const evener_transport *transport);
 

@@ -63,6 +63,19 @@ run 0 "$evener" check --quiet "$scratch/good.cfg"; [ -z "$out" ] || bad "quiet, 
 printf 'channels = {\n demo = { target = "static:x"; polici = 1; };\n};\n' >"$scratch/bad.cfg"
 run 1 "$evener" check "$scratch/bad.cfg"; has "$err" 'bad.cfg:2: channels.demo.polici: no such setting'
 run 1 "$evener" check "$scratch/missing.cfg"; has "$err" 'missing.cfg: cannot be read: No such file'
+for name in one two; do
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj "/CN=$name" \
+        -keyout "$scratch/$name.key" -out "$scratch/$name.pem" 2>"$scratch/openssl" || bad "$(cat "$scratch/openssl")"
+done
+for key in one two; do
+    echo "channels = { demo = { target = \"$target\"; credentials = { certificate = \"one.pem\"; key = \"$key.key\"; }; }; };" \
+        >"$scratch/$key.cfg"
+done
+run 0 "$evener" check "$scratch/one.cfg"; has "$out" 'authority of each backend, mtls'
+run 1 "$evener" check "$scratch/two.cfg"
+has "$err" 'two.cfg:1: channels.demo.credentials: the private key in "two.key" does not belong to .*/CN=one.* in "one.pem"'
+echo 'channels = { demo = { target = "unix:/tmp/x"; }; };' >"$scratch/socket.cfg"
+run 1 "$evener" check "$scratch/socket.cfg"; has "$err" 'socket.cfg:1: channels.demo: .*no name to verify.*authority'
 
 # What a file says does not drive the terminal: control characters are escaped, UTF-8 is not.
 printf 'channels = { demo = { target = "static:127.0.0.1:1"; authority = "gr\xc3\xbcn\\x1b[2J\\n"; }; };\n' >"$scratch/esc.cfg"

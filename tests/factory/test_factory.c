@@ -255,6 +255,24 @@ Test(factory, another_authority_connects_anew)
     evener_channel_unref(channel);
 }
 
+/* C10: the same name, first of the list and then set, is another rule: it holds for every backend. */
+Test(factory, an_authority_that_is_set_wins_over_a_backends_own)
+{
+    open_with(ONE("target = \"static:" A ";authority=orders.prod\"; policy = \"round_robin\";"));
+    evener_channel *channel = ready_channel("a");
+    cr_expect_str_eq(fake_transport_authority(fake, A), "orders.prod");
+    reload_with(
+        ONE("target = \"static:" A ";authority=orders.prod\"; authority = \"" A "\"; policy = \"round_robin\";"));
+    virtual_loop_advance_ms(loop, 10);
+    cr_expect_str_eq(fake_transport_authority(fake, A), A);
+    cr_expect_eq(fake_transport_attempts(fake, A), 2);
+    reload_with(ONE("target = \"static:" A ";authority=orders.prod\"; policy = \"round_robin\";"));
+    virtual_loop_advance_ms(loop, 10);
+    cr_expect_str_eq(fake_transport_authority(fake, A), "orders.prod");
+    cr_expect_eq(fake_transport_open_count(fake, A), 1);
+    evener_channel_unref(channel);
+}
+
 Test(factory, credentials_and_keepalive_connect_anew)
 {
     open_with(ONE("target = \"static:" A "\"; credentials = \"insecure\"; policy = \"round_robin\";"));
@@ -266,32 +284,6 @@ Test(factory, credentials_and_keepalive_connect_anew)
     virtual_loop_advance_ms(loop, 10);
     cr_expect_eq(fake_transport_attempts(fake, A), 3);
     cr_expect_str_eq(pick(channel), A);
-    evener_channel_unref(channel);
-}
-
-/* A certificate that is renewed under the same name. */
-Test(factory, another_content_of_a_pem_file_connects_anew)
-{
-    char pem[] = "/tmp/evener-pem-XXXXXX";
-    FILE *file = fdopen(mkstemp(pem), "w");
-    cr_assert_not_null(file);
-    fputs("-----BEGIN CERTIFICATE-----\nMQ==\n-----END CERTIFICATE-----\n", file);
-    fclose(file);
-    char text[256];
-    snprintf(text, sizeof text, ONE("target = \"static:" A "\"; credentials = { ca = \"%s\"; };"), pem);
-    open_with(text);
-    evener_channel *channel = ready_channel("a");
-    virtual_loop_advance_ms(loop, 5000);
-    cr_expect_eq(fake_transport_attempts(fake, A), 1);
-    file = fopen(pem, "w");
-    cr_assert_not_null(file);
-    fputs("-----BEGIN CERTIFICATE-----\nMg==\n-----END CERTIFICATE-----\n", file);
-    fclose(file);
-    virtual_loop_advance_ms(loop, 1100);
-    evener_channel_connect(channel);
-    virtual_loop_advance_ms(loop, 10);
-    cr_expect_eq(fake_transport_attempts(fake, A), 2);
-    unlink(pem);
     evener_channel_unref(channel);
 }
 

@@ -159,6 +159,8 @@ static const struct mistake mistakes[] = {
     {CHANNEL("credentials = { ca = 3; };"), "x.cfg:2: channels.a.credentials.ca: the name of a PEM file"},
     {CHANNEL("credentials = { ca = \"/dev/null\"; };"),
      "x.cfg:2: channels.a.credentials.ca: /dev/null: it is a device; a regular file is needed"},
+    {CHANNEL("credentials = { ca = \"/proc/version\"; };"), /* its size is 0, but it has a text */
+     "x.cfg:2: channels.a.credentials.ca: \"/proc/version\" holds no PEM"},
     {CHANNEL("credentials = { pem = \"x\"; };"), "x.cfg:2: channels.a.credentials.pem: no such setting; there are: ca"},
     {CHANNEL("policy = 3;"), "x.cfg:2: channels.a.policy: a policy is a name"},
     {CHANNEL("policy = \"\";"), "x.cfg:2: channels.a.policy: a policy is a name"},

@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "demo_server/server.h"
-#include "grpc/certificates.h"
 #include "grpc/transport_fixture.h"
+#include "support/certificates.h"
 
 Test(credentials, text_that_is_no_pem_is_named)
 {
@@ -32,6 +32,32 @@ Test(credentials, chain_and_key_need_each_other)
     cr_expect_eq(evener_credentials_create_tls(&options, &made, &status), EVENER_STATUS_INVALID_ARGUMENT);
     cr_expect(strstr(status.message, "`private_key` is missing") != NULL, "%s", status.message);
     cr_expect_null(made);
+}
+
+/* C7: the gRPC core would say so with each handshake only. */
+Test(credentials, a_key_of_another_certificate_is_refused)
+{
+    certificates made;
+    certificates_make(&made);
+    evener_status status;
+    evener_credentials *credentials = NULL;
+    evener_tls_options options = {.size = sizeof options,
+                                  .root_certificates = made.authority,
+                                  .certificate_chain = made.renewed_certificate,
+                                  .private_key = made.client_key};
+    cr_expect_eq(evener_credentials_create_tls(&options, &credentials, &status), EVENER_STATUS_INVALID_ARGUMENT);
+    cr_expect_str_eq(status.message, "TLS credentials: the private key in `private_key` does not belong to the "
+                                     "certificate \"/CN=renewed.test\" in `certificate_chain`: give two that were made "
+                                     "together");
+    options.private_key = made.encrypted_client_key;
+    cr_expect_eq(evener_credentials_create_tls(&options, &credentials, &status), EVENER_STATUS_INVALID_ARGUMENT);
+    cr_expect_not_null(strstr(status.message, "`private_key` is encrypted"), "%s", status.message);
+    cr_expect_null(credentials);
+    options.private_key = made.renewed_key;
+    cr_expect_eq(evener_credentials_create_tls(&options, &credentials, &status), EVENER_STATUS_OK, "%s",
+                 status.message);
+    evener_credentials_destroy(credentials);
+    certificates_free(&made);
 }
 
 Test(credentials, null_and_size_are_refused)

@@ -101,6 +101,7 @@ followed *fixture_connect(transport_fixture *fixture, const char *address_text, 
                                .args = {.size = sizeof request.args,
                                         .address = address,
                                         .authority = authority,
+                                        .server_name = authority,
                                         .timeout_ms = 20000,
                                         .state_changed = state_changed,
                                         .arg = self}};

@@ -1,4 +1,4 @@
-#include "grpc/certificates.h"
+#include "support/certificates.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,20 +44,19 @@ static void make_authority(const char *folder, const char *name)
     run(folder, arguments);
 }
 
-static void make_signed(const char *folder, const char *name, const char *subject)
+static void make_signed(const char *folder, const char *name, const char *subject, const char *names,
+                        const char *authority)
 {
     char arguments[ARGUMENTS_BYTES];
-    snprintf(
-        arguments, sizeof arguments,
-        "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=%s -addext subjectAltName=DNS:%s -keyout "
-        "%s.key -out %s.csr",
-        subject, subject, name, name);
+    snprintf(arguments, sizeof arguments,
+             "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=%s -addext subjectAltName=%s -keyout "
+             "%s.key -out %s.csr",
+             subject, names, name, name);
     run(folder, arguments);
-    snprintf(
-        arguments, sizeof arguments,
-        "x509 -req -in %s.csr -CA authority.pem -CAkey authority.key -CAcreateserial -days 2 -copy_extensions copy "
-        "-out %s.pem",
-        name, name);
+    snprintf(arguments, sizeof arguments,
+             "x509 -req -in %s.csr -CA %s.pem -CAkey %s.key -CAcreateserial -days 2 -copy_extensions copy "
+             "-out %s.pem",
+             name, authority, authority, name);
     run(folder, arguments);
 }
 
@@ -70,14 +69,25 @@ void certificates_make(certificates *made)
     }
     make_authority(folder, "authority");
     make_authority(folder, "other");
-    make_signed(folder, "server", "orders.test");
-    make_signed(folder, "client", "client.test");
+    make_signed(folder, "server", "orders.test", "DNS:orders.test", "authority");
+    make_signed(folder, "by_address", "by-address", "IP:127.0.0.1,IP:::1", "authority");
+    make_signed(folder, "localhost", "localhost", "DNS:localhost", "authority");
+    make_signed(folder, "client", "client.test", "DNS:client.test", "authority");
+    make_signed(folder, "renewed", "renewed.test", "DNS:renewed.test", "other");
+    run(folder, "pkey -in client.key -aes256 -passout pass:secret -out encrypted.key");
     made->authority = read_file(folder, "authority.pem");
     made->other_authority = read_file(folder, "other.pem");
     made->server_certificate = read_file(folder, "server.pem");
     made->server_key = read_file(folder, "server.key");
     made->client_certificate = read_file(folder, "client.pem");
     made->client_key = read_file(folder, "client.key");
+    made->address_certificate = read_file(folder, "by_address.pem");
+    made->address_key = read_file(folder, "by_address.key");
+    made->localhost_certificate = read_file(folder, "localhost.pem");
+    made->localhost_key = read_file(folder, "localhost.key");
+    made->renewed_certificate = read_file(folder, "renewed.pem");
+    made->renewed_key = read_file(folder, "renewed.key");
+    made->encrypted_client_key = read_file(folder, "encrypted.key");
     char command[PATH_BYTES];
     snprintf(command, sizeof command, "rm -r %s", folder);
     (void)!system(command);
@@ -91,4 +101,11 @@ void certificates_free(certificates *made)
     free(made->server_key);
     free(made->client_certificate);
     free(made->client_key);
+    free(made->address_certificate);
+    free(made->address_key);
+    free(made->localhost_certificate);
+    free(made->localhost_key);
+    free(made->renewed_certificate);
+    free(made->renewed_key);
+    free(made->encrypted_client_key);
 }

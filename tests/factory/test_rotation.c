@@ -1,0 +1,226 @@
+/* Certificates that are renewed under load, against real servers with mTLS: no call fails, whichever half comes first
+ * and whatever the new credentials are worth. */
+#include <criterion/criterion.h>
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <evener/evener.h>
+
+#include "demo_server/server.h"
+#include "tests/support/certificates.h"
+
+#define THREADS 4
+#define SERVERS 2
+
+static certificates made;
+static evener_factory *factory;
+static evener_channel *channel;
+static evener_runtime *runtime;
+static demo_server *servers[SERVERS];
+static char folder[] = "/tmp/evener-rotation-XXXXXX";
+static pthread_t threads[THREADS];
+static bool stopping;            /* atomic */
+static uint64_t calls, failures; /* atomic */
+static char first_failure[EVENER_STATUS_MESSAGE_BYTES];
+
+static void write_file(const char *name, const char *text)
+{
+    char path[128];
+    char next[128];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    snprintf(next, sizeof next, "%s/next", folder);
+    FILE *file = fopen(next, "w");
+    cr_assert_not_null(file);
+    fputs(text, file);
+    fclose(file);
+    cr_assert_eq(rename(next, path), 0);
+}
+
+static char *joined(const char *first, const char *second)
+{
+    char *text;
+    cr_assert_geq(asprintf(&text, "%s%s", first, second), 0);
+    return text;
+}
+
+static demo_server *serve(const char *clients_authority)
+{
+    grpc_ssl_pem_key_cert_pair pair = {made.address_key, made.address_certificate};
+    grpc_server_credentials *credentials = grpc_ssl_server_credentials_create_ex(
+        clients_authority, &pair, 1, GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY, NULL);
+    char error[DEMO_SERVER_ERROR_BYTES];
+    const demo_server_options options = {.credentials = credentials};
+    demo_server *server = demo_server_start(&options, error);
+    cr_assert(server != NULL, "%s", error);
+    grpc_server_credentials_release(credentials);
+    return server;
+}
+
+static void *keep_calling(void *arg)
+{
+    while (!__atomic_load_n(&stopping, __ATOMIC_RELAXED)) {
+        evener_status status;
+        const evener_call_options options = {.size = sizeof options, .timeout_ms = 60000};
+        if (evener_unary_call(channel, "/evener.demo.Echo/Unary", NULL, &options, NULL, &status) != EVENER_STATUS_OK &&
+            __atomic_fetch_add(&failures, 1, __ATOMIC_RELAXED) == 0) {
+            snprintf(first_failure, sizeof first_failure, "%s", status.message);
+        }
+        (void)__atomic_fetch_add(&calls, 1, __ATOMIC_RELAXED);
+    }
+    return arg;
+}
+
+static void more_calls(uint64_t count)
+{
+    const uint64_t until = __atomic_load_n(&calls, __ATOMIC_RELAXED) + count;
+    while (__atomic_load_n(&calls, __ATOMIC_RELAXED) < until) {
+        usleep(1000);
+    }
+}
+
+/* Of the first server. */
+static evener_subchannel_stats stats_now(void)
+{
+    evener_channel_stats stats;
+    cr_assert_eq(evener_channel_get_stats(channel, &stats, NULL), EVENER_STATUS_OK);
+    const evener_subchannel_stats first = stats.subchannels[0];
+    evener_channel_stats_clear(&stats);
+    return first;
+}
+
+static void reload(evener_status_code expected, evener_status *status)
+{
+    cr_assert_eq(evener_factory_reload(factory, status), expected, "%s", status->message);
+}
+
+/* The first server takes the clients of both authorities, the second only those of the other one, which has signed the
+ * renewed certificate: that one has calls if and only if the renewed pair is in use. */
+static void set_up(void)
+{
+    certificates_make(&made);
+    grpc_init();
+    cr_assert_not_null(mkdtemp(folder));
+    char *both = joined(made.authority, made.other_authority);
+    servers[0] = serve(both);
+    servers[1] = serve(made.other_authority);
+    free(both);
+    write_file("ca.pem", made.authority);
+    write_file("client.pem", made.client_certificate);
+    write_file("client.key", made.client_key);
+    char text[512];
+    snprintf(text, sizeof text,
+             "channels = { a = { target = \"static:127.0.0.1:%u,127.0.0.1:%u\"; policy = \"round_robin\";\n"
+             " backoff = { initial_ms = 20; max_ms = 50; };\n"
+             " credentials = { ca = \"ca.pem\"; certificate = \"client.pem\"; key = \"client.key\"; }; }; };\n",
+             demo_server_port(servers[0]), demo_server_port(servers[1]));
+    write_file("evener.cfg", text);
+    cr_assert_eq(evener_runtime_create(NULL, &runtime, NULL), EVENER_STATUS_OK);
+    char path[128];
+    snprintf(path, sizeof path, "%s/evener.cfg", folder);
+    evener_status status;
+    const evener_factory_options options = {
+        .size = sizeof options, .runtime = runtime, .watch_interval_ms = EVENER_NEVER_MS};
+    cr_assert_eq(evener_factory_open(path, &options, &factory, &status), EVENER_STATUS_OK, "%s", status.message);
+    cr_assert_eq(evener_factory_channel(factory, "a", &channel, &status), EVENER_STATUS_OK);
+    cr_assert_eq(evener_channel_wait_ready(channel, 60000, &status), EVENER_STATUS_OK, "%s", status.message);
+    for (size_t i = 0; i < THREADS; i++) {
+        cr_assert_eq(pthread_create(&threads[i], NULL, keep_calling, NULL), 0);
+    }
+    more_calls(200);
+}
+
+static void tear_down(void)
+{
+    __atomic_store_n(&stopping, true, __ATOMIC_RELAXED);
+    for (size_t i = 0; i < THREADS; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    cr_expect_eq(failures, 0, "%llu of %llu calls failed: %s", (unsigned long long)failures, (unsigned long long)calls,
+                 first_failure);
+    evener_channel_unref(channel);
+    evener_factory_close(factory);
+    evener_runtime_unref(runtime);
+    for (size_t i = 0; i < SERVERS; i++) {
+        demo_server_stop(servers[i], 0);
+    }
+    grpc_shutdown();
+    char command[128];
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    (void)!system(command);
+    certificates_free(&made);
+}
+
+TestSuite(rotation, .init = set_up, .fini = tear_down, .timeout = 240);
+
+/* C7: here the certificate comes first, with any time before its key. */
+Test(rotation, a_certificate_before_its_key_fails_no_call)
+{
+    evener_status status;
+    cr_assert_eq(demo_server_calls(servers[1]), 0);
+    write_file("client.pem", made.renewed_certificate);
+    reload(EVENER_STATUS_INVALID_ARGUMENT, &status);
+    cr_expect_not_null(strstr(status.message, "the private key in \"client.key\" does not belong to the certificate"));
+    cr_expect_not_null(strstr(status.message, "in \"client.pem\""), "%s", status.message);
+    more_calls(1000);
+    cr_expect_eq(stats_now().connects, 1, "the old pair serves");
+    cr_expect_eq(demo_server_calls(servers[1]), 0);
+    write_file("client.key", made.renewed_key);
+    reload(EVENER_STATUS_OK, &status);
+    while (demo_server_calls(servers[1]) < 100 || stats_now().connects < 2) {
+        more_calls(10);
+    }
+    more_calls(1000);
+    cr_expect_eq(stats_now().connects, 2);
+}
+
+/* Roots that know no server: successors fail again and again, and the connection that works is kept. */
+Test(rotation, credentials_that_never_connect_fail_no_call)
+{
+    evener_status status;
+    write_file("ca.pem", made.other_authority);
+    reload(EVENER_STATUS_OK, &status);
+    while (stats_now().connect_failures < 5) {
+        more_calls(10);
+    }
+    more_calls(1000);
+    const evener_subchannel_stats stats = stats_now();
+    cr_expect_eq(stats.state, EVENER_READY);
+    cr_expect_eq(stats.connects, 1);
+    cr_expect_not_null(strstr(stats.last_error, "certificate verify failed"), "%s", stats.last_error);
+    write_file("ca.pem", made.authority);
+    reload(EVENER_STATUS_OK, &status);
+    while (stats_now().connects < 2) {
+        more_calls(10);
+    }
+    more_calls(200);
+}
+
+Test(rotation, an_authority_that_no_server_bears_fails_no_call)
+{
+    evener_status status;
+    char path[128];
+    snprintf(path, sizeof path, "%s/evener.cfg", folder);
+    FILE *file = fopen(path, "r");
+    cr_assert_not_null(file);
+    char text[1024] = "";
+    cr_assert_gt(fread(text, 1, sizeof text - 1, file), 0);
+    fclose(file);
+    char *changed = joined("defaults = { authority = \"billing.test\"; };\n", text);
+    write_file("evener.cfg", changed);
+    reload(EVENER_STATUS_OK, &status);
+    while (stats_now().connect_failures < 5) {
+        more_calls(10);
+    }
+    cr_expect_not_null(strstr(stats_now().last_error, "billing.test"), "%s", stats_now().last_error);
+    cr_expect_eq(stats_now().connects, 1);
+    write_file("evener.cfg", text);
+    reload(EVENER_STATUS_OK, &status);
+    while (stats_now().connects < 2) {
+        more_calls(10);
+    }
+    free(changed);
+}
