@@ -20,7 +20,7 @@ typedef enum evener_log_level {
 } evener_log_level;
 
 /* Receives one line, without a newline: control characters, which servers, name servers and files may have put into it,
- * are escaped as \n or \x1b; UTF-8 text is as it was. `component` names the part ("channel", "resolver", "subchannel", ...).
+ * are escaped as C strings spell them; UTF-8 text is as it was. `component` names the part ("channel", "resolver", "subchannel", ...).
  * Called on whatever thread logs, several at once: must be thread-safe, must not block for long and must not call
  * evener. The strings are valid during the call only. */
 typedef void (*evener_log_sink)(void *arg, evener_log_level level, const char *component, const char *message);

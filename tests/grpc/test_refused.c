@@ -33,8 +33,8 @@ ParameterizedTestParameters(refused, is_reported_once)
         {H2_CANCEL_AND_DRAIN, EVENER_STATUS_CANCELLED, "CANCELLED"},
         {H2_LIKE_A_GOAWAY, EVENER_STATUS_UNAVAILABLE, "GOAWAY received"},
         {H2_LIKE_NO_CONNECTION, EVENER_STATUS_UNAVAILABLE, "failed to connect to all addresses; last error: UNKNOWN"},
-        /* grpc: doc/http-grpc-status-mapping.md; the words are the core's */
-        {H2_HTTP_503, EVENER_STATUS_UNAVAILABLE, "Received http2 header with status: 503"},
+        /* grpc: doc/http-grpc-status-mapping.md */
+        {H2_HTTP_503, EVENER_STATUS_UNAVAILABLE, "HTTP status 503"},
     };
     return cr_make_param_array(refusal, refusals, sizeof refusals / sizeof refusals[0]);
 }
