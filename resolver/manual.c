@@ -10,7 +10,7 @@
 
 #include <evener/loop.h>
 
-#include "lb/options.h"
+#include "lb/base/options.h"
 #include "resolver/list.h"
 
 /* An update that was pushed: immutable, counted. */

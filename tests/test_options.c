@@ -7,7 +7,7 @@
 
 #include <evener/evener.h>
 
-#include "lb/options.h"
+#include "lb/base/options.h"
 
 typedef struct sample_options {
     size_t size;

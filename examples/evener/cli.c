@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lb/printable.h"
+#include "lb/base/printable.h"
 
 #define DATA_BYTES_MAX (64 * 1024 * 1024)
 

@@ -80,7 +80,7 @@ void cli_service_close(cli_service *service);
 /* Prints "evener: ..." to standard error, control characters escaped; returns false, to end with. */
 bool cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* Print what comes from servers, name servers or files: control characters are escaped (lb/printable.h). */
+/* Print what comes from servers, name servers or files: control characters are escaped (lb/base/printable.h). */
 void cli_print_foreign(FILE *to, const char *text, size_t bytes);
 void cli_puts_foreign(FILE *to, const char *text);
 

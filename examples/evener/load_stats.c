@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "examples/evener/cli.h"
-#include "lb/printable.h"
+#include "lb/base/printable.h"
 
 void load_stats_init(load_stats *stats)
 {

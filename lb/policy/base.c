@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lb/hash_tags.h"
+#include "lb/base/hash_tags.h"
 
 /* How long until a picker that could not be built for want of memory is tried again. */
 #define REBUILD_RETRY_NS (10 * EVENER_NS_PER_MS)

@@ -4,7 +4,7 @@
 
 #include <evener/log.h>
 
-#include "lb/options.h"
+#include "lb/base/options.h"
 
 #define CACHE_LINE 64
 #define UNKNOWN_OFFSET SIZE_MAX

@@ -21,10 +21,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "lb/base/memory.h"
 #include "lb/policy/builtin.h"
 #include "lb/policy/p2c_internal.h"
 #include "lb/policy/ready_list.h"
-#include "lb/runtime/memory.h"
 
 /* Costs within this factor are alike. */
 #define ALIKE 0.875F

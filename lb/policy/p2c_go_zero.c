@@ -11,9 +11,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "lb/base/memory.h"
 #include "lb/policy/p2c_internal.h"
 #include "lb/policy/ready_list.h"
-#include "lb/runtime/memory.h"
 
 #define SUCCESS_INITIAL 1000
 #define SUCCESS_THROTTLE (SUCCESS_INITIAL / 2)

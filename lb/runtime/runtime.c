@@ -12,7 +12,7 @@
 
 #include <evener/log.h>
 
-#include "lb/options.h"
+#include "lb/base/options.h"
 #include "lb/runtime/reclaim.h"
 #include "lb/runtime/runtime_internal.h"
 #include "lb/runtime/thread.h"

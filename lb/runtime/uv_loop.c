@@ -11,8 +11,8 @@
 
 #include <evener/log.h>
 
+#include "lb/base/memory.h"
 #include "lb/runtime/clock.h"
-#include "lb/runtime/memory.h"
 #include "lb/runtime/random.h"
 #include "lb/runtime/task_queue.h"
 #include "lb/runtime/timer_heap.h"

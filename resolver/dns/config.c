@@ -7,7 +7,7 @@
 
 #include <evener/log.h>
 
-#include "lb/runtime/memory.h"
+#include "lb/base/memory.h"
 #include "resolver/dns/choice.h"
 
 #define NAME_PREFIX "_grpc_config." /* A2 */

@@ -5,7 +5,7 @@
 
 #include <evener/resolver.h>
 
-#include "lb/runtime/memory.h"
+#include "lb/base/memory.h"
 #include "resolver/builtin.h"
 #include "resolver/dns/addresses.h"
 #include "resolver/dns/config.h"

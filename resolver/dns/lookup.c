@@ -22,7 +22,7 @@
 
 #include <evener/log.h>
 
-#include "lb/runtime/memory.h"
+#include "lb/base/memory.h"
 
 #define RESOLUTION_DELAY_MS 50    /* RFC 8305 section 8 */
 #define UNKNOWN_TTL_MS 30000      /* the hosts file: looked at as often as a connection's failure would */

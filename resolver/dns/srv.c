@@ -11,7 +11,7 @@
 
 #include <evener/log.h>
 
-#include "lb/runtime/memory.h"
+#include "lb/base/memory.h"
 #include "resolver/builtin.h"
 #include "resolver/dns/config.h"
 #include "resolver/dns/lookup.h"

@@ -6,7 +6,7 @@
 
 #include <evener/evener.h>
 
-#include "lb/channel_internal.h"
+#include "lb/channel/channel_internal.h"
 #include "tests/support/failing_memory.h"
 #include "tests/support/virtual_loop.h"
 

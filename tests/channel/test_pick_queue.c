@@ -4,7 +4,7 @@
 #include <pthread.h>
 #include <string.h>
 
-#include "lb/channel_internal.h"
+#include "lb/channel/channel_internal.h"
 #include "tests/support/channel_fixture.h"
 
 #define A "127.0.0.1:1"

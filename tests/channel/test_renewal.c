@@ -7,7 +7,7 @@
 #include <evener/log.h>
 #include <evener/stats.h>
 
-#include "lb/channel_internal.h"
+#include "lb/channel/channel_internal.h"
 #include "tests/support/channel_fixture.h"
 
 #define A "127.0.0.1:1"

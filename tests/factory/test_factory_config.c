@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "lb/factory_config.h"
+#include "lb/factory/config.h"
 
 static evener_status_code parse(const char *text, evener_factory_config *config, evener_status *status)
 {

@@ -8,7 +8,7 @@
 
 #include <libconfig.h>
 
-#include "lb/factory_include.h"
+#include "lb/factory/include.h"
 
 struct memory_file {
     const char *path;

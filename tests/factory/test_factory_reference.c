@@ -8,9 +8,9 @@
 
 #include <evener/factory.h>
 
-#include "lb/channel_internal.h"
-#include "lb/factory_config.h"
-#include "lb/read_file.h"
+#include "lb/base/read_file.h"
+#include "lb/channel/channel_internal.h"
+#include "lb/factory/config.h"
 #include "resolver/dns/options.h"
 #include "tests/support/fake_transport.h"
 #include "tests/support/virtual_loop.h"

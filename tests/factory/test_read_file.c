@@ -9,7 +9,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "lb/read_file.h"
+#include "lb/base/read_file.h"
 
 static char folder[] = "/tmp/evener-read-XXXXXX";
 static char path[64];

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lb/factory_config.h"
+#include "lb/factory/config.h"
 #include "tests/fuzz/text.h"
 
 #define SEPARATOR '\x01'

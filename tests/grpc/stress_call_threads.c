@@ -13,7 +13,7 @@
 
 #include <evener/runtime.h>
 
-#include "lb/transport/grpc_call_threads.h"
+#include "lb/transport/grpc/call_threads.h"
 
 #define ROUNDS 20
 #define STARTERS 4

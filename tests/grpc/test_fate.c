@@ -16,8 +16,8 @@
 #include "grpc/call_fixture.h"
 #include "grpc/h2_server.h"
 #include "grpc/transport_fixture.h"
-#include "lb/transport/grpc_fate.h"
-#include "lb/transport/grpc_watcher.h"
+#include "lb/transport/grpc/fate.h"
+#include "lb/transport/grpc/watcher.h"
 
 /* ---- the core's words, each provoked ---- */
 

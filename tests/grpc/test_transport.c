@@ -13,9 +13,9 @@
 
 #include "demo_server/server.h"
 #include "grpc/transport_fixture.h"
-#include "lb/runtime/memory.h"
-#include "lb/transport/grpc_connection.h"
-#include "lb/transport/grpc_health.h"
+#include "lb/base/memory.h"
+#include "lb/transport/grpc/connection.h"
+#include "lb/transport/grpc/health.h"
 
 static evener_credentials *insecure;
 static transport_fixture fixture;

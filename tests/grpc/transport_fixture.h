@@ -7,7 +7,7 @@
 
 #include <evener/evener.h>
 
-#include "lb/transport/grpc_transport.h"
+#include "lb/transport/grpc/transport.h"
 
 #define EVENTS_MAX 16
 

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "lb/printable.h"
+#include "lb/base/printable.h"
 
 static const struct {
     const char *text;

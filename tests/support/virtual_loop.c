@@ -3,7 +3,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#include "lb/runtime/memory.h"
+#include "lb/base/memory.h"
 #include "lb/runtime/random.h"
 #include "lb/runtime/task_queue.h"
 #include "lb/runtime/timer_heap.h"

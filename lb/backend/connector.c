@@ -1,0 +1,623 @@
+/* Connector: one address: connectivity state, backoff and the transport's connection.
+ *
+ * IDLE -> CONNECTING -> READY -> IDLE on a drop; CONNECTING -> TRANSIENT_FAILURE, and IDLE after the backoff
+ * (grpc: doc/connectivity-semantics-and-api.md, doc/connection-backoff.md).
+ *
+ * A connection that is to be replaced (another authority, other credentials) serves until its successor is READY, so
+ * that nobody waits: while READY there may be an attempt as well. An attempt under way is never begun anew for that: it
+ * is let come to its end first, so that changes that come faster than connections do not starve a backend. An attempt
+ * for a successor that fails is followed by another one after the backoff, and the old connection serves on, however
+ * often that happens: a connection that works is never closed because its replacement failed. If the old connection
+ * drops during that backoff, the backend is in TRANSIENT_FAILURE until the backoff is over. */
+#include <stdlib.h>
+#include <string.h>
+
+#include <evener/log.h>
+
+#include "lb/backend/subchannel_pool.h"
+#include "lb/runtime/rcu.h"
+#include "lb/runtime/reclaim.h"
+
+#define BACKOFF_FACTOR 1.6
+#define BACKOFF_JITTER 0.2
+/* A server that takes connections only to drop them would be dialled in a tight loop, as a success resets the backoff:
+ * after so many connections in a row that lived so short, the next drop counts as a failure. */
+#define SHORT_LIVED_NS (100 * EVENER_NS_PER_MS)
+#define SHORT_LIVED_MAX 5
+/* Connectors without memory for an attempt try again after so long. */
+#define STARVED_RETRY_NS EVENER_NS_PER_S
+
+/* One attempt to connect and, if it succeeds, the connection. Outlives its connector until the transport let go. */
+struct evener_link {
+    evener_connector *connector; /* NULL once given up */
+    evener_connection *connection;
+    evener_link *next; /* among those that wait for a grace period */
+};
+
+static void start_attempt(evener_connector *connector);
+
+static void set_state_at(evener_connector *connector, evener_connectivity_state state, uint64_t now_fast_ns)
+{
+    if (evener_log_enabled(EVENER_LOG_DEBUG)) {
+        const char *last_error = evener_connector_last_error(connector);
+        evener_log(EVENER_LOG_DEBUG, "subchannel", "%s: %s -> %s%s%s", evener_address_text(connector->address),
+                   evener_connectivity_state_name((evener_connectivity_state)connector->state),
+                   evener_connectivity_state_name(state), state == EVENER_TRANSIENT_FAILURE ? ": " : "",
+                   state == EVENER_TRANSIENT_FAILURE && last_error != NULL ? last_error : "");
+    }
+    connector->state = (uint8_t)state;
+    connector->state_since_ns = now_fast_ns;
+    for (evener_subchannel_body *s = connector->subchannels; s != NULL; s = s->connector_next) {
+        s->failure_untold |= state == EVENER_TRANSIENT_FAILURE;
+        evener_subchannel_tell_later(s);
+    }
+}
+
+static void set_state(evener_connector *connector, evener_connectivity_state state)
+{
+    set_state_at(connector, state, evener_loop_now_fast_ns(evener_connector_pool(connector)->loop));
+}
+
+/* Without memory NULL. */
+static evener_connector_extra *obtain_extra(evener_connector *connector)
+{
+    if (connector->extra == NULL) {
+        connector->extra = calloc(1, sizeof *connector->extra);
+    }
+    return connector->extra;
+}
+
+static void set_error(evener_connector *connector, const char *message)
+{
+    evener_connector_extra *extra = obtain_extra(connector);
+    char *copy = extra != NULL ? strdup(message) : NULL;
+    if (copy != NULL) { /* without memory the last message has to do */
+        free(extra->last_error);
+        extra->last_error = copy;
+    }
+}
+
+static void link_disconnect(evener_subchannel_pool *pool, evener_link *link)
+{
+    if (link->connection != NULL) {
+        pool->transport->vtable->disconnect(pool->transport, link->connection);
+    }
+    evener_slab_give_back(&pool->links, link);
+    if (--pool->link_count == 0) {
+        pool->drained(pool->arg);
+    }
+}
+
+/* Lets the attempt's connection go, which nobody else has seen yet. */
+static void give_up_attempted(evener_attempt *attempt)
+{
+    evener_link *link = attempt->link;
+    if (link != NULL) {
+        attempt->link = NULL;
+        link->connector = NULL;
+        link_disconnect(evener_connector_pool(attempt->connector), link);
+    }
+}
+
+/* What picks find from now on; NULL: no connection. */
+static void publish(const evener_connector *connector, evener_connection *connection)
+{
+    for (evener_subchannel_body *s = connector->subchannels; s != NULL; s = s->connector_next) {
+        evener_rcu_assign(s->handle->connection, connection);
+    }
+}
+
+/* What was given up before this can be let go when readers that are under way now have ended; what comes meanwhile has to
+ * wait for the next grace period. */
+static void begin_grace_period(evener_subchannel_pool *pool)
+{
+    pool->passing = pool->given_up;
+    pool->given_up = NULL;
+    pool->given_up_tail = &pool->given_up;
+    evener_runtime_reclaim(pool->runtime, &pool->grace_period);
+}
+
+static void grace_period_over(void *arg)
+{
+    evener_subchannel_pool *pool = arg;
+    evener_link *link = pool->passing;
+    pool->passing = NULL;
+    if (pool->given_up != NULL) {
+        begin_grace_period(pool);
+    }
+    while (link != NULL) {
+        evener_link *next = link->next;
+        link_disconnect(pool, link); /* the last one may end the pool */
+        link = next;
+    }
+}
+
+/* One that was published may be in the hands of a pick that has not taken its reference yet: the transport hears of it
+ * only after a grace period. */
+static void retire(const evener_connector *connector, evener_link *link)
+{
+    evener_subchannel_pool *pool = evener_connector_pool(connector);
+    link->connector = NULL;
+    link->next = NULL;
+    *pool->given_up_tail = link;
+    pool->given_up_tail = &link->next;
+    if (pool->passing == NULL) {
+        begin_grace_period(pool);
+    }
+}
+
+/* Nobody watches the health over the connection any more. */
+static void end_health_watch(evener_connector *connector)
+{
+    evener_connector_extra *extra = connector->extra;
+    if (extra != NULL) {
+        extra->health_watcher = NULL;
+        free(extra->health_service);
+        extra->health_service = NULL;
+    }
+}
+
+/* Lets the connection in service go. */
+static void give_up_link(evener_connector *connector)
+{
+    evener_link *link = connector->link;
+    if (link != NULL) {
+        connector->link = NULL;
+        end_health_watch(connector);
+        publish(connector, NULL);
+        retire(connector, link);
+    }
+}
+
+static uint64_t jittered(evener_loop *loop, uint64_t backoff_ns)
+{
+    return (uint64_t)((double)backoff_ns * (1.0 + BACKOFF_JITTER * (2.0 * evener_loop_random_unit(loop) - 1.0)));
+}
+
+static void backoff_over(void *arg)
+{
+    evener_attempt *attempt = arg;
+    evener_connector *connector = attempt->connector;
+    if (connector->link != NULL) {
+        start_attempt(connector); /* for the successor, which nobody has to ask for */
+        return;
+    }
+    set_state(connector, EVENER_IDLE);
+    if (attempt->wanted) {
+        start_attempt(connector);
+    }
+}
+
+/* The connector's attempt, made if there is none. NULL without memory: the pool sees to it that the connector tries
+ * again. */
+static evener_attempt *obtain_attempt(evener_connector *connector)
+{
+    if (connector->attempt != NULL) {
+        return connector->attempt;
+    }
+    evener_subchannel_pool *pool = evener_connector_pool(connector);
+    evener_attempt *attempt = evener_slab_take(&pool->attempts);
+    if (attempt == NULL) {
+        evener_timer_start(pool->loop, &pool->starved_timer, STARVED_RETRY_NS);
+        return NULL;
+    }
+    attempt->connector = connector;
+    attempt->timer = (evener_timer)EVENER_TIMER_INIT(backoff_over, attempt);
+    connector->attempt = attempt;
+    return attempt;
+}
+
+static void free_attempt(evener_connector *connector)
+{
+    evener_attempt *attempt = connector->attempt;
+    if (attempt != NULL) {
+        evener_attempt_stop_time_out(evener_connector_pool(connector), attempt);
+        give_up_attempted(attempt);
+        evener_slab_give_back(&evener_connector_pool(connector)->attempts, attempt);
+        connector->attempt = NULL;
+    }
+}
+
+/* Let the attempt rest until `next_ns`; then backoff_over(). */
+static void start_backoff(evener_attempt *attempt, uint64_t next_ns)
+{
+    evener_subchannel_pool *pool = evener_connector_pool(attempt->connector);
+    const uint64_t now_ns = evener_loop_now_ns(pool->loop);
+    evener_attempt_stop_time_out(pool, attempt);
+    attempt->timer.fn = backoff_over;
+    evener_timer_start(pool->loop, &attempt->timer, next_ns > now_ns ? next_ns - now_ns : 0);
+}
+
+static void enter_failure(evener_connector *connector, const char *message)
+{
+    evener_loop *loop = evener_connector_pool(connector)->loop;
+    const bool was_connected = connector->attempt == NULL;
+    evener_attempt *attempt = obtain_attempt(connector);
+    give_up_link(connector);
+    connector->outdated = false;
+    connector->connect_failures++;
+    set_error(connector, message);
+    set_state(connector, EVENER_TRANSIENT_FAILURE);
+    if (attempt != NULL) {
+        give_up_attempted(attempt);
+        start_backoff(attempt, was_connected ? evener_loop_now_ns(loop) +
+                                                   jittered(loop, evener_connector_pool(connector)->backoff_initial_ns)
+                                             : attempt->started_ns + jittered(loop, attempt->backoff_ns));
+    }
+}
+
+/* The connection in service serves on. One warning per row of failures: the reason of the last one is in the statistics. */
+static void successor_failed(evener_connector *connector, const char *message)
+{
+    evener_attempt *attempt = connector->attempt;
+    evener_loop *loop = evener_connector_pool(connector)->loop;
+    give_up_attempted(attempt);
+    connector->connect_failures++;
+    set_error(connector, message);
+    evener_log(
+        attempt->failure_logged ? EVENER_LOG_DEBUG : EVENER_LOG_WARNING, "subchannel",
+        "%s: the connection that is to replace the one in service failed, which serves on; it is tried again: %s",
+        evener_address_text(connector->address), message);
+    attempt->failure_logged = true;
+    start_backoff(attempt, attempt->started_ns + jittered(loop, attempt->backoff_ns));
+}
+
+void evener_connector_starved_again(evener_subchannel_pool *pool)
+{
+    for (size_t i = 0; i < pool->bucket_count; i++) {
+        for (evener_connector *c = pool->buckets[i]; c != NULL; c = c->bucket_next) {
+            if (c->state == EVENER_TRANSIENT_FAILURE && c->attempt == NULL) {
+                set_state(c, EVENER_IDLE); /* who wants it connected asks again */
+            } else if (c->state == EVENER_READY && c->outdated && c->attempt == NULL) {
+                start_attempt(c);
+            }
+        }
+    }
+}
+
+static void health_told(void *arg, evener_connectivity_state health, const evener_status *status)
+{
+    const evener_connector *connector = arg;
+    evener_connector_extra *extra = connector->extra;
+    if (extra != NULL && extra->health_watcher != NULL) {
+        if (extra->health_moved && health == EVENER_CONNECTING) {
+            return; /* it has not answered yet: what the old connection said holds */
+        }
+        extra->health_moved = false;
+        evener_log(EVENER_LOG_DEBUG, "subchannel", "%s: health %s", evener_address_text(connector->address),
+                   evener_connectivity_state_name(health));
+        extra->health_changed(extra->health_arg, extra->health_watcher->handle, health, status);
+    }
+}
+
+/* Who watched the health over the old connection is told by the new one. */
+static void move_health_watch(evener_connector *connector, evener_connection *from, evener_connection *to)
+{
+    evener_connector_extra *extra = connector->extra;
+    if (extra == NULL || extra->health_watcher == NULL) {
+        return;
+    }
+    evener_transport *transport = evener_connector_pool(connector)->transport;
+    extra->health_moved = true;
+    (void)transport->vtable->watch_health(transport, from, NULL, NULL, NULL);
+    if (transport->vtable->watch_health(transport, to, extra->health_service, health_told, connector) !=
+        EVENER_STATUS_OK) {
+        evener_status status;
+        evener_status_set(&status, EVENER_STATUS_UNAVAILABLE, "%s: the new connection's health cannot be watched",
+                          evener_address_text(connector->address));
+        health_told(connector, EVENER_TRANSIENT_FAILURE, &status);
+    }
+}
+
+static void attempt_succeeded(evener_connector *connector)
+{
+    evener_link *predecessor = connector->link;
+    const bool failed_before = connector->attempt->failure_logged;
+    connector->link = connector->attempt->link;
+    connector->attempt->link = NULL;
+    free_attempt(connector);
+    connector->connects++;
+    publish(connector, connector->link->connection);
+    if (predecessor == NULL) {
+        set_state(connector, EVENER_READY);
+        evener_connector_pool(connector)->became_ready(evener_connector_pool(connector)->arg);
+    } else {
+        evener_log(failed_before ? EVENER_LOG_INFO : EVENER_LOG_DEBUG, "subchannel", "%s: its new connection serves",
+                   evener_address_text(connector->address));
+        move_health_watch(connector, predecessor->connection, connector->link->connection);
+        retire(connector, predecessor);
+    }
+    if (connector->outdated) {
+        start_attempt(connector);
+    }
+}
+
+static void attempt_failed(evener_connector *connector, const char *message)
+{
+    if (connector->outdated) { /* it failed with what is not in force any more */
+        give_up_attempted(connector->attempt);
+        connector->attempt->backoff_ns = 0;
+        start_attempt(connector);
+        return;
+    }
+    if (connector->link != NULL) {
+        successor_failed(connector, message);
+    } else {
+        enter_failure(connector, message);
+    }
+}
+
+static void connection_dropped(evener_connector *connector)
+{
+    const uint64_t age_ns = evener_loop_now_fast_ns(evener_connector_pool(connector)->loop) - connector->state_since_ns;
+    give_up_link(connector);
+    if (connector->attempt != NULL) { /* its successor is under way, or waits for the end of a backoff */
+        set_state(connector, connector->attempt->link != NULL ? EVENER_CONNECTING : EVENER_TRANSIENT_FAILURE);
+        return;
+    }
+    connector->outdated = false; /* the next attempt is made with what is in force */
+    connector->short_lived = age_ns < SHORT_LIVED_NS ? (uint8_t)(connector->short_lived + 1) : 0;
+    if (connector->short_lived >= SHORT_LIVED_MAX) {
+        connector->short_lived = 0;
+        enter_failure(connector, "the server drops every connection right after it was made");
+        return;
+    }
+    set_state(connector, EVENER_IDLE);
+}
+
+static void link_state_changed(void *arg, evener_connectivity_state state, const evener_status *status)
+{
+    evener_link *link = arg;
+    evener_connector *connector = link->connector;
+    if (connector == NULL) {
+        return; /* given up; the grace period is not over yet */
+    }
+    if (link == connector->link) {
+        if (state != EVENER_READY) {
+            connection_dropped(connector);
+        }
+    } else if (state == EVENER_READY) {
+        attempt_succeeded(connector);
+    } else if (state != EVENER_CONNECTING) {
+        attempt_failed(connector, status != NULL && status->message[0] != '\0' ? status->message : "connection failed");
+    }
+}
+
+void evener_attempt_timed_out(void *arg)
+{
+    const evener_attempt *attempt = arg;
+    evener_connector *connector = attempt->connector;
+    evener_loop *loop = evener_connector_pool(connector)->loop;
+    evener_status status;
+    evener_status_set(&status, EVENER_STATUS_UNAVAILABLE, "no connection within %llu ms",
+                      (unsigned long long)((evener_loop_now_ns(loop) - attempt->started_ns) / EVENER_NS_PER_MS));
+    attempt_failed(connector, status.message);
+}
+
+/* A connection in service goes on; its successor is tried for again. */
+static void no_memory_for_attempt(evener_connector *connector)
+{
+    if (connector->link == NULL) {
+        enter_failure(connector, "out of memory");
+        return;
+    }
+    evener_subchannel_pool *pool = evener_connector_pool(connector);
+    free_attempt(connector);
+    connector->outdated = true;
+    evener_timer_start(pool->loop, &pool->starved_timer, STARVED_RETRY_NS);
+}
+
+/* Of an attempt that begins now. The backoff runs from here: an attempt that took long to fail is followed soon (grpc:
+ * connection-backoff.md). */
+static void set_times(evener_subchannel_pool *pool, evener_attempt *attempt)
+{
+    const double grown_ns = (double)attempt->backoff_ns * BACKOFF_FACTOR;
+    attempt->backoff_ns = attempt->backoff_ns == 0                  ? pool->backoff_initial_ns
+                          : grown_ns < (double)pool->backoff_max_ns ? (uint64_t)grown_ns
+                                                                    : pool->backoff_max_ns;
+    attempt->timeout_ns =
+        attempt->backoff_ns > pool->connect_timeout_ns ? attempt->backoff_ns : pool->connect_timeout_ns;
+    attempt->wanted = false;
+    attempt->started_ns = evener_connector_time_ns(pool);
+}
+
+/* To the first connection, or to the successor of the one in service. */
+static void start_attempt(evener_connector *connector)
+{
+    evener_subchannel_pool *pool = evener_connector_pool(connector);
+    evener_attempt *attempt = connector->attempt;
+    if (attempt != NULL) {
+        evener_attempt_stop_time_out(pool, attempt);
+    } else {
+        attempt = obtain_attempt(connector);
+    }
+    if (attempt == NULL) {
+        no_memory_for_attempt(connector);
+        return;
+    }
+    set_times(pool, attempt);
+    evener_link *link = evener_slab_take(&pool->links);
+    if (link == NULL) {
+        no_memory_for_attempt(connector);
+        return;
+    }
+    connector->outdated = false;
+    if (connector->state != EVENER_CONNECTING && connector->link == NULL) {
+        set_state_at(connector, EVENER_CONNECTING, attempt->started_ns);
+    }
+    link->connector = connector;
+    pool->link_count++;
+    attempt->link = link;
+    evener_attempt_start_time_out(pool, attempt);
+    char name[EVENER_ADDRESS_BYTES_MAX];
+    const evener_authority_origin origin = (evener_authority_origin)connector->authority_origin;
+    const evener_connect_args args = {
+        .size = sizeof args,
+        .address = connector->address,
+        .authority = evener_backend_authority(connector->address, connector->authority, origin),
+        .timeout_ms = attempt->timeout_ns / EVENER_NS_PER_MS,
+        .state_changed = link_state_changed,
+        .arg = link,
+        .server_name = evener_backend_server_name(connector->address, connector->authority, origin, name),
+    };
+    evener_status status;
+    evener_status_clear(&status);
+    if (pool->transport->vtable->connect(pool->transport, &args, &link->connection, &status) != EVENER_STATUS_OK) {
+        link->connection = NULL;
+        attempt_failed(connector, status.message[0] != '\0' ? status.message : "connection failed");
+    }
+}
+
+void evener_connector_connect(evener_connector *connector)
+{
+    if (connector->state == EVENER_IDLE) {
+        start_attempt(connector);
+    } else if (connector->state == EVENER_TRANSIENT_FAILURE && connector->attempt != NULL) {
+        connector->attempt->wanted = true;
+    }
+}
+
+void evener_connector_reset_backoff(evener_connector *connector)
+{
+    evener_attempt *attempt = connector->attempt;
+    if (attempt == NULL) {
+        return;
+    }
+    attempt->backoff_ns = 0;
+    const bool successor_waits = connector->link != NULL && attempt->link == NULL;
+    if (connector->state == EVENER_TRANSIENT_FAILURE || successor_waits) {
+        evener_timer_start(evener_connector_pool(connector)->loop, &attempt->timer, 0);
+    }
+}
+
+uint64_t evener_connector_backoff_end_ns(const evener_connector *connector)
+{
+    return connector->state == EVENER_TRANSIENT_FAILURE && connector->attempt != NULL
+               ? connector->attempt->timer.deadline_ns
+               : 0;
+}
+
+static evener_status_code no_memory_for_watch(const evener_connector *connector, evener_status *status)
+{
+    return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "%s: out of memory for a health watch",
+                             evener_address_text(connector->address));
+}
+
+evener_status_code evener_connector_watch_health(evener_connector *connector, evener_subchannel_body *subchannel,
+                                                 const char *service,
+                                                 void (*health_changed)(void *arg, evener_subchannel *subchannel,
+                                                                        evener_connectivity_state health,
+                                                                        const evener_status *status),
+                                                 void *arg, evener_status *status)
+{
+    const char *text = evener_address_text(connector->address);
+    if (service == NULL && (connector->extra == NULL || connector->extra->health_watcher != subchannel)) {
+        return evener_status_clear(status);
+    }
+    evener_transport *transport = evener_connector_pool(connector)->transport;
+    if (transport->vtable->watch_health == NULL) {
+        return evener_status_set(status, EVENER_STATUS_UNIMPLEMENTED, "%s: the transport has no health checks", text);
+    }
+    if (connector->state != EVENER_READY) {
+        return evener_status_set(status, EVENER_STATUS_FAILED_PRECONDITION, "%s: no connection to watch health over",
+                                 text);
+    }
+    evener_connector_extra *extra = obtain_extra(connector);
+    if (extra == NULL) {
+        return no_memory_for_watch(connector, status);
+    }
+    char *copy = service != NULL ? strdup(service) : NULL;
+    if (service != NULL && copy == NULL) {
+        return no_memory_for_watch(connector, status);
+    }
+    free(extra->health_service);
+    extra->health_service = copy;
+    extra->health_moved = false;
+    extra->health_watcher = service != NULL ? subchannel : NULL;
+    extra->health_changed = health_changed;
+    extra->health_arg = arg;
+    return transport->vtable->watch_health(transport, connector->link->connection, service, health_told, connector);
+}
+
+void evener_connector_reconnect(evener_connector *connector)
+{
+    if (connector->attempt != NULL && connector->attempt->link != NULL) {
+        connector->outdated = true;
+    } else if (connector->state == EVENER_READY) {
+        if (connector->attempt != NULL) { /* a successor in its backoff: what it failed with is not in force any more */
+            connector->attempt->backoff_ns = 0;
+            connector->attempt->failure_logged = false;
+        }
+        start_attempt(connector);
+    } else {
+        evener_connector_reset_backoff(connector);
+    }
+}
+
+void evener_connector_prepare(evener_subchannel_pool *pool)
+{
+    evener_attempt_time_outs_prepare(pool);
+    pool->given_up_tail = &pool->given_up;
+    pool->grace_period = (evener_reclaim){.fn = grace_period_over, .arg = pool};
+    pool->connectors = evener_slab_for(sizeof(evener_connector), _Alignof(evener_connector));
+    pool->links = evener_slab_for(sizeof(evener_link), _Alignof(evener_link));
+    pool->attempts = evener_slab_for(sizeof(evener_attempt), _Alignof(evener_attempt));
+}
+
+void evener_connector_attach(evener_connector *connector, evener_subchannel_body *subchannel)
+{
+    subchannel->connector = connector;
+    subchannel->connector_next = connector->subchannels;
+    connector->subchannels = subchannel;
+    if (connector->state == EVENER_READY) {
+        evener_rcu_assign(subchannel->handle->connection, connector->link->connection);
+    }
+    subchannel->told_state = EVENER_IDLE;
+    if (connector->state != EVENER_IDLE) {
+        subchannel->failure_untold = connector->state == EVENER_TRANSIENT_FAILURE;
+        evener_subchannel_tell_later(subchannel);
+    }
+}
+
+/* What the picks of a subchannel that goes say of its address; without memory it is forgotten. */
+static void keep_counts(evener_connector *connector, const evener_subchannel_body *subchannel)
+{
+    evener_connector_extra *extra = obtain_extra(connector);
+    if (extra != NULL) {
+        extra->gone_picks += evener_slot_sum(subchannel->handle).picks;
+        extra->gone_failed += __atomic_load_n(&subchannel->failed, __ATOMIC_RELAXED);
+    }
+}
+
+static void connector_end(evener_connector *connector)
+{
+    evener_subchannel_pool *pool = evener_connector_pool(connector);
+    free_attempt(connector);
+    give_up_link(connector);
+    end_health_watch(connector);
+    evener_connector_leave_table(pool, connector);
+    evener_address_unref(connector->address);
+    if (connector->extra != NULL) {
+        free(connector->extra->last_error);
+        free(connector->extra);
+    }
+    evener_slab_give_back(&pool->connectors, connector);
+}
+
+void evener_connector_detach(evener_connector *connector, evener_subchannel_body *subchannel)
+{
+    if (connector->link != NULL) {
+        (void)evener_connector_watch_health(connector, subchannel, NULL, NULL, NULL, NULL);
+    }
+    if (connector->subchannels == subchannel && subchannel->connector_next == NULL) {
+        connector_end(connector);
+        return;
+    }
+    evener_subchannel_body **link = &connector->subchannels;
+    while (*link != subchannel) {
+        link = &(*link)->connector_next;
+    }
+    *link = subchannel->connector_next;
+    evener_rcu_assign(subchannel->handle->connection, NULL);
+    keep_counts(connector, subchannel);
+}

@@ -1,0 +1,141 @@
+#include "lb/backend/slots.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* What is left of the last page is malloc's own, so that chunks lie side by side. */
+#define LEFT_BYTES 16
+#define CHUNK_BYTES (sizeof(evener_slot_chunk) - LEFT_BYTES)
+
+_Static_assert(LEFT_BYTES <= EVENER_SLOT_GAP_BYTES, "the last gap may be cut");
+
+static void link_chunk(evener_slot_pool *pool, evener_slot_chunk *chunk)
+{
+    chunk->previous = NULL;
+    chunk->next = pool->with_room;
+    if (pool->with_room != NULL) {
+        pool->with_room->previous = chunk;
+    }
+    pool->with_room = chunk;
+}
+
+static void unlink_chunk(evener_slot_pool *pool, evener_slot_chunk *chunk)
+{
+    if (chunk->previous != NULL) {
+        chunk->previous->next = chunk->next;
+    } else {
+        pool->with_room = chunk->next;
+    }
+    if (chunk->next != NULL) {
+        chunk->next->previous = chunk->previous;
+    }
+}
+
+static evener_slot_chunk *create_chunk(void)
+{
+    void *memory;
+    if (posix_memalign(&memory, EVENER_SLOT_PAGE_BYTES, CHUNK_BYTES) != 0) {
+        return NULL;
+    }
+    evener_slot_chunk *chunk = memset(memory, 0, CHUNK_BYTES);
+    for (uint32_t slot = 0; slot < EVENER_SLOT_ROW; slot++) {
+        chunk->free_slots[slot / 64] |= UINT64_C(1) << slot % 64;
+    }
+    chunk->free_count = EVENER_SLOT_ROW;
+    return chunk;
+}
+
+/* The first free one: slots that are taken one after the other lie side by side. */
+static uint32_t take_first(evener_slot_chunk *chunk)
+{
+    size_t word = 0;
+    while (chunk->free_slots[word] == 0) {
+        word++;
+    }
+    const uint32_t bit = (uint32_t)__builtin_ctzll(chunk->free_slots[word]);
+    chunk->free_slots[word] &= ~(UINT64_C(1) << bit);
+    chunk->free_count--;
+    return (uint32_t)word * 64 + bit;
+}
+
+evener_subchannel *evener_slots_take(evener_slot_pool *pool, evener_subchannel_body *body)
+{
+    evener_slot_chunk *chunk = pool->with_room;
+    if (chunk == NULL) {
+        chunk = create_chunk();
+        if (chunk == NULL) {
+            return NULL;
+        }
+        link_chunk(pool, chunk);
+    }
+    const uint32_t slot = take_first(chunk);
+    if (chunk->free_count == 0) {
+        unlink_chunk(pool, chunk);
+    }
+    chunk->handles[slot].connection = NULL;
+    chunk->bodies[slot] = body;
+    for (uint32_t lane = 0; lane < EVENER_LANES; lane++) {
+        chunk->lanes[lane].counters[slot] = 0;
+    }
+    return &chunk->handles[slot];
+}
+
+void evener_slots_give_back(evener_slot_pool *pool, evener_subchannel *handle)
+{
+    const size_t place = (uintptr_t)handle % EVENER_SLOT_PAGE_BYTES; /* in the chunk's first page */
+    evener_slot_chunk *chunk = (evener_slot_chunk *)(void *)((char *)handle - place);
+    const size_t slot = (size_t)(handle - chunk->handles);
+    if (chunk->free_count == 0) {
+        link_chunk(pool, chunk);
+    }
+    chunk->free_slots[slot / 64] |= UINT64_C(1) << slot % 64;
+    chunk->free_count++;
+    /* One is kept: what comes and goes one at a time is not to cost a chunk each time. */
+    if (chunk->free_count == EVENER_SLOT_ROW && (chunk->next != NULL || chunk->previous != NULL)) {
+        unlink_chunk(pool, chunk);
+        free(chunk);
+    }
+}
+
+void evener_slots_clear(evener_slot_pool *pool)
+{
+    free(pool->with_room);
+    pool->with_room = NULL;
+}
+
+/* ---- the runtime's ---- */
+
+static void *create_shared(evener_runtime *runtime, evener_status *status)
+{
+    (void)runtime;
+    evener_slot_pool *pool = calloc(1, sizeof *pool);
+    if (pool == NULL) {
+        evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory for backends");
+    }
+    return pool;
+}
+
+static void destroy_shared(void *object)
+{
+    evener_slots_clear(object);
+    free(object);
+}
+
+evener_slot_pool *evener_slots_of(evener_runtime *runtime)
+{
+    static const evener_shared_key key = {.name = "slots", .create = create_shared, .destroy = destroy_shared};
+    return evener_runtime_shared(runtime, &key, NULL);
+}
+
+evener_slot_counts evener_slot_sum(const evener_subchannel *handle)
+{
+    const uint64_t word = evener_slot_word(handle);
+    /* With more ends than begins the number below 0 has borrowed one of the picks: rounding gives it back. */
+    return (evener_slot_counts){.picks = (word + EVENER_SLOT_PICK / 2) >> EVENER_SLOT_IN_FLIGHT_BITS,
+                                .in_flight = evener_slot_word_in_flight(word)};
+}
+
+bool evener_slot_all_ended(const evener_subchannel *handle)
+{
+    return (evener_slot_word(handle) & (EVENER_SLOT_PICK - 1)) == 0;
+}

@@ -1,0 +1,453 @@
+/* Subchannel: a policy's handle on a backend. Telling of states, references, and the end of its memory. */
+#include <evener/subchannel.h>
+
+#include <stdlib.h>
+
+#include <evener/log.h>
+
+#include "lb/backend/subchannel_pool.h"
+#include "lb/base/options.h"
+#include "lb/runtime/rcu.h"
+
+#define DATA_ALIGNMENT 64 /* evener_subchannel_options.data_bytes */
+#define RETIRE_POLL_MIN_NS (20 * EVENER_NS_PER_MS)
+#define RETIRE_POLL_MAX_NS EVENER_NS_PER_S
+
+/* ---- kinds and memory ---- */
+
+/* Where a body's memory begins. */
+static void *memory_of(evener_subchannel_body *body)
+{
+    return (char *)body - body->kind->memory->body_offset;
+}
+
+/* The policy's data is aligned, and the body fills the last of its cache lines. NULL without memory. */
+static evener_body_slab *body_slab_for(evener_subchannel_pool *pool, size_t data_bytes)
+{
+    const size_t alignment = data_bytes > 0 ? DATA_ALIGNMENT : _Alignof(evener_subchannel_body);
+    const size_t body_offset =
+        (data_bytes + _Alignof(evener_subchannel_body) - 1) & ~(_Alignof(evener_subchannel_body) - 1);
+    for (evener_body_slab *s = pool->body_slabs; s != NULL; s = s->next) {
+        if (s->body_offset == body_offset) {
+            return s;
+        }
+    }
+    evener_body_slab *made = malloc(sizeof *made);
+    if (made == NULL) {
+        return NULL;
+    }
+    *made = (evener_body_slab){
+        .slab = evener_slab_for(body_offset + sizeof(evener_subchannel_body), alignment),
+        .body_offset = body_offset,
+        .next = pool->body_slabs,
+    };
+    pool->body_slabs = made;
+    return made;
+}
+
+/* The kind that is as `like` but for what a pool counts, made if there is none yet; NULL without memory. A channel has
+ * few: they are functions of a program, and policies that are named. */
+static evener_subchannel_kind *kind_like(const evener_subchannel_kind *like)
+{
+    evener_subchannel_pool *pool = like->pool;
+    for (evener_subchannel_kind *kind = pool->kinds; kind != NULL; kind = kind->next) {
+        if (kind->owner == like->owner && kind->state_changed == like->state_changed &&
+            kind->released == like->released && kind->data_destroy == like->data_destroy &&
+            kind->data_bytes == like->data_bytes) {
+            return kind;
+        }
+    }
+    evener_body_slab *memory = body_slab_for(pool, like->data_bytes);
+    evener_subchannel_kind *kind = memory != NULL ? malloc(sizeof *kind) : NULL;
+    if (kind == NULL) {
+        return NULL;
+    }
+    *kind = *like;
+    kind->memory = memory;
+    kind->users = 0;
+    kind->named = NULL;
+    kind->next = pool->kinds;
+    pool->kinds = kind;
+    return kind;
+}
+
+/* Unnamed ones stay: every subchannel begins as one of them. */
+static void leave_kind(evener_subchannel_kind *kind)
+{
+    if (--kind->users > 0 || kind->owner == NULL) {
+        return;
+    }
+    evener_subchannel_kind **link = &kind->pool->kinds;
+    while (*link != kind) {
+        link = &(*link)->next;
+    }
+    *link = kind->next;
+    for (evener_subchannel_kind *other = kind->pool->kinds; other != NULL; other = other->next) {
+        other->named = other->named == kind ? NULL : other->named;
+    }
+    free(kind);
+}
+
+void evener_subchannel_set_owner(evener_subchannel *subchannel, const void *owner)
+{
+    evener_subchannel_body *body = evener_slot_body(subchannel);
+    evener_subchannel_kind *kind = body->kind->named;
+    if (kind == NULL || kind->owner != owner) {
+        evener_subchannel_kind like = *body->kind;
+        like.owner = owner;
+        kind = kind_like(&like);
+        body->kind->named = kind;
+    }
+    if (kind != NULL) {
+        kind->users++;
+        leave_kind(body->kind);
+        body->kind = kind;
+    }
+}
+
+static void destroy(evener_subchannel_body *body)
+{
+    evener_subchannel_kind *kind = body->kind;
+    evener_subchannel_pool *pool = kind->pool;
+    if (kind->data_destroy != NULL) {
+        kind->data_destroy(evener_subchannel_data(body->handle));
+    }
+    evener_slots_give_back(pool->slots, body->handle);
+    if (body->address != body->identity) {
+        evener_address_unref(body->address);
+    }
+    evener_address_unref(body->identity);
+    evener_slab_give_back(&body->kind->memory->slab, memory_of(body));
+    leave_kind(kind);
+    pool->subchannel_count--;
+}
+
+static void retire_poll(void *arg)
+{
+    evener_subchannel_pool *pool = arg;
+    evener_subchannel_body **link = &pool->retired;
+    while (*link != NULL) {
+        evener_subchannel_body *body = *link;
+        if (evener_slot_all_ended(body->handle)) {
+            *link = body->queue_next;
+            destroy(body);
+        } else {
+            link = &body->queue_next;
+        }
+    }
+    if (pool->retired != NULL) {
+        pool->retire_poll_ns *= 2;
+        if (pool->retire_poll_ns > RETIRE_POLL_MAX_NS) {
+            pool->retire_poll_ns = RETIRE_POLL_MAX_NS;
+        }
+        evener_timer_start(pool->loop, &pool->retire_timer, pool->retire_poll_ns);
+    }
+}
+
+static void unref(evener_subchannel_body *body)
+{
+    if (--body->references > 0) {
+        return;
+    }
+    /* No picker can give it out any more: no pick begins. */
+    if (evener_slot_all_ended(body->handle)) {
+        destroy(body);
+        return;
+    }
+    /* A done does not tell the control thread (that would be a system call): it looks from time to time. */
+    evener_subchannel_pool *pool = body->kind->pool;
+    body->queue_next = pool->retired;
+    pool->retired = body;
+    pool->retire_poll_ns = RETIRE_POLL_MIN_NS;
+    evener_timer_start(pool->loop, &pool->retire_timer, pool->retire_poll_ns);
+}
+
+evener_subchannel *evener_subchannel_ref(evener_subchannel *subchannel)
+{
+    evener_slot_body(subchannel)->references++;
+    return subchannel;
+}
+
+void evener_subchannel_unref(evener_subchannel *subchannel)
+{
+    if (subchannel != NULL) {
+        unref(evener_slot_body(subchannel));
+    }
+}
+
+/* ---- telling ---- */
+
+void evener_subchannel_tell_later(evener_subchannel_body *body)
+{
+    if (body->untold) {
+        return;
+    }
+    evener_subchannel_pool *pool = body->kind->pool;
+    body->untold = true;
+    body->references++;
+    body->queue_next = NULL;
+    if (pool->untold == NULL) {
+        evener_loop_post(pool->loop, &pool->tell_task);
+    }
+    *pool->untold_tail = body;
+    pool->untold_tail = &body->queue_next;
+}
+
+static void tell_one(evener_subchannel_body *body)
+{
+    evener_status status;
+    if (body->failure_untold && body->connector != NULL) {
+        body->failure_untold = false;
+        const char *reason = evener_connector_last_error(body->connector);
+        evener_status_set(&status, EVENER_STATUS_UNAVAILABLE, "%s: %s", evener_address_text(body->identity),
+                          reason != NULL ? reason : "connection failed");
+        body->told_state = EVENER_TRANSIENT_FAILURE;
+        body->kind->state_changed(body->arg, body->handle, EVENER_TRANSIENT_FAILURE, &status);
+    }
+    /* The listener may have released it. */
+    if (body->connector == NULL || body->connector->state == body->told_state) {
+        return;
+    }
+    evener_status_clear(&status);
+    body->told_state = body->connector->state;
+    body->kind->state_changed(body->arg, body->handle, (evener_connectivity_state)body->told_state, &status);
+}
+
+/* When thousands are told, none of them was touched for long. The next one's own memory was asked for when the one before
+ * it was told: now it is there, and what it points to is asked for. */
+static void prefetch_told_next(const evener_subchannel_body *next)
+{
+    if (next != NULL) {
+        __builtin_prefetch(next->queue_next, 1);
+        __builtin_prefetch(next->connector);
+        __builtin_prefetch((const char *)next->handle + EVENER_SLOT_TO_BODY);
+        __builtin_prefetch((const char *)next - next->kind->memory->body_offset, 1);
+    }
+}
+
+static void tell_all(void *arg)
+{
+    evener_subchannel_pool *pool = arg;
+    evener_subchannel_body *list = pool->untold;
+    pool->untold = NULL;
+    pool->untold_tail = &pool->untold;
+    while (list != NULL) {
+        evener_subchannel_body *body = list;
+        list = body->queue_next;
+        prefetch_told_next(list);
+        body->untold = false;
+        tell_one(body);
+        unref(body);
+    }
+}
+
+/* ---- the policy's functions ---- */
+
+static evener_subchannel *take_slot(evener_subchannel_pool *pool, evener_subchannel_body *body)
+{
+    if (pool->slots == NULL) {
+        pool->slots = evener_slots_of(pool->runtime);
+    }
+    return pool->slots != NULL ? evener_slots_take(pool->slots, body) : NULL;
+}
+
+evener_subchannel *evener_subchannel_pool_create_subchannel(evener_subchannel_pool *pool, const evener_address *address,
+                                                            const evener_subchannel_options *given)
+{
+    evener_subchannel_options options;
+    evener_status status;
+    if (evener_options_read(&options, sizeof options, given, "subchannel options", "evener_subchannel_options",
+                            &status) != EVENER_STATUS_OK) {
+        evener_log(EVENER_LOG_ERROR, "policy", "%s: %s", evener_address_text(address), status.message);
+        return NULL;
+    }
+    evener_subchannel_kind *kind = kind_like(&(evener_subchannel_kind){
+        .pool = pool,
+        .state_changed = options.state_changed,
+        .released = options.released,
+        .data_destroy = options.data_destroy,
+        .data_bytes = options.data_bytes,
+    });
+    char *memory = kind != NULL ? evener_slab_take(&kind->memory->slab) : NULL;
+    if (memory == NULL) {
+        return NULL;
+    }
+    evener_subchannel_body *body = (evener_subchannel_body *)(void *)(memory + kind->memory->body_offset);
+    evener_subchannel *handle = take_slot(pool, body);
+    evener_connector *connector = handle != NULL ? evener_connector_obtain(pool, address) : NULL;
+    if (connector == NULL) {
+        if (handle != NULL) {
+            evener_slots_give_back(pool->slots, handle);
+        }
+        evener_slab_give_back(&kind->memory->slab, memory);
+        return NULL;
+    }
+    kind->users++;
+    body->handle = handle;
+    body->kind = kind;
+    body->identity = evener_address_ref(address);
+    body->address = body->identity;
+    body->arg = options.arg;
+    body->references = 1;
+    pool->subchannel_count++;
+    evener_connector_attach(connector, body);
+    return handle;
+}
+
+void evener_subchannel_connect(evener_subchannel *subchannel)
+{
+    evener_connector *connector = evener_slot_body(subchannel)->connector;
+    if (connector != NULL) {
+        evener_connector_connect(connector);
+    }
+}
+
+void evener_subchannel_release(evener_subchannel *subchannel)
+{
+    evener_subchannel_body *body = evener_slot_body(subchannel);
+    evener_connector_detach(body->connector, body);
+    body->connector = NULL;
+    if (body->kind->released != NULL) {
+        body->kind->released(body->arg, subchannel);
+    }
+    unref(body);
+}
+
+evener_status_code evener_subchannel_watch_health(evener_subchannel *subchannel, const char *service,
+                                                  void (*health_changed)(void *arg, evener_subchannel *subchannel,
+                                                                         evener_connectivity_state health,
+                                                                         const evener_status *status),
+                                                  void *arg, evener_status *status)
+{
+    evener_subchannel_body *body = evener_slot_body(subchannel);
+    if (body->connector == NULL) {
+        return evener_status_set(status, EVENER_STATUS_FAILED_PRECONDITION, "%s: released",
+                                 evener_address_text(body->identity));
+    }
+    return evener_connector_watch_health(body->connector, body, service, health_changed, arg, status);
+}
+
+evener_connectivity_state evener_subchannel_state(const evener_subchannel *subchannel)
+{
+    const evener_connector *connector = evener_slot_body(subchannel)->connector;
+    return connector != NULL ? (evener_connectivity_state)connector->state : EVENER_SHUTDOWN;
+}
+
+const evener_address *evener_subchannel_address(const evener_subchannel *subchannel)
+{
+    return evener_slot_body(subchannel)->address;
+}
+
+void evener_subchannel_set_address(evener_subchannel *subchannel, const evener_address *address)
+{
+    evener_subchannel_body *body = evener_slot_body(subchannel);
+    evener_address *old = body->address;
+    body->address = address == body->identity ? body->identity : evener_address_ref(address);
+    if (old != body->identity) {
+        evener_address_unref(old);
+    }
+}
+
+void *evener_subchannel_data(evener_subchannel *subchannel)
+{
+    evener_subchannel_body *body = evener_slot_body(subchannel);
+    return body->kind->data_bytes > 0 ? memory_of(body) : NULL;
+}
+
+const char *evener_subchannel_address_text(const evener_subchannel *subchannel)
+{
+    return evener_address_text(evener_slot_body(subchannel)->identity);
+}
+
+bool evener_subchannel_carries_calls(const evener_subchannel *subchannel)
+{
+    return evener_slot_body(subchannel)->kind->pool->connection_unref != NULL;
+}
+
+uint64_t evener_subchannel_in_flight(const evener_subchannel *subchannel)
+{
+    return evener_slot_word_in_flight(evener_slot_word(subchannel));
+}
+
+/* ---- the pool ---- */
+
+static void starved_again(void *arg)
+{
+    evener_connector_starved_again(arg);
+}
+
+void evener_subchannel_pool_init(evener_subchannel_pool *pool)
+{
+    pool->untold_tail = &pool->untold;
+    evener_connector_prepare(pool);
+    pool->tell_task = (evener_task)EVENER_TASK_INIT(tell_all, pool);
+    pool->retire_timer = (evener_timer)EVENER_TIMER_INIT(retire_poll, pool);
+    pool->starved_timer = (evener_timer)EVENER_TIMER_INIT(starved_again, pool);
+}
+
+void evener_subchannel_pool_clear(evener_subchannel_pool *pool)
+{
+    evener_timer_stop(pool->loop, &pool->retire_timer);
+    evener_timer_stop(pool->loop, &pool->starved_timer);
+    evener_timer_stop(pool->loop, &pool->time_out_timer);
+    while (pool->retired != NULL) {
+        evener_subchannel_body *body = pool->retired;
+        pool->retired = body->queue_next;
+        destroy(body);
+    }
+    while (pool->kinds != NULL) {
+        evener_subchannel_kind *kind = pool->kinds;
+        pool->kinds = kind->next;
+        free(kind);
+    }
+    while (pool->body_slabs != NULL) {
+        evener_body_slab *memory = pool->body_slabs;
+        pool->body_slabs = memory->next;
+        evener_slab_clear(&memory->slab);
+        free(memory);
+    }
+    evener_slab_clear(&pool->connectors);
+    evener_slab_clear(&pool->links);
+    evener_slab_clear(&pool->attempts);
+    free(pool->buckets);
+    pool->buckets = NULL;
+    pool->bucket_count = 0;
+}
+
+void evener_subchannel_pool_reset_backoff(evener_subchannel_pool *pool)
+{
+    for (size_t i = 0; i < pool->bucket_count; i++) {
+        for (evener_connector *c = pool->buckets[i]; c != NULL; c = c->bucket_next) {
+            evener_connector_reset_backoff(c);
+        }
+    }
+}
+
+void evener_subchannel_pool_renew(evener_subchannel_pool *pool, evener_address *const *addresses, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        evener_connector *connector = evener_subchannel_pool_find(pool, addresses[i]);
+        if (connector != NULL && connector->generation != pool->generation) {
+            evener_connector_take_authority(pool, connector);
+            evener_connector_reconnect(connector);
+        }
+    }
+}
+
+void evener_subchannel_pool_activity(const evener_subchannel_pool *pool, uint64_t *started, uint64_t *in_flight)
+{
+    *started = 0;
+    *in_flight = 0;
+    for (const evener_subchannel_body *s = pool->retired; s != NULL; s = s->queue_next) {
+        *in_flight += evener_slot_sum(s->handle).in_flight;
+    }
+    for (size_t i = 0; i < pool->bucket_count; i++) {
+        for (const evener_connector *c = pool->buckets[i]; c != NULL; c = c->bucket_next) {
+            for (const evener_subchannel_body *s = c->subchannels; s != NULL; s = s->connector_next) {
+                const evener_slot_counts counts = evener_slot_sum(s->handle);
+                *started += counts.picks;
+                *in_flight += counts.in_flight;
+            }
+        }
+    }
+}

@@ -1,0 +1,602 @@
+/* The channel as an application holds it: opening, references, states. */
+#include <evener/channel.h>
+
+#include <errno.h>
+#include <semaphore.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "lb/base/options.h"
+#include "lb/channel/channel_internal.h"
+#include "lb/channel/update_list.h"
+#include "lb/runtime/rcu.h"
+#include "lb/runtime/runtime_internal.h"
+#include "lb/transport/grpc/transport.h"
+#include "resolver/builder.h"
+
+#define DEFAULT_PORT 443
+#define DEFAULT_IDLE_TIMEOUT_MS (30 * 60 * 1000)
+#define DEFAULT_CONNECT_TIMEOUT_MS (20 * 1000)
+#define DEFAULT_BACKOFF_INITIAL_MS 1000
+#define DEFAULT_BACKOFF_MAX_MS (120 * 1000)
+#define DEFAULT_KEEP_MS (5 * 60 * 1000)
+#define DEFAULT_QUEUED_PICKS_MAX 1000000
+#define AUTHORITY_BYTES 4096
+
+/* ---- opening ---- */
+
+static uint64_t ms_to_ns(uint64_t ms, uint64_t default_ms)
+{
+    if (ms == 0) {
+        ms = default_ms;
+    }
+    return ms <= UINT64_MAX / EVENER_NS_PER_MS ? ms * EVENER_NS_PER_MS : UINT64_MAX;
+}
+
+static evener_status_code no_memory(evener_status *status)
+{
+    return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "channel: out of memory");
+}
+
+/* Brings the caller's options, of whatever version, to ours. */
+static evener_status_code read_options(const evener_channel_options *given, evener_channel_options *options,
+                                       evener_status *status)
+{
+    const evener_status_code code =
+        evener_options_read(options, sizeof *options, given, "channel options", "evener_channel_options", status);
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
+    if (options->resolver_count > 0 && options->resolvers == NULL) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "channel options: resolver_count is %zu, but resolvers is NULL",
+                                 options->resolver_count);
+    }
+    if (options->policy_count > 0 && options->policies == NULL) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "channel options: policy_count is %zu, but policies is NULL", options->policy_count);
+    }
+    for (size_t i = 0; i < options->resolver_count; i++) {
+        if (options->resolvers[i] == NULL || options->resolvers[i]->scheme == NULL ||
+            options->resolvers[i]->build == NULL) {
+            return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                     "channel options: resolvers[%zu]: a builder with scheme and build is needed", i);
+        }
+    }
+    for (size_t i = 0; i < options->policy_count; i++) {
+        if (options->policies[i] == NULL || options->policies[i]->name == NULL || options->policies[i]->build == NULL) {
+            return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                     "channel options: policies[%zu]: a builder with name and build is needed", i);
+        }
+    }
+    if (options->default_port > 65535) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "channel options: default_port is %u: 1 to 65535 is needed (0: 443)",
+                                 options->default_port);
+    }
+    if (options->resolver_option_count > 0 && options->resolver_options == NULL) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "channel options: resolver_option_count is %zu, but resolver_options is NULL",
+                                 options->resolver_option_count);
+    }
+    for (size_t i = 0; i < options->resolver_option_count; i++) {
+        if (options->resolver_options[i].key == NULL || options->resolver_options[i].value == NULL) {
+            return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                     "channel options: resolver_options[%zu]: key and value are needed", i);
+        }
+    }
+    if ((unsigned)options->empty_update > EVENER_EMPTY_UPDATE_KEEP) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "channel options: empty_update is %d",
+                                 (int)options->empty_update);
+    }
+    return EVENER_STATUS_OK;
+}
+
+static void *copy_array(const void *array, size_t bytes)
+{
+    void *copy = malloc(bytes > 0 ? bytes : 1);
+    if (copy != NULL && bytes > 0) {
+        memcpy(copy, array, bytes);
+    }
+    return copy;
+}
+
+static bool copy_options(evener_channel *channel, const evener_channel_options *options)
+{
+    channel->resolvers.own =
+        copy_array(options->resolvers, options->resolver_count * sizeof(const evener_resolver_builder *));
+    channel->resolvers.own_count = options->resolver_count;
+    evener_resolver_builders_ref(channel->resolvers.own, channel->resolvers.own_count);
+    channel->policies.own =
+        copy_array(options->policies, options->policy_count * sizeof(const evener_policy_builder *));
+    channel->policies.own_count = options->policy_count;
+    channel->resolver_options = calloc(options->resolver_option_count + 1, sizeof(evener_attribute));
+    if (channel->resolvers.own == NULL || channel->policies.own == NULL || channel->resolver_options == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < options->resolver_option_count; i++) {
+        evener_attribute *option = &channel->resolver_options[channel->resolver_option_count++];
+        option->key = strdup(options->resolver_options[i].key);
+        option->value = strdup(options->resolver_options[i].value);
+        if (option->key == NULL || option->value == NULL) {
+            return false;
+        }
+    }
+    if (options->user_agent != NULL && (channel->user_agent = strdup(options->user_agent)) == NULL) {
+        return false;
+    }
+    channel->wait_for_ready = options->wait_for_ready; /* atomic from here on */
+    channel->ignore_service_config = options->ignore_service_config;
+    channel->default_port = options->default_port != 0 ? options->default_port : DEFAULT_PORT;
+    channel->empty_update = options->empty_update;
+    channel->empty_update_keep_ns = ms_to_ns(options->empty_update_keep_ms, DEFAULT_KEEP_MS);
+    channel->idle_timeout_ns = ms_to_ns(options->idle_timeout_ms, DEFAULT_IDLE_TIMEOUT_MS);
+    channel->pool.connect_timeout_ns = ms_to_ns(options->connect_timeout_ms, DEFAULT_CONNECT_TIMEOUT_MS);
+    channel->pool.backoff_initial_ns = ms_to_ns(options->backoff_initial_ms, DEFAULT_BACKOFF_INITIAL_MS);
+    channel->pool.backoff_max_ns = ms_to_ns(options->backoff_max_ms, DEFAULT_BACKOFF_MAX_MS);
+    if (channel->pool.backoff_max_ns < channel->pool.backoff_initial_ns) {
+        channel->pool.backoff_max_ns = channel->pool.backoff_initial_ns;
+    }
+    return true;
+}
+
+/* semantics of :authority (grpc: naming.md): the endpoint part, percent-encoded. */
+static evener_status_code encode_authority(const char *endpoint, char *buffer, size_t buffer_bytes,
+                                           evener_status *status)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    size_t used = 0;
+    for (const unsigned char *c = (const unsigned char *)endpoint; *c != '\0'; c++) {
+        const bool plain = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') ||
+                           strchr("-._~!$&'()*+,;=:@[]", *c) != NULL;
+        if (used + 4 > buffer_bytes) {
+            return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                     "target: too long for an :authority; set options.authority");
+        }
+        if (plain) {
+            buffer[used++] = (char)*c;
+        } else {
+            buffer[used++] = '%';
+            buffer[used++] = hex[*c >> 4];
+            buffer[used++] = hex[*c & 15];
+        }
+    }
+    buffer[used] = '\0';
+    return EVENER_STATUS_OK;
+}
+
+static evener_status_code find_authority(evener_channel *channel, const evener_channel_options *options,
+                                         evener_status *status)
+{
+    char buffer[AUTHORITY_BYTES];
+    const char *authority = options->authority;
+    channel->pool.authority_origin = EVENER_AUTHORITY_SET;
+    if (authority != NULL && authority[0] == '\0') {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "channel options: authority is empty: leave it NULL for the target's own");
+    }
+    if (authority == NULL) {
+        const evener_resolver_builder *builder = channel->resolver_builder;
+        const evener_status_code code =
+            builder->default_authority != NULL
+                ? builder->default_authority(builder, channel->target, buffer, sizeof buffer, status)
+                : encode_authority(evener_target_endpoint(channel->target), buffer, sizeof buffer, status);
+        if (code != EVENER_STATUS_OK) {
+            return code;
+        }
+        authority = buffer;
+        const bool names_host =
+            buffer[0] != '\0' && evener_resolver_server_names(builder, channel->target) == EVENER_SERVER_NAMES_TARGET;
+        channel->pool.authority_origin = names_host ? EVENER_AUTHORITY_OF_TARGET : EVENER_AUTHORITY_OF_LIST;
+    }
+    channel->authority = strdup(authority);
+    return channel->authority != NULL ? EVENER_STATUS_OK : no_memory(status);
+}
+
+static evener_status_code find_policy(evener_channel *channel, const evener_channel_options *options,
+                                      evener_status *status)
+{
+    const char *name = options->policy != NULL ? options->policy : "pick_first";
+    channel->policy_builder = evener_policy_find(&channel->policies, name);
+    if (channel->policy_builder == NULL) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "channel options: policy \"%s\" is not known: register it "
+                                 "(evener_policy_register()) or give it in options.policies",
+                                 name);
+    }
+    if (options->default_service_config == NULL) {
+        return EVENER_STATUS_OK;
+    }
+    const evener_status_code code = evener_service_config_parse(options->default_service_config, &channel->policies,
+                                                                name, &channel->default_config, status);
+    if (code != EVENER_STATUS_OK) {
+        return evener_status_set(status, code, "channel options: default %s", status != NULL ? status->message : "");
+    }
+    channel->published_config = evener_service_config_ref(channel->default_config);
+    return EVENER_STATUS_OK;
+}
+
+static evener_status_code find_transport(evener_channel *channel, const evener_channel_options *options,
+                                         evener_status *status)
+{
+    channel->transport = options->transport;
+    if (channel->transport == NULL) {
+        const evener_grpc_transport_options grpc_options = {
+            .credentials = options->credentials,
+            .grpc_args = options->grpc_args,
+            .user_agent = channel->user_agent,
+            .keepalive_time_ms = options->keepalive_time_ms,
+            .keepalive_timeout_ms = options->keepalive_timeout_ms,
+        };
+        const evener_status_code code =
+            evener_grpc_transport_create(channel->runtime, &grpc_options, &channel->transport, status);
+        if (code != EVENER_STATUS_OK) {
+            return code;
+        }
+        channel->owns_transport = true;
+    }
+    channel->connection_ref = channel->transport->vtable->connection_ref;
+    channel->picks_shortly = channel->connection_ref == NULL && evener_rcu_may_enter_outermost();
+    channel->pool.connection_unref = channel->transport->vtable->connection_unref;
+    channel->pool.transport = channel->transport;
+    return EVENER_STATUS_OK;
+}
+
+/* What is known before the first connection is told here; addresses that come later are refused one by one. */
+static evener_status_code check_server_names(const evener_channel *channel, evener_status *status)
+{
+    if (channel->owns_transport && channel->pool.authority_origin == EVENER_AUTHORITY_OF_LIST &&
+        evener_grpc_transport_verifies_names(channel->transport) &&
+        evener_resolver_server_names(channel->resolver_builder, channel->target) == EVENER_SERVER_NAMES_MISSING) {
+        return evener_status_set(
+            status, EVENER_STATUS_INVALID_ARGUMENT,
+            "%.200s: TLS has no name to verify a server against: a socket in the file system has "
+            "none; set the channel's authority (options.authority; `authority` in a factory file), "
+            "or an attribute \"authority\" for each socket of the list",
+            evener_target_text(channel->target));
+    }
+    return EVENER_STATUS_OK;
+}
+
+static evener_status_code set_up(evener_channel *channel, const char *target, const evener_channel_options *options,
+                                 evener_status *status)
+{
+    evener_status_code code;
+    if (!copy_options(channel, options)) {
+        return no_memory(status);
+    }
+    code = evener_resolver_lookup(&channel->resolvers, target, &channel->target, &channel->resolver_builder, status);
+    if (code == EVENER_STATUS_OK && channel->resolver_builder->check != NULL) {
+        code =
+            channel->resolver_builder->check(channel->resolver_builder, channel->target, channel->default_port, status);
+    }
+    if (code == EVENER_STATUS_OK) {
+        code = find_authority(channel, options, status);
+    }
+    if (code == EVENER_STATUS_OK) {
+        code = find_policy(channel, options, status);
+    }
+    if (code == EVENER_STATUS_OK && options->runtime != NULL) {
+        channel->runtime = evener_runtime_ref(options->runtime);
+    } else if (code == EVENER_STATUS_OK) {
+        code = evener_runtime_default(&channel->runtime, status);
+    }
+    if (code == EVENER_STATUS_OK) {
+        code = find_transport(channel, options, status);
+    }
+    if (code == EVENER_STATUS_OK) {
+        code = check_server_names(channel, status);
+    }
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
+    channel->loop = evener_runtime_loop(channel->runtime);
+    channel->caller_drives_loop = evener_runtime_is_driven_by_caller(channel->runtime);
+    channel->pool.runtime = channel->runtime;
+    channel->pool.loop = channel->loop;
+    channel->pool.authority = channel->authority;
+    const uint32_t queued_max = options->queued_picks_max != 0 ? options->queued_picks_max : DEFAULT_QUEUED_PICKS_MAX;
+    if (!evener_channel_control_init(channel)) {
+        return no_memory(status);
+    }
+    return evener_pick_queue_init(&channel->queue, channel, queued_max, status);
+}
+
+evener_status_code evener_channel_create(const char *target, const evener_channel_options *options,
+                                         evener_channel **channel, evener_status *status)
+{
+    if (target == NULL || channel == NULL) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "channel: %s is NULL",
+                                 target == NULL ? "target" : "the place for the channel");
+    }
+    evener_channel_options known;
+    const evener_status_code bad = read_options(options, &known, status);
+    if (bad != EVENER_STATUS_OK) {
+        return bad;
+    }
+    evener_channel *made = aligned_alloc(64, (sizeof *made + 63) / 64 * 64);
+    if (made == NULL) {
+        return no_memory(status);
+    }
+    memset(made, 0, sizeof *made);
+    made->references = 1;
+    const evener_status_code code = set_up(made, target, &known, status);
+    if (code != EVENER_STATUS_OK) {
+        evener_channel_free(made);
+        return code;
+    }
+    *channel = made;
+    return evener_status_clear(status);
+}
+
+static void destroy_transport(void *arg)
+{
+    evener_transport *transport = arg;
+    if (transport->vtable->destroy != NULL) {
+        transport->vtable->destroy(transport);
+    }
+}
+
+void evener_channel_free(evener_channel *channel)
+{
+    evener_picker_unref(channel->policy_picker);
+    if (channel->loop != NULL) {
+        evener_subchannel_pool_clear(&channel->pool);
+    }
+    if (channel->queue.channel != NULL) {
+        evener_pick_queue_clear(&channel->queue);
+    }
+    if (channel->owns_transport) {
+        evener_runtime_call(channel->runtime, destroy_transport, channel->transport);
+    }
+    evener_service_config_unref(channel->default_config);
+    evener_service_config_unref(channel->resolver_config);
+    evener_service_config_unref(channel->published_config);
+    evener_update_list_free(channel->addresses, channel->address_count);
+    for (size_t i = 0; i < channel->resolver_option_count; i++) {
+        free((char *)channel->resolver_options[i].key);
+        free((char *)channel->resolver_options[i].value);
+    }
+    free(channel->resolver_options);
+    evener_resolver_builders_unref(channel->resolvers.own, channel->resolvers.own_count);
+    free((void *)channel->resolvers.own);
+    free((void *)channel->policies.own);
+    free(channel->last_resolver_error);
+    free(channel->user_agent);
+    free(channel->authority);
+    evener_target_destroy(channel->target);
+    evener_channel_free_former_names(channel);
+    evener_runtime *runtime = channel->runtime;
+    sem_t *gone = channel->gone;
+    free(channel);
+    if (gone != NULL) {
+        sem_post(gone); /* who waits gives the runtime back */
+    } else {
+        evener_runtime_unref(runtime);
+    }
+}
+
+/* ---- references ---- */
+
+evener_channel *evener_channel_ref(evener_channel *channel)
+{
+    (void)__atomic_fetch_add(&channel->references, 1, __ATOMIC_RELAXED);
+    return channel;
+}
+
+void evener_channel_unref(evener_channel *channel)
+{
+    if (channel == NULL || __atomic_sub_fetch(&channel->references, 1, __ATOMIC_ACQ_REL) != 0) {
+        return;
+    }
+    evener_runtime *runtime = channel->runtime;
+    if (channel->caller_drives_loop || evener_runtime_owns_this_thread(runtime)) {
+        evener_loop_post(channel->loop, &channel->release_task);
+        return;
+    }
+    sem_t gone;
+    sem_init(&gone, 0, 0);
+    channel->gone = &gone;
+    evener_loop_post(channel->loop, &channel->release_task);
+    while (sem_wait(&gone) != 0) { /* EINTR: a signal of the caller's */
+    }
+    sem_destroy(&gone);
+    evener_runtime_unref(runtime);
+}
+
+void evener_channel_close(evener_channel *channel)
+{
+    /* No pick that begins from here on finds a backend, whatever the control thread is about. */
+    evener_rcu_assign(channel->picker, &evener_channel_closed_picker);
+    evener_loop_post(channel->loop, &channel->close_task);
+}
+
+/* ---- states ---- */
+
+evener_connectivity_state evener_channel_state(evener_channel *channel, bool try_to_connect)
+{
+    const evener_connectivity_state state = __atomic_load_n(&channel->state, __ATOMIC_ACQUIRE);
+    if (try_to_connect && state == EVENER_IDLE) {
+        evener_loop_post(channel->loop, &channel->connect_task);
+    }
+    return state;
+}
+
+static bool must_not_wait(const evener_channel *channel)
+{
+    return channel->caller_drives_loop || evener_loop_on_control_thread(channel->loop);
+}
+
+static struct timespec time_in(uint64_t timeout_ms)
+{
+    struct timespec deadline;
+    clock_gettime(CLOCK_MONOTONIC, &deadline);
+    const uint64_t seconds = timeout_ms / 1000;
+    deadline.tv_sec += (time_t)(seconds < 1000000000 ? seconds : 1000000000);
+    deadline.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
+    if (deadline.tv_nsec >= 1000000000) {
+        deadline.tv_sec++;
+        deadline.tv_nsec -= 1000000000;
+    }
+    return deadline;
+}
+
+/* Waits for another state until the deadline (NULL: none). False: time ran out. Under the queue's mutex. */
+static bool wait_for_other_state(evener_channel *channel, evener_connectivity_state last_seen,
+                                 const struct timespec *deadline)
+{
+    evener_pick_queue *queue = &channel->queue;
+    while (__atomic_load_n(&channel->state, __ATOMIC_RELAXED) == (uint32_t)last_seen) {
+        if (deadline == NULL) {
+            pthread_cond_wait(&queue->state_changed, &queue->mutex);
+        } else if (pthread_cond_timedwait(&queue->state_changed, &queue->mutex, deadline) == ETIMEDOUT) {
+            return __atomic_load_n(&channel->state, __ATOMIC_RELAXED) != (uint32_t)last_seen;
+        }
+    }
+    return true;
+}
+
+/* Waits for news of the state, be it the same again: one that went IDLE, CONNECTING, IDLE while this thread slept has to
+ * be asked to connect once more. False: time ran out. Under the queue's mutex. */
+static bool wait_for_news(evener_channel *channel, evener_connectivity_state last_seen, const struct timespec *deadline)
+{
+    evener_pick_queue *queue = &channel->queue;
+    if (__atomic_load_n(&channel->state, __ATOMIC_RELAXED) != (uint32_t)last_seen) {
+        return true;
+    }
+    if (deadline == NULL) {
+        return pthread_cond_wait(&queue->state_changed, &queue->mutex) == 0;
+    }
+    return pthread_cond_timedwait(&queue->state_changed, &queue->mutex, deadline) != ETIMEDOUT ||
+           __atomic_load_n(&channel->state, __ATOMIC_RELAXED) != (uint32_t)last_seen;
+}
+
+evener_connectivity_state evener_channel_wait_for_state_change(evener_channel *channel,
+                                                               evener_connectivity_state last_seen, uint64_t timeout_ms)
+{
+    if (must_not_wait(channel)) {
+        return evener_channel_state(channel, false);
+    }
+    const struct timespec deadline = time_in(timeout_ms);
+    pthread_mutex_lock(&channel->queue.mutex);
+    (void)wait_for_other_state(channel, last_seen, timeout_ms != 0 ? &deadline : NULL);
+    pthread_mutex_unlock(&channel->queue.mutex);
+    return evener_channel_state(channel, false);
+}
+
+evener_status_code evener_channel_wait_ready(evener_channel *channel, uint64_t timeout_ms, evener_status *status)
+{
+    if (must_not_wait(channel)) {
+        return evener_status_set(status, EVENER_STATUS_FAILED_PRECONDITION,
+                                 "waiting for \"%s\" on the control thread would wait for itself",
+                                 evener_channel_target(channel));
+    }
+    evener_status_code code = EVENER_STATUS_OK;
+    const struct timespec deadline = time_in(timeout_ms);
+    evener_pick_queue *queue = &channel->queue;
+    pthread_mutex_lock(&queue->mutex);
+    for (;;) {
+        const evener_connectivity_state state = evener_channel_state(channel, true);
+        if (state == EVENER_READY) {
+            evener_status_clear(status);
+            break;
+        }
+        if (state == EVENER_SHUTDOWN) {
+            code = evener_status_set(status, EVENER_STATUS_UNAVAILABLE, "channel closed");
+            break;
+        }
+        if (!wait_for_news(channel, state, timeout_ms != 0 ? &deadline : NULL)) {
+            code = evener_status_set(
+                status, EVENER_STATUS_DEADLINE_EXCEEDED, "\"%s\" is %s after %llu ms%s%s",
+                evener_channel_target(channel), evener_connectivity_state_name(state), (unsigned long long)timeout_ms,
+                queue->last_error.message[0] != '\0' ? "; last error: " : "", queue->last_error.message);
+            break;
+        }
+    }
+    pthread_mutex_unlock(&queue->mutex);
+    return code;
+}
+
+/* ---- wishes ---- */
+
+void evener_channel_connect(evener_channel *channel)
+{
+    evener_loop_post(channel->loop, &channel->connect_task);
+}
+
+void evener_channel_resolve_now(evener_channel *channel)
+{
+    evener_loop_post(channel->loop, &channel->resolve_now_task);
+}
+
+void evener_channel_reset_connect_backoff(evener_channel *channel)
+{
+    evener_loop_post(channel->loop, &channel->reset_backoff_task);
+}
+
+typedef struct config_change {
+    evener_task task;
+    evener_channel *channel;
+    evener_service_config *config;
+} config_change;
+
+static void change_config(void *arg)
+{
+    config_change *change = arg;
+    evener_channel *channel = change->channel;
+    evener_channel_replace_default_config(channel, change->config);
+    free(change);
+    evener_channel_unref(channel);
+}
+
+evener_status_code evener_channel_set_default_service_config(evener_channel *channel, const char *json,
+                                                             evener_status *status)
+{
+    evener_service_config *config = NULL;
+    if (json != NULL) {
+        const evener_status_code code =
+            evener_service_config_parse(json, &channel->policies, channel->policy_builder->name, &config, status);
+        if (code != EVENER_STATUS_OK) {
+            return code;
+        }
+    }
+    config_change *change = malloc(sizeof *change);
+    if (change == NULL) {
+        evener_service_config_unref(config);
+        return no_memory(status);
+    }
+    change->task = (evener_task)EVENER_TASK_INIT(change_config, change);
+    change->channel = evener_channel_ref(channel);
+    change->config = config;
+    evener_loop_post(channel->loop, &change->task);
+    return evener_status_clear(status);
+}
+
+/* ---- what it is ---- */
+
+const char *evener_channel_target(const evener_channel *channel)
+{
+    /* Acquire pairs with the release of a change: the target was made before it was put there. */
+    return evener_target_text(__atomic_load_n(&channel->target, __ATOMIC_ACQUIRE));
+}
+
+const char *evener_channel_authority(const evener_channel *channel)
+{
+    return __atomic_load_n(&channel->authority, __ATOMIC_ACQUIRE); /* as the target */
+}
+
+evener_runtime *evener_channel_runtime(const evener_channel *channel)
+{
+    return channel->runtime;
+}
+
+evener_transport *evener_channel_transport(const evener_channel *channel)
+{
+    return channel->transport;
+}
+
+bool evener_channel_wait_for_ready_default(const evener_channel *channel)
+{
+    return __atomic_load_n(&channel->wait_for_ready, __ATOMIC_RELAXED);
+}

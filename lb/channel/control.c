@@ -1,0 +1,597 @@
+/* The channel's control plane: resolver -> policy -> picker, states, idleness and the end. All on the control thread,
+ * one piece at a time. */
+#include "lb/channel/channel_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <evener/log.h>
+
+#include "lb/base/memory.h"
+#include "lb/base/options.h"
+#include "lb/channel/update_list.h"
+#include "lb/runtime/rcu.h"
+#include "lb/runtime/reclaim.h"
+
+#define IDLE_CHECKS 4 /* so many quiet checks in a row make a channel idle: looked at, never told by calls */
+#define BUILD_BACKOFF_MIN_NS EVENER_NS_PER_S
+#define BUILD_BACKOFF_MAX_NS (120 * EVENER_NS_PER_S)
+
+static const char *name_of(const evener_channel *channel)
+{
+    /* One whose target went to another (channel_reconfigure.c) ends without a name. */
+    return channel->target != NULL ? evener_target_text(channel->target) : "";
+}
+
+static void free_if_over(evener_channel *channel);
+
+/* ---- what readers may still see ---- */
+
+typedef struct retired {
+    evener_reclaim reclaim;
+    evener_channel *channel;
+    evener_picker *picker;
+    evener_service_config *config;
+} retired;
+
+static void retired_over(void *arg)
+{
+    retired *r = arg;
+    evener_channel *channel = r->channel;
+    evener_picker_unref(r->picker);
+    evener_service_config_unref(r->config);
+    free(r);
+    channel->retired_count--;
+    free_if_over(channel);
+}
+
+/* Gives the references back when no reader can have them any more. */
+static void retire(evener_channel *channel, evener_picker *picker, evener_service_config *config)
+{
+    if (picker == NULL && config == NULL) {
+        return;
+    }
+    retired *r = calloc(1, sizeof *r);
+    if (r == NULL) { /* no memory to wait with: wait here */
+        evener_rcu_synchronize();
+        evener_picker_unref(picker);
+        evener_service_config_unref(config);
+        return;
+    }
+    r->channel = channel;
+    r->picker = picker;
+    r->config = config;
+    r->reclaim.fn = retired_over;
+    r->reclaim.arg = r;
+    channel->retired_count++;
+    evener_runtime_reclaim(channel->runtime, &r->reclaim);
+}
+
+/* ---- publishing ---- */
+
+/* Takes over the picker's reference; NULL keeps the last one. */
+static void publish(evener_channel *channel, evener_connectivity_state state, const evener_status *status,
+                    evener_picker *picker)
+{
+    const evener_connectivity_state old = __atomic_load_n(&channel->state, __ATOMIC_RELAXED);
+    if (old != state) {
+        const bool failed = state == EVENER_TRANSIENT_FAILURE && status != NULL;
+        evener_log(EVENER_LOG_DEBUG, "channel", "%s: %s -> %s%s%s", name_of(channel),
+                   evener_connectivity_state_name(old), evener_connectivity_state_name(state), failed ? ": " : "",
+                   failed ? status->message : "");
+    }
+    if (picker != NULL) {
+        evener_picker *replaced = channel->policy_picker;
+        channel->policy_picker = picker;
+        evener_picker *expected = replaced; /* anything else is the closed channel's: that one stays */
+        (void)__atomic_compare_exchange_n(&channel->picker, &expected, picker, false, __ATOMIC_ACQ_REL,
+                                          __ATOMIC_RELAXED);
+        retire(channel, replaced, NULL);
+    }
+    evener_pick_queue_set_state(&channel->queue, state, state == EVENER_TRANSIENT_FAILURE ? status : NULL);
+    evener_pick_queue_wake(&channel->queue);
+}
+
+static evener_channel *channel_of_helper(evener_policy_helper *helper)
+{
+    return EVENER_CONTAINER_OF(helper, evener_channel, helper);
+}
+
+static evener_subchannel *helper_create_subchannel(evener_policy_helper *helper, const evener_address *address,
+                                                   const evener_subchannel_options *options)
+{
+    return evener_subchannel_pool_create_subchannel(&channel_of_helper(helper)->pool, address, options);
+}
+
+static void helper_publish(evener_policy_helper *helper, evener_connectivity_state state, const evener_status *status,
+                           evener_picker *picker)
+{
+    evener_channel *channel = channel_of_helper(helper);
+    if (channel->shut_down || channel->lb == NULL) {
+        evener_picker_unref(picker);
+        return;
+    }
+    publish(channel, state, status, picker);
+}
+
+static void helper_request_reresolution(evener_policy_helper *helper)
+{
+    evener_channel *channel = channel_of_helper(helper);
+    if (channel->resolver != NULL) {
+        /* A turn of its own: the resolver may push at once, and the policy is on the stack. */
+        evener_loop_post(channel->loop, &channel->resolve_now_task);
+    }
+}
+
+static const evener_policy_helper_vtable helper_vtable = {
+    .size = sizeof helper_vtable,
+    .create_subchannel = helper_create_subchannel,
+    .publish = helper_publish,
+    .request_reresolution = helper_request_reresolution,
+};
+
+static void pool_became_ready(void *arg)
+{
+    evener_channel *channel = arg;
+    evener_pick_queue_wake(&channel->queue);
+}
+
+static void pool_connecting_to(void *arg, const char *address)
+{
+    evener_channel *channel = arg;
+    evener_pick_queue_set_connecting(&channel->queue, address);
+}
+
+static void pool_drained(void *arg)
+{
+    free_if_over(arg);
+}
+
+/* ---- service config ---- */
+
+static void publish_config(evener_channel *channel)
+{
+    evener_service_config *config =
+        channel->resolver_config != NULL ? channel->resolver_config : channel->default_config;
+    evener_service_config *old = channel->published_config;
+    if (config != old) {
+        evener_rcu_assign(channel->published_config, evener_service_config_ref(config));
+        retire(channel, NULL, old);
+    }
+}
+
+evener_method_settings evener_channel_method_settings(evener_channel *channel, const char *method)
+{
+    evener_method_settings settings = {0, false, false};
+    if (__atomic_load_n(&channel->published_config, __ATOMIC_RELAXED) == NULL) {
+        return settings;
+    }
+    evener_rcu_read_lock();
+    const evener_service_config *config = evener_rcu_dereference(channel->published_config);
+    if (config != NULL) {
+        settings = evener_service_config_method(config, method);
+    }
+    evener_rcu_read_unlock();
+    return settings;
+}
+
+/* Takes over the update's service config. False: there is one, but it cannot be used; the last good one stays. */
+static bool take_service_config(evener_channel *channel, const evener_resolver_update *update, evener_status *status)
+{
+    if (channel->ignore_service_config) {
+        return true;
+    }
+    if (update->service_config_error != NULL && update->service_config_error->code != EVENER_STATUS_OK) {
+        *status = *update->service_config_error;
+        return false;
+    }
+    evener_service_config *old = channel->resolver_config;
+    evener_service_config *parsed = NULL;
+    if (update->service_config != NULL) {
+        if (old != NULL && strcmp(evener_service_config_text(old), update->service_config) == 0) {
+            return true;
+        }
+        if (evener_service_config_parse(update->service_config, &channel->policies, channel->policy_builder->name,
+                                        &parsed, status) != EVENER_STATUS_OK) {
+            return false;
+        }
+    }
+    channel->resolver_config = parsed;
+    publish_config(channel);
+    evener_service_config_unref(old);
+    return true;
+}
+
+/* ---- from the resolver to the policy ---- */
+
+static void note_resolver_error(evener_channel *channel, const evener_status *status)
+{
+    channel->resolver_errors++;
+    char *copy = strdup(status->message);
+    if (copy != NULL) {
+        free(channel->last_resolver_error);
+        channel->last_resolver_error = copy;
+    }
+}
+
+static void resolver_failed(evener_channel *channel, const evener_status *status)
+{
+    note_resolver_error(channel, status);
+    if (channel->address_count > 0) {
+        evener_log(EVENER_LOG_WARNING, "resolver", "%s: %s; the last %zu addresses serve on", name_of(channel),
+                   status->message, channel->address_count);
+        return;
+    }
+    evener_log(EVENER_LOG_WARNING, "resolver", "%s: %s; there are no addresses", name_of(channel), status->message);
+    if (channel->has_update) {
+        evener_graceful_switch_resolver_error(channel->lb, status);
+        return;
+    }
+    evener_status unavailable;
+    evener_status_set(&unavailable, EVENER_STATUS_UNAVAILABLE, "name resolution of \"%s\" failed: %s", name_of(channel),
+                      status->message);
+    publish(channel, EVENER_TRANSIENT_FAILURE, &unavailable, evener_picker_create_fail(&unavailable));
+}
+
+/* Warn of what the config asks for in vain, the first time that it does so in this channel. */
+static void warn_of_unbuilt(evener_channel *channel, const evener_service_config *config)
+{
+    const uint32_t fresh = config != NULL ? evener_service_config_unbuilt(config) & ~channel->warned_fields : 0;
+    for (unsigned i = 0; i < EVENER_SERVICE_CONFIG_UNBUILT_COUNT; i++) {
+        if ((fresh >> i & 1) != 0) {
+            evener_log(
+                EVENER_LOG_WARNING, "channel",
+                "%s: the service config sets %s, which this version of evener does not support: it has no effect",
+                name_of(channel), evener_service_config_unbuilt_field(i));
+        }
+    }
+    channel->warned_fields |= fresh;
+}
+
+/* Gives list and configuration in force to the policy. */
+static bool apply(evener_channel *channel)
+{
+    evener_service_config *config =
+        channel->resolver_config != NULL ? channel->resolver_config : channel->default_config;
+    warn_of_unbuilt(channel, config);
+    const evener_policy_builder *builder = config != NULL ? evener_service_config_policy(config)->builder : NULL;
+    if (builder == NULL) {
+        builder = channel->policy_builder;
+        config = NULL;
+    }
+    const evener_policy_update update = {
+        .size = sizeof update, .addresses = channel->addresses, .address_count = channel->address_count};
+    evener_status status;
+    evener_status_clear(&status);
+    channel->has_update = true;
+    evener_connector_expect(&channel->pool, update.addresses, update.address_count);
+    const evener_status_code code = evener_graceful_switch_update(channel->lb, builder, config, &update, &status);
+    evener_connector_expect(&channel->pool, NULL, 0);
+    if (code != EVENER_STATUS_OK) {
+        note_resolver_error(channel, &status);
+        evener_log(EVENER_LOG_WARNING, "channel", "%s: policy %s refused the update: %s", name_of(channel),
+                   builder->name, status.message);
+        return false;
+    }
+    return true;
+}
+
+static void replace_addresses(evener_channel *channel, evener_address **addresses, size_t count)
+{
+    evener_update_list_free(channel->addresses, channel->address_count);
+    channel->addresses = addresses;
+    channel->address_count = count;
+}
+
+static void empty_list_is_true(void *arg)
+{
+    evener_channel *channel = arg;
+    evener_log(EVENER_LOG_ERROR, "resolver", "%s: the list has been empty for %llu ms; the last addresses are dropped",
+               name_of(channel), (unsigned long long)(channel->empty_update_keep_ns / EVENER_NS_PER_MS));
+    replace_addresses(channel, NULL, 0);
+    apply(channel);
+}
+
+/* An empty list may be the truth or a mistake (go-zero 4941, grpc-go 8398): whether the last list serves on. */
+static bool keep_over_empty(evener_channel *channel)
+{
+    if (channel->empty_update == EVENER_EMPTY_UPDATE_FAIL || channel->address_count == 0) {
+        return false;
+    }
+    if (!channel->stale_timer.active && channel->empty_update_keep_ns != UINT64_MAX) {
+        evener_timer_start(channel->loop, &channel->stale_timer, channel->empty_update_keep_ns);
+    }
+    evener_log(EVENER_LOG_WARNING, "resolver", "%s: an empty list; the last %zu addresses serve on", name_of(channel),
+               channel->address_count);
+    return true;
+}
+
+static bool sink_update(evener_resolver_sink *sink, const evener_resolver_update *given)
+{
+    evener_channel *channel = EVENER_CONTAINER_OF(sink, evener_channel, sink);
+    evener_resolver_update whole;
+    const evener_resolver_update *const update = &whole;
+    evener_address **addresses = NULL;
+    size_t count = 0;
+    evener_status status;
+    evener_status_clear(&status);
+    channel->resolver_updates++;
+    if (evener_options_read(&whole, sizeof whole, given, "update", "evener_resolver_update", &status) !=
+            EVENER_STATUS_OK ||
+        evener_update_list_copy(update, channel->addresses, channel->address_count, &addresses, &count, &status) !=
+            EVENER_STATUS_OK) {
+        resolver_failed(channel, &status);
+        return false;
+    }
+    evener_log(EVENER_LOG_DEBUG, "resolver", "%s: %zu addresses%s%s%s%s", name_of(channel), count,
+               update->source != NULL ? " from " : "", update->source != NULL ? update->source : "",
+               update->service_config != NULL ? ", service config " : "",
+               update->service_config != NULL ? update->service_config : "");
+    const bool good_config = take_service_config(channel, update, &status);
+    if (!good_config && channel->resolver_config == NULL) {
+        evener_update_list_free(addresses, count);
+        resolver_failed(channel, &status);
+        return false;
+    }
+    if (!good_config) {
+        note_resolver_error(channel, &status);
+        evener_log(EVENER_LOG_WARNING, "resolver", "%s: %s; the last service config stays", name_of(channel),
+                   status.message);
+    }
+    if (count == 0 && keep_over_empty(channel)) {
+        evener_update_list_free(addresses, count);
+        return apply(channel) && good_config;
+    }
+    evener_timer_stop(channel->loop, &channel->stale_timer);
+    replace_addresses(channel, addresses, count);
+    const bool applied = apply(channel);
+    if (channel->renew_with_update) {
+        channel->renew_with_update = false;
+        evener_subchannel_pool_renew(&channel->pool, channel->addresses, channel->address_count);
+    }
+    return applied && good_config;
+}
+
+static void sink_error(evener_resolver_sink *sink, const evener_status *status)
+{
+    resolver_failed(EVENER_CONTAINER_OF(sink, evener_channel, sink), status);
+}
+
+static const evener_resolver_sink_vtable sink_vtable = {
+    .size = sizeof sink_vtable, .update = sink_update, .error = sink_error};
+
+void evener_channel_replace_default_config(evener_channel *channel, evener_service_config *config)
+{
+    evener_service_config *old = channel->default_config;
+    channel->default_config = config;
+    publish_config(channel);
+    if (channel->has_update && channel->resolver_config == NULL && !channel->shut_down) {
+        apply(channel);
+    }
+    evener_service_config_unref(old);
+}
+
+/* ---- idle and back ---- */
+
+static void idle_check_later(evener_channel *channel)
+{
+    if (channel->idle_timeout_ns != UINT64_MAX) {
+        evener_timer_start(channel->loop, &channel->idle_timer, channel->idle_timeout_ns / IDLE_CHECKS + 1);
+    }
+}
+
+static void stop_serving(evener_channel *channel)
+{
+    evener_timer_stop(channel->loop, &channel->stale_timer);
+    evener_timer_stop(channel->loop, &channel->idle_timer);
+    evener_channel_close_resolver(channel);
+    evener_graceful_switch *lb = channel->lb;
+    channel->lb = NULL;
+    evener_graceful_switch_destroy(lb);
+    replace_addresses(channel, NULL, 0);
+    channel->has_update = false;
+}
+
+static void idle_check(void *arg)
+{
+    evener_channel *channel = arg;
+    uint64_t started;
+    uint64_t in_flight;
+    evener_subchannel_pool_activity(&channel->pool, &started, &in_flight);
+    const bool quiet = started == channel->idle_last_started && in_flight == 0 &&
+                       __atomic_load_n(&channel->queue.count, __ATOMIC_RELAXED) == 0;
+    channel->idle_last_started = started;
+    channel->idle_quiet_checks = quiet ? channel->idle_quiet_checks + 1 : 0;
+    if (channel->idle_quiet_checks < IDLE_CHECKS) {
+        idle_check_later(channel);
+        return;
+    }
+    evener_log(EVENER_LOG_INFO, "channel", "%s: no calls for %llu ms: goes idle", name_of(channel),
+               (unsigned long long)(channel->idle_timeout_ns / EVENER_NS_PER_MS));
+    stop_serving(channel);
+    publish(channel, EVENER_IDLE, NULL, evener_picker_create_queue());
+}
+
+static void start_serving(evener_channel *channel);
+
+static void build_again(void *arg)
+{
+    evener_channel *channel = arg;
+    if (channel->has_update) {
+        evener_channel_open_resolver(channel); /* the last list serves on meanwhile */
+    } else {
+        start_serving(channel);
+    }
+}
+
+static void start_failed(evener_channel *channel, const evener_status *status)
+{
+    resolver_failed(channel, status);
+    channel->build_backoff_ns = channel->build_backoff_ns == 0 ? BUILD_BACKOFF_MIN_NS : channel->build_backoff_ns * 2;
+    if (channel->build_backoff_ns > BUILD_BACKOFF_MAX_NS) {
+        channel->build_backoff_ns = BUILD_BACKOFF_MAX_NS;
+    }
+    evener_timer_start(channel->loop, &channel->build_timer, channel->build_backoff_ns);
+}
+
+void evener_channel_open_resolver(evener_channel *channel)
+{
+    const evener_resolver_args args = {
+        .size = sizeof args,
+        .target = channel->target,
+        .sink = &channel->sink,
+        .runtime = channel->runtime,
+        .loop = channel->loop,
+        .default_port = channel->default_port,
+        .options = channel->resolver_options,
+        .option_count = channel->resolver_option_count,
+        .resolvers = &channel->resolvers,
+    };
+    evener_status status;
+    evener_status_set(&status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory");
+    evener_resolver *resolver = NULL;
+    if (channel->lb == NULL ||
+        channel->resolver_builder->build(channel->resolver_builder, &args, &resolver, &status) != EVENER_STATUS_OK) {
+        start_failed(channel, &status);
+        return;
+    }
+    channel->build_backoff_ns = 0;
+    channel->resolver = resolver;
+    resolver->vtable->start(resolver);
+}
+
+void evener_channel_close_resolver(evener_channel *channel)
+{
+    evener_timer_stop(channel->loop, &channel->build_timer);
+    evener_resolver *resolver = channel->resolver;
+    channel->resolver = NULL;
+    if (resolver != NULL) {
+        resolver->vtable->close(resolver);
+    }
+}
+
+void evener_channel_restart_idle_timeout(evener_channel *channel)
+{
+    channel->idle_quiet_checks = 0;
+    evener_timer_stop(channel->loop, &channel->idle_timer);
+    idle_check_later(channel);
+}
+
+static void start_serving(evener_channel *channel)
+{
+    publish(channel, EVENER_CONNECTING, NULL, evener_picker_create_queue());
+    if (channel->lb == NULL) {
+        channel->lb = evener_graceful_switch_create(&channel->helper);
+    }
+    evener_channel_restart_idle_timeout(channel);
+    evener_channel_open_resolver(channel);
+}
+
+static void connect_now(void *arg)
+{
+    evener_channel *channel = arg;
+    if (channel->shut_down || __atomic_load_n(&channel->state, __ATOMIC_RELAXED) != EVENER_IDLE) {
+        return;
+    }
+    if (channel->resolver == NULL) {
+        start_serving(channel);
+    } else {
+        evener_graceful_switch_exit_idle(channel->lb);
+    }
+}
+
+static void resolve_again(void *arg)
+{
+    evener_channel *channel = arg;
+    if (channel->resolver != NULL && channel->resolver->vtable->resolve_now != NULL) {
+        channel->resolver->vtable->resolve_now(channel->resolver);
+    }
+}
+
+static void reset_backoff(void *arg)
+{
+    evener_channel *channel = arg;
+    evener_subchannel_pool_reset_backoff(&channel->pool);
+    if (channel->build_timer.active) {
+        channel->build_backoff_ns = 0;
+        evener_timer_start(channel->loop, &channel->build_timer, 0);
+    }
+}
+
+/* ---- the end ---- */
+
+static void shut_down(void *arg)
+{
+    evener_channel *channel = arg;
+    if (channel->shut_down) {
+        return;
+    }
+    channel->shut_down = true;
+    stop_serving(channel);
+    /* Lets go of the last policy's picker; the closed channel's, if it is in force, stays. */
+    evener_status status;
+    evener_status_set(&status, EVENER_STATUS_UNAVAILABLE, "channel closed");
+    publish(channel, EVENER_SHUTDOWN, &status, evener_picker_create_drop(&status));
+}
+
+static bool task_pending(const evener_task *task)
+{
+    return __atomic_load_n(&task->pending, __ATOMIC_ACQUIRE) != 0;
+}
+
+/* Once nobody holds the channel and all that it began has come to its end. The count of references alone does not tell:
+ * whoever brought it to nothing still has to post release_task. */
+static void free_if_over(evener_channel *channel)
+{
+    if (!channel->released || channel->pool.link_count != 0 || channel->retired_count != 0) {
+        return;
+    }
+    if (!task_pending(&channel->release_task)) {
+        evener_loop_post(channel->loop, &channel->release_task);
+    }
+}
+
+static void release(void *arg)
+{
+    evener_channel *channel = arg;
+    channel->released = true;
+    shut_down(channel);
+    if (channel->pool.link_count != 0 || channel->retired_count != 0) {
+        return; /* free_if_over() will be told */
+    }
+    if (channel->pool.untold != NULL || task_pending(&channel->pool.tell_task) || task_pending(&channel->queue.task) ||
+        task_pending(&channel->connect_task) || task_pending(&channel->resolve_now_task) ||
+        task_pending(&channel->reset_backoff_task) || task_pending(&channel->close_task)) {
+        evener_loop_post(channel->loop, &channel->release_task); /* behind them */
+        return;
+    }
+    evener_channel_free(channel);
+}
+
+bool evener_channel_control_init(evener_channel *channel)
+{
+    channel->connect_task = (evener_task)EVENER_TASK_INIT(connect_now, channel);
+    channel->resolve_now_task = (evener_task)EVENER_TASK_INIT(resolve_again, channel);
+    channel->reset_backoff_task = (evener_task)EVENER_TASK_INIT(reset_backoff, channel);
+    channel->close_task = (evener_task)EVENER_TASK_INIT(shut_down, channel);
+    channel->release_task = (evener_task)EVENER_TASK_INIT(release, channel);
+    channel->build_timer = (evener_timer)EVENER_TIMER_INIT(build_again, channel);
+    channel->stale_timer = (evener_timer)EVENER_TIMER_INIT(empty_list_is_true, channel);
+    channel->idle_timer = (evener_timer)EVENER_TIMER_INIT(idle_check, channel);
+    channel->sink.vtable = &sink_vtable;
+    channel->helper = (evener_policy_helper){
+        .vtable = &helper_vtable,
+        .loop = channel->loop,
+        .policies = &channel->policies,
+        .target = evener_target_text(channel->target),
+        .authority = channel->authority,
+    };
+    channel->pool.became_ready = pool_became_ready;
+    channel->pool.connecting_to = pool_connecting_to;
+    channel->pool.drained = pool_drained;
+    channel->pool.arg = channel;
+    evener_subchannel_pool_init(&channel->pool);
+    channel->policy_picker = evener_picker_create_queue();
+    channel->picker = channel->policy_picker;
+    return channel->picker != NULL;
+}

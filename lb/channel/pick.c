@@ -1,0 +1,281 @@
+/* Picking: the data plane. No lock, no allocation, no system call. */
+#include <evener/channel.h>
+
+#include <evener/log.h>
+
+#include "lb/base/options.h"
+#include "lb/channel/channel_internal.h"
+#include "lb/runtime/lane.h"
+#include "lb/runtime/rcu.h"
+
+/* How often a pick is made again when the chosen backend has just lost its connection and the policy does not know it
+ * yet; then it waits for the policy. */
+#define ATTEMPTS_MAX 8
+
+/* In a pick's layer_count: its connection is counted. One word, so that done looks once. */
+#define HELD (UINT32_C(1) << 31)
+
+/* What a pick's slow ends need to know again. */
+typedef struct ordinary_pick {
+    evener_pick_context context;
+    evener_channel *channel;
+} ordinary_pick;
+
+static const evener_pick_args default_args = {.size = sizeof default_args};
+
+/* A54: codes that the control plane must not give to an application as if its server had said them. */
+static void hide_control_plane_code(evener_status *status)
+{
+    switch (status->code) {
+    case EVENER_STATUS_OK:
+    case EVENER_STATUS_INVALID_ARGUMENT:
+    case EVENER_STATUS_NOT_FOUND:
+    case EVENER_STATUS_ALREADY_EXISTS:
+    case EVENER_STATUS_FAILED_PRECONDITION:
+    case EVENER_STATUS_ABORTED:
+    case EVENER_STATUS_OUT_OF_RANGE:
+    case EVENER_STATUS_DATA_LOSS:
+        evener_status_set(status, EVENER_STATUS_INTERNAL, "%s from the load-balancing policy: %s",
+                          evener_status_code_name(status->code), status->message);
+        break;
+    default:
+        break;
+    }
+}
+
+static evener_pick_outcome no_backend(evener_channel *channel, const evener_pick_args *args,
+                                      evener_pick_outcome outcome, evener_status *status)
+{
+    if (outcome == EVENER_PICK_QUEUE || (outcome == EVENER_PICK_FAIL && args->wait_for_ready)) {
+        return EVENER_PICK_QUEUE;
+    }
+    if (status != NULL) {
+        hide_control_plane_code(status);
+        if (evener_log_enabled(EVENER_LOG_DEBUG)) {
+            evener_log(EVENER_LOG_DEBUG, "pick", "%s: %s%s%s: %s: %s", evener_target_text(channel->target),
+                       args->method != NULL ? args->method : "", args->method != NULL ? ": " : "",
+                       outcome == EVENER_PICK_DROP ? "dropped" : "failed", evener_status_code_name(status->code),
+                       status->message);
+        }
+    }
+    return outcome;
+}
+
+static void run_layers(evener_pick *pick, const evener_done_info *info, uint32_t lane)
+{
+    const uint32_t count = pick->layer_count & ~HELD;
+    for (uint32_t i = 0; i < count; i++) {
+        pick->layers[i].done(pick->layers[i].data, pick->layers[i].word, info, lane);
+    }
+}
+
+/* A backend that was chosen has just lost its connection, and the policy does not know it yet: what the pickers counted is
+ * taken back. Inside RCU. */
+static __attribute__((noinline)) void lost_connection(evener_pick *pick, uint32_t lane)
+{
+    static const evener_done_info unsent = {.size = sizeof unsent, .code = EVENER_STATUS_UNAVAILABLE, .not_sent = true};
+    run_layers(pick, &unsent, lane);
+}
+
+/* ---- closed channels ---- */
+
+static evener_pick_outcome closed_pick(evener_picker *picker, const evener_pick_context *context, evener_pick *pick)
+{
+    (void)picker;
+    (void)pick;
+    evener_status_set(context->status, EVENER_STATUS_UNAVAILABLE, "channel closed");
+    return EVENER_PICK_DROP;
+}
+
+static void closed_destroy(evener_picker *picker)
+{
+    (void)picker;
+}
+
+static const evener_picker_vtable closed_vtable = {
+    .size = sizeof closed_vtable, .pick = closed_pick, .destroy = closed_destroy};
+
+evener_picker evener_channel_closed_picker = {.vtable = &closed_vtable, .references = 1};
+
+/* ---- picks ---- */
+
+/* Enters RCU, calls the picker in force, on success counts and holds a connection, and leaves. `lost`: not COMPLETE, as
+ * the backend that was chosen has no connection any more. */
+static evener_pick_outcome attempt(evener_channel *channel, const evener_pick_context *context, evener_pick *pick,
+                                   bool *lost)
+{
+    *lost = false;
+    const evener_rcu_section section = evener_rcu_enter();
+    evener_picker *picker = evener_rcu_dereference(channel->picker);
+    pick->layer_count = 0;
+    evener_pick_outcome outcome = picker->vtable->pick(picker, context, pick);
+    if (outcome == EVENER_PICK_COMPLETE) {
+        pick->connection = evener_rcu_dereference(pick->subchannel->connection);
+        if (pick->connection == NULL) {
+            lost_connection(pick, context->lane);
+            *lost = true;
+            outcome = EVENER_PICK_QUEUE;
+        } else {
+            evener_slot_begin(pick->subchannel, context->lane);
+            if (channel->connection_ref != NULL) {
+                channel->connection_ref(pick->connection);
+                pick->layer_count |= HELD;
+            }
+        }
+    }
+    evener_rcu_leave(section);
+    return outcome;
+}
+
+/* A pick is made again while the backends that are chosen are lost. */
+static evener_pick_outcome pick_again(evener_channel *channel, const evener_pick_context *context, evener_pick *pick,
+                                      evener_pick_outcome outcome, bool lost)
+{
+    for (int attempts = 1; lost && attempts < ATTEMPTS_MAX; attempts++) {
+        outcome = attempt(channel, context, pick, &lost);
+    }
+    return outcome == EVENER_PICK_COMPLETE ? outcome : no_backend(channel, context->args, outcome, context->status);
+}
+
+evener_pick_outcome evener_channel_pick_now(evener_channel *channel, const evener_pick_args *args, evener_pick *pick,
+                                            evener_status *status)
+{
+    const evener_pick_context context = {args, channel->loop, status, evener_lane_current()};
+    bool lost;
+    const evener_pick_outcome outcome = attempt(channel, &context, pick, &lost);
+    return pick_again(channel, &context, pick, outcome, lost);
+}
+
+static evener_pick_outcome kick_if_queued(evener_channel *channel, evener_pick_outcome outcome)
+{
+    if (outcome == EVENER_PICK_QUEUE) {
+        evener_channel_kick(channel);
+    }
+    return outcome;
+}
+
+/* A pick with anything out of the ordinary about it: arguments of a program that was built against another evener, a
+ * thread's first pick or one on the shared lane, a connection that is counted (a call follows then that costs a thousand
+ * times as much), a pick inside an RCU section. */
+static __attribute__((noinline)) evener_pick_outcome try_pick_in_full(evener_channel *channel,
+                                                                      const evener_pick_args *given, evener_pick *pick,
+                                                                      evener_status *status)
+{
+    evener_pick_args args;
+    if (given->size != sizeof args) {
+        if (evener_pick_args_read(&args, given, status) != EVENER_STATUS_OK) {
+            return EVENER_PICK_FAIL;
+        }
+        given = &args;
+    }
+    return kick_if_queued(channel, evener_channel_pick_now(channel, given, pick, status));
+}
+
+/* The picker chose none, or one that is lost. */
+static __attribute__((noinline)) evener_pick_outcome not_at_once(const ordinary_pick *ordinary, evener_pick *pick,
+                                                                 evener_pick_outcome outcome, evener_rcu_reader *reader)
+{
+    const bool lost = outcome == EVENER_PICK_COMPLETE;
+    if (lost) {
+        lost_connection(pick, ordinary->context.lane);
+        outcome = EVENER_PICK_QUEUE;
+    }
+    evener_rcu_leave_outermost(reader);
+    evener_channel *channel = ordinary->channel;
+    return kick_if_queued(channel, pick_again(channel, &ordinary->context, pick, outcome, lost));
+}
+
+/* The short way, with no branch taken: nothing is called on it but the picker, and nothing is kept over that call but the
+ * pick and RCU's word. With done, round_robin takes 116 instructions in the place of 128, and 7.2 ns in that of 8.1. */
+evener_pick_outcome evener_channel_try_pick(evener_channel *channel, const evener_pick_args *args, evener_pick *pick,
+                                            evener_status *status)
+{
+    args = args != NULL ? args : &default_args;
+    const uint32_t lane = evener_lane_own;
+    if (__builtin_expect(lane == EVENER_LANE_SHARED || !channel->picks_shortly || args->size != sizeof *args, 0)) {
+        return try_pick_in_full(channel, args, pick, status);
+    }
+    evener_rcu_reader *reader = evener_rcu_enter_outermost();
+    if (__builtin_expect(reader == NULL, 0)) {
+        return try_pick_in_full(channel, args, pick, status);
+    }
+    const ordinary_pick ordinary = {{args, channel->loop, status, lane}, channel};
+    evener_picker *picker = evener_rcu_dereference(channel->picker);
+    pick->layer_count = 0;
+    const evener_pick_outcome outcome = picker->vtable->pick(picker, &ordinary.context, pick);
+    if (__builtin_expect(outcome != EVENER_PICK_COMPLETE, 0)) {
+        return not_at_once(&ordinary, pick, outcome, reader);
+    }
+    evener_subchannel *subchannel = pick->subchannel;
+    evener_connection *connection = evener_rcu_dereference(subchannel->connection);
+    if (__builtin_expect(connection == NULL, 0)) {
+        return not_at_once(&ordinary, pick, outcome, reader);
+    }
+    pick->connection = connection;
+    evener_slot_begin_own(subchannel, ordinary.context.lane);
+    evener_rcu_leave_outermost(reader);
+    return EVENER_PICK_COMPLETE;
+}
+
+void evener_channel_kick(evener_channel *channel)
+{
+    if (__atomic_load_n(&channel->state, __ATOMIC_ACQUIRE) == EVENER_IDLE) {
+        evener_loop_post(channel->loop, &channel->connect_task);
+    }
+}
+
+static const evener_done_info went_well = {.size = sizeof went_well, .code = EVENER_STATUS_OK};
+
+/* The end of a pick that a policy wants to hear of, that holds a connection, or that failed. */
+static __attribute__((noinline)) void done_told(evener_pick *pick, const evener_done_info *info)
+{
+    evener_done_info whole;
+    if (info != NULL && info->size < sizeof *info) {
+        evener_done_info_read(&whole, info);
+        info = &whole;
+    }
+    const uint32_t lane = evener_lane_current();
+    run_layers(pick, info != NULL ? info : &went_well, lane);
+    evener_subchannel *subchannel = pick->subchannel;
+    if (info != NULL && info->code != EVENER_STATUS_OK && !info->not_sent) {
+        (void)__atomic_fetch_add(&evener_slot_body(subchannel)->failed, 1, __ATOMIC_RELAXED);
+    }
+    if ((pick->layer_count & HELD) == 0) {
+        evener_slot_end(subchannel, lane);
+        return;
+    }
+    /* Counting comes before the connection goes: then nothing is left to do but that one call. The connection is this
+     * pick's own, and its transport lives as long as the channel. */
+    void (*const unref)(evener_connection * connection) = evener_slot_body(subchannel)->kind->pool->connection_unref;
+    evener_slot_end(subchannel, lane); /* from here on the subchannel may be gone */
+    unref(pick->connection);
+}
+
+/* The usual end of a pick that one policy wants to hear of. */
+static __attribute__((noinline)) void done_one_told(evener_pick *pick, const evener_done_info *info, uint32_t lane)
+{
+    const evener_pick_layer *layer = &pick->layers[0];
+    layer->done(layer->data, layer->word, info != NULL ? info : &went_well, lane);
+    evener_slot_end(pick->subchannel, lane);
+}
+
+/* Nothing to be counted but its end, and nothing to be filled in for those who hear of it. */
+static inline bool went_as_usual(const evener_done_info *info)
+{
+    return info == NULL || (info->code == EVENER_STATUS_OK && info->size >= sizeof *info);
+}
+
+void evener_pick_done(evener_pick *pick, const evener_done_info *info)
+{
+    const uint32_t lane = evener_lane_own; /* a thread without one gets it on the slow way */
+    const bool usual = lane != EVENER_LANE_SHARED && went_as_usual(info);
+    if (__builtin_expect(usual && pick->layer_count == 0, 1)) {
+        evener_slot_end(pick->subchannel, lane);
+        return;
+    }
+    if (usual && pick->layer_count == 1) { /* and no HELD */
+        done_one_told(pick, info, lane);
+        return;
+    }
+    done_told(pick, info);
+}

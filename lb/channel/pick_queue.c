@@ -1,0 +1,369 @@
+#include "lb/channel/pick_queue.h"
+
+#include <errno.h>
+#include <time.h>
+
+#include "lb/base/options.h"
+#include "lb/channel/channel_internal.h"
+
+/* request->state */
+enum { ENDED = 1, TIMER_SET = 2, CANCELLED = 4 };
+
+/* A blocking pick's place to wait; `request->waiter` of one. */
+typedef struct waiter {
+    pthread_cond_t ended;
+    evener_status *status;
+} waiter;
+
+/* Under the mutex; atomic for those who look without it (statistics, the idle timeout). */
+static void count_add(evener_pick_queue *queue, int32_t by)
+{
+    __atomic_store_n(&queue->count, queue->count + (uint32_t)by, __ATOMIC_RELAXED);
+}
+
+/* ---- the ring ---- */
+
+static void ring_init(evener_pick_request *ring)
+{
+    ring->next = ring;
+    ring->previous = ring;
+}
+
+static void ring_append(evener_pick_request *ring, evener_pick_request *request)
+{
+    request->previous = ring->previous;
+    request->next = ring;
+    ring->previous->next = request;
+    ring->previous = request;
+}
+
+/* Whatever ring it is on. */
+static void ring_remove(evener_pick_request *request)
+{
+    request->previous->next = request->next;
+    request->next->previous = request->previous;
+}
+
+/* Moves all of `from` to the front of `to`. */
+static void ring_prepend_all(evener_pick_request *to, evener_pick_request *from)
+{
+    if (from->next == from) {
+        return;
+    }
+    from->previous->next = to->next;
+    to->next->previous = from->previous;
+    to->next = from->next;
+    from->next->previous = to;
+    ring_init(from);
+}
+
+/* ---- ends ---- */
+
+/* Calls an asynchronous request's callback; then its memory is the caller's again. Control thread, without the lock. */
+static void call_back(evener_pick_request *request, evener_status_code code, const evener_status *status)
+{
+    evener_channel *channel = request->channel;
+    if ((__atomic_load_n(&request->state, __ATOMIC_RELAXED) & TIMER_SET) != 0) {
+        evener_timer_stop(channel->loop, &request->timer);
+    }
+    request->callback(request->arg, code, status);
+    evener_channel_unref(channel);
+}
+
+/* Under the lock. */
+static evener_status_code deadline_status(const evener_pick_queue *queue, uint64_t timeout_ms, evener_status *status)
+{
+    const char *reason = queue->last_error.message;
+    const bool connecting = queue->connecting_to[0] != '\0';
+    return evener_status_set(status, EVENER_STATUS_DEADLINE_EXCEEDED,
+                             "deadline exceeded after %llu.%03llu s: waiting for a backend of \"%s\"%s%s%s%s",
+                             (unsigned long long)(timeout_ms / 1000), (unsigned long long)(timeout_ms % 1000),
+                             evener_target_text(queue->channel->target), connecting ? ": connecting to " : "",
+                             queue->connecting_to, reason[0] != '\0' ? "; last error: " : "", reason);
+}
+
+static void request_timed_out(void *arg)
+{
+    evener_pick_request *request = arg;
+    evener_pick_queue *queue = &request->channel->queue;
+    evener_status status;
+    pthread_mutex_lock(&queue->mutex);
+    ring_remove(request);
+    count_add(queue, -1);
+    deadline_status(queue, request->args.timeout_ms, &status);
+    pthread_mutex_unlock(&queue->mutex);
+    call_back(request, EVENER_STATUS_DEADLINE_EXCEEDED, &status);
+}
+
+/* Whether the request's waiting is over, and how. Under the lock. */
+static bool settle(evener_pick_queue *queue, evener_pick_request *request, bool try_again, evener_status *status)
+{
+    evener_channel *channel = queue->channel;
+    evener_status_clear(status);
+    if ((__atomic_load_n(&request->state, __ATOMIC_RELAXED) & CANCELLED) != 0) {
+        evener_status_set(status, EVENER_STATUS_CANCELLED, "cancelled while waiting for a backend");
+        return true;
+    }
+    if (!try_again) {
+        return false;
+    }
+    return evener_channel_pick_now(channel, &request->args, request->pick, status) != EVENER_PICK_QUEUE;
+}
+
+static void run(void *arg)
+{
+    evener_pick_queue *queue = arg;
+    evener_pick_request work;
+    evener_pick_request kept;
+    ring_init(&work);
+    ring_init(&kept);
+    pthread_mutex_lock(&queue->mutex);
+    const uint32_t generation = __atomic_load_n(&queue->generation, __ATOMIC_RELAXED);
+    const bool try_again = generation != queue->tried_generation;
+    queue->tried_generation = generation;
+    ring_prepend_all(&work, &queue->requests);
+    while (work.next != &work) {
+        evener_pick_request *request = work.next;
+        evener_status status;
+        ring_remove(request);
+        if (!settle(queue, request, try_again, &status)) {
+            if (request->waiter == NULL && request->args.timeout_ms != 0 &&
+                (__atomic_load_n(&request->state, __ATOMIC_RELAXED) & TIMER_SET) == 0) {
+                (void)__atomic_fetch_or(&request->state, TIMER_SET, __ATOMIC_RELAXED);
+                const uint64_t timeout_ms = request->args.timeout_ms;
+                evener_timer_start(queue->channel->loop, &request->timer,
+                                   timeout_ms < UINT64_MAX / EVENER_NS_PER_MS ? timeout_ms * EVENER_NS_PER_MS
+                                                                              : UINT64_MAX / 2);
+            }
+            ring_append(&kept, request);
+            continue;
+        }
+        count_add(queue, -1);
+        request->result = status.code;
+        if (request->waiter != NULL) {
+            waiter *w = request->waiter;
+            if (w->status != NULL) {
+                *w->status = status;
+            }
+            (void)__atomic_fetch_or(&request->state, ENDED, __ATOMIC_RELAXED);
+            pthread_cond_signal(&w->ended);
+            continue;
+        }
+        pthread_mutex_unlock(&queue->mutex);
+        call_back(request, status.code, &status);
+        pthread_mutex_lock(&queue->mutex);
+    }
+    ring_prepend_all(&queue->requests, &kept);
+    const bool somebody_waits = queue->count > 0;
+    pthread_mutex_unlock(&queue->mutex);
+    if (somebody_waits) {
+        evener_channel_kick(queue->channel); /* the channel may have become IDLE under them */
+    }
+}
+
+/* ---- the queue ---- */
+
+evener_status_code evener_pick_queue_init(evener_pick_queue *queue, evener_channel *channel, uint32_t count_max,
+                                          evener_status *status)
+{
+    pthread_condattr_t monotonic;
+    if (pthread_condattr_init(&monotonic) != 0) {
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "channel: out of memory");
+    }
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_mutex_init(&queue->mutex, NULL);
+    pthread_cond_init(&queue->state_changed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    queue->channel = channel;
+    queue->count_max = count_max;
+    queue->connecting_to = "";
+    ring_init(&queue->requests);
+    queue->task = (evener_task)EVENER_TASK_INIT(run, queue);
+    return EVENER_STATUS_OK;
+}
+
+void evener_pick_queue_clear(evener_pick_queue *queue)
+{
+    pthread_cond_destroy(&queue->state_changed);
+    pthread_mutex_destroy(&queue->mutex);
+}
+
+void evener_pick_queue_wake(evener_pick_queue *queue)
+{
+    pthread_mutex_lock(&queue->mutex);
+    __atomic_store_n(&queue->generation, queue->generation + 1, __ATOMIC_RELEASE);
+    const bool anybody = queue->count > 0;
+    pthread_mutex_unlock(&queue->mutex);
+    if (anybody) {
+        evener_loop_post(queue->channel->loop, &queue->task);
+    }
+}
+
+void evener_pick_queue_set_state(evener_pick_queue *queue, evener_connectivity_state state, const evener_status *status)
+{
+    pthread_mutex_lock(&queue->mutex);
+    if (status != NULL) {
+        queue->last_error = *status;
+    }
+    __atomic_store_n(&queue->channel->state, (uint32_t)state, __ATOMIC_RELEASE);
+    pthread_cond_broadcast(&queue->state_changed);
+    pthread_mutex_unlock(&queue->mutex);
+}
+
+void evener_pick_queue_set_connecting(evener_pick_queue *queue, const char *address)
+{
+    pthread_mutex_lock(&queue->mutex);
+    queue->connecting_to = address;
+    pthread_mutex_unlock(&queue->mutex);
+}
+
+/* Tries, and enters the queue if there is no backend: then returns QUEUE with the lock held. */
+static evener_pick_outcome try_or_enter(evener_pick_queue *queue, evener_pick_request *request, evener_status *status)
+{
+    for (;;) {
+        const uint32_t generation = __atomic_load_n(&queue->generation, __ATOMIC_ACQUIRE);
+        const evener_pick_outcome outcome =
+            evener_channel_pick_now(queue->channel, &request->args, request->pick, status);
+        if (outcome != EVENER_PICK_QUEUE) {
+            return outcome;
+        }
+        pthread_mutex_lock(&queue->mutex);
+        if (queue->generation != generation) {
+            pthread_mutex_unlock(&queue->mutex);
+            continue;
+        }
+        if (queue->count >= queue->count_max) {
+            pthread_mutex_unlock(&queue->mutex);
+            evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED,
+                              "%u calls wait for a backend of \"%s\" already (queued_picks_max)", queue->count_max,
+                              evener_target_text(queue->channel->target));
+            return EVENER_PICK_DROP;
+        }
+        count_add(queue, 1);
+        ring_append(&queue->requests, request);
+        return EVENER_PICK_QUEUE;
+    }
+}
+
+static evener_status_code request_init(evener_pick_request *request, evener_channel *channel,
+                                       const evener_pick_args *args, evener_status *status)
+{
+    if (args != NULL && args->size == sizeof *args) {
+        request->args = *args;
+    } else {
+        const evener_status_code code = evener_pick_args_read(&request->args, args, status);
+        if (code != EVENER_STATUS_OK) {
+            return code;
+        }
+    }
+    request->channel = channel;
+    request->timer = (evener_timer)EVENER_TIMER_INIT(request_timed_out, request);
+    request->state = 0;
+    request->waiter = NULL;
+    return EVENER_STATUS_OK;
+}
+
+evener_pick_outcome evener_channel_pick_async(evener_channel *channel, const evener_pick_args *args,
+                                              evener_pick_request *request, evener_status *status)
+{
+    evener_pick_queue *queue = &channel->queue;
+    if (request_init(request, channel, args, status) != EVENER_STATUS_OK) {
+        return EVENER_PICK_FAIL;
+    }
+    const evener_pick_outcome outcome = try_or_enter(queue, request, status);
+    if (outcome != EVENER_PICK_QUEUE) {
+        return outcome;
+    }
+    evener_channel_ref(channel);
+    const bool with_timer = request->args.timeout_ms != 0;
+    pthread_mutex_unlock(&queue->mutex);
+    evener_channel_kick(channel);
+    if (with_timer) {
+        evener_loop_post(channel->loop, &queue->task); /* which starts the timer */
+    }
+    return EVENER_PICK_QUEUE;
+}
+
+void evener_pick_request_cancel(evener_pick_request *request)
+{
+    (void)__atomic_fetch_or(&request->state, CANCELLED, __ATOMIC_RELAXED);
+    evener_loop_post(request->channel->loop, &request->channel->queue.task);
+}
+
+static struct timespec deadline_in(uint64_t timeout_ms)
+{
+    struct timespec deadline;
+    clock_gettime(CLOCK_MONOTONIC, &deadline);
+    const uint64_t seconds_max = 1000000000;
+    const uint64_t seconds = timeout_ms / 1000 < seconds_max ? timeout_ms / 1000 : seconds_max;
+    deadline.tv_sec += (time_t)seconds;
+    deadline.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
+    if (deadline.tv_nsec >= 1000000000) {
+        deadline.tv_sec++;
+        deadline.tv_nsec -= 1000000000;
+    }
+    return deadline;
+}
+
+/* Waits for the end of a request that is in the queue; releases the lock. */
+static evener_status_code wait_for_end(evener_pick_queue *queue, evener_pick_request *request, waiter *w)
+{
+    const uint64_t timeout_ms = request->args.timeout_ms;
+    const struct timespec deadline = deadline_in(timeout_ms);
+    while ((request->state & ENDED) == 0) {
+        const int error = timeout_ms != 0 ? pthread_cond_timedwait(&w->ended, &queue->mutex, &deadline)
+                                          : pthread_cond_wait(&w->ended, &queue->mutex);
+        if (error == ETIMEDOUT && (request->state & ENDED) == 0) {
+            ring_remove(request);
+            count_add(queue, -1);
+            request->result = deadline_status(queue, timeout_ms, w->status);
+            break;
+        }
+    }
+    pthread_mutex_unlock(&queue->mutex);
+    return request->result;
+}
+
+evener_status_code evener_channel_pick(evener_channel *channel, const evener_pick_args *args, evener_pick *pick,
+                                       evener_status *status)
+{
+    evener_pick_queue *queue = &channel->queue;
+    evener_pick_request request = {.pick = pick};
+    evener_status own_status;
+    evener_status *filled = status != NULL ? status : &own_status;
+    const evener_status_code args_code = request_init(&request, channel, args, status);
+    if (args_code != EVENER_STATUS_OK) {
+        return args_code;
+    }
+    if (channel->caller_drives_loop || evener_loop_on_control_thread(channel->loop)) {
+        const evener_pick_outcome outcome = evener_channel_try_pick(channel, args, pick, filled);
+        if (outcome == EVENER_PICK_COMPLETE) {
+            return evener_status_clear(status);
+        }
+        if (outcome != EVENER_PICK_QUEUE) {
+            return filled->code;
+        }
+        return evener_status_set(status, EVENER_STATUS_FAILED_PRECONDITION,
+                                 "no backend now, and waiting for one on the control thread would wait for itself: use "
+                                 "evener_channel_pick_async()");
+    }
+    waiter w = {.status = filled};
+    evener_pick_outcome outcome = try_or_enter(queue, &request, filled);
+    if (outcome == EVENER_PICK_COMPLETE) {
+        return evener_status_clear(status);
+    }
+    if (outcome != EVENER_PICK_QUEUE) {
+        return filled->code;
+    }
+    /* Initialised under the lock, before anybody can signal it. */
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&w.ended, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    request.waiter = &w;
+    evener_channel_kick(channel);
+    const evener_status_code code = wait_for_end(queue, &request, &w);
+    pthread_cond_destroy(&w.ended);
+    return code;
+}

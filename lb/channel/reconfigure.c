@@ -1,0 +1,201 @@
+#include "lb/channel/reconfigure.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <evener/log.h>
+
+#include "lb/channel/channel_internal.h"
+#include "lb/transport/grpc/transport.h"
+
+/* A name that evener_channel_target() or _authority() may have given out: it lives as long as the channel. One that
+ * comes back is used again, so that a file that goes to and fro does not grow the list. */
+typedef struct evener_former_name {
+    struct evener_former_name *next;
+    evener_target *target; /* one of the two */
+    char *authority;
+} evener_former_name;
+
+void evener_channel_free_former_names(evener_channel *channel)
+{
+    evener_former_name *next;
+    for (evener_former_name *name = channel->former_names; name != NULL; name = next) {
+        next = name->next;
+        evener_target_destroy(name->target);
+        free(name->authority);
+        free(name);
+    }
+}
+
+static evener_former_name *find_target(evener_channel *channel, const char *text)
+{
+    evener_former_name *name = channel->former_names;
+    while (name != NULL && (name->target == NULL || strcmp(evener_target_text(name->target), text) != 0)) {
+        name = name->next;
+    }
+    return name;
+}
+
+static evener_former_name *find_authority(evener_channel *channel, const char *text)
+{
+    evener_former_name *name = channel->former_names;
+    while (name != NULL && (name->authority == NULL || strcmp(name->authority, text) != 0)) {
+        name = name->next;
+    }
+    return name;
+}
+
+/* Release in these two: a reader on another thread follows the pointer. */
+static void exchange_target(evener_channel *channel, evener_channel *prepared, evener_former_name *fresh)
+{
+    evener_former_name *name = find_target(channel, evener_target_text(prepared->target));
+    evener_target *target = prepared->target;
+    const evener_resolver_builder *builder = prepared->resolver_builder;
+    if (name != NULL) {
+        target = name->target;
+        free(fresh);
+    } else {
+        name = fresh;
+        name->next = channel->former_names;
+        channel->former_names = name;
+        prepared->target = NULL;
+    }
+    name->target = channel->target;
+    channel->resolver_builder = builder;
+    __atomic_store_n(&channel->target, target, __ATOMIC_RELEASE);
+    channel->helper.target = evener_target_text(target);
+}
+
+static void exchange_authority(evener_channel *channel, evener_channel *prepared, evener_former_name *fresh)
+{
+    evener_former_name *name = find_authority(channel, prepared->authority);
+    char *authority = prepared->authority;
+    if (name != NULL) {
+        authority = name->authority;
+        free(fresh);
+    } else {
+        name = fresh;
+        name->next = channel->former_names;
+        channel->former_names = name;
+        prepared->authority = NULL;
+    }
+    name->authority = channel->authority;
+    __atomic_store_n(&channel->authority, authority, __ATOMIC_RELEASE);
+    channel->helper.authority = authority;
+    channel->pool.authority = authority;
+}
+
+static void take_limits(evener_channel *channel, const evener_channel *prepared)
+{
+    __atomic_store_n(&channel->wait_for_ready, prepared->wait_for_ready, __ATOMIC_RELAXED);
+    channel->empty_update = prepared->empty_update;
+    channel->empty_update_keep_ns = prepared->empty_update_keep_ns;
+    channel->pool.connect_timeout_ns = prepared->pool.connect_timeout_ns;
+    channel->pool.backoff_initial_ns = prepared->pool.backoff_initial_ns;
+    channel->pool.backoff_max_ns = prepared->pool.backoff_max_ns;
+    pthread_mutex_lock(&channel->queue.mutex);
+    channel->queue.count_max = prepared->queue.count_max;
+    pthread_mutex_unlock(&channel->queue.mutex);
+    if (channel->idle_timeout_ns != prepared->idle_timeout_ns) {
+        channel->idle_timeout_ns = prepared->idle_timeout_ns;
+        if (channel->lb != NULL) {
+            evener_channel_restart_idle_timeout(channel);
+        }
+    }
+}
+
+static void take_resolver_options(evener_channel *channel, evener_channel *prepared)
+{
+    evener_attribute *options = channel->resolver_options;
+    const size_t count = channel->resolver_option_count;
+    channel->resolver_options = prepared->resolver_options;
+    channel->resolver_option_count = prepared->resolver_option_count;
+    prepared->resolver_options = options;
+    prepared->resolver_option_count = count;
+    channel->default_port = prepared->default_port;
+}
+
+static void take_service_config(evener_channel *channel, const evener_channel *prepared)
+{
+    evener_service_config *resolvers_own = NULL;
+    channel->ignore_service_config = prepared->ignore_service_config;
+    if (channel->ignore_service_config) {
+        resolvers_own = channel->resolver_config;
+        channel->resolver_config = NULL;
+    }
+    const char *old = channel->default_config != NULL ? evener_service_config_text(channel->default_config) : "";
+    const char *now = prepared->default_config != NULL ? evener_service_config_text(prepared->default_config) : "";
+    if (resolvers_own != NULL || strcmp(old, now) != 0) {
+        evener_channel_replace_default_config(channel, evener_service_config_ref(prepared->default_config));
+    }
+    evener_service_config_unref(resolvers_own);
+}
+
+static void take_transport(evener_channel *channel, evener_channel *prepared)
+{
+    if (channel->owns_transport && prepared->owns_transport) {
+        char *user_agent = channel->user_agent;
+        channel->user_agent = prepared->user_agent;
+        prepared->user_agent = user_agent;
+        evener_grpc_transport_exchange(channel->transport, prepared->transport);
+    }
+}
+
+bool evener_channel_target_names_servers(const evener_channel *channel)
+{
+    return __atomic_load_n(&channel->pool.authority_origin, __ATOMIC_RELAXED) != EVENER_AUTHORITY_OF_LIST;
+}
+
+evener_status_code evener_channel_reconfigure(evener_channel *channel, evener_channel *prepared, bool restart_resolver,
+                                              bool reconnect, evener_status *status)
+{
+    evener_former_name *target = calloc(1, sizeof *target);
+    evener_former_name *authority = calloc(1, sizeof *authority);
+    if (target == NULL || authority == NULL) {
+        free(target);
+        free(authority);
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "channel: out of memory");
+    }
+    if (channel->shut_down) {
+        free(target);
+        free(authority);
+        return evener_status_clear(status); /* closed by a holder: there is nothing to change */
+    }
+    restart_resolver = restart_resolver || (channel->ignore_service_config && !prepared->ignore_service_config);
+    reconnect = reconnect || strcmp(channel->authority, prepared->authority) != 0 ||
+                channel->pool.authority_origin != prepared->pool.authority_origin;
+    __atomic_store_n(&channel->pool.authority_origin, prepared->pool.authority_origin, __ATOMIC_RELAXED);
+
+    take_limits(channel, prepared);
+    take_transport(channel, prepared);
+    const bool serving = channel->lb != NULL;
+    if (restart_resolver) {
+        evener_channel_close_resolver(channel);
+        take_resolver_options(channel, prepared);
+    }
+    if (strcmp(evener_target_text(channel->target), evener_target_text(prepared->target)) != 0) {
+        exchange_target(channel, prepared, target);
+    } else {
+        free(target);
+    }
+    if (strcmp(channel->authority, prepared->authority) != 0) {
+        exchange_authority(channel, prepared, authority);
+    } else {
+        free(authority);
+    }
+    take_service_config(channel, prepared);
+    if (reconnect) {
+        channel->pool.generation++;
+    }
+    if (reconnect && !restart_resolver) {
+        evener_subchannel_pool_renew(&channel->pool, channel->addresses, channel->address_count);
+    } else if (reconnect) { /* the old target's backends were connected rightly, and serve until there are others */
+        channel->renew_with_update = serving;
+    }
+    if (restart_resolver && serving) {
+        evener_channel_open_resolver(channel);
+    }
+    evener_log(EVENER_LOG_INFO, "channel", "%s: reconfigured%s%s", evener_target_text(channel->target),
+               restart_resolver ? ", resolves anew" : "", reconnect ? ", connects anew" : "");
+    return evener_status_clear(status);
+}

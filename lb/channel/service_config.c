@@ -1,0 +1,412 @@
+#include "lb/channel/service_config.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#define METHODS_MAX 10000
+#define TIMEOUT_SECONDS_MAX 315576000000.0 /* of google.protobuf.Duration */
+
+typedef struct method_entry {
+    char *path; /* "/service/method", "/service/" or "" for the default */
+    evener_method_settings settings;
+} method_entry;
+
+struct evener_service_config {
+    uint32_t references;
+    char *text;
+    evener_policy_choice policy;
+    method_entry *methods; /* sorted by path */
+    size_t method_count;
+    uint32_t unbuilt; /* bits of unbuilt_fields */
+};
+
+static const struct {
+    const char *list; /* the member whose elements have the field; NULL: the config itself has it */
+    const char *name;
+    const char *place; /* as messages name it */
+} unbuilt_fields[EVENER_SERVICE_CONFIG_UNBUILT_COUNT] = {
+    {"methodConfig", "retryPolicy", "methodConfig[].retryPolicy"},
+    {"methodConfig", "hedgingPolicy", "methodConfig[].hedgingPolicy"},
+    {"methodConfig", "maxRequestMessageBytes", "methodConfig[].maxRequestMessageBytes"},
+    {"methodConfig", "maxResponseMessageBytes", "methodConfig[].maxResponseMessageBytes"},
+    {NULL, "retryThrottling", "retryThrottling"},
+};
+
+/* ---- reading ---- */
+
+/* google.protobuf.Duration in JSON: "1.5s". */
+static bool parse_duration(const char *text, double *seconds)
+{
+    char *end;
+    if (text[0] < '0' || text[0] > '9') {
+        return false;
+    }
+    const double value = strtod(text, &end);
+    if (strspn(text, "0123456789.") != (size_t)(end - text) || strcmp(end, "s") != 0 || !(value >= 0) ||
+        value > TIMEOUT_SECONDS_MAX) {
+        return false;
+    }
+    *seconds = value;
+    return true;
+}
+
+static evener_status_code read_settings(const json_t *object, size_t index, evener_method_settings *settings,
+                                        evener_status *status)
+{
+    const json_t *timeout = json_object_get(object, "timeout");
+    if (timeout != NULL) {
+        double seconds;
+        if (!json_is_string(timeout) || !parse_duration(json_string_value(timeout), &seconds)) {
+            return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                     "service config: methodConfig[%zu].timeout: a duration like \"1.5s\" is needed",
+                                     index);
+        }
+        const double ms = ceil(seconds * 1000);
+        settings->timeout_ms = ms < 1 ? 1 : (uint64_t)ms;
+    }
+    const json_t *wait = json_object_get(object, "waitForReady");
+    if (wait != NULL) {
+        if (!json_is_boolean(wait)) {
+            return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                     "service config: methodConfig[%zu].waitForReady: true or false is needed", index);
+        }
+        settings->has_wait_for_ready = true;
+        settings->wait_for_ready = json_is_true(wait);
+    }
+    return EVENER_STATUS_OK;
+}
+
+static char *path_of(const char *service, const char *method)
+{
+    if (service[0] == '\0') {
+        return strdup("");
+    }
+    const size_t bytes = strlen(service) + strlen(method) + 3;
+    char *path = malloc(bytes);
+    if (path != NULL) {
+        path[0] = '/';
+        strcpy(path + 1, service);
+        strcat(path, "/");
+        strcat(path, method);
+    }
+    return path;
+}
+
+static evener_status_code add_method(evener_service_config *config, char *path, const evener_method_settings *settings,
+                                     evener_status *status)
+{
+    method_entry *grown = path != NULL ? realloc(config->methods, (config->method_count + 1) * sizeof *grown) : NULL;
+    if (grown == NULL) {
+        free(path);
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "service config: out of memory");
+    }
+    config->methods = grown;
+    config->methods[config->method_count++] = (method_entry){path, *settings};
+    return EVENER_STATUS_OK;
+}
+
+static evener_status_code read_name(evener_service_config *config, const json_t *name, size_t index, size_t name_index,
+                                    const evener_method_settings *settings, evener_status *status)
+{
+    const json_t *service = json_object_get(name, "service");
+    const json_t *method = json_object_get(name, "method");
+    if (!json_is_object(name) || (service != NULL && !json_is_string(service)) ||
+        (method != NULL && !json_is_string(method))) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "service config: methodConfig[%zu].name[%zu]: an object with the strings \"service\" "
+                                 "and \"method\" is needed",
+                                 index, name_index);
+    }
+    const char *service_text = service != NULL ? json_string_value(service) : "";
+    const char *method_text = method != NULL ? json_string_value(method) : "";
+    if (service_text[0] == '\0' && method_text[0] != '\0') {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "service config: methodConfig[%zu].name[%zu]: \"method\" without \"service\"", index,
+                                 name_index);
+    }
+    if (config->method_count >= METHODS_MAX) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "service config: methodConfig: more than %d names", METHODS_MAX);
+    }
+    return add_method(config, path_of(service_text, method_text), settings, status);
+}
+
+static int compare_methods(const void *a, const void *b)
+{
+    return strcmp(((const method_entry *)a)->path, ((const method_entry *)b)->path);
+}
+
+static evener_status_code read_methods(evener_service_config *config, const json_t *root, evener_status *status)
+{
+    const json_t *list = json_object_get(root, "methodConfig");
+    if (list == NULL) {
+        return EVENER_STATUS_OK;
+    }
+    if (!json_is_array(list)) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "service config: methodConfig: a list is needed");
+    }
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *entry = json_array_get(list, i);
+        const json_t *names = json_object_get(entry, "name");
+        if (!json_is_object(entry) || (names != NULL && !json_is_array(names))) {
+            return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                     "service config: methodConfig[%zu]: an object with a list \"name\" is needed", i);
+        }
+        evener_method_settings settings = {0, false, false};
+        if (read_settings(entry, i, &settings, status) != EVENER_STATUS_OK) {
+            return EVENER_STATUS_INVALID_ARGUMENT;
+        }
+        for (size_t j = 0; j < json_array_size(names); j++) {
+            const evener_status_code code = read_name(config, json_array_get(names, j), i, j, &settings, status);
+            if (code != EVENER_STATUS_OK) {
+                return code;
+            }
+        }
+    }
+    if (config->method_count > 1) {
+        qsort(config->methods, config->method_count, sizeof *config->methods, compare_methods);
+    }
+    for (size_t i = 1; i < config->method_count; i++) {
+        if (strcmp(config->methods[i - 1].path, config->methods[i].path) == 0) {
+            return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                     "service config: methodConfig: two entries for the name \"%s\"",
+                                     config->methods[i].path);
+        }
+    }
+    return EVENER_STATUS_OK;
+}
+
+static evener_status_code choose_from(const evener_policy_set *policies, const json_t *list, const char *where,
+                                      evener_policy_choice *choice, evener_status *status)
+{
+    char *text = json_dumps(list, JSON_COMPACT | JSON_ENCODE_ANY);
+    if (text == NULL) {
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "service config: out of memory");
+    }
+    const evener_status_code code = evener_policy_choose(policies, text, where, choice, status);
+    free(text);
+    return code;
+}
+
+/* The list that `loadBalancingConfig` is, or that `loadBalancingPolicy` or the default stands for; a new reference. NULL
+ * with OK: none is named. */
+static evener_status_code named_policies(json_t *root, const char *default_policy, json_t **list, const char **where,
+                                         evener_status *status)
+{
+    *where = "service config: loadBalancingConfig";
+    json_t *given = json_object_get(root, "loadBalancingConfig");
+    if (given != NULL) {
+        *list = json_incref(given);
+        return EVENER_STATUS_OK;
+    }
+    *where = "service config: loadBalancingPolicy";
+    const json_t *name = json_object_get(root, "loadBalancingPolicy");
+    if (name == NULL) {
+        *list = default_policy != NULL ? json_pack("[{s:{}}]", default_policy) : NULL;
+        return EVENER_STATUS_OK;
+    }
+    if (!json_is_string(name)) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "%s: a string is needed", *where);
+    }
+    /* The old field's name in any case ("ROUND_ROBIN"), as gRPC takes it. */
+    char lower[64] = "";
+    for (size_t i = 0; i < sizeof lower - 1 && json_string_value(name)[i] != '\0'; i++) {
+        const char c = json_string_value(name)[i];
+        lower[i] = (char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
+        lower[i + 1] = '\0';
+    }
+    *list = json_pack("[{s:{}}]", lower);
+    return *list != NULL
+               ? EVENER_STATUS_OK
+               : evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "%s: no policy of that name", *where);
+}
+
+/* A17: `healthCheckConfig.serviceName`, or NULL. */
+static evener_status_code health_service(const json_t *root, const char **service, evener_status *status)
+{
+    const json_t *health = json_object_get(root, "healthCheckConfig");
+    const json_t *name = json_object_get(health, "serviceName");
+    *service = NULL;
+    if ((health != NULL && !json_is_object(health)) || (name != NULL && !json_is_string(name))) {
+        return evener_status_set(
+            status, EVENER_STATUS_INVALID_ARGUMENT,
+            "service config: healthCheckConfig: an object with the string \"serviceName\" is needed");
+    }
+    if (name != NULL) {
+        *service = json_string_value(name);
+    }
+    return EVENER_STATUS_OK;
+}
+
+static evener_status_code read_policy(evener_service_config *config, const evener_policy_set *policies, json_t *root,
+                                      const char *default_policy, evener_status *status)
+{
+    const char *service;
+    const char *where;
+    json_t *list = NULL;
+    evener_status_code code = health_service(root, &service, status);
+    if (code == EVENER_STATUS_OK) {
+        code = named_policies(root, service != NULL ? default_policy : NULL, &list, &where, status);
+    }
+    if (code != EVENER_STATUS_OK || list == NULL) {
+        return code;
+    }
+    if (service != NULL) {
+        list = json_pack("[{s:{s:s, s:o}}]", "health_check", "serviceName", service, "childPolicy", list);
+    }
+    code = list != NULL ? choose_from(policies, list, where, &config->policy, status)
+                        : evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "service config: out of memory");
+    json_decref(list);
+    return code;
+}
+
+static bool has_field(const json_t *object, const char *name)
+{
+    const json_t *value = json_object_get(object, name);
+    return value != NULL && !json_is_null(value);
+}
+
+static uint32_t find_unbuilt(const json_t *root)
+{
+    uint32_t found = 0;
+    for (unsigned f = 0; f < EVENER_SERVICE_CONFIG_UNBUILT_COUNT; f++) {
+        const json_t *list = json_object_get(root, unbuilt_fields[f].list != NULL ? unbuilt_fields[f].list : "");
+        bool has = unbuilt_fields[f].list == NULL && has_field(root, unbuilt_fields[f].name);
+        for (size_t i = 0; i < json_array_size(list) && !has; i++) {
+            has = has_field(json_array_get(list, i), unbuilt_fields[f].name);
+        }
+        found |= has ? UINT32_C(1) << f : 0;
+    }
+    return found;
+}
+
+/* ---- the object ---- */
+
+static void destroy(evener_service_config *config)
+{
+    evener_policy_choice_clear(&config->policy);
+    for (size_t i = 0; i < config->method_count; i++) {
+        free(config->methods[i].path);
+    }
+    free(config->methods);
+    free(config->text);
+    free(config);
+}
+
+evener_status_code evener_service_config_parse(const char *json, const evener_policy_set *policies,
+                                               const char *default_policy, evener_service_config **config,
+                                               evener_status *status)
+{
+    if (strnlen(json, EVENER_SERVICE_CONFIG_BYTES_MAX + 1) > EVENER_SERVICE_CONFIG_BYTES_MAX) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "service config: longer than %d bytes",
+                                 EVENER_SERVICE_CONFIG_BYTES_MAX);
+    }
+    json_error_t error;
+    json_t *root = json_loads(json, JSON_REJECT_DUPLICATES, &error);
+    if (!json_is_object(root)) {
+        const bool syntax = root == NULL;
+        json_decref(root);
+        return syntax
+                   ? evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "service config: line %d, column %d: %s",
+                                       error.line, error.column, error.text)
+                   : evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                       "service config: a JSON object is needed");
+    }
+    evener_service_config *made = calloc(1, sizeof *made);
+    evener_status_code code = EVENER_STATUS_RESOURCE_EXHAUSTED;
+    if (made != NULL) {
+        made->references = 1;
+        made->text = strdup(json);
+    }
+    if (made == NULL || made->text == NULL) {
+        evener_status_set(status, code, "service config: out of memory");
+    } else {
+        code = read_policy(made, policies, root, default_policy, status);
+        if (code == EVENER_STATUS_OK) {
+            code = read_methods(made, root, status);
+        }
+        made->unbuilt = find_unbuilt(root);
+    }
+    json_decref(root);
+    if (code == EVENER_STATUS_OK) {
+        *config = made;
+    } else if (made != NULL) {
+        destroy(made);
+    }
+    return code;
+}
+
+evener_service_config *evener_service_config_ref(evener_service_config *config)
+{
+    if (config != NULL) {
+        (void)__atomic_fetch_add(&config->references, 1, __ATOMIC_RELAXED);
+    }
+    return config;
+}
+
+void evener_service_config_unref(evener_service_config *config)
+{
+    if (config != NULL && __atomic_sub_fetch(&config->references, 1, __ATOMIC_ACQ_REL) == 0) {
+        destroy(config);
+    }
+}
+
+const evener_policy_choice *evener_service_config_policy(const evener_service_config *config)
+{
+    return &config->policy;
+}
+
+uint32_t evener_service_config_unbuilt(const evener_service_config *config)
+{
+    return config->unbuilt;
+}
+
+const char *evener_service_config_unbuilt_field(unsigned i)
+{
+    return unbuilt_fields[i].place;
+}
+
+const char *evener_service_config_text(const evener_service_config *config)
+{
+    return config->text;
+}
+
+static const method_entry *find_method(const evener_service_config *config, const char *path, size_t path_bytes)
+{
+    size_t low = 0;
+    size_t high = config->method_count;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        const method_entry *entry = &config->methods[middle];
+        int order = strncmp(entry->path, path, path_bytes);
+        if (order == 0) {
+            order = entry->path[path_bytes] != '\0';
+        }
+        if (order == 0) {
+            return entry;
+        }
+        if (order < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return NULL;
+}
+
+evener_method_settings evener_service_config_method(const evener_service_config *config, const char *method)
+{
+    const method_entry *entry = find_method(config, method, strlen(method));
+    const char *slash = strrchr(method, '/');
+    if (entry == NULL && slash != NULL) {
+        entry = find_method(config, method, (size_t)(slash + 1 - method));
+    }
+    if (entry == NULL) {
+        entry = find_method(config, "", 0);
+    }
+    return entry != NULL ? entry->settings : (evener_method_settings){0, false, false};
+}

@@ -1,0 +1,140 @@
+#include "lb/channel/update_list.h"
+
+#include <stdlib.h>
+
+#include <evener/log.h>
+
+#define FEW 8
+/* How far ahead memory is asked for. */
+#define AHEAD 8
+
+static size_t power_of_two_above(size_t count)
+{
+    size_t power = 16;
+    while (power < count) {
+        power *= 2;
+    }
+    return power;
+}
+
+/* Whether the address is new to the open-addressed table; enters it. */
+static bool enter(evener_address **table, size_t table_size, evener_address *address)
+{
+    size_t at = evener_address_identity_hash(address) & (table_size - 1);
+    while (table[at] != NULL) {
+        if (evener_address_same_backend(table[at], address)) {
+            return false;
+        }
+        at = (at + 1) & (table_size - 1);
+    }
+    table[at] = address;
+    return true;
+}
+
+/* Most updates change a few addresses of many, in their places. Those that stand where they stood in the known list,
+ * which has no duplicates, are no duplicates of each other: only the others are to be compared. False: they are too many
+ * for that. */
+static bool few_have_moved(const evener_resolver_update *update, evener_address *const *known, size_t known_count,
+                           size_t *moved, size_t *moved_count)
+{
+    *moved_count = 0;
+    for (size_t i = 0; i < update->address_count; i++) {
+        const evener_address *address = update->addresses[i];
+        if (i < known_count && (known[i] == address || evener_address_same_backend(known[i], address))) {
+            continue;
+        }
+        if (*moved_count == FEW) {
+            return false;
+        }
+        moved[(*moved_count)++] = i;
+    }
+    return true;
+}
+
+static bool has_twin(const evener_resolver_update *update, size_t index)
+{
+    for (size_t i = 0; i < update->address_count; i++) {
+        if (i != index && evener_address_same_backend(update->addresses[i], update->addresses[index])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Fills `list`, which has room for all. False without memory. */
+static bool take_unique(const evener_resolver_update *update, evener_address *const *known, size_t known_count,
+                        evener_address **list, size_t *unique)
+{
+    const size_t count = update->address_count;
+    size_t moved[FEW];
+    size_t moved_count;
+    bool twins = !few_have_moved(update, known, known_count, moved, &moved_count);
+    for (size_t i = 0; !twins && i < moved_count; i++) {
+        twins = has_twin(update, moved[i]);
+    }
+    *unique = 0;
+    if (!twins) {
+        for (size_t i = 0; i < count; i++) {
+            list[(*unique)++] = evener_address_ref(update->addresses[i]);
+        }
+        return true;
+    }
+    const size_t table_size = power_of_two_above(count * 2);
+    evener_address **table = calloc(table_size, sizeof *table);
+    if (table == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (i + AHEAD < count) {
+            __builtin_prefetch(update->addresses[i + AHEAD], 1);
+        }
+        if (enter(table, table_size, update->addresses[i])) {
+            list[(*unique)++] = evener_address_ref(update->addresses[i]);
+        }
+    }
+    free(table);
+    return true;
+}
+
+evener_status_code evener_update_list_copy(const evener_resolver_update *update, evener_address *const *known,
+                                           size_t known_count, evener_address ***addresses, size_t *address_count,
+                                           evener_status *status)
+{
+    const size_t count = update->address_count;
+    if (count > EVENER_RESOLVER_ADDRESSES_MAX) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "the resolver pushed %zu addresses; at most %d are taken", count,
+                                 EVENER_RESOLVER_ADDRESSES_MAX);
+    }
+    if (count > 0 && update->addresses == NULL) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "the resolver pushed %zu addresses, but no list of them", count);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (update->addresses[i] == NULL) {
+            return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                     "the resolver pushed a list whose entry %zu of %zu is NULL", i, count);
+        }
+    }
+    evener_address **list = malloc((count > 0 ? count : 1) * sizeof *list);
+    size_t unique = 0;
+    if (list == NULL || !take_unique(update, known, known_count, list, &unique)) {
+        free(list);
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "no memory for %zu addresses", count);
+    }
+    if (unique < count) {
+        evener_log(EVENER_LOG_DEBUG, "resolver", "%zu duplicates among %zu addresses were dropped", count - unique,
+                   count);
+    }
+    *addresses = list;
+    *address_count = unique;
+    return EVENER_STATUS_OK;
+}
+
+void evener_update_list_free(evener_address **addresses, size_t address_count)
+{
+    for (size_t i = 0; i < address_count; i++) {
+        evener_address_unref(addresses[i]);
+    }
+    free(addresses);
+}

@@ -1,0 +1,16 @@
+/* Update list: checks what a resolver pushed and copies it: references, without duplicates. */
+#ifndef EVENER_LB_CHANNEL_UPDATE_LIST_H
+#define EVENER_LB_CHANNEL_UPDATE_LIST_H
+
+#include <evener/resolver.h>
+
+/* Stores an owned array of referenced addresses, one for each backend, in the order of the update; of two for the same
+ * backend the first stays. `known` is the list before, without duplicates: knowing it makes a small change cheap. Errors: INVALID_ARGUMENT (a NULL entry or array, too many: the message says where),
+ * RESOURCE_EXHAUSTED. */
+evener_status_code evener_update_list_copy(const evener_resolver_update *update, evener_address *const *known,
+                                           size_t known_count, evener_address ***addresses, size_t *address_count,
+                                           evener_status *status);
+
+void evener_update_list_free(evener_address **addresses, size_t address_count);
+
+#endif

@@ -1,0 +1,518 @@
+/* The channel factory: channels by name, and the file they follow.
+ *
+ * A reload first makes everything that the new file asks for: one fresh channel for each that is new or changed, which
+ * checks target, credentials, policy and service config as any channel does when it is opened. Only when all of that has
+ * succeeded anything is touched: a new name takes its fresh channel; for a known name the live channel takes over the
+ * inside of the fresh one (channel_reconfigure.h). So a file is in force as a whole or not at all.
+ *
+ * Reloading happens on the control thread, one at a time; the lock only guards the table against those who ask. */
+#include <evener/factory.h>
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <evener/log.h>
+
+#include "lb/base/credentials.h"
+#include "lb/base/options.h"
+#include "lb/channel/reconfigure.h"
+#include "lb/factory/config.h"
+#include "lb/factory/watch.h"
+#include "resolver/builder.h"
+
+#define WATCH_INTERVAL_MS 1000
+
+struct evener_factory {
+    evener_runtime *runtime;
+    evener_factory_options options;
+    char *path;
+    uint64_t reloads, refused; /* atomic */
+
+    pthread_mutex_t lock;
+    evener_factory_config config; /* in force; changed under the lock */
+    evener_channel **channels;    /* one for each of config.channels; changed under the lock */
+
+    /* the control thread's */
+    char **watched; /* files of the last attempt to read */
+    size_t watched_count;
+    evener_factory_watch watch;
+};
+
+static evener_status_code no_memory(evener_status *status)
+{
+    return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "factory: out of memory");
+}
+
+/* ---- one channel ---- */
+
+static evener_status_code make_credentials(const evener_factory_settings *settings, evener_credentials **credentials,
+                                           evener_status *status)
+{
+    if (settings->security == EVENER_FACTORY_INSECURE) {
+        return evener_credentials_create_insecure(credentials, status);
+    }
+    const evener_tls_options tls = {.size = sizeof tls,
+                                    .root_certificates = settings->roots,
+                                    .certificate_chain = settings->certificate,
+                                    .private_key = settings->key};
+    return evener_credentials_create_tls_checked(&tls, credentials, status); /* checked when it was read */
+}
+
+static evener_attribute *make_resolver_options(const evener_factory_settings *settings, size_t *count)
+{
+    evener_attribute *options = calloc(json_object_size(settings->resolver) + 1, sizeof *options);
+    const char *key;
+    json_t *value;
+    *count = 0;
+    if (options != NULL) {
+        json_object_foreach(settings->resolver, key, value)
+        {
+            options[(*count)++] = (evener_attribute){.key = key, .value = json_string_value(value)};
+        }
+    }
+    return options;
+}
+
+static evener_status_code create_channel(const evener_factory *factory, const evener_factory_channel_config *config,
+                                         evener_channel **channel, evener_status *status)
+{
+    const evener_factory_settings *settings = &config->settings;
+    evener_credentials *credentials = NULL;
+    evener_channel_options options = {
+        .size = sizeof options,
+        .runtime = factory->runtime,
+        .transport = factory->options.transport,
+        .resolvers = factory->options.resolvers,
+        .resolver_count = factory->options.resolver_count,
+        .policies = factory->options.policies,
+        .policy_count = factory->options.policy_count,
+        .default_service_config = config->full_service_config,
+        .ignore_service_config = settings->ignore_service_config,
+        .authority = settings->authority,
+        .user_agent = settings->user_agent,
+        .default_port = (uint32_t)settings->default_port,
+        .idle_timeout_ms = settings->idle_timeout_ms,
+        .connect_timeout_ms = settings->connect_timeout_ms,
+        .backoff_initial_ms = settings->backoff_initial_ms,
+        .backoff_max_ms = settings->backoff_max_ms,
+        .empty_update = settings->empty_update,
+        .empty_update_keep_ms = settings->empty_update_keep_ms,
+        .keepalive_time_ms = settings->keepalive_time_ms,
+        .keepalive_timeout_ms = settings->keepalive_timeout_ms,
+        .queued_picks_max = (uint32_t)settings->queued_picks_max,
+        .wait_for_ready = settings->wait_for_ready,
+    };
+    evener_attribute *resolver_options = make_resolver_options(settings, &options.resolver_option_count);
+    if (resolver_options == NULL) {
+        return no_memory(status);
+    }
+    options.resolver_options = resolver_options;
+    evener_status_code code = make_credentials(settings, &credentials, status);
+    options.credentials = credentials;
+    if (code == EVENER_STATUS_OK) {
+        code = evener_channel_create(settings->target, &options, channel, status);
+    }
+    evener_credentials_destroy(credentials);
+    free(resolver_options);
+    return code;
+}
+
+/* ---- does a resolver take its options? ---- */
+
+static bool no_update(evener_resolver_sink *sink, const evener_resolver_update *update)
+{
+    (void)sink;
+    (void)update;
+    return true;
+}
+
+static void no_error(evener_resolver_sink *sink, const evener_status *status)
+{
+    (void)sink;
+    (void)status;
+}
+
+static const evener_resolver_sink_vtable deaf_sink = {.size = sizeof deaf_sink, .update = no_update, .error = no_error};
+
+/* A resolver checks its options when it is built; one that is never started looks nothing up. */
+static evener_status_code check_resolver(const evener_factory *factory, const evener_factory_settings *settings,
+                                         evener_status *status)
+{
+    const evener_resolver_set set = {.own = factory->options.resolvers, .own_count = factory->options.resolver_count};
+    const evener_resolver_builder *builder = NULL;
+    evener_target *target = NULL;
+    evener_status_code code = evener_resolver_lookup(&set, settings->target, &target, &builder, status);
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
+    evener_resolver_sink sink = {.vtable = &deaf_sink};
+    evener_resolver_args args = {
+        .size = sizeof args,
+        .target = target,
+        .sink = &sink,
+        .runtime = factory->runtime,
+        .loop = evener_runtime_loop(factory->runtime),
+        .default_port = settings->default_port != 0 ? (uint32_t)settings->default_port : 443,
+        .resolvers = &set,
+    };
+    evener_attribute *options = make_resolver_options(settings, &args.option_count);
+    evener_resolver *resolver = NULL;
+    args.options = options;
+    code = options != NULL ? builder->build(builder, &args, &resolver, status) : no_memory(status);
+    if (code == EVENER_STATUS_OK && resolver != NULL) {
+        resolver->vtable->close(resolver);
+    }
+    free(options);
+    evener_target_destroy(target);
+    return code;
+}
+
+/* ---- reload ---- */
+
+static const evener_factory_channel_config *find(const evener_factory_config *config, const char *name, size_t *index)
+{
+    size_t low = 0;
+    size_t high = config->channel_count;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        const int order = strcmp(name, config->channels[middle].name);
+        if (order == 0) {
+            *index = middle;
+            return &config->channels[middle];
+        }
+        if (order < 0) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    return NULL;
+}
+
+static void unref_all(evener_channel **channels, size_t count)
+{
+    for (size_t i = 0; channels != NULL && i < count; i++) {
+        evener_channel_unref(channels[i]);
+    }
+    free(channels);
+}
+
+/* One fresh channel for each that is new or not as it was; NULL for the others. */
+static evener_status_code prepare(evener_factory *factory, const evener_factory_config *next, evener_channel **fresh,
+                                  evener_status *status)
+{
+    for (size_t i = 0; i < next->channel_count; i++) {
+        const evener_factory_channel_config *channel = &next->channels[i];
+        size_t index;
+        const evener_factory_channel_config *old = find(&factory->config, channel->name, &index);
+        if (old != NULL && evener_factory_settings_equal(&old->settings, &channel->settings)) {
+            continue;
+        }
+        evener_status reason;
+        evener_status_code code = create_channel(factory, channel, &fresh[i], &reason);
+        if (code == EVENER_STATUS_OK) {
+            code = check_resolver(factory, &channel->settings, &reason);
+        }
+        if (code != EVENER_STATUS_OK) {
+            return evener_status_set(status, code, "%s:%u: channels.%s: %s", channel->file, channel->line,
+                                     channel->name, reason.message);
+        }
+    }
+    return EVENER_STATUS_OK;
+}
+
+/* Cannot fail but for memory, and then single channels keep their old settings until the next reload. */
+static void put_in_force(evener_factory *factory, evener_factory_config *next, evener_channel **fresh)
+{
+    evener_factory_config old_config = factory->config;
+    evener_channel **old_channels = factory->channels;
+    for (size_t i = 0; i < next->channel_count; i++) {
+        size_t index;
+        const evener_factory_channel_config *now = &next->channels[i];
+        const evener_factory_channel_config *old = find(&old_config, now->name, &index);
+        if (old == NULL) {
+            continue; /* the fresh channel is the channel */
+        }
+        evener_channel *live = old_channels[index];
+        if (fresh[i] != NULL) {
+            evener_status status;
+            if (evener_channel_reconfigure(live, fresh[i],
+                                           !evener_factory_settings_same_resolver(&old->settings, &now->settings),
+                                           !evener_factory_settings_same_connection(&old->settings, &now->settings),
+                                           &status) != EVENER_STATUS_OK) {
+                evener_log(EVENER_LOG_ERROR, "factory", "%s: channel %s: %s", factory->path, now->name, status.message);
+            }
+            evener_channel_unref(fresh[i]);
+        }
+        fresh[i] = live;
+    }
+    pthread_mutex_lock(&factory->lock);
+    factory->config = *next;
+    factory->channels = fresh;
+    pthread_mutex_unlock(&factory->lock);
+    for (size_t i = 0; i < old_config.channel_count; i++) {
+        size_t index;
+        if (find(&factory->config, old_config.channels[i].name, &index) == NULL) {
+            evener_channel_unref(old_channels[i]); /* its name has gone from the file */
+        }
+    }
+    free(old_channels);
+    evener_factory_config_clear(&old_config);
+}
+
+/* The names of the last files read, for the watch: of a refused config too, as its repair may come in any of them. */
+static void watch_files(evener_factory *factory, const evener_factory_config *config)
+{
+    char **files = calloc(config->files.count + 1, sizeof *files);
+    bool ok = files != NULL;
+    for (size_t i = 0; ok && i < config->files.count; i++) {
+        files[i] = strdup(config->files.names[i]);
+        ok = files[i] != NULL;
+    }
+    if (ok) {
+        evener_factory_watch_set_files(&factory->watch, files, config->files.count);
+        char **old = factory->watched;
+        const size_t old_count = factory->watched_count;
+        factory->watched = files;
+        factory->watched_count = config->files.count;
+        files = old;
+        for (size_t i = 0; i < old_count; i++) {
+            free(old[i]);
+        }
+    } else {
+        for (size_t i = 0; files != NULL && i < config->files.count; i++) {
+            free(files[i]); /* the old ones are watched on */
+        }
+    }
+    free(files);
+}
+
+static evener_status_code reload(evener_factory *factory, evener_status *status)
+{
+    evener_factory_config next;
+    evener_factory_watch_mark(&factory->watch);
+    evener_status_code code = evener_factory_config_read(factory->path, &next, status);
+    watch_files(factory, &next);
+    evener_channel **fresh = NULL;
+    if (code == EVENER_STATUS_OK) {
+        fresh = calloc(next.channel_count + 1, sizeof(evener_channel *));
+        code = fresh != NULL ? prepare(factory, &next, fresh, status) : no_memory(status);
+    }
+    if (code != EVENER_STATUS_OK || fresh == NULL) {
+        unref_all(fresh, next.channel_count);
+        evener_factory_config_clear(&next);
+        return code;
+    }
+    put_in_force(factory, &next, fresh);
+    return evener_status_clear(status);
+}
+
+/* A reload of a factory that is open: counted, told and logged. */
+static evener_status_code reload_and_tell(evener_factory *factory, evener_status *status)
+{
+    const evener_status_code code = reload(factory, status);
+    (void)__atomic_fetch_add(code == EVENER_STATUS_OK ? &factory->reloads : &factory->refused, 1, __ATOMIC_RELAXED);
+    if (code == EVENER_STATUS_OK) {
+        evener_log(EVENER_LOG_INFO, "factory", "%s: read again, in force", factory->path);
+    } else {
+        evener_log(EVENER_LOG_WARNING, "factory", "%s; the configuration read before stays in force", status->message);
+    }
+    if (factory->options.reloaded != NULL) {
+        factory->options.reloaded(factory->options.arg, status);
+    }
+    return code;
+}
+
+static void files_changed(void *arg)
+{
+    evener_status status;
+    reload_and_tell(arg, &status);
+}
+
+/* ---- life ---- */
+
+typedef struct turn {
+    evener_factory *factory;
+    evener_status status;
+} turn;
+
+static void first_load(void *arg)
+{
+    turn *t = arg;
+    t->factory->watch.loop = evener_runtime_loop(t->factory->runtime);
+    if (reload(t->factory, &t->status) == EVENER_STATUS_OK) {
+        evener_factory_watch_start(&t->factory->watch);
+    }
+}
+
+static void load_again(void *arg)
+{
+    turn *t = arg;
+    reload_and_tell(t->factory, &t->status);
+}
+
+static void stop_watching(void *arg)
+{
+    evener_factory *factory = arg;
+    if (factory->watch.timer.fn != NULL) {
+        evener_factory_watch_stop(&factory->watch);
+    }
+}
+
+static void *copy_array(const void *array, size_t bytes)
+{
+    void *copy = malloc(bytes + 1);
+    if (copy != NULL && bytes > 0) {
+        memcpy(copy, array, bytes);
+    }
+    return copy;
+}
+
+static evener_status_code take_options(evener_factory *factory, const evener_factory_options *options,
+                                       evener_status *status)
+{
+    evener_factory_options *own = &factory->options;
+    const evener_status_code code =
+        evener_options_read(own, sizeof *own, options, "factory options", "evener_factory_options", status);
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
+    if ((own->resolver_count > 0 && own->resolvers == NULL) || (own->policy_count > 0 && own->policies == NULL)) {
+        const evener_status_code bad =
+            evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "factory options: %s is not 0, but %s is NULL",
+                              own->resolvers == NULL && own->resolver_count > 0 ? "resolver_count" : "policy_count",
+                              own->resolvers == NULL && own->resolver_count > 0 ? "resolvers" : "policies");
+        *own = (evener_factory_options){.size = sizeof *own};
+        return bad;
+    }
+    /* The builders stay where they are; the arrays may be on the caller's stack. */
+    own->resolvers = copy_array(own->resolvers, own->resolver_count * sizeof own->resolvers[0]);
+    evener_resolver_builders_ref(own->resolvers, own->resolver_count);
+    own->policies = copy_array(own->policies, own->policy_count * sizeof own->policies[0]);
+    return own->resolvers != NULL && own->policies != NULL ? EVENER_STATUS_OK : no_memory(status);
+}
+
+evener_status_code evener_factory_open(const char *path, const evener_factory_options *options,
+                                       evener_factory **factory, evener_status *status)
+{
+    if (path == NULL || path[0] == '\0' || factory == NULL) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "factory: %s",
+                                 factory == NULL ? "the place for the factory is NULL" : "no file is named");
+    }
+    evener_factory *made = calloc(1, sizeof *made);
+    if (made == NULL) {
+        return no_memory(status);
+    }
+    pthread_mutex_init(&made->lock, NULL);
+    made->path = strdup(path);
+    evener_status_code code = made->path != NULL ? take_options(made, options, status) : no_memory(status);
+    if (code == EVENER_STATUS_OK && made->options.runtime != NULL) {
+        made->runtime = evener_runtime_ref(made->options.runtime);
+    } else if (code == EVENER_STATUS_OK) {
+        code = evener_runtime_default(&made->runtime, status);
+    }
+    if (code == EVENER_STATUS_OK) {
+        const uint64_t interval_ms =
+            made->options.watch_interval_ms != 0 ? made->options.watch_interval_ms : WATCH_INTERVAL_MS;
+        made->watch.interval_ns =
+            interval_ms <= UINT64_MAX / EVENER_NS_PER_MS ? interval_ms * EVENER_NS_PER_MS : UINT64_MAX;
+        made->watch.changed = files_changed;
+        made->watch.arg = made;
+        turn t = {.factory = made};
+        evener_runtime_call(made->runtime, first_load, &t);
+        code = evener_status_set(status, t.status.code, "%s", t.status.message);
+    }
+    if (code != EVENER_STATUS_OK) {
+        evener_factory_close(made);
+        return code;
+    }
+    *factory = made;
+    return EVENER_STATUS_OK;
+}
+
+evener_status_code evener_factory_reload(evener_factory *factory, evener_status *status)
+{
+    turn t = {.factory = factory};
+    evener_runtime_call(factory->runtime, load_again, &t);
+    return evener_status_set(status, t.status.code, "%s", t.status.message);
+}
+
+void evener_factory_close(evener_factory *factory)
+{
+    if (factory == NULL) {
+        return;
+    }
+    if (factory->runtime != NULL) {
+        evener_runtime_call(factory->runtime, stop_watching, factory);
+    }
+    unref_all(factory->channels, factory->config.channel_count);
+    evener_factory_config_clear(&factory->config);
+    for (size_t i = 0; i < factory->watched_count; i++) {
+        free(factory->watched[i]);
+    }
+    free(factory->watched);
+    evener_resolver_builders_unref(factory->options.resolvers, factory->options.resolver_count);
+    free((void *)factory->options.resolvers);
+    free((void *)factory->options.policies);
+    free(factory->path);
+    pthread_mutex_destroy(&factory->lock);
+    evener_runtime *runtime = factory->runtime;
+    free(factory);
+    evener_runtime_unref(runtime);
+}
+
+/* ---- asking ---- */
+
+evener_status_code evener_factory_channel(evener_factory *factory, const char *name, evener_channel **channel,
+                                          evener_status *status)
+{
+    size_t index;
+    evener_channel *found = NULL;
+    pthread_mutex_lock(&factory->lock);
+    if (name != NULL && find(&factory->config, name, &index) != NULL) {
+        found = evener_channel_ref(factory->channels[index]);
+    }
+    pthread_mutex_unlock(&factory->lock);
+    if (found == NULL) {
+        return evener_status_set(status, EVENER_STATUS_NOT_FOUND, "%s: no channel \"%s\": add it to \"channels\"",
+                                 factory->path, name != NULL ? name : "(NULL)");
+    }
+    *channel = found;
+    return evener_status_clear(status);
+}
+
+void evener_factory_visit(evener_factory *factory, void (*visit)(void *arg, const evener_factory_entry *entry),
+                          void *arg)
+{
+    pthread_mutex_lock(&factory->lock);
+    for (size_t i = 0; i < factory->config.channel_count; i++) {
+        const evener_factory_channel_config *config = &factory->config.channels[i];
+        const evener_factory_entry entry = {
+            .size = sizeof entry,
+            .name = config->name,
+            .target = config->settings.target,
+            .authority = evener_channel_authority(factory->channels[i]),
+            .credentials = config->settings.security == EVENER_FACTORY_INSECURE ? "insecure"
+                           : config->settings.certificate != NULL               ? "mtls"
+                                                                                : "tls",
+            .service_config = config->full_service_config,
+            .file = config->file,
+            .line = config->line,
+            .verifies_addresses = config->settings.security == EVENER_FACTORY_TLS &&
+                                  !evener_channel_target_names_servers(factory->channels[i]),
+        };
+        visit(arg, &entry);
+    }
+    pthread_mutex_unlock(&factory->lock);
+}
+
+uint64_t evener_factory_reload_count(const evener_factory *factory)
+{
+    return __atomic_load_n(&factory->reloads, __ATOMIC_RELAXED);
+}
+
+uint64_t evener_factory_refused_count(const evener_factory *factory)
+{
+    return __atomic_load_n(&factory->refused, __ATOMIC_RELAXED);
+}

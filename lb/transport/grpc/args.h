@@ -1,0 +1,37 @@
+/* What the core's channels are made with: the target of one address and the arguments of one connection. */
+#ifndef EVENER_LB_TRANSPORT_GRPC_ARGS_H
+#define EVENER_LB_TRANSPORT_GRPC_ARGS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <grpc/grpc.h>
+
+#include <evener/address.h>
+
+#include "lb/transport/grpc/transport.h"
+
+/* The arguments that all connections of one transport have in common. Its members are this unit's. */
+typedef struct evener_grpc_args {
+    grpc_arg *items; /* owned: the user's, then our own */
+    size_t count;
+} evener_grpc_args;
+
+/* Copies what the options hold. Errors: RESOURCE_EXHAUSTED, INVALID_ARGUMENT (an argument without a key). Any thread. */
+evener_status_code evener_grpc_args_create(const evener_grpc_transport_options *options, evener_grpc_args *args,
+                                           evener_status *status);
+void evener_grpc_args_clear(evener_grpc_args *args);
+bool evener_grpc_args_has(const evener_grpc_args *args, const char *key);
+
+/* Makes a channel of the core for one connection; NULL without memory. Any thread. */
+grpc_channel *evener_grpc_args_create_channel(const evener_grpc_args *args, const char *target, const char *authority,
+                                              uint64_t timeout_ms, grpc_channel_credentials *credentials);
+
+/* A target for the core that names exactly this address. To be freed; NULL without memory. Any thread. */
+char *evener_grpc_target_of(const evener_address *address);
+
+/* The backend as evener_call_details.peer names it: "ipv4:" or "ipv6:" and the address, or the address of a unix socket.
+ * To be freed; NULL without memory. Any thread. */
+char *evener_grpc_peer_of(const evener_address *address);
+
+#endif

@@ -1,0 +1,333 @@
+/* IMPLEMENTATION NOTES
+ *
+ * All threads that wait in the core, on whatever queue, take turns in polling the sockets of all calls. A thread that
+ * waits there without a call of its own is therefore not idle: the core makes it the one that polls, it reads the
+ * answer to another thread's call and has to wake that thread. With one call in flight and two threads that costs
+ * three context switches a call; with one thread, less than one. So:
+ *
+ * One queue. Whoever reads an answer finds its completion in the queue that it serves itself, and need not wake
+ * anybody; with a queue a thread, it may be another thread's.
+ *
+ * Parking. `owed` counts the operations that the core owes the queue: from before they are started until a thread has
+ * taken their completion. Of the threads the first `awake` ones are awake, the others sleep outside the core. Nobody
+ * is forgotten: who starts an operation counts it first and looks at `awake` then, who falls asleep lowers `awake`
+ * first and looks at `owed` then, and all four are sequentially consistent, so that one of the two sees the other.
+ * Only the last one that is awake may fall asleep, and the next one is woken by who raises `awake` from its index:
+ * each wake-up has one post of its semaphore. Stopping counts as operations that are owed for ever: nobody sleeps any
+ * more, and all find that the queue is shut down.
+ *
+ * How many. One thread for every EVENER_GRPC_FEW_CALLS that are owed; it goes when half of that are left, so that it
+ * does not come and go with each call. Connections are what threads can work on side by side: on one connection they
+ * only get in each other's way, so no more threads are used than there are connections. The first thread parks only
+ * after LINGER_MS without a call, as the calls of a program that makes one after the other would pay for its waking
+ * up. It does park, as a blocking call would pay for its polling.
+ *
+ * Callbacks that take their time. A thread that has been busy with one completion for longer than LATE_NS is late. A
+ * call that begins while all that are awake are late, in one of their callbacks perhaps, wakes a further one, which
+ * stays while they are. */
+#include "lb/transport/grpc/call_threads.h"
+
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <evener/loop.h>
+
+#include "lb/base/memory.h"
+#include "lb/runtime/clock.h"
+#include "lb/runtime/thread.h"
+
+/* More threads than this do not make calls faster on machines tried; a program that knows better says so. */
+#define CALL_THREADS_DEFAULT_MAX 4
+
+#define LINGER_MS 10
+/* How long a thread may wait in vain until it looks whether it is still needed: others may have taken all that was owed. */
+#define LOOK_MS 200
+/* Several times what evener and the core need for a completion and the start of the next call. */
+#define LATE_NS (50 * EVENER_NS_PER_US)
+
+/* What stopping adds to `owed`. */
+#define STOPPING (UINT32_C(1) << 30)
+
+typedef struct call_thread {
+    /* When it took the completion that it is busy with; 0: it is not. Its own to write. */
+    _Alignas(EVENER_CACHE_LINE_BYTES) _Atomic uint64_t busy_since_ns;
+    evener_grpc_call_threads *owner;
+    uint32_t index;
+    pthread_t thread;
+    sem_t wake;
+} call_thread;
+
+struct evener_grpc_call_threads {
+    evener_runtime *runtime;
+    pthread_mutex_t mutex; /* for starting */
+    uint32_t count_wanted; /* under mutex */
+    /* written before `running`, read after it */
+    uint32_t count;
+    call_thread *all;
+    grpc_completion_queue *queue;
+    _Atomic bool running;
+    _Alignas(EVENER_CACHE_LINE_BYTES) _Atomic uint32_t owed;
+    _Alignas(EVENER_CACHE_LINE_BYTES) _Atomic uint32_t awake;
+};
+
+/* ---- waking and falling asleep ---- */
+
+/* Whether it has been busy with one completion for long. */
+static bool is_late(const call_thread *thread, uint64_t now_ns)
+{
+    const uint64_t since_ns = atomic_load_explicit(&thread->busy_since_ns, memory_order_relaxed);
+    return since_ns != 0 && now_ns > since_ns + LATE_NS;
+}
+
+/* Whether the first `count` all are. */
+static bool are_late(const evener_grpc_call_threads *threads, uint32_t count)
+{
+    bool late = true;
+    for (uint32_t i = 0; i < count && late; i++) {
+        late = is_late(&threads->all[i], evener_clock_now_fast_ns());
+    }
+    return late;
+}
+
+/* Wakes the first one that sleeps if that is the one of this index. */
+static void wake(evener_grpc_call_threads *threads, uint32_t index)
+{
+    uint32_t expected = index;
+    if (atomic_compare_exchange_strong(&threads->awake, &expected, index + 1)) {
+        sem_post(&threads->all[index].wake);
+    }
+}
+
+/* Whether a thread that is awake has nothing to stay for. */
+static bool may_sleep(const call_thread *thread)
+{
+    const uint32_t owed = atomic_load(&thread->owner->owed);
+    return owed == 0 || (owed <= thread->index * EVENER_GRPC_FEW_CALLS / 2 && !are_late(thread->owner, thread->index));
+}
+
+/* Sleeps outside the core until it is woken; not at all if one behind it is awake, or something has come to do. */
+static void park(call_thread *thread)
+{
+    evener_grpc_call_threads *threads = thread->owner;
+    uint32_t awake = thread->index + 1;
+    if (!atomic_compare_exchange_strong(&threads->awake, &awake, thread->index)) {
+        return;
+    }
+    while (!may_sleep(thread)) {
+        awake = thread->index;
+        if (atomic_compare_exchange_strong(&threads->awake, &awake, thread->index + 1)) {
+            return;
+        }
+        if (awake > thread->index) {
+            break; /* it has been woken just now, and finds the post */
+        }
+        wake(threads, awake); /* the one before it has fallen asleep meanwhile: they are woken in their order */
+    }
+    while (sem_wait(&thread->wake) != 0) {
+        /* A signal: a debugger's, as the thread blocks all others. */
+    }
+}
+
+/* ---- a thread ---- */
+
+static gpr_timespec patience(const call_thread *thread)
+{
+    const bool is_idle = atomic_load_explicit(&thread->owner->owed, memory_order_relaxed) == 0;
+    return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+                        gpr_time_from_millis(is_idle ? LINGER_MS : LOOK_MS, GPR_TIMESPAN));
+}
+
+static void serve(call_thread *thread, const grpc_event *event)
+{
+    evener_grpc_tag *tag = event->tag;
+    EVENER_GRPC_TAKES_OVER(tag);
+    atomic_store_explicit(&thread->busy_since_ns, evener_clock_now_fast_ns(), memory_order_relaxed);
+    atomic_fetch_sub_explicit(&thread->owner->owed, 1, memory_order_relaxed);
+    tag->done(tag, event->success != 0);
+    atomic_store_explicit(&thread->busy_since_ns, 0, memory_order_relaxed);
+}
+
+static void *call_thread_main(void *arg)
+{
+    call_thread *thread = arg;
+    /* A callback may give the last reference to the runtime back: that must not wait for this thread. */
+    evener_runtime_adopt_thread(thread->owner->runtime);
+    for (;;) {
+        const grpc_event event = grpc_completion_queue_next(thread->owner->queue, patience(thread), NULL);
+        switch (event.type) {
+        case GRPC_OP_COMPLETE:
+            serve(thread, &event);
+            if (thread->index > 0 && may_sleep(thread)) {
+                park(thread);
+            }
+            break;
+        case GRPC_QUEUE_TIMEOUT:
+            if (may_sleep(thread)) {
+                park(thread);
+            }
+            break;
+        case GRPC_QUEUE_SHUTDOWN:
+            return NULL;
+        }
+    }
+}
+
+grpc_completion_queue *evener_grpc_call_threads_queue(const evener_grpc_call_threads *threads)
+{
+    return threads->queue;
+}
+
+uint32_t evener_grpc_call_threads_awake(const evener_grpc_call_threads *threads)
+{
+    return atomic_load_explicit(&threads->awake, memory_order_relaxed);
+}
+
+void evener_grpc_call_threads_drop(evener_grpc_call_threads *threads)
+{
+    atomic_fetch_sub_explicit(&threads->owed, 1, memory_order_relaxed);
+}
+
+/* ---- starting and stopping ---- */
+
+static uint32_t default_count(void)
+{
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    if (processors < 1) {
+        return 1;
+    }
+    return processors > CALL_THREADS_DEFAULT_MAX ? CALL_THREADS_DEFAULT_MAX : (uint32_t)processors;
+}
+
+void evener_grpc_call_threads_stop(evener_grpc_call_threads *threads)
+{
+    if (threads->queue == NULL) {
+        return;
+    }
+    grpc_completion_queue_shutdown(threads->queue);
+    atomic_fetch_add(&threads->owed, STOPPING);
+    /* Until all are: one that was about to fall asleep lowers the number, and finds that it must not. */
+    for (uint32_t awake; (awake = atomic_load(&threads->awake)) < threads->count;) {
+        wake(threads, awake);
+    }
+    for (uint32_t i = 0; i < threads->count; i++) {
+        pthread_join(threads->all[i].thread, NULL);
+        sem_destroy(&threads->all[i].wake);
+    }
+    if (threads->count == 0) {
+        (void)grpc_completion_queue_next(threads->queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+    }
+    grpc_completion_queue_destroy(threads->queue);
+    free(threads->all);
+    threads->queue = NULL;
+    threads->all = NULL;
+    threads->count = 0;
+}
+
+static evener_status_code start_one(evener_grpc_call_threads *threads, evener_status *status)
+{
+    call_thread *thread = &threads->all[threads->count];
+    thread->owner = threads;
+    thread->index = threads->count;
+    sem_init(&thread->wake, 0, 0);
+    const evener_status_code code =
+        evener_thread_start(&thread->thread, "evener-calls", call_thread_main, thread, status);
+    if (code == EVENER_STATUS_OK) {
+        threads->count++;
+    } else {
+        sem_destroy(&thread->wake);
+    }
+    return code;
+}
+
+/* Under the mutex. */
+static evener_status_code start(evener_grpc_call_threads *threads, evener_status *status)
+{
+    const uint32_t wanted = threads->count_wanted != 0 ? threads->count_wanted : default_count();
+    threads->all = evener_cache_aligned_calloc(wanted * sizeof *threads->all);
+    if (threads->all == NULL) {
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "asynchronous calls: out of memory");
+    }
+    threads->queue = grpc_completion_queue_create_for_next(NULL);
+    atomic_store(&threads->owed, 0);
+    atomic_store(&threads->awake, wanted); /* until they find that there is nothing to do */
+    while (threads->count < wanted) {
+        const evener_status_code code = start_one(threads, status);
+        if (code != EVENER_STATUS_OK) {
+            evener_grpc_call_threads_stop(threads);
+            return code;
+        }
+    }
+    /* Release: who sees `running` sees the threads. */
+    atomic_store_explicit(&threads->running, true, memory_order_release);
+    return EVENER_STATUS_OK;
+}
+
+evener_status_code evener_grpc_call_threads_take(evener_grpc_call_threads *threads, size_t connections,
+                                                 evener_status *status)
+{
+    if (!atomic_load_explicit(&threads->running, memory_order_acquire)) {
+        pthread_mutex_lock(&threads->mutex);
+        evener_status_code code = EVENER_STATUS_OK;
+        if (!atomic_load_explicit(&threads->running, memory_order_relaxed)) {
+            code = start(threads, status);
+        }
+        pthread_mutex_unlock(&threads->mutex);
+        if (code != EVENER_STATUS_OK) {
+            return code;
+        }
+    }
+    const uint32_t owed = atomic_fetch_add(&threads->owed, 1) + 1;
+    const uint32_t awake = atomic_load(&threads->awake);
+    if (awake == threads->count) {
+        return EVENER_STATUS_OK;
+    }
+    const uint32_t width = connections < threads->count ? (uint32_t)connections : threads->count;
+    if ((awake < width && owed > awake * EVENER_GRPC_FEW_CALLS) || are_late(threads, awake)) { /* of none, all are */
+        wake(threads, awake);
+    }
+    return EVENER_STATUS_OK;
+}
+
+evener_status_code evener_grpc_call_threads_set_count(evener_grpc_call_threads *threads, uint32_t count,
+                                                      evener_status *status)
+{
+    evener_status_code code;
+    pthread_mutex_lock(&threads->mutex);
+    if (atomic_load_explicit(&threads->running, memory_order_relaxed)) {
+        code = evener_status_set(status, EVENER_STATUS_FAILED_PRECONDITION,
+                                 "the runtime's %u call threads run already: set their number before the first "
+                                 "asynchronous call",
+                                 threads->count);
+    } else {
+        threads->count_wanted = count;
+        code = evener_status_clear(status);
+    }
+    pthread_mutex_unlock(&threads->mutex);
+    return code;
+}
+
+/* ---- life ---- */
+
+evener_grpc_call_threads *evener_grpc_call_threads_create(evener_runtime *runtime, evener_status *status)
+{
+    evener_grpc_call_threads *threads = evener_cache_aligned_calloc(sizeof *threads);
+    if (threads == NULL) {
+        evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "gRPC transport: out of memory");
+        return NULL;
+    }
+    threads->runtime = runtime;
+    pthread_mutex_init(&threads->mutex, NULL);
+    return threads;
+}
+
+void evener_grpc_call_threads_destroy(evener_grpc_call_threads *threads)
+{
+    if (threads == NULL) {
+        return;
+    }
+    pthread_mutex_destroy(&threads->mutex);
+    free(threads);
+}

@@ -1,0 +1,159 @@
+#include "lb/transport/grpc/queues.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+typedef struct thread_slot thread_slot;
+
+struct evener_grpc_pluck_queue {
+    grpc_completion_queue *core;
+    evener_grpc_pluck_queue *next; /* of all */
+    evener_grpc_pluck_queue *next_free;
+    thread_slot *slot; /* the thread that keeps it; or NULL */
+};
+
+/* What a thread keeps. `owner` is also cleared by the end of the queues, on another thread; all else is the thread's,
+ * or changed under slots_mutex. */
+struct thread_slot {
+    _Atomic(evener_grpc_queues *) owner;
+    evener_grpc_pluck_queue *queue;
+};
+
+struct evener_grpc_queues {
+    evener_grpc_pluck_queue *all;  /* under slots_mutex */
+    evener_grpc_pluck_queue *free; /* under slots_mutex */
+};
+
+/* One for the process: a thread that exits must find out whether the queues it borrowed from are still there. */
+static pthread_mutex_t slots_mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_once_t slots_once = PTHREAD_ONCE_INIT;
+static pthread_key_t slots_key;
+static bool slots_key_made;
+static _Thread_local thread_slot slot_of_thread;
+
+/* ---- pluck queues ---- */
+
+static void slot_release(thread_slot *slot)
+{
+    pthread_mutex_lock(&slots_mutex);
+    evener_grpc_queues *owner = atomic_load_explicit(&slot->owner, memory_order_relaxed);
+    if (owner != NULL) {
+        slot->queue->slot = NULL;
+        slot->queue->next_free = owner->free;
+        owner->free = slot->queue;
+        atomic_store_explicit(&slot->owner, NULL, memory_order_relaxed);
+    }
+    pthread_mutex_unlock(&slots_mutex);
+}
+
+static void slot_thread_exits(void *slot)
+{
+    slot_release(slot);
+}
+
+static void slots_key_create(void)
+{
+    slots_key_made = pthread_key_create(&slots_key, slot_thread_exits) == 0;
+}
+
+evener_grpc_pluck_queue *evener_grpc_queues_borrow(evener_grpc_queues *queues)
+{
+    pthread_mutex_lock(&slots_mutex);
+    evener_grpc_pluck_queue *queue = queues->free;
+    if (queue != NULL) {
+        queues->free = queue->next_free;
+    }
+    pthread_mutex_unlock(&slots_mutex);
+    if (queue != NULL) {
+        return queue;
+    }
+    queue = calloc(1, sizeof *queue);
+    if (queue == NULL) {
+        return NULL;
+    }
+    queue->core = grpc_completion_queue_create_for_pluck(NULL);
+    pthread_mutex_lock(&slots_mutex);
+    queue->next = queues->all;
+    queues->all = queue;
+    pthread_mutex_unlock(&slots_mutex);
+    return queue;
+}
+
+grpc_completion_queue *evener_grpc_pluck_queue_core(const evener_grpc_pluck_queue *queue)
+{
+    return queue->core;
+}
+
+void evener_grpc_queues_give_back(evener_grpc_queues *queues, evener_grpc_pluck_queue *queue)
+{
+    pthread_mutex_lock(&slots_mutex);
+    queue->next_free = queues->free;
+    queues->free = queue;
+    pthread_mutex_unlock(&slots_mutex);
+}
+
+grpc_completion_queue *evener_grpc_queues_of_thread(evener_grpc_queues *queues)
+{
+    thread_slot *slot = &slot_of_thread;
+    /* Relaxed: while it says `queues`, only this thread changes it; the end of `queues` comes after all calls. */
+    if (atomic_load_explicit(&slot->owner, memory_order_relaxed) == queues) {
+        return slot->queue->core;
+    }
+    slot_release(slot);
+    pthread_once(&slots_once, slots_key_create);
+    evener_grpc_pluck_queue *queue = evener_grpc_queues_borrow(queues);
+    if (queue == NULL) {
+        return NULL;
+    }
+    /* Without a key nothing gives the queue back when the thread exits; the end of `queues` still frees it. */
+    if (slots_key_made) {
+        pthread_setspecific(slots_key, slot);
+    }
+    pthread_mutex_lock(&slots_mutex);
+    queue->slot = slots_key_made ? slot : NULL;
+    slot->queue = queue;
+    atomic_store_explicit(&slot->owner, queues, memory_order_relaxed);
+    pthread_mutex_unlock(&slots_mutex);
+    return queue->core;
+}
+
+static void pluck_queues_destroy(evener_grpc_queues *queues)
+{
+    pthread_mutex_lock(&slots_mutex);
+    for (evener_grpc_pluck_queue *queue = queues->all; queue != NULL; queue = queue->next) {
+        if (queue->slot != NULL) {
+            atomic_store_explicit(&queue->slot->owner, NULL, memory_order_relaxed);
+        }
+    }
+    pthread_mutex_unlock(&slots_mutex);
+    while (queues->all != NULL) {
+        evener_grpc_pluck_queue *queue = queues->all;
+        queues->all = queue->next;
+        grpc_completion_queue_shutdown(queue->core);
+        (void)grpc_completion_queue_pluck(queue->core, NULL, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+        grpc_completion_queue_destroy(queue->core);
+        free(queue);
+    }
+}
+
+/* ---- life ---- */
+
+evener_grpc_queues *evener_grpc_queues_create(evener_status *status)
+{
+    evener_grpc_queues *queues = calloc(1, sizeof *queues);
+    if (queues == NULL) {
+        evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "gRPC transport: out of memory");
+    }
+    return queues;
+}
+
+void evener_grpc_queues_destroy(evener_grpc_queues *queues)
+{
+    if (queues == NULL) {
+        return;
+    }
+    pluck_queues_destroy(queues);
+    free(queues);
+}

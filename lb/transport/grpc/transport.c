@@ -1,0 +1,248 @@
+#include "lb/transport/grpc/transport.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <grpc/grpc.h>
+#include <grpc/grpc_security.h>
+
+#include <evener/log.h>
+
+#include "lb/base/credentials.h"
+#include "lb/transport/grpc/args.h"
+#include "lb/transport/grpc/connection.h"
+#include "lb/transport/grpc/engine.h"
+#include "lb/transport/grpc/health.h"
+
+typedef struct grpc_transport {
+    evener_transport base;
+    evener_runtime *runtime; /* its channel's: not counted */
+    evener_credentials *credentials;
+    evener_grpc_args args;
+} grpc_transport;
+
+/* ---- references ---- */
+
+static void free_on_control_thread(void *arg)
+{
+    evener_connection *connection = arg;
+    evener_grpc_connection_close(connection);
+    evener_grpc_engine *engine = connection->engine;
+    free(connection->peer);
+    free(connection->address);
+    free(connection);
+    evener_grpc_engine_connection_ended(engine);
+}
+
+void evener_grpc_connection_unref(evener_connection *connection)
+{
+    /* acq_rel: the last one sees all that others did to the connection. */
+    uint64_t before = atomic_fetch_sub_explicit(&connection->use, EVENER_GRPC_USE_REFERENCE, memory_order_acq_rel);
+    if ((before & (EVENER_GRPC_USE_INSIDE - 1)) == EVENER_GRPC_USE_REFERENCE) {
+        evener_loop_post(connection->loop, &connection->free_task);
+    }
+}
+
+void evener_grpc_connection_close(evener_connection *connection)
+{
+    if (connection->channel != NULL && !atomic_flag_test_and_set_explicit(&connection->closed, memory_order_relaxed)) {
+        grpc_channel_destroy(connection->channel);
+        evener_grpc_watcher_wake(connection->engine->watcher); /* whose event of this connection has come */
+    }
+}
+
+/* ---- events ---- */
+
+void evener_grpc_connection_tell(evener_connection *connection, uint32_t event)
+{
+    /* Release: `failure` is written before. Pairs with the exchange below. */
+    atomic_fetch_or_explicit(&connection->events, event, memory_order_release);
+    evener_grpc_connection_ref(connection);
+    if (!evener_loop_post(connection->loop, &connection->events_task)) {
+        evener_grpc_connection_unref(connection);
+    }
+}
+
+static void events_on_control_thread(void *arg)
+{
+    evener_connection *connection = arg;
+    uint32_t events = atomic_exchange_explicit(&connection->events, 0, memory_order_acquire);
+    evener_status ok;
+    evener_status_clear(&ok);
+    /* Each may end in disconnect(), after which nothing is told. */
+    if ((events & EVENER_GRPC_EVENT_READY) != 0 && !connection->given_up) {
+        connection->state_changed(connection->arg, EVENER_READY, &ok);
+    }
+    const bool ended = connection->ended;
+    connection->ended = ended || (events & (EVENER_GRPC_EVENT_FAILED | EVENER_GRPC_EVENT_DROPPED)) != 0;
+    if ((events & EVENER_GRPC_EVENT_FAILED) != 0 && !connection->given_up) {
+        connection->state_changed(connection->arg, EVENER_TRANSIENT_FAILURE, &connection->failure);
+    }
+    /* Told by a call and by the watcher: once is enough. */
+    if ((events & EVENER_GRPC_EVENT_DROPPED) != 0 && !ended && !connection->given_up) {
+        connection->state_changed(connection->arg, EVENER_IDLE, &ok);
+    }
+    evener_grpc_connection_unref(connection);
+}
+
+/* ---- the transport's table ---- */
+
+static evener_connection *connection_create(grpc_transport *transport, const evener_connect_args *args,
+                                            evener_grpc_engine *engine)
+{
+    evener_connection *connection = calloc(1, sizeof *connection);
+    if (connection == NULL) {
+        return NULL;
+    }
+    connection->peer = evener_grpc_peer_of(args->address);
+    connection->address = strdup(evener_address_text(args->address));
+    if (connection->peer == NULL || connection->address == NULL) {
+        free(connection->peer);
+        free(connection->address);
+        free(connection);
+        return NULL;
+    }
+    atomic_init(&connection->use, EVENER_GRPC_USE_REFERENCE);
+    atomic_flag_clear(&connection->closed);
+    connection->engine = engine;
+    evener_grpc_engine_connection_begins(engine);
+    connection->loop = evener_runtime_loop(transport->runtime);
+    connection->state_changed = args->state_changed;
+    connection->arg = args->arg;
+    connection->events_task = (evener_task)EVENER_TASK_INIT(events_on_control_thread, connection);
+    connection->free_task = (evener_task)EVENER_TASK_INIT(free_on_control_thread, connection);
+    return connection;
+}
+
+static evener_status_code transport_connect(evener_transport *base, const evener_connect_args *args,
+                                            evener_connection **connection, evener_status *status)
+{
+    grpc_transport *transport = (grpc_transport *)base;
+    const char *authority = args->authority;
+    if (evener_grpc_transport_verifies_names(base)) {
+        authority = args->server_name;
+        if (authority == NULL) {
+            return evener_status_set(
+                status, EVENER_STATUS_UNAVAILABLE,
+                "there is no name to verify the server's certificate against: a socket in the file "
+                "system has none; set the channel's authority (options.authority; `authority` in a "
+                "factory file), or this backend's attribute \"authority\"");
+        }
+    }
+    evener_status engine_status;
+    evener_grpc_engine *engine = evener_grpc_engine_get(transport->runtime, &engine_status);
+    if (engine == NULL) {
+        return evener_status_set(status, engine_status.code, "%s", engine_status.message);
+    }
+    evener_connection *made = connection_create(transport, args, engine);
+    if (made == NULL) {
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "connection to %s: out of memory",
+                                 evener_address_text(args->address));
+    }
+    char *target = evener_grpc_target_of(args->address);
+    if (target != NULL) {
+        made->channel = evener_grpc_args_create_channel(&transport->args, target, authority, args->timeout_ms,
+                                                        evener_credentials_core(transport->credentials));
+        free(target);
+    }
+    if (made->channel == NULL || !grpc_channel_support_connectivity_watcher(made->channel)) {
+        evener_status_set(
+            status, EVENER_STATUS_UNAVAILABLE,
+            "the gRPC core makes no channel to %s (authority \"%s\"): check the credentials and grpc_args",
+            made->address, authority);
+        free_on_control_thread(made);
+        return EVENER_STATUS_UNAVAILABLE;
+    }
+    evener_grpc_watcher_follow(engine->watcher, made);
+    *connection = made;
+    return evener_status_clear(status);
+}
+
+static void transport_disconnect(evener_transport *base, evener_connection *connection)
+{
+    (void)base;
+    connection->given_up = true;
+    evener_grpc_health_stop(connection);
+    /* Release pairs with enter(): whoever saw no flag is counted in what this returns. */
+    uint64_t before = atomic_fetch_or_explicit(&connection->use, EVENER_GRPC_USE_GIVEN_UP, memory_order_acq_rel);
+    if (evener_grpc_use_inside(before) == 0) {
+        evener_grpc_connection_close(connection);
+    }
+    evener_grpc_connection_unref(connection);
+}
+
+static void transport_connection_ref(evener_connection *connection)
+{
+    evener_grpc_connection_ref(connection);
+}
+
+static void transport_connection_unref(evener_connection *connection)
+{
+    evener_grpc_connection_unref(connection);
+}
+
+static void transport_destroy(evener_transport *base)
+{
+    grpc_transport *transport = (grpc_transport *)base;
+    evener_grpc_args_clear(&transport->args);
+    evener_credentials_destroy(transport->credentials);
+    free(transport);
+}
+
+static const evener_transport_vtable vtable = {
+    .size = sizeof vtable,
+    .connect = transport_connect,
+    .disconnect = transport_disconnect,
+    .connection_ref = transport_connection_ref,
+    .connection_unref = transport_connection_unref,
+    .watch_health = evener_grpc_health_watch,
+    .destroy = transport_destroy,
+};
+
+bool evener_transport_is_grpc(const evener_transport *transport)
+{
+    return transport->vtable == &vtable;
+}
+
+bool evener_grpc_transport_verifies_names(const evener_transport *base)
+{
+    const grpc_transport *transport = (const grpc_transport *)base;
+    return !evener_credentials_are_insecure(transport->credentials) &&
+           !evener_grpc_args_has(&transport->args, GRPC_SSL_TARGET_NAME_OVERRIDE_ARG);
+}
+
+void evener_grpc_transport_exchange(evener_transport *a, evener_transport *b)
+{
+    grpc_transport *first = (grpc_transport *)a;
+    grpc_transport *second = (grpc_transport *)b;
+    evener_credentials *credentials = first->credentials;
+    const evener_grpc_args args = first->args;
+    first->credentials = second->credentials;
+    first->args = second->args;
+    second->credentials = credentials;
+    second->args = args;
+}
+
+evener_status_code evener_grpc_transport_create(evener_runtime *runtime, const evener_grpc_transport_options *options,
+                                                evener_transport **transport, evener_status *status)
+{
+    if (options->credentials == NULL) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "options.credentials is NULL: name them, with evener_credentials_create_tls() for a "
+                                 "secure channel or evener_credentials_create_insecure() for plain text");
+    }
+    grpc_transport *made = calloc(1, sizeof *made);
+    if (made == NULL) {
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "gRPC transport: out of memory");
+    }
+    evener_status_code code = evener_grpc_args_create(options, &made->args, status);
+    if (code != EVENER_STATUS_OK) {
+        free(made);
+        return code;
+    }
+    made->base.vtable = &vtable;
+    made->runtime = runtime;
+    made->credentials = evener_credentials_ref(options->credentials);
+    *transport = &made->base;
+    return evener_status_clear(status);
+}
