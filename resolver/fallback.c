@@ -9,7 +9,6 @@
 
 #include "resolver/builtin.h"
 #include "resolver/compose.h"
-#include "resolver/dns/options.h"
 
 #define WAIT_MS 5000 /* as long as DNS tries by default */
 #define WAIT_MS_MAX 600000

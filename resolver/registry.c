@@ -172,14 +172,3 @@ evener_status_code evener_resolver_lookup(const evener_resolver_set *set, const 
     }
     return lookup_by_default(set, target_text, &first, target, builder, status);
 }
-
-const char *evener_resolver_option(const evener_resolver_args *args, const char *key)
-{
-    const char *value = NULL;
-    for (size_t i = 0; i < args->option_count; i++) {
-        if (args->options[i].key != NULL && strcmp(args->options[i].key, key) == 0) {
-            value = args->options[i].value; /* of two the last wins, as with attributes */
-        }
-    }
-    return value;
-}

@@ -120,6 +120,12 @@ typedef struct evener_resolver_args {
 /* The value of an option by key, or NULL. */
 EVENER_API const char *evener_resolver_option(const evener_resolver_args *args, const char *key);
 
+/* Reads an option that is a whole number from `minimum` to `maximum`; without the option *value stays as it is. Errors:
+ * INVALID_ARGUMENT naming key and range. */
+EVENER_API evener_status_code evener_resolver_option_u64(const evener_resolver_args *args, const char *key,
+                                                         uint64_t minimum, uint64_t maximum, uint64_t *value,
+                                                         evener_status *status);
+
 /* What a target says of the names of its backends, against which TLS verifies them when the application sets no
  * options.authority. (A backend's attribute "authority" wins over the target's host and over its address.) */
 typedef enum evener_server_names {

@@ -6,11 +6,13 @@
 #ifndef EVENER_TRANSPORT_H
 #define EVENER_TRANSPORT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include <evener/address.h>
 #include <evener/connectivity.h>
+#include <evener/credentials.h>
 #include <evener/picker.h>
 #include <evener/runtime.h>
 #include <evener/status.h>
@@ -58,12 +60,52 @@ typedef struct evener_transport_vtable {
     /* Ends the transport after all its connections were given up. Control thread. NULL: nothing to do (the owner is
      * somebody else). */
     void (*destroy)(evener_transport *transport);
+    /* Exchanges what two transports of one factory connect with (credentials, settings). Their connections stay as they
+     * are; attempts that begin from now on use the new settings. Used when a factory file changes. Control thread. NULL:
+     * the settings of a live channel cannot change. */
+    void (*exchange_settings)(evener_transport *a, evener_transport *b);
+    /* Whether servers are verified against evener_connect_args.server_name, so that a backend without a name cannot be
+     * connected to. Any thread. NULL: they are not. */
+    bool (*verifies_names)(const evener_transport *transport);
 } evener_transport_vtable;
 
 /* Embedded first in every transport. */
 struct evener_transport {
     const evener_transport_vtable *vtable;
 };
+
+/* ---- transports by name ---- */
+
+/* What a channel wants of its connections. Everything is borrowed for the call of create(). */
+typedef struct evener_transport_args {
+    size_t size; /* sizeof(evener_transport_args) */
+    evener_runtime *runtime;
+    const evener_credentials *credentials; /* NULL: none were named */
+    const char *user_agent;                /* NULL: "evener/VERSION" */
+    uint64_t keepalive_time_ms;            /* 0: the transport's default */
+    uint64_t keepalive_timeout_ms;         /* 0: the transport's default */
+    const void *grpc_args;                 /* a `const grpc_channel_args *`, for the gRPC C core only; or NULL */
+} evener_transport_args;
+
+/* Makes the transport of one channel. On success stores a transport that the channel ends through vtable->destroy.
+ * Errors: INVALID_ARGUMENT, FAILED_PRECONDITION, RESOURCE_EXHAUSTED; the channel fails at creation with them. Any
+ * thread. */
+typedef evener_status_code (*evener_transport_create_fn)(const evener_transport_args *args,
+                                                         evener_transport **transport, evener_status *status);
+
+typedef struct evener_transport_factory {
+    size_t size; /* sizeof(evener_transport_factory) */
+    evener_transport_create_fn create;
+} evener_transport_factory;
+
+/* Adds a factory for the whole process, or replaces that of its name. Name and factory must stay valid from then on
+ * (static). Channels that exist keep their transport. Built in: "grpc". Errors: INVALID_ARGUMENT (no name, no create),
+ * RESOURCE_EXHAUSTED. Any thread. */
+EVENER_API evener_status_code evener_transport_register(const char *name, const evener_transport_factory *factory,
+                                                        evener_status *status);
+
+/* The factory of a name; NULL if nobody registered it. Any thread. */
+EVENER_API const evener_transport_factory *evener_transport_find(const char *name);
 
 EVENER_END_DECLS
 

@@ -12,9 +12,9 @@
 #include "lb/channel/update_list.h"
 #include "lb/runtime/rcu.h"
 #include "lb/runtime/runtime_internal.h"
-#include "lb/transport/grpc/transport.h"
 #include "resolver/builder.h"
 
+#define DEFAULT_TRANSPORT "grpc"
 #define DEFAULT_PORT 443
 #define DEFAULT_IDLE_TIMEOUT_MS (30 * 60 * 1000)
 #define DEFAULT_CONNECT_TIMEOUT_MS (20 * 1000)
@@ -222,15 +222,24 @@ static evener_status_code find_transport(evener_channel *channel, const evener_c
 {
     channel->transport = options->transport;
     if (channel->transport == NULL) {
-        const evener_grpc_transport_options grpc_options = {
+        const evener_transport_factory *factory = evener_transport_find(DEFAULT_TRANSPORT);
+        if (factory == NULL) {
+            return evener_status_set(
+                status, EVENER_STATUS_FAILED_PRECONDITION,
+                "channel options: no transport \"%s\" is registered: link the library that has it, "
+                "or give one in options.transport",
+                DEFAULT_TRANSPORT);
+        }
+        const evener_transport_args args = {
+            .size = sizeof args,
+            .runtime = channel->runtime,
             .credentials = options->credentials,
-            .grpc_args = options->grpc_args,
             .user_agent = channel->user_agent,
             .keepalive_time_ms = options->keepalive_time_ms,
             .keepalive_timeout_ms = options->keepalive_timeout_ms,
+            .grpc_args = options->grpc_args,
         };
-        const evener_status_code code =
-            evener_grpc_transport_create(channel->runtime, &grpc_options, &channel->transport, status);
+        const evener_status_code code = factory->create(&args, &channel->transport, status);
         if (code != EVENER_STATUS_OK) {
             return code;
         }
@@ -246,8 +255,9 @@ static evener_status_code find_transport(evener_channel *channel, const evener_c
 /* What is known before the first connection is told here; addresses that come later are refused one by one. */
 static evener_status_code check_server_names(const evener_channel *channel, evener_status *status)
 {
-    if (channel->owns_transport && channel->pool.authority_origin == EVENER_AUTHORITY_OF_LIST &&
-        evener_grpc_transport_verifies_names(channel->transport) &&
+    bool (*const verifies_names)(const evener_transport *transport) = channel->transport->vtable->verifies_names;
+    if (verifies_names != NULL && verifies_names(channel->transport) &&
+        channel->pool.authority_origin == EVENER_AUTHORITY_OF_LIST &&
         evener_resolver_server_names(channel->resolver_builder, channel->target) == EVENER_SERVER_NAMES_MISSING) {
         return evener_status_set(
             status, EVENER_STATUS_INVALID_ARGUMENT,

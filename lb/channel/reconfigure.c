@@ -6,7 +6,6 @@
 #include <evener/log.h>
 
 #include "lb/channel/channel_internal.h"
-#include "lb/transport/grpc/transport.h"
 
 /* A name that evener_channel_target() or _authority() may have given out: it lives as long as the channel. One that
  * comes back is used again, so that a file that goes to and fro does not grow the list. */
@@ -137,7 +136,7 @@ static void take_transport(evener_channel *channel, evener_channel *prepared)
         char *user_agent = channel->user_agent;
         channel->user_agent = prepared->user_agent;
         prepared->user_agent = user_agent;
-        evener_grpc_transport_exchange(channel->transport, prepared->transport);
+        channel->transport->vtable->exchange_settings(channel->transport, prepared->transport);
     }
 }
 

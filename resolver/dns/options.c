@@ -16,24 +16,6 @@
 #define TIMEOUT_MS_MAX 120000
 #define TRIES_MAX 10
 
-evener_status_code evener_resolver_option_u64(const evener_resolver_args *args, const char *key, uint64_t minimum,
-                                              uint64_t maximum, uint64_t *value, evener_status *status)
-{
-    const char *text = evener_resolver_option(args, key);
-    if (text == NULL) {
-        return EVENER_STATUS_OK;
-    }
-    const size_t digits = strspn(text, "0123456789");
-    const uint64_t number = digits > 0 && digits < 16 && text[digits] == '\0' ? strtoull(text, NULL, 10) : UINT64_MAX;
-    if (number < minimum || number > maximum) {
-        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
-                                 "resolver option %s = \"%.40s\": a whole number of %llu to %llu is needed", key, text,
-                                 (unsigned long long)minimum, (unsigned long long)maximum);
-    }
-    *value = number;
-    return EVENER_STATUS_OK;
-}
-
 static evener_status_code choice(const evener_resolver_args *args, const char *key, const char *no, const char *yes,
                                  bool *value, evener_status *status)
 {

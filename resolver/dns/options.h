@@ -25,8 +25,4 @@ typedef struct evener_dns_options {
 evener_status_code evener_dns_options_read(const evener_resolver_args *args, evener_dns_options *options,
                                            evener_status *status);
 
-/* Reads a whole number of an option; keeps *value when there is none. Errors: INVALID_ARGUMENT naming the key. */
-evener_status_code evener_resolver_option_u64(const evener_resolver_args *args, const char *key, uint64_t minimum,
-                                              uint64_t maximum, uint64_t *value, evener_status *status);
-
 #endif

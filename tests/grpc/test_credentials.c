@@ -94,7 +94,7 @@ static evener_connectivity_state tls_connection(const certificates *made, bool s
     evener_credentials *credentials;
     cr_assert_eq(evener_credentials_create_tls(options, &credentials, status), EVENER_STATUS_OK, "%s", status->message);
     transport_fixture fixture;
-    fixture_open(&fixture, &(evener_grpc_transport_options){.credentials = credentials});
+    fixture_open(&fixture, credentials);
     evener_credentials_destroy(credentials); /* the transport keeps what it needs */
     followed *connection = fixture_connect(&fixture, address_of_port(demo_server_port(server)), authority);
     int state = followed_wait(connection, 1);

@@ -182,13 +182,11 @@ typedef struct scene {
     followed *connection;
 } scene;
 
-static void scene_open(scene *s, const evener_grpc_transport_options *options, h2_refusal how)
+static void scene_open(scene *s, h2_refusal how)
 {
     s->server = h2_server_start(how, 1000, "0");
     cr_assert_eq(evener_credentials_create_insecure(&s->insecure, NULL), EVENER_STATUS_OK);
-    evener_grpc_transport_options own = *options;
-    own.credentials = s->insecure;
-    fixture_open(&s->fixture, &own);
+    fixture_open(&s->fixture, s->insecure);
     s->connection = fixture_connect(&s->fixture, address_of_port(h2_server_port(s->server)), "localhost");
     cr_assert_eq(followed_wait(s->connection, 1), EVENER_READY);
 }
@@ -205,7 +203,7 @@ static void scene_close(scene *s)
 Test(fate, failures_do_not_end_a_connection_that_is_ready)
 {
     scene s;
-    scene_open(&s, &(evener_grpc_transport_options){0}, H2_SILENCE);
+    scene_open(&s, H2_SILENCE);
     evener_connection *connection = s.connection->connection;
     for (int i = 0; i < 100; i++) {
         evener_grpc_connection_judge(connection, EVENER_STATUS_UNAVAILABLE, false);
@@ -219,7 +217,7 @@ Test(fate, failures_do_not_end_a_connection_that_is_ready)
 Test(fate, attempts_in_a_row_that_no_transport_took_end_it)
 {
     scene s;
-    scene_open(&s, &(evener_grpc_transport_options){0}, H2_SILENCE);
+    scene_open(&s, H2_SILENCE);
     evener_connection *connection = s.connection->connection;
     for (int i = 1; i < EVENER_GRPC_NOT_TAKEN_MAX; i++) {
         evener_grpc_connection_judge(connection, EVENER_STATUS_UNAVAILABLE, true);
@@ -239,7 +237,7 @@ Test(fate, attempts_in_a_row_that_no_transport_took_end_it)
 Test(fate, the_end_of_a_connection_is_told_once)
 {
     scene s;
-    scene_open(&s, &(evener_grpc_transport_options){0}, H2_SILENCE);
+    scene_open(&s, H2_SILENCE);
     evener_connection *connection = s.connection->connection;
     for (int i = 0; i < EVENER_GRPC_NOT_TAKEN_MAX; i++) {
         evener_grpc_connection_judge(connection, EVENER_STATUS_UNAVAILABLE, true);

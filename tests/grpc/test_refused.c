@@ -71,7 +71,7 @@ Test(refused, health_unimplemented_means_healthy)
     evener_credentials *insecure;
     cr_assert_eq(evener_credentials_create_insecure(&insecure, NULL), EVENER_STATUS_OK);
     transport_fixture fixture;
-    fixture_open(&fixture, &(evener_grpc_transport_options){.credentials = insecure});
+    fixture_open(&fixture, insecure);
     followed *connection = fixture_connect(&fixture, address_of_port(h2_server_port(server)), "localhost");
     cr_expect_eq(followed_wait(connection, 1), EVENER_READY);
     followed_watch_health(connection, "orders");

@@ -28,7 +28,7 @@ static void start(uint64_t max_connection_age_ms)
     server = demo_server_start(&options, error);
     cr_assert(server != NULL, "%s", error);
     cr_assert_eq(evener_credentials_create_insecure(&insecure, NULL), EVENER_STATUS_OK);
-    fixture_open(&fixture, &(evener_grpc_transport_options){.credentials = insecure});
+    fixture_open(&fixture, insecure);
 }
 
 static void finish(void)
@@ -188,8 +188,8 @@ Test(transport, without_credentials_it_is_refused_and_says_how)
     evener_status status;
     cr_assert_eq(evener_runtime_create(NULL, &runtime, &status), EVENER_STATUS_OK);
     evener_transport *transport = NULL;
-    cr_expect_eq(evener_grpc_transport_create(runtime, &(evener_grpc_transport_options){0}, &transport, &status),
-                 EVENER_STATUS_INVALID_ARGUMENT);
+    const evener_transport_args args = {.size = sizeof args, .runtime = runtime};
+    cr_expect_eq(evener_transport_find("grpc")->create(&args, &transport, &status), EVENER_STATUS_INVALID_ARGUMENT);
     cr_expect(strstr(status.message, "evener_credentials_create_insecure()") != NULL, "%s", status.message);
     cr_expect(strstr(status.message, "evener_credentials_create_tls()") != NULL, "%s", status.message);
     cr_expect_null(transport);
@@ -202,7 +202,7 @@ Test(transport, no_thread_is_left)
     server = demo_server_start(&(demo_server_options){0}, error);
     cr_assert(server != NULL, "%s", error);
     cr_assert_eq(evener_credentials_create_insecure(&insecure, NULL), EVENER_STATUS_OK);
-    fixture_open(&fixture, &(evener_grpc_transport_options){.credentials = insecure});
+    fixture_open(&fixture, insecure);
     followed *connection = fixture_connect(&fixture, server_address(), "localhost");
     cr_expect_eq(followed_wait(connection, 1), EVENER_READY);
     followed_forget(connection);
@@ -216,7 +216,7 @@ Test(transport, no_thread_is_left)
 Test(transport, no_thread_is_left_of_an_attempt_that_failed)
 {
     cr_assert_eq(evener_credentials_create_insecure(&insecure, NULL), EVENER_STATUS_OK);
-    fixture_open(&fixture, &(evener_grpc_transport_options){.credentials = insecure});
+    fixture_open(&fixture, insecure);
     followed *connection = fixture_connect(&fixture, address_of_port(free_port()), "localhost");
     cr_expect_eq(followed_wait(connection, 1), EVENER_TRANSIENT_FAILURE);
     followed_forget(connection);
@@ -237,7 +237,7 @@ static followed *attempt_without_answer(int *accepted)
     cr_assert_eq(listen(listener, 8), 0);
     cr_assert_eq(getsockname(listener, (struct sockaddr *)&address, &bytes), 0);
     cr_assert_eq(evener_credentials_create_insecure(&insecure, NULL), EVENER_STATUS_OK);
-    fixture_open(&fixture, &(evener_grpc_transport_options){.credentials = insecure});
+    fixture_open(&fixture, insecure);
     followed *connection = fixture_connect(&fixture, address_of_port(ntohs(address.sin_port)), "localhost");
     *accepted = accept(listener, NULL, NULL);
     cr_assert_geq(*accepted, 0);

@@ -22,11 +22,14 @@ static void die(const char *what, const evener_status *status)
     abort();
 }
 
-void fixture_open(transport_fixture *fixture, const evener_grpc_transport_options *options)
+void fixture_open(transport_fixture *fixture, const evener_credentials *credentials)
 {
     evener_status status;
-    if (evener_runtime_create(NULL, &fixture->runtime, &status) != EVENER_STATUS_OK ||
-        evener_grpc_transport_create(fixture->runtime, options, &fixture->transport, &status) != EVENER_STATUS_OK) {
+    if (evener_runtime_create(NULL, &fixture->runtime, &status) != EVENER_STATUS_OK) {
+        die("open", &status);
+    }
+    const evener_transport_args args = {.size = sizeof args, .runtime = fixture->runtime, .credentials = credentials};
+    if (evener_transport_find("grpc")->create(&args, &fixture->transport, &status) != EVENER_STATUS_OK) {
         die("open", &status);
     }
 }

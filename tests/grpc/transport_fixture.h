@@ -7,8 +7,6 @@
 
 #include <evener/evener.h>
 
-#include "lb/transport/grpc/transport.h"
-
 #define EVENTS_MAX 16
 
 typedef struct transport_fixture {
@@ -32,7 +30,7 @@ typedef struct followed {
 } followed;
 
 /* Takes over nothing; the credentials are the caller's. */
-void fixture_open(transport_fixture *fixture, const evener_grpc_transport_options *options);
+void fixture_open(transport_fixture *fixture, const evener_credentials *credentials);
 /* Ends transport and runtime. Every connection must have been given up. */
 void fixture_close(transport_fixture *fixture);
 

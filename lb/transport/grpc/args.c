@@ -99,7 +99,7 @@ static bool is_own(const char *key)
     return false;
 }
 
-static bool append_own(evener_grpc_args *args, const evener_grpc_transport_options *options)
+static bool append_own(evener_grpc_args *args, const evener_transport_args *options)
 {
     const grpc_arg fixed[] = {
         integer(GRPC_ARG_ENABLE_RETRIES, 0), /* costs 12 to 21 % of a call: docs/architecture.md */
@@ -131,7 +131,7 @@ static bool append_own(evener_grpc_args *args, const evener_grpc_transport_optio
            evener_grpc_args_has(args, GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA) || append(args, &pings_without_data);
 }
 
-evener_status_code evener_grpc_args_create(const evener_grpc_transport_options *options, evener_grpc_args *args,
+evener_status_code evener_grpc_args_create(const evener_transport_args *options, evener_grpc_args *args,
                                            evener_status *status)
 {
     const grpc_channel_args *users = options->grpc_args;

@@ -18,7 +18,7 @@ typedef struct evener_grpc_args {
 } evener_grpc_args;
 
 /* Copies what the options hold. Errors: RESOURCE_EXHAUSTED, INVALID_ARGUMENT (an argument without a key). Any thread. */
-evener_status_code evener_grpc_args_create(const evener_grpc_transport_options *options, evener_grpc_args *args,
+evener_status_code evener_grpc_args_create(const evener_transport_args *options, evener_grpc_args *args,
                                            evener_status *status);
 void evener_grpc_args_clear(evener_grpc_args *args);
 bool evener_grpc_args_has(const evener_grpc_args *args, const char *key);

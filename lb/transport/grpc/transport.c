@@ -9,6 +9,7 @@
 #include <evener/log.h>
 
 #include "lb/base/credentials.h"
+#include "lb/base/options.h"
 #include "lb/transport/grpc/args.h"
 #include "lb/transport/grpc/connection.h"
 #include "lb/transport/grpc/engine.h"
@@ -114,12 +115,19 @@ static evener_connection *connection_create(grpc_transport *transport, const eve
     return connection;
 }
 
+static bool transport_verifies_names(const evener_transport *base)
+{
+    const grpc_transport *transport = (const grpc_transport *)base;
+    return !evener_credentials_are_insecure(transport->credentials) &&
+           !evener_grpc_args_has(&transport->args, GRPC_SSL_TARGET_NAME_OVERRIDE_ARG);
+}
+
 static evener_status_code transport_connect(evener_transport *base, const evener_connect_args *args,
                                             evener_connection **connection, evener_status *status)
 {
     grpc_transport *transport = (grpc_transport *)base;
     const char *authority = args->authority;
-    if (evener_grpc_transport_verifies_names(base)) {
+    if (transport_verifies_names(base)) {
         authority = args->server_name;
         if (authority == NULL) {
             return evener_status_set(
@@ -189,29 +197,7 @@ static void transport_destroy(evener_transport *base)
     free(transport);
 }
 
-static const evener_transport_vtable vtable = {
-    .size = sizeof vtable,
-    .connect = transport_connect,
-    .disconnect = transport_disconnect,
-    .connection_ref = transport_connection_ref,
-    .connection_unref = transport_connection_unref,
-    .watch_health = evener_grpc_health_watch,
-    .destroy = transport_destroy,
-};
-
-bool evener_transport_is_grpc(const evener_transport *transport)
-{
-    return transport->vtable == &vtable;
-}
-
-bool evener_grpc_transport_verifies_names(const evener_transport *base)
-{
-    const grpc_transport *transport = (const grpc_transport *)base;
-    return !evener_credentials_are_insecure(transport->credentials) &&
-           !evener_grpc_args_has(&transport->args, GRPC_SSL_TARGET_NAME_OVERRIDE_ARG);
-}
-
-void evener_grpc_transport_exchange(evener_transport *a, evener_transport *b)
+static void transport_exchange_settings(evener_transport *a, evener_transport *b)
 {
     grpc_transport *first = (grpc_transport *)a;
     grpc_transport *second = (grpc_transport *)b;
@@ -223,10 +209,34 @@ void evener_grpc_transport_exchange(evener_transport *a, evener_transport *b)
     second->args = args;
 }
 
-evener_status_code evener_grpc_transport_create(evener_runtime *runtime, const evener_grpc_transport_options *options,
-                                                evener_transport **transport, evener_status *status)
+static const evener_transport_vtable vtable = {
+    .size = sizeof vtable,
+    .connect = transport_connect,
+    .disconnect = transport_disconnect,
+    .connection_ref = transport_connection_ref,
+    .connection_unref = transport_connection_unref,
+    .watch_health = evener_grpc_health_watch,
+    .destroy = transport_destroy,
+    .exchange_settings = transport_exchange_settings,
+    .verifies_names = transport_verifies_names,
+};
+
+bool evener_transport_is_grpc(const evener_transport *transport)
 {
-    if (options->credentials == NULL) {
+    return transport->vtable == &vtable;
+}
+
+/* Starts nothing: the runtime's engine (threads and queues of the core) starts with the first connection. */
+static evener_status_code transport_create(const evener_transport_args *given, evener_transport **transport,
+                                           evener_status *status)
+{
+    evener_transport_args args;
+    evener_status_code code =
+        evener_options_read(&args, sizeof args, given, "transport arguments", "evener_transport_args", status);
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
+    if (args.credentials == NULL) {
         return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
                                  "options.credentials is NULL: name them, with evener_credentials_create_tls() for a "
                                  "secure channel or evener_credentials_create_insecure() for plain text");
@@ -235,14 +245,17 @@ evener_status_code evener_grpc_transport_create(evener_runtime *runtime, const e
     if (made == NULL) {
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "gRPC transport: out of memory");
     }
-    evener_status_code code = evener_grpc_args_create(options, &made->args, status);
+    code = evener_grpc_args_create(&args, &made->args, status);
     if (code != EVENER_STATUS_OK) {
         free(made);
         return code;
     }
     made->base.vtable = &vtable;
-    made->runtime = runtime;
-    made->credentials = evener_credentials_ref(options->credentials);
+    made->runtime = args.runtime;
+    made->credentials = evener_credentials_ref(args.credentials);
     *transport = &made->base;
     return evener_status_clear(status);
 }
+
+const evener_transport_factory evener_grpc_transport_factory = {.size = sizeof evener_grpc_transport_factory,
+                                                                .create = transport_create};
