@@ -90,7 +90,7 @@ typedef struct evener_resolver_vtable {
     /* Begins; called once. May push at once, from inside. */
     void (*start)(evener_resolver *resolver);
     /* A hint that the addresses may be stale (a connection broke). Joined and limited by the resolver as it sees fit
-     * (semantics: at most every 30 s by default). NULL if there is nothing to do. */
+     * (dns: at most every 30 s by default). NULL if there is nothing to do. */
     void (*resolve_now)(evener_resolver *resolver);
     /* Ends and frees the resolver. The sink must not be used from here on; never called from inside a push. */
     void (*close)(evener_resolver *resolver);
@@ -149,7 +149,7 @@ struct evener_resolver_builder {
     evener_status_code (*check)(const evener_resolver_builder *builder, const evener_target *target,
                                 uint32_t default_port, evener_status *status);
     /* Writes the default :authority for the target into `buffer`; NULL: the target's endpoint, percent-encoded
-     * (semantics section 1). Any thread. */
+     * (docs/semantics.md, Targets). Any thread. */
     evener_status_code (*default_authority)(const evener_resolver_builder *builder, const evener_target *target,
                                             char *buffer, size_t buffer_bytes, evener_status *status);
     void *user_data; /* the builder's own */

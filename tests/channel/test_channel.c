@@ -65,7 +65,7 @@ Test(channel_create, without_credentials_is_refused_with_a_hint)
     expect_refusal("static:" A, NULL, "evener_credentials_create_insecure");
 }
 
-/* semantics 1: the channel's override wins over the resolver's, which wins over the default. */
+/* docs/semantics.md, Targets: the channel's override wins over the resolver's, which wins over the default. */
 Test(channel_create, authority)
 {
     fixture *f = fixture_create(&(evener_channel_options){.authority = "chosen.example"});
@@ -426,7 +426,7 @@ Test(channel, closes_gracefully_while_connecting)
     fixture_destroy(f);
 }
 
-/* semantics 9: brpc's update while selecting, in one thread: any list, in any order, never a failed call while one
+/* brpc's update while selecting, in one thread: any list, in any order, never a failed call while one
  * backend of the list lives. */
 Test(channel, thousand_shuffled_updates)
 {

@@ -127,7 +127,7 @@ Test(subchannel, short_lived_connections_end_in_backoff)
     fixture_destroy(f);
 }
 
-/* core client_lb_end2end: RoundRobinUpdates; semantics 4: identity */
+/* core client_lb_end2end: RoundRobinUpdates; docs/semantics.md, Subchannels: identity */
 Test(subchannel, an_unchanged_address_keeps_its_connection_and_statistics)
 {
     fixture *f = fixture_create(NULL);

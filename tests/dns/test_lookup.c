@@ -55,7 +55,7 @@ static void literal(const char *target, const char *address)
     scene_destroy(s);
 }
 
-/* semantics section 1: a literal address answers once */
+/* docs/semantics.md, Targets: a literal address answers once */
 Test(dns_target, literal_is_not_asked)
 {
     literal("dns:///10.0.0.1:80", "10.0.0.1:80");
@@ -145,7 +145,7 @@ Test(dns_options, bad_ones_are_named)
     bad_option("dns.srv_tiers", "some");
 }
 
-/* semantics section 3: refresh at TTL x U(0.8, 1.0); no connection has to break */
+/* docs/semantics.md, Resolving again: refresh at TTL x U(0.8, 1.0); no connection has to break */
 Test(dns_refresh, new_backend_is_found_within_ttl)
 {
     struct scene *s = scene_create();
@@ -191,7 +191,7 @@ Test(dns_refresh, minimum_and_maximum)
     cr_assert(asked >= 100 && asked <= 125, "%zu", asked);
 }
 
-/* semantics section 3: 1 s x 1.6 +-20 %, at most 120 s, reset by success; the error carries a reason */
+/* docs/semantics.md, Resolving again: 1 s x 1.6 +-20 %, at most 120 s, reset by success; the error carries a reason */
 Test(dns_backoff, errors_back_off_and_clear_nothing)
 {
     struct scene *s = scene_create();
@@ -224,7 +224,7 @@ Test(dns_backoff, errors_back_off_and_clear_nothing)
     scene_destroy(s);
 }
 
-/* semantics section 3: NXDOMAIN and NODATA are answers */
+/* docs/semantics.md, Resolving again: NXDOMAIN and NODATA are answers */
 Test(dns_answers, nothing_is_an_empty_list)
 {
     struct scene *s = scene_create();

@@ -79,7 +79,7 @@ Test(transport, dropped_connection_tells_idle)
     finish();
 }
 
-/* semantics 4: a GOAWAY (here of max_connection_age) drains the connection. */
+/* docs/semantics.md, Subchannels: a GOAWAY (here of max_connection_age) drains the connection. */
 Test(transport, goaway_tells_idle)
 {
     start(300);

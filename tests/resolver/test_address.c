@@ -151,7 +151,7 @@ Test(address, whole_numbers_are_read_at_the_edge)
     evener_address_unref(address);
 }
 
-/* semantics section 4: identity is the address and what changes the connection */
+/* docs/semantics.md, Subchannels: identity is the address and what changes the connection */
 Test(address, identity_is_text_and_authority)
 {
     const evener_attribute weight = {"weight", "3"};

@@ -61,7 +61,7 @@ Test(sockaddr, families_are_kept_apart)
     fails("ipv4:10.0.0.1:80;weight=3", "not a number");
 }
 
-/* semantics section 1: empty list items are skipped */
+/* docs/semantics.md, Targets: empty list items are skipped */
 Test(sockaddr, empty_items_are_skipped_and_duplicates_dropped)
 {
     succeeds("ipv4:,10.0.0.1:1,,10.0.0.2:2,10.0.0.1:1,", "10.0.0.1:1,10.0.0.2:2");
