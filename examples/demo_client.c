@@ -151,7 +151,7 @@ static void pause_ms(uint64_t ms)
 /* Whether every backend that the resolver has found so far is connected. */
 static bool all_ready(evener_channel *channel)
 {
-    evener_channel_stats stats;
+    evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof *stats.subchannels};
     if (evener_channel_get_stats(channel, &stats, NULL) != EVENER_STATUS_OK) {
         return false;
     }

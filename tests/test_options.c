@@ -186,7 +186,7 @@ Test(options, an_older_program_picks)
     cr_expect_eq(evener_channel_pick(channel, &older, &pick, &status), EVENER_STATUS_UNAVAILABLE, "%s", status.message);
 
     const evener_pick_args no_size = {.method = "/a.B/C"};
-    evener_pick_request request = {.pick = &pick, .callback = never_called};
+    evener_pick_request request = {.size = sizeof request, .pick = &pick, .callback = never_called};
     expect_pick_refusal(evener_channel_try_pick(channel, &no_size, &pick, &status), &status);
     expect_pick_refusal(evener_channel_pick_async(channel, &no_size, &request, &status), &status);
     expect_refusal(evener_channel_pick(channel, &no_size, &pick, &status), &status, "sizeof(evener_pick_args)");

@@ -39,7 +39,7 @@ static char *make_target(size_t backends, uint16_t port)
 
 static size_t count_ready(evener_channel *channel)
 {
-    evener_channel_stats stats;
+    evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof *stats.subchannels};
     size_t ready = 0;
     if (evener_channel_get_stats(channel, &stats, NULL) != EVENER_STATUS_OK) {
         return 0;

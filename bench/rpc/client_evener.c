@@ -59,7 +59,7 @@ static void evener_client_start(bench_client *base, bench_done done, void *arg)
 
 static uint64_t evener_client_calls_to(bench_client *base, const char *server)
 {
-    evener_channel_stats stats;
+    evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof *stats.subchannels};
     uint64_t calls = 0;
     if (evener_channel_get_stats(((evener_client *)base)->channel, &stats, NULL) != EVENER_STATUS_OK) {
         return 0;

@@ -263,9 +263,12 @@ void sim_world_init(sim_world *world)
 
 bool sim_client_open(sim_client *client, sim_world *world)
 {
-    *client = (sim_client){
-        .helper = {.vtable = &helper_vtable, .loop = world->loop, .target = "sim:///servers", .authority = "servers"},
-        .world = world};
+    *client = (sim_client){.helper = {.size = sizeof client->helper,
+                                      .vtable = &helper_vtable,
+                                      .loop = world->loop,
+                                      .target = "sim:///servers",
+                                      .authority = "servers"},
+                           .world = world};
     client->policy = world->choice->builder->build(world->choice->builder, &client->helper);
     return client->policy != NULL;
 }

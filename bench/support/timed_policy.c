@@ -88,8 +88,7 @@ static evener_policy *build(const evener_policy_builder *builder, evener_policy_
     self->policy.vtable = &vtable;
     self->channel = helper;
     self->owner = owner;
-    self->helper = *helper;
-    self->helper.vtable = &helper_vtable;
+    evener_policy_helper_init(&self->helper, helper, &helper_vtable);
     self->timed = owner->timed->build(owner->timed, &self->helper);
     if (self->timed == NULL) {
         free(self);

@@ -263,7 +263,7 @@ static void wait_for_the_others(load *l)
     const uint64_t until_ns = now_ns() + OTHERS_WAIT_MS * UINT64_C(1000000);
     bool connecting = true;
     while (connecting && !interrupted && now_ns() < until_ns) {
-        evener_channel_stats stats;
+        evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof *stats.subchannels};
         if (evener_channel_get_stats(l->service.channel, &stats, NULL) != EVENER_STATUS_OK) {
             return;
         }

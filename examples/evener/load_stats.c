@@ -141,7 +141,7 @@ static void print_row(FILE *to, const char *name, uint64_t calls, uint64_t all, 
 
 void load_stats_print_table(load_stats *stats, FILE *to, evener_channel *channel, double elapsed_s)
 {
-    evener_channel_stats seen = {0};
+    evener_channel_stats seen = {.size = sizeof seen, .subchannel_bytes = sizeof *seen.subchannels};
     const bool has_states = evener_channel_get_stats(channel, &seen, NULL) == EVENER_STATUS_OK;
     pthread_mutex_lock(&stats->mutex);
     histogram *whole = whole_latency(stats);

@@ -41,7 +41,7 @@ typedef struct evener_base_policy {
     void (*state_destroy)(void *state);          /* ends its contents; or NULL */
     /* Called once for every new subchannel, before it connects; or NULL. Control thread. */
     void (*subchannel_created)(const evener_base_ready *peers, evener_subchannel *subchannel);
-    /* For evener_channel_stats(); or NULL. */
+    /* For evener_channel_get_stats(); or NULL. */
     void (*describe)(void *state, evener_subchannel *subchannel, char *buffer, size_t buffer_bytes);
 } evener_base_policy;
 

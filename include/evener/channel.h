@@ -158,22 +158,24 @@ EVENER_API evener_status_code evener_channel_pick(evener_channel *channel, const
 typedef struct evener_pick_request evener_pick_request;
 typedef void (*evener_pick_callback)(void *arg, evener_status_code code, const evener_status *status);
 struct evener_pick_request {
+    size_t size;                   /* in: sizeof(evener_pick_request) */
     evener_pick *pick;             /* in: where the pick goes */
     evener_pick_callback callback; /* in */
     void *arg;                     /* in */
     /* the channel's from here on */
     evener_channel *channel;
-    evener_pick_args args;
     struct evener_pick_request *next, *previous;
     evener_timer timer;
     uint32_t state;
     evener_status_code result;
     void *waiter;
+    evener_pick_args args; /* last, as it grows: `size` says how much of it there is */
 };
 
 /* Picks at once if it can: COMPLETE, FAIL or DROP is returned and the callback is not called. QUEUE: the callback comes
  * exactly once, on the control thread: OK (the pick is set), the picker's status, DEADLINE_EXCEEDED, CANCELLED, or
- * UNAVAILABLE. args->metadata and args->method must live until then. Any thread. */
+ * UNAVAILABLE. args->metadata and args->method must live until then. Without request->size, or args->size: FAIL with
+ * INVALID_ARGUMENT. Any thread. */
 EVENER_API evener_pick_outcome evener_channel_pick_async(evener_channel *channel, const evener_pick_args *args,
                                                          evener_pick_request *request, evener_status *status);
 

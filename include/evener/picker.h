@@ -2,7 +2,7 @@
  *
  * A policy publishes one with every change (evener_policy_publish()). Any number of threads pick from it at once, while
  * the control thread makes the next. pick() must not lock, allocate, wait or make a system call; what it counts, it
- * counts by lane (below).
+ * counts by lane (evener/lane.h).
  *
  * Outcomes:  complete  pick->subchannel is set: the call goes there
  *            queue     no backend now: the pick waits for the next picker
@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <evener/lane.h>
 #include <evener/loop.h>
 #include <evener/status.h>
 #include <evener/subchannel.h>
@@ -32,15 +33,6 @@ typedef enum evener_pick_outcome {
     EVENER_PICK_FAIL = 2,
     EVENER_PICK_DROP = 3
 } evener_pick_outcome;
-
-/* Lanes: counters without contention. Every thread has a lane, a number below EVENER_LANES. A lane below
- * EVENER_LANE_SHARED belongs to one thread at a time, which may change what is that lane's with plain (relaxed) loads
- * and stores; EVENER_LANE_SHARED is for all further threads and needs atomic read-modify-write. Give the data of
- * each lane EVENER_LANE_BYTES to itself (_Alignas): processors fetch cache lines in pairs, and a line that comes along with
- * its neighbour is taken from the thread that writes it. */
-#define EVENER_LANES 8
-#define EVENER_LANE_SHARED 7
-#define EVENER_LANE_BYTES 128
 
 /* A header (name, value) of a call. */
 typedef struct evener_metadata {
@@ -137,21 +129,34 @@ struct evener_pick {
     evener_pick_layer layers[EVENER_PICK_LAYERS_MAX];
 };
 
-/* For pickers: asks for a call of `done(data, word, info, lane)` when the call ends, on whatever thread ends it, the
- * innermost policy's first; info is never NULL. `data` must live as long as the subchannel's memory does
- * (evener_subchannel_data()). Returns false when EVENER_PICK_LAYERS_MAX policies are stacked already: then nothing is
- * called. Under the same rules as pick(). */
+/* Reserves this policy's layer of the pick: `done(data, word, info, lane)` will be called when the call ends, on the
+ * thread that ends it, the innermost policy's first; info is never NULL. The word is 0: the picker may set it until it
+ * answers, as when it starts to count only once it has the layer. `data` must live as long as the subchannel's memory
+ * does (evener_subchannel_data()). Returns NULL when EVENER_PICK_LAYERS_MAX policies have one already: then nothing is
+ * called. Only inside pick(), under its rules. */
+static inline evener_pick_layer *evener_pick_add_layer(
+    evener_pick *pick, void (*done)(void *data, uint64_t word, const evener_done_info *info, uint32_t lane), void *data)
+{
+    if (__builtin_expect(pick->layer_count >= EVENER_PICK_LAYERS_MAX, 0)) {
+        return NULL;
+    }
+    evener_pick_layer *layer = &pick->layers[pick->layer_count++];
+    layer->done = done;
+    layer->data = data;
+    layer->word = 0;
+    return layer;
+}
+
+/* The same with the word known at once. Returns false when there is no layer left. */
 static inline bool evener_pick_on_done(evener_pick *pick,
                                        void (*done)(void *data, uint64_t word, const evener_done_info *info,
                                                     uint32_t lane),
                                        void *data, uint64_t word)
 {
-    if (pick->layer_count >= EVENER_PICK_LAYERS_MAX) {
+    evener_pick_layer *layer = evener_pick_add_layer(pick, done, data);
+    if (layer == NULL) {
         return false;
     }
-    evener_pick_layer *layer = &pick->layers[pick->layer_count++];
-    layer->done = done;
-    layer->data = data;
     layer->word = word;
     return true;
 }
@@ -177,6 +182,10 @@ static inline void evener_picker_init(evener_picker *picker, const evener_picker
     picker->vtable = vtable;
     picker->references = 1;
 }
+
+/* Returns memory for a picker of `bytes` bytes, aligned for what it has per lane; not zeroed. NULL: out of memory. Freed
+ * with free(), by the picker's destroy. Any thread. */
+EVENER_API void *evener_picker_alloc(size_t bytes);
 
 /* Control thread. A wrapper holds a reference to its child's picker for as long as its own lives. NULL is allowed for
  * unref. */

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <evener/address.h>
 #include <evener/connectivity.h>
@@ -36,14 +37,30 @@ typedef struct evener_policy_helper_vtable {
     void (*request_reresolution)(evener_policy_helper *helper);
 } evener_policy_helper_vtable;
 
-/* The channel, as its policy sees it; or a wrapping policy, as its child sees it. Valid until close() of the policy. */
+/* The channel, as its policy sees it; or a wrapping policy, as its child sees it. Valid until close() of the policy. A
+ * wrapper that embeds one of its own fills it with evener_policy_helper_init(); most need none, as
+ * evener/child_policy.h has it. Members are only added at the end: one that a newer evener added is there if `size` says
+ * so. */
 struct evener_policy_helper {
+    size_t size; /* sizeof(evener_policy_helper) of whoever made it */
     const evener_policy_helper_vtable *vtable;
     evener_loop *loop;                 /* time, timers, random numbers */
     const evener_policy_set *policies; /* the builders this channel sees, for children */
     const char *target;                /* the channel's target, for logs */
     const char *authority;             /* the channel's :authority */
 };
+
+/* Makes `helper` one with functions of the caller's own that otherwise says what `parent` says. `helper` may be of an older
+ * or a newer evener than `parent`: what only one of them knows is left out, or zero. `vtable` must stay valid. Control
+ * thread. */
+static inline void evener_policy_helper_init(evener_policy_helper *helper, const evener_policy_helper *parent,
+                                             const evener_policy_helper_vtable *vtable)
+{
+    memset(helper, 0, sizeof *helper);
+    memcpy(helper, parent, parent->size < sizeof *helper ? parent->size : sizeof *helper);
+    helper->size = sizeof *helper;
+    helper->vtable = vtable;
+}
 
 /* A new subchannel in state IDLE or, if the channel has the address already, in its state (told by state_changed soon
  * after). NULL without memory. A wrapper may change `options` (listen first, then tell its child). Ended with
@@ -63,6 +80,11 @@ static inline void evener_policy_publish(evener_policy_helper *helper, evener_co
 {
     helper->vtable->publish(helper, state, status, picker);
 }
+
+/* Answers an update with an empty list as every policy must: publishes TRANSIENT_FAILURE with a picker that fails. Returns
+ * UNAVAILABLE and fills `status`, which may be NULL, for `update` to return. The policy releases its subchannels
+ * itself. */
+EVENER_API evener_status_code evener_policy_fail_empty(evener_policy_helper *helper, evener_status *status);
 
 /* Says that the addresses may be stale. */
 static inline void evener_policy_request_reresolution(evener_policy_helper *helper)
@@ -85,7 +107,8 @@ typedef struct evener_policy_update {
 typedef struct evener_policy_vtable {
     size_t size; /* sizeof(evener_policy_vtable) */
     /* A new list, a new configuration, or both. Returns OK, or why it cannot be used: the resolver then backs off and
-     * tries again. An empty list must be answered with TRANSIENT_FAILURE, its subchannels released, and UNAVAILABLE. */
+     * tries again. `status` may be NULL (evener_status_set() allows that). An empty list must be answered with
+     * evener_policy_fail_empty() and the subchannels released. */
     evener_status_code (*update)(evener_policy *policy, const evener_policy_update *update, evener_status *status);
     /* Resolving failed. With a list, ignore it; without one, publish TRANSIENT_FAILURE with the status. */
     void (*resolver_error)(evener_policy *policy, const evener_status *status);
@@ -94,7 +117,7 @@ typedef struct evener_policy_vtable {
     /* Releases all subchannels and frees the policy; the helper must not be used after. The published picker lives on
      * until it is replaced. Never called from inside the policy's own call of the helper. */
     void (*close)(evener_policy *policy);
-    /* Writes what the policy knows of a subchannel for evener_channel_stats(): "ewma_us=312 success=0.998". NULL, or
+    /* Writes what the policy knows of a subchannel for evener_channel_get_stats(): "ewma_us=312 success=0.998". NULL, or
      * leaves "" if nothing. */
     void (*describe)(evener_policy *policy, evener_subchannel *subchannel, char *buffer, size_t buffer_bytes);
 } evener_policy_vtable;
@@ -135,10 +158,14 @@ EVENER_API const evener_policy_builder *evener_policy_find(const evener_policy_s
 
 /* ---- policies made of policies ---- */
 
-/* A policy chosen, with its configuration: what `[{"round_robin": {}}]` means. */
+/* A policy chosen, with its configuration: what `[{"round_robin": {}}]` means. Its layout never changes: what is added goes
+ * behind `shared`. */
 typedef struct evener_policy_choice {
     const evener_policy_builder *builder;
     evener_policy_config *config; /* owned; NULL: defaults */
+    /* evener's: counts the users of `config`, so that a policy in force keeps it after the choice is cleared
+     * (evener_child_policy_update()). NULL in a choice made by hand. */
+    void *shared;
 } evener_policy_choice;
 
 /* Reads the JSON text of a `loadBalancingConfig` list: the first entry whose policy is known wins; none known, or a bad

@@ -11,6 +11,7 @@ EVENER_BEGIN_DECLS
 
 #define EVENER_SUBCHANNEL_NOTE_BYTES 256
 
+/* One backend. The array's stride is what the caller's evener knows: evener_channel_stats.subchannel_bytes. */
 typedef struct evener_subchannel_stats {
     char address[EVENER_ADDRESS_BYTES_MAX];
     evener_connectivity_state state;
@@ -25,7 +26,14 @@ typedef struct evener_subchannel_stats {
     char last_error[EVENER_STATUS_MESSAGE_BYTES];
 } evener_subchannel_stats;
 
+/*     evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof *stats.subchannels};
+ *     if (evener_channel_get_stats(channel, &stats, &status) == EVENER_STATUS_OK) {
+ *         ... stats.subchannels[i].note ...
+ *         evener_channel_stats_clear(&stats);
+ *     } */
 typedef struct evener_channel_stats {
+    size_t size;             /* sizeof(evener_channel_stats), set by the caller */
+    size_t subchannel_bytes; /* sizeof(evener_subchannel_stats), set by the caller: the stride of `subchannels` */
     evener_connectivity_state state;
     char policy[64];
     uint64_t queued_picks;
@@ -36,10 +44,13 @@ typedef struct evener_channel_stats {
     evener_subchannel_stats *subchannels; /* in the order of the address list */
 } evener_channel_stats;
 
-/* A snapshot. On success fills *stats, to be freed with evener_channel_stats_clear(). Errors: RESOURCE_EXHAUSTED. Waits
- * for the control thread: any thread that may wait for it. */
+/* Takes a snapshot. On success fills *stats, which the caller frees with evener_channel_stats_clear(); on failure *stats is
+ * untouched. Members that only a newer evener than the library knows are 0. Errors: INVALID_ARGUMENT (`size` or
+ * `subchannel_bytes` is not set), RESOURCE_EXHAUSTED. Waits for the control thread: any thread that may wait for it. */
 EVENER_API evener_status_code evener_channel_get_stats(evener_channel *channel, evener_channel_stats *stats,
                                                        evener_status *status);
+
+/* Frees what get_stats filled in; the two sizes stay, so that *stats can be filled again. NULL is allowed. Any thread. */
 EVENER_API void evener_channel_stats_clear(evener_channel_stats *stats);
 
 EVENER_END_DECLS

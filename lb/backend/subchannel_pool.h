@@ -44,7 +44,7 @@ typedef struct evener_body_slab {
 typedef struct evener_subchannel_kind {
     struct evener_subchannel_pool *pool;
     evener_body_slab *memory;
-    const void *owner; /* the policy, as the graceful switch names it; NULL: not named */
+    const void *owner; /* evener_child_maker, the policy that made them; NULL: not named */
     size_t users;      /* subchannels */
     void (*state_changed)(void *arg, evener_subchannel *subchannel, evener_connectivity_state state,
                           const evener_status *status);

@@ -9,12 +9,12 @@
 #include <stdint.h>
 
 #include <evener/channel.h>
+#include <evener/child_policy.h>
 #include <evener/stats.h>
 
 #include "lb/backend/subchannel_pool.h"
 #include "lb/channel/pick_queue.h"
 #include "lb/channel/service_config.h"
-#include "lb/policy/graceful_switch.h"
 
 struct evener_channel {
     /* Read by every pick, changed seldom: one cache line. */
@@ -50,7 +50,7 @@ struct evener_channel {
     evener_policy_helper helper;             /* as the policies see the channel */
     evener_resolver_sink sink;               /* as the resolver sees it */
     evener_picker *policy_picker;            /* the last that was published; the channel holds its reference */
-    evener_graceful_switch *lb;              /* NULL while idle */
+    evener_child_policy *lb;                 /* NULL while idle */
     evener_resolver *resolver;               /* NULL while idle */
     evener_service_config *default_config;   /* or NULL */
     evener_service_config *resolver_config;  /* last good one of the resolver; or NULL */

@@ -123,6 +123,20 @@ static void helper_request_reresolution(evener_policy_helper *helper)
     }
 }
 
+/* Names the policy that made it, for stats. */
+static evener_subchannel *create_named_subchannel(void *owner, evener_child_maker maker, const evener_address *address,
+                                                  const evener_subchannel_options *options)
+{
+    evener_channel *channel = owner;
+    evener_subchannel *subchannel = evener_subchannel_pool_create_subchannel(&channel->pool, address, options);
+    if (subchannel != NULL) {
+        evener_subchannel_set_owner(subchannel, maker);
+    }
+    return subchannel;
+}
+
+static const evener_child_hooks lb_hooks = {.size = sizeof lb_hooks, .create_subchannel = create_named_subchannel};
+
 static const evener_policy_helper_vtable helper_vtable = {
     .size = sizeof helper_vtable,
     .create_subchannel = helper_create_subchannel,
@@ -224,7 +238,7 @@ static void resolver_failed(evener_channel *channel, const evener_status *status
     }
     evener_log(EVENER_LOG_WARNING, "resolver", "%s: %s; there are no addresses", name_of(channel), status->message);
     if (channel->has_update) {
-        evener_graceful_switch_resolver_error(channel->lb, status);
+        evener_child_policy_resolver_error(channel->lb, status);
         return;
     }
     evener_status unavailable;
@@ -254,23 +268,21 @@ static bool apply(evener_channel *channel)
     evener_service_config *config =
         channel->resolver_config != NULL ? channel->resolver_config : channel->default_config;
     warn_of_unbuilt(channel, config);
-    const evener_policy_builder *builder = config != NULL ? evener_service_config_policy(config)->builder : NULL;
-    if (builder == NULL) {
-        builder = channel->policy_builder;
-        config = NULL;
-    }
+    const evener_policy_choice fallback = {.builder = channel->policy_builder};
+    const evener_policy_choice *choice = config != NULL ? evener_service_config_policy(config) : &fallback;
+    choice = choice->builder != NULL ? choice : &fallback;
     const evener_policy_update update = {
         .size = sizeof update, .addresses = channel->addresses, .address_count = channel->address_count};
     evener_status status;
     evener_status_clear(&status);
     channel->has_update = true;
     evener_connector_expect(&channel->pool, update.addresses, update.address_count);
-    const evener_status_code code = evener_graceful_switch_update(channel->lb, builder, config, &update, &status);
+    const evener_status_code code = evener_child_policy_update(channel->lb, choice, &update, &status);
     evener_connector_expect(&channel->pool, NULL, 0);
     if (code != EVENER_STATUS_OK) {
         note_resolver_error(channel, &status);
         evener_log(EVENER_LOG_WARNING, "channel", "%s: policy %s refused the update: %s", name_of(channel),
-                   builder->name, status.message);
+                   choice->builder->name, status.message);
         return false;
     }
     return true;
@@ -385,9 +397,9 @@ static void stop_serving(evener_channel *channel)
     evener_timer_stop(channel->loop, &channel->stale_timer);
     evener_timer_stop(channel->loop, &channel->idle_timer);
     evener_channel_close_resolver(channel);
-    evener_graceful_switch *lb = channel->lb;
+    evener_child_policy *lb = channel->lb;
     channel->lb = NULL;
-    evener_graceful_switch_destroy(lb);
+    evener_child_policy_destroy(lb);
     replace_addresses(channel, NULL, 0);
     channel->has_update = false;
 }
@@ -481,7 +493,7 @@ static void start_serving(evener_channel *channel)
 {
     publish(channel, EVENER_CONNECTING, NULL, evener_picker_create_queue());
     if (channel->lb == NULL) {
-        channel->lb = evener_graceful_switch_create(&channel->helper);
+        channel->lb = evener_child_policy_create(&channel->helper, &lb_hooks, channel);
     }
     evener_channel_restart_idle_timeout(channel);
     evener_channel_open_resolver(channel);
@@ -496,7 +508,7 @@ static void connect_now(void *arg)
     if (channel->resolver == NULL) {
         start_serving(channel);
     } else {
-        evener_graceful_switch_exit_idle(channel->lb);
+        evener_child_policy_exit_idle(channel->lb);
     }
 }
 
@@ -580,6 +592,7 @@ bool evener_channel_control_init(evener_channel *channel)
     channel->idle_timer = (evener_timer)EVENER_TIMER_INIT(idle_check, channel);
     channel->sink.vtable = &sink_vtable;
     channel->helper = (evener_policy_helper){
+        .size = sizeof channel->helper,
         .vtable = &helper_vtable,
         .loop = channel->loop,
         .policies = &channel->policies,

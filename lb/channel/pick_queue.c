@@ -23,6 +23,11 @@ static void count_add(evener_pick_queue *queue, int32_t by)
 
 /* ---- the ring ---- */
 
+/* The size of the first version's request; none is as large as the last. */
+#define REQUEST_BYTES_MIN                                                                                              \
+    (offsetof(evener_pick_request, args) + offsetof(evener_pick_args, trace) + sizeof(const evener_pick_trace *))
+#define REQUEST_BYTES_MAX 65536
+
 static void ring_init(evener_pick_request *ring)
 {
     ring->next = ring;
@@ -95,6 +100,20 @@ static void request_timed_out(void *arg)
     call_back(request, EVENER_STATUS_DEADLINE_EXCEEDED, &status);
 }
 
+/* Picks with the request's own copy of its arguments. Where the program was built against another evener, that has
+ * only what the program knows. */
+static evener_pick_outcome pick_for(evener_channel *channel, evener_pick_request *request, evener_status *status)
+{
+    if (__builtin_expect(request->args.size == sizeof request->args, 1)) {
+        return evener_channel_pick_now(channel, &request->args, request->pick, status);
+    }
+    evener_pick_args args;
+    if (evener_pick_args_read(&args, &request->args, status) != EVENER_STATUS_OK) {
+        return EVENER_PICK_FAIL; /* cannot happen: it was read before */
+    }
+    return evener_channel_pick_now(channel, &args, request->pick, status);
+}
+
 /* Whether the request's waiting is over, and how. Under the lock. */
 static bool settle(evener_pick_queue *queue, evener_pick_request *request, bool try_again, evener_status *status)
 {
@@ -107,7 +126,7 @@ static bool settle(evener_pick_queue *queue, evener_pick_request *request, bool 
     if (!try_again) {
         return false;
     }
-    return evener_channel_pick_now(channel, &request->args, request->pick, status) != EVENER_PICK_QUEUE;
+    return pick_for(channel, request, status) != EVENER_PICK_QUEUE;
 }
 
 static void run(void *arg)
@@ -222,8 +241,7 @@ static evener_pick_outcome try_or_enter(evener_pick_queue *queue, evener_pick_re
 {
     for (;;) {
         const uint32_t generation = __atomic_load_n(&queue->generation, __ATOMIC_ACQUIRE);
-        const evener_pick_outcome outcome =
-            evener_channel_pick_now(queue->channel, &request->args, request->pick, status);
+        const evener_pick_outcome outcome = pick_for(queue->channel, request, status);
         if (outcome != EVENER_PICK_QUEUE) {
             return outcome;
         }
@@ -248,10 +266,17 @@ static evener_pick_outcome try_or_enter(evener_pick_queue *queue, evener_pick_re
 static evener_status_code request_init(evener_pick_request *request, evener_channel *channel,
                                        const evener_pick_args *args, evener_status *status)
 {
-    if (args != NULL && args->size == sizeof *args) {
+    if (__builtin_expect(args != NULL && args->size == sizeof *args && request->size == sizeof *request, 1)) {
         request->args = *args;
     } else {
-        const evener_status_code code = evener_pick_args_read(&request->args, args, status);
+        if (request->size < REQUEST_BYTES_MIN || request->size > REQUEST_BYTES_MAX) {
+            return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                     "pick request: size is %zu: set it to sizeof(evener_pick_request)", request->size);
+        }
+        const size_t room = request->size - offsetof(evener_pick_request, args);
+        const evener_status_code code =
+            evener_options_read(&request->args, room < sizeof request->args ? room : sizeof request->args, args,
+                                "pick args", "evener_pick_args", status);
         if (code != EVENER_STATUS_OK) {
             return code;
         }
@@ -328,7 +353,7 @@ evener_status_code evener_channel_pick(evener_channel *channel, const evener_pic
                                        evener_status *status)
 {
     evener_pick_queue *queue = &channel->queue;
-    evener_pick_request request = {.pick = pick};
+    evener_pick_request request = {.size = sizeof request, .pick = pick};
     evener_status own_status;
     evener_status *filled = status != NULL ? status : &own_status;
     const evener_status_code args_code = request_init(&request, channel, args, status);

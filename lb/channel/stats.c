@@ -9,9 +9,19 @@
 
 typedef struct query {
     evener_channel *channel;
-    evener_channel_stats *stats;
+    evener_channel_stats *stats; /* of the caller's evener: only its first stats->size bytes are there */
     evener_status_code code;
 } query;
+
+/* Sizes of the first version; no struct of stats is as large as the last. */
+#define STATS_BYTES_MIN (offsetof(evener_channel_stats, subchannels) + sizeof(evener_subchannel_stats *))
+#define SUBCHANNEL_BYTES_MIN (offsetof(evener_subchannel_stats, last_error) + EVENER_STATUS_MESSAGE_BYTES)
+#define STATS_BYTES_MAX 65536
+
+static size_t least_of(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
 
 static void copy_text(char *to, size_t bytes, const char *from)
 {
@@ -35,15 +45,25 @@ static void describe_connector(evener_channel *channel, const evener_connector *
     if (backoff_end_ns > now) {
         out->backoff_remaining_ms = (backoff_end_ns - now) / EVENER_NS_PER_MS;
     }
-    const void *owner = channel->lb != NULL ? evener_graceful_switch_owner(channel->lb) : NULL;
     for (evener_subchannel_body *s = connector->subchannels; s != NULL; s = s->connector_next) {
         const evener_slot_counts counts = evener_slot_sum(s->handle);
         out->picks += counts.picks;
         out->in_flight += counts.in_flight;
         out->failed += __atomic_load_n(&s->failed, __ATOMIC_RELAXED);
-        if (s->kind->owner == owner && owner != NULL) {
-            evener_graceful_switch_describe(channel->lb, s->handle, out->note, sizeof out->note);
+        if (channel->lb != NULL && s->kind->owner != NULL && out->note[0] == '\0') {
+            evener_child_policy_describe(channel->lb, s->kind->owner, s->handle, out->note, sizeof out->note);
         }
+    }
+}
+
+static void describe_address(evener_channel *channel, evener_address *address, evener_subchannel_stats *out)
+{
+    const evener_connector *connector = evener_subchannel_pool_find(&channel->pool, address);
+    *out = (evener_subchannel_stats){.state = EVENER_IDLE};
+    if (connector != NULL) {
+        describe_connector(channel, connector, out);
+    } else { /* the policy does not use it now */
+        copy_text(out->address, sizeof out->address, evener_address_text(address));
     }
 }
 
@@ -51,33 +71,47 @@ static void take_snapshot(void *arg)
 {
     query *q = arg;
     evener_channel *channel = q->channel;
-    evener_channel_stats *stats = q->stats;
-    evener_subchannel_stats *list = calloc(channel->address_count > 0 ? channel->address_count : 1, sizeof *list);
+    const size_t stride = q->stats->subchannel_bytes;
+    char *list = calloc(channel->address_count > 0 ? channel->address_count : 1, stride);
     if (list == NULL) {
         q->code = EVENER_STATUS_RESOURCE_EXHAUSTED;
         return;
     }
-    *stats = (evener_channel_stats){.state = __atomic_load_n(&channel->state, __ATOMIC_RELAXED)};
-    copy_text(stats->policy, sizeof stats->policy,
-              channel->lb != NULL ? evener_graceful_switch_policy_name(channel->lb) : "");
-    copy_text(stats->last_resolver_error, sizeof stats->last_resolver_error, channel->last_resolver_error);
-    stats->queued_picks = __atomic_load_n(&channel->queue.count, __ATOMIC_RELAXED);
-    stats->resolver_updates = channel->resolver_updates;
-    stats->resolver_errors = channel->resolver_errors;
-    stats->subchannels = list;
+    evener_channel_stats stats = {.size = q->stats->size,
+                                  .subchannel_bytes = stride,
+                                  .state = __atomic_load_n(&channel->state, __ATOMIC_RELAXED),
+                                  .queued_picks = __atomic_load_n(&channel->queue.count, __ATOMIC_RELAXED),
+                                  .resolver_updates = channel->resolver_updates,
+                                  .resolver_errors = channel->resolver_errors,
+                                  .subchannel_count = channel->address_count,
+                                  .subchannels = (evener_subchannel_stats *)(void *)list};
+    copy_text(stats.policy, sizeof stats.policy, channel->lb != NULL ? evener_child_policy_name(channel->lb) : "");
+    copy_text(stats.last_resolver_error, sizeof stats.last_resolver_error, channel->last_resolver_error);
     for (size_t i = 0; i < channel->address_count; i++) {
-        const evener_connector *connector = evener_subchannel_pool_find(&channel->pool, channel->addresses[i]);
-        evener_subchannel_stats *out = &list[stats->subchannel_count++];
-        if (connector != NULL) {
-            describe_connector(channel, connector, out);
-        } else { /* the policy does not use it now */
-            copy_text(out->address, sizeof out->address, evener_address_text(channel->addresses[i]));
-        }
+        evener_subchannel_stats one;
+        describe_address(channel, channel->addresses[i], &one);
+        memcpy(list + i * stride, &one, least_of(stride, sizeof one));
     }
+    memset(q->stats, 0, stats.size);
+    memcpy(q->stats, &stats, least_of(stats.size, sizeof stats));
+}
+
+static bool is_stats_size(size_t bytes, size_t bytes_min)
+{
+    return bytes >= bytes_min && bytes <= STATS_BYTES_MAX && bytes % sizeof(uint64_t) == 0;
 }
 
 evener_status_code evener_channel_get_stats(evener_channel *channel, evener_channel_stats *stats, evener_status *status)
 {
+    if (!is_stats_size(stats->size, STATS_BYTES_MIN)) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "channel stats: size is %zu: set it to sizeof(evener_channel_stats)", stats->size);
+    }
+    if (!is_stats_size(stats->subchannel_bytes, SUBCHANNEL_BYTES_MIN)) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "channel stats: subchannel_bytes is %zu: set it to sizeof(evener_subchannel_stats)",
+                                 stats->subchannel_bytes);
+    }
     query q = {channel, stats, EVENER_STATUS_OK};
     evener_runtime_call(channel->runtime, take_snapshot, &q);
     if (q.code != EVENER_STATUS_OK) {
@@ -88,6 +122,13 @@ evener_status_code evener_channel_get_stats(evener_channel *channel, evener_chan
 
 void evener_channel_stats_clear(evener_channel_stats *stats)
 {
+    if (stats == NULL || stats->size == 0) {
+        return;
+    }
     free(stats->subchannels);
-    *stats = (evener_channel_stats){.state = EVENER_IDLE};
+    const size_t bytes = stats->size;
+    const size_t subchannel_bytes = stats->subchannel_bytes;
+    memset(stats, 0, bytes);
+    stats->size = bytes;
+    stats->subchannel_bytes = subchannel_bytes;
 }

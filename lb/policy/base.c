@@ -548,14 +548,12 @@ static size_t list_make(base *b, const evener_policy_update *update, list *made,
 
 static evener_status_code fail_empty(base *b, evener_status *status)
 {
-    evener_status reason;
-    evener_status_set(&reason, EVENER_STATUS_UNAVAILABLE, "the address list of %s is empty", b->helper->target);
     b->published = true;
     b->published_state = EVENER_TRANSIENT_FAILURE;
     evener_timer_stop(b->helper->loop, &b->join_timer);
     b->join_timer_runs = false;
     evener_timer_stop(b->helper->loop, &b->rebuild_timer);
-    evener_policy_publish(b->helper, EVENER_TRANSIENT_FAILURE, &reason, evener_picker_create_fail(&reason));
+    const evener_status_code code = evener_policy_fail_empty(b->helper, status);
     list *const lists[] = {&b->pending, &b->current};
     for (size_t l = 0; l < 2; l++) {
         for (size_t i = 0; i < lists[l]->count; i++) {
@@ -565,7 +563,7 @@ static evener_status_code fail_empty(base *b, evener_status *status)
     }
     b->has_pending = false;
     b->published = false; /* the next list is published whatever its state */
-    return evener_status_set(status, EVENER_STATUS_UNAVAILABLE, "%s", reason.message);
+    return code;
 }
 
 static evener_status_code base_update(evener_policy *policy, const evener_policy_update *update, evener_status *status)

@@ -1,47 +1,68 @@
-#include "lb/policy/child_policy.h"
+/* The one switch of policies.
+ *
+ *     current NULL -- update --> current
+ *     current -- update that names another policy --> current + pending
+ *     pending -- update that names a third one --> closing; the third one is pending
+ *     pending -- published, and not CONNECTING or current is not READY --> current; the old one is closing
+ *     closing -- a turn of its own --> closed (it may be on the stack when it is replaced) */
+#include <evener/child_policy.h>
 
 #include <stdlib.h>
 
 #include <evener/log.h>
 
 #include "lb/base/options.h"
+#include "lb/policy/choice.h"
 
 #define CACHE_LINE 64
 #define UNKNOWN_OFFSET SIZE_MAX
-/* The wrapper's memory lies at one offset in all subchannels of a child, so that a picker knows it. This much is left to
- * every child: one that is a wrapper itself may ask for more or less as its own child changes. */
+/* The wrapper's memory lies at one offset in all subchannels of a child, so that a picker knows it. Every child has at
+ * least this much before it: one that is a wrapper itself may ask for more or less as its own child changes. */
 #define CHILD_BYTES_MIN 256
 
 /* One policy, with the helper through which it sees the wrapper. */
 typedef struct slot {
-    evener_policy_helper helper;
+    evener_policy_helper helper; /* first */
     evener_child_policy *owner;
     const evener_policy_builder *builder;
     evener_policy *policy;
+    void *config;       /* a reference of the configuration in force (choice.h); or NULL */
     size_t data_offset; /* of the wrapper's memory, behind the child's own */
-    /* what it published last, while it waits to take over */
+    /* as published last, while pending */
     evener_connectivity_state state;
     evener_status status;
     evener_picker *picker;
-    struct slot *next; /* among those to be closed */
+    struct slot *next; /* in `closing` */
 } slot;
 
 struct evener_child_policy {
     evener_policy_helper *parent;
-    const evener_child_hooks *hooks;
+    evener_child_hooks hooks;
     void *owner;
     slot *current, *pending; /* pending only beside a current one */
-    slot *closing;           /* replaced: closed in a turn of their own, as they may be on the stack now */
+    slot *closing;
     evener_task close_task;
     bool close_posted, destroyed;
 };
+
+/* ---- a policy's end ---- */
 
 static void slot_destroy(slot *s)
 {
     if (s != NULL) {
         s->policy->vtable->close(s->policy);
         evener_picker_unref(s->picker);
+        evener_policy_shared_unref(s->config);
         free(s);
+    }
+}
+
+static void destroy_closing(evener_child_policy *child)
+{
+    while (child->closing != NULL) {
+        slot *s = child->closing;
+        child->closing = s->next;
+        slot_destroy(s);
     }
 }
 
@@ -49,11 +70,7 @@ static void close_replaced(void *arg)
 {
     evener_child_policy *child = arg;
     child->close_posted = false;
-    while (child->closing != NULL) {
-        slot *s = child->closing;
-        child->closing = s->next;
-        slot_destroy(s);
-    }
+    destroy_closing(child);
     if (child->destroyed) {
         free(child);
     }
@@ -78,7 +95,10 @@ static evener_subchannel *slot_create_subchannel(evener_policy_helper *helper, c
                                                  const evener_subchannel_options *options)
 {
     slot *s = (slot *)helper;
-    const evener_child_hooks *hooks = s->owner->hooks;
+    const evener_child_hooks *hooks = &s->owner->hooks;
+    if (hooks->create_subchannel == NULL && hooks->data_bytes == 0) {
+        return evener_policy_create_subchannel(s->owner->parent, address, options);
+    }
     evener_subchannel_options both;
     evener_status status;
     if (evener_options_read(&both, sizeof both, options, "subchannel options", "evener_subchannel_options", &status) !=
@@ -99,24 +119,42 @@ static evener_subchannel *slot_create_subchannel(evener_policy_helper *helper, c
         }
         both.data_bytes = s->data_offset + hooks->data_bytes;
     }
-    return hooks->create_subchannel(s->owner->owner, address, &both);
+    return hooks->create_subchannel != NULL ? hooks->create_subchannel(s->owner->owner, s, address, &both)
+                                            : evener_policy_create_subchannel(s->owner->parent, address, &both);
 }
 
-static void hand_on(evener_child_policy *child, slot *s, evener_connectivity_state state, const evener_status *status,
-                    evener_picker *picker)
+static void hand_on(evener_child_policy *child, const slot *s, evener_connectivity_state state,
+                    const evener_status *status, evener_picker *picker)
 {
-    child->hooks->publish(child->owner, state, status, picker, s->data_offset);
+    if (child->hooks.publish != NULL) {
+        child->hooks.publish(child->owner, state, status, picker, s->data_offset);
+    } else {
+        evener_policy_publish(child->parent, state, status, picker);
+    }
 }
 
 static void take_over(evener_child_policy *child)
 {
     slot *next = child->pending;
+    evener_log(EVENER_LOG_INFO, "policy", "%s: policy %s takes over from %s (%s)", child->parent->target,
+               next->builder->name, child->current->builder->name, evener_connectivity_state_name(next->state));
     close_later(child, child->current);
     child->current = next;
     child->pending = NULL;
     evener_picker *picker = next->picker;
     next->picker = NULL;
     hand_on(child, next, next->state, &next->status, picker);
+}
+
+static void keep_published(slot *s, const evener_status *status, evener_picker *picker)
+{
+    if (status != NULL) {
+        s->status = *status;
+    } else {
+        evener_status_clear(&s->status);
+    }
+    evener_picker_unref(s->picker);
+    s->picker = picker;
 }
 
 static void slot_publish(evener_policy_helper *helper, evener_connectivity_state state, const evener_status *status,
@@ -128,17 +166,14 @@ static void slot_publish(evener_policy_helper *helper, evener_connectivity_state
         evener_picker_unref(picker); /* replaced */
         return;
     }
+    if (s == child->pending && picker == NULL) {
+        return; /* out of memory: the policy tries again */
+    }
     s->state = state;
     if (s == child->current) {
         hand_on(child, s, state, status, picker);
-    } else if (picker != NULL) {
-        if (status != NULL) {
-            s->status = *status;
-        } else {
-            evener_status_clear(&s->status);
-        }
-        evener_picker_unref(s->picker);
-        s->picker = picker;
+    } else {
+        keep_published(s, status, picker);
     }
     if (child->pending != NULL && child->pending->picker != NULL &&
         (child->pending->state != EVENER_CONNECTING || child->current->state != EVENER_READY)) {
@@ -146,11 +181,15 @@ static void slot_publish(evener_policy_helper *helper, evener_connectivity_state
     }
 }
 
+static slot *newest_of(const evener_child_policy *child)
+{
+    return child->pending != NULL ? child->pending : child->current;
+}
+
 static void slot_request_reresolution(evener_policy_helper *helper)
 {
-    slot *s = (slot *)helper;
-    const slot *newest = s->owner->pending != NULL ? s->owner->pending : s->owner->current;
-    if (s == newest) {
+    const slot *s = (const slot *)helper;
+    if (s == newest_of(s->owner)) {
         evener_policy_request_reresolution(s->owner->parent);
     }
 }
@@ -168,8 +207,7 @@ static slot *slot_create(evener_child_policy *child, const evener_policy_builder
     if (s == NULL) {
         return NULL;
     }
-    s->helper = *child->parent;
-    s->helper.vtable = &slot_helper_vtable;
+    evener_policy_helper_init(&s->helper, child->parent, &slot_helper_vtable);
     s->owner = child;
     s->builder = builder;
     s->data_offset = UNKNOWN_OFFSET;
@@ -183,18 +221,25 @@ static slot *slot_create(evener_child_policy *child, const evener_policy_builder
     return s;
 }
 
-/* ---- the child ---- */
+/* ---- the switch ---- */
 
 evener_child_policy *evener_child_policy_create(evener_policy_helper *parent, const evener_child_hooks *hooks,
                                                 void *owner)
 {
+    evener_status status;
     evener_child_policy *child = calloc(1, sizeof *child);
-    if (child != NULL) {
-        child->parent = parent;
-        child->hooks = hooks;
-        child->owner = owner;
-        child->close_task = (evener_task)EVENER_TASK_INIT(close_replaced, child);
+    if (child == NULL) {
+        return NULL;
     }
+    if (evener_options_read(&child->hooks, sizeof child->hooks, hooks, "child hooks", "evener_child_hooks", &status) !=
+        EVENER_STATUS_OK) {
+        evener_log(EVENER_LOG_ERROR, "policy", "%s: %s", parent->target, status.message);
+        free(child);
+        return NULL;
+    }
+    child->parent = parent;
+    child->owner = owner;
+    child->close_task = (evener_task)EVENER_TASK_INIT(close_replaced, child);
     return child;
 }
 
@@ -209,21 +254,17 @@ void evener_child_policy_destroy(evener_child_policy *child)
     for (size_t i = 0; i < 2; i++) {
         slot_destroy(slots[i]);
     }
-    while (child->closing != NULL) {
-        slot *s = child->closing;
-        child->closing = s->next;
-        slot_destroy(s);
-    }
+    destroy_closing(child); /* now: their helper's parent goes */
     child->destroyed = true;
     if (!child->close_posted) {
         free(child);
     }
 }
 
-/* The slot of the builder's policy: the newest one if it is of that builder, else a new one. */
+/* The newest slot if it is of that builder, else a new one. NULL: out of memory, nothing has changed. */
 static slot *slot_for(evener_child_policy *child, const evener_policy_builder *builder)
 {
-    slot *newest = child->pending != NULL ? child->pending : child->current;
+    slot *newest = newest_of(child);
     if (newest != NULL && newest->builder == builder) {
         return newest;
     }
@@ -243,27 +284,29 @@ static slot *slot_for(evener_child_policy *child, const evener_policy_builder *b
 evener_status_code evener_child_policy_update(evener_child_policy *child, const evener_policy_choice *choice,
                                               const evener_policy_update *update, evener_status *status)
 {
+    evener_policy_update own;
+    const evener_status_code read =
+        evener_options_read(&own, sizeof own, update, "policy update", "evener_policy_update", status);
+    if (read != EVENER_STATUS_OK) {
+        return read;
+    }
     slot *s = slot_for(child, choice->builder);
     if (s == NULL) {
-        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory for a policy %s",
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "policy %s: out of memory",
                                  choice->builder->name);
     }
-    if (child->pending != NULL) {
-        /* The one in force goes on with its list; its configuration goes with the parent's old one. */
-        const evener_policy_update same = {.size = sizeof same,
-                                           .addresses = update->addresses,
-                                           .address_count = update->address_count,
-                                           .config = NULL};
-        (void)child->current->policy->vtable->update(child->current->policy, &same, NULL);
-    }
-    evener_policy_update own = *update;
+    evener_policy_helper_init(&s->helper, child->parent, &slot_helper_vtable); /* target and authority may be new */
+    void *old = s->config;
+    s->config = evener_policy_shared_ref(choice->shared);
     own.config = choice->config;
-    return s->policy->vtable->update(s->policy, &own, status);
+    const evener_status_code code = s->policy->vtable->update(s->policy, &own, status);
+    evener_policy_shared_unref(old);
+    return code;
 }
 
 void evener_child_policy_resolver_error(evener_child_policy *child, const evener_status *status)
 {
-    slot *newest = child->pending != NULL ? child->pending : child->current;
+    slot *newest = newest_of(child);
     if (newest != NULL) {
         newest->policy->vtable->resolver_error(newest->policy, status);
     }
@@ -279,12 +322,21 @@ void evener_child_policy_exit_idle(evener_child_policy *child)
     }
 }
 
-void evener_child_policy_describe(evener_child_policy *child, evener_subchannel *subchannel, char *buffer,
-                                  size_t buffer_bytes)
+const char *evener_child_policy_name(const evener_child_policy *child)
 {
-    /* While one replaces another it is not known whose subchannel this is: nothing is said. */
-    if (child->pending == NULL && child->closing == NULL && child->current != NULL &&
-        child->current->policy->vtable->describe != NULL) {
-        child->current->policy->vtable->describe(child->current->policy, subchannel, buffer, buffer_bytes);
+    return child->current != NULL ? child->current->builder->name : "";
+}
+
+void evener_child_policy_describe(evener_child_policy *child, evener_child_maker maker, evener_subchannel *subchannel,
+                                  char *buffer, size_t buffer_bytes)
+{
+    const slot *current = child->current;
+    const bool only_one = child->pending == NULL && child->closing == NULL;
+    if (buffer_bytes > 0) {
+        buffer[0] = '\0';
+    }
+    if (current != NULL && (maker == current || (maker == NULL && only_one)) &&
+        current->policy->vtable->describe != NULL) {
+        current->policy->vtable->describe(current->policy, subchannel, buffer, buffer_bytes);
     }
 }

@@ -9,12 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <evener/child_policy.h>
 #include <evener/log.h>
+#include <evener/policy_config.h>
 
 #include "lb/policy/builtin.h"
-#include "lb/policy/child_policy.h"
-#include "lb/policy/json_fields.h"
-#include "lb/policy/wrapped_subchannel.h"
 
 #define SERVICE_NAME_BYTES 256
 
@@ -27,11 +26,11 @@ typedef struct health_check health_check;
 
 /* One subchannel of the child. */
 typedef struct wrapped {
-    evener_wrapped_subchannel base;
+    evener_wrapped_subchannel *base;
     health_check *owner;
     struct wrapped *next, **link;     /* of all */
     evener_connectivity_state health; /* while the connection is READY */
-    evener_connectivity_state told;   /* to the child */
+    evener_connectivity_state shown;  /* to the child */
 } wrapped;
 
 struct health_check {
@@ -43,11 +42,16 @@ struct health_check {
     wrapped *subchannels;
 };
 
-static void tell(wrapped *w, evener_connectivity_state state, const evener_status *status)
+static evener_connectivity_state state_of(const wrapped *w)
 {
-    if (w->told != state || state == EVENER_TRANSIENT_FAILURE) {
-        w->told = state;
-        evener_wrapped_subchannel_tell(&w->base, state, status);
+    return evener_wrapped_subchannel_state(w->base);
+}
+
+static void show(wrapped *w, evener_connectivity_state state, const evener_status *status)
+{
+    if (w->shown != state || state == EVENER_TRANSIENT_FAILURE) {
+        w->shown = state;
+        evener_wrapped_subchannel_notify(w->base, state, status);
     }
 }
 
@@ -56,17 +60,17 @@ static void health_changed(void *arg, evener_subchannel *subchannel, evener_conn
 {
     wrapped *w = arg;
     w->health = health;
-    if (w->base.state != EVENER_READY || !w->owner->watching) {
+    if (state_of(w) != EVENER_READY || !w->owner->watching) {
         return;
     }
     if (health != EVENER_TRANSIENT_FAILURE) {
-        tell(w, health, status);
+        show(w, health, status);
         return;
     }
     evener_status reason;
     evener_status_set(&reason, EVENER_STATUS_UNAVAILABLE, "%s: unhealthy: %s",
                       evener_subchannel_address_text(subchannel), status->message);
-    tell(w, EVENER_TRANSIENT_FAILURE, &reason);
+    show(w, EVENER_TRANSIENT_FAILURE, &reason);
 }
 
 /* Asks over the connection there is. */
@@ -75,16 +79,17 @@ static void watch(wrapped *w)
     evener_status status;
     evener_status_clear(&status);
     w->health = EVENER_CONNECTING;
-    switch (evener_subchannel_watch_health(w->base.subchannel, w->owner->service, health_changed, w, &status)) {
+    evener_subchannel *subchannel = evener_wrapped_subchannel_get(w->base);
+    switch (evener_subchannel_watch_health(subchannel, w->owner->service, health_changed, w, &status)) {
     case EVENER_STATUS_OK:
-    case EVENER_STATUS_FAILED_PRECONDITION: /* gone again; its state is about to be told */
+    case EVENER_STATUS_FAILED_PRECONDITION: /* gone again; a notification of its state follows */
         break;
     case EVENER_STATUS_UNIMPLEMENTED:
         w->health = EVENER_READY;
         break;
     default: /* better used unseen than not at all */
         evener_log(EVENER_LOG_WARNING, "health_check", "%s: %s: health is not watched: %s", w->owner->helper->target,
-                   evener_subchannel_address_text(w->base.subchannel), status.message);
+                   evener_subchannel_address_text(subchannel), status.message);
         w->health = EVENER_READY;
         break;
     }
@@ -92,54 +97,52 @@ static void watch(wrapped *w)
 
 static void connection_changed(evener_wrapped_subchannel *base, const evener_status *status)
 {
-    wrapped *w = (wrapped *)base;
-    if (base->state != EVENER_READY || !w->owner->watching) {
-        tell(w, base->state, status);
+    wrapped *w = evener_wrapped_subchannel_data(base);
+    if (state_of(w) != EVENER_READY || !w->owner->watching) {
+        show(w, state_of(w), status);
         return;
     }
     watch(w);
-    tell(w, w->health, status);
+    show(w, w->health, status);
 }
 
 static void unlink_released(evener_wrapped_subchannel *base)
 {
-    wrapped *w = (wrapped *)base;
+    wrapped *w = evener_wrapped_subchannel_data(base);
     *w->link = w->next;
     if (w->next != NULL) {
         w->next->link = w->link;
     }
 }
 
-static const evener_wrapped_hooks wrapped_hooks = {
-    .bytes = sizeof(wrapped), .state_changed = connection_changed, .released = unlink_released};
+static const evener_wrapped_hooks wrapped_hooks = {.size = sizeof wrapped_hooks,
+                                                   .data_bytes = sizeof(wrapped),
+                                                   .state_changed = connection_changed,
+                                                   .released = unlink_released};
 
-static evener_subchannel *create_subchannel(void *owner, const evener_address *address,
+static evener_subchannel *create_subchannel(void *owner, evener_child_maker maker, const evener_address *address,
                                             const evener_subchannel_options *options)
 {
     health_check *c = owner;
-    wrapped *w = (wrapped *)evener_wrapped_subchannel_create(c->helper, address, options, &wrapped_hooks);
-    if (w == NULL) {
+    evener_wrapped_subchannel *base =
+        evener_wrapped_subchannel_create(c->helper, maker, address, options, &wrapped_hooks);
+    if (base == NULL) {
         return NULL;
     }
+    wrapped *w = evener_wrapped_subchannel_data(base);
+    w->base = base;
     w->owner = c;
-    w->told = EVENER_IDLE;
+    w->shown = EVENER_IDLE;
     w->next = c->subchannels;
     w->link = &c->subchannels;
     if (w->next != NULL) {
         w->next->link = &w->next;
     }
     c->subchannels = w;
-    return w->base.subchannel;
+    return evener_wrapped_subchannel_get(base);
 }
 
-static void child_publish(void *owner, evener_connectivity_state state, const evener_status *status,
-                          evener_picker *picker, size_t data_offset)
-{
-    (void)data_offset;
-    evener_policy_publish(((health_check *)owner)->helper, state, status, picker);
-}
-
-static const evener_child_hooks hooks = {.create_subchannel = create_subchannel, .publish = child_publish};
+static const evener_child_hooks hooks = {.size = sizeof hooks, .create_subchannel = create_subchannel};
 
 /* ---- the policy ---- */
 
@@ -151,7 +154,7 @@ static void change_service(health_check *c, const char *service, bool watching)
     memcpy(c->service, service, strlen(service) + 1);
     c->watching = watching;
     for (wrapped *w = c->subchannels; changed && w != NULL; w = w->next) {
-        if (w->base.state == EVENER_READY) {
+        if (state_of(w) == EVENER_READY) {
             watch(w);
         }
     }
@@ -189,18 +192,19 @@ static void health_check_describe(evener_policy *policy, evener_subchannel *subc
                                   size_t buffer_bytes)
 {
     health_check *c = (health_check *)policy;
-    evener_child_policy_describe(c->child, subchannel, buffer, buffer_bytes);
     const wrapped *w = c->subchannels;
-    while (w != NULL && w->base.subchannel != subchannel) {
+    while (w != NULL && evener_wrapped_subchannel_get(w->base) != subchannel) {
         w = w->next;
     }
+    evener_child_policy_describe(c->child, w != NULL ? evener_wrapped_subchannel_maker(w->base) : NULL, subchannel,
+                                 buffer, buffer_bytes);
     static const char *const texts[] = {
         [EVENER_CONNECTING] = "health unknown", [EVENER_TRANSIENT_FAILURE] = "unhealthy"};
     const size_t used = strlen(buffer);
-    if (w != NULL && c->watching && w->base.state == EVENER_READY && w->told != EVENER_READY &&
-        w->told != EVENER_IDLE && used + strlen(texts[w->told]) + 2 < buffer_bytes) {
+    if (w != NULL && c->watching && state_of(w) == EVENER_READY && w->shown != EVENER_READY &&
+        w->shown != EVENER_IDLE && used + strlen(texts[w->shown]) + 2 < buffer_bytes) {
         strcat(buffer, used > 0 ? " " : "");
-        strcat(buffer, texts[w->told]);
+        strcat(buffer, texts[w->shown]);
     }
 }
 
@@ -239,31 +243,21 @@ static void config_destroy(evener_policy_config *parsed)
     free(config);
 }
 
+static void read_config(evener_policy_fields *fields, const evener_policy_set *policies, evener_policy_config *parsed)
+{
+    health_config *config = parsed;
+    evener_policy_fields_get_string(fields, "serviceName", config->service, sizeof config->service);
+    evener_policy_fields_get_child_policy(fields, "childPolicy", policies, &config->child);
+}
+
+static const evener_policy_config_type config_type = {
+    .size = sizeof config_type, .config_bytes = sizeof(health_config), .read = read_config, .destroy = config_destroy};
+
 static evener_status_code parse_config(const evener_policy_builder *builder, const evener_policy_set *policies,
                                        const char *json, evener_policy_config **config, evener_status *status)
 {
     (void)builder;
-    json_t *object;
-    evener_status_code code = evener_json_object(json, &object, status);
-    if (code != EVENER_STATUS_OK) {
-        return code;
-    }
-    health_config *parsed = calloc(1, sizeof *parsed);
-    if (parsed == NULL) {
-        json_decref(object);
-        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory");
-    }
-    code = evener_json_string(object, "serviceName", parsed->service, sizeof parsed->service, status);
-    if (code == EVENER_STATUS_OK) {
-        code = evener_json_child_policy(object, policies, &parsed->child, status);
-    }
-    json_decref(object);
-    if (code != EVENER_STATUS_OK) {
-        config_destroy(parsed);
-        return code;
-    }
-    *config = parsed;
-    return EVENER_STATUS_OK;
+    return evener_policy_config_parse(&config_type, policies, json, config, status);
 }
 
 const evener_policy_builder evener_policy_health_check = {

@@ -12,10 +12,10 @@
 
 #include <stdio.h>
 
+#include <evener/policy_config.h>
+
 #include "lb/policy/builtin.h"
 #include "lb/policy/glance.h"
-#include "lb/policy/json_fields.h"
-#include "lb/policy/lane_random.h"
 #include "lb/policy/ready_list.h"
 #include "lb/policy/weights.h"
 
@@ -167,8 +167,9 @@ static evener_pick_outcome least_request_pick(evener_picker *base, const evener_
         prefetch_pair(picker, to_come);
     }
     backend *chosen = best->backend;
-    if (evener_pick_on_done(pick, call_is_done, chosen, WORD_COUNTED)) {
-        pick->layers[pick->layer_count - 1].word = call_begins(chosen, context, draw);
+    evener_pick_layer *layer = evener_pick_add_layer(pick, call_is_done, chosen);
+    if (layer != NULL) {
+        layer->word = call_begins(chosen, context, draw);
     }
     pick->subchannel = chosen->subchannel;
     if (evener_pick_is_traced(context)) {
@@ -224,24 +225,25 @@ static void describe(void *state, evener_subchannel *subchannel, char *buffer, s
              (unsigned long long)evener_subchannel_in_flight(subchannel));
 }
 
-static evener_status_code read_config(const json_t *object, evener_policy_config *parsed, evener_status *status)
+static void read_config(evener_policy_fields *fields, const evener_policy_set *policies, evener_policy_config *parsed)
 {
+    (void)policies;
     least_request_config *config = parsed;
-    const evener_status_code code =
-        evener_json_u32(object, "choiceCount", CHOICES_MIN, UINT32_MAX, &config->choices, status);
-    if (code != EVENER_STATUS_OK) {
-        return code;
-    }
+    evener_policy_fields_get_u32(fields, "choiceCount", CHOICES_MIN, UINT32_MAX, &config->choices);
     config->choices = config->choices > CHOICES_MAX ? CHOICES_MAX : config->choices;
-    return evener_slow_start_parse(object, &config->slow_start, status);
+    evener_slow_start_read(fields, &config->slow_start);
 }
+
+static const evener_policy_config_type config_type = {.size = sizeof config_type,
+                                                      .config_bytes = sizeof(least_request_config),
+                                                      .defaults = &default_config,
+                                                      .read = read_config};
 
 static evener_status_code parse_config(const evener_policy_builder *builder, const evener_policy_set *policies,
                                        const char *json, evener_policy_config **config, evener_status *status)
 {
     (void)builder;
-    (void)policies;
-    return evener_json_config(json, &default_config, sizeof default_config, read_config, config, status);
+    return evener_policy_config_parse(&config_type, policies, json, config, status);
 }
 
 static const evener_base_policy least_request = {

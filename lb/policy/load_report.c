@@ -1,4 +1,4 @@
-#include "lb/policy/load_report.h"
+#include <evener/load_report.h>
 
 #include <stdint.h>
 #include <string.h>
@@ -81,11 +81,14 @@ static double *field_of(evener_load_report *report, uint64_t number)
     }
 }
 
-bool evener_load_report_parse(const void *bytes, size_t size, evener_load_report *report)
+bool evener_load_report_parse(const void *bytes, size_t byte_count, evener_load_report *report)
 {
     reader r = {.at = bytes};
-    r.end = r.at + size;
-    evener_load_report parsed = {0, 0, 0, 0};
+    r.end = r.at + byte_count;
+    evener_load_report parsed = {.size = report->size};
+    if (report->size < sizeof parsed) { /* of the first version */
+        return false;
+    }
     while (r.at < r.end) {
         uint64_t tag;
         if (!read_varint(&r, &tag)) {

@@ -5,8 +5,6 @@
 
 #include <evener/loop.h>
 
-#include "lb/policy/json_fields.h"
-
 #define DURATION_MAX_NS (UINT64_C(365) * 24 * 3600 * EVENER_NS_PER_S)
 
 /* ---- the sweep ---- */
@@ -131,70 +129,43 @@ void evener_outlier_sweep(const evener_outlier_config *config, evener_outlier_ho
 
 /* ---- configuration ---- */
 
-static evener_status_code within(evener_status *status, const char *place, evener_status_code code,
-                                 const evener_status *inner)
+static void read_success_rate(evener_policy_fields *fields, evener_success_rate_config *config)
 {
-    return evener_status_set(status, code, "%s.%s", place, inner->message);
-}
-
-static evener_status_code parse_success_rate(const json_t *object, evener_success_rate_config *config,
-                                             evener_status *status)
-{
-    const json_t *part;
-    evener_status_code code = evener_json_nested(object, "successRateEjection", &part, status);
-    if (code != EVENER_STATUS_OK || part == NULL) {
-        return code;
+    if (!evener_policy_fields_enter(fields, "successRateEjection")) {
+        return;
     }
-    evener_status inner;
     *config = (evener_success_rate_config){true, 1900, 100, 5, 100};
-    if ((code = evener_json_u32(part, "stdevFactor", 0, UINT32_MAX, &config->stdev_factor, &inner)) ||
-        (code = evener_json_u32(part, "enforcementPercentage", 0, 100, &config->enforcement_percent, &inner)) ||
-        (code = evener_json_u32(part, "minimumHosts", 0, UINT32_MAX, &config->minimum_hosts, &inner)) ||
-        (code = evener_json_u32(part, "requestVolume", 0, UINT32_MAX, &config->request_volume, &inner))) {
-        return within(status, "successRateEjection", code, &inner);
-    }
-    return EVENER_STATUS_OK;
+    evener_policy_fields_get_u32(fields, "stdevFactor", 0, UINT32_MAX, &config->stdev_factor);
+    evener_policy_fields_get_u32(fields, "enforcementPercentage", 0, 100, &config->enforcement_percent);
+    evener_policy_fields_get_u32(fields, "minimumHosts", 0, UINT32_MAX, &config->minimum_hosts);
+    evener_policy_fields_get_u32(fields, "requestVolume", 0, UINT32_MAX, &config->request_volume);
+    evener_policy_fields_leave(fields);
 }
 
-static evener_status_code parse_failure_percentage(const json_t *object, evener_failure_percentage_config *config,
-                                                   evener_status *status)
+static void read_failure_percentage(evener_policy_fields *fields, evener_failure_percentage_config *config)
 {
-    const json_t *part;
-    evener_status_code code = evener_json_nested(object, "failurePercentageEjection", &part, status);
-    if (code != EVENER_STATUS_OK || part == NULL) {
-        return code;
+    if (!evener_policy_fields_enter(fields, "failurePercentageEjection")) {
+        return;
     }
-    evener_status inner;
     *config = (evener_failure_percentage_config){true, 85, 100, 5, 50};
-    if ((code = evener_json_u32(part, "threshold", 0, 100, &config->threshold_percent, &inner)) ||
-        (code = evener_json_u32(part, "enforcementPercentage", 0, 100, &config->enforcement_percent, &inner)) ||
-        (code = evener_json_u32(part, "minimumHosts", 0, UINT32_MAX, &config->minimum_hosts, &inner)) ||
-        (code = evener_json_u32(part, "requestVolume", 0, UINT32_MAX, &config->request_volume, &inner))) {
-        return within(status, "failurePercentageEjection", code, &inner);
-    }
-    return EVENER_STATUS_OK;
+    evener_policy_fields_get_u32(fields, "threshold", 0, 100, &config->threshold_percent);
+    evener_policy_fields_get_u32(fields, "enforcementPercentage", 0, 100, &config->enforcement_percent);
+    evener_policy_fields_get_u32(fields, "minimumHosts", 0, UINT32_MAX, &config->minimum_hosts);
+    evener_policy_fields_get_u32(fields, "requestVolume", 0, UINT32_MAX, &config->request_volume);
+    evener_policy_fields_leave(fields);
 }
 
-evener_status_code evener_outlier_parse(const json_t *object, evener_outlier_config *config, evener_status *status)
+void evener_outlier_read(evener_policy_fields *fields, evener_outlier_config *config)
 {
-    evener_status_code code;
-    if ((code = evener_json_duration(object, "interval", EVENER_NS_PER_MS, DURATION_MAX_NS, &config->interval_ns,
-                                     status)) ||
-        (code =
-             evener_json_duration(object, "baseEjectionTime", 0, DURATION_MAX_NS, &config->base_ejection_ns, status))) {
-        return code;
-    }
+    evener_policy_fields_get_duration(fields, "interval", EVENER_NS_PER_MS, DURATION_MAX_NS, &config->interval_ns);
+    evener_policy_fields_get_duration(fields, "baseEjectionTime", 0, DURATION_MAX_NS, &config->base_ejection_ns);
     /* A50: the larger of 300 s and the base when it is not said */
     if (config->max_ejection_ns < config->base_ejection_ns) {
         config->max_ejection_ns = config->base_ejection_ns;
     }
-    if ((code =
-             evener_json_duration(object, "maxEjectionTime", 0, DURATION_MAX_NS, &config->max_ejection_ns, status)) ||
-        (code = evener_json_u32(object, "maxEjectionPercent", 0, 100, &config->max_ejection_percent, status)) ||
-        (code = evener_json_u32(object, "minHealthyPercent", 0, 100, &config->min_healthy_percent, status)) ||
-        (code = parse_success_rate(object, &config->success_rate, status)) ||
-        (code = parse_failure_percentage(object, &config->failure_percentage, status))) {
-        return code;
-    }
-    return EVENER_STATUS_OK;
+    evener_policy_fields_get_duration(fields, "maxEjectionTime", 0, DURATION_MAX_NS, &config->max_ejection_ns);
+    evener_policy_fields_get_u32(fields, "maxEjectionPercent", 0, 100, &config->max_ejection_percent);
+    evener_policy_fields_get_u32(fields, "minHealthyPercent", 0, 100, &config->min_healthy_percent);
+    read_success_rate(fields, &config->success_rate);
+    read_failure_percentage(fields, &config->failure_percentage);
 }

@@ -6,9 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <jansson.h>
-
-#include <evener/status.h>
+#include <evener/policy_config.h>
 
 typedef struct evener_success_rate_config {
     bool enabled;
@@ -42,8 +40,7 @@ typedef struct evener_outlier_host {
 void evener_outlier_sweep(const evener_outlier_config *config, evener_outlier_host *hosts, size_t count,
                           uint32_t (*percent)(void *arg), void *arg);
 
-/* Reads the fields of A50's OutlierDetectionLoadBalancingConfig, all but childPolicy. */
-
-evener_status_code evener_outlier_parse(const json_t *object, evener_outlier_config *config, evener_status *status);
+/* Reads the fields of A50's OutlierDetectionLoadBalancingConfig into `config`, all but childPolicy. */
+void evener_outlier_read(evener_policy_fields *fields, evener_outlier_config *config);
 
 #endif

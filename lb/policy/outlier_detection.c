@@ -13,24 +13,25 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <evener/child_policy.h>
 #include <evener/log.h>
+#include <evener/policy_config.h>
 
 #include "lb/policy/address_index.h"
 #include "lb/policy/builtin.h"
-#include "lb/policy/child_policy.h"
-#include "lb/policy/json_fields.h"
 #include "lb/policy/outlier_algorithms.h"
-#include "lb/policy/wrapped_subchannel.h"
 
 typedef struct outlier_config {
     evener_outlier_config outlier;
     evener_policy_choice child;
 } outlier_config;
 
-static const evener_outlier_config outlier_defaults = {.interval_ns = 10 * EVENER_NS_PER_S,
-                                                       .base_ejection_ns = 30 * EVENER_NS_PER_S,
-                                                       .max_ejection_ns = 300 * EVENER_NS_PER_S,
-                                                       .max_ejection_percent = 10};
+#define OUTLIER_DEFAULTS                                                                                               \
+    {                                                                                                                  \
+        .interval_ns = 10 * EVENER_NS_PER_S, .base_ejection_ns = 30 * EVENER_NS_PER_S,                                 \
+        .max_ejection_ns = 300 * EVENER_NS_PER_S, .max_ejection_percent = 10                                           \
+    }
+static const evener_outlier_config outlier_defaults = OUTLIER_DEFAULTS;
 
 /* The wrapper's memory in a subchannel: calls ended, by lane. Half as far apart as lanes go elsewhere (EVENER_LANE_BYTES), as
  * there is one a backend. */
@@ -57,7 +58,7 @@ typedef struct endpoint {
 
 /* One subchannel of the child. */
 struct wrapped {
-    evener_wrapped_subchannel base;
+    evener_wrapped_subchannel *base;
     endpoint *endpoint; /* NULL: its address is in the list no more */
     wrapped *next;      /* of the endpoint */
     call_counts *counts;
@@ -104,11 +105,7 @@ static void call_done(void *data, uint64_t word, const evener_done_info *info, u
     }
     call_counts *counts = data;
     uint64_t *counter = info->code == EVENER_STATUS_OK ? &counts->lanes[lane].successes : &counts->lanes[lane].failures;
-    if (lane != EVENER_LANE_SHARED) {
-        __atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED);
-    } else {
-        (void)__atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
-    }
+    evener_lane_add(counter, 1, lane);
 }
 
 static evener_pick_outcome outlier_pick(evener_picker *base, const evener_pick_context *context, evener_pick *pick)
@@ -159,29 +156,28 @@ static void publish(outlier *o)
 
 /* ---- subchannels ---- */
 
-static void tell_ejected(wrapped *w)
+static void notify_ejected(wrapped *w)
 {
     evener_status status;
     evener_status_set(&status, EVENER_STATUS_UNAVAILABLE, "%s: ejected by outlier detection: %s",
-                      evener_subchannel_address_text(w->base.subchannel), w->endpoint->reason);
+                      evener_subchannel_address_text(evener_wrapped_subchannel_get(w->base)), w->endpoint->reason);
     w->hidden = true;
-    evener_wrapped_subchannel_tell(&w->base, EVENER_TRANSIENT_FAILURE, &status);
+    evener_wrapped_subchannel_notify(w->base, EVENER_TRANSIENT_FAILURE, &status);
 }
 
 static void wrapped_state_changed(evener_wrapped_subchannel *base, const evener_status *status)
 {
-    wrapped *w = (wrapped *)base;
+    wrapped *w = evener_wrapped_subchannel_data(base);
     w->status = *status;
     if (w->endpoint == NULL || !w->endpoint->ejected) {
-        evener_wrapped_subchannel_tell(base, base->state, status);
+        evener_wrapped_subchannel_notify(base, evener_wrapped_subchannel_state(base), status);
     } else if (!w->hidden) {
-        tell_ejected(w);
+        notify_ejected(w);
     }
 }
 
-static void detach(evener_wrapped_subchannel *base)
+static void detach(wrapped *w)
 {
-    wrapped *w = (wrapped *)base;
     if (w->endpoint == NULL) {
         return;
     }
@@ -193,19 +189,29 @@ static void detach(evener_wrapped_subchannel *base)
     w->endpoint = NULL;
 }
 
-static const evener_wrapped_hooks wrapped_hooks = {
-    .bytes = sizeof(wrapped), .state_changed = wrapped_state_changed, .released = detach};
+static void wrapped_released(evener_wrapped_subchannel *base)
+{
+    detach(evener_wrapped_subchannel_data(base));
+}
 
-static evener_subchannel *create_subchannel(void *owner, const evener_address *address,
+static const evener_wrapped_hooks wrapped_hooks = {.size = sizeof wrapped_hooks,
+                                                   .data_bytes = sizeof(wrapped),
+                                                   .state_changed = wrapped_state_changed,
+                                                   .released = wrapped_released};
+
+static evener_subchannel *create_subchannel(void *owner, evener_child_maker maker, const evener_address *address,
                                             const evener_subchannel_options *options)
 {
     outlier *o = owner;
-    wrapped *w = (wrapped *)evener_wrapped_subchannel_create(o->helper, address, options, &wrapped_hooks);
-    if (w == NULL) {
+    evener_wrapped_subchannel *base =
+        evener_wrapped_subchannel_create(o->helper, maker, address, options, &wrapped_hooks);
+    if (base == NULL) {
         return NULL;
     }
+    wrapped *w = evener_wrapped_subchannel_data(base);
+    w->base = base;
     /* The last of the memory is the wrapper's own: the child's is a whole number of cache lines, and so is this. */
-    char *data = evener_subchannel_data(w->base.subchannel);
+    char *data = evener_subchannel_data(evener_wrapped_subchannel_get(base));
     w->counts = (call_counts *)(void *)(data + options->data_bytes - sizeof(call_counts));
     const size_t position = evener_address_index_find(&o->index, address);
     if (position != EVENER_NO_INDEX) {
@@ -213,7 +219,7 @@ static evener_subchannel *create_subchannel(void *owner, const evener_address *a
         w->next = w->endpoint->subchannels;
         w->endpoint->subchannels = w;
     }
-    return w->base.subchannel;
+    return evener_wrapped_subchannel_get(base);
 }
 
 static void child_publish(void *owner, evener_connectivity_state state, const evener_status *status,
@@ -234,12 +240,14 @@ static void child_publish(void *owner, evener_connectivity_state state, const ev
     publish(o);
 }
 
-static const evener_child_hooks hooks = {
-    .create_subchannel = create_subchannel, .publish = child_publish, .data_bytes = sizeof(call_counts)};
+static const evener_child_hooks hooks = {.size = sizeof hooks,
+                                         .create_subchannel = create_subchannel,
+                                         .publish = child_publish,
+                                         .data_bytes = sizeof(call_counts)};
 
 /* ---- ejection ---- */
 
-/* Telling may make the child release subchannels: the list is looked at anew after each. */
+/* A notified child may release subchannels: the list is looked at anew after each. */
 static wrapped *next_with(const endpoint *e, bool hidden)
 {
     wrapped *w = e->subchannels;
@@ -258,7 +266,7 @@ static void eject(endpoint *e, const char *reason, uint64_t now_ns)
     evener_log(EVENER_LOG_INFO, "outlier_detection", "%s: %s is ejected: %s", e->owner->helper->target,
                evener_address_text(e->address), e->reason);
     for (wrapped *w; (w = next_with(e, false)) != NULL;) {
-        tell_ejected(w);
+        notify_ejected(w);
     }
 }
 
@@ -272,7 +280,7 @@ static void uneject(endpoint *e)
                evener_address_text(e->address));
     for (wrapped *w; (w = next_with(e, true)) != NULL;) {
         w->hidden = false;
-        evener_wrapped_subchannel_tell(&w->base, w->base.state, &w->status);
+        evener_wrapped_subchannel_notify(w->base, evener_wrapped_subchannel_state(w->base), &w->status);
     }
 }
 
@@ -343,7 +351,7 @@ static void endpoint_end(endpoint *e)
     }
     uneject(e);
     while (e->subchannels != NULL) {
-        detach(&e->subchannels->base);
+        detach(e->subchannels);
     }
     evener_address_unref(e->address);
     free(e);
@@ -464,11 +472,21 @@ static void outlier_close(evener_policy *policy)
     free(o);
 }
 
+/* Who made a subchannel of the endpoint at `position`; NULL: not known. */
+static evener_child_maker maker_of(const outlier *o, size_t position, const evener_subchannel *subchannel)
+{
+    const wrapped *w = position != EVENER_NO_INDEX ? o->endpoints[position]->subchannels : NULL;
+    while (w != NULL && evener_wrapped_subchannel_get(w->base) != subchannel) {
+        w = w->next;
+    }
+    return w != NULL ? evener_wrapped_subchannel_maker(w->base) : NULL;
+}
+
 static void outlier_describe(evener_policy *policy, evener_subchannel *subchannel, char *buffer, size_t buffer_bytes)
 {
     outlier *o = (outlier *)policy;
-    evener_child_policy_describe(o->child, subchannel, buffer, buffer_bytes);
     const size_t position = evener_address_index_find(&o->index, evener_subchannel_address(subchannel));
+    evener_child_policy_describe(o->child, maker_of(o, position, subchannel), subchannel, buffer, buffer_bytes);
     const size_t used = strlen(buffer);
     if (position != EVENER_NO_INDEX && o->endpoints[position]->ejected && used < buffer_bytes) {
         const endpoint *e = o->endpoints[position];
@@ -516,32 +534,25 @@ static void config_destroy(evener_policy_config *parsed)
     free(config);
 }
 
+static void read_config(evener_policy_fields *fields, const evener_policy_set *policies, evener_policy_config *parsed)
+{
+    outlier_config *config = parsed;
+    evener_outlier_read(fields, &config->outlier);
+    evener_policy_fields_get_child_policy(fields, "childPolicy", policies, &config->child);
+}
+
+static const outlier_config config_defaults = {.outlier = OUTLIER_DEFAULTS};
+static const evener_policy_config_type config_type = {.size = sizeof config_type,
+                                                      .config_bytes = sizeof(outlier_config),
+                                                      .defaults = &config_defaults,
+                                                      .read = read_config,
+                                                      .destroy = config_destroy};
+
 static evener_status_code parse_config(const evener_policy_builder *builder, const evener_policy_set *policies,
                                        const char *json, evener_policy_config **config, evener_status *status)
 {
     (void)builder;
-    json_t *object;
-    evener_status_code code = evener_json_object(json, &object, status);
-    if (code != EVENER_STATUS_OK) {
-        return code;
-    }
-    outlier_config *parsed = calloc(1, sizeof *parsed);
-    if (parsed == NULL) {
-        json_decref(object);
-        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory");
-    }
-    parsed->outlier = outlier_defaults;
-    code = evener_outlier_parse(object, &parsed->outlier, status);
-    if (code == EVENER_STATUS_OK) {
-        code = evener_json_child_policy(object, policies, &parsed->child, status);
-    }
-    json_decref(object);
-    if (code != EVENER_STATUS_OK) {
-        config_destroy(parsed);
-        return code;
-    }
-    *config = parsed;
-    return EVENER_STATUS_OK;
+    return evener_policy_config_parse(&config_type, policies, json, config, status);
 }
 
 /* A50's name in service configs is the second one. */

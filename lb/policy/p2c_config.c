@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lb/policy/json_fields.h"
+#include <evener/policy_config.h>
+
 #include "lb/policy/p2c_internal.h"
 
 #define CHOICES_MIN 2
@@ -22,49 +23,43 @@ const p2c_config p2c_config_default = {
     .go_zero = false,
 };
 
-static evener_status_code read_compat(const json_t *object, p2c_config *config, evener_status *status)
+static void read_compat(evener_policy_fields *fields, p2c_config *config)
 {
     char compat[16] = "";
-    const evener_status_code code = evener_json_string(object, "compat", compat, sizeof compat, status);
-    if (code != EVENER_STATUS_OK) {
-        return code;
-    }
+    evener_policy_fields_get_string(fields, "compat", compat, sizeof compat);
     config->go_zero = strcmp(compat, "go-zero") == 0;
     if (!config->go_zero && compat[0] != '\0') {
-        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
-                                 "compat: \"%s\" is not known; write \"go-zero\"", compat);
+        evener_policy_fields_fail(fields, EVENER_STATUS_INVALID_ARGUMENT, "compat",
+                                  "\"%s\" is not known; write \"go-zero\"", compat);
     }
-    return EVENER_STATUS_OK;
 }
 
-static evener_status_code read_config(const json_t *object, evener_policy_config *parsed, evener_status *status)
+static void read_config(evener_policy_fields *fields, const evener_policy_set *policies, evener_policy_config *parsed)
 {
+    (void)policies;
     p2c_config *config = parsed;
-    evener_status_code code;
-    if ((code = evener_json_u32(object, "choices", CHOICES_MIN, CHOICES_MAX, &config->choices, status)) != 0) {
-        return code;
-    }
+    evener_policy_fields_get_u32(fields, "choices", CHOICES_MIN, CHOICES_MAX, &config->choices);
     if (config->choices > config->choices_max) {
         config->choices_max = config->choices;
     }
-    if ((code = evener_json_u32(object, "maxChoices", config->choices, CHOICES_MAX, &config->choices_max, status)) !=
-            0 ||
-        (code = evener_json_duration(object, "decay", DURATION_MIN_NS, DURATION_MAX_NS, &config->decay_ns, status)) !=
-            0 ||
-        (code = evener_json_duration(object, "forcePickInterval", DURATION_MIN_NS, DURATION_MAX_NS,
-                                     &config->force_pick_ns, status)) != 0 ||
-        (code = evener_slow_start_parse(object, &config->slow_start, status)) != 0) {
-        return code;
-    }
-    return read_compat(object, config, status);
+    evener_policy_fields_get_u32(fields, "maxChoices", config->choices, CHOICES_MAX, &config->choices_max);
+    evener_policy_fields_get_duration(fields, "decay", DURATION_MIN_NS, DURATION_MAX_NS, &config->decay_ns);
+    evener_policy_fields_get_duration(fields, "forcePickInterval", DURATION_MIN_NS, DURATION_MAX_NS,
+                                      &config->force_pick_ns);
+    evener_slow_start_read(fields, &config->slow_start);
+    read_compat(fields, config);
 }
+
+static const evener_policy_config_type config_type = {.size = sizeof config_type,
+                                                      .config_bytes = sizeof(p2c_config),
+                                                      .defaults = &p2c_config_default,
+                                                      .read = read_config};
 
 evener_status_code p2c_config_parse(const evener_policy_builder *builder, const evener_policy_set *policies,
                                     const char *json, evener_policy_config **config, evener_status *status)
 {
     (void)builder;
-    (void)policies;
-    return evener_json_config(json, &p2c_config_default, sizeof p2c_config_default, read_config, config, status);
+    return evener_policy_config_parse(&config_type, policies, json, config, status);
 }
 
 void p2c_config_destroy(evener_policy_config *config)

@@ -15,10 +15,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <evener/policy_config.h>
+
 #include "lb/policy/address_index.h"
 #include "lb/policy/address_order.h"
 #include "lb/policy/builtin.h"
-#include "lb/policy/json_fields.h"
 
 #define ATTEMPT_DELAY_DEFAULT_NS (250 * EVENER_NS_PER_MS) /* RFC 8305 section 8: 250 ms, 100 ms to 2 s */
 #define ATTEMPT_DELAY_MIN_NS (100 * EVENER_NS_PER_MS)
@@ -347,16 +348,15 @@ static candidate *candidate_obtain(pick_first *p, const evener_address_index *in
 
 static evener_status_code fail_empty(pick_first *p, evener_status *status)
 {
-    evener_status reason;
-    evener_status_set(&reason, EVENER_STATUS_UNAVAILABLE, "the address list of %s is empty", p->helper->target);
     stop_pass(p);
     p->selected = NULL;
-    publish_failure(p, &reason);
+    p->state = EVENER_TRANSIENT_FAILURE;
+    const evener_status_code code = evener_policy_fail_empty(p->helper, status);
     candidates_free(p->candidates, p->count);
     p->candidates = NULL;
     p->count = 0;
     p->has_list = false;
-    return evener_status_set(status, EVENER_STATUS_UNAVAILABLE, "%s", reason.message);
+    return code;
 }
 
 /* Makes the new list, taking over the candidates of addresses that stay; NULL without memory: nothing has changed. */
@@ -493,30 +493,31 @@ static evener_policy *pick_first_build(const evener_policy_builder *builder, eve
     return &p->policy;
 }
 
-static evener_status_code read_config(const json_t *object, evener_policy_config *parsed, evener_status *status)
+static void read_config(evener_policy_fields *fields, const evener_policy_set *policies, evener_policy_config *parsed)
 {
+    (void)policies;
     pick_first_config *config = parsed;
-    const evener_status_code code = evener_json_bool(object, "shuffleAddressList", &config->shuffle, status);
-    if (code != EVENER_STATUS_OK) {
-        return code;
-    }
-    return evener_json_duration(object, "connectionAttemptDelay", ATTEMPT_DELAY_MIN_NS, ATTEMPT_DELAY_MAX_NS,
-                                &config->attempt_delay_ns, status);
+    evener_policy_fields_get_bool(fields, "shuffleAddressList", &config->shuffle);
+    evener_policy_fields_get_duration(fields, "connectionAttemptDelay", ATTEMPT_DELAY_MIN_NS, ATTEMPT_DELAY_MAX_NS,
+                                      &config->attempt_delay_ns);
 }
 
-static evener_status_code pick_first_parse_config(const evener_policy_builder *builder,
-                                                  const evener_policy_set *policies, const char *json,
-                                                  evener_policy_config **config, evener_status *status)
+static const evener_policy_config_type config_type = {.size = sizeof config_type,
+                                                      .config_bytes = sizeof(pick_first_config),
+                                                      .defaults = &default_config,
+                                                      .read = read_config};
+
+static evener_status_code parse_config(const evener_policy_builder *builder, const evener_policy_set *policies,
+                                       const char *json, evener_policy_config **config, evener_status *status)
 {
     (void)builder;
-    (void)policies;
-    return evener_json_config(json, &default_config, sizeof default_config, read_config, config, status);
+    return evener_policy_config_parse(&config_type, policies, json, config, status);
 }
 
 const evener_policy_builder evener_policy_pick_first = {
     .size = sizeof evener_policy_pick_first,
     .name = "pick_first",
     .build = pick_first_build,
-    .parse_config = pick_first_parse_config,
+    .parse_config = parse_config,
     .config_destroy = free,
 };

@@ -4,6 +4,14 @@
 #include <assert.h>
 #include <stdlib.h>
 
+void *evener_picker_alloc(size_t bytes)
+{
+    if (bytes > SIZE_MAX - EVENER_LANE_BYTES) {
+        return NULL;
+    }
+    return aligned_alloc(EVENER_LANE_BYTES, (bytes + EVENER_LANE_BYTES - 1) / EVENER_LANE_BYTES * EVENER_LANE_BYTES);
+}
+
 evener_picker *evener_picker_ref(evener_picker *picker)
 {
     picker->references++;

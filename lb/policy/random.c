@@ -3,7 +3,6 @@
 #include <evener/base_policy.h>
 
 #include "lb/policy/builtin.h"
-#include "lb/policy/lane_random.h"
 #include "lb/policy/ready_list.h"
 
 typedef struct random_picker {

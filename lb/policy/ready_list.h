@@ -6,12 +6,6 @@
 
 #include <evener/base_policy.h>
 
-/* Memory for a picker with lanes that ends in an array; NULL without. Freed with free(). */
-static inline void *evener_picker_alloc(size_t bytes)
-{
-    return aligned_alloc(EVENER_LANE_BYTES, (bytes + EVENER_LANE_BYTES - 1) / EVENER_LANE_BYTES * EVENER_LANE_BYTES);
-}
-
 static inline void evener_ready_list_ref(evener_subchannel **list, const evener_base_ready *ready)
 {
     for (size_t i = 0; i < ready->count; i++) {

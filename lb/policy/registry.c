@@ -8,6 +8,7 @@
 #include <jansson.h>
 
 #include "lb/policy/builtin.h"
+#include "lb/policy/choice.h"
 
 /* A policy inside a policy inside ...: deeper than any use, far from the end of the stack. */
 #define NESTING_MAX 16
@@ -128,6 +129,12 @@ static evener_status_code parse_choice(const evener_policy_set *set, const evene
             return evener_status_set(status, code, "%s: %s: %s", where, builder->name, inner.message);
         }
     }
+    if (parsed != NULL && !evener_policy_choice_share(choice, builder, parsed)) {
+        if (builder->config_destroy != NULL) {
+            builder->config_destroy(parsed);
+        }
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "%s: out of memory", where);
+    }
     choice->builder = builder;
     choice->config = parsed;
     return evener_status_clear(status);
@@ -184,16 +191,4 @@ evener_status_code evener_policy_choose(const evener_policy_set *set, const char
     nesting--;
     json_decref(list);
     return code;
-}
-
-void evener_policy_choice_clear(evener_policy_choice *choice)
-{
-    if (choice == NULL) {
-        return;
-    }
-    if (choice->config != NULL && choice->builder->config_destroy != NULL) {
-        choice->builder->config_destroy(choice->config);
-    }
-    choice->builder = NULL;
-    choice->config = NULL;
 }

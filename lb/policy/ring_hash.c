@@ -16,11 +16,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <evener/policy_config.h>
+
 #include "lb/policy/address_index.h"
 #include "lb/policy/builtin.h"
 #include "lb/policy/hash_ring.h"
-#include "lb/policy/json_fields.h"
-#include "lb/policy/lane_random.h"
 #include "lb/policy/ready_list.h"
 #include "lb/policy/weights.h"
 #include "lb/policy/xxh64.h"
@@ -53,6 +53,7 @@ typedef struct endpoint {
     evener_address *address;
     evener_subchannel *subchannel;
     evener_connectivity_state state; /* TRANSIENT_FAILURE is kept until READY (A62) */
+    evener_address *stays_as;        /* during an update: its address in the new list, borrowed; NULL: new or gone */
 } endpoint;
 
 /* How pickers ask the policy to connect. Outlives the policy as long as a picker does. References are the control
@@ -375,11 +376,9 @@ static void connect_wanted(void *arg)
 
 static void endpoint_end(endpoint *e)
 {
-    if (e != NULL) {
-        evener_subchannel_release(e->subchannel);
-        evener_address_unref(e->address);
-        free(e);
-    }
+    evener_subchannel_release(e->subchannel);
+    evener_address_unref(e->address);
+    free(e);
 }
 
 static void endpoints_end(endpoint **endpoints, size_t count)
@@ -409,20 +408,40 @@ static endpoint *endpoint_create(ring_hash *r, evener_address *address)
     return e;
 }
 
-static endpoint *endpoint_obtain(ring_hash *r, const evener_address_index *index, evener_address *address)
+/* Creates the endpoints of addresses that are new, and finds those that stay. False, with what it made so far in `made`:
+ * out of memory. A duplicate is left out: the first one counts. */
+static bool gather_endpoints(ring_hash *r, const evener_policy_update *update, const evener_address_index *old,
+                             const evener_address_index *own, endpoint **made, size_t *count)
 {
-    const size_t position = evener_address_index_find(index, address);
-    if (position == EVENER_NO_INDEX) {
-        return endpoint_create(r, address);
+    for (size_t i = 0; i < update->address_count; i++) {
+        evener_address *address = update->addresses[i];
+        if (evener_address_index_find(own, address) != i) {
+            continue;
+        }
+        const size_t position = evener_address_index_find(old, address);
+        endpoint *e = position != EVENER_NO_INDEX ? r->endpoints[position] : endpoint_create(r, address);
+        if (e == NULL) {
+            return false;
+        }
+        if (position != EVENER_NO_INDEX) {
+            e->stays_as = address;
+        }
+        made[(*count)++] = e;
     }
-    endpoint *e = r->endpoints[position];
-    r->endpoints[position] = NULL; /* taken */
-    if (e != NULL && !evener_address_equal(e->address, address)) {
-        evener_subchannel_set_address(e->subchannel, address);
-        evener_address_unref(e->address);
-        e->address = evener_address_ref(address);
+    return true;
+}
+
+/* Undoes gather_endpoints(). */
+static void drop_gathered(endpoint **made, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (made[i]->stays_as != NULL) {
+            made[i]->stays_as = NULL;
+        } else {
+            endpoint_end(made[i]);
+        }
     }
-    return e;
+    free(made);
 }
 
 static evener_hash_ring *make_ring(const ring_hash *r, endpoint *const *endpoints, size_t count)
@@ -432,9 +451,11 @@ static evener_hash_ring *make_ring(const ring_hash *r, endpoint *const *endpoint
     evener_hash_ring *ring = NULL;
     if (keys != NULL && weights != NULL) {
         for (size_t i = 0; i < count; i++) {
-            const char *key = evener_address_attribute(endpoints[i]->address, "hash_key"); /* A76 */
-            keys[i] = key != NULL && key[0] != '\0' ? key : evener_address_text(endpoints[i]->address);
-            weights[i] = evener_static_weight(endpoints[i]->subchannel);
+            const endpoint *e = endpoints[i];
+            const evener_address *address = e->stays_as != NULL ? e->stays_as : e->address;
+            const char *key = evener_address_attribute(address, "hash_key"); /* A76 */
+            keys[i] = key != NULL && key[0] != '\0' ? key : evener_address_text(address);
+            weights[i] = evener_static_weight_of(address);
         }
         ring = evener_hash_ring_create(keys, weights, (uint32_t)count, r->config->size_min, r->config->size_max);
     }
@@ -443,52 +464,75 @@ static evener_hash_ring *make_ring(const ring_hash *r, endpoint *const *endpoint
     return ring;
 }
 
+static void take_attributes(endpoint *e)
+{
+    if (e->stays_as != NULL && !evener_address_equal(e->address, e->stays_as)) {
+        evener_subchannel_set_address(e->subchannel, e->stays_as);
+        evener_address_unref(e->address);
+        e->address = evener_address_ref(e->stays_as);
+    }
+}
+
+/* Replaces list and ring. False: out of memory, nothing has changed. */
+static bool replace_list(ring_hash *r, const evener_policy_update *update)
+{
+    evener_address_index old_index, own_index;
+    bool room = evener_address_index_init(&old_index, r->count);
+    room = evener_address_index_init(&own_index, update->address_count) && room; /* both: both are cleared below */
+    endpoint **made = malloc(update->address_count * sizeof(endpoint *));
+    size_t count = 0;
+    evener_hash_ring *ring = NULL;
+    if (room && made != NULL) {
+        for (size_t i = 0; i < r->count; i++) {
+            evener_address_index_add(&old_index, r->endpoints[i]->address, i);
+        }
+        for (size_t i = 0; i < update->address_count; i++) {
+            evener_address_index_add(&own_index, update->addresses[i], i);
+        }
+        evener_address_index_sort(&old_index);
+        evener_address_index_sort(&own_index);
+        if (gather_endpoints(r, update, &old_index, &own_index, made, &count)) {
+            ring = make_ring(r, made, count);
+        }
+    }
+    evener_address_index_clear(&old_index);
+    evener_address_index_clear(&own_index);
+    if (ring == NULL) {
+        drop_gathered(made, count);
+        return false;
+    }
+    endpoint **old = r->endpoints;
+    const size_t old_count = r->count;
+    r->endpoints = made;
+    r->count = count;
+    for (size_t i = 0; i < count; i++) {
+        take_attributes(made[i]);
+    }
+    evener_hash_ring_unref(r->ring);
+    r->ring = ring;
+    publish_now(r);
+    for (size_t i = 0; i < old_count; i++) {
+        if (old[i]->stays_as == NULL) {
+            endpoint_end(old[i]);
+        } else {
+            old[i]->stays_as = NULL;
+        }
+    }
+    free(old);
+    return true;
+}
+
 static evener_status_code fail_empty(ring_hash *r, evener_status *status)
 {
-    evener_status reason;
-    evener_status_set(&reason, EVENER_STATUS_UNAVAILABLE, "the address list of %s is empty", r->helper->target);
     r->state = EVENER_TRANSIENT_FAILURE;
-    evener_policy_publish(r->helper, EVENER_TRANSIENT_FAILURE, &reason, evener_picker_create_fail(&reason));
+    const evener_status_code code = evener_policy_fail_empty(r->helper, status);
     endpoints_end(r->endpoints, r->count);
     r->endpoints = NULL;
     r->count = 0;
-    return evener_status_set(status, EVENER_STATUS_UNAVAILABLE, "%s", reason.message);
+    return code;
 }
 
-/* The new list, with the endpoints of addresses that stay. The old list keeps those that do not. A duplicate is left
- * out, and so is an address for which there is no memory. NULL without memory: nothing has changed. */
-static endpoint **make_list(ring_hash *r, const evener_policy_update *update, size_t *count)
-{
-    evener_address_index old, own;
-    bool room = evener_address_index_init(&old, r->count);
-    room = evener_address_index_init(&own, update->address_count) && room; /* both: both are cleared below */
-    endpoint **endpoints = malloc(update->address_count * sizeof(endpoint *));
-    *count = 0;
-    if (room && endpoints != NULL) {
-        for (size_t i = 0; i < r->count; i++) {
-            evener_address_index_add(&old, r->endpoints[i]->address, i);
-        }
-        for (size_t i = 0; i < update->address_count; i++) {
-            evener_address_index_add(&own, update->addresses[i], i);
-        }
-        evener_address_index_sort(&old);
-        evener_address_index_sort(&own);
-        for (size_t i = 0; i < update->address_count; i++) {
-            const bool first = evener_address_index_find(&own, update->addresses[i]) == i;
-            endpoint *e = first ? endpoint_obtain(r, &old, update->addresses[i]) : NULL;
-            if (e != NULL) {
-                endpoints[(*count)++] = e;
-            }
-        }
-    } else {
-        free(endpoints);
-        endpoints = NULL;
-    }
-    evener_address_index_clear(&old);
-    evener_address_index_clear(&own);
-    return endpoints;
-}
-
+/* Out of memory, the old list with its ring and its picker stays in force. */
 static evener_status_code ring_hash_update(evener_policy *policy, const evener_policy_update *update,
                                            evener_status *status)
 {
@@ -497,28 +541,11 @@ static evener_status_code ring_hash_update(evener_policy *policy, const evener_p
     if (update->address_count == 0) {
         return fail_empty(r, status);
     }
-    size_t count;
-    endpoint **endpoints = make_list(r, update, &count);
-    if (endpoints == NULL) {
-        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory for a list of %zu addresses",
-                                 update->address_count);
+    if (!replace_list(r, update)) {
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED,
+                                 "out of memory for a list of %zu addresses%s", update->address_count,
+                                 r->count > 0 ? ": the last list serves on" : "");
     }
-    endpoint **old = r->endpoints;
-    const size_t old_count = r->count;
-    r->endpoints = endpoints;
-    r->count = count;
-    evener_hash_ring *ring = count > 0 ? make_ring(r, endpoints, count) : NULL;
-    if (ring == NULL) {
-        /* No ring of this list: nothing that is picked may be left of the old one either. */
-        endpoints_end(old, old_count);
-        (void)fail_empty(r, NULL);
-        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory for a ring of %zu addresses",
-                                 update->address_count);
-    }
-    evener_hash_ring_unref(r->ring);
-    r->ring = ring;
-    publish_now(r);
-    endpoints_end(old, old_count);
     return evener_status_clear(status);
 }
 
@@ -591,26 +618,24 @@ static evener_policy *ring_hash_build(const evener_policy_builder *builder, even
 
 /* ---- configuration ---- */
 
-static evener_status_code read_config(const json_t *object, evener_policy_config *parsed, evener_status *status)
+static void read_config(evener_policy_fields *fields, const evener_policy_set *policies, evener_policy_config *parsed)
 {
+    (void)policies;
     ring_hash_config *config = parsed;
-    evener_status_code code;
-    if ((code = evener_json_u32(object, "minRingSize", 1, RING_SIZE_LIMIT, &config->size_min, status)) ||
-        (code = evener_json_u32(object, "maxRingSize", 1, RING_SIZE_LIMIT, &config->size_max, status)) ||
-        (code = evener_json_string(object, "requestHashHeader", config->header, sizeof config->header, status))) {
-        return code;
-    }
-    if (json_object_get(object, "minRingSize") == NULL && config->size_min > config->size_max) {
+    const bool has_min = evener_policy_fields_get_u32(fields, "minRingSize", 1, RING_SIZE_LIMIT, &config->size_min);
+    evener_policy_fields_get_u32(fields, "maxRingSize", 1, RING_SIZE_LIMIT, &config->size_max);
+    evener_policy_fields_get_string(fields, "requestHashHeader", config->header, sizeof config->header);
+    if (!has_min && config->size_min > config->size_max) {
         config->size_min = config->size_max; /* the default gives way */
     }
     if (config->size_min > config->size_max) {
-        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "minRingSize: %u is more than maxRingSize, %u",
-                                 config->size_min, config->size_max);
+        evener_policy_fields_fail(fields, EVENER_STATUS_INVALID_ARGUMENT, "minRingSize",
+                                  "%u is more than maxRingSize, %u", config->size_min, config->size_max);
     }
     const size_t header_bytes = strlen(config->header);
     if (header_bytes >= 4 && strcmp(config->header + header_bytes - 4, "-bin") == 0) { /* A76 */
-        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
-                                 "requestHashHeader: a binary header (\"-bin\") cannot be hashed");
+        evener_policy_fields_fail(fields, EVENER_STATUS_INVALID_ARGUMENT, "requestHashHeader",
+                                  "a binary header (\"-bin\") cannot be hashed");
     }
     for (size_t i = 0; i < header_bytes; i++) {
         const char c = config->header[i];
@@ -618,15 +643,18 @@ static evener_status_code read_config(const json_t *object, evener_policy_config
     }
     config->size_min = config->size_min < RING_SIZE_CAP ? config->size_min : RING_SIZE_CAP;
     config->size_max = config->size_max < RING_SIZE_CAP ? config->size_max : RING_SIZE_CAP;
-    return EVENER_STATUS_OK;
 }
+
+static const evener_policy_config_type config_type = {.size = sizeof config_type,
+                                                      .config_bytes = sizeof(ring_hash_config),
+                                                      .defaults = &default_config,
+                                                      .read = read_config};
 
 static evener_status_code parse_config(const evener_policy_builder *builder, const evener_policy_set *policies,
                                        const char *json, evener_policy_config **config, evener_status *status)
 {
     (void)builder;
-    (void)policies;
-    return evener_json_config(json, &default_config, sizeof default_config, read_config, config, status);
+    return evener_policy_config_parse(&config_type, policies, json, config, status);
 }
 
 /* A42's name in service configs is the second one. */

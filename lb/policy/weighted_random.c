@@ -5,9 +5,9 @@
  * the rest is lent to the backend `alias`. A pick draws a column and a height in it. */
 #include <evener/base_policy.h>
 
+#include <evener/policy_config.h>
+
 #include "lb/policy/builtin.h"
-#include "lb/policy/json_fields.h"
-#include "lb/policy/lane_random.h"
 #include "lb/policy/ready_list.h"
 #include "lb/policy/weights.h"
 
@@ -111,18 +111,22 @@ static evener_picker *weighted_random_build_picker(const evener_base_ready *read
     return &picker->base;
 }
 
-static evener_status_code read_config(const json_t *object, evener_policy_config *parsed, evener_status *status)
+static void read_config(evener_policy_fields *fields, const evener_policy_set *policies, evener_policy_config *parsed)
 {
-    weighted_random_config *config = parsed;
-    return evener_slow_start_parse(object, &config->slow_start, status);
+    (void)policies;
+    evener_slow_start_read(fields, &((weighted_random_config *)parsed)->slow_start);
 }
+
+static const evener_policy_config_type config_type = {.size = sizeof config_type,
+                                                      .config_bytes = sizeof(weighted_random_config),
+                                                      .defaults = &default_config,
+                                                      .read = read_config};
 
 static evener_status_code parse_config(const evener_policy_builder *builder, const evener_policy_set *policies,
                                        const char *json, evener_policy_config **config, evener_status *status)
 {
     (void)builder;
-    (void)policies;
-    return evener_json_config(json, &default_config, sizeof default_config, read_config, config, status);
+    return evener_policy_config_parse(&config_type, policies, json, config, status);
 }
 
 static const evener_base_policy weighted_random = {

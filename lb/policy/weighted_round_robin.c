@@ -17,9 +17,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <evener/load_report.h>
+#include <evener/policy_config.h>
+
 #include "lb/policy/builtin.h"
-#include "lb/policy/json_fields.h"
-#include "lb/policy/load_report.h"
 #include "lb/policy/ready_list.h"
 #include "lb/policy/smooth_sequence.h"
 #include "lb/policy/weights.h"
@@ -99,7 +100,7 @@ static void call_done(void *arg, uint64_t penalty_bits, const evener_done_info *
         return;
     }
     wrr_data *data = arg;
-    evener_load_report report;
+    evener_load_report report = {.size = sizeof report};
     if (!evener_load_report_parse(info->load_report, info->load_report_bytes, &report)) {
         return;
     }
@@ -316,33 +317,31 @@ static void describe(void *state, evener_subchannel *subchannel, char *buffer, s
 
 /* ---- configuration ---- */
 
-static evener_status_code read_config(const json_t *object, evener_policy_config *parsed, evener_status *status)
+static void read_config(evener_policy_fields *fields, const evener_policy_set *policies, evener_policy_config *parsed)
 {
+    (void)policies;
     wrr_config *config = parsed;
-    evener_status_code code;
     uint64_t oob_ns = 0;
-    if ((code = evener_json_bool(object, "enableOobLoadReport", &config->oob_load_report, status)) ||
-        (code = evener_json_duration(object, "oobReportingPeriod", 0, PERIOD_MAX_NS, &oob_ns, status)) ||
-        (code = evener_json_duration(object, "blackoutPeriod", 0, PERIOD_MAX_NS, &config->blackout_ns, status)) ||
-        (code = evener_json_duration(object, "weightExpirationPeriod", 0, PERIOD_MAX_NS, &config->expiration_ns,
-                                     status)) ||
-        (code = evener_json_duration(object, "weightUpdatePeriod", 0, PERIOD_MAX_NS, &config->update_ns, status)) ||
-        (code = evener_json_double(object, "errorUtilizationPenalty", 0, 1e9, &config->error_penalty, status)) ||
-        (code = evener_slow_start_parse(object, &config->slow_start, status))) {
-        return code;
-    }
+    evener_policy_fields_get_bool(fields, "enableOobLoadReport", &config->oob_load_report);
+    evener_policy_fields_get_duration(fields, "oobReportingPeriod", 0, PERIOD_MAX_NS, &oob_ns);
+    evener_policy_fields_get_duration(fields, "blackoutPeriod", 0, PERIOD_MAX_NS, &config->blackout_ns);
+    evener_policy_fields_get_duration(fields, "weightExpirationPeriod", 0, PERIOD_MAX_NS, &config->expiration_ns);
+    evener_policy_fields_get_duration(fields, "weightUpdatePeriod", 0, PERIOD_MAX_NS, &config->update_ns);
+    evener_policy_fields_get_double(fields, "errorUtilizationPenalty", 0, 1e9, &config->error_penalty);
+    evener_slow_start_read(fields, &config->slow_start);
     if (config->update_ns < UPDATE_PERIOD_MIN_NS) { /* A58: raised, not refused */
         config->update_ns = UPDATE_PERIOD_MIN_NS;
     }
-    return EVENER_STATUS_OK;
 }
+
+static const evener_policy_config_type config_type = {
+    .size = sizeof config_type, .config_bytes = sizeof(wrr_config), .defaults = &default_config, .read = read_config};
 
 static evener_status_code parse_config(const evener_policy_builder *builder, const evener_policy_set *policies,
                                        const char *json, evener_policy_config **config, evener_status *status)
 {
     (void)builder;
-    (void)policies;
-    return evener_json_config(json, &default_config, sizeof default_config, read_config, config, status);
+    return evener_policy_config_parse(&config_type, policies, json, config, status);
 }
 
 static const evener_base_policy weighted_round_robin = {

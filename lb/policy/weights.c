@@ -2,30 +2,22 @@
 
 #include <math.h>
 
-#include "lb/policy/json_fields.h"
-
 #define WINDOW_MAX_NS (UINT64_C(24) * 3600 * EVENER_NS_PER_S)
 /* So many steps from the floor to the full weight: what a step adds is 5 % of a share. */
 #define STEPS 20
 #define STEP_MIN_NS (50 * EVENER_NS_PER_MS)
 
-evener_status_code evener_slow_start_parse(const json_t *object, evener_slow_start *slow_start, evener_status *status)
+void evener_slow_start_read(evener_policy_fields *fields, evener_slow_start *slow_start)
 {
-    const json_t *config;
     double percent = slow_start->floor * 100;
-    evener_status_code code = evener_json_nested(object, "slowStartConfig", &config, status);
-    if (code != EVENER_STATUS_OK || config == NULL) {
-        return code;
+    if (!evener_policy_fields_enter(fields, "slowStartConfig")) {
+        return;
     }
-    evener_status inner;
-    evener_status_clear(&inner);
-    if ((code = evener_json_duration(config, "window", 0, WINDOW_MAX_NS, &slow_start->window_ns, &inner)) ||
-        (code = evener_json_double(config, "aggression", 0.1, 100, &slow_start->aggression, &inner)) ||
-        (code = evener_json_double(config, "minWeightPercent", 1, 100, &percent, &inner))) {
-        return evener_status_set(status, code, "slowStartConfig.%s", inner.message);
-    }
+    evener_policy_fields_get_duration(fields, "window", 0, WINDOW_MAX_NS, &slow_start->window_ns);
+    evener_policy_fields_get_double(fields, "aggression", 0.1, 100, &slow_start->aggression);
+    evener_policy_fields_get_double(fields, "minWeightPercent", 1, 100, &percent);
+    evener_policy_fields_leave(fields);
     slow_start->floor = percent / 100;
-    return EVENER_STATUS_OK;
 }
 
 double evener_slow_start_factor(const evener_slow_start *slow_start, uint64_t age_ns)
@@ -37,10 +29,15 @@ double evener_slow_start_factor(const evener_slow_start *slow_start, uint64_t ag
     return grown > slow_start->floor ? grown : slow_start->floor;
 }
 
+uint32_t evener_static_weight_of(const evener_address *address)
+{
+    const uint32_t weight = evener_address_attribute_u32(address, "weight", 1);
+    return weight > 0 ? weight : 1;
+}
+
 uint32_t evener_static_weight(const evener_subchannel *subchannel)
 {
-    const uint32_t weight = evener_address_attribute_u32(evener_subchannel_address(subchannel), "weight", 1);
-    return weight > 0 ? weight : 1;
+    return evener_static_weight_of(evener_subchannel_address(subchannel));
 }
 
 void evener_ready_weights(const evener_base_ready *ready, const evener_slow_start *slow_start, double *weights)

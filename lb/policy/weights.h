@@ -11,9 +11,8 @@
 
 #include <stdint.h>
 
-#include <jansson.h>
-
 #include <evener/base_policy.h>
+#include <evener/policy_config.h>
 
 typedef struct evener_slow_start {
     uint64_t window_ns; /* 0: none */
@@ -27,12 +26,13 @@ typedef struct evener_slow_start {
     }
 
 /* Reads "slowStartConfig" of a policy's configuration, if there is one. */
-evener_status_code evener_slow_start_parse(const json_t *object, evener_slow_start *slow_start, evener_status *status);
+void evener_slow_start_read(evener_policy_fields *fields, evener_slow_start *slow_start);
 
 /* The factor of a weight at an age; 1 when the slow start is over. */
 double evener_slow_start_factor(const evener_slow_start *slow_start, uint64_t age_ns);
 
-/* The attribute of the address as last set. */
+/* Returns the attribute "weight" of an address, at least 1; of a subchannel's address as last set. */
+uint32_t evener_static_weight_of(const evener_address *address);
 uint32_t evener_static_weight(const evener_subchannel *subchannel);
 
 /* Fills weights[0 .. ready->count), all above 0. While one of them is still growing, asks for another picker soon. */

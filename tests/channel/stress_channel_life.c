@@ -120,7 +120,7 @@ static void *pick_until_closed(void *arg)
 static void meddle(evener_channel *channel, evener_manual_resolver *manual, evener_random *random)
 {
     char list[64];
-    evener_channel_stats stats;
+    evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof *stats.subchannels};
     switch (evener_random_next(random) % 8) {
     case 0:
         (void)evener_channel_wait_ready(channel, 50, NULL);
@@ -171,7 +171,8 @@ static void pick_async(evener_channel *channel)
 {
     async_pick *a = calloc(1, sizeof(*a));
     assert(a != NULL);
-    a->request = (evener_pick_request){.pick = &a->pick, .callback = async_done, .arg = a};
+    a->request =
+        (evener_pick_request){.size = sizeof(evener_pick_request), .pick = &a->pick, .callback = async_done, .arg = a};
     a->channel = evener_channel_ref(channel);
     evener_status status = {0};
     const evener_pick_outcome outcome = evener_channel_pick_async(channel, NULL, &a->request, &status);

@@ -125,6 +125,7 @@ static void pick_async(picker *self, const evener_pick_args *args)
 {
     async_pick *a = calloc(1, sizeof(*a));
     assert(a != NULL);
+    a->request.size = sizeof a->request;
     a->request.pick = &a->pick;
     a->request.callback = async_done;
     a->request.arg = a;
@@ -258,7 +259,7 @@ static void stir(evener_random *random, const char *policy, uint64_t seconds)
             evener_channel_reset_connect_backoff(channel);
         }
         if (below(random, 50) == 0) {
-            evener_channel_stats stats;
+            evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof *stats.subchannels};
             if (evener_channel_get_stats(channel, &stats, NULL) == EVENER_STATUS_OK) {
                 evener_channel_stats_clear(&stats);
             }
@@ -337,7 +338,7 @@ static void run(const char *policy, bool counted, uint64_t seconds)
             (void)nanosleep(&nap, NULL);
         }
     }
-    evener_channel_stats stats;
+    evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof *stats.subchannels};
     assert(evener_channel_get_stats(channel, &stats, NULL) == EVENER_STATUS_OK);
     for (size_t i = 0; i < stats.subchannel_count; i++) {
         assert(stats.subchannels[i].in_flight == 0);

@@ -104,7 +104,7 @@ Test(channel, resolver_error_with_addresses_changes_nothing)
     evener_manual_resolver_error(f->resolver, &error);
     virtual_loop_run_until_idle(f->loop);
     cr_assert_str_eq(fixture_pick(f), A);
-    evener_channel_stats stats;
+    evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof *stats.subchannels};
     evener_channel_get_stats(f->channel, &stats, NULL);
     cr_assert_eq(stats.resolver_errors, 1);
     cr_assert_str_eq(stats.last_resolver_error, "server gone");
@@ -217,7 +217,7 @@ Test(channel, nonsense_from_a_resolver_is_refused_and_the_last_list_serves_on)
     update.address_count = EVENER_RESOLVER_ADDRESSES_MAX + 1;
     cr_assert_not(evener_resolver_sink_update(the_nonsense->sink, &update));
     virtual_loop_run_until_idle(f->loop);
-    evener_channel_stats stats;
+    evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof *stats.subchannels};
     evener_channel_get_stats(channel, &stats, NULL);
     cr_assert_eq(stats.subchannel_count, 1, "duplicates are dropped");
     cr_assert_eq(stats.subchannels[0].state, EVENER_READY);
@@ -233,7 +233,7 @@ Test(channel, nonsense_from_a_resolver_is_refused_and_the_last_list_serves_on)
 static const char *policy_of(fixture *f)
 {
     static char name[64];
-    evener_channel_stats stats;
+    evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof *stats.subchannels};
     evener_channel_get_stats(f->channel, &stats, NULL);
     snprintf(name, sizeof name, "%s", stats.policy);
     evener_channel_stats_clear(&stats);

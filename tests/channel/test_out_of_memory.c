@@ -126,7 +126,7 @@ static void live(const char *config, uint64_t fail_at, bool for_good, uint64_t *
     evener_manual_resolver *manual = NULL;
     evener_channel *channel = NULL;
     evener_pick pick;
-    evener_pick_request request = {.pick = &pick, .callback = async_done, .arg = &request};
+    evener_pick_request request = {.size = sizeof request, .pick = &pick, .callback = async_done, .arg = &request};
     failing_memory_arm(fail_at, for_good);
 
     const evener_runtime_options runtime_options = {.size = sizeof(runtime_options), .loop = virtual_loop_loop(loop)};
@@ -166,7 +166,7 @@ static void live(const char *config, uint64_t fail_at, bool for_good, uint64_t *
                 channel, "{\"loadBalancingConfig\":[{\"pick_first\":{}}],\"methodConfig\":[{\"name\":[{}]}]}", &status),
             &status);
         virtual_loop_advance_ms(loop, 300);
-        evener_channel_stats stats;
+        evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof *stats.subchannels};
         code = evener_channel_get_stats(channel, &stats, &status);
         expect_ok_or_exhausted(code, &status);
         if (code == EVENER_STATUS_OK) {

@@ -31,7 +31,8 @@ static void called_back(void *arg, evener_status_code code, const evener_status 
 static evener_pick_outcome start(fixture *f, wait *w, const evener_pick_args *args)
 {
     memset(w, 0, sizeof *w);
-    w->request = (evener_pick_request){.pick = &w->pick, .callback = called_back, .arg = w};
+    w->request =
+        (evener_pick_request){.size = sizeof(evener_pick_request), .pick = &w->pick, .callback = called_back, .arg = w};
     return evener_channel_pick_async(f->channel, args, &w->request, &w->status);
 }
 

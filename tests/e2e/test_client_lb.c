@@ -85,7 +85,7 @@ static void close_scene(scene *s)
 static void settle(scene *s)
 {
     for (int i = 0; i < 3; i++) {
-        evener_channel_stats stats;
+        evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof *stats.subchannels};
         cr_assert_eq(evener_channel_get_stats(s->channel, &stats, NULL), EVENER_STATUS_OK);
         evener_channel_stats_clear(&stats);
     }
@@ -571,7 +571,7 @@ Test(client_lb, Attributes)
         cr_assert_eq(evener_manual_resolver_set(s.resolver, list, NULL, NULL), EVENER_STATUS_OK);
         call_ok(&s);
     }
-    evener_channel_stats stats;
+    evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof *stats.subchannels};
     cr_assert_eq(evener_channel_get_stats(s.channel, &stats, NULL), EVENER_STATUS_OK);
     cr_assert_eq(stats.subchannels[0].connects, 1);
     cr_assert_eq(stats.subchannels[0].picks, 21);

@@ -75,7 +75,7 @@ static bool gets_calls(scene *s, unsigned server, uint64_t more)
 {
     uint64_t first = UINT64_MAX;
     for (int tries = 0; tries < 2000; tries++) {
-        evener_channel_stats stats;
+        evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof *stats.subchannels};
         cr_assert_eq(evener_channel_get_stats(s->channel, &stats, NULL), EVENER_STATUS_OK);
         const uint64_t picks = server < stats.subchannel_count ? stats.subchannels[server].picks : 0;
         evener_channel_stats_clear(&stats);
@@ -96,7 +96,7 @@ static bool has_lost_all_calls(scene *s, unsigned server)
 {
     bool over = false;
     for (int tries = 0; tries < 2000 && !over; tries++) {
-        evener_channel_stats stats;
+        evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof *stats.subchannels};
         cr_assert_eq(evener_channel_get_stats(s->channel, &stats, NULL), EVENER_STATUS_OK);
         over = stats.subchannels[server].state != EVENER_READY && stats.subchannels[server].in_flight == 0;
         evener_channel_stats_clear(&stats);

@@ -209,7 +209,7 @@ Test(file_resolver_e2e, edits_under_load_fail_no_call)
     }
     replace(1u << 2);
     for (unsigned waited_ms = 0; waited_ms < 20000; waited_ms++) {
-        evener_channel_stats stats;
+        evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof *stats.subchannels};
         cr_assert_eq(evener_channel_get_stats(s.channel, &stats, NULL), EVENER_STATUS_OK);
         const bool settled = stats.subchannel_count == 1;
         evener_channel_stats_clear(&stats);

@@ -46,7 +46,7 @@ static void pause_ms(unsigned ms)
 
 static uint64_t picks_of(const scene *s, unsigned server)
 {
-    evener_channel_stats stats;
+    evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof *stats.subchannels};
     cr_assert_eq(evener_channel_get_stats(s->channel, &stats, NULL), EVENER_STATUS_OK);
     const uint64_t picks = server < stats.subchannel_count ? stats.subchannels[server].picks : 0;
     evener_channel_stats_clear(&stats);

@@ -3,7 +3,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "lb/policy/load_report.h"
+#include <evener/load_report.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -14,7 +14,7 @@ static void check_number(double number)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    evener_load_report report;
+    evener_load_report report = {.size = sizeof report};
     if (evener_load_report_parse(data, size, &report)) {
         check_number(report.cpu_utilization);
         check_number(report.application_utilization);

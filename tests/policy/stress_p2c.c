@@ -65,7 +65,7 @@ int main(void)
     for (int i = 0; i < THREADS; i++) {
         pthread_join(threads[i], NULL);
     }
-    evener_channel_stats stats;
+    evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof *stats.subchannels};
     evener_status status;
     stress_check(&s, evener_channel_get_stats(s.channel, &stats, &status) == EVENER_STATUS_OK, status.message);
     for (size_t i = 0; i < stats.subchannel_count; i++) {

@@ -1,13 +1,14 @@
 /* random, weighted_random, weighted_round_robin and the slow start: shares and orders. */
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "lb/policy/load_report.h"
 #include "lb/policy/smooth_sequence.h"
 #include "lb/policy/weights.h"
 #include "tests/support/policy_harness.h"
+#include <evener/load_report.h>
 
 #define A "10.0.0.1:1"
 #define B "10.0.0.2:1"
@@ -431,7 +432,7 @@ Test(load_report, reads_its_fields_and_skips_others)
                              0,
                              0,
                              0x40};
-    evener_load_report parsed;
+    evener_load_report parsed = {.size = sizeof parsed};
     cr_assert(evener_load_report_parse(bytes, sizeof bytes, &parsed));
     cr_assert_float_eq(parsed.cpu_utilization, 0.5, 0);
     cr_assert_float_eq(parsed.requests_per_second, 2, 0);
@@ -441,7 +442,7 @@ Test(load_report, reads_its_fields_and_skips_others)
 
 Test(load_report, refuses_what_is_none)
 {
-    evener_load_report parsed;
+    evener_load_report parsed = {.size = sizeof parsed};
     const uint8_t negative[] = {0x09, 0, 0, 0, 0, 0, 0, 0xF0, 0xBF};
     const uint8_t nan[] = {0x09, 0, 0, 0, 0, 0, 0, 0xF8, 0x7F};
     const uint8_t cut[] = {0x09, 0, 0, 0};

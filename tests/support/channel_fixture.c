@@ -109,7 +109,7 @@ const char *fixture_pick(fixture *f)
 
 evener_subchannel_stats fixture_stats(fixture *f, const char *address)
 {
-    evener_channel_stats stats;
+    evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof *stats.subchannels};
     evener_status status;
     require(evener_channel_get_stats(f->channel, &stats, &status), &status);
     for (size_t i = 0; i < stats.subchannel_count; i++) {

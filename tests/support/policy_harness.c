@@ -329,7 +329,8 @@ policy_harness *harness_create_with(const evener_policy_set *set, const char *po
     h->loop = virtual_loop_loop(h->vl);
     h->tell_task = (evener_task)EVENER_TASK_INIT(tell_all, h);
     h->untold_tail = &h->untold;
-    h->helper = (evener_policy_helper){.vtable = &helper_vtable,
+    h->helper = (evener_policy_helper){.size = sizeof h->helper,
+                                       .vtable = &helper_vtable,
                                        .loop = h->loop,
                                        .policies = set,
                                        .target = "test:///service",

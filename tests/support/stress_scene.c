@@ -62,7 +62,7 @@ void stress_push(stress_scene *scene, uint32_t ports, bool weighted, const char 
 
 uint64_t stress_close(stress_scene *scene)
 {
-    evener_channel_stats stats;
+    evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof *stats.subchannels};
     evener_status status;
     uint64_t picks = 0;
     stress_check(scene, evener_channel_get_stats(scene->channel, &stats, &status) == EVENER_STATUS_OK, status.message);

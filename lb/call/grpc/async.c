@@ -252,7 +252,8 @@ static evener_status_code call_try(evener_call *call, evener_status *status)
     if (cancelled) {
         return evener_status_set(status, EVENER_STATUS_CANCELLED, "the call was cancelled");
     }
-    call->pick_request = (evener_pick_request){.pick = &call->attempt.pick, .callback = pick_settled, .arg = call};
+    call->pick_request = (evener_pick_request){
+        .size = sizeof call->pick_request, .pick = &call->attempt.pick, .callback = pick_settled, .arg = call};
     evener_call_ref(call); /* after QUEUE the callback may end the call before we have looked at it again */
     switch (evener_channel_pick_async(call->channel, &call->rpc.pick_args, &call->pick_request, status)) {
     case EVENER_PICK_COMPLETE:

@@ -1,0 +1,118 @@
+/* Lane: what pickers count, draw and keep per thread, without contention.
+ *
+ * Every thread has a lane, a number below EVENER_LANES. A lane below EVENER_LANE_SHARED belongs to one thread at a time,
+ * which changes what is that lane's with plain (relaxed) loads and stores. EVENER_LANE_SHARED is for all further threads
+ * and needs atomic read-modify-write. A pick has its lane in evener_pick_context.lane; a `done` is given its own.
+ *
+ *     typedef struct mine {
+ *         evener_picker base;
+ *         evener_lane_random random;
+ *         struct {
+ *             EVENER_LANE_ALIGNED uint64_t picks;
+ *         } lanes[EVENER_LANES];
+ *     } mine;
+ *
+ *     mine *picker = evener_picker_alloc(sizeof *picker);
+ *     evener_lane_random_init(&picker->random, helper->loop);
+ *     ...
+ *     evener_lane_add(&picker->lanes[lane].picks, 1, lane);
+ *     const uint32_t index = evener_random_scale((uint32_t)evener_lane_random_next(&picker->random, lane), count);
+ *
+ * The functions here neither lock, nor allocate, nor make a system call. */
+#ifndef EVENER_LANE_H
+#define EVENER_LANE_H
+
+#include <stdint.h>
+
+#include <evener/export.h>
+#include <evener/loop.h>
+
+EVENER_BEGIN_DECLS
+
+#define EVENER_LANES 8
+#define EVENER_LANE_SHARED 7
+/* Give the data of each lane this many bytes to itself: processors fetch cache lines in pairs (adjacent-line prefetch),
+ * which makes two lanes in one pair share them falsely. */
+#define EVENER_LANE_BYTES 128
+
+/* Before the first member of what one lane has: see above. Memory with such members comes from evener_picker_alloc() or
+ * another allocator that aligns to EVENER_LANE_BYTES. */
+#ifdef __cplusplus
+#define EVENER_LANE_ALIGNED alignas(EVENER_LANE_BYTES)
+#else
+#define EVENER_LANE_ALIGNED _Alignas(EVENER_LANE_BYTES)
+#endif
+
+/* Adds `amount` to a counter of the lane. The sum over all lanes is exact. A reader of another thread uses a relaxed
+ * atomic load. The lane's own thread. */
+static inline void evener_lane_add(uint64_t *counter, uint64_t amount, uint32_t lane)
+{
+    if (__builtin_expect(lane != EVENER_LANE_SHARED, 1)) {
+        __atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + amount, __ATOMIC_RELAXED);
+    } else {
+        (void)__atomic_fetch_add(counter, amount, __ATOMIC_RELAXED);
+    }
+}
+
+/* ---- random numbers ---- */
+
+/* One generator per lane: splitmix64 (Steele, Lea, Flood 2014). Its state only counts up by a constant, which the shared
+ * lane does with one atomic add. Not for secrets. */
+typedef struct evener_lane_random {
+    struct {
+        EVENER_LANE_ALIGNED uint64_t state;
+        uint64_t ahead; /* the next number, for evener_lane_random_ahead() */
+    } lanes[EVENER_LANES];
+} evener_lane_random;
+
+/* Seeds all lanes. Before any draw. Control thread. */
+static inline void evener_lane_random_init(evener_lane_random *random, evener_loop *loop)
+{
+    for (uint32_t lane = 0; lane < EVENER_LANES; lane++) {
+        random->lanes[lane].state = evener_loop_random(loop);
+        random->lanes[lane].ahead = evener_loop_random(loop);
+    }
+}
+
+/* Draws a number, uniform over 64 bits. The lane's own thread. */
+static inline uint64_t evener_lane_random_next(evener_lane_random *random, uint32_t lane)
+{
+    const uint64_t step = UINT64_C(0x9E3779B97F4A7C15);
+    uint64_t *state = &random->lanes[lane].state;
+    uint64_t z;
+    if (__builtin_expect(lane != EVENER_LANE_SHARED, 1)) {
+        z = __atomic_load_n(state, __ATOMIC_RELAXED) + step;
+        __atomic_store_n(state, z, __ATOMIC_RELAXED);
+    } else {
+        z = __atomic_add_fetch(state, step, __ATOMIC_RELAXED);
+    }
+    z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
+    return z ^ (z >> 31);
+}
+
+/* Draws a number that the last call computed, so that the pick does not wait for the arithmetic. Stores the next one in
+ * *to_come, for prefetching what it will choose. On the shared lane the number is computed now and *to_come is 0 (not
+ * known, as other threads draw too). The lane's own thread. */
+static inline uint64_t evener_lane_random_ahead(evener_lane_random *random, uint32_t lane, uint64_t *to_come)
+{
+    if (__builtin_expect(lane == EVENER_LANE_SHARED, 0)) {
+        *to_come = 0;
+        return evener_lane_random_next(random, lane);
+    }
+    uint64_t *ahead = &random->lanes[lane].ahead;
+    const uint64_t number = __atomic_load_n(ahead, __ATOMIC_RELAXED);
+    *to_come = evener_lane_random_next(random, lane);
+    __atomic_store_n(ahead, *to_come, __ATOMIC_RELAXED);
+    return number;
+}
+
+/* Scales 32 random bits to a number below `bound`, without a division. The bias is below bound / 2^32. Any thread. */
+static inline uint32_t evener_random_scale(uint32_t random, uint32_t bound)
+{
+    return (uint32_t)(((uint64_t)random * bound) >> 32);
+}
+
+EVENER_END_DECLS
+
+#endif

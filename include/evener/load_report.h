@@ -1,0 +1,28 @@
+/* Load report: what a backend reports of itself in the trailer of a call (gRFC A58, weighted round robin; the message
+ * xds.data.orca.v3.OrcaLoadReport). A policy decodes evener_done_info.load_report with it. */
+#ifndef EVENER_LOAD_REPORT_H
+#define EVENER_LOAD_REPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <evener/export.h>
+
+EVENER_BEGIN_DECLS
+
+typedef struct evener_load_report {
+    size_t size; /* sizeof(evener_load_report), set by the caller */
+    double cpu_utilization;
+    double application_utilization;
+    double requests_per_second;
+    double errors_per_second;
+} evener_load_report;
+
+/* Decodes the members above from the protobuf message. Other fields are skipped; missing ones are 0. Returns false, and
+ * stores nothing, if the bytes are no such message, if a value is negative or not a number, or if report->size is not
+ * set. Allocates nothing. Any thread. */
+EVENER_API bool evener_load_report_parse(const void *bytes, size_t byte_count, evener_load_report *report);
+
+EVENER_END_DECLS
+
+#endif
