@@ -153,10 +153,12 @@ static inline bool evener_pick_on_done(evener_pick *pick,
                                                     uint32_t lane),
                                        void *data, uint64_t word)
 {
-    evener_pick_layer *layer = evener_pick_add_layer(pick, done, data);
-    if (layer == NULL) {
+    if (pick->layer_count >= EVENER_PICK_LAYERS_MAX) {
         return false;
     }
+    evener_pick_layer *layer = &pick->layers[pick->layer_count++];
+    layer->done = done;
+    layer->data = data;
     layer->word = word;
     return true;
 }
