@@ -27,5 +27,6 @@
 #include <evener/target.h>
 #include <evener/transport.h>
 #include <evener/version.h>
+#include <evener/wrapping_policy.h>
 
 #endif

@@ -163,6 +163,11 @@ static inline bool evener_pick_on_done(evener_pick *pick,
     return true;
 }
 
+/* For pickers that wrap another and do not want the backend that it chose: takes back what the pickers inside have counted
+ * (their `done` is called with not_sent), so that the wrapper may let them pick again, or answer QUEUE, FAIL or DROP. Only
+ * inside pick(), before the wrapper's own layer is added. */
+EVENER_API void evener_pick_undo(evener_pick *pick, uint32_t lane);
+
 typedef struct evener_picker_vtable {
     size_t size; /* sizeof(evener_picker_vtable) */
     /* Chooses. With COMPLETE sets pick->subchannel; with FAIL or DROP fills context->status. Any thread, several at

@@ -4,14 +4,11 @@
  * the child a connected backend is CONNECTING until the first answer, then READY while it serves and
  * TRANSIENT_FAILURE while it does not; the connection stays. A server that knows no health checking, or a transport
  * without it, counts as healthy. With pick_first as the child nothing is watched (A17: pick_first has no use for it). */
-#include <evener/policy.h>
+#include <evener/wrapping_policy.h>
 
-#include <stdlib.h>
 #include <string.h>
 
-#include <evener/child_policy.h>
 #include <evener/log.h>
-#include <evener/policy_config.h>
 
 #include "lb/policy/builtin.h"
 
@@ -19,7 +16,6 @@
 
 typedef struct health_config {
     char service[SERVICE_NAME_BYTES];
-    evener_policy_choice child;
 } health_config;
 
 typedef struct health_check health_check;
@@ -34,9 +30,7 @@ typedef struct wrapped {
 } wrapped;
 
 struct health_check {
-    evener_policy policy;
     evener_policy_helper *helper;
-    evener_child_policy *child;
     char service[SERVICE_NAME_BYTES];
     bool watching; /* the child is one that wants it */
     wrapped *subchannels;
@@ -120,10 +114,10 @@ static const evener_wrapped_hooks wrapped_hooks = {.size = sizeof wrapped_hooks,
                                                    .state_changed = connection_changed,
                                                    .released = unlink_released};
 
-static evener_subchannel *create_subchannel(void *owner, evener_child_maker maker, const evener_address *address,
-                                            const evener_subchannel_options *options)
+static evener_subchannel *create_subchannel(evener_wrapping *wrapping, evener_child_maker maker,
+                                            const evener_address *address, const evener_subchannel_options *options)
 {
-    health_check *c = owner;
+    health_check *c = wrapping->state;
     evener_wrapped_subchannel *base =
         evener_wrapped_subchannel_create(c->helper, maker, address, options, &wrapped_hooks);
     if (base == NULL) {
@@ -142,16 +136,18 @@ static evener_subchannel *create_subchannel(void *owner, evener_child_maker make
     return evener_wrapped_subchannel_get(base);
 }
 
-static const evener_child_hooks hooks = {.size = sizeof hooks, .create_subchannel = create_subchannel};
-
 /* ---- the policy ---- */
 
 /* Connections that live are asked about the new service. Until it answers they count as they did: a change of the
  * parameter alone takes no backend out of service. */
-static void change_service(health_check *c, const char *service, bool watching)
+static void configured(evener_wrapping *wrapping, const char *child_name)
 {
-    const bool changed = watching && (!c->watching || strcmp(c->service, service) != 0);
-    memcpy(c->service, service, strlen(service) + 1);
+    health_check *c = wrapping->state;
+    const health_config *config = wrapping->config;
+    const bool watching = strcmp(child_name, "pick_first") != 0;
+    const bool changed = watching && (!c->watching || strcmp(c->service, config->service) != 0);
+    c->helper = wrapping->helper;
+    memcpy(c->service, config->service, sizeof c->service);
     c->watching = watching;
     for (wrapped *w = c->subchannels; changed && w != NULL; w = w->next) {
         if (state_of(w) == EVENER_READY) {
@@ -160,46 +156,27 @@ static void change_service(health_check *c, const char *service, bool watching)
     }
 }
 
-static evener_status_code health_check_update(evener_policy *policy, const evener_policy_update *update,
-                                              evener_status *status)
+static const wrapped *find(const health_check *c, const evener_subchannel *subchannel)
 {
-    health_check *c = (health_check *)policy;
-    const health_config *config = update->config;
-    const evener_policy_choice fallback = {.builder = evener_policy_find(c->helper->policies, "round_robin")};
-    const evener_policy_choice *choice = config != NULL ? &config->child : &fallback;
-    change_service(c, config != NULL ? config->service : "", strcmp(choice->builder->name, "pick_first") != 0);
-    return evener_child_policy_update(c->child, choice, update, status);
-}
-
-static void health_check_resolver_error(evener_policy *policy, const evener_status *status)
-{
-    evener_child_policy_resolver_error(((health_check *)policy)->child, status);
-}
-
-static void health_check_exit_idle(evener_policy *policy)
-{
-    evener_child_policy_exit_idle(((health_check *)policy)->child);
-}
-
-static void health_check_close(evener_policy *policy)
-{
-    health_check *c = (health_check *)policy;
-    evener_child_policy_destroy(c->child);
-    free(c);
-}
-
-static void health_check_describe(evener_policy *policy, evener_subchannel *subchannel, char *buffer,
-                                  size_t buffer_bytes)
-{
-    health_check *c = (health_check *)policy;
     const wrapped *w = c->subchannels;
     while (w != NULL && evener_wrapped_subchannel_get(w->base) != subchannel) {
         w = w->next;
     }
-    evener_child_policy_describe(c->child, w != NULL ? evener_wrapped_subchannel_maker(w->base) : NULL, subchannel,
-                                 buffer, buffer_bytes);
+    return w;
+}
+
+static evener_child_maker maker_of(evener_wrapping *wrapping, evener_subchannel *subchannel)
+{
+    const wrapped *w = find(wrapping->state, subchannel);
+    return w != NULL ? evener_wrapped_subchannel_maker(w->base) : NULL;
+}
+
+static void describe(evener_wrapping *wrapping, evener_subchannel *subchannel, char *buffer, size_t buffer_bytes)
+{
     static const char *const texts[] = {
         [EVENER_CONNECTING] = "health unknown", [EVENER_TRANSIENT_FAILURE] = "unhealthy"};
+    const health_check *c = wrapping->state;
+    const wrapped *w = find(c, subchannel);
     const size_t used = strlen(buffer);
     if (w != NULL && c->watching && state_of(w) == EVENER_READY && w->shown != EVENER_READY &&
         w->shown != EVENER_IDLE && used + strlen(texts[w->shown]) + 2 < buffer_bytes) {
@@ -208,62 +185,29 @@ static void health_check_describe(evener_policy *policy, evener_subchannel *subc
     }
 }
 
-static const evener_policy_vtable health_check_vtable = {
-    .size = sizeof health_check_vtable,
-    .update = health_check_update,
-    .resolver_error = health_check_resolver_error,
-    .exit_idle = health_check_exit_idle,
-    .close = health_check_close,
-    .describe = health_check_describe,
-};
-
-static evener_policy *health_check_build(const evener_policy_builder *builder, evener_policy_helper *helper)
-{
-    (void)builder;
-    health_check *c = calloc(1, sizeof *c);
-    if (c == NULL) {
-        return NULL;
-    }
-    c->child = evener_child_policy_create(helper, &hooks, c);
-    if (c->child == NULL) {
-        free(c);
-        return NULL;
-    }
-    c->policy.vtable = &health_check_vtable;
-    c->helper = helper;
-    return &c->policy;
-}
-
-/* ---- configuration ---- */
-
-static void config_destroy(evener_policy_config *parsed)
-{
-    health_config *config = parsed;
-    evener_policy_choice_clear(&config->child);
-    free(config);
-}
-
 static void read_config(evener_policy_fields *fields, const evener_policy_set *policies, evener_policy_config *parsed)
 {
+    (void)policies;
     health_config *config = parsed;
     evener_policy_fields_get_string(fields, "serviceName", config->service, sizeof config->service);
-    evener_policy_fields_get_child_policy(fields, "childPolicy", policies, &config->child);
 }
 
-static const evener_policy_config_type config_type = {
-    .size = sizeof config_type, .config_bytes = sizeof(health_config), .read = read_config, .destroy = config_destroy};
-
-static evener_status_code parse_config(const evener_policy_builder *builder, const evener_policy_set *policies,
-                                       const char *json, evener_policy_config **config, evener_status *status)
-{
-    (void)builder;
-    return evener_policy_config_parse(&config_type, policies, json, config, status);
-}
+static const evener_wrapping_policy health_check_kind = {
+    .size = sizeof health_check_kind,
+    .config_bytes = sizeof(health_config),
+    .read_config = read_config,
+    .state_bytes = sizeof(health_check),
+    .configured = configured,
+    .create_subchannel = create_subchannel,
+    .maker_of = maker_of,
+    .describe = describe,
+};
 
 const evener_policy_builder evener_policy_health_check = {
     .size = sizeof evener_policy_health_check,
     .name = "health_check",
-    .build = health_check_build,
-    .parse_config = parse_config,
-    .config_destroy = config_destroy,
+    .build = evener_wrapping_policy_build,
+    .parse_config = evener_wrapping_policy_parse_config,
+    .config_destroy = evener_wrapping_policy_config_destroy,
+    .user_data = (void *)&health_check_kind,
 };

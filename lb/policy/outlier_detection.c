@@ -16,6 +16,7 @@
 #include <evener/child_policy.h>
 #include <evener/log.h>
 #include <evener/policy_config.h>
+#include <evener/wrapping_policy.h>
 
 #include "lb/policy/address_index.h"
 #include "lb/policy/builtin.h"
@@ -91,12 +92,6 @@ static bool is_counting(const outlier *o)
 
 /* ---- the picker ---- */
 
-typedef struct outlier_picker {
-    evener_picker base;
-    evener_picker *child;
-    size_t data_offset;
-} outlier_picker;
-
 static void call_done(void *data, uint64_t word, const evener_done_info *info, uint32_t lane)
 {
     (void)word;
@@ -110,36 +105,16 @@ static void call_done(void *data, uint64_t word, const evener_done_info *info, u
 
 static evener_pick_outcome outlier_pick(evener_picker *base, const evener_pick_context *context, evener_pick *pick)
 {
-    const outlier_picker *picker = (const outlier_picker *)base;
-    const evener_pick_outcome outcome = picker->child->vtable->pick(picker->child, context, pick);
+    const evener_wrapping_picker *picker = (const evener_wrapping_picker *)base;
+    const evener_pick_outcome outcome = evener_wrapping_picker_pick(picker, context, pick);
     if (outcome == EVENER_PICK_COMPLETE) {
-        char *data = evener_subchannel_data(pick->subchannel);
-        (void)evener_pick_on_done(pick, call_done, data + picker->data_offset, 0);
+        (void)evener_pick_on_done(pick, call_done, evener_wrapping_picker_data(picker, pick), 0);
     }
     return outcome;
 }
 
-static void outlier_picker_destroy(evener_picker *base)
-{
-    evener_picker_unref(((outlier_picker *)base)->child);
-    free(base);
-}
-
 static const evener_picker_vtable picker_vtable = {
-    .size = sizeof picker_vtable, .pick = outlier_pick, .destroy = outlier_picker_destroy};
-
-/* The child's picker in one that counts; NULL without memory. */
-static evener_picker *make_picker(const outlier *o)
-{
-    outlier_picker *picker = malloc(sizeof *picker);
-    if (picker == NULL) {
-        return NULL;
-    }
-    evener_picker_init(&picker->base, &picker_vtable);
-    picker->child = evener_picker_ref(o->picker);
-    picker->data_offset = o->data_offset;
-    return &picker->base;
-}
+    .size = sizeof picker_vtable, .pick = outlier_pick, .destroy = evener_wrapping_picker_destroy};
 
 /* Publishes what the child did last, counted if there is an algorithm that wants it. */
 static void publish(outlier *o)
@@ -147,7 +122,8 @@ static void publish(outlier *o)
     if (o->picker == NULL) {
         return;
     }
-    evener_picker *published = is_counting(o) ? make_picker(o) : NULL;
+    evener_picker *published =
+        is_counting(o) ? evener_wrapping_picker_create(&picker_vtable, o->picker, o->data_offset, 0) : NULL;
     if (published == NULL) { /* without memory, too: better not counted than not published */
         published = evener_picker_ref(o->picker);
     }

@@ -12,6 +12,16 @@ void *evener_picker_alloc(size_t bytes)
     return aligned_alloc(EVENER_LANE_BYTES, (bytes + EVENER_LANE_BYTES - 1) / EVENER_LANE_BYTES * EVENER_LANE_BYTES);
 }
 
+void evener_pick_undo(evener_pick *pick, uint32_t lane)
+{
+    static const evener_done_info unsent = {.size = sizeof unsent, .code = EVENER_STATUS_UNAVAILABLE, .not_sent = true};
+    for (uint32_t i = 0; i < pick->layer_count; i++) {
+        pick->layers[i].done(pick->layers[i].data, pick->layers[i].word, &unsent, lane);
+    }
+    pick->layer_count = 0;
+    pick->subchannel = NULL;
+}
+
 evener_picker *evener_picker_ref(evener_picker *picker)
 {
     picker->references++;
