@@ -193,6 +193,83 @@ Test(options, an_older_program_picks)
     evener_channel_unref(channel);
 }
 
+/* A request that waits keeps the arguments inside: its size says for how many of them there is room. */
+Test(options, a_request_of_a_newer_program_is_taken)
+{
+    evener_status status;
+    evener_pick pick;
+    evener_channel *channel = unanswered_channel();
+    struct {
+        evener_pick_request request;
+        uint64_t newer[4];
+    } own = {.request = {.size = sizeof own, .pick = &pick, .callback = never_called}, .newer = {7, 7, 7, 7}};
+    while (evener_channel_try_pick(channel, NULL, &pick, &status) == EVENER_PICK_QUEUE) {
+        (void)evener_channel_wait_ready(channel, 5, &status);
+    }
+    cr_expect_eq(evener_channel_pick_async(channel, NULL, &own.request, &status), EVENER_PICK_FAIL);
+    cr_expect_eq(status.code, EVENER_STATUS_UNAVAILABLE, "%s", status.message);
+    cr_expect(own.newer[0] == 7 && own.newer[3] == 7, "what this evener does not know is not touched");
+    cr_expect_eq(own.request.args.size, sizeof own.request.args);
+    evener_channel_unref(channel);
+}
+
+Test(options, a_request_without_a_size_is_refused)
+{
+    evener_status status;
+    evener_pick pick;
+    evener_channel *channel = unanswered_channel();
+    const size_t bad[] = {0, sizeof(evener_pick_request) - 1, 1 << 20};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        evener_pick_request request = {.size = bad[i], .pick = &pick, .callback = never_called};
+        cr_expect_eq(evener_channel_pick_async(channel, NULL, &request, &status), EVENER_PICK_FAIL);
+        expect_refusal(status.code, &status, "sizeof(evener_pick_request)");
+    }
+    evener_channel_unref(channel);
+}
+
+/* ---- stats: the caller's sizes are the layout ---- */
+
+Test(options, stats_have_the_layout_of_the_callers_evener)
+{
+    evener_status status;
+    evener_channel *channel = unanswered_channel();
+    (void)evener_channel_wait_ready(channel, 5, &status); /* it knows its backend then, or soon */
+    typedef struct newer_subchannel {
+        evener_subchannel_stats known;
+        uint64_t newer[2];
+    } newer_subchannel;
+    struct {
+        evener_channel_stats known;
+        uint64_t newer;
+    } stats = {.known = {.size = sizeof stats, .subchannel_bytes = sizeof(newer_subchannel)}, .newer = 7};
+    do {
+        evener_channel_stats_clear(&stats.known);
+        cr_assert_eq(evener_channel_get_stats(channel, &stats.known, &status), EVENER_STATUS_OK, "%s", status.message);
+    } while (stats.known.subchannel_count == 0);
+    cr_expect_eq(stats.known.size, sizeof stats);
+    cr_expect_eq(stats.newer, 0, "nothing is known of it");
+    const newer_subchannel *backends = (const newer_subchannel *)(const void *)stats.known.subchannels;
+    cr_expect_str_eq(backends[0].known.address, "127.0.0.1:1");
+    cr_expect(backends[0].newer[0] == 0 && backends[0].newer[1] == 0);
+    evener_channel_stats_clear(&stats.known);
+    cr_expect(stats.known.subchannels == NULL && stats.known.size == sizeof stats &&
+              stats.known.subchannel_bytes == sizeof(newer_subchannel));
+    evener_channel_stats_clear(NULL);
+    evener_channel_unref(channel);
+}
+
+Test(options, stats_without_sizes_are_refused)
+{
+    evener_status status;
+    evener_channel *channel = unanswered_channel();
+    evener_channel_stats none = {.size = 0};
+    expect_refusal(evener_channel_get_stats(channel, &none, &status), &status, "sizeof(evener_channel_stats)");
+    evener_channel_stats no_stride = {.size = sizeof no_stride, .subchannel_bytes = 8};
+    expect_refusal(evener_channel_get_stats(channel, &no_stride, &status), &status, "sizeof(evener_subchannel_stats)");
+    cr_expect_null(no_stride.subchannels);
+    evener_channel_unref(channel);
+}
+
 Test(options, the_end_of_a_pick_is_read_as_far_as_it_goes)
 {
     const struct {

@@ -431,3 +431,43 @@ Test(ring_hash, bad_configuration_names_the_field)
                  EVENER_STATUS_OK);
     evener_policy_choice_clear(&choice);
 }
+
+/* Out of memory for a new backend: the old list serves on, the whole of it, and the resolver hears that it must try again. */
+Test(ring_hash, out_of_memory_the_old_list_serves_on)
+{
+    policy_harness *h = harness_create("ring_hash_experimental", NULL);
+    h->connect_succeeds = true;
+    cr_assert_eq(harness_update(h, A "," B), EVENER_STATUS_OK);
+    cr_assert_str_eq(pick_for(h, A), "queue");
+    cr_assert_str_eq(pick_for(h, A), A);
+    cr_assert_str_eq(pick_for(h, B), "queue");
+    cr_assert_str_eq(pick_for(h, B), B);
+    const unsigned published = h->published;
+    evener_status status;
+    h->create_fails = true;
+    cr_assert_eq(harness_update_quietly(h, B ";weight=5," C, &status), EVENER_STATUS_RESOURCE_EXHAUSTED);
+    harness_run(h);
+    cr_assert_not_null(strstr(status.message, "the last list serves on"), "%s", status.message);
+    cr_assert_eq(h->published, published, "the old picker is in force");
+    cr_assert_str_eq(pick_for(h, A), A);
+    cr_assert_str_eq(pick_for(h, B), B);
+    cr_assert_eq(h->subchannel_count, 2);
+    h->create_fails = false;
+    cr_assert_eq(harness_update(h, B ";weight=5," C), EVENER_STATUS_OK);
+    cr_assert_null(harness_find(h, A));
+    cr_assert_str_eq(pick_for(h, B), B);
+    cr_assert_eq(h->connect_count, 2, "B stays connected");
+    harness_destroy(h);
+}
+
+Test(ring_hash, out_of_memory_for_the_first_list_is_an_error)
+{
+    policy_harness *h = harness_create("ring_hash_experimental", NULL);
+    evener_status status;
+    h->create_fails = true;
+    cr_assert_eq(harness_update_quietly(h, A, &status), EVENER_STATUS_RESOURCE_EXHAUSTED);
+    cr_assert_eq(h->subchannel_count, 0);
+    h->create_fails = false;
+    cr_assert_eq(harness_update(h, A), EVENER_STATUS_OK);
+    harness_destroy(h);
+}

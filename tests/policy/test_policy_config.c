@@ -1,0 +1,153 @@
+/* Reading a policy's fields (evener/policy_config.h), with public headers only. */
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include <evener/evener.h>
+
+typedef struct numbers {
+    bool flag;
+    uint32_t count;
+    double ratio;
+    uint64_t window_ns;
+    char name[8];
+    uint32_t inner;
+} numbers;
+
+static const numbers defaults = {.count = 3, .ratio = 0.5, .window_ns = 9, .name = "old", .inner = 4};
+
+static void read_numbers(evener_policy_fields *fields, const evener_policy_set *policies, evener_policy_config *config)
+{
+    (void)policies;
+    numbers *n = config;
+    evener_policy_fields_get_bool(fields, "flag", &n->flag);
+    evener_policy_fields_get_u32(fields, "count", 1, 10, &n->count);
+    evener_policy_fields_get_double(fields, "ratio", 0, 1, &n->ratio);
+    evener_policy_fields_get_duration(fields, "window", EVENER_NS_PER_MS, 60 * EVENER_NS_PER_S, &n->window_ns);
+    evener_policy_fields_get_string(fields, "name", n->name, sizeof n->name);
+    if (evener_policy_fields_enter(fields, "outer")) {
+        if (evener_policy_fields_enter(fields, "inner")) {
+            evener_policy_fields_get_u32(fields, "count", 1, 10, &n->inner);
+            if (n->inner == 9) {
+                evener_policy_fields_fail(fields, EVENER_STATUS_INVALID_ARGUMENT, "count", "%d is unlucky", 9);
+            }
+            evener_policy_fields_leave(fields);
+        }
+        evener_policy_fields_leave(fields);
+    }
+}
+
+static const evener_policy_config_type strict = {.size = sizeof strict,
+                                                 .config_bytes = sizeof(numbers),
+                                                 .defaults = &defaults,
+                                                 .read = read_numbers,
+                                                 .unknown = EVENER_UNKNOWN_FIELDS_REFUSE};
+
+static numbers read_good(const char *json)
+{
+    evener_status status;
+    evener_policy_config *config = NULL;
+    const evener_status_code code = evener_policy_config_parse(&strict, NULL, json, &config, &status);
+    cr_assert_eq(code, EVENER_STATUS_OK, "%s", status.message);
+    const numbers read = *(const numbers *)config;
+    free(config);
+    return read;
+}
+
+Test(policy_config, missing_fields_keep_their_defaults)
+{
+    const numbers n = read_good("{\"outer\":{}}");
+    cr_assert(!n.flag && n.count == 3 && n.window_ns == 9 && n.inner == 4);
+    cr_assert_str_eq(n.name, "old");
+}
+
+Test(policy_config, fields_of_every_type_are_read)
+{
+    const numbers n = read_good("{\"flag\":true,\"count\":10,\"ratio\":1,\"window\":\"1.5s\",\"name\":\"seven77\","
+                                "\"outer\":{\"inner\":{\"count\":1}}}");
+    cr_assert(n.flag && n.count == 10 && n.inner == 1);
+    cr_assert_float_eq(n.ratio, 1, 0);
+    cr_assert_eq(n.window_ns, 1500 * EVENER_NS_PER_MS);
+    cr_assert_str_eq(n.name, "seven77");
+}
+
+Test(policy_config, an_error_names_the_place)
+{
+    static const struct {
+        const char *json, *message;
+    } bad[] = {
+        {"[]", "a JSON object is needed"},
+        {"{\"flag\":1}", "flag: true or false is needed"},
+        {"{\"count\":11}", "count: a whole number from 1 to 10 is needed"},
+        {"{\"count\":1.5}", "count: a whole number from 1 to 10 is needed"},
+        {"{\"ratio\":\"1\"}", "ratio: a number from 0 to 1 is needed"},
+        {"{\"window\":\"5m\"}", "window: a duration like \"1.5s\" is needed"},
+        {"{\"window\":\"61s\"}", "window: a duration from 0.001s to 60s is needed"},
+        {"{\"name\":\"eight888\"}", "name: at most 7 bytes are allowed"},
+        {"{\"outer\":3}", "outer: a JSON object is needed"},
+        {"{\"outer\":{\"inner\":{\"count\":0}}}", "outer.inner.count: a whole number from 1 to 10 is needed"},
+        {"{\"outer\":{\"inner\":{\"count\":9}}}", "outer.inner.count: 9 is unlucky"},
+        {"{\"flag\":1,\"count\":11}", "flag: true or false is needed"}, /* the first one */
+        {"{\"cuont\":1}", "cuont: there is no such field: remove it"},
+        {"{\"outer\":{\"inner\":{\"x\":1}}}", "outer.inner.x: there is no such field: remove it"},
+        {"{\"outer\":{\"x\":1}}", "outer.x: there is no such field: remove it"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        evener_status status;
+        evener_policy_config *config = NULL;
+        cr_assert_eq(evener_policy_config_parse(&strict, NULL, bad[i].json, &config, &status),
+                     EVENER_STATUS_INVALID_ARGUMENT, "%s", bad[i].json);
+        cr_assert_str_eq(status.message, bad[i].message);
+        cr_assert_null(config);
+    }
+    evener_policy_config *config = NULL;
+    evener_status status;
+    cr_assert_eq(evener_policy_config_parse(&strict, NULL, "{", &config, &status), EVENER_STATUS_INVALID_ARGUMENT);
+    cr_assert_not_null(strstr(status.message, "line 1"), "%s", status.message);
+    cr_assert_eq(evener_policy_config_parse(&strict, NULL, "{", &config, NULL), EVENER_STATUS_INVALID_ARGUMENT);
+}
+
+/* A21 */
+Test(policy_config, unknown_fields_may_be_ignored)
+{
+    evener_policy_config_type lenient = strict;
+    lenient.unknown = EVENER_UNKNOWN_FIELDS_IGNORE;
+    evener_policy_config *config = NULL;
+    cr_assert_eq(evener_policy_config_parse(&lenient, NULL, "{\"cuont\":1}", &config, NULL), EVENER_STATUS_OK);
+    free(config);
+}
+
+Test(policy_config, out_of_memory_is_an_error_that_close_reports)
+{
+    bool flag = false;
+    evener_status status;
+    cr_assert(!evener_policy_fields_get_bool(NULL, "flag", &flag));
+    cr_assert(!evener_policy_fields_enter(NULL, "outer"));
+    evener_policy_fields_leave(NULL);
+    evener_policy_fields_fail(NULL, EVENER_STATUS_INTERNAL, "flag", "nobody listens");
+    cr_assert_eq(evener_policy_fields_close(NULL, EVENER_UNKNOWN_FIELDS_IGNORE, &status),
+                 EVENER_STATUS_RESOURCE_EXHAUSTED);
+}
+
+Test(policy_config, objects_are_entered_to_a_depth)
+{
+    evener_policy_fields *fields =
+        evener_policy_fields_open("{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{}}}}}}}}}}");
+    size_t depth = 1;
+    while (evener_policy_fields_enter(fields, "a")) {
+        depth++;
+    }
+    cr_assert_eq(depth, EVENER_POLICY_FIELDS_DEPTH_MAX);
+    evener_status status;
+    cr_assert_eq(evener_policy_fields_close(fields, EVENER_UNKNOWN_FIELDS_IGNORE, &status),
+                 EVENER_STATUS_INVALID_ARGUMENT);
+    cr_assert_str_eq(status.message, "a.a.a.a.a.a.a.a: objects nested deeper than 8");
+}
+
+Test(policy_config, a_type_without_a_size_is_refused)
+{
+    const evener_policy_config_type none = {.size = 0, .read = read_numbers};
+    evener_policy_config *config = NULL;
+    evener_status status;
+    cr_assert_eq(evener_policy_config_parse(&none, NULL, "{}", &config, &status), EVENER_STATUS_INVALID_ARGUMENT);
+    cr_assert_not_null(strstr(status.message, "sizeof(evener_policy_config_type)"));
+}
