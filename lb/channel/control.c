@@ -128,7 +128,7 @@ static evener_subchannel *create_named_subchannel(void *owner, evener_child_make
                                                   const evener_subchannel_options *options)
 {
     evener_channel *channel = owner;
-    evener_subchannel *subchannel = evener_subchannel_pool_create_subchannel(&channel->pool, address, options);
+    evener_subchannel *subchannel = evener_policy_create_subchannel(&channel->helper, address, options);
     if (subchannel != NULL) {
         evener_subchannel_set_owner(subchannel, maker);
     }
