@@ -2,8 +2,8 @@
  *
  * It holds the child and replaces it without a gap when the configuration names another policy (core and grpc-go:
  * graceful switch). The new policy takes over when it is not CONNECTING any more, or at once if the one in force is not
- * READY. Only the newest policy gets updates: the one in force keeps the list and the configuration that it has until it
- * is replaced. The channel itself and all wrapping policies of evener use it.
+ * READY. Only the newest policy gets updates: the one in force keeps the list and the configuration that it has until
+ * it is replaced. The channel itself and all wrapping policies of evener use it.
  *
  *     self->child = evener_child_policy_create(helper, &hooks, self);                      // in `build`
  *     return evener_child_policy_update(self->child, &config->child, update, status);      // in `update`
@@ -45,32 +45,32 @@ typedef struct evener_child_hooks {
     size_t data_bytes;
 } evener_child_hooks;
 
-/* Creates one without a policy: the first update brings it. `parent` must outlive it; `hooks` are copied; `owner` is their
- * first argument. NULL: out of memory, or hooks->size is not set (logged). */
+/* Create one without a policy: the first update brings it. `parent` must outlive it; `hooks` are copied; `owner` is
+ * their first argument. NULL: out of memory, or hooks->size is not set (logged). */
 EVENER_API evener_child_policy *evener_child_policy_create(evener_policy_helper *parent,
                                                            const evener_child_hooks *hooks, void *owner);
 
-/* Closes the policies and frees it. Not from inside a hook. No hook is called after. NULL is allowed. */
+/* Close the policies and free it. Not from inside a hook. No hook is called after. NULL is allowed. */
 EVENER_API void evener_child_policy_destroy(evener_child_policy *child);
 
-/* Hands the addresses and the choice's configuration to the policy that the choice names; update->config is not read.
- * Keeps a reference to the configuration for as long as the policy needs it. (One that evener_policy_choose() did not
- * make must live until destroy.) Errors: those of the policy; RESOURCE_EXHAUSTED (then nothing has changed). `status` may
- * be NULL. */
+/* Hand the addresses and the choice's configuration to the policy that the choice names; update->config is not read.
+ * Keep a reference to the configuration for as long as the policy needs it. (One that evener_policy_choose() did not
+ * make must live until destroy.) Errors: those of the policy; RESOURCE_EXHAUSTED (then nothing has changed). `status`
+ * may be NULL. */
 EVENER_API evener_status_code evener_child_policy_update(evener_child_policy *child, const evener_policy_choice *choice,
                                                          const evener_policy_update *update, evener_status *status);
 
-/* Hands the error to the newest policy; nothing without one. */
+/* Hand the error to the newest policy; nothing without one. */
 EVENER_API void evener_child_policy_resolver_error(evener_child_policy *child, const evener_status *status);
 
-/* Connects if IDLE: the policy in force and its successor. */
+/* Connect if IDLE: the policy in force and its successor. */
 EVENER_API void evener_child_policy_exit_idle(evener_child_policy *child);
 
-/* Returns the name of the policy in force, or "". Valid until the next update. */
+/* Return the name of the policy in force, or "". Valid until the next update. */
 EVENER_API const char *evener_child_policy_name(const evener_child_policy *child);
 
-/* Writes what the policy in force knows of a subchannel, "" if that is nothing or if it did not make it. `maker` NULL (not
- * known) counts as the policy in force while there is no other. */
+/* Write what the policy in force knows of a subchannel, "" if that is nothing or if it did not make it. `maker` NULL
+ * (not known) counts as the policy in force while there is no other. */
 EVENER_API void evener_child_policy_describe(evener_child_policy *child, evener_child_maker maker,
                                              evener_subchannel *subchannel, char *buffer, size_t buffer_bytes);
 
@@ -82,7 +82,8 @@ typedef struct evener_wrapped_subchannel evener_wrapped_subchannel;
 typedef struct evener_wrapped_hooks {
     size_t size;       /* sizeof(evener_wrapped_hooks) */
     size_t data_bytes; /* of the wrapper's own data per wrapped subchannel */
-    /* evener_wrapped_subchannel_state() is new. Never from inside create. NULL: the child is notified of it as it is. */
+    /* evener_wrapped_subchannel_state() is new. Never from inside create. NULL: the child is notified of it as it
+     * is. */
     void (*state_changed)(evener_wrapped_subchannel *wrapped, const evener_status *status);
     /* The child has released it: the memory is freed when this returns. NULL: nothing to do. */
     void (*released)(evener_wrapped_subchannel *wrapped);
@@ -108,7 +109,7 @@ EVENER_API evener_connectivity_state evener_wrapped_subchannel_state(const evene
 /* For evener_child_policy_describe(). */
 EVENER_API evener_child_maker evener_wrapped_subchannel_maker(const evener_wrapped_subchannel *wrapped);
 
-/* Notifies the child of a state. The child may release the subchannel meanwhile: `wrapped` may be freed when this
+/* Notify the child of a state. The child may release the subchannel meanwhile: `wrapped` may be freed when this
  * returns. Not from inside the child's create_subchannel. */
 EVENER_API void evener_wrapped_subchannel_notify(evener_wrapped_subchannel *wrapped, evener_connectivity_state state,
                                                  const evener_status *status);

@@ -1,8 +1,9 @@
 /* Lane: what pickers count, draw and keep per thread, without contention.
  *
- * Every thread has a lane, a number below EVENER_LANES. A lane below EVENER_LANE_SHARED belongs to one thread at a time,
- * which changes what is that lane's with plain (relaxed) loads and stores. EVENER_LANE_SHARED is for all further threads
- * and needs atomic read-modify-write. A pick has its lane in evener_pick_context.lane; a `done` is given its own.
+ * Every thread has a lane, a number below EVENER_LANES. A lane below EVENER_LANE_SHARED belongs to one thread at a
+ * time, which changes what is that lane's with plain (relaxed) loads and stores. EVENER_LANE_SHARED is for all further
+ * threads and needs atomic read-modify-write. A pick has its lane in evener_pick_context.lane; a `done` is given its
+ * own.
  *
  *     typedef struct mine {
  *         evener_picker base;
@@ -43,7 +44,7 @@ EVENER_BEGIN_DECLS
 #define EVENER_LANE_ALIGNED _Alignas(EVENER_LANE_BYTES)
 #endif
 
-/* Adds `amount` to a counter of the lane. The sum over all lanes is exact. A reader of another thread uses a relaxed
+/* Add `amount` to a counter of the lane. The sum over all lanes is exact. A reader of another thread uses a relaxed
  * atomic load. The lane's own thread. */
 static inline void evener_lane_add(uint64_t *counter, uint64_t amount, uint32_t lane)
 {
@@ -56,8 +57,8 @@ static inline void evener_lane_add(uint64_t *counter, uint64_t amount, uint32_t 
 
 /* ---- random numbers ---- */
 
-/* One generator per lane: splitmix64 (Steele, Lea, Flood 2014). Its state only counts up by a constant, which the shared
- * lane does with one atomic add. Not for secrets. */
+/* One generator per lane: splitmix64 (Steele, Lea, Flood 2014). Its state only counts up by a constant, which the
+ * shared lane does with one atomic add. Not for secrets. */
 typedef struct evener_lane_random {
     struct {
         EVENER_LANE_ALIGNED uint64_t state;
@@ -65,7 +66,7 @@ typedef struct evener_lane_random {
     } lanes[EVENER_LANES];
 } evener_lane_random;
 
-/* Seeds all lanes. Before any draw. Control thread. */
+/* Seed all lanes. Before any draw. Control thread. */
 static inline void evener_lane_random_init(evener_lane_random *random, evener_loop *loop)
 {
     for (uint32_t lane = 0; lane < EVENER_LANES; lane++) {
@@ -74,7 +75,7 @@ static inline void evener_lane_random_init(evener_lane_random *random, evener_lo
     }
 }
 
-/* Draws a number, uniform over 64 bits. The lane's own thread. */
+/* Draw a number, uniform over 64 bits. The lane's own thread. */
 static inline uint64_t evener_lane_random_next(evener_lane_random *random, uint32_t lane)
 {
     const uint64_t step = UINT64_C(0x9E3779B97F4A7C15);
@@ -91,7 +92,7 @@ static inline uint64_t evener_lane_random_next(evener_lane_random *random, uint3
     return z ^ (z >> 31);
 }
 
-/* Draws a number that the last call computed, so that the pick does not wait for the arithmetic. Stores the next one in
+/* Draw a number that the last call computed, so that the pick does not wait for the arithmetic. Stores the next one in
  * *to_come, for prefetching what it will choose. On the shared lane the number is computed now and *to_come is 0 (not
  * known, as other threads draw too). The lane's own thread. */
 static inline uint64_t evener_lane_random_ahead(evener_lane_random *random, uint32_t lane, uint64_t *to_come)
@@ -107,7 +108,7 @@ static inline uint64_t evener_lane_random_ahead(evener_lane_random *random, uint
     return number;
 }
 
-/* Scales 32 random bits to a number below `bound`, without a division. The bias is below bound / 2^32. Any thread. */
+/* Scale 32 random bits to a number below `bound`, without a division. The bias is below bound / 2^32. Any thread. */
 static inline uint32_t evener_random_scale(uint32_t random, uint32_t bound)
 {
     return (uint32_t)(((uint64_t)random * bound) >> 32);

@@ -129,10 +129,10 @@ struct evener_pick {
     evener_pick_layer layers[EVENER_PICK_LAYERS_MAX];
 };
 
-/* Reserves this policy's layer of the pick: `done(data, word, info, lane)` will be called when the call ends, on the
+/* Reserve this policy's layer of the pick: `done(data, word, info, lane)` will be called when the call ends, on the
  * thread that ends it, the innermost policy's first; info is never NULL. The word is 0: the picker may set it until it
  * answers, as when it starts to count only once it has the layer. `data` must live as long as the subchannel's memory
- * does (evener_subchannel_data()). Returns NULL when EVENER_PICK_LAYERS_MAX policies have one already: then nothing is
+ * does (evener_subchannel_data()). NULL: EVENER_PICK_LAYERS_MAX policies have one already: then nothing is
  * called. Only inside pick(), under its rules. */
 static inline evener_pick_layer *evener_pick_add_layer(
     evener_pick *pick, void (*done)(void *data, uint64_t word, const evener_done_info *info, uint32_t lane), void *data)
@@ -147,7 +147,7 @@ static inline evener_pick_layer *evener_pick_add_layer(
     return layer;
 }
 
-/* The same with the word known at once. Returns false when there is no layer left. */
+/* Reserve a layer whose word is known at once. False: there is no layer left. */
 static inline bool evener_pick_on_done(evener_pick *pick,
                                        void (*done)(void *data, uint64_t word, const evener_done_info *info,
                                                     uint32_t lane),
@@ -163,9 +163,9 @@ static inline bool evener_pick_on_done(evener_pick *pick,
     return true;
 }
 
-/* For pickers that wrap another and do not want the backend that it chose: takes back what the pickers inside have counted
- * (their `done` is called with not_sent), so that the wrapper may let them pick again, or answer QUEUE, FAIL or DROP. Only
- * inside pick(), before the wrapper's own layer is added. */
+/* Take back what the pickers inside have counted: their `done` is called with not_sent. For a picker that wraps another
+ * and does not want the backend that it chose; it may then let it pick again, or answer QUEUE, FAIL or DROP. Only inside
+ * pick(), before the wrapper's own layer is added. */
 EVENER_API void evener_pick_undo(evener_pick *pick, uint32_t lane);
 
 typedef struct evener_picker_vtable {
@@ -190,8 +190,8 @@ static inline void evener_picker_init(evener_picker *picker, const evener_picker
     picker->references = 1;
 }
 
-/* Returns memory for a picker of `bytes` bytes, aligned for what it has per lane; not zeroed. NULL: out of memory. Freed
- * with free(), by the picker's destroy. Any thread. */
+/* Return memory for a picker of `bytes` bytes, aligned for what it has per lane; not zeroed. NULL: out of memory.
+ * Freed with free(), by the picker's destroy. Any thread. */
 EVENER_API void *evener_picker_alloc(size_t bytes);
 
 /* Control thread. A wrapper holds a reference to its child's picker for as long as its own lives. NULL is allowed for

@@ -39,8 +39,8 @@ typedef struct evener_policy_helper_vtable {
 
 /* The channel, as its policy sees it; or a wrapping policy, as its child sees it. Valid until close() of the policy. A
  * wrapper that embeds one of its own fills it with evener_policy_helper_init(); most need none, as
- * evener/child_policy.h has it. Members are only added at the end: one that a newer evener added is there if `size` says
- * so. */
+ * evener/child_policy.h has it. Members are only added at the end: one that a newer evener added is there if `size`
+ * says so. */
 struct evener_policy_helper {
     size_t size; /* sizeof(evener_policy_helper) of whoever made it */
     const evener_policy_helper_vtable *vtable;
@@ -50,9 +50,9 @@ struct evener_policy_helper {
     const char *authority;             /* the channel's :authority */
 };
 
-/* Makes `helper` one with functions of the caller's own that otherwise says what `parent` says. `helper` may be of an older
- * or a newer evener than `parent`: what only one of them knows is left out, or zero. `vtable` must stay valid. Control
- * thread. */
+/* Give `helper` the contents of `parent`, but functions of the caller's own. `helper` may be of an
+ * older or a newer evener than `parent`: what only one of them knows is left out, or zero. `vtable` must stay valid.
+ * Control thread. */
 static inline void evener_policy_helper_init(evener_policy_helper *helper, const evener_policy_helper *parent,
                                              const evener_policy_helper_vtable *vtable)
 {
@@ -81,9 +81,9 @@ static inline void evener_policy_publish(evener_policy_helper *helper, evener_co
     helper->vtable->publish(helper, state, status, picker);
 }
 
-/* Answers an update with an empty list as every policy must: publishes TRANSIENT_FAILURE with a picker that fails. Returns
- * UNAVAILABLE and fills `status`, which may be NULL, for `update` to return. The policy releases its subchannels
- * itself. */
+/* Answer an update with an empty list as every policy must: publish TRANSIENT_FAILURE with a picker that fails.
+ * Returns UNAVAILABLE and fills `status`, which may be NULL, for `update` to return. The policy releases its
+ * subchannels itself. */
 EVENER_API evener_status_code evener_policy_fail_empty(evener_policy_helper *helper, evener_status *status);
 
 /* Says that the addresses may be stale. */
@@ -117,8 +117,8 @@ typedef struct evener_policy_vtable {
     /* Releases all subchannels and frees the policy; the helper must not be used after. The published picker lives on
      * until it is replaced. Never called from inside the policy's own call of the helper. */
     void (*close)(evener_policy *policy);
-    /* Writes what the policy knows of a subchannel for evener_channel_get_stats(): "ewma_us=312 success=0.998". NULL, or
-     * leaves "" if nothing. */
+    /* Writes what the policy knows of a subchannel for evener_channel_get_stats(): "ewma_us=312 success=0.998". NULL,
+     * or leaves "" if nothing. */
     void (*describe)(evener_policy *policy, evener_subchannel *subchannel, char *buffer, size_t buffer_bytes);
 } evener_policy_vtable;
 
@@ -158,8 +158,8 @@ EVENER_API const evener_policy_builder *evener_policy_find(const evener_policy_s
 
 /* ---- policies made of policies ---- */
 
-/* A policy chosen, with its configuration: what `[{"round_robin": {}}]` means. Its layout never changes: what is added goes
- * behind `shared`. */
+/* A policy chosen, with its configuration: what `[{"round_robin": {}}]` means. Its layout never changes: what is added
+ * goes behind `shared`. */
 typedef struct evener_policy_choice {
     const evener_policy_builder *builder;
     evener_policy_config *config; /* owned; NULL: defaults */

@@ -42,15 +42,15 @@ typedef struct evener_policy_config_type {
     size_t size;          /* sizeof(evener_policy_config_type) */
     size_t config_bytes;  /* of the policy's own struct */
     const void *defaults; /* such a struct, copied before the reading; NULL: all zero */
-    /* Reads the fields into `config`, which holds the defaults. */
+    /* Read the fields into `config`, which holds the defaults. */
     void (*read)(evener_policy_fields *fields, const evener_policy_set *policies, evener_policy_config *config);
-    /* Ends a configuration that was read in part, and frees it. The same function as the builder's config_destroy. NULL:
-     * free(). */
+    /* Ends a configuration that was read in part, and frees it. The same function as the builder's config_destroy.
+     * NULL: free(). */
     void (*destroy)(evener_policy_config *config);
     evener_unknown_fields unknown;
 } evener_policy_config_type;
 
-/* Parses `json`, the text of one object, into a new configuration. On success stores it in *config; the caller owns it
+/* Parse `json`, the text of one object, into a new configuration. On success stores it in *config; the caller owns it
  * and ends it with type->destroy, or free() without one. On failure *config is untouched. Errors: INVALID_ARGUMENT (the
  * message begins with the field), RESOURCE_EXHAUSTED. Any thread. */
 EVENER_API evener_status_code evener_policy_config_parse(const evener_policy_config_type *type,
@@ -59,12 +59,12 @@ EVENER_API evener_status_code evener_policy_config_parse(const evener_policy_con
 
 /* ---- field by field ---- */
 
-/* Opens the text of one object; evener_policy_config_parse() does it for its `read`. Never to be checked: NULL (out of
+/* Open the text of one object; evener_policy_config_parse() does it for its `read`. Never to be checked: NULL (out of
  * memory) and a text that is no object are errors that close reports. Ended with evener_policy_fields_close(). All
  * functions below allow `fields` NULL. One thread at a time. */
 EVENER_API evener_policy_fields *evener_policy_fields_open(const char *json);
 
-/* Frees `fields` and reports the first error. Errors: INVALID_ARGUMENT (the message begins with the field), the code
+/* Free `fields` and report the first error. Errors: INVALID_ARGUMENT (the message begins with the field), the code
  * given to evener_policy_fields_fail(), RESOURCE_EXHAUSTED. */
 EVENER_API evener_status_code evener_policy_fields_close(evener_policy_fields *fields, evener_unknown_fields unknown,
                                                          evener_status *status);
@@ -83,18 +83,18 @@ EVENER_API bool evener_policy_fields_get_duration(evener_policy_fields *fields, 
 EVENER_API bool evener_policy_fields_get_string(evener_policy_fields *fields, const char *name, char *value,
                                                 size_t bytes);
 
-/* Reads a list like `loadBalancingConfig` (see evener_policy_choose()). It must be there: a missing one is an error.
+/* Read a list like `loadBalancingConfig` (see evener_policy_choose()). It must be there: a missing one is an error.
  * *choice is ended with evener_policy_choice_clear(). `policies` as parse_config got it. */
 EVENER_API bool evener_policy_fields_get_child_policy(evener_policy_fields *fields, const char *name,
                                                       const evener_policy_set *policies, evener_policy_choice *choice);
 
-/* Goes into the object `name`: the names that follow are its fields, until leave. Returns false, and stays, if it is
+/* Enter the object `name`: the names that follow are its fields, until leave. Returns false, and stays, if it is
  * missing, not an object, deeper than EVENER_POLICY_FIELDS_DEPTH_MAX, or after an error. Enter an object once. */
 #define EVENER_POLICY_FIELDS_DEPTH_MAX 8
 EVENER_API bool evener_policy_fields_enter(evener_policy_fields *fields, const char *name);
 EVENER_API void evener_policy_fields_leave(evener_policy_fields *fields);
 
-/* Reports an error of the policy's own rules about the field `name`: the message is the place, ": " and the text. Only
+/* Report an error of the policy's own rules about the field `name`: the message is the place, ": " and the text. Only
  * the first error is kept. */
 EVENER_API void evener_policy_fields_fail(evener_policy_fields *fields, evener_status_code code, const char *name,
                                           const char *format, ...) EVENER_PRINTF(4, 5);

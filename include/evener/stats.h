@@ -44,13 +44,15 @@ typedef struct evener_channel_stats {
     evener_subchannel_stats *subchannels; /* in the order of the address list */
 } evener_channel_stats;
 
-/* Takes a snapshot. On success fills *stats, which the caller frees with evener_channel_stats_clear(); on failure *stats is
- * untouched. Members that only a newer evener than the library knows are 0. Errors: INVALID_ARGUMENT (`size` or
- * `subchannel_bytes` is not set), RESOURCE_EXHAUSTED. Waits for the control thread: any thread that may wait for it. */
+/* Take a snapshot. On success fills *stats, which the caller frees with evener_channel_stats_clear(); on failure
+ * *stats is untouched. Members that only a newer evener than the library knows are 0. Errors: INVALID_ARGUMENT (`size`
+ * or `subchannel_bytes` is not set), RESOURCE_EXHAUSTED. Waits for the control
+ * thread: any thread that may wait for it. */
 EVENER_API evener_status_code evener_channel_get_stats(evener_channel *channel, evener_channel_stats *stats,
                                                        evener_status *status);
 
-/* Frees what get_stats filled in; the two sizes stay, so that *stats can be filled again. NULL is allowed. Any thread. */
+/* Free what get_stats filled in. The two sizes stay, so that *stats can be filled again. NULL is allowed. Any
+ * thread. */
 EVENER_API void evener_channel_stats_clear(evener_channel_stats *stats);
 
 EVENER_END_DECLS

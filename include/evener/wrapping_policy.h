@@ -3,7 +3,8 @@
  * (evener/child_policy.h), hands on updates and errors, and publishes the child's pickers, wrapped.
  *
  *     static const evener_wrapping_policy mine = {
- *         .size = sizeof mine, .config_bytes = sizeof(mine_config), .read_config = mine_read, .wrap_picker = mine_wrap};
+ *         .size = sizeof mine, .config_bytes = sizeof(mine_config), .read_config = mine_read,
+ *         .wrap_picker = mine_wrap};
  *     static const evener_policy_builder builder = {.size = sizeof builder,
  *                                                   .name = "mine",
  *                                                   .build = evener_wrapping_policy_build,
@@ -33,13 +34,13 @@ typedef struct evener_wrapping_policy {
     size_t size;                 /* sizeof(evener_wrapping_policy) */
     size_t config_bytes;         /* of the wrapper's own struct, plain memory that needs no end */
     const void *config_defaults; /* such a struct; NULL: all zero */
-    /* Reads the wrapper's own fields; `childPolicy` is read besides. */
+    /* Read the wrapper's own fields; `childPolicy` is read besides. */
     void (*read_config)(evener_policy_fields *fields, const evener_policy_set *policies, evener_policy_config *config);
     size_t state_bytes;                               /* zeroed memory per instance; or 0 */
     void (*state_destroy)(evener_wrapping *wrapping); /* stops timers and ends the state; the child is closed */
     /* wrapping->config is new; the child's update, with its builder's name `child_name`, comes after. */
     void (*configured)(evener_wrapping *wrapping, const char *child_name);
-    /* Returns a picker around the child's, of which it takes a reference of its own (evener_wrapping_picker_create()).
+    /* Return a picker around the child's, of which it takes a reference of its own (evener_wrapping_picker_create()).
      * Called when the child publishes one and when the configuration is new. NULL, out of memory: the last one stays in
      * force. `data_offset` is where the wrapper's memory begins in the subchannels that `child` picks. */
     evener_picker *(*wrap_picker)(evener_wrapping *wrapping, evener_picker *child, size_t data_offset);
@@ -47,10 +48,10 @@ typedef struct evener_wrapping_policy {
     evener_subchannel *(*create_subchannel)(evener_wrapping *wrapping, evener_child_maker maker,
                                             const evener_address *address, const evener_subchannel_options *options);
     size_t subchannel_data_bytes;
-    /* Returns who made a subchannel (evener_wrapped_subchannel_maker()); NULL: not known, then it is described only while
-     * no child replaces another. */
+    /* Return who made a subchannel (evener_wrapped_subchannel_maker()); NULL: not known, then it is described only
+     * while no child replaces another. */
     evener_child_maker (*maker_of)(evener_wrapping *wrapping, evener_subchannel *subchannel);
-    /* Adds to what the child has written of a subchannel. */
+    /* Add to what the child has written of a subchannel. */
     void (*describe)(evener_wrapping *wrapping, evener_subchannel *subchannel, char *buffer, size_t buffer_bytes);
 } evener_wrapping_policy;
 
@@ -72,13 +73,13 @@ typedef struct evener_wrapping_picker {
     uint64_t word; /* the wrapper's own */
 } evener_wrapping_picker;
 
-/* Creates one with a reference of `child`; `vtable` has the wrapper's pick and evener_wrapping_picker_destroy(). NULL: out
- * of memory. Control thread. */
+/* Create one with a reference of `child`; `vtable` has the wrapper's pick and evener_wrapping_picker_destroy(). NULL:
+ * out of memory. Control thread. */
 EVENER_API evener_picker *evener_wrapping_picker_create(const evener_picker_vtable *vtable, evener_picker *child,
                                                         size_t data_offset, uint64_t word);
 EVENER_API void evener_wrapping_picker_destroy(evener_picker *picker);
 
-/* Lets the child pick. Only inside pick(). */
+/* Let the child pick. Only inside pick(). */
 static inline evener_pick_outcome evener_wrapping_picker_pick(const evener_wrapping_picker *picker,
                                                               const evener_pick_context *context, evener_pick *pick)
 {

@@ -31,7 +31,7 @@ struct evener_policy_fields {
 
 /* ---- places ---- */
 
-/* Writes "slowStartConfig.window"; what does not fit is cut. */
+/* Write "slowStartConfig.window"; what does not fit is cut. */
 static void write_place(const evener_policy_fields *fields, const char *name, char *place, size_t bytes)
 {
     size_t used = 0;

@@ -408,8 +408,8 @@ static endpoint *endpoint_create(ring_hash *r, evener_address *address)
     return e;
 }
 
-/* Creates the endpoints of addresses that are new, and finds those that stay. False, with what it made so far in `made`:
- * out of memory. A duplicate is left out: the first one counts. */
+/* Creates the endpoints of addresses that are new, and finds those that stay. False, with what it made so far in
+ * `made`: out of memory. A duplicate is left out: the first one counts. */
 static bool gather_endpoints(ring_hash *r, const evener_policy_update *update, const evener_address_index *old,
                              const evener_address_index *own, endpoint **made, size_t *count)
 {

@@ -432,7 +432,8 @@ Test(ring_hash, bad_configuration_names_the_field)
     evener_policy_choice_clear(&choice);
 }
 
-/* Out of memory for a new backend: the old list serves on, the whole of it, and the resolver hears that it must try again. */
+/* Out of memory for a new backend: the old list serves on, the whole of it, and the resolver hears that it must try
+ * again. */
 Test(ring_hash, out_of_memory_the_old_list_serves_on)
 {
     policy_harness *h = harness_create("ring_hash_experimental", NULL);
