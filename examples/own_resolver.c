@@ -79,7 +79,19 @@ static evener_status_code env_build(const evener_resolver_builder *builder, cons
     return EVENER_STATUS_OK;
 }
 
-static const evener_resolver_builder env = {.size = sizeof env, .scheme = "env", .build = env_build};
+/* Any thread, before a channel is created: opens nothing. */
+static evener_status_code env_check(const evener_resolver_builder *builder, const evener_resolver_args *args,
+                                    evener_status *status)
+{
+    (void)builder;
+    if (evener_target_endpoint(args->target)[0] == '\0') {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "env: no variable is named; write env:NAME");
+    }
+    return EVENER_STATUS_OK;
+}
+
+static const evener_resolver_builder env = {
+    .size = sizeof env, .scheme = "env", .build = env_build, .check = env_check};
 
 int main(int argc, char **argv)
 {

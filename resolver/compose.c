@@ -155,6 +155,17 @@ static evener_status_code cut(const char *scheme, const char *endpoint,
     return code;
 }
 
+static evener_status_code check_authority(const evener_target *target, evener_status *status)
+{
+    const char *scheme = evener_target_scheme(target);
+    if (evener_target_authority(target)[0] == '\0') {
+        return EVENER_STATUS_OK;
+    }
+    return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                             "%s: an authority (\"%.100s\") has no meaning here; write %s:TARGET%cTARGET", scheme,
+                             evener_target_authority(target), scheme, SEPARATOR);
+}
+
 static evener_status_code build(evener_compose_child *child, evener_status *status)
 {
     evener_resolver_args args = child->compose->args;
@@ -163,7 +174,7 @@ static evener_status_code build(evener_compose_child *child, evener_status *stat
     const evener_resolver_builder *builder = child->builder;
     evener_status_code code = EVENER_STATUS_OK;
     if (builder->check != NULL) {
-        code = builder->check(builder, child->target, args.default_port, status);
+        code = builder->check(builder, &args, status);
     }
     return code == EVENER_STATUS_OK ? builder->build(builder, &args, &child->resolver, status) : code;
 }
@@ -194,8 +205,11 @@ evener_status_code evener_compose_init(evener_compose *compose, const evener_res
 {
     *compose = (evener_compose){.args = *args, .changed = changed, .arg = arg};
     compose->args.size = sizeof compose->args;
-    const evener_status_code code =
-        cut(evener_target_scheme(args->target), evener_target_endpoint(args->target), add_child, compose, status);
+    evener_status_code code = check_authority(args->target, status);
+    if (code == EVENER_STATUS_OK) {
+        code =
+            cut(evener_target_scheme(args->target), evener_target_endpoint(args->target), add_child, compose, status);
+    }
     if (code != EVENER_STATUS_OK) {
         evener_compose_clear(compose);
     }
@@ -243,26 +257,33 @@ void evener_compose_clear(evener_compose *compose)
 
 /* ---- builders' functions ---- */
 
-static evener_status_code check_text(void *arg, size_t index, char *text, evener_status *status)
+static evener_status_code check_child(void *arg, size_t index, char *text, evener_status *status)
 {
-    (void)arg;
-    (void)index;
-    (void)text;
-    (void)status;
-    return EVENER_STATUS_OK;
+    const evener_resolver_args *parent = arg;
+    evener_resolver_args args = *parent;
+    evener_target *target = NULL;
+    const evener_resolver_builder *builder;
+    evener_status reason;
+    evener_status_code code = evener_resolver_lookup(parent->resolvers, text, &target, &builder, &reason);
+    if (code == EVENER_STATUS_OK && builder->check != NULL) {
+        args.target = target;
+        code = builder->check(builder, &args, &reason);
+    }
+    evener_target_destroy(target);
+    return code == EVENER_STATUS_OK
+               ? code
+               : evener_status_set(status, code, "%s: target %zu: %.400s", evener_target_scheme(parent->target),
+                                   index + 1, reason.message);
 }
 
-/* The rest waits for build(), which knows the channel's own resolvers. */
-evener_status_code evener_compose_check(const evener_resolver_builder *builder, const evener_target *target,
-                                        uint32_t default_port, evener_status *status)
+evener_status_code evener_compose_check(const evener_resolver_builder *builder, const evener_resolver_args *args,
+                                        evener_status *status)
 {
-    (void)default_port;
-    if (evener_target_authority(target)[0] != '\0') {
-        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
-                                 "%s: an authority (\"%.100s\") has no meaning here; write %s:TARGET%cTARGET",
-                                 builder->scheme, evener_target_authority(target), builder->scheme, SEPARATOR);
-    }
-    return cut(builder->scheme, evener_target_endpoint(target), check_text, NULL, status);
+    evener_resolver_args own = *args;
+    const evener_status_code code = check_authority(args->target, status);
+    return code == EVENER_STATUS_OK
+               ? cut(builder->scheme, evener_target_endpoint(args->target), check_child, &own, status)
+               : code;
 }
 
 struct authority {

@@ -84,10 +84,10 @@ void evener_compose_resolve_now(evener_compose *compose);
 /* Stops all and frees what they hold. */
 void evener_compose_clear(evener_compose *compose);
 
-/* As a builder's functions: what can be seen without the channel's own builders; the first child's authority and
- * names. */
-evener_status_code evener_compose_check(const evener_resolver_builder *builder, const evener_target *target,
-                                        uint32_t default_port, evener_status *status);
+/* As builders' functions. Check the target and every child, with the channel's own builders and options. Write the first
+ * child's authority. */
+evener_status_code evener_compose_check(const evener_resolver_builder *builder, const evener_resolver_args *args,
+                                        evener_status *status);
 evener_server_names evener_compose_server_names(const evener_resolver_builder *builder, const evener_target *target);
 evener_status_code evener_compose_authority(const evener_resolver_builder *builder, const evener_target *target,
                                             char *buffer, size_t buffer_bytes, evener_status *status);

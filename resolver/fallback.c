@@ -151,14 +151,26 @@ static const evener_resolver_vtable fallback_vtable = {
     .close = fallback_close,
 };
 
+static evener_status_code read_wait(const evener_resolver_args *args, uint64_t *wait_ms, evener_status *status)
+{
+    *wait_ms = WAIT_MS;
+    return evener_resolver_option_u64(args, "fallback.wait_ms", 1, WAIT_MS_MAX, wait_ms, status);
+}
+
+static evener_status_code fallback_check(const evener_resolver_builder *builder, const evener_resolver_args *args,
+                                         evener_status *status)
+{
+    uint64_t wait_ms;
+    const evener_status_code code = evener_compose_check(builder, args, status);
+    return code == EVENER_STATUS_OK ? read_wait(args, &wait_ms, status) : code;
+}
+
 static evener_status_code fallback_build(const evener_resolver_builder *builder, const evener_resolver_args *args,
                                          evener_resolver **resolver, evener_status *status)
 {
-    uint64_t wait_ms = WAIT_MS;
-    evener_status_code code = evener_compose_check(builder, args->target, args->default_port, status);
-    if (code == EVENER_STATUS_OK) {
-        code = evener_resolver_option_u64(args, "fallback.wait_ms", 1, WAIT_MS_MAX, &wait_ms, status);
-    }
+    (void)builder;
+    uint64_t wait_ms;
+    evener_status_code code = read_wait(args, &wait_ms, status);
     if (code != EVENER_STATUS_OK) {
         return code;
     }
@@ -184,7 +196,7 @@ const evener_resolver_builder evener_fallback_resolver = {
     .size = sizeof evener_fallback_resolver,
     .scheme = "fallback",
     .build = fallback_build,
-    .check = evener_compose_check,
+    .check = fallback_check,
     .default_authority = evener_compose_authority,
     .server_names = evener_compose_server_names,
 };

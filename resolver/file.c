@@ -417,11 +417,8 @@ static evener_status_code read_options(const evener_resolver_args *args, struct 
     return code;
 }
 
-static evener_status_code file_check(const evener_resolver_builder *builder, const evener_target *target,
-                                     uint32_t default_port, evener_status *status)
+static evener_status_code check_target(const evener_target *target, evener_status *status)
 {
-    (void)builder;
-    (void)default_port;
     const char *authority = evener_target_authority(target);
     if (authority[0] != '\0' && strcmp(authority, "localhost") != 0) { /* RFC 8089 */
         return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
@@ -435,14 +432,26 @@ static evener_status_code file_check(const evener_resolver_builder *builder, con
     return EVENER_STATUS_OK;
 }
 
+static evener_status_code read_args(const evener_resolver_args *args, struct options *options, evener_status *status)
+{
+    const evener_status_code code = check_target(args->target, status);
+    return code == EVENER_STATUS_OK ? read_options(args, options, status) : code;
+}
+
+static evener_status_code file_check(const evener_resolver_builder *builder, const evener_resolver_args *args,
+                                     evener_status *status)
+{
+    (void)builder;
+    struct options options;
+    return read_args(args, &options, status);
+}
+
 static evener_status_code file_build(const evener_resolver_builder *builder, const evener_resolver_args *args,
                                      evener_resolver **resolver, evener_status *status)
 {
+    (void)builder;
     struct options options;
-    evener_status_code code = file_check(builder, args->target, args->default_port, status);
-    if (code == EVENER_STATUS_OK) {
-        code = read_options(args, &options, status);
-    }
+    const evener_status_code code = read_args(args, &options, status);
     if (code != EVENER_STATUS_OK) {
         return code;
     }

@@ -124,7 +124,9 @@ static evener_status_code lookup_by_default(const evener_resolver_set *set, cons
     evener_status_code code = evener_target_parse(name, &parsed, &second);
     free(name);
     if (code == EVENER_STATUS_OK && found->check != NULL) {
-        code = found->check(found, parsed, DEFAULT_PORT, &second);
+        const evener_resolver_args args = {
+            .size = sizeof args, .target = parsed, .default_port = DEFAULT_PORT, .resolvers = set};
+        code = found->check(found, &args, &second);
     }
     if (code != EVENER_STATUS_OK) {
         evener_target_destroy(parsed);

@@ -40,12 +40,11 @@ static evener_status_code parse(const struct kind *kind, const evener_target *ta
     return code;
 }
 
-static evener_status_code sockaddr_check(const evener_resolver_builder *builder, const evener_target *target,
-                                         uint32_t default_port, evener_status *status)
+static evener_status_code sockaddr_check(const evener_resolver_builder *builder, const evener_resolver_args *args,
+                                         evener_status *status)
 {
-    (void)default_port;
     evener_list list = EVENER_LIST_INIT;
-    const evener_status_code code = parse(builder->user_data, target, &list, status);
+    const evener_status_code code = parse(builder->user_data, args->target, &list, status);
     evener_list_clear(&list);
     return code;
 }

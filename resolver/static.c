@@ -29,13 +29,12 @@ static evener_status_code parse(const evener_target *target, evener_list *list, 
     return code;
 }
 
-static evener_status_code static_check(const evener_resolver_builder *builder, const evener_target *target,
-                                       uint32_t default_port, evener_status *status)
+static evener_status_code static_check(const evener_resolver_builder *builder, const evener_resolver_args *args,
+                                       evener_status *status)
 {
     (void)builder;
-    (void)default_port;
     evener_list list = EVENER_LIST_INIT;
-    const evener_status_code code = parse(target, &list, status);
+    const evener_status_code code = parse(args->target, &list, status);
     evener_list_clear(&list);
     return code;
 }

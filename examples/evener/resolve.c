@@ -224,9 +224,6 @@ static int run(struct resolve *self)
     if (code == EVENER_STATUS_OK) {
         code = evener_resolver_lookup(&set, self->target, &target, &builder, &status);
     }
-    if (code == EVENER_STATUS_OK && builder->check != NULL) {
-        code = builder->check(builder, target, self->default_port, &status);
-    }
     if (code == EVENER_STATUS_OK) {
         const evener_resolver_args args = {
             .size = sizeof args,
@@ -239,7 +236,10 @@ static int run(struct resolve *self)
             .option_count = self->option_count,
             .resolvers = &set,
         };
-        code = builder->build(builder, &args, &self->resolver, &status);
+        code = builder->check != NULL ? builder->check(builder, &args, &status) : code;
+        if (code == EVENER_STATUS_OK) {
+            code = builder->build(builder, &args, &self->resolver, &status);
+        }
     }
     if (code == EVENER_STATUS_OK) {
         exit_status = follow(self, &interrupts);

@@ -65,6 +65,27 @@ EVENER_API void evener_address_unref(const evener_address *address);
 EVENER_API const char *evener_address_text(const evener_address *address);
 EVENER_API evener_address_family evener_address_get_family(const evener_address *address);
 
+/* An address taken apart, for what connects by host and port. */
+typedef struct evener_address_parts {
+    size_t size; /* sizeof(evener_address_parts), set by the caller; members beyond it are not written */
+    evener_address_family family;
+    uint32_t port;                           /* 0 for a socket of the file system or an abstract one */
+    char host[EVENER_ADDRESS_BYTES_MAX + 1]; /* "10.0.0.1", "2001:db8::1" without brackets and zone, path or name */
+    char zone[16];                           /* of an IPv6 address: "eth0" or a number; else "" */
+} evener_address_parts;
+
+/* Take an address apart. All but `size` is written. Any thread. */
+EVENER_API void evener_address_get_parts(const evener_address *address, evener_address_parts *parts);
+
+struct sockaddr_storage;
+
+/* Write the address as connect() takes it, and the number of its bytes (a socklen_t).
+ * Errors: NOT_FOUND: the zone of an IPv6 address names no interface of this machine; the output is untouched then.
+ * Any thread; a zone that is a name costs a system call. */
+EVENER_API evener_status_code evener_address_get_sockaddr(const evener_address *address,
+                                                          struct sockaddr_storage *storage, uint32_t *storage_bytes,
+                                                          evener_status *status);
+
 /* The value of an attribute, or NULL if it has none; lives as long as the address. O(n) in the attributes. */
 EVENER_API const char *evener_address_attribute(const evener_address *address, const char *key);
 

@@ -3,6 +3,7 @@
 #define EVENER_EVENER_H
 
 #include <evener/address.h>
+#include <evener/backoff.h>
 #include <evener/base_policy.h>
 #include <evener/call.h>
 #include <evener/channel.h>

@@ -24,6 +24,8 @@
  *                                          evener_resolver **resolver, evener_status *status) { ... }
  *     static const evener_resolver_builder mine = {.size = sizeof mine, .scheme = "dns", .build = mine_build};
  *
+ * A builder with options or with rules for its targets has a check() too: see evener_resolver_builder.
+ *
  * Everything here runs on the control thread, one call at a time, unless it says otherwise, and must not block. A
  * resolver that learns something on a thread of its own posts a task to args->loop. */
 #ifndef EVENER_RESOLVER_H
@@ -101,7 +103,8 @@ struct evener_resolver {
     const evener_resolver_vtable *vtable;
 };
 
-/* What a resolver is built with. Borrowed for the call of build(), but for those that say they live on. */
+/* What a resolver is checked and built with. In build(), members that say so live until close(); the rest is borrowed for
+ * the call. In check(), everything is borrowed for the call, and sink, runtime and loop are NULL. */
 typedef struct evener_resolver_args {
     size_t size;                 /* sizeof(evener_resolver_args) */
     const evener_target *target; /* lives until close() */
@@ -141,13 +144,18 @@ typedef enum evener_server_names {
 struct evener_resolver_builder {
     size_t size;        /* sizeof(evener_resolver_builder) */
     const char *scheme; /* lower case: "dns" */
-    /* Makes a resolver without starting it; must not push. On failure (a target it cannot serve) returns the reason:
-     * a channel then fails at creation with it. */
+    /* Makes a resolver without starting it; must not push. Called when the channel starts to connect, after a check()
+     * that succeeded, so it fails only on what check() cannot foresee (out of memory, no file descriptors). The channel
+     * then counts a resolver error and calls build() again after a backoff (1 s x 1.6 +-20 %, at most 120 s).
+     * Control thread. */
     evener_status_code (*build)(const evener_resolver_builder *builder, const evener_resolver_args *args,
                                 evener_resolver **resolver, evener_status *status);
-    /* Checks a target at channel creation, on the creator's thread; NULL: everything goes. */
-    evener_status_code (*check)(const evener_resolver_builder *builder, const evener_target *target,
-                                uint32_t default_port, evener_status *status);
+    /* Checks the target and the options before a channel is created: evener_channel_create() fails with this error,
+     * whose message should name the option or the place in the target. Looks nothing up, opens nothing, does not block.
+     * Also called for the children of a resolver made of resolvers, and, without options, by evener_resolver_lookup() to
+     * learn whether a text is a name. NULL: every target and option is accepted. Any thread. */
+    evener_status_code (*check)(const evener_resolver_builder *builder, const evener_resolver_args *args,
+                                evener_status *status);
     /* Writes the default :authority for the target into `buffer`; NULL: the target's endpoint, percent-encoded
      * (docs/semantics.md, Targets). Any thread. */
     evener_status_code (*default_authority)(const evener_resolver_builder *builder, const evener_target *target,

@@ -13,6 +13,7 @@
 #include <evener/address.h>
 #include <evener/connectivity.h>
 #include <evener/credentials.h>
+#include <evener/loop.h>
 #include <evener/picker.h>
 #include <evener/runtime.h>
 #include <evener/status.h>
@@ -36,6 +37,7 @@ typedef struct evener_connect_args {
      * :authority then; borrowed for the call. NULL: nobody named the server, as it is a socket in the file system: such
      * a transport refuses to connect. */
     const char *server_name;
+    evener_loop *loop; /* the channel's, for tasks and timers; lives until disconnect() has returned */
 } evener_connect_args;
 
 typedef struct evener_transport_vtable {

@@ -18,8 +18,6 @@
 #include "lb/runtime/rcu.h"
 #include "lb/runtime/reclaim.h"
 
-#define BACKOFF_FACTOR 1.6
-#define BACKOFF_JITTER 0.2
 /* A server that takes connections only to drop them would be dialled in a tight loop, as a success resets the backoff:
  * after so many connections in a row that lived so short, the next drop counts as a failure. */
 #define SHORT_LIVED_NS (100 * EVENER_NS_PER_MS)
@@ -169,11 +167,6 @@ static void give_up_link(evener_connector *connector)
     }
 }
 
-static uint64_t jittered(evener_loop *loop, uint64_t backoff_ns)
-{
-    return (uint64_t)((double)backoff_ns * (1.0 + BACKOFF_JITTER * (2.0 * evener_loop_random_unit(loop) - 1.0)));
-}
-
 static void backoff_over(void *arg)
 {
     evener_attempt *attempt = arg;
@@ -240,9 +233,11 @@ static void enter_failure(evener_connector *connector, const char *message)
     set_state(connector, EVENER_TRANSIENT_FAILURE);
     if (attempt != NULL) {
         give_up_attempted(attempt);
-        start_backoff(attempt, was_connected ? evener_loop_now_ns(loop) +
-                                                   jittered(loop, evener_connector_pool(connector)->backoff_initial_ns)
-                                             : attempt->started_ns + jittered(loop, attempt->backoff_ns));
+        const evener_backoff_options *backoff = &evener_connector_pool(connector)->backoff;
+        evener_backoff first = {0};
+        start_backoff(attempt, was_connected ? evener_loop_now_ns(loop) + evener_backoff_next_ns(&first, backoff, loop)
+                                             : attempt->started_ns +
+                                                   evener_backoff_spread_ns(attempt->backoff.delay_ns, backoff, loop));
     }
 }
 
@@ -259,7 +254,8 @@ static void successor_failed(evener_connector *connector, const char *message)
         "%s: the connection that is to replace the one in service failed, which serves on; it is tried again: %s",
         evener_address_text(connector->address), message);
     attempt->failure_logged = true;
-    start_backoff(attempt, attempt->started_ns + jittered(loop, attempt->backoff_ns));
+    const evener_backoff_options *backoff = &evener_connector_pool(connector)->backoff;
+    start_backoff(attempt, attempt->started_ns + evener_backoff_spread_ns(attempt->backoff.delay_ns, backoff, loop));
 }
 
 void evener_connector_starved_again(evener_subchannel_pool *pool)
@@ -336,7 +332,7 @@ static void attempt_failed(evener_connector *connector, const char *message)
 {
     if (connector->outdated) { /* it failed with what is not in force any more */
         give_up_attempted(connector->attempt);
-        connector->attempt->backoff_ns = 0;
+        evener_backoff_reset(&connector->attempt->backoff);
         start_attempt(connector);
         return;
     }
@@ -411,12 +407,8 @@ static void no_memory_for_attempt(evener_connector *connector)
  * connection-backoff.md). */
 static void set_times(evener_subchannel_pool *pool, evener_attempt *attempt)
 {
-    const double grown_ns = (double)attempt->backoff_ns * BACKOFF_FACTOR;
-    attempt->backoff_ns = attempt->backoff_ns == 0                  ? pool->backoff_initial_ns
-                          : grown_ns < (double)pool->backoff_max_ns ? (uint64_t)grown_ns
-                                                                    : pool->backoff_max_ns;
-    attempt->timeout_ns =
-        attempt->backoff_ns > pool->connect_timeout_ns ? attempt->backoff_ns : pool->connect_timeout_ns;
+    const uint64_t delay_ns = evener_backoff_advance_ns(&attempt->backoff, &pool->backoff);
+    attempt->timeout_ns = delay_ns > pool->connect_timeout_ns ? delay_ns : pool->connect_timeout_ns;
     attempt->wanted = false;
     attempt->started_ns = evener_connector_time_ns(pool);
 }
@@ -459,6 +451,7 @@ static void start_attempt(evener_connector *connector)
         .state_changed = link_state_changed,
         .arg = link,
         .server_name = evener_backend_server_name(connector->address, connector->authority, origin, name),
+        .loop = pool->loop,
     };
     evener_status status;
     evener_status_clear(&status);
@@ -483,7 +476,7 @@ void evener_connector_reset_backoff(evener_connector *connector)
     if (attempt == NULL) {
         return;
     }
-    attempt->backoff_ns = 0;
+    evener_backoff_reset(&attempt->backoff);
     const bool successor_waits = connector->link != NULL && attempt->link == NULL;
     if (connector->state == EVENER_TRANSIENT_FAILURE || successor_waits) {
         evener_timer_start(evener_connector_pool(connector)->loop, &attempt->timer, 0);
@@ -545,7 +538,7 @@ void evener_connector_reconnect(evener_connector *connector)
         connector->outdated = true;
     } else if (connector->state == EVENER_READY) {
         if (connector->attempt != NULL) { /* a successor in its backoff: what it failed with is not in force any more */
-            connector->attempt->backoff_ns = 0;
+            evener_backoff_reset(&connector->attempt->backoff);
             connector->attempt->failure_logged = false;
         }
         start_attempt(connector);

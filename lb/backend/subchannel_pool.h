@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include <evener/address.h>
+#include <evener/backoff.h>
 #include <evener/connectivity.h>
 #include <evener/loop.h>
 #include <evener/policy.h>
@@ -63,7 +64,8 @@ typedef struct evener_subchannel_pool {
     const char *authority;
     evener_authority_origin authority_origin;
     uint32_t generation; /* of authority and transport: what was connected under another one connects anew */
-    uint64_t connect_timeout_ns, backoff_initial_ns, backoff_max_ns;
+    uint64_t connect_timeout_ns;
+    evener_backoff_options backoff;
     /* Told after a connector got READY, when picks that found no connection may be tried again. */
     void (*became_ready)(void *arg);
     /* Told the address of the attempt that has gone on longest, when another one becomes that; "": there is none. */
@@ -105,11 +107,11 @@ struct evener_attempt {
     evener_attempt *next, *previous; /* among those whose time ends one after the other */
     uint64_t started_ns;
     uint64_t timeout_ns;
-    uint64_t backoff_ns; /* from its start to that of the next one, about; 0: none, and the initial one after it */
-    bool wanted;         /* connect() was called during the backoff */
-    bool is_queued;      /* to time out; else `timer` runs for that */
-    bool failure_logged; /* that it failed to replace the connection in service */
-    evener_timer timer;  /* without a link: the end of the backoff; with one: if not queued, gives up */
+    evener_backoff backoff; /* delay from its start to that of the next one */
+    bool wanted;            /* connect() was called during the backoff */
+    bool is_queued;         /* to time out; else `timer` runs for that */
+    bool failure_logged;    /* that it failed to replace the connection in service */
+    evener_timer timer;     /* without a link: the end of the backoff; with one: if not queued, gives up */
 };
 
 /* What few connectors have. */

@@ -5,11 +5,11 @@
 #include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "lb/base/options.h"
 #include "lb/channel/channel_internal.h"
 #include "lb/channel/update_list.h"
+#include "lb/runtime/clock.h"
 #include "lb/runtime/rcu.h"
 #include "lb/runtime/runtime_internal.h"
 #include "resolver/builder.h"
@@ -18,8 +18,6 @@
 #define DEFAULT_PORT 443
 #define DEFAULT_IDLE_TIMEOUT_MS (30 * 60 * 1000)
 #define DEFAULT_CONNECT_TIMEOUT_MS (20 * 1000)
-#define DEFAULT_BACKOFF_INITIAL_MS 1000
-#define DEFAULT_BACKOFF_MAX_MS (120 * 1000)
 #define DEFAULT_KEEP_MS (5 * 60 * 1000)
 #define DEFAULT_QUEUED_PICKS_MAX 1000000
 #define AUTHORITY_BYTES 4096
@@ -39,6 +37,49 @@ static evener_status_code no_memory(evener_status *status)
     return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "channel: out of memory");
 }
 
+/* An array of the options. */
+struct option_array {
+    const char *one, *many; /* its count is named after the one, itself after the many */
+    const void *items;
+    size_t count;
+    bool (*is_complete)(const void *items, size_t index);
+    const char *wanted;
+};
+
+static bool resolver_is_complete(const void *items, size_t index)
+{
+    const evener_resolver_builder *builder = ((const evener_resolver_builder *const *)items)[index];
+    return builder != NULL && builder->scheme != NULL && builder->build != NULL;
+}
+
+static bool policy_is_complete(const void *items, size_t index)
+{
+    const evener_policy_builder *builder = ((const evener_policy_builder *const *)items)[index];
+    return builder != NULL && builder->name != NULL && builder->build != NULL;
+}
+
+static bool attribute_is_complete(const void *items, size_t index)
+{
+    const evener_attribute *attribute = &((const evener_attribute *)items)[index];
+    return attribute->key != NULL && attribute->value != NULL;
+}
+
+static evener_status_code check_array(const struct option_array *array, evener_status *status)
+{
+    if (array->count > 0 && array->items == NULL) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "channel options: %s_count is %zu, but %s is NULL", array->one, array->count,
+                                 array->many);
+    }
+    for (size_t i = 0; i < array->count; i++) {
+        if (!array->is_complete(array->items, i)) {
+            return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "channel options: %s[%zu]: %s",
+                                     array->many, i, array->wanted);
+        }
+    }
+    return EVENER_STATUS_OK;
+}
+
 /* Brings the caller's options, of whatever version, to ours. */
 static evener_status_code read_options(const evener_channel_options *given, evener_channel_options *options,
                                        evener_status *status)
@@ -48,47 +89,34 @@ static evener_status_code read_options(const evener_channel_options *given, even
     if (code != EVENER_STATUS_OK) {
         return code;
     }
-    if (options->resolver_count > 0 && options->resolvers == NULL) {
-        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
-                                 "channel options: resolver_count is %zu, but resolvers is NULL",
-                                 options->resolver_count);
-    }
-    if (options->policy_count > 0 && options->policies == NULL) {
-        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
-                                 "channel options: policy_count is %zu, but policies is NULL", options->policy_count);
-    }
-    for (size_t i = 0; i < options->resolver_count; i++) {
-        if (options->resolvers[i] == NULL || options->resolvers[i]->scheme == NULL ||
-            options->resolvers[i]->build == NULL) {
-            return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
-                                     "channel options: resolvers[%zu]: a builder with scheme and build is needed", i);
+    const struct option_array arrays[] = {
+        {"resolver", "resolvers", options->resolvers, options->resolver_count, resolver_is_complete,
+         "a builder with scheme and build is needed"},
+        {"policy", "policies", options->policies, options->policy_count, policy_is_complete,
+         "a builder with name and build is needed"},
+        {"resolver_option", "resolver_options", options->resolver_options, options->resolver_option_count,
+         attribute_is_complete, "key and value are needed"},
+    };
+    for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) {
+        const evener_status_code bad = check_array(&arrays[i], status);
+        if (bad != EVENER_STATUS_OK) {
+            return bad;
         }
     }
-    for (size_t i = 0; i < options->policy_count; i++) {
-        if (options->policies[i] == NULL || options->policies[i]->name == NULL || options->policies[i]->build == NULL) {
-            return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
-                                     "channel options: policies[%zu]: a builder with name and build is needed", i);
+    const struct {
+        const char *name;
+        uint32_t value, max;
+        const char *wanted;
+    } numbers[] = {
+        {"default_port", options->default_port, 65535, "1 to 65535 is needed (0: 443)"},
+        {"empty_update", (uint32_t)options->empty_update, EVENER_EMPTY_UPDATE_KEEP,
+         "a value of evener_empty_update is needed"},
+    };
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        if (numbers[i].value > numbers[i].max) {
+            return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "channel options: %s is %u: %s",
+                                     numbers[i].name, numbers[i].value, numbers[i].wanted);
         }
-    }
-    if (options->default_port > 65535) {
-        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
-                                 "channel options: default_port is %u: 1 to 65535 is needed (0: 443)",
-                                 options->default_port);
-    }
-    if (options->resolver_option_count > 0 && options->resolver_options == NULL) {
-        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
-                                 "channel options: resolver_option_count is %zu, but resolver_options is NULL",
-                                 options->resolver_option_count);
-    }
-    for (size_t i = 0; i < options->resolver_option_count; i++) {
-        if (options->resolver_options[i].key == NULL || options->resolver_options[i].value == NULL) {
-            return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
-                                     "channel options: resolver_options[%zu]: key and value are needed", i);
-        }
-    }
-    if ((unsigned)options->empty_update > EVENER_EMPTY_UPDATE_KEEP) {
-        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "channel options: empty_update is %d",
-                                 (int)options->empty_update);
     }
     return EVENER_STATUS_OK;
 }
@@ -133,11 +161,11 @@ static bool copy_options(evener_channel *channel, const evener_channel_options *
     channel->empty_update_keep_ns = ms_to_ns(options->empty_update_keep_ms, DEFAULT_KEEP_MS);
     channel->idle_timeout_ns = ms_to_ns(options->idle_timeout_ms, DEFAULT_IDLE_TIMEOUT_MS);
     channel->pool.connect_timeout_ns = ms_to_ns(options->connect_timeout_ms, DEFAULT_CONNECT_TIMEOUT_MS);
-    channel->pool.backoff_initial_ns = ms_to_ns(options->backoff_initial_ms, DEFAULT_BACKOFF_INITIAL_MS);
-    channel->pool.backoff_max_ns = ms_to_ns(options->backoff_max_ms, DEFAULT_BACKOFF_MAX_MS);
-    if (channel->pool.backoff_max_ns < channel->pool.backoff_initial_ns) {
-        channel->pool.backoff_max_ns = channel->pool.backoff_initial_ns;
-    }
+    channel->pool.backoff = (evener_backoff_options){
+        .size = sizeof channel->pool.backoff,
+        .initial_ms = options->backoff_initial_ms,
+        .max_ms = options->backoff_max_ms,
+    };
     return true;
 }
 
@@ -278,8 +306,15 @@ static evener_status_code set_up(evener_channel *channel, const char *target, co
     }
     code = evener_resolver_lookup(&channel->resolvers, target, &channel->target, &channel->resolver_builder, status);
     if (code == EVENER_STATUS_OK && channel->resolver_builder->check != NULL) {
-        code =
-            channel->resolver_builder->check(channel->resolver_builder, channel->target, channel->default_port, status);
+        const evener_resolver_args args = {
+            .size = sizeof args,
+            .target = channel->target,
+            .default_port = channel->default_port,
+            .options = channel->resolver_options,
+            .option_count = channel->resolver_option_count,
+            .resolvers = &channel->resolvers,
+        };
+        code = channel->resolver_builder->check(channel->resolver_builder, &args, status);
     }
     if (code == EVENER_STATUS_OK) {
         code = find_authority(channel, options, status);
@@ -438,20 +473,6 @@ static bool must_not_wait(const evener_channel *channel)
     return channel->caller_drives_loop || evener_loop_on_control_thread(channel->loop);
 }
 
-static struct timespec time_in(uint64_t timeout_ms)
-{
-    struct timespec deadline;
-    clock_gettime(CLOCK_MONOTONIC, &deadline);
-    const uint64_t seconds = timeout_ms / 1000;
-    deadline.tv_sec += (time_t)(seconds < 1000000000 ? seconds : 1000000000);
-    deadline.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-    if (deadline.tv_nsec >= 1000000000) {
-        deadline.tv_sec++;
-        deadline.tv_nsec -= 1000000000;
-    }
-    return deadline;
-}
-
 /* Waits for another state until the deadline (NULL: none). False: time ran out. Under the queue's mutex. */
 static bool wait_for_other_state(evener_channel *channel, evener_connectivity_state last_seen,
                                  const struct timespec *deadline)
@@ -488,7 +509,7 @@ evener_connectivity_state evener_channel_wait_for_state_change(evener_channel *c
     if (must_not_wait(channel)) {
         return evener_channel_state(channel, false);
     }
-    const struct timespec deadline = time_in(timeout_ms);
+    const struct timespec deadline = evener_clock_deadline(timeout_ms);
     pthread_mutex_lock(&channel->queue.mutex);
     (void)wait_for_other_state(channel, last_seen, timeout_ms != 0 ? &deadline : NULL);
     pthread_mutex_unlock(&channel->queue.mutex);
@@ -503,7 +524,7 @@ evener_status_code evener_channel_wait_ready(evener_channel *channel, uint64_t t
                                  evener_channel_target(channel));
     }
     evener_status_code code = EVENER_STATUS_OK;
-    const struct timespec deadline = time_in(timeout_ms);
+    const struct timespec deadline = evener_clock_deadline(timeout_ms);
     evener_pick_queue *queue = &channel->queue;
     pthread_mutex_lock(&queue->mutex);
     for (;;) {

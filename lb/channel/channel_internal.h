@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <evener/backoff.h>
 #include <evener/channel.h>
 #include <evener/child_policy.h>
 #include <evener/stats.h>
@@ -60,7 +61,7 @@ struct evener_channel {
     size_t address_count;
     bool renew_with_update; /* the next list brings its backends to the pool's generation */
     bool has_update;        /* a list was given to the policy since the channel left IDLE */
-    uint64_t build_backoff_ns;
+    evener_backoff build_backoff;
     evener_timer build_timer; /* tries again to build the resolver */
     evener_timer stale_timer; /* the end of an empty update's grace */
     evener_timer idle_timer;

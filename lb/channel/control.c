@@ -14,8 +14,6 @@
 #include "lb/runtime/reclaim.h"
 
 #define IDLE_CHECKS 4 /* so many quiet checks in a row make a channel idle: looked at, never told by calls */
-#define BUILD_BACKOFF_MIN_NS EVENER_NS_PER_S
-#define BUILD_BACKOFF_MAX_NS (120 * EVENER_NS_PER_S)
 
 static const char *name_of(const evener_channel *channel)
 {
@@ -439,11 +437,8 @@ static void build_again(void *arg)
 static void start_failed(evener_channel *channel, const evener_status *status)
 {
     resolver_failed(channel, status);
-    channel->build_backoff_ns = channel->build_backoff_ns == 0 ? BUILD_BACKOFF_MIN_NS : channel->build_backoff_ns * 2;
-    if (channel->build_backoff_ns > BUILD_BACKOFF_MAX_NS) {
-        channel->build_backoff_ns = BUILD_BACKOFF_MAX_NS;
-    }
-    evener_timer_start(channel->loop, &channel->build_timer, channel->build_backoff_ns);
+    evener_timer_start(channel->loop, &channel->build_timer,
+                       evener_backoff_next_ns(&channel->build_backoff, NULL, channel->loop));
 }
 
 void evener_channel_open_resolver(evener_channel *channel)
@@ -467,7 +462,7 @@ void evener_channel_open_resolver(evener_channel *channel)
         start_failed(channel, &status);
         return;
     }
-    channel->build_backoff_ns = 0;
+    evener_backoff_reset(&channel->build_backoff);
     channel->resolver = resolver;
     resolver->vtable->start(resolver);
 }
@@ -525,7 +520,7 @@ static void reset_backoff(void *arg)
     evener_channel *channel = arg;
     evener_subchannel_pool_reset_backoff(&channel->pool);
     if (channel->build_timer.active) {
-        channel->build_backoff_ns = 0;
+        evener_backoff_reset(&channel->build_backoff);
         evener_timer_start(channel->loop, &channel->build_timer, 0);
     }
 }

@@ -1,10 +1,10 @@
 #include "lb/channel/pick_queue.h"
 
 #include <errno.h>
-#include <time.h>
 
 #include "lb/base/options.h"
 #include "lb/channel/channel_internal.h"
+#include "lb/runtime/clock.h"
 
 /* request->state */
 enum { ENDED = 1, TIMER_SET = 2, CANCELLED = 4 };
@@ -315,26 +315,11 @@ void evener_pick_request_cancel(evener_pick_request *request)
     evener_loop_post(request->channel->loop, &request->channel->queue.task);
 }
 
-static struct timespec deadline_in(uint64_t timeout_ms)
-{
-    struct timespec deadline;
-    clock_gettime(CLOCK_MONOTONIC, &deadline);
-    const uint64_t seconds_max = 1000000000;
-    const uint64_t seconds = timeout_ms / 1000 < seconds_max ? timeout_ms / 1000 : seconds_max;
-    deadline.tv_sec += (time_t)seconds;
-    deadline.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-    if (deadline.tv_nsec >= 1000000000) {
-        deadline.tv_sec++;
-        deadline.tv_nsec -= 1000000000;
-    }
-    return deadline;
-}
-
 /* Waits for the end of a request that is in the queue; releases the lock. */
 static evener_status_code wait_for_end(evener_pick_queue *queue, evener_pick_request *request, waiter *w)
 {
     const uint64_t timeout_ms = request->args.timeout_ms;
-    const struct timespec deadline = deadline_in(timeout_ms);
+    const struct timespec deadline = evener_clock_deadline(timeout_ms);
     while ((request->state & ENDED) == 0) {
         const int error = timeout_ms != 0 ? pthread_cond_timedwait(&w->ended, &queue->mutex, &deadline)
                                           : pthread_cond_wait(&w->ended, &queue->mutex);

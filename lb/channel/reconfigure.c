@@ -90,8 +90,7 @@ static void take_limits(evener_channel *channel, const evener_channel *prepared)
     channel->empty_update = prepared->empty_update;
     channel->empty_update_keep_ns = prepared->empty_update_keep_ns;
     channel->pool.connect_timeout_ns = prepared->pool.connect_timeout_ns;
-    channel->pool.backoff_initial_ns = prepared->pool.backoff_initial_ns;
-    channel->pool.backoff_max_ns = prepared->pool.backoff_max_ns;
+    channel->pool.backoff = prepared->pool.backoff;
     pthread_mutex_lock(&channel->queue.mutex);
     channel->queue.count_max = prepared->queue.count_max;
     pthread_mutex_unlock(&channel->queue.mutex);

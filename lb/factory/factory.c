@@ -118,56 +118,6 @@ static evener_status_code create_channel(const evener_factory *factory, const ev
     return code;
 }
 
-/* ---- does a resolver take its options? ---- */
-
-static bool no_update(evener_resolver_sink *sink, const evener_resolver_update *update)
-{
-    (void)sink;
-    (void)update;
-    return true;
-}
-
-static void no_error(evener_resolver_sink *sink, const evener_status *status)
-{
-    (void)sink;
-    (void)status;
-}
-
-static const evener_resolver_sink_vtable deaf_sink = {.size = sizeof deaf_sink, .update = no_update, .error = no_error};
-
-/* A resolver checks its options when it is built; one that is never started looks nothing up. */
-static evener_status_code check_resolver(const evener_factory *factory, const evener_factory_settings *settings,
-                                         evener_status *status)
-{
-    const evener_resolver_set set = {.own = factory->options.resolvers, .own_count = factory->options.resolver_count};
-    const evener_resolver_builder *builder = NULL;
-    evener_target *target = NULL;
-    evener_status_code code = evener_resolver_lookup(&set, settings->target, &target, &builder, status);
-    if (code != EVENER_STATUS_OK) {
-        return code;
-    }
-    evener_resolver_sink sink = {.vtable = &deaf_sink};
-    evener_resolver_args args = {
-        .size = sizeof args,
-        .target = target,
-        .sink = &sink,
-        .runtime = factory->runtime,
-        .loop = evener_runtime_loop(factory->runtime),
-        .default_port = settings->default_port != 0 ? (uint32_t)settings->default_port : 443,
-        .resolvers = &set,
-    };
-    evener_attribute *options = make_resolver_options(settings, &args.option_count);
-    evener_resolver *resolver = NULL;
-    args.options = options;
-    code = options != NULL ? builder->build(builder, &args, &resolver, status) : no_memory(status);
-    if (code == EVENER_STATUS_OK && resolver != NULL) {
-        resolver->vtable->close(resolver);
-    }
-    free(options);
-    evener_target_destroy(target);
-    return code;
-}
-
 /* ---- reload ---- */
 
 static const evener_factory_channel_config *find(const evener_factory_config *config, const char *name, size_t *index)
@@ -210,10 +160,7 @@ static evener_status_code prepare(evener_factory *factory, const evener_factory_
             continue;
         }
         evener_status reason;
-        evener_status_code code = create_channel(factory, channel, &fresh[i], &reason);
-        if (code == EVENER_STATUS_OK) {
-            code = check_resolver(factory, &channel->settings, &reason);
-        }
+        const evener_status_code code = create_channel(factory, channel, &fresh[i], &reason);
         if (code != EVENER_STATUS_OK) {
             return evener_status_set(status, code, "%s:%u: channels.%s: %s", channel->file, channel->line,
                                      channel->name, reason.message);

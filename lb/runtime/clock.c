@@ -107,3 +107,18 @@ uint64_t evener_clock_now_fast_ns(void)
 }
 
 #endif
+
+struct timespec evener_clock_deadline(uint64_t timeout_ms)
+{
+    const uint64_t seconds_max = 1000000000;
+    const uint64_t seconds = timeout_ms / 1000;
+    struct timespec deadline;
+    clock_gettime(CLOCK_MONOTONIC, &deadline);
+    deadline.tv_sec += (time_t)(seconds < seconds_max ? seconds : seconds_max);
+    deadline.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
+    if (deadline.tv_nsec >= 1000000000) {
+        deadline.tv_sec++;
+        deadline.tv_nsec -= 1000000000;
+    }
+    return deadline;
+}

@@ -122,6 +122,14 @@ static evener_status_code build_literal(const evener_resolver_args *args, const 
     return code;
 }
 
+static evener_status_code read_args(const evener_resolver_args *args, evener_dns_options *options,
+                                    evener_dns_host *host, evener_status *status)
+{
+    const evener_status_code code =
+        evener_dns_host_parse(evener_target_endpoint(args->target), args->default_port, host, status);
+    return code == EVENER_STATUS_OK ? evener_dns_options_read(args, options, status) : code;
+}
+
 static evener_status_code dns_build(const evener_resolver_builder *builder, const evener_resolver_args *args,
                                     evener_resolver **resolver, evener_status *status)
 {
@@ -130,10 +138,7 @@ static evener_status_code dns_build(const evener_resolver_builder *builder, cons
     }
     evener_dns_options options;
     evener_dns_host host;
-    evener_status_code code = evener_dns_options_read(args, &options, status);
-    if (code == EVENER_STATUS_OK) {
-        code = evener_dns_host_parse(evener_target_endpoint(args->target), args->default_port, &host, status);
-    }
+    const evener_status_code code = read_args(args, &options, &host, status);
     if (code != EVENER_STATUS_OK) {
         return code;
     }
@@ -156,20 +161,15 @@ static evener_status_code dns_build(const evener_resolver_builder *builder, cons
     return EVENER_STATUS_OK;
 }
 
-static evener_status_code dns_check(const evener_resolver_builder *builder, const evener_target *target,
-                                    uint32_t default_port, evener_status *status)
+static evener_status_code dns_check(const evener_resolver_builder *builder, const evener_resolver_args *args,
+                                    evener_status *status)
 {
-    if (evener_dns_srv_serves(target)) {
-        return evener_dns_srv_check(builder, target, default_port, status);
+    if (evener_dns_srv_serves(args->target)) {
+        return evener_dns_srv_check(builder, args, status);
     }
+    evener_dns_options options;
     evener_dns_host host;
-    char servers[EVENER_DNS_SERVERS_BYTES_MAX];
-    const char *authority = evener_target_authority(target);
-    evener_status_code code = evener_dns_host_parse(evener_target_endpoint(target), default_port, &host, status);
-    if (code == EVENER_STATUS_OK && authority[0] != '\0') {
-        code = evener_dns_servers_parse(authority, servers, status);
-    }
-    return code;
+    return read_args(args, &options, &host, status);
 }
 
 /* The endpoint as it stands; only a host that was left out gets its name (grpc: ":80" is localhost:80). */

@@ -20,20 +20,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <evener/backoff.h>
 #include <evener/log.h>
 
 #include "lb/base/memory.h"
 
-#define RESOLUTION_DELAY_MS 50    /* RFC 8305 section 8 */
-#define UNKNOWN_TTL_MS 30000      /* the hosts file: looked at as often as a connection's failure would */
-#define UNKNOWN_NEGATIVE_MS 5000  /* "no such name", by a server that does not say how long it holds */
-#define FAMILY_KEPT_MS 300000     /* as long as a channel keeps a list that has become empty */
-#define BACKOFF_INITIAL_MS 1000.0 /* this and the next three: grpc, connection-backoff.md */
-#define BACKOFF_FACTOR 1.6
-#define BACKOFF_JITTER 0.2
-#define BACKOFF_MAX_MS 120000.0
-#define REFRESH_EARLIEST 0.8 /* of the TTL */
-#define BUCKETS 1024         /* 10,000 names: ten in a bucket */
+#define RESOLUTION_DELAY_MS 50   /* RFC 8305 section 8 */
+#define UNKNOWN_TTL_MS 30000     /* the hosts file: looked at as often as a connection's failure would */
+#define UNKNOWN_NEGATIVE_MS 5000 /* "no such name", by a server that does not say how long it holds */
+#define FAMILY_KEPT_MS 300000    /* as long as a channel keeps a list that has become empty */
+#define REFRESH_EARLIEST 0.8     /* of the TTL */
+#define BUCKETS 1024             /* 10,000 names: ten in a bucket */
 #define PARTS_MAX 2
 
 /* One record type of a lookup. */
@@ -69,7 +66,7 @@ struct evener_dns_lookup {
     bool told;            /* in this round */
     bool backing_off;     /* the last round failed, or nobody accepted its answer */
     evener_status error;  /* of the last round; OK if it had an answer */
-    double backoff_ms;
+    evener_backoff backoff;
 };
 
 /* The runtime's. */
@@ -227,9 +224,8 @@ static bool tell(struct evener_dns_lookup *lookup, const evener_dns_result *resu
 
 /* ---- when to ask again ---- */
 
-static void refresh_within(struct evener_dns_lookup *lookup, double delay_ms)
+static void refresh_within(struct evener_dns_lookup *lookup, uint64_t delay_ns)
 {
-    const uint64_t delay_ns = (uint64_t)(delay_ms * (double)EVENER_NS_PER_MS);
     if (!lookup->refresh.active || lookup->refresh.deadline_ns > evener_loop_now_ns(lookup->loop) + delay_ns) {
         evener_timer_start(lookup->loop, &lookup->refresh, delay_ns);
     }
@@ -237,13 +233,8 @@ static void refresh_within(struct evener_dns_lookup *lookup, double delay_ms)
 
 static void back_off(struct evener_dns_lookup *lookup)
 {
-    const double jitter = 1.0 + BACKOFF_JITTER * (2.0 * evener_loop_random_unit(lookup->loop) - 1.0);
     lookup->backing_off = true;
-    refresh_within(lookup, lookup->backoff_ms * jitter);
-    lookup->backoff_ms *= BACKOFF_FACTOR;
-    if (lookup->backoff_ms > BACKOFF_MAX_MS) {
-        lookup->backoff_ms = BACKOFF_MAX_MS;
-    }
+    refresh_within(lookup, evener_backoff_next_ns(&lookup->backoff, NULL, lookup->loop));
 }
 
 static void refresh_by_ttl(struct evener_dns_lookup *lookup, const evener_dns_result *result, bool ttl_known)
@@ -257,8 +248,8 @@ static void refresh_by_ttl(struct evener_dns_lookup *lookup, const evener_dns_re
     }
     const double share = REFRESH_EARLIEST + (1.0 - REFRESH_EARLIEST) * evener_loop_random_unit(lookup->loop);
     lookup->backing_off = false;
-    lookup->backoff_ms = BACKOFF_INITIAL_MS;
-    refresh_within(lookup, (double)ttl_ms * share);
+    evener_backoff_reset(&lookup->backoff);
+    refresh_within(lookup, (uint64_t)((double)(ttl_ms * EVENER_NS_PER_MS) * share));
 }
 
 /* ---- rounds ---- */
@@ -475,7 +466,6 @@ static struct evener_dns_lookup *lookup_create(struct cache *cache, char *key, u
     }
     lookup->refresh = (evener_timer)EVENER_TIMER_INIT(begin_round, lookup);
     lookup->settle = (evener_timer)EVENER_TIMER_INIT(settled, lookup);
-    lookup->backoff_ms = BACKOFF_INITIAL_MS;
     return lookup;
 }
 
@@ -561,7 +551,7 @@ void evener_dns_watch_resolve_now(evener_dns_watch *watch)
     const uint64_t now_ns = evener_loop_now_ns(lookup->loop);
     const uint64_t earliest_ns = lookup->round_ns + lookup->options.resolve_now_min_ms * EVENER_NS_PER_MS;
     /* By timer even if it is now: a round that is told just now has not set its own timer yet. */
-    refresh_within(lookup, earliest_ns > now_ns ? (double)(earliest_ns - now_ns) / (double)EVENER_NS_PER_MS : 0.0);
+    refresh_within(lookup, earliest_ns > now_ns ? earliest_ns - now_ns : 0);
 }
 
 void evener_dns_watch_stop(evener_dns_watch *watch)

@@ -340,13 +340,10 @@ bool evener_dns_srv_serves(const evener_target *target)
     return evener_dns_is_service(endpoint) && strchr(endpoint, ':') == NULL;
 }
 
-evener_status_code evener_dns_srv_check(const evener_resolver_builder *builder, const evener_target *target,
-                                        uint32_t default_port, evener_status *status)
+static evener_status_code read_args(const evener_resolver_args *args, evener_dns_options *options,
+                                    evener_status *status)
 {
-    (void)builder;
-    (void)default_port;
-    const char *endpoint = evener_target_endpoint(target);
-    const char *authority = evener_target_authority(target);
+    const char *endpoint = evener_target_endpoint(args->target);
     const char *problem = strchr(endpoint, ':') != NULL      ? "no port belongs here: the records name them"
                           : !evener_dns_is_service(endpoint) ? "a service is named _service._protocol.name"
                                                              : evener_dns_name_problem(endpoint);
@@ -354,18 +351,22 @@ evener_status_code evener_dns_srv_check(const evener_resolver_builder *builder, 
         return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "srv: \"%.80s\": %s",
                                  evener_dns_name_problem(endpoint) == NULL ? endpoint : "", problem);
     }
-    char servers[EVENER_DNS_SERVERS_BYTES_MAX];
-    return authority[0] == '\0' ? EVENER_STATUS_OK : evener_dns_servers_parse(authority, servers, status);
+    return evener_dns_options_read(args, options, status);
+}
+
+evener_status_code evener_dns_srv_check(const evener_resolver_builder *builder, const evener_resolver_args *args,
+                                        evener_status *status)
+{
+    (void)builder;
+    evener_dns_options options;
+    return read_args(args, &options, status);
 }
 
 evener_status_code evener_dns_srv_build(const evener_resolver_builder *builder, const evener_resolver_args *args,
                                         evener_resolver **resolver, evener_status *status)
 {
     evener_dns_options options;
-    evener_status_code code = evener_dns_srv_check(builder, args->target, args->default_port, status);
-    if (code == EVENER_STATUS_OK) {
-        code = evener_dns_options_read(args, &options, status);
-    }
+    const evener_status_code code = read_args(args, &options, status);
     if (code != EVENER_STATUS_OK) {
         return code;
     }

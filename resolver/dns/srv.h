@@ -10,8 +10,8 @@ bool evener_dns_srv_serves(const evener_target *target);
 /* As a builder's functions; `builder->user_data` is the evener_dns_client, NULL: c-ares. */
 evener_status_code evener_dns_srv_build(const evener_resolver_builder *builder, const evener_resolver_args *args,
                                         evener_resolver **resolver, evener_status *status);
-evener_status_code evener_dns_srv_check(const evener_resolver_builder *builder, const evener_target *target,
-                                        uint32_t default_port, evener_status *status);
+evener_status_code evener_dns_srv_check(const evener_resolver_builder *builder, const evener_resolver_args *args,
+                                        evener_status *status);
 evener_status_code evener_dns_srv_authority(const evener_resolver_builder *builder, const evener_target *target,
                                             char *buffer, size_t buffer_bytes, evener_status *status);
 

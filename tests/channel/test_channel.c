@@ -58,6 +58,126 @@ Test(channel_create, names_what_is_wrong)
     fixture_destroy(f);
 }
 
+Test(channel_create, a_bad_resolver_option_or_child_target_is_refused)
+{
+    fixture *f = fixture_create(NULL);
+    evener_attribute option = {"dns.tries", "0"};
+    evener_channel_options options = {.size = sizeof options,
+                                      .runtime = f->runtime,
+                                      .transport = fake_transport_transport(f->transport),
+                                      .resolver_options = &option,
+                                      .resolver_option_count = 1};
+    expect_refusal("dns:///orders.prod", &options, "dns.tries");
+    expect_refusal("srv:_grpc._tcp.orders.prod", &options, "dns.tries");
+    expect_refusal("fallback:static:" A "|dns:orders.prod", &options, "fallback: target 2: resolver option dns.tries");
+    expect_refusal("merge:static:" A "|fallback:static:" A "%257Cdns:orders.prod", &options,
+                   "merge: target 2: fallback: target 2: resolver option dns.tries");
+    option = (evener_attribute){"file.poll_ms", "soon"};
+    expect_refusal("file:///no/such/file", &options, "file.poll_ms");
+    option = (evener_attribute){"fallback.wait_ms", "0"};
+    expect_refusal("fallback:static:" A "|static:" B, &options, "fallback.wait_ms");
+    option = (evener_attribute){"merge.wait_ms", "0"};
+    expect_refusal("merge:static:" A "|static:" B, &options, "merge.wait_ms");
+    option = (evener_attribute){"other.option", "any"};
+    expect_refusal("merge:static:" A "|static:10.0.0.1", &options, "merge: target 2: static");
+    fixture_destroy(f);
+}
+
+/* What a check() sees. */
+static evener_status_code picky_check(const evener_resolver_builder *builder, const evener_resolver_args *args,
+                                      evener_status *status)
+{
+    cr_assert_str_eq(builder->scheme, "picky");
+    cr_assert_eq(args->size, sizeof *args);
+    cr_assert_str_eq(evener_target_endpoint(args->target), "x");
+    cr_assert_eq(args->default_port, 4711);
+    cr_assert_null(args->sink);
+    cr_assert_null(args->runtime);
+    cr_assert_null(args->loop);
+    cr_assert_eq(evener_resolver_find(args->resolvers, "picky"), builder);
+    const char *wanted = evener_resolver_option(args, "picky.value");
+    cr_assert_not_null(wanted);
+    return strcmp(wanted, "good") == 0
+               ? evener_status_clear(status)
+               : evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "picky.value = \"%s\"", wanted);
+}
+
+static evener_status_code picky_build(const evener_resolver_builder *builder, const evener_resolver_args *args,
+                                      evener_resolver **resolver, evener_status *status)
+{
+    (void)builder, (void)args, (void)resolver;
+    return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "no descriptors");
+}
+
+static const evener_resolver_builder picky = {
+    .size = sizeof picky, .scheme = "picky", .build = picky_build, .check = picky_check};
+
+Test(channel_create, a_resolver_of_ones_own_checks_its_options)
+{
+    fixture *f = fixture_create(NULL);
+    const evener_resolver_builder *own[] = {&picky};
+    evener_attribute option = {"picky.value", "bad"};
+    evener_channel_options options = {.size = sizeof options,
+                                      .runtime = f->runtime,
+                                      .transport = fake_transport_transport(f->transport),
+                                      .resolvers = own,
+                                      .resolver_count = 1,
+                                      .resolver_options = &option,
+                                      .resolver_option_count = 1,
+                                      .default_port = 4711};
+    expect_refusal("picky:x", &options, "picky.value = \"bad\"");
+    option.value = "good";
+    evener_channel *channel;
+    cr_assert_eq(evener_channel_create("picky:x", &options, &channel, NULL), EVENER_STATUS_OK);
+    evener_channel_unref(channel);
+    fixture_destroy(f);
+}
+
+/* resolver.h: 1 s, x 1.6, +-20 %, at most 120 s */
+Test(channel, a_resolver_that_cannot_be_built_is_built_again_after_a_backoff)
+{
+    fixture *f = fixture_create(NULL);
+    const evener_resolver_builder *own[] = {&picky};
+    const evener_attribute option = {"picky.value", "good"};
+    const evener_channel_options options = {.size = sizeof options,
+                                            .runtime = f->runtime,
+                                            .transport = fake_transport_transport(f->transport),
+                                            .resolvers = own,
+                                            .resolver_count = 1,
+                                            .resolver_options = &option,
+                                            .resolver_option_count = 1,
+                                            .default_port = 4711};
+    evener_channel *channel;
+    cr_assert_eq(evener_channel_create("picky:x", &options, &channel, NULL), EVENER_STATUS_OK);
+    evener_channel_connect(channel);
+    virtual_loop_run_until_idle(f->loop);
+    double expected_ms = 1000;
+    for (uint64_t builds = 1; builds < 15; builds++) {
+        evener_channel_stats stats;
+        uint64_t waited_ms = 0;
+        do {
+            cr_assert_eq(evener_channel_get_stats(channel, &stats, NULL), EVENER_STATUS_OK);
+            cr_assert_eq(evener_channel_state(channel, false), EVENER_TRANSIENT_FAILURE);
+            cr_assert(strstr(stats.last_resolver_error, "no descriptors") != NULL);
+            evener_channel_stats_clear(&stats);
+            evener_channel_get_stats(channel, &stats, NULL);
+            const uint64_t errors = stats.resolver_errors;
+            evener_channel_stats_clear(&stats);
+            if (errors > builds) {
+                break;
+            }
+            virtual_loop_advance_ms(f->loop, 1);
+            waited_ms++;
+        } while (waited_ms < 200000);
+        cr_assert((double)waited_ms >= expected_ms * 0.8 - 1 && (double)waited_ms <= expected_ms * 1.2 + 1,
+                  "build %d came %d ms after the one before it, not %d +-20 %%", (int)builds + 1, (int)waited_ms,
+                  (int)expected_ms);
+        expected_ms = expected_ms * 1.6 < 120000 ? expected_ms * 1.6 : 120000;
+    }
+    evener_channel_unref(channel);
+    fixture_destroy(f);
+}
+
 Test(channel_create, without_credentials_is_refused_with_a_hint)
 {
     const evener_channel_options options = {.size = sizeof options};

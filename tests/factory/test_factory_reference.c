@@ -100,8 +100,12 @@ Test(factory_reference, what_it_names_are_the_defaults)
     cr_expect_eq(named->default_port, plain->default_port);
     cr_expect_eq(named->idle_timeout_ns, plain->idle_timeout_ns);
     cr_expect_eq(named->pool.connect_timeout_ns, plain->pool.connect_timeout_ns);
-    cr_expect_eq(named->pool.backoff_initial_ns, plain->pool.backoff_initial_ns);
-    cr_expect_eq(named->pool.backoff_max_ns, plain->pool.backoff_max_ns);
+    evener_backoff first[2] = {{0}, {0}};
+    evener_backoff last[2] = {{UINT64_MAX / 2}, {UINT64_MAX / 2}};
+    cr_expect_eq(evener_backoff_advance_ns(&first[0], &named->pool.backoff),
+                 evener_backoff_advance_ns(&first[1], &plain->pool.backoff));
+    cr_expect_eq(evener_backoff_advance_ns(&last[0], &named->pool.backoff),
+                 evener_backoff_advance_ns(&last[1], &plain->pool.backoff));
     cr_expect_eq(named->queue.count_max, plain->queue.count_max);
     cr_expect_eq(named->empty_update_keep_ns, plain->empty_update_keep_ns);
     cr_expect_eq(named->empty_update, EVENER_EMPTY_UPDATE_KEEP);

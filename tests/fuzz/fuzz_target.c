@@ -38,7 +38,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     target = NULL;
     if (evener_resolver_lookup(NULL, text, &target, &builder, &status) == EVENER_STATUS_OK) {
         char authority[256];
-        if (builder->check != NULL && builder->check(builder, target, 443, &status) == EVENER_STATUS_OK &&
+        const evener_resolver_args args = {.size = sizeof args, .target = target, .default_port = 443};
+        if (builder->check != NULL && builder->check(builder, &args, &status) == EVENER_STATUS_OK &&
             builder->default_authority != NULL &&
             builder->default_authority(builder, target, authority, sizeof authority, &status) == EVENER_STATUS_OK) {
             assert(memchr(authority, '\0', sizeof authority) != NULL);

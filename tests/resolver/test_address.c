@@ -1,6 +1,11 @@
+#include <netinet/in.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
+#include <arpa/inet.h>
 #include <criterion/criterion.h>
 
 #include <evener/address.h>
@@ -176,5 +181,95 @@ Test(address, identity_is_text_and_authority)
     evener_address *all[] = {plain, alike, else_where, weighted, named, named_otherwise, named_alike};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         evener_address_unref(all[i]);
+    }
+}
+
+/* ---- parts ---- */
+
+static void expect_parts(const char *text, evener_address_family family, const char *host, const char *zone,
+                         uint32_t port)
+{
+    evener_address *address = make(text);
+    evener_address_parts parts = {.size = sizeof parts};
+    evener_address_get_parts(address, &parts);
+    cr_assert_eq(parts.size, sizeof parts);
+    cr_assert_eq(parts.family, family);
+    cr_assert_str_eq(parts.host, host);
+    cr_assert_str_eq(parts.zone, zone);
+    cr_assert_eq(parts.port, port);
+    evener_address_unref(address);
+}
+
+Test(address_parts, of_every_family)
+{
+    expect_parts("10.0.0.1:50051", EVENER_FAMILY_IPV4, "10.0.0.1", "", 50051);
+    expect_parts("255.255.255.255:65535", EVENER_FAMILY_IPV4, "255.255.255.255", "", 65535);
+    expect_parts("[2001:DB8::0:1]:1", EVENER_FAMILY_IPV6, "2001:db8::1", "", 1);
+    expect_parts("[fe80::1%interface-name]:80", EVENER_FAMILY_IPV6, "fe80::1", "interface-name", 80);
+    expect_parts("unix:/run/a:b.sock", EVENER_FAMILY_UNIX, "/run/a:b.sock", "", 0);
+    expect_parts("unix-abstract:name", EVENER_FAMILY_UNIX_ABSTRACT, "name", "", 0);
+}
+
+Test(address_parts, an_older_caller_gets_no_more_than_it_knows)
+{
+    evener_address *address = make("10.0.0.1:80");
+    evener_address_parts parts = {.size = offsetof(evener_address_parts, host), .host = "untouched"};
+    evener_address_get_parts(address, &parts);
+    cr_assert_eq(parts.port, 80);
+    cr_assert_str_eq(parts.host, "untouched");
+    evener_address_unref(address);
+}
+
+static uint32_t sockaddr_of(const char *text, struct sockaddr_storage *storage)
+{
+    evener_address *address = make(text);
+    evener_status status;
+    uint32_t bytes = 0;
+    cr_assert_eq(evener_address_get_sockaddr(address, storage, &bytes, &status), EVENER_STATUS_OK, "%s",
+                 status.message);
+    evener_address_unref(address);
+    return bytes;
+}
+
+Test(address_sockaddr, of_every_family)
+{
+    union {
+        struct sockaddr_storage storage;
+        struct sockaddr_in in;
+        struct sockaddr_in6 in6;
+        struct sockaddr_un un;
+    } a;
+    cr_assert_eq(sockaddr_of("127.0.0.1:4711", &a.storage), sizeof a.in);
+    cr_assert_eq(a.in.sin_family, AF_INET);
+    cr_assert_eq(a.in.sin_port, htons(4711));
+    cr_assert_eq(a.in.sin_addr.s_addr, htonl(INADDR_LOOPBACK));
+    cr_assert_eq(sockaddr_of("[::1]:4711", &a.storage), sizeof a.in6);
+    cr_assert_eq(a.in6.sin6_family, AF_INET6);
+    cr_assert_eq(a.in6.sin6_port, htons(4711));
+    cr_assert_eq(memcmp(&a.in6.sin6_addr, &in6addr_loopback, sizeof a.in6.sin6_addr), 0);
+    cr_assert_eq(a.in6.sin6_scope_id, 0);
+    cr_assert_eq(sockaddr_of("[fe80::1%lo]:1", &a.storage), sizeof a.in6);
+    cr_assert_neq(a.in6.sin6_scope_id, 0);
+    cr_assert_eq(sockaddr_of("[fe80::1%4294967295]:1", &a.storage), sizeof a.in6);
+    cr_assert_eq(a.in6.sin6_scope_id, UINT32_MAX);
+    cr_assert_eq(sockaddr_of("unix:/run/x", &a.storage), offsetof(struct sockaddr_un, sun_path) + sizeof "/run/x");
+    cr_assert_eq(a.un.sun_family, AF_UNIX);
+    cr_assert_str_eq(a.un.sun_path, "/run/x");
+    cr_assert_eq(sockaddr_of("unix-abstract:ab", &a.storage), offsetof(struct sockaddr_un, sun_path) + 3);
+    cr_assert_eq(memcmp(a.un.sun_path, "\0ab", 4), 0);
+}
+
+Test(address_sockaddr, a_zone_that_is_no_interface_here_is_an_error)
+{
+    const char *const texts[] = {"[fe80::1%no-such-if]:80", "[fe80::1%4294967296]:80", "[fe80::1%0]:80"};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        evener_address *address = make(texts[i]);
+        struct sockaddr_storage storage = {.ss_family = AF_UNIX};
+        uint32_t bytes = 7;
+        evener_status status;
+        cr_assert_eq(evener_address_get_sockaddr(address, &storage, &bytes, &status), EVENER_STATUS_NOT_FOUND);
+        cr_assert_not_null(strstr(status.message, "no interface"), "%s", status.message);
+        cr_assert(bytes == 7 && storage.ss_family == AF_UNIX, "output written on failure");
+        evener_address_unref(address);
     }
 }

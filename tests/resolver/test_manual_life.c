@@ -220,11 +220,10 @@ static evener_status_code build_nothing(const evener_resolver_builder *builder, 
     return evener_status_set(status, EVENER_STATUS_UNAVAILABLE, "%s is not built", builder->scheme);
 }
 
-static evener_status_code refuse_target(const evener_resolver_builder *builder, const evener_target *target,
-                                        uint32_t default_port, evener_status *status)
+static evener_status_code refuse_target(const evener_resolver_builder *builder, const evener_resolver_args *args,
+                                        evener_status *status)
 {
-    (void)target;
-    (void)default_port;
+    (void)args;
     return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "%s is refused", builder->scheme);
 }
 

@@ -97,11 +97,11 @@ static evener_status_code never_build(const evener_resolver_builder *builder, co
     return evener_status_set(status, EVENER_STATUS_INTERNAL, "not in this test");
 }
 
-static evener_status_code refuse_slash(const evener_resolver_builder *builder, const evener_target *target,
-                                       uint32_t default_port, evener_status *status)
+static evener_status_code refuse_slash(const evener_resolver_builder *builder, const evener_resolver_args *args,
+                                       evener_status *status)
 {
-    (void)builder, (void)default_port;
-    return strchr(evener_target_endpoint(target), '/') != NULL
+    (void)builder;
+    return strchr(evener_target_endpoint(args->target), '/') != NULL
                ? evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "dns: bad host")
                : EVENER_STATUS_OK;
 }

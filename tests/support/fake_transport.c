@@ -207,6 +207,9 @@ static evener_status_code connect_to(evener_transport *transport, const evener_c
 {
     fake_transport *fake = (fake_transport *)transport;
     backend *b = obtain(fake, evener_address_text(args->address));
+    if (args->loop != fake->loop) {
+        abort(); /* transports take their timers from it */
+    }
     b->attempts++;
     b->last_attempt_ns = evener_loop_now_ns(fake->loop);
     free(b->authority);

@@ -44,7 +44,15 @@ evener_status_code resolver_fixture_build(resolver_fixture *f, const char *targe
     evener_status_clear(&f->status);
     evener_status_code code = evener_resolver_lookup(&f->set, target, &f->target, &builder, &f->status);
     if (code == EVENER_STATUS_OK && builder->check != NULL) {
-        code = builder->check(builder, f->target, f->default_port, &f->status);
+        const evener_resolver_args args = {
+            .size = sizeof args,
+            .target = f->target,
+            .default_port = f->default_port,
+            .options = f->options,
+            .option_count = f->option_count,
+            .resolvers = &f->set,
+        };
+        code = builder->check(builder, &args, &f->status);
     }
     if (code == EVENER_STATUS_OK) {
         const evener_resolver_args args = {
@@ -59,6 +67,10 @@ evener_status_code resolver_fixture_build(resolver_fixture *f, const char *targe
             .resolvers = &f->set,
         };
         code = builder->build(builder, &args, &f->resolver, &f->status);
+        if (code == EVENER_STATUS_INVALID_ARGUMENT) { /* a channel would have been created, and would never connect */
+            fprintf(stderr, "%s: check() accepted what build() refuses: %s\n", target, f->status.message);
+            abort();
+        }
     }
     if (code != EVENER_STATUS_OK) {
         resolver_fixture_close(f);

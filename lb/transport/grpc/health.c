@@ -21,6 +21,7 @@
 #include <grpc/slice.h>
 #include <grpc/support/alloc.h>
 
+#include <evener/backoff.h>
 #include <evener/log.h>
 
 #include "lb/base/memory.h"
@@ -29,12 +30,6 @@
 #define HEALTH_METHOD "/grpc.health.v1.Health/Watch"
 #define SERVICE_BYTES_MAX 4096
 #define STATUS_SERVING 1
-
-/* Backoff between calls, as for connections (grpc: connection-backoff.md). */
-#define BACKOFF_INITIAL_NS EVENER_NS_PER_S
-#define BACKOFF_MAX_NS (120 * EVENER_NS_PER_S)
-#define BACKOFF_MULTIPLIER 1.6
-#define BACKOFF_JITTER 0.2
 
 typedef struct evener_grpc_health health;
 
@@ -69,7 +64,7 @@ struct evener_grpc_health {
     grpc_slice details;
 
     evener_timer retry;
-    uint64_t backoff_ns;
+    evener_backoff backoff; /* between calls, as for connections */
 };
 
 /* ---- messages ---- */
@@ -255,7 +250,7 @@ static void message_received(health *self, bool ok)
     self->message = NULL;
     self->had_message = true;
     attend(self, false);
-    self->backoff_ns = 0;
+    evener_backoff_reset(&self->backoff);
     read_next(self);
     tell(self, serving ? EVENER_READY : EVENER_TRANSIENT_FAILURE,
          readable ? "its health service does not say SERVING" : "its health service sent what cannot be read");
@@ -264,12 +259,8 @@ static void message_received(health *self, bool ok)
 static void schedule_retry(health *self)
 {
     evener_loop *loop = self->connection->loop;
-    double jitter = 1.0 - BACKOFF_JITTER + 2 * BACKOFF_JITTER * evener_loop_random_unit(loop);
-    double next_ns = (double)self->backoff_ns * BACKOFF_MULTIPLIER;
-    self->backoff_ns = self->backoff_ns == 0              ? BACKOFF_INITIAL_NS
-                       : next_ns > (double)BACKOFF_MAX_NS ? BACKOFF_MAX_NS
-                                                          : (uint64_t)next_ns;
-    evener_timer_start(loop, &self->retry, self->had_message ? 0 : (uint64_t)((double)self->backoff_ns * jitter));
+    const uint64_t delay_ns = evener_backoff_next_ns(&self->backoff, NULL, loop);
+    evener_timer_start(loop, &self->retry, self->had_message ? 0 : delay_ns);
 }
 
 static void call_ended(health *self, bool ok)

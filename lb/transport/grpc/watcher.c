@@ -33,7 +33,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <grpc/grpc.h>
 #include <grpc/slice.h>
@@ -326,13 +325,7 @@ static bool take(evener_grpc_watcher *watcher, gpr_timespec deadline, bool *ende
 
 static void sleep_outside_the_core(evener_grpc_watcher *watcher)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += (long)(POLL_INTERVAL_MS * EVENER_NS_PER_MS);
-    if (until.tv_nsec >= (long)EVENER_NS_PER_S) {
-        until.tv_nsec -= (long)EVENER_NS_PER_S;
-        until.tv_sec++;
-    }
+    const struct timespec until = evener_clock_deadline(POLL_INTERVAL_MS);
     pthread_mutex_lock(&watcher->mutex);
     int error = 0;
     while (!watcher->awake && error != ETIMEDOUT) {
