@@ -6,8 +6,6 @@
 
 /* When it grows. */
 #define CONNECTORS_PER_BUCKET 2
-/* How far ahead memory is asked for. */
-#define AHEAD 4
 
 static evener_connector **bucket_of(const evener_subchannel_pool *pool, const evener_address *address)
 {
@@ -65,35 +63,8 @@ static bool grow_table(evener_subchannel_pool *pool)
     return true;
 }
 
-void evener_connector_expect(evener_subchannel_pool *pool, evener_address *const *addresses, size_t count)
-{
-    pool->expected = addresses;
-    pool->expected_count = count;
-    pool->expected_ns = count > 0 ? evener_loop_now_fast_ns(pool->loop) : 0;
-}
-
-/* Asks for the places in the table of an address that comes some calls later: they are in no cache, if it is one of
- * thousands. */
-static void prefetch_expected(evener_subchannel_pool *pool, const evener_address *address)
-{
-    while (pool->expected_count > AHEAD) {
-        const bool is_this = pool->expected[0] == address;
-        pool->expected++;
-        pool->expected_count--;
-        if (is_this) {
-            const evener_address *later = pool->expected[AHEAD - 1];
-            __builtin_prefetch(bucket_of(pool, later), 1);
-            __builtin_prefetch(tags_of(pool, later), 1);
-            return;
-        }
-    }
-}
-
 evener_connector *evener_connector_obtain(evener_subchannel_pool *pool, const evener_address *address)
 {
-    if (pool->bucket_count != 0) {
-        prefetch_expected(pool, address);
-    }
     evener_connector *connector = evener_subchannel_pool_find(pool, address);
     if (connector != NULL) {
         return connector;
@@ -105,6 +76,7 @@ evener_connector *evener_connector_obtain(evener_subchannel_pool *pool, const ev
     if (connector == NULL) {
         return NULL;
     }
+    connector->pool = pool;
     evener_connector_take_authority(pool, connector);
     connector->address = evener_address_ref(address);
     connector->hash_tag = evener_hash_tag(evener_address_identity_hash(address));

@@ -213,18 +213,6 @@ static void tell_one(evener_subchannel_body *body)
     body->kind->state_changed(body->arg, body->handle, (evener_connectivity_state)body->told_state, &status);
 }
 
-/* When thousands are told, none of them was touched for long. The next one's own memory was asked for when the one before
- * it was told: now it is there, and what it points to is asked for. */
-static void prefetch_told_next(const evener_subchannel_body *next)
-{
-    if (next != NULL) {
-        __builtin_prefetch(next->queue_next, 1);
-        __builtin_prefetch(next->connector);
-        __builtin_prefetch((const char *)next->handle + EVENER_SLOT_TO_BODY);
-        __builtin_prefetch((const char *)next - next->kind->memory->body_offset, 1);
-    }
-}
-
 static void tell_all(void *arg)
 {
     evener_subchannel_pool *pool = arg;
@@ -234,7 +222,6 @@ static void tell_all(void *arg)
     while (list != NULL) {
         evener_subchannel_body *body = list;
         list = body->queue_next;
-        prefetch_told_next(list);
         body->untold = false;
         tell_one(body);
         unref(body);

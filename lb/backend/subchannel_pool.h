@@ -77,9 +77,7 @@ typedef struct evener_subchannel_pool {
     /* the pool's own */
     evener_connector **buckets;
     size_t bucket_count, connector_count;
-    evener_address *const *expected; /* see evener_connector_expect() */
-    size_t expected_count;
-    uint64_t expected_ns;                   /* since when; 0: none are */
+    uint64_t list_ns;                       /* when the list came that is handled now; 0: none is */
     size_t link_count;                      /* connections that the transport was not asked to give up yet */
     evener_link *given_up, **given_up_tail; /* for which no grace period has begun */
     evener_link *passing;                   /* whose grace period is under way */
@@ -128,6 +126,7 @@ typedef struct evener_connector_extra {
 
 struct evener_connector {
     evener_connector *bucket_next;
+    evener_subchannel_pool *pool;
     evener_address *address;
     const char *authority;               /* the pool's, of the generation */
     evener_subchannel_body *subchannels; /* by connector_next; at least one, but while the first is made */
@@ -195,8 +194,6 @@ void evener_attempt_timed_out(void *arg);
 
 /* Sets up the pool's memory for connectors and what belongs to them. */
 void evener_connector_prepare(evener_subchannel_pool *pool);
-/* Addresses that are likely to be asked for next, in this order, until told otherwise; borrowed. */
-void evener_connector_expect(evener_subchannel_pool *pool, evener_address *const *addresses, size_t count);
 /* The connector of an address, made if there is none; NULL without memory. */
 evener_connector *evener_connector_obtain(evener_subchannel_pool *pool, const evener_address *address);
 /* For a connector that ends. */
@@ -231,11 +228,22 @@ static inline const char *evener_connector_last_error(const evener_connector *co
     return connector->extra != NULL ? connector->extra->last_error : NULL;
 }
 
-/* For what begins now. To read the clock for each of thousands that come with one list would be a tenth of all work: all
- * of them begin when the list came. */
+/* While a list is handed to the policy, all that starts starts when the list came: one look at the clock instead of one
+ * per backend, which saves 3 to 10 % of the time of a list of 10,000 new backends. */
+static inline void evener_subchannel_pool_begin_list(evener_subchannel_pool *pool)
+{
+    pool->list_ns = evener_loop_now_fast_ns(pool->loop);
+}
+
+static inline void evener_subchannel_pool_end_list(evener_subchannel_pool *pool)
+{
+    pool->list_ns = 0;
+}
+
+/* Return the start time of what starts now. */
 static inline uint64_t evener_connector_time_ns(const evener_subchannel_pool *pool)
 {
-    return pool->expected_ns != 0 ? pool->expected_ns : evener_loop_now_fast_ns(pool->loop);
+    return pool->list_ns != 0 ? pool->list_ns : evener_loop_now_fast_ns(pool->loop);
 }
 
 /* For connections from now on. */
@@ -248,7 +256,7 @@ static inline void evener_connector_take_authority(const evener_subchannel_pool 
 
 static inline evener_subchannel_pool *evener_connector_pool(const evener_connector *connector)
 {
-    return connector->subchannels->kind->pool;
+    return connector->pool;
 }
 
 #endif

@@ -132,34 +132,35 @@ static void *copy_array(const void *array, size_t bytes)
 
 static bool copy_options(evener_channel *channel, const evener_channel_options *options)
 {
-    channel->resolvers.own =
+    channel->settings.resolvers.own =
         copy_array(options->resolvers, options->resolver_count * sizeof(const evener_resolver_builder *));
-    channel->resolvers.own_count = options->resolver_count;
-    evener_resolver_builders_ref(channel->resolvers.own, channel->resolvers.own_count);
-    channel->policies.own =
+    channel->settings.resolvers.own_count = options->resolver_count;
+    evener_resolver_builders_ref(channel->settings.resolvers.own, channel->settings.resolvers.own_count);
+    channel->settings.policies.own =
         copy_array(options->policies, options->policy_count * sizeof(const evener_policy_builder *));
-    channel->policies.own_count = options->policy_count;
-    channel->resolver_options = calloc(options->resolver_option_count + 1, sizeof(evener_attribute));
-    if (channel->resolvers.own == NULL || channel->policies.own == NULL || channel->resolver_options == NULL) {
+    channel->settings.policies.own_count = options->policy_count;
+    channel->settings.resolver_options = calloc(options->resolver_option_count + 1, sizeof(evener_attribute));
+    if (channel->settings.resolvers.own == NULL || channel->settings.policies.own == NULL ||
+        channel->settings.resolver_options == NULL) {
         return false;
     }
     for (size_t i = 0; i < options->resolver_option_count; i++) {
-        evener_attribute *option = &channel->resolver_options[channel->resolver_option_count++];
+        evener_attribute *option = &channel->settings.resolver_options[channel->settings.resolver_option_count++];
         option->key = strdup(options->resolver_options[i].key);
         option->value = strdup(options->resolver_options[i].value);
         if (option->key == NULL || option->value == NULL) {
             return false;
         }
     }
-    if (options->user_agent != NULL && (channel->user_agent = strdup(options->user_agent)) == NULL) {
+    if (options->user_agent != NULL && (channel->settings.user_agent = strdup(options->user_agent)) == NULL) {
         return false;
     }
-    channel->wait_for_ready = options->wait_for_ready; /* atomic from here on */
-    channel->ignore_service_config = options->ignore_service_config;
-    channel->default_port = options->default_port != 0 ? options->default_port : DEFAULT_PORT;
-    channel->empty_update = options->empty_update;
-    channel->empty_update_keep_ns = ms_to_ns(options->empty_update_keep_ms, DEFAULT_KEEP_MS);
-    channel->idle_timeout_ns = ms_to_ns(options->idle_timeout_ms, DEFAULT_IDLE_TIMEOUT_MS);
+    channel->hot.wait_for_ready = options->wait_for_ready; /* atomic from here on */
+    channel->settings.ignore_service_config = options->ignore_service_config;
+    channel->settings.default_port = options->default_port != 0 ? options->default_port : DEFAULT_PORT;
+    channel->settings.empty_update = options->empty_update;
+    channel->settings.empty_update_keep_ns = ms_to_ns(options->empty_update_keep_ms, DEFAULT_KEEP_MS);
+    channel->settings.idle_timeout_ns = ms_to_ns(options->idle_timeout_ms, DEFAULT_IDLE_TIMEOUT_MS);
     channel->pool.connect_timeout_ns = ms_to_ns(options->connect_timeout_ms, DEFAULT_CONNECT_TIMEOUT_MS);
     channel->pool.backoff = (evener_backoff_options){
         .size = sizeof channel->pool.backoff,
@@ -205,29 +206,29 @@ static evener_status_code find_authority(evener_channel *channel, const evener_c
                                  "channel options: authority is empty: leave it NULL for the target's own");
     }
     if (authority == NULL) {
-        const evener_resolver_builder *builder = channel->resolver_builder;
+        const evener_resolver_builder *builder = channel->settings.resolver_builder;
         const evener_status_code code =
             builder->default_authority != NULL
-                ? builder->default_authority(builder, channel->target, buffer, sizeof buffer, status)
-                : encode_authority(evener_target_endpoint(channel->target), buffer, sizeof buffer, status);
+                ? builder->default_authority(builder, channel->settings.target, buffer, sizeof buffer, status)
+                : encode_authority(evener_target_endpoint(channel->settings.target), buffer, sizeof buffer, status);
         if (code != EVENER_STATUS_OK) {
             return code;
         }
         authority = buffer;
-        const bool names_host =
-            buffer[0] != '\0' && evener_resolver_server_names(builder, channel->target) == EVENER_SERVER_NAMES_TARGET;
+        const bool names_host = buffer[0] != '\0' && evener_resolver_server_names(builder, channel->settings.target) ==
+                                                         EVENER_SERVER_NAMES_TARGET;
         channel->pool.authority_origin = names_host ? EVENER_AUTHORITY_OF_TARGET : EVENER_AUTHORITY_OF_LIST;
     }
-    channel->authority = strdup(authority);
-    return channel->authority != NULL ? EVENER_STATUS_OK : no_memory(status);
+    channel->settings.authority = strdup(authority);
+    return channel->settings.authority != NULL ? EVENER_STATUS_OK : no_memory(status);
 }
 
 static evener_status_code find_policy(evener_channel *channel, const evener_channel_options *options,
                                       evener_status *status)
 {
     const char *name = options->policy != NULL ? options->policy : "pick_first";
-    channel->policy_builder = evener_policy_find(&channel->policies, name);
-    if (channel->policy_builder == NULL) {
+    channel->settings.policy_builder = evener_policy_find(&channel->settings.policies, name);
+    if (channel->settings.policy_builder == NULL) {
         return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
                                  "channel options: policy \"%s\" is not known: register it "
                                  "(evener_policy_register()) or give it in options.policies",
@@ -236,20 +237,20 @@ static evener_status_code find_policy(evener_channel *channel, const evener_chan
     if (options->default_service_config == NULL) {
         return EVENER_STATUS_OK;
     }
-    const evener_status_code code = evener_service_config_parse(options->default_service_config, &channel->policies,
-                                                                name, &channel->default_config, status);
+    const evener_status_code code = evener_service_config_parse(
+        options->default_service_config, &channel->settings.policies, name, &channel->control.default_config, status);
     if (code != EVENER_STATUS_OK) {
         return evener_status_set(status, code, "channel options: default %s", status != NULL ? status->message : "");
     }
-    channel->published_config = evener_service_config_ref(channel->default_config);
+    channel->control.published_config = evener_service_config_ref(channel->control.default_config);
     return EVENER_STATUS_OK;
 }
 
 static evener_status_code find_transport(evener_channel *channel, const evener_channel_options *options,
                                          evener_status *status)
 {
-    channel->transport = options->transport;
-    if (channel->transport == NULL) {
+    channel->settings.transport = options->transport;
+    if (channel->settings.transport == NULL) {
         const evener_transport_factory *factory = evener_transport_find(DEFAULT_TRANSPORT);
         if (factory == NULL) {
             return evener_status_set(
@@ -260,39 +261,41 @@ static evener_status_code find_transport(evener_channel *channel, const evener_c
         }
         const evener_transport_args args = {
             .size = sizeof args,
-            .runtime = channel->runtime,
+            .runtime = channel->settings.runtime,
             .credentials = options->credentials,
-            .user_agent = channel->user_agent,
+            .user_agent = channel->settings.user_agent,
             .keepalive_time_ms = options->keepalive_time_ms,
             .keepalive_timeout_ms = options->keepalive_timeout_ms,
             .grpc_args = options->grpc_args,
         };
-        const evener_status_code code = factory->create(&args, &channel->transport, status);
+        const evener_status_code code = factory->create(&args, &channel->settings.transport, status);
         if (code != EVENER_STATUS_OK) {
             return code;
         }
-        channel->owns_transport = true;
+        channel->settings.owns_transport = true;
     }
-    channel->connection_ref = channel->transport->vtable->connection_ref;
-    channel->picks_shortly = channel->connection_ref == NULL && evener_rcu_may_enter_outermost();
-    channel->pool.connection_unref = channel->transport->vtable->connection_unref;
-    channel->pool.transport = channel->transport;
+    channel->hot.connection_ref = channel->settings.transport->vtable->connection_ref;
+    channel->hot.picks_shortly = channel->hot.connection_ref == NULL && evener_rcu_may_enter_outermost();
+    channel->pool.connection_unref = channel->settings.transport->vtable->connection_unref;
+    channel->pool.transport = channel->settings.transport;
     return EVENER_STATUS_OK;
 }
 
 /* What is known before the first connection is told here; addresses that come later are refused one by one. */
 static evener_status_code check_server_names(const evener_channel *channel, evener_status *status)
 {
-    bool (*const verifies_names)(const evener_transport *transport) = channel->transport->vtable->verifies_names;
-    if (verifies_names != NULL && verifies_names(channel->transport) &&
+    bool (*const verifies_names)(const evener_transport *transport) =
+        channel->settings.transport->vtable->verifies_names;
+    if (verifies_names != NULL && verifies_names(channel->settings.transport) &&
         channel->pool.authority_origin == EVENER_AUTHORITY_OF_LIST &&
-        evener_resolver_server_names(channel->resolver_builder, channel->target) == EVENER_SERVER_NAMES_MISSING) {
+        evener_resolver_server_names(channel->settings.resolver_builder, channel->settings.target) ==
+            EVENER_SERVER_NAMES_MISSING) {
         return evener_status_set(
             status, EVENER_STATUS_INVALID_ARGUMENT,
             "%.200s: TLS has no name to verify a server against: a socket in the file system has "
             "none; set the channel's authority (options.authority; `authority` in a factory file), "
             "or an attribute \"authority\" for each socket of the list",
-            evener_target_text(channel->target));
+            evener_target_text(channel->settings.target));
     }
     return EVENER_STATUS_OK;
 }
@@ -304,17 +307,18 @@ static evener_status_code set_up(evener_channel *channel, const char *target, co
     if (!copy_options(channel, options)) {
         return no_memory(status);
     }
-    code = evener_resolver_lookup(&channel->resolvers, target, &channel->target, &channel->resolver_builder, status);
-    if (code == EVENER_STATUS_OK && channel->resolver_builder->check != NULL) {
+    code = evener_resolver_lookup(&channel->settings.resolvers, target, &channel->settings.target,
+                                  &channel->settings.resolver_builder, status);
+    if (code == EVENER_STATUS_OK && channel->settings.resolver_builder->check != NULL) {
         const evener_resolver_args args = {
             .size = sizeof args,
-            .target = channel->target,
-            .default_port = channel->default_port,
-            .options = channel->resolver_options,
-            .option_count = channel->resolver_option_count,
-            .resolvers = &channel->resolvers,
+            .target = channel->settings.target,
+            .default_port = channel->settings.default_port,
+            .options = channel->settings.resolver_options,
+            .option_count = channel->settings.resolver_option_count,
+            .resolvers = &channel->settings.resolvers,
         };
-        code = channel->resolver_builder->check(channel->resolver_builder, &args, status);
+        code = channel->settings.resolver_builder->check(channel->settings.resolver_builder, &args, status);
     }
     if (code == EVENER_STATUS_OK) {
         code = find_authority(channel, options, status);
@@ -323,9 +327,9 @@ static evener_status_code set_up(evener_channel *channel, const char *target, co
         code = find_policy(channel, options, status);
     }
     if (code == EVENER_STATUS_OK && options->runtime != NULL) {
-        channel->runtime = evener_runtime_ref(options->runtime);
+        channel->settings.runtime = evener_runtime_ref(options->runtime);
     } else if (code == EVENER_STATUS_OK) {
-        code = evener_runtime_default(&channel->runtime, status);
+        code = evener_runtime_default(&channel->settings.runtime, status);
     }
     if (code == EVENER_STATUS_OK) {
         code = find_transport(channel, options, status);
@@ -336,11 +340,11 @@ static evener_status_code set_up(evener_channel *channel, const char *target, co
     if (code != EVENER_STATUS_OK) {
         return code;
     }
-    channel->loop = evener_runtime_loop(channel->runtime);
-    channel->caller_drives_loop = evener_runtime_is_driven_by_caller(channel->runtime);
-    channel->pool.runtime = channel->runtime;
-    channel->pool.loop = channel->loop;
-    channel->pool.authority = channel->authority;
+    channel->hot.loop = evener_runtime_loop(channel->settings.runtime);
+    channel->hot.caller_drives_loop = evener_runtime_is_driven_by_caller(channel->settings.runtime);
+    channel->pool.runtime = channel->settings.runtime;
+    channel->pool.loop = channel->hot.loop;
+    channel->pool.authority = channel->settings.authority;
     const uint32_t queued_max = options->queued_picks_max != 0 ? options->queued_picks_max : DEFAULT_QUEUED_PICKS_MAX;
     if (!evener_channel_control_init(channel)) {
         return no_memory(status);
@@ -385,35 +389,35 @@ static void destroy_transport(void *arg)
 
 void evener_channel_free(evener_channel *channel)
 {
-    evener_picker_unref(channel->policy_picker);
-    if (channel->loop != NULL) {
+    evener_picker_unref(channel->control.policy_picker);
+    if (channel->hot.loop != NULL) {
         evener_subchannel_pool_clear(&channel->pool);
     }
     if (channel->queue.channel != NULL) {
         evener_pick_queue_clear(&channel->queue);
     }
-    if (channel->owns_transport) {
-        evener_runtime_call(channel->runtime, destroy_transport, channel->transport);
+    if (channel->settings.owns_transport) {
+        evener_runtime_call(channel->settings.runtime, destroy_transport, channel->settings.transport);
     }
-    evener_service_config_unref(channel->default_config);
-    evener_service_config_unref(channel->resolver_config);
-    evener_service_config_unref(channel->published_config);
-    evener_update_list_free(channel->addresses, channel->address_count);
-    for (size_t i = 0; i < channel->resolver_option_count; i++) {
-        free((char *)channel->resolver_options[i].key);
-        free((char *)channel->resolver_options[i].value);
+    evener_service_config_unref(channel->control.default_config);
+    evener_service_config_unref(channel->control.resolver_config);
+    evener_service_config_unref(channel->control.published_config);
+    evener_update_list_free(channel->control.addresses, channel->control.address_count);
+    for (size_t i = 0; i < channel->settings.resolver_option_count; i++) {
+        free((char *)channel->settings.resolver_options[i].key);
+        free((char *)channel->settings.resolver_options[i].value);
     }
-    free(channel->resolver_options);
-    evener_resolver_builders_unref(channel->resolvers.own, channel->resolvers.own_count);
-    free((void *)channel->resolvers.own);
-    free((void *)channel->policies.own);
-    free(channel->last_resolver_error);
-    free(channel->user_agent);
-    free(channel->authority);
-    evener_target_destroy(channel->target);
+    free(channel->settings.resolver_options);
+    evener_resolver_builders_unref(channel->settings.resolvers.own, channel->settings.resolvers.own_count);
+    free((void *)channel->settings.resolvers.own);
+    free((void *)channel->settings.policies.own);
+    free(channel->control.last_resolver_error);
+    free(channel->settings.user_agent);
+    free(channel->settings.authority);
+    evener_target_destroy(channel->settings.target);
     evener_channel_free_former_names(channel);
-    evener_runtime *runtime = channel->runtime;
-    sem_t *gone = channel->gone;
+    evener_runtime *runtime = channel->settings.runtime;
+    sem_t *gone = channel->control.gone;
     free(channel);
     if (gone != NULL) {
         sem_post(gone); /* who waits gives the runtime back */
@@ -435,15 +439,15 @@ void evener_channel_unref(evener_channel *channel)
     if (channel == NULL || __atomic_sub_fetch(&channel->references, 1, __ATOMIC_ACQ_REL) != 0) {
         return;
     }
-    evener_runtime *runtime = channel->runtime;
-    if (channel->caller_drives_loop || evener_runtime_owns_this_thread(runtime)) {
-        evener_loop_post(channel->loop, &channel->release_task);
+    evener_runtime *runtime = channel->settings.runtime;
+    if (channel->hot.caller_drives_loop || evener_runtime_owns_this_thread(runtime)) {
+        evener_loop_post(channel->hot.loop, &channel->control.release_task);
         return;
     }
     sem_t gone;
     sem_init(&gone, 0, 0);
-    channel->gone = &gone;
-    evener_loop_post(channel->loop, &channel->release_task);
+    channel->control.gone = &gone;
+    evener_loop_post(channel->hot.loop, &channel->control.release_task);
     while (sem_wait(&gone) != 0) { /* EINTR: a signal of the caller's */
     }
     sem_destroy(&gone);
@@ -453,24 +457,24 @@ void evener_channel_unref(evener_channel *channel)
 void evener_channel_close(evener_channel *channel)
 {
     /* No pick that begins from here on finds a backend, whatever the control thread is about. */
-    evener_rcu_assign(channel->picker, &evener_channel_closed_picker);
-    evener_loop_post(channel->loop, &channel->close_task);
+    evener_rcu_assign(channel->hot.picker, &evener_channel_closed_picker);
+    evener_loop_post(channel->hot.loop, &channel->control.close_task);
 }
 
 /* ---- states ---- */
 
 evener_connectivity_state evener_channel_state(evener_channel *channel, bool try_to_connect)
 {
-    const evener_connectivity_state state = __atomic_load_n(&channel->state, __ATOMIC_ACQUIRE);
+    const evener_connectivity_state state = __atomic_load_n(&channel->hot.state, __ATOMIC_ACQUIRE);
     if (try_to_connect && state == EVENER_IDLE) {
-        evener_loop_post(channel->loop, &channel->connect_task);
+        evener_loop_post(channel->hot.loop, &channel->control.connect_task);
     }
     return state;
 }
 
 static bool must_not_wait(const evener_channel *channel)
 {
-    return channel->caller_drives_loop || evener_loop_on_control_thread(channel->loop);
+    return channel->hot.caller_drives_loop || evener_loop_on_control_thread(channel->hot.loop);
 }
 
 /* Waits for another state until the deadline (NULL: none). False: time ran out. Under the queue's mutex. */
@@ -478,11 +482,11 @@ static bool wait_for_other_state(evener_channel *channel, evener_connectivity_st
                                  const struct timespec *deadline)
 {
     evener_pick_queue *queue = &channel->queue;
-    while (__atomic_load_n(&channel->state, __ATOMIC_RELAXED) == (uint32_t)last_seen) {
+    while (__atomic_load_n(&channel->hot.state, __ATOMIC_RELAXED) == (uint32_t)last_seen) {
         if (deadline == NULL) {
             pthread_cond_wait(&queue->state_changed, &queue->mutex);
         } else if (pthread_cond_timedwait(&queue->state_changed, &queue->mutex, deadline) == ETIMEDOUT) {
-            return __atomic_load_n(&channel->state, __ATOMIC_RELAXED) != (uint32_t)last_seen;
+            return __atomic_load_n(&channel->hot.state, __ATOMIC_RELAXED) != (uint32_t)last_seen;
         }
     }
     return true;
@@ -493,14 +497,14 @@ static bool wait_for_other_state(evener_channel *channel, evener_connectivity_st
 static bool wait_for_news(evener_channel *channel, evener_connectivity_state last_seen, const struct timespec *deadline)
 {
     evener_pick_queue *queue = &channel->queue;
-    if (__atomic_load_n(&channel->state, __ATOMIC_RELAXED) != (uint32_t)last_seen) {
+    if (__atomic_load_n(&channel->hot.state, __ATOMIC_RELAXED) != (uint32_t)last_seen) {
         return true;
     }
     if (deadline == NULL) {
         return pthread_cond_wait(&queue->state_changed, &queue->mutex) == 0;
     }
     return pthread_cond_timedwait(&queue->state_changed, &queue->mutex, deadline) != ETIMEDOUT ||
-           __atomic_load_n(&channel->state, __ATOMIC_RELAXED) != (uint32_t)last_seen;
+           __atomic_load_n(&channel->hot.state, __ATOMIC_RELAXED) != (uint32_t)last_seen;
 }
 
 evener_connectivity_state evener_channel_wait_for_state_change(evener_channel *channel,
@@ -553,17 +557,17 @@ evener_status_code evener_channel_wait_ready(evener_channel *channel, uint64_t t
 
 void evener_channel_connect(evener_channel *channel)
 {
-    evener_loop_post(channel->loop, &channel->connect_task);
+    evener_loop_post(channel->hot.loop, &channel->control.connect_task);
 }
 
 void evener_channel_resolve_now(evener_channel *channel)
 {
-    evener_loop_post(channel->loop, &channel->resolve_now_task);
+    evener_loop_post(channel->hot.loop, &channel->control.resolve_now_task);
 }
 
 void evener_channel_reset_connect_backoff(evener_channel *channel)
 {
-    evener_loop_post(channel->loop, &channel->reset_backoff_task);
+    evener_loop_post(channel->hot.loop, &channel->control.reset_backoff_task);
 }
 
 typedef struct config_change {
@@ -586,8 +590,8 @@ evener_status_code evener_channel_set_default_service_config(evener_channel *cha
 {
     evener_service_config *config = NULL;
     if (json != NULL) {
-        const evener_status_code code =
-            evener_service_config_parse(json, &channel->policies, channel->policy_builder->name, &config, status);
+        const evener_status_code code = evener_service_config_parse(
+            json, &channel->settings.policies, channel->settings.policy_builder->name, &config, status);
         if (code != EVENER_STATUS_OK) {
             return code;
         }
@@ -600,7 +604,7 @@ evener_status_code evener_channel_set_default_service_config(evener_channel *cha
     change->task = (evener_task)EVENER_TASK_INIT(change_config, change);
     change->channel = evener_channel_ref(channel);
     change->config = config;
-    evener_loop_post(channel->loop, &change->task);
+    evener_loop_post(channel->hot.loop, &change->task);
     return evener_status_clear(status);
 }
 
@@ -609,25 +613,25 @@ evener_status_code evener_channel_set_default_service_config(evener_channel *cha
 const char *evener_channel_target(const evener_channel *channel)
 {
     /* Acquire pairs with the release of a change: the target was made before it was put there. */
-    return evener_target_text(__atomic_load_n(&channel->target, __ATOMIC_ACQUIRE));
+    return evener_target_text(__atomic_load_n(&channel->settings.target, __ATOMIC_ACQUIRE));
 }
 
 const char *evener_channel_authority(const evener_channel *channel)
 {
-    return __atomic_load_n(&channel->authority, __ATOMIC_ACQUIRE); /* as the target */
+    return __atomic_load_n(&channel->settings.authority, __ATOMIC_ACQUIRE); /* as the target */
 }
 
 evener_runtime *evener_channel_runtime(const evener_channel *channel)
 {
-    return channel->runtime;
+    return channel->settings.runtime;
 }
 
 evener_transport *evener_channel_transport(const evener_channel *channel)
 {
-    return channel->transport;
+    return channel->settings.transport;
 }
 
 bool evener_channel_wait_for_ready_default(const evener_channel *channel)
 {
-    return __atomic_load_n(&channel->wait_for_ready, __ATOMIC_RELAXED);
+    return __atomic_load_n(&channel->hot.wait_for_ready, __ATOMIC_RELAXED);
 }

@@ -2,6 +2,7 @@
  * one piece at a time. */
 #include "lb/channel/channel_internal.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,10 +19,53 @@
 static const char *name_of(const evener_channel *channel)
 {
     /* One whose target went to another (channel_reconfigure.c) ends without a name. */
-    return channel->target != NULL ? evener_target_text(channel->target) : "";
+    return channel->settings.target != NULL ? evener_target_text(channel->settings.target) : "";
 }
 
 static void free_if_over(evener_channel *channel);
+
+/* ---- phases ---- */
+
+static const char *phase_name(evener_channel_phase phase)
+{
+    static const char *const names[] = {
+        [EVENER_CHANNEL_IDLE] = "idle",
+        [EVENER_CHANNEL_BUILDING] = "building the resolver",
+        [EVENER_CHANNEL_RESOLVING] = "resolving",
+        [EVENER_CHANNEL_SERVING] = "serving",
+        [EVENER_CHANNEL_REBUILDING] = "serving, building another resolver",
+        [EVENER_CHANNEL_CLOSED] = "closed",
+        [EVENER_CHANNEL_RELEASED] = "released",
+    };
+    return names[phase];
+}
+
+/* Whether the table in channel_internal.h has this edge. */
+static bool may_enter(evener_channel_phase from, evener_channel_phase to)
+{
+    enum {
+        ENDS = 1U << EVENER_CHANNEL_IDLE | 1U << EVENER_CHANNEL_CLOSED,
+    };
+    static const uint32_t edges[] = {
+        [EVENER_CHANNEL_IDLE] = 1U << EVENER_CHANNEL_BUILDING | 1U << EVENER_CHANNEL_CLOSED,
+        [EVENER_CHANNEL_BUILDING] = ENDS | 1U << EVENER_CHANNEL_RESOLVING,
+        [EVENER_CHANNEL_RESOLVING] = ENDS | 1U << EVENER_CHANNEL_BUILDING | 1U << EVENER_CHANNEL_SERVING,
+        [EVENER_CHANNEL_SERVING] = ENDS | 1U << EVENER_CHANNEL_REBUILDING,
+        [EVENER_CHANNEL_REBUILDING] = ENDS | 1U << EVENER_CHANNEL_SERVING,
+        [EVENER_CHANNEL_CLOSED] = 1U << EVENER_CHANNEL_RELEASED,
+        [EVENER_CHANNEL_RELEASED] = 0,
+    };
+    return (edges[from] & 1U << to) != 0;
+}
+
+static void enter_phase(evener_channel *channel, evener_channel_phase next)
+{
+    assert(may_enter(channel->control.phase, next));
+    (void)may_enter; /* in builds without assertions */
+    evener_log(EVENER_LOG_DEBUG, "channel", "%s: %s -> %s", name_of(channel), phase_name(channel->control.phase),
+               phase_name(next));
+    channel->control.phase = next;
+}
 
 /* ---- what readers may still see ---- */
 
@@ -39,7 +83,7 @@ static void retired_over(void *arg)
     evener_picker_unref(r->picker);
     evener_service_config_unref(r->config);
     free(r);
-    channel->retired_count--;
+    channel->control.retired_count--;
     free_if_over(channel);
 }
 
@@ -61,8 +105,8 @@ static void retire(evener_channel *channel, evener_picker *picker, evener_servic
     r->config = config;
     r->reclaim.fn = retired_over;
     r->reclaim.arg = r;
-    channel->retired_count++;
-    evener_runtime_reclaim(channel->runtime, &r->reclaim);
+    channel->control.retired_count++;
+    evener_runtime_reclaim(channel->settings.runtime, &r->reclaim);
 }
 
 /* ---- publishing ---- */
@@ -71,7 +115,7 @@ static void retire(evener_channel *channel, evener_picker *picker, evener_servic
 static void publish(evener_channel *channel, evener_connectivity_state state, const evener_status *status,
                     evener_picker *picker)
 {
-    const evener_connectivity_state old = __atomic_load_n(&channel->state, __ATOMIC_RELAXED);
+    const evener_connectivity_state old = __atomic_load_n(&channel->hot.state, __ATOMIC_RELAXED);
     if (old != state) {
         const bool failed = state == EVENER_TRANSIENT_FAILURE && status != NULL;
         evener_log(EVENER_LOG_DEBUG, "channel", "%s: %s -> %s%s%s", name_of(channel),
@@ -79,10 +123,10 @@ static void publish(evener_channel *channel, evener_connectivity_state state, co
                    failed ? status->message : "");
     }
     if (picker != NULL) {
-        evener_picker *replaced = channel->policy_picker;
-        channel->policy_picker = picker;
+        evener_picker *replaced = channel->control.policy_picker;
+        channel->control.policy_picker = picker;
         evener_picker *expected = replaced; /* anything else is the closed channel's: that one stays */
-        (void)__atomic_compare_exchange_n(&channel->picker, &expected, picker, false, __ATOMIC_ACQ_REL,
+        (void)__atomic_compare_exchange_n(&channel->hot.picker, &expected, picker, false, __ATOMIC_ACQ_REL,
                                           __ATOMIC_RELAXED);
         retire(channel, replaced, NULL);
     }
@@ -92,7 +136,7 @@ static void publish(evener_channel *channel, evener_connectivity_state state, co
 
 static evener_channel *channel_of_helper(evener_policy_helper *helper)
 {
-    return EVENER_CONTAINER_OF(helper, evener_channel, helper);
+    return EVENER_CONTAINER_OF(helper, evener_channel, control.helper);
 }
 
 static evener_subchannel *helper_create_subchannel(evener_policy_helper *helper, const evener_address *address,
@@ -105,7 +149,7 @@ static void helper_publish(evener_policy_helper *helper, evener_connectivity_sta
                            evener_picker *picker)
 {
     evener_channel *channel = channel_of_helper(helper);
-    if (channel->shut_down || channel->lb == NULL) {
+    if (!evener_channel_is_active(channel)) { /* what a policy says while it is closed */
         evener_picker_unref(picker);
         return;
     }
@@ -115,9 +159,9 @@ static void helper_publish(evener_policy_helper *helper, evener_connectivity_sta
 static void helper_request_reresolution(evener_policy_helper *helper)
 {
     evener_channel *channel = channel_of_helper(helper);
-    if (channel->resolver != NULL) {
+    if (channel->control.resolver != NULL) {
         /* A turn of its own: the resolver may push at once, and the policy is on the stack. */
-        evener_loop_post(channel->loop, &channel->resolve_now_task);
+        evener_loop_post(channel->hot.loop, &channel->control.resolve_now_task);
     }
 }
 
@@ -126,7 +170,7 @@ static evener_subchannel *create_named_subchannel(void *owner, evener_child_make
                                                   const evener_subchannel_options *options)
 {
     evener_channel *channel = owner;
-    evener_subchannel *subchannel = evener_policy_create_subchannel(&channel->helper, address, options);
+    evener_subchannel *subchannel = evener_policy_create_subchannel(&channel->control.helper, address, options);
     if (subchannel != NULL) {
         evener_subchannel_set_owner(subchannel, maker);
     }
@@ -164,10 +208,10 @@ static void pool_drained(void *arg)
 static void publish_config(evener_channel *channel)
 {
     evener_service_config *config =
-        channel->resolver_config != NULL ? channel->resolver_config : channel->default_config;
-    evener_service_config *old = channel->published_config;
+        channel->control.resolver_config != NULL ? channel->control.resolver_config : channel->control.default_config;
+    evener_service_config *old = channel->control.published_config;
     if (config != old) {
-        evener_rcu_assign(channel->published_config, evener_service_config_ref(config));
+        evener_rcu_assign(channel->control.published_config, evener_service_config_ref(config));
         retire(channel, NULL, old);
     }
 }
@@ -175,11 +219,11 @@ static void publish_config(evener_channel *channel)
 evener_method_settings evener_channel_method_settings(evener_channel *channel, const char *method)
 {
     evener_method_settings settings = {0, false, false};
-    if (__atomic_load_n(&channel->published_config, __ATOMIC_RELAXED) == NULL) {
+    if (__atomic_load_n(&channel->control.published_config, __ATOMIC_RELAXED) == NULL) {
         return settings;
     }
     evener_rcu_read_lock();
-    const evener_service_config *config = evener_rcu_dereference(channel->published_config);
+    const evener_service_config *config = evener_rcu_dereference(channel->control.published_config);
     if (config != NULL) {
         settings = evener_service_config_method(config, method);
     }
@@ -190,25 +234,25 @@ evener_method_settings evener_channel_method_settings(evener_channel *channel, c
 /* Takes over the update's service config. False: there is one, but it cannot be used; the last good one stays. */
 static bool take_service_config(evener_channel *channel, const evener_resolver_update *update, evener_status *status)
 {
-    if (channel->ignore_service_config) {
+    if (channel->settings.ignore_service_config) {
         return true;
     }
     if (update->service_config_error != NULL && update->service_config_error->code != EVENER_STATUS_OK) {
         *status = *update->service_config_error;
         return false;
     }
-    evener_service_config *old = channel->resolver_config;
+    evener_service_config *old = channel->control.resolver_config;
     evener_service_config *parsed = NULL;
     if (update->service_config != NULL) {
         if (old != NULL && strcmp(evener_service_config_text(old), update->service_config) == 0) {
             return true;
         }
-        if (evener_service_config_parse(update->service_config, &channel->policies, channel->policy_builder->name,
-                                        &parsed, status) != EVENER_STATUS_OK) {
+        if (evener_service_config_parse(update->service_config, &channel->settings.policies,
+                                        channel->settings.policy_builder->name, &parsed, status) != EVENER_STATUS_OK) {
             return false;
         }
     }
-    channel->resolver_config = parsed;
+    channel->control.resolver_config = parsed;
     publish_config(channel);
     evener_service_config_unref(old);
     return true;
@@ -218,25 +262,25 @@ static bool take_service_config(evener_channel *channel, const evener_resolver_u
 
 static void note_resolver_error(evener_channel *channel, const evener_status *status)
 {
-    channel->resolver_errors++;
+    channel->control.resolver_errors++;
     char *copy = strdup(status->message);
     if (copy != NULL) {
-        free(channel->last_resolver_error);
-        channel->last_resolver_error = copy;
+        free(channel->control.last_resolver_error);
+        channel->control.last_resolver_error = copy;
     }
 }
 
 static void resolver_failed(evener_channel *channel, const evener_status *status)
 {
     note_resolver_error(channel, status);
-    if (channel->address_count > 0) {
+    if (channel->control.address_count > 0) {
         evener_log(EVENER_LOG_WARNING, "resolver", "%s: %s; the last %zu addresses serve on", name_of(channel),
-                   status->message, channel->address_count);
+                   status->message, channel->control.address_count);
         return;
     }
     evener_log(EVENER_LOG_WARNING, "resolver", "%s: %s; there are no addresses", name_of(channel), status->message);
-    if (channel->has_update) {
-        evener_child_policy_resolver_error(channel->lb, status);
+    if (evener_channel_has_list(channel)) {
+        evener_child_policy_resolver_error(channel->control.lb, status);
         return;
     }
     evener_status unavailable;
@@ -248,7 +292,7 @@ static void resolver_failed(evener_channel *channel, const evener_status *status
 /* Warn of what the config asks for in vain, the first time that it does so in this channel. */
 static void warn_of_unbuilt(evener_channel *channel, const evener_service_config *config)
 {
-    const uint32_t fresh = config != NULL ? evener_service_config_unbuilt(config) & ~channel->warned_fields : 0;
+    const uint32_t fresh = config != NULL ? evener_service_config_unbuilt(config) & ~channel->control.warned_fields : 0;
     for (unsigned i = 0; i < EVENER_SERVICE_CONFIG_UNBUILT_COUNT; i++) {
         if ((fresh >> i & 1) != 0) {
             evener_log(
@@ -257,26 +301,29 @@ static void warn_of_unbuilt(evener_channel *channel, const evener_service_config
                 name_of(channel), evener_service_config_unbuilt_field(i));
         }
     }
-    channel->warned_fields |= fresh;
+    channel->control.warned_fields |= fresh;
 }
 
 /* Gives list and configuration in force to the policy. */
 static bool apply(evener_channel *channel)
 {
     evener_service_config *config =
-        channel->resolver_config != NULL ? channel->resolver_config : channel->default_config;
+        channel->control.resolver_config != NULL ? channel->control.resolver_config : channel->control.default_config;
     warn_of_unbuilt(channel, config);
-    const evener_policy_choice fallback = {.builder = channel->policy_builder};
+    const evener_policy_choice fallback = {.builder = channel->settings.policy_builder};
     const evener_policy_choice *choice = config != NULL ? evener_service_config_policy(config) : &fallback;
     choice = choice->builder != NULL ? choice : &fallback;
-    const evener_policy_update update = {
-        .size = sizeof update, .addresses = channel->addresses, .address_count = channel->address_count};
+    const evener_policy_update update = {.size = sizeof update,
+                                         .addresses = channel->control.addresses,
+                                         .address_count = channel->control.address_count};
     evener_status status;
     evener_status_clear(&status);
-    channel->has_update = true;
-    evener_connector_expect(&channel->pool, update.addresses, update.address_count);
-    const evener_status_code code = evener_child_policy_update(channel->lb, choice, &update, &status);
-    evener_connector_expect(&channel->pool, NULL, 0);
+    if (channel->control.phase == EVENER_CHANNEL_RESOLVING) {
+        enter_phase(channel, EVENER_CHANNEL_SERVING);
+    }
+    evener_subchannel_pool_begin_list(&channel->pool);
+    const evener_status_code code = evener_child_policy_update(channel->control.lb, choice, &update, &status);
+    evener_subchannel_pool_end_list(&channel->pool);
     if (code != EVENER_STATUS_OK) {
         note_resolver_error(channel, &status);
         evener_log(EVENER_LOG_WARNING, "channel", "%s: policy %s refused the update: %s", name_of(channel),
@@ -288,16 +335,16 @@ static bool apply(evener_channel *channel)
 
 static void replace_addresses(evener_channel *channel, evener_address **addresses, size_t count)
 {
-    evener_update_list_free(channel->addresses, channel->address_count);
-    channel->addresses = addresses;
-    channel->address_count = count;
+    evener_update_list_free(channel->control.addresses, channel->control.address_count);
+    channel->control.addresses = addresses;
+    channel->control.address_count = count;
 }
 
 static void empty_list_is_true(void *arg)
 {
     evener_channel *channel = arg;
     evener_log(EVENER_LOG_ERROR, "resolver", "%s: the list has been empty for %llu ms; the last addresses are dropped",
-               name_of(channel), (unsigned long long)(channel->empty_update_keep_ns / EVENER_NS_PER_MS));
+               name_of(channel), (unsigned long long)(channel->settings.empty_update_keep_ns / EVENER_NS_PER_MS));
     replace_addresses(channel, NULL, 0);
     apply(channel);
 }
@@ -305,31 +352,31 @@ static void empty_list_is_true(void *arg)
 /* An empty list may be the truth or a mistake (go-zero 4941, grpc-go 8398): whether the last list serves on. */
 static bool keep_over_empty(evener_channel *channel)
 {
-    if (channel->empty_update == EVENER_EMPTY_UPDATE_FAIL || channel->address_count == 0) {
+    if (channel->settings.empty_update == EVENER_EMPTY_UPDATE_FAIL || channel->control.address_count == 0) {
         return false;
     }
-    if (!channel->stale_timer.active && channel->empty_update_keep_ns != UINT64_MAX) {
-        evener_timer_start(channel->loop, &channel->stale_timer, channel->empty_update_keep_ns);
+    if (!channel->control.stale_timer.active && channel->settings.empty_update_keep_ns != UINT64_MAX) {
+        evener_timer_start(channel->hot.loop, &channel->control.stale_timer, channel->settings.empty_update_keep_ns);
     }
     evener_log(EVENER_LOG_WARNING, "resolver", "%s: an empty list; the last %zu addresses serve on", name_of(channel),
-               channel->address_count);
+               channel->control.address_count);
     return true;
 }
 
 static bool sink_update(evener_resolver_sink *sink, const evener_resolver_update *given)
 {
-    evener_channel *channel = EVENER_CONTAINER_OF(sink, evener_channel, sink);
+    evener_channel *channel = EVENER_CONTAINER_OF(sink, evener_channel, control.sink);
     evener_resolver_update whole;
     const evener_resolver_update *const update = &whole;
     evener_address **addresses = NULL;
     size_t count = 0;
     evener_status status;
     evener_status_clear(&status);
-    channel->resolver_updates++;
+    channel->control.resolver_updates++;
     if (evener_options_read(&whole, sizeof whole, given, "update", "evener_resolver_update", &status) !=
             EVENER_STATUS_OK ||
-        evener_update_list_copy(update, channel->addresses, channel->address_count, &addresses, &count, &status) !=
-            EVENER_STATUS_OK) {
+        evener_update_list_copy(update, channel->control.addresses, channel->control.address_count, &addresses, &count,
+                                &status) != EVENER_STATUS_OK) {
         resolver_failed(channel, &status);
         return false;
     }
@@ -338,7 +385,7 @@ static bool sink_update(evener_resolver_sink *sink, const evener_resolver_update
                update->service_config != NULL ? ", service config " : "",
                update->service_config != NULL ? update->service_config : "");
     const bool good_config = take_service_config(channel, update, &status);
-    if (!good_config && channel->resolver_config == NULL) {
+    if (!good_config && channel->control.resolver_config == NULL) {
         evener_update_list_free(addresses, count);
         resolver_failed(channel, &status);
         return false;
@@ -352,19 +399,19 @@ static bool sink_update(evener_resolver_sink *sink, const evener_resolver_update
         evener_update_list_free(addresses, count);
         return apply(channel) && good_config;
     }
-    evener_timer_stop(channel->loop, &channel->stale_timer);
+    evener_timer_stop(channel->hot.loop, &channel->control.stale_timer);
     replace_addresses(channel, addresses, count);
     const bool applied = apply(channel);
-    if (channel->renew_with_update) {
-        channel->renew_with_update = false;
-        evener_subchannel_pool_renew(&channel->pool, channel->addresses, channel->address_count);
+    if (channel->control.renew_with_update) {
+        channel->control.renew_with_update = false;
+        evener_subchannel_pool_renew(&channel->pool, channel->control.addresses, channel->control.address_count);
     }
     return applied && good_config;
 }
 
 static void sink_error(evener_resolver_sink *sink, const evener_status *status)
 {
-    resolver_failed(EVENER_CONTAINER_OF(sink, evener_channel, sink), status);
+    resolver_failed(EVENER_CONTAINER_OF(sink, evener_channel, control.sink), status);
 }
 
 static const evener_resolver_sink_vtable sink_vtable = {
@@ -372,10 +419,10 @@ static const evener_resolver_sink_vtable sink_vtable = {
 
 void evener_channel_replace_default_config(evener_channel *channel, evener_service_config *config)
 {
-    evener_service_config *old = channel->default_config;
-    channel->default_config = config;
+    evener_service_config *old = channel->control.default_config;
+    channel->control.default_config = config;
     publish_config(channel);
-    if (channel->has_update && channel->resolver_config == NULL && !channel->shut_down) {
+    if (evener_channel_has_list(channel) && channel->control.resolver_config == NULL) {
         apply(channel);
     }
     evener_service_config_unref(old);
@@ -385,21 +432,33 @@ void evener_channel_replace_default_config(evener_channel *channel, evener_servi
 
 static void idle_check_later(evener_channel *channel)
 {
-    if (channel->idle_timeout_ns != UINT64_MAX) {
-        evener_timer_start(channel->loop, &channel->idle_timer, channel->idle_timeout_ns / IDLE_CHECKS + 1);
+    if (channel->settings.idle_timeout_ns != UINT64_MAX) {
+        evener_timer_start(channel->hot.loop, &channel->control.idle_timer,
+                           channel->settings.idle_timeout_ns / IDLE_CHECKS + 1);
     }
 }
 
-static void stop_serving(evener_channel *channel)
+static void drop_resolver(evener_channel *channel)
 {
-    evener_timer_stop(channel->loop, &channel->stale_timer);
-    evener_timer_stop(channel->loop, &channel->idle_timer);
-    evener_channel_close_resolver(channel);
-    evener_child_policy *lb = channel->lb;
-    channel->lb = NULL;
+    evener_timer_stop(channel->hot.loop, &channel->control.build_timer);
+    evener_resolver *resolver = channel->control.resolver;
+    channel->control.resolver = NULL;
+    if (resolver != NULL) {
+        resolver->vtable->close(resolver);
+    }
+}
+
+/* Enter IDLE or CLOSED: end resolver, policy and timers. */
+static void stop_serving(evener_channel *channel, evener_channel_phase next)
+{
+    enter_phase(channel, next);
+    evener_timer_stop(channel->hot.loop, &channel->control.stale_timer);
+    evener_timer_stop(channel->hot.loop, &channel->control.idle_timer);
+    drop_resolver(channel);
+    evener_child_policy *lb = channel->control.lb;
+    channel->control.lb = NULL;
     evener_child_policy_destroy(lb);
     replace_addresses(channel, NULL, 0);
-    channel->has_update = false;
 }
 
 static void idle_check(void *arg)
@@ -408,87 +467,91 @@ static void idle_check(void *arg)
     uint64_t started;
     uint64_t in_flight;
     evener_subchannel_pool_activity(&channel->pool, &started, &in_flight);
-    const bool quiet = started == channel->idle_last_started && in_flight == 0 &&
+    const bool quiet = started == channel->control.idle_last_started && in_flight == 0 &&
                        __atomic_load_n(&channel->queue.count, __ATOMIC_RELAXED) == 0;
-    channel->idle_last_started = started;
-    channel->idle_quiet_checks = quiet ? channel->idle_quiet_checks + 1 : 0;
-    if (channel->idle_quiet_checks < IDLE_CHECKS) {
+    channel->control.idle_last_started = started;
+    channel->control.idle_quiet_checks = quiet ? channel->control.idle_quiet_checks + 1 : 0;
+    if (channel->control.idle_quiet_checks < IDLE_CHECKS) {
         idle_check_later(channel);
         return;
     }
     evener_log(EVENER_LOG_INFO, "channel", "%s: no calls for %llu ms: goes idle", name_of(channel),
-               (unsigned long long)(channel->idle_timeout_ns / EVENER_NS_PER_MS));
-    stop_serving(channel);
+               (unsigned long long)(channel->settings.idle_timeout_ns / EVENER_NS_PER_MS));
+    stop_serving(channel, EVENER_CHANNEL_IDLE);
     publish(channel, EVENER_IDLE, NULL, evener_picker_create_queue());
 }
 
-static void start_serving(evener_channel *channel);
+static void build_resolver(evener_channel *channel);
 
 static void build_again(void *arg)
 {
     evener_channel *channel = arg;
-    if (channel->has_update) {
+    if (channel->control.phase == EVENER_CHANNEL_REBUILDING) {
         evener_channel_open_resolver(channel); /* the last list serves on meanwhile */
     } else {
-        start_serving(channel);
+        build_resolver(channel);
     }
 }
 
 static void start_failed(evener_channel *channel, const evener_status *status)
 {
     resolver_failed(channel, status);
-    evener_timer_start(channel->loop, &channel->build_timer,
-                       evener_backoff_next_ns(&channel->build_backoff, NULL, channel->loop));
+    evener_timer_start(channel->hot.loop, &channel->control.build_timer,
+                       evener_backoff_next_ns(&channel->control.build_backoff, NULL, channel->hot.loop));
 }
 
 void evener_channel_open_resolver(evener_channel *channel)
 {
     const evener_resolver_args args = {
         .size = sizeof args,
-        .target = channel->target,
-        .sink = &channel->sink,
-        .runtime = channel->runtime,
-        .loop = channel->loop,
-        .default_port = channel->default_port,
-        .options = channel->resolver_options,
-        .option_count = channel->resolver_option_count,
-        .resolvers = &channel->resolvers,
+        .target = channel->settings.target,
+        .sink = &channel->control.sink,
+        .runtime = channel->settings.runtime,
+        .loop = channel->hot.loop,
+        .default_port = channel->settings.default_port,
+        .options = channel->settings.resolver_options,
+        .option_count = channel->settings.resolver_option_count,
+        .resolvers = &channel->settings.resolvers,
     };
     evener_status status;
     evener_status_set(&status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory");
     evener_resolver *resolver = NULL;
-    if (channel->lb == NULL ||
-        channel->resolver_builder->build(channel->resolver_builder, &args, &resolver, &status) != EVENER_STATUS_OK) {
+    if (channel->control.lb == NULL ||
+        channel->settings.resolver_builder->build(channel->settings.resolver_builder, &args, &resolver, &status) !=
+            EVENER_STATUS_OK) {
         start_failed(channel, &status);
         return;
     }
-    evener_backoff_reset(&channel->build_backoff);
-    channel->resolver = resolver;
+    evener_backoff_reset(&channel->control.build_backoff);
+    channel->control.resolver = resolver;
+    enter_phase(channel, channel->control.phase == EVENER_CHANNEL_REBUILDING ? EVENER_CHANNEL_SERVING
+                                                                             : EVENER_CHANNEL_RESOLVING);
     resolver->vtable->start(resolver);
 }
 
 void evener_channel_close_resolver(evener_channel *channel)
 {
-    evener_timer_stop(channel->loop, &channel->build_timer);
-    evener_resolver *resolver = channel->resolver;
-    channel->resolver = NULL;
-    if (resolver != NULL) {
-        resolver->vtable->close(resolver);
+    if (channel->control.phase == EVENER_CHANNEL_RESOLVING) {
+        enter_phase(channel, EVENER_CHANNEL_BUILDING);
+    } else if (channel->control.phase == EVENER_CHANNEL_SERVING) {
+        enter_phase(channel, EVENER_CHANNEL_REBUILDING);
     }
+    drop_resolver(channel);
 }
 
 void evener_channel_restart_idle_timeout(evener_channel *channel)
 {
-    channel->idle_quiet_checks = 0;
-    evener_timer_stop(channel->loop, &channel->idle_timer);
+    channel->control.idle_quiet_checks = 0;
+    evener_timer_stop(channel->hot.loop, &channel->control.idle_timer);
     idle_check_later(channel);
 }
 
-static void start_serving(evener_channel *channel)
+/* In BUILDING. */
+static void build_resolver(evener_channel *channel)
 {
     publish(channel, EVENER_CONNECTING, NULL, evener_picker_create_queue());
-    if (channel->lb == NULL) {
-        channel->lb = evener_child_policy_create(&channel->helper, &lb_hooks, channel);
+    if (channel->control.lb == NULL) {
+        channel->control.lb = evener_child_policy_create(&channel->control.helper, &lb_hooks, channel);
     }
     evener_channel_restart_idle_timeout(channel);
     evener_channel_open_resolver(channel);
@@ -497,21 +560,20 @@ static void start_serving(evener_channel *channel)
 static void connect_now(void *arg)
 {
     evener_channel *channel = arg;
-    if (channel->shut_down || __atomic_load_n(&channel->state, __ATOMIC_RELAXED) != EVENER_IDLE) {
-        return;
-    }
-    if (channel->resolver == NULL) {
-        start_serving(channel);
-    } else {
-        evener_child_policy_exit_idle(channel->lb);
+    if (channel->control.phase == EVENER_CHANNEL_IDLE) {
+        enter_phase(channel, EVENER_CHANNEL_BUILDING);
+        build_resolver(channel);
+    } else if (evener_channel_has_list(channel) &&
+               __atomic_load_n(&channel->hot.state, __ATOMIC_RELAXED) == EVENER_IDLE) {
+        evener_child_policy_exit_idle(channel->control.lb); /* the policy is idle, the channel is not */
     }
 }
 
 static void resolve_again(void *arg)
 {
     evener_channel *channel = arg;
-    if (channel->resolver != NULL && channel->resolver->vtable->resolve_now != NULL) {
-        channel->resolver->vtable->resolve_now(channel->resolver);
+    if (channel->control.resolver != NULL && channel->control.resolver->vtable->resolve_now != NULL) {
+        channel->control.resolver->vtable->resolve_now(channel->control.resolver);
     }
 }
 
@@ -519,9 +581,9 @@ static void reset_backoff(void *arg)
 {
     evener_channel *channel = arg;
     evener_subchannel_pool_reset_backoff(&channel->pool);
-    if (channel->build_timer.active) {
-        evener_backoff_reset(&channel->build_backoff);
-        evener_timer_start(channel->loop, &channel->build_timer, 0);
+    if (channel->control.build_timer.active) {
+        evener_backoff_reset(&channel->control.build_backoff);
+        evener_timer_start(channel->hot.loop, &channel->control.build_timer, 0);
     }
 }
 
@@ -530,11 +592,10 @@ static void reset_backoff(void *arg)
 static void shut_down(void *arg)
 {
     evener_channel *channel = arg;
-    if (channel->shut_down) {
+    if (evener_channel_is_closed(channel)) {
         return;
     }
-    channel->shut_down = true;
-    stop_serving(channel);
+    stop_serving(channel, EVENER_CHANNEL_CLOSED);
     /* Lets go of the last policy's picker; the closed channel's, if it is in force, stays. */
     evener_status status;
     evener_status_set(&status, EVENER_STATUS_UNAVAILABLE, "channel closed");
@@ -550,26 +611,29 @@ static bool task_pending(const evener_task *task)
  * whoever brought it to nothing still has to post release_task. */
 static void free_if_over(evener_channel *channel)
 {
-    if (!channel->released || channel->pool.link_count != 0 || channel->retired_count != 0) {
+    if (channel->control.phase != EVENER_CHANNEL_RELEASED || channel->pool.link_count != 0 ||
+        channel->control.retired_count != 0) {
         return;
     }
-    if (!task_pending(&channel->release_task)) {
-        evener_loop_post(channel->loop, &channel->release_task);
+    if (!task_pending(&channel->control.release_task)) {
+        evener_loop_post(channel->hot.loop, &channel->control.release_task);
     }
 }
 
 static void release(void *arg)
 {
     evener_channel *channel = arg;
-    channel->released = true;
     shut_down(channel);
-    if (channel->pool.link_count != 0 || channel->retired_count != 0) {
+    if (channel->control.phase != EVENER_CHANNEL_RELEASED) {
+        enter_phase(channel, EVENER_CHANNEL_RELEASED);
+    }
+    if (channel->pool.link_count != 0 || channel->control.retired_count != 0) {
         return; /* free_if_over() will be told */
     }
     if (channel->pool.untold != NULL || task_pending(&channel->pool.tell_task) || task_pending(&channel->queue.task) ||
-        task_pending(&channel->connect_task) || task_pending(&channel->resolve_now_task) ||
-        task_pending(&channel->reset_backoff_task) || task_pending(&channel->close_task)) {
-        evener_loop_post(channel->loop, &channel->release_task); /* behind them */
+        task_pending(&channel->control.connect_task) || task_pending(&channel->control.resolve_now_task) ||
+        task_pending(&channel->control.reset_backoff_task) || task_pending(&channel->control.close_task)) {
+        evener_loop_post(channel->hot.loop, &channel->control.release_task); /* behind them */
         return;
     }
     evener_channel_free(channel);
@@ -577,29 +641,29 @@ static void release(void *arg)
 
 bool evener_channel_control_init(evener_channel *channel)
 {
-    channel->connect_task = (evener_task)EVENER_TASK_INIT(connect_now, channel);
-    channel->resolve_now_task = (evener_task)EVENER_TASK_INIT(resolve_again, channel);
-    channel->reset_backoff_task = (evener_task)EVENER_TASK_INIT(reset_backoff, channel);
-    channel->close_task = (evener_task)EVENER_TASK_INIT(shut_down, channel);
-    channel->release_task = (evener_task)EVENER_TASK_INIT(release, channel);
-    channel->build_timer = (evener_timer)EVENER_TIMER_INIT(build_again, channel);
-    channel->stale_timer = (evener_timer)EVENER_TIMER_INIT(empty_list_is_true, channel);
-    channel->idle_timer = (evener_timer)EVENER_TIMER_INIT(idle_check, channel);
-    channel->sink.vtable = &sink_vtable;
-    channel->helper = (evener_policy_helper){
-        .size = sizeof channel->helper,
+    channel->control.connect_task = (evener_task)EVENER_TASK_INIT(connect_now, channel);
+    channel->control.resolve_now_task = (evener_task)EVENER_TASK_INIT(resolve_again, channel);
+    channel->control.reset_backoff_task = (evener_task)EVENER_TASK_INIT(reset_backoff, channel);
+    channel->control.close_task = (evener_task)EVENER_TASK_INIT(shut_down, channel);
+    channel->control.release_task = (evener_task)EVENER_TASK_INIT(release, channel);
+    channel->control.build_timer = (evener_timer)EVENER_TIMER_INIT(build_again, channel);
+    channel->control.stale_timer = (evener_timer)EVENER_TIMER_INIT(empty_list_is_true, channel);
+    channel->control.idle_timer = (evener_timer)EVENER_TIMER_INIT(idle_check, channel);
+    channel->control.sink.vtable = &sink_vtable;
+    channel->control.helper = (evener_policy_helper){
+        .size = sizeof channel->control.helper,
         .vtable = &helper_vtable,
-        .loop = channel->loop,
-        .policies = &channel->policies,
-        .target = evener_target_text(channel->target),
-        .authority = channel->authority,
+        .loop = channel->hot.loop,
+        .policies = &channel->settings.policies,
+        .target = evener_target_text(channel->settings.target),
+        .authority = channel->settings.authority,
     };
     channel->pool.became_ready = pool_became_ready;
     channel->pool.connecting_to = pool_connecting_to;
     channel->pool.drained = pool_drained;
     channel->pool.arg = channel;
     evener_subchannel_pool_init(&channel->pool);
-    channel->policy_picker = evener_picker_create_queue();
-    channel->picker = channel->policy_picker;
-    return channel->picker != NULL;
+    channel->control.policy_picker = evener_picker_create_queue();
+    channel->hot.picker = channel->control.policy_picker;
+    return channel->hot.picker != NULL;
 }

@@ -52,7 +52,7 @@ static evener_pick_outcome no_backend(evener_channel *channel, const evener_pick
     if (status != NULL) {
         hide_control_plane_code(status);
         if (evener_log_enabled(EVENER_LOG_DEBUG)) {
-            evener_log(EVENER_LOG_DEBUG, "pick", "%s: %s%s%s: %s: %s", evener_target_text(channel->target),
+            evener_log(EVENER_LOG_DEBUG, "pick", "%s: %s%s%s: %s: %s", evener_target_text(channel->settings.target),
                        args->method != NULL ? args->method : "", args->method != NULL ? ": " : "",
                        outcome == EVENER_PICK_DROP ? "dropped" : "failed", evener_status_code_name(status->code),
                        status->message);
@@ -106,7 +106,7 @@ static evener_pick_outcome attempt(evener_channel *channel, const evener_pick_co
 {
     *lost = false;
     const evener_rcu_section section = evener_rcu_enter();
-    evener_picker *picker = evener_rcu_dereference(channel->picker);
+    evener_picker *picker = evener_rcu_dereference(channel->hot.picker);
     pick->layer_count = 0;
     evener_pick_outcome outcome = picker->vtable->pick(picker, context, pick);
     if (outcome == EVENER_PICK_COMPLETE) {
@@ -117,8 +117,8 @@ static evener_pick_outcome attempt(evener_channel *channel, const evener_pick_co
             outcome = EVENER_PICK_QUEUE;
         } else {
             evener_slot_begin(pick->subchannel, context->lane);
-            if (channel->connection_ref != NULL) {
-                channel->connection_ref(pick->connection);
+            if (channel->hot.connection_ref != NULL) {
+                channel->hot.connection_ref(pick->connection);
                 pick->layer_count |= HELD;
             }
         }
@@ -140,7 +140,7 @@ static evener_pick_outcome pick_again(evener_channel *channel, const evener_pick
 evener_pick_outcome evener_channel_pick_now(evener_channel *channel, const evener_pick_args *args, evener_pick *pick,
                                             evener_status *status)
 {
-    const evener_pick_context context = {args, channel->loop, status, evener_lane_current()};
+    const evener_pick_context context = {args, channel->hot.loop, status, evener_lane_current()};
     bool lost;
     const evener_pick_outcome outcome = attempt(channel, &context, pick, &lost);
     return pick_again(channel, &context, pick, outcome, lost);
@@ -192,15 +192,15 @@ evener_pick_outcome evener_channel_try_pick(evener_channel *channel, const evene
 {
     args = args != NULL ? args : &default_args;
     const uint32_t lane = evener_lane_own;
-    if (__builtin_expect(lane == EVENER_LANE_SHARED || !channel->picks_shortly || args->size != sizeof *args, 0)) {
+    if (__builtin_expect(lane == EVENER_LANE_SHARED || !channel->hot.picks_shortly || args->size != sizeof *args, 0)) {
         return try_pick_in_full(channel, args, pick, status);
     }
     evener_rcu_reader *reader = evener_rcu_enter_outermost();
     if (__builtin_expect(reader == NULL, 0)) {
         return try_pick_in_full(channel, args, pick, status);
     }
-    const ordinary_pick ordinary = {{args, channel->loop, status, lane}, channel};
-    evener_picker *picker = evener_rcu_dereference(channel->picker);
+    const ordinary_pick ordinary = {{args, channel->hot.loop, status, lane}, channel};
+    evener_picker *picker = evener_rcu_dereference(channel->hot.picker);
     pick->layer_count = 0;
     const evener_pick_outcome outcome = picker->vtable->pick(picker, &ordinary.context, pick);
     if (__builtin_expect(outcome != EVENER_PICK_COMPLETE, 0)) {
@@ -219,8 +219,8 @@ evener_pick_outcome evener_channel_try_pick(evener_channel *channel, const evene
 
 void evener_channel_kick(evener_channel *channel)
 {
-    if (__atomic_load_n(&channel->state, __ATOMIC_ACQUIRE) == EVENER_IDLE) {
-        evener_loop_post(channel->loop, &channel->connect_task);
+    if (__atomic_load_n(&channel->hot.state, __ATOMIC_ACQUIRE) == EVENER_IDLE) {
+        evener_loop_post(channel->hot.loop, &channel->control.connect_task);
     }
 }
 

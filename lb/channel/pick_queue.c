@@ -69,7 +69,7 @@ static void call_back(evener_pick_request *request, evener_status_code code, con
 {
     evener_channel *channel = request->channel;
     if ((__atomic_load_n(&request->state, __ATOMIC_RELAXED) & TIMER_SET) != 0) {
-        evener_timer_stop(channel->loop, &request->timer);
+        evener_timer_stop(channel->hot.loop, &request->timer);
     }
     request->callback(request->arg, code, status);
     evener_channel_unref(channel);
@@ -83,7 +83,7 @@ static evener_status_code deadline_status(const evener_pick_queue *queue, uint64
     return evener_status_set(status, EVENER_STATUS_DEADLINE_EXCEEDED,
                              "deadline exceeded after %llu.%03llu s: waiting for a backend of \"%s\"%s%s%s%s",
                              (unsigned long long)(timeout_ms / 1000), (unsigned long long)(timeout_ms % 1000),
-                             evener_target_text(queue->channel->target), connecting ? ": connecting to " : "",
+                             evener_target_text(queue->channel->settings.target), connecting ? ": connecting to " : "",
                              queue->connecting_to, reason[0] != '\0' ? "; last error: " : "", reason);
 }
 
@@ -150,7 +150,7 @@ static void run(void *arg)
                 (__atomic_load_n(&request->state, __ATOMIC_RELAXED) & TIMER_SET) == 0) {
                 (void)__atomic_fetch_or(&request->state, TIMER_SET, __ATOMIC_RELAXED);
                 const uint64_t timeout_ms = request->args.timeout_ms;
-                evener_timer_start(queue->channel->loop, &request->timer,
+                evener_timer_start(queue->channel->hot.loop, &request->timer,
                                    timeout_ms < UINT64_MAX / EVENER_NS_PER_MS ? timeout_ms * EVENER_NS_PER_MS
                                                                               : UINT64_MAX / 2);
             }
@@ -214,7 +214,7 @@ void evener_pick_queue_wake(evener_pick_queue *queue)
     const bool anybody = queue->count > 0;
     pthread_mutex_unlock(&queue->mutex);
     if (anybody) {
-        evener_loop_post(queue->channel->loop, &queue->task);
+        evener_loop_post(queue->channel->hot.loop, &queue->task);
     }
 }
 
@@ -224,7 +224,7 @@ void evener_pick_queue_set_state(evener_pick_queue *queue, evener_connectivity_s
     if (status != NULL) {
         queue->last_error = *status;
     }
-    __atomic_store_n(&queue->channel->state, (uint32_t)state, __ATOMIC_RELEASE);
+    __atomic_store_n(&queue->channel->hot.state, (uint32_t)state, __ATOMIC_RELEASE);
     pthread_cond_broadcast(&queue->state_changed);
     pthread_mutex_unlock(&queue->mutex);
 }
@@ -254,7 +254,7 @@ static evener_pick_outcome try_or_enter(evener_pick_queue *queue, evener_pick_re
             pthread_mutex_unlock(&queue->mutex);
             evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED,
                               "%u calls wait for a backend of \"%s\" already (queued_picks_max)", queue->count_max,
-                              evener_target_text(queue->channel->target));
+                              evener_target_text(queue->channel->settings.target));
             return EVENER_PICK_DROP;
         }
         count_add(queue, 1);
@@ -304,7 +304,7 @@ evener_pick_outcome evener_channel_pick_async(evener_channel *channel, const eve
     pthread_mutex_unlock(&queue->mutex);
     evener_channel_kick(channel);
     if (with_timer) {
-        evener_loop_post(channel->loop, &queue->task); /* which starts the timer */
+        evener_loop_post(channel->hot.loop, &queue->task); /* which starts the timer */
     }
     return EVENER_PICK_QUEUE;
 }
@@ -312,7 +312,7 @@ evener_pick_outcome evener_channel_pick_async(evener_channel *channel, const eve
 void evener_pick_request_cancel(evener_pick_request *request)
 {
     (void)__atomic_fetch_or(&request->state, CANCELLED, __ATOMIC_RELAXED);
-    evener_loop_post(request->channel->loop, &request->channel->queue.task);
+    evener_loop_post(request->channel->hot.loop, &request->channel->queue.task);
 }
 
 /* Waits for the end of a request that is in the queue; releases the lock. */
@@ -345,7 +345,7 @@ evener_status_code evener_channel_pick(evener_channel *channel, const evener_pic
     if (args_code != EVENER_STATUS_OK) {
         return args_code;
     }
-    if (channel->caller_drives_loop || evener_loop_on_control_thread(channel->loop)) {
+    if (channel->hot.caller_drives_loop || evener_loop_on_control_thread(channel->hot.loop)) {
         const evener_pick_outcome outcome = evener_channel_try_pick(channel, args, pick, filled);
         if (outcome == EVENER_PICK_COMPLETE) {
             return evener_status_clear(status);

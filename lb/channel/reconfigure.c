@@ -18,7 +18,7 @@ typedef struct evener_former_name {
 void evener_channel_free_former_names(evener_channel *channel)
 {
     evener_former_name *next;
-    for (evener_former_name *name = channel->former_names; name != NULL; name = next) {
+    for (evener_former_name *name = channel->control.former_names; name != NULL; name = next) {
         next = name->next;
         evener_target_destroy(name->target);
         free(name->authority);
@@ -28,7 +28,7 @@ void evener_channel_free_former_names(evener_channel *channel)
 
 static evener_former_name *find_target(evener_channel *channel, const char *text)
 {
-    evener_former_name *name = channel->former_names;
+    evener_former_name *name = channel->control.former_names;
     while (name != NULL && (name->target == NULL || strcmp(evener_target_text(name->target), text) != 0)) {
         name = name->next;
     }
@@ -37,7 +37,7 @@ static evener_former_name *find_target(evener_channel *channel, const char *text
 
 static evener_former_name *find_authority(evener_channel *channel, const char *text)
 {
-    evener_former_name *name = channel->former_names;
+    evener_former_name *name = channel->control.former_names;
     while (name != NULL && (name->authority == NULL || strcmp(name->authority, text) != 0)) {
         name = name->next;
     }
@@ -47,56 +47,56 @@ static evener_former_name *find_authority(evener_channel *channel, const char *t
 /* Release in these two: a reader on another thread follows the pointer. */
 static void exchange_target(evener_channel *channel, evener_channel *prepared, evener_former_name *fresh)
 {
-    evener_former_name *name = find_target(channel, evener_target_text(prepared->target));
-    evener_target *target = prepared->target;
-    const evener_resolver_builder *builder = prepared->resolver_builder;
+    evener_former_name *name = find_target(channel, evener_target_text(prepared->settings.target));
+    evener_target *target = prepared->settings.target;
+    const evener_resolver_builder *builder = prepared->settings.resolver_builder;
     if (name != NULL) {
         target = name->target;
         free(fresh);
     } else {
         name = fresh;
-        name->next = channel->former_names;
-        channel->former_names = name;
-        prepared->target = NULL;
+        name->next = channel->control.former_names;
+        channel->control.former_names = name;
+        prepared->settings.target = NULL;
     }
-    name->target = channel->target;
-    channel->resolver_builder = builder;
-    __atomic_store_n(&channel->target, target, __ATOMIC_RELEASE);
-    channel->helper.target = evener_target_text(target);
+    name->target = channel->settings.target;
+    channel->settings.resolver_builder = builder;
+    __atomic_store_n(&channel->settings.target, target, __ATOMIC_RELEASE);
+    channel->control.helper.target = evener_target_text(target);
 }
 
 static void exchange_authority(evener_channel *channel, evener_channel *prepared, evener_former_name *fresh)
 {
-    evener_former_name *name = find_authority(channel, prepared->authority);
-    char *authority = prepared->authority;
+    evener_former_name *name = find_authority(channel, prepared->settings.authority);
+    char *authority = prepared->settings.authority;
     if (name != NULL) {
         authority = name->authority;
         free(fresh);
     } else {
         name = fresh;
-        name->next = channel->former_names;
-        channel->former_names = name;
-        prepared->authority = NULL;
+        name->next = channel->control.former_names;
+        channel->control.former_names = name;
+        prepared->settings.authority = NULL;
     }
-    name->authority = channel->authority;
-    __atomic_store_n(&channel->authority, authority, __ATOMIC_RELEASE);
-    channel->helper.authority = authority;
+    name->authority = channel->settings.authority;
+    __atomic_store_n(&channel->settings.authority, authority, __ATOMIC_RELEASE);
+    channel->control.helper.authority = authority;
     channel->pool.authority = authority;
 }
 
 static void take_limits(evener_channel *channel, const evener_channel *prepared)
 {
-    __atomic_store_n(&channel->wait_for_ready, prepared->wait_for_ready, __ATOMIC_RELAXED);
-    channel->empty_update = prepared->empty_update;
-    channel->empty_update_keep_ns = prepared->empty_update_keep_ns;
+    __atomic_store_n(&channel->hot.wait_for_ready, prepared->hot.wait_for_ready, __ATOMIC_RELAXED);
+    channel->settings.empty_update = prepared->settings.empty_update;
+    channel->settings.empty_update_keep_ns = prepared->settings.empty_update_keep_ns;
     channel->pool.connect_timeout_ns = prepared->pool.connect_timeout_ns;
     channel->pool.backoff = prepared->pool.backoff;
     pthread_mutex_lock(&channel->queue.mutex);
     channel->queue.count_max = prepared->queue.count_max;
     pthread_mutex_unlock(&channel->queue.mutex);
-    if (channel->idle_timeout_ns != prepared->idle_timeout_ns) {
-        channel->idle_timeout_ns = prepared->idle_timeout_ns;
-        if (channel->lb != NULL) {
+    if (channel->settings.idle_timeout_ns != prepared->settings.idle_timeout_ns) {
+        channel->settings.idle_timeout_ns = prepared->settings.idle_timeout_ns;
+        if (evener_channel_is_active(channel)) {
             evener_channel_restart_idle_timeout(channel);
         }
     }
@@ -104,38 +104,41 @@ static void take_limits(evener_channel *channel, const evener_channel *prepared)
 
 static void take_resolver_options(evener_channel *channel, evener_channel *prepared)
 {
-    evener_attribute *options = channel->resolver_options;
-    const size_t count = channel->resolver_option_count;
-    channel->resolver_options = prepared->resolver_options;
-    channel->resolver_option_count = prepared->resolver_option_count;
-    prepared->resolver_options = options;
-    prepared->resolver_option_count = count;
-    channel->default_port = prepared->default_port;
+    evener_attribute *options = channel->settings.resolver_options;
+    const size_t count = channel->settings.resolver_option_count;
+    channel->settings.resolver_options = prepared->settings.resolver_options;
+    channel->settings.resolver_option_count = prepared->settings.resolver_option_count;
+    prepared->settings.resolver_options = options;
+    prepared->settings.resolver_option_count = count;
+    channel->settings.default_port = prepared->settings.default_port;
 }
 
 static void take_service_config(evener_channel *channel, const evener_channel *prepared)
 {
     evener_service_config *resolvers_own = NULL;
-    channel->ignore_service_config = prepared->ignore_service_config;
-    if (channel->ignore_service_config) {
-        resolvers_own = channel->resolver_config;
-        channel->resolver_config = NULL;
+    channel->settings.ignore_service_config = prepared->settings.ignore_service_config;
+    if (channel->settings.ignore_service_config) {
+        resolvers_own = channel->control.resolver_config;
+        channel->control.resolver_config = NULL;
     }
-    const char *old = channel->default_config != NULL ? evener_service_config_text(channel->default_config) : "";
-    const char *now = prepared->default_config != NULL ? evener_service_config_text(prepared->default_config) : "";
+    const char *old =
+        channel->control.default_config != NULL ? evener_service_config_text(channel->control.default_config) : "";
+    const char *now =
+        prepared->control.default_config != NULL ? evener_service_config_text(prepared->control.default_config) : "";
     if (resolvers_own != NULL || strcmp(old, now) != 0) {
-        evener_channel_replace_default_config(channel, evener_service_config_ref(prepared->default_config));
+        evener_channel_replace_default_config(channel, evener_service_config_ref(prepared->control.default_config));
     }
     evener_service_config_unref(resolvers_own);
 }
 
 static void take_transport(evener_channel *channel, evener_channel *prepared)
 {
-    if (channel->owns_transport && prepared->owns_transport) {
-        char *user_agent = channel->user_agent;
-        channel->user_agent = prepared->user_agent;
-        prepared->user_agent = user_agent;
-        channel->transport->vtable->exchange_settings(channel->transport, prepared->transport);
+    if (channel->settings.owns_transport && prepared->settings.owns_transport) {
+        char *user_agent = channel->settings.user_agent;
+        channel->settings.user_agent = prepared->settings.user_agent;
+        prepared->settings.user_agent = user_agent;
+        channel->settings.transport->vtable->exchange_settings(channel->settings.transport,
+                                                               prepared->settings.transport);
     }
 }
 
@@ -154,29 +157,30 @@ evener_status_code evener_channel_reconfigure(evener_channel *channel, evener_ch
         free(authority);
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "channel: out of memory");
     }
-    if (channel->shut_down) {
+    if (evener_channel_is_closed(channel)) {
         free(target);
         free(authority);
         return evener_status_clear(status); /* closed by a holder: there is nothing to change */
     }
-    restart_resolver = restart_resolver || (channel->ignore_service_config && !prepared->ignore_service_config);
-    reconnect = reconnect || strcmp(channel->authority, prepared->authority) != 0 ||
+    restart_resolver =
+        restart_resolver || (channel->settings.ignore_service_config && !prepared->settings.ignore_service_config);
+    reconnect = reconnect || strcmp(channel->settings.authority, prepared->settings.authority) != 0 ||
                 channel->pool.authority_origin != prepared->pool.authority_origin;
     __atomic_store_n(&channel->pool.authority_origin, prepared->pool.authority_origin, __ATOMIC_RELAXED);
 
     take_limits(channel, prepared);
     take_transport(channel, prepared);
-    const bool serving = channel->lb != NULL;
+    const bool active = evener_channel_is_active(channel);
     if (restart_resolver) {
         evener_channel_close_resolver(channel);
         take_resolver_options(channel, prepared);
     }
-    if (strcmp(evener_target_text(channel->target), evener_target_text(prepared->target)) != 0) {
+    if (strcmp(evener_target_text(channel->settings.target), evener_target_text(prepared->settings.target)) != 0) {
         exchange_target(channel, prepared, target);
     } else {
         free(target);
     }
-    if (strcmp(channel->authority, prepared->authority) != 0) {
+    if (strcmp(channel->settings.authority, prepared->settings.authority) != 0) {
         exchange_authority(channel, prepared, authority);
     } else {
         free(authority);
@@ -186,14 +190,14 @@ evener_status_code evener_channel_reconfigure(evener_channel *channel, evener_ch
         channel->pool.generation++;
     }
     if (reconnect && !restart_resolver) {
-        evener_subchannel_pool_renew(&channel->pool, channel->addresses, channel->address_count);
+        evener_subchannel_pool_renew(&channel->pool, channel->control.addresses, channel->control.address_count);
     } else if (reconnect) { /* the old target's backends were connected rightly, and serve until there are others */
-        channel->renew_with_update = serving;
+        channel->control.renew_with_update = active;
     }
-    if (restart_resolver && serving) {
+    if (restart_resolver && active) {
         evener_channel_open_resolver(channel);
     }
-    evener_log(EVENER_LOG_INFO, "channel", "%s: reconfigured%s%s", evener_target_text(channel->target),
+    evener_log(EVENER_LOG_INFO, "channel", "%s: reconfigured%s%s", evener_target_text(channel->settings.target),
                restart_resolver ? ", resolves anew" : "", reconnect ? ", connects anew" : "");
     return evener_status_clear(status);
 }

@@ -30,7 +30,7 @@ static void copy_text(char *to, size_t bytes, const char *from)
 
 static void describe_connector(evener_channel *channel, const evener_connector *connector, evener_subchannel_stats *out)
 {
-    const uint64_t now = evener_loop_now_fast_ns(channel->loop); /* as the connector's */
+    const uint64_t now = evener_loop_now_fast_ns(channel->hot.loop); /* as the connector's */
     copy_text(out->address, sizeof out->address, evener_address_text(connector->address));
     copy_text(out->last_error, sizeof out->last_error, evener_connector_last_error(connector));
     out->state = (evener_connectivity_state)connector->state;
@@ -50,8 +50,8 @@ static void describe_connector(evener_channel *channel, const evener_connector *
         out->picks += counts.picks;
         out->in_flight += counts.in_flight;
         out->failed += __atomic_load_n(&s->failed, __ATOMIC_RELAXED);
-        if (channel->lb != NULL && s->kind->owner != NULL && out->note[0] == '\0') {
-            evener_child_policy_describe(channel->lb, s->kind->owner, s->handle, out->note, sizeof out->note);
+        if (channel->control.lb != NULL && s->kind->owner != NULL && out->note[0] == '\0') {
+            evener_child_policy_describe(channel->control.lb, s->kind->owner, s->handle, out->note, sizeof out->note);
         }
     }
 }
@@ -72,24 +72,25 @@ static void take_snapshot(void *arg)
     query *q = arg;
     evener_channel *channel = q->channel;
     const size_t stride = q->stats->subchannel_bytes;
-    char *list = calloc(channel->address_count > 0 ? channel->address_count : 1, stride);
+    char *list = calloc(channel->control.address_count > 0 ? channel->control.address_count : 1, stride);
     if (list == NULL) {
         q->code = EVENER_STATUS_RESOURCE_EXHAUSTED;
         return;
     }
     evener_channel_stats stats = {.size = q->stats->size,
                                   .subchannel_bytes = stride,
-                                  .state = __atomic_load_n(&channel->state, __ATOMIC_RELAXED),
+                                  .state = __atomic_load_n(&channel->hot.state, __ATOMIC_RELAXED),
                                   .queued_picks = __atomic_load_n(&channel->queue.count, __ATOMIC_RELAXED),
-                                  .resolver_updates = channel->resolver_updates,
-                                  .resolver_errors = channel->resolver_errors,
-                                  .subchannel_count = channel->address_count,
+                                  .resolver_updates = channel->control.resolver_updates,
+                                  .resolver_errors = channel->control.resolver_errors,
+                                  .subchannel_count = channel->control.address_count,
                                   .subchannels = (evener_subchannel_stats *)(void *)list};
-    copy_text(stats.policy, sizeof stats.policy, channel->lb != NULL ? evener_child_policy_name(channel->lb) : "");
-    copy_text(stats.last_resolver_error, sizeof stats.last_resolver_error, channel->last_resolver_error);
-    for (size_t i = 0; i < channel->address_count; i++) {
+    copy_text(stats.policy, sizeof stats.policy,
+              channel->control.lb != NULL ? evener_child_policy_name(channel->control.lb) : "");
+    copy_text(stats.last_resolver_error, sizeof stats.last_resolver_error, channel->control.last_resolver_error);
+    for (size_t i = 0; i < channel->control.address_count; i++) {
         evener_subchannel_stats one;
-        describe_address(channel, channel->addresses[i], &one);
+        describe_address(channel, channel->control.addresses[i], &one);
         memcpy(list + i * stride, &one, least_of(stride, sizeof one));
     }
     memset(q->stats, 0, stats.size);
@@ -113,7 +114,7 @@ evener_status_code evener_channel_get_stats(evener_channel *channel, evener_chan
                                  stats->subchannel_bytes);
     }
     query q = {channel, stats, EVENER_STATUS_OK};
-    evener_runtime_call(channel->runtime, take_snapshot, &q);
+    evener_runtime_call(channel->settings.runtime, take_snapshot, &q);
     if (q.code != EVENER_STATUS_OK) {
         return evener_status_set(status, q.code, "channel stats: out of memory");
     }

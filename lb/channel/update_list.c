@@ -5,8 +5,6 @@
 #include <evener/log.h>
 
 #define FEW 8
-/* How far ahead memory is asked for. */
-#define AHEAD 8
 
 static size_t power_of_two_above(size_t count)
 {
@@ -85,9 +83,6 @@ static bool take_unique(const evener_resolver_update *update, evener_address *co
         return false;
     }
     for (size_t i = 0; i < count; i++) {
-        if (i + AHEAD < count) {
-            __builtin_prefetch(update->addresses[i + AHEAD], 1);
-        }
         if (enter(table, table_size, update->addresses[i])) {
             list[(*unique)++] = evener_address_ref(update->addresses[i]);
         }

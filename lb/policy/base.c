@@ -27,8 +27,6 @@
 /* From so many READY backends on, the next ones wait for others: at most 1 us for each that is READY, 10 ms at 10,000. */
 #define JOIN_FROM 1000
 #define JOIN_NS_PER_READY EVENER_NS_PER_US
-/* How far ahead memory is asked for. */
-#define AHEAD 4
 #define INDEX_BITS 26
 #define INDEX_MASK ((UINT32_C(1) << INDEX_BITS) - 1)
 #define GENERATION_MASK ((UINT32_C(1) << 24) - 1)
@@ -365,9 +363,6 @@ static void take_over(base *b)
 {
     list_end(b, &b->leaving); /* of another change in this turn */
     for (size_t i = 0; i < b->current.count; i++) {
-        if (i + 2 * AHEAD < b->current.count) {
-            __builtin_prefetch(b->current.entries[i + 2 * AHEAD], 1);
-        }
         leave_list(b->current.entries[i], b->current_mark);
     }
     b->leaving = b->current;
@@ -490,18 +485,6 @@ static entry *find_hinted(const base *b, const evener_address *address, size_t *
     return e;
 }
 
-/* Of a long list of new addresses, neither they nor their places in the table are in the cache: both are asked for some
- * addresses ahead. */
-static void prefetch_ahead(const base *b, const evener_policy_update *update, size_t at)
-{
-    if (b->bucket_count > 0 && at + 2 * AHEAD < update->address_count) {
-        __builtin_prefetch(update->addresses[at + 2 * AHEAD]);
-        const uint64_t hash = evener_address_identity_hash(update->addresses[at + AHEAD]);
-        __builtin_prefetch(bucket_of(b, hash), 1);
-        __builtin_prefetch(tags_of(b, hash), 1);
-    }
-}
-
 /* Makes a list of the update. Returns the number of addresses left out for want of memory. */
 static size_t list_make(base *b, const evener_policy_update *update, list *made, bool *attributes_changed)
 {
@@ -518,7 +501,6 @@ static size_t list_make(base *b, const evener_policy_update *update, list *made,
     }
     (void)make_room(b, update->address_count);
     for (size_t i = 0; i < update->address_count; i++) {
-        prefetch_ahead(b, update, i);
         evener_address *address = update->addresses[i];
         uint64_t hash = 0;
         entry *e = find_hinted(b, address, &hint, &hash);

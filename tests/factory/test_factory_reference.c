@@ -95,10 +95,10 @@ Test(factory_reference, what_it_names_are_the_defaults)
     }
     const evener_channel *named = channels[0];
     const evener_channel *plain = channels[1];
-    cr_expect_eq(named->wait_for_ready, plain->wait_for_ready);
-    cr_expect_eq(named->ignore_service_config, plain->ignore_service_config);
-    cr_expect_eq(named->default_port, plain->default_port);
-    cr_expect_eq(named->idle_timeout_ns, plain->idle_timeout_ns);
+    cr_expect_eq(named->hot.wait_for_ready, plain->hot.wait_for_ready);
+    cr_expect_eq(named->settings.ignore_service_config, plain->settings.ignore_service_config);
+    cr_expect_eq(named->settings.default_port, plain->settings.default_port);
+    cr_expect_eq(named->settings.idle_timeout_ns, plain->settings.idle_timeout_ns);
     cr_expect_eq(named->pool.connect_timeout_ns, plain->pool.connect_timeout_ns);
     evener_backoff first[2] = {{0}, {0}};
     evener_backoff last[2] = {{UINT64_MAX / 2}, {UINT64_MAX / 2}};
@@ -107,10 +107,11 @@ Test(factory_reference, what_it_names_are_the_defaults)
     cr_expect_eq(evener_backoff_advance_ns(&last[0], &named->pool.backoff),
                  evener_backoff_advance_ns(&last[1], &plain->pool.backoff));
     cr_expect_eq(named->queue.count_max, plain->queue.count_max);
-    cr_expect_eq(named->empty_update_keep_ns, plain->empty_update_keep_ns);
-    cr_expect_eq(named->empty_update, EVENER_EMPTY_UPDATE_KEEP);
-    cr_expect_eq(plain->empty_update, EVENER_EMPTY_UPDATE_DEFAULT, "which is KEEP, see evener/channel.h");
-    cr_expect_str_eq(evener_service_config_policy(named->default_config)->builder->name, plain->policy_builder->name);
+    cr_expect_eq(named->settings.empty_update_keep_ns, plain->settings.empty_update_keep_ns);
+    cr_expect_eq(named->settings.empty_update, EVENER_EMPTY_UPDATE_KEEP);
+    cr_expect_eq(plain->settings.empty_update, EVENER_EMPTY_UPDATE_DEFAULT, "which is KEEP, see evener/channel.h");
+    cr_expect_str_eq(evener_service_config_policy(named->control.default_config)->builder->name,
+                     plain->settings.policy_builder->name);
     for (int i = 0; i < 2; i++) {
         evener_channel_unref(channels[i]);
         evener_factory_close(factories[i]);

@@ -157,7 +157,7 @@ evener_status_code evener_grpc_rpc_pause(const evener_grpc_rpc *rpc, evener_stat
     if (ns == 0) {
         return EVENER_STATUS_OK;
     }
-    if (rpc->channel->caller_drives_loop || evener_loop_on_control_thread(rpc->channel->loop)) {
+    if (rpc->channel->hot.caller_drives_loop || evener_loop_on_control_thread(rpc->channel->hot.loop)) {
         return evener_status_set(status, EVENER_STATUS_UNAVAILABLE,
                                  "the connection picked for %s is lost, and waiting for another one on the control "
                                  "thread would wait for itself: use evener_call_start()",
