@@ -3,9 +3,16 @@
  * A lookup goes from round to round. A round asks for every record type of its kind at once (two for a host) and ends
  * when all have answered, failed, or when the next round begins.
  *
- *     waiting --refresh timer, resolve_now--> asking --all ended--> told or failed --> waiting
- *                                               |
- *                                               +--one family has addresses, 50 ms later--> told in part, still asking
+ *     phase             leaves for
+ *     NEW               ASKING (the first watch)
+ *     ASKING            WAITING or BACKING_OFF (all ended), PARTLY_ANSWERED (one family has addresses, 50 ms later)
+ *     PARTLY_ANSWERED   WAITING or BACKING_OFF (all ended), ASKING (refresh timer)
+ *     WAITING           ASKING (refresh timer), BACKING_OFF (a new watch does not accept the answer)
+ *     BACKING_OFF       ASKING (refresh timer)
+ *
+ * WAITING: the last answer was accepted. BACKING_OFF: the last round failed, or no watch accepted its answer. It also
+ * leaves for WAITING or PARTLY_ANSWERED: when a family answers late in a round that ran out of memory, and when a new
+ * watch refuses an answer that others then accept.
  *
  * A and AAAA (RFC 8305 section 3, "resolution delay"): the first family with addresses waits 50 ms for the other and
  * is told without it then; the other one is added when it comes. The refresh timer runs from the first telling, so a
@@ -16,6 +23,7 @@
  * this machine has a route, then IPv6 before IPv4. pick_first interleaves them by itself (A61). */
 #include "resolver/dns/lookup.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,14 +41,29 @@
 #define BUCKETS 1024             /* 10,000 names: ten in a bucket */
 #define PARTS_MAX 2
 
+typedef enum lookup_phase {
+    LOOKUP_NEW,
+    LOOKUP_ASKING,
+    LOOKUP_PARTLY_ANSWERED,
+    LOOKUP_WAITING,
+    LOOKUP_BACKING_OFF,
+} lookup_phase;
+
+/* What became of a record type's query in this round: UNASKED -> ASKING -> ANSWERED or FAILED, and back to ASKING. */
+typedef enum part_phase {
+    PART_UNASKED,
+    PART_ASKING, /* `query` is under way */
+    PART_ANSWERED,
+    PART_FAILED, /* `error` says why */
+} part_phase;
+
 /* One record type of a lookup. */
 struct part {
     struct evener_dns_lookup *lookup;
     evener_dns_type type;
-    evener_dns_query *query; /* under way; or NULL */
-    bool answered;           /* in this round, as the next */
-    bool failed;
-    evener_status error;      /* when failed */
+    part_phase phase;
+    evener_dns_query *query;  /* ASKING */
+    evener_status error;      /* FAILED */
     evener_dns_answer answer; /* the last good one */
     uint64_t answered_ns;     /* when; 0: never */
 };
@@ -58,14 +81,13 @@ struct evener_dns_lookup {
     size_t part_count;
     evener_dns_watch *first, *last;
     evener_dns_watch *cursor; /* the next to be told */
-    bool telling;
-    evener_timer refresh; /* begins the next round */
-    evener_timer settle;  /* the resolution delay */
-    uint64_t round_ns;    /* when the last round began */
-    bool known;           /* an answer has been told */
-    bool told;            /* in this round */
-    bool backing_off;     /* the last round failed, or nobody accepted its answer */
-    evener_status error;  /* of the last round; OK if it had an answer */
+    bool telling;             /* a watch is being called: a lookup without watches is not freed */
+    lookup_phase phase;       /* changed by enter_phase() only */
+    evener_timer refresh;     /* begins the next round */
+    evener_timer settle;      /* the resolution delay */
+    uint64_t round_ns;        /* when the last round began */
+    bool known;               /* an answer has been told since the start */
+    evener_status error;      /* of the last round; OK if it had an answer */
     evener_backoff backoff;
 };
 
@@ -75,11 +97,45 @@ struct cache {
     struct evener_dns_lookup *buckets[BUCKETS];
 };
 
+/* ---- phases ---- */
+
+/* Whether the table at the head of this file has this edge; staying is always allowed. */
+static bool may_enter(lookup_phase from, lookup_phase to)
+{
+    enum {
+        ENDS = 1U << LOOKUP_WAITING | 1U << LOOKUP_BACKING_OFF,
+    };
+    static const uint32_t edges[] = {
+        [LOOKUP_NEW] = 1U << LOOKUP_ASKING,
+        [LOOKUP_ASKING] = ENDS | 1U << LOOKUP_PARTLY_ANSWERED,
+        [LOOKUP_PARTLY_ANSWERED] = ENDS | 1U << LOOKUP_ASKING,
+        [LOOKUP_WAITING] = 1U << LOOKUP_ASKING | 1U << LOOKUP_BACKING_OFF,
+        [LOOKUP_BACKING_OFF] = 1U << LOOKUP_ASKING | 1U << LOOKUP_WAITING | 1U << LOOKUP_PARTLY_ANSWERED,
+    };
+    return from == to || (edges[from] & 1U << to) != 0;
+}
+
+static void enter_phase(struct evener_dns_lookup *lookup, lookup_phase next)
+{
+    assert(may_enter(lookup->phase, next));
+    (void)may_enter; /* in builds without assertions */
+    lookup->phase = next;
+}
+
+static bool is_asking(const struct evener_dns_lookup *lookup)
+{
+    bool asking = false;
+    for (size_t i = 0; i < lookup->part_count; i++) {
+        asking = asking || lookup->parts[i].phase == PART_ASKING;
+    }
+    return asking;
+}
+
 /* ---- telling ---- */
 
 static bool is_usable(const struct part *part, uint64_t now_ns)
 {
-    return part->answered ||
+    return part->phase == PART_ANSWERED ||
            (part->answered_ns != 0 && now_ns - part->answered_ns <= FAMILY_KEPT_MS * EVENER_NS_PER_MS);
 }
 
@@ -115,11 +171,11 @@ static size_t order_parts(struct evener_dns_lookup *lookup, uint64_t now_ns, str
     size_t count = 0;
     bool gone = false; /* the name does not exist: then nothing of earlier rounds is kept */
     for (size_t i = 0; i < lookup->part_count; i++) {
-        gone = gone || (lookup->parts[i].answered && is_nxdomain(&lookup->parts[i].answer));
+        gone = gone || (lookup->parts[i].phase == PART_ANSWERED && is_nxdomain(&lookup->parts[i].answer));
     }
     for (size_t i = 0; i < lookup->part_count; i++) {
         struct part *part = &lookup->parts[i];
-        if (part->answered || (!gone && is_usable(part, now_ns))) {
+        if (part->phase == PART_ANSWERED || (!gone && is_usable(part, now_ns))) {
             ordered[count++] = part;
         }
     }
@@ -233,7 +289,6 @@ static void refresh_within(struct evener_dns_lookup *lookup, uint64_t delay_ns)
 
 static void back_off(struct evener_dns_lookup *lookup)
 {
-    lookup->backing_off = true;
     refresh_within(lookup, evener_backoff_next_ns(&lookup->backoff, NULL, lookup->loop));
 }
 
@@ -247,7 +302,6 @@ static void refresh_by_ttl(struct evener_dns_lookup *lookup, const evener_dns_re
         ttl_ms = lookup->options.max_refresh_ms;
     }
     const double share = REFRESH_EARLIEST + (1.0 - REFRESH_EARLIEST) * evener_loop_random_unit(lookup->loop);
-    lookup->backing_off = false;
     evener_backoff_reset(&lookup->backoff);
     refresh_within(lookup, (uint64_t)((double)(ttl_ms * EVENER_NS_PER_MS) * share));
 }
@@ -259,7 +313,7 @@ static void round_failed(struct evener_dns_lookup *lookup, const evener_status *
     (void)evener_status_set(&lookup->error, EVENER_STATUS_UNAVAILABLE, "dns: %s: %s", lookup->name, why->message);
     evener_log(EVENER_LOG_WARNING, "resolver", "%s", lookup->error.message);
     back_off(lookup);
-    lookup->told = true;
+    enter_phase(lookup, LOOKUP_BACKING_OFF);
     (void)tell(lookup, NULL);
 }
 
@@ -274,11 +328,13 @@ static void round_answered(struct evener_dns_lookup *lookup)
     }
     evener_status_clear(&lookup->error);
     lookup->known = true;
-    lookup->told = true;
+    enter_phase(lookup, is_asking(lookup) ? LOOKUP_PARTLY_ANSWERED : LOOKUP_WAITING);
     if (tell(lookup, &result)) {
         refresh_by_ttl(lookup, &result, ttl_known);
+        enter_phase(lookup, is_asking(lookup) ? LOOKUP_PARTLY_ANSWERED : LOOKUP_WAITING);
     } else {
         back_off(lookup);
+        enter_phase(lookup, is_asking(lookup) ? LOOKUP_PARTLY_ANSWERED : LOOKUP_BACKING_OFF);
     }
     free((void *)(uintptr_t)result.records);
 }
@@ -293,10 +349,10 @@ static void judge(struct evener_dns_lookup *lookup, bool patient)
     size_t fresh = 0;      /* records of this round */
     for (size_t i = 0; i < lookup->part_count; i++) {
         const struct part *part = &lookup->parts[i];
-        asking = asking || part->query != NULL;
-        failed = part->failed ? part : failed;
-        answered = answered || part->answered;
-        if (part->answered) {
+        asking = asking || part->phase == PART_ASKING;
+        failed = part->phase == PART_FAILED ? part : failed;
+        answered = answered || part->phase == PART_ANSWERED;
+        if (part->phase == PART_ANSWERED) {
             fresh += part->answer.record_count;
             nxdomain = nxdomain || is_nxdomain(&part->answer);
         }
@@ -304,7 +360,7 @@ static void judge(struct evener_dns_lookup *lookup, bool patient)
     if (asking) {
         if (fresh > 0 && !patient) {
             round_answered(lookup);
-        } else if (fresh > 0 && !lookup->settle.active && !lookup->told) {
+        } else if (fresh > 0 && !lookup->settle.active && lookup->phase == LOOKUP_ASKING) {
             evener_timer_start(lookup->loop, &lookup->settle, RESOLUTION_DELAY_MS * EVENER_NS_PER_MS);
         }
         return;
@@ -340,14 +396,14 @@ static void part_ended(void *arg, evener_dns_answer *answer)
         part->answer = *answer;
         answer->records = NULL;
         answer->record_count = 0;
-        part->answered = true;
+        part->phase = PART_ANSWERED;
         part->answered_ns = evener_loop_now_ns(part->lookup->loop);
         if (part->answer.record_count == EVENER_DNS_RECORDS_MAX) {
             evener_log(EVENER_LOG_WARNING, "resolver", "dns: %s: of the %s records only the first %d are used",
                        part->lookup->name, evener_dns_type_name(part->type), EVENER_DNS_RECORDS_MAX);
         }
     } else {
-        part->failed = true;
+        part->phase = PART_FAILED;
         part->error = answer->status;
     }
     judge_and_clean(part->lookup, true);
@@ -360,7 +416,7 @@ static void begin_round(void *arg)
     evener_timer_stop(lookup->loop, &lookup->refresh);
     evener_timer_stop(lookup->loop, &lookup->settle);
     lookup->round_ns = evener_loop_now_ns(lookup->loop);
-    lookup->told = false;
+    enter_phase(lookup, LOOKUP_ASKING);
     for (size_t i = 0; i < lookup->part_count; i++) {
         struct part *part = &lookup->parts[i];
         const evener_dns_question question = {
@@ -375,22 +431,12 @@ static void begin_round(void *arg)
             lookup->client->vtable->cancel(lookup->client, part->query);
         }
         part->query = lookup->client->vtable->start(lookup->client, lookup->loop, &question, part_ended, part);
-        part->answered = false;
-        part->failed = part->query == NULL;
-        if (part->failed) {
+        part->phase = part->query != NULL ? PART_ASKING : PART_FAILED;
+        if (part->phase == PART_FAILED) {
             (void)evener_status_set(&part->error, EVENER_STATUS_RESOURCE_EXHAUSTED, "no memory for a query");
             evener_timer_start(lookup->loop, &lookup->settle, 0); /* not from inside: who began may be in a push */
         }
     }
-}
-
-static bool is_asking(const struct evener_dns_lookup *lookup)
-{
-    bool asking = false;
-    for (size_t i = 0; i < lookup->part_count; i++) {
-        asking = asking || lookup->parts[i].query != NULL;
-    }
-    return asking;
 }
 
 /* ---- lookups come and go ---- */
@@ -495,7 +541,7 @@ static void tell_newcomer(struct evener_dns_lookup *lookup, evener_dns_watch *wa
 {
     bool in_between = false;
     for (size_t i = 0; i < lookup->part_count; i++) {
-        in_between = in_between || (lookup->parts[i].answered && !lookup->told);
+        in_between = in_between || (lookup->phase == LOOKUP_ASKING && lookup->parts[i].phase == PART_ANSWERED);
     }
     evener_dns_result result;
     bool ttl_known;
@@ -504,6 +550,7 @@ static void tell_newcomer(struct evener_dns_lookup *lookup, evener_dns_watch *wa
         free((void *)(uintptr_t)result.records);
         if (!watch->content && !is_asking(lookup)) {
             back_off(lookup);
+            enter_phase(lookup, LOOKUP_BACKING_OFF);
         }
     } else if (lookup->error.code != EVENER_STATUS_OK) {
         watch->error(watch, &lookup->error);
@@ -527,7 +574,7 @@ evener_status_code evener_dns_watch_start(evener_dns_watch *watch, evener_runtim
     if (lookup == NULL) {
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "dns: %s: no memory", name);
     }
-    const bool begun = lookup->round_ns != 0;
+    const bool begun = lookup->phase != LOOKUP_NEW;
     watch->lookup = lookup;
     watch->next = NULL;
     watch->previous = lookup->last;
@@ -545,7 +592,7 @@ evener_status_code evener_dns_watch_start(evener_dns_watch *watch, evener_runtim
 void evener_dns_watch_resolve_now(evener_dns_watch *watch)
 {
     struct evener_dns_lookup *lookup = watch->lookup;
-    if (lookup == NULL || lookup->backing_off || is_asking(lookup)) {
+    if (lookup == NULL || lookup->phase == LOOKUP_BACKING_OFF || is_asking(lookup)) {
         return;
     }
     const uint64_t now_ns = evener_loop_now_ns(lookup->loop);

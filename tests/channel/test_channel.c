@@ -9,6 +9,7 @@
 #include <evener/stats.h>
 
 #include "lb/channel/channel_internal.h"
+#include "lb/channel/reconfigure.h"
 #include "tests/support/channel_fixture.h"
 
 #define A "127.0.0.1:1"
@@ -569,5 +570,90 @@ Test(channel, thousand_shuffled_updates)
             virtual_loop_advance_ms(f->loop, 1);
         }
     }
+    fixture_destroy(f);
+}
+
+/* ---- phases (channel_internal.h) ---- */
+
+static evener_channel_phase phase_of(const fixture *f)
+{
+    return f->channel->control.phase;
+}
+
+Test(channel_phases, from_idle_to_serving_to_idle_to_closed)
+{
+    fixture *f = fixture_create(&(evener_channel_options){.policy = "round_robin", .idle_timeout_ms = 1000});
+    evener_channel *channel = evener_channel_ref(f->channel);
+    cr_assert_eq(phase_of(f), EVENER_CHANNEL_IDLE);
+    fixture_connect(f);
+    cr_assert_eq(phase_of(f), EVENER_CHANNEL_RESOLVING);
+    fixture_push(f, A);
+    cr_assert_eq(phase_of(f), EVENER_CHANNEL_SERVING);
+    virtual_loop_advance_ms(f->loop, 3000);
+    cr_assert_eq(phase_of(f), EVENER_CHANNEL_IDLE);
+    fixture_connect(f);
+    cr_assert_eq(phase_of(f), EVENER_CHANNEL_SERVING, "the manual resolver pushes its list at once");
+    evener_channel_close(channel);
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_eq(phase_of(f), EVENER_CHANNEL_CLOSED);
+    fixture_connect(f);
+    cr_assert_eq(phase_of(f), EVENER_CHANNEL_CLOSED, "for good");
+    evener_channel_unref(channel);
+    fixture_destroy(f);
+}
+
+/* A builder that can be made to fail, around the nonsense resolver. */
+static bool broken;
+
+static evener_status_code fragile_build(const evener_resolver_builder *builder, const evener_resolver_args *args,
+                                        evener_resolver **resolver, evener_status *status)
+{
+    return broken ? evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "no descriptors")
+                  : nonsense_build(builder, args, resolver, status);
+}
+
+static const evener_resolver_builder fragile = {.size = sizeof fragile, .scheme = "fragile", .build = fragile_build};
+
+/* While the resolver is built anew, a pick_first that has gone idle connects as soon as it is asked to. */
+Test(channel_phases, an_idle_policy_connects_while_the_resolver_is_built_anew)
+{
+    fixture *f = fixture_create(NULL);
+    const evener_resolver_builder *own[] = {&fragile};
+    const evener_channel_options options = {.size = sizeof options,
+                                            .runtime = f->runtime,
+                                            .transport = fake_transport_transport(f->transport),
+                                            .resolvers = own,
+                                            .resolver_count = 1,
+                                            .policy = "pick_first"};
+    evener_channel *channel;
+    evener_channel *prepared;
+    broken = false;
+    cr_assert_eq(evener_channel_create("fragile:x", &options, &channel, NULL), EVENER_STATUS_OK);
+    evener_channel_connect(channel);
+    virtual_loop_run_until_idle(f->loop);
+    evener_address *a;
+    evener_address_create(A, NULL, 0, &a, NULL);
+    evener_address *list[] = {a};
+    const evener_resolver_update update = {.size = sizeof update, .addresses = list, .address_count = 1};
+    cr_assert(evener_resolver_sink_update(the_nonsense->sink, &update));
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_eq(evener_channel_state(channel, false), EVENER_READY);
+
+    broken = true;
+    cr_assert_eq(evener_channel_create("fragile:x", &options, &prepared, NULL), EVENER_STATUS_OK);
+    cr_assert_eq(evener_channel_reconfigure(channel, prepared, true, false, NULL), EVENER_STATUS_OK);
+    evener_channel_unref(prepared);
+    cr_assert_eq(channel->control.phase, EVENER_CHANNEL_REBUILDING);
+    fake_transport_drop(f->transport, A);
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_eq(evener_channel_state(channel, true), EVENER_IDLE);
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_eq(evener_channel_state(channel, false), EVENER_READY);
+    cr_assert_eq(channel->control.phase, EVENER_CHANNEL_REBUILDING);
+    broken = false;
+    virtual_loop_advance_ms(f->loop, 1200);
+    cr_assert_eq(channel->control.phase, EVENER_CHANNEL_SERVING);
+    evener_address_unref(a);
+    evener_channel_unref(channel);
     fixture_destroy(f);
 }
