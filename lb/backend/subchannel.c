@@ -396,17 +396,14 @@ void evener_subchannel_pool_clear(evener_subchannel_pool *pool)
     evener_slab_clear(&pool->connectors);
     evener_slab_clear(&pool->links);
     evener_slab_clear(&pool->attempts);
-    free(pool->buckets);
-    pool->buckets = NULL;
-    pool->bucket_count = 0;
+    evener_address_table_clear(&pool->table);
 }
 
 void evener_subchannel_pool_reset_backoff(evener_subchannel_pool *pool)
 {
-    for (size_t i = 0; i < pool->bucket_count; i++) {
-        for (evener_connector *c = pool->buckets[i]; c != NULL; c = c->bucket_next) {
-            evener_connector_reset_backoff(c);
-        }
+    evener_connector *c;
+    for (size_t slot = 0; (c = evener_subchannel_pool_at(pool, &slot)) != NULL; slot++) {
+        evener_connector_reset_backoff(c);
     }
 }
 
@@ -428,13 +425,12 @@ void evener_subchannel_pool_activity(const evener_subchannel_pool *pool, uint64_
     for (const evener_subchannel_body *s = pool->retired; s != NULL; s = s->queue_next) {
         *in_flight += evener_slot_sum(s->handle).in_flight;
     }
-    for (size_t i = 0; i < pool->bucket_count; i++) {
-        for (const evener_connector *c = pool->buckets[i]; c != NULL; c = c->bucket_next) {
-            for (const evener_subchannel_body *s = c->subchannels; s != NULL; s = s->connector_next) {
-                const evener_slot_counts counts = evener_slot_sum(s->handle);
-                *started += counts.picks;
-                *in_flight += counts.in_flight;
-            }
+    const evener_connector *c;
+    for (size_t slot = 0; (c = evener_subchannel_pool_at(pool, &slot)) != NULL; slot++) {
+        for (const evener_subchannel_body *s = c->subchannels; s != NULL; s = s->connector_next) {
+            const evener_slot_counts counts = evener_slot_sum(s->handle);
+            *started += counts.picks;
+            *in_flight += counts.in_flight;
         }
     }
 }

@@ -27,6 +27,7 @@
 
 #include "lb/backend/server_name.h"
 #include "lb/backend/slots.h"
+#include "lb/base/address_table.h"
 #include "lb/runtime/reclaim.h"
 #include "lb/runtime/slab.h"
 
@@ -75,8 +76,7 @@ typedef struct evener_subchannel_pool {
     void *arg;
 
     /* the pool's own */
-    evener_connector **buckets;
-    size_t bucket_count, connector_count;
+    evener_address_table table;             /* of connectors */
     uint64_t list_ns;                       /* when the list came that is handled now; 0: none is */
     size_t link_count;                      /* connections that the transport was not asked to give up yet */
     evener_link *given_up, **given_up_tail; /* for which no grace period has begun */
@@ -125,7 +125,6 @@ typedef struct evener_connector_extra {
 } evener_connector_extra;
 
 struct evener_connector {
-    evener_connector *bucket_next;
     evener_subchannel_pool *pool;
     evener_address *address;
     const char *authority;               /* the pool's, of the generation */
@@ -138,7 +137,6 @@ struct evener_connector {
     uint32_t generation;
     uint8_t state;                /* an evener_connectivity_state */
     uint8_t short_lived;          /* connections in a row that dropped at once */
-    uint8_t hash_tag;             /* spares looking at the addresses of most others in its bucket */
     bool outdated : 1;            /* what is under way, or else in service, is to be replaced as soon as it is READY */
     uint8_t authority_origin : 2; /* an evener_authority_origin: the pool's, of the generation */
 };
@@ -167,6 +165,12 @@ void evener_subchannel_pool_clear(evener_subchannel_pool *pool);
 /* See evener_policy_create_subchannel(). */
 evener_subchannel *evener_subchannel_pool_create_subchannel(evener_subchannel_pool *pool, const evener_address *address,
                                                             const evener_subchannel_options *given);
+
+/* Return the next connector from slot `*slot` of the pool's table on, or NULL; see evener_address_table_at(). */
+static inline evener_connector *evener_subchannel_pool_at(const evener_subchannel_pool *pool, size_t *slot)
+{
+    return evener_address_table_at(&pool->table, slot);
+}
 
 /* The connector of an address, or NULL. */
 evener_connector *evener_subchannel_pool_find(const evener_subchannel_pool *pool, const evener_address *address);

@@ -4,30 +4,9 @@
 
 #include <evener/log.h>
 
+#include "lb/base/address_table.h"
+
 #define FEW 8
-
-static size_t power_of_two_above(size_t count)
-{
-    size_t power = 16;
-    while (power < count) {
-        power *= 2;
-    }
-    return power;
-}
-
-/* Whether the address is new to the open-addressed table; enters it. */
-static bool enter(evener_address **table, size_t table_size, evener_address *address)
-{
-    size_t at = evener_address_identity_hash(address) & (table_size - 1);
-    while (table[at] != NULL) {
-        if (evener_address_same_backend(table[at], address)) {
-            return false;
-        }
-        at = (at + 1) & (table_size - 1);
-    }
-    table[at] = address;
-    return true;
-}
 
 /* Most updates change a few addresses of many, in their places. Those that stand where they stood in the known list,
  * which has no duplicates, are no duplicates of each other: only the others are to be compared. False: they are too many
@@ -77,17 +56,17 @@ static bool take_unique(const evener_resolver_update *update, evener_address *co
         }
         return true;
     }
-    const size_t table_size = power_of_two_above(count * 2);
-    evener_address **table = calloc(table_size, sizeof *table);
-    if (table == NULL) {
+    evener_address_table table = {0}; /* an item is a place of the list: the address is all there is in it */
+    if (!evener_address_table_reserve(&table, count)) {
         return false;
     }
     for (size_t i = 0; i < count; i++) {
-        if (enter(table, table_size, update->addresses[i])) {
-            list[(*unique)++] = evener_address_ref(update->addresses[i]);
+        if (evener_address_table_find(&table, update->addresses[i]) == NULL) {
+            list[*unique] = evener_address_ref(update->addresses[i]);
+            evener_address_table_enter(&table, &list[(*unique)++]);
         }
     }
-    free(table);
+    evener_address_table_clear(&table);
     return true;
 }
 

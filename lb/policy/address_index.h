@@ -8,17 +8,19 @@
 
 #include <evener/address.h>
 
+#include "lb/base/address_table.h"
+
 #define EVENER_NO_INDEX SIZE_MAX
 
-typedef struct evener_address_slot {
-    uint64_t hash;
+typedef struct evener_address_place {
     evener_address *address; /* a reference */
-    size_t index;
-} evener_address_slot;
+    size_t position;
+} evener_address_place;
 
 typedef struct evener_address_index {
-    evener_address_slot *slots;
+    evener_address_place *places;
     size_t count;
+    evener_address_table table; /* of places */
 } evener_address_index;
 
 /* Room for `capacity` addresses. False without memory. */
@@ -27,11 +29,10 @@ bool evener_address_index_init(evener_address_index *index, size_t capacity);
 /* Ends what init has made; also after an init that failed. */
 void evener_address_index_clear(evener_address_index *index);
 
-/* Adds the address that is at `position` of the list; after the last one, sort. */
+/* Add the address that is at `position` of the list; of two for the same backend the first one added counts. */
 void evener_address_index_add(evener_address_index *index, const evener_address *address, size_t position);
-void evener_address_index_sort(evener_address_index *index);
 
-/* The lowest position of the same backend, or EVENER_NO_INDEX. O(log n). */
+/* Return the position of the same backend, or EVENER_NO_INDEX. O(1). */
 size_t evener_address_index_find(const evener_address_index *index, const evener_address *address);
 
 #endif

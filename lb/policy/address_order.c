@@ -71,7 +71,6 @@ evener_address **evener_address_order(evener_address *const *addresses, size_t c
     for (size_t i = 0; i < count; i++) {
         evener_address_index_add(&index, addresses[i], i);
     }
-    evener_address_index_sort(&index);
     *ordered_count = copy_unique(addresses, count, &index, ordered);
     evener_address_index_clear(&index);
     if (shuffle) {

@@ -15,15 +15,14 @@
 #include <evener/base_policy.h>
 #include <evener/resolver.h>
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "lb/base/hash_tags.h"
+#include "lb/base/address_table.h"
 
 /* How long until a picker that could not be built for want of memory is tried again. */
 #define REBUILD_RETRY_NS (10 * EVENER_NS_PER_MS)
-/* When the table of entries grows. */
-#define ENTRIES_PER_BUCKET 2
 /* From so many READY backends on, the next ones wait for others: at most 1 us for each that is READY, 10 ms at 10,000. */
 #define JOIN_FROM 1000
 #define JOIN_NS_PER_READY EVENER_NS_PER_US
@@ -42,10 +41,8 @@ enum { MARK_MIN = 1, MARKS = 3 };
 typedef struct entry {
     evener_subchannel *subchannel;
     evener_address *address; /* with the attributes as last set */
-    struct entry *bucket_next;
     uint64_t ready_since_ns;
     uint32_t generation : 24;    /* of the newest list that holds it */
-    uint32_t hash_tag : 8;       /* spares looking at the addresses of most others in its bucket */
     uint32_t index : INDEX_BITS; /* in that list */
     uint32_t lists : 2;          /* marks of those that hold it */
     uint32_t state : 3;          /* as counted: CONNECTING, READY or TRANSIENT_FAILURE */
@@ -72,9 +69,8 @@ struct base {
     list leaving;          /* was the current one until this turn: see take_over() */
     unsigned current_mark; /* the pending list has the other one */
     bool has_pending;
-    entry **buckets; /* all entries, by identity; behind them, which tags are in each: see find() */
-    size_t bucket_count, entry_count;
-    uint32_t generation; /* of the newest list; after 2^24 of them the oldest is long gone */
+    evener_address_table table; /* all entries */
+    uint32_t generation;        /* of the newest list; after 2^24 of them the oldest is long gone */
     bool published;
     evener_connectivity_state published_state;
     evener_status last_error;
@@ -103,80 +99,9 @@ static void leave_list(entry *e, unsigned mark)
     e->lists = e->lists & ~mark & MARKS;
 }
 
-/* ---- table of entries ---- */
-
-static entry **bucket_of(const base *b, uint64_t hash)
-{
-    return &b->buckets[hash & (b->bucket_count - 1)];
-}
-
-static uint16_t *tags_of(const base *b, uint64_t hash)
-{
-    return evener_hash_tags(b->buckets, b->bucket_count, hash);
-}
-
-static void enter(base *b, entry *e, uint64_t hash)
-{
-    entry **bucket = bucket_of(b, hash);
-    e->bucket_next = *bucket;
-    *bucket = e;
-    *tags_of(b, hash) |= evener_hash_tag_bit(e->hash_tag);
-}
-
-static entry *find(const base *b, const evener_address *address, uint64_t hash)
-{
-    if (b->bucket_count == 0 || (*tags_of(b, hash) & evener_hash_tag_bit(evener_hash_tag(hash))) == 0) {
-        return NULL;
-    }
-    entry *e = *bucket_of(b, hash);
-    const uint32_t tag = evener_hash_tag(hash);
-    while (e != NULL && (e->hash_tag != tag || !evener_address_same_backend(e->address, address))) {
-        e = e->bucket_next;
-    }
-    return e;
-}
-
-static bool make_room(base *b, size_t wanted)
-{
-    size_t count = b->bucket_count > 0 ? b->bucket_count : 16;
-    while (ENTRIES_PER_BUCKET * count < wanted) {
-        count *= 2;
-    }
-    if (count == b->bucket_count) {
-        return true;
-    }
-    entry **buckets = calloc(count, EVENER_TAGGED_BUCKET_BYTES);
-    if (buckets == NULL) {
-        return b->bucket_count > 0; /* longer chains, but it works */
-    }
-    entry **old = b->buckets;
-    const size_t old_count = b->bucket_count;
-    b->buckets = buckets;
-    b->bucket_count = count;
-    for (size_t i = 0; i < old_count; i++) {
-        for (entry *e = old[i], *next; e != NULL; e = next) {
-            next = e->bucket_next;
-            enter(b, e, evener_address_identity_hash(e->address));
-        }
-    }
-    free(old);
-    return true;
-}
-
 static void entry_release(base *b, entry *e)
 {
-    const uint64_t hash = evener_address_identity_hash(e->address);
-    entry **link = bucket_of(b, hash);
-    while (*link != e) {
-        link = &(*link)->bucket_next;
-    }
-    *link = e->bucket_next;
-    uint16_t tags = 0;
-    for (const entry *other = *bucket_of(b, hash); other != NULL; other = other->bucket_next) {
-        tags |= evener_hash_tag_bit(other->hash_tag);
-    }
-    *tags_of(b, hash) = tags;
-    b->entry_count--;
+    evener_address_table_leave(&b->table, e);
     evener_address_unref(e->address);
     evener_subchannel_release(e->subchannel); /* and with it perhaps the entry's memory */
 }
@@ -441,9 +366,9 @@ static void state_changed(void *arg, evener_subchannel *subchannel, evener_conne
 
 /* ---- updates ---- */
 
-static entry *entry_create(base *b, evener_address *address, uint64_t hash, const evener_base_ready *peers)
+static entry *entry_create(base *b, evener_address *address, const evener_base_ready *peers)
 {
-    if (!make_room(b, b->entry_count + 1)) {
+    if (!evener_address_table_reserve(&b->table, 1)) {
         return NULL;
     }
     const evener_subchannel_options options = {.size = sizeof options,
@@ -459,9 +384,7 @@ static entry *entry_create(base *b, evener_address *address, uint64_t hash, cons
     e->subchannel = subchannel;
     e->state = EVENER_CONNECTING;
     e->address = evener_address_ref(address);
-    e->hash_tag = evener_hash_tag(hash);
-    enter(b, e, hash);
-    b->entry_count++;
+    evener_address_table_enter(&b->table, e);
     if (b->kind->subchannel_created != NULL) {
         b->kind->subchannel_created(peers, e->subchannel);
     }
@@ -470,15 +393,14 @@ static entry *entry_create(base *b, evener_address *address, uint64_t hash, cons
 }
 
 /* The entry of an address if there is one. `*hint` is where in the newest list the address is expected: lists mostly
- * come in their old order, and then nothing needs to be hashed. */
-static entry *find_hinted(const base *b, const evener_address *address, size_t *hint, uint64_t *hash)
+ * come in their old order, and then the table is not asked. */
+static entry *find_hinted(const base *b, const evener_address *address, size_t *hint)
 {
     const list *l = newest(b);
     if (*hint < l->count && evener_address_same_backend(l->entries[*hint]->address, address)) {
         return l->entries[(*hint)++];
     }
-    *hash = evener_address_identity_hash(address);
-    entry *e = find(b, address, *hash);
+    entry *e = evener_address_table_find(&b->table, address);
     if (e != NULL) {
         *hint = e->index + 1;
     }
@@ -499,13 +421,14 @@ static size_t list_make(base *b, const evener_policy_update *update, list *made,
     if (b->kind->subchannel_created != NULL) {
         (void)collect_ready(b, &peers);
     }
-    (void)make_room(b, update->address_count);
+    if (update->address_count > b->table.count) { /* at once instead of in steps */
+        (void)evener_address_table_reserve(&b->table, update->address_count - b->table.count);
+    }
     for (size_t i = 0; i < update->address_count; i++) {
         evener_address *address = update->addresses[i];
-        uint64_t hash = 0;
-        entry *e = find_hinted(b, address, &hint, &hash);
+        entry *e = find_hinted(b, address, &hint);
         if (e == NULL) {
-            e = entry_create(b, address, hash, &peers);
+            e = entry_create(b, address, &peers);
         } else if (e->generation == generation) {
             continue; /* a duplicate: the first one counts */
         } else if (e->address != address && !evener_address_equal(e->address, address)) {
@@ -599,12 +522,11 @@ static void base_close(evener_policy *policy)
     base *b = (base *)policy;
     evener_timer_stop(b->helper->loop, &b->join_timer);
     evener_timer_stop(b->helper->loop, &b->rebuild_timer);
-    for (size_t i = 0; i < b->bucket_count; i++) {
-        while (b->buckets[i] != NULL) {
-            entry_release(b, b->buckets[i]);
-        }
+    entry *e;
+    for (size_t slot = 0; (e = evener_address_table_at(&b->table, &slot)) != NULL;) {
+        entry_release(b, e);
     }
-    free(b->buckets);
+    evener_address_table_clear(&b->table);
     free(b->current.entries);
     free(b->pending.entries);
     free(b->leaving.entries);
@@ -652,6 +574,7 @@ evener_policy *evener_base_policy_build(const evener_policy_builder *builder, ev
     b->kind = kind;
     b->current_mark = MARK_MIN;
     b->entry_offset = (kind->subchannel_data_bytes + _Alignof(entry) - 1) & ~(_Alignof(entry) - 1);
+    b->table.address_offset = offsetof(entry, address);
     b->helper = helper;
     b->turn_task = (evener_task)EVENER_TASK_INIT(end_turn, b);
     b->rebuild_timer = (evener_timer)EVENER_TIMER_INIT(publish_again, b);

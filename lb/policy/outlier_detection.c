@@ -367,7 +367,6 @@ static bool replace_endpoints(outlier *o, const evener_policy_update *update)
             endpoints[count++] = e;
         }
     }
-    evener_address_index_sort(&index);
     endpoint **old = o->endpoints;
     const size_t old_count = o->count;
     evener_address_index_clear(&o->index);

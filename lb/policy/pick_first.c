@@ -376,7 +376,6 @@ static candidate **make_list(pick_first *p, const evener_policy_update *update, 
     for (size_t i = 0; i < p->count; i++) {
         evener_address_index_add(&index, p->candidates[i]->address, i);
     }
-    evener_address_index_sort(&index);
     *made = 0;
     for (size_t i = 0; i < count; i++) {
         candidate *c = candidate_obtain(p, &index, addresses[i]);

@@ -489,8 +489,6 @@ static bool replace_list(ring_hash *r, const evener_policy_update *update)
         for (size_t i = 0; i < update->address_count; i++) {
             evener_address_index_add(&own_index, update->addresses[i], i);
         }
-        evener_address_index_sort(&old_index);
-        evener_address_index_sort(&own_index);
         if (gather_endpoints(r, update, &old_index, &own_index, made, &count)) {
             ring = make_ring(r, made, count);
         }

@@ -154,7 +154,7 @@ Test(channel, a_resolver_that_cannot_be_built_is_built_again_after_a_backoff)
     virtual_loop_run_until_idle(f->loop);
     double expected_ms = 1000;
     for (uint64_t builds = 1; builds < 15; builds++) {
-        evener_channel_stats stats;
+        evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof(evener_subchannel_stats)};
         uint64_t waited_ms = 0;
         do {
             cr_assert_eq(evener_channel_get_stats(channel, &stats, NULL), EVENER_STATUS_OK);
