@@ -260,8 +260,8 @@ static void successor_failed(evener_connector *connector, const char *message)
 
 void evener_connector_starved_again(evener_subchannel_pool *pool)
 {
-    evener_connector *c;
-    for (size_t slot = 0; (c = evener_subchannel_pool_at(pool, &slot)) != NULL; slot++) {
+    for (evener_connector *c = evener_address_table_first(&pool->table); c != NULL;
+         c = evener_address_table_next(&pool->table, c)) {
         if (c->state == EVENER_TRANSIENT_FAILURE && c->attempt == NULL) {
             set_state(c, EVENER_IDLE); /* who wants it connected asks again */
         } else if (c->state == EVENER_READY && c->outdated && c->attempt == NULL) {
@@ -549,7 +549,7 @@ void evener_connector_reconnect(evener_connector *connector)
 void evener_connector_prepare(evener_subchannel_pool *pool)
 {
     evener_attempt_time_outs_prepare(pool);
-    pool->table.address_offset = offsetof(evener_connector, address);
+    pool->table = (evener_address_table)EVENER_ADDRESS_TABLE_INIT(evener_connector, table_next, address, table_tag);
     pool->given_up_tail = &pool->given_up;
     pool->grace_period = (evener_reclaim){.fn = grace_period_over, .arg = pool};
     pool->connectors = evener_slab_for(sizeof(evener_connector), _Alignof(evener_connector));

@@ -401,8 +401,8 @@ void evener_subchannel_pool_clear(evener_subchannel_pool *pool)
 
 void evener_subchannel_pool_reset_backoff(evener_subchannel_pool *pool)
 {
-    evener_connector *c;
-    for (size_t slot = 0; (c = evener_subchannel_pool_at(pool, &slot)) != NULL; slot++) {
+    for (evener_connector *c = evener_address_table_first(&pool->table); c != NULL;
+         c = evener_address_table_next(&pool->table, c)) {
         evener_connector_reset_backoff(c);
     }
 }
@@ -425,8 +425,8 @@ void evener_subchannel_pool_activity(const evener_subchannel_pool *pool, uint64_
     for (const evener_subchannel_body *s = pool->retired; s != NULL; s = s->queue_next) {
         *in_flight += evener_slot_sum(s->handle).in_flight;
     }
-    const evener_connector *c;
-    for (size_t slot = 0; (c = evener_subchannel_pool_at(pool, &slot)) != NULL; slot++) {
+    for (const evener_connector *c = evener_address_table_first(&pool->table); c != NULL;
+         c = evener_address_table_next(&pool->table, c)) {
         for (const evener_subchannel_body *s = c->subchannels; s != NULL; s = s->connector_next) {
             const evener_slot_counts counts = evener_slot_sum(s->handle);
             *started += counts.picks;

@@ -125,6 +125,7 @@ typedef struct evener_connector_extra {
 } evener_connector_extra;
 
 struct evener_connector {
+    evener_connector *table_next;
     evener_subchannel_pool *pool;
     evener_address *address;
     const char *authority;               /* the pool's, of the generation */
@@ -137,6 +138,7 @@ struct evener_connector {
     uint32_t generation;
     uint8_t state;                /* an evener_connectivity_state */
     uint8_t short_lived;          /* connections in a row that dropped at once */
+    uint8_t table_tag;
     bool outdated : 1;            /* what is under way, or else in service, is to be replaced as soon as it is READY */
     uint8_t authority_origin : 2; /* an evener_authority_origin: the pool's, of the generation */
 };
@@ -165,12 +167,6 @@ void evener_subchannel_pool_clear(evener_subchannel_pool *pool);
 /* See evener_policy_create_subchannel(). */
 evener_subchannel *evener_subchannel_pool_create_subchannel(evener_subchannel_pool *pool, const evener_address *address,
                                                             const evener_subchannel_options *given);
-
-/* Return the next connector from slot `*slot` of the pool's table on, or NULL; see evener_address_table_at(). */
-static inline evener_connector *evener_subchannel_pool_at(const evener_subchannel_pool *pool, size_t *slot)
-{
-    return evener_address_table_at(&pool->table, slot);
-}
 
 /* The connector of an address, or NULL. */
 evener_connector *evener_subchannel_pool_find(const evener_subchannel_pool *pool, const evener_address *address);

@@ -3,74 +3,84 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#define SLOTS_MIN 16
-/* At most 4 of 5 slots are taken: an unsuccessful search then looks at 13 hashes on average, one cache line. */
-#define LOAD_NUMERATOR 4
-#define LOAD_DENOMINATOR 5
+#define BUCKETS_MIN 16
+#define ITEMS_PER_BUCKET 2 /* then it grows */
+
+static void **next_of(const evener_address_table *table, const void *item)
+{
+    return (void **)(uintptr_t)((const char *)item + table->next_offset);
+}
 
 static const evener_address *address_of(const evener_address_table *table, const void *item)
 {
     return *(evener_address *const *)(const void *)((const char *)item + table->address_offset);
 }
 
-/* Never 0, which marks an empty slot. */
-static uint32_t hash_of(const evener_address *address)
+static uint8_t *tag_of(const evener_address_table *table, const void *item)
 {
-    const uint32_t hash = (uint32_t)evener_address_identity_hash(address);
-    return hash != 0 ? hash : 1;
+    return (uint8_t *)(uintptr_t)((const char *)item + table->tag_offset);
 }
 
-static size_t next_slot(const evener_address_table *table, size_t slot)
+/* Of the bits above those that choose the bucket. */
+static uint8_t tag_from(uint64_t hash)
 {
-    return (slot + 1) & (table->slot_count - 1);
+    return (uint8_t)(hash >> 24);
 }
 
-static size_t home_of(const evener_address_table *table, uint32_t hash)
+static uint16_t bit_of(uint8_t tag)
 {
-    return hash & (table->slot_count - 1);
+    return (uint16_t)(1U << (tag & 15));
 }
 
-static void put(evener_address_table *table, uint32_t hash, void *item)
+static size_t bucket_from(const evener_address_table *table, uint64_t hash)
 {
-    size_t slot = home_of(table, hash);
-    while (table->hashes[slot] != 0) {
-        slot = next_slot(table, slot);
-    }
-    table->hashes[slot] = hash;
-    table->items[slot] = item;
+    return hash & (table->bucket_count - 1);
+}
+
+static uint16_t *tags_at(const evener_address_table *table, size_t bucket)
+{
+    return (uint16_t *)(void *)(table->buckets + table->bucket_count) + bucket;
+}
+
+static void put(evener_address_table *table, void *item)
+{
+    const size_t bucket = bucket_from(table, evener_address_identity_hash(address_of(table, item)));
+    *next_of(table, item) = table->buckets[bucket];
+    table->buckets[bucket] = item;
+    *tags_at(table, bucket) |= bit_of(*tag_of(table, item));
 }
 
 bool evener_address_table_reserve(evener_address_table *table, size_t count)
 {
-    const size_t wanted = table->count + count;
-    size_t slots = table->slot_count > 0 ? table->slot_count : SLOTS_MIN;
-    while (slots * LOAD_NUMERATOR / LOAD_DENOMINATOR < wanted) {
-        slots *= 2;
+    size_t buckets = table->bucket_count > 0 ? table->bucket_count : BUCKETS_MIN;
+    while (buckets * ITEMS_PER_BUCKET < table->count + count) {
+        buckets *= 2;
     }
-    if (slots == table->slot_count) {
+    if (buckets == table->bucket_count) {
         return true;
     }
-    void **items = calloc(slots, sizeof *items + sizeof *table->hashes);
-    if (items == NULL) {
-        return false;
+    void **memory = calloc(buckets, sizeof *memory + sizeof(uint16_t));
+    if (memory == NULL) {
+        return table->bucket_count > 0;
     }
     const evener_address_table old = *table;
-    table->items = items;
-    table->hashes = (uint32_t *)(void *)(items + slots);
-    table->slot_count = slots;
-    for (size_t i = 0; i < old.slot_count; i++) {
-        if (old.hashes[i] != 0) {
-            put(table, old.hashes[i], old.items[i]);
+    table->buckets = memory;
+    table->bucket_count = buckets;
+    for (size_t i = 0; i < old.bucket_count; i++) {
+        for (void *item = old.buckets[i], *next; item != NULL; item = next) {
+            next = *next_of(table, item);
+            put(table, item);
         }
     }
-    free(old.items);
+    free(old.buckets);
     return true;
 }
 
 void evener_address_table_enter(evener_address_table *table, void *item)
 {
-    assert((table->count + 1) * LOAD_DENOMINATOR <= table->slot_count * LOAD_NUMERATOR);
-    put(table, hash_of(address_of(table, item)), item);
+    assert(table->bucket_count > 0);
+    *tag_of(table, item) = tag_from(evener_address_identity_hash(address_of(table, item)));
+    put(table, item);
     table->count++;
 }
 
@@ -79,48 +89,61 @@ void *evener_address_table_find(const evener_address_table *table, const evener_
     if (table->count == 0) {
         return NULL;
     }
-    const uint32_t hash = hash_of(address);
-    for (size_t slot = home_of(table, hash); table->hashes[slot] != 0; slot = next_slot(table, slot)) {
-        if (table->hashes[slot] == hash &&
-            evener_address_same_backend(address_of(table, table->items[slot]), address)) {
-            return table->items[slot];
-        }
+    const uint64_t hash = evener_address_identity_hash(address);
+    const uint8_t tag = tag_from(hash);
+    const size_t bucket = bucket_from(table, hash);
+    if ((*tags_at(table, bucket) & bit_of(tag)) == 0) {
+        return NULL;
     }
-    return NULL;
+    void *item = table->buckets[bucket];
+    while (item != NULL &&
+           (*tag_of(table, item) != tag || !evener_address_same_backend(address_of(table, item), address))) {
+        item = *next_of(table, item);
+    }
+    return item;
 }
 
 void evener_address_table_leave(evener_address_table *table, const void *item)
 {
-    const size_t mask = table->slot_count - 1;
-    size_t hole = home_of(table, hash_of(address_of(table, item)));
-    while (table->items[hole] != item) {
-        assert(table->hashes[hole] != 0); /* the item is in the table */
-        hole = next_slot(table, hole);
-    }
-    table->count--;
-    /* Move back those behind that could not get nearer to their homes. */
-    for (size_t slot = next_slot(table, hole); table->hashes[slot] != 0; slot = next_slot(table, slot)) {
-        const size_t distance = (slot - home_of(table, table->hashes[slot])) & mask;
-        if (distance >= ((slot - hole) & mask)) {
-            table->hashes[hole] = table->hashes[slot];
-            table->items[hole] = table->items[slot];
-            hole = slot;
+    const size_t bucket = bucket_from(table, evener_address_identity_hash(address_of(table, item)));
+    uint16_t tags = 0;
+    for (void **link = &table->buckets[bucket]; *link != NULL;) {
+        if (*link == item) {
+            *link = *next_of(table, item);
+        } else {
+            tags |= bit_of(*tag_of(table, *link));
+            link = next_of(table, *link);
         }
     }
-    table->hashes[hole] = 0;
-    table->items[hole] = NULL;
+    *tags_at(table, bucket) = tags;
+    table->count--;
 }
 
-void *evener_address_table_at(const evener_address_table *table, size_t *slot)
+static void *first_from(const evener_address_table *table, size_t bucket)
 {
-    while (*slot < table->slot_count && table->items[*slot] == NULL) {
-        ++*slot;
+    while (bucket < table->bucket_count && table->buckets[bucket] == NULL) {
+        bucket++;
     }
-    return *slot < table->slot_count ? table->items[*slot] : NULL;
+    return bucket < table->bucket_count ? table->buckets[bucket] : NULL;
+}
+
+void *evener_address_table_first(const evener_address_table *table)
+{
+    return first_from(table, 0);
+}
+
+void *evener_address_table_next(const evener_address_table *table, const void *item)
+{
+    void *next = *next_of(table, item);
+    return next != NULL
+               ? next
+               : first_from(table, bucket_from(table, evener_address_identity_hash(address_of(table, item))) + 1);
 }
 
 void evener_address_table_clear(evener_address_table *table)
 {
-    free(table->items);
-    *table = (evener_address_table){.address_offset = table->address_offset};
+    free(table->buckets);
+    table->buckets = NULL;
+    table->bucket_count = 0;
+    table->count = 0;
 }

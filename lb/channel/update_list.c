@@ -8,6 +8,13 @@
 
 #define FEW 8
 
+/* One address of an update, while duplicates are looked for. */
+struct member {
+    struct member *next;
+    evener_address *address;
+    uint8_t tag;
+};
+
 /* Most updates change a few addresses of many, in their places. Those that stand where they stood in the known list,
  * which has no duplicates, are no duplicates of each other: only the others are to be compared. False: they are too many
  * for that. */
@@ -56,17 +63,21 @@ static bool take_unique(const evener_resolver_update *update, evener_address *co
         }
         return true;
     }
-    evener_address_table table = {0}; /* an item is a place of the list: the address is all there is in it */
-    if (!evener_address_table_reserve(&table, count)) {
+    evener_address_table table = EVENER_ADDRESS_TABLE_INIT(struct member, next, address, tag);
+    struct member *members = malloc(count * sizeof *members);
+    if (members == NULL || !evener_address_table_reserve(&table, count)) {
+        free(members);
         return false;
     }
     for (size_t i = 0; i < count; i++) {
         if (evener_address_table_find(&table, update->addresses[i]) == NULL) {
-            list[*unique] = evener_address_ref(update->addresses[i]);
-            evener_address_table_enter(&table, &list[(*unique)++]);
+            members[i].address = update->addresses[i];
+            evener_address_table_enter(&table, &members[i]);
+            list[(*unique)++] = evener_address_ref(update->addresses[i]);
         }
     }
     evener_address_table_clear(&table);
+    free(members);
     return true;
 }
 

@@ -4,7 +4,8 @@
 
 bool evener_address_index_init(evener_address_index *index, size_t capacity)
 {
-    *index = (evener_address_index){.table = {.address_offset = offsetof(evener_address_place, address)}};
+    *index = (evener_address_index){
+        .table = EVENER_ADDRESS_TABLE_INIT(evener_address_place, table_next, address, table_tag)};
     index->places = malloc((capacity > 0 ? capacity : 1) * sizeof(evener_address_place));
     return index->places != NULL && evener_address_table_reserve(&index->table, capacity);
 }
@@ -24,7 +25,7 @@ void evener_address_index_add(evener_address_index *index, const evener_address 
 {
     if (evener_address_table_find(&index->table, address) == NULL) {
         evener_address_place *place = &index->places[index->count++];
-        *place = (evener_address_place){evener_address_ref(address), position};
+        *place = (evener_address_place){.address = evener_address_ref(address), .position = position};
         evener_address_table_enter(&index->table, place);
     }
 }

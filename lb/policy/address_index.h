@@ -13,8 +13,10 @@
 #define EVENER_NO_INDEX SIZE_MAX
 
 typedef struct evener_address_place {
+    struct evener_address_place *table_next;
     evener_address *address; /* a reference */
     size_t position;
+    uint8_t table_tag;
 } evener_address_place;
 
 typedef struct evener_address_index {

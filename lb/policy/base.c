@@ -41,7 +41,9 @@ enum { MARK_MIN = 1, MARKS = 3 };
 typedef struct entry {
     evener_subchannel *subchannel;
     evener_address *address; /* with the attributes as last set */
+    struct entry *table_next;
     uint64_t ready_since_ns;
+    uint8_t table_tag;           /* in one word with the generation */
     uint32_t generation : 24;    /* of the newest list that holds it */
     uint32_t index : INDEX_BITS; /* in that list */
     uint32_t lists : 2;          /* marks of those that hold it */
@@ -522,8 +524,8 @@ static void base_close(evener_policy *policy)
     base *b = (base *)policy;
     evener_timer_stop(b->helper->loop, &b->join_timer);
     evener_timer_stop(b->helper->loop, &b->rebuild_timer);
-    entry *e;
-    for (size_t slot = 0; (e = evener_address_table_at(&b->table, &slot)) != NULL;) {
+    for (entry *e = evener_address_table_first(&b->table), *next; e != NULL; e = next) {
+        next = evener_address_table_next(&b->table, e);
         entry_release(b, e);
     }
     evener_address_table_clear(&b->table);
@@ -574,7 +576,7 @@ evener_policy *evener_base_policy_build(const evener_policy_builder *builder, ev
     b->kind = kind;
     b->current_mark = MARK_MIN;
     b->entry_offset = (kind->subchannel_data_bytes + _Alignof(entry) - 1) & ~(_Alignof(entry) - 1);
-    b->table.address_offset = offsetof(entry, address);
+    b->table = (evener_address_table)EVENER_ADDRESS_TABLE_INIT(entry, table_next, address, table_tag);
     b->helper = helper;
     b->turn_task = (evener_task)EVENER_TASK_INIT(end_turn, b);
     b->rebuild_timer = (evener_timer)EVENER_TIMER_INIT(publish_again, b);
