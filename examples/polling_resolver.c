@@ -96,5 +96,6 @@ static evener_status_code polling_build(const evener_resolver_builder *builder, 
 
 void polling_resolver_init(evener_resolver_builder *builder, polling_fetch *fetch)
 {
-    *builder = (evener_resolver_builder){sizeof *builder, "poll", polling_build, polling_check, NULL, fetch};
+    *builder = (evener_resolver_builder){
+        .size = sizeof *builder, .scheme = "poll", .build = polling_build, .check = polling_check, .user_data = fetch};
 }

@@ -93,7 +93,10 @@ int tcp_connection_socket(const evener_connection *connection)
     return connection->fd;
 }
 
-static const evener_transport_vtable vtable = {sizeof vtable, tcp_connect, tcp_disconnect, tcp_ref, tcp_unref,
-                                               NULL,          NULL};
+static const evener_transport_vtable vtable = {.size = sizeof vtable,
+                                               .connect = tcp_connect,
+                                               .disconnect = tcp_disconnect,
+                                               .connection_ref = tcp_ref,
+                                               .connection_unref = tcp_unref};
 
 evener_transport tcp_transport = {.vtable = &vtable};
