@@ -60,21 +60,18 @@ static void polling_close(evener_resolver *resolver)
 
 static const evener_resolver_vtable vtable = {.size = sizeof vtable, .start = polling_start, .close = polling_close};
 
-static uint64_t interval_ms(const evener_resolver_args *args)
+static evener_status_code read_interval(const evener_resolver_args *args, uint64_t *interval_ms, evener_status *status)
 {
-    const char *text = evener_resolver_option(args, "poll.interval_ms");
-    char *end = "";
-    const uint64_t value = text != NULL ? strtoull(text, &end, 10) : 5000;
-    return *end == '\0' && value <= 3600000 ? value : 0;
+    *interval_ms = 5000;
+    return evener_resolver_option_u64(args, "poll.interval_ms", 100, 3600000, interval_ms, status);
 }
 
 static evener_status_code polling_check(const evener_resolver_builder *builder, const evener_resolver_args *args,
                                         evener_status *status)
 {
     (void)builder; /* a failure here is one of evener_channel_create() */
-    const char *wrong = "poll.interval_ms: 100 to 3600000 is needed";
-    return interval_ms(args) >= 100 ? EVENER_STATUS_OK
-                                    : evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "%s", wrong);
+    uint64_t interval_ms;
+    return read_interval(args, &interval_ms, status);
 }
 
 static evener_status_code polling_build(const evener_resolver_builder *builder, const evener_resolver_args *args,
@@ -88,7 +85,7 @@ static evener_status_code polling_build(const evener_resolver_builder *builder, 
     self->sink = args->sink, self->loop = args->loop;
     self->name = evener_target_endpoint(args->target);
     self->fetch = *(polling_fetch *)builder->user_data;
-    self->interval_ms = interval_ms(args);
+    (void)read_interval(args, &self->interval_ms, NULL); /* polling_check() has seen it */
     self->timer = (evener_timer)EVENER_TIMER_INIT(poll_now, self);
     *resolver = &self->base;
     return EVENER_STATUS_OK;

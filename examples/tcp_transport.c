@@ -42,9 +42,7 @@ static void socket_changed(uv_poll_t *watch, int uv_error, int events)
     int error = uv_error < 0 ? -uv_error : 0;
     (void)events;
     uv_poll_stop(watch);
-    if (error == 0 && !self->is_ready) {
-        getsockopt(self->fd, SOL_SOCKET, SO_ERROR, &error, &(socklen_t){sizeof error});
-    }
+    (void)(error == 0 && getsockopt(self->fd, SOL_SOCKET, SO_ERROR, &error, &(socklen_t){sizeof error}));
     if (self->is_ready) { /* the last call: evener disconnects, perhaps from inside */
         self->args.state_changed(self->args.arg, EVENER_IDLE, NULL);
     } else if (error != 0) {
