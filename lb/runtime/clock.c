@@ -1,13 +1,14 @@
 /* IMPLEMENTATION NOTES
  *
- * The fast clock extrapolates: each thread remembers one reading of both clocks (its anchor), and adds to the anchor's
- * nanoseconds the cycles since, at the measured rate. After ANCHOR_NS, or if the cycle counter went back (a processor
- * whose counter is not in step), the thread reads CLOCK_MONOTONIC again. So whatever is wrong with the rate or with the
- * counters costs at most a fraction of ANCHOR_NS and does not add up. The rate is measured without waiting: between the
- * first call in the process and the first one at least RATE_NS later; until then every call reads CLOCK_MONOTONIC.
+ * The fast clock extrapolates. Each thread keeps one reading of both clocks (its anchor) and adds to the anchor's
+ * nanoseconds the cycles since then, at the measured rate. The thread reads CLOCK_MONOTONIC again after ANCHOR_NS,
+ * or when the cycle counter went backwards (counters of different processors are out of step). An error of the rate
+ * or of the counters therefore costs at most a fraction of ANCHOR_NS and does not accumulate. Measuring the rate
+ * does not block: it uses the first call in the process and the first call at least RATE_NS later. Until then every
+ * call reads CLOCK_MONOTONIC.
  *
- * Measured (EPYC Zen 3): clock_gettime 29 ns, this 11 ns, of which rdtsc itself 10; CLOCK_MONOTONIC_COARSE also 10 ns
- * but in steps of 4 ms, which hides the latency of a fast backend. */
+ * Measured (EPYC Zen 3): clock_gettime 29 ns; this clock 11 ns, 10 of them rdtsc itself; CLOCK_MONOTONIC_COARSE also
+ * 10 ns, but its 4 ms steps hide the latency of a fast backend. */
 #include "lb/runtime/clock.h"
 
 #include <stdbool.h>
@@ -35,18 +36,18 @@ uint64_t evener_clock_now_ns(void)
 typedef struct thread_clock {
     uint64_t anchor_cycles;
     uint64_t anchor_ns;
-    uint64_t valid_cycles; /* how long the anchor is good for; 0: there is none */
-    uint64_t rate;         /* nanoseconds a cycle, times 2^32 */
-    uint64_t last_ns;      /* never less than this again */
+    uint64_t valid_cycles; /* the anchor is valid for this many cycles; 0: no anchor */
+    uint64_t rate;         /* nanoseconds per cycle, times 2^32 */
+    uint64_t last_ns;      /* the last returned value; later values are not smaller */
 } thread_clock;
 
 static _Thread_local thread_clock thread;
 
 static pthread_once_t first_once = PTHREAD_ONCE_INIT;
-static bool even_counter;       /* written in first_once */
+static bool even_counter;       /* written once, in take_first() */
 static uint64_t first_cycles;   /* likewise */
 static uint64_t first_ns;       /* likewise */
-static uint64_t published_rate; /* atomic; 0: not measured yet. Nothing else hangs on it: relaxed */
+static uint64_t published_rate; /* atomic; 0: not measured yet. Relaxed: no other data depends on it */
 
 static void take_first(void)
 {
@@ -61,7 +62,7 @@ static void take_first(void)
     first_ns = evener_clock_now_ns();
 }
 
-/* Reads CLOCK_MONOTONIC and makes it the thread's anchor if the rate is known. Out of line: keeps the fast path short. */
+/* Read CLOCK_MONOTONIC and make it the thread's anchor if the rate is known. Not inlined: keeps the fast path short. */
 static __attribute__((noinline)) uint64_t anchor(void)
 {
     (void)pthread_once(&first_once, take_first);

@@ -1,15 +1,16 @@
-/* Clock: nanoseconds of CLOCK_MONOTONIC, exactly and cheaply. */
+/* Clock: nanoseconds of CLOCK_MONOTONIC, exact or fast. */
 #ifndef EVENER_LB_RUNTIME_CLOCK_H
 #define EVENER_LB_RUNTIME_CLOCK_H
 
 #include <stdint.h>
 #include <time.h>
 
-/* CLOCK_MONOTONIC: some 30 ns a call. Never 0. Any thread. */
+/* Return CLOCK_MONOTONIC in nanoseconds; about 30 ns per call. Never 0. Any thread. */
 uint64_t evener_clock_now_ns(void);
 
-/* The same clock, from the processor's cycle counter where that ticks evenly: some 11 ns a call, normally within a
- * microsecond of evener_clock_now_ns() and never 1 ms off; never goes back on one thread. Never 0. Any thread. */
+/* Return the same clock, extrapolated from the processor's cycle counter where its rate is constant; about 11 ns per
+ * call. Normally within a microsecond of evener_clock_now_ns(), always within 1 ms. Never goes backwards on one
+ * thread. Never 0. Any thread. */
 uint64_t evener_clock_now_fast_ns(void);
 
 /* Return the time of CLOCK_MONOTONIC that is `timeout_ms` from now, for pthread_cond_timedwait() on a condition with that

@@ -1,5 +1,6 @@
-/* xoshiro256++ 1.0, seeded through SplitMix64 as its authors advise (Blackman, Vigna: "Scrambled linear pseudorandom
- * number generators", ACM TOMS 47, 2021; Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014). */
+/* xoshiro256++ 1.0, seeded through SplitMix64 as its authors recommend (Blackman, Vigna: "Scrambled linear
+ * pseudorandom number generators", ACM TOMS 47, 2021; Steele, Lea, Flood: "Fast splittable pseudorandom number
+ * generators", 2014). */
 #include "lb/runtime/random.h"
 
 #include <sys/random.h>
@@ -25,7 +26,8 @@ static uint64_t system_seed(void)
 {
     uint64_t seed = 0;
     if (getrandom(&seed, sizeof(seed), GRND_NONBLOCK) != (ssize_t)sizeof(seed)) {
-        /* Early in the boot of a machine: not for secrets, so the clock and an address do. */
+        /* The kernel's pool is not ready (early boot). These numbers are not for secrets, so the clock and an
+         * address are enough. */
         struct timespec now;
         (void)clock_gettime(CLOCK_REALTIME, &now);
         seed = (uint64_t)now.tv_nsec ^ ((uint64_t)now.tv_sec << 30) ^ (uint64_t)(uintptr_t)&now;
@@ -55,8 +57,8 @@ uint64_t evener_random_next(evener_random *random)
     return result;
 }
 
-/* Lemire: "Fast random integer generation in an interval", ACM TOMACS 29, 2019: the upper half of a 128-bit product;
- * lower halves below 2^64 mod bound would be one too many for some results, and are drawn again. */
+/* Lemire: "Fast random integer generation in an interval", ACM TOMACS 29, 2019. The result is the upper half of a
+ * 128-bit product. A lower half below 2^64 mod bound would bias the result, so it is drawn again. */
 uint64_t evener_loop_random_below(evener_loop *loop, uint64_t bound)
 {
     __extension__ typedef unsigned __int128 uint128;
@@ -75,6 +77,6 @@ uint64_t evener_loop_random_below(evener_loop *loop, uint64_t bound)
 
 double evener_loop_random_unit(evener_loop *loop)
 {
-    /* 53 bits are what a double holds. */
+    /* A double holds 53 bits. */
     return (double)(evener_loop_random(loop) >> 11) * 0x1.0p-53;
 }

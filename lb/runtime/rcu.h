@@ -1,4 +1,4 @@
-/* RCU: how the control thread changes what every pick reads, without a lock on the reader's side.
+/* RCU (read-copy-update): the control thread replaces what picks read, and readers take no lock.
  *
  *     reader                                        control thread
  *     evener_rcu_read_lock();                       old = self->picker;
@@ -6,8 +6,8 @@
  *     ... use picker ...                            evener_runtime_reclaim(runtime, &old->reclaim);
  *     evener_rcu_read_unlock();
  *
- * It is liburcu's "bulletproof" flavour: threads need no registration. The build inlines its read side (_LGPL_SOURCE):
- * 1.6 ns instead of 15. */
+ * This is liburcu's "bulletproof" flavour: threads need no registration. The build inlines its read side
+ * (_LGPL_SOURCE): 1.6 ns instead of 15. */
 #ifndef EVENER_LB_RUNTIME_RCU_H
 #define EVENER_LB_RUNTIME_RCU_H
 
@@ -15,8 +15,8 @@
 
 #include <urcu-bp.h>
 
-/* ThreadSanitizer sees neither liburcu's barriers nor its library's code. What RCU promises is told to it here: whatever
- * a reader did before it left happened before whatever follows a grace period. */
+/* ThreadSanitizer sees neither liburcu's barriers nor the code inside its library. These annotations state RCU's
+ * guarantee: a reader's accesses happen before everything that follows the grace period. */
 #if defined(__SANITIZE_THREAD__)
 #define EVENER_RCU_TSAN 1
 #elif defined(__has_feature)
@@ -29,7 +29,8 @@
 extern char evener_rcu_tsan_tag;
 #endif
 
-/* May be nested. In between: no waiting, no evener_rcu_synchronize(). Any thread. */
+/* Enter a read-side critical section. May be nested. Do not block or call evener_rcu_synchronize() inside. Any
+ * thread. */
 static inline void evener_rcu_read_lock(void)
 {
     urcu_bp_read_lock();
@@ -43,12 +44,12 @@ static inline void evener_rcu_read_unlock(void)
     urcu_bp_read_unlock();
 }
 
-/* The same for the hot path, where a nanosecond counts: what entering found is kept, so that leaving is one store. Between
- * the two other sections may be entered and left, as long as they end in the reverse order. */
+/* The same for the hot path: enter returns the reader's state, so that leave is a single store. Other sections may
+ * be nested inside, if they end in the reverse order. */
 #ifdef _LGPL_SOURCE
 typedef struct evener_rcu_section {
     struct urcu_bp_reader *reader;
-    unsigned long outer; /* the reader's word before: no section, or the enclosing one */
+    unsigned long outer; /* the reader's counter before: no section, or the enclosing one */
 } evener_rcu_section;
 
 static inline evener_rcu_section evener_rcu_enter(void)
@@ -61,7 +62,7 @@ static inline evener_rcu_section evener_rcu_enter(void)
     const bool outermost = (outer & URCU_BP_GP_CTR_NEST_MASK) == 0;
     CMM_STORE_SHARED(reader->ctr,
                      __builtin_expect(outermost, 1) ? CMM_LOAD_SHARED(urcu_bp_gp.ctr) : outer + URCU_BP_GP_COUNT);
-    urcu_bp_smp_mb_slave(); /* the section's reads come after */
+    urcu_bp_smp_mb_slave(); /* orders the section's reads after the store */
     return (evener_rcu_section){reader, outer};
 }
 
@@ -70,20 +71,20 @@ static inline void evener_rcu_leave(evener_rcu_section section)
 #ifdef EVENER_RCU_TSAN
     __tsan_release(&evener_rcu_tsan_tag);
 #endif
-    /* Release is all that the end asks for: what was read inside came before. */
+    /* Release is enough: the section's reads happen before this store. */
     __atomic_store_n(&section.reader->ctr, section.outer, __ATOMIC_RELEASE);
 }
 
-/* The shortest way, for a section that is no other's inside: no thread to register, no word to keep, no barrier. */
+/* The fastest variant, for an outermost section only: no registration, no saved counter, no memory barrier. */
 typedef struct urcu_bp_reader evener_rcu_reader;
 
-/* Whether that way may be asked for: not on a kernel without membarrier. The same for as long as the process lives. */
+/* Return whether that variant may be used: not on a kernel without membarrier. Constant for the life of the process. */
 static inline bool evener_rcu_may_enter_outermost(void)
 {
     return urcu_bp_has_sys_membarrier != 0;
 }
 
-/* NULL, and not inside, if the thread is in a section already or was never in one. */
+/* Enter an outermost section. Return NULL, without entering, if the thread is inside a section or was never in one. */
 static inline evener_rcu_reader *evener_rcu_enter_outermost(void)
 {
     evener_rcu_reader *reader = URCU_TLS(urcu_bp_reader);
@@ -91,7 +92,7 @@ static inline evener_rcu_reader *evener_rcu_enter_outermost(void)
         return NULL;
     }
     CMM_STORE_SHARED(reader->ctr, CMM_LOAD_SHARED(urcu_bp_gp.ctr));
-    cmm_barrier(); /* the section's reads come after; the control thread's membarrier does the processor's part */
+    cmm_barrier(); /* compiler barrier only; synchronize's membarrier orders the processor */
     return reader;
 }
 
@@ -140,7 +141,8 @@ static inline void evener_rcu_leave_outermost(evener_rcu_reader *reader)
 }
 #endif
 
-/* Waits until every reader that is inside now has left. Not inside a read lock; for the data plane never. */
+/* Wait until every reader that is inside a section now has left it. Not inside a read-side section, never on the
+ * data plane. */
 static inline void evener_rcu_synchronize(void)
 {
     urcu_bp_synchronize_rcu();
@@ -149,11 +151,11 @@ static inline void evener_rcu_synchronize(void)
 #endif
 }
 
-/* Publishes: what was written to the new object before is seen by whoever finds it through the pointer (release, pairs
- * with evener_rcu_dereference()). */
+/* Publish a pointer: a reader that loads it sees all earlier writes to the new object (release, pairs with
+ * evener_rcu_dereference()). */
 #define evener_rcu_assign(pointer, value) __atomic_store_n(&(pointer), (value), __ATOMIC_RELEASE)
 
-/* Reads a published pointer, inside a read lock or on the thread that publishes. Acquire where consume would do: on
+/* Read a published pointer, inside a read-side section or on the publishing thread. Acquire instead of consume: on
  * x86 both are a plain load. */
 #define evener_rcu_dereference(pointer) __atomic_load_n(&(pointer), __ATOMIC_ACQUIRE)
 

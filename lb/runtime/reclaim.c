@@ -12,7 +12,7 @@
 char evener_rcu_tsan_tag;
 #endif
 
-/* Items in order. */
+/* A queue of items. */
 typedef struct batch {
     evener_reclaim *first;
     evener_reclaim *last;
@@ -20,14 +20,14 @@ typedef struct batch {
 
 struct evener_reclaimer {
     evener_loop *loop;
-    batch waiting;    /* no grace period has begun for these */
-    batch under_way;  /* the thread waits for the grace period of these */
-    evener_task task; /* with a thread: the grace period is over; without: time to wait for one */
-    bool busy;        /* from the request for a grace period until its items have run */
-    bool stopped;     /* atomic: written by the control thread, read by both */
+    batch waiting;     /* their grace period has not begun */
+    batch in_progress; /* their grace period is in progress */
+    evener_task task;  /* with a thread: runs after the grace period; without: waits for the grace period */
+    bool busy;         /* from the start of a grace period until its items have run */
+    bool stopped;      /* atomic: the control thread writes it, both threads read it */
     bool has_thread;
     pthread_t thread;
-    sem_t work; /* to the thread: wait for a grace period, or stop */
+    sem_t work; /* wakes the thread: a grace period is wanted, or it must stop */
 };
 
 static batch batch_take(batch *from)
@@ -38,7 +38,7 @@ static batch batch_take(batch *from)
     return taken;
 }
 
-/* Items may add others to the reclaimer, and free themselves. */
+/* Run the items. An item may add others and may free itself. */
 static void batch_run(batch items)
 {
     evener_reclaim *item = items.first;
@@ -55,7 +55,7 @@ static void *reclaimer_main(void *arg)
 {
     evener_reclaimer *reclaimer = arg;
     for (;;) {
-        while (sem_wait(&reclaimer->work) != 0) { /* EINTR: a debugger */
+        while (sem_wait(&reclaimer->work) != 0) { /* EINTR: for example a debugger */
         }
         if (__atomic_load_n(&reclaimer->stopped, __ATOMIC_RELAXED)) {
             return NULL;
@@ -65,21 +65,20 @@ static void *reclaimer_main(void *arg)
     }
 }
 
-/* An item that comes while a grace period is under way waits for the next one: readers that see it may have entered
- * since. */
+/* An item added during a grace period waits for the next one: a reader may have entered after this one began. */
 static void begin_grace_period(evener_reclaimer *reclaimer)
 {
     reclaimer->busy = true;
     if (reclaimer->has_thread) {
-        reclaimer->under_way = batch_take(&reclaimer->waiting);
+        reclaimer->in_progress = batch_take(&reclaimer->waiting);
         (void)sem_post(&reclaimer->work);
     } else {
         (void)evener_loop_post(reclaimer->loop, &reclaimer->task);
     }
 }
 
-/* `busy` stays true while items run: who would end the runtime then has to wait for the rest of them. */
-static void run_then_go_on(evener_reclaimer *reclaimer, batch items)
+/* `busy` stays true while items run, so that the end of the runtime waits for all of them. */
+static void run_and_continue(evener_reclaimer *reclaimer, batch items)
 {
     batch_run(items);
     reclaimer->busy = false;
@@ -91,7 +90,7 @@ static void run_then_go_on(evener_reclaimer *reclaimer, batch items)
 static void grace_period_over(void *arg)
 {
     evener_reclaimer *reclaimer = arg;
-    run_then_go_on(reclaimer, batch_take(&reclaimer->under_way));
+    run_and_continue(reclaimer, batch_take(&reclaimer->in_progress));
 }
 
 /* ---- on a caller's loop ---- */
@@ -100,7 +99,7 @@ static void wait_for_grace_period(void *arg)
 {
     evener_reclaimer *reclaimer = arg;
     evener_rcu_synchronize();
-    run_then_go_on(reclaimer, batch_take(&reclaimer->waiting));
+    run_and_continue(reclaimer, batch_take(&reclaimer->waiting));
 }
 
 /* ---- both ---- */
@@ -115,7 +114,7 @@ evener_status_code evener_reclaimer_create(evener_loop *loop, bool own_thread, c
     made->loop = loop;
     made->task = (evener_task)EVENER_TASK_INIT(own_thread ? grace_period_over : wait_for_grace_period, made);
     if (own_thread) {
-        (void)sem_init(&made->work, 0, 0); /* fails only for values out of range */
+        (void)sem_init(&made->work, 0, 0); /* cannot fail: the value is in range */
         const evener_status_code code = evener_thread_start(&made->thread, thread_name, reclaimer_main, made, status);
         if (code != EVENER_STATUS_OK) {
             (void)sem_destroy(&made->work);
@@ -149,17 +148,17 @@ bool evener_reclaimer_is_idle(const evener_reclaimer *reclaimer)
 
 void evener_reclaimer_stop(evener_reclaimer *reclaimer)
 {
-    __atomic_store_n(&reclaimer->stopped, true, __ATOMIC_RELAXED); /* the semaphore and the join order it */
+    __atomic_store_n(&reclaimer->stopped, true, __ATOMIC_RELAXED); /* ordered by the semaphore and the join */
     if (reclaimer->has_thread) {
         (void)sem_post(&reclaimer->work);
         (void)pthread_join(reclaimer->thread, NULL);
         (void)sem_destroy(&reclaimer->work);
         reclaimer->has_thread = false;
     }
-    /* The thread may have seen `stopped` in the place of a request: its items come first again. If it has posted, the
-     * task will find nothing. */
-    if (reclaimer->under_way.first != NULL) {
-        batch all = batch_take(&reclaimer->under_way);
+    /* The thread may have stopped instead of handling a request: put that request's items back in front. If the
+     * thread has posted its task, the task finds an empty batch. */
+    if (reclaimer->in_progress.first != NULL) {
+        batch all = batch_take(&reclaimer->in_progress);
         if (reclaimer->waiting.first != NULL) {
             all.last->next = reclaimer->waiting.first;
             all.last = reclaimer->waiting.last;

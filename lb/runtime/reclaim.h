@@ -1,12 +1,12 @@
-/* Reclaim: ends what readers under RCU may still see, after a grace period, on the control thread.
+/* Reclaim: frees objects that RCU readers may still use, after a grace period, on the control thread.
  *
  *     evener_rcu_assign(self->thing, NULL);
  *     old->reclaim.fn = thing_free;
  *     old->reclaim.arg = old;
  *     evener_runtime_reclaim(runtime, &old->reclaim);
  *
- * The control thread never waits for the grace period: a runtime with its own loop has a reclaimer thread that does, a
- * batch at a time. On a caller's loop a posted task waits for it (readers are short). */
+ * With the runtime's own loop, a reclaimer thread waits for grace periods, one per batch of items, and the control
+ * thread never waits. On a caller's loop, a posted task waits on the control thread; read-side sections are short. */
 #ifndef EVENER_LB_RUNTIME_RECLAIM_H
 #define EVENER_LB_RUNTIME_RECLAIM_H
 
@@ -16,40 +16,40 @@
 #include <evener/runtime.h>
 #include <evener/status.h>
 
-/* Embedded in what is to be ended: reclaiming allocates nothing and cannot fail. `fn` and `arg` are the caller's. */
+/* Embedded in the object to free: reclaiming allocates nothing and cannot fail. The caller sets `fn` and `arg`. */
 typedef struct evener_reclaim {
     evener_task_fn fn;
     void *arg;
     struct evener_reclaim *next;
 } evener_reclaim;
 
-/* Runs item->fn(item->arg) after a grace period, on the control thread, in the order of the calls. Items that still
- * wait when the runtime ends run then. Control thread. */
+/* Run item->fn(item->arg) after a grace period, on the control thread, in the order of the calls. Items still queued
+ * when the runtime ends run at its end. Control thread. */
 void evener_runtime_reclaim(evener_runtime *runtime, evener_reclaim *item);
 
 /* ---- for the runtime ---- */
 
 typedef struct evener_reclaimer evener_reclaimer;
 
-/* With `own_thread` starts a thread of that name, else waits in tasks on `loop`. Errors: RESOURCE_EXHAUSTED, INTERNAL.
- * Any thread. */
+/* Create a reclaimer. With `own_thread` it starts a thread of that name; otherwise it waits in tasks on `loop`.
+ * Errors: RESOURCE_EXHAUSTED, INTERNAL. Any thread. */
 evener_status_code evener_reclaimer_create(evener_loop *loop, bool own_thread, const char *thread_name,
                                            evener_reclaimer **reclaimer, evener_status *status);
 
-/* Control thread. */
+/* Queue an item. Control thread. */
 void evener_reclaimer_add(evener_reclaimer *reclaimer, evener_reclaim *item);
 
-/* Whether no grace period is under way and nothing runs or waits. Control thread. */
+/* Return whether no grace period is in progress and no item runs or waits. Control thread. */
 bool evener_reclaimer_is_idle(const evener_reclaimer *reclaimer);
 
-/* Joins the thread. From now on what waits, and a grace period under way, is left to evener_reclaimer_flush(). Control
- * thread, or any when the loop does not run. */
+/* Stop and join the thread. Items that wait, including those of a grace period in progress, are left to
+ * evener_reclaimer_flush(). Control thread; any thread while the loop does not run. */
 void evener_reclaimer_stop(evener_reclaimer *reclaimer);
 
-/* After stop: waits for a grace period and runs what waits. Returns whether there was anything. Control thread. */
+/* After stop: wait for a grace period and run the queued items. Return whether there were any. Control thread. */
 bool evener_reclaimer_flush(evener_reclaimer *reclaimer);
 
-/* Frees a reclaimer that is stopped and idle, after the loop has run what was posted. */
+/* Free a reclaimer that is stopped and idle, after the loop has run all posted tasks. */
 void evener_reclaimer_destroy(evener_reclaimer *reclaimer);
 
 #endif

@@ -1,6 +1,6 @@
-/* A runtime's life: references are counted; whoever gives back the last one brings about its end, which is always the
- * same work on the control thread (wind_down()): run what is posted and reclaimed until nothing is left, then destroy
- * the shared objects, the youngest first, each followed by the same. */
+/* A runtime is reference-counted. Dropping the last reference ends it, always with the same steps on the control
+ * thread (wind_down()): run posted tasks and reclaimed items until none is left; then destroy the shared objects,
+ * youngest first, and do the same after each. */
 #include <evener/runtime.h>
 
 #include <pthread.h>
@@ -29,18 +29,18 @@ typedef struct shared_object {
 struct evener_runtime {
     uint64_t references; /* atomic */
     evener_loop *loop;
-    evener_uv_loop *own_loop; /* NULL: on a caller's loop */
+    evener_uv_loop *own_loop; /* NULL: the caller's loop is used */
     pthread_t control_thread; /* valid with own_loop */
-    bool nobody_joins;        /* atomic: the control thread has to free the runtime */
+    bool nobody_joins;        /* atomic: the control thread frees the runtime itself */
     evener_reclaimer *reclaimer;
     shared_object *youngest;
     evener_task end_task;
     char thread_name[THREAD_NAME_BYTES];
 };
 
-/* The process-wide default: the library's only global state of its kind. */
+/* The process-wide default: the only global of this kind in the library. */
 static pthread_mutex_t default_lock = PTHREAD_MUTEX_INITIALIZER;
-static evener_runtime *default_runtime; /* without a reference of its own */
+static evener_runtime *default_runtime; /* a weak pointer: holds no reference */
 
 /* The runtime that the calling thread belongs to. */
 static _Thread_local evener_runtime *own_runtime;
@@ -56,7 +56,7 @@ static void drain(evener_runtime *runtime)
     }
 }
 
-/* Control thread, with nobody else left who could use the runtime. */
+/* Control thread; no other user of the runtime is left. */
 static void wind_down(evener_runtime *runtime)
 {
     evener_reclaimer_stop(runtime->reclaimer);
@@ -80,13 +80,13 @@ static void *control_main(void *arg)
     own_runtime = runtime;
     evener_uv_loop_run(runtime->own_loop);
     wind_down(runtime);
-    if (__atomic_load_n(&runtime->nobody_joins, __ATOMIC_RELAXED)) { /* ordered by the posting of end_task */
+    if (__atomic_load_n(&runtime->nobody_joins, __ATOMIC_RELAXED)) { /* ordered by the post of end_task */
         free(runtime);
     }
     return NULL;
 }
 
-/* Own loop: lets control_main() go on. A caller's loop: ends the runtime when the reclaimer has done its posted work. */
+/* Own loop: let control_main() continue. Caller's loop: end the runtime once the reclaimer is idle. */
 static void end(void *arg)
 {
     evener_runtime *runtime = arg;
@@ -100,7 +100,7 @@ static void end(void *arg)
     }
 }
 
-static void last_reference_is_gone(evener_runtime *runtime)
+static void drop_last_reference(evener_runtime *runtime)
 {
     (void)pthread_mutex_lock(&default_lock);
     if (default_runtime == runtime) {
@@ -136,13 +136,13 @@ evener_runtime *evener_runtime_ref(evener_runtime *runtime)
 
 void evener_runtime_unref(evener_runtime *runtime)
 {
-    /* Release and acquire: all that others did with their references comes before the end. */
+    /* Release and acquire: all use through other references happens before the end. */
     if (runtime != NULL && __atomic_sub_fetch(&runtime->references, 1, __ATOMIC_ACQ_REL) == 0) {
-        last_reference_is_gone(runtime);
+        drop_last_reference(runtime);
     }
 }
 
-/* ---- the beginning ---- */
+/* ---- create ---- */
 
 static evener_status_code start(evener_runtime *runtime, const evener_runtime_options *options, evener_status *status)
 {
@@ -202,7 +202,7 @@ evener_status_code evener_runtime_create(const evener_runtime_options *options, 
     return EVENER_STATUS_OK;
 }
 
-/* A reference, unless the last one is gone already. */
+/* Take a reference unless the count has already reached zero. */
 static bool try_ref(evener_runtime *runtime)
 {
     uint64_t references = __atomic_load_n(&runtime->references, __ATOMIC_RELAXED);
@@ -218,8 +218,8 @@ static bool try_ref(evener_runtime *runtime)
 evener_status_code evener_runtime_default(evener_runtime **runtime, evener_status *status)
 {
     (void)pthread_mutex_lock(&default_lock);
-    /* The last reference may be gone but its giver not here yet: the memory is still good, as freeing it takes this
-     * lock first, and a new default takes its place. */
+    /* The count may be zero while the dropping thread still waits for this lock. The memory is then still valid,
+     * because freeing takes this lock first; a new default replaces it. */
     evener_runtime *found = default_runtime;
     evener_status_code code = EVENER_STATUS_OK;
     if (found == NULL || !try_ref(found)) {
@@ -233,7 +233,7 @@ evener_status_code evener_runtime_default(evener_runtime **runtime, evener_statu
     return code;
 }
 
-/* ---- its use ---- */
+/* ---- use ---- */
 
 bool evener_runtime_is_driven_by_caller(const evener_runtime *runtime)
 {
@@ -283,7 +283,7 @@ void evener_runtime_call(evener_runtime *runtime, evener_task_fn fn, void *arg)
     evener_task task = EVENER_TASK_INIT(call_run, &c);
     (void)sem_init(&c.done, 0, 0); /* fails only for values out of range */
     (void)evener_loop_post(runtime->loop, &task);
-    while (sem_wait(&c.done) != 0) { /* EINTR: a signal of the caller's */
+    while (sem_wait(&c.done) != 0) { /* EINTR: the caller's thread got a signal */
     }
     (void)sem_destroy(&c.done);
 }
@@ -306,7 +306,7 @@ void *evener_runtime_shared(evener_runtime *runtime, const evener_shared_key *ke
         free(shared);
         return NULL;
     }
-    /* Linked only now: what create() itself asked for is older, and goes later. */
+    /* Linked after create(): shared objects that create() asked for are older and are destroyed later. */
     shared->older = runtime->youngest;
     runtime->youngest = shared;
     return shared->object;

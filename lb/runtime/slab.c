@@ -1,9 +1,10 @@
-/* A page begins at a multiple of its size, so that an object's address tells its page. What the page says of itself is
- * at its end: the objects begin where every alignment begins. 16 bytes less than the power of two are asked for: malloc
- * puts its own behind, and pages then lie side by side without a gap.
+/* A page is aligned to its size, so the page of an object follows from the object's address. The page's metadata is
+ * at its end, so that the first object has every alignment. A chunk is 16 bytes shorter than its pages: malloc puts
+ * its own header there, and consecutive chunks leave no gap.
  *
- * malloc takes some 400 ns for aligned memory. A slab that has many pages asks for several at once, a chunk, and gives it
- * back when none of them is in use: about a thirtieth of the slab may wait for that. */
+ * malloc needs about 400 ns for aligned memory. A slab with many pages therefore allocates several at once, a chunk,
+ * and frees a chunk when none of its pages is in use. Up to about a thirtieth of the slab may be unused for that
+ * reason. */
 #include "lb/runtime/slab.h"
 
 #include <stdbool.h>
@@ -26,26 +27,26 @@
 
 #define CACHE_LINE_BYTES 64
 #define PAGE_BYTES 4096
-#define LEFT_BYTES 16 /* for malloc, at the end of a chunk */
+#define LEFT_BYTES 16 /* left for malloc's header, at the end of a chunk */
 #define CHUNK_PAGES_MAX 16
-#define PAGES_PER_CHUNK_PAGE 32 /* that a slab has before its chunks get a page longer */
+#define PAGES_PER_CHUNK_PAGE 32 /* chunks grow by one page per this many pages of the slab */
 
 typedef struct unused_object {
     struct unused_object *next;
 } unused_object;
 
 struct evener_slab_page {
-    evener_slab_page *next, *previous; /* among those with room, or those that are spare */
-    unused_object *unused;             /* objects that were in use before */
-    uint16_t fresh_bytes;              /* from here on none was ever in use */
+    evener_slab_page *next, *previous; /* in the slab's `with_room` or `spare` list */
+    unused_object *unused;             /* free list of objects that were used before */
+    uint16_t fresh_bytes;              /* offset of the first object that was never used */
     uint16_t in_use;
-    uint8_t place; /* in its chunk */
-    /* Of a chunk's first page: how many it has, and how many of them are not spare. */
+    uint8_t place; /* index in its chunk */
+    /* Valid in a chunk's first page: its number of pages, and how many of them are not spare. */
     uint8_t chunk_pages, chunk_used;
 };
 
 #define OBJECTS_BYTES (PAGE_BYTES - LEFT_BYTES - sizeof(evener_slab_page))
-/* Fewer than that in a page waste too much of it. */
+/* With fewer objects per page too much of the page is wasted. */
 #define OBJECTS_PER_PAGE_MIN 6
 
 static bool uses_pages(const evener_slab *slab)
@@ -95,7 +96,7 @@ static evener_slab_page *at_place(evener_slab_page *page, uint8_t place)
     return (evener_slab_page *)(void *)((char *)page + ((ptrdiff_t)place - page->place) * PAGE_BYTES);
 }
 
-/* A chunk of spare pages. */
+/* Add a chunk of spare pages. Return false on out of memory. */
 static bool add_chunk(evener_slab *slab, size_t pages)
 {
     void *memory;
@@ -104,7 +105,7 @@ static bool add_chunk(evener_slab *slab, size_t pages)
     }
     evener_slab_page *first = page_of(memory);
     first->place = 0;
-    for (size_t left = pages; left > 0; left--) { /* so that they are used in the order of their addresses */
+    for (size_t left = pages; left > 0; left--) { /* so that pages are used in address order */
         evener_slab_page *page = at_place(first, (uint8_t)(left - 1));
         page->place = (uint8_t)(left - 1);
         link_page(&slab->spare, page);
@@ -115,7 +116,7 @@ static bool add_chunk(evener_slab *slab, size_t pages)
     return true;
 }
 
-/* A page with room; NULL without memory. */
+/* Add an empty page to `with_room`. Return NULL on out of memory. */
 static evener_slab_page *add_page(evener_slab *slab)
 {
     if (slab->spare == NULL) {
@@ -135,7 +136,7 @@ static evener_slab_page *add_page(evener_slab *slab)
     return page;
 }
 
-/* Of a page without objects, the chunk with it if it was the last one. */
+/* Make an empty page spare; free its chunk if all of the chunk's pages are spare. */
 static void remove_page(evener_slab *slab, evener_slab_page *page)
 {
     unlink_page(&slab->with_room, page);
@@ -158,7 +159,7 @@ evener_slab evener_slab_for(size_t object_bytes, size_t alignment)
     return (evener_slab){.object_bytes = (least + alignment - 1) / alignment * alignment};
 }
 
-/* Asks for the object to come, which was not touched for long when thousands are taken one after the other. */
+/* Prefetch the object that the next call returns: when thousands are taken in a row it is no longer in the cache. */
 static void prefetch(const void *object, size_t bytes)
 {
     for (size_t at = 0; at < bytes; at += CACHE_LINE_BYTES) {
@@ -207,7 +208,7 @@ void evener_slab_give_back(evener_slab *slab, void *object)
     unused->next = page->unused;
     page->unused = unused;
     page->in_use--;
-    /* One is kept: what comes and goes one at a time is not to cost a page each time. */
+    /* Keep the last page: otherwise a single object that comes and goes allocates a page each time. */
     if (page->in_use == 0 && (page->next != NULL || page->previous != NULL)) {
         remove_page(slab, page);
     }

@@ -2,8 +2,8 @@
 
 evener_task_posted evener_task_queue_post(evener_task_queue *queue, evener_task *task)
 {
-    /* Acquire and release, here and where the runner clears it: if this finds the flag set, the run that clears it
-     * later sees what the poster wrote before. */
+    /* Acquire and release, here and where the flag is cleared: if the flag is already set here, the run that clears
+     * it sees what this thread wrote before. */
     if (__atomic_exchange_n(&task->pending, 1, __ATOMIC_ACQ_REL) != 0) {
         return EVENER_TASK_WAS_PENDING;
     }
@@ -29,7 +29,8 @@ size_t evener_task_queue_run(evener_task_queue *queue)
     while (oldest != NULL) {
         evener_task *task = oldest;
         oldest = task->next;
-        /* Once the flag is clear another thread may queue the task again, and once it runs its memory may go. */
+        /* Once the flag is clear, another thread may post the task again; once the task runs, its memory may be
+         * freed. */
         const evener_task_fn fn = task->fn;
         void *arg = task->arg;
         (void)__atomic_exchange_n(&task->pending, 0, __ATOMIC_ACQ_REL);

@@ -1,4 +1,4 @@
-/* Task queue: work posted by any thread, taken by one. Intrusive: allocates nothing and cannot fail. */
+/* Task queue: any thread posts tasks, one thread runs them. Intrusive: allocates nothing and cannot fail. */
 #ifndef EVENER_LB_RUNTIME_TASK_QUEUE_H
 #define EVENER_LB_RUNTIME_TASK_QUEUE_H
 
@@ -16,19 +16,19 @@ typedef struct evener_task_queue {
     }
 
 typedef enum evener_task_posted {
-    EVENER_TASK_WAS_PENDING, /* it is queued already and will run once for both */
-    EVENER_TASK_QUEUED,      /* others wait before it */
-    EVENER_TASK_QUEUED_FIRST /* the queue was empty: whoever runs it must be woken */
+    EVENER_TASK_WAS_PENDING, /* already queued; it runs once for both posts */
+    EVENER_TASK_QUEUED,      /* queued behind others */
+    EVENER_TASK_QUEUED_FIRST /* the queue was empty: wake the thread that runs it */
 } evener_task_posted;
 
-/* Any thread. */
+/* Queue a task unless it is queued already. Any thread. */
 evener_task_posted evener_task_queue_post(evener_task_queue *queue, evener_task *task);
 
-/* Runs what is queued now, in the order of posting; what is posted meanwhile waits for the next call. Returns how many
+/* Run the tasks queued now, in the order of posting. Tasks posted meanwhile wait for the next call. Return how many
  * ran. One thread at a time. */
 size_t evener_task_queue_run(evener_task_queue *queue);
 
-/* Whether nothing waits. */
+/* Return whether no task waits. Any thread. */
 bool evener_task_queue_is_empty(const evener_task_queue *queue);
 
 #endif

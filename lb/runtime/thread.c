@@ -13,19 +13,19 @@ evener_status_code evener_thread_start(pthread_t *thread, const char *name, void
     sigset_t all;
     sigset_t before;
     (void)sigfillset(&all);
-    /* A thread inherits the mask: no signal can come between its start and its first instruction. */
+    /* A thread inherits the mask, so no signal can arrive before its first instruction. */
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
     pthread_t started;
     const int error = pthread_create(&started, NULL, main, arg);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (error != 0) {
         return evener_status_set(status, EVENER_STATUS_INTERNAL,
-                                 "the thread %s did not start: %s (check the limit of threads, ulimit -u)", name,
+                                 "the thread %s did not start: %s (check the thread limit, ulimit -u)", name,
                                  strerror(error));
     }
     char short_name[NAME_BYTES];
     (void)snprintf(short_name, sizeof(short_name), "%s", name);
-    (void)pthread_setname_np(started, short_name); /* a courtesy to whoever looks at the process */
+    (void)pthread_setname_np(started, short_name); /* only for tools such as top and gdb */
     *thread = started;
     return EVENER_STATUS_OK;
 }

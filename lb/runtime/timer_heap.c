@@ -1,5 +1,6 @@
-/* Fredman, Sedgewick, Sleator, Tarjan: "The pairing heap", Algorithmica 1, 1986. `child` is the first child, `sibling`
- * the next one of the same parent; `previous` the sibling before, or the parent for a first child. */
+/* Fredman, Sedgewick, Sleator, Tarjan: "The pairing heap", Algorithmica 1, 1986. `child` is the first child;
+ * `sibling` is the next child of the same parent; `previous` is the previous sibling, or the parent of a first
+ * child. */
 #include "lb/runtime/timer_heap.h"
 
 #include <stddef.h>
@@ -9,7 +10,7 @@ static bool comes_first(const evener_timer *a, const evener_timer *b)
     return a->deadline_ns < b->deadline_ns || (a->deadline_ns == b->deadline_ns && a->sequence < b->sequence);
 }
 
-/* Joins two roots: the later one becomes the first child of the earlier. */
+/* Join two roots: the later one becomes the first child of the earlier one. */
 static evener_timer *meld(evener_timer *a, evener_timer *b)
 {
     if (a == NULL) {
@@ -32,8 +33,8 @@ static evener_timer *meld(evener_timer *a, evener_timer *b)
     return a;
 }
 
-/* Joins the children of a node that is going: in pairs from the first to the last, then the pairs from the last to the
- * first. Without recursion: heaps may be wide. */
+/* Join the children of a removed node: in pairs from first to last, then the pairs from last to first. No recursion,
+ * as a node may have many children. */
 static evener_timer *meld_siblings(evener_timer *first)
 {
     evener_timer *pairs = NULL; /* linked through `sibling`, last pair first */

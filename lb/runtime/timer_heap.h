@@ -1,7 +1,7 @@
 /* Timer heap: the timers of a loop, earliest first. Intrusive: allocates nothing and cannot fail.
  *
- * A pairing heap: start and the look at the first O(1), stop and taking the first O(log n) amortised. Of two timers
- * with one deadline the one started first comes first. One thread at a time. */
+ * A pairing heap: starting a timer and reading the first are O(1), stopping and taking the first are O(log n)
+ * amortised. Timers with equal deadlines come in the order of their start. One thread at a time. */
 #ifndef EVENER_LB_RUNTIME_TIMER_HEAP_H
 #define EVENER_LB_RUNTIME_TIMER_HEAP_H
 
@@ -19,15 +19,15 @@ typedef struct evener_timer_heap {
         NULL, 0                                                                                                        \
     }
 
-/* Puts the timer in, to ring at `deadline_ns`; moves it when it is in already. */
+/* Start the timer for `deadline_ns`. A started timer is moved to the new deadline. */
 void evener_timer_heap_start(evener_timer_heap *heap, evener_timer *timer, uint64_t deadline_ns);
 
-/* Takes the timer out if it is in. */
+/* Stop the timer. A timer that is not started is left as it is. */
 void evener_timer_heap_stop(evener_timer_heap *heap, evener_timer *timer);
 
-/* Takes out the first timer if it is due at `now_ns` and was started before the timer of number `sequence_end`; else
- * returns NULL. With the heap's next_sequence from before the first of several calls, timers started in between wait
- * for the next turn. */
+/* Remove and return the first timer if its deadline is at or before `now_ns` and its start number is below
+ * `sequence_end`; otherwise return NULL. A caller that takes several timers passes the heap's next_sequence from
+ * before the first call: timers started meanwhile then wait for the next turn. */
 evener_timer *evener_timer_heap_take_due(evener_timer_heap *heap, uint64_t now_ns, uint64_t sequence_end);
 
 #endif

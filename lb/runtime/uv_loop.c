@@ -1,5 +1,5 @@
-/* One uv_async wakes the control thread for posted tasks, one uv_timer is set to the earliest timer of the heap. libuv
- * counts in whole milliseconds: a timer rings up to one millisecond late, never early. */
+/* One uv_async wakes the control thread for posted tasks; one uv_timer is set to the earliest timer of the heap.
+ * libuv counts whole milliseconds: a timer fires up to one millisecond late, never early. */
 #include "lb/runtime/uv_loop.h"
 
 #include <errno.h>
@@ -22,7 +22,7 @@ struct evener_uv_loop {
     uv_loop_t uv;
     uv_async_t wake;
     uv_timer_t alarm;
-    uint64_t alarm_ns; /* the deadline that `alarm` is set to; UINT64_MAX: not set */
+    uint64_t alarm_ns; /* the deadline of `alarm`; UINT64_MAX: not set */
     evener_timer_heap timers;
     evener_task_queue tasks;
     evener_random random;
@@ -57,7 +57,7 @@ static bool loop_post(evener_loop *base, evener_task *task)
     evener_uv_loop *loop = of(base);
     const evener_task_posted posted = evener_task_queue_post(&loop->tasks, task);
     if (posted == EVENER_TASK_QUEUED_FIRST) {
-        (void)uv_async_send(&loop->wake); /* fails only for a handle that is no async */
+        (void)uv_async_send(&loop->wake); /* cannot fail: the handle is an async */
     }
     return posted != EVENER_TASK_WAS_PENDING;
 }
@@ -72,14 +72,14 @@ static void set_alarm(evener_uv_loop *loop, uint64_t now_ns)
         }
         return;
     }
-    /* A stopped timer's alarm is left to ring in vain: cheaper than setting it with every change. */
+    /* The alarm of a stopped timer is left to fire without effect: cheaper than changing it every time. */
     if (first->deadline_ns >= loop->alarm_ns) {
         return;
     }
     const uint64_t delay_ns = first->deadline_ns > now_ns ? first->deadline_ns - now_ns : 0;
     const uint64_t delay_ms = delay_ns / EVENER_NS_PER_MS + (delay_ns % EVENER_NS_PER_MS != 0);
     loop->alarm_ns = first->deadline_ns;
-    uv_update_time(&loop->uv); /* uv_timer_start() counts from libuv's idea of now, which may be old */
+    uv_update_time(&loop->uv); /* uv_timer_start() counts from libuv's cached time, which may be old */
     (void)uv_timer_start(&loop->alarm, ring, delay_ms, 0);
 }
 
@@ -100,7 +100,7 @@ static void loop_timer_start(evener_loop *base, evener_timer *timer, uint64_t de
 {
     evener_uv_loop *loop = of(base);
     const uint64_t now_ns = evener_clock_now_ns();
-    /* UINT64_MAX means "not set"; a delay of 500 years is as good as one of 584. */
+    /* UINT64_MAX means "not set", so deadlines are capped just below (584 years). */
     const uint64_t deadline_ns = delay_ns < UINT64_MAX - 1 - now_ns ? now_ns + delay_ns : UINT64_MAX - 1;
     evener_timer_heap_start(&loop->timers, timer, deadline_ns);
     set_alarm(loop, now_ns);
@@ -148,13 +148,13 @@ static void woken(uv_async_t *wake)
     (void)evener_task_queue_run(&loop->tasks);
 }
 
-/* ---- its life ---- */
+/* ---- create, run, destroy ---- */
 
-/* What a loop of libuv opens: epoll, a pipe for signals of its own and one of the process, an event. */
+/* Descriptors that a libuv loop opens: epoll, a signal pipe per loop and one per process (two each), an eventfd. */
 #define LOOP_DESCRIPTORS 6
 
-/* Short of file descriptors, libuv 1.44 ends the process or loses the descriptors it has opened already: so it is tried
- * before whether there are enough. Returns 0 or an errno value. */
+/* Return 0 if there are enough file descriptors, otherwise an errno value. When they run out, libuv 1.44 aborts the
+ * process or leaks the descriptors it has opened, so this is tried first. */
 static int try_descriptors(void)
 {
     int descriptors[LOOP_DESCRIPTORS];
@@ -253,7 +253,7 @@ static void close_handle(uv_handle_t *handle, void *arg)
 void evener_uv_loop_destroy(evener_uv_loop *loop)
 {
     uv_walk(&loop->uv, close_handle, loop);
-    /* Ends when the last handle has closed: nothing is left to wait for. */
+    /* Returns when the last handle has closed. */
     (void)uv_run(&loop->uv, UV_RUN_DEFAULT);
     (void)uv_loop_close(&loop->uv);
     if (driven == loop) {
