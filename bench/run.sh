@@ -1,7 +1,8 @@
 #!/bin/bash
-# Installs what is missing, builds with optimisation, runs all benches and draws them: about 6 minutes, with --quick
-# under one (building aside). The results go into bench/results/: latest.json, latest.md and the plots. Ends non-zero if
-# a bench's own check fails (a failed call, an allocation in a pick, a wrong share) or latest.json has not its shape.
+# Installs missing packages, builds with optimisation, runs all benches and plots the results: about 6 minutes, with
+# --quick under one, without the build. The results go to bench/results/: latest.json, latest.md and the plots. Exits
+# non-zero if a bench's own check fails (a failed call, an allocation in a pick, a wrong share) or latest.json has a
+# wrong shape.
 set -euo pipefail
 export LC_ALL=C
 
@@ -13,7 +14,7 @@ for argument in "$@"; do
     --build=*) build=${argument#*=} ;;
     *)
         echo "usage: bench/run.sh [--quick] [--document] [--build=FOLDER]" >&2
-        echo "  --document  also writes docs/performance.md from the results" >&2
+        echo "  --document  also write docs/performance.md from the results" >&2
         exit 2
         ;;
     esac
@@ -38,7 +39,7 @@ ninja -C "$build" --quiet bench_all >&2
 rm -rf "$parts"
 mkdir -p "$parts"
 status=0
-# part NAME PROGRAM ARGUMENT...: one bench; its JSON becomes a part of the whole.
+# part NAME PROGRAM ARGUMENT...: run one bench; its JSON becomes part of latest.json.
 part()
 {
     local name=$1 program=$2
@@ -52,8 +53,8 @@ part()
     echo "$name: $((SECONDS - began)) s" >&2
 }
 
-# Instructions by callgrind: what does not depend on the machine. count FEW MANY PROGRAM ARGUMENT...: those of one more
-# operation, as the difference of two runs, which get --count=FEW and --count=MANY; nothing if they fail.
+# count FEW MANY PROGRAM ARGUMENT...: print the instructions per operation, which do not depend on the machine: the
+# difference of two runs under callgrind with --count=FEW and --count=MANY. Print nothing if they fail.
 count()
 {
     local few=$1 many=$2 counted=() operations
@@ -63,18 +64,19 @@ count()
             --output=/dev/null >"$parts/callgrind-$operations.txt" 2>&1 &
     done
     wait
-    mapfile -t counted < <(sed -nE 's/.*Collected : ([0-9]+).*/\1/p' "$parts/callgrind-$few.txt" "$parts/callgrind-$many.txt")
+    mapfile -t counted < <(sed -nE 's/.*Collected : ([0-9]+).*/\1/p' \
+        "$parts/callgrind-$few.txt" "$parts/callgrind-$many.txt")
     [ -z "${counted[1]:-}" ] || echo $(((counted[1] - counted[0]) / (many - few)))
 }
 
-# put ARRAY ROW: one more row of a part of its own.
+# put ARRAY ROW: write the row as a part of its own.
 put()
 {
     local array=$1 row=$2
     echo "$row" >&2
     echo "{\"$array\": [$row]}" >"$parts/$array-$((rows_put++)).json"
 }
-rows_put=1000 # so that they sort as they come
+rows_put=1000 # so that the names sort in order of creation
 
 pick_instructions()
 {

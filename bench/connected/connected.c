@@ -1,8 +1,8 @@
-/* What a connected backend costs through the gRPC C core: memory of this process, and time until all are connected.
+/* Cost per connected backend on the gRPC C core: memory of this process, and time until all are connected.
  *
  *     bench_connected [--quick] [--output=FILE]
  *
- * The backends are loopback addresses, 127.0.0.1 and on, of one server that listens on all of them. */
+ * The backends are loopback addresses from 127.0.0.1 on; one server listens on all of them. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,11 +17,11 @@
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 #define POLICY "round_robin"
 #define CONNECT_S 60
-#define FILES_BESIDES 256 /* descriptors that are not connections */
+#define FILES_BESIDES 256 /* file descriptors other than connections */
 
 static const size_t all_backends[] = {100, 1000};
 
-/* 127.0.0.1:P,127.0.0.2:P,...; NULL without memory. */
+/* Return "127.0.0.1:P,127.0.0.2:P,..."; NULL on out of memory. The caller frees it. */
 static char *make_target(size_t backends, uint16_t port)
 {
     size_t room = 16 + backends * 24, length;
@@ -71,7 +71,7 @@ static void measure(json_t *rows, size_t backends, uint16_t port)
     evener_channel *channel = NULL;
     char *target = make_target(backends, port);
     if (target == NULL || evener_credentials_create_insecure(&insecure, &status) != EVENER_STATUS_OK) {
-        bench_complain("no memory for %zu backends", backends);
+        bench_complain("out of memory for %zu backends", backends);
         free(target);
         return;
     }
@@ -88,7 +88,7 @@ static void measure(json_t *rows, size_t backends, uint16_t port)
         json_array_append_new(rows, json_pack("{s:s, s:I, s:I, s:s, s:I}", "policy", POLICY, "backends",
                                               (json_int_t)backends, "bytes_per_backend", (json_int_t)bytes, "transport",
                                               "gRPC C core, connected", "connect_us_per_backend", (json_int_t)us));
-        bench_progress("memory  connected    %6zu backends %7.0f bytes a backend, connected in %.0f us each", backends,
+        bench_progress("memory  connected    %6zu backends %7.0f bytes per backend, %.0f us per connection", backends,
                        bytes, us);
     }
     evener_channel_unref(channel);

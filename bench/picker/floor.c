@@ -59,8 +59,8 @@ static void nothing(void)
     __asm__ volatile("");
 }
 
-/* Four chains that do not wait for each other nor for memory: they keep a core's arithmetic units busy. What two threads
- * take for it together says whether the machine's two processors are two cores, or share one. */
+/* Four independent dependency chains without memory accesses keep a core's arithmetic units busy. The time of two
+ * threads shows whether the machine's two processors are two cores or share one. */
 static void calculate(void)
 {
     static _Thread_local uint64_t a = 1, b = 2, c = 3, d = 4;

@@ -1,4 +1,4 @@
-/* The floor: what the machine itself takes for the pieces that a pick is made of, measured in the same run. */
+/* The floor: the machine's own cost of the pieces of a pick, measured in the same run. */
 #ifndef BENCH_PICKER_FLOOR_H
 #define BENCH_PICKER_FLOOR_H
 
@@ -8,11 +8,10 @@
 
 #include "bench/support/measure.h"
 
-/* Appends a row {"what", "threads", "ns", "ns_min"} for each piece. */
+/* Append a row {"what", "threads", "ns", "ns_min"} per piece. */
 void bench_floors(json_t *rows, unsigned threads, unsigned passes, uint64_t duration_ns);
 
-/* What two threads get out of the machine right now where they share nothing at all: how many times as much arithmetic as
- * one. Takes three times as long as a pass. */
+/* Return how many times as much arithmetic two threads do now as one, where they share no data. Takes three passes. */
 double bench_arithmetic_speedup(uint64_t duration_ns);
 
 #endif

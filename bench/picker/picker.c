@@ -1,11 +1,11 @@
-/* Picker latency: nanoseconds for a pick through the public functions, by policy, backends and threads.
+/* Picker latency: nanoseconds per pick through the public functions, by policy, backends and threads.
  *
  *     bench_picker [--quick] [--policy=NAME] [--backends=N] [--threads=N] [--output=FILE]
  *     bench_picker --count=N --policy=NAME --backends=N      (exactly N picks, for counting instructions)
  *
- * Every figure is of all threads together: one over the sum of their rates. So with two threads that do not disturb each
- * other it is half of that with one. Fails if a pick allocates memory or finds no backend, or if the backends do
- * not get the shares that the policy promises. */
+ * Every figure covers all threads together: 1 / (sum of their rates). Two threads that do not disturb each other
+ * show half the figure of one. Fails if a pick allocates memory or finds no backend, or if the shares of the
+ * backends are not what the policy promises. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -32,16 +32,17 @@ static const char *const policies[] = {
 
 typedef struct picker_settings {
     unsigned passes;
-    unsigned passes_headline; /* of each row that is told of first, after each policy */
+    unsigned passes_headline; /* per headline row, after each policy */
     unsigned passes_speedup;
-    unsigned passes_crowded;     /* with more threads than two the scheduler is measured: once in a while will do */
-    unsigned passes_with_writer; /* the picks cost what they cost without one, but for what it does to the caches */
+    unsigned passes_crowded; /* more than two threads measure the scheduler: few passes are enough */
+    /* a writer changes the cost of a pick only through the caches: few passes are enough */
+    unsigned passes_with_writer;
     uint64_t duration_ns;
     const size_t *backends;
     size_t backends_count;
     const unsigned *threads;
     size_t threads_count;
-    const unsigned *updates_per_s; /* besides none: with a writer at work */
+    const unsigned *updates_per_s; /* update rates of a writer, in addition to none */
     size_t updates_count;
 } picker_settings;
 
@@ -51,13 +52,13 @@ static const size_t quick_backends[] = {10, 10000};
 static const unsigned quick_threads[] = {1, 2};
 static const unsigned updates_per_s[] = {10, 1000};
 #define WRITER_BACKENDS_MIN 10
-#define WRITER_BACKENDS_MAX 1000 /* 1,000 updates a second of longer lists are more than a list's copying allows */
+#define WRITER_BACKENDS_MAX 1000 /* copying longer lists takes too long for 1,000 updates per second */
 #define WRITER_THREADS_MAX 2
 #define UNCROWDED_THREADS_MAX 2
 #define SHARES_BACKENDS 10
 #define HEADLINE_FEW 10
 #define HEADLINE_MANY 10000
-/* What arithmetic on two processors does at least, and how long it is looked at. */
+/* The least arithmetic speedup of two separate processors, and how long it is measured. */
 #define TWO_PROCESSORS 1.9
 #define CONTROL_NS EVENER_NS_PER_MS
 
@@ -117,7 +118,7 @@ static void measure_arithmetic(json_t *rows, const picker_settings *settings)
     append_speedup(rows, "(arithmetic alone)", 0, &speedup, 0);
 }
 
-/* One does what it does on the mean of two processors: one of them may be slower at the time. */
+/* The rate of one thread is the mean over both processors: one of them may be slower at the time. */
 static bool speedup_now(const bench_channel *bench, const char *policy, uint64_t duration_ns, double *speedup)
 {
     static const picker_load loads[] = {{.threads = 1}, {.threads = 1, .first_processor = 1}, {.threads = 2}};
@@ -137,9 +138,10 @@ static bool speedup_now(const bench_channel *bench, const char *policy, uint64_t
     return true;
 }
 
-/* How many times as much two threads do as one, in passes that take turns. A virtual machine's two processors may come to
- * share a core for a while, and then no two threads do more than one: a pass before or after which arithmetic alone does
- * not get what two processors give is left out, and another one made; unless that happens all the time. */
+/* Measure how many times as much two threads do as one, in interleaved passes. A virtual machine's two processors
+ * may share a core for a while; then two threads of any program do no more than one. A pass is therefore repeated if
+ * plain arithmetic before or after it does not reach the speedup of two processors, unless that is so most of the
+ * time. */
 static void measure_speedup(json_t *rows, const bench_channel *bench, const char *policy,
                             const picker_settings *settings)
 {
@@ -148,7 +150,7 @@ static void measure_speedup(json_t *rows, const bench_channel *bench, const char
     while (good.count < settings->passes_speedup && all.count < 2 * settings->passes_speedup) {
         double speedup;
         if (!speedup_now(bench, policy, settings->duration_ns, &speedup)) {
-            bench_complain("%s, %zu backends: threads that did not start", policy, bench->backends);
+            bench_complain("%s, %zu backends: threads did not start", policy, bench->backends);
             return;
         }
         const double after = bench_arithmetic_speedup(CONTROL_NS);
@@ -158,15 +160,15 @@ static void measure_speedup(json_t *rows, const bench_channel *bench, const char
         }
         before = after;
     }
-    const bench_figure *told = good.count > settings->passes_speedup / 3 ? &good : &all;
-    append_speedup(rows, policy, bench->backends, told, all.count - told->count);
+    const bench_figure *chosen = good.count > settings->passes_speedup / 3 ? &good : &all;
+    append_speedup(rows, policy, bench->backends, chosen, all.count - chosen->count);
 }
 
-/* ---- the rows that are told of first: one thread, few and many backends ---- */
+/* ---- headline rows: one thread, few and many backends ---- */
 
 typedef struct headline {
     picker_row row;
-    json_t *object; /* where the row goes, borrowed; NULL: this one is not wanted */
+    json_t *object; /* the row's place in the results, borrowed; NULL: not wanted */
 } headline;
 
 static headline headlines[COUNT(policies)][2];
@@ -184,8 +186,8 @@ static void begin_headline(json_t *rows, size_t policy, size_t backends)
     picker_row_begin(&one->row, policies[policy], backends, 1, 0);
 }
 
-/* A few passes of all of them. A machine that others use is quiet for some seconds and then is not: passes that lie far
- * apart find the quiet ones, and the median is that of the whole run. */
+/* Run a few passes of every headline row. A shared machine is quiet for some seconds only: passes spread over the
+ * run catch the quiet times, and the median covers the whole run. */
 static void run_headlines(const picker_settings *settings)
 {
     for (size_t p = 0; p < COUNT(policies); p++) {
@@ -199,7 +201,7 @@ static void run_headlines(const picker_settings *settings)
                 picker_row_run(&one->row, &bench, settings->passes_headline, settings->duration_ns);
                 bench_channel_close(&bench);
             } else {
-                bench_complain("%s over %zu backends cannot be opened", policies[p], one->row.backends);
+                bench_complain("a channel of %s over %zu backends does not open", policies[p], one->row.backends);
             }
         }
     }
@@ -236,7 +238,7 @@ static bool open_channel(bench_channel *bench, const char *policy, size_t backen
 {
     const bool ok = bench_channel_open(bench, policy, backends);
     if (!ok) {
-        bench_complain("%s over %zu backends cannot be opened", policy, backends);
+        bench_complain("a channel of %s over %zu backends does not open", policy, backends);
     }
     return ok;
 }
@@ -270,7 +272,7 @@ static void measure_channel(json_t *rows, json_t *speedups, size_t policy, size_
     bench_channel_close(&bench);
 }
 
-/* On a channel of its own: the writer leaves weights behind that are not alike. */
+/* On a separate channel: the writer leaves uneven weights behind. */
 static void measure_with_writer(json_t *rows, const char *policy, size_t backends, unsigned only_threads,
                                 const picker_settings *settings)
 {
@@ -286,7 +288,7 @@ static void measure_with_writer(json_t *rows, const char *policy, size_t backend
     bench_channel_close(&bench);
 }
 
-/* For `valgrind --tool=callgrind`: two runs with different counts differ by the instructions of the picks alone. */
+/* For `valgrind --tool=callgrind`: the difference of two runs with different counts is the cost of the picks alone. */
 static int count_only(const char *policy, size_t backends, uint64_t operations)
 {
     bench_channel bench;

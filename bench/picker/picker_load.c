@@ -8,16 +8,16 @@
 
 #define PICKS_AT_ONCE 256
 #define OUTSTANDING 64
-#define OPERATIONS_PER_LOOK 256 /* between two looks at whether time is up */
+#define OPERATIONS_PER_LOOK 256 /* between two checks of the stop flag */
 
 typedef struct worker {
-    _Alignas(EVENER_LANE_BYTES) const picker_load *load; /* its own threads are not to get into each other's way */
+    _Alignas(EVENER_LANE_BYTES) const picker_load *load; /* aligned: no false sharing between workers */
     picker_load_kind kind;
     pthread_barrier_t *start;
     const atomic_bool *stop;
-    bench_histogram *histogram; /* of its own; in ticks */
+    bench_histogram *histogram; /* one per worker; in ticks */
     uint64_t operations, allocations, not_complete;
-    uint64_t busy_ns; /* from its first operation to its last; PICKER_LOAD_PICK: the time of the picks alone */
+    uint64_t busy_ns; /* first to last operation; PICKER_LOAD_PICK: the picks alone */
     evener_pick_args args;
     uint64_t hash_step;
     unsigned index;
@@ -26,7 +26,7 @@ typedef struct worker {
 
 static inline bool pick_one(worker *self, evener_pick *pick)
 {
-    /* A step through all hashes that repeats none: Fibonacci hashing. */
+    /* Fibonacci hashing: visits all hashes without repetition. */
     self->args.hash += self->hash_step;
     if (evener_channel_try_pick(self->load->channel, &self->args, pick, NULL) == EVENER_PICK_COMPLETE) {
         return true;
@@ -150,7 +150,7 @@ static void sleep_ns(uint64_t ns)
     nanosleep(&pause, NULL);
 }
 
-/* Each thread's rate is that of its own time: waking it up may take a virtual machine a good part of a pass. */
+/* A thread's rate is over its own running time: a virtual machine may need a good part of a pass to wake it. */
 static void gather(const worker *workers, unsigned count, picker_result *result, bench_histogram *histogram)
 {
     double operations_per_ns = 0;
@@ -185,7 +185,7 @@ bool picker_load_run(const picker_load *load, picker_load_kind kind, picker_resu
              pthread_create(&self->thread, NULL, run_worker, self) == 0;
         running += ok;
     }
-    if (!ok) { /* threads that wait at the barrier are lost: so is the bench */
+    if (!ok) { /* threads that wait at the barrier cannot be joined: the bench ends anyway */
         return false;
     }
     pthread_barrier_wait(&start);

@@ -1,4 +1,4 @@
-/* Threads that pick, in the ways that are measured. */
+/* Threads that pick: the loads that are measured. */
 #ifndef BENCH_PICKER_PICKER_LOAD_H
 #define BENCH_PICKER_PICKER_LOAD_H
 
@@ -10,31 +10,33 @@
 #include "bench/support/measure.h"
 
 typedef enum picker_load_kind {
-    PICKER_LOAD_PICK,        /* only pick is timed; done follows untimed, 256 at a time */
+    PICKER_LOAD_PICK,        /* only pick is timed; done follows untimed, in batches of 256 */
     PICKER_LOAD_PICK_DONE,   /* pick, done, pick, done... */
-    PICKER_LOAD_OUTSTANDING, /* the same with 64 picks of each thread always under way */
-    PICKER_LOAD_EACH         /* every pick + done timed by itself, into the histogram */
+    PICKER_LOAD_OUTSTANDING, /* the same with 64 picks in flight per thread */
+    PICKER_LOAD_EACH         /* each pick + done is timed separately, into the histogram */
 } picker_load_kind;
 
 typedef struct picker_load {
     evener_channel *channel;
     unsigned threads;
-    unsigned first_processor; /* that the first thread is kept on, while there are as many as threads */
+    /* processor of the first thread; used if there are at least as many processors as threads */
+    unsigned first_processor;
     uint64_t duration_ns;
-    bool with_hash; /* gives each pick another hash, for ring_hash */
+    bool with_hash; /* each pick has a different hash, for ring_hash */
 } picker_load;
 
 typedef struct picker_result {
-    double ns; /* per operation of all threads together: one over the sum of their rates */
+    double ns; /* per operation of all threads together: 1 / (sum of the threads' rates) */
     uint64_t operations;
     uint64_t allocations;  /* on the picking threads */
-    uint64_t not_complete; /* picks that gave no subchannel */
+    uint64_t not_complete; /* picks without a subchannel */
 } picker_result;
 
-/* Runs the load and waits for its end. `histogram` (in ns) is for PICKER_LOAD_EACH, else NULL. False: no threads. */
+/* Run the load and wait for its end. `histogram` (in ns) is for PICKER_LOAD_EACH, otherwise NULL. Return false if
+ * threads do not start. */
 bool picker_load_run(const picker_load *load, picker_load_kind kind, picker_result *result, bench_histogram *histogram);
 
-/* Exactly `operations` of pick + done on this thread: for counting instructions. */
+/* Run exactly `operations` of pick + done on this thread, for counting instructions. */
 void picker_load_count(evener_channel *channel, uint64_t operations, bool with_hash);
 
 #endif

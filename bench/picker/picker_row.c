@@ -9,7 +9,7 @@
 #include "bench/support/output.h"
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
-/* With more threads the scheduler is measured, and with picks under way even more so. */
+/* More threads measure the scheduler, even more so with picks in flight. */
 #define OUTSTANDING_THREADS_MAX 2
 
 /* ---- a writer: pushes lists with one weight changed while others pick ---- */
@@ -38,7 +38,7 @@ static void *run_writer(void *arg)
     return NULL;
 }
 
-/* ---- the row ---- */
+/* ---- row ---- */
 
 static bool picks_by_hash(const picker_row *row)
 {
@@ -57,7 +57,7 @@ void picker_row_begin(picker_row *row, const char *policy, size_t backends, unsi
 
 static void run_pass(picker_row *row, picker_load *load)
 {
-    load->first_processor = row->passes++; /* one of them may be slower at the time */
+    load->first_processor = row->passes++; /* alternate: one processor may be slower at the time */
     for (picker_load_kind kind = PICKER_LOAD_PICK; kind <= PICKER_LOAD_EACH && row->ok; kind++) {
         if (kind == PICKER_LOAD_OUTSTANDING && row->threads > OUTSTANDING_THREADS_MAX) {
             continue;
@@ -101,7 +101,7 @@ static const struct {
 } percentiles[] = {{"p1", 0.01},  {"p10", 0.1},    {"p25", 0.25},     {"p50", 0.5},        {"p75", 0.75}, {"p90", 0.9},
                    {"p99", 0.99}, {"p999", 0.999}, {"p9999", 0.9999}, {"p99999", 0.99999}, {"max", 1}};
 
-/* The distribution in ns, and three of its places as columns. */
+/* Add the distribution in ns, and three of its percentiles as columns. */
 static void set_latencies(json_t *row, const bench_histogram *ticks)
 {
     json_t *distribution = json_object();
@@ -127,12 +127,13 @@ json_t *picker_row_end(picker_row *row)
     set_latencies(object, row->ticks);
     json_object_set_new(object, "allocations", json_integer((json_int_t)row->allocations));
     json_object_set_new(object, "not_complete", json_integer((json_int_t)row->not_complete));
-    /* A ring of few points finds a backend that was never asked for now and then, and connects it then (A42). */
+    /* With few points on the ring, a rare hash reaches a backend for the first time and connects it then (A42,
+     * ring_hash: lazy connections). */
     const uint64_t tolerated = picks_by_hash(row) ? row->operations / 1000 : 0;
     if (!row->ok || row->allocations > 0 || row->not_complete > tolerated) {
         bench_complain("%s, %zu backends, %u threads: %llu allocations, %llu picks without a backend%s", row->policy,
                        row->backends, row->threads, (unsigned long long)row->allocations,
-                       (unsigned long long)row->not_complete, row->ok ? "" : ", and threads that did not start");
+                       (unsigned long long)row->not_complete, row->ok ? "" : ", and threads did not start");
     }
     bench_progress("picker  %-21s %6zu backends %2u threads %4u lists/s  pick+done %7.1f ns, best %.1f", row->policy,
                    row->backends, row->threads, row->updates_per_s,

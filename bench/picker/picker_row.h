@@ -1,4 +1,4 @@
-/* One row of the picker's results: passes, made in one go or in several, and the JSON of them all. */
+/* One row of the picker's results: its passes, in one or several runs, and their JSON. */
 #ifndef BENCH_PICKER_PICKER_ROW_H
 #define BENCH_PICKER_PICKER_ROW_H
 
@@ -16,21 +16,23 @@ typedef struct picker_row {
     const char *policy;
     size_t backends;
     unsigned threads;
-    unsigned updates_per_s;                 /* that a writer publishes meanwhile; 0: there is none */
-    unsigned passes;                        /* made so far */
+    unsigned updates_per_s;                 /* lists that a writer publishes meanwhile; 0: no writer */
+    unsigned passes;                        /* passes so far */
     bench_figure figures[PICKER_LOAD_EACH]; /* by picker_load_kind */
     bench_histogram *ticks;                 /* of PICKER_LOAD_EACH */
     uint64_t allocations, not_complete, operations;
     bool ok;
 } picker_row;
 
-/* Begins one of no passes. `policy` is borrowed. Ended with picker_row_end(). */
+/* Begin a row without passes. `policy` is borrowed. End it with picker_row_end(). */
 void picker_row_begin(picker_row *row, const char *policy, size_t backends, unsigned threads, unsigned updates_per_s);
 
-/* Makes more passes, each of every kind for so long, on a channel of the row's policy and backends. */
+/* Run more passes on a channel of the row's policy and backends; each pass runs every kind of load for
+ * `duration_ns`. */
 void picker_row_run(picker_row *row, bench_channel *bench, unsigned passes, uint64_t duration_ns);
 
-/* Complains of what must not be: an allocation in a pick, a pick without a backend. Returns the row as an object. */
+/* Complain about an allocation in a pick or a pick without a backend. Return the row as an object that the caller
+ * owns. */
 json_t *picker_row_end(picker_row *row);
 
 #endif

@@ -11,7 +11,7 @@
 #define PICKS_PER_BACKEND 5000
 #define BACKENDS_MAX 64
 
-/* How far a backend's count may be from the even one; a negative one: only that there is any. */
+/* Return the allowed deviation of a backend's count from the mean. Negative: the count only has to be above zero. */
 static double tolerance(const char *policy)
 {
     if (strcmp(policy, "round_robin") == 0 || strcmp(policy, "weighted_round_robin") == 0) {
@@ -58,7 +58,7 @@ void bench_check_shares(evener_channel *channel, const char *policy, size_t back
     }
     const size_t wanted = strcmp(policy, "pick_first") == 0 ? 1 : backends;
     if (all.used != wanted) {
-        bench_complain("%s: %zu of %zu backends are picked, not %zu", policy, all.used, backends, wanted);
+        bench_complain("%s: %zu of %zu backends were picked, expected %zu", policy, all.used, backends, wanted);
         return;
     }
     for (size_t i = 0; i < all.used && wanted > 1; i++) {

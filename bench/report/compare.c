@@ -11,7 +11,7 @@ static double number(const json_t *row, const char *key)
     return json_number_value(json_object_get(row, key));
 }
 
-/* The core's row of the same case; NULL if there is none. */
+/* Return the core's row of the same case; NULL if there is none. */
 static const json_t *core_row(const json_t *rpc, const json_t *ours)
 {
     static const char *const keys[] = {"policy", "mode", "in_flight", "payload_bytes"};
@@ -40,7 +40,7 @@ static void put_pair(grid *g, const json_t *ours, const json_t *core, const char
     }
 }
 
-/* The ratio of the middle pair of passes, and in brackets what half of all pairs lie between. */
+/* Put the median ratio of the pairs of passes, and in brackets the middle half. */
 static void put_ratio(grid *g, const json_t *ours, const char *key)
 {
     char quarter[64], three_quarters[64];

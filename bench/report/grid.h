@@ -1,4 +1,4 @@
-/* A table of texts, printed as Markdown with columns that line up. */
+/* A table of texts, printed as Markdown with aligned columns. */
 #ifndef BENCH_REPORT_GRID_H
 #define BENCH_REPORT_GRID_H
 
@@ -9,14 +9,14 @@
 #define GRID_CELL_BYTES 96
 
 typedef struct grid {
-    size_t columns, count, capacity; /* count: of cells, row after row; the first row is the head */
+    size_t columns, count, capacity; /* count: number of cells, row by row; the first row is the head */
     char (*cells)[GRID_CELL_BYTES];
 } grid;
 
-/* Puts the next cell. Aborts without memory. */
+/* Append a cell. Aborts on out of memory. */
 void grid_put(grid *g, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Prints the rows that are complete; the columns from `numbers_from` on to the right. Then empties the grid. */
+/* Print the complete rows, columns from `numbers_from` on right-aligned, then empty the grid. */
 void grid_print(grid *g, size_t numbers_from);
 
 #endif

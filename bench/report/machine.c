@@ -1,8 +1,8 @@
-/* Says what machine a run is made on, and how far it can be trusted.
+/* Describes the machine of a run and how reliable its figures are.
  *
  *     bench_machine [--at-end] [--output=FILE]
  *
- * --at-end: only how noisy it is now, after the benches. */
+ * --at-end: only measure the noise, after the benches. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +15,8 @@
 #define NOISE_PASSES BENCH_PASSES_MAX
 #define NOISE_STEPS 1000000
 
-/* The first line of a file that starts with `key` (or just the first), without key and colon; "" if there is none. */
+/* Read the first line of a file that starts with `key` (or the first line), without key and colon; "" if there is
+ * none. */
 static void read_line(const char *path, const char *key, char *text, size_t text_bytes)
 {
     FILE *file = fopen(path, "r");
@@ -34,7 +35,7 @@ static void read_line(const char *path, const char *key, char *text, size_t text
     }
 }
 
-/* The same work again and again: what takes longer than the shortest pass is somebody else's doing. */
+/* Repeat the same work: time above the shortest pass is caused by others. */
 static bench_figure measure_noise(void)
 {
     bench_figure us = {0};
@@ -49,7 +50,7 @@ static bench_figure measure_noise(void)
     return us;
 }
 
-/* What a chain of additions, one a cycle, says of the frequency: GHz of each pass. */
+/* Return the frequency in GHz per pass, from a chain of additions of one cycle each. */
 static bench_figure measure_frequency(void)
 {
     bench_figure ghz = {0};

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A plot: rows of one array, a line for each combination of `lines`, over `x`. */
+/* A plot: the rows of one array, one line per combination of `lines`, over `x`. */
 typedef struct plot_spec {
     const char *file;
     const char *array;
@@ -42,7 +42,7 @@ static bool is_wanted(const plot_spec *plot, const json_t *row)
             return false;
         }
     }
-    /* One line of calls: those that do not block. */
+    /* Of the calls only the asynchronous ones are drawn. */
     const char *mode = json_string_value(json_object_get(row, "mode"));
     return mode == NULL || strcmp(mode, "asynchronous") == 0;
 }
@@ -98,7 +98,7 @@ static void write_plot(FILE *file, const plot_spec *plot, const json_t *rows)
     }
 }
 
-/* ---- plots that are not one column over another ---- */
+/* ---- other plots ---- */
 
 static const char *text(const json_t *row, const char *key)
 {
@@ -111,7 +111,7 @@ static double number(const json_t *row, const char *key)
     return json_number_value(json_object_get(row, key));
 }
 
-/* How long single picks take, over the number of nines of the share that takes no longer. */
+/* Write the percentiles of single picks; x is -log10(1 - percentile). */
 static void write_latency(FILE *file, const json_t *all)
 {
     static const struct {
@@ -132,7 +132,7 @@ static void write_latency(FILE *file, const json_t *all)
     }
 }
 
-/* Percentiles over load; the load is in the window's name. */
+/* Write percentiles over load; the load is part of the window's name. */
 static void write_ramp(FILE *file, const json_t *all)
 {
     size_t index, blocks = 0;
@@ -152,7 +152,7 @@ static void write_ramp(FILE *file, const json_t *all)
     }
 }
 
-/* A scenario over time: 99th percentile, and the share of calls that the first group of servers gets. */
+/* Write a scenario over time: the 99th percentile, and the share of calls of the first group of servers. */
 static void write_series(FILE *file, const json_t *all, const char *scenario, const char *group)
 {
     size_t index, i, blocks = 0;

@@ -1,4 +1,4 @@
-/* The columns that plots.gp draws. */
+/* The data files that plots.gp draws. */
 #ifndef BENCH_REPORT_PLOT_DATA_H
 #define BENCH_REPORT_PLOT_DATA_H
 
@@ -6,8 +6,8 @@
 
 #include <jansson.h>
 
-/* Writes the .dat files into the folder: blocks, one a line of the plot, each under its
- * name, two blank lines between them, as gnuplot's `index` wants it. False: a file could not be written. */
+/* Write the .dat files into the folder. A file holds one block per line of the plot: the line's name, then its
+ * points, with two blank lines between blocks (gnuplot's `index`). Return false if a file cannot be written. */
 bool bench_write_plot_data(const json_t *all, const char *folder);
 
 #endif

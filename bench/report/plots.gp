@@ -1,10 +1,10 @@
-# gnuplot -e "folder='bench/results'" plots.gp: draws the .dat files of the folder, each as SVG and PNG.
-# The name of a line is the head of its block.
+# gnuplot -e "folder='bench/results'" plots.gp: draws each .dat file of the folder as SVG and PNG. A line is named by the
+# head of its block.
 set grid ytics lc rgb "#dddddd"
 set key outside right top
 set border 3
 set tics nomirror out
-# Eight lines have to be told apart on white.
+# Eight colours that differ clearly on white.
 set linetype 1 lc rgb "#888888"; set linetype 2 lc rgb "#0060c0"; set linetype 3 lc rgb "#00a0a0"; set linetype 4 lc rgb "#e07000"
 set linetype 5 lc rgb "#8040c0"; set linetype 6 lc rgb "#209020"; set linetype 7 lc rgb "#d01030"; set linetype 8 lc rgb "#000000"
 
@@ -27,14 +27,14 @@ do for [kind in "svg png"] {
         stats data('threads') using 1 nooutput
         set output folder.'/threads.'.kind
         set title "pick + done by threads, 10 backends"
-        set xlabel "threads"; set ylabel "million operations a second"; unset logscale; set logscale x 2; set yrange [0:*]
+        set xlabel "threads"; set ylabel "million operations per second"; unset logscale; set logscale x 2; set yrange [0:*]
         plot for [i=0:STATS_blocks-1] data('threads') index i using 1:(1000/$2) with linespoints lc i+1 lw 2 title columnheader(1)
     }
     unset logscale
     if (has_data('latency')) {
         stats data('latency') using 1 nooutput
         set output folder.'/latency.'.kind
-        set title "single pick + done pairs, 10 backends, one thread: how long the faster share takes at most"
+        set title "single pick + done pairs, 10 backends, one thread: percentiles"
         set xlabel "share of the pairs"; set ylabel "ns"; set logscale y; set yrange [10:*]
         set xtics ("50 %%" 0.301, "90 %%" 1, "99 %%" 2, "99.9 %%" 3, "99.99 %%" 4, "99.999 %%" 5)
         plot for [i=0:STATS_blocks-1] data('latency') index i using 1:2 with linespoints lc i+1 lw 2 title columnheader(1)
@@ -44,7 +44,7 @@ do for [kind in "svg png"] {
         stats data('rpc') using 1 nooutput
         set output folder.'/rpc.'.kind
         set title "asynchronous unary calls over loopback, 3 backends, 10 bytes"
-        set xlabel "calls in flight"; set ylabel "calls a second"; set logscale x 2; set yrange [0:*]
+        set xlabel "calls in flight"; set ylabel "calls per second"; set logscale x 2; set yrange [0:*]
         plot for [i=0:STATS_blocks-1] data('rpc') index i using 1:2 with linespoints lc i+1 lw 2 title columnheader(1)
         unset logscale
     }

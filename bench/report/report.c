@@ -1,8 +1,8 @@
-/* Puts the benches' JSON together, checks its shape, and shows it: Markdown on stdout, columns for gnuplot in a folder.
+/* Merges the benches' JSON, checks its shape, and writes Markdown to stdout and data for gnuplot to a folder.
  *
  *     bench_report --output=latest.json [--data=FOLDER] [--published=FILE] [--plots=FOLDER] PART.json...
  *
- * --plots is the folder that pictures are linked from; without it none are. Fails if the shape is wrong. */
+ * --plots is the folder for links to pictures; without it there are none. Fails if the shape is wrong. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +24,7 @@ static json_t *load(const char *path)
     return part;
 }
 
-/* Arrays and objects of one name are joined, so that a bench may be run in pieces. */
+/* Merge `part` into `all`. Arrays and objects of the same name are joined, so that a bench can run in pieces. */
 static void merge(json_t *all, const json_t *part)
 {
     const char *key;
@@ -67,7 +67,7 @@ int main(int argc, char **argv)
     sections_print(all, published, plots);
     fflush(stdout);
     if (data != NULL && !bench_write_plot_data(all, data)) {
-        bench_complain("%s cannot be written to", data);
+        bench_complain("cannot write to %s", data);
     }
     json_decref(published);
     return bench_finish(all, output);

@@ -48,13 +48,13 @@ static void print_machine(const json_t *machine)
     const double before = json_number_value(json_object_get(machine, "noise_percent"));
     const double after = json_number_value(json_object_get(machine, "noise_percent_at_end"));
     const bool is_quiet = before <= NOISE_PERCENT_MAX && after <= NOISE_PERCENT_MAX;
-    printf(
-        "\nNoise is how much longer the same piece of work takes at the median than at best, before and after the run: "
-        "%.1f %% and %.1f %%. %s\n",
-        before, after,
-        is_quiet ? "The machine was quiet: medians can be taken at their word."
-                 : "**The machine was not quiet: the figures in brackets (the best passes) are worth more than the "
-                   "medians.**");
+    printf("\nNoise is how much longer the same work takes at the median than at best, before and after the "
+           "run: %.1f %% and %.1f %%. %s\n",
+           before, after,
+           is_quiet
+               ? "The machine was quiet: the medians are reliable."
+               : "**The machine was not quiet: the figures in brackets (the best passes) are more reliable than the "
+                 "medians.**");
 }
 
 /* ---- picks ---- */
@@ -82,55 +82,47 @@ static void print_picks(const json_t *results, const json_t *published)
         "policy", "backends", "speedup", "speedup_quarter", "speedup_three_quarters", "passes_left_out"};
     static const table_only all[TABLE_ONLY_MAX], ten[TABLE_ONLY_MAX] = {TEN, ONE_THREAD};
     const json_t *picker = json_object_get(results, "picker");
-    printf(
-        "\n## Picks\n\nThrough the public `evener_channel_try_pick` and `evener_pick_done`, over a transport that "
-        "carries "
-        "nothing. Nanoseconds of all threads together (one over the sum of their rates), so two threads that do not "
-        "disturb each other show half of what one takes. Median of the passes, and in brackets the best one. In every "
-        "run the picking threads allocated nothing: the bench fails otherwise, as it does when a backend gets another "
-        "share than its policy promises.\n");
+    printf("\n## Picks\n\nThrough the public `evener_channel_try_pick` and `evener_pick_done`, over a transport "
+           "that carries nothing. Nanoseconds of all threads together: 1 / (sum of their rates). Two threads "
+           "that do not disturb each other show half the figure of one. Median of the passes, with the best "
+           "pass in brackets. The bench fails if a picking thread allocates memory or if the share of a backend "
+           "is not what its policy promises.\n");
     plot("picker", "pick + done by backends");
     print_pivot(picker, "**pick + done, one thread, by backends** (ns)",
                 &(pivot_spec){{"policy"}, {"backends"}, "pick_done_ns", {ONE_THREAD}, false});
-    print_pivot(picker,
-                "**pick alone, one thread, by backends** (ns): rounds of 256 picks, ended outside the time taken",
+    print_pivot(picker, "**pick alone, one thread, by backends** (ns): batches of 256 picks, whose ends are not timed",
                 &(pivot_spec){{"policy"}, {"backends"}, "pick_ns", {ONE_THREAD}, false});
-    print_pivot(
-        picker,
-        "**pick + done with 64 picks always under way, one thread, by backends** (ns): in-flight counts that are not "
-        "zero, and branches that cannot be learnt",
-        &(pivot_spec){{"policy"}, {"backends"}, "outstanding_ns", {ONE_THREAD}, false});
-    plot("threads", "operations a second by threads");
+    print_pivot(picker,
+                "**pick + done with 64 picks in flight, one thread, by backends** (ns): in-flight counts are not "
+                "zero, and branches cannot be predicted",
+                &(pivot_spec){{"policy"}, {"backends"}, "outstanding_ns", {ONE_THREAD}, false});
+    plot("threads", "operations per second by threads");
     print_pivot(picker, "**pick + done, 10 backends, by threads** (ns): more threads than processors take turns",
                 &(pivot_spec){{"policy"}, {"threads"}, "pick_done_ns", {TEN, {"updates_per_s", "0"}}, false});
-    printf(
-        "\n**Two threads over one**: how many times as much they do, in passes that take turns; the middle one, and "
-        "what the middle half lie between. The first line is what the machine gives to two threads that share nothing: "
-        "no picker can do better but by waiting less. Passes before or after which the machine did not give this are "
-        "left out, unless they are too many: a neighbour had one of the two processors, or they shared a core.\n");
+    printf("\n**Two threads over one**: how many times as much two threads do as one, in interleaved passes; "
+           "the median, and the middle half. The first line is the machine's result for two threads that share "
+           "nothing: a picker can exceed it only by waiting less. Passes before or after which the machine did "
+           "not reach that result (another guest used a processor, or both were on one core) are left out, "
+           "unless there were too many.\n");
     table_print_rows(json_object_get(results, "picker_speedup"), speedup, all);
-    print_pivot(picker, "**pick + done, one thread, while a writer publishes so many lists a second** (ns)",
+    print_pivot(picker, "**pick + done, one thread, by lists per second that a writer publishes** (ns)",
                 &(pivot_spec){{"policy", "backends"}, {"updates_per_s"}, "pick_done_ns", {{"threads", "1"}}, true});
     plot("latency", "distribution of single picks");
-    printf(
-        "\n**Distribution of single pick + done pairs, 10 backends, one thread** (ns): each with two reads of the time "
-        "stamp counter in it (see below), so that a pair takes longer here than on average above. The maximum is the "
-        "operating system's.\n");
+    printf("\n**Distribution of single pick + done pairs, 10 backends, one thread** (ns): each pair includes "
+           "two reads of the time stamp counter (see below), so it takes longer here than on average above. The "
+           "maximum is caused by the operating system.\n");
     table_print_rows(picker, distribution, ten);
-    printf("\n**Instructions of pick + done**, counted by callgrind as the difference of two runs: what does not "
-           "depend on the machine's speed.\n");
+    printf("\n**Instructions of pick + done**, counted by callgrind as the difference of two runs: independent "
+           "of the speed of the machine.\n");
     table_print_pivot(json_object_get(results, "instructions"),
                       &(pivot_spec){{"policy"}, {"backends"}, "instructions", {{NULL, NULL}}, false});
-    printf("\n**What the machine takes for the pieces of a pick**, measured in the same run (ns). Where "
-           "arithmetic alone gets much less than twice as fast with two threads, the machine's two processors share a "
-           "core.\n");
+    printf("\n**The machine's cost of the pieces of a pick**, measured in the same run (ns). If two threads are "
+           "much less than twice as fast at plain arithmetic, the machine's two processors share a core.\n");
     table_print_rows(json_object_get(results, "floor"), floor, all);
     if (published != NULL) {
-        printf(
-            "\n**Beside others**, minimum/median in ns of all threads together. The others were measured once, in six "
-            "passes, on a machine of this kind (2 vCPU, AMD EPYC Zen 3; gcc 12 -O2, Go 1.19); evener's lines are of "
-            "this "
-            "run.\n");
+        printf("\n**Compared with other systems**, minimum/median in ns of all threads together. The others were "
+               "measured once, in six passes, on a machine of this kind (2 vCPU, AMD EPYC Zen 3; gcc 12 -O2, Go "
+               "1.19); evener's lines are from this run.\n");
         compare_print_peers(json_object_get(published, "peers"), picker);
     }
 }
@@ -143,35 +135,33 @@ static void print_costs(const json_t *results)
                                                        "connect_us_per_backend"};
     static const char *const resolver[TABLE_KEYS_MAX] = {"what", "form", "endpoints", "ms", "ms_min"};
     static const table_only all[TABLE_ONLY_MAX];
-    printf(
-        "\n## Updates and memory\n\nFrom the push of a list until its picker is in force (us): one backend, one in a "
-        "hundred, or all of them get another weight, or are replaced by others. The transport takes no time.\n");
+    printf("\n## Updates and memory\n\nFrom the push of a list until its picker is published (us). One backend, "
+           "one in a hundred, or all of them get a different weight or are replaced. The transport takes no "
+           "time.\n");
     table_print_pivot(json_object_get(results, "update"),
                       &(pivot_spec){{"policy", "share", "what"}, {"backends"}, "us", {{NULL, NULL}}, false});
-    printf(
-        "\nThe same until what was replaced is let go, too, and nothing is left to do on the control thread (us).\n");
+    printf("\nThe same, until everything that was replaced is released and the control thread has no work left "
+           "(us).\n");
     table_print_pivot(json_object_get(results, "update"),
                       &(pivot_spec){{"policy", "share", "what"}, {"backends"}, "settled_us", {{NULL, NULL}}, false});
-    printf("\nMemory as malloc counts it, per backend: of evener alone, and with the gRPC C core's connection over "
-           "loopback "
-           "(and the time until all are connected, for each).\n");
+    printf("\nMemory per backend, as counted by malloc: of evener alone, and with the gRPC C core's connection "
+           "over loopback (there also the connection time per backend).\n");
     table_print_rows(json_object_get(results, "memory"), memory, all);
-    printf("\n## Resolvers\n\nParsing in processor time; a change from the renaming of the new file until the update, "
-           "settling time included.\n");
+    printf("\n## Resolvers\n\nParsing in processor time; a change from the rename of the new file to the "
+           "update, including the settling time.\n");
     table_print_rows(json_object_get(results, "resolver"), resolver, all);
-    printf("\n## Calls over loopback\n\nUnary calls to three servers, processes of their own, on the same machine. "
-           "evener and the C core's own policy take turns in one run; CPU time is the client's. The core's blocking "
-           "calls have a completion queue for each thread, its asynchronous ones two threads on one queue, and "
-           "registered methods: what a good user of it writes. Both hand the answer out in one piece. p2c_ewma has no "
-           "counterpart there. Each ratio is that of the middle one of all pairs of passes, of which each of the two "
-           "is first in turn, and in brackets what the middle half of the pairs lie between: rows of different clients "
-           "differ more by what the machine did in the meantime.\n");
-    plot("rpc", "calls a second by calls in flight");
+    printf("\n## Calls over loopback\n\nUnary calls to three server processes on the same machine. evener and "
+           "the C core's own policy take turns in one run; CPU time is the client's. The core is used as an "
+           "experienced user would: registered methods, one completion queue per thread for blocking calls, two "
+           "threads on one queue for asynchronous ones. Both clients return the response in one piece. p2c_ewma "
+           "has no counterpart in the core. A ratio is the median over pairs of consecutive passes, in which "
+           "each client is first in turn; the middle half of the pairs is in brackets. Compare clients by these "
+           "ratios, as the machine's noise affects different rows differently.\n");
+    plot("rpc", "calls per second by calls in flight");
     compare_print_rpc(json_object_get(results, "rpc"));
     if (json_object_get(results, "rpc_instructions") != NULL) {
         printf("\n**Instructions of a blocking call** of 10 bytes in the client, evener's and the core's together, "
-               "counted by "
-               "callgrind as the difference of two runs: what does not depend on the machine's speed.\n");
+               "counted by callgrind as the difference of two runs: independent of the speed of the machine.\n");
         table_print_pivot(json_object_get(results, "rpc_instructions"),
                           &(pivot_spec){{"policy"}, {"client"}, "instructions", {{NULL, NULL}}, false});
     }
@@ -182,19 +172,19 @@ static void print_costs(const json_t *results)
 static void print_tails(const json_t *results)
 {
     const json_t *tail = json_object_get(results, "tail");
-    printf(
-        "\n## Tail latency with real servers\n\nFour servers that answer after 1 ms; calls come at a fixed rate "
-        "(1,000 a second, Poisson) whether or not earlier ones have been answered, and are timed from when they should "
-        "have been sent, so that waiting counts. Deadline 1 s; a failed call counts as 1 s. Healthy and slow: all rows "
-        "take turns of 600 calls. Where a server hangs, joins or is killed, that happens a third into the second. How "
-        "late the sender was is what the machine adds to all of them: `bench/tail/tail.c`.\n");
+    printf("\n## Tail latency with real servers\n\nFour servers answer after 1 ms. Calls start at a fixed rate "
+           "(1,000 per second, Poisson) whether or not earlier ones have been answered. Latency counts from a "
+           "call's intended start, so queueing is included. Deadline 1 s; a failed call counts as 1 s. Healthy "
+           "and slow: all rows take turns of 600 calls. Where a server hangs, joins or is killed, this happens "
+           "after a third of the second. The machine adds the lateness of the sender to all rows: see "
+           "`bench/tail/tail.c`.\n");
     plot("tail", "99th percentile by scenario");
     static const struct {
         const char *title, *key;
     } parts[] = {{"**99th percentile** (us)", "p99_us"},
                  {"**median** (us)", "p50_us"},
-                 {"**99.9th percentile** (us): of 1,000 calls and a few more, the worst but one", "p999_us"},
-                 {"**how late the sender was**, 99th percentile (us)", "late_p99_us"},
+                 {"**99.9th percentile** (us): the second worst of a little over 1,000 calls", "p999_us"},
+                 {"**lateness of the sender**, 99th percentile (us)", "late_p99_us"},
                  {"**99th percentile over that of healthy servers** in the same turn", "p99_over_healthy"},
                  {"**calls to slow servers** (%)", "slow_percent"},
                  {"**failed calls** of all passes", "failed"}};
@@ -255,12 +245,11 @@ static void print_simulations(const json_t *results, const json_t *published)
     const char *last = "";
     size_t index;
     json_array_extend(both, json_object_get(published, "sim"));
-    printf(
-        "\n## Simulation\n\nThe policies' own object code in virtual time: clients, servers that queue, and what "
-        "happens "
-        "to them stand in a file for each scenario under `bench/sim/`. The same seed gives the same figures on every "
-        "machine, so these do not depend on noise. Lines that begin with \"published\" are others' own figures, of "
-        "other machines and loads: what can be compared is how a column differs from the one beside it.\n");
+    printf("\n## Simulation\n\nThe policies' own object code in virtual time. One file per scenario under "
+           "`bench/sim/` describes clients, servers with queues, and events. The same seed gives the same "
+           "figures on every machine, so noise does not affect them. Lines that begin with \"published\" are "
+           "figures that others published for their machines and loads: compare the differences between "
+           "neighbouring columns, not the values.\n");
     json_array_foreach(series, index, one)
     {
         const char *scenario = json_string_value(json_object_get(one, "scenario"));

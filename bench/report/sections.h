@@ -4,8 +4,8 @@
 
 #include <jansson.h>
 
-/* Prints them all as Markdown on stdout; `published` (may be NULL) is published.json. `plots` is the folder that
- * pictures are linked from (NULL: none are). */
+/* Print all sections as Markdown on stdout. `published` (may be NULL) is published.json. `plots` is the folder for
+ * links to pictures; NULL: no pictures. */
 void sections_print(const json_t *results, const json_t *published, const char *plots);
 
 #endif

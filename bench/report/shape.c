@@ -55,7 +55,7 @@ static void check_row(const array_shape *shape, size_t index, const json_t *row)
 void shape_check(const json_t *results)
 {
     if (json_object_size(json_object_get(results, "machine")) == 0) {
-        bench_complain("machine: nothing is known of it");
+        bench_complain("machine: no description");
     }
     for (size_t i = 0; i < COUNT(shapes); i++) {
         const json_t *rows = json_object_get(results, shapes[i].array), *row;

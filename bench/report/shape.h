@@ -1,11 +1,11 @@
-/* The promise about latest.json: which arrays it has and what is in each row. */
+/* The shape of latest.json: its arrays and what each row holds. */
 #ifndef BENCH_REPORT_SHAPE_H
 #define BENCH_REPORT_SHAPE_H
 
 #include <jansson.h>
 
-/* Complains (see bench_complain) of each array that is missing or empty, of rows without a key or with one of another
- * type, and of counts that have to be zero. */
+/* Complain (see bench_complain) about missing or empty arrays, missing keys, values of the wrong type, and counts
+ * that are not zero but must be. */
 void shape_check(const json_t *results);
 
 #endif

@@ -1,4 +1,4 @@
-/* Tables out of the rows of the results. */
+/* Tables made from the rows of the results. */
 #ifndef BENCH_REPORT_TABLES_H
 #define BENCH_REPORT_TABLES_H
 
@@ -10,33 +10,33 @@
 #define TABLE_KEYS_MAX 12
 #define TABLE_ONLY_MAX 4
 
-/* Which rows: those whose integer or text at `key` is this. */
+/* A filter: rows whose integer or text at `key` equals `value`. */
 typedef struct table_only {
     const char *key;
     const char *value;
 } table_only;
 
-/* One line for each row; a column for each key ("a.b" reaches into an object). */
+/* Print one line per row and one column per key ("a.b" reaches into an object). */
 void table_print_rows(const json_t *rows, const char *const keys[TABLE_KEYS_MAX],
                       const table_only only[TABLE_ONLY_MAX]);
 
-/* A line for each combination of `lines`, a column for each of `columns`, in the order of their coming; in a cell the
- * value, and behind it in brackets that of `value`_min where there is one. */
+/* A pivot table: one line per combination of `lines`, one column per value of `columns`, both in order of
+ * appearance. A cell holds `value`, and `value`_min in brackets if the row has it. */
 typedef struct pivot_spec {
     const char *lines[3];
     const char *columns[2];
     const char *value;
     table_only only[TABLE_ONLY_MAX];
-    bool several_columns; /* leaves out lines with one value */
+    bool several_columns; /* omit lines that have a single value */
 } pivot_spec;
 
 void table_print_pivot(const json_t *rows, const pivot_spec *spec);
 
-/* The row's value as text; "" if there is none. Figures with as many digits as they are good for. */
+/* Return the row's value as text, with as many digits as are significant; "" if there is no value. */
 #define TABLE_TEXT_BYTES 64
 void table_text(const json_t *row, const char *key, char text[TABLE_TEXT_BYTES]);
 
-/* The first row that fits, or NULL. */
+/* Return the first matching row, or NULL. */
 const json_t *table_find(const json_t *rows, const table_only *only, size_t count);
 
 #endif

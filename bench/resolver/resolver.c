@@ -1,9 +1,9 @@
-/* Resolvers: how long a long list takes to parse, and a change of a watched file to arrive.
+/* Resolvers: how long a long list takes to parse, and how long a change of a watched file takes to arrive.
  *
  *     bench_resolver [--quick] [--output=FILE]
  *
- * Parsing is measured in processor time. "arrive" is from the renaming of the new file to the update, settling time
- * included. */
+ * Parsing is measured in processor time. "arrive" is the time from the rename of the new file to the update,
+ * including the settling time. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,7 +26,7 @@
 enum form { LINES, LIBCONFIG, LIST, FORMS };
 static const char *const form_names[] = {[LINES] = "lines", [LIBCONFIG] = "libconfig", [LIST] = "list"};
 
-/* `salt` goes into the last endpoint. */
+/* Return a list as text. `salt` becomes part of the last endpoint. */
 static char *make_text(enum form form, size_t endpoints, unsigned salt, size_t *bytes)
 {
     static const char *const formats[] = {
@@ -142,7 +142,7 @@ static void stop(void *arg)
     watched->resolver->vtable->close(watched->resolver);
 }
 
-/* Writes the list beside `path` and renames it there; returns when that was. */
+/* Write the list to a file beside `path` and rename it to `path`. Return the time of the rename. */
 static uint64_t replace(const char *path, size_t endpoints, unsigned salt)
 {
     char beside[64];
@@ -151,12 +151,12 @@ static uint64_t replace(const char *path, size_t endpoints, unsigned salt)
     snprintf(beside, sizeof beside, "%s.new", path);
     FILE *file = fopen(beside, "w");
     if (file == NULL || fwrite(text, 1, bytes, file) != bytes || fclose(file) != 0) {
-        bench_complain("%s cannot be written", beside);
+        bench_complain("cannot write %s", beside);
     }
     free(text);
     const uint64_t now_ns = bench_now_ns();
     if (rename(beside, path) != 0) {
-        bench_complain("%s cannot be renamed", beside);
+        bench_complain("cannot rename %s", beside);
     }
     return now_ns;
 }
@@ -171,7 +171,7 @@ static void measure_arrival(json_t *rows, evener_runtime *runtime, size_t endpoi
     const evener_resolver_builder *builder;
     evener_status status;
     if (mkdtemp(directory) == NULL) {
-        bench_complain("no directory in /tmp");
+        bench_complain("cannot create a directory in /tmp");
         return;
     }
     snprintf(path, sizeof path, "%s/list", directory);

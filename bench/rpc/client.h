@@ -1,4 +1,5 @@
-/* The two clients that are compared: evener, and the C core with its own policies. The bench drives both alike. */
+/* The two clients that are compared: evener, and the C core with its own policies. The bench drives both through
+ * this interface. */
 #ifndef BENCH_RPC_CLIENT_H
 #define BENCH_RPC_CLIENT_H
 
@@ -14,25 +15,25 @@ typedef void (*bench_done)(void *arg, bool ok);
 typedef struct bench_client_options {
     const char *servers; /* "127.0.0.1:P1,127.0.0.1:P2" */
     const char *policy;
-    unsigned threads;    /* that serve asynchronous calls; 0: none will be made */
+    unsigned threads;    /* threads for asynchronous calls; 0: no such calls are made */
     const void *payload; /* borrowed until close */
     size_t payload_bytes;
-    uint64_t timeout_ms; /* of a call; 0: none */
+    uint64_t timeout_ms; /* per call; 0: none */
 } bench_client_options;
 
 struct bench_client {
     const char *name; /* "evener", "core" */
-    /* A blocking call; any thread. */
+    /* Make a blocking call. Any thread. */
     bool (*call)(bench_client *client);
-    /* An asynchronous call; `done` comes once on a serving thread, and may start the next. */
+    /* Start an asynchronous call. `done` runs once, on one of `threads`, and may start the next call. */
     void (*start)(bench_client *client, bench_done done, void *arg);
-    /* How many calls have gone to this server ("127.0.0.1:P1"); NULL: the client does not know. Any thread. */
+    /* Return how many calls were sent to this server ("127.0.0.1:P1"). NULL: the client does not know. Any thread. */
     uint64_t (*calls_to)(bench_client *client, const char *server);
-    /* When no call is under way. */
+    /* Close the client. No call may be in flight. */
     void (*close)(bench_client *client);
 };
 
-/* Each is connected to at least one server when it is returned; NULL: the reason is on stderr. */
+/* Open a client and wait until it is connected to at least one server. NULL: the reason is on stderr. */
 bench_client *bench_client_open_evener(const bench_client_options *options);
 bench_client *bench_client_open_core(const bench_client_options *options);
 

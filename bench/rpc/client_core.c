@@ -1,4 +1,4 @@
-/* The C core as its users have it: one channel, its own policy, registered methods as generated stubs have them. */
+/* The C core as applications use it: one channel, its own policy, registered methods as in generated stubs. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +21,7 @@ typedef struct core_client {
     void *method;
     grpc_slice payload;
     uint64_t timeout_ms;
-    grpc_completion_queue *queue; /* of the asynchronous calls */
+    grpc_completion_queue *queue; /* for the asynchronous calls */
     pthread_t threads[THREADS_MAX];
     unsigned thread_count;
 } core_client;
@@ -70,7 +70,8 @@ static void begin(core_client *client, core_call *call, grpc_completion_queue *q
     }
 }
 
-/* The answer in one piece, as protobuf-c wants it and evener hands it out; copied only if it came in several. */
+/* Read the response as one contiguous buffer, as protobuf-c needs it and evener returns it. Copy it only if it came
+ * in several slices. */
 static bool read_response(grpc_byte_buffer *response)
 {
     grpc_byte_buffer_reader reader;
@@ -107,7 +108,7 @@ static bool end(core_call *call)
 
 static bool core_call_blocking(bench_client *base)
 {
-    /* A completion queue a thread, kept: making one for each call would slow the core down. */
+    /* One completion queue per thread, reused: creating one per call would slow the core down. */
     static _Thread_local grpc_completion_queue *queue;
     if (queue == NULL) {
         queue = grpc_completion_queue_create_for_pluck(NULL);
@@ -205,7 +206,7 @@ bench_client *bench_client_open_core(const bench_client_options *options)
         client->thread_count++;
     }
     if (!connect_channel(client->channel)) {
-        fprintf(stderr, "bench: the core's channel does not connect to %s\n", options->servers);
+        fprintf(stderr, "bench: the core's channel did not connect to %s\n", options->servers);
         core_close(&client->base);
         return NULL;
     }

@@ -1,4 +1,4 @@
-/* evener as its users have it. */
+/* evener as applications use it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,7 +36,7 @@ static bool evener_client_call(bench_client *base)
 
 static void call_done(void *arg, const evener_status *status, evener_bytes *response)
 {
-    (void)response; /* evener's to clear */
+    (void)response; /* evener clears it */
     pending_call call = *(pending_call *)arg;
     free(arg);
     call.done(call.arg, status->code == EVENER_STATUS_OK);
@@ -111,7 +111,7 @@ bench_client *bench_client_open_evener(const bench_client_options *options)
     }
     client->base =
         (bench_client){"evener", evener_client_call, evener_client_start, evener_client_calls_to, evener_client_close};
-    /* An owned message, sent any number of times: as who sends the same one again would do it. */
+    /* One owned message that is sent many times, as an application with a constant request would do. */
     uint8_t *data = evener_bytes_create(options->payload_bytes, &client->payload);
     for (size_t i = 0; i < options->payload_bytes; i++) {
         data[i] = ((const uint8_t *)options->payload)[i];

@@ -1,9 +1,9 @@
-/* Unary calls over loopback: evener against the C core's own policies, in the same run, taking turns.
+/* Unary calls over loopback: evener and the C core's own policies, interleaved in one run.
  *
  *     bench_rpc [--quick] [--output=FILE]
  *     bench_rpc --count=N --client=evener|core --policy=NAME     (N blocking calls, for counting instructions)
  *
- * Servers are processes of their own. Fails if a call fails. */
+ * Each server is a separate process. Fails if a call fails. */
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -21,8 +21,8 @@
 #define SERVERS 3
 #define CALL_THREADS 2
 #define COUNTED_BYTES 10
-/* Many short passes: a connection may be lucky with the processors that its threads and its server's come to run on, and one
- * of a pair then is a tenth faster. */
+/* Many short passes: by chance the threads of a connection and of its server may run on well-placed processors, and
+ * that connection is then a tenth faster. */
 #define PASSES 26
 #define PASS_NS 48000000
 #define PASSES_QUICK 3
@@ -30,7 +30,7 @@
 
 typedef struct rpc_case {
     unsigned in_flight;
-    bool blocking; /* a thread for each call under way */
+    bool blocking; /* one thread per call in flight */
     size_t payload_bytes;
     bool also_quick;
 } rpc_case;
@@ -41,7 +41,7 @@ static const rpc_case cases[] = {
     {1, true, 65536, false}, {16, false, 65536, false},
 };
 
-/* Clients of one policy that are compared. */
+/* The compared policies. */
 static const struct {
     const char *evener;
     const char *core;
@@ -50,13 +50,13 @@ static const struct {
 typedef struct rpc_load {
     bench_client *client;
     uint64_t end_ns;
-    atomic_uint under_way;
+    atomic_uint calls_left;
     atomic_uint_fast64_t failed;
     pthread_mutex_t mutex;
     pthread_cond_t idle;
 } rpc_load;
 
-/* One call after the other, for ever new. */
+/* One of the calls in flight: when it ends, the next one starts. */
 typedef struct slot {
     rpc_load *load;
     uint64_t from_ns;
@@ -85,7 +85,7 @@ static void slot_done(void *arg, bool ok)
         return;
     }
     pthread_mutex_lock(&load->mutex);
-    if (atomic_fetch_sub_explicit(&load->under_way, 1, memory_order_acq_rel) == 1) {
+    if (atomic_fetch_sub_explicit(&load->calls_left, 1, memory_order_acq_rel) == 1) {
         pthread_cond_signal(&load->idle);
     }
     pthread_mutex_unlock(&load->mutex);
@@ -119,13 +119,13 @@ static void run_slots(slot *slots, rpc_load *load, const rpc_case *rpc)
         }
         return;
     }
-    atomic_store_explicit(&load->under_way, rpc->in_flight, memory_order_relaxed);
+    atomic_store_explicit(&load->calls_left, rpc->in_flight, memory_order_relaxed);
     for (unsigned i = 0; i < rpc->in_flight; i++) {
         slots[i].from_ns = bench_now_ns();
         load->client->start(load->client, slot_done, &slots[i]);
     }
     pthread_mutex_lock(&load->mutex);
-    while (atomic_load_explicit(&load->under_way, memory_order_acquire) > 0) {
+    while (atomic_load_explicit(&load->calls_left, memory_order_acquire) > 0) {
         pthread_cond_wait(&load->idle, &load->mutex);
     }
     pthread_mutex_unlock(&load->mutex);
@@ -163,7 +163,7 @@ static void run_pass(bench_client *client, const rpc_case *rpc, uint64_t duratio
     free(slots);
 }
 
-/* evener's figure over the core's of the same pair of passes, which come right after each other: what the machine does to both
+/* Set evener's figure over the core's, per pair of consecutive passes, so that the machine's influence on both
  * cancels out. */
 static void set_ratio(json_t *row, const char *name, const bench_figure *evener, const bench_figure *core)
 {
@@ -198,9 +198,9 @@ static json_t *append_row(json_t *rows, const char *client, const char *policy, 
 
 typedef bench_client *(*client_open)(const bench_client_options *options);
 
-/* Only one client is there at a time: idle threads of another one would take turns at polling this one's sockets, as the
- * core lets all that wait in a process do, and each call would pay for waking the right one. For the same reason a client
- * that blocks has no threads for asynchronous calls. */
+/* Only one client exists at a time. The core lets every waiting thread of a process poll all sockets: idle threads
+ * of another client would take turns at polling this client's sockets, and each call would pay for waking the right
+ * thread. For the same reason a blocking client has no threads for asynchronous calls. */
 static bool run_alone(client_open open, const bench_client_options *options, const rpc_case *rpc, uint64_t duration_ns,
                       rpc_outcome *outcome)
 {
@@ -234,7 +234,7 @@ static void compare(json_t *rows, const char *servers, const rpc_case *rpc, size
     bool connected = true;
     for (unsigned pass = 0; pass < passes && connected; pass++) {
         for (unsigned turn = 0; turn < 2 && connected; turn++) {
-            const unsigned i = (turn + pass) % 2; /* each is first as often as second */
+            const unsigned i = (turn + pass) % 2; /* each client is first in half of the passes */
             const bench_client_options options = {.servers = servers,
                                                   .policy = policy_of[i],
                                                   .threads = rpc->blocking ? 0 : CALL_THREADS,
@@ -244,7 +244,7 @@ static void compare(json_t *rows, const char *servers, const rpc_case *rpc, size
         }
     }
     if (!connected) {
-        bench_complain("%s: a client does not connect", policies[policy].evener);
+        bench_complain("%s: a client did not connect", policies[policy].evener);
     }
     for (unsigned i = 0; i < 2 && connected; i++) {
         if (policy_of[i] != NULL) {
@@ -260,7 +260,7 @@ static void compare(json_t *rows, const char *servers, const rpc_case *rpc, size
     free(payload);
 }
 
-/* For `valgrind --tool=callgrind`: two runs with different counts differ by the instructions of the calls alone. */
+/* For `valgrind --tool=callgrind`: the difference of two runs with different counts is the cost of the calls alone. */
 static void count_only(const char *servers, const char *client_name, const char *policy, uint64_t calls)
 {
     static const uint8_t payload[COUNTED_BYTES];
@@ -269,7 +269,7 @@ static void count_only(const char *servers, const char *client_name, const char 
     bench_client *client =
         strcmp(client_name, "core") == 0 ? bench_client_open_core(&options) : bench_client_open_evener(&options);
     if (client == NULL) {
-        bench_complain("%s: the client does not connect", client_name);
+        bench_complain("%s: the client did not connect", client_name);
         return;
     }
     for (uint64_t i = 0; i < calls; i++) {
@@ -295,7 +295,7 @@ static void compare_all(json_t *rows, const char *servers, bool quick)
 typedef struct rpc_arguments {
     bool quick;
     const char *output, *client, *policy;
-    uint64_t count; /* 0: compare */
+    uint64_t count; /* 0: run the comparison */
 } rpc_arguments;
 
 static bool read_arguments(int argc, char **argv, rpc_arguments *arguments)

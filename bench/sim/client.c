@@ -12,10 +12,10 @@ struct evener_subchannel {
     uint32_t server;
     uint32_t references;
     uint32_t in_flight;
-    uint8_t state, told;
-    bool released, wanted, untold;
-    evener_subchannel *next, **link; /* of the client */
-    evener_subchannel *untold_next;
+    uint8_t state, reported_state;
+    bool released, wanted, unreported;
+    evener_subchannel *next, **link; /* links in the client's list */
+    evener_subchannel *unreported_next;
     evener_timer backoff;
     _Alignas(64) unsigned char data[];
 };
@@ -25,9 +25,9 @@ static size_t rounded(size_t bytes)
     return (bytes + 63) / 64 * 64;
 }
 
-/* ---- the doubles ---- */
+/* ---- simulated subchannels ---- */
 
-static void destroy_if_over(evener_subchannel *s)
+static void destroy_if_unused(evener_subchannel *s)
 {
     if (s->references > 0 || s->in_flight > 0) {
         return;
@@ -48,41 +48,41 @@ void evener_subchannel_unref(evener_subchannel *s)
 {
     if (s != NULL) {
         s->references--;
-        destroy_if_over(s);
+        destroy_if_unused(s);
     }
 }
 
-static void tell_later(evener_subchannel *s)
+static void report_later(evener_subchannel *s)
 {
     sim_world *world = s->client->world;
-    if (s->untold || s->released) {
+    if (s->unreported || s->released) {
         return;
     }
-    s->untold = true;
-    s->untold_next = NULL;
-    *world->untold_tail = evener_subchannel_ref(s);
-    world->untold_tail = &s->untold_next;
-    evener_loop_post(world->loop, &world->tell_task);
+    s->unreported = true;
+    s->unreported_next = NULL;
+    *world->unreported_tail = evener_subchannel_ref(s);
+    world->unreported_tail = &s->unreported_next;
+    evener_loop_post(world->loop, &world->report_task);
 }
 
-static void tell_all(void *arg)
+static void report_all(void *arg)
 {
     sim_world *world = arg;
-    evener_subchannel *list = world->untold;
-    world->untold = NULL;
-    world->untold_tail = &world->untold;
+    evener_subchannel *list = world->unreported;
+    world->unreported = NULL;
+    world->unreported_tail = &world->unreported;
     while (list != NULL) {
         evener_subchannel *s = list;
-        list = s->untold_next;
-        s->untold = false;
-        if (!s->released && s->told != s->state) {
+        list = s->unreported_next;
+        s->unreported = false;
+        if (!s->released && s->reported_state != s->state) {
             evener_status status;
             evener_status_clear(&status);
             if (s->state == EVENER_TRANSIENT_FAILURE) {
                 evener_status_set(&status, EVENER_STATUS_UNAVAILABLE, "%s: connection refused",
                                   evener_address_text(s->address));
             }
-            s->told = s->state;
+            s->reported_state = s->state;
             s->options.state_changed(s->options.arg, s, s->state, &status);
         }
         evener_subchannel_unref(s);
@@ -96,7 +96,7 @@ static void backoff_over(void *arg)
     if (s->wanted) {
         evener_subchannel_connect(s);
     } else {
-        tell_later(s);
+        report_later(s);
     }
 }
 
@@ -113,7 +113,7 @@ void evener_subchannel_connect(evener_subchannel *s)
             s->state = EVENER_TRANSIENT_FAILURE;
             evener_timer_start(world->loop, &s->backoff, BACKOFF_NS);
         }
-        tell_later(s);
+        report_later(s);
     }
 }
 
@@ -156,7 +156,7 @@ const evener_address *evener_subchannel_address(const evener_subchannel *s)
 
 void evener_subchannel_set_address(evener_subchannel *s, const evener_address *address)
 {
-    s->address = address; /* the world's live longer */
+    s->address = address; /* borrowed: the world's addresses outlive subchannels */
 }
 
 void *evener_subchannel_data(evener_subchannel *s)
@@ -169,7 +169,7 @@ const char *evener_subchannel_address_text(const evener_subchannel *s)
     return evener_address_text(s->address);
 }
 
-/* A client is one thread here: its cursor is its own in any case. */
+/* A client is a single thread, so its cursor is not shared anyway. */
 bool evener_subchannel_carries_calls(const evener_subchannel *s)
 {
     (void)s;
@@ -181,11 +181,11 @@ uint64_t evener_subchannel_in_flight(const evener_subchannel *s)
     return s->in_flight;
 }
 
-/* ---- the helper ---- */
+/* ---- policy helper ---- */
 
 static sim_client *client_of(evener_policy_helper *helper)
 {
-    return (sim_client *)helper; /* its first member */
+    return (sim_client *)helper; /* helper is the first member */
 }
 
 /* The server's index is in its address: 10.a.b.c. */
@@ -243,7 +243,7 @@ static void publish(evener_policy_helper *helper, evener_connectivity_state stat
 
 static void request_reresolution(evener_policy_helper *helper)
 {
-    (void)helper; /* the lists of the simulation are always fresh */
+    (void)helper; /* lists are always up to date here */
 }
 
 static const evener_policy_helper_vtable helper_vtable = {
@@ -253,12 +253,12 @@ static const evener_policy_helper_vtable helper_vtable = {
     .request_reresolution = request_reresolution,
 };
 
-/* ---- the client ---- */
+/* ---- client ---- */
 
 void sim_world_init(sim_world *world)
 {
-    world->untold_tail = &world->untold;
-    world->tell_task = (evener_task)EVENER_TASK_INIT(tell_all, world);
+    world->unreported_tail = &world->unreported;
+    world->report_task = (evener_task)EVENER_TASK_INIT(report_all, world);
 }
 
 bool sim_client_open(sim_client *client, sim_world *world)
@@ -317,7 +317,7 @@ void sim_pick_done(evener_pick *pick, evener_status_code code)
         pick->layers[i].done(pick->layers[i].data, pick->layers[i].word, &info, 0);
     }
     pick->subchannel->in_flight--;
-    destroy_if_over(pick->subchannel);
+    destroy_if_unused(pick->subchannel);
 }
 
 void sim_client_drop(sim_client *client, uint32_t server)
@@ -325,7 +325,7 @@ void sim_client_drop(sim_client *client, uint32_t server)
     for (evener_subchannel *s = client->subchannels; s != NULL; s = s->next) {
         if (s->server == server && s->state == EVENER_READY) {
             s->state = EVENER_IDLE;
-            tell_later(s);
+            report_later(s);
         }
     }
 }

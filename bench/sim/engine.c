@@ -147,7 +147,7 @@ static double draw_service_ns(const sim_group *group, uint64_t *random)
     }
 }
 
-/* What the call will cost its server, if it began now. */
+/* Draw the call's service time and status for a start now. */
 static void draw_outcome(engine *e, call *c)
 {
     const server *s = &e->servers[c->server];
@@ -192,7 +192,7 @@ static void arrive(engine *e, uint32_t index)
     }
 }
 
-/* The server is done with a running call: the next one that somebody still waits for. */
+/* End a running call at the server; start the next queued call whose client still waits. */
 static void leave_server(engine *e, uint32_t index)
 {
     server *s = &e->servers[e->calls[index].server];
@@ -358,7 +358,7 @@ static void begin_call(engine *e)
     const uint64_t stamp = ++e->call_number;
     const uint32_t picked = sim_client_pick(client, &c->pick);
     *c = (call){.pick = c->pick, .stamp = stamp, .begun_ns = sim_now_ns(e), .server = picked};
-    if (picked == NONE) { /* no backend: a call that is not wait-for-ready */
+    if (picked == NONE) { /* no backend: the call is not wait-for-ready, so it fails */
         span *window = window_of(e, c->begun_ns);
         if (window != NULL) {
             window->slice.calls++;
@@ -423,7 +423,7 @@ static void run_events(engine *e)
         e->events++;
         run_event(e, &event);
     }
-    /* What hangs for good has failed. */
+    /* Calls that still hang have failed. */
     for (uint32_t i = 0; i < e->call_capacity; i++) {
         if (e->calls[i].stamp != 0 && e->calls[i].at_client) {
             end_at_client(e, i, EVENER_STATUS_CANCELLED);
@@ -464,7 +464,7 @@ sim_result *sim_run(const sim_scenario *scenario, const sim_policy *policy, char
         result = sim_make_result(&e);
         result->cpu_s = cpu_s() - began_s;
     } else {
-        snprintf(message, message_bytes, "%s: the policy could not be made", policy->name);
+        snprintf(message, message_bytes, "%s: the policy cannot be created", policy->name);
     }
     sim_tear_down(&e);
     evener_policy_choice_clear(&choice);

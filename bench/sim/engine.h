@@ -1,4 +1,4 @@
-/* The simulator: a policy of the library, as many clients as wanted, servers that queue, in virtual time.
+/* The simulator: a policy of the library, any number of clients, and servers with queues, in virtual time.
  *
  *     sim_scenario scenario = {.clients = 1, .rate_per_s = 1000, .duration_s = 10, .group_count = 1,
  *                              .groups = {{.count = 4, .service_us = 1000}}};
@@ -6,7 +6,7 @@
  *     result->windows[0].p99_us ...
  *     sim_result_destroy(result);
  *
- * The same scenario and seed give the same result, and the same calls with the same times of service for every policy. */
+ * The same scenario and seed give the same result. Every policy gets the same calls with the same service times. */
 #ifndef EVENER_BENCH_SIM_ENGINE_H
 #define EVENER_BENCH_SIM_ENGINE_H
 
@@ -15,23 +15,24 @@
 
 #include "bench/sim/scenario.h"
 
-/* Of the calls that began in a span of time. */
+/* Results of the calls that start in a period. */
 typedef struct sim_slice {
     double from_s, to_s;
     uint64_t calls;
-    uint64_t failed; /* not OK, or later than the timeout */
+    uint64_t failed; /* not OK, or over the timeout */
     double mean_us, p50_us, p99_us, p999_us;
     uint64_t group_calls[SIM_GROUPS_MAX];
 } sim_slice;
 
 typedef struct sim_window_result {
     sim_slice slice;
-    /* Over the servers that were there at the end: how uneven calls are, and load (calls at the server at a time, on the
-     * mean); the highest utilisation (time of service by workers; of a server without limit: calls served at a time). */
+    /* Over the servers present at the end. calls_max_over_mean: the highest call count over the mean.
+     * load_max_over_mean: the same for load (mean calls in service or queued). utilization_max: the highest service
+     * time per worker; for a server without limit, the mean number of concurrent calls. */
     double calls_max_over_mean;
     double load_max_over_mean;
     double utilization_max;
-    uint32_t queue_max; /* most calls that one server had at a time */
+    uint32_t queue_max; /* highest number of calls at one server at a time */
 } sim_window_result;
 
 typedef struct sim_result {
@@ -43,7 +44,8 @@ typedef struct sim_result {
     double cpu_s;
 } sim_result;
 
-/* NULL with a message: an unknown policy, a bad configuration, no memory. */
+/* Run the scenario with the policy. Return NULL with a message for an unknown policy, a bad configuration, or out of
+ * memory. The caller destroys the result. */
 sim_result *sim_run(const sim_scenario *scenario, const sim_policy *policy, char *message, size_t message_bytes);
 void sim_result_destroy(sim_result *result);
 

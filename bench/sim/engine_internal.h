@@ -1,4 +1,4 @@
-/* What the files of the engine share: engine.c makes things happen, engine_setup.c builds the scene and tells the result. */
+/* Shared by the engine's files: engine.c runs the events, engine_setup.c builds the scene and the result. */
 #ifndef EVENER_BENCH_SIM_ENGINE_INTERNAL_H
 #define EVENER_BENCH_SIM_ENGINE_INTERNAL_H
 
@@ -13,13 +13,13 @@ enum { EVENT_ARRIVAL, EVENT_SCRIPT, EVENT_ANTAGONIST, EVENT_SERVED, EVENT_ANSWER
 
 typedef struct call {
     evener_pick pick;
-    uint64_t stamp; /* number of the call; 0: free */
+    uint64_t stamp; /* the call's number; 0: free */
     uint64_t begun_ns;
     uint64_t service_ns;
     uint32_t server;
-    uint32_t next, previous;   /* in the server's list, or the next free one */
-    evener_status_code code;   /* how it will end */
-    bool at_server, at_client; /* who still has it */
+    uint32_t next, previous;   /* links in the server's list; `next` also in the free list */
+    evener_status_code code;   /* the status it will end with */
+    bool at_server, at_client; /* where it still exists */
     bool hangs, timeout_set;
 } call;
 
@@ -29,20 +29,20 @@ typedef struct call_list {
 
 typedef struct server {
     const sim_group *group;
-    double factor; /* its own, of the group's spread */
+    double factor; /* the server's own factor from the group's spread */
     double extra_ns, slowdown, fail_share;
     bool present, hung, antagonist;
     uint32_t running_count, calls_now;
     call_list running, waiting;
 } server;
 
-/* What is collected of a span of time. */
+/* Data collected for a period. */
 typedef struct span {
     sim_slice slice;
     sim_histogram *times;
     uint32_t *calls; /* by server; NULL in the series */
-    double *work_ns; /* by server: time of service begun */
-    double *stay_ns; /* by server: time that calls spent there */
+    double *work_ns; /* by server: total service time started */
+    double *stay_ns; /* by server: total time that calls spent there */
     uint32_t queue_max;
 } span;
 
@@ -54,7 +54,7 @@ typedef struct engine {
     bool *refusing;
     uint32_t group_first[SIM_GROUPS_MAX];
     sim_client *clients;
-    uint32_t *lists; /* each client's servers, one after the other; of all together without subsets */
+    uint32_t *lists; /* each client's servers, concatenated; without subsets one list for all */
     uint32_t list_length;
     uint32_t *scratch;
     call *calls;
@@ -63,7 +63,7 @@ typedef struct engine {
     sim_heap heap;
     uint64_t start_ns, end_ns, timeout_ns, network_ns, events;
     double rate_factor;
-    uint64_t arrivals, antagonists; /* streams of random numbers */
+    uint64_t arrivals, antagonists; /* random number streams */
     span *windows, *series;
     uint32_t window_count;
     size_t series_count;
@@ -79,11 +79,12 @@ static inline uint64_t sim_after_s(const engine *e, double seconds)
     return e->start_ns + (uint64_t)(seconds * 1e9);
 }
 
-/* engine.c: tells every client its list; pushes the next call's arrival. */
+/* engine.c: pass every client its list; schedule the next arrival. */
 void sim_update_clients(engine *e);
 void sim_push_arrival(engine *e);
 
-/* engine_setup.c. set_up is false when the policy could not be made; tear_down is for either case. */
+/* engine_setup.c: build and free the scene. sim_set_up() returns false if the policy cannot be created; call
+ * sim_tear_down() in either case. */
 bool sim_set_up(engine *e);
 void sim_tear_down(engine *e);
 sim_result *sim_make_result(const engine *e);

@@ -1,4 +1,4 @@
-/* The scene of a simulation: servers, clients, lists, what is collected; and what comes out of it. */
+/* The scene of a simulation (servers, clients, lists, collected data) and its result. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +9,7 @@ static void *zeroed(size_t count, size_t bytes)
 {
     void *memory = calloc(count > 0 ? count : 1, bytes);
     if (memory == NULL) {
-        abort(); /* a simulation has no use for less */
+        abort(); /* a simulation cannot run with less memory */
     }
     return memory;
 }
@@ -47,13 +47,14 @@ static void set_up_servers(engine *e)
             abort();
         }
         if (group->antagonist_slowdown > 0 && group->antagonist_share > 0) {
-            e->servers[i].antagonist = sim_unit(&random) > group->antagonist_share; /* switched over at once */
+            /* inverted: the first event switches it at once */
+            e->servers[i].antagonist = sim_unit(&random) > group->antagonist_share;
             sim_heap_push(&e->heap, e->start_ns, EVENT_ANTAGONIST, i, 0);
         }
     }
 }
 
-/* A random subset for each client (a shuffle that stops early), or one list of all. */
+/* Give each client a random subset (a partial shuffle), or all clients one list. */
 static void set_up_lists(engine *e)
 {
     const uint32_t subset = e->scenario->subset;

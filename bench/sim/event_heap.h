@@ -1,4 +1,4 @@
-/* The events to come, earliest first; of two at one time the one pushed first. A heap of four children a node. */
+/* Pending events, earliest first; equal times in order of insertion. A heap with four children per node. */
 #ifndef EVENER_BENCH_SIM_EVENT_HEAP_H
 #define EVENER_BENCH_SIM_EVENT_HEAP_H
 
@@ -10,7 +10,7 @@ typedef struct sim_heap_event {
     uint64_t order;
     uint32_t kind;
     uint32_t index;
-    uint64_t stamp; /* of the call when it was pushed: an event of a call that is over is stale */
+    uint64_t stamp; /* stamp of the call at the push: if the call's stamp has changed, the event is stale */
 } sim_heap_event;
 
 typedef struct sim_heap {

@@ -1,11 +1,11 @@
-/* Runs scenarios of the simulator and writes what came out as JSON, for bench_report:
+/* Runs scenarios of the simulator and writes the results as JSON for bench_report:
  *
  *     bench_sim [--scale=0.2] [--policy=LABEL] [--output=FILE] bench/sim/NAME.cfg ...
  *
- *     {"sim": [one object a scenario, policy and window], "sim_series": [one a scenario and policy, with slices of time]}
+ *     {"sim": [one object per scenario, policy and window],
+ *      "sim_series": [one object per scenario and policy, with time slices]}
  *
- * --scale shortens everything (durations, events, windows) of the files after it by that factor. A table goes to standard
- * error while it runs. */
+ * --scale multiplies all times (durations, events, windows) of the files after it. A progress table goes to stderr. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,11 +1,11 @@
-/* Random numbers and a histogram of times for the simulator. */
+/* Random numbers and a time histogram for the simulator. */
 #ifndef EVENER_BENCH_SIM_NUMBERS_H
 #define EVENER_BENCH_SIM_NUMBERS_H
 
 #include <math.h>
 #include <stdint.h>
 
-/* splitmix64: any word is a good seed. */
+/* splitmix64; any value is a good seed. */
 static inline uint64_t sim_mix(uint64_t z)
 {
     z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
@@ -19,7 +19,7 @@ static inline uint64_t sim_random(uint64_t *state)
     return sim_mix(*state);
 }
 
-/* In (0, 1]. */
+/* Return a random number in (0, 1]. */
 static inline double sim_unit(uint64_t *state)
 {
     return ((double)(sim_random(state) >> 11) + 1) * 0x1p-53;
@@ -41,7 +41,7 @@ static inline double sim_normal(uint64_t *state)
     return radius * cos(6.283185307179586 * sim_unit(state));
 }
 
-/* Counts by time, each bucket 1/64 of its power of two wide: a quantile is right within 1 %. */
+/* Counts by time. A bucket is 1/64 of its power of two wide, so a quantile is exact within 1 %. */
 #define SIM_BUCKETS (64 * 40)
 
 typedef struct sim_histogram {
@@ -67,7 +67,7 @@ static inline void sim_record(sim_histogram *h, uint64_t ns)
     h->sum_ns += (double)ns;
 }
 
-/* The upper end of the bucket that holds the quantile, in microseconds; 0 without a value. */
+/* Return the upper end of the quantile's bucket in microseconds; 0 if the histogram is empty. */
 static inline double sim_quantile_us(const sim_histogram *h, double quantile)
 {
     const double wanted = quantile * (double)h->total;

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs the simulator over the scenarios of this folder and writes its JSON; that of the largest one into a file of its
-# own beside it, OUTPUT_mesh.json.
+# Runs the simulator over the scenarios of this folder and writes its JSON. The largest scenario gets a file of its own:
+# OUTPUT_mesh.json.
 #
 #     bench/sim/run.sh [--quick] [--build=FOLDER] [--output=FILE]
 set -eu
@@ -9,7 +9,7 @@ cd "$(dirname "$0")/../.."
 build=build/bench
 output=bench/results/sim.json
 scenarios="slow_of_four beyond_round_robin faults joining prequal_ramp"
-large="ten_thousand ten_thousand_uneven" # at a tenth of their length: 600,000 calls each
+large="ten_thousand ten_thousand_uneven" # at a tenth of their duration: 600,000 calls each
 mesh=full_mesh mesh_kb=6000000
 for argument in "$@"; do
     case $argument in
@@ -34,7 +34,8 @@ if [ -n "$large" ]; then
         files="$files bench/sim/$scenario.cfg"
     done
 fi
-# The largest one has a processor to itself, the others share another; figures are in virtual and in processor time.
+# The largest scenario runs in parallel with the others. Figures are in virtual and in processor time, so the two runs do
+# not distort each other.
 mesh_process=
 if [ -n "$mesh" ]; then
     free_kb=$(awk '/^MemAvailable:/ { print $2 }' /proc/meminfo)
@@ -42,7 +43,7 @@ if [ -n "$mesh" ]; then
         "$build/bench/bench_sim" --output="${output%.json}_mesh.json" bench/sim/$mesh.cfg &
         mesh_process=$!
     else
-        echo "bench/sim/run.sh: $mesh is left out: it takes $mesh_kb KB of memory, ${free_kb:-0} are free" >&2
+        echo "bench/sim/run.sh: $mesh is skipped: it needs $mesh_kb KB of memory, ${free_kb:-0} are available" >&2
     fi
 fi
 status=0

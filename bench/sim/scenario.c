@@ -1,4 +1,5 @@
-/* Reads a scenario out of a libconfig file. The settings are named as the members of sim_scenario; see the files. */
+/* Reads a scenario from a libconfig file. Settings have the names of the members of sim_scenario; examples are in
+ * this folder. */
 #include "bench/sim/scenario.h"
 
 #include <stdio.h>
@@ -16,7 +17,7 @@ typedef struct reader {
     bool failed;
 } reader;
 
-/* The first error is the one that is told. */
+/* Record an error; only the first one is reported. */
 static void fail(reader *r, const config_setting_t *at, const char *what)
 {
     if (!r->failed) {
@@ -69,13 +70,13 @@ static void text(reader *r, const config_setting_t *group, const char *name, cha
     const config_setting_t *setting = config_setting_get_member(group, name);
     const char *string = setting != NULL ? config_setting_get_string(setting) : "";
     if (string == NULL || strlen(string) >= bytes) {
-        fail(r, setting, "must be a text, and not so long");
+        fail(r, setting, "must be a string, and shorter");
         return;
     }
     snprintf(value, bytes, "%s", string);
 }
 
-/* The elements of a list; false when it is over. */
+/* Return the list's element at `index`, or NULL after the last one or on an error. */
 static const config_setting_t *element(reader *r, const config_setting_t *root, const char *name, uint32_t index,
                                        uint32_t most)
 {
@@ -84,7 +85,7 @@ static const config_setting_t *element(reader *r, const config_setting_t *root, 
         return NULL;
     }
     if (!config_setting_is_list(list) || config_setting_length(list) > (int)most) {
-        fail(r, list, "must be a list ( {...}, ... ), and not so long");
+        fail(r, list, "must be a list ( {...}, ... ), and shorter");
         return NULL;
     }
     const config_setting_t *group = config_setting_get_elem(list, index);
@@ -106,7 +107,7 @@ static uint32_t keyword(reader *r, const config_setting_t *group, const char *na
         }
     }
     if (word[0] != '\0') {
-        fail(r, config_setting_get_member(group, name), "is not known");
+        fail(r, config_setting_get_member(group, name), "is unknown");
     }
     return 0;
 }
@@ -155,7 +156,7 @@ static void read_event(reader *r, const config_setting_t *from, const sim_scenar
     } else if (event->group == scenario->group_count) {
         fail(r, from, "group: no group has this name");
     } else if (event->first + event->count > scenario->groups[event->group].count) {
-        fail(r, from, "the group has not so many servers");
+        fail(r, from, "the group has fewer servers");
     }
 }
 

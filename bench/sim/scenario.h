@@ -1,5 +1,5 @@
-/* Scenario of the simulator: clients, groups of servers, what happens to them and when, and what is to be reported. A
- * plain value: tests write it as an initialiser, scenario_read() makes it of a libconfig file (*.cfg in this folder). */
+/* A scenario of the simulator: clients, groups of servers, events, and what to report. A plain value: tests write it
+ * as an initialiser; sim_scenario_read() reads it from a libconfig file (*.cfg in this folder). */
 #ifndef EVENER_BENCH_SIM_SCENARIO_H
 #define EVENER_BENCH_SIM_SCENARIO_H
 
@@ -20,45 +20,46 @@ typedef enum sim_distribution {
     SIM_LOGNORMAL = 2 /* with `sigma` of the logarithm; the mean is service_us */
 } sim_distribution;
 
-/* Servers that are alike. */
+/* A group of servers with the same settings. */
 typedef struct sim_group {
     char name[SIM_NAME_BYTES];
     uint32_t count;
-    uint32_t workers; /* calls served at a time, the others wait in order; 0: without limit (nobody waits) */
+    uint32_t workers; /* calls served concurrently, further calls queue; 0: unlimited, no queue */
     sim_distribution distribution;
-    double service_us; /* mean time of service */
+    double service_us; /* mean service time */
     double sigma;
-    double spread;   /* each server's time is multiplied by its own factor, log-uniform over 1/spread to spread; 0: 1 */
-    uint32_t weight; /* the address's attribute; 0: none */
-    bool absent;     /* joins by an event */
-    /* Other work on the machine: a server is slowed down by this factor in spells, `antagonist_share` of the time. */
+    double spread;   /* each server's service time has its own factor, log-uniform from 1/spread to spread; 0: 1 */
+    uint32_t weight; /* the address's "weight" attribute; 0: none */
+    bool absent;     /* not in the list until an event adds it */
+    /* Other work on the machine: it slows a server by this factor, in spells that cover `antagonist_share` of the
+     * time. */
     double antagonist_slowdown; /* 0: none */
     double antagonist_share;
     double antagonist_spell_s; /* mean length of a spell */
 } sim_group;
 
 typedef enum sim_action {
-    SIM_EXTRA = 0,    /* service takes `value` microseconds more */
+    SIM_EXTRA = 0,    /* service takes `value` microseconds longer */
     SIM_SLOWDOWN = 1, /* service takes `value` times as long */
-    SIM_FAIL = 2,     /* a share `value` of the calls fails, UNAVAILABLE, after 0.1 ms */
-    SIM_HANG = 3,     /* calls are taken and never answered */
-    SIM_RECOVER = 4,  /* the end of all the above; calls that hang are answered */
-    SIM_JOIN = 5,     /* enters every client's list */
-    SIM_LEAVE = 6,    /* leaves it */
-    SIM_KILL = 7,     /* calls under way fail, connections drop, new ones are refused */
+    SIM_FAIL = 2,     /* a share `value` of the calls fails with UNAVAILABLE after 0.1 ms */
+    SIM_HANG = 3,     /* calls are accepted and not answered */
+    SIM_RECOVER = 4,  /* ends all of the above; hanging calls are answered */
+    SIM_JOIN = 5,     /* added to every client's list */
+    SIM_LEAVE = 6,    /* removed from every client's list */
+    SIM_KILL = 7,     /* calls in flight fail, connections drop, new connections are refused */
     SIM_RESTART = 8,  /* connections are accepted again */
-    SIM_RATE = 9      /* calls arrive at `value` times the scenario's rate; of no group */
+    SIM_RATE = 9      /* calls arrive at `value` times the scenario's rate; has no group */
 } sim_action;
 
 typedef struct sim_event {
     double at_s;
-    double every_s; /* again and again; 0: once */
+    double every_s; /* repetition interval; 0: once */
     sim_action action;
     uint32_t group, first, count; /* count 0: all of the group */
     double value;
 } sim_event;
 
-/* A span of time that is reported on its own: calls that begin in it. */
+/* A period that is reported separately: the calls that start in it. */
 typedef struct sim_window {
     char name[SIM_NAME_BYTES];
     double from_s, to_s;
@@ -72,24 +73,24 @@ typedef struct sim_policy {
 
 typedef struct sim_scenario {
     char name[SIM_NAME_BYTES];
-    char note[SIM_NOTE_BYTES]; /* where it comes from; what the published figures are */
+    char note[SIM_NOTE_BYTES]; /* its source and the published figures */
     uint64_t seed;
     uint32_t clients;
-    uint32_t subset;   /* servers that one client knows, drawn at random; 0: all */
-    double rate_per_s; /* calls of all clients together */
-    bool even;         /* they arrive evenly; else as a Poisson process */
+    uint32_t subset;   /* servers per client, drawn at random; 0: all */
+    double rate_per_s; /* calls per second of all clients together */
+    bool even;         /* calls arrive at even intervals; otherwise as a Poisson process */
     double duration_s;
     double timeout_ms; /* 0: none */
-    double network_us; /* there and back, without the server */
-    double series_s;   /* a slice of the series of results; 0: no series */
+    double network_us; /* round trip, without the server */
+    double series_s;   /* length of a slice of the result series; 0: no series */
     uint32_t group_count, event_count, window_count, policy_count;
     sim_group groups[SIM_GROUPS_MAX];
     sim_event events[SIM_EVENTS_MAX];
-    sim_window windows[SIM_WINDOWS_MAX]; /* none: one of the whole */
+    sim_window windows[SIM_WINDOWS_MAX]; /* none: one window over the whole run */
     sim_policy policies[SIM_POLICIES_MAX];
 } sim_scenario;
 
-/* Reads a file. False with a message that names the file and the line or setting. */
+/* Read a scenario file. Return false with a message that names the file and the line or setting. */
 bool sim_scenario_read(const char *path, sim_scenario *scenario, char *message, uint32_t message_bytes);
 
 #endif

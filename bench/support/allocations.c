@@ -1,5 +1,5 @@
-/* Counts each thread's allocations by standing before glibc's allocator. A file of its own: linking it is what changes
- * a program. Under a sanitizer, which stands there itself, nothing is counted. */
+/* Counts each thread's allocations by interposing glibc's allocator. A separate file, as linking it changes the
+ * program. Sanitizers interpose the allocator themselves: nothing is counted under them. */
 #include "bench/support/measure.h"
 
 #include <errno.h>

@@ -17,9 +17,9 @@ static void *run(void *arg)
     (void)arg;
     const struct sched_param none = {.sched_priority = 0};
     if (pthread_setschedparam(pthread_self(), SCHED_IDLE, &none) != 0) {
-        return NULL; /* with the usual priority it would do harm */
+        return NULL; /* at normal priority it would take time from others */
     }
-    /* No pause instruction: a hypervisor may take a row of them for a reason to run another machine. */
+    /* No pause instruction: a hypervisor may react to many of them by running another machine. */
     while (!atomic_load_explicit(&ending, memory_order_relaxed)) {
     }
     return NULL;

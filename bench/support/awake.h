@@ -1,15 +1,14 @@
-/* Keeps the processors from falling asleep while waiting is measured.
+/* Keeps the processors from idling while waiting times are measured.
  *
- * A processor with nothing to do is halted, and takes its time to come back: on bare metal up to some 100 us, on a
- * virtual machine until the host gets round to it, which may be milliseconds. Measured on such a machine, otherwise
- * idle, with a timer of 1 ms: one wake-up in a hundred was 0.2 to 6 ms late, with this 0.1 to 0.7 ms in seven runs of
- * eight. Where one may configure the machine that is done otherwise (cyclictest writes to /dev/cpu_dma_latency), but a
- * bench asks for no rights: a thread for each processor runs in SCHED_IDLE, which gives way at once to whatever else
- * wants to run. */
+ * An idle processor is halted and needs time to resume: up to about 100 us on bare metal; on a virtual machine until
+ * the host schedules it, which may take milliseconds. Measured on such a machine, otherwise idle, with a 1 ms timer:
+ * one wake-up in a hundred was 0.2 to 6 ms late; with this module 0.1 to 0.7 ms in seven runs of eight. With
+ * privileges one would write to /dev/cpu_dma_latency, as cyclictest does. A bench has none, so one thread per
+ * processor runs in SCHED_IDLE, which yields at once to all other work. */
 #ifndef BENCH_SUPPORT_AWAKE_H
 #define BENCH_SUPPORT_AWAKE_H
 
-/* From now on until bench_awake_end(). A thread that cannot be started is done without. */
+/* Keep the processors awake until bench_awake_end(). Best effort: a thread that does not start is skipped. */
 void bench_awake_begin(void);
 void bench_awake_end(void);
 

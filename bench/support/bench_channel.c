@@ -8,7 +8,7 @@
 
 #include "bench/support/measure.h"
 
-/* What a task posts runs after those that were posted before: a few rounds reach the end of each chain. */
+/* A task's posts run after those that were posted before: a few rounds reach the end of each chain. */
 #define SETTLE_ROUNDS 4
 #define ASK_ROUNDS 64u
 #define ASK_PICKS 65536u
@@ -61,7 +61,7 @@ static bool push(bench_channel *bench, evener_status *status)
     return evener_manual_resolver_update(bench->resolver, &update, status) == EVENER_STATUS_OK;
 }
 
-/* Every backend ready, or for a policy that connects fewer, no more coming. */
+/* Wait until every backend is READY or, for a policy that connects fewer, until no more become READY. */
 static bool wait_until_ready(bench_channel *bench, evener_status *status)
 {
     if (evener_channel_wait_ready(bench->channel, READY_WAIT_NS / EVENER_NS_PER_MS, status) != EVENER_STATUS_OK) {
@@ -82,8 +82,8 @@ static bool wait_until_ready(bench_channel *bench, evener_status *status)
     return true;
 }
 
-/* ring_hash connects a backend when a call asks for it: asks for all that its ring has. */
-static void ask_for_each(bench_channel *bench)
+/* ring_hash connects a backend when a pick needs it: pick until the whole ring is connected. */
+static void pick_each(bench_channel *bench)
 {
     evener_pick_args args = {.size = sizeof args, .has_hash = true};
     for (uint64_t i = 0, missed = 0; i < ASK_ROUNDS * ASK_PICKS; i++) {
@@ -135,7 +135,7 @@ static bool open_channel(bench_channel *bench, const char *policy, evener_status
            wait_until_ready(bench, status);
 }
 
-/* The transport lies in `bench`: nothing may use it any more. */
+/* Wait until nothing uses the transport, which is a member of `bench`. */
 static void wait_until_gone(bench_channel *bench)
 {
     do {
@@ -159,7 +159,7 @@ bool bench_channel_open(bench_channel *bench, const char *policy, size_t backend
         return false;
     }
     if (strcmp(policy, "ring_hash") == 0) {
-        ask_for_each(bench);
+        pick_each(bench);
     }
     return true;
 }
@@ -180,11 +180,11 @@ void bench_channel_close(bench_channel *bench)
     memset(bench, 0, sizeof *bench);
 }
 
-/* An update measured where it happens: from the push, on the control thread, until nothing that follows from it is left. */
+/* An update measured on the control thread: from its push until no work that follows from it is left. */
 typedef struct measured_update {
     bench_channel *bench;
     evener_task task;
-    uint64_t ready_wanted; /* connections made since the start */
+    uint64_t ready_wanted; /* connections that must have been made since the start */
     unsigned rounds_left;
     uint64_t from_ns, to_ns;
     atomic_bool is_over;
@@ -241,11 +241,11 @@ bench_update_times bench_channel_update(bench_channel *bench, bench_change chang
     while (!atomic_load_explicit(&update.is_over, memory_order_acquire)) {
         pause_ns(100000);
         if (bench_now_ns() > end_ns) {
-            fputs("bench: an update never came into force\n", stderr);
-            abort(); /* the control thread still has `update` */
+            fputs("bench: an update was never published\n", stderr);
+            abort(); /* the control thread still uses `update` */
         }
     }
-    const uint64_t in_force_ns = bench->policy.in_force_ns; /* the release of is_over has published it */
+    const uint64_t in_force_ns = bench->policy.in_force_ns; /* published by the release store to is_over */
     if (update.to_ns == 0 || in_force_ns < update.from_ns) {
         return (bench_update_times){0};
     }

@@ -9,7 +9,7 @@
 typedef struct instant_connection {
     void (*state_changed)(void *arg, evener_connectivity_state state, const evener_status *status);
     void *arg;
-    struct instant_connection *next; /* asked for, or unused */
+    struct instant_connection *next; /* in the list of requested or of unused connections */
     bool is_ready;
     bool is_given_up;
 } instant_connection;
@@ -26,15 +26,15 @@ static void put_aside(instant_transport *transport, instant_connection *connecti
     atomic_fetch_sub_explicit(&transport->alive, 1, memory_order_release);
 }
 
-/* Who is told may ask for more, and give up any. */
-static void tell_ready(void *arg)
+/* Report all requested connections as READY. A callback may request more connections and release any. */
+static void report_ready(void *arg)
 {
     instant_transport *transport = arg;
     evener_status ok;
     evener_status_clear(&ok);
-    instant_connection *next = transport->asked_for;
-    transport->asked_for = NULL;
-    transport->asked_for_tail = &transport->asked_for;
+    instant_connection *next = transport->requested;
+    transport->requested = NULL;
+    transport->requested_tail = &transport->requested;
     while (next != NULL) {
         instant_connection *connection = next;
         next = connection->next;
@@ -57,7 +57,7 @@ static instant_connection *take_unused(instant_transport *transport)
         if (chunk == NULL) {
             return NULL;
         }
-        transport->bytes += malloc_usable_size(chunk) + sizeof(size_t); /* with the size that malloc keeps before it */
+        transport->bytes += malloc_usable_size(chunk) + sizeof(size_t); /* plus malloc's size field */
         chunk->next = transport->chunks;
         transport->chunks = chunk;
         for (size_t i = 0; i < CHUNK_CONNECTIONS; i++) {
@@ -67,7 +67,7 @@ static instant_connection *take_unused(instant_transport *transport)
     }
     instant_connection *taken = transport->unused;
     transport->unused = taken->next;
-    __builtin_prefetch(transport->unused, 1); /* what the transport waits for is not to be measured */
+    __builtin_prefetch(transport->unused, 1); /* the transport's cache misses are not to be measured */
     return taken;
 }
 
@@ -81,11 +81,11 @@ static evener_status_code instant_connect(evener_transport *base, const evener_c
     }
     *made = (instant_connection){.state_changed = args->state_changed, .arg = args->arg};
     atomic_fetch_add_explicit(&transport->alive, 1, memory_order_relaxed);
-    if (transport->asked_for == NULL) {
+    if (transport->requested == NULL) {
         evener_loop_post(transport->loop, &transport->ready_task);
     }
-    *transport->asked_for_tail = made;
-    transport->asked_for_tail = &made->next;
+    *transport->requested_tail = made;
+    transport->requested_tail = &made->next;
     *connection = (evener_connection *)made;
     return EVENER_STATUS_OK;
 }
@@ -98,7 +98,7 @@ static void instant_disconnect(evener_transport *base, evener_connection *given)
     if (connection->is_ready) {
         atomic_fetch_sub_explicit(&transport->ready, 1, memory_order_relaxed);
         put_aside(transport, connection);
-    } /* else it is asked for, and found there */
+    } /* otherwise it is still requested; report_ready() finds it */
 }
 
 static const evener_transport_vtable vtable = {
@@ -110,8 +110,8 @@ static const evener_transport_vtable vtable = {
 void instant_transport_init(instant_transport *transport, evener_loop *loop)
 {
     *transport = (instant_transport){.base = {.vtable = &vtable}, .loop = loop};
-    transport->ready_task = (evener_task)EVENER_TASK_INIT(tell_ready, transport);
-    transport->asked_for_tail = &transport->asked_for;
+    transport->ready_task = (evener_task)EVENER_TASK_INIT(report_ready, transport);
+    transport->requested_tail = &transport->requested;
     atomic_init(&transport->ready, 0);
     atomic_init(&transport->made, 0);
     atomic_init(&transport->alive, 0);

@@ -78,8 +78,8 @@ double bench_figure_median(const bench_figure *figure)
     return bench_figure_share(figure, 0.5);
 }
 
-/* Value v of n bits (n > 6) falls into row n - 6, at the place that its 6 bits after the first name; its rows begin
- * where those of fewer bits end. */
+/* A value of n bits (n > 6) belongs to row n - 6; the 6 bits after its leading bit are the column. Rows follow each
+ * other by n. */
 static size_t bucket_of(uint64_t value)
 {
     if (value < BENCH_HISTOGRAM_SUB) {
@@ -89,7 +89,7 @@ static size_t bucket_of(uint64_t value)
     return (size_t)(shift + 1) * BENCH_HISTOGRAM_SUB + (size_t)((value >> shift) - BENCH_HISTOGRAM_SUB);
 }
 
-/* The greatest value of a bucket. */
+/* Return the greatest value of a bucket. */
 static uint64_t value_of(size_t bucket)
 {
     if (bucket < BENCH_HISTOGRAM_SUB) {
@@ -145,7 +145,8 @@ void bench_pin(unsigned index, unsigned threads)
         if (CPU_ISSET(cpu, &allowed) && left-- == 0) {
             CPU_ZERO(&one);
             CPU_SET(cpu, &one);
-            (void)pthread_setaffinity_np(pthread_self(), sizeof one, &one); /* without, it is only less exact */
+            /* on failure the figures are only less exact */
+            (void)pthread_setaffinity_np(pthread_self(), sizeof one, &one);
             return;
         }
     }

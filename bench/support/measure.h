@@ -1,4 +1,4 @@
-/* What every bench measures with: cheap time stamps, repeated figures, latency distributions, counted allocations. */
+/* Measuring for all benches: fast time stamps, repeated figures, latency distributions, allocation counts. */
 #ifndef BENCH_SUPPORT_MEASURE_H
 #define BENCH_SUPPORT_MEASURE_H
 
@@ -6,10 +6,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* CLOCK_MONOTONIC, in ns. */
+/* Return CLOCK_MONOTONIC in ns. */
 uint64_t bench_now_ns(void);
 
-/* The processor's time stamp where there is one, else bench_now_ns(): for one operation at a time. */
+/* Return the processor's time stamp counter if it has one, otherwise bench_now_ns(). For timing single operations. */
 static inline uint64_t bench_ticks(void)
 {
 #if defined(__x86_64__)
@@ -19,10 +19,10 @@ static inline uint64_t bench_ticks(void)
 #endif
 }
 
-/* How long a tick is, measured once for a process (it takes 20 ms). */
+/* Return the length of a tick in ns. Measured once per process, in 20 ms. */
 double bench_ns_per_tick(void);
 
-/* ---- a figure that is measured several times ---- */
+/* ---- repeated figures ---- */
 
 #define BENCH_PASSES_MAX 64
 
@@ -34,12 +34,12 @@ typedef struct bench_figure {
 void bench_figure_add(bench_figure *figure, double value);
 double bench_figure_min(const bench_figure *figure);
 double bench_figure_median(const bench_figure *figure);
-/* The value that a share of all (0.25) do not exceed; between two of them where the share falls there. */
+/* Return the quantile at `share` (0.25: the lower quartile), interpolated between two values. */
 double bench_figure_share(const bench_figure *figure, double share);
 
-/* ---- a latency distribution ---- */
+/* ---- latency distributions ---- */
 
-/* Counts by value, exact below 64 and within 1/64 above. */
+/* Counts by value; exact below 64, within 1/64 above. */
 #define BENCH_HISTOGRAM_SUB 64
 #define BENCH_HISTOGRAM_BUCKETS (BENCH_HISTOGRAM_SUB * 59)
 
@@ -51,26 +51,28 @@ typedef struct bench_histogram {
 
 void bench_histogram_add(bench_histogram *histogram, uint64_t value);
 void bench_histogram_merge(bench_histogram *into, const bench_histogram *from);
-/* The value that a share of all (0.99) do not exceed; 0 when it is empty. */
+/* Return the value that `share` (0.99) of all values do not exceed; 0 if the histogram is empty. */
 uint64_t bench_histogram_percentile(const bench_histogram *histogram, double share);
 
 /* ---- allocations ---- */
 
-/* How often this thread has called malloc, calloc, realloc or a function of their kind. Always 0 under sanitizers. */
+/* Return how many times this thread has called malloc, calloc, realloc or a similar function. Always 0 under
+ * sanitizers. */
 uint64_t bench_allocations(void);
-/* Bytes that the whole process has allocated and not given back, as malloc counts them. */
+/* Return the bytes that the process has allocated and not freed, as counted by malloc. */
 size_t bench_bytes_in_use(void);
 
 /* ---- the processor ---- */
 
-/* Time that the process has spent on processors, in ns. */
+/* Return the processor time of the process in ns. */
 uint64_t bench_cpu_ns(void);
 
-/* Keeps the calling thread, one of `threads` that measure together, on the index-th processor (counted round), if there are
- * as many: a scheduler may leave two threads on one for milliseconds, and then one waits for the other. */
+/* Pin the calling thread, one of `threads` that are measured together, to the index-th processor (modulo their
+ * number), if there are enough processors. Otherwise the scheduler may leave two threads on one processor for
+ * milliseconds. */
 void bench_pin(unsigned index, unsigned threads);
 
-/* Keeps the compiler from dropping what made this value. */
+/* Keep the compiler from removing the computation of `value`. */
 static inline void bench_keep(uint64_t value)
 {
     __asm__ volatile("" : : "r"(value) : "memory");

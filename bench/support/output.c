@@ -7,7 +7,7 @@
 
 static bool failed;
 
-/* Figures are good for four digits; more would pretend. */
+/* Four digits are significant. */
 static double rounded(double value)
 {
     if (value == 0 || !isfinite(value)) {
@@ -63,7 +63,7 @@ int bench_finish(json_t *object, const char *path)
     FILE *file = path != NULL ? fopen(path, "w") : stdout;
     if (file == NULL || json_dumpf(object, file, JSON_INDENT(1) | JSON_REAL_PRECISION(6)) != 0 ||
         fputc('\n', file) == EOF || (path != NULL && fclose(file) != 0)) {
-        bench_complain("%s cannot be written", path != NULL ? path : "stdout");
+        bench_complain("cannot write %s", path != NULL ? path : "stdout");
     }
     json_decref(object);
     return failed ? 1 : 0;

@@ -1,4 +1,4 @@
-/* What a bench writes: its JSON to a file, its progress and its complaints to stderr. */
+/* Output of a bench: JSON to a file, progress and complaints to stderr. */
 #ifndef BENCH_SUPPORT_OUTPUT_H
 #define BENCH_SUPPORT_OUTPUT_H
 
@@ -8,27 +8,26 @@
 
 #include "bench/support/measure.h"
 
-/* Puts `name` (the median) and `name`_min into the row. */
+/* Add `name` (the median) and `name`_min to the row. */
 void bench_set_figure(json_t *row, const char *name, const bench_figure *figure);
 
-/* Puts `name` (the median), `name`_quarter and `name`_three_quarters into the row: for ratios of passes that were made
- * side by side. */
+/* Add `name` (the median), `name`_quarter and `name`_three_quarters to the row: for ratios of paired passes. */
 void bench_set_quartiles(json_t *row, const char *name, const bench_figure *figure);
 
-/* One line that says what is measured now, on stderr. */
+/* Print one line on stderr about the current measurement. */
 void bench_progress(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* A check of the bench has failed: says what, and makes bench_finish() return 1. */
+/* Report a failed check on stderr; bench_finish() then returns 1. */
 void bench_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* Writes the object to the file (NULL: to stdout), gives it back, and returns the exit status of the bench. */
+/* Write the object to the file (NULL: stdout), release it, and return the exit status of the bench. */
 int bench_finish(json_t *object, const char *path);
 
-/* "--name=value": the value, or NULL if the argument is another. */
+/* Return the value of "--name=value", or NULL if the argument is another one. */
 const char *bench_option(const char *argument, const char *name);
 
-/* The arguments of most benches: [--quick] [--output=FILE]; without, *output is NULL. False after saying on stderr what
- * is not known: the exit status is to be 2. */
+/* Parse the arguments of most benches: [--quick] [--output=FILE]. *output is NULL by default. Return false after
+ * naming an unknown argument on stderr; the exit status is then 2. */
 bool bench_arguments(int argc, char **argv, const char *bench, bool *quick, const char **output);
 
 #endif

@@ -21,7 +21,7 @@ static bool spawn(bench_server *server, uint16_t port, const char *option, int o
     arguments[count] = port_text;
     server->process = fork();
     if (server->process == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL); /* a bench that crashes leaves no servers behind */
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* no servers are left if the bench crashes */
         dup2(output, STDOUT_FILENO);
         execv(BENCH_DEMO_SERVER, arguments);
         perror(BENCH_DEMO_SERVER);
@@ -57,7 +57,7 @@ bool bench_server_start(bench_server *server, uint16_t port, const char *option)
     }
     unsigned listens = 0;
     if (!ok || sscanf(line, "listening on %*[^:]:%u", &listens) != 1) {
-        fprintf(stderr, "bench: a server on port %u does not start\n", (unsigned)port);
+        fprintf(stderr, "bench: the server on port %u did not start\n", (unsigned)port);
         bench_server_signal(server, SIGKILL);
         return false;
     }

@@ -1,5 +1,5 @@
-/* Servers to call: each a demo_server process of its own, so that its work is not counted as the client's, and so that it
- * can be stopped and killed as a real one. */
+/* Servers to call. Each is a separate demo_server process, so that its work is not counted as the client's and it
+ * can be stopped or killed. */
 #ifndef BENCH_SUPPORT_SERVERS_H
 #define BENCH_SUPPORT_SERVERS_H
 
@@ -10,19 +10,20 @@
 #define BENCH_SERVERS_MAX 32
 
 typedef struct bench_server {
-    pid_t process; /* 0: does not run */
+    pid_t process; /* 0: not running */
     uint16_t port;
     int output; /* its stdout */
 } bench_server;
 
-/* Starts one; `option` ("--delay-ms=5") may be NULL; port 0: a free one. Waits until it listens. False: the reason is on
- * stderr. */
+/* Start a server and wait until it listens. `option` ("--delay-ms=5") may be NULL; port 0: a free one. Return false
+ * after printing the reason on stderr. */
 bool bench_server_start(bench_server *server, uint16_t port, const char *option);
 
-/* Sends a signal; SIGKILL and SIGTERM also wait for its end. A server that does not run is left alone. */
+/* Send a signal. With SIGKILL and SIGTERM also wait for the process to end. Does nothing if the server is not
+ * running. */
 void bench_server_signal(bench_server *server, int signal);
 
-/* "127.0.0.1:P1,127.0.0.1:P2,...": a list for a static: or ipv4: target. */
+/* Write "127.0.0.1:P1,127.0.0.1:P2,..." into `text`, for a static: or ipv4: target. */
 void bench_servers_list(const bench_server *servers, unsigned count, char *text, unsigned text_bytes);
 
 #endif

@@ -6,7 +6,7 @@
 
 typedef struct instance {
     evener_policy policy;
-    evener_policy_helper helper; /* as the timed policy sees the channel */
+    evener_policy_helper helper; /* the helper that the timed policy gets */
     evener_policy_helper *channel;
     timed_policy *owner;
     evener_policy *timed;

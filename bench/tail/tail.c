@@ -1,27 +1,27 @@
-/* Tail latency with real servers when some misbehave: calls come at a fixed rate, whether or not earlier ones have been
- * answered, and latency counts from when a call should have been sent, so that waiting is not left out.
+/* Tail latency with real servers, some of which misbehave. Calls start at a fixed rate, whether or not earlier ones
+ * have been answered. Latency counts from a call's intended start, so that queueing is included.
  *
  *     bench_tail [--quick] [--output=FILE]
  *
- * Four servers answer after 1 ms. Fails if a call fails where all servers answer, or, of a full run, if p2c_ewma sends a
- * hundredth of the calls or more to servers that are slow in each of its turns: then the 99th percentile is theirs. (Not
- * checked on a machine that is so busy that the 99th percentile of healthy servers is 10 ms.)
+ * Four servers answer after 1 ms. Fails if a call fails in a scenario where all servers answer. A full run also
+ * fails if p2c_ewma sends a hundredth of the calls or more to slow servers in every turn, as these would then set
+ * the 99th percentile. (Not checked on a machine so busy that healthy servers have a 99th percentile of 10 ms.)
  *
  * How it is measured, and why:
- * - 1,000 calls a second, Poisson. A call takes client and server together half a millisecond of processor time, so
- *   that is a quarter of two processors: queues for them are seldom, while some calls are under way at any time.
- * - Servers delay an answer by a timer, not by a sleeping thread: the delay of one call does not hold up others.
- * - The processors are kept awake (support/awake.h), and timers are exact (PR_SET_TIMERSLACK; the servers inherit it),
- *   else waking up is what would be measured: up to 50 us by default, some milliseconds on a virtual machine.
- * - The sender is a thread that does nothing else (starting a server on the way would hold it up for 20 ms). How late it
- *   was all the same, 99th percentile, stands in each row: what the machine adds to every client alike.
- * - Where nothing happens on the way (healthy, slow), the servers of all these scenarios and the clients of all rows run
- *   side by side, and take turns: 600 calls each, and some before them uncounted, for caches and averages. So a bad
- *   moment of the machine hits all rows alike, and many turns find its good ones: a row is the median of its turns, and
- *   the least; for the 99.9th percentile two turns are taken together. A client's turns with healthy and with slow
- *   servers follow each other: how many times as long the one takes as the other is said turn by turn, too. Who is not
- *   at turn is idle.
- * - Where something happens, a pass is a second with servers and a client of its own, and all calls count. */
+ * - 1,000 calls per second, Poisson. A call costs client and server together half a millisecond of processor time: a
+ *   quarter of two processors. Calls seldom queue for a processor, and some are always in flight.
+ * - Servers delay an answer with a timer, not a sleeping thread, so that one delayed call does not hold up others.
+ * - The processors are kept awake (support/awake.h) and timers are exact (PR_SET_TIMERSLACK, inherited by the
+ *   servers). Otherwise the bench would measure wake-ups: up to 50 us by default, some milliseconds on a virtual
+ *   machine.
+ * - The sender is a separate thread; starting a server on it would delay calls by 20 ms. The 99th percentile of its
+ *   own lateness is in each row: the machine adds it to every client alike.
+ * - Scenarios without an event (healthy, slow): the servers of all these scenarios and the clients of all rows exist
+ *   at once and take turns of 600 calls, after some uncounted ones that warm up caches and averages. A bad moment of
+ *   the machine thus affects all rows, and with many turns every row has good ones. A row is the median over its
+ *   turns, and the minimum; for the 99.9th percentile two turns are combined. A client's turns with healthy and with
+ *   slow servers are consecutive, and their ratio is reported too. Clients that do not have a turn are idle.
+ * - Scenarios with an event: a pass is one second with its own servers and client, and all calls count. */
 #include <math.h>
 #include <pthread.h>
 #include <signal.h>
@@ -43,7 +43,7 @@
 #define TURNS_QUICK 2
 #define TURN_CALLS 600
 #define TURN_CALLS_AHEAD 60
-#define P999_CALLS 1000 /* that the 99.9th percentile is of, at least */
+#define P999_CALLS 1000 /* calls per 99.9th percentile, at least */
 #define PASSES 2
 #define PASS_CALLS 1000
 #define BUSY_US 10000
@@ -53,16 +53,17 @@
 
 typedef enum tail_event { NO_EVENT, HANGS, STARTS, IS_KILLED_AND_RESTARTED } tail_event;
 
-/* What is wrong, and with the first server what happens a third into the run. The steady ones are those of --quick. */
+/* The servers' faults, and the first server's event after a third of the run. --quick runs only the steady
+ * scenarios. */
 static const struct scenario {
     const char *name;
     const char *options[SERVERS];
     tail_event event;
     bool may_fail;
     bool steady;
-    unsigned slow; /* so many, the first ones */
+    unsigned slow; /* how many of the servers are slow; the first ones */
 } scenarios[] = {
-    /* first: what others are compared with */
+    /* must be first: the others are compared with it */
     {"healthy", {HEALTHY, HEALTHY, HEALTHY, HEALTHY}, NO_EVENT, false, true, 0},
     {"1 of 4 slow by 5 ms", {SLOW, HEALTHY, HEALTHY, HEALTHY}, NO_EVENT, false, true, 1},
     {"2 of 4 slow by 5 ms", {SLOW, SLOW, HEALTHY, HEALTHY}, NO_EVENT, false, true, 2},
@@ -77,7 +78,7 @@ static const struct {
     bench_client *(*open)(const bench_client_options *options);
     const char *policy;
     bool also_quick;
-    bool avoids_slow; /* to be checked */
+    bool avoids_slow; /* checked by check_slow() */
 } clients[] = {
     {"core", bench_client_open_core, "round_robin", true, false},
     {"evener", bench_client_open_evener, "round_robin", false, false},
@@ -90,7 +91,7 @@ typedef struct tail_run tail_run;
 typedef struct tail_call {
     tail_run *run;
     uint64_t intended_ns;
-    uint64_t late_ns;    /* sent so long after that */
+    uint64_t late_ns;    /* delay of the actual start */
     uint64_t latency_ns; /* 0: failed */
 } tail_call;
 
@@ -100,25 +101,25 @@ struct tail_run {
     size_t count;
     uint64_t seed;
     uint64_t began_ns;
-    pthread_mutex_t mutex; /* for what follows */
+    pthread_mutex_t mutex; /* for the members below */
     pthread_cond_t idle;
-    size_t under_way;
+    size_t calls_left;
 };
 
 typedef struct tail_figures {
     bench_figure p50_us, p99_us, p999_us;
-    bench_histogram for_p999; /* calls that it has not been reckoned of yet */
+    bench_histogram for_p999; /* calls not yet part of a 99.9th percentile */
     bench_figure late_p99_us;
-    bench_figure slow_percent; /* of the calls went to slow servers; empty: not known */
+    bench_figure slow_percent; /* share of calls to slow servers; empty: not known */
     uint64_t calls, failed;
 } tail_figures;
 
-/* Servers, and the clients that call them. */
+/* Servers and their clients. */
 typedef struct tail_stage {
     const struct scenario *scenario;
     bench_server servers[SERVERS];
     unsigned started;
-    bench_client *clients[COUNT(clients)]; /* NULL: not asked for */
+    bench_client *clients[COUNT(clients)]; /* NULL: not wanted */
 } tail_stage;
 
 static void call_done(void *arg, bool ok)
@@ -127,7 +128,7 @@ static void call_done(void *arg, bool ok)
     tail_run *run = call->run;
     call->latency_ns = ok ? bench_now_ns() - call->intended_ns : 0;
     pthread_mutex_lock(&run->mutex);
-    if (--run->under_way == 0) {
+    if (--run->calls_left == 0) {
         pthread_cond_signal(&run->idle);
     }
     pthread_mutex_unlock(&run->mutex);
@@ -139,7 +140,7 @@ static void sleep_until(uint64_t ns)
     clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
 }
 
-/* Steele, Lea, Flood: SplitMix64, as a number in (0, 1]. */
+/* Return a number in (0, 1] (SplitMix64: Steele, Lea, Flood 2014). */
 static double random_unit(uint64_t *state)
 {
     uint64_t z = (*state += UINT64_C(0x9e3779b97f4a7c15));
@@ -155,9 +156,9 @@ static void happen(const struct scenario *scenario, bench_server *server)
         bench_server_signal(server, SIGSTOP);
         return;
     }
-    bench_server_signal(server, SIGKILL); /* nothing if it does not run */
+    bench_server_signal(server, SIGKILL); /* does nothing if it is not running */
     if (!bench_server_start(server, port, scenario->options[0])) {
-        bench_complain("%s: the server does not start", scenario->name);
+        bench_complain("%s: the server did not start", scenario->name);
     }
 }
 
@@ -178,12 +179,17 @@ static void *send_calls(void *arg)
     return NULL;
 }
 
-/* Sends all calls at their times and waits for their ends. The sender is a thread of its own: to start a server takes
- * longer than a call may be late. That is done here, on the main thread: a server dies with the thread that started it. */
+/* Send all calls at their times and wait until they have ended. The sender is a separate thread, because starting a
+ * server takes longer than a call may be late. Servers are started here on the main thread: a server dies with the
+ * thread that started it. */
 static void send_all(tail_stage *stage, bench_client *client, tail_call *calls, size_t count, uint64_t seed)
 {
-    tail_run run = {
-        .client = client, .calls = calls, .count = count, .seed = seed, .began_ns = bench_now_ns(), .under_way = count};
+    tail_run run = {.client = client,
+                    .calls = calls,
+                    .count = count,
+                    .seed = seed,
+                    .began_ns = bench_now_ns(),
+                    .calls_left = count};
     pthread_t sender;
     pthread_mutex_init(&run.mutex, NULL);
     pthread_cond_init(&run.idle, NULL);
@@ -196,7 +202,7 @@ static void send_all(tail_stage *stage, bench_client *client, tail_call *calls, 
     }
     pthread_join(sender, NULL);
     pthread_mutex_lock(&run.mutex);
-    while (run.under_way > 0) {
+    while (run.calls_left > 0) {
         pthread_cond_wait(&run.idle, &run.mutex);
     }
     pthread_mutex_unlock(&run.mutex);
@@ -212,7 +218,7 @@ static void gather(const tail_call *calls, size_t count, tail_figures *figures)
     }
     bench_histogram *latency = &histograms[0], *late = &histograms[1];
     for (size_t i = 0; i < count; i++) {
-        /* A failed call was not answered in time: it counts as the timeout, not as nothing. */
+        /* A failed call counts as the timeout. */
         bench_histogram_add(latency, calls[i].latency_ns > 0 ? calls[i].latency_ns : TIMEOUT_MS * 1000000u);
         bench_histogram_add(late, calls[i].late_ns);
         figures->failed += calls[i].latency_ns == 0;
@@ -229,7 +235,7 @@ static void gather(const tail_call *calls, size_t count, tail_figures *figures)
     free(histograms);
 }
 
-/* How many calls the client has sent to the slow servers so far. */
+/* Return how many calls the client has sent to slow servers so far. */
 static uint64_t calls_to_slow(const tail_stage *stage, bench_client *client)
 {
     uint64_t calls = 0;
@@ -270,8 +276,8 @@ static void close_stage(tail_stage *stage)
     }
 }
 
-/* Starts the servers of a scenario and the clients from `first` to `last`, those of --quick only if `quick`. False after
- * complaining; the stage is to be closed then too. */
+/* Start the servers of a scenario and the clients `first` to `last`; with `quick` only the clients of --quick.
+ * Return false after complaining; the stage must be closed in either case. */
 static bool open_stage(tail_stage *stage, const struct scenario *scenario, size_t first, size_t last, bool quick)
 {
     static const uint8_t payload[10];
@@ -283,11 +289,11 @@ static bool open_stage(tail_stage *stage, const struct scenario *scenario, size_
         stage->started += ok;
     }
     if (!ok) {
-        bench_complain("%s: the servers do not start", scenario->name);
+        bench_complain("%s: the servers did not start", scenario->name);
         return false;
     }
     bench_servers_list(stage->servers, SERVERS, list, sizeof list);
-    if (scenario->event == STARTS) { /* its port is known, it is not there */
+    if (scenario->event == STARTS) { /* its port is known, but nothing listens on it */
         bench_server_signal(&stage->servers[0], SIGKILL);
     }
     for (size_t c = first; c <= last && ok; c++) {
@@ -304,14 +310,14 @@ static bool open_stage(tail_stage *stage, const struct scenario *scenario, size_
         });
         ok = stage->clients[c] != NULL;
         if (!ok) {
-            bench_complain("%s: %s %s does not connect", scenario->name, clients[c].name, clients[c].policy);
+            bench_complain("%s: %s %s did not connect", scenario->name, clients[c].name, clients[c].policy);
         }
     }
-    sleep_until(bench_now_ns() + 200000000); /* for the other connections */
+    sleep_until(bench_now_ns() + 200000000); /* gives the other connections time */
     return ok;
 }
 
-/* Turn by turn: what the machine did to both of a turn cancels out. */
+/* Compare within each turn, so that the machine's influence on both cancels out. */
 static void set_over_healthy(json_t *row, const tail_figures *figures, const tail_figures *healthy)
 {
     bench_figure ratio = {0};
@@ -321,9 +327,9 @@ static void set_over_healthy(json_t *row, const tail_figures *figures, const tai
     bench_set_figure(row, "p99_over_healthy", &ratio);
 }
 
-/* `healthy`: what to compare with; or NULL. */
-static void tell(json_t *rows, const struct scenario *scenario, size_t client, const tail_figures *figures,
-                 const tail_figures *healthy)
+/* Report a row. `healthy` holds the figures to compare with, or NULL. */
+static void report_row(json_t *rows, const struct scenario *scenario, size_t client, const tail_figures *figures,
+                       const tail_figures *healthy)
 {
     const char *name = clients[client].name, *policy = clients[client].policy;
     json_t *row =
@@ -339,7 +345,7 @@ static void tell(json_t *rows, const struct scenario *scenario, size_t client, c
     char slow[64] = "";
     if (figures->slow_percent.count > 0) {
         bench_set_figure(row, "slow_percent", &figures->slow_percent);
-        snprintf(slow, sizeof slow, "  %.1f %% to slow ones", bench_figure_median(&figures->slow_percent));
+        snprintf(slow, sizeof slow, "  %.1f %% to slow servers", bench_figure_median(&figures->slow_percent));
     }
     json_array_append_new(rows, row);
     bench_progress("tail    %-24s %-6s %-13s p50 %7.0f us  p99 %7.0f us  p99.9 %7.0f us  late %5.0f us  %llu of %llu "
@@ -354,8 +360,8 @@ static void tell(json_t *rows, const struct scenario *scenario, size_t client, c
     }
 }
 
-/* In its best turn the client must leave the slow servers alone; if, that is, the healthy ones are not slower still most of
- * the time for what else the machine does. One turn, of a test among others, is no basis for this. */
+/* In its best turn the client must avoid the slow servers. Not checked if the machine is so busy that healthy
+ * servers are slower most of the time, nor with the single turn of a quick run among other tests. */
 static void check_slow(const struct scenario *scenario, size_t client, const tail_figures *figures,
                        const tail_figures *healthy)
 {
@@ -371,7 +377,7 @@ static void check_slow(const struct scenario *scenario, size_t client, const tai
     }
 }
 
-/* Healthy and slow: all rows take turns. */
+/* Measure the scenarios without an event: all rows take turns. */
 static void measure_steady(json_t *rows, bool quick)
 {
     static tail_stage stages[COUNT(scenarios)];
@@ -394,7 +400,7 @@ static void measure_steady(json_t *rows, bool quick)
     for (size_t s = 0; s < COUNT(scenarios); s++) {
         for (size_t c = 0; c < COUNT(clients) && ok; c++) {
             if (stages[s].clients[c] != NULL) {
-                tell(rows, &scenarios[s], c, &figures[s][c], s > 0 ? &figures[0][c] : NULL);
+                report_row(rows, &scenarios[s], c, &figures[s][c], s > 0 ? &figures[0][c] : NULL);
                 if (!quick) {
                     check_slow(&scenarios[s], c, &figures[s][c], &figures[0][c]);
                 }
@@ -404,7 +410,7 @@ static void measure_steady(json_t *rows, bool quick)
     }
 }
 
-/* Something happens in each pass. */
+/* Measure a scenario with an event in each pass. */
 static void measure_event(json_t *rows, const struct scenario *scenario, size_t client)
 {
     tail_call calls[PASS_CALLS];
@@ -420,7 +426,7 @@ static void measure_event(json_t *rows, const struct scenario *scenario, size_t 
         close_stage(&stage);
     }
     if (ok) {
-        tell(rows, scenario, client, &figures, NULL);
+        report_row(rows, scenario, client, &figures, NULL);
     }
 }
 

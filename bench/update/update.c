@@ -1,14 +1,15 @@
-/* Updates and memory: how long a new list takes until its picker is in force, and what a backend costs.
+/* Updates and memory: how long a new list takes until its picker is published, and the memory per backend.
  *
  *     bench_update [--quick] [--output=FILE]
  *
- * Times are those of the control thread, and begin with the push of the list. `us` ends when the picker with all that the
- * update changed is in force: from then on calls go where the list says. `settled_us` ends when what it replaced was let
- * go as well and nothing is left to do but what waits for a grace period. Neither counts the making of the addresses.
+ * Times are measured on the control thread and begin with the push of the list. `us` ends when the picker with all
+ * changes is published: from then on calls follow the new list. `settled_us` ends when everything the update
+ * replaced is released and only work that waits for a grace period is left. Neither includes the creation of the
+ * addresses.
  *
- * The transport is ready at once and takes its connections from memory it keeps (bench/support/instant_transport.h), so
- * that what is measured is evener: finding what is new, making a backend of it with its attempt to connect and the timer
- * for that, hearing that it is READY, and building and publishing the picker. */
+ * The transport is ready at once and takes its connections from preallocated memory
+ * (bench/support/instant_transport.h). The bench thus measures evener: finding what is new, creating a backend with
+ * its connection attempt and timer, handling READY, and building and publishing the picker. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -60,15 +61,15 @@ static void measure_policy(json_t *updates, json_t *memory, const char *policy, 
     bench_channel bench;
     size_t before = bench_bytes_in_use();
     if (!bench_channel_open(&bench, policy, backends)) {
-        bench_complain("%s over %zu backends cannot be opened", policy, backends);
+        bench_complain("a channel of %s over %zu backends does not open", policy, backends);
         return;
     }
-    /* What the bench itself holds for each: a pointer in its list, and a connection that carries nothing. */
+    /* The bench's own memory per backend: a pointer in its list, and a connection that carries nothing. */
     size_t own = backends * sizeof(evener_address *) + instant_transport_bytes(&bench.transport);
     double per_backend = (double)(bench_bytes_in_use() - before - own) / (double)backends;
     json_array_append_new(memory, json_pack("{s:s, s:I, s:I}", "policy", policy, "backends", (json_int_t)backends,
                                             "bytes_per_backend", (json_int_t)(per_backend + 0.5)));
-    bench_progress("memory  %-12s %6zu backends %7.0f bytes a backend", policy, backends, per_backend);
+    bench_progress("memory  %-12s %6zu backends %7.0f bytes per backend", policy, backends, per_backend);
     measure_updates(updates, &bench, policy, passes);
     bench_channel_close(&bench);
 }
