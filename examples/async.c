@@ -1,4 +1,4 @@
-/* async PORT...: a thousand calls under way at once over all the servers, and how many each has answered. */
+/* async PORT...: makes a thousand concurrent calls over all servers and prints how many each server has answered. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +11,7 @@
 
 #define CALLS 1000
 
-/* Callbacks come on several threads. */
+/* Callbacks run on several threads. */
 static struct {
     pthread_mutex_t mutex;
     pthread_cond_t changed;
@@ -19,7 +19,7 @@ static struct {
     unsigned counts[65536]; /* by port */
 } results = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
-/* Runs on one of evener's threads: short, and without waiting. */
+/* Runs on one of evener's threads: must be short and must not block. */
 static void answered(void *arg, const evener_status *status, evener_bytes *response)
 {
     (void)arg;
@@ -47,7 +47,7 @@ static void call_all(evener_channel *channel)
 {
     const evener_call_options options = {
         .size = sizeof options, .timeout_ms = 5000, .wait_for_ready = EVENER_WAIT_FOR_READY_YES};
-    /* Calls that wait for the first backend to connect would all go there: let the others connect as well. */
+    /* Wait until the channel is connected: calls that wait for the first backend would all go to it. */
     evener_channel_wait_ready(channel, 5000, NULL);
     nanosleep(&(struct timespec){.tv_nsec = 100 * 1000 * 1000}, NULL);
     int started = 0;
@@ -57,7 +57,7 @@ static void call_all(evener_channel *channel)
                               &status) == EVENER_STATUS_OK) {
             started++;
         } else {
-            fprintf(stderr, "not started: %s\n", status.message); /* then there is no callback */
+            fprintf(stderr, "not started: %s\n", status.message); /* the callback is not called in this case */
         }
     }
     pthread_mutex_lock(&results.mutex);

@@ -1,5 +1,5 @@
-/* create_call PORT: for programs that have an event loop on a completion queue of the gRPC core: evener picks the backend
- * and creates the call, the program runs it as any other call of the core. */
+/* create_call PORT: for programs with their own event loop on a completion queue of the gRPC core. evener picks the
+ * backend and creates the call; the program runs it like any other call of the core. */
 #include <stdio.h>
 #include <string.h>
 
@@ -9,8 +9,8 @@
 
 #include <evener/evener.h>
 
-/* Runs the call's one batch on the queue, as the program's loop would, and stores how it ended. The error string is the
- * core's, to be freed with gpr_free(). */
+/* Run the call's one batch on the queue, as the program's loop would. Store how it ended; the error string is the core's,
+ * to be freed with gpr_free(). */
 static void run(grpc_completion_queue *queue, grpc_call *call, evener_done_info *info)
 {
     grpc_metadata_array headers, trailers;
@@ -65,7 +65,7 @@ static int call(evener_channel *channel, grpc_completion_queue *queue)
         }
         evener_done_info info = {.size = sizeof info};
         run(queue, core_call, &info);
-        /* Tells the policy how it went. True: the call certainly was not sent, and can be made again. */
+        /* Report the result to the policy. True: the call certainly was not sent and may be made again. */
         const bool again = evener_call_done(channel, &pick, core_call, &info);
         gpr_free((void *)(uintptr_t)info.error_string);
         grpc_call_unref(core_call);

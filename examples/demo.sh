@@ -1,7 +1,7 @@
 #!/bin/sh
-# The demo: three servers on 8898, 8899 and 8897, and a client whose own resolver gives it two of them, and after a while
-# the third. A call a second and the third after 20 s; with --fast, 50 ms and 1 s. Prints a line for each call; the last
-# line is `demo: ok (N calls, 0 failed)` and the exit status 0, or else the reason and another status.
+# The demo: three servers on 8898, 8899 and 8897, and a client whose custom resolver lists two of them first and the third
+# later. One call per second and the third server after 20 s; with --fast 50 ms and 1 s. Prints one line per call. On
+# success the last line is `demo: ok (N calls, 0 failed)` and the exit status is 0; otherwise the last line is the reason.
 set -eu
 case "${1:-}" in
 "" | --fast) ;;

@@ -1,12 +1,12 @@
-/* The demo: one call after the other to dns:///xxx.xxx.com, spread over two backends, and over three as soon as the
- * resolver has found the third.
+/* The demo: consecutive calls to dns:///xxx.xxx.com, balanced over two backends, and over three once the resolver
+ * has added the third.
  *
  *     demo_client [--fast] [FIRST SECOND THIRD]
  *
- * The name is served by a resolver written here, for this one channel: it takes over the scheme `dns`, as
- * grpc.WithResolvers does in grpc-go. A call a second, and the third backend after 20 s; with --fast 50 ms and 1 s. The
- * ports are 8898, 8899 and 8897 unless they are given. Ends with `demo: ok (N calls, 0 failed)` if every call was
- * answered by the backend whose turn it was. */
+ * A resolver in this file serves the name. It replaces the scheme `dns` for this channel only, as grpc.WithResolvers
+ * does in grpc-go. One call per second, and the third backend after 20 s; with --fast 50 ms and 1 s. Default ports:
+ * 8898, 8899 and 8897. Prints `demo: ok (N calls, 0 failed)` if every call was answered by the backend whose turn it
+ * was. */
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,7 +33,7 @@ typedef struct demo_resolver {
     const unsigned *ports;
 } demo_resolver;
 
-/* What the builder's user_data points to. */
+/* The builder's user_data. */
 typedef struct demo_plan {
     unsigned ports[3];
     uint64_t third_after_ms;
@@ -103,7 +103,7 @@ static evener_status_code demo_build(const evener_resolver_builder *builder, con
 
 /* ---- the calls ---- */
 
-/* Calls DemoImport and returns the port that has answered; 0 and a filled status if none has. */
+/* Call DemoImport. Return the port of the backend that answered; 0 and a filled status if the call failed. */
 static unsigned call_demo_import(evener_channel *channel, evener_status *status)
 {
     Grpcdemo__Folder__ImportedMessage message = GRPCDEMO__FOLDER__IMPORTED_MESSAGE__INIT;
@@ -127,7 +127,7 @@ static unsigned call_demo_import(evener_channel *channel, evener_status *status)
             port = (unsigned)strtoul(answer->custom_message, NULL, 10);
             grpcdemo__custom_message__free_unpacked(answer, NULL);
         } else {
-            evener_status_set(status, EVENER_STATUS_INTERNAL, "the answer is no grpcdemo.CustomMessage");
+            evener_status_set(status, EVENER_STATUS_INTERNAL, "the answer is not a grpcdemo.CustomMessage");
         }
         evener_bytes_clear(&response);
     }
@@ -148,7 +148,7 @@ static void pause_ms(uint64_t ms)
     nanosleep(&pause, NULL);
 }
 
-/* Whether every backend that the resolver has found so far is connected. */
+/* Return whether all backends of the resolver's current list are connected. */
 static bool all_ready(evener_channel *channel)
 {
     evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof *stats.subchannels};
@@ -163,7 +163,7 @@ static bool all_ready(evener_channel *channel)
     return ready;
 }
 
-/* Round robin, as it must look: among `count` neighbouring answers no port twice, once `count` backends are in turn. */
+/* Check round robin: among `count` consecutive answers no port occurs twice, once `count` backends take part. */
 static bool is_its_turn(const unsigned *answers, int last, unsigned count, int first)
 {
     for (int before = last - 1; before >= first && before > last - (int)count; before--) {
@@ -176,13 +176,13 @@ static bool is_its_turn(const unsigned *answers, int last, unsigned count, int f
 
 static int run(evener_channel *channel, const demo_plan *plan, uint64_t interval_ms)
 {
-    const uint64_t began_ms = now_ms(); /* the resolver starts after it */
+    const uint64_t began_ms = now_ms(); /* taken before the resolver starts */
     evener_status status;
     if (evener_channel_wait_ready(channel, CONNECT_TIMEOUT_MS, &status) != EVENER_STATUS_OK) {
         fprintf(stderr, "demo: no backend: %s\n", status.message);
         return 1;
     }
-    /* Looked at twice: the policy's picker for the last change comes right after the change itself. */
+    /* Checked twice: the policy publishes the picker for a change right after the change itself. */
     for (uint64_t waited_ms = 0; waited_ms < CONNECT_TIMEOUT_MS; waited_ms += 10) {
         if (all_ready(channel) && all_ready(channel)) {
             break;
@@ -190,7 +190,7 @@ static int run(evener_channel *channel, const demo_plan *plan, uint64_t interval
         pause_ms(10);
     }
     unsigned answers[CALLS];
-    int with_third = CALLS; /* the first call that the third backend has answered */
+    int with_third = CALLS; /* the first call answered by the third backend */
     for (int i = 0; i < CALLS; i++) {
         answers[i] = call_demo_import(channel, &status);
         if (answers[i] == 0) {
@@ -201,11 +201,11 @@ static int run(evener_channel *channel, const demo_plan *plan, uint64_t interval
         if (answers[i] == plan->ports[2] && i < with_third) {
             with_third = i;
         }
-        /* While the third joins, the order may change once; before that, and after it, it is exact. */
+        /* The order may change once while the third backend joins. Before and after that it is exact. */
         const bool joined = i >= with_third;
         const bool before = now_ms() - began_ms < plan->third_after_ms;
         if ((joined && !is_its_turn(answers, i, 3, with_third)) || (before && !is_its_turn(answers, i, 2, 0))) {
-            fprintf(stderr, "demo: call %d was answered by %u, whose turn it was not\n", i + 1, answers[i]);
+            fprintf(stderr, "demo: call %d was answered by %u out of turn\n", i + 1, answers[i]);
             return 1;
         }
         pause_ms(interval_ms);

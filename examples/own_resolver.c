@@ -1,4 +1,4 @@
-/* A resolver of one's own: `env:NAME` reads the backends from an environment variable.
+/* A custom resolver: `env:NAME` reads the backends from an environment variable.
  *
  *     ORDERS='127.0.0.1:50051 127.0.0.1:50052' own_resolver env:ORDERS */
 #include <stdio.h>
@@ -9,14 +9,15 @@
 
 #define BACKENDS_MAX 16
 
-/* One channel's instance. The resolver comes first, so that a pointer to one is a pointer to the other. */
+/* The instance of one channel. The resolver is the first member, so that an evener_resolver * can be cast to an env
+ * *. */
 struct env {
     evener_resolver base;
     evener_resolver_sink *sink;
-    const char *name; /* the target's: lives until close() */
+    const char *name; /* owned by the target, which lives until close() */
 };
 
-/* Control thread. Pushes what the variable says: a list, or an error with its reason. */
+/* Push the variable's list, or an error with its reason. Control thread. */
 static void env_start(evener_resolver *resolver)
 {
     struct env *self = (struct env *)resolver;
@@ -28,7 +29,7 @@ static void env_start(evener_resolver *resolver)
     char *rest = NULL;
     for (char *word = words != NULL ? strtok_r(words, " ", &rest) : NULL;
          word != NULL && count < BACKENDS_MAX && status.code == EVENER_STATUS_OK; word = strtok_r(NULL, " ", &rest)) {
-        /* Attributes ("weight", "zone", any key) would go in here. */
+        /* Attributes ("weight", "zone", any key) would be passed here. */
         if (evener_address_create(word, NULL, 0, &backends[count], &status) == EVENER_STATUS_OK) {
             count++;
         }
@@ -46,7 +47,7 @@ static void env_start(evener_resolver *resolver)
             .address_count = count,
             .source = "environment",
         };
-        evener_resolver_sink_update(self->sink, &update); /* takes references of its own */
+        evener_resolver_sink_update(self->sink, &update); /* takes its own references */
     }
     while (count > 0) {
         evener_address_unref(backends[--count]);
@@ -61,7 +62,7 @@ static void env_close(evener_resolver *resolver)
 static const evener_resolver_vtable env_vtable = {
     .size = sizeof env_vtable,
     .start = env_start,
-    .close = env_close, /* no resolve_now: a variable does not change by itself */
+    .close = env_close, /* no resolve_now: the variable does not change */
 };
 
 static evener_status_code env_build(const evener_resolver_builder *builder, const evener_resolver_args *args,
@@ -70,7 +71,7 @@ static evener_status_code env_build(const evener_resolver_builder *builder, cons
     (void)builder;
     struct env *self = calloc(1, sizeof *self);
     if (self == NULL) {
-        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "env: no memory");
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "env: out of memory");
     }
     self->base.vtable = &env_vtable;
     self->sink = args->sink;
@@ -102,7 +103,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: %s env:NAME\n", argv[0]);
         return 2;
     }
-    /* For the whole process; options.resolvers would give it to one channel alone. */
+    /* For the whole process; options.resolvers would add it to one channel only. */
     if (evener_resolver_register(&env, &status) != EVENER_STATUS_OK ||
         evener_credentials_create_insecure(&insecure, &status) != EVENER_STATUS_OK) {
         fprintf(stderr, "%s\n", status.message);

@@ -1,4 +1,4 @@
-/* streams PORT: the three kinds of streams: the client's, the server's, and both. */
+/* streams PORT: the three kinds of streams: client, server and bidirectional. */
 #include <stdio.h>
 
 #include <evener/evener.h>
@@ -27,7 +27,7 @@ static evener_stream *open_stream(evener_channel *channel, const char *method, c
     return stream;
 }
 
-/* The client's stream: many messages there, one back. */
+/* Client stream: many requests, one response. */
 static int push_data(evener_channel *channel)
 {
     evener_stream *stream = open_stream(channel, "/grpcdemo.GrpcDemo/PushData", NULL);
@@ -42,7 +42,7 @@ static int push_data(evener_channel *channel)
         evener_bytes message;
         grpcdemo__push_data_req__pack(&part,
                                       evener_bytes_create(grpcdemo__push_data_req__get_packed_size(&part), &message));
-        evener_stream_write(stream, &message); /* false when the call has ended: finish() tells why */
+        evener_stream_write(stream, &message); /* false if the call has ended: finish() returns the reason */
         evener_bytes_clear(&message);
     }
     evener_stream_writes_done(stream);
@@ -58,7 +58,7 @@ static int push_data(evener_channel *channel)
     return finish(stream, "PushData");
 }
 
-/* The server's stream: one message there, many back. */
+/* Server stream: one request, many responses. */
 static int fetch_data(evener_channel *channel)
 {
     Grpcdemo__FetchDataReq wanted = GRPCDEMO__FETCH_DATA_REQ__INIT;
@@ -85,7 +85,8 @@ static int fetch_data(evener_channel *channel)
     return finish(stream, "FetchData");
 }
 
-/* Both: an answer to each message. One thread may read while another writes; here they take turns. */
+/* Bidirectional stream: one response per request. One thread may read while another writes; here one thread
+ * alternates. */
 static int exchange(evener_channel *channel)
 {
     static const char *const names[] = {"Ada", "Alan", "Grace"};

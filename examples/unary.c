@@ -1,4 +1,4 @@
-/* unary PORT [NAME]: a blocking call with metadata, a deadline and what is known when it has ended.
+/* unary PORT [NAME]: a blocking call with metadata, a deadline and details of how it ended.
  *
  *     $ unary 8898
  *     name: example, served by ipv4:127.0.0.1:8898

@@ -1,4 +1,4 @@
-/* Shows a policy of one's own at work: makes calls over backends of different weights and counts who got them.
+/* Uses a custom policy: makes calls over backends of different weights and counts the calls per backend.
  *
  *     demo_server 8897 8898 8899 &
  *     weighted_dice 'static:127.0.0.1:8897;weight=6,127.0.0.1:8898;weight=3,127.0.0.1:8899;weight=1' */

@@ -1,20 +1,21 @@
-/* A policy of one's own, on evener's base: the base keeps a connection to every backend and asks for a picker whenever
- * the set of connected ones changes. This one throws a die whose faces are as wide as the backends' weights. */
+/* A custom policy on evener's base policy. The base keeps a connection to every backend and asks for a new picker
+ * whenever the set of READY backends changes. This picker draws a backend with a probability proportional to its
+ * weight. */
 #include "weighted_random_policy.h"
 
 #include <stdlib.h>
 
 typedef struct dice_picker {
-    evener_picker base; /* first, so that a picker can be told from it */
+    evener_picker base; /* first member, so that an evener_picker * can be cast to a dice_picker * */
     uint64_t total;
     size_t count;
     struct {
         evener_subchannel *subchannel;
-        uint64_t up_to; /* the sum of the weights up to this one */
+        uint64_t up_to; /* the sum of the weights up to and including this one */
     } faces[];
 } dice_picker;
 
-/* On any thread, several at once: no lock, no allocation. */
+/* Any thread, several at once: no lock, no allocation. */
 static evener_pick_outcome dice_pick(evener_picker *base, const evener_pick_context *context, evener_pick *pick)
 {
     (void)context;

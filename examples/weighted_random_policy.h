@@ -1,4 +1,4 @@
-/* A policy of one's own: "weighted_dice". */
+/* A custom policy: "weighted_dice". */
 #ifndef EVENER_EXAMPLES_WEIGHTED_RANDOM_POLICY_H
 #define EVENER_EXAMPLES_WEIGHTED_RANDOM_POLICY_H
 

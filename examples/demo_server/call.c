@@ -1,5 +1,5 @@
-/* One call on the server: reads a message, has it answered, sends what was answered, and so on until the method or the
- * client ends it. What to do next is decided in one place, pump(). */
+/* One call on the server: it reads a message, passes it to the method, sends the method's replies, and repeats until
+ * the method or the client ends the call. One function, pump(), decides what to do next. */
 #include "demo_server/internal.h"
 
 #include <stdio.h>
@@ -9,7 +9,7 @@
 #include <grpc/byte_buffer_reader.h>
 #include <grpc/slice.h>
 
-/* Memory for a test's server is not worth an error path in every function. */
+/* Abort on out of memory: a test server does not need an error path in every function. */
 static void *must(void *memory)
 {
     if (memory == NULL) {
@@ -26,7 +26,7 @@ static void call_ref(demo_call *call)
 
 void demo_call_unref(demo_call *call)
 {
-    /* acq_rel: what other holders did happens before the end. */
+    /* acq_rel: the other holders' accesses happen before the end. */
     if (atomic_fetch_sub_explicit(&call->references, 1, memory_order_acq_rel) > 1) {
         return;
     }
@@ -79,13 +79,13 @@ void demo_call_request(demo_server *server)
     }
 }
 
-/* Under the call's mutex. */
+/* Start a batch. The caller holds the call's mutex. */
 static bool start(demo_call *call, const grpc_op *ops, size_t op_count, demo_op *tag)
 {
     call_ref(call);
     if (grpc_call_start_batch(call->core, ops, op_count, tag, NULL) != GRPC_CALL_OK) {
         call->dead = true;
-        demo_call_unref(call); /* never the last reference: the caller holds one */
+        demo_call_unref(call); /* not the last reference: the caller holds one */
         return false;
     }
     return true;
@@ -131,7 +131,7 @@ static void add_status_op(demo_call *call, grpc_op *op)
 {
     grpc_slice report = demo_server_load_report(call->server);
     if (GRPC_SLICE_LENGTH(report) > 0) {
-        /* A client on the C core sees only the second: its core keeps the first to itself. */
+        /* A client on the C core sees only the second header: the core consumes the first itself. */
         add_header(&call->trailers, &call->trailer_count, grpc_slice_from_static_string("endpoint-load-metrics-bin"),
                    grpc_slice_ref(report));
         add_header(&call->trailers, &call->trailer_count, grpc_slice_from_static_string("x-endpoint-load-metrics-bin"),
@@ -145,8 +145,8 @@ static void add_status_op(demo_call *call, grpc_op *op)
     call->status_sent = true;
 }
 
-/* Starts what can be started: a write if there is something to write, else the end if the method has finished, else a
- * read. Under the call's mutex. */
+/* Start the next operation: a write if there is a reply, otherwise the end if the method has finished, otherwise a
+ * read. The caller holds the call's mutex. */
 static void pump(demo_call *call)
 {
     if (call->dead || call->writing || call->status_sent) {
@@ -263,7 +263,7 @@ static void was_read(demo_call *call, bool success)
     }
     uint64_t delay_ms = atomic_load_explicit(&call->server->delay_ms, memory_order_relaxed);
     if (delay_ms > 0 && call->received != NULL && !call->method->health) {
-        call_ref(call); /* the list's */
+        call_ref(call); /* the list's reference */
         demo_server_delay(call->server, call, delay_ms);
     } else {
         demo_call_process(call);
@@ -286,7 +286,7 @@ void demo_call_event(demo_op *op, bool success)
     demo_call *call = op->call;
     switch (op->kind) {
     case DEMO_OP_OPENED:
-        if (success) { /* else the server shuts down */
+        if (success) { /* otherwise the server is shutting down */
             opened(call);
         }
         break;
@@ -315,7 +315,7 @@ void demo_call_reply(demo_call *call, const void *data, size_t data_bytes)
     pthread_mutex_lock(&call->mutex);
     *call->end_of_replies = reply;
     call->end_of_replies = &reply->next;
-    if (!call->processing) { /* else with the rest, in as few batches as possible */
+    if (!call->processing) { /* otherwise sent with the rest, to save batches */
         pump(call);
     }
     pthread_mutex_unlock(&call->mutex);

@@ -1,4 +1,4 @@
-/* demo_server PORT...: serves the demo on each port, until SIGTERM or SIGINT. */
+/* demo_server PORT...: serves the demo on each port until SIGTERM or SIGINT. */
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
@@ -14,13 +14,13 @@
 static int usage(FILE *to)
 {
     fputs("usage: demo_server [OPTION...] PORT...\n"
-          "Serves grpcdemo.GrpcDemo on 127.0.0.1 at each port; port 0 takes a free one. Prints\n"
+          "Serves grpcdemo.GrpcDemo on 127.0.0.1 at each port; port 0 chooses a free one. Prints\n"
           "`listening on 127.0.0.1:PORT` for each. Ends gracefully on SIGTERM and SIGINT.\n"
-          "  --host=ADDRESS  listens there, not on 127.0.0.1\n"
-          "  --delay-ms=N    answers each message after so long\n"
-          "  --fail=CODE     fails calls with this status code (14: UNAVAILABLE)\n"
-          "  --max-age-ms=N  ends each connection gracefully after so long, give or take a tenth\n"
-          "  --threads=N     that serve each port (1)\n",
+          "  --host=ADDRESS  listen on this address instead of 127.0.0.1\n"
+          "  --delay-ms=N    wait N milliseconds before each answer\n"
+          "  --fail=CODE     fail calls with this status code (14: UNAVAILABLE)\n"
+          "  --max-age-ms=N  end each connection gracefully after N milliseconds, +-10 %\n"
+          "  --threads=N     serving threads per port (default 1)\n",
           to);
     return 2;
 }
@@ -35,7 +35,7 @@ static int parse_number(const char *text, unsigned long max, unsigned long *numb
 
 int main(int argc, char **argv)
 {
-    /* Before any thread starts, so that all inherit it and only sigwait() sees them. */
+    /* Block the signals before any thread starts: all threads inherit the mask, and only sigwait() gets the signals. */
     sigset_t signals;
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);

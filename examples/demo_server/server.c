@@ -1,4 +1,5 @@
-/* The server: its threads, its life, its knobs, and the lists of calls that wait for a time or for a change of health. */
+/* The server: start and stop, its threads, its settings, and the lists of calls that wait for a deadline or for a
+ * change of health. */
 #include "demo_server/internal.h"
 
 #include <errno.h>
@@ -9,7 +10,7 @@
 
 #include <grpc/slice.h>
 
-#define CALLS_AWAITED 64 /* so many can come at once without waiting for a serving thread */
+#define CALLS_AWAITED 64 /* calls that can arrive at once without waiting for a serving thread */
 
 static uint64_t now_ns(void)
 {
@@ -118,11 +119,11 @@ static void *run_timers(void *arg)
 
 /* ---- serving ---- */
 
-/* A thread stays out of the core until its shutdown has begun. */
-static void sit_out(demo_server *server)
+/* Keep this thread out of the core until the shutdown has begun. */
+static void pause_until_shutdown(demo_server *server)
 {
     pthread_mutex_lock(&server->mutex);
-    server->sitting_out++;
+    server->paused_threads++;
     pthread_cond_broadcast(&server->changed);
     while (!server->shutdown_begun) {
         pthread_cond_wait(&server->changed, &server->mutex);
@@ -146,8 +147,8 @@ static void *run_poller(void *arg)
             server->shut_down = true;
             pthread_cond_broadcast(&server->changed);
             pthread_mutex_unlock(&server->mutex);
-        } else if (event.tag == &server->sitting_out) {
-            sit_out(server);
+        } else if (event.tag == &server->paused_threads) {
+            pause_until_shutdown(server);
         } else {
             demo_call_event(event.tag, event.success != 0);
         }
@@ -186,7 +187,7 @@ static void create_core(demo_server *server, const demo_server_options *options)
 {
     grpc_arg args[4];
     grpc_channel_args list = {.args = args};
-    /* Two servers on one port would share its calls: an error is what a user wants then. */
+    /* Fail if the port is in use: two servers on one port would share its calls. */
     args[list.num_args++] = integer_arg(GRPC_ARG_ALLOW_REUSEPORT, 0);
     if (options->max_connection_age_ms > 0) {
         args[list.num_args++] = integer_arg(GRPC_ARG_MAX_CONNECTION_AGE_MS, options->max_connection_age_ms);
@@ -256,7 +257,7 @@ demo_server *demo_server_start(const demo_server_options *options, char error[DE
     if (port > 0) {
         snprintf(error, DEMO_SERVER_ERROR_BYTES, "cannot start a thread");
     }
-    if (server->poller_count == 0) { /* this thread is the one that sees the end */
+    if (server->poller_count == 0) { /* this thread gets the end of the shutdown itself */
         grpc_server_shutdown_and_notify(server->core, server->queue, server);
         grpc_completion_queue_shutdown(server->queue);
         run_poller(server);
@@ -272,18 +273,20 @@ demo_server *demo_server_start(const demo_server_options *options, char error[DE
     return NULL;
 }
 
-/* The core (1.51) first refuses the calls that wait and then says that it is shutting down: a call that comes in between
- * is kept until all are cancelled. So nobody reads the sockets meanwhile. (A channel that goes nowhere is what the core's
- * public functions have for putting something into a queue: its state is awaited until a time that is over.) */
+/* At shutdown the core (1.51) first refuses the waiting calls and then marks itself as shutting down; a call that
+ * arrives in between is kept until all calls are cancelled. So no thread may read the sockets meanwhile. To wake the
+ * serving threads, an event is put into their queue: a watch, with a deadline in the past, on the state of a channel
+ * that goes nowhere; the core's public functions offer nothing simpler. */
 static void begin_shutdown(demo_server *server)
 {
     grpc_channel *nowhere = grpc_lame_client_channel_create("nowhere", GRPC_STATUS_UNAVAILABLE, "goes nowhere");
     for (unsigned i = 0; i < server->poller_count; i++) {
         grpc_channel_watch_connectivity_state(nowhere, GRPC_CHANNEL_TRANSIENT_FAILURE,
-                                              gpr_inf_past(GPR_CLOCK_MONOTONIC), server->queue, &server->sitting_out);
+                                              gpr_inf_past(GPR_CLOCK_MONOTONIC), server->queue,
+                                              &server->paused_threads);
     }
     pthread_mutex_lock(&server->mutex);
-    while (server->sitting_out < server->poller_count) {
+    while (server->paused_threads < server->poller_count) {
         pthread_cond_wait(&server->changed, &server->mutex);
     }
     pthread_mutex_unlock(&server->mutex);
@@ -327,7 +330,7 @@ void demo_server_stop(demo_server *server, uint64_t grace_ms)
     destroy(server);
 }
 
-/* ---- knobs ---- */
+/* ---- settings ---- */
 
 uint16_t demo_server_port(const demo_server *server)
 {
@@ -387,7 +390,7 @@ grpc_slice demo_server_load_report(demo_server *server)
 
 /* ---- health ---- */
 
-/* Under the server's mutex. */
+/* Return the health of a service. The caller holds the server's mutex. */
 static demo_server_health find_health(const demo_server *server, const char *service)
 {
     for (size_t i = 0; i < server->health_count; i++) {
@@ -424,9 +427,9 @@ void demo_call_answer_health(demo_call *call, const char *service, bool watch)
     pthread_mutex_lock(&server->mutex);
     demo_server_health health = find_health(server, service);
     if (watch) {
-        demo_reply_health(call, health); /* under the mutex: before any change */
+        demo_reply_health(call, health); /* under the mutex, so that it comes before any change */
         if (!call->is_closed && call->list == DEMO_LIST_NONE) {
-            atomic_fetch_add_explicit(&call->references, 1, memory_order_relaxed); /* the list's */
+            atomic_fetch_add_explicit(&call->references, 1, memory_order_relaxed); /* the list's reference */
             snprintf(call->watched, sizeof call->watched, "%s", service);
             call->list = DEMO_LIST_WATCHERS;
             list_insert(&server->watchers, NULL, call);

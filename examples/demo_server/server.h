@@ -1,6 +1,6 @@
-/* The demo's server: a gRPC server on the C core that serves grpcdemo/grpcdemo.proto, grpc.health.v1.Health and an echo,
- * and that misbehaves on request. `demo_server` is a program around it; tests and benches run any number of them inside
- * their own process.
+/* The demo server: a gRPC server on the C core that serves grpcdemo/grpcdemo.proto, grpc.health.v1.Health and an
+ * echo method, and that injects faults on request. `demo_server` is a program around it; tests and benches run any
+ * number of them in their own process.
  *
  *     demo_server_options options = {.port = 0};
  *     char error[DEMO_SERVER_ERROR_BYTES];
@@ -9,12 +9,12 @@
  *     demo_server_set_delay_ms(server, 5);
  *     demo_server_stop(server, 1000);
  *
- * Methods (all functions may be called from any thread):
+ * Any thread may call any of the functions. Methods:
  *   /grpcdemo.GrpcDemo/..., /grpcdemo.GrpcGatewayDemo/...   see the proto
  *   /grpc.health.v1.Health/Check, /Watch                    the services set by demo_server_set_health(); "" is SERVING
  *   /evener.demo.Echo/Unary, /Stream                        answer each message with itself
- * Request headers whose names start with "echo-" come back as headers and as trailers, and with them the headers
- * "served-by", the server's port, and "host-seen", the :authority that the server was called by. */
+ * Request headers whose names start with "echo-" are returned as headers and as trailers, together with the headers
+ * "served-by" (the server's port) and "host-seen" (the :authority of the call). */
 #ifndef DEMO_SERVER_SERVER_H
 #define DEMO_SERVER_SERVER_H
 
@@ -29,33 +29,34 @@
 
 typedef struct demo_server demo_server;
 
-/* Everything zero is the default. */
+/* All zero is the default. */
 typedef struct demo_server_options {
     uint16_t port;                        /* 0: a free one */
-    const char *address;                  /* in the place of 127.0.0.1:port: "unix:/path", "[::1]:0" */
-    unsigned threads;                     /* that serve; 0: 1 */
+    const char *address;                  /* replaces 127.0.0.1:port: "unix:/path", "[::1]:0" */
+    unsigned threads;                     /* serving threads; 0: 1 */
     grpc_server_credentials *credentials; /* borrowed; NULL: insecure */
-    uint64_t max_connection_age_ms;       /* a GOAWAY after so long; 0: never */
-    uint64_t max_connection_age_grace_ms; /* 0: without limit */
-    uint32_t max_concurrent_streams;      /* a connection; 0: without limit */
+    uint64_t max_connection_age_ms;       /* age at which a connection gets a GOAWAY; 0: never */
+    uint64_t max_connection_age_grace_ms; /* 0: unlimited */
+    uint32_t max_concurrent_streams;      /* per connection; 0: unlimited */
 } demo_server_options;
 
-/* Starts a server. NULL when it cannot listen: then `error` says why. */
+/* Start a server. Return NULL and set `error` if it cannot listen. */
 demo_server *demo_server_start(const demo_server_options *options, char error[DEMO_SERVER_ERROR_BYTES]);
 
-/* Ends it and frees it. Gracefully: says GOAWAY, lets calls end for `grace_ms` (DEMO_SERVER_NEVER_MS: without limit),
- * then cancels them. With 0 at once. NULL is allowed. */
+/* Stop and free the server: send GOAWAY, let calls end for `grace_ms` (0: none; DEMO_SERVER_NEVER_MS: unlimited),
+ * then cancel them. NULL is allowed. */
 void demo_server_stop(demo_server *server, uint64_t grace_ms);
 
 uint16_t demo_server_port(const demo_server *server);
 
-/* How long each message waits before it is answered; DEMO_SERVER_NEVER_MS: it never is. For messages from now on. */
+/* Set the delay before each answer; DEMO_SERVER_NEVER_MS: do not answer. For messages received from now on. */
 void demo_server_set_delay_ms(demo_server *server, uint64_t delay_ms);
 
-/* Answers calls with this status from now on, health calls excepted; GRPC_STATUS_OK: not any more. */
+/* Fail calls, except health calls, with this status from now on; GRPC_STATUS_OK: stop failing them. */
 void demo_server_set_failure(demo_server *server, grpc_status_code code, const char *message);
 
-/* A17: the health of a service; who watches it is told. A service that was never set is SERVICE_UNKNOWN. */
+/* A17 (client-side health checking): set the health of a service and notify its watchers. A service that was never
+ * set is SERVICE_UNKNOWN. */
 typedef enum demo_server_health {
     DEMO_SERVER_SERVING = 1,
     DEMO_SERVER_NOT_SERVING = 2,
@@ -63,11 +64,11 @@ typedef enum demo_server_health {
 } demo_server_health;
 void demo_server_set_health(demo_server *server, const char *service, demo_server_health health);
 
-/* Sends this under "endpoint-load-metrics-bin" (A58), and under "x-endpoint-load-metrics-bin", with each call's trailers;
- * NULL: not any more. */
+/* Send this load report with each call's trailers, as "endpoint-load-metrics-bin" (A58, weighted_round_robin) and as
+ * "x-endpoint-load-metrics-bin". NULL: stop sending it. */
 void demo_server_set_load_report(demo_server *server, const void *report, size_t report_bytes);
 
-/* Calls that have reached the server since its start, health calls excepted; and those of them that have not ended. */
+/* Return the number of calls since the start, without health calls; and how many of them have not ended. */
 uint64_t demo_server_calls(const demo_server *server);
 uint64_t demo_server_calls_in_flight(const demo_server *server);
 

@@ -1,4 +1,4 @@
-/* The methods: what each answers. */
+/* The methods and their answers. */
 #include "demo_server/service.h"
 
 #include <stdio.h>
@@ -36,7 +36,7 @@ static void answer(demo_call *call, const ProtobufCMessage *message)
 static void unary_call(demo_call *call, const uint8_t *data, size_t data_bytes)
 {
     (void)data;
-    (void)data_bytes; /* Empty: fields it does not know are no error */
+    (void)data_bytes; /* an empty message; unknown fields are no error */
     Grpcdemo__UnaryCallResp response = GRPCDEMO__UNARY_CALL_RESP__INIT;
     response.username = "demo";
     answer(call, &response.base);
@@ -95,7 +95,7 @@ static void fetch_data(demo_call *call, const uint8_t *data, size_t data_bytes)
     demo_call_finish(call, GRPC_STATUS_OK, NULL);
 }
 
-/* The gender is known of those who say their age. */
+/* Answer with a gender only if the request has an age. */
 static void exchange(demo_call *call, const uint8_t *data, size_t data_bytes)
 {
     Grpcdemo__ExchangeReq *request = grpcdemo__exchange_req__unpack(NULL, data_bytes, data);
@@ -179,8 +179,8 @@ static void echo_stream(demo_call *call, const uint8_t *data, size_t data_bytes)
     demo_call_reply(call, data, data_bytes);
 }
 
-/* grpc/health/v1/health.proto: HealthCheckRequest{string service = 1}, HealthCheckResponse{ServingStatus status = 1}.
- * Two fields are read and written by hand; names are short there, so their length is one byte. */
+/* grpc/health/v1/health.proto: HealthCheckRequest{string service = 1}, HealthCheckResponse{ServingStatus status =
+ * 1}. The two fields are encoded by hand; service names are short here, so the length is one byte. */
 static void answer_health(demo_call *call, const uint8_t *data, size_t data_bytes, bool watch)
 {
     char service[128] = "";
@@ -203,7 +203,7 @@ static void health_watch(demo_call *call, const uint8_t *data, size_t data_bytes
     answer_health(call, data, data_bytes, true);
 }
 
-/* A watcher sends one message and says so; its call lives on. */
+/* A watcher sends one message and then closes its side; its call stays open. */
 static void health_watch_end(demo_call *call)
 {
     (void)call;
