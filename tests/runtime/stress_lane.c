@@ -1,5 +1,5 @@
-/* Threads come and go, more than there are lanes, and all count: nothing is lost when a lane goes from an ended thread
- * to a new one, though its counter is changed with plain loads and stores. */
+/* Threads start and end, more of them than there are lanes, and all of them count. No count is lost when a lane
+ * passes from an ended thread to a new one, although its counter is changed with plain loads and stores. */
 #include <assert.h>
 #include <pthread.h>
 
@@ -11,7 +11,7 @@
 
 static struct {
     _Alignas(64) uint64_t counter;
-    uint64_t plain; /* changed without any atomic by the owner of an exclusive lane: a race shows under TSan */
+    uint64_t plain; /* non-atomic writes by the owner of an exclusive lane: TSan reports a race */
 } lanes[EVENER_LANES];
 
 static void *count(void *arg)

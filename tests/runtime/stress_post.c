@@ -1,5 +1,5 @@
-/* Many threads post to one control thread: every task runs once, each thread's in its order, and a task that is posted
- * while it is pending or running does not miss what was written before the post. */
+/* Many threads post to one control thread. Every task runs once, tasks of one thread run in order, and a task that
+ * is posted while it is pending or running sees everything written before the post. */
 #include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -14,14 +14,14 @@ static evener_runtime *runtime;
 
 typedef struct poster {
     pthread_t thread;
-    /* Tasks of their own, each freed by its run: plain memory, handed over by the post. */
-    size_t next_expected; /* the control thread's */
-    /* One task posted over and over: coalesced. */
+    /* Separate tasks, each freed by its run: plain memory, passed on by the post. */
+    size_t next_expected; /* control thread */
+    /* One task that is posted repeatedly: posts coalesce. */
     evener_task signal;
     size_t written; /* atomic */
-    size_t seen;    /* the control thread's */
+    size_t seen;    /* control thread */
     size_t signals_queued;
-    size_t signals_run; /* the control thread's */
+    size_t signals_run; /* control thread */
 } poster;
 
 typedef struct parcel {
@@ -42,7 +42,7 @@ static void signal_arrives(void *arg)
 {
     poster *p = arg;
     p->signals_run++;
-    p->seen = __atomic_load_n(&p->written, __ATOMIC_RELAXED); /* ordered by post and run, not by itself */
+    p->seen = __atomic_load_n(&p->written, __ATOMIC_RELAXED); /* ordered by post and run, not by this load */
 }
 
 static void *post(void *arg)

@@ -1,4 +1,5 @@
-/* Readers under RCU while the control thread replaces and reclaims what they read: nobody sees an ended object. */
+/* RCU readers run while the control thread replaces and reclaims the object that they read. No reader sees a freed
+ * object. */
 #include <assert.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -23,7 +24,7 @@ typedef struct version {
 
 static version *current; /* RCU */
 static bool stop;        /* atomic */
-static size_t ended;     /* the control thread's */
+static size_t ended;     /* control thread */
 
 static void version_end(void *arg)
 {
@@ -52,7 +53,7 @@ static void *read_on(void *arg)
         evener_rcu_read_lock();
         const version *v = evener_rcu_dereference(current);
         assert(v->alive == ALIVE);
-        assert(v->number >= last); /* publications are seen in their order */
+        assert(v->number >= last); /* publications are seen in order */
         last = v->number;
         evener_rcu_read_lock(); /* nested */
         assert(evener_rcu_dereference(current)->alive == ALIVE);

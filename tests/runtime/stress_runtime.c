@@ -1,5 +1,5 @@
-/* Threads take and give back the default runtime, so that it ends and begins over and over, while the log's sink
- * changes under those who log. */
+/* Threads take and release the default runtime, so that it repeatedly ends and starts, while the log sink changes
+ * under threads that log. */
 #include <assert.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -48,7 +48,7 @@ static uint64_t lines; /* atomic */
 
 static void check(void *arg, int number)
 {
-    assert(arg == &marks[number]); /* never one sink's function with another's argument */
+    assert(arg == &marks[number]); /* a sink's function always gets its own argument */
     (void)__atomic_fetch_add(&lines, 1, __ATOMIC_RELAXED);
 }
 

@@ -3,7 +3,7 @@
 
 #include "lb/runtime/lane.h"
 
-/* A thread that looks up its lane and keeps it until it is let go. */
+/* A thread that looks up its lane and keeps it until holder_end(). */
 typedef struct holder {
     pthread_t thread;
     pthread_barrier_t looked;
@@ -57,13 +57,13 @@ Test(lane, threads_have_lanes_of_their_own_until_all_are_taken_and_share_the_las
         holder_start(&holders[i]);
         if (i < EVENER_LANE_SHARED) {
             cr_assert_lt(holders[i].lane, EVENER_LANE_SHARED);
-            cr_assert_not(taken[holders[i].lane], "a lane of two threads");
+            cr_assert_not(taken[holders[i].lane], "two threads have the same lane");
             taken[holders[i].lane] = true;
         } else {
             cr_assert_eq(holders[i].lane, EVENER_LANE_SHARED);
         }
     }
-    /* One that ends makes room for the next; those that share go on sharing. */
+    /* A thread that ends frees its lane for the next thread; threads on the shared lane stay there. */
     const uint32_t freed = holders[3].lane;
     holder_end(&holders[3]);
     holder_start(&holders[3]);
@@ -84,7 +84,7 @@ Test(lane, lanes_of_ended_threads_do_not_run_out)
     }
 }
 
-/* A destructor of thread-specific data may pick once more, after the lane was given back. */
+/* A destructor of thread-specific data may pick after the lane was given back. */
 static pthread_key_t late_key;
 static uint32_t late_lane;
 
@@ -96,15 +96,14 @@ static void pick_late(void *value)
 
 static void *end_late(void *arg)
 {
-    (void)
-        evener_lane_current(); /* before late_key's value is set: its key is the older one, its destructor runs first */
+    (void)evener_lane_current(); /* The library's key is older than late_key, so its destructor runs first. */
     cr_assert_eq(pthread_setspecific(late_key, arg), 0);
     return NULL;
 }
 
 Test(lane, a_pick_in_a_thread_s_last_destructors_does_not_lose_a_lane)
 {
-    (void)evener_lane_current(); /* makes the library's key */
+    (void)evener_lane_current(); /* creates the library's key */
     cr_assert_eq(pthread_key_create(&late_key, pick_late), 0);
     for (int i = 0; i < 50; i++) {
         pthread_t thread;

@@ -21,7 +21,7 @@ static void record(void *arg, evener_log_level level, const char *component, con
     strncpy(last.message, message, sizeof(last.message) - 1);
 }
 
-/* Everything written to standard error; ends with a NUL. */
+/* Read everything written to standard error; NUL-terminated. */
 static size_t standard_error(char *text, size_t bytes)
 {
     fflush(stderr);

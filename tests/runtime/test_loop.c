@@ -1,4 +1,4 @@
-/* The libuv loop of a runtime: the same promises as the virtual loop's, with real time and threads. */
+/* The libuv loop of a runtime: the same guarantees as the virtual loop, with real time and threads. */
 #include <criterion/criterion.h>
 #include <semaphore.h>
 #include <uv.h>
@@ -34,7 +34,7 @@ static void wait_done(void)
     }
 }
 
-static void tell_done(void *arg)
+static void signal_done(void *arg)
 {
     (void)arg;
     sem_post(&done);
@@ -51,7 +51,7 @@ typedef struct bell {
     evener_timer timer;
     evener_task task;
     uint64_t not_before_ns;
-    size_t again; /* times to be started or posted again */
+    size_t again; /* how many more times it is started or posted again */
 } bell;
 
 static void ring(void *arg)
@@ -72,7 +72,7 @@ static void bell_start(bell *b, int name, uint64_t delay_ns)
 /* ---- timers ---- */
 
 static bell bells[8];
-static evener_timer end_timer = EVENER_TIMER_INIT(tell_done, NULL);
+static evener_timer end_timer = EVENER_TIMER_INIT(signal_done, NULL);
 
 static void start_out_of_order(void *arg)
 {
@@ -160,7 +160,7 @@ static void ring_for_ever(void *arg)
     if (b->again-- > 0) {
         evener_timer_start(loop, &b->timer, 0);
     } else {
-        tell_done(NULL);
+        signal_done(NULL);
     }
 }
 
@@ -219,7 +219,7 @@ static void post_itself(void *arg)
     if (b->again-- > 0) {
         cr_assert(evener_loop_post(loop, &b->task), "no longer pending while it runs");
     } else {
-        tell_done(NULL);
+        signal_done(NULL);
     }
 }
 
@@ -238,14 +238,14 @@ Test(loop, time_does_not_go_back_and_both_clocks_agree)
     uint64_t last_ns = evener_loop_now_ns(loop);
     uint64_t last_fast_ns = evener_loop_now_fast_ns(loop);
     cr_assert_neq(last_ns, 0);
-    /* Long enough for the cheap clock to have measured its rate and to take new anchors. */
+    /* Long enough for the fast clock to measure its rate and to renew its anchor. */
     const uint64_t end_ns = last_ns + 60 * EVENER_NS_PER_MS;
     while (last_ns < end_ns) {
         const uint64_t fast_ns = evener_loop_now_fast_ns(loop);
         cr_assert_geq(fast_ns, last_fast_ns);
         const uint64_t now_ns = evener_loop_now_ns(loop);
         cr_assert_geq(now_ns, last_ns);
-        /* `fast` was read before `now`, and after the `now` before: within 1 ms of that interval whatever happens. */
+        /* `fast` was read between the previous `now` and this one: it must be within 1 ms of that interval. */
         cr_assert_leq(fast_ns, now_ns + EVENER_NS_PER_MS);
         cr_assert_geq(fast_ns + EVENER_NS_PER_MS, last_ns);
         last_ns = now_ns;
@@ -281,7 +281,7 @@ static uv_idle_t idle;
 static void idle_ran(uv_idle_t *handle)
 {
     uv_close((uv_handle_t *)handle, NULL);
-    tell_done(NULL);
+    signal_done(NULL);
 }
 
 static void use_libuv(void *arg)
@@ -308,5 +308,5 @@ static void forget_a_handle(void *arg)
 Test(loop, a_handle_left_open_does_not_hang_the_end)
 {
     evener_runtime_call(runtime, forget_a_handle, NULL);
-    /* teardown ends the runtime */
+    /* the teardown destroys the runtime */
 }

@@ -25,10 +25,11 @@ static size_t threads_of_process(void)
     return count;
 }
 
-/* A thread's entry goes shortly after its end; so may one of the test framework's. */
+/* Wait until the process has only `expected` threads. A thread's /proc entry disappears shortly after the thread has
+ * ended, also that of a test framework thread. */
 static void expect_threads(size_t expected)
 {
-    while (threads_of_process() > expected) { /* ctest's timeout ends what never ends */
+    while (threads_of_process() > expected) { /* ctest's timeout ends an endless loop */
         sched_yield();
     }
 }
@@ -55,7 +56,7 @@ static void add_one(void *arg)
     ++*(int *)arg;
 }
 
-/* ---- life ---- */
+/* ---- create, ref, unref ---- */
 
 Test(runtime, leaves_no_thread_behind_in_a_thousand_lives)
 {
@@ -90,7 +91,7 @@ Test(runtime, lives_until_the_last_reference)
 
 Test(runtime, options_of_an_older_program_are_shorter)
 {
-    const evener_runtime_options options = {.size = sizeof(size_t), .thread_name = "not looked at"};
+    const evener_runtime_options options = {.size = sizeof(size_t), .thread_name = "not read"};
     evener_runtime *runtime = NULL;
     cr_assert_eq(evener_runtime_create(&options, &runtime, NULL), EVENER_STATUS_OK);
     evener_runtime_unref(runtime);
@@ -112,7 +113,7 @@ Test(runtime, without_file_descriptors_says_so_and_leaves_nothing_behind)
     struct rlimit limit;
     cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
     const rlim_t usual = limit.rlim_cur;
-    /* From hardly any to as many as suffice. */
+    /* Raise the limit until it suffices. */
     bool succeeded = false;
     size_t failures = 0;
     for (rlim_t descriptors = 1; !succeeded; descriptors++) {
@@ -176,7 +177,7 @@ Test(runtime, the_control_thread_has_a_name_and_no_signals)
     cr_assert_eq(evener_runtime_create(&options, &runtime, NULL), EVENER_STATUS_OK);
     seen s = {.runtime = runtime};
     cr_assert_not(evener_loop_on_control_thread(evener_runtime_loop(runtime)));
-    /* The name is given by the creator, maybe after the thread's first steps, but before create returns. */
+    /* The creator sets the name, maybe after the thread's first instructions but before create returns. */
     evener_runtime_call(runtime, look, &s);
     cr_assert(s.on_control_thread);
     cr_assert_str_eq(s.name, "a-name-longer-t");
@@ -325,7 +326,7 @@ Test(runtime, shared_objects_on_a_caller_s_loop_go_with_the_last_reference)
     virtual_loop_destroy(loop);
 }
 
-/* A shared object with a thread of its own, which gives the last reference back. */
+/* A shared object with its own thread, which drops the last reference. */
 static struct {
     pthread_t thread;
     evener_runtime *runtime;
@@ -377,7 +378,7 @@ typedef struct thing {
     evener_reclaim reclaim;
     evener_runtime *runtime;
     int *ended;
-    int again; /* how often it is reclaimed again when it ends */
+    int again; /* how many more times it is reclaimed when it runs */
     bool unref_runtime;
 } thing;
 
@@ -419,7 +420,7 @@ Test(reclaim, waits_for_the_readers_that_are_inside)
     evener_runtime_call(runtime, reclaim_thing, thing_create(runtime, &ended));
     for (int i = 0; i < 10; i++) {
         int ran = 0;
-        evener_runtime_call(runtime, add_one, &ran); /* the control thread goes on meanwhile */
+        evener_runtime_call(runtime, add_one, &ran); /* the control thread is not blocked meanwhile */
         cr_assert_eq(ran, 1);
         cr_assert_eq(ended, 0);
     }

@@ -98,7 +98,8 @@ Test(slab, what_is_in_use_survives_what_comes_and_goes)
     evener_slab_clear(&slab);
 }
 
-/* Thousands come in chunks of pages, which go back to malloc whatever the order in which their pages get empty. */
+/* Thousands of objects come from chunks of pages. The chunks go back to malloc in whatever order their pages become
+ * empty. */
 Test(slab, all_memory_goes_back)
 {
     enum { THOUSANDS = 20000, STEP = 7919 };

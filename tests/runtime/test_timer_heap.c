@@ -8,7 +8,7 @@
 static void never(void *arg)
 {
     (void)arg;
-    cr_assert_fail("the heap does not ring");
+    cr_assert_fail("the heap does not run timers");
 }
 
 static evener_timer *take(evener_timer_heap *heap, uint64_t now_ns)
@@ -49,7 +49,7 @@ Test(timer_heap, of_equal_deadlines_the_one_started_first_comes_first)
         timers[i] = (evener_timer)EVENER_TIMER_INIT(never, NULL);
         evener_timer_heap_start(&heap, &timers[i], 5);
     }
-    evener_timer_heap_start(&heap, &timers[0], 5); /* started again: now the last */
+    evener_timer_heap_start(&heap, &timers[0], 5); /* restarted: now the last */
     for (size_t i = 1; i < 9; i++) {
         cr_assert_eq(take(&heap, 5), &timers[i]);
     }

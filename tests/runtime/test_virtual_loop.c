@@ -2,7 +2,7 @@
 
 #include "tests/support/virtual_loop.h"
 
-/* Writes what rang when. */
+/* Record which bell rang at what time. */
 static struct {
     int names[32];
     uint64_t times_ns[32];
@@ -14,7 +14,7 @@ typedef struct bell {
     int name;
     evener_task task;
     evener_timer timer;
-    int more; /* how often it starts its timer again, for now */
+    int more; /* how many more times it restarts its timer without delay */
     evener_task *posts;
 } bell;
 
@@ -176,12 +176,12 @@ Test(virtual_loop, random_below_is_uniform_and_below)
         cr_assert_lt(number, 6);
         counts[number]++;
     }
-    for (int i = 0; i < 6; i++) { /* the seed is fixed: this holds or it does not; 5 sigma are 456 */
+    for (int i = 0; i < 6; i++) { /* the seed is fixed, so the result is the same in every run; 5 sigma are 456 */
         cr_assert(counts[i] > 9500 && counts[i] < 10500, "%zu", counts[i]);
     }
     cr_assert_eq(evener_loop_random_below(virtual_loop_loop(loop), 0), 0);
     cr_assert_eq(evener_loop_random_below(virtual_loop_loop(loop), 1), 0);
-    for (int i = 0; i < 1000; i++) { /* half of all products are to be refused here */
+    for (int i = 0; i < 1000; i++) { /* about half of all products must be rejected here */
         cr_assert_leq(evener_loop_random_below(virtual_loop_loop(loop), (UINT64_C(1) << 63) + 1), UINT64_C(1) << 63);
     }
 }
