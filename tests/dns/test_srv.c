@@ -33,7 +33,7 @@ static struct scene *scene_create(void)
 static void scene_destroy(struct scene *s)
 {
     resolver_fixture_destroy(s->f);
-    cr_assert_eq(s->dns.under_way, 0, "a query outlived its resolver");
+    cr_assert_eq(s->dns.in_flight, 0, "a query outlived its resolver");
     free(s);
 }
 

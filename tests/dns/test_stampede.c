@@ -83,7 +83,7 @@ Test(dns_stampede, a_thousand_channels_ask_once)
     for (size_t i = 0; i < CLIENTS; i++) {
         client_close(&clients[i]);
     }
-    cr_assert_eq(dns.under_way, 0);
+    cr_assert_eq(dns.in_flight, 0);
     evener_runtime_unref(runtime);
     virtual_loop_destroy(loop);
 }

@@ -35,7 +35,8 @@ static struct sockaddr_in loopback(uint16_t port)
         .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 }
 
-/* Another program may take it before dnsmasq does: then it does not start, and the next port is tried. */
+/* Return a port that is free now. If another program takes it before dnsmasq does, dnsmasq fails to start and the
+ * next port is tried. */
 static uint16_t free_port(void)
 {
     struct sockaddr_in address = loopback(0);

@@ -31,7 +31,7 @@ static bool refuse(void)
     return count == fails_at || (all_after && count > fails_at);
 }
 
-/* The linker's --wrap=NAME leads calls of NAME to __wrap_NAME, and __real_NAME to the original. */
+/* With the linker's --wrap=NAME, calls of NAME go to __wrap_NAME, and calls of __real_NAME to the original. */
 void *__real_malloc(size_t bytes);
 void *__real_calloc(size_t count_of, size_t bytes);
 void *__real_realloc(void *memory, size_t bytes);

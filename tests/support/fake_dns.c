@@ -37,7 +37,7 @@ struct fake_dns {
     size_t asked, asked_tcp;
 };
 
-/* A message being written; what does not fit is left out. */
+/* A message under construction; data that does not fit is dropped. */
 struct message {
     uint8_t bytes[MESSAGE_BYTES];
     size_t count;
@@ -62,7 +62,7 @@ static void put32(struct message *m, uint32_t value)
     put16(m, value & 0xffff);
 }
 
-/* "@" is the question's name, by pointer. A '\001' in a label goes over the wire as it is. */
+/* Append a name. "@" is the question's name, as a pointer. A '\001' in a label is sent unchanged. */
 static void put_name(struct message *m, const char *name)
 {
     if (strcmp(name, "@") == 0) {
@@ -96,7 +96,7 @@ static void put_data(struct message *m, const char *type, char *data)
         put_name(m, target);
     } else if (strcmp(type, "TXT") == 0) {
         for (size_t left = strlen(data); left > 0;) {
-            const size_t piece = left > 200 ? 200 : left; /* several strings make one record */
+            const size_t piece = left > 200 ? 200 : left; /* one record of several strings */
             put(m, (uint8_t[]){(uint8_t)piece}, 1);
             put(m, data, piece);
             data += piece;
@@ -178,7 +178,7 @@ static const unsigned result_codes[] = {
     [FAKE_DNS_NOTIMP] = 4,  [FAKE_DNS_REFUSED] = 5,  [FAKE_DNS_LOOP] = 0,
 };
 
-/* Writes the answer. False: none is given. */
+/* Write the response. Return false if there is to be no response. */
 static bool respond(fake_dns *server, const uint8_t *query, size_t bytes, bool tcp, struct message *m)
 {
     char name[NAME_BYTES];
@@ -270,7 +270,7 @@ static void serve_tcp(fake_dns *server, struct message *m)
         if (send(fd, length, 2, MSG_NOSIGNAL) != 2 || send(fd, m->bytes, m->count, MSG_NOSIGNAL) != (ssize_t)m->count) {
             break;
         }
-        break; /* one question a connection */
+        break; /* one question per connection */
     }
     (void)close(fd);
 }
@@ -301,7 +301,7 @@ static void *serve(void *arg)
     return NULL;
 }
 
-/* One port for both; the one that UDP gets may be taken for TCP. */
+/* Open both sockets on one port. Retried, as the port that UDP gets may be in use for TCP. */
 static bool open_sockets(fake_dns *server)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};

@@ -1,13 +1,13 @@
-/* A DNS server for tests: on loopback, UDP and TCP on one port that the system chooses, in a thread of its own. It
- * answers by script and makes every mistake that a test asks for.
+/* A DNS server for tests: on loopback, UDP and TCP on one port that the system chooses, in its own thread. It
+ * answers by script and can inject every fault in fake_dns_fault.
  *
  *     fake_dns *server = fake_dns_create();
  *     fake_dns_set_answer(server, 1, "orders.prod", FAKE_DNS_GOOD, 30, "@ A 10.0.0.1\n@ A 10.0.0.2");
  *     ... "dns://127.0.0.1:PORT/orders.prod" with fake_dns_port(server)
  *     fake_dns_destroy(server);
  *
- * A line is "OWNER TYPE DATA"; OWNER "@" is the name asked for. TYPE: A, AAAA, CNAME, SRV ("0 5 80 host"), TXT, SOA (its
- * minimum). Names without a script are NXDOMAIN. Any thread. */
+ * A line is "OWNER TYPE DATA". OWNER "@" is the queried name. TYPE is A, AAAA, CNAME, SRV ("0 5 80 host"), TXT or
+ * SOA (DATA: its minimum). Names without a script are NXDOMAIN. Any thread. */
 #ifndef EVENER_TESTS_SUPPORT_FAKE_DNS_H
 #define EVENER_TESTS_SUPPORT_FAKE_DNS_H
 
@@ -22,13 +22,13 @@ typedef enum fake_dns_fault {
     FAKE_DNS_NXDOMAIN,
     FAKE_DNS_NOTIMP,
     FAKE_DNS_REFUSED,
-    FAKE_DNS_TRUNCATED,      /* over UDP; complete over TCP */
-    FAKE_DNS_TRUNCATED_DEAF, /* over UDP; over TCP the connection is closed */
+    FAKE_DNS_TRUNCATED,      /* truncated over UDP; complete over TCP */
+    FAKE_DNS_TRUNCATED_DEAF, /* truncated over UDP; over TCP the connection is closed */
     FAKE_DNS_WRONG_ID,
     FAKE_DNS_WRONG_QUESTION,
-    FAKE_DNS_SHORT,   /* the answer's second half is missing */
-    FAKE_DNS_GARBAGE, /* noise behind the header */
-    FAKE_DNS_LOOP     /* a name that points to itself */
+    FAKE_DNS_SHORT,   /* the second half of the response is missing */
+    FAKE_DNS_GARBAGE, /* random bytes after the header */
+    FAKE_DNS_LOOP     /* a compression pointer that points to itself */
 } fake_dns_fault;
 
 typedef struct fake_dns fake_dns;
@@ -38,11 +38,11 @@ void fake_dns_destroy(fake_dns *server);
 
 uint16_t fake_dns_port(const fake_dns *server);
 
-/* What a question of a record type (1 A, 28 AAAA, 33 SRV, 16 TXT) for a name gets from now on. */
+/* Set the answer to queries of a record type (1 A, 28 AAAA, 33 SRV, 16 TXT) for a name from now on. */
 void fake_dns_set_answer(fake_dns *server, unsigned type, const char *name, fake_dns_fault fault, uint32_t ttl_s,
                          const char *lines);
 
-/* How many questions came, over UDP and TCP together; over TCP alone. */
+/* Return the number of queries: over UDP and TCP together; over TCP alone. */
 size_t fake_dns_asked(fake_dns *server);
 size_t fake_dns_asked_tcp(fake_dns *server);
 

@@ -10,7 +10,7 @@ struct evener_dns_query {
     fake_dns_client *client;
     evener_loop *loop;
     evener_timer timer;
-    fake_dns_script script; /* as it was when asked */
+    fake_dns_script script; /* copy from the time of the query */
     evener_dns_answer_fn fn;
     void *arg;
 };
@@ -60,7 +60,7 @@ static void answer_now(void *arg)
     } else {
         fill(&answer, script);
     }
-    query->client->under_way--;
+    query->client->in_flight--;
     query->fn(query->arg, &answer);
     evener_dns_answer_clear(&answer);
     free(query);
@@ -92,7 +92,7 @@ static evener_dns_query *start(evener_dns_client *base, evener_loop *loop, const
     query->arg = arg;
     query->timer = (evener_timer)EVENER_TIMER_INIT(answer_now, query);
     client->asked++;
-    client->under_way++;
+    client->in_flight++;
     if (strcmp(query->script.records, "?") == 0) {
         (void)snprintf(query->script.records, sizeof query->script.records, "!timed out");
         query->script.latency_ms = question->timeout_ms;
@@ -104,7 +104,7 @@ static evener_dns_query *start(evener_dns_client *base, evener_loop *loop, const
 static void cancel(evener_dns_client *base, evener_dns_query *query)
 {
     fake_dns_client *client = (fake_dns_client *)base;
-    client->under_way--;
+    client->in_flight--;
     client->cancelled++;
     evener_timer_stop(query->loop, &query->timer);
     free(query);

@@ -1,4 +1,4 @@
-/* DNS by script, on a virtual loop: what tests and simulations put in the place of c-ares.
+/* Scripted DNS on a virtual loop: tests and simulations use it instead of c-ares.
  *
  *     fake_dns_client client;
  *     fake_dns_client_init(&client);
@@ -30,7 +30,7 @@ typedef struct fake_dns_client {
     fake_dns_script scripts[FAKE_DNS_SCRIPTS_MAX];
     size_t script_count;
     size_t asked; /* queries of any name and type */
-    size_t under_way;
+    size_t in_flight;
     size_t cancelled;
     bool no_memory; /* set by the test: queries do not start */
     evener_resolver_builder builders[2];
@@ -40,7 +40,7 @@ typedef struct fake_dns_client {
 
 void fake_dns_client_init(fake_dns_client *client);
 
-/* Sets what is answered from now on. Returns the script, for latency and count. */
+/* Set the answer from now on. Return the script, for its latency and counters. */
 fake_dns_script *fake_dns_set(fake_dns_client *client, evener_dns_type type, const char *name, const char *records,
                               uint32_t ttl_s);
 

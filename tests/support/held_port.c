@@ -7,8 +7,8 @@
 
 int held_port(uint16_t *port)
 {
-    /* Two sockets that both allow it may have one port as long as at most one listens; one is never chosen for a socket
-     * that did not name it (socket(7), SO_REUSEADDR). */
+    /* Two sockets with SO_REUSEADDR may share a port as long as at most one of them listens. The system does not
+     * choose such a port for a socket that did not ask for it (socket(7), SO_REUSEADDR). */
     const int shared = 1;
     const int held = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};

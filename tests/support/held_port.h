@@ -1,13 +1,13 @@
-/* Ports that stay a test's own while nobody listens on them. A port that a stopped server gave back may be given to the
- * server of a test beside it: what was to be refused then gets an answer. */
+/* Ports that stay reserved for a test while nothing listens on them. Otherwise the port of a stopped server may go
+ * to the server of another test that runs at the same time, and a connection that should be refused is accepted. */
 #ifndef TESTS_SUPPORT_HELD_PORT_H
 #define TESTS_SUPPORT_HELD_PORT_H
 
 #include <stdint.h>
 
-/* Takes a free port of 127.0.0.1, which is nobody else's until the socket that this returns is closed: connections to it are
- * refused, and only who asks for that very port gets it. So a server that sets SO_REUSEADDR, as the core's do, may be
- * started and stopped there. Aborts the test program when there is none. */
+/* Reserve a free port of 127.0.0.1 until the returned socket is closed. Connections to it are refused, and the
+ * system gives it only to sockets that ask for it. A server that sets SO_REUSEADDR, as the core's servers do, can be
+ * started and stopped on it. Aborts the test program if there is no free port. */
 int held_port(uint16_t *port);
 
 #endif

@@ -41,7 +41,7 @@ static void event_update(run *r)
     cr_assert_eq(code, list[0] != '\0' ? EVENER_STATUS_OK : EVENER_STATUS_UNAVAILABLE, "%s", status.message);
 }
 
-/* One subchannel goes on in a way that a real one may. */
+/* Make one subchannel change state in a way that a real one can. */
 static void event_state(run *r)
 {
     policy_harness *h = r->h;
@@ -54,7 +54,7 @@ static void event_state(run *r)
         harness_set_quietly(s, below(r, 3) > 0 ? EVENER_READY : EVENER_TRANSIENT_FAILURE);
         break;
     case EVENER_READY:
-        if (below(r, 4) > 0) { /* heard by those who watch it */
+        if (below(r, 4) > 0) { /* only policies that watch health get it */
             static const evener_connectivity_state healths[] = {EVENER_READY, EVENER_READY, EVENER_READY,
                                                                 EVENER_TRANSIENT_FAILURE, EVENER_CONNECTING};
             harness_health_quietly(s, healths[below(r, sizeof healths / sizeof healths[0])]);
@@ -88,7 +88,7 @@ static void event_done(run *r)
     harness_done_with(r->h, &pick, &info);
 }
 
-/* What is ejected is not picked, once the policy has had its turn. */
+/* Check that an ejected backend is not picked once the policy has run. */
 static void check_not_ejected(run *r, evener_subchannel *subchannel)
 {
     char text[256] = "";
@@ -126,7 +126,7 @@ static void event_pick(run *r)
         }
         break;
     case EVENER_PICK_QUEUE:
-        if (h->state == EVENER_IDLE) { /* as a channel does with a call that waits */
+        if (h->state == EVENER_IDLE) { /* as a channel does for a waiting call */
             harness_exit_idle(h);
             break;
         }
@@ -175,7 +175,7 @@ static void check(run *r)
     cr_assert_eq(harness_in_flight(h), r->outstanding_count, "seed %llu, event %zu", (unsigned long long)r->seed,
                  r->event);
     if (below(r, 2) == 0) {
-        return; /* events may pile up within a turn */
+        return; /* several events may happen in one turn */
     }
     harness_run(h);
     bool any_ready = false;
@@ -203,7 +203,7 @@ void policy_events_run(const policy_events *events, uint64_t seed, size_t event_
     while (r.outstanding_count > 0) {
         event_done(&r);
     }
-    cr_assert_gt(r.completed, event_count / 50, "the events were too unkind: %zu picks", r.completed);
+    cr_assert_gt(r.completed, event_count / 50, "too few picks completed: %zu", r.completed);
     cr_assert_eq(harness_in_flight(r.h), 0);
     harness_destroy(r.h);
 }

@@ -1,5 +1,5 @@
-/* Random events upon a policy in the harness, with what must hold checked after each: updates, changes of state, picks,
- * dones, changes of configuration, resolver errors, time, and close. */
+/* Random events for a policy in the harness: updates, state changes, picks, dones, configuration changes, resolver
+ * errors, time steps, and close. The invariants are checked after each event. */
 #ifndef EVENER_TESTS_SUPPORT_POLICY_EVENTS_H
 #define EVENER_TESTS_SUPPORT_POLICY_EVENTS_H
 
@@ -7,15 +7,15 @@
 
 typedef struct policy_events {
     const char *policy;
-    const char *const *configs; /* to choose from; the first one is the beginning's */
+    const char *const *configs; /* the configurations to choose from; the first is the initial one */
     size_t config_count;
-    bool ready_may_queue; /* READY does not promise that each pick completes (a policy that connects on demand) */
-    /* Further checks after each event, with the loop idle; or NULL. */
+    bool ready_may_queue; /* a READY policy may queue picks (a policy that connects on demand) */
+    /* Additional checks after each event, while the loop is idle; or NULL. */
     void (*check)(policy_harness *h, void *arg);
     void *arg;
 } policy_events;
 
-/* Fails the test when something does not hold. The seed is in the message. */
+/* Run the events. A violated invariant fails the test; the message contains the seed. */
 void policy_events_run(const policy_events *events, uint64_t seed, size_t event_count);
 
 #endif

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- the double ---- */
+/* ---- fake subchannels ---- */
 
 struct evener_subchannel {
     policy_harness *h;
@@ -15,21 +15,21 @@ struct evener_subchannel {
     void *data;
     uint32_t references;
     uint64_t started, finished;
-    evener_connectivity_state state, told;
+    evener_connectivity_state state, reported_state;
     char error[EVENER_STATUS_MESSAGE_BYTES];
-    bool released, wanted, failure_untold, untold;
-    /* A17: the watch, and what it is to tell. A new connection has none. */
+    bool released, wanted, failure_pending, unreported;
+    /* A17 (client-side health checking): the health watch. A new connection has none. */
     void (*health_changed)(void *arg, evener_subchannel *subchannel, evener_connectivity_state health,
                            const evener_status *status);
     void *health_arg;
     char service[256];
-    bool watched, health_untold;
+    bool watched, health_pending;
     evener_connectivity_state health;
-    evener_subchannel *next, **link; /* in the list of all */
-    evener_subchannel *untold_next;
+    evener_subchannel *next, **link; /* links in the list of all subchannels */
+    evener_subchannel *unreported_next;
 };
 
-static void destroy_if_over(evener_subchannel *s)
+static void destroy_if_unused(evener_subchannel *s)
 {
     if (s->references > 0 || s->started != s->finished) {
         return;
@@ -58,55 +58,55 @@ void evener_subchannel_unref(evener_subchannel *s)
     if (s != NULL) {
         cr_assert_gt(s->references, 0);
         s->references--;
-        destroy_if_over(s);
+        destroy_if_unused(s);
     }
 }
 
-static void tell_later(evener_subchannel *s)
+static void report_later(evener_subchannel *s)
 {
-    if (s->untold) {
+    if (s->unreported) {
         return;
     }
-    s->untold = true;
-    s->untold_next = NULL;
-    *s->h->untold_tail = evener_subchannel_ref(s);
-    s->h->untold_tail = &s->untold_next;
-    evener_loop_post(s->h->loop, &s->h->tell_task);
+    s->unreported = true;
+    s->unreported_next = NULL;
+    *s->h->unreported_tail = evener_subchannel_ref(s);
+    s->h->unreported_tail = &s->unreported_next;
+    evener_loop_post(s->h->loop, &s->h->report_task);
 }
 
-static void tell_one(evener_subchannel *s)
+static void report_one(evener_subchannel *s)
 {
     evener_status status;
-    if (s->failure_untold && !s->released) {
-        s->failure_untold = false;
-        s->told = EVENER_TRANSIENT_FAILURE;
+    if (s->failure_pending && !s->released) {
+        s->failure_pending = false;
+        s->reported_state = EVENER_TRANSIENT_FAILURE;
         evener_status_set(&status, EVENER_STATUS_UNAVAILABLE, "%s: %s", s->text, s->error);
         s->options.state_changed(s->options.arg, s, EVENER_TRANSIENT_FAILURE, &status);
     }
-    if (!s->released && s->told != s->state) {
-        s->told = s->state;
+    if (!s->released && s->reported_state != s->state) {
+        s->reported_state = s->state;
         evener_status_clear(&status);
         s->options.state_changed(s->options.arg, s, s->state, &status);
     }
-    if (!s->released && s->health_untold && s->watched) {
-        s->health_untold = false;
+    if (!s->released && s->health_pending && s->watched) {
+        s->health_pending = false;
         evener_status_set(&status, s->health == EVENER_TRANSIENT_FAILURE ? EVENER_STATUS_UNAVAILABLE : EVENER_STATUS_OK,
                           "NOT_SERVING");
         s->health_changed(s->health_arg, s, s->health, &status);
     }
 }
 
-static void tell_all(void *arg)
+static void report_all(void *arg)
 {
     policy_harness *h = arg;
-    evener_subchannel *list = h->untold;
-    h->untold = NULL;
-    h->untold_tail = &h->untold;
+    evener_subchannel *list = h->unreported;
+    h->unreported = NULL;
+    h->unreported_tail = &h->unreported;
     while (list != NULL) {
         evener_subchannel *s = list;
-        list = s->untold_next;
-        s->untold = false;
-        tell_one(s);
+        list = s->unreported_next;
+        s->unreported = false;
+        report_one(s);
         evener_subchannel_unref(s);
     }
 }
@@ -120,9 +120,9 @@ static void set_state(evener_subchannel *s, evener_connectivity_state state)
     }
     s->state = state;
     s->watched = false;
-    s->health_untold = false;
-    s->failure_untold |= state == EVENER_TRANSIENT_FAILURE;
-    tell_later(s);
+    s->health_pending = false;
+    s->failure_pending |= state == EVENER_TRANSIENT_FAILURE;
+    report_later(s);
 }
 
 static void log_connect(policy_harness *h, const char *text)
@@ -163,7 +163,7 @@ evener_status_code evener_subchannel_watch_health(evener_subchannel *s, const ch
         return evener_status_set(status, EVENER_STATUS_FAILED_PRECONDITION, "not READY");
     }
     s->watched = service != NULL;
-    s->health_untold = false;
+    s->health_pending = false;
     snprintf(s->service, sizeof s->service, "%s", service != NULL ? service : "");
     s->health_changed = health_changed;
     s->health_arg = arg;
@@ -220,14 +220,14 @@ uint64_t evener_subchannel_in_flight(const evener_subchannel *s)
     return s->started - s->finished;
 }
 
-/* ---- the helper ---- */
+/* ---- policy helper ---- */
 
 static policy_harness *harness_of(evener_policy_helper *helper)
 {
     return (policy_harness *)((char *)helper - offsetof(policy_harness, helper));
 }
 
-/* Another policy's subchannel of the same backend. Not looked for among very many: no test needs it. */
+/* Return another policy's subchannel of the same backend. Skipped for large lists: no test needs it there. */
 static const evener_subchannel *find_sibling(const policy_harness *h, const evener_address *address)
 {
     const evener_subchannel *s = h->subchannel_count < 100 ? h->subchannels : NULL;
@@ -304,7 +304,7 @@ static const evener_policy_helper_vtable helper_vtable = {
     .request_reresolution = request_reresolution,
 };
 
-/* ---- life ---- */
+/* ---- create, destroy ---- */
 
 static evener_policy_choice choose(const policy_harness *h, const char *policy, const char *config)
 {
@@ -327,8 +327,8 @@ policy_harness *harness_create_with(const evener_policy_set *set, const char *po
     h->vl = virtual_loop_create(1);
     cr_assert_not_null(h->vl);
     h->loop = virtual_loop_loop(h->vl);
-    h->tell_task = (evener_task)EVENER_TASK_INIT(tell_all, h);
-    h->untold_tail = &h->untold;
+    h->report_task = (evener_task)EVENER_TASK_INIT(report_all, h);
+    h->unreported_tail = &h->unreported;
     h->helper = (evener_policy_helper){.size = sizeof h->helper,
                                        .vtable = &helper_vtable,
                                        .loop = h->loop,
@@ -560,8 +560,8 @@ void harness_health(policy_harness *h, const char *address, evener_connectivity_
     evener_subchannel *s = harness_find(h, address);
     cr_assert(s != NULL && s->watched, "%s: health is not watched", address);
     s->health = health;
-    s->health_untold = true;
-    tell_later(s);
+    s->health_pending = true;
+    report_later(s);
     harness_run(h);
 }
 
@@ -575,8 +575,8 @@ void harness_health_quietly(evener_subchannel *s, evener_connectivity_state heal
 {
     if (s->watched) {
         s->health = health;
-        s->health_untold = true;
-        tell_later(s);
+        s->health_pending = true;
+        report_later(s);
     }
 }
 
@@ -633,7 +633,7 @@ void harness_done_with(policy_harness *h, evener_pick *pick, const evener_done_i
         pick->layers[i].done(pick->layers[i].data, pick->layers[i].word, info, h->lane);
     }
     pick->subchannel->finished++;
-    destroy_if_over(pick->subchannel);
+    destroy_if_unused(pick->subchannel);
 }
 
 void harness_done(policy_harness *h, evener_pick *pick, evener_status_code code)

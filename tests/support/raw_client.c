@@ -14,7 +14,7 @@ static void copy_slice(grpc_slice slice, char *text, size_t text_bytes)
     snprintf(text, text_bytes, "%.*s", (int)GRPC_SLICE_LENGTH(slice), (const char *)GRPC_SLICE_START_PTR(slice));
 }
 
-/* Runs one batch to its end. */
+/* Run a batch and wait until it ends. */
 static bool run_batch(grpc_call *call, grpc_completion_queue *queue, const grpc_op *ops, size_t op_count)
 {
     if (grpc_call_start_batch(call, ops, op_count, (void *)ops, NULL) != GRPC_CALL_OK) {

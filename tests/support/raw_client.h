@@ -1,5 +1,5 @@
-/* A client on the bare C core, for tests: one blocking call of any shape on a channel of its own. It shows what a server
- * does when nothing of evener is between. */
+/* A client on the C core alone, for tests: one blocking call of any shape on its own channel. It shows the server's
+ * behaviour without evener. */
 #ifndef TESTS_SUPPORT_RAW_CLIENT_H
 #define TESTS_SUPPORT_RAW_CLIENT_H
 
@@ -21,7 +21,7 @@ typedef struct raw_result {
     char message[256];
     size_t response_count;
     raw_message responses[RAW_MESSAGES_MAX];
-    char host_seen[128]; /* the header "host-seen"; "" without */
+    char host_seen[128]; /* the header "host-seen"; "" if absent */
     size_t trailer_count;
 } raw_result;
 
@@ -35,7 +35,7 @@ typedef struct raw_call {
     uint64_t timeout_ms;               /* 0: 10 s */
 } raw_call;
 
-/* Sends all requests, reads all responses, and tells how the call ended. */
+/* Send all requests, read all responses, and return how the call ended. */
 void raw_call_run(const raw_call *call, raw_result *result);
 
 #endif

@@ -1,4 +1,4 @@
-/* A sink that remembers what a resolver pushed. */
+/* A sink that records what a resolver pushes. */
 #ifndef EVENER_TESTS_SUPPORT_RECORDING_SINK_H
 #define EVENER_TESTS_SUPPORT_RECORDING_SINK_H
 
@@ -9,18 +9,18 @@
 #include <evener/resolver.h>
 
 typedef struct recording_sink {
-    evener_resolver_sink base; /* give &sink.base to the resolver */
-    bool refuse;               /* set by the test: what update() returns is !refuse */
+    evener_resolver_sink base; /* pass &sink.base to the resolver */
+    bool refuse;               /* set by the test: update() returns !refuse */
     size_t update_count;
     size_t error_count;
     bool last_was_error;
-    /* The last update, in texts that are never NULL. */
+    /* The last update; the texts are never NULL. */
     size_t address_count;
     char *addresses; /* "10.0.0.1:80;weight=3,10.0.0.2:80", each with its attributes sorted by key */
     char *service_config;
     char *source;
     uint64_t ttl_ms;
-    evener_status service_config_error; /* OK when there was none */
+    evener_status service_config_error; /* OK: no error */
     /* The last error. */
     evener_status error;
     /* Set by the test, or NULL: runs inside each push. */
@@ -30,7 +30,7 @@ typedef struct recording_sink {
 
 void recording_sink_init(recording_sink *sink);
 
-/* Frees the texts; `sink` itself is the caller's. */
+/* Free the texts. The caller owns `sink` itself. */
 void recording_sink_clear(recording_sink *sink);
 
 #endif

@@ -1,12 +1,12 @@
-/* One resolver on a virtual loop, with a sink that records:
+/* One resolver on a virtual loop, with a recording sink:
  *
  *     resolver_fixture *f = resolver_fixture_create();
- *     resolver_fixture_open(f, "static:10.0.0.1:80");           // looks up, builds, starts; asserts that it works
+ *     resolver_fixture_open(f, "static:10.0.0.1:80");           // looks up, builds, starts; asserts success
  *     cr_assert_str_eq(f->sink.addresses, "10.0.0.1:80");
  *     virtual_loop_advance_ms(f->loop, 100);
  *     resolver_fixture_destroy(f);
  *
- * Own builders, options and the default port are set in between. */
+ * Set custom builders, options and the default port between create and open. */
 #ifndef EVENER_TESTS_SUPPORT_RESOLVER_FIXTURE_H
 #define EVENER_TESTS_SUPPORT_RESOLVER_FIXTURE_H
 
@@ -17,11 +17,11 @@
 #include "tests/support/virtual_loop.h"
 
 typedef struct resolver_fixture {
-    virtual_loop *loop; /* NULL on a real one */
+    virtual_loop *loop; /* NULL on a real loop */
     evener_runtime *runtime;
     recording_sink sink;
-    evener_resolver_set set;         /* the test's: borrowed */
-    const evener_attribute *options; /* the test's: borrowed */
+    evener_resolver_set set;         /* borrowed from the test */
+    const evener_attribute *options; /* borrowed from the test */
     size_t option_count;
     uint32_t default_port; /* 443 */
     evener_target *target;
@@ -29,25 +29,26 @@ typedef struct resolver_fixture {
     evener_status status;      /* of the last open */
 } resolver_fixture;
 
-/* On a virtual loop. */
+/* Create a fixture on a virtual loop. */
 resolver_fixture *resolver_fixture_create(void);
 
-/* On a control thread of its own: f->loop is NULL, and the sink is looked at through resolver_fixture_wait() only. */
+/* Create a fixture on a runtime with its own control thread. f->loop is NULL; read the sink only through
+ * resolver_fixture_wait(). */
 resolver_fixture *resolver_fixture_create_on_thread(void);
 
-/* Waits until `condition`, asked on the control thread, holds; false after 10 s. */
+/* Wait until `condition` holds; it is evaluated on the control thread. Return false after 10 s. */
 bool resolver_fixture_wait(resolver_fixture *f, bool (*condition)(const recording_sink *sink, void *arg), void *arg);
 
-/* The same for the addresses of the last update. */
+/* Wait until the last update has these addresses. Return false after 10 s. */
 bool resolver_fixture_wait_addresses(resolver_fixture *f, const char *addresses);
 
-/* Looks up and builds, without starting. The code and f->status say how it went. */
+/* Look up the target's resolver and build it, without starting it. Return the code; f->status has the message. */
 evener_status_code resolver_fixture_build(resolver_fixture *f, const char *target);
 
-/* Builds and starts, and asserts that it works. */
+/* Build and start the resolver; assert success. */
 void resolver_fixture_open(resolver_fixture *f, const char *target);
 
-/* Closes the resolver, if there is one. */
+/* Close the resolver, if there is one. */
 void resolver_fixture_close(resolver_fixture *f);
 
 void resolver_fixture_destroy(resolver_fixture *f);

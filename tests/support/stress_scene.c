@@ -33,7 +33,7 @@ void stress_open(stress_scene *scene, const char *name, const evener_channel_opt
 
 void stress_stop(stress_scene *scene)
 {
-    __atomic_store_n(&scene->stop, true, __ATOMIC_RELAXED); /* what else the threads share is ordered by the joins */
+    __atomic_store_n(&scene->stop, true, __ATOMIC_RELAXED); /* the joins order all other shared data */
 }
 
 bool stress_stopped(const stress_scene *scene)
@@ -68,13 +68,13 @@ uint64_t stress_close(stress_scene *scene)
     stress_check(scene, evener_channel_get_stats(scene->channel, &stats, &status) == EVENER_STATUS_OK, status.message);
     for (size_t i = 0; i < stats.subchannel_count; i++) {
         stress_check(scene, stats.subchannels[i].in_flight == 0,
-                     "calls are counted as under way after the last was done");
+                     "calls are counted as in flight after the last one was done");
         picks += stats.subchannels[i].picks;
     }
     evener_channel_stats_clear(&stats);
     evener_channel_unref(scene->channel);
     stress_check(scene, fake_transport_references(scene->transport) == 0,
-                 "a pick's reference of a connection was left");
+                 "a pick's reference to a connection was not released");
     fake_transport_destroy(scene->transport);
     evener_manual_resolver_destroy(scene->resolver);
     evener_runtime_unref(scene->runtime);

@@ -1,5 +1,5 @@
-/* What stress programs of a whole channel start from: a channel over a runtime with a thread of its own, a fake
- * transport that connects at once and a manual resolver. What goes wrong ends the program with a message. */
+/* The common setup of stress programs for a whole channel: a channel on a runtime with its own thread, a fake
+ * transport that connects at once, and a manual resolver. A failed check ends the program with a message. */
 #ifndef EVENER_TESTS_SUPPORT_STRESS_SCENE_H
 #define EVENER_TESTS_SUPPORT_STRESS_SCENE_H
 
@@ -14,7 +14,7 @@
 #include "tests/support/fake_transport.h"
 
 typedef struct stress_scene {
-    const char *name; /* the program's, for messages */
+    const char *name; /* the program's name, for messages */
     evener_runtime *runtime;
     fake_transport *transport;
     evener_manual_resolver *resolver;
@@ -22,22 +22,22 @@ typedef struct stress_scene {
     bool stop; /* atomic */
 } stress_scene;
 
-/* Opens "orders:///x" with the options, adding runtime, transport and resolver. Callers are to be started by the
- * program and to end when stress_stopped() says so. */
+/* Open "orders:///x" with the options plus runtime, transport and resolver. The program starts its own callers,
+ * which must end when stress_stopped() returns true. */
 void stress_open(stress_scene *scene, const char *name, const evener_channel_options *options);
 
-/* Any thread. */
+/* End the program with a message unless `good`. Any thread. */
 void stress_check(const stress_scene *scene, bool good, const char *what);
 
 void stress_stop(stress_scene *scene);
 bool stress_stopped(const stress_scene *scene);
 
-/* Pushes 127.0.0.1 with port 1, and with those from 2 to `ports` that a toss of `random` (see rand_r()) leaves in; with
- * `weighted` these have weights. `config` may be NULL. */
+/* Push 127.0.0.1 with port 1 and a random subset of the ports 2 to `ports`; `random` is the state of rand_r(). With
+ * `weighted` the addresses of this subset have weights. `config` may be NULL. */
 void stress_push(stress_scene *scene, uint32_t ports, bool weighted, const char *config, unsigned *random);
 
-/* The callers have ended: checks that no call is counted as under way, and gives everything back: no reference of a
- * connection may be left. Returns how many picks the backends of the last list were given. */
+/* After the callers have ended: check that no call is counted as in flight and no connection reference is left, and
+ * free everything. Return the number of picks of the last list's backends. */
 uint64_t stress_close(stress_scene *scene);
 
 #endif

@@ -11,7 +11,7 @@
 struct virtual_loop {
     evener_loop base;
     uint64_t now_ns;  /* atomic: read by any thread */
-    pthread_t driver; /* atomic: who made the loop or drove it last */
+    pthread_t driver; /* atomic: the thread that created the loop or drove it last */
     evener_timer_heap timers;
     evener_task_queue tasks;
     evener_random random;
@@ -124,7 +124,7 @@ size_t virtual_loop_run_until_idle(virtual_loop *loop)
     size_t turn = 0;
     do {
         turn = evener_task_queue_run(&loop->tasks);
-        /* Timers started in this turn ring in the next, after what was posted meanwhile: as on a real loop. */
+        /* As on a real loop, timers started in this turn fire in the next one, after tasks posted meanwhile. */
         const uint64_t sequence_end = loop->timers.next_sequence;
         evener_timer *timer = NULL;
         while ((timer = evener_timer_heap_take_due(&loop->timers, loop->now_ns, sequence_end)) != NULL) {
