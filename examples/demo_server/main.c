@@ -84,7 +84,7 @@ int main(int argc, char **argv)
         }
         demo_server_set_delay_ms(servers[count], delay_ms);
         if (failure != 0) {
-            demo_server_set_failure(servers[count], (grpc_status_code)failure, "told to fail");
+            demo_server_set_failure(servers[count], (grpc_status_code)failure, "failing on request (--fail)");
         }
         printf("listening on %s:%u\n", host, (unsigned)demo_server_port(servers[count]));
         fflush(stdout);

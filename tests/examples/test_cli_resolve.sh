@@ -1,5 +1,5 @@
 #!/bin/bash
-# test_cli_resolve.sh EVENER: `evener resolve` prints what a channel would see, follows a file, and fails with reasons.
+# test_cli_resolve.sh EVENER: `evener resolve` prints a channel's addresses, watches a file, and reports errors.
 set -uo pipefail
 evener=$1
 folder=$(mktemp -d)
@@ -12,7 +12,7 @@ fail() {
     failures=$((failures + 1))
 }
 
-# expect NAME STATUS PATTERN FILE: the last command's status, and a line that its output holds.
+# expect NAME STATUS PATTERN FILE: check the last command's exit status and that a line of FILE matches.
 expect() {
     [ "$result" -eq "$2" ] || fail "$1: exit status $result, not $2"
     grep -qE -- "$3" "$folder/$4" || fail "$1: no line like \"$3\" in $4: $(cat "$folder/$4")"
@@ -23,13 +23,13 @@ run() {
     result=$?
 }
 
-# wait_for PATTERN FILE: up to 10 s.
+# wait_for PATTERN FILE: wait up to 10 s for a matching line.
 wait_for() {
     for _ in $(seq 200); do
         grep -qE -- "$1" "$folder/$2" && return
         sleep 0.05
     done
-    fail "no line like \"$1\" came: $(cat "$folder/$2")"
+    fail "no line like \"$1\" appeared: $(cat "$folder/$2")"
 }
 
 run resolve 'static:10.0.0.1:80;weight=3;zone=a,[::1]:81'

@@ -1,4 +1,4 @@
-/* The demo's server, seen by a client on the bare C core. */
+/* The demo server, called by a client on the C core without evener. */
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -115,7 +115,7 @@ Test(demo_server, exchange_answers_each_message_and_knows_an_absent_age)
     request.first_name = "Ada";
     requests[0] = pack(&request);
     request.optional_age_case = GRPCDEMO__EXCHANGE_REQ__OPTIONAL_AGE_AGE;
-    request.age = 0; /* present, though it is the default */
+    request.age = 0; /* present, although 0 is the default */
     requests[1] = pack(&request);
     raw_result result = call("/grpcdemo.GrpcDemo/Exchange", requests, 2);
     cr_assert_eq(result.code, GRPC_STATUS_OK, "%s", result.message);
@@ -208,7 +208,7 @@ Test(demo_server, echo_gives_messages_headers_and_authority_back)
     cr_assert_eq(result.trailer_count, 1);
 }
 
-Test(demo_server, fails_calls_as_told_until_told_otherwise)
+Test(demo_server, fails_calls_while_a_failure_is_set)
 {
     demo_server_set_failure(server, GRPC_STATUS_RESOURCE_EXHAUSTED, "overloaded");
     raw_result result = call_import();
@@ -233,8 +233,8 @@ Test(demo_server, a_delayed_call_is_answered_and_one_that_never_is_runs_into_its
     cr_assert_eq(result.code, GRPC_STATUS_DEADLINE_EXCEEDED);
 }
 
-/* A17 */
-Test(demo_server, health_check_tells_what_was_set)
+/* A17 (client-side health checking) */
+Test(demo_server, health_check_returns_the_status_that_was_set)
 {
     raw_message all = {0};
     raw_message orders = {.bytes = 8, .data = "\x0a\x06orders"};
@@ -248,7 +248,7 @@ Test(demo_server, health_check_tells_what_was_set)
     cr_assert_arr_eq(result.responses[0].data, "\x08\x02", 2);
 }
 
-Test(demo_server, health_watch_tells_the_state_at_once_and_lasts)
+Test(demo_server, health_watch_reports_the_state_at_once_and_stays_open)
 {
     raw_message all = {0};
     raw_result result;

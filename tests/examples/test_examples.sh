@@ -1,5 +1,5 @@
 #!/bin/sh
-# test_examples.sh FOLDER: the example programs in FOLDER against demo_server on three free ports.
+# test_examples.sh FOLDER: run the example programs in FOLDER against demo_server on three free ports.
 set -eu
 folder=$1
 work=$(mktemp -d)
@@ -10,7 +10,7 @@ tries=0
 until [ "$(grep -c '^listening on' "$work/listening")" -eq 3 ]; do
     tries=$((tries + 1))
     if [ "$tries" -gt 200 ]; then
-        echo "the servers do not start" >&2
+        echo "the servers did not start" >&2
         exit 1
     fi
     sleep 0.05
@@ -19,7 +19,7 @@ ports=$(sed 's/.*://' "$work/listening" | tr '\n' ' ')
 # shellcheck disable=SC2086 # a list of ports
 set -- $ports
 
-# expect STATUS PATTERN PROGRAM ARGUMENT...: the program's exit status, and a line of its output.
+# expect STATUS PATTERN PROGRAM ARGUMENT...: check the program's exit status and that a line of its output matches.
 expect()
 {
     wanted=$1 pattern=$2
@@ -27,7 +27,7 @@ expect()
     status=0
     "$@" >"$work/output" 2>&1 || status=$?
     if [ "$status" -ne "$wanted" ] || ! grep -q -E "$pattern" "$work/output"; then
-        echo "$*: exit status $status, wanted $wanted and a line like: $pattern; it said:" >&2
+        echo "$*: exit status $status, expected $wanted and a line like: $pattern; output:" >&2
         cat "$work/output" >&2
         exit 1
     fi
