@@ -11,14 +11,14 @@
 #include "tests/support/held_port.h"
 
 #ifndef DEMO_SERVER_PROGRAM
-#error "DEMO_SERVER_PROGRAM names the demo's server"
+#error "define DEMO_SERVER_PROGRAM as the path of the demo server"
 #endif
 
 int server_process_start(server_process *server, uint16_t port)
 {
     int lines[2];
     if (port == 0) {
-        (void)held_port(&port); /* as long as this process lives */
+        (void)held_port(&port); /* held for the life of this process */
     }
     if (pipe(lines) != 0) {
         perror("server process: pipe");
@@ -52,11 +52,11 @@ int server_process_start(server_process *server, uint16_t port)
             listening = (unsigned)strtoul(colon + 1, NULL, 10);
         }
     }
-    fclose(output); /* a server that goes on writing would be ended by SIGPIPE; it does not */
+    fclose(output); /* safe: the server writes no more, so it gets no SIGPIPE */
     server->pid = pid > 0 ? pid : 0;
     server->port = (uint16_t)listening;
     if (listening == 0) {
-        fprintf(stderr, "server process: does not listen on port %u: %s\n", port, line);
+        fprintf(stderr, "server process: did not listen on port %u: %s\n", port, line);
         server_process_end(server);
     }
     return listening != 0;

@@ -1,4 +1,4 @@
-/* The demo's server as a process of its own: what can be killed and paused. */
+/* The demo server as a separate process, which can be killed and paused. */
 #ifndef EVENER_TESTS_E2E_SERVER_PROCESS_H
 #define EVENER_TESTS_E2E_SERVER_PROCESS_H
 
@@ -11,17 +11,17 @@ typedef struct server_process {
     const char *option; /* one of demo_server's, "--max-age-ms=2000", for each start; or NULL */
 } server_process;
 
-/* Starts `demo_server PORT` (0: a free one, which stays the caller's while the server does not run) and waits until it
- * listens. It ends with the caller's process. False with the reason on standard error if it does not. */
+/* Start `demo_server PORT` and wait until it listens. Port 0: a free one, which stays reserved while the server is
+ * down. The server ends with the caller's process. Return false with the reason on stderr if it does not start. */
 int server_process_start(server_process *server, uint16_t port);
 
-/* Sends a signal: SIGKILL, SIGTERM, SIGSTOP, SIGCONT. */
+/* Send a signal: SIGKILL, SIGTERM, SIGSTOP, SIGCONT. */
 void server_process_signal(const server_process *server, int signal);
 
-/* Waits for its end after such a signal. */
+/* Wait for the process to end after SIGKILL or SIGTERM. */
 void server_process_wait(server_process *server);
 
-/* Kills it if it runs. */
+/* Kill the process if it is running. */
 void server_process_end(server_process *server);
 
 #endif

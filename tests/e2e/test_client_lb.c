@@ -1,4 +1,5 @@
-/* The cases of the C core's client_lb_end2end_test.cc, by name, over real servers in this process. */
+/* The test cases of the C core's client_lb_end2end_test.cc, with the same names, against real servers in this
+ * process. */
 #include <criterion/criterion.h>
 
 #include <sched.h>
@@ -17,8 +18,8 @@
 
 typedef struct scene {
     demo_server *servers[SERVERS_MAX];
-    uint16_t ports[SERVERS_MAX]; /* also of a server that was stopped: nobody else gets it */
-    int held[SERVERS_MAX];       /* the sockets that see to that */
+    uint16_t ports[SERVERS_MAX]; /* stay reserved while a server is stopped */
+    int held[SERVERS_MAX];       /* the sockets that reserve the ports */
     evener_runtime *runtime;
     evener_manual_resolver *resolver;
     evener_channel *channel;
@@ -41,7 +42,7 @@ static void stop_server(scene *s, int index)
     s->servers[index] = NULL;
 }
 
-/* Opens a channel with a policy; no list is pushed yet. Backoffs are short, as in the C core's tests. */
+/* Open a channel with a policy; no list is pushed yet. Backoffs are short, as in the C core's tests. */
 static void open_scene(scene *s, const char *policy, int servers)
 {
     memset(s, 0, sizeof *s);
@@ -81,7 +82,7 @@ static void close_scene(scene *s)
     }
 }
 
-/* Goes through the control thread, behind what was posted to it and what that posts. */
+/* Wait for the control thread to run all posted tasks and those that they post. */
 static void settle(scene *s)
 {
     for (int i = 0; i < 3; i++) {
@@ -91,7 +92,7 @@ static void settle(scene *s)
     }
 }
 
-/* Pushes servers by their digits, in that order: "021". Waits until the channel has the list. */
+/* Push the servers with these digits, in this order ("021"), and wait until the channel has the list. */
 static void push(scene *s, const char *indices)
 {
     char list[256] = "";
@@ -130,7 +131,7 @@ static uint64_t calls_of(const scene *s, int index)
     return s->servers[index] != NULL ? demo_server_calls(s->servers[index]) : 0;
 }
 
-/* Calls (20 s at most) until the server has had a call more. */
+/* Make calls until one more reaches the server; at most 20 s. */
 static void wait_for_server(scene *s, int index)
 {
     const uint64_t before = calls_of(s, index);
@@ -208,7 +209,7 @@ Test(client_lb, PickFirstUpdates)
     close_scene(&s);
 }
 
-/* An update that holds the selected address changes nothing (A113). */
+/* An update that still contains the selected address keeps its connection (A113, pick_first). */
 Test(client_lb, PickFirstUpdateSuperset)
 {
     scene s;
@@ -295,7 +296,7 @@ Test(client_lb, PickFirstIdleOnDisconnect)
     close_scene(&s);
 }
 
-/* A62 */
+/* A62 (pick_first, sticky TRANSIENT_FAILURE) */
 Test(client_lb, PickFirstStaysTransientFailureOnFailedConnectionAttemptUntilReady)
 {
     scene s;
@@ -393,7 +394,7 @@ Test(client_lb, RoundRobinUpdateInError)
     push(&s, "0");
     wait_for_server(&s, 0);
     stop_server(&s, 2);
-    push(&s, "012"); /* one of them dead */
+    push(&s, "012"); /* one of them is down */
     wait_for_servers(&s, "01");
     for (int i = 0; i < 20; i++) {
         evener_status status;
@@ -474,7 +475,7 @@ Test(client_lb, RoundRobinSingleReconnect)
     push(&s, "012");
     wait_for_servers(&s, "012");
     stop_server(&s, 0);
-    for (int i = 0; i < 20; i++) { /* at most the call on the wire fails; these come one after the other */
+    for (int i = 0; i < 20; i++) { /* calls are sequential, so at most the one on the wire fails */
         evener_status status;
         (void)call(&s, true, &status);
     }
@@ -508,7 +509,7 @@ Test(client_lb, RoundRobinDoesNotFailRpcsUponDisconnection)
     push(&s, "0");
     for (int i = 0; i < 5; i++) {
         call_ok(&s);
-        demo_server_stop(s.servers[0], 1000); /* gracefully: a GOAWAY */
+        demo_server_stop(s.servers[0], 1000); /* graceful: sends GOAWAY */
         s.servers[0] = NULL;
         start_server(&s, 0);
     }
@@ -540,7 +541,7 @@ static const char *host_seen(scene *s)
     return host;
 }
 
-/* core: ClientLbAuthorityTest */
+/* C core: ClientLbAuthorityTest */
 Test(client_lb, Authority)
 {
     scene s;
@@ -558,7 +559,7 @@ Test(client_lb, Authority)
     close_scene(&s);
 }
 
-/* core: ClientLbAddressTest: a change of attributes alone never reconnects. */
+/* C core: ClientLbAddressTest. A change of attributes alone does not reconnect. */
 Test(client_lb, Attributes)
 {
     scene s;
@@ -579,7 +580,7 @@ Test(client_lb, Attributes)
     close_scene(&s);
 }
 
-/* core: ChannelIdleness; 8 of the channels share what a runtime shares, and none hinders another. */
+/* C core: ChannelIdleness. Eight channels share a runtime's objects without disturbing each other. */
 Test(client_lb, ManyChannels)
 {
     scene scenes[8];

@@ -1,4 +1,4 @@
-/* Three server processes under load, 16 calls in flight, and what happens to servers in the real world. */
+/* Three server processes under load with 16 calls in flight, and the faults of real servers. */
 #include <criterion/criterion.h>
 
 #include <pthread.h>
@@ -26,9 +26,9 @@ typedef struct scene {
     atomic_bool stop;
     atomic_uint_fast64_t calls, failed;
     atomic_uint next_caller;
-    atomic_uint_fast64_t laps[CALLERS]; /* calls of each caller that have ended and been counted */
+    atomic_uint_fast64_t laps[CALLERS]; /* calls of each caller that have ended and are counted */
     pthread_mutex_t lock;
-    char failure[EVENER_STATUS_MESSAGE_BYTES]; /* the last one; under the lock */
+    char failure[EVENER_STATUS_MESSAGE_BYTES]; /* the latest failure; under the lock */
     uint64_t timeout_ms;
 } scene;
 
@@ -70,7 +70,7 @@ static void pause_ms(unsigned ms)
     nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000}, NULL);
 }
 
-/* Waits (20 s at most) until the backend has had that many more picks. */
+/* Wait until the backend has had `more` further picks; at most 20 s. */
 static bool gets_calls(scene *s, unsigned server, uint64_t more)
 {
     uint64_t first = UINT64_MAX;
@@ -90,8 +90,7 @@ static bool gets_calls(scene *s, unsigned server, uint64_t more)
     return false;
 }
 
-/* Waits (20 s at most) until a server that is no more has no call under way, and every caller has counted how its last
- * one there ended. */
+/* Wait until a dead server has no call in flight and every caller has counted its last call to it; at most 20 s. */
 static bool has_lost_all_calls(scene *s, unsigned server)
 {
     bool over = false;
@@ -191,7 +190,7 @@ Test(faults, a_killed_server_fails_few_and_comes_back)
     cr_assert_eq(atomic_load(&s.failed), 0, "%s", s.failure);
     server_process_signal(&s.servers[1], SIGKILL);
     server_process_wait(&s.servers[1]);
-    cr_assert(gets_calls(&s, 0, 200), "the others go on");
+    cr_assert(gets_calls(&s, 0, 200), "the other servers still get calls");
     cr_assert(has_lost_all_calls(&s, 1));
     expect_few_failed(&s, 1);
     cr_assert(server_process_start(&s.servers[1], s.servers[1].port));

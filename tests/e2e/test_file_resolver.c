@@ -1,4 +1,4 @@
-/* A channel over real servers whose backends are in a file. */
+/* A channel over real servers, with the list of backends in a file. */
 #include <criterion/criterion.h>
 
 #include <pthread.h>
@@ -25,9 +25,9 @@ static struct {
     pthread_t callers[CALLERS];
     atomic_bool stop;
     atomic_uint calls, failed;
-    atomic_uint last_port; /* that answered */
+    atomic_uint last_port; /* of the last server that answered */
     pthread_mutex_t lock;
-    char failure[EVENER_STATUS_MESSAGE_BYTES]; /* under the lock */
+    char failure[EVENER_STATUS_MESSAGE_BYTES]; /* under `lock` */
     uint64_t random_state;
 } s = {.lock = PTHREAD_MUTEX_INITIALIZER, .random_state = 7};
 
@@ -37,7 +37,7 @@ static unsigned random_below(unsigned bound)
     return (unsigned)(s.random_state >> 33) % bound;
 }
 
-/* Servers by bit, one a line. */
+/* Write the list of servers, given as a bit mask, one per line. */
 static void make_list(char text[LIST_BYTES], unsigned servers)
 {
     text[0] = '\0';
@@ -82,7 +82,7 @@ static void set_up(void)
     evener_status status;
     evener_credentials *insecure;
     cr_assert_eq(evener_credentials_create_insecure(&insecure, &status), EVENER_STATUS_OK, "%s", status.message);
-    /* An hour: the poll is not to help. */
+    /* Poll once per hour, so that only the watch can see a change. */
     const evener_attribute no_poll = {"file.poll_ms", "3600000"};
     const evener_channel_options options = {
         .size = sizeof options,
@@ -109,7 +109,7 @@ static void tear_down(void)
 
 TestSuite(file_resolver_e2e, .init = set_up, .fini = tear_down, .timeout = 120);
 
-/* The port that answered; 0 on failure. */
+/* Make a call. Return the port of the server that answered; 0 on failure. */
 static unsigned call(void)
 {
     const evener_call_options options = {.size = sizeof options, .timeout_ms = 20000};
@@ -122,7 +122,7 @@ static unsigned call(void)
         pthread_mutex_unlock(&s.lock);
         return 0;
     }
-    /* CustomMessage{custom_message = 1}: a tag, a length, the port. */
+    /* CustomMessage{custom_message = 1}: tag, length, then the port as text. */
     char port[8] = "";
     if (response.length > 2 && response.length - 2 < sizeof port) {
         memcpy(port, response.data + 2, response.length - 2);
@@ -158,7 +158,7 @@ static void stop_callers(void)
                  atomic_load(&s.calls) + atomic_load(&s.failed), s.failure);
 }
 
-/* issue: a change reaches the first call within 50 ms (how long it takes here, is printed; it is not asserted) */
+/* Requirement: a change reaches the first call within 50 ms. The test prints the time but does not assert it. */
 Test(file_resolver_e2e, change_reaches_the_first_call)
 {
     cr_assert_eq(call(), demo_server_port(s.servers[0]), "%s", s.failure);
@@ -177,8 +177,8 @@ Test(file_resolver_e2e, change_reaches_the_first_call)
     }
 }
 
-/* issue: 10,000 random edits, truncations, renames and deletions of the file under load: no failed call while one listed
- * backend lives, and the final list is the one in the file */
+/* Requirement: 10,000 random edits, truncations, renames and deletions of the file under load. No call fails while
+ * one listed backend is alive, and the final list is the one in the file. */
 Test(file_resolver_e2e, edits_under_load_fail_no_call)
 {
     start_callers();

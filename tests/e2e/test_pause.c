@@ -1,6 +1,6 @@
-/* One of three real servers is paused (SIGSTOP) under load, p2c_ewma choosing: its connection stays READY, so that only
- * the balancing can tell. Once its first calls have timed out, 99.9 % of the calls succeed within their deadline of 1 s;
- * when it goes on (SIGCONT), it gets calls again. */
+/* One of three real servers is paused (SIGSTOP) under load with p2c_ewma. Its connection stays READY, so only the
+ * balancing can detect it. Once its first calls have timed out, 99.9 % of the calls succeed within their deadline of
+ * 1 s. When it continues (SIGCONT), it gets calls again. */
 #include <criterion/criterion.h>
 
 #include <pthread.h>
@@ -53,7 +53,7 @@ static uint64_t picks_of(const scene *s, unsigned server)
     return picks;
 }
 
-/* Waits (60 s at most) until the counter has got so far. */
+/* Wait until the counter reaches `wanted`; at most 60 s. */
 static bool reaches(const atomic_uint_fast64_t *counter, uint64_t wanted)
 {
     for (int tries = 0; tries < 6000 && atomic_load(counter) < wanted; tries++) {
@@ -82,7 +82,7 @@ static void open_scene(scene *s)
              s->servers[1].port, s->servers[2].port);
     evener_credentials *insecure;
     cr_assert_eq(evener_credentials_create_insecure(&insecure, &status), EVENER_STATUS_OK);
-    /* A decay of 1 s: the test has no patience for a recovery of 10 s. */
+    /* A decay of 1 s: with the default the recovery would take 10 s. */
     const evener_channel_options options = {.size = sizeof options,
                                             .credentials = insecure,
                                             .default_service_config =
@@ -114,12 +114,12 @@ Test(pause, a_paused_server_costs_a_thousandth_of_the_calls_and_comes_back)
     scene s = {0};
     open_scene(&s);
     server_process_signal(&s.servers[1], SIGSTOP);
-    cr_assert(reaches(&s.failed, 1), "what was on its way to it times out");
+    cr_assert(reaches(&s.failed, 1), "the calls on the wire to it time out");
     const uint64_t calls = atomic_load(&s.calls), failed = atomic_load(&s.failed);
     cr_assert_leq(failed, CALLERS, "%lu calls failed before detection", (unsigned long)failed);
     cr_assert(reaches(&s.calls, calls + CALLS_AFTER_DETECTION));
     const uint64_t more_calls = atomic_load(&s.calls) - calls, more_failed = atomic_load(&s.failed) - failed;
-    /* One call a caller was still on its way when the first one had failed: that is detection, too. */
+    /* When the first call had failed, each caller may still have had one on the wire: those count as detection too. */
     cr_assert_leq(more_failed, CALLERS + more_calls / 1000, "%lu of %lu", (unsigned long)more_failed,
                   (unsigned long)more_calls);
     server_process_signal(&s.servers[1], SIGCONT);
