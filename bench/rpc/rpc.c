@@ -50,7 +50,7 @@ static const struct {
 typedef struct rpc_load {
     bench_client *client;
     uint64_t end_ns;
-    atomic_uint calls_left;
+    atomic_uint slots_running;
     atomic_uint_fast64_t failed;
     pthread_mutex_t mutex;
     pthread_cond_t idle;
@@ -85,7 +85,7 @@ static void slot_done(void *arg, bool ok)
         return;
     }
     pthread_mutex_lock(&load->mutex);
-    if (atomic_fetch_sub_explicit(&load->calls_left, 1, memory_order_acq_rel) == 1) {
+    if (atomic_fetch_sub_explicit(&load->slots_running, 1, memory_order_acq_rel) == 1) {
         pthread_cond_signal(&load->idle);
     }
     pthread_mutex_unlock(&load->mutex);
@@ -119,13 +119,13 @@ static void run_slots(slot *slots, rpc_load *load, const rpc_case *rpc)
         }
         return;
     }
-    atomic_store_explicit(&load->calls_left, rpc->in_flight, memory_order_relaxed);
+    atomic_store_explicit(&load->slots_running, rpc->in_flight, memory_order_relaxed);
     for (unsigned i = 0; i < rpc->in_flight; i++) {
         slots[i].from_ns = bench_now_ns();
         load->client->start(load->client, slot_done, &slots[i]);
     }
     pthread_mutex_lock(&load->mutex);
-    while (atomic_load_explicit(&load->calls_left, memory_order_acquire) > 0) {
+    while (atomic_load_explicit(&load->slots_running, memory_order_acquire) > 0) {
         pthread_cond_wait(&load->idle, &load->mutex);
     }
     pthread_mutex_unlock(&load->mutex);
