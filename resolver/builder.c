@@ -1,4 +1,5 @@
-#include "resolver/builder.h"
+/* Builders that somebody keeps beyond a call: counted, if they can be (evener_resolver_builder.ref). */
+#include <evener/resolver.h>
 
 /* A builder that was compiled against an older evener ends before the two functions. */
 static bool is_counted(const evener_resolver_builder *builder)

@@ -7,11 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "resolver/builder.h"
 #include "resolver/builtin.h"
 
 #define DEFAULT_SCHEME_PREFIX "dns:///" /* grpc: client_channel_specification.md */
 #define DEFAULT_PORT 443
+/* sizeof(evener_resolver_builder) of the first version, which ended with user_data. */
+#define BUILDER_BYTES_MIN                                                                                              \
+    (offsetof(evener_resolver_builder, user_data) + sizeof(((evener_resolver_builder *)0)->user_data))
 
 static const evener_resolver_builder *const built_in[] = {
     &evener_dns_resolver,           &evener_fallback_resolver, &evener_file_resolver, &evener_ipv4_resolver,
@@ -53,7 +55,7 @@ evener_status_code evener_resolver_register(const evener_resolver_builder *build
                                  : builder->scheme == NULL ? " has no scheme"
                                                            : "'s function build is NULL");
     }
-    if (builder->size < EVENER_RESOLVER_BUILDER_BYTES_MIN) {
+    if (builder->size < BUILDER_BYTES_MIN) {
         return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
                                  "resolver \"%.40s\": set .size = sizeof(evener_resolver_builder)", builder->scheme);
     }

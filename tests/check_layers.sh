@@ -7,9 +7,10 @@ set -euo pipefail
 export LC_ALL=C
 cd "${1:-$(dirname "${BASH_SOURCE[0]}")/..}"
 
-# folder: folders that it may include, beside itself; `<grpc/` and the like: system headers that only it may include
+# folder: folders that it may include, beside itself; `<grpc/` and the like: system headers that only such folders may
+# include (base: OpenSSL to check PEM texts)
 rules='
-lb/base:
+lb/base: <openssl/
 lb/runtime: lb/base
 lb/policy: lb/base lb/runtime
 lb/backend: lb/base lb/runtime

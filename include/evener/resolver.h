@@ -172,6 +172,11 @@ struct evener_resolver_builder {
     evener_server_names (*server_names)(const evener_resolver_builder *builder, const evener_target *target);
 };
 
+/* Take, and give back, a reference to each of `count` builders. Those that are NULL or not counted are left alone, as is
+ * a list that is NULL. Any thread. */
+EVENER_API void evener_resolver_builders_ref(const evener_resolver_builder *const *builders, size_t count);
+EVENER_API void evener_resolver_builders_unref(const evener_resolver_builder *const *builders, size_t count);
+
 /* Adds a builder for the whole process, or replaces that of its scheme; it must stay valid from then on (static, or
  * counted: a reference is taken and never given back). Channels that exist keep the one they were made with. Built in:
  * static, ipv4, ipv6, unix, unix-abstract, dns, srv, file, fallback, merge.

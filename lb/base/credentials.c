@@ -1,5 +1,5 @@
-/* Credentials: counted handles of the core's, so that a program may give its own back while channels live on. Each
- * holds the core initialised, because it may be made before the first channel and outlive the last. */
+/* Counted, so that a program may give its handle back while channels live on. Private keys are wiped before their memory
+ * is freed. */
 #include "lb/base/credentials.h"
 
 #include <stdatomic.h>
@@ -8,30 +8,29 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <grpc/grpc.h>
-#include <grpc/grpc_security.h>
-
 #include "lb/base/options.h"
 #include "lb/base/tls_pem.h"
 
 struct evener_credentials {
-    grpc_channel_credentials *core;
-    bool is_insecure; /* made as such here: what the core's own are is not asked */
+    evener_credentials_kind kind;
     _Atomic uint32_t references;
+    evener_tls_options tls; /* owned texts */
+    const char *transport_name;
+    void *object;
+    void (*release)(void *object);
 };
 
-static evener_status_code wrap(grpc_channel_credentials *core, bool is_insecure, evener_credentials **credentials,
-                               evener_status *status)
+static evener_credentials *create(evener_credentials_kind kind, evener_status *status)
 {
-    evener_credentials *made = malloc(sizeof *made);
+    evener_credentials *made = calloc(1, sizeof *made);
     if (made == NULL) {
-        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "credentials: out of memory");
+        evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "credentials: out of memory");
+        return NULL;
     }
-    made->core = core;
-    made->is_insecure = is_insecure;
+    made->kind = kind;
     atomic_init(&made->references, 1);
-    *credentials = made;
-    return evener_status_clear(status);
+    made->tls.size = sizeof made->tls;
+    return made;
 }
 
 evener_status_code evener_credentials_create_insecure(evener_credentials **credentials, evener_status *status)
@@ -40,15 +39,15 @@ evener_status_code evener_credentials_create_insecure(evener_credentials **crede
         return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
                                  "evener_credentials_create_insecure: `credentials` is NULL");
     }
-    grpc_init();
-    grpc_channel_credentials *core = grpc_insecure_credentials_create();
-    if (wrap(core, true, credentials, status) != EVENER_STATUS_OK) {
-        grpc_channel_credentials_release(core);
-        grpc_shutdown();
+    evener_credentials *made = create(EVENER_CREDENTIALS_INSECURE, status);
+    if (made == NULL) {
         return EVENER_STATUS_RESOURCE_EXHAUSTED;
     }
-    return EVENER_STATUS_OK;
+    *credentials = made;
+    return evener_status_clear(status);
 }
+
+/* ---- TLS ---- */
 
 static evener_status_code check_tls_options(const evener_tls_options *options, evener_status *status)
 {
@@ -69,25 +68,28 @@ static evener_status_code check_tls_options(const evener_tls_options *options, e
     return code == EVENER_STATUS_OK ? code : evener_status_set(status, code, "TLS credentials: %s", reason.message);
 }
 
+/* False without memory. */
+static bool copy_text(const char *text, const char **copy)
+{
+    *copy = text != NULL ? strdup(text) : NULL;
+    return text == NULL || *copy != NULL;
+}
+
 evener_status_code evener_credentials_create_tls_checked(const evener_tls_options *options,
                                                          evener_credentials **credentials, evener_status *status)
 {
-    grpc_init();
-    grpc_ssl_pem_key_cert_pair pair = {.private_key = options->private_key, .cert_chain = options->certificate_chain};
-    grpc_channel_credentials *core = grpc_ssl_credentials_create(
-        options->root_certificates, options->private_key == NULL ? NULL : &pair, NULL, NULL);
-    if (core == NULL) {
-        grpc_shutdown();
-        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
-                                 "TLS credentials: the gRPC core refused them: without root_certificates it needs its "
-                                 "default roots (GRPC_DEFAULT_SSL_ROOTS_FILE_PATH, or the system's)");
-    }
-    if (wrap(core, false, credentials, status) != EVENER_STATUS_OK) {
-        grpc_channel_credentials_release(core);
-        grpc_shutdown();
+    evener_credentials *made = create(EVENER_CREDENTIALS_TLS, status);
+    if (made == NULL) {
         return EVENER_STATUS_RESOURCE_EXHAUSTED;
     }
-    return EVENER_STATUS_OK;
+    if (!copy_text(options->root_certificates, &made->tls.root_certificates) ||
+        !copy_text(options->certificate_chain, &made->tls.certificate_chain) ||
+        !copy_text(options->private_key, &made->tls.private_key)) {
+        evener_credentials_destroy(made);
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "TLS credentials: out of memory");
+    }
+    *credentials = made;
+    return evener_status_clear(status);
 }
 
 evener_status_code evener_credentials_create_tls(const evener_tls_options *options, evener_credentials **credentials,
@@ -109,18 +111,40 @@ evener_status_code evener_credentials_create_tls(const evener_tls_options *optio
     return evener_credentials_create_tls_checked(&own, credentials, status);
 }
 
-evener_status_code evener_credentials_from_grpc(struct grpc_channel_credentials *core, evener_credentials **credentials,
-                                                evener_status *status)
+const evener_tls_options *evener_credentials_tls(const evener_credentials *credentials)
 {
-    if (core == NULL || credentials == NULL) {
-        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "evener_credentials_from_grpc: `%s` is NULL",
-                                 core == NULL ? "core" : "credentials");
+    return &credentials->tls;
+}
+
+/* ---- foreign ones ---- */
+
+evener_status_code evener_credentials_create_foreign(const char *transport_name, void *object,
+                                                     void (*release)(void *object), evener_credentials **credentials,
+                                                     evener_status *status)
+{
+    evener_credentials *made = create(EVENER_CREDENTIALS_FOREIGN, status);
+    if (made == NULL) {
+        return EVENER_STATUS_RESOURCE_EXHAUSTED;
     }
-    evener_status_code code = wrap(core, false, credentials, status);
-    if (code == EVENER_STATUS_OK) {
-        grpc_init();
-    }
-    return code;
+    made->transport_name = transport_name;
+    made->object = object;
+    made->release = release;
+    *credentials = made;
+    return evener_status_clear(status);
+}
+
+void *evener_credentials_foreign(const evener_credentials *credentials, const char *transport_name)
+{
+    const bool is_its =
+        credentials->kind == EVENER_CREDENTIALS_FOREIGN && strcmp(credentials->transport_name, transport_name) == 0;
+    return is_its ? credentials->object : NULL;
+}
+
+/* ---- references ---- */
+
+evener_credentials_kind evener_credentials_get_kind(const evener_credentials *credentials)
+{
+    return credentials->kind;
 }
 
 evener_credentials *evener_credentials_ref(const evener_credentials *credentials)
@@ -130,23 +154,20 @@ evener_credentials *evener_credentials_ref(const evener_credentials *credentials
     return counted;
 }
 
-struct grpc_channel_credentials *evener_credentials_core(const evener_credentials *credentials)
-{
-    return credentials->core;
-}
-
-bool evener_credentials_are_insecure(const evener_credentials *credentials)
-{
-    return credentials->is_insecure;
-}
-
 void evener_credentials_destroy(evener_credentials *credentials)
 {
     /* acq_rel: the last one sees what all others did with the handle. */
     if (credentials == NULL || atomic_fetch_sub_explicit(&credentials->references, 1, memory_order_acq_rel) != 1) {
         return;
     }
-    grpc_channel_credentials_release(credentials->core);
-    grpc_shutdown();
+    if (credentials->release != NULL) {
+        credentials->release(credentials->object);
+    }
+    if (credentials->tls.private_key != NULL) {
+        explicit_bzero((char *)(uintptr_t)credentials->tls.private_key, strlen(credentials->tls.private_key));
+    }
+    free((char *)(uintptr_t)credentials->tls.root_certificates);
+    free((char *)(uintptr_t)credentials->tls.certificate_chain);
+    free((char *)(uintptr_t)credentials->tls.private_key);
     free(credentials);
 }

@@ -1,20 +1,32 @@
-/* Credentials, as the gRPC transport sees them. */
+/* Credentials: what a channel's connections are secured with, known to no transport in particular. A transport makes its
+ * own form of them when the channel is created. */
 #ifndef EVENER_LB_BASE_CREDENTIALS_H
 #define EVENER_LB_BASE_CREDENTIALS_H
 
-#include <stdbool.h>
-
 #include <evener/credentials.h>
 
-/* Another reference to the same credentials, to be given back with evener_credentials_destroy(). Any thread. */
+typedef enum evener_credentials_kind {
+    EVENER_CREDENTIALS_INSECURE = 0, /* plain text, named as such */
+    EVENER_CREDENTIALS_TLS = 1,      /* PEM texts that were checked */
+    EVENER_CREDENTIALS_FOREIGN = 2   /* an object of one transport's library, which no other transport can use */
+} evener_credentials_kind;
+
+/* Return another reference, to be given back with evener_credentials_destroy(). Any thread. */
 evener_credentials *evener_credentials_ref(const evener_credentials *credentials);
 
-/* The core's handle; borrowed. */
-struct grpc_channel_credentials *evener_credentials_core(const evener_credentials *credentials);
+evener_credentials_kind evener_credentials_get_kind(const evener_credentials *credentials);
 
-/* Whether they were made by evener_credentials_create_insecure(). All others may verify the server's name: the core does
- * not say which kind its own are. Any thread. */
-bool evener_credentials_are_insecure(const evener_credentials *credentials);
+/* Return the texts of TLS credentials; they live as long as the reference. Roots NULL: the transport's default roots. */
+const evener_tls_options *evener_credentials_tls(const evener_credentials *credentials);
+
+/* Return the object of FOREIGN credentials that were made for `transport_name`; NULL for all others. Borrowed. */
+void *evener_credentials_foreign(const evener_credentials *credentials, const char *transport_name);
+
+/* Make FOREIGN credentials for the transport of that name (a static string). `release` frees the object with the last
+ * reference; on failure the object stays the caller's. Errors: RESOURCE_EXHAUSTED. Any thread. */
+evener_status_code evener_credentials_create_foreign(const char *transport_name, void *object,
+                                                     void (*release)(void *object), evener_credentials **credentials,
+                                                     evener_status *status);
 
 /* As evener_credentials_create_tls(), for options that evener_tls_pems_check() has found good already. */
 evener_status_code evener_credentials_create_tls_checked(const evener_tls_options *options,

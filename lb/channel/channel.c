@@ -12,7 +12,6 @@
 #include "lb/runtime/clock.h"
 #include "lb/runtime/rcu.h"
 #include "lb/runtime/runtime_internal.h"
-#include "resolver/builder.h"
 
 #define DEFAULT_TRANSPORT "grpc"
 #define DEFAULT_PORT 443

@@ -19,7 +19,6 @@
 #include "lb/channel/reconfigure.h"
 #include "lb/factory/config.h"
 #include "lb/factory/watch.h"
-#include "resolver/builder.h"
 
 #define WATCH_INTERVAL_MS 1000
 

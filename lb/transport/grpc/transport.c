@@ -12,13 +12,14 @@
 #include "lb/base/options.h"
 #include "lb/transport/grpc/args.h"
 #include "lb/transport/grpc/connection.h"
+#include "lb/transport/grpc/credentials.h"
 #include "lb/transport/grpc/engine.h"
 #include "lb/transport/grpc/health.h"
 
 typedef struct grpc_transport {
     evener_transport base;
     evener_runtime *runtime; /* its channel's: not counted */
-    evener_credentials *credentials;
+    evener_grpc_credentials credentials;
     evener_grpc_args args;
 } grpc_transport;
 
@@ -118,7 +119,7 @@ static evener_connection *connection_create(grpc_transport *transport, const eve
 static bool transport_verifies_names(const evener_transport *base)
 {
     const grpc_transport *transport = (const grpc_transport *)base;
-    return !evener_credentials_are_insecure(transport->credentials) &&
+    return evener_credentials_get_kind(transport->credentials.handle) != EVENER_CREDENTIALS_INSECURE &&
            !evener_grpc_args_has(&transport->args, GRPC_SSL_TARGET_NAME_OVERRIDE_ARG);
 }
 
@@ -150,7 +151,7 @@ static evener_status_code transport_connect(evener_transport *base, const evener
     char *target = evener_grpc_target_of(args->address);
     if (target != NULL) {
         made->channel = evener_grpc_args_create_channel(&transport->args, target, authority, args->timeout_ms,
-                                                        evener_credentials_core(transport->credentials));
+                                                        transport->credentials.core);
         free(target);
     }
     if (made->channel == NULL || !grpc_channel_support_connectivity_watcher(made->channel)) {
@@ -193,7 +194,7 @@ static void transport_destroy(evener_transport *base)
 {
     grpc_transport *transport = (grpc_transport *)base;
     evener_grpc_args_clear(&transport->args);
-    evener_credentials_destroy(transport->credentials);
+    evener_grpc_credentials_clear(&transport->credentials);
     free(transport);
 }
 
@@ -201,7 +202,7 @@ static void transport_exchange_settings(evener_transport *a, evener_transport *b
 {
     grpc_transport *first = (grpc_transport *)a;
     grpc_transport *second = (grpc_transport *)b;
-    evener_credentials *credentials = first->credentials;
+    const evener_grpc_credentials credentials = first->credentials;
     const evener_grpc_args args = first->args;
     first->credentials = second->credentials;
     first->args = second->args;
@@ -250,9 +251,14 @@ static evener_status_code transport_create(const evener_transport_args *given, e
         free(made);
         return code;
     }
+    code = evener_grpc_credentials_make(args.credentials, &made->credentials, status);
+    if (code != EVENER_STATUS_OK) {
+        evener_grpc_args_clear(&made->args);
+        free(made);
+        return code;
+    }
     made->base.vtable = &vtable;
     made->runtime = args.runtime;
-    made->credentials = evener_credentials_ref(args.credentials);
     *transport = &made->base;
     return evener_status_clear(status);
 }
