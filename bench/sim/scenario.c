@@ -107,7 +107,7 @@ static uint32_t keyword(reader *r, const config_setting_t *group, const char *na
         }
     }
     if (word[0] != '\0') {
-        fail(r, config_setting_get_member(group, name), "is unknown");
+        fail(r, config_setting_get_member(group, name), "is not known");
     }
     return 0;
 }

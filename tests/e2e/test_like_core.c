@@ -74,7 +74,7 @@ static void wait_for_connects(scene *s, uint64_t connects)
 {
     bool all = false;
     for (int tries = 0; !all && tries < WAIT_MS / 10; tries++) {
-        evener_channel_stats stats;
+        evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof(evener_subchannel_stats)};
         cr_assert_eq(evener_channel_get_stats(s->channel, &stats, NULL), EVENER_STATUS_OK);
         all = true;
         for (size_t i = 0; i < stats.subchannel_count; i++) {

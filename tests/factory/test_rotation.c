@@ -85,7 +85,7 @@ static void more_calls(uint64_t count)
 /* Of the first server. */
 static evener_subchannel_stats stats_now(void)
 {
-    evener_channel_stats stats;
+    evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof(evener_subchannel_stats)};
     cr_assert_eq(evener_channel_get_stats(channel, &stats, NULL), EVENER_STATUS_OK);
     const evener_subchannel_stats first = stats.subchannels[0];
     evener_channel_stats_clear(&stats);

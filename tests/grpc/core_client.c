@@ -10,6 +10,8 @@
 #include <grpc/support/alloc.h>
 #include <grpc/support/time.h>
 
+#include "lb/transport/grpc/tag.h"
+
 struct core_client {
     grpc_channel *channel;
     grpc_completion_queue *queue;
@@ -56,6 +58,7 @@ static void *serve(void *arg)
         if (event.type == GRPC_QUEUE_SHUTDOWN) {
             return NULL;
         }
+        EVENER_GRPC_TAKES_OVER(event.tag);
         call_ended(event.tag);
     }
 }
@@ -109,6 +112,7 @@ void core_client_start_call(call_load *load)
     operations[5].data.recv_status_on_client.trailing_metadata = &c->trailers;
     operations[5].data.recv_status_on_client.status = &c->code;
     operations[5].data.recv_status_on_client.status_details = &c->message;
+    EVENER_GRPC_HANDS_OVER(c);
     CHECK(grpc_call_start_batch(c->call, operations, 6, c, NULL) == GRPC_CALL_OK, "the core takes no call");
 }
 

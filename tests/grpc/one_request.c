@@ -161,7 +161,7 @@ static void call_create_call(scene *s)
 
 static void read_stats(scene *s)
 {
-    evener_channel_stats stats;
+    evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof(evener_subchannel_stats)};
     check(evener_channel_get_stats(s->channel, &stats, NULL) == EVENER_STATUS_OK, "no statistics");
     check(stats.subchannel_count == 1, "not one backend");
     s->result->picks = stats.subchannels[0].picks;

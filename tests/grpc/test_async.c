@@ -142,7 +142,7 @@ Test(async, cancelled_on_the_wire)
     char peer[64];
     snprintf(peer, sizeof peer, "ipv4:%s", address_of_port(demo_server_port(f.servers[0])));
     cr_expect_str_eq(details.peer, peer, "the backend picked");
-    evener_channel_stats stats;
+    evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof(evener_subchannel_stats)};
     cr_assert_eq(evener_channel_get_stats(f.channel, &stats, NULL), EVENER_STATUS_OK);
     cr_expect_eq(stats.subchannels[0].failed, 1);
     evener_channel_stats_clear(&stats);

@@ -54,7 +54,7 @@ ParameterizedTest(refusal *r, refused, is_reported_once)
                  status.message);
     cr_expect(strncmp(status.message, r->message, strlen(r->message)) == 0, "%s", status.message);
     cr_expect_eq(h2_server_streams(server), 1);
-    evener_channel_stats stats;
+    evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof(evener_subchannel_stats)};
     cr_assert_eq(evener_channel_get_stats(channel, &stats, &status), EVENER_STATUS_OK, "%s", status.message);
     check_details(&details, &stats.subchannels[0], h2_server_port(server));
     evener_channel_stats_clear(&stats);

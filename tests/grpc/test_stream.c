@@ -289,7 +289,7 @@ static void wait_until_lost(evener_channel *channel)
 {
     evener_connectivity_state state = EVENER_READY;
     for (int i = 0; i < 5000 && state == EVENER_READY; i++) {
-        evener_channel_stats stats;
+        evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof(evener_subchannel_stats)};
         cr_assert_eq(evener_channel_get_stats(channel, &stats, NULL), EVENER_STATUS_OK);
         state = stats.subchannels[0].state;
         evener_channel_stats_clear(&stats);
@@ -328,7 +328,7 @@ Test(create_call, unsent_only_where_the_core_says_so)
         f.servers[0] = demo_server_start(&same_port, error);
         cr_assert(f.servers[0] != NULL, "%s", error);
     }
-    evener_channel_stats stats;
+    evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof(evener_subchannel_stats)};
     cr_assert_eq(evener_channel_get_stats(f.channel, &stats, NULL), EVENER_STATUS_OK);
     cr_expect_eq(stats.subchannels[0].failed, 1, "the unsent one is not charged");
     evener_channel_stats_clear(&stats);

@@ -184,7 +184,7 @@ Test(unary, bad_metadata_are_named)
 
 static uint64_t failed_at(evener_channel *channel, size_t index)
 {
-    evener_channel_stats stats;
+    evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof(evener_subchannel_stats)};
     cr_assert_eq(evener_channel_get_stats(channel, &stats, NULL), EVENER_STATUS_OK);
     const uint64_t failed = stats.subchannels[index].failed;
     evener_channel_stats_clear(&stats);
