@@ -1,7 +1,7 @@
-/* The time that attempts to connect have.
+/* Time-outs of attempts to connect.
  *
- * Nearly all have the same, so that those begun first end first: a queue, with one timer for its head. When 10,000 backends
- * come at once, setting and stopping a timer for each would be a tenth of all work. */
+ * Nearly all attempts have the same timeout, so those that start first end first: a queue with one timer for its
+ * head. With 10,000 new backends, starting and stopping a timer per attempt would be a tenth of all work. */
 #include "lb/backend/subchannel_pool.h"
 
 static uint64_t time_out_ns(const evener_attempt *attempt)

@@ -1,14 +1,14 @@
 /* Connector: one address: connectivity state, backoff and the transport's connection.
  *
- * IDLE -> CONNECTING -> READY -> IDLE on a drop; CONNECTING -> TRANSIENT_FAILURE, and IDLE after the backoff
- * (grpc: doc/connectivity-semantics-and-api.md, doc/connection-backoff.md).
+ * IDLE -> CONNECTING -> READY -> IDLE on a drop; CONNECTING -> TRANSIENT_FAILURE, and IDLE after the backoff (grpc:
+ * doc/connectivity-semantics-and-api.md, doc/connection-backoff.md).
  *
- * A connection that is to be replaced (another authority, other credentials) serves until its successor is READY, so
- * that nobody waits: while READY there may be an attempt as well. An attempt under way is never begun anew for that: it
- * is let come to its end first, so that changes that come faster than connections do not starve a backend. An attempt
- * for a successor that fails is followed by another one after the backoff, and the old connection serves on, however
- * often that happens: a connection that works is never closed because its replacement failed. If the old connection
- * drops during that backoff, the backend is in TRANSIENT_FAILURE until the backoff is over. */
+ * A connection that is to be replaced (new authority or credentials) serves until its successor is READY, so no call
+ * waits: a READY connector may have an attempt as well. An attempt in flight is never restarted for a change, it ends
+ * first: otherwise changes that are faster than connecting would starve a backend. A failed attempt for a successor
+ * is retried after the backoff while the old connection serves on, however often that happens: a connection that
+ * works is never closed because its replacement failed. If the old connection drops during that backoff, the backend
+ * is in TRANSIENT_FAILURE until the backoff ends. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,18 +18,19 @@
 #include "lb/runtime/rcu.h"
 #include "lb/runtime/reclaim.h"
 
-/* A server that takes connections only to drop them would be dialled in a tight loop, as a success resets the backoff:
- * after so many connections in a row that lived so short, the next drop counts as a failure. */
+/* A success resets the backoff, so a server that accepts connections only to drop them would be dialled in a tight
+ * loop. The next drop after this many short-lived connections in a row counts as a failure. */
 #define SHORT_LIVED_NS (100 * EVENER_NS_PER_MS)
 #define SHORT_LIVED_MAX 5
-/* Connectors without memory for an attempt try again after so long. */
+/* Retry interval of connectors that had no memory for an attempt. */
 #define STARVED_RETRY_NS EVENER_NS_PER_S
 
-/* One attempt to connect and, if it succeeds, the connection. Outlives its connector until the transport let go. */
+/* One attempt to connect and, if it succeeds, the connection. Outlives its connector until the transport has released
+ * it. */
 struct evener_link {
-    evener_connector *connector; /* NULL once given up */
+    evener_connector *connector; /* NULL after it was given up */
     evener_connection *connection;
-    evener_link *next; /* among those that wait for a grace period */
+    evener_link *next; /* in a list of links that wait for a grace period */
 };
 
 static void start_attempt(evener_connector *connector);
@@ -46,8 +47,8 @@ static void set_state_at(evener_connector *connector, evener_connectivity_state 
     connector->state = (uint8_t)state;
     connector->state_since_ns = now_fast_ns;
     for (evener_subchannel_body *s = connector->subchannels; s != NULL; s = s->connector_next) {
-        s->failure_untold |= state == EVENER_TRANSIENT_FAILURE;
-        evener_subchannel_tell_later(s);
+        s->failure_pending |= state == EVENER_TRANSIENT_FAILURE;
+        evener_subchannel_notify_later(s);
     }
 }
 
@@ -56,7 +57,7 @@ static void set_state(evener_connector *connector, evener_connectivity_state sta
     set_state_at(connector, state, evener_loop_now_fast_ns(evener_connector_pool(connector)->loop));
 }
 
-/* Without memory NULL. */
+/* Return the extra members, allocated if necessary; NULL on out of memory. */
 static evener_connector_extra *obtain_extra(evener_connector *connector)
 {
     if (connector->extra == NULL) {
@@ -69,7 +70,7 @@ static void set_error(evener_connector *connector, const char *message)
 {
     evener_connector_extra *extra = obtain_extra(connector);
     char *copy = extra != NULL ? strdup(message) : NULL;
-    if (copy != NULL) { /* without memory the last message has to do */
+    if (copy != NULL) { /* on out of memory the previous message stays */
         free(extra->last_error);
         extra->last_error = copy;
     }
@@ -86,7 +87,7 @@ static void link_disconnect(evener_subchannel_pool *pool, evener_link *link)
     }
 }
 
-/* Lets the attempt's connection go, which nobody else has seen yet. */
+/* Give up the attempt's connection, which no pick has seen. */
 static void give_up_attempted(evener_attempt *attempt)
 {
     evener_link *link = attempt->link;
@@ -97,7 +98,7 @@ static void give_up_attempted(evener_attempt *attempt)
     }
 }
 
-/* What picks find from now on; NULL: no connection. */
+/* Publish the connection that picks find from now on; NULL: none. */
 static void publish(const evener_connector *connector, evener_connection *connection)
 {
     for (evener_subchannel_body *s = connector->subchannels; s != NULL; s = s->connector_next) {
@@ -105,11 +106,10 @@ static void publish(const evener_connector *connector, evener_connection *connec
     }
 }
 
-/* What was given up before this can be let go when readers that are under way now have ended; what comes meanwhile has to
- * wait for the next grace period. */
+/* Start a grace period for the links given up so far. Links given up during it wait for the next one. */
 static void begin_grace_period(evener_subchannel_pool *pool)
 {
-    pool->passing = pool->given_up;
+    pool->in_grace_period = pool->given_up;
     pool->given_up = NULL;
     pool->given_up_tail = &pool->given_up;
     evener_runtime_reclaim(pool->runtime, &pool->grace_period);
@@ -118,8 +118,8 @@ static void begin_grace_period(evener_subchannel_pool *pool)
 static void grace_period_over(void *arg)
 {
     evener_subchannel_pool *pool = arg;
-    evener_link *link = pool->passing;
-    pool->passing = NULL;
+    evener_link *link = pool->in_grace_period;
+    pool->in_grace_period = NULL;
     if (pool->given_up != NULL) {
         begin_grace_period(pool);
     }
@@ -130,8 +130,8 @@ static void grace_period_over(void *arg)
     }
 }
 
-/* One that was published may be in the hands of a pick that has not taken its reference yet: the transport hears of it
- * only after a grace period. */
+/* Give up a published connection. A pick may have loaded the pointer without having taken its reference yet, so the
+ * transport is asked only after a grace period. */
 static void retire(const evener_connector *connector, evener_link *link)
 {
     evener_subchannel_pool *pool = evener_connector_pool(connector);
@@ -139,12 +139,12 @@ static void retire(const evener_connector *connector, evener_link *link)
     link->next = NULL;
     *pool->given_up_tail = link;
     pool->given_up_tail = &link->next;
-    if (pool->passing == NULL) {
+    if (pool->in_grace_period == NULL) {
         begin_grace_period(pool);
     }
 }
 
-/* Nobody watches the health over the connection any more. */
+/* Forget the health watcher. */
 static void end_health_watch(evener_connector *connector)
 {
     evener_connector_extra *extra = connector->extra;
@@ -155,7 +155,7 @@ static void end_health_watch(evener_connector *connector)
     }
 }
 
-/* Lets the connection in service go. */
+/* Give up the connection in service. */
 static void give_up_link(evener_connector *connector)
 {
     evener_link *link = connector->link;
@@ -172,7 +172,7 @@ static void backoff_over(void *arg)
     evener_attempt *attempt = arg;
     evener_connector *connector = attempt->connector;
     if (connector->link != NULL) {
-        start_attempt(connector); /* for the successor, which nobody has to ask for */
+        start_attempt(connector); /* for the successor, without a request by the policy */
         return;
     }
     set_state(connector, EVENER_IDLE);
@@ -181,8 +181,7 @@ static void backoff_over(void *arg)
     }
 }
 
-/* The connector's attempt, made if there is none. NULL without memory: the pool sees to it that the connector tries
- * again. */
+/* Return the connector's attempt, created if necessary. NULL on out of memory: then the pool retries later. */
 static evener_attempt *obtain_attempt(evener_connector *connector)
 {
     if (connector->attempt != NULL) {
@@ -211,7 +210,7 @@ static void free_attempt(evener_connector *connector)
     }
 }
 
-/* Let the attempt rest until `next_ns`; then backoff_over(). */
+/* Start the backoff until `next_ns`; then backoff_over() runs. */
 static void start_backoff(evener_attempt *attempt, uint64_t next_ns)
 {
     evener_subchannel_pool *pool = evener_connector_pool(attempt->connector);
@@ -241,7 +240,7 @@ static void enter_failure(evener_connector *connector, const char *message)
     }
 }
 
-/* The connection in service serves on. One warning per row of failures: the reason of the last one is in the statistics. */
+/* Keep the connection in service and log one warning per row of failures; the statistics have the last reason. */
 static void successor_failed(evener_connector *connector, const char *message)
 {
     evener_attempt *attempt = connector->attempt;
@@ -263,7 +262,7 @@ void evener_connector_starved_again(evener_subchannel_pool *pool)
     for (evener_connector *c = evener_address_table_first(&pool->table); c != NULL;
          c = evener_address_table_next(&pool->table, c)) {
         if (c->state == EVENER_TRANSIENT_FAILURE && c->attempt == NULL) {
-            set_state(c, EVENER_IDLE); /* who wants it connected asks again */
+            set_state(c, EVENER_IDLE); /* policies that want it connected request that again */
         } else if (c->state == EVENER_READY && c->outdated && c->attempt == NULL) {
             start_attempt(c);
         }
@@ -276,7 +275,7 @@ static void health_told(void *arg, evener_connectivity_state health, const evene
     evener_connector_extra *extra = connector->extra;
     if (extra != NULL && extra->health_watcher != NULL) {
         if (extra->health_moved && health == EVENER_CONNECTING) {
-            return; /* it has not answered yet: what the old connection said holds */
+            return; /* the new connection has not reported yet: the health of the old one holds */
         }
         extra->health_moved = false;
         evener_log(EVENER_LOG_DEBUG, "subchannel", "%s: health %s", evener_address_text(connector->address),
@@ -285,7 +284,7 @@ static void health_told(void *arg, evener_connectivity_state health, const evene
     }
 }
 
-/* Who watched the health over the old connection is told by the new one. */
+/* Move the health watch from the old connection to the new one. */
 static void move_health_watch(evener_connector *connector, evener_connection *from, evener_connection *to)
 {
     evener_connector_extra *extra = connector->extra;
@@ -329,7 +328,7 @@ static void attempt_succeeded(evener_connector *connector)
 
 static void attempt_failed(evener_connector *connector, const char *message)
 {
-    if (connector->outdated) { /* it failed with what is not in force any more */
+    if (connector->outdated) { /* it failed with settings that are no longer in force */
         give_up_attempted(connector->attempt);
         evener_backoff_reset(&connector->attempt->backoff);
         start_attempt(connector);
@@ -346,11 +345,11 @@ static void connection_dropped(evener_connector *connector)
 {
     const uint64_t age_ns = evener_loop_now_fast_ns(evener_connector_pool(connector)->loop) - connector->state_since_ns;
     give_up_link(connector);
-    if (connector->attempt != NULL) { /* its successor is under way, or waits for the end of a backoff */
+    if (connector->attempt != NULL) { /* its successor is being connected, or in backoff */
         set_state(connector, connector->attempt->link != NULL ? EVENER_CONNECTING : EVENER_TRANSIENT_FAILURE);
         return;
     }
-    connector->outdated = false; /* the next attempt is made with what is in force */
+    connector->outdated = false; /* the next attempt uses the settings in force */
     connector->short_lived = age_ns < SHORT_LIVED_NS ? (uint8_t)(connector->short_lived + 1) : 0;
     if (connector->short_lived >= SHORT_LIVED_MAX) {
         connector->short_lived = 0;
@@ -365,7 +364,7 @@ static void link_state_changed(void *arg, evener_connectivity_state state, const
     evener_link *link = arg;
     evener_connector *connector = link->connector;
     if (connector == NULL) {
-        return; /* given up; the grace period is not over yet */
+        return; /* given up; its grace period is not over */
     }
     if (link == connector->link) {
         if (state != EVENER_READY) {
@@ -389,7 +388,7 @@ void evener_attempt_timed_out(void *arg)
     attempt_failed(connector, status.message);
 }
 
-/* A connection in service goes on; its successor is tried for again. */
+/* Keep a connection in service and retry its successor later. */
 static void no_memory_for_attempt(evener_connector *connector)
 {
     if (connector->link == NULL) {
@@ -402,8 +401,8 @@ static void no_memory_for_attempt(evener_connector *connector)
     evener_timer_start(pool->loop, &pool->starved_timer, STARVED_RETRY_NS);
 }
 
-/* Of an attempt that begins now. The backoff runs from here: an attempt that took long to fail is followed soon (grpc:
- * connection-backoff.md). */
+/* Set start, timeout and backoff of an attempt that starts now. The backoff counts from the start, so an attempt that
+ * was slow to fail is followed soon (grpc: connection-backoff.md). */
 static void set_times(evener_subchannel_pool *pool, evener_attempt *attempt)
 {
     const uint64_t delay_ns = evener_backoff_advance_ns(&attempt->backoff, &pool->backoff);
@@ -412,7 +411,7 @@ static void set_times(evener_subchannel_pool *pool, evener_attempt *attempt)
     attempt->started_ns = evener_connector_time_ns(pool);
 }
 
-/* To the first connection, or to the successor of the one in service. */
+/* Start an attempt for the first connection, or for the successor of the one in service. */
 static void start_attempt(evener_connector *connector)
 {
     evener_subchannel_pool *pool = evener_connector_pool(connector);
@@ -536,7 +535,7 @@ void evener_connector_reconnect(evener_connector *connector)
     if (connector->attempt != NULL && connector->attempt->link != NULL) {
         connector->outdated = true;
     } else if (connector->state == EVENER_READY) {
-        if (connector->attempt != NULL) { /* a successor in its backoff: what it failed with is not in force any more */
+        if (connector->attempt != NULL) { /* a successor in backoff, which failed with the settings before */
             evener_backoff_reset(&connector->attempt->backoff);
             connector->attempt->failure_logged = false;
         }
@@ -565,14 +564,14 @@ void evener_connector_attach(evener_connector *connector, evener_subchannel_body
     if (connector->state == EVENER_READY) {
         evener_rcu_assign(subchannel->handle->connection, connector->link->connection);
     }
-    subchannel->told_state = EVENER_IDLE;
+    subchannel->reported_state = EVENER_IDLE;
     if (connector->state != EVENER_IDLE) {
-        subchannel->failure_untold = connector->state == EVENER_TRANSIENT_FAILURE;
-        evener_subchannel_tell_later(subchannel);
+        subchannel->failure_pending = connector->state == EVENER_TRANSIENT_FAILURE;
+        evener_subchannel_notify_later(subchannel);
     }
 }
 
-/* What the picks of a subchannel that goes say of its address; without memory it is forgotten. */
+/* Add the counts of a subchannel that is released to those of its address. On out of memory they are lost. */
 static void keep_counts(evener_connector *connector, const evener_subchannel_body *subchannel)
 {
     evener_connector_extra *extra = obtain_extra(connector);

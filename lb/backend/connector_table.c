@@ -1,4 +1,4 @@
-/* The table of a pool's connectors: one an address, found by its identity. */
+/* The table of a pool's connectors, one per address, found by identity. */
 #include "lb/backend/subchannel_pool.h"
 
 evener_connector *evener_subchannel_pool_find(const evener_subchannel_pool *pool, const evener_address *address)

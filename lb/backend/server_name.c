@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* An empty attribute names nobody: the gRPC core must not be asked to verify an empty name. */
+/* An empty attribute counts as none: the gRPC core must not be asked to verify an empty name. */
 static const char *own_authority(const evener_address *address)
 {
     const char *authority = evener_address_authority(address);

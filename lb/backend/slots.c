@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What is left of the last page is malloc's own, so that chunks lie side by side. */
+/* Left for malloc's header at the end of the last page, so that consecutive chunks leave no gap. */
 #define LEFT_BYTES 16
 #define CHUNK_BYTES (sizeof(evener_slot_chunk) - LEFT_BYTES)
 
@@ -45,7 +45,7 @@ static evener_slot_chunk *create_chunk(void)
     return chunk;
 }
 
-/* The first free one: slots that are taken one after the other lie side by side. */
+/* Take the free slot with the lowest index: slots taken one after the other are adjacent. */
 static uint32_t take_first(evener_slot_chunk *chunk)
 {
     size_t word = 0;
@@ -82,7 +82,7 @@ evener_subchannel *evener_slots_take(evener_slot_pool *pool, evener_subchannel_b
 
 void evener_slots_give_back(evener_slot_pool *pool, evener_subchannel *handle)
 {
-    const size_t place = (uintptr_t)handle % EVENER_SLOT_PAGE_BYTES; /* in the chunk's first page */
+    const size_t place = (uintptr_t)handle % EVENER_SLOT_PAGE_BYTES; /* index in the chunk's first page */
     evener_slot_chunk *chunk = (evener_slot_chunk *)(void *)((char *)handle - place);
     const size_t slot = (size_t)(handle - chunk->handles);
     if (chunk->free_count == 0) {
@@ -90,7 +90,7 @@ void evener_slots_give_back(evener_slot_pool *pool, evener_subchannel *handle)
     }
     chunk->free_slots[slot / 64] |= UINT64_C(1) << slot % 64;
     chunk->free_count++;
-    /* One is kept: what comes and goes one at a time is not to cost a chunk each time. */
+    /* Keep one empty chunk: otherwise a single backend that comes and goes allocates a chunk each time. */
     if (chunk->free_count == EVENER_SLOT_ROW && (chunk->next != NULL || chunk->previous != NULL)) {
         unlink_chunk(pool, chunk);
         free(chunk);
@@ -103,7 +103,7 @@ void evener_slots_clear(evener_slot_pool *pool)
     pool->with_room = NULL;
 }
 
-/* ---- the runtime's ---- */
+/* ---- the runtime's pool ---- */
 
 static void *create_shared(evener_runtime *runtime, evener_status *status)
 {
@@ -130,7 +130,7 @@ evener_slot_pool *evener_slots_of(evener_runtime *runtime)
 evener_slot_counts evener_slot_sum(const evener_subchannel *handle)
 {
     const uint64_t word = evener_slot_word(handle);
-    /* With more ends than begins the number below 0 has borrowed one of the picks: rounding gives it back. */
+    /* More ends than begins: the in-flight part is below 0 and has borrowed from the picks. Rounding repays that. */
     return (evener_slot_counts){.picks = (word + EVENER_SLOT_PICK / 2) >> EVENER_SLOT_IN_FLIGHT_BITS,
                                 .in_flight = evener_slot_word_in_flight(word)};
 }

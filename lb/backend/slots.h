@@ -1,20 +1,21 @@
-/* Slots: what a pick touches of its backend, packed close.
+/* Slots: the data of a backend that a pick touches, packed densely.
  *
- * A chunk holds 504 backends as rows: their handles with the connections, their bodies (the control plane's part), and
- * for each lane one row of counters. Each row has a page of 4 KiB, so that all that belongs to one backend lies at fixed
- * distances from its handle, and a pick finds its counter by adding. A thread that goes round 10,000 backends walks
- * through 160 KB.
+ * A chunk holds 504 backends as rows: their handles with the connections, their bodies (the control plane's part),
+ * and one row of counters per lane. Each row has a page of 4 KiB, so all data of one backend lies at fixed distances
+ * from its handle, and a pick finds its counter by an addition. A thread that picks from 10,000 backends in turn
+ * touches 160 KB.
  *
- * Lanes are a page apart, as processors fetch ahead what follows in a page, and fetch cache lines in pairs. With rows of
- * two lines side by side threads took each other's counters away again and again: two on 10,000 backends did 1.24 times
- * what one did with round_robin, and now do 1.95 times as much. Handles begin a line later in their page than counters: a
- * load waits for a store under way to the same place in another page.
+ * Each lane has its own page: hardware prefetchers (adjacent line, streams within a page) otherwise cause false
+ * sharing. With counters of different lanes on adjacent lines, two threads on 10,000 backends picked 1.24 times as
+ * often as one with round_robin; with a page per lane it is 1.95 times. Handles are offset by one line from counters
+ * to avoid 4K aliasing (a load stalls behind a store whose low 12 address bits match).
  *
- * Few channels fill a chunk: all channels of a runtime share them. 82 bytes a backend is the whole price.
+ * Few channels fill a chunk, so all channels of a runtime share them: 82 bytes per backend are the whole cost.
  *
- * A counter says two things in one word: picks begun on the lane, times EVENER_SLOT_PICK, and picks under way: the pick
- * adds both, done takes one of the latter back, on whatever lane it happens to run. A lane's word by itself means little
- * (what began here may end there), but the sum of all lanes' words is exact: 42 bits of picks, 22 bits under way. */
+ * A counter combines two numbers in one word: picks begun on the lane, times EVENER_SLOT_PICK, and picks in flight. A
+ * pick adds both; done subtracts one from the latter, on whatever lane it runs. So the word of a single lane means
+ * little (a pick that began on it may end on another), but the sum over all lanes is exact: 42 bits of picks, 22 bits
+ * in flight. */
 #ifndef EVENER_LB_BACKEND_SLOTS_H
 #define EVENER_LB_BACKEND_SLOTS_H
 
@@ -35,7 +36,7 @@
 
 typedef struct evener_subchannel_body evener_subchannel_body;
 
-/* The handle that policies hold. */
+/* A policy's handle on a backend. */
 struct evener_subchannel {
     evener_connection *connection; /* atomic; NULL unless READY */
 };
@@ -45,18 +46,18 @@ typedef struct evener_slot_lane {
     char gap[EVENER_SLOT_GAP_BYTES];
 } evener_slot_lane;
 
-/* Begins at a multiple of a page. */
+/* Aligned to a page. */
 typedef struct evener_slot_chunk {
-    struct evener_slot_chunk *next, *previous; /* among those with room */
+    struct evener_slot_chunk *next, *previous; /* in the list of chunks with room */
     uint64_t free_count;
     char gap[EVENER_SLOT_GAP_BYTES - 2 * sizeof(void *) - sizeof(uint64_t)];
     evener_subchannel handles[EVENER_SLOT_ROW];
     evener_subchannel_body *bodies[EVENER_SLOT_ROW];
-    uint64_t free_slots[EVENER_SLOT_GAP_BYTES / 8]; /* bit n % 64 of word n / 64: slot n */
+    uint64_t free_slots[EVENER_SLOT_GAP_BYTES / 8]; /* bit n % 64 of word n / 64: slot n is free */
     evener_slot_lane lanes[EVENER_LANES];
 } evener_slot_chunk;
 
-/* From a handle to what belongs to it. */
+/* Distances from a handle to the other data of its slot. */
 #define EVENER_SLOT_TO_BODY (offsetof(evener_slot_chunk, bodies) - offsetof(evener_slot_chunk, handles))
 #define EVENER_SLOT_TO_COUNTERS (offsetof(evener_slot_chunk, lanes) - offsetof(evener_slot_chunk, handles))
 
@@ -67,18 +68,18 @@ _Static_assert(offsetof(evener_slot_chunk, bodies) == EVENER_SLOT_PAGE_BYTES, "h
 _Static_assert(offsetof(evener_slot_chunk, lanes) == (size_t)2 * EVENER_SLOT_PAGE_BYTES, "bodies in the second");
 _Static_assert(EVENER_SLOT_ROW <= EVENER_SLOT_GAP_BYTES * 8, "a bit for each slot");
 
-/* Of one control thread. */
+/* Belongs to one control thread. */
 typedef struct evener_slot_pool {
-    evener_slot_chunk *with_room; /* one that is empty is kept */
+    evener_slot_chunk *with_room; /* chunks with room; one empty chunk is kept */
 } evener_slot_pool;
 
-/* The runtime's; NULL without memory. Control thread. */
+/* Return the runtime's pool; NULL on out of memory. Control thread. */
 evener_slot_pool *evener_slots_of(evener_runtime *runtime);
 
-/* All on the control thread. A free slot with its counters at 0, for a body; NULL without memory. */
+/* Take a free slot for a body, with its counters at 0. NULL on out of memory. Control thread, as the next two. */
 evener_subchannel *evener_slots_take(evener_slot_pool *pool, evener_subchannel_body *body);
 void evener_slots_give_back(evener_slot_pool *pool, evener_subchannel *handle);
-/* Frees what is kept; all slots were given back. */
+/* Free the kept chunk. All slots were given back. */
 void evener_slots_clear(evener_slot_pool *pool);
 
 static inline evener_subchannel_body *evener_slot_body(const evener_subchannel *handle)
@@ -93,8 +94,8 @@ static inline uint64_t *evener_slot_counter(evener_subchannel *handle, uint32_t 
     return counter;
 }
 
-/* Release, here and below: whoever sees all picks ended may free what they used, and the last word of a lane may be that
- * of a later pick. */
+/* Release, here and below: a thread that sees all picks ended may free what they used. The last word of a lane may be
+ * that of a later pick. */
 static inline void evener_slot_add_own(evener_subchannel *handle, uint32_t lane, uint64_t n)
 {
     uint64_t *counter = evener_slot_counter(handle, lane);
@@ -115,13 +116,13 @@ static inline void evener_slot_begin(evener_subchannel *handle, uint32_t lane)
     evener_slot_add(handle, lane, EVENER_SLOT_PICK + 1);
 }
 
-/* On a lane that is the calling thread's alone. */
+/* Begin a pick on a lane that the calling thread owns. */
 static inline void evener_slot_begin_own(evener_subchannel *handle, uint32_t lane)
 {
     evener_slot_add_own(handle, lane, EVENER_SLOT_PICK + 1);
 }
 
-/* The last touch of a pick. */
+/* End a pick: its last access to the slot. */
 static inline void evener_slot_end(evener_subchannel *handle, uint32_t lane)
 {
     evener_slot_add(handle, lane, UINT64_MAX);
@@ -133,13 +134,13 @@ static inline uint64_t evener_slot_load(const char *first, uint32_t lane)
     return __atomic_load_n((const uint64_t *)counter, __ATOMIC_ACQUIRE);
 }
 
-/* The sum of all lanes' words. */
+/* Return the sum of the words of all lanes. */
 static inline uint64_t evener_slot_word(const evener_subchannel *handle)
 {
     const char *first = (const char *)handle + EVENER_SLOT_TO_COUNTERS;
     const uint32_t bound = __atomic_load_n(&evener_lane_bound, __ATOMIC_RELAXED);
     uint64_t sum = evener_slot_load(first, 0) + evener_slot_load(first, 1);
-    /* Few threads, or as many as there are: no loop of unknown length in a pick. */
+    /* Two lanes or all of them: no loop of variable length in a pick. */
     if (bound > 2) {
 #pragma GCC unroll 8
         for (uint32_t lane = 2; lane < EVENER_LANES; lane++) {
@@ -149,8 +150,8 @@ static inline uint64_t evener_slot_word(const evener_subchannel *handle)
     return sum;
 }
 
-/* What a word says of picks under way. While some begin and end, an end may be seen whose begin is not: a number below
- * 0, which is the upper half of the range, counts as 0. */
+/* Return the picks in flight of a word. While picks begin and end, a reader may see an end without its begin. The
+ * number is then below 0, which is the upper half of its range, and counts as 0. */
 static inline uint64_t evener_slot_word_in_flight(uint64_t word)
 {
     const uint64_t in_flight = word & (EVENER_SLOT_PICK - 1);
@@ -158,15 +159,15 @@ static inline uint64_t evener_slot_word_in_flight(uint64_t word)
 }
 
 typedef struct evener_slot_counts {
-    uint64_t picks;     /* begun since ever, modulo 2^42 */
-    uint64_t in_flight; /* under way */
+    uint64_t picks;     /* begun in total, modulo 2^42 */
+    uint64_t in_flight; /* begun and not ended */
 } evener_slot_counts;
 
-/* Any thread that keeps the slot alive. Exact when nobody picks; while some do, an end may be seen whose begin is not,
- * and then fewer are told, never less than 0. */
+/* Return the sums over all lanes. Exact while nobody picks. While picks begin and end, `in_flight` may be too small,
+ * but is never below 0. Any thread that keeps the slot alive. */
 evener_slot_counts evener_slot_sum(const evener_subchannel *handle);
 
-/* All picks have ended; for when none can begin any more. */
+/* Return whether all picks have ended, when no new pick can begin. */
 bool evener_slot_all_ended(const evener_subchannel *handle);
 
 #endif

@@ -1,4 +1,4 @@
-/* Subchannel: a policy's handle on a backend. Telling of states, references, and the end of its memory. */
+/* Subchannel: a policy's handle on a backend. Notification of states, references, and the end of its memory. */
 #include <evener/subchannel.h>
 
 #include <stdlib.h>
@@ -15,13 +15,14 @@
 
 /* ---- kinds and memory ---- */
 
-/* Where a body's memory begins. */
+/* Return where a body's memory begins. */
 static void *memory_of(evener_subchannel_body *body)
 {
     return (char *)body - body->kind->memory->body_offset;
 }
 
-/* The policy's data is aligned, and the body fills the last of its cache lines. NULL without memory. */
+/* Return the slab for bodies with `data_bytes`, created if necessary; NULL on out of memory. The policy's data
+ * is aligned, and the body fills the last of its cache lines. */
 static evener_body_slab *body_slab_for(evener_subchannel_pool *pool, size_t data_bytes)
 {
     const size_t alignment = data_bytes > 0 ? DATA_ALIGNMENT : _Alignof(evener_subchannel_body);
@@ -45,8 +46,8 @@ static evener_body_slab *body_slab_for(evener_subchannel_pool *pool, size_t data
     return made;
 }
 
-/* The kind that is as `like` but for what a pool counts, made if there is none yet; NULL without memory. A channel has
- * few: they are functions of a program, and policies that are named. */
+/* Return the kind with the members of `like`, created if necessary; NULL on out of memory. A channel has few kinds:
+ * they differ by functions of a program, and by named policies. */
 static evener_subchannel_kind *kind_like(const evener_subchannel_kind *like)
 {
     evener_subchannel_pool *pool = like->pool;
@@ -71,7 +72,7 @@ static evener_subchannel_kind *kind_like(const evener_subchannel_kind *like)
     return kind;
 }
 
-/* Unnamed ones stay: every subchannel begins as one of them. */
+/* Give up a kind. Unnamed kinds stay, as every subchannel starts with one of them. */
 static void leave_kind(evener_subchannel_kind *kind)
 {
     if (--kind->users > 0 || kind->owner == NULL) {
@@ -149,12 +150,12 @@ static void unref(evener_subchannel_body *body)
     if (--body->references > 0) {
         return;
     }
-    /* No picker can give it out any more: no pick begins. */
+    /* No picker can give it out any more, so no pick can begin. */
     if (evener_slot_all_ended(body->handle)) {
         destroy(body);
         return;
     }
-    /* A done does not tell the control thread (that would be a system call): it looks from time to time. */
+    /* A done does not notify the control thread (that would be a system call), so the control thread polls. */
     evener_subchannel_pool *pool = body->kind->pool;
     body->queue_next = pool->retired;
     pool->retired = body;
@@ -175,55 +176,55 @@ void evener_subchannel_unref(evener_subchannel *subchannel)
     }
 }
 
-/* ---- telling ---- */
+/* ---- notification ---- */
 
-void evener_subchannel_tell_later(evener_subchannel_body *body)
+void evener_subchannel_notify_later(evener_subchannel_body *body)
 {
-    if (body->untold) {
+    if (body->to_notify) {
         return;
     }
     evener_subchannel_pool *pool = body->kind->pool;
-    body->untold = true;
+    body->to_notify = true;
     body->references++;
     body->queue_next = NULL;
-    if (pool->untold == NULL) {
-        evener_loop_post(pool->loop, &pool->tell_task);
+    if (pool->to_notify == NULL) {
+        evener_loop_post(pool->loop, &pool->notify_task);
     }
-    *pool->untold_tail = body;
-    pool->untold_tail = &body->queue_next;
+    *pool->to_notify_tail = body;
+    pool->to_notify_tail = &body->queue_next;
 }
 
-static void tell_one(evener_subchannel_body *body)
+static void notify_one(evener_subchannel_body *body)
 {
     evener_status status;
-    if (body->failure_untold && body->connector != NULL) {
-        body->failure_untold = false;
+    if (body->failure_pending && body->connector != NULL) {
+        body->failure_pending = false;
         const char *reason = evener_connector_last_error(body->connector);
         evener_status_set(&status, EVENER_STATUS_UNAVAILABLE, "%s: %s", evener_address_text(body->identity),
                           reason != NULL ? reason : "connection failed");
-        body->told_state = EVENER_TRANSIENT_FAILURE;
+        body->reported_state = EVENER_TRANSIENT_FAILURE;
         body->kind->state_changed(body->arg, body->handle, EVENER_TRANSIENT_FAILURE, &status);
     }
-    /* The listener may have released it. */
-    if (body->connector == NULL || body->connector->state == body->told_state) {
+    /* The listener may have released the subchannel. */
+    if (body->connector == NULL || body->connector->state == body->reported_state) {
         return;
     }
     evener_status_clear(&status);
-    body->told_state = body->connector->state;
-    body->kind->state_changed(body->arg, body->handle, (evener_connectivity_state)body->told_state, &status);
+    body->reported_state = body->connector->state;
+    body->kind->state_changed(body->arg, body->handle, (evener_connectivity_state)body->reported_state, &status);
 }
 
-static void tell_all(void *arg)
+static void notify_all(void *arg)
 {
     evener_subchannel_pool *pool = arg;
-    evener_subchannel_body *list = pool->untold;
-    pool->untold = NULL;
-    pool->untold_tail = &pool->untold;
+    evener_subchannel_body *list = pool->to_notify;
+    pool->to_notify = NULL;
+    pool->to_notify_tail = &pool->to_notify;
     while (list != NULL) {
         evener_subchannel_body *body = list;
         list = body->queue_next;
-        body->untold = false;
-        tell_one(body);
+        body->to_notify = false;
+        notify_one(body);
         unref(body);
     }
 }
@@ -365,9 +366,9 @@ static void starved_again(void *arg)
 
 void evener_subchannel_pool_init(evener_subchannel_pool *pool)
 {
-    pool->untold_tail = &pool->untold;
+    pool->to_notify_tail = &pool->to_notify;
     evener_connector_prepare(pool);
-    pool->tell_task = (evener_task)EVENER_TASK_INIT(tell_all, pool);
+    pool->notify_task = (evener_task)EVENER_TASK_INIT(notify_all, pool);
     pool->retire_timer = (evener_timer)EVENER_TIMER_INIT(retire_poll, pool);
     pool->starved_timer = (evener_timer)EVENER_TIMER_INIT(starved_again, pool);
 }

@@ -1,16 +1,15 @@
-/* The registry of transports: what the program registered, then what is built in. A handful of entries, looked up once
- * per channel. */
+/* The registry of transports: first the program's, then the built-in ones. Few entries, looked up once per channel. */
 #include "lb/backend/transport_registry.h"
 
 #include <pthread.h>
 #include <string.h>
 
-/* More names than any program has transports. */
+/* Far more than programs need. */
 #define FACTORIES_MAX 32
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static evener_named_transport registered[FACTORIES_MAX]; /* under mutex */
-static size_t registered_count;                          /* under mutex */
+static evener_named_transport registered[FACTORIES_MAX]; /* guarded by mutex */
+static size_t registered_count;                          /* guarded by mutex */
 
 static evener_named_transport *find_locked(const char *name)
 {
@@ -22,7 +21,7 @@ static evener_named_transport *find_locked(const char *name)
     return NULL;
 }
 
-/* False when the registry is full. */
+/* Register or replace a factory. Return false when the registry is full. */
 static bool enter(const char *name, const evener_transport_factory *factory)
 {
     pthread_mutex_lock(&mutex);

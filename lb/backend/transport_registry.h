@@ -1,4 +1,4 @@
-/* The registry of transports, as the library fills it. */
+/* The registry of transports: what the library and the program register. */
 #ifndef EVENER_LB_BACKEND_TRANSPORT_REGISTRY_H
 #define EVENER_LB_BACKEND_TRANSPORT_REGISTRY_H
 
@@ -9,7 +9,7 @@ typedef struct evener_named_transport {
     const evener_transport_factory *factory;
 } evener_named_transport;
 
-/* What the library was built with, ended by a NULL name; defined in lb/transport/builtin.c. */
+/* The built-in transports, ended by a NULL name. Defined in lb/transport/builtin.c. */
 extern const evener_named_transport evener_builtin_transports[];
 
 #endif

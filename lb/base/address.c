@@ -1,6 +1,6 @@
-/* One block of memory holds an address: the struct, and behind it all strings, the attributes' sorted by key. A list
- * of 100,000 is made and dropped often, so an address costs one allocation, and its hash is computed once. Of the hash
- * 32 bits are kept: 10.1.2.3:50051 with a weight takes 48 bytes of malloc then, and not 64. */
+/* An address is one block of memory: the struct, then all strings, with the attributes sorted by key. Lists of
+ * 100,000 addresses are created and freed often, so an address costs one allocation, and its hash is computed once.
+ * Only 32 bits of the hash are kept: this way 10.1.2.3:50051 with a weight takes 48 bytes of malloc instead of 64. */
 #include <evener/address.h>
 
 #include <arpa/inet.h>
@@ -12,7 +12,7 @@
 
 #define UNIX_PREFIX "unix:"
 #define UNIX_ABSTRACT_PREFIX "unix-abstract:"
-/* sun_path keeps one byte: the NUL at the end of a path, or in front of an abstract name. */
+/* One byte of sun_path is reserved: the NUL at the end of a path, or before an abstract name. */
 #define UNIX_PATH_BYTES_MAX (sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1)
 #define ZONE_BYTES_MAX 15 /* IF_NAMESIZE with its NUL */
 #define PORT_MAX 65535
@@ -22,7 +22,7 @@ struct evener_address {
     uint32_t identity_hash;
     uint8_t family; /* an evener_address_family */
     uint8_t attribute_count;
-    bool has_authority; /* an attribute of that name: part of the identity */
+    bool has_authority; /* has the attribute "authority", which belongs to the identity */
     char strings[];     /* the address's text; then key, value, key, value ... of the attributes, sorted by key */
 };
 
@@ -30,7 +30,7 @@ _Static_assert(EVENER_ADDRESS_ATTRIBUTES_MAX <= UINT8_MAX, "their number fits");
 
 /* ---- the text ---- */
 
-/* What is wrong with a text, for a message; NULL: nothing. */
+/* The reason why a text is refused, for a message; NULL: the text is accepted. */
 typedef const char *problem;
 
 static problem parse_port(const char *text, uint32_t *port)
@@ -67,7 +67,7 @@ static problem canonical_ipv6(const char *text, char *canonical)
     char host[INET6_ADDRSTRLEN];
     const char *zone = memchr(text, '%', (size_t)(closing - text));
     const size_t host_bytes = (size_t)((zone != NULL ? zone : closing) - text) - 1;
-    const size_t zone_bytes = zone != NULL ? (size_t)(closing - zone) : 0; /* with its '%' */
+    const size_t zone_bytes = zone != NULL ? (size_t)(closing - zone) : 0; /* including the '%' */
     if (host_bytes >= sizeof host) {
         return "what the brackets hold is not an IPv6 address";
     }
@@ -90,7 +90,7 @@ static problem canonical_ipv6(const char *text, char *canonical)
     if (wrong != NULL) {
         return wrong;
     }
-    /* glibc writes what RFC 5952 asks for. */
+    /* glibc writes the form of RFC 5952. */
     inet_ntop(AF_INET6, &binary, host, sizeof host);
     (void)snprintf(canonical, EVENER_ADDRESS_BYTES_MAX + 1, "[%s%.*s]:%u", host, (int)zone_bytes,
                    zone != NULL ? zone : "", port);
@@ -125,7 +125,7 @@ static problem canonical_ipv4(const char *text, char *canonical)
     if (wrong != NULL) {
         return wrong;
     }
-    /* inet_pton() takes exactly one way to write an IPv4 address: only the port may have zeros too many. */
+    /* inet_pton() accepts only one spelling of an IPv4 address, so only the port may have leading zeros. */
     const char *digits = colon + 1;
     while (*digits == '0') {
         digits++;
@@ -169,7 +169,7 @@ static problem canonical_text(const char *text, char *canonical, evener_address_
 
 /* ---- the hash ---- */
 
-/* A hostile name server must not choose names that all fall into one slot of a table: the seed is the process's own. */
+/* The seed is random per process: otherwise a hostile name server could choose names that all hash to one bucket. */
 static uint64_t hash_seed(void)
 {
     static uint64_t seed; /* atomic; 0: not drawn yet */
@@ -179,7 +179,7 @@ static uint64_t hash_seed(void)
         if (getrandom(&drawn, sizeof drawn, GRND_NONBLOCK) != (ssize_t)sizeof drawn || drawn == 0) {
             drawn = (uint64_t)(uintptr_t)&seed;
         }
-        /* Relaxed: the number is all there is to see; of two threads the first one's counts. */
+        /* Relaxed: no other data depends on the seed. If two threads draw one, the first one is used. */
         if (!__atomic_compare_exchange_n(&seed, &unset, drawn, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
             drawn = unset;
         }
@@ -187,7 +187,7 @@ static uint64_t hash_seed(void)
     return drawn;
 }
 
-/* Multiply and fold, eight bytes at a time. */
+/* Multiply and fold, eight bytes per step. */
 static uint64_t mix(uint64_t a, uint64_t b)
 {
     const unsigned __int128 product = (unsigned __int128)a * b;
@@ -237,7 +237,8 @@ static evener_status_code check_attributes(const char *text, const evener_attrib
     return EVENER_STATUS_OK;
 }
 
-/* Sorts by key into `sorted`; of two with one key the last wins. Returns how many are left. There are few: insertion. */
+/* Sort by key into `sorted`; of two attributes with one key the last wins. Return the resulting count. Insertion
+ * sort: the lists are short. */
 static size_t sort_attributes(const evener_attribute *attributes, size_t count, evener_attribute *sorted)
 {
     size_t left = 0;
@@ -258,7 +259,7 @@ static size_t sort_attributes(const evener_attribute *attributes, size_t count, 
     return left;
 }
 
-/* ---- making ---- */
+/* ---- create ---- */
 
 static const char *append(char **end, const char *text)
 {
@@ -268,7 +269,7 @@ static const char *append(char **end, const char *text)
     return copy;
 }
 
-/* `text` is canonical. */
+/* Create an address from canonical text. */
 static evener_status_code make(const char *text, evener_address_family family, const evener_attribute *attributes,
                                size_t attribute_count, evener_address **address, evener_status *status)
 {
@@ -314,7 +315,7 @@ evener_status_code evener_address_create(const char *text, const evener_attribut
     }
     for (const char *c = text; *c != '\0'; c++) {
         if ((unsigned char)*c < ' ' || *c == 0x7f) {
-            /* Not with its text: it would end up in a log. */
+            /* The message leaves the text out: it would reach a log. */
             return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
                                      "address: byte %zu of its text is a control character", (size_t)(c - text));
         }
@@ -344,7 +345,7 @@ evener_address *evener_address_ref(const evener_address *address)
 {
     evener_address *counted = (evener_address *)(uintptr_t)address; /* the count is not part of the value */
     if (counted != NULL) {
-        /* Relaxed: who takes a reference has one. */
+        /* Relaxed: the caller already holds a reference. */
         (void)__atomic_fetch_add(&counted->references, 1, __ATOMIC_RELAXED);
     }
     return counted;
@@ -353,13 +354,13 @@ evener_address *evener_address_ref(const evener_address *address)
 void evener_address_unref(const evener_address *address)
 {
     evener_address *counted = (evener_address *)(uintptr_t)address;
-    /* Release and acquire: every thread's last read comes before the free. */
+    /* Release and acquire: all reads of all threads happen before the free. */
     if (counted != NULL && __atomic_sub_fetch(&counted->references, 1, __ATOMIC_ACQ_REL) == 0) {
         free(counted);
     }
 }
 
-/* ---- reading ---- */
+/* ---- read ---- */
 
 const char *evener_address_text(const evener_address *address)
 {
@@ -371,7 +372,7 @@ evener_address_family evener_address_get_family(const evener_address *address)
     return (evener_address_family)address->family;
 }
 
-/* Behind a string. */
+/* Return the string that follows a string. */
 static const char *next_string(const char *string)
 {
     return string + strlen(string) + 1;

@@ -1,4 +1,4 @@
-/* Addresses taken apart, for transports. The text is canonical: address.c has checked it. */
+/* Splits addresses into parts, for transports. The text is canonical: address.c has checked it. */
 #include <evener/address.h>
 
 #include <arpa/inet.h>
@@ -62,7 +62,8 @@ void evener_address_get_parts(const evener_address *address, evener_address_part
     memcpy(parts, &all, all.size);
 }
 
-/* A zone is an interface's name or its number (RFC 4007 section 11). 0: this machine has no such interface. */
+/* Return the scope of a zone, which is an interface's name or number (RFC 4007 section 11). 0: this machine has no
+ * such interface. */
 static uint32_t scope_of(const char *zone)
 {
     const uint32_t index = if_nametoindex(zone);
@@ -116,12 +117,12 @@ evener_status_code evener_address_get_sockaddr(const evener_address *address, st
         code = fill_ipv6(address, &parts, &filled.in6, status);
         bytes = sizeof filled.in6;
         break;
-    case EVENER_FAMILY_UNIX: /* with its NUL */
+    case EVENER_FAMILY_UNIX: /* including the NUL */
         filled.un.sun_family = AF_UNIX;
         memcpy(filled.un.sun_path, parts.host, name_bytes);
         bytes = offsetof(struct sockaddr_un, sun_path) + name_bytes + 1;
         break;
-    case EVENER_FAMILY_UNIX_ABSTRACT: /* a NUL, then the name and nothing behind it: unix(7) */
+    case EVENER_FAMILY_UNIX_ABSTRACT: /* a NUL, then the name without a terminating NUL: unix(7) */
         filled.un.sun_family = AF_UNIX;
         memcpy(filled.un.sun_path + 1, parts.host, name_bytes);
         bytes = offsetof(struct sockaddr_un, sun_path) + 1 + name_bytes;

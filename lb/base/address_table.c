@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #define BUCKETS_MIN 16
-#define ITEMS_PER_BUCKET 2 /* then it grows */
+#define ITEMS_PER_BUCKET 2 /* more make the table grow */
 
 static void **next_of(const evener_address_table *table, const void *item)
 {
@@ -21,7 +21,7 @@ static uint8_t *tag_of(const evener_address_table *table, const void *item)
     return (uint8_t *)(uintptr_t)((const char *)item + table->tag_offset);
 }
 
-/* Of the bits above those that choose the bucket. */
+/* Return a tag: bits above those that choose the bucket. */
 static uint8_t tag_from(uint64_t hash)
 {
     return (uint8_t)(hash >> 24);

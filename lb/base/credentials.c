@@ -1,5 +1,5 @@
-/* Counted, so that a program may give its handle back while channels live on. Private keys are wiped before their memory
- * is freed. */
+/* Credentials are counted, so that a program may give its handle back while channels live on. Private keys are wiped
+ * before their memory is freed. */
 #include "lb/base/credentials.h"
 
 #include <stdatomic.h>
@@ -14,7 +14,7 @@
 struct evener_credentials {
     evener_credentials_kind kind;
     _Atomic uint32_t references;
-    evener_tls_options tls; /* owned texts */
+    evener_tls_options tls; /* the texts are owned */
     const char *transport_name;
     void *object;
     void (*release)(void *object);
@@ -68,7 +68,7 @@ static evener_status_code check_tls_options(const evener_tls_options *options, e
     return code == EVENER_STATUS_OK ? code : evener_status_set(status, code, "TLS credentials: %s", reason.message);
 }
 
-/* False without memory. */
+/* Return false on out of memory. */
 static bool copy_text(const char *text, const char **copy)
 {
     *copy = text != NULL ? strdup(text) : NULL;
@@ -116,7 +116,7 @@ const evener_tls_options *evener_credentials_tls(const evener_credentials *crede
     return &credentials->tls;
 }
 
-/* ---- foreign ones ---- */
+/* ---- credentials of one transport's library ---- */
 
 evener_status_code evener_credentials_create_foreign(const char *transport_name, void *object,
                                                      void (*release)(void *object), evener_credentials **credentials,
@@ -156,7 +156,7 @@ evener_credentials *evener_credentials_ref(const evener_credentials *credentials
 
 void evener_credentials_destroy(evener_credentials *credentials)
 {
-    /* acq_rel: the last one sees what all others did with the handle. */
+    /* acq_rel: all other uses of the handle happen before the free */
     if (credentials == NULL || atomic_fetch_sub_explicit(&credentials->references, 1, memory_order_acq_rel) != 1) {
         return;
     }

@@ -1,5 +1,5 @@
-/* Credentials: what a channel's connections are secured with, known to no transport in particular. A transport makes its
- * own form of them when the channel is created. */
+/* Credentials: how the connections of a channel are secured, independent of any transport. A transport converts them
+ * to its own form when the channel is created. */
 #ifndef EVENER_LB_BASE_CREDENTIALS_H
 #define EVENER_LB_BASE_CREDENTIALS_H
 
@@ -11,12 +11,13 @@ typedef enum evener_credentials_kind {
     EVENER_CREDENTIALS_FOREIGN = 2   /* an object of one transport's library, which no other transport can use */
 } evener_credentials_kind;
 
-/* Return another reference, to be given back with evener_credentials_destroy(). Any thread. */
+/* Return another reference; give it back with evener_credentials_destroy(). Any thread. */
 evener_credentials *evener_credentials_ref(const evener_credentials *credentials);
 
 evener_credentials_kind evener_credentials_get_kind(const evener_credentials *credentials);
 
-/* Return the texts of TLS credentials; they live as long as the reference. Roots NULL: the transport's default roots. */
+/* Return the texts of TLS credentials; they live as long as the reference. `root_certificates` NULL: the transport's
+ * default roots. */
 const evener_tls_options *evener_credentials_tls(const evener_credentials *credentials);
 
 /* Return the object of FOREIGN credentials that were made for `transport_name`; NULL for all others. Borrowed. */
@@ -28,7 +29,7 @@ evener_status_code evener_credentials_create_foreign(const char *transport_name,
                                                      void (*release)(void *object), evener_credentials **credentials,
                                                      evener_status *status);
 
-/* As evener_credentials_create_tls(), for options that evener_tls_pems_check() has found good already. */
+/* Like evener_credentials_create_tls(), for options that evener_tls_pems_check() has accepted. */
 evener_status_code evener_credentials_create_tls_checked(const evener_tls_options *options,
                                                          evener_credentials **credentials, evener_status *status);
 

@@ -1,5 +1,5 @@
-/* The sink is read on every thread and set seldom: a sequence lock over atomics, so that a reader neither waits nor
- * sees a function with another's argument, and nothing is ever to be freed. */
+/* The sink is read on every thread and seldom set. A sequence lock over atomics lets readers neither wait nor see a
+ * function with another sink's argument, and leaves nothing to free. */
 #include <evener/log.h>
 
 #include <pthread.h>
@@ -12,7 +12,7 @@
 
 #include "lb/base/printable.h"
 
-/* A line longer than this is cut. */
+/* Longer lines are truncated. */
 #define MESSAGE_BYTES 1024
 
 static const char *const level_names[] = {"debug", "info", "warning", "error", "none"};
@@ -36,15 +36,15 @@ static void to_standard_error(void *arg, evener_log_level level, const char *com
     if (gmtime_r(&now.tv_sec, &utc) == NULL || strftime(day, sizeof(day), "%Y-%m-%dT%H:%M:%S", &utc) == 0) {
         day[0] = '\0';
     }
-    /* One call, so that lines of several threads do not mix. */
+    /* One call, so that lines of different threads are not interleaved. */
     (void)fprintf(stderr, "%s.%06ldZ %-7s %s: %s\n", day, now.tv_nsec / 1000, level_names[level], component, message);
 }
 
-/* The caller holds `setting`, or is alone in environment_once. */
+/* The caller holds `setting`, or runs in environment_once. */
 static void publish(evener_log_sink sink, void *arg, int minimum)
 {
-    /* Readers compare `sequence` before and after. Every field is stored with release after `sequence` was made odd: who
-     * sees a new field sees that too. Who sees it even again sees all the new fields. */
+    /* Readers compare `sequence` before and after. Every field is stored with release after `sequence` became odd: a
+     * reader that sees a new field also sees the odd number. A reader that sees it even again sees all new fields. */
     const uint32_t before = __atomic_load_n(&sequence, __ATOMIC_RELAXED);
     __atomic_store_n(&sequence, before + 1, __ATOMIC_RELAXED);
     __atomic_store_n(&current_sink, sink, __ATOMIC_RELEASE);
@@ -82,13 +82,13 @@ bool evener_log_enabled(evener_log_level level)
     return level < EVENER_LOG_NONE && (int)level >= __atomic_load_n(&current_minimum, __ATOMIC_RELAXED);
 }
 
-/* The sink and its argument, of one setting. Returns NULL if it does not want this level. */
+/* Read one consistent pair of sink and argument. Return NULL if the sink does not want this level. */
 static evener_log_sink read_sink(evener_log_level level, void **arg)
 {
     for (;;) {
         const uint32_t before = __atomic_load_n(&sequence, __ATOMIC_ACQUIRE);
-        /* Acquire: a field of a later setting brings that setting's odd `sequence` with it, and the second look at it
-         * differs from the first. */
+        /* Acquire: a reader that sees a field of a later setting also sees that setting's odd `sequence`, so its
+         * second read of `sequence` differs from the first. */
         evener_log_sink sink = __atomic_load_n(&current_sink, __ATOMIC_ACQUIRE);
         void *sink_arg = __atomic_load_n(&current_arg, __ATOMIC_ACQUIRE);
         const int minimum = __atomic_load_n(&current_minimum, __ATOMIC_ACQUIRE);

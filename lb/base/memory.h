@@ -1,4 +1,4 @@
-/* Memory: small helpers around malloc. All return NULL without memory; free() ends everything. */
+/* Memory: small helpers around malloc. All return NULL on out of memory; free() releases everything. */
 #ifndef EVENER_LB_BASE_MEMORY_H
 #define EVENER_LB_BASE_MEMORY_H
 
@@ -7,14 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What two threads that write must keep apart; where nanoseconds count, EVENER_LANE_BYTES. */
+/* Data that two threads write needs this distance; where nanoseconds count, EVENER_LANE_BYTES. */
 #define EVENER_CACHE_LINE_BYTES 64
 
-/* The struct of `type` that `pointer` is the `member` of. */
+/* Return the struct of `type` whose `member` is at `pointer`. */
 #define EVENER_CONTAINER_OF(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
-/* Asks for the line of `pointer` as one that will be written: other processors give it up now, and not when the write comes.
- * For x86 gcc makes an ordinary prefetch of its own hint, as the oldest of them know no other. */
+/* Prefetch the cache line of `pointer` for writing: other processors give it up now instead of at the write. gcc
+ * compiles its own hint to a read prefetch on generic x86-64, as the oldest of these processors have no write
+ * prefetch. */
 static inline void evener_prefetch_to_write(const void *pointer)
 {
 #ifdef __x86_64__
@@ -24,13 +25,13 @@ static inline void evener_prefetch_to_write(const void *pointer)
 #endif
 }
 
-/* Zeroed memory on cache lines of its own: nothing else shares its first or its last line. */
+/* Return zeroed memory on cache lines of its own: nothing else shares its first or last line. */
 static inline void *evener_cache_aligned_calloc(size_t bytes)
 {
     if (bytes > SIZE_MAX - EVENER_CACHE_LINE_BYTES) {
         return NULL;
     }
-    /* C11 wants the size to be a multiple of the alignment. */
+    /* C11 requires a size that is a multiple of the alignment. */
     size_t rounded = (bytes + EVENER_CACHE_LINE_BYTES - 1) & ~(size_t)(EVENER_CACHE_LINE_BYTES - 1);
     if (rounded == 0) {
         rounded = EVENER_CACHE_LINE_BYTES;

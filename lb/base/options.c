@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-/* No struct of options is as large: such a size was never set. */
+/* No options struct is this large: such a size was never initialised. */
 #define OPTIONS_BYTES_MAX 65536
 
 evener_status_code evener_options_read(void *own, size_t bytes, const void *given, const char *what, const char *type,
@@ -39,7 +39,7 @@ evener_status_code evener_pick_args_read(evener_pick_args *own, const evener_pic
 
 void evener_done_info_read(evener_done_info *own, const evener_done_info *given)
 {
-    /* Of the first version. */
+    /* the size of the first version */
     const size_t first_bytes = offsetof(evener_done_info, load_report_bytes) + sizeof own->load_report_bytes;
     *own = (evener_done_info){.size = sizeof *own};
     if (given != NULL) {

@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Return the length of the UTF-8 sequence at the beginning of the text and store its character; 0: there is none (RFC
+/* Return the length of the UTF-8 sequence at the beginning of the text and store its character. 0: not UTF-8 (RFC
  * 3629: no overlong forms, no surrogates, nothing above U+10FFFF). */
 static size_t decode(const unsigned char *text, size_t bytes, uint32_t *character)
 {
@@ -69,8 +69,7 @@ size_t evener_printable(const char *text, size_t bytes, char *out, size_t room)
         if (length > 0 && !is_control(character)) {
             memcpy(piece, in + at, length);
         } else {
-            piece_bytes =
-                escape(in[at], piece); /* of a longer character, the bytes that follow are no UTF-8 any more */
+            piece_bytes = escape(in[at], piece); /* in a longer character, the bytes that follow are not UTF-8 either */
         }
         if (room - used <= piece_bytes) {
             break;

@@ -1,4 +1,4 @@
-/* The channel as an application holds it: opening, references, states. */
+/* The channel as an application holds it: creation, references, states. */
 #include <evener/channel.h>
 
 #include <errno.h>
@@ -21,7 +21,7 @@
 #define DEFAULT_QUEUED_PICKS_MAX 1000000
 #define AUTHORITY_BYTES 4096
 
-/* ---- opening ---- */
+/* ---- creation ---- */
 
 static uint64_t ms_to_ns(uint64_t ms, uint64_t default_ms)
 {
@@ -36,9 +36,9 @@ static evener_status_code no_memory(evener_status *status)
     return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "channel: out of memory");
 }
 
-/* An array of the options. */
+/* An array in the options. */
 struct option_array {
-    const char *one, *many; /* its count is named after the one, itself after the many */
+    const char *one, *many; /* names of an element and of the array; the count's name comes from the former */
     const void *items;
     size_t count;
     bool (*is_complete)(const void *items, size_t index);
@@ -79,7 +79,7 @@ static evener_status_code check_array(const struct option_array *array, evener_s
     return EVENER_STATUS_OK;
 }
 
-/* Brings the caller's options, of whatever version, to ours. */
+/* Read the caller's options, of any version, and check them. */
 static evener_status_code read_options(const evener_channel_options *given, evener_channel_options *options,
                                        evener_status *status)
 {
@@ -154,7 +154,7 @@ static bool copy_options(evener_channel *channel, const evener_channel_options *
     if (options->user_agent != NULL && (channel->settings.user_agent = strdup(options->user_agent)) == NULL) {
         return false;
     }
-    channel->hot.wait_for_ready = options->wait_for_ready; /* atomic from here on */
+    channel->hot.wait_for_ready = options->wait_for_ready; /* atomic after creation */
     channel->settings.ignore_service_config = options->ignore_service_config;
     channel->settings.default_port = options->default_port != 0 ? options->default_port : DEFAULT_PORT;
     channel->settings.empty_update = options->empty_update;
@@ -169,7 +169,7 @@ static bool copy_options(evener_channel *channel, const evener_channel_options *
     return true;
 }
 
-/* semantics of :authority (grpc: naming.md): the endpoint part, percent-encoded. */
+/* Write the :authority (grpc: naming.md): the endpoint part of the target, percent-encoded. */
 static evener_status_code encode_authority(const char *endpoint, char *buffer, size_t buffer_bytes,
                                            evener_status *status)
 {
@@ -280,7 +280,7 @@ static evener_status_code find_transport(evener_channel *channel, const evener_c
     return EVENER_STATUS_OK;
 }
 
-/* What is known before the first connection is told here; addresses that come later are refused one by one. */
+/* Refuse a target without a name for TLS at creation; addresses that come later are refused one by one. */
 static evener_status_code check_server_names(const evener_channel *channel, evener_status *status)
 {
     bool (*const verifies_names)(const evener_transport *transport) =
@@ -419,7 +419,7 @@ void evener_channel_free(evener_channel *channel)
     sem_t *gone = channel->control.gone;
     free(channel);
     if (gone != NULL) {
-        sem_post(gone); /* who waits gives the runtime back */
+        sem_post(gone); /* the waiting thread releases the runtime */
     } else {
         evener_runtime_unref(runtime);
     }
@@ -447,7 +447,7 @@ void evener_channel_unref(evener_channel *channel)
     sem_init(&gone, 0, 0);
     channel->control.gone = &gone;
     evener_loop_post(channel->hot.loop, &channel->control.release_task);
-    while (sem_wait(&gone) != 0) { /* EINTR: a signal of the caller's */
+    while (sem_wait(&gone) != 0) { /* EINTR: a signal of the program */
     }
     sem_destroy(&gone);
     evener_runtime_unref(runtime);
@@ -455,7 +455,7 @@ void evener_channel_unref(evener_channel *channel)
 
 void evener_channel_close(evener_channel *channel)
 {
-    /* No pick that begins from here on finds a backend, whatever the control thread is about. */
+    /* From here on no pick finds a backend, even while the control thread publishes. */
     evener_rcu_assign(channel->hot.picker, &evener_channel_closed_picker);
     evener_loop_post(channel->hot.loop, &channel->control.close_task);
 }
@@ -476,7 +476,7 @@ static bool must_not_wait(const evener_channel *channel)
     return channel->hot.caller_drives_loop || evener_loop_on_control_thread(channel->hot.loop);
 }
 
-/* Waits for another state until the deadline (NULL: none). False: time ran out. Under the queue's mutex. */
+/* Wait for another state until the deadline (NULL: none). Return false when time ran out. The queue's mutex is held. */
 static bool wait_for_other_state(evener_channel *channel, evener_connectivity_state last_seen,
                                  const struct timespec *deadline)
 {
@@ -491,8 +491,8 @@ static bool wait_for_other_state(evener_channel *channel, evener_connectivity_st
     return true;
 }
 
-/* Waits for news of the state, be it the same again: one that went IDLE, CONNECTING, IDLE while this thread slept has to
- * be asked to connect once more. False: time ran out. Under the queue's mutex. */
+/* Wait for a notification of the state, even if it is the same again: a channel that went IDLE, CONNECTING, IDLE
+ * while this thread slept must be asked to connect again. Return false when time ran out. The queue's mutex is held. */
 static bool wait_for_news(evener_channel *channel, evener_connectivity_state last_seen, const struct timespec *deadline)
 {
     evener_pick_queue *queue = &channel->queue;
@@ -552,7 +552,7 @@ evener_status_code evener_channel_wait_ready(evener_channel *channel, uint64_t t
     return code;
 }
 
-/* ---- wishes ---- */
+/* ---- requests ---- */
 
 void evener_channel_connect(evener_channel *channel)
 {
@@ -607,17 +607,17 @@ evener_status_code evener_channel_set_default_service_config(evener_channel *cha
     return evener_status_clear(status);
 }
 
-/* ---- what it is ---- */
+/* ---- properties ---- */
 
 const char *evener_channel_target(const evener_channel *channel)
 {
-    /* Acquire pairs with the release of a change: the target was made before it was put there. */
+    /* Acquire: pairs with the release of a change, so that the target is seen whole. */
     return evener_target_text(__atomic_load_n(&channel->settings.target, __ATOMIC_ACQUIRE));
 }
 
 const char *evener_channel_authority(const evener_channel *channel)
 {
-    return __atomic_load_n(&channel->settings.authority, __ATOMIC_ACQUIRE); /* as the target */
+    return __atomic_load_n(&channel->settings.authority, __ATOMIC_ACQUIRE); /* as for the target */
 }
 
 evener_runtime *evener_channel_runtime(const evener_channel *channel)

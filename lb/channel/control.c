@@ -1,5 +1,5 @@
-/* The channel's control plane: resolver -> policy -> picker, states, idleness and the end. All on the control thread,
- * one piece at a time. */
+/* The channel's control plane: resolver -> policy -> picker, states, idleness and the end. Everything on the control
+ * thread. */
 #include "lb/channel/channel_internal.h"
 
 #include <assert.h>
@@ -14,11 +14,11 @@
 #include "lb/runtime/rcu.h"
 #include "lb/runtime/reclaim.h"
 
-#define IDLE_CHECKS 4 /* so many quiet checks in a row make a channel idle: looked at, never told by calls */
+#define IDLE_CHECKS 4 /* this many quiet checks in a row make a channel idle: polled, as calls must not notify */
 
 static const char *name_of(const evener_channel *channel)
 {
-    /* One whose target went to another (channel_reconfigure.c) ends without a name. */
+    /* NULL: the target has moved to another channel (reconfigure.c). */
     return channel->settings.target != NULL ? evener_target_text(channel->settings.target) : "";
 }
 
@@ -40,7 +40,7 @@ static const char *phase_name(evener_channel_phase phase)
     return names[phase];
 }
 
-/* Whether the table in channel_internal.h has this edge. */
+/* Return whether the table in channel_internal.h has this edge. */
 static bool may_enter(evener_channel_phase from, evener_channel_phase to)
 {
     enum {
@@ -61,13 +61,13 @@ static bool may_enter(evener_channel_phase from, evener_channel_phase to)
 static void enter_phase(evener_channel *channel, evener_channel_phase next)
 {
     assert(may_enter(channel->control.phase, next));
-    (void)may_enter; /* in builds without assertions */
+    (void)may_enter; /* unused in builds without assertions */
     evener_log(EVENER_LOG_DEBUG, "channel", "%s: %s -> %s", name_of(channel), phase_name(channel->control.phase),
                phase_name(next));
     channel->control.phase = next;
 }
 
-/* ---- what readers may still see ---- */
+/* ---- retire what readers may still see ---- */
 
 typedef struct retired {
     evener_reclaim reclaim;
@@ -87,14 +87,14 @@ static void retired_over(void *arg)
     free_if_over(channel);
 }
 
-/* Gives the references back when no reader can have them any more. */
+/* Give the references back after a grace period. */
 static void retire(evener_channel *channel, evener_picker *picker, evener_service_config *config)
 {
     if (picker == NULL && config == NULL) {
         return;
     }
     retired *r = calloc(1, sizeof *r);
-    if (r == NULL) { /* no memory to wait with: wait here */
+    if (r == NULL) { /* no memory: wait for the grace period here */
         evener_rcu_synchronize();
         evener_picker_unref(picker);
         evener_service_config_unref(config);
@@ -111,7 +111,7 @@ static void retire(evener_channel *channel, evener_picker *picker, evener_servic
 
 /* ---- publishing ---- */
 
-/* Takes over the picker's reference; NULL keeps the last one. */
+/* Publish a state and a picker. Takes over the picker's reference; NULL keeps the last one. */
 static void publish(evener_channel *channel, evener_connectivity_state state, const evener_status *status,
                     evener_picker *picker)
 {
@@ -125,7 +125,7 @@ static void publish(evener_channel *channel, evener_connectivity_state state, co
     if (picker != NULL) {
         evener_picker *replaced = channel->control.policy_picker;
         channel->control.policy_picker = picker;
-        evener_picker *expected = replaced; /* anything else is the closed channel's: that one stays */
+        evener_picker *expected = replaced; /* if another picker is in force, it is the closed channel's, which stays */
         (void)__atomic_compare_exchange_n(&channel->hot.picker, &expected, picker, false, __ATOMIC_ACQ_REL,
                                           __ATOMIC_RELAXED);
         retire(channel, replaced, NULL);
@@ -149,7 +149,7 @@ static void helper_publish(evener_policy_helper *helper, evener_connectivity_sta
                            evener_picker *picker)
 {
     evener_channel *channel = channel_of_helper(helper);
-    if (!evener_channel_is_active(channel)) { /* what a policy says while it is closed */
+    if (!evener_channel_is_active(channel)) { /* a policy may publish while it is closed */
         evener_picker_unref(picker);
         return;
     }
@@ -160,12 +160,12 @@ static void helper_request_reresolution(evener_policy_helper *helper)
 {
     evener_channel *channel = channel_of_helper(helper);
     if (channel->control.resolver != NULL) {
-        /* A turn of its own: the resolver may push at once, and the policy is on the stack. */
+        /* A task: the resolver may push at once, and the policy is on the stack. */
         evener_loop_post(channel->hot.loop, &channel->control.resolve_now_task);
     }
 }
 
-/* Names the policy that made it, for stats. */
+/* Create a subchannel and name its policy, for stats. */
 static evener_subchannel *create_named_subchannel(void *owner, evener_child_maker maker, const evener_address *address,
                                                   const evener_subchannel_options *options)
 {
@@ -231,7 +231,7 @@ evener_method_settings evener_channel_method_settings(evener_channel *channel, c
     return settings;
 }
 
-/* Takes over the update's service config. False: there is one, but it cannot be used; the last good one stays. */
+/* Take over the update's service config. Return false if it cannot be used; then the last good one stays. */
 static bool take_service_config(evener_channel *channel, const evener_resolver_update *update, evener_status *status)
 {
     if (channel->settings.ignore_service_config) {
@@ -289,7 +289,7 @@ static void resolver_failed(evener_channel *channel, const evener_status *status
     publish(channel, EVENER_TRANSIENT_FAILURE, &unavailable, evener_picker_create_fail(&unavailable));
 }
 
-/* Warn of what the config asks for in vain, the first time that it does so in this channel. */
+/* Warn once per channel of each field of the config that has no effect. */
 static void warn_of_unbuilt(evener_channel *channel, const evener_service_config *config)
 {
     const uint32_t fresh = config != NULL ? evener_service_config_unbuilt(config) & ~channel->control.warned_fields : 0;
@@ -304,7 +304,7 @@ static void warn_of_unbuilt(evener_channel *channel, const evener_service_config
     channel->control.warned_fields |= fresh;
 }
 
-/* Gives list and configuration in force to the policy. */
+/* Give list and configuration in force to the policy. */
 static bool apply(evener_channel *channel)
 {
     evener_service_config *config =
@@ -349,7 +349,8 @@ static void empty_list_is_true(void *arg)
     apply(channel);
 }
 
-/* An empty list may be the truth or a mistake (go-zero 4941, grpc-go 8398): whether the last list serves on. */
+/* Return whether the last list serves on after an empty one, which may be correct or a mistake (go-zero 4941, grpc-go
+ * 8398). */
 static bool keep_over_empty(evener_channel *channel)
 {
     if (channel->settings.empty_update == EVENER_EMPTY_UPDATE_FAIL || channel->control.address_count == 0) {
@@ -428,7 +429,7 @@ void evener_channel_replace_default_config(evener_channel *channel, evener_servi
     evener_service_config_unref(old);
 }
 
-/* ---- idle and back ---- */
+/* ---- becoming idle and leaving it ---- */
 
 static void idle_check_later(evener_channel *channel)
 {
@@ -546,7 +547,7 @@ void evener_channel_restart_idle_timeout(evener_channel *channel)
     idle_check_later(channel);
 }
 
-/* In BUILDING. */
+/* Build the resolver, in BUILDING or REBUILDING. */
 static void build_resolver(evener_channel *channel)
 {
     publish(channel, EVENER_CONNECTING, NULL, evener_picker_create_queue());
@@ -596,7 +597,7 @@ static void shut_down(void *arg)
         return;
     }
     stop_serving(channel, EVENER_CHANNEL_CLOSED);
-    /* Lets go of the last policy's picker; the closed channel's, if it is in force, stays. */
+    /* Release the policy's last picker. If the closed channel's picker is in force, it stays. */
     evener_status status;
     evener_status_set(&status, EVENER_STATUS_UNAVAILABLE, "channel closed");
     publish(channel, EVENER_SHUTDOWN, &status, evener_picker_create_drop(&status));
@@ -607,8 +608,8 @@ static bool task_pending(const evener_task *task)
     return __atomic_load_n(&task->pending, __ATOMIC_ACQUIRE) != 0;
 }
 
-/* Once nobody holds the channel and all that it began has come to its end. The count of references alone does not tell:
- * whoever brought it to nothing still has to post release_task. */
+/* Free the channel when it has no references and everything that it started has ended. A reference count of 0 is not
+ * enough: the thread that dropped the last one still has to post release_task. */
 static void free_if_over(evener_channel *channel)
 {
     if (channel->control.phase != EVENER_CHANNEL_RELEASED || channel->pool.link_count != 0 ||
@@ -628,12 +629,13 @@ static void release(void *arg)
         enter_phase(channel, EVENER_CHANNEL_RELEASED);
     }
     if (channel->pool.link_count != 0 || channel->control.retired_count != 0) {
-        return; /* free_if_over() will be told */
+        return; /* free_if_over() is called again then */
     }
-    if (channel->pool.untold != NULL || task_pending(&channel->pool.tell_task) || task_pending(&channel->queue.task) ||
-        task_pending(&channel->control.connect_task) || task_pending(&channel->control.resolve_now_task) ||
-        task_pending(&channel->control.reset_backoff_task) || task_pending(&channel->control.close_task)) {
-        evener_loop_post(channel->hot.loop, &channel->control.release_task); /* behind them */
+    if (channel->pool.to_notify != NULL || task_pending(&channel->pool.notify_task) ||
+        task_pending(&channel->queue.task) || task_pending(&channel->control.connect_task) ||
+        task_pending(&channel->control.resolve_now_task) || task_pending(&channel->control.reset_backoff_task) ||
+        task_pending(&channel->control.close_task)) {
+        evener_loop_post(channel->hot.loop, &channel->control.release_task); /* runs after these */
         return;
     }
     evener_channel_free(channel);

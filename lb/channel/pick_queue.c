@@ -6,16 +6,16 @@
 #include "lb/channel/channel_internal.h"
 #include "lb/runtime/clock.h"
 
-/* request->state */
+/* bits of request->state */
 enum { ENDED = 1, TIMER_SET = 2, CANCELLED = 4 };
 
-/* A blocking pick's place to wait; `request->waiter` of one. */
+/* Where a blocking pick waits: its `request->waiter`. */
 typedef struct waiter {
     pthread_cond_t ended;
     evener_status *status;
 } waiter;
 
-/* Under the mutex; atomic for those who look without it (statistics, the idle timeout). */
+/* Change the count. With the mutex held; atomic for readers without it (statistics, idle timeout). */
 static void count_add(evener_pick_queue *queue, int32_t by)
 {
     __atomic_store_n(&queue->count, queue->count + (uint32_t)by, __ATOMIC_RELAXED);
@@ -23,7 +23,7 @@ static void count_add(evener_pick_queue *queue, int32_t by)
 
 /* ---- the ring ---- */
 
-/* The size of the first version's request; none is as large as the last. */
+/* Size of the first version's request; no request is as large as the maximum. */
 #define REQUEST_BYTES_MIN                                                                                              \
     (offsetof(evener_pick_request, args) + offsetof(evener_pick_args, trace) + sizeof(const evener_pick_trace *))
 #define REQUEST_BYTES_MAX 65536
@@ -42,14 +42,14 @@ static void ring_append(evener_pick_request *ring, evener_pick_request *request)
     ring->previous = request;
 }
 
-/* Whatever ring it is on. */
+/* Remove a request from its ring. */
 static void ring_remove(evener_pick_request *request)
 {
     request->previous->next = request->next;
     request->next->previous = request->previous;
 }
 
-/* Moves all of `from` to the front of `to`. */
+/* Move all of `from` to the front of `to`. */
 static void ring_prepend_all(evener_pick_request *to, evener_pick_request *from)
 {
     if (from->next == from) {
@@ -62,9 +62,10 @@ static void ring_prepend_all(evener_pick_request *to, evener_pick_request *from)
     ring_init(from);
 }
 
-/* ---- ends ---- */
+/* ---- end of a request ---- */
 
-/* Calls an asynchronous request's callback; then its memory is the caller's again. Control thread, without the lock. */
+/* Call an asynchronous request's callback, which gives its memory back to the caller. Control thread, without the
+ * mutex. */
 static void call_back(evener_pick_request *request, evener_status_code code, const evener_status *status)
 {
     evener_channel *channel = request->channel;
@@ -75,7 +76,7 @@ static void call_back(evener_pick_request *request, evener_status_code code, con
     evener_channel_unref(channel);
 }
 
-/* Under the lock. */
+/* Return the status of a passed deadline. The mutex is held. */
 static evener_status_code deadline_status(const evener_pick_queue *queue, uint64_t timeout_ms, evener_status *status)
 {
     const char *reason = queue->last_error.message;
@@ -100,8 +101,8 @@ static void request_timed_out(void *arg)
     call_back(request, EVENER_STATUS_DEADLINE_EXCEEDED, &status);
 }
 
-/* Picks with the request's own copy of its arguments. Where the program was built against another evener, that has
- * only what the program knows. */
+/* Pick with the request's own copy of its arguments. If the program was built against another evener, the copy has
+ * only the members that the program knows. */
 static evener_pick_outcome pick_for(evener_channel *channel, evener_pick_request *request, evener_status *status)
 {
     if (__builtin_expect(request->args.size == sizeof request->args, 1)) {
@@ -114,7 +115,7 @@ static evener_pick_outcome pick_for(evener_channel *channel, evener_pick_request
     return evener_channel_pick_now(channel, &args, request->pick, status);
 }
 
-/* Whether the request's waiting is over, and how. Under the lock. */
+/* Return whether the request's waiting is over, with its result. The mutex is held. */
 static bool settle(evener_pick_queue *queue, evener_pick_request *request, bool try_again, evener_status *status)
 {
     evener_channel *channel = queue->channel;
@@ -176,7 +177,7 @@ static void run(void *arg)
     const bool somebody_waits = queue->count > 0;
     pthread_mutex_unlock(&queue->mutex);
     if (somebody_waits) {
-        evener_channel_kick(queue->channel); /* the channel may have become IDLE under them */
+        evener_channel_kick(queue->channel); /* the channel may have become IDLE while they waited */
     }
 }
 
@@ -236,7 +237,7 @@ void evener_pick_queue_set_connecting(evener_pick_queue *queue, const char *addr
     pthread_mutex_unlock(&queue->mutex);
 }
 
-/* Tries, and enters the queue if there is no backend: then returns QUEUE with the lock held. */
+/* Try, and enter the queue if there is no backend. Returns QUEUE with the mutex held. */
 static evener_pick_outcome try_or_enter(evener_pick_queue *queue, evener_pick_request *request, evener_status *status)
 {
     for (;;) {
@@ -304,7 +305,7 @@ evener_pick_outcome evener_channel_pick_async(evener_channel *channel, const eve
     pthread_mutex_unlock(&queue->mutex);
     evener_channel_kick(channel);
     if (with_timer) {
-        evener_loop_post(channel->hot.loop, &queue->task); /* which starts the timer */
+        evener_loop_post(channel->hot.loop, &queue->task); /* the task starts the timer */
     }
     return EVENER_PICK_QUEUE;
 }
@@ -315,7 +316,7 @@ void evener_pick_request_cancel(evener_pick_request *request)
     evener_loop_post(request->channel->hot.loop, &request->channel->queue.task);
 }
 
-/* Waits for the end of a request that is in the queue; releases the lock. */
+/* Wait for the end of a queued request; releases the mutex. */
 static evener_status_code wait_for_end(evener_pick_queue *queue, evener_pick_request *request, waiter *w)
 {
     const uint64_t timeout_ms = request->args.timeout_ms;
@@ -365,7 +366,7 @@ evener_status_code evener_channel_pick(evener_channel *channel, const evener_pic
     if (outcome != EVENER_PICK_QUEUE) {
         return filled->code;
     }
-    /* Initialised under the lock, before anybody can signal it. */
+    /* Initialised with the mutex held, before any thread can signal it. */
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);

@@ -7,11 +7,11 @@
 
 #include "lb/channel/channel_internal.h"
 
-/* A name that evener_channel_target() or _authority() may have given out: it lives as long as the channel. One that
- * comes back is used again, so that a file that goes to and fro does not grow the list. */
+/* A name that evener_channel_target() or _authority() may have returned: it lives as long as the channel. A name that
+ * comes back is used again, so that a file that alternates between two names does not make the list grow. */
 typedef struct evener_former_name {
     struct evener_former_name *next;
-    evener_target *target; /* one of the two */
+    evener_target *target; /* either of the two */
     char *authority;
 } evener_former_name;
 
@@ -44,7 +44,7 @@ static evener_former_name *find_authority(evener_channel *channel, const char *t
     return name;
 }
 
-/* Release in these two: a reader on another thread follows the pointer. */
+/* Release in these two: readers on other threads follow the pointer. */
 static void exchange_target(evener_channel *channel, evener_channel *prepared, evener_former_name *fresh)
 {
     evener_former_name *name = find_target(channel, evener_target_text(prepared->settings.target));
@@ -160,7 +160,7 @@ evener_status_code evener_channel_reconfigure(evener_channel *channel, evener_ch
     if (evener_channel_is_closed(channel)) {
         free(target);
         free(authority);
-        return evener_status_clear(status); /* closed by a holder: there is nothing to change */
+        return evener_status_clear(status); /* closed by a holder: nothing to change */
     }
     restart_resolver =
         restart_resolver || (channel->settings.ignore_service_config && !prepared->settings.ignore_service_config);
@@ -191,7 +191,8 @@ evener_status_code evener_channel_reconfigure(evener_channel *channel, evener_ch
     }
     if (reconnect && !restart_resolver) {
         evener_subchannel_pool_renew(&channel->pool, channel->control.addresses, channel->control.address_count);
-    } else if (reconnect) { /* the old target's backends were connected rightly, and serve until there are others */
+    } else if (
+        reconnect) { /* the old target's backends were connected correctly, and serve until the new list arrives */
         channel->control.renew_with_update = active;
     }
     if (restart_resolver && active) {

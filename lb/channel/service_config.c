@@ -7,7 +7,7 @@
 #include <jansson.h>
 
 #define METHODS_MAX 10000
-#define TIMEOUT_SECONDS_MAX 315576000000.0 /* of google.protobuf.Duration */
+#define TIMEOUT_SECONDS_MAX 315576000000.0 /* maximum of google.protobuf.Duration */
 
 typedef struct method_entry {
     char *path; /* "/service/method", "/service/" or "" for the default */
@@ -24,9 +24,9 @@ struct evener_service_config {
 };
 
 static const struct {
-    const char *list; /* the member whose elements have the field; NULL: the config itself has it */
+    const char *list; /* the member whose elements may have the field; NULL: the config itself */
     const char *name;
-    const char *place; /* as messages name it */
+    const char *place; /* name in messages */
 } unbuilt_fields[EVENER_SERVICE_CONFIG_UNBUILT_COUNT] = {
     {"methodConfig", "retryPolicy", "methodConfig[].retryPolicy"},
     {"methodConfig", "hedgingPolicy", "methodConfig[].hedgingPolicy"},
@@ -37,7 +37,7 @@ static const struct {
 
 /* ---- reading ---- */
 
-/* google.protobuf.Duration in JSON: "1.5s". */
+/* Parse a google.protobuf.Duration in JSON: "1.5s". */
 static bool parse_duration(const char *text, double *seconds)
 {
     char *end;
@@ -192,8 +192,8 @@ static evener_status_code choose_from(const evener_policy_set *policies, const j
     return code;
 }
 
-/* The list that `loadBalancingConfig` is, or that `loadBalancingPolicy` or the default stands for; a new reference. NULL
- * with OK: none is named. */
+/* Find the list of `loadBalancingConfig`, or make one of `loadBalancingPolicy` or the default. Stores a new
+ * reference; NULL with OK: no policy is named. */
 static evener_status_code named_policies(json_t *root, const char *default_policy, json_t **list, const char **where,
                                          evener_status *status)
 {
@@ -212,7 +212,7 @@ static evener_status_code named_policies(json_t *root, const char *default_polic
     if (!json_is_string(name)) {
         return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "%s: a string is needed", *where);
     }
-    /* The old field's name in any case ("ROUND_ROBIN"), as gRPC takes it. */
+    /* gRPC accepts the old field's name in any case ("ROUND_ROBIN"). */
     char lower[64] = "";
     for (size_t i = 0; i < sizeof lower - 1 && json_string_value(name)[i] != '\0'; i++) {
         const char c = json_string_value(name)[i];
@@ -225,7 +225,7 @@ static evener_status_code named_policies(json_t *root, const char *default_polic
                : evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "%s: no policy of that name", *where);
 }
 
-/* A17: `healthCheckConfig.serviceName`, or NULL. */
+/* Find `healthCheckConfig.serviceName` (A17, client-side health checking), or NULL. */
 static evener_status_code health_service(const json_t *root, const char **service, evener_status *status)
 {
     const json_t *health = json_object_get(root, "healthCheckConfig");

@@ -9,11 +9,11 @@
 
 typedef struct query {
     evener_channel *channel;
-    evener_channel_stats *stats; /* of the caller's evener: only its first stats->size bytes are there */
+    evener_channel_stats *stats; /* of the caller's version of evener: only the first stats->size bytes exist */
     evener_status_code code;
 } query;
 
-/* Sizes of the first version; no struct of stats is as large as the last. */
+/* Sizes of the first version; no stats struct is as large as the maximum. */
 #define STATS_BYTES_MIN (offsetof(evener_channel_stats, subchannels) + sizeof(evener_subchannel_stats *))
 #define SUBCHANNEL_BYTES_MIN (offsetof(evener_subchannel_stats, last_error) + EVENER_STATUS_MESSAGE_BYTES)
 #define STATS_BYTES_MAX 65536
@@ -30,7 +30,7 @@ static void copy_text(char *to, size_t bytes, const char *from)
 
 static void describe_connector(evener_channel *channel, const evener_connector *connector, evener_subchannel_stats *out)
 {
-    const uint64_t now = evener_loop_now_fast_ns(channel->hot.loop); /* as the connector's */
+    const uint64_t now = evener_loop_now_fast_ns(channel->hot.loop); /* the connector's clock */
     copy_text(out->address, sizeof out->address, evener_address_text(connector->address));
     copy_text(out->last_error, sizeof out->last_error, evener_connector_last_error(connector));
     out->state = (evener_connectivity_state)connector->state;

@@ -8,16 +8,16 @@
 
 #define FEW 8
 
-/* One address of an update, while duplicates are looked for. */
+/* One address of an update, during the search for duplicates. */
 struct member {
     struct member *next;
     evener_address *address;
     uint8_t tag;
 };
 
-/* Most updates change a few addresses of many, in their places. Those that stand where they stood in the known list,
- * which has no duplicates, are no duplicates of each other: only the others are to be compared. False: they are too many
- * for that. */
+/* Find the addresses that moved. Most updates change a few addresses of many and keep the positions of the others.
+ * Addresses at their position in the known list, which has no duplicates, cannot be duplicates of each other, so only
+ * the moved ones are compared. Return false if more than FEW moved. */
 static bool few_have_moved(const evener_resolver_update *update, evener_address *const *known, size_t known_count,
                            size_t *moved, size_t *moved_count)
 {
@@ -45,7 +45,7 @@ static bool has_twin(const evener_resolver_update *update, size_t index)
     return false;
 }
 
-/* Fills `list`, which has room for all. False without memory. */
+/* Fill `list`, which has room for all. Return false on out of memory. */
 static bool take_unique(const evener_resolver_update *update, evener_address *const *known, size_t known_count,
                         evener_address **list, size_t *unique)
 {

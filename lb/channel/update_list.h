@@ -1,12 +1,12 @@
-/* Update list: checks what a resolver pushed and copies it: references, without duplicates. */
+/* Update list: check a resolver's list and copy it as references, without duplicates. */
 #ifndef EVENER_LB_CHANNEL_UPDATE_LIST_H
 #define EVENER_LB_CHANNEL_UPDATE_LIST_H
 
 #include <evener/resolver.h>
 
-/* Stores an owned array of referenced addresses, one for each backend, in the order of the update; of two for the same
- * backend the first stays. `known` is the list before, without duplicates: knowing it makes a small change cheap. Errors: INVALID_ARGUMENT (a NULL entry or array, too many: the message says where),
- * RESOURCE_EXHAUSTED. */
+/* Store an owned array of referenced addresses, one per backend, in the order of the update; of duplicates the first
+ * stays. `known` is the previous list, without duplicates: it makes small changes cheap. Errors: INVALID_ARGUMENT (a
+ * NULL entry or array, too many addresses; the message says where), RESOURCE_EXHAUSTED. */
 evener_status_code evener_update_list_copy(const evener_resolver_update *update, evener_address *const *known,
                                            size_t known_count, evener_address ***addresses, size_t *address_count,
                                            evener_status *status);

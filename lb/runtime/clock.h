@@ -13,8 +13,8 @@ uint64_t evener_clock_now_ns(void);
  * thread. Never 0. Any thread. */
 uint64_t evener_clock_now_fast_ns(void);
 
-/* Return the time of CLOCK_MONOTONIC that is `timeout_ms` from now, for pthread_cond_timedwait() on a condition with that
- * clock. A timeout of more than 31 years counts as 31 years. Any thread. */
+/* Return the time of CLOCK_MONOTONIC that is `timeout_ms` from now, for pthread_cond_timedwait() on a condition that
+ * uses that clock. A timeout of more than 31 years counts as 31 years. Any thread. */
 struct timespec evener_clock_deadline(uint64_t timeout_ms);
 
 #endif
