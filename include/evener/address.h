@@ -7,7 +7,7 @@
  *     evener_address_attribute(address, "weight");       // "3"
  *     evener_address_unref(address);
  *
- * Addresses are immutable and counted; they may be shared and read by any number of threads. */
+ * Addresses are immutable and reference-counted. Any number of threads may share and read them. */
 #ifndef EVENER_ADDRESS_H
 #define EVENER_ADDRESS_H
 
@@ -23,8 +23,8 @@ EVENER_BEGIN_DECLS
  *   "weight"     positive integer, 1 to 4294967295; policies that weigh read it (default 1)
  *   "priority"   tier of failover, 0 first (SRV)
  *   "zone"       free text
- *   "authority"  :authority and TLS name for this backend, unless the channel's options.authority is set; wins over what
- *                the target says; part of the identity */
+ *   "authority"  :authority and TLS name of this backend; wins over the target's host, not over the channel's
+ *                options.authority; part of the identity */
 typedef struct evener_attribute {
     const char *key;
     const char *value;
@@ -43,70 +43,73 @@ typedef enum evener_address_family {
 #define EVENER_ADDRESS_ATTRIBUTES_MAX 64 /* number of attributes of one address */
 #define EVENER_ATTRIBUTE_BYTES_MAX 1024  /* length limit of a key or a value */
 
-/* Makes an address of "1.2.3.4:port", "[v6]:port" (a %zone is allowed), "unix:path" or "unix-abstract:name", and puts
- * the text into its canonical form (RFC 5952 for IPv6). The attributes are copied; of two with one key the last wins.
- * On success stores a reference in *address, to be given back with evener_address_unref().
- * Errors: INVALID_ARGUMENT (no port, port not 1..65535, a host name, a limit above) with the reason;
- * RESOURCE_EXHAUSTED without memory. Any thread. */
+/* Create an address from "1.2.3.4:port", "[v6]:port" (a %zone is allowed), "unix:path" or "unix-abstract:name", and
+ * bring the text into its canonical form (RFC 5952 for IPv6). The attributes are copied; of two with one key the last
+ * wins. On success stores a reference in *address; give it back with evener_address_unref(). Errors: INVALID_ARGUMENT
+ * (no port, port not 1..65535, a host name, a limit above) with the reason; RESOURCE_EXHAUSTED on out of memory. Any
+ * thread. */
 EVENER_API evener_status_code evener_address_create(const char *text, const evener_attribute *attributes,
                                                     size_t attribute_count, evener_address **address,
                                                     evener_status *status);
 
-/* The same backend with other attributes (all of them replaced). Ownership and errors as evener_address_create(). */
+/* Create an address of the same backend with other attributes (all of them replaced). Ownership and errors as
+ * evener_address_create(). */
 EVENER_API evener_status_code evener_address_with_attributes(const evener_address *address,
                                                              const evener_attribute *attributes, size_t attribute_count,
                                                              evener_address **changed, evener_status *status);
 
-/* Takes, gives back a reference. NULL is allowed. evener_address_ref() returns its argument. Any thread. */
+/* Take or give back a reference. NULL is allowed. evener_address_ref() returns its argument. Any thread. */
 EVENER_API evener_address *evener_address_ref(const evener_address *address);
 EVENER_API void evener_address_unref(const evener_address *address);
 
-/* Canonical text; lives as long as the address. */
+/* Return the canonical text. It lives as long as the address. */
 EVENER_API const char *evener_address_text(const evener_address *address);
 EVENER_API evener_address_family evener_address_get_family(const evener_address *address);
 
-/* An address taken apart, for what connects by host and port. */
+/* The parts of an address, for transports that connect by host and port. */
 typedef struct evener_address_parts {
     size_t size; /* sizeof(evener_address_parts), set by the caller; members beyond it are not written */
     evener_address_family family;
-    uint32_t port;                           /* 0 for a socket of the file system or an abstract one */
+    uint32_t port;                           /* 0 for a Unix socket */
     char host[EVENER_ADDRESS_BYTES_MAX + 1]; /* "10.0.0.1", "2001:db8::1" without brackets and zone, path or name */
-    char zone[16];                           /* of an IPv6 address: "eth0" or a number; else "" */
+    char zone[16];                           /* of an IPv6 address: "eth0" or a number; otherwise "" */
 } evener_address_parts;
 
-/* Take an address apart. All but `size` is written. Any thread. */
+/* Split an address into its parts. All members but `size` are written. Any thread. */
 EVENER_API void evener_address_get_parts(const evener_address *address, evener_address_parts *parts);
 
 struct sockaddr_storage;
 
-/* Write the address as connect() takes it, and the number of its bytes (a socklen_t).
- * Errors: NOT_FOUND: the zone of an IPv6 address names no interface of this machine; the output is untouched then.
- * Any thread; a zone that is a name costs a system call. */
+/* Write the address in the form that connect() takes, and its number of bytes (a socklen_t). Errors: NOT_FOUND: the
+ * zone of an IPv6 address names no interface of this machine; the output is untouched then. Any thread. A zone that
+ * is a name costs a system call. */
 EVENER_API evener_status_code evener_address_get_sockaddr(const evener_address *address,
                                                           struct sockaddr_storage *storage, uint32_t *storage_bytes,
                                                           evener_status *status);
 
-/* The value of an attribute, or NULL if it has none; lives as long as the address. O(n) in the attributes. */
+/* Return the value of an attribute, or NULL if the address has none of that key. It lives as long as the address.
+ * O(n) in the number of attributes. */
 EVENER_API const char *evener_address_attribute(const evener_address *address, const char *key);
 
-/* The value of the attribute "authority", or NULL if it has none; lives as long as the address. O(1) without one. */
+/* Return the value of the attribute "authority", or NULL. It lives as long as the address. O(1) if there is none. */
 EVENER_API const char *evener_address_authority(const evener_address *address);
 
-/* An attribute read as a whole number of 0 to 4294967295; `fallback` if it is missing or no such number. */
+/* Return an attribute as an integer of 0 to 4294967295, or `fallback` if it is missing or not such a number. */
 EVENER_API uint32_t evener_address_attribute_u32(const evener_address *address, const char *key, uint32_t fallback);
 
 /* Attributes by index, sorted by key. */
 EVENER_API size_t evener_address_attribute_count(const evener_address *address);
 EVENER_API evener_attribute evener_address_attribute_at(const evener_address *address, size_t index);
 
-/* Same backend and same connection: equal text and equal "authority" attribute. This is a subchannel's identity. */
+/* Return whether both are the same backend on the same connection: equal text and equal "authority" attribute. This
+ * is the identity of a subchannel. */
 EVENER_API bool evener_address_same_backend(const evener_address *a, const evener_address *b);
 
-/* Same backend and all attributes alike. */
+/* Return whether both are the same backend with equal attributes. */
 EVENER_API bool evener_address_equal(const evener_address *a, const evener_address *b);
 
-/* Hash of the identity: equal for addresses that evener_address_same_backend() says are the same. Not stable over
- * processes. */
+/* Return a hash of the identity. Addresses for which evener_address_same_backend() is true have equal hashes. Differs
+ * between processes. */
 EVENER_API uint64_t evener_address_identity_hash(const evener_address *address);
 
 EVENER_END_DECLS

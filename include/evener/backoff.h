@@ -1,14 +1,14 @@
-/* Backoff: how long to wait before the next retry (grpc: doc/connection-backoff.md). evener's own connections, DNS
- * lookups, health watches and resolver builds use it; resolvers and transports of a program can.
+/* Backoff: the delay before the next retry (grpc: doc/connection-backoff.md). evener's own connections, DNS lookups,
+ * health watches and resolver builds use it; resolvers and transports of a program can.
  *
- *     evener_backoff backoff = {0};                       // a member of what retries
+ *     evener_backoff backoff = {0};                       // a member of the object that retries
  *     ...
  *     evener_timer_start(loop, &retry, evener_backoff_next_ns(&backoff, NULL, loop));   // after each failure
  *     evener_backoff_reset(&backoff);                                                   // after a success
  *
- * The delays are initial, initial x multiplier, initial x multiplier^2 and so on up to the maximum, each spread at random
- * by +-jitter, so that clients which failed together do not retry together. No function here allocates or fails. Control
- * thread. */
+ * The delays are initial, initial x multiplier, initial x multiplier^2 and so on up to the maximum, each randomised
+ * by +-jitter, so that clients that failed together do not retry together. No function here allocates or fails.
+ * Control thread. */
 #ifndef EVENER_BACKOFF_H
 #define EVENER_BACKOFF_H
 
@@ -19,12 +19,12 @@
 
 EVENER_BEGIN_DECLS
 
-/* Zero in a member is its default; so are members beyond `size`. */
+/* Zero in a member is its default, also in members beyond `size`. */
 typedef struct evener_backoff_options {
     size_t size;         /* sizeof(evener_backoff_options) */
     uint64_t initial_ms; /* the first delay; 0: 1000 */
-    uint64_t max_ms;     /* bound of the delay before jitter; 0: 120000; below the first delay: the first delay */
-    double multiplier;   /* from a delay to the next; 0: 1.6; below 1: 1 */
+    uint64_t max_ms;     /* limit of the delay before jitter; 0: 120000; below the first delay: the first delay */
+    double multiplier;   /* ratio of a delay to the one before; 0: 1.6; below 1: 1 */
     double jitter;       /* share of a delay, at most 1; 0: 0.2; negative: none */
 } evener_backoff_options;
 
@@ -37,13 +37,13 @@ typedef struct evener_backoff {
 EVENER_API uint64_t evener_backoff_next_ns(evener_backoff *backoff, const evener_backoff_options *options,
                                            evener_loop *loop);
 
-/* The two halves of evener_backoff_next_ns(), for retries whose delay counts from the start of the failed attempt: advance
- * when the attempt starts, spread when it has failed. */
+/* The two halves of evener_backoff_next_ns(), for retries whose delay counts from the start of the failed attempt:
+ * advance when the attempt starts, spread when it has failed. */
 EVENER_API uint64_t evener_backoff_advance_ns(evener_backoff *backoff, const evener_backoff_options *options);
 EVENER_API uint64_t evener_backoff_spread_ns(uint64_t delay_ns, const evener_backoff_options *options,
                                              evener_loop *loop);
 
-/* Start the sequence again: the next delay is the first one. */
+/* Restart the sequence: the next delay is the first one. */
 static inline void evener_backoff_reset(evener_backoff *backoff)
 {
     backoff->delay_ns = 0;

@@ -1,5 +1,5 @@
-/* Credentials: how the connections of a channel are secured. They must be named: a channel of the gRPC transport with
- * none is refused. */
+/* Credentials: how the connections of a channel are secured. They must be given: the gRPC transport refuses a channel
+ * without any. */
 #ifndef EVENER_CREDENTIALS_H
 #define EVENER_CREDENTIALS_H
 
@@ -21,23 +21,25 @@ typedef struct evener_tls_options {
     const char *private_key;       /* PEM without a password, for mTLS: of the first certificate of the chain */
 } evener_tls_options;
 
-/* Plain text, named. On success stores an owned handle. Errors: RESOURCE_EXHAUSTED. Any thread. */
+/* Create credentials for plain text. On success stores an owned handle. Errors: RESOURCE_EXHAUSTED. Any thread. */
 EVENER_API evener_status_code evener_credentials_create_insecure(evener_credentials **credentials,
                                                                  evener_status *status);
 
-/* TLS, or mTLS with a certificate. Servers are verified against options.authority of the channel, or what target and
- * list say of the backend (docs/resolvers.md). `options` may be NULL. Errors: INVALID_ARGUMENT (only one of chain and
- * key; a text without PEM, or with a certificate or key that cannot be parsed; a key that is encrypted or does not
- * belong to the chain's first certificate), RESOURCE_EXHAUSTED. Any thread. */
+/* Create credentials for TLS, or for mTLS with a certificate. Servers are verified against options.authority of the
+ * channel, or the name that target and list give the backend (docs/resolvers.md). `options` may be NULL. Errors:
+ * INVALID_ARGUMENT (only one of chain and key; a text without PEM, or with a certificate or key that cannot be
+ * parsed; a key that is encrypted or does not belong to the chain's first certificate), RESOURCE_EXHAUSTED. Any
+ * thread. */
 EVENER_API evener_status_code evener_credentials_create_tls(const evener_tls_options *options,
                                                             evener_credentials **credentials, evener_status *status);
 
-/* Any credentials of the gRPC C core (ALTS, composite, xDS...): takes over the caller's reference on success. They are
- * taken for such as verify servers by name, as the core does not say. Errors: INVALID_ARGUMENT (NULL). Any thread. */
+/* Create credentials from any of the gRPC C core (ALTS, composite, xDS...). Takes over the caller's reference on
+ * success. They count as credentials that verify servers by name, as the core does not say. Errors: INVALID_ARGUMENT
+ * (NULL). Any thread. */
 EVENER_API evener_status_code evener_credentials_from_grpc(struct grpc_channel_credentials *core,
                                                            evener_credentials **credentials, evener_status *status);
 
-/* Gives the handle back; channels made with it keep what they need. NULL is allowed. Any thread. */
+/* Give the handle back. Channels created with it keep the contents. NULL is allowed. Any thread. */
 EVENER_API void evener_credentials_destroy(evener_credentials *credentials);
 
 EVENER_END_DECLS

@@ -1,4 +1,4 @@
-/* How public names leave the library. Every other public header includes this one. */
+/* Visibility of public names. Every other public header includes this one. */
 #ifndef EVENER_EXPORT_H
 #define EVENER_EXPORT_H
 

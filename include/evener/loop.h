@@ -1,9 +1,9 @@
-/* Loop: the seam to time, random numbers and the control thread.
+/* Loop: time, timers, tasks and random numbers of the control thread.
  *
- * Everything with logic in evener (resolvers, policies, subchannels, the channel) asks a loop for the time, for timers
- * and for random numbers, and runs on it one piece at a time: no locks are needed there. The real loop is libuv on the
- * runtime's control thread; a virtual loop steps time by hand, so that the same object code runs in tests and in the
- * simulator.
+ * Everything with logic in evener (resolvers, policies, subchannels, the channel) takes time, timers and random
+ * numbers from a loop, and runs on it one function at a time, so it needs no locks. In production the loop is libuv
+ * on the runtime's control thread. A virtual loop advances time by hand, so that the same object code runs in tests
+ * and in the simulator.
  *
  *     static void ring(void *arg) { ... }
  *     evener_timer timer = EVENER_TIMER_INIT(ring, self);
@@ -28,8 +28,8 @@ EVENER_BEGIN_DECLS
 typedef struct evener_loop evener_loop;
 typedef void (*evener_task_fn)(void *arg);
 
-/* Work for the control thread. Embedded in its owner: posting allocates nothing and cannot fail. The members after
- * `arg` are the loop's. The memory must stay until the task has run. */
+/* A function for the control thread. Embedded in its owner: posting allocates nothing and cannot fail. The members
+ * after `arg` belong to the loop. The memory must stay until the task has run. */
 typedef struct evener_task {
     evener_task_fn fn;
     void *arg;
@@ -41,8 +41,8 @@ typedef struct evener_task {
         (function), (argument), NULL, 0                                                                                \
     }
 
-/* A one-shot timer. Embedded in its owner: starting allocates nothing and cannot fail. The members after `arg` are the
- * loop's. */
+/* A one-shot timer. Embedded in its owner: starting allocates nothing and cannot fail. The members after `arg` belong
+ * to the loop. */
 typedef struct evener_timer {
     evener_task_fn fn;
     void *arg;
@@ -56,26 +56,26 @@ typedef struct evener_timer {
         (function), (argument), 0, 0, NULL, NULL, NULL, false                                                          \
     }
 
-/* What a loop does. All on the control thread, but for those marked "any thread". */
+/* The functions of a loop. Control thread, unless marked "any thread". */
 typedef struct evener_loop_vtable {
     size_t size; /* sizeof(evener_loop_vtable) */
-    /* Nanoseconds of a monotonic clock, never 0. Any thread. */
+    /* Returns the nanoseconds of a monotonic clock, never 0. Any thread. */
     uint64_t (*now_ns)(evener_loop *loop);
-    /* The same clock for the data plane: may be cheaper and up to some microseconds off, but stays monotonic on one
+    /* Returns the same clock for the data plane. May be cheaper and some microseconds off, but is monotonic per
      * thread. Any thread. */
     uint64_t (*now_fast_ns)(evener_loop *loop);
-    /* Queues the task; runs later in order of posting, never inside this call. A task that is pending already is left
-     * as it is (one run serves both); returns whether it was queued. Any thread, also a signal-free foreign one. */
+    /* Queues the task. It runs later in order of posting, never inside this call. A task that is pending already
+     * stays as it is (one run serves both posts); returns whether it was queued. Any thread. */
     bool (*post)(evener_loop *loop, evener_task *task);
-    /* Rings once, `delay_ns` from now, never inside this call. Restarts an active timer. */
+    /* Starts or restarts the timer. It rings once, `delay_ns` from now, never inside this call. */
     void (*timer_start)(evener_loop *loop, evener_timer *timer, uint64_t delay_ns);
-    /* After this the timer does not ring. Stopping a stopped one is allowed. */
+    /* Stops the timer: it does not ring after this. Stopping a stopped timer is allowed. */
     void (*timer_stop)(evener_loop *loop, evener_timer *timer);
-    /* A random number, uniform over 64 bits; not for secrets. */
+    /* Returns a random number, uniform over 64 bits; not for secrets. */
     uint64_t (*random)(evener_loop *loop);
-    /* Whether the caller is on the control thread. Any thread. */
+    /* Returns whether the caller is on the control thread. Any thread. */
     bool (*on_control_thread)(evener_loop *loop);
-    /* The libuv loop (`uv_loop_t *`) behind it, for sockets and files; NULL on a virtual loop. */
+    /* Returns the libuv loop (`uv_loop_t *`) behind it, for sockets and files; NULL on a virtual loop. */
     void *(*uv)(evener_loop *loop);
 } evener_loop_vtable;
 
@@ -84,7 +84,7 @@ struct evener_loop {
     const evener_loop_vtable *vtable;
 };
 
-/* The same, as functions. */
+/* Wrappers of the functions above. */
 static inline uint64_t evener_loop_now_ns(evener_loop *loop)
 {
     return loop->vtable->now_ns(loop);
@@ -118,10 +118,10 @@ static inline void *evener_loop_uv(evener_loop *loop)
     return loop->vtable->uv(loop);
 }
 
-/* A random number uniform in [0, bound), without modulo bias; 0 when bound is 0. Control thread. */
+/* Return a random number uniform in [0, bound), without modulo bias; 0 when bound is 0. Control thread. */
 EVENER_API uint64_t evener_loop_random_below(evener_loop *loop, uint64_t bound);
 
-/* A random number uniform in [0, 1). Control thread. */
+/* Return a random number uniform in [0, 1). Control thread. */
 EVENER_API double evener_loop_random_unit(evener_loop *loop);
 
 EVENER_END_DECLS

@@ -1,4 +1,4 @@
-/* Stats: what a channel knows of its backends: why does a call go where it goes? */
+/* Stats: a channel's view of its backends. Answers why a call goes where it goes. */
 #ifndef EVENER_STATS_H
 #define EVENER_STATS_H
 
@@ -11,18 +11,18 @@ EVENER_BEGIN_DECLS
 
 #define EVENER_SUBCHANNEL_NOTE_BYTES 256
 
-/* One backend. The array's stride is what the caller's evener knows: evener_channel_stats.subchannel_bytes. */
+/* One backend. The stride of the array is the caller's: evener_channel_stats.subchannel_bytes. */
 typedef struct evener_subchannel_stats {
     char address[EVENER_ADDRESS_BYTES_MAX];
     evener_connectivity_state state;
-    uint64_t state_age_ms; /* since when it has this state */
-    uint64_t picks;        /* since the address is known */
+    uint64_t state_age_ms; /* time in this state */
+    uint64_t picks;        /* since the address became known */
     uint64_t in_flight;
-    uint64_t failed;   /* calls that ended with another status than OK */
+    uint64_t failed;   /* calls that ended with a status other than OK */
     uint64_t connects; /* successful connections */
     uint64_t connect_failures;
     uint64_t backoff_remaining_ms;           /* 0: not in backoff */
-    char note[EVENER_SUBCHANNEL_NOTE_BYTES]; /* the policy's own: "ewma_us=312 success=0.998 ejected" */
+    char note[EVENER_SUBCHANNEL_NOTE_BYTES]; /* written by the policy: "ewma_us=312 success=0.998 ejected" */
     char last_error[EVENER_STATUS_MESSAGE_BYTES];
 } evener_subchannel_stats;
 
@@ -44,15 +44,14 @@ typedef struct evener_channel_stats {
     evener_subchannel_stats *subchannels; /* in the order of the address list */
 } evener_channel_stats;
 
-/* Take a snapshot. On success fills *stats, which the caller frees with evener_channel_stats_clear(); on failure
- * *stats is untouched. Members that only a newer evener than the library knows are 0. Errors: INVALID_ARGUMENT (`size`
- * or `subchannel_bytes` is not set), RESOURCE_EXHAUSTED. Waits for the control
- * thread: any thread that may wait for it. */
+/* Take a snapshot. On success fills *stats; the caller frees it with evener_channel_stats_clear(). On failure *stats
+ * is untouched. Members that only a newer evener than the library knows are 0. Errors: INVALID_ARGUMENT (`size` or
+ * `subchannel_bytes` is not set), RESOURCE_EXHAUSTED. Any thread that may wait for the control thread. */
 EVENER_API evener_status_code evener_channel_get_stats(evener_channel *channel, evener_channel_stats *stats,
                                                        evener_status *status);
 
-/* Free what get_stats filled in. The two sizes stay, so that *stats can be filled again. NULL is allowed. Any
- * thread. */
+/* Free the result of evener_channel_get_stats(). The two sizes stay, so that *stats can be filled again. NULL is
+ * allowed. Any thread. */
 EVENER_API void evener_channel_stats_clear(evener_channel_stats *stats);
 
 EVENER_END_DECLS

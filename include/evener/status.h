@@ -1,12 +1,13 @@
-/* Status: how every fallible function of evener reports.
+/* Status: how every function of evener that may fail reports its result.
  *
- * A code for programs, a message for people. Functions return the code and, when given one, fill an `evener_status`:
+ * A code for programs, and a message for people. Functions return the code and, if given one, fill an
+ * `evener_status`:
  *
  *     evener_status status;
  *     if (evener_channel_create("dns:///orders.prod:50051", &options, &channel, &status) != EVENER_STATUS_OK)
  *         fprintf(stderr, "%s\n", status.message);
  *
- * A status is a plain value on the caller's stack: it owns nothing, is copied freely and needs no clean-up. */
+ * A status is a plain value on the caller's stack: it owns nothing, may be copied and needs no clean-up. */
 #ifndef EVENER_STATUS_H
 #define EVENER_STATUS_H
 
@@ -35,7 +36,7 @@ typedef enum evener_status_code {
     EVENER_STATUS_UNAUTHENTICATED = 16
 } evener_status_code;
 
-/* Room for a message with its terminating NUL; longer messages are cut at the end. */
+/* Bytes for a message including its NUL; longer messages are truncated. */
 #define EVENER_STATUS_MESSAGE_BYTES 512
 
 typedef struct evener_status {
@@ -43,16 +44,16 @@ typedef struct evener_status {
     char message[EVENER_STATUS_MESSAGE_BYTES]; /* never NULL; "" when OK */
 } evener_status;
 
-/* Fills `status` (which may be NULL: then only the code is returned) and returns `code`, so that a function can end
- * with `return evener_status_set(status, EVENER_STATUS_..., "...", ...)`. The arguments may point into `status`
- * itself (to prefix its own message). Any thread. Never fails. */
+/* Fill `status` (NULL: only the code is returned) and return `code`, so that a function can end with `return
+ * evener_status_set(status, EVENER_STATUS_..., "...", ...)`. The arguments may point into `status` itself (to prefix
+ * its own message). Any thread. Never fails. */
 EVENER_API evener_status_code evener_status_set(evener_status *status, evener_status_code code, const char *format, ...)
     EVENER_PRINTF(3, 4);
 
-/* Makes `status` OK with an empty message. `status` may be NULL. Returns EVENER_STATUS_OK. Any thread. */
+/* Make `status` OK with an empty message. `status` may be NULL. Return EVENER_STATUS_OK. Any thread. */
 EVENER_API evener_status_code evener_status_clear(evener_status *status);
 
-/* The code's name as gRPC writes it, "UNAVAILABLE"; "UNKNOWN" for a number that is no code. A static string. */
+/* Return gRPC's name of the code, "UNAVAILABLE"; "UNKNOWN" for a number that is no code. A static string. */
 EVENER_API const char *evener_status_code_name(evener_status_code code);
 
 EVENER_END_DECLS

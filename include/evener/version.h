@@ -11,7 +11,7 @@ EVENER_BEGIN_DECLS
 #define EVENER_VERSION_PATCH 0
 #define EVENER_VERSION_STRING "0.1.0"
 
-/* The version of the library that is linked, "0.1.0"; a static string. Any thread. */
+/* Return the version of the linked library, "0.1.0"; a static string. Any thread. */
 EVENER_API const char *evener_version_string(void);
 
 EVENER_END_DECLS
