@@ -1,5 +1,6 @@
-/* Options structs of programs that were built against another evener: an older, shorter one works, with defaults for
- * what it does not know; a newer, longer one works as long as it asks for nothing that is not known here. */
+/* Options structs of programs that were built against another version of evener. A shorter one, of an older version,
+ * gets defaults for the fields that it lacks. A longer one, of a newer version, is accepted if its unknown fields are
+ * unset. */
 #include <criterion/criterion.h>
 
 #include <stddef.h>
@@ -98,7 +99,7 @@ Test(options, no_size_is_refused_by_the_name_of_the_struct)
     cr_expect(runtime == NULL && credentials == NULL && channel == NULL && factory == NULL);
 }
 
-/* As before the last field was there. What is set in it is not looked at. */
+/* As before the last field existed. Its value is ignored. */
 Test(options, an_older_program_opens_everything)
 {
     evener_status status;
@@ -126,7 +127,7 @@ Test(options, an_older_program_opens_everything)
     expect_refusal(evener_unary_call(channel, "/a.B/C", NULL, &call, NULL, &status), &status,
                    "sizeof(evener_call_options)");
     cr_expect(strstr(status.message, "/a.B/C") != NULL, "%s", status.message);
-    /* Nobody listens: what counts is that the short options are taken, and the deadline that they name. */
+    /* No server listens: the test is that the short options are read, including their deadline. */
     call = (evener_call_options){
         .size = offsetof(evener_call_options, wait_for_ready), .timeout_ms = 50, .metadata_count = 5};
     const evener_status_code code = evener_unary_call(channel, "/a.B/C", NULL, &call, NULL, &status);
@@ -151,7 +152,7 @@ static void never_called(void *arg, evener_status_code code, const evener_status
     cr_assert_fail("a pick that was refused was queued");
 }
 
-/* To a port on which nobody listens. */
+/* To a port without a listener. */
 static evener_channel *unanswered_channel(void)
 {
     evener_channel *channel;
@@ -167,7 +168,7 @@ static evener_channel *unanswered_channel(void)
     return channel;
 }
 
-/* Everything behind has_hash is unknown to the program: what lies there is neither a timeout nor a trace. */
+/* Everything behind has_hash is unknown to the program: those bytes are neither a timeout nor a trace. */
 Test(options, an_older_program_picks)
 {
     evener_status status;
@@ -178,9 +179,9 @@ Test(options, an_older_program_picks)
                                     .trace = (const evener_pick_trace *)(uintptr_t)1};
     evener_pick pick;
     while (evener_channel_try_pick(channel, NULL, &pick, &status) == EVENER_PICK_QUEUE) {
-        (void)evener_channel_wait_ready(channel, 5, &status); /* nobody listens: until that is known */
+        (void)evener_channel_wait_ready(channel, 5, &status); /* no server listens: until that is known */
     }
-    /* Then a call that does not wait fails: had it been taken for one that waits, it would be queued. */
+    /* A call that does not wait then fails; if it were taken for one that waits, it would be queued. */
     cr_expect_eq(evener_channel_try_pick(channel, &older, &pick, &status), EVENER_PICK_FAIL);
     cr_expect_eq(status.code, EVENER_STATUS_UNAVAILABLE, "%s", status.message);
     cr_expect_eq(evener_channel_pick(channel, &older, &pick, &status), EVENER_STATUS_UNAVAILABLE, "%s", status.message);
@@ -193,7 +194,7 @@ Test(options, an_older_program_picks)
     evener_channel_unref(channel);
 }
 
-/* A request that waits keeps the arguments inside: its size says for how many of them there is room. */
+/* A waiting request embeds the arguments: its size says how many of them fit. */
 Test(options, a_request_of_a_newer_program_is_taken)
 {
     evener_status status;
@@ -233,7 +234,7 @@ Test(options, stats_have_the_layout_of_the_callers_evener)
 {
     evener_status status;
     evener_channel *channel = unanswered_channel();
-    (void)evener_channel_wait_ready(channel, 5, &status); /* it knows its backend then, or soon */
+    (void)evener_channel_wait_ready(channel, 5, &status); /* its backend is known then, or soon */
     typedef struct newer_subchannel {
         evener_subchannel_stats known;
         uint64_t newer[2];
@@ -296,7 +297,7 @@ Test(options, the_end_of_a_pick_is_read_as_far_as_it_goes)
     evener_done_info_read(&own, &older);
     cr_expect(own.load_report_bytes == 1 && own.error_string == NULL && !own.answered);
 
-    older.size = 0; /* an end cannot be refused: as the first version had it */
+    older.size = 0; /* an end cannot be refused: read as the first version */
     evener_done_info_read(&own, &older);
     cr_expect(own.size == sizeof own && own.code == EVENER_STATUS_UNAVAILABLE && own.load_report_bytes == 1);
 
@@ -304,7 +305,7 @@ Test(options, the_end_of_a_pick_is_read_as_far_as_it_goes)
     cr_expect(own.size == sizeof own && own.code == EVENER_STATUS_OK && !own.not_sent && own.load_report == NULL);
 }
 
-/* ---- details: filled, not read ---- */
+/* ---- details: written, not read ---- */
 
 Test(options, details_are_written_as_far_as_they_go)
 {

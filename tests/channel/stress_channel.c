@@ -1,5 +1,6 @@
-/* brpc's "update while selecting", on real threads: callers pick without pause while the list is shuffled, connections
- * drop and the policy changes. No call may fail while one backend of the current list lives; nothing may be left. */
+/* brpc's "update while selecting" on real threads: callers pick without pause while the list is shuffled, connections
+ * drop and the policy changes. No call may fail while one backend of the current list is alive; nothing may be left
+ * at the end. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +23,7 @@ static void *call_without_pause(void *arg)
 {
     caller *c = arg;
     const evener_pick_args args = {.size = sizeof args, .timeout_ms = 30000};
-    evener_pick held[4]; /* some picks are long */
+    evener_pick held[4]; /* some picks last long */
     uint32_t held_count = 0;
     while (!stress_stopped(c->s)) {
         evener_pick pick;
@@ -55,7 +56,7 @@ static void *call_without_pause(void *arg)
 static void drop_some(void *arg)
 {
     stress_scene *s = arg;
-    for (int port = 2; port <= PORTS; port++) { /* the first one is never hurt */
+    for (int port = 2; port <= PORTS; port++) { /* the first backend never drops */
         char address[32];
         snprintf(address, sizeof address, "127.0.0.1:%d", port);
         if (rand() % 4 == 0) {

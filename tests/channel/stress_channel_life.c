@@ -1,5 +1,5 @@
-/* Channels come and go on the default runtime, which so comes and goes too, while other threads pick from them, close
- * them and push lists: everybody gets an answer, and nothing is left at the end. */
+/* Channels, and with them the default runtime, come and go while other threads pick from them, close them and push
+ * lists: every request is answered, and nothing is left at the end. */
 #include <assert.h>
 #include <dirent.h>
 #include <pthread.h>
@@ -15,7 +15,7 @@
 #include "lb/runtime/random.h"
 
 #define OWNERS 3
-#define PICKERS 2 /* for each channel */
+#define PICKERS 2 /* per channel */
 #define ROUNDS 60
 
 /* ---- a transport that connects at once; one connection is one posted task ---- */
@@ -24,11 +24,11 @@ struct evener_connection {
     evener_task task;
     void (*state_changed)(void *arg, evener_connectivity_state state, const evener_status *status);
     void *arg;
-    bool given_up; /* the control thread's */
+    bool given_up; /* control thread only */
     bool told;
 };
 
-static size_t connections; /* the control thread's; of several runtimes one after the other: atomic */
+static size_t connections; /* control thread only; of several runtimes in turn, therefore atomic */
 
 static void drop(evener_connection *connection)
 {
@@ -112,11 +112,11 @@ static void *pick_until_closed(void *arg)
         }
         closed = evener_channel_state(self->channel, true) == EVENER_SHUTDOWN;
     }
-    evener_channel_unref(self->channel); /* one of these is the last */
+    evener_channel_unref(self->channel); /* the last of these frees the channel */
     return NULL;
 }
 
-/* What an owner does with its channel meanwhile. */
+/* The owner's thread changes the channel meanwhile. */
 static void meddle(evener_channel *channel, evener_manual_resolver *manual, evener_random *random)
 {
     char list[64];
@@ -137,7 +137,7 @@ static void meddle(evener_channel *channel, evener_manual_resolver *manual, even
         assert(evener_channel_set_default_service_config(channel, "{\"loadBalancingConfig\":[{\"round_robin\":{}}]}",
                                                          NULL) == EVENER_STATUS_OK);
         break;
-    case 4: { /* long enough for the idle timeout to pass, or not */
+    case 4: { /* sometimes longer than the idle timeout */
         const struct timespec nap = {.tv_nsec = (long)(evener_random_next(random) % 5000000)};
         (void)nanosleep(&nap, NULL);
         break;
@@ -188,7 +188,7 @@ static void live(uint64_t seed, life *sum)
     evener_random_seed(&random, seed);
     evener_runtime *runtime = NULL;
     assert(evener_runtime_default(&runtime, NULL) == EVENER_STATUS_OK);
-    /* A channel may end after this function, on the control thread: its transport has to outlive it. */
+    /* A channel may end after this function, on the control thread, so its transport must outlive it. */
     instant_transport *transport = &transports[__atomic_fetch_add(&transport_count, 1, __ATOMIC_RELAXED)];
     *transport = (instant_transport){{&instant_vtable}, evener_runtime_loop(runtime)};
     evener_manual_resolver *manual = NULL;
@@ -235,7 +235,7 @@ static void *own_channels(void *arg)
     return NULL;
 }
 
-/* Threads whose names say that they are the library's: sanitizers have some of their own. */
+/* Count threads by the names that the library gives them: sanitizers have threads of their own. */
 static size_t threads_of_evener(void)
 {
     size_t count = 0;

@@ -1,5 +1,5 @@
-/* Threads pick in every way there is, and end the picks on other threads too, while lists, policies and connections
- * change under them. At the end nothing is lost: every pick that was given has ended, every connection was given up.
+/* Threads pick in every possible way, and end picks on other threads too, while lists, policies and connections
+ * change. At the end nothing is lost: every pick has ended, every connection was given up.
  *
  *     stress_pick [SECONDS_PER_POLICY]      without: a fixed number of updates */
 #include <assert.h>
@@ -17,8 +17,8 @@
 
 #define PICKERS 8
 #define ADDRESSES 12
-#define OUTSTANDING 16 /* picks that a thread keeps under way */
-#define PARKING 32     /* places where threads leave picks for others to end */
+#define OUTSTANDING 16 /* picks in flight per thread */
+#define PARKING 32     /* slots where threads leave picks for other threads to end */
 #define UPDATES 400
 
 static const char *const policies[] = {"round_robin",          "pick_first", "p2c_ewma",  "least_request",
@@ -44,7 +44,7 @@ static uint64_t below(evener_random *random, uint64_t bound)
     return evener_random_next(random) % bound;
 }
 
-/* ---- the data plane's side ---- */
+/* ---- data plane ---- */
 
 static void end(evener_random *random, evener_pick *pick)
 {
@@ -65,7 +65,7 @@ static void park_or_end(picker *self, const evener_pick *pick)
         assert(mine != NULL);
         *mine = *pick;
         mine = __atomic_exchange_n(&parked[below(&self->random, PARKING)], mine, __ATOMIC_ACQ_REL);
-        if (mine != NULL) { /* somebody else's */
+        if (mine != NULL) { /* left by another thread */
             end(&self->random, mine);
             free(mine);
         }
@@ -80,7 +80,7 @@ typedef struct async_pick {
     evener_pick pick;
     picker *from;
     uint64_t seed;
-    bool called; /* the control thread's */
+    bool called; /* control thread only */
     bool cancelling;
 } async_pick;
 
@@ -101,7 +101,7 @@ static void async_done(void *arg, evener_status_code code, const evener_status *
     }
 }
 
-/* On the control thread it is known whether the callback has come. */
+/* On the control thread, as it knows whether the callback was called. */
 static void async_cancel(void *arg)
 {
     async_pick *a = arg;
@@ -192,7 +192,7 @@ static void *pick_on(void *arg)
     return NULL;
 }
 
-/* ---- the control plane's side ---- */
+/* ---- control plane ---- */
 
 static void address_of(size_t index, char *text, size_t bytes)
 {
@@ -226,7 +226,7 @@ static void disturb(void *arg)
     const uint64_t what = below(random, 8);
     char address[32];
     address_of(below(random, ADDRESSES), address, sizeof(address));
-    if (what == 0) { /* all at once: picks queue */
+    if (what == 0) { /* drop all: picks queue */
         for (size_t i = 0; i < ADDRESSES; i++) {
             address_of(i, address, sizeof(address));
             (void)fake_transport_drop(transport, address);
@@ -251,7 +251,7 @@ static void stir(evener_random *random, const char *policy, uint64_t seconds)
 {
     const uint64_t end_s = now_s() + seconds;
     for (size_t i = 0; seconds > 0 ? now_s() < end_s : i < UPDATES; i++) {
-        /* Mostly the one policy; now and then another takes over, gracefully. */
+        /* Mostly one policy; sometimes a graceful switch to another. */
         const char *chosen = below(random, 20) == 0 ? "round_robin" : policy;
         push(random, chosen, below(random, 10) == 0 ? 100 : 60);
         evener_runtime_call(runtime, disturb, random);
@@ -331,7 +331,7 @@ static void run(const char *policy, bool counted, uint64_t seconds)
             free(pick);
         }
     }
-    /* Every queued pick has a timeout: its callback comes. */
+    /* Every queued pick has a timeout, so its callback comes. */
     for (size_t i = 0; i < PICKERS; i++) {
         while (__atomic_load_n(&pickers[i].async_under_way, __ATOMIC_ACQUIRE) != 0) {
             const struct timespec nap = {.tv_nsec = 1000000};
@@ -348,7 +348,7 @@ static void run(const char *policy, bool counted, uint64_t seconds)
 
     evener_channel_unref(channel);
     size_t open = 1;
-    while (open > 0) { /* ctest's timeout ends what never ends */
+    while (open > 0) { /* ctest's timeout ends an endless loop */
         evener_runtime_call(runtime, count_open, &open);
     }
     evener_runtime_call(runtime, end_transport, NULL);

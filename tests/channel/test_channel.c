@@ -1,4 +1,4 @@
-/* The channel: opening, updates, service config, idleness, the end. */
+/* The channel: creation, updates, service config, idleness, the end. */
 #include <criterion/criterion.h>
 
 #include <stdio.h>
@@ -15,7 +15,7 @@
 #define A "127.0.0.1:1"
 #define B "127.0.0.1:2"
 
-/* ---- opening ---- */
+/* ---- creation ---- */
 
 static void expect_refusal(const char *target, const evener_channel_options *options, const char *part)
 {
@@ -84,7 +84,7 @@ Test(channel_create, a_bad_resolver_option_or_child_target_is_refused)
     fixture_destroy(f);
 }
 
-/* What a check() sees. */
+/* The arguments that check() receives. */
 static evener_status_code picky_check(const evener_resolver_builder *builder, const evener_resolver_args *args,
                                       evener_status *status)
 {
@@ -186,7 +186,7 @@ Test(channel_create, without_credentials_is_refused_with_a_hint)
     expect_refusal("static:" A, NULL, "evener_credentials_create_insecure");
 }
 
-/* docs/semantics.md, Targets: the channel's override wins over the resolver's, which wins over the default. */
+/* docs/semantics.md, Targets: the channel's option wins over the resolver's, which wins over the default. */
 Test(channel_create, authority)
 {
     fixture *f = fixture_create(&(evener_channel_options){.authority = "chosen.example"});
@@ -242,7 +242,7 @@ static void push_nothing(fixture *f)
     virtual_loop_run_until_idle(f->loop);
 }
 
-/* go-zero 4941, grpc-go 8398: a wrong empty answer is no outage; but not forever. */
+/* go-zero 4941, grpc-go 8398: a wrong empty answer causes no outage, for a limited time. */
 Test(channel, an_empty_update_keeps_the_last_list_for_a_while)
 {
     fixture *f = fixture_create(NULL);
@@ -277,7 +277,7 @@ Test(channel, an_empty_update_fails_calls_if_asked_for)
     fixture_destroy(f);
 }
 
-/* A resolver that pushes nonsense loses nothing. */
+/* A resolver that pushes invalid updates; nothing is lost. */
 typedef struct nonsense {
     evener_resolver base;
     evener_resolver_sink *sink;
@@ -361,7 +361,8 @@ static const char *policy_of(fixture *f)
     return name;
 }
 
-/* A24: the service config over the option over pick_first; service_config_end2end: keeps the last good one (A21) */
+/* A24 (policy configuration): the service config wins over the option, the option over pick_first. A21 (service
+ * config error handling): a bad one keeps the last good one. */
 Test(channel, service_config_chooses_the_policy)
 {
     fixture *f = fixture_create(&(evener_channel_options){.policy = NULL});
@@ -417,7 +418,8 @@ Test(channel, default_service_config_changes_on_a_live_channel)
     fixture_destroy(f);
 }
 
-/* A17: healthCheckConfig asks the servers, whatever the policy, the channel's own one too; not with pick_first. */
+/* A17 (client-side health checking): healthCheckConfig asks the servers with any policy, the channel's own one
+ * included, except pick_first. */
 Test(channel, health_check_config_wraps_the_policy)
 {
     fixture *f = fixture_create(NULL);
@@ -547,8 +549,8 @@ Test(channel, closes_gracefully_while_connecting)
     fixture_destroy(f);
 }
 
-/* brpc's update while selecting, in one thread: any list, in any order, never a failed call while one
- * backend of the list lives. */
+/* brpc's "update while selecting", in one thread: any list, in any order, never fails a call while one backend of the
+ * list is alive. */
 Test(channel, thousand_shuffled_updates)
 {
     fixture *f = fixture_create(NULL);
@@ -602,7 +604,7 @@ Test(channel_phases, from_idle_to_serving_to_idle_to_closed)
     fixture_destroy(f);
 }
 
-/* A builder that can be made to fail, around the nonsense resolver. */
+/* A builder around the nonsense resolver that can be made to fail. */
 static bool broken;
 
 static evener_status_code fragile_build(const evener_resolver_builder *builder, const evener_resolver_args *args,
@@ -614,7 +616,7 @@ static evener_status_code fragile_build(const evener_resolver_builder *builder, 
 
 static const evener_resolver_builder fragile = {.size = sizeof fragile, .scheme = "fragile", .build = fragile_build};
 
-/* While the resolver is built anew, a pick_first that has gone idle connects as soon as it is asked to. */
+/* While the resolver is being rebuilt, a pick_first that went idle connects as soon as it is asked to. */
 Test(channel_phases, an_idle_policy_connects_while_the_resolver_is_built_anew)
 {
     fixture *f = fixture_create(NULL);

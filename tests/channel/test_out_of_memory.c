@@ -1,5 +1,6 @@
-/* Every allocation of the library fails in turn, alone or with all that follow, while a channel goes through its life:
- * nothing crashes or leaks, functions say RESOURCE_EXHAUSTED, and when memory is back the channel serves again. */
+/* Every allocation of the library fails in turn, alone or with all that follow, while a channel goes through its
+ * life: nothing crashes or leaks, functions return RESOURCE_EXHAUSTED, and when memory is back the channel serves
+ * again. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
@@ -80,7 +81,7 @@ static size_t connections_in_use(void)
     return count;
 }
 
-/* As when the authority has changed: what serves goes on serving. */
+/* As after a change of the authority: the serving connections serve on. */
 static void renew_connections(evener_channel *channel)
 {
     const bool served = evener_channel_state(channel, false) == EVENER_READY;
@@ -117,7 +118,7 @@ static void async_done(void *arg, evener_status_code code, const evener_status *
     request->arg = NULL;
 }
 
-/* Without memory from somewhere on; ends with memory, and a channel that must serve. */
+/* Fail from the allocation `fail_at` on; at the end memory is back and the channel must serve. */
 static void live(const char *config, uint64_t fail_at, bool for_good, uint64_t *allocations)
 {
     loop = virtual_loop_create(3);
@@ -213,7 +214,7 @@ static void fail_config_in_turn(const char *config)
         do {
             fail_at++;
             live(config, fail_at, for_good == 1, &allocations);
-        } while (allocations >= fail_at); /* else it came through before its turn to fail */
+        } while (allocations >= fail_at); /* otherwise the scenario ended before the allocation that was to fail */
         cr_assert_gt(fail_at, 50);
     }
 }

@@ -1,4 +1,4 @@
-/* Picks that wait: asynchronous ones on the virtual loop, blocking ones on a real runtime. */
+/* Waiting picks: asynchronous ones on the virtual loop, blocking ones on a real runtime. */
 #include <criterion/criterion.h>
 
 #include <pthread.h>
@@ -82,7 +82,7 @@ Test(pick_queue, deadline_tells_the_last_error)
     fixture_destroy(f);
 }
 
-/* grpc-java 10749: what the call waited for. */
+/* grpc-java 10749: the message names what the call waited for. */
 Test(pick_queue, deadline_names_the_backend_that_it_waits_for)
 {
     fixture *f = fixture_create(NULL);
@@ -96,7 +96,7 @@ Test(pick_queue, deadline_names_the_backend_that_it_waits_for)
     cr_expect(strncmp(soon.status.message, "deadline exceeded after 1.250 s: waiting for a backend of \"", 57) == 0,
               "%s", soon.status.message);
     cr_expect_not_null(strstr(soon.status.message, ": connecting to " A), "%s", soon.status.message);
-    virtual_loop_advance_ms(f->loop, 3000); /* nothing is connecting any more */
+    virtual_loop_advance_ms(f->loop, 3000); /* no attempt is in flight any more */
     fake_transport_set_default(f->transport, FAKE_REFUSE, 0);
     fixture_destroy(f);
 }
@@ -281,8 +281,8 @@ Test(pick_queue, blocking_picks_end_with_the_deadline_or_the_channel)
     real_close(&r);
 }
 
-/* A pick that came while the lost connection was not known yet, and so did not wake the channel: what waits when the
- * channel becomes IDLE makes it connect again. */
+/* A pick that starts before the drop of a connection is known does not wake the channel: a channel that becomes IDLE
+ * while picks wait must connect again. */
 Test(pick_queue, a_channel_that_becomes_idle_under_waiting_picks_connects_again)
 {
     fixture *f = fixture_create(&(evener_channel_options){.policy = "pick_first"});

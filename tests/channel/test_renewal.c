@@ -1,5 +1,5 @@
-/* Connections that are replaced because authority or credentials have changed: the old ones serve until the new ones
- * do, however often that changes. */
+/* Connections are replaced because authority or credentials changed: the old ones serve until the new ones are READY,
+ * however often that changes. */
 #include <criterion/criterion.h>
 
 #include <string.h>
@@ -13,7 +13,7 @@
 #define A "127.0.0.1:1"
 #define B "127.0.0.1:2"
 
-/* As a reconfiguration does it. */
+/* Change the authority as a reconfiguration does. */
 static void renew(fixture *f, const char *authority)
 {
     evener_subchannel_pool *pool = &f->channel->pool;
@@ -23,7 +23,7 @@ static void renew(fixture *f, const char *authority)
     virtual_loop_run_until_idle(f->loop);
 }
 
-/* The backoff ends within 120 s, +20 %. */
+/* The backoff ends within 120 s + 20 %. */
 static void await_attempt(fixture *f, uint32_t number)
 {
     for (unsigned second = 0; second < 144 && fake_transport_attempts(f->transport, A) < number; second++) {
@@ -33,7 +33,7 @@ static void await_attempt(fixture *f, uint32_t number)
 }
 
 typedef struct log_counts {
-    const char *text; /* that the lines contain */
+    const char *text; /* a part of the counted lines */
     unsigned warnings;
 } log_counts;
 
@@ -283,7 +283,8 @@ Test(renewal, may_be_cut_short_by_the_end_of_a_backend_and_of_the_channel)
     fixture_destroy(f);
 }
 
-/* A17: a new connection is asked anew; until it has answered, what the old one said holds. */
+/* A17 (client-side health checking): a new connection is asked again; until it answers, the health of the old one
+ * holds. */
 Test(renewal, a_health_watch_goes_over_to_the_new_connection)
 {
     fixture *f = fixture_create(NULL);

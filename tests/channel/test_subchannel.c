@@ -1,4 +1,4 @@
-/* Subchannels as the channel runs them: states, backoff, identity, draining, the end of their memory. */
+/* Subchannels in a channel: states, backoff, identity, draining, the end of their memory. */
 #include <criterion/criterion.h>
 
 #include <stddef.h>
@@ -18,7 +18,7 @@ Test(subchannel, connects_and_serves)
     fixture *f = fixture_create(NULL);
     fixture_push(f, A);
     cr_assert_eq(fake_transport_attempts(f->transport, A), 0, "nothing is resolved or connected before it is asked");
-    cr_assert_str_eq(fixture_pick(f), "queue"); /* which wakes it */
+    cr_assert_str_eq(fixture_pick(f), "queue"); /* wakes the channel */
     virtual_loop_run_until_idle(f->loop);
     cr_assert_str_eq(fixture_pick(f), A);
     cr_assert_eq(fixture_stats(f, A).state, EVENER_READY);
@@ -111,7 +111,7 @@ Test(subchannel, connect_that_fails_at_once)
     fixture_destroy(f);
 }
 
-/* A server that takes connections only to drop them is not dialled in a tight loop. */
+/* A server that accepts connections only to drop them is not dialled in a tight loop. */
 Test(subchannel, short_lived_connections_end_in_backoff)
 {
     fixture *f = fixture_create(NULL);
@@ -160,7 +160,7 @@ Test(subchannel, another_authority_is_another_backend)
     fixture_destroy(f);
 }
 
-/* Removing an address never kills a call under way. */
+/* Removing an address never ends a call in flight. */
 Test(subchannel, a_removed_backend_lives_until_its_picks_are_done)
 {
     fixture *f = fixture_create(NULL);
@@ -182,7 +182,7 @@ Test(subchannel, a_removed_backend_lives_until_its_picks_are_done)
     fixture_destroy(f);
 }
 
-/* Between the drop of a connection and the policy's hearing of it, picks do not go to the dead backend. */
+/* After a drop, before the policy is notified, picks do not go to the dead backend. */
 Test(subchannel, a_dropped_connection_is_not_picked)
 {
     fixture *f = fixture_create(NULL);
@@ -214,7 +214,7 @@ Test(subchannel, failed_calls_are_counted_and_unsent_ones_are_not)
     fixture_destroy(f);
 }
 
-/* As if threads had taken all lanes: the tests count on them without. */
+/* Act as if threads had taken all lanes: the tests use them without threads. */
 static void use_all_lanes(void)
 {
     evener_lane_bound = EVENER_LANES;
@@ -254,7 +254,7 @@ Test(slots, columns_are_their_own_and_come_back_zeroed, .init = use_all_lanes)
     cr_assert_null(pool.with_room);
 }
 
-/* Calls begin on one thread and end on another: no lane's word makes sense alone, their sum does. */
+/* Calls begin on one thread and end on another: the sum over the lanes is exact, a single lane's word is not. */
 Test(slots, what_begins_on_one_lane_may_end_on_another, .init = use_all_lanes)
 {
     evener_slot_pool pool = {NULL};
@@ -275,7 +275,7 @@ Test(slots, what_begins_on_one_lane_may_end_on_another, .init = use_all_lanes)
     evener_slots_clear(&pool);
 }
 
-/* A reader that sees an end and missed its begin tells none under way, and not 4 million. */
+/* A reader that sees an end without its begin reports 0 in flight instead of 4 million. */
 Test(slots, an_end_seen_before_its_begin_is_not_a_number_below_zero, .init = use_all_lanes)
 {
     evener_slot_pool pool = {NULL};
@@ -341,7 +341,7 @@ Test(subchannel, health_watch_lives_as_long_as_the_connection)
     fixture_destroy(f);
 }
 
-/* ---- policies that were built against another evener ---- */
+/* ---- policies built against another version of evener ---- */
 
 static void count_release(void *arg, evener_subchannel *subchannel)
 {
@@ -366,7 +366,7 @@ Test(subchannel, an_older_policys_options_are_taken_as_far_as_they_go)
         .state_changed = no_state,
         .arg = &released,
         .released = count_release,
-        .data_bytes = SIZE_MAX / 2, /* neither is looked at */
+        .data_bytes = SIZE_MAX / 2, /* neither is read */
         .data_destroy = (void (*)(void *))(uintptr_t)1,
     };
     evener_subchannel *subchannel = evener_subchannel_pool_create_subchannel(&f->channel->pool, address, &older);

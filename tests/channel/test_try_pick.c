@@ -1,5 +1,5 @@
-/* The two ways of a pick that does not wait: the short one of a transport that does not count connections, and the one of all
- * others. What can be seen of them is the same. */
+/* The two ways of a pick that does not wait: the fast path of a transport that does not count connections, and the
+ * general one. Both behave the same. */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
 
@@ -75,7 +75,7 @@ ParameterizedTest(way *w, try_pick, all_down_fails_or_queues_as_asked)
     fixture_destroy(f);
 }
 
-/* Between the drop of a connection and the policy's hearing of it. */
+/* After the drop of a connection, before the policy is notified. */
 BOTH_WAYS(a_lost_connection_is_passed_over)
 ParameterizedTest(way *w, try_pick, a_lost_connection_is_passed_over)
 {
@@ -92,7 +92,7 @@ ParameterizedTest(way *w, try_pick, a_lost_connection_is_passed_over)
     fixture_destroy(f);
 }
 
-/* A picker of one's own may pick on another channel: the outer pick's section outlives the inner pick's. */
+/* A program's picker may pick on another channel: the outer pick's section outlives the inner pick's. */
 BOTH_WAYS(a_pick_within_a_section_leaves_it_open)
 ParameterizedTest(way *w, try_pick, a_pick_within_a_section_leaves_it_open)
 {
@@ -144,7 +144,7 @@ ParameterizedTest(way *w, try_pick, arguments_of_another_size)
 typedef struct shared_lane_threads {
     fixture *f;
     pthread_barrier_t all_picked;
-    uint32_t shared; /* atomic: threads that had no lane of their own */
+    uint32_t shared; /* atomic: threads on the shared lane */
     uint32_t picked; /* atomic */
 } shared_lane_threads;
 
@@ -161,7 +161,7 @@ static void *pick_and_stay(void *arg)
         }
     }
     (void)__atomic_fetch_add(&s->shared, evener_lane_own == EVENER_LANE_SHARED, __ATOMIC_RELAXED);
-    (void)pthread_barrier_wait(&s->all_picked); /* nobody gives a lane back before */
+    (void)pthread_barrier_wait(&s->all_picked); /* no thread gives its lane back before */
     return NULL;
 }
 

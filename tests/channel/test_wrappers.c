@@ -1,5 +1,5 @@
-/* The wrapping policies on a real channel: outlier detection and health checking over the fake transport, with what the
- * channel's statistics say of them. */
+/* The wrapping policies on a channel: outlier detection and health checking over the fake transport, with their notes
+ * in the channel's statistics. */
 #include <criterion/criterion.h>
 #include <string.h>
 
@@ -28,7 +28,7 @@ static fixture *connected(const char *config)
     return f;
 }
 
-/* Calls that fail where the backend is `bad`. */
+/* Make calls, which fail on the backend `bad`. */
 static size_t call_many(fixture *f, size_t calls, const char *bad)
 {
     size_t bad_calls = 0;
@@ -87,7 +87,7 @@ Test(wrappers, parameters_of_a_live_channel_may_change)
     fixture_destroy(f);
 }
 
-/* A17 */
+/* A17, client-side health checking. */
 Test(wrappers, health_check_watches_every_connection)
 {
     fixture *f = connected(HEALTH);
@@ -104,7 +104,7 @@ Test(wrappers, health_check_watches_every_connection)
     virtual_loop_run_until_idle(f->loop);
     cr_assert_eq(call_many(f, 200, B), 0);
     cr_assert_gt(call_many(f, 200, C), 50);
-    /* A new connection is asked anew. */
+    /* A new connection is asked again. */
     cr_assert(fake_transport_drop(f->transport, A));
     virtual_loop_run_until_idle(f->loop);
     cr_assert_eq(fake_transport_attempts(f->transport, A), 2);

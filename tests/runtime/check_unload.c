@@ -1,5 +1,5 @@
-/* check_unload PLUGIN: a plug-in that links evener is unloaded while a thread that picked with it lives on. The thread's
- * end runs the destructors of its thread-local variables: their code must still be there. */
+/* check_unload PLUGIN: a plug-in that links evener is unloaded while a thread that picked with it lives on. At its
+ * end the thread runs the destructors of its thread-local variables: their code must still be mapped. */
 #include <assert.h>
 #include <dlfcn.h>
 #include <pthread.h>

@@ -3,8 +3,8 @@
 
 int plugin_pick(void);
 
-/* Pick with a channel of its own, so that the calling thread has whatever a thread that picks has. Return 0 if all went
- * as it should: there is no backend, so the pick fails or its time is over. */
+/* Pick with a channel of its own, so that the calling thread has all thread-local state of a picking thread. Return 0
+ * on the expected result: there is no backend, so the pick fails or times out. */
 __attribute__((visibility("default"))) int plugin_pick(void)
 {
     evener_credentials *credentials;

@@ -56,7 +56,7 @@ static void leave(item *one)
     one->entered = false;
 }
 
-/* With addresses of its own: found by identity, not by pointer. */
+/* Look up with other address objects: items are found by identity, not by pointer. */
 static void expect_as_entered(void)
 {
     size_t count = 0;
@@ -92,7 +92,7 @@ Test(address_table, entering_and_leaving_in_any_order)
     expect_as_entered();
 }
 
-/* As a list that is replaced over and over: the table neither grows nor fills up with marks of what has left. */
+/* A list that is replaced again and again: the table neither grows nor fills with traces of removed items. */
 Test(address_table, its_size_depends_on_what_it_holds_only)
 {
     for (int round = 0; round < 100; round++) {

@@ -1,4 +1,4 @@
-/* Foreign text on a terminal or in a log: one line, nothing that a terminal obeys, and UTF-8 as it is. */
+/* Foreign text on a terminal or in a log: one line, no control sequence for a terminal, UTF-8 as it is. */
 #include <criterion/criterion.h>
 
 #include <stdio.h>
@@ -48,7 +48,7 @@ Test(printable, zero_bytes_are_escaped)
     cr_expect_str_eq(out, "a\\x00b");
 }
 
-/* Whatever the room, the pieces together are the whole, and no piece ends inside a character or an escape. */
+/* With any room, the pieces together are the whole, and no piece ends inside a character or an escape. */
 Test(printable, pieces_make_the_whole)
 {
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
