@@ -25,7 +25,6 @@
 #define FROM_MALLOC false
 #endif
 
-#define CACHE_LINE_BYTES 64
 #define PAGE_BYTES 4096
 #define LEFT_BYTES 16 /* left for malloc's header, at the end of a chunk */
 #define CHUNK_PAGES_MAX 16
@@ -159,14 +158,6 @@ evener_slab evener_slab_for(size_t object_bytes, size_t alignment)
     return (evener_slab){.object_bytes = (least + alignment - 1) / alignment * alignment};
 }
 
-/* Prefetch the object that the next call returns: when thousands are taken in a row it is no longer in the cache. */
-static void prefetch(const void *object, size_t bytes)
-{
-    for (size_t at = 0; at < bytes; at += CACHE_LINE_BYTES) {
-        __builtin_prefetch((const char *)object + at, 1);
-    }
-}
-
 void *evener_slab_take(evener_slab *slab)
 {
     if (!uses_pages(slab)) {
@@ -179,13 +170,9 @@ void *evener_slab_take(evener_slab *slab)
     void *object = page->unused;
     if (object != NULL) {
         page->unused = page->unused->next;
-        if (page->unused != NULL) {
-            prefetch(page->unused, slab->object_bytes);
-        }
     } else {
         object = objects_of(page) + page->fresh_bytes;
         page->fresh_bytes = (uint16_t)(page->fresh_bytes + slab->object_bytes);
-        prefetch(objects_of(page) + page->fresh_bytes, slab->object_bytes);
     }
     page->in_use++;
     if (!has_room(slab, page)) {

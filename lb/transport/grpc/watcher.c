@@ -13,12 +13,13 @@
  * States of a connection, and what moves it:
  *
  *   NEW         first event, at once       -> CONNECTING
- *   CONNECTING  READY                      -> CONNECTED, tells READY
- *               TRANSIENT_FAILURE          -> FAILED: a trial call, which the core fails at once with the reason
- *               IDLE (came and went)       -> OVER, tells FAILED
- *   CONNECTED   anything else              -> OVER, tells DROPPED
- *   FAILED      the trial call has ended   -> OVER, tells FAILED
- *   any         given up                   -> OVER, tells nothing
+ *   CONNECTING  READY                      -> CONNECTED, reports READY
+ *               IDLE (READY came and went) -> OVER, reports READY and DROPPED
+ *               any other state            -> FAILED: a trial call, which the core fails at once with the reason; without
+ *                                             memory for it OVER, reports FAILED
+ *   CONNECTED   any other state            -> OVER, reports DROPPED
+ *   FAILED      the trial call has ended   -> OVER, reports FAILED
+ *   any         given up                   -> OVER, reports nothing (CONNECTING: when the attempt has ended)
  *
  * Of each connection one event is outstanding at most.
  *
