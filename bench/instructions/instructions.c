@@ -1,0 +1,88 @@
+/* Picks on a virtual loop, for counting instructions: every run takes the same path, as neither clock nor threads
+ * influence it. bench/instructions/check.sh runs this under callgrind.
+ *
+ *     bench_instructions POLICY PICKS
+ *
+ * Ten backends, one thread; every pick is ended at once, and 1 us passes per pick. Exit status 1 if a pick fails. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <evener/evener.h>
+
+#include "bench/support/instant_transport.h"
+#include "tests/support/virtual_loop.h"
+
+#define BACKENDS                                                                                                       \
+    "10.0.0.1:1,10.0.0.2:1,10.0.0.3:1,10.0.0.4:1,10.0.0.5:1,"                                                          \
+    "10.0.0.6:1,10.0.0.7:1,10.0.0.8:1,10.0.0.9:1,10.0.0.10:1"
+#define WARM_UP_PICKS 1000
+#define WARM_UP_MS 20
+#define PICKS_PER_STEP 64
+
+/* Return how many picks failed. Time passes in steps, so that the loop's own instructions hardly count. */
+static uint64_t pick_many(evener_channel *channel, virtual_loop *loop, uint64_t picks, uint64_t step_ns)
+{
+    uint64_t failed = 0;
+    evener_pick_args args = {.size = sizeof args, .has_hash = true};
+    for (uint64_t i = 0; i < picks; i++) {
+        evener_pick pick;
+        args.hash = args.hash * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        if (evener_channel_try_pick(channel, &args, &pick, NULL) == EVENER_PICK_COMPLETE) {
+            evener_pick_done(&pick, NULL);
+        } else {
+            failed++;
+        }
+        if ((i + 1) % PICKS_PER_STEP == 0) {
+            virtual_loop_advance_ns(loop, step_ns);
+        }
+    }
+    return failed;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 3) {
+        fprintf(stderr, "usage: bench_instructions POLICY PICKS\n");
+        return 2;
+    }
+    virtual_loop *loop = virtual_loop_create(1);
+    const evener_runtime_options runtime_options = {.size = sizeof runtime_options, .loop = virtual_loop_loop(loop)};
+    evener_runtime *runtime;
+    evener_manual_resolver *resolver;
+    evener_channel *channel;
+    evener_status status;
+    if (evener_runtime_create(&runtime_options, &runtime, &status) != EVENER_STATUS_OK ||
+        evener_manual_resolver_create("bench", &resolver, &status) != EVENER_STATUS_OK ||
+        evener_manual_resolver_set(resolver, BACKENDS, NULL, &status) != EVENER_STATUS_OK) {
+        fprintf(stderr, "bench_instructions: %s\n", status.message);
+        return 1;
+    }
+    instant_transport transport;
+    instant_transport_init(&transport, virtual_loop_loop(loop));
+    const evener_resolver_builder *resolvers[] = {evener_manual_resolver_builder(resolver)};
+    const evener_channel_options options = {.size = sizeof options,
+                                            .runtime = runtime,
+                                            .transport = &transport.base,
+                                            .resolvers = resolvers,
+                                            .resolver_count = 1,
+                                            .policy = argv[1]};
+    if (evener_channel_create("bench:///backends", &options, &channel, &status) != EVENER_STATUS_OK) {
+        fprintf(stderr, "bench_instructions: %s\n", status.message);
+        return 1;
+    }
+    evener_channel_connect(channel);
+    /* ring_hash connects a backend with its first pick; policies that measure learn. */
+    (void)pick_many(channel, loop, WARM_UP_PICKS, WARM_UP_MS * EVENER_NS_PER_MS);
+    const uint64_t failed = pick_many(channel, loop, strtoull(argv[2], NULL, 10), PICKS_PER_STEP * EVENER_NS_PER_US);
+    evener_channel_unref(channel);
+    virtual_loop_run_until_idle(loop);
+    evener_manual_resolver_destroy(resolver);
+    evener_runtime_unref(runtime);
+    instant_transport_clear(&transport);
+    virtual_loop_destroy(loop);
+    if (failed > 0) {
+        fprintf(stderr, "bench_instructions: %llu picks of %s failed\n", (unsigned long long)failed, argv[1]);
+    }
+    return failed > 0;
+}
