@@ -1,7 +1,7 @@
-/* Builders that somebody keeps beyond a call: counted, if they can be (evener_resolver_builder.ref). */
+/* Reference counting of builders that have evener_resolver_builder.ref. */
 #include <evener/resolver.h>
 
-/* A builder that was compiled against an older evener ends before the two functions. */
+/* A builder compiled against an older evener ends before ref and unref. */
 static bool is_counted(const evener_resolver_builder *builder)
 {
     return builder != NULL && builder->size >= offsetof(evener_resolver_builder, unref) + sizeof builder->unref &&

@@ -1,4 +1,4 @@
-/* The resolvers that come with the library: registry.c lists them. */
+/* The built-in resolvers; registry.c lists them. */
 #ifndef EVENER_RESOLVER_BUILTIN_H
 #define EVENER_RESOLVER_BUILTIN_H
 

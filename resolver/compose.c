@@ -8,7 +8,7 @@
 
 #define SEPARATOR '|'
 
-/* ---- what children push ---- */
+/* ---- updates of children ---- */
 
 static bool take_list(evener_compose_child *child, const evener_resolver_update *update)
 {
@@ -34,7 +34,7 @@ static bool child_update(evener_resolver_sink *sink, const evener_resolver_updat
     evener_compose_child *child = (evener_compose_child *)sink;
     char *config = update->service_config != NULL ? strdup(update->service_config) : NULL;
     if (update->service_config != NULL && config == NULL) {
-        return false; /* tried again by the child */
+        return false; /* the child retries */
     }
     if (!take_list(child, update)) {
         free(config);
@@ -67,7 +67,7 @@ static const evener_resolver_sink_vtable child_sink = {
     .error = child_error,
 };
 
-/* ---- pushing on ---- */
+/* ---- pushing ---- */
 
 bool evener_compose_push_child(evener_compose *compose, const evener_compose_child *child)
 {
@@ -111,16 +111,16 @@ void evener_compose_resolve_now(evener_compose *compose)
     }
 }
 
-/* ---- children come and go ---- */
+/* ---- adding and removing children ---- */
 
-/* Calls `each` with every piece between separators, which it may change. Errors: what `each` says. */
+/* Call `each` with every item of the list; `each` may modify the item. Errors: those of `each`. */
 static evener_status_code cut(const char *scheme, const char *endpoint,
                               evener_status_code (*each)(void *arg, size_t index, char *text, evener_status *status),
                               void *arg, evener_status *status)
 {
     char *copy = strdup(endpoint);
     if (copy == NULL) {
-        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "%s: no memory", scheme);
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "%s: out of memory", scheme);
     }
     evener_status_code code = EVENER_STATUS_OK;
     size_t count = 0;
@@ -149,7 +149,7 @@ static evener_status_code cut(const char *scheme, const char *endpoint,
     free(copy);
     if (code == EVENER_STATUS_OK && count < 2) {
         code = evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
-                                 "%s: one target alone is not to be composed; write %s:TARGET%cTARGET", scheme, scheme,
+                                 "%s: at least two targets are required; write %s:TARGET%cTARGET", scheme, scheme,
                                  SEPARATOR);
     }
     return code;
@@ -306,7 +306,7 @@ static evener_status_code first_authority(void *arg, size_t index, char *text, e
     if (builder->default_authority != NULL) {
         code = builder->default_authority(builder, target, authority->buffer, authority->bytes, status);
     } else {
-        /* A list's first item; a path names no host. */
+        /* The first item of a list. A path names no host. */
         const char *endpoint = evener_target_endpoint(target);
         const size_t item = strcspn(endpoint, ",;% /");
         const bool host = item > 0 && (endpoint[item] == '\0' || endpoint[item] == ',');
@@ -336,7 +336,7 @@ static evener_status_code first_server_names(void *arg, size_t index, char *text
     return code;
 }
 
-/* The other children stand in for the first: what they find has to bear its name. */
+/* The other children are substitutes for the first, so their backends must have its name. */
 evener_server_names evener_compose_server_names(const evener_resolver_builder *builder, const evener_target *target)
 {
     evener_server_names names = EVENER_SERVER_NAMES_ADDRESSES;

@@ -1,8 +1,9 @@
 /* `fallback:TARGET|TARGET...` - the first target that has addresses serves.
  *
- * The first one runs all the time. Only while it has nothing (an empty list, an error before it had anything, or no
- * answer within "fallback.wait_ms") is the second one started, and so on; once an earlier one has addresses again, those
- * after it are closed. An error of the one that serves changes nothing: its last good addresses serve on. */
+ * The first target always runs. The second one is started only while the first has no addresses (an empty list, an
+ * error before the first answer, or no answer within "fallback.wait_ms"), and so on. When an earlier target has
+ * addresses again, later ones are closed. An error of the target in use changes nothing: its last good addresses
+ * stay in use. */
 #include <stdlib.h>
 
 #include <evener/resolver.h>
@@ -18,11 +19,11 @@ struct fallback {
     evener_resolver base;
     evener_compose compose;
     uint64_t wait_ms;
-    evener_timer patience; /* with the child started last */
-    evener_timer tidy;     /* closes those that are not needed: not from inside a push, which may be theirs */
-    size_t started;        /* children 0 to started - 1 are */
+    evener_timer patience; /* how long the child started last may take */
+    evener_timer tidy;     /* closes unneeded children; not from inside a push, which may be their own */
+    size_t started;        /* children 0 to started - 1 are started */
     size_t serving;        /* the child whose addresses were pushed; `compose.count`: none */
-    size_t given_up;       /* children before this one are not waited for any more */
+    size_t given_up;       /* children before this index are no longer waited for */
     bool starting;
 };
 
@@ -31,7 +32,7 @@ static bool has_ended(const struct fallback *self, size_t i)
     return i < self->given_up || !evener_compose_is_pending(&self->compose.children[i]);
 }
 
-/* Nobody has anything. */
+/* No child has addresses. */
 static bool push_nothing(struct fallback *self)
 {
     self->serving = self->compose.count;
@@ -39,7 +40,7 @@ static bool push_nothing(struct fallback *self)
         const evener_compose_child *child = &self->compose.children[i];
         if (child->error.code != EVENER_STATUS_OK || !child->answered) {
             evener_compose_push_errors(&self->compose, "fallback");
-            return true; /* each child tries again by itself */
+            return true; /* each child retries by itself */
         }
     }
     return evener_compose_push_child(&self->compose, &self->compose.children[self->compose.count - 1]);
@@ -52,13 +53,13 @@ static void start_next(struct fallback *self)
     evener_compose_start(child);
 }
 
-/* The first child with addresses; children are started on the way. `compose.count`: none has any; SIZE_MAX: one is
- * waited for. */
+/* Return the first child with addresses; start children as needed. `compose.count`: none has addresses. SIZE_MAX: an
+ * answer is pending. */
 static size_t choose(struct fallback *self)
 {
     for (size_t i = 0; i < self->compose.count; i++) {
         if (i == self->started) {
-            self->starting = true; /* what it pushes at once is looked at here */
+            self->starting = true; /* updates pushed from inside start() are handled below */
             start_next(self);
             self->starting = false;
         }
@@ -72,7 +73,7 @@ static size_t choose(struct fallback *self)
     return self->compose.count;
 }
 
-/* `child` NULL: nothing but time has passed. */
+/* Choose a child and push its update. `child`: the one that changed; NULL: a timer fired. */
 static bool look(struct fallback *self, const evener_compose_child *child)
 {
     if (self->starting) {
@@ -176,7 +177,7 @@ static evener_status_code fallback_build(const evener_resolver_builder *builder,
     }
     struct fallback *self = calloc(1, sizeof *self);
     if (self == NULL) {
-        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "fallback: no memory");
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "fallback: out of memory");
     }
     code = evener_compose_init(&self->compose, args, changed, self, status);
     if (code != EVENER_STATUS_OK) {

@@ -1,12 +1,11 @@
-/* `file:` - the endpoints listed in a file, followed as it changes: `file:///etc/orders.endpoints`.
+/* `file:` - the endpoints listed in a file that is watched: `file:///etc/orders.endpoints`.
  *
- * The way of a change: inotify (file_watch) or the slow poll says that something may have changed; when it has been
- * quiet for the settling time, or four times that since the first sign, the file is read (file_read) and parsed
- * (file_text, file_config); its host names get resolvers (file_hosts); then addresses and what the names resolved to are
- * put together in the file's order and pushed. Whatever goes wrong on that way leaves the last good list in force and is
- * reported once.
+ * Path of a change: inotify (file_watch) or the poll timer reports a possible change. When the file has been quiet for
+ * the settle time, or after four times that, the file is read (file_read) and parsed (file_text, file_config). Its host
+ * names get resolvers (file_hosts). Addresses and resolved names are combined in file order and pushed. Any failure on
+ * this path leaves the last good list in use and is reported once.
  *
- * Reading happens on the control thread: a list of 100,000 endpoints, 3 MB, takes some tens of milliseconds of it. */
+ * The file is read on the control thread: a list of 100,000 endpoints, 3 MB, takes some tens of milliseconds. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,15 +20,15 @@
 #include "resolver/file_watch.h"
 #include "resolver/list.h"
 
-#define POLL_MS_DEFAULT 5000 /* only where inotify does not work does a change wait for it */
+#define POLL_MS_DEFAULT 5000 /* delays a change only where inotify does not work */
 #define POLL_MS_MIN 10
 #define POLL_MS_MAX 3600000
-#define SETTLE_MS_DEFAULT 10 /* with the factor below: a change is in force within 50 ms */
+#define SETTLE_MS_DEFAULT 10 /* with the factor below: a change is applied within 50 ms */
 #define SETTLE_MS_MAX 1000
-#define SETTLE_FACTOR_MAX 4 /* a file that never keeps quiet is read all the same */
-/* A last line without its newline may be half written: it counts when the file has kept quiet for longer. */
+#define SETTLE_FACTOR_MAX 4 /* a file that is never quiet is read nevertheless */
+/* A last line without newline may be half written: it is used only after this longer quiet time. */
 #define UNFINISHED_MS 100
-/* A first answer of the host names is waited for, so that a channel does not start with a part of its list. */
+/* The first update waits this long for the host names, so that a channel does not start with a partial list. */
 #define HOST_WAIT_MS 500
 
 enum form { FORM_AUTO, FORM_LINES, FORM_LIBCONFIG };
@@ -54,15 +53,15 @@ struct file {
     evener_timer poll;
     evener_timer settle;
     evener_timer host_wait;
-    bool change_seen;                        /* something may have changed: read, whatever the file's times say */
-    uint64_t change_began_ns;                /* the first sign of it */
-    evener_file_state read_state;            /* of the content that was taken or refused last */
-    bool unfinished;                         /* the last line had no newline, and is waited for */
-    evener_file_endpoints endpoints;         /* the last good content */
-    bool loaded;                             /* there is one */
-    bool accepted;                           /* the sink took the last update */
+    bool change_seen;                        /* a change was reported: read regardless of the file's times */
+    uint64_t change_began_ns;                /* first report of the change */
+    evener_file_state read_state;            /* of the content applied or refused last */
+    bool unfinished;                         /* the last line had no newline; waiting for the rest */
+    evener_file_endpoints endpoints;         /* last good content */
+    bool loaded;                             /* `endpoints` is valid */
+    bool accepted;                           /* the sink accepted the last update */
     bool failing;                            /* an error has been reported since the last update */
-    char error[EVENER_STATUS_MESSAGE_BYTES]; /* that error: the same one is not reported again */
+    char error[EVENER_STATUS_MESSAGE_BYTES]; /* the reported error; the same text is not reported again */
 };
 
 /* ---- pushing ---- */
@@ -77,7 +76,7 @@ static void report(struct file *self, const evener_status *error)
     evener_resolver_sink_error(self->sink, error);
 }
 
-/* What a name resolved to, with the attributes of its line on top of those that came with it. */
+/* Add a resolved address. Attributes of the line override those of the address. */
 static evener_status_code add_resolved(evener_list *list, const evener_file_entry *entry, const evener_address *address,
                                        evener_status *status)
 {
@@ -119,7 +118,7 @@ static evener_status_code compose(const struct file *self, evener_list *list, ev
     return code;
 }
 
-/* Pushes what is known, unless names are still waited for. */
+/* Push the known addresses, unless the first answers of host names are pending. */
 static void push(struct file *self)
 {
     const bool waiting = evener_file_hosts_waiting(self->hosts);
@@ -132,7 +131,7 @@ static void push(struct file *self)
     evener_status reason;
     if (compose(self, &list, &reason) != EVENER_STATUS_OK) {
         (void)evener_status_set(&status, reason.code, "%s: %s", self->source, reason.message);
-        self->accepted = false; /* for the next poll */
+        self->accepted = false; /* retried by the next poll */
         report(self, &status);
     } else if (list.count == 0 && evener_file_hosts_error(self->hosts) != NULL) {
         const evener_status *error = evener_file_hosts_error(self->hosts);
@@ -152,7 +151,7 @@ static void push(struct file *self)
     evener_list_clear(&list);
 }
 
-/* A host name has another answer, or has been waited for long enough. */
+/* A host name has a new result, or the wait has ended. */
 static void hosts_changed(void *arg)
 {
     struct file *self = arg;
@@ -185,7 +184,7 @@ static evener_status_code parse(const struct file *self, char *text, size_t byte
     return code;
 }
 
-/* Takes over new content. `endpoints` is emptied or left to the caller. */
+/* Apply new content. `endpoints` is emptied, or left to the caller. */
 static evener_status_code take(struct file *self, evener_file_endpoints *endpoints, evener_status *status)
 {
     if (self->loaded && self->accepted && !self->failing && evener_file_endpoints_equal(&self->endpoints, endpoints)) {
@@ -213,7 +212,7 @@ static void wait_for_more(struct file *self, uint64_t delay_ns)
     evener_timer_start(self->loop, &self->settle, delay_ns);
 }
 
-/* Whether what was read may be half written and should be read again later. */
+/* Return whether the content may be half written, so that the file must be read again later. */
 static bool is_unfinished(struct file *self, const char *text, size_t bytes, bool config, bool torn)
 {
     const uint64_t waited_ns = evener_loop_now_ns(self->loop) - self->change_began_ns;
@@ -243,7 +242,7 @@ static void read_and_take(struct file *self)
         const bool config = is_config(self, text);
         if (!is_unfinished(self, text, bytes, config, torn)) {
             evener_file_endpoints endpoints = {.entries = NULL};
-            bool lasting = true; /* what is wrong is the content */
+            bool lasting = true; /* an error is caused by the content */
             self->change_seen = false;
             self->read_state = state;
             code = parse(self, text, bytes, config, &endpoints, &status);
@@ -252,7 +251,8 @@ static void read_and_take(struct file *self)
                 lasting = code == EVENER_STATUS_OK;
             }
             if (!lasting || code == EVENER_STATUS_RESOURCE_EXHAUSTED) {
-                self->read_state = (evener_file_state){.bytes = 0}; /* the same content may do at the next poll */
+                self->read_state =
+                    (evener_file_state){.bytes = 0}; /* the next poll may succeed with the same content */
             }
             evener_file_endpoints_clear(&endpoints);
         }
@@ -266,7 +266,7 @@ static void read_and_take(struct file *self)
     }
 }
 
-/* Reads the file if it may have changed. */
+/* Read the file if it may have changed. */
 static void look(struct file *self)
 {
     (void)evener_file_watch_refresh(self->watch);
@@ -282,7 +282,7 @@ static void look(struct file *self)
     }
 }
 
-static void poll_rings(void *arg)
+static void poll_timer_fired(void *arg)
 {
     struct file *self = arg;
     evener_timer_start(self->loop, &self->poll, self->options.poll_ns);
@@ -296,7 +296,7 @@ static void settled(void *arg)
     look(arg);
 }
 
-/* From the watch: something happened to the file or on the way to it. */
+/* Called by the watch: the file or its path may have changed. */
 static void changed(void *arg)
 {
     struct file *self = arg;
@@ -325,7 +325,7 @@ static void file_resolve_now(evener_resolver *resolver)
 {
     struct file *self = (struct file *)resolver;
     if (!self->settle.active) {
-        evener_timer_start(self->loop, &self->settle, 0); /* not from in here: it may come from inside a push */
+        evener_timer_start(self->loop, &self->settle, 0); /* not immediately: this may be called from inside a push */
     }
     evener_file_hosts_resolve_now(self->hosts);
 }
@@ -350,7 +350,7 @@ static const evener_resolver_vtable file_vtable = {
     .close = file_close,
 };
 
-/* ---- making one ---- */
+/* ---- builder ---- */
 
 static evener_status_code read_number(const evener_resolver_args *args, const char *key, uint64_t minimum,
                                       uint64_t maximum, uint64_t *value, evener_status *status)
@@ -371,7 +371,7 @@ static evener_status_code read_number(const evener_resolver_args *args, const ch
     return EVENER_STATUS_OK;
 }
 
-/* Which of the NULL-terminated words the option is; `*index` is left alone if it is not set. */
+/* Find the option's value among the NULL-terminated words. `*index` is unchanged if the option is not set. */
 static evener_status_code read_word(const evener_resolver_args *args, const char *key, const char *const *words,
                                     const char *wanted, unsigned *index, evener_status *status)
 {
@@ -422,7 +422,7 @@ static evener_status_code check_target(const evener_target *target, evener_statu
     const char *authority = evener_target_authority(target);
     if (authority[0] != '\0' && strcmp(authority, "localhost") != 0) { /* RFC 8089 */
         return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
-                                 "file: \"%.100s\" is taken for a host; write file:///PATH or file:RELATIVE/PATH",
+                                 "file: \"%.100s\" would be a host; write file:///PATH or file:RELATIVE/PATH",
                                  authority);
     }
     const size_t bytes = strlen(evener_target_path(target));
@@ -467,7 +467,7 @@ static evener_status_code file_build(const evener_resolver_builder *builder, con
     self->loop = args->loop;
     self->path = path;
     self->options = options;
-    self->poll = (evener_timer)EVENER_TIMER_INIT(poll_rings, self);
+    self->poll = (evener_timer)EVENER_TIMER_INIT(poll_timer_fired, self);
     self->settle = (evener_timer)EVENER_TIMER_INIT(settled, self);
     self->host_wait = (evener_timer)EVENER_TIMER_INIT(hosts_changed, self);
     self->watch = evener_file_watch_create(args->loop, path, changed, self);
@@ -485,10 +485,10 @@ no_memory:
         free(self->source);
         free(self);
     }
-    return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "file: no memory");
+    return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "file: out of memory");
 }
 
-/* A path of this machine names no host. */
+/* A local path names no host. */
 static evener_server_names file_server_names(const evener_resolver_builder *builder, const evener_target *target)
 {
     (void)builder;

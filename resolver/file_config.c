@@ -1,4 +1,4 @@
-/* The libconfig form of a file of endpoints:
+/* The libconfig format of an endpoint file:
  *
  *     endpoints = ( { address = "10.0.0.1:50051"; weight = 3; zone = "a"; },
  *                   { address = "orders-2.prod:50051"; },
@@ -12,12 +12,12 @@
 
 #include "resolver/file_endpoints.h"
 
-#define NESTING_MAX 16 /* libconfig frees what it has read recursively */
+#define NESTING_MAX 16 /* libconfig frees its tree recursively */
 #define NUMBER_BYTES 32
 
-/* ---- what libconfig must not see ---- */
+/* ---- checks before libconfig sees the text ---- */
 
-/* Behind the comment at `text`; where there is none, behind its one byte. */
+/* Return the position after the comment at `text`, or after one byte if there is no comment. */
 static const char *skip_comment(const char *text)
 {
     if (text[0] == '#' || (text[0] == '/' && text[1] == '/')) {
@@ -51,7 +51,7 @@ static bool begins_include(const char *text, const char *start)
     return text == start || text[-1] == '\n';
 }
 
-/* Refuses what would read other files (they would not be watched) and what nests deeper than a list of endpoints can,
+/* Refuse @include (included files would not be watched) and nesting deeper than an endpoint list can have,
  * before libconfig does anything with it. */
 static evener_status_code scan(const char *path, const char *text, evener_status *status)
 {
@@ -127,7 +127,7 @@ bool evener_file_looks_like_config(const char *text)
     return *text == '(' || *text == '['; /* "endpoints:50051" is a host of that name */
 }
 
-/* ---- what it has read ---- */
+/* ---- the parsed settings ---- */
 
 static evener_file_place place_of(const char *path, const config_setting_t *setting)
 {
@@ -140,7 +140,7 @@ static evener_status_code refuse(evener_file_place place, const char *name, even
                              place.line, name != NULL ? name : "an element of endpoints", reason);
 }
 
-/* A scalar as text: a pointer to it, which may be into `number`; NULL if it is none. */
+/* Return a scalar as text, possibly stored in `number`; NULL if the setting is no scalar. */
 static const char *scalar_text(const config_setting_t *setting, char number[NUMBER_BYTES])
 {
     switch (config_setting_type(setting)) {

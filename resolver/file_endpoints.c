@@ -49,8 +49,8 @@ static bool is_host_byte(char c)
     return is_digit(c) || (lower >= 'a' && lower <= 'z') || c == '-' || c == '_' || c == '.';
 }
 
-/* Whether the text before the last ':' is a host name. One whose last label is a number is a botched IPv4 address
- * rather than a name (WHATWG URL, "ends in a number"). */
+/* Return whether the text before the last ':' is a host name. If the last label is a number it is a malformed IPv4
+ * address rather than a name (WHATWG URL, "ends in a number"). */
 static bool is_host(const char *text, size_t bytes)
 {
     if (bytes == 0 || bytes > HOST_BYTES_MAX || text[0] == '.' || text[0] == '-') {
@@ -71,7 +71,7 @@ static bool is_host(const char *text, size_t bytes)
     return !number;
 }
 
-/* Stores an owned address that carries port and attributes of a host name. */
+/* Store an owned address that holds port and attributes of a host name. */
 static evener_status_code make_host(const char *text, const char *colon, const evener_attribute *attributes,
                                     size_t attribute_count, evener_address **address, evener_status *status)
 {
@@ -79,7 +79,7 @@ static evener_status_code make_host(const char *text, const char *colon, const e
     (void)snprintf(stand_in, sizeof stand_in, "0.0.0.0%.20s", colon);
     evener_status reason;
     const evener_status_code code = evener_address_create(stand_in, attributes, attribute_count, address, &reason);
-    if (code != EVENER_STATUS_OK) { /* its message names the stand-in: take the reason alone */
+    if (code != EVENER_STATUS_OK) { /* the message names the placeholder address: keep the reason only */
         const char *because = strstr(reason.message, ": ");
         return evener_status_set(status, code, "host \"%.100s\"%s", text, because != NULL ? because : "");
     }
@@ -96,7 +96,8 @@ static evener_status_code append(evener_file_endpoints *endpoints, evener_file_e
         const size_t capacity = endpoints->capacity > 0 ? endpoints->capacity * 2 : FIRST_CAPACITY;
         evener_file_entry *entries = realloc(endpoints->entries, capacity * sizeof *entries);
         if (entries == NULL) {
-            return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "no memory for %zu endpoints", capacity);
+            return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory for %zu endpoints",
+                                     capacity);
         }
         endpoints->entries = entries;
         endpoints->capacity = capacity;
@@ -105,7 +106,7 @@ static evener_status_code append(evener_file_endpoints *endpoints, evener_file_e
     return EVENER_STATUS_OK;
 }
 
-/* The messages are the reason alone. */
+/* Messages contain the reason only. */
 static evener_status_code add(evener_file_endpoints *endpoints, size_t line, const char *text,
                               const evener_attribute *attributes, size_t attribute_count, evener_status *status)
 {
@@ -132,7 +133,7 @@ static evener_status_code add(evener_file_endpoints *endpoints, size_t line, con
         }
         code = make_host(text, colon, attributes, attribute_count, &entry.address, status);
         if (code == EVENER_STATUS_OK && (entry.host = strdup(text)) == NULL) {
-            code = evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "no memory");
+            code = evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory");
         }
     } else {
         code = evener_address_create(text, attributes, attribute_count, &entry.address, status);

@@ -8,7 +8,7 @@
 
 #include "resolver/list.h"
 
-/* One name. `sink` is the first member. */
+/* One host name. `sink` is the first member. */
 struct host {
     evener_resolver_sink sink;
     evener_file_hosts *hosts;
@@ -18,8 +18,8 @@ struct host {
     evener_list list; /* the last good answer */
     uint64_t ttl_ms;
     bool answered;
-    evener_status error; /* the last one; OK after an answer */
-    bool wanted;         /* during evener_file_hosts_follow() */
+    evener_status error; /* the last error; OK after an answer */
+    bool wanted;         /* used by evener_file_hosts_follow() */
 };
 
 struct evener_file_hosts {
@@ -29,12 +29,12 @@ struct evener_file_hosts {
     struct host **all;
     size_t count;
     size_t capacity;
-    bool following; /* answers from inside start() are seen at the end */
+    bool following; /* results pushed from inside start() are handled afterwards */
 };
 
-/* ---- what a name's resolver pushes ---- */
+/* ---- updates of a name's resolver ---- */
 
-static void tell(const evener_file_hosts *hosts)
+static void notify(const evener_file_hosts *hosts)
 {
     if (!hosts->following) {
         hosts->changed(hosts->arg);
@@ -57,14 +57,14 @@ static bool host_update(evener_resolver_sink *sink, const evener_resolver_update
     host->answered = true;
     if (code != EVENER_STATUS_OK) {
         evener_list_clear(&list);
-        tell(host->hosts);
+        notify(host->hosts);
         return false;
     }
     evener_status_clear(&host->error);
     evener_list_clear(&host->list);
     host->list = list;
     host->ttl_ms = update->ttl_ms;
-    tell(host->hosts);
+    notify(host->hosts);
     return true;
 }
 
@@ -74,7 +74,7 @@ static void host_error(evener_resolver_sink *sink, const evener_status *status)
     host->answered = true;
     (void)evener_status_set(&host->error, status->code, "host \"%.100s\": %s", host->name, status->message);
     evener_log(EVENER_LOG_WARNING, "resolver", "file: %s", host->error.message);
-    tell(host->hosts);
+    notify(host->hosts);
 }
 
 static const evener_resolver_sink_vtable host_sink = {
@@ -83,7 +83,7 @@ static const evener_resolver_sink_vtable host_sink = {
     .error = host_error,
 };
 
-/* ---- names come and go ---- */
+/* ---- adding and removing names ---- */
 
 static void host_destroy(struct host *host)
 {
@@ -99,7 +99,7 @@ static void host_destroy(struct host *host)
     free(host);
 }
 
-/* Builds without starting. The messages are the reason alone. */
+/* Build a resolver without starting it. Messages contain the reason only. */
 static evener_status_code host_create(evener_file_hosts *hosts, const char *name, struct host **out,
                                       evener_status *status)
 {
@@ -113,7 +113,7 @@ static evener_status_code host_create(evener_file_hosts *hosts, const char *name
     (void)snprintf(text, sizeof text, "dns:///%s", name);
     if (host == NULL || (host->name = strdup(name)) == NULL) {
         host_destroy(host);
-        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "no memory");
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory");
     }
     host->sink.vtable = &host_sink;
     host->hosts = hosts;
@@ -156,7 +156,7 @@ static bool reserve(evener_file_hosts *hosts, size_t capacity)
     return true;
 }
 
-/* Closes those that are not wanted, in their order from `from` on. */
+/* Close the unwanted resolvers from index `from` on. */
 static void drop_unwanted(evener_file_hosts *hosts, size_t from)
 {
     size_t kept = from;
@@ -174,7 +174,7 @@ evener_status_code evener_file_hosts_follow(evener_file_hosts *hosts, const char
                                             const evener_file_endpoints *endpoints, evener_status *status)
 {
     if (!reserve(hosts, hosts->count + endpoints->host_count)) {
-        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "file %.200s: no memory", path);
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "file %.200s: out of memory", path);
     }
     const size_t old_count = hosts->count;
     for (size_t i = 0; i < old_count; i++) {
@@ -232,7 +232,7 @@ void evener_file_hosts_destroy(evener_file_hosts *hosts)
     free(hosts);
 }
 
-/* ---- what is known ---- */
+/* ---- results ---- */
 
 bool evener_file_hosts_waiting(const evener_file_hosts *hosts)
 {

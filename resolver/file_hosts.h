@@ -1,4 +1,4 @@
-/* The host names of a file: one resolver of the scheme `dns` for each, and what they have found. */
+/* The host names of an endpoint file: one resolver of the scheme `dns` per name, and their results. */
 #ifndef EVENER_RESOLVER_FILE_HOSTS_H
 #define EVENER_RESOLVER_FILE_HOSTS_H
 
@@ -10,34 +10,34 @@
 
 typedef struct evener_file_hosts evener_file_hosts;
 
-/* `args` is the file resolver's own and is copied; what it points to lives on. `changed(arg)` runs when a name has
- * another answer; never from inside a function of this page but for evener_file_hosts_resolve_now(), which may bring a
- * resolver to push. NULL without memory. Control thread, as everything here. */
+/* Create an empty set. `args` is copied; the memory it points to must outlive the set. `changed(arg)` runs when the
+ * result of a name changes; never from inside a function of this header except evener_file_hosts_resolve_now(), which
+ * may cause a push. NULL: out of memory. Control thread, as all functions here. */
 evener_file_hosts *evener_file_hosts_create(const evener_resolver_args *args, evener_task_fn changed, void *arg);
 
-/* Starts a resolver for each new name of the entries and closes those of names that are gone. Not from inside a push.
- * On an error all is as it was before. Errors: those of the builder; UNIMPLEMENTED without a resolver for `dns`; they
- * name file and line. */
+/* Start a resolver for each new name of the entries and close the resolvers of removed names. Must not be called from
+ * inside a push. On an error nothing changes. Errors: those of the builder; UNIMPLEMENTED without a resolver for `dns`;
+ * the messages name file and line. */
 evener_status_code evener_file_hosts_follow(evener_file_hosts *hosts, const char *path,
                                             const evener_file_endpoints *endpoints, evener_status *status);
 
-/* Whether a name has had no answer yet, neither addresses nor an error. */
+/* Return whether a name has neither addresses nor an error yet. */
 bool evener_file_hosts_waiting(const evener_file_hosts *hosts);
 
-/* The last good addresses of a name (owned by `hosts`, until it changes). */
+/* Return the last good addresses of a name (owned by `hosts`, valid until the next change). */
 const evener_address *const *evener_file_hosts_addresses(const evener_file_hosts *hosts, const char *name,
                                                          size_t *count);
 
-/* The first name's error that has no addresses; NULL if there is none. */
+/* Return the error of the first name that has an error and no addresses; NULL: none. */
 const evener_status *evener_file_hosts_error(const evener_file_hosts *hosts);
 
-/* The shortest time that an answer holds; 0: not known. */
+/* Return the shortest validity of a result in ms; 0: unknown. */
 uint64_t evener_file_hosts_ttl_ms(const evener_file_hosts *hosts);
 
-/* Passes the hint on to each. */
+/* Pass the hint on to each resolver. */
 void evener_file_hosts_resolve_now(evener_file_hosts *hosts);
 
-/* Closes all. NULL is allowed. Not from inside a push. */
+/* Close all resolvers and free the set. NULL is allowed. Must not be called from inside a push. */
 void evener_file_hosts_destroy(evener_file_hosts *hosts);
 
 #endif

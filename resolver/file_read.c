@@ -9,7 +9,7 @@
 
 #include "resolver/file_endpoints.h"
 
-#define SETTLED_S 3 /* more than any file system's step */
+#define SETTLED_S 3 /* coarser than the timestamps of any file system */
 
 static bool same_time(struct timespec a, struct timespec b)
 {
@@ -19,7 +19,7 @@ static bool same_time(struct timespec a, struct timespec b)
 static evener_file_state state_of(const struct stat *about)
 {
     struct timespec now;
-    (void)clock_gettime(CLOCK_REALTIME, &now); /* the clock of the file's times, not the loop's */
+    (void)clock_gettime(CLOCK_REALTIME, &now); /* file times use this clock, not the loop's */
     const time_t last = about->st_mtim.tv_sec > about->st_ctim.tv_sec ? about->st_mtim.tv_sec : about->st_ctim.tv_sec;
     return (evener_file_state){
         .device = about->st_dev,
@@ -56,7 +56,7 @@ static evener_status_code failed(const char *path, int error, evener_status *sta
     return evener_status_set(status, code, "file %.200s: %s", path, strerror(error));
 }
 
-/* Reads to the end, or to the limit. Returns 0 or an errno value. */
+/* Read to the end, or to the limit. Return 0 or an errno value. */
 static int read_all(int descriptor, char *buffer, size_t room, size_t *bytes)
 {
     *bytes = 0;
@@ -89,12 +89,12 @@ static evener_status_code read_open(const char *path, int descriptor, char **tex
                                  "file %.200s: it has %lld bytes; at most %d are read", path, (long long)before.st_size,
                                  EVENER_FILE_BYTES_MAX);
     }
-    /* One byte of room more than it has: to see that it grew; and one for the NUL. */
+    /* One byte more than the size, to detect growth; and one for the NUL. */
     const size_t room = (size_t)before.st_size + 1;
     char *buffer = malloc(room + 1);
     if (buffer == NULL) {
-        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "file %.200s: no memory for %zu bytes", path,
-                                 room);
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "file %.200s: out of memory for %zu bytes",
+                                 path, room);
     }
     size_t count;
     const int error = read_all(descriptor, buffer, room, &count);

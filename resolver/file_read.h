@@ -1,4 +1,4 @@
-/* Reads a file of endpoints, and tells one state of it from another. */
+/* Read an endpoint file, and detect whether it has changed. */
 #ifndef EVENER_RESOLVER_FILE_READ_H
 #define EVENER_RESOLVER_FILE_READ_H
 
@@ -9,27 +9,27 @@
 
 #include <evener/status.h>
 
-/* Which file it is and when it was changed last; all zero: none. */
+/* The identity and last modification of a file; all zero: no file. */
 typedef struct evener_file_state {
     dev_t device;
     ino_t inode;
     off_t bytes;
     struct timespec modified;
     struct timespec changed;
-    /* The last change is so long ago that a further one would show in the times. They count in steps, of some
+    /* The last change is old enough that another change would alter the timestamps. Their granularity is some
      * milliseconds on a disk and up to 2 s on some network and FAT file systems ("racy git"). */
     bool settled;
 } evener_file_state;
 
-/* The state of what the path leads to; all zero if it cannot be had. */
+/* Return the state of the file at the path; all zero if it cannot be read. */
 evener_file_state evener_file_state_of(const char *path);
 
-/* Whether both are certainly the same content. */
+/* Return whether both states certainly have the same content. */
 bool evener_file_state_same(const evener_file_state *a, const evener_file_state *b);
 
-/* Reads all of it, with a NUL behind. On success stores memory that free() ends, its length, and the state; `*torn` says
- * whether the file changed meanwhile, so that what was read may be a mixture. Errors: NOT_FOUND, PERMISSION_DENIED,
- * UNAVAILABLE, and RESOURCE_EXHAUSTED for one that is too large; all name the file and the reason. */
+/* Read the whole file and append a NUL. On success store memory to be freed with free(), its length, and the state;
+ * `*torn` says whether the file changed during the read, so that the content may be mixed. Errors: NOT_FOUND,
+ * PERMISSION_DENIED, UNAVAILABLE, RESOURCE_EXHAUSTED (file too large); all name the file and the reason. */
 evener_status_code evener_file_read(const char *path, char **text, size_t *bytes, evener_file_state *state, bool *torn,
                                     evener_status *status);
 

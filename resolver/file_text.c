@@ -1,4 +1,4 @@
-/* The line form of a file of endpoints:
+/* The line format of an endpoint file:
  *
  *     # the orders service
  *     10.0.0.1:50051 weight=3 zone=a
@@ -20,13 +20,13 @@ static evener_status_code refuse(evener_file_place place, evener_status *status,
                              reason);
 }
 
-/* Not strspn() and its kind: they make a table of 256 entries for each call, and a line makes ten of them. */
+/* Not strspn() or strcspn(): they build a table of 256 entries per call, and a line needs ten calls. */
 static bool is_blank(char c)
 {
     return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
-/* Cuts the next word off, in place; NULL at the end of the line or at a comment. */
+/* Split off the next word, in place. NULL at the end of the line or at a comment. */
 static char *next_word(char **rest)
 {
     char *word = *rest;

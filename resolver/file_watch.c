@@ -8,19 +8,19 @@
 #include <unistd.h>
 #include <uv.h>
 
-#define LINKS_MAX 40 /* as the kernel: more is a loop */
+#define LINKS_MAX 40 /* the kernel's limit (ELOOP) */
 #define POINTS_MAX (LINKS_MAX + 1)
 
-/* One name in one directory. libuv shares the kernel's watch of a directory among its points. */
+/* One name in one directory. libuv shares one kernel watch per directory among its points. */
 struct point {
     uv_fs_event_t handle;
     evener_file_watch *watch; /* NULL: closing */
     char *directory;
     char *name;
-    dev_t device; /* the directory that is watched: another one may have taken its place */
+    dev_t device; /* the watched directory, to detect a replacement */
     ino_t inode;
-    bool stale;  /* the directory itself was moved or deleted */
-    bool wanted; /* during a refresh */
+    bool stale;  /* the directory was moved or deleted */
+    bool wanted; /* used by a refresh */
 };
 
 struct evener_file_watch {
@@ -112,24 +112,24 @@ static void point_add(evener_file_watch *watch, const char *directory, const cha
     watch->points[watch->point_count++] = point;
 }
 
-/* ---- the way along the path ---- */
+/* ---- walking the path ---- */
 
-/* Puts `first`, a '/' and `second` into `buffer`; false if they do not fit. */
+/* Write `first`, a '/' and `second` into `buffer`; false if they do not fit. */
 static bool join(char buffer[PATH_MAX], const char *first, const char *second)
 {
     const int bytes = snprintf(buffer, PATH_MAX, "%s/%s", first, second);
     return bytes > 0 && bytes < PATH_MAX;
 }
 
-/* Where a walk is: the directory reached (no symbolic link in it but those the working directory has; "" is the root),
- * and what of the path is left. */
+/* The position of a walk: the directory reached (no symbolic link in it but those the working directory has; "" is
+ * the root), and what of the path is left. */
 struct walk {
     char directory[PATH_MAX];
     char rest[PATH_MAX];
     unsigned links;
 };
 
-/* One component further. Returns whether there is more to walk. */
+/* Advance by one component. Return whether components are left. */
 static bool walk_step(evener_file_watch *watch, struct walk *walk)
 {
     char *name = walk->rest + strspn(walk->rest, "/");
@@ -177,7 +177,7 @@ static bool walk_step(evener_file_watch *watch, struct walk *walk)
     return true;
 }
 
-/* ---- its life ---- */
+/* ---- create, refresh, destroy ---- */
 
 evener_file_watch *evener_file_watch_create(evener_loop *loop, const char *path, evener_task_fn changed, void *arg)
 {

@@ -1,8 +1,8 @@
-/* Watches one path: says when what it leads to may have changed.
+/* Watch one path and report when the file it leads to may have changed.
  *
- * Not the file is watched but the directory it is in, so that replacing it by renaming is seen; and every directory on
- * the way that holds a symbolic link of the path, so that turning a link to another file or directory is seen too
- * (Kubernetes' ConfigMap turns `..data`). What does not exist yet is waited for in the last directory that does. */
+ * The directory of the file is watched rather than the file, to detect a replacement by rename. Every directory that
+ * contains a symbolic link of the path is watched too, to detect a changed link (Kubernetes' ConfigMap replaces
+ * `..data`). If a component does not exist yet, the last existing directory is watched. */
 #ifndef EVENER_RESOLVER_FILE_WATCH_H
 #define EVENER_RESOLVER_FILE_WATCH_H
 
@@ -12,16 +12,17 @@
 
 typedef struct evener_file_watch evener_file_watch;
 
-/* `changed(arg)` runs on the control thread, often several times for one change. `path` is borrowed and lives longer.
- * Watches nothing until the first refresh. NULL without memory. Control thread, as everything here. */
+/* Create a watch. `changed(arg)` runs on the control thread, often several times per change. `path` is borrowed and
+ * must outlive the watch. Nothing is watched until the first refresh. NULL: out of memory. Control thread, as all
+ * functions here. */
 evener_file_watch *evener_file_watch_create(evener_loop *loop, const char *path, evener_task_fn changed, void *arg);
 
-/* Walks the path and watches what it finds. To be called before each reading of the file: a change of the way itself is
- * then never missed. Returns whether all of the way is watched; false where inotify does not work (a virtual loop, no
- * more watches), and changes have to be looked for. */
+/* Walk the path and watch its directories. Call it before each read of the file, so that a change of the path itself is
+ * never missed. Return whether the complete path is watched; false where inotify does not work (a virtual loop, no more
+ * watches): the caller must poll. */
 bool evener_file_watch_refresh(evener_file_watch *watch);
 
-/* NULL is allowed. */
+/* Stop watching and free the watch. NULL is allowed. */
 void evener_file_watch_destroy(evener_file_watch *watch);
 
 #endif

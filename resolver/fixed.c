@@ -30,7 +30,7 @@ static void fixed_start(evener_resolver *resolver)
     push(resolver);
 }
 
-/* The list is as it was: there is only something to do while nobody could use it. */
+/* The list never changes: push again only if it was not accepted. */
 static void fixed_resolve_now(evener_resolver *resolver)
 {
     struct fixed *self = (struct fixed *)resolver;
@@ -59,7 +59,7 @@ evener_status_code evener_fixed_resolver_create(const evener_resolver_args *args
 {
     struct fixed *self = malloc(sizeof *self);
     if (self == NULL) {
-        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "%s: no memory", source);
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "%s: out of memory", source);
     }
     *self = (struct fixed){
         .base = {.vtable = &fixed_vtable},

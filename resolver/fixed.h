@@ -1,4 +1,4 @@
-/* A resolver whose list is known when it is made and never changes. */
+/* A resolver whose list is fixed at creation. */
 #ifndef EVENER_RESOLVER_FIXED_H
 #define EVENER_RESOLVER_FIXED_H
 
@@ -6,8 +6,8 @@
 
 #include "resolver/list.h"
 
-/* Takes over the list's content on success (`list` is empty then). `source` is a static string for the update. Errors:
- * RESOURCE_EXHAUSTED. */
+/* Create a resolver. On success it owns the content of the list (`list` is then empty). `source` is a static string.
+ * Errors: RESOURCE_EXHAUSTED. */
 evener_status_code evener_fixed_resolver_create(const evener_resolver_args *args, evener_list *list, const char *source,
                                                 evener_resolver **resolver, evener_status *status);
 

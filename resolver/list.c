@@ -23,7 +23,7 @@ void evener_list_clear(evener_list *list)
     *list = (evener_list)EVENER_LIST_INIT;
 }
 
-/* The slot that holds the address's backend, or the free one where it belongs. */
+/* Return the slot of the address's backend, or the free slot where it belongs. */
 static uint32_t *find_slot(const evener_list *list, const evener_address *address)
 {
     size_t at = evener_address_identity_hash(address) & (list->slot_count - 1);
@@ -59,7 +59,7 @@ evener_status_code evener_list_add(evener_list *list, evener_address *address, e
 {
     if (list->count == list->capacity && !grow(list)) {
         evener_address_unref(address);
-        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "no memory for a list of %zu addresses",
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory for a list of %zu addresses",
                                  list->count + 1);
     }
     uint32_t *slot = find_slot(list, address);
@@ -90,7 +90,7 @@ bool evener_list_equal(const evener_list *a, const evener_list *b)
     return true;
 }
 
-/* ---- its text ---- */
+/* ---- text form ---- */
 
 static bool is_u32(const char *text, uint32_t minimum)
 {
@@ -132,7 +132,7 @@ static char *trim(char *text)
     return text;
 }
 
-/* Cuts "key=value" items off behind the address, in place. Returns what is wrong, or NULL. */
+/* Split the "key=value" items after the address, in place. Return the problem, or NULL. */
 static const char *split_attributes(char *text, evener_attribute *attributes, size_t *count)
 {
     *count = 0;
@@ -166,10 +166,10 @@ static const char *split_attributes(char *text, evener_attribute *attributes, si
     return NULL;
 }
 
-/* How one kind of list differs from another. */
+/* The properties of one kind of list. */
 struct form {
     const char *prefix; /* of every item */
-    bool attributes;    /* may items have any? */
+    bool attributes;    /* items may have attributes */
     bool one_family;
     evener_address_family family;
 };
@@ -179,7 +179,7 @@ static const char *const family_names[] = {[EVENER_FAMILY_IPV4] = "IPv4",
                                            [EVENER_FAMILY_UNIX] = "unix",
                                            [EVENER_FAMILY_UNIX_ABSTRACT] = "unix-abstract"};
 
-/* `item` is trimmed and not empty; it is cut to pieces. The messages are the reason alone. */
+/* Add one item. `item` is trimmed, not empty, and is modified. Messages contain the reason only. */
 static evener_status_code add_item(evener_list *list, const struct form *form, char *item, evener_status *status)
 {
     evener_attribute attributes[EVENER_ADDRESS_ATTRIBUTES_MAX];
@@ -193,7 +193,7 @@ static evener_status_code add_item(evener_list *list, const struct form *form, c
         }
         item = trim(item);
     }
-    char prefixed[EVENER_ADDRESS_BYTES_MAX + 2]; /* too long a text stays too long */
+    char prefixed[EVENER_ADDRESS_BYTES_MAX + 2]; /* a text that is too long stays too long */
     if (form->prefix[0] != '\0') {
         (void)snprintf(prefixed, sizeof prefixed, "%s%s", form->prefix, item);
         item = prefixed;
@@ -216,7 +216,7 @@ static evener_status_code parse(evener_list *list, const struct form *form, cons
 {
     char *copy = strdup(text);
     if (copy == NULL) {
-        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "%s: no memory for the list", what);
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "%s: out of memory for the list", what);
     }
     evener_status_code code = EVENER_STATUS_OK;
     size_t number = 0;
@@ -224,7 +224,7 @@ static evener_status_code parse(evener_list *list, const struct form *form, cons
     const char *end = copy + strlen(copy);
     while (next != NULL && code == EVENER_STATUS_OK) {
         char *item = next;
-        /* Not strchr(): checked strictly, each call looks at all the rest, and a long list takes minutes. */
+        /* Not strchr(): with strict string checks (ASan) each call scans the rest, and a long list takes minutes. */
         next = memchr(item, ',', (size_t)(end - item));
         if (next != NULL) {
             *next++ = '\0';

@@ -1,6 +1,6 @@
-/* The handle holds what was pushed last: an update, and an error if one came after it. Every push gets a number, and
- * each channel's resolver remembers the number it has delivered: whatever is newer when its task runs is delivered, in
- * the order of the numbers. So pushes never wait, are never lost but to a newer one, and need no queue. */
+/* The handle holds the last update, and the last error if it is newer. Every push gets a number, and each channel's
+ * resolver remembers the number delivered last: its task delivers whatever is newer, in the order of the numbers.
+ * Therefore pushes never wait, are superseded only by newer ones, and need no queue. */
 #include <evener/manual_resolver.h>
 
 #include <pthread.h>
@@ -13,14 +13,14 @@
 #include "lb/base/options.h"
 #include "resolver/list.h"
 
-/* An update that was pushed: immutable, counted. */
+/* A pushed update: immutable, reference counted. */
 struct snapshot {
     uint32_t references; /* atomic */
     evener_resolver_update update;
-    evener_status service_config_error; /* what update.service_config_error points to */
+    evener_status service_config_error; /* update.service_config_error points here */
 };
 
-/* One channel's resolver. `base` is the first member. Freed by close(), or by a task that was on its way then. */
+/* One channel's resolver. `base` is the first member. Freed by close(), or by the task if it was posted. */
 struct instance {
     evener_resolver base;
     evener_manual_resolver *manual; /* a reference */
@@ -28,15 +28,15 @@ struct instance {
     evener_loop *loop;
     evener_task task;
     uint64_t delivered;            /* control thread: number of the last push that the channel saw */
-    bool posted;                   /* under the lock: the task is on its way */
+    bool posted;                   /* under the lock: the task is posted */
     bool closed;                   /* under the lock */
-    struct instance *next, **link; /* under the lock: among those that were started */
+    struct instance *next, **link; /* under the lock: list of started instances */
 };
 
 struct evener_manual_resolver {
     uint32_t references;        /* atomic: the application's, one per resolver, one per holder of the builder */
     uint64_t resolve_now_count; /* atomic */
-    pthread_mutex_t lock;       /* guards what follows */
+    pthread_mutex_t lock;       /* protects the following members */
     struct instance *instances;
     uint64_t pushes;
     struct snapshot *snapshot; /* NULL: none yet */
@@ -51,7 +51,7 @@ struct evener_manual_resolver {
 
 static void snapshot_unref(struct snapshot *snapshot)
 {
-    /* Release and acquire: the last reading thread's reads come before the free. */
+    /* Release and acquire: all reads by other threads happen before the free. */
     if (snapshot == NULL || __atomic_sub_fetch(&snapshot->references, 1, __ATOMIC_ACQ_REL) != 0) {
         return;
     }
@@ -67,7 +67,7 @@ static void snapshot_unref(struct snapshot *snapshot)
 static struct snapshot *snapshot_ref(struct snapshot *snapshot)
 {
     if (snapshot != NULL) {
-        (void)__atomic_fetch_add(&snapshot->references, 1, __ATOMIC_RELAXED); /* under the lock that it is read under */
+        (void)__atomic_fetch_add(&snapshot->references, 1, __ATOMIC_RELAXED); /* the lock protects the pointer */
     }
     return snapshot;
 }
@@ -112,12 +112,12 @@ static struct snapshot *snapshot_create(const evener_resolver_update *update)
 
 static void manual_ref(evener_manual_resolver *manual)
 {
-    (void)__atomic_fetch_add(&manual->references, 1, __ATOMIC_RELAXED); /* who takes one has one */
+    (void)__atomic_fetch_add(&manual->references, 1, __ATOMIC_RELAXED); /* the caller holds a reference */
 }
 
 static void manual_unref(evener_manual_resolver *manual)
 {
-    /* Release and acquire: what others did with their references comes before the end. */
+    /* Release and acquire: accesses through other references happen before the free. */
     if (manual != NULL && __atomic_sub_fetch(&manual->references, 1, __ATOMIC_ACQ_REL) == 0) {
         snapshot_unref(manual->snapshot);
         (void)pthread_mutex_destroy(&manual->lock);
@@ -125,7 +125,7 @@ static void manual_unref(evener_manual_resolver *manual)
     }
 }
 
-/* Under the lock: every channel will look for what is new. */
+/* Post the task of every channel's resolver. The caller holds the lock. */
 static void notify(evener_manual_resolver *manual)
 {
     for (struct instance *instance = manual->instances; instance != NULL; instance = instance->next) {
@@ -242,7 +242,7 @@ static evener_status_code manual_build(const evener_resolver_builder *builder, c
     evener_manual_resolver *manual = builder->user_data;
     struct instance *instance = calloc(1, sizeof *instance);
     if (instance == NULL) {
-        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "manual resolver: no memory");
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "manual resolver: out of memory");
     }
     instance->base.vtable = &manual_vtable;
     instance->manual = manual;
@@ -264,7 +264,7 @@ static void builder_unref(const evener_resolver_builder *builder)
     manual_unref(builder->user_data);
 }
 
-/* ---- what the application calls ---- */
+/* ---- public functions ---- */
 
 static evener_status_code check_scheme(const char *scheme, evener_status *status)
 {
@@ -291,9 +291,9 @@ evener_status_code evener_manual_resolver_create(const char *scheme, evener_manu
     }
     evener_manual_resolver *manual = calloc(1, sizeof *manual + strlen(scheme) + 1);
     if (manual == NULL) {
-        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "manual resolver: no memory");
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "manual resolver: out of memory");
     }
-    (void)pthread_mutex_init(&manual->lock, NULL); /* a plain one: glibc's cannot fail */
+    (void)pthread_mutex_init(&manual->lock, NULL); /* default attributes: cannot fail in glibc */
     manual->references = 1;
     memcpy(manual->scheme, scheme, strlen(scheme) + 1);
     manual->builder = (evener_resolver_builder){
@@ -353,7 +353,7 @@ evener_status_code evener_manual_resolver_update(evener_manual_resolver *manual,
     struct snapshot *snapshot = snapshot_create(&update);
     if (snapshot == NULL) {
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED,
-                                 "manual resolver: no memory for %zu addresses", update.address_count);
+                                 "manual resolver: out of memory for %zu addresses", update.address_count);
     }
     (void)pthread_mutex_lock(&manual->lock);
     struct snapshot *replaced = manual->snapshot;

@@ -1,9 +1,9 @@
-/* `merge:TARGET|TARGET...` - the addresses of all targets together, in their order; of one that is in several lists the
- * first one's attributes count.
+/* `merge:TARGET|TARGET...` - the addresses of all targets together, in their order; an address that is in several lists
+ * has the attributes of the first.
  *
- * The first update waits until every target has answered or failed, "merge.wait_ms" at most, so that a channel does not
- * start on half of its backends; from then on each target's change is pushed as it comes. A target that fails keeps
- * what it had; one that never had anything is left out while others have something. */
+ * The first update waits until every target has answered or failed, at most "merge.wait_ms", so that a channel does not
+ * start with half of its backends. After that each change of a target is pushed immediately. A target that fails keeps
+ * its last list. A target that never had a list is left out while others have one. */
 #include <stdlib.h>
 
 #include <evener/log.h>
@@ -35,7 +35,7 @@ static bool is_waiting(const struct merge *self)
     return false;
 }
 
-/* Some target has not said that it has nothing. */
+/* Return whether a target has not answered or has failed, so that an empty union is not an answer. */
 static bool is_uncertain(const struct merge *self)
 {
     bool uncertain = false;
@@ -67,7 +67,7 @@ static bool push(struct merge *self)
         evener_resolver_sink_error(self->compose.args.sink, &status);
         accepted = false;
     } else if (list.count == 0 && is_uncertain(self)) {
-        evener_compose_push_errors(&self->compose, "merge"); /* each target tries again by itself */
+        evener_compose_push_errors(&self->compose, "merge"); /* each target retries by itself */
     } else {
         evener_resolver_update update = {
             .size = sizeof update, .addresses = list.addresses, .address_count = list.count, .source = "merge"};
@@ -98,7 +98,7 @@ static bool changed(void *arg, evener_compose_child *child)
     if (failed) {
         evener_log(EVENER_LOG_WARNING, "resolver", "merge: target %zu: %s", child->index + 1, child->error.message);
     }
-    /* The first time everything is pushed, whoever was the last. */
+    /* The first push contains everything, whichever target answered last. */
     const bool first = self->patience.active;
     evener_timer_stop(self->compose.args.loop, &self->patience);
     self->impatient = true;
@@ -177,7 +177,7 @@ static evener_status_code merge_build(const evener_resolver_builder *builder, co
     }
     struct merge *self = calloc(1, sizeof *self);
     if (self == NULL) {
-        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "merge: no memory");
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "merge: out of memory");
     }
     code = evener_compose_init(&self->compose, args, changed, self, status);
     if (code != EVENER_STATUS_OK) {

@@ -1,10 +1,10 @@
-/* Reading a channel's resolver options. */
+/* Read a channel's resolver options. */
 #include <evener/resolver.h>
 
 #include <stdlib.h>
 #include <string.h>
 
-/* Numbers are whole and below 10^15: every one of them is exact in 64 bits. */
+/* Numbers are integers below 10^15, so 64 bits hold each of them. */
 #define DIGITS_MAX 15
 
 const char *evener_resolver_option(const evener_resolver_args *args, const char *key)
@@ -12,7 +12,7 @@ const char *evener_resolver_option(const evener_resolver_args *args, const char 
     const char *value = NULL;
     for (size_t i = 0; i < args->option_count; i++) {
         if (args->options[i].key != NULL && strcmp(args->options[i].key, key) == 0) {
-            value = args->options[i].value; /* of two the last wins, as with attributes */
+            value = args->options[i].value; /* of duplicates the last wins, as with attributes */
         }
     }
     return value;

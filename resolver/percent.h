@@ -1,10 +1,10 @@
-/* Percent-encoding (RFC 3986 section 2.1), as targets, lists and files use it. */
+/* Percent-encoding (RFC 3986 section 2.1) of targets, lists and files. */
 #ifndef EVENER_RESOLVER_PERCENT_H
 #define EVENER_RESOLVER_PERCENT_H
 
 #include <stdbool.h>
 
-/* The value of a hexadecimal digit; -1 for anything else. */
+/* Return the value of a hexadecimal digit; -1 for other characters. */
 static inline int evener_percent_digit(char c)
 {
     if (c >= '0' && c <= '9') {
@@ -14,7 +14,7 @@ static inline int evener_percent_digit(char c)
     return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
 }
 
-/* Decodes in place. False at a '%' without two hexadecimal digits, and at %00. */
+/* Decode in place. False if a '%' is not followed by two hexadecimal digits, or at %00. */
 static inline bool evener_percent_decode(char *text)
 {
     char *out = text;

@@ -1,4 +1,4 @@
-/* Which builder serves a scheme: the channel's own, then what the program registered, then what is built in. */
+/* Find the builder of a scheme: the channel's own, then registered ones, then built-in ones. */
 #include <evener/resolver.h>
 
 #include <pthread.h>
@@ -21,7 +21,7 @@ static const evener_resolver_builder *const built_in[] = {
     &evener_unix_abstract_resolver, &evener_unix_resolver,
 };
 
-/* What the program registered. Grows by one for each scheme and is never freed: it is the process's. */
+/* The registered builders: one entry per scheme, never freed (process-wide). */
 struct entry {
     const evener_resolver_builder *builder;
     struct entry *next;
@@ -38,7 +38,7 @@ static struct entry *find_entry(const char *scheme)
     return entry;
 }
 
-/* RFC 3986 section 3.1, in lower case, as a parsed target has it. */
+/* RFC 3986 section 3.1, in lower case as in a parsed target. */
 static bool is_scheme(const char *scheme)
 {
     if (scheme[0] < 'a' || scheme[0] > 'z') {
@@ -76,7 +76,7 @@ evener_status_code evener_resolver_register(const evener_resolver_builder *build
         registered = entry;
     } else {
         evener_resolver_builders_unref(&builder, 1);
-        code = evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "resolver \"%.40s\": no memory",
+        code = evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "resolver \"%.40s\": out of memory",
                                  builder->scheme);
     }
     (void)pthread_mutex_unlock(&registered_lock);
@@ -105,7 +105,7 @@ const evener_resolver_builder *evener_resolver_find(const evener_resolver_set *s
     return builder;
 }
 
-/* The text once more, as the name it is without a scheme. `first` says why it was no target of its own. */
+/* Retry the text as a DNS name. `first` is the reason why it is no complete target. */
 static evener_status_code lookup_by_default(const evener_resolver_set *set, const char *text,
                                             const evener_status *first, evener_target **target,
                                             const evener_resolver_builder **builder, evener_status *status)
@@ -118,7 +118,7 @@ static evener_status_code lookup_by_default(const evener_resolver_set *set, cons
     const size_t bytes = strlen(DEFAULT_SCHEME_PREFIX) + strlen(text) + 1;
     char *name = malloc(bytes);
     if (name == NULL) {
-        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "target: no memory");
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "target: out of memory");
     }
     (void)snprintf(name, bytes, DEFAULT_SCHEME_PREFIX "%s", text);
     evener_target *parsed = NULL;

@@ -6,10 +6,10 @@
 #include "resolver/fixed.h"
 #include "resolver/list.h"
 
-/* What is in a builder's `user_data`. */
+/* The `user_data` of a builder. */
 struct kind {
     const char *scheme;
-    const char *prefix; /* of an address's text */
+    const char *prefix; /* of an address text */
     const char *source;
     evener_address_family family;
     bool path; /* the leading '/' belongs to the address */

@@ -1,4 +1,4 @@
-/* scheme ":" [ "//" authority "/" ] endpoint, as RFC 3986 cuts it, with two differences: blanks are let through (lists
+/* scheme ":" [ "//" authority "/" ] endpoint, split as in RFC 3986, with two differences: blanks are allowed (lists
  * and paths have them), and there is no query and no fragment, so that a '?' or '#' in a path is not cut off silently:
  * it is refused and has to be written %3F or %23. */
 #include <evener/target.h>
@@ -15,7 +15,7 @@ struct evener_target {
     const char *path;
     const char *endpoint; /* into `path` */
     const char *text;
-    char strings[]; /* where they lie */
+    char strings[]; /* storage of the strings */
 };
 
 static evener_status_code refuse(evener_status *status, const char *text, size_t offset, const char *reason)
@@ -24,7 +24,7 @@ static evener_status_code refuse(evener_status *status, const char *text, size_t
                              strlen(text) > 100 ? "..." : "", offset, reason);
 }
 
-/* ASCII alone, whatever the locale says. */
+/* ASCII only, independent of the locale. */
 static char lower_case(char c)
 {
     return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
@@ -35,7 +35,7 @@ static bool is_letter(char c)
     return lower_case(c) >= 'a' && lower_case(c) <= 'z';
 }
 
-/* The length of the scheme; 0 if there is none. RFC 3986 section 3.1 */
+/* Return the length of the scheme; 0: no scheme. RFC 3986 section 3.1 */
 static size_t scheme_bytes(const char *text)
 {
     if (!is_letter(text[0])) {
@@ -48,7 +48,7 @@ static size_t scheme_bytes(const char *text)
     return text[bytes] == ':' ? bytes : 0;
 }
 
-/* Decodes text[from..to) to `*end`, adds a NUL and moves `*end` behind it. */
+/* Decode text[from..to) to `*end`, append a NUL and advance `*end`. */
 static evener_status_code decode(const char *text, size_t from, size_t to, char **end, evener_status *status)
 {
     char *out = *end;
@@ -85,7 +85,7 @@ static evener_status_code check_text(const char *text, evener_status *status)
     }
     for (size_t i = 0; i < bytes; i++) {
         if ((unsigned char)text[i] < ' ' || text[i] == 0x7f) {
-            /* Not with its text: it would end up in a log. */
+            /* Without the text, which would end up in a log. */
             return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "target: byte %zu is a control character",
                                      i);
         }
@@ -118,10 +118,10 @@ evener_status_code evener_target_parse(const char *text, evener_target **target,
         path = authority + strcspn(text + authority, "/");
     }
 
-    /* Decoding only shortens: scheme, authority, path and the text with their four NULs fit twice the text. */
+    /* Decoding never lengthens: scheme, authority, path and the text with four NULs fit into twice the text. */
     evener_target *made = calloc(1, sizeof *made + 2 * bytes + 4);
     if (made == NULL) {
-        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "target: no memory for its %zu bytes",
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "target: out of memory for its %zu bytes",
                                  bytes);
     }
     char *end = made->strings;

@@ -8,24 +8,24 @@ EVENER_BEGIN_DECLS
 
 typedef struct evener_target evener_target;
 
-#define EVENER_TARGET_BYTES_MAX 4194304 /* 4 MiB: a list of 100,000 addresses fits; more than this is refused */
+#define EVENER_TARGET_BYTES_MAX 4194304 /* 4 MiB: fits a list of 100,000 addresses; longer targets are refused */
 
-/* Parses the text of a target: `scheme:endpoint`, `scheme:///endpoint` or `scheme://authority/endpoint`. The scheme is
+/* Parse the text of a target: `scheme:endpoint`, `scheme:///endpoint` or `scheme://authority/endpoint`. The scheme is
  * lower-cased; authority and endpoint are percent-decoded; a leading '/' of the endpoint is dropped (`dns:/x` and
- * `dns:///x` are the same, as in grpc-go). Blanks are let through; a query or a fragment is refused (write %3F and %23).
- * Says nothing about whether anybody serves the scheme. On success stores an owned target in *target, to be ended with
- * evener_target_destroy(). Errors: INVALID_ARGUMENT with the place (byte offset) and the reason. Any thread. */
+ * `dns:///x` are the same, as in grpc-go). Blanks are allowed; a query or a fragment is refused (write %3F and %23).
+ * Does not check that a resolver serves the scheme. On success store an owned target in *target; free it with
+ * evener_target_destroy(). Errors: INVALID_ARGUMENT with the byte offset and the reason. Any thread. */
 EVENER_API evener_status_code evener_target_parse(const char *text, evener_target **target, evener_status *status);
 
-/* NULL is allowed. */
+/* Free a target. NULL is allowed. */
 EVENER_API void evener_target_destroy(evener_target *target);
 
-/* All strings live as long as the target; none is ever NULL ("" for an absent part). */
-EVENER_API const char *evener_target_text(const evener_target *target);      /* as it was given */
+/* Return a part of the target. The strings live as long as the target. Never NULL ("" for an absent part). */
+EVENER_API const char *evener_target_text(const evener_target *target);      /* the original text */
 EVENER_API const char *evener_target_scheme(const evener_target *target);    /* "dns" */
 EVENER_API const char *evener_target_authority(const evener_target *target); /* "8.8.8.8:53" */
 EVENER_API const char *evener_target_endpoint(const evener_target *target);  /* "orders.prod:50051" */
-/* The endpoint for schemes in which it is a path: with its leading '/' kept ("/etc/orders.endpoints"). */
+/* The endpoint with its leading '/', for schemes whose endpoint is a path ("/etc/orders.endpoints"). */
 EVENER_API const char *evener_target_path(const evener_target *target);
 
 EVENER_END_DECLS

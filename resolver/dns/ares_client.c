@@ -234,7 +234,7 @@ static void addresses_came(void *arg, int result, int timeouts, struct ares_addr
             }
         }
         if (!added) {
-            fail(query, "no memory");
+            fail(query, "out of memory");
         } else {
             query->answer.nothing = query->answer.record_count == 0 ? "NODATA" : NULL;
             end(query);
@@ -449,8 +449,8 @@ static void ask(struct evener_dns_query *query)
     }
 }
 
-/* "localhost" is this machine, whatever a file or a server says (RFC 6761 section 6.3). c-ares 1.18 would say so too, and
- * lose ten bytes each time. */
+/* "localhost" is this machine, whatever a file or a server says (RFC 6761 section 6.3). c-ares 1.18 would say so
+ * too, and lose ten bytes each time. */
 static bool is_localhost(const char *name)
 {
     static const char localhost[] = "localhost";
@@ -478,7 +478,7 @@ static void answer_localhost(struct evener_dns_query *query)
     if (added) {
         end(query);
     } else {
-        fail(query, "no memory");
+        fail(query, "out of memory");
     }
 }
 
@@ -506,7 +506,7 @@ static evener_dns_query *start(evener_dns_client *client, evener_loop *loop, con
         return query;
     }
     if (open_for_servers(query, question) != ARES_SUCCESS) {
-        fail(query, "c-ares could not be set up: no memory, or no /etc/resolv.conf that can be read");
+        fail(query, "c-ares could not be set up: out of memory, or no /etc/resolv.conf that can be read");
         return query;
     }
     evener_timer_start(loop, &query->deadline, question->timeout_ms * EVENER_NS_PER_MS);

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
-/* This is C on the C core; services that address the core's clients write "c++". */
+/* evener is C on the C core; services that mean clients of the core write "c++". */
 static const char *const languages[] = {"c", "c++"};
 
 static bool is_text(const json_t *value, const void *arg)
@@ -19,7 +19,7 @@ static bool is_language(const json_t *value, const void *arg)
     return is_text(value, languages[0]) || is_text(value, languages[1]);
 }
 
-/* Whether a list that may be left out holds a fitting text. False with a reason when it is no list of texts. */
+/* Check whether an optional list contains a matching string. False with a reason if it is no list of strings. */
 static bool list_fits(const json_t *choice, const char *key, bool (*fits)(const json_t *, const void *),
                       const void *arg, bool *result, const char **problem)
 {
@@ -28,14 +28,14 @@ static bool list_fits(const json_t *choice, const char *key, bool (*fits)(const 
         return true;
     }
     if (!json_is_array(list)) {
-        *problem = "is no list";
+        *problem = "is not a list";
         return false;
     }
-    bool found = json_array_size(list) == 0; /* an empty list asks for nothing */
+    bool found = json_array_size(list) == 0; /* an empty list matches everything */
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *value = json_array_get(list, i);
         if (!json_is_string(value)) {
-            *problem = "has something that is no text";
+            *problem = "contains something other than a string";
             return false;
         }
         found = found || fits(value, arg);
@@ -51,14 +51,14 @@ static bool percentage_fits(const json_t *choice, uint32_t percentile, bool *res
         return true;
     }
     if (!json_is_integer(percentage) || json_integer_value(percentage) < 0 || json_integer_value(percentage) > 100) {
-        *problem = "is no whole number of 0 to 100";
+        *problem = "is not an integer from 0 to 100";
         return false;
     }
     *result = *result && (json_int_t)percentile < json_integer_value(percentage);
     return true;
 }
 
-/* Whether the choice is this client's. False with a reason for one that is malformed: then it is nobody's. */
+/* Check whether a choice applies to this client. False with a reason if the choice is malformed. */
 static bool choice_fits(const json_t *choice, const char *hostname, uint32_t percentile, bool *result, const char **key,
                         const char **problem)
 {
@@ -76,7 +76,7 @@ static bool choice_fits(const json_t *choice, const char *hostname, uint32_t per
         return false;
     }
     *key = "serviceConfig";
-    *problem = "is missing, or no object";
+    *problem = "is missing or not an object";
     return json_is_object(json_object_get(choice, *key));
 }
 
@@ -86,13 +86,13 @@ static evener_status_code choose(const json_t *list, const char *hostname, uint3
     const json_t *chosen = NULL;
     if (!json_is_array(list)) {
         return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
-                                 "TXT service config: it is no list of choices");
+                                 "TXT service config: it is not a list of choices");
     }
-    /* All are checked: a mistake does not wait for the client that it concerns (A21). */
+    /* Check all of them, so that an error is found by every client and not only the affected one (A21). */
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *choice = json_array_get(list, i);
         const char *key = "it";
-        const char *problem = "is no object";
+        const char *problem = "is not an object";
         bool fits = false;
         if (!json_is_object(choice) || !choice_fits(choice, hostname, percentile, &fits, &key, &problem)) {
             return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "TXT service config: choice %zu: %s %s",
@@ -102,7 +102,7 @@ static evener_status_code choose(const json_t *list, const char *hostname, uint3
     }
     char *text = NULL;
     if (chosen != NULL && (text = json_dumps(chosen, JSON_COMPACT)) == NULL) {
-        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "TXT service config: no memory");
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "TXT service config: out of memory");
     }
     *config = text;
     return EVENER_STATUS_OK;

@@ -12,7 +12,7 @@
 
 #define NAME_PREFIX "_grpc_config." /* A2 */
 
-static bool tell(evener_dns_config *config)
+static bool notify(evener_dns_config *config)
 {
     config->waiting = false;
     return config->changed == NULL || config->changed(config->arg);
@@ -33,16 +33,16 @@ static bool answered(evener_dns_watch *watch, const evener_dns_result *result)
     }
     free(config->json);
     config->json = json;
-    return tell(config);
+    return notify(config);
 }
 
-/* As in core, a TXT record that cannot be had is none; the last one serves on. */
+/* As in the C core, a failed TXT query counts as no record. The last record stays in use. */
 static void failed(evener_dns_watch *watch, const evener_status *status)
 {
     evener_dns_config *config = EVENER_CONTAINER_OF(watch, evener_dns_config, watch);
     evener_log(EVENER_LOG_WARNING, "resolver", "TXT service config: %s", status->message);
     if (config->waiting) {
-        (void)tell(config);
+        (void)notify(config);
     }
 }
 

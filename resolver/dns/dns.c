@@ -1,4 +1,4 @@
-/* `dns:[//server[:53]/]host[:port]` - the addresses of a name, followed as they change (grpc: naming.md). */
+/* `dns:[//server[:53]/]host[:port]` - the addresses of a name, watched for changes (grpc: naming.md). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +25,7 @@ struct dns {
     evener_dns_host host;
     evener_dns_options options;
     evener_dns_config config;
-    bool known;       /* the next three are */
+    bool known;       /* `list` to `source` are valid */
     evener_list list; /* the last answer */
     uint64_t ttl_ms;
     char source[128];
@@ -109,7 +109,7 @@ static const evener_resolver_vtable dns_vtable = {
     .close = dns_close,
 };
 
-/* A literal address answers once. */
+/* A literal address is pushed once. */
 static evener_status_code build_literal(const evener_resolver_args *args, const evener_dns_host *host,
                                         evener_resolver **resolver, evener_status *status)
 {
@@ -147,7 +147,7 @@ static evener_status_code dns_build(const evener_resolver_builder *builder, cons
     }
     struct dns *self = calloc(1, sizeof *self);
     if (self == NULL) {
-        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "dns: %s: no memory", host.name);
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "dns: %s: out of memory", host.name);
     }
     self->base.vtable = &dns_vtable;
     self->watch.answer = answered;
@@ -172,7 +172,7 @@ static evener_status_code dns_check(const evener_resolver_builder *builder, cons
     return read_args(args, &options, &host, status);
 }
 
-/* The endpoint as it stands; only a host that was left out gets its name (grpc: ":80" is localhost:80). */
+/* The endpoint; an omitted host becomes "localhost" (grpc: ":80" is localhost:80). */
 static evener_status_code dns_authority(const evener_resolver_builder *builder, const evener_target *target,
                                         char *buffer, size_t buffer_bytes, evener_status *status)
 {

@@ -1,7 +1,7 @@
 /* IMPLEMENTATION NOTES
  *
- * A lookup goes from round to round. A round asks for every record type of its kind at once (two for a host) and ends
- * when all have answered, failed, or when the next round begins.
+ * A lookup works in rounds. A round starts the queries of all record types of its kind together (two for a host). It
+ * ends when all of them have ended, or when the next round begins.
  *
  *     phase             leaves for
  *     NEW               ASKING (the first watch)
@@ -10,17 +10,18 @@
  *     WAITING           ASKING (refresh timer), BACKING_OFF (a new watch does not accept the answer)
  *     BACKING_OFF       ASKING (refresh timer)
  *
- * WAITING: the last answer was accepted. BACKING_OFF: the last round failed, or no watch accepted its answer. It also
- * leaves for WAITING or PARTLY_ANSWERED: when a family answers late in a round that ran out of memory, and when a new
- * watch refuses an answer that others then accept.
+ * WAITING: the last answer was accepted. BACKING_OFF: the last round failed, or no watch accepted its answer. Two rare
+ * cases leave BACKING_OFF for WAITING or PARTLY_ANSWERED: a family that answers late in a round that ran out of memory,
+ * and a new watch that refuses an answer which other watches then accept.
  *
- * A and AAAA (RFC 8305 section 3, "resolution delay"): the first family with addresses waits 50 ms for the other and
- * is told without it then; the other one is added when it comes. The refresh timer runs from the first telling, so a
- * family that never answers (grpc 35638) holds nothing up: the next round cancels its query and asks anew. A family
- * that answered before and fails now is kept for FAMILY_KEPT_MS: half a failure does not halve the list.
+ * A and AAAA (RFC 8305 section 3, "resolution delay"): the first family with addresses waits 50 ms for the other and is
+ * then reported alone; the other family is added when it answers. The refresh timer starts at the first report, so a
+ * family that never answers (grpc 35638) delays nothing: the next round cancels its query and starts a new one. A
+ * family that answered before and fails now is kept for FAMILY_KEPT_MS, so that one failed family does not halve the
+ * list.
  *
- * Order: c-ares sorts within a family by RFC 6724. Between the families its rules 1 and 6 decide: first those to which
- * this machine has a route, then IPv6 before IPv4. pick_first interleaves them by itself (A61). */
+ * Order: c-ares sorts within a family by RFC 6724. Between the families its rules 1 and 6 decide: first those to
+ * which this machine has a route, then IPv6 before IPv4. pick_first interleaves them by itself (A61). */
 #include "resolver/dns/lookup.h"
 
 #include <assert.h>
@@ -34,11 +35,11 @@
 #include "lb/base/memory.h"
 
 #define RESOLUTION_DELAY_MS 50   /* RFC 8305 section 8 */
-#define UNKNOWN_TTL_MS 30000     /* the hosts file: looked at as often as a connection's failure would */
-#define UNKNOWN_NEGATIVE_MS 5000 /* "no such name", by a server that does not say how long it holds */
-#define FAMILY_KEPT_MS 300000    /* as long as a channel keeps a list that has become empty */
+#define UNKNOWN_TTL_MS 30000     /* the hosts file: as often as failing connections would query */
+#define UNKNOWN_NEGATIVE_MS 5000 /* a negative answer without a SOA record */
+#define FAMILY_KEPT_MS 300000    /* as long as a channel keeps its list after an empty update */
 #define REFRESH_EARLIEST 0.8     /* of the TTL */
-#define BUCKETS 1024             /* 10,000 names: ten in a bucket */
+#define BUCKETS 1024             /* 10,000 names: ten per bucket */
 #define PARTS_MAX 2
 
 typedef enum lookup_phase {
@@ -49,10 +50,10 @@ typedef enum lookup_phase {
     LOOKUP_BACKING_OFF,
 } lookup_phase;
 
-/* What became of a record type's query in this round: UNASKED -> ASKING -> ANSWERED or FAILED, and back to ASKING. */
+/* The state of a record type's query in this round: UNASKED -> ASKING -> ANSWERED or FAILED -> ASKING (next round). */
 typedef enum part_phase {
     PART_UNASKED,
-    PART_ASKING, /* `query` is under way */
+    PART_ASKING, /* `query` is in flight */
     PART_ANSWERED,
     PART_FAILED, /* `error` says why */
 } part_phase;
@@ -64,8 +65,8 @@ struct part {
     part_phase phase;
     evener_dns_query *query;  /* ASKING */
     evener_status error;      /* FAILED */
-    evener_dns_answer answer; /* the last good one */
-    uint64_t answered_ns;     /* when; 0: never */
+    evener_dns_answer answer; /* last good answer */
+    uint64_t answered_ns;     /* time of `answer`; 0: never */
 };
 
 struct evener_dns_lookup {
@@ -80,18 +81,18 @@ struct evener_dns_lookup {
     struct part parts[PARTS_MAX];
     size_t part_count;
     evener_dns_watch *first, *last;
-    evener_dns_watch *cursor; /* the next to be told */
-    bool telling;             /* a watch is being called: a lookup without watches is not freed */
+    evener_dns_watch *cursor; /* the next watch to notify */
+    bool notifying;           /* a watch is being called: do not free the lookup yet */
     lookup_phase phase;       /* changed by enter_phase() only */
     evener_timer refresh;     /* begins the next round */
     evener_timer settle;      /* the resolution delay */
     uint64_t round_ns;        /* when the last round began */
-    bool known;               /* an answer has been told since the start */
-    evener_status error;      /* of the last round; OK if it had an answer */
+    bool known;               /* an answer has been reported since the start */
+    evener_status error;      /* of the last round; OK if it was answered */
     evener_backoff backoff;
 };
 
-/* The runtime's. */
+/* One per runtime. */
 struct cache {
     evener_loop *loop;
     struct evener_dns_lookup *buckets[BUCKETS];
@@ -99,7 +100,7 @@ struct cache {
 
 /* ---- phases ---- */
 
-/* Whether the table at the head of this file has this edge; staying is always allowed. */
+/* Return whether the table at the head of this file has this edge; staying is always allowed. */
 static bool may_enter(lookup_phase from, lookup_phase to)
 {
     enum {
@@ -131,7 +132,7 @@ static bool is_asking(const struct evener_dns_lookup *lookup)
     return asking;
 }
 
-/* ---- telling ---- */
+/* ---- notifying watches ---- */
 
 static bool is_usable(const struct part *part, uint64_t now_ns)
 {
@@ -144,7 +145,7 @@ static bool is_nxdomain(const evener_dns_answer *answer)
     return answer->nothing != NULL && strcmp(answer->nothing, "NXDOMAIN") == 0;
 }
 
-/* FNV-1a. It only says whether an answer is the last one again. */
+/* FNV-1a. Only used to detect an unchanged answer. */
 static uint64_t hash(uint64_t state, const void *data, size_t bytes)
 {
     for (size_t i = 0; i < bytes; i++) {
@@ -165,11 +166,11 @@ static uint64_t fingerprint(const evener_dns_result *result)
     return hash(state, result->nothing, result->count == 0 ? strlen(result->nothing) : 0);
 }
 
-/* The parts in the order of their records. */
+/* Order the usable parts by the preference of their families. */
 static size_t order_parts(struct evener_dns_lookup *lookup, uint64_t now_ns, struct part *ordered[PARTS_MAX])
 {
     size_t count = 0;
-    bool gone = false; /* the name does not exist: then nothing of earlier rounds is kept */
+    bool gone = false; /* the name does not exist: answers of earlier rounds are dropped */
     for (size_t i = 0; i < lookup->part_count; i++) {
         gone = gone || (lookup->parts[i].phase == PART_ANSWERED && is_nxdomain(&lookup->parts[i].answer));
     }
@@ -191,7 +192,7 @@ static size_t order_parts(struct evener_dns_lookup *lookup, uint64_t now_ns, str
     return count;
 }
 
-/* Whether `part` bounds how long the result holds: one with records counts, one without only if all are without. */
+/* Let `part` bound the validity of the result. A part without records counts only if all are without (`negative`). */
 static void note_ttl(const struct part *part, bool negative, uint64_t *ttl_ms, bool *ttl_known)
 {
     if (!part->answer.ttl_known || (part->answer.record_count == 0) != negative) {
@@ -204,7 +205,7 @@ static void note_ttl(const struct part *part, bool negative, uint64_t *ttl_ms, b
     *ttl_known = true;
 }
 
-/* Puts together what the parts know. The array of records is to be freed; false without memory. */
+/* Combine the answers of the parts. The caller frees result->records. False: out of memory. */
 static bool build_result(struct evener_dns_lookup *lookup, evener_dns_result *result, bool *ttl_known)
 {
     struct part *ordered[PARTS_MAX];
@@ -245,7 +246,7 @@ void evener_dns_result_source(const evener_dns_result *result, char *source, siz
                    empty ? ")" : "");
 }
 
-static void tell_watch(evener_dns_watch *watch, const evener_dns_result *result, uint64_t print)
+static void notify_watch(evener_dns_watch *watch, const evener_dns_result *result, uint64_t print)
 {
     if (watch->content && watch->fingerprint == print) {
         return;
@@ -256,17 +257,17 @@ static void tell_watch(evener_dns_watch *watch, const evener_dns_result *result,
 
 static void lookup_destroy(struct evener_dns_lookup *lookup);
 
-/* Tells every watch, which may stop others meanwhile and start new ones: those are told when they start. With `result`
- * NULL it is lookup->error. Returns whether a watch accepts the result. */
-static bool tell(struct evener_dns_lookup *lookup, const evener_dns_result *result)
+/* Notify every watch. A watch may stop others and start new ones; new ones are notified when they start. `result` NULL:
+ * report lookup->error. Return whether a watch accepts the result. */
+static bool notify(struct evener_dns_lookup *lookup, const evener_dns_result *result)
 {
     const uint64_t print = result != NULL ? fingerprint(result) : 0;
     bool accepted = false;
-    lookup->telling = true;
+    lookup->notifying = true;
     for (evener_dns_watch *watch = lookup->first; watch != NULL; watch = lookup->cursor) {
         lookup->cursor = watch->next;
         if (result != NULL) {
-            tell_watch(watch, result, print);
+            notify_watch(watch, result, print);
             accepted = accepted || watch->content;
         } else {
             watch->content = false;
@@ -274,11 +275,11 @@ static bool tell(struct evener_dns_lookup *lookup, const evener_dns_result *resu
         }
     }
     lookup->cursor = NULL;
-    lookup->telling = false;
+    lookup->notifying = false;
     return accepted;
 }
 
-/* ---- when to ask again ---- */
+/* ---- the time of the next round ---- */
 
 static void refresh_within(struct evener_dns_lookup *lookup, uint64_t delay_ns)
 {
@@ -314,7 +315,7 @@ static void round_failed(struct evener_dns_lookup *lookup, const evener_status *
     evener_log(EVENER_LOG_WARNING, "resolver", "%s", lookup->error.message);
     back_off(lookup);
     enter_phase(lookup, LOOKUP_BACKING_OFF);
-    (void)tell(lookup, NULL);
+    (void)notify(lookup, NULL);
 }
 
 static void round_answered(struct evener_dns_lookup *lookup)
@@ -322,14 +323,14 @@ static void round_answered(struct evener_dns_lookup *lookup)
     evener_dns_result result;
     bool ttl_known;
     if (!build_result(lookup, &result, &ttl_known)) {
-        const evener_status no_memory = {EVENER_STATUS_RESOURCE_EXHAUSTED, "no memory"};
+        const evener_status no_memory = {EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory"};
         round_failed(lookup, &no_memory);
         return;
     }
     evener_status_clear(&lookup->error);
     lookup->known = true;
     enter_phase(lookup, is_asking(lookup) ? LOOKUP_PARTLY_ANSWERED : LOOKUP_WAITING);
-    if (tell(lookup, &result)) {
+    if (notify(lookup, &result)) {
         refresh_by_ttl(lookup, &result, ttl_known);
         enter_phase(lookup, is_asking(lookup) ? LOOKUP_PARTLY_ANSWERED : LOOKUP_WAITING);
     } else {
@@ -339,13 +340,13 @@ static void round_answered(struct evener_dns_lookup *lookup)
     free((void *)(uintptr_t)result.records);
 }
 
-/* Looks at how far the round is. `patient`: a family that has not answered may still do so. */
+/* Evaluate the state of the round. `patient`: wait for a family that has not answered. */
 static void judge(struct evener_dns_lookup *lookup, bool patient)
 {
     const struct part *failed = NULL;
     bool asking = false;
-    bool answered = false; /* some part did */
-    bool nxdomain = false; /* a name that does not exist has no record of any type */
+    bool answered = false; /* a part has an answer */
+    bool nxdomain = false; /* the name does not exist, for all record types */
     size_t fresh = 0;      /* records of this round */
     for (size_t i = 0; i < lookup->part_count; i++) {
         const struct part *part = &lookup->parts[i];
@@ -373,7 +374,7 @@ static void judge(struct evener_dns_lookup *lookup, bool patient)
     }
 }
 
-/* After judge(): a lookup whose watches have all gone meanwhile. */
+/* Call judge(), then free the lookup if its last watch was stopped meanwhile. */
 static void judge_and_clean(struct evener_dns_lookup *lookup, bool patient)
 {
     judge(lookup, patient);
@@ -433,19 +434,19 @@ static void begin_round(void *arg)
         part->query = lookup->client->vtable->start(lookup->client, lookup->loop, &question, part_ended, part);
         part->phase = part->query != NULL ? PART_ASKING : PART_FAILED;
         if (part->phase == PART_FAILED) {
-            (void)evener_status_set(&part->error, EVENER_STATUS_RESOURCE_EXHAUSTED, "no memory for a query");
-            evener_timer_start(lookup->loop, &lookup->settle, 0); /* not from inside: who began may be in a push */
+            (void)evener_status_set(&part->error, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory for a query");
+            evener_timer_start(lookup->loop, &lookup->settle, 0); /* not from inside: the caller may be in a push */
         }
     }
 }
 
-/* ---- lookups come and go ---- */
+/* ---- create and destroy ---- */
 
 static void *cache_create(evener_runtime *runtime, evener_status *status)
 {
     struct cache *cache = calloc(1, sizeof *cache);
     if (cache == NULL) {
-        (void)evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "dns: no memory");
+        (void)evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "dns: out of memory");
         return NULL;
     }
     cache->loop = evener_runtime_loop(runtime);
@@ -515,7 +516,7 @@ static struct evener_dns_lookup *lookup_create(struct cache *cache, char *key, u
     return lookup;
 }
 
-/* The lookup for these; made, but not begun, if there is none. NULL without memory. */
+/* Return the lookup with this key; create it, without a round, if there is none. NULL: out of memory. */
 static struct evener_dns_lookup *find_or_create(struct cache *cache, evener_dns_client *client, evener_dns_kind kind,
                                                 const char *name, const evener_dns_options *options)
 {
@@ -530,14 +531,14 @@ static struct evener_dns_lookup *find_or_create(struct cache *cache, evener_dns_
     }
     if (lookup == NULL) {
         lookup = lookup_create(cache, key, bucket, client, kind, name, options);
-        key = lookup != NULL ? NULL : key; /* it is the lookup's */
+        key = lookup != NULL ? NULL : key; /* owned by the lookup */
     }
     free(key);
     return lookup;
 }
 
-/* What is known when a watch begins. In the middle of a round that has answers it has to wait for the rest. */
-static void tell_newcomer(struct evener_dns_lookup *lookup, evener_dns_watch *watch)
+/* Report the current answer to a new watch. During a round that has partial answers it waits for the rest. */
+static void notify_new_watch(struct evener_dns_lookup *lookup, evener_dns_watch *watch)
 {
     bool in_between = false;
     for (size_t i = 0; i < lookup->part_count; i++) {
@@ -546,7 +547,7 @@ static void tell_newcomer(struct evener_dns_lookup *lookup, evener_dns_watch *wa
     evener_dns_result result;
     bool ttl_known;
     if (lookup->known && !in_between && build_result(lookup, &result, &ttl_known)) {
-        tell_watch(watch, &result, fingerprint(&result));
+        notify_watch(watch, &result, fingerprint(&result));
         free((void *)(uintptr_t)result.records);
         if (!watch->content && !is_asking(lookup)) {
             back_off(lookup);
@@ -572,17 +573,17 @@ evener_status_code evener_dns_watch_start(evener_dns_watch *watch, evener_runtim
     struct evener_dns_lookup *lookup =
         find_or_create(cache, client != NULL ? client : evener_dns_ares_client(), kind, name, options);
     if (lookup == NULL) {
-        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "dns: %s: no memory", name);
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "dns: %s: out of memory", name);
     }
-    const bool begun = lookup->phase != LOOKUP_NEW;
+    const bool started = lookup->phase != LOOKUP_NEW;
     watch->lookup = lookup;
     watch->next = NULL;
     watch->previous = lookup->last;
     watch->content = false;
     *(lookup->last != NULL ? &lookup->last->next : &lookup->first) = watch;
     lookup->last = watch;
-    if (begun) {
-        tell_newcomer(lookup, watch);
+    if (started) {
+        notify_new_watch(lookup, watch);
     } else {
         begin_round(lookup);
     }
@@ -597,7 +598,7 @@ void evener_dns_watch_resolve_now(evener_dns_watch *watch)
     }
     const uint64_t now_ns = evener_loop_now_ns(lookup->loop);
     const uint64_t earliest_ns = lookup->round_ns + lookup->options.resolve_now_min_ms * EVENER_NS_PER_MS;
-    /* By timer even if it is now: a round that is told just now has not set its own timer yet. */
+    /* By timer even without delay: the round that is being reported has not set its own timer yet. */
     refresh_within(lookup, earliest_ns > now_ns ? earliest_ns - now_ns : 0);
 }
 
@@ -613,7 +614,7 @@ void evener_dns_watch_stop(evener_dns_watch *watch)
     *(watch->previous != NULL ? &watch->previous->next : &lookup->first) = watch->next;
     *(watch->next != NULL ? &watch->next->previous : &lookup->last) = watch->previous;
     watch->lookup = NULL;
-    if (lookup->first == NULL && !lookup->telling) {
+    if (lookup->first == NULL && !lookup->notifying) {
         lookup_destroy(lookup);
     }
 }

@@ -56,7 +56,7 @@ static bool is_ip(const char *text)
 {
     unsigned char bytes[16];
     char copy[EVENER_DNS_IP_BYTES_MAX];
-    const size_t length = strcspn(text, "%"); /* without the zone */
+    const size_t length = strcspn(text, "%"); /* zone excluded */
     if (length >= sizeof copy) {
         return false;
     }
@@ -82,7 +82,7 @@ static bool parse_port(const char *text, uint32_t *port)
     return true;
 }
 
-/* Cuts the text into host and port; `*port` is NULL if there is none. False at an unclosed bracket. */
+/* Split the text into host and port; `*port` is NULL without a port. False if a bracket is not closed. */
 static bool split(char *text, char **host, char **port)
 {
     *host = text;
@@ -105,7 +105,7 @@ static bool split(char *text, char **host, char **port)
     return true;
 }
 
-/* A host's text as it is safe in a message. */
+/* Set an error whose copy of the text is safe to print. */
 static evener_status_code refuse(evener_status *status, const char *text, const char *reason)
 {
     char shown[80];

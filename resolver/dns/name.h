@@ -1,4 +1,4 @@
-/* What a target of `dns:` or `srv:` says: a host or service, a port, a server to ask. */
+/* The parts of a `dns:` or `srv:` target: a host or service name, a port, a DNS server. */
 #ifndef EVENER_RESOLVER_DNS_NAME_H
 #define EVENER_RESOLVER_DNS_NAME_H
 
@@ -14,24 +14,24 @@
 typedef struct evener_dns_host {
     char name[EVENER_DNS_NAME_BYTES_MAX + 1]; /* a name, or an address without brackets */
     uint32_t port;
-    bool literal; /* `name` is an IP address: nothing is asked */
+    bool literal; /* `name` is an IP address: no query needed */
 } evener_dns_host;
 
 #define EVENER_DNS_SERVERS_BYTES_MAX 512
 
-/* Reads "host", "host:port", ":port" (localhost), "[v6]", "[v6]:port", a bare v6 address. Errors: INVALID_ARGUMENT with
- * the reason (no host, "host:", a port that is none, a name that DNS cannot carry). Any thread. */
+/* Parse "host", "host:port", ":port" (localhost), "[v6]", "[v6]:port", a bare v6 address. Errors: INVALID_ARGUMENT with
+ * the reason (no host, "host:", an invalid port, an invalid DNS name). Any thread. */
 evener_status_code evener_dns_host_parse(const char *text, uint32_t default_port, evener_dns_host *host,
                                          evener_status *status);
 
-/* What is wrong with a name; NULL: nothing. Letters, digits, '-', '_' and '.' are taken: what else a server may put
- * into a name ends up in logs and authorities. Any thread. */
+/* Return why a name is invalid; NULL: it is valid. Only letters, digits, '-', '_' and '.' are accepted, because names
+ * from servers end up in logs and authorities. Any thread. */
 const char *evener_dns_name_problem(const char *name);
 
-/* Whether the name is one of a service, "_grpc._tcp.orders.prod" (RFC 2782). */
+/* Return whether the name is a service name, "_grpc._tcp.orders.prod" (RFC 2782). */
 bool evener_dns_is_service(const char *name);
 
-/* Makes "10.0.0.2:53,[::1]:5353" of a list of IP addresses with or without ports. `servers` has room for
+/* Convert a list of IP addresses with or without ports to "10.0.0.2:53,[::1]:5353". `servers` has room for
  * EVENER_DNS_SERVERS_BYTES_MAX. Errors: INVALID_ARGUMENT. Any thread. */
 evener_status_code evener_dns_servers_parse(const char *text, char *servers, evener_status *status);
 

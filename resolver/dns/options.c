@@ -3,11 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The longest that still keeps "a new record is used within its TTL + 1 s" true for any TTL, 0 too. */
+/* The longest value that keeps "a new record is used within its TTL + 1 s" true for any TTL, also 0. */
 #define MIN_REFRESH_MS 1000
-/* Bounds how long a mistake in a TTL, "a day", binds clients; costs a query in five minutes. */
+/* Bounds the effect of a mistaken TTL ("a day"); costs one query per five minutes. */
 #define MAX_REFRESH_MS 300000
-/* grpc: at most one connection-triggered question in 30 s. */
+/* grpc: at most one connection-triggered query per 30 s. */
 #define RESOLVE_NOW_MIN_MS 30000
 #define RESOLVE_NOW_FLOOR_MS 1000
 #define TIMEOUT_MS 5000
@@ -38,7 +38,7 @@ static evener_status_code read_servers(const evener_resolver_args *args, evener_
     const char *servers = evener_resolver_option(args, "dns.servers");
     evener_status reason;
     evener_status_code code = EVENER_STATUS_OK;
-    if (servers != NULL) { /* checked even if the target's server wins */
+    if (servers != NULL) { /* checked even if the target's server takes precedence */
         code = evener_dns_servers_parse(servers, options->servers, &reason);
         if (code != EVENER_STATUS_OK) {
             return evener_status_set(status, code, "resolver option dns.servers: %s", reason.message);

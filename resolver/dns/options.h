@@ -1,4 +1,4 @@
-/* The options of `dns:` and `srv:` (docs/resolvers.md), read once from a channel's resolver options. */
+/* The options of `dns:` and `srv:` (docs/resolvers.md), read once per resolver. */
 #ifndef EVENER_RESOLVER_DNS_OPTIONS_H
 #define EVENER_RESOLVER_DNS_OPTIONS_H
 
@@ -21,7 +21,7 @@ typedef struct evener_dns_options {
     char servers[EVENER_DNS_SERVERS_BYTES_MAX]; /* "dns.servers", or the target's authority; "": the system's */
 } evener_dns_options;
 
-/* Reads and checks them, defaults filled in. Errors: INVALID_ARGUMENT naming the key. Any thread. */
+/* Read and check the options; fill in the defaults. Errors: INVALID_ARGUMENT naming the key. Any thread. */
 evener_status_code evener_dns_options_read(const evener_resolver_args *args, evener_dns_options *options,
                                            evener_status *status);
 

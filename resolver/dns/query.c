@@ -20,7 +20,7 @@ const char *evener_dns_type_name(evener_dns_type type)
     return "?";
 }
 
-/* The capacity is the power of two at or above the count: it needs no member. */
+/* The capacity is the smallest power of two not below the count, so it needs no member. */
 static bool is_full(size_t count)
 {
     return count == 0 || (count >= RECORDS_FIRST && (count & (count - 1)) == 0);

@@ -1,5 +1,5 @@
-/* Query: the seam between what is done with DNS answers and how they are had. ares_client.c asks the network; tests
- * answer by script on the virtual loop. All on the control thread. */
+/* Query: the seam between the DNS resolvers and the source of DNS answers. ares_client.c queries the network; tests use
+ * scripted answers on the virtual loop. Control thread. */
 #ifndef EVENER_RESOLVER_DNS_QUERY_H
 #define EVENER_RESOLVER_DNS_QUERY_H
 
@@ -11,8 +11,8 @@
 #include <evener/status.h>
 
 #define EVENER_DNS_NAME_BYTES_MAX 254 /* RFC 1035 section 2.3.4, with a last '.' */
-#define EVENER_DNS_IP_BYTES_MAX 64    /* of an IP address as text */
-#define EVENER_DNS_RECORDS_MAX 4096   /* of one answer; further ones are left out */
+#define EVENER_DNS_IP_BYTES_MAX 64    /* of an IP address in text form */
+#define EVENER_DNS_RECORDS_MAX 4096   /* per answer; further records are dropped */
 
 typedef enum evener_dns_type {
     EVENER_DNS_A = 1,
@@ -34,7 +34,7 @@ typedef struct evener_dns_question {
     uint32_t tries;      /* at each server */
 } evener_dns_question;
 
-/* One record; what is used depends on the type. */
+/* One record. Which members are used depends on the type. */
 typedef struct evener_dns_record {
     char *text;        /* A, AAAA: the address; SRV: the target's name; TXT: the strings of the record, joined */
     uint16_t port;     /* SRV, as the next two */
@@ -42,39 +42,39 @@ typedef struct evener_dns_record {
     uint16_t weight;
 } evener_dns_record;
 
-/* NXDOMAIN and NODATA are answers with no records, and no errors (RFC 2308). */
+/* NXDOMAIN and NODATA are answers without records, not errors (RFC 2308). */
 typedef struct evener_dns_answer {
-    /* OK: `records` holds, and if there are none `nothing` says why ("NXDOMAIN", "NODATA"). Else why the question got
-     * no answer ("SERVFAIL (server 10.0.0.2:53)"). */
+    /* OK: `records` is valid; if it is empty, `nothing` says why ("NXDOMAIN", "NODATA"). Otherwise the reason why there
+     * is no answer ("SERVFAIL (server 10.0.0.2:53)"). */
     evener_status status;
     const char *nothing; /* a static string */
     evener_dns_record *records;
     size_t record_count;
     uint32_t ttl_s;
-    bool ttl_known;   /* an answer of the hosts file has no TTL, nor has a negative one without a SOA record */
-    bool reachable;   /* A, AAAA: this machine has a route to the first of them (RFC 6724 rule 1) */
+    bool ttl_known;   /* false for the hosts file and for negative answers without a SOA record */
+    bool reachable;   /* A, AAAA: this machine has a route to the first address (RFC 6724 rule 1) */
     char source[128]; /* "dns 10.0.0.2:53", "hosts file" */
 } evener_dns_answer;
 
-/* Adds a record with a copy of `text`; beyond EVENER_DNS_RECORDS_MAX nothing is
- * added, and *record is NULL. False without memory. */
+/* Add a record with a copy of `text`. Beyond EVENER_DNS_RECORDS_MAX nothing is added and *record is NULL. False: out of
+ * memory. */
 bool evener_dns_answer_add(evener_dns_answer *answer, const char *text, evener_dns_record **record);
 
-/* Frees the records. */
+/* Free the records. */
 void evener_dns_answer_clear(evener_dns_answer *answer);
 
 typedef struct evener_dns_query evener_dns_query;
 typedef struct evener_dns_client evener_dns_client;
 
-/* Takes the answer's records over (and sets them to NULL) or leaves them. The query is gone when this is called. */
+/* Receives the answer. May take over the records (and set them to NULL). The query is already freed. */
 typedef void (*evener_dns_answer_fn)(void *arg, evener_dns_answer *answer);
 
 typedef struct evener_dns_client_vtable {
-    /* Asks. `fn(arg, answer)` is called once, never from inside start(), unless the query is cancelled before. NULL
-     * without memory. */
+    /* Start a query. `fn(arg, answer)` is called once, never from inside start(), unless the query is cancelled before.
+     * NULL: out of memory. */
     evener_dns_query *(*start)(evener_dns_client *client, evener_loop *loop, const evener_dns_question *question,
                                evener_dns_answer_fn fn, void *arg);
-    /* Ends a query whose answer has not come: it will not. Never from inside its `fn`. */
+    /* Cancel a query whose `fn` has not been called: it will not be called. Never from inside its `fn`. */
     void (*cancel)(evener_dns_client *client, evener_dns_query *query);
 } evener_dns_client_vtable;
 
@@ -83,7 +83,7 @@ struct evener_dns_client {
     const evener_dns_client_vtable *vtable;
 };
 
-/* c-ares on the loop's libuv. One for the process, without a state of its own. */
+/* Return the c-ares client. One per process, stateless. */
 evener_dns_client *evener_dns_ares_client(void);
 
 #endif

@@ -11,7 +11,7 @@
 #define QUESTION_BYTES 4 /* after the name: type and class */
 #define RECORD_BYTES 10  /* after the name: type, class, TTL, length of the data */
 #define TYPE_SOA 6
-#define TYPE_OPT 41              /* EDNS: its TTL is none */
+#define TYPE_OPT 41              /* EDNS pseudo record: its TTL field is no TTL */
 #define TTL_S_MAX 0x7fffffff     /* RFC 2181 section 8: with the highest bit set it is 0 */
 #define LABEL_POINTER_MASK 0xc0u /* RFC 1035 section 4.1.4 */
 
@@ -41,7 +41,7 @@ static uint32_t big_endian(const unsigned char *bytes, size_t count)
     return value;
 }
 
-/* A pointer ends a name: it is not followed, so there is no loop to fall into. */
+/* A compression pointer ends a name. It is not followed, so loops are impossible. */
 static bool skip_name(struct reader *reader)
 {
     while (reader->at < reader->count) {
@@ -65,7 +65,7 @@ static uint32_t soa_minimum(const unsigned char *data, size_t bytes)
     return bytes >= 22 ? big_endian(data + bytes - 4, 4) : 0;
 }
 
-/* Takes the TTLs of `records` records into *shortest. */
+/* Store the shortest TTL of `records` records in *shortest. */
 static bool walk_section(struct reader *reader, uint32_t records, bool soa_only, bool *found, uint32_t *shortest)
 {
     for (uint32_t i = 0; i < records; i++) {
@@ -123,7 +123,7 @@ bool evener_dns_reply_ttl(const unsigned char *bytes, size_t count, uint32_t *tt
 
 static bool no_memory(evener_dns_answer *answer)
 {
-    (void)evener_status_set(&answer->status, EVENER_STATUS_RESOURCE_EXHAUSTED, "no memory");
+    (void)evener_status_set(&answer->status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory");
     return false;
 }
 
@@ -151,11 +151,11 @@ static void read_services(const struct ares_srv_reply *services, evener_dns_answ
     }
     if (answer->record_count == 0 && refused > 0) {
         (void)evener_status_set(&answer->status, EVENER_STATUS_UNAVAILABLE,
-                                "each of the %zu SRV records has a target or a port that cannot be", refused);
+                                "each of the %zu SRV records has an invalid target or port", refused);
     }
 }
 
-/* The strings of one record, from `*chunk` on, joined; moves on to the next record. NULL without memory. */
+/* Join the strings of one record from `*chunk` on; advance to the next record. NULL: out of memory. */
 static char *join(const struct ares_txt_ext **chunk)
 {
     size_t bytes = 0;
@@ -175,7 +175,7 @@ static char *join(const struct ares_txt_ext **chunk)
         }
         text[at] = '\0';
         if (strlen(text) != at) {
-            text[0] = '\0'; /* NUL inside: no text; an empty record means nothing to anybody */
+            text[0] = '\0'; /* embedded NUL: treated as an empty record, which is ignored */
         }
     }
     return text;

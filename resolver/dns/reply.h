@@ -1,4 +1,4 @@
-/* Replies: SRV and TXT answers as they come from a server, which may be hostile. */
+/* Replies: parsers of DNS messages from servers, which may be hostile. */
 #ifndef EVENER_RESOLVER_DNS_REPLY_H
 #define EVENER_RESOLVER_DNS_REPLY_H
 
@@ -6,12 +6,12 @@
 
 #include "resolver/dns/query.h"
 
-/* Reads a reply of SRV or TXT records into answer->records, ttl and nothing; a reply that is no good sets
- * answer->status. Records whose names DNS should not carry (control characters ...) are left out. Any thread. */
+/* Parse a reply of SRV or TXT records into answer->records, ttl and nothing. A malformed reply sets answer->status.
+ * Records with invalid names (control characters ...) are dropped. Any thread. */
 void evener_dns_reply_read(evener_dns_type type, const unsigned char *bytes, size_t count, evener_dns_answer *answer);
 
-/* The shortest TTL among a reply's answers, the CNAMEs too; without answers that of its SOA record (RFC 2308 section 5:
- * the lesser of its TTL and its minimum). False if there is none, or the reply is malformed. Any thread. */
+/* Find the shortest TTL of the reply's answers, CNAMEs included; without answers that of the SOA record (RFC 2308
+ * section 5: the lesser of its TTL and its minimum). False if there is none, or the reply is malformed. Any thread. */
 bool evener_dns_reply_ttl(const unsigned char *bytes, size_t count, uint32_t *ttl_s);
 
 #endif

@@ -1,8 +1,8 @@
-/* `srv:[//server[:53]/]_service._protocol.name` - a service by its SRV records (RFC 2782), and the same under `dns:`:
- * a name that begins so can be no host's.
+/* `srv:[//server[:53]/]_service._protocol.name` - a service by its SRV records (RFC 2782). `dns:` with such a name is
+ * the same, because it cannot be a host name.
  *
- * Every target named by the records is watched through a lookup of its own, which other channels may share. Priorities
- * are tiers of failover: the first tier that has addresses is pushed (tiers.h). */
+ * Every target in the records is watched through its own lookup, which other channels may share. Priorities are
+ * failover tiers: the first tier that has addresses is pushed (tiers.h). */
 #include "resolver/dns/srv.h"
 
 #include <stdio.h>
@@ -19,16 +19,16 @@
 #include "resolver/dns/options.h"
 #include "resolver/dns/tiers.h"
 
-#define SERVICES_MAX 1024 /* SRV records that are used */
-#define TARGETS_MAX 64    /* names that one answer can make this machine ask for */
-#define SETTLE_MS 50      /* how long addresses that are known wait for the tier's other targets */
+#define SERVICES_MAX 1024 /* SRV records used */
+#define TARGETS_MAX 64    /* distinct names that one answer may cause this machine to query */
+#define SETTLE_MS 50      /* how long known addresses wait for the tier's other targets */
 
 /* One target's name. */
 struct srv_target {
     evener_dns_watch watch;
     struct srv *srv;
     char name[EVENER_DNS_NAME_BYTES_MAX + 1];
-    evener_dns_answer addresses; /* the last good ones */
+    evener_dns_answer addresses; /* last good answer */
     uint64_t ttl_ms;
     bool pending;
     bool wanted;
@@ -52,7 +52,7 @@ struct srv {
     char source[128];
     struct srv_target *targets[TARGETS_MAX];
     size_t target_count;
-    bool following; /* targets come and go: what they tell is looked at together, after that */
+    bool following; /* targets are being added and removed; their answers are handled afterwards */
     evener_timer settle;
 };
 
@@ -101,7 +101,7 @@ static bool push_list(struct srv *self, const evener_list *list)
     return evener_resolver_sink_update(self->sink, &update);
 }
 
-/* No target has an address: an error if one of them could not be had, else an empty list. */
+/* No target has an address: report an error if a target failed, otherwise push the empty list. */
 static bool push_nothing(struct srv *self)
 {
     for (size_t i = 0; i < self->target_count; i++) {
@@ -114,7 +114,7 @@ static bool push_nothing(struct srv *self)
     return push_list(self, &empty);
 }
 
-/* Pushes what is known, if that is enough. Returns false only if it was refused. */
+/* Push the known addresses if they suffice. Return false only if the push was refused. */
 static bool push(struct srv *self, bool patient)
 {
     if (!self->known || self->following || self->config.waiting) {
@@ -128,7 +128,7 @@ static bool push(struct srv *self, bool patient)
     bool accepted = true;
     evener_status_code code = services != NULL ? EVENER_STATUS_OK
                                                : evener_status_set(&status, EVENER_STATUS_RESOURCE_EXHAUSTED,
-                                                                   "srv: %s: no memory", self->name);
+                                                                   "srv: %s: out of memory", self->name);
     if (code == EVENER_STATUS_OK) {
         code = evener_dns_tiers_fill(&list, services, count, self->options.all_tiers, &waiting, &status);
     }
@@ -186,7 +186,7 @@ static bool target_answered(evener_dns_watch *watch, const evener_dns_result *re
 {
     struct srv_target *target = EVENER_CONTAINER_OF(watch, struct srv_target, watch);
     if (!copy_records(result, EVENER_DNS_RECORDS_MAX, &target->addresses)) {
-        return false; /* asked again after the backoff */
+        return false; /* retried after the backoff */
     }
     target->ttl_ms = result->ttl_ms;
     target->pending = false;
@@ -218,7 +218,7 @@ static void target_add(struct srv *self, const char *name)
 {
     struct srv_target *target = calloc(1, sizeof *target);
     if (target == NULL) {
-        return; /* there is less to connect to until the next refresh */
+        return; /* missing until the next refresh */
     }
     target->srv = self;
     target->watch.answer = target_answered;
@@ -234,7 +234,7 @@ static void target_add(struct srv *self, const char *name)
     }
 }
 
-/* Watches the targets that the records name, and no others. */
+/* Watch exactly the targets that the records name. */
 static void follow_targets(struct srv *self)
 {
     size_t left_out = 0;
@@ -372,7 +372,7 @@ evener_status_code evener_dns_srv_build(const evener_resolver_builder *builder, 
     }
     struct srv *self = calloc(1, sizeof *self);
     if (self == NULL) {
-        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "srv: no memory");
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "srv: out of memory");
     }
     self->base.vtable = &srv_vtable;
     self->watch.answer = answered;
@@ -388,8 +388,8 @@ evener_status_code evener_dns_srv_build(const evener_resolver_builder *builder, 
     return EVENER_STATUS_OK;
 }
 
-/* The service's domain, without "_service._protocol.": certificates are made out to it (RFC 6125 section 6.2.1: the
- * name that the user gave, not the targets, which came over DNS). */
+/* The service's domain, without "_service._protocol.": certificates are issued for it (RFC 6125 section 6.2.1: the name
+ * that the user gave, not the targets, which came from DNS). */
 evener_status_code evener_dns_srv_authority(const evener_resolver_builder *builder, const evener_target *target,
                                             char *buffer, size_t buffer_bytes, evener_status *status)
 {
@@ -411,5 +411,5 @@ const evener_resolver_builder evener_srv_resolver = {
     .build = evener_dns_srv_build,
     .check = evener_dns_srv_check,
     .default_authority = evener_dns_srv_authority,
-    .user_data = NULL, /* as with dns */
+    .user_data = NULL, /* as for dns */
 };

@@ -1,13 +1,13 @@
-/* SRV: the resolver of a service's name (RFC 2782), for `srv:` and for `dns:` targets that name a service. */
+/* SRV: the resolver of service names (RFC 2782), for `srv:` and for `dns:` targets that name a service. */
 #ifndef EVENER_RESOLVER_DNS_SRV_H
 #define EVENER_RESOLVER_DNS_SRV_H
 
 #include <evener/resolver.h>
 
-/* Whether a `dns:` target is one: "_grpc._tcp.orders.prod", without a port. */
+/* Return whether a `dns:` target names a service: "_grpc._tcp.orders.prod", without a port. */
 bool evener_dns_srv_serves(const evener_target *target);
 
-/* As a builder's functions; `builder->user_data` is the evener_dns_client, NULL: c-ares. */
+/* The functions of a builder; `builder->user_data` is the evener_dns_client, NULL: c-ares. */
 evener_status_code evener_dns_srv_build(const evener_resolver_builder *builder, const evener_resolver_args *args,
                                         evener_resolver **resolver, evener_status *status);
 evener_status_code evener_dns_srv_check(const evener_resolver_builder *builder, const evener_resolver_args *args,

@@ -4,13 +4,13 @@
 
 #include "resolver/dns/addresses.h"
 
-/* What weights are multiplied by where shares have to be cut: a weight of 1 among 100 addresses is still a whole
- * number, and 65535 stays far within an attribute's 32 bits. */
+/* Scale of weights that are divided among addresses: a weight of 1 among 100 addresses stays an integer, and 65535
+ * stays far below 32 bits. */
 #define WEIGHT_SCALE 100u
 
 void evener_dns_services_sort(evener_dns_service *services, size_t count)
 {
-    /* Insertion: stable, needs no memory, and a list of SRV records is short or in order. */
+    /* Insertion sort: stable, needs no memory; SRV lists are short or already sorted. */
     for (size_t i = 1; i < count; i++) {
         const evener_dns_service moved = services[i];
         size_t at = i;
@@ -30,7 +30,7 @@ static size_t tier_end(const evener_dns_service *services, size_t count, size_t 
     return end;
 }
 
-/* Weights as they stand, if each target has one address and no weight is 0 beside others that are not. */
+/* Return 1 if each target has one address and zero weights are not mixed with others, otherwise WEIGHT_SCALE. */
 static uint32_t scale_of(const evener_dns_service *services, size_t count)
 {
     bool zero = false;

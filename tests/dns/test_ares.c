@@ -1,4 +1,4 @@
-/* c-ares on the real loop against a server that makes mistakes: the faults of c-ares' own ares-test-mock-ai.cc. */
+/* c-ares on a real loop against a faulty server: the faults of c-ares' own ares-test-mock-ai.cc. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -127,7 +127,7 @@ Test(dns_ares, cname_loop_ends)
     answers(FAKE_DNS_GOOD, "@ CNAME y.example\ny.example CNAME x.example", "");
 }
 
-/* c-ares' list: 512 and more addresses; here all that fit into one message */
+/* As many addresses as fit into one message. */
 Test(dns_ares, thousands_of_addresses)
 {
     struct scene *s = scene_create();
@@ -193,7 +193,7 @@ Test(dns_ares, localhost_is_this_machine)
     resolver_fixture_destroy(f);
 }
 
-/* The first entry of /etc/hosts that is neither localhost nor IPv6; without one there is nothing to see. */
+/* Uses the first entry of /etc/hosts that is neither localhost nor IPv6; skipped without one. */
 Test(dns_ares, hosts_file_is_read)
 {
     char line[512], ip[64], name[200], target[256], expected[128];
@@ -219,7 +219,7 @@ Test(dns_ares, hosts_file_is_read)
     resolver_fixture_destroy(f);
 }
 
-/* A record gains an address: followed within its TTL + 1 s, by the wall clock. */
+/* A record gains an address; the update comes within TTL + 1 s of wall time. */
 Test(dns_ares, change_is_followed_and_a_dead_server_harms_nothing)
 {
     struct scene *s = scene_create();
@@ -241,7 +241,7 @@ Test(dns_ares, closed_while_asking)
         resolver_fixture_open(s->f, s->target);
         resolver_fixture_close(s->f);
     }
-    resolver_fixture_open(s->f, "dns:///localhost"); /* its answer is posted already */
+    resolver_fixture_open(s->f, "dns:///localhost"); /* the answer is already posted */
     resolver_fixture_close(s->f);
     scene_destroy(s);
 }

@@ -1,4 +1,4 @@
-/* A channel that follows a real DNS server, with calls to real servers all the while. */
+/* A channel that watches a name at a real DNS server, while calls go to real servers. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,7 +60,7 @@ static void scene_destroy(struct scene *s)
     free(s);
 }
 
-/* One call. Returns whether the backend with this address served it. */
+/* Make one call. Return whether the backend with this address served it. */
 static bool call_is_served_by(struct scene *s, const char *ip)
 {
     evener_call_details details = {.size = sizeof details};
@@ -91,7 +91,7 @@ static void call_until_served_by(struct scene *s, const char *ip)
 
 static void call_until_not_served_by(struct scene *s, const char *ip)
 {
-    int others = 0; /* in a row: with two backends every second call is another's */
+    int others = 0; /* consecutive calls served by the other backend */
     for (int i = 0; i < CALLS_MAX && others < 50; i++) {
         others = call_is_served_by(s, ip) ? 0 : others + 1;
     }

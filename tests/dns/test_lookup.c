@@ -1,4 +1,4 @@
-/* dns: over answers by script on the virtual loop: targets, refreshes, backoff, who is asked how often. */
+/* dns: with scripted answers on the virtual loop: targets, refreshes, backoff, number of queries. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -301,7 +301,7 @@ static struct scene *scene_of_both_families(void)
     return s;
 }
 
-/* A name that is gone is gone for both families. */
+/* NXDOMAIN applies to both families. */
 Test(dns_families, nxdomain_ends_what_was_kept)
 {
     struct scene *s = scene_of_both_families();
@@ -313,7 +313,7 @@ Test(dns_families, nxdomain_ends_what_was_kept)
     scene_destroy(s);
 }
 
-/* Half a failure does not halve the list. */
+/* One failed family does not halve the list. */
 Test(dns_families, failing_family_is_kept_for_a_while)
 {
     struct scene *s = scene_of_both_families();
@@ -392,7 +392,7 @@ Test(dns_backoff, no_memory_for_a_query)
     scene_destroy(s);
 }
 
-/* On a virtual loop there is no network: said, and not tried. */
+/* A virtual loop has no network: refused with a reason. */
 Test(dns_target, needs_libuv)
 {
     resolver_fixture *f = resolver_fixture_create();

@@ -1,4 +1,4 @@
-/* SRV records and TXT service configs over answers by script on the virtual loop. */
+/* SRV records and TXT service configs with scripted answers on the virtual loop. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,7 +62,7 @@ Test(srv, ports_and_weights)
     expect("0 1 80 a.prod,0 1 81 a.prod", "10.0.0.1:80;priority=0;weight=1,10.0.0.1:81;priority=0;weight=1");
 }
 
-/* A target's weight is that of all its addresses together. */
+/* A target's weight is shared among its addresses. */
 Test(srv, weight_is_shared_among_addresses)
 {
     struct scene *s = scene_create();
@@ -275,7 +275,7 @@ Test(txt, config_comes_with_the_first_addresses_and_is_followed)
     scene_destroy(s);
 }
 
-/* As in core: without a TXT record the addresses serve. */
+/* As in the C core: without a TXT record the addresses are used. */
 Test(txt, missing_or_failing_is_none)
 {
     static const char *const answers[] = {"NXDOMAIN", "!SERVFAIL", "?"};

@@ -1,4 +1,4 @@
-/* Many who ask for one name: one query a refresh, and clients that started together drift apart. */
+/* Many watches of one name: one query per refresh, and clients that started together drift apart. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,7 +105,7 @@ Test(dns_stampede, a_thousand_clients_drift_apart)
     cr_assert_eq(a->asked, CLIENTS);
     virtual_loop_advance_ms(loop, 24000 - 1); /* 0.8 of the TTL */
     cr_assert_eq(a->asked, CLIENTS);
-    /* Ten slices of the window: 100 each, give or take five standard deviations (9.5). */
+    /* Ten slices of the window: 100 each +- five standard deviations (9.5). */
     for (int slice = 0; slice < 10; slice++) {
         const size_t before = a->asked;
         virtual_loop_advance_ms(loop, 600);

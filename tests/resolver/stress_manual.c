@@ -1,5 +1,5 @@
-/* The manual resolver from many threads: pushes go on while channels' resolvers come and go. Every resolver sees the
- * numbers in the pushes only grow, and one that stays sees the last. */
+/* The manual resolver with many threads: pushes while channels' resolvers are created and closed. Every resolver sees
+ * growing numbers only, and a resolver that stays open sees the last number. */
 #include <assert.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -115,7 +115,7 @@ int main(void)
     for (int i = 0; i < PUSHING_THREADS; i++) {
         pthread_join(threads[i], NULL);
     }
-    evener_runtime_call(runtime, expect_last, &staying); /* behind every task that the pushes posted */
+    evener_runtime_call(runtime, expect_last, &staying); /* after every task that the pushes posted */
     evener_manual_resolver_destroy(manual);
     evener_runtime_call(runtime, close_instance, &staying);
     evener_target_destroy(target);

@@ -1,6 +1,6 @@
-/* The handle of a manual resolver goes before, while and after its channel serves. Meanwhile threads pick, so seldom that
- * the channel goes idle and builds its resolver again; another thread pushes as long as there is a handle. Every pick
- * gets a backend, and nothing is freed too early (the sanitizers see that). */
+/* The handle of a manual resolver is destroyed before, during and after the use of its channel. Meanwhile threads pick
+ * rarely enough that the channel goes idle and rebuilds its resolver; another thread pushes while the handle exists.
+ * Every pick gets a backend, and the sanitizers see no use after free. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,7 +40,7 @@ static void *pick(void *arg)
     return NULL;
 }
 
-/* The application pushes, and gives its handle back from this thread. */
+/* Push, and release the handle on this thread. */
 static void *push_and_destroy(void *arg)
 {
     unsigned random = *(unsigned *)arg;

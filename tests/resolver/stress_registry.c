@@ -1,5 +1,5 @@
-/* Registering, looking up and sharing addresses on many threads: what is found is always one of the builders that were
- * registered, and an address lives as long as anybody holds it. */
+/* Register, look up and share addresses on many threads: a lookup always finds a registered builder, and an address lives
+ * as long as a reference exists. */
 #include <assert.h>
 #include <pthread.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-/* file: on a virtual loop, where only the slow poll sees a change. */
+/* file: on a virtual loop, where only the poll timer detects a change. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +13,7 @@
 
 #define POLL_MS 5000
 
-/* ---- a directory with a file, and names that resolve as the test says ---- */
+/* ---- a directory with a file, and names with scripted results ---- */
 
 #define NAMES 2
 
@@ -104,7 +104,7 @@ static void expect_error(const char *part)
     cr_assert_not_null(strstr(s.f->sink.error.message, part), "%s", s.f->sink.error.message);
 }
 
-/* ---- what is in the file ---- */
+/* ---- file content ---- */
 
 Test(file, list_is_pushed_at_the_start)
 {
@@ -165,7 +165,7 @@ Test(file, same_list_in_another_writing_is_no_change)
     cr_assert_eq(s.f->sink.update_count, 1);
 }
 
-/* ---- what may be wrong with it ---- */
+/* ---- invalid files ---- */
 
 Test(file, missing_file_is_an_error_until_it_appears)
 {
@@ -228,7 +228,7 @@ Test(file, last_line_without_newline_counts_when_it_has_kept_quiet)
     write_file("10.0.0.1:80\n10.0.0.2:8");
     poll_once();
     expect_addresses("10.0.0.1:80,10.0.0.2:80");
-    write_file("10.0.0.1:80\n10.0.0.2:8080\n"); /* its writer goes on */
+    write_file("10.0.0.1:80\n10.0.0.2:8080\n"); /* the writer continues */
     virtual_loop_advance_ms(s.f->loop, 100);
     expect_addresses("10.0.0.1:80,10.0.0.2:8080");
     write_file("10.0.0.3:80");
@@ -240,7 +240,7 @@ Test(file, last_line_without_newline_counts_when_it_has_kept_quiet)
 Test(file, other_than_a_regular_file_is_refused)
 {
     mkfifo(s.path, 0600);
-    resolver_fixture_open(s.f, s.target); /* and does not wait for a writer */
+    resolver_fixture_open(s.f, s.target); /* does not wait for a writer */
     expect_error("no regular file");
 }
 
@@ -355,7 +355,7 @@ Test(file, names_that_stay_keep_their_resolver)
     write_file("b.test:81\n");
     poll_once();
     expect_addresses("10.2.0.1:81");
-    answer(0, "10.9.9.9:80"); /* nobody listens any more */
+    answer(0, "10.9.9.9:80"); /* the resolver is closed: ignored */
     expect_addresses("10.2.0.1:81");
 }
 

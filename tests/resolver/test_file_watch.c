@@ -1,4 +1,4 @@
-/* file: on a real loop: every way to change a file is seen by inotify. The poll is an hour, so that it does not help. */
+/* file: on a real loop: inotify detects every way to change a file. The poll interval is an hour. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,7 +36,7 @@ static void tear_down(void)
 
 TestSuite(file_watch, .init = set_up, .fini = tear_down);
 
-/* A path in the test's directory; a few may be in use at a time. */
+/* Return a path in the test's directory; a few may be in use at a time. */
 static const char *in(const char *name)
 {
     static char paths[4][160];
@@ -135,7 +135,7 @@ Test(file_watch, config_map_is_swapped)
     expect("10.0.0.3:80");
 }
 
-/* Releases: the path leads through a link to a directory */
+/* Releases: the path contains a link to a directory */
 Test(file_watch, link_on_the_way_is_turned)
 {
     mkdir(in("one"), 0700);

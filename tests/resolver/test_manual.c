@@ -78,7 +78,7 @@ Test(manual, everything_of_an_update_arrives)
     };
     cr_assert_eq(evener_manual_resolver_update(s.manual, &update, NULL), EVENER_STATUS_OK);
     evener_address_unref(address);
-    config[0] = source[0] = wrong.message[0] = 'X'; /* it copies what it needs */
+    config[0] = source[0] = wrong.message[0] = 'X'; /* the arguments are copied */
     virtual_loop_run_until_idle(s.f->loop);
     cr_assert_str_eq(s.f->sink.addresses, "10.0.0.1:80");
     cr_assert_str_eq(s.f->sink.service_config, "{}");
@@ -88,7 +88,7 @@ Test(manual, everything_of_an_update_arrives)
     scene_clear(&s);
 }
 
-/* A program that was built before `ttl_ms` was there. */
+/* A program built against a version without `ttl_ms`. */
 Test(manual, an_older_update_is_taken_as_far_as_it_goes)
 {
     struct scene s;
@@ -103,7 +103,7 @@ Test(manual, an_older_update_is_taken_as_far_as_it_goes)
         .address_count = 1,
         .service_config = "{}",
         .ttl_ms = 2000,
-        .source = (const char *)(uintptr_t)1, /* not looked at */
+        .source = (const char *)(uintptr_t)1, /* not read */
     };
     cr_assert_eq(evener_manual_resolver_update(s.manual, &update, &status), EVENER_STATUS_OK, "%s", status.message);
     evener_address_unref(address);
@@ -200,7 +200,7 @@ Test(manual, closed_channel_hears_nothing_and_memory_goes_with_the_last_user)
     scene_init(&s);
     resolver_fixture_open(s.f, "dns:///x");
     set(&s, "10.0.0.1:80");
-    resolver_fixture_close(s.f); /* with the task on its way */
+    resolver_fixture_close(s.f); /* with the task posted */
     virtual_loop_run_until_idle(s.f->loop);
     cr_assert_eq(s.f->sink.update_count, 0);
 

@@ -1,5 +1,5 @@
-/* The handle of a manual resolver may go at any time: what was made with it serves on with what was pushed last. Run under
- * ASan, these are tests of what is freed when. */
+/* The handle of a manual resolver may be destroyed at any time: its channels keep the last update. ASan checks the
+ * lifetimes. */
 #include <criterion/criterion.h>
 
 #include <stdio.h>
@@ -33,7 +33,7 @@ static void push(fixture *f, const char *addresses)
                  status.message);
 }
 
-/* The channel lets go of its resolver, and builds another one when it is asked for a backend. */
+/* The channel closes its resolver, and builds another one for the next pick. */
 static void expect_serves_after_idleness(fixture *f, const char *address)
 {
     for (int i = 0; i < 3; i++) {
@@ -62,7 +62,7 @@ Test(manual_life, destroyed_while_the_channel_serves)
     fixture_push(f, A);
     fixture_connect(f);
     cr_expect_str_eq(fixture_pick(f), A);
-    push(f, B); /* on its way while the handle goes */
+    push(f, B); /* pending while the handle is destroyed */
     destroy_handle(f);
     virtual_loop_run_until_idle(f->loop);
     cr_expect_str_eq(fixture_pick(f), B);
@@ -108,7 +108,7 @@ Test(manual_life, destroyed_without_a_push_the_channel_waits_on)
     fixture_destroy(f);
 }
 
-/* A resolver made of resolvers finds the builder again for each child. */
+/* A composite resolver looks the builder up again for each child. */
 Test(manual_life, destroyed_under_a_fallback)
 {
     fixture *f = open_channel();
@@ -135,7 +135,7 @@ Test(manual_life, destroyed_under_a_fallback)
     fixture_destroy(f);
 }
 
-/* A factory makes channels with its builders as long as it is open. */
+/* A factory creates channels with its builders as long as it is open. */
 Test(manual_life, destroyed_before_a_factory_makes_another_channel)
 {
     fixture *f = open_channel();
@@ -158,7 +158,7 @@ Test(manual_life, destroyed_before_a_factory_makes_another_channel)
     cr_assert_eq(evener_factory_open(path, &options, &factory, &status), EVENER_STATUS_OK, "%s", status.message);
     push(f, A);
     destroy_handle(f);
-    evener_channel_unref(f->channel); /* the factory alone has the builder */
+    evener_channel_unref(f->channel); /* only the factory has the builder */
     virtual_loop_run_until_idle(f->loop);
     file = fopen(path, "w");
     cr_assert_not_null(file);
@@ -255,7 +255,7 @@ Test(manual_life, a_channel_holds_one_reference_of_each_builder)
     cr_expect_eq(references_after(mine, EVENER_STATUS_OK), 1);
     mine.check = refuse_target;
     cr_expect_eq(references_after(mine, EVENER_STATUS_INVALID_ARGUMENT), 0);
-    /* A program that was built before there were references. */
+    /* A program built against a version without reference counts. */
     mine.check = NULL;
     mine.size = offsetof(evener_resolver_builder, ref);
     cr_expect_eq(references_after(mine, EVENER_STATUS_OK), 0);

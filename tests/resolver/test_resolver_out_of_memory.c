@@ -1,5 +1,5 @@
-/* Every allocation of the library fails in turn, alone or with all that follow, while a resolver goes through its life:
- * nothing crashes or leaks, and when memory is back the list arrives. */
+/* Every allocation of the library fails in turn, alone or with all following ones, during a resolver's life. Nothing
+ * crashes or leaks, and the list arrives when memory is available again. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,7 +55,7 @@ static void expect_ok_or_exhausted(evener_status_code code, const evener_status 
     cr_assert(code == EVENER_STATUS_OK || code == EVENER_STATUS_RESOURCE_EXHAUSTED, "%s", status->message);
 }
 
-/* Opens the target, lets it go on without memory from somewhere on, and then with it. */
+/* Open the target, let allocations fail from a given one on, then let them succeed. */
 static void live(const char *target_text, const char *changed, size_t expected, uint64_t fail_at, bool for_good,
                  uint64_t *allocations)
 {
@@ -120,7 +120,7 @@ static void fail_in_turn(const char *target, const char *changed, size_t expecte
         do {
             fail_at++;
             live(target, changed, expected, fail_at, for_good == 1, &allocations);
-        } while (allocations >= fail_at); /* else it came through before its turn to fail */
+        } while (allocations >= fail_at); /* otherwise the run ended before this allocation */
         cr_assert_gt(fail_at, 3);
     }
 }
@@ -157,7 +157,7 @@ Test(resolver_out_of_memory, file_with_other_content_afterwards)
     fail_in_turn(target, "10.0.0.1:80\n10.0.0.2:80 a=b\nhost.test:80 zone=b\n", 4);
 }
 
-/* What failed for want of memory is tried again although the file is the same. */
+/* A failure by lack of memory is retried although the file is unchanged. */
 Test(resolver_out_of_memory, file_with_the_same_content_afterwards)
 {
     char target[96];
