@@ -189,7 +189,7 @@ static void fails(const char *target, const char *reason)
 
 Test(compose, bad_targets)
 {
-    fails("fallback:a:x", "one target alone");
+    fails("fallback:a:x", "at least two targets");
     fails("fallback:", "target 1 is empty");
     fails("merge:a:x||b:x", "target 2 is empty");
     fails("merge://h/a:x|b:x", "authority");

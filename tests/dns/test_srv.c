@@ -233,13 +233,13 @@ Test(txt_choice, first_that_fits)
 Test(txt_choice, malformed)
 {
     refuses("", "byte");
-    refuses("{}", "no list");
-    refuses("[1]", "choice 1: it is no object");
+    refuses("{}", "not a list");
+    refuses("[1]", "choice 1: it is not an object");
     refuses("[{\"serviceConfig\":{}},{}]", "choice 2: serviceConfig is missing");
     refuses("[{\"percentage\":101,\"serviceConfig\":{}}]", "percentage");
     refuses("[{\"percentage\":\"1\",\"serviceConfig\":{}}]", "percentage");
-    refuses("[{\"clientLanguage\":\"c\",\"serviceConfig\":{}}]", "clientLanguage is no list");
-    refuses("[{\"clientHostname\":[1],\"serviceConfig\":{}}]", "clientHostname has something");
+    refuses("[{\"clientLanguage\":\"c\",\"serviceConfig\":{}}]", "clientLanguage is not a list");
+    refuses("[{\"clientHostname\":[1],\"serviceConfig\":{}}]", "clientHostname contains something");
 }
 
 Test(txt, off_by_default)

@@ -277,7 +277,7 @@ Test(file, bad_target_or_option_is_refused_by_name)
 {
     expect_build_error("file:", "x", "", "names no file");
     expect_build_error("file:///etc/", "x", "", "names no file");
-    expect_build_error("file://etc/list", "x", "", "\"etc\" is taken for a host");
+    expect_build_error("file://etc/list", "x", "", "\"etc\" would be a host");
     expect_build_error(s.target, "file.poll_ms", "9", "file.poll_ms");
     expect_build_error(s.target, "file.poll_ms", "-1", "file.poll_ms");
     expect_build_error(s.target, "file.poll_ms", "99999999999999999999", "file.poll_ms");
