@@ -1,5 +1,5 @@
 #!/bin/bash
-# check_docs.sh SHARED_LIBRARY: every C block of the documentation compiles; those with a main() link. A block that is not
+# check_docs.sh SHARED_LIBRARY: compile every C block of the documentation; link those with a main(). Text that is not
 # to be compiled is not marked as C.
 set -uo pipefail
 export LC_ALL=C

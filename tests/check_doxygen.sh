@@ -1,5 +1,5 @@
 #!/bin/bash
-# check_doxygen.sh FOLDER: makes the API reference in FOLDER/html; any warning fails it.
+# check_doxygen.sh FOLDER: generate the API reference in FOLDER/html. Any warning is a failure.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 mkdir -p "$1"

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Every public header can be included alone, in C11 and in C++.
+# Checks that every public header can be included alone, in C11 and in C++.
 set -euo pipefail
 include=$(cd "$(dirname "${BASH_SOURCE[0]}")/../include" && pwd)
 status=0

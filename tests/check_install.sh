@@ -1,13 +1,13 @@
 #!/bin/bash
-# check_install.sh BUILD_FOLDER: installs the build into a scratch folder; a program outside the tree then builds and
-# runs against it with pkg-config and with find_package.
+# check_install.sh BUILD_FOLDER: install the build to a temporary folder. Then build a program outside the tree against
+# it, with pkg-config and with find_package, and run it.
 set -euo pipefail
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 prefix=$scratch/prefix
 cmake --install "$1" --prefix "$prefix" >"$scratch/install.log" || { cat "$scratch/install.log"; exit 1; }
 
-# The program: dials a channel by its name in a factory file and makes calls; exit status 0 if they went well.
+# The program opens a channel by its name in a factory file and makes calls; exit status 0 if all succeed.
 cat >"$scratch/program.c" <<'EOF'
 #include <stdio.h>
 #include <evener/evener.h>

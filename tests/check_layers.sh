@@ -1,14 +1,13 @@
 #!/bin/bash
-# Checks who includes whom below lb/ and resolver/: every folder includes itself and the folders of its line here, nothing
-# else of the project but the public headers; only the folders marked with a library use that library; and neither files nor
-# folders include each other in a circle. docs/architecture.md draws the same table.
-# check_layers.sh [TOP]: the checkout; this one by default.
+# Checks the includes in lb/ and resolver/. A folder may include itself, the folders of its line below, and the public
+# headers. Only folders marked with a library may use that library. Neither files nor folders may include each other in
+# a circle. docs/architecture.md has the same table. check_layers.sh [TOP]: the checkout; this one by default.
 set -euo pipefail
 export LC_ALL=C
 cd "${1:-$(dirname "${BASH_SOURCE[0]}")/..}"
 
-# folder: folders that it may include, beside itself; `<grpc/` and the like: system headers that only such folders may
-# include (base: OpenSSL to check PEM texts)
+# folder: folders that it may include; `<grpc/` and similar: libraries that only folders marked with them may include
+# (base: OpenSSL, to check PEM texts)
 rules='
 lb/base: <openssl/
 lb/runtime: lb/base

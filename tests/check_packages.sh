@@ -1,6 +1,6 @@
 #!/bin/bash
-# check_packages.sh BUILD_FOLDER: makes the Debian packages, unpacks them into a scratch folder, and uses what is there:
-# the program runs, its man page is well-formed, and a program outside the tree builds against the library.
+# check_packages.sh BUILD_FOLDER: make the Debian packages and unpack them to a temporary folder. The program there
+# runs, its man page is well-formed, and a program outside the tree builds against the library.
 set -euo pipefail
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT

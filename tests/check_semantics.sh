@@ -1,5 +1,5 @@
 #!/bin/bash
-# Every test that docs/semantics.md names exists: `folder/test_x.c::name` has a Test(..., name) in that file.
+# Checks that each test named in docs/semantics.md exists: `folder/test_x.c::name` is a Test(..., name) in that file.
 set -euo pipefail
 export LC_ALL=C
 cd "$(dirname "${BASH_SOURCE[0]}")"

@@ -1,13 +1,13 @@
 #!/bin/bash
-# check_symbols.sh SHARED_LIBRARY: what the library exports is what its headers declare, no more and no less.
+# check_symbols.sh SHARED_LIBRARY: check that the library exports exactly the symbols that its headers declare.
 set -euo pipefail
 export LC_ALL=C
 headers=$(dirname "${BASH_SOURCE[0]}")/../include/evener
 
 exported=$(nm -D --defined-only "$1" | awk '$2 ~ /[TDBRVW]/ { print $3 }' |
     grep -v -E '^(__bss_start|_edata|_end)$' | sort -u) # the linker's own marks
-# A declaration may go over several lines: join them, then take the name before the first parenthesis, or for an
-# object the last word.
+# A declaration may span several lines: join them, then take the name before the first parenthesis, or the last word of
+# an object's declaration.
 declared=$(cat "$headers"/*.h | tr '\n' ' ' | grep -o 'EVENER_API [^;{]*' | grep -v '^EVENER_API __attribute' |
     sed -E 's/\(.*//; s/\[.*//; s/ *$//; s/.*[ *]//' | grep -E '^[a-z]' | sort -u)
 

@@ -1,6 +1,6 @@
 #!/bin/bash
-# docs_plugins.sh: the wrapping policy that docs/writing-plugins.md shows is examples/limit_policy.c, which
-# tests/policy/test_wrapping.c runs, in at most 60 lines and with public headers only.
+# Checks that the wrapping policy in docs/writing-plugins.md is examples/limit_policy.c, which
+# tests/policy/test_wrapping.c runs, and that it has at most 60 lines and includes public headers only.
 set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 example=$root/examples/limit_policy.c

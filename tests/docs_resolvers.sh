@@ -1,5 +1,6 @@
 #!/bin/bash
-# docs_resolvers.sh OWN_RESOLVER DEMO_SERVER: the example of docs/resolvers.md is examples/own_resolver.c, and that works.
+# docs_resolvers.sh OWN_RESOLVER DEMO_SERVER: check that the example in docs/resolvers.md is examples/own_resolver.c,
+# and that it works.
 set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 own_resolver=$1

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the Debian packages that building and testing evener takes. Asks apt only if one is missing.
+# Installs the Debian packages needed to build and test evener. Calls apt only if one is missing.
 set -eu
 
 packages="

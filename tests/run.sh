@@ -1,6 +1,6 @@
 #!/bin/bash
-# Installs what is missing, builds evener and runs its tests. The last two lines are the counts, `N passed, N failed`,
-# and the verdict; the exit status is 0 only if something ran and nothing failed.
+# Installs missing packages, builds evener and runs its tests. The last two lines are the counts, `N passed, N failed`,
+# and the verdict. The exit status is 0 only if at least one test ran and none failed.
 set -euo pipefail
 export LC_ALL=C
 
@@ -68,7 +68,7 @@ ctest --test-dir "$build" --output-on-failure --no-tests=error -j "$jobs" ${filt
     status=$?
 [ -f "$log" ] || fail "no test ran"
 
-# Counts the cases of a Criterion suite one by one and any other program as one case.
+# A Criterion suite counts with its number of cases, any other program as one.
 counts=$(awk '
     / Testing: / { name = $3; passing = 0; failing = 0; cases = 0 }
     /Synthesis: Tested: / {

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Plants forbidden includes, one at a time, in a copy of the sources: check_layers.sh has to find each.
+# Adds forbidden includes, one at a time, to a copy of the sources, and checks that check_layers.sh finds each.
 set -euo pipefail
 export LC_ALL=C
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -7,7 +7,7 @@ copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 failed=0
 
-# plant FILE INCLUDE EXPECTED: with that line added to the file the check fails, and says EXPECTED.
+# plant FILE INCLUDE EXPECTED: add the include to the file; the check must fail and print EXPECTED.
 plant()
 {
     rm -rf "${copy:?}"/*

@@ -1,4 +1,4 @@
-/* A factory file as a whole: reading, defaults and channels. */
+/* Reads a factory file: the file itself, defaults and channels. */
 #include "lb/factory/config.h"
 
 #include <stdarg.h>
@@ -16,7 +16,7 @@ const char *evener_factory_config_place(const evener_factory_parse *parse, const
     return evener_factory_text_place(parse->text, (unsigned)config_setting_source_line(setting), line);
 }
 
-/* Writes the names from the root to the setting, with dots: "channels.orders.backoff.max_ms". */
+/* Write the path of the setting with dots: "channels.orders.backoff.max_ms". */
 static void write_field(const config_setting_t *setting, char *buffer, size_t bytes)
 {
     const config_setting_t *parent = config_setting_parent(setting);
@@ -181,7 +181,7 @@ static evener_status_code parse_text(const evener_factory_parse *parse)
     return code;
 }
 
-static void forget_channels(evener_factory_config *config)
+static void clear_channels(evener_factory_config *config)
 {
     for (size_t i = 0; i < config->channel_count; i++) {
         free(config->channels[i].name);
@@ -211,7 +211,7 @@ evener_status_code evener_factory_config_parse(const char *path, const char *tex
     free(folder);
     evener_factory_text_clear(&expanded);
     if (code != EVENER_STATUS_OK) {
-        forget_channels(config);
+        clear_channels(config);
     }
     return code;
 }
@@ -232,6 +232,6 @@ evener_status_code evener_factory_config_read(const char *path, evener_factory_c
 
 void evener_factory_config_clear(evener_factory_config *config)
 {
-    forget_channels(config);
+    clear_channels(config);
     evener_factory_files_clear(&config->files);
 }

@@ -1,11 +1,12 @@
-/* The channel factory: channels by name, and the file they follow.
+/* The channel factory: channels by name, and the file that configures them.
  *
- * A reload first makes everything that the new file asks for: one fresh channel for each that is new or changed, which
- * checks target, credentials, policy and service config as any channel does when it is opened. Only when all of that has
- * succeeded anything is touched: a new name takes its fresh channel; for a known name the live channel takes over the
- * inside of the fresh one (channel_reconfigure.h). So a file is in force as a whole or not at all.
+ * A reload has two steps. First it creates a fresh channel for each name that is new or changed; that checks target,
+ * credentials, policy and service config as for any channel. Only when all of them succeeded does it change anything: a
+ * new name gets its fresh channel, and the live channel of a known name takes over the inside of the fresh one
+ * (lb/channel/reconfigure.h). So a file takes effect as a whole or not at all.
  *
- * Reloading happens on the control thread, one at a time; the lock only guards the table against those who ask. */
+ * Reloads run on the control thread, one at a time. The lock guards the table against evener_factory_channel() and
+ * evener_factory_visit() on other threads. */
 #include <evener/factory.h>
 
 #include <pthread.h>
@@ -30,10 +31,10 @@ struct evener_factory {
 
     pthread_mutex_t lock;
     evener_factory_config config; /* in force; changed under the lock */
-    evener_channel **channels;    /* one for each of config.channels; changed under the lock */
+    evener_channel **channels;    /* parallel to config.channels; changed under the lock */
 
-    /* the control thread's */
-    char **watched; /* files of the last attempt to read */
+    /* control thread only */
+    char **watched; /* files of the last read, successful or not */
     size_t watched_count;
     evener_factory_watch watch;
 };
@@ -55,7 +56,7 @@ static evener_status_code make_credentials(const evener_factory_settings *settin
                                     .root_certificates = settings->roots,
                                     .certificate_chain = settings->certificate,
                                     .private_key = settings->key};
-    return evener_credentials_create_tls_checked(&tls, credentials, status); /* checked when it was read */
+    return evener_credentials_create_tls_checked(&tls, credentials, status); /* settings.c has checked the PEM texts */
 }
 
 static evener_attribute *make_resolver_options(const evener_factory_settings *settings, size_t *count)
@@ -147,7 +148,7 @@ static void unref_all(evener_channel **channels, size_t count)
     free(channels);
 }
 
-/* One fresh channel for each that is new or not as it was; NULL for the others. */
+/* Create a fresh channel for each name that is new or changed; fresh[i] stays NULL for the others. */
 static evener_status_code prepare(evener_factory *factory, const evener_factory_config *next, evener_channel **fresh,
                                   evener_status *status)
 {
@@ -168,7 +169,7 @@ static evener_status_code prepare(evener_factory *factory, const evener_factory_
     return EVENER_STATUS_OK;
 }
 
-/* Cannot fail but for memory, and then single channels keep their old settings until the next reload. */
+/* Apply the prepared channels. Fails only on out of memory; the affected channel then keeps its old settings. */
 static void put_in_force(evener_factory *factory, evener_factory_config *next, evener_channel **fresh)
 {
     evener_factory_config old_config = factory->config;
@@ -200,14 +201,14 @@ static void put_in_force(evener_factory *factory, evener_factory_config *next, e
     for (size_t i = 0; i < old_config.channel_count; i++) {
         size_t index;
         if (find(&factory->config, old_config.channels[i].name, &index) == NULL) {
-            evener_channel_unref(old_channels[i]); /* its name has gone from the file */
+            evener_channel_unref(old_channels[i]); /* its name was removed from the file */
         }
     }
     free(old_channels);
     evener_factory_config_clear(&old_config);
 }
 
-/* The names of the last files read, for the watch: of a refused config too, as its repair may come in any of them. */
+/* Watch the files that were read last, also those of a refused config: the repair may be in any of them. */
 static void watch_files(evener_factory *factory, const evener_factory_config *config)
 {
     char **files = calloc(config->files.count + 1, sizeof *files);
@@ -228,7 +229,7 @@ static void watch_files(evener_factory *factory, const evener_factory_config *co
         }
     } else {
         for (size_t i = 0; files != NULL && i < config->files.count; i++) {
-            free(files[i]); /* the old ones are watched on */
+            free(files[i]); /* out of memory: the watch keeps the old list */
         }
     }
     free(files);
@@ -254,8 +255,8 @@ static evener_status_code reload(evener_factory *factory, evener_status *status)
     return evener_status_clear(status);
 }
 
-/* A reload of a factory that is open: counted, told and logged. */
-static evener_status_code reload_and_tell(evener_factory *factory, evener_status *status)
+/* Reload an open factory; count, log and report the result. */
+static evener_status_code reload_and_report(evener_factory *factory, evener_status *status)
 {
     const evener_status_code code = reload(factory, status);
     (void)__atomic_fetch_add(code == EVENER_STATUS_OK ? &factory->reloads : &factory->refused, 1, __ATOMIC_RELAXED);
@@ -273,7 +274,7 @@ static evener_status_code reload_and_tell(evener_factory *factory, evener_status
 static void files_changed(void *arg)
 {
     evener_status status;
-    reload_and_tell(arg, &status);
+    reload_and_report(arg, &status);
 }
 
 /* ---- life ---- */
@@ -295,7 +296,7 @@ static void first_load(void *arg)
 static void load_again(void *arg)
 {
     turn *t = arg;
-    reload_and_tell(t->factory, &t->status);
+    reload_and_report(t->factory, &t->status);
 }
 
 static void stop_watching(void *arg)
@@ -332,7 +333,7 @@ static evener_status_code take_options(evener_factory *factory, const evener_fac
         *own = (evener_factory_options){.size = sizeof *own};
         return bad;
     }
-    /* The builders stay where they are; the arrays may be on the caller's stack. */
+    /* Copy the arrays, which may be on the caller's stack; the builders are borrowed. */
     own->resolvers = copy_array(own->resolvers, own->resolver_count * sizeof own->resolvers[0]);
     evener_resolver_builders_ref(own->resolvers, own->resolver_count);
     own->policies = copy_array(own->policies, own->policy_count * sizeof own->policies[0]);
@@ -408,7 +409,7 @@ void evener_factory_close(evener_factory *factory)
     evener_runtime_unref(runtime);
 }
 
-/* ---- asking ---- */
+/* ---- lookup ---- */
 
 evener_status_code evener_factory_channel(evener_factory *factory, const char *name, evener_channel **channel,
                                           evener_status *status)

@@ -16,18 +16,18 @@ typedef struct frame {
     const char *file;
     const char *content;
     size_t bytes;
-    size_t at;     /* the next byte */
-    unsigned line; /* that it is on, from 1 */
+    size_t at;     /* offset of the next byte */
+    unsigned line; /* line of the next byte, from 1 */
     unsigned depth;
-    bool at_line_start; /* nothing but blanks since the line began */
+    bool at_line_start; /* only blanks since the start of the line */
 } frame;
 
 typedef struct expander {
     evener_factory_text out;
-    size_t room;        /* for out.text, its NUL included */
-    size_t lines_room;  /* for out.lines */
-    unsigned text_line; /* that the next byte is written to */
-    unsigned nesting;   /* brackets that are open */
+    size_t room;        /* capacity of out.text, including its NUL */
+    size_t lines_room;  /* capacity of out.lines */
+    unsigned text_line; /* line of the next byte of out.text */
+    unsigned nesting;   /* open brackets */
     unsigned includes;
     const char *folder;
     const evener_factory_reader *reader;
@@ -117,7 +117,7 @@ static evener_status_code put(expander *e, const frame *f, const char *bytes, si
     return EVENER_STATUS_OK;
 }
 
-/* Note that the text goes on with the file's current line, on a line of its own. */
+/* Start a new run of lines at the file's current line. Ends the expanded text's current line first. */
 static evener_status_code begin_lines(expander *e, const frame *f)
 {
     if (e->out.bytes > 0 && e->out.text[e->out.bytes - 1] != '\n') {
@@ -140,14 +140,14 @@ static evener_status_code begin_lines(expander *e, const frame *f)
     return EVENER_STATUS_OK;
 }
 
-/* ---- what libconfig's scanner tells apart ---- */
+/* ---- tokens of libconfig's scanner ---- */
 
 static char peek(const frame *f, size_t ahead)
 {
     return f->bytes - f->at > ahead ? f->content[f->at + ahead] : '\0';
 }
 
-/* Copy one byte and go on. Refuses NUL: it would cut the text short unnoticed. */
+/* Copy one byte and advance. Refuses NUL, which would silently cut the text short. */
 static evener_status_code copy_byte(expander *e, frame *f)
 {
     const char c = f->content[f->at];
@@ -165,8 +165,8 @@ static evener_status_code copy_byte(expander *e, frame *f)
     return code;
 }
 
-/* "...": copied, with every '@' as "\x40", which means the same. A lone backslash means itself; before an '@' it must
- * not meet the other one. */
+/* Copy a string, with each '@' replaced by the escape "\x40". libconfig takes a lone backslash literally; before an '@'
+ * it is doubled, so that it does not combine with the backslash of the escape. */
 static evener_status_code copy_string(expander *e, frame *f)
 {
     const unsigned first_line = f->line;
@@ -193,7 +193,7 @@ static evener_status_code copy_string(expander *e, frame *f)
     return code != EVENER_STATUS_OK ? code : refuse(e, f, first_line, "the string that begins here is not closed");
 }
 
-/* Leave a comment out, up to the end of its line. */
+/* Skip a comment up to the end of its line. */
 static evener_status_code skip_line_comment(expander *e, frame *f)
 {
     while (f->at < f->bytes && peek(f, 0) != '\n') {
@@ -205,7 +205,7 @@ static evener_status_code skip_line_comment(expander *e, frame *f)
     return EVENER_STATUS_OK;
 }
 
-/* Leave a comment out, but for a blank, as it separates words, and its line ends. */
+/* Replace a comment by one blank (comments separate words) and its line ends. */
 static evener_status_code skip_comment(expander *e, frame *f)
 {
     const unsigned first_line = f->line;
@@ -215,7 +215,7 @@ static evener_status_code skip_comment(expander *e, frame *f)
     while (code == EVENER_STATUS_OK && f->at < f->bytes) {
         if (peek(f, 0) == '*' && peek(f, 1) == '/') {
             f->at += 2;
-            f->at_line_start = false; /* as libconfig has it: a directive behind a comment is none */
+            f->at_line_start = false; /* as in libconfig: after a comment, no directive may start */
             return EVENER_STATUS_OK;
         }
         if (peek(f, 0) == '\n' || peek(f, 0) == '\0') {
@@ -235,7 +235,7 @@ static evener_status_code copy_bracket(expander *e, frame *f)
             return refuse(e, f, f->line, "more than %d brackets are open", EVENER_FACTORY_NESTING_MAX);
         }
         e->nesting++;
-    } else if (e->nesting > 0) { /* one too many is libconfig's to refuse */
+    } else if (e->nesting > 0) { /* libconfig refuses surplus closing brackets */
         e->nesting--;
     }
     return copy_byte(e, f);
@@ -245,7 +245,7 @@ static evener_status_code copy_bracket(expander *e, frame *f)
 
 static evener_status_code expand(expander *e, frame *f);
 
-/* Read the directive at the frame's place and store its name, to be freed. */
+/* Parse the directive at the frame's position and store its name, to be freed. */
 static evener_status_code read_directive(const expander *e, frame *f, char **name)
 {
     const size_t keyword_bytes = sizeof DIRECTIVE - 1;
@@ -306,7 +306,7 @@ static bool is_being_read(const frame *f, const char *path)
     return false;
 }
 
-/* Return the names' own copy of where an included file is; NULL: out of memory. */
+/* Return the path of an included file, in memory of e->files; NULL: out of memory. */
 static const char *path_of(const expander *e, const char *name)
 {
     if (name[0] == '/') {
@@ -367,7 +367,7 @@ static evener_status_code follow_directive(expander *e, frame *f)
     return code;
 }
 
-/* Append the rest of a file; at most EVENER_FACTORY_INCLUDE_DEPTH_MAX calls deep. */
+/* Append the rest of a file. Recurses at most EVENER_FACTORY_INCLUDE_DEPTH_MAX deep. */
 static evener_status_code expand(expander *e, frame *f)
 {
     evener_status_code code = EVENER_STATUS_OK;
@@ -391,7 +391,7 @@ static evener_status_code expand(expander *e, frame *f)
     return code;
 }
 
-/* ---- the whole ---- */
+/* ---- public functions ---- */
 
 evener_status_code evener_factory_text_expand(evener_factory_text *out, const char *path, const char *content,
                                               size_t bytes, const evener_factory_reader *reader,
@@ -423,7 +423,7 @@ evener_status_code evener_factory_text_expand(evener_factory_text *out, const ch
 
 const char *evener_factory_text_place(const evener_factory_text *text, unsigned text_line, unsigned *file_line)
 {
-    size_t low = 0; /* the last entry that begins at the line or before it is at low or behind */
+    size_t low = 0; /* invariant: the last run that starts at or before text_line is in [low, high) */
     size_t high = text->line_count;
     while (high - low > 1) {
         const size_t middle = low + (high - low) / 2;

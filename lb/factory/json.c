@@ -1,5 +1,5 @@
-/* libconfig's values as JSON, one to one, so that a policy's parameters and a service config are written in a factory
- * file under the very names that they have in gRPC's documents. */
+/* Converts libconfig's values to JSON one to one, so that policy parameters and service configs have the same names in
+ * a factory file as in gRPC's documentation. */
 #include "lb/factory/config.h"
 
 static json_t *members_of(const config_setting_t *setting, bool named)

@@ -1,8 +1,7 @@
-/* One group of settings of a factory file: their names, types and ranges.
+/* Reads one group of settings of a factory file: names, types and ranges.
  *
- * A group of settings is read over what was there before (the shared defaults): a plain value replaces the old one,
- * `backoff`, `keepalive` and `resolver` are merged name by name, `policy`, `service_config` and `credentials` are
- * replaced as a whole. */
+ * A group overrides the shared defaults: plain values, `policy`, `service_config` and `credentials` are replaced as a
+ * whole; `backoff`, `keepalive` and `resolver` are merged name by name. */
 #include "lb/factory/config.h"
 
 #include <inttypes.h>
@@ -13,7 +12,7 @@
 #include "lb/base/tls_pem.h"
 
 #define PEM_BYTES_MAX ((size_t)1024 * 1024)
-#define PEM_NAME_BYTES 160 /* of a file in a message: a longer one is cut */
+#define PEM_NAME_BYTES 160 /* of a file name in a message; longer names are cut */
 #define TIME_MS_MAX (INT64_C(365) * 24 * 3600 * 1000)
 
 typedef struct reading {
@@ -141,7 +140,7 @@ static evener_status_code read_keepalive(const reading *r, const field *f, const
     (void)f;
     evener_status_code code = read_fields(r, setting, keepalive_fields);
     if (r->settings->keepalive_time_ms == EVENER_NEVER_MS) {
-        r->settings->keepalive_time_ms = 0; /* the core's own default: no pings */
+        r->settings->keepalive_time_ms = 0; /* the core's default: no pings */
     }
     return code;
 }
@@ -193,7 +192,7 @@ static evener_status_code read_service_config(const reading *r, const field *f, 
     return replace_json(r, setting, &r->settings->service_config, evener_factory_json(setting));
 }
 
-/* ---- resolver options: resolver = { dns = { min_refresh_ms = 1000; }; } gives "dns.min_refresh_ms" = "1000" ---- */
+/* ---- resolver options: resolver = { dns = { min_refresh_ms = 1000; }; } becomes "dns.min_refresh_ms" = "1000" ---- */
 
 static json_t *option_value(const config_setting_t *setting)
 {
@@ -246,7 +245,7 @@ static evener_status_code read_resolver(const reading *r, const field *f, const 
     if (!config_setting_is_group(setting)) {
         return bad(r, setting, "a group is needed, as in resolver = { dns = { min_refresh_ms = 1000; }; };");
     }
-    /* The defaults' object may be shared with other channels: changed only as a copy. */
+    /* Copy on write: the defaults' object may be shared with other channels. */
     json_t *options = r->settings->resolver != NULL ? json_copy(r->settings->resolver) : json_object();
     if (options == NULL) {
         return no_memory(r, setting);
@@ -316,7 +315,7 @@ static const field credentials_fields[] = {
     {NULL, NULL, 0, 0, 0, false},
 };
 
-/* The name of a PEM file as it is written, for a message. */
+/* Return the file name of a PEM setting in quotes, for a message. */
 static const char *quoted_name(const config_setting_t *credentials, const char *field_name, char *buffer, size_t bytes)
 {
     const char *name = "";
@@ -325,8 +324,8 @@ static const char *quoted_name(const config_setting_t *credentials, const char *
     return buffer;
 }
 
-/* A certificate is replaced some time before its key, or the other way round: until both are there, what was read before
- * stays in force. */
+/* Check that key and certificate belong together. A renewal replaces one file before the other; until both are written,
+ * the reload is refused and the old pair stays in force. */
 static evener_status_code check_pems(const reading *r, const config_setting_t *setting)
 {
     const evener_factory_settings *s = r->settings;
@@ -368,7 +367,7 @@ static evener_status_code read_credentials(const reading *r, const field *f, con
     return check_pems(r, setting);
 }
 
-/* ---- the table ---- */
+/* ---- table of settings ---- */
 
 #define MEMBER(name) offsetof(evener_factory_settings, name)
 
@@ -436,7 +435,7 @@ evener_status_code evener_factory_settings_read(const evener_factory_parse *pars
 
 /* ---- values ---- */
 
-/* Every owned string of the settings, by offset. */
+/* Offsets of all owned strings. */
 static const size_t string_members[] = {MEMBER(target), MEMBER(authority),     MEMBER(user_agent),
                                         MEMBER(roots),  MEMBER(certificate),   MEMBER(key),
                                         MEMBER(policy), MEMBER(service_config)};

@@ -3,11 +3,11 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#define SETTLE_NS (50 * EVENER_NS_PER_MS) /* files that stand still for so long are written */
-#define YOUNG_NS                                                                                                       \
-    (20 * EVENER_NS_PER_MS) /* a file system's clock ticks every 4 to 10 ms: later changes may look alike */
+#define SETTLE_NS (50 * EVENER_NS_PER_MS) /* files unchanged for this long count as completely written */
+/* File system timestamps tick every 4 to 10 ms: two changes within one tick have the same signature. */
+#define YOUNG_NS (20 * EVENER_NS_PER_MS)
 
-/* FNV-1a, over numbers. */
+/* Add a number to an FNV-1a hash. */
 static uint64_t mix(uint64_t hash, uint64_t value)
 {
     for (unsigned shift = 0; shift < 64; shift += 8) {
@@ -21,7 +21,7 @@ static uint64_t ns_of(struct timespec time)
     return (uint64_t)time.tv_sec * EVENER_NS_PER_S + (uint64_t)time.tv_nsec;
 }
 
-/* What tells one state of the files from another; *newest_ns: their last change, on the system's clock. */
+/* Return a hash that identifies the state of the files, and store the time of the last change (system clock). */
 static uint64_t signature_of(const evener_factory_watch *watch, uint64_t *newest_ns)
 {
     uint64_t hash = UINT64_C(14695981039346656037);
@@ -44,7 +44,7 @@ static uint64_t signature_of(const evener_factory_watch *watch, uint64_t *newest
     return hash;
 }
 
-static void look(void *arg)
+static void poll_files(void *arg)
 {
     evener_factory_watch *watch = arg;
     uint64_t newest_ns;
@@ -63,7 +63,7 @@ static void look(void *arg)
 
 void evener_factory_watch_start(evener_factory_watch *watch)
 {
-    watch->timer = (evener_timer)EVENER_TIMER_INIT(look, watch);
+    watch->timer = (evener_timer)EVENER_TIMER_INIT(poll_files, watch);
     if (watch->interval_ns != UINT64_MAX) {
         evener_timer_start(watch->loop, &watch->timer, watch->interval_ns);
     }
@@ -88,7 +88,7 @@ void evener_factory_watch_set_files(evener_factory_watch *watch, char *const *fi
     bool same = file_count == watch->file_count;
     watch->files = files;
     watch->file_count = file_count;
-    if (!same) { /* the signature of another set of files: as they are now */
+    if (!same) { /* signatures of different lists are not comparable: note the current state */
         evener_factory_watch_mark(watch);
     }
 }

@@ -1,7 +1,7 @@
-/* Factory watch: tells when one of a few files has changed, by looking at them from time to time.
+/* Factory watch: polls a few files and reports changes.
  *
- * Looking sees what notifications miss: network file systems, a symlink swapped anywhere on the path, a file that
- * appears in a folder that was not there. Three stat() a second cost nothing. All on the control thread. */
+ * Polling also sees what inotify misses: network file systems, a symlink replaced anywhere on the path, a file that
+ * appears in a folder that did not exist. The cost is one stat() per file and interval. Control thread only. */
 #ifndef EVENER_LB_FACTORY_WATCH_H
 #define EVENER_LB_FACTORY_WATCH_H
 
@@ -16,23 +16,23 @@ typedef struct evener_factory_watch {
     uint64_t interval_ns;
     void (*changed)(void *arg);
     void *arg;
-    /* its own */
+    /* private */
     char *const *files; /* borrowed until they are replaced */
     size_t file_count;
-    uint64_t read_signature; /* of the files as they were last read */
-    uint64_t seen_signature; /* as they were last seen; another: they are being written */
-    bool young;              /* they had changed just before they were read: read once more to be sure */
+    uint64_t read_signature; /* of the files when they were last read */
+    uint64_t seen_signature; /* at the last poll; differs between polls while files are being written */
+    bool young;              /* the files changed just before they were read: read them once more */
     evener_timer timer;
 } evener_factory_watch;
 
-/* Begins with the first four members set. */
+/* Start polling. Set the first four members before. */
 void evener_factory_watch_start(evener_factory_watch *watch);
 void evener_factory_watch_stop(evener_factory_watch *watch);
 
-/* To be called before the files are read: what changes from here on is told. */
+/* Note the state of the files. Call it before reading them: later changes are reported. */
 void evener_factory_watch_mark(evener_factory_watch *watch);
 
-/* Other files, or the same; borrowed until the next call or stop. */
+/* Set the files to watch. They are borrowed until the next call or stop. */
 void evener_factory_watch_set_files(evener_factory_watch *watch, char *const *files, size_t file_count);
 
 #endif

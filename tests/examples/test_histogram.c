@@ -1,4 +1,4 @@
-/* The histogram of `evener load`: quantiles within 1 %, at any magnitude. */
+/* The histogram of `evener load`: quantiles are within 1 % at any magnitude. */
 #include <criterion/criterion.h>
 
 #include <stdint.h>

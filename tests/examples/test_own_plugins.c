@@ -12,7 +12,7 @@
 #include "polling_resolver.h"
 #include "tcp_transport.h"
 
-static char backends[256]; /* what fetch() says; read and written under the barrier of atomics */
+static char backends[256]; /* the result of fetch(); ordered by the atomics around it */
 static unsigned fetches;
 
 static evener_status_code fetch(const char *name, char text[POLLING_TEXT_BYTES], evener_status *status)
@@ -72,7 +72,7 @@ Test(own_plugins, bytes_go_to_the_server_that_the_poll_named)
     cr_assert_eq(recv(accepted, got, 5, MSG_WAITALL), 5);
     cr_assert_str_eq(got, "hello");
 
-    /* The server goes: the connection drops, and the next attempts are refused; the socket stays the pick's own. */
+    /* The server ends: the connection drops and new attempts are refused. The pick still owns its socket. */
     close(listener);
     close(accepted);
     evener_connectivity_state state = evener_channel_state(channel, false);

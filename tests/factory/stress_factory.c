@@ -1,5 +1,5 @@
-/* A factory file that is changed 1,000 times at random, to good and bad, while calls run: no call fails, what is in force
- * is always a good configuration, and at the end it is the last good one. */
+/* Changes a factory file 1,000 times at random, to good and bad, while calls run. No call fails, only good
+ * configurations take effect, and the last good one is in force at the end. */
 #include <assert.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -69,7 +69,7 @@ static void write_file(const char *text, bool in_place)
     assert(in_place || rename(next, path) == 0);
 }
 
-/* A good file; `target` gets what it says. */
+/* Write a good file, and store its target. */
 static void good_file(unsigned *seed, char *text, size_t bytes, char *target, size_t target_bytes)
 {
     static const char *const policies[] = {"\"round_robin\"", "\"pick_first\"", "{ p2c_ewma = { }; }", "\"random\"",
@@ -94,12 +94,12 @@ static void good_file(unsigned *seed, char *text, size_t bytes, char *target, si
              target, policies[below(seed, 5)], others[below(seed, 7)], authorities[below(seed, 3)]);
 }
 
-/* A file that must be refused, made of a good one. */
+/* Turn a good file into one that must be refused. */
 static void spoil(unsigned *seed, char *text)
 {
     static const char *const tails[] = {"nonsense", "other = 1;\n", "channels = { };\n", "}"};
     if (below(seed, 2) == 0) {
-        text[strlen(text) - 3 - below(seed, 10)] = '\0'; /* cut before its last bracket */
+        text[strlen(text) - 3 - below(seed, 10)] = '\0'; /* cut before the last bracket */
     } else {
         strcat(text, tails[below(seed, 4)]);
     }
@@ -170,8 +170,8 @@ int main(int argc, char **argv)
     }
     good_file(&seed, text, sizeof text, target, sizeof target);
     write_file(text, false);
-    next[0] = '\0';                                               /* it may hold what a refused file said */
-    for (int i = 0; i < 2000 && strcmp(next, target) != 0; i++) { /* the watch sees the last one by itself */
+    next[0] = '\0';                                               /* may still contain the target of a refused file */
+    for (int i = 0; i < 2000 && strcmp(next, target) != 0; i++) { /* the watch notices the last change */
         evener_channel *channel;
         if (evener_factory_channel(factory, "orders", &channel, NULL) == EVENER_STATUS_OK) {
             snprintf(next, sizeof next, "%s", evener_channel_target(channel));

@@ -110,7 +110,7 @@ static evener_channel *ready_channel(const char *name)
     return channel;
 }
 
-/* Picks and ends the pick at once: the backend's address. */
+/* Pick, end the pick at once, and return the backend's address. */
 static const char *pick(evener_channel *channel)
 {
     static char text[EVENER_ADDRESS_BYTES_MAX];
@@ -255,7 +255,8 @@ Test(factory, another_authority_connects_anew)
     evener_channel_unref(channel);
 }
 
-/* C10: the same name, first of the list and then set, is another rule: it holds for every backend. */
+/* C10: an authority that first comes from the list and is then set explicitly connects anew, although the name is the
+ * same: the explicit one holds for every backend. */
 Test(factory, an_authority_that_is_set_wins_over_a_backends_own)
 {
     open_with(ONE("target = \"static:" A ";authority=orders.prod\"; policy = \"round_robin\";"));
@@ -327,7 +328,7 @@ Test(factory, a_bad_file_is_refused_whole_and_the_old_one_stays)
     evener_channel_unref(channel);
 }
 
-/* libconfig's scanner ends the process at each of these includes. */
+/* libconfig's own scanner ends the process at each of these includes. */
 Test(factory, an_include_that_cannot_be_read_is_refused_and_the_old_configuration_stays)
 {
     char folder[96], fifo[128], loop_link[128], locked[128];
@@ -367,7 +368,7 @@ Test(factory, an_include_that_cannot_be_read_is_refused_and_the_old_configuratio
         cr_expect_not_null(strstr(status.message, bad[i].reason), "%s", status.message);
         cr_expect_str_eq(pick(channel), A);
     }
-    /* The watch knows a file that could not be included, and sees its repair. */
+    /* The watch includes a file that could not be read, and notices its repair. */
     char part[128], text[512];
     snprintf(part, sizeof part, "%s/part.cfg", folder);
     snprintf(text, sizeof text, "@include \"%s\"\n", part);
@@ -390,7 +391,7 @@ Test(factory, an_include_that_cannot_be_read_is_refused_and_the_old_configuratio
     rmdir(folder);
 }
 
-/* Opening a FIFO would wait for its writer, and with the control thread all channels would. */
+/* Opening a FIFO would block until it has a writer, and with the control thread all channels. */
 Test(factory, a_file_that_is_replaced_by_none_is_refused_and_the_old_configuration_stays)
 {
     open_with("channels = { a = { target = \"static:" A "\"; credentials = \"insecure\"; }; };");

@@ -1,4 +1,4 @@
-/* The factory file: what is read out of it, and what each mistake is answered with. */
+/* The factory file: its settings, and the message for each mistake. */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
 
@@ -123,7 +123,7 @@ Test(factory_config, no_channels_at_all_is_a_config)
 
 struct mistake {
     const char *text;
-    const char *message; /* how it begins */
+    const char *message; /* its beginning */
 };
 
 static const struct mistake mistakes[] = {
@@ -159,7 +159,7 @@ static const struct mistake mistakes[] = {
     {CHANNEL("credentials = { ca = 3; };"), "x.cfg:2: channels.a.credentials.ca: the name of a PEM file"},
     {CHANNEL("credentials = { ca = \"/dev/null\"; };"),
      "x.cfg:2: channels.a.credentials.ca: /dev/null: it is a device; a regular file is needed"},
-    {CHANNEL("credentials = { ca = \"/proc/version\"; };"), /* its size is 0, but it has a text */
+    {CHANNEL("credentials = { ca = \"/proc/version\"; };"), /* st_size is 0 although it has content */
      "x.cfg:2: channels.a.credentials.ca: \"/proc/version\" holds no PEM"},
     {CHANNEL("credentials = { pem = \"x\"; };"), "x.cfg:2: channels.a.credentials.pem: no such setting; there are: ca"},
     {CHANNEL("policy = 3;"), "x.cfg:2: channels.a.policy: a policy is a name"},

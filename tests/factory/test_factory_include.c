@@ -1,5 +1,5 @@
-/* @include: what a directive is, what the text becomes, which line of which file a place in it is, and all the ways in
- * which a file cannot be included. The files are in memory. */
+/* @include: the syntax of directives, the expanded text, the mapping of lines to files, and each error. The files are
+ * in memory. */
 #include <criterion/criterion.h>
 
 #include <stdio.h>
@@ -80,7 +80,7 @@ static void expect_refused(struct scene *s, const char *content, evener_status_c
     clear(s);
 }
 
-/* ---- what becomes of a text ---- */
+/* ---- the expanded text ---- */
 
 Test(factory_include, a_file_stands_where_the_directive_stood)
 {
@@ -103,7 +103,7 @@ Test(factory_include, a_name_may_have_quotes_and_backslashes)
     expect_refused(&s, "@include \"a\\b\"", EVENER_STATUS_INVALID_ARGUMENT, "/etc/main.cfg:1: @include: after a back");
 }
 
-/* The text that libconfig gets must hold no '@': that is what keeps its scanner from including anything itself. */
+/* libconfig's text must contain no '@', so that its scanner never includes a file itself. */
 Test(factory_include, what_is_no_directive_is_left_out_or_disguised)
 {
     struct scene s = SCENE({"/etc/x", "?"});
@@ -182,7 +182,7 @@ Test(factory_include, each_word_is_known_by_its_own_file_and_line)
     clear(&s);
 }
 
-/* ---- what is refused ---- */
+/* ---- errors ---- */
 
 Test(factory_include, a_malformed_directive_is_refused)
 {
@@ -228,7 +228,7 @@ Test(factory_include, files_that_include_themselves_are_refused)
                    "/etc/c.cfg:2: @include: /etc/b.cfg includes itself");
     expect_refused(&s, "@include \"main.cfg\"", EVENER_STATUS_INVALID_ARGUMENT,
                    "/etc/main.cfg:1: @include: /etc/main.cfg includes itself");
-    /* Under other names, as over a symlink: the depth ends it. */
+    /* Includes itself under different names, as through symlinks: the depth limit applies. */
     struct scene links = SCENE({"/etc/1", "@include \"2\""}, {"/etc/2", "@include \"3\""}, {"/etc/3", "@include \"4\""},
                                {"/etc/4", "@include \"5\""}, {"/etc/5", "@include \"6\""}, {"/etc/6", "@include \"7\""},
                                {"/etc/7", "@include \"8\""}, {"/etc/8", "@include \"9\""},

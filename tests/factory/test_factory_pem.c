@@ -1,4 +1,4 @@
-/* PEM files of a factory: what is refused and how it is named, and that what was read before stays in force. */
+/* PEM files of a factory: each refusal with its message, and that the configuration in force stays. */
 #include <criterion/criterion.h>
 
 #include <stdio.h>
@@ -138,7 +138,7 @@ Test(factory_pem, garbage_is_named_with_its_file)
     char *text = joined(made.authority, bad);
     expect_refusal("ca.pem", text, "\"ca.pem\": certificate 2 of it cannot be parsed");
     free(text);
-    /* A writer that has come half way. */
+    /* A half-written file. */
     text = joined(made.authority, made.other_authority);
     text[strlen(made.authority) + 300] = '\0';
     expect_refusal("ca.pem", text, "\"ca.pem\": certificate 2 of it cannot be parsed");
@@ -165,7 +165,7 @@ Test(factory_pem, key_and_certificate_have_to_belong_together)
     cr_expect_eq(open_factory(&status), EVENER_STATUS_OK, "%s", status.message);
 }
 
-/* L4 */
+/* L4, files that would block the control thread */
 Test(factory_pem, a_fifo_does_not_stop_the_control_thread, .timeout = 60)
 {
     evener_channel *channel = open_ready_channel();
@@ -183,11 +183,11 @@ Test(factory_pem, a_fifo_does_not_stop_the_control_thread, .timeout = 60)
     evener_channel_unref(channel);
 }
 
-/* C7: a certificate comes some time before its key. */
+/* C7: a certificate is replaced some time before its key. */
 Test(factory_pem, half_a_rotation_waits_for_the_other_half)
 {
     evener_channel *channel = open_ready_channel();
-    usleep(30000); /* the watch looks again at files that are too young to be told apart */
+    usleep(30000); /* older than the watch's YOUNG_NS: the files are not read a second time */
     virtual_loop_advance_ms(loop, 5000);
     const uint64_t reloads = evener_factory_reload_count(factory);
     write_file("client.pem", made.renewed_certificate);

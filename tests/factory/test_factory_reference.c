@@ -1,4 +1,4 @@
-/* examples/evener.cfg names every setting, and what it names as defaults are the defaults. */
+/* examples/evener.cfg names every setting, and the defaults that it names are the real ones. */
 #include <criterion/criterion.h>
 
 #include <stdio.h>
@@ -33,7 +33,7 @@ Test(factory_reference, it_is_a_good_file)
     evener_factory_config_clear(&config);
 }
 
-/* The parser names all settings when it is given one that does not exist. */
+/* Expect each setting that the parser lists in its message for an unknown one. */
 static void expect_all_named(const char *file, const char *reference)
 {
     evener_factory_config config;
@@ -67,7 +67,7 @@ Test(factory_reference, what_it_names_are_the_defaults)
 {
     size_t length;
     char *text = reference_text(&length);
-    char *end = strstr(text, "\n# The channels, by name.");
+    char *end = strstr(text, "\n# The channels by name,");
     cr_assert_not_null(end);
     *end = '\0';
 
@@ -123,7 +123,7 @@ Test(factory_reference, what_it_names_are_the_defaults)
     virtual_loop_destroy(loop);
     free(text);
 
-    /* Credentials and keepalive belong to the transport. */
+    /* Credentials and keepalive are options of the transport, not of the channel. */
     evener_factory_config config;
     evener_status status;
     cr_assert_eq(evener_factory_config_read(EVENER_CFG, &config, &status), EVENER_STATUS_OK);
@@ -133,7 +133,7 @@ Test(factory_reference, what_it_names_are_the_defaults)
     evener_factory_config_clear(&config);
 }
 
-/* Every option of dns: read with what the reference file says, and with nothing. */
+/* Every option of dns: the reference file's values give the same as no options. */
 Test(factory_reference, the_options_of_dns_are_its_defaults)
 {
     evener_factory_config config;

@@ -1,4 +1,4 @@
-/* Whole regular files: the limits, what is refused, and that nothing makes the reader wait. */
+/* Reading regular files: limits, refusals, and that the reader never blocks. */
 #include <criterion/criterion.h>
 
 #include <stdio.h>
@@ -85,7 +85,7 @@ Test(read_file, a_size_of_zero_is_not_believed)
     expect_refusal("/proc/version", 10, EVENER_STATUS_INVALID_ARGUMENT, "larger than 10 bytes");
 }
 
-/* More than the first room for a file without a size. */
+/* Larger than the first buffer for a file without a size. */
 Test(read_file, a_long_file_without_a_size_is_read_to_its_end)
 {
     char *text;
@@ -122,7 +122,7 @@ Test(read_file, what_is_no_regular_file_is_named)
     close(listening);
 }
 
-/* L4: an open that waits for a writer stops the control thread, and all channels with it. */
+/* L4: an open() that waits for a writer would stop the control thread, and with it all channels. */
 Test(read_file, a_fifo_without_a_writer_is_refused_at_once, .timeout = 60)
 {
     cr_assert_eq(mkfifo(path, 0600), 0);

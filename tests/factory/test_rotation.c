@@ -1,5 +1,5 @@
-/* Certificates that are renewed under load, against real servers with mTLS: no call fails, whichever half comes first
- * and whatever the new credentials are worth. */
+/* Certificates renewed under load, against real servers with mTLS: no call fails, whichever of the two files is
+ * replaced first and whether or not servers accept the new credentials. */
 #include <criterion/criterion.h>
 
 #include <pthread.h>
@@ -82,7 +82,7 @@ static void more_calls(uint64_t count)
     }
 }
 
-/* Of the first server. */
+/* Return the number of calls that the first server has served. */
 static evener_subchannel_stats stats_now(void)
 {
     evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof(evener_subchannel_stats)};
@@ -97,8 +97,8 @@ static void reload(evener_status_code expected, evener_status *status)
     cr_assert_eq(evener_factory_reload(factory, status), expected, "%s", status->message);
 }
 
-/* The first server takes the clients of both authorities, the second only those of the other one, which has signed the
- * renewed certificate: that one has calls if and only if the renewed pair is in use. */
+/* The first server accepts clients of both authorities. The second accepts only those of the authority that signed the
+ * renewed certificate: it gets calls if and only if the renewed pair is in use. */
 static void set_up(void)
 {
     certificates_make(&made);
@@ -156,7 +156,7 @@ static void tear_down(void)
 
 TestSuite(rotation, .init = set_up, .fini = tear_down, .timeout = 240);
 
-/* C7: here the certificate comes first, with any time before its key. */
+/* C7: the certificate is replaced first, any time before its key. */
 Test(rotation, a_certificate_before_its_key_fails_no_call)
 {
     evener_status status;
@@ -177,7 +177,7 @@ Test(rotation, a_certificate_before_its_key_fails_no_call)
     cr_expect_eq(stats_now().connects, 2);
 }
 
-/* Roots that know no server: successors fail again and again, and the connection that works is kept. */
+/* The new roots fit no server: each new connection fails, and the working one is kept. */
 Test(rotation, credentials_that_never_connect_fail_no_call)
 {
     evener_status status;

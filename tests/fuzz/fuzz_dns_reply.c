@@ -1,5 +1,5 @@
-/* Replies of a hostile server. The first byte chooses: SRV and TXT go straight to what reads them; A and AAAA go the
- * whole way, through c-ares with sockets that answer its question with the rest of the input. */
+/* Replies of a hostile server. The first byte chooses the record type. SRV and TXT replies go directly to their
+ * parsers; A and AAAA replies go through c-ares, whose sockets answer the query with the rest of the input. */
 #include <ares.h>
 #include <assert.h>
 #include <errno.h>
@@ -42,7 +42,7 @@ static void check_answer(evener_dns_type type, const evener_dns_answer *answer)
 static ares_socket_t wire_socket(int family, int type, int protocol, void *arg)
 {
     (void)arg;
-    return socket(family, type, protocol); /* c-ares wants a descriptor; nothing is sent through it */
+    return socket(family, type, protocol); /* c-ares needs a descriptor; nothing is sent over it */
 }
 
 static int wire_close(ares_socket_t fd, void *arg)
@@ -76,8 +76,8 @@ static ares_ssize_t wire_send(ares_socket_t fd, const struct iovec *pieces, int 
     return (ares_ssize_t)all;
 }
 
-/* The header and the question of the query, so that c-ares looks further, then the input. Its first two bytes are the
- * flags, the next six the counts of records. */
+/* Build a reply: ID and question of the query, so that c-ares reads on, then the input. The input's first two bytes are
+ * the flags, the next six the record counts. */
 static ares_ssize_t wire_receive(ares_socket_t fd, void *buffer, size_t room, int flags, struct sockaddr *from,
                                  ares_socklen_t *from_bytes, void *arg)
 {

@@ -1,7 +1,7 @@
-/* Factory file: any bytes are either refused with a message or give a consistent config.
+/* Factory file: any input is either refused with a message or gives a consistent config.
  *
- * The input is several files, separated by \x01: the main file, then "1", "2", ... for whoever names them, by
- * @include or as PEM files, in any folder. Nothing is read from the disk. */
+ * The input is several files, separated by \x01: the main file, then "1", "2", ..., which @include and PEM settings can
+ * name, in any folder. Nothing is read from disk. */
 #include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -19,7 +19,7 @@ typedef struct input {
     size_t size;
 } input;
 
-/* Return the n-th of the files; past the last: text NULL. */
+/* Return the n-th file; past the last one, its text is NULL. */
 static input file_of(input whole, unsigned n)
 {
     const char *end = whole.text + whole.size;
@@ -51,7 +51,7 @@ static evener_status_code read_part(void *arg, const char *path, size_t bytes_ma
     return EVENER_STATUS_OK;
 }
 
-/* What keeps libconfig's scanner from including files itself, and from ending the process if it cannot. */
+/* Check that the expanded text has no '@', so that libconfig's scanner neither includes a file nor ends the process. */
 static void check_expansion(input main_file, size_t size, const evener_factory_reader *reader)
 {
     evener_factory_text text = {0};

@@ -1,4 +1,4 @@
-/* Files of endpoints in libconfig's form: whatever the text, entries that are sound, or an error with a reason. */
+/* Endpoint files in libconfig format: any input gives valid entries or an error with a reason. */
 #include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* Files of endpoints in lines: whatever the text, entries that are sound, or an error with place and reason. */
+/* Endpoint files with one endpoint per line: any input gives valid entries or an error with place and reason. */
 #include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>

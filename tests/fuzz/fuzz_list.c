@@ -1,5 +1,5 @@
-/* Lists of addresses: whatever the text, a list without duplicates whose members read back as themselves, or an error
- * with a reason. */
+/* Address lists: any input gives a list without duplicates whose members parse back to themselves, or an error with a
+ * reason. */
 #include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* Load reports: whatever bytes a backend sends, four sound numbers or nothing. */
+/* Load reports: any bytes of a backend give four valid numbers or nothing. */
 #include <assert.h>
 #include <stdint.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-/* loadBalancingConfig: whatever the text, a policy with its configuration, or an error that names the place. */
+/* loadBalancingConfig: any input gives a policy with its configuration, or an error that names the place. */
 #include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>

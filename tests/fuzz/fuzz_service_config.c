@@ -1,4 +1,4 @@
-/* Service config: any bytes are either refused with a message or give a config that answers for every method. */
+/* Service config: any input is either refused with a message or gives a config that has an answer for every method. */
 #include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* Targets: whatever the text, parsing ends in a target whose parts are sound, or in an error with a reason; and what the
- * built-in resolvers make of it does not crash. */
+/* Targets: any input gives a target with valid parts or an error with a reason, and no built-in resolver crashes on it.
+ * */
 #include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>

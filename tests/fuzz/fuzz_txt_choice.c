@@ -1,4 +1,4 @@
-/* TXT choices: whatever the text, a config that is a JSON object, none, or an error with a reason. */
+/* TXT choices (A2, service configs in DNS): any input gives a JSON object, nothing, or an error with a reason. */
 #include <assert.h>
 #include <jansson.h>
 #include <stdint.h>

@@ -1,5 +1,5 @@
-/* Drives a fuzz target without libFuzzer: every seed of the folder given, then mutations of each, the same ones in
- * every run. So each test run, with any compiler and sanitizer, exercises the parsers a little. */
+/* Drives a fuzz target without libFuzzer, with any compiler and sanitizer: each seed of the given folder, then
+ * mutations of each, the same in every run. */
 #include <dirent.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -10,7 +10,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define MUTATIONS_PER_SEED 500
-#define GROWTH_BYTES 64 /* room that mutations may add to a seed */
+#define GROWTH_BYTES 64 /* bytes that mutations may add to a seed */
 
 /* Steele, Lea, Flood: "Fast splittable pseudorandom number generators" (SplitMix64). */
 static uint64_t next_random(uint64_t *state)
@@ -43,7 +43,7 @@ static size_t mutate(uint8_t *data, size_t size, size_t room, uint64_t *random)
             return size - 1;
         }
         return size;
-    default: /* double a piece */
+    default: /* duplicate a piece */
     {
         size_t piece = size - at;
         if (piece > room - size) {
@@ -55,7 +55,7 @@ static size_t mutate(uint8_t *data, size_t size, size_t room, uint64_t *random)
     }
 }
 
-/* The input goes in its own block of exactly its size, so that a sanitizer sees the first byte read past it. */
+/* Pass the input in a block of exactly its size, so that a sanitizer reports the first byte read past it. */
 static void run(const uint8_t *data, size_t size)
 {
     uint8_t *copy = calloc(size > 0 ? size : 1, 1);

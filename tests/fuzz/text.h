@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A copy that ends with '\0', in memory of its own so that a sanitizer sees what is read behind it. To be freed. */
+/* Return a NUL-terminated copy in a block of its own, so that a sanitizer reports reads past it. To be freed. */
 static inline char *fuzz_text(const uint8_t *data, size_t size)
 {
     char *text = malloc(size + 1);
