@@ -6,7 +6,6 @@
  * query leaves from a source port of its own (RFC 5452). */
 #include "resolver/dns/query.h"
 
-#include <ares.h>
 #include <arpa/inet.h>
 #include <arpa/nameser.h>
 #include <errno.h>
@@ -21,6 +20,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "resolver/dns/ares_compat.h"
 #include "resolver/dns/reply.h"
 
 #define EDNS_BYTES 1232 /* of a UDP answer: fits any path (DNS flag day 2020) */
@@ -395,39 +395,12 @@ static int open_channel(struct evener_dns_query *query, const evener_dns_questio
     return result;
 }
 
-/* Writes "10.0.0.2:53, [::1]:53" and returns how many there are. */
-static size_t name_servers(struct evener_dns_query *query)
-{
-    struct ares_addr_port_node *nodes = NULL;
-    size_t count = 0;
-    size_t used = 0;
-    if (ares_get_servers_ports(query->channel, &nodes) != ARES_SUCCESS) {
-        return 0;
-    }
-    query->servers[0] = '\0';
-    for (const struct ares_addr_port_node *node = nodes; node != NULL; node = node->next) {
-        char ip[INET6_ADDRSTRLEN] = "?";
-        const bool v6 = node->family == AF_INET6;
-        (void)inet_ntop(node->family, &node->addr, ip, sizeof ip);
-        const int length =
-            snprintf(query->servers + used, sizeof query->servers - used, "%s%s%s%s:%d", count > 0 ? ", " : "",
-                     v6 ? "[" : "", ip, v6 ? "]" : "", node->udp_port != 0 ? node->udp_port : NAMESERVER_PORT);
-        if (length > 0 && (size_t)length < sizeof query->servers - used) {
-            used += (size_t)length;
-        }
-        count++;
-    }
-    if (nodes != NULL) {
-        ares_free_data(nodes);
-    }
-    return count;
-}
-
 /* The number of the system's servers is known when a channel is open, and decides how long a try may take. */
 static int open_for_servers(struct evener_dns_query *query, const evener_dns_question *question)
 {
     int result = open_channel(query, question, 1);
-    const size_t servers = result == ARES_SUCCESS ? name_servers(query) : 1;
+    const size_t servers =
+        result == ARES_SUCCESS ? evener_ares_servers(query->channel, query->servers, sizeof query->servers) : 1;
     if (servers > 1) {
         ares_destroy(query->channel);
         result = open_channel(query, question, servers);
@@ -444,8 +417,8 @@ static void ask(struct evener_dns_query *query)
         };
         ares_getaddrinfo(query->channel, query->name, NULL, &hints, addresses_came, query);
     } else {
-        ares_search(query->channel, query->name, ns_c_in, query->type == EVENER_DNS_SRV ? ns_t_srv : ns_t_txt,
-                    reply_came, query);
+        evener_ares_search(query->channel, query->name, query->type == EVENER_DNS_SRV ? ns_t_srv : ns_t_txt, EDNS_BYTES,
+                           reply_came, query);
     }
 }
 

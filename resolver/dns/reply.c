@@ -1,9 +1,9 @@
 #include "resolver/dns/reply.h"
 
-#include <ares.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "resolver/dns/ares_compat.h"
 #include "resolver/dns/name.h"
 
 /* RFC 1035 section 4.1 */
@@ -197,23 +197,23 @@ static void read_texts(const struct ares_txt_ext *chunk, evener_dns_answer *answ
 
 void evener_dns_reply_read(evener_dns_type type, const unsigned char *bytes, size_t count, evener_dns_answer *answer)
 {
-    void *data = NULL;
+    struct ares_srv_reply *services = NULL;
+    struct ares_txt_ext *texts = NULL;
     const int length = count > INT32_MAX ? INT32_MAX : (int)count;
     evener_status_clear(&answer->status);
-    const int result = type == EVENER_DNS_SRV ? ares_parse_srv_reply(bytes, length, (struct ares_srv_reply **)&data)
-                                              : ares_parse_txt_reply_ext(bytes, length, (struct ares_txt_ext **)&data);
+    const int result = type == EVENER_DNS_SRV ? evener_ares_parse_srv(bytes, length, &services)
+                                              : evener_ares_parse_txt(bytes, length, &texts);
     answer->ttl_known = evener_dns_reply_ttl(bytes, count, &answer->ttl_s);
     if (result == ARES_ENOMEM) {
         (void)no_memory(answer);
     } else if (result != ARES_SUCCESS && result != ARES_ENODATA) {
         (void)evener_status_set(&answer->status, EVENER_STATUS_UNAVAILABLE, "a malformed answer");
     } else if (type == EVENER_DNS_SRV) {
-        read_services(data, answer);
+        read_services(services, answer);
     } else {
-        read_texts(data, answer);
+        read_texts(texts, answer);
     }
     answer->nothing = answer->record_count == 0 ? "NODATA" : NULL;
-    if (data != NULL) {
-        ares_free_data(data);
-    }
+    evener_ares_free_srv(services);
+    evener_ares_free_txt(texts);
 }
