@@ -30,7 +30,7 @@ sh tests/install_packages.sh
 
 say "build: $build"
 mkdir -p "$build"
-cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DEVENER_BUILD_TESTS=OFF >"$build/configure.log" 2>&1 || {
+cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DEVENER_BUILD_BENCH=ON >"$build/configure.log" 2>&1 || {
     cat "$build/configure.log" >&2
     exit 1
 }

@@ -1,35 +1,67 @@
 #!/bin/sh
-# Installs the Debian packages needed to build and test evener. Calls apt only if one is missing.
+# install_packages.sh [GROUP...]: install the missing Debian packages of some groups; of all groups without arguments.
+# Calls apt only if one is missing.
+#   library   build the library and the command-line program
+#   demo      library, and build the examples
+#   tests     demo, and build and run the tests
+#   bench     demo, and run the benches
+#   style     clang-format, clang-tidy
+#   fuzz      tests, and clang with libFuzzer
+#   check     doxygen, man, lintian: the tests that use them say when they are missing
 set -eu
 
-packages="
-    build-essential cmake ninja-build pkg-config
-    libgrpc-dev libc-ares-dev libconfig-dev libuv1-dev liburcu-dev libjansson-dev libssl-dev
-    libcriterion-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler
-    clang clang-format clang-tidy libclang-rt-14-dev valgrind
-    dnsmasq-base openssl ca-certificates gnuplot-nox doxygen"
+library="build-essential cmake ninja-build pkg-config libgrpc-dev libc-ares-dev libconfig-dev libuv1-dev liburcu-dev
+    libjansson-dev libssl-dev"
+demo="$library libprotobuf-c-dev protobuf-c-compiler protobuf-compiler"
+tests="$demo libcriterion-dev dnsmasq-base openssl ca-certificates procps"
+bench="$demo valgrind gnuplot-nox"
+style="clang-format clang-tidy"
+fuzz="$tests clang"
 
-missing=""
-for package in $packages; do
-    case $(dpkg-query -W -f='${db:Status-Abbrev}' "$package" 2>/dev/null || true) in
-    ii*) ;;
-    *) missing="$missing $package" ;;
+# require PACKAGE...: install those that are missing.
+require()
+{
+    missing=""
+    for package in "$@"; do
+        case $(dpkg-query -W -f='${db:Status-Abbrev}' "$package" 2>/dev/null || true) in
+        ii*) ;;
+        *) missing="$missing $package" ;;
+        esac
+    done
+    [ -n "$missing" ] || return 0
+    echo "installing:$missing"
+    as_root=""
+    if [ "$(id -u)" -ne 0 ]; then
+        if ! command -v sudo >/dev/null; then
+            echo "install_packages.sh: needs root to install:$missing" >&2
+            exit 1
+        fi
+        as_root="sudo"
+    fi
+    $as_root apt-get update -q </dev/null
+    # shellcheck disable=SC2086 # a list of words
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $missing </dev/null
+}
+
+[ $# -gt 0 ] || set -- tests bench style fuzz check
+wanted=""
+for group in "$@"; do
+    case $group in
+    library) wanted="$wanted $library" ;;
+    demo) wanted="$wanted $demo" ;;
+    tests) wanted="$wanted $tests" ;;
+    bench) wanted="$wanted $bench" ;;
+    style) wanted="$wanted $style" ;;
+    fuzz) wanted="$wanted $fuzz" ;;
+    check) wanted="$wanted doxygen man-db lintian" ;;
+    *)
+        echo "install_packages.sh: unknown group $group" >&2
+        exit 2
+        ;;
     esac
 done
-if [ -z "$missing" ]; then
-    exit 0
-fi
-
-echo "installing:$missing"
-as_root=""
-if [ "$(id -u)" -ne 0 ]; then
-    if ! command -v sudo >/dev/null; then
-        echo "install_packages.sh: needs root to install:$missing" >&2
-        exit 1
-    fi
-    as_root="sudo"
-fi
-export DEBIAN_FRONTEND=noninteractive
-$as_root apt-get update -q </dev/null
 # shellcheck disable=SC2086 # a list of words
-$as_root apt-get install -q -y --no-install-recommends $missing </dev/null
+require $wanted
+case " $* " in
+*" fuzz "*) require "libclang-rt-$(clang -dumpversion | sed 's/\..*//')-dev" ;; # libFuzzer of the clang that is installed
+esac

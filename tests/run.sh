@@ -37,16 +37,17 @@ say() { printf '\n== %s\n' "$*"; }
 fail() { printf '\n%s\nrun.sh: FAILED\n' "$*"; exit 1; }
 
 say "packages"
-sh tests/install_packages.sh || fail "the packages could not be installed"
+sh tests/install_packages.sh tests ${fuzz:+fuzz} || fail "the packages could not be installed"
 
-options=(-DEVENER_WERROR=$werror -DEVENER_SANITIZE="$sanitize" -DEVENER_BUILD_BENCH=ON)
+options=(-DEVENER_BUILD_TESTS=ON -DEVENER_BUILD_EXAMPLES=ON -DEVENER_BUILD_BENCH=ON -DEVENER_WERROR=$werror
+    -DEVENER_SANITIZE="$sanitize")
 name=test
 [ -z "$sanitize" ] || name=${sanitize//,/-}
 if [ -n "$fuzz" ]; then
     name=fuzz
     sanitize=${sanitize:-address,undefined}
-    options=(-DEVENER_WERROR=$werror -DEVENER_SANITIZE="$sanitize" -DEVENER_FUZZ=ON -DCMAKE_C_COMPILER=clang
-        -DEVENER_BUILD_BENCH=OFF)
+    options=(-DEVENER_BUILD_TESTS=ON -DEVENER_BUILD_BENCH=OFF -DEVENER_WERROR=$werror -DEVENER_SANITIZE="$sanitize"
+        -DEVENER_FUZZ=ON -DCMAKE_C_COMPILER=clang)
 fi
 build=${build:-build/$name}
 

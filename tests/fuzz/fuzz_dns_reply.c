@@ -17,6 +17,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define ANSWERS_MAX 8 /* then the server is silent */
+#define SOCKETS_MAX 16
 
 struct wire {
     const uint8_t *data;
@@ -25,6 +26,7 @@ struct wire {
     size_t query_bytes;
     int answers;
     bool ended;
+    ares_socket_t sockets[SOCKETS_MAX]; /* readable ones; ARES_SOCKET_BAD: free place */
 };
 
 static void check_answer(evener_dns_type type, const evener_dns_answer *answer)
@@ -51,29 +53,12 @@ static int wire_close(ares_socket_t fd, void *arg)
     return close(fd);
 }
 
-static int wire_connect(ares_socket_t fd, const struct sockaddr *address, ares_socklen_t bytes, void *arg)
+static void wire_record(struct wire *wire, const void *bytes, size_t count)
 {
-    (void)fd;
-    (void)address;
-    (void)bytes;
-    (void)arg;
-    return 0;
-}
-
-static ares_ssize_t wire_send(ares_socket_t fd, const struct iovec *pieces, int count, void *arg)
-{
-    (void)fd;
-    struct wire *wire = arg;
-    size_t all = 0;
-    wire->query_bytes = 0;
-    for (int i = 0; i < count; i++) {
-        const size_t room = sizeof wire->query - wire->query_bytes;
-        const size_t bytes = pieces[i].iov_len < room ? pieces[i].iov_len : room;
-        memcpy(wire->query + wire->query_bytes, pieces[i].iov_base, bytes);
-        wire->query_bytes += bytes;
-        all += pieces[i].iov_len;
-    }
-    return (ares_ssize_t)all;
+    const size_t room = sizeof wire->query - wire->query_bytes;
+    const size_t taken = count < room ? count : room;
+    memcpy(wire->query + wire->query_bytes, bytes, taken);
+    wire->query_bytes += taken;
 }
 
 /* Build a reply: ID and question of the query, so that c-ares reads on, then the input. The input's first two bytes are
@@ -118,6 +103,90 @@ static ares_ssize_t wire_receive(ares_socket_t fd, void *buffer, size_t room, in
     return (ares_ssize_t)bytes;
 }
 
+#if ARES_VERSION >= 0x012200 /* 1.34: the socket functions have another form */
+
+static int wire_set_option(ares_socket_t fd, ares_socket_opt_t option, const void *value, ares_socklen_t bytes,
+                           void *arg)
+{
+    (void)fd, (void)option, (void)value, (void)bytes, (void)arg;
+    return 0;
+}
+
+static int wire_connect(ares_socket_t fd, const struct sockaddr *address, ares_socklen_t bytes, unsigned flags,
+                        void *arg)
+{
+    (void)fd, (void)address, (void)bytes, (void)flags, (void)arg;
+    return 0;
+}
+
+static ares_ssize_t wire_send(ares_socket_t fd, const void *bytes, size_t count, int flags, const struct sockaddr *to,
+                              ares_socklen_t to_bytes, void *arg)
+{
+    (void)fd, (void)flags, (void)to, (void)to_bytes;
+    struct wire *wire = arg;
+    wire->query_bytes = 0;
+    wire_record(wire, bytes, count);
+    return (ares_ssize_t)count;
+}
+
+static void set_functions(ares_channel channel, struct wire *wire)
+{
+    static const struct ares_socket_functions_ex functions = {.version = 1,
+                                                              .flags = ARES_SOCKFUNC_FLAG_NONBLOCKING,
+                                                              .asocket = wire_socket,
+                                                              .aclose = wire_close,
+                                                              .asetsockopt = wire_set_option,
+                                                              .aconnect = wire_connect,
+                                                              .arecvfrom = wire_receive,
+                                                              .asendto = wire_send};
+    if (ares_set_socket_functions_ex(channel, &functions, wire) != ARES_SUCCESS) {
+        abort();
+    }
+}
+
+#else
+
+static int wire_connect(ares_socket_t fd, const struct sockaddr *address, ares_socklen_t bytes, void *arg)
+{
+    (void)fd, (void)address, (void)bytes, (void)arg;
+    return 0;
+}
+
+static ares_ssize_t wire_send(ares_socket_t fd, const struct iovec *pieces, int count, void *arg)
+{
+    (void)fd;
+    struct wire *wire = arg;
+    size_t all = 0;
+    wire->query_bytes = 0;
+    for (int i = 0; i < count; i++) {
+        wire_record(wire, pieces[i].iov_base, pieces[i].iov_len);
+        all += pieces[i].iov_len;
+    }
+    return (ares_ssize_t)all;
+}
+
+static void set_functions(ares_channel channel, struct wire *wire)
+{
+    static const struct ares_socket_functions functions = {wire_socket, wire_close, wire_connect, wire_receive,
+                                                           wire_send};
+    ares_set_socket_functions(channel, &functions, wire);
+}
+
+#endif
+
+/* Note the sockets that c-ares waits for. */
+static void socket_state(void *arg, ares_socket_t fd, int readable, int writable)
+{
+    (void)writable;
+    struct wire *wire = arg;
+    for (size_t i = 0; i < SOCKETS_MAX; i++) {
+        if (wire->sockets[i] == fd || (readable && wire->sockets[i] == ARES_SOCKET_BAD)) {
+            wire->sockets[i] = readable ? fd : ARES_SOCKET_BAD;
+            return;
+        }
+    }
+}
+
 static void came(void *arg, int result, int timeouts, struct ares_addrinfo *info)
 {
     (void)timeouts;
@@ -129,31 +198,32 @@ static void came(void *arg, int result, int timeouts, struct ares_addrinfo *info
 
 static void ask(int family, const uint8_t *data, size_t size)
 {
-    static const struct ares_socket_functions functions = {wire_socket, wire_close, wire_connect, wire_receive,
-                                                           wire_send};
     struct wire wire = {.data = data, .size = size};
+    for (size_t i = 0; i < SOCKETS_MAX; i++) {
+        wire.sockets[i] = ARES_SOCKET_BAD;
+    }
     char lookups[] = "b";
     struct ares_options options = {.flags = ARES_FLAG_NOSEARCH | ARES_FLAG_NOCHECKRESP | ARES_FLAG_IGNTC,
                                    .timeout = 1,
                                    .tries = 1,
-                                   .lookups = lookups};
+                                   .lookups = lookups,
+                                   .sock_state_cb = socket_state,
+                                   .sock_state_cb_data = &wire};
+    const int mask = ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_LOOKUPS | ARES_OPT_SOCK_STATE_CB;
     ares_channel channel;
-    if (ares_init_options(&channel, &options,
-                          ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_LOOKUPS) != ARES_SUCCESS) {
+    if (ares_init_options(&channel, &options, mask) != ARES_SUCCESS) {
         abort();
     }
     if (ares_set_servers_csv(channel, "127.0.0.1:53") != ARES_SUCCESS) {
         abort();
     }
-    ares_set_socket_functions(channel, &functions, &wire);
+    set_functions(channel, &wire);
     const struct ares_addrinfo_hints hints = {.ai_family = family, .ai_socktype = SOCK_STREAM};
     ares_getaddrinfo(channel, "x.example", NULL, &hints, came, &wire);
-    ares_socket_t sockets[ARES_GETSOCK_MAXNUM];
     for (int turn = 0; turn < ANSWERS_MAX && !wire.ended; turn++) {
-        const int wanted = ares_getsock(channel, sockets, ARES_GETSOCK_MAXNUM);
-        for (int i = 0; i < ARES_GETSOCK_MAXNUM; i++) {
-            if (ARES_GETSOCK_READABLE((unsigned)wanted, i)) {
-                ares_process_fd(channel, sockets[i], ARES_SOCKET_BAD);
+        for (size_t i = 0; i < SOCKETS_MAX; i++) {
+            if (wire.sockets[i] != ARES_SOCKET_BAD) {
+                ares_process_fd(channel, wire.sockets[i], ARES_SOCKET_BAD);
             }
         }
     }
