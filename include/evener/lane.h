@@ -1,9 +1,9 @@
-/* Lane: what pickers count, draw and keep per thread, without contention.
+/* Lane: counters and random numbers of pickers per thread, without contention.
  *
  * Every thread has a lane, a number below EVENER_LANES. A lane below EVENER_LANE_SHARED belongs to one thread at a
- * time, which changes what is that lane's with plain (relaxed) loads and stores. EVENER_LANE_SHARED is for all further
- * threads and needs atomic read-modify-write. A pick has its lane in evener_pick_context.lane; a `done` is given its
- * own.
+ * time, which changes the lane's data with plain (relaxed) loads and stores. EVENER_LANE_SHARED is for all further
+ * threads and needs atomic read-modify-write. A pick has its lane in evener_pick_context.lane. A `done` gets the lane of
+ * the thread that ends the call.
  *
  *     typedef struct mine {
  *         evener_picker base;
@@ -32,11 +32,11 @@ EVENER_BEGIN_DECLS
 
 #define EVENER_LANES 8
 #define EVENER_LANE_SHARED 7
-/* Give the data of each lane this many bytes to itself: processors fetch cache lines in pairs (adjacent-line prefetch),
- * which makes two lanes in one pair share them falsely. */
+/* Align the data of each lane to this many bytes. Processors fetch cache lines in pairs (adjacent-line prefetch), which
+ * would cause false sharing of two lanes in one pair. */
 #define EVENER_LANE_BYTES 128
 
-/* Before the first member of what one lane has: see above. Memory with such members comes from evener_picker_alloc() or
+/* Write this before the first member of a lane's data. Memory with such members comes from evener_picker_alloc() or
  * another allocator that aligns to EVENER_LANE_BYTES. */
 #ifdef __cplusplus
 #define EVENER_LANE_ALIGNED alignas(EVENER_LANE_BYTES)
@@ -57,29 +57,18 @@ static inline void evener_lane_add(uint64_t *counter, uint64_t amount, uint32_t 
 
 /* ---- random numbers ---- */
 
-/* One generator per lane: splitmix64 (Steele, Lea, Flood 2014). Its state only counts up by a constant, which the
+/* The generator of one lane: splitmix64 (Steele, Lea, Flood 2014). Its state only counts up by a constant, which the
  * shared lane does with one atomic add. Not for secrets. */
-typedef struct evener_lane_random {
-    struct {
-        EVENER_LANE_ALIGNED uint64_t state;
-        uint64_t ahead; /* the next number, for evener_lane_random_ahead() */
-    } lanes[EVENER_LANES];
-} evener_lane_random;
+typedef struct evener_lane_generator {
+    uint64_t state;
+    uint64_t ahead; /* the next number, for evener_lane_generator_ahead() */
+} evener_lane_generator;
 
-/* Seed all lanes. Before any draw. Control thread. */
-static inline void evener_lane_random_init(evener_lane_random *random, evener_loop *loop)
-{
-    for (uint32_t lane = 0; lane < EVENER_LANES; lane++) {
-        random->lanes[lane].state = evener_loop_random(loop);
-        random->lanes[lane].ahead = evener_loop_random(loop);
-    }
-}
-
-/* Draw a number, uniform over 64 bits. The lane's own thread. */
-static inline uint64_t evener_lane_random_next(evener_lane_random *random, uint32_t lane)
+/* Draw a number, uniform over 64 bits, from the generator of `lane`. The lane's own thread. */
+static inline uint64_t evener_lane_generator_next(evener_lane_generator *random, uint32_t lane)
 {
     const uint64_t step = UINT64_C(0x9E3779B97F4A7C15);
-    uint64_t *state = &random->lanes[lane].state;
+    uint64_t *state = &random->state;
     uint64_t z;
     if (__builtin_expect(lane != EVENER_LANE_SHARED, 1)) {
         z = __atomic_load_n(state, __ATOMIC_RELAXED) + step;
@@ -92,20 +81,49 @@ static inline uint64_t evener_lane_random_next(evener_lane_random *random, uint3
     return z ^ (z >> 31);
 }
 
-/* Draw a number that the last call computed, so that the pick does not wait for the arithmetic. Stores the next one in
+/* Draw a number that the last call computed, so that the pick does not wait for the arithmetic. Store the next one in
  * *to_come, for prefetching what it will choose. On the shared lane the number is computed now and *to_come is 0 (not
  * known, as other threads draw too). The lane's own thread. */
-static inline uint64_t evener_lane_random_ahead(evener_lane_random *random, uint32_t lane, uint64_t *to_come)
+static inline uint64_t evener_lane_generator_ahead(evener_lane_generator *random, uint32_t lane, uint64_t *to_come)
 {
     if (__builtin_expect(lane == EVENER_LANE_SHARED, 0)) {
         *to_come = 0;
-        return evener_lane_random_next(random, lane);
+        return evener_lane_generator_next(random, lane);
     }
-    uint64_t *ahead = &random->lanes[lane].ahead;
-    const uint64_t number = __atomic_load_n(ahead, __ATOMIC_RELAXED);
-    *to_come = evener_lane_random_next(random, lane);
-    __atomic_store_n(ahead, *to_come, __ATOMIC_RELAXED);
+    const uint64_t number = __atomic_load_n(&random->ahead, __ATOMIC_RELAXED);
+    *to_come = evener_lane_generator_next(random, lane);
+    __atomic_store_n(&random->ahead, *to_come, __ATOMIC_RELAXED);
     return number;
+}
+
+/* Seed the generator. Before any draw. Control thread. */
+static inline void evener_lane_generator_init(evener_lane_generator *random, evener_loop *loop)
+{
+    random->state = evener_loop_random(loop);
+    random->ahead = evener_loop_random(loop);
+}
+
+/* One generator per lane, for pickers that keep nothing else per lane. */
+typedef struct evener_lane_random {
+    struct {
+        EVENER_LANE_ALIGNED evener_lane_generator random;
+    } lanes[EVENER_LANES];
+} evener_lane_random;
+
+/* The functions above, for the generator of `lane`; init seeds all lanes. */
+static inline void evener_lane_random_init(evener_lane_random *random, evener_loop *loop)
+{
+    for (uint32_t lane = 0; lane < EVENER_LANES; lane++) {
+        evener_lane_generator_init(&random->lanes[lane].random, loop);
+    }
+}
+static inline uint64_t evener_lane_random_next(evener_lane_random *random, uint32_t lane)
+{
+    return evener_lane_generator_next(&random->lanes[lane].random, lane);
+}
+static inline uint64_t evener_lane_random_ahead(evener_lane_random *random, uint32_t lane, uint64_t *to_come)
+{
+    return evener_lane_generator_ahead(&random->lanes[lane].random, lane, to_come);
 }
 
 /* Scale 32 random bits to a number below `bound`, without a division. The bias is below bound / 2^32. Any thread. */

@@ -22,15 +22,11 @@
 /* "Never": go-zero's clock starts a year before the process. */
 #define LONG_AGO_NS (-INT64_C(366) * 24 * 3600 * 1000000000)
 
-typedef struct lane_word {
-    _Alignas(EVENER_LANE_BYTES) uint64_t random;
-} lane_word;
-
 typedef struct go_zero_picker {
     evener_picker base;
     uint32_t count;
     int64_t force_pick_ns;
-    lane_word lanes[EVENER_LANES];
+    evener_lane_random random;
     p2c_go_zero_stats *backends[];
 } go_zero_picker;
 
@@ -97,9 +93,9 @@ static p2c_go_zero_stats *draw(go_zero_picker *picker, uint32_t lane, int64_t no
 {
     p2c_go_zero_stats *a = picker->backends[0], *b = picker->backends[1];
     for (int i = 0; picker->count > 2 && i < DRAWS_MAX; i++) {
-        const uint64_t random = p2c_random(&picker->lanes[lane].random, lane == EVENER_LANE_SHARED);
-        const uint32_t first = p2c_below((uint32_t)random, picker->count);
-        uint32_t second = p2c_below((uint32_t)(random >> 32), picker->count - 1);
+        const uint64_t random = evener_lane_random_next(&picker->random, lane);
+        const uint32_t first = evener_random_scale((uint32_t)random, picker->count);
+        uint32_t second = evener_random_scale((uint32_t)(random >> 32), picker->count - 1);
         second += second >= first;
         a = picker->backends[first];
         b = picker->backends[second];
@@ -191,9 +187,7 @@ evener_picker *p2c_go_zero_build_picker(const evener_base_ready *ready, const p2
         begin_anew(data->go_zero, ready->subchannels[i], ready->helper->loop);
         picker->backends[i] = data->go_zero;
     }
-    for (size_t lane = 0; lane < EVENER_LANES; lane++) {
-        picker->lanes[lane].random = evener_loop_random(ready->helper->loop);
-    }
+    evener_lane_random_init(&picker->random, ready->helper->loop);
     return &picker->base;
 }
 

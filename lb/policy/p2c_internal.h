@@ -55,29 +55,6 @@ typedef struct p2c_state {
     bool go_zero;            /* of the last picker */
 } p2c_state;
 
-/* A random number for the data plane, out of one word a lane (splitmix64): on a lane of one's own without a locked
- * instruction, on the shared one with one. */
-static inline uint64_t p2c_random(uint64_t *word, bool shared)
-{
-    const uint64_t step = UINT64_C(0x9E3779B97F4A7C15);
-    uint64_t z;
-    if (__builtin_expect(shared, 0)) {
-        z = __atomic_add_fetch(word, step, __ATOMIC_RELAXED);
-    } else {
-        z = __atomic_load_n(word, __ATOMIC_RELAXED) + step;
-        __atomic_store_n(word, z, __ATOMIC_RELAXED);
-    }
-    z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
-    return z ^ (z >> 31);
-}
-
-/* 32 random bits to a number below `bound`; biased by less than bound / 2^32. */
-static inline uint32_t p2c_below(uint32_t random, uint32_t bound)
-{
-    return (uint32_t)((uint64_t)random * bound >> 32);
-}
-
 /* The build_picker of `compat`. */
 evener_picker *p2c_go_zero_build_picker(const evener_base_ready *ready, const p2c_config *config);
 void p2c_go_zero_free(p2c_data *data);

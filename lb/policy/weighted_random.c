@@ -1,12 +1,10 @@
 /* weighted_random: a READY backend with a chance proportional to its weight (attribute "weight", 1 if none), in constant
- * time by an alias table (Walker 1977; Vose 1991).
- *
- * The table has a column for each backend. A column is of the mean weight: its own backend fills it up to `threshold`,
- * the rest is lent to the backend `alias`. A pick draws a column and a height in it. */
+ * time by an alias table (lb/policy/alias_table.h). */
 #include <evener/base_policy.h>
 
 #include <evener/policy_config.h>
 
+#include "lb/policy/alias_table.h"
 #include "lb/policy/builtin.h"
 #include "lb/policy/ready_list.h"
 #include "lb/policy/weights.h"
@@ -17,97 +15,55 @@ typedef struct weighted_random_config {
 
 static const weighted_random_config default_config = {EVENER_SLOW_START_NONE};
 
-typedef struct column {
-    evener_subchannel *own, *alias;
-    uint32_t threshold; /* a height below it is the own backend's; of 2^32 */
-} column;
-
 typedef struct weighted_random_picker {
     evener_picker base;
     uint32_t count;
     evener_lane_random random;
-    column columns[];
+    evener_alias *aliases; /* behind the subchannels */
+    evener_subchannel *subchannels[];
 } weighted_random_picker;
 
 static evener_pick_outcome weighted_random_pick(evener_picker *base, const evener_pick_context *context,
                                                 evener_pick *pick)
 {
     weighted_random_picker *picker = (weighted_random_picker *)base;
-    const uint64_t draw = evener_lane_random_next(&picker->random, context->lane);
-    const column *c = &picker->columns[evener_random_scale((uint32_t)(draw >> 32), picker->count)];
-    pick->subchannel = (uint32_t)draw < c->threshold ? c->own : c->alias;
+    const uint32_t draw = (uint32_t)(evener_lane_random_next(&picker->random, context->lane) >> 32);
+    pick->subchannel = picker->subchannels[evener_alias_draw(picker->aliases, picker->count, draw)];
     return EVENER_PICK_COMPLETE;
 }
 
 static void weighted_random_destroy(evener_picker *base)
 {
     weighted_random_picker *picker = (weighted_random_picker *)base;
-    for (uint32_t i = 0; i < picker->count; i++) {
-        evener_subchannel_unref(picker->columns[i].own);
-    }
+    evener_ready_list_unref(picker->subchannels, picker->count);
     free(picker);
 }
 
 static const evener_picker_vtable picker_vtable = {
     .size = sizeof picker_vtable, .pick = weighted_random_pick, .destroy = weighted_random_destroy};
 
-/* Vose's way: columns that are too low are filled up by ones that are too high. `heights` are the weights with a mean
- * of 1; `order` is scratch: the low ones from the front, the high ones from the back. */
-static void fill_columns(column *columns, double *heights, uint32_t *order, uint32_t count)
-{
-    uint32_t low = 0;
-    uint32_t high = count;
-    for (uint32_t i = 0; i < count; i++) {
-        if (heights[i] < 1) {
-            order[low++] = i;
-        } else {
-            order[--high] = i;
-        }
-    }
-    /* order[0, low) are the low ones still to fill, order[high, count) the high ones that may still give. */
-    while (low > 0 && high < count) {
-        const uint32_t needy = order[--low];
-        const uint32_t giver = order[high];
-        columns[needy].threshold = (uint32_t)(heights[needy] * 4294967296.0);
-        columns[needy].alias = columns[giver].own;
-        heights[giver] -= 1 - heights[needy];
-        if (heights[giver] < 1) {
-            high++;
-            order[low++] = giver;
-        }
-    }
-    /* What is left is full but for rounding: it keeps its alias, itself. */
-}
-
 static evener_picker *weighted_random_build_picker(const evener_base_ready *ready)
 {
     const weighted_random_config *config = ready->config != NULL ? ready->config : &default_config;
     const uint32_t count = (uint32_t)ready->count;
-    weighted_random_picker *picker = evener_picker_alloc(sizeof *picker + count * sizeof(column));
-    double *heights = malloc(count * sizeof(double));
-    uint32_t *order = malloc(count * sizeof(uint32_t));
-    if (picker == NULL || heights == NULL || order == NULL) {
+    const size_t columns_at = sizeof(weighted_random_picker) + count * sizeof(evener_subchannel *);
+    weighted_random_picker *picker = evener_picker_alloc(columns_at + count * sizeof(evener_alias));
+    double *weights = malloc(count * sizeof(double));
+    bool enough = picker != NULL && weights != NULL;
+    if (enough) {
+        picker->aliases = (evener_alias *)(void *)((char *)picker + columns_at);
+        evener_ready_weights(ready, &config->slow_start, weights);
+        enough = evener_alias_fill(picker->aliases, weights, count);
+    }
+    free(weights);
+    if (!enough) {
         free(picker);
-        free(heights);
-        free(order);
         return NULL;
     }
     evener_picker_init(&picker->base, &picker_vtable);
     picker->count = count;
     evener_lane_random_init(&picker->random, ready->helper->loop);
-    evener_ready_weights(ready, &config->slow_start, heights);
-    double total = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        evener_subchannel *own = evener_subchannel_ref(ready->subchannels[i]);
-        picker->columns[i] = (column){.own = own, .alias = own};
-        total += heights[i];
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        heights[i] *= (double)count / total;
-    }
-    fill_columns(picker->columns, heights, order, count);
-    free(heights);
-    free(order);
+    evener_ready_list_ref(picker->subchannels, ready);
     return &picker->base;
 }
 
