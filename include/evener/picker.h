@@ -64,6 +64,9 @@ typedef struct evener_pick_args {
     bool wait_for_ready;            /* `fail` does not end the call: it waits (grpc: doc/wait-for-ready.md) */
     uint64_t timeout_ms;            /* how long a queued pick waits; 0: no limit */
     const evener_pick_trace *trace; /* or NULL */
+    /* The call is a stream (client-streaming, server-streaming or bidirectional); false: unary. An open stream is never
+     * taken for a hung call, and is compared with other streams only. */
+    bool streaming;
 } evener_pick_args;
 
 /* What a picker is called with. */
@@ -109,6 +112,10 @@ typedef struct evener_done_info {
      * anything of an answer arrived: initial metadata, a message or trailing metadata. */
     const char *error_string;
     bool answered;
+    /* When the first message of a stream came, on the clock of evener_loop_now_ns(): it counts as the stream's response.
+     * 0: none came, or not known; and always with a unary call. */
+    uint64_t first_message_ns;
+    bool streaming; /* as in the pick's evener_pick_args */
 } evener_done_info;
 
 #define EVENER_PICK_LAYERS_MAX 4

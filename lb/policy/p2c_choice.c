@@ -65,8 +65,8 @@ static inline uint64_t draw_number(const p2c_picker *picker, p2c_lane *lane, uin
         draw_pair(picker, to_come, &a, &b);
         evener_prefetch_to_write(a); /* one of them will be */
         evener_prefetch_to_write(b);
-        __builtin_prefetch(&a->epoch_ns); /* for the end of the call */
-        __builtin_prefetch(&b->epoch_ns);
+        __builtin_prefetch(&a->picked_ns);
+        __builtin_prefetch(&b->picked_ns);
     }
     return number;
 }
@@ -94,16 +94,35 @@ static inline p2c_usual get_usual(const p2c_lane *lane)
     return (p2c_usual){.latency_ns = p2c_get(&lane->usual.latency_ns), .crowding = p2c_get(&lane->usual.crowding)};
 }
 
-static __attribute__((noinline)) costs costs_of(p2c_stats *a, p2c_stats *b, uint64_t now_ns, const p2c_lane *lane)
+static __attribute__((noinline)) costs costs_of(p2c_stats *a, p2c_stats *b, uint64_t now_ns, const p2c_lane *lane,
+                                                bool streaming)
 {
     const p2c_usual usual = get_usual(lane);
+    if (streaming) {
+        return (costs){p2c_cost_of_stream(a, b, now_ns, &usual), p2c_cost_of_stream(b, a, now_ns, &usual)};
+    }
     return (costs){p2c_cost(a, b, now_ns, &usual), p2c_cost(b, a, now_ns, &usual)};
 }
 
-/* Whether a backend beats one that was drawn before it. */
-static inline bool beats(float cost, float cost_of_earlier)
+static inline bool is_cheaper(float cost, float than)
 {
-    return cost < cost_of_earlier * ALIKE;
+    return cost < than * ALIKE;
+}
+
+/* Whether `b` is cheaper because its latency is known to be lower, or would be at the same latency. */
+static __attribute__((noinline)) bool is_surely_cheaper(const p2c_stats *a, const p2c_stats *b, costs cost,
+                                                        uint64_t now_ns)
+{
+    const float latency_a = p2c_get(&a->latency_ns);
+    const float latency_b = p2c_get(&b->latency_ns);
+    return latency_b == 0.0F || latency_a <= latency_b || !p2c_is_noise(a, latency_a - latency_b, now_ns) ||
+           is_cheaper(cost.b * (latency_a / latency_b), cost.a);
+}
+
+/* Whether `b` beats `a`, which was drawn before it. */
+static inline bool beats(const p2c_stats *a, const p2c_stats *b, costs cost, uint64_t now_ns)
+{
+    return is_cheaper(cost.b, cost.a) && is_surely_cheaper(a, b, cost, now_ns);
 }
 
 static void trace(const contest *c, const p2c_stats *stats, float cost)
@@ -113,6 +132,13 @@ static void trace(const contest *c, const p2c_stats *stats, float cost)
     }
 }
 
+static float cost_of_one(const contest *c, p2c_stats *stats)
+{
+    const p2c_usual usual = get_usual(c->lane);
+    return c->context->args->streaming ? p2c_cost_of_stream(stats, NULL, c->now_ns, &usual)
+                                       : p2c_cost(stats, NULL, c->now_ns, &usual);
+}
+
 static void consider(contest *c, p2c_stats *stats)
 {
     if (stats == c->best || (c->now_ns < c->picker->ramp_end_ns &&
@@ -120,14 +146,13 @@ static void consider(contest *c, p2c_stats *stats)
         return;
     }
     if (c->best == NULL) {
-        const p2c_usual usual = get_usual(c->lane);
         c->best = stats;
-        c->best_cost = p2c_cost(stats, NULL, c->now_ns, &usual);
+        c->best_cost = cost_of_one(c, stats);
         trace(c, stats, c->best_cost);
         return;
     }
-    const costs cost = costs_of(c->best, stats, c->now_ns, c->lane);
-    const bool wins = beats(cost.b, cost.a);
+    const costs cost = costs_of(c->best, stats, c->now_ns, c->lane, c->context->args->streaming);
+    const bool wins = beats(c->best, stats, cost, c->now_ns);
     trace(c, stats, cost.b);
     c->loser = wins ? c->best : stats;
     c->best = wins ? stats : c->best;
@@ -160,9 +185,8 @@ static __attribute__((noinline)) void consider_more(contest *c)
         }
     }
     if (c->best == NULL) { /* all in slow start, and none was considered */
-        const p2c_usual usual = get_usual(c->lane);
         c->best = draw_one(c);
-        c->best_cost = p2c_cost(c->best, NULL, c->now_ns, &usual);
+        c->best_cost = cost_of_one(c, c->best);
     }
 }
 
@@ -170,14 +194,15 @@ static __attribute__((noinline)) void consider_more(contest *c)
 
 /* Whether the loser may be probed, as to its calls without an answer. With none it may, once in PROBE_PICKS_MIN picks.
  * With some it gets another one only after a pause as long as the wait until its last pick was: the pauses double, so
- * that a hung backend takes few calls. Backends that look hung do not wait for PROBE_PICKS_MIN. */
-static bool may_probe(const contest *c, uint32_t picks, uint32_t picked)
+ * that a hung backend takes few calls. It does not wait for PROBE_PICKS_MIN. */
+static bool may_probe(const contest *c, uint32_t picks, uint64_t picked_ns)
 {
     const p2c_stats *loser = c->loser;
-    const int32_t unanswered = p2c_unanswered(loser, __atomic_load_n(&loser->in_flight, __ATOMIC_RELAXED));
-    const uint32_t progress = p2c_tick(__atomic_load_n(&loser->progress_ns, __ATOMIC_RELAXED));
-    return (picks >= PROBE_PICKS_MIN || unanswered >= P2C_UNANSWERED_MIN) &&
-           (unanswered <= 0 || (int32_t)(p2c_tick(c->now_ns) - picked) > (int32_t)(picked - progress));
+    if (p2c_unanswered(loser, __atomic_load_n(&loser->in_flight, __ATOMIC_RELAXED)) <= 0) {
+        return picks >= PROBE_PICKS_MIN;
+    }
+    const uint64_t progress_ns = __atomic_load_n(&loser->progress_ns, __ATOMIC_RELAXED);
+    return (int64_t)(c->now_ns - picked_ns) > (int64_t)(picked_ns - progress_ns);
 }
 
 /* Whether the loser is to be taken, to see how it does now. Only one thread takes it. A backend that failed is probed the
@@ -185,16 +210,16 @@ static bool may_probe(const contest *c, uint32_t picks, uint32_t picked)
 static bool probe(const contest *c, uint32_t picks)
 {
     p2c_stats *loser = c->loser;
-    const uint32_t now_tick = p2c_tick(c->now_ns);
-    uint32_t picked = __atomic_load_n(&loser->picked_tick, __ATOMIC_RELAXED);
-    if (now_tick - picked <= c->picker->force_pick_ticks) {
+    uint64_t picked_ns = __atomic_load_n(&loser->picked_ns, __ATOMIC_RELAXED);
+    const float quiet_ns = p2c_elapsed_ns(c->now_ns, picked_ns);
+    if (quiet_ns <= c->picker->force_pick_ns) {
         return false;
     }
     const float success = p2c_success(loser, c->now_ns);
     const float patience = success * success * success * success;
-    return (float)(now_tick - picked) * patience > (float)c->picker->force_pick_ticks &&
-           success >= P2C_HEALTHY_SUCCESS && may_probe(c, picks, picked) &&
-           __atomic_compare_exchange_n(&loser->picked_tick, &picked, now_tick, false, __ATOMIC_RELAXED,
+    return quiet_ns * patience > c->picker->force_pick_ns && success >= P2C_HEALTHY_SUCCESS &&
+           may_probe(c, picks, picked_ns) &&
+           __atomic_compare_exchange_n(&loser->picked_ns, &picked_ns, c->now_ns, false, __ATOMIC_RELAXED,
                                        __ATOMIC_RELAXED);
 }
 
@@ -221,7 +246,7 @@ static void learn(p2c_lane *lane, const p2c_stats *best, const p2c_stats *loser,
         p2c_set(&lane->usual.latency_ns, usual_ns + (latency_ns - usual_ns) * USUAL_WEIGHT);
     }
     const float now_in_flight =
-        p2c_busy(best, __atomic_load_n(&best->in_flight, __ATOMIC_RELAXED)) * p2c_get(&best->weight_inverse);
+        (float)__atomic_load_n(&best->in_flight, __ATOMIC_RELAXED) * p2c_get(&best->weight_inverse);
     float in_flight = p2c_get(&lane->usual_in_flight);
     in_flight += (now_in_flight - in_flight) * USUAL_WEIGHT;
     p2c_set(&lane->usual_in_flight, in_flight);
@@ -249,7 +274,9 @@ static __attribute__((noinline)) p2c_stats *settle(contest *c, uint32_t picks)
     if (c->best == NULL || (known && dear)) {
         consider_more(c);
     }
-    learn(c->lane, c->best, c->loser, c->best_cost);
+    if (!c->context->args->streaming) { /* the cost of a stream is no measure for calls */
+        learn(c->lane, c->best, c->loser, c->best_cost);
+    }
     const bool probes = c->loser != NULL && probe(c, picks);
     if (probes) {
         __atomic_store_n(&c->lane->picks, 0, __ATOMIC_RELAXED);
@@ -302,7 +329,7 @@ static __attribute__((noinline)) p2c_stats *settle_plain(p2c_picker *picker, con
     return settle(&c, picks);
 }
 
-/* choose() for two choices, without slow start and trace: the same decision, short and in registers. */
+/* choose() of two for a unary call, without slow start and trace: the same decision, short and in registers. */
 static inline p2c_stats *choose_plain(p2c_picker *picker, const evener_pick_context *context, uint64_t now_ns,
                                       uint32_t picks)
 {
@@ -314,9 +341,9 @@ static inline p2c_stats *choose_plain(p2c_picker *picker, const evener_pick_cont
     const bool calm_a = p2c_is_calm(a, now_ns, picker->calm_ns);
     const bool calm_b = p2c_is_calm(b, now_ns, picker->calm_ns);
     if (__builtin_expect(!(calm_a & calm_b), 0)) {
-        cost = costs_of(a, b, now_ns, lane);
+        cost = costs_of(a, b, now_ns, lane, false);
     }
-    const bool b_wins = beats(cost.b, cost.a);
+    const bool b_wins = beats(a, b, cost, now_ns);
     p2c_stats *best = b_wins ? b : a;
     const float best_cost = b_wins ? cost.b : cost.a;
     if (!is_settled(lane, picks, best_cost)) {
@@ -334,13 +361,14 @@ evener_pick_outcome p2c_pick(evener_picker *base, const evener_pick_context *con
         uint32_t *counter = &picker->lanes[context->lane].picks;
         const uint32_t picks = __atomic_load_n(counter, __ATOMIC_RELAXED) + 1;
         __atomic_store_n(counter, picks, __ATOMIC_RELAXED);
-        const bool plain = picker->choices == 2 && now_ns >= picker->ramp_end_ns && !evener_pick_is_traced(context);
+        const bool plain = picker->choices == 2 && now_ns >= picker->ramp_end_ns && !evener_pick_is_traced(context) &&
+                           !context->args->streaming;
         best = __builtin_expect(plain, 1) ? choose_plain(picker, context, now_ns, picks)
                                           : choose(picker, context, now_ns, picks);
     }
     evener_pick_layer *layer = evener_pick_add_layer(pick, p2c_done, best);
     if (__builtin_expect(layer != NULL, 1)) {
-        layer->word = p2c_start(best, now_ns, context->lane);
+        layer->word = p2c_start(best, now_ns, context->lane, context->args->streaming);
     }
     pick->subchannel = best->subchannel;
     return EVENER_PICK_COMPLETE;

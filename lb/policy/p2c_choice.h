@@ -2,7 +2,7 @@
  *
  * A pick draws two distinct backends in proportion to their weights, and compares their costs (p2c_load.h). Costs within
  * an eighth of each other are alike: then the one drawn first is taken, so that equal backends get shares as their
- * weights, and no herd follows the luckiest average. Where even the cheaper one costs markedly more than what this lane
+ * weights, and no herd follows the luckiest average. So are costs that differ by no more than the noise of the latencies. Where even the cheaper one costs markedly more than what this lane
  * got of late, more are drawn, up to `maxChoices` (all, if there are no more): two choices alone send a call in six to
  * one of two slow backends of four.
  *
@@ -32,7 +32,7 @@ typedef struct p2c_picker {
     evener_picker base;
     uint32_t count;
     uint32_t choices, choices_max;
-    uint32_t force_pick_ticks;
+    float force_pick_ns;
     uint64_t calm_ns;     /* the decay: see p2c_is_calm() */
     uint64_t ramp_end_ns; /* no slow start after this time */
     evener_slow_start slow_start;

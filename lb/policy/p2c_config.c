@@ -1,7 +1,7 @@
 /* p2c_ewma's part of `loadBalancingConfig`:
  *
- *     {"p2c_ewma": {"choices": 2, "maxChoices": 8, "decay": "10s", "forcePickInterval": "1s", "slowStartConfig": {"window": "10s"},
- *                   "compat": "go-zero"}} */
+ *     {"p2c_ewma": {"choices": 2, "maxChoices": 8, "decay": "10s", "forcePickInterval": "1s",
+ *                   "slowStartConfig": {"window": "10s"}, "failureCodes": ["UNAVAILABLE"], "compat": "go-zero"}} */
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +20,7 @@ const p2c_config p2c_config_default = {
     .decay_ns = 10 * EVENER_NS_PER_S,
     .force_pick_ns = EVENER_NS_PER_S,
     .slow_start = {.window_ns = 10 * EVENER_NS_PER_S, .aggression = 1.0, .floor = 0.1},
+    .failure_codes = EVENER_FAILURE_CODES_DEFAULT,
     .go_zero = false,
 };
 
@@ -47,6 +48,7 @@ static void read_config(evener_policy_fields *fields, const evener_policy_set *p
     evener_policy_fields_get_duration(fields, "forcePickInterval", DURATION_MIN_NS, DURATION_MAX_NS,
                                       &config->force_pick_ns);
     evener_slow_start_read(fields, &config->slow_start);
+    evener_policy_fields_get_status_codes(fields, "failureCodes", &config->failure_codes);
     read_compat(fields, config);
 }
 

@@ -62,6 +62,9 @@ static void take_backends(p2c_picker *picker, const evener_base_ready *ready, co
         if (p2c_get(&stats->decay_ns) != (float)config->decay_ns) {
             p2c_set(&stats->decay_ns, (float)config->decay_ns);
         }
+        if (stats->failure_codes != config->failure_codes) {
+            __atomic_store_n(&stats->failure_codes, config->failure_codes, __ATOMIC_RELAXED);
+        }
         if (stats->generation == 0) { /* nobody reads it yet */
             stats->subchannel = subchannel;
         }
@@ -126,7 +129,7 @@ static evener_picker *p2c_build_picker(const evener_base_ready *ready)
     picker->count = (uint32_t)ready->count;
     picker->choices = config->choices;
     picker->choices_max = config->choices_max;
-    picker->force_pick_ticks = p2c_tick(config->force_pick_ns);
+    picker->force_pick_ns = (float)config->force_pick_ns;
     picker->calm_ns = config->decay_ns;
     picker->aliases = NULL;
     take_backends(picker, ready, config, &found);

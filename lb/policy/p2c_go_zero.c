@@ -68,7 +68,7 @@ static void go_zero_done(void *data, uint64_t word, const evener_done_info *info
     const uint64_t old_lag = __atomic_load_n(&stats->lag_ns, __ATOMIC_RELAXED);
     const double w = old_lag == 0 ? 0 : exp(-(double)elapsed / (double)p2c_get(&backend->stats.decay_ns));
     __atomic_store_n(&stats->lag_ns, (uint64_t)((double)old_lag * w + (double)lag * (1 - w)), __ATOMIC_RELAXED);
-    const double success = p2c_is_one_of(P2C_GO_ZERO_FAILURES, info->code) ? 0 : SUCCESS_INITIAL;
+    const double success = evener_is_failure(EVENER_GO_ZERO_FAILURES, info->code) ? 0 : SUCCESS_INITIAL;
     const double old_success = (double)__atomic_load_n(&stats->success, __ATOMIC_RELAXED);
     __atomic_store_n(&stats->success, (uint64_t)(old_success * w + success * (1 - w)), __ATOMIC_RELAXED);
 }

@@ -17,7 +17,8 @@ typedef struct p2c_config {
     uint64_t decay_ns;
     uint64_t force_pick_ns;
     evener_slow_start slow_start;
-    bool go_zero; /* "compat": "go-zero" */
+    uint32_t failure_codes; /* failure_codes.h */
+    bool go_zero;           /* "compat": "go-zero" */
 } p2c_config;
 
 /* The defaults, documented in docs/policies.md. */

@@ -3,28 +3,27 @@
 bool p2c_passes_slow_start(const p2c_stats *stats, const evener_slow_start *slow_start, uint64_t now_ns,
                            uint64_t random)
 {
-    const uint32_t age = p2c_tick(now_ns) - __atomic_load_n(&stats->ready_tick, __ATOMIC_RELAXED);
-    const double share = evener_slow_start_factor(slow_start, (uint64_t)age << P2C_TICK_SHIFT);
+    const uint64_t age_ns = now_ns - __atomic_load_n(&stats->ready_ns, __ATOMIC_RELAXED);
+    const double share = evener_slow_start_factor(slow_start, age_ns);
     return (double)(uint32_t)(random >> 32) < share * 0x1p32;
 }
 
 /* Prepare a backend that was not in the last picker. Nothing is held against it but what it earned before. */
-static void join(p2c_stats *stats, const evener_base_ready *ready, uint64_t now_ns, float peers_latency_ns, bool ramp,
-                 uint32_t ramp_ticks)
+static void join(p2c_stats *stats, const evener_base_ready *ready, uint64_t now_ns, float peers_latency_ns,
+                 uint64_t age_ns)
 {
     if (stats->generation == 0) {
         stats->loop = ready->helper->loop;
         p2c_set(&stats->success, 1.0F);
         __atomic_store_n(&stats->updated_ns, now_ns, __ATOMIC_RELAXED);
         __atomic_store_n(&stats->progress_ns, now_ns, __ATOMIC_RELAXED);
-        __atomic_store_n(&stats->epoch_ns, now_ns & ~P2C_GLANCE, __ATOMIC_RELAXED);
     }
     if (p2c_get(&stats->latency_ns) == 0.0F) {
+        p2c_set(&stats->spread_ns, peers_latency_ns / 2);
         p2c_set(&stats->latency_ns, peers_latency_ns);
     }
-    const uint32_t now_tick = p2c_tick(now_ns);
-    __atomic_store_n(&stats->picked_tick, now_tick, __ATOMIC_RELAXED);
-    __atomic_store_n(&stats->ready_tick, ramp ? now_tick : now_tick - ramp_ticks - 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&stats->picked_ns, now_ns, __ATOMIC_RELAXED);
+    __atomic_store_n(&stats->ready_ns, now_ns - age_ns, __ATOMIC_RELAXED);
 }
 
 void p2c_let_join(p2c_picker *picker, const evener_base_ready *ready, const p2c_config *config,
@@ -44,7 +43,7 @@ void p2c_let_join(p2c_picker *picker, const evener_base_ready *ready, const p2c_
     }
     for (uint32_t i = 0; i < newcomer_count; i++) {
         p2c_stats *stats = picker->backends[newcomers[i]];
-        join(stats, ready, now_ns, peers_latency_ns, ramp, p2c_tick(window_ns));
+        join(stats, ready, now_ns, peers_latency_ns, ramp ? 0 : window_ns);
         stats->generation = state->generation;
     }
     picker->ramp_end_ns = state->ramp_end_ns;

@@ -256,6 +256,48 @@ bool evener_policy_fields_get_string(evener_policy_fields *fields, const char *n
     return true;
 }
 
+/* The code of a list's item; OK: it is none that may be in a list. */
+static evener_status_code status_code_of(const json_t *item)
+{
+    for (int code = EVENER_STATUS_CANCELLED + 1; code <= EVENER_STATUS_UNAUTHENTICATED; code++) {
+        if (json_is_integer(item)
+                ? json_integer_value(item) == code
+                : json_is_string(item) &&
+                      strcmp(json_string_value(item), evener_status_code_name((evener_status_code)code)) == 0) {
+            return (evener_status_code)code;
+        }
+    }
+    return EVENER_STATUS_OK;
+}
+
+bool evener_policy_fields_get_status_codes(evener_policy_fields *fields, const char *name, uint32_t *codes)
+{
+    const json_t *list = find(fields, name);
+    if (list == NULL) {
+        return false;
+    }
+    if (!json_is_array(list)) {
+        return is_needed(fields, name, "a list of status codes like [\"UNAVAILABLE\"]");
+    }
+    uint32_t found = 0;
+    size_t index;
+    const json_t *item;
+    json_array_foreach(list, index, item)
+    {
+        const evener_status_code code = status_code_of(item);
+        if (code == EVENER_STATUS_OK) {
+            evener_policy_fields_fail(fields, EVENER_STATUS_INVALID_ARGUMENT, name,
+                                      "item %zu is no status code that can count against a backend; write a name like "
+                                      "\"UNAVAILABLE\", but neither \"OK\" nor \"CANCELLED\"",
+                                      index);
+            return false;
+        }
+        found |= UINT32_C(1) << (uint32_t)code;
+    }
+    *codes = found;
+    return true;
+}
+
 bool evener_policy_fields_get_child_policy(evener_policy_fields *fields, const char *name,
                                            const evener_policy_set *policies, evener_policy_choice *choice)
 {

@@ -323,14 +323,17 @@ Test(p2c_capture, unknown_is_no_failure_to_go_zero)
 /* ---- streams ---- */
 
 /* Opens streams until each of `backends` from the first on has `count`; what goes elsewhere is not sent. */
+static const evener_pick_args stream_args = {.size = sizeof stream_args, .streaming = true};
+
 static void open_streams(scene *s, size_t first, size_t backends, size_t count)
 {
     static evener_pick elsewhere[CALLS_MAX];
-    const evener_done_info not_sent = {.size = sizeof not_sent, .code = EVENER_STATUS_UNAVAILABLE, .not_sent = true};
+    const evener_done_info not_sent = {
+        .size = sizeof not_sent, .code = EVENER_STATUS_UNAVAILABLE, .not_sent = true, .streaming = true};
     size_t opened[BACKENDS] = {0}, elsewhere_count = 0;
     for (size_t missing = backends * count; missing > 0;) {
         evener_pick pick;
-        cr_assert_eq(harness_pick(s->h, NULL, &pick, NULL), EVENER_PICK_COMPLETE);
+        cr_assert_eq(harness_pick(s->h, &stream_args, &pick, NULL), EVENER_PICK_COMPLETE);
         const size_t b = index_of(s, &pick);
         if (b >= first && b < first + backends && opened[b] < count) {
             opened[b]++;
@@ -417,7 +420,8 @@ Test(p2c_capture, streams_that_come_and_go_leave_the_shares_even)
                     harness_done(s->h, &s->streams[0], i % 2 == 0 ? EVENER_STATUS_OK : EVENER_STATUS_CANCELLED);
                     memmove(s->streams, s->streams + 1, --s->stream_count * sizeof *s->streams);
                 }
-                cr_assert_eq(harness_pick(s->h, NULL, &s->streams[s->stream_count++], NULL), EVENER_PICK_COMPLETE);
+                cr_assert_eq(harness_pick(s->h, &stream_args, &s->streams[s->stream_count++], NULL),
+                             EVENER_PICK_COMPLETE);
                 run(s, (double)rates_per_s[r], 0.5 + sim_unit(&s->random));
                 for (size_t b = 0; b < BACKENDS; b++) {
                     picks[b] += s->picks[b];

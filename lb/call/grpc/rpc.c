@@ -248,6 +248,7 @@ bool evener_grpc_attempt_begin(evener_grpc_attempt *attempt, evener_grpc_rpc *rp
     attempt->message = grpc_empty_slice();
     attempt->error_string = NULL;
     attempt->message_received = false;
+    attempt->first_message_ns = 0;
     return true;
 }
 
@@ -414,7 +415,10 @@ evener_status_code evener_grpc_attempt_finish(evener_grpc_attempt *attempt, cons
                                               evener_status *status)
 {
     evener_status_code code = (evener_status_code)attempt->code;
-    evener_done_info info = {.size = sizeof info, .code = code};
+    evener_done_info info = {.size = sizeof info,
+                             .code = code,
+                             .first_message_ns = attempt->first_message_ns,
+                             .streaming = rpc->pick_args.streaming};
     if (code == EVENER_STATUS_OK) {
         evener_status_clear(status);
         if (response != NULL) {

@@ -75,8 +75,9 @@ typedef struct evener_grpc_attempt {
     grpc_metadata_array trailing_metadata;
     grpc_status_code code;
     grpc_slice message;
-    const char *error_string; /* the core's, with a status that is not OK; to be freed with gpr_free() */
-    bool message_received;    /* of a stream; a unary call's is `response` */
+    const char *error_string;  /* the core's, with a status that is not OK; to be freed with gpr_free() */
+    bool message_received;     /* of a stream; a unary call's is `response` */
+    uint64_t first_message_ns; /* of a stream: evener_done_info.first_message_ns */
 } evener_grpc_attempt;
 
 /* The core's call on a connection that the calling thread has entered. */

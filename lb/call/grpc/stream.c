@@ -184,6 +184,7 @@ evener_status_code evener_stream_open(evener_channel *channel, const char *metho
     made->channel = evener_channel_ref(channel);
     made->details = options.details;
     evener_grpc_rpc_init(&made->rpc, channel, method, &options);
+    made->rpc.pick_args.streaming = true;
     evener_grpc_borrowed_metadata borrowed;
     code = evener_grpc_rpc_borrow_metadata(&made->rpc, &options, &borrowed, status);
     if (code == EVENER_STATUS_OK) {
@@ -233,7 +234,11 @@ bool evener_stream_read(evener_stream *stream, evener_bytes *message)
         }
         return false;
     }
-    stream->attempt.message_received = true;
+    if (!stream->attempt.message_received) {
+        stream->attempt.message_received = true;
+        stream->attempt.first_message_ns =
+            evener_loop_now_ns(evener_runtime_loop(evener_channel_runtime(stream->channel)));
+    }
     evener_grpc_bytes_receive(received, message);
     return true;
 }

@@ -1,0 +1,207 @@
+/* The end of a call of p2c_ewma: how it changes what is known of the backend (p2c_load.h). */
+#include "lb/policy/p2c_load.h"
+
+/* The average after an answer slower than it. */
+static inline float after_peak(float latency_ns, float rtt_ns, float by_time, bool news)
+{
+    const float least = news ? P2C_PEAK_WEIGHT_MIN : P2C_SAMPLE_WEIGHT_MIN;
+    if (!news && rtt_ns > latency_ns * P2C_ECHO_MAX) {
+        rtt_ns = latency_ns * P2C_ECHO_MAX;
+    }
+    return latency_ns + (rtt_ns - latency_ns) * (by_time > least ? by_time : least);
+}
+
+/* The average after an answer faster than it. */
+static inline float after_relief(float latency_ns, float rtt_ns, float by_time)
+{
+    if (by_time > P2C_SILENCE) {
+        const float middle_ns = sqrtf(latency_ns * rtt_ns);
+        const float after_ns = latency_ns + (rtt_ns - latency_ns) * by_time;
+        return middle_ns < after_ns ? middle_ns : after_ns;
+    }
+    return latency_ns + (rtt_ns - latency_ns) * (by_time > P2C_RELIEF_WEIGHT_MIN ? by_time : P2C_RELIEF_WEIGHT_MIN);
+}
+
+/* The weight of an end by the time since the last answer. Below the least weight of all the division is spared: the usual
+ * case. */
+static inline float by_time_of(float dt_ns, float decay_ns)
+{
+    return dt_ns > decay_ns * P2C_SAMPLE_WEIGHT_MIN ? dt_ns / (dt_ns + decay_ns) : 0.0F;
+}
+
+/* Hold the place of a call that ended not OK after `rtt_ns`, where `usual_ns` is usual. A success below 1 makes picks look
+ * at it (p2c_is_calm()). */
+static void hold(p2c_stats *stats, uint64_t now_ns, float rtt_ns, float usual_ns)
+{
+    evener_held_add(&stats->held, now_ns, usual_ns, 1.0F - rtt_ns / usual_ns);
+    (void)__atomic_fetch_add(&stats->early_ends, 1, __ATOMIC_RELAXED);
+    if (p2c_get(&stats->success) == 1.0F) {
+        p2c_set(&stats->success, P2C_NEARLY_ONE);
+    }
+}
+
+/* Update the success after an answer. A code that is neither OK nor a failure says nothing, but that time went by. */
+static __attribute__((noinline)) void update_success(p2c_stats *stats, uint64_t now_ns, float dt_ns,
+                                                     evener_status_code code)
+{
+    const float decay_ns = p2c_get(&stats->decay_ns);
+    const float by_time = by_time_of(dt_ns, decay_ns);
+    float after = p2c_relaxed_success(p2c_get(&stats->success), dt_ns, decay_ns);
+    if (code == EVENER_STATUS_OK) {
+        __atomic_store_n(&stats->early_ends, 0, __ATOMIC_RELAXED);
+        p2c_set(&stats->usual_ns, 0.0F);
+        after += (1.0F - after) * (by_time > P2C_SUCCESS_WEIGHT_MIN ? by_time : P2C_SUCCESS_WEIGHT_MIN);
+    } else if (evener_is_failure(__atomic_load_n(&stats->failure_codes, __ATOMIC_RELAXED), code)) {
+        after -= after * (by_time > P2C_FAILURE_WEIGHT_MIN ? by_time : P2C_FAILURE_WEIGHT_MIN);
+    }
+    if (after > P2C_NEARLY_ONE) { /* back on the short way of picks, unless places are held */
+        after = evener_held_now(&stats->held, now_ns, p2c_usual_call_ns(stats)) > 0.0F ? P2C_NEARLY_ONE : 1.0F;
+    }
+    p2c_set(&stats->success, after);
+}
+
+/* The mean deviation. One answer counts no more than the average: a single pause says nothing of the others. */
+static inline void update_spread(p2c_stats *stats, float latency_ns, float rtt_ns)
+{
+    const float spread_ns = p2c_get(&stats->spread_ns);
+    const float off_ns = fabsf(rtt_ns - latency_ns);
+    p2c_set(&stats->spread_ns,
+            spread_ns + ((off_ns < latency_ns ? off_ns : latency_ns) - spread_ns) * P2C_SPREAD_WEIGHT);
+}
+
+/* An answer came that is OK, `rtt_ns` after the call began. */
+static inline void answer_ok(p2c_stats *stats, uint64_t now_ns, uint64_t started_ns, float rtt_ns)
+{
+    const uint64_t updated_ns = __atomic_load_n(&stats->updated_ns, __ATOMIC_RELAXED);
+    const bool news = (int64_t)(started_ns - updated_ns) >= 0;
+    const float dt_ns = p2c_elapsed_ns(now_ns, updated_ns);
+    const float by_time = by_time_of(dt_ns, p2c_get(&stats->decay_ns));
+    const float latency_ns = p2c_get(&stats->latency_ns);
+    __atomic_store_n(&stats->updated_ns, now_ns, __ATOMIC_RELAXED);
+    if (latency_ns == 0.0F) { /* the first one */
+        p2c_set(&stats->latency_ns, rtt_ns);
+        p2c_set(&stats->spread_ns, rtt_ns / 2);
+        p2c_set(&stats->usual_ns, 0.0F);
+    } else {
+        update_spread(stats, latency_ns, rtt_ns);
+        p2c_set(&stats->latency_ns, rtt_ns > latency_ns ? after_peak(latency_ns, rtt_ns, by_time, news)
+                                                        : after_relief(latency_ns, rtt_ns, by_time));
+    }
+    if (p2c_get(&stats->success) < 1.0F) {
+        update_success(stats, now_ns, dt_ns, EVENER_STATUS_OK);
+    }
+}
+
+/* A call ended not OK. It took at least this long, whatever the code: its time may raise the average and never lowers it.
+ * A cancelled call is no answer: it says nothing of success, and the next answer is as much news as it was. */
+static void answer_not_ok(p2c_stats *stats, uint64_t now_ns, uint64_t started_ns, evener_status_code code)
+{
+    const uint64_t updated_ns = __atomic_load_n(&stats->updated_ns, __ATOMIC_RELAXED);
+    const bool news = (int64_t)(started_ns - updated_ns) >= 0;
+    const float dt_ns = p2c_elapsed_ns(now_ns, updated_ns);
+    const float rtt_ns = p2c_elapsed_ns(now_ns, started_ns) + 1.0F;
+    const float usual_ns = p2c_usual_call_ns(stats);
+    float *average_ns = p2c_get(&stats->latency_ns) > 0.0F ? &stats->latency_ns : &stats->at_least_ns;
+    const float least_ns = p2c_get(average_ns) > usual_ns ? p2c_get(average_ns) : usual_ns;
+    if (usual_ns > 0.0F && rtt_ns > least_ns) {
+        p2c_set(average_ns, after_peak(least_ns, rtt_ns, by_time_of(dt_ns, p2c_get(&stats->decay_ns)), news));
+    } else if (usual_ns > rtt_ns) {
+        hold(stats, now_ns, rtt_ns, usual_ns);
+    }
+    if (code != EVENER_STATUS_CANCELLED) {
+        __atomic_store_n(&stats->updated_ns, now_ns, __ATOMIC_RELAXED);
+        if (p2c_get(&stats->success) < 1.0F ||
+            evener_is_failure(__atomic_load_n(&stats->failure_codes, __ATOMIC_RELAXED), code)) {
+            update_success(stats, now_ns, dt_ns, code);
+        }
+    }
+}
+
+/* A call ended that the backend did not answer. Its other unanswered calls began later, as far as is known. */
+static inline void end_unanswered(p2c_stats *stats, uint64_t started_ns)
+{
+    if (started_ns < (__atomic_load_n(&stats->updated_ns, __ATOMIC_RELAXED) & ~P2C_KIND)) {
+        (void)__atomic_fetch_sub(&stats->answered_around, 1, __ATOMIC_RELAXED);
+    } else if (started_ns > __atomic_load_n(&stats->progress_ns, __ATOMIC_RELAXED)) {
+        __atomic_store_n(&stats->progress_ns, started_ns, __ATOMIC_RELAXED);
+    }
+}
+
+/* The backend answered, with `in_flight` calls in flight. */
+static inline void note_answer(p2c_stats *stats, uint64_t now_ns, uint32_t in_flight)
+{
+    __atomic_store_n(&stats->progress_ns, now_ns, __ATOMIC_RELAXED);
+    __atomic_store_n(&stats->answered_around, in_flight, __ATOMIC_RELAXED);
+}
+
+/* A unary call ended not OK that was counted, or a glance failed. */
+static __attribute__((noinline)) void done_not_ok(p2c_stats *stats, uint64_t word, const evener_done_info *info)
+{
+    const bool answered = !info->not_sent && info->code != EVENER_STATUS_CANCELLED;
+    const uint64_t started_ns = word & ~P2C_KIND;
+    uint32_t in_flight = __atomic_load_n(&stats->in_flight, __ATOMIC_RELAXED);
+    if ((word & P2C_GLANCE) == 0) {
+        in_flight = __atomic_sub_fetch(&stats->in_flight, 1, __ATOMIC_RELAXED);
+        if (!answered) {
+            end_unanswered(stats, started_ns);
+        }
+    }
+    if (info->not_sent) {
+        return;
+    }
+    const uint64_t now_ns = evener_loop_now_fast_ns(stats->loop);
+    if (answered) {
+        note_answer(stats, now_ns, in_flight);
+    }
+    answer_not_ok(stats, now_ns, started_ns, info->code);
+}
+
+/* A stream ended. Its first message was its answer, which says nothing of now if it is older than the decay. The end says
+ * nothing of latency: the server, the caller or a deadline chose it. */
+static __attribute__((noinline)) void stream_done(p2c_stats *stats, uint64_t word, const evener_done_info *info)
+{
+    (void)__atomic_fetch_sub(&stats->streams, 1, __ATOMIC_RELAXED);
+    if (info->not_sent) {
+        return;
+    }
+    const uint64_t started_ns = word & ~P2C_KIND;
+    const uint64_t now_ns = evener_loop_now_fast_ns(stats->loop);
+    const float dt_ns = p2c_elapsed_ns(now_ns, __atomic_load_n(&stats->updated_ns, __ATOMIC_RELAXED));
+    const bool recent =
+        info->first_message_ns != 0 && p2c_elapsed_ns(now_ns, info->first_message_ns) < p2c_get(&stats->decay_ns);
+    if (info->code == EVENER_STATUS_OK && recent) {
+        answer_ok(stats, now_ns, started_ns, p2c_elapsed_ns(info->first_message_ns, started_ns) + 1.0F);
+    } else if (info->code != EVENER_STATUS_CANCELLED &&
+               (p2c_get(&stats->success) < 1.0F ||
+                evener_is_failure(__atomic_load_n(&stats->failure_codes, __ATOMIC_RELAXED), info->code))) {
+        update_success(stats, now_ns, dt_ns, info->code);
+    }
+}
+
+/* A call ended that is not a glance that went well. */
+static __attribute__((noinline)) void done_reported(p2c_stats *stats, uint64_t word, const evener_done_info *info)
+{
+    if (__builtin_expect((word & P2C_STREAM) != 0, 0)) {
+        stream_done(stats, word, info);
+        return;
+    }
+    if (__builtin_expect((info->code != EVENER_STATUS_OK) | info->not_sent, 0)) {
+        done_not_ok(stats, word, info);
+        return;
+    }
+    const uint32_t in_flight = __atomic_sub_fetch(&stats->in_flight, 1, __ATOMIC_RELAXED);
+    const uint64_t now_ns = evener_loop_now_fast_ns(stats->loop);
+    note_answer(stats, now_ns, in_flight);
+    answer_ok(stats, now_ns, word, p2c_elapsed_ns(now_ns, word) + 1.0F); /* 0 would mean unknown */
+}
+
+void p2c_done(void *data, uint64_t word, const evener_done_info *info, uint32_t lane)
+{
+    if ((word & P2C_GLANCE) != 0) {
+        evener_glance_end(lane);
+        if (__builtin_expect(info->code == EVENER_STATUS_OK || info->not_sent, 1)) {
+            return;
+        }
+    }
+    done_reported(data, word, info);
+}
