@@ -219,7 +219,7 @@ Test(options, a_request_without_a_size_is_refused)
     evener_status status;
     evener_pick pick;
     evener_channel *channel = unanswered_channel();
-    const size_t bad[] = {0, sizeof(evener_pick_request) - 1, 1 << 20};
+    const size_t bad[] = {0, offsetof(evener_pick_request, args), 1 << 20};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         evener_pick_request request = {.size = bad[i], .pick = &pick, .callback = never_called};
         cr_expect_eq(evener_channel_pick_async(channel, NULL, &request, &status), EVENER_PICK_FAIL);
