@@ -6,8 +6,19 @@
 #include "lb/channel/channel_internal.h"
 #include "lb/runtime/clock.h"
 
-/* bits of request->state */
-enum { ENDED = 1, TIMER_SET = 2, CANCELLED = 4 };
+/* Bits of request->state, changed with the mutex held (TIMER_SET: on the control thread):
+ *
+ *     0          in the ring `requests`
+ *     TRYING     likewise, and in the task's batch: it may not leave the ring
+ *     LEAVING    a blocking pick whose deadline passed during TRYING; its thread waits for the end of the batch
+ *     CANCELLED  an asynchronous one, in the ring `cancelled`, or TRYING and on its way there
+ *     ENDED      in no ring; a blocking pick's thread returns, the callback of an asynchronous one is next */
+enum { ENDED = 1, TIMER_SET = 2, CANCELLED = 4, TRYING = 8, LEAVING = 16 };
+
+/* Requests that the task takes at once; they share the control thread's stack with their status. */
+#define BATCH 32
+/* Requests after which the task lets other work run: some 0.5 ms. */
+#define TURN_REQUESTS_MAX 512
 
 /* Where a blocking pick waits: its `request->waiter`. */
 typedef struct waiter {
@@ -19,6 +30,16 @@ typedef struct waiter {
 static void count_add(evener_pick_queue *queue, int32_t by)
 {
     __atomic_store_n(&queue->count, queue->count + (uint32_t)by, __ATOMIC_RELAXED);
+}
+
+static uint32_t state_of(const evener_pick_request *request)
+{
+    return __atomic_load_n(&request->state, __ATOMIC_RELAXED);
+}
+
+static void state_add(evener_pick_request *request, uint32_t bits)
+{
+    (void)__atomic_fetch_or(&request->state, bits, __ATOMIC_RELAXED);
 }
 
 /* ---- the ring ---- */
@@ -49,17 +70,32 @@ static void ring_remove(evener_pick_request *request)
     request->next->previous = request->previous;
 }
 
-/* Move all of `from` to the front of `to`. */
-static void ring_prepend_all(evener_pick_request *to, evener_pick_request *from)
+static bool ring_is_empty(const evener_pick_request *ring)
 {
-    if (from->next == from) {
-        return;
+    return ring->next == ring;
+}
+
+/* Enter the queue at its end. The mutex is held. */
+static void enter(evener_pick_queue *queue, evener_pick_request *request)
+{
+    ring_append(&queue->requests, request);
+    count_add(queue, 1);
+    if (queue->untimed == &queue->requests) {
+        queue->untimed = request;
     }
-    from->previous->next = to->next;
-    to->next->previous = from->previous;
-    to->next = from->next;
-    from->next->previous = to;
-    ring_init(from);
+}
+
+/* Leave the queue. The mutex is held. */
+static void leave(evener_pick_queue *queue, evener_pick_request *request)
+{
+    if (queue->to_try == request) {
+        queue->to_try = request->next;
+    }
+    if (queue->untimed == request) {
+        queue->untimed = request->next;
+    }
+    ring_remove(request);
+    count_add(queue, -1);
 }
 
 /* ---- end of a request ---- */
@@ -69,7 +105,7 @@ static void ring_prepend_all(evener_pick_request *to, evener_pick_request *from)
 static void call_back(evener_pick_request *request, evener_status_code code, const evener_status *status)
 {
     evener_channel *channel = request->channel;
-    if ((__atomic_load_n(&request->state, __ATOMIC_RELAXED) & TIMER_SET) != 0) {
+    if ((state_of(request) & TIMER_SET) != 0) {
         evener_timer_stop(channel->hot.loop, &request->timer);
     }
     request->callback(request->arg, code, status);
@@ -94,8 +130,12 @@ static void request_timed_out(void *arg)
     evener_pick_queue *queue = &request->channel->queue;
     evener_status status;
     pthread_mutex_lock(&queue->mutex);
-    ring_remove(request);
-    count_add(queue, -1);
+    if ((state_of(request) & CANCELLED) != 0) {
+        pthread_mutex_unlock(&queue->mutex);
+        return; /* the task calls back */
+    }
+    leave(queue, request);
+    state_add(request, ENDED);
     deadline_status(queue, request->args.timeout_ms, &status);
     pthread_mutex_unlock(&queue->mutex);
     call_back(request, EVENER_STATUS_DEADLINE_EXCEEDED, &status);
@@ -115,70 +155,150 @@ static evener_pick_outcome pick_for(evener_channel *channel, evener_pick_request
     return evener_channel_pick_now(channel, &args, request->pick, status);
 }
 
-/* Return whether the request's waiting is over, with its result. The mutex is held. */
-static bool settle(evener_pick_queue *queue, evener_pick_request *request, bool try_again, evener_status *status)
+/* ---- the task ---- */
+
+/* Each of the next three does one batch and returns the number of its requests. Control thread, without the mutex. */
+
+static size_t end_cancelled(evener_pick_queue *queue)
 {
-    evener_channel *channel = queue->channel;
-    evener_status_clear(status);
-    if ((__atomic_load_n(&request->state, __ATOMIC_RELAXED) & CANCELLED) != 0) {
-        evener_status_set(status, EVENER_STATUS_CANCELLED, "cancelled while waiting for a backend");
-        return true;
+    evener_pick_request *batch[BATCH];
+    size_t count = 0;
+    pthread_mutex_lock(&queue->mutex);
+    while (count < BATCH && !ring_is_empty(&queue->cancelled)) {
+        evener_pick_request *request = queue->cancelled.next;
+        ring_remove(request);
+        state_add(request, ENDED);
+        batch[count++] = request;
     }
-    if (!try_again) {
+    pthread_mutex_unlock(&queue->mutex);
+    for (size_t i = 0; i < count; i++) {
+        evener_status status;
+        evener_status_set(&status, EVENER_STATUS_CANCELLED, "cancelled while waiting for a backend");
+        call_back(batch[i], status.code, &status);
+    }
+    return count;
+}
+
+static size_t start_timers(evener_pick_queue *queue)
+{
+    evener_pick_request *batch[BATCH];
+    size_t count = 0;
+    size_t seen = 0;
+    pthread_mutex_lock(&queue->mutex);
+    for (; seen < BATCH && queue->untimed != &queue->requests; seen++) {
+        evener_pick_request *request = queue->untimed;
+        queue->untimed = request->next;
+        if (request->waiter == NULL && request->args.timeout_ms != 0) {
+            batch[count++] = request;
+        }
+    }
+    pthread_mutex_unlock(&queue->mutex);
+    /* Asynchronous requests live until their callback, which only this thread calls. */
+    for (size_t i = 0; i < count; i++) {
+        const uint64_t timeout_ms = batch[i]->args.timeout_ms;
+        state_add(batch[i], TIMER_SET);
+        evener_timer_start(queue->channel->hot.loop, &batch[i]->timer,
+                           timeout_ms < UINT64_MAX / EVENER_NS_PER_MS ? timeout_ms * EVENER_NS_PER_MS : UINT64_MAX / 2);
+    }
+    return seen;
+}
+
+/* Start a pass if the generation has advanced, or start the one in progress again. The mutex is held. */
+static void begin_pass(evener_pick_queue *queue)
+{
+    const uint32_t generation = __atomic_load_n(&queue->generation, __ATOMIC_RELAXED);
+    if (generation == queue->tried_generation || (queue->in_pass && queue->restarted)) {
+        return;
+    }
+    queue->restarted = queue->in_pass;
+    queue->in_pass = true;
+    queue->tried_generation = generation;
+    queue->to_try = queue->requests.next;
+}
+
+static size_t take_batch(evener_pick_queue *queue, evener_pick_request **batch)
+{
+    size_t count = 0;
+    pthread_mutex_lock(&queue->mutex);
+    begin_pass(queue);
+    if (queue->in_pass && queue->to_try == &queue->requests) { /* its end */
+        queue->in_pass = false;
+        begin_pass(queue);
+    }
+    while (count < BATCH && queue->in_pass && queue->to_try != &queue->requests) {
+        evener_pick_request *request = queue->to_try;
+        queue->to_try = request->next;
+        state_add(request, TRYING);
+        batch[count++] = request;
+    }
+    pthread_mutex_unlock(&queue->mutex);
+    return count;
+}
+
+/* Store the result of a retry. Return whether the request's callback is due. The mutex is held. */
+static bool store_result(evener_pick_queue *queue, evener_pick_request *request, evener_pick_outcome outcome,
+                         const evener_status *status)
+{
+    waiter *w = request->waiter;
+    const uint32_t state = __atomic_and_fetch(&request->state, ~(uint32_t)TRYING, __ATOMIC_RELAXED);
+    if (outcome == EVENER_PICK_QUEUE) {
+        if ((state & CANCELLED) != 0) {
+            leave(queue, request);
+            ring_append(&queue->cancelled, request);
+        } else if ((state & LEAVING) != 0) {
+            pthread_cond_signal(&w->ended);
+        }
         return false;
     }
-    return pick_for(channel, request, status) != EVENER_PICK_QUEUE;
+    leave(queue, request);
+    state_add(request, ENDED);
+    request->result = status->code;
+    if (w == NULL) {
+        return true;
+    }
+    *w->status = *status;
+    pthread_cond_signal(&w->ended);
+    return false;
+}
+
+static size_t try_batch(evener_pick_queue *queue)
+{
+    evener_pick_request *batch[BATCH];
+    evener_pick_outcome outcomes[BATCH];
+    evener_status statuses[BATCH];
+    bool calls_back[BATCH];
+    const size_t count = take_batch(queue, batch);
+    for (size_t i = 0; i < count; i++) {
+        evener_status_clear(&statuses[i]);
+        outcomes[i] = pick_for(queue->channel, batch[i], &statuses[i]);
+    }
+    pthread_mutex_lock(&queue->mutex);
+    for (size_t i = 0; i < count; i++) {
+        calls_back[i] = store_result(queue, batch[i], outcomes[i], &statuses[i]);
+    }
+    pthread_mutex_unlock(&queue->mutex);
+    for (size_t i = 0; i < count; i++) {
+        if (calls_back[i]) {
+            call_back(batch[i], statuses[i].code, &statuses[i]);
+        }
+    }
+    return count;
 }
 
 static void run(void *arg)
 {
     evener_pick_queue *queue = arg;
-    evener_pick_request work;
-    evener_pick_request kept;
-    ring_init(&work);
-    ring_init(&kept);
-    pthread_mutex_lock(&queue->mutex);
-    const uint32_t generation = __atomic_load_n(&queue->generation, __ATOMIC_RELAXED);
-    const bool try_again = generation != queue->tried_generation;
-    queue->tried_generation = generation;
-    ring_prepend_all(&work, &queue->requests);
-    while (work.next != &work) {
-        evener_pick_request *request = work.next;
-        evener_status status;
-        ring_remove(request);
-        if (!settle(queue, request, try_again, &status)) {
-            if (request->waiter == NULL && request->args.timeout_ms != 0 &&
-                (__atomic_load_n(&request->state, __ATOMIC_RELAXED) & TIMER_SET) == 0) {
-                (void)__atomic_fetch_or(&request->state, TIMER_SET, __ATOMIC_RELAXED);
-                const uint64_t timeout_ms = request->args.timeout_ms;
-                evener_timer_start(queue->channel->hot.loop, &request->timer,
-                                   timeout_ms < UINT64_MAX / EVENER_NS_PER_MS ? timeout_ms * EVENER_NS_PER_MS
-                                                                              : UINT64_MAX / 2);
+    for (size_t total = 0; total < TURN_REQUESTS_MAX;) {
+        const size_t count = end_cancelled(queue) + start_timers(queue) + try_batch(queue);
+        if (count == 0) {
+            if (__atomic_load_n(&queue->count, __ATOMIC_RELAXED) > 0) {
+                evener_channel_kick(queue->channel); /* the channel may have become IDLE while they waited */
             }
-            ring_append(&kept, request);
-            continue;
+            return;
         }
-        count_add(queue, -1);
-        request->result = status.code;
-        if (request->waiter != NULL) {
-            waiter *w = request->waiter;
-            if (w->status != NULL) {
-                *w->status = status;
-            }
-            (void)__atomic_fetch_or(&request->state, ENDED, __ATOMIC_RELAXED);
-            pthread_cond_signal(&w->ended);
-            continue;
-        }
-        pthread_mutex_unlock(&queue->mutex);
-        call_back(request, status.code, &status);
-        pthread_mutex_lock(&queue->mutex);
+        total += count;
     }
-    ring_prepend_all(&queue->requests, &kept);
-    const bool somebody_waits = queue->count > 0;
-    pthread_mutex_unlock(&queue->mutex);
-    if (somebody_waits) {
-        evener_channel_kick(queue->channel); /* the channel may have become IDLE while they waited */
-    }
+    evener_loop_post(queue->channel->hot.loop, &queue->task);
 }
 
 /* ---- the queue ---- */
@@ -198,6 +318,9 @@ evener_status_code evener_pick_queue_init(evener_pick_queue *queue, evener_chann
     queue->count_max = count_max;
     queue->connecting_to = "";
     ring_init(&queue->requests);
+    ring_init(&queue->cancelled);
+    queue->to_try = &queue->requests;
+    queue->untimed = &queue->requests;
     queue->task = (evener_task)EVENER_TASK_INIT(run, queue);
     return EVENER_STATUS_OK;
 }
@@ -258,8 +381,7 @@ static evener_pick_outcome try_or_enter(evener_pick_queue *queue, evener_pick_re
                               evener_target_text(queue->channel->settings.target));
             return EVENER_PICK_DROP;
         }
-        count_add(queue, 1);
-        ring_append(&queue->requests, request);
+        enter(queue, request);
         return EVENER_PICK_QUEUE;
     }
 }
@@ -312,8 +434,20 @@ evener_pick_outcome evener_channel_pick_async(evener_channel *channel, const eve
 
 void evener_pick_request_cancel(evener_pick_request *request)
 {
-    (void)__atomic_fetch_or(&request->state, CANCELLED, __ATOMIC_RELAXED);
-    evener_loop_post(request->channel->hot.loop, &request->channel->queue.task);
+    evener_channel *channel = request->channel;
+    evener_pick_queue *queue = &channel->queue;
+    pthread_mutex_lock(&queue->mutex);
+    const uint32_t state = state_of(request);
+    const bool waits = (state & (ENDED | CANCELLED)) == 0;
+    if (waits) {
+        state_add(request, CANCELLED);
+        if ((state & TRYING) == 0) {
+            leave(queue, request);
+            ring_append(&queue->cancelled, request);
+        }
+        evener_loop_post(channel->hot.loop, &queue->task);
+    }
+    pthread_mutex_unlock(&queue->mutex);
 }
 
 /* Wait for the end of a queued request; releases the mutex. */
@@ -321,12 +455,16 @@ static evener_status_code wait_for_end(evener_pick_queue *queue, evener_pick_req
 {
     const uint64_t timeout_ms = request->args.timeout_ms;
     const struct timespec deadline = evener_clock_deadline(timeout_ms);
-    while ((request->state & ENDED) == 0) {
-        const int error = timeout_ms != 0 ? pthread_cond_timedwait(&w->ended, &queue->mutex, &deadline)
-                                          : pthread_cond_wait(&w->ended, &queue->mutex);
-        if (error == ETIMEDOUT && (request->state & ENDED) == 0) {
-            ring_remove(request);
-            count_add(queue, -1);
+    while ((state_of(request) & ENDED) == 0) {
+        const bool in_time = timeout_ms != 0 && (state_of(request) & LEAVING) == 0;
+        const int error = in_time ? pthread_cond_timedwait(&w->ended, &queue->mutex, &deadline)
+                                  : pthread_cond_wait(&w->ended, &queue->mutex);
+        if (error == ETIMEDOUT && (state_of(request) & (ENDED | TRYING)) == TRYING) {
+            state_add(request, LEAVING);
+        }
+        const bool leaves = error == ETIMEDOUT || (state_of(request) & LEAVING) != 0;
+        if (leaves && (state_of(request) & (ENDED | TRYING)) == 0) {
+            leave(queue, request);
             request->result = deadline_status(queue, timeout_ms, w->status);
             break;
         }

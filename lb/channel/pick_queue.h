@@ -2,7 +2,12 @@
  *
  * No wake-up is lost between two pickers: a pick enters the queue only while the generation is the one that it read
  * before it tried. A change of what a pick could find (a new picker, a backend that became READY) advances the
- * generation and posts the task that retries all waiting picks. */
+ * generation and posts the task that retries all waiting picks.
+ *
+ * The task works in batches: the mutex is held only to choose a batch and to store its results, never during picks or
+ * callbacks, and after some hundred picks the task posts itself again, so that other work of the control thread runs in
+ * between. A pass goes from the oldest pick to the newest. If the generation advances during a pass, the pass starts
+ * again at the oldest one, but only once: otherwise frequent changes would starve the newest. */
 #ifndef EVENER_LB_CHANNEL_PICK_QUEUE_H
 #define EVENER_LB_CHANNEL_PICK_QUEUE_H
 
@@ -15,9 +20,13 @@
 typedef struct evener_pick_queue {
     evener_channel *channel;
     pthread_mutex_t mutex;
-    pthread_cond_t state_changed; /* used with `mutex` */
-    evener_pick_request requests; /* head of the ring of waiting requests; guarded by mutex */
-    uint32_t count;               /* atomic; changed with the mutex held */
+    pthread_cond_t state_changed;  /* used with `mutex` */
+    evener_pick_request requests;  /* head of the ring of waiting requests; this and the next three: guarded by mutex */
+    evener_pick_request cancelled; /* head of the ring of asynchronous ones whose callback is due */
+    evener_pick_request *to_try;   /* the next one that this pass retries; the head: none */
+    evener_pick_request *untimed;  /* the first one whose timer was not started yet; the head: none */
+    bool in_pass, restarted;       /* belong to the task */
+    uint32_t count;                /* atomic; changed with the mutex held */
     uint32_t count_max;
     uint32_t generation;       /* atomic; advanced with the mutex held */
     uint32_t tried_generation; /* belongs to the task */
