@@ -111,6 +111,16 @@ void evener_compose_resolve_now(evener_compose *compose)
     }
 }
 
+void evener_compose_reset_backoff(evener_compose *compose)
+{
+    for (size_t i = 0; i < compose->count; i++) {
+        evener_compose_child *child = &compose->children[i];
+        if (child->started && child->resolver != NULL) {
+            evener_resolver_reset_backoff(child->resolver);
+        }
+    }
+}
+
 /* ---- adding and removing children ---- */
 
 /* Call `each` with every item of the list; `each` may modify the item. Errors: those of `each`. */

@@ -82,6 +82,9 @@ void evener_compose_push_errors(evener_compose *compose, const char *what);
 /* Pass the hint on to every started child. */
 void evener_compose_resolve_now(evener_compose *compose);
 
+/* Let every started child retry now. */
+void evener_compose_reset_backoff(evener_compose *compose);
+
 /* Stop all children and free their memory. */
 void evener_compose_clear(evener_compose *compose);
 

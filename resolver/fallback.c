@@ -136,6 +136,11 @@ static void fallback_resolve_now(evener_resolver *resolver)
     evener_compose_resolve_now(&((struct fallback *)resolver)->compose);
 }
 
+static void fallback_reset_backoff(evener_resolver *resolver)
+{
+    evener_compose_reset_backoff(&((struct fallback *)resolver)->compose);
+}
+
 static void fallback_close(evener_resolver *resolver)
 {
     struct fallback *self = (struct fallback *)resolver;
@@ -150,6 +155,7 @@ static const evener_resolver_vtable fallback_vtable = {
     .start = fallback_start,
     .resolve_now = fallback_resolve_now,
     .close = fallback_close,
+    .reset_backoff = fallback_reset_backoff,
 };
 
 static evener_status_code read_wait(const evener_resolver_args *args, uint64_t *wait_ms, evener_status *status)

@@ -25,6 +25,7 @@
 #define POLL_MS_MAX 3600000
 #define SETTLE_MS_DEFAULT 10 /* with the factor below: a change is applied within 50 ms */
 #define SETTLE_MS_MAX 1000
+#define FILE_BYTES_MAX_MAX (UINT64_C(1) << 30)
 #define SETTLE_FACTOR_MAX 4 /* a file that is never quiet is read nevertheless */
 /* A last line without newline may be half written: it is used only after this longer quiet time. */
 #define UNFINISHED_MS 100
@@ -36,6 +37,7 @@ enum form { FORM_AUTO, FORM_LINES, FORM_LIBCONFIG };
 struct options {
     uint64_t poll_ns;
     uint64_t settle_ns;
+    uint64_t bytes_max;
     bool allow_empty;
     enum form form;
 };
@@ -237,7 +239,8 @@ static void read_and_take(struct file *self)
     evener_file_state state;
     bool torn;
     evener_status status;
-    evener_status_code code = evener_file_read(self->path, &text, &bytes, &state, &torn, &status);
+    evener_status_code code =
+        evener_file_read(self->path, self->options.bytes_max, &text, &bytes, &state, &torn, &status);
     if (code == EVENER_STATUS_OK) {
         const bool config = is_config(self, text);
         if (!is_unfinished(self, text, bytes, config, torn)) {
@@ -330,6 +333,16 @@ static void file_resolve_now(evener_resolver *resolver)
     evener_file_hosts_resolve_now(self->hosts);
 }
 
+/* The file is looked at now, for a file system that is back; its names are asked for again. */
+static void file_reset_backoff(evener_resolver *resolver)
+{
+    struct file *self = (struct file *)resolver;
+    if (!self->settle.active) {
+        evener_timer_start(self->loop, &self->settle, 0);
+    }
+    evener_file_hosts_reset_backoff(self->hosts);
+}
+
 static void file_close(evener_resolver *resolver)
 {
     struct file *self = (struct file *)resolver;
@@ -348,6 +361,7 @@ static const evener_resolver_vtable file_vtable = {
     .start = file_start,
     .resolve_now = file_resolve_now,
     .close = file_close,
+    .reset_backoff = file_reset_backoff,
 };
 
 /* ---- builder ---- */
@@ -396,11 +410,15 @@ static evener_status_code read_options(const evener_resolver_args *args, struct 
         [FORM_AUTO] = "auto", [FORM_LINES] = "lines", [FORM_LIBCONFIG] = "libconfig", NULL};
     uint64_t poll_ms = POLL_MS_DEFAULT;
     uint64_t settle_ms = SETTLE_MS_DEFAULT;
+    uint64_t bytes_max = EVENER_FILE_BYTES_MAX;
     unsigned allow_empty = 0;
     unsigned form = FORM_AUTO;
     evener_status_code code = read_number(args, "file.poll_ms", POLL_MS_MIN, POLL_MS_MAX, &poll_ms, status);
     if (code == EVENER_STATUS_OK) {
         code = read_number(args, "file.settle_ms", 0, SETTLE_MS_MAX, &settle_ms, status);
+    }
+    if (code == EVENER_STATUS_OK) {
+        code = read_number(args, "file.bytes_max", 1, FILE_BYTES_MAX_MAX, &bytes_max, status);
     }
     if (code == EVENER_STATUS_OK) {
         code = read_word(args, "file.allow_empty", truths, "true or false", &allow_empty, status);
@@ -411,6 +429,7 @@ static evener_status_code read_options(const evener_resolver_args *args, struct 
     *options = (struct options){
         .poll_ns = poll_ms * EVENER_NS_PER_MS,
         .settle_ns = settle_ms * EVENER_NS_PER_MS,
+        .bytes_max = bytes_max,
         .allow_empty = allow_empty == 1,
         .form = (enum form)form,
     };

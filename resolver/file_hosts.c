@@ -283,3 +283,10 @@ void evener_file_hosts_resolve_now(evener_file_hosts *hosts)
         }
     }
 }
+
+void evener_file_hosts_reset_backoff(evener_file_hosts *hosts)
+{
+    for (size_t i = 0; i < hosts->count; i++) {
+        evener_resolver_reset_backoff(hosts->all[i]->resolver);
+    }
+}

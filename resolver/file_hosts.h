@@ -37,6 +37,9 @@ uint64_t evener_file_hosts_ttl_ms(const evener_file_hosts *hosts);
 /* Pass the hint on to each resolver. */
 void evener_file_hosts_resolve_now(evener_file_hosts *hosts);
 
+/* Let each resolver retry now. */
+void evener_file_hosts_reset_backoff(evener_file_hosts *hosts);
+
 /* Close all resolvers and free the set. NULL is allowed. Must not be called from inside a push. */
 void evener_file_hosts_destroy(evener_file_hosts *hosts);
 

@@ -137,6 +137,11 @@ static void merge_resolve_now(evener_resolver *resolver)
     evener_compose_resolve_now(&((struct merge *)resolver)->compose);
 }
 
+static void merge_reset_backoff(evener_resolver *resolver)
+{
+    evener_compose_reset_backoff(&((struct merge *)resolver)->compose);
+}
+
 static void merge_close(evener_resolver *resolver)
 {
     struct merge *self = (struct merge *)resolver;
@@ -150,6 +155,7 @@ static const evener_resolver_vtable merge_vtable = {
     .start = merge_start,
     .resolve_now = merge_resolve_now,
     .close = merge_close,
+    .reset_backoff = merge_reset_backoff,
 };
 
 static evener_status_code read_wait(const evener_resolver_args *args, uint64_t *wait_ms, evener_status *status)

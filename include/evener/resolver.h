@@ -97,12 +97,25 @@ typedef struct evener_resolver_vtable {
     void (*resolve_now)(evener_resolver *resolver);
     /* Stop and free the resolver. The sink must not be used afterwards. Never called from inside a push. */
     void (*close)(evener_resolver *resolver);
+    /* The network may be back (evener_channel_reset_connect_backoff()): a resolver that is in a backoff retries now and
+     * starts the backoff sequence again. May come from inside a push: must not push from inside. NULL: the resolver has no
+     * backoff. Use evener_resolver_reset_backoff() to call it: tables of older programs end before this member. */
+    void (*reset_backoff)(evener_resolver *resolver);
 } evener_resolver_vtable;
 
 /* Embedded first in every resolver. */
 struct evener_resolver {
     const evener_resolver_vtable *vtable;
 };
+
+/* Call reset_backoff() of a started resolver if it has one. Control thread. */
+static inline void evener_resolver_reset_backoff(evener_resolver *resolver)
+{
+    const size_t bytes = offsetof(evener_resolver_vtable, reset_backoff) + sizeof(void (*)(evener_resolver *));
+    if (resolver->vtable->size >= bytes && resolver->vtable->reset_backoff != NULL) {
+        resolver->vtable->reset_backoff(resolver);
+    }
+}
 
 /* The arguments of check() and build(). In build(), members marked so live until close(); the rest is borrowed for the
  * call. In check(), everything is borrowed for the call, and sink, runtime and loop are NULL. */

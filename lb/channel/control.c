@@ -582,6 +582,9 @@ static void reset_backoff(void *arg)
 {
     evener_channel *channel = arg;
     evener_subchannel_pool_reset_backoff(&channel->pool);
+    if (channel->control.resolver != NULL) {
+        evener_resolver_reset_backoff(channel->control.resolver);
+    }
     if (channel->control.build_timer.active) {
         evener_backoff_reset(&channel->control.build_backoff);
         evener_timer_start(channel->hot.loop, &channel->control.build_timer, 0);

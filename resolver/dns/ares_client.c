@@ -1,74 +1,97 @@
-/* Queries by c-ares 1.18, driven by the control loop: c-ares says which sockets it waits for, uv_poll watches them, and
- * a timer of the loop follows ares_timeout().
+/* IMPLEMENTATION NOTES
  *
- * Every query has an ares_channel of its own. It costs some 0.1 ms, and buys what one channel for all cannot give with
- * this version: a single query can be cancelled, resolv.conf and the hosts file are followed as they change, and each
- * query leaves from a source port of its own (RFC 5452). */
+ * A query is a series of tries, each an exchange with one server. Try k goes to server k modulo the number of servers (the
+ * start is rotated with `rotate`). A try has first_ms << round: 1/7 of the time limit for three rounds, however many
+ * servers there are. A server that answers with an error is not asked again; the next one is asked at once. The query
+ * ends with the first answer, when every server has answered with an error, or at the time limit.
+ *
+ * - A try whose time is over is kept for one more try while few are: the answer of a slow server still counts, and it is
+ *   not asked twice for nothing.
+ * - A truncated answer is asked for over TCP at the same server, with all time that is left.
+ * - The last try is sent without EDNS: some middleboxes drop what they do not know (golang 65197). So is a second try at
+ *   a server that answers NOTIMP or FORMERR. */
 #include "resolver/dns/query.h"
 
-#include <arpa/inet.h>
-#include <arpa/nameser.h>
-#include <errno.h>
-#include <netinet/in.h>
-#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <unistd.h>
-#include <uv.h>
 
-#include "resolver/dns/ares_compat.h"
-#include "resolver/dns/reply.h"
+#include "resolver/dns/exchange.h"
+#include "resolver/dns/order.h"
 
-#define EDNS_BYTES 1232 /* of a UDP answer: fits any path (DNS flag day 2020) */
-#define ANY_PORT 53     /* for a look at the routing table; nothing is sent */
+#define SERVERS_MAX 8
+#define SERVER_BYTES (EVENER_DNS_IP_BYTES_MAX + 32)
+#define KEPT_MAX 16 /* tries beyond their time, of the whole process: each holds a descriptor */
+#define REASON_BYTES 96
 
-/* One socket of c-ares'. */
-struct watched {
-    uv_poll_t handle;
-    struct evener_dns_query *query; /* NULL: closing */
-    ares_socket_t fd;
-    struct watched *next;
+struct server {
+    char text[SERVER_BYTES];
+    char reason[REASON_BYTES]; /* of its last failure; "": it has not failed */
+    bool failed;               /* not to be asked again */
+    bool plain;                /* without EDNS from now on */
+    bool server_error;         /* it answered with an error code */
 };
 
 struct evener_dns_query {
     evener_loop *loop;
     evener_dns_type type;
-    char *name;
-    uint64_t timeout_ms;
-    uint32_t tries;
+    char name[EVENER_DNS_NAME_BYTES_MAX + 1];
     evener_dns_answer_fn fn;
     void *arg;
-    ares_channel channel; /* NULL: not open */
-    struct watched *sockets;
-    evener_timer retry;    /* when c-ares wants to look at its timeouts */
-    evener_timer deadline; /* of all tries together */
+    struct server servers[SERVERS_MAX];
+    size_t server_count;
+    size_t first;      /* server of the first try */
+    size_t next;       /* number of the next try */
+    size_t tries_max;  /* rounds times servers */
+    uint32_t sent;     /* tries made, TCP included */
+    uint64_t first_ms; /* time of a try in the first round */
+    bool constant;     /* every round has the same time */
+    bool use_tcp;      /* from the start */
+    uint64_t timeout_ms;
+    uint64_t began_ns;
+    evener_dns_exchange *current;
+    size_t current_server;
+    bool current_tcp;
+    evener_dns_exchange *kept; /* the try before, beyond its time; NULL: none */
+    size_t kept_server;
+    evener_timer try_end;
+    evener_timer deadline;
     evener_task deliver;
-    bool networked; /* a server was asked; else it is the hosts file's answer */
-    bool ended;     /* `answer` is final */
-    bool posted;    /* `deliver` will run */
+    bool posted; /* `deliver` will run: `answer` is final */
     bool cancelled;
-    char servers[96]; /* for people */
     evener_dns_answer answer;
 };
 
-static void set_retry_timer(struct evener_dns_query *query);
+static atomic_size_t kept_count;
+static atomic_size_t rotation;
+
+static void next_try(struct evener_dns_query *query);
 
 /* ---- the end of a query ---- */
 
+static void drop_kept(struct evener_dns_query *query)
+{
+    if (query->kept != NULL) {
+        evener_dns_exchange_close(query->kept);
+        query->kept = NULL;
+        (void)atomic_fetch_sub_explicit(&kept_count, 1, memory_order_relaxed); /* a counter */
+    }
+}
+
+static void stop_tries(struct evener_dns_query *query)
+{
+    evener_timer_stop(query->loop, &query->try_end);
+    evener_timer_stop(query->loop, &query->deadline);
+    drop_kept(query);
+    evener_dns_exchange_close(query->current);
+    query->current = NULL;
+}
+
 static void query_free(struct evener_dns_query *query)
 {
-    evener_timer_stop(query->loop, &query->retry);
-    evener_timer_stop(query->loop, &query->deadline);
-    query->ended = true; /* ares_destroy() reports what is under way */
-    if (query->channel != NULL) {
-        ares_destroy(query->channel); /* closes the sockets, by socket_state() */
-    }
+    stop_tries(query);
     evener_dns_answer_clear(&query->answer);
-    free(query->name);
     free(query);
 }
 
@@ -78,8 +101,7 @@ static void deliver(void *arg)
     evener_dns_answer answer = query->answer;
     const evener_dns_answer_fn fn = query->cancelled ? NULL : query->fn;
     void *fn_arg = query->arg;
-    query->answer.records = NULL;
-    query->answer.record_count = 0;
+    query->answer = (evener_dns_answer){.records = NULL};
     query_free(query);
     if (fn != NULL) {
         fn(fn_arg, &answer);
@@ -87,404 +109,251 @@ static void deliver(void *arg)
     evener_dns_answer_clear(&answer);
 }
 
-/* The answer is complete. It is delivered later: this runs inside of c-ares, or of start(). */
 static void end(struct evener_dns_query *query)
 {
-    evener_dns_answer *answer = &query->answer;
-    query->ended = true;
-    (void)snprintf(answer->source, sizeof answer->source,
-                   query->networked         ? "dns %.96s"
-                   : query->channel != NULL ? "hosts file"
-                                            : "localhost",
-                   query->servers);
-    if (answer->status.code != EVENER_STATUS_OK && query->networked) {
-        const bool several = strchr(query->servers, ',') != NULL;
-        (void)evener_status_set(&answer->status, answer->status.code, "%.300s (server%s %s)", answer->status.message,
-                                several ? "s" : "", query->servers);
-    }
+    stop_tries(query);
     if (!query->posted) {
         query->posted = true;
         (void)evener_loop_post(query->loop, &query->deliver);
     }
 }
 
-static void fail(struct evener_dns_query *query, const char *reason)
+/* Write the reason of every server, how long it took and how many tries. */
+static void fail(struct evener_dns_query *query)
 {
-    (void)evener_status_set(&query->answer.status, EVENER_STATUS_UNAVAILABLE, "%s", reason);
+    evener_dns_answer *answer = &query->answer;
+    const uint64_t took_ms = (evener_loop_now_ns(query->loop) - query->began_ns) / EVENER_NS_PER_MS;
+    const double took_s = (double)(took_ms / 10) / 100.0;
+    const char *type = evener_dns_type_name(query->type);
+    const char *plural = query->sent == 1 ? "try" : "tries";
+    bool answered = false;
+    for (size_t i = 0; i < query->server_count; i++) {
+        answered = answered || query->servers[i].server_error;
+    }
+    if (query->server_count == 1 && query->servers[0].failed) {
+        (void)evener_status_set(&answer->status, EVENER_STATUS_UNAVAILABLE, "%s: %s (server %s)", type,
+                                query->servers[0].reason, query->servers[0].text);
+    } else if (query->server_count == 1) {
+        (void)evener_status_set(&answer->status, EVENER_STATUS_UNAVAILABLE,
+                                "%s: timed out after %g s, %u %s (server %s)", type, took_s, query->sent, plural,
+                                query->servers[0].text);
+    } else {
+        char reasons[300] = "";
+        size_t used = 0;
+        for (size_t i = 0; i < query->server_count; i++) {
+            const struct server *server = &query->servers[(query->first + i) % query->server_count];
+            const char *reason = server->reason[0] != '\0' ? server->reason : "not asked";
+            const int bytes =
+                snprintf(reasons + used, sizeof reasons - used, "%s%s: %s", i > 0 ? "; " : "", server->text, reason);
+            used += bytes > 0 && (size_t)bytes < sizeof reasons - used ? (size_t)bytes : 0;
+        }
+        (void)evener_status_set(&answer->status, EVENER_STATUS_UNAVAILABLE,
+                                "%s: no server answered in %g s, %u %s (%s)", type, took_s, query->sent, plural,
+                                reasons);
+    }
+    answer->server_error = answered;
     end(query);
 }
 
-static void time_out(struct evener_dns_query *query)
+/* ---- tries ---- */
+
+static uint64_t left_ms(const struct evener_dns_query *query)
 {
-    char reason[80];
-    (void)snprintf(reason, sizeof reason, "%s: timed out after %g s, %u tries", evener_dns_type_name(query->type),
-                   (double)query->timeout_ms / 1000.0, query->tries);
-    fail(query, reason);
+    const uint64_t took_ms = (evener_loop_now_ns(query->loop) - query->began_ns) / EVENER_NS_PER_MS;
+    return took_ms < query->timeout_ms ? query->timeout_ms - took_ms : 0;
 }
 
-/* What c-ares says in place of records. Returns whether there are some. */
-static bool has_records(struct evener_dns_query *query, int result)
+static void fail_server(struct server *server, const char *reason)
 {
-    char reason[80];
-    switch (result) {
-    case ARES_SUCCESS:
-        return true;
-    case ARES_ENOTFOUND:
-        query->answer.nothing = "NXDOMAIN";
-        end(query);
-        return false;
-    case ARES_ENODATA:
-        query->answer.nothing = "NODATA";
-        end(query);
-        return false;
-    case ARES_ETIMEOUT:
-        time_out(query);
-        return false;
-    case ARES_ESERVFAIL:
-        fail(query, "SERVFAIL");
-        return false;
-    case ARES_EREFUSED:
-        fail(query, "REFUSED");
-        return false;
-    case ARES_ENOTIMP:
-        fail(query, "NOTIMP");
-        return false;
-    case ARES_EFORMERR:
-        fail(query, "FORMERR");
-        return false;
-    case ARES_EBADRESP:
-        fail(query, "a malformed answer");
-        return false;
-    case ARES_ECONNREFUSED:
-        fail(query, strchr(query->servers, ',') != NULL
-                        ? "no server could be reached, or each one said SERVFAIL, REFUSED or NOTIMP"
-                        : "the server cannot be reached");
-        return false;
-    default:
-        (void)snprintf(reason, sizeof reason, "%.70s", ares_strerror(result));
-        fail(query, reason);
-        return false;
-    }
+    (void)snprintf(server->reason, sizeof server->reason, "%s", reason);
 }
 
-/* ---- answers ---- */
+static void exchange_ended(void *arg, evener_dns_exchange *exchange, evener_dns_outcome outcome, const char *reason,
+                           evener_dns_answer *answer);
 
-/* Whether there is a route (RFC 6724 rule 1): connecting a datagram socket asks the kernel and sends nothing. */
-static bool is_reachable(int family, const struct sockaddr *address, socklen_t bytes)
+/* Send the question to a server as the current try. */
+static void send_try(struct evener_dns_query *query, size_t at, bool tcp, bool edns, uint64_t time_ms)
 {
-    struct sockaddr_storage with_port = {0};
-    memcpy(&with_port, address, bytes < sizeof with_port ? bytes : sizeof with_port);
-    if (family == AF_INET) {
-        ((struct sockaddr_in *)&with_port)->sin_port = htons(ANY_PORT);
-    } else {
-        ((struct sockaddr_in6 *)&with_port)->sin6_port = htons(ANY_PORT);
+    const evener_dns_exchange_args args = {
+        .loop = query->loop,
+        .type = query->type,
+        .name = query->name,
+        .server = query->servers[at].text,
+        .tcp = tcp,
+        .edns = edns && !query->servers[at].plain,
+        .ended = exchange_ended,
+        .arg = query,
+    };
+    query->sent++;
+    query->current_server = at;
+    query->current_tcp = tcp;
+    query->current = evener_dns_exchange_start(&args);
+    if (query->current == NULL) {
+        fail_server(&query->servers[at], "out of memory or of descriptors, or no such address");
+        query->servers[at].failed = true;
+        time_ms = 0; /* the next try, not from inside */
     }
-    const int fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-        return false;
-    }
-    const bool reachable = connect(fd, (const struct sockaddr *)&with_port, bytes) == 0;
-    (void)close(fd);
-    return reachable;
+    evener_timer_start(query->loop, &query->try_end, time_ms * EVENER_NS_PER_MS);
 }
 
-static void note_ttl(evener_dns_answer *answer, int ttl)
+/* Return the server of the next try and count the try; SERVERS_MAX: there is none. */
+static size_t choose_server(struct evener_dns_query *query)
 {
-    const uint32_t ttl_s = ttl > 0 ? (uint32_t)ttl : 0;
-    if (!answer->ttl_known || ttl_s < answer->ttl_s) {
-        answer->ttl_s = ttl_s;
+    for (; query->next < query->tries_max; query->next++) {
+        const size_t at = (query->first + query->next) % query->server_count;
+        if (!query->servers[at].failed) {
+            query->next++;
+            return at;
+        }
     }
-    answer->ttl_known = true;
+    return SERVERS_MAX;
 }
 
-static bool add_address(evener_dns_answer *answer, const struct ares_addrinfo_node *node)
+static void next_try(struct evener_dns_query *query)
 {
-    char text[INET6_ADDRSTRLEN];
-    const void *bytes = node->ai_family == AF_INET
-                            ? (const void *)&((const struct sockaddr_in *)(const void *)node->ai_addr)->sin_addr
-                            : (const void *)&((const struct sockaddr_in6 *)(const void *)node->ai_addr)->sin6_addr;
-    evener_dns_record *record;
-    if (inet_ntop(node->ai_family, bytes, text, sizeof text) == NULL) {
-        return true;
+    const uint64_t left = left_ms(query);
+    const size_t at = choose_server(query);
+    if (at == SERVERS_MAX || left == 0) {
+        if (query->kept != NULL && left > 0) {
+            return; /* until the deadline */
+        }
+        fail(query);
+        return;
     }
-    if (answer->record_count == 0) {
-        answer->reachable = is_reachable(node->ai_family, node->ai_addr, node->ai_addrlen);
-    }
-    return evener_dns_answer_add(answer, text, &record);
+    const size_t number = query->next - 1;
+    const size_t round = number / query->server_count;
+    uint64_t time_ms = query->constant ? query->first_ms : query->first_ms << round;
+    const bool last = query->next == query->tries_max || left < time_ms + query->first_ms;
+    time_ms = last || time_ms > left ? left : time_ms;
+    send_try(query, at, query->use_tcp, !last || number == 0, time_ms);
 }
 
-static void addresses_came(void *arg, int result, int timeouts, struct ares_addrinfo *info)
+/* The time of the current try is over. */
+static void try_ended(void *arg)
 {
-    (void)timeouts;
     struct evener_dns_query *query = arg;
-    const int family = query->type == EVENER_DNS_A ? AF_INET : AF_INET6;
-    bool added = true;
-    if (!query->ended && has_records(query, result) && info != NULL) {
-        for (const struct ares_addrinfo_node *node = info->nodes; node != NULL && added; node = node->ai_next) {
-            if (node->ai_family == family) {
-                added = add_address(&query->answer, node);
-                if (query->networked) {
-                    note_ttl(&query->answer, node->ai_ttl);
-                }
-            }
-        }
-        for (const struct ares_addrinfo_cname *cname = info->cnames; cname != NULL; cname = cname->next) {
-            if (query->networked && query->answer.record_count > 0) {
-                note_ttl(&query->answer, cname->ttl);
-            }
-        }
-        if (!added) {
-            fail(query, "out of memory");
+    drop_kept(query);
+    if (query->current != NULL) {
+        fail_server(&query->servers[query->current_server], query->current_tcp ? "timed out over TCP" : "timed out");
+        if (atomic_fetch_add_explicit(&kept_count, 1, memory_order_relaxed) < KEPT_MAX) {
+            query->kept = query->current;
+            query->kept_server = query->current_server;
         } else {
-            query->answer.nothing = query->answer.record_count == 0 ? "NODATA" : NULL;
-            end(query);
+            (void)atomic_fetch_sub_explicit(&kept_count, 1, memory_order_relaxed);
+            evener_dns_exchange_close(query->current);
         }
+        query->current = NULL;
     }
-    ares_freeaddrinfo(info);
-}
-
-static void reply_came(void *arg, int result, int timeouts, unsigned char *bytes, int count)
-{
-    (void)timeouts;
-    struct evener_dns_query *query = arg;
-    if (query->ended) {
-        return;
-    }
-    if (bytes != NULL && count > 0 && (result == ARES_ENOTFOUND || result == ARES_ENODATA)) {
-        query->answer.ttl_known = evener_dns_reply_ttl(bytes, (size_t)count, &query->answer.ttl_s);
-    }
-    if (has_records(query, result)) {
-        evener_dns_reply_read(query->type, bytes, count > 0 ? (size_t)count : 0, &query->answer);
-        end(query);
-    }
-}
-
-/* ---- sockets and time ---- */
-
-static void readable(uv_poll_t *handle, int error, int events)
-{
-    struct watched *watched = handle->data;
-    struct evener_dns_query *query = watched->query;
-    if (query == NULL) {
-        return;
-    }
-    const bool read = error != 0 || (events & UV_READABLE) != 0;
-    const bool write = error != 0 || (events & UV_WRITABLE) != 0;
-    ares_process_fd(query->channel, read ? watched->fd : ARES_SOCKET_BAD, write ? watched->fd : ARES_SOCKET_BAD);
-    set_retry_timer(query);
-}
-
-static void closed(uv_handle_t *handle)
-{
-    free(handle->data);
-}
-
-static struct watched *watch(struct evener_dns_query *query, ares_socket_t fd)
-{
-    struct watched *watched = calloc(1, sizeof *watched);
-    if (watched == NULL) {
-        return NULL; /* the query runs into its timeout */
-    }
-    if (uv_poll_init(evener_loop_uv(query->loop), &watched->handle, fd) != 0) {
-        free(watched);
-        return NULL;
-    }
-    watched->handle.data = watched;
-    watched->query = query;
-    watched->fd = fd;
-    watched->next = query->sockets;
-    query->sockets = watched;
-    return watched;
-}
-
-/* c-ares opens, wants and closes (neither readable nor writable) a socket. */
-static void socket_state(void *arg, ares_socket_t fd, int want_read, int want_write)
-{
-    struct evener_dns_query *query = arg;
-    struct watched **link = &query->sockets;
-    while (*link != NULL && (*link)->fd != fd) {
-        link = &(*link)->next;
-    }
-    struct watched *watched = *link;
-    query->networked = true;
-    if (!want_read && !want_write) {
-        if (watched != NULL) {
-            *link = watched->next;
-            watched->query = NULL;
-            uv_close((uv_handle_t *)&watched->handle, closed);
-        }
-        return;
-    }
-    if (watched == NULL) {
-        watched = watch(query, fd);
-    }
-    if (watched != NULL) {
-        (void)uv_poll_start(&watched->handle, (want_read ? UV_READABLE : 0) | (want_write ? UV_WRITABLE : 0), readable);
-    }
-}
-
-static void retry(void *arg)
-{
-    struct evener_dns_query *query = arg;
-    ares_process_fd(query->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
-    set_retry_timer(query);
-}
-
-static void set_retry_timer(struct evener_dns_query *query)
-{
-    struct timeval left;
-    if (query->ended || ares_timeout(query->channel, NULL, &left) == NULL) {
-        evener_timer_stop(query->loop, &query->retry);
-        return;
-    }
-    /* One microsecond more than c-ares says: it counts in those, and looks at its own clock. */
-    const uint64_t left_us = (uint64_t)left.tv_sec * 1000000 + (uint64_t)left.tv_usec + 1;
-    evener_timer_start(query->loop, &query->retry, left_us * EVENER_NS_PER_US);
+    next_try(query);
 }
 
 static void deadline_passed(void *arg)
 {
     struct evener_dns_query *query = arg;
-    if (!query->ended) {
-        time_out(query);
+    if (query->current != NULL) {
+        fail_server(&query->servers[query->current_server], query->current_tcp ? "timed out over TCP" : "timed out");
+    }
+    fail(query);
+}
+
+static void answered(struct evener_dns_query *query, size_t server, evener_dns_answer *answer)
+{
+    query->answer = *answer;
+    *answer = (evener_dns_answer){.records = NULL};
+    (void)snprintf(query->answer.source, sizeof query->answer.source, "dns %s", query->servers[server].text);
+    if (query->type == EVENER_DNS_A || query->type == EVENER_DNS_AAAA) {
+        evener_dns_order(&query->answer);
+    }
+    end(query);
+}
+
+static void exchange_ended(void *arg, evener_dns_exchange *exchange, evener_dns_outcome outcome, const char *reason,
+                           evener_dns_answer *answer)
+{
+    struct evener_dns_query *query = arg;
+    const bool late = exchange == query->kept;
+    const size_t at = late ? query->kept_server : query->current_server;
+    struct server *server = &query->servers[at];
+    const bool tcp = !late && query->current_tcp;
+    if (outcome == EVENER_DNS_ANSWERED) {
+        answered(query, at, answer);
+        return;
+    }
+    const bool plain = outcome == EVENER_DNS_SERVER_ERROR && !server->plain &&
+                       (strcmp(reason, "NOTIMP") == 0 || strcmp(reason, "FORMERR") == 0);
+    if (outcome != EVENER_DNS_TRUNCATED && !plain) {
+        fail_server(server, reason);
+        server->failed = true;
+        server->server_error = outcome == EVENER_DNS_SERVER_ERROR;
+    }
+    server->plain = server->plain || plain;
+    if (outcome == EVENER_DNS_TRUNCATED) {
+        stop_tries(query);
+        evener_timer_start(query->loop, &query->deadline, left_ms(query) * EVENER_NS_PER_MS);
+        send_try(query, at, true, true, left_ms(query));
+    } else if (late) {
+        drop_kept(query);
+        if (query->current == NULL) {
+            next_try(query);
+        }
+    } else {
+        evener_dns_exchange_close(query->current);
+        query->current = NULL;
+        evener_timer_stop(query->loop, &query->try_end);
+        if (plain) {
+            send_try(query, at, tcp, false, left_ms(query) < query->first_ms ? left_ms(query) : query->first_ms);
+        } else {
+            next_try(query);
+        }
     }
 }
 
 /* ---- the beginning ---- */
 
-static pthread_once_t library_once = PTHREAD_ONCE_INIT;
-
-static void library_init(void)
+static bool split_servers(struct evener_dns_query *query, const char *servers)
 {
-    (void)ares_library_init(ARES_LIB_INIT_ALL);
-}
-
-/* c-ares doubles the time of a try with each round over the servers: n rounds take (2^n - 1) times the first. */
-static int first_try_ms(const evener_dns_question *question, size_t server_count)
-{
-    const uint64_t shares = ((UINT64_C(1) << question->tries) - 1) * (server_count > 0 ? server_count : 1);
-    const uint64_t first_ms = question->timeout_ms / shares;
-    return first_ms > 0 ? (int)first_ms : 1;
-}
-
-/* NOCHECKRESP: SERVFAIL, REFUSED and NOTIMP are told as such. Without it c-ares goes on to the next server, which is
- * wanted as soon as there is one, and says "connection refused" when all have said so. */
-static int open_channel(struct evener_dns_query *query, const evener_dns_question *question, size_t server_count)
-{
-    char lookups[] = "b"; /* DNS alone */
-    struct ares_options options = {
-        .flags = ARES_FLAG_EDNS | (question->direct ? ARES_FLAG_NOSEARCH : 0) |
-                 (server_count == 1 ? ARES_FLAG_NOCHECKRESP : 0),
-        .timeout = first_try_ms(question, server_count),
-        .tries = (int)question->tries,
-        .ednspsz = EDNS_BYTES,
-        .lookups = lookups,
-        .sock_state_cb = socket_state,
-        .sock_state_cb_data = query,
-    };
-    const int mask = ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_EDNSPSZ | ARES_OPT_SOCK_STATE_CB |
-                     (question->direct ? ARES_OPT_LOOKUPS : 0);
-    int result = ares_init_options(&query->channel, &options, mask);
-    if (result != ARES_SUCCESS) {
-        query->channel = NULL;
-        return result;
+    while (*servers != '\0' && query->server_count < SERVERS_MAX) {
+        const size_t bytes = strcspn(servers, ",");
+        if (bytes > 0 && bytes < SERVER_BYTES) {
+            char *text = query->servers[query->server_count++].text;
+            memcpy(text, servers, bytes);
+            text[bytes] = '\0';
+        }
+        servers += bytes + (servers[bytes] == ',' ? 1 : 0);
     }
-    if (question->servers[0] != '\0') {
-        result = ares_set_servers_ports_csv(query->channel, question->servers);
-    }
-    return result;
-}
-
-/* The number of the system's servers is known when a channel is open, and decides how long a try may take. */
-static int open_for_servers(struct evener_dns_query *query, const evener_dns_question *question)
-{
-    int result = open_channel(query, question, 1);
-    const size_t servers =
-        result == ARES_SUCCESS ? evener_ares_servers(query->channel, query->servers, sizeof query->servers) : 1;
-    if (servers > 1) {
-        ares_destroy(query->channel);
-        result = open_channel(query, question, servers);
-    }
-    return result;
-}
-
-static void ask(struct evener_dns_query *query)
-{
-    if (query->type == EVENER_DNS_A || query->type == EVENER_DNS_AAAA) {
-        const struct ares_addrinfo_hints hints = {
-            .ai_family = query->type == EVENER_DNS_A ? AF_INET : AF_INET6,
-            .ai_socktype = SOCK_STREAM,
-        };
-        ares_getaddrinfo(query->channel, query->name, NULL, &hints, addresses_came, query);
-    } else {
-        evener_ares_search(query->channel, query->name, query->type == EVENER_DNS_SRV ? ns_t_srv : ns_t_txt, EDNS_BYTES,
-                           reply_came, query);
-    }
-}
-
-/* "localhost" is this machine, whatever a file or a server says (RFC 6761 section 6.3). c-ares 1.18 would say so
- * too, and lose ten bytes each time. */
-static bool is_localhost(const char *name)
-{
-    static const char localhost[] = "localhost";
-    size_t bytes = strlen(name);
-    bytes -= bytes > 0 && name[bytes - 1] == '.' ? 1 : 0;
-    const size_t own = sizeof localhost - 1;
-    return bytes >= own && strncasecmp(name + bytes - own, localhost, own) == 0 &&
-           (bytes == own || name[bytes - own - 1] == '.');
-}
-
-static void answer_localhost(struct evener_dns_query *query)
-{
-    const struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    const struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
-    evener_dns_record *record;
-    bool added = true;
-    if (query->type == EVENER_DNS_A) {
-        query->answer.reachable = is_reachable(AF_INET, (const struct sockaddr *)&v4, sizeof v4);
-        added = evener_dns_answer_add(&query->answer, "127.0.0.1", &record);
-    } else if (query->type == EVENER_DNS_AAAA && is_reachable(AF_INET6, (const struct sockaddr *)&v6, sizeof v6)) {
-        query->answer.reachable = true;
-        added = evener_dns_answer_add(&query->answer, "::1", &record);
-    }
-    query->answer.nothing = query->answer.record_count == 0 ? "NODATA" : NULL;
-    if (added) {
-        end(query);
-    } else {
-        fail(query, "out of memory");
-    }
+    return query->server_count > 0;
 }
 
 static evener_dns_query *start(evener_dns_client *client, evener_loop *loop, const evener_dns_question *question,
                                evener_dns_answer_fn fn, void *arg)
 {
     (void)client;
-    (void)pthread_once(&library_once, library_init);
     struct evener_dns_query *query = calloc(1, sizeof *query);
-    if (query == NULL || (query->name = strdup(question->name)) == NULL) {
+    if (query == NULL || !split_servers(query, question->servers)) {
         free(query);
         return NULL;
     }
     query->loop = loop;
     query->type = question->type;
-    query->timeout_ms = question->timeout_ms;
-    query->tries = question->tries;
     query->fn = fn;
     query->arg = arg;
-    query->retry = (evener_timer)EVENER_TIMER_INIT(retry, query);
+    query->timeout_ms = question->timeout_ms;
+    query->tries_max = question->tries * query->server_count;
+    query->constant = question->try_ms > 0;
+    query->first_ms =
+        question->try_ms > 0 ? question->try_ms : question->timeout_ms / ((UINT64_C(1) << question->tries) - 1);
+    query->first_ms = query->first_ms > 0 ? query->first_ms : 1;
+    query->use_tcp = question->use_tcp;
+    if (question->rotate) {
+        query->first = atomic_fetch_add_explicit(&rotation, 1, memory_order_relaxed) % query->server_count;
+    }
+    query->began_ns = evener_loop_now_ns(loop);
+    query->try_end = (evener_timer)EVENER_TIMER_INIT(try_ended, query);
     query->deadline = (evener_timer)EVENER_TIMER_INIT(deadline_passed, query);
     query->deliver = (evener_task)EVENER_TASK_INIT(deliver, query);
-    if (is_localhost(query->name)) {
-        answer_localhost(query);
-        return query;
-    }
-    if (open_for_servers(query, question) != ARES_SUCCESS) {
-        fail(query, "c-ares could not be set up: out of memory, or no /etc/resolv.conf that can be read");
-        return query;
-    }
-    evener_timer_start(loop, &query->deadline, question->timeout_ms * EVENER_NS_PER_MS);
-    ask(query);
-    set_retry_timer(query);
+    (void)snprintf(query->name, sizeof query->name, "%s", question->name);
+    evener_timer_start(loop, &query->deadline, query->timeout_ms * EVENER_NS_PER_MS);
+    next_try(query);
     return query;
 }
 

@@ -9,38 +9,16 @@
 
 #if ARES_VERSION >= VERSION_WITH_RECORDS
 
-size_t evener_ares_servers(ares_channel channel, char *text, size_t bytes)
-{
-    char *list = ares_get_servers_csv(channel);
-    size_t count = 0;
-    size_t used = 0;
-    text[0] = '\0';
-    for (const char *server = list; server != NULL && *server != '\0';) {
-        const size_t length = strcspn(server, ",");
-        const int wanted = snprintf(text + used, bytes - used, "%s%.*s", count > 0 ? ", " : "", (int)length, server);
-        if (wanted > 0 && (size_t)wanted < bytes - used) {
-            used += (size_t)wanted;
-        } else {
-            text[used] = '\0';
-        }
-        count++;
-        server += length;
-        server += *server == ',';
-    }
-    ares_free_string(list);
-    return count;
-}
-
 /* ---- queries ---- */
 
-typedef struct search {
+typedef struct query {
     ares_callback callback;
     void *arg;
-} search;
+} query;
 
-static void search_ended(void *arg, ares_status_t status, size_t timeouts, const ares_dns_record_t *reply)
+static void query_ended(void *arg, ares_status_t status, size_t timeouts, const ares_dns_record_t *reply)
 {
-    const search own = *(search *)arg;
+    const query own = *(query *)arg;
     free(arg);
     unsigned char *bytes = NULL;
     size_t count = 0;
@@ -53,43 +31,16 @@ static void search_ended(void *arg, ares_status_t status, size_t timeouts, const
     ares_free_string(bytes);
 }
 
-/* Return the query as a record; NULL: the name is malformed, or out of memory (stored in *status). */
-static ares_dns_record_t *make_query(const char *name, int type, unsigned edns_bytes, ares_status_t *status)
+void evener_ares_query(ares_channel channel, const char *name, int type, ares_callback callback, void *arg)
 {
-    ares_dns_record_t *query = NULL;
-    ares_dns_rr_t *edns = NULL;
-    *status = ares_dns_record_create(&query, 0, ARES_FLAG_RD, ARES_OPCODE_QUERY, ARES_RCODE_NOERROR);
-    if (*status == ARES_SUCCESS) {
-        *status = ares_dns_record_query_add(query, name, (ares_dns_rec_type_t)type, ARES_CLASS_IN);
-    }
-    if (*status == ARES_SUCCESS && edns_bytes > 0) {
-        *status =
-            ares_dns_record_rr_add(&edns, query, ARES_SECTION_ADDITIONAL, "", ARES_REC_TYPE_OPT, ARES_CLASS_IN, 0);
-        if (*status == ARES_SUCCESS) {
-            *status = ares_dns_rr_set_u16(edns, ARES_RR_OPT_UDP_SIZE, (unsigned short)edns_bytes);
-        }
-    }
-    if (*status != ARES_SUCCESS) {
-        ares_dns_record_destroy(query);
-        return NULL;
-    }
-    return query;
-}
-
-void evener_ares_search(ares_channel channel, const char *name, int type, unsigned edns_bytes, ares_callback callback,
-                        void *arg)
-{
-    ares_status_t status = ARES_ENOMEM;
-    search *own = malloc(sizeof *own);
-    ares_dns_record_t *query = own != NULL ? make_query(name, type, edns_bytes, &status) : NULL;
-    if (query == NULL) {
-        free(own);
-        callback(arg, (int)status, 0, NULL, 0);
+    query *own = malloc(sizeof *own);
+    if (own == NULL) {
+        callback(arg, ARES_ENOMEM, 0, NULL, 0);
         return;
     }
-    *own = (search){.callback = callback, .arg = arg};
-    (void)ares_search_dnsrec(channel, query, search_ended, own); /* on failure too, search_ended() is called */
-    ares_dns_record_destroy(query);
+    *own = (query){.callback = callback, .arg = arg};
+    /* On failure, too, query_ended() is called. */
+    (void)ares_query_dnsrec(channel, name, ARES_CLASS_IN, (ares_dns_rec_type_t)type, query_ended, own, NULL);
 }
 
 /* ---- replies ---- */
@@ -193,40 +144,9 @@ void evener_ares_free_txt(struct ares_txt_ext *list)
 #include <arpa/nameser.h>
 #include <netinet/in.h>
 
-size_t evener_ares_servers(ares_channel channel, char *text, size_t bytes)
+void evener_ares_query(ares_channel channel, const char *name, int type, ares_callback callback, void *arg)
 {
-    struct ares_addr_port_node *nodes = NULL;
-    size_t count = 0;
-    size_t used = 0;
-    text[0] = '\0';
-    if (ares_get_servers_ports(channel, &nodes) != ARES_SUCCESS) {
-        return 0;
-    }
-    for (const struct ares_addr_port_node *node = nodes; node != NULL; node = node->next) {
-        char ip[INET6_ADDRSTRLEN] = "?";
-        const bool v6 = node->family == AF_INET6;
-        (void)inet_ntop(node->family, &node->addr, ip, sizeof ip);
-        const int length = snprintf(text + used, bytes - used, "%s%s%s%s:%d", count > 0 ? ", " : "", v6 ? "[" : "", ip,
-                                    v6 ? "]" : "", node->udp_port != 0 ? node->udp_port : NAMESERVER_PORT);
-        if (length > 0 && (size_t)length < bytes - used) {
-            used += (size_t)length;
-        } else {
-            text[used] = '\0';
-        }
-        count++;
-    }
-    if (nodes != NULL) {
-        ares_free_data(nodes);
-    }
-    return count;
-}
-
-/* The channel's own options announce the EDNS size. */
-void evener_ares_search(ares_channel channel, const char *name, int type, unsigned edns_bytes, ares_callback callback,
-                        void *arg)
-{
-    (void)edns_bytes;
-    ares_search(channel, name, ns_c_in, type, callback, arg);
+    ares_query(channel, name, ns_c_in, type, callback, arg);
 }
 
 int evener_ares_parse_srv(const unsigned char *bytes, int count, struct ares_srv_reply **list)

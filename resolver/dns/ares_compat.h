@@ -6,14 +6,9 @@
 #include <ares.h>
 #include <stddef.h>
 
-/* Write the channel's name servers as "10.0.0.2:53, [::1]:53", as far as they fit, and return their number. 0: none, or
- * out of memory. */
-size_t evener_ares_servers(ares_channel channel, char *text, size_t bytes);
-
-/* Start a query of class IN, with the channel's search domains. Calls `callback` once, perhaps from inside this function,
- * with the reply's bytes, which are borrowed for the call. `edns_bytes`: largest UDP reply to announce. */
-void evener_ares_search(ares_channel channel, const char *name, int type, unsigned edns_bytes, ares_callback callback,
-                        void *arg);
+/* Start a query of class IN for exactly this name. Calls `callback` once, perhaps from inside this function, with the
+ * reply's bytes, which are borrowed for the call. */
+void evener_ares_query(ares_channel channel, const char *name, int type, ares_callback callback, void *arg);
 
 /* Parse the SRV or TXT records among a reply's answers into a list, NULL if there are none. Return ARES_SUCCESS,
  * ARES_ENODATA, ARES_ENOMEM or another code for a malformed reply. With newer versions, a TXT record is one element with

@@ -74,6 +74,11 @@ void evener_dns_config_start(evener_dns_config *config, evener_runtime *runtime,
     config->arg = arg;
 }
 
+void evener_dns_config_reset_backoff(evener_dns_config *config)
+{
+    evener_dns_watch_reset_backoff(&config->watch);
+}
+
 void evener_dns_config_stop(evener_dns_config *config)
 {
     evener_dns_watch_stop(&config->watch);

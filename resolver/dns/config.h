@@ -25,6 +25,9 @@ void evener_dns_config_start(evener_dns_config *config, evener_runtime *runtime,
                              const char *name, const evener_dns_options *options, bool (*changed)(void *arg),
                              void *arg);
 
+/* Retry a failed query at once. */
+void evener_dns_config_reset_backoff(evener_dns_config *config);
+
 /* Stop the watch. A zeroed config that was never started is allowed. */
 void evener_dns_config_stop(evener_dns_config *config);
 

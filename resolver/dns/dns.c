@@ -93,6 +93,13 @@ static void dns_resolve_now(evener_resolver *resolver)
     evener_dns_watch_resolve_now(&self->watch);
 }
 
+static void dns_reset_backoff(evener_resolver *resolver)
+{
+    struct dns *self = (struct dns *)resolver;
+    evener_dns_watch_reset_backoff(&self->watch);
+    evener_dns_config_reset_backoff(&self->config);
+}
+
 static void dns_close(evener_resolver *resolver)
 {
     struct dns *self = (struct dns *)resolver;
@@ -107,6 +114,7 @@ static const evener_resolver_vtable dns_vtable = {
     .start = dns_start,
     .resolve_now = dns_resolve_now,
     .close = dns_close,
+    .reset_backoff = dns_reset_backoff,
 };
 
 /* A literal address is pushed once. */
@@ -125,6 +133,12 @@ static evener_status_code build_literal(const evener_resolver_args *args, const 
 static evener_status_code read_args(const evener_resolver_args *args, evener_dns_options *options,
                                     evener_dns_host *host, evener_status *status)
 {
+    const char *authority = evener_target_authority(args->target);
+    if (evener_target_endpoint(args->target)[0] == '\0' && authority[0] != '\0') {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "dns: no host: \"%.100s\" was taken for the DNS server; dns:///%.100s is meant",
+                                 authority, authority);
+    }
     const evener_status_code code =
         evener_dns_host_parse(evener_target_endpoint(args->target), args->default_port, host, status);
     return code == EVENER_STATUS_OK ? evener_dns_options_read(args, options, status) : code;
@@ -180,10 +194,17 @@ static evener_status_code dns_authority(const evener_resolver_builder *builder, 
         return evener_dns_srv_authority(builder, target, buffer, buffer_bytes, status);
     }
     const char *endpoint = evener_target_endpoint(target);
-    const size_t zone = strcspn(endpoint, "%"); /* of an IPv6 address: this machine's own, and no part of it */
+    const size_t zone =
+        strcspn(endpoint, "%"); /* of an IPv6 address: local to this machine, not part of the authority */
     const char *rest = strchr(endpoint + zone, ']');
-    const int bytes = snprintf(buffer, buffer_bytes, "%s%.*s%s", endpoint[0] == ':' ? "localhost" : "", (int)zone,
-                               endpoint, rest != NULL && endpoint[zone] != '\0' ? rest : "");
+    const size_t host_bytes = strcspn(endpoint, ":");
+    int bytes;
+    if (endpoint[0] != '[' && host_bytes > 1 && endpoint[host_bytes - 1] == '.') { /* RFC 6066 section 3: no last dot */
+        bytes = snprintf(buffer, buffer_bytes, "%.*s%s", (int)host_bytes - 1, endpoint, endpoint + host_bytes);
+    } else {
+        bytes = snprintf(buffer, buffer_bytes, "%s%.*s%s", endpoint[0] == ':' ? "localhost" : "", (int)zone, endpoint,
+                         rest != NULL && endpoint[zone] != '\0' ? rest : "");
+    }
     if (bytes < 0 || (size_t)bytes >= buffer_bytes) {
         return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "%s: no room for the authority",
                                  builder->scheme);

@@ -27,6 +27,8 @@ typedef enum evener_dns_kind {
 typedef struct evener_dns_result {
     const evener_dns_record *const *records; /* HOST: in the order of RFC 6724 */
     size_t count;
+    const evener_dns_record *glue; /* SERVICE: "TARGET ADDRESS" */
+    size_t glue_count;
     const char *nothing; /* "NXDOMAIN" or "NODATA" when count is 0 */
     uint64_t ttl_ms;     /* 0: unknown */
     const char *source;
@@ -60,6 +62,10 @@ evener_status_code evener_dns_watch_start(evener_dns_watch *watch, evener_runtim
 /* Handle a hint that the answer may be stale: query again, but not within options->resolve_now_min_ms of the last round
  * (then at the end of that time), not during a backoff, and not while a query is in flight. */
 void evener_dns_watch_resolve_now(evener_dns_watch *watch);
+
+/* End a backoff and begin its sequence again: query now. A query in flight after a failure is sent again once. Control
+ * thread; also from inside a push. */
+void evener_dns_watch_reset_backoff(evener_dns_watch *watch);
 
 /* Stop a watch; a stopped watch may be stopped again. The last watch ends the lookup. */
 void evener_dns_watch_stop(evener_dns_watch *watch);

@@ -1,6 +1,7 @@
 #include "resolver/dns/name.h"
 
 #include <arpa/inet.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -161,6 +162,30 @@ evener_status_code evener_dns_host_parse(const char *text, uint32_t default_port
     return EVENER_STATUS_OK;
 }
 
+/* The server is written as evener_dns_servers_parse() does: "[fe80::1%eth0]:53". */
+const char *evener_dns_server_problem(const char *server)
+{
+    struct in6_addr address;
+    char copy[EVENER_DNS_IP_BYTES_MAX + 16];
+    if (server[0] != '[') {
+        return NULL;
+    }
+    (void)snprintf(copy, sizeof copy, "%.*s", (int)strcspn(server + 1, "]"), server + 1);
+    char *zone = strchr(copy, '%');
+    if (zone != NULL) {
+        *zone++ = '\0';
+    }
+    if (inet_pton(AF_INET6, copy, &address) != 1) {
+        return "it is not an IP address";
+    }
+    if (zone != NULL && if_nametoindex(zone) == 0 && (zone[0] == '\0' || zone[strspn(zone, "0123456789")] != '\0')) {
+        return "its zone, behind '%', is no network interface of this machine";
+    }
+    return zone == NULL && IN6_IS_ADDR_LINKLOCAL(&address)
+               ? "a link-local address needs its interface: write fe80::1%eth0"
+               : NULL;
+}
+
 evener_status_code evener_dns_servers_parse(const char *text, char *servers, evener_status *status)
 {
     char result[EVENER_DNS_SERVERS_BYTES_MAX] = "";
@@ -189,6 +214,10 @@ evener_status_code evener_dns_servers_parse(const char *text, char *servers, eve
                                     v6 ? "[" : "", host.name, v6 ? "]" : "", host.port);
         if (length < 0 || (size_t)length >= sizeof result - used) {
             return refuse(status, text, "too many servers");
+        }
+        const char *problem = evener_dns_server_problem(result + used + (used > 0 ? 1 : 0));
+        if (problem != NULL) {
+            return refuse(status, one, problem);
         }
         used += (size_t)length;
     }

@@ -17,8 +17,6 @@ typedef struct evener_dns_host {
     bool literal; /* `name` is an IP address: no query needed */
 } evener_dns_host;
 
-#define EVENER_DNS_SERVERS_BYTES_MAX 512
-
 /* Parse "host", "host:port", ":port" (localhost), "[v6]", "[v6]:port", a bare v6 address. Errors: INVALID_ARGUMENT with
  * the reason (no host, "host:", an invalid port, an invalid DNS name). Any thread. */
 evener_status_code evener_dns_host_parse(const char *text, uint32_t default_port, evener_dns_host *host,
@@ -34,5 +32,9 @@ bool evener_dns_is_service(const char *name);
 /* Convert a list of IP addresses with or without ports to "10.0.0.2:53,[::1]:5353". `servers` has room for
  * EVENER_DNS_SERVERS_BYTES_MAX. Errors: INVALID_ARGUMENT. Any thread. */
 evener_status_code evener_dns_servers_parse(const char *text, char *servers, evener_status *status);
+
+/* Return why a server of such a list cannot be used on this machine (a zone that is no interface, a link-local address
+ * without a zone); NULL: it can. Any thread. */
+const char *evener_dns_server_problem(const char *server);
 
 #endif

@@ -15,6 +15,8 @@
 #define DAY_MS UINT64_C(86400000)
 #define TIMEOUT_MS_MAX 120000
 #define TRIES_MAX 10
+#define IN_FLIGHT_MAX 64 /* per runtime */
+#define IN_FLIGHT_MAX_MAX 4096
 
 static evener_status_code choice(const evener_resolver_args *args, const char *key, const char *no, const char *yes,
                                  bool *value, evener_status *status)
@@ -29,6 +31,29 @@ static evener_status_code choice(const evener_resolver_args *args, const char *k
     }
     *value = strcmp(text, yes) == 0;
     return EVENER_STATUS_OK;
+}
+
+static evener_status_code read_family(const evener_resolver_args *args, evener_dns_family *family,
+                                      evener_status *status)
+{
+    static const char *const words[] = {
+        [EVENER_DNS_FAMILY_AUTO] = "auto",
+        [EVENER_DNS_FAMILY_IPV4] = "ipv4",
+        [EVENER_DNS_FAMILY_IPV6] = "ipv6",
+        [EVENER_DNS_FAMILY_IPV6_FIRST] = "ipv6-first",
+    };
+    const char *text = evener_resolver_option(args, "dns.family");
+    for (size_t i = 0; text != NULL && i < sizeof words / sizeof words[0]; i++) {
+        if (strcmp(text, words[i]) == 0) {
+            *family = (evener_dns_family)i;
+            return EVENER_STATUS_OK;
+        }
+    }
+    return text == NULL ? EVENER_STATUS_OK
+                        : evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                            "resolver option dns.family = \"%.40s\": it is \"auto\", \"ipv4\", "
+                                            "\"ipv6\" or \"ipv6-first\"",
+                                            text);
 }
 
 static evener_status_code read_servers(const evener_resolver_args *args, evener_dns_options *options,
@@ -59,8 +84,12 @@ evener_status_code evener_dns_options_read(const evener_resolver_args *args, eve
         .max_refresh_ms = MAX_REFRESH_MS,
         .resolve_now_min_ms = RESOLVE_NOW_MIN_MS,
         .timeout_ms = TIMEOUT_MS,
+        .timeout_set = evener_resolver_option(args, "dns.timeout_ms") != NULL,
+        .tries_set = evener_resolver_option(args, "dns.tries") != NULL,
+        .owner = args->resolvers,
     };
     uint64_t tries = TRIES;
+    uint64_t in_flight_max = IN_FLIGHT_MAX;
     const struct {
         const char *key;
         uint64_t minimum, maximum;
@@ -71,6 +100,8 @@ evener_status_code evener_dns_options_read(const evener_resolver_args *args, eve
         {"dns.resolve_now_min_ms", RESOLVE_NOW_FLOOR_MS, DAY_MS, &read.resolve_now_min_ms},
         {"dns.timeout_ms", 100, TIMEOUT_MS_MAX, &read.timeout_ms},
         {"dns.tries", 1, TRIES_MAX, &tries},
+        {"dns.keep_removed_ms", 0, DAY_MS, &read.keep_removed_ms},
+        {"dns.in_flight_max", 1, IN_FLIGHT_MAX_MAX, &in_flight_max},
     };
     evener_status_code code = EVENER_STATUS_OK;
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0] && code == EVENER_STATUS_OK; i++) {
@@ -89,10 +120,14 @@ evener_status_code evener_dns_options_read(const evener_resolver_args *args, eve
         code = choice(args, "dns.srv_tiers", "first", "all", &read.all_tiers, status);
     }
     if (code == EVENER_STATUS_OK) {
+        code = read_family(args, &read.family, status);
+    }
+    if (code == EVENER_STATUS_OK) {
         code = read_servers(args, &read, status);
     }
     if (code == EVENER_STATUS_OK) {
         read.tries = (uint32_t)tries;
+        read.in_flight_max = (uint32_t)in_flight_max;
         *options = read;
     }
     return code;

@@ -9,6 +9,13 @@
 
 #include "resolver/dns/name.h"
 
+typedef enum evener_dns_family {
+    EVENER_DNS_FAMILY_AUTO,
+    EVENER_DNS_FAMILY_IPV4,
+    EVENER_DNS_FAMILY_IPV6,
+    EVENER_DNS_FAMILY_IPV6_FIRST
+} evener_dns_family;
+
 typedef struct evener_dns_options {
     uint64_t min_refresh_ms;                    /* "dns.min_refresh_ms" */
     uint64_t max_refresh_ms;                    /* "dns.max_refresh_ms" */
@@ -17,6 +24,13 @@ typedef struct evener_dns_options {
     uint32_t tries;                             /* "dns.tries" */
     bool txt_service_config;                    /* "dns.txt_service_config" */
     bool all_tiers;                             /* "dns.srv_tiers" = "all" */
+    bool timeout_set;                           /* "dns.timeout_ms" was given: resolv.conf's does not count */
+    bool tries_set;                             /* likewise "dns.tries" */
+    uint64_t keep_removed_ms;                   /* "dns.keep_removed_ms" */
+    uint32_t in_flight_max;                     /* "dns.in_flight_max" */
+    evener_dns_family family;                   /* "dns.family" */
+    bool absolute;                              /* the name is not searched: the target of an SRV record */
+    const void *owner;                          /* identifies the channel, for the fair queue; not dereferenced */
     bool direct;                                /* the server comes from the target's authority */
     char servers[EVENER_DNS_SERVERS_BYTES_MAX]; /* "dns.servers", or the target's authority; "": the system's */
 } evener_dns_options;

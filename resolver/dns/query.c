@@ -26,35 +26,55 @@ static bool is_full(size_t count)
     return count == 0 || (count >= RECORDS_FIRST && (count & (count - 1)) == 0);
 }
 
+/* Add a record with a copy of `text`. NULL: out of memory. */
+static evener_dns_record *add(evener_dns_record **all, size_t *count, const char *text)
+{
+    if (is_full(*count)) {
+        const size_t capacity = *count == 0 ? RECORDS_FIRST : *count * 2;
+        evener_dns_record *records = realloc(*all, capacity * sizeof *records);
+        if (records == NULL) {
+            return NULL;
+        }
+        *all = records;
+    }
+    char *copy = strdup(text);
+    if (copy == NULL) {
+        return NULL;
+    }
+    evener_dns_record *record = &(*all)[(*count)++];
+    *record = (evener_dns_record){.text = copy};
+    return record;
+}
+
+static void free_records(evener_dns_record *records, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        free(records[i].text);
+    }
+    free(records);
+}
+
 bool evener_dns_answer_add(evener_dns_answer *answer, const char *text, evener_dns_record **record)
 {
     if (answer->record_count >= EVENER_DNS_RECORDS_MAX) {
         *record = NULL;
         return true;
     }
-    if (is_full(answer->record_count)) {
-        const size_t capacity = answer->record_count == 0 ? RECORDS_FIRST : answer->record_count * 2;
-        evener_dns_record *records = realloc(answer->records, capacity * sizeof *records);
-        if (records == NULL) {
-            return false;
-        }
-        answer->records = records;
-    }
-    char *copy = strdup(text);
-    if (copy == NULL) {
-        return false;
-    }
-    *record = &answer->records[answer->record_count++];
-    **record = (evener_dns_record){.text = copy};
-    return true;
+    *record = add(&answer->records, &answer->record_count, text);
+    return *record != NULL;
+}
+
+bool evener_dns_answer_add_glue(evener_dns_answer *answer, const char *text)
+{
+    return answer->glue_count >= EVENER_DNS_RECORDS_MAX || add(&answer->glue, &answer->glue_count, text) != NULL;
 }
 
 void evener_dns_answer_clear(evener_dns_answer *answer)
 {
-    for (size_t i = 0; i < answer->record_count; i++) {
-        free(answer->records[i].text);
-    }
-    free(answer->records);
+    free_records(answer->records, answer->record_count);
+    free_records(answer->glue, answer->glue_count);
     answer->records = NULL;
     answer->record_count = 0;
+    answer->glue = NULL;
+    answer->glue_count = 0;
 }

@@ -2,11 +2,12 @@
 #ifndef EVENER_RESOLVER_DNS_REPLY_H
 #define EVENER_RESOLVER_DNS_REPLY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "resolver/dns/query.h"
 
-/* Parse a reply of SRV or TXT records into answer->records, ttl and nothing. A malformed reply sets answer->status.
+/* Parse a reply into answer->records, glue (SRV), ttl and nothing. A malformed reply sets answer->status.
  * Records with invalid names (control characters ...) are dropped. Any thread. */
 void evener_dns_reply_read(evener_dns_type type, const unsigned char *bytes, size_t count, evener_dns_answer *answer);
 

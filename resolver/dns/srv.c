@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include <evener/log.h>
 
@@ -17,11 +18,12 @@
 #include "resolver/dns/lookup.h"
 #include "resolver/dns/name.h"
 #include "resolver/dns/options.h"
+#include "resolver/dns/order.h"
 #include "resolver/dns/tiers.h"
 
-#define SERVICES_MAX 1024 /* SRV records used */
-#define TARGETS_MAX 64    /* distinct names that one answer may cause this machine to query */
-#define SETTLE_MS 50      /* how long known addresses wait for the tier's other targets */
+#define SERVICES_MAX 1024        /* SRV records used */
+#define TARGETS_MAX SERVICES_MAX /* distinct names that one answer may cause this machine to query */
+#define SETTLE_MS 50             /* how long known addresses wait for the tier's other targets */
 
 /* One target's name. */
 struct srv_target {
@@ -214,6 +216,52 @@ static void target_destroy(struct srv_target *target)
     free(target);
 }
 
+/* Take the addresses that came with the SRV records for a target. Return whether there are some. */
+static bool take_glue(struct srv *self, struct srv_target *target, const evener_dns_result *result)
+{
+    const size_t name_bytes = strlen(target->name);
+    const evener_dns_family family = self->options.family;
+    evener_dns_answer made = {.records = NULL};
+    for (size_t i = 0; i < result->glue_count; i++) {
+        const char *text = result->glue[i].text;
+        evener_dns_record *record;
+        if (strncasecmp(text, target->name, name_bytes) != 0 || text[name_bytes] != ' ') {
+            continue;
+        }
+        const char *address = text + name_bytes + 1;
+        const bool v6 = strchr(address, ':') != NULL;
+        const bool wanted = !(v6 && family == EVENER_DNS_FAMILY_IPV4) && !(!v6 && family == EVENER_DNS_FAMILY_IPV6);
+        if (wanted && !evener_dns_answer_add(&made, address, &record)) {
+            break;
+        }
+    }
+    if (made.record_count == 0) {
+        return false;
+    }
+    evener_dns_order(&made);
+    evener_dns_answer_clear(&target->addresses);
+    target->addresses = made;
+    target->ttl_ms = 0; /* that of the SRV records covers it */
+    target->pending = false;
+    evener_status_clear(&target->error);
+    return true;
+}
+
+/* Use what came with the SRV records, or ask for the target. */
+static void target_follow(struct srv *self, struct srv_target *target, const evener_dns_result *result)
+{
+    evener_status status;
+    evener_dns_options options = self->options;
+    options.absolute = true; /* RFC 2782: the target is a complete name */
+    if (take_glue(self, target, result)) {
+        evener_dns_watch_stop(&target->watch);
+    } else if (target->watch.lookup == NULL &&
+               evener_dns_watch_start(&target->watch, self->runtime, self->client, EVENER_DNS_HOST, target->name,
+                                      &options, &status) != EVENER_STATUS_OK) {
+        target_failed(&target->watch, &status);
+    }
+}
+
 static void target_add(struct srv *self, const char *name)
 {
     struct srv_target *target = calloc(1, sizeof *target);
@@ -227,15 +275,10 @@ static void target_add(struct srv *self, const char *name)
     target->wanted = true;
     (void)snprintf(target->name, sizeof target->name, "%s", name);
     self->targets[self->target_count++] = target;
-    evener_status status;
-    if (evener_dns_watch_start(&target->watch, self->runtime, self->client, EVENER_DNS_HOST, name, &self->options,
-                               &status) != EVENER_STATUS_OK) {
-        target_failed(&target->watch, &status);
-    }
 }
 
 /* Watch exactly the targets that the records name. */
-static void follow_targets(struct srv *self)
+static void follow_targets(struct srv *self, const evener_dns_result *result)
 {
     size_t left_out = 0;
     self->following = true;
@@ -265,6 +308,9 @@ static void follow_targets(struct srv *self)
             left_out++;
         }
     }
+    for (size_t i = 0; i < self->target_count; i++) {
+        target_follow(self, self->targets[i], result);
+    }
     self->following = false;
     if (left_out > 0) {
         evener_log(EVENER_LOG_WARNING, "resolver", "srv: %s: names more than %d targets; %zu records are not used",
@@ -283,7 +329,7 @@ static bool answered(evener_dns_watch *watch, const evener_dns_result *result)
     self->known = true;
     self->ttl_ms = result->ttl_ms;
     evener_dns_result_source(result, self->source, sizeof self->source);
-    follow_targets(self);
+    follow_targets(self, result);
     return push(self, true);
 }
 
@@ -314,6 +360,16 @@ static void srv_resolve_now(evener_resolver *resolver)
     }
 }
 
+static void srv_reset_backoff(evener_resolver *resolver)
+{
+    struct srv *self = (struct srv *)resolver;
+    evener_dns_watch_reset_backoff(&self->watch);
+    evener_dns_config_reset_backoff(&self->config);
+    for (size_t i = 0; i < self->target_count; i++) {
+        evener_dns_watch_reset_backoff(&self->targets[i]->watch);
+    }
+}
+
 static void srv_close(evener_resolver *resolver)
 {
     struct srv *self = (struct srv *)resolver;
@@ -332,6 +388,7 @@ static const evener_resolver_vtable srv_vtable = {
     .start = srv_start,
     .resolve_now = srv_resolve_now,
     .close = srv_close,
+    .reset_backoff = srv_reset_backoff,
 };
 
 bool evener_dns_srv_serves(const evener_target *target)

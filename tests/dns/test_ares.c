@@ -122,9 +122,10 @@ Test(dns_ares, answers_that_are_none)
     errs(FAKE_DNS_LOOP, "@ A 10.0.0.1", "malformed");
 }
 
-Test(dns_ares, cname_loop_ends)
+/* N5: a mistake of the server, and no answer that there are no addresses. */
+Test(dns_ares, n5_cname_loop_is_an_error)
 {
-    answers(FAKE_DNS_GOOD, "@ CNAME y.example\ny.example CNAME x.example", "");
+    errs(FAKE_DNS_GOOD, "@ CNAME y.example\ny.example CNAME x.example", "A: a loop of CNAME records");
 }
 
 /* As many addresses as fit into one message. */
@@ -176,8 +177,9 @@ Test(dns_ares, all_of_several_servers_refuse)
     s->options[2] = (evener_attribute){"dns.servers", servers};
     s->f->option_count = 3;
     resolver_fixture_open(s->f, "dns:///x.example.:80");
-    cr_assert(resolver_fixture_wait(s->f, has_error, "each one said SERVFAIL, REFUSED"), "%s",
-              s->f->sink.error.message);
+    cr_assert(resolver_fixture_wait(s->f, has_error, "SERVFAIL"), "%s", s->f->sink.error.message);
+    cr_assert_not_null(strstr(s->f->sink.error.message, ": REFUSED; 127.0.0.1:"), "%s", s->f->sink.error.message);
+    cr_assert_not_null(strstr(s->f->sink.error.message, ", 2 tries"), "%s", s->f->sink.error.message);
     scene_destroy(s);
     fake_dns_destroy(other);
 }
@@ -189,7 +191,9 @@ Test(dns_ares, localhost_is_this_machine)
     resolver_fixture_open(f, "dns:///localhost:80");
     cr_assert(resolver_fixture_wait(f, has_update, NULL), "%s", f->sink.error.message);
     cr_assert_not_null(strstr(f->sink.addresses, "127.0.0.1:80"), "%s", f->sink.addresses);
-    cr_assert_str_eq(f->sink.source, "localhost");
+    /* The hosts file comes first, where it has the name (N15). */
+    cr_assert(strcmp(f->sink.source, "localhost") == 0 || strcmp(f->sink.source, "hosts file") == 0, "%s",
+              f->sink.source);
     resolver_fixture_destroy(f);
 }
 

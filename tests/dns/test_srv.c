@@ -151,8 +151,8 @@ Test(srv, nothing_is_empty_and_failure_an_error)
     scene_destroy(s);
 }
 
-/* A hostile answer: more targets than this machine is willing to ask for. */
-Test(srv, number_of_targets_is_bounded)
+/* N11: all targets are used; how many queries are in flight is bounded (N6). */
+Test(srv, n11_more_than_64_targets_are_followed)
 {
     struct scene *s = scene_create();
     char records[1024] = "";
@@ -160,8 +160,11 @@ Test(srv, number_of_targets_is_bounded)
         (void)snprintf(records + strlen(records), sizeof records - strlen(records), "%s0 0 1 t%d", i > 0 ? "," : "", i);
     }
     fake_dns_set(&s->dns, EVENER_DNS_SRV, SERVICE, records, 30);
+    fake_dns_set(&s->dns, EVENER_DNS_A, "t79", "10.0.0.79", 30);
     open_now(s, "srv:///" SERVICE);
-    cr_assert_eq(s->dns.asked, 1 + 2 * 64);
+    cr_assert_eq(s->dns.asked, 1 + 2 * 80);
+    cr_assert_eq(s->dns.in_flight_most, 64);
+    cr_assert_str_eq(s->f->sink.addresses, "10.0.0.79:1;priority=0;weight=1");
     scene_destroy(s);
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "resolver/builtin.h"
+#include "resolver/dns/system.h"
 
 struct evener_dns_query {
     fake_dns_client *client;
@@ -55,6 +56,7 @@ static void answer_now(void *arg)
     evener_dns_answer answer = {.ttl_s = script->ttl_s, .ttl_known = true, .reachable = true, .source = "dns fake"};
     if (script->records[0] == '!') {
         (void)evener_status_set(&answer.status, EVENER_STATUS_UNAVAILABLE, "%s", script->records + 1);
+        answer.server_error = strcmp(script->records, "!timed out") != 0;
     } else if (strcmp(script->records, "NXDOMAIN") == 0 || script->records[0] == '\0') {
         answer.nothing = script->records[0] == '\0' ? "NODATA" : "NXDOMAIN";
     } else {
@@ -93,6 +95,7 @@ static evener_dns_query *start(evener_dns_client *base, evener_loop *loop, const
     query->timer = (evener_timer)EVENER_TIMER_INIT(answer_now, query);
     client->asked++;
     client->in_flight++;
+    client->in_flight_most = client->in_flight > client->in_flight_most ? client->in_flight : client->in_flight_most;
     if (strcmp(query->script.records, "?") == 0) {
         (void)snprintf(query->script.records, sizeof query->script.records, "!timed out");
         query->script.latency_ms = question->timeout_ms;
@@ -113,8 +116,10 @@ static void cancel(evener_dns_client *base, evener_dns_query *query)
 void fake_dns_client_init(fake_dns_client *client)
 {
     static const evener_dns_client_vtable vtable = {.start = start, .cancel = cancel};
+    static const evener_dns_texts texts = {.resolv_conf = "nameserver 10.255.255.53\n"};
     memset(client, 0, sizeof *client);
     client->base.vtable = &vtable;
+    client->base.texts = &texts;
     const evener_resolver_builder *built_in[] = {&evener_dns_resolver, &evener_srv_resolver};
     for (size_t i = 0; i < sizeof built_in / sizeof built_in[0]; i++) {
         client->builders[i] = *built_in[i];

@@ -31,6 +31,7 @@ typedef struct fake_dns_client {
     size_t script_count;
     size_t asked; /* queries of any name and type */
     size_t in_flight;
+    size_t in_flight_most;
     size_t cancelled;
     bool no_memory; /* set by the test: queries do not start */
     evener_resolver_builder builders[2];
