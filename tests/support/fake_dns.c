@@ -35,6 +35,7 @@ struct fake_dns {
     struct script scripts[SCRIPTS_MAX];
     size_t script_count;
     size_t asked, asked_tcp;
+    unsigned tcp_delay_ms;
 };
 
 /* A message under construction; data that does not fit is dropped. */
@@ -128,7 +129,7 @@ static unsigned type_number(const char *type)
 
 static void put_records(struct message *m, const struct script *script)
 {
-    unsigned answers = 0, authorities = 0;
+    unsigned answers = 0, authorities = 0, additional = 0;
     char *lines = strdup(script->lines);
     char *rest = NULL;
     assert(lines != NULL);
@@ -138,7 +139,7 @@ static void put_records(struct message *m, const struct script *script)
         if (sscanf(line, "%255s %15s %n", owner, type, &data_at) != 2) {
             continue;
         }
-        put_name(m, owner);
+        put_name(m, owner[0] == '+' ? owner + 1 : owner);
         put16(m, type_number(type));
         put16(m, 1);
         put32(m, script->ttl_s);
@@ -148,12 +149,14 @@ static void put_records(struct message *m, const struct script *script)
         const size_t length = m->count - length_at - 2;
         m->bytes[length_at] = (uint8_t)(length >> 8);
         m->bytes[length_at + 1] = (uint8_t)length;
-        *(strcmp(type, "SOA") == 0 ? &authorities : &answers) += 1;
+        *(owner[0] == '+' ? &additional : strcmp(type, "SOA") == 0 ? &authorities : &answers) += 1;
     }
     free(lines);
     m->bytes[6] = (uint8_t)(answers >> 8);
     m->bytes[7] = (uint8_t)answers;
     m->bytes[9] = (uint8_t)authorities;
+    m->bytes[10] = (uint8_t)(additional >> 8);
+    m->bytes[11] = (uint8_t)additional;
 }
 
 static size_t question_name(const uint8_t *query, size_t bytes, char *name)
@@ -175,7 +178,7 @@ static size_t question_name(const uint8_t *query, size_t bytes, char *name)
 
 static const unsigned result_codes[] = {
     [FAKE_DNS_FORMERR] = 1, [FAKE_DNS_SERVFAIL] = 2, [FAKE_DNS_NXDOMAIN] = 3,
-    [FAKE_DNS_NOTIMP] = 4,  [FAKE_DNS_REFUSED] = 5,  [FAKE_DNS_LOOP] = 0,
+    [FAKE_DNS_NOTIMP] = 4,  [FAKE_DNS_REFUSED] = 5,  [FAKE_DNS_NO_EDNS] = 0,
 };
 
 /* Write the response. Return false if there is to be no response. */
@@ -198,13 +201,14 @@ static bool respond(fake_dns *server, const uint8_t *query, size_t bytes, bool t
         }
     }
     const fake_dns_fault fault = script->fault;
-    if (fault == FAKE_DNS_SILENT || (fault == FAKE_DNS_TRUNCATED_DEAF && tcp)) {
+    const bool edns = query[10] != 0 || query[11] != 0;
+    if (fault == FAKE_DNS_SILENT || (fault == FAKE_DNS_NO_EDNS && edns) || (fault == FAKE_DNS_TRUNCATED_DEAF && tcp)) {
         return false;
     }
     const bool truncated = !tcp && (fault == FAKE_DNS_TRUNCATED || fault == FAKE_DNS_TRUNCATED_DEAF);
     m->count = 0;
     put(m, query, 2);
-    put16(m, 0x8180 | (truncated ? 0x0200 : 0) | result_codes[fault <= FAKE_DNS_LOOP ? fault : 0]);
+    put16(m, 0x8180 | (truncated ? 0x0200 : 0) | result_codes[fault <= FAKE_DNS_NO_EDNS ? fault : 0]);
     put16(m, 1);
     put16(m, 0);
     put32(m, 0);
@@ -266,6 +270,7 @@ static void serve_tcp(fake_dns *server, struct message *m)
         if (bytes > sizeof query || !read_all(fd, query, bytes) || !respond(server, query, bytes, true, m)) {
             break;
         }
+        (void)usleep(server->tcp_delay_ms * 1000);
         const uint8_t length[] = {(uint8_t)(m->count >> 8), (uint8_t)m->count};
         if (send(fd, length, 2, MSG_NOSIGNAL) != 2 || send(fd, m->bytes, m->count, MSG_NOSIGNAL) != (ssize_t)m->count) {
             break;
@@ -302,9 +307,10 @@ static void *serve(void *arg)
 }
 
 /* Open both sockets on one port. Retried, as the port that UDP gets may be in use for TCP. */
-static bool open_sockets(fake_dns *server)
+static bool open_sockets(fake_dns *server, uint16_t port)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t bytes = sizeof address;
     server->udp = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     server->tcp = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -319,18 +325,28 @@ static bool open_sockets(fake_dns *server)
     return false;
 }
 
-fake_dns *fake_dns_create(void)
+static fake_dns *create(uint16_t port)
 {
     fake_dns *server = calloc(1, sizeof *server);
     assert(server != NULL);
     (void)pthread_mutex_init(&server->lock, NULL);
     server->stop = eventfd(0, EFD_CLOEXEC);
     int tries = 0;
-    while (!open_sockets(server)) {
+    while (!open_sockets(server, port)) {
         assert(++tries < 100);
     }
     assert(pthread_create(&server->thread, NULL, serve, server) == 0);
     return server;
+}
+
+fake_dns *fake_dns_create(void)
+{
+    return create(0);
+}
+
+fake_dns *fake_dns_create_on_port_53(void)
+{
+    return create(53);
 }
 
 void fake_dns_destroy(fake_dns *server)
@@ -387,4 +403,11 @@ size_t fake_dns_asked(fake_dns *server)
 size_t fake_dns_asked_tcp(fake_dns *server)
 {
     return read_count(server, &server->asked_tcp);
+}
+
+void fake_dns_set_tcp_delay_ms(fake_dns *server, unsigned delay_ms)
+{
+    (void)pthread_mutex_lock(&server->lock);
+    server->tcp_delay_ms = delay_ms;
+    (void)pthread_mutex_unlock(&server->lock);
 }

@@ -7,7 +7,7 @@
  *     fake_dns_destroy(server);
  *
  * A line is "OWNER TYPE DATA". OWNER "@" is the queried name. TYPE is A, AAAA, CNAME, SRV ("0 5 80 host"), TXT or
- * SOA (DATA: its minimum). Names without a script are NXDOMAIN. Any thread. */
+ * SOA (DATA: its minimum). A "+" before OWNER puts the record into the additional section; such lines come last. Names without a script are NXDOMAIN. Any thread. */
 #ifndef EVENER_TESTS_SUPPORT_FAKE_DNS_H
 #define EVENER_TESTS_SUPPORT_FAKE_DNS_H
 
@@ -28,12 +28,17 @@ typedef enum fake_dns_fault {
     FAKE_DNS_WRONG_QUESTION,
     FAKE_DNS_SHORT,   /* the second half of the response is missing */
     FAKE_DNS_GARBAGE, /* random bytes after the header */
-    FAKE_DNS_LOOP     /* a compression pointer that points to itself */
+    FAKE_DNS_LOOP,    /* a compression pointer that points to itself */
+    FAKE_DNS_NO_EDNS  /* queries with EDNS are dropped, as some middleboxes do */
 } fake_dns_fault;
 
 typedef struct fake_dns fake_dns;
 
 fake_dns *fake_dns_create(void);
+
+/* The same on 127.0.0.1:53, for tests in a network namespace of their own. */
+fake_dns *fake_dns_create_on_port_53(void);
+
 void fake_dns_destroy(fake_dns *server);
 
 uint16_t fake_dns_port(const fake_dns *server);
@@ -45,5 +50,8 @@ void fake_dns_set_answer(fake_dns *server, unsigned type, const char *name, fake
 /* Return the number of queries: over UDP and TCP together; over TCP alone. */
 size_t fake_dns_asked(fake_dns *server);
 size_t fake_dns_asked_tcp(fake_dns *server);
+
+/* Let answers over TCP take this long from now on. */
+void fake_dns_set_tcp_delay_ms(fake_dns *server, unsigned delay_ms);
 
 #endif

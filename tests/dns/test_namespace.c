@@ -1,0 +1,222 @@
+/* dns: through c-ares with the system's own files, in a network and mount namespace of the test's own: rows N1 to N15 of the
+ * cases from the field. The oracle is `getent` in the same namespace, where it applies. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <criterion/criterion.h>
+
+#include "tests/support/fake_dns.h"
+#include "tests/support/own_network.h"
+#include "tests/support/resolver_fixture.h"
+
+#define A 1
+#define AAAA 28
+#define SRV 33
+
+struct scene {
+    resolver_fixture *f;
+    fake_dns *server;
+    evener_attribute options[2];
+};
+
+static struct scene *scene_create(const char *resolv_conf, const char *hosts, const char *nsswitch)
+{
+    if (!own_network_enter(resolv_conf, hosts, nsswitch)) {
+        cr_skip_test("a network and mount namespace is not permitted here (run as root): row not tested");
+    }
+    struct scene *s = calloc(1, sizeof *s);
+    cr_assert_not_null(s);
+    s->server = fake_dns_create_on_port_53();
+    s->f = resolver_fixture_create_on_thread();
+    s->f->options = s->options;
+    return s;
+}
+
+static void scene_destroy(struct scene *s)
+{
+    resolver_fixture_destroy(s->f);
+    fake_dns_destroy(s->server);
+    free(s);
+}
+
+static void set(struct scene *s, const char *name, const char *a, const char *aaaa)
+{
+    fake_dns_set_answer(s->server, A, name, FAKE_DNS_GOOD, 30, a != NULL ? a : "@ SOA 30");
+    fake_dns_set_answer(s->server, AAAA, name, FAKE_DNS_GOOD, 30, aaaa != NULL ? aaaa : "@ SOA 30");
+}
+
+static bool has_answer(const recording_sink *sink, void *arg)
+{
+    (void)arg;
+    return sink->update_count > 0 || sink->error_count > 0;
+}
+
+static bool has_error(const recording_sink *sink, void *arg)
+{
+    return sink->error_count > 0 && strstr(sink->error.message, arg) != NULL;
+}
+
+static void expect(struct scene *s, const char *target, const char *addresses)
+{
+    s->f->sink.update_count = 0; /* nobody pushes now */
+    resolver_fixture_open(s->f, target);
+    cr_assert(resolver_fixture_wait(s->f, has_answer, NULL));
+    cr_assert_eq(s->f->sink.error_count, 0, "%s", s->f->sink.error.message);
+    cr_assert_str_eq(s->f->sink.addresses, addresses, "%s", s->f->sink.addresses);
+    resolver_fixture_close(s->f);
+}
+
+/* evener finds what getent finds: `addresses` are both. */
+static void expect_as_getent(struct scene *s, const char *name, const char *address)
+{
+    char found[256], target[300], expected[300];
+    own_network_getent("ahosts", name, found, sizeof found);
+    cr_assert_str_eq(found, address, "getent: %s", found);
+    (void)snprintf(target, sizeof target, "dns:///%s:80", name);
+    (void)snprintf(expected, sizeof expected, strchr(address, ':') != NULL ? "[%s]:80" : "%s:80", address);
+    expect(s, target, address[0] != '\0' ? expected : "");
+}
+
+#define NSSWITCH "hosts: files dns\n"
+#define HOSTS "127.0.0.1 localhost\n"
+
+Test(dns_namespace, n1_one_name_for_both_families)
+{
+    struct scene *s = scene_create("search corp.example\nnameserver 127.0.0.1\n", HOSTS "10.9.9.9 held\n", NSSWITCH);
+    set(s, "orders.prod", "@ A 10.0.1.1", NULL);
+    set(s, "orders.prod.corp.example", NULL, "@ AAAA fd00::99");
+    set(s, "held", "@ A 10.0.0.1", "@ AAAA fd00::1");
+    expect_as_getent(s, "orders.prod", "10.0.1.1");
+    expect_as_getent(s, "held", "10.9.9.9");
+    scene_destroy(s);
+}
+
+Test(dns_namespace, n2_absolute_names_are_not_searched)
+{
+    struct scene *s = scene_create("search wild.example\noptions ndots:5\nnameserver 127.0.0.1\n", HOSTS, NSSWITCH);
+    set(s, "node1.example.org", "@ A 10.0.0.1", NULL);
+    set(s, "node1.example.org.wild.example", "@ A 10.0.66.66", NULL);
+    expect_as_getent(s, "node1.example.org.", "10.0.0.1");
+    fake_dns_set_answer(s->server, SRV, "_grpc._tcp.orders.wild.example", FAKE_DNS_GOOD, 30,
+                        "@ SRV 0 1 80 node1.example.org");
+    expect(s, "srv:///_grpc._tcp.orders", "10.0.0.1:80;priority=0;weight=1");
+    scene_destroy(s);
+}
+
+Test(dns_namespace, n3_servfail_of_a_suffix_goes_on)
+{
+    struct scene *s =
+        scene_create("search a.example b.example\noptions ndots:5\nnameserver 127.0.0.1\n", HOSTS, NSSWITCH);
+    fake_dns_set_answer(s->server, A, "orders.prod.a.example", FAKE_DNS_SERVFAIL, 30, "");
+    fake_dns_set_answer(s->server, AAAA, "orders.prod.a.example", FAKE_DNS_SERVFAIL, 30, "");
+    set(s, "orders.prod", "@ A 10.0.0.1", NULL);
+    expect_as_getent(s, "orders.prod", "10.0.0.1");
+    scene_destroy(s);
+}
+
+Test(dns_namespace, n5_empty_is_an_answer_only_without_failures)
+{
+    struct scene *s = scene_create("nameserver 127.0.0.1\n", HOSTS, NSSWITCH);
+    fake_dns_set_answer(s->server, A, "x", FAKE_DNS_SERVFAIL, 30, "");
+    fake_dns_set_answer(s->server, AAAA, "x", FAKE_DNS_NXDOMAIN, 30, "");
+    resolver_fixture_open(s->f, "dns:///x");
+    cr_assert(resolver_fixture_wait(s->f, has_error, "dns: x: A: SERVFAIL (server 127.0.0.1:53)"), "%s",
+              s->f->sink.error.message);
+    cr_assert_eq(s->f->sink.update_count, 0);
+    scene_destroy(s);
+}
+
+Test(dns_namespace, n8_tcp_gets_the_rest_of_the_limit)
+{
+    struct scene *s = scene_create("nameserver 127.0.0.1\n", HOSTS, NSSWITCH);
+    fake_dns_set_tcp_delay_ms(s->server, 900);
+    set(s, "x", NULL, NULL);
+    fake_dns_set_answer(s->server, A, "x", FAKE_DNS_TRUNCATED, 30, "@ A 10.0.0.1");
+    expect(s, "dns:///x:1", "10.0.0.1:1");
+    cr_assert_eq(fake_dns_asked_tcp(s->server), 1);
+    scene_destroy(s);
+}
+
+Test(dns_namespace, n8_last_try_is_without_edns)
+{
+    struct scene *s = scene_create("nameserver 127.0.0.1\n", HOSTS, NSSWITCH);
+    s->options[0] = (evener_attribute){"dns.timeout_ms", "1500"};
+    s->f->option_count = 1;
+    fake_dns_set_answer(s->server, A, "x", FAKE_DNS_NO_EDNS, 30, "@ A 10.0.0.1");
+    fake_dns_set_answer(s->server, AAAA, "x", FAKE_DNS_NO_EDNS, 30, "@ SOA 30");
+    expect(s, "dns:///x:1", "10.0.0.1:1");
+    scene_destroy(s);
+}
+
+Test(dns_namespace, n8_use_vc_asks_over_tcp_alone)
+{
+    struct scene *s = scene_create("options use-vc\nnameserver 127.0.0.1\n", HOSTS, NSSWITCH);
+    set(s, "x", "@ A 10.0.0.1", NULL);
+    expect(s, "dns:///x:1", "10.0.0.1:1");
+    cr_assert_eq(fake_dns_asked_tcp(s->server), fake_dns_asked(s->server));
+    scene_destroy(s);
+}
+
+Test(dns_namespace, n10_server_with_a_zone_is_asked)
+{
+    struct scene *s = scene_create("nameserver ::1%lo\nnameserver 127.0.0.1\n", HOSTS, NSSWITCH);
+    set(s, "x", "@ A 10.0.0.1", NULL);
+    expect(s, "dns:///x:1", "10.0.0.1:1"); /* the first one refuses the connection: nobody listens on ::1 */
+    scene_destroy(s);
+}
+
+Test(dns_namespace, n11_additional_section_is_used)
+{
+    struct scene *s = scene_create("nameserver 127.0.0.1\n", HOSTS, NSSWITCH);
+    char lines[16384] = "";
+    for (int i = 0; i < 100; i++) {
+        (void)snprintf(lines + strlen(lines), sizeof lines - strlen(lines), "@ SRV 0 1 80 n%d.example\n", i);
+    }
+    for (int i = 0; i < 100; i++) {
+        (void)snprintf(lines + strlen(lines), sizeof lines - strlen(lines), "+n%d.example A 10.0.1.%d\n", i, i + 1);
+    }
+    fake_dns_set_answer(s->server, SRV, "_grpc._tcp.orders.example", FAKE_DNS_TRUNCATED, 30, lines);
+    resolver_fixture_open(s->f, "srv:///_grpc._tcp.orders.example.");
+    cr_assert(resolver_fixture_wait(s->f, has_answer, NULL));
+    cr_assert_eq(s->f->sink.address_count, 100, "%s", s->f->sink.error.message);
+    cr_assert_eq(fake_dns_asked(s->server), 2, "the service over UDP and TCP, and no target");
+    scene_destroy(s);
+}
+
+Test(dns_namespace, n14_no_aaaa)
+{
+    struct scene *s = scene_create("options no-aaaa\nnameserver 127.0.0.1\n", HOSTS, NSSWITCH);
+    set(s, "x", "@ A 10.0.0.1", "@ AAAA fd00::1");
+    expect_as_getent(s, "x", "10.0.0.1");
+    scene_destroy(s);
+}
+
+Test(dns_namespace, n15_hosts_file_before_localhost)
+{
+    struct scene *s = scene_create("nameserver 127.0.0.1\n", HOSTS "10.0.8.8 api.localhost\n", NSSWITCH);
+    expect_as_getent(s, "api.localhost", "10.0.8.8");
+    scene_destroy(s);
+}
+
+Test(dns_namespace, n15_nsswitch_without_dns)
+{
+    struct scene *s = scene_create("nameserver 127.0.0.1\n", HOSTS, "hosts: files\n");
+    set(s, "x", "@ A 10.0.0.1", NULL);
+    resolver_fixture_open(s->f, "dns:///x");
+    cr_assert(resolver_fixture_wait(s->f, has_error, "nsswitch.conf says \"hosts: files\""), "%s",
+              s->f->sink.error.message);
+    cr_assert_eq(fake_dns_asked(s->server), 0);
+    scene_destroy(s);
+}
+
+/* Three servers, two of them silent: gentle, and the message says who was asked. */
+Test(dns_namespace, n15_three_servers)
+{
+    struct scene *s =
+        scene_create("nameserver 127.0.0.2\nnameserver 127.0.0.3\nnameserver 127.0.0.1\n", HOSTS, NSSWITCH);
+    set(s, "x", "@ A 10.0.0.1", NULL);
+    expect(s, "dns:///x:1", "10.0.0.1:1");
+    cr_assert_eq(fake_dns_asked(s->server), 2, "one query per family");
+    scene_destroy(s);
+}
