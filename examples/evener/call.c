@@ -1,16 +1,38 @@
-/* evener call TARGET /package.Service/Method: one unary call with bytes. */
+/* evener call TARGET /package.Service/Method: make one unary call with bytes. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "examples/evener/cli.h"
 #include "examples/evener/commands.h"
+#include "examples/evener/service.h"
 
-static const char help[] = "usage: evener call [OPTION...] TARGET /package.Service/Method\n"
-                           "\n"
-                           "Makes one unary call and prints the response's bytes in hexadecimal.\n"
-                           "  --raw                     print the response as it is\n"
-                           "  -v, --verbose             tell backend, headers and trailers on standard error\n";
+static bool is_binary(const char *key)
+{
+    const size_t bytes = strlen(key);
+    return bytes > 4 && strcmp(key + bytes - 4, "-bin") == 0;
+}
+
+/* Return bytes in hexadecimal, to be freed; NULL: out of memory. */
+static char *hex_of(const void *bytes, size_t count)
+{
+    char *text = malloc(2 * count + 1);
+    for (size_t i = 0; text != NULL && i < count; i++) {
+        snprintf(text + 2 * i, 3, "%02x", ((const unsigned char *)bytes)[i]);
+    }
+    if (text != NULL) {
+        text[2 * count] = '\0';
+    }
+    return text;
+}
+
+static json_t *hex_json(const void *bytes, size_t count)
+{
+    char *text = hex_of(bytes, count);
+    json_t *json = json_string(text != NULL ? text : "");
+    free(text);
+    return json;
+}
 
 static void print_metadata(const char *what, const evener_metadata *metadata, size_t count)
 {
@@ -18,16 +40,27 @@ static void print_metadata(const char *what, const evener_metadata *metadata, si
         fprintf(stderr, "%s ", what);
         cli_puts_foreign(stderr, metadata[i].key);
         fputs(": ", stderr);
-        const size_t key_length = strlen(metadata[i].key);
-        const bool binary = key_length > 4 && strcmp(metadata[i].key + key_length - 4, "-bin") == 0;
-        if (!binary) {
+        if (is_binary(metadata[i].key)) {
+            char *text = hex_of(metadata[i].value, metadata[i].value_bytes);
+            fputs(text != NULL ? text : "", stderr);
+            free(text);
+        } else {
             cli_print_foreign(stderr, metadata[i].value, metadata[i].value_bytes);
-        }
-        for (size_t j = 0; binary && j < metadata[i].value_bytes; j++) {
-            fprintf(stderr, "%02x", (unsigned char)metadata[i].value[j]);
         }
         fputc('\n', stderr);
     }
+}
+
+static json_t *metadata_json(const evener_metadata *metadata, size_t count)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < count; i++) {
+        json_t *value = is_binary(metadata[i].key) ? hex_json(metadata[i].value, metadata[i].value_bytes)
+                                                   : cli_json_text(metadata[i].value, metadata[i].value_bytes);
+        json_array_append_new(list,
+                              json_pack("[o, o]", cli_json_text(metadata[i].key, strlen(metadata[i].key)), value));
+    }
+    return list;
 }
 
 static void print_hex(const evener_bytes *bytes)
@@ -40,77 +73,66 @@ static void print_hex(const evener_bytes *bytes)
     }
 }
 
-static int make_call(cli_service *service, bool raw, bool verbose)
+static void print_json(const evener_status *status, const evener_call_details *details, const evener_bytes *response)
+{
+    const bool has_backend = details->peer != NULL && details->peer[0] != '\0';
+    cli_print_json(json_pack(
+        "{s:s, s:i, s:o, s:o, s:i, s:o, s:o, s:o}", "status", evener_status_code_name(status->code), "code",
+        (int)status->code, "message", cli_json_text(status->message, strlen(status->message)), "backend",
+        has_backend ? cli_json_text(details->peer, strlen(details->peer)) : json_null(), "attempts",
+        (int)details->attempts, "headers", metadata_json(details->initial_metadata, details->initial_metadata_count),
+        "trailers", metadata_json(details->trailing_metadata, details->trailing_metadata_count), "response_hex",
+        status->code == EVENER_STATUS_OK ? hex_json(response->data, response->length) : json_null()));
+}
+
+static void print_verbose(const evener_call_details *details)
+{
+    fputs("backend ", stderr);
+    cli_puts_foreign(stderr, details->peer != NULL && details->peer[0] != '\0' ? details->peer : "(none)");
+    fprintf(stderr, ", %u attempt%s\n", details->attempts, details->attempts == 1 ? "" : "s");
+    print_metadata("header", details->initial_metadata, details->initial_metadata_count);
+    print_metadata("trailer", details->trailing_metadata, details->trailing_metadata_count);
+}
+
+static int make_call(const cli_options *options, const cli_service *service)
 {
     evener_call_details details = {.size = sizeof details};
-    const evener_call_options options = {
-        .size = sizeof options,
-        .timeout_ms = service->timeout_ms,
-        .wait_for_ready = service->wait_for_ready ? EVENER_WAIT_FOR_READY_YES : EVENER_WAIT_FOR_READY_DEFAULT,
-        .metadata = service->headers,
-        .metadata_count = service->header_count,
+    const evener_call_options call = {
+        .size = sizeof call,
+        .timeout_ms = options->timeout_ms,
+        .wait_for_ready = options->wait_for_ready ? EVENER_WAIT_FOR_READY_YES : EVENER_WAIT_FOR_READY_DEFAULT,
+        .metadata = options->headers,
+        .metadata_count = options->header_count,
         .details = &details,
     };
     evener_bytes response = {0};
     evener_status status;
     const evener_status_code code =
-        evener_unary_call(service->channel, service->method, &service->request, &options, &response, &status);
-    if (verbose) {
-        fputs("backend ", stderr);
-        cli_puts_foreign(stderr, details.peer != NULL && details.peer[0] != '\0' ? details.peer : "(none)");
-        fprintf(stderr, ", %u attempt%s\n", details.attempts, details.attempts == 1 ? "" : "s");
-        print_metadata("header", details.initial_metadata, details.initial_metadata_count);
-        print_metadata("trailer", details.trailing_metadata, details.trailing_metadata_count);
+        evener_unary_call(service->channel, options->method, &options->request, &call, &response, &status);
+    if (options->verbose) {
+        print_verbose(&details);
     }
-    evener_call_details_clear(&details);
-    if (code != EVENER_STATUS_OK) {
+    if (options->json) {
+        print_json(&status, &details, &response);
+    } else if (code != EVENER_STATUS_OK) {
         cli_error("%s: %s", evener_status_code_name(code), status.message);
-        return EXIT_FAILURE;
-    }
-    if (raw) {
+    } else if (options->raw) {
         fwrite(response.data, 1, response.length, stdout);
     } else {
         print_hex(&response);
     }
+    if (code != EVENER_STATUS_OK && (details.peer == NULL || details.peer[0] == '\0')) {
+        cli_service_hint(options, service, status.message);
+    }
+    evener_call_details_clear(&details);
     evener_bytes_clear(&response);
-    return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return code == EVENER_STATUS_OK ? EXIT_SUCCESS : EXIT_CALL_BASE + (int)code;
 }
 
-int evener_cli_call(int argc, char **argv)
+int cli_call(const cli_options *options)
 {
-    static const struct option options[] = {{"help", no_argument, NULL, 'h'},
-                                            {"raw", no_argument, NULL, 'r'},
-                                            {"verbose", no_argument, NULL, 'v'},
-                                            CLI_SERVICE_OPTIONS,
-                                            {NULL, 0, NULL, 0}};
-    cli_service service = {.timeout_ms = 10000, .connect_timeout_ms = 10000};
-    bool raw = false;
-    bool verbose = false;
-    int result = EXIT_USAGE;
-    int option;
-    while ((option = getopt_long(argc, argv, "hv", options, NULL)) != -1) {
-        if (option == 'h') {
-            printf("%s%s", help, cli_service_help);
-            result = EXIT_SUCCESS;
-            goto done;
-        } else if (option == 'r') {
-            raw = true;
-        } else if (option == 'v') {
-            verbose = true;
-        } else if (!cli_service_option(&service, option, optarg)) {
-            goto done;
-        }
-    }
-    if (argc - optind != 2) {
-        fprintf(stderr, "%s%s", help, cli_service_help);
-        goto done;
-    }
-    service.target = argv[optind];
-    if (!cli_method(argv[optind + 1], &service.method)) {
-        goto done;
-    }
-    result = cli_service_open(&service) ? make_call(&service, raw, verbose) : EXIT_FAILURE;
-done:
+    cli_service service = {0};
+    const int result = cli_service_open(options, &service) ? make_call(options, &service) : EXIT_FAILURE;
     cli_service_close(&service);
     return result;
 }

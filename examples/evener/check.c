@@ -1,17 +1,17 @@
-/* evener check FILE: is this factory file good, and what does it mean? */
-#include <getopt.h>
+/* evener check FILE...: check factory files and print their channels. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include <evener/factory.h>
 
 #include "examples/evener/cli.h"
 #include "examples/evener/commands.h"
 
-static const char help[] = "usage: evener check [--quiet] FILE...\n"
-                           "\n"
-                           "Reads factory files as a program would, without connecting to anything, and prints each\n"
-                           "channel with its target, authority, credentials and policy. A mistake is told with file,\n"
-                           "line and field; the exit status is then 1.\n"
-                           "  --quiet                   print mistakes only\n";
+static const char *authority_of(const evener_factory_entry *entry)
+{
+    return entry->verifies_addresses ? "of each backend" : entry->authority;
+}
 
 static void print_channel(void *arg, const evener_factory_entry *entry)
 {
@@ -19,7 +19,7 @@ static void print_channel(void *arg, const evener_factory_entry *entry)
     printf("  %-20s ", entry->name); /* libconfig's names are letters, digits, '-', '_' and '*' */
     cli_puts_foreign(stdout, entry->target);
     printf("\n  %-20s authority ", "");
-    cli_puts_foreign(stdout, entry->verifies_addresses ? "of each backend" : entry->authority);
+    cli_puts_foreign(stdout, authority_of(entry));
     printf(", %s\n", entry->credentials);
     if (entry->service_config != NULL) {
         printf("  %-20s ", "");
@@ -28,49 +28,61 @@ static void print_channel(void *arg, const evener_factory_entry *entry)
     }
 }
 
+static json_t *text_or_null(const char *text)
+{
+    return text != NULL ? cli_json_text(text, strlen(text)) : json_null();
+}
+
+static void add_channel(void *arg, const evener_factory_entry *entry)
+{
+    json_t *service_config = entry->service_config != NULL ? json_loads(entry->service_config, 0, NULL) : json_null();
+    json_array_append_new(arg, json_pack("{s:o, s:o, s:o, s:s, s:o, s:o, s:i}", "name", text_or_null(entry->name),
+                                         "target", text_or_null(entry->target), "authority",
+                                         entry->verifies_addresses ? json_null() : text_or_null(entry->authority),
+                                         "credentials", entry->credentials, "service_config",
+                                         service_config != NULL ? service_config : json_null(), "file",
+                                         text_or_null(entry->file), "line", (int)entry->line));
+}
+
 static void count_channel(void *arg, const evener_factory_entry *entry)
 {
     (void)entry;
     (*(unsigned *)arg)++;
 }
 
-int evener_cli_check(int argc, char **argv)
+static void print_file(const cli_options *options, const char *path, evener_factory *factory)
 {
-    static const struct option options[] = {
-        {"help", no_argument, NULL, 'h'}, {"quiet", no_argument, NULL, 'q'}, {NULL, 0, NULL, 0}};
-    bool quiet = false;
+    unsigned count = 0;
+    evener_factory_visit(factory, count_channel, &count);
+    if (options->json) {
+        json_t *channels = json_array();
+        evener_factory_visit(factory, add_channel, channels);
+        cli_print_json(json_pack("{s:o, s:b, s:o}", "file", text_or_null(path), "ok", 1, "channels", channels));
+    } else if (!options->quiet) {
+        printf("%s: ok, %u channel%s\n", path, count, count == 1 ? "" : "s");
+        evener_factory_visit(factory, print_channel, NULL);
+    }
+}
+
+int cli_check(const cli_options *options)
+{
     int failed = 0;
-    int option;
-    while ((option = getopt_long(argc, argv, "hq", options, NULL)) != -1) {
-        if (option == 'h') {
-            fputs(help, stdout);
-            return EXIT_SUCCESS;
-        }
-        if (option != 'q') {
-            return EXIT_USAGE;
-        }
-        quiet = true;
-    }
-    if (optind == argc) {
-        fputs(help, stderr);
-        return EXIT_USAGE;
-    }
-    for (int i = optind; i < argc; i++) {
+    for (int i = 0; i < options->file_count; i++) {
         const evener_factory_options never = {.size = sizeof never, .watch_interval_ms = EVENER_NEVER_MS};
         evener_factory *factory;
         evener_status status;
-        if (evener_factory_open(argv[i], &never, &factory, &status) != EVENER_STATUS_OK) {
-            cli_error("%s", status.message);
-            failed++;
+        if (evener_factory_open(options->files[i], &never, &factory, &status) == EVENER_STATUS_OK) {
+            print_file(options, options->files[i], factory);
+            evener_factory_close(factory);
             continue;
         }
-        unsigned count = 0;
-        evener_factory_visit(factory, count_channel, &count);
-        if (!quiet) {
-            printf("%s: ok, %u channel%s\n", argv[i], count, count == 1 ? "" : "s");
-            evener_factory_visit(factory, print_channel, NULL);
+        failed++;
+        if (options->json) {
+            cli_print_json(json_pack("{s:o, s:b, s:o}", "file", text_or_null(options->files[i]), "ok", 0, "error",
+                                     text_or_null(status.message)));
+        } else {
+            cli_error("%s", status.message);
         }
-        evener_factory_close(factory);
     }
     return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -1,13 +1,20 @@
-/* The subcommands of `evener`. Each gets its own arguments, argv[0] being its name, and returns the exit status: 0 when
- * all is well, 1 when what was asked for failed, 2 for wrong arguments. */
-#ifndef EXAMPLES_EVENER_COMMANDS_H
-#define EXAMPLES_EVENER_COMMANDS_H
+/* The commands of `evener`. Each takes its parsed options and returns the exit status. */
+#ifndef EVENER_CLI_COMMANDS_H
+#define EVENER_CLI_COMMANDS_H
+
+#include <stdbool.h>
+
+#include "examples/evener/options.h"
 
 #define EXIT_USAGE 2
+#define EXIT_CALL_BASE 64 /* `call` ends with this and the call's status code, if that is not OK */
 
-int evener_cli_call(int argc, char **argv);
-int evener_cli_check(int argc, char **argv);
-int evener_cli_load(int argc, char **argv);
-int evener_cli_resolve(int argc, char **argv);
+int cli_call(const cli_options *options);
+int cli_check(const cli_options *options);
+int cli_load(const cli_options *options);
+int cli_resolve(const cli_options *options);
+
+/* Resolve options->target once, as `evener resolve` does, and print errors only. False: no address. */
+bool cli_resolve_once(const cli_options *options);
 
 #endif

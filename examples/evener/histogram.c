@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-/* Values below 2 * STEPS have a bucket each; above, the highest STEP_BITS + 1 bits choose. */
+/* Values below 2 * STEPS have a bucket each; of larger ones the highest STEP_BITS + 1 bits select the bucket. */
 static unsigned bucket_of(uint64_t value)
 {
     if (value < 2 * HISTOGRAM_STEPS) {
@@ -12,15 +12,24 @@ static unsigned bucket_of(uint64_t value)
     return (shift << HISTOGRAM_STEP_BITS) + (unsigned)(value >> shift);
 }
 
-/* The middle of a bucket. */
-static uint64_t value_of(unsigned bucket)
+/* Return the smallest value of a bucket, and store the number of its values. */
+static uint64_t lowest_of(unsigned bucket, uint64_t *width)
 {
     if (bucket < 2 * HISTOGRAM_STEPS) {
+        *width = 1;
         return bucket;
     }
     const unsigned shift = (bucket >> HISTOGRAM_STEP_BITS) - 1;
-    const uint64_t lowest = ((uint64_t)(bucket & (HISTOGRAM_STEPS - 1)) + HISTOGRAM_STEPS) << shift;
-    return lowest + (UINT64_C(1) << shift) / 2;
+    *width = UINT64_C(1) << shift;
+    return ((uint64_t)(bucket & (HISTOGRAM_STEPS - 1)) + HISTOGRAM_STEPS) << shift;
+}
+
+/* Return the middle of a bucket. */
+static uint64_t value_of(unsigned bucket)
+{
+    uint64_t width;
+    const uint64_t lowest = lowest_of(bucket, &width);
+    return lowest + width / 2;
 }
 
 void histogram_add(histogram *h, uint64_t value_ns)
@@ -59,4 +68,15 @@ uint64_t histogram_quantile_ns(const histogram *h, double share)
         }
     }
     return h->max_ns;
+}
+
+void histogram_visit(const histogram *h, void (*visit)(void *arg, uint64_t up_to_ns, uint64_t count), void *arg)
+{
+    for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++) {
+        if (h->buckets[i] > 0) {
+            uint64_t width;
+            const uint64_t lowest = lowest_of(i, &width);
+            visit(arg, lowest + (width - 1), h->buckets[i]);
+        }
+    }
 }

@@ -21,7 +21,7 @@ void load_stats_clear(load_stats *stats)
     pthread_mutex_destroy(&stats->mutex);
 }
 
-/* "ipv4:127.0.0.1:50051" -> "127.0.0.1:50051": as the address list writes it. */
+/* Convert to the form of the address list: "ipv4:127.0.0.1:50051" -> "127.0.0.1:50051". */
 static const char *address_of_peer(const char *peer)
 {
     if (peer == NULL) {
@@ -31,7 +31,7 @@ static const char *address_of_peer(const char *peer)
     return with_family ? peer + 5 : peer;
 }
 
-/* NULL without memory: the call is then only counted in the totals. */
+/* Return the counters of a backend. NULL: out of memory; the call is then counted in the totals only. */
 static load_backend *backend_of(load_stats *stats, const char *address)
 {
     for (size_t i = 0; i < stats->backend_count; i++) {
@@ -78,24 +78,34 @@ void load_stats_add(load_stats *stats, const char *peer, const evener_status *st
     pthread_mutex_unlock(&stats->mutex);
 }
 
-/* ---- telling ---- */
+/* ---- output ---- */
+
+#define LATENCY_BYTES 24
 
 static double quantile_ms(const histogram *h, double share)
 {
     return (double)histogram_quantile_ns(h, share) / 1e6;
 }
 
-static double quantile_us(const histogram *h, double share)
+/* Write a quantile in milliseconds, "-" if there is no latency. */
+static const char *latency_text(const histogram *h, double share, char buffer[LATENCY_BYTES])
 {
-    return (double)histogram_quantile_ns(h, share) / 1e3;
+    if (h->count > 0) {
+        snprintf(buffer, LATENCY_BYTES, "%.2f", quantile_ms(h, share));
+    } else {
+        snprintf(buffer, LATENCY_BYTES, "-");
+    }
+    return buffer;
 }
 
 void load_stats_print_progress(load_stats *stats, FILE *to, double elapsed_s, double interval_s)
 {
     pthread_mutex_lock(&stats->mutex);
-    fprintf(to, "\r\033[K%6.0f s  %10.0f calls/s  p50 %.2f ms  p99 %.2f ms  %llu failed", elapsed_s,
-            (double)stats->interval_calls / interval_s, quantile_ms(&stats->interval, 0.5),
-            quantile_ms(&stats->interval, 0.99), (unsigned long long)stats->failed);
+    char p50[LATENCY_BYTES];
+    char p99[LATENCY_BYTES];
+    fprintf(to, "\r\033[K%6.0f s  %10.0f calls/s  p50 %s ms  p99 %s ms  %llu failed", elapsed_s,
+            (double)stats->interval_calls / interval_s, latency_text(&stats->interval, 0.5, p50),
+            latency_text(&stats->interval, 0.99, p99), (unsigned long long)stats->failed);
     fflush(to);
     memset(&stats->interval, 0, sizeof stats->interval);
     stats->interval_calls = 0;
@@ -107,7 +117,7 @@ static int by_address(const void *a, const void *b)
     return strcmp((*(load_backend *const *)a)->address, (*(load_backend *const *)b)->address);
 }
 
-/* All backends' latencies in one; NULL without memory. */
+/* Return the latencies of all backends, to be freed; NULL: out of memory. */
 static histogram *whole_latency(const load_stats *stats)
 {
     histogram *whole = calloc(1, sizeof *whole);
@@ -132,9 +142,13 @@ static void print_row(FILE *to, const char *name, uint64_t calls, uint64_t all, 
 {
     char printable[EVENER_ADDRESS_BYTES_MAX];
     (void)evener_printable(name, strlen(name), printable, sizeof printable);
-    fprintf(to, "%-28s %10llu %6.1f%% %9.2f %9.2f %9.2f %9llu  %s%s", printable, (unsigned long long)calls,
-            all > 0 ? 100.0 * (double)calls / (double)all : 0.0, quantile_ms(latency, 0.5), quantile_ms(latency, 0.99),
-            quantile_ms(latency, 0.999), (unsigned long long)failed, state, note[0] != '\0' ? "  " : "");
+    char p50[LATENCY_BYTES];
+    char p99[LATENCY_BYTES];
+    char p999[LATENCY_BYTES];
+    fprintf(to, "%-28s %10llu %6.1f%% %9s %9s %9s %9llu  %s%s", printable, (unsigned long long)calls,
+            all > 0 ? 100.0 * (double)calls / (double)all : 0.0, latency_text(latency, 0.5, p50),
+            latency_text(latency, 0.99, p99), latency_text(latency, 0.999, p999), (unsigned long long)failed, state,
+            note[0] != '\0' ? "  " : "");
     cli_puts_foreign(to, note);
     fputc('\n', to);
 }
@@ -167,9 +181,14 @@ void load_stats_print_table(load_stats *stats, FILE *to, evener_channel *channel
                           evener_connectivity_state_name(seen.subchannels[i].state), seen.subchannels[i].note);
             }
         }
-        fprintf(to, "\n%llu calls in %.1f s, %.0f/s; p50 %.2f ms, p99 %.2f ms, p99.9 %.2f ms, max %.2f ms\n",
-                (unsigned long long)stats->calls, elapsed_s, (double)stats->calls / elapsed_s, quantile_ms(whole, 0.5),
-                quantile_ms(whole, 0.99), quantile_ms(whole, 0.999), (double)whole->max_ns / 1e6);
+        char p50[LATENCY_BYTES];
+        char p99[LATENCY_BYTES];
+        char p999[LATENCY_BYTES];
+        char maximum[LATENCY_BYTES];
+        fprintf(to, "\n%llu calls in %.1f s, %.0f/s; p50 %s ms, p99 %s ms, p99.9 %s ms, max %s ms\n",
+                (unsigned long long)stats->calls, elapsed_s, (double)stats->calls / elapsed_s,
+                latency_text(whole, 0.5, p50), latency_text(whole, 0.99, p99), latency_text(whole, 0.999, p999),
+                latency_text(whole, 1, maximum));
         fprintf(to, "policy %s; %llu failed", has_states ? seen.policy : "?", (unsigned long long)stats->failed);
         for (unsigned code = 0; code < LOAD_STATUS_CODES; code++) {
             if (stats->failures[code] > 0) {
@@ -190,38 +209,58 @@ void load_stats_print_table(load_stats *stats, FILE *to, evener_channel *channel
     }
 }
 
-void load_stats_print_json(load_stats *stats, FILE *to, double elapsed_s)
+static json_t *latency_json(const histogram *h, double share)
 {
+    return h->count > 0 ? json_real((double)histogram_quantile_ns(h, share) / 1e3) : json_null();
+}
+
+static json_t *backend_json(const load_backend *b)
+{
+    return json_pack("{s:o, s:I, s:I, s:o, s:o, s:o, s:o}", "address", cli_json_text(b->address, strlen(b->address)),
+                     "calls", (json_int_t)b->calls, "failed", (json_int_t)b->failed, "p50_us",
+                     latency_json(&b->latency, 0.5), "p99_us", latency_json(&b->latency, 0.99), "p999_us",
+                     latency_json(&b->latency, 0.999), "max_us", latency_json(&b->latency, 1));
+}
+
+static void add_bucket(void *arg, uint64_t up_to_ns, uint64_t count)
+{
+    json_array_append_new(arg, json_pack("{s:f, s:I}", "up_to_us", (double)up_to_ns / 1e3, "count", (json_int_t)count));
+}
+
+void load_stats_print_json(load_stats *stats, evener_channel *channel, double elapsed_s)
+{
+    evener_channel_stats seen = {.size = sizeof seen, .subchannel_bytes = sizeof *seen.subchannels};
+    const bool has_states = evener_channel_get_stats(channel, &seen, NULL) == EVENER_STATUS_OK;
+    json_t *failures = json_object();
+    json_t *backends = json_array();
+    json_t *buckets = json_array();
     pthread_mutex_lock(&stats->mutex);
     histogram *whole = whole_latency(stats);
     if (whole != NULL) {
         qsort(stats->backends, stats->backend_count, sizeof(load_backend *), by_address);
-        fprintf(to,
-                "{\"calls\":%llu,\"failed\":%llu,\"calls_per_s\":%.1f,\"p50_us\":%.1f,\"p99_us\":%.1f,\"p999_us\":%.1f",
-                (unsigned long long)stats->calls, (unsigned long long)stats->failed, (double)stats->calls / elapsed_s,
-                quantile_us(whole, 0.5), quantile_us(whole, 0.99), quantile_us(whole, 0.999));
-        fputs(",\"failures\":{", to);
-        const char *separator = "";
         for (unsigned code = 0; code < LOAD_STATUS_CODES; code++) {
             if (stats->failures[code] > 0) {
-                fprintf(to, "%s\"%s\":%llu", separator, evener_status_code_name((evener_status_code)code),
-                        (unsigned long long)stats->failures[code]);
-                separator = ",";
+                json_object_set_new(failures, evener_status_code_name((evener_status_code)code),
+                                    json_integer((json_int_t)stats->failures[code]));
             }
         }
-        fputs("},\"backends\":[", to);
-        separator = "";
         for (size_t i = 0; i < stats->backend_count; i++) {
-            const load_backend *b = stats->backends[i];
-            if (b->address[0] != '\0') { /* an address has no character that JSON would escape */
-                fprintf(to, "%s{\"address\":\"%s\",\"calls\":%llu,\"failed\":%llu,\"p50_us\":%.1f,\"p99_us\":%.1f}",
-                        separator, b->address, (unsigned long long)b->calls, (unsigned long long)b->failed,
-                        quantile_us(&b->latency, 0.5), quantile_us(&b->latency, 0.99));
-                separator = ",";
-            }
+            json_array_append_new(backends, backend_json(stats->backends[i]));
         }
-        fputs("]}\n", to);
+        histogram_visit(whole, add_bucket, buckets);
+        cli_print_json(json_pack("{s:I, s:I, s:f, s:o, s:o, s:o, s:O, s:O, s:o, s:f, s:s?, s:O}", "calls",
+                                 (json_int_t)stats->calls, "failed", (json_int_t)stats->failed, "calls_per_s",
+                                 (double)stats->calls / elapsed_s, "p50_us", latency_json(whole, 0.5), "p99_us",
+                                 latency_json(whole, 0.99), "p999_us", latency_json(whole, 0.999), "failures", failures,
+                                 "backends", backends, "max_us", latency_json(whole, 1), "duration_s", elapsed_s,
+                                 "policy", has_states ? seen.policy : NULL, "histogram", buckets));
     }
     free(whole);
     pthread_mutex_unlock(&stats->mutex);
+    json_decref(failures);
+    json_decref(backends);
+    json_decref(buckets);
+    if (has_states) {
+        evener_channel_stats_clear(&seen);
+    }
 }

@@ -1,55 +1,105 @@
-/* evener: look at what evener sees, from a shell. */
+/* evener: resolve names, check configurations, make calls and send load from a shell. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <evener/version.h>
 
+#include "examples/evener/cli.h"
 #include "examples/evener/commands.h"
 
 static const struct {
     const char *name;
-    int (*run)(int argc, char **argv);
-    const char *does;
+    cli_command command;
+    int (*run)(const cli_options *options);
+    const char *summary;
 } commands[] = {
-    {"resolve", evener_cli_resolve, "print the addresses behind a target, and follow them as they change"},
-    {"check", evener_cli_check, "check a factory file"},
-    {"call", evener_cli_call, "make one call"},
-    {"load", evener_cli_load, "drive load, and show what each backend got and how fast it was"},
+    {"resolve", CLI_RESOLVE, cli_resolve, "print the addresses behind a target, and follow their changes"},
+    {"check", CLI_CHECK, cli_check, "check factory files"},
+    {"call", CLI_CALL, cli_call, "make one call"},
+    {"load", CLI_LOAD, cli_load, "send load, and print each backend's share and latencies"},
 };
-#define COMMAND_COUNT (sizeof commands / sizeof commands[0])
+#define COMMANDS (sizeof commands / sizeof commands[0])
 
 static void usage(FILE *to)
 {
-    fputs("usage: evener COMMAND ...\n\n", to);
-    for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].does);
+    fputs("usage: evener COMMAND [OPTION...] ...\n\n", to);
+    for (size_t i = 0; i < COMMANDS; i++) {
+        fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].summary);
     }
-    fputs("\n`evener COMMAND --help` says more; `evener --version` tells the version.\n"
-          "EVENER_LOG=debug shows what the library does.\n",
+    fputs("  help       print this help, or with a command that command's\n"
+          "\n"
+          "  -h, --help     print this help\n"
+          "  -V, --version  print the version\n"
+          "\n"
+          "Exit status: 0 success; 1 failure; 2 wrong command line; 64 + N: the call of `evener call` ended with\n"
+          "status code N (4 DEADLINE_EXCEEDED: 68, 14 UNAVAILABLE: 78, ...). `evener load` ends with 1 if more calls\n"
+          "fail than --max-failures allows.\n"
+          "\n"
+          "EVENER_LOG=debug prints what the library does, GRPC_VERBOSITY=ERROR the log of the gRPC core.\n",
           to);
 }
 
-int main(int argc, char **argv)
+/* Return the index of a command, COMMANDS if there is none of that name. */
+static size_t find(const char *name)
 {
+    size_t i = 0;
+    while (i < COMMANDS && strcmp(name, commands[i].name) != 0) {
+        i++;
+    }
+    return i;
+}
+
+static int run(int argc, char **argv)
+{
+    const bool help = argc > 1 && strcmp(argv[1], "help") == 0;
     if (argc < 2) {
         usage(stderr);
         return EXIT_USAGE;
     }
-    if (strcmp(argv[1], "--help") == 0) {
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || (help && argc == 2)) {
         usage(stdout);
         return EXIT_SUCCESS;
     }
-    if (strcmp(argv[1], "--version") == 0) {
+    if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
         printf("evener %s\n", evener_version_string());
         return EXIT_SUCCESS;
     }
-    for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        if (strcmp(argv[1], commands[i].name) == 0) {
-            return commands[i].run(argc - 1, argv + 1);
-        }
+    const size_t command = find(argv[help ? 2 : 1]);
+    if (command == COMMANDS) {
+        cli_error("unknown command \"%s\"", argv[help ? 2 : 1]);
+        usage(stderr);
+        return EXIT_USAGE;
     }
-    fprintf(stderr, "evener: unknown command \"%s\"\n\n", argv[1]);
-    usage(stderr);
-    return EXIT_USAGE;
+    if (help) {
+        cli_options_help(commands[command].command);
+        return EXIT_SUCCESS;
+    }
+    cli_options options;
+    int status = EXIT_USAGE;
+    switch (cli_options_parse(commands[command].command, argc - 1, argv + 1, &options)) {
+    case CLI_RUN:
+        status = commands[command].run(&options);
+        break;
+    case CLI_DONE:
+        status = EXIT_SUCCESS;
+        break;
+    case CLI_WRONG:
+        break;
+    }
+    cli_options_clear(&options);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    (void)setenv("GRPC_VERBOSITY", "NONE", 0); /* before any thread; the user's own value wins */
+    const int status = run(argc, argv);
+    /* A full disk or a closed pipe may show only here. */
+    const bool failed = fflush(stdout) != 0 || ferror(stdout);
+    if (failed) {
+        cli_error("standard output: %s", errno != 0 ? strerror(errno) : "write error");
+    }
+    return failed && status == EXIT_SUCCESS ? EXIT_FAILURE : status;
 }

@@ -1,12 +1,10 @@
-/* evener resolve TARGET: what a channel opened with this target would see. It is a resolver without a channel: a
- * runtime, the builder found for the target, and a sink of its own. */
-#include <errno.h>
+/* evener resolve TARGET: print what a channel with this target would see. This is a resolver without a channel: a
+ * runtime, the target's builder, and a sink of its own. */
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
 #include <evener/resolver.h>
@@ -16,24 +14,7 @@
 #include "examples/evener/commands.h"
 #include "examples/evener/resolve_report.h"
 
-#define OPTIONS_MAX 32
 #define DEFAULT_PORT 443
-#define TIMEOUT_S_DEFAULT 30
-
-static const char usage[] =
-    "usage: evener resolve TARGET [--watch] [--json] [--timeout=SECONDS] [--default-port=PORT]\n"
-    "                      [--option=KEY=VALUE]...\n"
-    "\n"
-    "Prints the addresses behind a target (dns:///orders.prod:50051, file:///etc/orders.endpoints,\n"
-    "static:10.0.0.1:80, ...) with their attributes, where they come from and how long they hold.\n"
-    "\n"
-    "  --watch         goes on until interrupted, and prints each change: + added, - removed, ~ other attributes\n"
-    "  --json          one JSON object a line\n"
-    "  --timeout       how long the first answer is waited for without --watch (default 30)\n"
-    "  --default-port  for names without a port (default 443)\n"
-    "  --option        a resolver's option, as dns.min_refresh_ms=1000\n"
-    "\n"
-    "Errors go to stderr. Exit status: 0 an answer with addresses, 1 an error or no address, 2 wrong arguments.\n";
 
 /* `sink` is the first member. */
 struct resolve {
@@ -41,68 +22,14 @@ struct resolve {
     evener_runtime *runtime;
     evener_resolver *resolver;
     resolve_report report;
-    /* Command line. */
-    const char *target;
-    bool watch, json;
-    unsigned timeout_s;
-    uint32_t default_port;
-    evener_attribute options[OPTIONS_MAX];
-    size_t option_count;
-    /* The first result: from the control thread to main's. */
+    const cli_options *options;
+    bool errors_only;
+    /* The first result, from the control thread to the main thread. */
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool answered;
     bool failed;
 };
-
-/* ---- the command line ---- */
-
-static const char *value_of(const char *argument, const char *name)
-{
-    const size_t bytes = strlen(name);
-    return strncmp(argument, name, bytes) == 0 && argument[bytes] == '=' ? argument + bytes + 1 : NULL;
-}
-
-static bool parse_number(const char *text, unsigned long maximum, unsigned long *number)
-{
-    char *end;
-    errno = 0;
-    *number = strtoul(text, &end, 10);
-    return text[0] >= '0' && text[0] <= '9' && *end == '\0' && errno == 0 && *number > 0 && *number <= maximum;
-}
-
-static bool parse_option(struct resolve *self, char *text)
-{
-    char *value = strchr(text, '=');
-    if (value == NULL || value == text || self->option_count == OPTIONS_MAX) {
-        return false;
-    }
-    *value = '\0';
-    self->options[self->option_count++] = (evener_attribute){text, value + 1};
-    return true;
-}
-
-static bool parse_argument(struct resolve *self, char *argument)
-{
-    unsigned long number = 0;
-    const char *value;
-    if (strcmp(argument, "--watch") == 0) {
-        self->watch = true;
-    } else if (strcmp(argument, "--json") == 0) {
-        self->json = true;
-    } else if ((value = value_of(argument, "--timeout")) != NULL && parse_number(value, 86400, &number)) {
-        self->timeout_s = (unsigned)number;
-    } else if ((value = value_of(argument, "--default-port")) != NULL && parse_number(value, 65535, &number)) {
-        self->default_port = (uint32_t)number;
-    } else if (value_of(argument, "--option") != NULL) {
-        return parse_option(self, argument + strlen("--option="));
-    } else if (argument[0] != '-' && self->target == NULL) {
-        self->target = argument;
-    } else {
-        return false;
-    }
-    return true;
-}
 
 /* ---- the sink: on the control thread ---- */
 
@@ -120,8 +47,8 @@ static void answered(struct resolve *self, bool failed)
 static bool sink_update(evener_resolver_sink *sink, const evener_resolver_update *update)
 {
     struct resolve *self = (struct resolve *)sink;
-    if (!self->watch && self->answered) {
-        return true; /* between the first answer and close() */
+    if (!self->options->watch && self->answered) {
+        return true; /* a further update before close() */
     }
     for (size_t i = 0; i < update->address_count; i++) {
         if (update->addresses[i] == NULL) {
@@ -129,7 +56,7 @@ static bool sink_update(evener_resolver_sink *sink, const evener_resolver_update
             return false;
         }
     }
-    if (!self->watch && update->address_count == 0) {
+    if (!self->options->watch && update->address_count == 0) {
         evener_status none;
         evener_status_set(&none, EVENER_STATUS_NOT_FOUND, "no address%s%s", update->source != NULL ? ", says " : "",
                           update->source != NULL ? update->source : "");
@@ -137,7 +64,7 @@ static bool sink_update(evener_resolver_sink *sink, const evener_resolver_update
         answered(self, true);
         return true;
     }
-    const bool taken = resolve_report_update(&self->report, update);
+    const bool taken = self->errors_only || resolve_report_update(&self->report, update);
     answered(self, !taken);
     return taken;
 }
@@ -145,7 +72,7 @@ static bool sink_update(evener_resolver_sink *sink, const evener_resolver_update
 static void sink_error(evener_resolver_sink *sink, const evener_status *status)
 {
     struct resolve *self = (struct resolve *)sink;
-    if (self->watch || !self->answered) {
+    if (self->options->watch || !self->answered) {
         resolve_report_error(&self->report, status);
         answered(self, true);
     }
@@ -171,16 +98,23 @@ static void stop(void *arg)
     self->resolver->vtable->close(self->resolver);
 }
 
-/* Until the first answer; false after the timeout. */
+/* Wait for the first answer. False: the timeout has passed. */
 static bool wait_for_answer(struct resolve *self)
 {
+    const uint64_t timeout_ms = self->options->timeout_ms;
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += (time_t)self->timeout_s;
+    until.tv_sec += (time_t)(timeout_ms / 1000);
+    until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
     int error = 0;
     pthread_mutex_lock(&self->lock);
     while (!self->answered && error == 0) {
-        error = pthread_cond_timedwait(&self->changed, &self->lock, &until);
+        error = timeout_ms > 0 ? pthread_cond_timedwait(&self->changed, &self->lock, &until)
+                               : pthread_cond_wait(&self->changed, &self->lock);
     }
     const bool done = self->answered;
     pthread_mutex_unlock(&self->lock);
@@ -191,11 +125,12 @@ static int follow(struct resolve *self, const sigset_t *interrupts)
 {
     evener_runtime_call(self->runtime, start, self);
     int status = EXIT_SUCCESS;
-    if (self->watch) {
+    if (self->options->watch) {
         int signal_number;
         sigwait(interrupts, &signal_number);
     } else if (!wait_for_answer(self)) {
-        cli_error("resolve %.200s: no answer within %u s", self->target, self->timeout_s);
+        cli_error("resolve %.200s: no answer within %.3g s", self->options->target,
+                  (double)self->options->timeout_ms / 1000);
         status = EXIT_FAILURE;
     } else if (self->failed) {
         status = EXIT_FAILURE;
@@ -206,12 +141,12 @@ static int follow(struct resolve *self, const sigset_t *interrupts)
 
 static int run(struct resolve *self)
 {
-    /* Before there are threads, so that none but main's sees them. Without --watch they end the program, as ever. */
+    /* Before any thread starts, so that only sigwait() gets the signals. Without --watch they end the program. */
     sigset_t interrupts;
     sigemptyset(&interrupts);
     sigaddset(&interrupts, SIGINT);
     sigaddset(&interrupts, SIGTERM);
-    if (self->watch) {
+    if (self->options->watch) {
         pthread_sigmask(SIG_BLOCK, &interrupts, NULL);
     }
 
@@ -222,7 +157,7 @@ static int run(struct resolve *self)
     int exit_status = EXIT_FAILURE;
     evener_status_code code = evener_runtime_create(NULL, &self->runtime, &status);
     if (code == EVENER_STATUS_OK) {
-        code = evener_resolver_lookup(&set, self->target, &target, &builder, &status);
+        code = evener_resolver_lookup(&set, self->options->target, &target, &builder, &status);
     }
     if (code == EVENER_STATUS_OK) {
         const evener_resolver_args args = {
@@ -231,9 +166,9 @@ static int run(struct resolve *self)
             .sink = &self->sink,
             .runtime = self->runtime,
             .loop = evener_runtime_loop(self->runtime),
-            .default_port = self->default_port,
-            .options = self->options,
-            .option_count = self->option_count,
+            .default_port = self->options->default_port != 0 ? (uint32_t)self->options->default_port : DEFAULT_PORT,
+            .options = self->options->resolver_options,
+            .option_count = self->options->resolver_option_count,
             .resolvers = &set,
         };
         code = builder->check != NULL ? builder->check(builder, &args, &status) : code;
@@ -251,31 +186,27 @@ static int run(struct resolve *self)
     return exit_status;
 }
 
-int evener_cli_resolve(int argc, char **argv)
+static int resolve(const cli_options *options, bool errors_only)
 {
     struct resolve self = {
         .sink = {.vtable = &sink_vtable},
-        .timeout_s = TIMEOUT_S_DEFAULT,
-        .default_port = DEFAULT_PORT,
+        .options = options,
+        .errors_only = errors_only,
+        .report = {.target = options->target, .json = options->json, .watch = options->watch},
         .lock = PTHREAD_MUTEX_INITIALIZER,
         .changed = PTHREAD_COND_INITIALIZER,
     };
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--help") == 0) {
-            fputs(usage, stdout);
-            return EXIT_SUCCESS;
-        }
-        if (!parse_argument(&self, argv[i])) {
-            fprintf(stderr, "evener: resolve: \"%s\" is not understood\n\n%s", argv[i], usage);
-            return EXIT_USAGE;
-        }
-    }
-    if (self.target == NULL) {
-        fprintf(stderr, "evener: resolve: no target\n\n%s", usage);
-        return EXIT_USAGE;
-    }
-    self.report = (resolve_report){.target = self.target, .json = self.json, .watch = self.watch};
     const int status = run(&self);
     resolve_report_clear(&self.report);
     return status;
+}
+
+int cli_resolve(const cli_options *options)
+{
+    return resolve(options, false);
+}
+
+bool cli_resolve_once(const cli_options *options)
+{
+    return resolve(options, true) == EXIT_SUCCESS;
 }

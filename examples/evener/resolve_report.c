@@ -11,6 +11,7 @@
 #define TIME_BYTES 40
 #define TARGET_BYTES_SHOWN 200
 
+/* Write the local time with its offset from UTC: "2026-11-28 15:30:00.123+0100". */
 static void time_of_day(char text[TIME_BYTES])
 {
     struct timespec now;
@@ -18,10 +19,12 @@ static void time_of_day(char text[TIME_BYTES])
     clock_gettime(CLOCK_REALTIME, &now);
     localtime_r(&now.tv_sec, &local);
     const size_t bytes = strftime(text, TIME_BYTES, "%Y-%m-%d %H:%M:%S", &local);
-    snprintf(text + bytes, TIME_BYTES - bytes, ".%03ld", now.tv_nsec / 1000000);
+    char zone[8];
+    strftime(zone, sizeof zone, "%z", &local);
+    snprintf(text + bytes, TIME_BYTES - bytes, ".%03ld%s", now.tv_nsec / 1000000, zone);
 }
 
-/* ---- one list against the other ---- */
+/* ---- differences of two lists ---- */
 
 static const char *authority_of(const evener_address *address)
 {
@@ -42,8 +45,8 @@ static int compare_elements(const void *a, const void *b)
 
 typedef enum change { ADDED, REMOVED, CHANGED } change;
 
-/* Calls `visit` for each difference, in the order of the addresses; `old` is NULL for an added one, `new` for a removed
- * one. Returns how many there are. */
+/* Call `visit` for each difference, in the order of the addresses. `old` is NULL for an added address, `new` for a
+ * removed one. Return the number of differences. */
 static size_t compare_lists(evener_address *const *old, size_t old_count, evener_address *const *new, size_t new_count,
                             void (*visit)(change what, const evener_address *old, const evener_address *new, void *arg),
                             void *arg)
@@ -134,24 +137,24 @@ static void print_text(const resolve_report *report, const evener_resolver_updat
         compare_lists(report->addresses, report->address_count, sorted, update->address_count, print_difference, NULL);
     } else {
         for (size_t i = 0; i < update->address_count; i++) {
-            print_address(' ', update->addresses[i]); /* in the resolver's order, which matters to pick_first */
+            print_address(' ', update->addresses[i]); /* in the resolver's order, which pick_first uses */
         }
     }
     if (config_changed) {
         fputs("  service config: ", stdout);
-        cli_puts_foreign(stdout, update->service_config != NULL ? update->service_config : "none any more");
+        cli_puts_foreign(stdout, update->service_config != NULL ? update->service_config : "none");
         putchar('\n');
     }
 }
 
-/* ---- as JSON, one object a line ---- */
+/* ---- as JSON, one object per line ---- */
 
 static json_t *address_json(const evener_address *address)
 {
     json_t *attributes = json_object();
     for (size_t i = 0; i < evener_address_attribute_count(address); i++) {
         const evener_attribute attribute = evener_address_attribute_at(address, i);
-        json_object_set_new(attributes, attribute.key, json_string(attribute.value));
+        json_object_set_new(attributes, attribute.key, cli_json_text(attribute.value, strlen(attribute.value)));
     }
     return json_pack("{s:s, s:o}", "address", evener_address_text(address), "attributes", attributes);
 }
@@ -184,10 +187,7 @@ static void print_json(const resolve_report *report, const evener_resolver_updat
         compare_lists(report->addresses, report->address_count, sorted, update->address_count, collect_difference,
                       object);
     }
-    char *line = json_dumps(object, JSON_COMPACT | JSON_ENSURE_ASCII); /* no C1 control reaches a terminal */
-    puts(line != NULL ? line : "null");
-    free(line);
-    json_decref(object);
+    cli_print_json(object);
 }
 
 /* ---- both ---- */
@@ -220,7 +220,7 @@ bool resolve_report_update(resolve_report *report, const evener_resolver_update 
         } else {
             print_text(report, update, sorted, config_changed);
         }
-        fflush(stdout); /* who watches through a pipe waits for it */
+        fflush(stdout); /* for a reader at the other end of a pipe */
     }
     if (update->service_config_error != NULL) {
         resolve_report_error(report, update->service_config_error);

@@ -1,6 +1,6 @@
-/* What `evener resolve` prints: a first list, then what changed. */
-#ifndef EXAMPLES_EVENER_RESOLVE_REPORT_H
-#define EXAMPLES_EVENER_RESOLVE_REPORT_H
+/* Output of `evener resolve`: the first list, then changes. */
+#ifndef EVENER_CLI_RESOLVE_REPORT_H
+#define EVENER_CLI_RESOLVE_REPORT_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -10,7 +10,7 @@
 typedef struct resolve_report {
     const char *target;
     bool json;
-    bool watch; /* lines carry the time of day */
+    bool watch; /* print the time with each line */
     /* The last update. */
     bool any;
     evener_address **addresses; /* owned, sorted by text and authority */
@@ -18,10 +18,10 @@ typedef struct resolve_report {
     char *service_config; /* or NULL */
 } resolve_report;
 
-/* Prints an update on stdout, or what it changed; nothing when it changed nothing. False without memory. */
+/* Print an update, or its changes, on stdout; print nothing if nothing changed. False: out of memory. */
 bool resolve_report_update(resolve_report *report, const evener_resolver_update *update);
 
-/* Prints an error on stderr. */
+/* Print an error on stderr. */
 void resolve_report_error(const resolve_report *report, const evener_status *status);
 
 void resolve_report_clear(resolve_report *report);

@@ -44,10 +44,13 @@ method=/grpcdemo.GrpcDemo/DemoImport
 
 # ---- the program ----
 run 0 "$evener" --version; has "$out" '^evener [0-9]+\.[0-9]+\.[0-9]+$'
+run 0 "$evener" -V; has "$out" '^evener [0-9]+\.'
 run 0 "$evener" --help; has "$out" 'load'
+run 0 "$evener" help; has "$out" 'load'; run 2 "$evener" help dance; has "$err" 'unknown command "dance"'
 run 2 "$evener"; run 2 "$evener" dance
 for command in call check load; do
     run 0 "$evener" $command --help; has "$out" "^usage: evener $command"
+    [ "$out" = "$("$evener" help $command)" ] || bad "help $command is not $command --help"
     run 2 "$evener" $command
     run 2 "$evener" $command --no-such-option
 done
@@ -77,7 +80,11 @@ has "$err" 'two.cfg:1: channels.demo.credentials: the private key in "two.key" d
 echo 'channels = { demo = { target = "unix:/tmp/x"; }; };' >"$scratch/socket.cfg"
 run 1 "$evener" check "$scratch/socket.cfg"; has "$err" 'socket.cfg:1: channels.demo: .*no name to verify.*authority'
 
-# What a file says does not drive the terminal: control characters are escaped, UTF-8 is not.
+run 0 "$evener" check --json "$scratch/good.cfg"
+has "$out" '^\{"file":"[^"]*good.cfg","ok":true,"channels":\[\{"name":"demo","target":"static:.*"authority":"demo.test"'
+run 1 "$evener" check --json "$scratch/bad.cfg"; has "$out" '"ok":false,"error":"[^"]*bad.cfg:2: channels.demo.polici: '
+
+# Control characters in a file are escaped, so that they do not drive the terminal; UTF-8 text is not.
 printf 'channels = { demo = { target = "static:127.0.0.1:1"; authority = "gr\xc3\xbcn\\x1b[2J\\n"; }; };\n' >"$scratch/esc.cfg"
 run 0 "$evener" check "$scratch/esc.cfg"; has "$out" 'authority grün\\x1b\[2J\\n, tls'
 printf 'channels = { demo = { target = "static:127.0.0.1:1"; policy = "no\\x1b[2J"; }; };\n' >"$scratch/esc.cfg"
@@ -101,10 +108,21 @@ run 0 "$evener" call "$target" /evener.demo.Echo/Unary --plaintext --raw --data-
 [ "$out" = hello ] || bad "echo: $out"
 run 0 "$evener" call "$target" $method --plaintext -v --header 'echo-me: yes'
 has "$err" "backend ipv4:127.0.0.1:$one"; has "$err" 'header echo-me: yes'
+run 0 "$evener" call "$target" /evener.demo.Echo/Unary --plaintext --raw -d "@$scratch/data" -H 'ECHO-Me: Yes' -v
+[ "$out" = hello ] || bad "echo: $out"; has "$err" 'header echo-me: Yes'
+run 0 "$evener" call "$target" /evener.demo.Echo/Unary --plaintext --raw -d text; [ "$out" = text ] || bad "echo: $out"
+run 0 "$evener" call "$target" /evener.demo.Echo/Unary --plaintext --json -d hi -H 'echo-me: yes'
+has "$out" "^\{\"status\":\"OK\",\"code\":0,.*\"backend\":\"ipv4:127.0.0.1:$one\",.*\[\"echo-me\",\"yes\"\].*\"response_hex\":\"6869\"\}$"
+run 76 "$evener" call "$target" /no.Such/Method --plaintext --json; has "$out" '^\{"status":"UNIMPLEMENTED","code":12,'
+run 78 "$evener" call "$target" $method; has "$err" 'Did you mean --plaintext\?$'
+[ "$(wc -l <<<"$err")" -eq 2 ] || bad "lines of the core's log: $err"
+run 68 "$evener" call "static:127.0.0.1:1" $method --plaintext --wait-for-ready --timeout 50ms
+run 2 "$evener" call "$target" $method --timeout 5x; has "$err" '5x: a duration is needed'
+for duration in 500ms 1.5 2s 1m 1h; do run 0 "$evener" call "$target" $method --plaintext --timeout $duration; done
 run 0 "$evener" call demo $method --factory "$scratch/good.cfg" -v --header 'echo-a: b'
 has "$err" 'header host-seen: demo.test'
-run 1 "$evener" call "$target" /no.Such/Method --plaintext; has "$err" 'UNIMPLEMENTED'
-run 1 "$evener" call static:127.0.0.1:1 $method --plaintext; has "$err" 'UNAVAILABLE.*127.0.0.1:1'
+run 76 "$evener" call "$target" /no.Such/Method --plaintext; has "$err" 'UNIMPLEMENTED'
+run 78 "$evener" call static:127.0.0.1:1 $method --plaintext; has "$err" 'UNAVAILABLE.*127.0.0.1:1'
 run 1 "$evener" call demo $method --factory "$scratch/bad.cfg"; has "$err" 'bad.cfg:2:'
 run 1 "$evener" call other $method --factory "$scratch/good.cfg"; has "$err" 'no channel "other"'
 run 2 "$evener" call "$target" $method --data-hex 123; has "$err" 'whole bytes'
@@ -115,17 +133,30 @@ run 1 "$evener" call "$target" $method --plaintext --cacert x; has "$err" 'does 
 # ---- load ----
 number='[0-9]+(\.[0-9]+)?'
 run 0 "$evener" load "$target" $method --plaintext --policy round_robin --concurrency 8 --calls 3000 --json
-backend="\{\"address\":\"[^\"]+\",\"calls\":[0-9]+,\"failed\":0,\"p50_us\":$number,\"p99_us\":$number\}"
+per_backend="\"p50_us\":$number,\"p99_us\":$number,\"p999_us\":$number,\"max_us\":$number"
+backend="\{\"address\":\"[^\"]+\",\"calls\":[0-9]+,\"failed\":0,$per_backend\}"
 times="\"calls_per_s\":$number,\"p50_us\":$number,\"p99_us\":$number,\"p999_us\":$number"
-has "$out" "^\{\"calls\":3000,\"failed\":0,$times,\"failures\":\{\},\"backends\":\[($backend,?){3}\]\}$"
+rest="\"max_us\":$number,\"duration_s\":$number,\"policy\":\"round_robin\",\"histogram\":\[.*\]"
+has "$out" "^\{\"calls\":3000,\"failed\":0,$times,\"failures\":\{\},\"backends\":\[($backend,?){3}\],$rest\}$"
+sum() { grep -o "\"$1\":[0-9]*[,}]" | grep -o '[0-9]*' | awk '{ sum += $1 } END { print sum + 0 }'; }
+[ "$(grep -o '"histogram":.*' <<<"$out" | sum count)" = 3000 ] || bad "the histogram does not sum up: $out"
+[ "$(grep -o '"backends":.*' <<<"$out" | sum calls)" = 3000 ] || bad "the backends do not sum up: $out"
 for calls in $(grep -o '"address":"[^"]*","calls":[0-9]*' <<<"$out" | grep -o '[0-9]*$'); do
     if [ "$calls" -lt 900 ] || [ "$calls" -gt 1100 ]; then bad "round_robin is not even: $out"; fi
 done
 run 0 "$evener" load "$target" $method --plaintext --policy '{"round_robin":{}}' --rate 500 --calls 500
 has "$out" "127.0.0.1:$two .*READY"; has "$out" '500 calls in '; has "$out" 'policy round_robin; 0 failed'
 run 0 "$evener" load "$target" /no.Such/Method --plaintext --calls 10 --json
-has "$out" '"failures":\{"UNIMPLEMENTED":10\}'
+has "$out" '"failures":\{"UNIMPLEMENTED":10\}'; has "$out" '"p50_us":null'
+run 1 "$evener" load "$target" /no.Such/Method --plaintext -n 10 -c 2 --max-failures 9
+has "$err" '10 calls failed, more than --max-failures 9'; has "$out" "127.0.0.1:$one +[0-9]+ +[0-9.]+% +- +- +- "
+run 0 "$evener" load "$target" /no.Such/Method --plaintext -n 10 --max-failures 10; has "$out" 'p50 - ms'
+run 0 "$evener" load "$target" $method --plaintext -z 200ms -q
 run 1 "$evener" load static:127.0.0.1:1 $method --plaintext --calls 10 --connect-timeout 2; has "$err" 'last error'
+for command in "resolve static:1.2.3.4:5" "check $scratch/good.cfg" "call $target $method --plaintext"; do
+    # shellcheck disable=SC2086 # words
+    run 1 sh -c 'exec "$@" >/dev/full' sh "$evener" $command; has "$err" 'standard output: '
+done
 
 # Interrupted between two calls: the figures are of the call that was sent, and none is sent too early.
 for signal in INT TERM; do
@@ -139,7 +170,7 @@ for signal in INT TERM; do
     sleep 0.5 # the first call is sent at once, the second would be after 1,000 s
     kill -$signal $load
     wait $load || bad "load ended with $?: $(cat "$scratch/err")"
-    has "$(cat "$scratch/out")" "^\{\"calls\":[01],\"failed\":0,\"calls_per_s\":$number,\"p50_us\":[0-9]{1,9}\\."
+    has "$(cat "$scratch/out")" "^\{\"calls\":[01],\"failed\":0,\"calls_per_s\":$number,\"p50_us\":([0-9]{1,9}\\.|null)"
 done
 
 # A slowed backend loses its share under p2c.

@@ -47,13 +47,15 @@ expect "a missing file" 1 'NOT_FOUND: .*/none: No such file' err
 printf '10.0.0.1:80\nhost\n' >"$folder/bad"
 run resolve "file://$folder/bad"
 expect "a bad file" 1 '/bad:2: host "host": no port' err
-run resolve --option=file.poll_ms=x "file://$folder/bad"
+run resolve --resolver-option file.poll_ms=x "file://$folder/bad"
 expect "a bad option" 1 'option file.poll_ms = "x"' err
 
 run resolve
 expect "no target" 2 'no target' err
 run resolve --nonsense x
-expect "a wrong argument" 2 '"--nonsense" is not understood' err
+expect "a wrong argument" 2 "unrecognized option '--nonsense'" err
+run resolve --timeout 1 'static:10.0.0.1:80'
+expect "a timeout" 0 '10.0.0.1:80' out
 run nonsense
 expect "a wrong command" 2 'unknown command' err
 run resolve --help
@@ -64,7 +66,7 @@ expect "the version" 0 '^evener [0-9]+\.[0-9]+' out
 printf '10.0.0.1:80\n10.0.0.2:80 weight=1\n' >"$folder/list"
 "$evener" resolve --watch "file://$folder/list" >"$folder/out" 2>"$folder/err" &
 watching=$!
-wait_for '^[0-9-]+ [0-9:.]+  2 addresses from file ' out
+wait_for '^[0-9-]+ [0-9:.]+[+-][0-9]{4}  2 addresses from file ' out
 printf '10.0.0.2:80 weight=2\n10.0.0.3:80\n' >"$folder/new"
 mv "$folder/new" "$folder/list"
 wait_for '^\+ 10\.0\.0\.3:80$' out
