@@ -72,5 +72,6 @@ fi
 for command in resolve check call load; do
     grep -q "^\.B $command\$" "$root/docs/evener.1" || { echo "the man page has no command $command"; failed=1; }
 done
+grep -q "^\.TH EVENER 1 .*\"$("$evener" -V)\"" "$root/docs/evener.1" || { echo "the man page is not of $("$evener" -V)"; failed=1; }
 [ $failed -ne 0 ] || echo "help, man page, completions and behaviour agree"
 exit $failed
