@@ -94,14 +94,16 @@ static inline p2c_usual get_usual(const p2c_lane *lane)
     return (p2c_usual){.latency_ns = p2c_get(&lane->usual.latency_ns), .crowding = p2c_get(&lane->usual.crowding)};
 }
 
-static __attribute__((noinline)) costs costs_of(p2c_stats *a, p2c_stats *b, uint64_t now_ns, const p2c_lane *lane,
-                                                bool streaming)
+static __attribute__((noinline)) costs costs_of(p2c_stats *a, p2c_stats *b, uint64_t now_ns, const p2c_lane *lane)
 {
     const p2c_usual usual = get_usual(lane);
-    if (streaming) {
-        return (costs){p2c_cost_of_stream(a, b, now_ns, &usual), p2c_cost_of_stream(b, a, now_ns, &usual)};
-    }
     return (costs){p2c_cost(a, b, now_ns, &usual), p2c_cost(b, a, now_ns, &usual)};
+}
+
+static costs costs_of_stream(p2c_stats *a, p2c_stats *b, uint64_t now_ns, const p2c_lane *lane)
+{
+    const p2c_usual usual = get_usual(lane);
+    return (costs){p2c_cost_of_stream(a, b, now_ns, &usual), p2c_cost_of_stream(b, a, now_ns, &usual)};
 }
 
 static inline bool is_cheaper(float cost, float than)
@@ -151,7 +153,8 @@ static void consider(contest *c, p2c_stats *stats)
         trace(c, stats, c->best_cost);
         return;
     }
-    const costs cost = costs_of(c->best, stats, c->now_ns, c->lane, c->context->args->streaming);
+    const costs cost = c->context->args->streaming ? costs_of_stream(c->best, stats, c->now_ns, c->lane)
+                                                   : costs_of(c->best, stats, c->now_ns, c->lane);
     const bool wins = beats(c->best, stats, cost, c->now_ns);
     trace(c, stats, cost.b);
     c->loser = wins ? c->best : stats;
@@ -293,6 +296,9 @@ static __attribute__((noinline)) p2c_stats *choose(p2c_picker *picker, const eve
 {
     contest c = {
         .context = context, .picker = picker, .lane = &picker->lanes[context->lane], .now_ns = now_ns, .best = NULL};
+    if (picker->count == 1) {
+        return picker->backends[0];
+    }
     const uint64_t number = draw_number(picker, c.lane, context->lane);
     if (picker->count <= picker->choices) {
         consider_all(&c, number);
@@ -319,9 +325,15 @@ static __attribute__((noinline)) p2c_stats *settle_plain(p2c_picker *picker, con
                                                          uint64_t now_ns, uint32_t picks, p2c_stats *best,
                                                          p2c_stats *loser, float best_cost)
 {
+    p2c_lane *lane = &picker->lanes[context->lane];
+    const uint64_t picked_ns = __atomic_load_n(&loser->picked_ns, __ATOMIC_RELAXED);
+    if (best_cost <= p2c_get(&lane->dear_cost) && p2c_elapsed_ns(now_ns, picked_ns) <= picker->force_pick_ns) {
+        learn(lane, best, loser, best_cost); /* all that settle() would do, and the usual case */
+        return best;
+    }
     contest c = {.context = context,
                  .picker = picker,
-                 .lane = &picker->lanes[context->lane],
+                 .lane = lane,
                  .now_ns = now_ns,
                  .best = best,
                  .loser = loser,
@@ -341,7 +353,7 @@ static inline p2c_stats *choose_plain(p2c_picker *picker, const evener_pick_cont
     const bool calm_a = p2c_is_calm(a, now_ns, picker->calm_ns);
     const bool calm_b = p2c_is_calm(b, now_ns, picker->calm_ns);
     if (__builtin_expect(!(calm_a & calm_b), 0)) {
-        cost = costs_of(a, b, now_ns, lane, false);
+        cost = costs_of(a, b, now_ns, lane);
     }
     const bool b_wins = beats(a, b, cost, now_ns);
     p2c_stats *best = b_wins ? b : a;
@@ -352,23 +364,40 @@ static inline p2c_stats *choose_plain(p2c_picker *picker, const evener_pick_cont
     return best;
 }
 
+static inline uint32_t count_pick(p2c_lane *lane)
+{
+    const uint32_t picks = __atomic_load_n(&lane->picks, __ATOMIC_RELAXED) + 1;
+    __atomic_store_n(&lane->picks, picks, __ATOMIC_RELAXED);
+    return picks;
+}
+
+static __attribute__((noinline)) evener_pick_outcome pick_stream(p2c_picker *picker, const evener_pick_context *context,
+                                                                 evener_pick *pick)
+{
+    const uint64_t now_ns = evener_loop_now_fast_ns(context->loop);
+    p2c_stats *best = choose(picker, context, now_ns, count_pick(&picker->lanes[context->lane]));
+    evener_pick_layer *layer = evener_pick_add_layer(pick, p2c_done, best);
+    if (layer != NULL) {
+        layer->word = p2c_start_stream(best, now_ns);
+    }
+    pick->subchannel = best->subchannel;
+    return EVENER_PICK_COMPLETE;
+}
+
 evener_pick_outcome p2c_pick(evener_picker *base, const evener_pick_context *context, evener_pick *pick)
 {
     p2c_picker *picker = (p2c_picker *)base;
-    const uint64_t now_ns = evener_loop_now_fast_ns(context->loop);
-    p2c_stats *best = picker->backends[0];
-    if (__builtin_expect(picker->count > 1, 1)) {
-        uint32_t *counter = &picker->lanes[context->lane].picks;
-        const uint32_t picks = __atomic_load_n(counter, __ATOMIC_RELAXED) + 1;
-        __atomic_store_n(counter, picks, __ATOMIC_RELAXED);
-        const bool plain = picker->choices == 2 && now_ns >= picker->ramp_end_ns && !evener_pick_is_traced(context) &&
-                           !context->args->streaming;
-        best = __builtin_expect(plain, 1) ? choose_plain(picker, context, now_ns, picks)
-                                          : choose(picker, context, now_ns, picks);
+    if (__builtin_expect(context->args->streaming, 0)) {
+        return pick_stream(picker, context, pick);
     }
+    const uint64_t now_ns = evener_loop_now_fast_ns(context->loop);
+    const uint32_t picks = count_pick(&picker->lanes[context->lane]);
+    const bool plain = picker->chooses_of_two && now_ns >= picker->ramp_end_ns && !evener_pick_is_traced(context);
+    p2c_stats *best = __builtin_expect(plain, 1) ? choose_plain(picker, context, now_ns, picks)
+                                                 : choose(picker, context, now_ns, picks);
     evener_pick_layer *layer = evener_pick_add_layer(pick, p2c_done, best);
     if (__builtin_expect(layer != NULL, 1)) {
-        layer->word = p2c_start(best, now_ns, context->lane, context->args->streaming);
+        layer->word = p2c_start(best, now_ns, context->lane);
     }
     pick->subchannel = best->subchannel;
     return EVENER_PICK_COMPLETE;

@@ -32,6 +32,7 @@ typedef struct p2c_picker {
     evener_picker base;
     uint32_t count;
     uint32_t choices, choices_max;
+    bool chooses_of_two; /* two choices, and at least two backends */
     float force_pick_ns;
     uint64_t calm_ns;     /* the decay: see p2c_is_calm() */
     uint64_t ramp_end_ns; /* no slow start after this time */

@@ -33,7 +33,7 @@ static inline float by_time_of(float dt_ns, float decay_ns)
  * at it (p2c_is_calm()). */
 static void hold(p2c_stats *stats, uint64_t now_ns, float rtt_ns, float usual_ns)
 {
-    evener_held_add(&stats->held, now_ns, usual_ns, 1.0F - rtt_ns / usual_ns);
+    evener_held_add(&stats->held, now_ns, usual_ns, P2C_HELD_PLACES * (1.0F - rtt_ns / usual_ns));
     (void)__atomic_fetch_add(&stats->early_ends, 1, __ATOMIC_RELAXED);
     if (p2c_get(&stats->success) == 1.0F) {
         p2c_set(&stats->success, P2C_NEARLY_ONE);
@@ -70,7 +70,8 @@ static inline void update_spread(p2c_stats *stats, float latency_ns, float rtt_n
 }
 
 /* An answer came that is OK, `rtt_ns` after the call began. */
-static inline void answer_ok(p2c_stats *stats, uint64_t now_ns, uint64_t started_ns, float rtt_ns)
+static inline __attribute__((always_inline)) void answer_ok(p2c_stats *stats, uint64_t now_ns, uint64_t started_ns,
+                                                            float rtt_ns)
 {
     const uint64_t updated_ns = __atomic_load_n(&stats->updated_ns, __ATOMIC_RELAXED);
     const bool news = (int64_t)(started_ns - updated_ns) >= 0;
@@ -78,7 +79,7 @@ static inline void answer_ok(p2c_stats *stats, uint64_t now_ns, uint64_t started
     const float by_time = by_time_of(dt_ns, p2c_get(&stats->decay_ns));
     const float latency_ns = p2c_get(&stats->latency_ns);
     __atomic_store_n(&stats->updated_ns, now_ns, __ATOMIC_RELAXED);
-    if (latency_ns == 0.0F) { /* the first one */
+    if (__builtin_expect(p2c_bits(&stats->latency_ns) == 0, 0)) { /* the first one */
         p2c_set(&stats->latency_ns, rtt_ns);
         p2c_set(&stats->spread_ns, rtt_ns / 2);
         p2c_set(&stats->usual_ns, 0.0F);
@@ -87,7 +88,7 @@ static inline void answer_ok(p2c_stats *stats, uint64_t now_ns, uint64_t started
         p2c_set(&stats->latency_ns, rtt_ns > latency_ns ? after_peak(latency_ns, rtt_ns, by_time, news)
                                                         : after_relief(latency_ns, rtt_ns, by_time));
     }
-    if (p2c_get(&stats->success) < 1.0F) {
+    if (__builtin_expect(p2c_bits(&stats->success) != P2C_BITS_OF_ONE, 0)) {
         update_success(stats, now_ns, dt_ns, EVENER_STATUS_OK);
     }
 }
@@ -181,12 +182,12 @@ static __attribute__((noinline)) void stream_done(p2c_stats *stats, uint64_t wor
 /* A call ended that is not a glance that went well. */
 static __attribute__((noinline)) void done_reported(p2c_stats *stats, uint64_t word, const evener_done_info *info)
 {
-    if (__builtin_expect((word & P2C_STREAM) != 0, 0)) {
-        stream_done(stats, word, info);
-        return;
-    }
-    if (__builtin_expect((info->code != EVENER_STATUS_OK) | info->not_sent, 0)) {
-        done_not_ok(stats, word, info);
+    if (__builtin_expect((info->code != EVENER_STATUS_OK) | info->not_sent | ((int64_t)word < 0), 0)) {
+        if ((word & P2C_STREAM) != 0) {
+            stream_done(stats, word, info);
+        } else {
+            done_not_ok(stats, word, info);
+        }
         return;
     }
     const uint32_t in_flight = __atomic_sub_fetch(&stats->in_flight, 1, __ATOMIC_RELAXED);
@@ -199,7 +200,7 @@ void p2c_done(void *data, uint64_t word, const evener_done_info *info, uint32_t 
 {
     if ((word & P2C_GLANCE) != 0) {
         evener_glance_end(lane);
-        if (__builtin_expect(info->code == EVENER_STATUS_OK || info->not_sent, 1)) {
+        if (__builtin_expect(info->code == EVENER_STATUS_OK, 1)) {
             return;
         }
     }

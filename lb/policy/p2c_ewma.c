@@ -129,6 +129,7 @@ static evener_picker *p2c_build_picker(const evener_base_ready *ready)
     picker->count = (uint32_t)ready->count;
     picker->choices = config->choices;
     picker->choices_max = config->choices_max;
+    picker->chooses_of_two = config->choices == 2 && ready->count > 1;
     picker->force_pick_ns = (float)config->force_pick_ns;
     picker->calm_ns = config->decay_ns;
     picker->aliases = NULL;

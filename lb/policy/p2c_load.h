@@ -77,6 +77,9 @@
 /* After this many early ends in a row that are not OK the average is stale: it is from another time, and as others come
  * and go above and below it, it would draw all calls or none. */
 #define P2C_STALE_ENDS 4
+/* Places that are held per early end. The in-flight counts of other backends vary and the held places do not, so that with
+ * one place per end the backend would win more than its share of the comparisons. */
+#define P2C_HELD_PLACES 1.75F
 /* Stands for a latency while none is known at all: then only the calls in flight count. */
 #define P2C_UNKNOWN_NS 1.0F
 
@@ -171,7 +174,7 @@ static inline float p2c_usual_call_ns(const p2c_stats *stats)
 }
 
 /* Return the latency for a cost. One that is unknown or stale is no reason to prefer the backend: it counts as that of
- * its opponent, if that is more. The usual latency is then noted, for the ends of the backend's calls. */
+ * its opponent or as the usual one, whichever is more. That is then noted, for the ends of the backend's calls. */
 static inline float p2c_latency(p2c_stats *stats, const p2c_stats *opponent, float success, const p2c_usual *usual)
 {
     const float latency_ns = p2c_get(&stats->latency_ns);
@@ -180,7 +183,7 @@ static inline float p2c_latency(p2c_stats *stats, const p2c_stats *opponent, flo
         return latency_ns;
     }
     const float opponent_ns = opponent != NULL ? p2c_get(&opponent->latency_ns) : 0.0F;
-    const float usual_ns = opponent_ns > 0.0F ? opponent_ns : usual->latency_ns;
+    const float usual_ns = opponent_ns > usual->latency_ns ? opponent_ns : usual->latency_ns;
     const float least_ns = latency_ns != 0.0F ? latency_ns : p2c_get(&stats->at_least_ns);
     if (usual_ns > P2C_UNKNOWN_NS && p2c_get(&stats->usual_ns) != usual_ns) {
         p2c_set(&stats->usual_ns, usual_ns);
@@ -270,43 +273,53 @@ static inline float p2c_success(const p2c_stats *stats, uint64_t now_ns)
 
 /* Shorter than any call over a network, and about the time in which threads exchange news. */
 #define P2C_BRIEF_NS 65536
-/* The word of a pick: when it began, to 4 ns, and whether its call is a glance or a stream. */
+#define P2C_BITS_OF_BRIEF UINT32_C(0x47800000)
+/* The word of a pick: when it began, to 2 ns, and whether its call is a glance or a stream. */
 #define P2C_GLANCE UINT64_C(1)
-#define P2C_STREAM UINT64_C(2)
+#define P2C_STREAM (UINT64_C(1) << 63)
 #define P2C_KIND (P2C_GLANCE | P2C_STREAM)
 /* picked_ns is written if it is older than this: the cache line stays shared. */
 #define P2C_PICKED_STEP_NS EVENER_NS_PER_MS
 
+/* Compared as bits: one comparison says that the latency is known (not 0) and brief. */
 static inline bool p2c_may_glance(const p2c_stats *stats, uint64_t now_ns, uint32_t lane)
 {
-    const float latency_ns = p2c_get(&stats->latency_ns);
     const uint64_t quiet_ns = now_ns - __atomic_load_n(&stats->updated_ns, __ATOMIC_RELAXED);
-    return quiet_ns < P2C_BRIEF_NS && latency_ns > 0.0F && latency_ns < (float)P2C_BRIEF_NS &&
-           p2c_get(&stats->success) == 1.0F && evener_glance_may_begin(lane);
+    return quiet_ns < P2C_BRIEF_NS && p2c_bits(&stats->latency_ns) - 1 < P2C_BITS_OF_BRIEF - 1 &&
+           p2c_bits(&stats->success) == P2C_BITS_OF_ONE && evener_glance_may_begin(lane);
 }
 
-/* Begin a call. Return the pick's word. */
-static inline uint64_t p2c_start(p2c_stats *stats, uint64_t now_ns, uint32_t lane, bool streaming)
+static inline void p2c_note_pick(p2c_stats *stats, uint64_t now_ns)
 {
     if (now_ns - __atomic_load_n(&stats->picked_ns, __ATOMIC_RELAXED) > P2C_PICKED_STEP_NS) {
         __atomic_store_n(&stats->picked_ns, now_ns, __ATOMIC_RELAXED);
     }
-    if (__builtin_expect(streaming, 0)) {
-        (void)__atomic_fetch_add(&stats->streams, 1, __ATOMIC_RELAXED);
-        return (now_ns & ~P2C_KIND) | P2C_STREAM;
-    }
+}
+
+/* Begin a unary call. Return the pick's word. */
+static inline uint64_t p2c_start(p2c_stats *stats, uint64_t now_ns, uint32_t lane)
+{
+    p2c_note_pick(stats, now_ns);
     if (p2c_may_glance(stats, now_ns, lane)) {
         evener_glance_begin(lane);
-        return (now_ns & ~P2C_KIND) | P2C_GLANCE;
+        return now_ns | P2C_GLANCE;
     }
     const uint32_t in_flight = __atomic_fetch_add(&stats->in_flight, 1, __ATOMIC_RELAXED);
     if (p2c_unanswered(stats, in_flight) <= 0) {
         __atomic_store_n(&stats->progress_ns, now_ns, __ATOMIC_RELAXED);
     }
-    return now_ns & ~P2C_KIND;
+    return now_ns & ~P2C_GLANCE;
 }
 
-/* evener_pick_layer.done, with the p2c_stats as data and the word of p2c_start(). */
+/* The same for a stream. */
+static inline uint64_t p2c_start_stream(p2c_stats *stats, uint64_t now_ns)
+{
+    p2c_note_pick(stats, now_ns);
+    (void)__atomic_fetch_add(&stats->streams, 1, __ATOMIC_RELAXED);
+    return (now_ns & ~P2C_KIND) | P2C_STREAM;
+}
+
+/* evener_pick_layer.done, with the p2c_stats as data and the word of p2c_start() or p2c_start_stream(). */
 void p2c_done(void *data, uint64_t word, const evener_done_info *info, uint32_t lane);
 
 #endif
