@@ -16,9 +16,9 @@ struct evener_connection {
     bool is_ready;
 };
 
-static void tcp_ref(evener_connection *connection)
+static bool tcp_ref(evener_connection *connection)
 {
-    (void)__atomic_fetch_add(&connection->references, 1, __ATOMIC_RELAXED);
+    return __atomic_fetch_add(&connection->references, 1, __ATOMIC_RELAXED) > 0; /* true: picks may use it */
 }
 
 static void tcp_unref(evener_connection *connection)

@@ -11,7 +11,7 @@
 set -eu
 
 library="build-essential cmake ninja-build pkg-config libgrpc-dev libc-ares-dev libconfig-dev libuv1-dev liburcu-dev
-    libjansson-dev libssl-dev"
+    libjansson-dev libnghttp2-dev libssl-dev zlib1g-dev"
 demo="$library libprotobuf-c-dev protobuf-c-compiler protobuf-compiler"
 tests="$demo libcriterion-dev dnsmasq-base openssl ca-certificates procps"
 bench="$demo valgrind gnuplot-nox"

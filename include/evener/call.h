@@ -24,6 +24,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <evener/bytes.h>
 #include <evener/channel.h>
 #include <evener/picker.h>
 #include <evener/runtime.h>
@@ -33,24 +34,6 @@ struct grpc_call;
 struct grpc_completion_queue;
 
 EVENER_BEGIN_DECLS
-
-/* ---- messages ---- */
-
-/* A message. A plain value: it may be moved by assignment, but only one of the copies is cleared. With an `owner` it
- * holds a reference to memory of the gRPC core, and is sent and received without a copy. Without one it only points at
- * memory of the caller's ({.data = text, .length = 5}): sending copies it, clearing does nothing. */
-typedef struct evener_bytes {
-    const uint8_t *data; /* never NULL when length > 0 */
-    size_t length;
-    void *owner; /* evener's */
-} evener_bytes;
-
-/* Makes an owned message of `length` bytes and returns where to write them, before the message is first used in a call
- * (they must not change afterwards). Never NULL: without memory the gRPC core ends the process. Any thread. */
-EVENER_API uint8_t *evener_bytes_create(size_t length, evener_bytes *bytes);
-
-/* Gives the message's reference back and makes it empty. NULL is allowed. Any thread. */
-EVENER_API void evener_bytes_clear(evener_bytes *bytes);
 
 /* ---- options and details ---- */
 
@@ -155,7 +138,9 @@ EVENER_API evener_status_code evener_runtime_set_call_threads(evener_runtime *ru
  *     evener_stream_writes_done(stream);
  *     while (evener_stream_read(stream, &message)) { ...; evener_bytes_clear(&message); }
  *     code = evener_stream_finish(stream, &status);
- *     evener_stream_unref(stream); */
+ *     evener_stream_unref(stream);
+ *
+ * A stream that was not processed is made again like a unary call, as long as no message of it was written. */
 typedef struct evener_stream evener_stream;
 
 /* Opens a stream and waits until it has a backend (no round trip). With `only_request` not NULL that message and the
@@ -166,15 +151,19 @@ EVENER_API evener_status_code evener_stream_open(evener_channel *channel, const 
                                                  evener_stream **stream, evener_status *status);
 
 /* Waits for the next message and stores it in *message, to be cleared. False: there is no further one, because the server
- * has ended the stream or the call has failed: evener_stream_finish() tells which. One thread at a time. */
+ * has ended the stream or the call has failed: evener_stream_finish() says which. One thread at a time. */
 EVENER_API bool evener_stream_read(evener_stream *stream, evener_bytes *message);
 
-/* Writes a message and waits until flow control has let it pass. False: the call has ended, evener_stream_finish() tells
+/* Writes a message and waits until flow control has let it pass. False: the call has ended, evener_stream_finish() says
  * why; or writing was ended before. One thread at a time. */
 EVENER_API bool evener_stream_write(evener_stream *stream, const evener_bytes *message);
 
 /* Says that no further message will be written. False as evener_stream_write(). One thread at a time, with writes. */
 EVENER_API bool evener_stream_writes_done(evener_stream *stream);
+
+/* Waits for the server's headers and stores them; they live as long as the stream. False: the stream has ended without
+ * any. Any thread. */
+EVENER_API bool evener_stream_headers(evener_stream *stream, const evener_metadata **metadata, size_t *count);
 
 /* Ends the call with CANCELLED if it has not ended yet: waiting reads and writes return false. Any thread. */
 EVENER_API void evener_stream_cancel(evener_stream *stream);
@@ -183,12 +172,50 @@ EVENER_API void evener_stream_cancel(evener_stream *stream);
  * was not done. Called again, returns the same. When no read or write is under way; one thread at a time. */
 EVENER_API evener_status_code evener_stream_finish(evener_stream *stream, evener_status *status);
 
-/* The backend as evener_call_details.peer; lives as long as the stream. Any thread. */
+/* The backend as evener_call_details.peer; "" while there is none. Lives as long as the stream. Any thread. */
 EVENER_API const char *evener_stream_peer(const evener_stream *stream);
 
 /* References. The last unref cancels a stream that was not finished. NULL is allowed for unref. Any thread. */
 EVENER_API evener_stream *evener_stream_ref(evener_stream *stream);
 EVENER_API void evener_stream_unref(evener_stream *stream);
+
+/* ---- streams without waiting ---- */
+
+/* What a stream reports. One function at a time per stream, never from inside a function of this header that the program
+ * calls on the stream. On an I/O thread of the transport, a call thread, or the control thread when the stream ended while
+ * it waited for a backend. Must not block; may use any function of this section, evener_stream_cancel() and _unref(). */
+typedef struct evener_stream_callbacks {
+    size_t size; /* sizeof(evener_stream_callbacks) */
+    /* The server's headers; borrowed. At most once, before any message. NULL: not wanted. */
+    void (*headers)(void *arg, const evener_metadata *metadata, size_t count);
+    /* Answers one evener_stream_ask(). The message is the receiver's, to be cleared. */
+    void (*message)(void *arg, evener_bytes *message);
+    /* Answers one evener_stream_send(): flow control has let the message pass. NULL: not wanted. */
+    void (*written)(void *arg);
+    /* The end, exactly once, last. `status` is borrowed; options->details, if any, is filled. */
+    void (*ended)(void *arg, const evener_status *status);
+} evener_stream_callbacks;
+
+/* Starts a stream, as evener_stream_open() does, and returns at once. `callbacks` is copied; options->details is borrowed
+ * until `ended`. Not OK: no callback comes. On OK stores a reference in *stream; the stream keeps one of its own until
+ * `ended` has returned. Errors: as evener_call_start(). Any thread. */
+EVENER_API evener_status_code evener_stream_start(evener_channel *channel, const char *method,
+                                                  const evener_bytes *only_request, const evener_call_options *options,
+                                                  const evener_stream_callbacks *callbacks, void *arg,
+                                                  evener_stream **stream, evener_status *status);
+
+/* Asks for the next message: `message` or `ended` follows. One at a time: the next after `message`. Without asking, the
+ * server is held back by flow control. False: the stream has ended, or one was asked for already. Any thread. */
+EVENER_API bool evener_stream_ask(evener_stream *stream);
+
+/* Sends a message: `written` or `ended` follows. The message is kept by reference, or copied if it has no owner. One at a
+ * time: the next after `written`. False: the stream or writing has ended, a message is under way, or there is no memory.
+ * Any thread. */
+EVENER_API bool evener_stream_send(evener_stream *stream, const evener_bytes *message);
+
+/* Says that no further message will be sent; follows a message that is under way. False as evener_stream_send(). Any
+ * thread. */
+EVENER_API bool evener_stream_send_done(evener_stream *stream);
 
 /* ---- calls of the gRPC core on the program's own completion queue ---- */
 

@@ -5,6 +5,7 @@
 #include <evener/address.h>
 #include <evener/backoff.h>
 #include <evener/base_policy.h>
+#include <evener/bytes.h>
 #include <evener/call.h>
 #include <evener/channel.h>
 #include <evener/child_policy.h>

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include <evener/address.h>
+#include <evener/bytes.h>
 #include <evener/connectivity.h>
 #include <evener/credentials.h>
 #include <evener/loop.h>
@@ -49,8 +50,10 @@ typedef struct evener_transport_vtable {
      * connection. Control thread; may be called from inside state_changed. */
     void (*disconnect)(evener_transport *transport, evener_connection *connection);
     /* If set (both or none), a pick holds a reference to the connection until it is done. Otherwise picks only carry
-     * the pointer, which may dangle after disconnect. Any thread; must not lock, wait or allocate. */
-    void (*connection_ref)(evener_connection *connection);
+     * the pointer, which may dangle after disconnect. Returns false, without a reference, if the connection takes no
+     * further call; its last state_changed has come or will come. The pick is then made again. Any thread; must not
+     * lock, wait or allocate. */
+    bool (*connection_ref)(evener_connection *connection);
     void (*connection_unref)(evener_connection *connection);
     /* Watches the health of `service` over a READY connection (A17, client-side health checking), until the
      * connection is given up or watch_health is called again with another service (NULL: stop). Reports READY
@@ -70,6 +73,8 @@ typedef struct evener_transport_vtable {
     /* Returns whether servers are verified against evener_connect_args.server_name, so that a backend without a name
      * cannot be connected to. Any thread. NULL: they are not. */
     bool (*verifies_names)(const evener_transport *transport);
+    /* How RPCs go over its connections; needs connection_ref. NULL: it carries none, and evener/call.h cannot be used. */
+    const struct evener_transport_calls *calls;
 } evener_transport_vtable;
 
 /* Embedded first in every transport. */
@@ -102,13 +107,152 @@ typedef struct evener_transport_factory {
 } evener_transport_factory;
 
 /* Register a factory for the whole process, or replace the one of that name. Name and factory must stay valid forever
- * (static). Existing channels keep their transport. Built in: "grpc". Errors: INVALID_ARGUMENT (no name, no create),
- * RESOURCE_EXHAUSTED. Any thread. */
+ * (static). Existing channels keep their transport. Built in: "grpc" (the gRPC C core) and "http2". Errors:
+ * INVALID_ARGUMENT (no name, no create), RESOURCE_EXHAUSTED. Any thread. */
 EVENER_API evener_status_code evener_transport_register(const char *name, const evener_transport_factory *factory,
                                                         evener_status *status);
 
 /* Return the factory of a name, or NULL. Any thread. */
 EVENER_API const evener_transport_factory *evener_transport_find(const char *name);
+
+/* ---- calls: the seam between what an RPC is (deadline, attempts, retries) and the wire ----
+ *
+ * One evener_transport_call is one stream: one attempt of an RPC on one connection. The layer above owns attempts, retries
+ * and the life of metadata and messages. The transport owns the wire, and alone knows the fate of a call.
+ *
+ *     call_begin --> headers --> message* --> ended        (events; headers and message are optional)
+ *         call_write, call_half_close, call_read, call_cancel in between
+ *
+ * A blocking caller begins with `blocking`, then at once calls call_wait() until its `ended` event has changed the word
+ * that it waits for. */
+
+/* What the transport knows of a call that has ended without OK. Nothing above a transport infers it. */
+typedef enum evener_fate {
+    EVENER_FATE_PERHAPS_PROCESSED = 0, /* everything that is not certainly one of the others */
+    EVENER_FATE_NEVER_LEFT = 1,        /* not a byte of the request was written to the connection, nor will be */
+    EVENER_FATE_REFUSED = 2            /* RST_STREAM REFUSED_STREAM, or a stream id above the GOAWAY's last id */
+} evener_fate;
+
+/* Compression of the messages of a call. */
+typedef enum evener_compression {
+    EVENER_COMPRESSION_NONE = 0,
+    EVENER_COMPRESSION_GZIP = 1,
+    EVENER_COMPRESSION_DEFLATE = 2
+} evener_compression;
+
+typedef struct evener_transport_call evener_transport_call;
+
+/* How a call has ended. Borrowed for the event. */
+typedef struct evener_call_end {
+    size_t size; /* sizeof(evener_call_end) */
+    evener_status_code code;
+    const char *message; /* status message of any length, followed by NUL; never NULL */
+    size_t message_bytes;
+    evener_fate fate;                /* PERHAPS_PROCESSED with OK */
+    bool connection_gone;            /* the connection takes no further call: closed, given up, or GOAWAY received */
+    bool timed_out;                  /* the call's own deadline ended it, and not a status that the server sent */
+    const evener_metadata *trailing; /* without grpc-status and grpc-message; values of "-bin" keys are decoded; a
+                                        Trailers-Only answer has all its metadata here. Without `wants_metadata` only
+                                        grpc-retry-pushback-ms (A6) is here, if the server sent it */
+    size_t trailing_count;
+    const void *load_report; /* A58: endpoint-load-metrics-bin, decoded; NULL: none */
+    size_t load_report_bytes;
+    evener_bytes *response; /* unary calls with OK: the message. The receiver takes it (copies the struct and sets
+                               response->owner to NULL) or leaves it; else NULL */
+} evener_call_end;
+
+/* What the transport reports of a call: one event at a time per call, never from inside one of the functions below but
+ * call_wait. Thread: an I/O thread of the transport; for a call begun with `blocking` also a thread inside call_wait of
+ * any call of the same connection. An event must not block; it may use any function below except call_wait. */
+typedef struct evener_call_events {
+    size_t size; /* sizeof(evener_call_events) */
+    /* The server's headers: at most once, before any message, not for a Trailers-Only answer; only with
+     * `wants_metadata`. NULL: not wanted. */
+    void (*headers)(evener_transport_call *call, const evener_metadata *metadata, size_t count);
+    /* Answers one call_read; the receiver owns the message. Not for unary calls (evener_call_end.response); may be NULL
+     * then. */
+    void (*message)(evener_transport_call *call, evener_bytes *message);
+    /* Answers one call_write: flow control let the message pass, its reference is not needed any more. Not for unary
+     * calls; may be NULL then. */
+    void (*written)(evener_transport_call *call);
+    /* Exactly once, last. The transport does not touch the call's memory afterwards, nor what was passed to
+     * call_begin. */
+    void (*ended)(evener_transport_call *call, const evener_call_end *end);
+} evener_call_events;
+
+/* Arguments of call_begin. The struct itself is borrowed for the call of call_begin; everything that it points to is
+ * borrowed until `ended`. */
+typedef struct evener_call_begin_args {
+    size_t size; /* sizeof(evener_call_begin_args) */
+    const evener_call_events *events;
+    const char *method;              /* "/package.Service/Method" */
+    const char *authority;           /* NULL: the connection's */
+    const evener_metadata *metadata; /* keys in lower case; values of "-bin" keys are plain bytes */
+    size_t metadata_count;
+    uint64_t deadline_ns; /* the runtime loop's clock; UINT64_MAX: none. Sent as grpc-timeout; when it passes the
+                             transport ends the call with DEADLINE_EXCEEDED */
+    bool unary;           /* `request` and END_STREAM follow the headers; exactly one response message is expected */
+    bool blocking;        /* the caller calls call_wait() next, on the same thread */
+    bool wants_metadata;  /* deliver headers and trailing metadata */
+    const evener_bytes *request; /* unary: the message; NULL: an empty one */
+    evener_compression compression;
+    size_t receive_bytes_max;   /* limit of one received message; 0: 4 MiB. Exceeding: RESOURCE_EXHAUSTED */
+    size_t send_bytes_max;      /* limit of one sent message; 0: none. Exceeding: RESOURCE_EXHAUSTED */
+    uint32_t previous_attempts; /* A6: > 0 is sent as grpc-previous-rpc-attempts */
+} evener_call_begin_args;
+
+/* Embedded first in the transport's own struct. */
+struct evener_transport_call {
+    evener_connection *connection; /* set by call_begin */
+    const evener_call_events *events;
+    void *arg; /* the owner's */
+};
+
+/* The bits of a word passed to call_wait that belong to the waiting: its waiter sleeps, or was woken to serve the
+ * connection. The values of the owner are below them. Who changes a word does so by evener_wait_word_set(). */
+#define EVENER_WAIT_SLEEPING (UINT32_C(1) << 31)
+#define EVENER_WAIT_SERVE (UINT32_C(1) << 30)
+#define EVENER_WAIT_BITS (EVENER_WAIT_SLEEPING | EVENER_WAIT_SERVE)
+
+/* Changes a word that a thread may wait for, and wakes the thread if it sleeps. Other than the system call nothing of
+ * the word's memory is touched after the change. Any thread. */
+EVENER_API void evener_wait_word_set(uint32_t *word, uint32_t value);
+
+/* Sleeps until *word is not `value` (EVENER_WAIT_BITS aside), `until_ns` of CLOCK_MONOTONIC has passed (UINT64_MAX:
+ * never), or for no reason. What a caller uses when the transport has no call_wait. Any thread. */
+EVENER_API void evener_wait_word_sleep(uint32_t *word, uint32_t value, uint64_t until_ns);
+
+/* The functions of a transport that carries calls. */
+typedef struct evener_transport_calls {
+    size_t size; /* sizeof(evener_transport_calls) */
+    /* Memory that the owner provides for each call: 64-byte aligned and zeroed once, never between calls. It may be
+     * freed whenever no call is under way in it. */
+    size_t call_bytes;
+    /* Begins a call. Any thread that holds a reference to the connection, which it keeps until `ended` and until its
+     * call_wait has returned. Not OK: nothing was sent, and no event follows (fate NEVER_LEFT): INVALID_ARGUMENT (the
+     * method or metadata cannot be sent), RESOURCE_EXHAUSTED (message above the limit, out of memory), UNAVAILABLE (the
+     * connection takes no further call). */
+    evener_status_code (*call_begin)(evener_connection *connection, evener_transport_call *call,
+                                     const evener_call_begin_args *args, evener_status *status);
+    /* Streams: writes a message, one at a time: the next after `written`. The message and its reference are borrowed
+     * until `written` or `ended`. `last`: END_STREAM goes with it. A message above send_bytes_max ends the call. One
+     * thread at a time with call_half_close. */
+    void (*call_write)(evener_transport_call *call, const evener_bytes *message, bool last);
+    /* Streams: ends writing, after the last `written`. */
+    void (*call_half_close)(evener_transport_call *call);
+    /* Streams: asks for the next message, one at a time: the next after `message`. Without it at most one flow-control
+     * window is buffered. Status and trailers arrive without reads only after all messages were read. */
+    void (*call_read)(evener_transport_call *call);
+    /* Ends the call with this status: RST_STREAM CANCEL; `ended` follows with it, unless the call ends otherwise first.
+     * `message` is borrowed until `ended`. At most once per call. Any thread. This function, call_write, call_half_close
+     * and call_read may meet the end of the call: after `ended` they do nothing, as long as the call's memory is there,
+     * no other call was begun in it, and the caller holds a reference to the connection. */
+    void (*call_cancel)(evener_transport_call *call, evener_status_code code, const char *message);
+    /* For the blocking caller of this call: returns when *word (EVENER_WAIT_BITS aside) is not `value` any more, or
+     * `until_ns` of the loop's clock has passed; serves the connection meanwhile if nobody else does. The word stays
+     * valid until `ended`, and is changed by evener_wait_word_set() only. NULL: the transport has none. */
+    void (*call_wait)(evener_transport_call *call, uint32_t *word, uint32_t value, uint64_t until_ns);
+} evener_transport_calls;
 
 EVENER_END_DECLS
 

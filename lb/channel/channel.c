@@ -245,18 +245,41 @@ static evener_status_code find_policy(evener_channel *channel, const evener_chan
     return EVENER_STATUS_OK;
 }
 
+/* By its name, or the default's: the environment replaces that only. */
+static evener_status_code find_factory(const char *name, const evener_transport_factory **factory,
+                                       evener_status *status)
+{
+    const char *source = "options.transport_name";
+    if (name == NULL) {
+        const char *from_environment = getenv("EVENER_TRANSPORT");
+        const bool is_set = from_environment != NULL && from_environment[0] != '\0';
+        source = is_set ? "EVENER_TRANSPORT in the environment" : "the default";
+        name = is_set ? from_environment : DEFAULT_TRANSPORT;
+    }
+    *factory = evener_transport_find(name);
+    if (*factory == NULL) {
+        return evener_status_set(
+            status, EVENER_STATUS_INVALID_ARGUMENT,
+            "channel options: no transport \"%.64s\" is registered (%s): \"grpc\" and \"http2\" are "
+            "built in, others are added by evener_transport_register()",
+            name, source);
+    }
+    return EVENER_STATUS_OK;
+}
+
 static evener_status_code find_transport(evener_channel *channel, const evener_channel_options *options,
                                          evener_status *status)
 {
     channel->settings.transport = options->transport;
+    if (channel->settings.transport != NULL && options->transport_name != NULL) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "channel options: transport and transport_name are both set: one is needed");
+    }
     if (channel->settings.transport == NULL) {
-        const evener_transport_factory *factory = evener_transport_find(DEFAULT_TRANSPORT);
-        if (factory == NULL) {
-            return evener_status_set(
-                status, EVENER_STATUS_FAILED_PRECONDITION,
-                "channel options: no transport \"%s\" is registered: link the library that has it, "
-                "or give one in options.transport",
-                DEFAULT_TRANSPORT);
+        const evener_transport_factory *factory = NULL;
+        const evener_status_code found = find_factory(options->transport_name, &factory, status);
+        if (found != EVENER_STATUS_OK) {
+            return found;
         }
         const evener_transport_args args = {
             .size = sizeof args,

@@ -44,7 +44,7 @@ typedef enum evener_channel_phase {
 typedef struct evener_channel_hot {
     evener_picker *picker; /* RCU; never NULL: the policy's, or that of a closed channel */
     evener_loop *loop;
-    void (*connection_ref)(evener_connection *connection); /* NULL: the transport has none */
+    bool (*connection_ref)(evener_connection *connection); /* NULL: the transport has none */
     uint32_t state;                                        /* atomic, an evener_connectivity_state */
     bool picks_shortly;      /* connections are not counted, and RCU has its fast variant */
     bool wait_for_ready;     /* atomic */

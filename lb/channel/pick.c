@@ -112,16 +112,14 @@ static evener_pick_outcome attempt(evener_channel *channel, const evener_pick_co
     evener_pick_outcome outcome = picker->vtable->pick(picker, context, pick);
     if (outcome == EVENER_PICK_COMPLETE) {
         pick->connection = evener_rcu_dereference(pick->subchannel->connection);
-        if (pick->connection == NULL) {
+        const bool counted = channel->hot.connection_ref != NULL;
+        if (pick->connection == NULL || (counted && !channel->hot.connection_ref(pick->connection))) {
             lost_connection(pick, context->lane);
             *lost = true;
             outcome = EVENER_PICK_QUEUE;
         } else {
             evener_slot_begin(pick->subchannel, context->lane);
-            if (channel->hot.connection_ref != NULL) {
-                channel->hot.connection_ref(pick->connection);
-                pick->layer_count |= HELD;
-            }
+            pick->layer_count |= counted ? HELD : 0;
         }
     }
     evener_rcu_leave(section);

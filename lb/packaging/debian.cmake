@@ -16,6 +16,8 @@ set(CPACK_DEBIAN_ENABLE_COMPONENT_DEPENDS OFF)
 set(CPACK_DEBIAN_RUNTIME_PACKAGE_NAME libevener${evener_abi})
 set(CPACK_DEBIAN_RUNTIME_PACKAGE_SECTION libs)
 set(CPACK_DEBIAN_RUNTIME_PACKAGE_SHLIBDEPS ON)
+# Earlier builds of nghttp2 1.52 bounded neither CONTINUATION frames nor reset streams; its symbols do not show that.
+set(CPACK_DEBIAN_RUNTIME_PACKAGE_DEPENDS "libnghttp2-14 (>= 1.52.0-1+deb12u2)")
 set(CPACK_DEBIAN_RUNTIME_PACKAGE_GENERATE_SHLIBS ON)
 set(CPACK_DEBIAN_RUNTIME_PACKAGE_GENERATE_SHLIBS_POLICY ">=")
 set(CPACK_COMPONENT_RUNTIME_DESCRIPTION "Client-side name resolution and load balancing for gRPC in C
@@ -26,7 +28,8 @@ set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_NAME libevener-dev)
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SECTION libdevel)
 # The static library needs the development files of all it stands on; evener.pc names them as private requirements.
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS "libevener${evener_abi} (= ${PROJECT_VERSION}), libgrpc-dev, libc-ares-dev, \
-libconfig-dev, libuv1-dev, liburcu-dev, libjansson-dev, libssl-dev")
+libconfig-dev, libuv1-dev, liburcu-dev, libjansson-dev, \
+libnghttp2-dev, libssl-dev, zlib1g-dev")
 set(CPACK_COMPONENT_DEVELOPMENT_DESCRIPTION "Development files of evener
  Headers, the static library, and what pkg-config and CMake's find_package()
  need to find them.")

@@ -255,8 +255,23 @@ Test(one_request, cancelled_by_the_program)
 Test(one_request, deadline_passes_at_the_server)
 {
     static const h2_step silence[] = {{.kind = H2_END}};
-    expect_one_request(&(one_request_options){.steps = silence, .timeout_ms = 1000}, EVENER_STATUS_DEADLINE_EXCEEDED,
-                       "silence");
+    static const h2_step headers[] = {
+        {.kind = H2_AWAIT_END_STREAM},
+        {.kind = H2_HEADERS,
+         .headers = {{":status", "200"}, {"content-type", "application/grpc"}, {"server", "envoy"}}},
+        {.kind = H2_END}};
+    static const h2_step half_a_message[] = {
+        {.kind = H2_AWAIT_END_STREAM},
+        {.kind = H2_HEADERS, .headers = {{":status", "200"}, {"content-type", "application/grpc"}}},
+        {.kind = H2_DATA, .data_bytes = 3},
+        {.kind = H2_END}};
+    const h2_step *const scripts[] = {silence, headers, half_a_message};
+    const char *const names[] = {"silence", "headers", "half a message"};
+    for (size_t i = 0; i < COUNT(scripts); i++) {
+        expect_one_request_saying(&(one_request_options){.steps = scripts[i], .timeout_ms = 500},
+                                  EVENER_STATUS_DEADLINE_EXCEEDED,
+                                  "deadline exceeded after 0.500 s at 127.0.0.1:", names[i]);
+    }
 }
 
 /* ---- ends without a status ---- */

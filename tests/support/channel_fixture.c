@@ -14,7 +14,7 @@ static void require(evener_status_code code, const evener_status *status)
     }
 }
 
-static fixture *create(const evener_channel_options *options, bool counted)
+static fixture *create(const evener_channel_options *options, bool counted, fake_call_script script, void *arg)
 {
     fixture *f = calloc(1, sizeof *f);
     evener_status status;
@@ -22,6 +22,9 @@ static fixture *create(const evener_channel_options *options, bool counted)
     const evener_runtime_options runtime_options = {.size = sizeof runtime_options, .loop = virtual_loop_loop(f->loop)};
     require(evener_runtime_create(&runtime_options, &f->runtime, &status), &status);
     f->transport = fake_transport_create(virtual_loop_loop(f->loop), counted);
+    if (script != NULL) {
+        fake_transport_carry_calls(f->transport, script, arg);
+    }
     require(evener_manual_resolver_create("orders", &f->resolver, &status), &status);
     const evener_resolver_builder *resolvers[] = {evener_manual_resolver_builder(f->resolver)};
     evener_channel_options own = {.policy = "round_robin"};
@@ -39,12 +42,17 @@ static fixture *create(const evener_channel_options *options, bool counted)
 
 fixture *fixture_create(const evener_channel_options *options)
 {
-    return create(options, true);
+    return create(options, true, NULL, NULL);
 }
 
 fixture *fixture_create_uncounted(const evener_channel_options *options)
 {
-    return create(options, false);
+    return create(options, false, NULL, NULL);
+}
+
+fixture *fixture_create_calling(const evener_channel_options *options, fake_call_script script, void *arg)
+{
+    return create(options, true, script, arg);
 }
 
 void fixture_destroy(fixture *f)

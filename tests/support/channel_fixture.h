@@ -27,6 +27,8 @@ typedef struct fixture {
 fixture *fixture_create(const evener_channel_options *options);
 /* The same over a transport that does not count connections: picks take their short way. */
 fixture *fixture_create_uncounted(const evener_channel_options *options);
+/* The same over a transport that carries calls, each as the script says (fake_transport_carry_calls()). */
+fixture *fixture_create_calling(const evener_channel_options *options, fake_call_script script, void *arg);
 /* Gives everything back and checks that nothing was left: no connection, no reference. */
 void fixture_destroy(fixture *f);
 

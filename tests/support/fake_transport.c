@@ -1,51 +1,8 @@
-#include "tests/support/fake_transport.h"
+#include "tests/support/fake_transport_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define BUCKETS 16384
-
-typedef struct backend {
-    struct backend *next;
-    char *address;
-    char *authority;
-    bool own_behaviour;
-    fake_behaviour behaviour;
-    uint64_t delay_ns;
-    uint32_t attempts;
-    uint64_t last_attempt_ns;
-    size_t open;
-    evener_connection *newest; /* of those not given up; by `older` */
-} backend;
-
-struct evener_connection {
-    fake_transport *fake;
-    backend *to;
-    evener_connection *older;
-    evener_connectivity_state state; /* CONNECTING, READY, or SHUTDOWN: has told its last */
-    fake_behaviour behaviour;
-    evener_timer timer;
-    void (*state_changed)(void *arg, evener_connectivity_state state, const evener_status *status);
-    void *arg;
-    uint64_t references; /* atomic */
-    char *service;
-    evener_connectivity_state health;
-    bool health_known;
-    void (*health_changed)(void *arg, evener_connectivity_state health, const evener_status *status);
-    void *health_arg;
-    evener_task health_task;
-};
-
-struct fake_transport {
-    evener_transport base;
-    evener_loop *loop;
-    fake_behaviour behaviour;
-    uint64_t delay_ns;
-    size_t open;
-    uint64_t references; /* atomic: those of picks */
-    backend *backends[BUCKETS];
-};
 
 static size_t bucket_of(const char *address)
 {
@@ -53,21 +10,21 @@ static size_t bucket_of(const char *address)
     for (; *address != '\0'; address++) {
         hash = (hash ^ (unsigned char)*address) * UINT64_C(1099511628211);
     }
-    return (size_t)(hash ^ (hash >> 32)) % BUCKETS;
+    return (size_t)(hash ^ (hash >> 32)) % FAKE_BUCKETS;
 }
 
-static backend *find(const fake_transport *fake, const char *address)
+static fake_backend *find(const fake_transport *fake, const char *address)
 {
-    backend *b = fake->backends[bucket_of(address)];
+    fake_backend *b = fake->backends[bucket_of(address)];
     while (b != NULL && strcmp(b->address, address) != 0) {
         b = b->next;
     }
     return b;
 }
 
-static backend *obtain(fake_transport *fake, const char *address)
+static fake_backend *obtain(fake_transport *fake, const char *address)
 {
-    backend *b = find(fake, address);
+    fake_backend *b = find(fake, address);
     if (b == NULL) {
         b = calloc(1, sizeof *b);
         b->address = strdup(address);
@@ -78,7 +35,12 @@ static backend *obtain(fake_transport *fake, const char *address)
     return b;
 }
 
-static void unref(evener_connection *connection)
+void fake_connection_ref(evener_connection *connection)
+{
+    (void)__atomic_fetch_add(&connection->references, 1, __ATOMIC_RELAXED);
+}
+
+void fake_connection_unref(evener_connection *connection)
 {
     if (__atomic_sub_fetch(&connection->references, 1, __ATOMIC_ACQ_REL) == 0) {
         free(connection->service);
@@ -110,9 +72,16 @@ static void ring(void *arg)
     }
 }
 
+void fake_connection_drop(evener_connection *connection)
+{
+    if (connection->state == EVENER_READY) {
+        tell(connection, EVENER_IDLE, NULL);
+    }
+}
+
 static evener_connection *newest_in(const fake_transport *fake, const char *address, evener_connectivity_state state)
 {
-    const backend *b = find(fake, address);
+    const fake_backend *b = find(fake, address);
     evener_connection *connection = b != NULL ? b->newest : NULL;
     while (connection != NULL && connection->state != state) {
         connection = connection->older;
@@ -160,14 +129,14 @@ static void tell_health(void *arg)
         }
         connection->health_changed(connection->health_arg, connection->health, &status);
     }
-    unref(connection);
+    fake_connection_unref(connection);
 }
 
 static void tell_health_later(evener_connection *connection)
 {
     (void)__atomic_fetch_add(&connection->references, 1, __ATOMIC_RELAXED);
     if (!evener_loop_post(connection->fake->loop, &connection->health_task)) {
-        unref(connection);
+        fake_connection_unref(connection);
     }
 }
 
@@ -206,7 +175,7 @@ static evener_status_code connect_to(evener_transport *transport, const evener_c
                                      evener_connection **connection, evener_status *status)
 {
     fake_transport *fake = (fake_transport *)transport;
-    backend *b = obtain(fake, evener_address_text(args->address));
+    fake_backend *b = obtain(fake, evener_address_text(args->address));
     if (args->loop != fake->loop) {
         abort(); /* transports take their timers from it */
     }
@@ -252,19 +221,23 @@ static void disconnect_from(evener_transport *transport, evener_connection *conn
         link = &(*link)->older;
     }
     *link = connection->older;
-    unref(connection);
+    fake_connection_unref(connection);
 }
 
-static void pick_ref(evener_connection *connection)
+static bool pick_ref(evener_connection *connection)
 {
+    if (connection->gone) {
+        return false;
+    }
     (void)__atomic_fetch_add(&connection->references, 1, __ATOMIC_RELAXED);
     (void)__atomic_fetch_add(&connection->fake->references, 1, __ATOMIC_RELAXED);
+    return true;
 }
 
 static void pick_unref(evener_connection *connection)
 {
     (void)__atomic_fetch_sub(&connection->fake->references, 1, __ATOMIC_RELAXED);
-    unref(connection);
+    fake_connection_unref(connection);
 }
 
 static const evener_transport_vtable plain_vtable = {
@@ -283,6 +256,28 @@ static const evener_transport_vtable counted_vtable = {
     .watch_health = watch_health,
 };
 
+static const evener_transport_vtable calling_vtable = {
+    .size = sizeof calling_vtable,
+    .connect = connect_to,
+    .disconnect = disconnect_from,
+    .connection_ref = pick_ref,
+    .connection_unref = pick_unref,
+    .watch_health = watch_health,
+    .calls = &fake_calls,
+};
+
+void fake_transport_carry_calls(fake_transport *fake, fake_call_script script, void *arg)
+{
+    fake->base.vtable = &calling_vtable;
+    fake->script = script;
+    fake->script_arg = arg;
+}
+
+size_t fake_transport_calls_under_way(const fake_transport *fake)
+{
+    return fake->calls;
+}
+
 fake_transport *fake_transport_create(evener_loop *loop, bool counted)
 {
     fake_transport *fake = calloc(1, sizeof *fake);
@@ -298,8 +293,8 @@ void fake_transport_destroy(fake_transport *fake)
         fprintf(stderr, "fake transport: %zu connections were never given up\n", fake->open);
         abort();
     }
-    for (size_t i = 0; i < BUCKETS; i++) {
-        for (backend *b = fake->backends[i], *next; b != NULL; b = next) {
+    for (size_t i = 0; i < FAKE_BUCKETS; i++) {
+        for (fake_backend *b = fake->backends[i], *next; b != NULL; b = next) {
             next = b->next;
             free(b->address);
             free(b->authority);
@@ -322,7 +317,7 @@ void fake_transport_set_default(fake_transport *fake, fake_behaviour behaviour, 
 
 void fake_transport_set(fake_transport *fake, const char *address, fake_behaviour behaviour, uint64_t delay_ns)
 {
-    backend *b = obtain(fake, address);
+    fake_backend *b = obtain(fake, address);
     b->own_behaviour = true;
     b->behaviour = behaviour;
     b->delay_ns = delay_ns;
@@ -330,19 +325,19 @@ void fake_transport_set(fake_transport *fake, const char *address, fake_behaviou
 
 uint32_t fake_transport_attempts(const fake_transport *fake, const char *address)
 {
-    const backend *b = find(fake, address);
+    const fake_backend *b = find(fake, address);
     return b != NULL ? b->attempts : 0;
 }
 
 uint64_t fake_transport_last_attempt_ns(const fake_transport *fake, const char *address)
 {
-    const backend *b = find(fake, address);
+    const fake_backend *b = find(fake, address);
     return b != NULL ? b->last_attempt_ns : 0;
 }
 
 const char *fake_transport_authority(const fake_transport *fake, const char *address)
 {
-    const backend *b = find(fake, address);
+    const fake_backend *b = find(fake, address);
     return b != NULL ? b->authority : "";
 }
 
@@ -357,7 +352,7 @@ size_t fake_transport_open_count(const fake_transport *fake, const char *address
     if (address == NULL) {
         return fake->open;
     }
-    const backend *b = find(fake, address);
+    const fake_backend *b = find(fake, address);
     return b != NULL ? b->open : 0;
 }
 

@@ -50,4 +50,32 @@ size_t fake_transport_open_count(const fake_transport *fake, const char *address
 /* References that picks hold now. */
 uint64_t fake_transport_references(const fake_transport *fake);
 
+/* ---- calls ---- */
+
+/* What a call meets, as the script says. */
+typedef enum fake_call_kind {
+    FAKE_CALL_ANSWER = 0,     /* the server executes it and answers with the code */
+    FAKE_CALL_NEVER_LEFT = 1, /* not a byte of it is written */
+    FAKE_CALL_REFUSED = 2,    /* REFUSED_STREAM */
+    FAKE_CALL_LOST = 3,       /* the server executes it, then the answer is lost: UNAVAILABLE, perhaps processed */
+    FAKE_CALL_SILENT = 4      /* nothing, until its deadline or until it is cancelled */
+} fake_call_kind;
+
+typedef struct fake_call_outcome {
+    fake_call_kind kind;
+    uint64_t delay_ns;
+    evener_status_code code; /* of an ANSWER */
+    bool connection_ends;    /* the connection takes no further call from then on, and reports IDLE a moment later */
+} fake_call_outcome;
+
+/* Asked once per attempt, from inside call_begin. */
+typedef fake_call_outcome (*fake_call_script)(void *arg, const char *address, const evener_call_begin_args *args);
+
+/* Makes a counted transport carry calls. An answer to a unary call is its request; a stream's messages come back one by
+ * one, and OK after the last. */
+void fake_transport_carry_calls(fake_transport *fake, fake_call_script script, void *arg);
+
+/* Calls that were begun and have not ended. */
+size_t fake_transport_calls_under_way(const fake_transport *fake);
+
 #endif

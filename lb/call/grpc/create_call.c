@@ -2,21 +2,56 @@
  *
  * Such a call stays inside its connection from its creation to evener_call_done(): when the program starts its first
  * batch is not known here, and the core never ends a call whose first batch comes after its channel was destroyed (see
- * evener_grpc_attempt_start()). A connection that is given up meanwhile closes when the last of them is done. */
+ * evener_grpc_core_call_start()). A connection that is given up meanwhile closes when the last of them is done. */
 #include <grpc/grpc.h>
+#include <grpc/support/time.h>
 
 #include <evener/call.h>
 
 #include "lb/base/options.h"
-#include "lb/call/grpc/rpc.h"
+#include "lb/call/rpc.h"
+#include "lb/transport/grpc/connection.h"
 #include "lb/transport/grpc/fate.h"
+#include "lb/transport/grpc/transport.h"
+
+static evener_status_code check(evener_channel *channel, const char *method, const evener_call_options *given,
+                                evener_call_options *options, evener_status *status)
+{
+    const evener_status_code code = evener_rpc_check(channel, method, given, options, status);
+    if (code == EVENER_STATUS_OK && !evener_transport_is_grpc(evener_channel_transport(channel))) {
+        return evener_status_set(status, EVENER_STATUS_FAILED_PRECONDITION,
+                                 "call of %s: the channel to %s has another transport, and calls of the gRPC core need "
+                                 "the transport \"grpc\"",
+                                 method, evener_channel_target(channel));
+    }
+    return code;
+}
+
+/* On a connection that the calling thread has entered. */
+static grpc_call *create_core_call(const evener_rpc *rpc, const evener_connection *connection,
+                                   grpc_completion_queue *queue)
+{
+    gpr_timespec deadline = gpr_inf_future(GPR_CLOCK_MONOTONIC);
+    if (rpc->deadline_ns != UINT64_MAX) {
+        const uint64_t now_ns = evener_loop_now_ns(connection->loop);
+        const uint64_t left_ns = rpc->deadline_ns > now_ns ? rpc->deadline_ns - now_ns : 0;
+        deadline = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_nanos((int64_t)left_ns, GPR_TIMESPAN));
+    }
+    grpc_slice method = grpc_slice_from_copied_string(rpc->pick_args.method);
+    grpc_slice authority = grpc_slice_from_copied_string(rpc->authority != NULL ? rpc->authority : "");
+    grpc_call *call = grpc_channel_create_call(connection->channel, NULL, 0, queue, method,
+                                               rpc->authority != NULL ? &authority : NULL, deadline, NULL);
+    grpc_slice_unref(method);
+    grpc_slice_unref(authority);
+    return call;
+}
 
 evener_status_code evener_channel_create_call(evener_channel *channel, struct grpc_completion_queue *queue,
                                               const char *method, const evener_call_options *given, evener_pick *pick,
                                               struct grpc_call **call, evener_status *status)
 {
     evener_call_options options;
-    evener_status_code code = evener_grpc_rpc_check(channel, method, given, &options, status);
+    evener_status_code code = check(channel, method, given, &options, status);
     if (code != EVENER_STATUS_OK) {
         return code;
     }
@@ -26,29 +61,23 @@ evener_status_code evener_channel_create_call(evener_channel *channel, struct gr
                                  : pick == NULL ? "pick"
                                                 : "call");
     }
-    evener_grpc_rpc rpc;
-    evener_grpc_rpc_init(&rpc, channel, method, &options);
-    bool begun = false;
-    while (code == EVENER_STATUS_OK && !begun) {
-        if (!evener_grpc_rpc_pick_time(&rpc)) {
-            code = evener_grpc_rpc_deadline_status(&rpc, status);
-            break;
+    evener_rpc rpc;
+    evener_rpc_init(&rpc, channel, method, &options);
+    for (;;) {
+        if (!evener_rpc_set_pick_timeout(&rpc)) {
+            return evener_rpc_deadline_status(&rpc, status);
         }
         code = evener_channel_pick(channel, &rpc.pick_args, pick, status);
-        if (code == EVENER_STATUS_OK) {
-            rpc.attempts++;
-            begun = !evener_grpc_connection_is_gone(pick->connection) && evener_grpc_connection_enter(pick->connection);
-            if (begun) {
-                *call = evener_grpc_rpc_create_core_call(&rpc, pick->connection, queue);
-            } else {
-                const evener_done_info info = {.size = sizeof info, .code = EVENER_STATUS_CANCELLED, .not_sent = true};
-                evener_pick_done(pick, &info);
-                code = evener_grpc_rpc_pause(&rpc, status);
-            }
+        if (code != EVENER_STATUS_OK) {
+            return code;
         }
+        rpc.attempts++;
+        if (evener_grpc_connection_enter(pick->connection)) {
+            *call = create_core_call(&rpc, pick->connection, queue);
+            return code;
+        }
+        evener_rpc_drop_pick(pick, EVENER_STATUS_UNAVAILABLE); /* given up just now: no pick finds it again */
     }
-    evener_grpc_rpc_clear(&rpc);
-    return code;
 }
 
 evener_status_code evener_pick_create_call(evener_channel *channel, evener_pick *pick,
@@ -57,7 +86,7 @@ evener_status_code evener_pick_create_call(evener_channel *channel, evener_pick 
                                            evener_status *status)
 {
     evener_call_options options;
-    evener_status_code code = evener_grpc_rpc_check(channel, method, given, &options, status);
+    const evener_status_code code = check(channel, method, given, &options, status);
     if (code != EVENER_STATUS_OK) {
         return code;
     }
@@ -72,10 +101,9 @@ evener_status_code evener_pick_create_call(evener_channel *channel, evener_pick 
         return evener_status_set(status, EVENER_STATUS_UNAVAILABLE,
                                  "the connection picked for %s has been given up: end the pick and pick again", method);
     }
-    evener_grpc_rpc rpc;
-    evener_grpc_rpc_init(&rpc, channel, method, &options);
-    *call = evener_grpc_rpc_create_core_call(&rpc, connection, queue);
-    evener_grpc_rpc_clear(&rpc);
+    evener_rpc rpc;
+    evener_rpc_init(&rpc, channel, method, &options);
+    *call = create_core_call(&rpc, connection, queue);
     return evener_status_clear(status);
 }
 

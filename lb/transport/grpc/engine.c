@@ -35,6 +35,7 @@ static void engine_destroy(void *object)
     evener_grpc_engine *engine = object;
     engine->runtime_ended = true;
     evener_grpc_call_threads_stop(engine->call_threads);
+    evener_grpc_queues_drain(engine->queues); /* abandoned calls hold connections */
     evener_grpc_watcher_stop(engine->watcher);
     if (atomic_load_explicit(&engine->connections, memory_order_relaxed) == 0) {
         engine_free(engine);

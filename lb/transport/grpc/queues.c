@@ -3,27 +3,40 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
+
+#include <grpc/support/time.h>
 
 typedef struct thread_slot thread_slot;
 
-struct evener_grpc_pluck_queue {
+typedef struct pluck_queue {
     grpc_completion_queue *core;
-    evener_grpc_pluck_queue *next; /* of all */
-    evener_grpc_pluck_queue *next_free;
+    struct pluck_queue *next; /* of all */
+    struct pluck_queue *next_free;
     thread_slot *slot; /* the thread that keeps it; or NULL */
-};
+} pluck_queue;
+
+typedef struct abandoned {
+    struct abandoned *next;
+    grpc_completion_queue *queue;
+    void *tag;
+    void (*completed)(void *tag);
+} abandoned;
 
 /* What a thread keeps. `owner` is also cleared by the end of the queues, on another thread; all else is the thread's,
  * or changed under slots_mutex. */
 struct thread_slot {
     _Atomic(evener_grpc_queues *) owner;
-    evener_grpc_pluck_queue *queue;
+    pluck_queue *queue;
 };
 
 struct evener_grpc_queues {
-    evener_grpc_pluck_queue *all;  /* under slots_mutex */
-    evener_grpc_pluck_queue *free; /* under slots_mutex */
+    pluck_queue *all;  /* under slots_mutex */
+    pluck_queue *free; /* under slots_mutex */
+    pthread_mutex_t abandoned_mutex;
+    abandoned *first_abandoned; /* under abandoned_mutex */
+    _Atomic uint32_t abandoned_count;
 };
 
 /* One for the process: a thread that exits must find out whether the queues it borrowed from are still there. */
@@ -58,10 +71,10 @@ static void slots_key_create(void)
     slots_key_made = pthread_key_create(&slots_key, slot_thread_exits) == 0;
 }
 
-evener_grpc_pluck_queue *evener_grpc_queues_borrow(evener_grpc_queues *queues)
+static pluck_queue *borrow(evener_grpc_queues *queues)
 {
     pthread_mutex_lock(&slots_mutex);
-    evener_grpc_pluck_queue *queue = queues->free;
+    pluck_queue *queue = queues->free;
     if (queue != NULL) {
         queues->free = queue->next_free;
     }
@@ -81,19 +94,6 @@ evener_grpc_pluck_queue *evener_grpc_queues_borrow(evener_grpc_queues *queues)
     return queue;
 }
 
-grpc_completion_queue *evener_grpc_pluck_queue_core(const evener_grpc_pluck_queue *queue)
-{
-    return queue->core;
-}
-
-void evener_grpc_queues_give_back(evener_grpc_queues *queues, evener_grpc_pluck_queue *queue)
-{
-    pthread_mutex_lock(&slots_mutex);
-    queue->next_free = queues->free;
-    queues->free = queue;
-    pthread_mutex_unlock(&slots_mutex);
-}
-
 grpc_completion_queue *evener_grpc_queues_of_thread(evener_grpc_queues *queues)
 {
     thread_slot *slot = &slot_of_thread;
@@ -103,7 +103,7 @@ grpc_completion_queue *evener_grpc_queues_of_thread(evener_grpc_queues *queues)
     }
     slot_release(slot);
     pthread_once(&slots_once, slots_key_create);
-    evener_grpc_pluck_queue *queue = evener_grpc_queues_borrow(queues);
+    pluck_queue *queue = borrow(queues);
     if (queue == NULL) {
         return NULL;
     }
@@ -122,20 +122,68 @@ grpc_completion_queue *evener_grpc_queues_of_thread(evener_grpc_queues *queues)
 static void pluck_queues_destroy(evener_grpc_queues *queues)
 {
     pthread_mutex_lock(&slots_mutex);
-    for (evener_grpc_pluck_queue *queue = queues->all; queue != NULL; queue = queue->next) {
+    for (pluck_queue *queue = queues->all; queue != NULL; queue = queue->next) {
         if (queue->slot != NULL) {
             atomic_store_explicit(&queue->slot->owner, NULL, memory_order_relaxed);
         }
     }
     pthread_mutex_unlock(&slots_mutex);
     while (queues->all != NULL) {
-        evener_grpc_pluck_queue *queue = queues->all;
+        pluck_queue *queue = queues->all;
         queues->all = queue->next;
         grpc_completion_queue_shutdown(queue->core);
         (void)grpc_completion_queue_pluck(queue->core, NULL, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
         grpc_completion_queue_destroy(queue->core);
         free(queue);
     }
+}
+
+/* ---- abandoned operations ---- */
+
+void evener_grpc_queues_abandon(evener_grpc_queues *queues, grpc_completion_queue *queue, void *tag,
+                                void (*completed)(void *tag))
+{
+    abandoned *entry = malloc(sizeof *entry);
+    if (entry == NULL) { /* no memory to wait with: wait here */
+        (void)grpc_completion_queue_pluck(queue, tag, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+        completed(tag);
+        return;
+    }
+    *entry = (abandoned){.queue = queue, .tag = tag, .completed = completed};
+    pthread_mutex_lock(&queues->abandoned_mutex);
+    entry->next = queues->first_abandoned;
+    queues->first_abandoned = entry;
+    atomic_fetch_add_explicit(&queues->abandoned_count, 1, memory_order_relaxed);
+    pthread_mutex_unlock(&queues->abandoned_mutex);
+}
+
+static void finish_abandoned(evener_grpc_queues *queues, gpr_timespec until)
+{
+    pthread_mutex_lock(&queues->abandoned_mutex);
+    for (abandoned **at = &queues->first_abandoned; *at != NULL;) {
+        abandoned *entry = *at;
+        if (grpc_completion_queue_pluck(entry->queue, entry->tag, until, NULL).type == GRPC_QUEUE_TIMEOUT) {
+            at = &entry->next;
+            continue;
+        }
+        *at = entry->next;
+        atomic_fetch_sub_explicit(&queues->abandoned_count, 1, memory_order_relaxed);
+        entry->completed(entry->tag);
+        free(entry);
+    }
+    pthread_mutex_unlock(&queues->abandoned_mutex);
+}
+
+void evener_grpc_queues_sweep(evener_grpc_queues *queues)
+{
+    if (atomic_load_explicit(&queues->abandoned_count, memory_order_relaxed) != 0) {
+        finish_abandoned(queues, gpr_time_0(GPR_CLOCK_MONOTONIC));
+    }
+}
+
+void evener_grpc_queues_drain(evener_grpc_queues *queues)
+{
+    finish_abandoned(queues, gpr_inf_future(GPR_CLOCK_MONOTONIC));
 }
 
 /* ---- life ---- */
@@ -145,7 +193,9 @@ evener_grpc_queues *evener_grpc_queues_create(evener_status *status)
     evener_grpc_queues *queues = calloc(1, sizeof *queues);
     if (queues == NULL) {
         evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "gRPC transport: out of memory");
+        return NULL;
     }
+    pthread_mutex_init(&queues->abandoned_mutex, NULL);
     return queues;
 }
 
@@ -154,6 +204,8 @@ void evener_grpc_queues_destroy(evener_grpc_queues *queues)
     if (queues == NULL) {
         return;
     }
+    evener_grpc_queues_drain(queues);
     pluck_queues_destroy(queues);
+    pthread_mutex_destroy(&queues->abandoned_mutex);
     free(queues);
 }

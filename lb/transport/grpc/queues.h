@@ -14,17 +14,22 @@ typedef struct evener_grpc_queues evener_grpc_queues;
 /* NULL and a filled status on failure. The core must be initialised. Any thread. */
 evener_grpc_queues *evener_grpc_queues_create(evener_status *status);
 
-/* No call may be under way, none may start. NULL is allowed. */
+/* No call may be under way but abandoned ones, none may start. NULL is allowed. */
 void evener_grpc_queues_destroy(evener_grpc_queues *queues);
 
 /* The calling thread's pluck queue: for one blocking call at a time; it stays the thread's until it exits or `queues`
  * ends. NULL without memory. Any thread. */
 grpc_completion_queue *evener_grpc_queues_of_thread(evener_grpc_queues *queues);
 
-/* A pluck queue for a stream's life, which several threads share; given back empty. NULL without memory. Any thread. */
-typedef struct evener_grpc_pluck_queue evener_grpc_pluck_queue;
-evener_grpc_pluck_queue *evener_grpc_queues_borrow(evener_grpc_queues *queues);
-grpc_completion_queue *evener_grpc_pluck_queue_core(const evener_grpc_pluck_queue *queue);
-void evener_grpc_queues_give_back(evener_grpc_queues *queues, evener_grpc_pluck_queue *queue);
+/* An operation on one of the queues whose caller does not wait any more. `completed(tag)` is called once it has completed,
+ * on whatever thread finds that. Any thread. */
+void evener_grpc_queues_abandon(evener_grpc_queues *queues, grpc_completion_queue *queue, void *tag,
+                                void (*completed)(void *tag));
+
+/* Looks for abandoned operations that have completed meanwhile. Costs nothing while there are none. Any thread. */
+void evener_grpc_queues_sweep(evener_grpc_queues *queues);
+
+/* Waits for all abandoned operations; their calls were cancelled. Any thread. */
+void evener_grpc_queues_drain(evener_grpc_queues *queues);
 
 #endif

@@ -11,6 +11,7 @@
 #include "lb/base/credentials.h"
 #include "lb/base/options.h"
 #include "lb/transport/grpc/args.h"
+#include "lb/transport/grpc/calls.h"
 #include "lb/transport/grpc/connection.h"
 #include "lb/transport/grpc/credentials.h"
 #include "lb/transport/grpc/engine.h"
@@ -180,9 +181,13 @@ static void transport_disconnect(evener_transport *base, evener_connection *conn
     evener_grpc_connection_unref(connection);
 }
 
-static void transport_connection_ref(evener_connection *connection)
+static bool transport_connection_ref(evener_connection *connection)
 {
+    if (evener_grpc_connection_is_gone(connection)) {
+        return false;
+    }
     evener_grpc_connection_ref(connection);
+    return true;
 }
 
 static void transport_connection_unref(evener_connection *connection)
@@ -220,6 +225,7 @@ static const evener_transport_vtable vtable = {
     .destroy = transport_destroy,
     .exchange_settings = transport_exchange_settings,
     .verifies_names = transport_verifies_names,
+    .calls = &evener_grpc_calls,
 };
 
 bool evener_transport_is_grpc(const evener_transport *transport)

@@ -1,0 +1,170 @@
+/* Asynchronous unary calls: an attempts ring (attempts.h) with a callback at its end.
+ *
+ * A call is one piece of memory out of a pool: this struct, the transport's part, then copies of what the caller lends until
+ * evener_call_start() has returned (method, authority, metadata). */
+#include <evener/call.h>
+
+#include <stdatomic.h>
+#include <string.h>
+
+#include "lb/base/memory.h"
+#include "lb/call/attempts.h"
+#include "lb/call/copies.h"
+#include "lb/call/details.h"
+#include "lb/runtime/object_pool.h"
+
+struct evener_call {
+    evener_attempts attempts;
+    _Atomic uint32_t references;
+    evener_channel *channel; /* a reference */
+    evener_bytes request;    /* a reference */
+    evener_call_callback callback;
+    void *arg;
+    size_t bytes; /* of this memory */
+};
+
+static evener_call *call_of(evener_attempts *attempts)
+{
+    return EVENER_CONTAINER_OF(attempts, evener_call, attempts);
+}
+
+/* ---- life ---- */
+
+evener_call *evener_call_ref(evener_call *call)
+{
+    atomic_fetch_add_explicit(&call->references, 1, memory_order_relaxed);
+    return call;
+}
+
+static void call_free(evener_call *call)
+{
+    evener_attempts_clear(&call->attempts);
+    evener_bytes_clear(&call->request);
+    evener_pool_give_back(call, call->bytes);
+}
+
+void evener_call_unref(evener_call *call)
+{
+    /* acq_rel: the last one sees what the others did. */
+    if (call != NULL && atomic_fetch_sub_explicit(&call->references, 1, memory_order_acq_rel) == 1) {
+        call_free(call);
+    }
+}
+
+/* Gives the object's own reference back, and the channel's: from here on only the caller's handle is left. */
+static void release(evener_call *call)
+{
+    evener_channel *channel = call->channel;
+    evener_call_unref(call);
+    evener_channel_unref(channel);
+}
+
+/* ---- hooks ---- */
+
+static void ref(evener_attempts *attempts)
+{
+    (void)evener_call_ref(call_of(attempts));
+}
+
+static void unref(evener_attempts *attempts)
+{
+    evener_call_unref(call_of(attempts));
+}
+
+static void finished(evener_attempts *attempts, const evener_status *status, const evener_call_end *end)
+{
+    evener_call *call = call_of(attempts);
+    evener_bytes response = {0};
+    if (status->code == EVENER_STATUS_OK && end != NULL && end->response != NULL) {
+        response = *end->response;
+        end->response->owner = NULL;
+    }
+    call->callback(call->arg, status, &response);
+    evener_bytes_clear(&response);
+    release(call);
+}
+
+static void headers(evener_transport_call *wire, const evener_metadata *metadata, size_t count)
+{
+    const evener_attempts *attempts = wire->arg;
+    evener_details_headers(attempts->details, metadata, count);
+}
+
+static const evener_call_events events = {.size = sizeof events, .headers = headers, .ended = evener_attempts_ended};
+
+static const evener_attempts_hooks hooks = {.events = &events, .finished = finished, .ref = ref, .unref = unref};
+
+/* ---- the public side ---- */
+
+void evener_call_cancel(evener_call *call)
+{
+    evener_attempts_cancel(&call->attempts);
+}
+
+static evener_call *call_create(const evener_transport_calls *calls, size_t copies_bytes)
+{
+    const size_t wire_at = (sizeof(evener_call) + 63) & ~(size_t)63;
+    const size_t copies_at = wire_at + evener_rpc_call_bytes(calls);
+    bool is_new;
+    evener_call *call = evener_pool_take(copies_at + copies_bytes, &is_new);
+    if (call == NULL) {
+        return NULL;
+    }
+    if (!is_new) {
+        memset(call, 0, copies_at); /* it may have been another transport's */
+    }
+    call->bytes = copies_at + copies_bytes;
+    call->attempts.wire = (evener_transport_call *)(void *)((char *)call + wire_at);
+    return call;
+}
+
+evener_status_code evener_call_start(evener_channel *channel, const char *method, const evener_bytes *request,
+                                     const evener_call_options *given, evener_call_callback callback, void *arg,
+                                     evener_call **call, evener_status *status)
+{
+    evener_call_options options;
+    evener_status found;
+    evener_status_code code = evener_rpc_check(channel, method, given, &options, status);
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
+    if (callback == NULL) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "call of %s: the callback is NULL", method);
+    }
+    const size_t copies_bytes = evener_copies_bytes(method, &options);
+    evener_call *made = call_create(evener_channel_transport(channel)->vtable->calls, copies_bytes);
+    if (made == NULL) {
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "call of %s: out of memory", method);
+    }
+    evener_attempts *attempts = &made->attempts;
+    evener_rpc_init(&attempts->rpc, channel, method, &options);
+    evener_copies_make(&attempts->rpc, (char *)made + made->bytes - copies_bytes);
+    attempts->hooks = &hooks;
+    attempts->details = options.details;
+    attempts->begin = (evener_call_begin_args){.unary = true, .request = &made->request};
+    evener_attempts_init(attempts);
+    made->callback = callback;
+    made->arg = arg;
+    atomic_init(&made->references, 2);
+    if (request != NULL) {
+        made->request = evener_bytes_ref(request);
+        if (made->request.length < request->length) {
+            call_free(made);
+            return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "call of %s: out of memory", method);
+        }
+    }
+    made->channel = evener_channel_ref(channel);
+    code = evener_attempts_start(attempts, true, &found);
+    if (code != EVENER_STATUS_OK) {
+        evener_status_set(status, code, "%s", found.message);
+        release(made);
+        evener_call_unref(made);
+        return code;
+    }
+    if (call != NULL) {
+        *call = made;
+    } else {
+        evener_call_unref(made);
+    }
+    return evener_status_clear(status);
+}

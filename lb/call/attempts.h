@@ -1,0 +1,76 @@
+/* Attempts: the ring that an asynchronous RPC goes round until one attempt stands.
+ *
+ *   pick ──COMPLETE──▶ begin ──▶ on the wire ──ended──▶ finished
+ *    │ ▲                             │
+ *    │ └──────── goes again ─────────┘
+ *    └─QUEUE─▶ the channel calls back on the control thread with the pick, or with the reason to finish
+ *
+ * Whoever runs a step owns the RPC. Only cancelling comes from outside: the mutex makes the transport's call and the queued
+ * pick safe to reach from there. Asynchronous unary calls (async.c) and streams (stream.c) embed an evener_attempts. */
+#ifndef EVENER_LB_CALL_ATTEMPTS_H
+#define EVENER_LB_CALL_ATTEMPTS_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "lb/call/rpc.h"
+
+typedef struct evener_attempts evener_attempts;
+
+/* What the owner adds. One function at a time per RPC, but for `ref` and `unref`; never from inside
+ * evener_attempts_start(). */
+typedef struct evener_attempts_hooks {
+    const evener_call_events *events; /* given to every attempt; `ended` is evener_attempts_ended() */
+    /* An attempt has begun on a connection. Under the mutex. NULL: nothing to do. */
+    void (*begun)(evener_attempts *attempts);
+    /* Whether the RPC may be made again although the transport says that it was not processed. NULL: always. */
+    bool (*may_repeat)(evener_attempts *attempts);
+    /* The end, exactly once, after the pick was ended. `end` is what the attempt that stands ended with, and NULL when none
+     * was begun. */
+    void (*finished)(evener_attempts *attempts, const evener_status *status, const evener_call_end *end);
+    /* References of the owner, held over steps after which the RPC may be gone. */
+    void (*ref)(evener_attempts *attempts);
+    void (*unref)(evener_attempts *attempts);
+} evener_attempts_hooks;
+
+/* Where the RPC can be reached by evener_attempts_cancel(). */
+typedef enum evener_attempts_place {
+    EVENER_ATTEMPTS_NOWHERE = 0,    /* between two steps: the next one looks at `cancelled` */
+    EVENER_ATTEMPTS_PICK_ASKED = 1, /* evener_channel_pick_async() has not returned */
+    EVENER_ATTEMPTS_QUEUED = 2,     /* the channel's callback will come */
+    EVENER_ATTEMPTS_WIRE = 3,       /* begun on a connection, `ended` has not come */
+    EVENER_ATTEMPTS_FINISHED = 4
+} evener_attempts_place;
+
+struct evener_attempts {
+    const evener_attempts_hooks *hooks;
+    evener_rpc rpc;
+    evener_pick pick;
+    evener_transport_call *wire; /* the owner's memory; its `arg` is this struct */
+    evener_call_details *details;
+    evener_call_begin_args begin; /* what the owner wants of every attempt; the rest is filled in */
+    evener_pick_request pick_request;
+    evener_task again_task;
+    uint32_t at_once; /* attempts that followed one another on one stack */
+
+    pthread_mutex_t mutex;
+    bool cancelled;              /* under mutex */
+    evener_attempts_place place; /* under mutex */
+    uint32_t pick_round;         /* under mutex: distinguishes one queued pick from the next */
+};
+
+/* Sets up the ring; hooks, rpc, wire, begin and details are set before. */
+void evener_attempts_init(evener_attempts *attempts);
+void evener_attempts_clear(evener_attempts *attempts);
+
+/* Starts the first pick. Without `may_wait` it does not wait for a backend: FAILED_PRECONDITION when there is none now.
+ * Not OK: nothing is under way, and `finished` is not called. */
+evener_status_code evener_attempts_start(evener_attempts *attempts, bool may_wait, evener_status *status);
+
+/* Asks for the end with CANCELLED. Any number of times, until the owner's memory goes. Any thread. */
+void evener_attempts_cancel(evener_attempts *attempts);
+
+/* The `ended` of the transport's call. */
+void evener_attempts_ended(evener_transport_call *wire, const evener_call_end *end);
+
+#endif

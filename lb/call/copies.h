@@ -1,0 +1,14 @@
+/* Copies of what a caller lends only until a function has returned: method, authority, metadata. One block, made by its
+ * owner; the copies are aligned to pointers. */
+#ifndef EVENER_LB_CALL_COPIES_H
+#define EVENER_LB_CALL_COPIES_H
+
+#include "lb/call/rpc.h"
+
+/* The bytes that the block takes. */
+size_t evener_copies_bytes(const char *method, const evener_call_options *options);
+
+/* Copies into the block, which is aligned to a pointer, and makes the RPC use the copies. */
+void evener_copies_make(evener_rpc *rpc, void *block);
+
+#endif

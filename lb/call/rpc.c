@@ -1,0 +1,180 @@
+#include "lb/call/rpc.h"
+
+#include <string.h>
+
+#include "lb/base/options.h"
+#include "lb/call/details.h"
+#include "lb/channel/channel_internal.h"
+
+/* A longer timeout is none (some 30 years): it could not be added to the clock. */
+#define TIMEOUT_MS_MAX (UINT64_C(1) << 40)
+
+evener_status_code evener_rpc_check(evener_channel *channel, const char *method, const evener_call_options *given,
+                                    evener_call_options *options, evener_status *status)
+{
+    if (channel == NULL) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "call of %s: the channel is NULL",
+                                 method == NULL ? "(no method)" : method);
+    }
+    if (method == NULL || method[0] != '/') {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "call: the method is %s%s%s: it is to be \"/package.Service/Method\"",
+                                 method == NULL ? "NULL" : "\"", method == NULL ? "" : method,
+                                 method == NULL ? "" : "\"");
+    }
+    evener_status reason;
+    if (evener_options_read(options, sizeof *options, given, "options", "evener_call_options", &reason) !=
+            EVENER_STATUS_OK ||
+        evener_details_check(options->details, &reason) != EVENER_STATUS_OK) {
+        return evener_status_set(status, reason.code, "call of %s: %s", method, reason.message);
+    }
+    if (options->metadata == NULL && options->metadata_count > 0) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "call of %s: options.metadata is NULL and options.metadata_count is %zu", method,
+                                 options->metadata_count);
+    }
+    for (size_t i = 0; i < options->metadata_count; i++) {
+        const evener_metadata *entry = &options->metadata[i];
+        if (entry->key == NULL || (entry->value == NULL && entry->value_bytes > 0)) {
+            return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                     "call of %s: options.metadata[%zu]: the %s is NULL", method, i,
+                                     entry->key == NULL ? "key" : "value");
+        }
+    }
+    const evener_transport *transport = evener_channel_transport(channel);
+    if (transport->vtable->calls == NULL) {
+        return evener_status_set(status, EVENER_STATUS_FAILED_PRECONDITION,
+                                 "call of %s: the transport of the channel to %s carries no calls: use "
+                                 "evener_channel_pick() there",
+                                 method, evener_channel_target(channel));
+    }
+    return EVENER_STATUS_OK;
+}
+
+/* What the call says, else what the service config says of its method, else what the channel says. */
+static bool waits_for_ready(const evener_channel *channel, const evener_call_options *options,
+                            const evener_method_settings *settings)
+{
+    if (options->wait_for_ready != EVENER_WAIT_FOR_READY_DEFAULT) {
+        return options->wait_for_ready == EVENER_WAIT_FOR_READY_YES;
+    }
+    return settings->has_wait_for_ready ? settings->wait_for_ready : evener_channel_wait_for_ready_default(channel);
+}
+
+/* 0: none. The service config's timeout is an upper bound (grpc: doc/service_config.md). */
+static uint64_t shorter_timeout_ms(uint64_t of_call_ms, uint64_t of_config_ms)
+{
+    if (of_call_ms == 0 || of_config_ms == 0) {
+        return of_call_ms != 0 ? of_call_ms : of_config_ms;
+    }
+    return of_call_ms < of_config_ms ? of_call_ms : of_config_ms;
+}
+
+void evener_rpc_init(evener_rpc *rpc, evener_channel *channel, const char *method, const evener_call_options *options)
+{
+    const evener_method_settings settings = evener_channel_method_settings(channel, method);
+    const uint64_t timeout_ms = shorter_timeout_ms(options->timeout_ms, settings.timeout_ms);
+    const bool has_deadline = timeout_ms > 0 && timeout_ms < TIMEOUT_MS_MAX;
+    *rpc = (evener_rpc){
+        .channel = channel,
+        .calls = evener_channel_transport(channel)->vtable->calls,
+        .pick_args = {.size = sizeof rpc->pick_args,
+                      .method = method,
+                      .metadata = options->metadata,
+                      .metadata_count = options->metadata_count,
+                      .hash = options->hash,
+                      .has_hash = options->has_hash,
+                      .wait_for_ready = waits_for_ready(channel, options, &settings),
+                      .trace = options->trace},
+        .authority = options->authority,
+        .timeout_ms = has_deadline ? timeout_ms : 0,
+        .deadline_ns =
+            has_deadline ? evener_loop_now_ns(channel->hot.loop) + timeout_ms * EVENER_NS_PER_MS : UINT64_MAX,
+    };
+}
+
+bool evener_rpc_set_pick_timeout(evener_rpc *rpc)
+{
+    if (rpc->deadline_ns == UINT64_MAX) {
+        return true;
+    }
+    const uint64_t now_ns = evener_loop_now_ns(rpc->channel->hot.loop);
+    const uint64_t left_ns = rpc->deadline_ns > now_ns ? rpc->deadline_ns - now_ns : 0;
+    rpc->pick_args.timeout_ms = (left_ns + EVENER_NS_PER_MS - 1) / EVENER_NS_PER_MS;
+    return left_ns > 0;
+}
+
+evener_status_code evener_rpc_deadline_status(const evener_rpc *rpc, evener_status *status)
+{
+    return evener_status_set(status, EVENER_STATUS_DEADLINE_EXCEEDED,
+                             "deadline exceeded after %llu.%03llu s: waiting for a backend of \"%s\"; %u connections "
+                             "that were picked had been lost",
+                             (unsigned long long)(rpc->timeout_ms / 1000), (unsigned long long)(rpc->timeout_ms % 1000),
+                             evener_channel_target(rpc->channel), rpc->attempts);
+}
+
+void evener_rpc_fill_begin_args(const evener_rpc *rpc, evener_call_begin_args *args)
+{
+    args->size = sizeof *args;
+    args->method = rpc->pick_args.method;
+    args->authority = rpc->authority;
+    args->metadata = rpc->pick_args.metadata;
+    args->metadata_count = rpc->pick_args.metadata_count;
+    args->deadline_ns = rpc->deadline_ns;
+}
+
+bool evener_rpc_goes_again(evener_rpc *rpc, const evener_call_end *end, bool cancelled)
+{
+    if (end->code == EVENER_STATUS_OK || cancelled || end->timed_out) {
+        return false;
+    }
+    switch (end->fate) {
+    case EVENER_FATE_NEVER_LEFT:
+        return rpc->deadline_ns == UINT64_MAX || evener_loop_now_ns(rpc->channel->hot.loop) < rpc->deadline_ns;
+    case EVENER_FATE_REFUSED: {
+        const bool first = !rpc->refused_once;
+        rpc->refused_once = true;
+        return first;
+    }
+    case EVENER_FATE_PERHAPS_PROCESSED:
+        break;
+    }
+    return false;
+}
+
+void evener_rpc_set_status(const evener_rpc *rpc, const evener_pick *pick, const evener_call_end *end,
+                           evener_status *status)
+{
+    if (end->code == EVENER_STATUS_OK) {
+        evener_status_clear(status);
+    } else if (end->timed_out) { /* grpc-java's words */
+        evener_status_set(status, EVENER_STATUS_DEADLINE_EXCEEDED, "deadline exceeded after %llu.%03llu s at %s",
+                          (unsigned long long)(rpc->timeout_ms / 1000), (unsigned long long)(rpc->timeout_ms % 1000),
+                          evener_subchannel_address_text(pick->subchannel));
+    } else {
+        evener_status_set(status, end->code, "%s", end->message);
+    }
+}
+
+void evener_rpc_end_pick(evener_pick *pick, const evener_call_end *end)
+{
+    const evener_done_info info = {
+        .size = sizeof info,
+        .code = end->code,
+        .not_sent = end->code != EVENER_STATUS_OK && end->fate != EVENER_FATE_PERHAPS_PROCESSED,
+        .load_report = end->load_report,
+        .load_report_bytes = end->load_report_bytes,
+    };
+    evener_pick_done(pick, &info);
+}
+
+void evener_rpc_drop_pick(evener_pick *pick, evener_status_code code)
+{
+    const evener_done_info info = {.size = sizeof info, .code = code, .not_sent = true};
+    evener_pick_done(pick, &info);
+}
+
+bool evener_rpc_waits_for_itself(const evener_rpc *rpc)
+{
+    return rpc->channel->hot.caller_drives_loop || evener_loop_on_control_thread(rpc->channel->hot.loop);
+}

@@ -1,0 +1,68 @@
+/* RPC: what all kinds of calls have in common. The part that stays over its attempts, the pick and the beginning of one
+ * attempt, and the judgement on how the attempt ended.
+ *
+ *     pick ──▶ begin on the connection ──▶ `ended` ──▶ done, or pick again (transparent retry, A6)
+ *
+ * Only what the transport *knows* decides whether an attempt is made again: see evener_fate. */
+#ifndef EVENER_LB_CALL_RPC_H
+#define EVENER_LB_CALL_RPC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <evener/call.h>
+#include <evener/transport.h>
+
+typedef struct evener_rpc {
+    evener_channel *channel; /* not counted here */
+    const evener_transport_calls *calls;
+    evener_pick_args pick_args; /* method and metadata: the caller's memory, or the asynchronous call's */
+    const char *authority;      /* likewise; NULL: the connection's */
+    uint64_t timeout_ms;        /* 0: no deadline */
+    uint64_t deadline_ns;       /* of the loop's clock; UINT64_MAX: none */
+    uint32_t attempts;          /* picks that were made */
+    bool refused_once;          /* a server has refused the call unprocessed (A6: made again once) */
+} evener_rpc;
+
+/* Checks what a call was given, and stores its options (`given` may be NULL, or an older program's) as this library
+ * knows them in *options. Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the transport carries no calls). Any thread. */
+evener_status_code evener_rpc_check(evener_channel *channel, const char *method, const evener_call_options *given,
+                                    evener_call_options *options, evener_status *status);
+
+/* Starts the clock: the deadline runs from here. Any thread. */
+void evener_rpc_init(evener_rpc *rpc, evener_channel *channel, const char *method, const evener_call_options *options);
+
+/* To be called before every pick: sets the time that is left for it. False: none is. */
+bool evener_rpc_set_pick_timeout(evener_rpc *rpc);
+
+/* The status of a call whose deadline passed before it had a backend. */
+evener_status_code evener_rpc_deadline_status(const evener_rpc *rpc, evener_status *status);
+
+/* Fills what the RPC knows into the arguments of an attempt; the rest is the caller's to set. */
+void evener_rpc_fill_begin_args(const evener_rpc *rpc, evener_call_begin_args *args);
+
+/* Whether the RPC is to be picked again after an attempt that ended so. Called once per attempt; counts refusals. Never
+ * true when `cancelled`, or when the deadline has passed. */
+bool evener_rpc_goes_again(evener_rpc *rpc, const evener_call_end *end, bool cancelled);
+
+/* The status that the application gets for an attempt that stands. */
+void evener_rpc_set_status(const evener_rpc *rpc, const evener_pick *pick, const evener_call_end *end,
+                           evener_status *status);
+
+/* Ends the attempt's pick: policies and statistics learn how it went at the picked backend. */
+void evener_rpc_end_pick(evener_pick *pick, const evener_call_end *end);
+
+/* Ends a pick on which nothing was begun. */
+void evener_rpc_drop_pick(evener_pick *pick, evener_status_code code);
+
+/* Whether waiting for a backend on this thread would wait for the thread itself: the control thread, or a loop that the
+ * caller drives. */
+bool evener_rpc_waits_for_itself(const evener_rpc *rpc);
+
+/* The size of the transport's part of a call, rounded up to its alignment. */
+static inline size_t evener_rpc_call_bytes(const evener_transport_calls *calls)
+{
+    return (calls->call_bytes + 63) & ~(size_t)63;
+}
+
+#endif

@@ -1,0 +1,153 @@
+/* Blocking unary calls: pick, begin, wait, done. Everything lies on the caller's stack. */
+#include <evener/call.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lb/base/memory.h"
+#include "lb/call/details.h"
+#include "lb/call/rpc.h"
+
+/* The transport's part of a call goes onto the stack up to this size; above, into memory of its own. */
+#define STACK_CALL_BYTES_MAX 4096
+
+enum { WAITING = 0, ENDED = 1 };
+
+typedef struct unary {
+    evener_rpc *rpc;
+    evener_transport_call *call;
+    evener_pick pick;
+    evener_call_details *details;
+    evener_bytes *response;
+    evener_status *status;
+    evener_status_code code;
+    bool again;
+    uint32_t word; /* WAITING until the attempt has ended */
+} unary;
+
+static void unary_headers(evener_transport_call *call, const evener_metadata *metadata, size_t count)
+{
+    const unary *u = call->arg;
+    evener_details_headers(u->details, metadata, count);
+}
+
+static void take_response(evener_bytes *from, evener_bytes *to)
+{
+    if (to == NULL) {
+        return;
+    }
+    *to = (evener_bytes){0};
+    if (from != NULL) {
+        *to = *from;
+        from->owner = NULL;
+    }
+}
+
+static void unary_ended(evener_transport_call *call, const evener_call_end *end)
+{
+    unary *u = call->arg;
+    u->again = evener_rpc_goes_again(u->rpc, end, false);
+    if (!u->again) {
+        u->code = end->timed_out ? EVENER_STATUS_DEADLINE_EXCEEDED : end->code;
+        evener_rpc_set_status(u->rpc, &u->pick, end, u->status);
+        evener_details_end(u->details, evener_subchannel_address_text(u->pick.subchannel), end->trailing,
+                           end->trailing_count);
+        if (end->code == EVENER_STATUS_OK) {
+            take_response(end->response, u->response);
+        }
+    }
+    evener_rpc_end_pick(&u->pick, end);
+    evener_wait_word_set(&u->word, ENDED); /* from here on the caller's stack may be gone */
+}
+
+static const evener_call_events unary_events = {
+    .size = sizeof unary_events, .headers = unary_headers, .ended = unary_ended};
+
+/* Runs one attempt on the pick to its end. Not OK: it could not begin, and the pick is ended. */
+static evener_status_code attempt(unary *u, const evener_bytes *request, evener_status *refusal)
+{
+    const evener_rpc *rpc = u->rpc;
+    const evener_transport_vtable *vtable = evener_channel_transport(rpc->channel)->vtable;
+    evener_connection *connection = u->pick.connection;
+    evener_call_begin_args args = {
+        .events = &unary_events,
+        .unary = true,
+        .blocking = rpc->calls->call_wait != NULL,
+        .wants_metadata = u->details != NULL,
+        .request = request,
+    };
+    evener_rpc_fill_begin_args(rpc, &args);
+    u->word = WAITING;
+    u->call->arg = u;
+    /* The pick's reference goes with `ended`, on another thread perhaps; the connection must outlive the wait. */
+    if (!vtable->connection_ref(connection)) {
+        evener_rpc_drop_pick(&u->pick, EVENER_STATUS_UNAVAILABLE);
+        return evener_status_set(refusal, EVENER_STATUS_UNAVAILABLE, "the connection takes no further call");
+    }
+    const evener_status_code code = rpc->calls->call_begin(connection, u->call, &args, refusal);
+    if (code != EVENER_STATUS_OK) {
+        evener_rpc_drop_pick(&u->pick, code);
+    } else {
+        while ((__atomic_load_n(&u->word, __ATOMIC_ACQUIRE) & ~EVENER_WAIT_BITS) == WAITING) {
+            if (args.blocking) {
+                rpc->calls->call_wait(u->call, &u->word, WAITING, UINT64_MAX);
+            } else {
+                evener_wait_word_sleep(&u->word, WAITING, UINT64_MAX);
+            }
+        }
+    }
+    vtable->connection_unref(connection);
+    return code;
+}
+
+static evener_status_code run(unary *u, const evener_bytes *request)
+{
+    evener_rpc *rpc = u->rpc;
+    for (;;) {
+        if (!evener_rpc_set_pick_timeout(rpc)) {
+            return evener_rpc_deadline_status(rpc, u->status);
+        }
+        evener_status_code code = evener_channel_pick(rpc->channel, &rpc->pick_args, &u->pick, u->status);
+        if (code != EVENER_STATUS_OK) {
+            return code;
+        }
+        rpc->attempts++;
+        evener_details_begin(u->details, rpc->attempts);
+        evener_status refusal;
+        code = attempt(u, request, &refusal);
+        if (code == EVENER_STATUS_OK && !u->again) {
+            return u->code;
+        }
+        if (code != EVENER_STATUS_OK && code != EVENER_STATUS_UNAVAILABLE) {
+            return evener_status_set(u->status, code, "call of %s: %s", rpc->pick_args.method, refusal.message);
+        }
+    }
+}
+
+evener_status_code evener_unary_call(evener_channel *channel, const char *method, const evener_bytes *request,
+                                     const evener_call_options *given, evener_bytes *response, evener_status *status)
+{
+    evener_call_options options;
+    const evener_status_code code = evener_rpc_check(channel, method, given, &options, status);
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
+    evener_rpc rpc;
+    evener_rpc_init(&rpc, channel, method, &options);
+    unary u = {.rpc = &rpc, .details = options.details, .response = response, .status = status};
+    evener_details_begin(u.details, 0);
+    const size_t call_bytes = evener_rpc_call_bytes(rpc.calls);
+    if (call_bytes <= STACK_CALL_BYTES_MAX) {
+        _Alignas(64) char memory[STACK_CALL_BYTES_MAX];
+        memset(memory, 0, call_bytes);
+        u.call = (evener_transport_call *)(void *)memory;
+        return run(&u, request);
+    }
+    u.call = evener_cache_aligned_calloc(call_bytes);
+    if (u.call == NULL) {
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "call of %s: out of memory", method);
+    }
+    const evener_status_code result = run(&u, request);
+    free(u.call);
+    return result;
+}

@@ -1,0 +1,68 @@
+#include "lb/runtime/object_pool.h"
+
+#include <stdlib.h>
+
+#include "lb/base/memory.h"
+#include "lb/runtime/lane.h"
+
+#define CLASSES (EVENER_POOL_BYTES_MAX / EVENER_POOL_STEP_BYTES)
+
+typedef struct free_object {
+    struct free_object *next;
+} free_object;
+
+/* A lane's lists; of lanes below the shared one only. */
+typedef struct lane_lists {
+    _Alignas(EVENER_LANE_BYTES) free_object *first[CLASSES];
+} lane_lists;
+
+typedef struct shared_stack {
+    _Alignas(EVENER_LANE_BYTES) free_object *first; /* atomic */
+} shared_stack;
+
+static lane_lists lanes[EVENER_LANES - 1];
+static shared_stack returned[CLASSES];
+
+static size_t class_of(size_t bytes)
+{
+    return bytes == 0 ? 0 : (bytes - 1) / EVENER_POOL_STEP_BYTES;
+}
+
+void *evener_pool_take(size_t bytes, bool *is_new)
+{
+    const size_t class = class_of(bytes);
+    const uint32_t lane = evener_lane_current();
+    *is_new = false;
+    if (class < CLASSES && lane < EVENER_LANES - 1) {
+        free_object **first = &lanes[lane].first[class];
+        if (*first == NULL) {
+            /* Acquire pairs with the release of who gave the objects back. */
+            *first = __atomic_exchange_n(&returned[class].first, NULL, __ATOMIC_ACQUIRE);
+        }
+        free_object *object = *first;
+        if (object != NULL) {
+            *first = object->next;
+            return object;
+        }
+    }
+    *is_new = true;
+    return evener_cache_aligned_calloc((class + 1) * EVENER_POOL_STEP_BYTES);
+}
+
+void evener_pool_give_back(void *memory, size_t bytes)
+{
+    const size_t class = class_of(bytes);
+    if (memory == NULL) {
+        return;
+    }
+    if (class >= CLASSES) {
+        free(memory);
+        return;
+    }
+    free_object *object = memory;
+    free_object *first = __atomic_load_n(&returned[class].first, __ATOMIC_RELAXED);
+    do {
+        object->next = first;
+    } while (
+        !__atomic_compare_exchange_n(&returned[class].first, &first, object, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+}

@@ -1,0 +1,18 @@
+/* Messages between evener_bytes and the core's slices. */
+#ifndef EVENER_LB_TRANSPORT_GRPC_BYTES_H
+#define EVENER_LB_TRANSPORT_GRPC_BYTES_H
+
+#include <grpc/byte_buffer.h>
+#include <grpc/slice.h>
+
+#include <evener/bytes.h>
+
+/* A slice that holds a reference to the message, or a copy if the message has no owner or is short. NULL: empty. Any
+ * thread. */
+grpc_slice evener_grpc_bytes_to_slice(const evener_bytes *bytes);
+
+/* Takes a received message out of `buffer` (which may be NULL: an empty one) and destroys the buffer. Without memory the
+ * message is empty. Any thread. */
+void evener_grpc_bytes_receive(grpc_byte_buffer *buffer, evener_bytes *bytes);
+
+#endif

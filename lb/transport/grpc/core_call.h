@@ -1,0 +1,87 @@
+/* One call of the core: a grpc_call with all that its batches read and write.
+ *
+ * It lies in memory of its own and counts references: one per operation under way, one for its owner. So an owner whose
+ * deadline has passed can leave although the core has not ended the call yet. */
+#ifndef EVENER_LB_TRANSPORT_GRPC_CORE_CALL_H
+#define EVENER_LB_TRANSPORT_GRPC_CORE_CALL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include <grpc/grpc.h>
+
+#include <evener/transport.h>
+
+#include "lb/transport/grpc/connection.h"
+#include "lb/transport/grpc/tag.h"
+
+typedef struct evener_grpc_core_call evener_grpc_core_call;
+
+/* What an operation of a call is tagged with. */
+typedef struct evener_grpc_operation {
+    evener_grpc_tag tag;
+    evener_grpc_core_call *call;
+} evener_grpc_operation;
+
+#define EVENER_GRPC_METADATA_INLINE 4
+
+struct evener_grpc_core_call {
+    _Atomic uint32_t references;
+    evener_connection *connection; /* a reference */
+    grpc_call *core;
+    grpc_metadata *metadata; /* `inlined` or memory of its own; the slices are owned */
+    size_t metadata_count;
+    grpc_metadata inlined[EVENER_GRPC_METADATA_INLINE];
+    uint64_t deadline_ns;
+    size_t receive_bytes_max;
+    bool wants_metadata;
+
+    evener_grpc_operation opening, headers, reading, writing, closing, status; /* unary calls use `status` only */
+
+    /* what the core writes */
+    grpc_byte_buffer *request;
+    grpc_byte_buffer *response;
+    grpc_metadata_array initial_metadata;
+    grpc_metadata_array trailing_metadata;
+    grpc_status_code code;
+    grpc_slice message;
+    const char *error_string;
+
+    /* Events come one at a time: under the mutex. */
+    pthread_mutex_t mutex;
+    evener_transport_call *owner;     /* NULL once `ended` was delivered */
+    const evener_call_events *events; /* the owner's */
+    bool answered;                    /* a message was received */
+    bool status_known;
+    _Atomic uint32_t under_way; /* operations of a stream that have not completed */
+};
+
+/* Makes a call on a connection that the calling thread has entered. Copies what `args` borrows, except the request.
+ * Errors: INVALID_ARGUMENT (metadata that the core refuses, by name), RESOURCE_EXHAUSTED. Any thread. */
+evener_status_code evener_grpc_core_call_create(evener_connection *connection, grpc_completion_queue *queue,
+                                                const evener_call_begin_args *args, evener_grpc_core_call **call,
+                                                evener_status *status);
+
+void evener_grpc_core_call_unref(evener_grpc_core_call *call);
+
+/* Fill one operation. */
+void evener_grpc_core_call_send_metadata_op(const evener_grpc_core_call *call, grpc_op *operation);
+void evener_grpc_core_call_status_op(evener_grpc_core_call *call, grpc_op *operation);
+void evener_grpc_core_call_headers_op(evener_grpc_core_call *call, grpc_op *operation);
+
+/* Starts a batch on the connection that begin() entered, and leaves it: a call whose first batch came after
+ * grpc_channel_destroy() would wait for a resolution that never comes (the core's client_channel.cc,
+ * CheckResolutionLocked). False: the core refuses it. */
+bool evener_grpc_core_call_start(evener_grpc_core_call *call, const grpc_op *operations, size_t count, void *tag);
+
+/* The status has come, with all else that the call waited for: delivers `ended`. The mutex is held. */
+void evener_grpc_core_call_deliver_end(evener_grpc_core_call *call);
+
+/* The deadline has passed and the core does not end the call: delivers `ended` without it. The mutex is held. */
+void evener_grpc_core_call_abandon(evener_grpc_core_call *call);
+
+/* Delivers the server's headers, if the owner wants them and there are any. The mutex is held. */
+void evener_grpc_core_call_deliver_headers(evener_grpc_core_call *call);
+
+#endif

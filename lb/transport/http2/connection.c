@@ -1,0 +1,297 @@
+/* A connection: references, the queue of operations, and the turn of its owner.
+ *
+ * References: its maker's until disconnect(), its I/O thread's while the socket is watched, the ready queue's, one per
+ * event on the way to the control thread, and one per pick. The last one has the control thread free the memory. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "lb/transport/http2/flow_control.h"
+#include "lb/transport/http2/internal.h"
+#include "lb/transport/http2/keepalive.h"
+#include "lb/transport/http2/tls.h"
+
+/* Reads per turn: a peer that never stops sending must not keep the others waiting. */
+#define READS_PER_TURN 4
+
+void evener_http2_connection_ref(evener_connection *connection)
+{
+    (void)atomic_fetch_add_explicit(&connection->references, 1, memory_order_relaxed);
+}
+
+void evener_http2_connection_unref(evener_connection *connection)
+{
+    /* acq_rel: the last one sees all that others did. */
+    if (atomic_fetch_sub_explicit(&connection->references, 1, memory_order_acq_rel) == 1) {
+        evener_loop_post(connection->loop, &connection->free_task);
+    }
+}
+
+void evener_http2_connection_init(evener_connection *connection, evener_http2_transport *transport,
+                                  evener_http2_engine *engine)
+{
+    connection->transport = transport;
+    connection->engine = engine;
+    connection->loop = engine->loop;
+    connection->fd = -1;
+    connection->streams_max = UINT32_MAX;
+    atomic_init(&connection->references, 1);
+    evener_http2_queue_init(&connection->operations);
+    atomic_init(&connection->op.bits, EVENER_HTTP2_OP_LIVE);
+    connection->timers = (evener_timer_heap)EVENER_TIMER_HEAP_INIT;
+    evener_http2_link_init(&connection->waiting);
+    evener_http2_link_init(&connection->open);
+    evener_http2_link_init(&connection->ending);
+    evener_http2_link_init(&connection->written);
+    evener_http2_link_init(&connection->narrow);
+    evener_http2_link_init(&connection->thread_link);
+    evener_http2_link_init(&connection->dirty_link);
+    connection->keepalive = (evener_timer)EVENER_TIMER_INIT(evener_http2_keepalive_rings, connection);
+    connection->narrow_timer = (evener_timer)EVENER_TIMER_INIT(evener_http2_narrow_rings, connection);
+    connection->wake_timer = (evener_timer)EVENER_TIMER_INIT(evener_http2_wake_rings, connection);
+    connection->linger_timer = (evener_timer)EVENER_TIMER_INIT(evener_http2_linger_rings, connection);
+}
+
+/* ---- operations ---- */
+
+bool evener_http2_has_operations(evener_connection *connection)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+    return !evener_http2_queue_is_empty(&connection->operations);
+}
+
+void evener_http2_wake_owner(evener_connection *connection)
+{
+    atomic_thread_fence(memory_order_seq_cst); /* after queueing, before looking */
+    switch (atomic_load(&connection->owner)) {
+    case EVENER_HTTP2_OWNER_FREE:
+        evener_http2_schedule(connection);
+        return;
+    case EVENER_HTTP2_OWNER_POLLING: {
+        evener_http2_seat *seat = atomic_load(&connection->seat);
+        if (seat != NULL) {
+            evener_http2_seat_wake(seat);
+        } else {
+            evener_http2_schedule(connection); /* it changed hands just now */
+        }
+        return;
+    }
+    default:
+        return; /* it looks at the queue before it polls or gives the word back */
+    }
+}
+
+bool evener_http2_submit(evener_connection *connection, evener_http2_op *op, uint32_t bits, bool wake)
+{
+    uint32_t before = atomic_load_explicit(&op->bits, memory_order_relaxed);
+    if (wake) {
+        /* As soon as it is queued the call may run and end, and with it the caller's reference. */
+        evener_http2_connection_ref(connection);
+    }
+    do {
+        if ((before & EVENER_HTTP2_OP_LIVE) == 0) {
+            break;
+        }
+    } while (!atomic_compare_exchange_weak_explicit(&op->bits, &before, before | bits, memory_order_release,
+                                                    memory_order_relaxed));
+    if (before == EVENER_HTTP2_OP_LIVE) {
+        evener_http2_queue_put(&connection->operations, &op->node);
+        if (wake) {
+            evener_http2_wake_owner(connection);
+        }
+    }
+    if (wake) {
+        evener_http2_connection_unref(connection);
+    }
+    return (before & EVENER_HTTP2_OP_LIVE) != 0;
+}
+
+static void operate_connection(evener_connection *connection, uint32_t bits)
+{
+    if ((bits & EVENER_HTTP2_OP_DISCONNECT) != 0) {
+        if (connection->phase == EVENER_HTTP2_PHASE_OPEN) {
+            evener_http2_connection_drain(connection, false);
+        } else {
+            evener_http2_connection_break(connection, EVENER_STATUS_CANCELLED, "%s: given up", connection->address);
+        }
+    }
+}
+
+void evener_http2_connection_operate(evener_connection *connection)
+{
+    for (;;) {
+        evener_http2_queue_node *node = evener_http2_queue_take(&connection->operations);
+        if (node == NULL) {
+            return; /* who is about to queue one looks at the owner afterwards */
+        }
+        evener_http2_op *op = EVENER_CONTAINER_OF(node, evener_http2_op, node);
+        /* Acquire: pairs with the release of evener_http2_submit(). From here on the operation may be queued again. */
+        const uint32_t bits = atomic_fetch_and_explicit(&op->bits, EVENER_HTTP2_OP_LIVE, memory_order_acq_rel) &
+                              ~(uint32_t)EVENER_HTTP2_OP_LIVE;
+        if (op->is_call) {
+            evener_http2_call_operate(connection, EVENER_CONTAINER_OF(op, evener_http2_call, op), bits);
+        } else {
+            operate_connection(connection, bits);
+        }
+    }
+}
+
+/* ---- the owner's turn ---- */
+
+void evener_http2_run_timers(evener_timer_heap *heap, uint64_t now_ns)
+{
+    const uint64_t sequence_end = heap->next_sequence;
+    evener_timer *timer;
+    while (heap->first != NULL && (timer = evener_timer_heap_take_due(heap, now_ns, sequence_end)) != NULL) {
+        timer->fn(timer->arg);
+    }
+}
+
+/* A connection that has nothing more to do ends. */
+static void close_if_over(evener_connection *connection)
+{
+    if (connection->phase != EVENER_HTTP2_PHASE_OPEN && connection->phase != EVENER_HTTP2_PHASE_SETTINGS) {
+        return;
+    }
+    const bool session_is_over =
+        nghttp2_session_want_read(connection->session) == 0 && nghttp2_session_want_write(connection->session) == 0;
+    const bool drained = connection->draining && !evener_http2_has_calls(connection) && connection->streams == 0;
+    if (connection->unsent_bytes == 0 && (session_is_over || drained)) {
+        evener_http2_connection_break(connection, EVENER_STATUS_UNAVAILABLE,
+                                      connection->goaway_received ? "%s: the server ended the connection (GOAWAY)"
+                                                                  : "%s: the connection was ended",
+                                      connection->address);
+    }
+}
+
+void evener_http2_connection_work(evener_connection *connection, evener_http2_seat *seat, uint64_t now_ns)
+{
+    evener_http2_connection_operate(connection);
+    if (evener_http2_next_timer_ns(&connection->timers) <= now_ns) {
+        evener_http2_run_timers(&connection->timers, now_ns);
+    }
+    if (connection->phase == EVENER_HTTP2_PHASE_OPEN || connection->phase == EVENER_HTTP2_PHASE_SETTINGS) {
+        if (connection->draining && !evener_http2_has_calls(connection) && !connection->is_stalled) {
+            (void)nghttp2_session_terminate_session(connection->session, NGHTTP2_NO_ERROR);
+        }
+        evener_http2_flush(connection, seat);
+        close_if_over(connection);
+    }
+}
+
+void evener_http2_connection_feed(evener_connection *connection, const uint8_t *data, size_t bytes)
+{
+    connection->last_received_ns = evener_http2_now_ns(connection);
+    if (connection->phase == EVENER_HTTP2_PHASE_SETTINGS && evener_http2_connect_judge(connection, data, bytes)) {
+        return;
+    }
+    const ssize_t used = nghttp2_session_mem_recv(connection->session, data, bytes);
+    if (used < 0 && connection->phase != EVENER_HTTP2_PHASE_CLOSED) {
+        evener_http2_connection_break(connection, EVENER_STATUS_UNAVAILABLE, "%s: HTTP/2 session failed: %s",
+                                      connection->address, nghttp2_strerror((int)used));
+    }
+}
+
+void evener_http2_connection_receive(evener_connection *connection, evener_http2_seat *seat)
+{
+    for (int i = 0; connection->phase != EVENER_HTTP2_PHASE_CLOSED &&
+                    (i < READS_PER_TURN || evener_http2_tls_has_input(connection));
+         i++) {
+        char what[128];
+        const ssize_t bytes = evener_http2_wire_read(connection, seat->input, sizeof seat->input, what);
+        if (bytes < 0) {
+            evener_http2_connection_break(connection, EVENER_STATUS_UNAVAILABLE, "%s: %s", connection->address, what);
+            return;
+        }
+        if (bytes == 0) {
+            return;
+        }
+        evener_http2_connection_feed(connection, seat->input, (size_t)bytes);
+        if ((size_t)bytes < sizeof seat->input && connection->tls == NULL) {
+            return; /* all that there was */
+        }
+    }
+}
+
+/* ---- the end ---- */
+
+static void end_calls(evener_connection *connection, evener_http2_link *calls)
+{
+    while (!evener_http2_link_is_empty(calls)) {
+        evener_http2_call *call = EVENER_CONTAINER_OF(calls->next, evener_http2_call, link);
+        evener_http2_call_end(connection, call, EVENER_STATUS_UNAVAILABLE, evener_http2_call_fate(connection, call),
+                              connection->failure.message, strlen(connection->failure.message));
+    }
+}
+
+void evener_http2_connection_break(evener_connection *connection, evener_status_code code, const char *format, ...)
+{
+    if (connection->phase == EVENER_HTTP2_PHASE_CLOSED) {
+        return;
+    }
+    const bool was_open = connection->phase == EVENER_HTTP2_PHASE_OPEN;
+    va_list arguments;
+    va_start(arguments, format);
+    connection->failure.code = code;
+    (void)vsnprintf(connection->failure.message, sizeof connection->failure.message, format, arguments);
+    va_end(arguments);
+    connection->phase = EVENER_HTTP2_PHASE_CLOSED;
+    atomic_store(&connection->closed_to_calls, 1);
+    end_calls(connection, &connection->open);
+    end_calls(connection, &connection->waiting);
+    if (!was_open) {
+        evener_http2_connection_report(connection, EVENER_HTTP2_EVENT_FAILED);
+    } else if (!connection->reported_dropped) {
+        connection->reported_dropped = true;
+        evener_http2_connection_report(connection, EVENER_HTTP2_EVENT_DROPPED);
+    }
+}
+
+void evener_http2_connection_drain(evener_connection *connection, bool report)
+{
+    atomic_store(&connection->closed_to_calls, 1);
+    connection->draining = true;
+    if (connection->goaway_received) {
+        evener_status_set(&connection->failure, EVENER_STATUS_UNAVAILABLE,
+                          "%s: the server ends the connection (GOAWAY)", connection->address);
+    } else {
+        evener_status_set(&connection->failure, EVENER_STATUS_UNAVAILABLE, "%s: the connection was given up",
+                          connection->address);
+    }
+    end_calls(connection, &connection->waiting); /* none of them has left */
+    if (report && !connection->reported_dropped) {
+        connection->reported_dropped = true;
+        evener_http2_connection_report(connection, EVENER_HTTP2_EVENT_DROPPED);
+    }
+}
+
+void evener_http2_connection_report(evener_connection *connection, uint32_t event)
+{
+    /* Release: `failure` is written before. Pairs with the exchange on the control thread. */
+    (void)atomic_fetch_or_explicit(&connection->events, event, memory_order_release);
+    evener_http2_connection_ref(connection);
+    if (!evener_loop_post(connection->loop, &connection->events_task)) {
+        evener_http2_connection_unref(connection);
+    }
+}
+
+void evener_http2_connection_close(evener_connection *connection)
+{
+    evener_timer_heap_stop(&connection->timers, &connection->keepalive);
+    evener_timer_heap_stop(&connection->timers, &connection->narrow_timer);
+    nghttp2_session_del(connection->session);
+    connection->session = NULL;
+    evener_http2_memory_pool_clear(&connection->pool);
+    evener_http2_tls_close(connection);
+    if (connection->fd >= 0) {
+        close(connection->fd);
+        connection->fd = -1;
+    }
+    free(connection->unsent);
+    connection->unsent = NULL;
+    connection->unsent_bytes = 0;
+    free(connection->early);
+    connection->early = NULL;
+    connection->early_bytes = 0;
+}

@@ -1,0 +1,312 @@
+/* IMPLEMENTATION NOTES
+ *
+ * One server-streaming call of grpc.health.v1.Health/Watch per watched connection, made through the transport's own seam.
+ * Its events come on whatever thread owns the connection: they leave the latest result in atomics and post one task; all
+ * other state is the control thread's.
+ *
+ *   a message     SERVING: READY; any other status: TRANSIENT_FAILURE
+ *   the end       UNIMPLEMENTED: READY for good, the server knows no health checking; anything else:
+ *                 TRANSIENT_FAILURE, and a new call, at once if there had been a message, else after the backoff that
+ *                 connections have
+ *
+ * The call is a background call: blocking callers may own the connection while it is open. */
+#include "lb/transport/http2/health.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <evener/log.h>
+
+#include "lb/transport/http2/internal.h"
+
+#define HEALTH_METHOD "/grpc.health.v1.Health/Watch"
+#define SERVICE_BYTES_MAX 4096
+#define STATUS_SERVING 1
+
+/* Backoff between calls, as for connections (grpc: connection-backoff.md). */
+#define BACKOFF_INITIAL_NS EVENER_NS_PER_S
+#define BACKOFF_MAX_NS (120 * EVENER_NS_PER_S)
+#define BACKOFF_MULTIPLIER 1.6
+#define BACKOFF_JITTER 0.2
+
+typedef struct evener_http2_health health;
+
+/* The latest message. */
+enum { NO_NEWS = 0, IS_SERVING = 1, IS_NOT_SERVING = 2, IS_UNREADABLE = 3 };
+
+struct evener_http2_health {
+    evener_http2_call call;        /* first: aligned as the seam asks for */
+    evener_connection *connection; /* a reference */
+    evener_bytes request;
+    uint8_t request_at[SERVICE_BYTES_MAX + 8];
+    void (*health_changed)(void *arg, evener_connectivity_state state, const evener_status *status);
+    void *arg;
+    bool stopped;
+    bool is_calling; /* `ended` was not handled yet */
+    bool had_message;
+    evener_timer retry;
+    uint64_t backoff_ns;
+
+    /* from the call's events to the control thread */
+    _Atomic uint32_t news;
+    _Atomic bool has_ended; /* release: code and message are written before */
+    evener_status end;
+    evener_task task;
+};
+
+/* ---- messages ---- */
+
+static bool read_varint(const uint8_t **at, const uint8_t *end, uint64_t *value)
+{
+    uint64_t result = 0;
+    for (unsigned shift = 0; *at < end && shift < 64; shift += 7) {
+        uint8_t byte = *(*at)++;
+        result |= (uint64_t)(byte & 0x7f) << shift;
+        if ((byte & 0x80) == 0) {
+            *value = result;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Passes over a field that is not known (protobuf encoding: wire types). */
+static bool skip_field(const uint8_t **at, const uint8_t *end, uint64_t wire_type)
+{
+    uint64_t bytes = 0;
+    switch (wire_type) {
+    case 0:
+        return read_varint(at, end, &bytes);
+    case 1:
+        bytes = 8;
+        break;
+    case 2:
+        if (!read_varint(at, end, &bytes)) {
+            return false;
+        }
+        break;
+    case 5:
+        bytes = 4;
+        break;
+    default:
+        return false;
+    }
+    if (bytes > (uint64_t)(end - *at)) {
+        return false;
+    }
+    *at += bytes;
+    return true;
+}
+
+bool evener_http2_health_parse(const uint8_t *message, size_t bytes, bool *serving)
+{
+    const uint8_t *end = message + bytes;
+    uint64_t found = 0;
+    while (message < end) {
+        uint64_t key;
+        if (!read_varint(&message, end, &key)) {
+            return false;
+        }
+        bool is_status = key == (1 << 3);
+        if (is_status ? !read_varint(&message, end, &found) : !skip_field(&message, end, key & 7)) {
+            return false;
+        }
+    }
+    *serving = found == STATUS_SERVING;
+    return true;
+}
+
+/* HealthCheckRequest{service = 1}. */
+static void encode_request(health *self, const char *service)
+{
+    const size_t bytes = strlen(service);
+    size_t used = 0;
+    self->request_at[used++] = (1 << 3) | 2;
+    size_t rest = bytes;
+    for (; rest >= 0x80; rest >>= 7) {
+        self->request_at[used++] = (uint8_t)(rest | 0x80);
+    }
+    self->request_at[used++] = (uint8_t)rest;
+    memcpy(self->request_at + used, service, bytes);
+    self->request = (evener_bytes){.data = self->request_at, .length = used + bytes};
+}
+
+/* ---- events of the call; the thread that owns the connection ---- */
+
+static void on_message(evener_transport_call *call, evener_bytes *message)
+{
+    health *self = call->arg;
+    bool serving = false;
+    const bool readable = evener_http2_health_parse(message->data, message->length, &serving);
+    evener_bytes_clear(message);
+    atomic_store(&self->news, !readable ? IS_UNREADABLE : serving ? IS_SERVING : IS_NOT_SERVING);
+    evener_http2_calls.call_read(call);
+    (void)evener_loop_post(self->connection->loop, &self->task);
+}
+
+static void on_written(evener_transport_call *call)
+{
+    (void)call;
+}
+
+static void on_ended(evener_transport_call *call, const evener_call_end *end)
+{
+    health *self = call->arg;
+    evener_status_set(&self->end, end->code, "%s", end->message);
+    atomic_store_explicit(&self->has_ended, true, memory_order_release);
+    (void)evener_loop_post(self->connection->loop, &self->task);
+}
+
+static const evener_call_events events = {
+    .size = sizeof events, .message = on_message, .written = on_written, .ended = on_ended};
+
+/* ---- the control thread ---- */
+
+static void destroy(health *self)
+{
+    evener_http2_connection_unref(self->connection);
+    free(self);
+}
+
+static void report(health *self, evener_connectivity_state state, const char *reason)
+{
+    evener_status status;
+    evener_status_clear(&status);
+    if (state == EVENER_TRANSIENT_FAILURE) {
+        evener_status_set(&status, EVENER_STATUS_UNAVAILABLE, "backend %s is unhealthy: %s", self->connection->address,
+                          reason);
+    }
+    if (!self->stopped) {
+        self->health_changed(self->arg, state, &status);
+    }
+}
+
+static void call_start(health *self)
+{
+    const evener_transport_calls *calls = &evener_http2_calls;
+    const evener_call_begin_args args = {
+        .size = sizeof args,
+        .events = &events,
+        .method = HEALTH_METHOD,
+        .deadline_ns = UINT64_MAX,
+        .blocking = true, /* its events may come on any owner's thread */
+    };
+    evener_status ignored;
+    if (calls->call_begin(self->connection, &self->call.base, &args, &ignored) != EVENER_STATUS_OK) {
+        return; /* the connection is going: its owner stops this watch */
+    }
+    self->is_calling = true;
+    self->had_message = false;
+    calls->call_write(&self->call.base, &self->request, true);
+    calls->call_read(&self->call.base);
+    evener_http2_wake_owner(self->connection); /* call_begin left that to call_wait */
+}
+
+static void retry(void *arg)
+{
+    health *self = arg;
+    call_start(self);
+    report(self, EVENER_CONNECTING, "");
+}
+
+static void schedule_retry(health *self)
+{
+    evener_loop *loop = self->connection->loop;
+    const double jitter = 1.0 - BACKOFF_JITTER + 2 * BACKOFF_JITTER * evener_loop_random_unit(loop);
+    const double next_ns = (double)self->backoff_ns * BACKOFF_MULTIPLIER;
+    self->backoff_ns = self->backoff_ns == 0              ? BACKOFF_INITIAL_NS
+                       : next_ns > (double)BACKOFF_MAX_NS ? BACKOFF_MAX_NS
+                                                          : (uint64_t)next_ns;
+    evener_timer_start(loop, &self->retry, self->had_message ? 0 : (uint64_t)((double)self->backoff_ns * jitter));
+}
+
+static void message_received(health *self, uint32_t news)
+{
+    self->had_message = true;
+    self->backoff_ns = 0;
+    report(self, news == IS_SERVING ? EVENER_READY : EVENER_TRANSIENT_FAILURE,
+           news == IS_UNREADABLE ? "its health service sent what cannot be read"
+                                 : "its health service does not say SERVING");
+}
+
+static void call_over(health *self)
+{
+    self->is_calling = false;
+    atomic_store_explicit(&self->has_ended, false, memory_order_relaxed);
+    if (self->stopped) {
+        destroy(self);
+        return;
+    }
+    if (self->end.code == EVENER_STATUS_UNIMPLEMENTED) {
+        evener_log(EVENER_LOG_INFO, "health", "%s has no health service: taken as healthy", self->connection->address);
+        report(self, EVENER_READY, "");
+        return;
+    }
+    char reason[EVENER_STATUS_MESSAGE_BYTES + 64];
+    (void)snprintf(reason, sizeof reason, "its health service ended with %s: %s",
+                   evener_status_code_name(self->end.code), self->end.message);
+    schedule_retry(self);
+    report(self, EVENER_TRANSIENT_FAILURE, reason);
+}
+
+static void changed_on_control_thread(void *arg)
+{
+    health *self = arg;
+    const bool has_ended = atomic_load_explicit(&self->has_ended, memory_order_acquire);
+    const uint32_t news = atomic_exchange(&self->news, NO_NEWS);
+    if (news != NO_NEWS) {
+        message_received(self, news);
+    }
+    if (has_ended) {
+        call_over(self); /* last: it may free `self` */
+    }
+}
+
+/* ---- life ---- */
+
+void evener_http2_health_stop(evener_connection *connection)
+{
+    health *self = connection->health;
+    if (self == NULL) {
+        return;
+    }
+    connection->health = NULL;
+    self->stopped = true;
+    evener_timer_stop(connection->loop, &self->retry);
+    if (self->is_calling) {
+        evener_http2_calls.call_cancel(&self->call.base, EVENER_STATUS_CANCELLED, "no longer watched");
+    } else {
+        destroy(self);
+    }
+}
+
+evener_status_code evener_http2_health_watch(
+    evener_transport *transport, evener_connection *connection, const char *service,
+    void (*health_changed)(void *arg, evener_connectivity_state state, const evener_status *status), void *arg)
+{
+    (void)transport;
+    evener_http2_health_stop(connection);
+    if (service == NULL) {
+        return EVENER_STATUS_OK;
+    }
+    if (strlen(service) > SERVICE_BYTES_MAX) {
+        return EVENER_STATUS_INVALID_ARGUMENT;
+    }
+    health *self = evener_cache_aligned_calloc(sizeof *self);
+    if (self == NULL) {
+        return EVENER_STATUS_RESOURCE_EXHAUSTED;
+    }
+    evener_http2_connection_ref(connection);
+    self->connection = connection;
+    self->call.base.arg = self;
+    self->call.is_background = true;
+    encode_request(self, service);
+    self->health_changed = health_changed;
+    self->arg = arg;
+    self->retry = (evener_timer)EVENER_TIMER_INIT(retry, self);
+    self->task = (evener_task)EVENER_TASK_INIT(changed_on_control_thread, self);
+    connection->health = self;
+    call_start(self);
+    return EVENER_STATUS_OK;
+}

@@ -1,0 +1,544 @@
+/* HTTP/2 transport: what its files share.
+ *
+ *     engine ─┬─ I/O thread ─┬─ connection ─┬─ call (one stream)
+ *             │              │              └─ nghttp2 session, timers, output
+ *             └─ seats       └─ epoll, timers, ready queue
+ *
+ * Ownership. Everything of a connection that is marked "owner's" belongs to one thread at a time, which took the word
+ * `owner` from FREE by compare-and-swap: its I/O thread (IO), or a blocking caller inside call_wait (BLOCKING). While the
+ * latter waits for the socket (POLLING), another blocking caller may take the word for a moment (GUEST) to send its own
+ * call, so that the owner need not wake for that. Other threads leave operations in the connection's wait-free queue and
+ * then look at the word:
+ *     FREE             they schedule the connection on its I/O thread
+ *     IO, GUEST        nothing: who gives the word back looks at the queue afterwards
+ *     BLOCKING         nothing: the owner looks at the queue before it polls or leaves
+ *     POLLING          they wake the owner
+ * Both sides write first and look second, with sequentially consistent accesses: one of them sees the other. */
+#ifndef EVENER_LB_TRANSPORT_HTTP2_INTERNAL_H
+#define EVENER_LB_TRANSPORT_HTTP2_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include <nghttp2/nghttp2.h>
+
+#include <evener/loop.h>
+#include <evener/runtime.h>
+#include <evener/transport.h>
+
+#include "lb/base/memory.h"
+#include "lb/runtime/timer_heap.h"
+#include "lb/transport/http2/headers.h"
+#include "lb/transport/http2/link.h"
+#include "lb/transport/http2/memory_pool.h"
+#include "lb/transport/http2/output.h"
+#include "lb/transport/http2/queue.h"
+#include "lb/transport/http2/transport.h"
+
+#define EVENER_HTTP2_THREADS_MAX 64
+#define EVENER_HTTP2_THREADS_DEFAULT_MAX 4
+#define EVENER_HTTP2_READ_BYTES (64 * 1024)
+/* A connection that blocking callers use stays out of epoll this long after the last of them left. */
+#define EVENER_HTTP2_LINGER_NS (2 * EVENER_NS_PER_MS)
+#define EVENER_HTTP2_MESSAGE_BYTES_DEFAULT ((size_t)4 << 20)
+#define EVENER_HTTP2_PREFIX_BYTES 5 /* PROTOCOL-HTTP2.md: compressed flag, length */
+
+struct evener_http2_engine;
+struct evener_http2_tls;
+struct evener_http2_health;
+typedef struct evener_http2_transport evener_http2_transport;
+
+/* ---- seats: where a thread sits while it owns a connection ---- */
+
+/* The buffers and the wake-up of an owner. Never freed before the engine, so that a late wake-up finds memory. */
+typedef struct evener_http2_seat {
+    int event_fd;
+    _Atomic uint32_t asleep; /* 1: about to wait or waiting; who exchanges it for 0 writes to event_fd */
+    struct evener_http2_seat *next_free;
+    evener_http2_output output;
+    uint8_t input[EVENER_HTTP2_READ_BYTES];
+} evener_http2_seat;
+
+/* ---- operations: what other threads ask of a connection's owner ---- */
+
+enum {
+    EVENER_HTTP2_OP_BEGIN = 1,
+    EVENER_HTTP2_OP_WRITE = 2,
+    EVENER_HTTP2_OP_HALF_CLOSE = 4,
+    EVENER_HTTP2_OP_READ = 8,
+    EVENER_HTTP2_OP_CANCEL = 16,
+    EVENER_HTTP2_OP_CONNECT = 32, /* of the connection */
+    EVENER_HTTP2_OP_DISCONNECT = 64,
+    EVENER_HTTP2_OP_LIVE = 1 << 30 /* not an operation: operations are taken. Cleared when a call ends */
+};
+
+/* Queued once however many bits are set: who sets the first bit queues it, and who takes it out takes all bits. */
+typedef struct evener_http2_op {
+    evener_http2_queue_node node;
+    _Atomic uint32_t bits; /* release: what the operation needs is written before */
+    bool is_call;
+} evener_http2_op;
+
+/* ---- calls ---- */
+
+#define EVENER_HTTP2_ENCODING_UNKNOWN 0xff
+#define EVENER_HTTP2_END_TEXT_BYTES 256
+
+typedef enum evener_http2_call_phase {
+    EVENER_HTTP2_CALL_NONE = 0,    /* no call under way, or it has not reached the owner */
+    EVENER_HTTP2_CALL_WAITING = 1, /* for room below MAX_CONCURRENT_STREAMS */
+    EVENER_HTTP2_CALL_OPEN = 2,    /* submitted to nghttp2 */
+    EVENER_HTTP2_CALL_ENDING = 3,  /* `ended` is delivered after the output under way was written */
+    EVENER_HTTP2_CALL_QUEUED = 4   /* `ended` is delivered when its last operation comes out of the queue */
+} evener_http2_call_phase;
+
+typedef struct evener_http2_call {
+    evener_transport_call base;
+    evener_http2_op op;
+
+    /* set by call_begin, then constant */
+    const char *method;
+    const char *authority;
+    const evener_metadata *metadata;
+    size_t metadata_count;
+    uint64_t deadline_ns;
+    size_t receive_bytes_max;
+    size_t send_bytes_max;
+    uint32_t previous_attempts;
+    uint8_t compression;
+    bool unary;
+    bool blocking;
+    bool wants_metadata;
+    bool is_background;          /* kept by its owner: nobody waits for it, see `foreground` */
+    uint32_t *_Atomic wait_word; /* of the thread in call_wait; may be looked at until `ended` */
+
+    /* of call_write, call_cancel; read by the owner after the operation's bit */
+    const evener_bytes *next_message;
+    bool next_is_last;
+    evener_status_code cancel_code;
+    const char *cancel_message;
+
+    /* the owner's */
+    evener_http2_link link; /* in `waiting`, `open` or `ending` of the connection */
+    evener_http2_call_phase phase;
+    int32_t stream_id;
+    char timeout_text[EVENER_HTTP2_TIMEOUT_BYTES];
+    char attempts_text[12];
+    uint64_t headers_at; /* where its HEADERS frame starts in the connection's output; UINT64_MAX: not yet made */
+    evener_timer timer;
+
+    /* sending */
+    const evener_bytes *sending; /* NULL: none */
+    evener_bytes compressed;     /* what `sending` points to if compressed */
+    size_t sent_bytes;           /* of prefix and message */
+    bool sending_is_compressed;
+    bool send_closed; /* END_STREAM goes with, or follows `sending` */
+    bool send_deferred;
+    bool end_stream_sent;
+    bool written_due; /* in `written` of the connection */
+    evener_http2_link written_link;
+    bool is_narrow; /* in `narrow` of the connection: its window is too small for a frame worth sending */
+    evener_http2_link narrow_link;
+
+    /* receiving */
+    bool reading;      /* a message is wanted */
+    bool answered;     /* final headers arrived */
+    bool remote_ended; /* END_STREAM */
+    bool reset_by_peer;
+    bool local_failure; /* `end_*` hold why the stream was reset here */
+    bool content_is_grpc;
+    bool has_grpc_status;
+    uint8_t encoding;      /* evener_compression of compressed messages; EVENER_HTTP2_ENCODING_UNKNOWN */
+    uint16_t http_status;  /* of the current header block */
+    uint16_t final_status; /* of the final headers */
+    uint32_t grpc_status;
+    uint32_t header_list_bytes;
+    uint8_t prefix[EVENER_HTTP2_PREFIX_BYTES];
+    uint8_t prefix_bytes;
+    bool has_message; /* unary: `message` is complete */
+    size_t message_bytes;
+    uint8_t *message_at; /* where `message` lies; writable */
+    evener_bytes message;
+    uint8_t *held; /* received and not asked for */
+    size_t held_bytes, held_capacity, held_from;
+    evener_http2_metadata_in received; /* of the current header block */
+
+    /* the end, between the decision and its event */
+    evener_status_code end_code;
+    bool timed_out; /* by its own deadline */
+    evener_fate end_fate;
+    const char *end_message;
+    size_t end_message_bytes;
+    char *grpc_message; /* decoded, owned */
+    size_t grpc_message_bytes;
+    uint8_t *load_report; /* owned */
+    size_t load_report_bytes;
+    char end_text[EVENER_HTTP2_END_TEXT_BYTES]; /* a message that is made here */
+} evener_http2_call;
+
+/* ---- connections ---- */
+
+typedef enum evener_http2_phase {
+    EVENER_HTTP2_PHASE_NEW = 0,
+    EVENER_HTTP2_PHASE_CONNECTING = 1, /* TCP */
+    EVENER_HTTP2_PHASE_PROXY = 2,      /* waits for the answer to CONNECT */
+    EVENER_HTTP2_PHASE_TLS = 3,
+    EVENER_HTTP2_PHASE_SETTINGS = 4, /* waits for the server's SETTINGS */
+    EVENER_HTTP2_PHASE_OPEN = 5,     /* READY was reported */
+    EVENER_HTTP2_PHASE_CLOSED = 6    /* failed, dropped or given up; the socket goes at the end of the turn */
+} evener_http2_phase;
+
+typedef enum evener_http2_owner {
+    EVENER_HTTP2_OWNER_FREE = 0,
+    EVENER_HTTP2_OWNER_IO = 1,
+    EVENER_HTTP2_OWNER_BLOCKING = 2,
+    EVENER_HTTP2_OWNER_POLLING = 3,
+    EVENER_HTTP2_OWNER_GUEST = 4,
+    EVENER_HTTP2_OWNER_GUEST_AWAITED = 5 /* the owner sleeps on the word until the guest is gone */
+} evener_http2_owner;
+
+/* Events on their way to the control thread, as bits. */
+enum { EVENER_HTTP2_EVENT_READY = 1, EVENER_HTTP2_EVENT_FAILED = 2, EVENER_HTTP2_EVENT_DROPPED = 4 };
+
+typedef struct evener_http2_io_thread evener_http2_io_thread;
+
+struct evener_connection {
+    /* any thread */
+    evener_http2_queue operations;
+    _Alignas(64) _Atomic uint32_t owner; /* evener_http2_owner */
+    _Atomic uint32_t closed_to_calls;    /* no further call begins: GOAWAY, given up, or gone */
+    _Atomic uint32_t nonblocking;        /* calls under way whose events only the I/O thread may deliver */
+    _Atomic uint32_t scheduled;          /* in the ready queue of the I/O thread, with a reference */
+    _Atomic(evener_http2_seat *) seat;   /* of blocking owners; given back when they have stayed away */
+    _Atomic uint32_t blocking_turns;     /* how often a blocking caller took the word */
+    evener_http2_queue_node ready_node;
+    _Alignas(64) _Atomic uint64_t references;
+
+    /* constant */
+    evener_http2_transport *transport;
+    struct evener_http2_engine *engine;
+    evener_http2_io_thread *thread;
+    evener_loop *loop;
+    char *address; /* canonical text */
+    char *authority;
+    size_t authority_bytes;
+    evener_http2_op op; /* CONNECT, DISCONNECT, HEALTH */
+
+    /* the owner's */
+    evener_http2_phase phase;
+    int fd;
+    struct evener_http2_tls *tls;
+    nghttp2_session *session;
+    evener_http2_memory_pool pool;
+    evener_timer_heap timers;
+    uint64_t polled_until_ns; /* when the owner wakes by itself; POLLING */
+    evener_http2_link waiting, open, ending, written, narrow;
+    uint64_t ended_count;
+    size_t foreground; /* calls under way that somebody waits for */
+    size_t streams;    /* known to nghttp2 */
+    uint32_t streams_max;
+    bool goaway_received;
+    int32_t goaway_last_id;
+    bool draining; /* closes when the last call has ended */
+    bool in_send;  /* inside nghttp2_session_mem_send: events wait */
+    bool reported_dropped;
+    bool write_failed;
+    bool is_stalled;             /* the session failed: frames out, none in */
+    evener_http2_output *output; /* of the flush under way */
+    uint64_t output_total;       /* bytes of frames made */
+    uint64_t written_total;      /* bytes of them handed to the socket */
+    uint8_t *unsent;             /* what the socket did not take */
+    size_t unsent_bytes, unsent_from;
+    evener_status failure; /* why it is closed; written before the event bit */
+    uint8_t *early;        /* PROXY, SETTINGS: first bytes of the answer */
+    size_t early_bytes;
+
+    /* flow_control.c */
+    uint64_t received_bytes; /* DATA since the last estimate */
+    uint32_t window_bytes;   /* of a stream */
+    evener_timer narrow_timer;
+    bool sends_narrow; /* narrow windows have waited long enough */
+    bool bdp_ping_out;
+
+    /* keepalive.c */
+    evener_timer keepalive;
+    uint64_t last_received_ns;
+    uint64_t ping_sent_ns; /* of the PING that is out */
+    bool keepalive_ping_out;
+
+    /* the I/O thread's */
+    evener_http2_link thread_link;
+    evener_http2_link dirty_link;
+    bool is_attached, is_dirty;
+    bool is_disarmed; /* out of epoll: blocking owners poll the socket */
+    uint32_t armed;   /* epoll events asked for */
+    uint32_t blocking_turns_seen;
+    evener_timer wake_timer; /* not later than the first of `timers` */
+    evener_timer linger_timer;
+
+    /* control thread */
+    bool given_up;
+    struct evener_http2_health *health;
+    void (*state_changed)(void *arg, evener_connectivity_state state, const evener_status *status);
+    void *state_arg;
+    _Atomic uint32_t events;
+    evener_task events_task;
+    evener_task free_task;
+};
+
+/* ---- the engine: what the transports of one runtime share ---- */
+
+struct evener_http2_io_thread {
+    struct evener_http2_engine *engine;
+    pthread_t pthread;
+    bool is_running;
+    int epoll_fd;
+    evener_http2_seat *seat;
+    _Atomic uint32_t stopping;
+    evener_http2_queue ready;
+
+    /* the thread's */
+    evener_timer_heap timers;
+    evener_http2_link attached, dirty;
+    uint64_t now_ns;
+};
+
+typedef struct evener_http2_engine {
+    evener_runtime *runtime;
+    evener_loop *loop;
+    nghttp2_session_callbacks *callbacks;
+    nghttp2_option *option;
+    pthread_mutex_t seats_lock;
+    evener_http2_seat *free_seats;
+    uint32_t thread_count;
+    uint32_t next_thread;
+    _Atomic size_t connections; /* not freed yet */
+    bool runtime_ended;         /* control thread */
+    evener_http2_io_thread threads[];
+} evener_http2_engine;
+
+/* The runtime's engine, made on first use with so many threads (0: the default); NULL and a filled status on failure.
+ * Control thread. */
+evener_http2_engine *evener_http2_engine_get(evener_runtime *runtime, uint32_t threads, evener_status *status);
+
+/* The thread of the next connection. Control thread. */
+evener_http2_io_thread *evener_http2_engine_next_thread(evener_http2_engine *engine);
+
+/* After a connection was freed. Control thread. */
+void evener_http2_engine_connection_ended(evener_http2_engine *engine);
+
+/* A seat for a blocking owner; NULL without memory or descriptors. Any thread; takes a lock, but rarely: see
+ * evener_connection.seat. */
+evener_http2_seat *evener_http2_seat_take(evener_http2_engine *engine);
+void evener_http2_seat_give_back(evener_http2_engine *engine, evener_http2_seat *seat);
+
+/* Wakes who sits there if it sleeps. Any thread. */
+void evener_http2_seat_wake(evener_http2_seat *seat);
+
+/* After a wake-up, before the next wait: forgets it. */
+void evener_http2_seat_woken(evener_http2_seat *seat);
+
+/* ---- io_thread.c ---- */
+
+evener_status_code evener_http2_io_thread_start(evener_http2_io_thread *thread, evener_status *status);
+
+/* Ends the thread: its connections break. Waits for it. Control thread. */
+void evener_http2_io_thread_stop(evener_http2_io_thread *thread);
+
+/* Of narrow_timer: see flow_control.h. */
+void evener_http2_narrow_rings(void *arg);
+
+/* Timers of the I/O thread: see wake_timer and linger_timer. */
+void evener_http2_wake_rings(void *arg);
+void evener_http2_linger_rings(void *arg);
+
+/* Has the connection looked at by its I/O thread. Any thread that holds a reference. */
+void evener_http2_schedule(evener_connection *connection);
+
+/* ---- connection.c: life, ownership, turns ---- */
+
+static inline uint64_t evener_http2_now_ns(evener_connection *connection)
+{
+    return evener_loop_now_ns(connection->loop);
+}
+
+/* Sets up a zeroed connection, with one reference; its names and its tasks are the caller's to set. */
+void evener_http2_connection_init(evener_connection *connection, evener_http2_transport *transport,
+                                  struct evener_http2_engine *engine);
+
+void evener_http2_connection_ref(evener_connection *connection);
+void evener_http2_connection_unref(evener_connection *connection);
+
+/* Takes the word from FREE. Acquire: what the last owner did is seen. */
+static inline bool evener_http2_take(evener_connection *connection, evener_http2_owner as)
+{
+    uint32_t expected = EVENER_HTTP2_OWNER_FREE;
+    return atomic_load_explicit(&connection->owner, memory_order_relaxed) == EVENER_HTTP2_OWNER_FREE &&
+           atomic_compare_exchange_strong(&connection->owner, &expected, (uint32_t)as);
+}
+
+/* Whether operations wait, from a view that is ordered after the caller's last sequentially consistent store. */
+bool evener_http2_has_operations(evener_connection *connection);
+
+/* Queues operations `bits` of a call or connection and sees to it that they are run, now or (without `wake`) when
+ * somebody next owns the connection. Returns false if the operation is not live. Any thread. */
+bool evener_http2_submit(evener_connection *connection, evener_http2_op *op, uint32_t bits, bool wake);
+
+/* Sees to it that queued operations are run. Any thread. */
+void evener_http2_wake_owner(evener_connection *connection);
+
+/* The owner's turn after reading: operations, timers, output. Delivers events. */
+void evener_http2_connection_work(evener_connection *connection, evener_http2_seat *seat, uint64_t now_ns);
+
+/* Only the operations: of a connection that has no socket. */
+void evener_http2_connection_operate(evener_connection *connection);
+
+/* Frees all but its memory. I/O thread that owns it. */
+void evener_http2_connection_close(evener_connection *connection);
+
+/* Reads what the socket has and feeds it. Delivers events. */
+void evener_http2_connection_receive(evener_connection *connection, evener_http2_seat *seat);
+
+/* Feeds received bytes to the session; what fuzzing drives. Owner. */
+void evener_http2_connection_feed(evener_connection *connection, const uint8_t *data, size_t bytes);
+
+/* Ends the connection and all its calls, once: UNAVAILABLE for the calls. Owner. */
+void evener_http2_connection_break(evener_connection *connection, evener_status_code code, const char *format, ...)
+    EVENER_PRINTF(3, 4);
+
+/* No further call begins; the connection ends with its last call. `report`: IDLE goes up. Owner. */
+void evener_http2_connection_drain(evener_connection *connection, bool report);
+
+/* Hands an event to the control thread. Owner. */
+void evener_http2_connection_report(evener_connection *connection, uint32_t event);
+
+/* When the first timer rings, UINT64_MAX: none. Owner. */
+static inline uint64_t evener_http2_next_timer_ns(const evener_timer_heap *heap)
+{
+    return heap->first != NULL ? heap->first->deadline_ns : UINT64_MAX;
+}
+
+/* Runs the timers that are due. */
+void evener_http2_run_timers(evener_timer_heap *heap, uint64_t now_ns);
+
+static inline bool evener_http2_has_calls(const evener_connection *connection)
+{
+    return !evener_http2_link_is_empty(&connection->open) || !evener_http2_link_is_empty(&connection->waiting);
+}
+
+/* ---- connect.c: from the socket to the session ---- */
+
+/* Opens the socket; on failure the connection is broken. I/O thread. */
+void evener_http2_connect_start(evener_connection *connection);
+
+/* The socket is writable or readable before the session exists. I/O thread. */
+void evener_http2_connect_continue(evener_connection *connection);
+
+/* First bytes of a peer that may not speak HTTP/2: true if they were judged, and the connection is broken. Owner. */
+bool evener_http2_connect_judge(evener_connection *connection, const uint8_t *data, size_t bytes);
+
+/* ---- wire.c: bytes in and out, plain or TLS ---- */
+
+/* > 0: bytes; 0: nothing now; -1: end or error, `what` says which. */
+ssize_t evener_http2_wire_read(evener_connection *connection, void *to, size_t bytes, char what[128]);
+
+/* Writes; returns the bytes taken, 0: none now; -1: error. */
+ssize_t evener_http2_wire_write(evener_connection *connection, const struct iovec *pieces, unsigned count,
+                                char what[128]);
+
+/* ---- session.c: what nghttp2 calls ---- */
+
+nghttp2_session_callbacks *evener_http2_session_callbacks(void); /* NULL: out of memory */
+nghttp2_option *evener_http2_session_option(void);
+
+/* Makes the session and its first frames. False: out of memory. Owner. */
+bool evener_http2_session_start(evener_connection *connection);
+
+/* ---- send.c ---- */
+
+ssize_t evener_http2_on_read(nghttp2_session *session, int32_t stream_id, uint8_t *buffer, size_t length,
+                             uint32_t *flags, nghttp2_data_source *source, void *user_data);
+int evener_http2_on_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *frame_header,
+                              size_t length, nghttp2_data_source *source, void *user_data);
+
+/* Makes frames of what is to be sent and writes them. Delivers events. */
+void evener_http2_flush(evener_connection *connection, evener_http2_seat *seat);
+
+/* ---- call.c ---- */
+
+/* Runs the operations of a call. Owner. */
+void evener_http2_call_operate(evener_connection *connection, evener_http2_call *call, uint32_t bits);
+
+/* Submits calls that wait while there is room. False: out of room or calls. Owner. */
+bool evener_http2_call_submit_next(evener_connection *connection);
+
+/* Ends a call: resets its stream if it is open. `message` lives as long as the call. Owner. */
+void evener_http2_call_end(evener_connection *connection, evener_http2_call *call, evener_status_code code,
+                           evener_fate fate, const char *message, size_t message_bytes);
+
+/* The same with a message made of a format, kept in the call. */
+void evener_http2_call_fail(evener_connection *connection, evener_http2_call *call, evener_status_code code,
+                            evener_fate fate, const char *format, ...) EVENER_PRINTF(5, 6);
+
+/* The fate of a call whose stream ends here now. */
+evener_fate evener_http2_call_fate(const evener_connection *connection, const evener_http2_call *call);
+
+/* Sends RST_STREAM if the call's stream is open. Owner. */
+void evener_http2_call_reset(evener_connection *connection, evener_http2_call *call, uint32_t error_code);
+
+/* Delivers the ends that waited for the output. Owner. */
+void evener_http2_call_deliver_ended(evener_connection *connection);
+
+/* ---- receive.c: the answer of a call ---- */
+
+/* A header of the current block; what on_header returns. */
+int evener_http2_receive_header(evener_connection *connection, evener_http2_call *call, const uint8_t *name,
+                                size_t name_bytes, const uint8_t *value, size_t value_bytes);
+
+/* The block is complete; `end_stream`: the answer too. May end the call. */
+void evener_http2_receive_headers_end(evener_connection *connection, evener_http2_call *call, bool end_stream);
+
+/* DATA. May end the call. */
+void evener_http2_receive_data(evener_connection *connection, evener_http2_call *call, const uint8_t *data,
+                               size_t bytes);
+
+/* END_STREAM. May end the call. */
+void evener_http2_receive_end(evener_connection *connection, evener_http2_call *call);
+
+/* A message is asked for: from what is held. May end the call. */
+void evener_http2_receive_more(evener_connection *connection, evener_http2_call *call);
+
+/* ---- wait.c: blocking owners ---- */
+
+/* Hands the connection, which the calling thread owns, to a blocking caller that sleeps. False: it is still the calling
+ * thread's; *is_awaited: a caller is awake in call_wait and will look at the owner. */
+bool evener_http2_hand_over(evener_connection *connection, bool *is_awaited);
+
+void evener_http2_call_wait(evener_transport_call *base, uint32_t *word, uint32_t value, uint64_t until_ns);
+
+/* ---- transport.c ---- */
+
+struct evener_http2_transport {
+    evener_transport base;
+    evener_runtime *runtime;              /* its channel's: not counted */
+    struct evener_http2_tls_context *tls; /* NULL: plain text */
+    char *target_name;
+    char *user_agent;
+    size_t user_agent_bytes;
+    uint64_t keepalive_timeout_ns;
+    _Atomic uint64_t keepalive_time_ns; /* UINT64_MAX: never. Doubled by A8 */
+    bool keepalive_permit_without_calls;
+    uint32_t header_list_bytes_max;
+    uint32_t window_bytes;
+    uint32_t io_threads;
+    _Atomic uint32_t references; /* itself and its connections */
+};
+
+void evener_http2_transport_unref(evener_http2_transport *transport);
+
+#endif

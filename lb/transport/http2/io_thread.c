@@ -1,0 +1,336 @@
+/* An I/O thread: waits for its connections' sockets, timers and for what other threads want, and gives each connection
+ * that has work one turn: read all, then run operations, then write once. */
+#include <errno.h>
+#include <stdio.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "lb/runtime/thread.h"
+#include "lb/transport/http2/internal.h"
+#include "lb/transport/http2/tls.h"
+
+#define EVENTS_MAX 64
+#define WAIT_MS_MAX 3600000
+
+/* ---- the ready queue ---- */
+
+void evener_http2_schedule(evener_connection *connection)
+{
+    if (atomic_exchange(&connection->scheduled, 1) != 0) {
+        return;
+    }
+    evener_http2_connection_ref(connection); /* the queue's */
+    evener_http2_io_thread *thread = connection->thread;
+    evener_http2_queue_put(&thread->ready, &connection->ready_node);
+    evener_http2_seat_wake(thread->seat);
+}
+
+static evener_connection *next_ready(evener_http2_io_thread *thread)
+{
+    evener_http2_queue_node *node = evener_http2_queue_take(&thread->ready);
+    return node != NULL ? EVENER_CONTAINER_OF(node, evener_connection, ready_node) : NULL;
+}
+
+/* ---- sockets ---- */
+
+static void set_armed(evener_connection *connection, uint32_t events)
+{
+    if (connection->armed == events) {
+        return;
+    }
+    struct epoll_event event = {.events = events, .data.ptr = connection};
+    (void)epoll_ctl(connection->thread->epoll_fd, EPOLL_CTL_MOD, connection->fd, &event);
+    connection->armed = events;
+}
+
+/* Events that the connection waits for. Owner and I/O thread. */
+static uint32_t events_wanted(const evener_connection *connection)
+{
+    switch (connection->phase) {
+    case EVENER_HTTP2_PHASE_CONNECTING:
+        return EPOLLOUT;
+    default:
+        return (uint32_t)EPOLLIN |
+               (connection->unsent_bytes > 0 || evener_http2_tls_has_output(connection) ? (uint32_t)EPOLLOUT : 0);
+    }
+}
+
+static void add_socket(evener_connection *connection)
+{
+    connection->armed = events_wanted(connection);
+    struct epoll_event event = {.events = connection->armed, .data.ptr = connection};
+    if (epoll_ctl(connection->thread->epoll_fd, EPOLL_CTL_ADD, connection->fd, &event) != 0) {
+        evener_http2_connection_break(connection, EVENER_STATUS_UNAVAILABLE,
+                                      "%s: the socket cannot be watched: error %d", connection->address, errno);
+    }
+}
+
+/* ---- turns ---- */
+
+/* Takes the connection for this turn. False: a blocking caller owns it, and does what there is to do. */
+static bool touch(evener_http2_io_thread *thread, evener_connection *connection)
+{
+    if (connection->is_dirty) {
+        return true;
+    }
+    if (!evener_http2_take(connection, EVENER_HTTP2_OWNER_IO)) {
+        return false;
+    }
+    connection->is_dirty = true;
+    evener_http2_link_append(&thread->dirty, &connection->dirty_link);
+    return true;
+}
+
+static void attach(evener_http2_io_thread *thread, evener_connection *connection)
+{
+    connection->is_attached = true;
+    evener_http2_connection_ref(connection);
+    evener_http2_link_append(&thread->attached, &connection->thread_link);
+    evener_http2_connect_start(connection);
+    if (connection->fd >= 0) {
+        add_socket(connection);
+    }
+}
+
+static void release_seat(evener_connection *connection)
+{
+    evener_http2_seat *seat = atomic_exchange(&connection->seat, NULL);
+    if (seat != NULL) {
+        evener_http2_seat_give_back(connection->engine, seat);
+    }
+}
+
+/* The connection is closed: gives back what it has, except its memory and the thread's reference. Owner. */
+static void detach(evener_http2_io_thread *thread, evener_connection *connection)
+{
+    connection->is_attached = false;
+    evener_http2_link_remove(&connection->thread_link);
+    evener_timer_heap_stop(&thread->timers, &connection->wake_timer);
+    evener_timer_heap_stop(&thread->timers, &connection->linger_timer);
+    evener_http2_connection_close(connection);
+    release_seat(connection);
+}
+
+static void watch_again(evener_connection *connection)
+{
+    connection->is_disarmed = false;
+    evener_timer_heap_stop(&connection->thread->timers, &connection->linger_timer);
+    release_seat(connection);
+}
+
+/* Ends the turn: work, then the word is given back. Operations that come meanwhile get a turn at once. */
+static void finish_turn(evener_http2_io_thread *thread, evener_connection *connection)
+{
+    bool is_detached = false;
+    do {
+        if (connection->is_attached) {
+            evener_http2_connection_work(connection, thread->seat, thread->now_ns);
+        } else {
+            evener_http2_connection_operate(connection);
+        }
+        if (connection->phase == EVENER_HTTP2_PHASE_CLOSED && connection->is_attached) {
+            detach(thread, connection);
+            is_detached = true;
+        }
+        if (connection->is_attached) {
+            bool is_awaited;
+            if (connection->is_disarmed && evener_http2_hand_over(connection, &is_awaited)) {
+                return; /* blocking callers go on among themselves */
+            }
+            if (connection->is_disarmed && connection->foreground > 0) {
+                watch_again(connection);
+            }
+            if (!connection->is_disarmed) {
+                set_armed(connection, events_wanted(connection));
+            }
+            const uint64_t next_ns = evener_http2_next_timer_ns(&connection->timers);
+            if (next_ns != UINT64_MAX &&
+                (!connection->wake_timer.active || connection->wake_timer.deadline_ns > next_ns)) {
+                evener_timer_heap_start(&thread->timers, &connection->wake_timer, next_ns);
+            }
+        }
+        atomic_store(&connection->owner, EVENER_HTTP2_OWNER_FREE);
+        /* Sequentially consistent, as is queueing: either this sees the operation, or who queued it sees FREE. */
+    } while (evener_http2_has_operations(connection) && evener_http2_take(connection, EVENER_HTTP2_OWNER_IO));
+    if (is_detached) {
+        evener_http2_connection_unref(connection); /* not before the last look at it */
+    }
+}
+
+/* A blocking caller owns the connection, or did until now: it polls the socket itself, so this thread looks away until
+ * such callers have stayed away for a while. */
+static void linger(evener_http2_io_thread *thread, evener_connection *connection)
+{
+    set_armed(connection, 0);
+    connection->is_disarmed = true;
+    connection->blocking_turns_seen = atomic_load_explicit(&connection->blocking_turns, memory_order_relaxed);
+    evener_timer_heap_start(&thread->timers, &connection->linger_timer, thread->now_ns + EVENER_HTTP2_LINGER_NS);
+}
+
+void evener_http2_linger_rings(void *arg)
+{
+    evener_connection *connection = arg;
+    evener_http2_io_thread *thread = connection->thread;
+    const uint32_t turns = atomic_load_explicit(&connection->blocking_turns, memory_order_relaxed);
+    if (turns != connection->blocking_turns_seen || !touch(thread, connection)) {
+        connection->blocking_turns_seen = turns;
+        evener_timer_heap_start(&thread->timers, &connection->linger_timer, thread->now_ns + EVENER_HTTP2_LINGER_NS);
+        return;
+    }
+    watch_again(connection);
+}
+
+void evener_http2_wake_rings(void *arg)
+{
+    evener_connection *connection = arg;
+    if (!touch(connection->thread, connection)) {
+        /* Its owner runs its timers; when it leaves calls behind it schedules the connection or passes it on. */
+        evener_timer_heap_start(&connection->thread->timers, &connection->wake_timer,
+                                connection->thread->now_ns + EVENER_HTTP2_LINGER_NS);
+    }
+}
+
+static void socket_event(evener_http2_io_thread *thread, evener_connection *connection)
+{
+    if (!touch(thread, connection)) {
+        linger(thread, connection);
+        return;
+    }
+    if (connection->phase == EVENER_HTTP2_PHASE_CLOSED) {
+        return;
+    }
+    if (connection->phase < EVENER_HTTP2_PHASE_SETTINGS) {
+        evener_http2_connect_continue(connection);
+    } else {
+        evener_http2_connection_receive(connection, thread->seat);
+    }
+}
+
+static void run_ready(evener_http2_io_thread *thread)
+{
+    evener_connection *connection;
+    while ((connection = next_ready(thread)) != NULL) {
+        atomic_store(&connection->scheduled, 0);
+        if (touch(thread, connection)) {
+            if (!connection->is_attached && connection->phase == EVENER_HTTP2_PHASE_NEW) {
+                attach(thread, connection);
+            }
+            /* In the turn, not at its end: the queue's reference may be the last. */
+            evener_http2_link_remove(&connection->dirty_link);
+            connection->is_dirty = false;
+            finish_turn(thread, connection);
+        }
+        evener_http2_connection_unref(connection);
+    }
+}
+
+static void run_dirty(evener_http2_io_thread *thread)
+{
+    while (!evener_http2_link_is_empty(&thread->dirty)) {
+        evener_connection *connection = EVENER_CONTAINER_OF(thread->dirty.next, evener_connection, dirty_link);
+        evener_http2_link_remove(&connection->dirty_link);
+        connection->is_dirty = false;
+        finish_turn(thread, connection);
+    }
+}
+
+static int wait_ms(const evener_http2_io_thread *thread)
+{
+    const uint64_t next_ns = evener_http2_next_timer_ns(&thread->timers);
+    if (next_ns == UINT64_MAX) {
+        return -1;
+    }
+    const uint64_t now_ns = evener_loop_now_ns(thread->engine->loop);
+    if (next_ns <= now_ns) {
+        return 0;
+    }
+    const uint64_t wait = (next_ns - now_ns + EVENER_NS_PER_MS - 1) / EVENER_NS_PER_MS; /* never early */
+    return wait > WAIT_MS_MAX ? WAIT_MS_MAX : (int)wait;
+}
+
+static void turn(evener_http2_io_thread *thread)
+{
+    struct epoll_event events[EVENTS_MAX];
+    int timeout_ms = wait_ms(thread);
+    /* Sequentially consistent: either this sees what was queued, or who queued it sees `asleep`. */
+    atomic_store(&thread->seat->asleep, 1);
+    atomic_thread_fence(memory_order_seq_cst);
+    if (!evener_http2_queue_is_empty(&thread->ready) || atomic_load(&thread->stopping) != 0) {
+        timeout_ms = 0;
+    }
+    const int count = epoll_wait(thread->epoll_fd, events, EVENTS_MAX, timeout_ms);
+    atomic_store(&thread->seat->asleep, 0);
+    thread->now_ns = evener_loop_now_ns(thread->engine->loop);
+    for (int i = 0; i < count; i++) {
+        if (events[i].data.ptr != NULL) { /* else a wake-up, which has done its work */
+            socket_event(thread, events[i].data.ptr);
+        }
+    }
+    evener_http2_run_timers(&thread->timers, thread->now_ns);
+    run_dirty(thread);
+    run_ready(thread);
+}
+
+/* The runtime ends: no call is under way, and every connection was given up. */
+static void end_all(evener_http2_io_thread *thread)
+{
+    while (!evener_http2_link_is_empty(&thread->attached)) {
+        evener_connection *connection = EVENER_CONTAINER_OF(thread->attached.next, evener_connection, thread_link);
+        if (touch(thread, connection)) {
+            evener_http2_connection_break(connection, EVENER_STATUS_UNAVAILABLE, "%s: the runtime ends",
+                                          connection->address);
+        }
+        run_dirty(thread);
+        run_ready(thread);
+    }
+    run_ready(thread);
+}
+
+static void *io_main(void *arg)
+{
+    evener_http2_io_thread *thread = arg;
+    evener_runtime_adopt_thread(thread->engine->runtime);
+    while (atomic_load(&thread->stopping) == 0) {
+        turn(thread);
+    }
+    end_all(thread);
+    return NULL;
+}
+
+/* ---- life ---- */
+
+evener_status_code evener_http2_io_thread_start(evener_http2_io_thread *thread, evener_status *status)
+{
+    if (thread->is_running) {
+        return EVENER_STATUS_OK;
+    }
+    if (thread->epoll_fd < 0) {
+        thread->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+        /* Edge-triggered: each wake-up comes once, and nobody has to read it away. */
+        struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.ptr = NULL};
+        if (thread->epoll_fd < 0 || epoll_ctl(thread->epoll_fd, EPOLL_CTL_ADD, thread->seat->event_fd, &event) != 0) {
+            return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED,
+                                     "http2 transport: no epoll descriptor: error %d (check ulimit -n)", errno);
+        }
+        evener_http2_queue_init(&thread->ready);
+        evener_http2_link_init(&thread->attached);
+        evener_http2_link_init(&thread->dirty);
+        thread->timers = (evener_timer_heap)EVENER_TIMER_HEAP_INIT;
+    }
+    char name[16];
+    (void)snprintf(name, sizeof name, "evener-h2-%u", (unsigned)(thread - thread->engine->threads));
+    const evener_status_code code = evener_thread_start(&thread->pthread, name, io_main, thread, status);
+    thread->is_running = code == EVENER_STATUS_OK;
+    return code;
+}
+
+void evener_http2_io_thread_stop(evener_http2_io_thread *thread)
+{
+    if (!thread->is_running) {
+        return;
+    }
+    atomic_store(&thread->stopping, 1);
+    evener_http2_seat_wake(thread->seat);
+    (void)pthread_join(thread->pthread, NULL);
+    thread->is_running = false;
+}

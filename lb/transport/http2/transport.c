@@ -1,0 +1,231 @@
+/* The transport's table: connecting and giving up, on the control thread. */
+#include "lb/transport/http2/transport.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <evener/version.h>
+
+#include "lb/base/options.h"
+#include "lb/transport/http2/health.h"
+#include "lb/transport/http2/internal.h"
+#include "lb/transport/http2/tls.h"
+
+/* ---- connections ---- */
+
+static void free_on_control_thread(void *arg)
+{
+    evener_connection *connection = arg;
+    evener_http2_engine *engine = connection->engine;
+    evener_http2_transport_unref(connection->transport);
+    free(connection->address);
+    free(connection->authority);
+    free(connection);
+    evener_http2_engine_connection_ended(engine);
+}
+
+static void events_on_control_thread(void *arg)
+{
+    evener_connection *connection = arg;
+    const uint32_t events = atomic_exchange_explicit(&connection->events, 0, memory_order_acquire);
+    evener_status ok;
+    evener_status_clear(&ok);
+    /* Each may end in disconnect(), after which nothing is reported. */
+    if ((events & EVENER_HTTP2_EVENT_READY) != 0 && !connection->given_up) {
+        connection->state_changed(connection->state_arg, EVENER_READY, &ok);
+    }
+    if ((events & EVENER_HTTP2_EVENT_FAILED) != 0 && !connection->given_up) {
+        connection->state_changed(connection->state_arg, EVENER_TRANSIENT_FAILURE, &connection->failure);
+    }
+    if ((events & EVENER_HTTP2_EVENT_DROPPED) != 0 && !connection->given_up) {
+        connection->state_changed(connection->state_arg, EVENER_IDLE, &ok);
+    }
+    evener_http2_connection_unref(connection);
+}
+
+static evener_connection *connection_create(evener_http2_transport *transport, const evener_connect_args *args,
+                                            evener_http2_engine *engine)
+{
+    evener_connection *connection = evener_cache_aligned_calloc(sizeof *connection);
+    char *address = strdup(evener_address_text(args->address));
+    char *authority = strdup(args->authority);
+    if (connection == NULL || address == NULL || authority == NULL) {
+        free(connection);
+        free(address);
+        free(authority);
+        return NULL;
+    }
+    connection->address = address;
+    connection->authority = authority;
+    connection->authority_bytes = strlen(authority);
+    evener_http2_connection_init(connection, transport, engine);
+    (void)atomic_fetch_add_explicit(&transport->references, 1, memory_order_relaxed);
+    (void)atomic_fetch_add(&engine->connections, 1);
+    connection->events_task = (evener_task)EVENER_TASK_INIT(events_on_control_thread, connection);
+    connection->free_task = (evener_task)EVENER_TASK_INIT(free_on_control_thread, connection);
+    connection->state_changed = args->state_changed;
+    connection->state_arg = args->arg;
+    return connection;
+}
+
+/* ---- the table ---- */
+
+static evener_status_code transport_connect(evener_transport *base, const evener_connect_args *args,
+                                            evener_connection **connection, evener_status *status)
+{
+    evener_http2_transport *transport = (evener_http2_transport *)base;
+    evener_status engine_status;
+    evener_http2_engine *engine = evener_http2_engine_get(transport->runtime, transport->io_threads, &engine_status);
+    if (engine == NULL) {
+        return evener_status_set(status, engine_status.code, "%s", engine_status.message);
+    }
+    evener_http2_io_thread *thread = evener_http2_engine_next_thread(engine);
+    const evener_status_code code = evener_http2_io_thread_start(thread, status);
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
+    evener_connection *made = connection_create(transport, args, engine);
+    if (made == NULL) {
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "connection to %s: out of memory",
+                                 evener_address_text(args->address));
+    }
+    made->thread = thread;
+    *connection = made;
+    evener_http2_schedule(made); /* in the phase NEW: it connects */
+    return evener_status_clear(status);
+}
+
+static void transport_disconnect(evener_transport *base, evener_connection *connection)
+{
+    (void)base;
+    connection->given_up = true;
+    evener_http2_health_stop(connection);
+    atomic_store(&connection->closed_to_calls, 1);
+    (void)evener_http2_submit(connection, &connection->op, EVENER_HTTP2_OP_DISCONNECT, true);
+    evener_http2_connection_unref(connection);
+}
+
+void evener_http2_transport_unref(evener_http2_transport *transport)
+{
+    if (atomic_fetch_sub_explicit(&transport->references, 1, memory_order_acq_rel) == 1) {
+        evener_http2_tls_context_destroy(transport->tls);
+        free(transport->target_name);
+        free(transport->user_agent);
+        free(transport);
+    }
+}
+
+static void transport_destroy(evener_transport *base)
+{
+    evener_http2_transport_unref((evener_http2_transport *)base);
+}
+
+bool evener_http2_connection_hold(evener_connection *connection)
+{
+    /* Relaxed: a call that misses the end meets it in call_begin. */
+    if (atomic_load_explicit(&connection->closed_to_calls, memory_order_relaxed) != 0) {
+        return false;
+    }
+    evener_http2_connection_ref(connection);
+    return true;
+}
+
+static const evener_transport_vtable vtable = {
+    .size = sizeof vtable,
+    .connect = transport_connect,
+    .disconnect = transport_disconnect,
+    .connection_ref = evener_http2_connection_hold,
+    .connection_unref = evener_http2_connection_unref,
+    .watch_health = evener_http2_health_watch,
+    .destroy = transport_destroy,
+};
+
+/* ---- creation ---- */
+
+static char *make_user_agent(const char *prefix)
+{
+    char *text = NULL;
+    const int bytes = asprintf(&text, "%s%sgrpc-c-evener/%s", prefix != NULL ? prefix : "",
+                               prefix != NULL && *prefix != '\0' ? " " : "", EVENER_VERSION_STRING);
+    return bytes < 0 ? NULL : text;
+}
+
+static evener_status_code check_options(const evener_http2_transport_options *options, evener_status *status)
+{
+    if (options->user_agent != NULL &&
+        nghttp2_check_header_value((const uint8_t *)options->user_agent, strlen(options->user_agent)) == 0) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "http2 transport: user_agent holds bytes that cannot be sent in a header");
+    }
+    if (options->window_bytes > EVENER_HTTP2_WINDOW_BYTES_MAX) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "http2 transport: window_bytes is %u: at most %u are allowed", options->window_bytes,
+                                 EVENER_HTTP2_WINDOW_BYTES_MAX);
+    }
+    if (options->io_threads > EVENER_HTTP2_THREADS_MAX) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "http2 transport: io_threads is %u: at most %d are allowed", options->io_threads,
+                                 EVENER_HTTP2_THREADS_MAX);
+    }
+    return EVENER_STATUS_OK;
+}
+
+static uint64_t keepalive_time_ns(const evener_http2_transport_options *options)
+{
+    uint64_t time_ms = options->keepalive_time_ms;
+    if (time_ms == 0 || time_ms > UINT64_MAX / EVENER_NS_PER_MS) {
+        return UINT64_MAX;
+    }
+    if (time_ms < EVENER_HTTP2_KEEPALIVE_TIME_MS_MIN && !options->keepalive_unrestricted) {
+        time_ms = EVENER_HTTP2_KEEPALIVE_TIME_MS_MIN;
+    }
+    return time_ms * EVENER_NS_PER_MS;
+}
+
+evener_status_code evener_http2_transport_create(evener_runtime *runtime, const evener_http2_transport_options *options,
+                                                 evener_transport **transport, evener_status *status)
+{
+    evener_http2_transport_options chosen;
+    evener_status_code code = evener_options_read(&chosen, sizeof chosen, options, "http2 transport options",
+                                                  "evener_http2_transport_options", status);
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
+    code = check_options(&chosen, status);
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
+    evener_http2_transport *made = calloc(1, sizeof *made);
+    if (made == NULL) {
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "http2 transport: out of memory");
+    }
+    made->base.vtable = &vtable;
+    made->runtime = runtime;
+    atomic_init(&made->references, 1);
+    made->keepalive_timeout_ns =
+        (chosen.keepalive_timeout_ms > 0 ? chosen.keepalive_timeout_ms : EVENER_HTTP2_KEEPALIVE_TIMEOUT_MS_DEFAULT) *
+        EVENER_NS_PER_MS;
+    atomic_init(&made->keepalive_time_ns, keepalive_time_ns(&chosen));
+    made->keepalive_permit_without_calls = chosen.keepalive_permit_without_calls;
+    made->header_list_bytes_max =
+        chosen.header_list_bytes_max > 0 ? chosen.header_list_bytes_max : EVENER_HTTP2_HEADER_LIST_BYTES_DEFAULT;
+    made->window_bytes = chosen.window_bytes > 0 ? chosen.window_bytes : EVENER_HTTP2_WINDOW_BYTES_DEFAULT;
+    made->io_threads = chosen.io_threads;
+    made->user_agent = make_user_agent(chosen.user_agent);
+    made->target_name = chosen.target_name != NULL ? strdup(chosen.target_name) : NULL;
+    if (made->user_agent == NULL || (chosen.target_name != NULL && made->target_name == NULL)) {
+        evener_http2_transport_unref(made);
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "http2 transport: out of memory");
+    }
+    made->user_agent_bytes = strlen(made->user_agent);
+    if (chosen.tls != NULL) {
+        code = evener_http2_tls_context_create(chosen.tls, &made->tls, status);
+        if (code != EVENER_STATUS_OK) {
+            evener_http2_transport_unref(made);
+            return code;
+        }
+    }
+    *transport = &made->base;
+    return evener_status_clear(status);
+}

@@ -1,0 +1,302 @@
+/* Blocking owners: a caller that waits for its own call serves the connection itself, so that a lone call is handed to no
+ * other thread. Further callers sleep on their words; who delivers their `ended` wakes them, and an owner that leaves
+ * wakes one of them to go on.
+ *
+ * Only while all calls of the connection are blocking ones: events of others belong on the I/O thread. */
+#include <errno.h>
+#include <linux/futex.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lb/transport/http2/internal.h"
+#include "lb/transport/http2/tls.h"
+
+/* After so many calls ended at once their callers get the processor, before the connection is polled again: what they
+ * begin next is then sent together, and wakes nobody. */
+#define YIELD_ENDS 2
+
+/* ---- words ---- */
+
+static void futex_wake_one(const uint32_t *word)
+{
+    (void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+static struct timespec to_timespec(uint64_t ns)
+{
+    return (struct timespec){.tv_sec = (time_t)(ns / EVENER_NS_PER_S), .tv_nsec = (long)(ns % EVENER_NS_PER_S)};
+}
+
+/* Sleeps while *word is value | SLEEPING, which it is. */
+static void sleep_on(const uint32_t *word, uint32_t value, uint64_t until_ns)
+{
+    const struct timespec until = to_timespec(until_ns);
+    (void)syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, value | EVENER_WAIT_SLEEPING,
+                  until_ns != UINT64_MAX ? &until : NULL, NULL, FUTEX_BITSET_MATCH_ANY);
+}
+
+static bool mark_sleeping(uint32_t *word, uint32_t value)
+{
+    return __atomic_compare_exchange_n(word, &value, value | EVENER_WAIT_SLEEPING, false, __ATOMIC_SEQ_CST,
+                                       __ATOMIC_ACQUIRE);
+}
+
+/* False: somebody else took the mark away, or changed the word. */
+static bool unmark_sleeping(uint32_t *word, uint32_t value)
+{
+    uint32_t expected = value | EVENER_WAIT_SLEEPING;
+    return __atomic_compare_exchange_n(word, &expected, value, false, __ATOMIC_SEQ_CST, __ATOMIC_ACQUIRE);
+}
+
+static bool has_changed(const uint32_t *word, uint32_t value)
+{
+    return (__atomic_load_n(word, __ATOMIC_ACQUIRE) & ~EVENER_WAIT_BITS) != value;
+}
+
+/* ---- owning ---- */
+
+static bool must_go_to_io_thread(evener_connection *connection)
+{
+    return atomic_load(&connection->nonblocking) != 0;
+}
+
+static bool take(evener_connection *connection)
+{
+    if (must_go_to_io_thread(connection) || !evener_http2_take(connection, EVENER_HTTP2_OWNER_BLOCKING)) {
+        return false;
+    }
+    if (atomic_load_explicit(&connection->seat, memory_order_relaxed) == NULL) {
+        evener_http2_seat *seat = evener_http2_seat_take(connection->engine);
+        if (seat == NULL) {
+            atomic_store(&connection->owner, EVENER_HTTP2_OWNER_FREE);
+            evener_http2_schedule(connection); /* without memory or descriptors the I/O thread does it */
+            return false;
+        }
+        atomic_store(&connection->seat, seat);
+    }
+    (void)atomic_fetch_add_explicit(&connection->blocking_turns, 1, memory_order_relaxed);
+    return true;
+}
+
+/* The word of a caller that sleeps for a call of the list, marked to serve; NULL: nobody sleeps. The newest call comes
+ * first: it is answered last, so its caller serves many others. *is_awaited: a caller is in call_wait, awake. */
+static uint32_t *next_owner(const evener_http2_link *calls, bool *is_awaited)
+{
+    for (const evener_http2_link *link = calls->previous; link != calls; link = link->previous) {
+        evener_http2_call *call = EVENER_CONTAINER_OF(link, evener_http2_call, link);
+        uint32_t *word = atomic_load_explicit(&call->wait_word, memory_order_acquire);
+        if (word == NULL) {
+            continue;
+        }
+        *is_awaited = true;
+        uint32_t seen = __atomic_load_n(word, __ATOMIC_RELAXED);
+        if ((seen & EVENER_WAIT_SLEEPING) != 0 &&
+            __atomic_compare_exchange_n(word, &seen, (seen & ~EVENER_WAIT_SLEEPING) | EVENER_WAIT_SERVE, false,
+                                        __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+            return word;
+        }
+    }
+    return NULL;
+}
+
+static bool has_io_work(evener_connection *connection)
+{
+    return connection->phase != EVENER_HTTP2_PHASE_OPEN || connection->unsent_bytes > 0 ||
+           evener_http2_tls_has_output(connection) || must_go_to_io_thread(connection) || connection->draining;
+}
+
+bool evener_http2_hand_over(evener_connection *connection, bool *is_awaited)
+{
+    *is_awaited = false;
+    if (has_io_work(connection) || atomic_load_explicit(&connection->seat, memory_order_relaxed) == NULL) {
+        return false;
+    }
+    /* Before a caller is marked: it may be awake still, and go on as owner at once. Nothing of the connection is touched
+     * after the mark. */
+    const uint32_t before = atomic_exchange(&connection->owner, EVENER_HTTP2_OWNER_BLOCKING);
+    uint32_t *word = next_owner(&connection->open, is_awaited);
+    if (word == NULL) {
+        word = next_owner(&connection->waiting, is_awaited);
+    }
+    if (word == NULL) {
+        atomic_store(&connection->owner, before);
+        return false;
+    }
+    futex_wake_one(word);
+    return true;
+}
+
+/* Gives the word back: to a caller that sleeps, or for all to take. */
+static void leave(evener_connection *connection)
+{
+    bool is_awaited;
+    if (evener_http2_hand_over(connection, &is_awaited)) {
+        return;
+    }
+    /* A caller that is awake in call_wait looks at the owner before it sleeps. Should it have looked just now, the I/O
+     * thread sees the socket, or looks after the connection when nobody took it for EVENER_HTTP2_LINGER_NS. */
+    const bool is_io_work = has_io_work(connection) || (connection->foreground > 0 && !is_awaited);
+    atomic_store(&connection->owner, EVENER_HTTP2_OWNER_FREE);
+    if (is_io_work || evener_http2_has_operations(connection)) {
+        evener_http2_schedule(connection);
+    }
+}
+
+/* ---- polling, and guests meanwhile ---- */
+
+/* From POLLING to BLOCKING; waits for a guest to go. */
+static void stop_polling(evener_connection *connection)
+{
+    for (;;) {
+        uint32_t expected = EVENER_HTTP2_OWNER_POLLING;
+        if (atomic_compare_exchange_strong(&connection->owner, &expected, EVENER_HTTP2_OWNER_BLOCKING)) {
+            return;
+        }
+        expected = EVENER_HTTP2_OWNER_GUEST;
+        (void)atomic_compare_exchange_strong(&connection->owner, &expected, EVENER_HTTP2_OWNER_GUEST_AWAITED);
+        (void)syscall(SYS_futex, &connection->owner, FUTEX_WAIT_PRIVATE, EVENER_HTTP2_OWNER_GUEST_AWAITED, NULL, NULL,
+                      0);
+    }
+}
+
+/* Whether something waits that the owner has to do itself. */
+static bool needs_owner(evener_connection *connection)
+{
+    return has_io_work(connection) || evener_http2_next_timer_ns(&connection->timers) < connection->polled_until_ns;
+}
+
+/* Runs the queued operations in the place of an owner that polls: what is to be sent is sent without waking it. False:
+ * the owner does not poll, or has to do it. */
+static bool visit(evener_connection *connection)
+{
+    uint32_t expected = EVENER_HTTP2_OWNER_POLLING;
+    if (must_go_to_io_thread(connection) ||
+        !atomic_compare_exchange_strong(&connection->owner, &expected, EVENER_HTTP2_OWNER_GUEST)) {
+        return false;
+    }
+    evener_http2_seat *seat = atomic_load_explicit(&connection->seat, memory_order_relaxed); /* not used in a poll */
+    do {
+        const uint64_t ended_before = connection->ended_count;
+        evener_http2_connection_work(connection, seat, evener_http2_now_ns(connection));
+        /* A call that ended here may be the owner's own, which does not sleep on its word. */
+        const bool is_needed = needs_owner(connection) || connection->ended_count != ended_before;
+        if (atomic_exchange(&connection->owner, EVENER_HTTP2_OWNER_POLLING) == EVENER_HTTP2_OWNER_GUEST_AWAITED) {
+            (void)syscall(SYS_futex, &connection->owner, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+        }
+        if (is_needed) {
+            evener_http2_seat_wake(seat);
+            return true;
+        }
+        /* Sequentially consistent, as is queueing: either this sees the operation, or who queued it sees POLLING. */
+        expected = EVENER_HTTP2_OWNER_POLLING;
+    } while (evener_http2_has_operations(connection) &&
+             atomic_compare_exchange_strong(&connection->owner, &expected, EVENER_HTTP2_OWNER_GUEST));
+    return true;
+}
+
+/* Until the next event of the socket, the next timer, a wake-up or `until_ns`. */
+static void wait_and_receive(evener_connection *connection, evener_http2_seat *seat, uint64_t until_ns)
+{
+    const uint64_t timer_ns = evener_http2_next_timer_ns(&connection->timers);
+    const uint64_t wake_ns = timer_ns < until_ns ? timer_ns : until_ns;
+    const bool wants_write = connection->unsent_bytes > 0 || evener_http2_tls_has_output(connection);
+    struct pollfd waited[] = {{.fd = connection->fd, .events = (short)(POLLIN | (wants_write ? POLLOUT : 0))},
+                              {.fd = seat->event_fd, .events = POLLIN}};
+    connection->polled_until_ns = wake_ns;
+    /* Sequentially consistent: either this sees what was queued, or who queued it sees POLLING and `asleep`. */
+    atomic_store(&seat->asleep, 1);
+    atomic_store(&connection->owner, EVENER_HTTP2_OWNER_POLLING);
+    int count = 0;
+    if (!evener_http2_has_operations(connection) && !must_go_to_io_thread(connection)) {
+        const uint64_t now_ns = evener_http2_now_ns(connection);
+        const struct timespec timeout = to_timespec(wake_ns > now_ns ? wake_ns - now_ns : 0);
+        count = ppoll(waited, 2, wake_ns != UINT64_MAX ? &timeout : NULL, NULL);
+    }
+    atomic_store(&seat->asleep, 0);
+    stop_polling(connection);
+    if (count > 0 && waited[1].revents != 0) {
+        evener_http2_seat_woken(seat);
+    }
+    if (count > 0 && (waited[0].revents & ~POLLOUT) != 0 && connection->phase != EVENER_HTTP2_PHASE_CLOSED) {
+        const uint64_t before = connection->ended_count;
+        evener_http2_connection_receive(connection, seat);
+        if (connection->ended_count - before >= YIELD_ENDS) {
+            (void)sched_yield();
+        }
+    }
+}
+
+/* Serves the connection, which this thread owns, until the word changes. */
+static void serve(evener_connection *connection, const uint32_t *word, uint32_t value, uint64_t until_ns)
+{
+    evener_http2_seat *seat = atomic_load_explicit(&connection->seat, memory_order_relaxed);
+    uint64_t now_ns = evener_http2_now_ns(connection);
+    for (;;) {
+        evener_http2_connection_work(connection, seat, now_ns);
+        if (has_changed(word, value) || connection->phase == EVENER_HTTP2_PHASE_CLOSED || now_ns >= until_ns ||
+            must_go_to_io_thread(connection)) {
+            return;
+        }
+        wait_and_receive(connection, seat, until_ns);
+        now_ns = evener_http2_now_ns(connection);
+    }
+}
+
+/* After a sleep, or in place of it: whether this caller was chosen to own the connection. */
+static bool was_chosen(uint32_t *word)
+{
+    return (__atomic_load_n(word, __ATOMIC_ACQUIRE) & EVENER_WAIT_SERVE) != 0 &&
+           (__atomic_fetch_and(word, ~EVENER_WAIT_SERVE, __ATOMIC_ACQ_REL) & EVENER_WAIT_SERVE) != 0;
+}
+
+/* Sleeps until the word changes or this caller is chosen, which it returns. */
+static bool sleep_or_be_chosen(evener_connection *connection, uint32_t *word, uint32_t value, uint64_t until_ns)
+{
+    if (!mark_sleeping(word, value)) {
+        return was_chosen(word);
+    }
+    /* Sequentially consistent, after the mark: either an owner that leaves sees the mark, or this sees FREE. */
+    if (must_go_to_io_thread(connection) || atomic_load(&connection->owner) != EVENER_HTTP2_OWNER_FREE) {
+        sleep_on(word, value, until_ns);
+    }
+    return !unmark_sleeping(word, value) && was_chosen(word);
+}
+
+void evener_http2_call_wait(evener_transport_call *base, uint32_t *word, uint32_t value, uint64_t until_ns)
+{
+    evener_http2_call *call = (evener_http2_call *)base;
+    evener_connection *connection = base->connection;
+    if (has_changed(word, value)) {
+        return;
+    }
+    /* Before the operation is run: an owner that leaves looks for it. The call may end at any time from here on; its
+     * memory is the caller's then, and nobody looks at it. */
+    atomic_store_explicit(&call->wait_word, word, memory_order_release);
+    bool is_owner = false;
+    for (;;) {
+        if (is_owner || take(connection)) {
+            serve(connection, word, value, until_ns);
+            leave(connection);
+        } else if (evener_http2_has_operations(connection) && !visit(connection)) {
+            evener_http2_wake_owner(connection);
+        }
+        if (has_changed(word, value)) {
+            return;
+        }
+        if (evener_http2_now_ns(connection) >= until_ns) {
+            break;
+        }
+        is_owner = sleep_or_be_chosen(connection, word, value, until_ns);
+        if (!is_owner && has_changed(word, value)) {
+            return;
+        }
+    }
+    /* Too late. Not looked for any more; and if an owner left relying on this caller, somebody else has to go on. */
+    atomic_store(&call->wait_word, NULL);
+    if (atomic_load(&connection->owner) == EVENER_HTTP2_OWNER_FREE) {
+        evener_http2_schedule(connection);
+    }
+}

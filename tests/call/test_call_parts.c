@@ -1,0 +1,144 @@
+/* Parts of the call layer by themselves: messages, details, the object pool. */
+#include <criterion/criterion.h>
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <evener/evener.h>
+
+#include "lb/call/details.h"
+#include "lb/runtime/object_pool.h"
+
+/* ---- messages ---- */
+
+Test(bytes, an_owned_message_lives_until_its_last_reference)
+{
+    evener_bytes first;
+    uint8_t *to = evener_bytes_create(5, &first);
+    cr_assert_not_null(to);
+    memcpy(to, "hello", 5);
+    evener_bytes second = evener_bytes_ref(&first);
+    cr_expect_eq(second.data, first.data, "no copy");
+    evener_bytes_clear(&first);
+    cr_expect_eq(first.length, 0);
+    cr_expect_eq(memcmp(second.data, "hello", 5), 0);
+    evener_bytes_clear(&second);
+}
+
+Test(bytes, a_borrowed_message_is_copied_when_it_is_kept)
+{
+    char text[] = "hello";
+    evener_bytes borrowed = {.data = (const uint8_t *)text, .length = 5};
+    evener_bytes kept = evener_bytes_ref(&borrowed);
+    evener_bytes_clear(&borrowed);
+    memset(text, 'x', 5);
+    cr_expect_eq(kept.length, 5);
+    cr_expect_eq(memcmp(kept.data, "hello", 5), 0);
+    evener_bytes_clear(&kept);
+    evener_bytes_clear(NULL);
+}
+
+Test(bytes, a_length_beyond_memory_is_refused)
+{
+    evener_bytes bytes = {.length = 7};
+    cr_expect_null(evener_bytes_create(SIZE_MAX, &bytes));
+    cr_expect_eq(bytes.length, 0);
+    cr_expect_null(bytes.owner);
+}
+
+/* ---- details ---- */
+
+Test(details, headers_come_first_and_trailers_with_the_end)
+{
+    const evener_metadata headers[] = {{"h", "1", 1}, {"b-bin", "\0x", 2}};
+    const evener_metadata trailing[] = {{"t", "two", 3}};
+    evener_call_details details = {.size = sizeof details};
+    evener_details_begin(&details, 2);
+    evener_details_headers(&details, headers, 2);
+    evener_details_end(&details, "[::1]:80", trailing, 1);
+    cr_expect_str_eq(details.peer, "ipv6:[::1]:80");
+    cr_expect_eq(details.attempts, 2);
+    cr_expect_eq(details.initial_metadata_count, 2);
+    cr_expect_eq(details.initial_metadata[1].value_bytes, 2);
+    cr_expect_eq(memcmp(details.initial_metadata[1].value, "\0x", 2), 0);
+    cr_expect_str_eq(evener_metadata_find(details.trailing_metadata, 1, "t")->value, "two");
+    evener_call_details moved = {.size = sizeof moved};
+    evener_details_move(&details, &moved);
+    cr_expect_eq(details.initial_metadata_count, 0);
+    cr_expect_str_eq(moved.peer, "ipv6:[::1]:80");
+    evener_call_details_clear(&moved);
+    evener_call_details_clear(&details);
+}
+
+static void peer_is(const char *address, const char *expected)
+{
+    char peer[64];
+    cr_expect_eq(evener_details_peer(address, peer, sizeof peer), strlen(expected));
+    cr_expect_str_eq(peer, expected);
+}
+
+/* F8: one spelling of a peer everywhere. */
+Test(details, a_peer_is_spelt_like_its_address)
+{
+    peer_is("127.0.0.1:80", "ipv4:127.0.0.1:80");
+    peer_is("[fe80::1%eth0]:80", "ipv6:[fe80::1%eth0]:80");
+    peer_is("unix:/run/x", "unix:/run/x");
+    peer_is("unix-abstract:x", "unix-abstract:x");
+}
+
+/* ---- the object pool ---- */
+
+Test(object_pool, new_memory_is_zeroed_and_aligned)
+{
+    bool is_new;
+    char *object = evener_pool_take(1000, &is_new);
+    cr_assert_not_null(object);
+    cr_expect(is_new);
+    cr_expect_eq((uintptr_t)object % 64, 0);
+    for (size_t i = 0; i < 1000; i++) {
+        cr_assert_eq(object[i], 0);
+    }
+    evener_pool_give_back(object, 1000);
+}
+
+Test(object_pool, what_is_given_back_is_used_again)
+{
+    bool is_new;
+    void *first = evener_pool_take(700, &is_new);
+    evener_pool_give_back(first, 700);
+    void *second = evener_pool_take(600, &is_new); /* of the same class */
+    cr_expect_eq(first, second);
+    cr_expect_not(is_new);
+    evener_pool_give_back(second, 600);
+}
+
+Test(object_pool, too_large_an_object_is_not_kept)
+{
+    bool is_new;
+    void *object = evener_pool_take(EVENER_POOL_BYTES_MAX + 1, &is_new);
+    cr_expect(is_new);
+    evener_pool_give_back(object, EVENER_POOL_BYTES_MAX + 1);
+    object = evener_pool_take(EVENER_POOL_BYTES_MAX + 1, &is_new);
+    cr_expect(is_new);
+    evener_pool_give_back(object, EVENER_POOL_BYTES_MAX + 1);
+}
+
+static void *give_back(void *object)
+{
+    evener_pool_give_back(object, 300);
+    return NULL;
+}
+
+Test(object_pool, memory_goes_round_between_threads)
+{
+    bool is_new;
+    void *object = evener_pool_take(300, &is_new);
+    pthread_t thread;
+    cr_assert_eq(pthread_create(&thread, NULL, give_back, object), 0);
+    pthread_join(thread, NULL);
+    void *again = evener_pool_take(300, &is_new);
+    cr_expect_eq(again, object);
+    cr_expect_not(is_new);
+    evener_pool_give_back(again, 300);
+}

@@ -1,0 +1,169 @@
+/* The HTTP/2 transport over TLS, against a server of the gRPC core. */
+#include <criterion/criterion.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "demo_server/server.h"
+#include "tests/support/certificates.h"
+#include "http2/fixture.h"
+#include "lb/transport/http2/internal.h"
+#include "lb/transport/http2/tls.h"
+
+static certificates made;
+static demo_server *server;
+static h2_fixture fixture;
+static h2_peer *peer;
+
+static void serve(bool wants_client_certificate)
+{
+    certificates_make(&made);
+    grpc_ssl_pem_key_cert_pair pair = {.private_key = made.server_key, .cert_chain = made.server_certificate};
+    grpc_server_credentials *credentials = grpc_ssl_server_credentials_create_ex(
+        wants_client_certificate ? made.authority : NULL, &pair, 1,
+        wants_client_certificate ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
+                                 : GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE,
+        NULL);
+    char error[DEMO_SERVER_ERROR_BYTES];
+    server = demo_server_start(&(demo_server_options){.port = 0, .credentials = credentials}, error);
+    cr_assert_not_null(server, "%s", error);
+    grpc_server_credentials_release(credentials);
+}
+
+static void connect_as(const char *authority, const evener_http2_tls_options *tls)
+{
+    const evener_http2_transport_options options = {.size = sizeof options, .tls = tls};
+    h2_open(&fixture, &options);
+    char address[32];
+    snprintf(address, sizeof address, "127.0.0.1:%u", (unsigned)demo_server_port(server));
+    peer = h2_connect(&fixture, address, authority);
+}
+
+static void end(void)
+{
+    h2_forget(peer);
+    h2_close(&fixture);
+    demo_server_stop(server, 0);
+    certificates_free(&made);
+}
+
+static void call_succeeds(size_t bytes)
+{
+    uint8_t *text = malloc(bytes);
+    memset(text, 't', bytes);
+    h2_result result;
+    cr_assert_eq(h2_call_blocking(peer, &(h2_call_options){.request = text, .request_bytes = bytes}, &result),
+                 EVENER_STATUS_OK, "%s", result.message);
+    cr_assert(result.response_bytes == bytes && memcmp(result.response, text, bytes) == 0);
+    h2_result_clear(&result);
+    h2_call *call = h2_call_start(peer, &(h2_call_options){.request = text, .request_bytes = bytes}, NULL);
+    cr_assert_eq(h2_call_wait(call)->code, EVENER_STATUS_OK);
+    h2_call_free(call);
+    free(text);
+}
+
+TestSuite(http2_tls, .timeout = 60);
+
+Test(http2_tls, calls_go_over_a_verified_connection)
+{
+    serve(false);
+    connect_as("orders.test.:443", &(evener_http2_tls_options){.root_certificates = made.authority});
+    cr_assert_eq(h2_wait_state(peer, 1), EVENER_READY, "%s", h2_state_message(peer, 1));
+    call_succeeds(10);
+    for (size_t bytes = 60000; bytes < 1000000; bytes = bytes * 3 / 2 + 1) {
+        call_succeeds(bytes); /* the last record of an answer must not stay inside OpenSSL */
+    }
+    end();
+}
+
+Test(http2_tls, a_certificate_of_an_unknown_authority_is_named)
+{
+    serve(false);
+    connect_as("orders.test", &(evener_http2_tls_options){.root_certificates = made.other_authority});
+    cr_assert_eq(h2_wait_state(peer, 1), EVENER_TRANSIENT_FAILURE);
+    cr_assert_not_null(strstr(h2_state_message(peer, 1), "unable to get local issuer certificate"), "%s",
+                       h2_state_message(peer, 1));
+    end();
+}
+
+Test(http2_tls, a_certificate_of_another_name_is_named)
+{
+    serve(false);
+    connect_as("payments.test", &(evener_http2_tls_options){.root_certificates = made.authority});
+    cr_assert_eq(h2_wait_state(peer, 1), EVENER_TRANSIENT_FAILURE);
+    cr_assert_not_null(strstr(h2_state_message(peer, 1), "not valid for \"payments.test\": hostname mismatch"), "%s",
+                       h2_state_message(peer, 1));
+    end();
+}
+
+Test(http2_tls, a_client_certificate_is_shown_when_asked_for)
+{
+    serve(true);
+    connect_as("orders.test", &(evener_http2_tls_options){.root_certificates = made.authority,
+                                                          .certificate_chain = made.client_certificate,
+                                                          .private_key = made.client_key});
+    cr_assert_eq(h2_wait_state(peer, 1), EVENER_READY, "%s", h2_state_message(peer, 1));
+    call_succeeds(10);
+    end();
+}
+
+Test(http2_tls, a_plain_text_server_is_hinted_at)
+{
+    certificates_make(&made);
+    char error[DEMO_SERVER_ERROR_BYTES];
+    server = demo_server_start(&(demo_server_options){.port = 0}, error);
+    connect_as("orders.test", &(evener_http2_tls_options){.root_certificates = made.authority});
+    cr_assert_eq(h2_wait_state(peer, 1), EVENER_TRANSIENT_FAILURE);
+    cr_assert_not_null(strstr(h2_state_message(peer, 1), "does not speak TLS"), "%s", h2_state_message(peer, 1));
+    end();
+}
+
+Test(http2_tls, a_second_connection_resumes_the_session)
+{
+    serve(false);
+    connect_as("orders.test", &(evener_http2_tls_options){.root_certificates = made.authority});
+    cr_assert_eq(h2_wait_state(peer, 1), EVENER_READY, "%s", h2_state_message(peer, 1));
+    call_succeeds(10); /* the session has arrived with its answer */
+    char address[32];
+    snprintf(address, sizeof address, "127.0.0.1:%u", (unsigned)demo_server_port(server));
+    h2_peer *second = h2_connect(&fixture, address, "orders.test");
+    cr_assert_eq(h2_wait_state(second, 1), EVENER_READY, "%s", h2_state_message(second, 1));
+    const evener_http2_transport *transport = (const evener_http2_transport *)fixture.transport;
+    cr_assert_eq(evener_http2_tls_context_resumptions(transport->tls), 1);
+    h2_peer *first = peer;
+    peer = second;
+    call_succeeds(10);
+    peer = first;
+    h2_forget(second);
+    end();
+}
+
+Test(http2_tls, bad_texts_are_refused_at_creation)
+{
+    certificates_make(&made);
+    evener_runtime *runtime;
+    evener_status status;
+    cr_assert_eq(evener_runtime_create(NULL, &runtime, &status), EVENER_STATUS_OK);
+    const evener_http2_tls_options all[] = {
+        {.root_certificates = "no PEM"},
+        {.certificate_chain = made.client_certificate},
+        {.private_key = made.client_key},
+        {.certificate_chain = made.client_certificate, .private_key = made.server_key},
+        {.certificate_chain = "no PEM", .private_key = made.client_key},
+        {.certificate_chain = made.client_certificate, .private_key = "no PEM"},
+    };
+    static const char *const names[] = {
+        "root_certificates", "private_key is missing",     "certificate_chain is missing",
+        "does not belong",   "certificate_chain holds no", "private_key holds no"};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        evener_transport *transport = NULL;
+        const evener_http2_transport_options options = {.size = sizeof options, .tls = &all[i]};
+        cr_assert_eq(evener_http2_transport_create(runtime, &options, &transport, &status),
+                     EVENER_STATUS_INVALID_ARGUMENT);
+        cr_assert_not_null(strstr(status.message, names[i]), "%s", status.message);
+        cr_assert_null(transport);
+    }
+    evener_runtime_unref(runtime);
+    certificates_free(&made);
+}
