@@ -88,7 +88,8 @@ int main(int argc, char **argv)
     evener_channel *channel;
     evener_status status;
     evener_credentials_create_insecure(&insecure, NULL);
-    const evener_channel_options options = {.size = sizeof options, .credentials = insecure};
+    const evener_channel_options options = {
+        .size = sizeof options, .credentials = insecure, .transport_name = "grpc" /* whose calls these are */};
     if (evener_channel_create(target, &options, &channel, &status) != EVENER_STATUS_OK) {
         fprintf(stderr, "%s\n", status.message);
         return 1;

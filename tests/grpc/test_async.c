@@ -8,6 +8,7 @@
 
 #include "grpc/call_fixture.h"
 #include "grpc/transport_fixture.h"
+#include "tests/support/transport_choice.h"
 
 /* What a callback has told. */
 typedef struct told {
@@ -327,18 +328,22 @@ static void expect_not_held_up(bool callback_starts_the_other)
     cr_expect_eq(named_threads_left(), 0);
 }
 
+/* Over "http2" callbacks run on the connection's I/O thread, which they must not hold up. */
 Test(async, a_callback_that_takes_its_time_does_not_hold_up_other_calls)
 {
+    ONLY_ON_CORE("call threads");
     expect_not_held_up(false);
 }
 
 Test(async, a_callback_may_wait_for_a_call_that_it_starts)
 {
+    ONLY_ON_CORE("call threads");
     expect_not_held_up(true);
 }
 
 Test(async, thread_count_is_set_before_the_first_call)
 {
+    ONLY_ON_CORE("call threads");
     call_fixture f;
     call_fixture_open(&f, 1, NULL);
     evener_status status;

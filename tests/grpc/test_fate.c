@@ -14,10 +14,10 @@
 #include <grpc/support/time.h>
 
 #include "grpc/call_fixture.h"
-#include "grpc/h2_server.h"
 #include "grpc/transport_fixture.h"
 #include "lb/transport/grpc/fate.h"
 #include "lb/transport/grpc/watcher.h"
+#include "tests/support/h2_script_server.h"
 
 /* ---- the core's words, each provoked ---- */
 
@@ -143,24 +143,47 @@ Test(fate, a_channel_that_is_destroyed_under_a_waiting_call)
     close(listener);
 }
 
-static void ends_at_the_server(h2_refusal how)
+static void ends_at_the_server(const h2_step *how)
 {
-    h2_server *server = h2_server_start(how, 1, "0");
+    const h2_script script = {.steps = how};
+    h2_script_server *server = h2_script_server_start(&(h2_script_server_options){.scripts = &script, .count = 1});
     plain_call c;
-    plain_call_start(&c, h2_server_port(server));
+    plain_call_start(&c, h2_script_server_port(server));
     expect_begins(plain_call_end(&c), "UNKNOWN:Error received from peer");
     cr_expect_not(evener_grpc_was_not_taken(c.error_string, false));
     plain_call_clear(&c);
-    h2_server_stop(server);
+    h2_script_server_stop(server);
 }
 
 Test(fate, what_came_by_a_transport)
 {
-    ends_at_the_server(H2_RST_STREAM);
-    ends_at_the_server(H2_GOAWAY);
-    ends_at_the_server(H2_CANCEL);
-    ends_at_the_server(H2_LIKE_NO_CONNECTION);
-    ends_at_the_server(H2_HTTP_503);
+    static const h2_step refused_stream[] = {{.kind = H2_RST_STREAM, .code = H2_REFUSED_STREAM}, {.kind = H2_END}};
+    static const h2_step refused_goaway[] = {
+        {.kind = H2_GOAWAY, .last_stream = H2_NO_STREAM}, {.kind = H2_CLOSE}, {.kind = H2_END}};
+    static const h2_step cancelled[] = {{.kind = H2_HEADERS,
+                                         .headers = {{":status", "200"},
+                                                     {"content-type", "application/grpc"},
+                                                     {"grpc-status", "1"},
+                                                     {"grpc-message", "CANCELLED"}},
+                                         .end_stream = true},
+                                        {.kind = H2_END}};
+    static const h2_step like_no_connection[] = {
+        {.kind = H2_HEADERS,
+         .headers = {{":status", "200"},
+                     {"content-type", "application/grpc"},
+                     {"grpc-status", "14"},
+                     {"grpc-message", "failed to connect to all addresses; last error: UNKNOWN: refused"}},
+         .end_stream = true},
+        {.kind = H2_END}};
+    static const h2_step http_503[] = {
+        {.kind = H2_HEADERS, .headers = {{":status", "503"}, {"content-type", "text/html"}}},
+        {.kind = H2_DATA, .data = "no", .data_bytes = 2, .end_stream = true},
+        {.kind = H2_END}};
+    ends_at_the_server(refused_stream);
+    ends_at_the_server(refused_goaway);
+    ends_at_the_server(cancelled);
+    ends_at_the_server(like_no_connection);
+    ends_at_the_server(http_503);
 }
 
 Test(fate, only_the_beginning_counts)
@@ -175,19 +198,28 @@ Test(fate, only_the_beginning_counts)
 
 /* ---- the connection ---- */
 
+/* Servers here never answer a call. */
+static const h2_step silence[] = {{.kind = H2_END}};
+static const h2_script silent_script = {.steps = silence};
+
+static h2_script_server *start_silent_server(void)
+{
+    return h2_script_server_start(&(h2_script_server_options){.scripts = &silent_script, .count = 1});
+}
+
 typedef struct scene {
-    h2_server *server;
+    h2_script_server *server;
     evener_credentials *insecure;
     transport_fixture fixture;
     followed *connection;
 } scene;
 
-static void scene_open(scene *s, h2_refusal how)
+static void scene_open(scene *s)
 {
-    s->server = h2_server_start(how, 1000, "0");
+    s->server = start_silent_server();
     cr_assert_eq(evener_credentials_create_insecure(&s->insecure, NULL), EVENER_STATUS_OK);
     fixture_open(&s->fixture, s->insecure);
-    s->connection = fixture_connect(&s->fixture, address_of_port(h2_server_port(s->server)), "localhost");
+    s->connection = fixture_connect(&s->fixture, address_of_port(h2_script_server_port(s->server)), "localhost");
     cr_assert_eq(followed_wait(s->connection, 1), EVENER_READY);
 }
 
@@ -196,14 +228,14 @@ static void scene_close(scene *s)
     followed_forget(s->connection);
     fixture_close(&s->fixture);
     evener_credentials_destroy(s->insecure);
-    h2_server_stop(s->server);
+    h2_script_server_stop(s->server);
 }
 
 /* RFC 9113 section 8.7: REFUSED_STREAM says nothing of the connection. */
 Test(fate, failures_do_not_end_a_connection_that_is_ready)
 {
     scene s;
-    scene_open(&s, H2_SILENCE);
+    scene_open(&s);
     evener_connection *connection = s.connection->connection;
     for (int i = 0; i < 100; i++) {
         evener_grpc_connection_judge(connection, EVENER_STATUS_UNAVAILABLE, false);
@@ -217,7 +249,7 @@ Test(fate, failures_do_not_end_a_connection_that_is_ready)
 Test(fate, attempts_in_a_row_that_no_transport_took_end_it)
 {
     scene s;
-    scene_open(&s, H2_SILENCE);
+    scene_open(&s);
     evener_connection *connection = s.connection->connection;
     for (int i = 1; i < EVENER_GRPC_NOT_TAKEN_MAX; i++) {
         evener_grpc_connection_judge(connection, EVENER_STATUS_UNAVAILABLE, true);
@@ -237,19 +269,19 @@ Test(fate, attempts_in_a_row_that_no_transport_took_end_it)
 Test(fate, the_end_of_a_connection_is_told_once)
 {
     scene s;
-    scene_open(&s, H2_SILENCE);
+    scene_open(&s);
     evener_connection *connection = s.connection->connection;
     for (int i = 0; i < EVENER_GRPC_NOT_TAKEN_MAX; i++) {
         evener_grpc_connection_judge(connection, EVENER_STATUS_UNAVAILABLE, true);
     }
     cr_expect_eq(followed_wait(s.connection, 2), EVENER_IDLE);
-    h2_server_hang_up(s.server);
+    h2_script_server_hang_up(s.server);
     while (grpc_channel_check_connectivity_state(connection->channel, 0) == GRPC_CHANNEL_READY) {
         evener_grpc_watcher_wake(connection->engine->watcher);
         usleep(1000);
     }
     /* The watcher's event comes before those of a second connection, which the same thread tells. */
-    followed *second = fixture_connect(&s.fixture, address_of_port(h2_server_port(s.server)), "localhost");
+    followed *second = fixture_connect(&s.fixture, address_of_port(h2_script_server_port(s.server)), "localhost");
     cr_expect_eq(followed_wait(second, 1), EVENER_READY);
     cr_expect_eq(followed_count(s.connection), 2);
     followed_forget(second);
@@ -261,11 +293,11 @@ Test(fate, the_end_of_a_connection_is_told_once)
 /* The core stops after two pings without data, unless it is asked not to; it leaves a second between two. */
 Test(fate, keepalive_goes_on_over_a_silent_connection, .timeout = 60)
 {
-    h2_server *server = h2_server_start(H2_SILENCE, 1, "0");
+    h2_script_server *server = start_silent_server();
     evener_credentials *insecure;
     cr_assert_eq(evener_credentials_create_insecure(&insecure, NULL), EVENER_STATUS_OK);
     char target[64];
-    snprintf(target, sizeof target, "ipv4:%s", address_of_port(h2_server_port(server)));
+    snprintf(target, sizeof target, "ipv4:%s", address_of_port(h2_script_server_port(server)));
     const evener_channel_options options = {
         .size = sizeof options, .credentials = insecure, .keepalive_time_ms = 100, .keepalive_timeout_ms = 20000};
     evener_channel *channel;
@@ -274,12 +306,12 @@ Test(fate, keepalive_goes_on_over_a_silent_connection, .timeout = 60)
     evener_stream *stream;
     cr_assert_eq(evener_stream_open(channel, "/any.Service/Method", NULL, NULL, &stream, &status), EVENER_STATUS_OK,
                  "%s", status.message);
-    for (int i = 0; i < 4000 && h2_server_pings(server) < 4; i++) {
+    for (int i = 0; i < 4000 && h2_script_server_count(server, H2_PINGS) < 4; i++) {
         usleep(10000);
     }
-    cr_expect_geq(h2_server_pings(server), 4);
+    cr_expect_geq(h2_script_server_count(server, H2_PINGS), 4);
     evener_stream_unref(stream);
     evener_channel_unref(channel);
     evener_credentials_destroy(insecure);
-    h2_server_stop(server);
+    h2_script_server_stop(server);
 }

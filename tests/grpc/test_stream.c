@@ -11,6 +11,7 @@
 
 #include "grpc/call_fixture.h"
 #include "grpc/transport_fixture.h"
+#include "tests/support/transport_choice.h"
 
 Test(stream, bidirectional_in_turns)
 {
@@ -246,6 +247,7 @@ static evener_done_info run_on_own_queue(grpc_completion_queue *queue, grpc_call
 
 Test(create_call, on_the_programs_own_queue)
 {
+    ONLY_ON_CORE("calls of the core");
     grpc_init();
     call_fixture f;
     call_fixture_open(&f, 2, NULL);
@@ -301,6 +303,7 @@ static void wait_until_lost(evener_channel *channel)
 /* Its connection is lost before the program starts the call: the core could not send it. */
 Test(create_call, unsent_only_where_the_core_says_so)
 {
+    ONLY_ON_CORE("calls of the core");
     grpc_init();
     call_fixture f;
     call_fixture_open(&f, 1, NULL);
