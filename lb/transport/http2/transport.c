@@ -25,6 +25,19 @@ static void free_on_control_thread(void *arg)
     evener_http2_engine_connection_ended(engine);
 }
 
+/* Calls name the address in the reason that they end with; the subchannel names it by itself. */
+static void report_failure(evener_connection *connection)
+{
+    const char *message = connection->failure.message;
+    const size_t address_bytes = strlen(connection->address);
+    if (strncmp(message, connection->address, address_bytes) == 0 && message[address_bytes] == ':') {
+        message += address_bytes + strspn(message + address_bytes, ": ");
+    }
+    evener_status status;
+    evener_status_set(&status, connection->failure.code, "%s", message);
+    connection->state_changed(connection->state_arg, EVENER_TRANSIENT_FAILURE, &status);
+}
+
 static void events_on_control_thread(void *arg)
 {
     evener_connection *connection = arg;
@@ -36,7 +49,7 @@ static void events_on_control_thread(void *arg)
         connection->state_changed(connection->state_arg, EVENER_READY, &ok);
     }
     if ((events & EVENER_HTTP2_EVENT_FAILED) != 0 && !connection->given_up) {
-        connection->state_changed(connection->state_arg, EVENER_TRANSIENT_FAILURE, &connection->failure);
+        report_failure(connection);
     }
     if ((events & EVENER_HTTP2_EVENT_DROPPED) != 0 && !connection->given_up) {
         connection->state_changed(connection->state_arg, EVENER_IDLE, &ok);
