@@ -8,6 +8,8 @@
 
 /* A longer timeout is none (some 30 years): it could not be added to the clock. */
 #define TIMEOUT_MS_MAX (UINT64_C(1) << 40)
+/* So much before the deadline a server's DEADLINE_EXCEEDED counts as that of the call's own deadline. */
+#define SERVER_EARLY_NS (5 * EVENER_NS_PER_MS)
 
 evener_status_code evener_rpc_check(evener_channel *channel, const char *method, const evener_call_options *given,
                                     evener_call_options *options, evener_status *status)
@@ -142,15 +144,33 @@ bool evener_rpc_goes_again(evener_rpc *rpc, const evener_call_end *end, bool can
     return false;
 }
 
+/* Whether a server, and not the transport, has ended the call because of our deadline. It counts the timeout in its own
+ * milliseconds, and may be early by one or two. */
+static bool is_servers_deadline(const evener_rpc *rpc, const evener_call_end *end)
+{
+    return end->code == EVENER_STATUS_DEADLINE_EXCEEDED && rpc->deadline_ns != UINT64_MAX &&
+           evener_loop_now_ns(rpc->channel->hot.loop) + SERVER_EARLY_NS >= rpc->deadline_ns;
+}
+
+/* grpc-java's words. What a server says beyond them follows. */
+static void set_deadline_status(const evener_rpc *rpc, const evener_pick *pick, const evener_call_end *end,
+                                evener_status *status)
+{
+    static const char nothing_new[] = "Deadline Exceeded";
+    const bool says_more = !end->timed_out && *end->message != '\0' && strcmp(end->message, nothing_new) != 0;
+    evener_status_set(status, EVENER_STATUS_DEADLINE_EXCEEDED, "deadline exceeded after %llu.%03llu s at %s%s%s",
+                      (unsigned long long)(rpc->timeout_ms / 1000), (unsigned long long)(rpc->timeout_ms % 1000),
+                      evener_subchannel_address_text(pick->subchannel), says_more ? ": " : "",
+                      says_more ? end->message : "");
+}
+
 void evener_rpc_set_status(const evener_rpc *rpc, const evener_pick *pick, const evener_call_end *end,
                            evener_status *status)
 {
     if (end->code == EVENER_STATUS_OK) {
         evener_status_clear(status);
-    } else if (end->timed_out) { /* grpc-java's words */
-        evener_status_set(status, EVENER_STATUS_DEADLINE_EXCEEDED, "deadline exceeded after %llu.%03llu s at %s",
-                          (unsigned long long)(rpc->timeout_ms / 1000), (unsigned long long)(rpc->timeout_ms % 1000),
-                          evener_subchannel_address_text(pick->subchannel));
+    } else if (end->timed_out || is_servers_deadline(rpc, end)) {
+        set_deadline_status(rpc, pick, end, status);
     } else {
         evener_status_set(status, end->code, "%s", end->message);
     }
