@@ -43,8 +43,9 @@
 #define CALL_THREADS_DEFAULT_MAX 4
 
 #define LINGER_MS 10
-/* How long a thread may wait in vain until it looks whether it is still needed: others may have taken all that was owed. */
-#define LOOK_MS 200
+/* How long a thread may wait in vain until it looks for overdue calls, and whether it is still needed: others may have taken
+ * all that was owed. */
+#define LOOK_MS 50
 /* Several times what evener and the core need for a completion and the start of the next call. */
 #define LATE_NS (50 * EVENER_NS_PER_US)
 
@@ -62,7 +63,8 @@ typedef struct call_thread {
 
 struct evener_grpc_call_threads {
     evener_runtime *runtime;
-    pthread_mutex_t mutex; /* for starting */
+    evener_grpc_overdue *overdue; /* the threads look at it */
+    pthread_mutex_t mutex;        /* for starting */
     uint32_t count_wanted; /* under mutex */
     /* written before `running`, read after it */
     uint32_t count;
@@ -160,11 +162,13 @@ static void *call_thread_main(void *arg)
         switch (event.type) {
         case GRPC_OP_COMPLETE:
             serve(thread, &event);
+            evener_grpc_overdue_look(thread->owner->overdue);
             if (thread->index > 0 && may_sleep(thread)) {
                 park(thread);
             }
             break;
         case GRPC_QUEUE_TIMEOUT:
+            evener_grpc_overdue_look(thread->owner->overdue);
             if (may_sleep(thread)) {
                 park(thread);
             }
@@ -311,7 +315,8 @@ evener_status_code evener_grpc_call_threads_set_count(evener_grpc_call_threads *
 
 /* ---- life ---- */
 
-evener_grpc_call_threads *evener_grpc_call_threads_create(evener_runtime *runtime, evener_status *status)
+evener_grpc_call_threads *evener_grpc_call_threads_create(evener_runtime *runtime, evener_grpc_overdue *overdue,
+                                                         evener_status *status)
 {
     evener_grpc_call_threads *threads = evener_cache_aligned_calloc(sizeof *threads);
     if (threads == NULL) {
@@ -319,6 +324,7 @@ evener_grpc_call_threads *evener_grpc_call_threads_create(evener_runtime *runtim
         return NULL;
     }
     threads->runtime = runtime;
+    threads->overdue = overdue;
     pthread_mutex_init(&threads->mutex, NULL);
     return threads;
 }

@@ -12,6 +12,7 @@
 #include <evener/runtime.h>
 #include <evener/status.h>
 
+#include "lb/transport/grpc/overdue.h"
 #include "lb/transport/grpc/tag.h"
 
 typedef struct evener_grpc_call_threads evener_grpc_call_threads;
@@ -21,7 +22,8 @@ typedef struct evener_grpc_call_threads evener_grpc_call_threads;
 #define EVENER_GRPC_FEW_CALLS 8
 
 /* NULL and a filled status on failure. Starts no thread yet. `runtime` is borrowed. Any thread. */
-evener_grpc_call_threads *evener_grpc_call_threads_create(evener_runtime *runtime, evener_status *status);
+evener_grpc_call_threads *evener_grpc_call_threads_create(evener_runtime *runtime, evener_grpc_overdue *overdue,
+                                                         evener_status *status);
 
 /* Joins the threads; no call may be under way, none may start. Not on one of the threads. */
 void evener_grpc_call_threads_stop(evener_grpc_call_threads *threads);

@@ -15,10 +15,6 @@
 #include "lb/transport/grpc/core_call.h"
 #include "lb/transport/grpc/engine.h"
 
-/* The core's own timer gets this much longer than the deadline: its answer says more. A core whose timer waits behind a
- * blocked write is not waited for (a peer that floods PINGs and does not read held one up by 27 s). */
-#define CORE_GRACE_MS 20
-
 /* The owner's memory. */
 typedef struct wire_call {
     evener_transport_call base;
@@ -241,9 +237,13 @@ static evener_status_code begin_inside(evener_connection *connection, wire_call 
     wire->call = call;
     call->owner = &wire->base;
     int references = 1; /* to be given back when it does not start */
+    const bool is_plucked = args->unary && args->blocking;
+    if (!is_plucked && args->deadline_ns != UINT64_MAX) {
+        evener_grpc_overdue_add(connection->engine->overdue, call);
+    }
     if (!args->unary) {
         code = start_stream(call, args, status);
-    } else if (args->blocking) {
+    } else if (is_plucked) {
         atomic_fetch_add_explicit(&call->references, 1, memory_order_relaxed); /* the batch's */
         references = 2;
         code = start_unary(call, args, call, status);
@@ -251,6 +251,9 @@ static evener_status_code begin_inside(evener_connection *connection, wire_call 
         prepare(call, &call->status, unary_completed);
         references = 2;
         code = start_unary(call, args, &call->status.tag, status);
+    }
+    if (code != EVENER_STATUS_OK) {
+        evener_grpc_overdue_remove(connection->engine->overdue, call);
     }
     for (; code != EVENER_STATUS_OK && references > 0; references--) {
         evener_grpc_core_call_unref(call);
@@ -312,20 +315,18 @@ static void call_wait(evener_transport_call *base, uint32_t *word, uint32_t valu
         const uint64_t now_ns = evener_loop_now_ns(call->connection->loop);
         const uint64_t left_ns = call->deadline_ns > now_ns ? call->deadline_ns - now_ns : 0;
         until = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
-                             gpr_time_from_nanos((int64_t)(left_ns + CORE_GRACE_MS * EVENER_NS_PER_MS), GPR_TIMESPAN));
+                             gpr_time_from_nanos((int64_t)(left_ns + EVENER_GRPC_CORE_GRACE_MS * EVENER_NS_PER_MS), GPR_TIMESPAN));
     }
     const grpc_event event = grpc_completion_queue_pluck(queue, call, until, NULL);
-    pthread_mutex_lock(&call->mutex);
     if (event.type == GRPC_OP_COMPLETE) {
+        pthread_mutex_lock(&call->mutex);
         evener_grpc_core_call_deliver_headers(call);
         end_locked(call);
         evener_grpc_core_call_unref(call);
     } else {
-        grpc_call_cancel(call->core, NULL);
+        /* The batch's reference keeps the call until the core has completed it. */
         evener_grpc_core_call_abandon(call);
-        pthread_mutex_unlock(&call->mutex);
-        evener_grpc_core_call_unref(call);
-        evener_grpc_queues_abandon(queues, queue, call, forget); /* with the batch's reference */
+        evener_grpc_queues_abandon(queues, queue, call, forget);
     }
     evener_grpc_queues_sweep(queues);
 }

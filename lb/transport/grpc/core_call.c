@@ -11,6 +11,7 @@
 #include "lb/transport/grpc/bytes.h"
 #include "lb/transport/grpc/engine.h"
 #include "lb/transport/grpc/fate.h"
+#include "lb/transport/grpc/overdue.h"
 
 /* A58. This core keeps the trailer of the standard's name to itself (1.51: call.cc publishes the keys it knows only by a
  * list of its own); a server that wants to be heard through it sends the same bytes under the second name too. */
@@ -250,6 +251,7 @@ static void deliver(evener_grpc_core_call *call, const evener_call_end *end)
 {
     evener_transport_call *owner = call->owner;
     call->owner = NULL;
+    evener_grpc_overdue_remove(call->connection->engine->overdue, call);
     call->events->ended(owner, end);
 }
 
@@ -336,7 +338,8 @@ void evener_grpc_core_call_deliver_end(evener_grpc_core_call *call)
     }
 }
 
-void evener_grpc_core_call_abandon(evener_grpc_core_call *call)
+/* With the mutex, which is given back. */
+static void abandon(evener_grpc_core_call *call)
 {
     static const char message[] = "deadline exceeded";
     const evener_call_end end = {
@@ -346,5 +349,28 @@ void evener_grpc_core_call_abandon(evener_grpc_core_call *call)
         .message_bytes = sizeof message - 1,
         .timed_out = true,
     };
-    deliver(call, &end);
+    const bool ends = call->owner != NULL;
+    if (ends) {
+        (void)grpc_call_cancel(call->core, NULL);
+        deliver(call, &end);
+    }
+    pthread_mutex_unlock(&call->mutex);
+    if (ends) {
+        evener_grpc_core_call_unref(call); /* the owner's */
+    }
+}
+
+void evener_grpc_core_call_abandon(evener_grpc_core_call *call)
+{
+    pthread_mutex_lock(&call->mutex);
+    abandon(call);
+}
+
+bool evener_grpc_core_call_try_abandon(evener_grpc_core_call *call)
+{
+    const bool locked = pthread_mutex_trylock(&call->mutex) == 0;
+    if (locked) {
+        abandon(call);
+    }
+    return locked;
 }

@@ -55,6 +55,10 @@ struct evener_grpc_core_call {
     bool answered;                    /* a message was received */
     bool status_known;
     _Atomic uint32_t under_way; /* operations of a stream that have not completed */
+
+    /* overdue.c's, under its mutex */
+    evener_grpc_core_call *overdue_next;
+    evener_grpc_core_call **overdue_link; /* what points at this call; NULL: it stands in no list */
 };
 
 /* Makes a call on a connection that the calling thread has entered. Copies what `args` borrows, except the request.
@@ -78,8 +82,11 @@ bool evener_grpc_core_call_start(evener_grpc_core_call *call, const grpc_op *ope
 /* The status has come, with all else that the call waited for: delivers `ended`. The mutex is held. */
 void evener_grpc_core_call_deliver_end(evener_grpc_core_call *call);
 
-/* The deadline has passed and the core does not end the call: delivers `ended` without it. The mutex is held. */
+/* The deadline has passed and the core does not end the call: cancels it, delivers `ended` and gives the owner's reference
+ * back, unless it has ended meanwhile. The mutex is free, and the caller holds a reference. */
 void evener_grpc_core_call_abandon(evener_grpc_core_call *call);
+/* The same, but false, and nothing happens, while an event of the call is under way. */
+bool evener_grpc_core_call_try_abandon(evener_grpc_core_call *call);
 
 /* Delivers the server's headers, if the owner wants them and there are any. The mutex is held. */
 void evener_grpc_core_call_deliver_headers(evener_grpc_core_call *call);

@@ -10,6 +10,7 @@ static void engine_free(evener_grpc_engine *engine)
 {
     evener_grpc_watcher_destroy(engine->watcher);
     evener_grpc_call_threads_destroy(engine->call_threads);
+    evener_grpc_overdue_destroy(engine->overdue);
     evener_grpc_queues_destroy(engine->queues);
     free(engine);
     /* Everything of the core's made here is gone: if nobody else uses it, this waits for its threads to end. */
@@ -52,7 +53,10 @@ static void *engine_create(evener_runtime *runtime, evener_status *status)
     grpc_init();
     engine->queues = evener_grpc_queues_create(status);
     if (engine->queues != NULL) {
-        engine->call_threads = evener_grpc_call_threads_create(runtime, status);
+        engine->overdue = evener_grpc_overdue_create(status);
+    }
+    if (engine->overdue != NULL) {
+        engine->call_threads = evener_grpc_call_threads_create(runtime, engine->overdue, status);
     }
     if (engine->call_threads != NULL) {
         engine->watcher = evener_grpc_watcher_create(status);

@@ -11,12 +11,14 @@
 #include <evener/status.h>
 
 #include "lb/transport/grpc/call_threads.h"
+#include "lb/transport/grpc/overdue.h"
 #include "lb/transport/grpc/queues.h"
 #include "lb/transport/grpc/watcher.h"
 
 typedef struct evener_grpc_engine {
     evener_grpc_watcher *watcher;
     evener_grpc_queues *queues;
+    evener_grpc_overdue *overdue;
     evener_grpc_call_threads *call_threads;
     _Atomic size_t connections; /* not freed yet. The control thread writes; calls read it as a hint */
     bool runtime_ended;         /* control thread */
