@@ -91,7 +91,8 @@ static void wait_until_all_sleep(const evener_grpc_call_threads *threads)
 static void run_round(evener_runtime *runtime, grpc_channel *channel, bool first_is_full)
 {
     static starter starters[STARTERS];
-    evener_grpc_call_threads *threads = evener_grpc_call_threads_create(runtime, NULL);
+    evener_grpc_overdue *overdue = evener_grpc_overdue_create(NULL); /* stays empty */
+    evener_grpc_call_threads *threads = evener_grpc_call_threads_create(runtime, overdue, NULL);
     assert(threads != NULL);
     assert(evener_grpc_call_threads_set_count(threads, CALL_THREADS, NULL) == EVENER_STATUS_OK);
     /* With the first thread full the others come and go as well. */
@@ -123,6 +124,7 @@ static void run_round(evener_runtime *runtime, grpc_channel *channel, bool first
     }
     evener_grpc_call_threads_stop(threads);
     evener_grpc_call_threads_destroy(threads);
+    evener_grpc_overdue_destroy(overdue);
     for (int i = 0; i < STARTERS; i++) {
         for (int j = 0; j < OPERATIONS; j++) {
             assert(atomic_load(&starters[i].operations[j].ended) == 1);
