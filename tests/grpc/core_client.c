@@ -112,8 +112,9 @@ void core_client_start_call(call_load *load)
     operations[5].data.recv_status_on_client.trailing_metadata = &c->trailers;
     operations[5].data.recv_status_on_client.status = &c->code;
     operations[5].data.recv_status_on_client.status_details = &c->message;
+    grpc_call *call = c->call; /* `c` may be another thread's as soon as it is started */
     EVENER_GRPC_HANDS_OVER(c);
-    CHECK(grpc_call_start_batch(c->call, operations, 6, c, NULL) == GRPC_CALL_OK, "the core takes no call");
+    CHECK(grpc_call_start_batch(call, operations, 6, c, NULL) == GRPC_CALL_OK, "the core takes no call");
 }
 
 void core_client_destroy(core_client *client)
