@@ -94,7 +94,7 @@ call_instructions()
 {
     local policy client counted
     for policy in $1; do
-        for client in evener core; do
+        for client in evener http2 core; do
             counted=$(count 500 1500 bench_rpc --policy="$policy" --client=$client)
             [ -z "$counted" ] || put rpc_instructions \
                 "{\"client\": \"$client\", \"policy\": \"$policy\", \"instructions\": $counted}"

@@ -11,15 +11,17 @@ static double number(const json_t *row, const char *key)
     return json_number_value(json_object_get(row, key));
 }
 
-/* Return the core's row of the same case; NULL if there is none. */
+/* Return the core's row of the same case, with the policy that `ours` was compared with; NULL if there is none. */
 static const json_t *core_row(const json_t *rpc, const json_t *ours)
 {
-    static const char *const keys[] = {"policy", "mode", "in_flight", "payload_bytes"};
+    static const char *const keys[] = {"mode", "in_flight", "payload_bytes", "tls"};
+    const char *policy = json_string_value(json_object_get(ours, "core_policy"));
     size_t index;
     const json_t *row;
     json_array_foreach(rpc, index, row)
     {
-        bool is_same = strcmp(json_string_value(json_object_get(row, "client")), "core") == 0;
+        bool is_same = policy != NULL && strcmp(json_string_value(json_object_get(row, "client")), "core") == 0 &&
+                       strcmp(json_string_value(json_object_get(row, "policy")), policy) == 0;
         for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
             is_same = is_same && json_equal(json_object_get(row, keys[i]), json_object_get(ours, keys[i]));
         }
@@ -64,43 +66,38 @@ static grid grid_with_head(const char *const *head, size_t columns)
 
 void compare_print_rpc(const json_t *rpc)
 {
-    static const char *const head[] = {"policy",
-                                       "calls",
-                                       "in flight",
-                                       "bytes",
-                                       "calls/s: evener",
-                                       "core",
-                                       "evener/core",
-                                       "p50 us: evener",
-                                       "core",
-                                       "evener/core",
-                                       "p99 us: evener",
-                                       "core",
-                                       "CPU us per call: evener",
-                                       "core",
-                                       "evener/core"};
+    static const char *const head[] = {
+        "client",     "policy",    "calls",       "in flight", "bytes",        "CPU us per call",
+        "core",       "over core", "calls/s",     "core",      "over core",    "p50 us",
+        "core",       "over core", "p99 us",      "core",      "system calls", "core",
+        "hand-overs", "core",      "allocations", "core"};
     grid g = grid_with_head(head, sizeof head / sizeof *head);
     size_t index;
     const json_t *row;
     json_array_foreach(rpc, index, row)
     {
-        if (strcmp(json_string_value(json_object_get(row, "client")), "evener") != 0) {
+        if (strcmp(json_string_value(json_object_get(row, "client")), "core") == 0) {
             continue;
         }
         const json_t *core = core_row(rpc, row);
+        grid_put(&g, "%s", json_string_value(json_object_get(row, "client")));
         grid_put(&g, "%s", json_string_value(json_object_get(row, "policy")));
-        grid_put(&g, "%s", json_string_value(json_object_get(row, "mode")));
+        grid_put(&g, "%s%s", json_string_value(json_object_get(row, "mode")),
+                 json_is_true(json_object_get(row, "tls")) ? ", TLS" : "");
         grid_put(&g, "%.0f", number(row, "in_flight"));
         grid_put(&g, "%.0f", number(row, "payload_bytes"));
+        put_pair(&g, row, core, "cpu_us_per_call", 1);
+        put_ratio(&g, row, "cpu_ratio");
         put_pair(&g, row, core, "calls_per_s", 0);
         put_ratio(&g, row, "calls_ratio");
         put_pair(&g, row, core, "p50_us", 0);
         put_ratio(&g, row, "p50_ratio");
         put_pair(&g, row, core, "p99_us", 0);
-        put_pair(&g, row, core, "cpu_us_per_call", 1);
-        put_ratio(&g, row, "cpu_ratio");
+        put_pair(&g, row, core, "system_calls_per_call", 2);
+        put_pair(&g, row, core, "hand_overs_per_call", 2);
+        put_pair(&g, row, core, "allocations_per_call", 2);
     }
-    grid_print(&g, 2);
+    grid_print(&g, 3);
 }
 
 static void put_ours(grid *g, const json_t *picker, const char *policy, const char *backends, const char *threads,

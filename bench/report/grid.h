@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define GRID_COLUMNS_MAX 16
+#define GRID_COLUMNS_MAX 24
 #define GRID_CELL_BYTES 96
 
 typedef struct grid {

@@ -150,18 +150,26 @@ static void print_costs(const json_t *results)
     printf("\n## Resolvers\n\nParsing in processor time; a change from the rename of the new file to the "
            "update, including the settling time.\n");
     table_print_rows(json_object_get(results, "resolver"), resolver, all);
-    printf("\n## Calls over loopback\n\nUnary calls to three server processes on the same machine. evener and "
-           "the C core's own policy take turns in one run; CPU time is the client's. The core is used as an "
-           "experienced user would: registered methods, one completion queue per thread for blocking calls, two "
-           "threads on one queue for asynchronous ones. Both clients return the response in one piece. p2c_ewma "
-           "has no counterpart in the core. A ratio is the median over pairs of consecutive passes, in which "
-           "each client is first in turn; the middle half of the pairs is in brackets. Compare clients by these "
-           "ratios, as the machine's noise affects different rows differently.\n");
+    printf("\n## Calls over loopback\n\nUnary calls to three server processes on the same machine. Clients: `evener` "
+           "over the C core's transport, `http2` evener over its own HTTP/2 transport, and the core's own policy; they "
+           "take turns in one run, and CPU time is the client's. The core is used as an experienced user would: "
+           "registered methods, one completion queue per thread for blocking calls, two threads on one queue for "
+           "asynchronous ones. All clients return the response in one piece. p2c_ewma has no counterpart in the core "
+           "and is compared with its round_robin. A ratio is the median over pairs of passes, in which each client "
+           "is first in turn; the middle half of the pairs is in brackets. Compare clients by these ratios, as the "
+           "machine's noise affects different rows differently. Per call: system calls for input, output and waiting "
+           "(without those of libc's mutexes and condition variables, which the core uses), hand-overs (voluntary "
+           "context switches), and allocations, one of which is the bench's in each asynchronous call.\n");
     plot("rpc", "calls per second by calls in flight");
     compare_print_rpc(json_object_get(results, "rpc"));
+    if (json_object_get(results, "rpc_transports") != NULL) {
+        printf("\n**Transports under other loads**, with p2c_ewma: more threads, larger messages, TLS.\n");
+        compare_print_rpc(json_object_get(results, "rpc_transports"));
+    }
     if (json_object_get(results, "rpc_instructions") != NULL) {
-        printf("\n**Instructions of a blocking call** of 10 bytes in the client, evener's and the core's together, "
-               "counted by callgrind as the difference of two runs: independent of the speed of the machine.\n");
+        printf(
+            "\n**Instructions of a blocking call** of 10 bytes in the client, over each transport, and of the core's "
+            "client, counted by callgrind as the difference of two runs: independent of the speed of the machine.\n");
         table_print_pivot(json_object_get(results, "rpc_instructions"),
                           &(pivot_spec){{"policy"}, {"client"}, "instructions", {{NULL, NULL}}, false});
     }

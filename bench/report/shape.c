@@ -30,6 +30,10 @@ static const array_shape shapes[] = {
      {"client", "policy", "mode"},
      {"backends", "in_flight", "calls_per_s", "p50_us", "p50_us_min", "p99_us", "cpu_us_per_call"},
      "failed"},
+    {"rpc_transports",
+     {"client", "policy", "mode"},
+     {"in_flight", "calls_per_s", "p50_us", "cpu_us_per_call", "system_calls_per_call", "hand_overs_per_call"},
+     "failed"},
     {"tail", {"scenario", "client", "policy"}, {"p50_us", "p50_us_min", "p99_us", "p999_us", "failed"}, NULL},
     {"sim", {"scenario", "policy", "window"}, {"calls", "p50_us", "p99_us", "p999_us", "ok_percent"}, NULL},
 };

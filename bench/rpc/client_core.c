@@ -186,7 +186,7 @@ bench_client *bench_client_open_core(const bench_client_options *options)
         return NULL;
     }
     grpc_init();
-    client->base = (bench_client){"core", core_call_blocking, core_start, NULL, core_close};
+    client->base = (bench_client){core_call_blocking, core_start, NULL, core_close};
     client->timeout_ms = options->timeout_ms;
     client->payload = grpc_slice_from_copied_buffer(options->payload, options->payload_bytes);
     snprintf(target, sizeof target, "ipv4:%s", options->servers);
@@ -194,9 +194,14 @@ bench_client *bench_client_open_core(const bench_client_options *options)
     grpc_arg args[] = {
         {.type = GRPC_ARG_STRING, .key = (char *)GRPC_ARG_SERVICE_CONFIG, .value.string = config},
         {.type = GRPC_ARG_INTEGER, .key = (char *)GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, .value.integer = 1},
+        {.type = GRPC_ARG_STRING,
+         .key = (char *)GRPC_SSL_TARGET_NAME_OVERRIDE_ARG,
+         .value.string = (char *)BENCH_SERVER_NAME},
     };
     grpc_channel_args list = {.num_args = sizeof args / sizeof *args, .args = args};
-    grpc_channel_credentials *credentials = grpc_insecure_credentials_create();
+    grpc_channel_credentials *credentials =
+        options->root_certificates != NULL ? grpc_ssl_credentials_create(options->root_certificates, NULL, NULL, NULL)
+                                           : grpc_insecure_credentials_create();
     client->channel = grpc_channel_create(target, credentials, &list);
     grpc_channel_credentials_release(credentials);
     client->method = grpc_channel_register_call(client->channel, BENCH_METHOD, NULL, NULL);

@@ -80,24 +80,36 @@ static void evener_client_close(bench_client *base)
     free(client);
 }
 
+static evener_status_code create_credentials(const bench_client_options *options, evener_credentials **credentials,
+                                             evener_status *status)
+{
+    if (options->root_certificates == NULL) {
+        return evener_credentials_create_insecure(credentials, status);
+    }
+    const evener_tls_options tls = {.size = sizeof tls, .root_certificates = options->root_certificates};
+    return evener_credentials_create_tls(&tls, credentials, status);
+}
+
 static bool open_channel(evener_client *client, const bench_client_options *options, evener_status *status)
 {
     char target[1024];
-    evener_credentials *insecure = NULL;
+    evener_credentials *credentials = NULL;
     snprintf(target, sizeof target, "static:%s", options->servers);
     if (evener_runtime_create(NULL, &client->runtime, status) != EVENER_STATUS_OK ||
         evener_runtime_set_call_threads(client->runtime, options->threads, status) != EVENER_STATUS_OK ||
-        evener_credentials_create_insecure(&insecure, status) != EVENER_STATUS_OK) {
+        create_credentials(options, &credentials, status) != EVENER_STATUS_OK) {
         return false;
     }
     evener_channel_options channel_options = {
         .size = sizeof channel_options,
         .runtime = client->runtime,
-        .credentials = insecure,
+        .credentials = credentials,
         .policy = options->policy,
+        .transport_name = options->transport,
+        .authority = options->root_certificates != NULL ? BENCH_SERVER_NAME : NULL,
     };
     evener_status_code code = evener_channel_create(target, &channel_options, &client->channel, status);
-    evener_credentials_destroy(insecure);
+    evener_credentials_destroy(credentials);
     return code == EVENER_STATUS_OK &&
            evener_channel_wait_ready(client->channel, CONNECT_MS, status) == EVENER_STATUS_OK;
 }
@@ -109,8 +121,7 @@ bench_client *bench_client_open_evener(const bench_client_options *options)
     if (client == NULL) {
         return NULL;
     }
-    client->base =
-        (bench_client){"evener", evener_client_call, evener_client_start, evener_client_calls_to, evener_client_close};
+    client->base = (bench_client){evener_client_call, evener_client_start, evener_client_calls_to, evener_client_close};
     /* One owned message that is sent many times, as an application with a constant request would do. */
     uint8_t *data = evener_bytes_create(options->payload_bytes, &client->payload);
     for (size_t i = 0; i < options->payload_bytes; i++) {

@@ -1,210 +1,168 @@
-/* Unary calls over loopback: evener and the C core's own policies, interleaved in one run.
+/* Unary calls over loopback: evener over each of its transports and the C core's own policies, interleaved in one run.
  *
- *     bench_rpc [--quick] [--output=FILE]
- *     bench_rpc --count=N --client=evener|core --policy=NAME     (N blocking calls, for counting instructions)
+ *     bench_rpc [--quick] [--output=FILE] [--in-flight=N] [--mode=blocking|asynchronous]
+ *     bench_rpc --count=N --client=evener|http2|core --policy=NAME   (N blocking calls, for counting instructions)
  *
- * Each server is a separate process. Fails if a call fails. */
-#include <pthread.h>
+ * "evener" is evener over the C core's transport, "http2" evener over its own. Each server is a separate process, so
+ * CPU time is the client's alone. Fails if a call fails. */
+#include <limits.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include <unistd.h>
 
 #include "bench/rpc/client.h"
+#include "bench/rpc/load.h"
 #include "bench/support/output.h"
 #include "bench/support/servers.h"
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
-#define IN_FLIGHT_MAX 256
 #define SERVERS 3
 #define CALL_THREADS 2
 #define COUNTED_BYTES 10
+#define PEM_BYTES_MAX 16384
 /* Many short passes: by chance the threads of a connection and of its server may run on well-placed processors, and
  * that connection is then a tenth faster. */
 #define PASSES 26
 #define PASS_NS 48000000
 #define PASSES_QUICK 3
 #define PASS_QUICK_NS 150000000
+/* Many threads take a while to start: fewer and longer passes. */
+#define THREADS_MANY 16
+#define THREADS_MANY_PASSES 9
+#define THREADS_MANY_PASS_NS 150000000
 
-typedef struct rpc_case {
-    unsigned in_flight;
-    bool blocking; /* one thread per call in flight */
-    size_t payload_bytes;
-    bool also_quick;
-} rpc_case;
-
-static const rpc_case cases[] = {
-    {1, true, 10, true},     {2, true, 10, false},      {4, true, 10, false},  {8, true, 10, false},
-    {1, false, 10, false},   {16, false, 10, true},     {64, false, 10, true}, {256, false, 10, true},
-    {1, true, 65536, false}, {16, false, 65536, false},
+/* The first array of results compares policies; in the second one, transports under p2c_ewma and other loads. */
+static const rpc_case policy_cases[] = {
+    {.in_flight = 1, .blocking = true, .payload_bytes = 10, .also_quick = true},
+    {.in_flight = 2, .blocking = true, .payload_bytes = 10},
+    {.in_flight = 4, .blocking = true, .payload_bytes = 10},
+    {.in_flight = 8, .blocking = true, .payload_bytes = 10},
+    {.in_flight = 1, .payload_bytes = 10},
+    {.in_flight = 16, .payload_bytes = 10, .also_quick = true},
+    {.in_flight = 64, .payload_bytes = 10, .also_quick = true},
+    {.in_flight = 256, .payload_bytes = 10, .also_quick = true},
+    {.in_flight = 1, .blocking = true, .payload_bytes = 65536},
+    {.in_flight = 16, .payload_bytes = 65536},
+};
+static const rpc_case transport_cases[] = {
+    {.in_flight = 1, .blocking = true, .payload_bytes = 10},
+    {.in_flight = 16, .blocking = true, .payload_bytes = 10},
+    {.in_flight = 64, .blocking = true, .payload_bytes = 10, .also_quick = true},
+    {.in_flight = 256, .blocking = true, .payload_bytes = 10},
+    {.in_flight = 1, .payload_bytes = 10},
+    {.in_flight = 16, .payload_bytes = 10},
+    {.in_flight = 64, .payload_bytes = 10, .also_quick = true},
+    {.in_flight = 256, .payload_bytes = 10},
+    {.in_flight = 1, .blocking = true, .payload_bytes = 65536},
+    {.in_flight = 64, .blocking = true, .payload_bytes = 65536},
+    {.in_flight = 1, .payload_bytes = 65536},
+    {.in_flight = 64, .payload_bytes = 65536},
+    {.in_flight = 1, .blocking = true, .tls = true, .payload_bytes = 10},
+    {.in_flight = 64, .blocking = true, .tls = true, .payload_bytes = 10},
+    {.in_flight = 64, .tls = true, .payload_bytes = 10, .also_quick = true},
+    {.in_flight = 1, .blocking = true, .tls = true, .payload_bytes = 65536},
+    {.in_flight = 16, .tls = true, .payload_bytes = 65536},
 };
 
-/* The compared policies. */
-static const struct {
-    const char *evener;
-    const char *core;
-} policies[] = {{"round_robin", "round_robin"}, {"pick_first", "pick_first"}, {"p2c_ewma", NULL}};
+/* A client with a policy. Of the same case, `over` is compared with: the core's round_robin stands for p2c_ewma, which
+ * the core does not have. */
+typedef struct contestant {
+    const char *client, *policy;
+    const char *transport; /* NULL: the core's own client */
+    const char *core_policy;
+} contestant;
 
-typedef struct rpc_load {
-    bench_client *client;
-    uint64_t end_ns;
-    atomic_uint slots_running;
-    atomic_uint_fast64_t failed;
-    pthread_mutex_t mutex;
-    pthread_cond_t idle;
-} rpc_load;
+static const contestant policy_contestants[] = {
+    {"evener", "round_robin", "grpc", "round_robin"},
+    {"http2", "round_robin", "http2", "round_robin"},
+    {"core", "round_robin", NULL, NULL},
+    {"evener", "pick_first", "grpc", "pick_first"},
+    {"http2", "pick_first", "http2", "pick_first"},
+    {"core", "pick_first", NULL, NULL},
+    {"evener", "p2c_ewma", "grpc", "round_robin"},
+    {"http2", "p2c_ewma", "http2", "round_robin"},
+};
+static const contestant transport_contestants[] = {
+    {"evener", "p2c_ewma", "grpc", "round_robin"},
+    {"http2", "p2c_ewma", "http2", "round_robin"},
+    {"core", "round_robin", NULL, NULL},
+};
+#define CONTESTANTS_MAX COUNT(policy_contestants)
+#define CONTESTANTS_QUICK 3
 
-/* One of the calls in flight: when it ends, the next one starts. */
-typedef struct slot {
-    rpc_load *load;
-    uint64_t from_ns;
-    bench_histogram histogram; /* in ns */
-    pthread_t thread;
-} slot;
+typedef struct rpc_arguments {
+    bool quick;
+    const char *output, *client, *policy;
+    const char *mode;   /* NULL: both */
+    uint64_t in_flight; /* 0: all */
+    uint64_t count;     /* 0: run the comparison */
+} rpc_arguments;
 
-static void count(slot *self, bool ok)
+/* What all passes share. */
+typedef struct rpc_bench {
+    rpc_arguments arguments;
+    char plain[256], tls[256]; /* the servers */
+    char root[PEM_BYTES_MAX];
+} rpc_bench;
+
+static const char *mode_of(const rpc_case *rpc)
 {
-    uint64_t now_ns = bench_now_ns();
-    if (ok) {
-        bench_histogram_add(&self->histogram, now_ns - self->from_ns);
-    } else {
-        atomic_fetch_add_explicit(&self->load->failed, 1, memory_order_relaxed);
-    }
-    self->from_ns = now_ns;
+    return rpc->blocking ? "blocking" : "asynchronous";
 }
 
-static void slot_done(void *arg, bool ok)
-{
-    slot *self = arg;
-    rpc_load *load = self->load;
-    count(self, ok);
-    if (self->from_ns < load->end_ns) {
-        load->client->start(load->client, slot_done, self);
-        return;
-    }
-    pthread_mutex_lock(&load->mutex);
-    if (atomic_fetch_sub_explicit(&load->slots_running, 1, memory_order_acq_rel) == 1) {
-        pthread_cond_signal(&load->idle);
-    }
-    pthread_mutex_unlock(&load->mutex);
-}
-
-static void *slot_thread(void *arg)
-{
-    slot *self = arg;
-    self->from_ns = bench_now_ns();
-    do {
-        count(self, self->load->client->call(self->load->client));
-    } while (self->from_ns < self->load->end_ns);
-    return NULL;
-}
-
-typedef struct rpc_outcome {
-    bench_figure calls_per_s, p50_us, p99_us, cpu_us_per_call;
-    uint64_t failed;
-} rpc_outcome;
-
-static void run_slots(slot *slots, rpc_load *load, const rpc_case *rpc)
-{
-    if (rpc->blocking) {
-        unsigned running = 0;
-        while (running < rpc->in_flight &&
-               pthread_create(&slots[running].thread, NULL, slot_thread, &slots[running]) == 0) {
-            running++;
-        }
-        for (unsigned i = 0; i < running; i++) {
-            pthread_join(slots[i].thread, NULL);
-        }
-        return;
-    }
-    atomic_store_explicit(&load->slots_running, rpc->in_flight, memory_order_relaxed);
-    for (unsigned i = 0; i < rpc->in_flight; i++) {
-        slots[i].from_ns = bench_now_ns();
-        load->client->start(load->client, slot_done, &slots[i]);
-    }
-    pthread_mutex_lock(&load->mutex);
-    while (atomic_load_explicit(&load->slots_running, memory_order_acquire) > 0) {
-        pthread_cond_wait(&load->idle, &load->mutex);
-    }
-    pthread_mutex_unlock(&load->mutex);
-}
-
-static void run_pass(bench_client *client, const rpc_case *rpc, uint64_t duration_ns, rpc_outcome *outcome)
-{
-    slot *slots = calloc(rpc->in_flight, sizeof *slots);
-    bench_histogram *all = calloc(1, sizeof *all);
-    rpc_load load = {.client = client};
-    if (slots == NULL || all == NULL) {
-        abort();
-    }
-    pthread_mutex_init(&load.mutex, NULL);
-    pthread_cond_init(&load.idle, NULL);
-    for (unsigned i = 0; i < rpc->in_flight; i++) {
-        slots[i].load = &load;
-    }
-    uint64_t from_ns = bench_now_ns(), from_cpu_ns = bench_cpu_ns();
-    load.end_ns = from_ns + duration_ns;
-    run_slots(slots, &load, rpc);
-    double elapsed_ns = (double)(bench_now_ns() - from_ns), cpu_ns = (double)(bench_cpu_ns() - from_cpu_ns);
-    for (unsigned i = 0; i < rpc->in_flight; i++) {
-        bench_histogram_merge(all, &slots[i].histogram);
-    }
-    double calls = all->count > 0 ? (double)all->count : 1;
-    bench_figure_add(&outcome->calls_per_s, calls / elapsed_ns * 1e9);
-    bench_figure_add(&outcome->cpu_us_per_call, cpu_ns / calls / 1e3);
-    bench_figure_add(&outcome->p50_us, (double)bench_histogram_percentile(all, 0.5) / 1e3);
-    bench_figure_add(&outcome->p99_us, (double)bench_histogram_percentile(all, 0.99) / 1e3);
-    outcome->failed += load.failed;
-    pthread_cond_destroy(&load.idle);
-    pthread_mutex_destroy(&load.mutex);
-    free(all);
-    free(slots);
-}
-
-/* Set evener's figure over the core's, per pair of consecutive passes, so that the machine's influence on both
- * cancels out. */
-static void set_ratio(json_t *row, const char *name, const bench_figure *evener, const bench_figure *core)
+/* Set the figure over the core's, per pair of passes of one turn, so that the machine's influence on both cancels
+ * out. */
+static void set_ratio(json_t *row, const char *name, const bench_figure *ours, const bench_figure *core)
 {
     bench_figure of_pairs = {.count = 0};
-    for (unsigned i = 0; i < evener->count && i < core->count; i++) {
-        bench_figure_add(&of_pairs, evener->values[i] / core->values[i]);
+    for (unsigned i = 0; i < ours->count && i < core->count; i++) {
+        bench_figure_add(&of_pairs, ours->values[i] / core->values[i]);
     }
     bench_set_quartiles(row, name, &of_pairs);
 }
 
-static json_t *append_row(json_t *rows, const char *client, const char *policy, const rpc_case *rpc,
-                          const rpc_outcome *outcome)
+static json_t *append_row(json_t *rows, const contestant *who, const rpc_case *rpc, const rpc_outcome *outcome)
 {
-    json_t *row = json_pack("{s:s, s:s, s:i, s:i, s:s, s:I}", "client", client, "policy", policy, "backends", SERVERS,
-                            "in_flight", (int)rpc->in_flight, "mode", rpc->blocking ? "blocking" : "asynchronous",
-                            "payload_bytes", (json_int_t)rpc->payload_bytes);
+    json_t *row = json_pack("{s:s, s:s, s:i, s:i, s:s, s:I, s:b}", "client", who->client, "policy", who->policy,
+                            "backends", SERVERS, "in_flight", (int)rpc->in_flight, "mode", mode_of(rpc),
+                            "payload_bytes", (json_int_t)rpc->payload_bytes, "tls", rpc->tls);
     bench_set_figure(row, "calls_per_s", &outcome->calls_per_s);
     bench_set_figure(row, "p50_us", &outcome->p50_us);
     bench_set_figure(row, "p99_us", &outcome->p99_us);
     bench_set_figure(row, "cpu_us_per_call", &outcome->cpu_us_per_call);
+    bench_set_figure(row, "system_calls_per_call", &outcome->system_calls_per_call);
+    bench_set_figure(row, "hand_overs_per_call", &outcome->hand_overs_per_call);
+    bench_set_figure(row, "allocations_per_call", &outcome->allocations_per_call);
     json_object_set_new(row, "failed", json_integer((json_int_t)outcome->failed));
     json_array_append_new(rows, row);
-    bench_progress("rpc     %-6s %-12s %3u %-12s %5zu bytes  %8.0f calls/s  p50 %6.0f us  p99 %6.0f us  %5.1f us cpu",
-                   client, policy, rpc->in_flight, rpc->blocking ? "blocking" : "asynchronous", rpc->payload_bytes,
+    bench_progress("rpc %-6s %-11s %3u %-12s %5zu bytes%s %7.0f calls/s p50 %5.0f us p99 %5.0f us; per call %5.1f us "
+                   "cpu, %5.2f system calls, %5.2f hand-overs, %5.2f allocations",
+                   who->client, who->policy, rpc->in_flight, mode_of(rpc), rpc->payload_bytes, rpc->tls ? " TLS" : "",
                    bench_figure_median(&outcome->calls_per_s), bench_figure_median(&outcome->p50_us),
-                   bench_figure_median(&outcome->p99_us), bench_figure_median(&outcome->cpu_us_per_call));
+                   bench_figure_median(&outcome->p99_us), bench_figure_median(&outcome->cpu_us_per_call),
+                   bench_figure_median(&outcome->system_calls_per_call),
+                   bench_figure_median(&outcome->hand_overs_per_call),
+                   bench_figure_median(&outcome->allocations_per_call));
     if (outcome->failed > 0) {
-        bench_complain("%s %s: %llu calls failed", client, policy, (unsigned long long)outcome->failed);
+        bench_complain("%s %s: %llu calls failed", who->client, who->policy, (unsigned long long)outcome->failed);
     }
     return row;
 }
 
-typedef bench_client *(*client_open)(const bench_client_options *options);
+static bench_client *open_client(const contestant *who, const bench_client_options *options)
+{
+    return who->transport != NULL ? bench_client_open_evener(options) : bench_client_open_core(options);
+}
 
 /* Only one client exists at a time. The core lets every waiting thread of a process poll all sockets: idle threads
  * of another client would take turns at polling this client's sockets, and each call would pay for waking the right
  * thread. For the same reason a blocking client has no threads for asynchronous calls. */
-static bool run_alone(client_open open, const bench_client_options *options, const rpc_case *rpc, uint64_t duration_ns,
-                      rpc_outcome *outcome)
+static bool run_alone(const contestant *who, const bench_client_options *options, const rpc_case *rpc,
+                      uint64_t duration_ns, rpc_outcome *outcome)
 {
-    bench_client *client = open(options);
+    bench_client *client = open_client(who, options);
     if (client == NULL) {
         return false;
     }
@@ -212,91 +170,160 @@ static bool run_alone(client_open open, const bench_client_options *options, con
     if (warm == NULL) {
         abort();
     }
-    run_pass(client, rpc, duration_ns / 4, warm);
-    run_pass(client, rpc, duration_ns, outcome);
+    rpc_run_pass(client, rpc, duration_ns / 4, warm);
+    rpc_run_pass(client, rpc, duration_ns, outcome);
     outcome->failed += warm->failed;
     client->close(client);
     free(warm);
     return true;
 }
 
-static void compare(json_t *rows, const char *servers, const rpc_case *rpc, size_t policy, unsigned passes,
-                    uint64_t duration_ns)
+static void append_rows(json_t *rows, const contestant *contestants, size_t count, const rpc_case *rpc,
+                        const rpc_outcome *outcomes)
 {
-    static const client_open opens[2] = {bench_client_open_evener, bench_client_open_core};
-    static const char *const names[2] = {"evener", "core"};
-    const char *const policy_of[2] = {policies[policy].evener, policies[policy].core};
+    for (size_t i = 0; i < count; i++) {
+        json_t *row = append_row(rows, &contestants[i], rpc, &outcomes[i]);
+        for (size_t j = 0; j < count && contestants[i].core_policy != NULL; j++) {
+            if (contestants[j].transport == NULL && strcmp(contestants[j].policy, contestants[i].core_policy) == 0) {
+                json_object_set_new(row, "core_policy", json_string(contestants[j].policy));
+                set_ratio(row, "calls_ratio", &outcomes[i].calls_per_s, &outcomes[j].calls_per_s);
+                set_ratio(row, "p50_ratio", &outcomes[i].p50_us, &outcomes[j].p50_us);
+                set_ratio(row, "cpu_ratio", &outcomes[i].cpu_us_per_call, &outcomes[j].cpu_us_per_call);
+            }
+        }
+    }
+}
+
+/* Run a case: in each turn every contestant has one pass, and another one begins. */
+static void compare(json_t *rows, const rpc_bench *bench, const rpc_case *rpc, const contestant *contestants,
+                    size_t count)
+{
+    const bool quick = bench->arguments.quick;
+    const bool many_threads = rpc->blocking && rpc->in_flight >= THREADS_MANY;
+    const unsigned passes = quick ? PASSES_QUICK : many_threads ? THREADS_MANY_PASSES : PASSES;
+    const uint64_t duration_ns = quick ? PASS_QUICK_NS : many_threads ? THREADS_MANY_PASS_NS : PASS_NS;
     uint8_t *payload = calloc(1, rpc->payload_bytes);
-    rpc_outcome *outcomes = calloc(2, sizeof *outcomes);
+    rpc_outcome *outcomes = calloc(count, sizeof *outcomes);
     if (payload == NULL || outcomes == NULL) {
         abort();
     }
     bool connected = true;
     for (unsigned pass = 0; pass < passes && connected; pass++) {
-        for (unsigned turn = 0; turn < 2 && connected; turn++) {
-            const unsigned i = (turn + pass) % 2; /* each client is first in half of the passes */
-            const bench_client_options options = {.servers = servers,
-                                                  .policy = policy_of[i],
+        for (size_t turn = 0; turn < count && connected; turn++) {
+            const size_t i = (turn + pass) % count;
+            const bench_client_options options = {.servers = rpc->tls ? bench->tls : bench->plain,
+                                                  .policy = contestants[i].policy,
+                                                  .transport = contestants[i].transport,
+                                                  .root_certificates = rpc->tls ? bench->root : NULL,
                                                   .threads = rpc->blocking ? 0 : CALL_THREADS,
                                                   .payload = payload,
                                                   .payload_bytes = rpc->payload_bytes};
-            connected = policy_of[i] == NULL || run_alone(opens[i], &options, rpc, duration_ns, &outcomes[i]);
-        }
-    }
-    if (!connected) {
-        bench_complain("%s: a client did not connect", policies[policy].evener);
-    }
-    for (unsigned i = 0; i < 2 && connected; i++) {
-        if (policy_of[i] != NULL) {
-            json_t *row = append_row(rows, names[i], policies[policy].evener, rpc, &outcomes[i]);
-            if (i == 0 && policy_of[1] != NULL) {
-                set_ratio(row, "calls_ratio", &outcomes[0].calls_per_s, &outcomes[1].calls_per_s);
-                set_ratio(row, "p50_ratio", &outcomes[0].p50_us, &outcomes[1].p50_us);
-                set_ratio(row, "cpu_ratio", &outcomes[0].cpu_us_per_call, &outcomes[1].cpu_us_per_call);
+            connected = run_alone(&contestants[i], &options, rpc, duration_ns, &outcomes[i]);
+            if (!connected) {
+                bench_complain("%s %s: the client did not connect", contestants[i].client, contestants[i].policy);
             }
         }
+    }
+    if (connected) {
+        append_rows(rows, contestants, count, rpc, outcomes);
     }
     free(outcomes);
     free(payload);
 }
 
+static void compare_all(json_t *rows, const rpc_bench *bench, const rpc_case *cases, size_t case_count,
+                        const contestant *contestants, size_t count)
+{
+    const rpc_arguments *arguments = &bench->arguments;
+    for (size_t c = 0; c < case_count; c++) {
+        if ((!arguments->quick || cases[c].also_quick) &&
+            (arguments->in_flight == 0 || arguments->in_flight == cases[c].in_flight) &&
+            (arguments->mode == NULL || strcmp(arguments->mode, mode_of(&cases[c])) == 0)) {
+            compare(rows, bench, &cases[c], contestants, count);
+        }
+    }
+}
+
 /* For `valgrind --tool=callgrind`: the difference of two runs with different counts is the cost of the calls alone. */
-static void count_only(const char *servers, const char *client_name, const char *policy, uint64_t calls)
+static void count_only(const rpc_bench *bench)
 {
     static const uint8_t payload[COUNTED_BYTES];
-    const bench_client_options options = {
-        .servers = servers, .policy = policy, .payload = payload, .payload_bytes = sizeof payload};
-    bench_client *client =
-        strcmp(client_name, "core") == 0 ? bench_client_open_core(&options) : bench_client_open_evener(&options);
+    const rpc_arguments *arguments = &bench->arguments;
+    const bool is_core = strcmp(arguments->client, "core") == 0;
+    const contestant who = {.transport = is_core ? NULL : strcmp(arguments->client, "http2") == 0 ? "http2" : "grpc"};
+    const bench_client_options options = {.servers = bench->plain,
+                                          .policy = arguments->policy,
+                                          .transport = who.transport,
+                                          .payload = payload,
+                                          .payload_bytes = sizeof payload};
+    bench_client *client = open_client(&who, &options);
     if (client == NULL) {
-        bench_complain("%s: the client did not connect", client_name);
+        bench_complain("%s: the client did not connect", arguments->client);
         return;
     }
-    for (uint64_t i = 0; i < calls; i++) {
+    for (uint64_t i = 0; i < arguments->count; i++) {
         if (!client->call(client)) {
-            bench_complain("%s: call %llu failed", client_name, (unsigned long long)i);
+            bench_complain("%s: call %llu failed", arguments->client, (unsigned long long)i);
         }
     }
     client->close(client);
 }
 
-static void compare_all(json_t *rows, const char *servers, bool quick)
+/* ---- servers ---- */
+
+/* Make a certificate for the servers and start them with it; the same certificate is the clients' root. Its files are
+ * gone when this returns. */
+static bool start_tls_servers(bench_server servers[SERVERS], unsigned *started, char root[PEM_BYTES_MAX])
 {
-    for (size_t p = 0; p < COUNT(policies); p++) {
-        for (size_t c = 0; c < COUNT(cases); c++) {
-            const bool wanted = quick ? cases[c].also_quick && p == 0 : cases[c].also_quick || policies[p].core != NULL;
-            if (wanted) {
-                compare(rows, servers, &cases[c], p, quick ? PASSES_QUICK : PASSES, quick ? PASS_QUICK_NS : PASS_NS);
-            }
-        }
+    char folder[] = "/tmp/evener_bench_XXXXXX", command[PATH_MAX], certificate[128], key[128];
+    if (mkdtemp(folder) == NULL) {
+        perror("bench_rpc: mkdtemp");
+        return false;
     }
+    snprintf(certificate, sizeof certificate, "%s/certificate.pem", folder);
+    snprintf(key, sizeof key, "%s/key.pem", folder);
+    snprintf(command, sizeof command,
+             "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=%s -addext "
+             "subjectAltName=DNS:%s -keyout %s -out %s 2>/dev/null",
+             BENCH_SERVER_NAME, BENCH_SERVER_NAME, key, certificate);
+    FILE *file = system(command) == 0 ? fopen(certificate, "r") : NULL;
+    bool ok = file != NULL && fread(root, 1, PEM_BYTES_MAX - 1, file) > 0;
+    if (file != NULL) {
+        fclose(file);
+    }
+    while (*started < SERVERS && ok) {
+        ok = bench_server_start_tls(&servers[*started], certificate, key);
+        *started += ok;
+    }
+    unlink(certificate);
+    unlink(key);
+    rmdir(folder);
+    return ok;
 }
 
-typedef struct rpc_arguments {
-    bool quick;
-    const char *output, *client, *policy;
-    uint64_t count; /* 0: run the comparison */
-} rpc_arguments;
+static bool start_plain_servers(bench_server servers[SERVERS], unsigned *started)
+{
+    bool ok = true;
+    while (*started < SERVERS && ok) {
+        ok = bench_server_start(&servers[*started], 0, NULL);
+        *started += ok;
+    }
+    return ok;
+}
+
+static json_t *run(rpc_bench *bench)
+{
+    json_t *by_policy = json_array(), *by_transport = json_array();
+    if (bench->arguments.count > 0) {
+        count_only(bench);
+    } else {
+        compare_all(by_policy, bench, policy_cases, COUNT(policy_cases), policy_contestants,
+                    bench->arguments.quick ? CONTESTANTS_QUICK : CONTESTANTS_MAX);
+        compare_all(by_transport, bench, transport_cases, COUNT(transport_cases), transport_contestants,
+                    COUNT(transport_contestants));
+    }
+    return json_pack("{s:o, s:o}", "rpc", by_policy, "rpc_transports", by_transport);
+}
 
 static bool read_arguments(int argc, char **argv, rpc_arguments *arguments)
 {
@@ -311,6 +338,10 @@ static bool read_arguments(int argc, char **argv, rpc_arguments *arguments)
             arguments->client = value;
         } else if ((value = bench_option(argv[i], "--policy")) != NULL) {
             arguments->policy = value;
+        } else if ((value = bench_option(argv[i], "--mode")) != NULL) {
+            arguments->mode = value;
+        } else if ((value = bench_option(argv[i], "--in-flight")) != NULL) {
+            arguments->in_flight = strtoull(value, NULL, 10);
         } else if ((value = bench_option(argv[i], "--count")) != NULL) {
             arguments->count = strtoull(value, NULL, 10);
         } else {
@@ -323,31 +354,26 @@ static bool read_arguments(int argc, char **argv, rpc_arguments *arguments)
 
 int main(int argc, char **argv)
 {
-    rpc_arguments arguments;
-    if (!read_arguments(argc, argv, &arguments)) {
+    static rpc_bench bench;
+    if (!read_arguments(argc, argv, &bench.arguments)) {
         return 2;
     }
-    bench_server servers[SERVERS];
-    char list[256];
-    bool ok = true;
-    unsigned started = 0;
-    while (started < SERVERS && ok) {
-        ok = bench_server_start(&servers[started], 0, NULL);
-        started += ok;
-    }
-    json_t *rows = json_array();
-    if (ok) {
-        bench_servers_list(servers, SERVERS, list, sizeof list);
-        if (arguments.count > 0) {
-            count_only(list, arguments.client, arguments.policy, arguments.count);
-        } else {
-            compare_all(rows, list, arguments.quick);
-        }
+    bench_server plain[SERVERS], tls[SERVERS];
+    unsigned plain_started = 0, tls_started = 0;
+    json_t *results = NULL;
+    if (start_plain_servers(plain, &plain_started) &&
+        (bench.arguments.count > 0 || start_tls_servers(tls, &tls_started, bench.root))) {
+        bench_servers_list(plain, plain_started, bench.plain, sizeof bench.plain);
+        bench_servers_list(tls, tls_started, bench.tls, sizeof bench.tls);
+        results = run(&bench);
     } else {
         bench_complain("no servers");
     }
-    for (unsigned i = 0; i < started; i++) {
-        bench_server_signal(&servers[i], SIGTERM);
+    for (unsigned i = 0; i < plain_started; i++) {
+        bench_server_signal(&plain[i], SIGTERM);
     }
-    return bench_finish(json_pack("{s:o}", "rpc", rows), arguments.output);
+    for (unsigned i = 0; i < tls_started; i++) {
+        bench_server_signal(&tls[i], SIGTERM);
+    }
+    return bench_finish(results != NULL ? results : json_object(), bench.arguments.output);
 }

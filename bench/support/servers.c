@@ -8,15 +8,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define OPTIONS_MAX 2
+
 /* BENCH_DEMO_SERVER is the program's path, from the build. */
-static bool spawn(bench_server *server, uint16_t port, const char *option, int output)
+static bool spawn(bench_server *server, uint16_t port, const char *const options[OPTIONS_MAX], int output)
 {
     char port_text[8];
     snprintf(port_text, sizeof port_text, "%u", (unsigned)port);
-    char *arguments[4] = {(char *)"demo_server"};
+    char *arguments[OPTIONS_MAX + 3] = {(char *)"demo_server"};
     unsigned count = 1;
-    if (option != NULL) {
-        arguments[count++] = (char *)option;
+    for (unsigned i = 0; i < OPTIONS_MAX && options[i] != NULL; i++) {
+        arguments[count++] = (char *)options[i];
     }
     arguments[count] = port_text;
     server->process = fork();
@@ -34,7 +36,7 @@ static bool spawn(bench_server *server, uint16_t port, const char *option, int o
     return server->process != 0;
 }
 
-bool bench_server_start(bench_server *server, uint16_t port, const char *option)
+static bool start(bench_server *server, uint16_t port, const char *const options[OPTIONS_MAX])
 {
     int ends[2];
     memset(server, 0, sizeof *server);
@@ -42,7 +44,7 @@ bool bench_server_start(bench_server *server, uint16_t port, const char *option)
         perror("bench: pipe");
         return false;
     }
-    bool ok = spawn(server, port, option, ends[1]);
+    bool ok = spawn(server, port, options, ends[1]);
     close(ends[1]);
     server->output = ends[0];
     char line[128] = "";
@@ -63,6 +65,19 @@ bool bench_server_start(bench_server *server, uint16_t port, const char *option)
     }
     server->port = (uint16_t)listens;
     return true;
+}
+
+bool bench_server_start(bench_server *server, uint16_t port, const char *option)
+{
+    return start(server, port, (const char *const[OPTIONS_MAX]){option});
+}
+
+bool bench_server_start_tls(bench_server *server, const char *certificate_file, const char *key_file)
+{
+    char certificate[512], key[512];
+    snprintf(certificate, sizeof certificate, "--tls-certificate=%s", certificate_file);
+    snprintf(key, sizeof key, "--tls-key=%s", key_file);
+    return start(server, 0, (const char *const[OPTIONS_MAX]){certificate, key});
 }
 
 void bench_server_signal(bench_server *server, int signal)

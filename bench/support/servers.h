@@ -19,6 +19,9 @@ typedef struct bench_server {
  * after printing the reason on stderr. */
 bool bench_server_start(bench_server *server, uint16_t port, const char *option);
 
+/* Start a server with TLS on a free port, with the certificate and the key in these PEM files. */
+bool bench_server_start_tls(bench_server *server, const char *certificate_file, const char *key_file);
+
 /* Send a signal. With SIGKILL and SIGTERM also wait for the process to end. Does nothing if the server is not
  * running. */
 void bench_server_signal(bench_server *server, int signal);

@@ -10,6 +10,7 @@
 #include "demo_server/server.h"
 
 #define GRACE_MS 5000
+#define PEM_BYTES_MAX 65536
 
 static int usage(FILE *to)
 {
@@ -20,7 +21,9 @@ static int usage(FILE *to)
           "  --delay-ms=N    wait N milliseconds before each answer\n"
           "  --fail=CODE     fail calls with this status code (14: UNAVAILABLE)\n"
           "  --max-age-ms=N  end each connection gracefully after N milliseconds, +-10 %\n"
-          "  --threads=N     serving threads per port (default 1)\n",
+          "  --threads=N     serving threads per port (default 1)\n"
+          "  --tls-certificate=FILE --tls-key=FILE\n"
+          "                  serve TLS with this certificate chain and its key (PEM)\n",
           to);
     return 2;
 }
@@ -31,6 +34,39 @@ static int parse_number(const char *text, unsigned long max, unsigned long *numb
     errno = 0;
     *number = strtoul(text, &end, 10);
     return errno == 0 && *text >= '0' && *text <= '9' && *end == '\0' && *number <= max;
+}
+
+static char *read_file(const char *path)
+{
+    char *text = calloc(1, PEM_BYTES_MAX);
+    FILE *file = fopen(path, "r");
+    if (text == NULL || file == NULL || fread(text, 1, PEM_BYTES_MAX - 1, file) == 0) {
+        fprintf(stderr, "demo_server: %s cannot be read\n", path);
+        free(text);
+        text = NULL;
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+    return text;
+}
+
+/* Return NULL after printing the reason. */
+static grpc_server_credentials *tls_credentials(const char *certificate_path, const char *key_path)
+{
+    grpc_server_credentials *credentials = NULL;
+    char *certificate = certificate_path != NULL ? read_file(certificate_path) : NULL;
+    char *key = key_path != NULL ? read_file(key_path) : NULL;
+    if (certificate_path == NULL || key_path == NULL) {
+        fputs("demo_server: --tls-certificate and --tls-key belong together\n", stderr);
+    } else if (certificate != NULL && key != NULL) {
+        grpc_ssl_pem_key_cert_pair pair = {.private_key = key, .cert_chain = certificate};
+        credentials =
+            grpc_ssl_server_credentials_create_ex(NULL, &pair, 1, GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE, NULL);
+    }
+    free(certificate);
+    free(key);
+    return credentials;
 }
 
 int main(int argc, char **argv)
@@ -46,7 +82,8 @@ int main(int argc, char **argv)
     if (servers == NULL) {
         return 1;
     }
-    const char *host = "127.0.0.1";
+    const char *host = "127.0.0.1", *certificate_path = NULL, *key_path = NULL;
+    grpc_server_credentials *credentials = NULL;
     unsigned long delay_ms = 0, threads = 0, failure = 0, max_age_ms = 0;
     int count = 0, status = 0;
     for (int i = 1; i < argc && status == 0; i++) {
@@ -67,15 +104,32 @@ int main(int argc, char **argv)
             host = argv[i] + 7;
             continue;
         }
+        if (strncmp(argv[i], "--tls-certificate=", 18) == 0) {
+            certificate_path = argv[i] + 18;
+            continue;
+        }
+        if (strncmp(argv[i], "--tls-key=", 10) == 0) {
+            key_path = argv[i] + 10;
+            continue;
+        }
         if (!parse_number(argv[i], 65535, &port)) {
             fprintf(stderr, "demo_server: \"%s\" is neither a port nor an option\n", argv[i]);
             status = usage(stderr);
             break;
         }
+        if (credentials == NULL && (certificate_path != NULL || key_path != NULL)) {
+            credentials = tls_credentials(certificate_path, key_path);
+            if (credentials == NULL) {
+                status = 1;
+                break;
+            }
+        }
         char address[128];
         snprintf(address, sizeof address, "%s:%lu", host, port);
-        demo_server_options options = {
-            .address = address, .threads = (unsigned)threads, .max_connection_age_ms = max_age_ms};
+        demo_server_options options = {.address = address,
+                                       .threads = (unsigned)threads,
+                                       .credentials = credentials,
+                                       .max_connection_age_ms = max_age_ms};
         servers[count] = demo_server_start(&options, error);
         if (servers[count] == NULL) {
             fprintf(stderr, "demo_server: %s\n", error);
@@ -100,6 +154,7 @@ int main(int argc, char **argv)
     for (int i = 0; i < count; i++) {
         demo_server_stop(servers[i], status == 0 ? GRACE_MS : 0);
     }
+    grpc_server_credentials_release(credentials);
     free(servers);
     return status;
 }
