@@ -159,8 +159,21 @@ evener_http2_engine *evener_http2_engine_get(evener_runtime *runtime, uint32_t t
     return evener_runtime_shared(runtime, &engine_key, status);
 }
 
-evener_http2_io_thread *evener_http2_engine_next_thread(evener_http2_engine *engine)
+uint32_t evener_http2_engine_first_thread(evener_http2_engine *engine)
 {
-    evener_http2_io_thread *thread = &engine->threads[engine->next_thread++ % engine->thread_count];
-    return thread;
+    return engine->next_thread++ % engine->thread_count;
+}
+
+evener_http2_io_thread *evener_http2_engine_choose_thread(evener_http2_engine *engine, uint32_t first,
+                                                          const uint32_t *connections)
+{
+    uint32_t best = first;
+    for (uint32_t i = 1; i < engine->thread_count; i++) {
+        const uint32_t candidate = (first + i) % engine->thread_count;
+        if (connections[candidate] / EVENER_HTTP2_CONNECTIONS_TOGETHER <
+            connections[best] / EVENER_HTTP2_CONNECTIONS_TOGETHER) {
+            best = candidate;
+        }
+    }
+    return &engine->threads[best];
 }

@@ -42,6 +42,10 @@
 
 #define EVENER_HTTP2_THREADS_MAX 64
 #define EVENER_HTTP2_THREADS_DEFAULT_MAX 4
+/* Connections of a channel stay together on an I/O thread up to this number: a callback that begins the next call then
+ * wakes no other thread, and a turn serves more calls per system call. Measured with three backends and 64 calls in
+ * flight: 3.4 us and 0.3 system calls per call together, 5.0 us and 0.5 on two threads. */
+#define EVENER_HTTP2_CONNECTIONS_TOGETHER 8
 #define EVENER_HTTP2_READ_BYTES (64 * 1024)
 /* A connection that blocking callers use stays out of epoll this long after the last of them left. */
 #define EVENER_HTTP2_LINGER_NS (2 * EVENER_NS_PER_MS)
@@ -306,6 +310,7 @@ struct evener_http2_io_thread {
     evener_timer_heap timers;
     evener_http2_link attached, dirty;
     uint64_t now_ns;
+    uint64_t ended_in_turn; /* calls, by what was read */
 };
 
 typedef struct evener_http2_engine {
@@ -326,8 +331,14 @@ typedef struct evener_http2_engine {
  * Control thread. */
 evener_http2_engine *evener_http2_engine_get(evener_runtime *runtime, uint32_t threads, evener_status *status);
 
-/* The thread of the next connection. Control thread. */
-evener_http2_io_thread *evener_http2_engine_next_thread(evener_http2_engine *engine);
+/* Return the index of the I/O thread that a transport's first connection goes to; each transport gets the next one.
+ * Control thread. */
+uint32_t evener_http2_engine_first_thread(evener_http2_engine *engine);
+
+/* Return the I/O thread for a further connection of a transport that has `connections[i]` on thread i, in groups of
+ * EVENER_HTTP2_CONNECTIONS_TOGETHER beginning at thread `first`. Control thread. */
+evener_http2_io_thread *evener_http2_engine_choose_thread(evener_http2_engine *engine, uint32_t first,
+                                                          const uint32_t *connections);
 
 /* After a connection was freed. Control thread. */
 void evener_http2_engine_connection_ended(evener_http2_engine *engine);
@@ -537,6 +548,11 @@ struct evener_http2_transport {
     uint32_t window_bytes;
     uint32_t io_threads;
     _Atomic uint32_t references; /* itself and its connections */
+
+    /* control thread: how its connections are spread over the engine's threads */
+    bool has_first_thread;
+    uint32_t first_thread;
+    uint32_t connections[EVENER_HTTP2_THREADS_MAX];
 };
 
 void evener_http2_transport_unref(evener_http2_transport *transport);

@@ -18,6 +18,7 @@ static void free_on_control_thread(void *arg)
 {
     evener_connection *connection = arg;
     evener_http2_engine *engine = connection->engine;
+    connection->transport->connections[connection->thread - engine->threads]--;
     evener_http2_transport_unref(connection->transport);
     free(connection->address);
     free(connection->authority);
@@ -93,7 +94,12 @@ static evener_status_code transport_connect(evener_transport *base, const evener
     if (engine == NULL) {
         return evener_status_set(status, engine_status.code, "%s", engine_status.message);
     }
-    evener_http2_io_thread *thread = evener_http2_engine_next_thread(engine);
+    if (!transport->has_first_thread) {
+        transport->has_first_thread = true;
+        transport->first_thread = evener_http2_engine_first_thread(engine);
+    }
+    evener_http2_io_thread *thread =
+        evener_http2_engine_choose_thread(engine, transport->first_thread, transport->connections);
     const evener_status_code code = evener_http2_io_thread_start(thread, status);
     if (code != EVENER_STATUS_OK) {
         return code;
@@ -104,6 +110,7 @@ static evener_status_code transport_connect(evener_transport *base, const evener
                                  evener_address_text(args->address));
     }
     made->thread = thread;
+    transport->connections[thread - engine->threads]++;
     *connection = made;
     evener_http2_schedule(made); /* in the phase NEW: it connects */
     return evener_status_clear(status);
