@@ -4,6 +4,7 @@
 
 #include "lb/transport/http2/compression.h"
 #include "lb/transport/http2/internal.h"
+#include "lb/transport/http2/message_buffer.h"
 
 #define HEADER_OVERHEAD_BYTES 32 /* RFC 9113 section 6.5.2: per field of SETTINGS_MAX_HEADER_LIST_SIZE */
 #define HELD_BYTES_FIRST 4096
@@ -249,9 +250,10 @@ static bool start_message(evener_connection *connection, evener_http2_call *call
         return fail_message(connection, call, EVENER_STATUS_INTERNAL,
                             "the server sent a second message of %zu bytes in answer to a unary call", length);
     }
-    call->message_at = evener_bytes_create(length, &call->message);
+    call->message_at = evener_http2_message_create(length, &call->message);
     call->message_bytes = 0;
-    return true;
+    return call->message_at != NULL || fail_message(connection, call, EVENER_STATUS_RESOURCE_EXHAUSTED,
+                                                    "out of memory for a received message of %zu bytes", length);
 }
 
 /* The message is complete. False: the call has ended. */

@@ -1,0 +1,131 @@
+/* Allocations per call in the steady state, of the whole process: the channel, the call layer and the HTTP/2 transport.
+ * The server is another process. */
+#include <criterion/criterion.h>
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include <evener/evener.h>
+
+#include "bench/support/counts.h"
+#include "bench/support/servers.h"
+
+#define METHOD "/evener.demo.Echo/Unary"
+#define READY_MS 20000
+#define IN_FLIGHT 16
+#define WARM_CALLS 4000
+#define CALLS 4000
+/* A connection's pool grows when more calls than ever before happen to be sent at once; one allocation per call would be
+ * a hundred times as many. */
+#define ALLOCATIONS_MAX (CALLS / 100)
+
+static bench_server server;
+static evener_runtime *runtime;
+static evener_channel *channel;
+static evener_bytes request; /* owned: sent without a copy */
+
+static void open_all(void)
+{
+    char target[64];
+    evener_status status;
+    evener_credentials *insecure;
+    uint8_t *to = evener_bytes_create(10, &request);
+    cr_assert_not_null(to);
+    memcpy(to, "0123456789", 10);
+    cr_assert(bench_server_start(&server, 0, NULL));
+    snprintf(target, sizeof target, "static:127.0.0.1:%u", (unsigned)server.port);
+    cr_assert_eq(evener_runtime_create(NULL, &runtime, &status), EVENER_STATUS_OK, "%s", status.message);
+    cr_assert_eq(evener_credentials_create_insecure(&insecure, &status), EVENER_STATUS_OK, "%s", status.message);
+    const evener_channel_options options = {.size = sizeof options,
+                                            .runtime = runtime,
+                                            .credentials = insecure,
+                                            .policy = "p2c_ewma",
+                                            .transport_name = "http2"};
+    cr_assert_eq(evener_channel_create(target, &options, &channel, &status), EVENER_STATUS_OK, "%s", status.message);
+    cr_assert_eq(evener_channel_wait_ready(channel, READY_MS, &status), EVENER_STATUS_OK, "%s", status.message);
+    evener_credentials_destroy(insecure);
+}
+
+static void close_all(void)
+{
+    evener_channel_unref(channel);
+    evener_runtime_unref(runtime);
+    evener_bytes_clear(&request);
+    bench_server_signal(&server, SIGKILL);
+}
+
+TestSuite(http2_allocations, .init = open_all, .fini = close_all, .timeout = 120);
+
+static void call_blocking(unsigned count)
+{
+    const evener_call_options options = {.size = sizeof options, .timeout_ms = 60000};
+    for (unsigned i = 0; i < count; i++) {
+        evener_bytes response;
+        evener_status status;
+        cr_assert_eq(evener_unary_call(channel, METHOD, &request, &options, &response, &status), EVENER_STATUS_OK, "%s",
+                     status.message);
+        cr_assert_eq(response.length, request.length);
+        evener_bytes_clear(&response);
+    }
+}
+
+Test(http2_allocations, blocking_calls_allocate_nothing_in_the_steady_state)
+{
+    call_blocking(WARM_CALLS);
+    const uint64_t before = bench_counts_read().allocations;
+    call_blocking(CALLS);
+    const uint64_t made = bench_counts_read().allocations - before;
+    cr_assert_gt(before, 0, "allocations are not counted");
+    cr_assert_leq(made, ALLOCATIONS_MAX, "%llu allocations in %d calls", (unsigned long long)made, CALLS);
+}
+
+/* Calls in flight that begin one another. The count is read on the I/O thread while they run. */
+static atomic_int begun, failed, running;
+static _Atomic uint64_t before_calls, after_calls;
+
+static void begin_next(void);
+
+static void answered(void *arg, const evener_status *status, evener_bytes *response)
+{
+    (void)arg;
+    if (status->code != EVENER_STATUS_OK || response->length != request.length) {
+        atomic_fetch_add(&failed, 1);
+    }
+    begin_next();
+}
+
+static void begin_next(void)
+{
+    static const evener_call_options options = {.size = sizeof options, .timeout_ms = 60000};
+    const int number = atomic_fetch_add(&begun, 1);
+    if (number == WARM_CALLS) {
+        atomic_store(&before_calls, bench_counts_read().allocations);
+    } else if (number == WARM_CALLS + CALLS) {
+        atomic_store(&after_calls, bench_counts_read().allocations);
+    }
+    if (number > WARM_CALLS + CALLS ||
+        evener_call_start(channel, METHOD, &request, &options, answered, NULL, NULL, NULL) != EVENER_STATUS_OK) {
+        atomic_fetch_sub(&running, 1);
+    }
+}
+
+Test(http2_allocations, calls_with_callbacks_allocate_nothing_in_the_steady_state)
+{
+    atomic_store(&running, IN_FLIGHT);
+    for (int i = 0; i < IN_FLIGHT; i++) {
+        begin_next();
+    }
+    while (atomic_load(&running) > 0) {
+        const struct timespec moment = {.tv_nsec = 1000000};
+        nanosleep(&moment, NULL);
+    }
+    cr_assert_eq(atomic_load(&failed), 0);
+    const uint64_t made = atomic_load(&after_calls) - atomic_load(&before_calls);
+    cr_assert_gt(atomic_load(&before_calls), 0);
+    cr_assert_leq(made, ALLOCATIONS_MAX, "%llu allocations in %d calls", (unsigned long long)made, CALLS);
+}
