@@ -1,5 +1,6 @@
 #include "lb/runtime/object_pool.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 
 #include "lb/base/memory.h"
@@ -11,7 +12,7 @@ typedef struct free_object {
     struct free_object *next;
 } free_object;
 
-/* A lane's lists; of lanes below the shared one only. */
+/* A lane's lists; those of the shared lane are used under its lock. */
 typedef struct lane_lists {
     _Alignas(EVENER_LANE_BYTES) free_object *first[CLASSES];
 } lane_lists;
@@ -20,7 +21,8 @@ typedef struct shared_stack {
     _Alignas(EVENER_LANE_BYTES) free_object *first; /* atomic */
 } shared_stack;
 
-static lane_lists lanes[EVENER_LANES - 1];
+static lane_lists lanes[EVENER_LANES];
+static pthread_mutex_t shared_lane_lock = PTHREAD_MUTEX_INITIALIZER;
 static shared_stack returned[CLASSES];
 
 static size_t class_of(size_t bytes)
@@ -28,25 +30,34 @@ static size_t class_of(size_t bytes)
     return bytes == 0 ? 0 : (bytes - 1) / EVENER_POOL_STEP_BYTES;
 }
 
+static free_object *take_from(uint32_t lane, size_t class)
+{
+    free_object **first = &lanes[lane].first[class];
+    if (*first == NULL) {
+        /* Acquire pairs with the release of who gave the objects back. */
+        *first = __atomic_exchange_n(&returned[class].first, NULL, __ATOMIC_ACQUIRE);
+    }
+    free_object *object = *first;
+    if (object != NULL) {
+        *first = object->next;
+    }
+    return object;
+}
+
 void *evener_pool_take(size_t bytes, bool *is_new)
 {
     const size_t class = class_of(bytes);
     const uint32_t lane = evener_lane_current();
-    *is_new = false;
+    free_object *object = NULL;
     if (class < CLASSES && lane < EVENER_LANES - 1) {
-        free_object **first = &lanes[lane].first[class];
-        if (*first == NULL) {
-            /* Acquire pairs with the release of who gave the objects back. */
-            *first = __atomic_exchange_n(&returned[class].first, NULL, __ATOMIC_ACQUIRE);
-        }
-        free_object *object = *first;
-        if (object != NULL) {
-            *first = object->next;
-            return object;
-        }
+        object = take_from(lane, class);
+    } else if (class < CLASSES) {
+        (void)pthread_mutex_lock(&shared_lane_lock);
+        object = take_from(EVENER_LANES - 1, class);
+        (void)pthread_mutex_unlock(&shared_lane_lock);
     }
-    *is_new = true;
-    return evener_cache_aligned_calloc((class + 1) * EVENER_POOL_STEP_BYTES);
+    *is_new = object == NULL;
+    return object != NULL ? object : evener_cache_aligned_calloc((class + 1) * EVENER_POOL_STEP_BYTES);
 }
 
 void evener_pool_give_back(void *memory, size_t bytes)

@@ -1,10 +1,9 @@
-/* Object pool: memory of calls that end on other threads than they began on, without a lock and without malloc in the
- * steady state.
+/* Object pool: memory of calls that end on other threads than they began on, without malloc in the steady state.
  *
  * Objects come in size classes of EVENER_POOL_STEP_BYTES. Each lane keeps a private list per class, which only its thread
  * touches. What is given back goes onto one shared stack per class. A lane whose list is empty takes the whole stack with
  * one exchange: no element is ever popped from a stack that others see, so the ABA problem cannot arise. Threads on the
- * shared lane use malloc and free. The pool belongs to the process and is never freed. */
+ * shared lane share one list behind a lock. The pool belongs to the process and is never freed. */
 #ifndef EVENER_LB_RUNTIME_OBJECT_POOL_H
 #define EVENER_LB_RUNTIME_OBJECT_POOL_H
 

@@ -8,6 +8,7 @@
 #include <evener/evener.h>
 
 #include "lb/call/details.h"
+#include "lb/runtime/lane.h"
 #include "lb/runtime/object_pool.h"
 
 /* ---- messages ---- */
@@ -141,4 +142,45 @@ Test(object_pool, memory_goes_round_between_threads)
     cr_expect_eq(again, object);
     cr_expect_not(is_new);
     evener_pool_give_back(again, 300);
+}
+
+typedef struct lane_thread {
+    pthread_t thread;
+    pthread_barrier_t *all_have_lanes;
+    unsigned new_objects;
+} lane_thread;
+
+static void *take_and_give_back(void *arg)
+{
+    lane_thread *self = arg;
+    bool is_new;
+    (void)evener_lane_current();
+    pthread_barrier_wait(self->all_have_lanes);
+    for (int i = 0; i < 1000; i++) {
+        void *object = evener_pool_take(5000, &is_new);
+        self->new_objects += is_new;
+        evener_pool_give_back(object, 5000);
+    }
+    return NULL;
+}
+
+/* Otherwise the pool grows with every call of a program that has more threads than there are lanes. */
+Test(object_pool, threads_beyond_the_lanes_use_memory_again, .timeout = 60)
+{
+    enum { THREADS = EVENER_LANES + 8 };
+    static lane_thread threads[THREADS];
+    pthread_barrier_t all_have_lanes;
+    unsigned new_objects = 0;
+    pthread_barrier_init(&all_have_lanes, NULL, THREADS);
+    for (int i = 0; i < THREADS; i++) {
+        threads[i].all_have_lanes = &all_have_lanes;
+        cr_assert_eq(pthread_create(&threads[i].thread, NULL, take_and_give_back, &threads[i]), 0);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(threads[i].thread, NULL);
+        new_objects += threads[i].new_objects;
+    }
+    /* Each lane may hold back what all threads had in use at some time. */
+    cr_expect_leq(new_objects, THREADS * THREADS, "%u", new_objects);
+    pthread_barrier_destroy(&all_have_lanes);
 }
