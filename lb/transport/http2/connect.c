@@ -27,8 +27,7 @@ typedef union any_address {
 
 static void fail(evener_connection *connection, const char *what, int error)
 {
-    evener_http2_connection_break(connection, EVENER_STATUS_UNAVAILABLE, "%s: %s: %s", connection->address, what,
-                                  strerror(error));
+    evener_http2_connection_break(connection, EVENER_STATUS_UNAVAILABLE, "%s: %s", what, strerror(error));
 }
 
 /* ---- addresses ---- */
@@ -103,8 +102,7 @@ static void set_options(const evener_connection *connection, int family)
 static void start_session(evener_connection *connection)
 {
     if (!evener_http2_session_start(connection)) {
-        evener_http2_connection_break(connection, EVENER_STATUS_RESOURCE_EXHAUSTED, "%s: out of memory",
-                                      connection->address);
+        evener_http2_connection_break(connection, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory");
     }
 }
 
@@ -132,8 +130,7 @@ void evener_http2_connect_start(evener_connection *connection)
     any_address address;
     const socklen_t bytes = read_address(connection->address, &address);
     if (bytes == 0) {
-        evener_http2_connection_break(connection, EVENER_STATUS_UNAVAILABLE, "%s: not an address to connect to",
-                                      connection->address);
+        evener_http2_connection_break(connection, EVENER_STATUS_UNAVAILABLE, "not an address to connect to");
         return;
     }
     connection->phase = EVENER_HTTP2_PHASE_CONNECTING;
@@ -173,13 +170,12 @@ bool evener_http2_connect_judge(evener_connection *connection, const uint8_t *da
     static const char http1[] = "HTTP/1.";
     /* The first frame starts with a length below 16 KiB: never with these. */
     if (bytes >= sizeof http1 - 1 && memcmp(data, http1, sizeof http1 - 1) == 0) {
-        evener_http2_connection_break(connection, EVENER_STATUS_UNAVAILABLE,
-                                      "%s: the server speaks HTTP/1.1, not HTTP/2", connection->address);
+        evener_http2_connection_break(connection, EVENER_STATUS_UNAVAILABLE, "the server speaks HTTP/1.1, not HTTP/2");
         return true;
     }
     if (connection->tls == NULL && bytes >= 2 && data[0] == 0x15 && data[1] == 0x03) { /* a TLS alert */
         evener_http2_connection_break(connection, EVENER_STATUS_UNAVAILABLE,
-                                      "%s: the server speaks TLS: use TLS credentials", connection->address);
+                                      "the server speaks TLS: use TLS credentials");
         return true;
     }
     return false;

@@ -113,7 +113,7 @@ static void operate_connection(evener_connection *connection, uint32_t bits)
         if (connection->phase == EVENER_HTTP2_PHASE_OPEN) {
             evener_http2_connection_drain(connection, false);
         } else {
-            evener_http2_connection_break(connection, EVENER_STATUS_CANCELLED, "%s: given up", connection->address);
+            evener_http2_connection_break(connection, EVENER_STATUS_CANCELLED, "given up");
         }
     }
 }
@@ -159,9 +159,8 @@ static void close_if_over(evener_connection *connection)
     const bool drained = connection->draining && !evener_http2_has_calls(connection) && connection->streams == 0;
     if (connection->unsent_bytes == 0 && (session_is_over || drained)) {
         evener_http2_connection_break(connection, EVENER_STATUS_UNAVAILABLE,
-                                      connection->goaway_received ? "%s: the server ended the connection (GOAWAY)"
-                                                                  : "%s: the connection was ended",
-                                      connection->address);
+                                      connection->goaway_received ? "the server ended the connection (GOAWAY)"
+                                                                  : "the connection was ended");
     }
 }
 
@@ -186,10 +185,10 @@ void evener_http2_connection_feed(evener_connection *connection, const uint8_t *
     if (connection->phase == EVENER_HTTP2_PHASE_SETTINGS && evener_http2_connect_judge(connection, data, bytes)) {
         return;
     }
-    const ssize_t used = nghttp2_session_mem_recv(connection->session, data, bytes);
+    const evener_nghttp2_length used = evener_nghttp2_receive(connection->session, data, bytes);
     if (used < 0 && connection->phase != EVENER_HTTP2_PHASE_CLOSED) {
-        evener_http2_connection_break(connection, EVENER_STATUS_UNAVAILABLE, "%s: HTTP/2 session failed: %s",
-                                      connection->address, nghttp2_strerror((int)used));
+        evener_http2_connection_break(connection, EVENER_STATUS_UNAVAILABLE, "HTTP/2 session failed: %s",
+                                      nghttp2_strerror((int)used));
     }
 }
 
@@ -201,7 +200,7 @@ void evener_http2_connection_receive(evener_connection *connection, evener_http2
         char what[128];
         const ssize_t bytes = evener_http2_wire_read(connection, seat->input, sizeof seat->input, what);
         if (bytes < 0) {
-            evener_http2_connection_break(connection, EVENER_STATUS_UNAVAILABLE, "%s: %s", connection->address, what);
+            evener_http2_connection_break(connection, EVENER_STATUS_UNAVAILABLE, "%s", what);
             return;
         }
         if (bytes == 0) {
@@ -231,11 +230,12 @@ void evener_http2_connection_break(evener_connection *connection, evener_status_
         return;
     }
     const bool was_open = connection->phase == EVENER_HTTP2_PHASE_OPEN;
+    char what[sizeof connection->failure.message];
     va_list arguments;
     va_start(arguments, format);
-    connection->failure.code = code;
-    (void)vsnprintf(connection->failure.message, sizeof connection->failure.message, format, arguments);
+    (void)vsnprintf(what, sizeof what, format, arguments);
     va_end(arguments);
+    evener_status_set(&connection->failure, code, "%s: %s", connection->address, what);
     connection->phase = EVENER_HTTP2_PHASE_CLOSED;
     atomic_store(&connection->closed_to_calls, 1);
     end_calls(connection, &connection->open);

@@ -36,6 +36,7 @@
 #include "lb/transport/http2/headers.h"
 #include "lb/transport/http2/link.h"
 #include "lb/transport/http2/memory_pool.h"
+#include "lb/transport/http2/nghttp2_compat.h"
 #include "lb/transport/http2/output.h"
 #include "lb/transport/http2/queue.h"
 #include "lb/transport/http2/transport.h"
@@ -258,7 +259,7 @@ struct evener_connection {
     uint64_t written_total;      /* bytes of them handed to the socket */
     uint8_t *unsent;             /* what the socket did not take */
     size_t unsent_bytes, unsent_from;
-    evener_status failure; /* why it is closed; written before the event bit */
+    evener_status failure; /* why it is closed, beginning with "ADDRESS: "; written before the event bit */
     uint8_t *early;        /* PROXY, SETTINGS: first bytes of the answer */
     size_t early_bytes;
 
@@ -418,7 +419,7 @@ void evener_http2_connection_receive(evener_connection *connection, evener_http2
 /* Feeds received bytes to the session; what fuzzing drives. Owner. */
 void evener_http2_connection_feed(evener_connection *connection, const uint8_t *data, size_t bytes);
 
-/* Ends the connection and all its calls, once: UNAVAILABLE for the calls. Owner. */
+/* Ends the connection and all its calls, once: UNAVAILABLE for the calls. The address is put before the message. Owner. */
 void evener_http2_connection_break(evener_connection *connection, evener_status_code code, const char *format, ...)
     EVENER_PRINTF(3, 4);
 
@@ -472,8 +473,8 @@ bool evener_http2_session_start(evener_connection *connection);
 
 /* ---- send.c ---- */
 
-ssize_t evener_http2_on_read(nghttp2_session *session, int32_t stream_id, uint8_t *buffer, size_t length,
-                             uint32_t *flags, nghttp2_data_source *source, void *user_data);
+evener_nghttp2_length evener_http2_on_read(nghttp2_session *session, int32_t stream_id, uint8_t *buffer, size_t length,
+                                           uint32_t *flags, nghttp2_data_source *source, void *user_data);
 int evener_http2_on_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *frame_header,
                               size_t length, nghttp2_data_source *source, void *user_data);
 

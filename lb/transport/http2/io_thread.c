@@ -65,8 +65,8 @@ static void add_socket(evener_connection *connection)
     connection->armed = events_wanted(connection);
     struct epoll_event event = {.events = connection->armed, .data.ptr = connection};
     if (epoll_ctl(connection->thread->epoll_fd, EPOLL_CTL_ADD, connection->fd, &event) != 0) {
-        evener_http2_connection_break(connection, EVENER_STATUS_UNAVAILABLE,
-                                      "%s: the socket cannot be watched: error %d", connection->address, errno);
+        evener_http2_connection_break(connection, EVENER_STATUS_UNAVAILABLE, "the socket cannot be watched: error %d",
+                                      errno);
     }
 }
 
@@ -288,8 +288,7 @@ static void end_all(evener_http2_io_thread *thread)
     while (!evener_http2_link_is_empty(&thread->attached)) {
         evener_connection *connection = EVENER_CONTAINER_OF(thread->attached.next, evener_connection, thread_link);
         if (touch(thread, connection)) {
-            evener_http2_connection_break(connection, EVENER_STATUS_UNAVAILABLE, "%s: the runtime ends",
-                                          connection->address);
+            evener_http2_connection_break(connection, EVENER_STATUS_UNAVAILABLE, "the runtime ends");
         }
         run_dirty(thread);
         run_ready(thread);

@@ -49,8 +49,7 @@ void evener_http2_keepalive_rings(void *arg)
     if (connection->keepalive_ping_out) {
         if (connection->last_received_ns <= connection->ping_sent_ns) {
             evener_http2_connection_break(
-                connection, EVENER_STATUS_UNAVAILABLE,
-                "%s: keepalive: no byte from the server for %llu ms after a PING", connection->address,
+                connection, EVENER_STATUS_UNAVAILABLE, "keepalive: no byte from the server for %llu ms after a PING",
                 (unsigned long long)(connection->transport->keepalive_timeout_ns / EVENER_NS_PER_MS));
             return;
         }

@@ -111,8 +111,8 @@ int32_t evener_http2_request_submit(evener_connection *connection, evener_http2_
     }
     size_t count = put_fixed(connection, call, timeout_ns, headers);
     count += put_metadata(call, headers + count, text);
-    const nghttp2_data_provider provider = {.source.ptr = NULL, .read_callback = evener_http2_on_read};
-    const int32_t stream_id = nghttp2_submit_request(connection->session, NULL, headers, count, &provider, call);
+    const evener_nghttp2_data_provider provider = {.source.ptr = NULL, .read_callback = evener_http2_on_read};
+    const int32_t stream_id = evener_nghttp2_submit_request(connection->session, headers, count, &provider, call);
     free(text);
     if (headers != on_stack) {
         free(headers);

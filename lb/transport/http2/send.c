@@ -17,8 +17,8 @@ static size_t total_bytes(const evener_http2_call *call)
     return EVENER_HTTP2_PREFIX_BYTES + call->sending->length;
 }
 
-ssize_t evener_http2_on_read(nghttp2_session *session, int32_t stream_id, uint8_t *buffer, size_t length,
-                             uint32_t *flags, nghttp2_data_source *source, void *user_data)
+evener_nghttp2_length evener_http2_on_read(nghttp2_session *session, int32_t stream_id, uint8_t *buffer, size_t length,
+                                           uint32_t *flags, nghttp2_data_source *source, void *user_data)
 {
     (void)buffer;
     (void)source;
@@ -41,12 +41,12 @@ ssize_t evener_http2_on_read(nghttp2_session *session, int32_t stream_id, uint8_
     }
     *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
     if (rest > length) {
-        return (ssize_t)length;
+        return (evener_nghttp2_length)length;
     }
     if (call->send_closed) {
         *flags |= NGHTTP2_DATA_FLAG_EOF;
     }
-    return (ssize_t)rest;
+    return (evener_nghttp2_length)rest;
 }
 
 static void message_is_through(evener_connection *connection, evener_http2_call *call)
@@ -109,7 +109,7 @@ static void write_failed(evener_connection *connection, evener_http2_seat *seat,
     connection->write_failed = true;
     connection->unsent_bytes = 0;
     evener_http2_connection_receive(connection, seat);
-    evener_http2_connection_break(connection, EVENER_STATUS_UNAVAILABLE, "%s: %s", connection->address, what);
+    evener_http2_connection_break(connection, EVENER_STATUS_UNAVAILABLE, "%s", what);
 }
 
 /* True: nothing is left over. */
@@ -164,8 +164,7 @@ static bool write_output(evener_connection *connection, evener_http2_seat *seat)
     const size_t rest = output->bytes - (size_t)written;
     connection->unsent = malloc(rest);
     if (connection->unsent == NULL) {
-        evener_http2_connection_break(connection, EVENER_STATUS_RESOURCE_EXHAUSTED, "%s: out of memory",
-                                      connection->address);
+        evener_http2_connection_break(connection, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory");
         return false;
     }
     evener_http2_output_copy_rest(output, (size_t)written, connection->unsent);
@@ -183,14 +182,14 @@ static bool collect(evener_connection *connection, evener_http2_output *output)
             return true;
         }
         const uint8_t *frame;
-        const ssize_t bytes = nghttp2_session_mem_send(connection->session, &frame);
+        const evener_nghttp2_length bytes = evener_nghttp2_send(connection->session, &frame);
         if (bytes > 0) {
             evener_http2_output_copy(output, frame, (size_t)bytes);
             connection->output_total += (uint64_t)bytes;
         } else if (bytes < 0) {
             connection->is_stalled = true;
-            evener_http2_connection_break(connection, EVENER_STATUS_INTERNAL, "%s: HTTP/2 session failed: %s",
-                                          connection->address, nghttp2_strerror((int)bytes));
+            evener_http2_connection_break(connection, EVENER_STATUS_INTERNAL, "HTTP/2 session failed: %s",
+                                          nghttp2_strerror((int)bytes));
             return false;
         } else if (evener_http2_output_is_full(output)) {
             return true;

@@ -58,8 +58,7 @@ static void on_goaway(evener_connection *connection, const nghttp2_goaway *goawa
     connection->goaway_last_id = goaway->last_stream_id;
     evener_http2_keepalive_goaway(connection, goaway->error_code, goaway->opaque_data, goaway->opaque_data_len);
     if (connection->phase == EVENER_HTTP2_PHASE_SETTINGS) {
-        evener_http2_connection_break(connection, EVENER_STATUS_UNAVAILABLE, "%s: GOAWAY before SETTINGS",
-                                      connection->address);
+        evener_http2_connection_break(connection, EVENER_STATUS_UNAVAILABLE, "GOAWAY before SETTINGS");
         return;
     }
     evener_http2_connection_drain(connection, true);

@@ -246,14 +246,12 @@ bool evener_http2_tls_start(evener_connection *connection)
     struct evener_http2_tls *tls = calloc(1, sizeof *tls);
     connection->tls = tls;
     if (tls == NULL) {
-        evener_http2_connection_break(connection, EVENER_STATUS_RESOURCE_EXHAUSTED, "%s: out of memory",
-                                      connection->address);
+        evener_http2_connection_break(connection, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory");
         return false;
     }
     if (!read_name(connection->authority, tls->name)) {
         evener_http2_connection_break(connection, EVENER_STATUS_UNAVAILABLE,
-                                      "%s: TLS: the authority \"%s\" holds no name to verify", connection->address,
-                                      connection->authority);
+                                      "TLS: the authority \"%s\" holds no name to verify", connection->authority);
         return false;
     }
     tls->ssl = SSL_new(connection->transport->tls->ssl);
@@ -264,8 +262,7 @@ bool evener_http2_tls_start(evener_connection *connection)
         BIO_free(input);
         BIO_free(tls->output);
         ERR_clear_error();
-        evener_http2_connection_break(connection, EVENER_STATUS_RESOURCE_EXHAUSTED, "%s: TLS: out of memory",
-                                      connection->address);
+        evener_http2_connection_break(connection, EVENER_STATUS_RESOURCE_EXHAUSTED, "TLS: out of memory");
         return false;
     }
     SSL_set_bio(tls->ssl, input, tls->output); /* they are the SSL's now */
@@ -339,12 +336,12 @@ evener_http2_tls_progress evener_http2_tls_handshake(evener_connection *connecti
         describe_failure(connection, what);
         char ignored[128];
         (void)evener_http2_tls_write_output(connection, ignored); /* the alert that says why */
-        evener_http2_connection_break(connection, EVENER_STATUS_UNAVAILABLE, "%s: %s", connection->address, what);
+        evener_http2_connection_break(connection, EVENER_STATUS_UNAVAILABLE, "%s", what);
         return EVENER_HTTP2_TLS_FAILED;
     }
     const int written = evener_http2_tls_write_output(connection, what);
     if (written < 0) {
-        evener_http2_connection_break(connection, EVENER_STATUS_UNAVAILABLE, "%s: TLS: %s", connection->address, what);
+        evener_http2_connection_break(connection, EVENER_STATUS_UNAVAILABLE, "TLS: %s", what);
         return EVENER_HTTP2_TLS_FAILED;
     }
     if (reason != SSL_ERROR_NONE) {
@@ -355,7 +352,7 @@ evener_http2_tls_progress evener_http2_tls_handshake(evener_connection *connecti
     SSL_get0_alpn_selected(tls->ssl, &chosen, &chosen_bytes);
     if (chosen_bytes != 2 || memcmp(chosen, "h2", 2) != 0) {
         evener_http2_connection_break(connection, EVENER_STATUS_UNAVAILABLE,
-                                      "%s: TLS: the server does not offer HTTP/2 (ALPN h2)", connection->address);
+                                      "TLS: the server does not offer HTTP/2 (ALPN h2)");
         return EVENER_HTTP2_TLS_FAILED;
     }
     if (SSL_session_reused(tls->ssl)) {
