@@ -93,6 +93,9 @@ typedef struct evener_transport_args {
     uint64_t keepalive_time_ms;            /* 0: the transport's default */
     uint64_t keepalive_timeout_ms;         /* 0: the transport's default */
     const void *grpc_args;                 /* a `const grpc_channel_args *`, for the gRPC C core only; or NULL */
+    const char *target;                    /* the channel's, for proxies by name; NULL: no proxy is used. Borrowed */
+    bool ignore_http_proxy;                /* HTTP CONNECT proxies of the environment are not used */
+    bool keepalive_permit_without_calls;   /* keepalive PINGs also while no call is under way (A8) */
 } evener_transport_args;
 
 /* Creates the transport of one channel. On success stores a transport, which the channel ends through

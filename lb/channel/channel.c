@@ -289,6 +289,7 @@ static evener_status_code find_transport(evener_channel *channel, const evener_c
             .keepalive_time_ms = options->keepalive_time_ms,
             .keepalive_timeout_ms = options->keepalive_timeout_ms,
             .grpc_args = options->grpc_args,
+            .target = evener_channel_target(channel),
         };
         const evener_status_code code = factory->create(&args, &channel->settings.transport, status);
         if (code != EVENER_STATUS_OK) {

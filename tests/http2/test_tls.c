@@ -6,10 +6,10 @@
 #include <string.h>
 
 #include "demo_server/server.h"
-#include "tests/support/certificates.h"
 #include "http2/fixture.h"
 #include "lb/transport/http2/internal.h"
 #include "lb/transport/http2/tls.h"
+#include "tests/support/certificates.h"
 
 static certificates made;
 static demo_server *server;

@@ -635,7 +635,8 @@ Test(http2_wire, a_server_of_http_1_is_named)
 {
     static const char answer[] = "HTTP/1.1 400 Bad Request\r\n\r\n";
     fails_with(answer, sizeof answer - 1, "the server speaks HTTP/1.1");
-    cr_assert_null(strstr(h2_state_message(peer, 1), "127.0.0.1"), "policies say the address: %s", h2_state_message(peer, 1));
+    cr_assert_null(strstr(h2_state_message(peer, 1), "127.0.0.1"), "policies say the address: %s",
+                   h2_state_message(peer, 1));
 }
 
 Test(http2_wire, a_server_of_tls_is_named)

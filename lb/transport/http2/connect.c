@@ -14,6 +14,7 @@
 
 #include "lb/transport/http2/internal.h"
 #include "lb/transport/http2/tls.h"
+#include "lb/transport/http2/tunnel.h"
 
 #define UNIX_PREFIX "unix:"
 #define ABSTRACT_PREFIX "unix-abstract:"
@@ -27,7 +28,8 @@ typedef union any_address {
 
 static void fail(evener_connection *connection, const char *what, int error)
 {
-    evener_http2_connection_break(connection, EVENER_STATUS_UNAVAILABLE, "%s: %s", what, strerror(error));
+    evener_http2_connection_break(connection, EVENER_STATUS_UNAVAILABLE, "%s%s: %s", what,
+                                  connection->wants_tunnel ? " to the proxy" : "", strerror(error));
 }
 
 /* ---- addresses ---- */
@@ -113,7 +115,7 @@ static void go_on_with_tls(evener_connection *connection)
     }
 }
 
-static void socket_is_connected(evener_connection *connection)
+static void is_at_backend(evener_connection *connection)
 {
     if (connection->transport->tls == NULL) {
         start_session(connection);
@@ -125,10 +127,28 @@ static void socket_is_connected(evener_connection *connection)
     }
 }
 
+static void socket_is_connected(evener_connection *connection)
+{
+    if (connection->wants_tunnel) {
+        evener_http2_tunnel_request(connection);
+    } else {
+        is_at_backend(connection);
+    }
+}
+
 void evener_http2_connect_start(evener_connection *connection)
 {
+    if (evener_http2_tunnel_is_wanted(connection)) {
+        evener_http2_tunnel_start(connection);
+    } else {
+        evener_http2_connect_socket(connection, connection->address);
+    }
+}
+
+void evener_http2_connect_socket(evener_connection *connection, const char *address_text)
+{
     any_address address;
-    const socklen_t bytes = read_address(connection->address, &address);
+    const socklen_t bytes = read_address(address_text, &address);
     if (bytes == 0) {
         evener_http2_connection_break(connection, EVENER_STATUS_UNAVAILABLE, "not an address to connect to");
         return;
@@ -157,6 +177,10 @@ void evener_http2_connect_continue(evener_connection *connection)
             fail(connection, "cannot connect", error);
         } else {
             socket_is_connected(connection);
+        }
+    } else if (connection->phase == EVENER_HTTP2_PHASE_PROXY) {
+        if (evener_http2_tunnel_read(connection)) {
+            is_at_backend(connection);
         }
     } else if (connection->phase == EVENER_HTTP2_PHASE_TLS) {
         go_on_with_tls(connection);

@@ -11,6 +11,7 @@
 #include "lb/transport/http2/internal.h"
 #include "lb/transport/http2/keepalive.h"
 #include "lb/transport/http2/tls.h"
+#include "lb/transport/http2/tunnel.h"
 
 /* Reads per turn: a peer that never stops sending must not keep the others waiting. */
 #define READS_PER_TURN 4
@@ -109,6 +110,9 @@ bool evener_http2_submit(evener_connection *connection, evener_http2_op *op, uin
 
 static void operate_connection(evener_connection *connection, uint32_t bits)
 {
+    if ((bits & EVENER_HTTP2_OP_CONNECT) != 0) {
+        evener_http2_tunnel_looked_up(connection);
+    }
     if ((bits & EVENER_HTTP2_OP_DISCONNECT) != 0) {
         if (connection->phase == EVENER_HTTP2_PHASE_OPEN) {
             evener_http2_connection_drain(connection, false);
@@ -291,6 +295,7 @@ void evener_http2_connection_close(evener_connection *connection)
     free(connection->unsent);
     connection->unsent = NULL;
     connection->unsent_bytes = 0;
+    evener_http2_tunnel_close(connection);
     free(connection->early);
     connection->early = NULL;
     connection->early_bytes = 0;

@@ -92,6 +92,8 @@ static evener_status_code make_inner(const evener_transport_args *args, evener_t
         .user_agent = args->user_agent,
         .keepalive_time_ms = args->keepalive_time_ms,
         .keepalive_timeout_ms = args->keepalive_timeout_ms,
+        .keepalive_permit_without_calls = args->keepalive_permit_without_calls,
+        .target = args->ignore_http_proxy ? NULL : args->target,
     };
     if (evener_credentials_get_kind(args->credentials) == EVENER_CREDENTIALS_TLS) {
         const evener_tls_options *texts = evener_credentials_tls(args->credentials);

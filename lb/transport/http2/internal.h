@@ -56,6 +56,8 @@
 struct evener_http2_engine;
 struct evener_http2_tls;
 struct evener_http2_health;
+struct evener_http2_proxy;
+typedef struct evener_http2_lookup evener_http2_lookup; /* tunnel.c */
 typedef struct evener_http2_transport evener_http2_transport;
 
 /* ---- seats: where a thread sits while it owns a connection ---- */
@@ -260,7 +262,9 @@ struct evener_connection {
     uint8_t *unsent;             /* what the socket did not take */
     size_t unsent_bytes, unsent_from;
     evener_status failure; /* why it is closed, beginning with "ADDRESS: "; written before the event bit */
-    uint8_t *early;        /* PROXY, SETTINGS: first bytes of the answer */
+    bool wants_tunnel;     /* the socket leads to a proxy */
+    evener_http2_lookup *lookup;
+    uint8_t *early; /* PROXY: first bytes of the answer */
     size_t early_bytes;
 
     /* flow_control.c */
@@ -280,6 +284,7 @@ struct evener_connection {
     evener_http2_link thread_link;
     evener_http2_link dirty_link;
     bool is_attached, is_dirty;
+    bool is_watched;  /* the socket is in epoll */
     bool is_disarmed; /* out of epoll: blocking owners poll the socket */
     uint32_t armed;   /* epoll events asked for */
     uint32_t blocking_turns_seen;
@@ -448,6 +453,10 @@ static inline bool evener_http2_has_calls(const evener_connection *connection)
 /* Opens the socket; on failure the connection is broken. I/O thread. */
 void evener_http2_connect_start(evener_connection *connection);
 
+/* Opens a socket to the address (canonical text), which may be a proxy's. On failure the connection is broken. I/O
+ * thread. */
+void evener_http2_connect_socket(evener_connection *connection, const char *address);
+
 /* The socket is writable or readable before the session exists. I/O thread. */
 void evener_http2_connect_continue(evener_connection *connection);
 
@@ -539,7 +548,7 @@ struct evener_http2_transport {
     evener_transport base;
     evener_runtime *runtime;              /* its channel's: not counted */
     struct evener_http2_tls_context *tls; /* NULL: plain text */
-    char *target_name;
+    struct evener_http2_proxy *proxy;     /* NULL: none */
     char *user_agent;
     size_t user_agent_bytes;
     uint64_t keepalive_timeout_ns;

@@ -62,6 +62,7 @@ static uint32_t events_wanted(const evener_connection *connection)
 
 static void add_socket(evener_connection *connection)
 {
+    connection->is_watched = true;
     connection->armed = events_wanted(connection);
     struct epoll_event event = {.events = connection->armed, .data.ptr = connection};
     if (epoll_ctl(connection->thread->epoll_fd, EPOLL_CTL_ADD, connection->fd, &event) != 0) {
@@ -92,9 +93,6 @@ static void attach(evener_http2_io_thread *thread, evener_connection *connection
     evener_http2_connection_ref(connection);
     evener_http2_link_append(&thread->attached, &connection->thread_link);
     evener_http2_connect_start(connection);
-    if (connection->fd >= 0) {
-        add_socket(connection);
-    }
 }
 
 static void release_seat(evener_connection *connection)
@@ -133,6 +131,9 @@ static void finish_turn(evener_http2_io_thread *thread, evener_connection *conne
         } else {
             evener_http2_connection_operate(connection);
         }
+        if (connection->is_attached && connection->fd >= 0 && !connection->is_watched) {
+            add_socket(connection);
+        }
         if (connection->phase == EVENER_HTTP2_PHASE_CLOSED && connection->is_attached) {
             detach(thread, connection);
             is_detached = true;
@@ -145,7 +146,7 @@ static void finish_turn(evener_http2_io_thread *thread, evener_connection *conne
             if (connection->is_disarmed && connection->foreground > 0) {
                 watch_again(connection);
             }
-            if (!connection->is_disarmed) {
+            if (!connection->is_disarmed && connection->is_watched) {
                 set_armed(connection, events_wanted(connection));
             }
             const uint64_t next_ns = evener_http2_next_timer_ns(&connection->timers);

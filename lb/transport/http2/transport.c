@@ -10,6 +10,7 @@
 #include "lb/base/options.h"
 #include "lb/transport/http2/health.h"
 #include "lb/transport/http2/internal.h"
+#include "lb/transport/http2/proxy.h"
 #include "lb/transport/http2/tls.h"
 
 /* ---- connections ---- */
@@ -130,7 +131,7 @@ void evener_http2_transport_unref(evener_http2_transport *transport)
 {
     if (atomic_fetch_sub_explicit(&transport->references, 1, memory_order_acq_rel) == 1) {
         evener_http2_tls_context_destroy(transport->tls);
-        free(transport->target_name);
+        evener_http2_proxy_free(transport->proxy);
         free(transport->user_agent);
         free(transport);
     }
@@ -203,6 +204,11 @@ static uint64_t keepalive_time_ns(const evener_http2_transport_options *options)
     return time_ms * EVENER_NS_PER_MS;
 }
 
+static const char *from_environment(const char *name)
+{
+    return getenv(name);
+}
+
 evener_status_code evener_http2_transport_create(evener_runtime *runtime, const evener_http2_transport_options *options,
                                                  evener_transport **transport, evener_status *status)
 {
@@ -233,8 +239,8 @@ evener_status_code evener_http2_transport_create(evener_runtime *runtime, const 
     made->window_bytes = chosen.window_bytes > 0 ? chosen.window_bytes : EVENER_HTTP2_WINDOW_BYTES_DEFAULT;
     made->io_threads = chosen.io_threads;
     made->user_agent = make_user_agent(chosen.user_agent);
-    made->target_name = chosen.target_name != NULL ? strdup(chosen.target_name) : NULL;
-    if (made->user_agent == NULL || (chosen.target_name != NULL && made->target_name == NULL)) {
+    made->proxy = chosen.target != NULL ? evener_http2_proxy_find(chosen.target, from_environment) : NULL;
+    if (made->user_agent == NULL) {
         evener_http2_transport_unref(made);
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "http2 transport: out of memory");
     }

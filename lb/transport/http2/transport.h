@@ -33,9 +33,9 @@ typedef struct evener_http2_tls_options {
 typedef struct evener_http2_transport_options {
     size_t size;                         /* sizeof(evener_http2_transport_options) */
     const evener_http2_tls_options *tls; /* NULL: plain text */
-    const char *target_name; /* host, or host:port, of the channel's target: what https_proxy and no_proxy are matched
-                                against; NULL: no proxy */
-    const char *user_agent;  /* put before evener's own; NULL: none */
+    const char *target; /* the channel's: what https_proxy and no_proxy of the environment are matched against; NULL: no
+                           proxy */
+    const char *user_agent;        /* put before evener's own; NULL: none */
     uint64_t keepalive_time_ms;    /* a PING after so long without a byte from the peer; 0: never; at least 10 s (A8)
                                       unless keepalive_unrestricted */
     uint64_t keepalive_timeout_ms; /* 0: 20 s. Also TCP_USER_TIMEOUT while keepalive is on (A18) */
