@@ -50,7 +50,7 @@ void evener_attempts_ended(evener_transport_call *wire, const evener_call_end *e
     const bool cancelled = move(attempts, EVENER_ATTEMPTS_NOWHERE);
     const bool may_repeat = attempts->hooks->may_repeat == NULL || attempts->hooks->may_repeat(attempts);
     if (may_repeat && evener_rpc_goes_again(&attempts->rpc, end, cancelled)) {
-        evener_rpc_end_pick(&attempts->pick, end);
+        evener_rpc_end_pick(&attempts->rpc, &attempts->pick, end);
         if (++attempts->at_once < ATTEMPTS_AT_ONCE) {
             pick(attempts);
         } else {
@@ -63,7 +63,7 @@ void evener_attempts_ended(evener_transport_call *wire, const evener_call_end *e
     evener_details_end(attempts->details, evener_subchannel_address_text(attempts->pick.subchannel), end->trailing,
                        end->trailing_count);
     (void)move(attempts, EVENER_ATTEMPTS_FINISHED);
-    evener_rpc_end_pick(&attempts->pick, end);
+    evener_rpc_end_pick(&attempts->rpc, &attempts->pick, end);
     attempts->hooks->finished(attempts, &status, end); /* the RPC may be gone */
 }
 
@@ -73,6 +73,7 @@ static evener_status_code begin(evener_attempts *attempts, evener_status *status
 {
     evener_rpc *rpc = &attempts->rpc;
     rpc->attempts++;
+    rpc->first_message_ns = 0;
     evener_details_begin(attempts->details, rpc->attempts);
     evener_call_begin_args args = attempts->begin;
     evener_rpc_fill_begin_args(rpc, &args);

@@ -176,7 +176,7 @@ void evener_rpc_set_status(const evener_rpc *rpc, const evener_pick *pick, const
     }
 }
 
-void evener_rpc_end_pick(evener_pick *pick, const evener_call_end *end)
+void evener_rpc_end_pick(const evener_rpc *rpc, evener_pick *pick, const evener_call_end *end)
 {
     const evener_done_info info = {
         .size = sizeof info,
@@ -184,6 +184,8 @@ void evener_rpc_end_pick(evener_pick *pick, const evener_call_end *end)
         .not_sent = end->code != EVENER_STATUS_OK && end->fate != EVENER_FATE_PERHAPS_PROCESSED,
         .load_report = end->load_report,
         .load_report_bytes = end->load_report_bytes,
+        .first_message_ns = rpc->first_message_ns,
+        .streaming = rpc->pick_args.streaming,
     };
     evener_pick_done(pick, &info);
 }

@@ -21,6 +21,7 @@ typedef struct evener_rpc {
     uint64_t timeout_ms;        /* 0: no deadline */
     uint64_t deadline_ns;       /* of the loop's clock; UINT64_MAX: none */
     uint32_t attempts;          /* picks that were made */
+    uint64_t first_message_ns;  /* of a stream: when the attempt's first message came; 0: none did */
     bool refused_once;          /* a server has refused the call unprocessed (A6: made again once) */
 } evener_rpc;
 
@@ -50,7 +51,7 @@ void evener_rpc_set_status(const evener_rpc *rpc, const evener_pick *pick, const
                            evener_status *status);
 
 /* Ends the attempt's pick: policies and statistics learn how it went at the picked backend. */
-void evener_rpc_end_pick(evener_pick *pick, const evener_call_end *end);
+void evener_rpc_end_pick(const evener_rpc *rpc, evener_pick *pick, const evener_call_end *end);
 
 /* Ends a pick on which nothing was begun. */
 void evener_rpc_drop_pick(evener_pick *pick, evener_status_code code);

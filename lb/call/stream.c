@@ -204,6 +204,10 @@ static void message(evener_transport_call *wire, evener_bytes *received)
 {
     evener_stream *stream = stream_of(wire->arg);
     lock(stream);
+    if (stream->attempts.rpc.first_message_ns == 0) {
+        stream->attempts.rpc.first_message_ns =
+            evener_loop_now_ns(evener_runtime_loop(evener_channel_runtime(stream->channel)));
+    }
     stream->reading = false;
     if (!stream->has_callbacks) {
         stream->message = *received;
@@ -323,6 +327,7 @@ static evener_status_code stream_create(evener_channel *channel, const char *met
 
     evener_attempts *attempts = &made->attempts;
     evener_rpc_init(&attempts->rpc, channel, method, options);
+    attempts->rpc.pick_args.streaming = true;
     evener_copies_make(&attempts->rpc, (char *)made + copies_at);
     attempts->hooks = &hooks;
     attempts->wire = (evener_transport_call *)(void *)((char *)made + wire_at);

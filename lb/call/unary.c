@@ -56,7 +56,7 @@ static void unary_ended(evener_transport_call *call, const evener_call_end *end)
             take_response(end->response, u->response);
         }
     }
-    evener_rpc_end_pick(&u->pick, end);
+    evener_rpc_end_pick(u->rpc, &u->pick, end);
     evener_wait_word_set(&u->word, ENDED); /* from here on the caller's stack may be gone */
 }
 

@@ -63,7 +63,7 @@ bench_client *channel_client_open(evener_channel *channel, uint64_t timeout_ms)
     if (client == NULL) {
         abort();
     }
-    client->base = (bench_client){.name = "evener", .start = client_start, .close = client_close};
+    client->base = (bench_client){.start = client_start, .close = client_close};
     client->channel = evener_channel_ref(channel);
     client->options = (evener_call_options){.size = sizeof client->options, .timeout_ms = timeout_ms};
     pthread_mutex_init(&client->mutex, NULL);
