@@ -1,32 +1,46 @@
 #!/bin/bash
-# Checks the includes in lb/ and resolver/. A folder may include itself, the folders of its line below, and the public
-# headers. Only folders marked with a library may use that library. Neither files nor folders may include each other in
-# a circle. docs/architecture.md has the same table. check_layers.sh [TOP]: the checkout; this one by default.
+# Checks who includes whom below lb/, resolver/ and include/. Every folder includes itself, the folders of its line here, and
+# the public headers; only the folders with a library in their line use that library; neither files nor folders include each
+# other in a circle. docs/architecture.md draws the same table.
+# check_layers.sh [TOP]: the checkout; this one by default.
 set -euo pipefail
 export LC_ALL=C
 cd "${1:-$(dirname "${BASH_SOURCE[0]}")/..}"
 
-# folder: folders that it may include; `<grpc/` and similar: libraries that only folders marked with them may include
-# (base: OpenSSL, to check PEM texts)
+# folder: folders that it may include, beside itself; `<grpc/` and the like: libraries that only such folders may include
+# (base: OpenSSL to check PEM texts)
 rules='
+include/evener:
 lb/base: <openssl/
-lb/runtime: lb/base
-lb/policy: lb/base lb/runtime
+lb/runtime: lb/base <uv <urcu
+lb/policy: lb/base lb/runtime <jansson
 lb/backend: lb/base lb/runtime
-lb/channel: lb/base lb/runtime lb/policy lb/backend resolver
+lb/channel: lb/base lb/runtime lb/policy lb/backend resolver <jansson
 lb/call: lb/base lb/runtime lb/channel
 lb/call/grpc: lb/base lb/runtime lb/channel lb/call lb/transport/grpc <grpc/
 lb/transport: lb/backend lb/transport/grpc lb/transport/http2
 lb/transport/grpc: lb/base lb/runtime <grpc/
-lb/transport/http2: lb/base lb/runtime <nghttp2/ <openssl/ <zlib
-lb/factory: lb/base lb/runtime lb/channel
-resolver: lb/base lb/runtime
-resolver/dns: lb/base lb/runtime resolver <ares
+lb/transport/http2: lb/base lb/runtime <nghttp2/ <openssl/ <zlib <urcu
+lb/factory: lb/base lb/runtime lb/channel <jansson <libconfig
+resolver: lb/base lb/runtime <uv <libconfig
+resolver/dns: lb/base lb/runtime resolver <ares <uv <jansson
 '
+top_folders='bench build docs examples include lb resolver tests'
 
 edges=$(mktemp)
 trap 'rm -f "$edges"' EXIT
-find lb resolver -name '*.[ch]' | sort | xargs awk -v rules="$rules" '
+status=0
+
+# Sources are .c and .h files; everything else that a compiler would take is refused, as it would escape the rules.
+stray=$(find lb resolver include -type f ! -name '*.[ch]' ! -name CMakeLists.txt ! -path 'lb/packaging/*')
+[ -z "$stray" ] || { printf 'neither a .c nor a .h file:\n%s\n' "$stray"; status=1; }
+if [ -e CMakeLists.txt ]; then
+    for folder in */; do
+        grep -qw "${folder%/}" <<<"$top_folders" || { echo "${folder}: no folder of the top level"; status=1; }
+    done
+fi
+
+find lb resolver include -name '*.[ch]' | sort | xargs awk -v rules="$rules" '
     function folder(path) { sub(/\/[^\/]*$/, "", path); return path }
     BEGIN {
         lines = split(rules, line, "\n")
@@ -43,25 +57,33 @@ find lb resolver -name '*.[ch]' | sort | xargs awk -v rules="$rules" '
     }
     function complain(text) { printf "%s:%d: %s\n", FILENAME, FNR, text; bad = 1 }
     FNR == 1 && !(folder(FILENAME) in known) { complain("the folder has no rule in tests/check_layers.sh") }
+    # An include has one spelling, so that nothing escapes: other forms of the directive are refused.
+    /^[ \t]*\*/ { next } # inside a comment
+    /(#|%:|\?\?=)[ \t]*(include|import|\\$)/ && !/^#include ("[a-z0-9_\/.]+\.h"|<[A-Za-z0-9_\/.+-]+>)([ \t]*\/\*.*\*\/)?$/ {
+        complain("write it as #include \"folder/file.h\" or #include <file.h>")
+        next
+    }
     /^#include "/ {
         split($0, part, "\""); to = part[2]; from = folder(FILENAME)
+        if (to == FILENAME) complain(to " includes itself")
         if (!allowed[from, folder(to)]) complain(from "/ may not include \"" to "\"")
         print "file", FILENAME, to > "/dev/fd/3"
         if (folder(to) != from) print "folder", from, folder(to) > "/dev/fd/3"
     }
     /^#include </ {
         split($0, part, /[<>]/)
+        if (part[2] ~ /^(lb|resolver|tests|bench|examples)\//) complain("inner headers are included as \"" part[2] "\"")
         for (l in libraries) if (index("<" part[2], l) == 1 && !allowed[folder(FILENAME), l])
             complain(folder(FILENAME) "/ may not include <" part[2] ">")
     }
-    END { exit bad }' 3>"$edges" && status=0 || status=1
+    END { exit bad }' 3>"$edges" || status=1
 
 # tsort names the members of each circle.
 for kind in file folder; do
-    if ! circle=$(awk -v kind=$kind '$1 == kind { print $2, $3 }' "$edges" | sort -u | tsort 2>&1 >/dev/null); then
+    if ! circle=$(awk -v kind=$kind '$1 == kind && $2 != $3 { print $2, $3 }' "$edges" | sort -u | tsort 2>&1 >/dev/null); then
         printf 'these %ss include each other in a circle:\n%s\n' "$kind" "$(sed 's/^tsort: //' <<<"$circle")"
         status=1
     fi
 done
-[ $status -ne 0 ] || echo "layers: $(find lb resolver -name '*.[ch]' | wc -l) files, each includes only what its folder may"
+[ $status -ne 0 ] || echo "layers: $(find lb resolver include -name '*.[ch]' | wc -l) files, each includes only what its folder may"
 exit $status

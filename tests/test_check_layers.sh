@@ -7,27 +7,49 @@ copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 failed=0
 
-# plant FILE INCLUDE EXPECTED: add the include to the file; the check must fail and print EXPECTED.
-plant()
+# Make a fresh copy of the sources.
+fresh()
 {
     rm -rf "${copy:?}"/*
-    cp -r "$here/../lb" "$here/../resolver" "$copy"
+    cp -r "$here/../lb" "$here/../resolver" "$here/../include" "$copy"
+}
+
+# plant_line FILE LINE EXPECTED: add the line to the file; the check must fail and print EXPECTED.
+plant_line()
+{
+    fresh
     mkdir -p "$copy/$(dirname "$1")"
-    echo "#include $2" >>"$copy/$1"
+    printf '%s\n' "$2" >>"$copy/$1"
     local said
     if said=$("$here/check_layers.sh" "$copy" 2>&1) || ! grep -qF "$3" <<<"$said"; then
-        printf 'not found: #include %s in %s; the check said:\n%s\n' "$2" "$1" "$said"
+        printf 'not found: %s in %s; the check said:\n%s\n' "$2" "$1" "$said"
         failed=1
     fi
 }
+
+# plant FILE INCLUDE EXPECTED: the same with an ordinary #include.
+plant() { plant_line "$1" "#include $2" "$3"; }
 
 plant lb/policy/random.c '"lb/channel/channel_internal.h"' 'lb/policy/ may not include "lb/channel/channel_internal.h"'
 plant lb/base/status.c '"lb/runtime/clock.h"' 'lb/base/ may not include "lb/runtime/clock.h"'
 plant lb/channel/pick.c '<grpc/grpc.h>' 'lb/channel/ may not include <grpc/grpc.h>'
 plant resolver/list.h '"resolver/dns/name.h"' 'resolver/ may not include "resolver/dns/name.h"'
+plant lb/policy/random.c '<lb/channel/channel_internal.h>' 'inner headers are included as'
+plant lb/policy/random.c '"lb/policy/round_robin.c"' 'write it as'
+plant lb/policy/address_order.h '"lb/policy/address_order.h"' 'includes itself'
+plant include/evener/policy.h '"lb/channel/channel_internal.h"' 'include/evener/ may not include'
+plant include/evener/policy.h '<grpc/grpc.h>' 'include/evener/ may not include <grpc/grpc.h>'
+plant lb/policy/random.c '<uv.h>' 'lb/policy/ may not include <uv.h>'
+plant lb/call/rpc.c '<jansson.h>' 'lb/call/ may not include <jansson.h>'
+plant lb/policy/random.inc '"lb/channel/channel_internal.h"' 'neither a .c nor a .h file'
+# Other spellings of the directive.
+for line in '#include  "lb/channel/channel_internal.h"' '# include "lb/channel/channel_internal.h"' \
+    ' #include <grpc/grpc.h>' '#include"lb/channel/channel_internal.h"' '#include HEADER' '#include_next <stdio.h>' \
+    '/* */ #include "lb/channel/channel_internal.h"' '%:include <grpc/grpc.h>' '#\'; do
+    plant_line lb/policy/random.c "$line" 'write it as'
+done
 plant lb/new_floor/thing.c '<stddef.h>' 'the folder has no rule'
-rm -rf "${copy:?}"/*
-cp -r "$here/../lb" "$here/../resolver" "$copy"
+fresh
 echo '#include "lb/runtime/slab.h"' >>"$copy/lb/runtime/reclaim.h"
 echo '#include "lb/runtime/reclaim.h"' >>"$copy/lb/runtime/slab.h"
 said=$("$here/check_layers.sh" "$copy" 2>&1 || true)
