@@ -3,7 +3,8 @@
  * Every thread has a lane, a number below EVENER_LANES. A lane below EVENER_LANE_SHARED belongs to one thread at a
  * time, which changes the lane's data with plain (relaxed) loads and stores. EVENER_LANE_SHARED is for all further
  * threads and needs atomic read-modify-write. A pick has its lane in evener_pick_context.lane. A `done` gets the lane of
- * the thread that ends the call.
+ * the thread that ends the call. A lane is valid during the pick or the `done` only: a thread that has not picked for a
+ * second may lose its lane to another thread, and gets another one with its next pick. Lanes in use have low numbers.
  *
  *     typedef struct mine {
  *         evener_picker base;
@@ -30,8 +31,8 @@
 
 EVENER_BEGIN_DECLS
 
-#define EVENER_LANES 8
-#define EVENER_LANE_SHARED 7
+#define EVENER_LANES 65
+#define EVENER_LANE_SHARED 64
 /* Align the data of each lane to this many bytes. Processors fetch cache lines in pairs (adjacent-line prefetch), which
  * would cause false sharing of two lanes in one pair. */
 #define EVENER_LANE_BYTES 128
@@ -53,6 +54,17 @@ static inline void evener_lane_add(uint64_t *counter, uint64_t amount, uint32_t 
     } else {
         (void)__atomic_fetch_add(counter, amount, __ATOMIC_RELAXED);
     }
+}
+
+/* Return where the lane starts among `count` places in turn, so that lanes in use start far apart: lane 0 at 0, then 1/2,
+ * 1/4, 3/4, 1/8 and so on. Any thread. */
+static inline uint64_t evener_lane_start(uint32_t lane, uint64_t count)
+{
+    uint32_t reversed = 0;
+    for (uint32_t bit = 1; bit < EVENER_LANE_SHARED; bit <<= 1) {
+        reversed = reversed << 1 | ((lane & bit) != 0);
+    }
+    return reversed * count / EVENER_LANE_SHARED;
 }
 
 /* ---- random numbers ---- */

@@ -1,13 +1,7 @@
 #include "lb/backend/slots.h"
 
 #include <stdlib.h>
-#include <string.h>
-
-/* Left for malloc's header at the end of the last page, so that consecutive chunks leave no gap. */
-#define LEFT_BYTES 16
-#define CHUNK_BYTES (sizeof(evener_slot_chunk) - LEFT_BYTES)
-
-_Static_assert(LEFT_BYTES <= EVENER_SLOT_GAP_BYTES, "the last gap may be cut");
+#include <sys/mman.h>
 
 static void link_chunk(evener_slot_pool *pool, evener_slot_chunk *chunk)
 {
@@ -33,16 +27,22 @@ static void unlink_chunk(evener_slot_pool *pool, evener_slot_chunk *chunk)
 
 static evener_slot_chunk *create_chunk(void)
 {
-    void *memory;
-    if (posix_memalign(&memory, EVENER_SLOT_PAGE_BYTES, CHUNK_BYTES) != 0) {
+    /* Zeroed pages that become resident when they are first written. */
+    void *memory = mmap(NULL, sizeof(evener_slot_chunk), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) {
         return NULL;
     }
-    evener_slot_chunk *chunk = memset(memory, 0, CHUNK_BYTES);
+    evener_slot_chunk *chunk = memory;
     for (uint32_t slot = 0; slot < EVENER_SLOT_ROW; slot++) {
         chunk->free_slots[slot / 64] |= UINT64_C(1) << slot % 64;
     }
     chunk->free_count = EVENER_SLOT_ROW;
     return chunk;
+}
+
+static void destroy_chunk(evener_slot_chunk *chunk)
+{
+    (void)munmap(chunk, sizeof *chunk);
 }
 
 /* Take the free slot with the lowest index: slots taken one after the other are adjacent. */
@@ -74,7 +74,9 @@ evener_subchannel *evener_slots_take(evener_slot_pool *pool, evener_subchannel_b
     }
     chunk->handles[slot].connection = NULL;
     chunk->bodies[slot] = body;
-    for (uint32_t lane = 0; lane < EVENER_LANES; lane++) {
+    /* Lanes that were never taken have never counted: their pages stay untouched. */
+    const uint32_t bound = __atomic_load_n(&evener_lane_bound, __ATOMIC_RELAXED);
+    for (uint32_t lane = 0; lane < bound; lane++) {
         chunk->lanes[lane].counters[slot] = 0;
     }
     return &chunk->handles[slot];
@@ -93,13 +95,15 @@ void evener_slots_give_back(evener_slot_pool *pool, evener_subchannel *handle)
     /* Keep one empty chunk: otherwise a single backend that comes and goes allocates a chunk each time. */
     if (chunk->free_count == EVENER_SLOT_ROW && (chunk->next != NULL || chunk->previous != NULL)) {
         unlink_chunk(pool, chunk);
-        free(chunk);
+        destroy_chunk(chunk);
     }
 }
 
 void evener_slots_clear(evener_slot_pool *pool)
 {
-    free(pool->with_room);
+    if (pool->with_room != NULL) {
+        destroy_chunk(pool->with_room);
+    }
     pool->with_room = NULL;
 }
 

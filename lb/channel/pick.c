@@ -7,6 +7,7 @@
 #include "lb/channel/channel_internal.h"
 #include "lb/runtime/lane.h"
 #include "lb/runtime/rcu.h"
+#include "lb/runtime/runtime_internal.h"
 
 /* Retries of a pick whose chosen backend has just lost its connection, before the policy has been notified. Then the
  * pick waits for the policy. */
@@ -139,10 +140,16 @@ static evener_pick_outcome pick_again(evener_channel *channel, const evener_pick
 evener_pick_outcome evener_channel_pick_now(evener_channel *channel, const evener_pick_args *args, evener_pick *pick,
                                             evener_status *status)
 {
+    evener_lane_use_begin();
     const evener_pick_context context = {args, channel->hot.loop, status, evener_lane_current()};
+    if (context.lane == EVENER_LANE_SHARED) {
+        evener_runtime_ask_for_lanes(channel->settings.runtime);
+    }
     bool lost;
-    const evener_pick_outcome outcome = attempt(channel, &context, pick, &lost);
-    return pick_again(channel, &context, pick, outcome, lost);
+    evener_pick_outcome outcome = attempt(channel, &context, pick, &lost);
+    outcome = pick_again(channel, &context, pick, outcome, lost);
+    evener_lane_use_end();
+    return outcome;
 }
 
 static evener_pick_outcome kick_if_queued(evener_channel *channel, evener_pick_outcome outcome)
@@ -179,9 +186,12 @@ static __attribute__((noinline)) evener_pick_outcome not_at_once(const ordinary_
         lost_connection(pick, ordinary->context.lane);
         outcome = EVENER_PICK_QUEUE;
     }
+    evener_lane_use_begin(); /* before the section ends, in which the lane was loaded */
     evener_rcu_leave_outermost(reader);
     evener_channel *channel = ordinary->channel;
-    return kick_if_queued(channel, pick_again(channel, &ordinary->context, pick, outcome, lost));
+    outcome = pick_again(channel, &ordinary->context, pick, outcome, lost);
+    evener_lane_use_end();
+    return kick_if_queued(channel, outcome);
 }
 
 /* The fast path without a taken branch. It calls nothing but the picker, and keeps only the pick and RCU's reader
@@ -190,12 +200,16 @@ evener_pick_outcome evener_channel_try_pick(evener_channel *channel, const evene
                                             evener_status *status)
 {
     args = args != NULL ? args : &default_args;
-    const uint32_t lane = evener_lane_own;
-    if (__builtin_expect(lane == EVENER_LANE_SHARED || !channel->hot.picks_shortly || args->size != sizeof *args, 0)) {
+    if (__builtin_expect(!channel->hot.picks_shortly || args->size != sizeof *args, 0)) {
         return try_pick_in_full(channel, args, pick, status);
     }
     evener_rcu_reader *reader = evener_rcu_enter_outermost();
     if (__builtin_expect(reader == NULL, 0)) {
+        return try_pick_in_full(channel, args, pick, status);
+    }
+    const uint32_t lane = evener_lane_own(); /* inside the section, see lane.h */
+    if (__builtin_expect(lane == EVENER_LANE_SHARED, 0)) {
+        evener_rcu_leave_outermost(reader);
         return try_pick_in_full(channel, args, pick, status);
     }
     const ordinary_pick ordinary = {{args, channel->hot.loop, status, lane}, channel};
@@ -225,7 +239,8 @@ void evener_channel_kick(evener_channel *channel)
 
 static const evener_done_info went_well = {.size = sizeof went_well, .code = EVENER_STATUS_OK};
 
-/* End a pick that has callbacks of policies, holds a connection, or failed. */
+/* End a pick that has callbacks of policies, holds a connection, or failed. Inside a use of the lane, which this and
+ * the next function end. */
 static __attribute__((noinline)) void done_notify(evener_pick *pick, const evener_done_info *info)
 {
     evener_done_info whole;
@@ -241,12 +256,14 @@ static __attribute__((noinline)) void done_notify(evener_pick *pick, const evene
     }
     if ((pick->layer_count & HELD) == 0) {
         evener_slot_end(subchannel, lane);
+        evener_lane_use_end();
         return;
     }
     /* Count before giving the connection back, so that the latter is a tail call. The connection is this pick's own,
      * and its transport lives as long as the channel. */
     void (*const unref)(evener_connection * connection) = evener_slot_body(subchannel)->kind->pool->connection_unref;
     evener_slot_end(subchannel, lane); /* the subchannel may be freed from here on */
+    evener_lane_use_end();
     unref(pick->connection);
 }
 
@@ -256,6 +273,7 @@ static __attribute__((noinline)) void done_notify_one(evener_pick *pick, const e
     const evener_pick_layer *layer = &pick->layers[0];
     layer->done(layer->data, layer->word, info != NULL ? info : &went_well, lane);
     evener_slot_end(pick->subchannel, lane);
+    evener_lane_use_end();
 }
 
 /* Return whether nothing but the end is to be counted and no field is to be filled in for callbacks. */
@@ -266,10 +284,12 @@ static inline bool went_as_usual(const evener_done_info *info)
 
 void evener_pick_done(evener_pick *pick, const evener_done_info *info)
 {
-    const uint32_t lane = evener_lane_own; /* a thread without a lane takes one on the slow path */
+    evener_lane_use_begin();
+    const uint32_t lane = evener_lane_own(); /* a thread without a lane takes one on the slow path */
     const bool usual = lane != EVENER_LANE_SHARED && went_as_usual(info);
     if (__builtin_expect(usual && pick->layer_count == 0, 1)) {
         evener_slot_end(pick->subchannel, lane);
+        evener_lane_use_end();
         return;
     }
     if (usual && pick->layer_count == 1) { /* implies that HELD is not set */

@@ -34,13 +34,16 @@ typedef struct outlier_config {
     }
 static const evener_outlier_config outlier_defaults = OUTLIER_DEFAULTS;
 
-/* The wrapper's memory in a subchannel: calls ended, by lane. Half as far apart as lanes go elsewhere (EVENER_LANE_BYTES), as
- * there is one a backend. */
+/* The wrapper's memory in a subchannel: calls ended, by lane. Every backend has it, so it is small: half the distance that
+ * lanes have elsewhere (EVENER_LANE_BYTES), and one row for all lanes from COUNT_ROW_SHARED on. */
+#define COUNT_ROWS 8
+#define COUNT_ROW_SHARED (COUNT_ROWS - 1)
+
 typedef struct call_counts {
     struct {
         _Alignas(64) uint64_t successes;
         uint64_t failures;
-    } lanes[EVENER_LANES];
+    } rows[COUNT_ROWS];
 } call_counts;
 
 typedef struct outlier outlier;
@@ -99,8 +102,10 @@ static void call_done(void *data, uint64_t word, const evener_done_info *info, u
         return;
     }
     call_counts *counts = data;
-    uint64_t *counter = info->code == EVENER_STATUS_OK ? &counts->lanes[lane].successes : &counts->lanes[lane].failures;
-    evener_lane_add(counter, 1, lane);
+    const bool shared = lane >= COUNT_ROW_SHARED;
+    const uint32_t row = shared ? COUNT_ROW_SHARED : lane;
+    uint64_t *counter = info->code == EVENER_STATUS_OK ? &counts->rows[row].successes : &counts->rows[row].failures;
+    evener_lane_add(counter, 1, shared ? EVENER_LANE_SHARED : lane);
 }
 
 static evener_pick_outcome outlier_pick(evener_picker *base, const evener_pick_context *context, evener_pick *pick)
@@ -265,9 +270,9 @@ static void take_counts(const endpoint *e, evener_outlier_host *host)
 {
     for (wrapped *w = e->subchannels; w != NULL; w = w->next) {
         uint64_t successes = 0, failures = 0;
-        for (uint32_t lane = 0; lane < EVENER_LANES; lane++) {
-            successes += __atomic_load_n(&w->counts->lanes[lane].successes, __ATOMIC_RELAXED);
-            failures += __atomic_load_n(&w->counts->lanes[lane].failures, __ATOMIC_RELAXED);
+        for (uint32_t row = 0; row < COUNT_ROWS; row++) {
+            successes += __atomic_load_n(&w->counts->rows[row].successes, __ATOMIC_RELAXED);
+            failures += __atomic_load_n(&w->counts->rows[row].failures, __ATOMIC_RELAXED);
         }
         host->successes += successes - w->successes;
         host->failures += failures - w->failures;

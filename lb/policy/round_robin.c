@@ -85,7 +85,7 @@ static evener_picker *round_robin_build_picker(const evener_base_ready *ready)
     evener_ready_list_ref(picker->subchannels, ready);
     const uint64_t start = evener_loop_random_below(ready->helper->loop, ready->count);
     for (size_t lane = 0; lane < EVENER_LANES; lane++) {
-        const uint64_t next = (start + lane * ready->count / EVENER_LANES) % ready->count;
+        const uint64_t next = (start + evener_lane_start((uint32_t)lane, ready->count)) % ready->count;
         picker->cursors[lane] = (cursor){next, picker->subchannels[next]};
     }
     return &picker->base;

@@ -256,7 +256,7 @@ static wrr_picker *make_picker(const evener_base_ready *ready, double *weights, 
     }
     const uint64_t start = evener_loop_random_below(ready->helper->loop, length);
     for (uint64_t lane = 0; lane < EVENER_LANES; lane++) {
-        picker->cursors[lane].next = (start + lane * length / EVENER_LANES) % length;
+        picker->cursors[lane].next = (start + evener_lane_start((uint32_t)lane, length)) % length;
     }
     return picker;
 }

@@ -1,29 +1,76 @@
 #include "lb/runtime/lane.h"
 
+#include <linux/membarrier.h>
 #include <pthread.h>
-#include <stdbool.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
-_Thread_local uint32_t evener_lane_own = EVENER_LANE_SHARED;
+_Thread_local evener_lane_thread evener_lane_self = {.own = EVENER_LANE_SHARED};
 uint32_t evener_lane_bound;
-static _Thread_local bool refused; /* this thread asked for a lane and no lane was free */
+uint32_t evener_lane_refused;
+static _Thread_local bool refused;   /* this thread is counted in evener_lane_refused */
+static _Thread_local unsigned exits; /* calls of give_back() */
+/* POSIX runs a thread's destructors at least four times while they set values again. A thread gets no lane after half of
+ * them, so that give_back() always follows. */
+#define EXITS_MAX 2
 
-#define ALL_TAKEN ((UINT32_C(1) << EVENER_LANE_SHARED) - 1)
+/* A lane:
+ *
+ *     FREE     its bit in `taken` is 0
+ *     (taken)  bit 1, no owner yet: only its new owner touches it
+ *     HELD     bit 1, an owner whose `own` is this lane
+ *     REVOKED  bit 1, an owner whose `own` is not this lane any more, but which may still use it
+ *
+ * FREE -> HELD by its owner, without a lock; all other changes with the mutex held. */
+typedef struct lane_state {
+    evener_lane_thread *owner; /* atomic: set with release when the rest is set */
+    uint64_t seen_uses;        /* the owner's at the last scan */
+    bool revoked;
+} lane_state;
 
-static uint32_t taken; /* bit n: lane n belongs to a thread */
+_Static_assert(EVENER_LANE_SHARED == 64, "a bit per lane");
+#define ALL_TAKEN UINT64_MAX
+
+static uint64_t taken; /* atomic; bit n: lane n is not free */
+static lane_state states[EVENER_LANE_SHARED];
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_key_t exit_key;
 static bool has_exit_key;
 static pthread_once_t exit_key_once = PTHREAD_ONCE_INIT;
 
-/* Runs when a thread exits. A later destructor of the same thread may pick again: that takes a new lane, and this
+/* The mutex is held. */
+static void free_lane(uint32_t lane)
+{
+    __atomic_store_n(&states[lane].owner, NULL, __ATOMIC_RELAXED);
+    states[lane].revoked = false;
+    /* Release: the owner's plain stores to its lane, which this thread has seen or made, happen before those of the next
+     * owner. Pairs with the acquire in take_free(). */
+    (void)__atomic_fetch_and(&taken, ~(UINT64_C(1) << lane), __ATOMIC_RELEASE);
+}
+
+static void stop_asking(void)
+{
+    if (refused) {
+        refused = false;
+        (void)__atomic_fetch_sub(&evener_lane_refused, 1, __ATOMIC_RELAXED);
+    }
+}
+
+/* Runs when a thread exits. A later destructor of the same thread may pick again: that asks for a lane again, and this
  * runs again. */
 static void give_back(void *value)
 {
-    const uint32_t lane = (uint32_t)(uintptr_t)value - 1;
-    evener_lane_own = EVENER_LANE_SHARED;
-    refused = false;
-    /* Release: this thread's plain stores to its lane happen before those of the lane's next owner. Pairs with the
-     * acquire in take_free(). */
-    (void)__atomic_fetch_and(&taken, ~(UINT32_C(1) << lane), __ATOMIC_RELEASE);
+    (void)value;
+    exits++;
+    stop_asking();
+    pthread_mutex_lock(&mutex);
+    __atomic_store_n(&evener_lane_self.own, EVENER_LANE_SHARED, __ATOMIC_RELAXED);
+    for (uint32_t lane = 0; lane < EVENER_LANE_SHARED; lane++) {
+        if (__atomic_load_n(&states[lane].owner, __ATOMIC_RELAXED) == &evener_lane_self) {
+            free_lane(lane);
+        }
+    }
+    pthread_mutex_unlock(&mutex);
 }
 
 static void make_exit_key(void)
@@ -31,14 +78,14 @@ static void make_exit_key(void)
     has_exit_key = pthread_key_create(&exit_key, give_back) == 0;
 }
 
-/* Return a free lane, or EVENER_LANE_SHARED if there is none. */
+/* Return a lane that was free, or EVENER_LANE_SHARED if there is none. */
 static uint32_t take_free(void)
 {
-    uint32_t before = __atomic_load_n(&taken, __ATOMIC_RELAXED);
+    uint64_t before = __atomic_load_n(&taken, __ATOMIC_RELAXED);
     while (before != ALL_TAKEN) {
-        const uint32_t lane = (uint32_t)__builtin_ctz(~before);
-        /* Acquire: pairs with the release in give_back(). */
-        if (__atomic_compare_exchange_n(&taken, &before, before | UINT32_C(1) << lane, false, __ATOMIC_ACQUIRE,
+        const uint32_t lane = (uint32_t)__builtin_ctzll(~before);
+        /* Acquire: pairs with the release in free_lane(). */
+        if (__atomic_compare_exchange_n(&taken, &before, before | UINT64_C(1) << lane, false, __ATOMIC_ACQUIRE,
                                         __ATOMIC_RELAXED)) {
             return lane;
         }
@@ -54,20 +101,91 @@ static void raise_bound(uint32_t lane)
     }
 }
 
+/* Make sure that give_back() runs at the thread's end. */
+static bool will_give_back(void)
+{
+    return has_exit_key && exits < EXITS_MAX &&
+           (pthread_getspecific(exit_key) != NULL || pthread_setspecific(exit_key, &exit_key) == 0);
+}
+
 uint32_t evener_lane_take(void)
 {
-    if (refused) {
+    if (refused && __atomic_load_n(&taken, __ATOMIC_RELAXED) == ALL_TAKEN) {
         return EVENER_LANE_SHARED;
     }
     (void)pthread_once(&exit_key_once, make_exit_key);
-    uint32_t lane = has_exit_key ? take_free() : EVENER_LANE_SHARED;
-    if (lane != EVENER_LANE_SHARED && pthread_setspecific(exit_key, (void *)(uintptr_t)(lane + 1)) != 0) {
-        /* Without the thread-specific value the lane would never be given back. */
-        give_back((void *)(uintptr_t)(lane + 1));
-        lane = EVENER_LANE_SHARED;
-    }
-    refused = lane == EVENER_LANE_SHARED;
+    const uint32_t lane = will_give_back() ? take_free() : EVENER_LANE_SHARED;
     raise_bound(lane);
-    evener_lane_own = lane;
+    if (lane == EVENER_LANE_SHARED) {
+        if (!refused && has_exit_key && exits < EXITS_MAX) {
+            refused = true;
+            (void)__atomic_fetch_add(&evener_lane_refused, 1, __ATOMIC_RELAXED);
+        }
+        return lane;
+    }
+    stop_asking();
+    states[lane].seen_uses = UINT64_MAX; /* in use, as far as the next scan knows */
+    __atomic_store_n(&evener_lane_self.own, lane, __ATOMIC_RELAXED);
+    /* Release: whoever takes the lane back sees the lines above. */
+    __atomic_store_n(&states[lane].owner, &evener_lane_self, __ATOMIC_RELEASE);
     return lane;
+}
+
+/* ---- taking lanes back ---- */
+
+/* Make every thread of the process pass a memory barrier. False: this kernel cannot. */
+static bool barrier_on_all_threads(void)
+{
+    static bool registered; /* guarded by mutex */
+    if (!registered) {
+        registered = syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+    }
+    return registered && syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0;
+}
+
+bool evener_lanes_scan(void)
+{
+    bool any_revoked = false;
+    uint32_t wanted = __atomic_load_n(&evener_lane_refused, __ATOMIC_RELAXED);
+    pthread_mutex_lock(&mutex);
+    if (!barrier_on_all_threads()) {
+        wanted = 0;
+    }
+    for (uint32_t lane = 0; lane < EVENER_LANE_SHARED; lane++) {
+        lane_state *state = &states[lane];
+        /* Acquire: pairs with the release in evener_lane_take(). */
+        evener_lane_thread *owner = __atomic_load_n(&state->owner, __ATOMIC_ACQUIRE);
+        if (owner == NULL) {
+            continue;
+        }
+        const uint64_t uses = __atomic_load_n(&owner->uses, __ATOMIC_RELAXED);
+        if (!state->revoked && wanted > 0 && uses == state->seen_uses && !EVENER_LANE_IN_USE(uses)) {
+            __atomic_store_n(&owner->own, EVENER_LANE_SHARED, __ATOMIC_RELAXED);
+            state->revoked = true;
+            wanted--;
+        }
+        state->seen_uses = uses;
+        any_revoked |= state->revoked;
+    }
+    /* A use that begins after this finds `own` changed; one that began before is seen by evener_lanes_settle(). */
+    any_revoked = any_revoked && barrier_on_all_threads();
+    pthread_mutex_unlock(&mutex);
+    return any_revoked;
+}
+
+void evener_lanes_settle(void)
+{
+    pthread_mutex_lock(&mutex);
+    for (uint32_t lane = 0; lane < EVENER_LANE_SHARED; lane++) {
+        lane_state *state = &states[lane];
+        evener_lane_thread *owner = __atomic_load_n(&state->owner, __ATOMIC_ACQUIRE);
+        if (owner == NULL || !state->revoked) {
+            continue;
+        }
+        /* Acquire: pairs with the release of evener_lane_use_end(). */
+        if (!EVENER_LANE_IN_USE(__atomic_load_n(&owner->uses, __ATOMIC_ACQUIRE))) {
+            free_lane(lane);
+        }
+    }
+    pthread_mutex_unlock(&mutex);
 }

@@ -13,6 +13,7 @@
 #include <evener/log.h>
 
 #include "lb/base/options.h"
+#include "lb/runtime/lane.h"
 #include "lb/runtime/reclaim.h"
 #include "lb/runtime/runtime_internal.h"
 #include "lb/runtime/thread.h"
@@ -35,6 +36,10 @@ struct evener_runtime {
     evener_reclaimer *reclaimer;
     shared_object *youngest;
     evener_task end_task;
+    evener_task lanes_task; /* starts to look for idle lanes */
+    evener_timer lanes_timer;
+    evener_reclaim lanes_reclaim;
+    bool winds_down;
     char thread_name[THREAD_NAME_BYTES];
 };
 
@@ -44,6 +49,60 @@ static evener_runtime *default_runtime; /* a weak pointer: holds no reference */
 
 /* The runtime that the calling thread belongs to. */
 static _Thread_local evener_runtime *own_runtime;
+
+/* ---- lanes of idle threads ---- */
+
+#define LANES_SCAN_NS EVENER_NS_PER_S
+
+/* The runtime that scans the lanes of the process, while threads ask for some. Atomic. */
+static evener_runtime *lanes_scanner;
+
+static void scan_lanes(void *arg)
+{
+    evener_runtime *runtime = arg;
+    if (runtime->winds_down) {
+        return;
+    }
+    if (__atomic_load_n(&evener_lane_refused, __ATOMIC_RELAXED) == 0) {
+        __atomic_store_n(&lanes_scanner, NULL, __ATOMIC_RELEASE);
+    } else if (evener_lanes_scan()) {
+        evener_runtime_reclaim(runtime, &runtime->lanes_reclaim);
+    } else {
+        evener_timer_start(runtime->loop, &runtime->lanes_timer, LANES_SCAN_NS);
+    }
+}
+
+/* A grace period after a scan. */
+static void settle_lanes(void *arg)
+{
+    evener_runtime *runtime = arg;
+    evener_lanes_settle();
+    if (!runtime->winds_down) {
+        evener_timer_start(runtime->loop, &runtime->lanes_timer, LANES_SCAN_NS);
+    }
+}
+
+static void stop_scanning(evener_runtime *runtime)
+{
+    runtime->winds_down = true;
+    evener_timer_stop(runtime->loop, &runtime->lanes_timer);
+}
+
+static void leave_scanning(evener_runtime *runtime)
+{
+    evener_runtime *expected = runtime;
+    (void)__atomic_compare_exchange_n(&lanes_scanner, &expected, NULL, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
+}
+
+void evener_runtime_ask_for_lanes(evener_runtime *runtime)
+{
+    /* Acquire: pairs with the release of the last scanner, whose scan has ended. */
+    evener_runtime *expected = __atomic_load_n(&lanes_scanner, __ATOMIC_ACQUIRE);
+    if (expected == NULL && __atomic_load_n(&evener_lane_refused, __ATOMIC_RELAXED) > 0 &&
+        __atomic_compare_exchange_n(&lanes_scanner, &expected, runtime, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+        (void)evener_loop_post(runtime->loop, &runtime->lanes_task);
+    }
+}
 
 /* ---- the end ---- */
 
@@ -59,8 +118,10 @@ static void drain(evener_runtime *runtime)
 /* Control thread; no other user of the runtime is left. */
 static void wind_down(evener_runtime *runtime)
 {
+    stop_scanning(runtime);
     evener_reclaimer_stop(runtime->reclaimer);
     drain(runtime);
+    leave_scanning(runtime);
     while (runtime->youngest != NULL) {
         shared_object *shared = runtime->youngest;
         runtime->youngest = shared->older;
@@ -109,7 +170,8 @@ static void drop_last_reference(evener_runtime *runtime)
     (void)pthread_mutex_unlock(&default_lock);
 
     if (runtime->own_loop == NULL) {
-        if (evener_loop_on_control_thread(runtime->loop) && evener_reclaimer_is_idle(runtime->reclaimer)) {
+        if (evener_loop_on_control_thread(runtime->loop) && evener_reclaimer_is_idle(runtime->reclaimer) &&
+            __atomic_load_n(&runtime->lanes_task.pending, __ATOMIC_RELAXED) == 0) {
             end(runtime);
         } else {
             (void)evener_loop_post(runtime->loop, &runtime->end_task);
@@ -191,6 +253,9 @@ evener_status_code evener_runtime_create(const evener_runtime_options *options, 
     }
     made->references = 1;
     made->end_task = (evener_task)EVENER_TASK_INIT(end, made);
+    made->lanes_task = (evener_task)EVENER_TASK_INIT(scan_lanes, made);
+    made->lanes_timer = (evener_timer)EVENER_TIMER_INIT(scan_lanes, made);
+    made->lanes_reclaim = (evener_reclaim){.fn = settle_lanes, .arg = made};
     (void)snprintf(made->thread_name, sizeof(made->thread_name), "%s",
                    chosen.thread_name != NULL ? chosen.thread_name : "evener");
     code = start(made, &chosen, status);

@@ -160,7 +160,7 @@ static void *pick_and_stay(void *arg)
             evener_pick_done(&pick, NULL);
         }
     }
-    (void)__atomic_fetch_add(&s->shared, evener_lane_own == EVENER_LANE_SHARED, __ATOMIC_RELAXED);
+    (void)__atomic_fetch_add(&s->shared, evener_lane_own() == EVENER_LANE_SHARED, __ATOMIC_RELAXED);
     (void)pthread_barrier_wait(&s->all_picked); /* no thread gives its lane back before */
     return NULL;
 }
@@ -188,4 +188,70 @@ ParameterizedTest(way *w, try_pick, more_threads_than_lanes)
     cr_assert_leq(on_a > on_b ? on_a - on_b : on_b - on_a, EVENER_LANES, "at most one a lane");
     cr_assert_eq(fixture_stats(s.f, A).in_flight, 0);
     fixture_destroy(s.f);
+}
+
+/* ---- idle threads ---- */
+
+typedef struct idler {
+    fixture *f;
+    pthread_barrier_t *step;
+    uint32_t lanes[3]; /* after the first pick, after more than a second, and after the next pick */
+} idler;
+
+static void *pick_and_idle(void *arg)
+{
+    idler *self = arg;
+    for (int i = 0; i < 3; i++) {
+        if (i != 1) {
+            evener_pick pick;
+            (void)evener_channel_try_pick(self->f->channel, NULL, &pick, NULL);
+            evener_pick_done(&pick, NULL);
+        }
+        self->lanes[i] = evener_lane_own();
+        (void)pthread_barrier_wait(self->step);
+        (void)pthread_barrier_wait(self->step);
+    }
+    return NULL;
+}
+
+/* Field case B7: as many idle threads as there are lanes that once picked, and one that picks now. */
+Test(lanes, a_thread_that_picks_gets_the_lane_of_an_idle_one_within_seconds)
+{
+    fixture *f = fixture_create_uncounted(NULL);
+    fixture_push(f, A);
+    fixture_connect(f);
+    static idler idlers[EVENER_LANE_SHARED];
+    static pthread_t threads[EVENER_LANE_SHARED];
+    pthread_barrier_t step;
+    pthread_barrier_init(&step, NULL, EVENER_LANE_SHARED + 1);
+    for (size_t i = 0; i < EVENER_LANE_SHARED; i++) {
+        idlers[i] = (idler){.f = f, .step = &step};
+        cr_assert_eq(pthread_create(&threads[i], NULL, pick_and_idle, &idlers[i]), 0);
+    }
+    (void)pthread_barrier_wait(&step);
+    cr_assert_str_eq(fixture_pick(f), A);
+    cr_assert_eq(evener_lane_own(), EVENER_LANE_SHARED);
+    for (int i = 0; i < 4; i++) {
+        virtual_loop_advance_ms(f->loop, 1000);
+        (void)fixture_pick(f);
+    }
+    cr_assert_lt(evener_lane_own(), EVENER_LANE_SHARED);
+    cr_assert_gt(virtual_loop_next_deadline_ns(f->loop) - virtual_loop_now_ns(f->loop), EVENER_NS_PER_S,
+                 "the scan goes on although no thread asks");
+    (void)pthread_barrier_wait(&step);
+    (void)pthread_barrier_wait(&step);
+    size_t without = 0;
+    for (size_t i = 0; i < EVENER_LANE_SHARED; i++) {
+        without += idlers[i].lanes[1] == EVENER_LANE_SHARED;
+    }
+    cr_assert_eq(without, 1, "as many as asked for: %zu", without);
+    (void)pthread_barrier_wait(&step);
+    (void)pthread_barrier_wait(&step);
+    (void)pthread_barrier_wait(&step);
+    for (size_t i = 0; i < EVENER_LANE_SHARED; i++) {
+        cr_assert_eq(pthread_join(threads[i], NULL), 0);
+    }
+    cr_assert_eq(fixture_stats(f, A).in_flight, 0);
+    cr_assert_eq(fixture_stats(f, A).picks, 2 * EVENER_LANE_SHARED + 5);
+    fixture_destroy(f);
 }

@@ -5,8 +5,8 @@
 
 #include "lb/runtime/lane.h"
 
-#define AT_ONCE 12
-#define GENERATIONS 150
+#define AT_ONCE (EVENER_LANES + 8)
+#define GENERATIONS 30
 #define ADDS 500
 
 static struct {
