@@ -55,6 +55,8 @@ static const unsigned updates_per_s[] = {10, 1000};
 #define WRITER_BACKENDS_MAX 1000 /* copying longer lists takes too long for 1,000 updates per second */
 #define WRITER_THREADS_MAX 2
 #define UNCROWDED_THREADS_MAX 2
+#define CROWD_THREADS 32
+#define CROWD_BACKENDS 10
 #define SHARES_BACKENDS 10
 #define HEADLINE_FEW 10
 #define HEADLINE_MANY 10000
@@ -272,6 +274,31 @@ static void measure_channel(json_t *rows, json_t *speedups, size_t policy, size_
     bench_channel_close(&bench);
 }
 
+/* A server with 32 threads, of which some pick at the moment. */
+static void measure_crowd(json_t *rows, const char *policy, const picker_settings *settings)
+{
+    static const unsigned hot[] = {2, 8, CROWD_THREADS};
+    bench_channel bench;
+    if (!open_channel(&bench, policy, CROWD_BACKENDS)) {
+        return;
+    }
+    for (size_t i = 0; i < COUNT(hot); i++) {
+        picker_idlers *idlers = picker_idlers_start(bench.channel, CROWD_THREADS - hot[i]);
+        if (idlers == NULL) {
+            bench_complain("%s: %u idle threads did not start", policy, CROWD_THREADS - hot[i]);
+            break;
+        }
+        picker_row row;
+        picker_row_begin(&row, policy, CROWD_BACKENDS, hot[i], 0);
+        picker_row_run(&row, &bench, settings->passes_crowded, settings->duration_ns);
+        json_t *object = picker_row_end(&row);
+        json_object_set_new(object, "idle_threads", json_integer(CROWD_THREADS - hot[i]));
+        json_array_append_new(rows, object);
+        picker_idlers_stop(idlers);
+    }
+    bench_channel_close(&bench);
+}
+
 /* On a separate channel: the writer leaves uneven weights behind. */
 static void measure_with_writer(json_t *rows, const char *policy, size_t backends, unsigned only_threads,
                                 const picker_settings *settings)
@@ -331,6 +358,7 @@ int main(int argc, char **argv)
     }
     json_t *rows = json_array();
     json_t *floors = json_array();
+    json_t *crowd = json_array();
     json_t *speedups = json_array();
     measure_arithmetic(speedups, settings);
     for (size_t t = 0; t < settings->threads_count && settings->threads[t] <= 2; t++) {
@@ -347,9 +375,13 @@ int main(int argc, char **argv)
                 measure_with_writer(rows, policies[p], settings->backends[b], only_threads, settings);
             }
         }
+        if (only_backends == 0 && only_threads == 0) {
+            measure_crowd(crowd, policies[p], settings);
+        }
         run_headlines(settings);
     }
     end_headlines();
-    return bench_finish(json_pack("{s:o, s:o, s:o}", "picker", rows, "picker_speedup", speedups, "floor", floors),
+    return bench_finish(json_pack("{s:o, s:o, s:o, s:o}", "picker", rows, "picker_crowd", crowd, "picker_speedup",
+                                  speedups, "floor", floors),
                         output);
 }

@@ -203,6 +203,56 @@ bool picker_load_run(const picker_load *load, picker_load_kind kind, picker_resu
     return true;
 }
 
+/* ---- idle threads ---- */
+
+struct picker_idlers {
+    picker_load load;
+    pthread_barrier_t step; /* all have picked; all may end */
+    unsigned count;
+    pthread_t threads[];
+};
+
+static void *run_idler(void *arg)
+{
+    picker_idlers *idlers = arg;
+    worker self;
+    init_worker(&self, &idlers->load, 0);
+    evener_pick first;
+    if (pick_one(&self, &first)) {
+        evener_pick_done(&first, NULL);
+    }
+    pthread_barrier_wait(&idlers->step);
+    pthread_barrier_wait(&idlers->step);
+    return NULL;
+}
+
+picker_idlers *picker_idlers_start(evener_channel *channel, unsigned count)
+{
+    picker_idlers *idlers = calloc(1, sizeof *idlers + count * sizeof(pthread_t));
+    if (idlers == NULL || pthread_barrier_init(&idlers->step, NULL, count + 1) != 0) {
+        free(idlers);
+        return NULL;
+    }
+    idlers->load.channel = channel;
+    for (; idlers->count < count; idlers->count++) {
+        if (pthread_create(&idlers->threads[idlers->count], NULL, run_idler, idlers) != 0) {
+            return NULL; /* threads that wait at the barrier cannot be joined: the bench ends anyway */
+        }
+    }
+    pthread_barrier_wait(&idlers->step);
+    return idlers;
+}
+
+void picker_idlers_stop(picker_idlers *idlers)
+{
+    pthread_barrier_wait(&idlers->step);
+    for (unsigned i = 0; i < idlers->count; i++) {
+        pthread_join(idlers->threads[i], NULL);
+    }
+    pthread_barrier_destroy(&idlers->step);
+    free(idlers);
+}
+
 void picker_load_count(evener_channel *channel, uint64_t operations, bool with_hash)
 {
     picker_load load = {.channel = channel, .with_hash = with_hash};

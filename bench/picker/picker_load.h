@@ -36,6 +36,13 @@ typedef struct picker_result {
  * threads do not start. */
 bool picker_load_run(const picker_load *load, picker_load_kind kind, picker_result *result, bench_histogram *histogram);
 
+/* Threads that have picked once and stay. */
+typedef struct picker_idlers picker_idlers;
+
+/* Start idle threads and wait until each has picked. NULL: they do not start. */
+picker_idlers *picker_idlers_start(evener_channel *channel, unsigned count);
+void picker_idlers_stop(picker_idlers *idlers);
+
 /* Run exactly `operations` of pick + done on this thread, for counting instructions. */
 void picker_load_count(evener_channel *channel, uint64_t operations, bool with_hash);
 

@@ -99,6 +99,12 @@ static void print_picks(const json_t *results, const json_t *published)
     plot("threads", "operations per second by threads");
     print_pivot(picker, "**pick + done, 10 backends, by threads** (ns): more threads than processors take turns",
                 &(pivot_spec){{"policy"}, {"threads"}, "pick_done_ns", {TEN, {"updates_per_s", "0"}}, false});
+    if (json_array_size(json_object_get(results, "picker_crowd")) > 0) {
+        print_pivot(json_object_get(results, "picker_crowd"),
+                    "**pick + done, 10 backends, 32 threads that have picked, by threads that pick now** (ns of all "
+                    "threads together): the others are idle",
+                    &(pivot_spec){{"policy"}, {"threads"}, "pick_done_ns", {{NULL, NULL}}, false});
+    }
     printf("\n**Two threads over one**: how many times as much two threads do as one, in interleaved passes; "
            "the median, and the middle half. The first line is the machine's result for two threads that share "
            "nothing: a picker can exceed it only by waiting less. Passes before or after which the machine did "
