@@ -150,7 +150,8 @@ EVENER_API bool evener_channel_wait_for_ready_default(const evener_channel *chan
 /* Pick without waiting. COMPLETE: *pick is set; end it with evener_pick_done(). QUEUE: there is no backend now (an
  * IDLE channel starts connecting). FAIL, DROP: `status` has the reason. With args->wait_for_ready, QUEUE is returned
  * instead of FAIL, except for INVALID_ARGUMENT (no args->size). `args` and `status` may be NULL. Takes no lock,
- * allocates nothing, makes no system call (except that a thread's first pick registers the thread). Any thread. */
+ * allocates nothing, makes no system call (except that a thread's first pick registers the thread, and that with more
+ * than 64 picking threads one pick may wake the control thread). Any thread. */
 EVENER_API evener_pick_outcome evener_channel_try_pick(evener_channel *channel, const evener_pick_args *args,
                                                        evener_pick *pick, evener_status *status);
 

@@ -56,8 +56,8 @@ static inline void evener_lane_add(uint64_t *counter, uint64_t amount, uint32_t 
     }
 }
 
-/* Return where the lane starts among `count` places in turn, so that lanes in use start far apart: lane 0 at 0, then 1/2,
- * 1/4, 3/4, 1/8 and so on. Any thread. */
+/* Return where the lane starts among `count` places in turn, so that lanes in use start far apart: lane 0 at 0, then
+ * at 1/2, 1/4, 3/4, 1/8 and so on. Any thread. */
 static inline uint64_t evener_lane_start(uint32_t lane, uint64_t count)
 {
     uint32_t reversed = 0;

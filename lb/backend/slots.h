@@ -10,8 +10,8 @@
  * often as one with round_robin; with a page per lane it is 1.95 times. Handles are offset by one line from counters
  * to avoid 4K aliasing (a load stalls behind a store whose low 12 address bits match).
  *
- * A chunk is mapped memory, and a lane's page becomes resident with the lane's first pick: a backend costs 16 bytes and 8
- * per lane in use. Few channels fill a chunk, so all channels of a runtime share them.
+ * A chunk is mapped memory, and a lane's page becomes resident with the lane's first pick: a backend costs 16 bytes and
+ * 8 per lane in use. Few channels fill a chunk, so all channels of a runtime share them.
  *
  * A counter combines two numbers in one word: picks begun on the lane, times EVENER_SLOT_PICK, and picks in flight. A
  * pick adds both; done subtracts one from the latter, on whatever lane it runs. So the word of a single lane means

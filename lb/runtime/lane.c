@@ -10,8 +10,8 @@ uint32_t evener_lane_bound;
 uint32_t evener_lane_refused;
 static _Thread_local bool refused;   /* this thread is counted in evener_lane_refused */
 static _Thread_local unsigned exits; /* calls of give_back() */
-/* POSIX runs a thread's destructors at least four times while they set values again. A thread gets no lane after half of
- * them, so that give_back() always follows. */
+/* POSIX runs a thread's destructors at least four times while they set values again. A thread gets no lane after two
+ * rounds, so that give_back() always follows. */
 #define EXITS_MAX 2
 
 /* A lane:
@@ -43,8 +43,8 @@ static void free_lane(uint32_t lane)
 {
     __atomic_store_n(&states[lane].owner, NULL, __ATOMIC_RELAXED);
     states[lane].revoked = false;
-    /* Release: the owner's plain stores to its lane, which this thread has seen or made, happen before those of the next
-     * owner. Pairs with the acquire in take_free(). */
+    /* Release: the owner's plain stores to its lane, which this thread has seen or made, happen before those of the
+     * next owner. Pairs with the acquire in take_free(). */
     (void)__atomic_fetch_and(&taken, ~(UINT64_C(1) << lane), __ATOMIC_RELEASE);
 }
 
@@ -146,11 +146,11 @@ static bool barrier_on_all_threads(void)
 bool evener_lanes_scan(void)
 {
     bool any_revoked = false;
-    uint32_t wanted = __atomic_load_n(&evener_lane_refused, __ATOMIC_RELAXED);
+    const uint32_t refused_count = __atomic_load_n(&evener_lane_refused, __ATOMIC_RELAXED);
+    /* Threads on the shared lane may be idle as well: lanes that none of them has taken yet are enough for as many. */
+    const uint32_t free_count = (uint32_t)__builtin_popcountll(~__atomic_load_n(&taken, __ATOMIC_RELAXED));
     pthread_mutex_lock(&mutex);
-    if (!barrier_on_all_threads()) {
-        wanted = 0;
-    }
+    uint32_t wanted = refused_count > free_count && barrier_on_all_threads() ? refused_count - free_count : 0;
     for (uint32_t lane = 0; lane < EVENER_LANE_SHARED; lane++) {
         lane_state *state = &states[lane];
         /* Acquire: pairs with the release in evener_lane_take(). */

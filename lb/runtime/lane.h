@@ -1,13 +1,13 @@
 /* Lanes: the lane (see evener/picker.h) that the calling thread counts on.
  *
- * A thread takes a free lane at its first pick and gives it back when it exits. When no lane is free it uses the shared
- * lane, and asks again with every pick. While threads ask in vain, a control thread takes lanes back from threads that
- * have not used theirs for a second (evener_lanes_scan()).
+ * A thread takes a free lane at its first pick and gives it back when it exits. When no lane is free it uses the
+ * shared lane, and asks again with every pick. While threads ask in vain, a control thread takes lanes back from
+ * threads that have not used theirs for a second (evener_lanes_scan()).
  *
  * Lanes are changed with plain loads and stores, so a lane may only pass on when its owner is certainly not about to
- * store. A thread that uses its lane is therefore either inside an RCU section in which it has loaded `own`, or between
- * evener_lane_use_begin() and evener_lane_use_end(), with `own` loaded in between. The fast side needs no memory barrier:
- * the side that takes back executes membarrier(2) after it has changed `own`. */
+ * store. A thread that uses its lane is therefore either inside an RCU section in which it has loaded `own`, or
+ * between evener_lane_use_begin() and evener_lane_use_end(), with `own` loaded in between. The fast side needs no
+ * memory barrier: the side that takes back executes membarrier(2) after it has changed `own`. */
 #ifndef EVENER_LB_RUNTIME_LANE_H
 #define EVENER_LB_RUNTIME_LANE_H
 
@@ -20,8 +20,8 @@
 
 typedef struct evener_lane_thread {
     uint32_t own; /* atomic: the thread's lane; EVENER_LANE_SHARED: none. Taken back by other threads */
-    /* Low 16 bits: uses in progress, which may be nested; the others: uses that have ended. Atomic for the other threads,
-     * written by this one only. */
+    /* Low 16 bits: uses in progress, which may be nested; the others: uses that have ended. Written by this thread
+     * only, read by others. */
     uint64_t uses;
 } evener_lane_thread;
 
