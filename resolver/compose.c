@@ -6,6 +6,8 @@
 
 #include <evener/log.h>
 
+#include "resolver/target.h"
+
 #define SEPARATOR '|'
 
 /* ---- updates of children ---- */
@@ -202,6 +204,7 @@ static evener_status_code add_child(void *arg, size_t index, char *text, evener_
         evener_resolver_lookup(compose->args.resolvers, text, &child->target, &child->builder, &reason);
     if (code == EVENER_STATUS_OK) {
         compose->count = index + 1;
+        evener_target_inherit_directory(child->target, compose->args.target);
         code = build(child, &reason);
     }
     return code == EVENER_STATUS_OK

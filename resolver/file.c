@@ -19,6 +19,7 @@
 #include "resolver/file_read.h"
 #include "resolver/file_watch.h"
 #include "resolver/list.h"
+#include "resolver/target.h"
 
 #define POLL_MS_DEFAULT 5000 /* delays a change only where inotify does not work */
 #define POLL_MS_MIN 10
@@ -31,6 +32,8 @@
 #define UNFINISHED_MS 100
 /* The first update waits this long for the host names, so that a channel does not start with a partial list. */
 #define HOST_WAIT_MS 500
+/* Answers of host names that come within this time are pushed together. */
+#define HOSTS_TOGETHER_MS 10
 
 enum form { FORM_AUTO, FORM_LINES, FORM_LIBCONFIG };
 
@@ -47,7 +50,7 @@ struct file {
     evener_resolver base;
     evener_resolver_sink *sink;
     evener_loop *loop;
-    const char *path; /* the target's */
+    char *path; /* absolute: it was made so when the target was parsed */
     char *source;
     struct options options;
     evener_file_watch *watch;
@@ -55,6 +58,10 @@ struct file {
     evener_timer poll;
     evener_timer settle;
     evener_timer host_wait;
+    evener_timer hosts_together;
+    uint64_t pushed_ns;                      /* when the last list was composed */
+    evener_list pushed;                      /* the last list that was accepted */
+    bool unwatched;                          /* the loss of inotify has been logged */
     bool change_seen;                        /* a change was reported: read regardless of the file's times */
     uint64_t change_began_ns;                /* first report of the change */
     evener_file_state read_state;            /* of the content applied or refused last */
@@ -128,6 +135,8 @@ static void push(struct file *self)
         return;
     }
     evener_timer_stop(self->loop, &self->host_wait);
+    evener_timer_stop(self->loop, &self->hosts_together);
+    self->pushed_ns = evener_loop_now_ns(self->loop);
     evener_list list = EVENER_LIST_INIT;
     evener_status status;
     evener_status reason;
@@ -139,6 +148,8 @@ static void push(struct file *self)
         const evener_status *error = evener_file_hosts_error(self->hosts);
         (void)evener_status_set(&status, error->code, "%s: %s", self->source, error->message);
         report(self, &status);
+    } else if (self->accepted && !self->failing && evener_list_equal(&self->pushed, &list)) {
+        /* nothing has changed */
     } else if (list.count > 0 || !waiting) {
         const evener_resolver_update update = {
             .size = sizeof update,
@@ -149,16 +160,35 @@ static void push(struct file *self)
         };
         self->failing = false;
         self->accepted = evener_resolver_sink_update(self->sink, &update);
+        evener_list_clear(&self->pushed);
+        self->pushed = list;
+        list = (evener_list)EVENER_LIST_INIT;
     }
     evener_list_clear(&list);
 }
 
-/* A host name has a new result, or the wait has ended. */
+/* The wait for host names has ended. */
 static void hosts_changed(void *arg)
 {
     struct file *self = arg;
     if (self->loaded) {
         push(self);
+    }
+}
+
+/* A host name has another answer. */
+static void host_changed(void *arg)
+{
+    struct file *self = arg;
+    const uint64_t now_ns = evener_loop_now_ns(self->loop);
+    const uint64_t earliest_ns = self->pushed_ns + HOSTS_TOGETHER_MS * EVENER_NS_PER_MS;
+    if (!self->loaded || self->hosts_together.active) {
+        return;
+    }
+    if (self->host_wait.active || self->pushed_ns == 0 || earliest_ns <= now_ns) {
+        push(self);
+    } else {
+        evener_timer_start(self->loop, &self->hosts_together, earliest_ns - now_ns);
     }
 }
 
@@ -272,7 +302,14 @@ static void read_and_take(struct file *self)
 /* Read the file if it may have changed. */
 static void look(struct file *self)
 {
-    (void)evener_file_watch_refresh(self->watch);
+    const bool watched = evener_file_watch_refresh(self->watch);
+    if (!watched && !self->unwatched && evener_loop_uv(self->loop) != NULL) {
+        evener_log(EVENER_LOG_WARNING, "resolver",
+                   "%s: inotify does not watch all of the path (too many watches? see fs.inotify.max_user_watches): "
+                   "changes are noticed every %llu ms only",
+                   self->source, (unsigned long long)(self->options.poll_ns / EVENER_NS_PER_MS));
+    }
+    self->unwatched = !watched;
     const evener_file_state state = evener_file_state_of(self->path);
     if (self->change_seen || !evener_file_state_same(&state, &self->read_state)) {
         if (!self->change_seen) {
@@ -349,9 +386,12 @@ static void file_close(evener_resolver *resolver)
     evener_timer_stop(self->loop, &self->poll);
     evener_timer_stop(self->loop, &self->settle);
     evener_timer_stop(self->loop, &self->host_wait);
+    evener_timer_stop(self->loop, &self->hosts_together);
+    evener_list_clear(&self->pushed);
     evener_file_watch_destroy(self->watch);
     evener_file_hosts_destroy(self->hosts);
     evener_file_endpoints_clear(&self->endpoints);
+    free(self->path);
     free(self->source);
     free(self);
 }
@@ -465,6 +505,19 @@ static evener_status_code file_check(const evener_resolver_builder *builder, con
     return read_args(args, &options, status);
 }
 
+/* A relative path counts from the directory in which the target was parsed, whatever chdir() does later. NULL: out of
+ * memory. */
+static char *absolute_path(const evener_target *target)
+{
+    const char *path = evener_target_path(target);
+    const char *directory = path[0] != '/' ? evener_target_directory(target) : NULL;
+    char *absolute = NULL;
+    if (directory == NULL) {
+        return strdup(path);
+    }
+    return asprintf(&absolute, "%s/%s", directory, path) < 0 ? NULL : absolute;
+}
+
 static evener_status_code file_build(const evener_resolver_builder *builder, const evener_resolver_args *args,
                                      evener_resolver **resolver, evener_status *status)
 {
@@ -474,10 +527,11 @@ static evener_status_code file_build(const evener_resolver_builder *builder, con
     if (code != EVENER_STATUS_OK) {
         return code;
     }
-    const char *path = evener_target_path(args->target);
     struct file *self = calloc(1, sizeof *self);
-    const size_t source_bytes = strlen("file ") + strlen(path) + 1;
-    if (self == NULL || (self->source = malloc(source_bytes)) == NULL) {
+    char *path = self != NULL ? absolute_path(args->target) : NULL;
+    const size_t source_bytes = path != NULL ? strlen("file ") + strlen(path) + 1 : 0;
+    if (path == NULL || (self->source = malloc(source_bytes)) == NULL) {
+        free(path);
         goto no_memory;
     }
     (void)snprintf(self->source, source_bytes, "file %s", path);
@@ -489,8 +543,9 @@ static evener_status_code file_build(const evener_resolver_builder *builder, con
     self->poll = (evener_timer)EVENER_TIMER_INIT(poll_timer_fired, self);
     self->settle = (evener_timer)EVENER_TIMER_INIT(settled, self);
     self->host_wait = (evener_timer)EVENER_TIMER_INIT(hosts_changed, self);
+    self->hosts_together = (evener_timer)EVENER_TIMER_INIT(hosts_changed, self);
     self->watch = evener_file_watch_create(args->loop, path, changed, self);
-    self->hosts = evener_file_hosts_create(args, hosts_changed, self);
+    self->hosts = evener_file_hosts_create(args, host_changed, self);
     if (self->watch == NULL || self->hosts == NULL) {
         goto no_memory;
     }
@@ -501,6 +556,7 @@ no_memory:
     if (self != NULL) {
         evener_file_watch_destroy(self->watch);
         evener_file_hosts_destroy(self->hosts);
+        free(self->path);
         free(self->source);
         free(self);
     }

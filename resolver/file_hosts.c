@@ -29,7 +29,9 @@ struct evener_file_hosts {
     struct host **all;
     size_t count;
     size_t capacity;
-    bool following; /* results pushed from inside start() are handled afterwards */
+    uint32_t *slots;   /* open-addressed, by name: index + 1; 0 is free */
+    size_t slot_count; /* a power of two, at least twice `capacity`; 0 with `capacity` */
+    bool following;    /* results pushed from inside start() are handled afterwards */
 };
 
 /* ---- updates of a name's resolver ---- */
@@ -132,14 +134,35 @@ static evener_status_code host_create(evener_file_hosts *hosts, const char *name
     return EVENER_STATUS_OK;
 }
 
+/* Return the slot of a name, or the free slot where it belongs. */
+static uint32_t *find_slot(const evener_file_hosts *hosts, const char *name)
+{
+    uint32_t hash = 0x811c9dc5u; /* FNV-1a */
+    for (const char *at = name; *at != '\0'; at++) {
+        hash = (hash ^ (unsigned char)*at) * 0x01000193u;
+    }
+    size_t slot = hash & (hosts->slot_count - 1);
+    while (hosts->slots[slot] != 0 && strcmp(hosts->all[hosts->slots[slot] - 1]->name, name) != 0) {
+        slot = (slot + 1) & (hosts->slot_count - 1);
+    }
+    return &hosts->slots[slot];
+}
+
 static struct host *find(const evener_file_hosts *hosts, const char *name)
 {
-    for (size_t i = 0; i < hosts->count; i++) {
-        if (strcmp(hosts->all[i]->name, name) == 0) {
-            return hosts->all[i];
-        }
+    const uint32_t index = hosts->count > 0 ? *find_slot(hosts, name) : 0;
+    return index != 0 ? hosts->all[index - 1] : NULL;
+}
+
+/* Fill the slots again. */
+static void index_names(evener_file_hosts *hosts)
+{
+    if (hosts->slot_count > 0) {
+        memset(hosts->slots, 0, hosts->slot_count * sizeof *hosts->slots);
     }
-    return NULL;
+    for (size_t i = 0; i < hosts->count; i++) {
+        *find_slot(hosts, hosts->all[i]->name) = (uint32_t)(i + 1);
+    }
 }
 
 static bool reserve(evener_file_hosts *hosts, size_t capacity)
@@ -147,12 +170,24 @@ static bool reserve(evener_file_hosts *hosts, size_t capacity)
     if (capacity <= hosts->capacity) {
         return true;
     }
+    size_t slot_count = 16;
+    while (slot_count < 2 * capacity) {
+        slot_count *= 2;
+    }
     struct host **all = realloc(hosts->all, capacity * sizeof *all);
     if (all == NULL) {
         return false;
     }
     hosts->all = all;
+    uint32_t *slots = calloc(slot_count, sizeof *slots);
+    if (slots == NULL) {
+        return false;
+    }
+    free(hosts->slots);
+    hosts->slots = slots;
+    hosts->slot_count = slot_count;
     hosts->capacity = capacity;
+    index_names(hosts);
     return true;
 }
 
@@ -168,6 +203,7 @@ static void drop_unwanted(evener_file_hosts *hosts, size_t from)
         }
     }
     hosts->count = kept;
+    index_names(hosts);
 }
 
 evener_status_code evener_file_hosts_follow(evener_file_hosts *hosts, const char *path,
@@ -194,6 +230,7 @@ evener_status_code evener_file_hosts_follow(evener_file_hosts *hosts, const char
                 return evener_status_set(status, code, "file %.200s:%zu: %s", path, entry->line, reason.message);
             }
             hosts->all[hosts->count++] = host;
+            *find_slot(hosts, host->name) = (uint32_t)hosts->count;
         }
         if (host != NULL) {
             host->wanted = true;
@@ -228,6 +265,7 @@ void evener_file_hosts_destroy(evener_file_hosts *hosts)
     for (size_t i = 0; i < hosts->count; i++) {
         host_destroy(hosts->all[i]);
     }
+    free(hosts->slots);
     free(hosts->all);
     free(hosts);
 }

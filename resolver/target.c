@@ -1,11 +1,12 @@
 /* scheme ":" [ "//" authority "/" ] endpoint, split as in RFC 3986, with two differences: blanks are allowed (lists
  * and paths have them), and there is no query and no fragment, so that a '?' or '#' in a path is not cut off silently:
  * it is refused and has to be written %3F or %23. */
-#include <evener/target.h>
+#include "resolver/target.h"
 
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "resolver/percent.h"
 
@@ -15,7 +16,8 @@ struct evener_target {
     const char *path;
     const char *endpoint; /* into `path` */
     const char *text;
-    char strings[]; /* storage of the strings */
+    char *directory; /* see evener_target_directory() */
+    char strings[];  /* storage of the strings */
 };
 
 static evener_status_code refuse(evener_status *status, const char *text, size_t offset, const char *reason)
@@ -96,6 +98,12 @@ static evener_status_code check_text(const char *text, evener_status *status)
     return EVENER_STATUS_OK;
 }
 
+static bool needs_directory(const evener_target *target)
+{
+    return (strcmp(target->scheme, "file") == 0 && target->path[0] != '/') || strcmp(target->scheme, "merge") == 0 ||
+           strcmp(target->scheme, "fallback") == 0;
+}
+
 evener_status_code evener_target_parse(const char *text, evener_target **target, evener_status *status)
 {
     if (text == NULL || target == NULL) {
@@ -142,13 +150,19 @@ evener_status_code evener_target_parse(const char *text, evener_target **target,
     }
     made->endpoint = made->path + (made->path[0] == '/' ? 1 : 0);
     made->text = memcpy(end, text, bytes + 1);
+    if (needs_directory(made)) {
+        made->directory = getcwd(NULL, 0);
+    }
     *target = made;
     return EVENER_STATUS_OK;
 }
 
 void evener_target_destroy(evener_target *target)
 {
-    free(target);
+    if (target != NULL) {
+        free(target->directory);
+        free(target);
+    }
 }
 
 const char *evener_target_text(const evener_target *target)
@@ -174,4 +188,18 @@ const char *evener_target_endpoint(const evener_target *target)
 const char *evener_target_path(const evener_target *target)
 {
     return target->path;
+}
+
+const char *evener_target_directory(const evener_target *target)
+{
+    return target->directory;
+}
+
+void evener_target_inherit_directory(evener_target *part, const evener_target *whole)
+{
+    char *copy = whole->directory != NULL && needs_directory(part) ? strdup(whole->directory) : NULL;
+    if (copy != NULL) {
+        free(part->directory);
+        part->directory = copy;
+    }
 }

@@ -9,6 +9,7 @@
 
 #include <evener/manual_resolver.h>
 
+#include "resolver/file_read.h"
 #include "tests/support/resolver_fixture.h"
 
 #define POLL_MS 5000
@@ -85,6 +86,7 @@ static void answer(int name, const char *addresses)
 {
     cr_assert_eq(evener_manual_resolver_set(s.answers[name], addresses, NULL, NULL), EVENER_STATUS_OK);
     virtual_loop_run_until_idle(s.f->loop);
+    virtual_loop_advance_ms(s.f->loop, 10); /* answers that come together are pushed together */
 }
 
 static void poll_once(void)
@@ -375,4 +377,108 @@ Test(file, hint_is_passed_to_the_names)
     resolver_fixture_open(s.f, s.target);
     s.f->resolver->vtable->resolve_now(s.f->resolver);
     cr_assert_eq(evener_manual_resolver_resolve_now_count(s.answers[0]), 1);
+}
+
+/* ---- rows of the cases from the field ---- */
+
+Test(file, n6_unchanged_answers_are_not_pushed_again)
+{
+    write_file("10.0.0.1:80\na.test:80\n");
+    resolver_fixture_open(s.f, s.target);
+    answer(0, "10.1.0.1:80");
+    cr_assert_eq(s.f->sink.update_count, 1);
+    answer(0, "10.1.0.1:80");
+    answer(0, "10.1.0.1:80,10.0.0.1:80"); /* a duplicate of the file's */
+    cr_assert_eq(s.f->sink.update_count, 1);
+    answer(0, "10.1.0.2:80");
+    cr_assert_eq(s.f->sink.update_count, 2);
+}
+
+Test(file, n6_answers_that_come_together_are_pushed_together)
+{
+    write_file("a.test:80\nb.test:81\n");
+    resolver_fixture_open(s.f, s.target);
+    answer(0, "10.1.0.1:80");
+    answer(1, "10.2.0.1:81");
+    cr_assert_eq(s.f->sink.update_count, 1);
+    for (int i = 2; i < 10; i++) {
+        char text[64];
+        (void)snprintf(text, sizeof text, "10.1.0.%d:80", i);
+        cr_assert_eq(evener_manual_resolver_set(s.answers[0], text, NULL, NULL), EVENER_STATUS_OK);
+        (void)snprintf(text, sizeof text, "10.2.0.%d:81", i);
+        cr_assert_eq(evener_manual_resolver_set(s.answers[1], text, NULL, NULL), EVENER_STATUS_OK);
+        virtual_loop_run_until_idle(s.f->loop);
+    }
+    virtual_loop_advance_ms(s.f->loop, 10);
+    cr_assert_eq(s.f->sink.update_count, 3, "%zu", s.f->sink.update_count);
+    expect_addresses("10.1.0.9:80,10.2.0.9:81");
+}
+
+Test(file, n6_size_limit_is_an_option)
+{
+    const evener_attribute options[] = {{"file.bytes_max", "20"}};
+    s.f->options = options;
+    s.f->option_count = 1;
+    write_file("10.0.0.1:80\n");
+    resolver_fixture_open(s.f, s.target);
+    expect_addresses("10.0.0.1:80");
+    write_file("10.0.0.1:80\n10.0.0.2:80\n");
+    virtual_loop_advance_ms(s.f->loop, 6000);
+    expect_error("it has 24 bytes; at most 20 are read");
+}
+
+/* A program that changes its working directory keeps its endpoints; in compositions too. */
+static void relative_path(const char *text, const char *addresses)
+{
+    evener_target *target;
+    const evener_resolver_builder *builder;
+    evener_status status;
+    write_file("10.0.0.1:80\n");
+    cr_assert_eq(chdir(s.directory), 0);
+    cr_assert_eq(evener_resolver_lookup(&s.f->set, text, &target, &builder, &status), EVENER_STATUS_OK);
+    cr_assert_eq(chdir("/"), 0);
+    const evener_resolver_args args = {
+        .size = sizeof args,
+        .target = target,
+        .sink = &s.f->sink.base,
+        .runtime = s.f->runtime,
+        .loop = evener_runtime_loop(s.f->runtime),
+        .default_port = 443,
+        .resolvers = &s.f->set,
+    };
+    s.f->target = target;
+    cr_assert_eq(builder->build(builder, &args, &s.f->resolver, &status), EVENER_STATUS_OK, "%s", status.message);
+    s.f->resolver->vtable->start(s.f->resolver);
+    virtual_loop_run_until_idle(s.f->loop);
+    expect_addresses(addresses);
+}
+
+Test(file, n13_relative_path_is_fixed_at_creation)
+{
+    relative_path("file:list", "10.0.0.1:80");
+}
+
+Test(file, n13_relative_path_in_a_composition)
+{
+    relative_path("merge:file:list|static:10.0.0.2:80", "10.0.0.1:80,10.0.0.2:80");
+}
+
+/* procfs and FUSE say that a file has 0 bytes. */
+Test(file, n15_file_without_a_size_is_read_to_the_end)
+{
+    char *text;
+    size_t bytes;
+    evener_file_state state;
+    bool torn;
+    evener_status status;
+    cr_assert_eq(evener_file_read("/proc/self/status", 1 << 20, &text, &bytes, &state, &torn, &status),
+                 EVENER_STATUS_OK, "%s", status.message);
+    cr_assert_gt(bytes, 500);
+    cr_assert_eq(bytes, strlen(text));
+    cr_assert_not_null(strstr(text, "Threads:"));
+    cr_assert(!torn);
+    free(text);
+    cr_assert_eq(evener_file_read("/proc/self/status", 100, &text, &bytes, &state, &torn, &status),
+                 EVENER_STATUS_RESOURCE_EXHAUSTED);
+    cr_assert_not_null(strstr(status.message, "more than 100 bytes"), "%s", status.message);
 }

@@ -2,10 +2,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <criterion/criterion.h>
+
+#include <evener/log.h>
 
 #include "tests/support/resolver_fixture.h"
 
@@ -236,4 +239,49 @@ Test(file_watch, other_files_in_the_directory_are_nobodys_business)
     write_file("list", "10.0.0.2:80\n");
     expect("10.0.0.2:80");
     cr_assert_eq(s.f->sink.update_count, 2);
+}
+
+/* ---- rows of the cases from the field ---- */
+
+static unsigned inotify_lines; /* control thread until the resolver is closed */
+
+static void count_line(void *arg, evener_log_level level, const char *component, const char *message)
+{
+    (void)arg;
+    (void)level;
+    (void)component;
+    inotify_lines += strstr(message, "inotify") != NULL ? 1 : 0;
+}
+
+static bool has_many_errors(const recording_sink *sink, void *arg)
+{
+    (void)arg;
+    return sink->error_count > 0 && strstr(sink->error.message, "Too many open files") != NULL;
+}
+
+/* Without a descriptor for inotify the poll has to do. It is said once, not with each poll. */
+Test(file_watch, n13_loss_of_inotify_is_logged_once)
+{
+    static const evener_attribute quick = {"file.poll_ms", "10"};
+    struct rlimit limit, none;
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    const int next = dup(0);
+    cr_assert_geq(next, 0);
+    close(next);
+    none = (struct rlimit){(rlim_t)next, limit.rlim_max};
+    s.f->options = &quick;
+    write_file("list", "10.0.0.1:80\n");
+    evener_log_set_sink(count_line, NULL, EVENER_LOG_WARNING);
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+    open_file("list");
+    cr_assert(resolver_fixture_wait(s.f, has_many_errors, NULL), "%s", s.f->sink.error.message);
+    for (int i = 0; i < 20; i++) { /* polls go on meanwhile */
+        (void)resolver_fixture_wait(s.f, has_many_errors, NULL);
+        usleep(10000);
+    }
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    cr_assert(resolver_fixture_wait_addresses(s.f, "10.0.0.1:80"));
+    resolver_fixture_close(s.f);
+    evener_log_set_sink(NULL, NULL, EVENER_LOG_WARNING);
+    cr_assert_eq(inotify_lines, 1);
 }

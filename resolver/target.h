@@ -1,0 +1,14 @@
+/* Target, the internal part: the directory that a relative path counts from. */
+#ifndef EVENER_RESOLVER_TARGET_H
+#define EVENER_RESOLVER_TARGET_H
+
+#include <evener/target.h>
+
+/* Return the working directory of the time when the target was parsed, for `file:` with a relative path and for
+ * compositions, whose children may be such; NULL: it is of no interest, or could not be read. Any thread. */
+const char *evener_target_directory(const evener_target *target);
+
+/* Let a part of a composition count from the directory of the whole. Out of memory: it keeps its own. */
+void evener_target_inherit_directory(evener_target *part, const evener_target *whole);
+
+#endif
