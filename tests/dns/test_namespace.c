@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <criterion/criterion.h>
 
@@ -124,6 +126,43 @@ Test(dns_namespace, n5_empty_is_an_answer_only_without_failures)
     cr_assert(resolver_fixture_wait(s->f, has_error, "dns: x: A: SERVFAIL (server 127.0.0.1:53)"), "%s",
               s->f->sink.error.message);
     cr_assert_eq(s->f->sink.update_count, 0);
+    scene_destroy(s);
+}
+
+static bool has_all(const recording_sink *sink, void *arg)
+{
+    return sink->address_count == *(const size_t *)arg;
+}
+
+/* 1,000 names with room for 64 + 16 descriptors: all are resolved, and no query fails for want of a descriptor. */
+Test(dns_namespace, n6_thousand_names_with_few_descriptors)
+{
+    struct scene *s = scene_create("nameserver 127.0.0.1\n", HOSTS, NSSWITCH);
+    char path[] = "/tmp/evener-names-XXXXXX";
+    char target[64];
+    size_t all = 1000;
+    struct rlimit limit;
+    FILE *file = fdopen(mkstemp(path), "w");
+    cr_assert_not_null(file);
+    for (size_t i = 0; i < all; i++) {
+        fprintf(file, "n%zu.example:%zu\n", i, i + 1);
+    }
+    fclose(file);
+    fake_dns_set_answer(s->server, A, "*", FAKE_DNS_GOOD, 300, "@ A 10.0.0.1");
+    fake_dns_set_answer(s->server, AAAA, "*", FAKE_DNS_GOOD, 300, "@ SOA 300");
+    const int next = dup(0);
+    close(next);
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = (rlim_t)next + 64 + 16 + 4; /* inotify, the file, a look at a route, one to spare */
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    (void)snprintf(target, sizeof target, "file://%s", path);
+    resolver_fixture_open(s->f, target);
+    cr_assert(resolver_fixture_wait(s->f, has_all, &all), "%zu: %s", s->f->sink.address_count,
+              s->f->sink.error.message);
+    cr_assert_eq(s->f->sink.error_count, 0, "%s", s->f->sink.error.message);
+    cr_assert_geq(fake_dns_asked(s->server), 2 * all);
+    resolver_fixture_close(s->f);
+    unlink(path);
     scene_destroy(s);
 }
 

@@ -196,7 +196,9 @@ static bool respond(fake_dns *server, const uint8_t *query, size_t bytes, bool t
     server->asked++;
     server->asked_tcp += tcp ? 1 : 0;
     for (size_t i = 0; i < server->script_count; i++) {
-        if (server->scripts[i].type == type && strcasecmp(server->scripts[i].name, name) == 0) {
+        const char *own = server->scripts[i].name;
+        const bool any = strcmp(own, "*") == 0 && script == &unknown;
+        if (server->scripts[i].type == type && (any || strcasecmp(own, name) == 0)) {
             script = &server->scripts[i];
         }
     }

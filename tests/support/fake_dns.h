@@ -43,7 +43,8 @@ void fake_dns_destroy(fake_dns *server);
 
 uint16_t fake_dns_port(const fake_dns *server);
 
-/* Set the answer to queries of a record type (1 A, 28 AAAA, 33 SRV, 16 TXT) for a name from now on. */
+/* Set the answer to queries of a record type (1 A, 28 AAAA, 33 SRV, 16 TXT) for a name from now on; "*": for all names
+ * that have none. */
 void fake_dns_set_answer(fake_dns *server, unsigned type, const char *name, fake_dns_fault fault, uint32_t ttl_s,
                          const char *lines);
 
