@@ -99,8 +99,8 @@ uint64_t evener_dns_fingerprint(const evener_dns_result *result);
 /* Prepare a new lookup's parts and timers. */
 void evener_dns_round_init(struct evener_dns_lookup *lookup);
 
-/* Begin a round; the timer `refresh` does. */
-void evener_dns_round_begin(void *lookup);
+/* Begin a round; the timer `refresh` calls it. `arg` is the lookup. */
+void evener_dns_round_begin(void *arg);
 
 /* End queries and free answers. */
 void evener_dns_round_stop(struct evener_dns_lookup *lookup);
