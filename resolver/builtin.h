@@ -10,6 +10,7 @@ extern const evener_resolver_builder evener_file_resolver;
 extern const evener_resolver_builder evener_ipv4_resolver;
 extern const evener_resolver_builder evener_ipv6_resolver;
 extern const evener_resolver_builder evener_merge_resolver;
+extern const evener_resolver_builder evener_native_resolver;
 extern const evener_resolver_builder evener_srv_resolver;
 extern const evener_resolver_builder evener_static_resolver;
 extern const evener_resolver_builder evener_unix_abstract_resolver;

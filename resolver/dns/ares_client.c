@@ -123,7 +123,7 @@ static void fail(struct evener_dns_query *query)
 {
     evener_dns_answer *answer = &query->answer;
     const uint64_t took_ms = (evener_loop_now_ns(query->loop) - query->began_ns) / EVENER_NS_PER_MS;
-    const double took_s = (double)(took_ms / 10) / 100.0;
+    const double took_s = (double)(took_ms - took_ms % 10) / 1000.0;
     const char *type = evener_dns_type_name(query->type);
     const char *plural = query->sent == 1 ? "try" : "tries";
     bool answered = false;

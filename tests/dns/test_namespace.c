@@ -259,3 +259,41 @@ Test(dns_namespace, n15_three_servers)
     cr_assert_eq(fake_dns_asked(s->server), 2, "one query per family");
     scene_destroy(s);
 }
+
+/* ---- native: ---- */
+
+Test(dns_namespace, n14_native_finds_what_getaddrinfo_finds)
+{
+    struct scene *s = scene_create("nameserver 127.0.0.1\n", HOSTS "10.9.9.9 held\n10.9.9.8 held\n", NSSWITCH);
+    set(s, "x", "@ A 10.0.0.1", NULL);
+    expect(s, "native:held:80", "10.9.9.9:80,10.9.9.8:80");
+    expect(s, "native:///x", "10.0.0.1:443");
+    expect(s, "native:nosuch.example:80", "");
+    expect(s, "native:[::1]:80", "[::1]:80");
+    scene_destroy(s);
+}
+
+/* The thread of a lookup in flight frees what is left of it; the sanitizers look. */
+Test(dns_namespace, n14_native_closed_while_asking)
+{
+    struct scene *s = scene_create("nameserver 127.0.0.1\n", HOSTS, NSSWITCH);
+    set(s, "x", "@ A 10.0.0.1", NULL);
+    for (int i = 0; i < 100; i++) {
+        resolver_fixture_open(s->f, "native:x:80");
+        resolver_fixture_close(s->f);
+    }
+    expect(s, "native:x:80", "10.0.0.1:80");
+    scene_destroy(s);
+}
+
+Test(dns_namespace, n14_native_refuses_what_is_no_host)
+{
+    resolver_fixture *f = resolver_fixture_create();
+    static const char *const bad[] = {"native:",        "native::80",   "native:x:0",
+                                      "native:x:99999", "native://s/x", "native:[::1"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        cr_assert_eq(resolver_fixture_build(f, bad[i]), EVENER_STATUS_INVALID_ARGUMENT, "%s", bad[i]);
+        cr_assert_not_null(strstr(f->status.message, "native: "), "%s", f->status.message);
+    }
+    resolver_fixture_destroy(f);
+}
