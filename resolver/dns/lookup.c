@@ -26,9 +26,9 @@ uint64_t evener_dns_fingerprint(const evener_dns_result *result)
     uint64_t state = UINT64_C(0xcbf29ce484222325);
     for (size_t i = 0; i < result->count; i++) {
         const evener_dns_record *record = result->records[i];
-        const uint16_t numbers[] = {record->port, record->priority, record->weight};
+        const uint64_t numbers = (uint64_t)record->port << 32 | (uint64_t)record->priority << 16 | record->weight;
         state = hash(state, record->text, strlen(record->text) + 1);
-        state = hash(state, numbers, sizeof numbers);
+        state = (state ^ numbers) * UINT64_C(0x100000001b3);
     }
     for (size_t i = 0; i < result->glue_count; i++) {
         state = hash(state, result->glue[i].text, strlen(result->glue[i].text) + 1);
@@ -179,8 +179,8 @@ static struct evener_dns_lookup *find_or_create(struct evener_dns_cache *cache, 
 /* Report the current answer to a new watch. */
 static void notify_new_watch(struct evener_dns_lookup *lookup, evener_dns_watch *watch)
 {
-    evener_dns_result result;
-    bool ttl_known;
+    evener_dns_result result = {.records = NULL};
+    bool ttl_known = false;
     if (lookup->known && evener_dns_round_result(lookup, &result, &ttl_known)) {
         evener_dns_notify_watch(watch, &result, evener_dns_fingerprint(&result));
         free((void *)(uintptr_t)result.records);
