@@ -1,3 +1,4 @@
+#define _POSIX_C_SOURCE 200809L /* strdup() and strtok_r() in C11 */
 /* A custom resolver: `env:NAME` reads the backends from an environment variable.
  *
  *     ORDERS='127.0.0.1:50051 127.0.0.1:50052' own_resolver env:ORDERS */

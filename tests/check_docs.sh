@@ -8,7 +8,7 @@ library=$1
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 blocks=0 failed=0
-for page in "$root"/docs/*.md "$root"/README.md; do
+for page in "$root"/docs/*.md "$root"/README.md "$root"/CONTRIBUTING.md "$root"/SECURITY.md; do
     [ -e "$page" ] || continue
     awk -v prefix="$scratch/$(basename "$page" .md)" '
         /^```c$/ { file = sprintf("%s-%04d.c", prefix, NR); printf "#line %d \"%s\"\n", NR + 1, FILENAME > file; next }
@@ -23,7 +23,7 @@ for block in "$scratch"/*.c; do
     else
         target=(-c -o "$scratch/object.o")
     fi
-    cc -std=gnu11 -Wall -Wextra -Wno-unused-function -Wno-unused-const-variable -Wno-unused-variable -Werror \
+    cc -std=c11 -Wall -Wextra -Wno-unused-function -Wno-unused-const-variable -Wno-unused-variable -Werror \
         -I "$root/include" "$block" "${target[@]}" || { echo "FAILED: $block" >&2; failed=$((failed + 1)); }
 done
 echo "$blocks blocks of C in the documentation, $failed of them do not compile"

@@ -18,12 +18,24 @@ done
 dpkg-deb -f "$scratch"/packages/libevener1_*.deb Depends | grep -q libgrpc
 dpkg-deb -f "$scratch"/packages/evener-tools_*.deb Depends | grep -q libevener1
 echo "packages: ok"
+# The symbols file lists what the library exports.
+library=$(find "$root" -name 'libevener.so.1.*')
+dpkg-deb -I "$scratch"/packages/libevener1_*.deb symbols | sed -n 's/^ \(.*\)@Base .*/\1/p' | sort >"$scratch/symbols"
+diff "$scratch/symbols" <(nm -D --defined-only "$library" | awk '$2 ~ /[TDBRVW]/ { print $3 }' |
+    grep -v -E '^(__bss_start|_edata|_end)$' | sort)
+# lintian: the tags that hold for packages that cpack makes are listed, with reasons, in tests/lintian.overrides.
+if command -v lintian >/dev/null; then
+    found=$(lintian --tag-display-limit 0 --allow-root "$scratch"/packages/*.deb 2>&1 | grep -E '^[EW]:' |
+        grep -v -F -f <(grep -v '^#' "$(dirname "${BASH_SOURCE[0]}")/lintian.allowed") || true)
+    [ -z "$found" ] || { echo "$found"; exit 1; }
+    echo "lintian: ok"
+fi
 
 pc=$(find "$root" -name evener.pc)
 export LD_LIBRARY_PATH=${pc%/pkgconfig/evener.pc}
 "$root/usr/bin/evener" --version
 if command -v man >/dev/null; then
-    problems=$(man --warnings -E UTF-8 -l "$root/usr/share/man/man1/evener.1" 2>&1 >/dev/null)
+    problems=$(man --warnings -E UTF-8 -l "$root/usr/share/man/man1/evener.1.gz" 2>&1 >/dev/null)
     [ -z "$problems" ] || { echo "$problems"; exit 1; }
 fi
 printf '#include <stdio.h>\n#include <evener/evener.h>\nint main(void) { return puts(evener_version_string()) < 0; }\n' \
