@@ -1,11 +1,12 @@
 /* Tail latency with real servers, some of which misbehave. Calls start at a fixed rate, whether or not earlier ones
  * have been answered. Latency counts from a call's intended start, so that queueing is included.
  *
- *     bench_tail [--quick] [--output=FILE]
+ *     bench_tail [--brief] [--quick] [--output=FILE]
  *
  * Four servers answer after 1 ms. Fails if a call fails in a scenario where all servers answer. A full run also
  * fails if p2c_ewma sends a hundredth of the calls or more to slow servers in every turn, as these would then set
  * the 99th percentile. (Not checked on a machine so busy that healthy servers have a 99th percentile of 10 ms.)
+ * With --brief, which comes first, as in the tests, no check depends on time: a call may miss its deadline.
  *
  * How it is measured, and why:
  * - 1,000 calls per second, Poisson. A call costs client and server together half a millisecond of processor time: a
@@ -27,6 +28,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <time.h>
 
@@ -52,6 +54,8 @@
 #define SLOW "--delay-ms=6"
 
 typedef enum tail_event { NO_EVENT, HANGS, STARTS, IS_KILLED_AND_RESTARTED } tail_event;
+
+static bool brief; /* check nothing that depends on time */
 
 /* The servers' faults, and the first server's event after a third of the run. --quick runs only the steady
  * scenarios. */
@@ -354,7 +358,7 @@ static void report_row(json_t *rows, const struct scenario *scenario, size_t cli
                    bench_figure_median(&figures->p99_us), bench_figure_median(&figures->p999_us),
                    bench_figure_median(&figures->late_p99_us), (unsigned long long)figures->failed,
                    (unsigned long long)figures->calls, slow);
-    if (figures->failed > 0 && !scenario->may_fail) {
+    if (figures->failed > 0 && !scenario->may_fail && !brief) {
         bench_complain("%s: %s %s: %llu calls failed", scenario->name, name, policy,
                        (unsigned long long)figures->failed);
     }
@@ -433,6 +437,11 @@ static void measure_event(json_t *rows, const struct scenario *scenario, size_t 
 int main(int argc, char **argv)
 {
     bool quick;
+    if (argc > 1 && strcmp(argv[1], "--brief") == 0) {
+        brief = true;
+        argc--;
+        argv++;
+    }
     const char *output;
     if (!bench_arguments(argc, argv, "bench_tail", &quick, &output)) {
         return 2;
