@@ -53,7 +53,8 @@ build=${build:-build/$name}
 
 say "configure: $build ${options[*]}"
 mkdir -p "$build"
-cmake -S . -B "$build" -G Ninja "${options[@]}" >"$build/configure.log" 2>&1 || {
+# -U: a default that an older checkout left in the cache is computed again
+cmake -S . -B "$build" -G Ninja -U CMAKE_INSTALL_LIBDIR "${options[@]}" >"$build/configure.log" 2>&1 || {
     cat "$build/configure.log"
     fail "configuring failed"
 }
