@@ -1,8 +1,8 @@
 #!/bin/sh
 # The demo: three servers on 8898, 8899 and 8897, or on free ports if one of these is taken, and a client whose own
 # resolver lists two of them first and the third later. One call per second and the third server after 20 s; with --fast
-# 50 ms and 1 s. Prints one line per call. On success the last line is `demo: ok (N calls, 0 failed)` and the exit status
-# is 0; otherwise the last line is the reason. Installs missing packages and builds what the demo needs.
+# 50 ms and 1 s. Prints one line per call. On success the last line is `demo: ok (N calls, 0 failed)` and the exit
+# status is 0; otherwise the last line is the reason. Installs missing packages and builds what the demo needs.
 set -eu
 case "${1:-}" in
 "" | --fast) ;;
@@ -14,8 +14,8 @@ esac
 cd "$(dirname "$0")/.."
 sh tests/install_packages.sh demo
 mkdir -p build
-if ! { cmake -S . -B build/demo -G Ninja -DEVENER_BUILD_EXAMPLES=ON && cmake --build build/demo --target demo_client demo_server; } \
-    >build/demo.log 2>&1; then
+if ! { cmake -S . -B build/demo -G Ninja -DEVENER_BUILD_EXAMPLES=ON &&
+    cmake --build build/demo --target demo_client demo_server; } >build/demo.log 2>&1; then
     cat build/demo.log >&2
     echo "demo: the build failed" >&2
     exit 1

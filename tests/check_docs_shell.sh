@@ -1,7 +1,7 @@
 #!/bin/bash
-# check_docs_shell.sh PAGE: run every ```sh block of a page, in order and in one shell, in the current folder. The first C
-# block with a main() after a mention of `program.c` is saved under that name. Stops at the first command that fails. It
-# installs packages and evener itself: run it in a chroot, as .ci/long does.
+# check_docs_shell.sh PAGE: run every ```sh block of a page, in order and in one shell, in the current folder. The first
+# C block with a main() after a mention of `program.c` is saved under that name. Stops at the first command that fails.
+# It installs packages and evener itself: run it in a chroot, as .ci/long does.
 set -euo pipefail
 page=$1
 script=$(mktemp)

@@ -63,5 +63,5 @@ done
 # shellcheck disable=SC2086 # a list of words
 require $wanted
 case " $* " in
-*" fuzz "*) require "libclang-rt-$(clang -dumpversion | sed 's/\..*//')-dev" ;; # libFuzzer of the clang that is installed
+*" fuzz "*) require "libclang-rt-$(clang -dumpversion | sed 's/\..*//')-dev" ;; # libFuzzer of that clang
 esac

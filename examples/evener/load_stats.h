@@ -41,12 +41,12 @@ void load_stats_print_progress(load_stats *stats, FILE *to, double elapsed_s, do
 /* Print the table of backends with their states of the channel, and a summary. */
 void load_stats_print_table(load_stats *stats, FILE *to, evener_channel *channel, double elapsed_s);
 
-/* Print one line of JSON. Latencies are of successful calls, in microseconds; null if there is none. Backends are sorted by
- * address and sum up to the totals; an empty address stands for calls that had no backend. In `histogram`, `up_to_us` is
- * the upper bound of a bucket.
+/* Print one line of JSON. Latencies are of successful calls, in microseconds; null if there is none. Backends are
+ * sorted by address and sum up to the totals; an empty address stands for calls that had no backend. In `histogram`,
+ * `up_to_us` is the upper bound of a bucket.
  * {"calls","failed","calls_per_s","p50_us","p99_us","p999_us","failures":{status:count},
- *  "backends":[{"address","calls","failed","p50_us","p99_us","p999_us","max_us"}],
- *  "max_us","duration_s","policy","histogram":[{"up_to_us","count"}]} */
+ * "backends":[{"address","calls","failed","p50_us","p99_us","p999_us","max_us"}],
+ * "max_us","duration_s","policy","histogram":[{"up_to_us","count"}]} */
 void load_stats_print_json(load_stats *stats, evener_channel *channel, double elapsed_s);
 
 #endif

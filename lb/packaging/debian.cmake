@@ -1,8 +1,8 @@
 # Debian packages: `cpack -G DEB` in the build folder makes libevener1, libevener-dev and evener-tools.
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME evener)
-# dpkg requires an address, and the project has no mailbox: ".invalid" says so (RFC 2606). Distributors set their own with
-# -DCPACK_PACKAGE_CONTACT=.
+# dpkg requires an address, and the project has no mailbox: ".invalid" says so (RFC 2606). Distributors set their own
+# with -DCPACK_PACKAGE_CONTACT=.
 if(NOT CPACK_PACKAGE_CONTACT)
     set(CPACK_PACKAGE_CONTACT "evener maintainers <maintainers@evener.invalid>")
 endif()
@@ -65,11 +65,11 @@ them and chooses one for every call, on the public C API of the gRPC core.")
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_NAME libevener-dev)
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SECTION libdevel)
 # The static library needs the development files of its dependencies, the private requirements of evener.pc.
-set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS "libevener${evener_abi} (= ${PROJECT_VERSION}), libgrpc-dev, libc-ares-dev, \
-libconfig-dev, libuv1-dev, liburcu-dev, libjansson-dev, \
-libnghttp2-dev, libssl-dev, zlib1g-dev")
-set(CPACK_COMPONENT_DEVELOPMENT_DESCRIPTION "Headers, the static library, and the files with which pkg-config and CMake's
-find_package() find them.")
+set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS "libevener${evener_abi} (= ${PROJECT_VERSION}), libgrpc-dev, \
+libc-ares-dev, libconfig-dev, libuv1-dev, liburcu-dev, libjansson-dev, libnghttp2-dev, libssl-dev, \
+zlib1g-dev")
+set(CPACK_COMPONENT_DEVELOPMENT_DESCRIPTION "Headers, the static library, and the files with which
+pkg-config and CMake's find_package() find them.")
 
 set(CPACK_DEBIAN_TOOLS_PACKAGE_NAME evener-tools)
 set(CPACK_DEBIAN_TOOLS_PACKAGE_SECTION net)

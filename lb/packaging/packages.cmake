@@ -1,5 +1,6 @@
 # evener_find_packages(WHAT [VARIABLE MODULE DEBIAN_PACKAGE]...): find pkg-config modules as imported targets
-# PkgConfig::VARIABLE. If any is missing, stop with one message that names all missing packages. WHAT begins the message.
+# PkgConfig::VARIABLE. If any is missing, stop with one message that names all missing packages. WHAT begins the
+# message.
 function(evener_find_packages what)
     set(missing "")
     set(missing_modules "")

@@ -18,7 +18,7 @@ same()
 
 options_in() { grep -oE -e '(^|[^-A-Za-z0-9=])(--[a-z][a-z-]*|-[a-zA-Z])\b' | grep -oE -e '--?[a-zA-Z][a-z-]*$' | sort -u; }
 
-# man_options COMMAND: options of the sections whose title names the command; options are the first line of a .TP item.
+# man_options COMMAND: the options of the sections whose title names the command; options are the first line of a .TP item.
 man_options()
 {
     awk -v command="$(tr a-z A-Z <<<"$1")" '
