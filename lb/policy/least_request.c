@@ -1,85 +1,198 @@
-/* least_request: of a few READY backends drawn at random, the one with the fewest calls under way (A48).
+/* least_request: of a few READY backends drawn at random, the least loaded (A48, least request).
  *
- * `choiceCount` backends are drawn (2 to 10, more counts as 10); with no more backends than that, all are looked at. The
- * first two are distinct, where A48 may draw one twice and then learns nothing. The lowest (calls under way + 1) / weight
- * wins, with the attribute "weight" (1 if none), less during a slow start; of equals, the one drawn first.
+ * `choiceCount` backends are drawn in proportion to their weights (the attribute "weight", 1 if none, less during a slow
+ * start). The first one gets the call unless another one would clearly be less loaded for its weight. What "clearly"
+ * means makes the shares follow the weights at any load (excess_of()): where weights are equal, it is fewer calls in
+ * flight. An idle backend of weight 3 and one of weight 1 get calls as they are drawn, 3 to 1; comparing
+ * (in flight + 1) / weight alone would give the first one all of them.
  *
- * Calls under way are counted in the subchannel's memory, so that the counts survive updates: one cache line a candidate.
- * Where calls take less than BRIEF_NS the counting would cost more than the call, and the threads would fight for the
- * lines: of these each thread leaves one at a time out (glance.h). Whether a backend's calls are so short is known from
- * those that are timed: all, until one was short, then one in TIMED_PICKS. */
+ * Calls in flight are counted in the subchannel's memory, so that the counts survive updates: one cache line per
+ * candidate. Streams are counted apart and compared with streams: an open stream is no load for unary calls.
+ *
+ * Ends that are not OK. One that comes earlier than usual keeps its place in the count until the usual time has passed
+ * (held.h): a backend that refuses at once must not look idle. A code of `failureCodes` holds FAILED_PLACES places.
+ *
+ * Where calls take less than BRIEF_NS, counting would cost more than the call, and the threads would contend for the
+ * cache lines. Of these calls each thread leaves one at a time uncounted (glance.h). Calls are timed to know whether they
+ * are so short: all until one was, then one in TIMED_PICKS. */
 #include <evener/base_policy.h>
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include <evener/policy_config.h>
 
+#include "lb/policy/alias_table.h"
 #include "lb/policy/builtin.h"
+#include "lb/policy/failure_codes.h"
 #include "lb/policy/glance.h"
-#include "lb/policy/ready_list.h"
+#include "lb/policy/held.h"
 #include "lb/policy/weights.h"
 
 #define CHOICES_DEFAULT 2
 #define CHOICES_MIN 2
-#define CHOICES_MAX 10 /* A48: more is taken as this */
+#define CHOICES_MAX 10 /* A48: more counts as this */
+/* A backend other than the first one is drawn at most this often: of uneven weights, mostly the first one comes again. */
+#define DRAWS_MAX 4
 
-/* About what it takes two threads to exchange news; no call over a network is as short. */
+/* About the time in which two threads exchange news; no call over a network is as short. */
 #define BRIEF_NS (10 * EVENER_NS_PER_US)
 /* Fewer backends stay in the cache. */
 #define PREFETCH_FROM 256
 #define TIMED_PICKS 256
+/* One call in eight, by its start, and one pick in 64 see to the usual time. */
+#define LEARNS_FROM UINT64_C(0x38)
+#define SHARES_PICKS 64
+#define USUAL_WEIGHT (1.0F / 8)
+/* Held for a call that ended with a failure code: the backend gets less than a tenth of its share. */
+#define FAILED_PLACES 16.0F
+/* Held for one that ended early otherwise: one place alone would win more than its share against counts that vary. */
+#define EARLY_PLACES 4.0F
 
-/* The word of a pick: a glance, counted only, or else counted and timed: when it began, to 2 ns. */
+/* The word of a pick: a glance; counted only; counted and timed (when it began, to 2 ns); a stream. */
 #define WORD_COUNTED UINT64_C(0)
 #define WORD_GLANCE UINT64_C(1)
 #define WORD_TIME_MIN UINT64_C(2)
+#define WORD_STREAM UINT64_MAX
 
 typedef struct least_request_config {
     uint32_t choices;
+    uint32_t failure_codes;
     evener_slow_start slow_start;
 } least_request_config;
 
-static const least_request_config default_config = {.choices = CHOICES_DEFAULT, .slow_start = EVENER_SLOW_START_NONE};
+static const least_request_config default_config = {
+    .choices = CHOICES_DEFAULT, .failure_codes = EVENER_FAILURE_CODES_DEFAULT, .slow_start = EVENER_SLOW_START_NONE};
 
 /* What is known of one backend: evener_subchannel_data(). */
 typedef struct backend {
     evener_subchannel *subchannel; /* set with the first picker that has it, before any pick */
     evener_loop *loop;             /* likewise */
-    uint32_t in_flight;            /* atomic; calls under way, but for glances */
-    bool brief;                    /* atomic; the last call that was timed was short */
+    /* atomic */
+    uint32_t in_flight; /* unary calls, but for glances */
+    uint32_t streams;   /* open */
+    uint32_t failure_codes;
+    float usual_ns;   /* average time of calls that are OK; of peers while there was none; 0: not known */
+    evener_held held; /* for calls that ended early and not OK */
+    bool brief;       /* calls are short: the last one that was timed, and on average */
 } backend;
+
+_Static_assert(sizeof(backend) <= 64, "one cache line per candidate");
 
 typedef struct candidate {
     backend *backend;
-    double cost; /* of one call: 1 / weight */
+    double weight, inverse; /* 1 / weight */
 } candidate;
 
 typedef struct least_request_picker {
     evener_picker base;
     uint32_t count, choices;
+    bool is_plain;         /* for less_of_two() */
+    float usual_ns;        /* atomic: of a backend picked of late; 0: not known */
+    evener_alias *aliases; /* behind the candidates; NULL: all weights are equal */
     evener_lane_random random;
     candidate candidates[];
 } least_request_picker;
 
-/* Relaxed, here and below: the counts and the flag are all there is to see. */
-static inline double weigh(const evener_pick_context *context, const candidate *c)
+/* ---- load ---- */
+
+static inline float get(const float *value)
 {
-    const double load = (double)(__atomic_load_n(&c->backend->in_flight, __ATOMIC_RELAXED) + UINT32_C(1)) * c->cost;
+    float copy;
+    __atomic_load(value, &copy, __ATOMIC_RELAXED);
+    return copy;
+}
+
+static inline void set(float *value, float number)
+{
+    __atomic_store(value, &number, __ATOMIC_RELAXED);
+}
+
+/* Whether a number that is not below 0 is 0, without a register of another kind. */
+static inline bool is_zero(const float *value)
+{
+    const float copy = get(value);
+    uint32_t bits;
+    memcpy(&bits, &copy, sizeof bits);
+    return bits == 0;
+}
+
+/* Relaxed, here and below: the counts are all there is to see. */
+static inline double load_of(const evener_pick_context *context, const candidate *c)
+{
+    const backend *b = c->backend;
+    double load = __atomic_load_n(context->args->streaming ? &b->streams : &b->in_flight, __ATOMIC_RELAXED);
+    if (__builtin_expect(!is_zero(&b->held.places), 0)) {
+        load += (double)evener_held_now(&b->held, evener_loop_now_fast_ns(context->loop), get(&b->usual_ns));
+    }
     if (evener_pick_is_traced(context)) {
-        evener_pick_trace_candidate(context, c->backend->subchannel, load, NULL);
+        evener_pick_trace_candidate(context, b->subchannel, (load + 1) * c->inverse, NULL);
     }
     return load;
 }
 
+/* The calls that `other` would have if it was loaded as `first` is for its weight, less those that it has. */
+static inline double excess_of(const candidate *first, double load, const candidate *other, double load_of_other)
+{
+    return load * first->inverse * other->weight - load_of_other;
+}
+
+/* Whether an excess moves the call. One call or more always does. A part of one comes of the weights, as when a backend
+ * of weight 3 has one call and one of weight 1 has none. It moves the call with about its square as the chance: then as
+ * many calls move from the heavy backend to the light one as back, and the shares remain those of the weights. (Exactly
+ * the square for few calls in flight; the factor makes up for the light backend's advantage with some.) */
+static bool moves(double excess, least_request_picker *picker, uint32_t lane)
+{
+    if (!(excess > 0) || excess >= 1) {
+        return excess >= 1;
+    }
+    const double chance = excess * excess * (1 + excess) / 2;
+    return (double)(evener_lane_random_next(&picker->random, lane) >> 32) < chance * 0x1p32;
+}
+
+/* ---- draw ---- */
+
+static inline uint32_t place_of(const least_request_picker *picker, uint32_t random)
+{
+    return picker->aliases == NULL ? evener_random_scale(random, picker->count)
+                                   : evener_alias_draw(picker->aliases, picker->count, random);
+}
+
+/* Another one than `first`, or `first` if weights are so uneven that none is drawn. */
+static inline uint32_t draw_other(least_request_picker *picker, uint32_t lane, uint32_t first, uint32_t random)
+{
+    if (picker->aliases == NULL || picker->count == 2) {
+        const uint32_t other = evener_random_scale(random, picker->count - 1);
+        return other + (other >= first);
+    }
+    uint32_t other = place_of(picker, random);
+    for (uint32_t draws = 1; other == first && draws < DRAWS_MAX; draws++) {
+        other = place_of(picker, (uint32_t)(evener_lane_random_next(&picker->random, lane) >> 32));
+    }
+    return other;
+}
+
+/* Of thousands, the candidates of the next pick are in no cache. */
+static inline void prefetch_next(least_request_picker *picker, uint32_t lane, uint64_t draw)
+{
+    const uint32_t first = place_of(picker, (uint32_t)draw);
+    __builtin_prefetch(picker->candidates[first].backend);
+    if (picker->aliases == NULL) {
+        __builtin_prefetch(picker->candidates[draw_other(picker, lane, first, (uint32_t)(draw >> 32))].backend);
+    }
+}
+
+/* Where weights are equal and there are no more backends than choices, all are looked at: A48 draws some twice. */
 static const candidate *least_of_all(const least_request_picker *picker, const evener_pick_context *context,
                                      uint64_t draw)
 {
     uint32_t index = evener_random_scale((uint32_t)draw, picker->count);
     const candidate *best = &picker->candidates[index];
-    double best_load = weigh(context, best);
+    double best_load = load_of(context, best);
     for (uint32_t i = 1; i < picker->count; i++) {
         index = index + 1 < picker->count ? index + 1 : 0;
-        const double load = weigh(context, &picker->candidates[index]);
+        const double load = load_of(context, &picker->candidates[index]);
         if (load < best_load) {
             best = &picker->candidates[index];
             best_load = load;
@@ -88,55 +201,109 @@ static const candidate *least_of_all(const least_request_picker *picker, const e
     return best;
 }
 
-/* The first two of many, both distinct. */
-static inline void draw_pair(const least_request_picker *picker, uint64_t draw, uint32_t *first, uint32_t *second)
-{
-    *first = evener_random_scale((uint32_t)draw, picker->count);
-    *second = evener_random_scale((uint32_t)(draw >> 32), picker->count - 1);
-    *second += *second >= *first;
-}
-
-/* Of thousands, those that will be looked at next are in no cache. */
-static inline void prefetch_pair(const least_request_picker *picker, uint64_t draw)
-{
-    uint32_t first;
-    uint32_t second;
-    draw_pair(picker, draw, &first, &second);
-    __builtin_prefetch(picker->candidates[first].backend);
-    __builtin_prefetch(picker->candidates[second].backend);
-}
-
 static const candidate *least_of_drawn(least_request_picker *picker, const evener_pick_context *context, uint64_t draw)
 {
-    const uint32_t count = picker->count;
-    uint32_t first;
-    uint32_t other;
-    draw_pair(picker, draw, &first, &other);
-    const candidate *best = &picker->candidates[first];
-    double best_load = weigh(context, best);
+    uint32_t first = place_of(picker, (uint32_t)draw);
+    double load = load_of(context, &picker->candidates[first]);
+    uint32_t other = draw_other(picker, context->lane, first, (uint32_t)(draw >> 32));
     for (uint32_t choice = 2;; choice++) {
-        const double load = weigh(context, &picker->candidates[other]);
-        if (load < best_load) {
-            best = &picker->candidates[other];
-            best_load = load;
+        if (other != first) {
+            const double load_of_other = load_of(context, &picker->candidates[other]);
+            const double excess =
+                excess_of(&picker->candidates[first], load, &picker->candidates[other], load_of_other);
+            if (excess > 0 && moves(excess, picker, context->lane)) {
+                first = other;
+                load = load_of_other;
+            }
         }
         if (choice == picker->choices) {
-            return best;
+            return &picker->candidates[first];
         }
-        other = evener_random_scale((uint32_t)(evener_lane_random_next(&picker->random, context->lane) >> 32), count);
+        other = draw_other(picker, context->lane, first,
+                           (uint32_t)(evener_lane_random_next(&picker->random, context->lane) >> 32));
     }
 }
 
-/* A call begins. Returns the pick's word. */
-static inline uint64_t call_begins(backend *chosen, const evener_pick_context *context, uint64_t draw)
+/* The usual case, in whole numbers: two of many backends of equal weight, for a unary call. NULL: places are held. */
+static inline const candidate *less_of_two(const least_request_picker *picker, uint64_t draw)
 {
+    const uint32_t first = evener_random_scale((uint32_t)draw, picker->count);
+    const uint32_t drawn = evener_random_scale((uint32_t)(draw >> 32), picker->count - 1);
+    const candidate *a = &picker->candidates[first];
+    const candidate *b = &picker->candidates[drawn + (drawn >= first)];
+    const backend *x = a->backend;
+    const backend *y = b->backend;
+    if (__builtin_expect(!is_zero(&x->held.places) || !is_zero(&y->held.places), 0)) {
+        return NULL;
+    }
+    return __atomic_load_n(&y->in_flight, __ATOMIC_RELAXED) < __atomic_load_n(&x->in_flight, __ATOMIC_RELAXED) ? b : a;
+}
+
+static __attribute__((noinline)) const candidate *choose(least_request_picker *picker,
+                                                         const evener_pick_context *context, uint64_t draw)
+{
+    if (picker->count == 1) {
+        return picker->candidates;
+    }
+    return picker->count <= picker->choices && picker->aliases == NULL ? least_of_all(picker, context, draw)
+                                                                       : least_of_drawn(picker, context, draw);
+}
+
+/* ---- calls ---- */
+
+/* Pass the usual time on to backends that have none of their own. */
+static __attribute__((noinline)) void share_usual(least_request_picker *picker, backend *chosen)
+{
+    const float usual_ns = get(&chosen->usual_ns);
+    const float peers_ns = get(&picker->usual_ns);
+    if (usual_ns != 0.0F) {
+        set(&picker->usual_ns, usual_ns);
+    } else if (peers_ns != 0.0F) {
+        set(&chosen->usual_ns, peers_ns);
+    }
+}
+
+/* Begin a call. Return the pick's word. */
+static inline uint64_t call_begins(least_request_picker *picker, backend *chosen, const evener_pick_context *context,
+                                   uint64_t draw)
+{
+    if (__builtin_expect(context->args->streaming, 0)) {
+        (void)__atomic_fetch_add(&chosen->streams, 1, __ATOMIC_RELAXED);
+        return WORD_STREAM;
+    }
     const bool timed = !__atomic_load_n(&chosen->brief, __ATOMIC_RELAXED) || draw % TIMED_PICKS == 0;
     if (__builtin_expect(!timed && evener_glance_may_begin(context->lane), 1)) {
         evener_glance_begin(context->lane);
         return WORD_GLANCE;
     }
     (void)__atomic_fetch_add(&chosen->in_flight, 1, __ATOMIC_RELAXED);
+    if (__builtin_expect(draw % SHARES_PICKS == 0 || is_zero(&chosen->usual_ns), 0)) {
+        share_usual(picker, chosen);
+    }
     return timed ? evener_loop_now_fast_ns(context->loop) | WORD_TIME_MIN : WORD_COUNTED;
+}
+
+/* A call ended not OK: its place is held. */
+static __attribute__((noinline)) void hold(backend *chosen, uint64_t word, evener_status_code code)
+{
+    const uint64_t now_ns = evener_loop_now_fast_ns(chosen->loop);
+    const float usual_ns = get(&chosen->usual_ns);
+    const bool timed = word >= WORD_TIME_MIN && word != WORD_STREAM;
+    const float took_ns = timed ? (float)(int64_t)(now_ns - word) : 0.0F;
+    if (usual_ns == 0.0F) {
+        return;
+    }
+    if (evener_is_failure(__atomic_load_n(&chosen->failure_codes, __ATOMIC_RELAXED), code)) {
+        evener_held_add(&chosen->held, now_ns, usual_ns, FAILED_PLACES);
+    } else if (took_ns < usual_ns && word != WORD_STREAM) {
+        evener_held_add(&chosen->held, now_ns, usual_ns, EARLY_PLACES * (1.0F - took_ns / usual_ns));
+    }
+}
+
+static void learn(backend *chosen, float took_ns)
+{
+    const float usual_ns = get(&chosen->usual_ns);
+    set(&chosen->usual_ns, usual_ns == 0.0F ? took_ns : usual_ns + (took_ns - usual_ns) * USUAL_WEIGHT);
 }
 
 static void call_is_done(void *data, uint64_t word, const evener_done_info *info, uint32_t lane)
@@ -144,13 +311,23 @@ static void call_is_done(void *data, uint64_t word, const evener_done_info *info
     backend *chosen = data;
     if (__builtin_expect(word == WORD_GLANCE, 1)) {
         evener_glance_end(lane);
+    } else {
+        (void)__atomic_fetch_sub(word == WORD_STREAM ? &chosen->streams : &chosen->in_flight, 1, __ATOMIC_RELAXED);
+    }
+    if (__builtin_expect(info->code != EVENER_STATUS_OK, 0)) {
+        if (!info->not_sent) {
+            hold(chosen, word, info->code);
+        }
         return;
     }
-    (void)__atomic_fetch_sub(&chosen->in_flight, 1, __ATOMIC_RELAXED);
-    if (word >= WORD_TIME_MIN && !info->not_sent) {
-        const bool brief = evener_loop_now_fast_ns(chosen->loop) < word + BRIEF_NS;
+    if (word >= WORD_TIME_MIN && word != WORD_STREAM && !info->not_sent) {
+        const uint64_t took_ns = evener_loop_now_fast_ns(chosen->loop) - word;
+        const bool brief = (int64_t)took_ns < (int64_t)BRIEF_NS && get(&chosen->usual_ns) < (float)BRIEF_NS;
         if (__atomic_load_n(&chosen->brief, __ATOMIC_RELAXED) != brief) {
             __atomic_store_n(&chosen->brief, brief, __ATOMIC_RELAXED);
+        }
+        if (((word & LEARNS_FROM) == 0 || is_zero(&chosen->usual_ns)) && (int64_t)took_ns > 0) {
+            learn(chosen, (float)took_ns);
         }
     }
 }
@@ -161,15 +338,18 @@ static evener_pick_outcome least_request_pick(evener_picker *base, const evener_
     least_request_picker *picker = (least_request_picker *)base;
     uint64_t to_come;
     const uint64_t draw = evener_lane_random_ahead(&picker->random, context->lane, &to_come);
-    const candidate *best =
-        picker->count <= picker->choices ? least_of_all(picker, context, draw) : least_of_drawn(picker, context, draw);
+    const bool plain = picker->is_plain && !context->args->streaming && !evener_pick_is_traced(context);
+    const candidate *best = __builtin_expect(plain, 1) ? less_of_two(picker, draw) : NULL;
+    if (__builtin_expect(best == NULL, 0)) {
+        best = choose(picker, context, draw);
+    }
     if (picker->count >= PREFETCH_FROM) {
-        prefetch_pair(picker, to_come);
+        prefetch_next(picker, context->lane, to_come);
     }
     backend *chosen = best->backend;
     evener_pick_layer *layer = evener_pick_add_layer(pick, call_is_done, chosen);
     if (layer != NULL) {
-        layer->word = call_begins(chosen, context, draw);
+        layer->word = call_begins(picker, chosen, context, draw);
     }
     pick->subchannel = chosen->subchannel;
     if (evener_pick_is_traced(context)) {
@@ -190,21 +370,51 @@ static void least_request_destroy(evener_picker *base)
 static const evener_picker_vtable picker_vtable = {
     .size = sizeof picker_vtable, .pick = least_request_pick, .destroy = least_request_destroy};
 
+static bool is_uneven(const double *weights, size_t count)
+{
+    size_t i = 1;
+    while (i < count && weights[i] == weights[0]) {
+        i++;
+    }
+    return i < count;
+}
+
+/* Return a picker with its draws; its candidates are not filled yet. NULL: out of memory. */
+static least_request_picker *allocate_picker(const double *weights, uint32_t count)
+{
+    const bool uneven = is_uneven(weights, count);
+    const size_t aliases_at = sizeof(least_request_picker) + count * sizeof(candidate);
+    least_request_picker *picker = evener_picker_alloc(aliases_at + (uneven ? count * sizeof(evener_alias) : 0));
+    if (picker == NULL) {
+        return NULL;
+    }
+    picker->count = count;
+    picker->aliases = uneven ? (evener_alias *)(void *)((char *)picker + aliases_at) : NULL;
+    if (uneven && !evener_alias_fill(picker->aliases, weights, count)) {
+        free(picker);
+        return NULL;
+    }
+    return picker;
+}
+
 static evener_picker *least_request_build_picker(const evener_base_ready *ready)
 {
     const least_request_config *config = ready->config != NULL ? ready->config : &default_config;
-    least_request_picker *picker = evener_picker_alloc(sizeof *picker + ready->count * sizeof(candidate));
     double *weights = malloc(ready->count * sizeof(double));
-    if (picker == NULL || weights == NULL) {
-        free(picker);
+    if (weights == NULL) {
+        return NULL;
+    }
+    evener_ready_weights(ready, &config->slow_start, weights);
+    least_request_picker *picker = allocate_picker(weights, (uint32_t)ready->count);
+    if (picker == NULL) {
         free(weights);
         return NULL;
     }
     evener_picker_init(&picker->base, &picker_vtable);
-    picker->count = (uint32_t)ready->count;
     picker->choices = config->choices;
+    picker->is_plain = config->choices == 2 && picker->aliases == NULL && picker->count > 2;
+    set(&picker->usual_ns, 0.0F);
     evener_lane_random_init(&picker->random, ready->helper->loop);
-    evener_ready_weights(ready, &config->slow_start, weights);
     for (size_t i = 0; i < ready->count; i++) {
         evener_subchannel *subchannel = evener_subchannel_ref(ready->subchannels[i]);
         backend *known = evener_subchannel_data(subchannel);
@@ -212,7 +422,8 @@ static evener_picker *least_request_build_picker(const evener_base_ready *ready)
             known->subchannel = subchannel;
             known->loop = ready->helper->loop;
         }
-        picker->candidates[i] = (candidate){known, 1 / weights[i]};
+        __atomic_store_n(&known->failure_codes, config->failure_codes, __ATOMIC_RELAXED);
+        picker->candidates[i] = (candidate){known, weights[i], 1 / weights[i]};
     }
     free(weights);
     return &picker->base;
@@ -232,6 +443,7 @@ static void read_config(evener_policy_fields *fields, const evener_policy_set *p
     evener_policy_fields_get_u32(fields, "choiceCount", CHOICES_MIN, UINT32_MAX, &config->choices);
     config->choices = config->choices > CHOICES_MAX ? CHOICES_MAX : config->choices;
     evener_slow_start_read(fields, &config->slow_start);
+    evener_policy_fields_get_status_codes(fields, "failureCodes", &config->failure_codes);
 }
 
 static const evener_policy_config_type config_type = {.size = sizeof config_type,

@@ -1,0 +1,141 @@
+/* least_request under traffic: shares follow the weights at any load, and neither a backend that fails fast nor one
+ * without streams draws more than its share. Each scenario with several seeds. */
+#include <criterion/criterion.h>
+#include <math.h>
+
+#include "tests/policy/scene.h"
+
+#define SEEDS 3
+#define FAIL_FAST_US 200
+
+static const double rates_per_s[] = {10, 100, 1000, 10000};
+
+/* B3: weights when idle. Within 5 % of the weights; at least 20,000 calls, that chance makes less than that. */
+static void expect_weights(const char *list, const double *weights, size_t count, uint64_t answer_us, bool varied)
+{
+    double sum = 0;
+    for (size_t b = 0; b < count; b++) {
+        sum += weights[b];
+    }
+    for (size_t r = 0; r < 4; r++) {
+        for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+            scene *s = scene_open("least_request", NULL, list, seed);
+            s->varied = varied;
+            for (size_t b = 0; b < count; b++) {
+                s->backends[b].answer_us = answer_us;
+            }
+            scene_run(s, rates_per_s[r], 20000 / rates_per_s[r]);
+            for (size_t b = 0; b < count; b++) {
+                const double wanted = weights[b] / sum;
+                cr_assert(fabs(scene_share(s, b) - wanted) < 0.05 * wanted,
+                          "%s, %zu us, %g per s, seed %zu, backend %zu: %f", list, (size_t)answer_us, rates_per_s[r],
+                          (size_t)seed, b, scene_share(s, b));
+            }
+            scene_close(s);
+        }
+    }
+}
+
+Test(least_request_shares, b3_shares_follow_the_weights_at_any_load)
+{
+    static const double three[] = {3, 1}, near[] = {100, 99}, four[] = {100, 101, 102, 103};
+    for (size_t i = 0; i < 4; i++) {
+        const uint64_t answer_us = i % 2 == 0 ? 1000 : 20000;
+        expect_weights("10.0.0.1:1;weight=3,10.0.0.2:1;weight=1", three, 2, answer_us, i < 2);
+        expect_weights("10.0.0.1:1;weight=100,10.0.0.2:1;weight=99", near, 2, answer_us, i < 2);
+        expect_weights("10.0.0.1:1;weight=100,10.0.0.2:1;weight=101,10.0.0.3:1;weight=102,10.0.0.4:1;weight=103", four,
+                       4, answer_us, i < 2);
+    }
+}
+
+/* B3: Envoy 19437. A newcomer in slow start gets its growing share, from the first second on. */
+Test(least_request_shares, b3_a_newcomer_gets_its_growing_share)
+{
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        scene *s = scene_open("least_request", "{\"slowStartConfig\":{\"window\":\"20s\"}}",
+                              "10.0.0.1:1,10.0.0.2:1,10.0.0.3:1", seed);
+        scene_run(s, 1000, 25);
+        cr_assert_eq(harness_update(s->h, "10.0.0.1:1,10.0.0.2:1,10.0.0.3:1,10.0.0.4:1"), EVENER_STATUS_OK);
+        double last = 0;
+        for (size_t step = 0; step < 4; step++) {
+            scene_run(s, 1000, 5);
+            const double factor = fmax(0.1, ((double)step + 0.5) / 4), wanted = factor / (3 + factor);
+            cr_assert(fabs(scene_share(s, 3) - wanted) < 0.2 * wanted + 0.005, "seed %zu, step %zu: %f, wanted %f",
+                      (size_t)seed, step, scene_share(s, 3), wanted);
+            cr_assert_gt(scene_share(s, 3), last);
+            last = scene_share(s, 3);
+        }
+        scene_close(s);
+    }
+}
+
+/* B1: Envoy 18789. A code that says nothing of health draws no more than the fair share and 2 points. */
+Test(least_request_shares, b1_one_that_refuses_at_once_gets_no_more_than_its_share)
+{
+    static const evener_status_code codes[] = {EVENER_STATUS_PERMISSION_DENIED, EVENER_STATUS_NOT_FOUND};
+    for (size_t i = 0; i < 8; i++) {
+        for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+            scene *s = scene_open("least_request", NULL, NULL, seed);
+            const double rate_per_s = i % 2 == 0 ? 50 : 1000;
+            s->varied = i % 4 >= 2;
+            if (i >= 4) {
+                scene_run(s, rate_per_s, 10);
+            }
+            s->backends[0] = (scene_backend){FAIL_FAST_US, codes[i / 4]};
+            scene_run(s, rate_per_s, 3000 / sqrt(rate_per_s));
+            cr_assert(scene_share(s, 0) < 0.27 && scene_share(s, 0) > 0.1, "%zu, %g per s, seed %zu: %f", i, rate_per_s,
+                      (size_t)seed, scene_share(s, 0));
+            scene_close(s);
+        }
+    }
+}
+
+Test(least_request_shares, b1_a_listed_code_counts_against_the_backend)
+{
+    for (size_t i = 0; i < 2; i++) {
+        for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+            const char *config = i == 0 ? NULL : "{\"failureCodes\":[\"NOT_FOUND\"]}";
+            scene *s = scene_open("least_request", config, NULL, seed);
+            s->backends[0] = (scene_backend){FAIL_FAST_US, i == 0 ? EVENER_STATUS_UNKNOWN : EVENER_STATUS_NOT_FOUND};
+            scene_run(s, 1000, 1);
+            scene_run(s, 1000, 20);
+            cr_assert_lt(scene_share(s, 0), 0.05, "seed %zu: %f", (size_t)seed, scene_share(s, 0));
+            scene_close(s);
+        }
+    }
+}
+
+/* B2: streams open on one or on each backend are no load for unary calls. */
+Test(least_request_shares, b2_streams_leave_the_shares_even)
+{
+    for (size_t i = 0; i < 4; i++) {
+        for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+            scene *s = scene_open("least_request", NULL, NULL, seed);
+            scene_open_streams(s, 0, i % 2 == 0 ? 1 : SCENE_BACKENDS, i / 2 == 0 ? 1 : 10);
+            scene_run(s, 1000, 20);
+            for (size_t b = 0; b < SCENE_BACKENDS; b++) {
+                cr_assert_float_eq(scene_share(s, b), 0.25, 0.025, "%zu, seed %zu, backend %zu: %f", i, (size_t)seed, b,
+                                   scene_share(s, b));
+            }
+            scene_close(s);
+        }
+    }
+}
+
+/* And streams are spread by the streams open. */
+Test(least_request_shares, b2_streams_are_compared_with_streams)
+{
+    scene *s = scene_open("least_request", "{\"choiceCount\":4}", NULL, 1);
+    size_t counts[SCENE_BACKENDS] = {0};
+    scene_open_streams(s, 0, SCENE_BACKENDS, 3);
+    for (size_t i = 0; i < s->stream_count; i++) {
+        for (size_t b = 0; b < SCENE_BACKENDS; b++) {
+            counts[b] += s->streams[i].subchannel == harness_at(s->h, b);
+        }
+    }
+    for (size_t b = 0; b < SCENE_BACKENDS; b++) {
+        cr_assert_eq(counts[b], 3);
+    }
+    cr_assert_eq(s->stream_count, 12);
+    scene_close(s);
+}
