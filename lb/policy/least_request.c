@@ -75,6 +75,7 @@ typedef struct backend {
     uint32_t failure_codes;
     float usual_ns;   /* average time of calls that are OK; of peers while there was none; 0: not known */
     evener_held held; /* for calls that ended early and not OK */
+    bool knows_usual; /* usual_ns is its own */
     bool brief;       /* calls are short: the last one that was timed, and on average */
 } backend;
 
@@ -254,13 +255,13 @@ static __attribute__((noinline)) const candidate *choose(least_request_picker *p
 /* Pass the usual time on to backends that have none of their own. */
 static __attribute__((noinline)) void share_usual(least_request_picker *picker, backend *chosen)
 {
-    const float usual_ns = get(&chosen->usual_ns);
     const float peers_ns = get(&picker->usual_ns);
-    if (usual_ns != 0.0F) {
-        set(&picker->usual_ns, usual_ns);
-    } else if (peers_ns != 0.0F) {
+    if (!__atomic_load_n(&chosen->knows_usual, __ATOMIC_RELAXED)) {
         set(&chosen->usual_ns, peers_ns);
+        return;
     }
+    const float usual_ns = get(&chosen->usual_ns);
+    set(&picker->usual_ns, peers_ns == 0.0F ? usual_ns : peers_ns + (usual_ns - peers_ns) * USUAL_WEIGHT);
 }
 
 /* Begin a call. Return the pick's word. */
@@ -304,6 +305,7 @@ static void learn(backend *chosen, float took_ns)
 {
     const float usual_ns = get(&chosen->usual_ns);
     set(&chosen->usual_ns, usual_ns == 0.0F ? took_ns : usual_ns + (took_ns - usual_ns) * USUAL_WEIGHT);
+    __atomic_store_n(&chosen->knows_usual, true, __ATOMIC_RELAXED);
 }
 
 static void call_is_done(void *data, uint64_t word, const evener_done_info *info, uint32_t lane)

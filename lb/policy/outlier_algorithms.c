@@ -52,6 +52,48 @@ static size_t with_volume(const sweep *s, uint32_t request_volume)
     return count;
 }
 
+static void eject(sweep *s, evener_outlier_host *host)
+{
+    host->ejected = true;
+    s->ejected++;
+}
+
+static bool has_volume(const evener_outlier_host *host, uint32_t request_volume)
+{
+    return volume(host) > 0 && volume(host) >= request_volume;
+}
+
+/* A backend with enough calls and no success is an outlier whatever the others do: when two of six fail every call, the
+ * mean less 1.9 standard deviations is below 0, and A50 ejects neither. */
+static void without_success(sweep *s, uint32_t request_volume, uint32_t minimum_hosts, uint32_t enforcement_percent)
+{
+    if (with_volume(s, request_volume) < minimum_hosts) {
+        return;
+    }
+    for (size_t i = 0; i < s->count; i++) {
+        evener_outlier_host *host = &s->hosts[i];
+        if (!host->ejected && host->successes == 0 && has_volume(host, request_volume) &&
+            enforced(s, enforcement_percent) && may_eject(s)) {
+            eject(s, host);
+            snprintf(host->reason, sizeof host->reason, "none of %llu calls succeeded",
+                     (unsigned long long)host->failures);
+        }
+    }
+}
+
+static void by_consecutive_failures(sweep *s)
+{
+    const evener_consecutive_config *config = &s->config->consecutive;
+    for (size_t i = 0; i < s->count; i++) {
+        evener_outlier_host *host = &s->hosts[i];
+        if (!host->ejected && host->run >= config->threshold && enforced(s, config->enforcement_percent) &&
+            may_eject(s)) {
+            eject(s, host);
+            snprintf(host->reason, sizeof host->reason, "%u failures in a row", host->run);
+        }
+    }
+}
+
 /* A50 "Success Rate Algorithm": too far below the mean of those with enough calls. */
 static void by_success_rate(sweep *s)
 {
@@ -62,14 +104,14 @@ static void by_success_rate(sweep *s)
     }
     double sum = 0;
     for (size_t i = 0; i < s->count; i++) {
-        if (volume(&s->hosts[i]) >= config->request_volume && volume(&s->hosts[i]) > 0) {
+        if (has_volume(&s->hosts[i], config->request_volume)) {
             sum += success_rate(&s->hosts[i]);
         }
     }
     const double mean = sum / (double)candidates;
     double squares = 0;
     for (size_t i = 0; i < s->count; i++) {
-        if (volume(&s->hosts[i]) >= config->request_volume && volume(&s->hosts[i]) > 0) {
+        if (has_volume(&s->hosts[i], config->request_volume)) {
             squares += (success_rate(&s->hosts[i]) - mean) * (success_rate(&s->hosts[i]) - mean);
         }
     }
@@ -77,12 +119,11 @@ static void by_success_rate(sweep *s)
     const double threshold = mean - stdev * ((double)config->stdev_factor / 1000);
     for (size_t i = 0; i < s->count; i++) {
         evener_outlier_host *host = &s->hosts[i];
-        if (host->ejected || volume(host) == 0 || volume(host) < config->request_volume) {
+        if (host->ejected || !has_volume(host, config->request_volume)) {
             continue;
         }
         if (success_rate(host) < threshold && enforced(s, config->enforcement_percent) && may_eject(s)) {
-            host->ejected = true;
-            s->ejected++;
+            eject(s, host);
             snprintf(host->reason, sizeof host->reason, "success rate %.1f %% below %.1f %%", success_rate(host),
                      threshold);
         }
@@ -99,13 +140,12 @@ static void by_failure_percentage(sweep *s)
     }
     for (size_t i = 0; i < s->count; i++) {
         evener_outlier_host *host = &s->hosts[i];
-        if (host->ejected || volume(host) == 0 || volume(host) < config->request_volume) {
+        if (host->ejected || !has_volume(host, config->request_volume)) {
             continue;
         }
         const double failing = 100.0 - success_rate(host);
         if (failing > (double)config->threshold_percent && enforced(s, config->enforcement_percent) && may_eject(s)) {
-            host->ejected = true;
-            s->ejected++;
+            eject(s, host);
             snprintf(host->reason, sizeof host->reason, "%.1f %% failures, above %u %%", failing,
                      config->threshold_percent);
         }
@@ -119,7 +159,12 @@ void evener_outlier_sweep(const evener_outlier_config *config, evener_outlier_ho
     for (size_t i = 0; i < count; i++) {
         s.ejected += hosts[i].ejected;
     }
+    if (config->consecutive.enabled) {
+        by_consecutive_failures(&s);
+    }
     if (config->success_rate.enabled) {
+        without_success(&s, config->success_rate.request_volume, config->success_rate.minimum_hosts,
+                        config->success_rate.enforcement_percent);
         by_success_rate(&s);
     }
     if (config->failure_percentage.enabled) {
@@ -155,6 +200,17 @@ static void read_failure_percentage(evener_policy_fields *fields, evener_failure
     evener_policy_fields_leave(fields);
 }
 
+static void read_consecutive(evener_policy_fields *fields, evener_consecutive_config *config)
+{
+    if (!evener_policy_fields_enter(fields, "consecutiveFailureEjection")) {
+        return;
+    }
+    *config = (evener_consecutive_config){true, 5, 100};
+    evener_policy_fields_get_u32(fields, "threshold", 1, UINT32_MAX, &config->threshold);
+    evener_policy_fields_get_u32(fields, "enforcementPercentage", 0, 100, &config->enforcement_percent);
+    evener_policy_fields_leave(fields);
+}
+
 void evener_outlier_read(evener_policy_fields *fields, evener_outlier_config *config)
 {
     evener_policy_fields_get_duration(fields, "interval", EVENER_NS_PER_MS, DURATION_MAX_NS, &config->interval_ns);
@@ -166,6 +222,9 @@ void evener_outlier_read(evener_policy_fields *fields, evener_outlier_config *co
     evener_policy_fields_get_duration(fields, "maxEjectionTime", 0, DURATION_MAX_NS, &config->max_ejection_ns);
     evener_policy_fields_get_u32(fields, "maxEjectionPercent", 0, 100, &config->max_ejection_percent);
     evener_policy_fields_get_u32(fields, "minHealthyPercent", 0, 100, &config->min_healthy_percent);
+    evener_policy_fields_get_u32(fields, "panicThresholdPercent", 0, 100, &config->panic_percent);
+    evener_policy_fields_get_status_codes(fields, "failureCodes", &config->failure_codes);
     read_success_rate(fields, &config->success_rate);
     read_failure_percentage(fields, &config->failure_percentage);
+    read_consecutive(fields, &config->consecutive);
 }

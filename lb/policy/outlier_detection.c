@@ -6,7 +6,11 @@
  * after baseEjectionTime times the number of its ejections, at most maxEjectionTime, and is then told its real state. An
  * interval without ejection takes one off that number.
  *
- * A call that never reached its backend counts for nothing. */
+ * Only OK counts as a success and only a code of `failureCodes` as a failure. A call that its caller cancelled, one that
+ * was not sent and one with another code, such as NOT_FOUND, say nothing of the backend's health.
+ *
+ * While less than `panicThresholdPercent` of the backends are READY and not ejected, ejected ones are used as well: too
+ * few would be overloaded by the calls of all. */
 #include <evener/policy.h>
 
 #include <stdio.h>
@@ -20,6 +24,7 @@
 
 #include "lb/policy/address_index.h"
 #include "lb/policy/builtin.h"
+#include "lb/policy/failure_codes.h"
 #include "lb/policy/outlier_algorithms.h"
 
 typedef struct outlier_config {
@@ -30,7 +35,8 @@ typedef struct outlier_config {
 #define OUTLIER_DEFAULTS                                                                                               \
     {                                                                                                                  \
         .interval_ns = 10 * EVENER_NS_PER_S, .base_ejection_ns = 30 * EVENER_NS_PER_S,                                 \
-        .max_ejection_ns = 300 * EVENER_NS_PER_S, .max_ejection_percent = 10                                           \
+        .max_ejection_ns = 300 * EVENER_NS_PER_S, .max_ejection_percent = 10,                                          \
+        .failure_codes = EVENER_FAILURE_CODES_DEFAULT                                                                  \
     }
 static const evener_outlier_config outlier_defaults = OUTLIER_DEFAULTS;
 
@@ -44,6 +50,9 @@ typedef struct call_counts {
         _Alignas(64) uint64_t successes;
         uint64_t failures;
     } rows[COUNT_ROWS];
+    /* Of all lanes; written by failures, and by the first success after one. */
+    _Alignas(64) uint32_t run; /* failures in a row */
+    uint32_t longest_run;      /* since the last sweep */
 } call_counts;
 
 typedef struct outlier outlier;
@@ -81,6 +90,7 @@ struct outlier {
     evener_address_index index; /* of endpoints */
     evener_timer timer;
     uint64_t swept_ns; /* when the running interval began; 0: none does */
+    bool panics;       /* ejected backends are used */
     /* as the child published last */
     evener_connectivity_state state;
     evener_status status;
@@ -90,22 +100,38 @@ struct outlier {
 
 static bool is_counting(const outlier *o)
 {
-    return o->config.success_rate.enabled || o->config.failure_percentage.enabled;
+    return o->config.success_rate.enabled || o->config.failure_percentage.enabled || o->config.consecutive.enabled;
 }
 
 /* ---- the picker ---- */
 
+static void count_failure(call_counts *counts)
+{
+    const uint32_t run = __atomic_add_fetch(&counts->run, 1, __ATOMIC_RELAXED);
+    if (run > __atomic_load_n(&counts->longest_run, __ATOMIC_RELAXED)) {
+        __atomic_store_n(&counts->longest_run, run, __ATOMIC_RELAXED); /* one lost among threads comes with the next */
+    }
+}
+
+/* The word is the set of failure codes. */
 static void call_done(void *data, uint64_t word, const evener_done_info *info, uint32_t lane)
 {
-    (void)word;
+    call_counts *counts = data;
     if (info->not_sent) {
         return;
     }
-    call_counts *counts = data;
     const bool shared = lane >= COUNT_ROW_SHARED;
     const uint32_t row = shared ? COUNT_ROW_SHARED : lane;
-    uint64_t *counter = info->code == EVENER_STATUS_OK ? &counts->rows[row].successes : &counts->rows[row].failures;
-    evener_lane_add(counter, 1, shared ? EVENER_LANE_SHARED : lane);
+    const uint32_t own = shared ? EVENER_LANE_SHARED : lane;
+    if (info->code == EVENER_STATUS_OK) {
+        evener_lane_add(&counts->rows[row].successes, 1, own);
+        if (__atomic_load_n(&counts->run, __ATOMIC_RELAXED) != 0) {
+            __atomic_store_n(&counts->run, 0, __ATOMIC_RELAXED);
+        }
+    } else if (evener_is_failure((uint32_t)word, info->code)) {
+        evener_lane_add(&counts->rows[row].failures, 1, own);
+        count_failure(counts);
+    }
 }
 
 static evener_pick_outcome outlier_pick(evener_picker *base, const evener_pick_context *context, evener_pick *pick)
@@ -113,7 +139,7 @@ static evener_pick_outcome outlier_pick(evener_picker *base, const evener_pick_c
     const evener_wrapping_picker *picker = (const evener_wrapping_picker *)base;
     const evener_pick_outcome outcome = evener_wrapping_picker_pick(picker, context, pick);
     if (outcome == EVENER_PICK_COMPLETE) {
-        (void)evener_pick_on_done(pick, call_done, evener_wrapping_picker_data(picker, pick), 0);
+        (void)evener_pick_on_done(pick, call_done, evener_wrapping_picker_data(picker, pick), picker->word);
     }
     return outcome;
 }
@@ -127,8 +153,9 @@ static void publish(outlier *o)
     if (o->picker == NULL) {
         return;
     }
-    evener_picker *published =
-        is_counting(o) ? evener_wrapping_picker_create(&picker_vtable, o->picker, o->data_offset, 0) : NULL;
+    evener_picker *published = is_counting(o) ? evener_wrapping_picker_create(&picker_vtable, o->picker, o->data_offset,
+                                                                              o->config.failure_codes)
+                                              : NULL;
     if (published == NULL) { /* without memory, too: better not counted than not published */
         published = evener_picker_ref(o->picker);
     }
@@ -146,11 +173,16 @@ static void notify_ejected(wrapped *w)
     evener_wrapped_subchannel_notify(w->base, EVENER_TRANSIENT_FAILURE, &status);
 }
 
+static bool is_out(const endpoint *e)
+{
+    return e->ejected && !e->owner->panics;
+}
+
 static void wrapped_state_changed(evener_wrapped_subchannel *base, const evener_status *status)
 {
     wrapped *w = evener_wrapped_subchannel_data(base);
     w->status = *status;
-    if (w->endpoint == NULL || !w->endpoint->ejected) {
+    if (w->endpoint == NULL || !is_out(w->endpoint)) {
         evener_wrapped_subchannel_notify(base, evener_wrapped_subchannel_state(base), status);
     } else if (!w->hidden) {
         notify_ejected(w);
@@ -238,6 +270,21 @@ static wrapped *next_with(const endpoint *e, bool hidden)
     return w;
 }
 
+static void hide(endpoint *e)
+{
+    for (wrapped *w; (w = next_with(e, false)) != NULL;) {
+        notify_ejected(w);
+    }
+}
+
+static void show(endpoint *e)
+{
+    for (wrapped *w; (w = next_with(e, true)) != NULL;) {
+        w->hidden = false;
+        evener_wrapped_subchannel_notify(w->base, evener_wrapped_subchannel_state(w->base), &w->status);
+    }
+}
+
 static void eject(endpoint *e, const char *reason, uint64_t now_ns)
 {
     e->ejected = true;
@@ -246,8 +293,8 @@ static void eject(endpoint *e, const char *reason, uint64_t now_ns)
     snprintf(e->reason, sizeof e->reason, "%s", reason);
     evener_log(EVENER_LOG_INFO, "outlier_detection", "%s: %s is ejected: %s", e->owner->helper->target,
                evener_address_text(e->address), e->reason);
-    for (wrapped *w; (w = next_with(e, false)) != NULL;) {
-        notify_ejected(w);
+    if (is_out(e)) {
+        hide(e);
     }
 }
 
@@ -259,9 +306,39 @@ static void uneject(endpoint *e)
     e->ejected = false;
     evener_log(EVENER_LOG_INFO, "outlier_detection", "%s: %s is back", e->owner->helper->target,
                evener_address_text(e->address));
-    for (wrapped *w; (w = next_with(e, true)) != NULL;) {
-        w->hidden = false;
-        evener_wrapped_subchannel_notify(w->base, evener_wrapped_subchannel_state(w->base), &w->status);
+    show(e);
+}
+
+static bool is_healthy(const endpoint *e)
+{
+    const wrapped *w = e->subchannels;
+    while (w != NULL && evener_wrapped_subchannel_state(w->base) != EVENER_READY) {
+        w = w->next;
+    }
+    return w != NULL && !e->ejected;
+}
+
+/* Begin or end the panic. */
+static void look_for_panic(outlier *o)
+{
+    size_t healthy = 0;
+    for (size_t i = 0; i < o->count; i++) {
+        healthy += is_healthy(o->endpoints[i]);
+    }
+    const bool panics = healthy * 100 < o->count * (size_t)o->config.panic_percent;
+    if (panics == o->panics) {
+        return;
+    }
+    evener_log(EVENER_LOG_WARNING, "outlier_detection", "%s: %zu of %zu backends are healthy: ejected ones are %s",
+               o->helper->target, healthy, o->count, panics ? "used, too" : "left out again");
+    o->panics = panics;
+    for (size_t i = 0; i < o->count; i++) {
+        endpoint *e = o->endpoints[i];
+        if (e->ejected && panics) {
+            show(e);
+        } else if (e->ejected) {
+            hide(e);
+        }
     }
 }
 
@@ -278,6 +355,8 @@ static void take_counts(const endpoint *e, evener_outlier_host *host)
         host->failures += failures - w->failures;
         w->successes = successes;
         w->failures = failures;
+        const uint32_t run = __atomic_exchange_n(&w->counts->longest_run, 0, __ATOMIC_RELAXED);
+        host->run = run > host->run ? run : host->run;
     }
 }
 
@@ -321,6 +400,7 @@ static void sweep(void *arg)
         }
     }
     free(hosts);
+    look_for_panic(o);
 }
 
 /* ---- updates ---- */
@@ -415,6 +495,7 @@ static evener_status_code outlier_update(evener_policy *policy, const evener_pol
     outlier *o = (outlier *)policy;
     const outlier_config *config = update->config;
     const bool was_counting = is_counting(o);
+    const uint32_t old_codes = o->config.failure_codes;
     const evener_policy_choice fallback = {.builder = evener_policy_find(o->helper->policies, "round_robin")};
     if (!replace_endpoints(o, update)) {
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory for a list of %zu addresses",
@@ -422,7 +503,7 @@ static evener_status_code outlier_update(evener_policy *policy, const evener_pol
     }
     o->config = config != NULL ? config->outlier : outlier_defaults;
     restart_timer(o, was_counting);
-    if (was_counting != is_counting(o)) {
+    if (was_counting != is_counting(o) || old_codes != o->config.failure_codes) {
         publish(o);
     }
     return evener_child_policy_update(o->child, config != NULL ? &config->child : &fallback, update, status);

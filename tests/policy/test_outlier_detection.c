@@ -102,12 +102,12 @@ Test(outlier_detection, success_rate_max_percent)
     harness_destroy(h);
 }
 
-/* core: SuccessRateStdevFactor: a factor that large lets nobody be an outlier */
+/* core: SuccessRateStdevFactor: a factor that large lets nobody be an outlier that has any success */
 Test(outlier_detection, success_rate_stdev_factor)
 {
     policy_harness *h = harness_with("\"interval\":\"1s\",\"successRateEjection\":{\"stdevFactor\":10000,"
                                      "\"minimumHosts\":1,\"requestVolume\":1}");
-    call(h, 40, A, 1);
+    call(h, 40, A, 2);
     harness_advance_ms(h, 1000);
     cr_assert_eq(used_count(h), 4);
     harness_destroy(h);
@@ -461,4 +461,100 @@ Test(outlier_detection, bad_configuration_names_the_field)
                      json);
         cr_assert_not_null(strstr(status.message, cases[i].message), "%s", status.message);
     }
+}
+
+/* ---- field cases B5 ---- */
+
+#define SIX "10.0.1.1:1,10.0.1.2:1,10.0.1.3:1,10.0.1.4:1,10.0.1.5:1,10.0.1.6:1"
+
+/* Ends `calls` calls with `code` at the addresses in `at`, and with OK elsewhere. */
+static void call_with(policy_harness *h, size_t calls, const char *at, evener_status_code code)
+{
+    for (size_t i = 0; i < calls; i++) {
+        evener_pick pick;
+        cr_assert_eq(harness_pick(h, NULL, &pick, NULL), EVENER_PICK_COMPLETE);
+        const bool hit = strstr(at, evener_subchannel_address_text(pick.subchannel)) != NULL;
+        harness_done(h, &pick, hit ? code : EVENER_STATUS_OK);
+    }
+}
+
+/* grpc-java 12537: mean less 1.9 standard deviations is below 0 when two of six fail every call. */
+Test(outlier_detection, b5_no_success_with_volume_is_an_outlier)
+{
+    policy_harness *h = harness_with_child("\"successRateEjection\":{\"requestVolume\":10},\"maxEjectionPercent\":50",
+                                           "round_robin", SIX);
+    call_with(h, 120, "10.0.1.1:1,10.0.1.2:1", EVENER_STATUS_UNAVAILABLE);
+    harness_advance_ms(h, 10000);
+    cr_assert_not(is_used(h, "10.0.1.1:1"));
+    cr_assert_not(is_used(h, "10.0.1.2:1"));
+    cr_assert(is_used(h, "10.0.1.3:1"));
+    harness_destroy(h);
+}
+
+/* grpc-java 12834: what the caller or the request is to blame for. */
+Test(outlier_detection, b5_cancelled_and_other_codes_do_not_count)
+{
+    static const evener_status_code codes[] = {EVENER_STATUS_CANCELLED, EVENER_STATUS_NOT_FOUND,
+                                               EVENER_STATUS_PERMISSION_DENIED};
+    for (size_t i = 0; i < 3; i++) {
+        policy_harness *h = harness_with("\"failurePercentageEjection\":{\"requestVolume\":5,\"minimumHosts\":1,"
+                                         "\"threshold\":50},\"successRateEjection\":{\"requestVolume\":5}");
+        call_with(h, 80, A, codes[i]);
+        harness_advance_ms(h, 10000);
+        cr_assert(is_used(h, A), "code %d", (int)codes[i]);
+        harness_destroy(h);
+    }
+}
+
+Test(outlier_detection, b5_codes_are_configured)
+{
+    policy_harness *h = harness_with("\"failureCodes\":[\"NOT_FOUND\",16],\"failurePercentageEjection\":{"
+                                     "\"requestVolume\":5,\"minimumHosts\":1,\"threshold\":50}");
+    call_with(h, 80, A, EVENER_STATUS_UNAVAILABLE);
+    harness_advance_ms(h, 10000);
+    cr_assert(is_used(h, A));
+    call_with(h, 80, A, EVENER_STATUS_NOT_FOUND);
+    harness_advance_ms(h, 10000);
+    cr_assert_not(is_used(h, A));
+    configure(h, "\"failureCodes\":[],\"failurePercentageEjection\":{\"requestVolume\":5,\"minimumHosts\":1,"
+                 "\"threshold\":50}");
+    harness_advance_ms(h, 40000);
+    call_with(h, 80, A, EVENER_STATUS_NOT_FOUND);
+    harness_advance_ms(h, 10000);
+    cr_assert(is_used(h, A));
+    harness_destroy(h);
+}
+
+/* Envoy 2463. */
+Test(outlier_detection, b5_failures_in_a_row)
+{
+    policy_harness *h = harness_with("\"consecutiveFailureEjection\":{\"threshold\":5}");
+    call(h, 200, A, 2); /* every other call fails: no row */
+    harness_advance_ms(h, 10000);
+    cr_assert(is_used(h, A));
+    call(h, 20, A, 1);
+    harness_advance_ms(h, 10000);
+    cr_assert_not(is_used(h, A));
+    cr_assert(is_used(h, B));
+    harness_destroy(h);
+}
+
+/* Below the threshold of healthy backends, all are used; above it, ejected ones are left out again. */
+Test(outlier_detection, b5_panic_threshold)
+{
+    policy_harness *h = harness_with("\"panicThresholdPercent\":60,\"maxEjectionPercent\":100,"
+                                     "\"failurePercentageEjection\":{\"requestVolume\":5,\"minimumHosts\":1,"
+                                     "\"threshold\":50}");
+    call(h, 80, A, 1);
+    harness_advance_ms(h, 10000);
+    cr_assert_not(is_used(h, A), "three of four are healthy");
+    call(h, 80, B, 1);
+    harness_advance_ms(h, 10000);
+    cr_assert(is_used(h, A), "two of four are healthy");
+    cr_assert(is_used(h, B));
+    call(h, 80, "", 1);
+    harness_advance_ms(h, 20000); /* A's time is over: three are healthy */
+    cr_assert(is_used(h, A));
+    cr_assert_not(is_used(h, B));
+    harness_destroy(h);
 }
