@@ -20,15 +20,17 @@ static int compare_entries(const void *a, const void *b)
     return x->endpoint < y->endpoint ? -1 : x->endpoint > y->endpoint;
 }
 
-/* A42: every endpoint has at least one place for the smallest weight, unless that makes the ring too large. */
+/* Return the size at which the least weight has a whole number of places (A42), and EVENER_RING_PLACES_MIN at least. */
 static double scale_of(const uint32_t *weights, uint32_t count, double sum, uint32_t size_min, uint32_t size_max)
 {
     double least = 1;
     for (uint32_t i = 0; i < count; i++) {
         const double share = (double)weights[i] / sum;
-        least = share < least ? share : least;
+        least = share > 0 && share < least ? share : least;
     }
-    const double scale = ceil(least * (double)size_min) / least;
+    double places = ceil(least * (double)size_min);
+    places = places > EVENER_RING_PLACES_MIN ? places : EVENER_RING_PLACES_MIN;
+    const double scale = places / least;
     return scale < (double)size_max ? scale : (double)size_max;
 }
 
@@ -65,38 +67,87 @@ static size_t longest(const char *const *keys, uint32_t count)
     return most;
 }
 
+/* An endpoint's part of the ring. */
+typedef struct part {
+    uint64_t hash; /* of its key: an order that all clients share */
+    double rest;   /* of a place */
+    uint32_t endpoint, places;
+} part;
+
+static int compare_rests(const void *a, const void *b)
+{
+    const part *x = a;
+    const part *y = b;
+    if (x->rest != y->rest) {
+        return x->rest > y->rest ? -1 : 1;
+    }
+    return x->hash < y->hash ? -1 : x->hash > y->hash;
+}
+
+/* Give each endpoint the whole places of its share, and the places that remain to the largest rests; of equal rests, in
+ * the order of the keys' hashes. Return the number of endpoints with a weight and without a place. */
+static uint32_t share_out(part *parts, const char *const *keys, const uint32_t *weights, uint32_t count, double sum,
+                          double scale)
+{
+    uint32_t given = 0;
+    uint32_t without = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const double wanted = scale * ((double)weights[i] / sum) + 1e-9; /* 6 that are 5.999... are 6 */
+        const uint32_t places = (uint32_t)wanted;
+        parts[i] = (part){evener_xxh64(keys[i], strlen(keys[i]), 0), weights[i] > 0 ? wanted - places : -1, i, places};
+        given += places;
+    }
+    qsort(parts, count, sizeof *parts, compare_rests);
+    const uint32_t size = (uint32_t)(scale + 0.5);
+    for (uint32_t i = 0; i < count && given < size && parts[i].rest >= 0; i++, given++) {
+        parts[i].places++;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        without += parts[i].places == 0 && parts[i].rest >= 0;
+    }
+    return without;
+}
+
+static void place(evener_hash_ring *ring, char *text, const char *key, const part *p)
+{
+    const size_t key_bytes = strlen(key);
+    memcpy(text, key, key_bytes);
+    for (uint32_t j = 0; j < p->places; j++) {
+        const int digits = snprintf(text + key_bytes, NUMBER_BYTES, "_%u", j);
+        ring->entries[ring->size++] =
+            (evener_ring_entry){evener_xxh64(text, key_bytes + (size_t)digits, 0), p->endpoint};
+    }
+}
+
 evener_hash_ring *evener_hash_ring_create(const char *const *keys, const uint32_t *weights, uint32_t count,
-                                          uint32_t size_min, uint32_t size_max)
+                                          uint32_t size_min, uint32_t size_max, uint32_t *without_place)
 {
     double sum = 0;
     for (uint32_t i = 0; i < count; i++) {
         sum += (double)weights[i];
     }
     const double scale = scale_of(weights, count, sum, size_min, size_max);
-    const uint32_t capacity = (uint32_t)ceil(scale) + 1;
-    const uint32_t bits = start_bits_for(capacity - 1);
+    const size_t capacity = (size_t)ceil(scale) + count;
+    const uint32_t bits = start_bits_for((uint32_t)ceil(scale));
     const size_t start_bytes = (((size_t)1 << bits) + 1) * sizeof(uint32_t);
     evener_hash_ring *ring = malloc(sizeof *ring + capacity * sizeof(evener_ring_entry) + start_bytes);
     char *text = malloc(longest(keys, count) + NUMBER_BYTES);
-    if (ring == NULL || text == NULL) {
+    part *parts = malloc(count * sizeof *parts);
+    if (ring == NULL || text == NULL || parts == NULL) {
         free(ring);
         free(text);
+        free(parts);
         return NULL;
     }
     ring->references = 1;
     ring->size = 0;
     ring->starts = (uint32_t *)(void *)&ring->entries[capacity];
-    double target = 0;
+    *without_place = share_out(parts, keys, weights, count, sum, scale);
     for (uint32_t i = 0; i < count; i++) {
-        const size_t key_bytes = strlen(keys[i]);
-        memcpy(text, keys[i], key_bytes);
-        target += scale * (double)weights[i] / sum;
-        for (uint32_t j = 0; (double)ring->size < target && ring->size < capacity; j++) {
-            const int digits = snprintf(text + key_bytes, NUMBER_BYTES, "_%u", j);
-            ring->entries[ring->size++] = (evener_ring_entry){evener_xxh64(text, key_bytes + (size_t)digits, 0), i};
-        }
+        place(ring, text, keys[parts[i].endpoint], &parts[i]);
     }
     free(text);
+    free(parts);
     qsort(ring->entries, ring->size, sizeof ring->entries[0], compare_entries);
     fill_starts(ring, bits);
     return ring;

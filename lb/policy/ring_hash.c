@@ -13,9 +13,11 @@
  * if any is; else TRANSIENT_FAILURE. */
 #include <evener/policy.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include <evener/log.h>
 #include <evener/policy_config.h>
 
 #include "lb/policy/address_index.h"
@@ -26,9 +28,8 @@
 #include "lb/policy/xxh64.h"
 
 #define RING_SIZE_MIN_DEFAULT 1024
-#define RING_SIZE_MAX_DEFAULT 4096
-#define RING_SIZE_LIMIT 8388608 /* A42: of what a configuration may say */
-#define RING_SIZE_CAP 65536     /* what is made at most: 1 MiB */
+#define RING_SIZE_MAX_DEFAULT 65536 /* A42 has 4096, where 10,000 backends have no place each: 1 MiB */
+#define RING_SIZE_LIMIT 8388608     /* A42 */
 /* How long until a picker that could not be made for want of memory is tried again. */
 #define RETRY_NS (10 * EVENER_NS_PER_MS)
 #define HEADER_BYTES 128
@@ -46,6 +47,7 @@ typedef struct ring_hash ring_hash;
 /* What a subchannel's memory holds. */
 typedef struct endpoint_data {
     uint32_t wanted; /* atomic: a pick asks for a connection */
+    uint32_t places; /* on the ring; the control thread's */
 } endpoint_data;
 
 typedef struct endpoint {
@@ -72,6 +74,7 @@ struct ring_hash {
     endpoint **endpoints;
     size_t count;
     evener_hash_ring *ring;
+    uint32_t without_place; /* endpoints that the ring has no room for */
     connect_request *request;
     bool published;
     evener_connectivity_state state; /* as published */
@@ -444,7 +447,18 @@ static void drop_gathered(endpoint **made, size_t count)
     free(made);
 }
 
-static evener_hash_ring *make_ring(const ring_hash *r, endpoint *const *endpoints, size_t count)
+static void warn_without_place(const ring_hash *r, uint32_t without_place, size_t count, uint32_t size)
+{
+    if (without_place > 0 && without_place != r->without_place) {
+        evener_log(EVENER_LOG_WARNING, "ring_hash",
+                   "%s: %u of %zu backends have no place on a ring of %u and get no calls: raise maxRingSize (%u) to "
+                   "%u times the number of backends",
+                   r->helper->target, without_place, count, size, r->config->size_max, EVENER_RING_PLACES_MIN);
+    }
+}
+
+static evener_hash_ring *make_ring(const ring_hash *r, endpoint *const *endpoints, size_t count,
+                                   uint32_t *without_place)
 {
     const char **keys = malloc(count * sizeof(const char *));
     uint32_t *weights = malloc(count * sizeof(uint32_t));
@@ -457,11 +471,25 @@ static evener_hash_ring *make_ring(const ring_hash *r, endpoint *const *endpoint
             keys[i] = key != NULL && key[0] != '\0' ? key : evener_address_text(address);
             weights[i] = evener_static_weight_of(address);
         }
-        ring = evener_hash_ring_create(keys, weights, (uint32_t)count, r->config->size_min, r->config->size_max);
+        ring = evener_hash_ring_create(keys, weights, (uint32_t)count, r->config->size_min, r->config->size_max,
+                                       without_place);
     }
     free(keys);
     free(weights);
+    if (ring != NULL) {
+        warn_without_place(r, *without_place, count, ring->size);
+    }
     return ring;
+}
+
+static void count_places(const ring_hash *r)
+{
+    for (size_t i = 0; i < r->count; i++) {
+        ((endpoint_data *)evener_subchannel_data(r->endpoints[i]->subchannel))->places = 0;
+    }
+    for (uint32_t i = 0; i < r->ring->size; i++) {
+        ((endpoint_data *)evener_subchannel_data(r->endpoints[r->ring->entries[i].endpoint]->subchannel))->places++;
+    }
 }
 
 static void take_attributes(endpoint *e)
@@ -482,6 +510,7 @@ static bool replace_list(ring_hash *r, const evener_policy_update *update)
     endpoint **made = malloc(update->address_count * sizeof(endpoint *));
     size_t count = 0;
     evener_hash_ring *ring = NULL;
+    uint32_t without_place = 0;
     if (room && made != NULL) {
         for (size_t i = 0; i < r->count; i++) {
             evener_address_index_add(&old_index, r->endpoints[i]->address, i);
@@ -490,7 +519,7 @@ static bool replace_list(ring_hash *r, const evener_policy_update *update)
             evener_address_index_add(&own_index, update->addresses[i], i);
         }
         if (gather_endpoints(r, update, &old_index, &own_index, made, &count)) {
-            ring = make_ring(r, made, count);
+            ring = make_ring(r, made, count, &without_place);
         }
     }
     evener_address_index_clear(&old_index);
@@ -508,6 +537,8 @@ static bool replace_list(ring_hash *r, const evener_policy_update *update)
     }
     evener_hash_ring_unref(r->ring);
     r->ring = ring;
+    r->without_place = without_place;
+    count_places(r);
     publish_now(r);
     for (size_t i = 0; i < old_count; i++) {
         if (old[i]->stays_as == NULL) {
@@ -583,12 +614,21 @@ static void ring_hash_close(evener_policy *policy)
     }
 }
 
+static void ring_hash_describe(evener_policy *policy, evener_subchannel *subchannel, char *buffer, size_t buffer_bytes)
+{
+    const ring_hash *r = (const ring_hash *)policy;
+    const endpoint_data *data = evener_subchannel_data(subchannel);
+    snprintf(buffer, buffer_bytes, "places=%u ring_size=%u without_place=%u", data->places,
+             r->ring != NULL ? r->ring->size : 0, r->without_place);
+}
+
 static const evener_policy_vtable ring_hash_vtable = {
     .size = sizeof ring_hash_vtable,
     .update = ring_hash_update,
     .resolver_error = ring_hash_resolver_error,
     .exit_idle = ring_hash_exit_idle,
     .close = ring_hash_close,
+    .describe = ring_hash_describe,
 };
 
 static evener_policy *ring_hash_build(const evener_policy_builder *builder, evener_policy_helper *helper)
@@ -621,10 +661,13 @@ static void read_config(evener_policy_fields *fields, const evener_policy_set *p
     (void)policies;
     ring_hash_config *config = parsed;
     const bool has_min = evener_policy_fields_get_u32(fields, "minRingSize", 1, RING_SIZE_LIMIT, &config->size_min);
-    evener_policy_fields_get_u32(fields, "maxRingSize", 1, RING_SIZE_LIMIT, &config->size_max);
+    const bool has_max = evener_policy_fields_get_u32(fields, "maxRingSize", 1, RING_SIZE_LIMIT, &config->size_max);
     evener_policy_fields_get_string(fields, "requestHashHeader", config->header, sizeof config->header);
     if (!has_min && config->size_min > config->size_max) {
         config->size_min = config->size_max; /* the default gives way */
+    }
+    if (!has_max && config->size_max < config->size_min) {
+        config->size_max = config->size_min;
     }
     if (config->size_min > config->size_max) {
         evener_policy_fields_fail(fields, EVENER_STATUS_INVALID_ARGUMENT, "minRingSize",
@@ -639,8 +682,6 @@ static void read_config(evener_policy_fields *fields, const evener_policy_set *p
         const char c = config->header[i];
         config->header[i] = (char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
     }
-    config->size_min = config->size_min < RING_SIZE_CAP ? config->size_min : RING_SIZE_CAP;
-    config->size_max = config->size_max < RING_SIZE_CAP ? config->size_max : RING_SIZE_CAP;
 }
 
 static const evener_policy_config_type config_type = {.size = sizeof config_type,

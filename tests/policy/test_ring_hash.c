@@ -60,18 +60,20 @@ static void count_places(const evener_hash_ring *ring, uint32_t *counts)
     }
 }
 
+static uint32_t without; /* endpoints without a place */
+
 /* A42: at least min_ring_size places, in proportion to the weights */
 Test(hash_ring, places_follow_the_weights)
 {
     const char *const keys[] = {A, B, C};
-    evener_hash_ring *ring = evener_hash_ring_create(keys, (uint32_t[]){1, 1, 1}, 3, 1024, 4096);
+    evener_hash_ring *ring = evener_hash_ring_create(keys, (uint32_t[]){1, 1, 1}, 3, 1024, 4096, &without);
     uint32_t counts[3] = {0};
     count_places(ring, counts);
     cr_assert_eq(ring->size, 1026);
     cr_assert(counts[0] == 342 && counts[1] == 342 && counts[2] == 342);
     evener_hash_ring_unref(ring);
 
-    ring = evener_hash_ring_create(keys, (uint32_t[]){6, 3, 1}, 3, 1024, 4096);
+    ring = evener_hash_ring_create(keys, (uint32_t[]){6, 3, 1}, 3, 1024, 4096, &without);
     memset(counts, 0, sizeof counts);
     count_places(ring, counts);
     cr_assert_eq(counts[2], 103);
@@ -84,15 +86,102 @@ Test(hash_ring, places_follow_the_weights)
 Test(hash_ring, is_bounded)
 {
     const char *const keys[] = {A, B};
-    evener_hash_ring *ring = evener_hash_ring_create(keys, (uint32_t[]){1000000, 1}, 2, 1024, 4096);
+    evener_hash_ring *ring = evener_hash_ring_create(keys, (uint32_t[]){1000000, 1}, 2, 1024, 4096, &without);
     cr_assert_eq(ring->size, 4096);
     evener_hash_ring_unref(ring);
-    ring = evener_hash_ring_create(keys, (uint32_t[]){1, 1}, 2, 1, 1);
+    ring = evener_hash_ring_create(keys, (uint32_t[]){1, 1}, 2, 1, 1, &without);
     cr_assert_eq(ring->size, 1);
     cr_assert_eq(evener_hash_ring_find(ring, 0), 0);
     cr_assert_eq(evener_hash_ring_find(ring, UINT64_MAX), 0);
     evener_hash_ring_unref(ring);
     evener_hash_ring_unref(NULL);
+}
+
+/* B4: grpc-proposal 338, grpc-go 5801. */
+#define MANY 10000
+
+static void many_keys(char (*texts)[24], const char **keys, uint32_t *weights)
+{
+    for (uint32_t i = 0; i < MANY; i++) {
+        snprintf(texts[i], sizeof texts[i], "10.1.%u.%u:1", i / 250, i % 250);
+        keys[i] = texts[i];
+        weights[i] = 1;
+    }
+}
+
+/* The largest share of the circle over the mean; every endpoint must have some. */
+static double max_over_mean(uint32_t size_min)
+{
+    static char texts[MANY][24];
+    static const char *keys[MANY];
+    static uint32_t weights[MANY];
+    static double shares[MANY];
+    many_keys(texts, keys, weights);
+    memset(shares, 0, sizeof shares);
+    evener_hash_ring *ring =
+        evener_hash_ring_create(keys, weights, MANY, size_min, size_min > 65536 ? size_min : 65536, &without);
+    cr_assert_eq(without, 0);
+    for (uint32_t i = 0; i < ring->size; i++) {
+        const uint64_t before = ring->entries[i > 0 ? i - 1 : ring->size - 1].hash;
+        shares[ring->entries[i].endpoint] += (double)(ring->entries[i].hash - before) * 0x1p-64;
+    }
+    evener_hash_ring_unref(ring);
+    double most = 0;
+    for (uint32_t i = 0; i < MANY; i++) {
+        cr_assert_gt(shares[i], 0, "%s has no place", keys[i]);
+        most = shares[i] > most ? shares[i] : most;
+    }
+    return most * MANY;
+}
+
+Test(hash_ring, b4_every_one_of_ten_thousand_has_places)
+{
+    const double by_default = max_over_mean(1024), large = max_over_mean(262144);
+    cr_assert_leq(by_default, 4, "%f", by_default);
+    cr_assert_leq(large, 2, "%f", large);
+}
+
+Test(hash_ring, b4_a_ring_without_room_counts_who_has_no_place)
+{
+    static char texts[MANY][24];
+    static const char *keys[MANY];
+    static uint32_t weights[MANY];
+    many_keys(texts, keys, weights);
+    evener_hash_ring *ring = evener_hash_ring_create(keys, weights, MANY, 1024, 4096, &without);
+    cr_assert_eq(without, MANY - 4096);
+    cr_assert_eq(ring->size, 4096);
+    evener_hash_ring_unref(ring);
+}
+
+/* Two clients with the same backends in another order agree on every key, with and without weights. */
+Test(hash_ring, b4_the_order_of_the_list_does_not_matter)
+{
+    enum { COUNT = 1000 };
+    static char texts[MANY][24];
+    static const char *keys[MANY], *other_keys[COUNT];
+    static uint32_t weights[MANY], other_weights[COUNT];
+    many_keys(texts, keys, weights);
+    for (uint32_t round = 0; round < 4; round++) {
+        const uint32_t size_max = round < 2 ? 65536 : 700; /* where not all have a place, too */
+        for (uint32_t i = 0; i < COUNT; i++) {
+            weights[i] = round % 2 == 0 ? 1 : 1 + i * 7 % 13;
+        }
+        for (uint32_t i = 0; i < COUNT; i++) {
+            const uint32_t from = i * 387 % COUNT; /* 387 and 1000 have no common divisor */
+            other_keys[i] = keys[from];
+            other_weights[i] = weights[from];
+        }
+        evener_hash_ring *one = evener_hash_ring_create(keys, weights, COUNT, 700, size_max, &without);
+        evener_hash_ring *other = evener_hash_ring_create(other_keys, other_weights, COUNT, 700, size_max, &without);
+        cr_assert_eq(one->size, other->size);
+        for (uint64_t key = 0; key < 20000; key++) {
+            const uint64_t hash = evener_xxh64(&key, sizeof key, 0);
+            cr_assert_str_eq(keys[one->entries[evener_hash_ring_find(one, hash)].endpoint],
+                             other_keys[other->entries[evener_hash_ring_find(other, hash)].endpoint]);
+        }
+        evener_hash_ring_unref(one);
+        evener_hash_ring_unref(other);
+    }
 }
 
 static uint32_t first_at_or_after(const evener_hash_ring *ring, uint64_t hash)
@@ -110,7 +199,7 @@ Test(hash_ring, find_is_the_first_place_at_or_after_the_hash)
     const uint32_t sizes[] = {1, 2, 3, 16, 1024, 4096};
     uint32_t crowded = 0;
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
-        evener_hash_ring *ring = evener_hash_ring_create(keys, (uint32_t[]){1, 1, 1}, 3, sizes[s], sizes[s]);
+        evener_hash_ring *ring = evener_hash_ring_create(keys, (uint32_t[]){1, 1, 1}, 3, sizes[s], sizes[s], &without);
         cr_assert_eq(evener_hash_ring_find(ring, 0), 0);
         cr_assert_eq(evener_hash_ring_find(ring, UINT64_MAX), 0);
         for (uint32_t i = 0; i < ring->size; i++) {
