@@ -22,33 +22,24 @@
 
 #include "lb/policy/address_index.h"
 #include "lb/policy/builtin.h"
-#include "lb/policy/hash_ring.h"
-#include "lb/policy/ready_list.h"
+#include "lb/policy/ring_picker.h"
 #include "lb/policy/weights.h"
-#include "lb/policy/xxh64.h"
 
 #define RING_SIZE_MIN_DEFAULT 1024
 #define RING_SIZE_MAX_DEFAULT 65536 /* A42 has 4096, where 10,000 backends have no place each: 1 MiB */
 #define RING_SIZE_LIMIT 8388608     /* A42 */
 /* How long until a picker that could not be made for want of memory is tried again. */
 #define RETRY_NS (10 * EVENER_NS_PER_MS)
-#define HEADER_BYTES 128
-#define HEADER_VALUES_BYTES 4096 /* of several values joined; what is longer is cut */
 
 typedef struct ring_hash_config {
     uint32_t size_min, size_max;
     char header[HEADER_BYTES]; /* "": none */
+    double load_factor_max;    /* 0: no bound */
 } ring_hash_config;
 
-static const ring_hash_config default_config = {RING_SIZE_MIN_DEFAULT, RING_SIZE_MAX_DEFAULT, ""};
+static const ring_hash_config default_config = {RING_SIZE_MIN_DEFAULT, RING_SIZE_MAX_DEFAULT, "", 0};
 
 typedef struct ring_hash ring_hash;
-
-/* What a subchannel's memory holds. */
-typedef struct endpoint_data {
-    uint32_t wanted; /* atomic: a pick asks for a connection */
-    uint32_t places; /* on the ring; the control thread's */
-} endpoint_data;
 
 typedef struct endpoint {
     ring_hash *owner;
@@ -57,15 +48,6 @@ typedef struct endpoint {
     evener_connectivity_state state; /* TRANSIENT_FAILURE is kept until READY (A62) */
     evener_address *stays_as;        /* during an update: its address in the new list, borrowed; NULL: new or gone */
 } endpoint;
-
-/* How pickers ask the policy to connect. Outlives the policy as long as a picker does. References are the control
- * thread's; `posted` is atomic. */
-typedef struct connect_request {
-    evener_task task;
-    ring_hash *policy; /* NULL: closed */
-    uint32_t references;
-    uint32_t posted;
-} connect_request;
 
 struct ring_hash {
     evener_policy policy;
@@ -76,6 +58,7 @@ struct ring_hash {
     evener_hash_ring *ring;
     uint32_t without_place; /* endpoints that the ring has no room for */
     connect_request *request;
+    ring_load *load;
     bool published;
     evener_connectivity_state state; /* as published */
     evener_status last_error;
@@ -86,164 +69,13 @@ struct ring_hash {
 
 /* ---- the picker ---- */
 
-typedef struct target {
-    evener_subchannel *subchannel;
-    endpoint_data *data;
-    evener_connectivity_state state;
-} target;
-
-typedef struct ring_picker {
-    evener_picker base;
-    evener_hash_ring *ring;
-    connect_request *request;
-    evener_lane_random random;
-    evener_status error; /* when all fail */
-    uint32_t count;
-    bool any_connecting;
-    char header[HEADER_BYTES];
-    target targets[];
-} ring_picker;
-
-static void ask_to_connect(const ring_picker *picker, evener_loop *loop, const target *t)
-{
-    __atomic_store_n(&t->data->wanted, 1, __ATOMIC_RELAXED);
-    /* Release: whoever runs the task sees `wanted`. */
-    if (__atomic_exchange_n(&picker->request->posted, 1, __ATOMIC_ACQ_REL) == 0) {
-        (void)evener_loop_post(loop, &picker->request->task);
-    }
-}
-
-/* The hash of the header's values, joined by commas if there are several. False: the call has no such header. */
-static bool hash_header(const ring_picker *picker, const evener_pick_args *args, uint64_t *hash)
-{
-    char joined[HEADER_VALUES_BYTES];
-    size_t bytes = 0;
-    const evener_metadata *first = NULL;
-    bool several = false;
-    for (size_t i = 0; i < args->metadata_count; i++) {
-        const evener_metadata *m = &args->metadata[i];
-        if (strcmp(m->key, picker->header) != 0) {
-            continue;
-        }
-        if (first == NULL) {
-            first = m;
-            continue;
-        }
-        if (!several) {
-            several = true;
-            bytes = first->value_bytes < sizeof joined ? first->value_bytes : sizeof joined;
-            memcpy(joined, first->value, bytes);
-        }
-        if (bytes < sizeof joined) {
-            joined[bytes++] = ',';
-        }
-        const size_t room = sizeof joined - bytes;
-        const size_t added = m->value_bytes < room ? m->value_bytes : room;
-        memcpy(joined + bytes, m->value, added);
-        bytes += added;
-    }
-    if (first == NULL) {
-        return false;
-    }
-    *hash = several ? evener_xxh64(joined, bytes, 0) : evener_xxh64(first->value, first->value_bytes, 0);
-    return true;
-}
-
-static evener_pick_outcome fail(const ring_picker *picker, const evener_pick_context *context)
-{
-    if (context->status != NULL) {
-        *context->status = picker->error;
-    }
-    return EVENER_PICK_FAIL;
-}
-
-static evener_pick_outcome pick_by_hash(const ring_picker *picker, const evener_pick_context *context,
-                                        evener_pick *pick, uint32_t first)
-{
-    for (uint32_t i = 0; i < picker->ring->size; i++) {
-        const uint32_t at = first + i < picker->ring->size ? first + i : first + i - picker->ring->size;
-        const target *t = &picker->targets[picker->ring->entries[at].endpoint];
-        switch (t->state) {
-        case EVENER_READY:
-            pick->subchannel = t->subchannel;
-            if (evener_pick_is_traced(context)) {
-                evener_pick_trace_reason(context, i == 0 ? "place on the ring" : "next place on the ring");
-            }
-            return EVENER_PICK_COMPLETE;
-        case EVENER_IDLE:
-            ask_to_connect(picker, context->loop, t);
-            return EVENER_PICK_QUEUE;
-        case EVENER_CONNECTING:
-            return EVENER_PICK_QUEUE;
-        default:
-            break;
-        }
-    }
-    return fail(picker, context);
-}
-
-/* A76: a random hash has no backend of its own: the first READY one does. */
-static evener_pick_outcome pick_any(const ring_picker *picker, const evener_pick_context *context, evener_pick *pick,
-                                    uint32_t first)
-{
-    bool waits = picker->any_connecting;
-    for (uint32_t i = 0; i < picker->ring->size; i++) {
-        const uint32_t at = first + i < picker->ring->size ? first + i : first + i - picker->ring->size;
-        const target *t = &picker->targets[picker->ring->entries[at].endpoint];
-        if (t->state == EVENER_READY) {
-            pick->subchannel = t->subchannel;
-            if (evener_pick_is_traced(context)) {
-                evener_pick_trace_reason(context, "random hash");
-            }
-            return EVENER_PICK_COMPLETE;
-        }
-        if (t->state == EVENER_IDLE && !waits) {
-            ask_to_connect(picker, context->loop, t);
-            waits = true;
-        }
-    }
-    return waits ? EVENER_PICK_QUEUE : fail(picker, context);
-}
-
-static evener_pick_outcome ring_pick(evener_picker *base, const evener_pick_context *context, evener_pick *pick)
-{
-    ring_picker *picker = (ring_picker *)base;
-    uint64_t hash = context->args->hash;
-    if (context->args->has_hash || (picker->header[0] != '\0' && hash_header(picker, context->args, &hash))) {
-        return pick_by_hash(picker, context, pick, evener_hash_ring_find(picker->ring, hash));
-    }
-    hash = evener_lane_random_next(&picker->random, context->lane);
-    return pick_any(picker, context, pick, evener_hash_ring_find(picker->ring, hash));
-}
-
-static void request_unref(connect_request *request)
-{
-    if (--request->references == 0 && __atomic_load_n(&request->posted, __ATOMIC_ACQUIRE) == 0) {
-        free(request); /* else its task does */
-    }
-}
-
-static void ring_picker_destroy(evener_picker *base)
-{
-    ring_picker *picker = (ring_picker *)base;
-    for (uint32_t i = 0; i < picker->count; i++) {
-        evener_subchannel_unref(picker->targets[i].subchannel);
-    }
-    evener_hash_ring_unref(picker->ring);
-    request_unref(picker->request);
-    free(picker);
-}
-
-static const evener_picker_vtable picker_vtable = {
-    .size = sizeof picker_vtable, .pick = ring_pick, .destroy = ring_picker_destroy};
-
 static evener_picker *make_picker(ring_hash *r, const evener_status *error)
 {
     ring_picker *picker = evener_picker_alloc(sizeof *picker + r->count * sizeof(target));
     if (picker == NULL) {
         return NULL;
     }
-    evener_picker_init(&picker->base, &picker_vtable);
+    evener_picker_init(&picker->base, &ring_picker_vtable);
     picker->ring = evener_hash_ring_ref(r->ring);
     picker->request = r->request;
     picker->request->references++;
@@ -251,6 +83,8 @@ static evener_picker *make_picker(ring_hash *r, const evener_status *error)
     picker->error = *error;
     picker->count = (uint32_t)r->count;
     picker->any_connecting = false;
+    picker->load_factor_max = r->config->load_factor_max;
+    picker->load = r->load; /* lives as long as the subchannels' memory */
     memcpy(picker->header, r->config->header, sizeof picker->header);
     for (size_t i = 0; i < r->count; i++) {
         const endpoint *e = r->endpoints[i];
@@ -392,14 +226,22 @@ static void endpoints_end(endpoint **endpoints, size_t count)
     free(endpoints);
 }
 
+static void data_destroy(void *data)
+{
+    ring_load_unref(((endpoint_data *)data)->load);
+}
+
 static endpoint *endpoint_create(ring_hash *r, evener_address *address)
 {
     endpoint *e = calloc(1, sizeof *e);
     if (e == NULL) {
         return NULL;
     }
-    const evener_subchannel_options options = {
-        .size = sizeof options, .state_changed = state_changed, .arg = e, .data_bytes = sizeof(endpoint_data)};
+    const evener_subchannel_options options = {.size = sizeof options,
+                                               .state_changed = state_changed,
+                                               .arg = e,
+                                               .data_bytes = sizeof(endpoint_data),
+                                               .data_destroy = data_destroy};
     e->owner = r;
     e->state = EVENER_IDLE;
     e->subchannel = evener_policy_create_subchannel(r->helper, address, &options);
@@ -408,6 +250,8 @@ static endpoint *endpoint_create(ring_hash *r, evener_address *address)
         return NULL;
     }
     e->address = evener_address_ref(address);
+    ((endpoint_data *)evener_subchannel_data(e->subchannel))->load = r->load;
+    r->load->references++;
     return e;
 }
 
@@ -606,8 +450,9 @@ static void ring_hash_close(evener_policy *policy)
     evener_timer_stop(r->helper->loop, &r->retry_timer);
     endpoints_end(r->endpoints, r->count);
     evener_hash_ring_unref(r->ring);
+    ring_load_unref(r->load);
     r->request->policy = NULL;
-    request_unref(r->request);
+    connect_request_unref(r->request);
     r->closed = true;
     if (!r->publish_pending) {
         free(r);
@@ -636,11 +481,15 @@ static evener_policy *ring_hash_build(const evener_policy_builder *builder, even
     (void)builder;
     ring_hash *r = calloc(1, sizeof *r);
     connect_request *request = calloc(1, sizeof *request);
-    if (r == NULL || request == NULL) {
+    ring_load *load = calloc(1, sizeof *load);
+    if (r == NULL || request == NULL || load == NULL) {
         free(r);
         free(request);
+        free(load);
         return NULL;
     }
+    load->references = 1;
+    r->load = load;
     request->task = (evener_task)EVENER_TASK_INIT(connect_wanted, request);
     request->policy = r;
     request->references = 1;
@@ -662,6 +511,7 @@ static void read_config(evener_policy_fields *fields, const evener_policy_set *p
     ring_hash_config *config = parsed;
     const bool has_min = evener_policy_fields_get_u32(fields, "minRingSize", 1, RING_SIZE_LIMIT, &config->size_min);
     const bool has_max = evener_policy_fields_get_u32(fields, "maxRingSize", 1, RING_SIZE_LIMIT, &config->size_max);
+    evener_policy_fields_get_double(fields, "maxLoadFactor", 1, 1000, &config->load_factor_max);
     evener_policy_fields_get_string(fields, "requestHashHeader", config->header, sizeof config->header);
     if (!has_min && config->size_min > config->size_max) {
         config->size_min = config->size_max; /* the default gives way */

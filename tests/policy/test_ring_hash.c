@@ -561,3 +561,34 @@ Test(ring_hash, out_of_memory_for_the_first_list_is_an_error)
     cr_assert_eq(harness_update(h, A), EVENER_STATUS_OK);
     harness_destroy(h);
 }
+
+/* maxLoadFactor: of calls with one hash, no backend has more in flight than its bound, and the overflow follows the ring. */
+Test(ring_hash, bounded_loads)
+{
+    enum { CALLS = 40 };
+    policy_harness *h = harness_create("ring_hash", "{\"maxLoadFactor\":1.25}");
+    h->connect_succeeds = true;
+    harness_update(h, A "," B "," C);
+    for (size_t i = 0; i < 3; i++) {
+        evener_subchannel_connect(harness_at(h, i));
+    }
+    harness_run(h);
+    const evener_pick_args args = {.size = sizeof args, .has_hash = true, .hash = hash_of(B)};
+    evener_pick picks[CALLS];
+    for (size_t i = 0; i < CALLS; i++) {
+        cr_assert_eq(harness_pick(h, &args, &picks[i], NULL), EVENER_PICK_COMPLETE);
+        for (size_t b = 0; b < 3; b++) {
+            const double bound = 1.25 * (double)(i + 1) / 3;
+            cr_assert_lt((double)evener_subchannel_in_flight(harness_at(h, b)), bound + 1);
+        }
+    }
+    cr_assert_gt(evener_subchannel_in_flight(harness_find(h, B)), CALLS / 3, "the hash's own backend has the most");
+    for (size_t i = 0; i < CALLS; i++) {
+        harness_done(h, &picks[i], EVENER_STATUS_OK);
+    }
+    evener_pick pick; /* nothing is in flight: the hash's own backend again */
+    cr_assert_eq(harness_pick(h, &args, &pick, NULL), EVENER_PICK_COMPLETE);
+    cr_assert_eq(pick.subchannel, harness_find(h, B));
+    harness_done(h, &pick, EVENER_STATUS_OK);
+    harness_destroy(h);
+}
