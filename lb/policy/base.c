@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "lb/base/address_table.h"
+#include "lb/policy/weights.h"
 
 /* How long until a picker that could not be built for want of memory is tried again. */
 #define REBUILD_RETRY_NS (10 * EVENER_NS_PER_MS)
@@ -139,6 +140,26 @@ static void count_in_lists(base *b, const entry *e, size_t step)
 
 /* ---- publishing ---- */
 
+/* Leave out those of weight 0, unless all are. Return how many remain. */
+static size_t leave_out_drained(evener_subchannel **subchannels, uint64_t *since_ns, size_t count)
+{
+    size_t kept = 0;
+    while (kept < count && evener_is_drained(evener_subchannel_address(subchannels[kept]))) {
+        kept++;
+    }
+    if (kept == count) {
+        return count;
+    }
+    kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!evener_is_drained(evener_subchannel_address(subchannels[i]))) {
+            since_ns[kept] = since_ns[i];
+            subchannels[kept++] = subchannels[i];
+        }
+    }
+    return kept;
+}
+
 /* The READY ones of the current list, to be freed by free_ready(); false without memory. */
 static bool collect_ready(const base *b, evener_base_ready *ready)
 {
@@ -155,6 +176,9 @@ static bool collect_ready(const base *b, evener_base_ready *ready)
             since_ns[count] = e->ready_since_ns;
             subchannels[count++] = e->subchannel;
         }
+    }
+    if (b->kind->size > offsetof(evener_base_policy, by_weight) && b->kind->by_weight) {
+        count = leave_out_drained(subchannels, since_ns, count);
     }
     ready->subchannels = subchannels;
     ready->ready_since_ns = since_ns;

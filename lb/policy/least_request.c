@@ -461,6 +461,7 @@ static evener_status_code parse_config(const evener_policy_builder *builder, con
 }
 
 static const evener_base_policy least_request = {
+    .by_weight = true,
     .size = sizeof least_request,
     .build_picker = least_request_build_picker,
     .subchannel_data_bytes = sizeof(backend),

@@ -172,6 +172,7 @@ static void data_destroy(void *data)
 }
 
 static const evener_base_policy p2c = {
+    .by_weight = true,
     .size = sizeof p2c,
     .build_picker = p2c_build_picker,
     .subchannel_data_bytes = sizeof(p2c_data),

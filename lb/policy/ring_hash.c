@@ -306,6 +306,7 @@ static evener_hash_ring *make_ring(const ring_hash *r, endpoint *const *endpoint
 {
     const char **keys = malloc(count * sizeof(const char *));
     uint32_t *weights = malloc(count * sizeof(uint32_t));
+    size_t weighted = 0;
     evener_hash_ring *ring = NULL;
     if (keys != NULL && weights != NULL) {
         for (size_t i = 0; i < count; i++) {
@@ -313,7 +314,11 @@ static evener_hash_ring *make_ring(const ring_hash *r, endpoint *const *endpoint
             const evener_address *address = e->stays_as != NULL ? e->stays_as : e->address;
             const char *key = evener_address_attribute(address, "hash_key"); /* A76 */
             keys[i] = key != NULL && key[0] != '\0' ? key : evener_address_text(address);
-            weights[i] = evener_static_weight_of(address);
+            weights[i] = evener_is_drained(address) ? 0 : evener_static_weight_of(address);
+            weighted += weights[i] > 0;
+        }
+        for (size_t i = 0; weighted == 0 && i < count; i++) {
+            weights[i] = 1; /* all would drain: none does */
         }
         ring = evener_hash_ring_create(keys, weights, (uint32_t)count, r->config->size_min, r->config->size_max,
                                        without_place);

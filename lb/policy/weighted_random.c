@@ -86,6 +86,7 @@ static evener_status_code parse_config(const evener_policy_builder *builder, con
 }
 
 static const evener_base_policy weighted_random = {
+    .by_weight = true,
     .size = sizeof weighted_random,
     .build_picker = weighted_random_build_picker,
 };

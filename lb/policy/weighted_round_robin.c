@@ -6,21 +6,27 @@
  *
  * with the application's utilization or, if that is 0, the CPU's. Such a weight counts `blackoutPeriod` after the first
  * report of a connection, and until `weightExpirationPeriod` after the last one. When at least two backends have one,
- * those weights rule: brought to within 0.1 to 10 of their mean, and the mean for a backend that has none. Else the
- * attribute "weight" of the addresses does (1 if none: then it is a round robin). Weights are looked at every
+ * those weights rule: brought to within 0.1 to 10 of their median, and the median for a backend that has none. Otherwise
+ * the attribute "weight" of the addresses does (1 if none: then it is a round robin). Weights are looked at every
  * `weightUpdatePeriod`. During a slow start ("slowStartConfig") a weight is less.
+ *
+ * A report whose weight is no sane number is refused, and the last one counts on. Failures that this client sees
+ * (`failureCodes`) count as errors if they are more than those reported, and a report with an answer that is not OK never
+ * raises the weight: a backend that fails fast reports little load.
  *
  * Picks go round a smooth sequence (lb/policy/smooth_sequence.h), with one cursor where calls follow, else with one for each
  * lane, as in round_robin: no bursts, and exact shares for whole weights over a period, of all threads or of one. */
 #include <evener/base_policy.h>
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <evener/load_report.h>
 #include <evener/policy_config.h>
 
 #include "lb/policy/builtin.h"
+#include "lb/policy/failure_codes.h"
 #include "lb/policy/ready_list.h"
 #include "lb/policy/smooth_sequence.h"
 #include "lb/policy/weights.h"
@@ -28,6 +34,11 @@
 /* A58: the bounds of the parameters; and those of a weight beside the mean (grpc: static_stride_scheduler.cc). */
 #define UPDATE_PERIOD_MIN_NS (100 * EVENER_NS_PER_MS)
 #define PERIOD_MAX_NS (UINT64_C(24) * 3600 * EVENER_NS_PER_S)
+/* A report that gives a weight outside is refused: no server answers as many calls per unit of utilization. */
+#define WEIGHT_MIN 1e-6
+#define WEIGHT_MAX 1e12
+/* A call counts this much in the share of failures. */
+#define FAILING_WEIGHT (1.0 / 32)
 #define RATIO_MAX 10.0
 #define RATIO_MIN 0.1
 
@@ -35,6 +46,7 @@ typedef struct wrr_config {
     bool oob_load_report; /* read, for its type; reports come with calls only */
     uint64_t blackout_ns, expiration_ns, update_ns;
     double error_penalty;
+    uint32_t failure_codes;
     evener_slow_start slow_start;
 } wrr_config;
 
@@ -42,15 +54,20 @@ static const wrr_config default_config = {.blackout_ns = 10 * EVENER_NS_PER_S,
                                           .expiration_ns = 180 * EVENER_NS_PER_S,
                                           .update_ns = EVENER_NS_PER_S,
                                           .error_penalty = 1.0,
+                                          .failure_codes = EVENER_FAILURE_CODES_DEFAULT,
                                           .slow_start = EVENER_SLOW_START_NONE};
 
 /* A subchannel's memory. The atomics are written by whoever ends a call and read by the control thread; each is right
  * by itself, so relaxed order does. */
 typedef struct wrr_data {
     evener_loop *loop;
-    uint64_t weight_bits; /* atomic: a double, of the last report */
-    uint64_t reported_ns; /* atomic: when; 0: never */
-    uint64_t first_ns;    /* atomic: the first report since then; 0: none yet */
+    uint64_t weight_bits;   /* atomic: a double, of the last report */
+    uint64_t reported_ns;   /* atomic: when; 0: never */
+    uint64_t first_ns;      /* atomic: the first report since then; 0: none yet */
+    uint64_t rps_bits;      /* atomic: a double, of the last report; 0 before the first */
+    uint64_t error_bits;    /* atomic: a double, the share of errors in it */
+    uint64_t failing_bits;  /* atomic: a double, the share of failures as this client sees it */
+    uint32_t failure_codes; /* atomic; of the configuration in force */
     /* the control thread's */
     uint64_t ready_since_ns; /* of the connection that the reports are of */
 } wrr_data;
@@ -93,27 +110,61 @@ static double double_of(uint64_t bits)
 
 /* ---- the data plane ---- */
 
-static void call_done(void *arg, uint64_t penalty_bits, const evener_done_info *info, uint32_t lane)
+static void store(uint64_t *bits, double value)
 {
-    (void)lane;
-    if (__builtin_expect(info->load_report == NULL, 1)) {
-        return;
-    }
-    wrr_data *data = arg;
+    __atomic_store_n(bits, bits_of(value), __ATOMIC_RELAXED);
+}
+
+static double load(const uint64_t *bits)
+{
+    return double_of(__atomic_load_n(bits, __ATOMIC_RELAXED));
+}
+
+/* Take a report. One with an answer that is not OK lowers the weight only. */
+static void take_report(wrr_data *data, uint64_t penalty_bits, const evener_done_info *info)
+{
     evener_load_report report = {.size = sizeof report};
     if (!evener_load_report_parse(info->load_report, info->load_report_bytes, &report)) {
         return;
     }
-    double utilization = report.application_utilization > 0 ? report.application_utilization : report.cpu_utilization;
+    const double utilization =
+        report.application_utilization > 0 ? report.application_utilization : report.cpu_utilization;
     if (!(report.requests_per_second > 0) || !(utilization > 0)) {
         return; /* A58: says nothing */
     }
-    utilization += double_of(penalty_bits) * report.errors_per_second / report.requests_per_second;
+    const double errors = report.errors_per_second / report.requests_per_second;
+    const double weight = report.requests_per_second / (utilization + double_of(penalty_bits) * errors);
+    if (!(weight >= WEIGHT_MIN && weight <= WEIGHT_MAX)) {
+        return;
+    }
+    const bool known = __atomic_load_n(&data->first_ns, __ATOMIC_RELAXED) != 0;
+    if (info->code != EVENER_STATUS_OK && (!known || weight > load(&data->weight_bits))) {
+        return;
+    }
     const uint64_t now_ns = evener_loop_now_fast_ns(data->loop);
-    __atomic_store_n(&data->weight_bits, bits_of(report.requests_per_second / utilization), __ATOMIC_RELAXED);
+    store(&data->weight_bits, weight);
+    store(&data->rps_bits, report.requests_per_second);
+    store(&data->error_bits, errors);
     __atomic_store_n(&data->reported_ns, now_ns, __ATOMIC_RELAXED);
-    if (__atomic_load_n(&data->first_ns, __ATOMIC_RELAXED) == 0) {
+    if (!known) {
         __atomic_store_n(&data->first_ns, now_ns, __ATOMIC_RELAXED);
+    }
+}
+
+static void call_done(void *arg, uint64_t penalty_bits, const evener_done_info *info, uint32_t lane)
+{
+    (void)lane;
+    if (__builtin_expect(info->load_report == NULL && (info->code == EVENER_STATUS_OK || info->not_sent), 1)) {
+        return;
+    }
+    wrr_data *data = arg;
+    const bool failed = evener_is_failure(__atomic_load_n(&data->failure_codes, __ATOMIC_RELAXED), info->code);
+    if (failed || info->code == EVENER_STATUS_OK) {
+        const double failing = load(&data->failing_bits);
+        store(&data->failing_bits, failing + ((failed ? 1.0 : 0.0) - failing) * FAILING_WEIGHT);
+    }
+    if (info->load_report != NULL) {
+        take_report(data, penalty_bits, info);
     }
 }
 
@@ -185,29 +236,49 @@ static double reported_weight(wrr_data *data, const wrr_config *config, uint64_t
     if (now_ns < first_ns + config->blackout_ns) {
         return 0;
     }
-    return double_of(__atomic_load_n(&data->weight_bits, __ATOMIC_RELAXED));
+    const double weight = load(&data->weight_bits);
+    const double unreported = load(&data->failing_bits) - load(&data->error_bits);
+    return unreported > 0 ? 1 / (1 / weight + config->error_penalty * unreported / load(&data->rps_bits)) : weight;
+}
+
+static int compare_weights(const void *a, const void *b)
+{
+    const double x = *(const double *)a;
+    const double y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Return the median of those above 0, of which there are `known`; `scratch` has room for all. */
+static double median_of(const double *weights, size_t count, size_t known, double *scratch)
+{
+    size_t used = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (weights[i] > 0) {
+            scratch[used++] = weights[i];
+        }
+    }
+    qsort(scratch, used, sizeof *scratch, compare_weights);
+    return (scratch[(known - 1) / 2] + scratch[known / 2]) / 2;
 }
 
 /* Replaces the static weights by those of the reports, if there are enough. */
 static void use_reports(const evener_base_ready *ready, const wrr_config *config, double *weights)
 {
     const uint64_t now_ns = evener_loop_now_ns(ready->helper->loop);
-    double *reported = malloc(ready->count * sizeof(double));
+    double *reported = malloc(2 * ready->count * sizeof(double));
     if (reported == NULL) {
         return; /* the next picker may have them */
     }
-    double sum = 0;
     size_t known = 0;
     for (size_t i = 0; i < ready->count; i++) {
         reported[i] =
             reported_weight(evener_subchannel_data(ready->subchannels[i]), config, ready->ready_since_ns[i], now_ns);
-        sum += reported[i];
         known += reported[i] > 0;
     }
     if (known >= 2) {
-        const double mean = sum / (double)known;
+        const double median = median_of(reported, ready->count, known, reported + ready->count);
         for (size_t i = 0; i < ready->count; i++) {
-            double weight = reported[i] > 0 ? reported[i] / mean : 1;
+            double weight = reported[i] > 0 ? reported[i] / median : 1;
             weight = weight > RATIO_MAX ? RATIO_MAX : weight < RATIO_MIN ? RATIO_MIN : weight;
             weights[i] = weight * evener_slow_start_factor(&config->slow_start, now_ns - ready->ready_since_ns[i]);
         }
@@ -269,6 +340,10 @@ static evener_picker *wrr_build_picker(const evener_base_ready *ready)
     if (weights == NULL) {
         return NULL;
     }
+    for (size_t i = 0; i < ready->count; i++) {
+        wrr_data *data = evener_subchannel_data(ready->subchannels[i]);
+        __atomic_store_n(&data->failure_codes, config->failure_codes, __ATOMIC_RELAXED);
+    }
     evener_ready_weights(ready, &config->slow_start, weights);
     use_reports(ready, config, weights);
     if (*ready->rebuild_after_ns == 0 || *ready->rebuild_after_ns > config->update_ns) {
@@ -328,6 +403,7 @@ static void read_config(evener_policy_fields *fields, const evener_policy_set *p
     evener_policy_fields_get_duration(fields, "weightExpirationPeriod", 0, PERIOD_MAX_NS, &config->expiration_ns);
     evener_policy_fields_get_duration(fields, "weightUpdatePeriod", 0, PERIOD_MAX_NS, &config->update_ns);
     evener_policy_fields_get_double(fields, "errorUtilizationPenalty", 0, 1e9, &config->error_penalty);
+    evener_policy_fields_get_status_codes(fields, "failureCodes", &config->failure_codes);
     evener_slow_start_read(fields, &config->slow_start);
     if (config->update_ns < UPDATE_PERIOD_MIN_NS) { /* A58: raised, not refused */
         config->update_ns = UPDATE_PERIOD_MIN_NS;
@@ -345,6 +421,7 @@ static evener_status_code parse_config(const evener_policy_builder *builder, con
 }
 
 static const evener_base_policy weighted_round_robin = {
+    .by_weight = true,
     .size = sizeof weighted_round_robin,
     .build_picker = wrr_build_picker,
     .subchannel_data_bytes = sizeof(wrr_data),

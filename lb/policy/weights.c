@@ -29,6 +29,11 @@ double evener_slow_start_factor(const evener_slow_start *slow_start, uint64_t ag
     return grown > slow_start->floor ? grown : slow_start->floor;
 }
 
+bool evener_is_drained(const evener_address *address)
+{
+    return evener_address_attribute_u32(address, "weight", 1) == 0;
+}
+
 uint32_t evener_static_weight_of(const evener_address *address)
 {
     const uint32_t weight = evener_address_attribute_u32(address, "weight", 1);

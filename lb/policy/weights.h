@@ -9,6 +9,7 @@
 #ifndef EVENER_LB_POLICY_WEIGHTS_H
 #define EVENER_LB_POLICY_WEIGHTS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <evener/base_policy.h>
@@ -31,7 +32,10 @@ void evener_slow_start_read(evener_policy_fields *fields, evener_slow_start *slo
 /* The factor of a weight at an age; 1 when the slow start is over. */
 double evener_slow_start_factor(const evener_slow_start *slow_start, uint64_t age_ns);
 
-/* Returns the attribute "weight" of an address, at least 1; of a subchannel's address as last set. */
+/* Return whether the address has the weight 0: it gets no new calls while others have more. */
+bool evener_is_drained(const evener_address *address);
+
+/* Return the attribute "weight" of an address, at least 1; of a subchannel's address as last set. */
 uint32_t evener_static_weight_of(const evener_address *address);
 uint32_t evener_static_weight(const evener_subchannel *subchannel);
 

@@ -70,7 +70,7 @@ Test(weighted_random, takes_extreme_weights)
     size_t counts[3];
     harness_count_picks(h, 40000, counts);
     assert_shares(counts, (double[]){2 / 3.0, 0, 1 / 3.0}, 3, 0.01);
-    harness_update(h, A ";weight=0," B ";weight=nonsense," C);
+    harness_update(h, A ";weight=1," B ";weight=nonsense," C);
     harness_count_picks(h, 40000, counts);
     assert_shares(counts, (double[]){1 / 3.0, 1 / 3.0, 1 / 3.0}, 3, 0.01);
     harness_destroy(h);
@@ -185,7 +185,8 @@ Test(weighted_round_robin, weights_are_exact_over_all_lanes_where_calls_follow)
     harness_destroy(h);
 }
 
-static void report(policy_harness *h, const char *address, double rps, double eps, double application, double cpu)
+static void report_with(policy_harness *h, const char *address, evener_status_code code, double rps, double eps,
+                        double application, double cpu)
 {
     uint8_t bytes[64];
     size_t size = 0;
@@ -202,14 +203,21 @@ static void report(policy_harness *h, const char *address, double rps, double ep
         evener_pick pick;
         cr_assert_eq(harness_pick(h, NULL, &pick, NULL), EVENER_PICK_COMPLETE);
         const bool wanted = strcmp(evener_subchannel_address_text(pick.subchannel), address) == 0;
-        const evener_done_info info = {
-            .size = sizeof info, .load_report = wanted ? bytes : NULL, .load_report_bytes = wanted ? size : 0};
+        const evener_done_info info = {.size = sizeof info,
+                                       .code = wanted ? code : EVENER_STATUS_OK,
+                                       .load_report = wanted ? bytes : NULL,
+                                       .load_report_bytes = wanted ? size : 0};
         harness_done_with(h, &pick, &info);
         if (wanted) {
             return;
         }
     }
     cr_assert_fail("%s is never picked", address);
+}
+
+static void report(policy_harness *h, const char *address, double rps, double eps, double application, double cpu)
+{
+    report_with(h, address, EVENER_STATUS_OK, rps, eps, application, cpu);
 }
 
 static void assert_ratio(policy_harness *h, double a, double b, double c)
@@ -498,4 +506,91 @@ Test(slow_start, of_weighted_random)
 Test(slow_start, of_weighted_round_robin)
 {
     slow_start_of("weighted_round_robin", 0.002);
+}
+
+/* ---- field cases B1, B6, B9, B10 ---- */
+
+/* B6: one absurd report is refused, and all others count on. */
+Test(weighted_round_robin, b6_an_absurd_report_is_refused)
+{
+    static const double absurd[][2] = {{1e299, 1e-20}, {1e299, 1}, {1e-9, 1e9}, {1, 1e-300}};
+    for (size_t i = 0; i < 4; i++) {
+        policy_harness *h = ready_harness("weighted_round_robin", NO_BLACKOUT, A "," B "," C);
+        report(h, A, 100, 0, 0.9, 0);
+        report(h, B, 100, 0, 0.3, 0);
+        report(h, C, 100, 0, 0.3, 0);
+        report(h, C, absurd[i][0], 0, absurd[i][1], 0);
+        harness_advance_ms(h, 1000);
+        assert_ratio(h, 1, 3, 3);
+        harness_destroy(h);
+    }
+}
+
+/* B10: linkerd2 11043. One with next to no utilization gets ten times the median, and the others remain apart. */
+Test(weighted_round_robin, b10_weights_are_clamped_against_the_median)
+{
+    policy_harness *h = ready_harness("weighted_round_robin", NO_BLACKOUT, A "," B "," C ",10.0.0.4:1");
+    report(h, A, 100, 0, 1e-6, 0);
+    report(h, B, 100, 0, 0.25, 0);
+    report(h, C, 100, 0, 0.5, 0);
+    report(h, "10.0.0.4:1", 100, 0, 0.5, 0);
+    harness_advance_ms(h, 1000);
+    size_t counts[4];
+    harness_count_picks(h, 40000, counts);
+    /* The weights are 1e8, 400, 200 and 200: the median is 300. */
+    const double sum = 3000 + 400 + 200 + 200;
+    assert_shares(counts, (double[]){3000 / sum, 400 / sum, 200 / sum, 200 / sum}, 4, 0.005);
+    harness_destroy(h);
+}
+
+/* B1: a backend that fails fast reports little load; that draws no calls. */
+Test(weighted_round_robin, b1_a_report_with_a_failure_never_raises_the_weight)
+{
+    static const evener_status_code codes[] = {EVENER_STATUS_PERMISSION_DENIED, EVENER_STATUS_UNKNOWN};
+    for (size_t i = 0; i < 2; i++) {
+        policy_harness *h = ready_harness("weighted_round_robin", NO_BLACKOUT, A "," B "," C);
+        report(h, A, 100, 0, 0.5, 0);
+        report(h, B, 100, 0, 0.5, 0);
+        report(h, C, 100, 0, 0.5, 0);
+        harness_advance_ms(h, 1000);
+        assert_ratio(h, 1, 1, 1);
+        for (size_t call = 0; call < 100; call++) {
+            report_with(h, A, codes[i], 100, 0, 0.01, 0);
+        }
+        harness_advance_ms(h, 1000);
+        size_t counts[3];
+        harness_count_picks(h, 9000, counts);
+        if (i == 0) {
+            assert_shares(counts, (double[]){1 / 3.0, 1 / 3.0, 1 / 3.0}, 3, 0.002);
+        } else { /* all fail: utilization 0.5 + 1 in place of 0.5 */
+            cr_assert_lt(counts[0], 9000 / 6);
+        }
+        harness_destroy(h);
+    }
+}
+
+/* B9: weight 0 drains: no new calls while others have more, and the connection stays. */
+Test(weight_zero, b9_drains)
+{
+    static const char *const policies[] = {"weighted_random", "weighted_round_robin", "least_request", "p2c_ewma",
+                                           "ring_hash"};
+    for (size_t i = 0; i < 5; i++) {
+        policy_harness *h = harness_create(policies[i], NULL);
+        h->connect_succeeds = true;
+        harness_update(h, A ";weight=0," B ";weight=2," C);
+        for (size_t b = 0; b < 3; b++) {
+            evener_subchannel_connect(harness_at(h, b));
+        }
+        harness_run(h);
+        size_t counts[3];
+        harness_count_picks(h, 3000, counts);
+        cr_assert_eq(counts[0], 0, "%s: %zu", policies[i], counts[0]);
+        cr_assert_gt(counts[1], 0);
+        cr_assert_gt(counts[2], 0);
+        cr_assert_eq(harness_subchannel_state(harness_find(h, A)), EVENER_READY);
+        harness_update(h, A ";weight=0," B ";weight=0," C ";weight=0");
+        harness_count_picks(h, 3000, counts);
+        cr_assert(counts[0] > 0 && counts[1] > 0 && counts[2] > 0, "%s: all would drain", policies[i]);
+        harness_destroy(h);
+    }
 }
