@@ -1,20 +1,46 @@
 #include "lb/policy/address_order.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lb/policy/address_index.h"
+#include "lb/policy/weights.h"
 
 #define FAMILIES 4
 
-static void shuffle_addresses(evener_address **addresses, size_t count, evener_loop *loop)
+typedef struct ticket {
+    evener_address *address;
+    double time; /* until it is drawn */
+} ticket;
+
+static int compare_tickets(const void *a, const void *b)
 {
-    for (size_t i = count; i > 1; i--) {
-        const size_t j = (size_t)evener_loop_random_below(loop, i);
-        evener_address *address = addresses[i - 1];
-        addresses[i - 1] = addresses[j];
-        addresses[j] = address;
+    const double x = ((const ticket *)a)->time;
+    const double y = ((const ticket *)b)->time;
+    return (x > y) - (x < y);
+}
+
+/* A113, weighted random shuffling: each address waits for an exponential time whose rate is its weight, so that each
+ * comes next among those left with a chance in proportion to it (Efraimidis, Spirakis 2006). Weight 0 comes last. Return
+ * false if out of memory. */
+static bool shuffle_addresses(evener_address **addresses, size_t count, evener_loop *loop)
+{
+    ticket *tickets = malloc(count * sizeof *tickets);
+    if (tickets == NULL) {
+        return false;
     }
+    for (size_t i = 0; i < count; i++) {
+        const double unit = ((double)(evener_loop_random(loop) >> 11) + 1) * 0x1p-53; /* in (0, 1] */
+        const double weight = evener_is_drained(addresses[i]) ? 1e-12 : (double)evener_static_weight_of(addresses[i]);
+        tickets[i] = (ticket){addresses[i], -log(unit) / weight};
+    }
+    qsort(tickets, count, sizeof *tickets, compare_tickets);
+    for (size_t i = 0; i < count; i++) {
+        addresses[i] = tickets[i].address;
+    }
+    free(tickets);
+    return true;
 }
 
 /* Copies the first of each backend, in order; returns how many. */
@@ -73,8 +99,9 @@ evener_address **evener_address_order(evener_address *const *addresses, size_t c
     }
     *ordered_count = copy_unique(addresses, count, &index, ordered);
     evener_address_index_clear(&index);
-    if (shuffle) {
-        shuffle_addresses(ordered, *ordered_count, loop);
+    if (shuffle && !shuffle_addresses(ordered, *ordered_count, loop)) {
+        free(ordered);
+        return NULL;
     }
     interleave(ordered, *ordered_count, ordered + count);
     return ordered;

@@ -441,3 +441,24 @@ Test(pick_first, a_list_of_100000_addresses_is_no_trouble)
     cr_assert_eq(h->subchannel_count, 100000);
     harness_destroy(h);
 }
+
+/* A113: which address is first after a shuffle follows the weights; weight 0 comes last. */
+Test(pick_first, a113_weighted_shuffle)
+{
+    size_t heavy = 0;
+    policy_harness *h = harness_create("pick_first", "{\"shuffleAddressList\":true}");
+    h->connect_succeeds = true;
+    for (size_t i = 0; i < 4000; i++) {
+        harness_update(h, "");
+        harness_update(h, "10.0.0.1:1;weight=3,10.0.0.2:1;weight=1,10.0.0.3:1;weight=0");
+        const char *first = harness_pick_one(h);
+        if (strcmp(first, "queue") == 0) {
+            harness_exit_idle(h);
+            first = harness_pick_one(h);
+        }
+        cr_assert_str_neq(first, "10.0.0.3:1");
+        heavy += strcmp(first, "10.0.0.1:1") == 0;
+    }
+    cr_assert_float_eq((double)heavy / 4000, 0.75, 0.035, "%zu", heavy);
+    harness_destroy(h);
+}
