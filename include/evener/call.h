@@ -162,7 +162,7 @@ EVENER_API bool evener_stream_write(evener_stream *stream, const evener_bytes *m
 EVENER_API bool evener_stream_writes_done(evener_stream *stream);
 
 /* Waits for the server's headers and stores them; they live as long as the stream. False: the stream has ended without
- * any. Any thread. */
+ * any. Over the C core an answer that consists of trailers only counts as one with empty headers. Any thread. */
 EVENER_API bool evener_stream_headers(evener_stream *stream, const evener_metadata **metadata, size_t *count);
 
 /* Ends the call with CANCELLED if it has not ended yet: waiting reads and writes return false. Any thread. */

@@ -48,11 +48,19 @@ static evener_grpc_core_call *completed(evener_grpc_tag *tag)
     return call;
 }
 
+/* They come with the end: without metadata they say nothing. */
+static void deliver_unary_headers(evener_grpc_core_call *call)
+{
+    if (call->initial_metadata.count > 0) {
+        evener_grpc_core_call_deliver_headers(call);
+    }
+}
+
 static void unary_completed(evener_grpc_tag *tag, bool ok)
 {
     (void)ok; /* always true with a status in the batch */
     evener_grpc_core_call *call = completed(tag);
-    evener_grpc_core_call_deliver_headers(call);
+    deliver_unary_headers(call);
     end_locked(call);
     evener_grpc_core_call_unref(call);
 }
@@ -320,7 +328,7 @@ static void call_wait(evener_transport_call *base, uint32_t *word, uint32_t valu
     const grpc_event event = grpc_completion_queue_pluck(queue, call, until, NULL);
     if (event.type == GRPC_OP_COMPLETE) {
         pthread_mutex_lock(&call->mutex);
-        evener_grpc_core_call_deliver_headers(call);
+        deliver_unary_headers(call);
         end_locked(call);
         evener_grpc_core_call_unref(call);
     } else {

@@ -216,8 +216,7 @@ static read_metadata read_all(const grpc_metadata_array *from)
 
 void evener_grpc_core_call_deliver_headers(evener_grpc_core_call *call)
 {
-    if (call->owner == NULL || !call->wants_metadata || call->events->headers == NULL ||
-        call->initial_metadata.count == 0) {
+    if (call->owner == NULL || !call->wants_metadata || call->events->headers == NULL) {
         return;
     }
     read_metadata read = read_all(&call->initial_metadata);

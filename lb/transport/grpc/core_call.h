@@ -88,7 +88,8 @@ void evener_grpc_core_call_abandon(evener_grpc_core_call *call);
 /* The same, but false, and nothing happens, while an event of the call is under way. */
 bool evener_grpc_core_call_try_abandon(evener_grpc_core_call *call);
 
-/* Delivers the server's headers, if the owner wants them and there are any. The mutex is held. */
+/* Delivers the server's headers, if the owner wants them. The core keeps those of the protocol to itself, so that there may
+ * be none left, and a Trailers-Only answer looks the same (1.51). The mutex is held. */
 void evener_grpc_core_call_deliver_headers(evener_grpc_core_call *call);
 
 #endif
