@@ -79,8 +79,8 @@ static void on_call_ended(void *arg, const evener_status *status, evener_bytes *
 {
     started_call *call = arg;
     expect(atomic_fetch_add(&call->ends, 1) == 0, "a callback comes twice");
-    expect(status->code != EVENER_STATUS_OK || (response->length == strlen(call->text) &&
-                                                memcmp(response->data, call->text, response->length) == 0),
+    expect(status->code != EVENER_STATUS_OK ||
+               (response->length == strlen(call->text) && memcmp(response->data, call->text, response->length) == 0),
            "an asynchronous call has another call's answer");
     free(call);
     atomic_fetch_add(&ended, 1);
@@ -94,8 +94,7 @@ static void call_start(caller *c)
     const evener_call_options options = options_of(c);
     evener_call *call;
     atomic_fetch_add(&started, 1);
-    if (evener_call_start(c->channel, UNARY, &request, &options, on_call_ended, own, &call, NULL) !=
-        EVENER_STATUS_OK) {
+    if (evener_call_start(c->channel, UNARY, &request, &options, on_call_ended, own, &call, NULL) != EVENER_STATUS_OK) {
         free(own);
         atomic_fetch_add(&ended, 1);
         return;

@@ -20,11 +20,12 @@ static const h2_step refused_goaway[] = {{.kind = H2_AWAIT_END_STREAM},
 
 #define TRAILERS_ONLY(status, message)                                                                                 \
     {                                                                                                                  \
-        .kind = H2_HEADERS, .end_stream = true,                                                                        \
-        .headers = {{":status", "200"},                                                                                \
-                    {"content-type", "application/grpc"},                                                              \
-                    {"grpc-status", status},                                                                           \
-                    {"grpc-message", message}}                                                                         \
+        .kind = H2_HEADERS, .end_stream = true, .headers = {                                                           \
+            {":status", "200"},                                                                                        \
+            {"content-type", "application/grpc"},                                                                      \
+            {"grpc-status", status},                                                                                   \
+            {"grpc-message", message}                                                                                  \
+        }                                                                                                              \
     }
 /* As a server of the core does that shuts down. */
 static const h2_step cancel[] = {{.kind = H2_AWAIT_END_STREAM}, TRAILERS_ONLY("1", "CANCELLED"), {.kind = H2_END}};
@@ -39,11 +40,10 @@ static const h2_step like_a_goaway[] = {
 #define NO_CONNECTION "failed to connect to all addresses; last error: UNKNOWN"
 static const h2_step like_no_connection[] = {
     {.kind = H2_AWAIT_END_STREAM}, TRAILERS_ONLY("14", NO_CONNECTION ": refused"), {.kind = H2_END}};
-static const h2_step http_503[] = {
-    {.kind = H2_AWAIT_END_STREAM},
-    {.kind = H2_HEADERS, .headers = {{":status", "503"}, {"content-type", "text/html"}}},
-    {.kind = H2_DATA, .data = "<html>no</html>", .data_bytes = 15, .end_stream = true},
-    {.kind = H2_END}};
+static const h2_step http_503[] = {{.kind = H2_AWAIT_END_STREAM},
+                                   {.kind = H2_HEADERS, .headers = {{":status", "503"}, {"content-type", "text/html"}}},
+                                   {.kind = H2_DATA, .data = "<html>no</html>", .data_bytes = 15, .end_stream = true},
+                                   {.kind = H2_END}};
 
 typedef struct refusal {
     const h2_step *how;

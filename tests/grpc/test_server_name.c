@@ -308,8 +308,7 @@ Test(server_name, that_is_empty_verifies_nothing_less)
     const evener_channel_options options = options_of(tls, "");
     cr_expect_eq(call_target(text("static:127.0.0.1:%u", a, 0), &options, &status), EVENER_STATUS_INVALID_ARGUMENT);
     cr_expect_not_null(strstr(status.message, "authority is empty"), "%s", status.message);
-    refused(text("static:127.0.0.1:%u;authority=", a, 0), NULL, EVENER_STATUS_UNAVAILABLE,
-            not_valid_for("127.0.0.1"));
+    refused(text("static:127.0.0.1:%u;authority=", a, 0), NULL, EVENER_STATUS_UNAVAILABLE, not_valid_for("127.0.0.1"));
     write_list(text("127.0.0.1:%u authority=", a, 0));
     char target[128];
     snprintf(target, sizeof target, "file:%s", list_path);

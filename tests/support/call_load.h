@@ -16,7 +16,7 @@
 
 #include "bench/rpc/client.h"
 
-#define CALL_LOAD_IN_FLIGHT_MAX 64
+#define CALL_LOAD_IN_FLIGHT_MAX 128
 
 typedef struct call_load call_load;
 

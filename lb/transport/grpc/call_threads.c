@@ -65,7 +65,7 @@ struct evener_grpc_call_threads {
     evener_runtime *runtime;
     evener_grpc_overdue *overdue; /* the threads look at it */
     pthread_mutex_t mutex;        /* for starting */
-    uint32_t count_wanted; /* under mutex */
+    uint32_t count_wanted;        /* under mutex */
     /* written before `running`, read after it */
     uint32_t count;
     call_thread *all;
@@ -316,7 +316,7 @@ evener_status_code evener_grpc_call_threads_set_count(evener_grpc_call_threads *
 /* ---- life ---- */
 
 evener_grpc_call_threads *evener_grpc_call_threads_create(evener_runtime *runtime, evener_grpc_overdue *overdue,
-                                                         evener_status *status)
+                                                          evener_status *status)
 {
     evener_grpc_call_threads *threads = evener_cache_aligned_calloc(sizeof *threads);
     if (threads == NULL) {

@@ -23,7 +23,7 @@ typedef struct evener_grpc_call_threads evener_grpc_call_threads;
 
 /* NULL and a filled status on failure. Starts no thread yet. `runtime` is borrowed. Any thread. */
 evener_grpc_call_threads *evener_grpc_call_threads_create(evener_runtime *runtime, evener_grpc_overdue *overdue,
-                                                         evener_status *status);
+                                                          evener_status *status);
 
 /* Joins the threads; no call may be under way, none may start. Not on one of the threads. */
 void evener_grpc_call_threads_stop(evener_grpc_call_threads *threads);

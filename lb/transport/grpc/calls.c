@@ -322,8 +322,9 @@ static void call_wait(evener_transport_call *base, uint32_t *word, uint32_t valu
     if (call->deadline_ns != UINT64_MAX) {
         const uint64_t now_ns = evener_loop_now_ns(call->connection->loop);
         const uint64_t left_ns = call->deadline_ns > now_ns ? call->deadline_ns - now_ns : 0;
-        until = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
-                             gpr_time_from_nanos((int64_t)(left_ns + EVENER_GRPC_CORE_GRACE_MS * EVENER_NS_PER_MS), GPR_TIMESPAN));
+        until = gpr_time_add(
+            gpr_now(GPR_CLOCK_MONOTONIC),
+            gpr_time_from_nanos((int64_t)(left_ns + EVENER_GRPC_CORE_GRACE_MS * EVENER_NS_PER_MS), GPR_TIMESPAN));
     }
     const grpc_event event = grpc_completion_queue_pluck(queue, call, until, NULL);
     if (event.type == GRPC_OP_COMPLETE) {

@@ -113,9 +113,9 @@ static bool is_time(evener_grpc_overdue *overdue)
 {
     const uint64_t now_ns = evener_clock_now_fast_ns();
     uint64_t next_ns = atomic_load_explicit(&overdue->next_look_ns, memory_order_relaxed);
-    return now_ns >= next_ns && atomic_compare_exchange_strong_explicit(&overdue->next_look_ns, &next_ns,
-                                                                        now_ns + LOOK_INTERVAL_NS,
-                                                                        memory_order_relaxed, memory_order_relaxed);
+    return now_ns >= next_ns &&
+           atomic_compare_exchange_strong_explicit(&overdue->next_look_ns, &next_ns, now_ns + LOOK_INTERVAL_NS,
+                                                   memory_order_relaxed, memory_order_relaxed);
 }
 
 void evener_grpc_overdue_look(evener_grpc_overdue *overdue)
