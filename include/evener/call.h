@@ -100,9 +100,10 @@ EVENER_API evener_status_code evener_unary_call(evener_channel *channel, const c
 /* An asynchronous unary call under way. */
 typedef struct evener_call evener_call;
 
-/* Called exactly once if evener_call_start() returned OK, never from inside it: on one of the runtime's call threads,
- * or on its control thread when the call ended while it waited for a backend. Must not block for long; may start, cancel
- * and give back calls and channels. `status` is borrowed; `response` is empty unless the status is OK, and is cleared
+/* Called exactly once if evener_call_start() returned OK, never from inside it: on one of the runtime's call threads
+ * (transport "grpc") or of the transport's I/O threads ("http2"), or on the control thread when the call ended while it
+ * waited for a backend. Must not block; may start, cancel and give back calls and channels. On an I/O thread it holds up
+ * all calls of its connection, and must not wait for another call. `status` is borrowed; `response` is empty unless the status is OK, and is cleared
  * after the callback: to keep it, copy the struct and set response->owner to NULL. */
 typedef void (*evener_call_callback)(void *arg, const evener_status *status, evener_bytes *response);
 
@@ -121,7 +122,7 @@ EVENER_API void evener_call_cancel(evener_call *call);
 EVENER_API evener_call *evener_call_ref(evener_call *call);
 EVENER_API void evener_call_unref(evener_call *call);
 
-/* How many threads serve the runtime's asynchronous calls: they start with the first one and end with the runtime.
+/* How many threads serve the runtime's asynchronous calls over the transport "grpc": they start with the first one and end with the runtime.
  * `count` 0: the default, one for each processor, at most 4. Errors: INVALID_ARGUMENT (more than
  * EVENER_CALL_THREADS_MAX), FAILED_PRECONDITION (they run already). Any thread that may wait for the control thread. */
 #define EVENER_CALL_THREADS_MAX 64
