@@ -1,5 +1,5 @@
 #!/bin/bash
-# Installs missing packages, builds with optimisation, runs all benches and plots the results: about 6 minutes, with
+# Installs missing packages, builds with optimisation, runs all benches and plots the results: about 9 minutes, with
 # --quick under one, without the build. The results go to bench/results/: latest.json, latest.md and the plots. Exits
 # non-zero if a bench's own check fails (a failed call, an allocation in a pick, a wrong share) or latest.json has a
 # wrong shape.

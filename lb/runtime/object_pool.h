@@ -19,6 +19,6 @@
 void *evener_pool_take(size_t bytes, bool *is_new);
 
 /* Gives memory back that was taken with the same `bytes`. NULL is allowed. Any thread. */
-void evener_pool_give_back(void *object, size_t bytes);
+void evener_pool_give_back(void *memory, size_t bytes);
 
 #endif

@@ -389,7 +389,6 @@ void evener_http2_connection_init(evener_connection *connection, evener_http2_tr
                                   struct evener_http2_engine *engine);
 
 void evener_http2_connection_ref(evener_connection *connection);
-void evener_http2_connection_unref(evener_connection *connection);
 
 /* Takes the word from FREE. Acquire: what the last owner did is seen. */
 static inline bool evener_http2_take(evener_connection *connection, evener_http2_owner as)

@@ -20,7 +20,7 @@
 static bool split_host_port(const char *text, size_t bytes, char host[EVENER_HTTP2_PROXY_HOST_BYTES], char port[8])
 {
     const char *end = text + bytes;
-    const char *host_end = end, *colon = NULL;
+    const char *host_end, *colon = NULL;
     if (bytes > 0 && *text == '[') {
         host_end = memchr(text, ']', bytes);
         if (host_end == NULL) {
