@@ -41,15 +41,15 @@ typedef struct evener_metadata {
     size_t value_bytes;
 } evener_metadata;
 
-/* Why this backend? A traced pick tells what its policy looked at. Called inside the pick, on its thread: must not block
- * nor call evener. Strings are borrowed for the call; NULL functions are left out. */
+/* Trace of a pick: reports what the policy compared. The functions are called inside the pick, on its thread, and must
+ * neither block nor call evener. Strings are borrowed for the call. NULL functions are not called. */
 typedef struct evener_pick_trace {
     size_t size; /* sizeof(evener_pick_trace) */
     void *arg;
-    /* A backend that was weighed against others, its load as the policy reckons it (lower is better; its unit is the
-     * policy's), and what else there is to say ("probe"); `note` may be NULL. */
+    /* Report a backend that was compared with others. `load` is in the policy's own unit; lower is better. `note` says
+     * more ("probe") or is NULL. */
     void (*candidate)(void *arg, const char *address, double load, const char *note);
-    /* What decided: "lower load", "force pick". */
+    /* Report the reason for the choice: "lower load", "force pick". */
     void (*reason)(void *arg, const char *reason);
 } evener_pick_trace;
 
@@ -78,7 +78,7 @@ typedef struct evener_pick_context {
     uint32_t lane;         /* the calling thread's */
 } evener_pick_context;
 
-/* For pickers: tell the trace of the pick, if it has one. */
+/* For pickers: report to the trace of the pick, if it has one. */
 static inline bool evener_pick_is_traced(const evener_pick_context *context)
 {
     return __builtin_expect(context->args->trace != NULL, 0);
@@ -177,10 +177,10 @@ EVENER_API void evener_pick_undo(evener_pick *pick, uint32_t lane);
 
 typedef struct evener_picker_vtable {
     size_t size; /* sizeof(evener_picker_vtable) */
-    /* Chooses. With COMPLETE sets pick->subchannel; with FAIL or DROP fills context->status. Any thread, several at
+    /* Choose. With COMPLETE set pick->subchannel; with FAIL or DROP fill context->status. Any thread, several at
      * once, under RCU: must not lock, allocate, wait, or call evener but for what context and subchannel allow. */
     evener_pick_outcome (*pick)(evener_picker *picker, const evener_pick_context *context, evener_pick *pick);
-    /* Frees the picker and gives back the references it holds. Control thread, when no reader can see it. */
+    /* Free the picker and give back the references it holds. Control thread, when no reader can see it. */
     void (*destroy)(evener_picker *picker);
 } evener_picker_vtable;
 
@@ -190,7 +190,7 @@ struct evener_picker {
     uint32_t references; /* changed by ref and unref only */
 };
 
-/* Starts a picker's life with one reference. */
+/* Initialise a picker with one reference. */
 static inline void evener_picker_init(evener_picker *picker, const evener_picker_vtable *vtable)
 {
     picker->vtable = vtable;
@@ -206,7 +206,7 @@ EVENER_API void *evener_picker_alloc(size_t bytes);
 EVENER_API evener_picker *evener_picker_ref(evener_picker *picker);
 EVENER_API void evener_picker_unref(evener_picker *picker);
 
-/* Pickers that always say the same: NULL without memory. `status` is copied. Control thread. */
+/* Create a picker with a constant outcome. `status` is copied. NULL: out of memory. Control thread. */
 EVENER_API evener_picker *evener_picker_create_queue(void);
 EVENER_API evener_picker *evener_picker_create_fail(const evener_status *status);
 EVENER_API evener_picker *evener_picker_create_drop(const evener_status *status);

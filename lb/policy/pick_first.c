@@ -236,7 +236,7 @@ static void start_pass(pick_first *p)
         publish_waiting(p, EVENER_CONNECTING);
     }
     if (one_is_ready) {
-        /* Another policy of the channel has this connection; its READY is about to be told. */
+        /* Another policy of the channel has this connection; its READY is about to be reported. */
         evener_timer_start(p->helper->loop, &p->attempt_timer, p->config->attempt_delay_ns);
     } else {
         advance(p);
@@ -251,12 +251,11 @@ static void select_candidate(pick_first *p, candidate *c)
     release_others(p, c);
 }
 
+/* The lost one keeps its subchannel, and with it its statistics, until another is selected. */
 static void become_idle(pick_first *p)
 {
-    candidate *lost = p->selected;
     p->selected = NULL;
     publish_waiting(p, EVENER_IDLE);
-    candidate_release(lost);
 }
 
 static void failed(pick_first *p, candidate *c, const evener_status *status)
@@ -299,8 +298,8 @@ static void state_changed(void *arg, evener_subchannel *subchannel, evener_conne
         failed(p, c, status);
         break;
     case EVENER_IDLE:
-        /* Its backoff is over; but who has failed in a pass has had its turn. */
-        if (!p->in_pass || !c->failed) {
+        /* Its backoff is over. One that failed in a pass has had its turn, and an idle policy waits for a call. */
+        if (p->state != EVENER_IDLE && (!p->in_pass || !c->failed)) {
             evener_subchannel_connect(subchannel);
         }
         break;

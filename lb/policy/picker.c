@@ -1,4 +1,4 @@
-/* Pickers: references, and the three that always say the same. */
+/* Pickers: references, and the three constant ones. */
 #include <evener/picker.h>
 
 #include <assert.h>
@@ -57,7 +57,7 @@ static evener_pick_outcome pick_queue(evener_picker *picker, const evener_pick_c
     return EVENER_PICK_QUEUE;
 }
 
-static evener_pick_outcome tell_status(const evener_picker *picker, const evener_pick_context *context,
+static evener_pick_outcome fill_status(const evener_picker *picker, const evener_pick_context *context,
                                        evener_pick_outcome outcome)
 {
     const evener_status *status = &((const constant_picker *)picker)->status;
@@ -70,13 +70,13 @@ static evener_pick_outcome tell_status(const evener_picker *picker, const evener
 static evener_pick_outcome pick_fail(evener_picker *picker, const evener_pick_context *context, evener_pick *pick)
 {
     (void)pick;
-    return tell_status(picker, context, EVENER_PICK_FAIL);
+    return fill_status(picker, context, EVENER_PICK_FAIL);
 }
 
 static evener_pick_outcome pick_drop(evener_picker *picker, const evener_pick_context *context, evener_pick *pick)
 {
     (void)pick;
-    return tell_status(picker, context, EVENER_PICK_DROP);
+    return fill_status(picker, context, EVENER_PICK_DROP);
 }
 
 static const evener_picker_vtable queue_vtable = {

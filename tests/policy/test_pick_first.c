@@ -462,3 +462,21 @@ Test(pick_first, a113_weighted_shuffle)
     cr_assert_float_eq((double)heavy / 4000, 0.75, 0.035, "%zu", heavy);
     harness_destroy(h);
 }
+
+/* B9: the statistics are the subchannel's, which stays over a lost connection. */
+Test(pick_first, b9_statistics_stay_over_reconnects)
+{
+    policy_harness *h = harness_with(A);
+    harness_set(h, A, EVENER_READY);
+    const evener_subchannel *before = harness_find(h, A);
+    for (size_t i = 0; i < 3; i++) {
+        harness_set(h, A, EVENER_IDLE);
+        cr_assert_eq(h->state, EVENER_IDLE);
+        harness_exit_idle(h);
+        harness_set(h, A, EVENER_READY);
+        cr_assert_str_eq(harness_pick_one(h), A);
+        cr_assert_eq(harness_find(h, A), before);
+    }
+    cr_assert_eq(h->created, 1);
+    harness_destroy(h);
+}
