@@ -191,7 +191,7 @@ Test(pick_first, goes_idle_when_connection_fails_then_can_reconnect)
     cr_assert_eq(h->state, EVENER_IDLE);
     cr_assert_eq(h->reresolutions, 1);
     cr_assert_str_eq(harness_pick_one(h), "queue");
-    cr_assert_eq(h->subchannel_count, 0);
+    cr_assert_eq(h->subchannel_count, 1, "the lost one stays, with its statistics");
     cr_assert_eq(h->connect_count, 1, "nothing is connected before a call");
     harness_exit_idle(h);
     cr_assert_eq(h->state, EVENER_CONNECTING);
