@@ -124,7 +124,7 @@ static bool read_number(const char *word, const char *key, uint32_t minimum, uin
 
 static void read_options(evener_dns_resolv_conf *conf, const char *at, const char *end)
 {
-    char word[WORD_BYTES];
+    char word[WORD_BYTES] = "";
     while (next_word(&at, end, word)) {
         if (read_number(word, "ndots:", 0, NDOTS_MAX, &conf->ndots) ||
             read_number(word, "timeout:", 1, TIMEOUT_S_MAX, &conf->timeout_s) ||
