@@ -7,7 +7,11 @@ bool evener_address_index_init(evener_address_index *index, size_t capacity)
     *index = (evener_address_index){
         .table = EVENER_ADDRESS_TABLE_INIT(evener_address_place, table_next, address, table_tag)};
     index->places = malloc((capacity > 0 ? capacity : 1) * sizeof(evener_address_place));
-    return index->places != NULL && evener_address_table_reserve(&index->table, capacity);
+    if (index->places == NULL || !evener_address_table_reserve(&index->table, capacity)) {
+        evener_address_index_clear(index);
+        return false;
+    }
+    return true;
 }
 
 void evener_address_index_clear(evener_address_index *index)
