@@ -84,6 +84,7 @@ static evener_picker *make_picker(ring_hash *r, const evener_status *error)
     picker->count = (uint32_t)r->count;
     picker->any_connecting = false;
     picker->load_factor_max = r->config->load_factor_max;
+    picker->bounded = r->config->load_factor_max > 0;
     picker->load = r->load; /* lives as long as the subchannels' memory */
     memcpy(picker->header, r->config->header, sizeof picker->header);
     for (size_t i = 0; i < r->count; i++) {

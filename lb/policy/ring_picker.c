@@ -75,9 +75,6 @@ static void call_done(void *data, uint64_t word, const evener_done_info *info, u
  * (Mirrokni, Thorup, Zadimoghaddam 2016, consistent hashing with bounded loads). */
 static bool is_full(const ring_picker *picker, const target *t)
 {
-    if (!(picker->load_factor_max > 0)) {
-        return false;
-    }
     const double mean =
         ((double)__atomic_load_n(&picker->load->in_flight, __ATOMIC_RELAXED) + 1) / (double)picker->count;
     return __atomic_load_n(&t->data->in_flight, __ATOMIC_RELAXED) >= ceil(picker->load_factor_max * mean);
@@ -86,7 +83,7 @@ static bool is_full(const ring_picker *picker, const target *t)
 static evener_pick_outcome take(const ring_picker *picker, const target *t, evener_pick *pick)
 {
     pick->subchannel = t->subchannel;
-    if (picker->load_factor_max > 0 && evener_pick_add_layer(pick, call_done, t->data) != NULL) {
+    if (__builtin_expect(picker->bounded, 0) && evener_pick_add_layer(pick, call_done, t->data) != NULL) {
         (void)__atomic_fetch_add(&t->data->in_flight, 1, __ATOMIC_RELAXED);
         (void)__atomic_fetch_add(&t->data->load->in_flight, 1, __ATOMIC_RELAXED);
     }
@@ -102,7 +99,7 @@ static evener_pick_outcome pick_by_hash(const ring_picker *picker, const evener_
         const target *t = &picker->targets[picker->ring->entries[at].endpoint];
         switch (t->state) {
         case EVENER_READY:
-            if (__builtin_expect(is_full(picker, t), 0)) {
+            if (__builtin_expect(picker->bounded, 0) && is_full(picker, t)) {
                 full = full != NULL ? full : t;
                 break;
             }

@@ -49,6 +49,7 @@ typedef struct ring_picker {
     evener_status error; /* when all fail */
     uint32_t count;
     bool any_connecting;
+    bool bounded;           /* by load_factor_max */
     double load_factor_max; /* maxLoadFactor; 0: no bound */
     ring_load *load;        /* used with a bound */
     char header[HEADER_BYTES];
