@@ -47,8 +47,9 @@ static free_object *take_from(uint32_t lane, size_t class)
 void *evener_pool_take(size_t bytes, bool *is_new)
 {
     const size_t class = class_of(bytes);
-    const uint32_t lane = evener_lane_current();
     free_object *object = NULL;
+    evener_lane_use_begin();
+    const uint32_t lane = evener_lane_current();
     if (class < CLASSES && lane < EVENER_LANES - 1) {
         object = take_from(lane, class);
     } else if (class < CLASSES) {
@@ -56,6 +57,7 @@ void *evener_pool_take(size_t bytes, bool *is_new)
         object = take_from(EVENER_LANES - 1, class);
         (void)pthread_mutex_unlock(&shared_lane_lock);
     }
+    evener_lane_use_end();
     *is_new = object == NULL;
     return object != NULL ? object : evener_cache_aligned_calloc((class + 1) * EVENER_POOL_STEP_BYTES);
 }
