@@ -9,8 +9,8 @@
 
 #include <evener/evener.h>
 
-/* Run the call's one batch on the queue, as the program's loop would. Store how it ended; the error string is the core's,
- * to be freed with gpr_free(). */
+/* Run the call's one batch on the queue, as the program's loop would. Store how it ended; the error string is the
+ * core's, to be freed with gpr_free(). */
 static void run(grpc_completion_queue *queue, grpc_call *call, evener_done_info *info)
 {
     grpc_metadata_array headers, trailers;

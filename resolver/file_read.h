@@ -27,9 +27,10 @@ evener_file_state evener_file_state_of(const char *path);
 /* Return whether both states certainly have the same content. */
 bool evener_file_state_same(const evener_file_state *a, const evener_file_state *b);
 
-/* Read the whole file, at most `bytes_max`, and append a NUL. On success store memory to be freed with free(), its length, and the state;
- * `*torn` says whether the file changed during the read, so that the content may be mixed. Errors: NOT_FOUND,
- * PERMISSION_DENIED, UNAVAILABLE, RESOURCE_EXHAUSTED (file too large); all name the file and the reason. */
+/* Read the whole file, at most `bytes_max`, and append a NUL. On success store memory to be freed with free(), its
+ * length, and the state; `*torn` says whether the file changed during the read, so that the content may be mixed.
+ * Errors: NOT_FOUND, PERMISSION_DENIED, UNAVAILABLE, RESOURCE_EXHAUSTED (file too large); all name the file and the
+ * reason. */
 evener_status_code evener_file_read(const char *path, size_t bytes_max, char **text, size_t *bytes,
                                     evener_file_state *state, bool *torn, evener_status *status);
 

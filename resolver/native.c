@@ -1,6 +1,6 @@
-/* `native:host[:port]` - the addresses that getaddrinfo() of the C library finds: by NSS, so mDNS, NIS, containers' names and
- * whatever nsswitch.conf says. It blocks, so each lookup runs on a thread of its own, and it gives no TTL: the name is asked
- * for again every "native.refresh_ms".
+/* `native:host[:port]` - the addresses that getaddrinfo() of the C library finds: by NSS, so mDNS, NIS, containers'
+ * names and whatever nsswitch.conf says. It blocks, so each lookup runs on a thread of its own, and it gives no TTL:
+ * the name is asked for again every "native.refresh_ms".
  *
  * A lookup that is in flight when the resolver is closed cannot be ended; it is abandoned, and its thread frees it. */
 #include <arpa/inet.h>

@@ -1,6 +1,6 @@
 /* Interposes libc's functions: the program's definitions come first for all shared libraries too. Each thread counts in
- * a cache line of its own, so that counting disturbs what is measured as little as possible. A separate file, as linking
- * it changes the program. */
+ * a cache line of its own, so that counting disturbs what is measured as little as possible. A separate file, as
+ * linking it changes the program. */
 #include "bench/support/counts.h"
 
 #include <dlfcn.h>

@@ -43,8 +43,8 @@ typedef struct evener_base_policy {
     void (*subchannel_created)(const evener_base_ready *peers, evener_subchannel *subchannel);
     /* For evener_channel_get_stats(); or NULL. */
     void (*describe)(void *state, evener_subchannel *subchannel, char *buffer, size_t buffer_bytes);
-    /* The policy goes by the attribute "weight": READY subchannels of weight 0 are left out of `subchannels`, so that they
-     * drain, unless all have weight 0. */
+    /* The policy goes by the attribute "weight": READY subchannels of weight 0 are left out of `subchannels`, so that
+     * they drain, unless all have weight 0. */
     bool by_weight;
 } evener_base_policy;
 

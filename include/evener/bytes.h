@@ -39,8 +39,8 @@ EVENER_API uint8_t *evener_bytes_create(size_t length, evener_bytes *bytes);
 /* Gives the message's reference back and makes it empty. NULL is allowed. Any thread. */
 EVENER_API void evener_bytes_clear(evener_bytes *bytes);
 
-/* Another reference to the same message; a copy of it if it has no owner. The result is to be cleared. Without memory the
- * result is empty and has no owner. Any thread. */
+/* Another reference to the same message; a copy of it if it has no owner. The result is to be cleared. Without memory
+ * the result is empty and has no owner. Any thread. */
 EVENER_API evener_bytes evener_bytes_ref(const evener_bytes *bytes);
 
 EVENER_END_DECLS

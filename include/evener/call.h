@@ -12,11 +12,11 @@
  *     }
  *     evener_bytes_clear(&request);
  *
- * Every call picks a backend. A call is sent again only when it certainly was not sent: nothing of an answer arrived, and
- * the gRPC core itself says that no transport took the call. It is then picked again within its deadline: completed,
- * queued or failed as any new call. Every other failure is reported once, with the status that the server or the core
- * gave, and counts for the backend picked. That includes REFUSED_STREAM and streams beyond a GOAWAY's last one (RFC 9113
- * sections 8.7 and 6.8): through the core's interface they look like a status that the server wrote. */
+ * Every call picks a backend. A call is sent again only when it certainly was not sent: nothing of an answer arrived,
+ * and the gRPC core itself says that no transport took the call. It is then picked again within its deadline:
+ * completed, queued or failed as any new call. Every other failure is reported once, with the status that the server or
+ * the core gave, and counts for the backend picked. That includes REFUSED_STREAM and streams beyond a GOAWAY's last one
+ * (RFC 9113 sections 8.7 and 6.8): through the core's interface they look like a status that the server wrote. */
 #ifndef EVENER_CALL_H
 #define EVENER_CALL_H
 
@@ -43,12 +43,12 @@ typedef enum evener_wait_for_ready {
     EVENER_WAIT_FOR_READY_NO = 2       /* fails with the last connection error when no backend can be reached */
 } evener_wait_for_ready;
 
-/* What else is known of a call that has ended. All is copied and owned by the struct, until evener_call_details_clear().
- * Start with {.size = sizeof(evener_call_details)}. */
+/* What else is known of a call that has ended. All is copied and owned by the struct, until
+ * evener_call_details_clear(). Start with {.size = sizeof(evener_call_details)}. */
 typedef struct evener_call_details {
     size_t size; /* sizeof(evener_call_details) */
-    /* The backend picked, however the call ended there: "ipv4:127.0.0.1:50051", "ipv6:[::1]:50051", "unix:/path". "" when
-     * the call ended while it had none. */
+    /* The backend picked, however the call ended there: "ipv4:127.0.0.1:50051", "ipv6:[::1]:50051", "unix:/path". ""
+     * when the call ended while it had none. */
     const char *peer;
     const evener_metadata *initial_metadata; /* the server's headers; values of "-bin" keys are plain bytes */
     size_t initial_metadata_count;
@@ -102,9 +102,9 @@ typedef struct evener_call evener_call;
 
 /* Called exactly once if evener_call_start() returned OK, never from inside it: on one of the runtime's call threads
  * (transport "grpc") or of the transport's I/O threads ("http2"), or on the control thread when the call ended while it
- * waited for a backend. Must not block; may start, cancel and give back calls and channels. On an I/O thread it holds up
- * all calls of its connection, and must not wait for another call. `status` is borrowed; `response` is empty unless the status is OK, and is cleared
- * after the callback: to keep it, copy the struct and set response->owner to NULL. */
+ * waited for a backend. Must not block; may start, cancel and give back calls and channels. On an I/O thread it holds
+ * up all calls of its connection, and must not wait for another call. `status` is borrowed; `response` is empty unless
+ * the status is OK, and is cleared after the callback: to keep it, copy the struct and set response->owner to NULL. */
 typedef void (*evener_call_callback)(void *arg, const evener_status *status, evener_bytes *response);
 
 /* Starts an asynchronous unary call. Everything as in evener_unary_call(); when it does not return OK, the callback is
@@ -122,8 +122,8 @@ EVENER_API void evener_call_cancel(evener_call *call);
 EVENER_API evener_call *evener_call_ref(evener_call *call);
 EVENER_API void evener_call_unref(evener_call *call);
 
-/* How many threads serve the runtime's asynchronous calls over the transport "grpc": they start with the first one and end with the runtime.
- * `count` 0: the default, one for each processor, at most 4. Errors: INVALID_ARGUMENT (more than
+/* How many threads serve the runtime's asynchronous calls over the transport "grpc": they start with the first one and
+ * end with the runtime. `count` 0: the default, one for each processor, at most 4. Errors: INVALID_ARGUMENT (more than
  * EVENER_CALL_THREADS_MAX), FAILED_PRECONDITION (they run already). Any thread that may wait for the control thread. */
 #define EVENER_CALL_THREADS_MAX 64
 EVENER_API evener_status_code evener_runtime_set_call_threads(evener_runtime *runtime, uint32_t count,
@@ -131,8 +131,8 @@ EVENER_API evener_status_code evener_runtime_set_call_threads(evener_runtime *ru
 
 /* ---- streams ---- */
 
-/* A client-streaming, server-streaming or bidirectional call. One thread may read while another writes; two threads must
- * not read, nor write, at the same time. Cancelling goes from any thread at any time.
+/* A client-streaming, server-streaming or bidirectional call. One thread may read while another writes; two threads
+ * must not read, nor write, at the same time. Cancelling goes from any thread at any time.
  *
  *     evener_stream_open(channel, "/grpcdemo.GrpcDemo/Exchange", NULL, NULL, &stream, &status);
  *     while (have_more && evener_stream_write(stream, &message)) ...
@@ -151,8 +151,8 @@ EVENER_API evener_status_code evener_stream_open(evener_channel *channel, const 
                                                  const evener_bytes *only_request, const evener_call_options *options,
                                                  evener_stream **stream, evener_status *status);
 
-/* Waits for the next message and stores it in *message, to be cleared. False: there is no further one, because the server
- * has ended the stream or the call has failed: evener_stream_finish() says which. One thread at a time. */
+/* Waits for the next message and stores it in *message, to be cleared. False: there is no further one, because the
+ * server has ended the stream or the call has failed: evener_stream_finish() says which. One thread at a time. */
 EVENER_API bool evener_stream_read(evener_stream *stream, evener_bytes *message);
 
 /* Writes a message and waits until flow control has let it pass. False: the call has ended, evener_stream_finish() says
@@ -182,9 +182,10 @@ EVENER_API void evener_stream_unref(evener_stream *stream);
 
 /* ---- streams without waiting ---- */
 
-/* What a stream reports. One function at a time per stream, never from inside a function of this header that the program
- * calls on the stream. On an I/O thread of the transport, a call thread, or the control thread when the stream ended while
- * it waited for a backend. Must not block; may use any function of this section, evener_stream_cancel() and _unref(). */
+/* What a stream reports. One function at a time per stream, never from inside a function of this header that the
+ * program calls on the stream. On an I/O thread of the transport, a call thread, or the control thread when the stream
+ * ended while it waited for a backend. Must not block; may use any function of this section, evener_stream_cancel() and
+ * _unref(). */
 typedef struct evener_stream_callbacks {
     size_t size; /* sizeof(evener_stream_callbacks) */
     /* The server's headers; borrowed. At most once, before any message. NULL: not wanted. */
@@ -197,9 +198,9 @@ typedef struct evener_stream_callbacks {
     void (*ended)(void *arg, const evener_status *status);
 } evener_stream_callbacks;
 
-/* Starts a stream, as evener_stream_open() does, and returns at once. `callbacks` is copied; options->details is borrowed
- * until `ended`. Not OK: no callback comes. On OK stores a reference in *stream; the stream keeps one of its own until
- * `ended` has returned. Errors: as evener_call_start(). Any thread. */
+/* Starts a stream, as evener_stream_open() does, and returns at once. `callbacks` is copied; options->details is
+ * borrowed until `ended`. Not OK: no callback comes. On OK stores a reference in *stream; the stream keeps one of its
+ * own until `ended` has returned. Errors: as evener_call_start(). Any thread. */
 EVENER_API evener_status_code evener_stream_start(evener_channel *channel, const char *method,
                                                   const evener_bytes *only_request, const evener_call_options *options,
                                                   const evener_stream_callbacks *callbacks, void *arg,
@@ -209,9 +210,9 @@ EVENER_API evener_status_code evener_stream_start(evener_channel *channel, const
  * server is held back by flow control. False: the stream has ended, or one was asked for already. Any thread. */
 EVENER_API bool evener_stream_ask(evener_stream *stream);
 
-/* Sends a message: `written` or `ended` follows. The message is kept by reference, or copied if it has no owner. One at a
- * time: the next after `written`. False: the stream or writing has ended, a message is under way, or there is no memory.
- * Any thread. */
+/* Sends a message: `written` or `ended` follows. The message is kept by reference, or copied if it has no owner. One at
+ * a time: the next after `written`. False: the stream or writing has ended, a message is under way, or there is no
+ * memory. Any thread. */
 EVENER_API bool evener_stream_send(evener_stream *stream, const evener_bytes *message);
 
 /* Says that no further message will be sent; follows a message that is under way. False as evener_stream_send(). Any

@@ -48,8 +48,8 @@ typedef struct evener_channel_options {
     size_t size;                           /* sizeof(evener_channel_options) */
     evener_runtime *runtime;               /* NULL: the process-wide default */
     const evener_credentials *credentials; /* for the gRPC transport; must be named */
-    /* NULL: that of transport_name, with `credentials`. Otherwise owned by the caller (`destroy` is not called); must outlive
-     * the channel. */
+    /* NULL: that of transport_name, with `credentials`. Otherwise owned by the caller (`destroy` is not called); must
+     * outlive the channel. */
     evener_transport *transport;
     /* A `const grpc_channel_args *`: further arguments for the core's channels; or NULL. */
     const void *grpc_args;
@@ -88,8 +88,8 @@ typedef struct evener_channel_options {
     uint64_t keepalive_timeout_ms; /* 0: the core's default (20 s) */
     uint32_t queued_picks_max;     /* further waiting picks are refused with RESOURCE_EXHAUSTED; 0: 1,000,000 */
     bool wait_for_ready;           /* default for calls that do not set it */
-    /* The transport by name ("grpc", "http2", or one of evener_transport_register()); NULL: what EVENER_TRANSPORT in the
-     * environment says, else "grpc". Not with `transport`. */
+    /* The transport by name ("grpc", "http2", or one of evener_transport_register()); NULL: what EVENER_TRANSPORT in
+     * the environment says, else "grpc". Not with `transport`. */
     const char *transport_name;
 } evener_channel_options;
 

@@ -2,9 +2,10 @@
  *
  * Every thread has a lane, a number below EVENER_LANES. A lane below EVENER_LANE_SHARED belongs to one thread at a
  * time, which changes the lane's data with plain (relaxed) loads and stores. EVENER_LANE_SHARED is for all further
- * threads and needs atomic read-modify-write. A pick has its lane in evener_pick_context.lane. A `done` gets the lane of
- * the thread that ends the call. A lane is valid during the pick or the `done` only: a thread that has not picked for a
- * second may lose its lane to another thread, and gets another one with its next pick. Lanes in use have low numbers.
+ * threads and needs atomic read-modify-write. A pick has its lane in evener_pick_context.lane. A `done` gets the lane
+ * of the thread that ends the call. A lane is valid during the pick or the `done` only: a thread that has not picked
+ * for a second may lose its lane to another thread, and gets another one with its next pick. Lanes in use have low
+ * numbers.
  *
  *     typedef struct mine {
  *         evener_picker base;

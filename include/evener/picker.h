@@ -107,13 +107,13 @@ typedef struct evener_done_info {
     /* A58: the backend's load report (ORCA, from the trailer `endpoint-load-metrics-bin`), undecoded; or NULL */
     const void *load_report;
     size_t load_report_bytes;
-    /* For evener_call_done(), which finds `not_sent` out from them; borrowed. The text that the gRPC core stored through
-     * `error_string` of GRPC_OP_RECV_STATUS_ON_CLIENT (NULL: not known, and then nothing is taken for unsent), and whether
-     * anything of an answer arrived: initial metadata, a message or trailing metadata. */
+    /* For evener_call_done(), which finds `not_sent` out from them; borrowed. The text that the gRPC core stored
+     * through `error_string` of GRPC_OP_RECV_STATUS_ON_CLIENT (NULL: not known, and then nothing is taken for unsent),
+     * and whether anything of an answer arrived: initial metadata, a message or trailing metadata. */
     const char *error_string;
     bool answered;
-    /* When the first message of a stream came, on the clock of evener_loop_now_ns(): it counts as the stream's response.
-     * 0: none came, or not known; and always with a unary call. */
+    /* When the first message of a stream came, on the clock of evener_loop_now_ns(): it counts as the stream's
+     * response. 0: none came, or not known; and always with a unary call. */
     uint64_t first_message_ns;
     bool streaming; /* as in the pick's evener_pick_args */
 } evener_done_info;
@@ -171,8 +171,8 @@ static inline bool evener_pick_on_done(evener_pick *pick,
 }
 
 /* Take back what the pickers inside have counted: their `done` is called with not_sent. For a picker that wraps another
- * and does not want the backend that it chose; it may then let it pick again, or answer QUEUE, FAIL or DROP. Only inside
- * pick(), before the wrapper's own layer is added. */
+ * and does not want the backend that it chose; it may then let it pick again, or answer QUEUE, FAIL or DROP. Only
+ * inside pick(), before the wrapper's own layer is added. */
 EVENER_API void evener_pick_undo(evener_pick *pick, uint32_t lane);
 
 typedef struct evener_picker_vtable {

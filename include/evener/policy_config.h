@@ -83,8 +83,9 @@ EVENER_API bool evener_policy_fields_get_duration(evener_policy_fields *fields, 
 EVENER_API bool evener_policy_fields_get_string(evener_policy_fields *fields, const char *name, char *value,
                                                 size_t bytes);
 
-/* A list of status codes, by name or number, as `retryableStatusCodes` of a service config: ["UNAVAILABLE", 14]. The set
- * has the bit 1 << code per code. OK and CANCELLED (the caller's own) are refused; an empty list gives an empty set. */
+/* A list of status codes, by name or number, as `retryableStatusCodes` of a service config: ["UNAVAILABLE", 14]. The
+ * set has the bit 1 << code per code. OK and CANCELLED (the caller's own) are refused; an empty list gives an empty
+ * set. */
 EVENER_API bool evener_policy_fields_get_status_codes(evener_policy_fields *fields, const char *name, uint32_t *codes);
 
 /* Read a list like `loadBalancingConfig` (see evener_policy_choose()). It must be there: a missing one is an error.

@@ -98,8 +98,8 @@ typedef struct evener_resolver_vtable {
     /* Stop and free the resolver. The sink must not be used afterwards. Never called from inside a push. */
     void (*close)(evener_resolver *resolver);
     /* The network may be back (evener_channel_reset_connect_backoff()): a resolver that is in a backoff retries now and
-     * starts the backoff sequence again. May come from inside a push: must not push from inside. NULL: the resolver has no
-     * backoff. Use evener_resolver_reset_backoff() to call it: tables of older programs end before this member. */
+     * starts the backoff sequence again. May come from inside a push: must not push from inside. NULL: the resolver has
+     * no backoff. Use evener_resolver_reset_backoff() to call it: tables of older programs end before this member. */
     void (*reset_backoff)(evener_resolver *resolver);
 } evener_resolver_vtable;
 

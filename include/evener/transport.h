@@ -73,7 +73,8 @@ typedef struct evener_transport_vtable {
     /* Returns whether servers are verified against evener_connect_args.server_name, so that a backend without a name
      * cannot be connected to. Any thread. NULL: they are not. */
     bool (*verifies_names)(const evener_transport *transport);
-    /* How RPCs go over its connections; needs connection_ref. NULL: it carries none, and evener/call.h cannot be used. */
+    /* How RPCs go over its connections; needs connection_ref. NULL: it carries none, and evener/call.h cannot be used.
+     * */
     const struct evener_transport_calls *calls;
 } evener_transport_vtable;
 
@@ -120,8 +121,8 @@ EVENER_API const evener_transport_factory *evener_transport_find(const char *nam
 
 /* ---- calls: the seam between what an RPC is (deadline, attempts, retries) and the wire ----
  *
- * One evener_transport_call is one stream: one attempt of an RPC on one connection. The layer above owns attempts, retries
- * and the life of metadata and messages. The transport owns the wire, and alone knows the fate of a call.
+ * One evener_transport_call is one stream: one attempt of an RPC on one connection. The layer above owns attempts,
+ * retries and the life of metadata and messages. The transport owns the wire, and alone knows the fate of a call.
  *
  *     call_begin --> headers --> message* --> ended        (events; headers and message are optional)
  *         call_write, call_half_close, call_read, call_cancel in between
@@ -247,9 +248,9 @@ typedef struct evener_transport_calls {
      * window is buffered. Status and trailers arrive without reads only after all messages were read. */
     void (*call_read)(evener_transport_call *call);
     /* Ends the call with this status: RST_STREAM CANCEL; `ended` follows with it, unless the call ends otherwise first.
-     * `message` is borrowed until `ended`. At most once per call. Any thread. This function, call_write, call_half_close
-     * and call_read may meet the end of the call: after `ended` they do nothing, as long as the call's memory is there,
-     * no other call was begun in it, and the caller holds a reference to the connection. */
+     * `message` is borrowed until `ended`. At most once per call. Any thread. This function, call_write,
+     * call_half_close and call_read may meet the end of the call: after `ended` they do nothing, as long as the call's
+     * memory is there, no other call was begun in it, and the caller holds a reference to the connection. */
     void (*call_cancel)(evener_transport_call *call, evener_status_code code, const char *message);
     /* For the blocking caller of this call: returns when *word (EVENER_WAIT_BITS aside) is not `value` any more, or
      * `until_ns` of the loop's clock has passed; serves the connection meanwhile if nobody else does. The word stays

@@ -1,7 +1,7 @@
 /* Asynchronous unary calls: an attempts ring (attempts.h) with a callback at its end.
  *
- * A call is one piece of memory out of a pool: this struct, the transport's part, then copies of what the caller lends until
- * evener_call_start() has returned (method, authority, metadata). */
+ * A call is one piece of memory out of a pool: this struct, the transport's part, then copies of what the caller lends
+ * until evener_call_start() has returned (method, authority, metadata). */
 #include <evener/call.h>
 
 #include <stdatomic.h>

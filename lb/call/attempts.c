@@ -67,8 +67,8 @@ void evener_attempts_ended(evener_transport_call *wire, const evener_call_end *e
     attempts->hooks->finished(attempts, &status, end); /* the RPC may be gone */
 }
 
-/* Begins on the connection picked. Not OK when the RPC cannot go on: the pick is ended then. OK also when the connection
- * takes no call any more: then the pick is made again. */
+/* Begins on the connection picked. Not OK when the RPC cannot go on: the pick is ended then. OK also when the
+ * connection takes no call any more: then the pick is made again. */
 static evener_status_code begin(evener_attempts *attempts, evener_status *status)
 {
     evener_rpc *rpc = &attempts->rpc;

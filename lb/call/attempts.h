@@ -5,8 +5,9 @@
  *    │ └──────── goes again ─────────┘
  *    └─QUEUE─▶ the channel calls back on the control thread with the pick, or with the reason to finish
  *
- * Whoever runs a step owns the RPC. Only cancelling comes from outside: the mutex makes the transport's call and the queued
- * pick safe to reach from there. Asynchronous unary calls (async.c) and streams (stream.c) embed an evener_attempts. */
+ * Whoever runs a step owns the RPC. Only cancelling comes from outside: the mutex makes the transport's call and the
+ * queued pick safe to reach from there. Asynchronous unary calls (async.c) and streams (stream.c) embed an
+ * evener_attempts. */
 #ifndef EVENER_LB_CALL_ATTEMPTS_H
 #define EVENER_LB_CALL_ATTEMPTS_H
 
@@ -25,8 +26,8 @@ typedef struct evener_attempts_hooks {
     void (*begun)(evener_attempts *attempts);
     /* Whether the RPC may be made again although the transport says that it was not processed. NULL: always. */
     bool (*may_repeat)(evener_attempts *attempts);
-    /* The end, exactly once, after the pick was ended. `end` is what the attempt that stands ended with, and NULL when none
-     * was begun. */
+    /* The end, exactly once, after the pick was ended. `end` is what the attempt that stands ended with, and NULL when
+     * none was begun. */
     void (*finished)(evener_attempts *attempts, const evener_status *status, const evener_call_end *end);
     /* References of the owner, held over steps after which the RPC may be gone. */
     void (*ref)(evener_attempts *attempts);

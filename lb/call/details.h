@@ -15,7 +15,8 @@ void evener_details_begin(evener_call_details *details, uint32_t attempts);
 /* Copies the server's headers. Without memory they stay empty, here and below. */
 void evener_details_headers(evener_call_details *details, const evener_metadata *metadata, size_t count);
 
-/* Copies the trailers, and names the backend ("ipv4:127.0.0.1:50051"; `address` is an address's text). The headers stay. */
+/* Copies the trailers, and names the backend ("ipv4:127.0.0.1:50051"; `address` is an address's text). The headers
+ * stay. */
 void evener_details_end(evener_call_details *details, const char *address, const evener_metadata *trailing,
                         size_t trailing_count);
 

@@ -26,7 +26,8 @@ typedef struct evener_rpc {
 } evener_rpc;
 
 /* Checks what a call was given, and stores its options (`given` may be NULL, or an older program's) as this library
- * knows them in *options. Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the transport carries no calls). Any thread. */
+ * knows them in *options. Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the transport carries no calls). Any thread.
+ * */
 evener_status_code evener_rpc_check(evener_channel *channel, const char *method, const evener_call_options *given,
                                     evener_call_options *options, evener_status *status);
 

@@ -360,7 +360,7 @@ evener_status_code evener_stream_open(evener_channel *channel, const char *metho
         return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "evener_stream_open: `stream` is NULL");
     }
     code = stream_create(channel, method, only_request, &options, &made, status);
-    if (code != EVENER_STATUS_OK) {
+    if (made == NULL) {
         return code;
     }
     code = evener_attempts_start(&made->attempts, !evener_rpc_waits_for_itself(&made->attempts.rpc), &found);

@@ -69,10 +69,11 @@ static evener_status_code attempt(unary *u, const evener_bytes *request, evener_
     const evener_rpc *rpc = u->rpc;
     const evener_transport_vtable *vtable = evener_channel_transport(rpc->channel)->vtable;
     evener_connection *connection = u->pick.connection;
+    const bool transport_waits = rpc->calls->call_wait != NULL;
     evener_call_begin_args args = {
         .events = &unary_events,
         .unary = true,
-        .blocking = rpc->calls->call_wait != NULL,
+        .blocking = transport_waits,
         .wants_metadata = u->details != NULL,
         .request = request,
     };
@@ -89,7 +90,7 @@ static evener_status_code attempt(unary *u, const evener_bytes *request, evener_
         evener_rpc_drop_pick(&u->pick, code);
     } else {
         while ((__atomic_load_n(&u->word, __ATOMIC_ACQUIRE) & ~EVENER_WAIT_BITS) == WAITING) {
-            if (args.blocking) {
+            if (transport_waits) {
                 rpc->calls->call_wait(u->call, &u->word, WAITING, UINT64_MAX);
             } else {
                 evener_wait_word_sleep(&u->word, WAITING, UINT64_MAX);

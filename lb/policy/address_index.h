@@ -1,4 +1,5 @@
-/* Address index: where in a list an address is, by its identity. For policies that match a new list with the old one. */
+/* Address index: where in a list an address is, by its identity. For policies that match a new list with the old one.
+ * */
 #ifndef EVENER_LB_POLICY_ADDRESS_INDEX_H
 #define EVENER_LB_POLICY_ADDRESS_INDEX_H
 

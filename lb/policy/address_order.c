@@ -22,8 +22,8 @@ static int compare_tickets(const void *a, const void *b)
 }
 
 /* A113, weighted random shuffling: each address waits for an exponential time whose rate is its weight, so that each
- * comes next among those left with a chance in proportion to it (Efraimidis, Spirakis 2006). Weight 0 comes last. Return
- * false if out of memory. */
+ * comes next among those left with a chance in proportion to it (Efraimidis, Spirakis 2006). Weight 0 comes last.
+ * Return false if out of memory. */
 static bool shuffle_addresses(evener_address **addresses, size_t count, evener_loop *loop)
 {
     ticket *tickets = malloc(count * sizeof *tickets);

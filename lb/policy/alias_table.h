@@ -17,8 +17,8 @@ typedef struct evener_alias {
  * drawn. Return false if out of memory. */
 bool evener_alias_fill(evener_alias *table, const double *weights, uint32_t count);
 
-/* Draw a member in proportion to the weights, from 32 random bits. Times the number of columns they give the column and,
- * behind the point, the height in it. Any thread. */
+/* Draw a member in proportion to the weights, from 32 random bits. Times the number of columns they give the column
+ * and, behind the point, the height in it. Any thread. */
 static inline uint32_t evener_alias_draw(const evener_alias *table, uint32_t count, uint32_t random)
 {
     const uint64_t product = (uint64_t)random * count;

@@ -24,7 +24,8 @@
 
 /* How long until a picker that could not be built for want of memory is tried again. */
 #define REBUILD_RETRY_NS (10 * EVENER_NS_PER_MS)
-/* From so many READY backends on, the next ones wait for others: at most 1 us for each that is READY, 10 ms at 10,000. */
+/* From so many READY backends on, the next ones wait for others: at most 1 us for each that is READY, 10 ms at 10,000.
+ * */
 #define JOIN_FROM 1000
 #define JOIN_NS_PER_READY EVENER_NS_PER_US
 #define INDEX_BITS 26
@@ -33,8 +34,8 @@
 
 typedef struct base base;
 
-/* Of an entry's two marks one is the current list's, the other the pending one's: when that takes over, they change their
- * meaning, and its entries need not be touched. */
+/* Of an entry's two marks one is the current list's, the other the pending one's: when that takes over, they change
+ * their meaning, and its entries need not be touched. */
 enum { MARK_MIN = 1, MARKS = 3 };
 
 /* Lies in the subchannel's memory, behind the data of the policy that is built on this one; ends with its release. Few

@@ -1,9 +1,9 @@
 /* Glances: calls so short that their counting would cost more than it tells.
  *
- * A counter that all threads write costs each of them some 20 to 100 ns. A call that is over before another thread could
- * make use of hearing of it need not be counted there: it is a glance. A lane has at most one glance under way, whatever
- * backend it goes to: further calls are counted, so that a backend which stops to answer is seen with the next one, and
- * no count is ever wrong by more than one call a lane.
+ * A counter that all threads write costs each of them some 20 to 100 ns. A call that is over before another thread
+ * could make use of hearing of it need not be counted there: it is a glance. A lane has at most one glance under way,
+ * whatever backend it goes to: further calls are counted, so that a backend which stops to answer is seen with the next
+ * one, and no count is ever wrong by more than one call a lane.
  *
  * Which calls are short enough is for the policy to say. */
 #ifndef EVENER_LB_POLICY_GLANCE_H

@@ -111,7 +111,7 @@ static uint32_t share_out(part *parts, const char *const *keys, const uint32_t *
 static void place(evener_hash_ring *ring, char *text, const char *key, const part *p)
 {
     const size_t key_bytes = strlen(key);
-    memcpy(text, key, key_bytes);
+    memcpy(text, key, key_bytes); /* NOLINT(bugprone-not-null-terminated-result): the number ends the text */
     for (uint32_t j = 0; j < p->places; j++) {
         const int digits = snprintf(text + key_bytes, NUMBER_BYTES, "_%u", j);
         ring->entries[ring->size++] =

@@ -1,5 +1,5 @@
-/* Hash ring (A42): places of the endpoints on the circle of 64-bit hashes, as many for each as its weight says. Immutable
- * and counted; references are changed on the control thread only. */
+/* Hash ring (A42): places of the endpoints on the circle of 64-bit hashes, as many for each as its weight says.
+ * Immutable and counted; references are changed on the control thread only. */
 #ifndef EVENER_LB_POLICY_HASH_RING_H
 #define EVENER_LB_POLICY_HASH_RING_H
 
@@ -13,8 +13,8 @@ typedef struct evener_ring_entry {
 typedef struct evener_hash_ring {
     uint32_t references;
     uint32_t size; /* at least 1 */
-    /* Hashes are spread evenly: their first bits say where on the ring they are, to an entry or two. The entries of hashes
-     * that begin with the bits b are starts[b] to starts[b + 1]. */
+    /* Hashes are spread evenly: their first bits say where on the ring they are, to an entry or two. The entries of
+     * hashes that begin with the bits b are starts[b] to starts[b + 1]. */
     uint32_t start_shift;
     uint32_t *starts;
     evener_ring_entry entries[]; /* by hash, then endpoint; behind them, the starts */
@@ -24,10 +24,10 @@ typedef struct evener_hash_ring {
  * shares of equal endpoints would differ by a factor of 10. */
 #define EVENER_RING_PLACES_MIN 6
 
-/* Create the ring of `count` endpoints with their hash keys and weights (0: no place). The places depend on the keys and
- * weights only, not on the order of the endpoints, which have distinct keys. The ring has about `size_min` entries, or as
- * many as EVENER_RING_PLACES_MIN needs, up to `size_max`. Store the number of endpoints that got no place though they
- * have a weight in *without_place. NULL: out of memory. */
+/* Create the ring of `count` endpoints with their hash keys and weights (0: no place). The places depend on the keys
+ * and weights only, not on the order of the endpoints, which have distinct keys. The ring has about `size_min` entries,
+ * or as many as EVENER_RING_PLACES_MIN needs, up to `size_max`. Store the number of endpoints that got no place though
+ * they have a weight in *without_place. NULL: out of memory. */
 evener_hash_ring *evener_hash_ring_create(const char *const *keys, const uint32_t *weights, uint32_t count,
                                           uint32_t size_min, uint32_t size_max, uint32_t *without_place);
 

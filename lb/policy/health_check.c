@@ -3,7 +3,8 @@
  * It wraps any policy (`childPolicy`). On each connection `grpc.health.v1.Health/Watch` is asked for `serviceName`. To
  * the child a connected backend is CONNECTING until the first answer, then READY while it serves and
  * TRANSIENT_FAILURE while it does not; the connection stays. A server that knows no health checking, or a transport
- * without it, counts as healthy. With pick_first as the child nothing is watched (A17: pick_first has no use for it). */
+ * without it, counts as healthy. With pick_first as the child nothing is watched (A17: pick_first has no use for it).
+ * */
 #include <evener/wrapping_policy.h>
 
 #include <string.h>

@@ -1,4 +1,5 @@
-/* Held places: the in-flight count that a backend would have if its early failures had taken as long as its usual calls.
+/* Held places: the in-flight count that a backend would have if its early failures had taken as long as its usual
+ * calls.
  *
  * A call that ends early and not OK leaves the in-flight count early, which would make a backend that refuses at once
  * look idle. Its place is held until the usual time has passed. Each place fades exponentially with the usual time of a

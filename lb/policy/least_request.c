@@ -1,9 +1,9 @@
 /* least_request: of a few READY backends drawn at random, the least loaded (A48, least request).
  *
- * `choiceCount` backends are drawn in proportion to their weights (the attribute "weight", 1 if none, less during a slow
- * start). The first one gets the call unless another one would clearly be less loaded for its weight. What "clearly"
- * means makes the shares follow the weights at any load (excess_of()): where weights are equal, it is fewer calls in
- * flight. An idle backend of weight 3 and one of weight 1 get calls as they are drawn, 3 to 1; comparing
+ * `choiceCount` backends are drawn in proportion to their weights (the attribute "weight", 1 if none, less during a
+ * slow start). The first one gets the call unless another one would clearly be less loaded for its weight. What
+ * "clearly" means makes the shares follow the weights at any load (excess_of()): where weights are equal, it is fewer
+ * calls in flight. An idle backend of weight 3 and one of weight 1 get calls as they are drawn, 3 to 1; comparing
  * (in flight + 1) / weight alone would give the first one all of them.
  *
  * Calls in flight are counted in the subchannel's memory, so that the counts survive updates: one cache line per
@@ -13,8 +13,8 @@
  * (held.h): a backend that refuses at once must not look idle. A code of `failureCodes` holds FAILED_PLACES places.
  *
  * Where calls take less than BRIEF_NS, counting would cost more than the call, and the threads would contend for the
- * cache lines. Of these calls each thread leaves one at a time uncounted (glance.h). Calls are timed to know whether they
- * are so short: all until one was, then one in TIMED_PICKS. */
+ * cache lines. Of these calls each thread leaves one at a time uncounted (glance.h). Calls are timed to know whether
+ * they are so short: all until one was, then one in TIMED_PICKS. */
 #include <evener/base_policy.h>
 
 #include <stdio.h>
@@ -33,7 +33,8 @@
 #define CHOICES_DEFAULT 2
 #define CHOICES_MIN 2
 #define CHOICES_MAX 10 /* A48: more counts as this */
-/* A backend other than the first one is drawn at most this often: of uneven weights, mostly the first one comes again. */
+/* A backend other than the first one is drawn at most this often: of uneven weights, mostly the first one comes again.
+ * */
 #define DRAWS_MAX 4
 
 /* About the time in which two threads exchange news; no call over a network is as short. */

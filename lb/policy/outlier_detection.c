@@ -3,11 +3,11 @@
  * It wraps any policy (`childPolicy`). Each call's end is counted, by lane, in memory behind the child's own in the
  * subchannel. Every `interval` the counts since the last time go to the algorithms (lb/policy/outlier_algorithms.h). A
  * backend that they eject is TRANSIENT_FAILURE to the child, whatever its connection does, which stays; it comes back
- * after baseEjectionTime times the number of its ejections, at most maxEjectionTime, and is then told its real state. An
- * interval without ejection takes one off that number.
+ * after baseEjectionTime times the number of its ejections, at most maxEjectionTime, and is then told its real state.
+ * An interval without ejection takes one off that number.
  *
- * Only OK counts as a success and only a code of `failureCodes` as a failure. A call that its caller cancelled, one that
- * was not sent and one with another code, such as NOT_FOUND, say nothing of the backend's health.
+ * Only OK counts as a success and only a code of `failureCodes` as a failure. A call that its caller cancelled, one
+ * that was not sent and one with another code, such as NOT_FOUND, say nothing of the backend's health.
  *
  * While less than `panicThresholdPercent` of the backends are READY and not ejected, ejected ones are used as well: too
  * few would be overloaded by the calls of all. */
@@ -40,8 +40,8 @@ typedef struct outlier_config {
     }
 static const evener_outlier_config outlier_defaults = OUTLIER_DEFAULTS;
 
-/* The wrapper's memory in a subchannel: calls ended, by lane. Every backend has it, so it is small: half the distance that
- * lanes have elsewhere (EVENER_LANE_BYTES), and one row for all lanes from COUNT_ROW_SHARED on. */
+/* The wrapper's memory in a subchannel: calls ended, by lane. Every backend has it, so it is small: half the distance
+ * that lanes have elsewhere (EVENER_LANE_BYTES), and one row for all lanes from COUNT_ROW_SHARED on. */
 #define COUNT_ROWS 8
 #define COUNT_ROW_SHARED (COUNT_ROWS - 1)
 

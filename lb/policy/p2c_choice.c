@@ -208,8 +208,8 @@ static bool may_probe(const contest *c, uint32_t picks, uint64_t picked_ns)
     return (int64_t)(c->now_ns - picked_ns) > (int64_t)(picked_ns - progress_ns);
 }
 
-/* Whether the loser is to be taken, to see how it does now. Only one thread takes it. A backend that failed is probed the
- * less often the more it failed; one that is failing, not at all. */
+/* Whether the loser is to be taken, to see how it does now. Only one thread takes it. A backend that failed is probed
+ * the less often the more it failed; one that is failing, not at all. */
 static bool probe(const contest *c, uint32_t picks)
 {
     p2c_stats *loser = c->loser;
@@ -262,8 +262,8 @@ static void learn(p2c_lane *lane, const p2c_stats *best, const p2c_stats *loser,
 
 /* ---- pick ---- */
 
-/* Whether the pick ends with its first draw: the winner costs no more than usual, and it is not the lane's turn to learn
- * or to probe. */
+/* Whether the pick ends with its first draw: the winner costs no more than usual, and it is not the lane's turn to
+ * learn or to probe. */
 static inline bool is_settled(const p2c_lane *lane, uint32_t picks, float best_cost)
 {
     return __builtin_expect(!(best_cost > p2c_get(&lane->dear_cost)), 1) &&

@@ -22,15 +22,15 @@ static inline float after_relief(float latency_ns, float rtt_ns, float by_time)
     return latency_ns + (rtt_ns - latency_ns) * (by_time > P2C_RELIEF_WEIGHT_MIN ? by_time : P2C_RELIEF_WEIGHT_MIN);
 }
 
-/* The weight of an end by the time since the last answer. Below the least weight of all the division is spared: the usual
- * case. */
+/* The weight of an end by the time since the last answer. Below the least weight of all the division is spared: the
+ * usual case. */
 static inline float by_time_of(float dt_ns, float decay_ns)
 {
     return dt_ns > decay_ns * P2C_SAMPLE_WEIGHT_MIN ? dt_ns / (dt_ns + decay_ns) : 0.0F;
 }
 
-/* Hold the place of a call that ended not OK after `rtt_ns`, where `usual_ns` is usual. A success below 1 makes picks look
- * at it (p2c_is_calm()). */
+/* Hold the place of a call that ended not OK after `rtt_ns`, where `usual_ns` is usual. A success below 1 makes picks
+ * look at it (p2c_is_calm()). */
 static void hold(p2c_stats *stats, uint64_t now_ns, float rtt_ns, float usual_ns)
 {
     evener_held_add(&stats->held, now_ns, usual_ns, P2C_HELD_PLACES * (1.0F - rtt_ns / usual_ns));
@@ -93,8 +93,8 @@ static inline __attribute__((always_inline)) void answer_ok(p2c_stats *stats, ui
     }
 }
 
-/* A call ended not OK. It took at least this long, whatever the code: its time may raise the average and never lowers it.
- * A cancelled call is no answer: it says nothing of success, and the next answer is as much news as it was. */
+/* A call ended not OK. It took at least this long, whatever the code: its time may raise the average and never lowers
+ * it. A cancelled call is no answer: it says nothing of success, and the next answer is as much news as it was. */
 static void answer_not_ok(p2c_stats *stats, uint64_t now_ns, uint64_t started_ns, evener_status_code code)
 {
     const uint64_t updated_ns = __atomic_load_n(&stats->updated_ns, __ATOMIC_RELAXED);
@@ -157,8 +157,8 @@ static __attribute__((noinline)) void done_not_ok(p2c_stats *stats, uint64_t wor
     answer_not_ok(stats, now_ns, started_ns, info->code);
 }
 
-/* A stream ended. Its first message was its answer, which says nothing of now if it is older than the decay. The end says
- * nothing of latency: the server, the caller or a deadline chose it. */
+/* A stream ended. Its first message was its answer, which says nothing of now if it is older than the decay. The end
+ * says nothing of latency: the server, the caller or a deadline chose it. */
 static __attribute__((noinline)) void stream_done(p2c_stats *stats, uint64_t word, const evener_done_info *info)
 {
     (void)__atomic_fetch_sub(&stats->streams, 1, __ATOMIC_RELAXED);

@@ -6,8 +6,8 @@
  *     p2c_slow_start.h  how a backend joins
  *     this file         the pickers' making, and the builder
  *
- * Statistics live in the subchannel, over any number of pickers. Each lane has its own random numbers and its own notion
- * of what a usual pick costs; threads share only the backends' statistics, one cache line each. */
+ * Statistics live in the subchannel, over any number of pickers. Each lane has its own random numbers and its own
+ * notion of what a usual pick costs; threads share only the backends' statistics, one cache line each. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,5 @@
-/* The load of p2c_ewma: what is known of one backend, its cost for a further call, and how the end of a call changes it.
+/* The load of p2c_ewma: what is known of one backend, its cost for a further call, and how the end of a call changes
+ * it.
  *
  *     cost = latency x (1 + in_flight / weight / (1 + usual)) / success^4
  *
@@ -12,20 +13,20 @@
  * Streams are counted apart: an open stream is neither unanswered nor load for unary calls, and a stream is compared by
  * the streams open. Its first message is its response.
  *
- * Ends that are not OK never lower the average. One that comes earlier than usual keeps the call's place in the in-flight
- * count until the usual time has passed (held.h): a backend that refuses quickly must not look idle.
+ * Ends that are not OK never lower the average. One that comes earlier than usual keeps the call's place in the
+ * in-flight count until the usual time has passed (held.h): a backend that refuses quickly must not look idle.
  *
- * Noise. `spread_ns` is the mean deviation of the answers' times. A backend that lost by a few slow answers is not asked
- * again soon where calls are rare. So an average that nothing confirmed for a while counts as exact only to within its
- * spread (p2c_is_noise()).
+ * Noise. `spread_ns` is the mean deviation of the answers' times. A backend that lost by a few slow answers is not
+ * asked again soon where calls are rare. So an average that nothing confirmed for a while counts as exact only to
+ * within its spread (p2c_is_noise()).
  *
  * All members that the data plane changes are read and written with relaxed atomics. Threads that end calls on one
  * backend at the same moment may lose an update of an average: the next answer corrects it. Only the counts are changed
  * with read-modify-write: there an error would stay.
  *
- * Glances (glance.h). Where answers come in less than P2C_BRIEF_NS and one has come within that time, a further call says
- * nothing new, and reporting it would cost a second reading of the clock besides the shared cache line. Such a call is
- * neither counted nor timed unless it fails. */
+ * Glances (glance.h). Where answers come in less than P2C_BRIEF_NS and one has come within that time, a further call
+ * says nothing new, and reporting it would cost a second reading of the clock besides the shared cache line. Such a
+ * call is neither counted nor timed unless it fails. */
 #ifndef EVENER_LB_POLICY_P2C_LOAD_H
 #define EVENER_LB_POLICY_P2C_LOAD_H
 
@@ -49,19 +50,19 @@
 /* The minimum for an answer faster than the average: the traces of one pause of a machine fade in half the time. */
 #define P2C_RELIEF_WEIGHT_MIN (1.0F / 16)
 /* The minimum for an answer slower than the average ("peak"): bad news counts at once, but not in full as in Finagle's
- * PeakEwma, where one garbage collection empties a backend for seconds. It is news only if the call began after the last
- * answer: calls that were in flight together have waited for the same thing, and all but the first count as any other
- * (as TCP takes the losses of one round trip for one). */
+ * PeakEwma, where one garbage collection empties a backend for seconds. It is news only if the call began after the
+ * last answer: calls that were in flight together have waited for the same thing, and all but the first count as any
+ * other (as TCP takes the losses of one round trip for one). */
 #define P2C_PEAK_WEIGHT_MIN (1.0F / 4)
-/* A slow answer that is no news is capped at this multiple of the average: a pause of a whole machine, this client's own
- * included, must not make the fast backends look slower than the slow ones, which had no call in flight in it. */
+/* A slow answer that is no news is capped at this multiple of the average: a pause of a whole machine, this client's
+ * own included, must not make the fast backends look slower than the slow ones, which had no call in flight in it. */
 #define P2C_ECHO_MAX 2.0F
 /* An answer after a silence of this share of the decay is mostly the result of a probe. A faster one halves the average
  * on a scale of powers: otherwise a bad moment would count for as long as nobody asks. */
 #define P2C_SILENCE (1.0F / 16)
 #define P2C_SPREAD_WEIGHT (1.0F / 8)
 /* An average is uncertain by this many spreads once nothing has confirmed it for P2C_CERTAIN_NS, by less before. */
-#define P2C_NOISE 2.0F
+#define P2C_NOISE 2.5F
 #define P2C_CERTAIN_NS (250 * EVENER_NS_PER_MS)
 /* This share of the age of the oldest unanswered call stands for the latency: a backend is taken for hung when that is
  * more than the average, and not for every millisecond in which nobody was scheduled. */
@@ -72,13 +73,14 @@
 #define P2C_SUCCESS_FLOOR 0.01F
 /* A backend with less success is failing, and is not probed. */
 #define P2C_HEALTHY_SUCCESS 0.5F
-/* From here on success counts as complete. As a value: nothing is held against the backend, but places are held for it. */
+/* From here on success counts as complete. As a value: nothing is held against the backend, but places are held for it.
+ * */
 #define P2C_NEARLY_ONE 0.9999F
 /* After this many early ends in a row that are not OK the average is stale: it is from another time, and as others come
  * and go above and below it, it would draw all calls or none. */
 #define P2C_STALE_ENDS 4
-/* Places that are held per early end. The in-flight counts of other backends vary and the held places do not, so that with
- * one place per end the backend would win more than its share of the comparisons. */
+/* Places that are held per early end. The in-flight counts of other backends vary and the held places do not, so that
+ * with one place per end the backend would win more than its share of the comparisons. */
 #define P2C_HELD_PLACES 1.75F
 /* Stands for a latency while none is known at all: then only the calls in flight count. */
 #define P2C_UNKNOWN_NS 1.0F
@@ -142,7 +144,8 @@ static inline float p2c_elapsed_ns(uint64_t now_ns, uint64_t since_ns)
     return elapsed_ns > 0.0F ? elapsed_ns : 0.0F;
 }
 
-/* Failures fade while the backend is quiet: otherwise one that was left alone could never show that it is well again. */
+/* Failures fade while the backend is quiet: otherwise one that was left alone could never show that it is well again.
+ * */
 static inline float p2c_relaxed_success(float success, float quiet_ns, float decay_ns)
 {
     const float kept = decay_ns / (decay_ns + quiet_ns);
@@ -222,8 +225,8 @@ static __attribute__((noinline)) float p2c_cost_of_any(p2c_stats *stats, const p
     return cost;
 }
 
-/* Return the cost for a unary call, in nanoseconds: about how long a further one would take. `opponent` is the backend it
- * is compared with, or NULL. The short way is for a backend that answers, and against which nothing is held. */
+/* Return the cost for a unary call, in nanoseconds: about how long a further one would take. `opponent` is the backend
+ * it is compared with, or NULL. The short way is for a backend that answers, and against which nothing is held. */
 static inline float p2c_cost(p2c_stats *stats, const p2c_stats *opponent, uint64_t now_ns, const p2c_usual *usual)
 {
     const float latency_ns = p2c_get(&stats->latency_ns);
@@ -242,8 +245,8 @@ static inline float p2c_cost_of_stream(p2c_stats *stats, const p2c_stats *oppone
     return p2c_cost_of_any(stats, opponent, now_ns, usual, __atomic_load_n(&stats->streams, __ATOMIC_RELAXED));
 }
 
-/* Whether the cost for a unary call is the plain latency: none in flight, nothing held against the backend, and heard of
- * within the decay. All is looked at and one branch taken: it nearly always holds. */
+/* Whether the cost for a unary call is the plain latency: none in flight, nothing held against the backend, and heard
+ * of within the decay. All is looked at and one branch taken: it nearly always holds. */
 static inline bool p2c_is_calm(const p2c_stats *stats, uint64_t now_ns, uint64_t decay_ns)
 {
     const uint32_t in_flight = __atomic_load_n(&stats->in_flight, __ATOMIC_RELAXED);
@@ -252,8 +255,8 @@ static inline bool p2c_is_calm(const p2c_stats *stats, uint64_t now_ns, uint64_t
     return ((in_flight | against) == 0) & (p2c_bits(&stats->latency_ns) != 0) & (quiet_ns <= decay_ns);
 }
 
-/* Whether an average that is higher than another by `difference_ns` may be so by chance: within the uncertainty that the
- * time since its last answer leaves. */
+/* Whether an average that is higher than another by `difference_ns` may be so by chance: within the uncertainty that
+ * the time since its last answer leaves. */
 static inline bool p2c_is_noise(const p2c_stats *higher, float difference_ns, uint64_t now_ns)
 {
     const float quiet_ns = p2c_elapsed_ns(now_ns, __atomic_load_n(&higher->updated_ns, __ATOMIC_RELAXED));

@@ -1,10 +1,11 @@
-/* ring_hash: calls of one hash go to one backend, and few of them move when the list changes (A42, A76; A61 for states).
+/* ring_hash: calls of one hash go to one backend, and few of them move when the list changes (A42, A76; A61 for
+ * states).
  *
- * Every endpoint has places on a ring of 64-bit hashes, as many as its weight says (lb/policy/hash_ring.h). A call's hash
- * is, in this order: that given with the call (evener_pick_args.hash); XXH64 of the header `requestHashHeader`; a random
- * number. The pick goes round the ring from the hash on: READY takes the call; IDLE is asked to connect, and the call
- * waits, as it does for CONNECTING; one that fails is passed over; when all fail, the call fails. A call with a random
- * hash takes the first READY one instead of waiting (A76).
+ * Every endpoint has places on a ring of 64-bit hashes, as many as its weight says (lb/policy/hash_ring.h). A call's
+ * hash is, in this order: that given with the call (evener_pick_args.hash); XXH64 of the header `requestHashHeader`; a
+ * random number. The pick goes round the ring from the hash on: READY takes the call; IDLE is asked to connect, and the
+ * call waits, as it does for CONNECTING; one that fails is passed over; when all fail, the call fails. A call with a
+ * random hash takes the first READY one instead of waiting (A76).
  *
  * Endpoints connect on demand. So that a policy all of whose known endpoints fail finds one that works without being
  * asked, it connects one endpoint after the other by itself while it is failing.

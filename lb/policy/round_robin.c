@@ -2,15 +2,16 @@
  *
  * A picker goes round its list of READY subchannels in one of two ways.
  *
- * Where picks are followed by calls, all threads share one cursor: n picks on a picker of n backends give each exactly one.
- * With a cursor each, threads come to be in step: two calls that meet on one connection are answered together and move on
- * together, while the other backends idle. Two blocking threads on three servers made a fifth to a third fewer calls.
+ * Where picks are followed by calls, all threads share one cursor: n picks on a picker of n backends give each exactly
+ * one. With a cursor each, threads come to be in step: two calls that meet on one connection are answered together and
+ * move on together, while the other backends idle. Two blocking threads on three servers made a fifth to a third fewer
+ * calls.
  *
- * Where a pick may be all there is, one counter that two threads write costs each of them some 18 ns. There each lane has a
- * cursor of its own, and a pick is a few plain loads and stores. n picks by one thread still give each
- * backend exactly one; over T threads, each backend has had, after any number of picks, at most T more than any other, as
- * a thread's share differs by at most one. (All threads on the shared lane count as one.) The lanes start spread over the
- * list.
+ * Where a pick may be all there is, one counter that two threads write costs each of them some 18 ns. There each lane
+ * has a cursor of its own, and a pick is a few plain loads and stores. n picks by one thread still give each
+ * backend exactly one; over T threads, each backend has had, after any number of picks, at most T more than any other,
+ * as a thread's share differs by at most one. (All threads on the shared lane count as one.) The lanes start spread
+ * over the list.
  *
  * The start is random for every picker: a start at 0 gave the first backends of short-lived pickers 3-4 times the load
  * (grpc-java 4462). */
@@ -21,8 +22,8 @@
 #include "lb/policy/builtin.h"
 #include "lb/policy/ready_list.h"
 
-/* The backend to come is at hand before it is asked for: the channel counts the pick at an address that depends on it, and
- * what follows waits until that address is known (0.6 ns of 8.5). */
+/* The backend to come is at hand before it is asked for: the channel counts the pick at an address that depends on it,
+ * and what follows waits until that address is known (0.6 ns of 8.5). */
 typedef struct cursor {
     _Alignas(EVENER_LANE_BYTES) uint64_t next; /* the index to come; on the shared lane, a count that only grows */
     evener_subchannel *subchannel;             /* the one at `next`; not on the shared lane */

@@ -1,5 +1,5 @@
-/* weighted_random: a READY backend with a chance proportional to its weight (attribute "weight", 1 if none), in constant
- * time by an alias table (lb/policy/alias_table.h). */
+/* weighted_random: a READY backend with a chance proportional to its weight (attribute "weight", 1 if none), in
+ * constant time by an alias table (lb/policy/alias_table.h). */
 #include <evener/base_policy.h>
 
 #include <evener/policy_config.h>

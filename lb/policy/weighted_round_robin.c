@@ -6,16 +6,17 @@
  *
  * with the application's utilization or, if that is 0, the CPU's. Such a weight counts `blackoutPeriod` after the first
  * report of a connection, and until `weightExpirationPeriod` after the last one. When at least two backends have one,
- * those weights rule: brought to within 0.1 to 10 of their median, and the median for a backend that has none. Otherwise
- * the attribute "weight" of the addresses does (1 if none: then it is a round robin). Weights are looked at every
- * `weightUpdatePeriod`. During a slow start ("slowStartConfig") a weight is less.
+ * those weights rule: brought to within 0.1 to 10 of their median, and the median for a backend that has none.
+ * Otherwise the attribute "weight" of the addresses does (1 if none: then it is a round robin). Weights are looked at
+ * every `weightUpdatePeriod`. During a slow start ("slowStartConfig") a weight is less.
  *
  * A report whose weight is no sane number is refused, and the last one counts on. Failures that this client sees
- * (`failureCodes`) count as errors if they are more than those reported, and a report with an answer that is not OK never
- * raises the weight: a backend that fails fast reports little load.
+ * (`failureCodes`) count as errors if they are more than those reported, and a report with an answer that is not OK
+ * never raises the weight: a backend that fails fast reports little load.
  *
- * Picks go round a smooth sequence (lb/policy/smooth_sequence.h), with one cursor where calls follow, else with one for each
- * lane, as in round_robin: no bursts, and exact shares for whole weights over a period, of all threads or of one. */
+ * Picks go round a smooth sequence (lb/policy/smooth_sequence.h), with one cursor where calls follow, else with one for
+ * each lane, as in round_robin: no bursts, and exact shares for whole weights over a period, of all threads or of one.
+ * */
 #include <evener/base_policy.h>
 
 #include <stdio.h>

@@ -1,8 +1,8 @@
 /* Weights of the READY subchannels: the attribute "weight" (1 if none), less during a slow start.
  *
- * Slow start (Envoy: load_balancing/slow_start): a backend that has just got READY may have cold caches. Within `window`
- * its weight is multiplied by max(minWeightPercent / 100, (age / window)^(1 / aggression)); aggression 1 grows it in a
- * straight line, more than 1 faster at the beginning.
+ * Slow start (Envoy: load_balancing/slow_start): a backend that has just got READY may have cold caches. Within
+ * `window` its weight is multiplied by max(minWeightPercent / 100, (age / window)^(1 / aggression)); aggression 1 grows
+ * it in a straight line, more than 1 faster at the beginning.
  *
  *     "slowStartConfig": {"window": "30s", "aggression": 1.0, "minWeightPercent": 10}
  */

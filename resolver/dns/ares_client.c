@@ -1,14 +1,16 @@
 /* IMPLEMENTATION NOTES
  *
- * A query is a series of tries, each an exchange with one server. Try k goes to server k modulo the number of servers (the
- * start is rotated with `rotate`). A try has first_ms << round: 1/7 of the time limit for three rounds, however many
- * servers there are. A server that answers with an error is not asked again; the next one is asked at once. The query
- * ends with the first answer, when every server has answered with an error, or at the time limit.
+ * A query is a series of tries, each an exchange with one server. Try k goes to server k modulo the number of servers
+ * (the start is rotated with `rotate`). A try has first_ms << round: 1/7 of the time limit for three rounds, however
+ * many servers there are. A server that answers with an error is not asked again; the next one is asked at once. The
+ * query ends with the first answer, when every server has answered with an error, or at the time limit.
  *
- * - A try whose time is over is kept for one more try while few are: the answer of a slow server still counts, and it is
+ * - A try whose time is over is kept for one more try while few are: the answer of a slow server still counts, and it
+ * is
  *   not asked twice for nothing.
  * - A truncated answer is asked for over TCP at the same server, with all time that is left.
- * - The last try is sent without EDNS: some middleboxes drop what they do not know (golang 65197). So is a second try at
+ * - The last try is sent without EDNS: some middleboxes drop what they do not know (golang 65197). So is a second try
+ * at
  *   a server that answers NOTIMP or FORMERR. */
 #include "resolver/dns/query.h"
 

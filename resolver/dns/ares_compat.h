@@ -11,8 +11,8 @@
 void evener_ares_query(ares_channel channel, const char *name, int type, ares_callback callback, void *arg);
 
 /* Parse the SRV or TXT records among a reply's answers into a list, NULL if there are none. Return ARES_SUCCESS,
- * ARES_ENODATA, ARES_ENOMEM or another code for a malformed reply. With newer versions, a TXT record is one element with
- * all its strings joined. */
+ * ARES_ENODATA, ARES_ENOMEM or another code for a malformed reply. With newer versions, a TXT record is one element
+ * with all its strings joined. */
 int evener_ares_parse_srv(const unsigned char *bytes, int count, struct ares_srv_reply **list);
 int evener_ares_parse_txt(const unsigned char *bytes, int count, struct ares_txt_ext **list);
 

@@ -257,8 +257,8 @@ static int set_server(evener_dns_exchange *exchange, const char *server)
     return ares_set_servers_ports_csv(exchange->channel, text);
 }
 
-/* NOCHECKRESP: SERVFAIL, REFUSED and NOTIMP are reported as such. IGNTC: a truncated answer is reported, so that TCP gets
- * its own time limit. With all other settings given, c-ares reads no files. */
+/* NOCHECKRESP: SERVFAIL, REFUSED and NOTIMP are reported as such. IGNTC: a truncated answer is reported, so that TCP
+ * gets its own time limit. With all other settings given, c-ares reads no files. */
 static int open_channel(evener_dns_exchange *exchange, const evener_dns_exchange_args *args)
 {
     char lookups[] = "b"; /* DNS only */

@@ -1,6 +1,6 @@
-/* Rules 1 (reachable first), 2 (same scope as the source), 5 (same label), 6 (precedence), 8 (smaller scope), 9 (longest
- * common prefix, IPv6 only: for IPv4 it defeats the server's rotation) and 10 (keep the order). Rules 3, 4 and 7 need
- * facts that the kernel does not give to unprivileged programs. */
+/* Rules 1 (reachable first), 2 (same scope as the source), 5 (same label), 6 (precedence), 8 (smaller scope), 9
+ * (longest common prefix, IPv6 only: for IPv4 it defeats the server's rotation) and 10 (keep the order). Rules 3, 4 and
+ * 7 need facts that the kernel does not give to unprivileged programs. */
 #include "resolver/dns/order.h"
 
 #include <arpa/inet.h>

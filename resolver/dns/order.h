@@ -4,8 +4,8 @@
 
 #include "resolver/dns/query.h"
 
-/* Sort A or AAAA records by the route that the kernel has to them, and set answer->reachable. Opens one socket and sends
- * nothing. Records that are no addresses stay where they are, at the end. Any thread. */
+/* Sort A or AAAA records by the route that the kernel has to them, and set answer->reachable. Opens one socket and
+ * sends nothing. Records that are no addresses stay where they are, at the end. Any thread. */
 void evener_dns_order(evener_dns_answer *answer);
 
 #endif

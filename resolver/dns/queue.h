@@ -1,5 +1,5 @@
-/* Queue: bounds the queries in flight, fairly. 1,000 names of one channel must not use up the process's descriptors, nor
- * keep another channel's one name waiting. Control thread. */
+/* Queue: bounds the queries in flight, fairly. 1,000 names of one channel must not use up the process's descriptors,
+ * nor keep another channel's one name waiting. Control thread. */
 #ifndef EVENER_RESOLVER_DNS_QUEUE_H
 #define EVENER_RESOLVER_DNS_QUEUE_H
 
@@ -29,8 +29,8 @@ typedef struct evener_dns_queue {
     } lines[EVENER_DNS_QUEUE_LINES]; /* owners are spread over lines; the lines take turns */
 } evener_dns_queue;
 
-/* Call begin() at once if fewer than `limit` are running and nobody waits, otherwise when it is the ticket's turn. `owner`
- * identifies who takes turns with others: a channel. */
+/* Call begin() at once if fewer than `limit` are running and nobody waits, otherwise when it is the ticket's turn.
+ * `owner` identifies who takes turns with others: a channel. */
 void evener_dns_queue_enter(evener_dns_queue *queue, evener_dns_ticket *ticket, const void *owner, size_t limit);
 
 /* Give the place back, or stop waiting. May call begin() of others. A ticket that is not in the queue is allowed. */

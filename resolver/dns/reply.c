@@ -65,8 +65,8 @@ static bool skip_name(struct reader *reader)
     return false;
 }
 
-/* Expand the name at `at` to dotted text, without trailing dot; bytes that no name should have become '?'. Pointers must
- * point backwards, so that the walk ends. False if it is malformed. */
+/* Expand the name at `at` to dotted text, without trailing dot; bytes that no name should have become '?'. Pointers
+ * must point backwards, so that the walk ends. False if it is malformed. */
 static bool expand_name(const struct reader *reader, size_t at, char name[EVENER_DNS_NAME_BYTES_MAX + 1])
 {
     size_t used = 0;

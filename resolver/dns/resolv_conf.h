@@ -27,8 +27,8 @@ typedef struct evener_dns_resolv_conf {
     char problem[160]; /* why a line was ignored, with its number; "": none was */
 } evener_dns_resolv_conf;
 
-/* The environment of resolv.conf: LOCALDOMAIN and RES_OPTIONS (NULL: not set), and the name of this machine, whose domain
- * is the search list without a `search` or `domain` line. */
+/* The environment of resolv.conf: LOCALDOMAIN and RES_OPTIONS (NULL: not set), and the name of this machine, whose
+ * domain is the search list without a `search` or `domain` line. */
 typedef struct evener_dns_environment {
     const char *local_domain;
     const char *res_options;
@@ -46,9 +46,9 @@ typedef struct evener_dns_candidates {
     size_t count;
 } evener_dns_candidates;
 
-/* List the candidates: `name` itself first if it has `ndots` dots, then with each search domain, and itself last if it was
- * not first. A name with a trailing dot, or `absolute`, is the only candidate. Names that would be too long are left
- * out. Free with evener_dns_candidates_clear(). False: out of memory. Any thread. */
+/* List the candidates: `name` itself first if it has `ndots` dots, then with each search domain, and itself last if it
+ * was not first. A name with a trailing dot, or `absolute`, is the only candidate. Names that would be too long are
+ * left out. Free with evener_dns_candidates_clear(). False: out of memory. Any thread. */
 bool evener_dns_candidates_make(const evener_dns_resolv_conf *conf, const char *name, bool absolute,
                                 evener_dns_candidates *candidates);
 

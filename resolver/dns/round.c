@@ -21,13 +21,13 @@
  * list.
  *
  * A round asks for the candidate names of resolv.conf's search list one after the other (system.h), all record types of
- * one candidate together, so that A and AAAA are of the same host. The first candidate with addresses ends the search; so
- * does a time-out, because no server is there to answer for the next one. A candidate without addresses (NXDOMAIN,
+ * one candidate together, so that A and AAAA are of the same host. The first candidate with addresses ends the search;
+ * so does a time-out, because no server is there to answer for the next one. A candidate without addresses (NXDOMAIN,
  * NODATA) and one whose servers answer with an error (SERVFAIL, REFUSED) lead to the next. Without any addresses the
  * round is an answer only if every query was answered.
  *
- * Order: evener_dns_order() sorts within a family by RFC 6724. Between the families its rules 1 and 6 decide: first those to
- * which this machine has a route, then IPv6 before IPv4. pick_first interleaves them by itself (A61). */
+ * Order: evener_dns_order() sorts within a family by RFC 6724. Between the families its rules 1 and 6 decide: first
+ * those to which this machine has a route, then IPv6 before IPv4. pick_first interleaves them by itself (A61). */
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* System: how this machine resolves a name: hosts file, resolv.conf, nsswitch.conf, environment. The files are read again
- * when they have changed. Control thread. */
+/* System: how this machine resolves a name: hosts file, resolv.conf, nsswitch.conf, environment. The files are read
+ * again when they have changed. Control thread. */
 #ifndef EVENER_RESOLVER_DNS_SYSTEM_H
 #define EVENER_RESOLVER_DNS_SYSTEM_H
 
@@ -43,8 +43,8 @@ evener_dns_system *evener_dns_system_create(void);
 
 void evener_dns_system_destroy(evener_dns_system *system);
 
-/* Make the plan for a name, `host`: one with addresses. `texts` NULL: the machine's files. False: out of memory. Free with
- * evener_dns_plan_clear(). */
+/* Make the plan for a name, `host`: one with addresses. `texts` NULL: the machine's files. False: out of memory. Free
+ * with evener_dns_plan_clear(). */
 bool evener_dns_system_plan(evener_dns_system *system, const evener_dns_texts *texts, const char *name, bool host,
                             const evener_dns_options *options, evener_dns_plan *plan);
 

@@ -1,6 +1,6 @@
-/* Calls of every kind from eight threads over both transports at once: submitted, cancelled, ended by their deadline and by
- * the channel's close, on connections that end meanwhile. Each call ends exactly once, and an answer is the call's own. A
- * plain program, so that it also runs under ThreadSanitizer. */
+/* Calls of every kind from eight threads over both transports at once: submitted, cancelled, ended by their deadline
+ * and by the channel's close, on connections that end meanwhile. Each call ends exactly once, and an answer is the
+ * call's own. A plain program, so that it also runs under ThreadSanitizer. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* dns: through c-ares with the system's own files, in a network and mount namespace of the test's own: rows N1 to N15 of the
- * cases from the field. The oracle is `getent` in the same namespace, where it applies. */
+/* dns: through c-ares with the system's own files, in a network and mount namespace of the test's own: rows N1 to N15
+ * of the cases from the field. The oracle is `getent` in the same namespace, where it applies. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
-/* How one name becomes the names that are asked for: rows N1 to N15 of the cases from the field, with scripted answers and
- * scripted system files on the virtual loop. */
+/* How one name becomes the names that are asked for: rows N1 to N15 of the cases from the field, with scripted answers
+ * and scripted system files on the virtual loop. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,12 +1,12 @@
 /* One backend refuses 2 % of the streams with REFUSED_STREAM, which says nothing of its connection (RFC 9113 section
  * 8.7). Over the C core evener's calls per second are within 20 % of those of the plain core, on the same server in the
- * same run, and no more of its calls fail. Over "http2" they are at least 90 % of those at a server that refuses nothing,
- * and at most 0.1 % of the calls fail; there the best rounds are compared, as "http2" has two speeds, one half of the other,
- * by which processors its threads happen to run on. Each round has its refusals.
+ * same run, and no more of its calls fail. Over "http2" they are at least 90 % of those at a server that refuses
+ * nothing, and at most 0.1 % of the calls fail; there the best rounds are compared, as "http2" has two speeds, one half
+ * of the other, by which processors its threads happen to run on. Each round has its refusals.
  *
- * The clients take turns: in each round both make a fixed number of calls, and change places in the next. Only the turns
- * of one round, one right after the other, are compared, and what counts is the median of the rounds' ratios: what else
- * runs on the machine meets both, and a single burst meets one ratio. */
+ * The clients take turns: in each round both make a fixed number of calls, and change places in the next. Only the
+ * turns of one round, one right after the other, are compared, and what counts is the median of the rounds' ratios:
+ * what else runs on the machine meets both, and a single burst meets one ratio. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>

@@ -200,7 +200,8 @@ Test(faults, a_killed_server_fails_few_and_comes_back)
     close_scene(&s);
 }
 
-/* GOAWAY drains (docs/semantics.md, Subchannels); what the server did not look at any more it cancels, and says no more of it. */
+/* GOAWAY drains (docs/semantics.md, Subchannels); what the server did not look at any more it cancels, and says no more
+ * of it. */
 Test(faults, a_server_that_ends_gracefully_fails_few)
 {
     scene s = {0};

@@ -1,6 +1,6 @@
-/* Servers that end connections as RFC 9113 asks for, with a GOAWAY that names the last stream (grpc-go's do, when they stop
- * and at MAX_CONNECTION_AGE), and servers that allow one stream at a time: over "http2" no call fails, and none is executed
- * twice. */
+/* Servers that end connections as RFC 9113 asks for, with a GOAWAY that names the last stream (grpc-go's do, when they
+ * stop and at MAX_CONNECTION_AGE), and servers that allow one stream at a time: over "http2" no call fails, and none is
+ * executed twice. */
 #include <criterion/criterion.h>
 
 #include <stdio.h>
@@ -12,7 +12,8 @@
 #include "tests/support/h2_script_server.h"
 
 #define TIMEOUT_MS 20000
-/* Between two GOAWAYs. Fewer would pass within the 100 ms in which a connection counts as dropped right after it was made. */
+/* Between two GOAWAYs. Fewer would pass within the 100 ms in which a connection counts as dropped right after it was
+ * made. */
 #define CALLS_PER_CONNECTION 6000
 
 #define OK_ANSWER                                                                                                      \

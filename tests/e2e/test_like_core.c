@@ -171,8 +171,8 @@ Test(like_core, sigkill)
     end_each_server(SIGKILL, "SIGKILL", IN_FLIGHT);
 }
 
-/* These servers, built on the core, answer CANCELLED while they shut down, which may be anybody's word. For servers that
- * refuse instead: test_graceful_end.c. */
+/* These servers, built on the core, answer CANCELLED while they shut down, which may be anybody's word. For servers
+ * that refuse instead: test_graceful_end.c. */
 Test(like_core, sigterm)
 {
     end_each_server(SIGTERM, "SIGTERM", IN_FLIGHT);

@@ -191,7 +191,8 @@ Test(rotation, credentials_that_never_connect_fail_no_call)
     const evener_subchannel_stats stats = stats_now();
     cr_expect_eq(stats.state, EVENER_READY);
     cr_expect_eq(stats.connects, 1);
-    cr_expect_not_null(strstr(stats.last_error, on_core() ? "certificate verify failed" : "self-signed certificate"), "%s", stats.last_error);
+    cr_expect_not_null(strstr(stats.last_error, on_core() ? "certificate verify failed" : "self-signed certificate"),
+                       "%s", stats.last_error);
     write_file("ca.pem", made.authority);
     reload(EVENER_STATUS_OK, &status);
     while (stats_now().connects < 2) {

@@ -1,5 +1,5 @@
-/* Replies of a hostile server. The first byte chooses the type. SRV and TXT replies are the rest of the input; A and AAAA
- * replies get a header and a question before it, so that compression pointers have something to point to. */
+/* Replies of a hostile server. The first byte chooses the type. SRV and TXT replies are the rest of the input; A and
+ * AAAA replies get a header and a question before it, so that compression pointers have something to point to. */
 #include <arpa/inet.h>
 #include <assert.h>
 #include <stdint.h>

@@ -1,5 +1,5 @@
-/* What a server may send, fed to a connection of the HTTP/2 transport without sockets or threads: unary calls and streams
- * are under way, and each must end exactly once. The first byte of the input says how it is cut into pieces. */
+/* What a server may send, fed to a connection of the HTTP/2 transport without sockets or threads: unary calls and
+ * streams are under way, and each must end exactly once. The first byte of the input says how it is cut into pieces. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
-/* resolv.conf, and the names that it makes of one name: whatever the text, servers that can be asked and candidates that are
- * names. The text before the first NUL is the file, the rest is LOCALDOMAIN, RES_OPTIONS and the name. */
+/* resolv.conf, and the names that it makes of one name: whatever the text, servers that can be asked and candidates
+ * that are names. The text before the first NUL is the file, the rest is LOCALDOMAIN, RES_OPTIONS and the name. */
 #include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* Call threads that park and are woken: operations begun from many threads at once each end once, whatever moment the
  * thread that serves them has chosen to fall asleep, and stopping wakes those that sleep. A plain program, so that it
- * also runs under ThreadSanitizer. The operation is one that needs no server: watching a channel that does nothing, with
- * a deadline that is over. */
+ * also runs under ThreadSanitizer. The operation is one that needs no server: watching a channel that does nothing,
+ * with a deadline that is over. */
 #include <assert.h>
 #include <pthread.h>
 #include <stdatomic.h>

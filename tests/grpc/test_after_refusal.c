@@ -1,6 +1,6 @@
-/* What comes after a refusal (REFUSED_STREAM, or a GOAWAY whose last stream comes before the call's; RFC 9113 sections 8.7
- * and 6.8). Through the C core it cannot be distinguished from a status that a server wrote: the call is reported, and is
- * not sent again. Over "http2" it is made again once (A6), and the caller does not notice. */
+/* What comes after a refusal (REFUSED_STREAM, or a GOAWAY whose last stream comes before the call's; RFC 9113 sections
+ * 8.7 and 6.8). Through the C core it cannot be distinguished from a status that a server wrote: the call is reported,
+ * and is not sent again. Over "http2" it is made again once (A6), and the caller does not notice. */
 #include <criterion/criterion.h>
 
 #include <stdio.h>

@@ -120,8 +120,8 @@ static void close_scene(scene *s)
     call_fixture_close(&s->fixture);
 }
 
-/* "http2" gives such a peer up (nghttp2_option_set_max_outbound_ack), and the call may fail with that before its deadline;
- * over the core the deadline is what ends it. */
+/* "http2" gives such a peer up (nghttp2_option_set_max_outbound_ack), and the call may fail with that before its
+ * deadline; over the core the deadline is what ends it. */
 static void expect_ended(scene *s, const evener_status *status)
 {
     cr_expect_not(atomic_load(&s->flood.over), "the call ended with the flood only: %s", status->message);

@@ -285,8 +285,8 @@ static uint64_t connects_to(evener_channel *channel, size_t backend)
     return connects;
 }
 
-/* issue 2: a GOAWAY (here of max_connection_age) costs no call. Connections that live shorter than 100 ms count as those of
- * a server that drops them all. */
+/* issue 2: a GOAWAY (here of max_connection_age) costs no call. Connections that live shorter than 100 ms count as
+ * those of a server that drops them all. */
 Test(unary, goaway_fails_no_call)
 {
     call_fixture f;

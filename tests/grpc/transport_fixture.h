@@ -48,8 +48,8 @@ uint32_t followed_count(followed *connection);
 const char *address_of_port(uint16_t port);
 /* A port on which nobody listens, nor will while this process lives. */
 uint16_t free_port(void);
-/* Threads of this process with names of their own, as evener's and the core's have: what the test framework starts bears
- * the program's name. Waits until there is none, 10 s at most. */
+/* Threads of this process with names of their own, as evener's and the core's have: what the test framework starts
+ * bears the program's name. Waits until there is none, 10 s at most. */
 unsigned named_threads_left(void);
 
 #endif

@@ -93,8 +93,8 @@ void h2_call_cancel(h2_call *call, evener_status_code code, const char *message)
 void h2_call_free(h2_call *call);
 void h2_result_clear(h2_result *result);
 
-/* Streams. Writing waits for `written` or the end: false then. Reading: NULL at the end; the message is the caller's, to
- * be freed, and NUL follows it. */
+/* Streams. Writing waits for `written` or the end: false then. Reading: NULL at the end; the message is the caller's,
+ * to be freed, and NUL follows it. */
 bool h2_stream_write(h2_call *call, const void *message, size_t bytes, bool last);
 void h2_stream_half_close(h2_call *call);
 void h2_stream_read_start(h2_call *call);

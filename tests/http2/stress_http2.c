@@ -1,6 +1,6 @@
-/* Calls of all kinds from 8 threads over two connections that are given up and made anew all the time: blocking calls that
- * hand the connection from caller to caller, calls with callbacks, cancellations, deadlines, streams. Each call must end
- * exactly once, and nothing may be touched afterwards: what ThreadSanitizer and AddressSanitizer see. */
+/* Calls of all kinds from 8 threads over two connections that are given up and made anew all the time: blocking calls
+ * that hand the connection from caller to caller, calls with callbacks, cancellations, deadlines, streams. Each call
+ * must end exactly once, and nothing may be touched afterwards: what ThreadSanitizer and AddressSanitizer see. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>

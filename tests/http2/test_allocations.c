@@ -20,8 +20,8 @@
 #define IN_FLIGHT 16
 #define WARM_CALLS 4000
 #define CALLS 4000
-/* A connection's pool grows when more calls than ever before happen to be sent at once; one allocation per call would be
- * a hundred times as many. */
+/* A connection's pool grows when more calls than ever before happen to be sent at once; one allocation per call would
+ * be a hundred times as many. */
 #define ALLOCATIONS_MAX (CALLS / 100)
 
 static bench_server server;

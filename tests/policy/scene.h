@@ -42,8 +42,8 @@ typedef struct scene {
 
 extern const evener_pick_args scene_stream_args;
 
-/* Open the one scene of a process. `list` as of harness_update(), at most SCENE_BACKENDS; NULL: that many equal ones. Each
- * seed gives other random numbers, to the policy as well. */
+/* Open the one scene of a process. `list` as of harness_update(), at most SCENE_BACKENDS; NULL: that many equal ones.
+ * Each seed gives other random numbers, to the policy as well. */
 scene *scene_open(const char *policy, const char *config, const char *list, uint64_t seed);
 void scene_close(scene *s);
 

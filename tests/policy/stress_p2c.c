@@ -1,6 +1,6 @@
-/* brpc_load_balancer_unittest: concurrent_select_with_churn, for p2c_ewma on real threads: callers pick and end calls on
- * eight threads (one lane is shared) while the list changes, weights and parameters too. Every pick completes, no call
- * goes to a backend that is gone for good, and the in-flight counts return to zero. */
+/* brpc_load_balancer_unittest: concurrent_select_with_churn, for p2c_ewma on real threads: callers pick and end calls
+ * on eight threads (one lane is shared) while the list changes, weights and parameters too. Every pick completes, no
+ * call goes to a backend that is gone for good, and the in-flight counts return to zero. */
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>

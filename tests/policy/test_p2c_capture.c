@@ -1,5 +1,5 @@
-/* p2c_ewma is not captured: neither a backend that fails fast, nor one that hangs, nor one without streams draws more than
- * its share. Four backends on the virtual loop, calls at random times, each scenario with several seeds. */
+/* p2c_ewma is not captured: neither a backend that fails fast, nor one that hangs, nor one without streams draws more
+ * than its share. Four backends on the virtual loop, calls at random times, each scenario with several seeds. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>

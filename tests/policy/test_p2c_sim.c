@@ -138,8 +138,8 @@ Test(p2c_sim, a_hung_backend_gets_less_than_a_hundredth)
     cr_assert_gt(share_of_the_hung("round_robin", NULL), 0.2);
 }
 
-/* A backend joins fifty others at 20 s. If it is cold, its calls take 100 ms longer for 0.3 s. Times its fair share of the
- * calls: in its first 100 ms, its first second, and when its slow start is over. */
+/* A backend joins fifty others at 20 s. If it is cold, its calls take 100 ms longer for 0.3 s. Times its fair share of
+ * the calls: in its first 100 ms, its first second, and when its slow start is over. */
 typedef struct joining {
     double at_once, first_second, later;
 } joining;

@@ -562,7 +562,8 @@ Test(ring_hash, out_of_memory_for_the_first_list_is_an_error)
     harness_destroy(h);
 }
 
-/* maxLoadFactor: of calls with one hash, no backend has more in flight than its bound, and the overflow follows the ring. */
+/* maxLoadFactor: of calls with one hash, no backend has more in flight than its bound, and the overflow follows the
+ * ring. */
 Test(ring_hash, bounded_loads)
 {
     enum { CALLS = 40 };

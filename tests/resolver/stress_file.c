@@ -1,5 +1,5 @@
-/* A file that is edited at random, 10,000 times: written in place and in pieces, truncated, renamed over, deleted, filled
- * with garbage. No pushed list is empty, and the last pushed list is the file's. */
+/* A file that is edited at random, 10,000 times: written in place and in pieces, truncated, renamed over, deleted,
+ * filled with garbage. No pushed list is empty, and the last pushed list is the file's. */
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* Register, look up and share addresses on many threads: a lookup always finds a registered builder, and an address lives
- * as long as a reference exists. */
+/* Register, look up and share addresses on many threads: a lookup always finds a registered builder, and an address
+ * lives as long as a reference exists. */
 #include <assert.h>
 #include <pthread.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* More threads than lanes, which use them in bursts, while lanes are taken back from idle threads without pause. No count is
- * lost, and no two threads have one lane, although a lane is changed with plain loads and stores.
+/* More threads than lanes, which use them in bursts, while lanes are taken back from idle threads without pause. No
+ * count is lost, and no two threads have one lane, although a lane is changed with plain loads and stores.
  *
  *     stress_lane_idle [SCANS]      until so many scans have taken lanes back */
 #include <assert.h>

@@ -7,7 +7,8 @@
  *     fake_dns_destroy(server);
  *
  * A line is "OWNER TYPE DATA". OWNER "@" is the queried name. TYPE is A, AAAA, CNAME, SRV ("0 5 80 host"), TXT or
- * SOA (DATA: its minimum). A "+" before OWNER puts the record into the additional section; such lines come last. Names without a script are NXDOMAIN. Any thread. */
+ * SOA (DATA: its minimum). A "+" before OWNER puts the record into the additional section; such lines come last. Names
+ * without a script are NXDOMAIN. Any thread. */
 #ifndef EVENER_TESTS_SUPPORT_FAKE_DNS_H
 #define EVENER_TESTS_SUPPORT_FAKE_DNS_H
 

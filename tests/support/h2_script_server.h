@@ -12,9 +12,10 @@
  *     cr_expect_eq(h2_script_server_count(server, H2_REQUESTS), 1);
  *     h2_script_server_stop(server);
  *
- * RFC 9113 without TLS. Header blocks are written as literals without indexing (RFC 7541, section 6.2.2). Request headers
- * are not decoded. The server obeys the client's flow control, and gives the client as much window as there is, in a second
- * SETTINGS frame behind `settings`. Functions may be called from any thread, and abort the test program on failure. */
+ * RFC 9113 without TLS. Header blocks are written as literals without indexing (RFC 7541, section 6.2.2). Request
+ * headers are not decoded. The server obeys the client's flow control, and gives the client as much window as there is,
+ * in a second SETTINGS frame behind `settings`. Functions may be called from any thread, and abort the test program on
+ * failure. */
 #ifndef TESTS_SUPPORT_H2_SCRIPT_SERVER_H
 #define TESTS_SUPPORT_H2_SCRIPT_SERVER_H
 

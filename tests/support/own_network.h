@@ -1,4 +1,5 @@
-/* A network and mount namespace of a test's own, with its own resolv.conf, hosts file and nsswitch.conf, and loopback up.
+/* A network and mount namespace of a test's own, with its own resolv.conf, hosts file and nsswitch.conf, and loopback
+ * up.
  *
  *     if (!own_network_enter("nameserver 127.0.0.1\n", "127.0.0.1 localhost\n", "hosts: files dns\n")) {
  *         cr_skip_test("no namespaces here: " ...);

@@ -13,8 +13,8 @@
  * begun by then (the socket) it keeps until its own limit. */
 #define CORE_TIMEOUT_AFTER_MS 5000
 /* The core tries once more after so long, if the channel is still there; evener has let it go long before. Not much
- * longer, as a timer of the core keeps what a failed attempt was made of until then (1.51: a subchannel's retry timer is
- * not stopped by its end), some 7 KB each, and the core's threads with it. */
+ * longer, as a timer of the core keeps what a failed attempt was made of until then (1.51: a subchannel's retry timer
+ * is not stopped by its end), some 7 KB each, and the core's threads with it. */
 #define CORE_BACKOFF_MS 1000
 
 /* Arguments that a connection of its own depends on: the user's are not heeded. */
@@ -125,7 +125,8 @@ static bool append_own(evener_grpc_args *args, const evener_transport_args *opti
         (options->keepalive_timeout_ms != 0 && !append(args, &keepalive_timeout))) {
         return false;
     }
-    /* The core stops its pings after two without data in between (1.51), and a silent connection is what they are for. */
+    /* The core stops its pings after two without data in between (1.51), and a silent connection is what they are for.
+     * */
     const grpc_arg pings_without_data = integer(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
     return !evener_grpc_args_has(args, GRPC_ARG_KEEPALIVE_TIME_MS) ||
            evener_grpc_args_has(args, GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA) || append(args, &pings_without_data);

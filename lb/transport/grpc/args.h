@@ -17,7 +17,8 @@ typedef struct evener_grpc_args {
     size_t count;
 } evener_grpc_args;
 
-/* Copies what the options hold. Errors: RESOURCE_EXHAUSTED, INVALID_ARGUMENT (an argument without a key). Any thread. */
+/* Copies what the options hold. Errors: RESOURCE_EXHAUSTED, INVALID_ARGUMENT (an argument without a key). Any thread.
+ * */
 evener_status_code evener_grpc_args_create(const evener_transport_args *options, evener_grpc_args *args,
                                            evener_status *status);
 void evener_grpc_args_clear(evener_grpc_args *args);
@@ -30,8 +31,8 @@ grpc_channel *evener_grpc_args_create_channel(const evener_grpc_args *args, cons
 /* A target for the core that names exactly this address. To be freed; NULL without memory. Any thread. */
 char *evener_grpc_target_of(const evener_address *address);
 
-/* The backend as evener_call_details.peer names it: "ipv4:" or "ipv6:" and the address, or the address of a unix socket.
- * To be freed; NULL without memory. Any thread. */
+/* The backend as evener_call_details.peer names it: "ipv4:" or "ipv6:" and the address, or the address of a unix
+ * socket. To be freed; NULL without memory. Any thread. */
 char *evener_grpc_peer_of(const evener_address *address);
 
 #endif

@@ -31,8 +31,8 @@ grpc_slice evener_grpc_bytes_to_slice(const evener_bytes *bytes)
     if (bytes == NULL || bytes->length == 0) {
         return grpc_empty_slice();
     }
-    /* A message without owner is not borrowed: a call that is cancelled returns before the core has let go of what it was
-     * writing. */
+    /* A message without owner is not borrowed: a call that is cancelled returns before the core has let go of what it
+     * was writing. */
     if (bytes->owner == NULL || bytes->length <= COPIED_BYTES_MAX) {
         return grpc_slice_from_copied_buffer((const char *)bytes->data, bytes->length);
     }

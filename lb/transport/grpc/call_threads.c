@@ -43,8 +43,8 @@
 #define CALL_THREADS_DEFAULT_MAX 4
 
 #define LINGER_MS 10
-/* How long a thread may wait in vain until it looks for overdue calls, and whether it is still needed: others may have taken
- * all that was owed. */
+/* How long a thread may wait in vain until it looks for overdue calls, and whether it is still needed: others may have
+ * taken all that was owed. */
 #define LOOK_MS 50
 /* Several times what evener and the core need for a completion and the start of the next call. */
 #define LATE_NS (50 * EVENER_NS_PER_US)

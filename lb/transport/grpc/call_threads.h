@@ -1,5 +1,5 @@
-/* The threads that serve asynchronous calls: they share one completion queue, and sleep outside the core while there are
- * fewer calls under way than they are good for. */
+/* The threads that serve asynchronous calls: they share one completion queue, and sleep outside the core while there
+ * are fewer calls under way than they are good for. */
 #ifndef EVENER_LB_TRANSPORT_GRPC_CALL_THREADS_H
 #define EVENER_LB_TRANSPORT_GRPC_CALL_THREADS_H
 
@@ -17,8 +17,9 @@
 
 typedef struct evener_grpc_call_threads evener_grpc_call_threads;
 
-/* Up to so many calls under way are served by one thread, twice as many by two. On the machine tried (2 processors), with 2
- * to 8 calls in flight, that saves processor time, and the calls a second with 2, 4 and 8 here do not differ beyond noise. */
+/* Up to so many calls under way are served by one thread, twice as many by two. On the machine tried (2 processors),
+ * with 2 to 8 calls in flight, that saves processor time, and the calls a second with 2, 4 and 8 here do not differ
+ * beyond noise. */
 #define EVENER_GRPC_FEW_CALLS 8
 
 /* NULL and a filled status on failure. Starts no thread yet. `runtime` is borrowed. Any thread. */
@@ -35,9 +36,10 @@ void evener_grpc_call_threads_destroy(evener_grpc_call_threads *threads);
 evener_status_code evener_grpc_call_threads_set_count(evener_grpc_call_threads *threads, uint32_t count,
                                                       evener_status *status);
 
-/* Before a call: sees to it that a thread is awake for it, and starts the threads with the first one. Exactly one operation,
- * tagged with an evener_grpc_tag, has to be started on the queue then, or the call dropped. `connections` is how many the
- * calls of this runtime are spread over. Not OK: a filled status. Any thread; takes no lock but for the first call. */
+/* Before a call: sees to it that a thread is awake for it, and starts the threads with the first one. Exactly one
+ * operation, tagged with an evener_grpc_tag, has to be started on the queue then, or the call dropped. `connections` is
+ * how many the calls of this runtime are spread over. Not OK: a filled status. Any thread; takes no lock but for the
+ * first call. */
 evener_status_code evener_grpc_call_threads_take(evener_grpc_call_threads *threads, size_t connections,
                                                  evener_status *status);
 

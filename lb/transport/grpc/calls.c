@@ -1,8 +1,8 @@
 /* Calls over the core.
  *
- * A unary call is one batch. When it blocks, its result is plucked from a queue of the calling thread, so that the thread
- * that waits is the thread that polls. All other calls, and all operations of streams, complete on the call threads'
- * queue (call_threads.h). */
+ * A unary call is one batch. When it blocks, its result is plucked from a queue of the calling thread, so that the
+ * thread that waits is the thread that polls. All other calls, and all operations of streams, complete on the call
+ * threads' queue (call_threads.h). */
 #include "lb/transport/grpc/calls.h"
 
 #include <string.h>

@@ -3,9 +3,9 @@
  * Life: three things hold a connection: whoever made it until disconnect(), the watcher while one of its events is
  * outstanding, and every pick until it is done. The grpc_channel inside goes earlier: at disconnect(), so that the core
  * ends calls that never left it ("Channel Destroyed") while calls on the wire finish. A thread that is about to use the
- * channel must not meet that: it says so with enter() and leave(), and so does an attempt to connect until it is through.
- * The last one to leave destroys the channel itself, and does not ask the control thread to: that may be waiting for the
- * watcher to end, which waits for what the channel still owes it. */
+ * channel must not meet that: it says so with enter() and leave(), and so does an attempt to connect until it is
+ * through. The last one to leave destroys the channel itself, and does not ask the control thread to: that may be
+ * waiting for the watcher to end, which waits for what the channel still owes it. */
 #ifndef EVENER_LB_TRANSPORT_GRPC_CONNECTION_H
 #define EVENER_LB_TRANSPORT_GRPC_CONNECTION_H
 
@@ -20,7 +20,8 @@
 
 #include "lb/transport/grpc/engine.h"
 
-/* The use word: references below, threads inside the channel above them, and the flag that nobody may enter any more. */
+/* The use word: references below, threads inside the channel above them, and the flag that nobody may enter any more.
+ * */
 #define EVENER_GRPC_USE_REFERENCE UINT64_C(1)
 #define EVENER_GRPC_USE_INSIDE (UINT64_C(1) << 32)
 #define EVENER_GRPC_USE_GIVEN_UP (UINT64_C(1) << 63)
@@ -47,8 +48,8 @@ struct evener_connection {
     char *peer;            /* evener_call_details.peer of its calls */
     evener_grpc_engine *engine;
     evener_loop *loop;
-    /* A call saw that the core's channel is not READY any more, of which the control thread hears a moment later: no call
-     * is to begin meanwhile. See grpc_fate.h. */
+    /* A call saw that the core's channel is not READY any more, of which the control thread hears a moment later: no
+     * call is to begin meanwhile. See grpc_fate.h. */
     _Atomic bool gone;
     _Atomic uint32_t not_taken;      /* attempts in a row that no transport took */
     _Atomic uint64_t end_awaited_ns; /* since when calls wait to hear of its end, or waited last; 0: never */

@@ -13,8 +13,8 @@
 #include "lb/transport/grpc/fate.h"
 #include "lb/transport/grpc/overdue.h"
 
-/* A58. This core keeps the trailer of the standard's name to itself (1.51: call.cc publishes the keys it knows only by a
- * list of its own); a server that wants to be heard through it sends the same bytes under the second name too. */
+/* A58. This core keeps the trailer of the standard's name to itself (1.51: call.cc publishes the keys it knows only by
+ * a list of its own); a server that wants to be heard through it sends the same bytes under the second name too. */
 static const char *const load_report_keys[] = {"endpoint-load-metrics-bin", "x-endpoint-load-metrics-bin"};
 
 /* Status messages up to this length need no memory of their own. */

@@ -82,14 +82,14 @@ bool evener_grpc_core_call_start(evener_grpc_core_call *call, const grpc_op *ope
 /* The status has come, with all else that the call waited for: delivers `ended`. The mutex is held. */
 void evener_grpc_core_call_deliver_end(evener_grpc_core_call *call);
 
-/* The deadline has passed and the core does not end the call: cancels it, delivers `ended` and gives the owner's reference
- * back, unless it has ended meanwhile. The mutex is free, and the caller holds a reference. */
+/* The deadline has passed and the core does not end the call: cancels it, delivers `ended` and gives the owner's
+ * reference back, unless it has ended meanwhile. The mutex is free, and the caller holds a reference. */
 void evener_grpc_core_call_abandon(evener_grpc_core_call *call);
 /* The same, but false, and nothing happens, while an event of the call is under way. */
 bool evener_grpc_core_call_try_abandon(evener_grpc_core_call *call);
 
-/* Delivers the server's headers, if the owner wants them. The core keeps those of the protocol to itself, so that there may
- * be none left, and a Trailers-Only answer looks the same (1.51). The mutex is held. */
+/* Delivers the server's headers, if the owner wants them. The core keeps those of the protocol to itself, so that there
+ * may be none left, and a Trailers-Only answer looks the same (1.51). The mutex is held. */
 void evener_grpc_core_call_deliver_headers(evener_grpc_core_call *call);
 
 #endif

@@ -27,8 +27,8 @@ typedef struct evener_grpc_engine {
 /* The runtime's engine, made on first use; NULL and a filled status on failure. Control thread. */
 evener_grpc_engine *evener_grpc_engine_get(evener_runtime *runtime, evener_status *status);
 
-/* Around the life of every connection: the engine stays until the last one is freed, which may be a moment after the end
- * of the runtime's channels. Control thread. */
+/* Around the life of every connection: the engine stays until the last one is freed, which may be a moment after the
+ * end of the runtime's channels. Control thread. */
 void evener_grpc_engine_connection_begins(evener_grpc_engine *engine);
 void evener_grpc_engine_connection_ended(evener_grpc_engine *engine);
 

@@ -6,10 +6,10 @@
 
 #include "lb/transport/grpc/watcher.h"
 
-/* Each seen on core 1.51, and provoked by tests/grpc/test_fate.c, which fails when the core's words change. The texts go
- * on (with the last error, and that may quote others): only what they begin with is the core's alone. Other ends without
- * a transport ("UNKNOWN:Deadline Exceeded", "CANCELLED", call credentials that fail) are none that another attempt
- * would mend. */
+/* Each seen on core 1.51, and provoked by tests/grpc/test_fate.c, which fails when the core's words change. The texts
+ * go on (with the last error, and that may quote others): only what they begin with is the core's alone. Other ends
+ * without a transport ("UNKNOWN:Deadline Exceeded", "CANCELLED", call credentials that fail) are none that another
+ * attempt would mend. */
 const char *const evener_grpc_not_taken_texts[EVENER_GRPC_NOT_TAKEN_TEXTS] = {
     "UNKNOWN:failed to connect to all addresses", /* the connection was lost before, and the core could not make another */
     "UNKNOWN:Channel Destroyed",                  /* the connection was given up while the call waited in the core */

@@ -1,5 +1,5 @@
-/* Fate: what is known of a call that ended without OK: whether a transport of the core took it, and what that says of its
- * connection.
+/* Fate: what is known of a call that ended without OK: whether a transport of the core took it, and what that says of
+ * its connection.
  *
  * Only the core's own words count. What a server can write (the status, its message, metadata) proves nothing, nor does
  * the absence of a peer. With a status that came by way of a transport, whoever wrote it, `error_string` of
@@ -29,10 +29,11 @@ bool evener_grpc_was_not_taken(const char *error_string, bool answered);
  * more, or when EVENER_GRPC_NOT_TAKEN_MAX attempts in a row were not taken. Any thread that holds a reference. */
 void evener_grpc_connection_judge(evener_connection *connection, evener_status_code code, bool not_taken);
 
-/* After judge(), for a call that ended UNAVAILABLE with nothing of an answer: the core tells such calls of the end of their
- * connection before it publishes that end. Give it EVENER_GRPC_END_MS to do so, once in EVENER_GRPC_END_INTERVAL_MS per
- * connection, or the next call of the same thread would be lost on it as well. Decides nothing: the connection counts as
- * gone only when the core says so. Any thread that holds a reference and may wait as long. */
+/* After judge(), for a call that ended UNAVAILABLE with nothing of an answer: the core tells such calls of the end of
+ * their connection before it publishes that end. Give it EVENER_GRPC_END_MS to do so, once in
+ * EVENER_GRPC_END_INTERVAL_MS per connection, or the next call of the same thread would be lost on it as well. Decides
+ * nothing: the connection counts as gone only when the core says so. Any thread that holds a reference and may wait as
+ * long. */
 #define EVENER_GRPC_END_MS 5
 #define EVENER_GRPC_END_INTERVAL_MS 1000
 void evener_grpc_connection_await_end(evener_connection *connection);

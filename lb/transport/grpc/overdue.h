@@ -1,8 +1,8 @@
 /* Overdue: calls whose deadline has passed although the core has not ended them.
  *
- * The core completes the operations of a call only when the write that carries them has ended, so that its own timer does
- * not help against a peer that does not read (1.51). Calls that nobody waits for in a pluck stand here from their beginning
- * to their end; the call threads look at them. */
+ * The core completes the operations of a call only when the write that carries them has ended, so that its own timer
+ * does not help against a peer that does not read (1.51). Calls that nobody waits for in a pluck stand here from their
+ * beginning to their end; the call threads look at them. */
 #ifndef EVENER_LB_TRANSPORT_GRPC_OVERDUE_H
 #define EVENER_LB_TRANSPORT_GRPC_OVERDUE_H
 
@@ -24,8 +24,8 @@ void evener_grpc_overdue_add(evener_grpc_overdue *overdue, struct evener_grpc_co
 /* Remove a call; nothing happens if it was removed, or was never added. Any thread that holds a reference. */
 void evener_grpc_overdue_remove(evener_grpc_overdue *overdue, struct evener_grpc_core_call *call);
 
-/* Cancel each call whose deadline passed EVENER_GRPC_CORE_GRACE_MS ago, and deliver its end. Costs next to nothing if it was
- * called less than 50 ms ago. Delivers events: a call thread. */
+/* Cancel each call whose deadline passed EVENER_GRPC_CORE_GRACE_MS ago, and deliver its end. Costs next to nothing if
+ * it was called less than 50 ms ago. Delivers events: a call thread. */
 void evener_grpc_overdue_look(evener_grpc_overdue *overdue);
 
 #endif

@@ -21,8 +21,8 @@ void evener_grpc_queues_destroy(evener_grpc_queues *queues);
  * ends. NULL without memory. Any thread. */
 grpc_completion_queue *evener_grpc_queues_of_thread(evener_grpc_queues *queues);
 
-/* An operation on one of the queues whose caller does not wait any more. `completed(tag)` is called once it has completed,
- * on whatever thread finds that. Any thread. */
+/* An operation on one of the queues whose caller does not wait any more. `completed(tag)` is called once it has
+ * completed, on whatever thread finds that. Any thread. */
 void evener_grpc_queues_abandon(evener_grpc_queues *queues, grpc_completion_queue *queue, void *tag,
                                 void (*completed)(void *tag));
 

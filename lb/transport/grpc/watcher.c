@@ -24,8 +24,8 @@
  * Of each connection one event is outstanding at most.
  *
  * An attempt to connect that is given up is let come to its end (the core bounds it by the time to connect) before the
- * channel is destroyed. The core up to 1.51 else forgets the connection, socket and all, if it has just been made but is
- * not in the channel yet (grpc 32071). When the runtime ends the attempts that go on for ATTEMPTS_END_MS have to do
+ * channel is destroyed. The core up to 1.51 else forgets the connection, socket and all, if it has just been made but
+ * is not in the channel yet (grpc 32071). When the runtime ends the attempts that go on for ATTEMPTS_END_MS have to do
  * without. */
 #include "lb/transport/grpc/watcher.h"
 
@@ -89,8 +89,8 @@ static gpr_timespec after_ms(int64_t ms)
 
 /* ---- why an attempt failed ---- */
 
-/* "failed to connect to all addresses; last error: UNKNOWN: ipv4:10.0.0.1:80: Failed to connect to remote host: refused"
- * is the core's way; the address is ours to name, and "all" would be wrong here. */
+/* "failed to connect to all addresses; last error: UNKNOWN: ipv4:10.0.0.1:80: Failed to connect to remote host:
+ * refused" is the core's way; the address is ours to name, and "all" would be wrong here. */
 static const char *reason_in(const char *message)
 {
     static const char *const kinds[] = {"ipv4:", "ipv6:", "unix:", "unix-abstract:"};
@@ -203,8 +203,8 @@ static bool connecting_step(evener_grpc_watcher *watcher, evener_connection *con
             watch(watcher, connection, state);
             return true;
         }
-        /* It was READY, unseen: the core goes back to IDLE from nowhere else. How many connections that live so short are
-         * too many is the connector's to say. */
+        /* It was READY, unseen: the core goes back to IDLE from nowhere else. How many connections that live so short
+         * are too many is the connector's to say. */
         watcher->attempts--;
         connection->phase = EVENER_GRPC_PHASE_OVER;
         evener_grpc_connection_tell(connection, EVENER_GRPC_EVENT_READY | EVENER_GRPC_EVENT_DROPPED);
@@ -432,8 +432,8 @@ void evener_grpc_watcher_follow(evener_grpc_watcher *watcher, evener_connection 
     connection->watch_tag.done = happened;
     evener_grpc_connection_ref(connection);
     (void)evener_grpc_connection_enter(connection); /* until the attempt is through */
-    /* IDLE ends at once, with the attempt or with the channel. (Not SHUTDOWN, from which every state differs: the core owes
-     * no event for it to a channel that is destroyed before the watch has begun.) */
+    /* IDLE ends at once, with the attempt or with the channel. (Not SHUTDOWN, from which every state differs: the core
+     * owes no event for it to a channel that is destroyed before the watch has begun.) */
     (void)grpc_channel_check_connectivity_state(connection->channel, /*try_to_connect=*/1);
     watch(watcher, connection, GRPC_CHANNEL_IDLE);
     evener_grpc_watcher_wake(watcher);

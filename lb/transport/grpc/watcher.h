@@ -27,8 +27,8 @@ void evener_grpc_watcher_follow(evener_grpc_watcher *watcher, evener_connection 
 void evener_grpc_watcher_wake(evener_grpc_watcher *watcher);
 
 /* The queue that its thread serves, for other operations that concern a connection and not a call: they are tagged with
- * an evener_grpc_tag, whose `done` must not block, and expected before they are started (forgotten if they then are not).
- * Between attend and release the thread polls, so that such an operation
+ * an evener_grpc_tag, whose `done` must not block, and expected before they are started (forgotten if they then are
+ * not). Between attend and release the thread polls, so that such an operation
  * goes on at once even when no other thread is in the core. Any thread. */
 grpc_completion_queue *evener_grpc_watcher_queue(const evener_grpc_watcher *watcher);
 void evener_grpc_watcher_expect(evener_grpc_watcher *watcher);

@@ -1,8 +1,8 @@
 /* IMPLEMENTATION NOTES
  *
- * One server-streaming call of grpc.health.v1.Health/Watch per watched connection, made through the transport's own seam.
- * Its events come on whatever thread owns the connection: they leave the latest result in atomics and post one task; all
- * other state is the control thread's.
+ * One server-streaming call of grpc.health.v1.Health/Watch per watched connection, made through the transport's own
+ * seam. Its events come on whatever thread owns the connection: they leave the latest result in atomics and post one
+ * task; all other state is the control thread's.
  *
  *   a message     SERVING: READY; any other status: TRANSIENT_FAILURE
  *   the end       UNIMPLEMENTED: READY for good, the server knows no health checking; anything else:

@@ -5,10 +5,10 @@
  *             └─ seats       └─ epoll, timers, ready queue
  *
  * Ownership. Everything of a connection that is marked "owner's" belongs to one thread at a time, which took the word
- * `owner` from FREE by compare-and-swap: its I/O thread (IO), or a blocking caller inside call_wait (BLOCKING). While the
- * latter waits for the socket (POLLING), another blocking caller may take the word for a moment (GUEST) to send its own
- * call, so that the owner need not wake for that. Other threads leave operations in the connection's wait-free queue and
- * then look at the word:
+ * `owner` from FREE by compare-and-swap: its I/O thread (IO), or a blocking caller inside call_wait (BLOCKING). While
+ * the latter waits for the socket (POLLING), another blocking caller may take the word for a moment (GUEST) to send its
+ * own call, so that the owner need not wake for that. Other threads leave operations in the connection's wait-free
+ * queue and then look at the word:
  *     FREE             they schedule the connection on its I/O thread
  *     IO, GUEST        nothing: who gives the word back looks at the queue afterwards
  *     BLOCKING         nothing: the owner looks at the queue before it polls or leaves
@@ -423,7 +423,8 @@ void evener_http2_connection_receive(evener_connection *connection, evener_http2
 /* Feeds received bytes to the session; what fuzzing drives. Owner. */
 void evener_http2_connection_feed(evener_connection *connection, const uint8_t *data, size_t bytes);
 
-/* Ends the connection and all its calls, once: UNAVAILABLE for the calls. The address is put before the message. Owner. */
+/* Ends the connection and all its calls, once: UNAVAILABLE for the calls. The address is put before the message. Owner.
+ * */
 void evener_http2_connection_break(evener_connection *connection, evener_status_code code, const char *format, ...)
     EVENER_PRINTF(3, 4);
 

@@ -1,5 +1,5 @@
-/* Keepalive (A8, A18): a PING after keepalive_time without a byte from the peer; no answer within keepalive_timeout ends
- * the connection. Goes on for as long as the peer is silent. */
+/* Keepalive (A8, A18): a PING after keepalive_time without a byte from the peer; no answer within keepalive_timeout
+ * ends the connection. Goes on for as long as the peer is silent. */
 #ifndef EVENER_LB_TRANSPORT_HTTP2_KEEPALIVE_H
 #define EVENER_LB_TRANSPORT_HTTP2_KEEPALIVE_H
 

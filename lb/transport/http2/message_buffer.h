@@ -1,4 +1,5 @@
-/* Memory of received messages: small ones from the object pool, so that a call allocates nothing in the steady state. */
+/* Memory of received messages: small ones from the object pool, so that a call allocates nothing in the steady state.
+ * */
 #ifndef EVENER_LB_TRANSPORT_HTTP2_MESSAGE_BUFFER_H
 #define EVENER_LB_TRANSPORT_HTTP2_MESSAGE_BUFFER_H
 
@@ -7,8 +8,8 @@
 
 #include <evener/bytes.h>
 
-/* Store an owned message of `length` bytes in *bytes and return where it is to be written; any thread may clear it. NULL
- * without memory: *bytes is empty then. Any thread. */
+/* Store an owned message of `length` bytes in *bytes and return where it is to be written; any thread may clear it.
+ * NULL without memory: *bytes is empty then. Any thread. */
 uint8_t *evener_http2_message_create(size_t length, evener_bytes *bytes);
 
 #endif

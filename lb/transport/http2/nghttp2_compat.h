@@ -1,5 +1,5 @@
-/* nghttp2 before and from 1.64 (Debian 13) on, which deprecates the functions with ssize_t: others, whose names end in 2,
- * replace them. */
+/* nghttp2 before and from 1.64 (Debian 13) on, which deprecates the functions with ssize_t: others, whose names end in
+ * 2, replace them. */
 #ifndef EVENER_LB_TRANSPORT_HTTP2_NGHTTP2_COMPAT_H
 #define EVENER_LB_TRANSPORT_HTTP2_NGHTTP2_COMPAT_H
 

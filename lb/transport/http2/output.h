@@ -1,7 +1,7 @@
 /* Output: the frames of one turn, collected for one write.
  *
- * Small pieces are copied side by side, large ones are referred to. Belongs to a seat and is used by one connection at a
- * time: what the socket does not take is copied into the connection. */
+ * Small pieces are copied side by side, large ones are referred to. Belongs to a seat and is used by one connection at
+ * a time: what the socket does not take is copied into the connection. */
 #ifndef EVENER_LB_TRANSPORT_HTTP2_OUTPUT_H
 #define EVENER_LB_TRANSPORT_HTTP2_OUTPUT_H
 

@@ -1,6 +1,6 @@
-/* Sending: frames are collected in the owner's seat and written at once. What the socket does not take is copied into the
- * connection; until it is written nghttp2 is asked for no further frame, so that at most one collection is buffered for
- * a peer that does not read. */
+/* Sending: frames are collected in the owner's seat and written at once. What the socket does not take is copied into
+ * the connection; until it is written nghttp2 is asked for no further frame, so that at most one collection is buffered
+ * for a peer that does not read. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -20,9 +20,9 @@
 
 #define NAME_BYTES_MAX 256
 
-/* Sessions are kept per transport: the last one for each authority would be exact; the last one at all serves a channel,
- * whose backends share one authority as a rule. OpenSSL checks nothing of the name when it resumes, so the name is kept
- * with the session. */
+/* Sessions are kept per transport: the last one for each authority would be exact; the last one at all serves a
+ * channel, whose backends share one authority as a rule. OpenSSL checks nothing of the name when it resumes, so the
+ * name is kept with the session. */
 struct evener_http2_tls_context {
     SSL_CTX *ssl;
     pthread_mutex_t lock;

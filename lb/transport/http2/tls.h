@@ -15,8 +15,8 @@
 
 typedef struct evener_http2_tls_context evener_http2_tls_context;
 
-/* What all connections of a transport share. Errors: INVALID_ARGUMENT (a PEM text without certificate or key, only one of
- * chain and key, a key of another certificate), RESOURCE_EXHAUSTED. Any thread. */
+/* What all connections of a transport share. Errors: INVALID_ARGUMENT (a PEM text without certificate or key, only one
+ * of chain and key, a key of another certificate), RESOURCE_EXHAUSTED. Any thread. */
 evener_status_code evener_http2_tls_context_create(const evener_http2_tls_options *options,
                                                    evener_http2_tls_context **context, evener_status *status);
 void evener_http2_tls_context_destroy(evener_http2_tls_context *context);

@@ -1,6 +1,6 @@
-/* Blocking owners: a caller that waits for its own call serves the connection itself, so that a lone call is handed to no
- * other thread. Further callers sleep on their words; who delivers their `ended` wakes them, and an owner that leaves
- * wakes one of them to go on.
+/* Blocking owners: a caller that waits for its own call serves the connection itself, so that a lone call is handed to
+ * no other thread. Further callers sleep on their words; who delivers their `ended` wakes them, and an owner that
+ * leaves wakes one of them to go on.
  *
  * Only while all calls of the connection are blocking ones: events of others belong on the I/O thread. */
 #include <errno.h>
@@ -114,8 +114,8 @@ bool evener_http2_hand_over(evener_connection *connection, bool *is_awaited)
     if (has_io_work(connection) || atomic_load_explicit(&connection->seat, memory_order_relaxed) == NULL) {
         return false;
     }
-    /* Before a caller is marked: it may be awake still, and go on as owner at once. Nothing of the connection is touched
-     * after the mark. */
+    /* Before a caller is marked: it may be awake still, and go on as owner at once. Nothing of the connection is
+     * touched after the mark. */
     const uint32_t before = atomic_exchange(&connection->owner, EVENER_HTTP2_OWNER_BLOCKING);
     uint32_t *word = next_owner(&connection->open, is_awaited);
     if (word == NULL) {
