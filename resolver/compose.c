@@ -300,8 +300,14 @@ evener_status_code evener_compose_check(const evener_resolver_builder *builder, 
 }
 
 struct authority {
+    const evener_resolver_set *resolvers;
     char *buffer;
     size_t bytes;
+};
+
+struct names {
+    const evener_resolver_set *resolvers;
+    evener_server_names names;
 };
 
 static evener_status_code first_authority(void *arg, size_t index, char *text, evener_status *status)
@@ -312,7 +318,7 @@ static evener_status_code first_authority(void *arg, size_t index, char *text, e
     if (index > 0) {
         return EVENER_STATUS_OK;
     }
-    evener_status_code code = evener_resolver_lookup(NULL, text, &target, &builder, status);
+    evener_status_code code = evener_resolver_lookup(authority->resolvers, text, &target, &builder, status);
     if (code != EVENER_STATUS_OK) {
         return code;
     }
@@ -335,15 +341,15 @@ static evener_status_code first_authority(void *arg, size_t index, char *text, e
 
 static evener_status_code first_server_names(void *arg, size_t index, char *text, evener_status *status)
 {
-    evener_server_names *names = arg;
+    struct names *first = arg;
     evener_target *target;
     const evener_resolver_builder *builder;
     if (index > 0) {
         return EVENER_STATUS_OK;
     }
-    const evener_status_code code = evener_resolver_lookup(NULL, text, &target, &builder, status);
+    const evener_status_code code = evener_resolver_lookup(first->resolvers, text, &target, &builder, status);
     if (code == EVENER_STATUS_OK) {
-        *names = evener_resolver_server_names(builder, target);
+        first->names = evener_resolver_server_names(builder, target);
         evener_target_destroy(target);
     }
     return code;
@@ -352,15 +358,15 @@ static evener_status_code first_server_names(void *arg, size_t index, char *text
 /* The other children are substitutes for the first, so their backends must have its name. */
 evener_server_names evener_compose_server_names(const evener_resolver_builder *builder, const evener_target *target)
 {
-    evener_server_names names = EVENER_SERVER_NAMES_ADDRESSES;
+    struct names first = {evener_target_resolvers(target), EVENER_SERVER_NAMES_ADDRESSES};
     evener_status status;
-    (void)cut(builder->scheme, evener_target_endpoint(target), first_server_names, &names, &status);
-    return names;
+    (void)cut(builder->scheme, evener_target_endpoint(target), first_server_names, &first, &status);
+    return first.names;
 }
 
 evener_status_code evener_compose_authority(const evener_resolver_builder *builder, const evener_target *target,
                                             char *buffer, size_t buffer_bytes, evener_status *status)
 {
-    struct authority authority = {buffer, buffer_bytes};
+    struct authority authority = {evener_target_resolvers(target), buffer, buffer_bytes};
     return cut(builder->scheme, evener_target_endpoint(target), first_authority, &authority, status);
 }

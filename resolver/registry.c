@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "resolver/builtin.h"
+#include "resolver/target.h"
 
 #define DEFAULT_SCHEME_PREFIX "dns:///" /* grpc: client_channel_specification.md */
 #define DEFAULT_PORT 443
@@ -134,6 +135,7 @@ static evener_status_code lookup_by_default(const evener_resolver_set *set, cons
         evener_target_destroy(parsed);
         return evener_status_set(status, code, "%.250s; nor is it a name: %.250s", first->message, second.message);
     }
+    evener_target_set_resolvers(parsed, set);
     *target = parsed;
     *builder = found;
     return EVENER_STATUS_OK;
@@ -165,6 +167,7 @@ evener_status_code evener_resolver_lookup(const evener_resolver_set *set, const 
     if (code == EVENER_STATUS_OK) {
         const evener_resolver_builder *found = evener_resolver_find(set, evener_target_scheme(parsed));
         if (found != NULL) {
+            evener_target_set_resolvers(parsed, set);
             *target = parsed;
             *builder = found;
             return EVENER_STATUS_OK;

@@ -17,7 +17,8 @@ struct evener_target {
     const char *endpoint; /* into `path` */
     const char *text;
     char *directory; /* see evener_target_directory() */
-    char strings[];  /* storage of the strings */
+    evener_resolver_set resolvers;
+    char strings[]; /* storage of the strings */
 };
 
 static evener_status_code refuse(evener_status *status, const char *text, size_t offset, const char *reason)
@@ -202,4 +203,14 @@ void evener_target_inherit_directory(evener_target *part, const evener_target *w
         free(part->directory);
         part->directory = copy;
     }
+}
+
+void evener_target_set_resolvers(evener_target *target, const evener_resolver_set *set)
+{
+    target->resolvers = set != NULL ? *set : (evener_resolver_set){0};
+}
+
+const evener_resolver_set *evener_target_resolvers(const evener_target *target)
+{
+    return &target->resolvers;
 }

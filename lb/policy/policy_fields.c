@@ -352,6 +352,10 @@ evener_status_code evener_policy_config_parse(const evener_policy_config_type *g
     if (code != EVENER_STATUS_OK) {
         return code;
     }
+    if (type.read == NULL || config == NULL) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "policy configuration: %s is NULL",
+                                 type.read == NULL ? "`read`" : "where to store it");
+    }
     evener_policy_config *parsed = calloc(1, type.config_bytes > 0 ? type.config_bytes : 1);
     if (parsed == NULL) {
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory");

@@ -659,3 +659,27 @@ Test(channel_phases, an_idle_policy_connects_while_the_resolver_is_built_anew)
     evener_channel_unref(channel);
     fixture_destroy(f);
 }
+
+/* The first part of a composition names the backends, also when only this channel knows its resolver. */
+Test(channel_create, a_resolver_of_the_channel_is_the_first_part_of_compositions)
+{
+    fixture *f = fixture_create(NULL);
+    const evener_resolver_builder *own[] = {&fragile};
+    const evener_channel_options options = {.size = sizeof options,
+                                            .runtime = f->runtime,
+                                            .transport = fake_transport_transport(f->transport),
+                                            .resolvers = own,
+                                            .resolver_count = 1};
+    static const char *const targets[] = {"fallback:fragile:orders|static:" A, "merge:fragile:orders|static:" A,
+                                          "fallback:merge:fragile:orders%257Cstatic:" A "|static:" B};
+    broken = false;
+    for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++) {
+        evener_channel *channel = NULL;
+        evener_status status;
+        cr_assert_eq(evener_channel_create(targets[i], &options, &channel, &status), EVENER_STATUS_OK, "%s: %s",
+                     targets[i], status.message);
+        cr_expect_str_eq(evener_channel_authority(channel), "orders", "%s", targets[i]);
+        evener_channel_unref(channel);
+    }
+    fixture_destroy(f);
+}
