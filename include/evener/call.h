@@ -81,7 +81,7 @@ typedef struct evener_call_options {
     /* Filled when the call has ended, well or not, before its callback; NULL: not asked for (and then not paid for).
      * Cleared first, so it must be initialised. */
     evener_call_details *details;
-    const evener_pick_trace *trace; /* told what the policy weighed at each pick of the call; or NULL */
+    const evener_pick_trace *trace; /* receives what the policy weighed at each pick of the call; or NULL */
 } evener_call_options;
 
 /* ---- unary calls ---- */

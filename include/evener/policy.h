@@ -62,8 +62,8 @@ static inline void evener_policy_helper_init(evener_policy_helper *helper, const
     helper->vtable = vtable;
 }
 
-/* A new subchannel in state IDLE or, if the channel has the address already, in its state (told by state_changed soon
- * after). NULL without memory. A wrapper may change `options` (listen first, then tell its child). Ended with
+/* A new subchannel in state IDLE or, if the channel has the address already, in its state (reported by state_changed
+ * soon after). NULL without memory. A wrapper may change `options` (listen first, then notify its child). Ended with
  * evener_subchannel_release(). */
 static inline evener_subchannel *evener_policy_create_subchannel(evener_policy_helper *helper,
                                                                  const evener_address *address,

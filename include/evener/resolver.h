@@ -213,8 +213,9 @@ typedef struct evener_resolver_set {
 EVENER_API const evener_resolver_builder *evener_resolver_find(const evener_resolver_set *set, const char *scheme);
 
 /* Parse a target and find its builder. A text without a scheme, or with an unknown scheme, is retried as `dns:///` +
- * text (grpc: client_channel_specification.md). On success store an owned target and a borrowed builder; the builders of
- * `set` must outlive the target, whose parts may be theirs (fallback:, merge:). Errors: INVALID_ARGUMENT naming the scheme or the position. Any thread. */
+ * text (grpc: client_channel_specification.md). On success store an owned target and a borrowed builder; the builders
+ * of `set` must outlive the target, whose parts may be theirs (fallback:, merge:). Errors: INVALID_ARGUMENT naming the
+ * scheme or the position. Any thread. */
 EVENER_API evener_status_code evener_resolver_lookup(const evener_resolver_set *set, const char *target_text,
                                                      evener_target **target, const evener_resolver_builder **builder,
                                                      evener_status *status);

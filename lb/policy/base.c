@@ -22,9 +22,10 @@
 #include "lb/base/address_table.h"
 #include "lb/policy/weights.h"
 
-/* How long until a picker that could not be built for want of memory is tried again. */
+/* How long until a picker that could not be built as memory ran out is tried again. */
 #define REBUILD_RETRY_NS (10 * EVENER_NS_PER_MS)
-/* From so many READY backends on, the next ones wait for others: at most 1 us for each that is READY, 10 ms at 10,000.
+/* With this many READY backends or more, the next ones wait for others: at most 1 us for each that is READY, 10 ms at
+ * 10,000.
  * */
 #define JOIN_FROM 1000
 #define JOIN_NS_PER_READY EVENER_NS_PER_US
@@ -50,7 +51,7 @@ typedef struct entry {
     uint32_t index : INDEX_BITS; /* in that list */
     uint32_t lists : 2;          /* marks of those that hold it */
     uint32_t state : 3;          /* as counted: CONNECTING, READY or TRANSIENT_FAILURE */
-    bool reported : 1;           /* a state was told */
+    bool reported : 1;           /* a state was reported */
 } entry;
 
 _Static_assert(EVENER_RESOLVER_ADDRESSES_MAX < 1 << INDEX_BITS, "every index fits");
@@ -434,7 +435,7 @@ static entry *find_hinted(const base *b, const evener_address *address, size_t *
     return e;
 }
 
-/* Makes a list of the update. Returns the number of addresses left out for want of memory. */
+/* Makes a list of the update. Returns the number of addresses left out as memory ran out. */
 static size_t list_make(base *b, const evener_policy_update *update, list *made, bool *attributes_changed)
 {
     uint64_t unused = 0;

@@ -3,7 +3,7 @@
  * It wraps any policy (`childPolicy`). Each call's end is counted, by lane, in memory behind the child's own in the
  * subchannel. Every `interval` the counts since the last time go to the algorithms (lb/policy/outlier_algorithms.h). A
  * backend that they eject is TRANSIENT_FAILURE to the child, whatever its connection does, which stays; it comes back
- * after baseEjectionTime times the number of its ejections, at most maxEjectionTime, and is then told its real state.
+ * after baseEjectionTime times the number of its ejections, at most maxEjectionTime, and then gets its real state.
  * An interval without ejection takes one off that number.
  *
  * Only OK counts as a success and only a code of `failureCodes` as a failure. A call that its caller cancelled, one
@@ -77,7 +77,7 @@ struct wrapped {
     call_counts *counts;
     uint64_t successes, failures; /* as counted by the last sweep */
     evener_status status;         /* with the real state */
-    bool hidden;                  /* the child was told that it is ejected */
+    bool hidden;                  /* the child was notified that it is ejected */
 };
 
 struct outlier {

@@ -3,8 +3,8 @@
  * Two backends are drawn, up to three times, until both are healthy. The one with the lower
  * `isqrt(lag + 1) * (in_flight + 1)` is taken, unless the other has not been picked for the force-pick interval. An
  * answer moves lag and success by `w = exp(-dt / decay)`, in whole numbers. The statistics begin anew with every
- * picker: here they live in the subchannel's memory (calls that are under way still reach them) and are told apart by
- * the picker's generation.
+ * picker: here they live in the subchannel's memory (calls that are under way still reach them) and are distinguished
+ * by the picker's generation.
  *
  * The one difference is the mutex around go-zero's pick: here none is taken. */
 #include <math.h>

@@ -24,7 +24,7 @@
 #define ATTEMPT_DELAY_DEFAULT_NS (250 * EVENER_NS_PER_MS) /* RFC 8305 section 8: 250 ms, 100 ms to 2 s */
 #define ATTEMPT_DELAY_MIN_NS (100 * EVENER_NS_PER_MS)
 #define ATTEMPT_DELAY_MAX_NS (2 * EVENER_NS_PER_S)
-/* How long until a picker that could not be made for want of memory is tried again. */
+/* How long until a picker that could not be made as memory ran out is tried again. */
 #define RETRY_NS (10 * EVENER_NS_PER_MS)
 
 typedef struct pick_first_config {
@@ -40,7 +40,7 @@ typedef struct candidate {
     pick_first *owner;
     evener_address *address;
     evener_subchannel *subchannel;   /* NULL: released */
-    evener_connectivity_state state; /* as told last */
+    evener_connectivity_state state; /* as reported last */
     bool failed;                     /* in this pass; once all have, for good */
 } candidate;
 

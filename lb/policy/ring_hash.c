@@ -29,7 +29,7 @@
 #define RING_SIZE_MIN_DEFAULT 1024
 #define RING_SIZE_MAX_DEFAULT 65536 /* A42 has 4096, where 10,000 backends have no place each: 1 MiB */
 #define RING_SIZE_LIMIT 8388608     /* A42 */
-/* How long until a picker that could not be made for want of memory is tried again. */
+/* How long until a picker that could not be made as memory ran out is tried again. */
 #define RETRY_NS (10 * EVENER_NS_PER_MS)
 
 typedef struct ring_hash_config {

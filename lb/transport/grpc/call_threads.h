@@ -17,7 +17,7 @@
 
 typedef struct evener_grpc_call_threads evener_grpc_call_threads;
 
-/* Up to so many calls under way are served by one thread, twice as many by two. On the machine tried (2 processors),
+/* Up to this many calls under way are served by one thread, twice as many by two. On the machine tried (2 processors),
  * with 2 to 8 calls in flight, that saves processor time, and the calls a second with 2, 4 and 8 here do not differ
  * beyond noise. */
 #define EVENER_GRPC_FEW_CALLS 8

@@ -30,9 +30,9 @@
 typedef enum evener_grpc_phase {
     EVENER_GRPC_PHASE_NEW = 0,        /* not looked at yet; in this phase and the next the attempt is inside */
     EVENER_GRPC_PHASE_CONNECTING = 1, /* the core tries */
-    EVENER_GRPC_PHASE_CONNECTED = 2,  /* READY was told */
+    EVENER_GRPC_PHASE_CONNECTED = 2,  /* READY was reported */
     EVENER_GRPC_PHASE_FAILED = 3,     /* a trial call asks the core for the reason */
-    EVENER_GRPC_PHASE_OVER = 4        /* the last event was told */
+    EVENER_GRPC_PHASE_OVER = 4        /* the last event was reported */
 } evener_grpc_phase;
 
 /* Events on their way to the control thread, as bits. */
@@ -68,7 +68,7 @@ struct evener_connection {
     /* the control thread's */
     char *address; /* read by all */
     bool given_up;
-    bool ended; /* its last event was told */
+    bool ended; /* its last event was reported */
     void (*state_changed)(void *arg, evener_connectivity_state state, const evener_status *status);
     void *arg;
     struct evener_grpc_health *health;

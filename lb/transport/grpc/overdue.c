@@ -8,7 +8,7 @@
 #include "lb/runtime/clock.h"
 #include "lb/transport/grpc/core_call.h"
 
-/* Calls are spread over so many lists, so that threads that begin and end calls seldom meet at one lock. */
+/* Calls are spread over this number of lists, so that threads that begin and end calls seldom meet at one lock. */
 #define LISTS 8
 #define LOOK_INTERVAL_NS (50 * EVENER_NS_PER_MS)
 

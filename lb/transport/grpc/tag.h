@@ -10,7 +10,7 @@ struct evener_grpc_tag {
 };
 
 /* The core orders what happens before an operation is started with what follows its completion, but it is not built for
- * ThreadSanitizer, which has to be told. */
+ * ThreadSanitizer, which needs to be shown it. */
 #ifdef __SANITIZE_THREAD__
 #include <sanitizer/tsan_interface.h>
 #define EVENER_GRPC_HANDS_OVER(tag) __tsan_release((void *)(tag))

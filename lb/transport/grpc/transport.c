@@ -72,7 +72,7 @@ static void events_on_control_thread(void *arg)
     uint32_t events = atomic_exchange_explicit(&connection->events, 0, memory_order_acquire);
     evener_status ok;
     evener_status_clear(&ok);
-    /* Each may end in disconnect(), after which nothing is told. */
+    /* Each may end in disconnect(), after which nothing is reported. */
     if ((events & EVENER_GRPC_EVENT_READY) != 0 && !connection->given_up) {
         connection->state_changed(connection->arg, EVENER_READY, &ok);
     }

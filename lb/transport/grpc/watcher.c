@@ -431,7 +431,7 @@ void evener_grpc_watcher_follow(evener_grpc_watcher *watcher, evener_connection 
 {
     connection->watch_tag.done = happened;
     evener_grpc_connection_ref(connection);
-    (void)evener_grpc_connection_enter(connection); /* until the attempt is through */
+    (void)evener_grpc_connection_enter(connection); /* until the attempt has ended */
     /* IDLE ends at once, with the attempt or with the channel. (Not SHUTDOWN, from which every state differs: the core
      * owes no event for it to a channel that is destroyed before the watch has begun.) */
     (void)grpc_channel_check_connectivity_state(connection->channel, /*try_to_connect=*/1);

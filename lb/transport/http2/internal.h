@@ -333,7 +333,7 @@ typedef struct evener_http2_engine {
     evener_http2_io_thread threads[];
 } evener_http2_engine;
 
-/* The runtime's engine, made on first use with so many threads (0: the default); NULL and a filled status on failure.
+/* The runtime's engine, made on first use with that many threads (0: the default); NULL and a filled status on failure.
  * Control thread. */
 evener_http2_engine *evener_http2_engine_get(evener_runtime *runtime, uint32_t threads, evener_status *status);
 

@@ -14,7 +14,7 @@
 #include "lb/transport/http2/internal.h"
 #include "lb/transport/http2/tls.h"
 
-/* After so many calls ended at once their callers get the processor, before the connection is polled again: what they
+/* After this many calls ended at once their callers get the processor, before the connection is polled again: what they
  * begin next is then sent together, and wakes nobody. */
 #define YIELD_ENDS 2
 
