@@ -134,7 +134,7 @@ static bool has_all(const recording_sink *sink, void *arg)
     return sink->address_count == *(const size_t *)arg;
 }
 
-/* 1,000 names with room for 64 + 16 descriptors: all are resolved, and no query fails for want of a descriptor. */
+/* 1,000 names with room for 64 + 16 descriptors: all are resolved, and no query fails because descriptors ran out. */
 Test(dns_namespace, n6_thousand_names_with_few_descriptors)
 {
     struct scene *s = scene_create("nameserver 127.0.0.1\n", HOSTS, NSSWITCH);

@@ -49,7 +49,7 @@ struct call_load {
 void call_load_begin(call_load *load, void (*start_call)(call_load *load), void *client);
 /* A call has ended: counts it and starts the next. `response` is the answer of an OK call. Any thread. */
 void call_load_ended(call_load *load, evener_status_code code, const char *message, const void *response, size_t bytes);
-/* Waits until so many more calls have ended. */
+/* Waits until this number of further calls has ended. */
 void call_load_wait(call_load *load, uint64_t count);
 /* Waits until the server on that port has answered some more calls. */
 void call_load_wait_for_answers_of(call_load *load, unsigned port);

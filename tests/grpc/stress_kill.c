@@ -21,7 +21,7 @@
 
 #define SERVERS 3
 #define MAX_AGE_MS 2000
-#define MAX_AGES 4 /* for so many the load goes on */
+#define MAX_AGES 4 /* the load goes on for this number of ages */
 
 static call_load ours = CALL_LOAD_INIT;
 static call_load cores = CALL_LOAD_INIT;

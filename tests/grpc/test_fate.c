@@ -280,7 +280,7 @@ Test(fate, the_end_of_a_connection_is_told_once)
         evener_grpc_watcher_wake(connection->engine->watcher);
         usleep(1000);
     }
-    /* The watcher's event comes before those of a second connection, which the same thread tells. */
+    /* The watcher's event comes before those of a second connection, which the same thread reports. */
     followed *second = fixture_connect(&s.fixture, address_of_port(h2_script_server_port(s.server)), "localhost");
     cr_expect_eq(followed_wait(second, 1), EVENER_READY);
     cr_expect_eq(followed_count(s.connection), 2);

@@ -40,8 +40,8 @@ uint64_t virtual_loop_next_deadline_ns(const virtual_loop *loop);
 /* Return whether a task is posted. */
 bool virtual_loop_has_posted(const virtual_loop *loop);
 
-/* Run posted tasks and due timers, including those that they post and start for now, until none is left. Return how
- * many ran. */
+/* Run posted tasks and due timers, including those that they post or start without a delay, until none is left.
+ * Return how many ran. */
 size_t virtual_loop_run_until_idle(virtual_loop *loop);
 
 /* The same, then advance from timer to timer until `delay` has passed. Return how many tasks and timers ran. */

@@ -29,7 +29,7 @@ bool evener_grpc_was_not_taken(const char *error_string, bool answered);
  * more, or when EVENER_GRPC_NOT_TAKEN_MAX attempts in a row were not taken. Any thread that holds a reference. */
 void evener_grpc_connection_judge(evener_connection *connection, evener_status_code code, bool not_taken);
 
-/* After judge(), for a call that ended UNAVAILABLE with nothing of an answer: the core tells such calls of the end of
+/* After judge(), for a call that ended UNAVAILABLE with nothing of an answer: the core reports to such calls the end of
  * their connection before it publishes that end. Give it EVENER_GRPC_END_MS to do so, once in
  * EVENER_GRPC_END_INTERVAL_MS per connection, or the next call of the same thread would be lost on it as well. Decides
  * nothing: the connection counts as gone only when the core says so. Any thread that holds a reference and may wait as

@@ -81,7 +81,7 @@ static void events_on_control_thread(void *arg)
     if ((events & EVENER_GRPC_EVENT_FAILED) != 0 && !connection->given_up) {
         connection->state_changed(connection->arg, EVENER_TRANSIENT_FAILURE, &connection->failure);
     }
-    /* Told by a call and by the watcher: once is enough. */
+    /* A call and the watcher both report it: once is enough. */
     if ((events & EVENER_GRPC_EVENT_DROPPED) != 0 && !ended && !connection->given_up) {
         connection->state_changed(connection->arg, EVENER_IDLE, &ok);
     }

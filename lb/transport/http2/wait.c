@@ -168,7 +168,7 @@ static bool needs_owner(evener_connection *connection)
     return has_io_work(connection) || evener_http2_next_timer_ns(&connection->timers) < connection->polled_until_ns;
 }
 
-/* Runs the queued operations in the place of an owner that polls: what is to be sent is sent without waking it. False:
+/* Runs the queued operations for an owner that polls: what is to be sent is sent without waking it. False:
  * the owner does not poll, or has to do it. */
 static bool visit(evener_connection *connection)
 {
