@@ -148,21 +148,6 @@ static void pause_ms(uint64_t ms)
     nanosleep(&pause, NULL);
 }
 
-/* Return whether all backends of the resolver's current list are connected. */
-static bool all_ready(evener_channel *channel)
-{
-    evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof *stats.subchannels};
-    if (evener_channel_get_stats(channel, &stats, NULL) != EVENER_STATUS_OK) {
-        return false;
-    }
-    bool ready = stats.subchannel_count > 0;
-    for (size_t i = 0; i < stats.subchannel_count; i++) {
-        ready = ready && stats.subchannels[i].state == EVENER_READY;
-    }
-    evener_channel_stats_clear(&stats);
-    return ready;
-}
-
 /* Check round robin: among `count` consecutive answers no port occurs twice, once `count` backends take part. */
 static bool is_its_turn(const unsigned *answers, int last, unsigned count, int first)
 {
@@ -178,16 +163,9 @@ static int run(evener_channel *channel, const demo_plan *plan, uint64_t interval
 {
     const uint64_t began_ms = now_ms(); /* taken before the resolver starts */
     evener_status status;
-    if (evener_channel_wait_ready(channel, CONNECT_TIMEOUT_MS, &status) != EVENER_STATUS_OK) {
+    if (evener_channel_wait_ready_backends(channel, 2, CONNECT_TIMEOUT_MS, &status) != EVENER_STATUS_OK) {
         fprintf(stderr, "demo: no backend: %s\n", status.message);
         return 1;
-    }
-    /* Checked twice: the policy publishes the picker for a change right after the change itself. */
-    for (uint64_t waited_ms = 0; waited_ms < CONNECT_TIMEOUT_MS; waited_ms += 10) {
-        if (all_ready(channel) && all_ready(channel)) {
-            break;
-        }
-        pause_ms(10);
     }
     unsigned answers[CALLS];
     int with_third = CALLS; /* the first call answered by the third backend */

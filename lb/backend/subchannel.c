@@ -194,6 +194,15 @@ void evener_subchannel_notify_later(evener_subchannel_body *body)
     pool->to_notify_tail = &body->queue_next;
 }
 
+/* Store the state of which the listener is notified next. */
+static void set_reported_state(evener_subchannel_body *body, evener_connectivity_state state)
+{
+    size_t *ready_count = &body->kind->pool->ready_count;
+    const size_t others = __atomic_load_n(ready_count, __ATOMIC_RELAXED) - (body->reported_state == EVENER_READY);
+    body->reported_state = (uint8_t)state;
+    __atomic_store_n(ready_count, others + (state == EVENER_READY), __ATOMIC_RELAXED);
+}
+
 static void notify_one(evener_subchannel_body *body)
 {
     evener_status status;
@@ -202,7 +211,7 @@ static void notify_one(evener_subchannel_body *body)
         const char *reason = evener_connector_last_error(body->connector);
         evener_status_set(&status, EVENER_STATUS_UNAVAILABLE, "%s: %s", evener_address_text(body->identity),
                           reason != NULL ? reason : "connection failed");
-        body->reported_state = EVENER_TRANSIENT_FAILURE;
+        set_reported_state(body, EVENER_TRANSIENT_FAILURE);
         body->kind->state_changed(body->arg, body->handle, EVENER_TRANSIENT_FAILURE, &status);
     }
     /* The listener may have released the subchannel. */
@@ -210,7 +219,7 @@ static void notify_one(evener_subchannel_body *body)
         return;
     }
     evener_status_clear(&status);
-    body->reported_state = body->connector->state;
+    set_reported_state(body, (evener_connectivity_state)body->connector->state);
     body->kind->state_changed(body->arg, body->handle, (evener_connectivity_state)body->reported_state, &status);
 }
 
@@ -295,6 +304,7 @@ void evener_subchannel_release(evener_subchannel *subchannel)
     evener_subchannel_body *body = evener_slot_body(subchannel);
     evener_connector_detach(body->connector, body);
     body->connector = NULL;
+    set_reported_state(body, EVENER_SHUTDOWN);
     if (body->kind->released != NULL) {
         body->kind->released(body->arg, subchannel);
     }

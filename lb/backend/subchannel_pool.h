@@ -97,6 +97,7 @@ typedef struct evener_subchannel_pool {
     evener_attempt *first_to_time_out, *last_to_time_out;
     evener_timer time_out_timer;
     size_t subchannel_count; /* whose memory is not freed yet */
+    size_t ready_count;      /* atomic; whose listeners were last notified of READY */
 } evener_subchannel_pool;
 
 /* One sequence of attempts: from the first until READY, or for the successor of a connection in service; includes its

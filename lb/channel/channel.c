@@ -545,6 +545,37 @@ evener_connectivity_state evener_channel_wait_for_state_change(evener_channel *c
 
 evener_status_code evener_channel_wait_ready(evener_channel *channel, uint64_t timeout_ms, evener_status *status)
 {
+    return evener_channel_wait_ready_backends(channel, 1, timeout_ms, status);
+}
+
+/* Return the number of READY backends that the picker in force can know: those that it was published with, less those
+ * released since. The queue's mutex is held. */
+static size_t count_ready_backends(const evener_channel *channel)
+{
+    const size_t now = __atomic_load_n(&channel->pool.ready_count, __ATOMIC_RELAXED);
+    return now < channel->queue.ready_backends ? now : channel->queue.ready_backends;
+}
+
+static void report_not_ready(evener_channel *channel, evener_connectivity_state state, size_t count,
+                             uint64_t timeout_ms, evener_status *status)
+{
+    const evener_pick_queue *queue = &channel->queue;
+    const char *sep = queue->last_error.message[0] != '\0' ? "; last error: " : "";
+    if (count <= 1) {
+        evener_status_set(status, EVENER_STATUS_DEADLINE_EXCEEDED, "\"%s\" is %s after %llu ms%s%s",
+                          evener_channel_target(channel), evener_connectivity_state_name(state),
+                          (unsigned long long)timeout_ms, sep, queue->last_error.message);
+    } else {
+        evener_status_set(
+            status, EVENER_STATUS_DEADLINE_EXCEEDED, "\"%s\" is %s with %zu READY backends of %zu after %llu ms%s%s",
+            evener_channel_target(channel), evener_connectivity_state_name(state), count_ready_backends(channel), count,
+            (unsigned long long)timeout_ms, sep, queue->last_error.message);
+    }
+}
+
+evener_status_code evener_channel_wait_ready_backends(evener_channel *channel, size_t count, uint64_t timeout_ms,
+                                                      evener_status *status)
+{
     if (must_not_wait(channel)) {
         return evener_status_set(status, EVENER_STATUS_FAILED_PRECONDITION,
                                  "waiting for \"%s\" on the control thread would wait for itself",
@@ -556,7 +587,7 @@ evener_status_code evener_channel_wait_ready(evener_channel *channel, uint64_t t
     pthread_mutex_lock(&queue->mutex);
     for (;;) {
         const evener_connectivity_state state = evener_channel_state(channel, true);
-        if (state == EVENER_READY) {
+        if (state == EVENER_READY && (count <= 1 || count_ready_backends(channel) >= count)) {
             evener_status_clear(status);
             break;
         }
@@ -565,10 +596,8 @@ evener_status_code evener_channel_wait_ready(evener_channel *channel, uint64_t t
             break;
         }
         if (!wait_for_news(channel, state, timeout_ms != 0 ? &deadline : NULL)) {
-            code = evener_status_set(
-                status, EVENER_STATUS_DEADLINE_EXCEEDED, "\"%s\" is %s after %llu ms%s%s",
-                evener_channel_target(channel), evener_connectivity_state_name(state), (unsigned long long)timeout_ms,
-                queue->last_error.message[0] != '\0' ? "; last error: " : "", queue->last_error.message);
+            code = EVENER_STATUS_DEADLINE_EXCEEDED;
+            report_not_ready(channel, state, count, timeout_ms, status);
             break;
         }
     }

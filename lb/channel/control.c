@@ -130,7 +130,8 @@ static void publish(evener_channel *channel, evener_connectivity_state state, co
                                           __ATOMIC_RELAXED);
         retire(channel, replaced, NULL);
     }
-    evener_pick_queue_set_state(&channel->queue, state, state == EVENER_TRANSIENT_FAILURE ? status : NULL);
+    evener_pick_queue_set_state(&channel->queue, state, __atomic_load_n(&channel->pool.ready_count, __ATOMIC_RELAXED),
+                                state == EVENER_TRANSIENT_FAILURE ? status : NULL);
     evener_pick_queue_wake(&channel->queue);
 }
 

@@ -342,9 +342,11 @@ void evener_pick_queue_wake(evener_pick_queue *queue)
     }
 }
 
-void evener_pick_queue_set_state(evener_pick_queue *queue, evener_connectivity_state state, const evener_status *status)
+void evener_pick_queue_set_state(evener_pick_queue *queue, evener_connectivity_state state, size_t ready_backends,
+                                 const evener_status *status)
 {
     pthread_mutex_lock(&queue->mutex);
+    queue->ready_backends = ready_backends;
     if (status != NULL) {
         queue->last_error = *status;
     }

@@ -31,6 +31,7 @@ typedef struct evener_pick_queue {
     uint32_t generation;       /* atomic; advanced with the mutex held */
     uint32_t tried_generation; /* belongs to the task */
     evener_status last_error;  /* reason of the channel's last failure; guarded by mutex */
+    size_t ready_backends;     /* when the picker in force was published; guarded by mutex */
     const char *connecting_to; /* address of the longest-running attempt, or ""; guarded by mutex */
     evener_task task;
 } evener_pick_queue;
@@ -44,8 +45,9 @@ void evener_pick_queue_clear(evener_pick_queue *queue);
 /* Retry all waiting picks, as the result may have changed; end them when the channel is closed. Control thread. */
 void evener_pick_queue_wake(evener_pick_queue *queue);
 
-/* Publish a new state to threads that wait for one, with the reason in `status` unless NULL. Control thread. */
-void evener_pick_queue_set_state(evener_pick_queue *queue, evener_connectivity_state state,
+/* Publish a new state and the number of READY backends to threads that wait for one, with the reason in `status`
+ * unless NULL. Control thread. */
+void evener_pick_queue_set_state(evener_pick_queue *queue, evener_connectivity_state state, size_t ready_backends,
                                  const evener_status *status);
 
 /* Set the address of the longest-running attempt to connect ("": none), for the messages of picks whose deadline

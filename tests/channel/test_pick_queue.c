@@ -281,6 +281,57 @@ Test(pick_queue, blocking_picks_end_with_the_deadline_or_the_channel)
     real_close(&r);
 }
 
+typedef struct ready_waiter {
+    real *r;
+    pthread_t thread;
+    uint32_t done; /* atomic */
+    evener_status_code code;
+} ready_waiter;
+
+static void *wait_for_two(void *arg)
+{
+    ready_waiter *w = arg;
+    w->code = evener_channel_wait_ready_backends(w->r->channel, 2, 0, NULL);
+    __atomic_store_n(&w->done, 1, __ATOMIC_RELEASE);
+    return NULL;
+}
+
+/* The demo's calls came twice from one backend: both were READY by their statistics, the picker still knew one. */
+Test(pick_queue, wait_ready_backends_waits_for_a_picker_that_knows_them)
+{
+    for (int round = 0; round < 20; round++) {
+        real r;
+        real_open(&r);
+        ready_waiter waiter = {.r = &r};
+        pthread_create(&waiter.thread, NULL, wait_for_two, &waiter);
+        evener_manual_resolver_set(r.resolver, A, NULL, NULL);
+        evener_status status;
+        cr_assert_eq(evener_channel_wait_ready_backends(r.channel, 0, 0, &status), EVENER_STATUS_OK);
+        cr_assert_eq(evener_channel_wait_ready_backends(r.channel, 2, 5, &status), EVENER_STATUS_DEADLINE_EXCEEDED);
+        cr_assert(strstr(status.message, "is READY with 1 READY backends of 2 after 5 ms") != NULL, "%s",
+                  status.message);
+        cr_assert_not(__atomic_load_n(&waiter.done, __ATOMIC_ACQUIRE));
+        evener_manual_resolver_set(r.resolver, A ",127.0.0.1:2", NULL, NULL);
+        pthread_join(waiter.thread, NULL);
+        cr_assert_eq(waiter.code, EVENER_STATUS_OK);
+        const evener_subchannel *last = NULL;
+        for (int i = 0; i < 6; i++) {
+            evener_pick pick;
+            cr_assert_eq(evener_channel_pick(r.channel, NULL, &pick, NULL), EVENER_STATUS_OK);
+            cr_assert_neq(pick.subchannel, last, "round %d, pick %d", round, i);
+            last = pick.subchannel;
+            evener_pick_done(&pick, NULL);
+        }
+        evener_manual_resolver_set(r.resolver, A, NULL, NULL);
+        while (evener_channel_wait_ready_backends(r.channel, 2, 1, NULL) == EVENER_STATUS_OK) {
+            sched_yield();
+        }
+        evener_channel_close(r.channel);
+        cr_assert_eq(evener_channel_wait_ready_backends(r.channel, 2, 0, &status), EVENER_STATUS_UNAVAILABLE);
+        real_close(&r);
+    }
+}
+
 /* A pick that starts before the drop of a connection is known does not wake the channel: a channel that becomes IDLE
  * while picks wait must connect again. */
 Test(pick_queue, a_channel_that_becomes_idle_under_waiting_picks_connects_again)
