@@ -19,7 +19,7 @@ static struct {
     unsigned counts[65536]; /* by port */
 } results = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
-/* Runs on one of evener's threads: must be short and must not block. */
+/* Evener calls this on a thread of its own: it must be short and must not block. */
 static void answered(void *arg, const evener_status *status, evener_bytes *response)
 {
     (void)arg;

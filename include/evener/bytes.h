@@ -19,7 +19,7 @@ EVENER_BEGIN_DECLS
  * first in it. */
 typedef struct evener_buffer {
     uint32_t references; /* atomic; starts at 1 */
-    /* Frees the memory after the last reference. Any thread. */
+    /* Free the memory after the last reference. Any thread. */
     void (*release)(struct evener_buffer *buffer);
 } evener_buffer;
 
@@ -32,11 +32,11 @@ typedef struct evener_bytes {
     void *owner; /* an evener_buffer, or NULL */
 } evener_bytes;
 
-/* Makes an owned message of `length` bytes and returns where to write them. Write before the message is first used in a
+/* Make an owned message of `length` bytes and return where to write them. Write before the message is first used in a
  * call; the bytes must not change afterwards. NULL without memory: then *bytes is empty. Any thread. */
 EVENER_API uint8_t *evener_bytes_create(size_t length, evener_bytes *bytes);
 
-/* Gives the message's reference back and makes it empty. NULL is allowed. Any thread. */
+/* Give the message's reference back and make it empty. NULL is allowed. Any thread. */
 EVENER_API void evener_bytes_clear(evener_bytes *bytes);
 
 /* Another reference to the same message; a copy of it if it has no owner. The result is to be cleared. Without memory

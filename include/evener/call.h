@@ -58,7 +58,7 @@ typedef struct evener_call_details {
     void *memory;      /* evener's */
 } evener_call_details;
 
-/* Frees what a filled struct owns and makes it empty. NULL is allowed. Any thread. */
+/* Free what a filled struct owns and make it empty. NULL is allowed. Any thread. */
 EVENER_API void evener_call_details_clear(evener_call_details *details);
 
 /* The value of the first entry of that key, or NULL. */
@@ -107,15 +107,15 @@ typedef struct evener_call evener_call;
  * the status is OK, and is cleared after the callback: to keep it, copy the struct and set response->owner to NULL. */
 typedef void (*evener_call_callback)(void *arg, const evener_status *status, evener_bytes *response);
 
-/* Starts an asynchronous unary call. Everything as in evener_unary_call(); when it does not return OK, the callback is
- * not called. With `call` not NULL stores a reference in *call, for cancelling, to be given back with
+/* Start an asynchronous unary call. Everything as in evener_unary_call(); when it does not return OK, the callback is
+ * not called. With `call` not NULL store a reference in *call, for cancelling, to be given back with
  * evener_call_unref() at any time. Any thread; does not wait. */
 EVENER_API evener_status_code evener_call_start(evener_channel *channel, const char *method,
                                                 const evener_bytes *request, const evener_call_options *options,
                                                 evener_call_callback callback, void *arg, evener_call **call,
                                                 evener_status *status);
 
-/* Ends the call with CANCELLED if it has not ended yet; its callback still comes. Any number of times. Any thread. */
+/* End the call with CANCELLED if it has not ended yet; its callback still comes. Any number of times. Any thread. */
 EVENER_API void evener_call_cancel(evener_call *call);
 
 /* References. Giving the last one back does not cancel. NULL is allowed for unref. Any thread. */
@@ -144,32 +144,32 @@ EVENER_API evener_status_code evener_runtime_set_call_threads(evener_runtime *ru
  * A stream that was not processed is made again like a unary call, as long as no message of it was written. */
 typedef struct evener_stream evener_stream;
 
-/* Opens a stream and waits until it has a backend (no round trip). With `only_request` not NULL that message and the
+/* Open a stream and wait until it has a backend (no round trip). With `only_request` not NULL that message and the
  * end of writing go with it: what a server-streaming call needs. `options` may be NULL; options->details, if any, is
- * filled by evener_stream_finish(). On OK stores a reference in *stream. Errors as evener_unary_call(). Any thread. */
+ * filled by evener_stream_finish(). On OK store a reference in *stream. Errors as evener_unary_call(). Any thread. */
 EVENER_API evener_status_code evener_stream_open(evener_channel *channel, const char *method,
                                                  const evener_bytes *only_request, const evener_call_options *options,
                                                  evener_stream **stream, evener_status *status);
 
-/* Waits for the next message and stores it in *message, to be cleared. False: there is no further one, because the
+/* Wait for the next message and store it in *message, to be cleared. False: there is no further one, because the
  * server has ended the stream or the call has failed: evener_stream_finish() says which. One thread at a time. */
 EVENER_API bool evener_stream_read(evener_stream *stream, evener_bytes *message);
 
-/* Writes a message and waits until flow control has let it pass. False: the call has ended, evener_stream_finish() says
+/* Write a message and wait until flow control has let it pass. False: the call has ended, evener_stream_finish() says
  * why; or writing was ended before. One thread at a time. */
 EVENER_API bool evener_stream_write(evener_stream *stream, const evener_bytes *message);
 
-/* Says that no further message will be written. False as evener_stream_write(). One thread at a time, with writes. */
+/* Say that no further message will be written. False as evener_stream_write(). One thread at a time, with writes. */
 EVENER_API bool evener_stream_writes_done(evener_stream *stream);
 
-/* Waits for the server's headers and stores them; they live as long as the stream. False: the stream has ended without
+/* Wait for the server's headers and store them; they live as long as the stream. False: the stream has ended without
  * any. Over the C core an answer that consists of trailers only counts as one with empty headers. Any thread. */
 EVENER_API bool evener_stream_headers(evener_stream *stream, const evener_metadata **metadata, size_t *count);
 
-/* Ends the call with CANCELLED if it has not ended yet: waiting reads and writes return false. Any thread. */
+/* End the call with CANCELLED if it has not ended yet: waiting reads and writes return false. Any thread. */
 EVENER_API void evener_stream_cancel(evener_stream *stream);
 
-/* Waits for the end of the call and returns its status: drops messages that were not read. Ends writing first, if that
+/* Wait for the end of the call and return its status: drops messages that were not read. End writing first, if that
  * was not done. Called again, returns the same. When no read or write is under way; one thread at a time. */
 EVENER_API evener_status_code evener_stream_finish(evener_stream *stream, evener_status *status);
 
@@ -190,40 +190,40 @@ typedef struct evener_stream_callbacks {
     size_t size; /* sizeof(evener_stream_callbacks) */
     /* The server's headers; borrowed. At most once, before any message. NULL: not wanted. */
     void (*headers)(void *arg, const evener_metadata *metadata, size_t count);
-    /* Answers one evener_stream_ask(). The message is the receiver's, to be cleared. */
+    /* Answer one evener_stream_ask(). The message is the receiver's, to be cleared. */
     void (*message)(void *arg, evener_bytes *message);
-    /* Answers one evener_stream_send(): flow control has let the message pass. NULL: not wanted. */
+    /* Answer one evener_stream_send(): flow control has let the message pass. NULL: not wanted. */
     void (*written)(void *arg);
     /* The end, exactly once, last. `status` is borrowed; options->details, if any, is filled. */
     void (*ended)(void *arg, const evener_status *status);
 } evener_stream_callbacks;
 
-/* Starts a stream, as evener_stream_open() does, and returns at once. `callbacks` is copied; options->details is
- * borrowed until `ended`. Not OK: no callback comes. On OK stores a reference in *stream; the stream keeps one of its
+/* Start a stream, as evener_stream_open() does, and return at once. `callbacks` is copied; options->details is
+ * borrowed until `ended`. Not OK: no callback comes. On OK store a reference in *stream; the stream keeps one of its
  * own until `ended` has returned. Errors: as evener_call_start(). Any thread. */
 EVENER_API evener_status_code evener_stream_start(evener_channel *channel, const char *method,
                                                   const evener_bytes *only_request, const evener_call_options *options,
                                                   const evener_stream_callbacks *callbacks, void *arg,
                                                   evener_stream **stream, evener_status *status);
 
-/* Asks for the next message: `message` or `ended` follows. One at a time: the next after `message`. Without asking, the
+/* Ask for the next message: `message` or `ended` follows. One at a time: the next after `message`. Without asking, the
  * server is held back by flow control. False: the stream has ended, or one was asked for already. Any thread. */
 EVENER_API bool evener_stream_ask(evener_stream *stream);
 
-/* Sends a message: `written` or `ended` follows. The message is kept by reference, or copied if it has no owner. One at
+/* Send a message: `written` or `ended` follows. The message is kept by reference, or copied if it has no owner. One at
  * a time: the next after `written`. False: the stream or writing has ended, a message is under way, or there is no
  * memory. Any thread. */
 EVENER_API bool evener_stream_send(evener_stream *stream, const evener_bytes *message);
 
-/* Says that no further message will be sent; follows a message that is under way. False as evener_stream_send(). Any
+/* Say that no further message will be sent; follows a message that is under way. False as evener_stream_send(). Any
  * thread. */
 EVENER_API bool evener_stream_send_done(evener_stream *stream);
 
 /* ---- calls of the gRPC core on the program's own completion queue ---- */
 
-/* Picks, waiting as evener_channel_pick() does, and creates a call of the core on the backend picked, on the program's
+/* Pick, waiting as evener_channel_pick() does, and create a call of the core on the backend picked, on the program's
  * own queue: the program starts its batches (metadata of `options` is for the pick only), and when it is over, ends the
- * pick with evener_call_done(). On OK stores the call, owned by the caller (grpc_call_unref()), and fills *pick.
+ * pick with evener_call_done(). On OK store the call, owned by the caller (grpc_call_unref()), and fill *pick.
  * Errors as evener_unary_call(). Any thread. */
 EVENER_API evener_status_code evener_channel_create_call(evener_channel *channel, struct grpc_completion_queue *queue,
                                                          const char *method, const evener_call_options *options,
@@ -237,9 +237,9 @@ EVENER_API evener_status_code evener_pick_create_call(evener_channel *channel, e
                                                       const evener_call_options *options, struct grpc_call **call,
                                                       evener_status *status);
 
-/* Ends the pick of such a call after its status has been received and before its last grpc_call_unref(). `info` has the
+/* End the pick of such a call after its status has been received and before its last grpc_call_unref(). `info` has the
  * status, the load report if any, and `error_string` and `answered`; `not_sent` is found out here from the last two.
- * Returns whether the call certainly was not sent: it can then be created again without harm. Without `error_string`
+ * Return whether the call certainly was not sent: it can then be created again without harm. Without `error_string`
  * nothing is certain, and this returns false. Any thread. */
 EVENER_API bool evener_call_done(evener_channel *channel, evener_pick *pick, struct grpc_call *call,
                                  const evener_done_info *info);

@@ -59,23 +59,23 @@ typedef struct evener_timer {
 /* The functions of a loop. Control thread, unless marked "any thread". */
 typedef struct evener_loop_vtable {
     size_t size; /* sizeof(evener_loop_vtable) */
-    /* Returns the nanoseconds of a monotonic clock, never 0. Any thread. */
+    /* Return the nanoseconds of a monotonic clock, never 0. Any thread. */
     uint64_t (*now_ns)(evener_loop *loop);
-    /* Returns the same clock for the data plane. May be cheaper and some microseconds off, but is monotonic per
+    /* Return the same clock for the data plane. May be cheaper and some microseconds off, but is monotonic per
      * thread. Any thread. */
     uint64_t (*now_fast_ns)(evener_loop *loop);
-    /* Queues the task. It runs later in order of posting, never inside this call. A task that is pending already
+    /* Queue the task. It runs later in order of posting, never inside this call. A task that is pending already
      * stays as it is (one run serves both posts); returns whether it was queued. Any thread. */
     bool (*post)(evener_loop *loop, evener_task *task);
-    /* Starts or restarts the timer. It rings once, `delay_ns` from now, never inside this call. */
+    /* Start or restart the timer. It rings once, `delay_ns` from now, never inside this call. */
     void (*timer_start)(evener_loop *loop, evener_timer *timer, uint64_t delay_ns);
-    /* Stops the timer: it does not ring after this. Stopping a stopped timer is allowed. */
+    /* Stop the timer: it does not ring after this. Stopping a stopped timer is allowed. */
     void (*timer_stop)(evener_loop *loop, evener_timer *timer);
-    /* Returns a random number, uniform over 64 bits; not for secrets. */
+    /* Return a random number, uniform over 64 bits; not for secrets. */
     uint64_t (*random)(evener_loop *loop);
-    /* Returns whether the caller is on the control thread. Any thread. */
+    /* Return whether the caller is on the control thread. Any thread. */
     bool (*on_control_thread)(evener_loop *loop);
-    /* Returns the libuv loop (`uv_loop_t *`) behind it, for sockets and files; NULL on a virtual loop. */
+    /* Return the libuv loop (`uv_loop_t *`) behind it, for sockets and files; NULL on a virtual loop. */
     void *(*uv)(evener_loop *loop);
 } evener_loop_vtable;
 

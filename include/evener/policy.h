@@ -72,7 +72,7 @@ static inline evener_subchannel *evener_policy_create_subchannel(evener_policy_h
     return helper->vtable->create_subchannel(helper, address, options);
 }
 
-/* Publishes the policy's state and the picker for it, replacing the last; takes over the caller's reference of
+/* Publish the policy's state and the picker for it, replacing the last; take over the caller's reference of
  * `picker`. `status` is the reason with TRANSIENT_FAILURE and may be NULL else. A NULL picker (out of memory) keeps the
  * last one. In the same turn as a release, publish may come before or after it. */
 static inline void evener_policy_publish(evener_policy_helper *helper, evener_connectivity_state state,
@@ -82,11 +82,11 @@ static inline void evener_policy_publish(evener_policy_helper *helper, evener_co
 }
 
 /* Answer an update with an empty list as every policy must: publish TRANSIENT_FAILURE with a picker that fails.
- * Returns UNAVAILABLE and fills `status`, which may be NULL, for `update` to return. The policy releases its
+ * Return UNAVAILABLE and fill `status`, which may be NULL, for `update` to return. The policy releases its
  * subchannels itself. */
 EVENER_API evener_status_code evener_policy_fail_empty(evener_policy_helper *helper, evener_status *status);
 
-/* Says that the addresses may be stale. */
+/* Ask for a new resolution: the addresses may be stale. */
 static inline void evener_policy_request_reresolution(evener_policy_helper *helper)
 {
     helper->vtable->request_reresolution(helper);
@@ -114,11 +114,11 @@ typedef struct evener_policy_vtable {
     void (*resolver_error)(evener_policy *policy, const evener_status *status);
     /* Connect if IDLE: a call is waiting, or the application asked. NULL if the policy is never IDLE. */
     void (*exit_idle)(evener_policy *policy);
-    /* Releases all subchannels and frees the policy; the helper must not be used after. The published picker lives on
+    /* Release all subchannels and free the policy; the helper must not be used after. The published picker lives on
      * until it is replaced. Never called from inside the policy's own call of the helper. */
     void (*close)(evener_policy *policy);
-    /* Writes what the policy knows of a subchannel for evener_channel_get_stats(): "ewma_us=312 success=0.998". NULL,
-     * or leaves "" if nothing. */
+    /* Write what the policy knows of a subchannel for evener_channel_get_stats(): "ewma_us=312 success=0.998".
+     * Leave "" if nothing is known. May be NULL. */
     void (*describe)(evener_policy *policy, evener_subchannel *subchannel, char *buffer, size_t buffer_bytes);
 } evener_policy_vtable;
 
@@ -130,9 +130,9 @@ struct evener_policy {
 struct evener_policy_builder {
     size_t size;      /* sizeof(evener_policy_builder) */
     const char *name; /* as in a service config: "round_robin" */
-    /* Makes a policy; the first update follows. NULL without memory. Control thread. */
+    /* Make a policy; the first update follows. NULL without memory. Control thread. */
     evener_policy *(*build)(const evener_policy_builder *builder, evener_policy_helper *helper);
-    /* Parses and checks the policy's part of `loadBalancingConfig` (the text of one JSON object, never NULL). Unknown
+    /* Parse and check the policy's part of `loadBalancingConfig` (the text of one JSON object, never NULL). Unknown
      * fields are ignored; a known one with a bad type or value is INVALID_ARGUMENT with a message that names it (A21).
      * NULL: the policy has no parameters. `policies` is for children. Any thread. */
     evener_status_code (*parse_config)(const evener_policy_builder *builder, const evener_policy_set *policies,
@@ -143,7 +143,7 @@ struct evener_policy_builder {
 
 /* ---- registry ---- */
 
-/* Adds a builder for the whole process, or replaces that of its name; it must stay valid from then on (static).
+/* Add a builder for the whole process, or replace that of its name; it must stay valid from then on (static).
  * Errors: INVALID_ARGUMENT (no name, no build). Any thread. */
 EVENER_API evener_status_code evener_policy_register(const evener_policy_builder *builder, evener_status *status);
 
@@ -168,7 +168,7 @@ typedef struct evener_policy_choice {
     void *shared;
 } evener_policy_choice;
 
-/* Reads the JSON text of a `loadBalancingConfig` list: the first entry whose policy is known wins; none known, or a bad
+/* Read the JSON text of a `loadBalancingConfig` list: the first entry whose policy is known wins; none known, or a bad
  * configuration of the first known, is an error (A24). `where` names the place for messages
  * ("loadBalancingConfig", "outlier_detection.childPolicy"). Ended with evener_policy_choice_clear(). Any thread. */
 EVENER_API evener_status_code evener_policy_choose(const evener_policy_set *set, const char *json, const char *where,

@@ -44,7 +44,7 @@ typedef struct evener_policy_config_type {
     const void *defaults; /* such a struct, copied before the reading; NULL: all zero */
     /* Read the fields into `config`, which holds the defaults. */
     void (*read)(evener_policy_fields *fields, const evener_policy_set *policies, evener_policy_config *config);
-    /* Ends a configuration that was read in part, and frees it. The same function as the builder's config_destroy.
+    /* End a configuration that was read in part, and free it. The same function as the builder's config_destroy.
      * NULL: free(). */
     void (*destroy)(evener_policy_config *config);
     evener_unknown_fields unknown;

@@ -59,9 +59,9 @@ EVENER_API void evener_runtime_call(evener_runtime *runtime, evener_task_fn fn, 
  * identity: make it a static const. */
 typedef struct evener_shared_key {
     const char *name; /* for logs */
-    /* Creates the object. Returns NULL and fills the status on failure. */
+    /* Create the object. Return NULL and fill the status on failure. */
     void *(*create)(evener_runtime *runtime, evener_status *status);
-    /* Destroys the object at the end of the runtime, on the control thread, after all channels have closed. */
+    /* Destroy the object at the end of the runtime, on the control thread, after all channels have closed. */
     void (*destroy)(void *object);
 } evener_shared_key;
 

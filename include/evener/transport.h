@@ -28,7 +28,7 @@ typedef struct evener_connect_args {
     const evener_address *address; /* borrowed for the call */
     const char *authority;         /* :authority over plain text; borrowed for the call */
     uint64_t timeout_ms;           /* after this time evener gives up and disconnects */
-    /* Reports the fate of the attempt, on the control thread, never from inside connect(), never after disconnect():
+    /* Report the fate of the attempt, on the control thread, never from inside connect(), never after disconnect():
      *   READY               connected; at most once
      *   TRANSIENT_FAILURE   the attempt failed, with the reason; the last call
      *   IDLE                the connection dropped or drains (GOAWAY) after READY; the last call */
@@ -43,10 +43,10 @@ typedef struct evener_connect_args {
 
 typedef struct evener_transport_vtable {
     size_t size; /* sizeof(evener_transport_vtable) */
-    /* Starts an attempt. Must not block. Errors: the attempt failed at once. Control thread. */
+    /* Start an attempt. Must not block. Errors: the attempt failed at once. Control thread. */
     evener_status_code (*connect)(evener_transport *transport, const evener_connect_args *args,
                                   evener_connection **connection, evener_status *status);
-    /* Gives the connection up in any state: calls in flight finish, no new call starts. Called exactly once per
+    /* Give the connection up in any state: calls in flight finish, no new call starts. Called exactly once per
      * connection. Control thread; may be called from inside state_changed. */
     void (*disconnect)(evener_transport *transport, evener_connection *connection);
     /* If set (both or none), a pick holds a reference to the connection until it is done. Otherwise picks only carry
@@ -55,22 +55,22 @@ typedef struct evener_transport_vtable {
      * lock, wait or allocate. */
     bool (*connection_ref)(evener_connection *connection);
     void (*connection_unref)(evener_connection *connection);
-    /* Watches the health of `service` over a READY connection (A17, client-side health checking), until the
-     * connection is given up or watch_health is called again with another service (NULL: stop). Reports READY
+    /* Watch the health of `service` over a READY connection (A17, client-side health checking), until the
+     * connection is given up or watch_health is called again with another service (NULL: stop). Report READY
      * (serving), TRANSIENT_FAILURE (not serving) or CONNECTING (not known yet) on the control thread, never from
      * inside. NULL: the transport has no health. */
     evener_status_code (*watch_health)(evener_transport *transport, evener_connection *connection, const char *service,
                                        void (*health_changed)(void *arg, evener_connectivity_state health,
                                                               const evener_status *status),
                                        void *arg);
-    /* Destroys the transport after all its connections were given up. Control thread. NULL: the caller owns the
+    /* Destroy the transport after all its connections were given up. Control thread. NULL: the caller owns the
      * transport. */
     void (*destroy)(evener_transport *transport);
-    /* Exchanges the settings (credentials and others) of two transports of one factory. Their connections stay;
+    /* Exchange the settings (credentials and others) of two transports of one factory. Their connections stay;
      * attempts that start from now on use the new settings. Used when a factory file changes. Control thread. NULL:
      * the settings of a live channel cannot change. */
     void (*exchange_settings)(evener_transport *a, evener_transport *b);
-    /* Returns whether servers are verified against evener_connect_args.server_name, so that a backend without a name
+    /* Return whether servers are verified against evener_connect_args.server_name, so that a backend without a name
      * cannot be connected to. Any thread. NULL: they are not. */
     bool (*verifies_names)(const evener_transport *transport);
     /* How RPCs go over its connections; needs connection_ref. NULL: it carries none, and evener/call.h cannot be used.
@@ -99,7 +99,7 @@ typedef struct evener_transport_args {
     bool keepalive_permit_without_calls;   /* keepalive PINGs also while no call is under way (A8) */
 } evener_transport_args;
 
-/* Creates the transport of one channel. On success stores a transport, which the channel ends through
+/* Create the transport of one channel. On success store a transport, which the channel ends through
  * vtable->destroy. Errors: INVALID_ARGUMENT, FAILED_PRECONDITION, RESOURCE_EXHAUSTED; the channel then fails at
  * creation with them. Any thread. */
 typedef evener_status_code (*evener_transport_create_fn)(const evener_transport_args *args,
@@ -173,10 +173,10 @@ typedef struct evener_call_events {
     /* The server's headers: at most once, before any message, not for a Trailers-Only answer; only with
      * `wants_metadata`. NULL: not wanted. */
     void (*headers)(evener_transport_call *call, const evener_metadata *metadata, size_t count);
-    /* Answers one call_read; the receiver owns the message. Not for unary calls (evener_call_end.response); may be NULL
+    /* Answer one call_read; the receiver owns the message. Not for unary calls (evener_call_end.response); may be NULL
      * then. */
     void (*message)(evener_transport_call *call, evener_bytes *message);
-    /* Answers one call_write: flow control let the message pass, its reference is not needed any more. Not for unary
+    /* Answer one call_write: flow control let the message pass, its reference is not needed any more. Not for unary
      * calls; may be NULL then. */
     void (*written)(evener_transport_call *call);
     /* Exactly once, last. The transport does not touch the call's memory afterwards, nor what was passed to
@@ -218,11 +218,11 @@ struct evener_transport_call {
 #define EVENER_WAIT_SERVE (UINT32_C(1) << 30)
 #define EVENER_WAIT_BITS (EVENER_WAIT_SLEEPING | EVENER_WAIT_SERVE)
 
-/* Changes a word that a thread may wait for, and wakes the thread if it sleeps. Other than the system call nothing of
+/* Change a word that a thread may wait for, and wake the thread if it sleeps. Other than the system call nothing of
  * the word's memory is touched after the change. Any thread. */
 EVENER_API void evener_wait_word_set(uint32_t *word, uint32_t value);
 
-/* Sleeps until *word is not `value` (EVENER_WAIT_BITS aside), `until_ns` of CLOCK_MONOTONIC has passed (UINT64_MAX:
+/* Sleep until *word is not `value` (EVENER_WAIT_BITS aside), `until_ns` of CLOCK_MONOTONIC has passed (UINT64_MAX:
  * never), or for no reason. What a caller uses when the transport has no call_wait. Any thread. */
 EVENER_API void evener_wait_word_sleep(uint32_t *word, uint32_t value, uint64_t until_ns);
 
@@ -232,7 +232,7 @@ typedef struct evener_transport_calls {
     /* Memory that the owner provides for each call: 64-byte aligned and zeroed once, never between calls. It may be
      * freed whenever no call is under way in it. */
     size_t call_bytes;
-    /* Begins a call. Any thread that holds a reference to the connection, which it keeps until `ended` and until its
+    /* Begin a call. Any thread that holds a reference to the connection, which it keeps until `ended` and until its
      * call_wait has returned. Not OK: nothing was sent, and no event follows (fate NEVER_LEFT): INVALID_ARGUMENT (the
      * method or metadata cannot be sent), RESOURCE_EXHAUSTED (message above the limit, out of memory), UNAVAILABLE (the
      * connection takes no further call). */
@@ -247,7 +247,7 @@ typedef struct evener_transport_calls {
     /* Streams: asks for the next message, one at a time: the next after `message`. Without it at most one flow-control
      * window is buffered. Status and trailers arrive without reads only after all messages were read. */
     void (*call_read)(evener_transport_call *call);
-    /* Ends the call with this status: RST_STREAM CANCEL; `ended` follows with it, unless the call ends otherwise first.
+    /* End the call with this status: RST_STREAM CANCEL; `ended` follows with it, unless the call ends otherwise first.
      * `message` is borrowed until `ended`. At most once per call. Any thread. This function, call_write,
      * call_half_close and call_read may meet the end of the call: after `ended` they do nothing, as long as the call's
      * memory is there, no other call was begun in it, and the caller holds a reference to the connection. */

@@ -269,7 +269,7 @@ void evener_connector_starved_again(evener_subchannel_pool *pool)
     }
 }
 
-static void health_told(void *arg, evener_connectivity_state health, const evener_status *status)
+static void on_health(void *arg, evener_connectivity_state health, const evener_status *status)
 {
     const evener_connector *connector = arg;
     evener_connector_extra *extra = connector->extra;
@@ -294,12 +294,12 @@ static void move_health_watch(evener_connector *connector, evener_connection *fr
     evener_transport *transport = evener_connector_pool(connector)->transport;
     extra->health_moved = true;
     (void)transport->vtable->watch_health(transport, from, NULL, NULL, NULL);
-    if (transport->vtable->watch_health(transport, to, extra->health_service, health_told, connector) !=
+    if (transport->vtable->watch_health(transport, to, extra->health_service, on_health, connector) !=
         EVENER_STATUS_OK) {
         evener_status status;
         evener_status_set(&status, EVENER_STATUS_UNAVAILABLE, "%s: the new connection's health cannot be watched",
                           evener_address_text(connector->address));
-        health_told(connector, EVENER_TRANSIENT_FAILURE, &status);
+        on_health(connector, EVENER_TRANSIENT_FAILURE, &status);
     }
 }
 
@@ -527,7 +527,7 @@ evener_status_code evener_connector_watch_health(evener_connector *connector, ev
     extra->health_watcher = service != NULL ? subchannel : NULL;
     extra->health_changed = health_changed;
     extra->health_arg = arg;
-    return transport->vtable->watch_health(transport, connector->link->connection, service, health_told, connector);
+    return transport->vtable->watch_health(transport, connector->link->connection, service, on_health, connector);
 }
 
 void evener_connector_reconnect(evener_connector *connector)

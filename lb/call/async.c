@@ -51,7 +51,7 @@ void evener_call_unref(evener_call *call)
     }
 }
 
-/* Gives the object's own reference back, and the channel's: from here on only the caller's handle is left. */
+/* Give the object's own reference back, and the channel's: from here on only the caller's handle is left. */
 static void release(evener_call *call)
 {
     evener_channel *channel = call->channel;

@@ -13,7 +13,7 @@ static evener_status_code was_cancelled(evener_status *status)
     return evener_status_set(status, EVENER_STATUS_CANCELLED, "the call was cancelled");
 }
 
-/* Returns whether the caller of the RPC has cancelled it. */
+/* Return whether the caller of the RPC has cancelled it. */
 static bool move(evener_attempts *attempts, evener_attempts_place place)
 {
     pthread_mutex_lock(&attempts->mutex);
@@ -67,7 +67,7 @@ void evener_attempts_ended(evener_transport_call *wire, const evener_call_end *e
     attempts->hooks->finished(attempts, &status, end); /* the RPC may be gone */
 }
 
-/* Begins on the connection picked. Not OK when the RPC cannot go on: the pick is ended then. OK also when the
+/* Begin on the connection picked. Not OK when the RPC cannot go on: the pick is ended then. OK also when the
  * connection takes no call any more: then the pick is made again. */
 static evener_status_code begin(evener_attempts *attempts, evener_status *status)
 {

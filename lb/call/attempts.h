@@ -18,7 +18,7 @@
 
 typedef struct evener_attempts evener_attempts;
 
-/* What the owner adds. One function at a time per RPC, but for `ref` and `unref`; never from inside
+/* What the owner adds. One function at a time per RPC, except `ref` and `unref`; never from inside
  * evener_attempts_start(). */
 typedef struct evener_attempts_hooks {
     const evener_call_events *events; /* given to every attempt; `ended` is evener_attempts_ended() */
@@ -60,15 +60,15 @@ struct evener_attempts {
     uint32_t pick_round;         /* under mutex: distinguishes one queued pick from the next */
 };
 
-/* Sets up the ring; hooks, rpc, wire, begin and details are set before. */
+/* Set up the ring; hooks, rpc, wire, begin and details are set before. */
 void evener_attempts_init(evener_attempts *attempts);
 void evener_attempts_clear(evener_attempts *attempts);
 
-/* Starts the first pick. Without `may_wait` it does not wait for a backend: FAILED_PRECONDITION when there is none now.
+/* Start the first pick. Without `may_wait` it does not wait for a backend: FAILED_PRECONDITION when there is none now.
  * Not OK: nothing is under way, and `finished` is not called. */
 evener_status_code evener_attempts_start(evener_attempts *attempts, bool may_wait, evener_status *status);
 
-/* Asks for the end with CANCELLED. Any number of times, until the owner's memory goes. Any thread. */
+/* Ask for the end with CANCELLED. Any number of times, until the owner's memory goes. Any thread. */
 void evener_attempts_cancel(evener_attempts *attempts);
 
 /* The `ended` of the transport's call. */

@@ -14,7 +14,7 @@ size_t evener_copies_bytes(const char *method, const evener_call_options *option
     return (bytes + sizeof(void *) - 1) & ~(sizeof(void *) - 1);
 }
 
-/* Copies a text with a NUL behind it. */
+/* Copy a text with a NUL behind it. */
 static const char *put(char **at, const char *text, size_t bytes)
 {
     char *copy = *at;

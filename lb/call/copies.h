@@ -8,7 +8,7 @@
 /* The bytes that the block takes. */
 size_t evener_copies_bytes(const char *method, const evener_call_options *options);
 
-/* Copies into the block, which is aligned to a pointer, and makes the RPC use the copies. */
+/* Copy into the block, which is aligned to a pointer, and make the RPC use the copies. */
 void evener_copies_make(evener_rpc *rpc, void *block);
 
 #endif

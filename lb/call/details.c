@@ -60,7 +60,7 @@ static size_t texts_bytes(const evener_metadata *metadata, size_t count)
     return bytes;
 }
 
-/* Copies a text with a NUL behind it, for those who print it. */
+/* Copy a text with a NUL behind it, for those who print it. */
 static const char *put(char **at, const void *text, size_t bytes)
 {
     char *copy = *at;

@@ -9,18 +9,18 @@
 /* INVALID_ARGUMENT if the details that a call names have no size, or one that no evener had; NULL is OK. */
 evener_status_code evener_details_check(const evener_call_details *details, evener_status *status);
 
-/* Empties the details when an attempt begins. The functions here accept NULL details, and do nothing then. */
+/* Empty the details when an attempt begins. The functions here accept NULL details, and do nothing then. */
 void evener_details_begin(evener_call_details *details, uint32_t attempts);
 
-/* Copies the server's headers. Without memory they stay empty, here and below. */
+/* Copy the server's headers. Without memory they stay empty, here and below. */
 void evener_details_headers(evener_call_details *details, const evener_metadata *metadata, size_t count);
 
-/* Copies the trailers, and names the backend ("ipv4:127.0.0.1:50051"; `address` is an address's text). The headers
+/* Copy the trailers, and name the backend ("ipv4:127.0.0.1:50051"; `address` is an address's text). The headers
  * stay. */
 void evener_details_end(evener_call_details *details, const char *address, const evener_metadata *trailing,
                         size_t trailing_count);
 
-/* Moves what `from` holds into `to`, as long as that is, and empties `from`. */
+/* Move what `from` holds into `to`, as long as that is, and empty `from`. */
 void evener_details_move(evener_call_details *from, evener_call_details *to);
 
 /* The backend's name from its address's text: a family before IP addresses, paths as they are. Writes at most `bytes`

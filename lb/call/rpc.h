@@ -25,13 +25,13 @@ typedef struct evener_rpc {
     bool refused_once;          /* a server has refused the call unprocessed (A6: made again once) */
 } evener_rpc;
 
-/* Checks what a call was given, and stores its options (`given` may be NULL, or an older program's) as this library
+/* Check what a call was given, and store its options (`given` may be NULL, or an older program's) as this library
  * knows them in *options. Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the transport carries no calls). Any thread.
  * */
 evener_status_code evener_rpc_check(evener_channel *channel, const char *method, const evener_call_options *given,
                                     evener_call_options *options, evener_status *status);
 
-/* Starts the clock: the deadline runs from here. Any thread. */
+/* Start the clock: the deadline runs from here. Any thread. */
 void evener_rpc_init(evener_rpc *rpc, evener_channel *channel, const char *method, const evener_call_options *options);
 
 /* To be called before every pick: sets the time that is left for it. False: none is. */
@@ -40,7 +40,7 @@ bool evener_rpc_set_pick_timeout(evener_rpc *rpc);
 /* The status of a call whose deadline passed before it had a backend. */
 evener_status_code evener_rpc_deadline_status(const evener_rpc *rpc, evener_status *status);
 
-/* Fills what the RPC knows into the arguments of an attempt; the rest is the caller's to set. */
+/* Fill what the RPC knows into the arguments of an attempt; the rest is the caller's to set. */
 void evener_rpc_fill_begin_args(const evener_rpc *rpc, evener_call_begin_args *args);
 
 /* Whether the RPC is to be picked again after an attempt that ended so. Called once per attempt; counts refusals. Never
@@ -51,10 +51,10 @@ bool evener_rpc_goes_again(evener_rpc *rpc, const evener_call_end *end, bool can
 void evener_rpc_set_status(const evener_rpc *rpc, const evener_pick *pick, const evener_call_end *end,
                            evener_status *status);
 
-/* Ends the attempt's pick: policies and statistics learn how it went at the picked backend. */
+/* End the attempt's pick: policies and statistics learn how it went at the picked backend. */
 void evener_rpc_end_pick(const evener_rpc *rpc, evener_pick *pick, const evener_call_end *end);
 
-/* Ends a pick on which nothing was begun. */
+/* End a pick on which nothing was begun. */
 void evener_rpc_drop_pick(evener_pick *pick, evener_status_code code);
 
 /* Whether waiting for a backend on this thread would wait for the thread itself: the control thread, or a loop that the

@@ -136,7 +136,7 @@ void evener_stream_unref(evener_stream *stream)
 
 /* ---- the events of an attempt ---- */
 
-/* Hands what is wanted to the transport. Under the mutex, on the wire. */
+/* Hand what is wanted to the transport. Under the mutex, on the wire. */
 static void ask_transport(evener_stream *stream)
 {
     const evener_transport_calls *calls = stream->attempts.rpc.calls;
@@ -242,7 +242,7 @@ static void written(evener_transport_call *wire)
     }
 }
 
-/* Moves what is known into the caller's struct, as long as that is. */
+/* Move what is known into the caller's struct, as long as that is. */
 static void fill_users_details(evener_stream *stream)
 {
     if (stream->users_details != NULL) {

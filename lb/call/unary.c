@@ -63,7 +63,7 @@ static void unary_ended(evener_transport_call *call, const evener_call_end *end)
 static const evener_call_events unary_events = {
     .size = sizeof unary_events, .headers = unary_headers, .ended = unary_ended};
 
-/* Runs one attempt on the pick to its end. Not OK: it could not begin, and the pick is ended. */
+/* Run one attempt on the pick to its end. Not OK: it could not begin, and the pick is ended. */
 static evener_status_code attempt(unary *u, const evener_bytes *request, evener_status *refusal)
 {
     const evener_rpc *rpc = u->rpc;

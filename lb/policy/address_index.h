@@ -29,7 +29,7 @@ typedef struct evener_address_index {
 /* Room for `capacity` addresses. False without memory. */
 bool evener_address_index_init(evener_address_index *index, size_t capacity);
 
-/* Ends what init has made; also after an init that failed. */
+/* End what init has made; also after an init that failed. */
 void evener_address_index_clear(evener_address_index *index);
 
 /* Add the address that is at `position` of the list; of two for the same backend the first one added counts. */

@@ -43,7 +43,7 @@ static bool shuffle_addresses(evener_address **addresses, size_t count, evener_l
     return true;
 }
 
-/* Copies the first of each backend, in order; returns how many. */
+/* Copy the first of each backend, in order; return how many. */
 static size_t copy_unique(evener_address *const *addresses, size_t count, const evener_address_index *index,
                           evener_address **unique)
 {

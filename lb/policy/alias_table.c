@@ -22,7 +22,7 @@ static void fill_columns(evener_alias *table, double *heights, uint32_t *order, 
             order[low++] = giver;
         }
     }
-    /* The columns that remain are full but for rounding. */
+    /* The columns that remain are full, up to rounding errors. */
 }
 
 bool evener_alias_fill(evener_alias *table, const double *weights, uint32_t count)

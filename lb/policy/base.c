@@ -278,7 +278,7 @@ static void post_turn_task(base *b)
     }
 }
 
-/* Publishes what changed: `picker_changed` when the READY set, its attributes or the last error did. */
+/* Publish what changed: `picker_changed` when the READY set, its attributes or the last error did. */
 static void publish_change(base *b, bool picker_changed, bool may_wait)
 {
     if (!b->published || aggregate(b) != b->published_state) {
@@ -293,7 +293,7 @@ static void publish_change(base *b, bool picker_changed, bool may_wait)
 
 /* ---- lists ---- */
 
-/* Lets go of the list's entries that no list holds any more. */
+/* Let go of the list's entries that no list holds any more. */
 static void list_end(base *b, list *l)
 {
     for (size_t i = 0; i < l->count; i++) {
@@ -310,7 +310,7 @@ static bool pending_may_take_over(const base *b)
     return b->has_pending && (b->current.ready == 0 || (b->pending.ready > 0 && b->pending.unreported == 0));
 }
 
-/* Publishes before it releases: no picker in force holds a subchannel without a connection. What is replaced is let go
+/* Publish first, then release: no picker in force holds a subchannel without a connection. What is replaced is let go
  * only at the end of the turn, when the new list's others that got READY in it are in the picker, too. */
 static void take_over(base *b)
 {
@@ -435,7 +435,7 @@ static entry *find_hinted(const base *b, const evener_address *address, size_t *
     return e;
 }
 
-/* Makes a list of the update. Returns the number of addresses left out as memory ran out. */
+/* Make a list of the update. Return the number of addresses left out as memory ran out. */
 static size_t list_make(base *b, const evener_policy_update *update, list *made, bool *attributes_changed)
 {
     uint64_t unused = 0;

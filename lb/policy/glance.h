@@ -1,4 +1,4 @@
-/* Glances: calls so short that their counting would cost more than it tells.
+/* Glances: calls so short that counting them costs more than the count is worth.
  *
  * A counter that all threads write costs each of them some 20 to 100 ns. A call that is over before another thread
  * could make use of hearing of it need not be counted there: it is a glance. A lane has at most one glance under way,

@@ -68,7 +68,7 @@ static void health_changed(void *arg, evener_subchannel *subchannel, evener_conn
     show(w, EVENER_TRANSIENT_FAILURE, &reason);
 }
 
-/* Asks over the connection there is. */
+/* Ask for the health over the connection that is up. */
 static void watch(wrapped *w)
 {
     evener_status status;

@@ -71,7 +71,7 @@ typedef struct backend {
     evener_subchannel *subchannel; /* set with the first picker that has it, before any pick */
     evener_loop *loop;             /* likewise */
     /* atomic */
-    uint32_t in_flight; /* unary calls, but for glances */
+    uint32_t in_flight; /* unary calls without glances */
     uint32_t streams;   /* open */
     uint32_t failure_codes;
     float usual_ns;   /* average time of calls that are OK; of peers while there was none; 0: not known */

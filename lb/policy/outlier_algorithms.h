@@ -45,11 +45,11 @@ typedef struct evener_outlier_host {
     char reason[EVENER_OUTLIER_REASON_BYTES]; /* out: why, when it was ejected now */
 } evener_outlier_host;
 
-/* Marks the hosts to be ejected. `percent` gives a random number below 100 for the enforcement. */
+/* Mark the hosts to be ejected. `percent` gives a random number below 100 for the enforcement. */
 void evener_outlier_sweep(const evener_outlier_config *config, evener_outlier_host *hosts, size_t count,
                           uint32_t (*percent)(void *arg), void *arg);
 
-/* Reads the fields of A50's OutlierDetectionLoadBalancingConfig into `config`, all but childPolicy. */
+/* Read the fields of A50's OutlierDetectionLoadBalancingConfig into `config`, all but childPolicy. */
 void evener_outlier_read(evener_policy_fields *fields, evener_outlier_config *config);
 
 #endif

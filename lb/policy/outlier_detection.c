@@ -147,7 +147,7 @@ static evener_pick_outcome outlier_pick(evener_picker *base, const evener_pick_c
 static const evener_picker_vtable picker_vtable = {
     .size = sizeof picker_vtable, .pick = outlier_pick, .destroy = evener_wrapping_picker_destroy};
 
-/* Publishes what the child did last, counted if there is an algorithm that wants it. */
+/* Publish what the child did last, counted if there is an algorithm that wants it. */
 static void publish(outlier *o)
 {
     if (o->picker == NULL) {
@@ -434,7 +434,7 @@ static endpoint *endpoint_obtain(outlier *o, evener_address *address)
     return e;
 }
 
-/* Makes the endpoints of a list. False without memory: nothing has changed. */
+/* Make the endpoints of a list. False without memory: nothing has changed. */
 static bool replace_endpoints(outlier *o, const evener_policy_update *update)
 {
     evener_address_index index;

@@ -41,7 +41,7 @@ typedef struct survey {
     bool was_uneven;                /* a weight that is not the mean is in force */
 } survey;
 
-/* Takes the backends and a reference of each. An update mostly changes few of many: each is looked at once here, and no
+/* Take the backends and a reference of each. An update mostly changes few of many: each is looked at once here, and no
  * more if it stays as it is. */
 static void take_backends(p2c_picker *picker, const evener_base_ready *ready, const p2c_config *config, survey *found)
 {

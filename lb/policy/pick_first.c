@@ -169,7 +169,7 @@ static void end_pass(pick_first *p)
     publish_all_failed(p);
 }
 
-/* Tries from p->next on, until one is under way. */
+/* Try from p->next on, until one is under way. */
 static void advance(pick_first *p)
 {
     evener_timer_stop(p->helper->loop, &p->attempt_timer);
@@ -189,7 +189,7 @@ static void advance(pick_first *p)
     }
 }
 
-/* Publishes the selected one. Without memory it is tried again: nothing else would change soon. */
+/* Publish the selected one. Without memory it is tried again: nothing else would change soon. */
 static void publish_selected(pick_first *p)
 {
     evener_picker *picker = single_create(p->selected->subchannel);
@@ -210,7 +210,7 @@ static void attempt_delay_over(void *arg)
     }
 }
 
-/* Starts a pass over the list. */
+/* Start a pass over the list. */
 static void start_pass(pick_first *p)
 {
     bool one_is_ready = false;
@@ -358,7 +358,7 @@ static evener_status_code fail_empty(pick_first *p, evener_status *status)
     return code;
 }
 
-/* Makes the new list, taking over the candidates of addresses that stay; NULL without memory: nothing has changed. */
+/* Make the new list, taking over the candidates of addresses that stay; NULL without memory: nothing has changed. */
 static candidate **make_list(pick_first *p, const evener_policy_update *update, size_t *made)
 {
     size_t count = 0;

@@ -31,7 +31,7 @@ static const evener_policy_builder *const built_in[] = {
     &evener_policy_weighted_round_robin,
 };
 
-/* What the program registered: wins over built_in. Only grows, but for replacement. */
+/* What the program registered: takes precedence over built_in. Entries are added or replaced, never removed. */
 static pthread_mutex_t registry_mutex = PTHREAD_MUTEX_INITIALIZER;
 static const evener_policy_builder **registered; /* under the mutex, as what follows */
 static size_t registered_count, registered_capacity;

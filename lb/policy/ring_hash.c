@@ -257,7 +257,7 @@ static endpoint *endpoint_create(ring_hash *r, evener_address *address)
     return e;
 }
 
-/* Creates the endpoints of addresses that are new, and finds those that stay. False, with what it made so far in
+/* Create the endpoints of addresses that are new, and find those that stay. False, with what it made so far in
  * `made`: out of memory. A duplicate is left out: the first one counts. */
 static bool gather_endpoints(ring_hash *r, const evener_policy_update *update, const evener_address_index *old,
                              const evener_address_index *own, endpoint **made, size_t *count)
@@ -280,7 +280,7 @@ static bool gather_endpoints(ring_hash *r, const evener_policy_update *update, c
     return true;
 }
 
-/* Undoes gather_endpoints(). */
+/* Undo gather_endpoints(). */
 static void drop_gathered(endpoint **made, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -352,7 +352,7 @@ static void take_attributes(endpoint *e)
     }
 }
 
-/* Replaces list and ring. False: out of memory, nothing has changed. */
+/* Replace list and ring. False: out of memory, nothing has changed. */
 static bool replace_list(ring_hash *r, const evener_policy_update *update)
 {
     evener_address_index old_index, own_index;

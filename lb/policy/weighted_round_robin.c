@@ -262,7 +262,7 @@ static double median_of(const double *weights, size_t count, size_t known, doubl
     return (scratch[(known - 1) / 2] + scratch[known / 2]) / 2;
 }
 
-/* Replaces the static weights by those of the reports, if there are enough. */
+/* Replace the static weights by those of the reports, if there are enough. */
 static void use_reports(const evener_base_ready *ready, const wrr_config *config, double *weights)
 {
     const uint64_t now_ns = evener_loop_now_ns(ready->helper->loop);
@@ -303,7 +303,7 @@ static bool is_same(const wrr_picker *last, const evener_base_ready *ready, cons
     return true;
 }
 
-/* Takes over `weights`. */
+/* Take over `weights`. */
 static wrr_picker *make_picker(const evener_base_ready *ready, double *weights, uint64_t penalty_bits)
 {
     wrr_picker *picker = evener_picker_alloc(sizeof *picker + ready->count * sizeof(wrr_entry));

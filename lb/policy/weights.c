@@ -3,7 +3,7 @@
 #include <math.h>
 
 #define WINDOW_MAX_NS (UINT64_C(24) * 3600 * EVENER_NS_PER_S)
-/* So many steps from the floor to the full weight: what a step adds is 5 % of a share. */
+/* Steps from the floor to the full weight: each adds 5 % of a share. */
 #define STEPS 20
 #define STEP_MIN_NS (50 * EVENER_NS_PER_MS)
 

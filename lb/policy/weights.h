@@ -26,7 +26,7 @@ typedef struct evener_slow_start {
         0, 1.0, 0.1                                                                                                    \
     }
 
-/* Reads "slowStartConfig" of a policy's configuration, if there is one. */
+/* Read "slowStartConfig" of a policy's configuration, if there is one. */
 void evener_slow_start_read(evener_policy_fields *fields, evener_slow_start *slow_start);
 
 /* The factor of a weight at an age; 1 when the slow start is over. */
@@ -39,7 +39,7 @@ bool evener_is_drained(const evener_address *address);
 uint32_t evener_static_weight_of(const evener_address *address);
 uint32_t evener_static_weight(const evener_subchannel *subchannel);
 
-/* Fills weights[0 .. ready->count), all above 0. While one of them is still growing, asks for another picker soon. */
+/* Fill weights[0 .. ready->count), all above 0. While one of them is still growing, ask for another picker soon. */
 void evener_ready_weights(const evener_base_ready *ready, const evener_slow_start *slow_start, double *weights);
 
 #endif

@@ -56,8 +56,8 @@ static void stop_asking(void)
     }
 }
 
-/* Runs when a thread exits. A later destructor of the same thread may pick again: that asks for a lane again, and this
- * runs again. */
+/* Give the lane back when its thread exits. A later destructor of the same thread may pick again: it takes a lane
+ * again, and this function runs again. */
 static void give_back(void *value)
 {
     (void)value;

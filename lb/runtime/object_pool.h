@@ -18,7 +18,7 @@
  * its last user of the same class left when it is not; *is_new says which. Any thread. */
 void *evener_pool_take(size_t bytes, bool *is_new);
 
-/* Gives memory back that was taken with the same `bytes`. NULL is allowed. Any thread. */
+/* Give memory back that was taken with the same `bytes`. NULL is allowed. Any thread. */
 void evener_pool_give_back(void *memory, size_t bytes);
 
 #endif

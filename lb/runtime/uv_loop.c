@@ -253,7 +253,7 @@ static void close_handle(uv_handle_t *handle, void *arg)
 void evener_uv_loop_destroy(evener_uv_loop *loop)
 {
     uv_walk(&loop->uv, close_handle, loop);
-    /* Returns when the last handle has closed. */
+    /* uv_run() returns when the last handle has closed. */
     (void)uv_run(&loop->uv, UV_RUN_DEFAULT);
     (void)uv_loop_close(&loop->uv);
     if (driven == loop) {

@@ -4,7 +4,7 @@
 
 #include "resolver/list.h"
 
-/* Adds an IP address with a port and attributes to a list. Errors: RESOURCE_EXHAUSTED; INVALID_ARGUMENT for a text that
+/* Add an IP address with a port and attributes to a list. Errors: RESOURCE_EXHAUSTED; INVALID_ARGUMENT for a text that
  * is no IP address. */
 evener_status_code evener_dns_list_add(evener_list *list, const char *ip, uint32_t port,
                                        const evener_attribute *attributes, size_t attribute_count,

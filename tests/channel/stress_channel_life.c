@@ -25,7 +25,7 @@ struct evener_connection {
     void (*state_changed)(void *arg, evener_connectivity_state state, const evener_status *status);
     void *arg;
     bool given_up; /* control thread only */
-    bool told;
+    bool reported;
 };
 
 static size_t connections; /* control thread only; of several runtimes in turn, therefore atomic */
@@ -36,10 +36,10 @@ static void drop(evener_connection *connection)
     free(connection);
 }
 
-static void tell(void *arg)
+static void report(void *arg)
 {
     evener_connection *connection = arg;
-    connection->told = true;
+    connection->reported = true;
     if (connection->given_up) {
         drop(connection);
     } else {
@@ -59,7 +59,7 @@ static evener_status_code instant_connect(evener_transport *base, const evener_c
     evener_connection *c = calloc(1, sizeof(*c));
     assert(c != NULL);
     (void)__atomic_add_fetch(&connections, 1, __ATOMIC_RELAXED);
-    c->task = (evener_task)EVENER_TASK_INIT(tell, c);
+    c->task = (evener_task)EVENER_TASK_INIT(report, c);
     c->state_changed = args->state_changed;
     c->arg = args->arg;
     evener_loop_post(((instant_transport *)base)->loop, &c->task);
@@ -71,7 +71,7 @@ static void instant_disconnect(evener_transport *base, evener_connection *connec
 {
     (void)base;
     connection->given_up = true;
-    if (connection->told) {
+    if (connection->reported) {
         drop(connection);
     }
 }

@@ -26,7 +26,7 @@ struct evener_connection {
 static evener_connection connections[CONNECTIONS];
 static virtual_loop *loop;
 
-static void tell(void *arg)
+static void report(void *arg)
 {
     evener_connection *connection = arg;
     if (connection->used) {
@@ -41,7 +41,7 @@ static evener_status_code steady_connect(evener_transport *transport, const even
     for (size_t i = 0; i < CONNECTIONS; i++) {
         evener_connection *c = &connections[i];
         if (!c->used && c->task.pending == 0) {
-            *c = (evener_connection){EVENER_TASK_INIT(tell, c), args->state_changed, args->arg, EVENER_READY, true};
+            *c = (evener_connection){EVENER_TASK_INIT(report, c), args->state_changed, args->arg, EVENER_READY, true};
             evener_loop_post(virtual_loop_loop(loop), &c->task);
             *connection = c;
             return EVENER_STATUS_OK;

@@ -57,7 +57,7 @@ Test(pick_queue, waiting_picks_are_served_in_order)
     fixture_destroy(f);
 }
 
-Test(pick_queue, deadline_tells_the_last_error)
+Test(pick_queue, deadline_reports_the_last_error)
 {
     fixture *f = fixture_create(NULL);
     fake_transport_set_default(f->transport, FAKE_REFUSE, 0);

@@ -293,7 +293,7 @@ Test(slots, an_end_seen_before_its_begin_is_not_a_number_below_zero, .init = use
 /* ---- health (A17) ---- */
 
 typedef struct health_log {
-    int told;
+    int notified;
     evener_connectivity_state last;
 } health_log;
 
@@ -303,7 +303,7 @@ static void health_changed(void *arg, evener_subchannel *subchannel, evener_conn
     (void)subchannel;
     (void)status;
     health_log *log = arg;
-    log->told++;
+    log->notified++;
     log->last = health;
 }
 
@@ -318,7 +318,7 @@ Test(subchannel, health_watch_lives_as_long_as_the_connection)
     cr_assert_eq(evener_channel_try_pick(f->channel, NULL, &pick, NULL), EVENER_PICK_COMPLETE);
     evener_subchannel *subchannel = pick.subchannel;
     cr_assert_eq(evener_subchannel_watch_health(subchannel, "orders", health_changed, &log, &status), EVENER_STATUS_OK);
-    cr_assert_eq(log.told, 0, "never from inside");
+    cr_assert_eq(log.notified, 0, "never from inside");
     virtual_loop_run_until_idle(f->loop);
     cr_assert_eq(log.last, EVENER_CONNECTING);
     cr_assert_str_eq(fake_transport_watched_service(f->transport, A), "orders");
@@ -329,10 +329,10 @@ Test(subchannel, health_watch_lives_as_long_as_the_connection)
     virtual_loop_run_until_idle(f->loop);
     cr_assert_eq(log.last, EVENER_TRANSIENT_FAILURE);
     cr_assert_eq(evener_subchannel_watch_health(subchannel, NULL, NULL, NULL, &status), EVENER_STATUS_OK);
-    const int told = log.told;
+    const int notified = log.notified;
     fake_transport_health(f->transport, A, EVENER_READY);
     virtual_loop_run_until_idle(f->loop);
-    cr_assert_eq(log.told, told);
+    cr_assert_eq(log.notified, notified);
     fake_transport_set(f->transport, A, FAKE_SILENT, 0);
     fake_transport_drop(f->transport, A);
     cr_assert_eq(evener_subchannel_watch_health(subchannel, "", health_changed, &log, &status),

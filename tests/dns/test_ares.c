@@ -197,7 +197,7 @@ Test(dns_ares, localhost_is_this_machine)
     resolver_fixture_destroy(f);
 }
 
-/* Uses the first entry of /etc/hosts that is neither localhost nor IPv6; skipped without one. */
+/* Use the first entry of /etc/hosts that is neither localhost nor IPv6; skip the test without one. */
 Test(dns_ares, hosts_file_is_read)
 {
     char line[512], ip[64], name[200], target[256], expected[128];

@@ -166,7 +166,7 @@ Test(dns_refresh, new_backend_is_found_within_ttl)
     cr_assert_str_eq(s->f->sink.addresses, "10.0.0.1:1,10.0.0.2:1");
     cr_assert_eq(s->f->sink.update_count, 2);
     virtual_loop_advance_ms(s->f->loop, 60000);
-    cr_assert_eq(s->f->sink.update_count, 2, "what has not changed is not told again");
+    cr_assert_eq(s->f->sink.update_count, 2, "an unchanged answer is not pushed again");
     scene_destroy(s);
 }
 

@@ -78,7 +78,7 @@ Test(dns_stampede, a_thousand_channels_ask_once)
     }
     struct client late;
     client_open(&late, runtime, &dns);
-    cr_assert_eq(late.sink.update_count, 1, "what is known is told at once");
+    cr_assert_eq(late.sink.update_count, 1, "a known answer is pushed at once");
     client_close(&late);
     for (size_t i = 0; i < CLIENTS; i++) {
         client_close(&clients[i]);

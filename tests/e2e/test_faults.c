@@ -151,7 +151,7 @@ static void close_scene(scene *s)
     }
 }
 
-/* ---- the plain core under the same faults, which cannot know either what a server did with a call (issue 15) ---- */
+/* ---- the plain core under the same faults, which cannot know either what a server did with a call ---- */
 
 static call_load cores = CALL_LOAD_INIT;
 static core_client *core;

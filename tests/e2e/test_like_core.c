@@ -32,7 +32,7 @@ typedef struct scene {
     uint64_t core_failed, evener_failed; /* before the event that is looked at */
 } scene;
 
-/* Writes the addresses of the servers whose bits are set. */
+/* Write the addresses of the servers whose bits are set. */
 static void list_servers(const scene *s, unsigned servers, char list[128])
 {
     *list = '\0';
@@ -71,7 +71,7 @@ static void open_channel(scene *s)
     cr_assert_eq(evener_channel_wait_ready(s->channel, WAIT_MS, &status), EVENER_STATUS_OK, "%s", status.message);
 }
 
-/* Waits until each backend has had that many connections, and is READY. */
+/* Wait until each backend has had that many connections, and is READY. */
 static void wait_for_connects(scene *s, uint64_t connects)
 {
     bool all = false;

@@ -24,8 +24,8 @@ static evener_runtime *runtime;
 static fake_transport *fake;
 static char path[64];
 static evener_factory *factory;
-static evener_status last_told;
-static unsigned told;
+static evener_status last_status;
+static unsigned notified;
 
 static void write_file(const char *text)
 {
@@ -41,8 +41,8 @@ static void write_file(const char *text)
 static void note(void *arg, const evener_status *status)
 {
     (void)arg;
-    last_told = *status;
-    told++;
+    last_status = *status;
+    notified++;
 }
 
 static evener_status_code open_factory(evener_status *status)
@@ -63,7 +63,7 @@ static void set_up(void)
     cr_assert_geq(fd, 0);
     close(fd);
     factory = NULL;
-    told = 0;
+    notified = 0;
 }
 
 static void tear_down(void)
@@ -324,7 +324,7 @@ Test(factory, a_bad_file_is_refused_whole_and_the_old_one_stays)
     cr_expect_str_eq(pick(channel), A);
     cr_expect_eq(evener_factory_refused_count(factory), 2);
     cr_expect_eq(evener_factory_reload_count(factory), 0);
-    cr_expect_eq(last_told.code, EVENER_STATUS_INVALID_ARGUMENT);
+    cr_expect_eq(last_status.code, EVENER_STATUS_INVALID_ARGUMENT);
     evener_channel_unref(channel);
 }
 
@@ -374,14 +374,14 @@ Test(factory, an_include_that_cannot_be_read_is_refused_and_the_old_configuratio
     snprintf(text, sizeof text, "@include \"%s\"\n", part);
     write_file(text);
     virtual_loop_advance_ms(loop, 2000);
-    cr_expect_not_null(strstr(last_told.message, "/part.cfg: cannot be read"), "%s", last_told.message);
+    cr_expect_not_null(strstr(last_status.message, "/part.cfg: cannot be read"), "%s", last_status.message);
     FILE *file = fopen(part, "w");
     cr_assert_not_null(file);
     fputs("channels = { a = { target = \"static:" B "\"; credentials = \"insecure\"; policy = \"round_robin\"; }; };",
           file);
     fclose(file);
     virtual_loop_advance_ms(loop, 2000);
-    cr_expect_eq(last_told.code, EVENER_STATUS_OK, "%s", last_told.message);
+    cr_expect_eq(last_status.code, EVENER_STATUS_OK, "%s", last_status.message);
     cr_expect_str_eq(pick(channel), B);
     unlink(part);
     evener_channel_unref(channel);
@@ -405,8 +405,8 @@ Test(factory, a_file_that_is_replaced_by_none_is_refused_and_the_old_configurati
     cr_assert_eq(unlink(path), 0);
     cr_assert_eq(mkdir(path, 0700), 0);
     virtual_loop_advance_ms(loop, 2000);
-    cr_expect_not_null(strstr(last_told.message, ": it is a directory; a regular file is needed"), "%s",
-                       last_told.message);
+    cr_expect_not_null(strstr(last_status.message, ": it is a directory; a regular file is needed"), "%s",
+                       last_status.message);
     cr_expect_str_eq(pick(channel), A);
     evener_channel_unref(channel);
     cr_assert_eq(rmdir(path), 0);
@@ -431,19 +431,19 @@ Test(factory, the_watch_sees_a_change_and_its_repair)
     open_with(ONE("target = \"static:" A "\"; policy = \"round_robin\";"));
     evener_channel *channel = ready_channel("a");
     virtual_loop_advance_ms(loop, 5000);
-    told = 0;
+    notified = 0;
     write_file("channels = {");
     virtual_loop_advance_ms(loop, 1100);
-    cr_expect_geq(told, 1);
-    cr_expect_eq(last_told.code, EVENER_STATUS_INVALID_ARGUMENT);
+    cr_expect_geq(notified, 1);
+    cr_expect_eq(last_status.code, EVENER_STATUS_INVALID_ARGUMENT);
     cr_expect_str_eq(pick(channel), A);
     write_file(ONE("target = \"static:" B "\"; policy = \"round_robin\";"));
     virtual_loop_advance_ms(loop, 1100);
-    cr_expect_eq(last_told.code, EVENER_STATUS_OK, "%s", last_told.message);
+    cr_expect_eq(last_status.code, EVENER_STATUS_OK, "%s", last_status.message);
     cr_expect_str_eq(pick(channel), B);
     unlink(path);
     virtual_loop_advance_ms(loop, 1100);
-    cr_expect_eq(last_told.code, EVENER_STATUS_NOT_FOUND);
+    cr_expect_eq(last_status.code, EVENER_STATUS_NOT_FOUND);
     cr_expect_str_eq(pick(channel), B);
     evener_channel_unref(channel);
 }

@@ -18,12 +18,12 @@ typedef struct call_fixture {
     evener_channel *channel;
 } call_fixture;
 
-/* Starts the servers and opens a round_robin channel to them (none for no servers). Aborts the test program on failure.
+/* Start the servers and opens a round_robin channel to them (none for no servers). Abort the test program on failure.
  * */
 void call_fixture_open(call_fixture *fixture, size_t server_count, const demo_server_options *server_options);
-/* Opens another channel of the fixture's runtime; the caller's to give back. */
+/* Open another channel of the fixture's runtime; the caller's to give back. */
 evener_channel *call_fixture_channel(const call_fixture *fixture, const char *target);
-/* Ends all and checks that nothing of it is left running. */
+/* End all and check that nothing of it is left running. */
 void call_fixture_close(call_fixture *fixture);
 
 /* A message of the caller's memory. */

@@ -49,14 +49,14 @@ struct call_load {
 void call_load_begin(call_load *load, void (*start_call)(call_load *load), void *client);
 /* A call has ended: counts it and starts the next. `response` is the answer of an OK call. Any thread. */
 void call_load_ended(call_load *load, evener_status_code code, const char *message, const void *response, size_t bytes);
-/* Waits until this number of further calls has ended. */
+/* Wait until this number of further calls has ended. */
 void call_load_wait(call_load *load, uint64_t count);
-/* Waits until the server on that port has answered some more calls. */
+/* Wait until the server on that port has answered some more calls. */
 void call_load_wait_for_answers_of(call_load *load, unsigned port);
 uint64_t call_load_answered(call_load *load, unsigned port);
 /* Failures since it was asked last. */
 uint64_t call_load_take_failures(call_load *load);
-/* Lets the calls in flight end. */
+/* Let the calls in flight end. */
 void call_load_stop(call_load *load);
 
 #endif

@@ -97,7 +97,7 @@ static void call_stream(scene *s)
     evener_stream_unref(stream);
 }
 
-/* Runs the core's call as a program would: one batch, on its own queue. */
+/* Run the core's call as a program would: one batch, on its own queue. */
 static void run_core_call(const scene *s, grpc_call *call, grpc_completion_queue *queue)
 {
     grpc_metadata_array headers, trailers;

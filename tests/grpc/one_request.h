@@ -37,7 +37,7 @@ typedef struct one_request_result {
     uint64_t picks, failed; /* the backend's statistics */
 } one_request_result;
 
-/* Aborts the test program when anything but the call fails. */
+/* Abort the test program when anything but the call fails. */
 one_request_result make_one_request(calling_way way, const one_request_options *options);
 
 #endif

@@ -1,6 +1,6 @@
-/* Three servers under load at 16 calls in flight, from evener and from the plain core's round_robin at the same time
- * (issue 15). Neither can know what a server did with the calls that it did not answer: evener loses no more than the
- * core does, but for one call in each place.
+/* Three servers under load at 16 calls in flight, from evener and from the plain core's round_robin at the same
+ * time. Neither can know what a server did with the calls that it did not answer: evener loses no more than the
+ * core does, except for one call in each place.
  *
  *   one is killed with SIGKILL, and starts again     it gets calls again, within its backoff
  *   one ends gracefully on SIGTERM

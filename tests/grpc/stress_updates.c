@@ -1,6 +1,5 @@
-/* 1,000 shuffled updates of the list while 8 threads call: no call fails while one backend of the current list lives
- * (issue 2, "What must be seen"), over real connections. A plain program, so that it also runs under ThreadSanitizer.
- * */
+/* 1,000 shuffled updates of the list while 8 threads call: no call fails while one backend of the current list lives,
+ * over real connections. A plain program, so that it also runs under ThreadSanitizer. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>

@@ -56,7 +56,7 @@ static evener_status_code make_call(scene *s, evener_status *status)
     return evener_unary_call(s->channel, METHOD, NULL, &options, NULL, status);
 }
 
-/* Makes the call that is refused. Returns the requests that came of it. */
+/* Make the call that is refused. Return the requests that came of it. */
 static uint64_t make_refused_call(scene *s)
 {
     evener_status status;

@@ -10,8 +10,8 @@
 #include "grpc/transport_fixture.h"
 #include "tests/support/transport_choice.h"
 
-/* What a callback has told. */
-typedef struct told {
+/* What a callback has received. */
+typedef struct outcome {
     pthread_mutex_t mutex;
     pthread_cond_t changed;
     unsigned count;
@@ -19,18 +19,18 @@ typedef struct told {
     evener_status status;
     evener_bytes response;
     pthread_t thread;
-} told;
+} outcome;
 
-static void told_init(told *t)
+static void outcome_init(outcome *t)
 {
-    *t = (told){.count = 0};
+    *t = (outcome){.count = 0};
     pthread_mutex_init(&t->mutex, NULL);
     pthread_cond_init(&t->changed, NULL);
 }
 
 static void on_done(void *arg, const evener_status *status, evener_bytes *response)
 {
-    told *t = arg;
+    outcome *t = arg;
     pthread_mutex_lock(&t->mutex);
     t->count++;
     t->ok += status->code == EVENER_STATUS_OK;
@@ -43,7 +43,7 @@ static void on_done(void *arg, const evener_status *status, evener_bytes *respon
     pthread_mutex_unlock(&t->mutex);
 }
 
-static bool told_wait(told *t, unsigned count)
+static bool outcome_wait(outcome *t, unsigned count)
 {
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
@@ -58,7 +58,7 @@ static bool told_wait(told *t, unsigned count)
     return reached;
 }
 
-static void told_clear(told *t)
+static void outcome_clear(outcome *t)
 {
     evener_bytes_clear(&t->response);
     pthread_cond_destroy(&t->changed);
@@ -76,18 +76,18 @@ Test(async, many_calls)
     enum { CALLS = 500 };
     call_fixture f;
     call_fixture_open(&f, 2, NULL);
-    told t;
-    told_init(&t);
+    outcome t;
+    outcome_init(&t);
     const evener_bytes request = bytes_of("hello");
     for (int i = 0; i < CALLS; i++) {
         cr_assert_eq(evener_call_start(f.channel, ECHO_UNARY, &request, NULL, on_done, &t, NULL, NULL),
                      EVENER_STATUS_OK);
     }
-    cr_expect(told_wait(&t, CALLS));
+    cr_expect(outcome_wait(&t, CALLS));
     cr_expect_eq(t.ok, CALLS);
     cr_expect(bytes_equal(&t.response, "hello"), "a response that was kept outlives its callback");
     cr_expect_not(pthread_equal(t.thread, pthread_self()));
-    told_clear(&t);
+    outcome_clear(&t);
     call_fixture_close(&f);
     cr_expect_eq(named_threads_left(), 0);
 }
@@ -96,8 +96,8 @@ Test(async, metadata_and_details)
 {
     call_fixture f;
     call_fixture_open(&f, 1, NULL);
-    told t;
-    told_init(&t);
+    outcome t;
+    outcome_init(&t);
     evener_call_details details = {.size = sizeof details};
     {
         /* All of the options is the caller's again when start has returned. */
@@ -111,14 +111,14 @@ Test(async, metadata_and_details)
         memset(key, 'x', sizeof key - 1);
         memset(value, 'x', sizeof value - 1);
     }
-    cr_assert(told_wait(&t, 1));
+    cr_assert(outcome_wait(&t, 1));
     const evener_metadata *name =
         evener_metadata_find(details.trailing_metadata, details.trailing_metadata_count, "echo-name");
     cr_assert_not_null(name);
     cr_expect_str_eq(name->value, "a value that does not fit into a slice of the core's own");
     cr_expect(strncmp(details.peer, "ipv4:127.0.0.1:", 15) == 0, "%s", details.peer);
     evener_call_details_clear(&details);
-    told_clear(&t);
+    outcome_clear(&t);
     call_fixture_close(&f);
 }
 
@@ -127,8 +127,8 @@ Test(async, cancelled_on_the_wire)
     call_fixture f;
     call_fixture_open(&f, 1, NULL);
     demo_server_set_delay_ms(f.servers[0], DEMO_SERVER_NEVER_MS);
-    told t;
-    told_init(&t);
+    outcome t;
+    outcome_init(&t);
     evener_call *call;
     evener_call_details details = {.size = sizeof details};
     const evener_call_options options = {.size = sizeof options, .details = &details};
@@ -138,7 +138,7 @@ Test(async, cancelled_on_the_wire)
     }
     evener_call_cancel(call);
     evener_call_cancel(call);
-    cr_expect(told_wait(&t, 1));
+    cr_expect(outcome_wait(&t, 1));
     cr_expect_eq(t.status.code, EVENER_STATUS_CANCELLED);
     char peer[64];
     snprintf(peer, sizeof peer, "ipv4:%s", address_of_port(demo_server_port(f.servers[0])));
@@ -150,7 +150,7 @@ Test(async, cancelled_on_the_wire)
     evener_call_details_clear(&details);
     evener_call_cancel(call); /* after the end: nothing */
     evener_call_unref(call);
-    told_clear(&t);
+    outcome_clear(&t);
     call_fixture_close(&f);
 }
 
@@ -161,17 +161,17 @@ Test(async, cancelled_while_it_waits_for_a_backend)
     char target[64];
     snprintf(target, sizeof target, "ipv4:%s", address_of_port(free_port()));
     evener_channel *channel = call_fixture_channel(&f, target);
-    told t;
-    told_init(&t);
+    outcome t;
+    outcome_init(&t);
     const evener_call_options waits = {.size = sizeof waits, .wait_for_ready = EVENER_WAIT_FOR_READY_YES};
     evener_call *call;
     cr_assert_eq(evener_call_start(channel, ECHO_UNARY, NULL, &waits, on_done, &t, &call, NULL), EVENER_STATUS_OK);
     evener_call_cancel(call);
-    cr_expect(told_wait(&t, 1));
+    cr_expect(outcome_wait(&t, 1));
     cr_expect_eq(t.status.code, EVENER_STATUS_CANCELLED);
     evener_call_unref(call);
     evener_channel_unref(channel);
-    told_clear(&t);
+    outcome_clear(&t);
     call_fixture_close(&f);
 }
 
@@ -180,21 +180,21 @@ Test(async, deadline_waiting_and_on_the_wire)
     call_fixture f;
     call_fixture_open(&f, 1, NULL);
     demo_server_set_delay_ms(f.servers[0], DEMO_SERVER_NEVER_MS);
-    told t;
-    told_init(&t);
+    outcome t;
+    outcome_init(&t);
     const evener_call_options options = {
         .size = sizeof options, .timeout_ms = 50, .wait_for_ready = EVENER_WAIT_FOR_READY_YES};
     cr_assert_eq(evener_call_start(f.channel, ECHO_UNARY, NULL, &options, on_done, &t, NULL, NULL), EVENER_STATUS_OK);
-    cr_expect(told_wait(&t, 1));
+    cr_expect(outcome_wait(&t, 1));
     cr_expect_eq(t.status.code, EVENER_STATUS_DEADLINE_EXCEEDED);
     char target[64];
     snprintf(target, sizeof target, "ipv4:%s", address_of_port(free_port()));
     evener_channel *channel = call_fixture_channel(&f, target);
     cr_assert_eq(evener_call_start(channel, ECHO_UNARY, NULL, &options, on_done, &t, NULL, NULL), EVENER_STATUS_OK);
-    cr_expect(told_wait(&t, 2));
+    cr_expect(outcome_wait(&t, 2));
     cr_expect_eq(t.status.code, EVENER_STATUS_DEADLINE_EXCEEDED);
     evener_channel_unref(channel);
-    told_clear(&t);
+    outcome_clear(&t);
     call_fixture_close(&f);
 }
 
@@ -205,26 +205,26 @@ Test(async, closed_channel_ends_waiting_calls_and_refuses_new_ones)
     char target[64];
     snprintf(target, sizeof target, "ipv4:%s", address_of_port(free_port()));
     evener_channel *channel = call_fixture_channel(&f, target);
-    told t;
-    told_init(&t);
+    outcome t;
+    outcome_init(&t);
     const evener_call_options waits = {.size = sizeof waits, .wait_for_ready = EVENER_WAIT_FOR_READY_YES};
     cr_assert_eq(evener_call_start(channel, ECHO_UNARY, NULL, &waits, on_done, &t, NULL, NULL), EVENER_STATUS_OK);
     evener_channel_close(channel);
-    cr_expect(told_wait(&t, 1));
+    cr_expect(outcome_wait(&t, 1));
     cr_expect_eq(t.status.code, EVENER_STATUS_UNAVAILABLE);
     evener_status status;
     cr_expect_eq(evener_call_start(channel, ECHO_UNARY, NULL, &waits, on_done, &t, NULL, &status),
                  EVENER_STATUS_UNAVAILABLE);
     cr_expect_eq(t.count, 1);
     evener_channel_unref(channel);
-    told_clear(&t);
+    outcome_clear(&t);
     call_fixture_close(&f);
 }
 
 /* The callback may give back what it likes: here the last references to channel and runtime. */
 typedef struct last_owner {
     call_fixture *fixture;
-    told told;
+    outcome outcome;
 } last_owner;
 
 static void give_all_back(void *arg, const evener_status *status, evener_bytes *response)
@@ -232,7 +232,7 @@ static void give_all_back(void *arg, const evener_status *status, evener_bytes *
     last_owner *owner = arg;
     evener_channel_unref(owner->fixture->channel);
     evener_runtime_unref(owner->fixture->runtime);
-    on_done(&owner->told, status, response);
+    on_done(&owner->outcome, status, response);
 }
 
 Test(async, the_last_references_are_given_back_in_the_callback)
@@ -240,12 +240,12 @@ Test(async, the_last_references_are_given_back_in_the_callback)
     call_fixture f;
     call_fixture_open(&f, 1, NULL);
     last_owner owner = {.fixture = &f};
-    told_init(&owner.told);
+    outcome_init(&owner.outcome);
     cr_assert_eq(evener_call_start(f.channel, ECHO_UNARY, NULL, NULL, give_all_back, &owner, NULL, NULL),
                  EVENER_STATUS_OK);
-    cr_expect(told_wait(&owner.told, 1));
-    cr_expect_eq(owner.told.ok, 1);
-    told_clear(&owner.told);
+    cr_expect(outcome_wait(&owner.outcome, 1));
+    cr_expect_eq(owner.outcome.ok, 1);
+    outcome_clear(&owner.outcome);
     evener_credentials_destroy(f.insecure);
     demo_server_stop(f.servers[0], 0);
     cr_expect_eq(named_threads_left(), 0);
@@ -254,12 +254,12 @@ Test(async, the_last_references_are_given_back_in_the_callback)
 static void start_the_next(void *arg, const evener_status *status, evener_bytes *response)
 {
     last_owner *owner = arg;
-    if (owner->told.count < 99) {
+    if (owner->outcome.count < 99) {
         cr_expect_eq(
             evener_call_start(owner->fixture->channel, ECHO_UNARY, response, NULL, start_the_next, owner, NULL, NULL),
             EVENER_STATUS_OK);
     }
-    on_done(&owner->told, status, response);
+    on_done(&owner->outcome, status, response);
 }
 
 Test(async, a_callback_starts_the_next_call)
@@ -267,14 +267,14 @@ Test(async, a_callback_starts_the_next_call)
     call_fixture f;
     call_fixture_open(&f, 1, NULL);
     last_owner owner = {.fixture = &f};
-    told_init(&owner.told);
+    outcome_init(&owner.outcome);
     const evener_bytes request = bytes_of("round and round");
     cr_assert_eq(evener_call_start(f.channel, ECHO_UNARY, &request, NULL, start_the_next, &owner, NULL, NULL),
                  EVENER_STATUS_OK);
-    cr_expect(told_wait(&owner.told, 100));
-    cr_expect_eq(owner.told.ok, 100);
-    cr_expect(bytes_equal(&owner.told.response, "round and round"));
-    told_clear(&owner.told);
+    cr_expect(outcome_wait(&owner.outcome, 100));
+    cr_expect_eq(owner.outcome.ok, 100);
+    cr_expect(bytes_equal(&owner.outcome.response, "round and round"));
+    outcome_clear(&owner.outcome);
     call_fixture_close(&f);
 }
 
@@ -282,7 +282,7 @@ Test(async, a_callback_starts_the_next_call)
 typedef struct slow_callback {
     call_fixture *fixture;
     bool starts_the_other;
-    told began, told, other;
+    outcome began, outcome, other;
     bool other_came;
 } slow_callback;
 
@@ -297,8 +297,8 @@ static void wait_for_the_other(void *arg, const evener_status *status, evener_by
             evener_call_start(slow->fixture->channel, ECHO_UNARY, NULL, NULL, on_done, &slow->other, NULL, NULL),
             EVENER_STATUS_OK);
     }
-    slow->other_came = told_wait(&slow->other, 1);
-    on_done(&slow->told, status, response);
+    slow->other_came = outcome_wait(&slow->other, 1);
+    on_done(&slow->outcome, status, response);
 }
 
 static void expect_not_held_up(bool callback_starts_the_other)
@@ -307,23 +307,23 @@ static void expect_not_held_up(bool callback_starts_the_other)
     call_fixture_open(&f, 1, NULL);
     cr_assert_eq(evener_runtime_set_call_threads(f.runtime, 2, NULL), EVENER_STATUS_OK);
     slow_callback slow = {.fixture = &f, .starts_the_other = callback_starts_the_other};
-    told_init(&slow.began);
-    told_init(&slow.told);
-    told_init(&slow.other);
+    outcome_init(&slow.began);
+    outcome_init(&slow.outcome);
+    outcome_init(&slow.other);
     cr_assert_eq(evener_call_start(f.channel, ECHO_UNARY, NULL, NULL, wait_for_the_other, &slow, NULL, NULL),
                  EVENER_STATUS_OK);
-    cr_assert(told_wait(&slow.began, 1));
+    cr_assert(outcome_wait(&slow.began, 1));
     if (!callback_starts_the_other) {
         cr_assert_eq(evener_call_start(f.channel, ECHO_UNARY, NULL, NULL, on_done, &slow.other, NULL, NULL),
                      EVENER_STATUS_OK);
     }
-    cr_expect(told_wait(&slow.told, 1));
+    cr_expect(outcome_wait(&slow.outcome, 1));
     cr_expect(slow.other_came, "the other call's callback had to wait for this one");
     cr_expect_eq(slow.other.ok, 1);
-    cr_expect_not(pthread_equal(slow.other.thread, slow.told.thread));
-    told_clear(&slow.other);
-    told_clear(&slow.told);
-    told_clear(&slow.began);
+    cr_expect_not(pthread_equal(slow.other.thread, slow.outcome.thread));
+    outcome_clear(&slow.other);
+    outcome_clear(&slow.outcome);
+    outcome_clear(&slow.began);
     call_fixture_close(&f);
     cr_expect_eq(named_threads_left(), 0);
 }
@@ -350,13 +350,13 @@ Test(async, thread_count_is_set_before_the_first_call)
     cr_expect_eq(evener_runtime_set_call_threads(f.runtime, EVENER_CALL_THREADS_MAX + 1, &status),
                  EVENER_STATUS_INVALID_ARGUMENT);
     cr_expect_eq(evener_runtime_set_call_threads(f.runtime, 1, &status), EVENER_STATUS_OK, "%s", status.message);
-    told t;
-    told_init(&t);
+    outcome t;
+    outcome_init(&t);
     cr_assert_eq(evener_call_start(f.channel, ECHO_UNARY, NULL, NULL, on_done, &t, NULL, NULL), EVENER_STATUS_OK);
-    cr_expect(told_wait(&t, 1));
+    cr_expect(outcome_wait(&t, 1));
     cr_expect_eq(evener_runtime_set_call_threads(f.runtime, 2, &status), EVENER_STATUS_FAILED_PRECONDITION);
     cr_expect_eq(evener_call_start(f.channel, ECHO_UNARY, NULL, NULL, NULL, &t, NULL, &status),
                  EVENER_STATUS_INVALID_ARGUMENT);
-    told_clear(&t);
+    outcome_clear(&t);
     call_fixture_close(&f);
 }

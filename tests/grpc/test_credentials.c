@@ -75,7 +75,7 @@ Test(credentials, null_and_size_are_refused)
 
 /* ---- against a server ---- */
 
-/* Connects with TLS and returns what becomes of it, in `status` too. */
+/* Connect with TLS and return what becomes of it, in `status` too. */
 static evener_connectivity_state tls_connection(const certificates *made, bool server_wants_client,
                                                 const evener_tls_options *options, const char *authority,
                                                 evener_status *status)

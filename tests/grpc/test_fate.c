@@ -63,7 +63,7 @@ static void plain_call_start(plain_call *c, uint16_t port)
     cr_assert_eq(grpc_call_start_batch(c->call, operations, 5, c, NULL), GRPC_CALL_OK);
 }
 
-/* Waits for the call's end, which gives its error string. */
+/* Wait for the call's end, which gives its error string. */
 static const char *plain_call_end(plain_call *c)
 {
     cr_assert_eq(grpc_completion_queue_next(c->queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL).type,
@@ -266,7 +266,7 @@ Test(fate, attempts_in_a_row_that_no_transport_took_end_it)
 }
 
 /* Seen by a call first, then by the watcher. */
-Test(fate, the_end_of_a_connection_is_told_once)
+Test(fate, the_end_of_a_connection_is_reported_once)
 {
     scene s;
     scene_open(&s);

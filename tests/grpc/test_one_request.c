@@ -1,6 +1,6 @@
 /* A call that reached a server is never sent again, whatever the server answers, and its failure is reported as it was:
- * with the right status, the backend's name and in the backend's statistics (issue 15; C1, C2 and C4 of the field's
- * cases). Each answer is given to a call made in each way that there is.
+ * with the right status, the backend's name and in the backend's statistics. Each answer is given to a call made in each
+ * way that there is.
  *
  * The status of an HTTP answer: grpc, doc/http-grpc-status-mapping.md. */
 #include <criterion/criterion.h>
@@ -28,8 +28,8 @@ static struct criterion_test_params grid(parameter *to, size_t rows, size_t colu
     return cr_make_param_array(parameter, to, rows * columns);
 }
 
-/* Makes the call in each way and checks all that holds of a call that the server had and that failed. `message` is part
- * of the messages of evener's own calls; NULL: not checked. Returns the last result. */
+/* Make the call in each way and check all that holds of a call that the server had and that failed. `message` is part
+ * of the messages of evener's own calls; NULL: not checked. Return the last result. */
 static one_request_result expect_one_request_saying(const one_request_options *options, evener_status_code code,
                                                     const char *message, const char *what)
 {

@@ -62,7 +62,7 @@ static const char *not_valid_for(const char *name)
     return words;
 }
 
-/* Starts a server with a certificate, at `address` or (NULL) at a free port of 127.0.0.1. Returns its port. */
+/* Start a server with a certificate, at `address` or (NULL) at a free port of 127.0.0.1. Return its port. */
 static unsigned serve(names certified, const char *address)
 {
     grpc_ssl_pem_key_cert_pair pair = {made.server_key, made.server_certificate};
@@ -105,7 +105,7 @@ static evener_channel_options options_of(const evener_credentials *credentials, 
 static evener_status_code call_once(evener_channel *channel, evener_status *status)
 {
     evener_call_details details = {.size = sizeof details};
-    const evener_metadata echo = {"echo-name", "v", 1}; /* the server tells the name only to who asks */
+    const evener_metadata echo = {"echo-name", "v", 1}; /* the server sends its name only to a call that asks for it */
     const evener_call_options options = {
         .size = sizeof options, .timeout_ms = TIMEOUT_MS, .metadata = &echo, .metadata_count = 1, .details = &details};
     const evener_status_code code = evener_unary_call(channel, ECHO_UNARY, NULL, &options, NULL, status);

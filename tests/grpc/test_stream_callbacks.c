@@ -27,7 +27,7 @@ static void record_init(record *r)
     *r = (record){.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER, .in_order = true};
 }
 
-/* Waits until *count is at least `wanted`. */
+/* Wait until *count is at least `wanted`. */
 static bool wait_for(record *r, const unsigned *count, unsigned wanted)
 {
     struct timespec until;

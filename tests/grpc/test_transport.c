@@ -43,7 +43,7 @@ static const char *server_address(void)
     return address_of_port(demo_server_port(server));
 }
 
-Test(transport, connects_and_tells_ready)
+Test(transport, connects_and_reports_ready)
 {
     start(0);
     followed *connection = fixture_connect(&fixture, server_address(), "localhost");
@@ -67,7 +67,7 @@ Test(transport, refused_connection_fails_with_address_and_reason)
     finish();
 }
 
-Test(transport, dropped_connection_tells_idle)
+Test(transport, dropped_connection_reports_idle)
 {
     start(0);
     followed *connection = fixture_connect(&fixture, server_address(), "localhost");
@@ -80,7 +80,7 @@ Test(transport, dropped_connection_tells_idle)
 }
 
 /* docs/semantics.md, Subchannels: a GOAWAY (here of max_connection_age) drains the connection. */
-Test(transport, goaway_tells_idle)
+Test(transport, goaway_reports_idle)
 {
     start(300);
     followed *connection = fixture_connect(&fixture, server_address(), "localhost");
@@ -90,16 +90,16 @@ Test(transport, goaway_tells_idle)
     finish();
 }
 
-Test(transport, nothing_is_told_after_disconnect)
+Test(transport, nothing_is_reported_after_disconnect)
 {
     start(0);
     for (int i = 0; i < 20; i++) {
         followed *connection = fixture_connect(&fixture, server_address(), "localhost");
         followed_disconnect(connection);
-        uint32_t told = followed_count(connection);
+        uint32_t reported = followed_count(connection);
         followed *next = fixture_connect(&fixture, server_address(), "localhost");
         cr_expect_eq(followed_wait(next, 1), EVENER_READY);
-        cr_expect_eq(followed_count(connection), told);
+        cr_expect_eq(followed_count(connection), reported);
         followed_forget(next);
         followed_forget(connection);
     }
@@ -110,9 +110,9 @@ Test(transport, disconnect_from_inside_the_event)
 {
     start(0);
     followed *ready = fixture_connect(&fixture, server_address(), "localhost");
-    ready->disconnect_when_told = true;
+    ready->disconnect_in_report = true;
     followed *refused = fixture_connect(&fixture, address_of_port(free_port()), "localhost");
-    refused->disconnect_when_told = true;
+    refused->disconnect_in_report = true;
     cr_expect_geq(followed_wait(ready, 1), 0);
     cr_expect_geq(followed_wait(refused, 1), 0);
     followed_forget(ready);
@@ -181,7 +181,7 @@ Test(transport, ipv6)
     connects_to("[::1]:0", "[::1]:%u");
 }
 
-/* issue 2: credentials must be named. */
+/* Credentials must be named. */
 Test(transport, without_credentials_it_is_refused_and_says_how)
 {
     evener_runtime *runtime;
@@ -258,7 +258,7 @@ static bool is_closed_within_ms(int socket, int ms)
     return false;
 }
 
-/* The core up to 1.51 may forget a connection if the attempt is given up just when it is through (grpc 32071). */
+/* The core up to 1.51 may forget a connection if the attempt is given up just when it succeeds (grpc 32071). */
 Test(transport, an_attempt_that_is_given_up_comes_to_its_end_and_the_connection_is_closed)
 {
     int accepted;

@@ -356,7 +356,7 @@ static void count_candidate(void *arg, const char *address, double load, const c
     ++*(int *)arg;
 }
 
-Test(unary, a_traced_call_tells_what_was_weighed)
+Test(unary, a_traced_call_reports_what_was_weighed)
 {
     call_fixture f;
     call_fixture_open(&f, 3, NULL);

@@ -63,7 +63,7 @@ static void state_changed(void *arg, evener_connectivity_state state, const even
     self->last_status = *status;
     pthread_cond_broadcast(&changed);
     pthread_mutex_unlock(&lock);
-    if (self->disconnect_when_told) {
+    if (self->disconnect_in_report) {
         disconnect_now(self);
     }
 }
@@ -208,8 +208,8 @@ static void read_name(const char *task, char name[32])
     }
 }
 
-/* With `tell` also says which they are. */
-static unsigned count_named_threads(bool tell)
+/* With `must_print` also print which they are. */
+static unsigned count_named_threads(bool must_print)
 {
     char own[32];
     char main_thread[20];
@@ -223,7 +223,7 @@ static unsigned count_named_threads(bool tell)
             read_name(entry->d_name, name);
             const bool is_named = name[0] != '\0' && strcmp(name, own) != 0;
             count += is_named;
-            if (is_named && tell) {
+            if (is_named && must_print) {
                 fprintf(stderr, "thread left: %s", name);
             }
         }

@@ -1,4 +1,4 @@
-/* The gRPC transport by itself, without a channel: connections to real servers, with what they tell recorded. */
+/* The gRPC transport by itself, without a channel: connections to real servers, whose reports are recorded. */
 #ifndef TESTS_GRPC_TRANSPORT_FIXTURE_H
 #define TESTS_GRPC_TRANSPORT_FIXTURE_H
 
@@ -19,7 +19,7 @@ typedef struct followed {
     transport_fixture *fixture;
     evener_connection *connection;
     evener_status connect_status;
-    bool disconnect_when_told; /* gives the connection up from inside its first event */
+    bool disconnect_in_report; /* gives the connection up from inside its first event */
     bool disconnected;
     uint32_t event_count; /* under the fixture's lock */
     evener_connectivity_state events[EVENTS_MAX];
@@ -29,13 +29,13 @@ typedef struct followed {
     evener_status health_status;
 } followed;
 
-/* Takes over nothing; the credentials are the caller's. */
+/* The credentials stay the caller's. */
 void fixture_open(transport_fixture *fixture, const evener_credentials *credentials);
-/* Ends transport and runtime. Every connection must have been given up. */
+/* End transport and runtime. Every connection must have been given up. */
 void fixture_close(transport_fixture *fixture);
 
 followed *fixture_connect(transport_fixture *fixture, const char *address, const char *authority);
-/* Waits until `count` events have come (10 s at most) and returns the last of them; -1 if they did not come. */
+/* Wait until `count` events have come (10 s at most) and return the last of them; -1 if they did not come. */
 int followed_wait(followed *connection, uint32_t count);
 int followed_wait_health(followed *connection, uint32_t count);
 void followed_watch_health(followed *connection, const char *service);

@@ -15,7 +15,7 @@ typedef struct h2_fixture {
     evener_transport *transport;
 } h2_fixture;
 
-/* Aborts the program when the transport cannot be made. `options` may be NULL. */
+/* Abort the program when the transport cannot be made. `options` may be NULL. */
 void h2_open(h2_fixture *fixture, const evener_http2_transport_options *options);
 
 /* After all peers were closed. */
@@ -33,11 +33,11 @@ typedef struct h2_peer {
     bool given_up;
 } h2_peer;
 
-/* Starts to connect; `authority` NULL: "orders.test". */
+/* Start to connect; `authority` NULL: "orders.test". */
 h2_peer *h2_connect(h2_fixture *fixture, const char *address, const char *authority);
 h2_peer *h2_connect_port(h2_fixture *fixture, uint16_t port);
 
-/* Waits for the `count`th report and returns its state; aborts after 10 s. */
+/* Wait for the `count`th report and return its state; abort after 10 s. */
 evener_connectivity_state h2_wait_state(h2_peer *peer, unsigned count);
 const char *h2_state_message(h2_peer *peer, unsigned count);
 unsigned h2_state_count(h2_peer *peer);
@@ -84,9 +84,9 @@ typedef struct h2_result {
 /* A blocking call; the result lives until h2_result_clear(). Returns its code. */
 evener_status_code h2_call_blocking(h2_peer *peer, const h2_call_options *options, h2_result *result);
 
-/* Starts a call; NULL with a filled status when call_begin refuses it. */
+/* Start a call; NULL with a filled status when call_begin refuses it. */
 h2_call *h2_call_start(h2_peer *peer, const h2_call_options *options, evener_status *status);
-/* Waits for its end, 20 s at most. */
+/* Wait for its end, 20 s at most. */
 const h2_result *h2_call_wait(h2_call *call);
 bool h2_call_has_ended(h2_call *call);
 void h2_call_cancel(h2_call *call, evener_status_code code, const char *message);

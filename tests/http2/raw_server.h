@@ -40,14 +40,14 @@ typedef struct raw_frame {
 void raw_listen(raw_server *server);
 void raw_stop(raw_server *server);
 
-/* Accepts a connection and reads nothing. */
+/* Accept a connection and read nothing. */
 void raw_accept(raw_server *server, raw_peer *peer);
-/* Closes it. */
+/* Close the connection. */
 void raw_close(raw_peer *peer);
-/* Closes it with a TCP reset. */
+/* Close it with a TCP reset. */
 void raw_reset(raw_peer *peer);
 
-/* Reads the client's preface and SETTINGS, and sends `settings` (id, value pairs). */
+/* Read the client's preface and SETTINGS, and send `settings` (id, value pairs). */
 void raw_handshake(raw_peer *peer, const uint32_t (*settings)[2], size_t count);
 
 /* The next frame that is neither SETTINGS, WINDOW_UPDATE nor an answer to a PING. False: the client closed. */
@@ -56,7 +56,7 @@ bool raw_read(raw_peer *peer, raw_frame *frame);
 bool raw_read_any(raw_peer *peer, raw_frame *frame);
 /* The next HEADERS frame: its stream. Skips others. */
 uint32_t raw_read_call(raw_peer *peer, raw_frame *frame);
-/* Reads until the client closes; returns whether it did within 10 s. */
+/* Read until the client closes; return whether it did within 10 s. */
 bool raw_read_to_end(raw_peer *peer);
 
 void raw_send(raw_peer *peer, int type, int flags, uint32_t stream, const void *payload, size_t bytes);

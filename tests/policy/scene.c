@@ -80,7 +80,7 @@ static void advance_to(scene *s, uint64_t at_ns)
     }
 }
 
-/* Ends what ends until then, in order. */
+/* End the calls that are due until then, in order. */
 static void end_until(scene *s, uint64_t until_ns)
 {
     for (;;) {
@@ -114,7 +114,7 @@ void scene_run(scene *s, double rate_per_s, double seconds)
     end_until(s, over_ns);
 }
 
-/* Lets the calls under way end. */
+/* Let the calls under way end. */
 void scene_drain(scene *s)
 {
     uint64_t last_ns = virtual_loop_now_ns(s->h->vl);

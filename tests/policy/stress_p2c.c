@@ -69,7 +69,7 @@ int main(void)
     evener_status status;
     stress_check(&s, evener_channel_get_stats(s.channel, &stats, &status) == EVENER_STATUS_OK, status.message);
     for (size_t i = 0; i < stats.subchannel_count; i++) {
-        stress_check(&s, strstr(stats.subchannels[i].note, "success=") != NULL, "the policy tells nothing");
+        stress_check(&s, strstr(stats.subchannels[i].note, "success=") != NULL, "the policy describes nothing");
     }
     evener_channel_stats_clear(&stats);
     const uint64_t picks = stress_close(&s);

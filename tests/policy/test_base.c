@@ -62,7 +62,7 @@ static void spy_created(const evener_base_ready *peers, evener_subchannel *subch
 {
     spy.created++;
     spy.last_peers = peers->count;
-    cr_assert_eq(evener_subchannel_state(subchannel), EVENER_IDLE, "told before it connects");
+    cr_assert_eq(evener_subchannel_state(subchannel), EVENER_IDLE, "reported before it connects");
     char *data = evener_subchannel_data(subchannel);
     cr_assert_eq((uintptr_t)data % 64, 0);
     cr_assert(data[0] == 0 && data[99] == 0);

@@ -228,10 +228,10 @@ typedef struct heard {
 
 static void hear_candidate(void *arg, const char *address, double load, const char *note)
 {
-    heard *told = arg;
+    heard *seen = arg;
     (void)note;
     cr_assert_eq(strncmp(address, "10.0.0.", 7), 0);
-    told->least = told->candidates++ == 0 || load < told->least ? load : told->least;
+    seen->least = seen->candidates++ == 0 || load < seen->least ? load : seen->least;
 }
 
 static void hear_reason(void *arg, const char *reason)
@@ -242,15 +242,15 @@ static void hear_reason(void *arg, const char *reason)
 Test(least_request, tells_what_it_weighed)
 {
     policy_harness *h = ready_harness("{\"choiceCount\":3}", WEIGHTED);
-    heard told = {0};
+    heard seen = {0};
     const evener_pick_trace trace = {
-        .size = sizeof trace, .arg = &told, .candidate = hear_candidate, .reason = hear_reason};
+        .size = sizeof trace, .arg = &seen, .candidate = hear_candidate, .reason = hear_reason};
     const evener_pick_args args = {.size = sizeof args, .trace = &trace};
     evener_pick pick;
     cr_assert_eq(harness_pick(h, &args, &pick, NULL), EVENER_PICK_COMPLETE);
-    cr_assert_eq(told.candidates, 3);
-    cr_assert_float_eq(told.least, 1 / 6.0, 1e-9);
-    cr_assert_str_eq(told.reason, "fewest calls");
+    cr_assert_eq(seen.candidates, 3);
+    cr_assert_float_eq(seen.least, 1 / 6.0, 1e-9);
+    cr_assert_str_eq(seen.reason, "fewest calls");
     cr_assert_eq(pick.subchannel, harness_find(h, A));
     harness_done(h, &pick, EVENER_STATUS_OK);
     harness_destroy(h);

@@ -322,7 +322,7 @@ Test(outlier_detection, never_ejects_below_the_floor)
 }
 
 /* While a backend is ejected its connection may come and go: the child hears of it when the ejection ends. */
-Test(outlier_detection, states_during_an_ejection_are_told_at_its_end)
+Test(outlier_detection, states_during_an_ejection_are_reported_at_its_end)
 {
     policy_harness *h = harness_with(FAILURE_PERCENTAGE);
     call(h, 40, A, 1);
@@ -467,7 +467,7 @@ Test(outlier_detection, bad_configuration_names_the_field)
 
 #define SIX "10.0.1.1:1,10.0.1.2:1,10.0.1.3:1,10.0.1.4:1,10.0.1.5:1,10.0.1.6:1"
 
-/* Ends `calls` calls with `code` at the addresses in `at`, and with OK elsewhere. */
+/* End `calls` calls with `code` at the addresses in `at`, and with OK elsewhere. */
 static void call_with(policy_harness *h, size_t calls, const char *at, evener_status_code code)
 {
     for (size_t i = 0; i < calls; i++) {

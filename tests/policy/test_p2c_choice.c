@@ -38,7 +38,7 @@ static void restore(p2c_picker *picker, const snapshot *all, uint32_t lane, uint
     }
 }
 
-/* Picks from the state in `all` and takes the call back; the state is then as it was. */
+/* Pick from the state in `all` and take the call back; the state is then as it was. */
 static evener_subchannel *pick_from(policy_harness *h, const snapshot *all, way how, uint64_t seed)
 {
     const evener_pick_trace trace = {.size = sizeof trace};

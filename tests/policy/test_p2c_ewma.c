@@ -39,7 +39,7 @@ static void advance_us(policy_harness *h, uint64_t us)
 }
 
 /* One figure out of what the policy says of a backend: "success". */
-static double told(policy_harness *h, const char *address, const char *name)
+static double described(policy_harness *h, const char *address, const char *name)
 {
     char note[256] = "", key[32];
     h->policy->vtable->describe(h->policy, harness_find(h, address), note, sizeof note);
@@ -54,7 +54,7 @@ static const char *picked(const evener_pick *pick)
     return evener_subchannel_address_text(pick->subchannel);
 }
 
-/* Picks and leaves the call under way. */
+/* Pick and leave the call under way. */
 static evener_pick begin(policy_harness *h)
 {
     evener_pick pick;
@@ -175,7 +175,7 @@ static double success_after_new_picker(const char *config)
     const backend failing[] = {{A, 1000, EVENER_STATUS_UNAVAILABLE}};
     calls(h, failing, 1, 50, 100000);
     harness_update(h, A "," B);
-    const double success = told(h, A, "success");
+    const double success = described(h, A, "success");
     harness_destroy(h);
     return success;
 }
@@ -192,8 +192,8 @@ Test(p2c_ewma, statistics_survive_an_update_of_parameters)
     const backend both[] = {{A, 3000, EVENER_STATUS_OK}, {B, 3000, EVENER_STATUS_OK}};
     calls(h, both, 2, 100, 0);
     harness_configure(h, "{\"choices\":3,\"decay\":\"2s\"}");
-    cr_assert_float_eq(told(h, A, "ewma_us"), 3000, 1);
-    cr_assert_float_eq(told(h, B, "ewma_us"), 3000, 1);
+    cr_assert_float_eq(described(h, A, "ewma_us"), 3000, 1);
+    cr_assert_float_eq(described(h, B, "ewma_us"), 3000, 1);
     cr_assert_eq(h->created, 2);
     harness_destroy(h);
 }
@@ -245,7 +245,7 @@ Test(p2c_ewma, a_newcomer_starts_from_its_peers_latency)
     const backend both[] = {{A, 3000, EVENER_STATUS_OK}, {B, 3000, EVENER_STATUS_OK}};
     calls(h, both, 2, 100, 0);
     harness_update(h, A "," B "," C);
-    cr_assert_float_eq(told(h, C, "ewma_us"), 3000, 1);
+    cr_assert_float_eq(described(h, C, "ewma_us"), 3000, 1);
     harness_destroy(h);
 }
 
@@ -261,7 +261,7 @@ static double success_after_errors(const char *config)
         calls(h, bad, 1, 1, 9000);
     }
     calls(h, good, 1, 2000, 9000);
-    const double success = told(h, A, "success");
+    const double success = described(h, A, "success");
     harness_destroy(h);
     return success;
 }
@@ -279,9 +279,9 @@ Test(p2c_ewma, success_returns_at_any_rate)
         policy_harness *h = ready_harness(NULL, A);
         const backend good[] = {{A, 100, EVENER_STATUS_OK}}, bad[] = {{A, 100, EVENER_STATUS_UNAVAILABLE}};
         calls(h, bad, 1, 200, pauses_us[i]);
-        cr_assert_lt(told(h, A, "success"), 0.5, "pause %zu", i);
+        cr_assert_lt(described(h, A, "success"), 0.5, "pause %zu", i);
         calls(h, good, 1, 200, pauses_us[i]);
-        cr_assert_gt(told(h, A, "success"), 0.99, "pause %zu", i);
+        cr_assert_gt(described(h, A, "success"), 0.99, "pause %zu", i);
         harness_destroy(h);
     }
 }
@@ -348,7 +348,7 @@ static double ewma_after_a_slow_answer(const char *config)
     policy_harness *h = ready_harness(config, A);
     calls(h, (const backend[]){{A, 1000, EVENER_STATUS_OK}}, 1, 5000, 0);
     calls(h, (const backend[]){{A, 100000, EVENER_STATUS_OK}}, 1, 1, 0);
-    const double ewma_us = told(h, A, "ewma_us");
+    const double ewma_us = described(h, A, "ewma_us");
     harness_destroy(h);
     return ewma_us;
 }
@@ -372,7 +372,7 @@ static double ewma_after_a_pause(const char *config)
     for (size_t i = 0; i < 10; i++) {
         harness_done(h, &held[i], EVENER_STATUS_OK);
     }
-    const double ewma_us = told(h, A, "ewma_us");
+    const double ewma_us = described(h, A, "ewma_us");
     harness_destroy(h);
     return ewma_us;
 }
@@ -391,7 +391,7 @@ static double ewma_after_probes(const char *config)
     calls(h, (const backend[]){{A, 250000, EVENER_STATUS_OK}}, 1, 20, 0);
     advance_us(h, 2000000);
     calls(h, (const backend[]){{A, 1000, EVENER_STATUS_OK}}, 1, 4, 2000000);
-    const double ewma_us = told(h, A, "ewma_us");
+    const double ewma_us = described(h, A, "ewma_us");
     harness_destroy(h);
     return ewma_us;
 }
@@ -538,8 +538,8 @@ Test(p2c_ewma, what_was_not_sent_does_not_count)
             h, &pick,
             &(evener_done_info){.size = sizeof(evener_done_info), .code = EVENER_STATUS_UNAVAILABLE, .not_sent = true});
     }
-    cr_assert_float_eq(told(h, A, "ewma_us"), 1000, 1);
-    cr_assert_float_eq(told(h, A, "success"), 1, 1e-9);
+    cr_assert_float_eq(described(h, A, "ewma_us"), 1000, 1);
+    cr_assert_float_eq(described(h, A, "success"), 1, 1e-9);
     harness_destroy(h);
 }
 
@@ -578,22 +578,22 @@ static void hear_reason(void *arg, const char *reason)
     ((heard *)arg)->reason = reason;
 }
 
-Test(p2c_ewma, a_traced_pick_tells_candidates_loads_and_reason)
+Test(p2c_ewma, a_traced_pick_reports_candidates_loads_and_reason)
 {
     policy_harness *h = ready_harness(NULL, A "," B);
     const backend both[] = {{A, 1000, EVENER_STATUS_OK}, {B, 4000, EVENER_STATUS_OK}};
     calls(h, both, 2, 100, 0);
-    heard told_so_far = {0};
+    heard so_far = {0};
     const evener_pick_trace trace = {
-        .size = sizeof trace, .arg = &told_so_far, .candidate = hear_candidate, .reason = hear_reason};
+        .size = sizeof trace, .arg = &so_far, .candidate = hear_candidate, .reason = hear_reason};
     const evener_pick_args args = {.size = sizeof args, .trace = &trace};
     evener_pick pick;
     cr_assert_eq(harness_pick(h, &args, &pick, NULL), EVENER_PICK_COMPLETE);
     cr_assert_str_eq(picked(&pick), A);
-    cr_assert_geq(told_so_far.candidates, 2);
-    cr_assert_float_eq(told_so_far.load_a, 1000000, 2000);
-    cr_assert_float_eq(told_so_far.load_b, 4000000, 2000);
-    cr_assert_str_eq(told_so_far.reason, "lower load");
+    cr_assert_geq(so_far.candidates, 2);
+    cr_assert_float_eq(so_far.load_a, 1000000, 2000);
+    cr_assert_float_eq(so_far.load_b, 4000000, 2000);
+    cr_assert_str_eq(so_far.reason, "lower load");
     harness_done(h, &pick, EVENER_STATUS_OK);
     harness_destroy(h);
 }

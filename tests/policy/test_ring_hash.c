@@ -480,7 +480,7 @@ Test(ring_hash, empty_list_fails_and_the_next_one_serves)
     harness_destroy(h);
 }
 
-/* A76: hash_key in the place of the address */
+/* A76: hash_key instead of the address */
 Test(ring_hash, hash_key_keeps_the_place_of_a_backend_that_moves)
 {
     policy_harness *h = harness_create("ring_hash", NULL);

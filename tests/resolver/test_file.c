@@ -332,7 +332,7 @@ Test(file, failing_name_costs_only_itself)
     expect_addresses("10.0.0.1:80,10.1.0.1:80");
 }
 
-Test(file, error_of_the_only_name_is_told)
+Test(file, error_of_the_only_name_is_reported)
 {
     evener_status timeout;
     evener_status_set(&timeout, EVENER_STATUS_UNAVAILABLE, "no answer from 10.0.0.53");

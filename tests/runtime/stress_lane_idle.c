@@ -1,7 +1,7 @@
 /* More threads than lanes, which use them in bursts, while lanes are taken back from idle threads without pause. No
  * count is lost, and no two threads have one lane, although a lane is changed with plain loads and stores.
  *
- *     stress_lane_idle [SCANS]      until so many scans have taken lanes back */
+ *     stress_lane_idle [SCANS]      until this number of scans has taken lanes back */
 #include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>

@@ -63,7 +63,7 @@ static call_load *start(bench_client *client, unsigned in_flight, uint64_t calls
     return load;
 }
 
-/* Waits under the mutex for the next end of a call. */
+/* Wait under the mutex for the next end of a call. */
 static void wait_for_change(call_load *load, const char *what)
 {
     struct timespec until;
@@ -76,7 +76,7 @@ static void wait_for_change(call_load *load, const char *what)
     }
 }
 
-/* Waits for the end of the calls that were begun, and frees the load. */
+/* Wait for the end of the calls that were begun, and free the load. */
 static void join(call_load *load)
 {
     pthread_mutex_lock(&load->mutex);

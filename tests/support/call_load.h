@@ -22,12 +22,12 @@ typedef struct call_load call_load;
 
 /* The client is borrowed until call_load_stop(). */
 call_load *call_load_start(bench_client *client, unsigned in_flight);
-/* Waits until no call is in flight, and frees the load. NULL is allowed. */
+/* Wait until no call is in flight, and free the load. NULL is allowed. */
 void call_load_stop(call_load *load);
 
-/* Waits until that many more calls have ended. */
+/* Wait until that many more calls have ended. */
 void call_load_let_pass(call_load *load, uint64_t calls);
-/* Waits until every call that is in flight now has ended. */
+/* Wait until every call that is in flight now has ended. */
 void call_load_settle(call_load *load);
 
 /* Calls that have ended since the start; and those of them that failed. */
@@ -39,7 +39,7 @@ typedef struct call_load_figures {
     uint64_t failed;
 } call_load_figures;
 
-/* Makes a fixed number of calls and waits for them. */
+/* Make a fixed number of calls and wait for them. */
 call_load_figures call_load_run(bench_client *client, unsigned in_flight, uint64_t calls);
 
 #endif

@@ -21,7 +21,7 @@ typedef struct certificates {
     char *encrypted_client_key; /* client_key with a password */
 } certificates;
 
-/* Aborts the test program when openssl fails. */
+/* Abort the test program when openssl fails. */
 void certificates_make(certificates *made);
 void certificates_free(certificates *made);
 

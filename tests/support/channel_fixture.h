@@ -23,23 +23,23 @@ typedef struct fixture {
     char picked[EVENER_ADDRESS_BYTES_MAX];
 } fixture;
 
-/* Opens "orders:///x" with the options (NULL: round_robin), adding runtime, transport and resolver. */
+/* Open "orders:///x" with the options (NULL: round_robin), adding runtime, transport and resolver. */
 fixture *fixture_create(const evener_channel_options *options);
 /* The same over a transport that does not count connections: picks take their short way. */
 fixture *fixture_create_uncounted(const evener_channel_options *options);
 /* The same over a transport that carries calls, each as the script says (fake_transport_carry_calls()). */
 fixture *fixture_create_calling(const evener_channel_options *options, fake_call_script script, void *arg);
-/* Gives everything back and checks that nothing was left: no connection, no reference. */
+/* Give everything back and check that nothing was left: no connection, no reference. */
 void fixture_destroy(fixture *f);
 
-/* Pushes a list (and a service config) through the manual resolver, and lets everything happen that is due now. */
+/* Push a list (and a service config) through the manual resolver, and let everything happen that is due now. */
 void fixture_push(fixture *f, const char *addresses);
 void fixture_push_config(fixture *f, const char *addresses, const char *service_config);
 
-/* Connects, and lets everything happen that is due now. */
+/* Connect, and let everything happen that is due now. */
 void fixture_connect(fixture *f);
 
-/* Picks and ends the pick at once: the backend's address, "queue", or "CODE: message". Valid until the next. */
+/* Pick and end the pick at once: the backend's address, "queue", or "CODE: message". Valid until the next. */
 const char *fixture_pick(fixture *f);
 
 /* The same with a code that the call ends with. */

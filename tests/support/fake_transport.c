@@ -50,7 +50,7 @@ void fake_connection_unref(evener_connection *connection)
 
 /* ---- the script ---- */
 
-static void tell(evener_connection *connection, evener_connectivity_state state, const char *message)
+static void report(evener_connection *connection, evener_connectivity_state state, const char *message)
 {
     evener_status status;
     evener_status_clear(&status);
@@ -66,16 +66,16 @@ static void ring(void *arg)
 {
     evener_connection *connection = arg;
     if (connection->behaviour == FAKE_ACCEPT) {
-        tell(connection, EVENER_READY, NULL);
+        report(connection, EVENER_READY, NULL);
     } else {
-        tell(connection, EVENER_TRANSIENT_FAILURE, "connection refused");
+        report(connection, EVENER_TRANSIENT_FAILURE, "connection refused");
     }
 }
 
 void fake_connection_drop(evener_connection *connection)
 {
     if (connection->state == EVENER_READY) {
-        tell(connection, EVENER_IDLE, NULL);
+        report(connection, EVENER_IDLE, NULL);
     }
 }
 
@@ -93,7 +93,7 @@ bool fake_transport_ready(fake_transport *fake, const char *address)
 {
     evener_connection *connection = newest_in(fake, address, EVENER_CONNECTING);
     if (connection != NULL) {
-        tell(connection, EVENER_READY, NULL);
+        report(connection, EVENER_READY, NULL);
     }
     return connection != NULL;
 }
@@ -102,7 +102,7 @@ bool fake_transport_fail(fake_transport *fake, const char *address, const char *
 {
     evener_connection *connection = newest_in(fake, address, EVENER_CONNECTING);
     if (connection != NULL) {
-        tell(connection, EVENER_TRANSIENT_FAILURE, message);
+        report(connection, EVENER_TRANSIENT_FAILURE, message);
     }
     return connection != NULL;
 }
@@ -111,14 +111,14 @@ bool fake_transport_drop(fake_transport *fake, const char *address)
 {
     evener_connection *connection = newest_in(fake, address, EVENER_READY);
     if (connection != NULL) {
-        tell(connection, EVENER_IDLE, NULL);
+        report(connection, EVENER_IDLE, NULL);
     }
     return connection != NULL;
 }
 
 /* ---- health ---- */
 
-static void tell_health(void *arg)
+static void report_health(void *arg)
 {
     evener_connection *connection = arg;
     if (connection->health_changed != NULL && connection->state == EVENER_READY) {
@@ -132,7 +132,7 @@ static void tell_health(void *arg)
     fake_connection_unref(connection);
 }
 
-static void tell_health_later(evener_connection *connection)
+static void report_health_later(evener_connection *connection)
 {
     (void)__atomic_fetch_add(&connection->references, 1, __ATOMIC_RELAXED);
     if (!evener_loop_post(connection->fake->loop, &connection->health_task)) {
@@ -153,7 +153,7 @@ static evener_status_code watch_health(evener_transport *transport, evener_conne
     if (!connection->health_known) {
         connection->health = EVENER_CONNECTING;
     }
-    tell_health_later(connection);
+    report_health_later(connection);
     return EVENER_STATUS_OK;
 }
 
@@ -165,7 +165,7 @@ bool fake_transport_health(fake_transport *fake, const char *address, evener_con
     }
     connection->health = health;
     connection->health_known = true;
-    tell_health_later(connection);
+    report_health_later(connection);
     return true;
 }
 
@@ -193,7 +193,7 @@ static evener_status_code connect_to(evener_transport *transport, const evener_c
     made->state = EVENER_CONNECTING;
     made->behaviour = behaviour;
     made->timer = (evener_timer)EVENER_TIMER_INIT(ring, made);
-    made->health_task = (evener_task)EVENER_TASK_INIT(tell_health, made);
+    made->health_task = (evener_task)EVENER_TASK_INIT(report_health, made);
     made->state_changed = args->state_changed;
     made->arg = args->arg;
     made->references = 1;

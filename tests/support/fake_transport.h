@@ -35,7 +35,7 @@ void fake_transport_set(fake_transport *fake, const char *address, fake_behaviou
 bool fake_transport_ready(fake_transport *fake, const char *address);
 bool fake_transport_fail(fake_transport *fake, const char *address, const char *message);
 bool fake_transport_drop(fake_transport *fake, const char *address);
-/* A17: what a health watch tells. */
+/* A17: what a health watch reports. */
 bool fake_transport_health(fake_transport *fake, const char *address, evener_connectivity_state health);
 
 /* Attempts so far; and the time of the last one. */
@@ -71,7 +71,7 @@ typedef struct fake_call_outcome {
 /* Asked once per attempt, from inside call_begin. */
 typedef fake_call_outcome (*fake_call_script)(void *arg, const char *address, const evener_call_begin_args *args);
 
-/* Makes a counted transport carry calls. An answer to a unary call is its request; a stream's messages come back one by
+/* Make a counted transport carry calls. An answer to a unary call is its request; a stream's messages come back one by
  * one, and OK after the last. */
 void fake_transport_carry_calls(fake_transport *fake, fake_call_script script, void *arg);
 

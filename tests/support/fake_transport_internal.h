@@ -23,7 +23,7 @@ struct evener_connection {
     fake_transport *fake;
     fake_backend *to;
     evener_connection *older;
-    evener_connectivity_state state; /* CONNECTING, READY, or SHUTDOWN: has told its last */
+    evener_connectivity_state state; /* CONNECTING, READY, or SHUTDOWN: has made its last report */
     fake_behaviour behaviour;
     evener_timer timer;
     void (*state_changed)(void *arg, evener_connectivity_state state, const evener_status *status);
@@ -52,7 +52,7 @@ struct fake_transport {
     size_t calls; /* under way */
 };
 
-/* Ends a READY connection. */
+/* End a READY connection. */
 void fake_connection_drop(evener_connection *connection);
 
 void fake_connection_ref(evener_connection *connection);

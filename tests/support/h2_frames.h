@@ -53,7 +53,7 @@ typedef struct h2_buffer {
 
 void h2_buffer_append(h2_buffer *to, const void *bytes, size_t length);
 
-/* Writes to a socket what it takes without waiting. False: the connection is gone. */
+/* Write to a socket what it takes without waiting. False: the connection is gone. */
 bool h2_buffer_flush(h2_buffer *from, int fd);
 
 uint32_t h2_get_u32(const uint8_t from[4]);

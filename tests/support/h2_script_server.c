@@ -103,7 +103,7 @@ static bool put_data(connection *c, stream *s, const h2_step *step)
     return true;
 }
 
-/* Plays one step. False: it has to wait. */
+/* Play one step. False: it has to wait. */
 static bool play_step(const h2_script_server *server, connection *c, stream *s)
 {
     const h2_step *step = s->step;
@@ -148,7 +148,7 @@ static bool play_step(const h2_script_server *server, connection *c, stream *s)
     abort();
 }
 
-/* Plays a stream's script as far as it goes now, and forgets the stream at its end. */
+/* Play a stream's script as far as it goes now, and forget the stream at its end. */
 static void play(const h2_script_server *server, connection *c, stream *s)
 {
     /* On a stream that the client has reset only a script that waits for that goes on. */
@@ -170,7 +170,7 @@ static void play_all(const h2_script_server *server, connection *c)
     }
 }
 
-/* Takes the script of the next request. */
+/* Take the script of the next request. */
 static const h2_step *next_script(h2_script_server *server)
 {
     const h2_script_server_options *options = &server->options;
@@ -276,7 +276,7 @@ static void frame_came(h2_script_server *server, connection *c, const uint8_t *h
     }
 }
 
-/* Takes whole frames out of the buffer. */
+/* Take whole frames out of the buffer. */
 static void parse(h2_script_server *server, connection *c)
 {
     size_t at = 0;
@@ -343,7 +343,7 @@ static void accept_one(h2_script_server *server)
     h2_put_window_update(&c->out, 0, H2_WINDOW_MAX - WINDOW_DEFAULT);
 }
 
-/* Reads what has come. False: the connection has ended. */
+/* Read what has come. False: the connection has ended. */
 static bool receive(h2_script_server *server, connection *c)
 {
     static _Thread_local uint8_t bytes[READ_BYTES];

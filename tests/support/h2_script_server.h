@@ -83,9 +83,9 @@ typedef enum h2_count {
 
 typedef struct h2_script_server h2_script_server;
 
-/* Listens on a free port of 127.0.0.1. */
+/* Listen on a free port of 127.0.0.1. */
 h2_script_server *h2_script_server_start(const h2_script_server_options *options);
-/* Closes all connections. NULL is allowed. */
+/* Close all connections. NULL is allowed. */
 void h2_script_server_stop(h2_script_server *server);
 uint16_t h2_script_server_port(const h2_script_server *server);
 
@@ -94,10 +94,10 @@ uint64_t h2_script_server_count(h2_script_server *server, h2_count what);
 /* Wait, 20 s at most, until that many have come. False: they have not. */
 bool h2_script_server_wait(h2_script_server *server, h2_count what, uint64_t wanted);
 
-/* Closes the connections that there are, as H2_CLOSE does. */
+/* Close the connections that there are, as H2_CLOSE does. */
 void h2_script_server_hang_up(h2_script_server *server);
 
-/* Lets all H2_AWAIT_RELEASE pass, from now on. */
+/* Let all H2_AWAIT_RELEASE pass, from now on. */
 void h2_script_server_release(h2_script_server *server);
 
 #endif

@@ -11,7 +11,7 @@
 
 #include <stdbool.h>
 
-/* Enter new namespaces and put the texts in the place of the files. Return false where that is not permitted. */
+/* Enter new namespaces and replace the files with the texts. Return false where that is not permitted. */
 bool own_network_enter(const char *resolv_conf, const char *hosts, const char *nsswitch);
 
 /* Write what `getent ahostsv4 NAME` and `getent ahosts NAME` print into `text`: the addresses, joined by ',', without

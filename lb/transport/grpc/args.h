@@ -17,14 +17,14 @@ typedef struct evener_grpc_args {
     size_t count;
 } evener_grpc_args;
 
-/* Copies what the options hold. Errors: RESOURCE_EXHAUSTED, INVALID_ARGUMENT (an argument without a key). Any thread.
+/* Copy what the options hold. Errors: RESOURCE_EXHAUSTED, INVALID_ARGUMENT (an argument without a key). Any thread.
  * */
 evener_status_code evener_grpc_args_create(const evener_transport_args *options, evener_grpc_args *args,
                                            evener_status *status);
 void evener_grpc_args_clear(evener_grpc_args *args);
 bool evener_grpc_args_has(const evener_grpc_args *args, const char *key);
 
-/* Makes a channel of the core for one connection; NULL without memory. Any thread. */
+/* Make a channel of the core for one connection; NULL without memory. Any thread. */
 grpc_channel *evener_grpc_args_create_channel(const evener_grpc_args *args, const char *target, const char *authority,
                                               uint64_t timeout_ms, grpc_channel_credentials *credentials);
 

@@ -60,7 +60,7 @@ static grpc_slice whole_slice(grpc_byte_buffer *buffer)
     return whole;
 }
 
-/* Takes over the slice. */
+/* Take over the slice. */
 static void own(grpc_slice slice, evener_bytes *bytes)
 {
     slice_buffer *buffer = malloc(sizeof *buffer);

@@ -11,7 +11,7 @@
  * thread. */
 grpc_slice evener_grpc_bytes_to_slice(const evener_bytes *bytes);
 
-/* Takes a received message out of `buffer` (which may be NULL: an empty one) and destroys the buffer. Without memory
+/* Take a received message out of `buffer` (which may be NULL: an empty one) and destroy the buffer. Without memory
  * the message is empty. Any thread. */
 void evener_grpc_bytes_receive(grpc_byte_buffer *buffer, evener_bytes *bytes);
 

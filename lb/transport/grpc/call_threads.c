@@ -94,7 +94,7 @@ static bool are_late(const evener_grpc_call_threads *threads, uint32_t count)
     return late;
 }
 
-/* Wakes the first one that sleeps if that is the one of this index. */
+/* Wake the first one that sleeps if that is the one of this index. */
 static void wake(evener_grpc_call_threads *threads, uint32_t index)
 {
     uint32_t expected = index;
@@ -110,7 +110,7 @@ static bool may_sleep(const call_thread *thread)
     return owed == 0 || (owed <= thread->index * EVENER_GRPC_FEW_CALLS / 2 && !are_late(thread->owner, thread->index));
 }
 
-/* Sleeps outside the core until it is woken; not at all if one behind it is awake, or something has come to do. */
+/* Sleep outside the core until it is woken; not at all if one behind it is awake, or something has come to do. */
 static void park(call_thread *thread)
 {
     evener_grpc_call_threads *threads = thread->owner;

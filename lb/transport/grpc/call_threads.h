@@ -26,19 +26,19 @@ typedef struct evener_grpc_call_threads evener_grpc_call_threads;
 evener_grpc_call_threads *evener_grpc_call_threads_create(evener_runtime *runtime, evener_grpc_overdue *overdue,
                                                           evener_status *status);
 
-/* Joins the threads; no call may be under way, none may start. Not on one of the threads. */
+/* Join the threads; no call may be under way, none may start. Not on one of the threads. */
 void evener_grpc_call_threads_stop(evener_grpc_call_threads *threads);
 
-/* Ends threads that were stopped. NULL is allowed. */
+/* End threads that were stopped. NULL is allowed. */
 void evener_grpc_call_threads_destroy(evener_grpc_call_threads *threads);
 
 /* How many there shall be; 0: the default. FAILED_PRECONDITION once they run. Any thread. */
 evener_status_code evener_grpc_call_threads_set_count(evener_grpc_call_threads *threads, uint32_t count,
                                                       evener_status *status);
 
-/* Before a call: sees to it that a thread is awake for it, and starts the threads with the first one. Exactly one
+/* Ensure that a thread is awake for a call, before it begins; start the threads with the first call. Exactly one
  * operation, tagged with an evener_grpc_tag, has to be started on the queue then, or the call dropped. `connections` is
- * how many the calls of this runtime are spread over. Not OK: a filled status. Any thread; takes no lock but for the
+ * how many the calls of this runtime are spread over. Not OK: a filled status. Any thread; takes no lock after the
  * first call. */
 evener_status_code evener_grpc_call_threads_take(evener_grpc_call_threads *threads, size_t connections,
                                                  evener_status *status);

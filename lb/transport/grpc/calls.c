@@ -342,7 +342,7 @@ static void call_wait(evener_transport_call *base, uint32_t *word, uint32_t valu
 
 /* ---- streams ---- */
 
-/* Starts one operation of a stream. Before the status has completed, so the owner lives. */
+/* Start one operation of a stream. Before the status has completed, so the owner lives. */
 static bool start_operation(evener_grpc_core_call *call, evener_grpc_operation *operation,
                             void (*done)(evener_grpc_tag *tag, bool ok), const grpc_op *op)
 {

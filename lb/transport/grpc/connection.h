@@ -84,7 +84,7 @@ static inline void evener_grpc_connection_ref(evener_connection *connection)
 /* Never frees on the calling thread: the last one hands the connection to the control thread. Any thread. */
 void evener_grpc_connection_unref(evener_connection *connection);
 
-/* Destroys the channel, unless that was done. Nobody is inside any more, or can enter. Any thread. */
+/* Destroy the channel, unless that was done. Nobody is inside any more, or can enter. Any thread. */
 void evener_grpc_connection_close(evener_connection *connection);
 
 static inline uint64_t evener_grpc_use_inside(uint64_t use)
@@ -127,6 +127,6 @@ static inline bool evener_grpc_connection_is_gone(evener_connection *connection)
 
 /* Hand an event over to the control thread. FAILED: the watcher's thread, as the only one that writes `failure`; any
  * thread that holds a reference otherwise. */
-void evener_grpc_connection_tell(evener_connection *connection, uint32_t event);
+void evener_grpc_connection_post(evener_connection *connection, uint32_t event);
 
 #endif

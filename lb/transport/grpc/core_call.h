@@ -61,7 +61,7 @@ struct evener_grpc_core_call {
     evener_grpc_core_call **overdue_link; /* what points at this call; NULL: it stands in no list */
 };
 
-/* Makes a call on a connection that the calling thread has entered. Copies what `args` borrows, except the request.
+/* Make a call on a connection that the calling thread has entered. Copy what `args` borrows, except the request.
  * Errors: INVALID_ARGUMENT (metadata that the core refuses, by name), RESOURCE_EXHAUSTED. Any thread. */
 evener_status_code evener_grpc_core_call_create(evener_connection *connection, grpc_completion_queue *queue,
                                                 const evener_call_begin_args *args, evener_grpc_core_call **call,
@@ -74,7 +74,7 @@ void evener_grpc_core_call_send_metadata_op(const evener_grpc_core_call *call, g
 void evener_grpc_core_call_status_op(evener_grpc_core_call *call, grpc_op *operation);
 void evener_grpc_core_call_headers_op(evener_grpc_core_call *call, grpc_op *operation);
 
-/* Starts a batch on the connection that begin() entered, and leaves it: a call whose first batch came after
+/* Start a batch on the connection that begin() entered, and leave it: a call whose first batch came after
  * grpc_channel_destroy() would wait for a resolution that never comes (the core's client_channel.cc,
  * CheckResolutionLocked). False: the core refuses it. */
 bool evener_grpc_core_call_start(evener_grpc_core_call *call, const grpc_op *operations, size_t count, void *tag);
@@ -88,7 +88,7 @@ void evener_grpc_core_call_abandon(evener_grpc_core_call *call);
 /* The same, but false, and nothing happens, while an event of the call is under way. */
 bool evener_grpc_core_call_try_abandon(evener_grpc_core_call *call);
 
-/* Delivers the server's headers, if the owner wants them. The core keeps those of the protocol to itself, so that there
+/* Deliver the server's headers, if the owner wants them. The core keeps those of the protocol to itself, so that there
  * may be none left, and a Trailers-Only answer looks the same (1.51). The mutex is held. */
 void evener_grpc_core_call_deliver_headers(evener_grpc_core_call *call);
 

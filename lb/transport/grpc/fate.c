@@ -43,7 +43,7 @@ static bool is_ready(evener_connection *connection)
 static void is_gone(evener_connection *connection)
 {
     if (!atomic_exchange_explicit(&connection->gone, true, memory_order_relaxed)) {
-        evener_grpc_connection_tell(connection, EVENER_GRPC_EVENT_DROPPED);
+        evener_grpc_connection_post(connection, EVENER_GRPC_EVENT_DROPPED);
     }
 }
 

@@ -83,7 +83,7 @@ static bool read_varint(const uint8_t **at, const uint8_t *end, uint64_t *value)
     return false;
 }
 
-/* Passes over a field that is not known (protobuf encoding: wire types). */
+/* Pass over a field that is not known (protobuf encoding: wire types). */
 static bool skip_field(const uint8_t **at, const uint8_t *end, uint64_t wire_type)
 {
     uint64_t bytes = 0;
@@ -189,7 +189,7 @@ static void operation_init(operation *made, health *self, void (*handle)(health 
     made->handle = handle;
 }
 
-static void tell(health *self, evener_connectivity_state state, const char *reason)
+static void report(health *self, evener_connectivity_state state, const char *reason)
 {
     evener_status status;
     evener_status_clear(&status);
@@ -252,8 +252,8 @@ static void message_received(health *self, bool ok)
     attend(self, false);
     evener_backoff_reset(&self->backoff);
     read_next(self);
-    tell(self, serving ? EVENER_READY : EVENER_TRANSIENT_FAILURE,
-         readable ? "its health service does not say SERVING" : "its health service sent what cannot be read");
+    report(self, serving ? EVENER_READY : EVENER_TRANSIENT_FAILURE,
+           readable ? "its health service does not say SERVING" : "its health service sent what cannot be read");
 }
 
 static void schedule_retry(health *self)
@@ -287,14 +287,14 @@ static void call_over(health *self)
     if (self->code == GRPC_STATUS_UNIMPLEMENTED) {
         evener_log(EVENER_LOG_INFO, "health", "%s has no health service: taken as healthy", self->connection->address);
         gpr_free(details);
-        tell(self, EVENER_READY, "");
+        report(self, EVENER_READY, "");
     } else {
         char reason[EVENER_STATUS_MESSAGE_BYTES];
         snprintf(reason, sizeof reason, "its health service ended with %s: %s",
                  evener_status_code_name((evener_status_code)self->code), details);
         gpr_free(details);
         schedule_retry(self);
-        tell(self, EVENER_TRANSIENT_FAILURE, reason);
+        report(self, EVENER_TRANSIENT_FAILURE, reason);
     }
 }
 
@@ -347,7 +347,7 @@ static void retry(void *arg)
 {
     health *self = arg;
     call_start(self);
-    tell(self, EVENER_CONNECTING, "");
+    report(self, EVENER_CONNECTING, "");
 }
 
 /* ---- life ---- */

@@ -9,10 +9,10 @@ evener_status_code evener_grpc_health_watch(
     evener_transport *transport, evener_connection *connection, const char *service,
     void (*health_changed)(void *arg, evener_connectivity_state health, const evener_status *status), void *arg);
 
-/* Ends the watch of a connection that is given up, if there is one: nothing more is reported. Control thread. */
+/* End the watch of a connection that is given up, if there is one: nothing more is reported. Control thread. */
 void evener_grpc_health_stop(evener_connection *connection);
 
-/* Reads a HealthCheckResponse; false when it is not well-formed. `serving` is set if its status is SERVING. */
+/* Read a HealthCheckResponse; false when it is not well-formed. `serving` is set if its status is SERVING. */
 bool evener_grpc_health_parse(const uint8_t *message, size_t bytes, bool *serving);
 
 #endif

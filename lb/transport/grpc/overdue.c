@@ -87,7 +87,7 @@ void evener_grpc_overdue_remove(evener_grpc_overdue *overdue, evener_grpc_core_c
     pthread_mutex_unlock(&l->mutex);
 }
 
-/* Moves what is overdue out of the list, each with a reference. */
+/* Move what is overdue out of the list, each with a reference. */
 static evener_grpc_core_call *take_overdue(list *l)
 {
     evener_grpc_core_call *taken = NULL;

@@ -26,10 +26,10 @@ grpc_completion_queue *evener_grpc_queues_of_thread(evener_grpc_queues *queues);
 void evener_grpc_queues_abandon(evener_grpc_queues *queues, grpc_completion_queue *queue, void *tag,
                                 void (*completed)(void *tag));
 
-/* Looks for abandoned operations that have completed meanwhile. Costs nothing while there are none. Any thread. */
+/* Look for abandoned operations that have completed meanwhile. Costs nothing while there are none. Any thread. */
 void evener_grpc_queues_sweep(evener_grpc_queues *queues);
 
-/* Waits for all abandoned operations; their calls were cancelled. Any thread. */
+/* Wait for all abandoned operations; their calls were cancelled. Any thread. */
 void evener_grpc_queues_drain(evener_grpc_queues *queues);
 
 #endif

@@ -56,7 +56,7 @@ void evener_grpc_connection_close(evener_connection *connection)
 
 /* ---- events ---- */
 
-void evener_grpc_connection_tell(evener_connection *connection, uint32_t event)
+void evener_grpc_connection_post(evener_connection *connection, uint32_t event)
 {
     /* Release: `failure` is written before. Pairs with the exchange below. */
     atomic_fetch_or_explicit(&connection->events, event, memory_order_release);
@@ -233,7 +233,7 @@ bool evener_transport_is_grpc(const evener_transport *transport)
     return transport->vtable == &vtable;
 }
 
-/* Starts nothing: the runtime's engine (threads and queues of the core) starts with the first connection. */
+/* Start nothing: the runtime's engine (threads and queues of the core) starts with the first connection. */
 static evener_status_code transport_create(const evener_transport_args *given, evener_transport **transport,
                                            evener_status *status)
 {

@@ -115,7 +115,7 @@ static void fail(evener_connection *connection, const char *message)
     const char *reason = reason_in(message);
     evener_status_set(&connection->failure, EVENER_STATUS_UNAVAILABLE, "failed to connect to %s%s%s",
                       connection->address, *reason != '\0' ? ": " : "", reason);
-    evener_grpc_connection_tell(connection, EVENER_GRPC_EVENT_FAILED);
+    evener_grpc_connection_post(connection, EVENER_GRPC_EVENT_FAILED);
 }
 
 static void trial_destroy(evener_connection *connection)
@@ -192,7 +192,7 @@ static bool connecting_step(evener_grpc_watcher *watcher, evener_connection *con
     case GRPC_CHANNEL_READY:
         connection->phase = EVENER_GRPC_PHASE_CONNECTED;
         watcher->attempts--;
-        evener_grpc_connection_tell(connection, EVENER_GRPC_EVENT_READY);
+        evener_grpc_connection_post(connection, EVENER_GRPC_EVENT_READY);
         watch(watcher, connection, state);
         return true;
     case GRPC_CHANNEL_CONNECTING:
@@ -207,7 +207,7 @@ static bool connecting_step(evener_grpc_watcher *watcher, evener_connection *con
          * are too many is the connector's to say. */
         watcher->attempts--;
         connection->phase = EVENER_GRPC_PHASE_OVER;
-        evener_grpc_connection_tell(connection, EVENER_GRPC_EVENT_READY | EVENER_GRPC_EVENT_DROPPED);
+        evener_grpc_connection_post(connection, EVENER_GRPC_EVENT_READY | EVENER_GRPC_EVENT_DROPPED);
         return false;
     default:
         connection->phase = EVENER_GRPC_PHASE_FAILED;
@@ -270,13 +270,13 @@ static bool attempt_step(evener_grpc_watcher *watcher, evener_connection *connec
     return outstanding;
 }
 
-/* Returns whether an event is outstanding. Inside the connection. */
+/* Return whether an event is outstanding. Inside the connection. */
 static bool step(evener_grpc_watcher *watcher, evener_connection *connection)
 {
     switch (connection->phase) {
     case EVENER_GRPC_PHASE_CONNECTED:
         connection->phase = EVENER_GRPC_PHASE_OVER;
-        evener_grpc_connection_tell(connection, EVENER_GRPC_EVENT_DROPPED);
+        evener_grpc_connection_post(connection, EVENER_GRPC_EVENT_DROPPED);
         return false;
     case EVENER_GRPC_PHASE_FAILED:
         watcher->attempts--;
@@ -309,7 +309,7 @@ static void happened(evener_grpc_tag *tag, bool ok)
 
 /* ---- the thread ---- */
 
-/* Takes one event, waiting until `deadline`; false if there was none. */
+/* Take one event, waiting until `deadline`; false if there was none. */
 static bool take(evener_grpc_watcher *watcher, gpr_timespec deadline, bool *ended)
 {
     grpc_event event = grpc_completion_queue_next(watcher->queue, deadline, NULL);

@@ -9,20 +9,20 @@
 
 typedef struct evener_grpc_watcher evener_grpc_watcher;
 
-/* Starts the thread; NULL and a filled status on failure. Any thread. */
+/* Start the thread; NULL and a filled status on failure. Any thread. */
 evener_grpc_watcher *evener_grpc_watcher_create(evener_status *status);
 
-/* Joins the thread; every connection it was given must have been given up. Not on its thread. */
+/* Join the thread; every connection it was given must have been given up. Not on its thread. */
 void evener_grpc_watcher_stop(evener_grpc_watcher *watcher);
 
-/* Frees a watcher that was stopped. NULL is allowed. */
+/* Free a watcher that was stopped. NULL is allowed. */
 void evener_grpc_watcher_destroy(evener_grpc_watcher *watcher);
 
-/* Makes the connection's channel connect, and tells its events until it fails, drops or is given up. Holds a reference
+/* Make the connection's channel connect, and report its events until it fails, drops or is given up. Holds a reference
  * meanwhile. Control thread. */
 void evener_grpc_watcher_follow(evener_grpc_watcher *watcher, evener_connection *connection);
 
-/* Makes the thread look at the connections now: when something happened that it may not have seen. Any thread; takes a
+/* Make the thread look at the connections now: when something happened that it may not have seen. Any thread; takes a
  * short lock. */
 void evener_grpc_watcher_wake(evener_grpc_watcher *watcher);
 

@@ -30,7 +30,7 @@ evener_fate evener_http2_call_fate(const evener_connection *connection, const ev
 
 #define METADATA_ON_STACK 32
 
-/* Delivers `ended`; nothing of the call is touched afterwards: what it holds moves here first. */
+/* Deliver `ended`; nothing of the call is touched afterwards: what it holds moves here first. */
 static void deliver_end(evener_connection *connection, evener_http2_call *call)
 {
     const evener_call_events *events = call->base.events;
@@ -189,7 +189,7 @@ static bool begin(evener_connection *connection, evener_http2_call *call)
     return true;
 }
 
-/* Takes the message that is to be sent, compressed if that makes it smaller. False: the call has ended. */
+/* Take the message that is to be sent, compressed if that makes it smaller. False: the call has ended. */
 static bool take_message(evener_connection *connection, evener_http2_call *call, const evener_bytes *message)
 {
     call->sent_bytes = 0;

@@ -11,10 +11,10 @@
 /* The compression that a grpc-encoding names; false: an unknown one. "identity" is NONE. */
 bool evener_http2_compression_named(const uint8_t *name, size_t bytes, uint8_t *compression);
 
-/* Compresses into an owned message. False: it would not be smaller, or there is no memory; `to` is untouched. */
+/* Compress into an owned message. False: it would not be smaller, or there is no memory; `to` is untouched. */
 bool evener_http2_compress(uint8_t compression, const evener_bytes *from, evener_bytes *to);
 
-/* Decompresses into an owned message of at most `bytes_max`. Errors: INTERNAL (not of that format, or not complete),
+/* Decompress into an owned message of at most `bytes_max`. Errors: INTERNAL (not of that format, or not complete),
  * RESOURCE_EXHAUSTED (larger than bytes_max, or no memory); `to` is untouched. */
 evener_status_code evener_http2_decompress(uint8_t compression, const evener_bytes *from, size_t bytes_max,
                                            evener_bytes *to);

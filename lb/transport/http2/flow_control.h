@@ -11,7 +11,7 @@
 
 #define EVENER_HTTP2_CONNECTION_WINDOWS 4
 
-/* Sets the first windows of a new session. False: out of memory. Owner. */
+/* Set the first windows of a new session. False: out of memory. Owner. */
 bool evener_http2_flow_start(evener_connection *connection);
 
 /* `bytes` of DATA arrived. Owner. */

@@ -14,24 +14,24 @@
 
 #define EVENER_HTTP2_TIMEOUT_BYTES 10 /* 8 digits, unit, NUL */
 
-/* Writes a grpc-timeout of at least `timeout_ns`: at most 8 digits, the finest unit of n, u, m, S, M, H that has room,
- * rounded up. Returns its length. */
+/* Write a grpc-timeout of at least `timeout_ns`: at most 8 digits, the finest unit of n, u, m, S, M, H that has room,
+ * rounded up. Return its length. */
 size_t evener_http2_timeout_write(uint64_t timeout_ns, char text[EVENER_HTTP2_TIMEOUT_BYTES]);
 
 /* ---- grpc-message: percent encoding ---- */
 
-/* Decodes in place-compatible manner into `to` (room for `bytes`; may be `from`); a "%" without two hexadecimal digits
- * stays as it is. Returns the decoded length. */
+/* Decode into `to` (room for `bytes`; may be `from`); a "%" without two hexadecimal digits
+ * stays as it is. Return the decoded length. */
 size_t evener_http2_percent_decode(const uint8_t *from, size_t bytes, uint8_t *to);
 
 /* ---- "-bin" values: base64 (RFC 4648 section 4) ---- */
 
 #define EVENER_HTTP2_BASE64_BYTES(bytes) (((bytes) + 2) / 3 * 4)
 
-/* Writes base64 without padding. Returns the length, at most EVENER_HTTP2_BASE64_BYTES(bytes). */
+/* Write base64 without padding. Return the length, at most EVENER_HTTP2_BASE64_BYTES(bytes). */
 size_t evener_http2_base64_encode(const uint8_t *from, size_t bytes, char *to);
 
-/* Decodes padded or unpadded base64 into `to` (room for bytes / 4 * 3 + 3; may be `from`). False: it is none. */
+/* Decode padded or unpadded base64 into `to` (room for bytes / 4 * 3 + 3; may be `from`). False: it is none. */
 bool evener_http2_base64_decode(const uint8_t *from, size_t bytes, uint8_t *to, size_t *decoded_bytes);
 
 static inline bool evener_http2_key_is_binary(const char *key, size_t bytes)
@@ -67,12 +67,12 @@ typedef struct evener_http2_metadata_in {
     size_t count;
 } evener_http2_metadata_in;
 
-/* Adds an entry. Values of "-bin" keys are decoded, each part of a comma-joined list as an entry of its own; one that
+/* Add an entry. Values of "-bin" keys are decoded, each part of a comma-joined list as an entry of its own; one that
  * is not base64 is left out. False: out of memory. */
 bool evener_http2_metadata_in_add(evener_http2_metadata_in *in, const uint8_t *key, size_t key_bytes,
                                   const uint8_t *value, size_t value_bytes);
 
-/* Writes the entries to `entries` (room for in->count); they point into `in`. */
+/* Write the entries to `entries` (room for in->count); they point into `in`. */
 void evener_http2_metadata_in_list(const evener_http2_metadata_in *in, evener_metadata *entries);
 
 void evener_http2_metadata_in_clear(evener_http2_metadata_in *in);

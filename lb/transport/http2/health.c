@@ -71,7 +71,7 @@ static bool read_varint(const uint8_t **at, const uint8_t *end, uint64_t *value)
     return false;
 }
 
-/* Passes over a field that is not known (protobuf encoding: wire types). */
+/* Pass over a field that is not known (protobuf encoding: wire types). */
 static bool skip_field(const uint8_t **at, const uint8_t *end, uint64_t wire_type)
 {
     uint64_t bytes = 0;

@@ -13,10 +13,10 @@ evener_status_code evener_http2_health_watch(
     evener_transport *transport, evener_connection *connection, const char *service,
     void (*health_changed)(void *arg, evener_connectivity_state state, const evener_status *status), void *arg);
 
-/* Ends the watch if there is one; nothing is reported afterwards. Control thread. */
+/* End the watch if there is one; nothing is reported afterwards. Control thread. */
 void evener_http2_health_stop(evener_connection *connection);
 
-/* Reads a grpc.health.v1.HealthCheckResponse. False: it is none. */
+/* Read a grpc.health.v1.HealthCheckResponse. False: it is none. */
 bool evener_http2_health_parse(const uint8_t *message, size_t bytes, bool *serving);
 
 #endif

@@ -354,7 +354,7 @@ void evener_http2_engine_connection_ended(evener_http2_engine *engine);
 evener_http2_seat *evener_http2_seat_take(evener_http2_engine *engine);
 void evener_http2_seat_give_back(evener_http2_engine *engine, evener_http2_seat *seat);
 
-/* Wakes who sits there if it sleeps. Any thread. */
+/* Wake who sits there if it sleeps. Any thread. */
 void evener_http2_seat_wake(evener_http2_seat *seat);
 
 /* After a wake-up, before the next wait: forgets it. */
@@ -364,7 +364,7 @@ void evener_http2_seat_woken(evener_http2_seat *seat);
 
 evener_status_code evener_http2_io_thread_start(evener_http2_io_thread *thread, evener_status *status);
 
-/* Ends the thread: its connections break. Waits for it. Control thread. */
+/* End the thread: its connections break. Wait for it. Control thread. */
 void evener_http2_io_thread_stop(evener_http2_io_thread *thread);
 
 /* Of narrow_timer: see flow_control.h. */
@@ -384,13 +384,13 @@ static inline uint64_t evener_http2_now_ns(evener_connection *connection)
     return evener_loop_now_ns(connection->loop);
 }
 
-/* Sets up a zeroed connection, with one reference; its names and its tasks are the caller's to set. */
+/* Set up a zeroed connection, with one reference; its names and its tasks are the caller's to set. */
 void evener_http2_connection_init(evener_connection *connection, evener_http2_transport *transport,
                                   struct evener_http2_engine *engine);
 
 void evener_http2_connection_ref(evener_connection *connection);
 
-/* Takes the word from FREE. Acquire: what the last owner did is seen. */
+/* Take the word from FREE. Acquire: what the last owner did is seen. */
 static inline bool evener_http2_take(evener_connection *connection, evener_http2_owner as)
 {
     uint32_t expected = EVENER_HTTP2_OWNER_FREE;
@@ -401,11 +401,11 @@ static inline bool evener_http2_take(evener_connection *connection, evener_http2
 /* Whether operations wait, from a view that is ordered after the caller's last sequentially consistent store. */
 bool evener_http2_has_operations(evener_connection *connection);
 
-/* Queues operations `bits` of a call or connection and sees to it that they are run, now or (without `wake`) when
- * somebody next owns the connection. Returns false if the operation is not live. Any thread. */
+/* Queue operations `bits` of a call or connection and see to it that they are run, now or (without `wake`) when
+ * somebody next owns the connection. Return false if the operation is not live. Any thread. */
 bool evener_http2_submit(evener_connection *connection, evener_http2_op *op, uint32_t bits, bool wake);
 
-/* Sees to it that queued operations are run. Any thread. */
+/* See to it that queued operations are run. Any thread. */
 void evener_http2_wake_owner(evener_connection *connection);
 
 /* The owner's turn after reading: operations, timers, output. Delivers events. */
@@ -414,16 +414,16 @@ void evener_http2_connection_work(evener_connection *connection, evener_http2_se
 /* Only the operations: of a connection that has no socket. */
 void evener_http2_connection_operate(evener_connection *connection);
 
-/* Frees all but its memory. I/O thread that owns it. */
+/* Free all but its memory. I/O thread that owns it. */
 void evener_http2_connection_close(evener_connection *connection);
 
-/* Reads what the socket has and feeds it. Delivers events. */
+/* Read what the socket has and feed it to the session. Deliver events. */
 void evener_http2_connection_receive(evener_connection *connection, evener_http2_seat *seat);
 
-/* Feeds received bytes to the session; what fuzzing drives. Owner. */
+/* Feed received bytes to the session; what fuzzing drives. Owner. */
 void evener_http2_connection_feed(evener_connection *connection, const uint8_t *data, size_t bytes);
 
-/* Ends the connection and all its calls, once: UNAVAILABLE for the calls. The address is put before the message. Owner.
+/* End the connection and all its calls, once: UNAVAILABLE for the calls. The address is put before the message. Owner.
  * */
 void evener_http2_connection_break(evener_connection *connection, evener_status_code code, const char *format, ...)
     EVENER_PRINTF(3, 4);
@@ -431,7 +431,7 @@ void evener_http2_connection_break(evener_connection *connection, evener_status_
 /* No further call begins; the connection ends with its last call. `report`: IDLE goes up. Owner. */
 void evener_http2_connection_drain(evener_connection *connection, bool report);
 
-/* Hands an event to the control thread. Owner. */
+/* Hand an event to the control thread. Owner. */
 void evener_http2_connection_report(evener_connection *connection, uint32_t event);
 
 /* When the first timer rings, UINT64_MAX: none. Owner. */
@@ -440,7 +440,7 @@ static inline uint64_t evener_http2_next_timer_ns(const evener_timer_heap *heap)
     return heap->first != NULL ? heap->first->deadline_ns : UINT64_MAX;
 }
 
-/* Runs the timers that are due. */
+/* Run the timers that are due. */
 void evener_http2_run_timers(evener_timer_heap *heap, uint64_t now_ns);
 
 static inline bool evener_http2_has_calls(const evener_connection *connection)
@@ -450,10 +450,10 @@ static inline bool evener_http2_has_calls(const evener_connection *connection)
 
 /* ---- connect.c: from the socket to the session ---- */
 
-/* Opens the socket; on failure the connection is broken. I/O thread. */
+/* Open the socket; on failure the connection is broken. I/O thread. */
 void evener_http2_connect_start(evener_connection *connection);
 
-/* Opens a socket to the address (canonical text), which may be a proxy's. On failure the connection is broken. I/O
+/* Open a socket to the address (canonical text), which may be a proxy's. On failure the connection is broken. I/O
  * thread. */
 void evener_http2_connect_socket(evener_connection *connection, const char *address);
 
@@ -468,7 +468,7 @@ bool evener_http2_connect_judge(evener_connection *connection, const uint8_t *da
 /* > 0: bytes; 0: nothing now; -1: end or error, `what` says which. */
 ssize_t evener_http2_wire_read(evener_connection *connection, void *to, size_t bytes, char what[128]);
 
-/* Writes; returns the bytes taken, 0: none now; -1: error. */
+/* Write; return the bytes taken, 0: none now; -1: error. */
 ssize_t evener_http2_wire_write(evener_connection *connection, const struct iovec *pieces, unsigned count,
                                 char what[128]);
 
@@ -477,7 +477,7 @@ ssize_t evener_http2_wire_write(evener_connection *connection, const struct iove
 nghttp2_session_callbacks *evener_http2_session_callbacks(void); /* NULL: out of memory */
 nghttp2_option *evener_http2_session_option(void);
 
-/* Makes the session and its first frames. False: out of memory. Owner. */
+/* Make the session and its first frames. False: out of memory. Owner. */
 bool evener_http2_session_start(evener_connection *connection);
 
 /* ---- send.c ---- */
@@ -487,18 +487,18 @@ evener_nghttp2_length evener_http2_on_read(nghttp2_session *session, int32_t str
 int evener_http2_on_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *frame_header,
                               size_t length, nghttp2_data_source *source, void *user_data);
 
-/* Makes frames of what is to be sent and writes them. Delivers events. */
+/* Make frames of what is to be sent and write them. Deliver events. */
 void evener_http2_flush(evener_connection *connection, evener_http2_seat *seat);
 
 /* ---- call.c ---- */
 
-/* Runs the operations of a call. Owner. */
+/* Run the operations of a call. Owner. */
 void evener_http2_call_operate(evener_connection *connection, evener_http2_call *call, uint32_t bits);
 
-/* Submits calls that wait while there is room. False: out of room or calls. Owner. */
+/* Submit calls that wait while there is room. False: out of room or calls. Owner. */
 bool evener_http2_call_submit_next(evener_connection *connection);
 
-/* Ends a call: resets its stream if it is open. `message` lives as long as the call. Owner. */
+/* End a call: resets its stream if it is open. `message` lives as long as the call. Owner. */
 void evener_http2_call_end(evener_connection *connection, evener_http2_call *call, evener_status_code code,
                            evener_fate fate, const char *message, size_t message_bytes);
 
@@ -509,10 +509,10 @@ void evener_http2_call_fail(evener_connection *connection, evener_http2_call *ca
 /* The fate of a call whose stream ends here now. */
 evener_fate evener_http2_call_fate(const evener_connection *connection, const evener_http2_call *call);
 
-/* Sends RST_STREAM if the call's stream is open. Owner. */
+/* Send RST_STREAM if the call's stream is open. Owner. */
 void evener_http2_call_reset(evener_connection *connection, evener_http2_call *call, uint32_t error_code);
 
-/* Delivers the ends that waited for the output. Owner. */
+/* Deliver the ends that waited for the output. Owner. */
 void evener_http2_call_deliver_ended(evener_connection *connection);
 
 /* ---- receive.c: the answer of a call ---- */
@@ -536,7 +536,7 @@ void evener_http2_receive_more(evener_connection *connection, evener_http2_call 
 
 /* ---- wait.c: blocking owners ---- */
 
-/* Hands the connection, which the calling thread owns, to a blocking caller that sleeps. False: it is still the calling
+/* Hand the connection, which the calling thread owns, to a blocking caller that sleeps. False: it is still the calling
  * thread's; *is_awaited: a caller is awake in call_wait and will look at the owner. */
 bool evener_http2_hand_over(evener_connection *connection, bool *is_awaited);
 

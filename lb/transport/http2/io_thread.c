@@ -73,7 +73,7 @@ static void add_socket(evener_connection *connection)
 
 /* ---- turns ---- */
 
-/* Takes the connection for this turn. False: a blocking caller owns it, and does what there is to do. */
+/* Take the connection for this turn. False: a blocking caller owns it, and does what there is to do. */
 static bool touch(evener_http2_io_thread *thread, evener_connection *connection)
 {
     if (connection->is_dirty) {
@@ -121,7 +121,7 @@ static void watch_again(evener_connection *connection)
     release_seat(connection);
 }
 
-/* Ends the turn: work, then the word is given back. Operations that come meanwhile get a turn at once. */
+/* End the turn: work, then the word is given back. Operations that come meanwhile get a turn at once. */
 static void finish_turn(evener_http2_io_thread *thread, evener_connection *connection)
 {
     bool is_detached = false;

@@ -20,7 +20,7 @@ typedef struct evener_http2_memory_pool {
 /* The table for nghttp2; `pool` must outlive the session. */
 nghttp2_mem evener_http2_memory_pool_table(evener_http2_memory_pool *pool);
 
-/* Frees what is kept; all blocks were given back. */
+/* Free what is kept; all blocks were given back. */
 void evener_http2_memory_pool_clear(evener_http2_memory_pool *pool);
 
 #endif

@@ -69,7 +69,7 @@ static inline void evener_http2_output_refer(evener_http2_output *output, const 
     output->bytes += bytes;
 }
 
-/* Copies the bytes from `from` on to `to`, which has room for them. */
+/* Copy the bytes from `from` on to `to`, which has room for them. */
 static inline void evener_http2_output_copy_rest(const evener_http2_output *output, size_t from, uint8_t *to)
 {
     for (unsigned i = 0; i < output->piece_count; i++) {

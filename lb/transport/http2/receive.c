@@ -132,7 +132,7 @@ static void deliver_headers(evener_http2_call *call)
     }
 }
 
-/* Ends a call at an answer that is not gRPC's. One attempt, no resend. */
+/* End a call at an answer that is not gRPC's. One attempt, no resend. */
 static void not_grpc(evener_connection *connection, evener_http2_call *call)
 {
     evener_http2_call_reset(connection, call, NGHTTP2_CANCEL);
@@ -285,7 +285,7 @@ static bool complete_message(evener_connection *connection, evener_http2_call *c
     return true;
 }
 
-/* Takes messages out of received bytes for as long as they are wanted. False: the call has ended. */
+/* Take messages out of received bytes for as long as they are wanted. False: the call has ended. */
 static bool parse(evener_connection *connection, evener_http2_call *call, const uint8_t *data, size_t bytes,
                   size_t *used)
 {
@@ -318,7 +318,7 @@ static bool parse(evener_connection *connection, evener_http2_call *call, const 
     return true;
 }
 
-/* Keeps bytes that nobody asked for yet: at most one window, as they are not consumed. */
+/* Keep bytes that nobody asked for yet: at most one window, as they are not consumed. */
 static bool hold(evener_connection *connection, evener_http2_call *call, const uint8_t *data, size_t bytes)
 {
     if (call->held_from > 0) {

@@ -23,7 +23,7 @@ static nghttp2_nv borrowed(const char *name, size_t name_bytes, const char *valu
                         .flags = BORROWED};
 }
 
-/* Adds the caller's metadata; base64 goes to *text. Returns the number of headers. */
+/* Add the caller's metadata; base64 goes to *text. Return the number of headers. */
 static size_t put_metadata(const evener_http2_call *call, nghttp2_nv *to, char *text)
 {
     for (size_t i = 0; i < call->metadata_count; i++) {

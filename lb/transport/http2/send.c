@@ -173,7 +173,7 @@ static bool write_output(evener_connection *connection, evener_http2_seat *seat)
     return false;
 }
 
-/* Fills the output. True: it is full, and more may follow. */
+/* Fill the output. True: it is full, and more may follow. */
 static bool collect(evener_connection *connection, evener_http2_output *output)
 {
     evener_http2_output_reset(output);

@@ -31,10 +31,10 @@ typedef enum evener_http2_tls_progress {
     EVENER_HTTP2_TLS_FAILED       /* the connection is broken */
 } evener_http2_tls_progress;
 
-/* Prepares TLS on the connected socket. False: the connection is broken. Owner. */
+/* Prepare TLS on the connected socket. False: the connection is broken. Owner. */
 bool evener_http2_tls_start(evener_connection *connection);
 
-/* Goes on with the handshake. Owner. */
+/* Go on with the handshake. Owner. */
 evener_http2_tls_progress evener_http2_tls_handshake(evener_connection *connection);
 
 /* As evener_http2_wire_read() and _write(). */
@@ -48,10 +48,10 @@ bool evener_http2_tls_has_input(const evener_connection *connection);
 /* Whether encrypted bytes wait for the socket. Owner. */
 bool evener_http2_tls_has_output(const evener_connection *connection);
 
-/* Writes them. 1: all is written; 0: the socket is full; -1: error. Owner. */
+/* Write them. 1: all is written; 0: the socket is full; -1: error. Owner. */
 int evener_http2_tls_write_output(evener_connection *connection, char what[128]);
 
-/* Frees the connection's part, if it has one. Owner. */
+/* Free the connection's part, if it has one. Owner. */
 void evener_http2_tls_close(evener_connection *connection);
 
 #endif

@@ -47,7 +47,7 @@ typedef struct evener_http2_transport_options {
                                        at most 4 */
 } evener_http2_transport_options;
 
-/* Makes a transport for the channels of `runtime`, which it does not keep alive. On success stores it in *transport; it
+/* Make a transport for the channels of `runtime`, which it does not keep alive. On success store it in *transport; it
  * ends with vtable->destroy. Errors: INVALID_ARGUMENT (a PEM text that holds none, a key that is not the
  * certificate's), RESOURCE_EXHAUSTED. Any thread. */
 evener_status_code evener_http2_transport_create(evener_runtime *runtime, const evener_http2_transport_options *options,

@@ -30,7 +30,7 @@ static struct timespec to_timespec(uint64_t ns)
     return (struct timespec){.tv_sec = (time_t)(ns / EVENER_NS_PER_S), .tv_nsec = (long)(ns % EVENER_NS_PER_S)};
 }
 
-/* Sleeps while *word is value | SLEEPING, which it is. */
+/* Sleep while *word is value | SLEEPING, which it is. */
 static void sleep_on(const uint32_t *word, uint32_t value, uint64_t until_ns)
 {
     const struct timespec until = to_timespec(until_ns);
@@ -129,7 +129,7 @@ bool evener_http2_hand_over(evener_connection *connection, bool *is_awaited)
     return true;
 }
 
-/* Gives the word back: to a caller that sleeps, or for all to take. */
+/* Give the word back: to a caller that sleeps, or for all to take. */
 static void leave(evener_connection *connection)
 {
     bool is_awaited;
@@ -168,7 +168,7 @@ static bool needs_owner(evener_connection *connection)
     return has_io_work(connection) || evener_http2_next_timer_ns(&connection->timers) < connection->polled_until_ns;
 }
 
-/* Runs the queued operations for an owner that polls: what is to be sent is sent without waking it. False:
+/* Run the queued operations for an owner that polls: what is to be sent is sent without waking it. False:
  * the owner does not poll, or has to do it. */
 static bool visit(evener_connection *connection)
 {
@@ -229,7 +229,7 @@ static void wait_and_receive(evener_connection *connection, evener_http2_seat *s
     }
 }
 
-/* Serves the connection, which this thread owns, until the word changes. */
+/* Serve the connection, which this thread owns, until the word changes. */
 static void serve(evener_connection *connection, const uint32_t *word, uint32_t value, uint64_t until_ns)
 {
     evener_http2_seat *seat = atomic_load_explicit(&connection->seat, memory_order_relaxed);
@@ -252,7 +252,7 @@ static bool was_chosen(uint32_t *word)
            (__atomic_fetch_and(word, ~EVENER_WAIT_SERVE, __ATOMIC_ACQ_REL) & EVENER_WAIT_SERVE) != 0;
 }
 
-/* Sleeps until the word changes or this caller is chosen, which it returns. */
+/* Sleep until the word changes or this caller is chosen, which it returns. */
 static bool sleep_or_be_chosen(evener_connection *connection, uint32_t *word, uint32_t value, uint64_t until_ns)
 {
     if (!mark_sleeping(word, value)) {
