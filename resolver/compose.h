@@ -43,7 +43,7 @@ struct evener_compose {
     evener_resolver_args args; /* a copy */
     evener_compose_child children[EVENER_COMPOSE_CHILDREN_MAX];
     size_t count;
-    /* Called when a child has a new update or error (stored in the child). Returns whether an update was accepted. */
+    /* Called when a child has a new update or error (stored in the child). Return whether an update was accepted. */
     bool (*changed)(void *arg, evener_compose_child *child);
     void *arg;
 };

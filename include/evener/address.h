@@ -45,7 +45,7 @@ typedef enum evener_address_family {
 
 /* Create an address from "1.2.3.4:port", "[v6]:port" (a %zone is allowed), "unix:path" or "unix-abstract:name", and
  * bring the text into its canonical form (RFC 5952 for IPv6). The attributes are copied; of two with one key the last
- * wins. On success stores a reference in *address; give it back with evener_address_unref(). Errors: INVALID_ARGUMENT
+ * wins. On success store a reference in *address; give it back with evener_address_unref(). Errors: INVALID_ARGUMENT
  * (no port, port not 1..65535, a host name, a limit above) with the reason; RESOURCE_EXHAUSTED on out of memory. Any
  * thread. */
 EVENER_API evener_status_code evener_address_create(const char *text, const evener_attribute *attributes,
@@ -97,7 +97,7 @@ EVENER_API const char *evener_address_authority(const evener_address *address);
 /* Return an attribute as an integer of 0 to 4294967295, or `fallback` if it is missing or not such a number. */
 EVENER_API uint32_t evener_address_attribute_u32(const evener_address *address, const char *key, uint32_t fallback);
 
-/* Attributes by index, sorted by key. */
+/* Return the number of attributes, and each by its index, sorted by key. */
 EVENER_API size_t evener_address_attribute_count(const evener_address *address);
 EVENER_API evener_attribute evener_address_attribute_at(const evener_address *address, size_t index);
 

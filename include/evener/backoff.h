@@ -37,8 +37,8 @@ typedef struct evener_backoff {
 EVENER_API uint64_t evener_backoff_next_ns(evener_backoff *backoff, const evener_backoff_options *options,
                                            evener_loop *loop);
 
-/* The two halves of evener_backoff_next_ns(), for retries whose delay counts from the start of the failed attempt:
- * advance when the attempt starts, spread when it has failed. */
+/* Do the two halves of evener_backoff_next_ns() apart, for retries whose delay counts from the start of the failed
+ * attempt: advance when the attempt starts, apply the jitter when it has failed. */
 EVENER_API uint64_t evener_backoff_advance_ns(evener_backoff *backoff, const evener_backoff_options *options);
 EVENER_API uint64_t evener_backoff_spread_ns(uint64_t delay_ns, const evener_backoff_options *options,
                                              evener_loop *loop);

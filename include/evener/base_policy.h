@@ -1,14 +1,14 @@
 /* Base policy: for policies that only need "build a picker from the READY subchannels" (as grpc-go's balancer/base).
  *
- * The base keeps one subchannel an address, connected at all times, aggregates their states, keeps a failing subchannel
- * failing through its retries (A62), and calls `build_picker` with every change of the READY set or of its attributes.
- * A weighted random policy on it stands in examples/.
+ * The base keeps one subchannel per address, connected at all times, aggregates their states, keeps a failing
+ * subchannel failing through its retries (A62), and calls `build_picker` with every change of the READY set or of its
+ * attributes. examples/weighted_dice.c is a weighted random policy on it.
  *
  *     static const evener_base_policy mine = {
  *         .size = sizeof mine, .build_picker = mine_build_picker};
  *     static const evener_policy_builder builder = {
  *         .size = sizeof builder, .name = "weighted_dice", .build = evener_base_policy_build, .user_data = &mine};
- */
+ * */
 #ifndef EVENER_BASE_POLICY_H
 #define EVENER_BASE_POLICY_H
 
@@ -25,8 +25,8 @@ typedef struct evener_base_ready {
     evener_policy_helper *helper;       /* for the loop: random numbers, time */
     void *state;                        /* the policy instance's own memory (state_bytes) */
     const uint64_t *ready_since_ns;     /* when each got READY, on the loop's clock */
-    /* A picker that is right for a time only (weights that move) sets this: it is built again after so long at the
-     * latest. 0, as it is given: with the next change. */
+    /* After this time the picker is built again at the latest: for one whose weights move. 0, its value at first:
+     * only with the next change. */
     uint64_t *rebuild_after_ns;
 } evener_base_ready;
 
@@ -37,7 +37,7 @@ typedef struct evener_base_policy {
     evener_picker *(*build_picker)(const evener_base_ready *ready);
     size_t subchannel_data_bytes;                /* evener_subchannel_options.data_bytes */
     void (*subchannel_data_destroy)(void *data); /* or NULL */
-    size_t state_bytes;                          /* zeroed memory an instance of the policy, freed with it; or 0 */
+    size_t state_bytes;                          /* zeroed memory per instance of the policy, freed with it; or 0 */
     void (*state_destroy)(void *state);          /* ends its contents; or NULL */
     /* Called once for every new subchannel, before it connects; or NULL. Control thread. */
     void (*subchannel_created)(const evener_base_ready *peers, evener_subchannel *subchannel);

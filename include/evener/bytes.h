@@ -39,7 +39,7 @@ EVENER_API uint8_t *evener_bytes_create(size_t length, evener_bytes *bytes);
 /* Give the message's reference back and make it empty. NULL is allowed. Any thread. */
 EVENER_API void evener_bytes_clear(evener_bytes *bytes);
 
-/* Another reference to the same message; a copy of it if it has no owner. The result is to be cleared. Without memory
+/* Return another reference to the same message; a copy if it has no owner. The caller clears the result. Without memory
  * the result is empty and has no owner. Any thread. */
 EVENER_API evener_bytes evener_bytes_ref(const evener_bytes *bytes);
 

@@ -1,4 +1,4 @@
-/* Call: RPCs over a channel's gRPC connections.
+/* Call: RPCs over a channel's connections.
  *
  *     evener_bytes request, response;
  *     uint8_t *to = evener_bytes_create(grpcdemo__folder__imported_message__get_packed_size(&message), &request);
@@ -12,11 +12,12 @@
  *     }
  *     evener_bytes_clear(&request);
  *
- * Every call picks a backend. A call is sent again only when it certainly was not sent: nothing of an answer arrived,
- * and the gRPC core itself says that no transport took the call. It is then picked again within its deadline:
- * completed, queued or failed as any new call. Every other failure is reported once, with the status that the server or
- * the core gave, and counts for the backend picked. That includes REFUSED_STREAM and streams beyond a GOAWAY's last one
- * (RFC 9113 sections 8.7 and 6.8): through the core's interface they look like a status that the server wrote. */
+ * Every call picks a backend. A call is picked again only when it certainly was not sent (the transport reports that),
+ * and, once and over the transport "http2" only, when the server certainly did not process it (REFUSED_STREAM, or a
+ * stream beyond a GOAWAY's last one, RFC 9113 sections 8.7 and 6.8). It is then completed, queued or failed as any new
+ * call, within its deadline. Every other failure is reported once, with the status that the server or the transport
+ * gave, and counts for the backend picked. Over "grpc" that includes calls that the server refused: through the core's
+ * interface they look like a status that the server wrote. */
 #ifndef EVENER_CALL_H
 #define EVENER_CALL_H
 
@@ -61,7 +62,7 @@ typedef struct evener_call_details {
 /* Free what a filled struct owns and make it empty. NULL is allowed. Any thread. */
 EVENER_API void evener_call_details_clear(evener_call_details *details);
 
-/* The value of the first entry of that key, or NULL. */
+/* Return the first entry of that key, or NULL. */
 EVENER_API const evener_metadata *evener_metadata_find(const evener_metadata *metadata, size_t count, const char *key);
 
 /* Everything zero is the documented default. What it points to is borrowed: until a blocking function returns, until
@@ -86,13 +87,13 @@ typedef struct evener_call_options {
 
 /* ---- unary calls ---- */
 
-/* A blocking unary call of "/package.Service/Method". `options` may be NULL. `request` is borrowed (see evener_bytes)
- * and may be sent any number of times; NULL: an empty message. On OK stores a message to be cleared in *response
- * (which may be NULL: then it is dropped). Returns and fills `status` with what the server said, or: INVALID_ARGUMENT
- * (no method, bad metadata), DEADLINE_EXCEEDED ("deadline exceeded after 1.000 s at 127.0.0.1:50051", or what the call
- * waited for when it had no backend), UNAVAILABLE (no backend, connection lost, channel closed),
- * FAILED_PRECONDITION (the channel's transport is not the gRPC core's; on the control thread when it would have to wait
- * for a backend). Any thread. */
+/* Make a blocking unary call of "/package.Service/Method". `options` may be NULL. `request` is borrowed (see
+ * evener_bytes) and may be sent any number of times; NULL: an empty message. On OK store a message to be cleared in
+ * *response (which may be NULL: then it is dropped). Return and fill `status` with what the server said, or:
+ * INVALID_ARGUMENT (no method, bad metadata), DEADLINE_EXCEEDED ("deadline exceeded after 1.000 s at 127.0.0.1:50051",
+ * or what the call waited for when it had no backend), UNAVAILABLE (no backend, connection lost, channel closed),
+ * FAILED_PRECONDITION (the channel's transport carries no calls; on the control thread when it would have to wait for a
+ * backend). Any thread. */
 EVENER_API evener_status_code evener_unary_call(evener_channel *channel, const char *method,
                                                 const evener_bytes *request, const evener_call_options *options,
                                                 evener_bytes *response, evener_status *status);
@@ -118,13 +119,14 @@ EVENER_API evener_status_code evener_call_start(evener_channel *channel, const c
 /* End the call with CANCELLED if it has not ended yet; its callback still comes. Any number of times. Any thread. */
 EVENER_API void evener_call_cancel(evener_call *call);
 
-/* References. Giving the last one back does not cancel. NULL is allowed for unref. Any thread. */
+/* Take or give back a reference. The last unref does not cancel. NULL is allowed for unref. Any thread. */
 EVENER_API evener_call *evener_call_ref(evener_call *call);
 EVENER_API void evener_call_unref(evener_call *call);
 
-/* How many threads serve the runtime's asynchronous calls over the transport "grpc": they start with the first one and
- * end with the runtime. `count` 0: the default, one for each processor, at most 4. Errors: INVALID_ARGUMENT (more than
- * EVENER_CALL_THREADS_MAX), FAILED_PRECONDITION (they run already). Any thread that may wait for the control thread. */
+/* Set how many threads serve the runtime's asynchronous calls over the transport "grpc". They start with the first call
+ * and end with the runtime. `count` 0: the default, one for each processor, at most 4. Errors: INVALID_ARGUMENT (more
+ * than EVENER_CALL_THREADS_MAX), FAILED_PRECONDITION (they run already). Any thread that may wait for the control
+ * thread. */
 #define EVENER_CALL_THREADS_MAX 64
 EVENER_API evener_status_code evener_runtime_set_call_threads(evener_runtime *runtime, uint32_t count,
                                                               evener_status *status);
@@ -159,7 +161,7 @@ EVENER_API bool evener_stream_read(evener_stream *stream, evener_bytes *message)
  * why; or writing was ended before. One thread at a time. */
 EVENER_API bool evener_stream_write(evener_stream *stream, const evener_bytes *message);
 
-/* Say that no further message will be written. False as evener_stream_write(). One thread at a time, with writes. */
+/* End writing. False as evener_stream_write(). One thread at a time, with writes. */
 EVENER_API bool evener_stream_writes_done(evener_stream *stream);
 
 /* Wait for the server's headers and store them; they live as long as the stream. False: the stream has ended without
@@ -169,14 +171,15 @@ EVENER_API bool evener_stream_headers(evener_stream *stream, const evener_metada
 /* End the call with CANCELLED if it has not ended yet: waiting reads and writes return false. Any thread. */
 EVENER_API void evener_stream_cancel(evener_stream *stream);
 
-/* Wait for the end of the call and return its status: drops messages that were not read. End writing first, if that
- * was not done. Called again, returns the same. When no read or write is under way; one thread at a time. */
+/* Wait for the end of the call and return its status; drop messages that were not read. End writing first, if that
+ * was not done. A further call returns the same. When no read or write is under way; one thread at a time. */
 EVENER_API evener_status_code evener_stream_finish(evener_stream *stream, evener_status *status);
 
-/* The backend as evener_call_details.peer; "" while there is none. Lives as long as the stream. Any thread. */
+/* Return the backend, as evener_call_details.peer; "" while there is none. Lives as long as the stream. Any thread. */
 EVENER_API const char *evener_stream_peer(const evener_stream *stream);
 
-/* References. The last unref cancels a stream that was not finished. NULL is allowed for unref. Any thread. */
+/* Take or give back a reference. The last unref cancels a stream that was not finished. NULL is allowed for unref. Any
+ * thread. */
 EVENER_API evener_stream *evener_stream_ref(evener_stream *stream);
 EVENER_API void evener_stream_unref(evener_stream *stream);
 
@@ -188,13 +191,13 @@ EVENER_API void evener_stream_unref(evener_stream *stream);
  * _unref(). */
 typedef struct evener_stream_callbacks {
     size_t size; /* sizeof(evener_stream_callbacks) */
-    /* The server's headers; borrowed. At most once, before any message. NULL: not wanted. */
+    /* Deliver the server's headers; borrowed. At most once, before any message. NULL: not wanted. */
     void (*headers)(void *arg, const evener_metadata *metadata, size_t count);
     /* Answer one evener_stream_ask(). The message is the receiver's, to be cleared. */
     void (*message)(void *arg, evener_bytes *message);
     /* Answer one evener_stream_send(): flow control has let the message pass. NULL: not wanted. */
     void (*written)(void *arg);
-    /* The end, exactly once, last. `status` is borrowed; options->details, if any, is filled. */
+    /* Report the end, exactly once, last. `status` is borrowed; options->details, if any, is filled. */
     void (*ended)(void *arg, const evener_status *status);
 } evener_stream_callbacks;
 
@@ -215,7 +218,7 @@ EVENER_API bool evener_stream_ask(evener_stream *stream);
  * memory. Any thread. */
 EVENER_API bool evener_stream_send(evener_stream *stream, const evener_bytes *message);
 
-/* Say that no further message will be sent; follows a message that is under way. False as evener_stream_send(). Any
+/* End writing, after a message that is under way. False as evener_stream_send(). Any
  * thread. */
 EVENER_API bool evener_stream_send_done(evener_stream *stream);
 
@@ -230,7 +233,7 @@ EVENER_API evener_status_code evener_channel_create_call(evener_channel *channel
                                                          evener_pick *pick, struct grpc_call **call,
                                                          evener_status *status);
 
-/* The same on a pick that is there already, from evener_channel_try_pick() or evener_channel_pick_async(). On failure
+/* Create the call on a pick made before, by evener_channel_try_pick() or evener_channel_pick_async(). On failure
  * the pick is still the caller's to end. Errors: INVALID_ARGUMENT, FAILED_PRECONDITION. Any thread. */
 EVENER_API evener_status_code evener_pick_create_call(evener_channel *channel, evener_pick *pick,
                                                       struct grpc_completion_queue *queue, const char *method,
@@ -238,7 +241,7 @@ EVENER_API evener_status_code evener_pick_create_call(evener_channel *channel, e
                                                       evener_status *status);
 
 /* End the pick of such a call after its status has been received and before its last grpc_call_unref(). `info` has the
- * status, the load report if any, and `error_string` and `answered`; `not_sent` is found out here from the last two.
+ * status, the load report if any, and `error_string` and `answered`; the function derives `not_sent` from the last two.
  * Return whether the call certainly was not sent: it can then be created again without harm. Without `error_string`
  * nothing is certain, and this returns false. Any thread. */
 EVENER_API bool evener_call_done(evener_channel *channel, evener_pick *pick, struct grpc_call *call,

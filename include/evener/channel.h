@@ -93,7 +93,7 @@ typedef struct evener_channel_options {
     const char *transport_name;
 } evener_channel_options;
 
-/* Create a channel. On success stores a reference in *channel. `options` may be NULL only if none is needed (never
+/* Create a channel. On success store a reference in *channel. `options` may be NULL only if none is needed (never
  * with the gRPC transport, which needs credentials). Errors: INVALID_ARGUMENT (target, service config, options; the
  * message names the place and the remedy), RESOURCE_EXHAUSTED, INTERNAL. Any thread; does not wait for the network. */
 EVENER_API evener_status_code evener_channel_create(const char *target, const evener_channel_options *options,
@@ -116,13 +116,13 @@ EVENER_API void evener_channel_close(evener_channel *channel);
 EVENER_API evener_connectivity_state evener_channel_state(evener_channel *channel, bool try_to_connect);
 
 /* Wait until the state is not `last_seen`, at most `timeout_ms` (0: without limit), and return the state. If it is
- * still `last_seen`, time ran out. On the control thread, or with a loop of the caller's, returns at once. Any
+ * still `last_seen`, time ran out. On the control thread, or with a loop of the caller's, return at once. Any
  * thread. */
 EVENER_API evener_connectivity_state evener_channel_wait_for_state_change(evener_channel *channel,
                                                                           evener_connectivity_state last_seen,
                                                                           uint64_t timeout_ms);
 
-/* Connect and wait until READY, at most `timeout_ms` (0: without limit). Returns OK, DEADLINE_EXCEEDED with the last
+/* Connect and wait until READY, at most `timeout_ms` (0: without limit). Return OK, DEADLINE_EXCEEDED with the last
  * connection error, or UNAVAILABLE when closed. Any thread but the control thread (FAILED_PRECONDITION). */
 EVENER_API evener_status_code evener_channel_wait_ready(evener_channel *channel, uint64_t timeout_ms,
                                                         evener_status *status);
@@ -163,7 +163,7 @@ EVENER_API bool evener_channel_wait_for_ready_default(const evener_channel *chan
 EVENER_API evener_pick_outcome evener_channel_try_pick(evener_channel *channel, const evener_pick_args *args,
                                                        evener_pick *pick, evener_status *status);
 
-/* Pick; while the outcome is QUEUE wait in order of arrival, at most args->timeout_ms. Returns OK, the picker's
+/* Pick; while the outcome is QUEUE wait in order of arrival, at most args->timeout_ms. Return OK, the picker's
  * status, DEADLINE_EXCEEDED with the last connection error, UNAVAILABLE when the channel closes, or INVALID_ARGUMENT
  * (no args->size). On the control thread, or with a loop of the caller's, returns FAILED_PRECONDITION instead of
  * waiting, which would deadlock. */

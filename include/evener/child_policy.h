@@ -32,12 +32,12 @@ typedef const void *evener_child_maker;
 typedef struct evener_child_hooks {
     size_t size; /* sizeof(evener_child_hooks) */
     /* See evener_policy_create_subchannel(). `options` are complete: options->data_bytes is of child and wrapper
-     * together. NULL: creates it with the parent as it is. */
+     * together. NULL: it is created with the parent as it is. */
     evener_subchannel *(*create_subchannel)(void *owner, evener_child_maker maker, const evener_address *address,
                                             const evener_subchannel_options *options);
     /* See evener_policy_publish(): takes over the reference of `picker`, which may be NULL (out of memory: the last one
      * stays in force). The subchannels that `picker` picks have the wrapper's memory at `data_offset` of
-     * evener_subchannel_data(). NULL: publishes it with the parent as it is. */
+     * evener_subchannel_data(). NULL: it is published with the parent as it is. */
     void (*publish)(void *owner, evener_connectivity_state state, const evener_status *status, evener_picker *picker,
                     size_t data_offset);
     /* Of the wrapper's own memory in each subchannel, zeroed and 64-byte aligned, the last `data_bytes` of the
@@ -89,7 +89,7 @@ typedef struct evener_wrapped_hooks {
     void (*released)(evener_wrapped_subchannel *wrapped);
 } evener_wrapped_hooks;
 
-/* For a create_subchannel hook: creates the subchannel that the child wants, which is what the hook returns
+/* Create the subchannel that the child wants, in a create_subchannel hook, which returns
  * (evener_wrapped_subchannel_get()). It lives until the child releases that. `hooks` are copied. NULL: out of memory,
  * or a size is not set (logged). */
 EVENER_API evener_wrapped_subchannel *evener_wrapped_subchannel_create(evener_policy_helper *parent,
@@ -100,13 +100,13 @@ EVENER_API evener_wrapped_subchannel *evener_wrapped_subchannel_create(evener_po
 
 EVENER_API evener_subchannel *evener_wrapped_subchannel_get(const evener_wrapped_subchannel *wrapped);
 
-/* The wrapper's own data: hooks->data_bytes, zeroed at first, aligned for any type. */
+/* Return the wrapper's own data: hooks->data_bytes, zeroed at first, aligned for any type. */
 EVENER_API void *evener_wrapped_subchannel_data(evener_wrapped_subchannel *wrapped);
 
-/* The connection's state, as last heard; the child may have been notified of another one. IDLE at first. */
+/* Return the connection's state as last reported; the child may have been notified of another one. IDLE at first. */
 EVENER_API evener_connectivity_state evener_wrapped_subchannel_state(const evener_wrapped_subchannel *wrapped);
 
-/* For evener_child_policy_describe(). */
+/* Return which policy made it, for evener_child_policy_describe(). */
 EVENER_API evener_child_maker evener_wrapped_subchannel_maker(const evener_wrapped_subchannel *wrapped);
 
 /* Notify the child of a state. The child may release the subchannel meanwhile: `wrapped` may be freed when this

@@ -21,7 +21,7 @@ typedef struct evener_tls_options {
     const char *private_key;       /* PEM without a password, for mTLS: of the first certificate of the chain */
 } evener_tls_options;
 
-/* Create credentials for plain text. On success stores an owned handle. Errors: RESOURCE_EXHAUSTED. Any thread. */
+/* Create credentials for plain text. On success store an owned handle. Errors: RESOURCE_EXHAUSTED. Any thread. */
 EVENER_API evener_status_code evener_credentials_create_insecure(evener_credentials **credentials,
                                                                  evener_status *status);
 

@@ -68,14 +68,14 @@ typedef struct evener_factory_options {
     void *arg;
 } evener_factory_options;
 
-/* Read and check the file, and start to watch it. `options` may be NULL. On success stores an owned factory in
+/* Read and check the file, and start to watch it. `options` may be NULL. On success store an owned factory in
  * *factory. Channels connect at their first call. Waits for the runtime's control thread: call it on any other thread,
  * or on the thread that drives the runtime's loop. Errors: INVALID_ARGUMENT with file, line and field; NOT_FOUND or
  * PERMISSION_DENIED when a file cannot be read; RESOURCE_EXHAUSTED; INTERNAL. */
 EVENER_API evener_status_code evener_factory_open(const char *path, const evener_factory_options *options,
                                                   evener_factory **factory, evener_status *status);
 
-/* Return the channel of a name. On success stores a reference in *channel; release it with evener_channel_unref(). All
+/* Return the channel of a name. On success store a reference in *channel; release it with evener_channel_unref(). All
  * callers get the same channel while the factory is open and the file names it. A channel whose name is removed from
  * the file keeps its last settings until its last reference is released. Any thread; does not wait for the network.
  * Errors: NOT_FOUND with the file's name. */

@@ -18,7 +18,7 @@ typedef struct evener_load_report {
     double errors_per_second;
 } evener_load_report;
 
-/* Decode the members above from the protobuf message. Other fields are skipped; missing ones are 0. Returns false, and
+/* Decode the members above from the protobuf message. Other fields are skipped; missing ones are 0. Return false, and
  * stores nothing, if the bytes are no such message, if a value is negative or not a number, or if report->size is not
  * set. Allocates nothing. Any thread. */
 EVENER_API bool evener_load_report_parse(const void *bytes, size_t byte_count, evener_load_report *report);

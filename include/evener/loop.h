@@ -65,7 +65,7 @@ typedef struct evener_loop_vtable {
      * thread. Any thread. */
     uint64_t (*now_fast_ns)(evener_loop *loop);
     /* Queue the task. It runs later in order of posting, never inside this call. A task that is pending already
-     * stays as it is (one run serves both posts); returns whether it was queued. Any thread. */
+     * stays as it is (one run serves both posts). Return whether it was queued. Any thread. */
     bool (*post)(evener_loop *loop, evener_task *task);
     /* Start or restart the timer. It rings once, `delay_ns` from now, never inside this call. */
     void (*timer_start)(evener_loop *loop, evener_timer *timer, uint64_t delay_ns);

@@ -107,7 +107,7 @@ typedef struct evener_done_info {
     /* A58: the backend's load report (ORCA, from the trailer `endpoint-load-metrics-bin`), undecoded; or NULL */
     const void *load_report;
     size_t load_report_bytes;
-    /* For evener_call_done(), which finds `not_sent` out from them; borrowed. The text that the gRPC core stored
+    /* For evener_call_done(), which derives `not_sent` from them; borrowed. The text that the gRPC core stored
      * through `error_string` of GRPC_OP_RECV_STATUS_ON_CLIENT (NULL: not known, and then nothing is taken for unsent),
      * and whether anything of an answer arrived: initial metadata, a message or trailing metadata. */
     const char *error_string;
@@ -178,7 +178,7 @@ EVENER_API void evener_pick_undo(evener_pick *pick, uint32_t lane);
 typedef struct evener_picker_vtable {
     size_t size; /* sizeof(evener_picker_vtable) */
     /* Choose. With COMPLETE set pick->subchannel; with FAIL or DROP fill context->status. Any thread, several at
-     * once, under RCU: must not lock, allocate, wait, or call evener but for what context and subchannel allow. */
+     * once, under RCU: must not lock, allocate or wait, and may call only what context and subchannel allow. */
     evener_pick_outcome (*pick)(evener_picker *picker, const evener_pick_context *context, evener_pick *pick);
     /* Free the picker and give back the references it holds. Control thread, when no reader can see it. */
     void (*destroy)(evener_picker *picker);
@@ -201,8 +201,8 @@ static inline void evener_picker_init(evener_picker *picker, const evener_picker
  * Freed with free(), by the picker's destroy. Any thread. */
 EVENER_API void *evener_picker_alloc(size_t bytes);
 
-/* Control thread. A wrapper holds a reference to its child's picker for as long as its own lives. NULL is allowed for
- * unref. */
+/* Take or give back a reference. A wrapper holds one to its child's picker for as long as its own picker lives. NULL is
+ * allowed for unref. Control thread. */
 EVENER_API evener_picker *evener_picker_ref(evener_picker *picker);
 EVENER_API void evener_picker_unref(evener_picker *picker);
 

@@ -50,7 +50,7 @@ struct evener_policy_helper {
     const char *authority;             /* the channel's :authority */
 };
 
-/* Give `helper` the contents of `parent`, but functions of the caller's own. `helper` may be of an
+/* Give `helper` the contents of `parent`, with functions of the caller's own. `helper` may be of an
  * older or a newer evener than `parent`: what only one of them knows is left out, or zero. `vtable` must stay valid.
  * Control thread. */
 static inline void evener_policy_helper_init(evener_policy_helper *helper, const evener_policy_helper *parent,
@@ -62,7 +62,7 @@ static inline void evener_policy_helper_init(evener_policy_helper *helper, const
     helper->vtable = vtable;
 }
 
-/* A new subchannel in state IDLE or, if the channel has the address already, in its state (reported by state_changed
+/* Create a subchannel in state IDLE or, if the channel has the address already, in its state (reported by state_changed
  * soon after). NULL without memory. A wrapper may change `options` (listen first, then notify its child). Ended with
  * evener_subchannel_release(). */
 static inline evener_subchannel *evener_policy_create_subchannel(evener_policy_helper *helper,
@@ -72,9 +72,9 @@ static inline evener_subchannel *evener_policy_create_subchannel(evener_policy_h
     return helper->vtable->create_subchannel(helper, address, options);
 }
 
-/* Publish the policy's state and the picker for it, replacing the last; take over the caller's reference of
- * `picker`. `status` is the reason with TRANSIENT_FAILURE and may be NULL else. A NULL picker (out of memory) keeps the
- * last one. In the same turn as a release, publish may come before or after it. */
+/* Publish the policy's state and the picker for it, replacing the last; take over the caller's reference of `picker`.
+ * `status` is the reason with TRANSIENT_FAILURE, otherwise it may be NULL. A NULL picker (out of memory) keeps the last
+ * one. In the same turn as a release, publish may come before or after it. */
 static inline void evener_policy_publish(evener_policy_helper *helper, evener_connectivity_state state,
                                          const evener_status *status, evener_picker *picker)
 {
@@ -106,11 +106,11 @@ typedef struct evener_policy_update {
 
 typedef struct evener_policy_vtable {
     size_t size; /* sizeof(evener_policy_vtable) */
-    /* A new list, a new configuration, or both. Returns OK, or why it cannot be used: the resolver then backs off and
-     * tries again. `status` may be NULL (evener_status_set() allows that). An empty list must be answered with
+    /* Take a new list, a new configuration, or both. Return OK, or why it cannot be used: the resolver then backs off
+     * and tries again. `status` may be NULL (evener_status_set() allows that). An empty list must be answered with
      * evener_policy_fail_empty() and the subchannels released. */
     evener_status_code (*update)(evener_policy *policy, const evener_policy_update *update, evener_status *status);
-    /* Resolving failed. With a list, ignore it; without one, publish TRANSIENT_FAILURE with the status. */
+    /* Handle a failed resolution. With a list, ignore it; without one, publish TRANSIENT_FAILURE with the status. */
     void (*resolver_error)(evener_policy *policy, const evener_status *status);
     /* Connect if IDLE: a call is waiting, or the application asked. NULL if the policy is never IDLE. */
     void (*exit_idle)(evener_policy *policy);
@@ -153,7 +153,7 @@ struct evener_policy_set {
     size_t own_count;
 };
 
-/* The builder of a name, or NULL. `set` may be NULL: only the process's registry. Any thread. */
+/* Return the builder of a name, or NULL. `set` may be NULL: only the process's registry. Any thread. */
 EVENER_API const evener_policy_builder *evener_policy_find(const evener_policy_set *set, const char *name);
 
 /* ---- policies made of policies ---- */

@@ -50,7 +50,7 @@ typedef struct evener_policy_config_type {
     evener_unknown_fields unknown;
 } evener_policy_config_type;
 
-/* Parse `json`, the text of one object, into a new configuration. On success stores it in *config; the caller owns it
+/* Parse `json`, the text of one object, into a new configuration. On success store it in *config; the caller owns it
  * and ends it with type->destroy, or free() without one. On failure *config is untouched. Errors: INVALID_ARGUMENT (the
  * message begins with the field), RESOURCE_EXHAUSTED. Any thread. */
 EVENER_API evener_status_code evener_policy_config_parse(const evener_policy_config_type *type,
@@ -76,15 +76,15 @@ EVENER_API bool evener_policy_fields_get_u32(evener_policy_fields *fields, const
                                              uint32_t *value);
 EVENER_API bool evener_policy_fields_get_double(evener_policy_fields *fields, const char *name, double min, double max,
                                                 double *value);
-/* A google.protobuf.Duration, "1.5s". */
+/* Read a google.protobuf.Duration, "1.5s". */
 EVENER_API bool evener_policy_fields_get_duration(evener_policy_fields *fields, const char *name, uint64_t min_ns,
                                                   uint64_t max_ns, uint64_t *value_ns);
-/* A string of at most `bytes` - 1 bytes, copied into `value` with a terminating NUL. */
+/* Read a string of at most `bytes` - 1 bytes, copied into `value` with a terminating NUL. */
 EVENER_API bool evener_policy_fields_get_string(evener_policy_fields *fields, const char *name, char *value,
                                                 size_t bytes);
 
-/* A list of status codes, by name or number, as `retryableStatusCodes` of a service config: ["UNAVAILABLE", 14]. The
- * set has the bit 1 << code per code. OK and CANCELLED (the caller's own) are refused; an empty list gives an empty
+/* Read a list of status codes, by name or number, as `retryableStatusCodes` of a service config: ["UNAVAILABLE", 14].
+ * The set has the bit 1 << code per code. OK and CANCELLED (the caller's own) are refused; an empty list gives an empty
  * set. */
 EVENER_API bool evener_policy_fields_get_status_codes(evener_policy_fields *fields, const char *name, uint32_t *codes);
 
@@ -93,7 +93,7 @@ EVENER_API bool evener_policy_fields_get_status_codes(evener_policy_fields *fiel
 EVENER_API bool evener_policy_fields_get_child_policy(evener_policy_fields *fields, const char *name,
                                                       const evener_policy_set *policies, evener_policy_choice *choice);
 
-/* Enter the object `name`: the names that follow are its fields, until leave. Returns false, and stays, if it is
+/* Enter the object `name`: the names that follow are its fields, until leave. Return false, and stays, if it is
  * missing, not an object, deeper than EVENER_POLICY_FIELDS_DEPTH_MAX, or after an error. Enter an object once. */
 #define EVENER_POLICY_FIELDS_DEPTH_MAX 8
 EVENER_API bool evener_policy_fields_enter(evener_policy_fields *fields, const char *name);

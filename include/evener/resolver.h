@@ -92,14 +92,15 @@ typedef struct evener_resolver_vtable {
     size_t size; /* sizeof(evener_resolver_vtable) */
     /* Start resolving; called once. May push from inside. */
     void (*start)(evener_resolver *resolver);
-    /* A hint that the addresses may be stale (a connection broke). The resolver may coalesce and rate-limit hints (dns:
-     * at most one query per 30 s by default). NULL: hints are ignored. */
+    /* Take a hint that the addresses may be stale (a connection broke). The resolver may coalesce and rate-limit hints
+     * (dns: at most one query per 30 s by default). NULL: hints are ignored. */
     void (*resolve_now)(evener_resolver *resolver);
     /* Stop and free the resolver. The sink must not be used afterwards. Never called from inside a push. */
     void (*close)(evener_resolver *resolver);
-    /* The network may be back (evener_channel_reset_connect_backoff()): a resolver that is in a backoff retries now and
-     * starts the backoff sequence again. May come from inside a push: must not push from inside. NULL: the resolver has
-     * no backoff. Use evener_resolver_reset_backoff() to call it: tables of older programs end before this member. */
+    /* Retry now if in a backoff, and start the backoff sequence again: the network may be back
+     * (evener_channel_reset_connect_backoff()). May come from inside a push: must not push from inside. NULL: the
+     * resolver has no backoff. Use evener_resolver_reset_backoff() to call it: tables of older programs end before this
+     * member. */
     void (*reset_backoff)(evener_resolver *resolver);
 } evener_resolver_vtable;
 

@@ -25,7 +25,7 @@ typedef struct evener_runtime_options {
     const char *thread_name; /* NULL (default): "evener"; at most 15 characters are used */
 } evener_runtime_options;
 
-/* Create a runtime and, without `options->loop`, start its control thread. `options` may be NULL. On success stores a
+/* Create a runtime and, without `options->loop`, start its control thread. `options` may be NULL. On success store a
  * reference in *runtime. Errors: INVALID_ARGUMENT (no options->size), RESOURCE_EXHAUSTED, INTERNAL (a thread or the
  * loop did not start). Any thread. */
 EVENER_API evener_status_code evener_runtime_create(const evener_runtime_options *options, evener_runtime **runtime,

@@ -25,7 +25,7 @@ EVENER_API const char *evener_target_text(const evener_target *target);      /* 
 EVENER_API const char *evener_target_scheme(const evener_target *target);    /* "dns" */
 EVENER_API const char *evener_target_authority(const evener_target *target); /* "8.8.8.8:53" */
 EVENER_API const char *evener_target_endpoint(const evener_target *target);  /* "orders.prod:50051" */
-/* The endpoint with its leading '/', for schemes whose endpoint is a path ("/etc/orders.endpoints"). */
+/* Return the endpoint with its leading '/', for schemes whose endpoint is a path ("/etc/orders.endpoints"). */
 EVENER_API const char *evener_target_path(const evener_target *target);
 
 EVENER_END_DECLS

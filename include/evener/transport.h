@@ -49,9 +49,9 @@ typedef struct evener_transport_vtable {
     /* Give the connection up in any state: calls in flight finish, no new call starts. Called exactly once per
      * connection. Control thread; may be called from inside state_changed. */
     void (*disconnect)(evener_transport *transport, evener_connection *connection);
-    /* If set (both or none), a pick holds a reference to the connection until it is done. Otherwise picks only carry
-     * the pointer, which may dangle after disconnect. Returns false, without a reference, if the connection takes no
-     * further call; its last state_changed has come or will come. The pick is then made again. Any thread; must not
+    /* Take a reference to the connection for a pick, until the pick is done. Set both or none: without them picks only
+     * carry the pointer, which may dangle after disconnect. Return false, without a reference, if the connection takes
+     * no further call; its last state_changed has come or will come. The pick is then made again. Any thread; must not
      * lock, wait or allocate. */
     bool (*connection_ref)(evener_connection *connection);
     void (*connection_unref)(evener_connection *connection);
@@ -162,15 +162,16 @@ typedef struct evener_call_end {
     const void *load_report; /* A58: endpoint-load-metrics-bin, decoded; NULL: none */
     size_t load_report_bytes;
     evener_bytes *response; /* unary calls with OK: the message. The receiver takes it (copies the struct and sets
-                               response->owner to NULL) or leaves it; else NULL */
+                               response->owner to NULL) or leaves it; otherwise NULL */
 } evener_call_end;
 
-/* What the transport reports of a call: one event at a time per call, never from inside one of the functions below but
- * call_wait. Thread: an I/O thread of the transport; for a call begun with `blocking` also a thread inside call_wait of
- * any call of the same connection. An event must not block; it may use any function below except call_wait. */
+/* What the transport reports of a call: one event at a time per call, never from inside one of the functions below
+ * except call_wait. Thread: an I/O thread of the transport; for a call begun with `blocking` also a thread inside
+ * call_wait of any call of the same connection. An event must not block; it may use any function below except
+ * call_wait. */
 typedef struct evener_call_events {
     size_t size; /* sizeof(evener_call_events) */
-    /* The server's headers: at most once, before any message, not for a Trailers-Only answer; only with
+    /* Deliver the server's headers: at most once, before any message, not for a Trailers-Only answer; only with
      * `wants_metadata`. NULL: not wanted. */
     void (*headers)(evener_transport_call *call, const evener_metadata *metadata, size_t count);
     /* Answer one call_read; the receiver owns the message. Not for unary calls (evener_call_end.response); may be NULL
@@ -179,8 +180,8 @@ typedef struct evener_call_events {
     /* Answer one call_write: flow control let the message pass, its reference is not needed any more. Not for unary
      * calls; may be NULL then. */
     void (*written)(evener_transport_call *call);
-    /* Exactly once, last. The transport does not touch the call's memory afterwards, nor what was passed to
-     * call_begin. */
+    /* Report the end: exactly once, last. The transport does not touch the call's memory afterwards, nor what was
+     * passed to call_begin. */
     void (*ended)(evener_transport_call *call, const evener_call_end *end);
 } evener_call_events;
 
@@ -238,13 +239,13 @@ typedef struct evener_transport_calls {
      * connection takes no further call). */
     evener_status_code (*call_begin)(evener_connection *connection, evener_transport_call *call,
                                      const evener_call_begin_args *args, evener_status *status);
-    /* Streams: writes a message, one at a time: the next after `written`. The message and its reference are borrowed
+    /* Streams: write a message, one at a time: the next after `written`. The message and its reference are borrowed
      * until `written` or `ended`. `last`: END_STREAM goes with it. A message above send_bytes_max ends the call. One
      * thread at a time with call_half_close. */
     void (*call_write)(evener_transport_call *call, const evener_bytes *message, bool last);
-    /* Streams: ends writing, after the last `written`. */
+    /* Streams: end writing, after the last `written`. */
     void (*call_half_close)(evener_transport_call *call);
-    /* Streams: asks for the next message, one at a time: the next after `message`. Without it at most one flow-control
+    /* Streams: ask for the next message, one at a time: the next after `message`. Without it at most one flow-control
      * window is buffered. Status and trailers arrive without reads only after all messages were read. */
     void (*call_read)(evener_transport_call *call);
     /* End the call with this status: RST_STREAM CANCEL; `ended` follows with it, unless the call ends otherwise first.
@@ -252,8 +253,8 @@ typedef struct evener_transport_calls {
      * call_half_close and call_read may meet the end of the call: after `ended` they do nothing, as long as the call's
      * memory is there, no other call was begun in it, and the caller holds a reference to the connection. */
     void (*call_cancel)(evener_transport_call *call, evener_status_code code, const char *message);
-    /* For the blocking caller of this call: returns when *word (EVENER_WAIT_BITS aside) is not `value` any more, or
-     * `until_ns` of the loop's clock has passed; serves the connection meanwhile if nobody else does. The word stays
+    /* Wait, for the blocking caller of this call, until *word (EVENER_WAIT_BITS aside) is not `value` any more or
+     * `until_ns` of the loop's clock has passed; serve the connection meanwhile if nobody else does. The word stays
      * valid until `ended`, and is changed by evener_wait_word_set() only. NULL: the transport has none. */
     void (*call_wait)(evener_transport_call *call, uint32_t *word, uint32_t value, uint64_t until_ns);
 } evener_transport_calls;

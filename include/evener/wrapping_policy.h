@@ -86,7 +86,7 @@ static inline evener_pick_outcome evener_wrapping_picker_pick(const evener_wrapp
     return picker->child->vtable->pick(picker->child, context, pick);
 }
 
-/* The wrapper's memory in the subchannel that the child has picked. Only inside pick(). */
+/* Return the wrapper's memory in the subchannel that the child has picked. Only inside pick(). */
 static inline void *evener_wrapping_picker_data(const evener_wrapping_picker *picker, const evener_pick *pick)
 {
     return (char *)evener_subchannel_data(pick->subchannel) + picker->data_offset;

@@ -160,7 +160,7 @@ void evener_channel_free_former_names(evener_channel *channel);
 /* The picker that evener_channel_close() puts in force for good. */
 extern evener_picker evener_channel_closed_picker;
 
-/* Pick once, without waiting. Returns QUEUE also for a FAIL of a wait-for-ready pick. `args` is not NULL. */
+/* Pick once, without waiting. Return QUEUE also for a FAIL of a wait-for-ready pick. `args` is not NULL. */
 evener_pick_outcome evener_channel_pick_now(evener_channel *channel, const evener_pick_args *args, evener_pick *pick,
                                             evener_status *status);
 

@@ -362,7 +362,7 @@ void evener_pick_queue_set_connecting(evener_pick_queue *queue, const char *addr
     pthread_mutex_unlock(&queue->mutex);
 }
 
-/* Try, and enter the queue if there is no backend. Returns QUEUE with the mutex held. */
+/* Try, and enter the queue if there is no backend. Return QUEUE with the mutex held. */
 static evener_pick_outcome try_or_enter(evener_pick_queue *queue, evener_pick_request *request, evener_status *status)
 {
     for (;;) {

@@ -23,7 +23,7 @@ static uint64_t limit_for(uint32_t count, uint64_t least)
     return wanted > least ? wanted : least;
 }
 
-/* Whole weights without their common divisor, if they are few enough. Returns their sum, or 0. */
+/* Whole weights without their common divisor, if they are few enough. Return their sum, or 0. */
 static uint64_t exact_places(const double *weights, uint32_t count, uint32_t *places)
 {
     uint64_t divisor = 0;

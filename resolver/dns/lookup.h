@@ -42,7 +42,7 @@ typedef struct evener_dns_watch evener_dns_watch;
 /* Embedded in the watcher. */
 struct evener_dns_watch {
     /* A new answer. An unchanged answer is not reported again, unless it was refused or an error came in between.
-     * Returns whether the answer was accepted. May stop other watches, but not this one. */
+     * Return whether the answer was accepted. May stop other watches, but not this one. */
     bool (*answer)(evener_dns_watch *watch, const evener_dns_result *result);
     /* Resolution failed; the last answer stays valid. May stop other watches, but not this one. */
     void (*error)(evener_dns_watch *watch, const evener_status *status);

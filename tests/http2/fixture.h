@@ -81,7 +81,7 @@ typedef struct h2_result {
 #define H2_ECHO "/evener.demo.Echo/Unary"
 #define H2_ECHO_STREAM "/evener.demo.Echo/Stream"
 
-/* A blocking call; the result lives until h2_result_clear(). Returns its code. */
+/* A blocking call; the result lives until h2_result_clear(). Return its code. */
 evener_status_code h2_call_blocking(h2_peer *peer, const h2_call_options *options, h2_result *result);
 
 /* Start a call; NULL with a filled status when call_begin refuses it. */

@@ -128,7 +128,7 @@ static void trial_destroy(evener_connection *connection)
     free(trial);
 }
 
-/* Inside the connection. Returns whether an event is outstanding. */
+/* Inside the connection. Return whether an event is outstanding. */
 static bool trial_start(evener_grpc_watcher *watcher, evener_connection *connection)
 {
     struct evener_grpc_trial *trial = calloc(1, sizeof *trial);
@@ -245,7 +245,7 @@ static void attempt_ends(evener_grpc_watcher *watcher, evener_connection *connec
     evener_grpc_connection_leave(connection);
 }
 
-/* Of a connection that may have been given up. Returns whether an event is outstanding. */
+/* Of a connection that may have been given up. Return whether an event is outstanding. */
 static bool attempt_step(evener_grpc_watcher *watcher, evener_connection *connection)
 {
     const bool first = connection->phase == EVENER_GRPC_PHASE_NEW;

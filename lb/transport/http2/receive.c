@@ -215,7 +215,7 @@ void evener_http2_receive_end(evener_connection *connection, evener_http2_call *
 
 /* ---- messages ---- */
 
-/* What is wrong with the answer ends the call. Returns false. */
+/* What is wrong with the answer ends the call. Return false. */
 static bool fail_message(evener_connection *connection, evener_http2_call *call, evener_status_code code,
                          const char *what, size_t bytes)
 {
