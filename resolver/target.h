@@ -1,5 +1,5 @@
-/* Target, the internal part: the directory that a relative path counts from, and where the resolvers of its parts are.
- * */
+/* Target, the internal part: the directory that a relative path counts from, and where the resolvers of its parts
+ * are. */
 #ifndef EVENER_RESOLVER_TARGET_H
 #define EVENER_RESOLVER_TARGET_H
 

@@ -7,8 +7,7 @@
  *     static const evener_base_policy mine = {
  *         .size = sizeof mine, .build_picker = mine_build_picker};
  *     static const evener_policy_builder builder = {
- *         .size = sizeof builder, .name = "weighted_dice", .build = evener_base_policy_build, .user_data = &mine};
- * */
+ *         .size = sizeof builder, .name = "weighted_dice", .build = evener_base_policy_build, .user_data = &mine}; */
 #ifndef EVENER_BASE_POLICY_H
 #define EVENER_BASE_POLICY_H
 

@@ -73,8 +73,8 @@ typedef struct evener_transport_vtable {
     /* Return whether servers are verified against evener_connect_args.server_name, so that a backend without a name
      * cannot be connected to. Any thread. NULL: they are not. */
     bool (*verifies_names)(const evener_transport *transport);
-    /* How RPCs go over its connections; needs connection_ref. NULL: it carries none, and evener/call.h cannot be used.
-     * */
+    /* How RPCs go over its connections; needs connection_ref. NULL: it carries none, and evener/call.h cannot be
+     * used. */
     const struct evener_transport_calls *calls;
 } evener_transport_vtable;
 

@@ -32,7 +32,7 @@ void evener_bytes_clear(evener_bytes *bytes)
         return;
     }
     evener_buffer *buffer = bytes->owner;
-    /* acq_rel: who releases sees what the other holders did with the memory. */
+    /* acq_rel: the thread that frees sees what the other holders did with the memory. */
     if (buffer != NULL && __atomic_sub_fetch(&buffer->references, 1, __ATOMIC_ACQ_REL) == 0) {
         buffer->release(buffer);
     }

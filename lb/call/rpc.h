@@ -25,9 +25,8 @@ typedef struct evener_rpc {
     bool refused_once;          /* a server has refused the call unprocessed (A6: made again once) */
 } evener_rpc;
 
-/* Check what a call was given, and store its options (`given` may be NULL, or an older program's) as this library
- * knows them in *options. Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the transport carries no calls). Any thread.
- * */
+/* Check what a call was given, and store its options (`given` may be NULL, or an older program's) as this library knows
+ * them in *options. Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the transport carries no calls). Any thread. */
 evener_status_code evener_rpc_check(evener_channel *channel, const char *method, const evener_call_options *given,
                                     evener_call_options *options, evener_status *status);
 

@@ -69,8 +69,8 @@ evener_status_code evener_factory_text_expand(evener_factory_text *out, const ch
                                               size_t bytes, const evener_factory_reader *reader,
                                               evener_factory_files *files, evener_status *status);
 
-/* Return the file of a line of the expanded text, and store the line's number in that file. Any `text_line` is allowed.
- * */
+/* Return the file of a line of the expanded text, and store the line's number in that file. Any `text_line` is
+ * allowed. */
 const char *evener_factory_text_place(const evener_factory_text *text, unsigned text_line, unsigned *file_line);
 
 void evener_factory_text_clear(evener_factory_text *text);

@@ -1,5 +1,5 @@
-/* Address index: where in a list an address is, by its identity. For policies that match a new list with the old one.
- * */
+/* Address index: where in a list an address is, by its identity. For policies that match a new list with the old
+ * one. */
 #ifndef EVENER_LB_POLICY_ADDRESS_INDEX_H
 #define EVENER_LB_POLICY_ADDRESS_INDEX_H
 
@@ -26,7 +26,7 @@ typedef struct evener_address_index {
     evener_address_table table; /* of places */
 } evener_address_index;
 
-/* Room for `capacity` addresses. False without memory. */
+/* Make room for `capacity` addresses. Return false on out of memory. */
 bool evener_address_index_init(evener_address_index *index, size_t capacity);
 
 /* End what init has made; also after an init that failed. */

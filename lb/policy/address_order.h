@@ -8,8 +8,9 @@
 #include <evener/address.h>
 #include <evener/loop.h>
 
-/* Duplicates out, shuffled if wanted, families interleaved beginning with the first address's. An array of borrowed
- * addresses, freed with free(); *ordered_count may be less than `count`. NULL without memory. */
+/* Return the addresses without duplicates, shuffled if wanted, with the families interleaved, the first address's
+ * family first: an array of borrowed addresses, to be freed with free(). *ordered_count may be less than `count`. NULL:
+ * out of memory. */
 evener_address **evener_address_order(evener_address *const *addresses, size_t count, bool shuffle, evener_loop *loop,
                                       size_t *ordered_count);
 

@@ -1,4 +1,4 @@
-/* Base policy: one subchannel an address, connected at all times, and a picker from those that are READY.
+/* Base policy: one subchannel per address, connected at all times, and a picker from those that are READY.
  *
  * Lists. An update makes a list of entries; entries are found again by the address's identity, so that an address in
  * two lists has one subchannel. A new list waits as `pending` while the `current` one serves: it takes over when the
@@ -6,12 +6,12 @@
  * round_robin.cc). Unlike core, a new list whose members all fail does not displace one that serves: a wrong update is
  * then no outage.
  *
- * States. An entry that failed counts as failing until it is READY (A62, "sticky TRANSIENT_FAILURE"), all the while it
- * is connected again after every backoff. READY if any entry is; else CONNECTING if any is; else TRANSIENT_FAILURE.
+ * States. An entry that failed counts as failing until it is READY (A62, "sticky TRANSIENT_FAILURE"); after every
+ * backoff it is connected again. READY if any entry is; else CONNECTING if any is; else TRANSIENT_FAILURE.
  *
  * Publishing. The first READY, a lost last one and a change of list are published at once. Further changes of the READY
  * set within a turn are joined into one picker by a posted task: 10,000 subchannels that get READY in one turn cost two
- * pickers, not 10,000. A list that was replaced is let go behind it. */
+ * pickers, not 10,000. A replaced list is released after that picker is published. */
 #include <evener/base_policy.h>
 #include <evener/resolver.h>
 
@@ -22,11 +22,10 @@
 #include "lb/base/address_table.h"
 #include "lb/policy/weights.h"
 
-/* How long until a picker that could not be built as memory ran out is tried again. */
+/* Delay before a picker that could not be built, for lack of memory, is built again. */
 #define REBUILD_RETRY_NS (10 * EVENER_NS_PER_MS)
-/* With this many READY backends or more, the next ones wait for others: at most 1 us for each that is READY, 10 ms at
- * 10,000.
- * */
+/* From this number of READY backends on, further ones are joined into one picker, which waits at most 1 us per READY
+ * backend: 10 ms at 10,000. */
 #define JOIN_FROM 1000
 #define JOIN_NS_PER_READY EVENER_NS_PER_US
 #define INDEX_BITS 26
@@ -35,12 +34,12 @@
 
 typedef struct base base;
 
-/* Of an entry's two marks one is the current list's, the other the pending one's: when that takes over, they change
- * their meaning, and its entries need not be touched. */
+/* An entry has one mark for the current list and one for the pending list. When the pending list takes over, the marks
+ * swap their meaning, so that no entry needs to be touched. */
 enum { MARK_MIN = 1, MARKS = 3 };
 
 /* Lies in the subchannel's memory, behind the data of the policy that is built on this one; ends with its release. Few
- * bytes: there is one a backend. */
+ * bytes, as there is one per backend. */
 typedef struct entry {
     evener_subchannel *subchannel;
     evener_address *address; /* with the attributes as last set */
@@ -75,7 +74,7 @@ struct base {
     unsigned current_mark; /* the pending list has the other one */
     bool has_pending;
     evener_address_table table; /* all entries */
-    uint32_t generation;        /* of the newest list; after 2^24 of them the oldest is long gone */
+    uint32_t generation;        /* of the newest list; wraps at 2^24, when older lists are long gone */
     bool published;
     evener_connectivity_state published_state;
     evener_status last_error;
@@ -162,7 +161,7 @@ static size_t leave_out_drained(evener_subchannel **subchannels, uint64_t *since
     return kept;
 }
 
-/* The READY ones of the current list, to be freed by free_ready(); false without memory. */
+/* Collect the READY subchannels of the current list, to be freed by free_ready(); false: out of memory. */
 static bool collect_ready(const base *b, evener_base_ready *ready)
 {
     const size_t bytes = b->current.ready * (sizeof(evener_subchannel *) + sizeof(uint64_t));
@@ -252,8 +251,8 @@ static void publish_again(void *arg)
     publish_now(arg);
 }
 
-/* Another backend is READY. With many, each picker takes long to make, and they come turn by turn as connections are
- * made: then a few are waited for. */
+/* Publish that another backend is READY. With many backends each picker takes long to build, and backends get READY
+ * turn by turn: then wait for a few of them. */
 static void publish_joined_later(base *b)
 {
     if (!b->join_timer_runs) {
@@ -344,7 +343,7 @@ static void end_turn(void *arg)
     list_end(b, &b->leaving);
 }
 
-/* The list that the last update made. */
+/* Return the list that the last update made. */
 static const list *newest(const base *b)
 {
     return b->has_pending ? &b->pending : &b->current;
@@ -420,8 +419,8 @@ static entry *entry_create(base *b, evener_address *address, const evener_base_r
     return e;
 }
 
-/* The entry of an address if there is one. `*hint` is where in the newest list the address is expected: lists mostly
- * come in their old order, and then the table is not asked. */
+/* Return the entry of an address, or NULL. `*hint` is where in the newest list the address is expected: lists mostly
+ * keep their order, and then the table is not read. */
 static entry *find_hinted(const base *b, const evener_address *address, size_t *hint)
 {
     const list *l = newest(b);

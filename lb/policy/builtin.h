@@ -1,5 +1,5 @@
-/* The policies that come with evener. Each file of this folder defines its builders; lb/policy/registry.c lists them.
- * */
+/* The policies that come with evener. Each file of this folder defines its builders; lb/policy/registry.c lists
+ * them. */
 #ifndef EVENER_LB_POLICY_BUILTIN_H
 #define EVENER_LB_POLICY_BUILTIN_H
 

@@ -16,8 +16,9 @@
 
 #define CACHE_LINE 64
 #define UNKNOWN_OFFSET SIZE_MAX
-/* The wrapper's memory lies at one offset in all subchannels of a child, so that a picker knows it. Every child has at
- * least this much before it: one that is a wrapper itself may ask for more or less as its own child changes. */
+/* The wrapper's memory lies at one offset in all subchannels of a child, so that a picker knows it. At least this many
+ * bytes before it belong to the child: a child that is a wrapper itself asks for more or less as its own child
+ * changes. */
 #define CHILD_BYTES_MIN 256
 
 /* One policy, with the helper through which it sees the wrapper. */
@@ -261,7 +262,7 @@ void evener_child_policy_destroy(evener_child_policy *child)
     }
 }
 
-/* The newest slot if it is of that builder, else a new one. NULL: out of memory, nothing has changed. */
+/* Return the newest slot if it is of that builder, otherwise a new one. NULL: out of memory, nothing has changed. */
 static slot *slot_for(evener_child_policy *child, const evener_policy_builder *builder)
 {
     slot *newest = newest_of(child);

@@ -10,7 +10,7 @@
 bool evener_policy_choice_share(evener_policy_choice *choice, const evener_policy_builder *builder,
                                 evener_policy_config *config);
 
-/* Take, gives back a reference of a choice's `shared`; the last one destroys the configuration. NULL is allowed. Any
+/* Take or give back a reference of a choice's `shared`; the last one destroys the configuration. NULL is allowed. Any
  * thread. */
 void *evener_policy_shared_ref(void *shared);
 void evener_policy_shared_unref(void *shared);

@@ -14,7 +14,7 @@
     (1U << EVENER_STATUS_DEADLINE_EXCEEDED | 1U << EVENER_STATUS_RESOURCE_EXHAUSTED |                                  \
      1U << EVENER_STATUS_UNIMPLEMENTED | 1U << EVENER_STATUS_INTERNAL | 1U << EVENER_STATUS_UNAVAILABLE |              \
      1U << EVENER_STATUS_DATA_LOSS)
-/* The default: and UNKNOWN, which servers of most languages answer when a handler throws. */
+/* The default: those, and UNKNOWN, which servers of most languages answer when a handler throws. */
 #define EVENER_FAILURE_CODES_DEFAULT (EVENER_GO_ZERO_FAILURES | 1U << EVENER_STATUS_UNKNOWN)
 
 static inline bool evener_is_failure(uint32_t codes, evener_status_code code)

@@ -8,7 +8,7 @@
 #include "lb/policy/xxh64.h"
 
 #define NUMBER_BYTES 16 /* "_4294967295" with its NUL */
-#define SCAN_MAX 4      /* so few entries are looked at one after the other */
+#define SCAN_MAX 4      /* up to this number of entries are searched one by one */
 
 static int compare_entries(const void *a, const void *b)
 {
@@ -20,7 +20,7 @@ static int compare_entries(const void *a, const void *b)
     return x->endpoint < y->endpoint ? -1 : x->endpoint > y->endpoint;
 }
 
-/* Return the size at which the least weight has a whole number of places (A42), and EVENER_RING_PLACES_MIN at least. */
+/* Return the size at which the least weight has a whole number of places (A42), at least EVENER_RING_PLACES_MIN. */
 static double scale_of(const uint32_t *weights, uint32_t count, double sum, uint32_t size_min, uint32_t size_max)
 {
     double least = 1;
@@ -34,7 +34,7 @@ static double scale_of(const uint32_t *weights, uint32_t count, double sum, uint
     return scale < (double)size_max ? scale : (double)size_max;
 }
 
-/* About as many starts as entries: 2^bits. */
+/* Return the bits of a hash that select a start: there are about as many starts as entries, 2^bits. */
 static uint32_t start_bits_for(uint32_t entries)
 {
     uint32_t bits = 1;
@@ -92,7 +92,7 @@ static uint32_t share_out(part *parts, const char *const *keys, const uint32_t *
     uint32_t given = 0;
     uint32_t without = 0;
     for (uint32_t i = 0; i < count; i++) {
-        const double wanted = scale * ((double)weights[i] / sum) + 1e-9; /* 6 that are 5.999... are 6 */
+        const double wanted = scale * ((double)weights[i] / sum) + 1e-9; /* 5.999... counts as 6 */
         const uint32_t places = (uint32_t)wanted;
         parts[i] = (part){evener_xxh64(keys[i], strlen(keys[i]), 0), weights[i] > 0 ? wanted - places : -1, i, places};
         given += places;
@@ -171,7 +171,7 @@ uint32_t evener_hash_ring_find(const evener_hash_ring *ring, uint64_t hash)
     const uint64_t start = hash >> ring->start_shift;
     uint32_t low = ring->starts[start];
     uint32_t high = ring->starts[start + 1];
-    while (high - low > SCAN_MAX) { /* chance, or names that were chosen to lie close */
+    while (high - low > SCAN_MAX) { /* hashes lie close by chance, or were chosen so */
         const uint32_t middle = low + (high - low) / 2;
         if (ring->entries[middle].hash < hash) {
             low = middle + 1;

@@ -1,4 +1,4 @@
-/* Hash ring (A42): places of the endpoints on the circle of 64-bit hashes, as many for each as its weight says.
+/* Hash ring (A42): the endpoints' places on the circle of 64-bit hashes, in proportion to their weights.
  * Immutable and counted; references are changed on the control thread only. */
 #ifndef EVENER_LB_POLICY_HASH_RING_H
 #define EVENER_LB_POLICY_HASH_RING_H
@@ -13,8 +13,8 @@ typedef struct evener_ring_entry {
 typedef struct evener_hash_ring {
     uint32_t references;
     uint32_t size; /* at least 1 */
-    /* Hashes are spread evenly: their first bits say where on the ring they are, to an entry or two. The entries of
-     * hashes that begin with the bits b are starts[b] to starts[b + 1]. */
+    /* Hashes are spread evenly, so the first bits of a hash give its place on the ring up to an entry or two: the
+     * entries whose hashes begin with the bits b are starts[b] to starts[b + 1]. */
     uint32_t start_shift;
     uint32_t *starts;
     evener_ring_entry entries[]; /* by hash, then endpoint; behind them, the starts */
@@ -34,7 +34,7 @@ evener_hash_ring *evener_hash_ring_create(const char *const *keys, const uint32_
 evener_hash_ring *evener_hash_ring_ref(evener_hash_ring *ring);
 void evener_hash_ring_unref(evener_hash_ring *ring); /* NULL is allowed */
 
-/* The index of the first entry at or after the hash, going round. Any thread that knows of a reference. */
+/* Return the index of the first entry at or after the hash, going round. Any thread while a reference is held. */
 uint32_t evener_hash_ring_find(const evener_hash_ring *ring, uint64_t hash);
 
 #endif

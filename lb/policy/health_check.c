@@ -1,10 +1,9 @@
 /* health_check: a backend takes calls only while its server says that it serves (A17).
  *
  * It wraps any policy (`childPolicy`). On each connection `grpc.health.v1.Health/Watch` is asked for `serviceName`. To
- * the child a connected backend is CONNECTING until the first answer, then READY while it serves and
- * TRANSIENT_FAILURE while it does not; the connection stays. A server that knows no health checking, or a transport
- * without it, counts as healthy. With pick_first as the child nothing is watched (A17: pick_first has no use for it).
- * */
+ * the child a connected backend is CONNECTING until the first answer, then READY while it serves and TRANSIENT_FAILURE
+ * while it does not; the connection stays. A server that knows no health checking, or a transport without it, counts as
+ * healthy. With pick_first as the child nothing is watched (A17: pick_first has no use for it). */
 #include <evener/wrapping_policy.h>
 
 #include <string.h>
@@ -33,7 +32,7 @@ typedef struct wrapped {
 struct health_check {
     evener_policy_helper *helper;
     char service[SERVICE_NAME_BYTES];
-    bool watching; /* the child is one that wants it */
+    bool watching; /* the child uses health */
     wrapped *subchannels;
 };
 
@@ -77,12 +76,12 @@ static void watch(wrapped *w)
     evener_subchannel *subchannel = evener_wrapped_subchannel_get(w->base);
     switch (evener_subchannel_watch_health(subchannel, w->owner->service, health_changed, w, &status)) {
     case EVENER_STATUS_OK:
-    case EVENER_STATUS_FAILED_PRECONDITION: /* gone again; a notification of its state follows */
+    case EVENER_STATUS_FAILED_PRECONDITION: /* lost meanwhile; the notification of its state follows */
         break;
     case EVENER_STATUS_UNIMPLEMENTED:
         w->health = EVENER_READY;
         break;
-    default: /* better used unseen than not at all */
+    default: /* use it without a health check rather than not at all */
         evener_log(EVENER_LOG_WARNING, "health_check", "%s: %s: health is not watched: %s", w->owner->helper->target,
                    evener_subchannel_address_text(subchannel), status.message);
         w->health = EVENER_READY;
@@ -139,7 +138,7 @@ static evener_subchannel *create_subchannel(evener_wrapping *wrapping, evener_ch
 
 /* ---- the policy ---- */
 
-/* Connections that live are asked about the new service. Until it answers they count as they did: a change of the
+/* Watch the new service on the connections that are up. Until the first answer the old health counts: a change of the
  * parameter alone takes no backend out of service. */
 static void configured(evener_wrapping *wrapping, const char *child_name)
 {

@@ -2,10 +2,12 @@
  * calls.
  *
  * A call that ends early and not OK leaves the in-flight count early, which would make a backend that refuses at once
- * look idle. Its place is held until the usual time has passed. Each place fades exponentially with the usual time of a
- * call: the mean is the number of calls that would be in flight (Little's law), without a timer per call.
+ * look idle. Therefore its place in the count is held until the usual time has passed. Each place fades exponentially
+ * with the usual time of a call: the mean is the number of calls that would be in flight (Little's law), without a
+ * timer per call.
  *
- * Any thread. Relaxed atomics: a place that two threads lose between each other is replaced by the next failure. */
+ * Any thread. Relaxed atomics: when two threads change the places at once one change may be lost; the next failure
+ * makes up for it. */
 #ifndef EVENER_LB_POLICY_HELD_H
 #define EVENER_LB_POLICY_HELD_H
 
@@ -17,7 +19,7 @@ typedef struct evener_held {
     float places;
 } evener_held;
 
-/* Fewer places than this are none. */
+/* Less than this counts as no place. */
 #define EVENER_HELD_MIN (1.0F / 64)
 
 /* Return the places held now, where calls usually take `usual_ns`; 0: not known, and then none are held. */

@@ -1,4 +1,4 @@
-/* What policies have in common that goes through their helper. */
+/* What all policies do through their helper. */
 #include <evener/policy.h>
 
 evener_status_code evener_policy_fail_empty(evener_policy_helper *helper, evener_status *status)

@@ -3,8 +3,8 @@
  * `choiceCount` backends are drawn in proportion to their weights (the attribute "weight", 1 if none, less during a
  * slow start). The first one gets the call unless another one would clearly be less loaded for its weight. What
  * "clearly" means makes the shares follow the weights at any load (excess_of()): where weights are equal, it is fewer
- * calls in flight. An idle backend of weight 3 and one of weight 1 get calls as they are drawn, 3 to 1; comparing
- * (in flight + 1) / weight alone would give the first one all of them.
+ * calls in flight. An idle backend of weight 3 and one of weight 1 get calls as they are drawn, 3 to 1; a comparison of
+ * (in flight + 1) / weight would give the first one all of them.
  *
  * Calls in flight are counted in the subchannel's memory, so that the counts survive updates: one cache line per
  * candidate. Streams are counted apart and compared with streams: an open stream is no load for unary calls.
@@ -32,23 +32,23 @@
 
 #define CHOICES_DEFAULT 2
 #define CHOICES_MIN 2
-#define CHOICES_MAX 10 /* A48: more counts as this */
-/* A backend other than the first one is drawn at most this often: of uneven weights, mostly the first one comes again.
- * */
+#define CHOICES_MAX 10 /* A48: a larger choiceCount counts as this */
+/* Limit of the draws for a backend other than the first: with uneven weights mostly the first one comes again. */
 #define DRAWS_MAX 4
 
-/* About the time in which two threads exchange news; no call over a network is as short. */
+/* About the time in which another thread sees a change; no call over a network is as short. */
 #define BRIEF_NS (10 * EVENER_NS_PER_US)
-/* Fewer backends stay in the cache. */
+/* The data of fewer backends stays in the cache. */
 #define PREFETCH_FROM 256
 #define TIMED_PICKS 256
-/* One call in eight, by its start, and one pick in 64 see to the usual time. */
+/* One call in eight, by its start, updates the usual time, and one pick in 64 passes it on. */
 #define LEARNS_FROM UINT64_C(0x38)
 #define SHARES_PICKS 64
 #define USUAL_WEIGHT (1.0F / 8)
 /* Held for a call that ended with a failure code: the backend gets less than a tenth of its share. */
 #define FAILED_PLACES 16.0F
-/* Held for one that ended early otherwise: one place alone would win more than its share against counts that vary. */
+/* Held for a call that ended early with another code: with one place alone the backend would win more than its share,
+ * as other counts vary and held places do not. */
 #define EARLY_PLACES 4.0F
 
 /* The word of a pick: a glance; counted only; counted and timed (when it began, to 2 ns); a stream. */
@@ -74,10 +74,10 @@ typedef struct backend {
     uint32_t in_flight; /* unary calls without glances */
     uint32_t streams;   /* open */
     uint32_t failure_codes;
-    float usual_ns;   /* average time of calls that are OK; of peers while there was none; 0: not known */
+    float usual_ns;   /* average time of calls that end OK; that of peers before the first one; 0: not known */
     evener_held held; /* for calls that ended early and not OK */
     bool knows_usual; /* usual_ns is its own */
-    bool brief;       /* calls are short: the last one that was timed, and on average */
+    bool brief;       /* calls are short: the last timed one, and the average */
 } backend;
 
 _Static_assert(sizeof(backend) <= 64, "one cache line per candidate");
@@ -91,7 +91,7 @@ typedef struct least_request_picker {
     evener_picker base;
     uint32_t count, choices;
     bool is_plain;         /* for less_of_two() */
-    float usual_ns;        /* atomic: of a backend picked of late; 0: not known */
+    float usual_ns;        /* atomic: that of a recently picked backend; 0: not known */
     evener_alias *aliases; /* behind the candidates; NULL: all weights are equal */
     evener_lane_random random;
     candidate candidates[];
@@ -111,7 +111,7 @@ static inline void set(float *value, float number)
     __atomic_store(value, &number, __ATOMIC_RELAXED);
 }
 
-/* Whether a number that is not below 0 is 0, without a register of another kind. */
+/* Return whether a number that is not below 0 is 0, without a floating-point register. */
 static inline bool is_zero(const float *value)
 {
     const float copy = get(value);
@@ -120,7 +120,7 @@ static inline bool is_zero(const float *value)
     return bits == 0;
 }
 
-/* Relaxed, here and below: the counts are all there is to see. */
+/* Relaxed, here and below: no other data depends on the counts. */
 static inline double load_of(const evener_pick_context *context, const candidate *c)
 {
     const backend *b = c->backend;
@@ -134,16 +134,17 @@ static inline double load_of(const evener_pick_context *context, const candidate
     return load;
 }
 
-/* The calls that `other` would have if it was loaded as `first` is for its weight, less those that it has. */
+/* Return the calls that `other` would have if it were loaded as `first` is for its weight, less those that it has. */
 static inline double excess_of(const candidate *first, double load, const candidate *other, double load_of_other)
 {
     return load * first->inverse * other->weight - load_of_other;
 }
 
-/* Whether an excess moves the call. One call or more always does. A part of one comes of the weights, as when a backend
- * of weight 3 has one call and one of weight 1 has none. It moves the call with about its square as the chance: then as
- * many calls move from the heavy backend to the light one as back, and the shares remain those of the weights. (Exactly
- * the square for few calls in flight; the factor makes up for the light backend's advantage with some.) */
+/* Return whether an excess moves the call. One call or more always does. A fraction of a call results from weights, for
+ * example when a backend of weight 3 has one call and one of weight 1 has none. It moves the call with a probability of
+ * about its square: then as many calls move from the heavy backend to the light one as back, and the shares remain
+ * those of the weights. (It is the square for few calls in flight; the factor offsets the light backend's advantage
+ * with more.) */
 static bool moves(double excess, least_request_picker *picker, uint32_t lane)
 {
     if (!(excess > 0) || excess >= 1) {
@@ -161,7 +162,7 @@ static inline uint32_t place_of(const least_request_picker *picker, uint32_t ran
                                    : evener_alias_draw(picker->aliases, picker->count, random);
 }
 
-/* Another one than `first`, or `first` if weights are so uneven that none is drawn. */
+/* Draw a backend other than `first`; return `first` if weights are so uneven that none is drawn. */
 static inline uint32_t draw_other(least_request_picker *picker, uint32_t lane, uint32_t first, uint32_t random)
 {
     if (picker->aliases == NULL || picker->count == 2) {
@@ -175,7 +176,7 @@ static inline uint32_t draw_other(least_request_picker *picker, uint32_t lane, u
     return other;
 }
 
-/* Of thousands, the candidates of the next pick are in no cache. */
+/* Prefetch the candidates of the next pick: of thousands of backends, they are in no cache. */
 static inline void prefetch_next(least_request_picker *picker, uint32_t lane, uint64_t draw)
 {
     const uint32_t first = place_of(picker, (uint32_t)draw);
@@ -185,7 +186,7 @@ static inline void prefetch_next(least_request_picker *picker, uint32_t lane, ui
     }
 }
 
-/* Where weights are equal and there are no more backends than choices, all are looked at: A48 draws some twice. */
+/* Compare all backends, where weights are equal and there are no more backends than choices: A48 draws some twice. */
 static const candidate *least_of_all(const least_request_picker *picker, const evener_pick_context *context,
                                      uint64_t draw)
 {
@@ -226,7 +227,8 @@ static const candidate *least_of_drawn(least_request_picker *picker, const evene
     }
 }
 
-/* The usual case, in whole numbers: two of many backends of equal weight, for a unary call. NULL: places are held. */
+/* Choose in the usual case, in whole numbers: two of many backends of equal weight, for a unary call. NULL: places are
+ * held. */
 static inline const candidate *less_of_two(const least_request_picker *picker, uint64_t draw)
 {
     const uint32_t first = evener_random_scale((uint32_t)draw, picker->count);
@@ -285,7 +287,7 @@ static inline uint64_t call_begins(least_request_picker *picker, backend *chosen
     return timed ? evener_loop_now_fast_ns(context->loop) | WORD_TIME_MIN : WORD_COUNTED;
 }
 
-/* A call ended not OK: its place is held. */
+/* Hold the place of a call that ended not OK. */
 static __attribute__((noinline)) void hold(backend *chosen, uint64_t word, evener_status_code code)
 {
     const uint64_t now_ns = evener_loop_now_fast_ns(chosen->loop);
@@ -421,7 +423,7 @@ static evener_picker *least_request_build_picker(const evener_base_ready *ready)
     for (size_t i = 0; i < ready->count; i++) {
         evener_subchannel *subchannel = evener_subchannel_ref(ready->subchannels[i]);
         backend *known = evener_subchannel_data(subchannel);
-        if (known->subchannel == NULL) { /* nobody reads it yet */
+        if (known->subchannel == NULL) { /* no pick reads it yet */
             known->subchannel = subchannel;
             known->loop = ready->helper->loop;
         }

@@ -27,7 +27,8 @@ static double success_rate(const evener_outlier_host *host)
     return 100.0 * (double)host->successes / (double)volume(host);
 }
 
-/* A50: at most max_ejection_percent, but one at least; and evener's floor: min_healthy_percent stay, one at least. */
+/* Return whether one more may be ejected. A50: at most max_ejection_percent, but one at least. evener's floor: at least
+ * min_healthy_percent, and at least one, stay. */
 static bool may_eject(const sweep *s)
 {
     const double total = (double)s->count;
@@ -63,8 +64,8 @@ static bool has_volume(const evener_outlier_host *host, uint32_t request_volume)
     return volume(host) > 0 && volume(host) >= request_volume;
 }
 
-/* A backend with enough calls and no success is an outlier whatever the others do: when two of six fail every call, the
- * mean less 1.9 standard deviations is below 0, and A50 ejects neither. */
+/* Find backends with enough calls and no success. They are outliers whatever the others do: when two of six fail every
+ * call, the mean less 1.9 standard deviations is below 0, and A50 ejects neither. */
 static void without_success(sweep *s, uint32_t request_volume, uint32_t minimum_hosts, uint32_t enforcement_percent)
 {
     if (with_volume(s, request_volume) < minimum_hosts) {

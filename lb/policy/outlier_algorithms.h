@@ -41,7 +41,7 @@ typedef struct evener_outlier_config {
 typedef struct evener_outlier_host {
     uint64_t successes, failures;             /* of the last interval */
     uint32_t run;                             /* the most failures in a row in it */
-    bool ejected;                             /* in: is; out: is to be */
+    bool ejected;                             /* in: it is ejected; out: it is to be ejected */
     char reason[EVENER_OUTLIER_REASON_BYTES]; /* out: why, when it was ejected now */
 } evener_outlier_host;
 

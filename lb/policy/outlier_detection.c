@@ -4,7 +4,7 @@
  * subchannel. Every `interval` the counts since the last time go to the algorithms (lb/policy/outlier_algorithms.h). A
  * backend that they eject is TRANSIENT_FAILURE to the child, whatever its connection does, which stays; it comes back
  * after baseEjectionTime times the number of its ejections, at most maxEjectionTime, and then gets its real state.
- * An interval without ejection takes one off that number.
+ * An interval without ejection reduces that number by one.
  *
  * Only OK counts as a success and only a code of `failureCodes` as a failure. A call that its caller cancelled, one
  * that was not sent and one with another code, such as NOT_FOUND, say nothing of the backend's health.
@@ -72,10 +72,10 @@ typedef struct endpoint {
 /* One subchannel of the child. */
 struct wrapped {
     evener_wrapped_subchannel *base;
-    endpoint *endpoint; /* NULL: its address is in the list no more */
+    endpoint *endpoint; /* NULL: its address has left the list */
     wrapped *next;      /* of the endpoint */
     call_counts *counts;
-    uint64_t successes, failures; /* as counted by the last sweep */
+    uint64_t successes, failures; /* as of the last sweep */
     evener_status status;         /* with the real state */
     bool hidden;                  /* the child was notified that it is ejected */
 };
@@ -89,7 +89,7 @@ struct outlier {
     size_t count;
     evener_address_index index; /* of endpoints */
     evener_timer timer;
-    uint64_t swept_ns; /* when the running interval began; 0: none does */
+    uint64_t swept_ns; /* when the current interval began; 0: there is none */
     bool panics;       /* ejected backends are used */
     /* as the child published last */
     evener_connectivity_state state;
@@ -109,7 +109,8 @@ static void count_failure(call_counts *counts)
 {
     const uint32_t run = __atomic_add_fetch(&counts->run, 1, __ATOMIC_RELAXED);
     if (run > __atomic_load_n(&counts->longest_run, __ATOMIC_RELAXED)) {
-        __atomic_store_n(&counts->longest_run, run, __ATOMIC_RELAXED); /* one lost among threads comes with the next */
+        __atomic_store_n(&counts->longest_run, run,
+                         __ATOMIC_RELAXED); /* of two threads one may lose its maximum; the next failure stores it */
     }
 }
 
@@ -147,7 +148,7 @@ static evener_pick_outcome outlier_pick(evener_picker *base, const evener_pick_c
 static const evener_picker_vtable picker_vtable = {
     .size = sizeof picker_vtable, .pick = outlier_pick, .destroy = evener_wrapping_picker_destroy};
 
-/* Publish what the child did last, counted if there is an algorithm that wants it. */
+/* Publish the child's last state and picker, with a picker that counts if an algorithm needs counts. */
 static void publish(outlier *o)
 {
     if (o->picker == NULL) {
@@ -156,7 +157,7 @@ static void publish(outlier *o)
     evener_picker *published = is_counting(o) ? evener_wrapping_picker_create(&picker_vtable, o->picker, o->data_offset,
                                                                               o->config.failure_codes)
                                               : NULL;
-    if (published == NULL) { /* without memory, too: better not counted than not published */
+    if (published == NULL) { /* also on out of memory: rather not counted than not published */
         published = evener_picker_ref(o->picker);
     }
     evener_policy_publish(o->helper, o->state, &o->status, published);
@@ -260,7 +261,8 @@ static const evener_child_hooks hooks = {.size = sizeof hooks,
 
 /* ---- ejection ---- */
 
-/* A notified child may release subchannels: the list is looked at anew after each. */
+/* Return the next one to notify. The list is searched again after each notification, as the child may release
+ * subchannels. */
 static wrapped *next_with(const endpoint *e, bool hidden)
 {
     wrapped *w = e->subchannels;
@@ -318,7 +320,7 @@ static bool is_healthy(const endpoint *e)
     return w != NULL && !e->ejected;
 }
 
-/* Begin or end the panic. */
+/* Begin or end the panic, if the number of healthy backends says so. */
 static void look_for_panic(outlier *o)
 {
     size_t healthy = 0;
@@ -342,7 +344,7 @@ static void look_for_panic(outlier *o)
     }
 }
 
-/* The calls since the last sweep. */
+/* Store the counts of the calls since the last sweep. */
 static void take_counts(const endpoint *e, evener_outlier_host *host)
 {
     for (wrapped *w = e->subchannels; w != NULL; w = w->next) {
@@ -465,7 +467,8 @@ static bool replace_endpoints(outlier *o, const evener_policy_update *update)
     return true;
 }
 
-/* A50: another interval goes on from where the running one began; without an algorithm all are let back. */
+/* Set the timer for a new configuration. A50: a changed interval counts from the start of the current one. Without an
+ * algorithm no backend stays ejected. */
 static void restart_timer(outlier *o, bool was_counting)
 {
     const uint64_t now_ns = evener_loop_now_ns(o->helper->loop);
@@ -533,7 +536,7 @@ static void outlier_close(evener_policy *policy)
     free(o);
 }
 
-/* Who made a subchannel of the endpoint at `position`; NULL: not known. */
+/* Return who made a subchannel of the endpoint at `position`; NULL: not known. */
 static evener_child_maker maker_of(const outlier *o, size_t position, const evener_subchannel *subchannel)
 {
     const wrapped *w = position != EVENER_NO_INDEX ? o->endpoints[position]->subchannels : NULL;

@@ -5,17 +5,17 @@
 
 /* Costs within this factor are alike. */
 #define ALIKE 0.875F
-/* A winner that costs more than this many times the usual cost, and more by what a call costs its client anyway, is a
- * reason for further draws. */
+/* More backends are drawn when the winner costs more than this multiple of the usual cost, and the difference exceeds
+ * what a call costs its client anyway. */
 #define DEAR 1.5F
 #define DEAR_MIN_NS (20.0F * 1000)
 /* A lane learns from one pick in LEARN_PICKS, with this weight. */
 #define LEARN_PICKS 16
 #define USUAL_WEIGHT (1.0F / 8)
-/* At most one pick in this many is a probe: with two slow backends of four the 99th percentile is to remain that of the
+/* At most one pick in this many is a probe: with two slow backends of four the 99th percentile must remain that of the
  * fast ones. */
 #define PROBE_PICKS_MIN 256
-/* Fewer backends stay in the cache. */
+/* The data of fewer backends stays in the cache. */
 #define PREFETCH_FROM 256
 
 /* One pick. */
@@ -54,7 +54,7 @@ static inline void draw_pair(const p2c_picker *picker, uint64_t random, p2c_stat
     *b = picker->backends[second];
 }
 
-/* Return the number of this pick, and prefetch the backends of the next pick: of thousands, they are in no cache. */
+/* Return the number of this pick, and prefetch the backends of the next pick: among thousands they are in no cache. */
 static inline uint64_t draw_number(const p2c_picker *picker, p2c_lane *lane, uint32_t index)
 {
     uint64_t to_come;
@@ -71,7 +71,7 @@ static inline uint64_t draw_number(const p2c_picker *picker, p2c_lane *lane, uin
     return number;
 }
 
-/* Further numbers of a pick come ahead, too: all lanes then use their numbers in one order. */
+/* Return a further number of the pick, also drawn ahead: so all lanes use their numbers in the same order. */
 static uint64_t draw_further(const contest *c)
 {
     uint64_t to_come;
@@ -111,7 +111,7 @@ static inline bool is_cheaper(float cost, float than)
     return cost < than * ALIKE;
 }
 
-/* Whether `b` is cheaper because its latency is known to be lower, or would be at the same latency. */
+/* Return whether `b` is cheaper because its latency is known to be lower, or would be at the same latency. */
 static __attribute__((noinline)) bool is_surely_cheaper(const p2c_stats *a, const p2c_stats *b, costs cost,
                                                         uint64_t now_ns)
 {
@@ -121,7 +121,7 @@ static __attribute__((noinline)) bool is_surely_cheaper(const p2c_stats *a, cons
            is_cheaper(cost.b * (latency_a / latency_b), cost.a);
 }
 
-/* Whether `b` beats `a`, which was drawn before it. */
+/* Return whether `b` beats `a`, which was drawn before it. */
 static inline bool beats(const p2c_stats *a, const p2c_stats *b, costs cost, uint64_t now_ns)
 {
     return is_cheaper(cost.b, cost.a) && is_surely_cheaper(a, b, cost, now_ns);
@@ -195,9 +195,9 @@ static __attribute__((noinline)) void consider_more(contest *c)
 
 /* ---- probe ---- */
 
-/* Whether the loser may be probed, as to its calls without an answer. With none it may, once in PROBE_PICKS_MIN picks.
- * With some it gets another one only after a pause as long as the wait until its last pick was: the pauses double, so
- * that a hung backend takes few calls. It does not wait for PROBE_PICKS_MIN. */
+/* Return whether the loser's unanswered calls allow a probe. Without any, once in PROBE_PICKS_MIN picks. With some,
+ * regardless of PROBE_PICKS_MIN, after a pause as long as the time from its last answer to its last pick: the pauses
+ * double, so that a hung backend takes few calls. */
 static bool may_probe(const contest *c, uint32_t picks, uint64_t picked_ns)
 {
     const p2c_stats *loser = c->loser;
@@ -208,8 +208,8 @@ static bool may_probe(const contest *c, uint32_t picks, uint64_t picked_ns)
     return (int64_t)(c->now_ns - picked_ns) > (int64_t)(picked_ns - progress_ns);
 }
 
-/* Whether the loser is to be taken, to see how it does now. Only one thread takes it. A backend that failed is probed
- * the less often the more it failed; one that is failing, not at all. */
+/* Return whether to take the loser as a probe. Only one thread takes it. The more a backend failed, the less often it
+ * is probed; one that is failing is not probed at all. */
 static bool probe(const contest *c, uint32_t picks)
 {
     p2c_stats *loser = c->loser;
@@ -228,8 +228,8 @@ static bool probe(const contest *c, uint32_t picks)
 
 /* ---- learn ---- */
 
-/* The lane learns the usual cost of a pick, from winners only. While no latency is known it learns from a loser too:
- * nothing may be known of the winner, and that must not make it cheap. */
+/* Update the lane's usual cost of a pick, from winners only. While no latency is known, losers count too: a winner of
+ * which nothing is known must not make the usual cost low. */
 static void learn(p2c_lane *lane, const p2c_stats *best, const p2c_stats *loser, float best_cost)
 {
     float latency_ns = p2c_get(&best->latency_ns);
@@ -262,8 +262,8 @@ static void learn(p2c_lane *lane, const p2c_stats *best, const p2c_stats *loser,
 
 /* ---- pick ---- */
 
-/* Whether the pick ends with its first draw: the winner costs no more than usual, and it is not the lane's turn to
- * learn or to probe. */
+/* Return whether the pick ends with its first draw: the winner costs no more than usual, and the lane need not learn or
+ * probe with this pick. */
 static inline bool is_settled(const p2c_lane *lane, uint32_t picks, float best_cost)
 {
     return __builtin_expect(!(best_cost > p2c_get(&lane->dear_cost)), 1) &&
@@ -277,7 +277,7 @@ static __attribute__((noinline)) p2c_stats *settle(contest *c, uint32_t picks)
     if (c->best == NULL || (known && dear)) {
         consider_more(c);
     }
-    if (!c->context->args->streaming) { /* the cost of a stream is no measure for calls */
+    if (!c->context->args->streaming) { /* costs of streams and of calls are not comparable */
         learn(c->lane, c->best, c->loser, c->best_cost);
     }
     const bool probes = c->loser != NULL && probe(c, picks);
@@ -290,7 +290,7 @@ static __attribute__((noinline)) p2c_stats *settle(contest *c, uint32_t picks)
     return probes ? c->loser : c->best;
 }
 
-/* Any pick. */
+/* Choose a backend for any kind of pick. */
 static __attribute__((noinline)) p2c_stats *choose(p2c_picker *picker, const evener_pick_context *context,
                                                    uint64_t now_ns, uint32_t picks)
 {
@@ -328,7 +328,7 @@ static __attribute__((noinline)) p2c_stats *settle_plain(p2c_picker *picker, con
     p2c_lane *lane = &picker->lanes[context->lane];
     const uint64_t picked_ns = __atomic_load_n(&loser->picked_ns, __ATOMIC_RELAXED);
     if (best_cost <= p2c_get(&lane->dear_cost) && p2c_elapsed_ns(now_ns, picked_ns) <= picker->force_pick_ns) {
-        learn(lane, best, loser, best_cost); /* all that settle() would do, and the usual case */
+        learn(lane, best, loser, best_cost); /* settle() would do no more: the usual case */
         return best;
     }
     contest c = {.context = context,
@@ -341,7 +341,8 @@ static __attribute__((noinline)) p2c_stats *settle_plain(p2c_picker *picker, con
     return settle(&c, picks);
 }
 
-/* choose() of two for a unary call, without slow start and trace: the same decision, short and in registers. */
+/* Make the decision of choose() for two backends and a unary call, without slow start and trace: short, in
+ * registers. */
 static inline p2c_stats *choose_plain(p2c_picker *picker, const evener_pick_context *context, uint64_t now_ns,
                                       uint32_t picks)
 {

@@ -1,15 +1,15 @@
 /* The choice of p2c_ewma: which of the backends a pick takes (p2c_choice.c), and the picker it works on.
  *
  * A pick draws two distinct backends in proportion to their weights, and compares their costs (p2c_load.h). Costs
- * within an eighth of each other are alike: then the one drawn first is taken, so that equal backends get shares as
- * their weights, and no herd follows the luckiest average. So are costs that differ by no more than the noise of the
- * latencies. Where even the cheaper one costs markedly more than what this lane got of late, more are drawn, up to
- * `maxChoices` (all, if there are no more): two choices alone send a call in six to one of two slow backends of four.
+ * within an eighth of each other, or within the noise of the latencies, are alike: then the backend drawn first is
+ * taken. So equal backends get shares in proportion to their weights, and no herd follows the luckiest average. Where
+ * even the cheaper one costs markedly more than this lane's recent picks, more are drawn, up to `maxChoices` (or all,
+ * if there are fewer): two choices alone send one call in six to one of two slow backends of four.
  *
  * The probe. Once in PROBE_PICKS_MIN picks of a lane, a loser that nobody picked for `forcePickInterval` is taken
- * instead of the winner, so that a recovery is noticed; rarely a loser that failed, never one that is failing. One that
- * does not answer the calls it has gets another only after pauses that double. go-zero probes without that bound: with
- * more backends than calls per second almost every pick takes the loser. */
+ * instead of the winner, so that a recovery is noticed; rarely a loser that failed, never one that is failing. A
+ * backend that does not answer its calls gets another probe only after pauses that double. go-zero probes without that
+ * bound: with more backends than calls per second almost every pick takes the loser. */
 #ifndef EVENER_LB_POLICY_P2C_CHOICE_H
 #define EVENER_LB_POLICY_P2C_CHOICE_H
 
@@ -18,7 +18,7 @@
 #include "lb/policy/alias_table.h"
 #include "lb/policy/p2c_internal.h"
 
-/* What a lane knows by itself. */
+/* What each lane learns from its own picks. */
 typedef struct p2c_lane {
     EVENER_LANE_ALIGNED evener_lane_generator random;
     p2c_usual usual;

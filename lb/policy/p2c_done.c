@@ -1,7 +1,7 @@
 /* The end of a call of p2c_ewma: how it changes what is known of the backend (p2c_load.h). */
 #include "lb/policy/p2c_load.h"
 
-/* The average after an answer slower than it. */
+/* Return the average after an answer that is slower than it. */
 static inline float after_peak(float latency_ns, float rtt_ns, float by_time, bool news)
 {
     const float least = news ? P2C_PEAK_WEIGHT_MIN : P2C_SAMPLE_WEIGHT_MIN;
@@ -11,7 +11,7 @@ static inline float after_peak(float latency_ns, float rtt_ns, float by_time, bo
     return latency_ns + (rtt_ns - latency_ns) * (by_time > least ? by_time : least);
 }
 
-/* The average after an answer faster than it. */
+/* Return the average after an answer that is faster than it. */
 static inline float after_relief(float latency_ns, float rtt_ns, float by_time)
 {
     if (by_time > P2C_SILENCE) {
@@ -22,15 +22,15 @@ static inline float after_relief(float latency_ns, float rtt_ns, float by_time)
     return latency_ns + (rtt_ns - latency_ns) * (by_time > P2C_RELIEF_WEIGHT_MIN ? by_time : P2C_RELIEF_WEIGHT_MIN);
 }
 
-/* The weight of an end by the time since the last answer. Below the least weight of all the division is spared: the
- * usual case. */
+/* Return the weight of an end by the time since the last answer. Below the least of all weights, the usual case, no
+ * division is needed. */
 static inline float by_time_of(float dt_ns, float decay_ns)
 {
     return dt_ns > decay_ns * P2C_SAMPLE_WEIGHT_MIN ? dt_ns / (dt_ns + decay_ns) : 0.0F;
 }
 
-/* Hold the place of a call that ended not OK after `rtt_ns`, where `usual_ns` is usual. A success below 1 makes picks
- * look at it (p2c_is_calm()). */
+/* Hold the place of a call that ended not OK after `rtt_ns`, where calls usually take `usual_ns`. A success below 1
+ * makes picks read the held places (p2c_is_calm()). */
 static void hold(p2c_stats *stats, uint64_t now_ns, float rtt_ns, float usual_ns)
 {
     evener_held_add(&stats->held, now_ns, usual_ns, P2C_HELD_PLACES * (1.0F - rtt_ns / usual_ns));
@@ -40,7 +40,7 @@ static void hold(p2c_stats *stats, uint64_t now_ns, float rtt_ns, float usual_ns
     }
 }
 
-/* Update the success after an answer. A code that is neither OK nor a failure says nothing, but that time went by. */
+/* Update the success after an answer. A code that is neither OK nor a failure only ages it. */
 static __attribute__((noinline)) void update_success(p2c_stats *stats, uint64_t now_ns, float dt_ns,
                                                      evener_status_code code)
 {
@@ -54,13 +54,13 @@ static __attribute__((noinline)) void update_success(p2c_stats *stats, uint64_t 
     } else if (evener_is_failure(__atomic_load_n(&stats->failure_codes, __ATOMIC_RELAXED), code)) {
         after -= after * (by_time > P2C_FAILURE_WEIGHT_MIN ? by_time : P2C_FAILURE_WEIGHT_MIN);
     }
-    if (after > P2C_NEARLY_ONE) { /* back on the short way of picks, unless places are held */
+    if (after > P2C_NEARLY_ONE) { /* picks take their short path again, unless places are held */
         after = evener_held_now(&stats->held, now_ns, p2c_usual_call_ns(stats)) > 0.0F ? P2C_NEARLY_ONE : 1.0F;
     }
     p2c_set(&stats->success, after);
 }
 
-/* The mean deviation. One answer counts no more than the average: a single pause says nothing of the others. */
+/* Update the mean deviation. One answer adds at most the average: a single pause says nothing about other calls. */
 static inline void update_spread(p2c_stats *stats, float latency_ns, float rtt_ns)
 {
     const float spread_ns = p2c_get(&stats->spread_ns);
@@ -69,7 +69,7 @@ static inline void update_spread(p2c_stats *stats, float latency_ns, float rtt_n
             spread_ns + ((off_ns < latency_ns ? off_ns : latency_ns) - spread_ns) * P2C_SPREAD_WEIGHT);
 }
 
-/* An answer came that is OK, `rtt_ns` after the call began. */
+/* Update the statistics after an answer with OK, `rtt_ns` after the call began. */
 static inline __attribute__((always_inline)) void answer_ok(p2c_stats *stats, uint64_t now_ns, uint64_t started_ns,
                                                             float rtt_ns)
 {
@@ -93,8 +93,9 @@ static inline __attribute__((always_inline)) void answer_ok(p2c_stats *stats, ui
     }
 }
 
-/* A call ended not OK. It took at least this long, whatever the code: its time may raise the average and never lowers
- * it. A cancelled call is no answer: it says nothing of success, and the next answer is as much news as it was. */
+/* Update the statistics after a call that ended not OK. It took at least this long, whatever the code: its time may
+ * raise the average and never lowers it. A cancelled call is no answer: it changes neither the success nor the time of
+ * the last answer. */
 static void answer_not_ok(p2c_stats *stats, uint64_t now_ns, uint64_t started_ns, evener_status_code code)
 {
     const uint64_t updated_ns = __atomic_load_n(&stats->updated_ns, __ATOMIC_RELAXED);
@@ -118,7 +119,7 @@ static void answer_not_ok(p2c_stats *stats, uint64_t now_ns, uint64_t started_ns
     }
 }
 
-/* A call ended that the backend did not answer. Its other unanswered calls began later, as far as is known. */
+/* End a call that the backend did not answer. Its other unanswered calls are taken to have begun later. */
 static inline void end_unanswered(p2c_stats *stats, uint64_t started_ns)
 {
     if (started_ns < (__atomic_load_n(&stats->updated_ns, __ATOMIC_RELAXED) & ~P2C_KIND)) {
@@ -128,14 +129,14 @@ static inline void end_unanswered(p2c_stats *stats, uint64_t started_ns)
     }
 }
 
-/* The backend answered, with `in_flight` calls in flight. */
+/* Note an answer of the backend, with `in_flight` calls in flight. */
 static inline void note_answer(p2c_stats *stats, uint64_t now_ns, uint32_t in_flight)
 {
     __atomic_store_n(&stats->progress_ns, now_ns, __ATOMIC_RELAXED);
     __atomic_store_n(&stats->answered_around, in_flight, __ATOMIC_RELAXED);
 }
 
-/* A unary call ended not OK that was counted, or a glance failed. */
+/* End a counted unary call that is not OK, or a glance that failed. */
 static __attribute__((noinline)) void done_not_ok(p2c_stats *stats, uint64_t word, const evener_done_info *info)
 {
     const bool answered = !info->not_sent && info->code != EVENER_STATUS_CANCELLED;
@@ -157,8 +158,8 @@ static __attribute__((noinline)) void done_not_ok(p2c_stats *stats, uint64_t wor
     answer_not_ok(stats, now_ns, started_ns, info->code);
 }
 
-/* A stream ended. Its first message was its answer, which says nothing of now if it is older than the decay. The end
- * says nothing of latency: the server, the caller or a deadline chose it. */
+/* End a stream. Its first message was its answer, which is ignored if it is older than the decay. The time of the end
+ * says nothing about latency: the server, the caller or a deadline chose it. */
 static __attribute__((noinline)) void stream_done(p2c_stats *stats, uint64_t word, const evener_done_info *info)
 {
     (void)__atomic_fetch_sub(&stats->streams, 1, __ATOMIC_RELAXED);
@@ -179,7 +180,7 @@ static __attribute__((noinline)) void stream_done(p2c_stats *stats, uint64_t wor
     }
 }
 
-/* A call ended that is not a glance that went well. */
+/* End a call, other than a glance that ended OK. */
 static __attribute__((noinline)) void done_reported(p2c_stats *stats, uint64_t word, const evener_done_info *info)
 {
     if (__builtin_expect((info->code != EVENER_STATUS_OK) | info->not_sent | ((int64_t)word < 0), 0)) {

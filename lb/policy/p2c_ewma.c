@@ -1,13 +1,13 @@
 /* p2c_ewma: the power of two choices over a moving average of latencies, in the manner of go-zero's policy of that name
- * (zrpc/internal/balancer/p2c), with its faults mended. docs/policies.md gives the reasons.
+ * (zrpc/internal/balancer/p2c), without its faults. docs/policies.md gives the reasons.
  *
  *     p2c_load.h        what is known of one backend, and its cost
  *     p2c_choice.h      the pick: draw, compare, probe
  *     p2c_slow_start.h  how a backend joins
  *     this file         the pickers' making, and the builder
  *
- * Statistics live in the subchannel, over any number of pickers. Each lane has its own random numbers and its own
- * notion of what a usual pick costs; threads share only the backends' statistics, one cache line each. */
+ * Statistics live in the subchannel and outlive pickers. Each lane has its own random numbers and its own measure of
+ * the usual cost of a pick; threads share only the backends' statistics, one cache line each. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +31,7 @@ static void p2c_destroy(evener_picker *base)
 static const evener_picker_vtable picker_vtable = {
     .size = sizeof picker_vtable, .pick = p2c_pick, .destroy = p2c_destroy};
 
-/* What is to be known of all backends before anything can be said of one of them. */
+/* Sums over all backends, needed before a single one can be prepared. */
 typedef struct survey {
     double *weights;     /* of the backends */
     uint32_t *newcomers; /* their indices */
@@ -41,8 +41,8 @@ typedef struct survey {
     bool was_uneven;                /* a weight that is not the mean is in force */
 } survey;
 
-/* Take the backends and a reference of each. An update mostly changes few of many: each is looked at once here, and no
- * more if it stays as it is. */
+/* Take the backends and a reference of each. An update mostly changes few of many: a backend that stays as it is
+ * is looked at once, here. */
 static void take_backends(p2c_picker *picker, const evener_base_ready *ready, const p2c_config *config, survey *found)
 {
     p2c_state *state = ready->state;
@@ -65,7 +65,7 @@ static void take_backends(p2c_picker *picker, const evener_base_ready *ready, co
         if (stats->failure_codes != config->failure_codes) {
             __atomic_store_n(&stats->failure_codes, config->failure_codes, __ATOMIC_RELAXED);
         }
-        if (stats->generation == 0) { /* nobody reads it yet */
+        if (stats->generation == 0) { /* no pick reads it yet */
             stats->subchannel = subchannel;
         }
         if (stats->generation == 0 || stats->generation != last) {
@@ -81,7 +81,7 @@ static void take_backends(p2c_picker *picker, const evener_base_ready *ready, co
     }
 }
 
-/* Weights into the statistics and the aliases; false without memory. */
+/* Store the weights in the statistics and the alias table; false: out of memory. */
 static bool take_weights(p2c_picker *picker, const survey *found)
 {
     if (found->least == found->most) {
@@ -136,7 +136,7 @@ static evener_picker *p2c_build_picker(const evener_base_ready *ready)
     take_backends(picker, ready, config, &found);
     if (!take_weights(picker, &found)) {
         free(found.weights);
-        p2c_destroy(&picker->base); /* those that did not join yet are newcomers the next time, too */
+        p2c_destroy(&picker->base); /* backends that have not joined are newcomers again the next time */
         return NULL;
     }
     const float latency_ns = found.known > 0 ? (float)(found.latency_sum / found.known) : 0.0F;

@@ -139,7 +139,7 @@ static const evener_picker_vtable picker_vtable = {
 
 static void begin_anew(p2c_go_zero_stats *stats, evener_subchannel *subchannel, evener_loop *loop)
 {
-    if (stats->generation == 0) { /* nobody reads them yet */
+    if (stats->generation == 0) { /* no pick reads them yet */
         stats->subchannel = subchannel;
         stats->loop = loop;
     }
@@ -151,7 +151,7 @@ static void begin_anew(p2c_go_zero_stats *stats, evener_subchannel *subchannel, 
     __atomic_store_n(&stats->generation, stats->generation + 1, __ATOMIC_RELAXED);
 }
 
-/* False without memory; those that were made stay for the next time. */
+/* Create the statistics of backends that have none. False: out of memory; those created so far stay. */
 static bool make_stats(const evener_base_ready *ready)
 {
     for (size_t i = 0; i < ready->count; i++) {

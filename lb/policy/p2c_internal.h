@@ -13,7 +13,7 @@
 
 typedef struct p2c_config {
     uint32_t choices;     /* candidates of every pick */
-    uint32_t choices_max; /* when the best of them is none too good */
+    uint32_t choices_max; /* limit, when the best of them is not good */
     uint64_t decay_ns;
     uint64_t force_pick_ns;
     evener_slow_start slow_start;
@@ -24,7 +24,7 @@ typedef struct p2c_config {
 /* The defaults, documented in docs/policies.md. */
 extern const p2c_config p2c_config_default;
 
-/* Of evener_policy_builder. */
+/* The parse_config of the builder. */
 evener_status_code p2c_config_parse(const evener_policy_builder *builder, const evener_policy_set *policies,
                                     const char *json, evener_policy_config **config, evener_status *status);
 void p2c_config_destroy(evener_policy_config *config);
@@ -41,8 +41,8 @@ typedef struct p2c_go_zero_stats {
     uint64_t generation;
 } p2c_go_zero_stats;
 
-/* evener_subchannel_data(): statistics of either kind, so that a change of `compat` on a live channel mixes nothing up.
- * go-zero's are made when they are needed first. */
+/* evener_subchannel_data(): statistics of either kind, so that they stay apart when `compat` changes on a live channel.
+ * go-zero's are created on first use. */
 typedef struct p2c_data {
     p2c_stats stats;            /* the memory is aligned: on a cache line of their own */
     p2c_go_zero_stats *go_zero; /* owned; or NULL */

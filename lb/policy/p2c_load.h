@@ -7,8 +7,8 @@
  * answered, whichever is more: a backend that hangs gets expensive before its calls time out. `weight` is relative to
  * the mean weight. docs/policies.md has the reasons and where this departs from go-zero.
  *
- * Hung calls. A call that was in flight when the backend last answered is no sign of a hang. Calls begun since then are
- * unanswered, and the oldest of them has been waiting since `progress_ns`.
+ * Hung calls. A call that was in flight when the backend last answered does not indicate a hang. Calls begun since then
+ * are unanswered, and the oldest of them has been waiting since `progress_ns`.
  *
  * Streams are counted apart: an open stream is neither unanswered nor load for unary calls, and a stream is compared by
  * the streams open. Its first message is its response.
@@ -16,17 +16,17 @@
  * Ends that are not OK never lower the average. One that comes earlier than usual keeps the call's place in the
  * in-flight count until the usual time has passed (held.h): a backend that refuses quickly must not look idle.
  *
- * Noise. `spread_ns` is the mean deviation of the answers' times. A backend that lost by a few slow answers is not
- * asked again soon where calls are rare. So an average that nothing confirmed for a while counts as exact only to
- * within its spread (p2c_is_noise()).
+ * Noise. `spread_ns` is the mean deviation of the answers' times. Where calls are rare, a backend that lost because of
+ * a few slow answers would not be picked again soon. Therefore an average that no answer confirmed for a while counts
+ * as exact only to within its spread (p2c_is_noise()).
  *
  * All members that the data plane changes are read and written with relaxed atomics. Threads that end calls on one
  * backend at the same moment may lose an update of an average: the next answer corrects it. Only the counts are changed
  * with read-modify-write: there an error would stay.
  *
- * Glances (glance.h). Where answers come in less than P2C_BRIEF_NS and one has come within that time, a further call
- * says nothing new, and reporting it would cost a second reading of the clock besides the shared cache line. Such a
- * call is neither counted nor timed unless it fails. */
+ * Glances (glance.h). Where answers take less than P2C_BRIEF_NS and one has come within that time, a further call adds
+ * nothing, and counting it would cost a second reading of the clock besides the shared cache line. Such a call is
+ * neither counted nor timed unless it fails. */
 #ifndef EVENER_LB_POLICY_P2C_LOAD_H
 #define EVENER_LB_POLICY_P2C_LOAD_H
 
@@ -45,39 +45,39 @@
 #include "lb/policy/held.h"
 
 /* A new answer has the weight dt / (dt + decay) in the average, at least this. exp(-dt / decay), as in go-zero, would
- * cost 6 ns, and at 1,000 answers per second give an answer a 10,000th: a slow backend would be noticed in seconds. */
+ * cost 6 ns, and at 1,000 answers per second would weigh an answer 1/10,000: a slow backend would be noticed only after
+ * seconds. */
 #define P2C_SAMPLE_WEIGHT_MIN (1.0F / 32)
 /* The minimum for an answer faster than the average: the traces of one pause of a machine fade in half the time. */
 #define P2C_RELIEF_WEIGHT_MIN (1.0F / 16)
-/* The minimum for an answer slower than the average ("peak"): bad news counts at once, but not in full as in Finagle's
- * PeakEwma, where one garbage collection empties a backend for seconds. It is news only if the call began after the
- * last answer: calls that were in flight together have waited for the same thing, and all but the first count as any
- * other (as TCP takes the losses of one round trip for one). */
+/* The minimum for an answer slower than the average ("peak"): it counts at once, but not in full as in Finagle's
+ * PeakEwma, where one garbage collection empties a backend for seconds. It applies only if the call began after the
+ * last answer: calls that were in flight together have waited for the same cause, so all after the first count as usual
+ * (as TCP counts the losses of one round trip as one). */
 #define P2C_PEAK_WEIGHT_MIN (1.0F / 4)
-/* A slow answer that is no news is capped at this multiple of the average: a pause of a whole machine, this client's
- * own included, must not make the fast backends look slower than the slow ones, which had no call in flight in it. */
+/* A slow answer that overlaps the previous one is capped at this multiple of the average: a pause of a whole machine,
+ * this client's own included, must not make the fast backends look slower than slow ones without a call in flight. */
 #define P2C_ECHO_MAX 2.0F
-/* An answer after a silence of this share of the decay is mostly the result of a probe. A faster one halves the average
- * on a scale of powers: otherwise a bad moment would count for as long as nobody asks. */
+/* An answer after a silence of this share of the decay is mostly the result of a probe. A faster one moves the average
+ * to the geometric mean of both: otherwise a bad moment would count until the next probe, and longer. */
 #define P2C_SILENCE (1.0F / 16)
 #define P2C_SPREAD_WEIGHT (1.0F / 8)
-/* An average is uncertain by this many spreads once nothing has confirmed it for P2C_CERTAIN_NS, by less before. */
+/* An average is uncertain by this many spreads when no answer has confirmed it for P2C_CERTAIN_NS; before, by less. */
 #define P2C_NOISE 2.5F
 #define P2C_CERTAIN_NS (250 * EVENER_NS_PER_MS)
-/* This share of the age of the oldest unanswered call stands for the latency: a backend is taken for hung when that is
- * more than the average, and not for every millisecond in which nobody was scheduled. */
+/* This share of the age of the oldest unanswered call stands for the latency: a backend counts as hung when that
+ * exceeds the average, and not for every millisecond in which a thread was not scheduled. */
 #define P2C_QUIET_WEIGHT (1.0F / 2)
 #define P2C_SUCCESS_WEIGHT_MIN (1.0F / 16)
 #define P2C_FAILURE_WEIGHT_MIN (1.0F / 8)
-/* The worst success in a cost: a cost stays a number. */
+/* The least success in a cost, so that costs stay finite. */
 #define P2C_SUCCESS_FLOOR 0.01F
 /* A backend with less success is failing, and is not probed. */
 #define P2C_HEALTHY_SUCCESS 0.5F
-/* From here on success counts as complete. As a value: nothing is held against the backend, but places are held for it.
- * */
+/* From here on success counts as complete. This value itself: complete, but places are held for the backend. */
 #define P2C_NEARLY_ONE 0.9999F
-/* After this many early ends in a row that are not OK the average is stale: it is from another time, and as others come
- * and go above and below it, it would draw all calls or none. */
+/* After this number of early ends in a row that are not OK the average is stale: it is too old to be compared with the
+ * others' averages, and would attract all calls or none. */
 #define P2C_STALE_ENDS 4
 /* Places that are held per early end. The in-flight counts of other backends vary and the held places do not, so that
  * with one place per end the backend would win more than its share of the comparisons. */
@@ -104,7 +104,7 @@ typedef struct p2c_stats {
     uint64_t picked_ns;  /* the last pick, for the probe */
     uint64_t ready_ns;   /* where its slow start began; the control thread writes */
     evener_held held;    /* for calls that ended early and not OK */
-    float usual_ns;      /* the usual latency elsewhere, noted by picks while the average is unknown or stale; else 0 */
+    float usual_ns;      /* others' usual latency, stored by picks while the average is unknown or stale; otherwise 0 */
     float at_least_ns;   /* while latency_ns is 0: calls that ended not OK took about this long; 0: they say nothing */
     uint32_t early_ends; /* ends in a row that were not OK and earlier than usual */
     uint32_t failure_codes; /* of the configuration in force */
@@ -144,8 +144,7 @@ static inline float p2c_elapsed_ns(uint64_t now_ns, uint64_t since_ns)
     return elapsed_ns > 0.0F ? elapsed_ns : 0.0F;
 }
 
-/* Failures fade while the backend is quiet: otherwise one that was left alone could never show that it is well again.
- * */
+/* Return the success after a silence: failures fade, as a backend without calls cannot show that it has recovered. */
 static inline float p2c_relaxed_success(float success, float quiet_ns, float decay_ns)
 {
     const float kept = decay_ns / (decay_ns + quiet_ns);
@@ -156,7 +155,7 @@ static inline float p2c_relaxed_success(float success, float quiet_ns, float dec
 
 /* What is usual among the backends that get picked. */
 typedef struct p2c_usual {
-    float latency_ns; /* stands for a latency that is unknown, and draws an old one to itself */
+    float latency_ns; /* stands for an unknown latency; a stale one is raised to it */
     float crowding;   /* 1 / (1 + calls in flight) */
 } p2c_usual;
 
@@ -194,7 +193,7 @@ static inline float p2c_latency(p2c_stats *stats, const p2c_stats *opponent, flo
     return least_ns > usual_ns ? least_ns : usual_ns;
 }
 
-/* p2c_cost() of any backend, with `busy` calls that are load. */
+/* Return p2c_cost() of any backend, with `busy` calls as its load. */
 static __attribute__((noinline)) float p2c_cost_of_any(p2c_stats *stats, const p2c_stats *opponent, uint64_t now_ns,
                                                        const p2c_usual *usual, uint32_t busy)
 {
@@ -226,7 +225,7 @@ static __attribute__((noinline)) float p2c_cost_of_any(p2c_stats *stats, const p
 }
 
 /* Return the cost for a unary call, in nanoseconds: about how long a further one would take. `opponent` is the backend
- * it is compared with, or NULL. The short way is for a backend that answers, and against which nothing is held. */
+ * it is compared with, or NULL. The short path is for a backend that answers and has no failures. */
 static inline float p2c_cost(p2c_stats *stats, const p2c_stats *opponent, uint64_t now_ns, const p2c_usual *usual)
 {
     const float latency_ns = p2c_get(&stats->latency_ns);
@@ -238,15 +237,15 @@ static inline float p2c_cost(p2c_stats *stats, const p2c_stats *opponent, uint64
     return latency_ns * (1.0F + (float)in_flight * p2c_get(&stats->weight_inverse) * usual->crowding);
 }
 
-/* The same for a stream: its load are the streams open. */
+/* Return the cost for a stream; the load is the number of open streams. */
 static inline float p2c_cost_of_stream(p2c_stats *stats, const p2c_stats *opponent, uint64_t now_ns,
                                        const p2c_usual *usual)
 {
     return p2c_cost_of_any(stats, opponent, now_ns, usual, __atomic_load_n(&stats->streams, __ATOMIC_RELAXED));
 }
 
-/* Whether the cost for a unary call is the plain latency: none in flight, nothing held against the backend, and heard
- * of within the decay. All is looked at and one branch taken: it nearly always holds. */
+/* Return whether the cost for a unary call is the plain latency: no call in flight, no failures, and an answer within
+ * the decay. One branch for all conditions, as they nearly always hold. */
 static inline bool p2c_is_calm(const p2c_stats *stats, uint64_t now_ns, uint64_t decay_ns)
 {
     const uint32_t in_flight = __atomic_load_n(&stats->in_flight, __ATOMIC_RELAXED);
@@ -255,8 +254,8 @@ static inline bool p2c_is_calm(const p2c_stats *stats, uint64_t now_ns, uint64_t
     return ((in_flight | against) == 0) & (p2c_bits(&stats->latency_ns) != 0) & (quiet_ns <= decay_ns);
 }
 
-/* Whether an average that is higher than another by `difference_ns` may be so by chance: within the uncertainty that
- * the time since its last answer leaves. */
+/* Return whether an average may be higher than another by `difference_ns` by chance: within the uncertainty that
+ * results from the time since its last answer. */
 static inline bool p2c_is_noise(const p2c_stats *higher, float difference_ns, uint64_t now_ns)
 {
     const float quiet_ns = p2c_elapsed_ns(now_ns, __atomic_load_n(&higher->updated_ns, __ATOMIC_RELAXED));
@@ -265,7 +264,7 @@ static inline bool p2c_is_noise(const p2c_stats *higher, float difference_ns, ui
     return difference_ns < p2c_get(&higher->spread_ns) * P2C_NOISE * uncertain;
 }
 
-/* Return the success as it is now held against the backend. */
+/* Return the success as it counts now. */
 static inline float p2c_success(const p2c_stats *stats, uint64_t now_ns)
 {
     const float quiet_ns = p2c_elapsed_ns(now_ns, __atomic_load_n(&stats->progress_ns, __ATOMIC_RELAXED));
@@ -274,7 +273,7 @@ static inline float p2c_success(const p2c_stats *stats, uint64_t now_ns)
 
 /* ---- the beginning of a call ---- */
 
-/* Shorter than any call over a network, and about the time in which threads exchange news. */
+/* Shorter than any call over a network, and about the time in which another thread sees a change. */
 #define P2C_BRIEF_NS 65536
 #define P2C_BITS_OF_BRIEF UINT32_C(0x47800000)
 /* The word of a pick: when it began, to 2 ns, and whether its call is a glance or a stream. */
@@ -284,7 +283,7 @@ static inline float p2c_success(const p2c_stats *stats, uint64_t now_ns)
 /* picked_ns is written if it is older than this: the cache line stays shared. */
 #define P2C_PICKED_STEP_NS EVENER_NS_PER_MS
 
-/* Compared as bits: one comparison says that the latency is known (not 0) and brief. */
+/* Return whether the call may be a glance. Compared as bits: one comparison covers "known" (not 0) and "brief". */
 static inline bool p2c_may_glance(const p2c_stats *stats, uint64_t now_ns, uint32_t lane)
 {
     const uint64_t quiet_ns = now_ns - __atomic_load_n(&stats->updated_ns, __ATOMIC_RELAXED);
@@ -314,7 +313,7 @@ static inline uint64_t p2c_start(p2c_stats *stats, uint64_t now_ns, uint32_t lan
     return now_ns & ~P2C_GLANCE;
 }
 
-/* The same for a stream. */
+/* Begin a stream. Return the pick's word. */
 static inline uint64_t p2c_start_stream(p2c_stats *stats, uint64_t now_ns)
 {
     p2c_note_pick(stats, now_ns);

@@ -8,7 +8,7 @@ bool p2c_passes_slow_start(const p2c_stats *stats, const evener_slow_start *slow
     return (double)(uint32_t)(random >> 32) < share * 0x1p32;
 }
 
-/* Prepare a backend that was not in the last picker. Nothing is held against it but what it earned before. */
+/* Prepare a backend that was not in the last picker. Its earlier failures still count. */
 static void join(p2c_stats *stats, const evener_base_ready *ready, uint64_t now_ns, float peers_latency_ns,
                  uint64_t age_ns)
 {
@@ -35,7 +35,7 @@ void p2c_let_join(p2c_picker *picker, const evener_base_ready *ready, const p2c_
     if (newcomer_count == picker->count) {
         state->first_ready_ns = now_ns;
     }
-    /* More newcomers than half share their herd among themselves: none gets 1.5 times its share. */
+    /* When more than half are newcomers they share the rush of calls: none gets 1.5 times its share. */
     const bool ramp =
         newcomer_count * 2 < picker->count && window_ns > 0 && now_ns - state->first_ready_ns >= window_ns;
     if (ramp && newcomer_count > 0) {

@@ -1,8 +1,8 @@
-/* Slow start of p2c_ewma: how a backend that joins others comes up to its share.
+/* Slow start of p2c_ewma: how a backend that joins others reaches its share.
  *
  * A newcomer starts from the mean latency of its peers. It is considered in a tenth of its draws at first, rising to
  * all of them within the window of `slowStartConfig`. Where half of the backends or more are new, above all at the
- * start, there is no slow start: they share the herd among themselves. */
+ * start, there is no slow start: they share the rush of calls. */
 #ifndef EVENER_LB_POLICY_P2C_SLOW_START_H
 #define EVENER_LB_POLICY_P2C_SLOW_START_H
 

@@ -15,8 +15,8 @@
  * never raises the weight: a backend that fails fast reports little load.
  *
  * Picks go round a smooth sequence (lb/policy/smooth_sequence.h), with one cursor where calls follow, else with one for
- * each lane, as in round_robin: no bursts, and exact shares for whole weights over a period, of all threads or of one.
- * */
+ * each lane, as in round_robin: no bursts, and exact shares for whole weights over a period, of all threads or of
+ * one. */
 #include <evener/base_policy.h>
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* XXH64 (xxHash, specification 0.1.1 section "XXH64 Algorithm Description"): what A42 puts addresses on the ring with.
- * */
+/* XXH64 (xxHash, specification 0.1.1 section "XXH64 Algorithm Description"): what A42 puts addresses on the ring
+ * with. */
 #ifndef EVENER_LB_POLICY_XXH64_H
 #define EVENER_LB_POLICY_XXH64_H
 

@@ -1,4 +1,4 @@
-/* Lanes: the lane (see evener/picker.h) that the calling thread counts on.
+/* Lanes: the lane (see evener/lane.h) that the calling thread counts on.
  *
  * A thread takes a free lane at its first pick and gives it back when it exits. When no lane is free it uses the
  * shared lane, and asks again with every pick. While threads ask in vain, a control thread takes lanes back from
@@ -53,7 +53,7 @@ static inline void evener_lane_uses_add(uint64_t n)
 #endif
 }
 
-/* Begin, end a use of the thread's lane outside RCU. May be nested. */
+/* Begin or end a use of the thread's lane outside RCU. May be nested. */
 static inline void evener_lane_use_begin(void)
 {
     evener_lane_uses_add(EVENER_LANE_USE_BEGIN);

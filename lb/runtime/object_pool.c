@@ -34,7 +34,7 @@ static free_object *take_from(uint32_t lane, size_t class)
 {
     free_object **first = &lanes[lane].first[class];
     if (*first == NULL) {
-        /* Acquire pairs with the release of who gave the objects back. */
+        /* Acquire pairs with the release of the threads that gave the objects back. */
         *first = __atomic_exchange_n(&returned[class].first, NULL, __ATOMIC_ACQUIRE);
     }
     free_object *object = *first;

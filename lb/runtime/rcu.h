@@ -44,8 +44,8 @@ static inline void evener_rcu_read_unlock(void)
     urcu_bp_read_unlock();
 }
 
-/* The same for the hot path: enter returns the reader's state, so that leave is a single store. Other sections may
- * be nested inside, if they end in the reverse order. */
+/* Enter a section on the hot path: enter returns the reader's state, so that leave is a single store. Other sections
+ * may be nested inside, if they end in the reverse order. */
 #ifdef _LGPL_SOURCE
 typedef struct evener_rcu_section {
     struct urcu_bp_reader *reader;

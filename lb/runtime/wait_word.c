@@ -10,7 +10,7 @@
 
 void evener_wait_word_set(uint32_t *word, uint32_t value)
 {
-    /* Release pairs with the acquire of who waits; the exchange also shows whether a thread sleeps. */
+    /* Release pairs with the acquire of the waiting thread; the exchange also shows whether a thread sleeps. */
     const uint32_t before = __atomic_exchange_n(word, value, __ATOMIC_ACQ_REL);
     if ((before & EVENER_WAIT_SLEEPING) != 0) {
         (void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);

@@ -1,8 +1,8 @@
 /* Exchange: one question to one DNS server, once, through c-ares: no search list, no hosts file, no retries.
  *
  * Each exchange has an ares_channel with the one server. This costs some 20 us and gives what a shared channel cannot
- * give with c-ares 1.18: an exchange can be cancelled, and leaves from its own source port (RFC 5452). Control thread.
- * */
+ * give with c-ares 1.18: an exchange can be cancelled, and leaves from its own source port (RFC 5452). Control
+ * thread. */
 #ifndef EVENER_RESOLVER_DNS_EXCHANGE_H
 #define EVENER_RESOLVER_DNS_EXCHANGE_H
 

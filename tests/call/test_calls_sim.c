@@ -146,8 +146,8 @@ Test(calls_sim, what_was_perhaps_processed_is_reported)
     scene_destroy(s);
 }
 
-/* At most three times in a row on one connection; then that one counts as gone, and the call waits as the picker says.
- * */
+/* At most three times in a row on one connection; then that one counts as gone, and the call waits as the picker
+ * says. */
 Test(calls_sim, a_connection_on_which_nothing_leaves_counts_as_gone)
 {
     scene *s = scene_create(&(fake_call_outcome){.kind = FAKE_CALL_NEVER_LEFT}, 1);

@@ -1,6 +1,6 @@
 /* Retries of waiting picks (lb/channel/pick_queue.h): outside the mutex, in bounded batches, and without starvation;
- * what happens to a pick that is cancelled or times out during a batch. A picker that the tests control does the picks.
- * */
+ * what happens to a pick that is cancelled or times out during a batch. A picker that the tests control does the
+ * picks. */
 #include <criterion/criterion.h>
 
 #include <pthread.h>

@@ -1,5 +1,5 @@
-/* Targets: any input gives a target with valid parts or an error with a reason, and no built-in resolver crashes on it.
- * */
+/* Targets: any input gives a target with valid parts or an error with a reason, and no built-in resolver crashes on
+ * it. */
 #include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>

@@ -18,8 +18,8 @@ typedef struct call_fixture {
     evener_channel *channel;
 } call_fixture;
 
-/* Start the servers and opens a round_robin channel to them (none for no servers). Abort the test program on failure.
- * */
+/* Start the servers and open a round_robin channel to them (none for no servers). Abort the test program on
+ * failure. */
 void call_fixture_open(call_fixture *fixture, size_t server_count, const demo_server_options *server_options);
 /* Open another channel of the fixture's runtime; the caller's to give back. */
 evener_channel *call_fixture_channel(const call_fixture *fixture, const char *target);

@@ -1,6 +1,6 @@
 /* A call that a server may have processed is sent once, whatever the server says of it: its words could be anybody's.
- * Over "http2" a stream that was refused by the frames of RFC 9113 is made again once; the C core does not show those.
- * */
+ * Over "http2" a stream that was refused by the frames of RFC 9113 is made again once; the C core does not show
+ * those. */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
 

@@ -54,8 +54,8 @@ static void put_frame(uint8_t **to, uint8_t type, uint8_t flags, uint32_t stream
 /* What a server of the gRPC core sends, once its header table is warm: names and values by index. */
 static void put_answer(uint8_t **to, uint32_t stream, bool is_first)
 {
-    /* :status 200 (static 8); content-type (static 31), then grpc-status: literals that enter the table, or its indexes
-     * */
+    /* :status 200 (static 8); content-type (static 31), then grpc-status: literals that enter the table, or its
+     * indexes */
     static const uint8_t first_headers[] = "\x88\x5f\x10"
                                            "application/grpc";
     static const uint8_t first_trailers[] = "\x40\x0b"

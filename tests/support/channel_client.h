@@ -12,8 +12,8 @@
 /* Open it on a channel, of which it holds a reference until its close(). `call` and `calls_to` are not there. */
 bench_client *channel_client_open(evener_channel *channel, uint64_t timeout_ms);
 
-/* "CODE: message" of the last call that failed; "" if none has. Valid until the next call of this function. One thread.
- * */
+/* "CODE: message" of the last call that failed; "" if none has. Valid until the next call of this function. One
+ * thread. */
 const char *channel_client_last_failure(bench_client *client);
 
 #endif

@@ -62,8 +62,8 @@ void h2_put_frame(h2_buffer *to, h2_frame_type type, int flags, uint32_t stream,
     h2_buffer_append(to, payload, bytes);
 }
 
-/* A string without Huffman code (RFC 7541, section 5.2): its length in 7 bits, or 127 and the rest in groups of 7 bits.
- * */
+/* A string without Huffman code (RFC 7541, section 5.2): its length in 7 bits, or 127 and the rest in groups of 7
+ * bits. */
 static void put_string(h2_buffer *to, const char *text)
 {
     const size_t length = strlen(text);

@@ -59,8 +59,8 @@ bool h2_buffer_flush(h2_buffer *from, int fd);
 uint32_t h2_get_u32(const uint8_t from[4]);
 
 void h2_put_frame(h2_buffer *to, h2_frame_type type, int flags, uint32_t stream, const void *payload, size_t bytes);
-/* One HEADERS frame. Lists end at their length limit or at an entry of zeros; a block over H2_FRAME_BYTES_MAX aborts.
- * */
+/* One HEADERS frame. Lists end at their length limit or at an entry of zeros; a block over H2_FRAME_BYTES_MAX
+ * aborts. */
 void h2_put_headers(h2_buffer *to, uint32_t stream, const h2_header headers[H2_HEADERS_MAX], bool end_stream);
 void h2_put_settings(h2_buffer *to, const h2_setting settings[H2_SETTINGS_MAX]);
 void h2_put_rst_stream(h2_buffer *to, uint32_t stream, uint32_t code);

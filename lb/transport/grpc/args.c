@@ -125,8 +125,8 @@ static bool append_own(evener_grpc_args *args, const evener_transport_args *opti
         (options->keepalive_timeout_ms != 0 && !append(args, &keepalive_timeout))) {
         return false;
     }
-    /* The core stops its pings after two without data in between (1.51), and a silent connection is what they are for.
-     * */
+    /* The core stops its pings after two without data in between (1.51), and a silent connection is what they are
+     * for. */
     const grpc_arg pings_without_data = integer(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
     return !evener_grpc_args_has(args, GRPC_ARG_KEEPALIVE_TIME_MS) ||
            evener_grpc_args_has(args, GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA) || append(args, &pings_without_data);

@@ -17,8 +17,7 @@ typedef struct evener_grpc_args {
     size_t count;
 } evener_grpc_args;
 
-/* Copy what the options hold. Errors: RESOURCE_EXHAUSTED, INVALID_ARGUMENT (an argument without a key). Any thread.
- * */
+/* Copy what the options hold. Errors: RESOURCE_EXHAUSTED, INVALID_ARGUMENT (an argument without a key). Any thread. */
 evener_status_code evener_grpc_args_create(const evener_transport_args *options, evener_grpc_args *args,
                                            evener_status *status);
 void evener_grpc_args_clear(evener_grpc_args *args);

@@ -20,8 +20,8 @@
 
 #include "lb/transport/grpc/engine.h"
 
-/* The use word: references below, threads inside the channel above them, and the flag that nobody may enter any more.
- * */
+/* The use word: references below, threads inside the channel above them, and the flag that nobody may enter any
+ * more. */
 #define EVENER_GRPC_USE_REFERENCE UINT64_C(1)
 #define EVENER_GRPC_USE_INSIDE (UINT64_C(1) << 32)
 #define EVENER_GRPC_USE_GIVEN_UP (UINT64_C(1) << 63)

@@ -23,8 +23,8 @@ void evener_http2_flow_received(evener_connection *connection, size_t bytes);
 #define EVENER_HTTP2_NARROW_BYTES 1024
 #define EVENER_HTTP2_NARROW_WAIT_NS (5 * EVENER_NS_PER_MS)
 
-/* Whether a part of `bytes` of a message of which `rest` is left has to wait; the call is then resumed in time. Owner.
- * */
+/* Whether a part of `bytes` of a message of which `rest` is left has to wait; the call is then resumed in time.
+ * Owner. */
 bool evener_http2_narrow_waits(evener_connection *connection, evener_http2_call *call, size_t bytes, size_t rest);
 
 /* The peer opened windows: calls that wait try again. Owner. */

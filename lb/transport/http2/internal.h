@@ -423,8 +423,8 @@ void evener_http2_connection_receive(evener_connection *connection, evener_http2
 /* Feed received bytes to the session; what fuzzing drives. Owner. */
 void evener_http2_connection_feed(evener_connection *connection, const uint8_t *data, size_t bytes);
 
-/* End the connection and all its calls, once: UNAVAILABLE for the calls. The address is put before the message. Owner.
- * */
+/* End the connection and all its calls, once: UNAVAILABLE for the calls. The address is put before the message.
+ * Owner. */
 void evener_http2_connection_break(evener_connection *connection, evener_status_code code, const char *format, ...)
     EVENER_PRINTF(3, 4);
 

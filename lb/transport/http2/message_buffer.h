@@ -1,5 +1,5 @@
-/* Memory of received messages: small ones from the object pool, so that a call allocates nothing in the steady state.
- * */
+/* Memory of received messages: small ones from the object pool, so that a call allocates nothing in the steady
+ * state. */
 #ifndef EVENER_LB_TRANSPORT_HTTP2_MESSAGE_BUFFER_H
 #define EVENER_LB_TRANSPORT_HTTP2_MESSAGE_BUFFER_H
 
