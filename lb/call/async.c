@@ -1,4 +1,4 @@
-/* Asynchronous unary calls: an attempts ring (attempts.h) with a callback at its end.
+/* Asynchronous unary calls: the loop of attempts (attempts.h) with a callback at its end.
  *
  * A call is one piece of memory out of a pool: this struct, the transport's part, then copies of what the caller lends
  * until evener_call_start() has returned (method, authority, metadata). */

@@ -3,7 +3,7 @@
 #include "lb/base/memory.h"
 #include "lb/call/details.h"
 
-/* Attempts that may follow one another at once on one stack; further ones come in a turn of the control thread's. */
+/* Limit of attempts in a row on one stack; the next one starts in a turn of the control thread. */
 #define ATTEMPTS_AT_ONCE 8
 
 static void pick(evener_attempts *attempts);
@@ -38,7 +38,7 @@ static void again_on_control_thread(void *arg)
     pick(attempts);
 }
 
-/* Not from inside evener_attempts_start(), which must not finish, nor on a stack that grows. */
+/* Attempt again on the control thread: evener_attempts_start() must not finish the RPC, and the stack must not grow. */
 static void again_later(evener_attempts *attempts)
 {
     evener_loop_post(evener_runtime_loop(evener_channel_runtime(attempts->rpc.channel)), &attempts->again_task);
@@ -67,8 +67,8 @@ void evener_attempts_ended(evener_transport_call *wire, const evener_call_end *e
     attempts->hooks->finished(attempts, &status, end); /* the RPC may be gone */
 }
 
-/* Begin on the connection picked. Not OK when the RPC cannot go on: the pick is ended then. OK also when the
- * connection takes no call any more: then the pick is made again. */
+/* Begin on the connection picked. Not OK: the RPC cannot go on, and the pick is ended. OK also when the connection
+ * takes no further call: then the pick is made again. */
 static evener_status_code begin(evener_attempts *attempts, evener_status *status)
 {
     evener_rpc *rpc = &attempts->rpc;
@@ -121,7 +121,7 @@ static void pick_settled(void *arg, evener_status_code code, const evener_status
     finish_without_backend(attempts, code == EVENER_STATUS_OK ? &failure : status);
 }
 
-/* The pick is in the queue. Its callback may have run already: then the place is another one, or the round. */
+/* Note that the pick is in the queue. Its callback may have run already: then the place or the round has changed. */
 static void queued(evener_attempts *attempts, uint32_t round)
 {
     pthread_mutex_lock(&attempts->mutex);

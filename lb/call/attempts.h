@@ -1,12 +1,12 @@
-/* Attempts: the ring that an asynchronous RPC goes round until one attempt stands.
+/* Attempts: the loop of an asynchronous RPC, until the result of one attempt is final.
  *
  *   pick ──COMPLETE──▶ begin ──▶ on the wire ──ended──▶ finished
  *    │ ▲                             │
  *    │ └──────── goes again ─────────┘
  *    └─QUEUE─▶ the channel calls back on the control thread with the pick, or with the reason to finish
  *
- * Whoever runs a step owns the RPC. Only cancelling comes from outside: the mutex makes the transport's call and the
- * queued pick safe to reach from there. Asynchronous unary calls (async.c) and streams (stream.c) embed an
+ * The thread that runs a step owns the RPC. Only cancellation comes from other threads: the mutex protects the
+ * transport's call and the queued pick against it. Asynchronous unary calls (async.c) and streams (stream.c) embed an
  * evener_attempts. */
 #ifndef EVENER_LB_CALL_ATTEMPTS_H
 #define EVENER_LB_CALL_ATTEMPTS_H
@@ -22,14 +22,15 @@ typedef struct evener_attempts evener_attempts;
  * evener_attempts_start(). */
 typedef struct evener_attempts_hooks {
     const evener_call_events *events; /* given to every attempt; `ended` is evener_attempts_ended() */
-    /* An attempt has begun on a connection. Under the mutex. NULL: nothing to do. */
+    /* Handle an attempt that has begun on a connection. Under the mutex. NULL: nothing to do. */
     void (*begun)(evener_attempts *attempts);
-    /* Whether the RPC may be made again although the transport says that it was not processed. NULL: always. */
+    /* Return whether the RPC may be attempted again after one that the transport reports as not processed. NULL:
+     * always. */
     bool (*may_repeat)(evener_attempts *attempts);
-    /* The end, exactly once, after the pick was ended. `end` is what the attempt that stands ended with, and NULL when
-     * none was begun. */
+    /* Handle the end, exactly once, after the pick was ended. `end` is that of the final attempt; NULL: none was
+     * begun. */
     void (*finished)(evener_attempts *attempts, const evener_status *status, const evener_call_end *end);
-    /* References of the owner, held over steps after which the RPC may be gone. */
+    /* Take or give back a reference to the owner, held over steps after which the RPC may be freed. */
     void (*ref)(evener_attempts *attempts);
     void (*unref)(evener_attempts *attempts);
 } evener_attempts_hooks;
@@ -60,7 +61,7 @@ struct evener_attempts {
     uint32_t pick_round;         /* under mutex: distinguishes one queued pick from the next */
 };
 
-/* Set up the ring; hooks, rpc, wire, begin and details are set before. */
+/* Initialise the loop; hooks, rpc, wire, begin and details are set before. */
 void evener_attempts_init(evener_attempts *attempts);
 void evener_attempts_clear(evener_attempts *attempts);
 
@@ -71,7 +72,7 @@ evener_status_code evener_attempts_start(evener_attempts *attempts, bool may_wai
 /* Ask for the end with CANCELLED. Any number of times, until the owner's memory goes. Any thread. */
 void evener_attempts_cancel(evener_attempts *attempts);
 
-/* The `ended` of the transport's call. */
+/* Handle the event `ended` of the transport's call. */
 void evener_attempts_ended(evener_transport_call *wire, const evener_call_end *end);
 
 #endif

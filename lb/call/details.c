@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Of the first version: what every program has. And what no version will be as long as. */
+/* The size of the first version; and a size that no version will reach. */
 #define DETAILS_BYTES_MIN (offsetof(evener_call_details, memory) + sizeof(void *))
 #define DETAILS_BYTES_MAX 65536
 

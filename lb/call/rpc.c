@@ -6,9 +6,9 @@
 #include "lb/call/details.h"
 #include "lb/channel/channel_internal.h"
 
-/* A longer timeout is none (some 30 years): it could not be added to the clock. */
+/* A longer timeout (some 30 years) counts as none: it could not be added to the clock. */
 #define TIMEOUT_MS_MAX (UINT64_C(1) << 40)
-/* So much before the deadline a server's DEADLINE_EXCEEDED counts as that of the call's own deadline. */
+/* A server's DEADLINE_EXCEEDED that is at most this much early counts as the call's own deadline. */
 #define SERVER_EARLY_NS (5 * EVENER_NS_PER_MS)
 
 evener_status_code evener_rpc_check(evener_channel *channel, const char *method, const evener_call_options *given,
@@ -53,7 +53,7 @@ evener_status_code evener_rpc_check(evener_channel *channel, const char *method,
     return EVENER_STATUS_OK;
 }
 
-/* What the call says, else what the service config says of its method, else what the channel says. */
+/* Return wait-for-ready: the call's, otherwise the service config's for its method, otherwise the channel's. */
 static bool waits_for_ready(const evener_channel *channel, const evener_call_options *options,
                             const evener_method_settings *settings)
 {
@@ -63,7 +63,7 @@ static bool waits_for_ready(const evener_channel *channel, const evener_call_opt
     return settings->has_wait_for_ready ? settings->wait_for_ready : evener_channel_wait_for_ready_default(channel);
 }
 
-/* 0: none. The service config's timeout is an upper bound (grpc: doc/service_config.md). */
+/* Return the shorter timeout; 0: none. The service config's is an upper bound (grpc: doc/service_config.md). */
 static uint64_t shorter_timeout_ms(uint64_t of_call_ms, uint64_t of_config_ms)
 {
     if (of_call_ms == 0 || of_config_ms == 0) {
@@ -144,15 +144,15 @@ bool evener_rpc_goes_again(evener_rpc *rpc, const evener_call_end *end, bool can
     return false;
 }
 
-/* Whether a server, and not the transport, has ended the call because of our deadline. It counts the timeout in its own
- * milliseconds, and may be early by one or two. */
+/* Return whether a server, not the transport, has ended the call because of our deadline. The server counts the timeout
+ * in its own milliseconds, and may be early by one or two. */
 static bool is_servers_deadline(const evener_rpc *rpc, const evener_call_end *end)
 {
     return end->code == EVENER_STATUS_DEADLINE_EXCEEDED && rpc->deadline_ns != UINT64_MAX &&
            evener_loop_now_ns(rpc->channel->hot.loop) + SERVER_EARLY_NS >= rpc->deadline_ns;
 }
 
-/* grpc-java's words. What a server says beyond them follows. */
+/* Set the status in grpc-java's words. A server's own message follows. */
 static void set_deadline_status(const evener_rpc *rpc, const evener_pick *pick, const evener_call_end *end,
                                 evener_status *status)
 {

@@ -1,5 +1,5 @@
-/* RPC: what all kinds of calls have in common. The part that stays over its attempts, the pick and the beginning of one
- * attempt, and the judgement on how the attempt ended.
+/* RPC: what all kinds of calls have in common: the part that outlives its attempts, the pick and the start of one
+ * attempt, and the decision what the attempt's end means.
  *
  *     pick ──▶ begin on the connection ──▶ `ended` ──▶ done, or pick again (transparent retry, A6)
  *
@@ -33,20 +33,20 @@ evener_status_code evener_rpc_check(evener_channel *channel, const char *method,
 /* Start the clock: the deadline runs from here. Any thread. */
 void evener_rpc_init(evener_rpc *rpc, evener_channel *channel, const char *method, const evener_call_options *options);
 
-/* To be called before every pick: sets the time that is left for it. False: none is. */
+/* Set the time that is left for the next pick; call it before every pick. False: no time is left. */
 bool evener_rpc_set_pick_timeout(evener_rpc *rpc);
 
-/* The status of a call whose deadline passed before it had a backend. */
+/* Fill and return the status of a call whose deadline passed before it had a backend. */
 evener_status_code evener_rpc_deadline_status(const evener_rpc *rpc, evener_status *status);
 
 /* Fill what the RPC knows into the arguments of an attempt; the rest is the caller's to set. */
 void evener_rpc_fill_begin_args(const evener_rpc *rpc, evener_call_begin_args *args);
 
-/* Whether the RPC is to be picked again after an attempt that ended so. Called once per attempt; counts refusals. Never
- * true when `cancelled`, or when the deadline has passed. */
+/* Return whether the RPC is to be picked again after an attempt that ended with `end`. Call it once per attempt: it
+ * counts refusals. Never true when `cancelled`, or when the deadline has passed. */
 bool evener_rpc_goes_again(evener_rpc *rpc, const evener_call_end *end, bool cancelled);
 
-/* The status that the application gets for an attempt that stands. */
+/* Set the status that the application gets for a final attempt. */
 void evener_rpc_set_status(const evener_rpc *rpc, const evener_pick *pick, const evener_call_end *end,
                            evener_status *status);
 
@@ -56,11 +56,11 @@ void evener_rpc_end_pick(const evener_rpc *rpc, evener_pick *pick, const evener_
 /* End a pick on which nothing was begun. */
 void evener_rpc_drop_pick(evener_pick *pick, evener_status_code code);
 
-/* Whether waiting for a backend on this thread would wait for the thread itself: the control thread, or a loop that the
- * caller drives. */
+/* Return whether a wait for a backend on this thread would wait for the thread itself: the control thread, or one that
+ * drives the loop. */
 bool evener_rpc_waits_for_itself(const evener_rpc *rpc);
 
-/* The size of the transport's part of a call, rounded up to its alignment. */
+/* Return the size of the transport's part of a call, rounded up to its alignment. */
 static inline size_t evener_rpc_call_bytes(const evener_transport_calls *calls)
 {
     return (calls->call_bytes + 63) & ~(size_t)63;

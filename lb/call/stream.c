@@ -1,8 +1,8 @@
-/* Streams: an attempts ring (attempts.h) whose attempts read and write.
+/* Streams: the loop of attempts (attempts.h), in which attempts read and write.
  *
- * What is wanted (a message to be written, the end of writing, a message to be read) stands in the stream until the
- * transport has answered it. So it can be asked for before there is a backend, and again at the next backend when the
- * transport says that an attempt was not processed.
+ * A request (to write a message, to end writing, to read a message) stays in the stream until the transport has
+ * answered it. So it can be made before there is a backend, and again at the next backend when the transport reports
+ * that an attempt was not processed.
  *
  * The blocking functions wait on words that the events change (evener_wait_word_set()); streams that were started with
  * callbacks call those instead. */
@@ -21,7 +21,7 @@
 /* The words. */
 enum { WAITING = 0, ANSWERED = 1 };
 
-/* A backend's name lives as long as the stream, which may be made again at another one. */
+/* A backend's name. Lives as long as the stream, which may be attempted again at another backend. */
 typedef struct peer_name {
     struct peer_name *older;
     char text[];
@@ -48,7 +48,7 @@ struct evener_stream {
     bool half_close;      /* writing has ended, or is to end behind `writing` */
     bool half_close_sent; /* to the transport of this attempt */
     bool reading;         /* until `message` */
-    bool wrote;           /* a message has passed: the stream cannot be made again */
+    bool wrote;           /* a message was written: the stream cannot be attempted again */
     bool has_headers;
     bool ended;
     evener_status status; /* set when ended */
@@ -136,7 +136,7 @@ void evener_stream_unref(evener_stream *stream)
 
 /* ---- the events of an attempt ---- */
 
-/* Hand what is wanted to the transport. Under the mutex, on the wire. */
+/* Hand the stream's requests to the transport. Under the mutex, on the wire. */
 static void ask_transport(evener_stream *stream)
 {
     const evener_transport_calls *calls = stream->attempts.rpc.calls;
@@ -224,7 +224,7 @@ static void written(evener_transport_call *wire)
 {
     evener_stream *stream = stream_of(wire->arg);
     lock(stream);
-    if (!stream->has_writing) { /* `only_request`, which is kept: the stream may still be made again */
+    if (!stream->has_writing) { /* `only_request`, which is kept: the stream may still be attempted again */
         unlock(stream);
         return;
     }
@@ -242,7 +242,7 @@ static void written(evener_transport_call *wire)
     }
 }
 
-/* Move what is known into the caller's struct, as long as that is. */
+/* Move the details into the caller's struct, up to its size. */
 static void fill_users_details(evener_stream *stream)
 {
     if (stream->users_details != NULL) {
@@ -338,7 +338,7 @@ static evener_status_code stream_create(evener_channel *channel, const char *met
     return EVENER_STATUS_OK;
 }
 
-/* Nothing is under way: both references go. */
+/* Drop a stream without an attempt: give both references back. */
 static void stream_drop(evener_stream *stream)
 {
     stream->ended = true;
@@ -535,7 +535,7 @@ void evener_stream_cancel(evener_stream *stream)
 evener_status_code evener_stream_finish(evener_stream *stream, evener_status *status)
 {
     (void)evener_stream_send_done(stream);
-    /* The status comes when all messages before it are read. */
+    /* The status arrives after all messages have been read. */
     evener_bytes dropped;
     while (evener_stream_read(stream, &dropped)) {
         evener_bytes_clear(&dropped);

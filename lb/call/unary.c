@@ -8,7 +8,7 @@
 #include "lb/call/details.h"
 #include "lb/call/rpc.h"
 
-/* The transport's part of a call goes onto the stack up to this size; above, into memory of its own. */
+/* Up to this size the transport's part of a call is on the stack; above, in memory of its own. */
 #define STACK_CALL_BYTES_MAX 4096
 
 enum { WAITING = 0, ENDED = 1 };
@@ -80,7 +80,7 @@ static evener_status_code attempt(unary *u, const evener_bytes *request, evener_
     evener_rpc_fill_begin_args(rpc, &args);
     u->word = WAITING;
     u->call->arg = u;
-    /* The pick's reference goes with `ended`, on another thread perhaps; the connection must outlive the wait. */
+    /* The pick's reference ends with `ended`, perhaps on another thread; the connection must outlive the wait. */
     if (!vtable->connection_ref(connection)) {
         evener_rpc_drop_pick(&u->pick, EVENER_STATUS_UNAVAILABLE);
         return evener_status_set(refusal, EVENER_STATUS_UNAVAILABLE, "the connection takes no further call");

@@ -192,7 +192,7 @@ static evener_status_code choose_from(const evener_policy_set *policies, const j
     return code;
 }
 
-/* Find the list of `loadBalancingConfig`, or make one of `loadBalancingPolicy` or the default. Stores a new
+/* Find the list of `loadBalancingConfig`, or make one of `loadBalancingPolicy` or the default. Store a new
  * reference; NULL with OK: no policy is named. */
 static evener_status_code named_policies(json_t *root, const char *default_policy, json_t **list, const char **where,
                                          evener_status *status)

@@ -18,7 +18,7 @@ typedef struct evener_service_config evener_service_config;
 /* Parse and check. Unknown fields are ignored. A known field with a bad type or value makes the whole config invalid
  * (A21, service config error handling), with a message that names the field. `loadBalancingConfig` wins over
  * `loadBalancingPolicy` (A24, policy configuration). With `healthCheckConfig` (A17, client-side health checking) the
- * policy is wrapped in health_check; `default_policy` is wrapped when the config names no policy. Stores a reference.
+ * policy is wrapped in health_check; `default_policy` is wrapped when the config names no policy. Store a reference.
  * Any thread. */
 evener_status_code evener_service_config_parse(const char *json, const evener_policy_set *policies,
                                                const char *default_policy, evener_service_config **config,

@@ -1,4 +1,4 @@
-/* The transports of this library, by name: the one place that sees them all. */
+/* The transports of this library, by name: the one file that includes all of them. */
 #include "lb/backend/transport_registry.h"
 #include "lb/transport/grpc/transport.h"
 #include "lb/transport/http2/factory.h"

@@ -27,7 +27,7 @@ static evener_status_code check(evener_channel *channel, const char *method, con
     return code;
 }
 
-/* On a connection that the calling thread has entered. */
+/* Create the call on a connection that the calling thread has entered. */
 static grpc_call *create_core_call(const evener_rpc *rpc, const evener_connection *connection,
                                    grpc_completion_queue *queue)
 {
@@ -76,7 +76,7 @@ evener_status_code evener_channel_create_call(evener_channel *channel, struct gr
             *call = create_core_call(&rpc, pick->connection, queue);
             return code;
         }
-        evener_rpc_drop_pick(pick, EVENER_STATUS_UNAVAILABLE); /* given up just now: no pick finds it again */
+        evener_rpc_drop_pick(pick, EVENER_STATUS_UNAVAILABLE); /* given up meanwhile: no pick finds it again */
     }
 }
 

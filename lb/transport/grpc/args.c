@@ -9,15 +9,15 @@
 
 #include <evener/version.h>
 
-/* An attempt ends when evener's own timeout disconnects it: the core's only must not come first. What the core has
- * begun by then (the socket) it keeps until its own limit. */
+/* An attempt ends when evener's own timeout disconnects it; the core's timeout must not come first. The core keeps the
+ * socket of such an attempt until its own timeout. */
 #define CORE_TIMEOUT_AFTER_MS 5000
-/* The core tries once more after so long, if the channel is still there; evener has let it go long before. Not much
- * longer, as a timer of the core keeps what a failed attempt was made of until then (1.51: a subchannel's retry timer
- * is not stopped by its end), some 7 KB each, and the core's threads with it. */
+/* The core's own backoff. Evener destroys the channel of a failed attempt long before it ends. It is short, as a timer
+ * of the core keeps the memory of a failed attempt until then, some 7 KB each, and the core's threads (1.51: the end of
+ * a subchannel does not stop its retry timer). */
 #define CORE_BACKOFF_MS 1000
 
-/* Arguments that a connection of its own depends on: the user's are not heeded. */
+/* Arguments that a separate connection per attempt depends on: the user's values are ignored. */
 static const char *const own_keys[] = {
     GRPC_ARG_DEFAULT_AUTHORITY,
     GRPC_ARG_ENABLE_RETRIES,
@@ -58,7 +58,7 @@ static void arg_clear(grpc_arg *arg)
     free(arg->key);
 }
 
-/* A deep copy at the end of `args`, which has room for it. */
+/* Append a deep copy to `args`, which has room for it. */
 static bool append(evener_grpc_args *args, const grpc_arg *source)
 {
     grpc_arg copy = *source;
@@ -206,8 +206,8 @@ static char *format(const char *scheme, const char *first, const char *rest)
     return text;
 }
 
-/* The path of a unix socket with every byte but plain ones percent-encoded, and the first one in any case: two slashes
- * would begin a URI's authority. */
+/* Return the target of a Unix socket: its path with all bytes except unreserved ones percent-encoded, and the first one
+ * always: two slashes would begin a URI's authority. */
 static char *unix_target(const char *scheme, const char *path)
 {
     char *text = malloc(strlen(scheme) + 3 * strlen(path) + 1);

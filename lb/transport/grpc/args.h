@@ -1,4 +1,4 @@
-/* What the core's channels are made with: the target of one address and the arguments of one connection. */
+/* The arguments of the core's channels: the target of one address and the arguments of one connection. */
 #ifndef EVENER_LB_TRANSPORT_GRPC_ARGS_H
 #define EVENER_LB_TRANSPORT_GRPC_ARGS_H
 
@@ -11,7 +11,7 @@
 
 #include "lb/transport/grpc/transport.h"
 
-/* The arguments that all connections of one transport have in common. Its members are this unit's. */
+/* The arguments that all connections of one transport have in common. The members are private to args.c. */
 typedef struct evener_grpc_args {
     grpc_arg *items; /* owned: the user's, then our own */
     size_t count;
@@ -27,10 +27,10 @@ bool evener_grpc_args_has(const evener_grpc_args *args, const char *key);
 grpc_channel *evener_grpc_args_create_channel(const evener_grpc_args *args, const char *target, const char *authority,
                                               uint64_t timeout_ms, grpc_channel_credentials *credentials);
 
-/* A target for the core that names exactly this address. To be freed; NULL without memory. Any thread. */
+/* Return a target for the core that names exactly this address. To be freed; NULL without memory. Any thread. */
 char *evener_grpc_target_of(const evener_address *address);
 
-/* The backend as evener_call_details.peer names it: "ipv4:" or "ipv6:" and the address, or the address of a unix
+/* Return the backend as evener_call_details.peer names it: "ipv4:" or "ipv6:" and the address, or the address of a unix
  * socket. To be freed; NULL without memory. Any thread. */
 char *evener_grpc_peer_of(const evener_address *address);
 

@@ -31,8 +31,7 @@ grpc_slice evener_grpc_bytes_to_slice(const evener_bytes *bytes)
     if (bytes == NULL || bytes->length == 0) {
         return grpc_empty_slice();
     }
-    /* A message without owner is not borrowed: a call that is cancelled returns before the core has let go of what it
-     * was writing. */
+    /* A message without an owner is copied: a cancelled call returns before the core has finished its write. */
     if (bytes->owner == NULL || bytes->length <= COPIED_BYTES_MAX) {
         return grpc_slice_from_copied_buffer((const char *)bytes->data, bytes->length);
     }
@@ -40,7 +39,7 @@ grpc_slice evener_grpc_bytes_to_slice(const evener_bytes *bytes)
     return grpc_slice_new_with_user_data((void *)(uintptr_t)held.data, held.length, unref_bytes, held.owner);
 }
 
-/* The whole message as one slice with a reference, copied only if it came in pieces. */
+/* Return the whole message as one slice with a reference; copy only if it came in pieces. */
 static grpc_slice whole_slice(grpc_byte_buffer *buffer)
 {
     grpc_byte_buffer_reader reader;

@@ -7,8 +7,8 @@
 
 #include <evener/bytes.h>
 
-/* A slice that holds a reference to the message, or a copy if the message has no owner or is short. NULL: empty. Any
- * thread. */
+/* Return a slice that holds a reference to the message, or a copy if the message has no owner or is short. NULL: empty.
+ * Any thread. */
 grpc_slice evener_grpc_bytes_to_slice(const evener_bytes *bytes);
 
 /* Take a received message out of `buffer` (which may be NULL: an empty one) and destroy the buffer. Without memory

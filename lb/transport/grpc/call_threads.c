@@ -2,29 +2,29 @@
  *
  * All threads that wait in the core, on whatever queue, take turns in polling the sockets of all calls. A thread that
  * waits there without a call of its own is therefore not idle: the core makes it the one that polls, it reads the
- * answer to another thread's call and has to wake that thread. With one call in flight and two threads that costs
- * three context switches a call; with one thread, less than one. So:
+ * answer to another thread's call and has to wake that thread. With one call in flight and two threads that costs three
+ * context switches per call; with one thread, less than one. So:
  *
- * One queue. Whoever reads an answer finds its completion in the queue that it serves itself, and need not wake
- * anybody; with a queue a thread, it may be another thread's.
+ * One queue. The thread that reads an answer finds its completion in the queue that it serves itself, and wakes no
+ * other thread; with one queue per thread, the completion may belong to another thread.
  *
  * Parking. `owed` counts the operations that the core owes the queue: from before they are started until a thread has
- * taken their completion. Of the threads the first `awake` ones are awake, the others sleep outside the core. Nobody
- * is forgotten: who starts an operation counts it first and looks at `awake` then, who falls asleep lowers `awake`
- * first and looks at `owed` then, and all four are sequentially consistent, so that one of the two sees the other.
- * Only the last one that is awake may fall asleep, and the next one is woken by who raises `awake` from its index:
- * each wake-up has one post of its semaphore. Stopping counts as operations that are owed for ever: nobody sleeps any
- * more, and all find that the queue is shut down.
+ * taken their completion. The first `awake` threads are awake, the others sleep outside the core. No wake-up is lost: a
+ * thread that starts an operation first raises `owed`, then reads `awake`; a thread that falls asleep first lowers
+ * `awake`, then reads `owed`. All four accesses are sequentially consistent, so at least one of the two sees the other.
+ * Only the last thread that is awake may fall asleep, and the thread that raises `awake` from an index wakes the thread
+ * of that index: each wake-up has one post of its semaphore. Stopping counts as operations that are owed for ever: no
+ * thread sleeps any more, and all find that the queue is shut down.
  *
- * How many. One thread for every EVENER_GRPC_FEW_CALLS that are owed; it goes when half of that are left, so that it
- * does not come and go with each call. Connections are what threads can work on side by side: on one connection they
- * only get in each other's way, so no more threads are used than there are connections. The first thread parks only
- * after LINGER_MS without a call, as the calls of a program that makes one after the other would pay for its waking
- * up. It does park, as a blocking call would pay for its polling.
+ * How many. One thread per EVENER_GRPC_FEW_CALLS owed operations; it parks when half of these are left, so that it does
+ * not wake and park with each call. Threads work in parallel on different connections only: on one connection they
+ * contend, so no more threads are used than there are connections. The first thread parks only after LINGER_MS without
+ * a call, as each call of a program that makes one after the other would pay for its wake-up. It does park, as blocking
+ * calls would pay for its polling.
  *
- * Callbacks that take their time. A thread that has been busy with one completion for longer than LATE_NS is late. A
- * call that begins while all that are awake are late, in one of their callbacks perhaps, wakes a further one, which
- * stays while they are. */
+ * Slow callbacks. A thread that has been busy with one completion for longer than LATE_NS is late. A call that begins
+ * while all awake threads are late, perhaps inside one of their callbacks, wakes a further one, which stays awake while
+ * they are late. */
 #include "lb/transport/grpc/call_threads.h"
 
 #include <pthread.h>
@@ -39,21 +39,21 @@
 #include "lb/runtime/clock.h"
 #include "lb/runtime/thread.h"
 
-/* More threads than this do not make calls faster on machines tried; a program that knows better says so. */
+/* More threads did not make calls faster on the machines measured; a program may set another number. */
 #define CALL_THREADS_DEFAULT_MAX 4
 
 #define LINGER_MS 10
-/* How long a thread may wait in vain until it looks for overdue calls, and whether it is still needed: others may have
- * taken all that was owed. */
+/* How long a thread waits in the core before it looks for overdue calls, and checks whether it is still needed: other
+ * threads may have taken all owed operations. */
 #define LOOK_MS 50
-/* Several times what evener and the core need for a completion and the start of the next call. */
+/* A multiple of the time that a completion and the start of the next call take. */
 #define LATE_NS (50 * EVENER_NS_PER_US)
 
 /* What stopping adds to `owed`. */
 #define STOPPING (UINT32_C(1) << 30)
 
 typedef struct call_thread {
-    /* When it took the completion that it is busy with; 0: it is not. Its own to write. */
+    /* When it took the completion that it is busy with; 0: it is not busy. Written by this thread only. */
     _Alignas(EVENER_CACHE_LINE_BYTES) _Atomic uint64_t busy_since_ns;
     evener_grpc_call_threads *owner;
     uint32_t index;
@@ -77,14 +77,14 @@ struct evener_grpc_call_threads {
 
 /* ---- waking and falling asleep ---- */
 
-/* Whether it has been busy with one completion for long. */
+/* Return whether the thread has been busy with one completion for long. */
 static bool is_late(const call_thread *thread, uint64_t now_ns)
 {
     const uint64_t since_ns = atomic_load_explicit(&thread->busy_since_ns, memory_order_relaxed);
     return since_ns != 0 && now_ns > since_ns + LATE_NS;
 }
 
-/* Whether the first `count` all are. */
+/* Return whether the first `count` threads all are late. */
 static bool are_late(const evener_grpc_call_threads *threads, uint32_t count)
 {
     bool late = true;
@@ -94,7 +94,7 @@ static bool are_late(const evener_grpc_call_threads *threads, uint32_t count)
     return late;
 }
 
-/* Wake the first one that sleeps if that is the one of this index. */
+/* Wake the first sleeping thread if it has this index. */
 static void wake(evener_grpc_call_threads *threads, uint32_t index)
 {
     uint32_t expected = index;
@@ -103,14 +103,14 @@ static void wake(evener_grpc_call_threads *threads, uint32_t index)
     }
 }
 
-/* Whether a thread that is awake has nothing to stay for. */
+/* Return whether an awake thread is not needed. */
 static bool may_sleep(const call_thread *thread)
 {
     const uint32_t owed = atomic_load(&thread->owner->owed);
     return owed == 0 || (owed <= thread->index * EVENER_GRPC_FEW_CALLS / 2 && !are_late(thread->owner, thread->index));
 }
 
-/* Sleep outside the core until it is woken; not at all if one behind it is awake, or something has come to do. */
+/* Sleep outside the core until woken; return at once if a thread of a higher index is awake, or work has arrived. */
 static void park(call_thread *thread)
 {
     evener_grpc_call_threads *threads = thread->owner;
@@ -124,12 +124,12 @@ static void park(call_thread *thread)
             return;
         }
         if (awake > thread->index) {
-            break; /* it has been woken just now, and finds the post */
+            break; /* it was woken just now: its semaphore has the post */
         }
-        wake(threads, awake); /* the one before it has fallen asleep meanwhile: they are woken in their order */
+        wake(threads, awake); /* the thread before it has fallen asleep meanwhile: threads are woken in order */
     }
     while (sem_wait(&thread->wake) != 0) {
-        /* A signal: a debugger's, as the thread blocks all others. */
+        /* EINTR: a debugger's signal, as the thread blocks all others */
     }
 }
 
@@ -212,7 +212,7 @@ void evener_grpc_call_threads_stop(evener_grpc_call_threads *threads)
     }
     grpc_completion_queue_shutdown(threads->queue);
     atomic_fetch_add(&threads->owed, STOPPING);
-    /* Until all are: one that was about to fall asleep lowers the number, and finds that it must not. */
+    /* Until all are awake: a thread that was about to fall asleep lowers `awake`, then finds that it must not sleep. */
     for (uint32_t awake; (awake = atomic_load(&threads->awake)) < threads->count;) {
         wake(threads, awake);
     }
@@ -246,7 +246,7 @@ static evener_status_code start_one(evener_grpc_call_threads *threads, evener_st
     return code;
 }
 
-/* Under the mutex. */
+/* Start the threads. Under the mutex. */
 static evener_status_code start(evener_grpc_call_threads *threads, evener_status *status)
 {
     const uint32_t wanted = threads->count_wanted != 0 ? threads->count_wanted : default_count();
@@ -256,7 +256,7 @@ static evener_status_code start(evener_grpc_call_threads *threads, evener_status
     }
     threads->queue = grpc_completion_queue_create_for_next(NULL);
     atomic_store(&threads->owed, 0);
-    atomic_store(&threads->awake, wanted); /* until they find that there is nothing to do */
+    atomic_store(&threads->awake, wanted); /* they park once they find no work */
     while (threads->count < wanted) {
         const evener_status_code code = start_one(threads, status);
         if (code != EVENER_STATUS_OK) {
@@ -264,7 +264,7 @@ static evener_status_code start(evener_grpc_call_threads *threads, evener_status
             return code;
         }
     }
-    /* Release: who sees `running` sees the threads. */
+    /* Release: a thread that sees `running` sees the threads. */
     atomic_store_explicit(&threads->running, true, memory_order_release);
     return EVENER_STATUS_OK;
 }
@@ -289,7 +289,8 @@ evener_status_code evener_grpc_call_threads_take(evener_grpc_call_threads *threa
         return EVENER_STATUS_OK;
     }
     const uint32_t width = connections < threads->count ? (uint32_t)connections : threads->count;
-    if ((awake < width && owed > awake * EVENER_GRPC_FEW_CALLS) || are_late(threads, awake)) { /* of none, all are */
+    if ((awake < width && owed > awake * EVENER_GRPC_FEW_CALLS) ||
+        are_late(threads, awake)) { /* also when no thread is awake */
         wake(threads, awake);
     }
     return EVENER_STATUS_OK;

@@ -1,5 +1,5 @@
 /* The threads that serve asynchronous calls: they share one completion queue, and sleep outside the core while there
- * are fewer calls under way than they are good for. */
+ * are too few calls in flight for them. */
 #ifndef EVENER_LB_TRANSPORT_GRPC_CALL_THREADS_H
 #define EVENER_LB_TRANSPORT_GRPC_CALL_THREADS_H
 
@@ -17,12 +17,13 @@
 
 typedef struct evener_grpc_call_threads evener_grpc_call_threads;
 
-/* Up to this many calls under way are served by one thread, twice as many by two. On the machine tried (2 processors),
- * with 2 to 8 calls in flight, that saves processor time, and the calls a second with 2, 4 and 8 here do not differ
- * beyond noise. */
+/* Up to this number of calls in flight are served by one thread, twice as many by two. On the machine measured (2
+ * processors), with 2 to 8 calls in flight, that saves processor time; the calls per second with values of 2, 4 and 8
+ * differ by no more than noise. */
 #define EVENER_GRPC_FEW_CALLS 8
 
-/* NULL and a filled status on failure. Starts no thread yet. `runtime` is borrowed. Any thread. */
+/* Create the set of threads, without starting one. NULL and a filled status on failure. `runtime` is borrowed. Any
+ * thread. */
 evener_grpc_call_threads *evener_grpc_call_threads_create(evener_runtime *runtime, evener_grpc_overdue *overdue,
                                                           evener_status *status);
 
@@ -32,7 +33,7 @@ void evener_grpc_call_threads_stop(evener_grpc_call_threads *threads);
 /* End threads that were stopped. NULL is allowed. */
 void evener_grpc_call_threads_destroy(evener_grpc_call_threads *threads);
 
-/* How many there shall be; 0: the default. FAILED_PRECONDITION once they run. Any thread. */
+/* Set the number of threads; 0: the default. Errors: FAILED_PRECONDITION once they run. Any thread. */
 evener_status_code evener_grpc_call_threads_set_count(evener_grpc_call_threads *threads, uint32_t count,
                                                       evener_status *status);
 
@@ -43,13 +44,13 @@ evener_status_code evener_grpc_call_threads_set_count(evener_grpc_call_threads *
 evener_status_code evener_grpc_call_threads_take(evener_grpc_call_threads *threads, size_t connections,
                                                  evener_status *status);
 
-/* The call has not been started. Any thread. */
+/* Take back evener_grpc_call_threads_take(): the call was not started. Any thread. */
 void evener_grpc_call_threads_drop(evener_grpc_call_threads *threads);
 
-/* The queue that all of them serve; once a call was taken. */
+/* Return the queue that all threads serve; after the first evener_grpc_call_threads_take(). */
 grpc_completion_queue *evener_grpc_call_threads_queue(const evener_grpc_call_threads *threads);
 
-/* How many do not sleep outside the core: for tests. Any thread. */
+/* Return the number of awake threads: for tests. Any thread. */
 uint32_t evener_grpc_call_threads_awake(const evener_grpc_call_threads *threads);
 
 #endif

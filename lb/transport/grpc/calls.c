@@ -1,7 +1,7 @@
 /* Calls over the core.
  *
- * A unary call is one batch. When it blocks, its result is plucked from a queue of the calling thread, so that the
- * thread that waits is the thread that polls. All other calls, and all operations of streams, complete on the call
+ * A unary call is one batch. The result of a blocking call is plucked from a queue of the calling thread, so that the
+ * waiting thread is also the polling thread. All other calls, and all operations of streams, complete on the call
  * threads' queue (call_threads.h). */
 #include "lb/transport/grpc/calls.h"
 
@@ -28,7 +28,7 @@ static evener_grpc_core_call *core_call_of(evener_transport_call *call)
 
 /* ---- completions ---- */
 
-/* The reference of an operation ends with it. */
+/* Give back an operation's reference and unlock. */
 static void end_locked(evener_grpc_core_call *call)
 {
     const bool ended = call->owner != NULL;
@@ -48,7 +48,7 @@ static evener_grpc_core_call *completed(evener_grpc_tag *tag)
     return call;
 }
 
-/* They come with the end: without metadata they say nothing. */
+/* Deliver the headers of a unary call, which arrive with its end. None without metadata. */
 static void deliver_unary_headers(evener_grpc_core_call *call)
 {
     if (call->initial_metadata.count > 0) {
@@ -65,7 +65,7 @@ static void unary_completed(evener_grpc_tag *tag, bool ok)
     evener_grpc_core_call_unref(call);
 }
 
-/* An operation of a stream is over, and its event delivered: the last one after the status ends the call. */
+/* End an operation of a stream, after its event was delivered: the last one after the status ends the call. */
 static void settle(evener_grpc_core_call *call)
 {
     const bool last = atomic_fetch_sub_explicit(&call->under_way, 1, memory_order_acq_rel) == 1;
@@ -192,7 +192,8 @@ static evener_status_code start_unary(evener_grpc_core_call *call, const evener_
     return evener_grpc_core_call_start(call, operations, 6, tag) ? EVENER_STATUS_OK : refused(args, status);
 }
 
-/* One batch per operation: each completes by itself. The first one is started inside the connection. */
+/* Start a stream: one batch per operation, as each completes by itself. The first one is started inside the
+ * connection. */
 static evener_status_code start_stream(evener_grpc_core_call *call, const evener_call_begin_args *args,
                                        evener_status *status)
 {
@@ -207,7 +208,7 @@ static evener_status_code start_stream(evener_grpc_core_call *call, const evener
             return code;
         }
     }
-    /* All are counted before one can complete. */
+    /* All operations are counted before one can complete. */
     atomic_store_explicit(&call->under_way, 3, memory_order_relaxed);
     prepare(call, &call->opening, opening_completed);
     prepare(call, &call->headers, headers_completed);
@@ -231,7 +232,7 @@ static evener_status_code start_stream(evener_grpc_core_call *call, const evener
     return EVENER_STATUS_OK;
 }
 
-/* Inside the connection; leaves it. */
+/* Begin a call inside the connection, and leave the connection. */
 static evener_status_code begin_inside(evener_connection *connection, wire_call *wire,
                                        const evener_call_begin_args *args, grpc_completion_queue *queue,
                                        evener_status *status)

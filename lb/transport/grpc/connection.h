@@ -1,11 +1,11 @@
 /* A connection of the gRPC transport: one grpc_channel, from the attempt to connect to its end.
  *
- * Life: three things hold a connection: whoever made it until disconnect(), the watcher while one of its events is
- * outstanding, and every pick until it is done. The grpc_channel inside goes earlier: at disconnect(), so that the core
- * ends calls that never left it ("Channel Destroyed") while calls on the wire finish. A thread that is about to use the
- * channel must not meet that: it says so with enter() and leave(), and so does an attempt to connect until it is
- * through. The last one to leave destroys the channel itself, and does not ask the control thread to: that may be
- * waiting for the watcher to end, which waits for what the channel still owes it. */
+ * Life: references to a connection are held by its creator until disconnect(), by the watcher while one of its events
+ * is outstanding, and by every pick until it is done. The grpc_channel inside is destroyed earlier: at disconnect(), so
+ * that the core ends calls that never left it ("Channel Destroyed") while calls on the wire finish. A thread brackets
+ * each use of the channel with enter() and leave(), and so does an attempt to connect, so that the channel is not
+ * destroyed meanwhile. The last one to leave destroys the channel itself. It cannot leave that to the control thread,
+ * which may be waiting for the watcher to end, which waits for the channel's outstanding events. */
 #ifndef EVENER_LB_TRANSPORT_GRPC_CONNECTION_H
 #define EVENER_LB_TRANSPORT_GRPC_CONNECTION_H
 
@@ -20,16 +20,16 @@
 
 #include "lb/transport/grpc/engine.h"
 
-/* The use word: references below, threads inside the channel above them, and the flag that nobody may enter any
- * more. */
+/* The use word: references in the low bits, above them the threads inside the channel, and the flag that forbids
+ * entering. */
 #define EVENER_GRPC_USE_REFERENCE UINT64_C(1)
 #define EVENER_GRPC_USE_INSIDE (UINT64_C(1) << 32)
 #define EVENER_GRPC_USE_GIVEN_UP (UINT64_C(1) << 63)
 
-/* What the watcher knows; only its thread reads and writes it. */
+/* The watcher's state of a connection; only its thread reads and writes it. */
 typedef enum evener_grpc_phase {
-    EVENER_GRPC_PHASE_NEW = 0,        /* not looked at yet; in this phase and the next the attempt is inside */
-    EVENER_GRPC_PHASE_CONNECTING = 1, /* the core tries */
+    EVENER_GRPC_PHASE_NEW = 0, /* no event yet; in this phase and the next the attempt has entered the connection */
+    EVENER_GRPC_PHASE_CONNECTING = 1, /* the core connects */
     EVENER_GRPC_PHASE_CONNECTED = 2,  /* READY was reported */
     EVENER_GRPC_PHASE_FAILED = 3,     /* a trial call asks the core for the reason */
     EVENER_GRPC_PHASE_OVER = 4        /* the last event was reported */
@@ -44,15 +44,15 @@ struct evener_grpc_health;
 struct evener_connection {
     _Atomic uint64_t use;
     atomic_flag closed;    /* the channel is destroyed, or about to be */
-    grpc_channel *channel; /* set before anybody sees the connection; not to be used outside of it */
+    grpc_channel *channel; /* set before other threads see the connection; used between enter() and leave() only */
     char *peer;            /* evener_call_details.peer of its calls */
     evener_grpc_engine *engine;
     evener_loop *loop;
-    /* A call saw that the core's channel is not READY any more, of which the control thread hears a moment later: no
-     * call is to begin meanwhile. See grpc_fate.h. */
+    /* A call saw that the core's channel is not READY any more. The control thread is notified a moment later; no call
+     * begins meanwhile. See fate.h. */
     _Atomic bool gone;
     _Atomic uint32_t not_taken;      /* attempts in a row that no transport took */
-    _Atomic uint64_t end_awaited_ns; /* since when calls wait to hear of its end, or waited last; 0: never */
+    _Atomic uint64_t end_awaited_ns; /* when calls began to wait for the report of its end, last time; 0: never */
 
     /* the watcher's */
     evener_grpc_phase phase;
@@ -75,16 +75,16 @@ struct evener_connection {
     evener_task free_task;
 };
 
-/* Another reference; who calls this has one, or reads the connection under RCU. Any thread. */
+/* Take a reference. The caller has one, or reads the connection under RCU. Any thread. */
 static inline void evener_grpc_connection_ref(evener_connection *connection)
 {
     atomic_fetch_add_explicit(&connection->use, EVENER_GRPC_USE_REFERENCE, memory_order_relaxed);
 }
 
-/* Never frees on the calling thread: the last one hands the connection to the control thread. Any thread. */
+/* Give back a reference. The last one hands the connection to the control thread, which frees it. Any thread. */
 void evener_grpc_connection_unref(evener_connection *connection);
 
-/* Destroy the channel, unless that was done. Nobody is inside any more, or can enter. Any thread. */
+/* Destroy the channel, unless that was done. No thread is inside any more, or can enter. Any thread. */
 void evener_grpc_connection_close(evener_connection *connection);
 
 static inline uint64_t evener_grpc_use_inside(uint64_t use)
@@ -92,13 +92,13 @@ static inline uint64_t evener_grpc_use_inside(uint64_t use)
     return (use & ~EVENER_GRPC_USE_GIVEN_UP) / EVENER_GRPC_USE_INSIDE;
 }
 
-/* Any thread that holds a reference. */
+/* Return whether the connection was given up. Any thread that holds a reference. */
 static inline bool evener_grpc_connection_is_given_up(evener_connection *connection)
 {
     return (atomic_load_explicit(&connection->use, memory_order_acquire) & EVENER_GRPC_USE_GIVEN_UP) != 0;
 }
 
-/* The caller still holds its reference. */
+/* Leave the channel. The caller still holds its reference. */
 static inline void evener_grpc_connection_leave(evener_connection *connection)
 {
     uint64_t before = atomic_fetch_sub_explicit(&connection->use, EVENER_GRPC_USE_INSIDE, memory_order_acq_rel);
@@ -107,10 +107,10 @@ static inline void evener_grpc_connection_leave(evener_connection *connection)
     }
 }
 
-/* Before `channel` is used: false when it is given up. Any thread that holds a reference. */
+/* Enter the channel, before any use of `channel`. False: it was given up. Any thread that holds a reference. */
 static inline bool evener_grpc_connection_enter(evener_connection *connection)
 {
-    /* Acquire pairs with the release of disconnect(): true means that the channel cannot go before leave(). */
+    /* Acquire pairs with the release of disconnect(): true means that the channel is not destroyed before leave(). */
     uint64_t before = atomic_fetch_add_explicit(&connection->use, EVENER_GRPC_USE_INSIDE, memory_order_acq_rel);
     if ((before & EVENER_GRPC_USE_GIVEN_UP) == 0) {
         return true;
@@ -119,7 +119,8 @@ static inline bool evener_grpc_connection_enter(evener_connection *connection)
     return false;
 }
 
-/* Any thread that holds a reference. A call that misses it meets the same end on the core's channel. */
+/* Return whether the connection has ended, as far as calls know. A call that reads an old value fails on the core's
+ * channel. Any thread that holds a reference. */
 static inline bool evener_grpc_connection_is_gone(evener_connection *connection)
 {
     return __builtin_expect(atomic_load_explicit(&connection->gone, memory_order_relaxed), 0);

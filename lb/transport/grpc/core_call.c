@@ -13,8 +13,8 @@
 #include "lb/transport/grpc/fate.h"
 #include "lb/transport/grpc/overdue.h"
 
-/* A58. This core keeps the trailer of the standard's name to itself (1.51: call.cc publishes the keys it knows only by
- * a list of its own); a server that wants to be heard through it sends the same bytes under the second name too. */
+/* A58. This core does not pass on the trailer of the standard's name (1.51: call.cc publishes only some of the keys
+ * that it knows). A server reaches clients behind it with the same bytes under the second name. */
 static const char *const load_report_keys[] = {"endpoint-load-metrics-bin", "x-endpoint-load-metrics-bin"};
 
 /* Status messages up to this length need no memory of their own. */
@@ -169,7 +169,7 @@ void evener_grpc_core_call_status_op(evener_grpc_core_call *call, grpc_op *opera
 
 bool evener_grpc_core_call_start(evener_grpc_core_call *call, const grpc_op *operations, size_t count, void *tag)
 {
-    /* The call may be over before this returns: references of its own. */
+    /* The call may end before this returns: take references. */
     evener_connection *connection = call->connection;
     grpc_call *core = call->core;
     evener_grpc_connection_ref(connection);
@@ -187,7 +187,7 @@ typedef struct read_metadata {
     size_t count;
 } read_metadata;
 
-/* NULL entries without memory. */
+/* Read all entries; `entries` NULL: out of memory. */
 static read_metadata read_all(const grpc_metadata_array *from)
 {
     size_t bytes = from->count * sizeof(evener_metadata);
@@ -245,7 +245,7 @@ static void find_load_report(const evener_grpc_core_call *call, evener_call_end 
     }
 }
 
-/* The owner's memory is the owner's again when the event returns. */
+/* Deliver `ended`. The owner may free its memory as soon as the event returns. */
 static void deliver(evener_grpc_core_call *call, const evener_call_end *end)
 {
     evener_transport_call *owner = call->owner;
@@ -254,7 +254,7 @@ static void deliver(evener_grpc_core_call *call, const evener_call_end *end)
     call->events->ended(owner, end);
 }
 
-/* What the end says of the connection. May wait a moment. */
+/* Judge the connection by the call's end. May wait for a moment. */
 static void judge_connection(evener_grpc_core_call *call, const evener_call_end *end)
 {
     evener_grpc_connection_judge(call->connection, end->code, end->fate == EVENER_FATE_NEVER_LEFT);
@@ -263,9 +263,8 @@ static void judge_connection(evener_grpc_core_call *call, const evener_call_end 
     }
 }
 
-/* Whether the call's own deadline ended it. The core's error string does not distinguish its own status from a server's
- * here (1.51); our clock does: the deadline has passed. A server that says more in its message than the core would is
- * handed on. */
+/* Return whether the call's own deadline ended it. The core's error string does not distinguish the core's status from
+ * a server's here (1.51), so the clock decides: the deadline has passed. A server's longer message is passed on. */
 static bool is_past_deadline(const evener_grpc_core_call *call)
 {
     return call->code == GRPC_STATUS_DEADLINE_EXCEEDED && call->deadline_ns != UINT64_MAX &&
@@ -273,11 +272,11 @@ static bool is_past_deadline(const evener_grpc_core_call *call)
            evener_loop_now_ns(call->connection->loop) >= call->deadline_ns;
 }
 
-/* What the core calls an answer whose headers were not gRPC's; the status code is already the one of
- * http-grpc-status-mapping.md. The words are put plainly for people, and decide nothing. */
+/* The core's message for an answer whose headers were not gRPC's; the status code is already the one of
+ * http-grpc-status-mapping.md. The message is reworded for people; nothing is decided by it. */
 static const char http_words[] = "Received http2 header with status: ";
 
-/* The status message, NUL-terminated, in `inlined` or in memory to be freed; cut if there is none. */
+/* Return the status message, NUL-terminated, in `inlined` or in memory to be freed; truncated on out of memory. */
 static char *make_message(const evener_grpc_core_call *call, char *inlined, size_t inlined_bytes)
 {
     const char *from = (const char *)GRPC_SLICE_START_PTR(call->message);
@@ -337,7 +336,7 @@ void evener_grpc_core_call_deliver_end(evener_grpc_core_call *call)
     }
 }
 
-/* With the mutex, which is given back. */
+/* Abandon the call. Called with the mutex held, and unlocks it. */
 static void abandon(evener_grpc_core_call *call)
 {
     static const char message[] = "deadline exceeded";

@@ -1,7 +1,7 @@
-/* One call of the core: a grpc_call with all that its batches read and write.
+/* One call of the core: a grpc_call with all memory that its batches read and write.
  *
- * It lies in memory of its own and counts references: one per operation under way, one for its owner. So an owner whose
- * deadline has passed can leave although the core has not ended the call yet. */
+ * It has memory of its own and counts references: one per operation under way, one for its owner. So an owner whose
+ * deadline has passed can return although the core has not ended the call yet. */
 #ifndef EVENER_LB_TRANSPORT_GRPC_CORE_CALL_H
 #define EVENER_LB_TRANSPORT_GRPC_CORE_CALL_H
 
@@ -58,7 +58,7 @@ struct evener_grpc_core_call {
 
     /* overdue.c's, under its mutex */
     evener_grpc_core_call *overdue_next;
-    evener_grpc_core_call **overdue_link; /* what points at this call; NULL: it stands in no list */
+    evener_grpc_core_call **overdue_link; /* the pointer to this call; NULL: in no list */
 };
 
 /* Make a call on a connection that the calling thread has entered. Copy what `args` borrows, except the request.
@@ -79,17 +79,17 @@ void evener_grpc_core_call_headers_op(evener_grpc_core_call *call, grpc_op *oper
  * CheckResolutionLocked). False: the core refuses it. */
 bool evener_grpc_core_call_start(evener_grpc_core_call *call, const grpc_op *operations, size_t count, void *tag);
 
-/* The status has come, with all else that the call waited for: delivers `ended`. The mutex is held. */
+/* Deliver `ended`: the status has arrived, and everything else that the call waited for. The mutex is held. */
 void evener_grpc_core_call_deliver_end(evener_grpc_core_call *call);
 
-/* The deadline has passed and the core does not end the call: cancels it, delivers `ended` and gives the owner's
- * reference back, unless it has ended meanwhile. The mutex is free, and the caller holds a reference. */
+/* Cancel a call that the core does not end after its deadline, deliver `ended` and give the owner's reference back,
+ * unless the call has ended meanwhile. The mutex is not held; the caller holds a reference. */
 void evener_grpc_core_call_abandon(evener_grpc_core_call *call);
-/* The same, but false, and nothing happens, while an event of the call is under way. */
+/* Abandon the call, unless an event of it is under way: then return false and do nothing. */
 bool evener_grpc_core_call_try_abandon(evener_grpc_core_call *call);
 
-/* Deliver the server's headers, if the owner wants them. The core keeps those of the protocol to itself, so that there
- * may be none left, and a Trailers-Only answer looks the same (1.51). The mutex is held. */
+/* Deliver the server's headers, if the owner wants them. The core does not pass on those of the protocol, so there
+ * may be none, as with a Trailers-Only answer (1.51). The mutex is held. */
 void evener_grpc_core_call_deliver_headers(evener_grpc_core_call *call);
 
 #endif

@@ -4,7 +4,8 @@
 
 #include "lb/base/credentials.h"
 
-/* Each handle holds the core initialised: it may be made before the first channel and outlive the last. */
+/* Release the core's credentials. Each handle keeps the core initialised, as it may exist before the first channel and
+ * after the last. */
 static void release_foreign(void *object)
 {
     grpc_channel_credentials_release(object);

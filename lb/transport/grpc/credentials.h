@@ -14,10 +14,10 @@
 typedef struct evener_grpc_credentials {
     evener_credentials *handle; /* a reference */
     grpc_channel_credentials *core;
-    bool is_own; /* `core` was made here; else it is the handle's */
+    bool is_own; /* `core` is owned; otherwise it is the handle's */
 } evener_grpc_credentials;
 
-/* Make the core's form; takes a reference. Errors: INVALID_ARGUMENT (the core refuses them, or they are another
+/* Convert to the core's form; take a reference. Errors: INVALID_ARGUMENT (the core refuses them, or they are another
  * transport's). Any thread. */
 evener_status_code evener_grpc_credentials_make(const evener_credentials *credentials, evener_grpc_credentials *made,
                                                 evener_status *status);

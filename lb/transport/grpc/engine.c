@@ -13,7 +13,7 @@ static void engine_free(evener_grpc_engine *engine)
     evener_grpc_overdue_destroy(engine->overdue);
     evener_grpc_queues_destroy(engine->queues);
     free(engine);
-    /* Everything of the core's made here is gone: if nobody else uses it, this waits for its threads to end. */
+    /* All objects of the core have been destroyed. If nothing else uses the core, this waits for its threads to end. */
     grpc_shutdown();
 }
 
@@ -29,8 +29,8 @@ void evener_grpc_engine_connection_ended(evener_grpc_engine *engine)
     }
 }
 
-/* All channels have closed, so every connection has been given up; some are still to be freed by tasks that the threads
- * joined here have posted, and that run before the runtime has gone. */
+/* Destroy the engine. All channels have closed, so every connection was given up. Tasks that the joined threads have
+ * posted free the remaining ones before the runtime ends. */
 static void engine_destroy(void *object)
 {
     evener_grpc_engine *engine = object;

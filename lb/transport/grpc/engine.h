@@ -1,5 +1,5 @@
-/* The engine: what all gRPC transports of one runtime share: the core kept initialised, the watcher of connections and
- * the completion queues for calls. Made with the first connection, ended with the runtime. */
+/* The engine: what all gRPC transports of one runtime share: the initialised core, the watcher of connections and the
+ * completion queues for calls. Created with the first connection, destroyed with the runtime. */
 #ifndef EVENER_LB_TRANSPORT_GRPC_ENGINE_H
 #define EVENER_LB_TRANSPORT_GRPC_ENGINE_H
 
@@ -24,10 +24,10 @@ typedef struct evener_grpc_engine {
     bool runtime_ended;         /* control thread */
 } evener_grpc_engine;
 
-/* The runtime's engine, made on first use; NULL and a filled status on failure. Control thread. */
+/* Return the runtime's engine, created on first use; NULL and a filled status on failure. Control thread. */
 evener_grpc_engine *evener_grpc_engine_get(evener_runtime *runtime, evener_status *status);
 
-/* Around the life of every connection: the engine stays until the last one is freed, which may be a moment after the
+/* Bracket the life of every connection: the engine stays until the last one is freed, which may be a moment after the
  * end of the runtime's channels. Control thread. */
 void evener_grpc_engine_connection_begins(evener_grpc_engine *engine);
 void evener_grpc_engine_connection_ended(evener_grpc_engine *engine);

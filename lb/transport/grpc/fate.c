@@ -6,10 +6,10 @@
 
 #include "lb/transport/grpc/watcher.h"
 
-/* Each seen on core 1.51, and provoked by tests/grpc/test_fate.c, which fails when the core's words change. The texts
- * go on (with the last error, and that may quote others): only what they begin with is the core's alone. Other ends
- * without a transport ("UNKNOWN:Deadline Exceeded", "CANCELLED", call credentials that fail) are none that another
- * attempt would mend. */
+/* Observed on core 1.51, and provoked by tests/grpc/test_fate.c, which fails when the core's words change. Only the
+ * beginning of a text is certainly the core's: the rest may quote others (the last error). Other ends without a
+ * transport ("UNKNOWN:Deadline Exceeded", "CANCELLED", call credentials that fail) would not be cured by another
+ * attempt. */
 const char *const evener_grpc_not_taken_texts[EVENER_GRPC_NOT_TAKEN_TEXTS] = {
     "UNKNOWN:failed to connect to all addresses", /* the connection was lost before, and the core could not make another */
     "UNKNOWN:Channel Destroyed",                  /* the connection was given up while the call waited in the core */
@@ -28,7 +28,7 @@ bool evener_grpc_was_not_taken(const char *error_string, bool answered)
     return false;
 }
 
-/* READY as far as the core knows at this moment. */
+/* Return whether the core's channel is READY at this moment. */
 static bool is_ready(evener_connection *connection)
 {
     if (!evener_grpc_connection_enter(connection)) {
@@ -39,7 +39,8 @@ static bool is_ready(evener_connection *connection)
     return state == GRPC_CHANNEL_READY;
 }
 
-/* A connection was READY before it was picked, and is so only once: not READY means the end. */
+/* Mark the connection as ended. It was READY before it was picked, and is READY only once, so not READY means the
+ * end. */
 static void is_gone(evener_connection *connection)
 {
     if (!atomic_exchange_explicit(&connection->gone, true, memory_order_relaxed)) {
@@ -61,12 +62,12 @@ void evener_grpc_connection_judge(evener_connection *connection, evener_status_c
     if (too_often || !is_ready(connection)) {
         is_gone(connection);
     } else if (code == EVENER_STATUS_UNAVAILABLE || code == EVENER_STATUS_UNKNOWN) {
-        /* The end of the connection may come behind the calls that it ended, and the watcher be asleep. */
+        /* The connection's end may be published after the end of its calls, and the watcher may be asleep. */
         evener_grpc_watcher_wake(connection->engine->watcher);
     }
 }
 
-/* Return how long this call may wait: to the end of the time that its connection has. */
+/* Return how long this call may wait: the rest of its connection's time. */
 static uint64_t time_to_wait_ns(evener_connection *connection)
 {
     const uint64_t now_ns = evener_loop_now_ns(connection->loop);
@@ -80,7 +81,7 @@ static uint64_t time_to_wait_ns(evener_connection *connection)
     return waited_ns < EVENER_GRPC_END_MS * EVENER_NS_PER_MS ? EVENER_GRPC_END_MS * EVENER_NS_PER_MS - waited_ns : 0;
 }
 
-/* A queue of its own makes this thread one of those that serve the sockets meanwhile. */
+/* Return whether the connection ends within `ns`. With a queue of its own this thread serves the sockets meanwhile. */
 static bool ends_within(evener_connection *connection, uint64_t ns)
 {
     if (!evener_grpc_connection_enter(connection)) {

@@ -1,5 +1,5 @@
-/* Fate: what is known of a call that ended without OK: whether a transport of the core took it, and what that says of
- * its connection.
+/* Fate: what is known of a call that ended without OK: whether a transport of the core took it, and what that implies
+ * for its connection.
  *
  * Only the core's own words count. What a server can write (the status, its message, metadata) proves nothing, nor does
  * the absence of a peer. With a status that came by way of a transport, whoever wrote it, `error_string` of

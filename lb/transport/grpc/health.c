@@ -5,8 +5,8 @@
  *
  *   a message     SERVING: READY; any other status: TRANSIENT_FAILURE
  *   the end       UNIMPLEMENTED: READY for good, the server knows no health checking; anything else:
- *                 TRANSIENT_FAILURE, and a new call, at once if there had been a message, else after the backoff that
- *                 connections have
+ *                 TRANSIENT_FAILURE, and a new call, at once if there was a message, otherwise after a
+ *                 connection's backoff
  *
  * The two messages are a field each: no protobuf library is needed for them. */
 #include "lb/transport/grpc/health.h"
@@ -33,7 +33,7 @@
 
 typedef struct evener_grpc_health health;
 
-/* One operation under way: completed by the watcher's thread, handled by the control thread. */
+/* One operation in flight: completed by the watcher's thread, handled by the control thread. */
 typedef struct operation {
     evener_grpc_tag tag;
     evener_task task;
@@ -52,7 +52,7 @@ struct evener_grpc_health {
     grpc_call *call; /* NULL between calls */
     bool had_message;
     bool ended;
-    bool attended;        /* the watcher polls for us */
+    bool attended;        /* the watcher polls for this watch */
     uint32_t outstanding; /* operations, the posted start included */
     operation starting;
     operation message_operation;
@@ -163,7 +163,7 @@ static void operation_on_control_thread(void *arg)
     operation *done = arg;
     health *self = done->owner;
     done->handle(self, done->ok);
-    self->outstanding--; /* after it: what handles must not find itself freed */
+    self->outstanding--; /* after the handler, which may otherwise free the watch */
     if (self->outstanding != 0) {
         return;
     }
@@ -265,11 +265,11 @@ static void schedule_retry(health *self)
 
 static void call_ended(health *self, bool ok)
 {
-    (void)ok; /* a status always comes */
+    (void)ok; /* a status always arrives */
     self->ended = true;
 }
 
-/* All operations of the call are done. Nothing may follow it: it may free `self`. */
+/* End the call, after all its operations. May free `self`: must be the caller's last use of it. */
 static void call_over(health *self)
 {
     attend(self, false);
@@ -301,7 +301,7 @@ static void call_over(health *self)
 static void call_start(health *self)
 {
     if (self->stopped || !evener_grpc_connection_enter(self->connection)) {
-        return; /* the connection is going: its owner stops this watch */
+        return; /* the connection was given up: its owner stops this watch */
     }
     self->call = grpc_channel_create_call(
         self->connection->channel, NULL, 0, evener_grpc_watcher_queue(self->connection->engine->watcher),
@@ -318,7 +318,7 @@ static void call_start(health *self)
     grpc_slice service = grpc_slice_ref(self->service);
     grpc_byte_buffer *request = grpc_raw_byte_buffer_create(&service, 1);
     grpc_slice_unref(service);
-    /* The status comes in any case, so the batch that sends can share its completion with the first message. */
+    /* The status always arrives, so the sending batch can share its completion with the first message. */
     grpc_op operations[5] = {{.op = GRPC_OP_SEND_INITIAL_METADATA},
                              {.op = GRPC_OP_SEND_MESSAGE},
                              {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT},

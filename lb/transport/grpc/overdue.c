@@ -8,7 +8,7 @@
 #include "lb/runtime/clock.h"
 #include "lb/transport/grpc/core_call.h"
 
-/* Calls are spread over this number of lists, so that threads that begin and end calls seldom meet at one lock. */
+/* Calls are spread over this number of lists, so that threads that begin and end calls seldom contend for a lock. */
 #define LISTS 8
 #define LOOK_INTERVAL_NS (50 * EVENER_NS_PER_MS)
 
@@ -64,7 +64,7 @@ void evener_grpc_overdue_add(evener_grpc_overdue *overdue, evener_grpc_core_call
     pthread_mutex_unlock(&l->mutex);
 }
 
-/* Under the list's mutex. */
+/* Unlink a call. Under the list's mutex. */
 static void unlink_call(evener_grpc_core_call *call)
 {
     *call->overdue_link = call->overdue_next;
@@ -127,7 +127,7 @@ void evener_grpc_overdue_look(evener_grpc_overdue *overdue)
         for (evener_grpc_core_call *call = take_overdue(&overdue->lists[i]), *next; call != NULL; call = next) {
             next = call->overdue_next;
             if (!evener_grpc_core_call_try_abandon(call)) {
-                evener_grpc_overdue_add(overdue, call); /* an event takes its time */
+                evener_grpc_overdue_add(overdue, call); /* try again: an event of the call is under way */
             }
             evener_grpc_core_call_unref(call);
         }

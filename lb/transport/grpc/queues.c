@@ -14,7 +14,7 @@ typedef struct pluck_queue {
     grpc_completion_queue *core;
     struct pluck_queue *next; /* of all */
     struct pluck_queue *next_free;
-    thread_slot *slot; /* the thread that keeps it; or NULL */
+    thread_slot *slot; /* the thread that owns it; or NULL */
 } pluck_queue;
 
 typedef struct abandoned {
@@ -24,8 +24,8 @@ typedef struct abandoned {
     void (*completed)(void *tag);
 } abandoned;
 
-/* What a thread keeps. `owner` is also cleared by the end of the queues, on another thread; all else is the thread's,
- * or changed under slots_mutex. */
+/* A thread's own queue. `owner` is also cleared by the end of the queues, on another thread; all other members belong
+ * to the thread, or are changed under slots_mutex. */
 struct thread_slot {
     _Atomic(evener_grpc_queues *) owner;
     pluck_queue *queue;
@@ -39,7 +39,7 @@ struct evener_grpc_queues {
     _Atomic uint32_t abandoned_count;
 };
 
-/* One for the process: a thread that exits must find out whether the queues it borrowed from are still there. */
+/* One for the process: a thread that exits must find out whether its queues still exist. */
 static pthread_mutex_t slots_mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t slots_once = PTHREAD_ONCE_INIT;
 static pthread_key_t slots_key;
@@ -97,7 +97,7 @@ static pluck_queue *borrow(evener_grpc_queues *queues)
 grpc_completion_queue *evener_grpc_queues_of_thread(evener_grpc_queues *queues)
 {
     thread_slot *slot = &slot_of_thread;
-    /* Relaxed: while it says `queues`, only this thread changes it; the end of `queues` comes after all calls. */
+    /* Relaxed: while its value is `queues`, only this thread changes it; `queues` ends after all calls. */
     if (atomic_load_explicit(&slot->owner, memory_order_relaxed) == queues) {
         return slot->queue->core;
     }

@@ -1,7 +1,7 @@
 /* Completion queues for calls that wait: blocking calls and streams.
  *
- * A blocking call plucks its result from a queue of its thread's own, so that the thread that waits is the thread that
- * polls and no other one needs to wake up. */
+ * A blocking call plucks its result from a queue of its thread's own, so that the waiting thread is also the polling
+ * thread and no other thread needs to wake up. */
 #ifndef EVENER_LB_TRANSPORT_GRPC_QUEUES_H
 #define EVENER_LB_TRANSPORT_GRPC_QUEUES_H
 
@@ -11,18 +11,18 @@
 
 typedef struct evener_grpc_queues evener_grpc_queues;
 
-/* NULL and a filled status on failure. The core must be initialised. Any thread. */
+/* Create the queues. NULL and a filled status on failure. The core must be initialised. Any thread. */
 evener_grpc_queues *evener_grpc_queues_create(evener_status *status);
 
-/* No call may be under way but abandoned ones, none may start. NULL is allowed. */
+/* Destroy the queues. No call may be in flight except abandoned ones, none may start. NULL is allowed. */
 void evener_grpc_queues_destroy(evener_grpc_queues *queues);
 
-/* The calling thread's pluck queue: for one blocking call at a time; it stays the thread's until it exits or `queues`
- * ends. NULL without memory. Any thread. */
+/* Return the calling thread's pluck queue: for one blocking call at a time; it stays the thread's until it exits or
+ * `queues` ends. NULL without memory. Any thread. */
 grpc_completion_queue *evener_grpc_queues_of_thread(evener_grpc_queues *queues);
 
-/* An operation on one of the queues whose caller does not wait any more. `completed(tag)` is called once it has
- * completed, on whatever thread finds that. Any thread. */
+/* Keep an operation on one of the queues whose caller does not wait any more. `completed(tag)` is called once it has
+ * completed, on any thread. Any thread. */
 void evener_grpc_queues_abandon(evener_grpc_queues *queues, grpc_completion_queue *queue, void *tag,
                                 void (*completed)(void *tag));
 

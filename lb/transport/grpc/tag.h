@@ -1,4 +1,4 @@
-/* What every operation on the engine's queues is tagged with: the queue's thread calls `done(tag, ok)`. */
+/* The tag of every operation on the engine's queues: the queue's thread calls `done(tag, ok)`. */
 #ifndef EVENER_LB_TRANSPORT_GRPC_TAG_H
 #define EVENER_LB_TRANSPORT_GRPC_TAG_H
 
@@ -9,8 +9,8 @@ struct evener_grpc_tag {
     void (*done)(evener_grpc_tag *tag, bool ok);
 };
 
-/* The core orders what happens before an operation is started with what follows its completion, but it is not built for
- * ThreadSanitizer, which needs to be shown it. */
+/* The core orders what happens before an operation is started with what follows its completion, but is not built for
+ * ThreadSanitizer: these annotations state the order. */
 #ifdef __SANITIZE_THREAD__
 #include <sanitizer/tsan_interface.h>
 #define EVENER_GRPC_HANDS_OVER(tag) __tsan_release((void *)(tag))

@@ -39,7 +39,7 @@ static void free_on_control_thread(void *arg)
 
 void evener_grpc_connection_unref(evener_connection *connection)
 {
-    /* acq_rel: the last one sees all that others did to the connection. */
+    /* acq_rel: the last one sees all changes that others made to the connection. */
     uint64_t before = atomic_fetch_sub_explicit(&connection->use, EVENER_GRPC_USE_REFERENCE, memory_order_acq_rel);
     if ((before & (EVENER_GRPC_USE_INSIDE - 1)) == EVENER_GRPC_USE_REFERENCE) {
         evener_loop_post(connection->loop, &connection->free_task);
@@ -173,7 +173,7 @@ static void transport_disconnect(evener_transport *base, evener_connection *conn
     (void)base;
     connection->given_up = true;
     evener_grpc_health_stop(connection);
-    /* Release pairs with enter(): whoever saw no flag is counted in what this returns. */
+    /* Release pairs with enter(): a thread that saw no flag is counted in the returned value. */
     uint64_t before = atomic_fetch_or_explicit(&connection->use, EVENER_GRPC_USE_GIVEN_UP, memory_order_acq_rel);
     if (evener_grpc_use_inside(before) == 0) {
         evener_grpc_connection_close(connection);
@@ -233,7 +233,8 @@ bool evener_transport_is_grpc(const evener_transport *transport)
     return transport->vtable == &vtable;
 }
 
-/* Start nothing: the runtime's engine (threads and queues of the core) starts with the first connection. */
+/* Create a transport. Nothing starts yet: the runtime's engine (threads and queues of the core) starts with the first
+ * connection. */
 static evener_status_code transport_create(const evener_transport_args *given, evener_transport **transport,
                                            evener_status *status)
 {

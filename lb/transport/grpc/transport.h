@@ -8,7 +8,7 @@
 
 extern const evener_transport_factory evener_grpc_transport_factory;
 
-/* Whether a transport is one of these. Any thread. */
+/* Return whether a transport is one over the core. Any thread. */
 bool evener_transport_is_grpc(const evener_transport *transport);
 
 #endif

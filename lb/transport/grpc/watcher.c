@@ -1,14 +1,13 @@
 /* IMPLEMENTATION NOTES
  *
- * The core's sockets are served by whatever thread sits in a completion queue that polls. One thread that always does
- * would take the events away from the threads that wait for their own calls, and each blocking call would pay for
- * another thread's waking up (the core gives the sockets of all queues to one of the waiting threads at a time). So the
- * watcher waits in two ways:
+ * The core's sockets are served by one of the threads that wait in completion queues that poll. A watcher that always
+ * polls would receive events of threads that wait for their own calls, and each blocking call would pay for a wake-up
+ * (the core gives the sockets of all queues to one of the waiting threads at a time). So the watcher waits in two ways:
  *
- *   while something connects   it polls: nobody else may be there to do it
+ *   while something connects   it polls: there may be no other thread to do it
  *   otherwise                  it sleeps outside the core, until it is woken (a call has failed, a connection is new or
- *                              given up) or POLL_INTERVAL_MS are over; then it takes what there is, without waiting. So
- *                              a drop goes unseen no longer than that on a channel without calls
+ *                              given up) or POLL_INTERVAL_MS have passed; then it takes the completed events, without
+ *                              waiting. So on a channel without calls a drop is seen within that interval
  *
  * States of a connection, and what moves it:
  *
@@ -21,12 +20,12 @@
  *   FAILED      the trial call has ended   -> OVER, reports FAILED
  *   any         given up                   -> OVER, reports nothing (CONNECTING: when the attempt has ended)
  *
- * Of each connection one event is outstanding at most.
+ * At most one event per connection is outstanding.
  *
- * An attempt to connect that is given up is let come to its end (the core bounds it by the time to connect) before the
- * channel is destroyed. The core up to 1.51 else forgets the connection, socket and all, if it has just been made but
- * is not in the channel yet (grpc 32071). When the runtime ends the attempts that go on for ATTEMPTS_END_MS have to do
- * without. */
+ * The channel of an attempt to connect that is given up is destroyed only after the attempt has ended (its length is
+ * limited by the core's timeout). Otherwise the core up to 1.51 leaks the connection, including its socket, if it was
+ * just made but is not in the channel yet (grpc 32071). The end of the runtime waits ATTEMPTS_END_MS for such
+ * attempts. */
 #include "lb/transport/grpc/watcher.h"
 
 #include <errno.h>
@@ -49,9 +48,9 @@
 
 #define POLL_INTERVAL_MS 100
 #define ATTEMPTS_END_MS 50
-/* The core answers a trial call at once; should it ever not, the connection fails without a reason. */
+/* The core ends a trial call at once; after this time the connection fails without a reason. */
 #define TRIAL_TIMEOUT_MS 1000
-/* At the end all events come at once. Should the core ever keep one back, the program must not hang for it. */
+/* At the end all events arrive at once. If the core kept one back, the program must not hang. */
 #define END_TIMEOUT_MS 5000
 
 struct evener_grpc_watcher {
@@ -59,7 +58,7 @@ struct evener_grpc_watcher {
     pthread_t thread;
     pthread_mutex_t mutex;
     pthread_cond_t woken; /* with `awake` */
-    bool awake;           /* under mutex: somebody wants the thread to look */
+    bool awake;           /* under mutex: the thread is to look at the connections */
     /* operations on the queue that have not been taken from it: while there are any, the thread looks now and then */
     _Atomic uint32_t expected;
     /* what else wants polling: see evener_grpc_watcher_attend() */
@@ -69,12 +68,12 @@ struct evener_grpc_watcher {
     uint64_t attempts;                /* connections in CONNECTING or FAILED */
     evener_connection *first_attempt; /* those in CONNECTING */
     uint64_t closing_since_ns;        /* 0: not closing */
-    bool shut_down;                   /* the queue is; its end may come a moment after its last event */
+    bool shut_down;                   /* the queue was shut down; its end may follow a moment after its last event */
     bool ended;                       /* the queue has ended */
-    uint32_t end_waits;               /* in vain, since it was shut down */
+    uint32_t end_waits;               /* waits without an event since the shutdown */
 };
 
-/* A call on a channel that cannot connect, made for the sake of its status. */
+/* A call on a channel that cannot connect, made to get its status. */
 struct evener_grpc_trial {
     grpc_call *call;
     grpc_metadata_array trailing_metadata;
@@ -90,7 +89,7 @@ static gpr_timespec after_ms(int64_t ms)
 /* ---- why an attempt failed ---- */
 
 /* "failed to connect to all addresses; last error: UNKNOWN: ipv4:10.0.0.1:80: Failed to connect to remote host:
- * refused" is the core's way; the address is ours to name, and "all" would be wrong here. */
+ * refused" is the core's message; evener adds the address itself, and "all" would be wrong here. */
 static const char *reason_in(const char *message)
 {
     static const char *const kinds[] = {"ipv4:", "ipv6:", "unix:", "unix-abstract:"};
@@ -184,7 +183,7 @@ static void given_up(evener_grpc_watcher *watcher, evener_connection *connection
     connection->phase = EVENER_GRPC_PHASE_OVER;
 }
 
-/* What follows the state seen while connecting; returns whether an event is outstanding. Inside the connection. */
+/* Handle the state seen while connecting; return whether an event is outstanding. Inside the connection. */
 static bool connecting_step(evener_grpc_watcher *watcher, evener_connection *connection, grpc_connectivity_state state,
                             bool first)
 {
@@ -203,8 +202,8 @@ static bool connecting_step(evener_grpc_watcher *watcher, evener_connection *con
             watch(watcher, connection, state);
             return true;
         }
-        /* It was READY, unseen: the core goes back to IDLE from nowhere else. How many connections that live so short
-         * are too many is the connector's to say. */
+        /* It was READY, unseen: the core returns to IDLE from no other state. The connector limits connections that
+         * live this short. */
         watcher->attempts--;
         connection->phase = EVENER_GRPC_PHASE_OVER;
         evener_grpc_connection_post(connection, EVENER_GRPC_EVENT_READY | EVENER_GRPC_EVENT_DROPPED);
@@ -231,7 +230,7 @@ static void attempt_begins(evener_grpc_watcher *watcher, evener_connection *conn
     watcher->first_attempt = connection;
 }
 
-/* Its phase is another already. The channel may go now. */
+/* End the attempt, after its phase has changed. The channel may be destroyed now. */
 static void attempt_ends(evener_grpc_watcher *watcher, evener_connection *connection)
 {
     if (connection->previous_attempt != NULL) {
@@ -245,7 +244,7 @@ static void attempt_ends(evener_grpc_watcher *watcher, evener_connection *connec
     evener_grpc_connection_leave(connection);
 }
 
-/* Of a connection that may have been given up. Return whether an event is outstanding. */
+/* Advance an attempt that may have been given up. Return whether an event is outstanding. */
 static bool attempt_step(evener_grpc_watcher *watcher, evener_connection *connection)
 {
     const bool first = connection->phase == EVENER_GRPC_PHASE_NEW;
@@ -290,7 +289,7 @@ static bool step(evener_grpc_watcher *watcher, evener_connection *connection)
 
 static void happened(evener_grpc_tag *tag, bool ok)
 {
-    (void)ok; /* the states are looked up; a status always comes */
+    (void)ok; /* unused: the states are read, and a status always arrives */
     evener_connection *connection = EVENER_CONTAINER_OF(tag, evener_connection, watch_tag);
     evener_grpc_watcher *watcher = connection->engine->watcher;
     bool outstanding = false;
@@ -344,7 +343,7 @@ static bool wants_polling(evener_grpc_watcher *watcher)
            watcher->shut_down;
 }
 
-/* All connections were given up. */
+/* Shut the queue down once the attempts have ended. All connections were given up. */
 static void close_when_attempts_are_through(evener_grpc_watcher *watcher)
 {
     const uint64_t now_ns = evener_clock_now_ns();
@@ -354,7 +353,7 @@ static void close_when_attempts_are_through(evener_grpc_watcher *watcher)
     if (watcher->first_attempt != NULL && now_ns - watcher->closing_since_ns < ATTEMPTS_END_MS * EVENER_NS_PER_MS) {
         return;
     }
-    /* Here, and not where it is wanted: no step is starting an operation on the queue meanwhile. */
+    /* Only here, on the watcher's thread, is no step about to start an operation on the queue. */
     watcher->shut_down = true;
     grpc_completion_queue_shutdown(watcher->queue);
     while (watcher->first_attempt != NULL) {

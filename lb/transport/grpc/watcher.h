@@ -1,4 +1,4 @@
-/* The watcher: one thread a runtime that follows the connectivity of all gRPC connections. */
+/* The watcher: one thread per runtime that follows the connectivity of all gRPC connections. */
 #ifndef EVENER_LB_TRANSPORT_GRPC_WATCHER_H
 #define EVENER_LB_TRANSPORT_GRPC_WATCHER_H
 
@@ -22,14 +22,14 @@ void evener_grpc_watcher_destroy(evener_grpc_watcher *watcher);
  * meanwhile. Control thread. */
 void evener_grpc_watcher_follow(evener_grpc_watcher *watcher, evener_connection *connection);
 
-/* Make the thread look at the connections now: when something happened that it may not have seen. Any thread; takes a
- * short lock. */
+/* Make the thread look at the connections now, after an event that it may not have seen. Any thread; takes a short
+ * lock. */
 void evener_grpc_watcher_wake(evener_grpc_watcher *watcher);
 
-/* The queue that its thread serves, for other operations that concern a connection and not a call: they are tagged with
- * an evener_grpc_tag, whose `done` must not block, and expected before they are started (forgotten if they then are
- * not). Between attend and release the thread polls, so that such an operation
- * goes on at once even when no other thread is in the core. Any thread. */
+/* Return the queue that the thread serves, for other operations that concern a connection and not a call. They are
+ * tagged with an evener_grpc_tag, whose `done` must not block. Call expect before each is started, and forget if it is
+ * then not started. Between attend and release the thread polls, so that such an operation proceeds at once even when
+ * no other thread is in the core. Any thread. */
 grpc_completion_queue *evener_grpc_watcher_queue(const evener_grpc_watcher *watcher);
 void evener_grpc_watcher_expect(evener_grpc_watcher *watcher);
 void evener_grpc_watcher_forget(evener_grpc_watcher *watcher);

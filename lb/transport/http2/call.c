@@ -10,7 +10,7 @@
 #include "lb/transport/http2/keepalive.h"
 #include "lb/transport/http2/request_headers.h"
 
-/* RFC 9113 section 4.1: what a message's prefix can say. */
+/* PROTOCOL-HTTP2.md: the largest length in a message's prefix. */
 #define MESSAGE_BYTES_MAX UINT32_MAX
 
 static const evener_bytes empty_message;
@@ -30,7 +30,7 @@ evener_fate evener_http2_call_fate(const evener_connection *connection, const ev
 
 #define METADATA_ON_STACK 32
 
-/* Deliver `ended`; nothing of the call is touched afterwards: what it holds moves here first. */
+/* Deliver `ended`. The call's memory is not touched afterwards, so its contents are moved out first. */
 static void deliver_end(evener_connection *connection, evener_http2_call *call)
 {
     const evener_call_events *events = call->base.events;
@@ -120,7 +120,7 @@ void evener_http2_call_end(evener_connection *connection, evener_http2_call *cal
     call->end_fate = fate;
     call->end_message = message;
     call->end_message_bytes = message_bytes;
-    /* From here on operations are refused. One that is queued still comes out of the queue: then it ends. */
+    /* From here on operations are refused. If one is queued, the call ends when it leaves the queue. */
     const uint32_t bits = atomic_exchange_explicit(&call->op.bits, 0, memory_order_acq_rel);
     if ((bits & ~(uint32_t)EVENER_HTTP2_OP_LIVE) != 0) {
         call->phase = EVENER_HTTP2_CALL_QUEUED;
@@ -238,7 +238,8 @@ void evener_http2_call_operate(evener_connection *connection, evener_http2_call 
     if ((bits & EVENER_HTTP2_OP_WRITE) != 0) {
         call->send_closed = call->next_is_last;
         if (call->remote_ended) {
-            call->base.events->written(&call->base); /* nobody is there to read it; messages wait to be read here */
+            call->base.events->written(
+                &call->base); /* the server does not read it; received messages still wait to be read */
         } else if (!take_message(connection, call, call->next_message)) {
             return;
         }
@@ -276,7 +277,7 @@ bool evener_http2_call_submit_next(evener_connection *connection)
     }
     const int32_t stream_id = evener_http2_request_submit(connection, call, call->deadline_ns - now_ns);
     if (stream_id < 0) {
-        /* Out of stream ids: a new connection has them. Anything else is memory. */
+        /* Out of stream ids: a new connection is needed. Any other error: out of memory. */
         if (stream_id == NGHTTP2_ERR_STREAM_ID_NOT_AVAILABLE) {
             evener_http2_connection_drain(connection, true);
         } else {

@@ -43,7 +43,7 @@ bool evener_http2_compress(uint8_t compression, const evener_bytes *from, evener
                      Z_DEFAULT_STRATEGY) != Z_OK) {
         return false;
     }
-    const size_t room = from->length - 1; /* what does not fit is not worth it */
+    const size_t room = from->length - 1; /* a result that does not fit is not smaller */
     uint8_t *buffer = malloc(room);
     bool is_smaller = false;
     if (buffer != NULL) {

@@ -8,7 +8,7 @@
 
 #include <evener/call.h>
 
-/* The compression that a grpc-encoding names; false: an unknown one. "identity" is NONE. */
+/* Store the compression that a grpc-encoding names; false: unknown. "identity" is NONE. */
 bool evener_http2_compression_named(const uint8_t *name, size_t bytes, uint8_t *compression);
 
 /* Compress into an owned message. False: it would not be smaller, or there is no memory; `to` is untouched. */

@@ -46,7 +46,7 @@ static socklen_t read_local(const char *path, bool is_abstract, any_address *add
     return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + first + bytes + (is_abstract ? 0 : 1));
 }
 
-/* The canonical text of an evener_address; 0: cannot be connected to. */
+/* Read the canonical text of an evener_address; return the address's length, 0: it cannot be connected to. */
 static socklen_t read_address(const char *text, any_address *address)
 {
     memset(address, 0, sizeof *address);
@@ -95,7 +95,7 @@ static void set_options(const evener_connection *connection, int family)
     (void)setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     const evener_http2_transport *transport = connection->transport;
     if (atomic_load_explicit(&transport->keepalive_time_ns, memory_order_relaxed) != UINT64_MAX) {
-        /* A18: what was written and not acknowledged for so long ends the connection. */
+        /* A18: data that is not acknowledged for this time ends the connection. */
         const unsigned timeout_ms = (unsigned)(transport->keepalive_timeout_ns / EVENER_NS_PER_MS);
         (void)setsockopt(connection->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof timeout_ms);
     }

@@ -1,7 +1,8 @@
 /* A connection: references, the queue of operations, and the turn of its owner.
  *
- * References: its maker's until disconnect(), its I/O thread's while the socket is watched, the ready queue's, one per
- * event on the way to the control thread, and one per pick. The last one has the control thread free the memory. */
+ * References are held by its creator until disconnect(), by its I/O thread while the socket is watched, by the ready
+ * queue, by each event on the way to the control thread, and by each pick. After the last one the control thread frees
+ * the memory. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +24,7 @@ void evener_http2_connection_ref(evener_connection *connection)
 
 void evener_http2_connection_unref(evener_connection *connection)
 {
-    /* acq_rel: the last one sees all that others did. */
+    /* acq_rel: the last one sees all changes of the others. */
     if (atomic_fetch_sub_explicit(&connection->references, 1, memory_order_acq_rel) == 1) {
         evener_loop_post(connection->loop, &connection->free_task);
     }
@@ -74,12 +75,12 @@ void evener_http2_wake_owner(evener_connection *connection)
         if (seat != NULL) {
             evener_http2_seat_wake(seat);
         } else {
-            evener_http2_schedule(connection); /* it changed hands just now */
+            evener_http2_schedule(connection); /* its owner has just changed */
         }
         return;
     }
     default:
-        return; /* it looks at the queue before it polls or gives the word back */
+        return; /* the owner reads the queue before it polls or gives the word back */
     }
 }
 
@@ -127,7 +128,7 @@ void evener_http2_connection_operate(evener_connection *connection)
     for (;;) {
         evener_http2_queue_node *node = evener_http2_queue_take(&connection->operations);
         if (node == NULL) {
-            return; /* who is about to queue one looks at the owner afterwards */
+            return; /* a thread that is about to queue one reads the owner afterwards */
         }
         evener_http2_op *op = EVENER_CONTAINER_OF(node, evener_http2_op, node);
         /* Acquire: pairs with the release of evener_http2_submit(). From here on the operation may be queued again. */
@@ -152,7 +153,7 @@ void evener_http2_run_timers(evener_timer_heap *heap, uint64_t now_ns)
     }
 }
 
-/* A connection that has nothing more to do ends. */
+/* Close a draining connection without calls. */
 static void close_if_over(evener_connection *connection)
 {
     if (connection->phase != EVENER_HTTP2_PHASE_OPEN && connection->phase != EVENER_HTTP2_PHASE_SETTINGS) {
@@ -212,7 +213,7 @@ void evener_http2_connection_receive(evener_connection *connection, evener_http2
         }
         evener_http2_connection_feed(connection, seat->input, (size_t)bytes);
         if ((size_t)bytes < sizeof seat->input && connection->tls == NULL) {
-            return; /* all that there was */
+            return; /* everything was read */
         }
     }
 }
@@ -263,7 +264,7 @@ void evener_http2_connection_drain(evener_connection *connection, bool report)
         evener_status_set(&connection->failure, EVENER_STATUS_UNAVAILABLE, "%s: the connection was given up",
                           connection->address);
     }
-    end_calls(connection, &connection->waiting); /* none of them has left */
+    end_calls(connection, &connection->waiting); /* none of them was sent */
     if (report && !connection->reported_dropped) {
         connection->reported_dropped = true;
         evener_http2_connection_report(connection, EVENER_HTTP2_EVENT_DROPPED);

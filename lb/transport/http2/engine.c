@@ -58,7 +58,7 @@ void evener_http2_seat_wake(evener_http2_seat *seat)
 {
     if (atomic_load(&seat->asleep) != 0 && atomic_exchange(&seat->asleep, 0) != 0) {
         const uint64_t one = 1;
-        (void)!write(seat->event_fd, &one, sizeof one); /* EAGAIN: it is awake for good reason already */
+        (void)!write(seat->event_fd, &one, sizeof one); /* EAGAIN: a wake-up is pending already */
     }
 }
 
@@ -108,7 +108,7 @@ static void engine_destroy(void *object)
     }
 }
 
-/* What create() is to make; control thread. evener_runtime_shared() passes nothing on. */
+/* The number of threads for create(), as evener_runtime_shared() passes no argument on. Control thread. */
 static _Thread_local uint32_t wanted_threads;
 
 static uint32_t default_threads(void)

@@ -1,5 +1,5 @@
-/* A channel's transport: a table of functions around the transport that its connections are made with now. Connections
- * keep the one that made them; exchanging the settings of a live channel exchanges only what comes next. */
+/* A channel's transport: a table of functions around the transport that makes its connections at present. Connections
+ * keep the one that made them: new settings of a live channel apply to further connections only. */
 #include "lb/transport/http2/factory.h"
 
 #include <stdlib.h>

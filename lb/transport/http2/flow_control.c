@@ -102,7 +102,7 @@ void evener_http2_narrow_rings(void *arg)
 {
     evener_connection *connection = arg;
     if (connection->phase == EVENER_HTTP2_PHASE_OPEN) {
-        connection->sends_narrow = true; /* until the flush that follows */
+        connection->sends_narrow = true; /* until the next flush */
         evener_http2_narrow_resume(connection);
     }
 }

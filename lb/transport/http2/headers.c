@@ -328,8 +328,7 @@ static uint8_t *reserve(evener_http2_metadata_in *in, size_t bytes)
 static bool add_one(evener_http2_metadata_in *in, const uint8_t *key, size_t key_bytes, const uint8_t *value,
                     size_t value_bytes, bool is_binary)
 {
-    /* Base64 is longer than what it stands for, and its decoder may write over up to three bytes more than the
-     * result. */
+    /* Base64 is longer than its result, and the decoder may write up to three bytes past the result. */
     uint8_t *to = reserve(in, sizeof(entry_lengths) + key_bytes + value_bytes + 8);
     if (to == NULL) {
         return false;

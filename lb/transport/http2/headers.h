@@ -1,4 +1,4 @@
-/* Headers: how gRPC writes deadlines, status messages, statuses and binary metadata into HTTP/2 headers (grpc:
+/* Headers: how gRPC encodes deadlines, status messages, statuses and binary metadata into HTTP/2 headers (grpc:
  * doc/PROTOCOL-HTTP2.md, doc/http-grpc-status-mapping.md). Pure functions over bytes. */
 #ifndef EVENER_LB_TRANSPORT_HTTP2_HEADERS_H
 #define EVENER_LB_TRANSPORT_HTTP2_HEADERS_H
@@ -31,7 +31,7 @@ size_t evener_http2_percent_decode(const uint8_t *from, size_t bytes, uint8_t *t
 /* Write base64 without padding. Return the length, at most EVENER_HTTP2_BASE64_BYTES(bytes). */
 size_t evener_http2_base64_encode(const uint8_t *from, size_t bytes, char *to);
 
-/* Decode padded or unpadded base64 into `to` (room for bytes / 4 * 3 + 3; may be `from`). False: it is none. */
+/* Decode padded or unpadded base64 into `to` (room for bytes / 4 * 3 + 3; may be `from`). False: not base64. */
 bool evener_http2_base64_decode(const uint8_t *from, size_t bytes, uint8_t *to, size_t *decoded_bytes);
 
 static inline bool evener_http2_key_is_binary(const char *key, size_t bytes)
@@ -42,22 +42,23 @@ static inline bool evener_http2_key_is_binary(const char *key, size_t bytes)
 
 /* ---- statuses ---- */
 
-/* The status of an answer that is not gRPC's, by its HTTP status. */
+/* Return the status of an answer that is not gRPC's, by its HTTP status. */
 evener_status_code evener_http2_status_of_http(unsigned http_status);
 
-/* The status of a stream that the peer reset, by the code of its RST_STREAM. */
+/* Return the status of a stream that the peer reset, by the code of its RST_STREAM. */
 evener_status_code evener_http2_status_of_reset(uint32_t error_code);
 
-/* A grpc-status value: a number that is no code is UNKNOWN. False: not a number. */
+/* Read a grpc-status value: a number that is no code is UNKNOWN. False: not a number. */
 bool evener_http2_grpc_status_read(const uint8_t *text, size_t bytes, uint32_t *code);
 
-/* Whether a content-type is gRPC's: application/grpc, alone or with "+..." or ";...". */
+/* Return whether a content-type is gRPC's: application/grpc, alone or with "+..." or ";...". */
 bool evener_http2_content_type_is_grpc(const uint8_t *text, size_t bytes);
 
 /* ---- metadata ---- */
 
-/* Whether metadata may be sent: keys of lower-case letters, digits, "_", "-" and "."; none that the transport writes
- * itself; printable ASCII values unless the key ends with "-bin". Fills `status` with INVALID_ARGUMENT if not. */
+/* Return whether metadata may be sent: keys of lower-case letters, digits, "_", "-" and "."; none that the transport
+ * writes itself; printable ASCII values unless the key ends with "-bin". Fills `status` with INVALID_ARGUMENT if
+ * not. */
 bool evener_http2_metadata_check(const evener_metadata *metadata, size_t count, evener_status *status);
 
 /* Received metadata of one header block, decoded and copied. Zeroed: empty. */

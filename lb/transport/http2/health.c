@@ -1,13 +1,13 @@
 /* IMPLEMENTATION NOTES
  *
  * One server-streaming call of grpc.health.v1.Health/Watch per watched connection, made through the transport's own
- * seam. Its events come on whatever thread owns the connection: they leave the latest result in atomics and post one
- * task; all other state is the control thread's.
+ * table of functions. Its events arrive on the thread that owns the connection: they store the latest result in atomics
+ * and post one task; all other state belongs to the control thread.
  *
  *   a message     SERVING: READY; any other status: TRANSIENT_FAILURE
  *   the end       UNIMPLEMENTED: READY for good, the server knows no health checking; anything else:
- *                 TRANSIENT_FAILURE, and a new call, at once if there had been a message, else after the backoff that
- *                 connections have
+ *                 TRANSIENT_FAILURE, and a new call, at once if there was a message, otherwise after a
+ *                 connection's backoff
  *
  * The call is a background call: blocking callers may own the connection while it is open. */
 #include "lb/transport/http2/health.h"

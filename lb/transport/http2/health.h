@@ -16,7 +16,7 @@ evener_status_code evener_http2_health_watch(
 /* End the watch if there is one; nothing is reported afterwards. Control thread. */
 void evener_http2_health_stop(evener_connection *connection);
 
-/* Read a grpc.health.v1.HealthCheckResponse. False: it is none. */
+/* Read a grpc.health.v1.HealthCheckResponse. False: it is not well-formed. */
 bool evener_http2_health_parse(const uint8_t *message, size_t bytes, bool *serving);
 
 #endif

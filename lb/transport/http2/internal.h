@@ -7,13 +7,14 @@
  * Ownership. Everything of a connection that is marked "owner's" belongs to one thread at a time, which took the word
  * `owner` from FREE by compare-and-swap: its I/O thread (IO), or a blocking caller inside call_wait (BLOCKING). While
  * the latter waits for the socket (POLLING), another blocking caller may take the word for a moment (GUEST) to send its
- * own call, so that the owner need not wake for that. Other threads leave operations in the connection's wait-free
- * queue and then look at the word:
+ * own call, so that the owner need not wake for that. Other threads put operations into the connection's wait-free
+ * queue and then read the word:
  *     FREE             they schedule the connection on its I/O thread
- *     IO, GUEST        nothing: who gives the word back looks at the queue afterwards
- *     BLOCKING         nothing: the owner looks at the queue before it polls or leaves
+ *     IO, GUEST        nothing: the thread that gives the word back reads the queue afterwards
+ *     BLOCKING         nothing: the owner reads the queue before it polls or leaves
  *     POLLING          they wake the owner
- * Both sides write first and look second, with sequentially consistent accesses: one of them sees the other. */
+ * Both sides write first and read second, with sequentially consistent accesses: at least one of them sees the
+ * other. */
 #ifndef EVENER_LB_TRANSPORT_HTTP2_INTERNAL_H
 #define EVENER_LB_TRANSPORT_HTTP2_INTERNAL_H
 
@@ -60,18 +61,18 @@ struct evener_http2_proxy;
 typedef struct evener_http2_lookup evener_http2_lookup; /* tunnel.c */
 typedef struct evener_http2_transport evener_http2_transport;
 
-/* ---- seats: where a thread sits while it owns a connection ---- */
+/* ---- seats: what a thread needs while it owns a connection ---- */
 
 /* The buffers and the wake-up of an owner. Never freed before the engine, so that a late wake-up finds memory. */
 typedef struct evener_http2_seat {
     int event_fd;
-    _Atomic uint32_t asleep; /* 1: about to wait or waiting; who exchanges it for 0 writes to event_fd */
+    _Atomic uint32_t asleep; /* 1: about to wait or waiting; the thread that exchanges it for 0 writes to event_fd */
     struct evener_http2_seat *next_free;
     evener_http2_output output;
     uint8_t input[EVENER_HTTP2_READ_BYTES];
 } evener_http2_seat;
 
-/* ---- operations: what other threads ask of a connection's owner ---- */
+/* ---- operations: requests of other threads to a connection's owner ---- */
 
 enum {
     EVENER_HTTP2_OP_BEGIN = 1,
@@ -84,7 +85,8 @@ enum {
     EVENER_HTTP2_OP_LIVE = 1 << 30 /* not an operation: operations are taken. Cleared when a call ends */
 };
 
-/* Queued once however many bits are set: who sets the first bit queues it, and who takes it out takes all bits. */
+/* Queued once for any number of bits: the thread that sets the first bit queues it, and the one that takes it out takes
+ * all bits. */
 typedef struct evener_http2_op {
     evener_http2_queue_node node;
     _Atomic uint32_t bits; /* release: what the operation needs is written before */
@@ -121,7 +123,7 @@ typedef struct evener_http2_call {
     bool unary;
     bool blocking;
     bool wants_metadata;
-    bool is_background;          /* kept by its owner: nobody waits for it, see `foreground` */
+    bool is_background;          /* no caller waits for it: see `foreground` */
     uint32_t *_Atomic wait_word; /* of the thread in call_wait; may be looked at until `ended` */
 
     /* of call_write, call_cancel; read by the owner after the operation's bit */
@@ -246,7 +248,7 @@ struct evener_connection {
     uint64_t polled_until_ns; /* when the owner wakes by itself; POLLING */
     evener_http2_link waiting, open, ending, written, narrow;
     uint64_t ended_count;
-    size_t foreground; /* calls under way that somebody waits for */
+    size_t foreground; /* calls under way that a caller waits for */
     size_t streams;    /* known to nghttp2 */
     uint32_t streams_max;
     bool goaway_received;
@@ -333,8 +335,8 @@ typedef struct evener_http2_engine {
     evener_http2_io_thread threads[];
 } evener_http2_engine;
 
-/* The runtime's engine, made on first use with that many threads (0: the default); NULL and a filled status on failure.
- * Control thread. */
+/* Return the runtime's engine, created on first use with that number of threads (0: the default); NULL and a filled
+ * status on failure. Control thread. */
 evener_http2_engine *evener_http2_engine_get(evener_runtime *runtime, uint32_t threads, evener_status *status);
 
 /* Return the index of the I/O thread that a transport's first connection goes to; each transport gets the next one.
@@ -346,18 +348,18 @@ uint32_t evener_http2_engine_first_thread(evener_http2_engine *engine);
 evener_http2_io_thread *evener_http2_engine_choose_thread(evener_http2_engine *engine, uint32_t first,
                                                           const uint32_t *connections);
 
-/* After a connection was freed. Control thread. */
+/* Note that a connection was freed. Control thread. */
 void evener_http2_engine_connection_ended(evener_http2_engine *engine);
 
-/* A seat for a blocking owner; NULL without memory or descriptors. Any thread; takes a lock, but rarely: see
- * evener_connection.seat. */
+/* Return a seat for a blocking owner; NULL without memory or descriptors. Any thread; takes a lock, but is rarely
+ * called: see evener_connection.seat. */
 evener_http2_seat *evener_http2_seat_take(evener_http2_engine *engine);
 void evener_http2_seat_give_back(evener_http2_engine *engine, evener_http2_seat *seat);
 
-/* Wake who sits there if it sleeps. Any thread. */
+/* Wake the thread on the seat if it sleeps. Any thread. */
 void evener_http2_seat_wake(evener_http2_seat *seat);
 
-/* After a wake-up, before the next wait: forgets it. */
+/* Forget a wake-up, after it and before the next wait. */
 void evener_http2_seat_woken(evener_http2_seat *seat);
 
 /* ---- io_thread.c ---- */
@@ -367,14 +369,14 @@ evener_status_code evener_http2_io_thread_start(evener_http2_io_thread *thread, 
 /* End the thread: its connections break. Wait for it. Control thread. */
 void evener_http2_io_thread_stop(evener_http2_io_thread *thread);
 
-/* Of narrow_timer: see flow_control.h. */
+/* Handle narrow_timer: see flow_control.h. */
 void evener_http2_narrow_rings(void *arg);
 
-/* Timers of the I/O thread: see wake_timer and linger_timer. */
+/* Handle timers of the I/O thread: see wake_timer and linger_timer. */
 void evener_http2_wake_rings(void *arg);
 void evener_http2_linger_rings(void *arg);
 
-/* Has the connection looked at by its I/O thread. Any thread that holds a reference. */
+/* Give the connection a turn on its I/O thread. Any thread that holds a reference. */
 void evener_http2_schedule(evener_connection *connection);
 
 /* ---- connection.c: life, ownership, turns ---- */
@@ -398,23 +400,23 @@ static inline bool evener_http2_take(evener_connection *connection, evener_http2
            atomic_compare_exchange_strong(&connection->owner, &expected, (uint32_t)as);
 }
 
-/* Whether operations wait, from a view that is ordered after the caller's last sequentially consistent store. */
+/* Return whether operations wait, read after the caller's last sequentially consistent store. */
 bool evener_http2_has_operations(evener_connection *connection);
 
-/* Queue operations `bits` of a call or connection and see to it that they are run, now or (without `wake`) when
- * somebody next owns the connection. Return false if the operation is not live. Any thread. */
+/* Queue operations `bits` of a call or connection and ensure that they are run, now or (without `wake`) when a thread
+ * next owns the connection. Return false if the operation is not live. Any thread. */
 bool evener_http2_submit(evener_connection *connection, evener_http2_op *op, uint32_t bits, bool wake);
 
-/* See to it that queued operations are run. Any thread. */
+/* Ensure that queued operations are run. Any thread. */
 void evener_http2_wake_owner(evener_connection *connection);
 
-/* The owner's turn after reading: operations, timers, output. Delivers events. */
+/* Do the owner's turn after reading: operations, timers, output. Delivers events. */
 void evener_http2_connection_work(evener_connection *connection, evener_http2_seat *seat, uint64_t now_ns);
 
-/* Only the operations: of a connection that has no socket. */
+/* Run only the operations, for a connection without a socket. */
 void evener_http2_connection_operate(evener_connection *connection);
 
-/* Free all but its memory. I/O thread that owns it. */
+/* Free everything except the struct itself. I/O thread that owns it. */
 void evener_http2_connection_close(evener_connection *connection);
 
 /* Read what the socket has and feed it to the session. Deliver events. */
@@ -428,13 +430,13 @@ void evener_http2_connection_feed(evener_connection *connection, const uint8_t *
 void evener_http2_connection_break(evener_connection *connection, evener_status_code code, const char *format, ...)
     EVENER_PRINTF(3, 4);
 
-/* No further call begins; the connection ends with its last call. `report`: IDLE goes up. Owner. */
+/* Let no further call begin; the connection ends with its last call. `report`: IDLE is reported. Owner. */
 void evener_http2_connection_drain(evener_connection *connection, bool report);
 
 /* Hand an event to the control thread. Owner. */
 void evener_http2_connection_report(evener_connection *connection, uint32_t event);
 
-/* When the first timer rings, UINT64_MAX: none. Owner. */
+/* Return when the first timer rings, UINT64_MAX: none. Owner. */
 static inline uint64_t evener_http2_next_timer_ns(const evener_timer_heap *heap)
 {
     return heap->first != NULL ? heap->first->deadline_ns : UINT64_MAX;
@@ -457,15 +459,15 @@ void evener_http2_connect_start(evener_connection *connection);
  * thread. */
 void evener_http2_connect_socket(evener_connection *connection, const char *address);
 
-/* The socket is writable or readable before the session exists. I/O thread. */
+/* Continue: the socket is writable or readable, before the session exists. I/O thread. */
 void evener_http2_connect_continue(evener_connection *connection);
 
-/* First bytes of a peer that may not speak HTTP/2: true if they were judged, and the connection is broken. Owner. */
+/* Judge the first bytes of a peer that may not speak HTTP/2. True: it does not, and the connection is broken. Owner. */
 bool evener_http2_connect_judge(evener_connection *connection, const uint8_t *data, size_t bytes);
 
 /* ---- wire.c: bytes in and out, plain or TLS ---- */
 
-/* > 0: bytes; 0: nothing now; -1: end or error, `what` says which. */
+/* Read; return the bytes read, 0: none now; -1: end or error, `what` says which. */
 ssize_t evener_http2_wire_read(evener_connection *connection, void *to, size_t bytes, char what[128]);
 
 /* Write; return the bytes taken, 0: none now; -1: error. */
@@ -502,11 +504,11 @@ bool evener_http2_call_submit_next(evener_connection *connection);
 void evener_http2_call_end(evener_connection *connection, evener_http2_call *call, evener_status_code code,
                            evener_fate fate, const char *message, size_t message_bytes);
 
-/* The same with a message made of a format, kept in the call. */
+/* End a call with a formatted message, which is kept in the call. */
 void evener_http2_call_fail(evener_connection *connection, evener_http2_call *call, evener_status_code code,
                             evener_fate fate, const char *format, ...) EVENER_PRINTF(5, 6);
 
-/* The fate of a call whose stream ends here now. */
+/* Return the fate of a call whose stream is ended by this side now. */
 evener_fate evener_http2_call_fate(const evener_connection *connection, const evener_http2_call *call);
 
 /* Send RST_STREAM if the call's stream is open. Owner. */
@@ -517,21 +519,21 @@ void evener_http2_call_deliver_ended(evener_connection *connection);
 
 /* ---- receive.c: the answer of a call ---- */
 
-/* A header of the current block; what on_header returns. */
+/* Take a header of the current block; return what on_header returns. */
 int evener_http2_receive_header(evener_connection *connection, evener_http2_call *call, const uint8_t *name,
                                 size_t name_bytes, const uint8_t *value, size_t value_bytes);
 
-/* The block is complete; `end_stream`: the answer too. May end the call. */
+/* Handle a complete block; `end_stream`: the answer is complete too. May end the call. */
 void evener_http2_receive_headers_end(evener_connection *connection, evener_http2_call *call, bool end_stream);
 
-/* DATA. May end the call. */
+/* Take DATA. May end the call. */
 void evener_http2_receive_data(evener_connection *connection, evener_http2_call *call, const uint8_t *data,
                                size_t bytes);
 
-/* END_STREAM. May end the call. */
+/* Handle END_STREAM. May end the call. */
 void evener_http2_receive_end(evener_connection *connection, evener_http2_call *call);
 
-/* A message is asked for: from what is held. May end the call. */
+/* Deliver a message that was asked for, from the held bytes. May end the call. */
 void evener_http2_receive_more(evener_connection *connection, evener_http2_call *call);
 
 /* ---- wait.c: blocking owners ---- */

@@ -1,5 +1,5 @@
-/* An I/O thread: waits for its connections' sockets, timers and for what other threads want, and gives each connection
- * that has work one turn: read all, then run operations, then write once. */
+/* An I/O thread: waits for its connections' sockets, for timers and for requests of other threads, and gives each
+ * connection that has work one turn: read all, then run operations, then write once. */
 #include <errno.h>
 #include <sched.h>
 #include <stdio.h>
@@ -48,7 +48,7 @@ static void set_armed(evener_connection *connection, uint32_t events)
     connection->armed = events;
 }
 
-/* Events that the connection waits for. Owner and I/O thread. */
+/* Return the events that the connection waits for. Owner and I/O thread. */
 static uint32_t events_wanted(const evener_connection *connection)
 {
     switch (connection->phase) {
@@ -73,7 +73,7 @@ static void add_socket(evener_connection *connection)
 
 /* ---- turns ---- */
 
-/* Take the connection for this turn. False: a blocking caller owns it, and does what there is to do. */
+/* Take the connection for this turn. False: a blocking caller owns it, and does its work. */
 static bool touch(evener_http2_io_thread *thread, evener_connection *connection)
 {
     if (connection->is_dirty) {
@@ -103,7 +103,7 @@ static void release_seat(evener_connection *connection)
     }
 }
 
-/* The connection is closed: gives back what it has, except its memory and the thread's reference. Owner. */
+/* Release everything of a closed connection, except its memory and the thread's reference. Owner. */
 static void detach(evener_http2_io_thread *thread, evener_connection *connection)
 {
     connection->is_attached = false;
@@ -141,7 +141,7 @@ static void finish_turn(evener_http2_io_thread *thread, evener_connection *conne
         if (connection->is_attached) {
             bool is_awaited;
             if (connection->is_disarmed && evener_http2_hand_over(connection, &is_awaited)) {
-                return; /* blocking callers go on among themselves */
+                return; /* another blocking caller serves it */
             }
             if (connection->is_disarmed && connection->foreground > 0) {
                 watch_again(connection);
@@ -156,15 +156,16 @@ static void finish_turn(evener_http2_io_thread *thread, evener_connection *conne
             }
         }
         atomic_store(&connection->owner, EVENER_HTTP2_OWNER_FREE);
-        /* Sequentially consistent, as is queueing: either this sees the operation, or who queued it sees FREE. */
+        /* Sequentially consistent, as is queueing: either this sees the operation, or the thread that queued it sees
+         * FREE. */
     } while (evener_http2_has_operations(connection) && evener_http2_take(connection, EVENER_HTTP2_OWNER_IO));
     if (is_detached) {
         evener_http2_connection_unref(connection); /* not before the last look at it */
     }
 }
 
-/* A blocking caller owns the connection, or did until now: it polls the socket itself, so this thread looks away until
- * such callers have stayed away for a while. */
+/* Stop watching the socket of a connection that blocking callers own, or just owned: they poll it themselves. It is
+ * watched again when no such caller has come for a while. */
 static void linger(evener_http2_io_thread *thread, evener_connection *connection)
 {
     set_armed(connection, 0);
@@ -190,7 +191,7 @@ void evener_http2_wake_rings(void *arg)
 {
     evener_connection *connection = arg;
     if (!touch(connection->thread, connection)) {
-        /* Its owner runs its timers; when it leaves calls behind it schedules the connection or passes it on. */
+        /* The owner runs the timers; if calls are left when it leaves, it schedules the connection or passes it on. */
         evener_timer_heap_start(&connection->thread->timers, &connection->wake_timer,
                                 connection->thread->now_ns + EVENER_HTTP2_LINGER_NS);
     }
@@ -260,7 +261,7 @@ static void turn(evener_http2_io_thread *thread)
 {
     struct epoll_event events[EVENTS_MAX];
     int timeout_ms = wait_ms(thread);
-    /* Sequentially consistent: either this sees what was queued, or who queued it sees `asleep`. */
+    /* Sequentially consistent: either this sees what was queued, or the thread that queued it sees `asleep`. */
     atomic_store(&thread->seat->asleep, 1);
     atomic_thread_fence(memory_order_seq_cst);
     if (!evener_http2_queue_is_empty(&thread->ready) || atomic_load(&thread->stopping) != 0) {
@@ -274,7 +275,7 @@ static void turn(evener_http2_io_thread *thread)
     thread->ended_in_turn = 0;
     thread->now_ns = evener_loop_now_ns(thread->engine->loop);
     for (int i = 0; i < count; i++) {
-        if (events[i].data.ptr != NULL) { /* else a wake-up, which has done its work */
+        if (events[i].data.ptr != NULL) { /* otherwise a wake-up, which needs no handling */
             socket_event(thread, events[i].data.ptr);
         }
     }
@@ -283,7 +284,7 @@ static void turn(evener_http2_io_thread *thread)
     run_ready(thread);
 }
 
-/* The runtime ends: no call is under way, and every connection was given up. */
+/* Release all connections at the end of the runtime: no call is under way, and every connection was given up. */
 static void end_all(evener_http2_io_thread *thread)
 {
     while (!evener_http2_link_is_empty(&thread->attached)) {
@@ -317,7 +318,7 @@ evener_status_code evener_http2_io_thread_start(evener_http2_io_thread *thread, 
     }
     if (thread->epoll_fd < 0) {
         thread->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-        /* Edge-triggered: each wake-up comes once, and nobody has to read it away. */
+        /* Edge-triggered: each wake-up arrives once and need not be read. */
         struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.ptr = NULL};
         if (thread->epoll_fd < 0 || epoll_ctl(thread->epoll_fd, EPOLL_CTL_ADD, thread->seat->event_fd, &event) != 0) {
             return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED,

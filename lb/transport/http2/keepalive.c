@@ -53,7 +53,7 @@ void evener_http2_keepalive_rings(void *arg)
                 (unsigned long long)(connection->transport->keepalive_timeout_ns / EVENER_NS_PER_MS));
             return;
         }
-        connection->keepalive_ping_out = false; /* something arrived: as good as its answer */
+        connection->keepalive_ping_out = false; /* any received byte counts as the answer */
     }
     if (silent_ns < time_ns(connection)) {
         start_timer(connection, connection->last_received_ns + time_ns(connection));
@@ -80,7 +80,7 @@ void evener_http2_keepalive_goaway(evener_connection *connection, uint32_t error
     uint64_t before = time_ns(connection);
     if (before != UINT64_MAX) {
         const uint64_t after = before < UINT64_MAX / 2 ? before * 2 : UINT64_MAX;
-        /* Two connections may learn it at once: one doubling is enough. */
+        /* Two connections may receive it at once: one doubling is enough. */
         if (atomic_compare_exchange_strong(&connection->transport->keepalive_time_ns, &before, after)) {
             evener_log(EVENER_LOG_WARNING, "http2",
                        "%s: the server found pings too frequent: keepalive time is %llu ms now", connection->address,

@@ -1,7 +1,8 @@
-/* Memory pool: what nghttp2 allocates for one connection.
+/* Memory pool: the memory that nghttp2 allocates for one connection.
  *
  * nghttp2 allocates four to six blocks per stream. They come from free lists per size class, so that a stream costs no
- * malloc once the connection has had as many. Blocks above the largest class come from malloc. One thread at a time. */
+ * malloc once the connection has had as many streams. Blocks above the largest class come from malloc. One thread at a
+ * time. */
 #ifndef EVENER_LB_TRANSPORT_HTTP2_MEMORY_POOL_H
 #define EVENER_LB_TRANSPORT_HTTP2_MEMORY_POOL_H
 
@@ -17,10 +18,10 @@ typedef struct evener_http2_memory_pool {
     size_t kept_bytes;
 } evener_http2_memory_pool;
 
-/* The table for nghttp2; `pool` must outlive the session. */
+/* Return the table for nghttp2; `pool` must outlive the session. */
 nghttp2_mem evener_http2_memory_pool_table(evener_http2_memory_pool *pool);
 
-/* Free what is kept; all blocks were given back. */
+/* Free the kept blocks; all blocks were given back. */
 void evener_http2_memory_pool_clear(evener_http2_memory_pool *pool);
 
 #endif

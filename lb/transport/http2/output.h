@@ -1,7 +1,7 @@
 /* Output: the frames of one turn, collected for one write.
  *
- * Small pieces are copied side by side, large ones are referred to. Belongs to a seat and is used by one connection at
- * a time: what the socket does not take is copied into the connection. */
+ * Small pieces are copied next to each other, large ones are referenced. Belongs to a seat and is used by one
+ * connection at a time: bytes that the socket does not take are copied into the connection. */
 #ifndef EVENER_LB_TRANSPORT_HTTP2_OUTPUT_H
 #define EVENER_LB_TRANSPORT_HTTP2_OUTPUT_H
 
@@ -35,7 +35,7 @@ static inline void evener_http2_output_reset(evener_http2_output *output)
     output->piece_count = 0;
 }
 
-/* Whether another frame may not fit: header, prefix and payload can take three pieces. */
+/* Return whether another frame may not fit: header, prefix and payload can take three pieces. */
 static inline bool evener_http2_output_is_full(const evener_http2_output *output)
 {
     return output->bytes >= EVENER_HTTP2_OUTPUT_BYTES_MAX ||
@@ -61,7 +61,7 @@ static inline void evener_http2_output_copy(evener_http2_output *output, const v
     output->pieces[output->piece_count++] = (struct iovec){.iov_base = to, .iov_len = bytes};
 }
 
-/* `data` stays until the output was written. */
+/* Append a reference to `data`, which must stay until the output was written. */
 static inline void evener_http2_output_refer(evener_http2_output *output, const void *data, size_t bytes)
 {
     assert(output->piece_count < EVENER_HTTP2_OUTPUT_PIECES);

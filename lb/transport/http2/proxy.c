@@ -47,13 +47,13 @@ static bool split_host_port(const char *text, size_t bytes, char host[EVENER_HTT
     return true;
 }
 
-/* The target's host: behind "SCHEME:", "SCHEME:///" or "SCHEME://SERVER/". False: it has none. */
+/* Store the target's host, which follows "SCHEME:", "SCHEME:///" or "SCHEME://SERVER/". False: it has none. */
 static bool target_host(const char *target, char host[EVENER_HTTP2_PROXY_HOST_BYTES])
 {
     const char *name = target;
     const char *colon = strchr(target, ':');
     if (colon != NULL && *target != '[' && colon[1] != '\0' && strspn(colon + 1, "0123456789") != strlen(colon + 1)) {
-        name = colon + 1; /* what follows is no port */
+        name = colon + 1; /* no port follows */
         if (strncmp(name, "//", 2) == 0) {
             const char *slash = strchr(name + 2, '/');
             name = slash != NULL ? slash : name + 2;
@@ -67,13 +67,13 @@ static bool target_host(const char *target, char host[EVENER_HTTP2_PROXY_HOST_BY
 
 /* ---- exceptions ---- */
 
-/* The bytes of an IP address; 0: it is none. */
+/* Store the bytes of an IP address and return their number; 0: not an IP address. */
 static size_t read_ip(const char *text, uint8_t to[ADDRESS_BYTES_MAX])
 {
     return inet_pton(AF_INET, text, to) == 1 ? 4 : inet_pton(AF_INET6, text, to) == 1 ? 16 : 0;
 }
 
-/* Whether the IP address lies in "ADDRESS/BITS". */
+/* Return whether the IP address is in the subnet "ADDRESS/BITS". */
 static bool is_in_subnet(const uint8_t *address, size_t address_bytes, const char *subnet)
 {
     char text[INET6_ADDRSTRLEN + 4];
@@ -158,7 +158,7 @@ static bool set_authorization(evener_http2_proxy *proxy, const char *text, size_
     return true;
 }
 
-/* What is wrong with the setting; NULL: nothing. */
+/* Read the setting. Return what is wrong with it, or NULL. */
 static const char *read_setting(evener_http2_proxy *proxy, const char *value)
 {
     const char *scheme_end = strstr(value, "://");

@@ -1,7 +1,7 @@
 /* HTTP CONNECT proxies, chosen as the gRPC C core chooses them (src/core/ext/filters/client_channel/http_proxy.cc):
  *
- *     grpc_proxy, else https_proxy, else http_proxy        the proxy: "http://[USER:PASSWORD@]HOST[:PORT]"
- *     no_grpc_proxy, else no_proxy                         targets without it: endings of names, addresses, subnets
+ *     grpc_proxy, or https_proxy, or http_proxy            the proxy: "http://[USER:PASSWORD@]HOST[:PORT]"
+ *     no_grpc_proxy, or no_proxy                           targets without it: endings of names, addresses, subnets
  *
  * One difference: the target's name is matched, and so is the address of each connection, as evener resolves the target
  * itself and asks the proxy for the backend's address. */
@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #define EVENER_HTTP2_PROXY_HOST_BYTES 256
-/* The longest answer to CONNECT: a proxy that sends more without an end of its headers is given up. */
+/* Limit of the answer to CONNECT: a proxy whose headers are longer is given up. */
 #define EVENER_HTTP2_PROXY_ANSWER_BYTES_MAX 8192
 
 typedef struct evener_http2_proxy {
@@ -32,7 +32,7 @@ typedef const char *(*evener_http2_environment)(const char *name);
 evener_http2_proxy *evener_http2_proxy_find(const char *target, evener_http2_environment environment);
 void evener_http2_proxy_free(evener_http2_proxy *proxy);
 
-/* Whether a connection to this address (canonical text) goes through the proxy. Any thread. */
+/* Return whether a connection to this address (canonical text) goes through the proxy. Any thread. */
 bool evener_http2_proxy_serves(const evener_http2_proxy *proxy, const char *address);
 
 /* Write the CONNECT request for the address; return its length, or 0 if it does not fit. */

@@ -13,7 +13,7 @@
 
 /* ---- headers ---- */
 
-/* Why the stream is reset here; the call ends when the RST_STREAM was sent. */
+/* Reset the stream, with the reason; the call ends when the RST_STREAM was sent. */
 static int fail_stream(evener_http2_call *call, evener_status_code code, const char *message)
 {
     call->local_failure = true;
@@ -71,12 +71,12 @@ int evener_http2_receive_header(evener_connection *connection, evener_http2_call
                            "the answer's headers are larger than the limit (header_list_bytes_max)");
     }
     if (IS(name, name_bytes, ":status")) {
-        call->http_status = read_http_status(value, value_bytes); /* nghttp2 has seen to it that these are digits */
+        call->http_status = read_http_status(value, value_bytes); /* nghttp2 has checked that these are digits */
         return 0;
     }
     if (IS(name, name_bytes, "grpc-status")) {
         call->has_grpc_status = evener_http2_grpc_status_read(value, value_bytes, &call->grpc_status);
-        if (!call->has_grpc_status) { /* unreadable, but there: not a success */
+        if (!call->has_grpc_status) { /* unreadable, but present: not a success */
             call->has_grpc_status = true;
             call->grpc_status = EVENER_STATUS_UNKNOWN;
         }

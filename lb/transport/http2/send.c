@@ -105,14 +105,14 @@ int evener_http2_on_send_data(nghttp2_session *session, nghttp2_frame *frame, co
 
 static void write_failed(evener_connection *connection, evener_http2_seat *seat, const char *what)
 {
-    /* What the peer said before it closed (GOAWAY, answers) may still be there to read, and decides fates. */
+    /* Frames that the peer sent before it closed (GOAWAY, answers) may still be unread; they decide fates. */
     connection->write_failed = true;
     connection->unsent_bytes = 0;
     evener_http2_connection_receive(connection, seat);
     evener_http2_connection_break(connection, EVENER_STATUS_UNAVAILABLE, "%s", what);
 }
 
-/* True: nothing is left over. */
+/* Write the bytes left over from before. True: none are left. */
 static bool write_unsent(evener_connection *connection, evener_http2_seat *seat)
 {
     if (evener_http2_tls_has_output(connection)) {
@@ -147,7 +147,7 @@ static bool write_unsent(evener_connection *connection, evener_http2_seat *seat)
     return true;
 }
 
-/* True: all was written. */
+/* Write the output. True: all was written. */
 static bool write_output(evener_connection *connection, evener_http2_seat *seat)
 {
     evener_http2_output *output = &seat->output;

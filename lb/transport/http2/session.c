@@ -1,11 +1,11 @@
-/* The session: nghttp2's view of a connection, and what it calls back. */
+/* The session: nghttp2's view of a connection, and its callbacks. */
 #include <string.h>
 
 #include "lb/transport/http2/flow_control.h"
 #include "lb/transport/http2/internal.h"
 #include "lb/transport/http2/keepalive.h"
 
-/* Unanswered answers to PING and SETTINGS that a peer may cause before it is cut off: floods. */
+/* Limit of queued acknowledgements of PING and SETTINGS: a peer that floods is disconnected. */
 #define OUTBOUND_ACKS_MAX 1000
 
 static evener_http2_call *call_of(nghttp2_session *session, int32_t stream_id)
@@ -13,7 +13,7 @@ static evener_http2_call *call_of(nghttp2_session *session, int32_t stream_id)
     return nghttp2_session_get_stream_user_data(session, stream_id);
 }
 
-/* After the connection broke inside of a callback nghttp2 must not go on. */
+/* Return nghttp2's error if the connection broke inside a callback: nghttp2 must then stop. */
 static int go_on(const evener_connection *connection)
 {
     return connection->phase == EVENER_HTTP2_PHASE_CLOSED ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
@@ -124,7 +124,7 @@ static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t stream
     return go_on(connection);
 }
 
-/* How a stream ended that still had its call. */
+/* End the call of a stream that was closed before the call's end. */
 static void stream_failed(evener_connection *connection, evener_http2_call *call, uint32_t error_code)
 {
     evener_fate fate = EVENER_FATE_PERHAPS_PROCESSED;
@@ -160,7 +160,7 @@ static int on_stream_close(nghttp2_session *session, int32_t stream_id, uint32_t
         return 0;
     }
     if (call->remote_ended) {
-        /* Its messages wait to be read: the call goes on without the stream. */
+        /* Its messages wait to be read: the call continues without the stream. */
         (void)nghttp2_session_set_stream_user_data(session, stream_id, NULL);
         call->stream_id = 0;
         return 0;

@@ -1,5 +1,5 @@
-/* OpenSSL reads the socket itself, ahead of the record it needs; what it writes goes to memory, and from there to the
- * socket in one system call. */
+/* OpenSSL reads the socket itself, ahead of the record it needs. It writes to memory, from which one system call writes
+ * to the socket. */
 #include "lb/transport/http2/tls.h"
 
 #include <arpa/inet.h>
@@ -20,9 +20,8 @@
 
 #define NAME_BYTES_MAX 256
 
-/* Sessions are kept per transport: the last one for each authority would be exact; the last one at all serves a
- * channel, whose backends share one authority as a rule. OpenSSL checks nothing of the name when it resumes, so the
- * name is kept with the session. */
+/* One session is kept per transport, the last one: the backends of a channel usually share one authority. OpenSSL does
+ * not check the name when it resumes a session, so the name is kept with the session. */
 struct evener_http2_tls_context {
     SSL_CTX *ssl;
     pthread_mutex_t lock;
@@ -34,7 +33,7 @@ struct evener_http2_tls_context {
 struct evener_http2_tls {
     SSL *ssl;
     BIO *output;
-    size_t output_from; /* what of `output` is written */
+    size_t output_from; /* bytes of `output` that were written */
     char name[NAME_BYTES_MAX];
 };
 
@@ -42,7 +41,7 @@ static const unsigned char alpn[] = {2, 'h', '2'};
 
 static int connection_index(void)
 {
-    static _Atomic int index; /* 0 belongs to others: OpenSSL hands out each once */
+    static _Atomic int index; /* 0: none yet (OpenSSL itself uses 0) */
     int found = atomic_load(&index);
     if (found == 0) {
         int made = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL);
@@ -122,7 +121,7 @@ static evener_status_code use_key(SSL_CTX *ssl, const char *pem, evener_status *
     return is_good ? EVENER_STATUS_OK : fail(status, "private_key does not belong to certificate_chain");
 }
 
-/* A session arrived that can be resumed; with TLS 1.3 some time after the handshake. */
+/* Keep a session that can be resumed; with TLS 1.3 it arrives some time after the handshake. */
 static int keep_session(SSL *ssl, SSL_SESSION *session)
 {
     evener_connection *connection = SSL_get_ex_data(ssl, connection_index());
@@ -196,7 +195,7 @@ uint64_t evener_http2_tls_context_resumptions(const evener_http2_tls_context *co
 
 /* ---- a connection ---- */
 
-/* The authority without port, brackets and trailing dot. */
+/* Store the authority without port, brackets and trailing dot. */
 static bool read_name(const char *authority, char name[NAME_BYTES_MAX])
 {
     const char *from = authority;
@@ -265,7 +264,7 @@ bool evener_http2_tls_start(evener_connection *connection)
         evener_http2_connection_break(connection, EVENER_STATUS_RESOURCE_EXHAUSTED, "TLS: out of memory");
         return false;
     }
-    SSL_set_bio(tls->ssl, input, tls->output); /* they are the SSL's now */
+    SSL_set_bio(tls->ssl, input, tls->output); /* the SSL owns them now */
     SSL_set_connect_state(tls->ssl);
     offer_session(connection);
     return true;
@@ -335,7 +334,7 @@ evener_http2_tls_progress evener_http2_tls_handshake(evener_connection *connecti
     if (reason != SSL_ERROR_NONE && reason != SSL_ERROR_WANT_READ && reason != SSL_ERROR_WANT_WRITE) {
         describe_failure(connection, what);
         char ignored[128];
-        (void)evener_http2_tls_write_output(connection, ignored); /* the alert that says why */
+        (void)evener_http2_tls_write_output(connection, ignored); /* the alert with the reason */
         evener_http2_connection_break(connection, EVENER_STATUS_UNAVAILABLE, "%s", what);
         return EVENER_HTTP2_TLS_FAILED;
     }
@@ -395,7 +394,7 @@ ssize_t evener_http2_tls_write(evener_connection *connection, const struct iovec
     struct evener_http2_tls *tls = connection->tls;
     size_t taken = 0;
     ERR_clear_error();
-    /* A full socket is noticed here, before more is encrypted: at most one output is buffered. */
+    /* A full socket is detected here, before more is encrypted: at most one output is buffered. */
     if (evener_http2_tls_has_output(connection)) {
         const int before = evener_http2_tls_write_output(connection, what);
         if (before <= 0) {
@@ -423,7 +422,7 @@ void evener_http2_tls_close(evener_connection *connection)
 {
     struct evener_http2_tls *tls = connection->tls;
     if (tls != NULL) {
-        SSL_free(tls->ssl); /* and what it reads and writes through */
+        SSL_free(tls->ssl); /* also frees its BIOs */
         free(tls);
         connection->tls = NULL;
     }

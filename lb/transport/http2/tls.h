@@ -15,13 +15,13 @@
 
 typedef struct evener_http2_tls_context evener_http2_tls_context;
 
-/* What all connections of a transport share. Errors: INVALID_ARGUMENT (a PEM text without certificate or key, only one
- * of chain and key, a key of another certificate), RESOURCE_EXHAUSTED. Any thread. */
+/* Create what all connections of a transport share. Errors: INVALID_ARGUMENT (a PEM text without certificate or key,
+ * only one of chain and key, a key of another certificate), RESOURCE_EXHAUSTED. Any thread. */
 evener_status_code evener_http2_tls_context_create(const evener_http2_tls_options *options,
                                                    evener_http2_tls_context **context, evener_status *status);
 void evener_http2_tls_context_destroy(evener_http2_tls_context *context);
 
-/* How many connections resumed a session in place of a full handshake. Any thread. */
+/* Return the number of connections that resumed a session instead of a full handshake. Any thread. */
 uint64_t evener_http2_tls_context_resumptions(const evener_http2_tls_context *context);
 
 typedef enum evener_http2_tls_progress {
@@ -42,13 +42,14 @@ ssize_t evener_http2_tls_read(evener_connection *connection, void *to, size_t by
 ssize_t evener_http2_tls_write(evener_connection *connection, const struct iovec *pieces, unsigned count,
                                char what[128]);
 
-/* Whether OpenSSL holds bytes that were read from the socket, which no event of the socket shows any more. Owner. */
+/* Return whether OpenSSL holds bytes that were read from the socket: no further event of the socket announces them.
+ * Owner. */
 bool evener_http2_tls_has_input(const evener_connection *connection);
 
-/* Whether encrypted bytes wait for the socket. Owner. */
+/* Return whether encrypted bytes wait for the socket. Owner. */
 bool evener_http2_tls_has_output(const evener_connection *connection);
 
-/* Write them. 1: all is written; 0: the socket is full; -1: error. Owner. */
+/* Write the encrypted bytes. 1: all written; 0: the socket is full; -1: error. Owner. */
 int evener_http2_tls_write_output(evener_connection *connection, char what[128]);
 
 /* Free the connection's part, if it has one. Owner. */

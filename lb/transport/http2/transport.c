@@ -27,7 +27,7 @@ static void free_on_control_thread(void *arg)
     evener_http2_engine_connection_ended(engine);
 }
 
-/* Calls name the address in the reason that they end with; the subchannel names it by itself. */
+/* Report the failure without the address, which the subchannel adds; the messages of calls contain it. */
 static void report_failure(evener_connection *connection)
 {
     const char *message = connection->failure.message;
@@ -113,7 +113,7 @@ static evener_status_code transport_connect(evener_transport *base, const evener
     made->thread = thread;
     transport->connections[thread - engine->threads]++;
     *connection = made;
-    evener_http2_schedule(made); /* in the phase NEW: it connects */
+    evener_http2_schedule(made); /* in phase NEW the turn connects */
     return evener_status_clear(status);
 }
 
@@ -144,7 +144,7 @@ static void transport_destroy(evener_transport *base)
 
 bool evener_http2_connection_hold(evener_connection *connection)
 {
-    /* Relaxed: a call that misses the end meets it in call_begin. */
+    /* Relaxed: a call that reads an old value fails in call_begin. */
     if (atomic_load_explicit(&connection->closed_to_calls, memory_order_relaxed) != 0) {
         return false;
     }

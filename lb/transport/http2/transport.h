@@ -1,4 +1,4 @@
-/* HTTP/2 transport: gRPC calls over connections of our own, on nghttp2.
+/* HTTP/2 transport: gRPC calls over evener's own connections, on nghttp2.
  *
  *     evener_http2_transport_options options = {.size = sizeof options};
  *     evener_http2_transport_create(runtime, &options, &transport, &status);
@@ -36,7 +36,7 @@ typedef struct evener_http2_transport_options {
     const char *target; /* the channel's: what https_proxy and no_proxy of the environment are matched against; NULL: no
                            proxy */
     const char *user_agent;        /* put before evener's own; NULL: none */
-    uint64_t keepalive_time_ms;    /* a PING after so long without a byte from the peer; 0: never; at least 10 s (A8)
+    uint64_t keepalive_time_ms;    /* a PING after this time without a byte from the peer; 0: never; at least 10 s (A8)
                                       unless keepalive_unrestricted */
     uint64_t keepalive_timeout_ms; /* 0: 20 s. Also TCP_USER_TIMEOUT while keepalive is on (A18) */
     bool keepalive_permit_without_calls;

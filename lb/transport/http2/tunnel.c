@@ -32,7 +32,7 @@ static void write_address(char *to, size_t to_bytes, const char *host, const cha
 
 /* ---- the lookup ---- */
 
-/* With the mutex, which it gives back. */
+/* Give back a reference. Called with the mutex held, and unlocks it. */
 static void lookup_unref(evener_http2_lookup *lookup)
 {
     const bool is_last = --lookup->references == 0;
@@ -59,7 +59,7 @@ static void *look_up(void *arg)
     if (error == 0) {
         write_address(lookup->address, sizeof lookup->address, host, lookup->port);
     }
-    if (lookup->connection != NULL) { /* it cannot close before the mutex is free */
+    if (lookup->connection != NULL) { /* it cannot close while the mutex is held */
         (void)evener_http2_submit(lookup->connection, &lookup->connection->op, EVENER_HTTP2_OP_CONNECT, true);
     }
     lookup_unref(lookup);

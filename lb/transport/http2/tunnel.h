@@ -6,23 +6,24 @@
 
 #include "lb/transport/http2/internal.h"
 
-/* Whether this connection goes through the transport's proxy. */
+/* Return whether this connection goes through the transport's proxy. */
 bool evener_http2_tunnel_is_wanted(const evener_connection *connection);
 
 /* Start to connect to the proxy, after looking its name up on a thread of its own if it is no address. On failure the
  * connection is broken. */
 void evener_http2_tunnel_start(evener_connection *connection);
 
-/* The lookup has ended: connect. */
+/* Connect, after the lookup has ended. */
 void evener_http2_tunnel_looked_up(evener_connection *connection);
 
-/* The socket to the proxy is connected: send CONNECT. */
+/* Send CONNECT, after the socket to the proxy is connected. */
 void evener_http2_tunnel_request(evener_connection *connection);
 
-/* The socket to the proxy is readable. Return whether the tunnel stands; nothing behind the proxy's answer was read. */
+/* Read from the socket to the proxy. Return whether the tunnel is established; nothing after the proxy's answer is
+ * read. */
 bool evener_http2_tunnel_read(evener_connection *connection);
 
-/* Forget a lookup that is under way, and what the proxy said. */
+/* Forget a lookup that is under way, and the proxy's answer. */
 void evener_http2_tunnel_close(evener_connection *connection);
 
 #endif

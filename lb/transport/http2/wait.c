@@ -1,8 +1,8 @@
-/* Blocking owners: a caller that waits for its own call serves the connection itself, so that a lone call is handed to
- * no other thread. Further callers sleep on their words; who delivers their `ended` wakes them, and an owner that
- * leaves wakes one of them to go on.
+/* Blocking owners: a caller that waits for its own call serves the connection itself, so that a single call involves no
+ * other thread. Further callers sleep on their words; the thread that delivers their `ended` wakes them, and an owner
+ * that leaves wakes one of them to serve next.
  *
- * Only while all calls of the connection are blocking ones: events of others belong on the I/O thread. */
+ * Only while all calls of the connection are blocking ones: events of other calls belong to the I/O thread. */
 #include <errno.h>
 #include <linux/futex.h>
 #include <poll.h>
@@ -14,8 +14,8 @@
 #include "lb/transport/http2/internal.h"
 #include "lb/transport/http2/tls.h"
 
-/* After this many calls ended at once their callers get the processor, before the connection is polled again: what they
- * begin next is then sent together, and wakes nobody. */
+/* After this number of calls have ended at once, yield to their callers before the connection is polled again: their
+ * next calls are then sent together, without a wake-up. */
 #define YIELD_ENDS 2
 
 /* ---- words ---- */
@@ -30,7 +30,7 @@ static struct timespec to_timespec(uint64_t ns)
     return (struct timespec){.tv_sec = (time_t)(ns / EVENER_NS_PER_S), .tv_nsec = (long)(ns % EVENER_NS_PER_S)};
 }
 
-/* Sleep while *word is value | SLEEPING, which it is. */
+/* Sleep while *word is value | SLEEPING, its value now. */
 static void sleep_on(const uint32_t *word, uint32_t value, uint64_t until_ns)
 {
     const struct timespec until = to_timespec(until_ns);
@@ -44,7 +44,7 @@ static bool mark_sleeping(uint32_t *word, uint32_t value)
                                        __ATOMIC_ACQUIRE);
 }
 
-/* False: somebody else took the mark away, or changed the word. */
+/* Clear the mark SLEEPING. False: another thread cleared it, or changed the word. */
 static bool unmark_sleeping(uint32_t *word, uint32_t value)
 {
     uint32_t expected = value | EVENER_WAIT_SLEEPING;
@@ -81,8 +81,8 @@ static bool take(evener_connection *connection)
     return true;
 }
 
-/* The word of a caller that sleeps for a call of the list, marked to serve; NULL: nobody sleeps. The newest call comes
- * first: it is answered last, so its caller serves many others. *is_awaited: a caller is in call_wait, awake. */
+/* Mark a sleeping caller of the list to serve next and return its word; NULL: none sleeps. The newest call comes first:
+ * it is answered last, so its caller serves many others. *is_awaited: a caller is in call_wait, awake. */
 static uint32_t *next_owner(const evener_http2_link *calls, bool *is_awaited)
 {
     for (const evener_http2_link *link = calls->previous; link != calls; link = link->previous) {
@@ -114,8 +114,8 @@ bool evener_http2_hand_over(evener_connection *connection, bool *is_awaited)
     if (has_io_work(connection) || atomic_load_explicit(&connection->seat, memory_order_relaxed) == NULL) {
         return false;
     }
-    /* Before a caller is marked: it may be awake still, and go on as owner at once. Nothing of the connection is
-     * touched after the mark. */
+    /* Before a caller is marked: it may still be awake and become the owner at once. The connection is not touched
+     * after the mark. */
     const uint32_t before = atomic_exchange(&connection->owner, EVENER_HTTP2_OWNER_BLOCKING);
     uint32_t *word = next_owner(&connection->open, is_awaited);
     if (word == NULL) {
@@ -129,15 +129,16 @@ bool evener_http2_hand_over(evener_connection *connection, bool *is_awaited)
     return true;
 }
 
-/* Give the word back: to a caller that sleeps, or for all to take. */
+/* Give the word back: to a sleeping caller, or to FREE. */
 static void leave(evener_connection *connection)
 {
     bool is_awaited;
     if (evener_http2_hand_over(connection, &is_awaited)) {
         return;
     }
-    /* A caller that is awake in call_wait looks at the owner before it sleeps. Should it have looked just now, the I/O
-     * thread sees the socket, or looks after the connection when nobody took it for EVENER_HTTP2_LINGER_NS. */
+    /* A caller that is awake in call_wait reads the owner before it sleeps. If it has read it just before, the I/O
+     * thread sees the socket's event, or serves the connection when no caller has taken it for
+     * EVENER_HTTP2_LINGER_NS. */
     const bool is_io_work = has_io_work(connection) || (connection->foreground > 0 && !is_awaited);
     atomic_store(&connection->owner, EVENER_HTTP2_OWNER_FREE);
     if (is_io_work || evener_http2_has_operations(connection)) {
@@ -147,7 +148,7 @@ static void leave(evener_connection *connection)
 
 /* ---- polling, and guests meanwhile ---- */
 
-/* From POLLING to BLOCKING; waits for a guest to go. */
+/* Change the word from POLLING to BLOCKING; wait until a guest has left. */
 static void stop_polling(evener_connection *connection)
 {
     for (;;) {
@@ -162,14 +163,14 @@ static void stop_polling(evener_connection *connection)
     }
 }
 
-/* Whether something waits that the owner has to do itself. */
+/* Return whether there is work that only the owner can do. */
 static bool needs_owner(evener_connection *connection)
 {
     return has_io_work(connection) || evener_http2_next_timer_ns(&connection->timers) < connection->polled_until_ns;
 }
 
-/* Run the queued operations for an owner that polls: what is to be sent is sent without waking it. False:
- * the owner does not poll, or has to do it. */
+/* Run the queued operations for an owner that polls, so that they are sent without waking it. False: the owner does not
+ * poll, or must do it itself. */
 static bool visit(evener_connection *connection)
 {
     uint32_t expected = EVENER_HTTP2_OWNER_POLLING;
@@ -177,7 +178,8 @@ static bool visit(evener_connection *connection)
         !atomic_compare_exchange_strong(&connection->owner, &expected, EVENER_HTTP2_OWNER_GUEST)) {
         return false;
     }
-    evener_http2_seat *seat = atomic_load_explicit(&connection->seat, memory_order_relaxed); /* not used in a poll */
+    evener_http2_seat *seat =
+        atomic_load_explicit(&connection->seat, memory_order_relaxed); /* the owner does not use it while it polls */
     do {
         const uint64_t ended_before = connection->ended_count;
         evener_http2_connection_work(connection, seat, evener_http2_now_ns(connection));
@@ -190,14 +192,15 @@ static bool visit(evener_connection *connection)
             evener_http2_seat_wake(seat);
             return true;
         }
-        /* Sequentially consistent, as is queueing: either this sees the operation, or who queued it sees POLLING. */
+        /* Sequentially consistent, as is queueing: either this sees the operation, or the thread that queued it sees
+         * POLLING. */
         expected = EVENER_HTTP2_OWNER_POLLING;
     } while (evener_http2_has_operations(connection) &&
              atomic_compare_exchange_strong(&connection->owner, &expected, EVENER_HTTP2_OWNER_GUEST));
     return true;
 }
 
-/* Until the next event of the socket, the next timer, a wake-up or `until_ns`. */
+/* Wait for the next event of the socket, the next timer, a wake-up or `until_ns`, and receive. */
 static void wait_and_receive(evener_connection *connection, evener_http2_seat *seat, uint64_t until_ns)
 {
     const uint64_t timer_ns = evener_http2_next_timer_ns(&connection->timers);
@@ -206,7 +209,8 @@ static void wait_and_receive(evener_connection *connection, evener_http2_seat *s
     struct pollfd waited[] = {{.fd = connection->fd, .events = (short)(POLLIN | (wants_write ? POLLOUT : 0))},
                               {.fd = seat->event_fd, .events = POLLIN}};
     connection->polled_until_ns = wake_ns;
-    /* Sequentially consistent: either this sees what was queued, or who queued it sees POLLING and `asleep`. */
+    /* Sequentially consistent: either this sees what was queued, or the thread that queued it sees POLLING and
+     * `asleep`. */
     atomic_store(&seat->asleep, 1);
     atomic_store(&connection->owner, EVENER_HTTP2_OWNER_POLLING);
     int count = 0;
@@ -245,14 +249,14 @@ static void serve(evener_connection *connection, const uint32_t *word, uint32_t 
     }
 }
 
-/* After a sleep, or in place of it: whether this caller was chosen to own the connection. */
+/* Return whether this caller was chosen to own the connection, after a sleep or instead of one. */
 static bool was_chosen(uint32_t *word)
 {
     return (__atomic_load_n(word, __ATOMIC_ACQUIRE) & EVENER_WAIT_SERVE) != 0 &&
            (__atomic_fetch_and(word, ~EVENER_WAIT_SERVE, __ATOMIC_ACQ_REL) & EVENER_WAIT_SERVE) != 0;
 }
 
-/* Sleep until the word changes or this caller is chosen, which it returns. */
+/* Sleep until the word changes or this caller is chosen; return whether it was chosen. */
 static bool sleep_or_be_chosen(evener_connection *connection, uint32_t *word, uint32_t value, uint64_t until_ns)
 {
     if (!mark_sleeping(word, value)) {
@@ -272,8 +276,8 @@ void evener_http2_call_wait(evener_transport_call *base, uint32_t *word, uint32_
     if (has_changed(word, value)) {
         return;
     }
-    /* Before the operation is run: an owner that leaves looks for it. The call may end at any time from here on; its
-     * memory is the caller's then, and nobody looks at it. */
+    /* Before the operation is run, as an owner that leaves reads it. The call may end at any time from here on; its
+     * memory then belongs to the caller, and no other thread reads it. */
     atomic_store_explicit(&call->wait_word, word, memory_order_release);
     bool is_owner = false;
     for (;;) {
@@ -294,7 +298,8 @@ void evener_http2_call_wait(evener_transport_call *base, uint32_t *word, uint32_
             return;
         }
     }
-    /* Too late. Not looked for any more; and if an owner left relying on this caller, somebody else has to go on. */
+    /* The time is over: withdraw from the choice of owners. If an owner has left relying on this caller, another thread
+     * must serve. */
     atomic_store(&call->wait_word, NULL);
     if (atomic_load(&connection->owner) == EVENER_HTTP2_OWNER_FREE) {
         evener_http2_schedule(connection);
