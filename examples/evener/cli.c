@@ -68,6 +68,18 @@ void cli_print_json(json_t *json)
     json_decref(json);
 }
 
+bool cli_flush(int *error)
+{
+    static int first_error; /* later writes may succeed, or fail for another reason */
+    errno = 0;
+    const bool ok = fflush(stdout) == 0 && !ferror(stdout);
+    if (!ok && first_error == 0) {
+        first_error = errno;
+    }
+    *error = first_error;
+    return ok;
+}
+
 char *cli_read_file(const char *path, size_t *length)
 {
     const bool standard = strcmp(path, "-") == 0;

@@ -21,6 +21,9 @@ json_t *cli_json_text(const char *text, size_t bytes);
 /* Print a JSON value on one line of standard output, ASCII only, and release it. */
 void cli_print_json(json_t *json);
 
+/* Write out standard output's buffer. False: some of the output was lost; *error is the errno of that, or 0. */
+bool cli_flush(int *error);
+
 /* Read a whole file, to be freed; "-" is standard input. NULL: the error was printed. */
 char *cli_read_file(const char *path, size_t *length);
 

@@ -193,7 +193,8 @@ static void drive_open(load *l, uint64_t began_ns, uint64_t *last_ns)
         l->free_slots = &l->slots[i];
     }
     l->in_flight = 1;
-    for (uint64_t number = 0; !interrupted; number++) {
+    const uint64_t calls_max = l->options->calls_max != 0 ? l->options->calls_max : UINT64_MAX;
+    for (uint64_t number = 0; number < calls_max && !interrupted; number++) {
         const uint64_t due_ns = began_ns + (uint64_t)((double)number * 1e9 / l->options->rate);
         if (due_ns >= l->end_ns) {
             break;
@@ -206,7 +207,7 @@ static void drive_open(load *l, uint64_t began_ns, uint64_t *last_ns)
         while ((s = take_free_slot(l)) == NULL && !interrupted) {
             (void)sleep_until(now_ns() + 100000); /* the wait counts as latency: start_ns is the time when it was due */
         }
-        if (s == NULL || (l->options->calls_max != 0 && number >= l->options->calls_max)) {
+        if (s == NULL) {
             break;
         }
         s->start_ns = due_ns;
@@ -306,7 +307,8 @@ static int run(load *l)
     load_stats_init(&l->stats);
     sem_init(&l->over, 0, 0);
     pthread_mutex_init(&l->free_mutex, NULL);
-    const struct sigaction action = {.sa_handler = interrupt};
+    /* The first signal ends the run after the calls in flight; a second one ends the program. */
+    const struct sigaction action = {.sa_handler = interrupt, .sa_flags = (int)SA_RESETHAND};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     l->progress = !l->options->quiet && isatty(STDERR_FILENO);

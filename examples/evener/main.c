@@ -1,8 +1,9 @@
 /* evener: resolve names, check configurations, make calls and send load from a shell. */
-#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <evener/version.h>
 
@@ -66,6 +67,10 @@ static int run(int argc, char **argv)
         printf("evener %s\n", evener_version_string());
         return EXIT_SUCCESS;
     }
+    if (help && (strcmp(argv[2], "help") == 0 || strcmp(argv[2], "--help") == 0 || strcmp(argv[2], "-h") == 0)) {
+        usage(stdout);
+        return EXIT_SUCCESS;
+    }
     const size_t command = find(argv[help ? 2 : 1]);
     if (command == COMMANDS) {
         cli_error("unknown command \"%s\"", argv[help ? 2 : 1]);
@@ -92,14 +97,27 @@ static int run(int argc, char **argv)
     return status;
 }
 
+/* Occupy the standard descriptors that the caller has closed: a file or socket that got one of these numbers would
+ * receive the output. Use of the occupied ones fails. */
+static void occupy_standard_descriptors(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) == -1) {
+            (void)open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY); /* takes the lowest free number: fd */
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
+    occupy_standard_descriptors();
     (void)setenv("GRPC_VERBOSITY", "NONE", 0); /* before any thread; the user's own value wins */
     const int status = run(argc, argv);
     /* A full disk or a closed pipe may show only here. */
-    const bool failed = fflush(stdout) != 0 || ferror(stdout);
+    int error;
+    const bool failed = !cli_flush(&error);
     if (failed) {
-        cli_error("standard output: %s", errno != 0 ? strerror(errno) : "write error");
+        cli_error("standard output: %s", error != 0 ? strerror(error) : "write error");
     }
     return failed && status == EXIT_SUCCESS ? EXIT_FAILURE : status;
 }

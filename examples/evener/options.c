@@ -75,19 +75,33 @@ bool cli_duration_parse(const char *text, uint64_t *ms)
     static const struct {
         const char *unit;
         double ms;
-    } units[] = {{"", 1000}, {"s", 1000}, {"ms", 1}, {"m", 60000}, {"h", 3600000}};
-    char *end;
-    const double number = strtod(text, &end);
-    if (end == text || (!isdigit((unsigned char)text[0]) && text[0] != '.') || !isfinite(number)) {
+    } units[] = {{"", 1000}, {"s", 1000}, {"ms", 1}, {"us", 1e-3}, {"m", 60000}, {"h", 3600000}};
+    const size_t unit_count = sizeof units / sizeof units[0];
+    const char *whole = text;
+    double sum_ms = 0;
+    do {
+        const size_t digits = strspn(text, "0123456789.");
+        char *end;
+        const double number = strtod(text, &end);
+        if (digits == 0 || end != text + digits) {
+            return false; /* a sign, an exponent, "0x", "inf" */
+        }
+        const size_t letters = strcspn(end, "0123456789.");
+        size_t i = 0;
+        while (i < unit_count && (strlen(units[i].unit) != letters || strncmp(end, units[i].unit, letters) != 0)) {
+            i++;
+        }
+        if (i == unit_count || (letters == 0 && text != whole)) {
+            return false; /* only a whole duration may go without a unit */
+        }
+        sum_ms += number * units[i].ms;
+        text = end + letters;
+    } while (*text != '\0');
+    if (sum_ms > (double)DURATION_MS_MAX) {
         return false;
     }
-    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
-        if (strcmp(end, units[i].unit) == 0 && number * units[i].ms <= (double)DURATION_MS_MAX) {
-            *ms = (uint64_t)ceil(number * units[i].ms);
-            return true;
-        }
-    }
-    return false;
+    *ms = (uint64_t)ceil(sum_ms);
+    return true;
 }
 
 static bool take_duration(const entry *e, cli_options *options, char *value)
@@ -178,6 +192,29 @@ static bool take_hex(const entry *e, cli_options *options, char *value)
     return true;
 }
 
+/* Decode base64 (RFC 4648 sections 4 and 5, padding optional) in place. False: it is not base64; `text` is unchanged. */
+static bool base64_decode(char *text, size_t *bytes)
+{
+    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_";
+    const size_t digits = strspn(text, alphabet);
+    const size_t padding = strlen(text) - digits;
+    if (digits % 4 == 1 || strspn(text + digits, "=") != padding || (padding > 0 && (digits + padding) % 4 != 0) ||
+        padding > 2) {
+        return false;
+    }
+    uint32_t bits = 0;
+    size_t written = 0;
+    for (size_t i = 0; i < digits; i++) {
+        const size_t digit = (size_t)(strchr(alphabet, text[i]) - alphabet);
+        bits = bits << 6 | (uint32_t)(digit < 64 ? digit : digit - 2); /* "-_" are "+/" */
+        if (i % 4 != 0) {
+            text[written++] = (char)(bits >> (6 - 2 * (i % 4)));
+        }
+    }
+    *bytes = written;
+    return true;
+}
+
 static bool take_header(const entry *e, cli_options *options, char *value)
 {
     char *colon = strchr(value, ':');
@@ -188,9 +225,13 @@ static bool take_header(const entry *e, cli_options *options, char *value)
     for (char *c = value; *c != '\0'; c++) { /* HTTP/2 has lower-case names only (RFC 9113 section 8.2) */
         *c = (char)(*c >= 'A' && *c <= 'Z' ? *c | 0x20 : *c);
     }
-    const char *text = colon + 1 + strspn(colon + 1, " ");
-    options->headers[options->header_count++] =
-        (evener_metadata){.key = value, .value = text, .value_bytes = strlen(text)};
+    char *text = colon + 1 + strspn(colon + 1, " ");
+    size_t bytes = strlen(text);
+    const size_t name_bytes = (size_t)(colon - value);
+    if (name_bytes > 4 && strcmp(colon - 4, "-bin") == 0 && !base64_decode(text, &bytes)) {
+        return cli_error("--%s \"%s: %s\": the value of a -bin header is needed in base64", e->name, value, text);
+    }
+    options->headers[options->header_count++] = (evener_metadata){.key = value, .value = text, .value_bytes = bytes};
     return true;
 }
 
@@ -249,7 +290,8 @@ static const entry entries[] = {
      "the request's bytes; @FILE reads them from a file, @- from standard input"},
     {"data-file", 0, "FILE", CALLS, take_data_file, 0, 0, false, "the same as --data @FILE"},
     {"data-hex", 0, "HEX", CALLS, take_hex, 0, 0, false, "the request's bytes in hexadecimal"},
-    {"header", 'H', "'NAME: VALUE'", CALLS, take_header, 0, 0, false, "send this header; may be repeated"},
+    {"header", 'H', "'NAME: VALUE'", CALLS, take_header, 0, 0, false,
+     "send this header, -bin ones in base64; may be repeated"},
     {"timeout", 0, "TIME", CLI_RESOLVE, take_duration, AT(timeout_ms), 0, true,
      "without --watch, wait this long for the first answer (30s; 0: no limit)"},
     {"timeout", 0, "TIME", CALLS, take_duration, AT(timeout_ms), 0, true, "deadline of each call (10s; 0: none)"},
@@ -300,7 +342,7 @@ void cli_options_help(cli_command command)
         }
     }
     if (command != CLI_CHECK) {
-        puts("\nTIME is a number with ms, s, m or h: 500ms, 10s, 2m. Without a unit: seconds.");
+        puts("\nTIME is a number with us, ms, s, m or h, or a sum: 500ms, 10s, 1m30s. Without a unit: seconds.");
     }
     puts("Exit status: see evener(1), or `evener help`.");
 }
@@ -327,13 +369,18 @@ static cli_parsed wrong(cli_command command)
     return CLI_WRONG;
 }
 
-static bool take_method(const char *text, const char **method)
+/* Store a method, to be freed; the first slash may be missing, as for other tools. */
+static bool take_method(const char *text, char **method)
 {
-    const char *slash = text[0] == '/' ? strchr(text + 1, '/') : NULL;
-    if (slash == NULL || slash == text + 1 || slash[1] == '\0') {
+    const char *name = text[0] == '/' ? text + 1 : text;
+    const char *slash = strchr(name, '/');
+    if (slash == NULL || slash == name || slash[1] == '\0') {
         return cli_error("\"%s\": a method is written /package.Service/Method", text);
     }
-    *method = text;
+    if (asprintf(method, "/%s", name) < 0) {
+        *method = NULL;
+        return cli_error("out of memory");
+    }
     return true;
 }
 
@@ -408,5 +455,6 @@ cli_parsed cli_options_parse(cli_command command, int argc, char **argv, cli_opt
 
 void cli_options_clear(cli_options *options)
 {
+    free(options->method);
     evener_bytes_clear(&options->request);
 }

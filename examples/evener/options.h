@@ -16,11 +16,11 @@
 /* Commands, as bits of a table entry. */
 typedef enum cli_command { CLI_RESOLVE = 1, CLI_CHECK = 2, CLI_CALL = 4, CLI_LOAD = 8 } cli_command;
 
-/* The parsed command line. Strings are borrowed from argv. */
+/* The parsed command line. Strings are borrowed from argv, unless they say otherwise. */
 typedef struct cli_options {
     /* the service: resolve, call, load */
     const char *target; /* or a channel's name, with `factory_path` */
-    const char *method; /* "/package.Service/Method" */
+    char *method;       /* "/package.Service/Method"; owned */
     const char *factory_path;
     const char *cacert, *cert, *key, *authority, *policy, *service_config;
     bool plaintext;
@@ -58,7 +58,8 @@ void cli_options_clear(cli_options *options);
 /* Print a command's help. */
 void cli_options_help(cli_command command);
 
-/* Parse "500ms", "10s", "1.5", "2m", "1h"; without a unit: seconds. False: not a duration. */
+/* Parse "500ms", "10s", "1.5", "1m30s", "250us"; without a unit: seconds. Rounds up to milliseconds. False: not a
+ * duration. */
 bool cli_duration_parse(const char *text, uint64_t *ms);
 
 #endif

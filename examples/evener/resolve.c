@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <evener/resolver.h>
 #include <evener/runtime.h>
@@ -65,6 +66,10 @@ static bool sink_update(evener_resolver_sink *sink, const evener_resolver_update
         return true;
     }
     const bool taken = self->errors_only || resolve_report_update(&self->report, update);
+    int error;
+    if (self->options->watch && !cli_flush(&error)) {
+        (void)kill(getpid(), SIGTERM); /* ends the watch in follow(); main() reports the error */
+    }
     answered(self, !taken);
     return taken;
 }

@@ -154,9 +154,13 @@ static json_t *address_json(const evener_address *address)
     json_t *attributes = json_object();
     for (size_t i = 0; i < evener_address_attribute_count(address); i++) {
         const evener_attribute attribute = evener_address_attribute_at(address, i);
-        json_object_set_new(attributes, attribute.key, cli_json_text(attribute.value, strlen(attribute.value)));
+        json_t *key = cli_json_text(attribute.key, strlen(attribute.key)); /* escaped where it is not UTF-8 */
+        json_object_set_new(attributes, json_is_string(key) ? json_string_value(key) : "",
+                            cli_json_text(attribute.value, strlen(attribute.value)));
+        json_decref(key);
     }
-    return json_pack("{s:s, s:o}", "address", evener_address_text(address), "attributes", attributes);
+    const char *text = evener_address_text(address);
+    return json_pack("{s:o, s:o}", "address", cli_json_text(text, strlen(text)), "attributes", attributes);
 }
 
 static void collect_difference(change what, const evener_address *old, const evener_address *new, void *arg)
@@ -174,11 +178,16 @@ static void print_json(const resolve_report *report, const evener_resolver_updat
     for (size_t i = 0; i < update->address_count; i++) {
         json_array_append_new(addresses, address_json(update->addresses[i]));
     }
-    json_t *object = json_pack("{s:s, s:s, s:s?, s:I, s:o}", "time", now, "target", report->target, "source",
-                               update->source, "ttl_ms", (json_int_t)update->ttl_ms, "addresses", addresses);
+    const char *source = update->source;
+    json_t *object = json_pack("{s:s, s:o, s:o, s:I, s:o}", "time", now, "target",
+                               cli_json_text(report->target, strlen(report->target)), "source",
+                               source != NULL ? cli_json_text(source, strlen(source)) : json_null(), "ttl_ms",
+                               (json_int_t)update->ttl_ms, "addresses", addresses);
     if (update->service_config != NULL) {
         json_t *config = json_loads(update->service_config, JSON_DECODE_ANY, NULL);
-        json_object_set_new(object, "service_config", config != NULL ? config : json_string(update->service_config));
+        json_object_set_new(object, "service_config",
+                            config != NULL ? config
+                                           : cli_json_text(update->service_config, strlen(update->service_config)));
     }
     if (report->any) {
         json_object_set_new(object, "added", json_array());
@@ -220,7 +229,8 @@ bool resolve_report_update(resolve_report *report, const evener_resolver_update 
         } else {
             print_text(report, update, sorted, config_changed);
         }
-        fflush(stdout); /* for a reader at the other end of a pipe */
+        int error;
+        (void)cli_flush(&error); /* for a reader at the other end of a pipe; the caller checks for errors */
     }
     if (update->service_config_error != NULL) {
         resolve_report_error(report, update->service_config_error);

@@ -116,12 +116,28 @@ void cli_service_close(cli_service *service)
     *service = (cli_service){0};
 }
 
+/* What the transports report when the peer's first bytes are not a TLS record: OpenSSL's reasons, and http2's. */
+static const char *const not_tls[] = {"wrong version number", "packet length too long", "http request",
+                                      "does not speak TLS", NULL};
+/* What they report when the peer ends a connection before anything of HTTP/2 arrived. */
+static const char *const ended[] = {"Socket closed", "Connection reset", "the server closed the connection",
+                                    "the connection was ended", NULL};
+
+static bool contains_any(const char *text, const char *const *parts)
+{
+    while (*parts != NULL && strstr(text, *parts) == NULL) {
+        parts++;
+    }
+    return *parts != NULL;
+}
+
 void cli_service_hint(const cli_options *options, const cli_service *service, const char *message)
 {
     evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof *stats.subchannels};
-    /* OpenSSL's reason when the peer's first bytes are not a TLS record. */
-    if (!options->plaintext && options->factory_path == NULL && strstr(message, "wrong version number") != NULL) {
+    if (!options->plaintext && options->factory_path == NULL && contains_any(message, not_tls)) {
         cli_error("the server does not answer in TLS. Did you mean --plaintext?");
+    } else if (options->plaintext && contains_any(message, ended)) {
+        cli_error("the server ended the connection at once. If it expects TLS, leave out --plaintext.");
     } else if (options->factory_path == NULL &&
                evener_channel_get_stats(service->channel, &stats, NULL) == EVENER_STATUS_OK) {
         if (stats.subchannel_count == 0 && stats.resolver_updates > 0) {

@@ -46,7 +46,7 @@ method=/grpcdemo.GrpcDemo/DemoImport
 run 0 "$evener" --version; has "$out" '^evener [0-9]+\.[0-9]+\.[0-9]+$'
 run 0 "$evener" -V; has "$out" '^evener [0-9]+\.'
 run 0 "$evener" --help; has "$out" 'load'
-run 0 "$evener" help; has "$out" 'load'; run 2 "$evener" help dance; has "$err" 'unknown command "dance"'
+run 0 "$evener" help; has "$out" 'load'; run 0 "$evener" help help; has "$out" 'load'; run 2 "$evener" help dance; has "$err" 'unknown command "dance"'
 run 2 "$evener"; run 2 "$evener" dance
 for command in call check load; do
     run 0 "$evener" $command --help; has "$out" "^usage: evener $command"
@@ -113,12 +113,22 @@ run 0 "$evener" call "$target" /evener.demo.Echo/Unary --plaintext --raw -d "@$s
 run 0 "$evener" call "$target" /evener.demo.Echo/Unary --plaintext --raw -d text; [ "$out" = text ] || bad "echo: $out"
 run 0 "$evener" call "$target" /evener.demo.Echo/Unary --plaintext --json -d hi -H 'echo-me: yes'
 has "$out" "^\{\"status\":\"OK\",\"code\":0,.*\"backend\":\"ipv4:127.0.0.1:$one\",.*\[\"echo-me\",\"yes\"\].*\"response_hex\":\"6869\"\}$"
+run 0 "$evener" call "$target" evener.demo.Echo/Unary --plaintext -H 'Echo-A-Bin: aGVsbG8=' -H 'echo-b-bin: _-8' -v
+has "$err" '^header echo-a-bin: 68656c6c6f$'; has "$err" '^header echo-b-bin: ffef$'
+for value in a 'aGVsbG8==' 'aGVsbG8=x' '****'; do
+    run 2 "$evener" call "$target" $method -H "a-bin: $value"; has "$err" 'in base64'
+done
 run 76 "$evener" call "$target" /no.Such/Method --plaintext --json; has "$out" '^\{"status":"UNIMPLEMENTED","code":12,'
 run 78 "$evener" call "$target" $method; has "$err" 'Did you mean --plaintext\?$'
 [ "$(wc -l <<<"$err")" -eq 2 ] || bad "lines of the core's log: $err"
+run 78 env EVENER_TRANSPORT=http2 "$evener" call "$target" $method; has "$err" 'Did you mean --plaintext\?$'
 run 68 "$evener" call "static:127.0.0.1:1" $method --plaintext --wait-for-ready --timeout 50ms
-run 2 "$evener" call "$target" $method --timeout 5x; has "$err" '5x: a duration is needed'
-for duration in 500ms 1.5 2s 1m 1h; do run 0 "$evener" call "$target" $method --plaintext --timeout $duration; done
+for duration in 500ms 1.5 2s 1m 1h 1m30s 900000us .5m; do
+    run 0 "$evener" call "$target" $method --plaintext --timeout $duration
+done
+for duration in 5x 1m30 -1s 1e3 0x10 inf '' 's' '1 s' 99999999h; do
+    run 2 "$evener" call "$target" $method --timeout "$duration"; has "$err" "$duration: a duration is needed"
+done
 run 0 "$evener" call demo $method --factory "$scratch/good.cfg" -v --header 'echo-a: b'
 has "$err" 'header host-seen: demo.test'
 run 76 "$evener" call "$target" /no.Such/Method --plaintext; has "$err" 'UNIMPLEMENTED'
@@ -129,6 +139,20 @@ run 2 "$evener" call "$target" $method --data-hex 123; has "$err" 'whole bytes'
 run 2 "$evener" call "$target" nothing; has "$err" '/package.Service/Method'
 run 1 "$evener" call "$target" $method --plaintext --policy no_such; has "$err" 'no_such'
 run 1 "$evener" call "$target" $method --plaintext --cacert x; has "$err" 'does not go with'
+
+# The other way round: a server that expects TLS.
+openssl s_server -accept 127.0.0.1:0 -cert "$scratch/one.pem" -key "$scratch/one.key" -alpn h2 -www \
+    </dev/null >"$scratch/tls" 2>&1 &
+servers+=($!)
+for _ in $(seq 200); do
+    tls=$(sed -n 's/^ACCEPT \(127.*\)$/\1/p' "$scratch/tls")
+    [ -z "$tls" ] || break
+    sleep 0.05
+done
+for transport in grpc http2; do
+    run 78 env EVENER_TRANSPORT=$transport "$evener" call "static:$tls" $method --plaintext --timeout 60s
+    has "$err" 'If it expects TLS, leave out --plaintext\.$'
+done
 
 # ---- load ----
 number='[0-9]+(\.[0-9]+)?'
@@ -152,11 +176,17 @@ run 1 "$evener" load "$target" /no.Such/Method --plaintext -n 10 -c 2 --max-fail
 has "$err" '10 calls failed, more than --max-failures 9'; has "$out" "127.0.0.1:$one +[0-9]+ +[0-9.]+% +- +- +- "
 run 0 "$evener" load "$target" /no.Such/Method --plaintext -n 10 --max-failures 10; has "$out" 'p50 - ms'
 run 0 "$evener" load "$target" $method --plaintext -z 200ms -q
+# The run ends with its last call, not when the next one would be due.
+run 0 timeout 200 "$evener" load "$target" $method --plaintext --rate 0.001 -n 1; has "$out" '^1 calls in'
 run 1 "$evener" load static:127.0.0.1:1 $method --plaintext --calls 10 --connect-timeout 2; has "$err" 'last error'
 for command in "resolve static:1.2.3.4:5" "check $scratch/good.cfg" "call $target $method --plaintext"; do
     # shellcheck disable=SC2086 # words
-    run 1 sh -c 'exec "$@" >/dev/full' sh "$evener" $command; has "$err" 'standard output: '
+    run 1 sh -c 'exec "$@" >/dev/full' sh "$evener" $command; has "$err" 'standard output: No space left on device'
 done
+run 1 timeout 200 sh -c 'exec "$@" >/dev/full' sh "$evener" resolve --watch static:1.2.3.4:5
+has "$err" 'standard output: No space left on device'
+run 1 sh -c 'exec "$@" >&-' sh "$evener" resolve static:1.2.3.4:5; has "$err" 'standard output: Bad file descriptor'
+run 0 sh -c 'exec "$@" <&- 2>&-' sh "$evener" resolve static:1.2.3.4:5; has "$out" '1\.2\.3\.4:5'
 
 # Interrupted between two calls: the figures are of the call that was sent, and none is sent too early.
 for signal in INT TERM; do
