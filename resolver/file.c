@@ -406,25 +406,6 @@ static const evener_resolver_vtable file_vtable = {
 
 /* ---- builder ---- */
 
-static evener_status_code read_number(const evener_resolver_args *args, const char *key, uint64_t minimum,
-                                      uint64_t maximum, uint64_t *value, evener_status *status)
-{
-    const char *text = evener_resolver_option(args, key);
-    if (text == NULL) {
-        return EVENER_STATUS_OK;
-    }
-    char *end;
-    errno = 0;
-    const unsigned long long number = strtoull(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || number < minimum || number > maximum) {
-        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
-                                 "file: option %s = \"%.40s\": a whole number of %llu to %llu is wanted", key, text,
-                                 (unsigned long long)minimum, (unsigned long long)maximum);
-    }
-    *value = number;
-    return EVENER_STATUS_OK;
-}
-
 /* Find the option's value among the NULL-terminated words. `*index` is unchanged if the option is not set. */
 static evener_status_code read_word(const evener_resolver_args *args, const char *key, const char *const *words,
                                     const char *wanted, unsigned *index, evener_status *status)
@@ -453,12 +434,13 @@ static evener_status_code read_options(const evener_resolver_args *args, struct 
     uint64_t bytes_max = EVENER_FILE_BYTES_MAX;
     unsigned allow_empty = 0;
     unsigned form = FORM_AUTO;
-    evener_status_code code = read_number(args, "file.poll_ms", POLL_MS_MIN, POLL_MS_MAX, &poll_ms, status);
+    evener_status_code code =
+        evener_resolver_option_u64(args, "file.poll_ms", POLL_MS_MIN, POLL_MS_MAX, &poll_ms, status);
     if (code == EVENER_STATUS_OK) {
-        code = read_number(args, "file.settle_ms", 0, SETTLE_MS_MAX, &settle_ms, status);
+        code = evener_resolver_option_u64(args, "file.settle_ms", 0, SETTLE_MS_MAX, &settle_ms, status);
     }
     if (code == EVENER_STATUS_OK) {
-        code = read_number(args, "file.bytes_max", 1, FILE_BYTES_MAX_MAX, &bytes_max, status);
+        code = evener_resolver_option_u64(args, "file.bytes_max", 1, FILE_BYTES_MAX_MAX, &bytes_max, status);
     }
     if (code == EVENER_STATUS_OK) {
         code = read_word(args, "file.allow_empty", truths, "true or false", &allow_empty, status);

@@ -1,5 +1,6 @@
 #include <evener/backoff.h>
 
+#include <stddef.h>
 #include <string.h>
 
 /* grpc: doc/connection-backoff.md */
@@ -7,6 +8,8 @@
 #define MAX_MS (120 * 1000)
 #define MULTIPLIER 1.6
 #define JITTER 0.2
+/* The size of the first version. */
+#define FIRST_BYTES (offsetof(evener_backoff_options, jitter) + sizeof(double))
 /* 73 years: twice it still fits 64 bits of nanoseconds, also as a deadline. */
 #define DELAY_NS_MAX (UINT64_C(1) << 61)
 
@@ -26,7 +29,8 @@ static settings read_options(const evener_backoff_options *given)
 {
     evener_backoff_options options = {.size = sizeof options};
     if (given != NULL) {
-        memcpy(&options, given, given->size < sizeof options ? given->size : sizeof options);
+        const size_t bytes = given->size > sizeof given->size ? given->size : FIRST_BYTES;
+        memcpy(&options, given, bytes < sizeof options ? bytes : sizeof options);
     }
     settings s = {
         .initial_ns = ms_to_ns(options.initial_ms, INITIAL_MS),

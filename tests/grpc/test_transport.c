@@ -15,7 +15,6 @@
 #include "grpc/transport_fixture.h"
 #include "lb/base/memory.h"
 #include "lb/transport/grpc/connection.h"
-#include "lb/transport/grpc/health.h"
 
 static evener_credentials *insecure;
 static transport_fixture fixture;
@@ -392,20 +391,4 @@ Test(health, another_service_replaces_the_watch_and_null_ends_it)
     followed_watch_health(connection, NULL);
     followed_forget(connection);
     finish();
-}
-
-Test(health, reads_the_response)
-{
-    bool serving = false;
-    const uint8_t yes[] = {0x08, 0x01};
-    cr_expect(evener_grpc_health_parse(yes, sizeof yes, &serving) && serving);
-    const uint8_t no[] = {0x08, 0x02};
-    cr_expect(evener_grpc_health_parse(no, sizeof no, &serving) && !serving);
-    cr_expect(evener_grpc_health_parse(NULL, 0, &serving) && !serving, "an empty message is UNKNOWN");
-    const uint8_t with_unknown_fields[] = {0x12, 0x02, 'h', 'i', 0x1d, 1, 2, 3, 4, 0x08, 0x01, 0x20, 0xff, 0x01};
-    cr_expect(evener_grpc_health_parse(with_unknown_fields, sizeof with_unknown_fields, &serving) && serving);
-    const uint8_t cut[] = {0x08, 0x81};
-    cr_expect_not(evener_grpc_health_parse(cut, sizeof cut, &serving));
-    const uint8_t long_field[] = {0x12, 0x7f, 'x'};
-    cr_expect_not(evener_grpc_health_parse(long_field, sizeof long_field, &serving));
 }

@@ -151,3 +151,21 @@ Test(policy_config, a_type_without_a_size_is_refused)
     cr_assert_eq(evener_policy_config_parse(&none, NULL, "{}", &config, &status), EVENER_STATUS_INVALID_ARGUMENT);
     cr_assert_not_null(strstr(status.message, "sizeof(evener_policy_config_type)"));
 }
+
+Test(policy_config, a_type_without_a_read_is_refused)
+{
+    const evener_policy_config_type none = {.size = sizeof none, .config_bytes = sizeof(numbers)};
+    evener_policy_config *config = NULL;
+    evener_status status;
+    cr_assert_eq(evener_policy_config_parse(&none, NULL, "{}", &config, &status), EVENER_STATUS_INVALID_ARGUMENT);
+    cr_expect_str_eq(status.message, "policy configuration: `read` is NULL");
+    cr_expect_null(config);
+}
+
+Test(policy_config, a_result_without_a_place_is_refused)
+{
+    const evener_policy_config_type type = {.size = sizeof type, .config_bytes = 1, .read = read_numbers};
+    evener_status status;
+    cr_assert_eq(evener_policy_config_parse(&type, NULL, "{}", NULL, &status), EVENER_STATUS_INVALID_ARGUMENT);
+    cr_expect_str_eq(status.message, "policy configuration: where to store it is NULL");
+}

@@ -68,6 +68,17 @@ Test(backoff, members_beyond_the_size_are_defaults)
     expect_ms(evener_backoff_advance_ns(&backoff, &options), 16);
 }
 
+Test(backoff, options_without_a_size_are_those_of_the_first_version)
+{
+    const evener_backoff_options options = {.initial_ms = 10, .max_ms = 70, .multiplier = 3, .jitter = -1};
+    virtual_loop *loop = virtual_loop_create(1);
+    evener_backoff backoff = {0};
+    expect_ms(evener_backoff_next_ns(&backoff, &options, virtual_loop_loop(loop)), 10);
+    expect_ms(evener_backoff_next_ns(&backoff, &options, virtual_loop_loop(loop)), 30);
+    expect_ms(evener_backoff_spread_ns(EVENER_NS_PER_S, &options, virtual_loop_loop(loop)), 1000);
+    virtual_loop_destroy(loop);
+}
+
 Test(backoff, a_maximum_below_the_first_delay_is_the_first_delay)
 {
     const evener_backoff_options options = {.size = sizeof options, .initial_ms = 500, .max_ms = 100};

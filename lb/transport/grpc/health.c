@@ -6,9 +6,7 @@
  *   a message     SERVING: READY; any other status: TRANSIENT_FAILURE
  *   the end       UNIMPLEMENTED: READY for good, the server knows no health checking; anything else:
  *                 TRANSIENT_FAILURE, and a new call, at once if there was a message, otherwise after a
- *                 connection's backoff
- *
- * The two messages are a field each: no protobuf library is needed for them. */
+ *                 connection's backoff */
 #include "lb/transport/grpc/health.h"
 
 #include <stdio.h>
@@ -24,12 +22,9 @@
 #include <evener/backoff.h>
 #include <evener/log.h>
 
+#include "lb/base/health_message.h"
 #include "lb/base/memory.h"
 #include "lb/transport/grpc/connection.h"
-
-#define HEALTH_METHOD "/grpc.health.v1.Health/Watch"
-#define SERVICE_BYTES_MAX 4096
-#define STATUS_SERVING 1
 
 typedef struct evener_grpc_health health;
 
@@ -44,7 +39,7 @@ typedef struct operation {
 
 struct evener_grpc_health {
     evener_connection *connection; /* a reference */
-    grpc_slice service;
+    grpc_slice request;
     void (*health_changed)(void *arg, evener_connectivity_state state, const evener_status *status);
     void *arg;
     bool stopped;
@@ -67,91 +62,11 @@ struct evener_grpc_health {
     evener_backoff backoff; /* between calls, as for connections */
 };
 
-/* ---- messages ---- */
-
-static bool read_varint(const uint8_t **at, const uint8_t *end, uint64_t *value)
-{
-    uint64_t result = 0;
-    for (unsigned shift = 0; *at < end && shift < 64; shift += 7) {
-        uint8_t byte = *(*at)++;
-        result |= (uint64_t)(byte & 0x7f) << shift;
-        if ((byte & 0x80) == 0) {
-            *value = result;
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Pass over a field that is not known (protobuf encoding: wire types). */
-static bool skip_field(const uint8_t **at, const uint8_t *end, uint64_t wire_type)
-{
-    uint64_t bytes = 0;
-    switch (wire_type) {
-    case 0:
-        return read_varint(at, end, &bytes);
-    case 1:
-        bytes = 8;
-        break;
-    case 2:
-        if (!read_varint(at, end, &bytes)) {
-            return false;
-        }
-        break;
-    case 5:
-        bytes = 4;
-        break;
-    default:
-        return false;
-    }
-    if (bytes > (uint64_t)(end - *at)) {
-        return false;
-    }
-    *at += bytes;
-    return true;
-}
-
-bool evener_grpc_health_parse(const uint8_t *message, size_t bytes, bool *serving)
-{
-    const uint8_t *end = message + bytes;
-    uint64_t found = 0;
-    while (message < end) {
-        uint64_t key;
-        if (!read_varint(&message, end, &key)) {
-            return false;
-        }
-        bool is_status = key == (1 << 3);
-        if (is_status ? !read_varint(&message, end, &found) : !skip_field(&message, end, key & 7)) {
-            return false;
-        }
-    }
-    *serving = found == STATUS_SERVING;
-    return true;
-}
-
-/* HealthCheckRequest{service = 1}. */
-static grpc_slice encode_request(const char *service)
-{
-    size_t bytes = strlen(service);
-    uint8_t head[8];
-    size_t head_bytes = 0;
-    head[head_bytes++] = (1 << 3) | 2;
-    size_t rest = bytes;
-    for (; rest >= 0x80; rest >>= 7) {
-        head[head_bytes++] = (uint8_t)(rest | 0x80);
-    }
-    head[head_bytes++] = (uint8_t)rest;
-    grpc_slice request = grpc_slice_malloc(head_bytes + bytes);
-    memcpy(GRPC_SLICE_START_PTR(request), head, head_bytes);
-    memcpy(GRPC_SLICE_START_PTR(request) + head_bytes, service, bytes);
-    return request;
-}
-
 /* ---- operations ---- */
 
 static void destroy(health *self)
 {
-    grpc_slice_unref(self->service);
+    grpc_slice_unref(self->request);
     evener_grpc_connection_unref(self->connection);
     free(self);
 }
@@ -242,7 +157,7 @@ static void message_received(health *self, bool ok)
     grpc_byte_buffer_reader reader;
     if (ok && grpc_byte_buffer_reader_init(&reader, self->message)) {
         grpc_slice whole = grpc_byte_buffer_reader_readall(&reader);
-        readable = evener_grpc_health_parse(GRPC_SLICE_START_PTR(whole), GRPC_SLICE_LENGTH(whole), &serving);
+        readable = evener_health_response_parse(GRPC_SLICE_START_PTR(whole), GRPC_SLICE_LENGTH(whole), &serving);
         grpc_slice_unref(whole);
         grpc_byte_buffer_reader_destroy(&reader);
     }
@@ -305,7 +220,7 @@ static void call_start(health *self)
     }
     self->call = grpc_channel_create_call(
         self->connection->channel, NULL, 0, evener_grpc_watcher_queue(self->connection->engine->watcher),
-        grpc_slice_from_static_string(HEALTH_METHOD), NULL, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+        grpc_slice_from_static_string(EVENER_HEALTH_METHOD), NULL, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
     evener_grpc_connection_leave(self->connection);
     self->had_message = false;
     self->ended = false;
@@ -315,9 +230,9 @@ static void call_start(health *self)
     grpc_metadata_array_init(&self->initial_metadata);
     grpc_metadata_array_init(&self->trailing_metadata);
 
-    grpc_slice service = grpc_slice_ref(self->service);
-    grpc_byte_buffer *request = grpc_raw_byte_buffer_create(&service, 1);
-    grpc_slice_unref(service);
+    grpc_slice slice = grpc_slice_ref(self->request);
+    grpc_byte_buffer *request = grpc_raw_byte_buffer_create(&slice, 1);
+    grpc_slice_unref(slice);
     /* The status always arrives, so the sending batch can share its completion with the first message. */
     grpc_op operations[5] = {{.op = GRPC_OP_SEND_INITIAL_METADATA},
                              {.op = GRPC_OP_SEND_MESSAGE},
@@ -379,7 +294,7 @@ evener_status_code evener_grpc_health_watch(
     if (service == NULL) {
         return EVENER_STATUS_OK;
     }
-    if (strlen(service) > SERVICE_BYTES_MAX) {
+    if (strlen(service) > EVENER_HEALTH_SERVICE_BYTES_MAX) {
         return EVENER_STATUS_INVALID_ARGUMENT;
     }
     health *self = calloc(1, sizeof *self);
@@ -388,7 +303,9 @@ evener_status_code evener_grpc_health_watch(
     }
     evener_grpc_connection_ref(connection);
     self->connection = connection;
-    self->service = encode_request(service);
+    uint8_t request[EVENER_HEALTH_REQUEST_BYTES_MAX];
+    const size_t request_bytes = evener_health_request_write(service, request);
+    self->request = grpc_slice_from_copied_buffer((const char *)request, request_bytes);
     self->health_changed = health_changed;
     self->arg = arg;
     self->retry = (evener_timer)EVENER_TIMER_INIT(retry, self);

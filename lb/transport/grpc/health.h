@@ -12,7 +12,4 @@ evener_status_code evener_grpc_health_watch(
 /* End the watch of a connection that is given up, if there is one: nothing more is reported. Control thread. */
 void evener_grpc_health_stop(evener_connection *connection);
 
-/* Read a HealthCheckResponse; false when it is not well-formed. `serving` is set if its status is SERVING. */
-bool evener_grpc_health_parse(const uint8_t *message, size_t bytes, bool *serving);
-
 #endif

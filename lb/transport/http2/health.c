@@ -16,19 +16,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <evener/backoff.h>
 #include <evener/log.h>
 
+#include "lb/base/health_message.h"
 #include "lb/transport/http2/internal.h"
-
-#define HEALTH_METHOD "/grpc.health.v1.Health/Watch"
-#define SERVICE_BYTES_MAX 4096
-#define STATUS_SERVING 1
-
-/* Backoff between calls, as for connections (grpc: connection-backoff.md). */
-#define BACKOFF_INITIAL_NS EVENER_NS_PER_S
-#define BACKOFF_MAX_NS (120 * EVENER_NS_PER_S)
-#define BACKOFF_MULTIPLIER 1.6
-#define BACKOFF_JITTER 0.2
 
 typedef struct evener_http2_health health;
 
@@ -39,14 +31,14 @@ struct evener_http2_health {
     evener_http2_call call;        /* first: aligned as the seam asks for */
     evener_connection *connection; /* a reference */
     evener_bytes request;
-    uint8_t request_at[SERVICE_BYTES_MAX + 8];
+    uint8_t request_at[EVENER_HEALTH_REQUEST_BYTES_MAX];
     void (*health_changed)(void *arg, evener_connectivity_state state, const evener_status *status);
     void *arg;
     bool stopped;
     bool is_calling; /* `ended` was not handled yet */
     bool had_message;
     evener_timer retry;
-    uint64_t backoff_ns;
+    evener_backoff backoff; /* between calls, as for connections */
 
     /* from the call's events to the control thread */
     _Atomic uint32_t news;
@@ -55,90 +47,13 @@ struct evener_http2_health {
     evener_task task;
 };
 
-/* ---- messages ---- */
-
-static bool read_varint(const uint8_t **at, const uint8_t *end, uint64_t *value)
-{
-    uint64_t result = 0;
-    for (unsigned shift = 0; *at < end && shift < 64; shift += 7) {
-        uint8_t byte = *(*at)++;
-        result |= (uint64_t)(byte & 0x7f) << shift;
-        if ((byte & 0x80) == 0) {
-            *value = result;
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Pass over a field that is not known (protobuf encoding: wire types). */
-static bool skip_field(const uint8_t **at, const uint8_t *end, uint64_t wire_type)
-{
-    uint64_t bytes = 0;
-    switch (wire_type) {
-    case 0:
-        return read_varint(at, end, &bytes);
-    case 1:
-        bytes = 8;
-        break;
-    case 2:
-        if (!read_varint(at, end, &bytes)) {
-            return false;
-        }
-        break;
-    case 5:
-        bytes = 4;
-        break;
-    default:
-        return false;
-    }
-    if (bytes > (uint64_t)(end - *at)) {
-        return false;
-    }
-    *at += bytes;
-    return true;
-}
-
-bool evener_http2_health_parse(const uint8_t *message, size_t bytes, bool *serving)
-{
-    const uint8_t *end = message + bytes;
-    uint64_t found = 0;
-    while (message < end) {
-        uint64_t key;
-        if (!read_varint(&message, end, &key)) {
-            return false;
-        }
-        bool is_status = key == (1 << 3);
-        if (is_status ? !read_varint(&message, end, &found) : !skip_field(&message, end, key & 7)) {
-            return false;
-        }
-    }
-    *serving = found == STATUS_SERVING;
-    return true;
-}
-
-/* HealthCheckRequest{service = 1}. */
-static void encode_request(health *self, const char *service)
-{
-    const size_t bytes = strlen(service);
-    size_t used = 0;
-    self->request_at[used++] = (1 << 3) | 2;
-    size_t rest = bytes;
-    for (; rest >= 0x80; rest >>= 7) {
-        self->request_at[used++] = (uint8_t)(rest | 0x80);
-    }
-    self->request_at[used++] = (uint8_t)rest;
-    memcpy(self->request_at + used, service, bytes);
-    self->request = (evener_bytes){.data = self->request_at, .length = used + bytes};
-}
-
 /* ---- events of the call; the thread that owns the connection ---- */
 
 static void on_message(evener_transport_call *call, evener_bytes *message)
 {
     health *self = call->arg;
     bool serving = false;
-    const bool readable = evener_http2_health_parse(message->data, message->length, &serving);
+    const bool readable = evener_health_response_parse(message->data, message->length, &serving);
     evener_bytes_clear(message);
     atomic_store(&self->news, !readable ? IS_UNREADABLE : serving ? IS_SERVING : IS_NOT_SERVING);
     evener_http2_calls.call_read(call);
@@ -188,7 +103,7 @@ static void call_start(health *self)
     const evener_call_begin_args args = {
         .size = sizeof args,
         .events = &events,
-        .method = HEALTH_METHOD,
+        .method = EVENER_HEALTH_METHOD,
         .deadline_ns = UINT64_MAX,
         .blocking = true, /* its events may come on any owner's thread */
     };
@@ -213,18 +128,14 @@ static void retry(void *arg)
 static void schedule_retry(health *self)
 {
     evener_loop *loop = self->connection->loop;
-    const double jitter = 1.0 - BACKOFF_JITTER + 2 * BACKOFF_JITTER * evener_loop_random_unit(loop);
-    const double next_ns = (double)self->backoff_ns * BACKOFF_MULTIPLIER;
-    self->backoff_ns = self->backoff_ns == 0              ? BACKOFF_INITIAL_NS
-                       : next_ns > (double)BACKOFF_MAX_NS ? BACKOFF_MAX_NS
-                                                          : (uint64_t)next_ns;
-    evener_timer_start(loop, &self->retry, self->had_message ? 0 : (uint64_t)((double)self->backoff_ns * jitter));
+    const uint64_t delay_ns = evener_backoff_next_ns(&self->backoff, NULL, loop);
+    evener_timer_start(loop, &self->retry, self->had_message ? 0 : delay_ns);
 }
 
 static void message_received(health *self, uint32_t news)
 {
     self->had_message = true;
-    self->backoff_ns = 0;
+    evener_backoff_reset(&self->backoff);
     report(self, news == IS_SERVING ? EVENER_READY : EVENER_TRANSIENT_FAILURE,
            news == IS_UNREADABLE ? "its health service sent what cannot be read"
                                  : "its health service does not say SERVING");
@@ -290,7 +201,7 @@ evener_status_code evener_http2_health_watch(
     if (service == NULL) {
         return EVENER_STATUS_OK;
     }
-    if (strlen(service) > SERVICE_BYTES_MAX) {
+    if (strlen(service) > EVENER_HEALTH_SERVICE_BYTES_MAX) {
         return EVENER_STATUS_INVALID_ARGUMENT;
     }
     health *self = evener_cache_aligned_calloc(sizeof *self);
@@ -301,7 +212,8 @@ evener_status_code evener_http2_health_watch(
     self->connection = connection;
     self->call.base.arg = self;
     self->call.is_background = true;
-    encode_request(self, service);
+    const size_t request_bytes = evener_health_request_write(service, self->request_at);
+    self->request = (evener_bytes){.data = self->request_at, .length = request_bytes};
     self->health_changed = health_changed;
     self->arg = arg;
     self->retry = (evener_timer)EVENER_TIMER_INIT(retry, self);
