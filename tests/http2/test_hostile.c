@@ -6,47 +6,17 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "http2/fixture.h"
-#include "http2/raw_server.h"
+#include "http2/raw_scene.h"
 
-#define HELLO .request = "hello", .request_bytes = 5
 #define FRAMES_MAX 1000000 /* a flood that nobody stops fails the test */
 
-static h2_fixture fixture;
-static raw_server server;
-static raw_peer raw;
-static h2_peer *peer;
-static raw_frame frame;
-
-static void open_all(void)
-{
-    h2_open(&fixture, NULL);
-    raw_listen(&server);
-}
-
-static void close_all(void)
-{
-    h2_forget(peer);
-    raw_close(&raw);
-    raw_stop(&server);
-    h2_close(&fixture);
-}
-
-TestSuite(http2_hostile, .init = open_all, .fini = close_all, .timeout = 60);
-
-static void connect_plainly(void)
-{
-    peer = h2_connect_port(&fixture, server.port);
-    raw_accept(&server, &raw);
-    raw_handshake(&raw, NULL, 0);
-    cr_assert_eq(h2_wait_state(peer, 1), EVENER_READY, "%s", h2_state_message(peer, 1));
-}
+TestSuite(http2_hostile, .init = raw_scene_open, .fini = raw_scene_close, .timeout = 60);
 
 /* ---- floods ---- */
 
 Test(http2_hostile, a_flood_of_continuations_breaks_the_connection)
 {
-    connect_plainly();
+    raw_scene_connect();
     h2_call *one = h2_call_start(peer, &(h2_call_options){HELLO, .timeout_ms = 15000}, NULL);
     const uint32_t stream = raw_read_call(&raw, &frame);
     raw_send(&raw, RAW_HEADERS, 0, stream, "\x88", 1);
@@ -64,7 +34,7 @@ Test(http2_hostile, a_flood_of_continuations_breaks_the_connection)
 
 Test(http2_hostile, a_flood_of_settings_to_a_peer_that_does_not_read_breaks_the_connection)
 {
-    connect_plainly();
+    raw_scene_connect();
     h2_call *one = h2_call_start(peer, &(h2_call_options){HELLO, .timeout_ms = 15000}, NULL);
     (void)raw_read_call(&raw, &frame);
     unsigned sent = 0;
@@ -95,7 +65,7 @@ Test(http2_hostile, silence_before_the_settings_lasts_until_the_attempt_is_given
 static void expect_deadline(void (*serve)(uint32_t stream), bool blocking)
 {
     const h2_call_options options = {HELLO, .timeout_ms = 100};
-    connect_plainly();
+    raw_scene_connect();
     if (blocking) {
         h2_result result;
         cr_assert_eq(h2_call_blocking(peer, &options, &result), EVENER_STATUS_DEADLINE_EXCEEDED);
@@ -187,7 +157,7 @@ Test(http2_hostile, silence_before_the_trailers_ends_with_the_deadline)
 Test(http2_hostile, the_window_grows_with_the_bandwidth_delay_product)
 {
     static uint8_t data[16384];
-    connect_plainly();
+    raw_scene_connect();
     h2_call *one = h2_call_start(peer, &(h2_call_options){HELLO}, NULL);
     const uint32_t stream = raw_read_call(&raw, &frame);
     raw_send(&raw, RAW_SETTINGS, RAW_ACK, 0, NULL, 0); /* from here on the first window is 256 KiB */
@@ -224,4 +194,38 @@ Test(http2_hostile, the_window_grows_with_the_bandwidth_delay_product)
     raw_send_reset(&raw, stream, 8);
     (void)h2_call_wait(one);
     h2_call_free(one);
+}
+
+/* ---- a peer that does not read ---- */
+
+Test(http2_hostile, a_flood_of_pings_to_a_peer_that_does_not_read_breaks_the_connection)
+{
+    raw_scene_connect();
+    h2_call *one = h2_call_start(peer, &(h2_call_options){HELLO, .timeout_ms = 15000}, NULL);
+    (void)raw_read_call(&raw, &frame);
+    while (h2_state_count(peer) < 2 && !h2_call_has_ended(one)) {
+        raw_send(&raw, RAW_PING, 0, 0, "12345678", 8);
+    }
+    const h2_result *result = h2_call_wait(one);
+    cr_assert_eq(result->code, EVENER_STATUS_UNAVAILABLE, "%d %s", result->code, result->message);
+    h2_call_free(one);
+}
+
+Test(http2_hostile, a_deadline_holds_against_a_peer_that_does_not_read)
+{
+    const uint32_t wide[][2] = {{4, 0x7fffffff}};
+    raw_scene_connect_with(wide, 1);
+    raw_send(&raw, RAW_WINDOW_UPDATE, 0, 0, "\x7f\xff\0\0", 4);
+    const size_t bytes = 64 << 20;
+    char *text = calloc(1, bytes);
+    h2_call *one =
+        h2_call_start(peer, &(h2_call_options){.request = text, .request_bytes = bytes, .timeout_ms = 100}, NULL);
+    /* One that comes behind what the socket does not take. */
+    h2_call *two = h2_call_start(peer, &(h2_call_options){HELLO, .timeout_ms = 200}, NULL);
+    cr_assert_eq(h2_call_wait(one)->code, EVENER_STATUS_DEADLINE_EXCEEDED);
+    cr_assert_eq(h2_call_wait(one)->fate, EVENER_FATE_PERHAPS_PROCESSED);
+    cr_assert_eq(h2_call_wait(two)->code, EVENER_STATUS_DEADLINE_EXCEEDED);
+    h2_call_free(one);
+    h2_call_free(two);
+    free(text);
 }

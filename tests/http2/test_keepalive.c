@@ -3,15 +3,8 @@
 
 #include <string.h>
 
-#include "http2/fixture.h"
-#include "http2/raw_server.h"
+#include "http2/raw_scene.h"
 #include "lb/transport/http2/internal.h"
-
-static h2_fixture fixture;
-static raw_server server;
-static raw_peer raw;
-static h2_peer *peer;
-static raw_frame frame;
 
 static void open_with(bool permit_without_calls, uint64_t timeout_ms)
 {
@@ -22,21 +15,10 @@ static void open_with(bool permit_without_calls, uint64_t timeout_ms)
                                                     .keepalive_unrestricted = true};
     h2_open(&fixture, &options);
     raw_listen(&server);
-    peer = h2_connect_port(&fixture, server.port);
-    raw_accept(&server, &raw);
-    raw_handshake(&raw, NULL, 0);
-    cr_assert_eq(h2_wait_state(peer, 1), EVENER_READY, "%s", h2_state_message(peer, 1));
+    raw_scene_connect();
 }
 
-static void close_all(void)
-{
-    h2_forget(peer);
-    raw_close(&raw);
-    raw_stop(&server);
-    h2_close(&fixture);
-}
-
-TestSuite(http2_keepalive, .fini = close_all, .timeout = 60);
+TestSuite(http2_keepalive, .fini = raw_scene_close, .timeout = 60);
 
 Test(http2_keepalive, a_silent_peer_is_given_up)
 {

@@ -1,0 +1,312 @@
+/* A connection of the HTTP/2 transport against a scripted server: how it fails and ends, the fate of its calls, and its
+ * limits. */
+#include <criterion/criterion.h>
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "http2/raw_scene.h"
+
+TestSuite(http2_connection, .init = raw_scene_open, .fini = raw_scene_close, .timeout = 60);
+
+/* ---- the end of the connection ---- */
+
+Test(http2_connection, goaway_refuses_what_is_above_its_last_id_and_lets_the_rest_finish)
+{
+    raw_scene_connect();
+    h2_call *calls[10];
+    for (int i = 0; i < 10; i++) {
+        calls[i] = h2_call_start(peer, &(h2_call_options){HELLO}, NULL);
+        cr_assert_eq(raw_read_call(&raw, &frame), (uint32_t)(2 * i + 1));
+    }
+    raw_send_goaway(&raw, 9, 0, NULL);
+    cr_assert_eq(h2_wait_state(peer, 2), EVENER_IDLE);
+    for (int i = 5; i < 10; i++) {
+        const h2_result *result = h2_call_wait(calls[i]);
+        cr_assert_eq(result->code, EVENER_STATUS_UNAVAILABLE);
+        cr_assert_eq(result->fate, EVENER_FATE_REFUSED);
+        cr_assert(result->connection_gone);
+    }
+    for (int i = 0; i < 5; i++) {
+        cr_assert_not(h2_call_has_ended(calls[i]));
+        raw_answer(&raw, (uint32_t)(2 * i + 1), "done");
+        cr_assert_eq(h2_call_wait(calls[i])->code, EVENER_STATUS_OK);
+    }
+    cr_assert(raw_read_to_end(&raw), "the client closes after its last call");
+    cr_assert_eq(h2_state_count(peer), 2);
+    for (int i = 0; i < 10; i++) {
+        h2_call_free(calls[i]);
+    }
+}
+
+Test(http2_connection, a_graceful_goaway_ends_new_calls_and_keeps_the_others)
+{
+    raw_scene_connect();
+    h2_call *one = h2_call_start(peer, &(h2_call_options){HELLO}, NULL);
+    const uint32_t stream = raw_read_call(&raw, &frame);
+    raw_send_goaway(&raw, 0x7fffffff, 0, NULL);
+    cr_assert_eq(h2_wait_state(peer, 2), EVENER_IDLE);
+    evener_status status;
+    cr_assert_null(h2_call_start(peer, &(h2_call_options){HELLO}, &status));
+    cr_assert_eq(status.code, EVENER_STATUS_UNAVAILABLE);
+    raw_send_goaway(&raw, stream, 0, NULL);
+    raw_answer(&raw, stream, "done");
+    cr_assert_eq(h2_call_wait(one)->code, EVENER_STATUS_OK);
+    h2_call_free(one);
+    cr_assert(raw_read_to_end(&raw));
+    cr_assert_eq(h2_state_count(peer), 2, "one replacement is made, not two");
+}
+
+Test(http2_connection, a_lost_connection_may_have_processed_what_left)
+{
+    raw_scene_connect();
+    h2_call *one = h2_call_start(peer, &(h2_call_options){HELLO}, NULL);
+    (void)raw_read_call(&raw, &frame);
+    raw_reset(&raw);
+    const h2_result *result = h2_call_wait(one);
+    cr_assert_eq(result->code, EVENER_STATUS_UNAVAILABLE);
+    cr_assert_eq(result->fate, EVENER_FATE_PERHAPS_PROCESSED);
+    cr_assert(result->connection_gone);
+    h2_call_free(one);
+    cr_assert_eq(h2_wait_state(peer, 2), EVENER_IDLE);
+}
+
+Test(http2_connection, calls_beyond_the_peers_limit_wait_and_never_left)
+{
+    const uint32_t one_stream[][2] = {{3, 1}};
+    raw_scene_connect_with(one_stream, 1);
+    h2_call *calls[4];
+    for (int i = 0; i < 3; i++) {
+        calls[i] = h2_call_start(peer, &(h2_call_options){HELLO}, NULL);
+    }
+    calls[3] = h2_call_start(peer, &(h2_call_options){HELLO, .timeout_ms = 30}, NULL);
+    cr_assert_eq(raw_read_call(&raw, &frame), 1);
+    const h2_result *result = h2_call_wait(calls[3]);
+    cr_assert_eq(result->code, EVENER_STATUS_DEADLINE_EXCEEDED);
+    cr_assert_eq(result->fate, EVENER_FATE_NEVER_LEFT);
+    raw_answer(&raw, 1, "first");
+    cr_assert_eq(h2_call_wait(calls[0])->code, EVENER_STATUS_OK);
+    cr_assert_eq(raw_read_call(&raw, &frame), 3);
+    cr_assert_not(h2_call_has_ended(calls[2]));
+    raw_reset(&raw);
+    result = h2_call_wait(calls[1]);
+    cr_assert_eq(result->fate, EVENER_FATE_PERHAPS_PROCESSED);
+    result = h2_call_wait(calls[2]);
+    cr_assert_eq(result->code, EVENER_STATUS_UNAVAILABLE);
+    cr_assert_eq(result->fate, EVENER_FATE_NEVER_LEFT);
+    for (int i = 0; i < 4; i++) {
+        h2_call_free(calls[i]);
+    }
+}
+
+Test(http2_connection, goaway_ends_waiting_calls_at_once_as_never_left)
+{
+    const uint32_t one_stream[][2] = {{3, 1}};
+    raw_scene_connect_with(one_stream, 1);
+    h2_call *first = h2_call_start(peer, &(h2_call_options){HELLO}, NULL);
+    const uint32_t stream = raw_read_call(&raw, &frame);
+    h2_call *second = h2_call_start(peer, &(h2_call_options){HELLO}, NULL);
+    raw_send_goaway(&raw, stream, 0, NULL);
+    const h2_result *result = h2_call_wait(second);
+    cr_assert_eq(result->code, EVENER_STATUS_UNAVAILABLE);
+    cr_assert_eq(result->fate, EVENER_FATE_NEVER_LEFT);
+    cr_assert(result->connection_gone);
+    raw_answer(&raw, stream, "done");
+    cr_assert_eq(h2_call_wait(first)->code, EVENER_STATUS_OK);
+    h2_call_free(first);
+    h2_call_free(second);
+}
+
+/* How many HEADERS frames have begun in what the client sent until it closed. */
+static unsigned headers_begun(void)
+{
+    size_t room = 64u << 20, bytes = 0;
+    uint8_t *all = malloc(room);
+    ssize_t got;
+    while ((got = read(raw.fd, all + bytes, room - bytes)) > 0) {
+        bytes += (size_t)got;
+    }
+    unsigned count = 0;
+    for (size_t at = 0; at < bytes;) {
+        const size_t left = bytes - at;
+        if (left < 4) { /* a frame of which not even the type has arrived: only HEADERS follow here */
+            count++;
+            break;
+        }
+        count += all[at + 3] == RAW_HEADERS;
+        at += 9 + ((size_t)all[at] << 16 | (size_t)all[at + 1] << 8 | all[at + 2]);
+    }
+    free(all);
+    return count;
+}
+
+#define MANY 30000
+
+Test(http2_connection, a_call_never_left_exactly_when_no_byte_of_its_headers_did)
+{
+    raw_scene_connect();
+    static char value[400];
+    static h2_call *calls[MANY];
+    memset(value, 'a', sizeof value);
+    /* nghttp2 keeps an etag out of HPACK's table, so that each frame is as large again. */
+    const evener_metadata metadata = {"etag", value, sizeof value};
+    for (int i = 0; i < MANY; i++) {
+        /* Streams: HEADERS frames and nothing else. */
+        calls[i] =
+            h2_call_start(peer, &(h2_call_options){.stream = true, .metadata = &metadata, .metadata_count = 1}, NULL);
+        if (i == 0) {
+            cr_assert_eq(raw_read_call(&raw, &frame), 1); /* then the server reads no more */
+        }
+    }
+    /* The socket is full: what the client still has is in its own buffer, or no frame yet. */
+    raw_send_goaway(&raw, 0x7fffffff, 0, NULL);
+    cr_assert_eq(h2_wait_state(peer, 2), EVENER_IDLE);
+    shutdown(raw.fd, SHUT_WR);
+    unsigned left = 0, never_left = 0;
+    for (int i = 0; i < MANY; i++) {
+        const h2_result *result = h2_call_wait(calls[i]);
+        cr_assert_eq(result->code, EVENER_STATUS_UNAVAILABLE);
+        left += result->fate == EVENER_FATE_PERHAPS_PROCESSED;
+        never_left += result->fate == EVENER_FATE_NEVER_LEFT;
+    }
+    cr_assert_eq(left + never_left, MANY);
+    cr_assert_gt(never_left, 0u);
+    cr_assert_eq(left, headers_begun() + 1, "the first was read before");
+    for (int i = 0; i < MANY; i++) {
+        h2_call_free(calls[i]);
+    }
+}
+
+Test(http2_connection, a_raised_limit_lets_waiting_calls_go)
+{
+    const uint32_t no_stream[][2] = {{3, 0}};
+    raw_scene_connect_with(no_stream, 1);
+    h2_call *one = h2_call_start(peer, &(h2_call_options){HELLO}, NULL);
+    raw_send(&raw, RAW_SETTINGS, 0, 0, "\0\3\0\0\0\1", 6);
+    cr_assert_eq(raw_read_call(&raw, &frame), 1);
+    raw_answer(&raw, 1, "now");
+    cr_assert_eq(h2_call_wait(one)->code, EVENER_STATUS_OK);
+    h2_call_free(one);
+}
+
+/* ---- flow control ---- */
+
+Test(http2_connection, windows_that_open_in_steps_let_the_message_through)
+{
+    const uint32_t no_window[][2] = {{4, 0}};
+    raw_scene_connect_with(no_window, 1);
+    static char text[5000];
+    h2_call *one = h2_call_start(peer, &(h2_call_options){.request = text, .request_bytes = sizeof text}, NULL);
+    const uint32_t stream = raw_read_call(&raw, &frame);
+    size_t got = 0;
+    while (got < sizeof text + 5) {
+        raw_send(&raw, RAW_WINDOW_UPDATE, 0, stream, "\0\0\4\0", 4); /* 1024 */
+        cr_assert(raw_read(&raw, &frame));
+        cr_assert_eq(frame.type, RAW_DATA);
+        cr_assert_leq(frame.bytes, 1024);
+        got += frame.bytes;
+    }
+    cr_assert_eq(frame.flags, RAW_END_STREAM);
+    raw_answer(&raw, stream, "whole");
+    cr_assert_eq(h2_call_wait(one)->code, EVENER_STATUS_OK);
+    h2_call_free(one);
+}
+
+Test(http2_connection, a_window_that_opens_byte_by_byte_makes_no_frames_of_a_byte)
+{
+    const uint32_t no_window[][2] = {{4, 0}};
+    raw_scene_connect_with(no_window, 1);
+    static char text[3000];
+    h2_call *one = h2_call_start(peer, &(h2_call_options){.request = text, .request_bytes = sizeof text}, NULL);
+    const uint32_t stream = raw_read_call(&raw, &frame);
+    for (size_t i = 0; i < sizeof text + 5; i++) {
+        raw_send(&raw, RAW_WINDOW_UPDATE, 0, stream, "\0\0\0\1", 4);
+    }
+    size_t got = 0;
+    unsigned frames = 0;
+    while (got < sizeof text + 5) {
+        cr_assert(raw_read(&raw, &frame));
+        cr_assert_eq(frame.type, RAW_DATA);
+        got += frame.bytes;
+        frames++;
+    }
+    cr_assert_leq(frames, 100u, "%u frames for %zu bytes", frames, got);
+    raw_answer(&raw, stream, "whole");
+    cr_assert_eq(h2_call_wait(one)->code, EVENER_STATUS_OK);
+    h2_call_free(one);
+}
+
+Test(http2_connection, a_narrow_window_that_stays_is_used_all_the_same)
+{
+    const uint32_t narrow[][2] = {{4, 10}};
+    raw_scene_connect_with(narrow, 1);
+    static char text[15];
+    h2_call *one = h2_call_start(peer, &(h2_call_options){.request = text, .request_bytes = sizeof text}, NULL);
+    const uint32_t stream = raw_read_call(&raw, &frame);
+    cr_assert(raw_read(&raw, &frame));
+    cr_assert_eq(frame.bytes, 10);
+    raw_send(&raw, RAW_WINDOW_UPDATE, 0, stream, "\0\0\0\12", 4);
+    cr_assert(raw_read(&raw, &frame));
+    cr_assert_eq(frame.bytes, 10);
+    raw_answer(&raw, stream, "whole");
+    cr_assert_eq(h2_call_wait(one)->code, EVENER_STATUS_OK);
+    h2_call_free(one);
+}
+
+/* ---- peers that never were HTTP/2 ---- */
+
+static void fails_with(const char *bytes, size_t count, const char *message)
+{
+    peer = h2_connect_port(&fixture, server.port);
+    raw_accept(&server, &raw);
+    raw_send_bytes(&raw, bytes, count);
+    cr_assert_eq(h2_wait_state(peer, 1), EVENER_TRANSIENT_FAILURE);
+    cr_assert_not_null(strstr(h2_state_message(peer, 1), message), "%s", h2_state_message(peer, 1));
+}
+
+Test(http2_connection, a_server_of_http_1_is_named)
+{
+    static const char answer[] = "HTTP/1.1 400 Bad Request\r\n\r\n";
+    fails_with(answer, sizeof answer - 1, "the server speaks HTTP/1.1");
+    cr_assert_null(strstr(h2_state_message(peer, 1), "127.0.0.1"), "policies say the address: %s",
+                   h2_state_message(peer, 1));
+}
+
+Test(http2_connection, a_server_of_tls_is_named)
+{
+    fails_with("\x15\x03\x01\0\2\2\x46", 7, "the server speaks TLS");
+}
+
+Test(http2_connection, a_server_that_closes_fails_the_attempt)
+{
+    peer = h2_connect_port(&fixture, server.port);
+    raw_accept(&server, &raw);
+    raw_close(&raw);
+    cr_assert_eq(h2_wait_state(peer, 1), EVENER_TRANSIENT_FAILURE);
+}
+
+Test(http2_connection, a_refused_connection_is_named)
+{
+    raw_server closed;
+    raw_listen(&closed);
+    raw_stop(&closed);
+    raw.fd = -1;
+    peer = h2_connect_port(&fixture, closed.port);
+    cr_assert_eq(h2_wait_state(peer, 1), EVENER_TRANSIENT_FAILURE);
+    cr_assert_not_null(strstr(h2_state_message(peer, 1), "Connection refused"), "%s", h2_state_message(peer, 1));
+}
+
+Test(http2_connection, garbage_after_the_settings_breaks_the_connection)
+{
+    raw_scene_connect();
+    h2_call *one = h2_call_start(peer, &(h2_call_options){HELLO}, NULL);
+    (void)raw_read_call(&raw, &frame);
+    raw_send_bytes(&raw, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", 12);
+    const h2_result *result = h2_call_wait(one);
+    cr_assert_eq(result->code, EVENER_STATUS_UNAVAILABLE);
+    cr_assert_eq(result->fate, EVENER_FATE_PERHAPS_PROCESSED);
+    h2_call_free(one);
+    cr_assert_eq(h2_wait_state(peer, 2), EVENER_IDLE);
+}
