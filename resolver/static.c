@@ -2,7 +2,7 @@
  *
  *     static:10.0.0.1:80;weight=3;zone=a,10.0.0.2:80
  *
- * A port is required, as for `ipv4:`: a list that silently went to a default port would hide a slip in one of its
+ * A port is required, as for `ipv4:`: a list that silently uses a default port would hide a mistake in one of its
  * items. Its default :authority is the first address ("localhost" for a socket in the file system): the whole list
  * with its attributes names no host. That is for plain text; TLS verifies each backend against its own address. */
 #include <stdio.h>
