@@ -1,10 +1,10 @@
 #!/bin/bash
-# check_docs.sh SHARED_LIBRARY: compile every C block of the documentation; link those with a main(). Text that is not
+# check_docs.sh LIBEVENER LIBEVENER_GRPC: compile every C block of the documentation; link those with a main(). Text that is not
 # to be compiled is not marked as C.
 set -uo pipefail
 export LC_ALL=C
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-library=$1
+library=$1 grpc_library=$2
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 blocks=0 failed=0
@@ -19,7 +19,7 @@ for block in "$scratch"/*.c; do
     [ -e "$block" ] || break
     blocks=$((blocks + 1))
     if grep -q '^int main(' "$block"; then
-        target=(-o "$scratch/program" "$library" -lgrpc -lgpr "-Wl,-rpath,$(dirname "$library")")
+        target=(-o "$scratch/program" "$grpc_library" "$library" -lgrpc -lgpr "-Wl,-rpath,$(dirname "$library")")
     else
         target=(-c -o "$scratch/object.o")
     fi

@@ -1,6 +1,6 @@
 #!/bin/bash
-# check_install.sh BUILD_FOLDER: install the build to a temporary folder. Then build a program outside the tree against
-# it, with pkg-config and with find_package, and run it.
+# check_install.sh BUILD_FOLDER: install the build to a temporary folder. Then build programs outside the tree against
+# it, with pkg-config and with find_package, with and without libevener-grpc, and run them.
 set -euo pipefail
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
@@ -40,6 +40,47 @@ int main(int argc, char **argv)
     return failed;
 }
 EOF
+# Prints the default transport: "http2", or "grpc" if that is registered and the default.
+cat >"$scratch/transport.c" <<'EOF'
+#include <stdio.h>
+#include <evener/evener.h>
+
+static const evener_transport_vtable *of_channel(const char *name)
+{
+    evener_credentials *insecure;
+    evener_channel *channel;
+    evener_status status;
+    evener_channel_options options = {.size = sizeof options, .transport_name = name};
+    evener_credentials_create_insecure(&insecure, NULL);
+    options.credentials = insecure;
+    if (evener_channel_create("static:127.0.0.1:1", &options, &channel, &status) != EVENER_STATUS_OK) {
+        fprintf(stderr, "%s\n", status.message);
+        return NULL;
+    }
+    evener_credentials_destroy(insecure);
+    const evener_transport_vtable *vtable = evener_channel_transport(channel)->vtable;
+    evener_channel_unref(channel);
+    return vtable;
+}
+
+int main(void)
+{
+    const int has_grpc = evener_transport_find("grpc") != NULL;
+    const evener_transport_vtable *of_default = of_channel(NULL);
+    if (of_default == NULL) return 1;
+    puts(of_default == of_channel("http2") ? "http2" : has_grpc && of_default == of_channel("grpc") ? "grpc" : "?");
+    return 0;
+}
+EOF
+unset EVENER_TRANSPORT
+# expect TRANSPORT PROGRAM: it prints that.
+expect()
+{
+    local found
+    found=$("$2")
+    [ "$found" = "$1" ] || { echo "$2: the default transport is \"$found\", not \"$1\""; exit 1; }
+}
+
 pc=$(dirname "$(find "$prefix" -name evener.pc)")
 export PKG_CONFIG_PATH=$pc
 # shellcheck disable=SC2046 # flags are words
@@ -59,22 +100,38 @@ if [ -x "$demo_server" ]; then
         "$backends" >"$scratch/demo.cfg"
     "$scratch/program" "$scratch/demo.cfg"
 fi
+# Linkers of some distributions drop libraries without a used function; this one has none.
+for module_transport in evener:http2 evener-grpc:grpc; do
+    # shellcheck disable=SC2046 # flags are words
+    cc -Wl,--as-needed "$scratch/transport.c" -o "$scratch/transport" \
+        $(pkg-config --cflags --libs "${module_transport%:*}") -Wl,-rpath,"${pc%/pkgconfig}"
+    expect "${module_transport#*:}" "$scratch/transport"
+done
+if ldd "${pc%/pkgconfig}/libevener.so" | grep -E 'grpc|absl|upb'; then
+    echo "libevener.so needs the gRPC C core"
+    exit 1
+fi
 echo "pkg-config: ok"
 
 mkdir "$scratch/package"
 cat >"$scratch/package/CMakeLists.txt" <<'EOF'
 cmake_minimum_required(VERSION 3.25)
 project(outside C)
-find_package(evener REQUIRED)
-foreach(library evener evener_static)
-    add_executable(with_${library} ../program.c)
-    target_link_libraries(with_${library} evener::${library})
+find_package(evener REQUIRED COMPONENTS grpc)
+foreach(library evener evener_static evener_grpc evener_grpc_static)
+    foreach(program program transport)
+        add_executable(${program}_${library} ../${program}.c)
+        target_link_options(${program}_${library} PRIVATE LINKER:--as-needed)
+        target_link_libraries(${program}_${library} evener::${library})
+    endforeach()
 endforeach()
 EOF
 cmake -S "$scratch/package" -B "$scratch/package/build" -DCMAKE_PREFIX_PATH="$prefix" >"$scratch/cmake.log" 2>&1 &&
     cmake --build "$scratch/package/build" >>"$scratch/cmake.log" 2>&1 || { cat "$scratch/cmake.log"; exit 1; }
-for library in evener evener_static; do
-    "$scratch/package/build/with_$library" >/dev/null
-    [ ! -e "$scratch/demo.cfg" ] || "$scratch/package/build/with_$library" "$scratch/demo.cfg"
+for library_transport in evener:http2 evener_static:http2 evener_grpc:grpc evener_grpc_static:grpc; do
+    library=${library_transport%:*}
+    "$scratch/package/build/program_$library" >/dev/null
+    [ ! -e "$scratch/demo.cfg" ] || "$scratch/package/build/program_$library" "$scratch/demo.cfg"
+    expect "${library_transport#*:}" "$scratch/package/build/transport_$library"
 done
 echo "find_package: ok"

@@ -18,7 +18,7 @@ lb/backend: lb/base lb/runtime
 lb/channel: lb/base lb/runtime lb/policy lb/backend resolver <jansson
 lb/call: lb/base lb/runtime lb/channel
 lb/call/grpc: lb/base lb/runtime lb/channel lb/call lb/transport/grpc <grpc/
-lb/transport: lb/backend lb/transport/grpc lb/transport/http2
+lb/transport: lb/backend lb/transport/http2
 lb/transport/grpc: lb/base lb/runtime <grpc/
 lb/transport/http2: lb/base lb/runtime <nghttp2/ <openssl/ <zlib <urcu
 lb/factory: lb/base lb/runtime lb/channel <jansson <libconfig

@@ -1,6 +1,6 @@
 #!/bin/bash
 # check_packages.sh BUILD_FOLDER: make the Debian packages and unpack them to a temporary folder. The program there
-# runs, its man page is well-formed, and a program outside the tree builds against the library.
+# runs, its man page is well-formed, and a program outside the tree builds against the libraries.
 set -euo pipefail
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
@@ -10,19 +10,28 @@ if ! command -v dpkg-deb >/dev/null || ! command -v dpkg-shlibdeps >/dev/null; t
 fi
 (cd "$1" && cpack -G DEB -B "$scratch/packages") >"$scratch/log" 2>&1 || { cat "$scratch/log"; exit 1; }
 root=$scratch/root
-for name in libevener1 libevener-dev evener-tools; do
+for name in libevener1 libevener-dev libevener-grpc1 libevener-grpc-dev evener-tools; do
     package=$(echo "$scratch"/packages/"$name"_*.deb)
     [ "$(dpkg-deb -f "$package" Package)" = $name ]
     dpkg-deb -x "$package" "$root"
 done
-dpkg-deb -f "$scratch"/packages/libevener1_*.deb Depends | grep -q libgrpc
+# depends PACKAGE: what it depends on. Only the packages of libevener-grpc need those of the gRPC C core.
+depends() { dpkg-deb -f "$scratch"/packages/"$1"_*.deb Depends; }
+depends libevener-grpc1 | grep -q libgrpc
+depends libevener-grpc-dev | grep -q libgrpc-dev
+for name in libevener1 libevener-dev; do
+    ! depends $name | grep -E 'grpc|absl|upb' || { echo "$name depends on the gRPC C core"; exit 1; }
+done
+depends evener-tools | grep -q libevener-grpc1
 dpkg-deb -f "$scratch"/packages/evener-tools_*.deb Depends | grep -q libevener1
 echo "packages: ok"
-# The symbols file lists what the library exports.
-library=$(find "$root" -name 'libevener.so.1.*')
-dpkg-deb -I "$scratch"/packages/libevener1_*.deb symbols | sed -n 's/^ \(.*\)@Base .*/\1/p' | sort >"$scratch/symbols"
-diff "$scratch/symbols" <(nm -D --defined-only "$library" | awk '$2 ~ /[TDBRVW]/ { print $3 }' |
-    grep -v -E '^(__bss_start|_edata|_end)$' | sort)
+# The symbols files list what the libraries export.
+for name in libevener libevener-grpc; do
+    library=$(find "$root" -name "$name.so.1.*")
+    dpkg-deb -I "$scratch"/packages/${name}1_*.deb symbols | sed -n 's/^ \(.*\)@Base .*/\1/p' | sort >"$scratch/symbols"
+    diff "$scratch/symbols" <(nm -D --defined-only "$library" | awk '$2 ~ /[TDBRVW]/ { print $3 }' |
+        grep -v -E '^(__bss_start|_edata|_end)$' | sort)
+done
 # lintian: the tags that hold for packages that cpack makes are listed, with reasons, in tests/lintian.overrides.
 if command -v lintian >/dev/null; then
     found=$(lintian --tag-display-limit 0 --allow-root "$scratch"/packages/*.deb 2>&1 | grep -E '^[EW]:' |
@@ -40,8 +49,10 @@ if command -v man >/dev/null; then
 fi
 printf '#include <stdio.h>\n#include <evener/evener.h>\nint main(void) { return puts(evener_version_string()) < 0; }\n' \
     >"$scratch/program.c"
-# shellcheck disable=SC2046 # flags are words
-PKG_CONFIG_PATH=$(dirname "$pc") PKG_CONFIG_SYSROOT_DIR="" \
-    sh -c 'cc "$1" -o "$2" $(pkg-config --cflags --libs evener)' sh "$scratch/program.c" "$scratch/program"
-[ "evener $("$scratch/program")" = "$("$root/usr/bin/evener" --version)" ]
+export PKG_CONFIG_PATH="${pc%/*}" PKG_CONFIG_SYSROOT_DIR=""
+for module in evener evener-grpc; do
+    # shellcheck disable=SC2046 # flags are words
+    cc "$scratch/program.c" -o "$scratch/program" $(pkg-config --cflags --libs $module)
+    [ "evener $("$scratch/program")" = "$("$root/usr/bin/evener" --version)" ]
+done
 echo "built against them: ok"

@@ -31,9 +31,6 @@
 #include <evener/runtime.h>
 #include <evener/status.h>
 
-struct grpc_call;
-struct grpc_completion_queue;
-
 EVENER_BEGIN_DECLS
 
 /* ---- options and details ---- */
@@ -122,14 +119,6 @@ EVENER_API void evener_call_cancel(evener_call *call);
 /* Take or give back a reference. The last unref does not cancel. NULL is allowed for unref. Any thread. */
 EVENER_API evener_call *evener_call_ref(evener_call *call);
 EVENER_API void evener_call_unref(evener_call *call);
-
-/* Set how many threads serve the runtime's asynchronous calls over the transport "grpc". They start with the first call
- * and end with the runtime. `count` 0: the default, one for each processor, at most 4. Errors: INVALID_ARGUMENT (more
- * than EVENER_CALL_THREADS_MAX), FAILED_PRECONDITION (they run already). Any thread that may wait for the control
- * thread. */
-#define EVENER_CALL_THREADS_MAX 64
-EVENER_API evener_status_code evener_runtime_set_call_threads(evener_runtime *runtime, uint32_t count,
-                                                              evener_status *status);
 
 /* ---- streams ---- */
 
@@ -221,31 +210,6 @@ EVENER_API bool evener_stream_send(evener_stream *stream, const evener_bytes *me
 /* End writing, after a message that is under way. False as evener_stream_send(). Any
  * thread. */
 EVENER_API bool evener_stream_send_done(evener_stream *stream);
-
-/* ---- calls of the gRPC core on the program's own completion queue ---- */
-
-/* Pick, waiting as evener_channel_pick() does, and create a call of the core on the backend picked, on the program's
- * own queue: the program starts its batches (metadata of `options` is for the pick only), and when it is over, ends the
- * pick with evener_call_done(). On OK store the call, owned by the caller (grpc_call_unref()), and fill *pick.
- * Errors as evener_unary_call(). Any thread. */
-EVENER_API evener_status_code evener_channel_create_call(evener_channel *channel, struct grpc_completion_queue *queue,
-                                                         const char *method, const evener_call_options *options,
-                                                         evener_pick *pick, struct grpc_call **call,
-                                                         evener_status *status);
-
-/* Create the call on a pick made before, by evener_channel_try_pick() or evener_channel_pick_async(). On failure
- * the pick is still the caller's to end. Errors: INVALID_ARGUMENT, FAILED_PRECONDITION. Any thread. */
-EVENER_API evener_status_code evener_pick_create_call(evener_channel *channel, evener_pick *pick,
-                                                      struct grpc_completion_queue *queue, const char *method,
-                                                      const evener_call_options *options, struct grpc_call **call,
-                                                      evener_status *status);
-
-/* End the pick of such a call after its status has been received and before its last grpc_call_unref(). `info` has the
- * status, the load report if any, and `error_string` and `answered`; the function derives `not_sent` from the last two.
- * Return whether the call certainly was not sent: it can then be created again without harm. Without `error_string`
- * nothing is certain, and this returns false. Any thread. */
-EVENER_API bool evener_call_done(evener_channel *channel, evener_pick *pick, struct grpc_call *call,
-                                 const evener_done_info *info);
 
 EVENER_END_DECLS
 

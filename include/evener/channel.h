@@ -47,11 +47,11 @@ typedef enum evener_empty_update {
 typedef struct evener_channel_options {
     size_t size;                           /* sizeof(evener_channel_options) */
     evener_runtime *runtime;               /* NULL: the process-wide default */
-    const evener_credentials *credentials; /* for the gRPC transport; must be named */
+    const evener_credentials *credentials; /* for the built-in transports; must be named */
     /* NULL: that of transport_name, with `credentials`. Otherwise owned by the caller (`destroy` is not called); must
      * outlive the channel. */
     evener_transport *transport;
-    /* A `const grpc_channel_args *`: further arguments for the core's channels; or NULL. */
+    /* A `const grpc_channel_args *`: further arguments for the core's channels, with the transport "grpc" only; or NULL. */
     const void *grpc_args;
 
     /* The channel's own builders win over registered ones. The array is copied. The builders must outlive the
@@ -89,13 +89,16 @@ typedef struct evener_channel_options {
     uint32_t queued_picks_max;     /* further waiting picks are refused with RESOURCE_EXHAUSTED; 0: 1,000,000 */
     bool wait_for_ready;           /* default for calls that do not set it */
     /* The transport by name ("grpc", "http2", or one of evener_transport_register()); NULL: what EVENER_TRANSPORT in
-     * the environment says, else "grpc". Not with `transport`. */
+     * the environment says, else "grpc" in a process that was linked with libevener-grpc when libevener was loaded,
+     * else "http2". "grpc" in a process without libevener-grpc loads libevener-grpc.so.1; that changes no default. Not
+     * with `transport`. */
     const char *transport_name;
 } evener_channel_options;
 
 /* Create a channel. On success store a reference in *channel. `options` may be NULL only if none is needed (never
- * with the gRPC transport, which needs credentials). Errors: INVALID_ARGUMENT (target, service config, options; the
- * message names the place and the remedy), RESOURCE_EXHAUSTED, INTERNAL. Any thread; does not wait for the network. */
+ * with the built-in transports, which need credentials). Errors: INVALID_ARGUMENT (target, service config, options; the
+ * message names the place and the remedy), FAILED_PRECONDITION (the transport "grpc" without libevener-grpc; the gRPC
+ * core's credentials with another transport), RESOURCE_EXHAUSTED, INTERNAL. Any thread; does not wait for the network. */
 EVENER_API evener_status_code evener_channel_create(const char *target, const evener_channel_options *options,
                                                     evener_channel **channel, evener_status *status);
 

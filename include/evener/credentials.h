@@ -1,13 +1,11 @@
-/* Credentials: how the connections of a channel are secured. They must be given: the gRPC transport refuses a channel
- * without any. */
+/* Credentials: how the connections of a channel are secured. They must be given: the built-in transports refuse a
+ * channel without any. evener/grpc.h has credentials of the gRPC C core. */
 #ifndef EVENER_CREDENTIALS_H
 #define EVENER_CREDENTIALS_H
 
 #include <stddef.h>
 
 #include <evener/status.h>
-
-struct grpc_channel_credentials;
 
 EVENER_BEGIN_DECLS
 
@@ -16,7 +14,7 @@ typedef struct evener_credentials evener_credentials;
 /* All PEM texts are copied; NULL means none. */
 typedef struct evener_tls_options {
     size_t size;                   /* sizeof(evener_tls_options) */
-    const char *root_certificates; /* PEM; NULL: the gRPC core's default roots */
+    const char *root_certificates; /* PEM; NULL: the transport's default roots, on http2 OpenSSL's */
     const char *certificate_chain; /* PEM, for mTLS: the client's own certificate first; needs private_key */
     const char *private_key;       /* PEM without a password, for mTLS: of the first certificate of the chain */
 } evener_tls_options;
@@ -32,12 +30,6 @@ EVENER_API evener_status_code evener_credentials_create_insecure(evener_credenti
  * thread. */
 EVENER_API evener_status_code evener_credentials_create_tls(const evener_tls_options *options,
                                                             evener_credentials **credentials, evener_status *status);
-
-/* Create credentials from any of the gRPC C core (ALTS, composite, xDS...). Takes over the caller's reference on
- * success. They count as credentials that verify servers by name, as the core does not say. Errors: INVALID_ARGUMENT
- * (NULL). Any thread. */
-EVENER_API evener_status_code evener_credentials_from_grpc(struct grpc_channel_credentials *core,
-                                                           evener_credentials **credentials, evener_status *status);
 
 /* Give the handle back. Channels created with it keep the contents. NULL is allowed. Any thread. */
 EVENER_API void evener_credentials_destroy(evener_credentials *credentials);

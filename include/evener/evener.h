@@ -1,4 +1,5 @@
-/* evener: client-side name resolution and load balancing for gRPC in C. Includes every public header. */
+/* evener: client-side name resolution and load balancing for gRPC in C. Includes every public
+ * header; what evener/grpc.h declares is in libevener-grpc. */
 #ifndef EVENER_EVENER_H
 #define EVENER_EVENER_H
 
@@ -13,6 +14,7 @@
 #include <evener/credentials.h>
 #include <evener/export.h>
 #include <evener/factory.h>
+#include <evener/grpc.h>
 #include <evener/lane.h>
 #include <evener/load_report.h>
 #include <evener/log.h>

@@ -111,12 +111,13 @@ typedef struct evener_transport_factory {
 } evener_transport_factory;
 
 /* Register a factory for the whole process, or replace the one of that name. Name and factory must stay valid forever
- * (static). Existing channels keep their transport. Built in: "grpc" (the gRPC C core) and "http2". Errors:
+ * (static). Existing channels keep their transport. Built in: "http2"; libevener-grpc registers "grpc" (the gRPC C
+ * core) when it is loaded. Errors:
  * INVALID_ARGUMENT (no name, no create), RESOURCE_EXHAUSTED. Any thread. */
 EVENER_API evener_status_code evener_transport_register(const char *name, const evener_transport_factory *factory,
                                                         evener_status *status);
 
-/* Return the factory of a name, or NULL. Any thread. */
+/* Return the factory of a name, or NULL. Loads no library: "grpc" is there once libevener-grpc is. Any thread. */
 EVENER_API const evener_transport_factory *evener_transport_find(const char *name);
 
 /* ---- calls: the seam between what an RPC is (deadline, attempts, retries) and the wire ----

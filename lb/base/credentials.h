@@ -5,6 +5,8 @@
 
 #include <evener/credentials.h>
 
+#include "lb/base/sibling.h"
+
 typedef enum evener_credentials_kind {
     EVENER_CREDENTIALS_INSECURE = 0, /* plain text, named as such */
     EVENER_CREDENTIALS_TLS = 1,      /* PEM texts that were checked */
@@ -12,22 +14,23 @@ typedef enum evener_credentials_kind {
 } evener_credentials_kind;
 
 /* Return another reference; give it back with evener_credentials_destroy(). Any thread. */
-evener_credentials *evener_credentials_ref(const evener_credentials *credentials);
+EVENER_SIBLING evener_credentials *evener_credentials_ref(const evener_credentials *credentials);
 
-evener_credentials_kind evener_credentials_get_kind(const evener_credentials *credentials);
+EVENER_SIBLING evener_credentials_kind evener_credentials_get_kind(const evener_credentials *credentials);
 
 /* Return the texts of TLS credentials; they live as long as the reference. `root_certificates` NULL: the transport's
  * default roots. */
-const evener_tls_options *evener_credentials_tls(const evener_credentials *credentials);
+EVENER_SIBLING const evener_tls_options *evener_credentials_tls(const evener_credentials *credentials);
 
 /* Return the object of FOREIGN credentials that were made for `transport_name`; NULL for all others. Borrowed. */
-void *evener_credentials_foreign(const evener_credentials *credentials, const char *transport_name);
+EVENER_SIBLING void *evener_credentials_foreign(const evener_credentials *credentials, const char *transport_name);
 
 /* Make FOREIGN credentials for the transport of that name (a static string). `release` frees the object with the last
  * reference; on failure the object stays the caller's. Errors: RESOURCE_EXHAUSTED. Any thread. */
-evener_status_code evener_credentials_create_foreign(const char *transport_name, void *object,
-                                                     void (*release)(void *object), evener_credentials **credentials,
-                                                     evener_status *status);
+EVENER_SIBLING evener_status_code evener_credentials_create_foreign(const char *transport_name, void *object,
+                                                                    void (*release)(void *object),
+                                                                    evener_credentials **credentials,
+                                                                    evener_status *status);
 
 /* Like evener_credentials_create_tls(), for options that evener_tls_pems_check() has accepted. */
 evener_status_code evener_credentials_create_tls_checked(const evener_tls_options *options,

@@ -13,6 +13,8 @@
 #include <evener/call.h>
 #include <evener/transport.h>
 
+#include "lb/base/sibling.h"
+
 typedef struct evener_rpc {
     evener_channel *channel; /* not counted here */
     const evener_transport_calls *calls;
@@ -27,17 +29,19 @@ typedef struct evener_rpc {
 
 /* Check what a call was given, and store its options (`given` may be NULL, or an older program's) as this library knows
  * them in *options. Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (the transport carries no calls). Any thread. */
-evener_status_code evener_rpc_check(evener_channel *channel, const char *method, const evener_call_options *given,
-                                    evener_call_options *options, evener_status *status);
+EVENER_SIBLING evener_status_code evener_rpc_check(evener_channel *channel, const char *method,
+                                                   const evener_call_options *given, evener_call_options *options,
+                                                   evener_status *status);
 
 /* Start the clock: the deadline runs from here. Any thread. */
-void evener_rpc_init(evener_rpc *rpc, evener_channel *channel, const char *method, const evener_call_options *options);
+EVENER_SIBLING void evener_rpc_init(evener_rpc *rpc, evener_channel *channel, const char *method,
+                                    const evener_call_options *options);
 
 /* Set the time that is left for the next pick; call it before every pick. False: no time is left. */
-bool evener_rpc_set_pick_timeout(evener_rpc *rpc);
+EVENER_SIBLING bool evener_rpc_set_pick_timeout(evener_rpc *rpc);
 
 /* Fill and return the status of a call whose deadline passed before it had a backend. */
-evener_status_code evener_rpc_deadline_status(const evener_rpc *rpc, evener_status *status);
+EVENER_SIBLING evener_status_code evener_rpc_deadline_status(const evener_rpc *rpc, evener_status *status);
 
 /* Fill what the RPC knows into the arguments of an attempt; the rest is the caller's to set. */
 void evener_rpc_fill_begin_args(const evener_rpc *rpc, evener_call_begin_args *args);
@@ -54,7 +58,7 @@ void evener_rpc_set_status(const evener_rpc *rpc, const evener_pick *pick, const
 void evener_rpc_end_pick(const evener_rpc *rpc, evener_pick *pick, const evener_call_end *end);
 
 /* End a pick on which nothing was begun. */
-void evener_rpc_drop_pick(evener_pick *pick, evener_status_code code);
+EVENER_SIBLING void evener_rpc_drop_pick(evener_pick *pick, evener_status_code code);
 
 /* Return whether a wait for a backend on this thread would wait for the thread itself: the control thread, or one that
  * drives the loop. */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lb/backend/transport_choice.h"
 #include "lb/base/options.h"
 #include "lb/channel/channel_internal.h"
 #include "lb/channel/update_list.h"
@@ -13,7 +14,6 @@
 #include "lb/runtime/rcu.h"
 #include "lb/runtime/runtime_internal.h"
 
-#define DEFAULT_TRANSPORT "grpc"
 #define DEFAULT_PORT 443
 #define DEFAULT_IDLE_TIMEOUT_MS (30 * 60 * 1000)
 #define DEFAULT_CONNECT_TIMEOUT_MS (20 * 1000)
@@ -245,28 +245,6 @@ static evener_status_code find_policy(evener_channel *channel, const evener_chan
     return EVENER_STATUS_OK;
 }
 
-/* By its name, or the default's: the environment replaces that only. */
-static evener_status_code find_factory(const char *name, const evener_transport_factory **factory,
-                                       evener_status *status)
-{
-    const char *source = "options.transport_name";
-    if (name == NULL) {
-        const char *from_environment = getenv("EVENER_TRANSPORT");
-        const bool is_set = from_environment != NULL && from_environment[0] != '\0';
-        source = is_set ? "EVENER_TRANSPORT in the environment" : "the default";
-        name = is_set ? from_environment : DEFAULT_TRANSPORT;
-    }
-    *factory = evener_transport_find(name);
-    if (*factory == NULL) {
-        return evener_status_set(
-            status, EVENER_STATUS_INVALID_ARGUMENT,
-            "channel options: no transport \"%.64s\" is registered (%s): \"grpc\" and \"http2\" are "
-            "built in, others are added by evener_transport_register()",
-            name, source);
-    }
-    return EVENER_STATUS_OK;
-}
-
 static evener_status_code find_transport(evener_channel *channel, const evener_channel_options *options,
                                          evener_status *status)
 {
@@ -277,7 +255,7 @@ static evener_status_code find_transport(evener_channel *channel, const evener_c
     }
     if (channel->settings.transport == NULL) {
         const evener_transport_factory *factory = NULL;
-        const evener_status_code found = find_factory(options->transport_name, &factory, status);
+        const evener_status_code found = evener_transport_choose(options->transport_name, &factory, status);
         if (found != EVENER_STATUS_OK) {
             return found;
         }

@@ -6,6 +6,8 @@
 
 #include <evener/transport.h>
 
+#include "lb/backend/transport_choice.h"
+
 static evener_status_code refuse(const evener_transport_args *args, evener_transport **transport, evener_status *status)
 {
     (void)args;
@@ -16,11 +18,13 @@ static evener_status_code refuse(const evener_transport_args *args, evener_trans
 static const evener_transport_factory first = {.size = sizeof first, .create = refuse};
 static const evener_transport_factory second = {.size = sizeof second, .create = refuse};
 
-Test(transport_registry, the_core_is_there_from_the_start)
+/* This program is linked with libevener-grpc. */
+Test(transport_registry, the_core_is_there_from_the_start_and_the_default)
 {
     const evener_transport_factory *grpc = evener_transport_find("grpc");
     cr_assert_not_null(grpc);
     cr_expect_not_null(grpc->create);
+    cr_expect_str_eq(evener_transport_default(), "grpc");
 }
 
 Test(transport_registry, what_nobody_registered_is_not_found)

@@ -6,7 +6,7 @@
 #include <grpc/grpc.h>
 #include <grpc/support/time.h>
 
-#include <evener/call.h>
+#include <evener/grpc.h>
 
 #include "lb/base/options.h"
 #include "lb/call/rpc.h"

@@ -2,6 +2,8 @@
 
 #include <grpc/grpc_security.h>
 
+#include <evener/grpc.h>
+
 #include "lb/base/credentials.h"
 
 /* Release the core's credentials. Each handle keeps the core initialised, as it may exist before the first channel and

@@ -4,7 +4,7 @@
 
 #include <grpc/grpc.h>
 
-#include <evener/call.h>
+#include <evener/grpc.h>
 
 static void engine_free(evener_grpc_engine *engine)
 {

@@ -233,10 +233,8 @@ bool evener_transport_is_grpc(const evener_transport *transport)
     return transport->vtable == &vtable;
 }
 
-/* Create a transport. Nothing starts yet: the runtime's engine (threads and queues of the core) starts with the first
- * connection. */
-static evener_status_code transport_create(const evener_transport_args *given, evener_transport **transport,
-                                           evener_status *status)
+evener_status_code evener_grpc_transport_create(const evener_transport_args *given, evener_transport **transport,
+                                                evener_status *status)
 {
     evener_transport_args args;
     evener_status_code code =
@@ -269,6 +267,3 @@ static evener_status_code transport_create(const evener_transport_args *given, e
     *transport = &made->base;
     return evener_status_clear(status);
 }
-
-const evener_transport_factory evener_grpc_transport_factory = {.size = sizeof evener_grpc_transport_factory,
-                                                                .create = transport_create};

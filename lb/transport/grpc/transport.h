@@ -6,7 +6,10 @@
 
 #include <evener/transport.h>
 
-extern const evener_transport_factory evener_grpc_transport_factory;
+/* Create a transport (evener_transport_create_fn). Starts nothing: the runtime's engine (threads and queues of the core)
+ * starts with the first connection. */
+evener_status_code evener_grpc_transport_create(const evener_transport_args *given, evener_transport **transport,
+                                                evener_status *status);
 
 /* Return whether a transport is one over the core. Any thread. */
 bool evener_transport_is_grpc(const evener_transport *transport);

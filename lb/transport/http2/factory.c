@@ -4,6 +4,8 @@
 
 #include <stdlib.h>
 
+#include <evener/log.h>
+
 #include "lb/base/credentials.h"
 #include "lb/base/options.h"
 #include "lb/transport/http2/transport.h"
@@ -123,6 +125,10 @@ static evener_status_code transport_create(const evener_transport_args *given, e
     if (kind == EVENER_CREDENTIALS_FOREIGN) {
         return evener_status_set(status, EVENER_STATUS_FAILED_PRECONDITION,
                                  "transport \"http2\": credentials of the gRPC core need the transport \"grpc\"");
+    }
+    if (args.grpc_args != NULL) {
+        evener_log(EVENER_LOG_WARNING, "transport",
+                   "transport \"http2\": grpc_args are for the transport \"grpc\" only, and are ignored");
     }
     channel_transport *made = calloc(1, sizeof *made);
     if (made == NULL) {
