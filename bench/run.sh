@@ -115,6 +115,7 @@ part update bench_update $quick
 part resolver bench_resolver $quick
 part connected bench_connected $quick
 part rpc bench_rpc $quick
+part refused bench_refused $quick
 part tail bench_tail $quick
 say "simulation"
 bench/sim/run.sh $quick --build="$build" --output="$parts/sim.json" || status=1
