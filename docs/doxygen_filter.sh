@@ -1,5 +1,5 @@
 #!/bin/sh
-# Turns the headers' comments into Doxygen's: the first of a file describes the file, one that begins a line what follows,
+# Turns the headers' comments into Doxygen's: the first describes the file, one that begins a line what follows,
 # one behind a declaration what is before it. Sections (---- name ----) and the indented examples stay as they are
 # written; characters that Doxygen would read as commands or tags are escaped.
 exec awk '

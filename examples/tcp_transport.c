@@ -1,5 +1,4 @@
-/* A non-blocking socket, watched by the runtime's own libuv loop. evener has the timeout, the backoff and the
- * states. */
+/* A non-blocking socket on the runtime's own libuv loop. evener has the timeout, the backoff and the states. */
 #include "tcp_transport.h"
 
 #include <errno.h>

@@ -1,13 +1,13 @@
 #!/bin/bash
-# Checks who includes whom below lb/, resolver/ and include/. Every folder includes itself, the folders of its line here, and
-# the public headers; only the folders with a library in their line use that library; neither files nor folders include each
-# other in a circle. docs/architecture.md draws the same table.
+# Checks who includes whom below lb/, resolver/ and include/. Every folder includes itself, the folders of its line here,
+# and the public headers; only the folders with a library in their line use that library; neither files nor folders
+# include each other in a circle. docs/architecture.md has the same table.
 # check_layers.sh [TOP]: the checkout; this one by default.
 set -euo pipefail
 export LC_ALL=C
 cd "${1:-$(dirname "${BASH_SOURCE[0]}")/..}"
 
-# folder: folders that it may include, beside itself; `<grpc/` and the like: libraries that only such folders may include
+# folder: folders that it may include, besides itself; `<grpc/` and the like: libraries that only such folders include
 # (base: OpenSSL to check PEM texts)
 rules='
 include/evener:

@@ -1,7 +1,7 @@
 #!/bin/bash
-# check.sh [--update] BUILD: count the instructions of a pick and its end with callgrind, per policy, and compare them with
-# bench/instructions/expected.tsv. Fails when one takes 3 % more; --update writes the counts of this build instead. BUILD is
-# the folder of a Release build with the compiler of Debian 12: counts of another compiler differ.
+# check.sh [--update] BUILD: count the instructions of a pick and its end with callgrind, per policy, and compare them
+# with bench/instructions/expected.tsv. Fails when one takes 3 % more; --update writes the counts of this build instead.
+# BUILD is the folder of a Release build with the compiler of Debian 12: counts of another compiler differ.
 set -euo pipefail
 export LC_ALL=C
 here=$(dirname "${BASH_SOURCE[0]}")

@@ -34,8 +34,8 @@ if [ -n "$large" ]; then
         files="$files bench/sim/$scenario.cfg"
     done
 fi
-# The largest scenario runs in parallel with the others. Figures are in virtual and in processor time, so the two runs do
-# not distort each other.
+# The largest scenario runs in parallel with the others. Figures are in virtual and in processor time, so the two runs
+# do not distort each other.
 mesh_process=
 if [ -n "$mesh" ]; then
     free_kb=$(awk '/^MemAvailable:/ { print $2 }' /proc/meminfo)

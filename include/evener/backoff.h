@@ -19,8 +19,8 @@
 
 EVENER_BEGIN_DECLS
 
-/* Zero in a member is its default, also in members beyond `size`. As no function here fails, a `size` of 0 counts as that
- * of the first version, which ended with `jitter`. */
+/* Zero in a member is its default, also in members beyond `size`. As no function here fails, a `size` of 0 counts as
+ * that of the first version, which ended with `jitter`. */
 typedef struct evener_backoff_options {
     size_t size;         /* sizeof(evener_backoff_options) */
     uint64_t initial_ms; /* the first delay; 0: 1000 */

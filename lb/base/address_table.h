@@ -1,6 +1,6 @@
 /* Address table: finds the item of an address by the address's identity (text and "authority").
  *
- *     struct peer { struct peer *next; evener_address *address; uint8_t tag; ... };      // `next` and `tag`: the table's
+ *     struct peer { struct peer *next; evener_address *address; uint8_t tag; ... };  // `next` and `tag`: the table's
  *     evener_address_table peers = EVENER_ADDRESS_TABLE_INIT(struct peer, next, address, tag);
  *     if (!evener_address_table_reserve(&peers, 1)) ...       // out of memory
  *     evener_address_table_enter(&peers, peer);

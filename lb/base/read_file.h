@@ -23,8 +23,8 @@ evener_status_code evener_read_regular_file(const char *path, size_t bytes_max, 
 /* Open the file as above. Return the descriptor; -1: see errno. */
 int evener_open_to_read(const char *path);
 
-/* Read an open regular file as above. `expected` is its size according to fstat(). Return 0 or an errno value: EFBIG for
- * more than `bytes_max` bytes. On failure *text and *bytes are untouched. */
+/* Read an open regular file as above. `expected` is its size according to fstat(). Return 0 or an errno value: EFBIG
+ * for more than `bytes_max` bytes. On failure *text and *bytes are untouched. */
 int evener_read_to_end(int descriptor, size_t expected, size_t bytes_max, char **text, size_t *bytes);
 
 #endif

@@ -8,8 +8,8 @@
  * - A try whose time is over is kept for one more try while few are: the answer of a slow server still counts, and the
  *   server is not asked twice without need.
  * - A truncated answer is asked for over TCP at the same server, with all time that is left.
- * - The last try is sent without EDNS: some middleboxes drop what they do not know (golang 65197). So is a second try at a
- *   server that answers NOTIMP or FORMERR. */
+ * - The last try is sent without EDNS: some middleboxes drop what they do not know (golang 65197). So is a second try
+ *   at a server that answers NOTIMP or FORMERR. */
 #include "resolver/dns/query.h"
 
 #include <stdatomic.h>

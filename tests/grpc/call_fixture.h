@@ -26,7 +26,7 @@ evener_channel *call_fixture_channel(const call_fixture *fixture, const char *ta
 /* End all and check that nothing of it is left running. */
 void call_fixture_close(call_fixture *fixture);
 
-/* A message of the caller's memory. */
+/* Return a message that points at the caller's text. */
 evener_bytes bytes_of(const char *text);
 bool bytes_equal(const evener_bytes *bytes, const char *text);
 

@@ -15,7 +15,7 @@
 #define CALL_LOAD_METHOD "/grpcdemo.GrpcDemo/DemoImport"
 #define CALL_LOAD_TIMEOUT_MS 20000
 
-/* For plain programs: says what is wrong, and ends the process. */
+/* End a plain program if the condition does not hold, with a message on stderr. */
 #define CHECK(condition, ...)                                                                                          \
     do {                                                                                                               \
         if (!(condition)) {                                                                                            \
@@ -47,14 +47,14 @@ struct call_load {
     }
 
 void call_load_begin(call_load *load, void (*start_call)(call_load *load), void *client);
-/* A call has ended: counts it and starts the next. `response` is the answer of an OK call. Any thread. */
+/* Count a call that has ended and start the next. `response` is the answer of an OK call. Any thread. */
 void call_load_ended(call_load *load, evener_status_code code, const char *message, const void *response, size_t bytes);
 /* Wait until this number of further calls has ended. */
 void call_load_wait(call_load *load, uint64_t count);
 /* Wait until the server on that port has answered some more calls. */
 void call_load_wait_for_answers_of(call_load *load, unsigned port);
 uint64_t call_load_answered(call_load *load, unsigned port);
-/* Failures since it was asked last. */
+/* Return the failures since the last call of this function. */
 uint64_t call_load_take_failures(call_load *load);
 /* Let the calls in flight end. */
 void call_load_stop(call_load *load);

@@ -10,7 +10,7 @@ typedef struct core_client core_client;
 core_client *core_client_create(const char *target, const char *policy);
 /* call_load's start_call; load->client is the client. */
 void core_client_start_call(call_load *load);
-/* When no call is under way. */
+/* Destroy the client, when no call is in flight. */
 void core_client_destroy(core_client *client);
 
 #endif

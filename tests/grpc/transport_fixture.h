@@ -29,7 +29,7 @@ typedef struct followed {
     evener_status health_status;
 } followed;
 
-/* The credentials stay the caller's. */
+/* Open runtime and transport. The credentials stay the caller's. */
 void fixture_open(transport_fixture *fixture, const evener_credentials *credentials);
 /* End transport and runtime. Every connection must have been given up. */
 void fixture_close(transport_fixture *fixture);
@@ -46,7 +46,7 @@ uint32_t followed_count(followed *connection);
 
 /* "127.0.0.1:PORT". A static buffer of the calling thread. */
 const char *address_of_port(uint16_t port);
-/* A port on which nobody listens, nor will while this process lives. */
+/* Return a port on which no process listens, nor will while this process lives. */
 uint16_t free_port(void);
 /* Threads of this process with names of their own, as evener's and the core's have: what the test framework starts
  * bears the program's name. Waits until there is none, 10 s at most. */

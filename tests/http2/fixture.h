@@ -18,7 +18,7 @@ typedef struct h2_fixture {
 /* Abort the program when the transport cannot be made. `options` may be NULL. */
 void h2_open(h2_fixture *fixture, const evener_http2_transport_options *options);
 
-/* After all peers were closed. */
+/* Close it, after all peers were closed. */
 void h2_close(h2_fixture *fixture);
 
 #define H2_EVENTS_MAX 8
@@ -81,7 +81,7 @@ typedef struct h2_result {
 #define H2_ECHO "/evener.demo.Echo/Unary"
 #define H2_ECHO_STREAM "/evener.demo.Echo/Stream"
 
-/* A blocking call; the result lives until h2_result_clear(). Return its code. */
+/* Make a blocking call and return its code; the result lives until h2_result_clear(). */
 evener_status_code h2_call_blocking(h2_peer *peer, const h2_call_options *options, h2_result *result);
 
 /* Start a call; NULL with a filled status when call_begin refuses it. */

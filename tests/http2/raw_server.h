@@ -50,11 +50,11 @@ void raw_reset(raw_peer *peer);
 /* Read the client's preface and SETTINGS, and send `settings` (id, value pairs). */
 void raw_handshake(raw_peer *peer, const uint32_t (*settings)[2], size_t count);
 
-/* The next frame that is neither SETTINGS, WINDOW_UPDATE nor an answer to a PING. False: the client closed. */
+/* Read the next frame that is neither SETTINGS, WINDOW_UPDATE nor an answer to a PING. False: the client closed. */
 bool raw_read(raw_peer *peer, raw_frame *frame);
-/* The next frame of any kind. */
+/* Read the next frame of any kind. */
 bool raw_read_any(raw_peer *peer, raw_frame *frame);
-/* The next HEADERS frame: its stream. Skips others. */
+/* Read the next HEADERS frame and return its stream; skip other frames. */
 uint32_t raw_read_call(raw_peer *peer, raw_frame *frame);
 /* Read until the client closes; return whether it did within 10 s. */
 bool raw_read_to_end(raw_peer *peer);
@@ -68,9 +68,9 @@ void raw_send_headers(raw_peer *peer, int flags, uint32_t stream, ...);
 void raw_send_grpc_headers(raw_peer *peer, uint32_t stream);
 /* DATA with one message. */
 void raw_send_message(raw_peer *peer, uint32_t stream, const void *message, size_t bytes);
-/* Trailers with END_STREAM. */
+/* Send trailers with END_STREAM. */
 void raw_send_trailers(raw_peer *peer, uint32_t stream, const char *grpc_status);
-/* All three. */
+/* Send all three. */
 void raw_answer(raw_peer *peer, uint32_t stream, const char *message);
 void raw_send_reset(raw_peer *peer, uint32_t stream, uint32_t error_code);
 void raw_send_goaway(raw_peer *peer, uint32_t last_stream, uint32_t error_code, const char *debug);

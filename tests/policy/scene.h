@@ -56,10 +56,10 @@ void scene_drain(scene *s);
 /* Open streams until each of `backends` from `first` on has `count`; those that go elsewhere are not sent. */
 void scene_open_streams(scene *s, size_t first, size_t backends, size_t count);
 
-/* The backend's share of the picks of the last run. */
+/* Return the backend's share of the picks of the last run. */
 double scene_share(const scene *s, size_t b);
 
-/* One figure of the policy's description of a backend, as "ewma_us". */
+/* Return one figure of the policy's description of a backend, as "ewma_us". */
 double scene_described(scene *s, size_t b, const char *name);
 
 #endif

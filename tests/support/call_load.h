@@ -20,7 +20,7 @@
 
 typedef struct call_load call_load;
 
-/* The client is borrowed until call_load_stop(). */
+/* Start the load. The client is borrowed until call_load_stop(). */
 call_load *call_load_start(bench_client *client, unsigned in_flight);
 /* Wait until no call is in flight, and free the load. NULL is allowed. */
 void call_load_stop(call_load *load);
@@ -30,7 +30,7 @@ void call_load_let_pass(call_load *load, uint64_t calls);
 /* Wait until every call that is in flight now has ended. */
 void call_load_settle(call_load *load);
 
-/* Calls that have ended since the start; and those of them that failed. */
+/* Return the number of calls that have ended since the start, and of those that failed. */
 uint64_t call_load_ended(call_load *load);
 uint64_t call_load_failed(call_load *load);
 

@@ -25,9 +25,9 @@ typedef struct fixture {
 
 /* Open "orders:///x" with the options (NULL: round_robin), adding runtime, transport and resolver. */
 fixture *fixture_create(const evener_channel_options *options);
-/* The same over a transport that does not count connections: picks take their short way. */
+/* Open it over a transport that does not count connections: picks take the fast path. */
 fixture *fixture_create_uncounted(const evener_channel_options *options);
-/* The same over a transport that carries calls, each as the script says (fake_transport_carry_calls()). */
+/* Open it over a transport that carries calls, each as the script says (fake_transport_carry_calls()). */
 fixture *fixture_create_calling(const evener_channel_options *options, fake_call_script script, void *arg);
 /* Give everything back and check that nothing was left: no connection, no reference. */
 void fixture_destroy(fixture *f);
@@ -42,10 +42,10 @@ void fixture_connect(fixture *f);
 /* Pick and end the pick at once: the backend's address, "queue", or "CODE: message". Valid until the next. */
 const char *fixture_pick(fixture *f);
 
-/* The same with a code that the call ends with. */
+/* Pick and end the pick with this code. Returns as fixture_pick(). */
 const char *fixture_call(fixture *f, evener_status_code code);
 
-/* A snapshot of one backend's statistics; asserts that it is in the list. */
+/* Return a snapshot of one backend's statistics; assert that it is in the list. */
 struct evener_subchannel_stats fixture_stats(fixture *f, const char *address);
 
 #endif

@@ -37,7 +37,7 @@ typedef struct fake_dns fake_dns;
 
 fake_dns *fake_dns_create(void);
 
-/* The same on 127.0.0.1:53, for tests in a network namespace of their own. */
+/* Start it on 127.0.0.1:53, for tests in a network namespace of their own. */
 fake_dns *fake_dns_create_on_port_53(void);
 
 void fake_dns_destroy(fake_dns *server);

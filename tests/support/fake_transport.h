@@ -23,31 +23,31 @@ typedef enum fake_behaviour {
 /* With `counted`, picks hold references to connections, as with the gRPC transport. The default behaviour is ACCEPT
  * without delay. */
 fake_transport *fake_transport_create(evener_loop *loop, bool counted);
-/* Every connection must have been given up. */
+/* Destroy the transport. Every connection must have been given up. */
 void fake_transport_destroy(fake_transport *fake);
 evener_transport *fake_transport_transport(fake_transport *fake);
 
-/* For attempts from now on: of all addresses that were not set themselves, or of one. */
+/* Set the behaviour of further attempts: to all addresses without one of their own, or to one address. */
 void fake_transport_set_default(fake_transport *fake, fake_behaviour behaviour, uint64_t delay_ns);
 void fake_transport_set(fake_transport *fake, const char *address, fake_behaviour behaviour, uint64_t delay_ns);
 
-/* On the address's newest attempt or connection that is in a fitting state; returns false if there is none. */
+/* Act on the address's newest attempt or connection in a fitting state; return false if there is none. */
 bool fake_transport_ready(fake_transport *fake, const char *address);
 bool fake_transport_fail(fake_transport *fake, const char *address, const char *message);
 bool fake_transport_drop(fake_transport *fake, const char *address);
 /* A17: what a health watch reports. */
 bool fake_transport_health(fake_transport *fake, const char *address, evener_connectivity_state health);
 
-/* Attempts so far; and the time of the last one. */
+/* Return the number of attempts so far, and the time of the last one. */
 uint32_t fake_transport_attempts(const fake_transport *fake, const char *address);
 uint64_t fake_transport_last_attempt_ns(const fake_transport *fake, const char *address);
-/* The authority that the last attempt was made with; "" without one. */
+/* Return the authority of the last attempt; "" without one. */
 const char *fake_transport_authority(const fake_transport *fake, const char *address);
-/* The service of the health watch on the newest connection; NULL without one. */
+/* Return the service of the health watch on the newest connection; NULL without one. */
 const char *fake_transport_watched_service(const fake_transport *fake, const char *address);
-/* Attempts and connections that were not given up, of one address or (NULL) of all. */
+/* Return the number of attempts and connections that were not given up, of one address or (NULL) of all. */
 size_t fake_transport_open_count(const fake_transport *fake, const char *address);
-/* References that picks hold now. */
+/* Return the number of references that picks hold now. */
 uint64_t fake_transport_references(const fake_transport *fake);
 
 /* ---- calls ---- */
@@ -68,14 +68,14 @@ typedef struct fake_call_outcome {
     bool connection_ends;    /* the connection takes no further call from then on, and reports IDLE a moment later */
 } fake_call_outcome;
 
-/* Asked once per attempt, from inside call_begin. */
+/* Return the outcome of an attempt; called once per attempt, from inside call_begin. */
 typedef fake_call_outcome (*fake_call_script)(void *arg, const char *address, const evener_call_begin_args *args);
 
 /* Make a counted transport carry calls. An answer to a unary call is its request; a stream's messages come back one by
  * one, and OK after the last. */
 void fake_transport_carry_calls(fake_transport *fake, fake_call_script script, void *arg);
 
-/* Calls that were begun and have not ended. */
+/* Return the number of calls that were begun and have not ended. */
 size_t fake_transport_calls_under_way(const fake_transport *fake);
 
 #endif

@@ -59,7 +59,7 @@ typedef struct policy_harness {
  * unknown. */
 policy_harness *harness_create(const char *policy, const char *config);
 
-/* The same, with the channel's own builders. */
+/* Create it with the channel's own builders. */
 policy_harness *harness_create_with(const evener_policy_set *set, const char *policy, const char *config);
 
 /* Close the policy, assert that it has released everything, and free the harness. */

@@ -14,7 +14,7 @@ static inline const char *chosen_transport(void)
     return name != NULL && *name != '\0' ? name : "grpc";
 }
 
-/* Whether that is the gRPC C core: some features exist there only, and it words its errors in its own way. */
+/* Return whether that is the gRPC C core: some features exist there only, and it words its errors in its own way. */
 static inline bool on_core(void)
 {
     return strcmp(chosen_transport(), "grpc") == 0;

@@ -44,7 +44,7 @@ bool virtual_loop_has_posted(const virtual_loop *loop);
  * Return how many ran. */
 size_t virtual_loop_run_until_idle(virtual_loop *loop);
 
-/* The same, then advance from timer to timer until `delay` has passed. Return how many tasks and timers ran. */
+/* Run what is due, then advance from timer to timer until `delay` has passed. Return how many tasks and timers ran. */
 size_t virtual_loop_advance_ns(virtual_loop *loop, uint64_t delay_ns);
 size_t virtual_loop_advance_ms(virtual_loop *loop, uint64_t delay_ms);
 

@@ -11,7 +11,7 @@
  * transport ("UNKNOWN:Deadline Exceeded", "CANCELLED", call credentials that fail) would not be cured by another
  * attempt. */
 const char *const evener_grpc_not_taken_texts[EVENER_GRPC_NOT_TAKEN_TEXTS] = {
-    "UNKNOWN:failed to connect to all addresses", /* the connection was lost before, and the core could not make another */
+    "UNKNOWN:failed to connect to all addresses", /* the connection was lost, and the core could not make another */
     "UNKNOWN:Channel Destroyed",                  /* the connection was given up while the call waited in the core */
 };
 
