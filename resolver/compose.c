@@ -9,6 +9,8 @@
 #include "resolver/target.h"
 
 #define SEPARATOR '|'
+#define WAIT_MS 5000 /* as long as DNS tries by default */
+#define WAIT_MS_MAX 600000
 
 /* ---- updates of children ---- */
 
@@ -40,7 +42,7 @@ static bool child_update(evener_resolver_sink *sink, const evener_resolver_updat
     }
     if (!take_list(child, update)) {
         free(config);
-        (void)child->compose->changed(child->compose->arg, child);
+        (void)child->compose->changed(child->compose, child);
         return false;
     }
     free(child->service_config);
@@ -53,14 +55,14 @@ static bool child_update(evener_resolver_sink *sink, const evener_resolver_updat
     (void)snprintf(child->source, sizeof child->source, "%s", update->source != NULL ? update->source : "");
     child->answered = true;
     evener_status_clear(&child->error);
-    return child->compose->changed(child->compose->arg, child);
+    return child->compose->changed(child->compose, child);
 }
 
 static void child_error(evener_resolver_sink *sink, const evener_status *status)
 {
     evener_compose_child *child = (evener_compose_child *)sink;
     child->error = *status;
-    (void)child->compose->changed(child->compose->arg, child);
+    (void)child->compose->changed(child->compose, child);
 }
 
 static const evener_resolver_sink_vtable child_sink = {
@@ -103,8 +105,9 @@ void evener_compose_push_errors(evener_compose *compose, const char *what)
     evener_resolver_sink_error(compose->args.sink, &status);
 }
 
-void evener_compose_resolve_now(evener_compose *compose)
+void evener_compose_resolve_now(evener_resolver *base)
 {
+    evener_compose *compose = (evener_compose *)base;
     for (size_t i = 0; i < compose->count; i++) {
         evener_resolver *resolver = compose->children[i].started ? compose->children[i].resolver : NULL;
         if (resolver != NULL && resolver->vtable->resolve_now != NULL) {
@@ -113,8 +116,9 @@ void evener_compose_resolve_now(evener_compose *compose)
     }
 }
 
-void evener_compose_reset_backoff(evener_compose *compose)
+void evener_compose_reset_backoff(evener_resolver *base)
 {
+    evener_compose *compose = (evener_compose *)base;
     for (size_t i = 0; i < compose->count; i++) {
         evener_compose_child *child = &compose->children[i];
         if (child->started && child->resolver != NULL) {
@@ -212,20 +216,42 @@ static evener_status_code add_child(void *arg, size_t index, char *text, evener_
                : evener_status_set(status, code, "%s: target %zu: %.400s", scheme, index + 1, reason.message);
 }
 
-evener_status_code evener_compose_init(evener_compose *compose, const evener_resolver_args *args,
-                                       bool (*changed)(void *arg, evener_compose_child *child), void *arg,
-                                       evener_status *status)
+/* Read the option "SCHEME.wait_ms". */
+static evener_status_code read_wait(const evener_resolver_args *args, const char *scheme, uint64_t *wait_ms,
+                                    evener_status *status)
 {
-    *compose = (evener_compose){.args = *args, .changed = changed, .arg = arg};
-    compose->args.size = sizeof compose->args;
-    evener_status_code code = check_authority(args->target, status);
+    char key[64];
+    snprintf(key, sizeof key, "%s.wait_ms", scheme);
+    *wait_ms = WAIT_MS;
+    return evener_resolver_option_u64(args, key, 1, WAIT_MS_MAX, wait_ms, status);
+}
+
+evener_status_code evener_compose_create(size_t bytes, const evener_resolver_vtable *vtable,
+                                         const evener_resolver_args *args,
+                                         bool (*changed)(evener_compose *compose, evener_compose_child *child),
+                                         evener_compose **compose, evener_status *status)
+{
+    const char *scheme = evener_target_scheme(args->target);
+    uint64_t wait_ms;
+    evener_status_code code = read_wait(args, scheme, &wait_ms, status);
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
+    evener_compose *made = calloc(1, bytes);
+    if (made == NULL) {
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "%s: out of memory", scheme);
+    }
+    *made = (evener_compose){.base.vtable = vtable, .args = *args, .wait_ms = wait_ms, .changed = changed};
+    made->args.size = sizeof made->args;
+    code = check_authority(args->target, status);
     if (code == EVENER_STATUS_OK) {
-        code =
-            cut(evener_target_scheme(args->target), evener_target_endpoint(args->target), add_child, compose, status);
+        code = cut(scheme, evener_target_endpoint(args->target), add_child, made, status);
     }
     if (code != EVENER_STATUS_OK) {
-        evener_compose_clear(compose);
+        evener_compose_destroy(made);
+        return code;
     }
+    *compose = made;
     return code;
 }
 
@@ -258,14 +284,13 @@ void evener_compose_stop(evener_compose_child *child)
     evener_status_clear(&child->error);
 }
 
-void evener_compose_clear(evener_compose *compose)
+void evener_compose_destroy(evener_compose *compose)
 {
     for (size_t i = 0; i < compose->count; i++) {
         evener_compose_stop(&compose->children[i]);
         evener_target_destroy(compose->children[i].target);
-        compose->children[i].target = NULL;
     }
-    compose->count = 0;
+    free(compose);
 }
 
 /* ---- builders' functions ---- */
@@ -293,10 +318,12 @@ evener_status_code evener_compose_check(const evener_resolver_builder *builder, 
                                         evener_status *status)
 {
     evener_resolver_args own = *args;
-    const evener_status_code code = check_authority(args->target, status);
-    return code == EVENER_STATUS_OK
-               ? cut(builder->scheme, evener_target_endpoint(args->target), check_child, &own, status)
-               : code;
+    uint64_t wait_ms;
+    evener_status_code code = check_authority(args->target, status);
+    if (code == EVENER_STATUS_OK) {
+        code = cut(builder->scheme, evener_target_endpoint(args->target), check_child, &own, status);
+    }
+    return code == EVENER_STATUS_OK ? read_wait(args, builder->scheme, &wait_ms, status) : code;
 }
 
 struct authority {

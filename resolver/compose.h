@@ -39,20 +39,24 @@ typedef struct evener_compose_child {
     evener_status error; /* the last error if it is newer than the last update, otherwise OK */
 } evener_compose_child;
 
+/* Embedded first in a composite resolver. */
 struct evener_compose {
+    evener_resolver base;
     evener_resolver_args args; /* a copy */
+    uint64_t wait_ms;          /* option "SCHEME.wait_ms" */
     evener_compose_child children[EVENER_COMPOSE_CHILDREN_MAX];
     size_t count;
     /* Called when a child has a new update or error (stored in the child). Return whether an update was accepted. */
-    bool (*changed)(void *arg, evener_compose_child *child);
-    void *arg;
+    bool (*changed)(evener_compose *compose, evener_compose_child *child);
 };
 
-/* Split the endpoint, look the children up and build them; start none. Errors: INVALID_ARGUMENT naming the child by
- * number, or the error of the child's builder; RESOURCE_EXHAUSTED. On an error everything is freed. */
-evener_status_code evener_compose_init(evener_compose *compose, const evener_resolver_args *args,
-                                       bool (*changed)(void *arg, evener_compose_child *child), void *arg,
-                                       evener_status *status);
+/* Create a composite resolver of `bytes` zeroed bytes, which begins with an evener_compose: split the endpoint, look the
+ * children up and build them; start none. Errors: INVALID_ARGUMENT (the option, or a child, named by number), the error
+ * of a child's builder, RESOURCE_EXHAUSTED; *compose is untouched then. */
+evener_status_code evener_compose_create(size_t bytes, const evener_resolver_vtable *vtable,
+                                         const evener_resolver_args *args,
+                                         bool (*changed)(evener_compose *compose, evener_compose_child *child),
+                                         evener_compose **compose, evener_status *status);
 
 /* Start a child unless it is started. Build it again if it was stopped; a failure becomes the child's error. May push
  * from inside. */
@@ -79,17 +83,15 @@ bool evener_compose_push_child(evener_compose *compose, const evener_compose_chi
 /* Push one error that contains the reason of each child. */
 void evener_compose_push_errors(evener_compose *compose, const char *what);
 
-/* Pass the hint on to every started child. */
-void evener_compose_resolve_now(evener_compose *compose);
+/* Stop all children and free everything. */
+void evener_compose_destroy(evener_compose *compose);
 
-/* Let every started child retry now. */
-void evener_compose_reset_backoff(evener_compose *compose);
+/* Functions for vtables: pass the hint on to every started child; let every started child retry now. */
+void evener_compose_resolve_now(evener_resolver *compose);
+void evener_compose_reset_backoff(evener_resolver *compose);
 
-/* Stop all children and free their memory. */
-void evener_compose_clear(evener_compose *compose);
-
-/* Functions for builders: check the target and every child with the channel's own builders and options; write the first
- * child's authority. */
+/* Functions for builders: check the target, the option and every child with the channel's own builders and options;
+ * write the first child's authority. */
 evener_status_code evener_compose_check(const evener_resolver_builder *builder, const evener_resolver_args *args,
                                         evener_status *status);
 evener_server_names evener_compose_server_names(const evener_resolver_builder *builder, const evener_target *target);

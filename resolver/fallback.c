@@ -11,14 +11,9 @@
 #include "resolver/builtin.h"
 #include "resolver/compose.h"
 
-#define WAIT_MS 5000 /* as long as DNS tries by default */
-#define WAIT_MS_MAX 600000
-
-/* `base` is the first member. */
+/* `compose` is the first member. */
 struct fallback {
-    evener_resolver base;
     evener_compose compose;
-    uint64_t wait_ms;
     evener_timer patience; /* how long the child started last may take */
     evener_timer tidy;     /* closes unneeded children; not from inside a push, which may be their own */
     size_t started;        /* children 0 to started - 1 are started */
@@ -49,7 +44,7 @@ static bool push_nothing(struct fallback *self)
 static void start_next(struct fallback *self)
 {
     evener_compose_child *child = &self->compose.children[self->started++];
-    evener_timer_start(self->compose.args.loop, &self->patience, self->wait_ms * EVENER_NS_PER_MS);
+    evener_timer_start(self->compose.args.loop, &self->patience, self->compose.wait_ms * EVENER_NS_PER_MS);
     evener_compose_start(child);
 }
 
@@ -103,9 +98,9 @@ static bool look(struct fallback *self, const evener_compose_child *child)
     return evener_compose_push_child(&self->compose, best);
 }
 
-static bool changed(void *arg, evener_compose_child *child)
+static bool changed(evener_compose *compose, evener_compose_child *child)
 {
-    return look(arg, child);
+    return look((struct fallback *)compose, child);
 }
 
 static void patience_ends(void *arg)
@@ -131,71 +126,37 @@ static void fallback_start(evener_resolver *resolver)
     (void)look((struct fallback *)resolver, NULL);
 }
 
-static void fallback_resolve_now(evener_resolver *resolver)
-{
-    evener_compose_resolve_now(&((struct fallback *)resolver)->compose);
-}
-
-static void fallback_reset_backoff(evener_resolver *resolver)
-{
-    evener_compose_reset_backoff(&((struct fallback *)resolver)->compose);
-}
-
 static void fallback_close(evener_resolver *resolver)
 {
     struct fallback *self = (struct fallback *)resolver;
     evener_timer_stop(self->compose.args.loop, &self->patience);
     evener_timer_stop(self->compose.args.loop, &self->tidy);
-    evener_compose_clear(&self->compose);
-    free(self);
+    evener_compose_destroy(&self->compose);
 }
 
 static const evener_resolver_vtable fallback_vtable = {
     .size = sizeof fallback_vtable,
     .start = fallback_start,
-    .resolve_now = fallback_resolve_now,
+    .resolve_now = evener_compose_resolve_now,
     .close = fallback_close,
-    .reset_backoff = fallback_reset_backoff,
+    .reset_backoff = evener_compose_reset_backoff,
 };
-
-static evener_status_code read_wait(const evener_resolver_args *args, uint64_t *wait_ms, evener_status *status)
-{
-    *wait_ms = WAIT_MS;
-    return evener_resolver_option_u64(args, "fallback.wait_ms", 1, WAIT_MS_MAX, wait_ms, status);
-}
-
-static evener_status_code fallback_check(const evener_resolver_builder *builder, const evener_resolver_args *args,
-                                         evener_status *status)
-{
-    uint64_t wait_ms;
-    const evener_status_code code = evener_compose_check(builder, args, status);
-    return code == EVENER_STATUS_OK ? read_wait(args, &wait_ms, status) : code;
-}
 
 static evener_status_code fallback_build(const evener_resolver_builder *builder, const evener_resolver_args *args,
                                          evener_resolver **resolver, evener_status *status)
 {
     (void)builder;
-    uint64_t wait_ms;
-    evener_status_code code = read_wait(args, &wait_ms, status);
+    evener_compose *compose;
+    const evener_status_code code =
+        evener_compose_create(sizeof(struct fallback), &fallback_vtable, args, changed, &compose, status);
     if (code != EVENER_STATUS_OK) {
         return code;
     }
-    struct fallback *self = calloc(1, sizeof *self);
-    if (self == NULL) {
-        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "fallback: out of memory");
-    }
-    code = evener_compose_init(&self->compose, args, changed, self, status);
-    if (code != EVENER_STATUS_OK) {
-        free(self);
-        return code;
-    }
-    self->base.vtable = &fallback_vtable;
-    self->wait_ms = wait_ms;
+    struct fallback *self = (struct fallback *)compose;
     self->serving = self->compose.count;
     self->patience = (evener_timer)EVENER_TIMER_INIT(patience_ends, self);
     self->tidy = (evener_timer)EVENER_TIMER_INIT(tidy_up, self);
-    *resolver = &self->base;
+    *resolver = &compose->base;
     return EVENER_STATUS_OK;
 }
 
@@ -203,7 +164,7 @@ const evener_resolver_builder evener_fallback_resolver = {
     .size = sizeof evener_fallback_resolver,
     .scheme = "fallback",
     .build = fallback_build,
-    .check = fallback_check,
+    .check = evener_compose_check,
     .default_authority = evener_compose_authority,
     .server_names = evener_compose_server_names,
 };

@@ -12,14 +12,9 @@
 #include "resolver/builtin.h"
 #include "resolver/compose.h"
 
-#define WAIT_MS 5000 /* as long as DNS tries by default */
-#define WAIT_MS_MAX 600000
-
-/* `base` is the first member. */
+/* `compose` is the first member. */
 struct merge {
-    evener_resolver base;
     evener_compose compose;
-    uint64_t wait_ms;
     evener_timer patience;
     bool impatient;
     bool starting;
@@ -88,9 +83,9 @@ static bool push(struct merge *self)
     return accepted;
 }
 
-static bool changed(void *arg, evener_compose_child *child)
+static bool changed(evener_compose *compose, evener_compose_child *child)
 {
-    struct merge *self = arg;
+    struct merge *self = (struct merge *)compose;
     if (self->starting || is_waiting(self)) {
         return true;
     }
@@ -119,7 +114,7 @@ static void patience_ends(void *arg)
 static void merge_start(evener_resolver *resolver)
 {
     struct merge *self = (struct merge *)resolver;
-    evener_timer_start(self->compose.args.loop, &self->patience, self->wait_ms * EVENER_NS_PER_MS);
+    evener_timer_start(self->compose.args.loop, &self->patience, self->compose.wait_ms * EVENER_NS_PER_MS);
     self->starting = true;
     for (size_t i = 0; i < self->compose.count; i++) {
         evener_compose_start(&self->compose.children[i]);
@@ -132,68 +127,34 @@ static void merge_start(evener_resolver *resolver)
     }
 }
 
-static void merge_resolve_now(evener_resolver *resolver)
-{
-    evener_compose_resolve_now(&((struct merge *)resolver)->compose);
-}
-
-static void merge_reset_backoff(evener_resolver *resolver)
-{
-    evener_compose_reset_backoff(&((struct merge *)resolver)->compose);
-}
-
 static void merge_close(evener_resolver *resolver)
 {
     struct merge *self = (struct merge *)resolver;
     evener_timer_stop(self->compose.args.loop, &self->patience);
-    evener_compose_clear(&self->compose);
-    free(self);
+    evener_compose_destroy(&self->compose);
 }
 
 static const evener_resolver_vtable merge_vtable = {
     .size = sizeof merge_vtable,
     .start = merge_start,
-    .resolve_now = merge_resolve_now,
+    .resolve_now = evener_compose_resolve_now,
     .close = merge_close,
-    .reset_backoff = merge_reset_backoff,
+    .reset_backoff = evener_compose_reset_backoff,
 };
-
-static evener_status_code read_wait(const evener_resolver_args *args, uint64_t *wait_ms, evener_status *status)
-{
-    *wait_ms = WAIT_MS;
-    return evener_resolver_option_u64(args, "merge.wait_ms", 1, WAIT_MS_MAX, wait_ms, status);
-}
-
-static evener_status_code merge_check(const evener_resolver_builder *builder, const evener_resolver_args *args,
-                                      evener_status *status)
-{
-    uint64_t wait_ms;
-    const evener_status_code code = evener_compose_check(builder, args, status);
-    return code == EVENER_STATUS_OK ? read_wait(args, &wait_ms, status) : code;
-}
 
 static evener_status_code merge_build(const evener_resolver_builder *builder, const evener_resolver_args *args,
                                       evener_resolver **resolver, evener_status *status)
 {
     (void)builder;
-    uint64_t wait_ms;
-    evener_status_code code = read_wait(args, &wait_ms, status);
+    evener_compose *compose;
+    const evener_status_code code =
+        evener_compose_create(sizeof(struct merge), &merge_vtable, args, changed, &compose, status);
     if (code != EVENER_STATUS_OK) {
         return code;
     }
-    struct merge *self = calloc(1, sizeof *self);
-    if (self == NULL) {
-        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "merge: out of memory");
-    }
-    code = evener_compose_init(&self->compose, args, changed, self, status);
-    if (code != EVENER_STATUS_OK) {
-        free(self);
-        return code;
-    }
-    self->base.vtable = &merge_vtable;
-    self->wait_ms = wait_ms;
+    struct merge *self = (struct merge *)compose;
     self->patience = (evener_timer)EVENER_TIMER_INIT(patience_ends, self);
-    *resolver = &self->base;
+    *resolver = &compose->base;
     return EVENER_STATUS_OK;
 }
 
@@ -201,7 +162,7 @@ const evener_resolver_builder evener_merge_resolver = {
     .size = sizeof evener_merge_resolver,
     .scheme = "merge",
     .build = merge_build,
-    .check = merge_check,
+    .check = evener_compose_check,
     .default_authority = evener_compose_authority,
     .server_names = evener_compose_server_names,
 };
