@@ -6,20 +6,12 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include <evener/lane.h>
 #include <evener/loop.h>
 
 static uint64_t rotate_left(uint64_t x, unsigned bits)
 {
     return (x << bits) | (x >> (64 - bits));
-}
-
-static uint64_t splitmix64(uint64_t *state)
-{
-    *state += UINT64_C(0x9e3779b97f4a7c15);
-    uint64_t z = *state;
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
 }
 
 static uint64_t system_seed(void)
@@ -37,9 +29,9 @@ static uint64_t system_seed(void)
 
 void evener_random_seed(evener_random *random, uint64_t seed)
 {
-    uint64_t state = seed != 0 ? seed : system_seed();
+    evener_lane_generator splitmix64 = {.state = seed != 0 ? seed : system_seed()};
     for (size_t i = 0; i < 4; i++) {
-        random->state[i] = splitmix64(&state);
+        random->state[i] = evener_lane_generator_next(&splitmix64, 0);
     }
 }
 
