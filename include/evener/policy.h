@@ -42,7 +42,7 @@ typedef struct evener_policy_helper_vtable {
  * evener/child_policy.h has it. Members are only added at the end: one that a newer evener added is there if `size`
  * says so. */
 struct evener_policy_helper {
-    size_t size; /* sizeof(evener_policy_helper) of whoever made it */
+    size_t size; /* sizeof(evener_policy_helper) of its creator */
     const evener_policy_helper_vtable *vtable;
     evener_loop *loop;                 /* time, timers, random numbers */
     const evener_policy_set *policies; /* the builders this channel sees, for children */

@@ -30,7 +30,7 @@ EVENER_BEGIN_DECLS
 /* A JSON object that is being read. */
 typedef struct evener_policy_fields evener_policy_fields;
 
-/* What a field that nobody read means. */
+/* What a field that was not read means. */
 typedef enum evener_unknown_fields {
     EVENER_UNKNOWN_FIELDS_IGNORE = 0, /* gRPC's rule (A21, service config error handling) */
     EVENER_UNKNOWN_FIELDS_REFUSE = 1  /* INVALID_ARGUMENT that names the field: finds misspelt ones */

@@ -80,7 +80,7 @@ EVENER_API void *evener_subchannel_data(evener_subchannel *subchannel);
 /* Return the backend's address as text. Immutable. Any thread that holds a pick or a picker's reference. */
 EVENER_API const char *evener_subchannel_address_text(const evener_subchannel *subchannel);
 
-/* Return the number of calls in flight, counted by the channel. Exact while nobody picks. Any thread that holds a
+/* Return the number of calls in flight, counted by the channel. Exact while no pick runs. Any thread that holds a
  * pick or a reference. */
 EVENER_API uint64_t evener_subchannel_in_flight(const evener_subchannel *subchannel);
 

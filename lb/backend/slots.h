@@ -168,7 +168,7 @@ typedef struct evener_slot_counts {
     uint64_t in_flight; /* begun and not ended */
 } evener_slot_counts;
 
-/* Return the sums over all lanes. Exact while nobody picks. While picks begin and end, `in_flight` may be too small,
+/* Return the sums over all lanes. Exact while no pick runs. While picks begin and end, `in_flight` may be too small,
  * but is never below 0. Any thread that keeps the slot alive. */
 evener_slot_counts evener_slot_sum(const evener_subchannel *handle);
 

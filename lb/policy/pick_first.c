@@ -24,7 +24,7 @@
 #define ATTEMPT_DELAY_DEFAULT_NS (250 * EVENER_NS_PER_MS) /* RFC 8305 section 8: 250 ms, 100 ms to 2 s */
 #define ATTEMPT_DELAY_MIN_NS (100 * EVENER_NS_PER_MS)
 #define ATTEMPT_DELAY_MAX_NS (2 * EVENER_NS_PER_S)
-/* How long until a picker that could not be made as memory ran out is tried again. */
+/* Delay before a picker that could not be made, for lack of memory, is made again. */
 #define RETRY_NS (10 * EVENER_NS_PER_MS)
 
 typedef struct pick_first_config {
@@ -41,7 +41,7 @@ typedef struct candidate {
     evener_address *address;
     evener_subchannel *subchannel;   /* NULL: released */
     evener_connectivity_state state; /* as reported last */
-    bool failed;                     /* in this pass; once all have, for good */
+    bool failed;                     /* in this pass; once all have failed, until READY */
 } candidate;
 
 struct pick_first {
@@ -155,7 +155,7 @@ static bool all_failed(const pick_first *p)
     return true;
 }
 
-/* Every address has failed: from now on all are connected again as they leave their backoff. */
+/* End the pass, after every address has failed: from now on each is connected again when its backoff ends. */
 static void end_pass(pick_first *p)
 {
     stop_pass(p);
@@ -189,7 +189,7 @@ static void advance(pick_first *p)
     }
 }
 
-/* Publish the selected one. Without memory it is tried again: nothing else would change soon. */
+/* Publish the selected one. On out of memory try again later, as no other event may follow soon. */
 static void publish_selected(pick_first *p)
 {
     evener_picker *picker = single_create(p->selected->subchannel);
@@ -236,7 +236,7 @@ static void start_pass(pick_first *p)
         publish_waiting(p, EVENER_CONNECTING);
     }
     if (one_is_ready) {
-        /* Another policy of the channel has this connection; its READY is about to be reported. */
+        /* Another policy of the channel has this connection: its READY is reported shortly. */
         evener_timer_start(p->helper->loop, &p->attempt_timer, p->config->attempt_delay_ns);
     } else {
         advance(p);
@@ -251,7 +251,7 @@ static void select_candidate(pick_first *p, candidate *c)
     release_others(p, c);
 }
 
-/* The lost one keeps its subchannel, and with it its statistics, until another is selected. */
+/* Become IDLE. The lost backend keeps its subchannel, and with it its statistics, until another is selected. */
 static void become_idle(pick_first *p)
 {
     p->selected = NULL;
@@ -298,7 +298,8 @@ static void state_changed(void *arg, evener_subchannel *subchannel, evener_conne
         failed(p, c, status);
         break;
     case EVENER_IDLE:
-        /* Its backoff is over. One that failed in a pass has had its turn, and an idle policy waits for a call. */
+        /* Its backoff is over. An address that failed in this pass is not tried again in it, and an idle policy waits
+         * for a call. */
         if (p->state != EVENER_IDLE && (!p->in_pass || !c->failed)) {
             evener_subchannel_connect(subchannel);
         }
@@ -322,7 +323,7 @@ static void candidates_free(candidate **candidates, size_t count)
     free(candidates);
 }
 
-/* The candidate of an address, out of the old list if it is there. `index` is of the old list. */
+/* Return the candidate of an address, the old one if there is one. `index` is of the old list. */
 static candidate *candidate_obtain(pick_first *p, const evener_address_index *index, evener_address *address)
 {
     const size_t position = evener_address_index_find(index, address);
@@ -423,11 +424,11 @@ static evener_status_code pick_first_update(evener_policy *policy, const evener_
                                  update->address_count);
     }
     if (!p->has_list) {
-        p->state = EVENER_IDLE; /* what was published is no failure of this list */
+        p->state = EVENER_IDLE; /* the published failure is not of this list */
     }
     p->has_list = true;
     if (was_selected || was_idle) {
-        return evener_status_clear(status); /* the selected one is in it, or a call has to ask for a connection */
+        return evener_status_clear(status); /* the selected one is in the list, or a call has to request a connection */
     }
     stop_pass(p);
     start_pass(p);

@@ -26,12 +26,12 @@ struct evener_policy_fields {
     level levels[EVENER_POLICY_FIELDS_DEPTH_MAX];
     size_t depth; /* of `levels`; 0: the text was no object */
     evener_status error;
-    char unknown[PLACE_BYTES]; /* the place of the first field that nobody asked for; "": none yet */
+    char unknown[PLACE_BYTES]; /* the place of the first field that was not read; "": none yet */
 };
 
 /* ---- places ---- */
 
-/* Write "slowStartConfig.window"; what does not fit is cut. */
+/* Write "slowStartConfig.window", truncated to the buffer. */
 static void write_place(const evener_policy_fields *fields, const char *name, char *place, size_t bytes)
 {
     size_t used = 0;
@@ -143,7 +143,7 @@ evener_status_code evener_policy_fields_close(evener_policy_fields *fields, even
 
 /* ---- fields ---- */
 
-/* The field, or NULL if it is missing or there was an error. */
+/* Return the field, or NULL if it is missing or there was an error. */
 static json_t *find(evener_policy_fields *fields, const char *name)
 {
     if (has_failed(fields)) {
@@ -256,7 +256,7 @@ bool evener_policy_fields_get_string(evener_policy_fields *fields, const char *n
     return true;
 }
 
-/* The code of a list's item; OK: it is none that may be in a list. */
+/* Return the code of a list's item; OK: not a code that may be in a list. */
 static evener_status_code status_code_of(const json_t *item)
 {
     for (int code = EVENER_STATUS_CANCELLED + 1; code <= EVENER_STATUS_UNAUTHENTICATED; code++) {

@@ -1,5 +1,5 @@
-/* random: any READY backend with the same chance. No memory of what it did: over n picks a backend of a share p gets
- * n p +- sqrt(n p). */
+/* random: each READY backend with the same probability. Picks are independent: of n picks a backend with the share p
+ * gets n p +- sqrt(n p). */
 #include <evener/base_policy.h>
 
 #include "lb/policy/builtin.h"

@@ -29,7 +29,7 @@
 #define RING_SIZE_MIN_DEFAULT 1024
 #define RING_SIZE_MAX_DEFAULT 65536 /* A42 has 4096, where 10,000 backends have no place each: 1 MiB */
 #define RING_SIZE_LIMIT 8388608     /* A42 */
-/* How long until a picker that could not be made as memory ran out is tried again. */
+/* Delay before a picker that could not be made, for lack of memory, is made again. */
 #define RETRY_NS (10 * EVENER_NS_PER_MS)
 
 typedef struct ring_hash_config {
@@ -160,7 +160,7 @@ static void publish_joined(void *arg)
     }
 }
 
-/* Many changes of a turn make one picker. */
+/* Publish at the end of the turn: its changes are joined into one picker. */
 static void publish_soon(ring_hash *r)
 {
     if (!r->publish_pending) {
@@ -195,7 +195,7 @@ static void state_changed(void *arg, evener_subchannel *subchannel, evener_conne
 static void connect_wanted(void *arg)
 {
     connect_request *request = arg;
-    /* Acquire: what was wanted before is seen; what comes after posts again. */
+    /* Acquire: earlier requests are seen; later ones post again. */
     (void)__atomic_exchange_n(&request->posted, 0, __ATOMIC_ACQ_REL);
     if (request->references == 0) {
         free(request);
@@ -320,7 +320,7 @@ static evener_hash_ring *make_ring(const ring_hash *r, endpoint *const *endpoint
             weighted += weights[i] > 0;
         }
         for (size_t i = 0; weighted == 0 && i < count; i++) {
-            weights[i] = 1; /* all would drain: none does */
+            weights[i] = 1; /* all have weight 0: none drains */
         }
         ring = evener_hash_ring_create(keys, weights, (uint32_t)count, r->config->size_min, r->config->size_max,
                                        without_place);
@@ -437,7 +437,7 @@ static void ring_hash_resolver_error(evener_policy *policy, const evener_status 
     }
 }
 
-/* A waiting call has asked for its own backend already; only when none was asked for, one is taken. */
+/* Connect one endpoint, unless a waiting call has requested its own already. */
 static void ring_hash_exit_idle(evener_policy *policy)
 {
     ring_hash *r = (ring_hash *)policy;
@@ -521,7 +521,7 @@ static void read_config(evener_policy_fields *fields, const evener_policy_set *p
     evener_policy_fields_get_double(fields, "maxLoadFactor", 1, 1000, &config->load_factor_max);
     evener_policy_fields_get_string(fields, "requestHashHeader", config->header, sizeof config->header);
     if (!has_min && config->size_min > config->size_max) {
-        config->size_min = config->size_max; /* the default gives way */
+        config->size_min = config->size_max; /* the default yields to the maximum */
     }
     if (!has_max && config->size_max < config->size_min) {
         config->size_max = config->size_min;

@@ -1,6 +1,6 @@
-/* Each index with c of the n places wants them at (j + phase) n / c, j = 0 .. c-1; all wishes are sorted by a counting
- * sort. The phases are spread over the indices, so that those of equal weight do not all wish for the same place; equal
- * weights come in the order of their indices, which caches like. O(n). */
+/* An index with c of the n places should occur at (j + phase) n / c, j = 0 .. c-1; these wishes are sorted by a
+ * counting sort. The phases are spread over the indices, so that those of equal weight do not all wish for the same
+ * place; equal weights come in the order of their indices, which suits caches. O(n). */
 #include "lb/policy/smooth_sequence.h"
 
 #include <math.h>
@@ -23,7 +23,7 @@ static uint64_t limit_for(uint32_t count, uint64_t least)
     return wanted > least ? wanted : least;
 }
 
-/* Whole weights without their common divisor, if they are few enough. Return their sum, or 0. */
+/* Store whole weights without their common divisor, if their sum is small enough. Return the sum, or 0. */
 static uint64_t exact_places(const double *weights, uint32_t count, uint32_t *places)
 {
     uint64_t divisor = 0;
@@ -64,7 +64,7 @@ static uint32_t wish(double phase, uint32_t j, uint32_t places, uint32_t length)
     return whole < length ? whole : length - 1;
 }
 
-/* `starts` has room for length + 1, zeroed. */
+/* Sort the wishes into the sequence. `starts` has room for length + 1, zeroed. */
 static void sort_wishes(const uint32_t *places, uint32_t count, uint32_t length, uint32_t *starts, uint32_t *sequence)
 {
     for (uint32_t i = 0; i < count; i++) {

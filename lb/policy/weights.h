@@ -29,7 +29,7 @@ typedef struct evener_slow_start {
 /* Read "slowStartConfig" of a policy's configuration, if there is one. */
 void evener_slow_start_read(evener_policy_fields *fields, evener_slow_start *slow_start);
 
-/* The factor of a weight at an age; 1 when the slow start is over. */
+/* Return the factor of a weight at an age; 1 when the slow start is over. */
 double evener_slow_start_factor(const evener_slow_start *slow_start, uint64_t age_ns);
 
 /* Return whether the address has the weight 0: it gets no new calls while others have more. */

@@ -126,7 +126,7 @@ uint32_t evener_lane_take(void)
     stop_asking();
     states[lane].seen_uses = UINT64_MAX; /* in use, as far as the next scan knows */
     __atomic_store_n(&evener_lane_self.own, lane, __ATOMIC_RELAXED);
-    /* Release: whoever takes the lane back sees the lines above. */
+    /* Release: a control thread that takes the lane back sees the lines above. */
     __atomic_store_n(&states[lane].owner, &evener_lane_self, __ATOMIC_RELEASE);
     return lane;
 }

@@ -1,7 +1,7 @@
 /* Lanes: the lane (see evener/lane.h) that the calling thread counts on.
  *
  * A thread takes a free lane at its first pick and gives it back when it exits. When no lane is free it uses the
- * shared lane, and asks again with every pick. While threads ask in vain, a control thread takes lanes back from
+ * shared lane, and asks again with every pick. While such threads exist, a control thread takes lanes back from
  * threads that have not used theirs for a second (evener_lanes_scan()).
  *
  * Lanes are changed with plain loads and stores, so a lane may only pass on when its owner is certainly not about to
@@ -35,7 +35,7 @@ extern _Thread_local evener_lane_thread evener_lane_self __attribute__((tls_mode
  * that sees a count through a lock or an acquire also sees a bound above that count's lane. */
 extern uint32_t evener_lane_bound;
 
-/* Threads that asked for a lane in vain and have none yet. Atomic. */
+/* Number of threads that asked for a lane and have none yet. Atomic. */
 extern uint32_t evener_lane_refused;
 
 /* Take a lane for the calling thread, or return EVENER_LANE_SHARED: the slow path of evener_lane_current(). */

@@ -1,4 +1,4 @@
-/* Words that threads wait for: a futex each, with the bit EVENER_WAIT_SLEEPING for "somebody sleeps". */
+/* Words that threads wait for: a futex each, with the bit EVENER_WAIT_SLEEPING for "a thread sleeps". */
 #include <evener/transport.h>
 
 #include <errno.h>

@@ -29,7 +29,7 @@ typedef struct evener_dns_queue {
     } lines[EVENER_DNS_QUEUE_LINES]; /* owners are spread over lines; the lines take turns */
 } evener_dns_queue;
 
-/* Call begin() at once if fewer than `limit` are running and nobody waits, otherwise when it is the ticket's turn.
+/* Call begin() at once if fewer than `limit` are running and none waits, otherwise when it is the ticket's turn.
  * `owner` identifies who takes turns with others: a channel. */
 void evener_dns_queue_enter(evener_dns_queue *queue, evener_dns_ticket *ticket, const void *owner, size_t limit);
 

@@ -25,7 +25,7 @@ typedef struct evener_dns_texts {
 
 /* What to do for one name. */
 typedef struct evener_dns_plan {
-    evener_status status;        /* not OK: nobody may be asked, and why */
+    evener_status status;        /* not OK: why no server may be asked */
     bool is_local;               /* `local` is the answer */
     evener_dns_answer local[2];  /* A and AAAA: of the hosts file, or of the rule for .localhost */
     evener_dns_candidates names; /* to ask for, in order */

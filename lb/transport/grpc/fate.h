@@ -2,7 +2,7 @@
  * for its connection.
  *
  * Only the core's own words count. What a server can write (the status, its message, metadata) proves nothing, nor does
- * the absence of a peer. With a status that came by way of a transport, whoever wrote it, `error_string` of
+ * the absence of a peer. With a status that came through a transport, from any source, `error_string` of
  * GRPC_OP_RECV_STATUS_ON_CLIENT begins with "UNKNOWN:Error received from peer" (core 1.51). */
 #ifndef EVENER_LB_TRANSPORT_GRPC_FATE_H
 #define EVENER_LB_TRANSPORT_GRPC_FATE_H

@@ -318,7 +318,7 @@ static bool parse(evener_connection *connection, evener_http2_call *call, const 
     return true;
 }
 
-/* Keep bytes that nobody asked for yet: at most one window, as they are not consumed. */
+/* Keep bytes that were not asked for yet: at most one window, as they are not consumed. */
 static bool hold(evener_connection *connection, evener_http2_call *call, const uint8_t *data, size_t bytes)
 {
     if (call->held_from > 0) {
