@@ -292,7 +292,7 @@ Test(streams_sim, messages_go_and_come_one_at_a_time)
     stream_scene_destroy(&s);
 }
 
-/* What was asked for before there is a backend reaches the one that serves. */
+/* Requests made before there is a backend reach the backend that serves. */
 Test(streams_sim, is_made_again_while_nothing_was_written)
 {
     const fake_call_outcome outcomes[] = {{.kind = FAKE_CALL_NEVER_LEFT, .delay_ns = EVENER_NS_PER_MS},

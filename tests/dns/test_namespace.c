@@ -61,7 +61,7 @@ static bool has_error(const recording_sink *sink, void *arg)
 
 static void expect(struct scene *s, const char *target, const char *addresses)
 {
-    s->f->sink.update_count = 0; /* nobody pushes now */
+    s->f->sink.update_count = 0; /* no push happens now */
     resolver_fixture_open(s->f, target);
     cr_assert(resolver_fixture_wait(s->f, has_answer, NULL));
     cr_assert_eq(s->f->sink.error_count, 0, "%s", s->f->sink.error.message);
@@ -201,7 +201,7 @@ Test(dns_namespace, n10_server_with_a_zone_is_asked)
 {
     struct scene *s = scene_create("nameserver ::1%lo\nnameserver 127.0.0.1\n", HOSTS, NSSWITCH);
     set(s, "x", "@ A 10.0.0.1", NULL);
-    expect(s, "dns:///x:1", "10.0.0.1:1"); /* the first one refuses the connection: nobody listens on ::1 */
+    expect(s, "dns:///x:1", "10.0.0.1:1"); /* the first one refuses the connection: no server on ::1 */
     scene_destroy(s);
 }
 

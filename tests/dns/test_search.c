@@ -165,7 +165,7 @@ Test(search, n3_failure_is_reported_if_nothing_succeeds)
     scene_destroy(s);
 }
 
-/* As glibc: there is nobody to answer for the next name. */
+/* As glibc: no server would answer for the next name either. */
 Test(search, n3_time_out_ends_the_search)
 {
     struct scene *s = scene_create("search a.example\noptions ndots:5\n", NULL);

@@ -68,7 +68,7 @@ static void begin(evener_connection *connection, scene_call *self, unsigned inde
                                          .method = "/fuzz.Service/Method",
                                          .deadline_ns = UINT64_MAX,
                                          .unary = !self->stream,
-                                         .blocking = true, /* nobody is to be woken */
+                                         .blocking = true, /* so that no thread is woken */
                                          .wants_metadata = true,
                                          .request = &request,
                                          .receive_bytes_max = 100000};

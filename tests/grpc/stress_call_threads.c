@@ -114,7 +114,7 @@ static void run_round(evener_runtime *runtime, grpc_channel *channel, bool first
     operation early = {0};
     begin(threads, channel, &early);
     wait_for(&early);
-    /* Threads that sleep are woken by a call, and by the end. */
+    /* Sleeping threads are woken by a call, and by the end. */
     wait_until_all_sleep(threads);
     operation late = {0};
     begin(threads, channel, &late);

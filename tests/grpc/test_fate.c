@@ -1,4 +1,4 @@
-/* What is known of a call that ended, and what that says of its connection. */
+/* What is known of a call that ended, and what that implies for its connection. */
 #include <criterion/criterion.h>
 
 #include <arpa/inet.h>
@@ -105,7 +105,7 @@ Test(fate, a_backend_that_cannot_be_reached)
     plain_call_clear(&c);
 }
 
-/* A socket that connects, and on which nobody speaks. */
+/* A socket that connects, and whose peer stays silent. */
 static int listen_only(uint16_t *port)
 {
     const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -290,7 +290,7 @@ Test(fate, the_end_of_a_connection_is_reported_once)
 
 /* ---- keepalive ---- */
 
-/* The core stops after two pings without data, unless it is asked not to; it leaves a second between two. */
+/* The core stops after two pings without data, unless it is asked not to; pings are a second apart. */
 Test(fate, keepalive_goes_on_over_a_silent_connection, .timeout = 60)
 {
     h2_script_server *server = start_silent_server();

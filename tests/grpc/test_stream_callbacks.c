@@ -162,7 +162,7 @@ Test(stream_callbacks, nothing_comes_unasked)
     call_fixture_close(&f);
 }
 
-/* What is asked for before there is a backend is done when there is one. */
+/* Requests made before there is a backend are executed when there is one. */
 Test(stream_callbacks, may_be_used_before_there_is_a_backend)
 {
     call_fixture f;

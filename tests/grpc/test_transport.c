@@ -329,7 +329,7 @@ static void count_line(void *arg, evener_log_level level, const char *component,
     atomic_fetch_add((_Atomic unsigned *)arg, 1);
 }
 
-/* Nobody is there any more to do anything for a connection that the watcher, whose end is awaited, leaves last. */
+/* The control thread waits for the watcher's end: it cannot act for a connection that the watcher leaves last. */
 Test(transport, the_watcher_leaves_a_connection_while_the_runtime_ends)
 {
     start(0);

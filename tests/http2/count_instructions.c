@@ -133,7 +133,7 @@ int main(int argc, char **argv)
                                                  .method = "/orders.Orders/Get",
                                                  .deadline_ns = UINT64_MAX - 1,
                                                  .unary = true,
-                                                 .blocking = true, /* nobody is to be woken */
+                                                 .blocking = true, /* so that no thread is woken */
                                                  .request = &request};
             evener_status status;
             failed += evener_http2_calls.call_begin(connection, &calls[i].base, &args, &status) != EVENER_STATUS_OK;

@@ -8,7 +8,7 @@
 
 #include "http2/raw_scene.h"
 
-#define FRAMES_MAX 1000000 /* a flood that nobody stops fails the test */
+#define FRAMES_MAX 1000000 /* a flood that is not stopped fails the test */
 
 TestSuite(http2_hostile, .init = raw_scene_open, .fini = raw_scene_close, .timeout = 60);
 

@@ -189,7 +189,7 @@ static void connect_by_proxy(const char *proxy_host)
     setenv("grpc_proxy", url, 1);
     h2_open(&fixture, &(evener_http2_transport_options){.size = sizeof(evener_http2_transport_options),
                                                         .target = "dns:///orders.test:443"});
-    peer = h2_connect(&fixture, "192.0.2.1:443", NULL); /* TEST-NET-1: reached by nobody but the proxy */
+    peer = h2_connect(&fixture, "192.0.2.1:443", NULL); /* TEST-NET-1: only the proxy reaches it */
     raw_accept(&proxy_server, &raw);
     read_connect(request, sizeof request);
     cr_assert_str_eq(request, "CONNECT 192.0.2.1:443 HTTP/1.1\r\nHost: 192.0.2.1:443\r\n\r\n");

@@ -133,7 +133,7 @@ double scene_share(const scene *s, size_t b)
     return (double)s->picks[b] / (double)sum;
 }
 
-/* One figure of what the policy says of a backend. */
+/* Return one figure of the policy's description of a backend. */
 double scene_described(scene *s, size_t b, const char *name)
 {
     char note[256] = "", key[32];

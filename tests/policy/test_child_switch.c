@@ -82,7 +82,7 @@ Test(child_switch, the_configuration_of_a_wrapper_in_a_wrapper_is_kept)
     anna_stays("{\"outlier_detection\":{\"childPolicy\":[" RING "]}}");
 }
 
-/* grpc: a policy in force goes on with its own list; the newest one alone has the new list. */
+/* grpc: a policy in force keeps its own list; only the newest one has the new list. */
 Test(child_switch, the_policy_in_force_keeps_its_list)
 {
     policy_harness *h = harness_with("{\"round_robin\":{}}");

@@ -102,7 +102,7 @@ Test(outlier_detection, success_rate_max_percent)
     harness_destroy(h);
 }
 
-/* core: SuccessRateStdevFactor: a factor that large lets nobody be an outlier that has any success */
+/* core: SuccessRateStdevFactor: with a factor this large no backend with any success is an outlier */
 Test(outlier_detection, success_rate_stdev_factor)
 {
     policy_harness *h = harness_with("\"interval\":\"1s\",\"successRateEjection\":{\"stdevFactor\":10000,"

@@ -38,7 +38,7 @@ static void advance_us(policy_harness *h, uint64_t us)
     virtual_loop_advance_ns(h->vl, us * EVENER_NS_PER_US);
 }
 
-/* One figure out of what the policy says of a backend: "success". */
+/* Return one figure of the policy's description of a backend, as "success". */
 static double described(policy_harness *h, const char *address, const char *name)
 {
     char note[256] = "", key[32];
@@ -251,7 +251,7 @@ Test(p2c_ewma, a_newcomer_starts_from_its_peers_latency)
 
 /* ---- mend 3: success is no ratchet ---- */
 
-/* 100 calls a second, every hundredth failing, for 700 s; then 20 s without a failure. */
+/* 100 calls per second, every hundredth fails, for 700 s; then 20 s without a failure. */
 static double success_after_errors(const char *config)
 {
     policy_harness *h = ready_harness(config, A);
@@ -342,7 +342,7 @@ Test(p2c_ewma, a_hung_backend_loses_traffic_before_its_calls_time_out)
     cr_assert_gt(original, 40, "%zu", original);
 }
 
-/* A at 1,000 calls a second answers once in 100 ms instead of 1. */
+/* At 1,000 calls per second A answers after 100 ms once, instead of 1 ms. */
 static double ewma_after_a_slow_answer(const char *config)
 {
     policy_harness *h = ready_harness(config, A);

@@ -8,7 +8,7 @@
 
 #define GO_ZERO "{\"compat\":\"go-zero\"}"
 
-/* Four servers of eight workers, exponential times of 1 ms; 2,000 calls a second. Reported: after 10 s. */
+/* Four servers of eight workers, exponential times of 1 ms; 2,000 calls per second. Reported: after 10 s. */
 static sim_scenario four_servers(void)
 {
     return (sim_scenario){.seed = 7,

@@ -39,7 +39,7 @@ Test(wrapping, drops_the_call_that_is_one_too_many)
     cr_assert_not_null(strstr(status.message, "maxPerBackend"));
     /* What the child counted for a dropped call is taken back: it finds the one free place every time. */
     for (size_t i = 0; i < 50; i++) {
-        harness_advance_ms(h, 1); /* least_request does not count the calls of a backend whose calls take no time */
+        harness_advance_ms(h, 1); /* least_request does not count calls that take no time */
         const char *free_place = evener_subchannel_address_text(picks[i % 4].subchannel);
         harness_done(h, &picks[i % 4], EVENER_STATUS_OK);
         cr_assert_eq(harness_pick(h, NULL, &picks[i % 4], NULL), EVENER_PICK_COMPLETE, "call %zu", i);

@@ -123,7 +123,7 @@ static void expect_lookup(const char *text, const evener_resolver_builder *build
     evener_target_destroy(target);
 }
 
-/* grpc: client_channel_specification.md: without a scheme, or with one that nobody registered, dns:/// is tried */
+/* grpc: client_channel_specification.md: without a scheme, or with one that is not registered, dns:/// is tried */
 Test(registry, unknown_scheme_is_tried_as_a_name)
 {
     expect_lookup("dns:///x", &own_dns, "x");

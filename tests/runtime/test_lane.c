@@ -80,7 +80,7 @@ Test(lane, threads_have_lanes_of_their_own_until_all_are_taken_and_share_the_las
     cr_assert_eq(evener_lane_refused, 0);
 }
 
-/* What a control thread does while threads ask: two scans a second apart, and a grace period. */
+/* Do what a control thread does while threads ask for lanes: two scans a second apart, and a grace period. */
 static bool scan_and_settle(void)
 {
     const bool any = evener_lanes_scan();

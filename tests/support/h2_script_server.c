@@ -1,5 +1,5 @@
-/* One thread serves all connections with poll(). A stream has a position in its script, and goes on from there whenever
- * something has come that a step may have waited for. */
+/* One thread serves all connections with poll(). A stream has a position in its script, and continues whenever
+ * something arrives that a step may have waited for. */
 #include "tests/support/h2_script_server.h"
 
 #include <arpa/inet.h>
