@@ -185,7 +185,7 @@ static grpc_arg integer_arg(const char *name, uint64_t value)
 
 static void create_core(demo_server *server, const demo_server_options *options)
 {
-    grpc_arg args[4];
+    grpc_arg args[5];
     grpc_channel_args list = {.args = args};
     /* Fail if the port is in use: two servers on one port would share its calls. */
     args[list.num_args++] = integer_arg(GRPC_ARG_ALLOW_REUSEPORT, 0);
@@ -197,6 +197,9 @@ static void create_core(demo_server *server, const demo_server_options *options)
     }
     if (options->max_concurrent_streams > 0) {
         args[list.num_args++] = integer_arg(GRPC_ARG_MAX_CONCURRENT_STREAMS, options->max_concurrent_streams);
+    }
+    if (options->message_bytes_max > 0) {
+        args[list.num_args++] = integer_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, options->message_bytes_max);
     }
     server->queue = grpc_completion_queue_create_for_next(NULL);
     server->core = grpc_server_create(&list, NULL);

@@ -38,6 +38,7 @@ typedef struct demo_server_options {
     uint64_t max_connection_age_ms;       /* age at which a connection gets a GOAWAY; 0: never */
     uint64_t max_connection_age_grace_ms; /* 0: unlimited */
     uint32_t max_concurrent_streams;      /* per connection; 0: unlimited */
+    uint32_t message_bytes_max;           /* limit of a received message; 0: the core's, 4 MiB */
 } demo_server_options;
 
 /* Start a server. Return NULL and set `error` if it cannot listen. */

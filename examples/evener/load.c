@@ -17,6 +17,8 @@
 
 #define OTHERS_WAIT_MS 2000
 #define SLICE_NS 200000000u
+#define INTERRUPTED_WAIT_NS                                                                                            \
+    1000000000u /* time that an interrupt leaves for calls in flight, before they are cancelled */
 #define DURATION_MS_DEFAULT 10000
 #define SLOTS_CLOSED 16
 #define SLOTS_OPEN 10000 /* limit of calls in flight with --rate */
@@ -29,6 +31,8 @@ typedef struct slot {
     struct slot *next_free;
     uint64_t start_ns; /* with --rate: when the call was due */
     evener_call_details details;
+    pthread_mutex_t mutex; /* a call may end, and start the next one, before the start of it has returned */
+    evener_call *call;     /* the last one that was started: a reference; under mutex */
 } slot;
 
 struct load {
@@ -105,12 +109,32 @@ static bool start_call(slot *s)
         .details = &s->details,
     };
     evener_status status;
-    if (evener_call_start(l->service.channel, l->options->method, &l->options->request, &options, call_ended, s, NULL,
-                          &status) == EVENER_STATUS_OK) {
-        return true;
+    evener_call *call = NULL;
+    pthread_mutex_lock(&s->mutex);
+    const evener_status_code code = evener_call_start(l->service.channel, l->options->method, &l->options->request,
+                                                      &options, call_ended, s, &call, &status);
+    if (code == EVENER_STATUS_OK) {
+        evener_call_unref(s->call);
+        s->call = call;
     }
-    load_stats_add(&l->stats, NULL, &status, 0);
-    return false;
+    pthread_mutex_unlock(&s->mutex);
+    if (code != EVENER_STATUS_OK) {
+        load_stats_add(&l->stats, NULL, &status, 0);
+    }
+    return code == EVENER_STATUS_OK;
+}
+
+/* Cancel the calls in flight. Called again until there are none: one may be about to start. */
+static void cancel_calls(load *l)
+{
+    for (size_t i = 0; i < l->slot_count; i++) {
+        slot *s = &l->slots[i];
+        pthread_mutex_lock(&s->mutex);
+        if (s->call != NULL) {
+            evener_call_cancel(s->call); /* nothing happens if it has ended */
+        }
+        pthread_mutex_unlock(&s->mutex);
+    }
 }
 
 /* Closed loop: start calls until one is in flight. False: no further call may start. */
@@ -225,6 +249,7 @@ static double drive(load *l)
 {
     const uint64_t began_ns = now_ns();
     uint64_t last_ns = began_ns;
+    uint64_t interrupted_ns = 0;
     l->end_ns = l->duration_ms > 0 ? began_ns + l->duration_ms * UINT64_C(1000000) : UINT64_MAX;
     if (l->options->rate > 0) {
         drive_open(l, began_ns, &last_ns);
@@ -241,6 +266,11 @@ static double drive(load *l)
         }
         if (sem_timedwait(&l->over, &soon) == 0) {
             break;
+        }
+        if (interrupted && interrupted_ns == 0) {
+            interrupted_ns = now_ns();
+        } else if (interrupted && now_ns() - interrupted_ns >= INTERRUPTED_WAIT_NS) {
+            cancel_calls(l);
         }
         progress(l, began_ns, &last_ns);
     }
@@ -303,6 +333,7 @@ static int run(load *l)
     }
     for (size_t i = 0; i < l->slot_count; i++) {
         l->slots[i] = (slot){.owner = l, .details = {.size = sizeof l->slots[i].details}};
+        pthread_mutex_init(&l->slots[i].mutex, NULL);
     }
     load_stats_init(&l->stats);
     sem_init(&l->over, 0, 0);
@@ -315,6 +346,8 @@ static int run(load *l)
 
     const int result = report(l, drive(l));
     for (size_t i = 0; i < l->slot_count; i++) {
+        evener_call_unref(l->slots[i].call);
+        pthread_mutex_destroy(&l->slots[i].mutex);
         evener_call_details_clear(&l->slots[i].details);
     }
     free(l->slots);

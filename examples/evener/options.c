@@ -278,6 +278,8 @@ static const entry entries[] = {
      "round_robin, p2c_ewma, ... or '{\"p2c_ewma\": {\"choices\": 4}}'"},
     {"service-config", 0, "JSON", CALLS, take_text, AT(service_config), 0, false,
      "a whole service config; @FILE reads it from a file"},
+    {"transport", 0, "NAME", CALLS, take_text, AT(transport), 0, false,
+     "grpc or http2 (EVENER_TRANSPORT, otherwise grpc)"},
     {"factory", 0, "FILE", CALLS, take_text, AT(factory_path), 0, false,
      "TARGET is the name of a channel in this factory file"},
     {"resolver-option", 0, "KEY=VALUE", SERVICE, take_resolver_option, 0, 0, false,

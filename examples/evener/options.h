@@ -22,7 +22,7 @@ typedef struct cli_options {
     const char *target; /* or a channel's name, with `factory_path` */
     char *method;       /* "/package.Service/Method"; owned */
     const char *factory_path;
-    const char *cacert, *cert, *key, *authority, *policy, *service_config;
+    const char *cacert, *cert, *key, *authority, *policy, *service_config, *transport;
     bool plaintext;
     uint64_t default_port; /* 0: the library's default */
     evener_attribute resolver_options[CLI_RESOLVER_OPTIONS_MAX];

@@ -71,7 +71,7 @@ static bool open_factory(const cli_options *options, cli_service *service)
     evener_status status;
     if (options->plaintext || options->cacert != NULL || options->cert != NULL || options->key != NULL ||
         options->authority != NULL || options->policy != NULL || options->service_config != NULL ||
-        options->default_port != 0 || options->resolver_option_count > 0) {
+        options->transport != NULL || options->default_port != 0 || options->resolver_option_count > 0) {
         return cli_error("--factory: the file says how to reach the service; remove the other options for that");
     }
     if (evener_factory_open(options->factory_path, NULL, &service->factory, &status) != EVENER_STATUS_OK ||
@@ -95,6 +95,7 @@ bool cli_service_open(const cli_options *options, cli_service *service)
             .size = sizeof channel_options,
             .credentials = credentials,
             .authority = options->authority,
+            .transport_name = options->transport,
             .default_port = (uint32_t)options->default_port,
             .default_service_config = config,
             .ignore_service_config = config != NULL,

@@ -54,6 +54,10 @@ typedef struct evener_call_details {
     size_t trailing_metadata_count;
     uint32_t attempts; /* picks that were made for the call; more than 1: it was picked again */
     void *memory;      /* evener's */
+    /* The status message as the backend's attempt ended with it, whole, followed by NUL: evener_status cuts it after
+     * EVENER_STATUS_MESSAGE_BYTES. May hold NUL bytes. "" with OK, and when the call ended while it had no backend. */
+    const char *status_message;
+    size_t status_message_bytes;
 } evener_call_details;
 
 /* Free what a filled struct owns and make it empty. NULL is allowed. Any thread. */
@@ -80,6 +84,7 @@ typedef struct evener_call_options {
      * Cleared first, so it must be initialised. */
     evener_call_details *details;
     const evener_pick_trace *trace; /* receives what the policy weighed at each pick of the call; or NULL */
+    evener_compression compression; /* of messages sent; EVENER_COMPRESSION_IDENTITY: none; 0: the channel's */
 } evener_call_options;
 
 /* ---- unary calls ---- */

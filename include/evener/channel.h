@@ -73,7 +73,7 @@ typedef struct evener_channel_options {
      * backend's attribute "authority", otherwise the target's host. For a target without a host TLS verifies each
      * backend's own IP address and refuses Unix sockets, which have none (docs/resolvers.md). */
     const char *authority;
-    const char *user_agent; /* prefix of the core's own; NULL: "evener/VERSION" */
+    const char *user_agent; /* prefix of the transport's own; NULL: "grpc" sends "evener/VERSION", "http2" none */
     uint32_t default_port;  /* 0: 443 */
 
     uint64_t idle_timeout_ms; /* after this time without calls the channel becomes IDLE; 0: 30 min; EVENER_NEVER_MS */
@@ -93,6 +93,24 @@ typedef struct evener_channel_options {
      * else "http2". "grpc" in a process without libevener-grpc loads libevener-grpc.so.1; that changes no default. Not
      * with `transport`. */
     const char *transport_name;
+    bool keepalive_permit_without_calls; /* keepalive pings also while no call is in flight (A8, client keepalive) */
+    bool ignore_http_proxy;              /* do not use the HTTP CONNECT proxies that the environment names */
+    /* Limit of the header list of an answer (RFC 9113 section 6.5.2); above it a call ends with RESOURCE_EXHAUSTED. 0:
+     * the transport's default: "http2" 64 KiB, "grpc" the core's */
+    uint32_t header_list_bytes_max;
+    /* Limits of a message, before compression; above them a call ends with RESOURCE_EXHAUSTED. A method's
+     * maxResponseMessageBytes and maxRequestMessageBytes in the service config bound them further, or replace the
+     * default. SIZE_MAX: none */
+    size_t receive_bytes_max;       /* 0: 4 MiB */
+    size_t send_bytes_max;          /* 0: none */
+    evener_compression compression; /* of messages sent, for calls that do not set it */
+    /* I/O threads of "http2", at most 64; 0: one per processor, at most 4. They belong to the runtime: the first channel
+     * of the runtime that connects decides. */
+    uint32_t io_threads;
+    /* Callbacks of asynchronous calls and streams run on call threads of the runtime, one per processor (at least 2, at
+     * most 4), where they may block: each costs a hand-over between threads. Otherwise they run on the I/O threads of
+     * the transport, where they must not. Over "grpc" they always run on call threads. */
+    bool callbacks_on_call_threads;
 } evener_channel_options;
 
 /* Create a channel. On success store a reference in *channel. `options` may be NULL only if none is needed (never

@@ -83,6 +83,15 @@ struct evener_transport {
     const evener_transport_vtable *vtable;
 };
 
+/* Compression of the messages that are sent. A call compresses a message only if that makes it smaller. Received
+ * messages are decompressed whatever is set here. */
+typedef enum evener_compression {
+    EVENER_COMPRESSION_NONE = 0, /* of a channel: none. Of a call: the channel's */
+    EVENER_COMPRESSION_GZIP = 1,
+    EVENER_COMPRESSION_DEFLATE = 2,
+    EVENER_COMPRESSION_IDENTITY = 3 /* of a call: none, whatever the channel's is. Never passed to a transport */
+} evener_compression;
+
 /* ---- transports by name ---- */
 
 /* A channel's settings for its connections. All pointers are borrowed for the call of create(). */
@@ -97,6 +106,11 @@ typedef struct evener_transport_args {
     const char *target;                    /* the channel's, for proxies by name; NULL: no proxy is used. Borrowed */
     bool ignore_http_proxy;                /* HTTP CONNECT proxies of the environment are not used */
     bool keepalive_permit_without_calls;   /* keepalive PINGs also while no call is under way (A8) */
+    uint32_t header_list_bytes_max;        /* limit of a received header list; 0: the transport's default */
+    uint32_t io_threads;                   /* I/O threads of the runtime: those of the first transport that connects */
+    /* An upper bound for received messages, for transports that know none per call (receive_bytes_max of
+     * evener_call_begin_args); 0: the transport's default; SIZE_MAX: none */
+    size_t receive_bytes_max;
 } evener_transport_args;
 
 /* Create the transport of one channel. On success store a transport, which the channel ends through
@@ -137,13 +151,6 @@ typedef enum evener_fate {
     EVENER_FATE_NEVER_LEFT = 1,        /* not a byte of the request was written to the connection, nor will be */
     EVENER_FATE_REFUSED = 2            /* RST_STREAM REFUSED_STREAM, or a stream id above the GOAWAY's last id */
 } evener_fate;
-
-/* Compression of the messages of a call. */
-typedef enum evener_compression {
-    EVENER_COMPRESSION_NONE = 0,
-    EVENER_COMPRESSION_GZIP = 1,
-    EVENER_COMPRESSION_DEFLATE = 2
-} evener_compression;
 
 typedef struct evener_transport_call evener_transport_call;
 
@@ -258,6 +265,9 @@ typedef struct evener_transport_calls {
      * `until_ns` of the loop's clock has passed; serve the connection meanwhile if nobody else does. The word stays
      * valid until `ended`, and is changed by evener_wait_word_set() only. NULL: the transport has none. */
     void (*call_wait)(evener_transport_call *call, uint32_t *word, uint32_t value, uint64_t until_ns);
+    /* Events come on threads made for callbacks that may block, and hold up no other call. False: the channel option
+     * callbacks_on_call_threads hands them to such threads. */
+    bool events_may_block;
 } evener_transport_calls;
 
 EVENER_END_DECLS

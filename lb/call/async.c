@@ -1,7 +1,8 @@
 /* Asynchronous unary calls: the loop of attempts (attempts.h) with a callback at its end.
  *
- * A call is one piece of memory out of a pool: this struct, the transport's part, then copies of what the caller lends
- * until evener_call_start() has returned (method, authority, metadata). */
+ * A call is one piece of memory out of a pool: this struct, the transport's part, what a call thread needs (with
+ * callbacks_on_call_threads), then copies of what the caller lends until evener_call_start() has returned (method,
+ * authority, metadata). */
 #include <evener/call.h>
 
 #include <stdatomic.h>
@@ -11,10 +12,22 @@
 #include "lb/call/attempts.h"
 #include "lb/call/copies.h"
 #include "lb/call/details.h"
+#include "lb/channel/channel_internal.h"
 #include "lb/runtime/object_pool.h"
+#include "lb/runtime/work_threads.h"
+
+/* The end, on its way to a call thread. */
+typedef struct delivery {
+    evener_work work;
+    evener_call *call;
+    evener_status status;
+    evener_bytes response;
+} delivery;
 
 struct evener_call {
     evener_attempts attempts;
+    evener_work_threads *callback_threads; /* NULL: the callback runs where the call ends */
+    delivery *delivery;                    /* in this memory; with callback_threads */
     _Atomic uint32_t references;
     evener_channel *channel; /* a reference */
     evener_bytes request;    /* a reference */
@@ -71,6 +84,15 @@ static void unref(evener_attempts *attempts)
     evener_call_unref(call_of(attempts));
 }
 
+static void run_callback(evener_work *work)
+{
+    delivery *d = EVENER_CONTAINER_OF(work, delivery, work);
+    evener_call *call = d->call;
+    call->callback(call->arg, &d->status, &d->response);
+    evener_bytes_clear(&d->response);
+    release(call);
+}
+
 static void finished(evener_attempts *attempts, const evener_status *status, const evener_call_end *end)
 {
     evener_call *call = call_of(attempts);
@@ -78,6 +100,12 @@ static void finished(evener_attempts *attempts, const evener_status *status, con
     if (status->code == EVENER_STATUS_OK && end != NULL && end->response != NULL) {
         response = *end->response;
         end->response->owner = NULL;
+    }
+    if (call->callback_threads != NULL) {
+        delivery *d = call->delivery;
+        *d = (delivery){.work.run = run_callback, .call = call, .status = *status, .response = response};
+        evener_work_threads_put(call->callback_threads, &d->work);
+        return;
     }
     call->callback(call->arg, status, &response);
     evener_bytes_clear(&response);
@@ -101,18 +129,24 @@ void evener_call_cancel(evener_call *call)
     evener_attempts_cancel(&call->attempts);
 }
 
-static evener_call *call_create(const evener_transport_calls *calls, size_t copies_bytes)
+static evener_call *call_create(evener_channel *channel, size_t copies_bytes)
 {
+    /* Acquire: pairs with evener_channel_reconfigure(). */
+    evener_work_threads *threads = __atomic_load_n(&channel->calls.callback_threads, __ATOMIC_ACQUIRE);
+    const evener_transport_calls *calls = evener_channel_transport(channel)->vtable->calls;
     const size_t wire_at = (sizeof(evener_call) + 63) & ~(size_t)63;
-    const size_t copies_at = wire_at + evener_rpc_call_bytes(calls);
+    const size_t delivery_at = wire_at + evener_rpc_call_bytes(calls);
+    const size_t copies_at = delivery_at + (threads != NULL ? (sizeof(delivery) + 63) & ~(size_t)63 : 0);
     bool is_new;
     evener_call *call = evener_pool_take(copies_at + copies_bytes, &is_new);
     if (call == NULL) {
         return NULL;
     }
     if (!is_new) {
-        memset(call, 0, copies_at); /* it may have been another transport's */
+        memset(call, 0, delivery_at); /* it may have been another transport's */
     }
+    call->callback_threads = threads;
+    call->delivery = (delivery *)(void *)((char *)call + delivery_at);
     call->bytes = copies_at + copies_bytes;
     call->attempts.wire = (evener_transport_call *)(void *)((char *)call + wire_at);
     return call;
@@ -132,7 +166,7 @@ evener_status_code evener_call_start(evener_channel *channel, const char *method
         return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "call of %s: the callback is NULL", method);
     }
     const size_t copies_bytes = evener_copies_bytes(method, &options);
-    evener_call *made = call_create(evener_channel_transport(channel)->vtable->calls, copies_bytes);
+    evener_call *made = call_create(channel, copies_bytes);
     if (made == NULL) {
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "call of %s: out of memory", method);
     }

@@ -60,8 +60,7 @@ void evener_attempts_ended(evener_transport_call *wire, const evener_call_end *e
     }
     evener_status status;
     evener_rpc_set_status(&attempts->rpc, &attempts->pick, end, &status);
-    evener_details_end(attempts->details, evener_subchannel_address_text(attempts->pick.subchannel), end->trailing,
-                       end->trailing_count);
+    evener_rpc_fill_details(&attempts->pick, end, &status, attempts->details);
     (void)move(attempts, EVENER_ATTEMPTS_FINISHED);
     evener_rpc_end_pick(&attempts->rpc, &attempts->pick, end);
     attempts->hooks->finished(attempts, &status, end); /* the RPC may be gone */

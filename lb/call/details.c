@@ -30,7 +30,7 @@ void evener_call_details_clear(evener_call_details *details)
         return;
     }
     free(details->memory);
-    put_details(details, (evener_call_details){.peer = ""});
+    put_details(details, (evener_call_details){.peer = "", .status_message = ""});
 }
 
 const evener_metadata *evener_metadata_find(const evener_metadata *metadata, size_t count, const char *key)
@@ -81,31 +81,37 @@ static void copy_metadata(const evener_metadata *from, size_t count, evener_meta
     }
 }
 
+/* `end` NULL: only headers are known. */
 static void fill(evener_call_details *details, const evener_metadata *initial, size_t initial_count,
-                 const evener_metadata *trailing, size_t trailing_count, const char *address)
+                 const evener_details_at_end *end)
 {
-    const size_t peer_bytes = address != NULL ? evener_details_peer(address, NULL, 0) + 1 : 0;
+    static const evener_details_at_end none = {.message = ""};
+    const size_t peer_bytes = end != NULL ? evener_details_peer(end->address, NULL, 0) + 1 : 0;
+    const evener_details_at_end *known = end != NULL ? end : &none;
     evener_metadata *memory =
-        malloc((initial_count + trailing_count) * sizeof *memory + texts_bytes(initial, initial_count) +
-               texts_bytes(trailing, trailing_count) + peer_bytes + 1);
+        malloc((initial_count + known->trailing_count) * sizeof *memory + texts_bytes(initial, initial_count) +
+               texts_bytes(known->trailing, known->trailing_count) + peer_bytes + known->message_bytes + 1);
     if (memory == NULL) {
         return;
     }
-    char *at = (char *)(memory + initial_count + trailing_count);
+    char *at = (char *)(memory + initial_count + known->trailing_count);
     copy_metadata(initial, initial_count, memory, &at);
-    copy_metadata(trailing, trailing_count, memory + initial_count, &at);
-    if (address != NULL) {
-        (void)evener_details_peer(address, at, peer_bytes);
+    copy_metadata(known->trailing, known->trailing_count, memory + initial_count, &at);
+    const char *message = put(&at, known->message, known->message_bytes);
+    if (end != NULL) {
+        (void)evener_details_peer(end->address, at, peer_bytes);
     }
     void *old = details->memory;
     put_details(details, (evener_call_details){
-                             .peer = address != NULL ? at : "",
+                             .peer = end != NULL ? at : "",
                              .initial_metadata = memory,
                              .initial_metadata_count = initial_count,
                              .trailing_metadata = memory + initial_count,
-                             .trailing_metadata_count = trailing_count,
+                             .trailing_metadata_count = known->trailing_count,
                              .attempts = details->attempts,
                              .memory = memory,
+                             .status_message = message,
+                             .status_message_bytes = known->message_bytes,
                          });
     free(old);
 }
@@ -114,22 +120,21 @@ void evener_details_begin(evener_call_details *details, uint32_t attempts)
 {
     if (details != NULL) {
         evener_call_details_clear(details);
-        put_details(details, (evener_call_details){.peer = "", .attempts = attempts});
+        put_details(details, (evener_call_details){.peer = "", .attempts = attempts, .status_message = ""});
     }
 }
 
 void evener_details_headers(evener_call_details *details, const evener_metadata *metadata, size_t count)
 {
     if (details != NULL) {
-        fill(details, metadata, count, NULL, 0, NULL);
+        fill(details, metadata, count, NULL);
     }
 }
 
-void evener_details_end(evener_call_details *details, const char *address, const evener_metadata *trailing,
-                        size_t trailing_count)
+void evener_details_end(evener_call_details *details, const evener_details_at_end *end)
 {
     if (details != NULL) {
-        fill(details, details->initial_metadata, details->initial_metadata_count, trailing, trailing_count, address);
+        fill(details, details->initial_metadata, details->initial_metadata_count, end);
     }
 }
 

@@ -15,10 +15,17 @@ void evener_details_begin(evener_call_details *details, uint32_t attempts);
 /* Copy the server's headers. Without memory they stay empty, here and below. */
 void evener_details_headers(evener_call_details *details, const evener_metadata *metadata, size_t count);
 
-/* Copy the trailers, and name the backend ("ipv4:127.0.0.1:50051"; `address` is an address's text). The headers
- * stay. */
-void evener_details_end(evener_call_details *details, const char *address, const evener_metadata *trailing,
-                        size_t trailing_count);
+/* What is known at the end of an attempt. */
+typedef struct evener_details_at_end {
+    const char *address; /* of the backend: an address's text */
+    const char *message; /* of the status */
+    size_t message_bytes;
+    const evener_metadata *trailing;
+    size_t trailing_count;
+} evener_details_at_end;
+
+/* Copy trailers and message, and name the backend ("ipv4:127.0.0.1:50051"). The headers stay. */
+void evener_details_end(evener_call_details *details, const evener_details_at_end *end);
 
 /* Move the contents of `from` to `to`, up to the size of `to`, and empty `from`. */
 void evener_details_move(evener_call_details *from, evener_call_details *to);

@@ -43,6 +43,11 @@ evener_status_code evener_rpc_check(evener_channel *channel, const char *method,
                                      entry->key == NULL ? "key" : "value");
         }
     }
+    if ((uint32_t)options->compression > EVENER_COMPRESSION_IDENTITY) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "call of %s: options.compression is %u: a value of evener_compression is needed",
+                                 method, (unsigned)options->compression);
+    }
     const evener_transport *transport = evener_channel_transport(channel);
     if (transport->vtable->calls == NULL) {
         return evener_status_set(status, EVENER_STATUS_FAILED_PRECONDITION,
@@ -72,11 +77,28 @@ static uint64_t shorter_timeout_ms(uint64_t of_call_ms, uint64_t of_config_ms)
     return of_call_ms < of_config_ms ? of_call_ms : of_config_ms;
 }
 
+/* 0: not set. Both set: the smaller (grpc: doc/service_config.md). */
+static size_t smaller_limit(size_t of_channel, size_t of_config)
+{
+    if (of_channel == 0 || of_config == 0) {
+        return of_channel != 0 ? of_channel : of_config;
+    }
+    return of_channel < of_config ? of_channel : of_config;
+}
+
+/* What is passed to the transport: NONE, GZIP or DEFLATE. */
+static evener_compression choose_compression(evener_compression of_call, evener_compression of_channel)
+{
+    const evener_compression chosen = of_call != EVENER_COMPRESSION_NONE ? of_call : of_channel;
+    return chosen == EVENER_COMPRESSION_IDENTITY ? EVENER_COMPRESSION_NONE : chosen;
+}
+
 void evener_rpc_init(evener_rpc *rpc, evener_channel *channel, const char *method, const evener_call_options *options)
 {
     const evener_method_settings settings = evener_channel_method_settings(channel, method);
     const uint64_t timeout_ms = shorter_timeout_ms(options->timeout_ms, settings.timeout_ms);
     const bool has_deadline = timeout_ms > 0 && timeout_ms < TIMEOUT_MS_MAX;
+    const evener_channel_calls *of_channel = &channel->calls;
     *rpc = (evener_rpc){
         .channel = channel,
         .calls = evener_channel_transport(channel)->vtable->calls,
@@ -89,6 +111,12 @@ void evener_rpc_init(evener_rpc *rpc, evener_channel *channel, const char *metho
                       .wait_for_ready = waits_for_ready(channel, options, &settings),
                       .trace = options->trace},
         .authority = options->authority,
+        .receive_bytes_max = smaller_limit(__atomic_load_n(&of_channel->receive_bytes_max, __ATOMIC_RELAXED),
+                                           settings.response_bytes_max),
+        .send_bytes_max =
+            smaller_limit(__atomic_load_n(&of_channel->send_bytes_max, __ATOMIC_RELAXED), settings.request_bytes_max),
+        .compression = choose_compression(
+            options->compression, (evener_compression)__atomic_load_n(&of_channel->compression, __ATOMIC_RELAXED)),
         .timeout_ms = has_deadline ? timeout_ms : 0,
         .deadline_ns =
             has_deadline ? evener_loop_now_ns(channel->hot.loop) + timeout_ms * EVENER_NS_PER_MS : UINT64_MAX,
@@ -123,6 +151,9 @@ void evener_rpc_fill_begin_args(const evener_rpc *rpc, evener_call_begin_args *a
     args->metadata = rpc->pick_args.metadata;
     args->metadata_count = rpc->pick_args.metadata_count;
     args->deadline_ns = rpc->deadline_ns;
+    args->receive_bytes_max = rpc->receive_bytes_max;
+    args->send_bytes_max = rpc->send_bytes_max;
+    args->compression = rpc->compression;
 }
 
 bool evener_rpc_goes_again(evener_rpc *rpc, const evener_call_end *end, bool cancelled)
@@ -174,6 +205,25 @@ void evener_rpc_set_status(const evener_rpc *rpc, const evener_pick *pick, const
     } else {
         evener_status_set(status, end->code, "%s", end->message);
     }
+}
+
+void evener_rpc_fill_details(const evener_pick *pick, const evener_call_end *end, const evener_status *status,
+                             evener_call_details *details)
+{
+    if (details == NULL) {
+        return;
+    }
+    /* The status has the transport's message, cut, or one that was made of more. */
+    const size_t kept = strlen(status->message);
+    const bool is_transports = end->message_bytes >= kept && memcmp(status->message, end->message, kept) == 0;
+    const evener_details_at_end known = {
+        .address = evener_subchannel_address_text(pick->subchannel),
+        .message = is_transports && end->code != EVENER_STATUS_OK ? end->message : status->message,
+        .message_bytes = is_transports && end->code != EVENER_STATUS_OK ? end->message_bytes : kept,
+        .trailing = end->trailing,
+        .trailing_count = end->trailing_count,
+    };
+    evener_details_end(details, &known);
 }
 
 void evener_rpc_end_pick(const evener_rpc *rpc, evener_pick *pick, const evener_call_end *end)

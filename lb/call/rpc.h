@@ -22,9 +22,12 @@ typedef struct evener_rpc {
     const char *authority;      /* likewise; NULL: the connection's */
     uint64_t timeout_ms;        /* 0: no deadline */
     uint64_t deadline_ns;       /* of the loop's clock; UINT64_MAX: none */
-    uint32_t attempts;          /* picks that were made */
-    uint64_t first_message_ns;  /* of a stream: when the attempt's first message came; 0: none did */
-    bool refused_once;          /* a server has refused the call unprocessed (A6: made again once) */
+    size_t receive_bytes_max;   /* of one message; 0: the transport's default */
+    size_t send_bytes_max;      /* 0: none */
+    evener_compression compression;
+    uint32_t attempts;         /* picks that were made */
+    uint64_t first_message_ns; /* of a stream: when the attempt's first message came; 0: none did */
+    bool refused_once;         /* a server has refused the call unprocessed (A6: made again once) */
 } evener_rpc;
 
 /* Check what a call was given, and store its options (`given` may be NULL, or an older program's) as this library knows
@@ -53,6 +56,10 @@ bool evener_rpc_goes_again(evener_rpc *rpc, const evener_call_end *end, bool can
 /* Set the status that the application gets for a final attempt. */
 void evener_rpc_set_status(const evener_rpc *rpc, const evener_pick *pick, const evener_call_end *end,
                            evener_status *status);
+
+/* Fill the details, which may be NULL, of an attempt that stands and has this status. */
+void evener_rpc_fill_details(const evener_pick *pick, const evener_call_end *end, const evener_status *status,
+                             evener_call_details *details);
 
 /* End the attempt's pick: policies and statistics learn how it went at the picked backend. */
 void evener_rpc_end_pick(const evener_rpc *rpc, evener_pick *pick, const evener_call_end *end);

@@ -5,7 +5,7 @@
  * that an attempt was not processed.
  *
  * The blocking functions wait on words that the events change (evener_wait_word_set()); streams that were started with
- * callbacks call those instead. */
+ * callbacks call those instead, or have a call thread call them (callbacks_on_call_threads). */
 #include <evener/call.h>
 
 #include <stdatomic.h>
@@ -17,6 +17,11 @@
 #include "lb/call/attempts.h"
 #include "lb/call/copies.h"
 #include "lb/call/details.h"
+#include "lb/channel/channel_internal.h"
+#include "lb/runtime/work_threads.h"
+
+/* Callbacks that a call thread is to run. */
+enum { PENDING_HEADERS = 1, PENDING_MESSAGE = 2, PENDING_WRITTEN = 4, PENDING_ENDED = 8 };
 
 /* The words. */
 enum { WAITING = 0, ANSWERED = 1 };
@@ -35,7 +40,9 @@ struct evener_stream {
     evener_stream_callbacks callbacks;
     void *arg;
     bool has_callbacks;
-    evener_call_details headers; /* the server's, from their arrival to the end of the stream */
+    evener_work_threads *callback_threads; /* NULL: callbacks run where the transport's events come */
+    evener_work work;                      /* with callback_threads; put in while `is_delivering` */
+    evener_call_details headers;           /* the server's, from their arrival to the end of the stream */
     evener_call_details details;
     evener_call_details *users_details; /* filled at the end; or NULL */
     evener_bytes only_request;          /* a reference */
@@ -52,8 +59,10 @@ struct evener_stream {
     bool has_headers;
     bool ended;
     evener_status status; /* set when ended */
-    evener_bytes message; /* the answer to a blocking read */
+    evener_bytes message; /* the answer to a blocking read, or on its way to a call thread */
     bool has_message;
+    uint32_t pending; /* PENDING_*: what a call thread has not reported yet */
+    bool is_delivering;
 
     /* changed under the mutex, waited for without it */
     uint32_t open_word, read_word, write_word, headers_word;
@@ -72,6 +81,12 @@ static void lock(evener_stream *stream)
 static void unlock(evener_stream *stream)
 {
     pthread_mutex_unlock(&stream->attempts.mutex);
+}
+
+/* Whether callbacks run on the thread of the transport's event. */
+static bool has_callbacks_here(const evener_stream *stream)
+{
+    return stream->has_callbacks && stream->callback_threads == NULL;
 }
 
 static bool is_on_wire(const evener_stream *stream)
@@ -134,6 +149,56 @@ void evener_stream_unref(evener_stream *stream)
     drop_reference(stream);
 }
 
+/* ---- callbacks on call threads ---- */
+
+/* Report what is pending, on a call thread; one thread at a time, as the work is put in only while none is. */
+static void run_callbacks(evener_work *work)
+{
+    evener_stream *stream = EVENER_CONTAINER_OF(work, evener_stream, work);
+    const evener_stream_callbacks *callbacks = &stream->callbacks;
+    bool has_ended = false;
+    for (;;) {
+        lock(stream);
+        const uint32_t pending = stream->pending;
+        evener_bytes message = stream->message;
+        stream->pending = 0;
+        stream->message = (evener_bytes){0};
+        stream->is_delivering = pending != 0;
+        unlock(stream);
+        if (pending == 0) {
+            break;
+        }
+        if ((pending & PENDING_HEADERS) != 0 && callbacks->headers != NULL) {
+            callbacks->headers(stream->arg, stream->headers.initial_metadata, stream->headers.initial_metadata_count);
+        }
+        if ((pending & PENDING_MESSAGE) != 0) {
+            callbacks->message(stream->arg, &message);
+        }
+        if ((pending & PENDING_WRITTEN) != 0 && callbacks->written != NULL) {
+            callbacks->written(stream->arg);
+        }
+        if ((pending & PENDING_ENDED) != 0) {
+            callbacks->ended(stream->arg, &stream->status); /* not changed any more */
+            has_ended = true;
+        }
+    }
+    if (has_ended) {
+        drop_reference(stream); /* the ring's */
+    }
+    drop_reference(stream); /* the work's */
+}
+
+/* Under the mutex. */
+static void put_pending(evener_stream *stream, uint32_t event)
+{
+    stream->pending |= event;
+    if (!stream->is_delivering) {
+        stream->is_delivering = true;
+        atomic_fetch_add_explicit(&stream->references, 1, memory_order_relaxed);
+        evener_work_threads_put(stream->callback_threads, &stream->work);
+    }
+}
+
 /* ---- the events of an attempt ---- */
 
 /* Hand the stream's requests to the transport. Under the mutex, on the wire. */
@@ -194,8 +259,11 @@ static void headers(evener_transport_call *wire, const evener_metadata *metadata
     evener_details_headers(&stream->details, metadata, count);
     stream->has_headers = true;
     evener_wait_word_set(&stream->headers_word, ANSWERED);
+    if (stream->callback_threads != NULL) {
+        put_pending(stream, PENDING_HEADERS);
+    }
     unlock(stream);
-    if (stream->has_callbacks && stream->callbacks.headers != NULL) {
+    if (has_callbacks_here(stream) && stream->callbacks.headers != NULL) {
         stream->callbacks.headers(stream->arg, metadata, count);
     }
 }
@@ -209,13 +277,16 @@ static void message(evener_transport_call *wire, evener_bytes *received)
             evener_loop_now_ns(evener_runtime_loop(evener_channel_runtime(stream->channel)));
     }
     stream->reading = false;
-    if (!stream->has_callbacks) {
+    if (stream->callback_threads != NULL) {
+        stream->message = *received;
+        put_pending(stream, PENDING_MESSAGE);
+    } else if (!stream->has_callbacks) {
         stream->message = *received;
         stream->has_message = true;
         evener_wait_word_set(&stream->read_word, ANSWERED);
     }
     unlock(stream);
-    if (stream->has_callbacks) {
+    if (has_callbacks_here(stream)) {
         stream->callbacks.message(stream->arg, received);
     }
 }
@@ -236,8 +307,11 @@ static void written(evener_transport_call *wire)
         stream->attempts.rpc.calls->call_half_close(wire);
     }
     evener_wait_word_set(&stream->write_word, ANSWERED);
+    if (stream->callback_threads != NULL) {
+        put_pending(stream, PENDING_WRITTEN);
+    }
     unlock(stream);
-    if (stream->has_callbacks && stream->callbacks.written != NULL) {
+    if (has_callbacks_here(stream) && stream->callbacks.written != NULL) {
         stream->callbacks.written(stream->arg);
     }
 }
@@ -267,7 +341,14 @@ static void finished(evener_attempts *attempts, const evener_status *status, con
     evener_wait_word_set(&stream->headers_word, ANSWERED);
     evener_wait_word_set(&stream->write_word, ANSWERED);
     evener_wait_word_set(&stream->read_word, ANSWERED);
+    const bool is_elsewhere = stream->callback_threads != NULL;
+    if (is_elsewhere) {
+        put_pending(stream, PENDING_ENDED); /* the ring's reference goes with it */
+    }
     unlock(stream);
+    if (is_elsewhere) {
+        return;
+    }
     if (stream->has_callbacks) {
         stream->callbacks.ended(stream->arg, status);
     }
@@ -413,6 +494,9 @@ evener_status_code evener_stream_start(evener_channel *channel, const char *meth
     made->callbacks = own;
     made->arg = arg;
     made->has_callbacks = true;
+    /* Acquire: pairs with evener_channel_reconfigure(). */
+    made->callback_threads = __atomic_load_n(&channel->calls.callback_threads, __ATOMIC_ACQUIRE);
+    made->work.run = run_callbacks;
     *stream = made; /* callbacks may use it before this returns */
     code = evener_attempts_start(&made->attempts, true, &found);
     if (code != EVENER_STATUS_OK) {

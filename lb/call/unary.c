@@ -50,8 +50,11 @@ static void unary_ended(evener_transport_call *call, const evener_call_end *end)
     if (!u->again) {
         u->code = end->timed_out ? EVENER_STATUS_DEADLINE_EXCEEDED : end->code;
         evener_rpc_set_status(u->rpc, &u->pick, end, u->status);
-        evener_details_end(u->details, evener_subchannel_address_text(u->pick.subchannel), end->trailing,
-                           end->trailing_count);
+        if (u->details != NULL) {
+            evener_status status;
+            evener_rpc_set_status(u->rpc, &u->pick, end, &status); /* the caller's may be NULL */
+            evener_rpc_fill_details(&u->pick, end, &status, u->details);
+        }
         if (end->code == EVENER_STATUS_OK) {
             take_response(end->response, u->response);
         }

@@ -13,6 +13,7 @@
 #include "lb/runtime/clock.h"
 #include "lb/runtime/rcu.h"
 #include "lb/runtime/runtime_internal.h"
+#include "lb/runtime/work_threads.h"
 
 #define DEFAULT_PORT 443
 #define DEFAULT_IDLE_TIMEOUT_MS (30 * 60 * 1000)
@@ -110,6 +111,8 @@ static evener_status_code read_options(const evener_channel_options *given, even
         {"default_port", options->default_port, 65535, "1 to 65535 is needed (0: 443)"},
         {"empty_update", (uint32_t)options->empty_update, EVENER_EMPTY_UPDATE_KEEP,
          "a value of evener_empty_update is needed"},
+        {"compression", (uint32_t)options->compression, EVENER_COMPRESSION_IDENTITY,
+         "a value of evener_compression is needed"},
     };
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         if (numbers[i].value > numbers[i].max) {
@@ -155,6 +158,9 @@ static bool copy_options(evener_channel *channel, const evener_channel_options *
         return false;
     }
     channel->hot.wait_for_ready = options->wait_for_ready; /* atomic after creation */
+    channel->calls.receive_bytes_max = options->receive_bytes_max;
+    channel->calls.send_bytes_max = options->send_bytes_max;
+    channel->calls.compression = (uint32_t)options->compression;
     channel->settings.ignore_service_config = options->ignore_service_config;
     channel->settings.default_port = options->default_port != 0 ? options->default_port : DEFAULT_PORT;
     channel->settings.empty_update = options->empty_update;
@@ -268,6 +274,11 @@ static evener_status_code find_transport(evener_channel *channel, const evener_c
             .keepalive_timeout_ms = options->keepalive_timeout_ms,
             .grpc_args = options->grpc_args,
             .target = evener_channel_target(channel),
+            .ignore_http_proxy = options->ignore_http_proxy,
+            .keepalive_permit_without_calls = options->keepalive_permit_without_calls,
+            .header_list_bytes_max = options->header_list_bytes_max,
+            .io_threads = options->io_threads,
+            .receive_bytes_max = options->receive_bytes_max,
         };
         const evener_status_code code = factory->create(&args, &channel->settings.transport, status);
         if (code != EVENER_STATUS_OK) {
@@ -299,6 +310,19 @@ static evener_status_code check_server_names(const evener_channel *channel, even
             evener_target_text(channel->settings.target));
     }
     return EVENER_STATUS_OK;
+}
+
+static evener_status_code find_callback_threads(evener_channel *channel, const evener_channel_options *options,
+                                                evener_status *status)
+{
+    const evener_transport_calls *calls = channel->settings.transport->vtable->calls;
+    if (!options->callbacks_on_call_threads || calls == NULL || calls->events_may_block) {
+        return EVENER_STATUS_OK;
+    }
+    evener_status reason;
+    channel->calls.callback_threads = evener_work_threads_get(channel->settings.runtime, &reason);
+    return channel->calls.callback_threads != NULL ? EVENER_STATUS_OK
+                                                   : evener_status_set(status, reason.code, "%s", reason.message);
 }
 
 static evener_status_code set_up(evener_channel *channel, const char *target, const evener_channel_options *options,
@@ -337,6 +361,9 @@ static evener_status_code set_up(evener_channel *channel, const char *target, co
     }
     if (code == EVENER_STATUS_OK) {
         code = check_server_names(channel, status);
+    }
+    if (code == EVENER_STATUS_OK) {
+        code = find_callback_threads(channel, options, status);
     }
     if (code != EVENER_STATUS_OK) {
         return code;

@@ -51,6 +51,14 @@ typedef struct evener_channel_hot {
     bool caller_drives_loop; /* waiting would deadlock */
 } evener_channel_hot;
 
+/* What calls take from the channel. Changed by evener_channel_reconfigure() only; each field is atomic by itself. */
+typedef struct evener_channel_calls {
+    size_t receive_bytes_max;                     /* 0: the default, 4 MiB; SIZE_MAX: none */
+    size_t send_bytes_max;                        /* 0 or SIZE_MAX: none */
+    uint32_t compression;                         /* an evener_compression */
+    struct evener_work_threads *callback_threads; /* NULL: callbacks run where the transport's events come */
+} evener_channel_calls;
+
 _Static_assert(sizeof(evener_channel_hot) <= 64, "a pick reads one cache line of its channel");
 
 /* Fixed at creation. Only evener_channel_reconfigure() changes some of it later, on the control thread. `target` and
@@ -106,6 +114,7 @@ typedef struct evener_channel_control {
 struct evener_channel {
     evener_channel_hot hot;
     _Alignas(64) uint64_t references; /* atomic */
+    _Alignas(64) evener_channel_calls calls;
     evener_channel_settings settings;
     evener_channel_control control;
     evener_subchannel_pool pool; /* belongs to the control thread */

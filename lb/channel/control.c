@@ -219,7 +219,7 @@ static void publish_config(evener_channel *channel)
 
 evener_method_settings evener_channel_method_settings(evener_channel *channel, const char *method)
 {
-    evener_method_settings settings = {0, false, false};
+    evener_method_settings settings = {0};
     if (__atomic_load_n(&channel->control.published_config, __ATOMIC_RELAXED) == NULL) {
         return settings;
     }

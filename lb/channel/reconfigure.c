@@ -87,6 +87,10 @@ static void exchange_authority(evener_channel *channel, evener_channel *prepared
 static void take_limits(evener_channel *channel, const evener_channel *prepared)
 {
     __atomic_store_n(&channel->hot.wait_for_ready, prepared->hot.wait_for_ready, __ATOMIC_RELAXED);
+    __atomic_store_n(&channel->calls.receive_bytes_max, prepared->calls.receive_bytes_max, __ATOMIC_RELAXED);
+    __atomic_store_n(&channel->calls.send_bytes_max, prepared->calls.send_bytes_max, __ATOMIC_RELAXED);
+    __atomic_store_n(&channel->calls.compression, prepared->calls.compression, __ATOMIC_RELAXED);
+    __atomic_store_n(&channel->calls.callback_threads, prepared->calls.callback_threads, __ATOMIC_RELEASE);
     channel->settings.empty_update = prepared->settings.empty_update;
     channel->settings.empty_update_keep_ns = prepared->settings.empty_update_keep_ns;
     channel->pool.connect_timeout_ns = prepared->pool.connect_timeout_ns;

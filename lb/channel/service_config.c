@@ -30,8 +30,6 @@ static const struct {
 } unbuilt_fields[EVENER_SERVICE_CONFIG_UNBUILT_COUNT] = {
     {"methodConfig", "retryPolicy", "methodConfig[].retryPolicy"},
     {"methodConfig", "hedgingPolicy", "methodConfig[].hedgingPolicy"},
-    {"methodConfig", "maxRequestMessageBytes", "methodConfig[].maxRequestMessageBytes"},
-    {"methodConfig", "maxResponseMessageBytes", "methodConfig[].maxResponseMessageBytes"},
     {NULL, "retryThrottling", "retryThrottling"},
 };
 
@@ -51,6 +49,28 @@ static bool parse_duration(const char *text, double *seconds)
     }
     *seconds = value;
     return true;
+}
+
+/* Read a google.protobuf.UInt32Value: a number, or its digits as a string. Absent: *bytes stays. */
+static evener_status_code read_bytes_max(const json_t *object, size_t index, const char *name, size_t *bytes,
+                                         evener_status *status)
+{
+    const json_t *value = json_object_get(object, name);
+    if (value == NULL || json_is_null(value)) {
+        return EVENER_STATUS_OK;
+    }
+    json_int_t number = json_is_integer(value) ? json_integer_value(value) : -1;
+    if (json_is_string(value) && json_string_length(value) > 0 && json_string_length(value) <= 10 &&
+        strspn(json_string_value(value), "0123456789") == json_string_length(value)) {
+        number = strtoll(json_string_value(value), NULL, 10);
+    }
+    if (number < 0 || number > UINT32_MAX) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "service config: methodConfig[%zu].%s: a whole number from 0 to 4294967295 is needed",
+                                 index, name);
+    }
+    *bytes = number > 0 ? (size_t)number : 1; /* 0 stands for "not set" */
+    return EVENER_STATUS_OK;
 }
 
 static evener_status_code read_settings(const json_t *object, size_t index, evener_method_settings *settings,
@@ -76,7 +96,11 @@ static evener_status_code read_settings(const json_t *object, size_t index, even
         settings->has_wait_for_ready = true;
         settings->wait_for_ready = json_is_true(wait);
     }
-    return EVENER_STATUS_OK;
+    const evener_status_code code =
+        read_bytes_max(object, index, "maxRequestMessageBytes", &settings->request_bytes_max, status);
+    return code == EVENER_STATUS_OK
+               ? read_bytes_max(object, index, "maxResponseMessageBytes", &settings->response_bytes_max, status)
+               : code;
 }
 
 static char *path_of(const char *service, const char *method)
@@ -156,7 +180,7 @@ static evener_status_code read_methods(evener_service_config *config, const json
             return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
                                      "service config: methodConfig[%zu]: an object with a list \"name\" is needed", i);
         }
-        evener_method_settings settings = {0, false, false};
+        evener_method_settings settings = {0};
         if (read_settings(entry, i, &settings, status) != EVENER_STATUS_OK) {
             return EVENER_STATUS_INVALID_ARGUMENT;
         }
@@ -408,5 +432,5 @@ evener_method_settings evener_service_config_method(const evener_service_config 
     if (entry == NULL) {
         entry = find_method(config, "", 0);
     }
-    return entry != NULL ? entry->settings : (evener_method_settings){0, false, false};
+    return entry != NULL ? entry->settings : (evener_method_settings){0};
 }

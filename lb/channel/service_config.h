@@ -6,6 +6,7 @@
 #define EVENER_LB_CHANNEL_SERVICE_CONFIG_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <evener/policy.h>
@@ -35,6 +36,7 @@ const evener_policy_choice *evener_service_config_policy(const evener_service_co
 typedef struct evener_method_settings {
     uint64_t timeout_ms; /* 0: none */
     bool has_wait_for_ready, wait_for_ready;
+    size_t request_bytes_max, response_bytes_max; /* of one message; 0: not set. At least 1 */
 } evener_method_settings;
 
 /* Return the settings of "/package.Service/Method": the method's own, otherwise its service's, otherwise the
@@ -43,7 +45,7 @@ evener_method_settings evener_service_config_method(const evener_service_config 
 
 /* Fields of gRPC's service config that have no effect in this version: bit i is set in
  * evener_service_config_unbuilt() if the config has the field that evener_service_config_unbuilt_field(i) names. */
-#define EVENER_SERVICE_CONFIG_UNBUILT_COUNT 5
+#define EVENER_SERVICE_CONFIG_UNBUILT_COUNT 3
 uint32_t evener_service_config_unbuilt(const evener_service_config *config);
 const char *evener_service_config_unbuilt_field(unsigned i);
 

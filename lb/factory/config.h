@@ -30,6 +30,7 @@ typedef struct evener_factory_settings {
     char *target;
     char *authority;
     char *user_agent;
+    char *transport; /* its name */
     evener_factory_security security;
     char *roots, *certificate, *key; /* PEM texts */
     char *policy;                    /* a `loadBalancingConfig` list as JSON */
@@ -40,8 +41,12 @@ typedef struct evener_factory_settings {
     uint64_t keepalive_time_ms, keepalive_timeout_ms;
     uint64_t empty_update_keep_ms;
     uint64_t default_port, queued_picks_max;
+    uint64_t receive_bytes_max, send_bytes_max, header_list_bytes_max; /* UINT64_MAX: no limit */
+    uint64_t io_threads;
+    evener_compression compression;
     evener_empty_update empty_update;
     bool wait_for_ready, ignore_service_config;
+    bool keepalive_permit_without_calls, ignore_http_proxy, callbacks_on_call_threads;
     unsigned policy_line; /* place of policy or service config, for messages; 0: neither is set */
     const char *policy_file;
 } evener_factory_settings;

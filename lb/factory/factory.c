@@ -74,6 +74,11 @@ static evener_attribute *make_resolver_options(const evener_factory_settings *se
     return options;
 }
 
+static size_t limit(uint64_t bytes)
+{
+    return bytes < SIZE_MAX ? (size_t)bytes : SIZE_MAX;
+}
+
 static evener_status_code create_channel(const evener_factory *factory, const evener_factory_channel_config *config,
                                          evener_channel **channel, evener_status *status)
 {
@@ -83,6 +88,7 @@ static evener_status_code create_channel(const evener_factory *factory, const ev
         .size = sizeof options,
         .runtime = factory->runtime,
         .transport = factory->options.transport,
+        .transport_name = factory->options.transport == NULL ? settings->transport : NULL,
         .resolvers = factory->options.resolvers,
         .resolver_count = factory->options.resolver_count,
         .policies = factory->options.policies,
@@ -100,6 +106,14 @@ static evener_status_code create_channel(const evener_factory *factory, const ev
         .empty_update_keep_ms = settings->empty_update_keep_ms,
         .keepalive_time_ms = settings->keepalive_time_ms,
         .keepalive_timeout_ms = settings->keepalive_timeout_ms,
+        .keepalive_permit_without_calls = settings->keepalive_permit_without_calls,
+        .ignore_http_proxy = settings->ignore_http_proxy,
+        .header_list_bytes_max = (uint32_t)settings->header_list_bytes_max,
+        .receive_bytes_max = limit(settings->receive_bytes_max),
+        .send_bytes_max = limit(settings->send_bytes_max),
+        .compression = settings->compression,
+        .io_threads = (uint32_t)settings->io_threads,
+        .callbacks_on_call_threads = settings->callbacks_on_call_threads,
         .queued_picks_max = (uint32_t)settings->queued_picks_max,
         .wait_for_ready = settings->wait_for_ready,
     };
@@ -164,6 +178,13 @@ static evener_status_code prepare(evener_factory *factory, const evener_factory_
         if (code != EVENER_STATUS_OK) {
             return evener_status_set(status, code, "%s:%u: channels.%s: %s", channel->file, channel->line,
                                      channel->name, reason.message);
+        }
+        if (old != NULL &&
+            evener_channel_transport(fresh[i])->vtable != evener_channel_transport(factory->channels[index])->vtable) {
+            return evener_status_set(status, EVENER_STATUS_FAILED_PRECONDITION,
+                                     "%s:%u: channels.%s: the transport of a channel cannot change while the program "
+                                     "runs: give the new one another name, or restart the program",
+                                     channel->file, channel->line, channel->name);
         }
     }
     return EVENER_STATUS_OK;

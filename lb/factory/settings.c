@@ -13,6 +13,7 @@
 
 #define PEM_BYTES_MAX ((size_t)1024 * 1024)
 #define PEM_NAME_BYTES 160 /* of a file name in a message; longer names are cut */
+#define IO_THREADS_MAX 64
 #define TIME_MS_MAX (INT64_C(365) * 24 * 3600 * 1000)
 
 typedef struct reading {
@@ -27,7 +28,7 @@ struct field {
     evener_status_code (*read)(const reading *r, const field *f, const config_setting_t *setting);
     size_t offset;    /* of the member of evener_factory_settings */
     int64_t min, max; /* numbers: the range */
-    bool can_be_never;
+    const char *word; /* numbers: the text that stands for UINT64_MAX; NULL: none does */
 };
 
 static evener_status_code bad(const reading *r, const config_setting_t *setting, const char *reason)
@@ -53,16 +54,17 @@ static evener_status_code read_number(const reading *r, const field *f, const co
 {
     const int type = config_setting_type(setting);
     const char *text = type == CONFIG_TYPE_STRING ? config_setting_get_string(setting) : "";
-    if (f->can_be_never && strcmp(text, "never") == 0) {
-        *(uint64_t *)member_of(r, f) = EVENER_NEVER_MS;
+    if (f->word != NULL && strcmp(text, f->word) == 0) {
+        *(uint64_t *)member_of(r, f) = UINT64_MAX;
         return EVENER_STATUS_OK;
     }
     const bool whole = type == CONFIG_TYPE_INT || type == CONFIG_TYPE_INT64;
     const int64_t value = whole ? config_setting_get_int64(setting) : 0;
     if (!whole || value < f->min || value > f->max) {
         return evener_factory_refuse(r->parse, setting, EVENER_STATUS_INVALID_ARGUMENT,
-                                     "a whole number from %" PRId64 " to %" PRId64 "%s is needed", f->min, f->max,
-                                     f->can_be_never ? ", or \"never\"," : "");
+                                     "a whole number from %" PRId64 " to %" PRId64 "%s%s%s is needed", f->min, f->max,
+                                     f->word != NULL ? ", or \"" : "", f->word != NULL ? f->word : "",
+                                     f->word != NULL ? "\"," : "");
     }
     *(uint64_t *)member_of(r, f) = (uint64_t)value;
     return EVENER_STATUS_OK;
@@ -115,18 +117,40 @@ static evener_status_code read_empty_update(const reading *r, const field *f, co
     return EVENER_STATUS_OK;
 }
 
+static evener_status_code read_compression(const reading *r, const field *f, const config_setting_t *setting)
+{
+    (void)f;
+    static const struct {
+        const char *name;
+        evener_compression value;
+    } known[] = {
+        {"none", EVENER_COMPRESSION_NONE}, {"gzip", EVENER_COMPRESSION_GZIP}, {"deflate", EVENER_COMPRESSION_DEFLATE}};
+    const char *text = config_setting_type(setting) == CONFIG_TYPE_STRING ? config_setting_get_string(setting) : "";
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        if (strcmp(text, known[i].name) == 0) {
+            r->settings->compression = known[i].value;
+            return EVENER_STATUS_OK;
+        }
+    }
+    return bad(r, setting, "\"none\", \"gzip\" or \"deflate\" is needed");
+}
+
 /* ---- nested groups ---- */
 
+static const char never[] = "never";
+static const char unlimited[] = "unlimited";
+
 static const field backoff_fields[] = {
-    {"initial_ms", read_number, offsetof(evener_factory_settings, backoff_initial_ms), 1, TIME_MS_MAX, false},
-    {"max_ms", read_number, offsetof(evener_factory_settings, backoff_max_ms), 1, TIME_MS_MAX, false},
-    {NULL, NULL, 0, 0, 0, false},
+    {"initial_ms", read_number, offsetof(evener_factory_settings, backoff_initial_ms), 1, TIME_MS_MAX, NULL},
+    {"max_ms", read_number, offsetof(evener_factory_settings, backoff_max_ms), 1, TIME_MS_MAX, NULL},
+    {NULL, NULL, 0, 0, 0, NULL},
 };
 
 static const field keepalive_fields[] = {
-    {"time_ms", read_number, offsetof(evener_factory_settings, keepalive_time_ms), 1, INT32_MAX, true},
-    {"timeout_ms", read_number, offsetof(evener_factory_settings, keepalive_timeout_ms), 1, INT32_MAX, false},
-    {NULL, NULL, 0, 0, 0, false},
+    {"permit_without_calls", read_bool, offsetof(evener_factory_settings, keepalive_permit_without_calls), 0, 0, NULL},
+    {"time_ms", read_number, offsetof(evener_factory_settings, keepalive_time_ms), 1, INT32_MAX, never},
+    {"timeout_ms", read_number, offsetof(evener_factory_settings, keepalive_timeout_ms), 1, INT32_MAX, NULL},
+    {NULL, NULL, 0, 0, 0, NULL},
 };
 
 static evener_status_code read_backoff(const reading *r, const field *f, const config_setting_t *setting)
@@ -308,11 +332,11 @@ static evener_status_code read_security(const reading *r, const field *f, const 
 }
 
 static const field credentials_fields[] = {
-    {"ca", read_pem, offsetof(evener_factory_settings, roots), 0, 0, false},
-    {"certificate", read_pem, offsetof(evener_factory_settings, certificate), 0, 0, false},
-    {"key", read_pem, offsetof(evener_factory_settings, key), 0, 0, false},
-    {"type", read_security, 0, 0, 0, false},
-    {NULL, NULL, 0, 0, 0, false},
+    {"ca", read_pem, offsetof(evener_factory_settings, roots), 0, 0, NULL},
+    {"certificate", read_pem, offsetof(evener_factory_settings, certificate), 0, 0, NULL},
+    {"key", read_pem, offsetof(evener_factory_settings, key), 0, 0, NULL},
+    {"type", read_security, 0, 0, 0, NULL},
+    {NULL, NULL, 0, 0, 0, NULL},
 };
 
 /* Return the file name of a PEM setting in quotes, for a message. */
@@ -372,24 +396,32 @@ static evener_status_code read_credentials(const reading *r, const field *f, con
 #define MEMBER(name) offsetof(evener_factory_settings, name)
 
 static const field channel_fields[] = {
-    {"authority", read_string, MEMBER(authority), 0, 0, false},
-    {"backoff", read_backoff, 0, 0, 0, false},
-    {"connect_timeout_ms", read_number, MEMBER(connect_timeout_ms), 1, TIME_MS_MAX, false},
-    {"credentials", read_credentials, 0, 0, 0, false},
-    {"default_port", read_number, MEMBER(default_port), 1, 65535, false},
-    {"empty_update", read_empty_update, 0, 0, 0, false},
-    {"empty_update_keep_ms", read_number, MEMBER(empty_update_keep_ms), 1, TIME_MS_MAX, true},
-    {"idle_timeout_ms", read_number, MEMBER(idle_timeout_ms), 1, TIME_MS_MAX, true},
-    {"ignore_service_config", read_bool, MEMBER(ignore_service_config), 0, 0, false},
-    {"keepalive", read_keepalive, 0, 0, 0, false},
-    {"policy", read_policy, 0, 0, 0, false},
-    {"queued_picks_max", read_number, MEMBER(queued_picks_max), 1, UINT32_MAX, false},
-    {"resolver", read_resolver, 0, 0, 0, false},
-    {"service_config", read_service_config, 0, 0, 0, false},
-    {"target", read_target, MEMBER(target), 0, 0, false},
-    {"user_agent", read_string, MEMBER(user_agent), 0, 0, false},
-    {"wait_for_ready", read_bool, MEMBER(wait_for_ready), 0, 0, false},
-    {NULL, NULL, 0, 0, 0, false},
+    {"authority", read_string, MEMBER(authority), 0, 0, NULL},
+    {"backoff", read_backoff, 0, 0, 0, NULL},
+    {"callbacks_on_call_threads", read_bool, MEMBER(callbacks_on_call_threads), 0, 0, NULL},
+    {"compression", read_compression, 0, 0, 0, NULL},
+    {"connect_timeout_ms", read_number, MEMBER(connect_timeout_ms), 1, TIME_MS_MAX, NULL},
+    {"credentials", read_credentials, 0, 0, 0, NULL},
+    {"default_port", read_number, MEMBER(default_port), 1, 65535, NULL},
+    {"empty_update", read_empty_update, 0, 0, 0, NULL},
+    {"empty_update_keep_ms", read_number, MEMBER(empty_update_keep_ms), 1, TIME_MS_MAX, never},
+    {"header_list_bytes_max", read_number, MEMBER(header_list_bytes_max), 1, INT32_MAX, NULL},
+    {"idle_timeout_ms", read_number, MEMBER(idle_timeout_ms), 1, TIME_MS_MAX, never},
+    {"ignore_http_proxy", read_bool, MEMBER(ignore_http_proxy), 0, 0, NULL},
+    {"ignore_service_config", read_bool, MEMBER(ignore_service_config), 0, 0, NULL},
+    {"io_threads", read_number, MEMBER(io_threads), 1, IO_THREADS_MAX, NULL},
+    {"keepalive", read_keepalive, 0, 0, 0, NULL},
+    {"policy", read_policy, 0, 0, 0, NULL},
+    {"queued_picks_max", read_number, MEMBER(queued_picks_max), 1, UINT32_MAX, NULL},
+    {"receive_bytes_max", read_number, MEMBER(receive_bytes_max), 1, UINT32_MAX, unlimited},
+    {"resolver", read_resolver, 0, 0, 0, NULL},
+    {"send_bytes_max", read_number, MEMBER(send_bytes_max), 1, UINT32_MAX, unlimited},
+    {"service_config", read_service_config, 0, 0, 0, NULL},
+    {"target", read_target, MEMBER(target), 0, 0, NULL},
+    {"transport", read_string, MEMBER(transport), 0, 0, NULL},
+    {"user_agent", read_string, MEMBER(user_agent), 0, 0, NULL},
+    {"wait_for_ready", read_bool, MEMBER(wait_for_ready), 0, 0, NULL},
+    {NULL, NULL, 0, 0, 0, NULL},
 };
 
 static evener_status_code read_fields(const reading *r, const config_setting_t *group, const field *fields)
@@ -404,7 +436,7 @@ static evener_status_code read_fields(const reading *r, const config_setting_t *
             f++;
         }
         if (f->name == NULL) {
-            char names[384] = "";
+            char names[480] = "";
             for (const field *known = fields; known->name != NULL; known++) {
                 const size_t used = strlen(names);
                 snprintf(names + used, sizeof names - used, "%s%s", used > 0 ? ", " : "", known->name);
@@ -436,9 +468,9 @@ evener_status_code evener_factory_settings_read(const evener_factory_parse *pars
 /* ---- values ---- */
 
 /* Offsets of all owned strings. */
-static const size_t string_members[] = {MEMBER(target), MEMBER(authority),     MEMBER(user_agent),
-                                        MEMBER(roots),  MEMBER(certificate),   MEMBER(key),
-                                        MEMBER(policy), MEMBER(service_config)};
+static const size_t string_members[] = {MEMBER(target),    MEMBER(authority), MEMBER(user_agent),
+                                        MEMBER(transport), MEMBER(roots),     MEMBER(certificate),
+                                        MEMBER(key),       MEMBER(policy),    MEMBER(service_config)};
 #define STRING_MEMBERS (sizeof string_members / sizeof string_members[0])
 
 static char **string_at(const evener_factory_settings *settings, size_t index)
@@ -477,7 +509,10 @@ bool evener_factory_settings_same_connection(const evener_factory_settings *a, c
 {
     return a->security == b->security && same_text(a->roots, b->roots) && same_text(a->certificate, b->certificate) &&
            same_text(a->key, b->key) && same_text(a->user_agent, b->user_agent) &&
-           a->keepalive_time_ms == b->keepalive_time_ms && a->keepalive_timeout_ms == b->keepalive_timeout_ms;
+           a->keepalive_time_ms == b->keepalive_time_ms && a->keepalive_timeout_ms == b->keepalive_timeout_ms &&
+           a->keepalive_permit_without_calls == b->keepalive_permit_without_calls &&
+           a->ignore_http_proxy == b->ignore_http_proxy && a->header_list_bytes_max == b->header_list_bytes_max &&
+           a->receive_bytes_max == b->receive_bytes_max;
 }
 
 bool evener_factory_settings_same_resolver(const evener_factory_settings *a, const evener_factory_settings *b)
@@ -494,8 +529,11 @@ bool evener_factory_settings_equal(const evener_factory_settings *a, const evene
            same_text(a->service_config, b->service_config) && a->idle_timeout_ms == b->idle_timeout_ms &&
            a->connect_timeout_ms == b->connect_timeout_ms && a->backoff_initial_ms == b->backoff_initial_ms &&
            a->backoff_max_ms == b->backoff_max_ms && a->empty_update_keep_ms == b->empty_update_keep_ms &&
-           a->queued_picks_max == b->queued_picks_max && a->empty_update == b->empty_update &&
-           a->wait_for_ready == b->wait_for_ready && a->ignore_service_config == b->ignore_service_config;
+           a->send_bytes_max == b->send_bytes_max && a->compression == b->compression &&
+           a->callbacks_on_call_threads == b->callbacks_on_call_threads && a->io_threads == b->io_threads &&
+           same_text(a->transport, b->transport) && a->queued_picks_max == b->queued_picks_max &&
+           a->empty_update == b->empty_update && a->wait_for_ready == b->wait_for_ready &&
+           a->ignore_service_config == b->ignore_service_config;
 }
 
 evener_status_code evener_factory_settings_service_config(const evener_factory_settings *settings, char **text,

@@ -57,7 +57,10 @@ Test(details, headers_come_first_and_trailers_with_the_end)
     evener_call_details details = {.size = sizeof details};
     evener_details_begin(&details, 2);
     evener_details_headers(&details, headers, 2);
-    evener_details_end(&details, "[::1]:80", trailing, 1);
+    evener_details_end(
+        &details,
+        &(evener_details_at_end){
+            .address = "[::1]:80", .message = "whole", .message_bytes = 5, .trailing = trailing, .trailing_count = 1});
     cr_expect_str_eq(details.peer, "ipv6:[::1]:80");
     cr_expect_eq(details.attempts, 2);
     cr_expect_eq(details.initial_metadata_count, 2);
@@ -68,6 +71,8 @@ Test(details, headers_come_first_and_trailers_with_the_end)
     evener_details_move(&details, &moved);
     cr_expect_eq(details.initial_metadata_count, 0);
     cr_expect_str_eq(moved.peer, "ipv6:[::1]:80");
+    cr_expect_str_eq(moved.status_message, "whole");
+    cr_expect_str_eq(details.status_message, "");
     evener_call_details_clear(&moved);
     evener_call_details_clear(&details);
 }

@@ -445,10 +445,29 @@ Test(channel, method_settings_for_calls)
     fixture *f = fixture_create(&(evener_channel_options){
         .default_service_config = "{\"methodConfig\":[{\"name\":[{\"service\":\"s\",\"method\":\"m\"}],\"timeout\":"
                                   "\"1.5s\"},{\"name\":[{\"service\":\"s\"}],\"waitForReady\":true},"
-                                  "{\"name\":[{}],\"timeout\":\"7s\"}]}"});
+                                  "{\"name\":[{}],\"timeout\":\"7s\",\"maxRequestMessageBytes\":0,"
+                                  "\"maxResponseMessageBytes\":\"4294967295\"}]}"});
     cr_assert_eq(evener_channel_method_settings(f->channel, "/s/m").timeout_ms, 1500);
+    cr_assert_eq(evener_channel_method_settings(f->channel, "/s/m").request_bytes_max, 0, "not set");
+    cr_assert_eq(evener_channel_method_settings(f->channel, "/t/m").request_bytes_max, 1);
+    cr_assert_eq(evener_channel_method_settings(f->channel, "/t/m").response_bytes_max, UINT32_MAX);
     cr_assert(evener_channel_method_settings(f->channel, "/s/other").wait_for_ready);
     cr_assert_eq(evener_channel_method_settings(f->channel, "/t/m").timeout_ms, 7000);
+    fixture_destroy(f);
+}
+
+Test(channel, message_limits_that_are_none_are_refused)
+{
+    static const char *const bad[] = {"-1", "4294967296", "1.5", "true", "\"\"", "\"x\"", "\"-1\"", "\"99999999999\""};
+    fixture *f = fixture_create(NULL);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        char config[256];
+        evener_status status;
+        snprintf(config, sizeof config, "{\"methodConfig\":[{\"name\":[{}],\"maxResponseMessageBytes\":%s}]}", bad[i]);
+        cr_expect_eq(evener_channel_set_default_service_config(f->channel, config, &status),
+                     EVENER_STATUS_INVALID_ARGUMENT, "%s", bad[i]);
+        cr_expect(strstr(status.message, "methodConfig[0].maxResponseMessageBytes") != NULL, "%s", status.message);
+    }
     fixture_destroy(f);
 }
 
@@ -469,20 +488,18 @@ Test(channel, what_a_service_config_asks_for_in_vain_is_warned_of_once)
     evener_log_set_sink(collect_warning, NULL, EVENER_LOG_WARNING);
     fixture *f = fixture_create(&(evener_channel_options){
         .policy = "round_robin",
-        .default_service_config = "{\"methodConfig\": [{\"name\": [{}], \"maxResponseMessageBytes\": 1024}]}"});
+        .default_service_config = "{\"methodConfig\": [{\"name\": [{}], \"retryPolicy\": {\"maxAttempts\": 2}}]}"});
     fixture_connect(f);
     cr_assert_str_eq(warnings, "", "nothing is in force yet");
     fixture_push(f, A);
-    cr_assert_str_eq(warnings, "orders:///x: the service config sets methodConfig[].maxResponseMessageBytes" NO_EFFECT);
+    cr_assert_str_eq(warnings, "orders:///x: the service config sets methodConfig[].retryPolicy" NO_EFFECT);
     warnings[0] = '\0';
-    fixture_push_config(f, A, "{\"methodConfig\": [{\"name\": [{}], \"timeout\": \"1s\", \"retryPolicy\": null}]}");
+    fixture_push_config(f, A, "{\"methodConfig\": [{\"name\": [{}], \"timeout\": \"1s\", \"hedgingPolicy\": null}]}");
     cr_assert_str_eq(warnings, "", "it asks for nothing in vain");
     fixture_push_config(f, A,
                         "{\"methodConfig\": [{\"name\": [{}]}, {\"name\": [{\"service\": \"s\"}], \"retryPolicy\": "
                         "{\"maxAttempts\": 2}, \"maxRequestMessageBytes\": 1}], \"retryThrottling\": {}}");
-    cr_assert_str_eq(warnings, "orders:///x: the service config sets methodConfig[].retryPolicy" NO_EFFECT
-                               "orders:///x: the service config sets methodConfig[].maxRequestMessageBytes" NO_EFFECT
-                               "orders:///x: the service config sets retryThrottling" NO_EFFECT);
+    cr_assert_str_eq(warnings, "orders:///x: the service config sets retryThrottling" NO_EFFECT);
     warnings[0] = '\0';
     fixture_push_config(f, B, "{\"methodConfig\": [{\"name\": [{}], \"retryPolicy\": {}, \"hedgingPolicy\": {}}]}");
     cr_assert_str_eq(warnings, "orders:///x: the service config sets methodConfig[].hedgingPolicy" NO_EFFECT);

@@ -203,6 +203,25 @@ for signal in INT TERM; do
     has "$(cat "$scratch/out")" "^\{\"calls\":[01],\"failed\":0,\"calls_per_s\":$number,\"p50_us\":([0-9]{1,9}\\.|null)"
 done
 
+# A call without a deadline at a server that does not answer: an interrupt ends it.
+start_server --delay-ms=3600000; silent=$port
+for transport in grpc http2; do
+    timeout 60 "$evener" load "static:127.0.0.1:$silent" $method --plaintext --transport $transport --timeout 0 -c 3 --json \
+        >"$scratch/out" 2>"$scratch/err" &
+    load=$!
+    for _ in $(seq 300); do # until it catches SIGTERM
+        pid=$(pgrep -P $load || true)
+        (($((16#$(sed -n 's/^SigCgt:\t*//p' "/proc/${pid:-0}/status" 2>/dev/null || echo 0))) & 0x4000)) && break
+        sleep 0.1
+    done
+    sleep 0.5
+    kill -TERM "$pid"
+    wait $load || bad "load at a silent server over $transport ended with $?: $(cat "$scratch/err")"
+    has "$(cat "$scratch/out")" '^\{"calls":3,"failed":3,.*"CANCELLED":3'
+done
+run 1 "$evener" call "static:127.0.0.1:$one" $method --plaintext --transport carrier-pigeon
+has "$err" 'no transport "carrier-pigeon" is registered'
+
 # A slowed backend loses its share under p2c.
 start_server --delay-ms=30; slow=$port
 run 0 "$evener" load "static:127.0.0.1:$one,127.0.0.1:$two,127.0.0.1:$slow" $method --plaintext --policy p2c_ewma \

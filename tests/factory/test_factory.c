@@ -274,6 +274,29 @@ Test(factory, an_authority_that_is_set_wins_over_a_backends_own)
     evener_channel_unref(channel);
 }
 
+/* Over the built-in transports: the file names them. */
+Test(factory, a_file_chooses_the_transport_and_cannot_change_it_under_a_live_channel)
+{
+    const evener_factory_options options = {.size = sizeof options, .runtime = runtime, .reloaded = note};
+    evener_status status;
+    write_file(ONE("target = \"static:" A "\"; credentials = \"insecure\"; transport = \"pigeon\";"));
+    cr_expect_eq(evener_factory_open(path, &options, &factory, &status), EVENER_STATUS_INVALID_ARGUMENT);
+    cr_expect(strstr(status.message, "no transport \"pigeon\" is registered") != NULL, "%s", status.message);
+    write_file(ONE("target = \"static:" A "\"; credentials = \"insecure\"; transport = \"http2\";"));
+    cr_assert_eq(evener_factory_open(path, &options, &factory, &status), EVENER_STATUS_OK, "%s", status.message);
+    evener_channel *channel = channel_of("a");
+    const evener_transport_vtable *http2 = evener_channel_transport(channel)->vtable;
+    write_file(ONE("target = \"static:" B "\"; credentials = \"insecure\"; transport = \"grpc\";"));
+    cr_expect_eq(evener_factory_reload(factory, &status), EVENER_STATUS_FAILED_PRECONDITION);
+    cr_expect(strstr(status.message, "channels.a: the transport of a channel cannot change") != NULL, "%s",
+              status.message);
+    cr_expect_eq(evener_channel_transport(channel)->vtable, http2);
+    cr_expect_str_eq(evener_channel_target(channel), "static:" A, "the good file serves on");
+    reload_with(ONE("target = \"static:" B "\"; credentials = \"insecure\"; transport = \"http2\";"));
+    cr_expect_str_eq(evener_channel_target(channel), "static:" B);
+    evener_channel_unref(channel);
+}
+
 Test(factory, credentials_and_keepalive_connect_anew)
 {
     open_with(ONE("target = \"static:" A "\"; credentials = \"insecure\"; policy = \"round_robin\";"));

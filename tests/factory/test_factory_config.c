@@ -31,7 +31,10 @@ Test(factory_config, every_setting_lands_in_its_place)
              "  target = \"static:1.2.3.4:5\"; authority = \"auth\"; user_agent = \"me/1\";\n"
              "  credentials = \"insecure\"; default_port = 50051; wait_for_ready = true;\n"
              "  backoff = { initial_ms = 10; max_ms = 20; };\n"
-             "  keepalive = { time_ms = 30; timeout_ms = 40; };\n"
+             "  keepalive = { time_ms = 30; timeout_ms = 40; permit_without_calls = true; };\n"
+             "  transport = \"http2\"; ignore_http_proxy = true; header_list_bytes_max = 1000; io_threads = 3;\n"
+             "  receive_bytes_max = \"unlimited\"; send_bytes_max = 2000; compression = \"deflate\";\n"
+             "  callbacks_on_call_threads = true;\n"
              "  idle_timeout_ms = \"never\"; connect_timeout_ms = 50;\n"
              "  empty_update = \"fail\"; empty_update_keep_ms = 60; queued_picks_max = 70;\n"
              "  ignore_service_config = true;\n"
@@ -51,6 +54,15 @@ Test(factory_config, every_setting_lands_in_its_place)
     cr_expect_eq(s->backoff_max_ms, 20);
     cr_expect_eq(s->keepalive_time_ms, 30);
     cr_expect_eq(s->keepalive_timeout_ms, 40);
+    cr_expect(s->keepalive_permit_without_calls);
+    cr_expect_str_eq(s->transport, "http2");
+    cr_expect(s->ignore_http_proxy);
+    cr_expect(s->callbacks_on_call_threads);
+    cr_expect_eq(s->header_list_bytes_max, 1000);
+    cr_expect_eq(s->io_threads, 3);
+    cr_expect_eq(s->receive_bytes_max, UINT64_MAX);
+    cr_expect_eq(s->send_bytes_max, 2000);
+    cr_expect_eq(s->compression, EVENER_COMPRESSION_DEFLATE);
     cr_expect_eq(s->idle_timeout_ms, EVENER_NEVER_MS);
     cr_expect_eq(s->connect_timeout_ms, 50);
     cr_expect_eq(s->empty_update, EVENER_EMPTY_UPDATE_FAIL);

@@ -12,6 +12,11 @@ static void check(evener_status_code code, const evener_status *status)
     }
 }
 
+bool call_fixture_has_call_threads(void)
+{
+    return getenv("EVENER_TEST_CALL_THREADS") != NULL;
+}
+
 evener_channel *call_fixture_channel(const call_fixture *fixture, const char *target)
 {
     evener_channel *channel;
@@ -20,6 +25,7 @@ evener_channel *call_fixture_channel(const call_fixture *fixture, const char *ta
                                             .runtime = fixture->runtime,
                                             .credentials = fixture->insecure,
                                             .backoff_initial_ms = 50,
+                                            .callbacks_on_call_threads = call_fixture_has_call_threads(),
                                             .default_service_config = "{\"loadBalancingPolicy\":\"round_robin\"}"};
     check(evener_channel_create(target, &options, &channel, &status), &status);
     return channel;

@@ -21,6 +21,8 @@ typedef struct call_fixture {
 /* Start the servers and open a round_robin channel to them (none for no servers). Abort the test program on
  * failure. */
 void call_fixture_open(call_fixture *fixture, size_t server_count, const demo_server_options *server_options);
+/* Return whether the environment has EVENER_TEST_CALL_THREADS: then channels have callbacks_on_call_threads. */
+bool call_fixture_has_call_threads(void);
 /* Open another channel of the fixture's runtime; the caller's to give back. */
 evener_channel *call_fixture_channel(const call_fixture *fixture, const char *target);
 /* End all and check that nothing of it is left running. */

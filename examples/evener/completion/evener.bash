@@ -1,6 +1,6 @@
 # bash completion of evener(1); the options of each command are checked against its help by the tests.
 
-_evener_service="--plaintext --cacert --cert --key --authority --policy --service-config --factory --resolver-option \
+_evener_service="--plaintext --cacert --cert --key --authority --policy --service-config --transport --factory --resolver-option \
 --default-port --data --data-file --data-hex --header --timeout --wait-for-ready --json --help -d -H -h"
 _evener_options_resolve="--watch --json --resolver-option --default-port --timeout --help -w -h"
 _evener_options_check="--json --quiet --help -q -h"
@@ -26,6 +26,10 @@ _evener()
         ;;
     --policy)
         mapfile -t COMPREPLY < <(compgen -W "$_evener_policies" -- "$current")
+        return
+        ;;
+    --transport)
+        mapfile -t COMPREPLY < <(compgen -W "grpc http2" -- "$current")
         return
         ;;
     --authority | --service-config | --resolver-option | --default-port | --data | --data-hex | --header | --timeout | \

@@ -31,8 +31,8 @@ static const char *const own_keys[] = {
     GRPC_ARG_MAX_RECONNECT_BACKOFF_MS,
 };
 
-/* Room for our own: the fixed ones, the user agent, and the three of keepalive. */
-#define OWN_ARGS_MAX 8
+/* Room for our own: the fixed ones, the user agent, the four of keepalive, proxy, header list and message limit. */
+#define OWN_ARGS_MAX 12
 
 static grpc_arg integer(const char *key, uint64_t value)
 {
@@ -124,6 +124,20 @@ static bool append_own(evener_grpc_args *args, const evener_transport_args *opti
     if ((options->keepalive_time_ms != 0 && !append(args, &keepalive_time)) ||
         (options->keepalive_timeout_ms != 0 && !append(args, &keepalive_timeout))) {
         return false;
+    }
+    const struct {
+        bool is_set;
+        grpc_arg arg;
+    } others[] = {
+        {options->keepalive_permit_without_calls, integer(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1)},
+        {options->ignore_http_proxy, integer(GRPC_ARG_ENABLE_HTTP_PROXY, 0)},
+        {options->header_list_bytes_max != 0, integer(GRPC_ARG_MAX_METADATA_SIZE, options->header_list_bytes_max)},
+        {options->receive_bytes_max != 0, integer(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, options->receive_bytes_max)},
+    };
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        if (others[i].is_set && !append(args, &others[i].arg)) {
+            return false;
+        }
     }
     /* The core stops its pings after two without data in between (1.51), and a silent connection is what they are
      * for. */

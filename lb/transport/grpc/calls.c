@@ -101,7 +101,13 @@ static void reading_completed(evener_grpc_tag *tag, bool ok)
         evener_bytes message;
         call->answered = true;
         evener_grpc_bytes_receive(received, &message);
-        call->events->message(call->owner, &message);
+        if (call->receive_bytes_max > 0 && message.length > call->receive_bytes_max) {
+            call->too_long_bytes = message.length;
+            evener_bytes_clear(&message);
+            (void)grpc_call_cancel(call->core, NULL); /* the end says why */
+        } else {
+            call->events->message(call->owner, &message);
+        }
     } else if (received != NULL) {
         grpc_byte_buffer_destroy(received);
     }
@@ -270,10 +276,23 @@ static evener_status_code begin_inside(evener_connection *connection, wire_call 
     return code;
 }
 
+static evener_status_code too_long_to_send(const evener_bytes *message, size_t bytes_max, evener_status *status)
+{
+    return message != NULL && bytes_max > 0 && message->length > bytes_max
+               ? evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED,
+                                   "sent message of %zu bytes is larger than the limit of %zu", message->length,
+                                   bytes_max)
+               : EVENER_STATUS_OK;
+}
+
 static evener_status_code call_begin(evener_connection *connection, evener_transport_call *base,
                                      const evener_call_begin_args *args, evener_status *status)
 {
     wire_call *wire = (wire_call *)base;
+    const evener_status_code too_long = too_long_to_send(args->request, args->send_bytes_max, status);
+    if (too_long != EVENER_STATUS_OK) {
+        return too_long;
+    }
     base->connection = connection;
     base->events = args->events;
     evener_grpc_call_threads *threads = call_threads_of(connection);
@@ -373,6 +392,11 @@ static void call_half_close(evener_transport_call *base)
 static void call_write(evener_transport_call *base, const evener_bytes *message, bool last)
 {
     evener_grpc_core_call *call = core_call_of(base);
+    evener_status refusal;
+    if (too_long_to_send(message, call->send_bytes_max, &refusal) != EVENER_STATUS_OK) {
+        (void)grpc_call_cancel_with_status(call->core, GRPC_STATUS_RESOURCE_EXHAUSTED, refusal.message, NULL);
+        return;
+    }
     grpc_slice slice = evener_grpc_bytes_to_slice(message);
     call->request = grpc_raw_byte_buffer_create(&slice, 1);
     grpc_slice_unref(slice);
@@ -411,4 +435,5 @@ const evener_transport_calls evener_grpc_calls = {
     .call_read = call_read,
     .call_cancel = call_cancel,
     .call_wait = call_wait,
+    .events_may_block = true,
 };

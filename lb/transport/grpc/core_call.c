@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include <grpc/byte_buffer.h>
+#include <grpc/compression.h>
 #include <grpc/support/alloc.h>
 #include <grpc/support/time.h>
 
@@ -72,12 +73,24 @@ static evener_status_code check_metadata(const grpc_metadata *copy, const evener
     return EVENER_STATUS_OK;
 }
 
+/* The core compresses the messages of a call whose metadata say so, and does not send this key. */
+static void add_compression(evener_grpc_core_call *call, evener_compression compression)
+{
+    if (compression == EVENER_COMPRESSION_NONE) {
+        return;
+    }
+    grpc_metadata *entry = &call->metadata[call->metadata_count++];
+    entry->key = grpc_slice_from_static_string(GRPC_COMPRESSION_REQUEST_ALGORITHM_MD_KEY);
+    entry->value = grpc_slice_from_static_string(compression == EVENER_COMPRESSION_GZIP ? "gzip" : "deflate");
+}
+
 static evener_status_code copy_metadata(evener_grpc_core_call *call, const evener_call_begin_args *args,
                                         evener_status *status)
 {
     call->metadata = call->inlined;
-    if (args->metadata_count > EVENER_GRPC_METADATA_INLINE) {
-        call->metadata = calloc(args->metadata_count, sizeof *call->metadata);
+    const size_t room = args->metadata_count + 1; /* and compression */
+    if (room > EVENER_GRPC_METADATA_INLINE) {
+        call->metadata = calloc(room, sizeof *call->metadata);
         if (call->metadata == NULL) {
             return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory");
         }
@@ -93,6 +106,7 @@ static evener_status_code copy_metadata(evener_grpc_core_call *call, const evene
             return code;
         }
     }
+    add_compression(call, args->compression);
     return EVENER_STATUS_OK;
 }
 
@@ -126,6 +140,7 @@ evener_status_code evener_grpc_core_call_create(evener_connection *connection, g
     made->connection = connection;
     made->deadline_ns = args->deadline_ns;
     made->receive_bytes_max = args->receive_bytes_max;
+    made->send_bytes_max = args->send_bytes_max;
     made->wants_metadata = args->wants_metadata;
     made->events = args->events;
     made->code = GRPC_STATUS_UNKNOWN;
@@ -295,12 +310,24 @@ static char *make_message(const evener_grpc_core_call *call, char *inlined, size
     return message;
 }
 
+/* Takes the response of a unary call if it is not above the limit. */
+static void take_response(evener_grpc_core_call *call, evener_bytes *response)
+{
+    evener_grpc_bytes_receive(call->response, response);
+    call->response = NULL;
+    if (call->receive_bytes_max > 0 && response->length > call->receive_bytes_max) {
+        call->too_long_bytes = response->length;
+        evener_bytes_clear(response);
+    }
+}
+
 void evener_grpc_core_call_deliver_end(evener_grpc_core_call *call)
 {
     if (call->owner == NULL) {
         return;
     }
     char inlined[MESSAGE_BYTES_INLINE];
+    char too_long[MESSAGE_BYTES_INLINE];
     char *message = make_message(call, inlined, sizeof inlined);
     const bool is_known = call->code >= GRPC_STATUS_OK && call->code <= GRPC_STATUS_UNAUTHENTICATED;
     evener_call_end end = {
@@ -315,18 +342,27 @@ void evener_grpc_core_call_deliver_end(evener_grpc_core_call *call)
                                                                                     : EVENER_FATE_PERHAPS_PROCESSED;
     }
     judge_connection(call, &end);
+    evener_bytes response = {0};
+    if (end.code == EVENER_STATUS_OK) {
+        take_response(call, &response);
+        end.response = &response;
+    }
+    if (call->too_long_bytes > 0) {
+        end.response = NULL;
+        end.code = EVENER_STATUS_RESOURCE_EXHAUSTED;
+        end.fate = EVENER_FATE_PERHAPS_PROCESSED;
+        end.timed_out = false;
+        end.message_bytes =
+            (size_t)snprintf(too_long, sizeof too_long, "received message of %zu bytes is larger than the limit of %zu",
+                             call->too_long_bytes, call->receive_bytes_max);
+        end.message = too_long;
+    }
     find_load_report(call, &end);
     read_metadata trailing = {0};
     if (call->wants_metadata) {
         trailing = read_all(&call->trailing_metadata);
         end.trailing = trailing.entries;
         end.trailing_count = trailing.count;
-    }
-    evener_bytes response = {0};
-    if (end.code == EVENER_STATUS_OK) {
-        evener_grpc_bytes_receive(call->response, &response);
-        call->response = NULL;
-        end.response = &response;
     }
     deliver(call, &end);
     evener_bytes_clear(&response);

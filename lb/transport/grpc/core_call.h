@@ -24,17 +24,18 @@ typedef struct evener_grpc_operation {
     evener_grpc_core_call *call;
 } evener_grpc_operation;
 
-#define EVENER_GRPC_METADATA_INLINE 4
+#define EVENER_GRPC_METADATA_INLINE 5
 
 struct evener_grpc_core_call {
     _Atomic uint32_t references;
     evener_connection *connection; /* a reference */
     grpc_call *core;
-    grpc_metadata *metadata; /* `inlined` or memory of its own; the slices are owned */
+    grpc_metadata *metadata; /* to be sent; `inlined` or memory of its own; the slices are owned */
     size_t metadata_count;
     grpc_metadata inlined[EVENER_GRPC_METADATA_INLINE];
     uint64_t deadline_ns;
-    size_t receive_bytes_max;
+    size_t receive_bytes_max; /* 0: the channel's, which the core itself checks */
+    size_t send_bytes_max;    /* 0: none */
     bool wants_metadata;
 
     evener_grpc_operation opening, headers, reading, writing, closing, status; /* unary calls use `status` only */
@@ -53,6 +54,7 @@ struct evener_grpc_core_call {
     evener_transport_call *owner;     /* NULL once `ended` was delivered */
     const evener_call_events *events; /* the owner's */
     bool answered;                    /* a message was received */
+    size_t too_long_bytes;            /* the length of a received message above the limit; 0: none */
     bool status_known;
     _Atomic uint32_t under_way; /* operations of a stream that have not completed */
 

@@ -96,6 +96,8 @@ static evener_status_code make_inner(const evener_transport_args *args, evener_t
         .keepalive_timeout_ms = args->keepalive_timeout_ms,
         .keepalive_permit_without_calls = args->keepalive_permit_without_calls,
         .target = args->ignore_http_proxy ? NULL : args->target,
+        .header_list_bytes_max = args->header_list_bytes_max,
+        .io_threads = args->io_threads,
     };
     if (evener_credentials_get_kind(args->credentials) == EVENER_CREDENTIALS_TLS) {
         const evener_tls_options *texts = evener_credentials_tls(args->credentials);
