@@ -87,8 +87,8 @@ void evener_compose_push_errors(evener_compose *compose, const char *what);
 void evener_compose_destroy(evener_compose *compose);
 
 /* Functions for vtables: pass the hint on to every started child; let every started child retry now. */
-void evener_compose_resolve_now(evener_resolver *compose);
-void evener_compose_reset_backoff(evener_resolver *compose);
+void evener_compose_resolve_now(evener_resolver *base);
+void evener_compose_reset_backoff(evener_resolver *base);
 
 /* Functions for builders: check the target, the option and every child with the channel's own builders and options;
  * write the first child's authority. */
