@@ -8,7 +8,6 @@
 #include "lb/policy/xxh64.h"
 
 #define NUMBER_BYTES 16 /* "_4294967295" with its NUL */
-#define SCAN_MAX 4      /* up to this number of entries are searched one by one */
 
 static int compare_entries(const void *a, const void *b)
 {
@@ -164,23 +163,4 @@ void evener_hash_ring_unref(evener_hash_ring *ring)
     if (ring != NULL && --ring->references == 0) {
         free(ring);
     }
-}
-
-uint32_t evener_hash_ring_find(const evener_hash_ring *ring, uint64_t hash)
-{
-    const uint64_t start = hash >> ring->start_shift;
-    uint32_t low = ring->starts[start];
-    uint32_t high = ring->starts[start + 1];
-    while (high - low > SCAN_MAX) { /* hashes lie close by chance, or were chosen so */
-        const uint32_t middle = low + (high - low) / 2;
-        if (ring->entries[middle].hash < hash) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    while (low < high && ring->entries[low].hash < hash) {
-        low++;
-    }
-    return low < ring->size ? low : 0;
 }

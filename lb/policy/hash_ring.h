@@ -34,7 +34,27 @@ evener_hash_ring *evener_hash_ring_create(const char *const *keys, const uint32_
 evener_hash_ring *evener_hash_ring_ref(evener_hash_ring *ring);
 void evener_hash_ring_unref(evener_hash_ring *ring); /* NULL is allowed */
 
+/* Up to this many entries are compared in turn. */
+#define EVENER_RING_SCAN_MAX 4
+
 /* Return the index of the first entry at or after the hash, going round. Any thread while a reference is held. */
-uint32_t evener_hash_ring_find(const evener_hash_ring *ring, uint64_t hash);
+static inline uint32_t evener_hash_ring_find(const evener_hash_ring *ring, uint64_t hash)
+{
+    const uint64_t start = hash >> ring->start_shift;
+    uint32_t low = ring->starts[start];
+    uint32_t high = ring->starts[start + 1];
+    while (__builtin_expect(high - low > EVENER_RING_SCAN_MAX, 0)) { /* close by chance or choice */
+        const uint32_t middle = low + (high - low) / 2;
+        if (ring->entries[middle].hash < hash) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    while (low < high && ring->entries[low].hash < hash) {
+        low++;
+    }
+    return low < ring->size ? low : 0;
+}
 
 #endif

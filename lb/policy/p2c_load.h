@@ -82,8 +82,8 @@
 /* Places that are held per early end. The in-flight counts of other backends vary and the held places do not, so that
  * with one place per end the backend would win more than its share of the comparisons. */
 #define P2C_HELD_PLACES 1.75F
-/* Stands for a latency while none is known at all: then only the calls in flight count. */
-#define P2C_UNKNOWN_NS 1.0F
+/* Stands for a latency while none is known at all: then only the calls in flight count. Known ones are 1 or more. */
+#define P2C_UNKNOWN_NS 0.5F
 
 /* The first cache line is what a pick compares. */
 typedef struct p2c_stats {

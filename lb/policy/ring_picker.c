@@ -141,15 +141,31 @@ static evener_pick_outcome pick_any(const ring_picker *picker, const evener_pick
     return waits ? EVENER_PICK_QUEUE : fail(picker, context);
 }
 
-static evener_pick_outcome ring_pick(evener_picker *base, const evener_pick_context *context, evener_pick *pick)
+/* Any pick but the usual one. */
+static __attribute__((noinline)) evener_pick_outcome pick_in_full(ring_picker *picker,
+                                                                  const evener_pick_context *context, evener_pick *pick)
 {
-    ring_picker *picker = (ring_picker *)base;
     uint64_t hash = context->args->hash;
     if (context->args->has_hash || (picker->header[0] != '\0' && hash_header(picker, context->args, &hash))) {
         return pick_by_hash(picker, context, pick, evener_hash_ring_find(picker->ring, hash));
     }
     hash = evener_lane_random_next(&picker->random, context->lane);
     return pick_any(picker, context, pick, evener_hash_ring_find(picker->ring, hash));
+}
+
+/* The usual pick: it has a hash, and the backend of its place is READY. */
+static evener_pick_outcome ring_pick(evener_picker *base, const evener_pick_context *context, evener_pick *pick)
+{
+    ring_picker *picker = (ring_picker *)base;
+    if (__builtin_expect(context->args->has_hash && !picker->bounded && !evener_pick_is_traced(context), 1)) {
+        const uint32_t place = evener_hash_ring_find(picker->ring, context->args->hash);
+        const target *t = &picker->targets[picker->ring->entries[place].endpoint];
+        if (__builtin_expect(t->state == EVENER_READY, 1)) {
+            pick->subchannel = t->subchannel;
+            return EVENER_PICK_COMPLETE;
+        }
+    }
+    return pick_in_full(picker, context, pick);
 }
 
 void connect_request_unref(connect_request *request)

@@ -152,13 +152,12 @@ static void take_report(wrr_data *data, uint64_t penalty_bits, const evener_done
     }
 }
 
-static void call_done(void *arg, uint64_t penalty_bits, const evener_done_info *info, uint32_t lane)
+/* A call ended that says something: not OK, or with a report. */
+static __attribute__((noinline)) void call_says(wrr_data *data, uint64_t penalty_bits, const evener_done_info *info)
 {
-    (void)lane;
-    if (__builtin_expect(info->load_report == NULL && (info->code == EVENER_STATUS_OK || info->not_sent), 1)) {
+    if (info->not_sent) {
         return;
     }
-    wrr_data *data = arg;
     const bool failed = evener_is_failure(__atomic_load_n(&data->failure_codes, __ATOMIC_RELAXED), info->code);
     if (failed || info->code == EVENER_STATUS_OK) {
         const double failing = load(&data->failing_bits);
@@ -166,6 +165,14 @@ static void call_done(void *arg, uint64_t penalty_bits, const evener_done_info *
     }
     if (info->load_report != NULL) {
         take_report(data, penalty_bits, info);
+    }
+}
+
+static void call_done(void *data, uint64_t penalty_bits, const evener_done_info *info, uint32_t lane)
+{
+    (void)lane;
+    if (__builtin_expect(info->load_report != NULL || info->code != EVENER_STATUS_OK, 0)) {
+        call_says(data, penalty_bits, info);
     }
 }
 
