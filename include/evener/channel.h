@@ -150,14 +150,15 @@ EVENER_API evener_status_code evener_channel_wait_ready(evener_channel *channel,
 
 /* Connect and wait until the picker in force was published with at least `count` READY backends (0: as 1), at most
  * `timeout_ms` (0: without limit): from then on the picks of a policy that uses all of them, such as round_robin, reach
- * that many. While one policy or list replaces another, the backends of both count. pick_first has one at most. Returns
- * OK, DEADLINE_EXCEEDED with the number reached and the last connection error, or UNAVAILABLE when closed. Any thread
+ * that many. While one policy or list replaces another, the backends of both count. pick_first has one at most, and
+ * ring_hash one more than calls have asked for. Returns OK, DEADLINE_EXCEEDED with the number reached and the last connection error, or UNAVAILABLE when closed. Any thread
  * but the control thread (FAILED_PRECONDITION). */
 EVENER_API evener_status_code evener_channel_wait_ready_backends(evener_channel *channel, size_t count,
                                                                  uint64_t timeout_ms, evener_status *status);
 
-/* Start connecting if IDLE; ask the resolver to resolve again; end every backoff now (grpc: ResetConnectBackoff). Any
- * thread; takes effect shortly after. */
+/* Start connecting if IDLE (a policy that connects on demand, such as ring_hash, connects one backend); ask the
+ * resolver to resolve again; end every backoff now (grpc: ResetConnectBackoff). Any thread; takes effect shortly
+ * after. */
 EVENER_API void evener_channel_connect(evener_channel *channel);
 EVENER_API void evener_channel_resolve_now(evener_channel *channel);
 EVENER_API void evener_channel_reset_connect_backoff(evener_channel *channel);

@@ -97,6 +97,7 @@ typedef struct evener_channel_control {
     evener_address **addresses;              /* the list in force */
     size_t address_count;
     bool renew_with_update; /* the next list brings its backends to the pool's generation */
+    bool connect_wanted;    /* asked to connect before there was a list: a policy that starts IDLE is asked then */
     evener_backoff build_backoff;
     evener_timer build_timer; /* next attempt to build the resolver */
     evener_timer stale_timer; /* end of the grace time of an empty update */

@@ -155,6 +155,11 @@ static void helper_publish(evener_policy_helper *helper, evener_connectivity_sta
         return;
     }
     publish(channel, state, status, picker);
+    if (state == EVENER_IDLE && channel->control.connect_wanted) {
+        /* After the waiting picks, which ask a policy that connects on demand for backends of their own. */
+        evener_loop_post(channel->hot.loop, &channel->control.connect_task);
+    }
+    channel->control.connect_wanted &= state != EVENER_IDLE && state != EVENER_READY;
 }
 
 static void helper_request_reresolution(evener_policy_helper *helper)
@@ -454,6 +459,7 @@ static void drop_resolver(evener_channel *channel)
 static void stop_serving(evener_channel *channel, evener_channel_phase next)
 {
     enter_phase(channel, next);
+    channel->control.connect_wanted = false;
     evener_timer_stop(channel->hot.loop, &channel->control.stale_timer);
     evener_timer_stop(channel->hot.loop, &channel->control.idle_timer);
     drop_resolver(channel);
@@ -564,6 +570,7 @@ static void connect_now(void *arg)
     evener_channel *channel = arg;
     if (channel->control.phase == EVENER_CHANNEL_IDLE) {
         enter_phase(channel, EVENER_CHANNEL_BUILDING);
+        channel->control.connect_wanted = true;
         build_resolver(channel);
     } else if (evener_channel_has_list(channel) &&
                __atomic_load_n(&channel->hot.state, __ATOMIC_RELAXED) == EVENER_IDLE) {
