@@ -50,9 +50,9 @@ struct evener_compose {
     bool (*changed)(evener_compose *compose, evener_compose_child *child);
 };
 
-/* Create a composite resolver of `bytes` zeroed bytes, which begins with an evener_compose: split the endpoint, look the
- * children up and build them; start none. Errors: INVALID_ARGUMENT (the option, or a child, named by number), the error
- * of a child's builder, RESOURCE_EXHAUSTED; *compose is untouched then. */
+/* Create a composite resolver of `bytes` zeroed bytes, which begins with an evener_compose: split the endpoint, look
+ * the children up and build them; start none. Errors: INVALID_ARGUMENT (the option, or a child, named by number), the
+ * error of a child's builder, RESOURCE_EXHAUSTED; *compose is untouched then. */
 evener_status_code evener_compose_create(size_t bytes, const evener_resolver_vtable *vtable,
                                          const evener_resolver_args *args,
                                          bool (*changed)(evener_compose *compose, evener_compose_child *child),

@@ -3,8 +3,8 @@
  *
  *     bench_refused [--quick] [--output=FILE]
  *
- * Over the C core evener's calls per second have to be within 20 % of those of the plain core, on the same server in the
- * same run, and no more of its calls may fail. Over "http2" they have to be at least 90 % of those at a server that
+ * Over the C core evener's calls per second have to be within 20 % of those of the plain core, on the same server in
+ * the same run, and no more of its calls may fail. Over "http2" they have to be at least 90 % of those at a server that
  * refuses nothing, and at most 0.1 % of the calls may fail; there the best rounds are compared, as "http2" has two
  * speeds, one half of the other, by which processors its threads happen to run on.
  *

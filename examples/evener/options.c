@@ -192,7 +192,8 @@ static bool take_hex(const entry *e, cli_options *options, char *value)
     return true;
 }
 
-/* Decode base64 (RFC 4648 sections 4 and 5, padding optional) in place. False: it is not base64; `text` is unchanged. */
+/* Decode base64 (RFC 4648 sections 4 and 5, padding optional) in place. False: it is not base64; `text` is
+ * unchanged. */
 static bool base64_decode(char *text, size_t *bytes)
 {
     static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_";

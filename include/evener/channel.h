@@ -51,7 +51,8 @@ typedef struct evener_channel_options {
     /* NULL: that of transport_name, with `credentials`. Otherwise owned by the caller (`destroy` is not called); must
      * outlive the channel. */
     evener_transport *transport;
-    /* A `const grpc_channel_args *`: further arguments for the core's channels, with the transport "grpc" only; or NULL. */
+    /* A `const grpc_channel_args *`: further arguments for the core's channels, with the transport "grpc" only; or
+     * NULL. */
     const void *grpc_args;
 
     /* The channel's own builders win over registered ones. The array is copied. The builders must outlive the
@@ -104,8 +105,8 @@ typedef struct evener_channel_options {
     size_t receive_bytes_max;       /* 0: 4 MiB */
     size_t send_bytes_max;          /* 0: none */
     evener_compression compression; /* of messages sent, for calls that do not set it */
-    /* I/O threads of "http2", at most 64; 0: one per processor, at most 4. They belong to the runtime: the first channel
-     * of the runtime that connects decides. */
+    /* I/O threads of "http2", at most 64; 0: one per processor, at most 4. They belong to the runtime: the first
+     * channel of the runtime that connects decides. */
     uint32_t io_threads;
     /* Callbacks of asynchronous calls and streams run on call threads of the runtime, one per processor (at least 2, at
      * most 4), where they may block: each costs a hand-over between threads. Otherwise they run on the I/O threads of
@@ -113,10 +114,11 @@ typedef struct evener_channel_options {
     bool callbacks_on_call_threads;
 } evener_channel_options;
 
-/* Create a channel. On success store a reference in *channel. `options` may be NULL only if none is needed (never
- * with the built-in transports, which need credentials). Errors: INVALID_ARGUMENT (target, service config, options; the
+/* Create a channel. On success store a reference in *channel. `options` may be NULL only if none is needed (never with
+ * the built-in transports, which need credentials). Errors: INVALID_ARGUMENT (target, service config, options; the
  * message names the place and the remedy), FAILED_PRECONDITION (the transport "grpc" without libevener-grpc; the gRPC
- * core's credentials with another transport), RESOURCE_EXHAUSTED, INTERNAL. Any thread; does not wait for the network. */
+ * core's credentials with another transport), RESOURCE_EXHAUSTED, INTERNAL. Any thread; does not wait for the
+ * network. */
 EVENER_API evener_status_code evener_channel_create(const char *target, const evener_channel_options *options,
                                                     evener_channel **channel, evener_status *status);
 
@@ -151,8 +153,8 @@ EVENER_API evener_status_code evener_channel_wait_ready(evener_channel *channel,
 /* Connect and wait until the picker in force was published with at least `count` READY backends (0: as 1), at most
  * `timeout_ms` (0: without limit): from then on the picks of a policy that uses all of them, such as round_robin, reach
  * that many. While one policy or list replaces another, the backends of both count. pick_first has one at most, and
- * ring_hash one more than calls have asked for. Returns OK, DEADLINE_EXCEEDED with the number reached and the last connection error, or UNAVAILABLE when closed. Any thread
- * but the control thread (FAILED_PRECONDITION). */
+ * ring_hash one more than calls have asked for. Return OK, DEADLINE_EXCEEDED with the number reached and the last
+ * connection error, or UNAVAILABLE when closed. Any thread but the control thread (FAILED_PRECONDITION). */
 EVENER_API evener_status_code evener_channel_wait_ready_backends(evener_channel *channel, size_t count,
                                                                  uint64_t timeout_ms, evener_status *status);
 

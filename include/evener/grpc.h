@@ -1,5 +1,5 @@
-/* What evener offers only together with the gRPC C core: the library libevener-grpc, linked beside libevener (pkg-config
- * `evener-grpc`, CMake component `grpc`).
+/* What evener offers only together with the gRPC C core: the library libevener-grpc, linked beside libevener
+ * (pkg-config `evener-grpc`, CMake component `grpc`).
  *
  *     #include <evener/grpc.h>
  *     #include <grpc/grpc_security.h>

@@ -1,7 +1,7 @@
 /* One of two backends refuses 2 % of the streams with REFUSED_STREAM, which says nothing of its connection (RFC 9113
- * section 8.7), with several calls in flight. Its share under round_robin is not smaller for that, its connection stays,
- * and each refusal is either a retry (over "http2") or one failed call. Only counts are compared: how fast the calls are
- * is measured by bench/refused/. */
+ * section 8.7), with several calls in flight. Its share under round_robin is not smaller for that, its connection
+ * stays, and each refusal is either a retry (over "http2") or one failed call. Only counts are compared: how fast the
+ * calls are is measured by bench/refused/. */
 #include <stdio.h>
 
 #include <evener/evener.h>

@@ -1,6 +1,6 @@
 /* A call that reached a server is never sent again, whatever the server answers, and its failure is reported as it is:
- * with the right status, the backend's name and in the backend's statistics. Each answer is given to a call made in each
- * way that there is.
+ * with the right status, the backend's name and in the backend's statistics. Each answer is given to a call made in
+ * each way that there is.
  *
  * The status of an HTTP answer: grpc, doc/http-grpc-status-mapping.md. */
 #include <criterion/criterion.h>

@@ -163,7 +163,7 @@ Test(server_name, of_a_list_is_each_backends_address)
     refused(text("ipv4:127.0.0.1:%u", b, 0), NULL, EVENER_STATUS_UNAVAILABLE, not_valid_for("127.0.0.1"));
 }
 
-/* Calls until both names were seen: the turns of round_robin begin when the second is READY. */
+/* Call until both names were seen: the turns of round_robin begin when the second is READY. */
 static void both_verified(const char *target, const char *first, const char *second)
 {
     evener_status status;

@@ -97,7 +97,7 @@ static void end_until(scene *s, uint64_t until_ns)
     advance_to(s, until_ns);
 }
 
-/* Calls at random times for so long; counts the picks of each backend anew. */
+/* Make calls at random times for this long; count the picks of each backend anew. */
 void scene_run(scene *s, double rate_per_s, double seconds)
 {
     uint64_t at_ns = virtual_loop_now_ns(s->h->vl);

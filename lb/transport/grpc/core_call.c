@@ -310,7 +310,7 @@ static char *make_message(const evener_grpc_core_call *call, char *inlined, size
     return message;
 }
 
-/* Takes the response of a unary call if it is not above the limit. */
+/* Take the response of a unary call if it is not above the limit. */
 static void take_response(evener_grpc_core_call *call, evener_bytes *response)
 {
     evener_grpc_bytes_receive(call->response, response);

@@ -1,5 +1,5 @@
-/* libevener-grpc registers its transport when it is loaded, before main() or inside dlopen(). The factory is defined here
- * so that whoever links it from the static library gets the constructor too. */
+/* libevener-grpc registers its transport when it is loaded, before main() or inside dlopen(). The factory is defined
+ * here so that whoever links it from the static library gets the constructor too. */
 #include <string.h>
 
 #include <evener/grpc.h>

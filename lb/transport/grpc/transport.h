@@ -6,8 +6,8 @@
 
 #include <evener/transport.h>
 
-/* Create a transport (evener_transport_create_fn). Starts nothing: the runtime's engine (threads and queues of the core)
- * starts with the first connection. */
+/* Create a transport (evener_transport_create_fn). Nothing starts yet: the runtime's engine (threads and queues of the
+ * core) starts with the first connection. */
 evener_status_code evener_grpc_transport_create(const evener_transport_args *given, evener_transport **transport,
                                                 evener_status *status);
 
