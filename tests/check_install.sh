@@ -107,10 +107,32 @@ for module_transport in evener:http2 evener-grpc:grpc; do
         $(pkg-config --cflags --libs "${module_transport%:*}") -Wl,-rpath,"${pc%/pkgconfig}"
     expect "${module_transport#*:}" "$scratch/transport"
 done
-if ldd "${pc%/pkgconfig}/libevener.so" | grep -E 'grpc|absl|upb'; then
-    echo "libevener.so needs the gRPC C core"
+if ldd "${pc%/pkgconfig}/libevener.so" | grep -E 'grpc|absl|upb|libssl|libcrypto'; then
+    echo "libevener.so needs the gRPC C core or OpenSSL"
     exit 1
 fi
+# OpenSSL is loaded with the first TLS credentials. Where it cannot be, they say so.
+cat >"$scratch/tls.c" <<'EOF'
+#include <stdio.h>
+#include <evener/evener.h>
+
+int main(void)
+{
+    evener_credentials *tls = NULL;
+    evener_status status;
+    const evener_status_code code = evener_credentials_create_tls(NULL, &tls, &status);
+    evener_credentials_destroy(tls);
+    printf("%s %s\n", evener_status_code_name(code), status.message);
+    return 0;
+}
+EOF
+# shellcheck disable=SC2046 # flags are words
+cc "$scratch/tls.c" -o "$scratch/tls" $(pkg-config --cflags --libs evener) -Wl,-rpath,"${pc%/pkgconfig}"
+mkdir "$scratch/no_openssl" && echo "not a library" >"$scratch/no_openssl/libssl.so.3"
+"$scratch/tls" | grep -q '^OK ' || { "$scratch/tls"; exit 1; }
+LD_LIBRARY_PATH=$scratch/no_openssl "$scratch/tls" >"$scratch/tls.out"
+grep -q '^FAILED_PRECONDITION .*TLS needs OpenSSL 3 (libssl.so.3, package libssl3)' "$scratch/tls.out" ||
+    { cat "$scratch/tls.out"; exit 1; }
 echo "pkg-config: ok"
 
 mkdir "$scratch/package"

@@ -8,7 +8,7 @@ export LC_ALL=C
 cd "${1:-$(dirname "${BASH_SOURCE[0]}")/..}"
 
 # folder: folders that it may include, besides itself; `<grpc/` and the like: libraries that only such folders include
-# (base: OpenSSL to check PEM texts)
+# (base: OpenSSL, which lb/base/openssl.h loads for all)
 rules='
 include/evener:
 lb/base: <openssl/
@@ -20,7 +20,7 @@ lb/call: lb/base lb/runtime lb/channel
 lb/call/grpc: lb/base lb/runtime lb/channel lb/call lb/transport/grpc <grpc/
 lb/transport: lb/backend lb/transport/http2
 lb/transport/grpc: lb/base lb/runtime <grpc/
-lb/transport/http2: lb/base lb/runtime <nghttp2/ <openssl/ <zlib <urcu
+lb/transport/http2: lb/base lb/runtime <nghttp2/ <zlib <urcu
 lb/factory: lb/base lb/runtime lb/channel <jansson <libconfig
 resolver: lb/base lb/runtime <uv <libconfig
 resolver/dns: lb/base lb/runtime resolver <ares <uv <jansson

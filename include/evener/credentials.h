@@ -26,8 +26,8 @@ EVENER_API evener_status_code evener_credentials_create_insecure(evener_credenti
 /* Create credentials for TLS, or for mTLS with a certificate. Servers are verified against options.authority of the
  * channel, or the name that target and list give the backend (docs/resolvers.md). `options` may be NULL. Errors:
  * INVALID_ARGUMENT (only one of chain and key; a text without PEM, or with a certificate or key that cannot be
- * parsed; a key that is encrypted or does not belong to the chain's first certificate), RESOURCE_EXHAUSTED. Any
- * thread. */
+ * parsed; a key that is encrypted or does not belong to the chain's first certificate), FAILED_PRECONDITION (OpenSSL,
+ * which is loaded with the first such credentials, is missing), RESOURCE_EXHAUSTED. Any thread. */
 EVENER_API evener_status_code evener_credentials_create_tls(const evener_tls_options *options,
                                                             evener_credentials **credentials, evener_status *status);
 

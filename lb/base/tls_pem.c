@@ -4,10 +4,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include <openssl/bio.h>
-#include <openssl/err.h>
-#include <openssl/pem.h>
-#include <openssl/x509.h>
+#include "lb/base/openssl.h"
 
 #define SUBJECT_BYTES 128
 
@@ -159,7 +156,10 @@ static evener_status_code check_pair(const evener_tls_pems *pems, evener_status 
 
 evener_status_code evener_tls_pems_check(const evener_tls_pems *pems, evener_status *status)
 {
-    evener_status_code code = EVENER_STATUS_OK;
+    evener_status_code code = evener_openssl_load(status);
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
     (void)ERR_set_mark();
     if (pems->roots.text != NULL) {
         code = read_certificates(pems, &pems->roots, NULL, status);

@@ -70,7 +70,8 @@ set(CPACK_DEBIAN_RUNTIME_PACKAGE_NAME libevener${evener_abi})
 set(CPACK_DEBIAN_RUNTIME_PACKAGE_SECTION libs)
 set(CPACK_DEBIAN_RUNTIME_PACKAGE_SHLIBDEPS ON)
 # Earlier builds of nghttp2 1.52 bounded neither CONTINUATION frames nor reset streams; its symbols do not show that.
-set(CPACK_DEBIAN_RUNTIME_PACKAGE_DEPENDS "libnghttp2-14 (>= 1.52.0-1+deb12u2)")
+# OpenSSL is loaded and not linked (lb/base/openssl.h), so it is named here; Debian 13 calls it libssl3t64.
+set(CPACK_DEBIAN_RUNTIME_PACKAGE_DEPENDS "libnghttp2-14 (>= 1.52.0-1+deb12u2), libssl3 | libssl3t64")
 set(CPACK_DEBIAN_RUNTIME_PACKAGE_CONTROL_EXTRA
     ${evener_debian}/triggers ${evener_debian}/shlibs ${evener_debian}/symbols)
 set(CPACK_COMPONENT_RUNTIME_DESCRIPTION "The shared library. It finds the backends behind a name, keeps connections to
@@ -81,7 +82,7 @@ set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_NAME libevener-dev)
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SECTION libdevel)
 # The static library needs the development files of its dependencies, the private requirements of evener.pc.
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS "libevener${evener_abi} (= ${PROJECT_VERSION}), libc-ares-dev, \
-libconfig-dev, libuv1-dev, liburcu-dev, libjansson-dev, libnghttp2-dev, libssl-dev, zlib1g-dev")
+libconfig-dev, libuv1-dev, liburcu-dev, libjansson-dev, libnghttp2-dev, zlib1g-dev")
 set(CPACK_COMPONENT_DEVELOPMENT_DESCRIPTION "Headers, the static library, and the files with which
 pkg-config and CMake's find_package() find them.")
 

@@ -10,12 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <openssl/bio.h>
-#include <openssl/err.h>
-#include <openssl/pem.h>
-#include <openssl/ssl.h>
-#include <openssl/x509v3.h>
-
+#include "lb/base/openssl.h"
 #include "lb/transport/http2/internal.h"
 
 #define NAME_BYTES_MAX 256
@@ -143,6 +138,10 @@ evener_status_code evener_http2_tls_context_create(const evener_http2_tls_option
                                  "TLS: certificate_chain and private_key go together: %s is missing",
                                  options->private_key == NULL ? "private_key" : "certificate_chain");
     }
+    evener_status_code code = evener_openssl_load(status);
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
     SSL_CTX *ssl = SSL_CTX_new(TLS_client_method());
     evener_http2_tls_context *made = calloc(1, sizeof *made);
     if (ssl == NULL || made == NULL) {
@@ -160,7 +159,7 @@ evener_status_code evener_http2_tls_context_create(const evener_http2_tls_option
     (void)SSL_CTX_set_alpn_protos(ssl, alpn, sizeof alpn);
     (void)SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_sess_set_new_cb(ssl, keep_session);
-    evener_status_code code = use_roots(ssl, options->root_certificates, status);
+    code = use_roots(ssl, options->root_certificates, status);
     if (code == EVENER_STATUS_OK && options->certificate_chain != NULL) {
         code = use_chain(ssl, options->certificate_chain, status);
         if (code == EVENER_STATUS_OK) {
