@@ -12,7 +12,7 @@ struct evener_connection {
     uv_poll_t watch;
     evener_connect_args args; /* state_changed and arg are used later */
     int fd;
-    unsigned references; /* atomic: evener's own, and one per pick */
+    unsigned references; /* atomic: the loop's, and one for all picks */
     bool is_ready;
 };
 

@@ -132,6 +132,7 @@ typedef struct evener_pick_layer {
 struct evener_pick {
     evener_subchannel *subchannel;
     evener_connection *connection; /* the transport's connection of the subchannel, valid until done */
+    evener_subchannel *users;      /* the channel's own: counts the picks on `connection` */
     uint32_t layer_count;          /* while pickers choose; then the channel's own */
     evener_pick_layer layers[EVENER_PICK_LAYERS_MAX];
 };

@@ -49,10 +49,11 @@ typedef struct evener_transport_vtable {
     /* Give the connection up in any state: calls in flight finish, no new call starts. Called exactly once per
      * connection. Control thread; may be called from inside state_changed. */
     void (*disconnect)(evener_transport *transport, evener_connection *connection);
-    /* Take a reference to the connection for a pick, until the pick is done. Set both or none: without them picks only
-     * carry the pointer, which may dangle after disconnect. Return false, without a reference, if the connection takes
-     * no further call; its last state_changed has come or will come. The pick is then made again. Any thread; must not
-     * lock, wait or allocate. */
+    /* Keep a connection valid until all picks on it are done. Set both or none: without them picks only carry the
+     * pointer, which may dangle after disconnect. evener counts the picks itself, per thread: it takes one reference
+     * when the connection has become READY, and gives it back after disconnect() when the last pick is done. Return
+     * false, without a reference, if the connection takes no further call; its last state_changed has come or will
+     * come. Any thread; must not lock, wait or allocate. */
     bool (*connection_ref)(evener_connection *connection);
     void (*connection_unref)(evener_connection *connection);
     /* Watch the health of `service` over a READY connection (A17, client-side health checking), until the
@@ -76,6 +77,11 @@ typedef struct evener_transport_vtable {
     /* How RPCs go over its connections; needs connection_ref. NULL: it carries none, and evener/call.h cannot be
      * used. */
     const struct evener_transport_calls *calls;
+    /* Return whether a connection takes further calls. A pick that finds one that does not is made again, before the
+     * policy has been notified of its end; false therefore means that the last state_changed has come or will come.
+     * Used with connection_ref only. Any thread that has a pick of the connection or reads it under RCU; must not lock,
+     * wait or allocate. NULL: every connection does until its last state_changed. */
+    bool (*connection_takes_calls)(const evener_connection *connection);
 } evener_transport_vtable;
 
 /* Embedded first in every transport. */

@@ -25,14 +25,6 @@
 /* Retry interval of connectors that had no memory for an attempt. */
 #define STARVED_RETRY_NS EVENER_NS_PER_S
 
-/* One attempt to connect and, if it succeeds, the connection. Outlives its connector until the transport has released
- * it. */
-struct evener_link {
-    evener_connector *connector; /* NULL after it was given up */
-    evener_connection *connection;
-    evener_link *next; /* in a list of links that wait for a grace period */
-};
-
 static void start_attempt(evener_connector *connector);
 
 static void set_state_at(evener_connector *connector, evener_connectivity_state state, uint64_t now_fast_ns)
@@ -76,17 +68,6 @@ static void set_error(evener_connector *connector, const char *message)
     }
 }
 
-static void link_disconnect(evener_subchannel_pool *pool, evener_link *link)
-{
-    if (link->connection != NULL) {
-        pool->transport->vtable->disconnect(pool->transport, link->connection);
-    }
-    evener_slab_give_back(&pool->links, link);
-    if (--pool->link_count == 0) {
-        pool->drained(pool->arg);
-    }
-}
-
 /* Give up the attempt's connection, which no pick has seen. */
 static void give_up_attempted(evener_attempt *attempt)
 {
@@ -94,15 +75,15 @@ static void give_up_attempted(evener_attempt *attempt)
     if (link != NULL) {
         attempt->link = NULL;
         link->connector = NULL;
-        link_disconnect(evener_connector_pool(attempt->connector), link);
+        evener_link_disconnect(evener_connector_pool(attempt->connector), link);
     }
 }
 
 /* Publish the connection that picks find from now on; NULL: none. */
-static void publish(const evener_connector *connector, evener_connection *connection)
+static void publish(const evener_connector *connector, const evener_link *link)
 {
     for (evener_subchannel_body *s = connector->subchannels; s != NULL; s = s->connector_next) {
-        evener_rcu_assign(s->handle->connection, connection);
+        evener_link_publish(link, s->handle);
     }
 }
 
@@ -125,12 +106,12 @@ static void grace_period_over(void *arg)
     }
     while (link != NULL) {
         evener_link *next = link->next;
-        link_disconnect(pool, link); /* the last one may end the pool */
+        evener_link_disconnect(pool, link); /* the last one may end the pool */
         link = next;
     }
 }
 
-/* Give up a published connection. A pick may have loaded the pointer without having taken its reference yet, so the
+/* Give up a published connection. A pick may have loaded the pointer without having counted itself yet, so the
  * transport is asked only after a grace period. */
 static void retire(const evener_connector *connector, evener_link *link)
 {
@@ -311,7 +292,8 @@ static void attempt_succeeded(evener_connector *connector)
     connector->attempt->link = NULL;
     free_attempt(connector);
     connector->connects++;
-    publish(connector, connector->link->connection);
+    evener_link_hold(evener_connector_pool(connector), connector->link);
+    publish(connector, connector->link);
     if (predecessor == NULL) {
         set_state(connector, EVENER_READY);
         evener_connector_pool(connector)->became_ready(evener_connector_pool(connector)->arg);
@@ -426,7 +408,7 @@ static void start_attempt(evener_connector *connector)
         return;
     }
     set_times(pool, attempt);
-    evener_link *link = evener_slab_take(&pool->links);
+    evener_link *link = evener_link_create(connector);
     if (link == NULL) {
         no_memory_for_attempt(connector);
         return;
@@ -435,8 +417,6 @@ static void start_attempt(evener_connector *connector)
     if (connector->state != EVENER_CONNECTING && connector->link == NULL) {
         set_state_at(connector, EVENER_CONNECTING, attempt->started_ns);
     }
-    link->connector = connector;
-    pool->link_count++;
     attempt->link = link;
     evener_attempt_start_time_out(pool, attempt);
     char name[EVENER_ADDRESS_BYTES_MAX];
@@ -562,7 +542,7 @@ void evener_connector_attach(evener_connector *connector, evener_subchannel_body
     subchannel->connector_next = connector->subchannels;
     connector->subchannels = subchannel;
     if (connector->state == EVENER_READY) {
-        evener_rcu_assign(subchannel->handle->connection, connector->link->connection);
+        evener_link_publish(connector->link, subchannel->handle);
     }
     subchannel->reported_state = EVENER_IDLE;
     if (connector->state != EVENER_IDLE) {
@@ -610,6 +590,6 @@ void evener_connector_detach(evener_connector *connector, evener_subchannel_body
         link = &(*link)->connector_next;
     }
     *link = subchannel->connector_next;
-    evener_rcu_assign(subchannel->handle->connection, NULL);
+    evener_link_publish(NULL, subchannel->handle);
     keep_counts(connector, subchannel);
 }

@@ -13,6 +13,9 @@
  * A chunk is mapped memory, and a lane's page becomes resident with the lane's first pick: a backend costs 16 bytes and
  * 8 per lane in use. Few channels fill a chunk, so all channels of a runtime share them.
  *
+ * A connection that picks keep valid has a slot too. A pick on it counts in both words, so no two threads write to the
+ * same memory for it, and the connection's memory is given back when the sum of its word shows no pick in flight.
+ *
  * A counter combines two numbers in one word: picks begun on the lane, times EVENER_SLOT_PICK, and picks in flight. A
  * pick adds both; done subtracts one from the latter, on whatever lane it runs. So the word of a single lane means
  * little (a pick that began on it may end on another), but the sum over all lanes is exact: 42 bits of picks, 22 bits
@@ -38,9 +41,13 @@
 
 typedef struct evener_subchannel_body evener_subchannel_body;
 
-/* A policy's handle on a backend. */
+/* A policy's handle on a backend; or, over a transport that keeps connections valid for their picks
+ * (connection_ref), the slot of a connection, which counts the picks on it. */
 struct evener_subchannel {
-    evener_connection *connection; /* atomic; NULL unless READY */
+    union {
+        evener_connection *connection; /* atomic; NULL unless READY. Of a connection's slot: that connection */
+        evener_subchannel *users;      /* the same, where connections have slots: the connection's */
+    };
 };
 
 typedef struct evener_slot_lane {

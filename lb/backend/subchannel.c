@@ -136,13 +136,19 @@ static void retire_poll(void *arg)
             link = &body->queue_next;
         }
     }
-    if (pool->retired != NULL) {
+    if (evener_link_free_unused(pool, false) || pool->retired != NULL) {
         pool->retire_poll_ns *= 2;
         if (pool->retire_poll_ns > RETIRE_POLL_MAX_NS) {
             pool->retire_poll_ns = RETIRE_POLL_MAX_NS;
         }
         evener_timer_start(pool->loop, &pool->retire_timer, pool->retire_poll_ns);
     }
+}
+
+void evener_subchannel_poll_retired(evener_subchannel_pool *pool)
+{
+    pool->retire_poll_ns = RETIRE_POLL_MIN_NS;
+    evener_timer_start(pool->loop, &pool->retire_timer, pool->retire_poll_ns);
 }
 
 static void unref(evener_subchannel_body *body)
@@ -159,8 +165,7 @@ static void unref(evener_subchannel_body *body)
     evener_subchannel_pool *pool = body->kind->pool;
     body->queue_next = pool->retired;
     pool->retired = body;
-    pool->retire_poll_ns = RETIRE_POLL_MIN_NS;
-    evener_timer_start(pool->loop, &pool->retire_timer, pool->retire_poll_ns);
+    evener_subchannel_poll_retired(pool);
 }
 
 evener_subchannel *evener_subchannel_ref(evener_subchannel *subchannel)
@@ -359,7 +364,7 @@ const char *evener_subchannel_address_text(const evener_subchannel *subchannel)
 
 bool evener_subchannel_carries_calls(const evener_subchannel *subchannel)
 {
-    return evener_slot_body(subchannel)->kind->pool->connection_unref != NULL;
+    return evener_slot_body(subchannel)->kind->pool->has_users;
 }
 
 uint64_t evener_subchannel_in_flight(const evener_subchannel *subchannel)
@@ -393,6 +398,7 @@ void evener_subchannel_pool_clear(evener_subchannel_pool *pool)
         pool->retired = body->queue_next;
         destroy(body);
     }
+    (void)evener_link_free_unused(pool, true);
     while (pool->kinds != NULL) {
         evener_subchannel_kind *kind = pool->kinds;
         pool->kinds = kind->next;

@@ -61,7 +61,7 @@ typedef struct evener_subchannel_pool {
     evener_runtime *runtime;
     evener_loop *loop;
     evener_transport *transport;
-    void (*connection_unref)(evener_connection *connection); /* the transport's; or NULL. Any thread */
+    bool has_users; /* the transport has connection_ref: connections stay valid for the picks on them */
     const char *authority;
     evener_authority_origin authority_origin;
     uint32_t generation; /* version of authority and transport: connections of an older one are replaced */
@@ -89,6 +89,7 @@ typedef struct evener_subchannel_pool {
     evener_slab connectors, links, attempts;
     evener_slot_pool *slots;         /* the runtime's; NULL until the first is taken */
     evener_subchannel_body *retired; /* no references left, but picks in flight */
+    evener_link *in_use;             /* connections given up for good, but with picks in flight on them */
     uint64_t retire_poll_ns;
     evener_timer retire_timer;
     evener_timer starved_timer; /* for connectors that had no memory for an attempt */
@@ -99,6 +100,17 @@ typedef struct evener_subchannel_pool {
     size_t subchannel_count; /* whose memory is not freed yet */
     size_t ready_count;      /* atomic; whose listeners were last notified of READY */
 } evener_subchannel_pool;
+
+/* One attempt to connect and, if it succeeds, the connection. Outlives its connector until the transport has released
+ * it and no pick is in flight on it. */
+struct evener_link {
+    evener_connector *connector; /* NULL after it was given up */
+    evener_connection *connection;
+    evener_subchannel
+        *users;        /* slot that counts the picks on the connection; NULL: the transport does not ask for it */
+    evener_link *next; /* in a list of links that wait for a grace period, or for the end of picks */
+    bool is_held;      /* a reference to the connection is held for the picks on it */
+};
 
 /* One sequence of attempts: from the first until READY, or for the successor of a connection in service; includes its
  * backoffs. */
@@ -225,6 +237,22 @@ void evener_connector_starved_again(evener_subchannel_pool *pool);
 void evener_subchannel_set_owner(evener_subchannel *subchannel, const void *owner);
 /* Queue the subchannel's listener for notification of the state. */
 void evener_subchannel_notify_later(evener_subchannel_body *body);
+/* Poll for the end of the picks on retired subchannels and on connections given up. */
+void evener_subchannel_poll_retired(evener_subchannel_pool *pool);
+
+/* ---- link.c ---- */
+
+/* Return a link for an attempt of the connector; NULL on out of memory. */
+evener_link *evener_link_create(evener_connector *connector);
+/* The attempt succeeded: hold the connection for the picks to come. */
+void evener_link_hold(evener_subchannel_pool *pool, evener_link *link);
+/* Give the connection up: the transport is asked to end it. Free the link when no pick is in flight on it. No new pick
+ * can begin. */
+void evener_link_disconnect(evener_subchannel_pool *pool, evener_link *link);
+/* Free the links given up whose last pick is done. Return whether there are others; `all`: there are none. */
+bool evener_link_free_unused(evener_subchannel_pool *pool, bool all);
+/* Publish the connection that picks of the subchannel find from now on; link NULL: none. */
+void evener_link_publish(const evener_link *link, evener_subchannel *handle);
 
 /* Return the reason of the last failure; NULL: it never failed. */
 static inline const char *evener_connector_last_error(const evener_connector *connector)

@@ -7,6 +7,7 @@
 #include "lb/base/memory.h"
 #include "lb/call/details.h"
 #include "lb/call/rpc.h"
+#include "lb/channel/channel_internal.h"
 
 /* Up to this size the transport's part of a call is on the stack; above, in memory of its own. */
 #define STACK_CALL_BYTES_MAX 4096
@@ -70,7 +71,6 @@ static const evener_call_events unary_events = {
 static evener_status_code attempt(unary *u, const evener_bytes *request, evener_status *refusal)
 {
     const evener_rpc *rpc = u->rpc;
-    const evener_transport_vtable *vtable = evener_channel_transport(rpc->channel)->vtable;
     evener_connection *connection = u->pick.connection;
     const bool transport_waits = rpc->calls->call_wait != NULL;
     evener_call_begin_args args = {
@@ -83,11 +83,8 @@ static evener_status_code attempt(unary *u, const evener_bytes *request, evener_
     evener_rpc_fill_begin_args(rpc, &args);
     u->word = WAITING;
     u->call->arg = u;
-    /* The pick's reference ends with `ended`, perhaps on another thread; the connection must outlive the wait. */
-    if (!vtable->connection_ref(connection)) {
-        evener_rpc_drop_pick(&u->pick, EVENER_STATUS_UNAVAILABLE);
-        return evener_status_set(refusal, EVENER_STATUS_UNAVAILABLE, "the connection takes no further call");
-    }
+    /* The pick ends with `ended`, on another thread perhaps; the connection must outlive the wait. */
+    evener_subchannel *users = evener_pick_keep_connection(&u->pick);
     const evener_status_code code = rpc->calls->call_begin(connection, u->call, &args, refusal);
     if (code != EVENER_STATUS_OK) {
         evener_rpc_drop_pick(&u->pick, code);
@@ -100,7 +97,7 @@ static evener_status_code attempt(unary *u, const evener_bytes *request, evener_
             }
         }
     }
-    vtable->connection_unref(connection);
+    evener_connection_let_go(users);
     return code;
 }
 

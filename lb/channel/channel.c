@@ -251,6 +251,13 @@ static evener_status_code find_policy(evener_channel *channel, const evener_chan
     return EVENER_STATUS_OK;
 }
 
+static bool (*takes_calls_of(const evener_transport_vtable *vtable))(const evener_connection *connection)
+{
+    const size_t end =
+        offsetof(evener_transport_vtable, connection_takes_calls) + sizeof vtable->connection_takes_calls;
+    return vtable->size >= end ? vtable->connection_takes_calls : NULL;
+}
+
 static evener_status_code find_transport(evener_channel *channel, const evener_channel_options *options,
                                          evener_status *status)
 {
@@ -286,9 +293,11 @@ static evener_status_code find_transport(evener_channel *channel, const evener_c
         }
         channel->settings.owns_transport = true;
     }
-    channel->hot.connection_ref = channel->settings.transport->vtable->connection_ref;
-    channel->hot.picks_shortly = channel->hot.connection_ref == NULL && evener_rcu_may_enter_outermost();
-    channel->pool.connection_unref = channel->settings.transport->vtable->connection_unref;
+    const evener_transport_vtable *vtable = channel->settings.transport->vtable;
+    channel->pool.has_users = vtable->connection_ref != NULL;
+    channel->hot.picks_as_user = channel->pool.has_users;
+    channel->hot.takes_calls = takes_calls_of(vtable);
+    channel->hot.picks_shortly = !channel->pool.has_users && evener_rcu_may_enter_outermost();
     channel->pool.transport = channel->settings.transport;
     return EVENER_STATUS_OK;
 }

@@ -44,9 +44,10 @@ typedef enum evener_channel_phase {
 typedef struct evener_channel_hot {
     evener_picker *picker; /* RCU; never NULL: the policy's, or that of a closed channel */
     evener_loop *loop;
-    bool (*connection_ref)(evener_connection *connection); /* NULL: the transport has none */
-    uint32_t state;                                        /* atomic, an evener_connectivity_state */
-    bool picks_shortly;      /* connections are not counted, and RCU has its fast variant */
+    bool (*takes_calls)(const evener_connection *connection); /* the transport's connection_takes_calls, or NULL */
+    uint32_t state;                                           /* atomic, an evener_connectivity_state */
+    bool picks_shortly;      /* connections have no users, and RCU has its fast variant */
+    bool picks_as_user;      /* connections have users: see lb/backend/link.c */
     bool wait_for_ready;     /* atomic */
     bool caller_drives_loop; /* waiting would deadlock */
 } evener_channel_hot;
@@ -173,6 +174,11 @@ extern evener_picker evener_channel_closed_picker;
 /* Pick once, without waiting. Return QUEUE also for a FAIL of a wait-for-ready pick. `args` is not NULL. */
 evener_pick_outcome evener_channel_pick_now(evener_channel *channel, const evener_pick_args *args, evener_pick *pick,
                                             evener_status *status);
+
+/* Keep the connection of a pick valid beyond the end of the pick, until evener_connection_let_go() with the result. Over
+ * a transport with connection_ref. Any thread that holds the pick; the other may be called on another thread. */
+evener_subchannel *evener_pick_keep_connection(const evener_pick *pick);
+void evener_connection_let_go(evener_subchannel *users);
 
 /* Start connecting if the channel is IDLE, for a pick that waits. */
 void evener_channel_kick(evener_channel *channel);

@@ -69,7 +69,7 @@ Test(renewal, the_old_connection_serves_until_the_new_one_does)
     virtual_loop_run_until_idle(f->loop);
     cr_assert_str_eq(fixture_pick(f), A);
     cr_assert_eq(fake_transport_open_count(f->transport, A), 1, "the old one has gone");
-    cr_assert_eq(fake_transport_references(f->transport), 1, "only the call on it");
+    cr_assert_eq(fake_transport_unfreed(f->transport), 1, "only the call on it");
     cr_assert_eq(fixture_stats(f, A).state_age_ms, since_ms + 5000, "it was READY all the while");
     cr_assert_eq(fixture_stats(f, A).connects, 2);
     evener_pick_done(&held, NULL);

@@ -173,12 +173,49 @@ Test(subchannel, a_removed_backend_lives_until_its_picks_are_done)
     cr_assert_str_eq(fixture_pick(f), B);
     cr_assert_eq(f->channel->pool.subchannel_count, 2);
     cr_assert_str_eq(evener_subchannel_address_text(pick.subchannel), A);
-    cr_assert_eq(fake_transport_references(f->transport), 1);
+    cr_assert_eq(fake_transport_unfreed(f->transport), 1);
     virtual_loop_advance_ms(f->loop, 60000);
     cr_assert_eq(f->channel->pool.subchannel_count, 2);
     evener_pick_done(&pick, NULL);
     virtual_loop_advance_ms(f->loop, 1000);
     cr_assert_eq(f->channel->pool.subchannel_count, 1, "its memory goes within a second of its last pick");
+    fixture_destroy(f);
+}
+
+/* A connection that was given up stays valid for the picks on it, however many come and go on its successor. */
+Test(subchannel, a_connection_given_up_lives_until_its_own_picks_are_done)
+{
+    fixture *f = fixture_create(NULL);
+    fixture_push(f, A);
+    fixture_connect(f);
+    evener_pick first, second;
+    cr_assert_eq(evener_channel_try_pick(f->channel, NULL, &first, NULL), EVENER_PICK_COMPLETE);
+    cr_assert(fake_transport_drop(f->transport, A));
+    virtual_loop_advance_ms(f->loop, 2000);
+    cr_assert_eq(evener_channel_try_pick(f->channel, NULL, &second, NULL), EVENER_PICK_COMPLETE);
+    cr_assert_neq(first.connection, second.connection);
+    cr_assert_eq(fake_transport_unfreed(f->transport), 1);
+    cr_assert(fake_connection_is_alive(first.connection));
+    evener_pick_done(&first, NULL);
+    virtual_loop_advance_ms(f->loop, 1000);
+    cr_assert_eq(fake_transport_unfreed(f->transport), 0, "though its successor is in use");
+    cr_assert(fake_connection_is_alive(second.connection));
+    evener_pick_done(&second, NULL);
+    fixture_destroy(f);
+}
+
+/* A transport knows that a connection takes no further call before the control thread does. */
+Test(subchannel, a_connection_that_takes_no_call_is_not_picked)
+{
+    fixture *f = fixture_create(NULL);
+    fixture_push(f, A "," B);
+    fixture_connect(f);
+    cr_assert(fake_transport_close_to_calls(f->transport, A));
+    for (int i = 0; i < 20; i++) {
+        cr_assert_str_eq(fixture_pick(f), B);
+    }
+    cr_assert_eq(fixture_stats(f, A).picks, 0);
+    cr_assert(fake_transport_drop(f->transport, A));
     fixture_destroy(f);
 }
 

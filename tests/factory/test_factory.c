@@ -205,7 +205,7 @@ Test(factory, another_target_moves_the_channel_behind_its_handle)
     cr_expect_str_eq(pick(channel), B);
     cr_expect_str_eq(evener_channel_target(channel), "static:" B);
     cr_expect_str_eq(old_target, "static:" A, "a name that was given out lives on");
-    cr_expect_eq(fake_transport_references(fake), 1, "the call under way keeps its connection");
+    cr_expect_eq(fake_transport_unfreed(fake), 1, "the call under way keeps its connection");
     evener_pick_done(&held, NULL);
     evener_channel_unref(channel);
 }

@@ -53,24 +53,45 @@ Test(round_robin, n_picks_on_one_picker_give_each_backend_exactly_one)
     harness_destroy(h);
 }
 
-/* Where calls follow, all threads go round in one order. */
-Test(round_robin, n_picks_over_all_lanes_give_each_backend_exactly_one_where_calls_follow)
+/* Lanes in step would meet on one backend after the other, and leave the others idle. */
+Test(round_robin, lanes_that_meet_on_a_backend_part_with_the_next_pick)
 {
-    policy_harness *h = harness_create("round_robin", NULL);
-    h->carries_calls = true;
-    harness_update(h, A "," B "," C ",10.0.0.4:1,10.0.0.5:1");
-    harness_set_all(h, EVENER_READY);
-    for (size_t round = 0; round < 100; round++) {
-        size_t totals[5];
-        harness_count_picks_on_any_lane(h, 5, totals);
-        for (size_t i = 0; i < 5; i++) {
-            cr_assert_eq(totals[i], 1, "round %zu: %zu", round, totals[i]);
+    policy_harness *h = ready_harness(A "," B "," C ",10.0.0.4:1,10.0.0.5:1,10.0.0.6:1,10.0.0.7:1");
+    char at[6][64]; /* strides 1 to 3, forwards and backwards */
+    for (size_t round = 0; round < 50; round++) {
+        char before[6][64];
+        memcpy(before, at, sizeof before);
+        for (uint32_t lane = 0; lane < 6; lane++) {
+            h->lane = lane;
+            strcpy(at[lane], harness_pick_one(h));
+            for (uint32_t other = 0; other < lane && round > 0; other++) {
+                cr_assert(strcmp(at[lane], at[other]) != 0 || strcmp(before[lane], before[other]) != 0,
+                          "lanes %u and %u are in step at %s", lane, other, at[lane]);
+            }
         }
     }
     harness_destroy(h);
 }
 
-/* Documented bound elsewhere: over T threads no backend has more than T picks more than another. */
+/* As the founding scenario has it: one calling thread alternates. */
+Test(round_robin, one_lane_goes_round_in_the_same_order_always)
+{
+    policy_harness *h = ready_harness(A "," B "," C);
+    for (uint32_t lane = 0; lane < EVENER_LANES; lane++) {
+        h->lane = lane;
+        char first[3][64];
+        for (size_t i = 0; i < 30; i++) {
+            const char *picked = harness_pick_one(h);
+            if (i < 3) {
+                strcpy(first[i], picked);
+            }
+            cr_assert_str_eq(picked, first[i % 3], "lane %u, pick %zu", lane, i);
+        }
+    }
+    harness_destroy(h);
+}
+
+/* Documented bound: over T threads no backend has more than T picks more than another. */
 Test(round_robin, picks_over_all_lanes_differ_by_at_most_one_a_lane)
 {
     policy_harness *h = ready_harness(A "," B "," C ",10.0.0.4:1,10.0.0.5:1");

@@ -59,8 +59,8 @@ void fixture_destroy(fixture *f)
 {
     evener_channel_unref(f->channel);
     virtual_loop_run_until_idle(f->loop);
-    if (fake_transport_references(f->transport) != 0) {
-        fprintf(stderr, "channel fixture: a pick's reference was left\n");
+    if (fake_transport_unfreed(f->transport) != 0) {
+        fprintf(stderr, "channel fixture: a connection given up was never freed\n");
         abort();
     }
     fake_transport_destroy(f->transport);

@@ -43,6 +43,8 @@ void fake_connection_ref(evener_connection *connection)
 void fake_connection_unref(evener_connection *connection)
 {
     if (__atomic_sub_fetch(&connection->references, 1, __ATOMIC_ACQ_REL) == 0) {
+        (void)__atomic_fetch_sub(&connection->fake->unfreed, 1, __ATOMIC_RELAXED);
+        connection->mark = 0;
         free(connection->service);
         free(connection);
     }
@@ -112,6 +114,15 @@ bool fake_transport_drop(fake_transport *fake, const char *address)
     evener_connection *connection = newest_in(fake, address, EVENER_READY);
     if (connection != NULL) {
         report(connection, EVENER_IDLE, NULL);
+    }
+    return connection != NULL;
+}
+
+bool fake_transport_close_to_calls(fake_transport *fake, const char *address)
+{
+    evener_connection *connection = newest_in(fake, address, EVENER_READY);
+    if (connection != NULL) {
+        connection->gone = true;
     }
     return connection != NULL;
 }
@@ -197,6 +208,7 @@ static evener_status_code connect_to(evener_transport *transport, const evener_c
     made->state_changed = args->state_changed;
     made->arg = args->arg;
     made->references = 1;
+    made->mark = FAKE_CONNECTION_MARK;
     made->older = b->newest;
     b->newest = made;
     b->open++;
@@ -216,6 +228,7 @@ static void disconnect_from(evener_transport *transport, evener_connection *conn
     connection->health_changed = NULL;
     connection->to->open--;
     fake->open--;
+    (void)__atomic_fetch_add(&fake->unfreed, 1, __ATOMIC_RELAXED);
     evener_connection **link = &connection->to->newest;
     while (*link != connection) {
         link = &(*link)->older;
@@ -224,20 +237,18 @@ static void disconnect_from(evener_transport *transport, evener_connection *conn
     fake_connection_unref(connection);
 }
 
+static bool takes_calls(const evener_connection *connection)
+{
+    return !connection->gone;
+}
+
 static bool pick_ref(evener_connection *connection)
 {
     if (connection->gone) {
         return false;
     }
-    (void)__atomic_fetch_add(&connection->references, 1, __ATOMIC_RELAXED);
-    (void)__atomic_fetch_add(&connection->fake->references, 1, __ATOMIC_RELAXED);
+    fake_connection_ref(connection);
     return true;
-}
-
-static void pick_unref(evener_connection *connection)
-{
-    (void)__atomic_fetch_sub(&connection->fake->references, 1, __ATOMIC_RELAXED);
-    fake_connection_unref(connection);
 }
 
 static const evener_transport_vtable plain_vtable = {
@@ -252,7 +263,8 @@ static const evener_transport_vtable counted_vtable = {
     .connect = connect_to,
     .disconnect = disconnect_from,
     .connection_ref = pick_ref,
-    .connection_unref = pick_unref,
+    .connection_unref = fake_connection_unref,
+    .connection_takes_calls = takes_calls,
     .watch_health = watch_health,
 };
 
@@ -261,7 +273,8 @@ static const evener_transport_vtable calling_vtable = {
     .connect = connect_to,
     .disconnect = disconnect_from,
     .connection_ref = pick_ref,
-    .connection_unref = pick_unref,
+    .connection_unref = fake_connection_unref,
+    .connection_takes_calls = takes_calls,
     .watch_health = watch_health,
     .calls = &fake_calls,
 };
@@ -356,7 +369,12 @@ size_t fake_transport_open_count(const fake_transport *fake, const char *address
     return b != NULL ? b->open : 0;
 }
 
-uint64_t fake_transport_references(const fake_transport *fake)
+uint64_t fake_transport_unfreed(const fake_transport *fake)
 {
-    return __atomic_load_n(&fake->references, __ATOMIC_RELAXED);
+    return __atomic_load_n(&fake->unfreed, __ATOMIC_RELAXED);
+}
+
+bool fake_connection_is_alive(const evener_connection *connection)
+{
+    return connection->mark == FAKE_CONNECTION_MARK;
 }

@@ -47,8 +47,12 @@ const char *fake_transport_authority(const fake_transport *fake, const char *add
 const char *fake_transport_watched_service(const fake_transport *fake, const char *address);
 /* Return the number of attempts and connections that were not given up, of one address or (NULL) of all. */
 size_t fake_transport_open_count(const fake_transport *fake, const char *address);
-/* Return the number of references that picks hold now. */
-uint64_t fake_transport_references(const fake_transport *fake);
+/* Return the number of connections that were given up and whose memory is not freed yet. */
+uint64_t fake_transport_unfreed(const fake_transport *fake);
+/* Let the newest READY connection take no further call, without a report. Return whether there is one. */
+bool fake_transport_close_to_calls(fake_transport *fake, const char *address);
+/* Return whether the connection's memory was not freed yet: for what holds one. Any thread. */
+bool fake_connection_is_alive(const evener_connection *connection);
 
 /* ---- calls ---- */
 

@@ -19,8 +19,11 @@ typedef struct fake_backend {
     evener_connection *newest; /* of those not given up; by `older` */
 } fake_backend;
 
+#define FAKE_CONNECTION_MARK UINT32_C(0x600dc044)
+
 struct evener_connection {
     fake_transport *fake;
+    uint32_t mark; /* FAKE_CONNECTION_MARK until it is freed */
     fake_backend *to;
     evener_connection *older;
     evener_connectivity_state state; /* CONNECTING, READY, or SHUTDOWN: has made its last report */
@@ -45,7 +48,7 @@ struct fake_transport {
     fake_behaviour behaviour;
     uint64_t delay_ns;
     size_t open;
-    uint64_t references; /* atomic: those of picks */
+    uint64_t unfreed; /* atomic: connections given up whose memory is still there */
     fake_backend *backends[FAKE_BUCKETS];
     fake_call_script script; /* NULL: carries no calls */
     void *script_arg;

@@ -73,8 +73,7 @@ uint64_t stress_close(stress_scene *scene)
     }
     evener_channel_stats_clear(&stats);
     evener_channel_unref(scene->channel);
-    stress_check(scene, fake_transport_references(scene->transport) == 0,
-                 "a pick's reference to a connection was not released");
+    stress_check(scene, fake_transport_unfreed(scene->transport) == 0, "a connection that was given up was not freed");
     fake_transport_destroy(scene->transport);
     evener_manual_resolver_destroy(scene->resolver);
     evener_runtime_unref(scene->runtime);

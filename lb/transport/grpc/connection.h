@@ -121,7 +121,7 @@ static inline bool evener_grpc_connection_enter(evener_connection *connection)
 
 /* Return whether the connection has ended, as far as calls know. A call that reads an old value fails on the core's
  * channel. Any thread that holds a reference. */
-static inline bool evener_grpc_connection_is_gone(evener_connection *connection)
+static inline bool evener_grpc_connection_is_gone(const evener_connection *connection)
 {
     return __builtin_expect(atomic_load_explicit(&connection->gone, memory_order_relaxed), 0);
 }

@@ -190,6 +190,11 @@ static bool transport_connection_ref(evener_connection *connection)
     return true;
 }
 
+static bool transport_connection_takes_calls(const evener_connection *connection)
+{
+    return !evener_grpc_connection_is_gone(connection);
+}
+
 static void transport_connection_unref(evener_connection *connection)
 {
     evener_grpc_connection_unref(connection);
@@ -226,6 +231,7 @@ static const evener_transport_vtable vtable = {
     .exchange_settings = transport_exchange_settings,
     .verifies_names = transport_verifies_names,
     .calls = &evener_grpc_calls,
+    .connection_takes_calls = transport_connection_takes_calls,
 };
 
 bool evener_transport_is_grpc(const evener_transport *transport)

@@ -84,6 +84,7 @@ static const evener_transport_vtable vtable = {
     .exchange_settings = transport_exchange_settings,
     .verifies_names = transport_verifies_names,
     .calls = &evener_http2_calls,
+    .connection_takes_calls = evener_http2_connection_takes_calls,
 };
 
 static evener_status_code make_inner(const evener_transport_args *args, evener_transport **inner, evener_status *status)

@@ -144,12 +144,17 @@ static void transport_destroy(evener_transport *base)
 
 bool evener_http2_connection_hold(evener_connection *connection)
 {
-    /* Relaxed: a call that reads an old value fails in call_begin. */
-    if (atomic_load_explicit(&connection->closed_to_calls, memory_order_relaxed) != 0) {
+    if (!evener_http2_connection_takes_calls(connection)) {
         return false;
     }
     evener_http2_connection_ref(connection);
     return true;
+}
+
+bool evener_http2_connection_takes_calls(const evener_connection *connection)
+{
+    /* Relaxed: a call that reads an old value fails in call_begin. */
+    return atomic_load_explicit(&connection->closed_to_calls, memory_order_relaxed) == 0;
 }
 
 static const evener_transport_vtable vtable = {
@@ -160,6 +165,7 @@ static const evener_transport_vtable vtable = {
     .connection_unref = evener_http2_connection_unref,
     .watch_health = evener_http2_health_watch,
     .destroy = transport_destroy,
+    .connection_takes_calls = evener_http2_connection_takes_calls,
 };
 
 /* ---- creation ---- */

@@ -53,7 +53,8 @@ typedef struct evener_http2_transport_options {
 evener_status_code evener_http2_transport_create(evener_runtime *runtime, const evener_http2_transport_options *options,
                                                  evener_transport **transport, evener_status *status);
 
-/* As a transport's connection_ref and connection_unref. */
+/* As a transport's connection_takes_calls, connection_ref and connection_unref. */
+bool evener_http2_connection_takes_calls(const evener_connection *connection);
 bool evener_http2_connection_hold(evener_connection *connection);
 void evener_http2_connection_unref(evener_connection *connection);
 

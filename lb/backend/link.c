@@ -1,0 +1,95 @@
+/* Link: one attempt to connect and the connection that it becomes, and how long picks keep that connection valid.
+ *
+ * Over a transport with connection_ref a link has a slot, in which each pick counts itself on the lane of its thread.
+ * A handle then points to that slot, and the slot to the connection: a pick finds both by one load that cannot mix two
+ * connections. The link holds one reference of the transport for all picks. A connection is given up in this order:
+ *
+ *   1. it is removed from the handles (evener_link_publish)
+ *   2. a grace period of RCU passes: every pick that has loaded the pointer has counted itself
+ *   3. the transport is asked to disconnect; calls in flight finish
+ *   4. the sum of the slot's word shows no pick in flight: the reference is given back
+ *
+ * From 2 on no pick can begin, so a sum of zero is final. Its loads acquire what the ends of picks release. */
+#include "lb/backend/subchannel_pool.h"
+#include "lb/runtime/rcu.h"
+
+evener_link *evener_link_create(evener_connector *connector)
+{
+    evener_subchannel_pool *pool = evener_connector_pool(connector);
+    evener_link *link = evener_slab_take(&pool->links);
+    if (link == NULL) {
+        return NULL;
+    }
+    if (pool->has_users) {
+        link->users = evener_slots_take(pool->slots, NULL);
+        if (link->users == NULL) {
+            evener_slab_give_back(&pool->links, link);
+            return NULL;
+        }
+    }
+    link->connector = connector;
+    pool->link_count++;
+    return link;
+}
+
+void evener_link_hold(evener_subchannel_pool *pool, evener_link *link)
+{
+    if (link->users != NULL) {
+        link->users->connection = link->connection;
+        link->is_held = pool->transport->vtable->connection_ref(link->connection);
+    }
+}
+
+void evener_link_publish(const evener_link *link, evener_subchannel *handle)
+{
+    if (link == NULL || (link->users != NULL && !link->is_held)) {
+        evener_rcu_assign(handle->connection, NULL);
+    } else if (link->users != NULL) {
+        evener_rcu_assign(handle->users, link->users);
+    } else {
+        evener_rcu_assign(handle->connection, link->connection);
+    }
+}
+
+static void free_link(evener_subchannel_pool *pool, evener_link *link)
+{
+    if (link->is_held) {
+        pool->transport->vtable->connection_unref(link->connection);
+    }
+    if (link->users != NULL) {
+        evener_slots_give_back(pool->slots, link->users);
+    }
+    evener_slab_give_back(&pool->links, link);
+}
+
+void evener_link_disconnect(evener_subchannel_pool *pool, evener_link *link)
+{
+    if (link->connection != NULL) {
+        pool->transport->vtable->disconnect(pool->transport, link->connection);
+    }
+    if (link->is_held && !evener_slot_all_ended(link->users)) {
+        link->next = pool->in_use;
+        pool->in_use = link;
+        evener_subchannel_poll_retired(pool);
+    } else {
+        free_link(pool, link);
+    }
+    if (--pool->link_count == 0) {
+        pool->drained(pool->arg);
+    }
+}
+
+bool evener_link_free_unused(evener_subchannel_pool *pool, bool all)
+{
+    evener_link **place = &pool->in_use;
+    while (*place != NULL) {
+        evener_link *link = *place;
+        if (all || evener_slot_all_ended(link->users)) {
+            *place = link->next;
+            free_link(pool, link);
+        } else {
+            place = &link->next;
+        }
+    }
+    return pool->in_use != NULL;
+}
