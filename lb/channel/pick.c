@@ -103,13 +103,19 @@ evener_picker evener_channel_closed_picker = {.vtable = &closed_vtable, .referen
 
 /* Find the connection of the chosen backend, and count the pick as its user where connections have users. False: it has
  * none that takes calls. Inside an RCU section: see lb/backend/link.c. */
-static inline bool use_connection(const evener_channel *channel, evener_pick *pick, bool as_user, uint32_t lane)
+static inline __attribute__((always_inline)) bool use_connection(const evener_channel *channel, evener_pick *pick,
+                                                                 evener_subchannel *subchannel, bool as_user,
+                                                                 uint32_t lane)
 {
     if (!as_user) {
-        pick->connection = evener_rcu_dereference(pick->subchannel->connection);
-        return pick->connection != NULL;
+        evener_connection *found = evener_rcu_dereference(subchannel->connection);
+        if (__builtin_expect(found == NULL, 0)) {
+            return false;
+        }
+        pick->connection = found;
+        return true;
     }
-    evener_subchannel *users = evener_rcu_dereference(pick->subchannel->users);
+    evener_subchannel *users = evener_rcu_dereference(subchannel->users);
     if (__builtin_expect(users == NULL, 0)) {
         return false;
     }
@@ -136,7 +142,7 @@ static evener_pick_outcome attempt(evener_channel *channel, const evener_pick_co
     pick->layer_count = 0;
     evener_pick_outcome outcome = picker->vtable->pick(picker, context, pick);
     if (outcome == EVENER_PICK_COMPLETE) {
-        if (use_connection(channel, pick, channel->hot.picks_as_user, context->lane)) {
+        if (use_connection(channel, pick, pick->subchannel, channel->hot.picks_as_user, context->lane)) {
             evener_slot_begin(pick->subchannel, context->lane);
         } else {
             lost_connection(pick, context->lane);
@@ -235,11 +241,14 @@ static inline __attribute__((always_inline)) evener_pick_outcome pick_shortly(ev
     evener_picker *picker = evener_rcu_dereference(channel->hot.picker);
     pick->layer_count = 0;
     const evener_pick_outcome outcome = picker->vtable->pick(picker, &ordinary.context, pick);
-    if (__builtin_expect(outcome != EVENER_PICK_COMPLETE, 0) ||
-        __builtin_expect(!use_connection(ordinary.channel, pick, as_user, ordinary.context.lane), 0)) {
+    if (__builtin_expect(outcome != EVENER_PICK_COMPLETE, 0)) {
         return not_at_once(&ordinary, pick, outcome, reader);
     }
-    evener_slot_begin_own(pick->subchannel, ordinary.context.lane);
+    evener_subchannel *subchannel = pick->subchannel;
+    if (__builtin_expect(!use_connection(ordinary.channel, pick, subchannel, as_user, ordinary.context.lane), 0)) {
+        return not_at_once(&ordinary, pick, EVENER_PICK_COMPLETE, reader);
+    }
+    evener_slot_begin_own(subchannel, ordinary.context.lane);
     evener_rcu_leave_outermost(reader);
     return EVENER_PICK_COMPLETE;
 }

@@ -25,14 +25,14 @@
 typedef struct cursor {
     _Alignas(EVENER_LANE_BYTES) uint64_t next; /* the index to come; on the shared lane, a count that only grows */
     evener_subchannel *subchannel;             /* the one at `next`; not on the shared lane */
-    uint64_t stride;                           /* from one index to the next */
+    uint64_t stride;                           /* down from one index to the next */
 } cursor;
 
 typedef struct round_robin_picker {
     evener_picker base;
     uint32_t count;
     cursor cursors[EVENER_LANES];
-    evener_subchannel *subchannels[];
+    evener_subchannel *subchannels[]; /* the list backwards */
 } round_robin_picker;
 
 static evener_pick_outcome pick_on_shared_lane(round_robin_picker *picker, evener_pick *pick)
@@ -50,8 +50,10 @@ static evener_pick_outcome round_robin_pick(evener_picker *base, const evener_pi
     }
     cursor *own = &picker->cursors[context->lane];
     pick->subchannel = __atomic_load_n(&own->subchannel, __ATOMIC_RELAXED);
-    const uint64_t after = __atomic_load_n(&own->next, __ATOMIC_RELAXED) + own->stride;
-    const uint64_t next = after >= picker->count ? after - picker->count : after;
+    uint64_t next; /* downwards: the borrow of the subtraction is the test for the end of the list */
+    if (__builtin_sub_overflow(__atomic_load_n(&own->next, __ATOMIC_RELAXED), own->stride, &next)) {
+        next += picker->count;
+    }
     __atomic_store_n(&own->next, next, __ATOMIC_RELAXED);
     __atomic_store_n(&own->subchannel, picker->subchannels[next], __ATOMIC_RELAXED);
     return EVENER_PICK_COMPLETE;
@@ -106,7 +108,9 @@ static evener_picker *round_robin_build_picker(const evener_base_ready *ready)
     }
     evener_picker_init(&picker->base, &vtable);
     picker->count = (uint32_t)ready->count;
-    evener_ready_list_ref(picker->subchannels, ready);
+    for (size_t i = 0; i < ready->count; i++) {
+        picker->subchannels[i] = evener_subchannel_ref(ready->subchannels[ready->count - 1 - i]);
+    }
     place_cursors(picker, evener_loop_random_below(ready->helper->loop, ready->count));
     return &picker->base;
 }
