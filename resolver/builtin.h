@@ -15,5 +15,6 @@ extern const evener_resolver_builder evener_srv_resolver;
 extern const evener_resolver_builder evener_static_resolver;
 extern const evener_resolver_builder evener_unix_abstract_resolver;
 extern const evener_resolver_builder evener_unix_resolver;
+extern const evener_resolver_builder evener_vsock_resolver;
 
 #endif

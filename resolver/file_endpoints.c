@@ -126,7 +126,8 @@ static evener_status_code add(evener_file_endpoints *endpoints, size_t line, con
     }
     evener_status_code code;
     /* "unix:/path" is no name: its "port" is no number, and evener_address_create() knows the prefix. */
-    if (host && strncmp(text, "unix:", 5) != 0 && strncmp(text, "unix-abstract:", 14) != 0) {
+    if (host && strncmp(text, "unix:", 5) != 0 && strncmp(text, "unix-abstract:", 14) != 0 &&
+        strncmp(text, "vsock:", 6) != 0) {
         if (endpoints->host_count == EVENER_FILE_HOSTS_MAX) {
             return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "more than %d host names",
                                      EVENER_FILE_HOSTS_MAX);

@@ -177,7 +177,8 @@ struct form {
 static const char *const family_names[] = {[EVENER_FAMILY_IPV4] = "IPv4",
                                            [EVENER_FAMILY_IPV6] = "IPv6",
                                            [EVENER_FAMILY_UNIX] = "unix",
-                                           [EVENER_FAMILY_UNIX_ABSTRACT] = "unix-abstract"};
+                                           [EVENER_FAMILY_UNIX_ABSTRACT] = "unix-abstract",
+                                           [EVENER_FAMILY_VSOCK] = "vsock"};
 
 /* Add one item. `item` is trimmed, not empty, and is modified. Messages contain the reason only. */
 static evener_status_code add_item(evener_list *list, const struct form *form, char *item, evener_status *status)

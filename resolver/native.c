@@ -136,8 +136,10 @@ static void push(struct native *self, const struct addrinfo *found)
     if (code != EVENER_STATUS_OK) {
         fail(self, code, status.message);
     } else {
-        const evener_resolver_update update = {
-            .size = sizeof update, .addresses = list.addresses, .address_count = list.count, .source = "getaddrinfo"};
+        const evener_resolver_update update = {.size = sizeof update,
+                                               .addresses = list.addresses,
+                                               .address_count = list.count,
+                                               .source = list.count > 0 ? "getaddrinfo" : "getaddrinfo (no such name)"};
         self->failing = !evener_resolver_sink_update(self->sink, &update);
         if (!self->failing) {
             evener_backoff_reset(&self->backoff);

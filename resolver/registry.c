@@ -19,7 +19,7 @@
 static const evener_resolver_builder *const built_in[] = {
     &evener_dns_resolver,    &evener_fallback_resolver,      &evener_file_resolver,   &evener_ipv4_resolver,
     &evener_ipv6_resolver,   &evener_merge_resolver,         &evener_native_resolver, &evener_srv_resolver,
-    &evener_static_resolver, &evener_unix_abstract_resolver, &evener_unix_resolver,
+    &evener_static_resolver, &evener_unix_abstract_resolver, &evener_unix_resolver,   &evener_vsock_resolver,
 };
 
 /* The registered builders: one entry per scheme, never freed (process-wide). */

@@ -1,4 +1,4 @@
-/* `ipv4:`, `ipv6:`, `unix:` and `unix-abstract:` - literal addresses, as the gRPC C core takes them (naming.md;
+/* `ipv4:`, `ipv6:`, `unix:`, `unix-abstract:` and `vsock:` - literal addresses, as the gRPC C core takes them (naming.md;
  * sockaddr_resolver_test.cc): lists separated by ',', with a port in each, no attributes and no authority. */
 #include <string.h>
 
@@ -20,6 +20,7 @@ static const struct kind ipv6 = {"ipv6", "", "ipv6 list", EVENER_FAMILY_IPV6, fa
 static const struct kind unix_path = {"unix", "unix:", "unix list", EVENER_FAMILY_UNIX, true};
 static const struct kind unix_abstract = {"unix-abstract", "unix-abstract:", "unix-abstract list",
                                           EVENER_FAMILY_UNIX_ABSTRACT, true};
+static const struct kind vsock = {"vsock", "vsock:", "vsock list", EVENER_FAMILY_VSOCK, false};
 
 static evener_status_code parse(const struct kind *kind, const evener_target *target, evener_list *list,
                                 evener_status *status)
@@ -76,7 +77,7 @@ static evener_server_names no_server_names(const evener_resolver_builder *builde
     return EVENER_SERVER_NAMES_MISSING;
 }
 
-/* A path names no host (grpc: naming.md); that is for plain text. */
+/* Neither a path nor a context id names a host (grpc: naming.md); that is for plain text. */
 static evener_status_code localhost_authority(const evener_resolver_builder *builder, const evener_target *target,
                                               char *buffer, size_t buffer_bytes, evener_status *status)
 {
@@ -126,4 +127,14 @@ const evener_resolver_builder evener_unix_abstract_resolver = {
     .default_authority = localhost_authority,
     .server_names = no_server_names,
     .user_data = (struct kind *)&unix_abstract,
+};
+
+const evener_resolver_builder evener_vsock_resolver = {
+    .size = sizeof evener_vsock_resolver,
+    .scheme = "vsock",
+    .build = sockaddr_build,
+    .check = sockaddr_check,
+    .default_authority = localhost_authority,
+    .server_names = no_server_names,
+    .user_data = (struct kind *)&vsock,
 };

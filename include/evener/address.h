@@ -35,16 +35,17 @@ typedef struct evener_address evener_address;
 typedef enum evener_address_family {
     EVENER_FAMILY_IPV4 = 0,
     EVENER_FAMILY_IPV6 = 1,
-    EVENER_FAMILY_UNIX = 2,         /* "unix:/path" */
-    EVENER_FAMILY_UNIX_ABSTRACT = 3 /* "unix-abstract:name" */
+    EVENER_FAMILY_UNIX = 2,          /* "unix:/path" */
+    EVENER_FAMILY_UNIX_ABSTRACT = 3, /* "unix-abstract:name" */
+    EVENER_FAMILY_VSOCK = 4          /* "vsock:cid:port", a virtual machine's host or guest (vsock(7)) */
 } evener_address_family;
 
 #define EVENER_ADDRESS_BYTES_MAX 256     /* length limit of an address's text */
 #define EVENER_ADDRESS_ATTRIBUTES_MAX 64 /* number of attributes of one address */
 #define EVENER_ATTRIBUTE_BYTES_MAX 1024  /* length limit of a key or a value */
 
-/* Create an address from "1.2.3.4:port", "[v6]:port" (a %zone is allowed), "unix:path" or "unix-abstract:name", and
- * bring the text into its canonical form (RFC 5952 for IPv6). The attributes are copied; of two with one key the last
+/* Create an address from "1.2.3.4:port", "[v6]:port" (a %zone is allowed), "unix:path", "unix-abstract:name" or
+ * "vsock:cid:port" (a port there has 32 bits), and bring the text into its canonical form (RFC 5952 for IPv6). The attributes are copied; of two with one key the last
  * wins. On success store a reference in *address; give it back with evener_address_unref(). Errors: INVALID_ARGUMENT
  * (no port, port not 1..65535, a host name, a limit above) with the reason; RESOURCE_EXHAUSTED on out of memory. Any
  * thread. */
@@ -70,9 +71,10 @@ EVENER_API evener_address_family evener_address_get_family(const evener_address 
 typedef struct evener_address_parts {
     size_t size; /* sizeof(evener_address_parts), set by the caller; members beyond it are not written */
     evener_address_family family;
-    uint32_t port;                           /* 0 for a Unix socket */
-    char host[EVENER_ADDRESS_BYTES_MAX + 1]; /* "10.0.0.1", "2001:db8::1" without brackets and zone, path or name */
-    char zone[16];                           /* of an IPv6 address: "eth0" or a number; otherwise "" */
+    uint32_t port; /* 0 for a Unix socket */
+    char host[EVENER_ADDRESS_BYTES_MAX +
+              1];  /* "10.0.0.1", "2001:db8::1" without brackets and zone, path, name, or cid */
+    char zone[16]; /* of an IPv6 address: "eth0" or a number; otherwise "" */
 } evener_address_parts;
 
 /* Split an address into its parts. All members but `size` are written. Any thread. */

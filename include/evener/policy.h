@@ -48,6 +48,7 @@ struct evener_policy_helper {
     const evener_policy_set *policies; /* the builders this channel sees, for children */
     const char *target;                /* the channel's target, for logs */
     const char *authority;             /* the channel's :authority */
+    const char *list_source;           /* what the resolver says of its last list ("dns 10.0.0.53:53 (NXDOMAIN)"); "" */
 };
 
 /* Give `helper` the contents of `parent`, with functions of the caller's own. `helper` may be of an
@@ -81,8 +82,8 @@ static inline void evener_policy_publish(evener_policy_helper *helper, evener_co
     helper->vtable->publish(helper, state, status, picker);
 }
 
-/* Answer an update with an empty list as every policy must: publish TRANSIENT_FAILURE with a picker that fails.
- * Return UNAVAILABLE and fill `status`, which may be NULL, for `update` to return. The policy releases its
+/* Answer an update with an empty list as every policy must: publish TRANSIENT_FAILURE with a picker that fails. The
+ * message names the target and what the resolver says of the list. Return UNAVAILABLE and fill `status`, which may be NULL, for `update` to return. The policy releases its
  * subchannels itself. */
 EVENER_API evener_status_code evener_policy_fail_empty(evener_policy_helper *helper, evener_status *status);
 

@@ -10,6 +10,16 @@ static const char *own_authority(const evener_address *address)
     return authority != NULL && authority[0] != '\0' ? authority : NULL;
 }
 
+const char *evener_without_last_dot(const char *name, char *buffer, size_t buffer_bytes)
+{
+    const size_t host_bytes = strcspn(name, ":");
+    if (host_bytes < 2 || name[host_bytes - 1] != '.' || strlen(name) > buffer_bytes) {
+        return name;
+    }
+    snprintf(buffer, buffer_bytes, "%.*s%s", (int)host_bytes - 1, name, name + host_bytes);
+    return buffer;
+}
+
 const char *evener_backend_authority(const evener_address *address, const char *authority,
                                      evener_authority_origin origin)
 {
@@ -21,11 +31,8 @@ const char *evener_backend_server_name(const evener_address *address, const char
                                        evener_authority_origin origin, char buffer[EVENER_ADDRESS_BYTES_MAX])
 {
     const char *own = origin != EVENER_AUTHORITY_SET ? own_authority(address) : NULL;
-    if (own != NULL) {
-        return own;
-    }
-    if (origin != EVENER_AUTHORITY_OF_LIST) {
-        return authority;
+    if (own != NULL || origin != EVENER_AUTHORITY_OF_LIST) {
+        return evener_without_last_dot(own != NULL ? own : authority, buffer, EVENER_ADDRESS_BYTES_MAX);
     }
     const char *text = evener_address_text(address);
     switch (evener_address_get_family(address)) {
@@ -42,6 +49,7 @@ const char *evener_backend_server_name(const evener_address *address, const char
     }
     case EVENER_FAMILY_UNIX:
     case EVENER_FAMILY_UNIX_ABSTRACT:
+    case EVENER_FAMILY_VSOCK:
         break;
     }
     return NULL;

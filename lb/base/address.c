@@ -12,6 +12,7 @@
 
 #define UNIX_PREFIX "unix:"
 #define UNIX_ABSTRACT_PREFIX "unix-abstract:"
+#define VSOCK_PREFIX "vsock:"
 /* One byte of sun_path is reserved: the NUL at the end of a path, or before an abstract name. */
 #define UNIX_PATH_BYTES_MAX (sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1)
 #define ZONE_BYTES_MAX 15 /* IF_NAMESIZE with its NUL */
@@ -144,6 +145,33 @@ static problem check_unix_path(const char *path)
     return bytes > UNIX_PATH_BYTES_MAX ? "the path is longer than a socket's may be (107 bytes)" : NULL;
 }
 
+/* Read decimal digits of a number below 2^32 - 1, which means "any" in vsock(7). Return what follows, or NULL. */
+static const char *read_vsock_number(const char *text, uint32_t *number)
+{
+    uint64_t value = 0;
+    const char *c = text;
+    for (; *c >= '0' && *c <= '9' && value < UINT32_MAX; c++) {
+        value = value * 10 + (uint64_t)(*c - '0');
+    }
+    *number = (uint32_t)value;
+    return c > text && value < UINT32_MAX ? c : NULL;
+}
+
+static problem canonical_vsock(const char *text, char *canonical)
+{
+    uint32_t cid, port;
+    const char *end = read_vsock_number(text, &cid);
+    if (end == NULL || *end != ':') {
+        return "not vsock:CID:PORT with a context id of 0 to 4294967294";
+    }
+    end = read_vsock_number(end + 1, &port);
+    if (end == NULL || *end != '\0') {
+        return "the port of a vsock address is a number of 0 to 4294967294";
+    }
+    (void)snprintf(canonical, EVENER_ADDRESS_BYTES_MAX + 1, VSOCK_PREFIX "%u:%u", cid, port);
+    return NULL;
+}
+
 static problem canonical_text(const char *text, char *canonical, evener_address_family *family)
 {
     if (strlen(text) > EVENER_ADDRESS_BYTES_MAX) {
@@ -156,6 +184,9 @@ static problem canonical_text(const char *text, char *canonical, evener_address_
     } else if (strncmp(text, UNIX_ABSTRACT_PREFIX, strlen(UNIX_ABSTRACT_PREFIX)) == 0) {
         *family = EVENER_FAMILY_UNIX_ABSTRACT;
         wrong = check_unix_path(text + strlen(UNIX_ABSTRACT_PREFIX));
+    } else if (strncmp(text, VSOCK_PREFIX, strlen(VSOCK_PREFIX)) == 0) {
+        *family = EVENER_FAMILY_VSOCK;
+        return canonical_vsock(text + strlen(VSOCK_PREFIX), canonical);
     } else if (text[0] == '[') {
         *family = EVENER_FAMILY_IPV6;
         return canonical_ipv6(text, canonical);

@@ -6,7 +6,10 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/un.h>
+
+#include <linux/vm_sockets.h>
 
 /* The text is canonical, so every part fits. */
 static void copy_part(char *to, size_t to_bytes, const char *from, size_t bytes)
@@ -51,6 +54,9 @@ static void take_apart(const evener_address *address, evener_address_parts *part
         copy_part(parts->host, sizeof parts->host, name, strlen(name));
         break;
     }
+    case EVENER_FAMILY_VSOCK:
+        get_ipv4(strchr(text, ':') + 1, parts); /* likewise "HOST:PORT" */
+        break;
     }
 }
 
@@ -99,6 +105,7 @@ evener_status_code evener_address_get_sockaddr(const evener_address *address, st
         struct sockaddr_in in;
         struct sockaddr_in6 in6;
         struct sockaddr_un un;
+        struct sockaddr_vm vm;
     } filled;
     evener_address_parts parts;
     size_t bytes = 0;
@@ -126,6 +133,12 @@ evener_status_code evener_address_get_sockaddr(const evener_address *address, st
         filled.un.sun_family = AF_UNIX;
         memcpy(filled.un.sun_path + 1, parts.host, name_bytes);
         bytes = offsetof(struct sockaddr_un, sun_path) + 1 + name_bytes;
+        break;
+    case EVENER_FAMILY_VSOCK:
+        filled.vm.svm_family = AF_VSOCK;
+        filled.vm.svm_cid = (unsigned)strtoul(parts.host, NULL, 10);
+        filled.vm.svm_port = parts.port;
+        bytes = sizeof filled.vm;
         break;
     }
     if (code != EVENER_STATUS_OK) {

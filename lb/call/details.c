@@ -45,7 +45,8 @@ const evener_metadata *evener_metadata_find(const evener_metadata *metadata, siz
 
 size_t evener_details_peer(const char *address, char *to, size_t bytes)
 {
-    const char *family = address[0] == '[' ? "ipv6:" : strncmp(address, "unix", strlen("unix")) == 0 ? "" : "ipv4:";
+    const bool has_scheme = strncmp(address, "unix", strlen("unix")) == 0 || strncmp(address, "vsock:", 6) == 0;
+    const char *family = address[0] == '[' ? "ipv6:" : has_scheme ? "" : "ipv4:";
     return (size_t)snprintf(to, bytes, "%s%s", family, address);
 }
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lb/backend/server_name.h"
 #include "lb/backend/transport_choice.h"
 #include "lb/base/options.h"
 #include "lb/channel/channel_internal.h"
@@ -203,7 +204,7 @@ static evener_status_code encode_authority(const char *endpoint, char *buffer, s
 static evener_status_code find_authority(evener_channel *channel, const evener_channel_options *options,
                                          evener_status *status)
 {
-    char buffer[AUTHORITY_BYTES];
+    char buffer[AUTHORITY_BYTES], undotted[AUTHORITY_BYTES];
     const char *authority = options->authority;
     channel->pool.authority_origin = EVENER_AUTHORITY_SET;
     if (authority != NULL && authority[0] == '\0') {
@@ -223,6 +224,7 @@ static evener_status_code find_authority(evener_channel *channel, const evener_c
         const bool names_host = buffer[0] != '\0' && evener_resolver_server_names(builder, channel->settings.target) ==
                                                          EVENER_SERVER_NAMES_TARGET;
         channel->pool.authority_origin = names_host ? EVENER_AUTHORITY_OF_TARGET : EVENER_AUTHORITY_OF_LIST;
+        authority = names_host ? evener_without_last_dot(buffer, undotted, sizeof undotted) : buffer;
     }
     channel->settings.authority = strdup(authority);
     return channel->settings.authority != NULL ? EVENER_STATUS_OK : no_memory(status);

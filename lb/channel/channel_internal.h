@@ -97,6 +97,7 @@ typedef struct evener_channel_control {
     uint32_t warned_fields;                  /* fields of evener_service_config_unbuilt() that were warned of */
     evener_address **addresses;              /* the list in force */
     size_t address_count;
+    char list_source[128];  /* of the resolver's last update; policies read it through `helper` */
     bool renew_with_update; /* the next list brings its backends to the pool's generation */
     bool connect_wanted;    /* asked to connect before there was a list: a policy that starts IDLE is asked then */
     evener_backoff build_backoff;

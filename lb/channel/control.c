@@ -3,6 +3,7 @@
 #include "lb/channel/channel_internal.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -391,6 +392,8 @@ static bool sink_update(evener_resolver_sink *sink, const evener_resolver_update
                update->source != NULL ? " from " : "", update->source != NULL ? update->source : "",
                update->service_config != NULL ? ", service config " : "",
                update->service_config != NULL ? update->service_config : "");
+    (void)snprintf(channel->control.list_source, sizeof channel->control.list_source, "%s",
+                   update->source != NULL ? update->source : "");
     const bool good_config = take_service_config(channel, update, &status);
     if (!good_config && channel->control.resolver_config == NULL) {
         evener_update_list_free(addresses, count);
@@ -670,6 +673,7 @@ bool evener_channel_control_init(evener_channel *channel)
         .policies = &channel->settings.policies,
         .target = evener_target_text(channel->settings.target),
         .authority = channel->settings.authority,
+        .list_source = channel->control.list_source,
     };
     channel->pool.became_ready = pool_became_ready;
     channel->pool.connecting_to = pool_connecting_to;

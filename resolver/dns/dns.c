@@ -197,14 +197,8 @@ static evener_status_code dns_authority(const evener_resolver_builder *builder, 
     const size_t zone =
         strcspn(endpoint, "%"); /* of an IPv6 address: local to this machine, not part of the authority */
     const char *rest = strchr(endpoint + zone, ']');
-    const size_t host_bytes = strcspn(endpoint, ":");
-    int bytes;
-    if (endpoint[0] != '[' && host_bytes > 1 && endpoint[host_bytes - 1] == '.') { /* RFC 6066 section 3: no last dot */
-        bytes = snprintf(buffer, buffer_bytes, "%.*s%s", (int)host_bytes - 1, endpoint, endpoint + host_bytes);
-    } else {
-        bytes = snprintf(buffer, buffer_bytes, "%s%.*s%s", endpoint[0] == ':' ? "localhost" : "", (int)zone, endpoint,
-                         rest != NULL && endpoint[zone] != '\0' ? rest : "");
-    }
+    const int bytes = snprintf(buffer, buffer_bytes, "%s%.*s%s", endpoint[0] == ':' ? "localhost" : "", (int)zone,
+                               endpoint, rest != NULL && endpoint[zone] != '\0' ? rest : "");
     if (bytes < 0 || (size_t)bytes >= buffer_bytes) {
         return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "%s: no room for the authority",
                                  builder->scheme);

@@ -197,6 +197,29 @@ Test(channel_create, authority)
     fixture_destroy(f);
 }
 
+/* N9: whichever resolver serves the name. */
+Test(channel_create, n9_authority_has_no_last_dot)
+{
+    static const char *const targets[][2] = {{"dns:///orders.test.:80", "orders.test:80"},
+                                             {"dns:///orders.test.", "orders.test"},
+                                             {"srv:///_grpc._tcp.orders.test.", "orders.test"},
+                                             {"dns:///_grpc._tcp.orders.test.", "orders.test"},
+                                             {"native:orders.test.:80", "orders.test:80"},
+                                             {"merge:dns:///orders.test.:80|static:10.0.0.1:80", "orders.test:80"}};
+    evener_credentials *insecure;
+    cr_assert_eq(evener_credentials_create_insecure(&insecure, NULL), EVENER_STATUS_OK);
+    for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
+        const evener_channel_options options = {.size = sizeof options, .credentials = insecure};
+        evener_channel *channel;
+        evener_status status;
+        cr_assert_eq(evener_channel_create(targets[i][0], &options, &channel, &status), EVENER_STATUS_OK, "%s",
+                     status.message);
+        cr_expect_str_eq(evener_channel_authority(channel), targets[i][1], "%s", targets[i][0]);
+        evener_channel_unref(channel);
+    }
+    evener_credentials_destroy(insecure);
+}
+
 /* ---- updates ---- */
 
 Test(channel, resolver_error_without_addresses_fails_calls_with_its_message)
@@ -274,6 +297,19 @@ Test(channel, an_empty_update_fails_calls_if_asked_for)
     push_nothing(f);
     cr_assert_eq(evener_channel_state(f->channel, false), EVENER_TRANSIENT_FAILURE);
     cr_assert_eq(strncmp(fixture_pick(f), "UNAVAILABLE", 11), 0);
+    fixture_destroy(f);
+}
+
+/* P8: a call says what the resolver says of an empty list. */
+Test(channel, p8_an_empty_list_comes_with_what_the_resolver_says)
+{
+    fixture *f = fixture_create(&(evener_channel_options){.policy = "round_robin"});
+    const evener_resolver_update update = {.size = sizeof update, .source = "dns 10.0.0.53:53 (NXDOMAIN)"};
+    evener_status status;
+    cr_assert_eq(evener_manual_resolver_update(f->resolver, &update, &status), EVENER_STATUS_OK, "%s", status.message);
+    fixture_connect(f);
+    const char *end = fixture_pick(f);
+    cr_assert_not_null(strstr(end, " is empty, says dns 10.0.0.53:53 (NXDOMAIN)"), "%s", end);
     fixture_destroy(f);
 }
 

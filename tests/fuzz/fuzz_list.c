@@ -44,7 +44,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
     }
     evener_list_clear(&list);
-    for (int family = EVENER_FAMILY_IPV4; family <= EVENER_FAMILY_UNIX_ABSTRACT; family++) {
+    for (int family = EVENER_FAMILY_IPV4; family <= EVENER_FAMILY_VSOCK; family++) {
         const char *prefix = family == EVENER_FAMILY_UNIX ? "unix:" : "";
         (void)evener_list_parse_family(&list, "fuzz", prefix, (evener_address_family)family, text, &status);
         evener_list_clear(&list);

@@ -283,6 +283,31 @@ Test(server_name, of_a_name_is_the_name)
     verified(text("fallback:static:127.0.0.1:%u|dns:///localhost:%u", b, a), NULL, text("127.0.0.1:%u", b, 0));
 }
 
+/* N9: the last dot of a complete name is in no certificate and in no SNI (RFC 6066 section 3), whoever wrote it. */
+Test(server_name, n9_has_no_last_dot)
+{
+    const unsigned a = serve(LOCALHOST, NULL);
+    const unsigned b = serve(ORDERS, NULL);
+    verified(text("dns:///localhost.:%u", a, 0), NULL, text("localhost:%u", a, 0));
+    verified(text("localhost.:%u", a, 0), NULL, text("localhost:%u", a, 0));
+    verified(text("fallback:dns:///localhost.:%u|static:127.0.0.1:%u", a, b), NULL, text("localhost:%u", a, 0));
+    verified(text("static:127.0.0.1:%u;authority=orders.test.", b, 0), NULL, "orders.test");
+    verified(text("static:127.0.0.1:%u", b, 0), "orders.test.", "orders.test");
+    refused(text("dns:///localhost.:%u", b, 0), NULL, EVENER_STATUS_UNAVAILABLE, not_valid_for("localhost"));
+}
+
+/* N14: the cores of Debian 12 and 13 have no resolver for vsock, and would take it for a DNS name. */
+Test(server_name, n14_vsock_on_a_core_without_it_says_what_to_use)
+{
+    evener_status status;
+    const evener_channel_options options = options_of(insecure, NULL);
+    if (!on_core()) {
+        cr_skip_test("the transport is not the core");
+    }
+    cr_expect_eq(call_target("vsock:3:1", &options, &status), EVENER_STATUS_UNAVAILABLE, "%s", status.message);
+    cr_expect_not_null(strstr(status.message, "use the transport \"http2\""), "%s", status.message);
+}
+
 /* C10: what the application sets wins over what a list says. */
 Test(server_name, that_is_set_wins_over_a_backends_own)
 {

@@ -1,12 +1,17 @@
 /* Sockets of the HTTP/2 transport: families, options, and certificates for addresses. */
 #include <criterion/criterion.h>
 
+#include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include <linux/vm_sockets.h>
 
 #include "demo_server/server.h"
 #include "http2/fixture.h"
@@ -61,6 +66,38 @@ Test(http2_sockets, an_abstract_unix_socket_carries_calls)
     h2_open(&fixture, NULL);
     peer = h2_connect(&fixture, address, NULL);
     call_succeeds();
+}
+
+static unsigned own_context_id(void)
+{
+    unsigned id = VMADDR_CID_LOCAL;
+    const int fd = open("/dev/vsock", O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        (void)ioctl(fd, IOCTL_VM_SOCKETS_GET_LOCAL_CID, &id);
+        close(fd);
+    }
+    return id;
+}
+
+/* N14: what the kernel says of a vsock address that nobody listens at. A connection needs a host or the module
+ * vsock_loopback, which test machines seldom have. */
+Test(http2_vsock, n14_is_connected_to, .timeout = 60)
+{
+    const struct sockaddr_vm raw = {.svm_family = AF_VSOCK, .svm_cid = own_context_id(), .svm_port = 1};
+    const int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd >= 0 && (connect(fd, (const struct sockaddr *)&raw, sizeof raw) == 0 || errno == EINPROGRESS)) {
+        close(fd);
+        cr_skip_test("vsock connects to this machine itself: not the case that is tested");
+    }
+    const int error = errno;
+    char address[64];
+    (void)snprintf(address, sizeof address, "vsock:%u:1", raw.svm_cid);
+    h2_open(&fixture, NULL);
+    peer = h2_connect(&fixture, address, NULL);
+    cr_assert_eq(h2_wait_state(peer, 1), EVENER_TRANSIENT_FAILURE);
+    cr_assert_not_null(strstr(h2_state_message(peer, 1), strerror(error)), "%s", h2_state_message(peer, 1));
+    h2_forget(peer);
+    h2_close(&fixture);
 }
 
 /* A18: the keepalive timeout is TCP_USER_TIMEOUT, while keepalive is on. */

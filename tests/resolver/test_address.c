@@ -5,6 +5,8 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include <linux/vm_sockets.h>
+
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 
@@ -47,6 +49,26 @@ Test(address, text_is_made_canonical)
     expect_text("unix:/run/x.sock", "unix:/run/x.sock", EVENER_FAMILY_UNIX);
     expect_text("unix:relative", "unix:relative", EVENER_FAMILY_UNIX);
     expect_text("unix-abstract:name", "unix-abstract:name", EVENER_FAMILY_UNIX_ABSTRACT);
+    expect_text("vsock:2:50051", "vsock:2:50051", EVENER_FAMILY_VSOCK);
+    expect_text("vsock:002:0", "vsock:2:0", EVENER_FAMILY_VSOCK);
+    expect_text("vsock:4294967294:4294967294", "vsock:4294967294:4294967294", EVENER_FAMILY_VSOCK);
+}
+
+Test(address, n14_vsock_is_two_numbers)
+{
+    static const char *const bad[] = {"vsock:",
+                                      "vsock:2",
+                                      "vsock:2:",
+                                      "vsock::80",
+                                      "vsock:a:80",
+                                      "vsock:-1:80",
+                                      "vsock:2:80x",
+                                      "vsock:4294967295:80",
+                                      "vsock:2:4294967295",
+                                      "vsock:2:99999999999999999999"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        expect_refused(bad[i], "vsock");
+    }
 }
 
 Test(address, what_is_none_is_refused_with_its_reason)
@@ -208,6 +230,7 @@ Test(address_parts, of_every_family)
     expect_parts("[fe80::1%interface-name]:80", EVENER_FAMILY_IPV6, "fe80::1", "interface-name", 80);
     expect_parts("unix:/run/a:b.sock", EVENER_FAMILY_UNIX, "/run/a:b.sock", "", 0);
     expect_parts("unix-abstract:name", EVENER_FAMILY_UNIX_ABSTRACT, "name", "", 0);
+    expect_parts("vsock:3:4000000000", EVENER_FAMILY_VSOCK, "3", "", 4000000000);
 }
 
 Test(address_parts, an_older_caller_gets_no_more_than_it_knows)
@@ -238,6 +261,7 @@ Test(address_sockaddr, of_every_family)
         struct sockaddr_in in;
         struct sockaddr_in6 in6;
         struct sockaddr_un un;
+        struct sockaddr_vm vm;
     } a;
     cr_assert_eq(sockaddr_of("127.0.0.1:4711", &a.storage), sizeof a.in);
     cr_assert_eq(a.in.sin_family, AF_INET);
@@ -257,6 +281,10 @@ Test(address_sockaddr, of_every_family)
     cr_assert_str_eq(a.un.sun_path, "/run/x");
     cr_assert_eq(sockaddr_of("unix-abstract:ab", &a.storage), offsetof(struct sockaddr_un, sun_path) + 3);
     cr_assert_eq(memcmp(a.un.sun_path, "\0ab", 4), 0);
+    cr_assert_eq(sockaddr_of("vsock:3:4000000000", &a.storage), sizeof a.vm);
+    cr_assert_eq(a.vm.svm_family, AF_VSOCK);
+    cr_assert_eq(a.vm.svm_cid, 3);
+    cr_assert_eq(a.vm.svm_port, 4000000000);
 }
 
 Test(address_sockaddr, a_zone_that_is_no_interface_here_is_an_error)

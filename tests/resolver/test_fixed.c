@@ -34,6 +34,8 @@ Test(sockaddr_resolver_test, succeeds)
     succeeds("ipv6:[::]:1234", "[::]:1234");
     succeeds("unix:///tmp/sockaddr_resolver_test", "unix:/tmp/sockaddr_resolver_test");
     succeeds("unix-abstract:sockaddr_resolver_test", "unix-abstract:sockaddr_resolver_test");
+    succeeds("vsock:2:50051", "vsock:2:50051");
+    succeeds("vsock:///2:50051,3:50051", "vsock:2:50051,vsock:3:50051");
 }
 
 /* core: sockaddr_resolver_test.cc, test_fails */
@@ -57,6 +59,8 @@ Test(sockaddr, families_are_kept_apart)
     fails("ipv4:unix:/x", "not an IPv4 address");
     fails("unix://host/path", "authority");
     fails("unix:", "no address");
+    fails("vsock:2", "vsock:CID:PORT");
+    fails("vsock://host/2:80", "authority");
     fails("ipv4:,,", "no address");
     fails("ipv4:10.0.0.1:80;weight=3", "not a number");
 }
@@ -112,6 +116,7 @@ Test(sockaddr, default_authority)
 {
     expect_authority("unix:///tmp/x", "localhost");
     expect_authority("unix-abstract:x", "localhost");
+    expect_authority("vsock:2:50051", "localhost");
     expect_authority("static:10.0.0.1:80;weight=3,10.0.0.2:80", "10.0.0.1:80");
     expect_authority("static:unix:/x", "localhost");
     expect_authority("static:[fe80::1%25eth0]:80", "localhost");

@@ -264,6 +264,8 @@ char *evener_grpc_target_of(const evener_address *address)
         return unix_target("unix:", text + strlen("unix:"));
     case EVENER_FAMILY_UNIX_ABSTRACT:
         return unix_target("unix-abstract:", text + strlen("unix-abstract:"));
+    case EVENER_FAMILY_VSOCK:
+        return strdup(text); /* as a core that has a resolver for it reads it */
     case EVENER_FAMILY_IPV4:
         break;
     }
@@ -280,6 +282,7 @@ char *evener_grpc_peer_of(const evener_address *address)
         return format("ipv6:", text, "");
     case EVENER_FAMILY_UNIX:
     case EVENER_FAMILY_UNIX_ABSTRACT:
+    case EVENER_FAMILY_VSOCK:
         break; /* bears its scheme */
     }
     return strdup(text);

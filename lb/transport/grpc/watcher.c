@@ -92,7 +92,7 @@ static gpr_timespec after_ms(int64_t ms)
  * refused" is the core's message; evener adds the address itself, and "all" would be wrong here. */
 static const char *reason_in(const char *message)
 {
-    static const char *const kinds[] = {"ipv4:", "ipv6:", "unix:", "unix-abstract:"};
+    static const char *const kinds[] = {"ipv4:", "ipv6:", "unix:", "unix-abstract:", "vsock:"};
     const char *reason = strstr(message, "last error: ");
     reason = reason == NULL ? message : reason + strlen("last error: ");
     size_t code = strspn(reason, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_");

@@ -12,18 +12,22 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <linux/vm_sockets.h>
+
 #include "lb/transport/http2/internal.h"
 #include "lb/transport/http2/tls.h"
 #include "lb/transport/http2/tunnel.h"
 
 #define UNIX_PREFIX "unix:"
 #define ABSTRACT_PREFIX "unix-abstract:"
+#define VSOCK_PREFIX "vsock:"
 
 typedef union any_address {
     struct sockaddr any;
     struct sockaddr_in v4;
     struct sockaddr_in6 v6;
     struct sockaddr_un local;
+    struct sockaddr_vm vm;
 } any_address;
 
 static void fail(evener_connection *connection, const char *what, int error)
@@ -46,6 +50,15 @@ static socklen_t read_local(const char *path, bool is_abstract, any_address *add
     return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + first + bytes + (is_abstract ? 0 : 1));
 }
 
+static socklen_t read_vsock(const char *cid, any_address *address)
+{
+    const char *colon = strchr(cid, ':');
+    address->vm.svm_family = AF_VSOCK;
+    address->vm.svm_cid = (unsigned)strtoul(cid, NULL, 10);
+    address->vm.svm_port = colon != NULL ? (unsigned)strtoul(colon + 1, NULL, 10) : 0;
+    return colon != NULL ? sizeof address->vm : 0;
+}
+
 /* Read the canonical text of an evener_address; return the address's length, 0: it cannot be connected to. */
 static socklen_t read_address(const char *text, any_address *address)
 {
@@ -55,6 +68,9 @@ static socklen_t read_address(const char *text, any_address *address)
     }
     if (strncmp(text, UNIX_PREFIX, sizeof UNIX_PREFIX - 1) == 0) {
         return read_local(text + sizeof UNIX_PREFIX - 1, false, address);
+    }
+    if (strncmp(text, VSOCK_PREFIX, sizeof VSOCK_PREFIX - 1) == 0) {
+        return read_vsock(text + sizeof VSOCK_PREFIX - 1, address);
     }
     const bool is_v6 = *text == '[';
     const char *colon = strrchr(text, ':');
@@ -88,7 +104,7 @@ static socklen_t read_address(const char *text, any_address *address)
 
 static void set_options(const evener_connection *connection, int family)
 {
-    if (family == AF_UNIX) {
+    if (family == AF_UNIX || family == AF_VSOCK) {
         return;
     }
     const int on = 1;

@@ -62,7 +62,7 @@ static bool target_host(const char *target, char host[EVENER_HTTP2_PROXY_HOST_BY
     }
     char port[8];
     return strncasecmp(target, "unix:", 5) != 0 && strncasecmp(target, "unix-abstract:", 14) != 0 &&
-           split_host_port(name, strlen(name), host, port);
+           strncasecmp(target, "vsock:", 6) != 0 && split_host_port(name, strlen(name), host, port);
 }
 
 /* ---- exceptions ---- */
@@ -121,8 +121,8 @@ static bool is_excepted(const char *exceptions, const char *host)
 bool evener_http2_proxy_serves(const evener_http2_proxy *proxy, const char *address)
 {
     char host[EVENER_HTTP2_PROXY_HOST_BYTES], port[8];
-    return strncmp(address, "unix", 4) != 0 && split_host_port(address, strlen(address), host, port) &&
-           !is_excepted(proxy->exceptions, host);
+    return strncmp(address, "unix", 4) != 0 && strncmp(address, "vsock:", 6) != 0 &&
+           split_host_port(address, strlen(address), host, port) && !is_excepted(proxy->exceptions, host);
 }
 
 /* ---- settings ---- */
