@@ -1,4 +1,4 @@
-/* `ipv4:`, `ipv6:`, `unix:`, `unix-abstract:` and `vsock:` - literal addresses, as the gRPC C core takes them (naming.md;
+/* `ipv4:`, `ipv6:`, `unix:`, `unix-abstract:`, `vsock:` - literal addresses, as the gRPC C core takes them (naming.md;
  * sockaddr_resolver_test.cc): lists separated by ',', with a port in each, no attributes and no authority. */
 #include <string.h>
 

@@ -45,7 +45,8 @@ typedef enum evener_address_family {
 #define EVENER_ATTRIBUTE_BYTES_MAX 1024  /* length limit of a key or a value */
 
 /* Create an address from "1.2.3.4:port", "[v6]:port" (a %zone is allowed), "unix:path", "unix-abstract:name" or
- * "vsock:cid:port" (a port there has 32 bits), and bring the text into its canonical form (RFC 5952 for IPv6). The attributes are copied; of two with one key the last
+ * "vsock:cid:port" (a port there has 32 bits), and bring the text into its canonical form (RFC 5952 for IPv6). The
+ * attributes are copied; of two with one key the last
  * wins. On success store a reference in *address; give it back with evener_address_unref(). Errors: INVALID_ARGUMENT
  * (no port, port not 1..65535, a host name, a limit above) with the reason; RESOURCE_EXHAUSTED on out of memory. Any
  * thread. */

@@ -83,7 +83,8 @@ static inline void evener_policy_publish(evener_policy_helper *helper, evener_co
 }
 
 /* Answer an update with an empty list as every policy must: publish TRANSIENT_FAILURE with a picker that fails. The
- * message names the target and what the resolver says of the list. Return UNAVAILABLE and fill `status`, which may be NULL, for `update` to return. The policy releases its
+ * message names the target and what the resolver says of the list. Return UNAVAILABLE and fill `status`, which may be
+ * NULL, for `update` to return. The policy releases its
  * subchannels itself. */
 EVENER_API evener_status_code evener_policy_fail_empty(evener_policy_helper *helper, evener_status *status);
 

@@ -17,8 +17,8 @@ typedef enum evener_authority_origin {
     EVENER_AUTHORITY_OF_LIST = 2    /* the target has no host: valid as a header, but proves nothing */
 } evener_authority_origin;
 
-/* Return a host without the last dot of a complete name (RFC 6066 section 3, "the host name is represented ... without a
- * trailing dot"): "orders.prod." and "orders.prod.:443" lose it. Return `name` itself if it has none, else `buffer`. A name
+/* Return a host without the last dot of a complete name (RFC 6066 section 3, "without a trailing dot"): "orders.prod."
+ * and "orders.prod.:443" lose it. Return `name` itself if it has none, else `buffer`. A name
  * that does not fit is left as it is. */
 const char *evener_without_last_dot(const char *name, char *buffer, size_t buffer_bytes);
 
@@ -28,7 +28,8 @@ const char *evener_backend_authority(const evener_address *address, const char *
 
 /* Return the name that a backend is verified against, which is then also its :authority: "orders.prod:50051",
  * "10.0.0.1:443", "[fe80::1]:443" (without the zone, which has a meaning on this machine only, RFC 6874, and is in no
- * certificate); without a last dot, whoever set it. NULL: there is none (a Unix socket, and neither application nor list names it). Lives as long as
+ * certificate); without a last dot, whoever set it. NULL: there is none (a Unix socket, and neither application nor list
+ * names it). Lives as long as
  * `address`, `authority` and `buffer`. */
 const char *evener_backend_server_name(const evener_address *address, const char *authority,
                                        evener_authority_origin origin, char buffer[EVENER_ADDRESS_BYTES_MAX]);
