@@ -5,7 +5,6 @@
 
 #include <grpc/grpc.h>
 #include <grpc/grpc_security.h>
-#include <grpc/support/alloc.h>
 
 #include <evener/log.h>
 
@@ -125,15 +124,6 @@ static bool transport_verifies_names(const evener_transport *base)
            !evener_grpc_args_has(&transport->args, GRPC_SSL_TARGET_NAME_OVERRIDE_ARG);
 }
 
-/* Whether the core took a vsock target as such: one without a resolver for it takes the text for a DNS name. */
-static bool names_vsock(grpc_channel *channel)
-{
-    char *target = grpc_channel_get_target(channel);
-    const bool is = target != NULL && strncmp(target, "vsock:", strlen("vsock:")) == 0;
-    gpr_free(target);
-    return is;
-}
-
 static evener_status_code transport_connect(evener_transport *base, const evener_connect_args *args,
                                             evener_connection **connection, evener_status *status)
 {
@@ -172,12 +162,6 @@ static evener_status_code transport_connect(evener_transport *base, const evener
             made->address, authority);
         free_on_control_thread(made);
         return EVENER_STATUS_UNAVAILABLE;
-    }
-    if (evener_address_get_family(args->address) == EVENER_FAMILY_VSOCK && !names_vsock(made->channel)) {
-        evener_status_set(status, EVENER_STATUS_UNIMPLEMENTED,
-                          "this gRPC core cannot connect to %s: use the transport \"http2\"", made->address);
-        free_on_control_thread(made);
-        return EVENER_STATUS_UNIMPLEMENTED;
     }
     evener_grpc_watcher_follow(engine->watcher, made);
     *connection = made;

@@ -112,6 +112,10 @@ static void fail(evener_connection *connection, const char *message)
 {
     connection->phase = EVENER_GRPC_PHASE_OVER;
     const char *reason = reason_in(message);
+    if (strncmp(connection->address, "vsock:", strlen("vsock:")) == 0 && strstr(reason, "DNS resolution") != NULL) {
+        /* A core without a resolver for vsock takes the text for a name of DNS; nothing else says that it has none. */
+        reason = "this gRPC core knows no vsock; use the transport \"http2\"";
+    }
     evener_status_set(&connection->failure, EVENER_STATUS_UNAVAILABLE, "failed to connect to %s%s%s",
                       connection->address, *reason != '\0' ? ": " : "", reason);
     evener_grpc_connection_post(connection, EVENER_GRPC_EVENT_FAILED);
