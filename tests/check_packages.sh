@@ -44,9 +44,14 @@ pc=$(find "$root" -name evener.pc)
 export LD_LIBRARY_PATH=${pc%/pkgconfig/evener.pc}
 "$root/usr/bin/evener" --version
 if command -v man >/dev/null; then
-    problems=$(man --warnings -E UTF-8 -l "$root/usr/share/man/man1/evener.1.gz" 2>&1 >/dev/null)
+    problems=$(man --warnings -E UTF-8 -l "$root"/usr/share/man/man[13]/*.gz 2>&1 >/dev/null)
     [ -z "$problems" ] || { echo "$problems"; exit 1; }
 fi
+# Each function of the headers has a page.
+diff <(grep -hv '^#' "$root"/usr/include/evener/*.h | tr '\n' ' ' | grep -oE 'EVENER_API [^;{]*[ *]evener_[a-z0-9_]+\(' |
+    sed 's/($//' | grep -oE 'evener_[a-z0-9_]+$' | sort -u) <(cd "$root/usr/share/man/man3" && printf '%s\n' *.3.gz |
+    sed 's/\.3\.gz$//' | sort -u)
+echo "man pages: ok"
 printf '#include <stdio.h>\n#include <evener/evener.h>\nint main(void) { return puts(evener_version_string()) < 0; }\n' \
     >"$scratch/program.c"
 export PKG_CONFIG_PATH="${pc%/*}" PKG_CONFIG_SYSROOT_DIR=""

@@ -66,6 +66,8 @@ EVENER_API void evener_address_unref(const evener_address *address);
 
 /* Return the canonical text. It lives as long as the address. */
 EVENER_API const char *evener_address_text(const evener_address *address);
+
+/* Return the family that the text names. */
 EVENER_API evener_address_family evener_address_get_family(const evener_address *address);
 
 /* The parts of an address, for transports that connect by host and port. */

@@ -53,7 +53,6 @@ file(GLOB evener_library_headers CONFIGURE_DEPENDS ${evener_headers}/*.h ${CMAKE
 list(REMOVE_ITEM evener_library_headers ${evener_headers}/grpc.h)
 evener_debian_library(${evener_debian} evener ${evener_library_headers})
 evener_debian_library(${evener_debian}/grpc evener-grpc ${evener_headers}/grpc.h)
-find_program(EVENER_GZIP gzip)
 if(EVENER_GZIP)
     execute_process(COMMAND ${EVENER_GZIP} -9nf ${evener_debian}/changelog)
     foreach(component_package runtime:libevener${evener_abi} development:libevener-dev tools:evener-tools
