@@ -133,7 +133,9 @@ if [ -n "$document" ] && [ $status -eq 0 ]; then
     mkdir -p docs/performance
     cp $results/*.svg docs/performance/
     {
-        cat bench/report/performance_head.md
+        sed -n 1,2p bench/report/performance_head.md # the title
+        report --output=/dev/null --summary
+        sed 1,2d bench/report/performance_head.md
         report --output=/dev/null --plots=performance
     } >docs/performance.md
     say "docs/performance.md and docs/performance/ are written"

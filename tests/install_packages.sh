@@ -7,7 +7,7 @@
 #   bench     demo, and run the benches
 #   style     clang-format, clang-tidy
 #   fuzz      tests, and clang with libFuzzer
-#   check     doxygen, man, lintian: the tests that use them say when they are missing
+#   check     doxygen, man, lintian, abidiff: the tests that use them say when they are missing
 set -eu
 
 library="build-essential cmake ninja-build pkg-config libgrpc-dev libc-ares-dev libconfig-dev libuv1-dev liburcu-dev
@@ -53,7 +53,7 @@ for group in "$@"; do
     bench) wanted="$wanted $bench" ;;
     style) wanted="$wanted $style" ;;
     fuzz) wanted="$wanted $fuzz" ;;
-    check) wanted="$wanted doxygen man-db lintian" ;;
+    check) wanted="$wanted doxygen man-db lintian abigail-tools" ;;
     *)
         echo "install_packages.sh: unknown group $group" >&2
         exit 2

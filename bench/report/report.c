@@ -1,7 +1,8 @@
 /* Merges the benches' JSON, checks its shape, and writes Markdown to stdout and data for gnuplot to a folder.
  *
- *     bench_report --output=latest.json [--data=FOLDER] [--published=FILE] [--plots=FOLDER] PART.json...
+ *     bench_report --output=latest.json [--data=FOLDER] [--published=FILE] [--plots=FOLDER] [--summary] PART.json...
  *
+ * With --summary only the ten lines at the head of docs/performance.md are printed.
  * --plots is the folder for links to pictures; without it there are none. Fails if the shape is wrong. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 #include "bench/report/plot_data.h"
 #include "bench/report/sections.h"
 #include "bench/report/shape.h"
+#include "bench/report/summary.h"
 #include "bench/support/output.h"
 
 static json_t *load(const char *path)
@@ -45,6 +47,7 @@ static void merge(json_t *all, const json_t *part)
 int main(int argc, char **argv)
 {
     const char *output = NULL, *data = NULL, *plots = NULL, *value;
+    bool only_summary = false;
     json_t *published = NULL, *part;
     json_t *all = json_pack("{s:{}, s:[], s:[], s:[], s:[], s:[], s:[]}", "machine", "picker", "update", "memory",
                             "rpc", "tail", "sim");
@@ -58,13 +61,19 @@ int main(int argc, char **argv)
         } else if ((value = bench_option(argv[i], "--published")) != NULL) {
             json_decref(published);
             published = load(value);
+        } else if (strcmp(argv[i], "--summary") == 0) {
+            only_summary = true;
         } else if ((part = load(argv[i])) != NULL) {
             merge(all, part);
             json_decref(part);
         }
     }
     shape_check(all);
-    sections_print(all, published, plots);
+    if (only_summary) {
+        summary_print(all);
+    } else {
+        sections_print(all, published, plots);
+    }
     fflush(stdout);
     if (data != NULL && !bench_write_plot_data(all, data)) {
         bench_complain("cannot write to %s", data);
