@@ -42,20 +42,35 @@ plant include/evener/policy.h '<grpc/grpc.h>' 'include/evener/ may not include <
 plant lb/policy/random.c '<uv.h>' 'lb/policy/ may not include <uv.h>'
 plant lb/call/rpc.c '<jansson.h>' 'lb/call/ may not include <jansson.h>'
 plant lb/policy/random.inc '"lb/channel/channel_internal.h"' 'neither a .c nor a .h file'
+# Other libraries, and public headers that hide one.
+plant lb/policy/random.c '<curl/curl.h>' '<curl/curl.h> is a library'
+plant lb/channel/pick.c '<grpc.h>' '<grpc.h> is a library'
+plant lb/channel/pick.c '<evener/grpc.h>' 'lb/channel/ may not include <evener/grpc.h>'
+plant lb/channel/pick.c '<evener/evener.h>' 'include the headers of the nouns'
+plant lb/channel/pick.c '<evener/../../lb/call/rpc.h>' 'without ".."'
 # Other spellings of the directive.
 for line in '#include  "lb/channel/channel_internal.h"' '# include "lb/channel/channel_internal.h"' \
     ' #include <grpc/grpc.h>' '#include"lb/channel/channel_internal.h"' '#include HEADER' '#include_next <stdio.h>' \
-    '/* */ #include "lb/channel/channel_internal.h"' '%:include <grpc/grpc.h>' '#\'; do
+    '/* */ #include "lb/channel/channel_internal.h"' '%:include <grpc/grpc.h>' '#\' '#inc\' \
+    '#/**/include "lb/channel/channel_internal.h"' ' */ #include "lb/channel/channel_internal.h"'; do
     plant_line lb/policy/random.c "$line" 'write it as'
 done
 plant lb/new_floor/thing.c '<stddef.h>' 'the folder has no rule'
-fresh
-echo '#include "lb/runtime/slab.h"' >>"$copy/lb/runtime/reclaim.h"
-echo '#include "lb/runtime/reclaim.h"' >>"$copy/lb/runtime/slab.h"
-said=$("$here/check_layers.sh" "$copy" 2>&1 || true)
-if ! grep -q 'files include each other in a circle' <<<"$said"; then
-    printf 'a circle of two headers was not found; the check said:\n%s\n' "$said"
-    failed=1
-fi
+
+# plant_circle ONE INCLUDE_OF_TWO TWO INCLUDE_OF_ONE: two headers that include each other.
+plant_circle()
+{
+    fresh
+    echo "#include $2" >>"$copy/$1"
+    echo "#include $4" >>"$copy/$3"
+    local said
+    said=$("$here/check_layers.sh" "$copy" 2>&1 || true)
+    if ! grep -q 'files include each other in a circle' <<<"$said"; then
+        printf 'a circle of %s and %s was not found; the check said:\n%s\n' "$1" "$3" "$said"
+        failed=1
+    fi
+}
+plant_circle lb/runtime/reclaim.h '"lb/runtime/slab.h"' lb/runtime/slab.h '"lb/runtime/reclaim.h"'
+plant_circle include/evener/lane.h '<evener/backoff.h>' include/evener/backoff.h '<evener/lane.h>'
 [ $failed -ne 0 ] || echo "each planted include was found"
 exit $failed
