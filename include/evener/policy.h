@@ -102,6 +102,11 @@ typedef struct evener_policy_update {
     evener_address *const *addresses; /* borrowed, no duplicates of one backend; the whole list */
     size_t address_count;
     const evener_policy_config *config; /* lives until the next update has returned, or close() */
+    /* Difference to an earlier update: if the policy's last update was number `previous_list_id`, then the first
+     * `same_first` and the last `same_last` addresses are the same objects as in that update. Policies may use this to
+     * save work. 0: unknown. A wrapping policy that passes another list to its child sets these members to 0. */
+    uint64_t list_id, previous_list_id;
+    size_t same_first, same_last;
 } evener_policy_update;
 
 /* ---- what a policy does ---- */

@@ -441,7 +441,7 @@ void evener_channel_free(evener_channel *channel)
     evener_service_config_unref(channel->control.default_config);
     evener_service_config_unref(channel->control.resolver_config);
     evener_service_config_unref(channel->control.published_config);
-    evener_update_list_free(channel->control.addresses, channel->control.address_count);
+    evener_update_list_clear(&channel->control.list);
     for (size_t i = 0; i < channel->settings.resolver_option_count; i++) {
         free((char *)channel->settings.resolver_options[i].key);
         free((char *)channel->settings.resolver_options[i].value);

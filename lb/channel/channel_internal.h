@@ -16,6 +16,7 @@
 #include "lb/backend/subchannel_pool.h"
 #include "lb/channel/pick_queue.h"
 #include "lb/channel/service_config.h"
+#include "lb/channel/update_list.h"
 
 /* Phase of the control plane.
  *
@@ -95,11 +96,10 @@ typedef struct evener_channel_control {
     evener_service_config *resolver_config;  /* the resolver's last good one; or NULL */
     evener_service_config *published_config; /* RCU: the one in force, for calls; or NULL */
     uint32_t warned_fields;                  /* fields of evener_service_config_unbuilt() that were warned of */
-    evener_address **addresses;              /* the list in force */
-    size_t address_count;
-    char list_source[128];  /* of the resolver's last update; policies read it through `helper` */
-    bool renew_with_update; /* the next list brings its backends to the pool's generation */
-    bool connect_wanted;    /* asked to connect before there was a list: a policy that starts IDLE is asked then */
+    evener_update_list list;                 /* the one in force */
+    char list_source[128];                   /* of the resolver's last update; policies read it through `helper` */
+    bool renew_with_update;                  /* the next list brings its backends to the pool's generation */
+    bool connect_wanted; /* asked to connect before there was a list: a policy that starts IDLE is asked then */
     evener_backoff build_backoff;
     evener_timer build_timer; /* next attempt to build the resolver */
     evener_timer stale_timer; /* end of the grace time of an empty update */

@@ -280,9 +280,9 @@ static void note_resolver_error(evener_channel *channel, const evener_status *st
 static void resolver_failed(evener_channel *channel, const evener_status *status)
 {
     note_resolver_error(channel, status);
-    if (channel->control.address_count > 0) {
+    if (channel->control.list.count > 0) {
         evener_log(EVENER_LOG_WARNING, "resolver", "%s: %s; the last %zu addresses serve on", name_of(channel),
-                   status->message, channel->control.address_count);
+                   status->message, channel->control.list.count);
         return;
     }
     evener_log(EVENER_LOG_WARNING, "resolver", "%s: %s; there are no addresses", name_of(channel), status->message);
@@ -321,8 +321,12 @@ static bool apply(evener_channel *channel)
     const evener_policy_choice *choice = config != NULL ? evener_service_config_policy(config) : &fallback;
     choice = choice->builder != NULL ? choice : &fallback;
     const evener_policy_update update = {.size = sizeof update,
-                                         .addresses = channel->control.addresses,
-                                         .address_count = channel->control.address_count};
+                                         .addresses = channel->control.list.addresses,
+                                         .address_count = channel->control.list.count,
+                                         .list_id = channel->control.list.id,
+                                         .previous_list_id = channel->control.list.previous_id,
+                                         .same_first = channel->control.list.same_first,
+                                         .same_last = channel->control.list.same_last};
     evener_status status;
     evener_status_clear(&status);
     if (channel->control.phase == EVENER_CHANNEL_RESOLVING) {
@@ -340,19 +344,12 @@ static bool apply(evener_channel *channel)
     return true;
 }
 
-static void replace_addresses(evener_channel *channel, evener_address **addresses, size_t count)
-{
-    evener_update_list_free(channel->control.addresses, channel->control.address_count);
-    channel->control.addresses = addresses;
-    channel->control.address_count = count;
-}
-
 static void empty_list_is_true(void *arg)
 {
     evener_channel *channel = arg;
     evener_log(EVENER_LOG_ERROR, "resolver", "%s: the list has been empty for %llu ms; the last addresses are dropped",
                name_of(channel), (unsigned long long)(channel->settings.empty_update_keep_ns / EVENER_NS_PER_MS));
-    replace_addresses(channel, NULL, 0);
+    evener_update_list_clear(&channel->control.list);
     apply(channel);
 }
 
@@ -360,14 +357,14 @@ static void empty_list_is_true(void *arg)
  * 8398). */
 static bool keep_over_empty(evener_channel *channel)
 {
-    if (channel->settings.empty_update == EVENER_EMPTY_UPDATE_FAIL || channel->control.address_count == 0) {
+    if (channel->settings.empty_update == EVENER_EMPTY_UPDATE_FAIL || channel->control.list.count == 0) {
         return false;
     }
     if (!channel->control.stale_timer.active && channel->settings.empty_update_keep_ns != UINT64_MAX) {
         evener_timer_start(channel->hot.loop, &channel->control.stale_timer, channel->settings.empty_update_keep_ns);
     }
     evener_log(EVENER_LOG_WARNING, "resolver", "%s: an empty list; the last %zu addresses serve on", name_of(channel),
-               channel->control.address_count);
+               channel->control.list.count);
     return true;
 }
 
@@ -376,19 +373,17 @@ static bool sink_update(evener_resolver_sink *sink, const evener_resolver_update
     evener_channel *channel = EVENER_CONTAINER_OF(sink, evener_channel, control.sink);
     evener_resolver_update whole;
     const evener_resolver_update *const update = &whole;
-    evener_address **addresses = NULL;
-    size_t count = 0;
+    evener_update_plan plan;
     evener_status status;
     evener_status_clear(&status);
     channel->control.resolver_updates++;
     if (evener_options_read(&whole, sizeof whole, given, "update", "evener_resolver_update", &status) !=
             EVENER_STATUS_OK ||
-        evener_update_list_copy(update, channel->control.addresses, channel->control.address_count, &addresses, &count,
-                                &status) != EVENER_STATUS_OK) {
+        evener_update_list_prepare(&channel->control.list, update, &plan, &status) != EVENER_STATUS_OK) {
         resolver_failed(channel, &status);
         return false;
     }
-    evener_log(EVENER_LOG_DEBUG, "resolver", "%s: %zu addresses%s%s%s%s", name_of(channel), count,
+    evener_log(EVENER_LOG_DEBUG, "resolver", "%s: %zu addresses%s%s%s%s", name_of(channel), plan.count,
                update->source != NULL ? " from " : "", update->source != NULL ? update->source : "",
                update->service_config != NULL ? ", service config " : "",
                update->service_config != NULL ? update->service_config : "");
@@ -396,7 +391,7 @@ static bool sink_update(evener_resolver_sink *sink, const evener_resolver_update
                    update->source != NULL ? update->source : "");
     const bool good_config = take_service_config(channel, update, &status);
     if (!good_config && channel->control.resolver_config == NULL) {
-        evener_update_list_free(addresses, count);
+        evener_update_plan_discard(&plan);
         resolver_failed(channel, &status);
         return false;
     }
@@ -405,16 +400,16 @@ static bool sink_update(evener_resolver_sink *sink, const evener_resolver_update
         evener_log(EVENER_LOG_WARNING, "resolver", "%s: %s; the last service config stays", name_of(channel),
                    status.message);
     }
-    if (count == 0 && keep_over_empty(channel)) {
-        evener_update_list_free(addresses, count);
+    if (plan.count == 0 && keep_over_empty(channel)) {
+        evener_update_plan_discard(&plan);
         return apply(channel) && good_config;
     }
     evener_timer_stop(channel->hot.loop, &channel->control.stale_timer);
-    replace_addresses(channel, addresses, count);
+    evener_update_list_commit(&channel->control.list, &plan);
     const bool applied = apply(channel);
     if (channel->control.renew_with_update) {
         channel->control.renew_with_update = false;
-        evener_subchannel_pool_renew(&channel->pool, channel->control.addresses, channel->control.address_count);
+        evener_subchannel_pool_renew(&channel->pool, channel->control.list.addresses, channel->control.list.count);
     }
     return applied && good_config;
 }
@@ -469,7 +464,7 @@ static void stop_serving(evener_channel *channel, evener_channel_phase next)
     evener_child_policy *lb = channel->control.lb;
     channel->control.lb = NULL;
     evener_child_policy_destroy(lb);
-    replace_addresses(channel, NULL, 0);
+    evener_update_list_clear(&channel->control.list);
 }
 
 static void idle_check(void *arg)

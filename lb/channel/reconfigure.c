@@ -194,7 +194,7 @@ evener_status_code evener_channel_reconfigure(evener_channel *channel, evener_ch
         channel->pool.generation++;
     }
     if (reconnect && !restart_resolver) {
-        evener_subchannel_pool_renew(&channel->pool, channel->control.addresses, channel->control.address_count);
+        evener_subchannel_pool_renew(&channel->pool, channel->control.list.addresses, channel->control.list.count);
     } else if (
         reconnect) { /* the old target's backends were connected correctly, and serve until the new list arrives */
         channel->control.renew_with_update = active;

@@ -72,7 +72,7 @@ static void take_snapshot(void *arg)
     query *q = arg;
     evener_channel *channel = q->channel;
     const size_t stride = q->stats->subchannel_bytes;
-    char *list = calloc(channel->control.address_count > 0 ? channel->control.address_count : 1, stride);
+    char *list = calloc(channel->control.list.count > 0 ? channel->control.list.count : 1, stride);
     if (list == NULL) {
         q->code = EVENER_STATUS_RESOURCE_EXHAUSTED;
         return;
@@ -83,14 +83,14 @@ static void take_snapshot(void *arg)
                                   .queued_picks = __atomic_load_n(&channel->queue.count, __ATOMIC_RELAXED),
                                   .resolver_updates = channel->control.resolver_updates,
                                   .resolver_errors = channel->control.resolver_errors,
-                                  .subchannel_count = channel->control.address_count,
+                                  .subchannel_count = channel->control.list.count,
                                   .subchannels = (evener_subchannel_stats *)(void *)list};
     copy_text(stats.policy, sizeof stats.policy,
               channel->control.lb != NULL ? evener_child_policy_name(channel->control.lb) : "");
     copy_text(stats.last_resolver_error, sizeof stats.last_resolver_error, channel->control.last_resolver_error);
-    for (size_t i = 0; i < channel->control.address_count; i++) {
+    for (size_t i = 0; i < channel->control.list.count; i++) {
         evener_subchannel_stats one;
-        describe_address(channel, channel->control.addresses[i], &one);
+        describe_address(channel, channel->control.list.addresses[i], &one);
         memcpy(list + i * stride, &one, least_of(stride, sizeof one));
     }
     memset(q->stats, 0, stats.size);

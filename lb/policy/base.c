@@ -4,7 +4,8 @@
  * two lists has one subchannel. A new list waits as `pending` while the `current` one serves: it takes over when the
  * current one has no READY entry, or when it has one itself and all its members have reported a state (core:
  * round_robin.cc). Unlike core, a new list whose members all fail does not displace one that serves: a wrong update is
- * then no outage.
+ * then no outage. A change of a few addresses costs the time of those few, and a copy of an array of pointers: the
+ * update says which part of the list is as before, and the pending list is known by its difference to the current one.
  *
  * States. An entry that failed counts as failing until it is READY (A62, "sticky TRANSIENT_FAILURE"); after every
  * backoff it is connected again. READY if any entry is; else CONNECTING if any is; else TRANSIENT_FAILURE.
@@ -20,6 +21,7 @@
 #include <string.h>
 
 #include "lb/base/address_table.h"
+#include "lb/policy/list_change.h"
 #include "lb/policy/weights.h"
 
 /* Delay before a picker that could not be built, for lack of memory, is built again. */
@@ -28,15 +30,13 @@
  * backend: 10 ms at 10,000. */
 #define JOIN_FROM 1000
 #define JOIN_NS_PER_READY EVENER_NS_PER_US
+/* Entries to search in a change, per entry of the list; beyond that the list is made anew. */
+#define SEARCHED_PER_ENTRY 4
 #define INDEX_BITS 26
 #define INDEX_MASK ((UINT32_C(1) << INDEX_BITS) - 1)
 #define GENERATION_MASK ((UINT32_C(1) << 24) - 1)
 
 typedef struct base base;
-
-/* An entry has one mark for the current list and one for the pending list. When the pending list takes over, the marks
- * swap their meaning, so that no entry needs to be touched. */
-enum { MARK_MIN = 1, MARKS = 3 };
 
 /* Lies in the subchannel's memory, behind the data of the policy that is built on this one; ends with its release. Few
  * bytes, as there is one per backend. */
@@ -47,8 +47,9 @@ typedef struct entry {
     uint64_t ready_since_ns;
     uint8_t table_tag;           /* in one word with the generation */
     uint32_t generation : 24;    /* of the newest list that holds it */
-    uint32_t index : INDEX_BITS; /* in that list */
-    uint32_t lists : 2;          /* marks of those that hold it */
+    uint32_t index : INDEX_BITS; /* in that list, or near it: a hint */
+    bool in_current : 1;         /* the current list holds it */
+    bool differs : 1;            /* of current and pending list, only one holds it */
     uint32_t state : 3;          /* as counted: CONNECTING, READY or TRANSIENT_FAILURE */
     bool reported : 1;           /* a state was reported */
 } entry;
@@ -62,6 +63,12 @@ typedef struct list {
     size_t unreported;
 } list;
 
+/* Entries in no order. */
+typedef struct entry_set {
+    entry **entries;
+    size_t count;
+} entry_set;
+
 struct base {
     evener_policy policy;
     const evener_base_policy *kind;
@@ -70,11 +77,12 @@ struct base {
     void *state;
     const evener_policy_config *config;
     list current, pending;
-    list leaving;          /* was the current one until this turn: see take_over() */
-    unsigned current_mark; /* the pending list has the other one */
     bool has_pending;
+    entry_set removed, added;   /* the entries that differ: only the current, only the pending list holds them */
+    entry_set leaving;          /* no list holds them since this turn: see take_over() */
+    uint64_t list_id;           /* of the last update, whose addresses the newest list has one by one; 0: it has not */
     evener_address_table table; /* all entries */
-    uint32_t generation;        /* of the newest list; wraps at 2^24, when older lists are long gone */
+    uint32_t generation;        /* of the newest list; 24 bits */
     bool published;
     evener_connectivity_state published_state;
     evener_status last_error;
@@ -91,16 +99,6 @@ struct base {
 static entry *entry_of(const base *b, evener_subchannel *subchannel)
 {
     return (entry *)(void *)((char *)evener_subchannel_data(subchannel) + b->entry_offset);
-}
-
-static unsigned pending_mark(const base *b)
-{
-    return b->current_mark ^ MARKS;
-}
-
-static void leave_list(entry *e, unsigned mark)
-{
-    e->lists = e->lists & ~mark & MARKS;
 }
 
 static void entry_release(base *b, entry *e)
@@ -131,10 +129,10 @@ static void count_entry(list *l, const entry *e, size_t step)
 /* `step` is 1 or (size_t)-1. */
 static void count_in_lists(base *b, const entry *e, size_t step)
 {
-    if (e->lists & b->current_mark) {
+    if (e->in_current) {
         count_entry(&b->current, e, step);
     }
-    if (e->lists & pending_mark(b)) {
+    if (b->has_pending && e->in_current != e->differs) {
         count_entry(&b->pending, e, step);
     }
 }
@@ -292,16 +290,59 @@ static void publish_change(base *b, bool picker_changed, bool may_wait)
 
 /* ---- lists ---- */
 
-/* Let go of the list's entries that no list holds any more. */
-static void list_end(base *b, list *l)
+static void list_free(list *l)
 {
-    for (size_t i = 0; i < l->count; i++) {
-        if (l->entries[i]->lists == 0) {
-            entry_release(b, l->entries[i]);
-        }
-    }
     free(l->entries);
     *l = (list){0};
+}
+
+static void set_free(entry_set *set)
+{
+    free(set->entries);
+    *set = (entry_set){0};
+}
+
+/* Make room for `count` entries and keep those present. Return false if out of memory. */
+static bool set_reserve(entry_set *set, size_t count)
+{
+    entry **entries = realloc(set->entries, (count > 0 ? count : 1) * sizeof *entries);
+    if (entries != NULL) {
+        set->entries = entries;
+    }
+    return entries != NULL;
+}
+
+static void set_remove(entry_set *set, const entry *e)
+{
+    size_t i = 0;
+    while (i < set->count && set->entries[i] != e) {
+        i++;
+    }
+    if (i < set->count) {
+        set->entries[i] = set->entries[--set->count];
+    }
+}
+
+static void release_all(base *b)
+{
+    for (entry *e = evener_address_table_first(&b->table), *next; e != NULL; e = next) {
+        next = evener_address_table_next(&b->table, e);
+        entry_release(b, e);
+    }
+    list_free(&b->current);
+    list_free(&b->pending);
+    set_free(&b->removed);
+    set_free(&b->added);
+    set_free(&b->leaving);
+}
+
+/* Release the entries that left with the last list. */
+static void release_leaving(base *b)
+{
+    for (size_t i = 0; i < b->leaving.count; i++) {
+        entry_release(b, b->leaving.entries[i]);
+    }
+    set_free(&b->leaving);
 }
 
 static bool pending_may_take_over(const base *b)
@@ -313,12 +354,19 @@ static bool pending_may_take_over(const base *b)
  * only at the end of the turn, when the new list's others that got READY in it are in the picker, too. */
 static void take_over(base *b)
 {
-    list_end(b, &b->leaving); /* of another change in this turn */
-    for (size_t i = 0; i < b->current.count; i++) {
-        leave_list(b->current.entries[i], b->current_mark);
+    release_leaving(b); /* of another change in this turn */
+    for (size_t i = 0; i < b->removed.count; i++) {
+        b->removed.entries[i]->in_current = false;
+        b->removed.entries[i]->differs = false;
     }
-    b->leaving = b->current;
-    b->current_mark = pending_mark(b);
+    for (size_t i = 0; i < b->added.count; i++) {
+        b->added.entries[i]->in_current = true;
+        b->added.entries[i]->differs = false;
+    }
+    b->leaving = b->removed;
+    b->removed = (entry_set){0};
+    set_free(&b->added);
+    list_free(&b->current);
     b->current = b->pending;
     b->pending = (list){0};
     b->has_pending = false;
@@ -340,7 +388,7 @@ static void end_turn(void *arg)
         publish_now(b);
     }
     b->publish_wanted = false;
-    list_end(b, &b->leaving);
+    release_leaving(b);
 }
 
 /* Return the list that the last update made. */
@@ -357,7 +405,7 @@ static void state_changed(void *arg, evener_subchannel *subchannel, evener_conne
     base *b = arg;
     entry *e = entry_of(b, subchannel);
     const evener_connectivity_state old = (evener_connectivity_state)e->state;
-    if (state == EVENER_SHUTDOWN || e->lists == 0) { /* it leaves with this turn */
+    if (state == EVENER_SHUTDOWN || (!e->in_current && !e->differs)) { /* it leaves with this turn */
         return;
     }
     count_in_lists(b, e, (size_t)-1);
@@ -372,7 +420,7 @@ static void state_changed(void *arg, evener_subchannel *subchannel, evener_conne
         e->state = EVENER_CONNECTING;
     }
     count_in_lists(b, e, 1);
-    bool picker_changed = (e->lists & b->current_mark) && (old == EVENER_READY) != (e->state == EVENER_READY);
+    bool picker_changed = e->in_current && (old == EVENER_READY) != (e->state == EVENER_READY);
 
     if (state == EVENER_TRANSIENT_FAILURE) {
         b->last_error = *status;
@@ -434,48 +482,208 @@ static entry *find_hinted(const base *b, const evener_address *address, size_t *
     return e;
 }
 
-/* Make a list of the update. Return the number of addresses left out as memory ran out. */
-static size_t list_make(base *b, const evener_policy_update *update, list *made, bool *attributes_changed)
+/* Counters of one update. */
+typedef struct list_work {
+    evener_base_ready peers; /* for subchannel_created(); collected when it is first needed */
+    uint64_t unused_ns;
+    bool has_peers;
+    bool attributes_changed;
+    size_t left_out; /* as memory ran out */
+    size_t kept;     /* entries of the current list among those made */
+} list_work;
+
+static void work_init(const base *b, list_work *work)
 {
-    uint64_t unused = 0;
-    evener_base_ready peers = {
-        .size = sizeof peers, .config = b->config, .helper = b->helper, .state = b->state, .rebuild_after_ns = &unused};
-    size_t left_out = 0;
-    size_t hint = 0;
-    b->generation = (b->generation + 1) & GENERATION_MASK;
-    const uint32_t generation = b->generation;
-    const unsigned mark = pending_mark(b);
-    if (b->kind->subchannel_created != NULL) {
-        (void)collect_ready(b, &peers);
+    *work = (list_work){.peers = {.size = sizeof work->peers, .config = b->config, .helper = b->helper}};
+    work->peers.state = b->state;
+    work->peers.rebuild_after_ns = &work->unused_ns;
+}
+
+static entry *obtain(base *b, evener_address *address, entry *e, list_work *work)
+{
+    if (e == NULL) {
+        if (b->kind->subchannel_created != NULL && !work->has_peers) {
+            work->has_peers = true;
+            (void)collect_ready(b, &work->peers);
+        }
+        e = entry_create(b, address, &work->peers);
+        work->left_out += e == NULL ? 1 : 0;
+    } else if (e->address != address && !evener_address_equal(e->address, address)) {
+        evener_subchannel_set_address(e->subchannel, address);
+        evener_address_unref(e->address);
+        e->address = evener_address_ref(address);
+        work->attributes_changed = true;
     }
+    return e;
+}
+
+static void list_append(base *b, list *made, entry *e)
+{
+    e->generation = b->generation & GENERATION_MASK;
+    e->index = (uint32_t)made->count & INDEX_MASK;
+    count_entry(made, e, 1);
+    made->entries[made->count++] = e;
+}
+
+/* Start another generation. When the numbers are used up, reset all entries: an entry that no change touched may still
+ * have a number that would be used again. */
+static uint32_t next_generation(base *b)
+{
+    b->generation = (b->generation + 1) & GENERATION_MASK;
+    if (b->generation == 0) {
+        for (entry *e = evener_address_table_first(&b->table); e != NULL; e = evener_address_table_next(&b->table, e)) {
+            e->generation = 0;
+        }
+        b->generation = 1;
+    }
+    return b->generation;
+}
+
+/* Make a list of the whole update. */
+static void list_make(base *b, const evener_policy_update *update, list *made, list_work *work)
+{
+    size_t hint = 0;
+    (void)next_generation(b);
     if (update->address_count > b->table.count) { /* at once instead of in steps */
         (void)evener_address_table_reserve(&b->table, update->address_count - b->table.count);
     }
     for (size_t i = 0; i < update->address_count; i++) {
-        evener_address *address = update->addresses[i];
-        entry *e = find_hinted(b, address, &hint);
-        if (e == NULL) {
-            e = entry_create(b, address, &peers);
-        } else if (e->generation == generation) {
+        entry *e = find_hinted(b, update->addresses[i], &hint);
+        if (e != NULL && e->generation == b->generation) {
             continue; /* a duplicate: the first one counts */
-        } else if (e->address != address && !evener_address_equal(e->address, address)) {
-            evener_subchannel_set_address(e->subchannel, address);
-            evener_address_unref(e->address);
-            e->address = evener_address_ref(address);
-            *attributes_changed = true;
         }
+        e = obtain(b, update->addresses[i], e, work);
+        if (e != NULL) {
+            work->kept += e->in_current ? 1 : 0;
+            list_append(b, made, e);
+        }
+    }
+}
+
+/* Set which entries differ between the current list and the one made. Return false if out of memory: nothing has
+ * changed then, and entries that were created are released. */
+static bool compare_lists(base *b, const list *made, size_t kept)
+{
+    entry_set removed = {0}, added = {0};
+    if (!set_reserve(&removed, b->current.count - kept) || !set_reserve(&added, made->count - kept)) {
+        set_free(&removed);
+        for (size_t i = 0; i < made->count; i++) {
+            if (!made->entries[i]->in_current && !made->entries[i]->differs) {
+                entry_release(b, made->entries[i]);
+            }
+        }
+        return false;
+    }
+    for (size_t i = 0; i < b->removed.count; i++) {
+        b->removed.entries[i]->differs = false;
+    }
+    for (size_t i = 0; i < b->added.count; i++) { /* of a pending list that never took over */
+        if (b->added.entries[i]->generation != b->generation) {
+            entry_release(b, b->added.entries[i]);
+        }
+    }
+    for (size_t i = 0; removed.count < b->current.count - kept; i++) {
+        entry *e = b->current.entries[i];
+        if (e->generation != b->generation) {
+            e->differs = true;
+            removed.entries[removed.count++] = e;
+        }
+    }
+    for (size_t i = 0; added.count < made->count - kept; i++) {
+        entry *e = made->entries[i];
+        if (!e->in_current) {
+            e->differs = true;
+            added.entries[added.count++] = e;
+        }
+    }
+    set_free(&b->removed);
+    set_free(&b->added);
+    b->removed = removed;
+    b->added = added;
+    return true;
+}
+
+/* Remove an entry from the newest list, or add it: the sets have room. */
+static void leave_newest(base *b, entry *e)
+{
+    e->differs = e->in_current;
+    if (e->in_current) {
+        b->removed.entries[b->removed.count++] = e;
+    } else {
+        set_remove(&b->added, e);
+        entry_release(b, e);
+    }
+}
+
+static void enter_newest(base *b, entry *e)
+{
+    if (e->in_current) {
+        set_remove(&b->removed, e);
+    } else {
+        b->added.entries[b->added.count++] = e;
+    }
+    e->differs = !e->in_current;
+}
+
+static bool is_in_newest(const base *b, const entry *e)
+{
+    return b->has_pending ? e->in_current != e->differs : e->in_current;
+}
+
+/* Return whether changing the newest list is cheaper than making a new one, as leave_newest() and enter_newest() search
+ * the sets of entries that differ. */
+static bool is_cheap(const base *b, const evener_policy_update *update, const evener_list_change *change)
+{
+    const size_t same = change->first + change->last;
+    return change->is_small &&
+           (update->address_count - same + newest(b)->count - same) * (b->removed.count + b->added.count) <=
+               SEARCHED_PER_ENTRY * update->address_count;
+}
+
+/* Make the list by changing the newest one: what stays is copied as pointers. Return false if out of memory. */
+static bool list_change(base *b, const evener_policy_update *update, const evener_list_change *change, list *made,
+                        list_work *work)
+{
+    const list *old = newest(b);
+    const size_t old_end = old->count - change->last, end = update->address_count - change->last;
+    if (!set_reserve(&b->removed, b->removed.count + old_end - change->first) ||
+        !set_reserve(&b->added, b->added.count + end - change->first)) {
+        return false;
+    }
+    entry **const entries = made->entries;
+    *made = *old;
+    made->entries = entries;
+    made->count = change->first;
+    memcpy(entries, old->entries, change->first * sizeof(entry *));
+    const uint32_t old_part = next_generation(b); /* those that stay have the next one in the end */
+    (void)next_generation(b);
+    for (size_t i = change->first; i < old_end; i++) {
+        count_entry(made, old->entries[i], (size_t)-1);
+        old->entries[i]->generation = old_part & GENERATION_MASK;
+    }
+    size_t hint = change->first;
+    for (size_t i = change->first; i < end; i++) {
+        entry *e = find_hinted(b, update->addresses[i], &hint);
+        if (e != NULL && is_in_newest(b, e) && e->generation != old_part) {
+            continue; /* a duplicate */
+        }
+        e = obtain(b, update->addresses[i], e, work);
         if (e == NULL) {
-            left_out++;
             continue;
         }
-        e->generation = generation & GENERATION_MASK;
-        e->index = (uint32_t)made->count & INDEX_MASK;
-        e->lists = (e->lists | mark) & MARKS;
-        count_entry(made, e, 1);
-        made->entries[made->count++] = e;
+        if (!is_in_newest(b, e)) {
+            enter_newest(b, e);
+        }
+        list_append(b, made, e);
     }
-    free_ready(&peers);
-    return left_out;
+    for (size_t i = change->first; i < old_end; i++) {
+        if (old->entries[i]->generation == old_part) {
+            leave_newest(b, old->entries[i]);
+        }
+    }
+    memcpy(entries + made->count, old->entries + old_end, change->last * sizeof(entry *));
+    made->count += change->last;
+    return true;
 }
 
 static evener_status_code fail_empty(base *b, evener_status *status)
@@ -486,13 +694,7 @@ static evener_status_code fail_empty(base *b, evener_status *status)
     b->join_timer_runs = false;
     evener_timer_stop(b->helper->loop, &b->rebuild_timer);
     const evener_status_code code = evener_policy_fail_empty(b->helper, status);
-    list *const lists[] = {&b->pending, &b->current};
-    for (size_t l = 0; l < 2; l++) {
-        for (size_t i = 0; i < lists[l]->count; i++) {
-            leave_list(lists[l]->entries[i], l == 0 ? pending_mark(b) : b->current_mark);
-        }
-        list_end(b, lists[l]);
-    }
+    release_all(b);
     b->has_pending = false;
     b->published = false; /* the next list is published whatever its state */
     return code;
@@ -501,37 +703,43 @@ static evener_status_code fail_empty(base *b, evener_status *status)
 static evener_status_code base_update(evener_policy *policy, const evener_policy_update *update, evener_status *status)
 {
     base *b = (base *)policy;
-    bool picker_changed = b->config != update->config;
+    const bool config_changed = b->config != update->config;
+    const evener_list_change change = evener_list_change_of(update, b->list_id, newest(b)->count);
     b->config = update->config;
-    list_end(b, &b->leaving); /* its entries are in no list, and must not come into one again */
+    b->list_id = 0;
+    release_leaving(b); /* its entries are in no list, and must not come into one again */
     if (update->address_count == 0) {
         return fail_empty(b, status);
     }
+    list_work work;
     list made = {.entries = malloc(update->address_count * sizeof(entry *))};
-    if (made.entries == NULL) {
+    work_init(b, &work);
+    bool made_it = made.entries != NULL;
+    if (made_it && is_cheap(b, update, &change)) {
+        made_it = list_change(b, update, &change, &made, &work);
+    } else if (made_it) {
+        list_make(b, update, &made, &work);
+        made_it = compare_lists(b, &made, work.kept);
+    }
+    free_ready(&work.peers);
+    if (!made_it) {
+        free(made.entries);
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory for a list of %zu addresses",
                                  update->address_count);
     }
-    const size_t left_out = list_make(b, update, &made, &picker_changed);
-
-    list replaced = b->pending;
-    for (size_t i = 0; i < replaced.count; i++) {
-        if (replaced.entries[i]->generation != b->generation) {
-            leave_list(replaced.entries[i], pending_mark(b));
-        }
-    }
+    list_free(&b->pending);
     b->pending = made;
     b->has_pending = true;
-    list_end(b, &replaced);
+    b->list_id = made.count == update->address_count ? change.list_id : 0;
 
     if (pending_may_take_over(b)) {
         take_over(b);
     } else {
-        publish_change(b, picker_changed, false);
+        publish_change(b, config_changed || work.attributes_changed, false);
     }
-    if (left_out > 0) {
+    if (work.left_out > 0) {
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory for %zu of %zu addresses",
-                                 left_out, update->address_count);
+                                 work.left_out, update->address_count);
     }
     return evener_status_clear(status);
 }
@@ -549,14 +757,8 @@ static void base_close(evener_policy *policy)
     base *b = (base *)policy;
     evener_timer_stop(b->helper->loop, &b->join_timer);
     evener_timer_stop(b->helper->loop, &b->rebuild_timer);
-    for (entry *e = evener_address_table_first(&b->table), *next; e != NULL; e = next) {
-        next = evener_address_table_next(&b->table, e);
-        entry_release(b, e);
-    }
+    release_all(b);
     evener_address_table_clear(&b->table);
-    free(b->current.entries);
-    free(b->pending.entries);
-    free(b->leaving.entries);
     if (b->state != NULL && b->kind->state_destroy != NULL) {
         b->kind->state_destroy(b->state);
     }
@@ -599,7 +801,6 @@ evener_policy *evener_base_policy_build(const evener_policy_builder *builder, ev
     }
     b->policy.vtable = &base_vtable;
     b->kind = kind;
-    b->current_mark = MARK_MIN;
     b->entry_offset = (kind->subchannel_data_bytes + _Alignof(entry) - 1) & ~(_Alignof(entry) - 1);
     b->table = (evener_address_table)EVENER_ADDRESS_TABLE_INIT(entry, table_next, address, table_tag);
     b->helper = helper;

@@ -9,6 +9,9 @@
  *     CONNECTING -- all failed --> TRANSIENT_FAILURE -- first READY --> READY
  *     READY -- lost, or its address is gone from the list --> IDLE
  *
+ * While a backend of a long list is selected, a list with a few changes is only kept: its candidates are made when the
+ * next pass begins.
+ *
  * Order: duplicates out, shuffled if configured, families interleaved, beginning with the first address's. */
 #include <evener/policy.h>
 
@@ -20,10 +23,13 @@
 #include "lb/policy/address_index.h"
 #include "lb/policy/address_order.h"
 #include "lb/policy/builtin.h"
+#include "lb/policy/list_change.h"
 
 #define ATTEMPT_DELAY_DEFAULT_NS (250 * EVENER_NS_PER_MS) /* RFC 8305 section 8: 250 ms, 100 ms to 2 s */
 #define ATTEMPT_DELAY_MIN_NS (100 * EVENER_NS_PER_MS)
 #define ATTEMPT_DELAY_MAX_NS (2 * EVENER_NS_PER_S)
+/* From this length on a list is kept as such. */
+#define LONG_LIST 1000
 /* Delay before a picker that could not be made, for lack of memory, is made again. */
 #define RETRY_NS (10 * EVENER_NS_PER_MS)
 
@@ -48,6 +54,10 @@ struct pick_first {
     evener_policy policy;
     evener_policy_helper *helper;
     const pick_first_config *config;
+    evener_address **list; /* the last update's, owned, if it is long */
+    size_t list_count;
+    uint64_t list_id;       /* of that update; 0: it is not kept */
+    bool is_stale;          /* the candidates are of an older list: they are made before the next pass */
     candidate **candidates; /* in the order of connecting */
     size_t count;
     candidate *selected;             /* READY, and the only one with a subchannel; or NULL */
@@ -200,20 +210,30 @@ static void publish_selected(pick_first *p)
     evener_policy_publish(p->helper, EVENER_READY, NULL, picker);
 }
 
+static void start_pass(pick_first *p);
+
 static void attempt_delay_over(void *arg)
 {
     pick_first *p = arg;
     if (p->selected != NULL) {
         publish_selected(p);
+    } else if (p->is_stale) {
+        start_pass(p); /* there was no memory for its candidates */
     } else {
         advance(p);
     }
 }
 
+static bool make_candidates(pick_first *p);
+
 /* Start a pass over the list. */
 static void start_pass(pick_first *p)
 {
     bool one_is_ready = false;
+    if (p->is_stale && !make_candidates(p)) {
+        evener_timer_start(p->helper->loop, &p->attempt_timer, RETRY_NS);
+        return;
+    }
     for (size_t i = 0; i < p->count; i++) {
         candidate *c = p->candidates[i];
         if (c->subchannel == NULL) {
@@ -346,6 +366,18 @@ static candidate *candidate_obtain(pick_first *p, const evener_address_index *in
     return c;
 }
 
+static void forget_list(pick_first *p)
+{
+    for (size_t i = 0; i < p->list_count; i++) {
+        evener_address_unref(p->list[i]);
+    }
+    free(p->list);
+    p->list = NULL;
+    p->list_count = 0;
+    p->list_id = 0;
+    p->is_stale = false;
+}
+
 static evener_status_code fail_empty(pick_first *p, evener_status *status)
 {
     stop_pass(p);
@@ -356,6 +388,7 @@ static evener_status_code fail_empty(pick_first *p, evener_status *status)
     p->candidates = NULL;
     p->count = 0;
     p->has_list = false;
+    forget_list(p);
     return code;
 }
 
@@ -399,6 +432,7 @@ static bool replace_list(pick_first *p, const evener_policy_update *update)
     }
     p->candidates = candidates;
     p->count = count;
+    p->is_stale = false;
     for (size_t i = 0; p->selected != NULL && i < old_count; i++) {
         if (old[i] == p->selected) { /* its address is gone */
             p->selected = NULL;
@@ -407,6 +441,66 @@ static bool replace_list(pick_first *p, const evener_policy_update *update)
     }
     candidates_free(old, old_count);
     return true;
+}
+
+static bool make_candidates(pick_first *p)
+{
+    const evener_policy_update update = {.size = sizeof update, .addresses = p->list, .address_count = p->list_count};
+    return replace_list(p, &update);
+}
+
+/* Keep a long list: what did not change keeps its references. Without memory it is not kept. */
+static void keep_list(pick_first *p, const evener_policy_update *update, const evener_list_change *change)
+{
+    const size_t count = update->address_count;
+    evener_address **list = count >= LONG_LIST ? malloc(count * sizeof *list) : NULL;
+    if (list == NULL) {
+        forget_list(p);
+        return;
+    }
+    const size_t first = change->is_small ? change->first : 0, last = change->is_small ? change->last : 0;
+    for (size_t i = first; i < count - last; i++) {
+        list[i] = evener_address_ref(update->addresses[i]);
+    }
+    if (change->is_small) {
+        memcpy(list, p->list, first * sizeof *list);
+        memcpy(list + count - last, p->list + p->list_count - last, last * sizeof *list);
+        for (size_t i = first; i < p->list_count - last; i++) {
+            evener_address_unref(p->list[i]);
+        }
+        free(p->list);
+    } else {
+        forget_list(p);
+    }
+    p->list = list;
+    p->list_count = count;
+    p->list_id = change->list_id;
+}
+
+/* The list changed a little while a backend is selected: find that backend in it. */
+static void check_selected(pick_first *p, const evener_list_change *change)
+{
+    candidate *c = p->selected;
+    const size_t end = p->list_count - change->last;
+    p->is_stale = true;
+    for (size_t i = change->first; i < end; i++) {
+        if (evener_address_same_backend(p->list[i], c->address)) {
+            if (!evener_address_equal(p->list[i], c->address)) {
+                evener_subchannel_set_address(c->subchannel, p->list[i]);
+            }
+            evener_address_unref(c->address);
+            c->address = evener_address_ref(p->list[i]);
+            return;
+        }
+    }
+    for (size_t i = 0; i < p->list_count; i++) {
+        if (p->list[i] == c->address) {
+            return;
+        }
+    }
+    p->selected = NULL; /* its address is gone */
+    publish_waiting(p, EVENER_IDLE);
+    candidate_release(c);
 }
 
 static evener_status_code pick_first_update(evener_policy *policy, const evener_policy_update *update,
@@ -419,7 +513,14 @@ static evener_status_code pick_first_update(evener_policy *policy, const evener_
     }
     const bool was_idle = p->state == EVENER_IDLE && p->has_list;
     const bool was_selected = p->selected != NULL;
+    const evener_list_change change = evener_list_change_of(update, p->list_id, p->list_count);
+    keep_list(p, update, &change);
+    if (was_selected && change.is_small && p->list_id != 0) {
+        check_selected(p, &change);
+        return evener_status_clear(status);
+    }
     if (!replace_list(p, update)) {
+        forget_list(p);
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory for a list of %zu addresses",
                                  update->address_count);
     }
@@ -456,6 +557,7 @@ static void pick_first_close(evener_policy *policy)
     pick_first *p = (pick_first *)policy;
     evener_timer_stop(p->helper->loop, &p->attempt_timer);
     candidates_free(p->candidates, p->count);
+    forget_list(p);
     free(p);
 }
 

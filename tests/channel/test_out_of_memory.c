@@ -87,7 +87,7 @@ static void renew_connections(evener_channel *channel)
     const bool served = evener_channel_state(channel, false) == EVENER_READY;
     evener_subchannel_pool *pool = &channel->pool;
     pool->generation++;
-    evener_subchannel_pool_renew(pool, channel->control.addresses, channel->control.address_count);
+    evener_subchannel_pool_renew(pool, channel->control.list.addresses, channel->control.list.count);
     cr_assert(!served || evener_channel_state(channel, false) == EVENER_READY);
 }
 

@@ -19,7 +19,7 @@ static void renew(fixture *f, const char *authority)
     evener_subchannel_pool *pool = &f->channel->pool;
     pool->authority = authority;
     pool->generation++;
-    evener_subchannel_pool_renew(pool, f->channel->control.addresses, f->channel->control.address_count);
+    evener_subchannel_pool_renew(pool, f->channel->control.list.addresses, f->channel->control.list.count);
     virtual_loop_run_until_idle(f->loop);
 }
 
