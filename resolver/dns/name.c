@@ -63,6 +63,9 @@ static bool is_ip(const char *text)
     }
     memcpy(copy, text, length);
     copy[length] = '\0';
+    if (text[length + strcspn(text + length, "[], ")] != '\0') {
+        return false; /* a zone with it could not be written between brackets, nor in a list */
+    }
     return inet_pton(AF_INET6, copy, bytes) == 1 || (text[length] == '\0' && inet_pton(AF_INET, copy, bytes) == 1);
 }
 

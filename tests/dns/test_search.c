@@ -329,11 +329,16 @@ Test(search, n10_servers_with_zones_are_used_or_refused)
                                     "interface of this machine");
     evener_dns_resolv_conf_parse("nameserver fe80::1\n", &none, conf);
     cr_assert_not_null(strstr(conf->problem, "needs its interface"));
+    evener_dns_resolv_conf_parse("nameserver fe80::1%lo]\nnameserver 10.0.0.2\n", &none, conf);
+    cr_assert_str_eq(conf->servers, "10.0.0.2:53", "%s", conf->servers);
+    cr_assert_not_null(strstr(conf->problem, "fe80::1%lo]"), "%s", conf->problem);
     free(conf);
     struct scene *s = scene_create("", NULL);
     set_option(s, "dns.servers", "fe80::1%nosuch0");
     cr_assert_eq(resolver_fixture_build(s->f, "dns:///x"), EVENER_STATUS_INVALID_ARGUMENT);
     cr_assert_not_null(strstr(s->f->status.message, "no network interface"), "%s", s->f->status.message);
+    set_option(s, "dns.servers", "fe80::1%lo]");
+    cr_assert_eq(resolver_fixture_build(s->f, "dns:///x"), EVENER_STATUS_INVALID_ARGUMENT);
     scene_destroy(s);
 }
 
