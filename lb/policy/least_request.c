@@ -1,10 +1,11 @@
 /* least_request: of a few READY backends drawn at random, the least loaded (A48, least request).
  *
  * `choiceCount` backends are drawn in proportion to their weights (the attribute "weight", 1 if none, less during a
- * slow start). The first one gets the call unless another one would clearly be less loaded for its weight. What
- * "clearly" means makes the shares follow the weights at any load (excess_of()): where weights are equal, it is fewer
- * calls in flight. An idle backend of weight 3 and one of weight 1 get calls as they are drawn, 3 to 1; a comparison of
- * (in flight + 1) / weight would give the first one all of them.
+ * slow start). The first one gets the call unless another one has fewer calls in flight. Where weights differ, they are
+ * compared as if each was made of servers of the smaller weight, with its calls spread over them at random
+ * (part_of()): then neither wins more often than the other, and the shares are those of the draws, at any load. An idle
+ * backend of weight 3 and one of weight 1 get calls as they are drawn, 3 to 1; a comparison of (in flight + 1) / weight
+ * would give the first one all of them.
  *
  * Calls in flight are counted in the subchannel's memory, so that the counts survive updates: one cache line per
  * candidate. Streams are counted apart and compared with streams: an open stream is no load for unary calls.
@@ -17,6 +18,7 @@
  * they are so short: all until one was, then one in TIMED_PICKS. */
 #include <evener/base_policy.h>
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,6 +37,11 @@
 #define CHOICES_MAX 10 /* A48: a larger choiceCount counts as this */
 /* Limit of the draws for a backend other than the first: with uneven weights mostly the first one comes again. */
 #define DRAWS_MAX 4
+/* Up to this many calls in flight are placed one by one (part_of()). */
+#define PLACED_CALLS_MAX 32
+/* When a backend is overloaded (is_overloaded()). */
+#define OVERLOAD_CALLS 3.0
+#define OVERLOAD 2.0
 
 /* About the time in which another thread sees a change; no call over a network is as short. */
 #define BRIEF_NS (10 * EVENER_NS_PER_US)
@@ -134,24 +141,37 @@ static inline double load_of(const evener_pick_context *context, const candidate
     return load;
 }
 
-/* Return the calls that `other` would have if it were loaded as `first` is for its weight, less those that it has. */
-static inline double excess_of(const candidate *first, double load, const candidate *other, double load_of_other)
+/* Return how many of `load` calls one of the servers has that a backend is made of, if each server has `ratio` of its
+ * weight and calls are on any of them: a random number of the mean load * ratio. Few calls are placed one by one; of
+ * many, only the fraction of a call is drawn, as it is then the differences between backends that count. */
+static double part_of(least_request_picker *picker, uint32_t lane, double load, double ratio)
 {
-    return load * first->inverse * other->weight - load_of_other;
+    if (ratio >= 1) {
+        return load;
+    }
+    if (load > PLACED_CALLS_MAX) {
+        const double fraction = (double)(evener_lane_random_next(&picker->random, lane) >> 32) * 0x1p-32;
+        return floor(load * ratio + fraction);
+    }
+    const uint32_t calls = (uint32_t)(load + 0.5);
+    const uint32_t below = (uint32_t)(ratio * 0x1p16);
+    uint64_t random = 0;
+    uint32_t part = 0;
+    for (uint32_t i = 0; i < calls; i++) {
+        random = i % 4 == 0 ? evener_lane_random_next(&picker->random, lane) : random >> 16;
+        part += (random & 0xFFFF) < below;
+    }
+    return part;
 }
 
-/* Return whether an excess moves the call. One call or more always does. A fraction of a call results from weights, for
- * example when a backend of weight 3 has one call and one of weight 1 has none. It moves the call with a probability of
- * about its square: then as many calls move from the heavy backend to the light one as back, and the shares remain
- * those of the weights. (It is the square for few calls in flight; the factor offsets the light backend's advantage
- * with more.) */
-static bool moves(double excess, least_request_picker *picker, uint32_t lane)
+/* Return whether `first` has more calls than chance explains, for instance as it hangs: OVERLOAD_CALLS and OVERLOAD
+ * standard deviations more than its part of the calls of both. */
+static bool is_overloaded(const candidate *first, double load, const candidate *other, double load_of_other)
 {
-    if (!(excess > 0) || excess >= 1) {
-        return excess >= 1;
-    }
-    const double chance = excess * excess * (1 + excess) / 2;
-    return (double)(evener_lane_random_next(&picker->random, lane) >> 32) < chance * 0x1p32;
+    const double share = first->weight / (first->weight + other->weight);
+    const double sum = load + load_of_other;
+    const double above = load - sum * share - OVERLOAD_CALLS;
+    return above > 0 && above * above > OVERLOAD * OVERLOAD * sum * share * (1 - share);
 }
 
 /* ---- draw ---- */
@@ -204,20 +224,17 @@ static const candidate *least_of_all(const least_request_picker *picker, const e
     return best;
 }
 
+/* Choose among backends of equal weight: those drawn first are two different ones. */
 static const candidate *least_of_drawn(least_request_picker *picker, const evener_pick_context *context, uint64_t draw)
 {
     uint32_t first = place_of(picker, (uint32_t)draw);
     double load = load_of(context, &picker->candidates[first]);
     uint32_t other = draw_other(picker, context->lane, first, (uint32_t)(draw >> 32));
     for (uint32_t choice = 2;; choice++) {
-        if (other != first) {
-            const double load_of_other = load_of(context, &picker->candidates[other]);
-            const double excess =
-                excess_of(&picker->candidates[first], load, &picker->candidates[other], load_of_other);
-            if (excess > 0 && moves(excess, picker, context->lane)) {
-                first = other;
-                load = load_of_other;
-            }
+        const double load_of_other = load_of(context, &picker->candidates[other]);
+        if (load_of_other < load) {
+            first = other;
+            load = load_of_other;
         }
         if (choice == picker->choices) {
             return &picker->candidates[first];
@@ -225,6 +242,45 @@ static const candidate *least_of_drawn(least_request_picker *picker, const evene
         other = draw_other(picker, context->lane, first,
                            (uint32_t)(evener_lane_random_next(&picker->random, context->lane) >> 32));
     }
+}
+
+/* Choose among backends of different weights. All draws are alike, so that shares follow the weights; a backend may be
+ * drawn twice. One that is overloaded is compared with a different one at the end. */
+static const candidate *least_of_weighted(least_request_picker *picker, const evener_pick_context *context,
+                                          uint64_t draw)
+{
+    const uint32_t lane = context->lane;
+    uint32_t drawn[CHOICES_MAX] = {place_of(picker, (uint32_t)draw), place_of(picker, (uint32_t)(draw >> 32))};
+    double weight_min = picker->candidates[drawn[0]].weight;
+    for (uint32_t i = 1; i < picker->choices; i++) {
+        if (i >= 2) {
+            drawn[i] = place_of(picker, (uint32_t)(evener_lane_random_next(&picker->random, lane) >> 32));
+        }
+        weight_min = fmin(weight_min, picker->candidates[drawn[i]].weight);
+    }
+    uint32_t first = drawn[0];
+    double load = load_of(context, &picker->candidates[first]);
+    double part = part_of(picker, lane, load, weight_min * picker->candidates[first].inverse);
+    for (uint32_t i = 1; i < picker->choices && (part > 0 || evener_pick_is_traced(context)); i++) {
+        const candidate *other = &picker->candidates[drawn[i]];
+        const double load_of_other = load_of(context, other);
+        const double part_of_other = part_of(picker, lane, load_of_other, weight_min * other->inverse);
+        if (part_of_other < part) {
+            first = drawn[i];
+            load = load_of_other;
+            part = part_of_other;
+        }
+    }
+    if (load > OVERLOAD_CALLS) {
+        const uint32_t other =
+            draw_other(picker, lane, first, (uint32_t)(evener_lane_random_next(&picker->random, lane) >> 32));
+        const double load_of_other = load_of(context, &picker->candidates[other]);
+        first =
+            other != first && is_overloaded(&picker->candidates[first], load, &picker->candidates[other], load_of_other)
+                ? other
+                : first;
+    }
+    return &picker->candidates[first];
 }
 
 /* Choose in the usual case, in whole numbers: two of many backends of equal weight, for a unary call. NULL: places are
@@ -249,8 +305,11 @@ static __attribute__((noinline)) const candidate *choose(least_request_picker *p
     if (picker->count == 1) {
         return picker->candidates;
     }
-    return picker->count <= picker->choices && picker->aliases == NULL ? least_of_all(picker, context, draw)
-                                                                       : least_of_drawn(picker, context, draw);
+    if (picker->aliases != NULL) {
+        return least_of_weighted(picker, context, draw);
+    }
+    return picker->count <= picker->choices ? least_of_all(picker, context, draw)
+                                            : least_of_drawn(picker, context, draw);
 }
 
 /* ---- calls ---- */

@@ -201,7 +201,8 @@ static __attribute__((noinline)) void consider_more(contest *c)
 static bool may_probe(const contest *c, uint32_t picks, uint64_t picked_ns)
 {
     const p2c_stats *loser = c->loser;
-    if (p2c_unanswered(loser, __atomic_load_n(&loser->in_flight, __ATOMIC_RELAXED)) <= 0) {
+    const uint32_t in_flight = __atomic_load_n(&loser->in_flight, __ATOMIC_RELAXED);
+    if (in_flight == 0 || p2c_unanswered(loser, in_flight) <= 0) {
         return picks >= PROBE_PICKS_MIN;
     }
     const uint64_t progress_ns = __atomic_load_n(&loser->progress_ns, __ATOMIC_RELAXED);

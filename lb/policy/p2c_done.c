@@ -119,13 +119,31 @@ static void answer_not_ok(p2c_stats *stats, uint64_t now_ns, uint64_t started_ns
     }
 }
 
-/* End a call that the backend did not answer. Its other unanswered calls are taken to have begun later. */
+/* End a call that the backend did not answer, and that is no evidence against it. Its other unanswered calls are taken
+ * to have begun later. */
 static inline void end_unanswered(p2c_stats *stats, uint64_t started_ns)
 {
     if (started_ns < (__atomic_load_n(&stats->updated_ns, __ATOMIC_RELAXED) & ~P2C_KIND)) {
         (void)__atomic_fetch_sub(&stats->answered_around, 1, __ATOMIC_RELAXED);
     } else if (started_ns > __atomic_load_n(&stats->progress_ns, __ATOMIC_RELAXED)) {
         __atomic_store_n(&stats->progress_ns, started_ns, __ATOMIC_RELAXED);
+    }
+}
+
+/* End a call that its caller cancelled. If it waited longer than usual, it counts as unanswered until the backend
+ * answers another one: a backend that hangs looks the same whether callers cancel or wait for a deadline. A success
+ * below 1 makes picks look at it (p2c_is_calm()). */
+static void end_cancelled(p2c_stats *stats, uint64_t started_ns)
+{
+    const float usual_ns = p2c_usual_call_ns(stats);
+    const float waited_ns = p2c_elapsed_ns(evener_loop_now_fast_ns(stats->loop), started_ns);
+    if (usual_ns == 0.0F || waited_ns <= usual_ns) {
+        end_unanswered(stats, started_ns);
+        return;
+    }
+    (void)__atomic_fetch_sub(&stats->answered_around, 1, __ATOMIC_RELAXED);
+    if (p2c_get(&stats->success) == 1.0F) {
+        p2c_set(&stats->success, P2C_NEARLY_ONE);
     }
 }
 
@@ -144,8 +162,10 @@ static __attribute__((noinline)) void done_not_ok(p2c_stats *stats, uint64_t wor
     uint32_t in_flight = __atomic_load_n(&stats->in_flight, __ATOMIC_RELAXED);
     if ((word & P2C_GLANCE) == 0) {
         in_flight = __atomic_sub_fetch(&stats->in_flight, 1, __ATOMIC_RELAXED);
-        if (!answered) {
+        if (info->not_sent) {
             end_unanswered(stats, started_ns);
+        } else if (!answered) {
+            end_cancelled(stats, started_ns);
         }
     }
     if (info->not_sent) {

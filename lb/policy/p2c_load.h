@@ -8,7 +8,8 @@
  * the mean weight. docs/policies.md has the reasons and where this departs from go-zero.
  *
  * Hung calls. A call that was in flight when the backend last answered does not indicate a hang. Calls begun since then
- * are unanswered, and the oldest of them has been waiting since `progress_ns`.
+ * are unanswered, and the oldest of them has been waiting since `progress_ns`. One that its caller cancelled later than
+ * the usual latency remains unanswered.
  *
  * Streams are counted apart: an open stream is neither unanswered nor load for unary calls, and a stream is compared by
  * the streams open. Its first message is its response.
@@ -166,6 +167,14 @@ static inline int32_t p2c_unanswered(const p2c_stats *stats, uint32_t in_flight)
     return (int32_t)(in_flight - __atomic_load_n(&stats->answered_around, __ATOMIC_RELAXED));
 }
 
+/* Return for how long calls have gone unanswered. If all of them were cancelled, only until the last one began: a
+ * backend that gets no calls is not hung. */
+static inline float p2c_waited_ns(const p2c_stats *stats, uint32_t in_flight, uint64_t now_ns)
+{
+    const uint64_t until_ns = in_flight > 0 ? now_ns : __atomic_load_n(&stats->picked_ns, __ATOMIC_RELAXED);
+    return p2c_elapsed_ns(until_ns, __atomic_load_n(&stats->progress_ns, __ATOMIC_RELAXED));
+}
+
 /* Return the average, or the usual latency of others where that is more and the average is unknown or stale; 0: nothing
  * is known at all. */
 static inline float p2c_usual_call_ns(const p2c_stats *stats)
@@ -206,7 +215,7 @@ static __attribute__((noinline)) float p2c_cost_of_any(p2c_stats *stats, const p
         load += evener_held_now(&stats->held, now_ns, latency_ns);
     }
     if (p2c_unanswered(stats, in_flight) > 0) {
-        const float waited_ns = quiet_ns * P2C_QUIET_WEIGHT;
+        const float waited_ns = p2c_waited_ns(stats, in_flight, now_ns) * P2C_QUIET_WEIGHT;
         latency_ns = waited_ns > latency_ns ? waited_ns : latency_ns;
     } else {
         const float decay_ns = p2c_get(&stats->decay_ns);

@@ -72,9 +72,12 @@ Test(least_request, respects_weights)
     for (size_t i = 0; i < 100; i++) {
         harness_pick(h, NULL, &picks[i], NULL);
     }
-    cr_assert_eq(evener_subchannel_in_flight(harness_find(h, A)), 60);
-    cr_assert_eq(evener_subchannel_in_flight(harness_find(h, B)), 30);
-    cr_assert_eq(evener_subchannel_in_flight(harness_find(h, C)), 10);
+    const double in_flight[] = {(double)evener_subchannel_in_flight(harness_find(h, A)),
+                                (double)evener_subchannel_in_flight(harness_find(h, B)),
+                                (double)evener_subchannel_in_flight(harness_find(h, C))};
+    cr_assert_float_eq(in_flight[0], 60, 6, "%g", in_flight[0]);
+    cr_assert_float_eq(in_flight[1], 30, 4, "%g", in_flight[1]);
+    cr_assert_float_eq(in_flight[2], 10, 3, "%g", in_flight[2]);
     for (size_t i = 0; i < 100; i++) {
         harness_done(h, &picks[i], EVENER_STATUS_OK);
     }

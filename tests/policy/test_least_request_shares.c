@@ -48,6 +48,34 @@ Test(least_request_shares, b3_shares_follow_the_weights_at_any_load)
     }
 }
 
+/* B3: weights further apart, and loads of up to 200 calls in flight. */
+Test(least_request_shares, b3_shares_follow_weights_that_are_far_apart)
+{
+    static const double ten[] = {10, 1}, seven[] = {7, 3, 2, 1}, one_heavy[] = {3, 1, 1, 1};
+    for (size_t i = 0; i < 2; i++) {
+        const uint64_t answer_us = i == 0 ? 1000 : 20000;
+        expect_weights("10.0.0.1:1;weight=10,10.0.0.2:1;weight=1", ten, 2, answer_us, i == 0);
+        expect_weights("10.0.0.1:1;weight=7,10.0.0.2:1;weight=3,10.0.0.3:1;weight=2,10.0.0.4:1;weight=1", seven, 4,
+                       answer_us, i == 0);
+        expect_weights("10.0.0.1:1;weight=3,10.0.0.2:1;weight=1,10.0.0.3:1;weight=1,10.0.0.4:1;weight=1", one_heavy, 4,
+                       answer_us, i == 0);
+    }
+}
+
+/* B3: a heavy backend that hangs gets few calls though most draws find it alone. */
+Test(least_request_shares, b3_a_heavy_backend_that_hangs_loses_its_calls)
+{
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        scene *s = scene_open("least_request", NULL, "10.0.0.1:1;weight=3,10.0.0.2:1;weight=1", seed);
+        scene_run(s, 300, 5);
+        s->backends[0].answer_us = SCENE_NEVER;
+        scene_run(s, 300, 1);
+        scene_run(s, 300, 5);
+        cr_assert_lt(scene_share(s, 0), 0.05, "seed %zu: %f", (size_t)seed, scene_share(s, 0));
+        scene_close(s);
+    }
+}
+
 /* B3: Envoy 19437. A newcomer in slow start gets its growing share, from the first second on. */
 Test(least_request_shares, b3_a_newcomer_gets_its_growing_share)
 {

@@ -319,6 +319,47 @@ Test(p2c_capture, a_hung_backend_whose_calls_are_cancelled_loses_slow_traffic_to
     hangs_and_callers_cancel(false, 50, 0.04);
 }
 
+/* Callers that cancel after 2.5 usual times, and answers that vary so much that a longer one is no surprise. */
+Test(p2c_capture, b2_impatient_callers_find_a_hung_backend_too)
+{
+    static const double rates[] = {100, 1000, 4000};
+    for (size_t i = 0; i < 12; i++) {
+        for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+            scene *s = open_scene(seed);
+            const double rate_per_s = rates[i / 4];
+            s->varied = i % 2 == 1;
+            if (i / 2 % 2 == 1) {
+                scene_run(s, rate_per_s, 10);
+            }
+            s->patience_us = 50000;
+            s->backends[0].answer_us = SCENE_NEVER;
+            scene_run(s, rate_per_s, 1);
+            scene_run(s, rate_per_s, 20);
+            cr_assert_lt(scene_share(s, 0), rate_per_s < 1000 ? 0.015 : 0.01, "%zu, seed %zu: %f", i, (size_t)seed,
+                         scene_share(s, 0));
+            scene_close(s);
+        }
+    }
+}
+
+/* Calls that are cancelled before the usual time, as hedged ones are, are no evidence: shares stay even. */
+Test(p2c_capture, early_cancellations_say_nothing)
+{
+    for (size_t r = 0; r < 2; r++) {
+        for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+            scene *s = open_scene(seed);
+            for (size_t step = 0; step < 60; step++) {
+                s->patience_us = step % 2 == 0 ? 0 : USUAL_US / 4;
+                scene_run(s, (double)rates_per_s[r], 0.25);
+            }
+            s->patience_us = 0;
+            scene_run(s, (double)rates_per_s[r], 30);
+            expect_even(s, "after early cancellations", rates_per_s[r], seed);
+            scene_close(s);
+        }
+    }
+}
+
 /* And it comes back when it answers again. */
 Test(p2c_capture, a_backend_that_hung_gets_its_share_again)
 {
