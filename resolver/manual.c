@@ -10,6 +10,7 @@
 
 #include <evener/loop.h>
 
+#include "lb/base/fork.h"
 #include "lb/base/options.h"
 #include "resolver/list.h"
 
@@ -39,6 +40,7 @@ struct evener_manual_resolver {
     pthread_mutex_t lock;       /* protects the following members */
     struct instance *instances;
     uint64_t pushes;
+    uint32_t fork_generation;
     struct snapshot *snapshot; /* NULL: none yet */
     uint64_t snapshot_number;
     evener_status error;
@@ -240,6 +242,9 @@ static evener_status_code manual_build(const evener_resolver_builder *builder, c
                                        evener_resolver **resolver, evener_status *status)
 {
     evener_manual_resolver *manual = builder->user_data;
+    if (evener_fork_is_older(manual->fork_generation)) {
+        return evener_fork_refuse(status, "manual resolver");
+    }
     struct instance *instance = calloc(1, sizeof *instance);
     if (instance == NULL) {
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "manual resolver: out of memory");
@@ -295,6 +300,7 @@ evener_status_code evener_manual_resolver_create(const char *scheme, evener_manu
     }
     (void)pthread_mutex_init(&manual->lock, NULL); /* default attributes: cannot fail in glibc */
     manual->references = 1;
+    manual->fork_generation = evener_fork_generation;
     memcpy(manual->scheme, scheme, strlen(scheme) + 1);
     manual->builder = (evener_resolver_builder){
         .size = sizeof manual->builder,
@@ -319,6 +325,9 @@ static evener_status_code check_update(const evener_manual_resolver *manual, con
     if (manual == NULL || given == NULL) {
         return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "manual resolver: the %s is NULL",
                                  manual == NULL ? "handle" : "update");
+    }
+    if (evener_fork_is_older(manual->fork_generation)) {
+        return evener_fork_refuse(status, "manual resolver");
     }
     const evener_status_code code =
         evener_options_read(update, sizeof *update, given, "manual resolver: update", "evener_resolver_update", status);
@@ -391,7 +400,7 @@ evener_status_code evener_manual_resolver_set(evener_manual_resolver *manual, co
 
 void evener_manual_resolver_error(evener_manual_resolver *manual, const evener_status *error)
 {
-    if (manual == NULL || error == NULL) {
+    if (manual == NULL || error == NULL || evener_fork_is_older(manual->fork_generation)) {
         return;
     }
     (void)pthread_mutex_lock(&manual->lock);

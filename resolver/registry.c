@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lb/base/fork.h"
 #include "resolver/builtin.h"
 #include "resolver/target.h"
 
@@ -28,6 +29,7 @@ struct entry {
     struct entry *next;
 };
 static pthread_mutex_t registered_lock = PTHREAD_MUTEX_INITIALIZER;
+EVENER_FORK_LOCK(registered_lock, EVENER_FORK_REGISTRY, NULL)
 static struct entry *registered;
 
 static struct entry *find_entry(const char *scheme)

@@ -2,7 +2,11 @@
  *
  * Most programs need none of their own: channels without a runtime share the process-wide default, which is created
  * with the first and ends with the last of them. A program creates one to separate groups of channels, or to run
- * everything on a virtual loop. */
+ * everything on a virtual loop.
+ *
+ * fork(): the parent notices nothing. In the child, runtimes, channels, streams, factories and manual resolvers from before
+ * the fork answer FAILED_PRECONDITION at once, or do nothing if they return nothing, and are never freed. New ones work;
+ * docs/in-your-process.md has the details and what the gRPC C core restricts. */
 #ifndef EVENER_RUNTIME_H
 #define EVENER_RUNTIME_H
 
@@ -52,7 +56,8 @@ EVENER_API void evener_runtime_adopt_thread(evener_runtime *runtime);
 EVENER_API evener_loop *evener_runtime_loop(evener_runtime *runtime);
 
 /* Run `fn(arg)` on the control thread and return when it has run. Called there, or with a loop of the caller's, it
- * runs at once. Any thread, but never while holding a lock that control-thread code takes. */
+ * runs at once. With a runtime from before a fork(), in the child, it does not run. Any thread, but never while holding
+ * a lock that control-thread code takes. */
 EVENER_API void evener_runtime_call(evener_runtime *runtime, evener_task_fn fn, void *arg);
 
 /* Key of an object that all channels of a runtime share (a DNS cache, a completion queue). The key's address is its

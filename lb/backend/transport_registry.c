@@ -4,10 +4,13 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "lb/base/fork.h"
+
 /* Far more than programs need. */
 #define FACTORIES_MAX 32
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+EVENER_FORK_LOCK(mutex, EVENER_FORK_REGISTRY, NULL)
 static evener_named_transport registered[FACTORIES_MAX]; /* guarded by mutex */
 static size_t registered_count;                          /* guarded by mutex */
 

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "lb/base/fork.h"
 #include "lb/base/printable.h"
 
 /* Longer lines are truncated. */
@@ -25,6 +26,8 @@ static int current_minimum = EVENER_LOG_NONE;
 
 static pthread_once_t environment_once = PTHREAD_ONCE_INIT;
 static int environment_minimum = EVENER_LOG_NONE; /* written in environment_once */
+
+EVENER_FORK_LOCK(setting, EVENER_FORK_LOG, NULL)
 
 static void to_standard_error(void *arg, evener_log_level level, const char *component, const char *message)
 {

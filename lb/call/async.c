@@ -126,7 +126,9 @@ static const evener_attempts_hooks hooks = {.events = &events, .finished = finis
 
 void evener_call_cancel(evener_call *call)
 {
-    evener_attempts_cancel(&call->attempts);
+    if (!evener_channel_is_older_than_fork(call->channel)) {
+        evener_attempts_cancel(&call->attempts);
+    }
 }
 
 static evener_call *call_create(evener_channel *channel, size_t copies_bytes)

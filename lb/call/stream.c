@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lb/base/fork.h"
 #include "lb/base/memory.h"
 #include "lb/base/options.h"
 #include "lb/call/attempts.h"
@@ -71,6 +72,12 @@ struct evener_stream {
 static evener_stream *stream_of(evener_attempts *attempts)
 {
     return EVENER_CONTAINER_OF(attempts, evener_stream, attempts);
+}
+
+/* The threads that the stream needs are the parent's, and one of them may have held its mutex at the fork(). */
+static bool is_older_than_fork(const evener_stream *stream)
+{
+    return evener_channel_is_older_than_fork(stream->channel);
 }
 
 static void lock(evener_stream *stream)
@@ -139,7 +146,8 @@ static void drop_reference(evener_stream *stream)
 void evener_stream_unref(evener_stream *stream)
 {
     /* acq_rel: the last user sees what the others did. */
-    if (stream == NULL || atomic_fetch_sub_explicit(&stream->users, 1, memory_order_acq_rel) != 1) {
+    if (stream == NULL || atomic_fetch_sub_explicit(&stream->users, 1, memory_order_acq_rel) != 1 ||
+        is_older_than_fork(stream)) {
         return;
     }
     lock(stream);
@@ -512,6 +520,9 @@ evener_status_code evener_stream_start(evener_channel *channel, const char *meth
 
 bool evener_stream_ask(evener_stream *stream)
 {
+    if (is_older_than_fork(stream)) {
+        return false;
+    }
     lock(stream);
     const bool can = !stream->ended && !stream->reading;
     if (can) {
@@ -544,6 +555,9 @@ bool evener_stream_read(evener_stream *stream, evener_bytes *received)
 
 bool evener_stream_send(evener_stream *stream, const evener_bytes *sent)
 {
+    if (is_older_than_fork(stream)) {
+        return false;
+    }
     evener_bytes kept = evener_bytes_ref(sent);
     if (kept.length < sent->length) {
         return false;
@@ -578,6 +592,9 @@ bool evener_stream_write(evener_stream *stream, const evener_bytes *sent)
 
 bool evener_stream_send_done(evener_stream *stream)
 {
+    if (is_older_than_fork(stream)) {
+        return false;
+    }
     lock(stream);
     const bool can = !stream->ended && !stream->half_close;
     if (can) {
@@ -598,6 +615,9 @@ bool evener_stream_writes_done(evener_stream *stream)
 
 bool evener_stream_headers(evener_stream *stream, const evener_metadata **metadata, size_t *count)
 {
+    if (is_older_than_fork(stream)) {
+        return false;
+    }
     wait_for(&stream->headers_word);
     lock(stream);
     const bool has = stream->has_headers;
@@ -613,11 +633,17 @@ bool evener_stream_headers(evener_stream *stream, const evener_metadata **metada
 
 void evener_stream_cancel(evener_stream *stream)
 {
+    if (is_older_than_fork(stream)) {
+        return;
+    }
     evener_attempts_cancel(&stream->attempts);
 }
 
 evener_status_code evener_stream_finish(evener_stream *stream, evener_status *status)
 {
+    if (is_older_than_fork(stream)) {
+        return evener_fork_refuse(status, "stream");
+    }
     (void)evener_stream_send_done(stream);
     /* The status arrives after all messages have been read. */
     evener_bytes dropped;

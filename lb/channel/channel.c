@@ -362,7 +362,9 @@ static evener_status_code set_up(evener_channel *channel, const char *target, co
     if (code == EVENER_STATUS_OK) {
         code = find_policy(channel, options, status);
     }
-    if (code == EVENER_STATUS_OK && options->runtime != NULL) {
+    if (code == EVENER_STATUS_OK && options->runtime != NULL && evener_runtime_is_older_than_fork(options->runtime)) {
+        code = evener_fork_refuse(status, "runtime of the channel's options");
+    } else if (code == EVENER_STATUS_OK && options->runtime != NULL) {
         channel->settings.runtime = evener_runtime_ref(options->runtime);
     } else if (code == EVENER_STATUS_OK) {
         code = evener_runtime_default(&channel->settings.runtime, status);
@@ -414,6 +416,7 @@ evener_status_code evener_channel_create(const char *target, const evener_channe
         evener_channel_free(made);
         return code;
     }
+    evener_channel_enlist_for_fork(made);
     *channel = made;
     return evener_status_clear(status);
 }
@@ -428,6 +431,7 @@ static void destroy_transport(void *arg)
 
 void evener_channel_free(evener_channel *channel)
 {
+    evener_fork_delist(&channel->fork_object);
     evener_picker_unref(channel->control.policy_picker);
     if (channel->hot.loop != NULL) {
         evener_subchannel_pool_clear(&channel->pool);
@@ -475,7 +479,8 @@ evener_channel *evener_channel_ref(evener_channel *channel)
 
 void evener_channel_unref(evener_channel *channel)
 {
-    if (channel == NULL || __atomic_sub_fetch(&channel->references, 1, __ATOMIC_ACQ_REL) != 0) {
+    if (channel == NULL || __atomic_sub_fetch(&channel->references, 1, __ATOMIC_ACQ_REL) != 0 ||
+        evener_channel_is_older_than_fork(channel)) {
         return;
     }
     evener_runtime *runtime = channel->settings.runtime;
@@ -495,6 +500,9 @@ void evener_channel_unref(evener_channel *channel)
 
 void evener_channel_close(evener_channel *channel)
 {
+    if (evener_channel_is_older_than_fork(channel)) {
+        return; /* it is as good as closed */
+    }
     /* From here on no pick finds a backend, even while the control thread publishes. */
     evener_rcu_assign(channel->hot.picker, &evener_channel_closed_picker);
     evener_loop_post(channel->hot.loop, &channel->control.close_task);
@@ -549,7 +557,7 @@ static bool wait_for_news(evener_channel *channel, evener_connectivity_state las
 evener_connectivity_state evener_channel_wait_for_state_change(evener_channel *channel,
                                                                evener_connectivity_state last_seen, uint64_t timeout_ms)
 {
-    if (must_not_wait(channel)) {
+    if (must_not_wait(channel) || evener_channel_is_older_than_fork(channel)) {
         return evener_channel_state(channel, false);
     }
     const struct timespec deadline = evener_clock_deadline(timeout_ms);
@@ -592,6 +600,10 @@ static void report_not_ready(evener_channel *channel, evener_connectivity_state 
 evener_status_code evener_channel_wait_ready_backends(evener_channel *channel, size_t count, uint64_t timeout_ms,
                                                       evener_status *status)
 {
+    const evener_status_code too_old = evener_channel_check_fork(channel, status);
+    if (too_old != EVENER_STATUS_OK) {
+        return too_old;
+    }
     if (must_not_wait(channel)) {
         return evener_status_set(status, EVENER_STATUS_FAILED_PRECONDITION,
                                  "waiting for \"%s\" on the control thread would wait for itself",
@@ -657,6 +669,10 @@ evener_status_code evener_channel_set_default_service_config(evener_channel *cha
                                                              evener_status *status)
 {
     evener_service_config *config = NULL;
+    const evener_status_code too_old = evener_channel_check_fork(channel, status);
+    if (too_old != EVENER_STATUS_OK) {
+        return too_old;
+    }
     if (json != NULL) {
         const evener_status_code code = evener_service_config_parse(
             json, &channel->settings.policies, channel->settings.policy_builder->name, &config, status);

@@ -14,9 +14,11 @@
 #include <evener/stats.h>
 
 #include "lb/backend/subchannel_pool.h"
+#include "lb/base/fork.h"
 #include "lb/channel/pick_queue.h"
 #include "lb/channel/service_config.h"
 #include "lb/channel/update_list.h"
+#include "lb/runtime/runtime_internal.h"
 
 /* Phase of the control plane.
  *
@@ -122,7 +124,15 @@ struct evener_channel {
     evener_channel_control control;
     evener_subchannel_pool pool; /* belongs to the control thread */
     evener_pick_queue queue;
+    evener_fork_object fork_object;
 };
+
+/* Return whether the channel belongs to a parent of this process: it was made before a fork(). Then nothing of it may
+ * be changed or waited for. Any thread. */
+static inline bool evener_channel_is_older_than_fork(const evener_channel *channel)
+{
+    return evener_runtime_is_older_than_fork(channel->settings.runtime);
+}
 
 /* Return whether the channel has a resolver or builds one. */
 static inline bool evener_channel_is_active(const evener_channel *channel)
@@ -161,6 +171,14 @@ void evener_channel_open_resolver(evener_channel *channel);
 
 /* Restart the idle timeout. Control thread. */
 void evener_channel_restart_idle_timeout(evener_channel *channel);
+
+/* ---- fork.c ---- */
+
+/* Have later children of fork() cut the channel off from the parent's threads and connections. */
+void evener_channel_enlist_for_fork(evener_channel *channel);
+
+/* Set FAILED_PRECONDITION if the channel is older than this process. Any thread. */
+evener_status_code evener_channel_check_fork(const evener_channel *channel, evener_status *status);
 
 /* ---- reconfigure.c ---- */
 

@@ -51,6 +51,9 @@ static evener_pick_outcome no_backend(evener_channel *channel, const evener_pick
     if (outcome == EVENER_PICK_QUEUE || (outcome == EVENER_PICK_FAIL && args->wait_for_ready)) {
         return EVENER_PICK_QUEUE;
     }
+    if (evener_channel_is_older_than_fork(channel)) {
+        return outcome; /* its status is evener's own */
+    }
     if (status != NULL) {
         hide_control_plane_code(status);
         if (evener_log_enabled(EVENER_LOG_DEBUG)) {

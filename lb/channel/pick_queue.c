@@ -438,6 +438,9 @@ void evener_pick_request_cancel(evener_pick_request *request)
 {
     evener_channel *channel = request->channel;
     evener_pick_queue *queue = &channel->queue;
+    if (evener_channel_is_older_than_fork(channel)) {
+        return; /* no thread of this process has its callback */
+    }
     pthread_mutex_lock(&queue->mutex);
     const uint32_t state = state_of(request);
     const bool waits = (state & (ENDED | CANCELLED)) == 0;

@@ -113,6 +113,10 @@ evener_status_code evener_channel_get_stats(evener_channel *channel, evener_chan
                                  "channel stats: subchannel_bytes is %zu: set it to sizeof(evener_subchannel_stats)",
                                  stats->subchannel_bytes);
     }
+    const evener_status_code too_old = evener_channel_check_fork(channel, status);
+    if (too_old != EVENER_STATUS_OK) {
+        return too_old;
+    }
     query q = {channel, stats, EVENER_STATUS_OK};
     evener_runtime_call(channel->settings.runtime, take_snapshot, &q);
     if (q.code != EVENER_STATUS_OK) {

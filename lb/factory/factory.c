@@ -16,10 +16,12 @@
 #include <evener/log.h>
 
 #include "lb/base/credentials.h"
+#include "lb/base/fork.h"
 #include "lb/base/options.h"
 #include "lb/channel/reconfigure.h"
 #include "lb/factory/config.h"
 #include "lb/factory/watch.h"
+#include "lb/runtime/runtime_internal.h"
 
 #define WATCH_INTERVAL_MS 1000
 
@@ -375,7 +377,10 @@ evener_status_code evener_factory_open(const char *path, const evener_factory_op
     pthread_mutex_init(&made->lock, NULL);
     made->path = strdup(path);
     evener_status_code code = made->path != NULL ? take_options(made, options, status) : no_memory(status);
-    if (code == EVENER_STATUS_OK && made->options.runtime != NULL) {
+    if (code == EVENER_STATUS_OK && made->options.runtime != NULL &&
+        evener_runtime_is_older_than_fork(made->options.runtime)) {
+        code = evener_fork_refuse(status, "runtime of the factory's options");
+    } else if (code == EVENER_STATUS_OK && made->options.runtime != NULL) {
         made->runtime = evener_runtime_ref(made->options.runtime);
     } else if (code == EVENER_STATUS_OK) {
         code = evener_runtime_default(&made->runtime, status);
@@ -401,6 +406,9 @@ evener_status_code evener_factory_open(const char *path, const evener_factory_op
 
 evener_status_code evener_factory_reload(evener_factory *factory, evener_status *status)
 {
+    if (evener_runtime_is_older_than_fork(factory->runtime)) {
+        return evener_fork_refuse(status, "factory");
+    }
     turn t = {.factory = factory};
     evener_runtime_call(factory->runtime, load_again, &t);
     return evener_status_set(status, t.status.code, "%s", t.status.message);
@@ -408,7 +416,7 @@ evener_status_code evener_factory_reload(evener_factory *factory, evener_status 
 
 void evener_factory_close(evener_factory *factory)
 {
-    if (factory == NULL) {
+    if (factory == NULL || (factory->runtime != NULL && evener_runtime_is_older_than_fork(factory->runtime))) {
         return;
     }
     if (factory->runtime != NULL) {
@@ -437,6 +445,9 @@ evener_status_code evener_factory_channel(evener_factory *factory, const char *n
 {
     size_t index;
     evener_channel *found = NULL;
+    if (evener_runtime_is_older_than_fork(factory->runtime)) {
+        return evener_fork_refuse(status, "factory");
+    }
     pthread_mutex_lock(&factory->lock);
     if (name != NULL && find(&factory->config, name, &index) != NULL) {
         found = evener_channel_ref(factory->channels[index]);
@@ -453,6 +464,9 @@ evener_status_code evener_factory_channel(evener_factory *factory, const char *n
 void evener_factory_visit(evener_factory *factory, void (*visit)(void *arg, const evener_factory_entry *entry),
                           void *arg)
 {
+    if (evener_runtime_is_older_than_fork(factory->runtime)) {
+        return;
+    }
     pthread_mutex_lock(&factory->lock);
     for (size_t i = 0; i < factory->config.channel_count; i++) {
         const evener_factory_channel_config *config = &factory->config.channels[i];

@@ -7,6 +7,7 @@
 
 #include <jansson.h>
 
+#include "lb/base/fork.h"
 #include "lb/policy/builtin.h"
 #include "lb/policy/choice.h"
 
@@ -35,6 +36,7 @@ static const evener_policy_builder *const built_in[] = {
 static pthread_mutex_t registry_mutex = PTHREAD_MUTEX_INITIALIZER;
 static const evener_policy_builder **registered; /* under the mutex, as what follows */
 static size_t registered_count, registered_capacity;
+EVENER_FORK_LOCK(registry_mutex, EVENER_FORK_REGISTRY, NULL)
 
 static const evener_policy_builder *find_in(const evener_policy_builder *const *builders, size_t count,
                                             const char *name)

@@ -5,6 +5,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "lb/base/fork.h"
+
 _Thread_local evener_lane_thread evener_lane_self = {.own = EVENER_LANE_SHARED};
 uint32_t evener_lane_bound;
 uint32_t evener_lane_refused;
@@ -37,6 +39,22 @@ static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_key_t exit_key;
 static bool has_exit_key;
 static pthread_once_t exit_key_once = PTHREAD_ONCE_INIT;
+
+/* All threads but the calling one are gone, and the channels that they counted for are used no more: their lanes are
+ * free. */
+static void free_lanes_of_parent(void)
+{
+    const uint32_t own = evener_lane_own();
+    taken = own != EVENER_LANE_SHARED ? UINT64_C(1) << own : 0;
+    for (uint32_t lane = 0; lane < EVENER_LANE_SHARED; lane++) {
+        if (lane != own) {
+            states[lane] = (lane_state){0};
+        }
+    }
+    evener_lane_refused = refused ? 1 : 0;
+}
+
+EVENER_FORK_LOCK(mutex, EVENER_FORK_OBJECTS, free_lanes_of_parent)
 
 /* The mutex is held. */
 static void free_lane(uint32_t lane)

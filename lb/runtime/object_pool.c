@@ -2,7 +2,9 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "lb/base/fork.h"
 #include "lb/base/memory.h"
 #include "lb/runtime/lane.h"
 
@@ -24,6 +26,19 @@ typedef struct shared_stack {
 static lane_lists lanes[EVENER_LANES];
 static pthread_mutex_t shared_lane_lock = PTHREAD_MUTEX_INITIALIZER;
 static shared_stack returned[CLASSES];
+
+/* The lists of lanes whose threads are gone may be half changed: their objects are lost. */
+static void forget_lists(void)
+{
+    const uint32_t own = evener_lane_own();
+    for (uint32_t lane = 0; lane < EVENER_LANES - 1; lane++) {
+        if (lane != own) {
+            memset(&lanes[lane], 0, sizeof lanes[lane]);
+        }
+    }
+}
+
+EVENER_FORK_LOCK(shared_lane_lock, EVENER_FORK_OBJECTS, forget_lists)
 
 static size_t class_of(size_t bytes)
 {

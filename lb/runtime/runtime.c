@@ -12,7 +12,10 @@
 
 #include <evener/log.h>
 
+#include "lb/base/fork.h"
+#include "lb/base/memory.h"
 #include "lb/base/options.h"
+#include "lb/runtime/dead_loop.h"
 #include "lb/runtime/lane.h"
 #include "lb/runtime/reclaim.h"
 #include "lb/runtime/runtime_internal.h"
@@ -40,6 +43,8 @@ struct evener_runtime {
     evener_timer lanes_timer;
     evener_reclaim lanes_reclaim;
     bool winds_down;
+    uint32_t fork_generation;
+    evener_fork_object fork_object;
     char thread_name[THREAD_NAME_BYTES];
 };
 
@@ -47,15 +52,41 @@ struct evener_runtime {
 static pthread_mutex_t default_lock = PTHREAD_MUTEX_INITIALIZER;
 static evener_runtime *default_runtime; /* a weak pointer: holds no reference */
 
+/* The runtime that scans the lanes of the process, while threads ask for some. Atomic. */
+static evener_runtime *lanes_scanner;
+
 /* The runtime that the calling thread belongs to. */
 static _Thread_local evener_runtime *own_runtime;
+
+/* ---- fork ---- */
+
+static void forget_default(void)
+{
+    default_runtime = NULL;
+}
+
+EVENER_FORK_LOCK(default_lock, EVENER_FORK_RUNTIME, forget_default)
+
+static void cut_off(evener_fork_object *object)
+{
+    evener_runtime *runtime = EVENER_CONTAINER_OF(object, evener_runtime, fork_object);
+    if (runtime->own_loop != NULL) {
+        evener_uv_loop_cut_off(runtime->own_loop);
+    }
+    runtime->loop = &evener_dead_loop;
+    if (lanes_scanner == runtime) {
+        lanes_scanner = NULL;
+    }
+}
+
+bool evener_runtime_is_older_than_fork(const evener_runtime *runtime)
+{
+    return evener_fork_is_older(runtime->fork_generation);
+}
 
 /* ---- lanes of idle threads ---- */
 
 #define LANES_SCAN_NS EVENER_NS_PER_S
-
-/* The runtime that scans the lanes of the process, while threads ask for some. Atomic. */
-static evener_runtime *lanes_scanner;
 
 static void scan_lanes(void *arg)
 {
@@ -130,6 +161,7 @@ static void wind_down(evener_runtime *runtime)
         drain(runtime);
     }
     evener_reclaimer_destroy(runtime->reclaimer);
+    evener_fork_delist(&runtime->fork_object);
     if (runtime->own_loop != NULL) {
         evener_uv_loop_destroy(runtime->own_loop);
     }
@@ -199,7 +231,8 @@ evener_runtime *evener_runtime_ref(evener_runtime *runtime)
 void evener_runtime_unref(evener_runtime *runtime)
 {
     /* Release and acquire: all use through other references happens before the end. */
-    if (runtime != NULL && __atomic_sub_fetch(&runtime->references, 1, __ATOMIC_ACQ_REL) == 0) {
+    if (runtime != NULL && __atomic_sub_fetch(&runtime->references, 1, __ATOMIC_ACQ_REL) == 0 &&
+        !evener_runtime_is_older_than_fork(runtime)) {
         drop_last_reference(runtime);
     }
 }
@@ -252,6 +285,8 @@ evener_status_code evener_runtime_create(const evener_runtime_options *options, 
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "runtime: no memory");
     }
     made->references = 1;
+    made->fork_generation = evener_fork_generation;
+    made->fork_object.cut_off = cut_off;
     made->end_task = (evener_task)EVENER_TASK_INIT(end, made);
     made->lanes_task = (evener_task)EVENER_TASK_INIT(scan_lanes, made);
     made->lanes_timer = (evener_timer)EVENER_TIMER_INIT(scan_lanes, made);
@@ -263,6 +298,7 @@ evener_status_code evener_runtime_create(const evener_runtime_options *options, 
         free(made);
         return code;
     }
+    evener_fork_enlist(&made->fork_object);
     *runtime = made;
     return EVENER_STATUS_OK;
 }
@@ -340,6 +376,9 @@ static void call_run(void *arg)
 
 void evener_runtime_call(evener_runtime *runtime, evener_task_fn fn, void *arg)
 {
+    if (evener_runtime_is_older_than_fork(runtime)) {
+        return;
+    }
     if (runtime->own_loop == NULL || evener_loop_on_control_thread(runtime->loop)) {
         fn(arg);
         return;

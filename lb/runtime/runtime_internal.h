@@ -13,6 +13,9 @@ bool evener_runtime_is_driven_by_caller(const evener_runtime *runtime);
  * must not block on the runtime. Any thread. */
 bool evener_runtime_owns_this_thread(const evener_runtime *runtime);
 
+/* Return whether the runtime belongs to a parent of this process: it was created before a fork(). Any thread. */
+bool evener_runtime_is_older_than_fork(const evener_runtime *runtime);
+
 /* Ask for lanes of idle threads, for threads on the shared lane (lb/runtime/lane.h). A system call only if no control
  * thread looks for lanes at the moment. Any thread. */
 void evener_runtime_ask_for_lanes(evener_runtime *runtime);

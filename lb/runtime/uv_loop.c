@@ -13,6 +13,7 @@
 
 #include "lb/base/memory.h"
 #include "lb/runtime/clock.h"
+#include "lb/runtime/dead_loop.h"
 #include "lb/runtime/random.h"
 #include "lb/runtime/task_queue.h"
 #include "lb/runtime/timer_heap.h"
@@ -227,6 +228,11 @@ void evener_uv_loop_run(evener_uv_loop *loop)
 void evener_uv_loop_stop(evener_uv_loop *loop)
 {
     uv_stop(&loop->uv);
+}
+
+void evener_uv_loop_cut_off(evener_uv_loop *loop)
+{
+    loop->base.vtable = evener_dead_loop.vtable;
 }
 
 bool evener_uv_loop_turn(evener_uv_loop *loop)

@@ -25,6 +25,10 @@ void evener_uv_loop_stop(evener_uv_loop *loop);
  * thread, after evener_uv_loop_run() has returned. */
 bool evener_uv_loop_turn(evener_uv_loop *loop);
 
+/* Cut the loop off from the thread and the descriptors of the parent: what is posted never runs. In the child of a
+ * fork() only. */
+void evener_uv_loop_cut_off(evener_uv_loop *loop);
+
 /* Destroy the loop. A plug-in's handle that is still open is that plug-in's error: it is logged and closed. Control
  * thread after evener_uv_loop_run(), or the creating thread before it. */
 void evener_uv_loop_destroy(evener_uv_loop *loop);

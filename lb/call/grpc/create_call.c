@@ -10,6 +10,7 @@
 
 #include "lb/base/options.h"
 #include "lb/call/rpc.h"
+#include "lb/channel/channel_internal.h"
 #include "lb/transport/grpc/connection.h"
 #include "lb/transport/grpc/fate.h"
 #include "lb/transport/grpc/transport.h"
@@ -96,6 +97,10 @@ evener_status_code evener_pick_create_call(evener_channel *channel, evener_pick 
                                  : pick == NULL ? "pick"
                                                 : "call");
     }
+    const evener_status_code too_old = evener_channel_check_fork(channel, status);
+    if (too_old != EVENER_STATUS_OK) {
+        return too_old;
+    }
     evener_connection *connection = pick->connection;
     if (!evener_grpc_connection_enter(connection)) {
         return evener_status_set(status, EVENER_STATUS_UNAVAILABLE,
@@ -109,10 +114,13 @@ evener_status_code evener_pick_create_call(evener_channel *channel, evener_pick 
 
 bool evener_call_done(evener_channel *channel, evener_pick *pick, struct grpc_call *call, const evener_done_info *info)
 {
-    (void)channel;
     (void)call;
     evener_done_info known;
     evener_done_info_read(&known, info);
+    if (evener_channel_is_older_than_fork(channel)) {
+        evener_pick_done(pick, &known);
+        return false;
+    }
     known.not_sent = known.code != EVENER_STATUS_OK && evener_grpc_was_not_taken(known.error_string, known.answered);
     evener_grpc_connection_judge(pick->connection, known.code, known.not_sent);
     evener_grpc_connection_leave(pick->connection);

@@ -6,6 +6,9 @@
 
 #include <evener/grpc.h>
 
+#include "lb/base/fork.h"
+#include "lb/runtime/runtime_internal.h"
+
 static void engine_free(evener_grpc_engine *engine)
 {
     evener_grpc_watcher_destroy(engine->watcher);
@@ -101,6 +104,9 @@ evener_status_code evener_runtime_set_call_threads(evener_runtime *runtime, uint
         return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
                                  "evener_runtime_set_call_threads: %u threads: at most %d are allowed", count,
                                  EVENER_CALL_THREADS_MAX);
+    }
+    if (evener_runtime_is_older_than_fork(runtime)) {
+        return evener_fork_refuse(status, "runtime");
     }
     evener_status found;
     set_call_threads request = {.runtime = runtime, .count = count, .status = &found};

@@ -8,6 +8,8 @@
 
 #include <grpc/support/time.h>
 
+#include "lb/base/fork.h"
+
 typedef struct thread_slot thread_slot;
 
 typedef struct pluck_queue {
@@ -45,6 +47,14 @@ static pthread_once_t slots_once = PTHREAD_ONCE_INIT;
 static pthread_key_t slots_key;
 static bool slots_key_made;
 static _Thread_local thread_slot slot_of_thread;
+
+/* The queue that this thread borrowed is the parent's: the core there is not to be touched. */
+static void forget_slot(void)
+{
+    atomic_store_explicit(&slot_of_thread.owner, NULL, memory_order_relaxed);
+}
+
+EVENER_FORK_LOCK(slots_mutex, EVENER_FORK_OBJECTS, forget_slot)
 
 /* ---- pluck queues ---- */
 

@@ -9,6 +9,7 @@
 #include <evener/log.h>
 
 #include "lb/base/credentials.h"
+#include "lb/base/fork.h"
 #include "lb/base/options.h"
 #include "lb/transport/grpc/args.h"
 #include "lb/transport/grpc/calls.h"
@@ -23,6 +24,35 @@ typedef struct grpc_transport {
     evener_grpc_credentials credentials;
     evener_grpc_args args;
 } grpc_transport;
+
+/* ---- fork ---- */
+
+/* The core's threads, its locks and its epoll set, which the child shares with the parent, do not survive a fork. */
+static bool core_is_lost;
+static bool core_was_in_use; /* at the fork under way */
+
+static void before_fork(void)
+{
+    core_was_in_use = grpc_is_initialized() != 0;
+}
+
+static void after_fork_in_parent(void)
+{
+}
+
+static void after_fork_in_child(void)
+{
+    core_is_lost = core_is_lost || core_was_in_use;
+}
+
+static __attribute__((constructor)) void add_fork_hook(void)
+{
+    static evener_fork_hook hook = {.level = EVENER_FORK_TRANSPORT,
+                                    .before = before_fork,
+                                    .in_parent = after_fork_in_parent,
+                                    .in_child = after_fork_in_child};
+    evener_fork_add_hook(&hook);
+}
 
 /* ---- references ---- */
 
@@ -252,6 +282,13 @@ evener_status_code evener_grpc_transport_create(const evener_transport_args *giv
         return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
                                  "options.credentials is NULL: name them, with evener_credentials_create_tls() for a "
                                  "secure channel or evener_credentials_create_insecure() for plain text");
+    }
+    if (core_is_lost) {
+        return evener_status_set(
+            status, EVENER_STATUS_FAILED_PRECONDITION,
+            "the gRPC C core was in use when this process was made by fork(), and does not survive "
+            "that: use transport \"http2\" here, or fork() before the parent's first channel or after "
+            "its last one");
     }
     grpc_transport *made = calloc(1, sizeof *made);
     if (made == NULL) {

@@ -14,6 +14,7 @@
 
 #include <linux/vm_sockets.h>
 
+#include "lb/base/fork.h"
 #include "lb/transport/http2/internal.h"
 #include "lb/transport/http2/tls.h"
 #include "lb/transport/http2/tunnel.h"
@@ -175,6 +176,7 @@ void evener_http2_connect_socket(evener_connection *connection, const char *addr
         fail(connection, "no socket", errno);
         return;
     }
+    evener_fork_close_in_child(connection->fd);
     set_options(connection, address.any.sa_family);
     if (connect(connection->fd, &address.any, bytes) == 0) {
         socket_is_connected(connection);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "lb/base/fork.h"
 #include "lb/transport/http2/flow_control.h"
 #include "lb/transport/http2/internal.h"
 #include "lb/transport/http2/keepalive.h"
@@ -290,7 +291,7 @@ void evener_http2_connection_close(evener_connection *connection)
     evener_http2_memory_pool_clear(&connection->pool);
     evener_http2_tls_close(connection);
     if (connection->fd >= 0) {
-        close(connection->fd);
+        evener_fork_close(connection->fd);
         connection->fd = -1;
     }
     free(connection->unsent);

@@ -6,6 +6,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "lb/base/fork.h"
 #include "lb/transport/http2/internal.h"
 
 /* ---- seats ---- */
@@ -21,6 +22,7 @@ static evener_http2_seat *seat_create(void)
         free(seat);
         return NULL;
     }
+    evener_fork_close_in_child(seat->event_fd);
     atomic_init(&seat->asleep, 0);
     seat->next_free = NULL;
     evener_http2_output_reset(&seat->output);
@@ -30,7 +32,7 @@ static evener_http2_seat *seat_create(void)
 static void seat_destroy(evener_http2_seat *seat)
 {
     if (seat != NULL) {
-        close(seat->event_fd);
+        evener_fork_close(seat->event_fd);
         free(seat);
     }
 }
@@ -75,7 +77,7 @@ static void engine_free(evener_http2_engine *engine)
     for (uint32_t i = 0; i < engine->thread_count; i++) {
         seat_destroy(engine->threads[i].seat);
         if (engine->threads[i].epoll_fd >= 0) {
-            close(engine->threads[i].epoll_fd);
+            evener_fork_close(engine->threads[i].epoll_fd);
         }
     }
     while (engine->free_seats != NULL) {

@@ -6,6 +6,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "lb/base/fork.h"
 #include "lb/runtime/thread.h"
 #include "lb/transport/http2/internal.h"
 #include "lb/transport/http2/tls.h"
@@ -324,6 +325,7 @@ evener_status_code evener_http2_io_thread_start(evener_http2_io_thread *thread, 
             return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED,
                                      "http2 transport: no epoll descriptor: error %d (check ulimit -n)", errno);
         }
+        evener_fork_close_in_child(thread->epoll_fd);
         evener_http2_queue_init(&thread->ready);
         evener_http2_link_init(&thread->attached);
         evener_http2_link_init(&thread->dirty);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "lb/base/openssl.h"
+#include "lb/base/tls_pem.h"
 #include "lb/transport/http2/internal.h"
 
 #define NAME_BYTES_MAX 256
@@ -142,9 +143,11 @@ evener_status_code evener_http2_tls_context_create(const evener_http2_tls_option
     if (code != EVENER_STATUS_OK) {
         return code;
     }
+    evener_openssl_begin();
     SSL_CTX *ssl = SSL_CTX_new(TLS_client_method());
     evener_http2_tls_context *made = calloc(1, sizeof *made);
     if (ssl == NULL || made == NULL) {
+        evener_openssl_end();
         SSL_CTX_free(ssl);
         free(made);
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "TLS: out of memory");
@@ -166,6 +169,7 @@ evener_status_code evener_http2_tls_context_create(const evener_http2_tls_option
             code = use_key(ssl, options->private_key, status);
         }
     }
+    evener_openssl_end();
     if (code != EVENER_STATUS_OK) {
         SSL_CTX_free(ssl);
         free(made);
@@ -328,7 +332,9 @@ evener_http2_tls_progress evener_http2_tls_handshake(evener_connection *connecti
     struct evener_http2_tls *tls = connection->tls;
     char what[128];
     ERR_clear_error();
+    evener_openssl_begin();
     const int result = SSL_do_handshake(tls->ssl);
+    evener_openssl_end();
     const int reason = result == 1 ? SSL_ERROR_NONE : SSL_get_error(tls->ssl, result);
     if (reason != SSL_ERROR_NONE && reason != SSL_ERROR_WANT_READ && reason != SSL_ERROR_WANT_WRITE) {
         describe_failure(connection, what);
