@@ -226,3 +226,59 @@ Test(rotation, an_authority_that_no_server_bears_fails_no_call)
     }
     free(changed);
 }
+
+#define ROTATIONS 1000
+
+/* What a file of the folder may hold, by the draw. The last two are no PEM at all, and cut in the middle. */
+enum { FIRST, SECOND, NO_PEM, CUT, CONTENTS };
+
+typedef struct rotated_file {
+    const char *name;
+    const char *first, *second;
+    int now; /* one of the contents */
+} rotated_file;
+
+static void write_content(rotated_file *file, int content)
+{
+    char *half = strndup(file->first, strlen(file->first) / 2);
+    file->now = content;
+    write_file(file->name, content == FIRST    ? file->first
+                           : content == SECOND ? file->second
+                           : content == NO_PEM ? "not a PEM text\n"
+                                               : half);
+    free(half);
+}
+
+/* C7: what is not a pair, or not PEM, is refused; whatever is accepted, no call fails. */
+Test(rotation, a_thousand_random_rotations_fail_no_call_and_the_last_good_pair_is_in_force)
+{
+    rotated_file files[] = {{"ca.pem", made.authority, made.other_authority, FIRST},
+                            {"client.pem", made.client_certificate, made.renewed_certificate, FIRST},
+                            {"client.key", made.client_key, made.renewed_key, FIRST}};
+    unsigned seed = 20;
+    unsigned taken = 0;
+    evener_status status;
+    for (int i = 0; i < ROTATIONS; i++) {
+        write_content(&files[rand_r(&seed) % 3], rand_r(&seed) % CONTENTS);
+        const bool is_good =
+            files[0].now <= SECOND && files[1].now <= SECOND && files[2].now <= SECOND && files[1].now == files[2].now;
+        reload(is_good ? EVENER_STATUS_OK : EVENER_STATUS_INVALID_ARGUMENT, &status);
+        taken += is_good;
+        more_calls(1);
+    }
+    cr_assert(taken > 20 && taken < ROTATIONS / 2, "%u rotations were good: the draw is no test", taken);
+    write_content(&files[0], FIRST);
+    write_content(&files[1], SECOND);
+    write_content(&files[2], SECOND);
+    reload(EVENER_STATUS_OK, &status);
+    const uint64_t before = demo_server_calls(servers[1]);
+    while (demo_server_calls(servers[1]) < before + 100) {
+        more_calls(10); /* only the second pair is accepted there */
+    }
+    write_content(&files[2], FIRST);
+    reload(EVENER_STATUS_INVALID_ARGUMENT, &status);
+    const uint64_t with_last_good = demo_server_calls(servers[1]);
+    while (demo_server_calls(servers[1]) < with_last_good + 100) {
+        more_calls(10);
+    }
+}
