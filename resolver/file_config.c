@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lb/base/c_locale.h"
 #include "resolver/file_endpoints.h"
 
 #define NESTING_MAX 16 /* libconfig frees its tree recursively */
@@ -151,7 +152,7 @@ static const char *scalar_text(const config_setting_t *setting, char number[NUMB
         (void)snprintf(number, NUMBER_BYTES, "%lld", config_setting_get_int64(setting));
         return number;
     case CONFIG_TYPE_FLOAT:
-        (void)snprintf(number, NUMBER_BYTES, "%.17g", config_setting_get_float(setting));
+        (void)evener_snprintf(number, NUMBER_BYTES, "%.17g", config_setting_get_float(setting));
         return number;
     case CONFIG_TYPE_BOOL:
         return config_setting_get_bool(setting) != 0 ? "true" : "false";

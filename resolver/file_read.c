@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lb/base/c_locale.h"
 #include "lb/base/read_file.h"
 
 #define SETTLED_S 3 /* coarser than the timestamps of any file system */
@@ -52,7 +53,7 @@ static evener_status_code failed(const char *path, int error, evener_status *sta
     const evener_status_code code = error == ENOENT || error == ENOTDIR ? EVENER_STATUS_NOT_FOUND
                                     : error == EACCES || error == EPERM ? EVENER_STATUS_PERMISSION_DENIED
                                                                         : EVENER_STATUS_UNAVAILABLE;
-    return evener_status_set(status, code, "file %.200s: %s", path, strerror(error));
+    return evener_status_set(status, code, "file %.200s: %s", path, strerror_l(error, evener_c_locale()));
 }
 
 static evener_status_code too_large(const char *path, long long bytes, size_t bytes_max, evener_status *status)

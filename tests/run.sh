@@ -14,10 +14,11 @@ usage: tests/run.sh [OPTION...]
   --build=FOLDER    where to build (default: build/test, or build/SANITIZER)
   --werror          warnings are errors
   --build-only      do not run the tests
+  --locale=NAME     run the tests in this locale, made in the build folder if need be: de_DE.UTF-8
 EOF
 }
 
-sanitize="" fuzz="" filter="" build="" werror=OFF build_only=""
+sanitize="" fuzz="" filter="" build="" werror=OFF build_only="" locale=""
 for argument in "$@"; do
     case $argument in
     --sanitize=*) sanitize=${argument#*=} ;;
@@ -26,6 +27,7 @@ for argument in "$@"; do
     --build=*) build=${argument#*=} ;;
     --werror) werror=ON ;;
     --build-only) build_only=yes ;;
+    --locale=*) locale=${argument#*=} ;;
     -h | --help) usage; exit 0 ;;
     *) echo "run.sh: unknown option $argument" >&2; usage >&2; exit 2 ;;
     esac
@@ -62,12 +64,21 @@ say "build"
 ninja -C "$build" -j "$jobs" --quiet || fail "building failed"
 [ -z "$build_only" ] || { printf '\nrun.sh: built\n'; exit 0; }
 
+if [ -n "$locale" ]; then
+    say "locale $locale"
+    mkdir -p "$build/locale"
+    localedef -i "${locale%.*}" -f "${locale#*.}" "$build/locale/$locale" || [ -d "$build/locale/$locale" ] ||
+        fail "the locale could not be made"
+    export LOCPATH="$PWD/$build/locale" LC_ALL="$locale"
+fi
+
 say "tests"
 log=$build/Testing/Temporary/LastTest.log
 rm -f "$log"
 status=0
 ctest --test-dir "$build" --output-on-failure --no-tests=error -j "$jobs" ${filter:+-R "$filter"} </dev/null ||
     status=$?
+export LC_ALL=C
 [ -f "$log" ] || fail "no test ran"
 
 # A Criterion suite counts with its number of cases, any other program as one.

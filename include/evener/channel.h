@@ -170,6 +170,16 @@ EVENER_API void evener_channel_reset_connect_backoff(evener_channel *channel);
 EVENER_API evener_status_code evener_channel_set_default_service_config(evener_channel *channel, const char *json,
                                                                         evener_status *status);
 
+/* Replace the credentials of a live channel, for all connections made from now on. Each connection serves until its
+ * successor, made with the new credentials, is READY; a successor that fails is retried with backoff while the old one
+ * serves on (`last_error` of its statistics has the reason). `credentials` is borrowed. Errors: INVALID_ARGUMENT (NULL,
+ * or refused by the transport), FAILED_PRECONDITION (the transport cannot replace them, or cannot use this kind),
+ * UNAVAILABLE (closed); the old ones stay in force then. Any thread, but never while holding a
+ * lock that control-thread code takes. */
+EVENER_API evener_status_code evener_channel_set_credentials(evener_channel *channel,
+                                                             const evener_credentials *credentials,
+                                                             evener_status *status);
+
 EVENER_API const char *evener_channel_target(const evener_channel *channel);
 /* Return options.authority, or the default of the target. */
 EVENER_API const char *evener_channel_authority(const evener_channel *channel);

@@ -29,6 +29,7 @@
 #include <evener/status.h>
 #include <evener/subchannel.h>
 #include <evener/target.h>
+#include <evener/tls_watch.h>
 #include <evener/transport.h>
 #include <evener/version.h>
 #include <evener/wrapping_policy.h>

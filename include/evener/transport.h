@@ -82,6 +82,10 @@ typedef struct evener_transport_vtable {
      * Used with connection_ref only. Any thread that has a pick of the connection or reads it under RCU; must not lock,
      * wait or allocate. NULL: every connection does until its last state_changed. */
     bool (*connection_takes_calls)(const evener_connection *connection);
+    /* Replace the credentials (borrowed): attempts to connect that start from now on use them, connections stay. On
+     * failure the old ones stay in force. Control thread. NULL: they cannot be replaced. */
+    evener_status_code (*set_credentials)(evener_transport *transport, const struct evener_credentials *credentials,
+                                          evener_status *status);
 } evener_transport_vtable;
 
 /* Embedded first in every transport. */

@@ -8,8 +8,9 @@
 
 uint32_t evener_fork_generation;
 
-/* By level. Written while the library is loaded. */
+/* By level. Under `hooks_lock`, which is held over a fork: libevener-grpc may be loaded meanwhile. */
 static evener_fork_hook *first_hook;
+static pthread_mutex_t hooks_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static evener_fork_object objects = {.previous = &objects, .next = &objects}; /* a ring; under `lock` */
@@ -29,6 +30,7 @@ evener_status_code evener_fork_refuse(evener_status *status, const char *what)
 
 static void before_fork(void)
 {
+    (void)pthread_mutex_lock(&hooks_lock);
     for (const evener_fork_hook *hook = first_hook; hook != NULL; hook = hook->next) {
         hook->before();
     }
@@ -39,6 +41,7 @@ static void after_fork_in_parent(void)
     for (const evener_fork_hook *hook = first_hook; hook != NULL; hook = hook->next) {
         hook->in_parent();
     }
+    (void)pthread_mutex_unlock(&hooks_lock);
 }
 
 static void after_fork_in_child(void)
@@ -47,10 +50,12 @@ static void after_fork_in_child(void)
     for (const evener_fork_hook *hook = first_hook; hook != NULL; hook = hook->next) {
         hook->in_child();
     }
+    (void)pthread_mutex_unlock(&hooks_lock);
 }
 
 void evener_fork_add_hook(evener_fork_hook *hook)
 {
+    (void)pthread_mutex_lock(&hooks_lock);
     if (first_hook == NULL) {
         (void)pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child); /* fails only without memory */
     }
@@ -60,6 +65,7 @@ void evener_fork_add_hook(evener_fork_hook *hook)
     }
     hook->next = *at;
     *at = hook;
+    (void)pthread_mutex_unlock(&hooks_lock);
 }
 
 /* ---- objects ---- */

@@ -15,6 +15,8 @@
 
 #include <evener/status.h>
 
+#include "lb/base/sibling.h"
+
 /* Number of forks between the process that loaded the library and this one. Changes in the child of a fork only, before
  * it has a second thread: plain reads everywhere. */
 extern uint32_t evener_fork_generation;
@@ -26,7 +28,7 @@ static inline bool evener_fork_is_older(uint32_t generation)
 }
 
 /* Set FAILED_PRECONDITION for an object of the parent's and return it. `what` names the object. `status` may be NULL. */
-evener_status_code evener_fork_refuse(evener_status *status, const char *what);
+EVENER_SIBLING evener_status_code evener_fork_refuse(evener_status *status, const char *what);
 
 /* ---- hooks: one per lock of the process's ---- */
 
@@ -49,7 +51,7 @@ typedef struct evener_fork_hook {
 } evener_fork_hook;
 
 /* Add a hook for the life of the process. While the library is loaded (a constructor). */
-void evener_fork_add_hook(evener_fork_hook *hook);
+EVENER_SIBLING void evener_fork_add_hook(evener_fork_hook *hook);
 
 /* Make fork() take a static mutex. IN_CHILD, a function or NULL, runs in the child while the mutex is held. */
 #define EVENER_FORK_LOCK(MUTEX, LEVEL, IN_CHILD)                                                                       \

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "lb/base/c_locale.h"
 #include "lb/base/fork.h"
 #include "lb/base/printable.h"
 
@@ -110,7 +111,7 @@ void evener_log(evener_log_level level, const char *component, const char *forma
     char message[MESSAGE_BYTES];
     va_list arguments;
     va_start(arguments, format);
-    const int length = vsnprintf(message, sizeof(message), format, arguments);
+    const int length = evener_vsnprintf(message, sizeof(message), format, arguments);
     va_end(arguments);
     if (length < 0) { /* an invalid multibyte string in the arguments */
         return;

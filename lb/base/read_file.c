@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lb/base/c_locale.h"
+
 #define FIRST_ROOM 4096
 
 /* ---- the steps ---- */
@@ -91,7 +93,7 @@ static evener_status_code failed(const char *path, int error, evener_status *sta
     default:
         break;
     }
-    return evener_status_set(status, code, "%s: cannot be read: %s", path, strerror(error));
+    return evener_status_set(status, code, "%s: cannot be read: %s", path, strerror_l(error, evener_c_locale()));
 }
 
 static const char *kind_of(mode_t mode)

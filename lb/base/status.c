@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lb/base/c_locale.h"
+
 evener_status_code evener_status_set(evener_status *status, evener_status_code code, const char *format, ...)
 {
     if (status == NULL) {
@@ -13,7 +15,7 @@ evener_status_code evener_status_set(evener_status *status, evener_status_code c
     char message[EVENER_STATUS_MESSAGE_BYTES];
     va_list arguments;
     va_start(arguments, format);
-    const int length = vsnprintf(message, sizeof(message), format, arguments);
+    const int length = evener_vsnprintf(message, sizeof(message), format, arguments);
     va_end(arguments);
     status->code = code;
     if (length < 0) { /* an invalid multibyte string in the arguments: the code must still arrive */

@@ -22,21 +22,13 @@ static const evener_picker_vtable forked_vtable = {
 
 static evener_picker forked_picker = {.vtable = &forked_vtable, .references = 1};
 
-static void keep_connection(evener_connection *connection)
-{
-    (void)connection;
-}
-
-/* Picks fail, ends of picks only count, nothing is posted. */
+/* Picks fail, nothing is posted. Ends of picks count, in memory that is the child's own. */
 static void cut_off(evener_fork_object *object)
 {
     evener_channel *channel = EVENER_CONTAINER_OF(object, evener_channel, fork_object);
     channel->hot.picker = &forked_picker;
     channel->hot.loop = &evener_dead_loop;
     channel->hot.state = EVENER_SHUTDOWN;
-    if (channel->pool.connection_unref != NULL) {
-        channel->pool.connection_unref = keep_connection;
-    }
 }
 
 void evener_channel_enlist_for_fork(evener_channel *channel)

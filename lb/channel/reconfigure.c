@@ -1,5 +1,6 @@
 #include "lb/channel/reconfigure.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -205,4 +206,57 @@ evener_status_code evener_channel_reconfigure(evener_channel *channel, evener_ch
     evener_log(EVENER_LOG_INFO, "channel", "%s: reconfigured%s%s", evener_target_text(channel->settings.target),
                restart_resolver ? ", resolves anew" : "", reconnect ? ", connects anew" : "");
     return evener_status_clear(status);
+}
+
+/* ---- credentials ---- */
+
+typedef struct new_credentials {
+    evener_channel *channel;
+    const evener_credentials *credentials;
+    evener_status status;
+} new_credentials;
+
+static void set_credentials(void *arg)
+{
+    new_credentials *given = arg;
+    evener_channel *channel = given->channel;
+    evener_transport *transport = channel->settings.transport;
+    const evener_transport_vtable *vtable = transport->vtable;
+    if (evener_channel_is_closed(channel)) {
+        (void)evener_status_set(&given->status, EVENER_STATUS_UNAVAILABLE, "channel closed");
+        return;
+    }
+    const bool can =
+        vtable->size >= offsetof(evener_transport_vtable, set_credentials) + sizeof vtable->set_credentials &&
+        vtable->set_credentials != NULL;
+    if (!can) {
+        (void)evener_status_set(&given->status, EVENER_STATUS_FAILED_PRECONDITION,
+                                "credentials of \"%s\": its transport cannot replace them",
+                                evener_target_text(channel->settings.target));
+        return;
+    }
+    if (vtable->set_credentials(transport, given->credentials, &given->status) != EVENER_STATUS_OK) {
+        return;
+    }
+    channel->pool.generation++;
+    evener_subchannel_pool_renew(&channel->pool, channel->control.addresses, channel->control.address_count);
+    evener_log(EVENER_LOG_INFO, "channel", "%s: new credentials, connects anew",
+               evener_target_text(channel->settings.target));
+}
+
+evener_status_code evener_channel_set_credentials(evener_channel *channel, const evener_credentials *credentials,
+                                                  evener_status *status)
+{
+    if (channel == NULL || credentials == NULL) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "evener_channel_set_credentials: `%s` is NULL",
+                                 channel == NULL ? "channel" : "credentials");
+    }
+    const evener_status_code too_old = evener_channel_check_fork(channel, status);
+    if (too_old != EVENER_STATUS_OK) {
+        return too_old;
+    }
+    new_credentials given = {.channel = channel, .credentials = credentials};
+    evener_status_clear(&given.status);
+    evener_runtime_call(channel->settings.runtime, set_credentials, &given);
+    return evener_status_set(status, given.status.code, "%s", given.status.message);
 }

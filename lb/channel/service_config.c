@@ -6,6 +6,8 @@
 
 #include <jansson.h>
 
+#include "lb/base/c_locale.h"
+
 #define METHODS_MAX 10000
 #define TIMEOUT_SECONDS_MAX 315576000000.0 /* maximum of google.protobuf.Duration */
 
@@ -42,7 +44,7 @@ static bool parse_duration(const char *text, double *seconds)
     if (text[0] < '0' || text[0] > '9') {
         return false;
     }
-    const double value = strtod(text, &end);
+    const double value = strtod_l(text, &end, evener_c_locale());
     if (strspn(text, "0123456789.") != (size_t)(end - text) || strcmp(end, "s") != 0 || !(value >= 0) ||
         value > TIMEOUT_SECONDS_MAX) {
         return false;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lb/base/c_locale.h"
 #include "lb/base/read_file.h"
 
 /* ---- messages ---- */
@@ -40,7 +41,7 @@ evener_status_code evener_factory_refuse(const evener_factory_parse *parse, cons
     char reason[EVENER_STATUS_MESSAGE_BYTES];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(reason, sizeof reason, format, arguments);
+    evener_vsnprintf(reason, sizeof reason, format, arguments);
     va_end(arguments);
     write_field(setting, field, sizeof field);
     unsigned line;

@@ -8,6 +8,8 @@
 
 #include <evener/factory.h>
 
+#include "lb/base/c_locale.h"
+
 #define DIRECTIVE "@include"
 
 /* A file being read. */
@@ -86,7 +88,7 @@ static evener_status_code refuse(const expander *e, const frame *f, unsigned lin
     char reason[EVENER_STATUS_MESSAGE_BYTES];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(reason, sizeof reason, format, arguments);
+    evener_vsnprintf(reason, sizeof reason, format, arguments);
     va_end(arguments);
     return evener_status_set(e->status, EVENER_STATUS_INVALID_ARGUMENT, "%s:%u: %s", f->file, line, reason);
 }

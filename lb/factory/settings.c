@@ -2,6 +2,7 @@
  *
  * A group overrides the shared defaults: plain values, `policy`, `service_config` and `credentials` are replaced as a
  * whole; `backoff`, `keepalive` and `resolver` are merged name by name. */
+#include "lb/base/c_locale.h"
 #include "lb/factory/config.h"
 
 #include <inttypes.h>
@@ -227,7 +228,7 @@ static json_t *option_value(const config_setting_t *setting)
         snprintf(text, sizeof text, "%lld", config_setting_get_int64(setting));
         return json_string(text);
     case CONFIG_TYPE_FLOAT:
-        snprintf(text, sizeof text, "%.17g", config_setting_get_float(setting));
+        evener_snprintf(text, sizeof text, "%.17g", config_setting_get_float(setting));
         return json_string(text);
     case CONFIG_TYPE_BOOL:
         return json_string(config_setting_get_bool(setting) ? "true" : "false");

@@ -5,6 +5,8 @@
 
 #include <evener/loop.h>
 
+#include "lb/base/c_locale.h"
+
 #define DURATION_MAX_NS (UINT64_C(365) * 24 * 3600 * EVENER_NS_PER_S)
 
 /* ---- the sweep ---- */
@@ -125,8 +127,8 @@ static void by_success_rate(sweep *s)
         }
         if (success_rate(host) < threshold && enforced(s, config->enforcement_percent) && may_eject(s)) {
             eject(s, host);
-            snprintf(host->reason, sizeof host->reason, "success rate %.1f %% below %.1f %%", success_rate(host),
-                     threshold);
+            evener_snprintf(host->reason, sizeof host->reason, "success rate %.1f %% below %.1f %%", success_rate(host),
+                            threshold);
         }
     }
 }
@@ -147,8 +149,8 @@ static void by_failure_percentage(sweep *s)
         const double failing = 100.0 - success_rate(host);
         if (failing > (double)config->threshold_percent && enforced(s, config->enforcement_percent) && may_eject(s)) {
             eject(s, host);
-            snprintf(host->reason, sizeof host->reason, "%.1f %% failures, above %u %%", failing,
-                     config->threshold_percent);
+            evener_snprintf(host->reason, sizeof host->reason, "%.1f %% failures, above %u %%", failing,
+                            config->threshold_percent);
         }
     }
 }

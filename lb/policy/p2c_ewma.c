@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "lb/base/c_locale.h"
 #include "lb/policy/builtin.h"
 #include "lb/policy/p2c_choice.h"
 #include "lb/policy/p2c_internal.h"
@@ -160,9 +161,9 @@ static void p2c_describe(void *state_memory, evener_subchannel *subchannel, char
     } else if (stats->generation != 0) {
         const uint64_t now_ns = evener_loop_now_ns(stats->loop);
         const float cost_ns = p2c_cost(stats, NULL, now_ns, &(p2c_usual){.crowding = 1.0F});
-        snprintf(buffer, buffer_bytes, "ewma_us=%.0f success=%.3f cost_us=%.0f%s",
-                 (double)p2c_get(&stats->latency_ns) / 1000, (double)p2c_get(&stats->success), (double)cost_ns / 1000,
-                 p2c_success(stats, now_ns) < P2C_HEALTHY_SUCCESS ? " failing" : "");
+        evener_snprintf(buffer, buffer_bytes, "ewma_us=%.0f success=%.3f cost_us=%.0f%s",
+                        (double)p2c_get(&stats->latency_ns) / 1000, (double)p2c_get(&stats->success),
+                        (double)cost_ns / 1000, p2c_success(stats, now_ns) < P2C_HEALTHY_SUCCESS ? " failing" : "");
     }
 }
 

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "lb/base/c_locale.h"
 #include "lb/base/memory.h"
 #include "lb/policy/p2c_internal.h"
 #include "lb/policy/ready_list.h"
@@ -197,7 +198,7 @@ void p2c_go_zero_describe(const p2c_data *data, char *buffer, size_t buffer_byte
     if (stats == NULL) { /* it was never READY */
         return;
     }
-    snprintf(buffer, buffer_bytes, "ewma_us=%.0f success=%.3f",
-             (double)__atomic_load_n(&stats->lag_ns, __ATOMIC_RELAXED) / 1000,
-             (double)__atomic_load_n(&stats->success, __ATOMIC_RELAXED) / SUCCESS_INITIAL);
+    evener_snprintf(buffer, buffer_bytes, "ewma_us=%.0f success=%.3f",
+                    (double)__atomic_load_n(&stats->lag_ns, __ATOMIC_RELAXED) / 1000,
+                    (double)__atomic_load_n(&stats->success, __ATOMIC_RELAXED) / SUCCESS_INITIAL);
 }

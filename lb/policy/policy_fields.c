@@ -9,6 +9,7 @@
 
 #include <evener/loop.h>
 
+#include "lb/base/c_locale.h"
 #include "lb/base/options.h"
 
 #define SECONDS_MAX 315576000000.0 /* of google.protobuf.Duration */
@@ -60,7 +61,7 @@ void evener_policy_fields_fail(evener_policy_fields *fields, evener_status_code 
     va_list arguments;
     write_place(fields, name, place, sizeof place);
     va_start(arguments, format);
-    (void)vsnprintf(text, sizeof text, format, arguments);
+    (void)evener_vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     evener_status_set(&fields->error, code != EVENER_STATUS_OK ? code : EVENER_STATUS_INVALID_ARGUMENT, "%s: %s", place,
                       text);
@@ -209,7 +210,7 @@ static bool parse_duration(const char *text, double *seconds)
         return false;
     }
     char *end;
-    const double value = strtod(text, &end);
+    const double value = strtod_l(text, &end, evener_c_locale());
     if (strspn(text, "0123456789.") != (size_t)(end - text) || strcmp(end, "s") != 0 || !(value <= SECONDS_MAX)) {
         return false;
     }

@@ -26,6 +26,7 @@
 #include <evener/load_report.h>
 #include <evener/policy_config.h>
 
+#include "lb/base/c_locale.h"
 #include "lb/policy/builtin.h"
 #include "lb/policy/failure_codes.h"
 #include "lb/policy/ready_list.h"
@@ -393,8 +394,8 @@ static void describe(void *state, evener_subchannel *subchannel, char *buffer, s
     wrr_data *data = evener_subchannel_data(subchannel);
     const int used = snprintf(buffer, buffer_bytes, "weight=%u", evener_static_weight(subchannel));
     if (used > 0 && (size_t)used < buffer_bytes && __atomic_load_n(&data->first_ns, __ATOMIC_RELAXED) != 0) {
-        snprintf(buffer + used, buffer_bytes - (size_t)used, " reported_weight=%g",
-                 double_of(__atomic_load_n(&data->weight_bits, __ATOMIC_RELAXED)));
+        evener_snprintf(buffer + used, buffer_bytes - (size_t)used, " reported_weight=%g",
+                        double_of(__atomic_load_n(&data->weight_bits, __ATOMIC_RELAXED)));
     }
 }
 

@@ -6,6 +6,8 @@
 
 #include <evener/runtime.h>
 
+#include "lb/base/sibling.h"
+
 /* Return whether the runtime uses the caller's loop: a thread that waits for it would wait for itself. Any thread. */
 bool evener_runtime_is_driven_by_caller(const evener_runtime *runtime);
 
@@ -14,7 +16,7 @@ bool evener_runtime_is_driven_by_caller(const evener_runtime *runtime);
 bool evener_runtime_owns_this_thread(const evener_runtime *runtime);
 
 /* Return whether the runtime belongs to a parent of this process: it was created before a fork(). Any thread. */
-bool evener_runtime_is_older_than_fork(const evener_runtime *runtime);
+EVENER_SIBLING bool evener_runtime_is_older_than_fork(const evener_runtime *runtime);
 
 /* Ask for lanes of idle threads, for threads on the shared lane (lb/runtime/lane.h). A system call only if no control
  * thread looks for lanes at the moment. Any thread. */

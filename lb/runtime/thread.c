@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lb/base/c_locale.h"
+
 /* Linux: TASK_COMM_LEN. */
 #define NAME_BYTES 16
 
@@ -21,7 +23,7 @@ evener_status_code evener_thread_start(pthread_t *thread, const char *name, void
     if (error != 0) {
         return evener_status_set(status, EVENER_STATUS_INTERNAL,
                                  "the thread %s did not start: %s (check the thread limit, ulimit -u)", name,
-                                 strerror(error));
+                                 strerror_l(error, evener_c_locale()));
     }
     char short_name[NAME_BYTES];
     (void)snprintf(short_name, sizeof(short_name), "%s", name);

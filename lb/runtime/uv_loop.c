@@ -11,6 +11,7 @@
 
 #include <evener/log.h>
 
+#include "lb/base/c_locale.h"
 #include "lb/base/memory.h"
 #include "lb/runtime/clock.h"
 #include "lb/runtime/dead_loop.h"
@@ -194,7 +195,7 @@ evener_status_code evener_uv_loop_create(uint64_t random_seed, evener_uv_loop **
     int error = try_descriptors();
     if (error != 0) {
         free(made);
-        return refused(status, "a loop", strerror(error));
+        return refused(status, "a loop", strerror_l(error, evener_c_locale()));
     }
     error = uv_loop_init(&made->uv);
     if (error != 0) {

@@ -5,12 +5,14 @@
 #include <string.h>
 #include <strings.h>
 
+#include "lb/base/c_locale.h"
+
 /* evener is C on the C core; services that mean clients of the core write "c++". */
 static const char *const languages[] = {"c", "c++"};
 
 static bool is_text(const json_t *value, const void *arg)
 {
-    return strcasecmp(json_string_value(value), arg) == 0;
+    return strcasecmp_l(json_string_value(value), arg, evener_c_locale()) == 0;
 }
 
 static bool is_language(const json_t *value, const void *arg)

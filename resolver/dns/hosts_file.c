@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "lb/base/c_locale.h"
 #include "resolver/dns/query.h"
 
 struct entry {
@@ -156,7 +157,7 @@ bool evener_dns_hosts_find(const evener_dns_hosts *hosts, const char *name,
     while (at != 0) {
         const struct entry *entry = &hosts->entries[at - 1];
         at = entry->next;
-        if (name_bytes(entry->name) == bytes && strncasecmp(entry->name, name, bytes) == 0) {
+        if (name_bytes(entry->name) == bytes && strncasecmp_l(entry->name, name, bytes, evener_c_locale()) == 0) {
             any = true;
             if (!found(arg, entry->address)) {
                 break;

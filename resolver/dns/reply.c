@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "lb/base/c_locale.h"
 #include "resolver/dns/ares_compat.h"
 #include "resolver/dns/name.h"
 
@@ -259,7 +260,7 @@ static bool is_loop(const struct alias *aliases, size_t count, const char *name)
 {
     for (size_t steps = 0; steps <= count; steps++) {
         size_t i = 0;
-        while (i < count && strcasecmp(aliases[i].owner, name) != 0) {
+        while (i < count && strcasecmp_l(aliases[i].owner, name, evener_c_locale()) != 0) {
             i++;
         }
         if (i == count) {
@@ -329,7 +330,7 @@ static void read_addresses(evener_dns_type type, const unsigned char *bytes, siz
 static bool is_target(const evener_dns_answer *answer, const char *name)
 {
     for (size_t i = 0; i < answer->record_count; i++) {
-        if (strcasecmp(answer->records[i].text, name) == 0) {
+        if (strcasecmp_l(answer->records[i].text, name, evener_c_locale()) == 0) {
             return true;
         }
     }

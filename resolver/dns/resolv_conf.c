@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "lb/base/c_locale.h"
 #include "resolver/dns/name.h"
 
 #define NDOTS 1
@@ -194,7 +195,7 @@ static void add_candidate(evener_dns_candidates *candidates, const char *name, c
         return; /* longer than a name can be */
     }
     for (size_t i = 0; i < candidates->count; i++) {
-        if (strcasecmp(candidates->names[i], candidate) == 0) {
+        if (strcasecmp_l(candidates->names[i], candidate, evener_c_locale()) == 0) {
             return;
         }
     }

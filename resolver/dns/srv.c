@@ -12,6 +12,7 @@
 
 #include <evener/log.h>
 
+#include "lb/base/c_locale.h"
 #include "lb/base/memory.h"
 #include "resolver/builtin.h"
 #include "resolver/dns/config.h"
@@ -225,7 +226,7 @@ static bool take_glue(struct srv *self, struct srv_target *target, const evener_
     for (size_t i = 0; i < result->glue_count; i++) {
         const char *text = result->glue[i].text;
         evener_dns_record *record;
-        if (strncasecmp(text, target->name, name_bytes) != 0 || text[name_bytes] != ' ') {
+        if (strncasecmp_l(text, target->name, name_bytes, evener_c_locale()) != 0 || text[name_bytes] != ' ') {
             continue;
         }
         const char *address = text + name_bytes + 1;

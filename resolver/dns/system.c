@@ -8,6 +8,7 @@
 
 #include <evener/log.h>
 
+#include "lb/base/c_locale.h"
 #include "resolver/dns/hosts_file.h"
 #include "resolver/dns/order.h"
 #include "resolver/file_read.h"
@@ -145,7 +146,7 @@ static bool is_localhost(const char *name)
     size_t bytes = strlen(name);
     bytes -= bytes > 0 && name[bytes - 1] == '.' ? 1 : 0;
     const size_t own = sizeof localhost - 1;
-    return bytes >= own && strncasecmp(name + bytes - own, localhost, own) == 0 &&
+    return bytes >= own && strncasecmp_l(name + bytes - own, localhost, own, evener_c_locale()) == 0 &&
            (bytes == own || name[bytes - own - 1] == '.');
 }
 

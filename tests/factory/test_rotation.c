@@ -24,7 +24,8 @@ static evener_runtime *runtime;
 static demo_server *servers[SERVERS];
 static char folder[] = "/tmp/evener-rotation-XXXXXX";
 static pthread_t threads[THREADS];
-static bool stopping;            /* atomic */
+static bool stopping; /* atomic */
+static bool callers_run;
 static uint64_t calls, failures; /* atomic */
 static char first_failure[EVENER_STATUS_MESSAGE_BYTES];
 
@@ -73,6 +74,24 @@ static void *keep_calling(void *arg)
         (void)__atomic_fetch_add(&calls, 1, __ATOMIC_RELAXED);
     }
     return arg;
+}
+
+static void start_callers(void)
+{
+    stopping = false;
+    for (size_t i = 0; i < THREADS; i++) {
+        cr_assert_eq(pthread_create(&threads[i], NULL, keep_calling, NULL), 0);
+    }
+    callers_run = true;
+}
+
+static void stop_callers(void)
+{
+    __atomic_store_n(&stopping, true, __ATOMIC_RELAXED);
+    for (size_t i = 0; callers_run && i < THREADS; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    callers_run = false;
 }
 
 static void more_calls(uint64_t count)
@@ -128,18 +147,13 @@ static void set_up(void)
     cr_assert_eq(evener_factory_open(path, &options, &factory, &status), EVENER_STATUS_OK, "%s", status.message);
     cr_assert_eq(evener_factory_channel(factory, "a", &channel, &status), EVENER_STATUS_OK);
     cr_assert_eq(evener_channel_wait_ready(channel, 60000, &status), EVENER_STATUS_OK, "%s", status.message);
-    for (size_t i = 0; i < THREADS; i++) {
-        cr_assert_eq(pthread_create(&threads[i], NULL, keep_calling, NULL), 0);
-    }
+    start_callers();
     more_calls(200);
 }
 
 static void tear_down(void)
 {
-    __atomic_store_n(&stopping, true, __ATOMIC_RELAXED);
-    for (size_t i = 0; i < THREADS; i++) {
-        pthread_join(threads[i], NULL);
-    }
+    stop_callers();
     cr_expect_eq(failures, 0, "%llu of %llu calls failed: %s", (unsigned long long)failures, (unsigned long long)calls,
                  first_failure);
     evener_channel_unref(channel);
@@ -281,4 +295,123 @@ Test(rotation, a_thousand_random_rotations_fail_no_call_and_the_last_good_pair_i
     while (demo_server_calls(servers[1]) < with_last_good + 100) {
         more_calls(10);
     }
+}
+
+static evener_credentials *credentials_of(const char *chain, const char *key)
+{
+    evener_status status;
+    evener_credentials *credentials = NULL;
+    const evener_tls_options texts = {
+        .size = sizeof texts, .root_certificates = made.authority, .certificate_chain = chain, .private_key = key};
+    cr_assert_eq(evener_credentials_create_tls(&texts, &credentials, &status), EVENER_STATUS_OK, "%s", status.message);
+    return credentials;
+}
+
+/* Let the callers use a channel that no factory has made, with the first pair. */
+static void use_own_channel(void)
+{
+    char target[64];
+    evener_status status;
+    evener_channel *own = NULL;
+    evener_credentials *first = credentials_of(made.client_certificate, made.client_key);
+    const evener_channel_options options = {.size = sizeof options,
+                                            .runtime = runtime,
+                                            .credentials = first,
+                                            .policy = "round_robin",
+                                            .backoff_initial_ms = 20,
+                                            .backoff_max_ms = 50};
+    snprintf(target, sizeof target, "static:127.0.0.1:%u,127.0.0.1:%u", demo_server_port(servers[0]),
+             demo_server_port(servers[1]));
+    cr_assert_eq(evener_channel_create(target, &options, &own, &status), EVENER_STATUS_OK, "%s", status.message);
+    evener_credentials_destroy(first);
+    cr_assert_eq(evener_channel_wait_ready(own, 60000, &status), EVENER_STATUS_OK, "%s", status.message);
+    stop_callers();
+    evener_channel_unref(channel);
+    channel = own;
+    start_callers();
+    cr_assert_eq(demo_server_calls(servers[1]), 0);
+}
+
+static void wait_for_second_pair(void)
+{
+    const uint64_t before = demo_server_calls(servers[1]);
+    while (demo_server_calls(servers[1]) < before + 100) {
+        more_calls(10); /* only the second pair is accepted there */
+    }
+}
+
+Test(rotation, credentials_of_any_channel_are_replaced_without_a_failed_call)
+{
+    evener_status status;
+    use_own_channel();
+    evener_credentials *second = credentials_of(made.renewed_certificate, made.renewed_key);
+    cr_assert_eq(evener_channel_set_credentials(channel, second, &status), EVENER_STATUS_OK, "%s", status.message);
+    evener_credentials_destroy(second);
+    wait_for_second_pair();
+    cr_expect_eq(stats_now().connects, 2);
+    cr_expect_eq(evener_channel_set_credentials(channel, NULL, &status), EVENER_STATUS_INVALID_ARGUMENT);
+    evener_channel_close(channel);
+    evener_credentials *third = credentials_of(made.client_certificate, made.client_key);
+    stop_callers(); /* their last calls fail: the channel is closed */
+    failures = 0;
+    cr_expect_eq(evener_channel_set_credentials(channel, third, &status), EVENER_STATUS_UNAVAILABLE);
+    evener_credentials_destroy(third);
+}
+
+static evener_tls_watch_stats stats_of(evener_tls_watch *watch)
+{
+    evener_tls_watch_stats stats = {.size = sizeof stats};
+    cr_assert_eq(evener_tls_watch_get_stats(watch, &stats, NULL), EVENER_STATUS_OK);
+    return stats;
+}
+
+Test(rotation, a_watch_follows_files_and_refuses_half_a_pair)
+{
+    evener_status status;
+    evener_tls_watch *watch = NULL;
+    char names[3][128];
+    static const char *const parts[] = {"ca.pem", "client.pem", "client.key"};
+    for (int i = 0; i < 3; i++) {
+        snprintf(names[i], sizeof names[i], "%s/%s", folder, parts[i]);
+    }
+    use_own_channel();
+    const evener_tls_files files = {.size = sizeof files,
+                                    .root_certificates = names[0],
+                                    .certificate_chain = names[1],
+                                    .private_key = names[2],
+                                    .interval_ms = 5};
+    cr_assert_eq(evener_tls_watch_start(channel, &files, &watch, &status), EVENER_STATUS_OK, "%s", status.message);
+    write_file("client.pem", made.renewed_certificate);
+    while (stats_of(watch).refused == 0) {
+        more_calls(1);
+    }
+    cr_expect_not_null(strstr(stats_of(watch).last_error, "does not belong"), "%s", stats_of(watch).last_error);
+    cr_expect_eq(evener_tls_watch_read_now(watch, &status), EVENER_STATUS_INVALID_ARGUMENT);
+    cr_expect_eq(demo_server_calls(servers[1]), 0);
+    write_file("client.key", made.renewed_key);
+    wait_for_second_pair();
+    while (stats_of(watch).last_error[0] != '\0') {
+        more_calls(1);
+    }
+    cr_expect_eq(stats_of(watch).rotations, 1, "a file that is read twice rotates once");
+    evener_tls_watch_stop(watch);
+}
+
+Test(rotation, files_that_are_no_pair_are_named)
+{
+    evener_status status;
+    evener_credentials *credentials = NULL;
+    char chain[128];
+    char key[128];
+    snprintf(chain, sizeof chain, "%s/client.pem", folder);
+    snprintf(key, sizeof key, "%s/missing.key", folder);
+    evener_tls_files files = {.size = sizeof files, .certificate_chain = chain, .private_key = key};
+    cr_expect_eq(evener_tls_files_read(&files, &credentials, &status), EVENER_STATUS_NOT_FOUND);
+    cr_expect_not_null(strstr(status.message, "missing.key"), "%s", status.message);
+    files.private_key = NULL;
+    cr_expect_eq(evener_tls_files_read(&files, &credentials, &status), EVENER_STATUS_INVALID_ARGUMENT);
+    snprintf(key, sizeof key, "%s/client.key", folder);
+    files.private_key = key;
+    cr_expect_eq(evener_tls_files_read(&files, &credentials, &status), EVENER_STATUS_OK, "%s", status.message);
+    evener_credentials_destroy(credentials);
 }

@@ -8,9 +8,10 @@
 
 #include <evener/grpc.h>
 
+#include "lb/base/fork.h"
 #include "lb/base/options.h"
 #include "lb/call/rpc.h"
-#include "lb/channel/channel_internal.h"
+#include "lb/runtime/runtime_internal.h"
 #include "lb/transport/grpc/connection.h"
 #include "lb/transport/grpc/fate.h"
 #include "lb/transport/grpc/transport.h"
@@ -97,9 +98,8 @@ evener_status_code evener_pick_create_call(evener_channel *channel, evener_pick 
                                  : pick == NULL ? "pick"
                                                 : "call");
     }
-    const evener_status_code too_old = evener_channel_check_fork(channel, status);
-    if (too_old != EVENER_STATUS_OK) {
-        return too_old;
+    if (evener_runtime_is_older_than_fork(evener_channel_runtime(channel))) {
+        return evener_fork_refuse(status, "channel");
     }
     evener_connection *connection = pick->connection;
     if (!evener_grpc_connection_enter(connection)) {
@@ -117,7 +117,7 @@ bool evener_call_done(evener_channel *channel, evener_pick *pick, struct grpc_ca
     (void)call;
     evener_done_info known;
     evener_done_info_read(&known, info);
-    if (evener_channel_is_older_than_fork(channel)) {
+    if (evener_runtime_is_older_than_fork(evener_channel_runtime(channel))) {
         evener_pick_done(pick, &known);
         return false;
     }

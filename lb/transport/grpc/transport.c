@@ -250,6 +250,19 @@ static void transport_exchange_settings(evener_transport *a, evener_transport *b
     second->args = args;
 }
 
+static evener_status_code transport_set_credentials(evener_transport *base, const evener_credentials *credentials,
+                                                    evener_status *status)
+{
+    grpc_transport *transport = (grpc_transport *)base;
+    evener_grpc_credentials made;
+    const evener_status_code code = evener_grpc_credentials_make(credentials, &made, status);
+    if (code == EVENER_STATUS_OK) {
+        evener_grpc_credentials_clear(&transport->credentials);
+        transport->credentials = made;
+    }
+    return code;
+}
+
 static const evener_transport_vtable vtable = {
     .size = sizeof vtable,
     .connect = transport_connect,
@@ -262,6 +275,7 @@ static const evener_transport_vtable vtable = {
     .verifies_names = transport_verifies_names,
     .calls = &evener_grpc_calls,
     .connection_takes_calls = transport_connection_takes_calls,
+    .set_credentials = transport_set_credentials,
 };
 
 bool evener_transport_is_grpc(const evener_transport *transport)

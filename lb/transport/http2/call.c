@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lb/base/c_locale.h"
 #include "lb/transport/http2/compression.h"
 #include "lb/transport/http2/flow_control.h"
 #include "lb/transport/http2/internal.h"
@@ -137,7 +138,7 @@ void evener_http2_call_fail(evener_connection *connection, evener_http2_call *ca
 {
     va_list arguments;
     va_start(arguments, format);
-    (void)vsnprintf(call->end_text, sizeof call->end_text, format, arguments);
+    (void)evener_vsnprintf(call->end_text, sizeof call->end_text, format, arguments);
     va_end(arguments);
     evener_http2_call_end(connection, call, code, fate, call->end_text, strlen(call->end_text));
 }

@@ -14,6 +14,7 @@
 
 #include <linux/vm_sockets.h>
 
+#include "lb/base/c_locale.h"
 #include "lb/base/fork.h"
 #include "lb/transport/http2/internal.h"
 #include "lb/transport/http2/tls.h"
@@ -34,7 +35,8 @@ typedef union any_address {
 static void fail(evener_connection *connection, const char *what, int error)
 {
     evener_http2_connection_break(connection, EVENER_STATUS_UNAVAILABLE, "%s%s: %s", what,
-                                  connection->wants_tunnel ? " to the proxy" : "", strerror(error));
+                                  connection->wants_tunnel ? " to the proxy" : "",
+                                  strerror_l(error, evener_c_locale()));
 }
 
 /* ---- addresses ---- */

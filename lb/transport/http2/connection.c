@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "lb/base/c_locale.h"
 #include "lb/base/fork.h"
 #include "lb/transport/http2/flow_control.h"
 #include "lb/transport/http2/internal.h"
@@ -239,7 +240,7 @@ void evener_http2_connection_break(evener_connection *connection, evener_status_
     char what[sizeof connection->failure.message];
     va_list arguments;
     va_start(arguments, format);
-    (void)vsnprintf(what, sizeof what, format, arguments);
+    (void)evener_vsnprintf(what, sizeof what, format, arguments);
     va_end(arguments);
     evener_status_set(&connection->failure, code, "%s: %s", connection->address, what);
     connection->phase = EVENER_HTTP2_PHASE_CLOSED;

@@ -3,6 +3,7 @@
 #include "lb/transport/http2/factory.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include <evener/log.h>
 
@@ -14,6 +15,9 @@ typedef struct channel_transport {
     evener_transport base;
     evener_transport *now; /* makes the connections from now on; owned */
     bool is_secure;
+    evener_runtime *runtime;                /* its channel's: not counted */
+    evener_http2_transport_options options; /* of `now`, but for `tls` */
+    char *user_agent, *target;              /* which `options` names; owned */
 } channel_transport;
 
 static evener_status_code transport_connect(evener_transport *base, const evener_connect_args *args,
@@ -52,7 +56,11 @@ static evener_status_code transport_watch_health(
 static void transport_destroy(evener_transport *base)
 {
     channel_transport *transport = (channel_transport *)base;
-    transport->now->vtable->destroy(transport->now);
+    if (transport->now != NULL) {
+        transport->now->vtable->destroy(transport->now);
+    }
+    free(transport->user_agent);
+    free(transport->target);
     free(transport);
 }
 
@@ -60,17 +68,48 @@ static void transport_exchange_settings(evener_transport *a, evener_transport *b
 {
     channel_transport *first = (channel_transport *)a;
     channel_transport *second = (channel_transport *)b;
-    evener_transport *now = first->now;
-    const bool is_secure = first->is_secure;
-    first->now = second->now;
-    first->is_secure = second->is_secure;
-    second->now = now;
-    second->is_secure = is_secure;
+    const channel_transport settings = *first;
+    *first = *second;
+    *second = settings;
 }
 
 static bool transport_verifies_names(const evener_transport *base)
 {
     return ((const channel_transport *)base)->is_secure;
+}
+
+/* Make a transport of the options with these credentials. */
+static evener_status_code make_inner(const channel_transport *transport, const evener_credentials *credentials,
+                                     evener_transport **inner, evener_status *status)
+{
+    evener_http2_tls_options tls = {0};
+    evener_http2_transport_options options = transport->options;
+    if (evener_credentials_get_kind(credentials) == EVENER_CREDENTIALS_FOREIGN) {
+        return evener_status_set(status, EVENER_STATUS_FAILED_PRECONDITION,
+                                 "transport \"http2\": credentials of the gRPC core need the transport \"grpc\"");
+    }
+    if (evener_credentials_get_kind(credentials) == EVENER_CREDENTIALS_TLS) {
+        const evener_tls_options *texts = evener_credentials_tls(credentials);
+        tls.root_certificates = texts->root_certificates;
+        tls.certificate_chain = texts->certificate_chain;
+        tls.private_key = texts->private_key;
+        options.tls = &tls;
+    }
+    return evener_http2_transport_create(transport->runtime, &options, inner, status);
+}
+
+static evener_status_code transport_set_credentials(evener_transport *base, const evener_credentials *credentials,
+                                                    evener_status *status)
+{
+    channel_transport *transport = (channel_transport *)base;
+    evener_transport *made = NULL;
+    const evener_status_code code = make_inner(transport, credentials, &made, status);
+    if (code == EVENER_STATUS_OK) {
+        transport->now->vtable->destroy(transport->now); /* its connections keep it */
+        transport->now = made;
+        transport->is_secure = evener_credentials_get_kind(credentials) == EVENER_CREDENTIALS_TLS;
+    }
+    return code;
 }
 
 static const evener_transport_vtable vtable = {
@@ -85,29 +124,28 @@ static const evener_transport_vtable vtable = {
     .verifies_names = transport_verifies_names,
     .calls = &evener_http2_calls,
     .connection_takes_calls = evener_http2_connection_takes_calls,
+    .set_credentials = transport_set_credentials,
 };
 
-static evener_status_code make_inner(const evener_transport_args *args, evener_transport **inner, evener_status *status)
+/* Copy the options. Return false on out of memory. */
+static bool take_options(channel_transport *transport, const evener_transport_args *args)
 {
-    evener_http2_tls_options tls = {0};
-    evener_http2_transport_options options = {
-        .size = sizeof options,
-        .user_agent = args->user_agent,
+    const char *target = args->ignore_http_proxy ? NULL : args->target;
+    transport->runtime = args->runtime;
+    transport->user_agent = args->user_agent != NULL ? strdup(args->user_agent) : NULL;
+    transport->target = target != NULL ? strdup(target) : NULL;
+    transport->options = (evener_http2_transport_options){
+        .size = sizeof transport->options,
+        .user_agent = transport->user_agent,
         .keepalive_time_ms = args->keepalive_time_ms,
         .keepalive_timeout_ms = args->keepalive_timeout_ms,
         .keepalive_permit_without_calls = args->keepalive_permit_without_calls,
-        .target = args->ignore_http_proxy ? NULL : args->target,
+        .target = transport->target,
         .header_list_bytes_max = args->header_list_bytes_max,
         .io_threads = args->io_threads,
     };
-    if (evener_credentials_get_kind(args->credentials) == EVENER_CREDENTIALS_TLS) {
-        const evener_tls_options *texts = evener_credentials_tls(args->credentials);
-        tls.root_certificates = texts->root_certificates;
-        tls.certificate_chain = texts->certificate_chain;
-        tls.private_key = texts->private_key;
-        options.tls = &tls;
-    }
-    return evener_http2_transport_create(args->runtime, &options, inner, status);
+    return (args->user_agent == NULL) == (transport->user_agent == NULL) &&
+           (target == NULL) == (transport->target == NULL);
 }
 
 static evener_status_code transport_create(const evener_transport_args *given, evener_transport **transport,
@@ -124,11 +162,6 @@ static evener_status_code transport_create(const evener_transport_args *given, e
                                  "options.credentials is NULL: name them, with evener_credentials_create_tls() for a "
                                  "secure channel or evener_credentials_create_insecure() for plain text");
     }
-    const evener_credentials_kind kind = evener_credentials_get_kind(args.credentials);
-    if (kind == EVENER_CREDENTIALS_FOREIGN) {
-        return evener_status_set(status, EVENER_STATUS_FAILED_PRECONDITION,
-                                 "transport \"http2\": credentials of the gRPC core need the transport \"grpc\"");
-    }
     if (args.grpc_args != NULL) {
         evener_log(EVENER_LOG_WARNING, "transport",
                    "transport \"http2\": grpc_args are for the transport \"grpc\" only, and are ignored");
@@ -137,13 +170,15 @@ static evener_status_code transport_create(const evener_transport_args *given, e
     if (made == NULL) {
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "transport \"http2\": out of memory");
     }
-    code = make_inner(&args, &made->now, status);
+    made->base.vtable = &vtable;
+    made->is_secure = evener_credentials_get_kind(args.credentials) == EVENER_CREDENTIALS_TLS;
+    code = take_options(made, &args)
+               ? make_inner(made, args.credentials, &made->now, status)
+               : evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "transport \"http2\": out of memory");
     if (code != EVENER_STATUS_OK) {
-        free(made);
+        transport_destroy(&made->base);
         return code;
     }
-    made->base.vtable = &vtable;
-    made->is_secure = kind == EVENER_CREDENTIALS_TLS;
     *transport = &made->base;
     return evener_status_clear(status);
 }

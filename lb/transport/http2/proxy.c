@@ -8,6 +8,7 @@
 
 #include <evener/log.h>
 
+#include "lb/base/c_locale.h"
 #include "lb/transport/http2/headers.h"
 
 #define PORT_DEFAULT "80"
@@ -61,8 +62,10 @@ static bool target_host(const char *target, char host[EVENER_HTTP2_PROXY_HOST_BY
         name += *name == '/';
     }
     char port[8];
-    return strncasecmp(target, "unix:", 5) != 0 && strncasecmp(target, "unix-abstract:", 14) != 0 &&
-           strncasecmp(target, "vsock:", 6) != 0 && split_host_port(name, strlen(name), host, port);
+    return strncasecmp_l(target, "unix:", 5, evener_c_locale()) != 0 &&
+           strncasecmp_l(target, "unix-abstract:", 14, evener_c_locale()) != 0 &&
+           strncasecmp_l(target, "vsock:", 6, evener_c_locale()) != 0 &&
+           split_host_port(name, strlen(name), host, port);
 }
 
 /* ---- exceptions ---- */
@@ -108,7 +111,7 @@ static bool is_excepted(const char *exceptions, const char *host)
         if (bytes > 0 && bytes < sizeof text) {
             memcpy(text, entry, bytes);
             text[bytes] = '\0';
-            if ((bytes <= host_bytes && strcasecmp(host + host_bytes - bytes, text) == 0) ||
+            if ((bytes <= host_bytes && strcasecmp_l(host + host_bytes - bytes, text, evener_c_locale()) == 0) ||
                 (address_bytes > 0 && is_in_subnet(address, address_bytes, text))) {
                 return true;
             }
@@ -162,7 +165,7 @@ static bool set_authorization(evener_http2_proxy *proxy, const char *text, size_
 static const char *read_setting(evener_http2_proxy *proxy, const char *value)
 {
     const char *scheme_end = strstr(value, "://");
-    if (scheme_end != NULL && strncasecmp(value, "http://", 7) != 0) {
+    if (scheme_end != NULL && strncasecmp_l(value, "http://", 7, evener_c_locale()) != 0) {
         return "only http:// proxies are supported";
     }
     const char *authority = scheme_end != NULL ? scheme_end + 3 : value;

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lb/base/c_locale.h"
 #include "lb/base/openssl.h"
 #include "lb/base/tls_pem.h"
 #include "lb/transport/http2/internal.h"
@@ -298,7 +299,7 @@ int evener_http2_tls_write_output(evener_connection *connection, char what[128])
             return 0;
         }
         if (written < 0) {
-            (void)snprintf(what, 128, "cannot write: %s", strerror(errno));
+            (void)snprintf(what, 128, "cannot write: %s", strerror_l(errno, evener_c_locale()));
             return -1;
         }
         tls->output_from += (size_t)written;
@@ -385,7 +386,7 @@ ssize_t evener_http2_tls_read(evener_connection *connection, void *to, size_t by
         const char *reason = error != 0 ? ERR_reason_error_string(error) : NULL;
         (void)snprintf(what, 128, "the connection was lost: %s",
                        reason != NULL ? reason
-                       : errno != 0   ? strerror(errno)
+                       : errno != 0   ? strerror_l(errno, evener_c_locale())
                                       : "closed without notice");
         ERR_clear_error();
         return -1;

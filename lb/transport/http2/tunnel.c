@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "lb/base/c_locale.h"
 #include "lb/runtime/thread.h"
 #include "lb/transport/http2/proxy.h"
 
@@ -162,7 +163,7 @@ bool evener_http2_tunnel_read(evener_connection *connection)
     if (seen <= 0) {
         evener_http2_connection_break(connection, EVENER_STATUS_UNAVAILABLE,
                                       "proxy %s: it closed the connection without an answer to CONNECT: %s", host,
-                                      seen < 0 ? strerror(errno) : "end of stream");
+                                      seen < 0 ? strerror_l(errno, evener_c_locale()) : "end of stream");
         return false;
     }
     size_t header_bytes = connection->early_bytes + (size_t)seen;

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "lb/base/c_locale.h"
 #include "lb/transport/http2/internal.h"
 #include "lb/transport/http2/tls.h"
 
@@ -26,7 +27,7 @@ ssize_t evener_http2_wire_read(evener_connection *connection, void *to, size_t b
     if (got == 0) {
         (void)snprintf(what, WHAT_BYTES, "the server closed the connection");
     } else {
-        (void)snprintf(what, WHAT_BYTES, "the connection was lost: %s", strerror(errno));
+        (void)snprintf(what, WHAT_BYTES, "the connection was lost: %s", strerror_l(errno, evener_c_locale()));
     }
     return -1;
 }
@@ -56,6 +57,6 @@ ssize_t evener_http2_wire_write(evener_connection *connection, const struct iove
     if (errno == EAGAIN || errno == EWOULDBLOCK) {
         return 0;
     }
-    (void)snprintf(what, WHAT_BYTES, "cannot write: %s", strerror(errno));
+    (void)snprintf(what, WHAT_BYTES, "cannot write: %s", strerror_l(errno, evener_c_locale()));
     return -1;
 }
