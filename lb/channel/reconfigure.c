@@ -239,7 +239,7 @@ static void set_credentials(void *arg)
         return;
     }
     channel->pool.generation++;
-    evener_subchannel_pool_renew(&channel->pool, channel->control.addresses, channel->control.address_count);
+    evener_subchannel_pool_renew(&channel->pool, channel->control.list.addresses, channel->control.list.count);
     evener_log(EVENER_LOG_INFO, "channel", "%s: new credentials, connects anew",
                evener_target_text(channel->settings.target));
 }
