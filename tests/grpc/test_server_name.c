@@ -296,6 +296,27 @@ Test(server_name, n9_has_no_last_dot)
     refused(text("dns:///localhost.:%u", b, 0), NULL, EVENER_STATUS_UNAVAILABLE, not_valid_for("localhost"));
 }
 
+/* N7: a proxy of the environment (nothing listens there) is not used for excepted targets, nor if the channel ignores it.
+ * The core matches the address of a backend only. */
+Test(server_name, n7_proxies_can_be_excepted_by_name_and_ignored)
+{
+    evener_status status;
+    evener_channel_options options = options_of(insecure, NULL);
+    const unsigned port = serve(PLAIN, NULL);
+    char target[128];
+    snprintf(target, sizeof target, "dns:///localhost:%u", port);
+    unsetenv("grpc_proxy");
+    unsetenv("no_grpc_proxy");
+    setenv("https_proxy", "http://127.0.0.1:1", 1);
+    setenv("no_proxy", "orders.test", 1);
+    cr_expect_eq(call_target(target, &options, &status), EVENER_STATUS_UNAVAILABLE, "%s", status.message);
+    options.ignore_http_proxy = true;
+    cr_expect_eq(call_target(target, &options, &status), EVENER_STATUS_OK, "%s", status.message);
+    options.ignore_http_proxy = false;
+    setenv("no_proxy", on_core() ? "127.0.0.1,::1" : "localhost", 1);
+    cr_expect_eq(call_target(target, &options, &status), EVENER_STATUS_OK, "%s", status.message);
+}
+
 /* N14: the cores of Debian 12 and 13 have no resolver for vsock, and would take it for a DNS name. */
 Test(server_name, n14_vsock_on_a_core_without_it_says_what_to_use)
 {

@@ -233,6 +233,34 @@ Test(http2_tunnel, a_proxy_is_found_by_its_name)
     expect_call();
 }
 
+/* Serve a call for this target at the scripted server, while the environment names a proxy that refuses. */
+static void expect_no_proxy(const char *target, const char *exceptions)
+{
+    char address[64];
+    raw_listen(&proxy_server);
+    snprintf(address, sizeof address, "127.0.0.1:%u", (unsigned)proxy_server.port);
+    unsetenv("grpc_proxy");
+    unsetenv("no_grpc_proxy");
+    setenv("https_proxy", "http://127.0.0.1:1", 1);
+    setenv("no_proxy", exceptions, 1);
+    h2_open(&fixture,
+            &(evener_http2_transport_options){.size = sizeof(evener_http2_transport_options), .target = target});
+    peer = h2_connect(&fixture, address, NULL);
+    raw_accept(&proxy_server, &raw);
+    expect_call();
+}
+
+/* N7: the target's name is matched, though the connection is to an address. */
+Test(http2_tunnel, n7_a_target_named_in_no_proxy_is_connected_directly)
+{
+    expect_no_proxy("dns:///localhost:9999", "localhost");
+}
+
+Test(http2_tunnel, n7_a_domain_named_in_no_proxy_is_connected_directly)
+{
+    expect_no_proxy("dns://10.0.0.53/orders.prod.corp.example:443", "10.0.0.0/8,.corp.example");
+}
+
 /* The backend's first frame may come in one piece with the proxy's answer. */
 Test(http2_tunnel, what_follows_the_answer_is_the_backends)
 {
