@@ -131,6 +131,18 @@ void evener_subchannel_release(evener_subchannel *s)
     evener_subchannel_unref(s);
 }
 
+evener_status_code evener_subchannel_watch_load(evener_subchannel *s, uint64_t interval_ms,
+                                                void (*load_reported)(void *arg, evener_subchannel *s,
+                                                                      const void *report, size_t report_bytes),
+                                                void *arg, evener_status *status)
+{
+    (void)s;
+    (void)interval_ms;
+    (void)load_reported;
+    (void)arg;
+    return evener_status_set(status, EVENER_STATUS_UNIMPLEMENTED, "the simulation has no load reports");
+}
+
 evener_status_code evener_subchannel_watch_health(evener_subchannel *s, const char *service,
                                                   void (*health_changed)(void *arg, evener_subchannel *s,
                                                                          evener_connectivity_state health,

@@ -34,10 +34,14 @@ struct demo_server {
     char failure_message[128];
     uint8_t load_report[LOAD_REPORT_BYTES_MAX];
     size_t load_report_bytes;
+    uint8_t streamed_report[LOAD_REPORT_BYTES_MAX];
+    size_t streamed_report_bytes;
+    bool streams_reports;
     /* independent of all other members: no mutex needed */
     atomic_uint_fast64_t delay_ms;
     atomic_uint_fast64_t calls;
     atomic_uint_fast64_t calls_in_flight;
+    atomic_uint_fast64_t load_streams;
 };
 
 typedef enum demo_op_kind { DEMO_OP_OPENED, DEMO_OP_CLOSED, DEMO_OP_READ, DEMO_OP_WRITTEN } demo_op_kind;

@@ -391,6 +391,64 @@ grpc_slice demo_server_load_report(demo_server *server)
     return report;
 }
 
+/* ---- load reports out of band ---- */
+
+/* Watchers of the load, among those of health services. */
+static const char watches_load[] = "StreamCoreMetrics";
+
+void demo_server_stream_load_report(demo_server *server, const void *report, size_t report_bytes)
+{
+    pthread_mutex_lock(&server->mutex);
+    server->streams_reports = report != NULL && report_bytes <= sizeof server->streamed_report;
+    if (server->streams_reports) {
+        memcpy(server->streamed_report, report, report_bytes);
+        server->streamed_report_bytes = report_bytes;
+    }
+    for (demo_call *call = server->watchers; call != NULL && server->streams_reports; call = call->next) {
+        if (strcmp(call->watched, watches_load) == 0) {
+            demo_call_reply(call, server->streamed_report, server->streamed_report_bytes);
+        }
+    }
+    pthread_mutex_unlock(&server->mutex);
+}
+
+void demo_call_stream_load(demo_call *call)
+{
+    demo_server *server = call->server;
+    pthread_mutex_lock(&server->mutex);
+    atomic_fetch_add_explicit(&server->load_streams, 1, memory_order_relaxed);
+    const bool streams = server->streams_reports;
+    if (streams) {
+        demo_call_reply(call, server->streamed_report, server->streamed_report_bytes);
+        if (!call->is_closed && call->list == DEMO_LIST_NONE) {
+            atomic_fetch_add_explicit(&call->references, 1, memory_order_relaxed); /* the list's reference */
+            snprintf(call->watched, sizeof call->watched, "%s", watches_load);
+            call->list = DEMO_LIST_WATCHERS;
+            list_insert(&server->watchers, NULL, call);
+        }
+    }
+    pthread_mutex_unlock(&server->mutex);
+    if (!streams) {
+        demo_call_finish(call, GRPC_STATUS_UNIMPLEMENTED, "no load reports here");
+    }
+}
+
+uint64_t demo_server_load_streams(const demo_server *server)
+{
+    return atomic_load_explicit(&server->load_streams, memory_order_relaxed);
+}
+
+uint64_t demo_server_load_streams_open(demo_server *server)
+{
+    uint64_t open = 0;
+    pthread_mutex_lock(&server->mutex);
+    for (const demo_call *call = server->watchers; call != NULL; call = call->next) {
+        open += strcmp(call->watched, watches_load) == 0;
+    }
+    pthread_mutex_unlock(&server->mutex);
+    return open;
+}
+
 /* ---- health ---- */
 
 /* Return the health of a service. The caller holds the server's mutex. */

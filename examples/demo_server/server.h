@@ -12,6 +12,7 @@
  * Any thread may call any of the functions. Methods:
  *   /grpcdemo.GrpcDemo/..., /grpcdemo.GrpcGatewayDemo/...   see the proto
  *   /grpc.health.v1.Health/Check, /Watch                    the services set by demo_server_set_health(); "" is SERVING
+ *   /xds.service.orca.v3.OpenRcaService/StreamCoreMetrics   the report of demo_server_stream_load_report()
  *   /evener.demo.Echo/Unary, /Stream                        answer each message with itself
  * Request headers whose names start with "echo-" are returned as headers and as trailers, together with the headers
  * "served-by" (the server's port) and "host-seen" (the :authority of the call). */
@@ -69,7 +70,14 @@ void demo_server_set_health(demo_server *server, const char *service, demo_serve
  * "x-endpoint-load-metrics-bin". NULL: stop sending it. */
 void demo_server_set_load_report(demo_server *server, const void *report, size_t report_bytes);
 
-/* Return the number of calls since the start, without health calls; and how many of them have not ended. */
+/* A51 (out-of-band load reports): stream this load report to clients that ask for it, at once and after every change,
+ * whatever interval they ask for. NULL: answer UNIMPLEMENTED to those that ask from now on. */
+void demo_server_stream_load_report(demo_server *server, const void *report, size_t report_bytes);
+/* Return the number of such streams that were asked for since the start, and how many of them have not ended. */
+uint64_t demo_server_load_streams(const demo_server *server);
+uint64_t demo_server_load_streams_open(demo_server *server);
+
+/* Return the number of calls since the start, without health calls and load reports; and how many of them have not ended. */
 uint64_t demo_server_calls(const demo_server *server);
 uint64_t demo_server_calls_in_flight(const demo_server *server);
 

@@ -209,6 +209,13 @@ static void health_watch_end(demo_call *call)
     (void)call;
 }
 
+static void stream_load(demo_call *call, const uint8_t *data, size_t data_bytes)
+{
+    (void)data;
+    (void)data_bytes;
+    demo_call_stream_load(call);
+}
+
 void demo_reply_health(demo_call *call, demo_server_health health)
 {
     const uint8_t response[] = {0x08, (uint8_t)health};
@@ -227,6 +234,10 @@ static const demo_method methods[] = {
     {.path = "/evener.demo.Echo/Stream", .message = echo_stream},
     {.path = "/grpc.health.v1.Health/Check", .message = health_check, .health = true},
     {.path = "/grpc.health.v1.Health/Watch", .message = health_watch, .end = health_watch_end, .health = true},
+    {.path = "/xds.service.orca.v3.OpenRcaService/StreamCoreMetrics",
+     .message = stream_load,
+     .end = health_watch_end,
+     .health = true},
 };
 
 const demo_method *demo_method_find(const char *path, size_t path_bytes)

@@ -12,7 +12,7 @@ typedef struct demo_method {
     const char *path;
     void (*message)(demo_call *call, const uint8_t *data, size_t data_bytes);
     void (*end)(demo_call *call); /* the client has closed its side; NULL: finish with OK */
-    bool health;                  /* not counted, delayed or failed */
+    bool health;                  /* about the server: not counted, delayed or failed */
 } demo_method;
 
 /* Return the method of the path; NULL: unknown. */
@@ -32,6 +32,9 @@ const char *demo_call_text(const demo_call *call); /* initially "" */
 
 /* Send the service's health once, or with `watch` also after every change until the call is cancelled. */
 void demo_call_answer_health(demo_call *call, const char *service, bool watch);
+
+/* Send the load report at once and after every change, until the call is cancelled. */
+void demo_call_stream_load(demo_call *call);
 
 /* Send `health` as a HealthCheckResponse. */
 void demo_reply_health(demo_call *call, demo_server_health health);

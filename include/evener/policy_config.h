@@ -83,6 +83,11 @@ EVENER_API bool evener_policy_fields_get_duration(evener_policy_fields *fields, 
 EVENER_API bool evener_policy_fields_get_string(evener_policy_fields *fields, const char *name, char *value,
                                                 size_t bytes);
 
+/* Read a list of strings into `value`, of `bytes` bytes: one after another, each with a terminating NUL. Store how many
+ * there are in *count. Empty strings are refused, and more than `bytes` can hold. */
+EVENER_API bool evener_policy_fields_get_strings(evener_policy_fields *fields, const char *name, char *value,
+                                                 size_t bytes, size_t *count);
+
 /* Read a list of status codes, by name or number, as `retryableStatusCodes` of a service config: ["UNAVAILABLE", 14].
  * The set has the bit 1 << code per code. OK and CANCELLED (the caller's own) are refused; an empty list gives an empty
  * set. */

@@ -64,6 +64,18 @@ EVENER_API evener_status_code evener_subchannel_watch_health(evener_subchannel *
                                                                                     const evener_status *status),
                                                              void *arg, evener_status *status);
 
+/* Watch the load that the backend reports by itself (A51, out-of-band load reports: the stream
+ * /xds.service.orca.v3.OpenRcaService/StreamCoreMetrics), over all its connections, until the subchannel is released or
+ * another watch replaces this one. `interval_ms` is asked of the server: of several policies that share the backend the
+ * shortest counts. 0 ends the watch. Each report is passed as it came, for evener_load_report_parse(), on the control
+ * thread, never from inside this call; it is borrowed. A server without the service answers UNIMPLEMENTED: it is asked
+ * again over the next connection only. A stream that ends otherwise is opened again after a backoff. Errors:
+ * UNIMPLEMENTED (the transport carries no calls), FAILED_PRECONDITION (released), RESOURCE_EXHAUSTED. Control thread. */
+EVENER_API evener_status_code evener_subchannel_watch_load(
+    evener_subchannel *subchannel, uint64_t interval_ms,
+    void (*load_reported)(void *arg, evener_subchannel *subchannel, const void *report, size_t report_bytes), void *arg,
+    evener_status *status);
+
 /* Return the state. Control thread. */
 EVENER_API evener_connectivity_state evener_subchannel_state(const evener_subchannel *subchannel);
 

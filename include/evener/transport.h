@@ -222,6 +222,9 @@ typedef struct evener_call_begin_args {
     size_t receive_bytes_max;   /* limit of one received message; 0: 4 MiB. Exceeding: RESOURCE_EXHAUSTED */
     size_t send_bytes_max;      /* limit of one sent message; 0: none. Exceeding: RESOURCE_EXHAUSTED */
     uint32_t previous_attempts; /* A6: > 0 is sent as grpc-previous-rpc-attempts */
+    bool background; /* a long stream that no caller waits for, such as load reports: its events also come inside
+                        call_wait of other calls, and it keeps no thread from serving the connection. Not with
+                        `blocking` */
 } evener_call_begin_args;
 
 /* Embedded first in the transport's own struct. */

@@ -14,6 +14,7 @@
 
 #include <evener/log.h>
 
+#include "lb/backend/load_reports.h"
 #include "lb/backend/subchannel_pool.h"
 #include "lb/runtime/rcu.h"
 #include "lb/runtime/reclaim.h"
@@ -136,6 +137,14 @@ static void end_health_watch(evener_connector *connector)
     }
 }
 
+/* The load reports of this connector come over `connection` from now on; NULL: it has none. */
+static void move_load_reports(const evener_connector *connector, evener_connection *connection)
+{
+    if (connector->extra != NULL && connector->extra->load_reports != NULL) {
+        evener_load_reports_move(connector->extra->load_reports, connection);
+    }
+}
+
 /* Give up the connection in service. */
 static void give_up_link(evener_connector *connector)
 {
@@ -143,6 +152,7 @@ static void give_up_link(evener_connector *connector)
     if (link != NULL) {
         connector->link = NULL;
         end_health_watch(connector);
+        move_load_reports(connector, NULL);
         publish(connector, NULL);
         retire(connector, link);
     }
@@ -294,6 +304,7 @@ static void attempt_succeeded(evener_connector *connector)
     connector->connects++;
     evener_link_hold(evener_connector_pool(connector), connector->link);
     publish(connector, connector->link);
+    move_load_reports(connector, connector->link->connection);
     if (predecessor == NULL) {
         set_state(connector, EVENER_READY);
         evener_connector_pool(connector)->became_ready(evener_connector_pool(connector)->arg);
@@ -510,6 +521,37 @@ evener_status_code evener_connector_watch_health(evener_connector *connector, ev
     return transport->vtable->watch_health(transport, connector->link->connection, service, on_health, connector);
 }
 
+evener_status_code evener_connector_watch_load(evener_connector *connector, evener_subchannel_body *subchannel,
+                                               uint64_t interval_ms,
+                                               void (*load_reported)(void *arg, evener_subchannel *subchannel,
+                                                                     const void *report, size_t report_bytes),
+                                               void *arg, evener_status *status)
+{
+    evener_subchannel_pool *pool = evener_connector_pool(connector);
+    if (interval_ms == 0) {
+        if (connector->extra != NULL && connector->extra->load_reports != NULL) {
+            evener_load_reports_unwatch(connector->extra->load_reports, subchannel);
+        }
+        return evener_status_clear(status);
+    }
+    if (pool->transport->vtable->calls == NULL) {
+        return evener_status_set(status, EVENER_STATUS_UNIMPLEMENTED,
+                                 "%s: the transport carries no calls, and so no load reports",
+                                 evener_address_text(connector->address));
+    }
+    evener_connector_extra *extra = obtain_extra(connector);
+    if (extra != NULL && extra->load_reports == NULL) {
+        extra->load_reports = evener_load_reports_create(pool, connector->address,
+                                                         connector->link != NULL ? connector->link->connection : NULL);
+    }
+    if (extra == NULL || extra->load_reports == NULL ||
+        !evener_load_reports_watch(extra->load_reports, subchannel, interval_ms, load_reported, arg)) {
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "%s: out of memory for load reports",
+                                 evener_address_text(connector->address));
+    }
+    return evener_status_clear(status);
+}
+
 void evener_connector_reconnect(evener_connector *connector)
 {
     if (connector->attempt != NULL && connector->attempt->link != NULL) {
@@ -570,6 +612,7 @@ static void connector_end(evener_connector *connector)
     evener_connector_leave_table(pool, connector);
     evener_address_unref(connector->address);
     if (connector->extra != NULL) {
+        evener_load_reports_destroy(connector->extra->load_reports);
         free(connector->extra->last_error);
         free(connector->extra);
     }
@@ -581,6 +624,7 @@ void evener_connector_detach(evener_connector *connector, evener_subchannel_body
     if (connector->link != NULL) {
         (void)evener_connector_watch_health(connector, subchannel, NULL, NULL, NULL, NULL);
     }
+    (void)evener_connector_watch_load(connector, subchannel, 0, NULL, NULL, NULL);
     if (connector->subchannels == subchannel && subchannel->connector_next == NULL) {
         connector_end(connector);
         return;

@@ -330,6 +330,19 @@ evener_status_code evener_subchannel_watch_health(evener_subchannel *subchannel,
     return evener_connector_watch_health(body->connector, body, service, health_changed, arg, status);
 }
 
+evener_status_code evener_subchannel_watch_load(evener_subchannel *subchannel, uint64_t interval_ms,
+                                                void (*load_reported)(void *arg, evener_subchannel *subchannel,
+                                                                      const void *report, size_t report_bytes),
+                                                void *arg, evener_status *status)
+{
+    evener_subchannel_body *body = evener_slot_body(subchannel);
+    if (body->connector == NULL) {
+        return evener_status_set(status, EVENER_STATUS_FAILED_PRECONDITION, "%s: released",
+                                 evener_address_text(body->identity));
+    }
+    return evener_connector_watch_load(body->connector, body, interval_ms, load_reported, arg, status);
+}
+
 evener_connectivity_state evener_subchannel_state(const evener_subchannel *subchannel)
 {
     const evener_connector *connector = evener_slot_body(subchannel)->connector;

@@ -136,7 +136,8 @@ typedef struct evener_connector_extra {
     void (*health_changed)(void *arg, evener_subchannel *subchannel, evener_connectivity_state health,
                            const evener_status *status);
     void *health_arg;
-    uint64_t gone_picks, gone_failed; /* counts of released subchannels */
+    struct evener_load_reports *load_reports; /* out of band; NULL: nobody watches them */
+    uint64_t gone_picks, gone_failed;         /* counts of released subchannels */
 } evener_connector_extra;
 
 struct evener_connector {
@@ -226,6 +227,12 @@ evener_status_code evener_connector_watch_health(evener_connector *connector, ev
                                                                         evener_connectivity_state health,
                                                                         const evener_status *status),
                                                  void *arg, evener_status *status);
+/* See evener_subchannel_watch_load(). */
+evener_status_code evener_connector_watch_load(evener_connector *connector, evener_subchannel_body *subchannel,
+                                               uint64_t interval_ms,
+                                               void (*load_reported)(void *arg, evener_subchannel *subchannel,
+                                                                     const void *report, size_t report_bytes),
+                                               void *arg, evener_status *status);
 /* Replace the connection in service as soon as its successor is READY, and an attempt in flight when it has ended.
  * End a backoff. */
 void evener_connector_reconnect(evener_connector *connector);

@@ -257,6 +257,39 @@ bool evener_policy_fields_get_string(evener_policy_fields *fields, const char *n
     return true;
 }
 
+bool evener_policy_fields_get_strings(evener_policy_fields *fields, const char *name, char *value, size_t bytes,
+                                      size_t *count)
+{
+    const json_t *list = find(fields, name);
+    if (list == NULL) {
+        return false;
+    }
+    bool is_good = json_is_array(list);
+    size_t used = 0;
+    size_t index;
+    const json_t *item;
+    json_array_foreach(list, index, item)
+    {
+        is_good = is_good && json_is_string(item) && json_string_length(item) > 0;
+        used += is_good ? json_string_length(item) + 1 : 0;
+    }
+    if (!is_good) {
+        return is_needed(fields, name, "a list of strings that are not empty");
+    }
+    if (used > bytes) {
+        evener_policy_fields_fail(fields, EVENER_STATUS_INVALID_ARGUMENT, name,
+                                  "at most %zu bytes in all are allowed, with one more per string", bytes);
+        return false;
+    }
+    json_array_foreach(list, index, item)
+    {
+        memcpy(value, json_string_value(item), json_string_length(item) + 1);
+        value += json_string_length(item) + 1;
+    }
+    *count = json_array_size(list);
+    return true;
+}
+
 /* Return the code of a list's item; OK: not a code that may be in a list. */
 static evener_status_code status_code_of(const json_t *item)
 {

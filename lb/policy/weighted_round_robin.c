@@ -1,10 +1,12 @@
 /* weighted_round_robin: every READY backend in turn, as often as its weight says (A58).
  *
- * Weights. A backend's load reports (trailer `endpoint-load-metrics-bin`) give
+ * Weights. A backend's load reports (trailer `endpoint-load-metrics-bin` or, with `enableOobLoadReport`, out of band:
+ * A51) give
  *
  *     weight = requests_per_second / (utilization + penalty * errors_per_second / requests_per_second)
  *
- * with the application's utilization or, if that is 0, the CPU's. Such a weight counts `blackoutPeriod` after the first
+ * with the application's utilization or, if that is 0, the highest of `metricNamesForComputingUtilization` (A114) or, if
+ * the report has none of them, the CPU's. Such a weight counts `blackoutPeriod` after the first
  * report of a connection, and until `weightExpirationPeriod` after the last one. When at least two backends have one,
  * those weights rule: brought to within 0.1 to 10 of their median, and the median for a backend that has none.
  * Otherwise the attribute "weight" of the addresses does (1 if none: then it is a round robin). Weights are looked at
@@ -23,7 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <evener/load_report.h>
+#include <evener/log.h>
 #include <evener/policy_config.h>
 
 #include "lb/base/c_locale.h"
@@ -32,27 +34,31 @@
 #include "lb/policy/ready_list.h"
 #include "lb/policy/smooth_sequence.h"
 #include "lb/policy/weights.h"
+#include "lb/policy/wrr_report.h"
 
 /* A58: the bounds of the parameters; and those of a weight beside the mean (grpc: static_stride_scheduler.cc). */
 #define UPDATE_PERIOD_MIN_NS (100 * EVENER_NS_PER_MS)
 #define PERIOD_MAX_NS (UINT64_C(24) * 3600 * EVENER_NS_PER_S)
-/* A report that gives a weight outside is refused: no server answers as many calls per unit of utilization. */
-#define WEIGHT_MIN 1e-6
-#define WEIGHT_MAX 1e12
+#define OOB_PERIOD_DEFAULT_NS (10 * EVENER_NS_PER_S)
+/* Warn of missing reports after this time with READY backends at the earliest. */
+#define UNREPORTED_WARNING_NS (10 * EVENER_NS_PER_S)
 /* A call counts this much in the share of failures. */
 #define FAILING_WEIGHT (1.0 / 32)
 #define RATIO_MAX 10.0
 #define RATIO_MIN 0.1
 
 typedef struct wrr_config {
-    bool oob_load_report; /* read, for its type; reports come with calls only */
+    bool oob_load_report;
+    uint64_t oob_ns; /* between two reports */
+    evener_metric_names metrics;
     uint64_t blackout_ns, expiration_ns, update_ns;
     double error_penalty;
     uint32_t failure_codes;
     evener_slow_start slow_start;
 } wrr_config;
 
-static const wrr_config default_config = {.blackout_ns = 10 * EVENER_NS_PER_S,
+static const wrr_config default_config = {.oob_ns = OOB_PERIOD_DEFAULT_NS,
+                                          .blackout_ns = 10 * EVENER_NS_PER_S,
                                           .expiration_ns = 180 * EVENER_NS_PER_S,
                                           .update_ns = EVENER_NS_PER_S,
                                           .error_penalty = 1.0,
@@ -63,15 +69,22 @@ static const wrr_config default_config = {.blackout_ns = 10 * EVENER_NS_PER_S,
  * by itself, so relaxed order does. */
 typedef struct wrr_data {
     evener_loop *loop;
-    uint64_t weight_bits;   /* atomic: a double, of the last report */
-    uint64_t reported_ns;   /* atomic: when; 0: never */
-    uint64_t first_ns;      /* atomic: the first report since then; 0: none yet */
-    uint64_t rps_bits;      /* atomic: a double, of the last report; 0 before the first */
-    uint64_t error_bits;    /* atomic: a double, the share of errors in it */
-    uint64_t failing_bits;  /* atomic: a double, the share of failures as this client sees it */
-    uint32_t failure_codes; /* atomic; of the configuration in force */
+    uint64_t weight_bits;               /* atomic: a double, of the last report */
+    uint64_t reported_ns;               /* atomic: when; 0: never */
+    uint64_t first_ns;                  /* atomic: the first report since then; 0: none yet */
+    uint64_t rps_bits;                  /* atomic: a double, of the last report; 0 before the first */
+    uint64_t error_bits;                /* atomic: a double, the share of errors in it */
+    uint64_t failing_bits;              /* atomic: a double, the share of failures as this client sees it */
+    uint32_t failure_codes;             /* atomic; of the configuration in force */
+    bool has_answered;                  /* atomic: a call has ended with OK */
+    bool has_reported;                  /* atomic: a well-formed report has come */
+    bool is_out_of_band;                /* atomic: reports with calls are ignored */
+    const evener_metric_names *metrics; /* atomic; NULL: none. In `metrics_held` */
     /* the control thread's */
-    uint64_t ready_since_ns; /* of the connection that the reports are of */
+    uint64_t ready_since_ns;                  /* of the connection that the reports are of */
+    uint64_t oob_ms;                          /* between the reports that are asked for; 0: none are */
+    double error_penalty;                     /* for reports out of band */
+    evener_metric_names_in_use *metrics_held; /* a reference */
 } wrr_data;
 
 typedef struct wrr_entry {
@@ -91,9 +104,12 @@ typedef struct wrr_picker {
     wrr_entry entries[];
 } wrr_picker;
 
-/* An instance's memory: the last picker, to be published again when nothing has changed. */
+/* An instance's memory. */
 typedef struct wrr_state {
-    wrr_picker *last;
+    wrr_picker *last; /* published again when nothing has changed */
+    evener_metric_names_in_use *metrics;
+    uint64_t first_ready_ns; /* when its first picker was built */
+    bool is_settled;         /* a backend has reported, or the warning that none does was logged */
 } wrr_state;
 
 static uint64_t bits_of(double value)
@@ -123,37 +139,37 @@ static double load(const uint64_t *bits)
 }
 
 /* Take a report. One with an answer that is not OK lowers the weight only. */
-static void take_report(wrr_data *data, uint64_t penalty_bits, const evener_done_info *info)
+static void take_report(wrr_data *data, double penalty, const void *bytes, size_t byte_count, bool ok)
 {
-    evener_load_report report = {.size = sizeof report};
-    if (!evener_load_report_parse(info->load_report, info->load_report_bytes, &report)) {
-        return;
-    }
-    const double utilization =
-        report.application_utilization > 0 ? report.application_utilization : report.cpu_utilization;
-    if (!(report.requests_per_second > 0) || !(utilization > 0)) {
-        return; /* A58: says nothing */
-    }
-    const double errors = report.errors_per_second / report.requests_per_second;
-    const double weight = report.requests_per_second / (utilization + double_of(penalty_bits) * errors);
-    if (!(weight >= WEIGHT_MIN && weight <= WEIGHT_MAX)) {
-        return;
+    const evener_metric_names *names = __atomic_load_n(&data->metrics, __ATOMIC_ACQUIRE); /* its texts: use_metrics() */
+    evener_wrr_report report;
+    const evener_wrr_verdict verdict = evener_wrr_report_read(bytes, byte_count, names, penalty, &report);
+    if (verdict != EVENER_WRR_MALFORMED) {
+        __atomic_store_n(&data->has_reported, true, __ATOMIC_RELAXED);
     }
     const bool known = __atomic_load_n(&data->first_ns, __ATOMIC_RELAXED) != 0;
-    if (info->code != EVENER_STATUS_OK && (!known || weight > load(&data->weight_bits))) {
+    if (verdict != EVENER_WRR_WEIGHT || (!ok && (!known || report.weight > load(&data->weight_bits)))) {
         return;
     }
     const uint64_t now_ns = evener_loop_now_fast_ns(data->loop);
-    store(&data->weight_bits, weight);
+    store(&data->weight_bits, report.weight);
     store(&data->rps_bits, report.requests_per_second);
-    store(&data->error_bits, errors);
+    store(&data->error_bits, report.errors);
     __atomic_store_n(&data->reported_ns, now_ns, __ATOMIC_RELAXED);
     if (!known) {
         __atomic_store_n(&data->first_ns, now_ns, __ATOMIC_RELAXED);
     }
 }
 
-/* A call ended that says something: not OK, or with a report. */
+/* A report came out of band. Control thread. */
+static void load_reported(void *arg, evener_subchannel *subchannel, const void *report, size_t report_bytes)
+{
+    (void)subchannel;
+    wrr_data *data = arg;
+    take_report(data, data->error_penalty, report, report_bytes, true);
+}
+
+/* A call ended that says something: not OK, with a report, or the first one. */
 static __attribute__((noinline)) void call_says(wrr_data *data, uint64_t penalty_bits, const evener_done_info *info)
 {
     if (info->not_sent) {
@@ -164,15 +180,22 @@ static __attribute__((noinline)) void call_says(wrr_data *data, uint64_t penalty
         const double failing = load(&data->failing_bits);
         store(&data->failing_bits, failing + ((failed ? 1.0 : 0.0) - failing) * FAILING_WEIGHT);
     }
-    if (info->load_report != NULL) {
-        take_report(data, penalty_bits, info);
+    if (info->code == EVENER_STATUS_OK) {
+        __atomic_store_n(&data->has_answered, true, __ATOMIC_RELAXED);
+    }
+    if (info->load_report != NULL && !__atomic_load_n(&data->is_out_of_band, __ATOMIC_RELAXED)) {
+        take_report(data, double_of(penalty_bits), info->load_report, info->load_report_bytes,
+                    info->code == EVENER_STATUS_OK);
     }
 }
 
-static void call_done(void *data, uint64_t penalty_bits, const evener_done_info *info, uint32_t lane)
+static void call_done(void *arg, uint64_t penalty_bits, const evener_done_info *info, uint32_t lane)
 {
     (void)lane;
-    if (__builtin_expect(info->load_report != NULL || info->code != EVENER_STATUS_OK, 0)) {
+    wrr_data *data = arg;
+    if (__builtin_expect(info->load_report != NULL || info->code != EVENER_STATUS_OK ||
+                             !__atomic_load_n(&data->has_answered, __ATOMIC_RELAXED),
+                         0)) {
         call_says(data, penalty_bits, info);
     }
 }
@@ -295,6 +318,78 @@ static void use_reports(const evener_base_ready *ready, const wrr_config *config
     free(reported);
 }
 
+/* ---- reports that are asked for ---- */
+
+/* Let a backend's reports be read with the metrics of the configuration. On out of memory the old ones count on, until
+ * the next picker. */
+static void use_metrics(wrr_data *data, wrr_state *state, const evener_metric_names *wanted)
+{
+    if (wanted->count == 0) {
+        __atomic_store_n(&data->metrics, NULL, __ATOMIC_RELAXED);
+        return;
+    }
+    const evener_metric_names *names = evener_metric_names_use(&state->metrics, wanted);
+    if (names == NULL) {
+        return;
+    }
+    if (data->metrics_held != state->metrics) { /* which keeps all those before it */
+        evener_metric_names_in_use *old = data->metrics_held;
+        data->metrics_held = evener_metric_names_ref(state->metrics);
+        evener_metric_names_unref(old);
+    }
+    __atomic_store_n(&data->metrics, names, __ATOMIC_RELEASE); /* pairs with take_report() */
+}
+
+/* Ask a backend for reports out of band, or stop asking. */
+static void ask_out_of_band(wrr_data *data, evener_subchannel *subchannel, const wrr_config *config)
+{
+    const uint64_t period_ns = config->oob_ns > 0 ? config->oob_ns : OOB_PERIOD_DEFAULT_NS;
+    const uint64_t wanted_ms = !config->oob_load_report       ? 0
+                               : period_ns < EVENER_NS_PER_MS ? 1
+                                                              : period_ns / EVENER_NS_PER_MS;
+    data->error_penalty = config->error_penalty;
+    __atomic_store_n(&data->is_out_of_band, config->oob_load_report, __ATOMIC_RELAXED);
+    if (data->oob_ms == wanted_ms) {
+        return;
+    }
+    const evener_status_code code = evener_subchannel_watch_load(subchannel, wanted_ms, load_reported, data, NULL);
+    if (code == EVENER_STATUS_OK || code == EVENER_STATUS_UNIMPLEMENTED) { /* else the next picker asks again */
+        data->oob_ms = wanted_ms;
+    }
+}
+
+/* Warn, once, if no backend sends reports though reports are all that could give weights: none came after calls were
+ * answered, or out of band, for the blackout period. */
+static void warn_of_missing_reports(const evener_base_ready *ready, const wrr_config *config)
+{
+    wrr_state *state = ready->state;
+    const uint64_t now_ns = evener_loop_now_ns(ready->helper->loop);
+    if (state->first_ready_ns == 0) {
+        state->first_ready_ns = now_ns;
+    }
+    bool is_awaited = config->oob_load_report;
+    bool has_static_weights = false;
+    for (size_t i = 0; i < ready->count && !state->is_settled; i++) {
+        const wrr_data *data = evener_subchannel_data(ready->subchannels[i]);
+        state->is_settled = __atomic_load_n(&data->has_reported, __ATOMIC_RELAXED);
+        is_awaited |= __atomic_load_n(&data->has_answered, __ATOMIC_RELAXED);
+        has_static_weights |= evener_static_weight(ready->subchannels[i]) != 1;
+    }
+    const uint64_t wait_ns = config->blackout_ns > UNREPORTED_WARNING_NS ? config->blackout_ns : UNREPORTED_WARNING_NS;
+    if (state->is_settled || !is_awaited || now_ns - state->first_ready_ns < wait_ns ||
+        (has_static_weights && !config->oob_load_report)) {
+        return;
+    }
+    state->is_settled = true;
+    evener_log(
+        EVENER_LOG_WARNING, "weighted_round_robin",
+        "%s: no backend sends load reports, so the weights are those of the addresses: %s", ready->helper->target,
+        config->oob_load_report
+            ? "the servers need the service xds.service.orca.v3.OpenRcaService"
+            : "the servers have to send the trailer endpoint-load-metrics-bin (the gRPC C core hides it from its "
+              "users: over the transport grpc set enableOobLoadReport)");
+}
+
 /* ---- building ---- */
 
 static bool is_same(const wrr_picker *last, const evener_base_ready *ready, const double *weights,
@@ -352,7 +447,10 @@ static evener_picker *wrr_build_picker(const evener_base_ready *ready)
     for (size_t i = 0; i < ready->count; i++) {
         wrr_data *data = evener_subchannel_data(ready->subchannels[i]);
         __atomic_store_n(&data->failure_codes, config->failure_codes, __ATOMIC_RELAXED);
+        use_metrics(data, state, &config->metrics);
+        ask_out_of_band(data, ready->subchannels[i], config);
     }
+    warn_of_missing_reports(ready, config);
     evener_ready_weights(ready, &config->slow_start, weights);
     use_reports(ready, config, weights);
     if (*ready->rebuild_after_ns == 0 || *ready->rebuild_after_ns > config->update_ns) {
@@ -380,6 +478,13 @@ static void state_destroy(void *arg)
     if (state->last != NULL) {
         evener_picker_unref(&state->last->base);
     }
+    evener_metric_names_unref(state->metrics);
+}
+
+static void data_destroy(void *arg)
+{
+    const wrr_data *data = arg;
+    evener_metric_names_unref(data->metrics_held);
 }
 
 static void subchannel_created(const evener_base_ready *peers, evener_subchannel *subchannel)
@@ -405,9 +510,14 @@ static void read_config(evener_policy_fields *fields, const evener_policy_set *p
 {
     (void)policies;
     wrr_config *config = parsed;
-    uint64_t oob_ns = 0;
     evener_policy_fields_get_bool(fields, "enableOobLoadReport", &config->oob_load_report);
-    evener_policy_fields_get_duration(fields, "oobReportingPeriod", 0, PERIOD_MAX_NS, &oob_ns);
+    evener_policy_fields_get_duration(fields, "oobReportingPeriod", 0, PERIOD_MAX_NS, &config->oob_ns);
+    if (evener_policy_fields_get_strings(fields, "metricNamesForComputingUtilization", config->metrics.texts,
+                                         sizeof config->metrics.texts, &config->metrics.count)) {
+        for (size_t i = 0; i < config->metrics.count; i++) {
+            config->metrics.bytes += strlen(config->metrics.texts + config->metrics.bytes) + 1;
+        }
+    }
     evener_policy_fields_get_duration(fields, "blackoutPeriod", 0, PERIOD_MAX_NS, &config->blackout_ns);
     evener_policy_fields_get_duration(fields, "weightExpirationPeriod", 0, PERIOD_MAX_NS, &config->expiration_ns);
     evener_policy_fields_get_duration(fields, "weightUpdatePeriod", 0, PERIOD_MAX_NS, &config->update_ns);
@@ -434,6 +544,7 @@ static const evener_base_policy weighted_round_robin = {
     .size = sizeof weighted_round_robin,
     .build_picker = wrr_build_picker,
     .subchannel_data_bytes = sizeof(wrr_data),
+    .subchannel_data_destroy = data_destroy,
     .state_bytes = sizeof(wrr_state),
     .state_destroy = state_destroy,
     .subchannel_created = subchannel_created,

@@ -9,6 +9,7 @@
 #include "lb/policy/weights.h"
 #include "tests/support/policy_harness.h"
 #include <evener/load_report.h>
+#include <evener/log.h>
 
 #define A "10.0.0.1:1"
 #define B "10.0.0.2:1"
@@ -389,6 +390,10 @@ Test(weighted_round_robin, bad_configuration_names_the_field)
         {"{\"errorUtilizationPenalty\":-1}", "errorUtilizationPenalty: a number from 0 to 1e+09 is needed"},
         {"{\"enableOobLoadReport\":\"yes\"}", "enableOobLoadReport: true or false is needed"},
         {"{\"slowStartConfig\":{\"window\":\"x\"}}", "slowStartConfig.window: a duration like \"1.5s\" is needed"},
+        {"{\"metricNamesForComputingUtilization\":\"eps\"}",
+         "metricNamesForComputingUtilization: a list of strings that are not empty is needed"},
+        {"{\"metricNamesForComputingUtilization\":[\"eps\",\"\"]}",
+         "metricNamesForComputingUtilization: a list of strings that are not empty is needed"},
         {"{\"slowStartConfig\":3}", "slowStartConfig: a JSON object is needed"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -593,4 +598,195 @@ Test(weight_zero, b9_drains)
         cr_assert(counts[0] > 0 && counts[1] > 0 && counts[2] > 0, "%s: all would drain", policies[i]);
         harness_destroy(h);
     }
+}
+
+/* ---- metrics by name (A114), reports out of band (A51), missing reports ---- */
+
+/* Write a field of type double. Return its length. */
+static size_t put_double(uint8_t *to, unsigned field, double value)
+{
+    to[0] = (uint8_t)(field << 3 | 1);
+    memcpy(to + 1, &value, 8);
+    return 9;
+}
+
+/* Write an entry of a map from strings to doubles. */
+static size_t put_entry(uint8_t *to, unsigned field, const char *key, double value)
+{
+    const size_t key_bytes = strlen(key);
+    to[0] = (uint8_t)(field << 3 | 2);
+    to[1] = (uint8_t)(2 + key_bytes + 9);
+    to[2] = 1 << 3 | 2;
+    to[3] = (uint8_t)key_bytes;
+    memcpy(to + 4, key, key_bytes);
+    return 4 + key_bytes + put_double(to + 4 + key_bytes, 2, value);
+}
+
+Test(load_report, finds_a_metric_by_its_name)
+{
+    uint8_t bytes[256];
+    size_t size = put_double(bytes, 1, 0.5);
+    size += put_double(bytes + size, 2, 0.25);
+    size += put_entry(bytes + size, 4, "db", 7);
+    size += put_entry(bytes + size, 5, "disk", 0.75);
+    size += put_entry(bytes + size, 8, "queue", 12);
+    size += put_entry(bytes + size, 8, "bad", -1);
+    const struct {
+        const char *name;
+        double value; /* below 0: not found */
+    } cases[] = {{"cpu_utilization", 0.5},
+                 {"mem_utilization", 0.25},
+                 {"request_cost.db", 7},
+                 {"utilization.disk", 0.75},
+                 {"named_metrics.queue", 12},
+                 {"named_metrics.disk", -1},
+                 {"named_metrics.bad", -1},
+                 {"named_metrics", -1},
+                 {"eps", -1},
+                 {"cpu_utilization.x", -1},
+                 {"", -1}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        double value = -1;
+        cr_expect_eq(evener_load_report_find(bytes, size, cases[i].name, &value), cases[i].value >= 0, "%s",
+                     cases[i].name);
+        cr_expect_float_eq(value, cases[i].value, 0, "%s: %g", cases[i].name, value);
+    }
+    double value = -1;
+    for (size_t cut = size - 1; cut > size - 10; cut--) {
+        cr_expect_not(evener_load_report_find(bytes, cut, "cpu_utilization", &value), "%zu bytes", cut);
+    }
+}
+
+/* Report with the next call that goes to the address. */
+static void report_bytes(policy_harness *h, const char *address, const uint8_t *bytes, size_t size)
+{
+    for (size_t i = 0; i < 100000; i++) {
+        evener_pick pick;
+        cr_assert_eq(harness_pick(h, NULL, &pick, NULL), EVENER_PICK_COMPLETE);
+        const bool wanted = strcmp(evener_subchannel_address_text(pick.subchannel), address) == 0;
+        const evener_done_info info = {
+            .size = sizeof info, .load_report = wanted ? bytes : NULL, .load_report_bytes = wanted ? size : 0};
+        harness_done_with(h, &pick, &info);
+        if (wanted) {
+            return;
+        }
+    }
+    cr_assert_fail("%s is never picked", address);
+}
+
+/* A report of 100 requests per second; metrics of 0 are left out. */
+static size_t put_report(uint8_t *bytes, double application, double cpu, double queue, double memory)
+{
+    size_t size = put_double(bytes, 6, 100);
+    size += application > 0 ? put_double(bytes + size, 9, application) : 0;
+    size += cpu > 0 ? put_double(bytes + size, 1, cpu) : 0;
+    size += queue > 0 ? put_entry(bytes + size, 8, "queue", queue) : 0;
+    size += memory > 0 ? put_double(bytes + size, 2, memory) : 0;
+    return size;
+}
+
+static void report_metrics(policy_harness *h, const char *address, double application, double cpu, double queue,
+                           double memory)
+{
+    uint8_t bytes[128];
+    report_bytes(h, address, bytes, put_report(bytes, application, cpu, queue, memory));
+}
+
+/* A114: the application's utilization, else the highest of the named metrics, else the CPU's */
+Test(weighted_round_robin, named_metrics_give_the_utilization_without_the_applications)
+{
+    policy_harness *h = ready_harness("weighted_round_robin",
+                                      "{\"blackoutPeriod\":\"0s\",\"metricNamesForComputingUtilization\":"
+                                      "[\"named_metrics.queue\",\"mem_utilization\"]}",
+                                      A "," B "," C);
+    report_metrics(h, A, 0, 0.1, 0.9, 0.2);   /* the highest: the queue */
+    report_metrics(h, B, 0, 0.9, 0.1, 0.3);   /* the highest: the memory */
+    report_metrics(h, C, 0.3, 0.1, 0.9, 0.9); /* the application's */
+    harness_advance_ms(h, 1000);
+    assert_ratio(h, 1, 3, 3);
+    report_metrics(h, A, 0, 0.3, 0, 0); /* neither: the CPU's */
+    harness_advance_ms(h, 1000);
+    assert_ratio(h, 1, 1, 1);
+    harness_configure(h,
+                      "{\"blackoutPeriod\":\"0s\",\"metricNamesForComputingUtilization\":[\"named_metrics.other\"]}");
+    report_metrics(h, A, 0, 0.3, 0.1, 0); /* other names: the CPU's */
+    report_metrics(h, B, 0, 0.3, 0.1, 0);
+    report_metrics(h, C, 0, 0.9, 0.1, 0);
+    harness_advance_ms(h, 1000);
+    assert_ratio(h, 3, 3, 1);
+    harness_configure(h, NO_BLACKOUT);
+    report_metrics(h, C, 0, 0.3, 0.1, 0.9);
+    harness_advance_ms(h, 1000);
+    assert_ratio(h, 1, 1, 1);
+    harness_destroy(h);
+}
+
+#define OUT_OF_BAND "{\"blackoutPeriod\":\"0s\",\"enableOobLoadReport\":true,\"oobReportingPeriod\":\"2.5s\"}"
+
+static void report_out_of_band(policy_harness *h, const char *address, double utilization)
+{
+    uint8_t bytes[64];
+    size_t size = put_double(bytes, 6, 100);
+    size += put_double(bytes + size, 9, utilization);
+    harness_report_load(h, address, bytes, size);
+}
+
+/* A58: enable_oob_load_report replaces the reports of calls */
+Test(weighted_round_robin, reports_out_of_band_replace_those_of_calls)
+{
+    policy_harness *h = ready_harness("weighted_round_robin", OUT_OF_BAND, A "," B "," C);
+    cr_expect_eq(harness_load_interval_ms(h, A), 2500);
+    report_out_of_band(h, A, 0.9);
+    report_out_of_band(h, B, 0.3);
+    report_out_of_band(h, C, 0.3);
+    report(h, A, 100, 0, 0.01, 0);
+    harness_advance_ms(h, 1000);
+    assert_ratio(h, 1, 3, 3);
+    harness_configure(h, "{\"blackoutPeriod\":\"0s\",\"enableOobLoadReport\":true}");
+    cr_expect_eq(harness_load_interval_ms(h, B), 10000, "A58: the default period");
+    harness_configure(h, NO_BLACKOUT);
+    cr_expect_eq(harness_load_interval_ms(h, A), 0);
+    report(h, A, 100, 0, 0.3, 0);
+    harness_advance_ms(h, 1000);
+    assert_ratio(h, 1, 1, 1);
+    harness_destroy(h);
+}
+
+static unsigned warnings;
+
+static void count_warnings(void *arg, evener_log_level level, const char *component, const char *message)
+{
+    (void)arg;
+    (void)message;
+    warnings += level == EVENER_LOG_WARNING && strcmp(component, "weighted_round_robin") == 0;
+}
+
+static unsigned warnings_of(const char *config, const char *list, bool calls, bool reports)
+{
+    warnings = 0;
+    evener_log_set_sink(count_warnings, NULL, EVENER_LOG_WARNING);
+    policy_harness *h = ready_harness("weighted_round_robin", config, list);
+    if (calls) {
+        (void)harness_pick_one(h);
+    }
+    if (reports) {
+        report(h, A, 100, 0, 0.5, 0);
+    }
+    harness_advance_ms(h, 9000);
+    cr_expect_eq(warnings, 0);
+    harness_advance_ms(h, 100000);
+    harness_update(h, list);
+    harness_advance_ms(h, 10000);
+    harness_destroy(h);
+    evener_log_set_sink(NULL, NULL, EVENER_LOG_WARNING);
+    return warnings;
+}
+
+Test(weighted_round_robin, one_warning_if_no_backend_sends_reports)
+{
+    cr_expect_eq(warnings_of("{}", A "," B, true, false), 1);
+    cr_expect_eq(warnings_of("{}", A "," B, true, true), 0);
+    cr_expect_eq(warnings_of("{}", A "," B, false, false), 0, "no call has ended");
+    cr_expect_eq(warnings_of("{}", WEIGHTED, true, false), 0, "the addresses have weights");
+    cr_expect_eq(warnings_of("{\"enableOobLoadReport\":true}", WEIGHTED, false, false), 1, "reports were asked for");
 }

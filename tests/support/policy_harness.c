@@ -25,6 +25,10 @@ struct evener_subchannel {
     char service[256];
     bool watched, health_pending;
     evener_connectivity_state health;
+    /* A51 (out-of-band load reports): the load watch; 0: none */
+    uint64_t load_interval_ms;
+    void (*load_reported)(void *arg, evener_subchannel *subchannel, const void *report, size_t report_bytes);
+    void *load_arg;
     evener_subchannel *next, **link; /* links in the list of all subchannels */
     evener_subchannel *unreported_next;
 };
@@ -147,6 +151,18 @@ void evener_subchannel_connect(evener_subchannel *s)
         log_connect(s->h, s->text);
         set_state(s, s->h->connect_succeeds ? EVENER_READY : EVENER_CONNECTING);
     }
+}
+
+evener_status_code evener_subchannel_watch_load(evener_subchannel *s, uint64_t interval_ms,
+                                                void (*load_reported)(void *arg, evener_subchannel *subchannel,
+                                                                      const void *report, size_t report_bytes),
+                                                void *arg, evener_status *status)
+{
+    cr_assert(!s->released);
+    s->load_interval_ms = interval_ms;
+    s->load_reported = load_reported;
+    s->load_arg = arg;
+    return evener_status_clear(status);
 }
 
 evener_status_code evener_subchannel_watch_health(evener_subchannel *s, const char *service,
@@ -563,6 +579,21 @@ void harness_health(policy_harness *h, const char *address, evener_connectivity_
     s->health_pending = true;
     report_later(s);
     harness_run(h);
+}
+
+void harness_report_load(policy_harness *h, const char *address, const void *report, size_t report_bytes)
+{
+    evener_subchannel *s = harness_find(h, address);
+    cr_assert(s != NULL && s->load_interval_ms != 0, "%s: no load watch", address);
+    s->load_reported(s->load_arg, s, report, report_bytes);
+    harness_run(h);
+}
+
+uint64_t harness_load_interval_ms(const policy_harness *h, const char *address)
+{
+    const evener_subchannel *s = harness_find(h, address);
+    cr_assert_not_null(s);
+    return s->load_interval_ms;
 }
 
 const char *harness_watched_service(const policy_harness *h, const char *address)

@@ -93,6 +93,11 @@ void harness_fail(policy_harness *h, const char *address, const char *message);
 void harness_health(policy_harness *h, const char *address, evener_connectivity_state health);
 const char *harness_watched_service(const policy_harness *h, const char *address);
 
+/* A51 (out-of-band load reports): pass a report to the address's load watch; fails the test if there is none. The
+ * second function returns the interval that the watch asks for; 0 without a watch. */
+void harness_report_load(policy_harness *h, const char *address, const void *report, size_t report_bytes);
+uint64_t harness_load_interval_ms(const policy_harness *h, const char *address);
+
 /* Return the address's subchannel that is not released, or NULL. */
 evener_subchannel *harness_find(const policy_harness *h, const char *address);
 

@@ -353,7 +353,8 @@ static evener_status_code call_begin(evener_connection *connection, evener_trans
     call->previous_attempts = args->previous_attempts;
     call->compression = (uint8_t)args->compression;
     call->unary = args->unary;
-    call->blocking = args->blocking;
+    call->blocking = args->blocking || args->background;
+    call->is_background = args->background;
     call->wants_metadata = args->wants_metadata;
     call->next_message = args->request;
     call->next_is_last = args->unary;
@@ -385,7 +386,7 @@ static evener_status_code call_begin(evener_connection *connection, evener_trans
     call->load_report_bytes = 0;
     call->grpc_message_bytes = 0;
     atomic_store_explicit(&call->wait_word, NULL, memory_order_relaxed);
-    if (!args->blocking) {
+    if (!call->blocking) {
         (void)atomic_fetch_add(&connection->nonblocking, 1);
     }
     atomic_store_explicit(&call->op.bits, EVENER_HTTP2_OP_LIVE, memory_order_relaxed);

@@ -105,7 +105,7 @@ static void call_start(health *self)
         .events = &events,
         .method = EVENER_HEALTH_METHOD,
         .deadline_ns = UINT64_MAX,
-        .blocking = true, /* its events may come on any owner's thread */
+        .background = true,
     };
     evener_status ignored;
     if (calls->call_begin(self->connection, &self->call.base, &args, &ignored) != EVENER_STATUS_OK) {
@@ -115,7 +115,6 @@ static void call_start(health *self)
     self->had_message = false;
     calls->call_write(&self->call.base, &self->request, true);
     calls->call_read(&self->call.base);
-    evener_http2_wake_owner(self->connection); /* call_begin left that to call_wait */
 }
 
 static void retry(void *arg)
@@ -211,7 +210,6 @@ evener_status_code evener_http2_health_watch(
     evener_http2_connection_ref(connection);
     self->connection = connection;
     self->call.base.arg = self;
-    self->call.is_background = true;
     const size_t request_bytes = evener_health_request_write(service, self->request_at);
     self->request = (evener_bytes){.data = self->request_at, .length = request_bytes};
     self->health_changed = health_changed;
