@@ -52,7 +52,7 @@ static bool child_update(evener_resolver_sink *sink, const evener_resolver_updat
         child->service_config_error = *update->service_config_error;
     }
     child->ttl_ms = update->ttl_ms;
-    (void)snprintf(child->source, sizeof child->source, "%s", update->source != NULL ? update->source : "");
+    snprintf(child->source, sizeof child->source, "%s", update->source != NULL ? update->source : "");
     child->answered = true;
     evener_status_clear(&child->error);
     return child->compose->changed(child->compose, child);
@@ -101,7 +101,7 @@ void evener_compose_push_errors(evener_compose *compose, const char *what)
         used += bytes > 0 && (size_t)bytes < sizeof text - used ? (size_t)bytes : 0;
     }
     evener_status status;
-    (void)evener_status_set(&status, EVENER_STATUS_UNAVAILABLE, "%s: %.480s", what, text);
+    evener_status_set(&status, EVENER_STATUS_UNAVAILABLE, "%s: %.480s", what, text);
     evener_resolver_sink_error(compose->args.sink, &status);
 }
 

@@ -141,12 +141,12 @@ static void push(struct file *self)
     evener_status status;
     evener_status reason;
     if (compose(self, &list, &reason) != EVENER_STATUS_OK) {
-        (void)evener_status_set(&status, reason.code, "%s: %s", self->source, reason.message);
+        evener_status_set(&status, reason.code, "%s: %s", self->source, reason.message);
         self->accepted = false; /* retried by the next poll */
         report(self, &status);
     } else if (list.count == 0 && evener_file_hosts_error(self->hosts) != NULL) {
         const evener_status *error = evener_file_hosts_error(self->hosts);
-        (void)evener_status_set(&status, error->code, "%s: %s", self->source, error->message);
+        evener_status_set(&status, error->code, "%s: %s", self->source, error->message);
         report(self, &status);
     } else if (self->accepted && !self->failing && evener_list_equal(&self->pushed, &list)) {
         /* nothing has changed */
@@ -516,7 +516,7 @@ static evener_status_code file_build(const evener_resolver_builder *builder, con
         free(path);
         goto no_memory;
     }
-    (void)snprintf(self->source, source_bytes, "file %s", path);
+    snprintf(self->source, source_bytes, "file %s", path);
     self->base.vtable = &file_vtable;
     self->sink = args->sink;
     self->loop = args->loop;

@@ -76,7 +76,7 @@ static evener_status_code make_host(const char *text, const char *colon, const e
                                     size_t attribute_count, evener_address **address, evener_status *status)
 {
     char stand_in[32];
-    (void)snprintf(stand_in, sizeof stand_in, "0.0.0.0%.20s", colon);
+    snprintf(stand_in, sizeof stand_in, "0.0.0.0%.20s", colon);
     evener_status reason;
     const evener_status_code code = evener_address_create(stand_in, attributes, attribute_count, address, &reason);
     if (code != EVENER_STATUS_OK) { /* the message names the placeholder address: keep the reason only */
@@ -158,7 +158,7 @@ evener_status_code evener_file_endpoints_add(evener_file_endpoints *endpoints, e
     evener_status reason;
     const evener_status_code code = add(endpoints, place.line, text, attributes, attribute_count, &reason);
     if (code != EVENER_STATUS_OK) {
-        (void)evener_status_set(status, code, "file %.200s:%zu: %s", place.path, place.line, reason.message);
+        evener_status_set(status, code, "file %.200s:%zu: %s", place.path, place.line, reason.message);
     }
     return code;
 }

@@ -74,7 +74,7 @@ static void host_error(evener_resolver_sink *sink, const evener_status *status)
 {
     struct host *host = (struct host *)sink;
     host->answered = true;
-    (void)evener_status_set(&host->error, status->code, "host \"%.100s\": %s", host->name, status->message);
+    evener_status_set(&host->error, status->code, "host \"%.100s\": %s", host->name, status->message);
     evener_log(EVENER_LOG_WARNING, "resolver", "file: %s", host->error.message);
     notify(host->hosts);
 }
@@ -112,7 +112,7 @@ static evener_status_code host_create(evener_file_hosts *hosts, const char *name
     }
     struct host *host = calloc(1, sizeof *host);
     char text[300];
-    (void)snprintf(text, sizeof text, "dns:///%s", name);
+    snprintf(text, sizeof text, "dns:///%s", name);
     if (host == NULL || (host->name = strdup(name)) == NULL) {
         host_destroy(host);
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory");

@@ -196,7 +196,7 @@ static evener_status_code add_item(evener_list *list, const struct form *form, c
     }
     char prefixed[EVENER_ADDRESS_BYTES_MAX + 2]; /* a text that is too long stays too long */
     if (form->prefix[0] != '\0') {
-        (void)snprintf(prefixed, sizeof prefixed, "%s%s", form->prefix, item);
+        snprintf(prefixed, sizeof prefixed, "%s%s", form->prefix, item);
         item = prefixed;
     }
     evener_address *address;
@@ -238,8 +238,8 @@ static evener_status_code parse(evener_list *list, const struct form *form, cons
         evener_status reason;
         code = add_item(list, form, item, &reason);
         if (code != EVENER_STATUS_OK) {
-            (void)evener_status_set(status, code, "%s: item %zu of the list, at byte %zu: %s", what, number,
-                                    (size_t)(item - copy), reason.message);
+            evener_status_set(status, code, "%s: item %zu of the list, at byte %zu: %s", what, number,
+                              (size_t)(item - copy), reason.message);
         }
     }
     free(copy);

@@ -4,6 +4,7 @@
 #include <evener/manual_resolver.h>
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +17,7 @@
 
 /* A pushed update: immutable, reference counted. */
 struct snapshot {
-    uint32_t references; /* atomic */
+    _Atomic uint32_t references;
     evener_resolver_update update;
     evener_status service_config_error; /* update.service_config_error points here */
 };
@@ -35,9 +36,9 @@ struct instance {
 };
 
 struct evener_manual_resolver {
-    uint32_t references;        /* atomic: the application's, one per resolver, one per holder of the builder */
-    uint64_t resolve_now_count; /* atomic */
-    pthread_mutex_t lock;       /* protects the following members */
+    _Atomic uint32_t references; /* the application's, one per resolver, one per holder of the builder */
+    _Atomic uint64_t resolve_now_count;
+    pthread_mutex_t lock; /* protects the following members */
     struct instance *instances;
     uint64_t pushes;
     uint32_t fork_generation;
@@ -54,7 +55,7 @@ struct evener_manual_resolver {
 static void snapshot_unref(struct snapshot *snapshot)
 {
     /* Release and acquire: all reads by other threads happen before the free. */
-    if (snapshot == NULL || __atomic_sub_fetch(&snapshot->references, 1, __ATOMIC_ACQ_REL) != 0) {
+    if (snapshot == NULL || atomic_fetch_sub_explicit(&snapshot->references, 1, memory_order_acq_rel) != 1) {
         return;
     }
     for (size_t i = 0; i < snapshot->update.address_count; i++) {
@@ -69,7 +70,8 @@ static void snapshot_unref(struct snapshot *snapshot)
 static struct snapshot *snapshot_ref(struct snapshot *snapshot)
 {
     if (snapshot != NULL) {
-        (void)__atomic_fetch_add(&snapshot->references, 1, __ATOMIC_RELAXED); /* the lock protects the pointer */
+        /* relaxed: the lock protects the pointer */
+        atomic_fetch_add_explicit(&snapshot->references, 1, memory_order_relaxed);
     }
     return snapshot;
 }
@@ -86,7 +88,7 @@ static struct snapshot *snapshot_create(const evener_resolver_update *update)
     if (snapshot == NULL) {
         return NULL;
     }
-    snapshot->references = 1;
+    atomic_init(&snapshot->references, 1);
     snapshot->update.size = sizeof snapshot->update;
     snapshot->update.ttl_ms = update->ttl_ms;
     if (update->service_config_error != NULL) {
@@ -114,15 +116,16 @@ static struct snapshot *snapshot_create(const evener_resolver_update *update)
 
 static void manual_ref(evener_manual_resolver *manual)
 {
-    (void)__atomic_fetch_add(&manual->references, 1, __ATOMIC_RELAXED); /* the caller holds a reference */
+    /* relaxed: the caller holds a reference */
+    atomic_fetch_add_explicit(&manual->references, 1, memory_order_relaxed);
 }
 
 static void manual_unref(evener_manual_resolver *manual)
 {
     /* Release and acquire: accesses through other references happen before the free. */
-    if (manual != NULL && __atomic_sub_fetch(&manual->references, 1, __ATOMIC_ACQ_REL) == 0) {
+    if (manual != NULL && atomic_fetch_sub_explicit(&manual->references, 1, memory_order_acq_rel) == 1) {
         snapshot_unref(manual->snapshot);
-        (void)pthread_mutex_destroy(&manual->lock);
+        pthread_mutex_destroy(&manual->lock);
         free(manual);
     }
 }
@@ -152,7 +155,7 @@ static void deliver(struct instance *instance)
     bool failed = false;
     evener_status error;
 
-    (void)pthread_mutex_lock(&manual->lock);
+    pthread_mutex_lock(&manual->lock);
     if (manual->snapshot_number > instance->delivered) {
         snapshot = snapshot_ref(manual->snapshot);
     }
@@ -161,7 +164,7 @@ static void deliver(struct instance *instance)
         error = manual->error;
     }
     instance->delivered = manual->pushes;
-    (void)pthread_mutex_unlock(&manual->lock);
+    pthread_mutex_unlock(&manual->lock);
 
     if (snapshot != NULL) {
         (void)evener_resolver_sink_update(instance->sink, &snapshot->update);
@@ -181,10 +184,10 @@ static void instance_free(struct instance *instance)
 static void instance_run(void *arg)
 {
     struct instance *instance = arg;
-    (void)pthread_mutex_lock(&instance->manual->lock);
+    pthread_mutex_lock(&instance->manual->lock);
     instance->posted = false;
     const bool closed = instance->closed;
-    (void)pthread_mutex_unlock(&instance->manual->lock);
+    pthread_mutex_unlock(&instance->manual->lock);
     if (closed) {
         instance_free(instance);
     } else {
@@ -196,27 +199,28 @@ static void manual_start(evener_resolver *resolver)
 {
     struct instance *instance = instance_of(resolver);
     evener_manual_resolver *manual = instance->manual;
-    (void)pthread_mutex_lock(&manual->lock);
+    pthread_mutex_lock(&manual->lock);
     instance->next = manual->instances;
     instance->link = &manual->instances;
     if (instance->next != NULL) {
         instance->next->link = &instance->next;
     }
     manual->instances = instance;
-    (void)pthread_mutex_unlock(&manual->lock);
+    pthread_mutex_unlock(&manual->lock);
     deliver(instance);
 }
 
 static void manual_resolve_now(evener_resolver *resolver)
 {
-    (void)__atomic_fetch_add(&instance_of(resolver)->manual->resolve_now_count, 1, __ATOMIC_RELAXED); /* a counter */
+    /* relaxed: a counter */
+    atomic_fetch_add_explicit(&instance_of(resolver)->manual->resolve_now_count, 1, memory_order_relaxed);
 }
 
 static void manual_close(evener_resolver *resolver)
 {
     struct instance *instance = instance_of(resolver);
     evener_manual_resolver *manual = instance->manual;
-    (void)pthread_mutex_lock(&manual->lock);
+    pthread_mutex_lock(&manual->lock);
     if (instance->link != NULL) {
         *instance->link = instance->next;
         if (instance->next != NULL) {
@@ -225,7 +229,7 @@ static void manual_close(evener_resolver *resolver)
     }
     instance->closed = true;
     const bool posted = instance->posted;
-    (void)pthread_mutex_unlock(&manual->lock);
+    pthread_mutex_unlock(&manual->lock);
     if (!posted) {
         instance_free(instance);
     }
@@ -298,8 +302,8 @@ evener_status_code evener_manual_resolver_create(const char *scheme, evener_manu
     if (manual == NULL) {
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "manual resolver: out of memory");
     }
-    (void)pthread_mutex_init(&manual->lock, NULL); /* default attributes: cannot fail in glibc */
-    manual->references = 1;
+    pthread_mutex_init(&manual->lock, NULL); /* default attributes: cannot fail in glibc */
+    atomic_init(&manual->references, 1);
     manual->fork_generation = evener_fork_generation;
     memcpy(manual->scheme, scheme, strlen(scheme) + 1);
     manual->builder = (evener_resolver_builder){
@@ -364,13 +368,13 @@ evener_status_code evener_manual_resolver_update(evener_manual_resolver *manual,
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED,
                                  "manual resolver: out of memory for %zu addresses", update.address_count);
     }
-    (void)pthread_mutex_lock(&manual->lock);
+    pthread_mutex_lock(&manual->lock);
     struct snapshot *replaced = manual->snapshot;
     manual->snapshot = snapshot;
     manual->snapshot_number = ++manual->pushes;
     manual->error_number = 0;
     notify(manual);
-    (void)pthread_mutex_unlock(&manual->lock);
+    pthread_mutex_unlock(&manual->lock);
     snapshot_unref(replaced);
     return EVENER_STATUS_OK;
 }
@@ -403,16 +407,16 @@ void evener_manual_resolver_error(evener_manual_resolver *manual, const evener_s
     if (manual == NULL || error == NULL || evener_fork_is_older(manual->fork_generation)) {
         return;
     }
-    (void)pthread_mutex_lock(&manual->lock);
+    pthread_mutex_lock(&manual->lock);
     manual->error = *error;
     manual->error_number = ++manual->pushes;
     notify(manual);
-    (void)pthread_mutex_unlock(&manual->lock);
+    pthread_mutex_unlock(&manual->lock);
 }
 
 uint64_t evener_manual_resolver_resolve_now_count(const evener_manual_resolver *manual)
 {
-    return __atomic_load_n(&manual->resolve_now_count, __ATOMIC_RELAXED); /* a counter */
+    return atomic_load_explicit(&manual->resolve_now_count, memory_order_relaxed); /* a counter */
 }
 
 void evener_manual_resolver_destroy(evener_manual_resolver *manual)

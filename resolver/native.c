@@ -65,7 +65,7 @@ static void job_free(struct job *job)
     if (job->found != NULL) {
         freeaddrinfo(job->found);
     }
-    (void)pthread_mutex_destroy(&job->lock);
+    pthread_mutex_destroy(&job->lock);
     free(job);
 }
 
@@ -77,14 +77,14 @@ static void *run(void *arg)
     const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     const int result = getaddrinfo(job->host, NULL, &hints, &job->found);
     (void)atomic_fetch_sub_explicit(&threads, 1, memory_order_relaxed); /* a counter */
-    (void)pthread_mutex_lock(&job->lock);
+    pthread_mutex_lock(&job->lock);
     job->result = result;
     job->posted = !job->abandoned;
     const bool abandoned = job->abandoned;
     if (!abandoned) {
         (void)evener_loop_post(job->loop, &job->task);
     }
-    (void)pthread_mutex_unlock(&job->lock);
+    pthread_mutex_unlock(&job->lock);
     if (abandoned) {
         job_free(job);
     }
@@ -101,7 +101,7 @@ static void wait_and_begin(struct native *self, uint64_t delay_ns)
 static void fail(struct native *self, evener_status_code code, const char *reason)
 {
     evener_status status;
-    (void)evener_status_set(&status, code, "native: %.200s: %.200s", self->host, reason);
+    evener_status_set(&status, code, "native: %.200s: %.200s", self->host, reason);
     self->failing = true;
     wait_and_begin(self, evener_backoff_next_ns(&self->backoff, NULL, self->loop));
     evener_resolver_sink_error(self->sink, &status);
@@ -119,7 +119,7 @@ static evener_status_code fill(const struct native *self, const struct addrinfo 
             continue;
         }
         const bool v6 = found->ai_family == AF_INET6;
-        (void)snprintf(text, sizeof text, "%s%s%s:%s", v6 ? "[" : "", ip, v6 ? "]" : "", self->port);
+        snprintf(text, sizeof text, "%s%s%s:%s", v6 ? "[" : "", ip, v6 ? "]" : "", self->port);
         code = evener_address_create(text, NULL, 0, &address, status);
         if (code == EVENER_STATUS_OK) {
             code = evener_list_add(list, address, status);
@@ -154,8 +154,8 @@ static void job_ended(void *arg)
 {
     struct job *job = arg;
     struct native *self = job->native;
-    (void)pthread_mutex_lock(&job->lock); /* the thread is out of its critical section */
-    (void)pthread_mutex_unlock(&job->lock);
+    pthread_mutex_lock(&job->lock); /* the thread is out of its critical section */
+    pthread_mutex_unlock(&job->lock);
     if (self != NULL) {
         self->job = NULL;
         if (job->result == 0) {
@@ -186,7 +186,7 @@ static void begin(void *arg)
     struct job *job = calloc(1, sizeof *job);
     bool started = false;
     if (job != NULL) {
-        (void)pthread_mutex_init(&job->lock, NULL); /* default attributes: cannot fail in glibc */
+        pthread_mutex_init(&job->lock, NULL); /* default attributes: cannot fail in glibc */
         job->loop = self->loop;
         job->task = (evener_task)EVENER_TASK_INIT(job_ended, job);
         job->native = self;
@@ -237,9 +237,9 @@ static void native_close(evener_resolver *resolver)
     evener_timer_stop(self->loop, &self->refresh);
     if (self->job != NULL) {
         self->job->native = NULL;
-        (void)pthread_mutex_lock(&self->job->lock);
+        pthread_mutex_lock(&self->job->lock);
         self->job->abandoned = !self->job->posted; /* then its thread frees it, otherwise its task */
-        (void)pthread_mutex_unlock(&self->job->lock);
+        pthread_mutex_unlock(&self->job->lock);
     }
     free(self);
 }
@@ -279,8 +279,8 @@ static evener_status_code read_args(const evener_resolver_args *args, struct nat
                                      "native: \"%.100s\": the port is a whole number of 1 to 65535", rest + 1);
         }
     }
-    (void)snprintf(self->host, sizeof self->host, "%.*s", (int)bytes, host);
-    (void)snprintf(self->port, sizeof self->port, "%u", port);
+    snprintf(self->host, sizeof self->host, "%.*s", (int)bytes, host);
+    snprintf(self->port, sizeof self->port, "%u", port);
     self->refresh_ms = REFRESH_MS;
     return evener_resolver_option_u64(args, "native.refresh_ms", REFRESH_MS_MIN, REFRESH_MS_MAX, &self->refresh_ms,
                                       status);

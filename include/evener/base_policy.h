@@ -31,7 +31,7 @@ typedef struct evener_base_ready {
 
 typedef struct evener_base_policy {
     size_t size; /* sizeof(evener_base_policy) */
-    /* Make a picker that holds references to the subchannels it can pick. NULL without memory: the last picker stays
+    /* Make a picker that holds references to the subchannels it can pick. NULL if out of memory: the last picker stays
      * in force and the base tries again. Control thread. */
     evener_picker *(*build_picker)(const evener_base_ready *ready);
     size_t subchannel_data_bytes;                /* evener_subchannel_options.data_bytes */

@@ -33,7 +33,7 @@ typedef struct evener_bytes {
 } evener_bytes;
 
 /* Make an owned message of `length` bytes and return where to write them. Write before the message is first used in a
- * call; the bytes must not change afterwards. NULL without memory: then *bytes is empty. Any thread. */
+ * call; the bytes must not change afterwards. NULL if out of memory: then *bytes is empty. Any thread. */
 EVENER_API uint8_t *evener_bytes_create(size_t length, evener_bytes *bytes);
 
 /* Give the message's reference back and make it empty. NULL is allowed. Any thread. */

@@ -64,7 +64,7 @@ static inline void evener_policy_helper_init(evener_policy_helper *helper, const
 }
 
 /* Create a subchannel in state IDLE or, if the channel has the address already, in its state (reported by state_changed
- * soon after). NULL without memory. A wrapper may change `options` (listen first, then notify its child). Ended with
+ * soon after). NULL if out of memory. A wrapper may change `options` (listen first, then notify its child). Ended with
  * evener_subchannel_release(). */
 static inline evener_subchannel *evener_policy_create_subchannel(evener_policy_helper *helper,
                                                                  const evener_address *address,
@@ -137,7 +137,7 @@ struct evener_policy {
 struct evener_policy_builder {
     size_t size;      /* sizeof(evener_policy_builder) */
     const char *name; /* as in a service config: "round_robin" */
-    /* Make a policy; the first update follows. NULL without memory. Control thread. */
+    /* Make a policy; the first update follows. NULL if out of memory. Control thread. */
     evener_policy *(*build)(const evener_policy_builder *builder, evener_policy_helper *helper);
     /* Parse and check the policy's part of `loadBalancingConfig` (the text of one JSON object, never NULL). Unknown
      * fields are ignored; a known one with a bad type or value is INVALID_ARGUMENT with a message that names it (A21).

@@ -93,8 +93,8 @@ static problem canonical_ipv6(const char *text, char *canonical)
     }
     /* glibc writes the form of RFC 5952. */
     inet_ntop(AF_INET6, &binary, host, sizeof host);
-    (void)snprintf(canonical, EVENER_ADDRESS_BYTES_MAX + 1, "[%s%.*s]:%u", host, (int)zone_bytes,
-                   zone != NULL ? zone : "", port);
+    snprintf(canonical, EVENER_ADDRESS_BYTES_MAX + 1, "[%s%.*s]:%u", host, (int)zone_bytes, zone != NULL ? zone : "",
+             port);
     return NULL;
 }
 
@@ -168,7 +168,7 @@ static problem canonical_vsock(const char *text, char *canonical)
     if (end == NULL || *end != '\0') {
         return "the port of a vsock address is a number of 0 to 4294967294";
     }
-    (void)snprintf(canonical, EVENER_ADDRESS_BYTES_MAX + 1, VSOCK_PREFIX "%u:%u", cid, port);
+    snprintf(canonical, EVENER_ADDRESS_BYTES_MAX + 1, VSOCK_PREFIX "%u:%u", cid, port);
     return NULL;
 }
 

@@ -2,7 +2,6 @@
  * before their memory is freed. */
 #include "lb/base/credentials.h"
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -13,7 +12,7 @@
 
 struct evener_credentials {
     evener_credentials_kind kind;
-    _Atomic uint32_t references;
+    uint32_t references;    /* atomic */
     evener_tls_options tls; /* the texts are owned */
     const char *transport_name;
     void *object;
@@ -28,7 +27,7 @@ static evener_credentials *create(evener_credentials_kind kind, evener_status *s
         return NULL;
     }
     made->kind = kind;
-    atomic_init(&made->references, 1);
+    made->references = 1;
     made->tls.size = sizeof made->tls;
     return made;
 }
@@ -150,14 +149,14 @@ evener_credentials_kind evener_credentials_get_kind(const evener_credentials *cr
 evener_credentials *evener_credentials_ref(const evener_credentials *credentials)
 {
     evener_credentials *counted = (evener_credentials *)(uintptr_t)credentials;
-    atomic_fetch_add_explicit(&counted->references, 1, memory_order_relaxed);
+    (void)__atomic_fetch_add(&counted->references, 1, __ATOMIC_RELAXED);
     return counted;
 }
 
 void evener_credentials_destroy(evener_credentials *credentials)
 {
     /* acq_rel: all other uses of the handle happen before the free */
-    if (credentials == NULL || atomic_fetch_sub_explicit(&credentials->references, 1, memory_order_acq_rel) != 1) {
+    if (credentials == NULL || __atomic_sub_fetch(&credentials->references, 1, __ATOMIC_ACQ_REL) != 0) {
         return;
     }
     if (credentials->release != NULL) {

@@ -24,7 +24,7 @@
 #include "lb/policy/list_change.h"
 #include "lb/policy/weights.h"
 
-/* Delay before a picker that could not be built, for lack of memory, is built again. */
+/* Delay before a picker that could not be built (out of memory) is built again. */
 #define REBUILD_RETRY_NS (10 * EVENER_NS_PER_MS)
 /* From this number of READY backends on, further ones are joined into one picker, which waits at most 1 us per READY
  * backend: 10 ms at 10,000. */

@@ -436,7 +436,7 @@ static endpoint *endpoint_obtain(outlier *o, evener_address *address)
     return e;
 }
 
-/* Make the endpoints of a list. False without memory: nothing has changed. */
+/* Make the endpoints of a list. False if out of memory: nothing has changed. */
 static bool replace_endpoints(outlier *o, const evener_policy_update *update)
 {
     evener_address_index index;

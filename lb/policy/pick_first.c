@@ -30,7 +30,7 @@
 #define ATTEMPT_DELAY_MAX_NS (2 * EVENER_NS_PER_S)
 /* From this length on a list is kept as such. */
 #define LONG_LIST 1000
-/* Delay before a picker that could not be made, for lack of memory, is made again. */
+/* Delay before a picker that could not be made (out of memory) is made again. */
 #define RETRY_NS (10 * EVENER_NS_PER_MS)
 
 typedef struct pick_first_config {
@@ -392,7 +392,7 @@ static evener_status_code fail_empty(pick_first *p, evener_status *status)
     return code;
 }
 
-/* Make the new list, taking over the candidates of addresses that stay; NULL without memory: nothing has changed. */
+/* Make the new list, taking over the candidates of addresses that stay; NULL if out of memory: nothing has changed. */
 static candidate **make_list(pick_first *p, const evener_policy_update *update, size_t *made)
 {
     size_t count = 0;

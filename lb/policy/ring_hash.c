@@ -29,7 +29,7 @@
 #define RING_SIZE_MIN_DEFAULT 1024
 #define RING_SIZE_MAX_DEFAULT 65536 /* A42 has 4096, where 10,000 backends have no place each: 1 MiB */
 #define RING_SIZE_LIMIT 8388608     /* A42 */
-/* Delay before a picker that could not be made, for lack of memory, is made again. */
+/* Delay before a picker that could not be made (out of memory) is made again. */
 #define RETRY_NS (10 * EVENER_NS_PER_MS)
 
 typedef struct ring_hash_config {

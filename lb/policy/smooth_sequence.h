@@ -13,8 +13,8 @@
 #define EVENER_SEQUENCE_ROUNDED_MIN 4096
 #define EVENER_SEQUENCE_PLACES_PER_WEIGHT 16
 
-/* Return the sequence for weights[0 .. count), all above 0, and store its length in *length. NULL without memory; freed
- * with free(). */
+/* Return the sequence for weights[0 .. count), all above 0, and store its length in *length. NULL if out of
+ * memory; freed with free(). */
 uint32_t *evener_smooth_sequence(const double *weights, uint32_t count, uint32_t *length);
 
 #endif

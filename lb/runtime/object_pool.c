@@ -68,9 +68,9 @@ void *evener_pool_take(size_t bytes, bool *is_new)
     if (class < CLASSES && lane < EVENER_LANES - 1) {
         object = take_from(lane, class);
     } else if (class < CLASSES) {
-        (void)pthread_mutex_lock(&shared_lane_lock);
+        pthread_mutex_lock(&shared_lane_lock);
         object = take_from(EVENER_LANES - 1, class);
-        (void)pthread_mutex_unlock(&shared_lane_lock);
+        pthread_mutex_unlock(&shared_lane_lock);
     }
     evener_lane_use_end();
     *is_new = object == NULL;

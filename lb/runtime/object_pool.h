@@ -14,8 +14,8 @@
 /* Larger objects are not kept. */
 #define EVENER_POOL_BYTES_MAX 8192
 
-/* Return memory of at least `bytes`, aligned to a cache line; NULL without memory. New memory is zeroed and *is_new is
- * set; otherwise it has the contents that its last user of the same class left. Any thread. */
+/* Return memory of at least `bytes`, aligned to a cache line; NULL if out of memory. New memory is zeroed and *is_new
+ * is set; otherwise it has the contents that its last user of the same class left. Any thread. */
 void *evener_pool_take(size_t bytes, bool *is_new);
 
 /* Give memory back that was taken with the same `bytes`. NULL is allowed. Any thread. */

@@ -94,7 +94,7 @@ static void *create(evener_runtime *runtime, evener_status *status)
 {
     evener_work_threads *threads = calloc(1, sizeof *threads);
     if (threads == NULL) {
-        (void)evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "call threads: out of memory");
+        evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "call threads: out of memory");
         return NULL;
     }
     threads->runtime = runtime;
@@ -104,7 +104,7 @@ static void *create(evener_runtime *runtime, evener_status *status)
     const unsigned wanted = wanted_count();
     while (threads->count < wanted) {
         char name[16];
-        (void)snprintf(name, sizeof name, "evener-call-%u", threads->count);
+        snprintf(name, sizeof name, "evener-call-%u", threads->count);
         if (evener_thread_start(&threads->threads[threads->count], name, work_main, threads, status) !=
             EVENER_STATUS_OK) {
             destroy(threads);

@@ -131,12 +131,11 @@ static void fail(struct evener_dns_query *query)
         answered = answered || query->servers[i].server_error;
     }
     if (query->server_count == 1 && query->servers[0].failed) {
-        (void)evener_status_set(&answer->status, EVENER_STATUS_UNAVAILABLE, "%s: %s (server %s)", type,
-                                query->servers[0].reason, query->servers[0].text);
+        evener_status_set(&answer->status, EVENER_STATUS_UNAVAILABLE, "%s: %s (server %s)", type,
+                          query->servers[0].reason, query->servers[0].text);
     } else if (query->server_count == 1) {
-        (void)evener_status_set(&answer->status, EVENER_STATUS_UNAVAILABLE,
-                                "%s: timed out after %g s, %u %s (server %s)", type, took_s, query->sent, plural,
-                                query->servers[0].text);
+        evener_status_set(&answer->status, EVENER_STATUS_UNAVAILABLE, "%s: timed out after %g s, %u %s (server %s)",
+                          type, took_s, query->sent, plural, query->servers[0].text);
     } else {
         char reasons[300] = "";
         size_t used = 0;
@@ -147,9 +146,8 @@ static void fail(struct evener_dns_query *query)
                 snprintf(reasons + used, sizeof reasons - used, "%s%s: %s", i > 0 ? "; " : "", server->text, reason);
             used += bytes > 0 && (size_t)bytes < sizeof reasons - used ? (size_t)bytes : 0;
         }
-        (void)evener_status_set(&answer->status, EVENER_STATUS_UNAVAILABLE,
-                                "%s: no server answered in %g s, %u %s (%s)", type, took_s, query->sent, plural,
-                                reasons);
+        evener_status_set(&answer->status, EVENER_STATUS_UNAVAILABLE, "%s: no server answered in %g s, %u %s (%s)",
+                          type, took_s, query->sent, plural, reasons);
     }
     answer->server_error = answered;
     end(query);
@@ -165,7 +163,7 @@ static uint64_t left_ms(const struct evener_dns_query *query)
 
 static void fail_server(struct server *server, const char *reason)
 {
-    (void)snprintf(server->reason, sizeof server->reason, "%s", reason);
+    snprintf(server->reason, sizeof server->reason, "%s", reason);
 }
 
 static void exchange_ended(void *arg, evener_dns_exchange *exchange, evener_dns_outcome outcome, const char *reason,
@@ -260,7 +258,7 @@ static void answered(struct evener_dns_query *query, size_t server, evener_dns_a
 {
     query->answer = *answer;
     *answer = (evener_dns_answer){.records = NULL};
-    (void)snprintf(query->answer.source, sizeof query->answer.source, "dns %s", query->servers[server].text);
+    snprintf(query->answer.source, sizeof query->answer.source, "dns %s", query->servers[server].text);
     if (query->type == EVENER_DNS_A || query->type == EVENER_DNS_AAAA) {
         evener_dns_order(&query->answer);
     }
@@ -351,7 +349,7 @@ static evener_dns_query *start(evener_dns_client *client, evener_loop *loop, con
     query->try_end = (evener_timer)EVENER_TIMER_INIT(try_ended, query);
     query->deadline = (evener_timer)EVENER_TIMER_INIT(deadline_passed, query);
     query->deliver = (evener_task)EVENER_TASK_INIT(deliver, query);
-    (void)snprintf(query->name, sizeof query->name, "%s", question->name);
+    snprintf(query->name, sizeof query->name, "%s", question->name);
     evener_timer_start(loop, &query->deadline, query->timeout_ms * EVENER_NS_PER_MS);
     next_try(query);
     return query;

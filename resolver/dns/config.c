@@ -53,7 +53,7 @@ void evener_dns_config_start(evener_dns_config *config, evener_runtime *runtime,
         return;
     }
     char txt_name[EVENER_DNS_NAME_BYTES_MAX + sizeof NAME_PREFIX];
-    (void)snprintf(txt_name, sizeof txt_name, NAME_PREFIX "%s", name);
+    snprintf(txt_name, sizeof txt_name, NAME_PREFIX "%s", name);
     evener_status status;
     config->watch.answer = answered;
     config->watch.error = failed;

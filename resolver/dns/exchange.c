@@ -239,12 +239,12 @@ static void library_init(void)
 static int set_server(evener_dns_exchange *exchange, const char *server)
 {
     char text[EVENER_DNS_IP_BYTES_MAX + 32];
-    (void)snprintf(text, sizeof text, "%s", server);
+    snprintf(text, sizeof text, "%s", server);
     char *zone = strchr(text, '%');
     if (zone != NULL) {
         const size_t bytes = strcspn(zone, "]");
         char name[IF_NAMESIZE + 16];
-        (void)snprintf(name, sizeof name, "%.*s", (int)bytes - 1, zone + 1);
+        snprintf(name, sizeof name, "%.*s", (int)bytes - 1, zone + 1);
         exchange->zone = if_nametoindex(name);
         if (exchange->zone == 0) {
             exchange->zone = (uint32_t)strtoul(name, NULL, 10);

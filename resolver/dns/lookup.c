@@ -39,8 +39,8 @@ uint64_t evener_dns_fingerprint(const evener_dns_result *result)
 void evener_dns_result_source(const evener_dns_result *result, char *source, size_t source_bytes)
 {
     const bool empty = result->count == 0;
-    (void)snprintf(source, source_bytes, "%s%s%s%s", result->source, empty ? " (" : "", empty ? result->nothing : "",
-                   empty ? ")" : "");
+    snprintf(source, source_bytes, "%s%s%s%s", result->source, empty ? " (" : "", empty ? result->nothing : "",
+             empty ? ")" : "");
 }
 
 void evener_dns_notify_watch(evener_dns_watch *watch, const evener_dns_result *result, uint64_t print)
@@ -80,14 +80,14 @@ static void *cache_create(evener_runtime *runtime, evener_status *status)
 {
     struct evener_dns_cache *cache = calloc(1, sizeof *cache);
     if (cache == NULL) {
-        (void)evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "dns: out of memory");
+        evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "dns: out of memory");
         return NULL;
     }
     cache->loop = evener_runtime_loop(runtime);
     cache->system = evener_dns_system_create();
     if (cache->system == NULL) {
         free(cache);
-        (void)evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "dns: out of memory");
+        evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "dns: out of memory");
         return NULL;
     }
     return cache;
@@ -141,7 +141,7 @@ static struct evener_dns_lookup *lookup_create(struct evener_dns_cache *cache, c
     cache->buckets[bucket] = lookup;
     lookup->bucket = bucket;
     lookup->key = key;
-    (void)snprintf(lookup->name, sizeof lookup->name, "%s", name);
+    snprintf(lookup->name, sizeof lookup->name, "%s", name);
     lookup->options = *options;
     lookup->client = client;
     lookup->loop = cache->loop;

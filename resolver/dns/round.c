@@ -205,7 +205,7 @@ static void round_failed(struct evener_dns_lookup *lookup, const evener_status *
             part->failed_ns = evener_loop_now_ns(lookup->loop);
         }
     }
-    (void)evener_status_set(&lookup->error, EVENER_STATUS_UNAVAILABLE, "dns: %s: %s", lookup->name, why->message);
+    evener_status_set(&lookup->error, EVENER_STATUS_UNAVAILABLE, "dns: %s: %s", lookup->name, why->message);
     evener_log(EVENER_LOG_WARNING, "resolver", "%s", lookup->error.message);
     back_off(lookup);
     enter_phase(lookup, LOOKUP_BACKING_OFF);
@@ -263,7 +263,7 @@ static void commit(struct evener_dns_lookup *lookup)
             part->has_fresh = false;
             part->answered_ns = now_ns;
             part->failed_ns = 0;
-            (void)snprintf(part->answered_name, sizeof part->answered_name, "%s", name);
+            snprintf(part->answered_name, sizeof part->answered_name, "%s", name);
         } else if (part->phase != PART_ANSWERED && !same_name) {
             evener_dns_answer_clear(&part->answer); /* of another host */
             part->answered_ns = 0;
@@ -303,11 +303,11 @@ static void ask_candidate(struct evener_dns_lookup *lookup);
 static void note_tried(struct evener_dns_lookup *lookup, const struct evener_dns_part *failed, bool nodata)
 {
     const size_t used = strlen(lookup->tried);
-    (void)snprintf(lookup->tried + used, sizeof lookup->tried - used, "%s%s: %.150s", used > 0 ? "; " : "",
-                   candidate_name(lookup),
-                   failed != NULL ? failed->error.message
-                   : nodata       ? "NODATA"
-                                  : "NXDOMAIN");
+    snprintf(lookup->tried + used, sizeof lookup->tried - used, "%s%s: %.150s", used > 0 ? "; " : "",
+             candidate_name(lookup),
+             failed != NULL ? failed->error.message
+             : nodata       ? "NODATA"
+                            : "NXDOMAIN");
 }
 
 /* All queries of a candidate have ended, without addresses. */
@@ -331,7 +331,7 @@ static void candidate_ended(struct evener_dns_lookup *lookup, const struct evene
         round_answered(lookup);
     } else if (searched) {
         evener_status status;
-        (void)evener_status_set(&status, EVENER_STATUS_UNAVAILABLE, "%s", lookup->tried);
+        evener_status_set(&status, EVENER_STATUS_UNAVAILABLE, "%s", lookup->tried);
         round_failed(lookup, &status);
     } else {
         round_failed(lookup, &failed->error);
@@ -436,7 +436,7 @@ static void part_begins(void *arg)
     if (part->query == NULL) {
         part->phase = PART_FAILED;
         part->server_error = false;
-        (void)evener_status_set(&part->error, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory for a query");
+        evener_status_set(&part->error, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory for a query");
         evener_timer_start(lookup->loop, &lookup->settle, 0); /* not from inside: the caller may be in a push */
     }
 }
@@ -506,7 +506,7 @@ void evener_dns_round_begin(void *arg)
     if (!evener_dns_system_plan(lookup->cache->system, lookup->client->texts, lookup->name, lookup->part_count == 2,
                                 &lookup->options, &lookup->plan)) {
         evener_dns_plan_clear(&lookup->plan);
-        (void)evener_status_set(&lookup->plan.status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory for a query");
+        evener_status_set(&lookup->plan.status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory for a query");
     }
     lookup->candidate = 0;
     lookup->saw_nodata = false;

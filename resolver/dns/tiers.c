@@ -51,8 +51,8 @@ static evener_status_code add_service(evener_list *list, const evener_dns_servic
     const uint32_t share = addresses > 0 ? service->srv.weight * scale / (uint32_t)addresses : 0;
     char priority[24];
     char weight[16];
-    (void)snprintf(priority, sizeof priority, "%zu", tier);
-    (void)snprintf(weight, sizeof weight, "%u", share > 0 ? share : 1);
+    snprintf(priority, sizeof priority, "%zu", tier);
+    snprintf(weight, sizeof weight, "%u", share > 0 ? share : 1);
     const evener_attribute attributes[] = {{"priority", priority}, {"weight", weight}};
     evener_status_code code = EVENER_STATUS_OK;
     for (size_t i = 0; i < addresses && code == EVENER_STATUS_OK; i++) {

@@ -23,15 +23,15 @@ evener_status_code evener_grpc_args_create(const evener_transport_args *options,
 void evener_grpc_args_clear(evener_grpc_args *args);
 bool evener_grpc_args_has(const evener_grpc_args *args, const char *key);
 
-/* Make a channel of the core for one connection; NULL without memory. Any thread. */
+/* Make a channel of the core for one connection; NULL if out of memory. Any thread. */
 grpc_channel *evener_grpc_args_create_channel(const evener_grpc_args *args, const char *target, const char *authority,
                                               uint64_t timeout_ms, grpc_channel_credentials *credentials);
 
-/* Return a target for the core that names exactly this address. To be freed; NULL without memory. Any thread. */
+/* Return a target for the core that names exactly this address. To be freed; NULL if out of memory. Any thread. */
 char *evener_grpc_target_of(const evener_address *address);
 
 /* Return the backend as evener_call_details.peer names it: "ipv4:" or "ipv6:" and the address, or the address of a unix
- * socket. To be freed; NULL without memory. Any thread. */
+ * socket. To be freed; NULL if out of memory. Any thread. */
 char *evener_grpc_peer_of(const evener_address *address);
 
 #endif

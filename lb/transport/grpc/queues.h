@@ -18,7 +18,7 @@ evener_grpc_queues *evener_grpc_queues_create(evener_status *status);
 void evener_grpc_queues_destroy(evener_grpc_queues *queues);
 
 /* Return the calling thread's pluck queue: for one blocking call at a time; it stays the thread's until it exits or
- * `queues` ends. NULL without memory. Any thread. */
+ * `queues` ends. NULL if out of memory. Any thread. */
 grpc_completion_queue *evener_grpc_queues_of_thread(evener_grpc_queues *queues);
 
 /* Keep an operation on one of the queues whose caller does not wait any more. `completed(tag)` is called once it has

@@ -15,7 +15,7 @@
  *   CONNECTING  READY                      -> CONNECTED, reports READY
  *               IDLE (READY came and went) -> OVER, reports READY and DROPPED
  *               any other state            -> FAILED: a trial call, which the core fails at once with the reason;
- *                                             without memory for it OVER, reports FAILED
+ *                                             on out of memory OVER, reports FAILED
  *   CONNECTED   any other state            -> OVER, reports DROPPED
  *   FAILED      the trial call has ended   -> OVER, reports FAILED
  *   any         given up                   -> OVER, reports nothing (CONNECTING: when the attempt has ended)

@@ -351,7 +351,7 @@ evener_http2_io_thread *evener_http2_engine_choose_thread(evener_http2_engine *e
 /* Note that a connection was freed. Control thread. */
 void evener_http2_engine_connection_ended(evener_http2_engine *engine);
 
-/* Return a seat for a blocking owner; NULL without memory or descriptors. Any thread; takes a lock, but is rarely
+/* Return a seat for a blocking owner; NULL if out of memory or descriptors. Any thread; takes a lock, but is rarely
  * called: see evener_connection.seat. */
 evener_http2_seat *evener_http2_seat_take(evener_http2_engine *engine);
 void evener_http2_seat_give_back(evener_http2_engine *engine, evener_http2_seat *seat);

@@ -9,7 +9,7 @@
 #include <evener/bytes.h>
 
 /* Store an owned message of `length` bytes in *bytes and return where it is to be written; any thread may clear it.
- * NULL without memory: *bytes is empty then. Any thread. */
+ * NULL if out of memory: *bytes is empty then. Any thread. */
 uint8_t *evener_http2_message_create(size_t length, evener_bytes *bytes);
 
 #endif
