@@ -1,14 +1,13 @@
 /* The index is a hash table of names, so that lists of 100,000 blocked names cost nothing per query. */
 #include "resolver/dns/hosts_file.h"
 
-#include <arpa/inet.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "lb/base/c_locale.h"
-#include "resolver/dns/query.h"
+#include "resolver/dns/name.h"
 
 struct entry {
     const char *name;
@@ -65,19 +64,6 @@ static char *next_word(char **at)
     return word;
 }
 
-static bool is_address(const char *text)
-{
-    unsigned char bytes[16];
-    char copy[EVENER_DNS_IP_BYTES_MAX];
-    const size_t length = strcspn(text, "%"); /* zone excluded */
-    if (length >= sizeof copy) {
-        return false;
-    }
-    memcpy(copy, text, length);
-    copy[length] = '\0';
-    return inet_pton(AF_INET6, copy, bytes) == 1 || (text[length] == '\0' && inet_pton(AF_INET, copy, bytes) == 1);
-}
-
 static bool add(evener_dns_hosts *hosts, size_t *capacity, const char *name, const char *address)
 {
     if (hosts->count == *capacity) {
@@ -100,7 +86,7 @@ static bool read_line(evener_dns_hosts *hosts, size_t *capacity, char *line)
         *comment = '\0';
     }
     const char *address = next_word(&line);
-    if (address == NULL || !is_address(address)) {
+    if (address == NULL || !evener_dns_is_ip(address)) {
         return true;
     }
     for (const char *name = next_word(&line); name != NULL; name = next_word(&line)) {

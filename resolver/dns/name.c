@@ -53,7 +53,7 @@ bool evener_dns_is_service(const char *name)
     return name[0] == '_' && second != NULL && strncmp(second, "._", 2) == 0 && strchr(second + 1, '.') != NULL;
 }
 
-static bool is_ip(const char *text)
+bool evener_dns_is_ip(const char *text)
 {
     unsigned char bytes[16];
     char copy[EVENER_DNS_IP_BYTES_MAX];
@@ -148,7 +148,7 @@ evener_status_code evener_dns_host_parse(const char *text, uint32_t default_port
     if (name[0] == '\0') {
         name = text[0] == '[' ? name : localhost; /* grpc: ":80" is localhost:80 */
     }
-    const bool literal = is_ip(name);
+    const bool literal = evener_dns_is_ip(name);
     if (text[0] == '[' && (!literal || strchr(name, ':') == NULL)) {
         return refuse(status, text, "between '[' and ']' is no IPv6 address");
     }

@@ -29,6 +29,9 @@ const char *evener_dns_name_problem(const char *name);
 /* Return whether the name is a service name, "_grpc._tcp.orders.prod" (RFC 2782). */
 bool evener_dns_is_service(const char *name);
 
+/* Return whether the text is an IP address, of version 6 with or without a zone. Any thread. */
+bool evener_dns_is_ip(const char *text);
+
 /* Convert a list of IP addresses with or without ports to "10.0.0.2:53,[::1]:5353". `servers` has room for
  * EVENER_DNS_SERVERS_BYTES_MAX. Errors: INVALID_ARGUMENT. Any thread. */
 evener_status_code evener_dns_servers_parse(const char *text, char *servers, evener_status *status);
