@@ -1,18 +1,9 @@
 /* From an address to a session: socket, proxy, TLS, the server's SETTINGS. On the I/O thread, without blocking. */
-#include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
-
-#include <linux/vm_sockets.h>
 
 #include "lb/base/c_locale.h"
 #include "lb/base/fork.h"
@@ -20,87 +11,11 @@
 #include "lb/transport/http2/tls.h"
 #include "lb/transport/http2/tunnel.h"
 
-#define UNIX_PREFIX "unix:"
-#define ABSTRACT_PREFIX "unix-abstract:"
-#define VSOCK_PREFIX "vsock:"
-
-typedef union any_address {
-    struct sockaddr any;
-    struct sockaddr_in v4;
-    struct sockaddr_in6 v6;
-    struct sockaddr_un local;
-    struct sockaddr_vm vm;
-} any_address;
-
 static void fail(evener_connection *connection, const char *what, int error)
 {
     evener_http2_connection_break(connection, EVENER_STATUS_UNAVAILABLE, "%s%s: %s", what,
                                   connection->wants_tunnel ? " to the proxy" : "",
                                   strerror_l(error, evener_c_locale()));
-}
-
-/* ---- addresses ---- */
-
-static socklen_t read_local(const char *path, bool is_abstract, any_address *address)
-{
-    const size_t bytes = strlen(path);
-    const size_t first = is_abstract ? 1 : 0;
-    if (bytes + first >= sizeof address->local.sun_path) {
-        return 0;
-    }
-    address->local.sun_family = AF_UNIX;
-    memcpy(address->local.sun_path + first, path, bytes);
-    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + first + bytes + (is_abstract ? 0 : 1));
-}
-
-static socklen_t read_vsock(const char *cid, any_address *address)
-{
-    const char *colon = strchr(cid, ':');
-    address->vm.svm_family = AF_VSOCK;
-    address->vm.svm_cid = (unsigned)strtoul(cid, NULL, 10);
-    address->vm.svm_port = colon != NULL ? (unsigned)strtoul(colon + 1, NULL, 10) : 0;
-    return colon != NULL ? sizeof address->vm : 0;
-}
-
-/* Read the canonical text of an evener_address; return the address's length, 0: it cannot be connected to. */
-static socklen_t read_address(const char *text, any_address *address)
-{
-    memset(address, 0, sizeof *address);
-    if (strncmp(text, ABSTRACT_PREFIX, sizeof ABSTRACT_PREFIX - 1) == 0) {
-        return read_local(text + sizeof ABSTRACT_PREFIX - 1, true, address);
-    }
-    if (strncmp(text, UNIX_PREFIX, sizeof UNIX_PREFIX - 1) == 0) {
-        return read_local(text + sizeof UNIX_PREFIX - 1, false, address);
-    }
-    if (strncmp(text, VSOCK_PREFIX, sizeof VSOCK_PREFIX - 1) == 0) {
-        return read_vsock(text + sizeof VSOCK_PREFIX - 1, address);
-    }
-    const bool is_v6 = *text == '[';
-    const char *colon = strrchr(text, ':');
-    char host[INET6_ADDRSTRLEN + IF_NAMESIZE + 2];
-    const size_t host_bytes = colon == NULL ? 0 : (size_t)(colon - text) - (is_v6 ? 2 : 0);
-    if (host_bytes == 0 || host_bytes >= sizeof host) {
-        return 0;
-    }
-    memcpy(host, text + is_v6, host_bytes);
-    host[host_bytes] = '\0';
-    const in_port_t port = htons((uint16_t)strtoul(colon + 1, NULL, 10));
-    if (!is_v6) {
-        address->v4.sin_family = AF_INET;
-        address->v4.sin_port = port;
-        return inet_pton(AF_INET, host, &address->v4.sin_addr) == 1 ? sizeof address->v4 : 0;
-    }
-    address->v6.sin6_family = AF_INET6;
-    address->v6.sin6_port = port;
-    char *zone = strchr(host, '%');
-    if (zone != NULL) {
-        *zone++ = '\0';
-        address->v6.sin6_scope_id = if_nametoindex(zone);
-        if (address->v6.sin6_scope_id == 0) {
-            address->v6.sin6_scope_id = (uint32_t)strtoul(zone, NULL, 10);
-        }
-    }
-    return inet_pton(AF_INET6, host, &address->v6.sin6_addr) == 1 ? sizeof address->v6 : 0;
 }
 
 /* ---- sockets ---- */
@@ -166,21 +81,26 @@ void evener_http2_connect_start(evener_connection *connection)
 
 void evener_http2_connect_socket(evener_connection *connection, const char *address_text)
 {
-    any_address address;
-    const socklen_t bytes = read_address(address_text, &address);
-    if (bytes == 0) {
-        evener_http2_connection_break(connection, EVENER_STATUS_UNAVAILABLE, "not an address to connect to");
+    struct sockaddr_storage to;
+    uint32_t bytes = 0;
+    evener_address *address = NULL;
+    evener_status status;
+    if (evener_address_create(address_text, NULL, 0, &address, &status) != EVENER_STATUS_OK ||
+        evener_address_get_sockaddr(address, &to, &bytes, &status) != EVENER_STATUS_OK) {
+        evener_address_unref(address);
+        evener_http2_connection_break(connection, EVENER_STATUS_UNAVAILABLE, "%s", status.message);
         return;
     }
+    evener_address_unref(address);
     connection->phase = EVENER_HTTP2_PHASE_CONNECTING;
-    connection->fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    connection->fd = socket(to.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (connection->fd < 0) {
         fail(connection, "no socket", errno);
         return;
     }
     evener_fork_close_in_child(connection->fd);
-    set_options(connection, address.any.sa_family);
-    if (connect(connection->fd, &address.any, bytes) == 0) {
+    set_options(connection, to.ss_family);
+    if (connect(connection->fd, (const struct sockaddr *)&to, bytes) == 0) {
         socket_is_connected(connection);
     } else if (errno != EINPROGRESS) {
         fail(connection, "cannot connect", errno);
