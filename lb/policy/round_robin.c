@@ -7,9 +7,9 @@
  *
  * Where picks are followed by calls, cursors that go round in the same order come to be in step: two calls that meet on
  * one connection are answered together and move on together, while the other backends idle. Two blocking threads on
- * three servers made a fifth to a third fewer calls. Therefore lanes go round in different orders: lane 0 in that of the
- * list, lane 1 backwards, and further ones by other strides that have no factor in common with the number of backends.
- * Threads that meet part with the next pick. The lanes start spread over the list.
+ * three servers made a fifth to a third fewer calls. Therefore lanes go round in different orders: lane 0 in that of
+ * the list, lane 1 backwards, and further ones by other strides that have no factor in common with the number of
+ * backends. Threads that meet part with the next pick. The lanes start spread over the list.
  *
  * The start is random for every picker: a start at 0 gave the first backends of short-lived pickers 3-4 times the load
  * (grpc-java 4462). */

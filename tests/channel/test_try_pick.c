@@ -1,5 +1,5 @@
-/* The two ways of a pick that does not wait: over a transport whose connections stay valid for their picks, and over one
- * without that. Both behave the same. */
+/* The two ways of a pick that does not wait: over a transport whose connections stay valid for their picks, and over
+ * one without that. Both behave the same. */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
 
