@@ -98,7 +98,7 @@ EVENER_API bool evener_policy_fields_get_status_codes(evener_policy_fields *fiel
 EVENER_API bool evener_policy_fields_get_child_policy(evener_policy_fields *fields, const char *name,
                                                       const evener_policy_set *policies, evener_policy_choice *choice);
 
-/* Enter the object `name`: the names that follow are its fields, until leave. Return false, and stays, if it is
+/* Enter the object `name`: the names that follow are its fields, until leave. Return false, and stay, if it is
  * missing, not an object, deeper than EVENER_POLICY_FIELDS_DEPTH_MAX, or after an error. Enter an object once. */
 #define EVENER_POLICY_FIELDS_DEPTH_MAX 8
 EVENER_API bool evener_policy_fields_enter(evener_policy_fields *fields, const char *name);

@@ -195,8 +195,7 @@ EVENER_API void evener_resolver_builders_unref(const evener_resolver_builder *co
 
 /* Register a builder for the whole process, or replace the builder of its scheme. The builder must stay valid (static,
  * or counted: a reference is taken and never released). Existing channels keep the builder they were created with.
- * Built in: static, ipv4, ipv6, unix, unix-abstract, vsock, dns, srv, native, file, fallback,
- * merge.
+ * Built in: static, ipv4, ipv6, unix, unix-abstract, vsock, dns, srv, native, file, fallback, merge.
  * Errors: INVALID_ARGUMENT (no scheme, no build, an invalid scheme). Any thread. */
 EVENER_API evener_status_code evener_resolver_register(const evener_resolver_builder *builder, evener_status *status);
 
