@@ -162,6 +162,51 @@ Test(pick_batches, other_work_of_the_control_thread_runs_between_batches)
     close_all();
 }
 
+/* B8: 100,000 waiting picks. A timer that is due, or another task, waits for at most one turn of the queue: some 544
+ * retries, each the length of a pick. A pick that arrives waits for no retry (the_mutex_is_free_during_retries). */
+#define B8_WAITING 100000
+#define B8_RETRIES_PER_TURN_MAX 600
+
+static size_t retries_of_turn, retries_of_turn_max, turns;
+
+static void note_turn(void *arg);
+
+static evener_task turn_task = EVENER_TASK_INIT(note_turn, NULL);
+
+static void note_turn(void *arg)
+{
+    (void)arg;
+    retries_of_turn_max = retries_of_turn > retries_of_turn_max ? retries_of_turn : retries_of_turn_max;
+    retries_of_turn = 0;
+    turns++;
+    if (tries < B8_WAITING) {
+        evener_loop_post(virtual_loop_loop(f->loop), &turn_task);
+    }
+}
+
+static evener_pick_outcome count_retry(const evener_pick_context *context)
+{
+    retries_of_turn++;
+    if (tries++ == 0) {
+        evener_loop_post(context->loop, &turn_task);
+    }
+    return context->args->hash % 2 == 0 ? EVENER_PICK_COMPLETE : EVENER_PICK_QUEUE;
+}
+
+Test(pick_batches, b8_a_hundred_thousand_waiting_picks_are_retried_in_short_turns)
+{
+    open_with_waiting(B8_WAITING);
+    answer = count_retry;
+    wake();
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_eq(tries, B8_WAITING, "each is retried once: %zu", tries);
+    cr_assert_eq(ended, B8_WAITING / 2);
+    cr_assert_leq(retries_of_turn_max, B8_RETRIES_PER_TURN_MAX, "%zu", retries_of_turn_max);
+    cr_assert_geq(turns, B8_WAITING / B8_RETRIES_PER_TURN_MAX);
+    close_all();
+    cr_assert_eq(ended, B8_WAITING);
+}
+
 static size_t wakes;
 static size_t wakes_until_newest;
 
