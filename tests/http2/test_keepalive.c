@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "http2/raw_scene.h"
+#include "lb/transport/http2/factory.h"
 #include "lb/transport/http2/internal.h"
 
 static void open_with(bool permit_without_calls, uint64_t timeout_ms)
@@ -65,6 +66,36 @@ Test(http2_keepalive, too_many_pings_doubles_the_time_for_all_connections)
     raw_send_goaway(&raw, 0, 11, "too_many_pings");
     cr_assert_eq(h2_wait_state(peer, 2), EVENER_IDLE);
     cr_assert_eq(transport->keepalive_time_ns, 60 * EVENER_NS_PER_MS);
+}
+
+static void exchange(void *arg)
+{
+    fixture.transport->vtable->exchange_settings(fixture.transport, arg);
+}
+
+/* A factory file that changes gives the channel another transport, with settings that may be the same. */
+Test(http2_keepalive, the_doubled_time_outlives_a_change_of_other_settings)
+{
+    raw_scene_open();
+    fixture.transport->vtable->destroy(fixture.transport);
+    evener_credentials *insecure;
+    evener_transport *changed;
+    cr_assert_eq(evener_credentials_create_insecure(&insecure, NULL), EVENER_STATUS_OK);
+    evener_transport_args args = {
+        .size = sizeof args, .runtime = fixture.runtime, .credentials = insecure, .keepalive_time_ms = 20000};
+    cr_assert_eq(evener_http2_transport_factory.create(&args, &fixture.transport, NULL), EVENER_STATUS_OK);
+    args.user_agent = "changed/1";
+    cr_assert_eq(evener_http2_transport_factory.create(&args, &changed, NULL), EVENER_STATUS_OK);
+    evener_credentials_destroy(insecure);
+    raw_scene_connect();
+    raw_send_goaway(&raw, 0, 11, "too_many_pings");
+    cr_assert_eq(h2_wait_state(peer, 2), EVENER_IDLE);
+    evener_runtime_call(fixture.runtime, exchange, changed);
+    h2_forget(peer);
+    raw_close(&raw);
+    raw_scene_connect();
+    cr_expect_eq(peer->connection->transport->keepalive_time_ns, 40 * EVENER_NS_PER_S);
+    changed->vtable->destroy(changed);
 }
 
 Test(http2_keepalive, another_goaway_leaves_the_time)

@@ -71,6 +71,7 @@ static void transport_exchange_settings(evener_transport *a, evener_transport *b
     const channel_transport settings = *first;
     *first = *second;
     *second = settings;
+    evener_http2_transport_keep_pace(second->now, first->now);
 }
 
 static bool transport_verifies_names(const evener_transport *base)
@@ -105,6 +106,7 @@ static evener_status_code transport_set_credentials(evener_transport *base, cons
     evener_transport *made = NULL;
     const evener_status_code code = make_inner(transport, credentials, &made, status);
     if (code == EVENER_STATUS_OK) {
+        evener_http2_transport_keep_pace(transport->now, made);
         transport->now->vtable->destroy(transport->now); /* its connections keep it */
         transport->now = made;
         transport->is_secure = evener_credentials_get_kind(credentials) == EVENER_CREDENTIALS_TLS;

@@ -555,6 +555,7 @@ struct evener_http2_transport {
     size_t user_agent_bytes;
     uint64_t keepalive_timeout_ns;
     _Atomic uint64_t keepalive_time_ns; /* UINT64_MAX: never. Doubled by A8 */
+    uint64_t keepalive_configured_ns;   /* what it began with */
     bool keepalive_permit_without_calls;
     uint32_t header_list_bytes_max;
     uint32_t window_bytes;

@@ -168,6 +168,17 @@ static const evener_transport_vtable vtable = {
     .connection_takes_calls = evener_http2_connection_takes_calls,
 };
 
+void evener_http2_transport_keep_pace(const evener_transport *transport, evener_transport *successor)
+{
+    const evener_http2_transport *from = (const evener_http2_transport *)transport;
+    evener_http2_transport *to = (evener_http2_transport *)successor;
+    const uint64_t time_ns = atomic_load_explicit(&from->keepalive_time_ns, memory_order_relaxed);
+    if (from->keepalive_configured_ns == to->keepalive_configured_ns &&
+        time_ns > atomic_load_explicit(&to->keepalive_time_ns, memory_order_relaxed)) {
+        atomic_store_explicit(&to->keepalive_time_ns, time_ns, memory_order_relaxed);
+    }
+}
+
 /* ---- creation ---- */
 
 static char *make_user_agent(const char *prefix)
@@ -238,7 +249,8 @@ evener_status_code evener_http2_transport_create(evener_runtime *runtime, const 
     made->keepalive_timeout_ns =
         (chosen.keepalive_timeout_ms > 0 ? chosen.keepalive_timeout_ms : EVENER_HTTP2_KEEPALIVE_TIMEOUT_MS_DEFAULT) *
         EVENER_NS_PER_MS;
-    atomic_init(&made->keepalive_time_ns, keepalive_time_ns(&chosen));
+    made->keepalive_configured_ns = keepalive_time_ns(&chosen);
+    atomic_init(&made->keepalive_time_ns, made->keepalive_configured_ns);
     made->keepalive_permit_without_calls = chosen.keepalive_permit_without_calls;
     made->header_list_bytes_max =
         chosen.header_list_bytes_max > 0 ? chosen.header_list_bytes_max : EVENER_HTTP2_HEADER_LIST_BYTES_DEFAULT;

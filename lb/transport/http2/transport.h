@@ -53,6 +53,10 @@ typedef struct evener_http2_transport_options {
 evener_status_code evener_http2_transport_create(evener_runtime *runtime, const evener_http2_transport_options *options,
                                                  evener_transport **transport, evener_status *status);
 
+/* Let the connections that `successor` makes ping no more often than those of `transport` were asked to (A8), unless
+ * the keepalive time was set anew. Both are made by evener_http2_transport_create(). Control thread. */
+void evener_http2_transport_keep_pace(const evener_transport *transport, evener_transport *successor);
+
 /* As a transport's connection_takes_calls, connection_ref and connection_unref. */
 bool evener_http2_connection_takes_calls(const evener_connection *connection);
 bool evener_http2_connection_hold(evener_connection *connection);
