@@ -55,9 +55,13 @@ static bool take_change(const evener_update_list *list, const evener_resolver_up
 {
     const size_t end = update->address_count - plan->last;
     plan->count = update->address_count;
-    memcpy(plan->addresses, update->addresses, plan->count * sizeof(evener_address *));
-    memcpy(plan->hashes, list->hashes, plan->first * sizeof *plan->hashes);
-    memcpy(plan->hashes + end, list->hashes + list->count - plan->last, plan->last * sizeof *plan->hashes);
+    if (plan->count > 0) {
+        memcpy(plan->addresses, update->addresses, plan->count * sizeof(evener_address *));
+    }
+    if (list->count > 0) { /* otherwise its arrays are NULL */
+        memcpy(plan->hashes, list->hashes, plan->first * sizeof *plan->hashes);
+        memcpy(plan->hashes + end, list->hashes + list->count - plan->last, plan->last * sizeof *plan->hashes);
+    }
     for (size_t i = plan->first; i < end; i++) {
         plan->hashes[i] = hash_of(plan->addresses[i]);
     }
