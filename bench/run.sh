@@ -6,15 +6,17 @@
 set -euo pipefail
 export LC_ALL=C
 
-quick="" document="" build=build/bench
+quick="" document="" peers="" build=build/bench
 for argument in "$@"; do
     case $argument in
     --quick) quick=--quick ;;
     --document) document=yes ;;
+    --peers) peers=yes ;;
     --build=*) build=${argument#*=} ;;
     *)
-        echo "usage: bench/run.sh [--quick] [--document] [--build=FOLDER]" >&2
+        echo "usage: bench/run.sh [--quick] [--document] [--peers] [--build=FOLDER]" >&2
         echo "  --document  also write docs/performance.md from the results" >&2
+        echo "  --peers     also measure grpc-go and go-zero (bench/peers), where Go is installed" >&2
         exit 2
         ;;
     esac
@@ -30,6 +32,7 @@ sh tests/install_packages.sh
 
 say "build: $build"
 mkdir -p "$build"
+build_absolute=$(cd "$build" && pwd)
 cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DEVENER_BUILD_BENCH=ON >"$build/configure.log" 2>&1 || {
     cat "$build/configure.log" >&2
     exit 1
@@ -120,6 +123,20 @@ part tail bench_tail $quick
 say "simulation"
 bench/sim/run.sh $quick --build="$build" --output="$parts/sim.json" || status=1
 part machine_at_end bench_machine --at-end
+if [ -n "$peers" ]; then
+    say "peers"
+    if ! command -v go >/dev/null; then
+        echo "peers: not measured, as Go is not installed; the table shows figures of another machine" >&2
+    elif (cd bench/peers && go build -o "$build_absolute/peers" .) && ninja -C "$build" --quiet demo_server >&2; then
+        "$build/peers" ${quick:+-quick} -server "$build/examples/demo_server" -output "$parts/peers.json" || {
+            echo "bench/run.sh: peers failed" >&2
+            status=1
+        }
+    else
+        echo "bench/run.sh: bench/peers does not build" >&2
+        status=1
+    fi
+fi
 
 say "results"
 report()

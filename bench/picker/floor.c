@@ -1,6 +1,7 @@
 #include "bench/picker/floor.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
@@ -91,7 +92,8 @@ static const struct {
 typedef struct floor_worker {
     void (*operation)(void);
     const atomic_bool *stop;
-    uint64_t operations, busy_ns;
+    uint64_t operations; /* atomic */
+    atomic_uint *awake;  /* threads that run */
     unsigned index, threads;
     pthread_t thread;
 } floor_worker;
@@ -101,41 +103,59 @@ static void *run(void *arg)
     floor_worker *self = arg;
     uint64_t operations = 0;
     bench_pin(self->index, self->threads);
-    const uint64_t from_ns = bench_now_ns();
+    atomic_fetch_add(self->awake, 1);
     while (!atomic_load_explicit(self->stop, memory_order_relaxed)) {
         for (unsigned i = 0; i < OPERATIONS_PER_LOOK; i++) {
             self->operation();
         }
         operations += OPERATIONS_PER_LOOK;
+        __atomic_store_n(&self->operations, operations, __ATOMIC_RELAXED);
     }
-    self->busy_ns = bench_now_ns() - from_ns;
-    self->operations = operations;
     return NULL;
 }
 
+static uint64_t operations_of(const floor_worker *workers, unsigned count)
+{
+    uint64_t operations = 0;
+    for (unsigned i = 0; i < count; i++) {
+        operations += __atomic_load_n(&workers[i].operations, __ATOMIC_RELAXED);
+    }
+    return operations;
+}
+
+/* Return the time of the clock on the wall per operation of all threads, as in picker_load.c. */
 static double measure(void (*operation)(void), unsigned first_processor, unsigned threads, uint64_t duration_ns)
 {
     floor_worker workers[THREADS_MAX];
     atomic_bool stop = false;
-    double operations_per_ns = 0;
+    atomic_uint awake = 0;
     unsigned running = 0;
     while (running < threads && running < THREADS_MAX) {
-        workers[running] = (floor_worker){
-            .operation = operation, .stop = &stop, .index = first_processor + running, .threads = threads};
+        workers[running] = (floor_worker){.operation = operation,
+                                          .stop = &stop,
+                                          .awake = &awake,
+                                          .index = first_processor + running,
+                                          .threads = threads};
         if (pthread_create(&workers[running].thread, NULL, run, &workers[running]) != 0) {
             break;
         }
         running++;
     }
+    while (atomic_load(&awake) < running) {
+        (void)sched_yield();
+    }
+    const uint64_t before = operations_of(workers, running);
+    const uint64_t from_ns = bench_now_ns();
     struct timespec pause = {.tv_sec = (time_t)(duration_ns / 1000000000u),
                              .tv_nsec = (long)(duration_ns % 1000000000u)};
     nanosleep(&pause, NULL);
+    const uint64_t operations = operations_of(workers, running) - before;
+    const uint64_t taken_ns = bench_now_ns() - from_ns;
     atomic_store_explicit(&stop, true, memory_order_relaxed);
     for (unsigned i = 0; i < running; i++) {
         pthread_join(workers[i].thread, NULL);
-        operations_per_ns += (double)workers[i].operations / (double)workers[i].busy_ns;
     }
-    return operations_per_ns > 0 ? 1 / operations_per_ns : 0;
+    return operations > 0 ? (double)taken_ns / (double)operations : 0;
 }
 
 void bench_floors(json_t *rows, unsigned threads, unsigned passes, uint64_t duration_ns)

@@ -1,6 +1,7 @@
 #include "bench/picker/picker_load.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,10 +15,12 @@ typedef struct worker {
     _Alignas(EVENER_LANE_BYTES) const picker_load *load; /* aligned: no false sharing between workers */
     picker_load_kind kind;
     pthread_barrier_t *start;
+    atomic_uint *awake; /* threads that have passed the barrier */
     const atomic_bool *stop;
     bench_histogram *histogram; /* one per worker; in ticks */
     uint64_t operations, allocations, not_complete;
-    uint64_t busy_ns; /* first to last operation; PICKER_LOAD_PICK: the picks alone */
+    uint64_t running_ns;
+    uint64_t picking_ns; /* PICKER_LOAD_PICK: the picks alone */
     evener_pick_args args;
     uint64_t hash_step;
     unsigned index;
@@ -35,6 +38,12 @@ static inline bool pick_one(worker *self, evener_pick *pick)
     return false;
 }
 
+/* Count operations, which another thread reads at the beginning and at the end of a pass. */
+static void count(worker *self, uint64_t operations)
+{
+    __atomic_store_n(&self->operations, self->operations + operations, __ATOMIC_RELAXED);
+}
+
 static bool is_stopped(const worker *self)
 {
     return atomic_load_explicit(self->stop, memory_order_relaxed);
@@ -49,7 +58,7 @@ static void run_pick_done(worker *self)
                 evener_pick_done(&pick, NULL);
             }
         }
-        self->operations += OPERATIONS_PER_LOOK;
+        count(self, OPERATIONS_PER_LOOK);
     } while (!is_stopped(self));
 }
 
@@ -62,13 +71,13 @@ static void run_pick(worker *self)
         for (unsigned i = 0; i < PICKS_AT_ONCE; i++) {
             complete[i] = pick_one(self, &picks[i]);
         }
-        self->busy_ns += bench_now_ns() - from_ns;
+        self->picking_ns += bench_now_ns() - from_ns;
         for (unsigned i = 0; i < PICKS_AT_ONCE; i++) {
             if (complete[i]) {
                 evener_pick_done(&picks[i], NULL);
             }
         }
-        self->operations += PICKS_AT_ONCE;
+        count(self, PICKS_AT_ONCE);
     } while (!is_stopped(self));
 }
 
@@ -84,7 +93,7 @@ static void run_outstanding(worker *self)
             }
             complete[at] = pick_one(self, &picks[at]);
         }
-        self->operations += OPERATIONS_PER_LOOK;
+        count(self, OPERATIONS_PER_LOOK);
     } while (!is_stopped(self));
     for (unsigned i = 0; i < OUTSTANDING; i++) {
         if (complete[i]) {
@@ -104,7 +113,7 @@ static void run_each(worker *self)
             }
             bench_histogram_add(self->histogram, bench_ticks() - from);
         }
-        self->operations += OPERATIONS_PER_LOOK;
+        count(self, OPERATIONS_PER_LOOK);
     } while (!is_stopped(self));
 }
 
@@ -123,12 +132,11 @@ static void *run_worker(void *arg)
         evener_pick_done(&first, NULL);
     }
     pthread_barrier_wait(self->start);
+    atomic_fetch_add(self->awake, 1);
     const uint64_t allocations = bench_allocations();
     const uint64_t from_ns = bench_now_ns();
     runs[self->kind](self);
-    if (self->kind != PICKER_LOAD_PICK) {
-        self->busy_ns = bench_now_ns() - from_ns;
-    }
+    self->running_ns = bench_now_ns() - from_ns;
     self->allocations = bench_allocations() - allocations;
     return NULL;
 }
@@ -150,21 +158,49 @@ static void sleep_ns(uint64_t ns)
     nanosleep(&pause, NULL);
 }
 
-/* A thread's rate is over its own running time: a virtual machine may need a good part of a pass to wake it. */
+static uint64_t operations_of(const worker *workers, unsigned count)
+{
+    uint64_t operations = 0;
+    for (unsigned i = 0; i < count; i++) {
+        operations += __atomic_load_n(&workers[i].operations, __ATOMIC_RELAXED);
+    }
+    return operations;
+}
+
+/* Let the threads run for a while. Return the time of the clock on the wall per operation of all of them: more threads
+ * than processors take turns, and the sum of their own rates would count a processor several times. The time begins when
+ * all have run, as a virtual machine may need a good part of a pass to wake one, and ends before they are stopped, as
+ * each has to be scheduled once more to notice that. */
+static double run_for(const worker *workers, unsigned count, const atomic_uint *awake, uint64_t duration_ns)
+{
+    while (atomic_load(awake) < count) {
+        (void)sched_yield();
+    }
+    uint64_t operations = operations_of(workers, count);
+    const uint64_t from_ns = bench_now_ns();
+    do {
+        sleep_ns(duration_ns);
+    } while (operations_of(workers, count) == operations);
+    operations = operations_of(workers, count) - operations;
+    return (double)(bench_now_ns() - from_ns) / (double)operations;
+}
+
 static void gather(const worker *workers, unsigned count, picker_result *result, bench_histogram *histogram)
 {
-    double operations_per_ns = 0;
-    memset(result, 0, sizeof *result);
+    uint64_t picking_ns = 0, running_ns = 0;
     for (unsigned i = 0; i < count; i++) {
         result->operations += workers[i].operations;
         result->allocations += workers[i].allocations;
         result->not_complete += workers[i].not_complete;
-        operations_per_ns += (double)workers[i].operations / (double)workers[i].busy_ns;
+        picking_ns += workers[i].picking_ns;
+        running_ns += workers[i].running_ns;
         if (histogram != NULL) {
             bench_histogram_merge(histogram, workers[i].histogram);
         }
     }
-    result->ns = 1 / operations_per_ns;
+    if (picking_ns > 0) { /* picks alone: the part of the time that they took */
+        result->ns *= (double)picking_ns / (double)running_ns;
+    }
 }
 
 bool picker_load_run(const picker_load *load, picker_load_kind kind, picker_result *result, bench_histogram *histogram)
@@ -172,6 +208,7 @@ bool picker_load_run(const picker_load *load, picker_load_kind kind, picker_resu
     worker *workers = aligned_alloc(EVENER_LANE_BYTES, sizeof(worker) * load->threads);
     pthread_barrier_t start;
     atomic_bool stop = false;
+    atomic_uint awake = 0;
     bool ok = workers != NULL && pthread_barrier_init(&start, NULL, load->threads + 1) == 0;
     unsigned running = 0;
     while (ok && running < load->threads) {
@@ -179,6 +216,7 @@ bool picker_load_run(const picker_load *load, picker_load_kind kind, picker_resu
         init_worker(self, load, running);
         self->kind = kind;
         self->start = &start;
+        self->awake = &awake;
         self->stop = &stop;
         self->histogram = histogram != NULL ? calloc(1, sizeof *histogram) : NULL;
         ok = (histogram == NULL || self->histogram != NULL) &&
@@ -189,7 +227,7 @@ bool picker_load_run(const picker_load *load, picker_load_kind kind, picker_resu
         return false;
     }
     pthread_barrier_wait(&start);
-    sleep_ns(load->duration_ns);
+    *result = (picker_result){.ns = run_for(workers, running, &awake, load->duration_ns)};
     atomic_store_explicit(&stop, true, memory_order_relaxed);
     for (unsigned i = 0; i < running; i++) {
         pthread_join(workers[i].thread, NULL);

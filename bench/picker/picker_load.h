@@ -26,7 +26,7 @@ typedef struct picker_load {
 } picker_load;
 
 typedef struct picker_result {
-    double ns; /* per operation of all threads together: 1 / (sum of the threads' rates) */
+    double ns; /* of the clock on the wall, per operation of all threads together */
     uint64_t operations;
     uint64_t allocations;  /* on the picking threads */
     uint64_t not_complete; /* picks without a subchannel */

@@ -65,6 +65,20 @@ static void print_pivot(const json_t *rows, const char *title, const pivot_spec 
     table_print_pivot(rows, spec);
 }
 
+/* Calls of the peers' clients; nothing without them. */
+static void print_peer_calls(const json_t *calls)
+{
+    static const char *const keys[TABLE_KEYS_MAX] = {"system",      "policy",          "in_flight", "payload_bytes",
+                                                     "calls_per_s", "cpu_us_per_call", "p50_us",    "p99_us"};
+    static const table_only all[TABLE_ONLY_MAX];
+    if (json_array_size(calls) > 0) {
+        printf(
+            "\n**Calls of their clients** over loopback to three demo servers, in the same run: compare with \"Calls "
+            "over loopback\".\n");
+        table_print_rows(calls, keys, all);
+    }
+}
+
 static void print_picks(const json_t *results, const json_t *published)
 {
     static const char *const floor[TABLE_KEYS_MAX] = {"what", "threads", "ns", "ns_min"};
@@ -83,8 +97,9 @@ static void print_picks(const json_t *results, const json_t *published)
     static const table_only all[TABLE_ONLY_MAX], ten[TABLE_ONLY_MAX] = {TEN, ONE_THREAD};
     const json_t *picker = json_object_get(results, "picker");
     printf("\n## Picks\n\nThrough the public `evener_channel_try_pick` and `evener_pick_done`, over a transport "
-           "that carries nothing. Nanoseconds of all threads together: 1 / (sum of their rates). Two threads "
-           "that do not disturb each other show half the figure of one. Median of the passes, with the best "
+           "that carries nothing. Nanoseconds of the clock on the wall, of all threads together. Two threads that do "
+           "not disturb each other show half the figure of one; more threads than processors cannot show less. "
+           "Median of the passes, with the best "
            "pass in brackets. The bench fails if a picking thread allocates memory or if the share of a backend "
            "is not what its policy promises.\n");
     plot("picker", "pick + done by backends");
@@ -125,10 +140,19 @@ static void print_picks(const json_t *results, const json_t *published)
     printf("\n**The machine's cost of the pieces of a pick**, measured in the same run (ns). If two threads are "
            "much less than twice as fast at plain arithmetic, the machine's two processors share a core.\n");
     table_print_rows(json_object_get(results, "floor"), floor, all);
-    if (published != NULL) {
+    const json_t *peers = json_object_get(results, "peers_here");
+    if (json_array_size(peers) > 0) {
+        const json_t *machine = json_object_get(results, "peers_machine");
+        printf("\n**Compared with other systems**, minimum/median in ns of all threads together, all measured in this "
+               "run, by `bench/peers` (%s) and by the benches above.\n",
+               json_string_value(json_object_get(machine, "go")));
+        compare_print_peers(peers, picker);
+        print_peer_calls(json_object_get(results, "peers_calls"));
+    } else if (published != NULL) {
         printf("\n**Compared with other systems**, minimum/median in ns of all threads together. The others were "
                "measured once, in six passes, on a machine of this kind (2 vCPU, AMD EPYC Zen 3; gcc 12 -O2, Go "
-               "1.19); evener's lines are from this run.\n");
+               "1.19), **not in this run**; evener's lines are from this run. `bench/run.sh --peers` measures Go's in "
+               "the same run.\n");
         compare_print_peers(json_object_get(published, "peers"), picker);
     }
 }
