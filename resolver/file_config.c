@@ -149,7 +149,7 @@ static const char *scalar_text(const config_setting_t *setting, char number[NUMB
         return config_setting_get_string(setting);
     case CONFIG_TYPE_INT:
     case CONFIG_TYPE_INT64:
-        (void)snprintf(number, NUMBER_BYTES, "%lld", config_setting_get_int64(setting));
+        snprintf(number, NUMBER_BYTES, "%lld", config_setting_get_int64(setting));
         return number;
     case CONFIG_TYPE_FLOAT:
         (void)evener_snprintf(number, NUMBER_BYTES, "%.17g", config_setting_get_float(setting));

@@ -69,7 +69,7 @@ evener_status_code evener_resolver_register(const evener_resolver_builder *build
                                  builder->scheme);
     }
     evener_status_code code = EVENER_STATUS_OK;
-    (void)pthread_mutex_lock(&registered_lock);
+    pthread_mutex_lock(&registered_lock);
     struct entry *entry = find_entry(builder->scheme);
     evener_resolver_builders_ref(&builder, 1);
     if (entry != NULL) {
@@ -82,7 +82,7 @@ evener_status_code evener_resolver_register(const evener_resolver_builder *build
         code = evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "resolver \"%.40s\": out of memory",
                                  builder->scheme);
     }
-    (void)pthread_mutex_unlock(&registered_lock);
+    pthread_mutex_unlock(&registered_lock);
     return code;
 }
 
@@ -96,10 +96,10 @@ const evener_resolver_builder *evener_resolver_find(const evener_resolver_set *s
             return set->own[i];
         }
     }
-    (void)pthread_mutex_lock(&registered_lock);
+    pthread_mutex_lock(&registered_lock);
     const struct entry *entry = find_entry(scheme);
     const evener_resolver_builder *builder = entry != NULL ? entry->builder : NULL;
-    (void)pthread_mutex_unlock(&registered_lock);
+    pthread_mutex_unlock(&registered_lock);
     for (size_t i = 0; builder == NULL && i < sizeof built_in / sizeof built_in[0]; i++) {
         if (strcmp(built_in[i]->scheme, scheme) == 0) {
             builder = built_in[i];
@@ -123,7 +123,7 @@ static evener_status_code lookup_by_default(const evener_resolver_set *set, cons
     if (name == NULL) {
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "target: out of memory");
     }
-    (void)snprintf(name, bytes, DEFAULT_SCHEME_PREFIX "%s", text);
+    snprintf(name, bytes, DEFAULT_SCHEME_PREFIX "%s", text);
     evener_target *parsed = NULL;
     evener_status second;
     evener_status_code code = evener_target_parse(name, &parsed, &second);
@@ -174,9 +174,9 @@ evener_status_code evener_resolver_lookup(const evener_resolver_set *set, const 
             *builder = found;
             return EVENER_STATUS_OK;
         }
-        (void)evener_status_set(&first, EVENER_STATUS_INVALID_ARGUMENT,
-                                "target \"%.100s\": no resolver serves the scheme \"%.40s\"", target_text,
-                                evener_target_scheme(parsed));
+        evener_status_set(&first, EVENER_STATUS_INVALID_ARGUMENT,
+                          "target \"%.100s\": no resolver serves the scheme \"%.40s\"", target_text,
+                          evener_target_scheme(parsed));
         evener_target_destroy(parsed);
     }
     return lookup_by_default(set, target_text, &first, target, builder, status);

@@ -3,9 +3,9 @@
  *     bench_picker [--quick] [--policy=NAME] [--backends=N] [--threads=N] [--output=FILE]
  *     bench_picker --count=N --policy=NAME --backends=N      (exactly N picks, for counting instructions)
  *
- * Every figure covers all threads together: the time of the clock on the wall, over all their picks. Two threads that do not disturb each other show half the figure of one; more threads than processors cannot
- * show less. Fails if a pick allocates memory or finds no backend, or if the shares of the
- * backends are not what the policy promises. */
+ * Every figure covers all threads together: the time of the clock on the wall, over all their picks. Two threads that
+ * do not disturb each other show half the figure of one; more threads than processors cannot show less. Fails if a pick
+ * allocates memory or finds no backend, or if the shares of the backends are not what the policy promises. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>

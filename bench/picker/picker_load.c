@@ -168,9 +168,9 @@ static uint64_t operations_of(const worker *workers, unsigned count)
 }
 
 /* Let the threads run for a while. Return the time of the clock on the wall per operation of all of them: more threads
- * than processors take turns, and the sum of their own rates would count a processor several times. The time begins when
- * all have run, as a virtual machine may need a good part of a pass to wake one, and ends before they are stopped, as
- * each has to be scheduled once more to notice that. */
+ * than processors take turns, and the sum of their own rates would count a processor several times. The time begins
+ * when all have run, as a virtual machine may need a good part of a pass to wake one, and ends before they are stopped,
+ * as each has to be scheduled once more to notice that. */
 static double run_for(const worker *workers, unsigned count, const atomic_uint *awake, uint64_t duration_ns)
 {
     while (atomic_load(awake) < count) {

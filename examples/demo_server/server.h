@@ -77,7 +77,8 @@ void demo_server_stream_load_report(demo_server *server, const void *report, siz
 uint64_t demo_server_load_streams(const demo_server *server);
 uint64_t demo_server_load_streams_open(demo_server *server);
 
-/* Return the number of calls since the start, without health calls and load reports; and how many of them have not ended. */
+/* Return the number of calls since the start, without health calls and load reports; and how many of them have not
+ * ended. */
 uint64_t demo_server_calls(const demo_server *server);
 uint64_t demo_server_calls_in_flight(const demo_server *server);
 

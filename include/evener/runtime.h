@@ -4,9 +4,9 @@
  * with the first and ends with the last of them. A program creates one to separate groups of channels, or to run
  * everything on a virtual loop.
  *
- * fork(): the parent notices nothing. In the child, runtimes, channels, streams, factories and manual resolvers from before
- * the fork answer FAILED_PRECONDITION at once, or do nothing if they return nothing, and are never freed. New ones work;
- * docs/in-your-process.md has the details and what the gRPC C core restricts. */
+ * fork(): the parent notices nothing. In the child, runtimes, channels, streams, factories and manual resolvers from
+ * before the fork answer FAILED_PRECONDITION at once, or do nothing if they return nothing, and are never freed. New
+ * ones work; docs/in-your-process.md has the details and what the gRPC C core restricts. */
 #ifndef EVENER_RUNTIME_H
 #define EVENER_RUNTIME_H
 

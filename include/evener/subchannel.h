@@ -70,7 +70,8 @@ EVENER_API evener_status_code evener_subchannel_watch_health(evener_subchannel *
  * shortest counts. 0 ends the watch. Each report is passed as it came, for evener_load_report_parse(), on the control
  * thread, never from inside this call; it is borrowed. A server without the service answers UNIMPLEMENTED: it is asked
  * again over the next connection only. A stream that ends otherwise is opened again after a backoff. Errors:
- * UNIMPLEMENTED (the transport carries no calls), FAILED_PRECONDITION (released), RESOURCE_EXHAUSTED. Control thread. */
+ * UNIMPLEMENTED (the transport carries no calls), FAILED_PRECONDITION (released), RESOURCE_EXHAUSTED. Control
+ * thread. */
 EVENER_API evener_status_code evener_subchannel_watch_load(
     evener_subchannel *subchannel, uint64_t interval_ms,
     void (*load_reported)(void *arg, evener_subchannel *subchannel, const void *report, size_t report_bytes), void *arg,

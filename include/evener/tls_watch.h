@@ -22,8 +22,8 @@
 
 EVENER_BEGIN_DECLS
 
-/* Names of PEM files; NULL: none. A relative name is fixed to the working folder of the moment of the call. The contents
- * are those of evener_tls_options. A file has 1 MiB at most. */
+/* Names of PEM files; NULL: none. A relative name is fixed to the working folder of the moment of the call. The
+ * contents are those of evener_tls_options. A file has 1 MiB at most. */
 typedef struct evener_tls_files {
     size_t size; /* sizeof(evener_tls_files) */
     const char *root_certificates;
@@ -46,9 +46,9 @@ typedef struct evener_tls_watch_stats {
 EVENER_API evener_status_code evener_tls_files_read(const evener_tls_files *files, evener_credentials **credentials,
                                                     evener_status *status);
 
-/* Watch the files for a channel, which must live until evener_tls_watch_stop(). What they hold now is put in force first.
- * On success store an owned handle. Errors: as evener_tls_files_read() and evener_channel_set_credentials(). Any thread,
- * but never while holding a lock that control-thread code takes. */
+/* Watch the files for a channel, which must live until evener_tls_watch_stop(). What they hold now is put in force
+ * first. On success store an owned handle. Errors: as evener_tls_files_read() and evener_channel_set_credentials(). Any
+ * thread, but never while holding a lock that control-thread code takes. */
 EVENER_API evener_status_code evener_tls_watch_start(evener_channel *channel, const evener_tls_files *files,
                                                      evener_tls_watch **watch, evener_status *status);
 

@@ -1,5 +1,5 @@
-/* Transport: makes the connections of subchannels. evener's own HTTP/2 or the gRPC C core (evener/grpc.h) in production,
- * a fake one in tests, or a program's own for any other protocol.
+/* Transport: makes the connections of subchannels. evener's own HTTP/2 or the gRPC C core (evener/grpc.h) in
+ * production, a fake one in tests, or a program's own for any other protocol.
  *
  * One connection object is one attempt to connect and, if it succeeds, the connection. Its states are CONNECTING ->
  * READY -> (dropped) or CONNECTING -> (failed). evener keeps state, backoff and statistics on its side. */

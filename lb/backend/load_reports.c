@@ -2,15 +2,16 @@
  *
  * A stream is one call on one connection, of which it holds a reference. Its events come on a thread of the transport:
  * they keep the latest report and the end under the stream's mutex, and post tasks. Everything else belongs to the
- * control thread. `ended_task` is posted once and after every `report_task`, and tasks run in order, so its run may free
- * the stream.
+ * control thread. `ended_task` is posted once and after every `report_task`, and tasks run in order, so its run may
+ * free the stream.
  *
  *   a report      passed to all watchers; resets the backoff
  *   the end       UNIMPLEMENTED: no further stream over this connection; anything else: another stream after a
  *                 connection's backoff
  *   other watch   if the shortest interval changes, the stream is replaced, as the interval is part of its request
  *
- * A stream counts as a link of the pool, so the channel's end waits until the transport has reported the stream's end. */
+ * A stream counts as a link of the pool, so the channel's end waits until the transport has reported the stream's
+ * end. */
 #include "lb/backend/load_reports.h"
 
 #include <pthread.h>

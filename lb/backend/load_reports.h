@@ -1,6 +1,6 @@
 /* Out-of-band load reports (A51, custom backend metrics): one stream
- * /xds.service.orca.v3.OpenRcaService/StreamCoreMetrics per backend that a policy watches, on any transport that carries
- * calls. Control thread. */
+ * /xds.service.orca.v3.OpenRcaService/StreamCoreMetrics per backend that a policy watches, on any transport that
+ * carries calls. Control thread. */
 #ifndef EVENER_LB_BACKEND_LOAD_REPORTS_H
 #define EVENER_LB_BACKEND_LOAD_REPORTS_H
 

@@ -28,8 +28,8 @@ const char *evener_backend_authority(const evener_address *address, const char *
 
 /* Return the name that a backend is verified against, which is then also its :authority: "orders.prod:50051",
  * "10.0.0.1:443", "[fe80::1]:443" (without the zone, which has a meaning on this machine only, RFC 6874, and is in no
- * certificate); without a last dot, whoever set it. NULL: there is none (a Unix socket, and neither application nor list
- * names it). Lives as long as
+ * certificate); without a last dot, whoever set it. NULL: there is none (a Unix socket, and neither application nor
+ * list names it). Lives as long as
  * `address`, `authority` and `buffer`. */
 const char *evener_backend_server_name(const evener_address *address, const char *authority,
                                        evener_authority_origin origin, char buffer[EVENER_ADDRESS_BYTES_MAX]);

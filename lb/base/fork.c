@@ -30,7 +30,7 @@ evener_status_code evener_fork_refuse(evener_status *status, const char *what)
 
 static void before_fork(void)
 {
-    (void)pthread_mutex_lock(&hooks_lock);
+    pthread_mutex_lock(&hooks_lock);
     for (const evener_fork_hook *hook = first_hook; hook != NULL; hook = hook->next) {
         hook->before();
     }
@@ -41,7 +41,7 @@ static void after_fork_in_parent(void)
     for (const evener_fork_hook *hook = first_hook; hook != NULL; hook = hook->next) {
         hook->in_parent();
     }
-    (void)pthread_mutex_unlock(&hooks_lock);
+    pthread_mutex_unlock(&hooks_lock);
 }
 
 static void after_fork_in_child(void)
@@ -50,12 +50,12 @@ static void after_fork_in_child(void)
     for (const evener_fork_hook *hook = first_hook; hook != NULL; hook = hook->next) {
         hook->in_child();
     }
-    (void)pthread_mutex_unlock(&hooks_lock);
+    pthread_mutex_unlock(&hooks_lock);
 }
 
 void evener_fork_add_hook(evener_fork_hook *hook)
 {
-    (void)pthread_mutex_lock(&hooks_lock);
+    pthread_mutex_lock(&hooks_lock);
     if (first_hook == NULL) {
         (void)pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child); /* fails only without memory */
     }
@@ -65,30 +65,30 @@ void evener_fork_add_hook(evener_fork_hook *hook)
     }
     hook->next = *at;
     *at = hook;
-    (void)pthread_mutex_unlock(&hooks_lock);
+    pthread_mutex_unlock(&hooks_lock);
 }
 
 /* ---- objects ---- */
 
 void evener_fork_enlist(evener_fork_object *object)
 {
-    (void)pthread_mutex_lock(&lock);
+    pthread_mutex_lock(&lock);
     object->previous = &objects;
     object->next = objects.next;
     objects.next->previous = object;
     objects.next = object;
-    (void)pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&lock);
 }
 
 void evener_fork_delist(evener_fork_object *object)
 {
-    (void)pthread_mutex_lock(&lock);
+    pthread_mutex_lock(&lock);
     if (object->next != NULL) {
         object->previous->next = object->next;
         object->next->previous = object->previous;
         object->next = NULL;
     }
-    (void)pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&lock);
 }
 
 /* ---- descriptors ---- */
@@ -112,11 +112,11 @@ static bool make_room(size_t word)
 void evener_fork_close_in_child(int descriptor)
 {
     const size_t word = (size_t)descriptor / WORD_BITS;
-    (void)pthread_mutex_lock(&lock);
+    pthread_mutex_lock(&lock);
     if (make_room(word)) {
         descriptors[word] |= 1UL << ((size_t)descriptor % WORD_BITS);
     }
-    (void)pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&lock);
 }
 
 /* Closed under the lock: otherwise a fork in between could close, in the child, a descriptor of the same number that is
@@ -124,12 +124,12 @@ void evener_fork_close_in_child(int descriptor)
 void evener_fork_close(int descriptor)
 {
     const size_t word = (size_t)descriptor / WORD_BITS;
-    (void)pthread_mutex_lock(&lock);
+    pthread_mutex_lock(&lock);
     if (word < descriptor_words) {
         descriptors[word] &= ~(1UL << ((size_t)descriptor % WORD_BITS));
     }
     (void)close(descriptor);
-    (void)pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&lock);
 }
 
 /* ---- the child ---- */

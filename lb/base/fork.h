@@ -27,7 +27,8 @@ static inline bool evener_fork_is_older(uint32_t generation)
     return __builtin_expect(generation != evener_fork_generation, 0);
 }
 
-/* Set FAILED_PRECONDITION for an object of the parent's and return it. `what` names the object. `status` may be NULL. */
+/* Set FAILED_PRECONDITION for an object of the parent's and return it. `what` names the object. `status` may be
+ * NULL. */
 EVENER_SIBLING evener_status_code evener_fork_refuse(evener_status *status, const char *what);
 
 /* ---- hooks: one per lock of the process's ---- */
@@ -57,11 +58,11 @@ EVENER_SIBLING void evener_fork_add_hook(evener_fork_hook *hook);
 #define EVENER_FORK_LOCK(MUTEX, LEVEL, IN_CHILD)                                                                       \
     static void fork_before(void)                                                                                      \
     {                                                                                                                  \
-        (void)pthread_mutex_lock(&(MUTEX));                                                                            \
+        pthread_mutex_lock(&(MUTEX));                                                                                  \
     }                                                                                                                  \
     static void fork_in_parent(void)                                                                                   \
     {                                                                                                                  \
-        (void)pthread_mutex_unlock(&(MUTEX));                                                                          \
+        pthread_mutex_unlock(&(MUTEX));                                                                                \
     }                                                                                                                  \
     static void fork_in_child(void)                                                                                    \
     {                                                                                                                  \
@@ -69,7 +70,7 @@ EVENER_SIBLING void evener_fork_add_hook(evener_fork_hook *hook);
         if (in_child != NULL) {                                                                                        \
             in_child();                                                                                                \
         }                                                                                                              \
-        (void)pthread_mutex_unlock(&(MUTEX));                                                                          \
+        pthread_mutex_unlock(&(MUTEX));                                                                                \
     }                                                                                                                  \
     static __attribute__((constructor)) void fork_add_hook(void)                                                       \
     {                                                                                                                  \

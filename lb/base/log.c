@@ -71,13 +71,13 @@ static void read_environment(void)
 void evener_log_set_sink(evener_log_sink sink, void *arg, evener_log_level minimum_level)
 {
     (void)pthread_once(&environment_once, read_environment);
-    (void)pthread_mutex_lock(&setting);
+    pthread_mutex_lock(&setting);
     if (sink != NULL) {
         publish(sink, arg, (int)minimum_level);
     } else {
         publish(to_standard_error, NULL, environment_minimum);
     }
-    (void)pthread_mutex_unlock(&setting);
+    pthread_mutex_unlock(&setting);
 }
 
 bool evener_log_enabled(evener_log_level level)

@@ -19,8 +19,8 @@ typedef struct evener_tls_pems {
 /* Check that every certificate of roots and chain can be parsed (X.509 in PEM, RFC 7468), that the key can be parsed
  * and is not encrypted, and that it belongs to the chain's first certificate (RFC 8446 section 4.4.2: the sender's
  * own certificate comes first). Chain and key come in a pair or not at all. Errors: INVALID_ARGUMENT naming the text,
- * or both texts of a pair; FAILED_PRECONDITION (OpenSSL cannot be loaded); RESOURCE_EXHAUSTED. Any thread; leaves nothing in the
- * thread's OpenSSL error queue. */
+ * or both texts of a pair; FAILED_PRECONDITION (OpenSSL cannot be loaded); RESOURCE_EXHAUSTED. Any thread; leaves
+ * nothing in the thread's OpenSSL error queue. */
 evener_status_code evener_tls_pems_check(const evener_tls_pems *pems, evener_status *status);
 
 /* Begin, end a use of OpenSSL that may take locks of the process's: contexts, keys, handshakes (not records). A fork()

@@ -194,8 +194,8 @@ extern evener_picker evener_channel_closed_picker;
 evener_pick_outcome evener_channel_pick_now(evener_channel *channel, const evener_pick_args *args, evener_pick *pick,
                                             evener_status *status);
 
-/* Keep the connection of a pick valid beyond the end of the pick, until evener_connection_let_go() with the result. Over
- * a transport with connection_ref. Any thread that holds the pick; the other may be called on another thread. */
+/* Keep the connection of a pick valid beyond the end of the pick, until evener_connection_let_go() with the result.
+ * Over a transport with connection_ref. Any thread that holds the pick; the other may be called on another thread. */
 evener_subchannel *evener_pick_keep_connection(const evener_pick *pick);
 void evener_connection_let_go(evener_subchannel *users);
 

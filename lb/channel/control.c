@@ -387,8 +387,8 @@ static bool sink_update(evener_resolver_sink *sink, const evener_resolver_update
                update->source != NULL ? " from " : "", update->source != NULL ? update->source : "",
                update->service_config != NULL ? ", service config " : "",
                update->service_config != NULL ? update->service_config : "");
-    (void)snprintf(channel->control.list_source, sizeof channel->control.list_source, "%s",
-                   update->source != NULL ? update->source : "");
+    snprintf(channel->control.list_source, sizeof channel->control.list_source, "%s",
+             update->source != NULL ? update->source : "");
     const bool good_config = take_service_config(channel, update, &status);
     if (!good_config && channel->control.resolver_config == NULL) {
         evener_update_plan_discard(&plan);

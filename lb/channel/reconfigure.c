@@ -223,16 +223,16 @@ static void set_credentials(void *arg)
     evener_transport *transport = channel->settings.transport;
     const evener_transport_vtable *vtable = transport->vtable;
     if (evener_channel_is_closed(channel)) {
-        (void)evener_status_set(&given->status, EVENER_STATUS_UNAVAILABLE, "channel closed");
+        evener_status_set(&given->status, EVENER_STATUS_UNAVAILABLE, "channel closed");
         return;
     }
     const bool can =
         vtable->size >= offsetof(evener_transport_vtable, set_credentials) + sizeof vtable->set_credentials &&
         vtable->set_credentials != NULL;
     if (!can) {
-        (void)evener_status_set(&given->status, EVENER_STATUS_FAILED_PRECONDITION,
-                                "credentials of \"%s\": its transport cannot replace them",
-                                evener_target_text(channel->settings.target));
+        evener_status_set(&given->status, EVENER_STATUS_FAILED_PRECONDITION,
+                          "credentials of \"%s\": its transport cannot replace them",
+                          evener_target_text(channel->settings.target));
         return;
     }
     if (vtable->set_credentials(transport, given->credentials, &given->status) != EVENER_STATUS_OK) {

@@ -99,8 +99,8 @@ static evener_status_code read_files(char *const paths[FILES], evener_credential
     return code;
 }
 
-/* Return a malloc()ed absolute path, so that a later chdir() changes nothing; NULL on out of memory or without a working
- * folder. */
+/* Return a malloc()ed absolute path, so that a later chdir() changes nothing; NULL on out of memory or without a
+ * working folder. */
 static char *make_absolute(const char *path)
 {
     char folder[PATH_MAX];

@@ -41,7 +41,7 @@ static void write_place(const evener_policy_fields *fields, const char *name, ch
         used += (size_t)snprintf(place + used, bytes - used, "%s.", fields->levels[i].name);
     }
     if (used < bytes) {
-        (void)snprintf(place + used, bytes - used, "%s", name);
+        snprintf(place + used, bytes - used, "%s", name);
     }
 }
 

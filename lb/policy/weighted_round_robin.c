@@ -5,8 +5,8 @@
  *
  *     weight = requests_per_second / (utilization + penalty * errors_per_second / requests_per_second)
  *
- * with the application's utilization or, if that is 0, the highest of `metricNamesForComputingUtilization` (A114) or, if
- * the report has none of them, the CPU's. Such a weight counts `blackoutPeriod` after the first
+ * with the application's utilization or, if that is 0, the highest of `metricNamesForComputingUtilization` (A114) or,
+ * if the report has none of them, the CPU's. Such a weight counts `blackoutPeriod` after the first
  * report of a connection, and until `weightExpirationPeriod` after the last one. When at least two backends have one,
  * those weights rule: brought to within 0.1 to 10 of their median, and the median for a backend that has none.
  * Otherwise the attribute "weight" of the addresses does (1 if none: then it is a round robin). Weights are looked at

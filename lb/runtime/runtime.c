@@ -195,11 +195,11 @@ static void end(void *arg)
 
 static void drop_last_reference(evener_runtime *runtime)
 {
-    (void)pthread_mutex_lock(&default_lock);
+    pthread_mutex_lock(&default_lock);
     if (default_runtime == runtime) {
         default_runtime = NULL;
     }
-    (void)pthread_mutex_unlock(&default_lock);
+    pthread_mutex_unlock(&default_lock);
 
     if (runtime->own_loop == NULL) {
         if (evener_loop_on_control_thread(runtime->loop) && evener_reclaimer_is_idle(runtime->reclaimer) &&
@@ -252,7 +252,7 @@ static evener_status_code start(evener_runtime *runtime, const evener_runtime_op
     runtime->loop = evener_uv_loop_base(runtime->own_loop);
 
     char reclaimer_name[THREAD_NAME_BYTES];
-    (void)snprintf(reclaimer_name, sizeof(reclaimer_name), "%.11s-rcu", runtime->thread_name);
+    snprintf(reclaimer_name, sizeof(reclaimer_name), "%.11s-rcu", runtime->thread_name);
     code = evener_reclaimer_create(runtime->loop, true, reclaimer_name, &runtime->reclaimer, status);
     if (code != EVENER_STATUS_OK) {
         goto no_reclaimer;
@@ -291,8 +291,8 @@ evener_status_code evener_runtime_create(const evener_runtime_options *options, 
     made->lanes_task = (evener_task)EVENER_TASK_INIT(scan_lanes, made);
     made->lanes_timer = (evener_timer)EVENER_TIMER_INIT(scan_lanes, made);
     made->lanes_reclaim = (evener_reclaim){.fn = settle_lanes, .arg = made};
-    (void)snprintf(made->thread_name, sizeof(made->thread_name), "%s",
-                   chosen.thread_name != NULL ? chosen.thread_name : "evener");
+    snprintf(made->thread_name, sizeof(made->thread_name), "%s",
+             chosen.thread_name != NULL ? chosen.thread_name : "evener");
     code = start(made, &chosen, status);
     if (code != EVENER_STATUS_OK) {
         free(made);
@@ -318,7 +318,7 @@ static bool try_ref(evener_runtime *runtime)
 
 evener_status_code evener_runtime_default(evener_runtime **runtime, evener_status *status)
 {
-    (void)pthread_mutex_lock(&default_lock);
+    pthread_mutex_lock(&default_lock);
     /* The count may be zero while the dropping thread still waits for this lock. The memory is then still valid,
      * because freeing takes this lock first; a new default replaces it. */
     evener_runtime *found = default_runtime;
@@ -330,7 +330,7 @@ evener_status_code evener_runtime_default(evener_runtime **runtime, evener_statu
         default_runtime = found;
         *runtime = found;
     }
-    (void)pthread_mutex_unlock(&default_lock);
+    pthread_mutex_unlock(&default_lock);
     return code;
 }
 
@@ -401,7 +401,7 @@ void *evener_runtime_shared(evener_runtime *runtime, const evener_shared_key *ke
     }
     shared_object *shared = calloc(1, sizeof(*shared));
     if (shared == NULL) {
-        (void)evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "runtime: no memory for its %s", key->name);
+        evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "runtime: no memory for its %s", key->name);
         return NULL;
     }
     shared->key = key;

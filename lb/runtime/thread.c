@@ -26,7 +26,7 @@ evener_status_code evener_thread_start(pthread_t *thread, const char *name, void
                                  strerror_l(error, evener_c_locale()));
     }
     char short_name[NAME_BYTES];
-    (void)snprintf(short_name, sizeof(short_name), "%s", name);
+    snprintf(short_name, sizeof(short_name), "%s", name);
     (void)pthread_setname_np(started, short_name); /* only for tools such as top and gdb */
     *thread = started;
     return EVENER_STATUS_OK;

@@ -128,7 +128,7 @@ evener_status_code evener_dns_host_parse(const char *text, uint32_t default_port
     if (strlen(text) >= sizeof copy) {
         return refuse(status, text, "it is longer than a name can be");
     }
-    (void)snprintf(copy, sizeof copy, "%s", text);
+    snprintf(copy, sizeof copy, "%s", text);
     char localhost[] = "localhost";
     char *name;
     char *port_text;
@@ -160,7 +160,7 @@ evener_status_code evener_dns_host_parse(const char *text, uint32_t default_port
         return refuse(status, text, problem);
     }
     evener_dns_host result = {.port = port, .literal = literal};
-    (void)snprintf(result.name, sizeof result.name, "%.*s", EVENER_DNS_NAME_BYTES_MAX, name);
+    snprintf(result.name, sizeof result.name, "%.*s", EVENER_DNS_NAME_BYTES_MAX, name);
     *host = result;
     return EVENER_STATUS_OK;
 }
@@ -173,7 +173,7 @@ const char *evener_dns_server_problem(const char *server)
     if (server[0] != '[') {
         return NULL;
     }
-    (void)snprintf(copy, sizeof copy, "%.*s", (int)strcspn(server + 1, "]"), server + 1);
+    snprintf(copy, sizeof copy, "%.*s", (int)strcspn(server + 1, "]"), server + 1);
     char *zone = strchr(copy, '%');
     if (zone != NULL) {
         *zone++ = '\0';

@@ -167,7 +167,7 @@ bool evener_dns_reply_ttl(const unsigned char *bytes, size_t count, uint32_t *tt
 
 static bool no_memory(evener_dns_answer *answer)
 {
-    (void)evener_status_set(&answer->status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory");
+    evener_status_set(&answer->status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory");
     return false;
 }
 
@@ -194,8 +194,8 @@ static void read_services(const struct ares_srv_reply *services, evener_dns_answ
         }
     }
     if (answer->record_count == 0 && refused > 0) {
-        (void)evener_status_set(&answer->status, EVENER_STATUS_UNAVAILABLE,
-                                "each of the %zu SRV records has an invalid target or port", refused);
+        evener_status_set(&answer->status, EVENER_STATUS_UNAVAILABLE,
+                          "each of the %zu SRV records has an invalid target or port", refused);
     }
 }
 
@@ -273,7 +273,7 @@ static bool is_loop(const struct alias *aliases, size_t count, const char *name)
 
 static bool malformed(evener_dns_answer *answer)
 {
-    (void)evener_status_set(&answer->status, EVENER_STATUS_UNAVAILABLE, "a malformed answer");
+    evener_status_set(&answer->status, EVENER_STATUS_UNAVAILABLE, "a malformed answer");
     return false;
 }
 
@@ -322,7 +322,7 @@ static void read_addresses(evener_dns_type type, const unsigned char *bytes, siz
         (void)malformed(answer);
     } else if (read_address_section(&reader, big_endian(bytes + 6, 2), type, aliases, &alias_count, answer) &&
                answer->record_count == 0 && is_loop(aliases, alias_count, name)) {
-        (void)evener_status_set(&answer->status, EVENER_STATUS_UNAVAILABLE, "a loop of CNAME records");
+        evener_status_set(&answer->status, EVENER_STATUS_UNAVAILABLE, "a loop of CNAME records");
     }
     free(aliases);
 }
@@ -361,7 +361,7 @@ static void read_glue(const unsigned char *bytes, size_t count, evener_dns_answe
             !is_target(answer, name)) {
             continue;
         }
-        (void)snprintf(glue, sizeof glue, "%s %s", name, text);
+        snprintf(glue, sizeof glue, "%s %s", name, text);
         if (!evener_dns_answer_add_glue(answer, glue)) {
             return;
         }

@@ -50,7 +50,7 @@ static void note_problem(evener_dns_resolv_conf *conf, size_t line, const char *
         shown[i] = (unsigned char)text[i] < ' ' || (unsigned char)text[i] >= 0x7f ? '?' : text[i];
     }
     shown[i] = '\0';
-    (void)snprintf(conf->problem, sizeof conf->problem, "line %zu: \"%s\" is ignored: %.70s", line, shown, reason);
+    snprintf(conf->problem, sizeof conf->problem, "line %zu: \"%s\" is ignored: %.70s", line, shown, reason);
 }
 
 /* ---- lines ---- */
@@ -65,14 +65,14 @@ static void add_server(evener_dns_resolv_conf *conf, size_t *count, size_t line,
     }
     if (strpbrk(word, ",[") != NULL || evener_dns_servers_parse(word, one, &status) != EVENER_STATUS_OK) {
         char bracketed[WORD_BYTES + 4];
-        (void)snprintf(bracketed, sizeof bracketed, "[%.200s]:53", word);
+        snprintf(bracketed, sizeof bracketed, "[%.200s]:53", word);
         const char *reason = strchr(word, ':') != NULL ? evener_dns_server_problem(bracketed) : NULL;
         note_problem(conf, line, word, reason != NULL ? reason : "it is not an IP address");
         return;
     }
     const size_t used = strlen(conf->servers);
     if (used + strlen(one) + 2 <= sizeof conf->servers) {
-        (void)snprintf(conf->servers + used, sizeof conf->servers - used, "%s%s", used > 0 ? "," : "", one);
+        snprintf(conf->servers + used, sizeof conf->servers - used, "%s%s", used > 0 ? "," : "", one);
         (*count)++;
     }
 }
@@ -180,7 +180,7 @@ void evener_dns_resolv_conf_parse(const char *text, const evener_dns_environment
         read_options(conf, environment->res_options, environment->res_options + strlen(environment->res_options));
     }
     if (servers == 0) {
-        (void)snprintf(conf->servers, sizeof conf->servers, "%s", LOCAL_SERVER);
+        snprintf(conf->servers, sizeof conf->servers, "%s", LOCAL_SERVER);
     }
 }
 
@@ -207,7 +207,7 @@ bool evener_dns_candidates_make(const evener_dns_resolv_conf *conf, const char *
 {
     char own[EVENER_DNS_NAME_BYTES_MAX + 1];
     uint32_t dots = 0;
-    (void)snprintf(own, sizeof own, "%s", name);
+    snprintf(own, sizeof own, "%s", name);
     const size_t bytes = strlen(own);
     if (bytes > 0 && own[bytes - 1] == '.') {
         own[bytes - 1] = '\0';

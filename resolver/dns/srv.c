@@ -274,7 +274,7 @@ static void target_add(struct srv *self, const char *name)
     target->watch.error = target_failed;
     target->pending = true;
     target->wanted = true;
-    (void)snprintf(target->name, sizeof target->name, "%s", name);
+    snprintf(target->name, sizeof target->name, "%s", name);
     self->targets[self->target_count++] = target;
 }
 
@@ -441,7 +441,7 @@ evener_status_code evener_dns_srv_build(const evener_resolver_builder *builder, 
     self->client = builder->user_data;
     self->options = options;
     self->settle = (evener_timer)EVENER_TIMER_INIT(settled, self);
-    (void)snprintf(self->name, sizeof self->name, "%s", evener_target_endpoint(args->target));
+    snprintf(self->name, sizeof self->name, "%s", evener_target_endpoint(args->target));
     *resolver = &self->base;
     return EVENER_STATUS_OK;
 }

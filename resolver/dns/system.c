@@ -46,9 +46,9 @@ static void read_services(const char *text, struct services *services)
             bool dns = false;
             char copy[256];
             char *rest = NULL;
-            (void)snprintf(copy, sizeof copy, "%.*s", (int)(bytes < 200 ? bytes : 200), line);
+            snprintf(copy, sizeof copy, "%.*s", (int)(bytes < 200 ? bytes : 200), line);
             copy[strcspn(copy, "#")] = '\0';
-            (void)snprintf(services->line, sizeof services->line, "%.100s", copy + blank);
+            snprintf(services->line, sizeof services->line, "%.100s", copy + blank);
             for (char *word = strtok_r(copy + blank + 6, " \t\r", &rest); word != NULL;
                  word = strtok_r(NULL, " \t\r", &rest)) {
                 files = files || strcmp(word, "files") == 0;
@@ -163,7 +163,7 @@ static bool answer_locally(const evener_dns_hosts *hosts, const char *name, bool
     for (int i = 0; i < 2 && plan->is_local; i++) {
         evener_dns_answer *answer = &plan->local[i];
         answer->nothing = answer->record_count == 0 ? "NODATA" : NULL;
-        (void)snprintf(answer->source, sizeof answer->source, "%s", source);
+        snprintf(answer->source, sizeof answer->source, "%s", source);
         evener_dns_order(answer);
     }
     if (strcmp(source, "localhost") == 0 && !plan->local[1].reachable) {
@@ -205,9 +205,9 @@ static bool make_plan(const evener_dns_resolv_conf *conf, const struct services 
         return true;
     }
     if (!services->dns && !own_servers) {
-        (void)evener_status_set(&plan->status, EVENER_STATUS_UNAVAILABLE,
-                                "the hosts file has no such name, and " NSSWITCH " says \"%s\": DNS is not asked",
-                                services->line);
+        evener_status_set(&plan->status, EVENER_STATUS_UNAVAILABLE,
+                          "the hosts file has no such name, and " NSSWITCH " says \"%s\": DNS is not asked",
+                          services->line);
         return true;
     }
     static const evener_dns_resolv_conf neutral = {.ndots = 1};

@@ -119,7 +119,8 @@ Test(list_changes, n6_one_address_is_replaced_added_removed)
     model_destroy(&m);
 }
 
-/* A list without a READY backend does not displace one that serves; the next changes are relative to the waiting list. */
+/* A list without a READY backend does not displace one that serves; the next changes are relative to the waiting
+ * list. */
 Test(list_changes, n6_changes_on_top_of_a_list_that_has_not_taken_over)
 {
     model m = model_create("round_robin", 64);

@@ -120,8 +120,8 @@ static void assert_shares(call_fixture *f, evener_channel *channel)
 
 static const double utilizations[SERVERS] = {0.2, 0.4, 0.8};
 
-/* A58: by trailer. Debian's core hides endpoint-load-metrics-bin; the demo servers send x-endpoint-load-metrics-bin too,
- * which evener reads over both. */
+/* A58: by trailer. Debian's core hides endpoint-load-metrics-bin; the demo servers send x-endpoint-load-metrics-bin
+ * too, which evener reads over both. */
 Test(load_reports, shares_follow_the_reports_in_trailers)
 {
     call_fixture f;

@@ -296,8 +296,8 @@ Test(server_name, n9_has_no_last_dot)
     refused(text("dns:///localhost.:%u", b, 0), NULL, EVENER_STATUS_UNAVAILABLE, not_valid_for("localhost"));
 }
 
-/* N7: a proxy of the environment (nothing listens there) is not used for excepted targets, nor if the channel ignores it.
- * The core matches the address of a backend only. */
+/* N7: a proxy of the environment (nothing listens there) is not used for excepted targets, nor if the channel ignores
+ * it. The core matches the address of a backend only. */
 Test(server_name, n7_proxies_can_be_excepted_by_name_and_ignored)
 {
     evener_status status;

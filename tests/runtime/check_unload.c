@@ -1,6 +1,6 @@
-/* check_unload PLUGIN ROUNDS: a plug-in that links evener is loaded, three threads pick with it, it is unloaded, and only
- * then the threads end, in any order. At its end a thread runs the destructors of its thread-local variables: their code
- * must still be mapped. With a sanitizer this finds what a round leaves behind. */
+/* check_unload PLUGIN ROUNDS: a plug-in that links evener is loaded, three threads pick with it, it is unloaded, and
+ * only then the threads end, in any order. At its end a thread runs the destructors of its thread-local variables:
+ * their code must still be mapped. With a sanitizer this finds what a round leaves behind. */
 #include <assert.h>
 #include <dlfcn.h>
 #include <pthread.h>

@@ -39,21 +39,21 @@ static void seat_destroy(evener_http2_seat *seat)
 
 evener_http2_seat *evener_http2_seat_take(evener_http2_engine *engine)
 {
-    (void)pthread_mutex_lock(&engine->seats_lock);
+    pthread_mutex_lock(&engine->seats_lock);
     evener_http2_seat *seat = engine->free_seats;
     if (seat != NULL) {
         engine->free_seats = seat->next_free;
     }
-    (void)pthread_mutex_unlock(&engine->seats_lock);
+    pthread_mutex_unlock(&engine->seats_lock);
     return seat != NULL ? seat : seat_create();
 }
 
 void evener_http2_seat_give_back(evener_http2_engine *engine, evener_http2_seat *seat)
 {
-    (void)pthread_mutex_lock(&engine->seats_lock);
+    pthread_mutex_lock(&engine->seats_lock);
     seat->next_free = engine->free_seats;
     engine->free_seats = seat;
-    (void)pthread_mutex_unlock(&engine->seats_lock);
+    pthread_mutex_unlock(&engine->seats_lock);
 }
 
 void evener_http2_seat_wake(evener_http2_seat *seat)
@@ -87,7 +87,7 @@ static void engine_free(evener_http2_engine *engine)
     }
     nghttp2_session_callbacks_del(engine->callbacks);
     nghttp2_option_del(engine->option);
-    (void)pthread_mutex_destroy(&engine->seats_lock);
+    pthread_mutex_destroy(&engine->seats_lock);
     free(engine);
 }
 
@@ -130,7 +130,7 @@ static void *engine_create(evener_runtime *runtime, evener_status *status)
         evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "http2 transport: out of memory");
         return NULL;
     }
-    (void)pthread_mutex_init(&engine->seats_lock, NULL);
+    pthread_mutex_init(&engine->seats_lock, NULL);
     engine->runtime = runtime;
     engine->loop = evener_runtime_loop(runtime);
     engine->thread_count = count;

@@ -154,8 +154,8 @@ static void call_over(health *self)
         return;
     }
     char reason[EVENER_STATUS_MESSAGE_BYTES + 64];
-    (void)snprintf(reason, sizeof reason, "its health service ended with %s: %s",
-                   evener_status_code_name(self->end.code), self->end.message);
+    snprintf(reason, sizeof reason, "its health service ended with %s: %s", evener_status_code_name(self->end.code),
+             self->end.message);
     schedule_retry(self);
     report(self, EVENER_TRANSIENT_FAILURE, reason);
 }

@@ -332,7 +332,7 @@ evener_status_code evener_http2_io_thread_start(evener_http2_io_thread *thread, 
         thread->timers = (evener_timer_heap)EVENER_TIMER_HEAP_INIT;
     }
     char name[16];
-    (void)snprintf(name, sizeof name, "evener-h2-%u", (unsigned)(thread - thread->engine->threads));
+    snprintf(name, sizeof name, "evener-h2-%u", (unsigned)(thread - thread->engine->threads));
     const evener_status_code code = evener_thread_start(&thread->pthread, name, io_main, thread, status);
     thread->is_running = code == EVENER_STATUS_OK;
     return code;

@@ -123,11 +123,11 @@ static int keep_session(SSL *ssl, SSL_SESSION *session)
 {
     evener_connection *connection = SSL_get_ex_data(ssl, connection_index());
     evener_http2_tls_context *context = connection->transport->tls;
-    (void)pthread_mutex_lock(&context->lock);
+    pthread_mutex_lock(&context->lock);
     SSL_SESSION *old = context->session;
     context->session = session;
     memcpy(context->session_name, connection->tls->name, sizeof context->session_name);
-    (void)pthread_mutex_unlock(&context->lock);
+    pthread_mutex_unlock(&context->lock);
     SSL_SESSION_free(old);
     return 1; /* kept */
 }
@@ -176,7 +176,7 @@ evener_status_code evener_http2_tls_context_create(const evener_http2_tls_option
         free(made);
         return code;
     }
-    (void)pthread_mutex_init(&made->lock, NULL);
+    pthread_mutex_init(&made->lock, NULL);
     made->ssl = ssl;
     *context = made;
     return EVENER_STATUS_OK;
@@ -187,7 +187,7 @@ void evener_http2_tls_context_destroy(evener_http2_tls_context *context)
     if (context != NULL) {
         SSL_SESSION_free(context->session);
         SSL_CTX_free(context->ssl);
-        (void)pthread_mutex_destroy(&context->lock);
+        pthread_mutex_destroy(&context->lock);
         free(context);
     }
 }
@@ -237,11 +237,11 @@ static bool set_name(SSL *ssl, const char *name)
 static void offer_session(evener_connection *connection)
 {
     evener_http2_tls_context *context = connection->transport->tls;
-    (void)pthread_mutex_lock(&context->lock);
+    pthread_mutex_lock(&context->lock);
     if (context->session != NULL && strcmp(context->session_name, connection->tls->name) == 0) {
         (void)SSL_set_session(connection->tls->ssl, context->session);
     }
-    (void)pthread_mutex_unlock(&context->lock);
+    pthread_mutex_unlock(&context->lock);
 }
 
 bool evener_http2_tls_start(evener_connection *connection)
@@ -299,7 +299,7 @@ int evener_http2_tls_write_output(evener_connection *connection, char what[128])
             return 0;
         }
         if (written < 0) {
-            (void)snprintf(what, 128, "cannot write: %s", strerror_l(errno, evener_c_locale()));
+            snprintf(what, 128, "cannot write: %s", strerror_l(errno, evener_c_locale()));
             return -1;
         }
         tls->output_from += (size_t)written;
@@ -315,15 +315,15 @@ static void describe_failure(const evener_connection *connection, char what[128]
     const long verified = SSL_get_verify_result(tls->ssl);
     const unsigned long error = ERR_peek_last_error();
     if (verified != X509_V_OK) {
-        (void)snprintf(what, 128, "TLS: the server's certificate is not valid for \"%.40s\": %s", tls->name,
-                       X509_verify_cert_error_string(verified));
+        snprintf(what, 128, "TLS: the server's certificate is not valid for \"%.40s\": %s", tls->name,
+                 X509_verify_cert_error_string(verified));
     } else if (ERR_GET_LIB(error) == ERR_LIB_SSL && ERR_GET_REASON(error) == SSL_R_WRONG_VERSION_NUMBER) {
-        (void)snprintf(what, 128, "TLS: the server does not speak TLS (is it a plain-text server?)");
+        snprintf(what, 128, "TLS: the server does not speak TLS (is it a plain-text server?)");
     } else if (error != 0) {
         const char *reason = ERR_reason_error_string(error);
-        (void)snprintf(what, 128, "TLS: the handshake failed: %s", reason != NULL ? reason : "unknown reason");
+        snprintf(what, 128, "TLS: the handshake failed: %s", reason != NULL ? reason : "unknown reason");
     } else {
-        (void)snprintf(what, 128, "TLS: the server closed the connection during the handshake");
+        snprintf(what, 128, "TLS: the server closed the connection during the handshake");
     }
     ERR_clear_error();
 }
@@ -379,15 +379,15 @@ ssize_t evener_http2_tls_read(evener_connection *connection, void *to, size_t by
     case SSL_ERROR_WANT_WRITE:
         return 0;
     case SSL_ERROR_ZERO_RETURN:
-        (void)snprintf(what, 128, "the server closed the connection");
+        snprintf(what, 128, "the server closed the connection");
         return -1;
     default: {
         const unsigned long error = ERR_peek_last_error();
         const char *reason = error != 0 ? ERR_reason_error_string(error) : NULL;
-        (void)snprintf(what, 128, "the connection was lost: %s",
-                       reason != NULL ? reason
-                       : errno != 0   ? strerror_l(errno, evener_c_locale())
-                                      : "closed without notice");
+        snprintf(what, 128, "the connection was lost: %s",
+                 reason != NULL ? reason
+                 : errno != 0   ? strerror_l(errno, evener_c_locale())
+                                : "closed without notice");
         ERR_clear_error();
         return -1;
     }
@@ -413,7 +413,7 @@ ssize_t evener_http2_tls_write(evener_connection *connection, const struct iovec
             const int wrote =
                 SSL_write(tls->ssl, (const uint8_t *)pieces[i].iov_base + from, rest > INT_MAX ? INT_MAX : (int)rest);
             if (wrote <= 0) {
-                (void)snprintf(what, 128, "TLS: cannot encrypt");
+                snprintf(what, 128, "TLS: cannot encrypt");
                 ERR_clear_error();
                 return -1;
             }

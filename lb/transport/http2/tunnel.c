@@ -28,7 +28,7 @@ struct evener_http2_lookup {
 
 static void write_address(char *to, size_t to_bytes, const char *host, const char *port)
 {
-    (void)snprintf(to, to_bytes, strchr(host, ':') != NULL ? "[%s]:%s" : "%s:%s", host, port);
+    snprintf(to, to_bytes, strchr(host, ':') != NULL ? "[%s]:%s" : "%s:%s", host, port);
 }
 
 /* ---- the lookup ---- */
@@ -37,9 +37,9 @@ static void write_address(char *to, size_t to_bytes, const char *host, const cha
 static void lookup_unref(evener_http2_lookup *lookup)
 {
     const bool is_last = --lookup->references == 0;
-    (void)pthread_mutex_unlock(&lookup->mutex);
+    pthread_mutex_unlock(&lookup->mutex);
     if (is_last) {
-        (void)pthread_mutex_destroy(&lookup->mutex);
+        pthread_mutex_destroy(&lookup->mutex);
         free(lookup);
     }
 }
@@ -55,7 +55,7 @@ static void *look_up(void *arg)
         error = getnameinfo(found->ai_addr, found->ai_addrlen, host, sizeof host, NULL, 0, NI_NUMERICHOST);
         freeaddrinfo(found);
     }
-    (void)pthread_mutex_lock(&lookup->mutex);
+    pthread_mutex_lock(&lookup->mutex);
     lookup->error = error;
     if (error == 0) {
         write_address(lookup->address, sizeof lookup->address, host, lookup->port);
@@ -74,7 +74,7 @@ static void start_lookup(evener_connection *connection, const evener_http2_proxy
         evener_http2_connection_break(connection, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory");
         return;
     }
-    (void)pthread_mutex_init(&lookup->mutex, NULL);
+    pthread_mutex_init(&lookup->mutex, NULL);
     lookup->references = 2;
     lookup->connection = connection;
     memcpy(lookup->host, proxy->host, sizeof lookup->host);
@@ -83,7 +83,7 @@ static void start_lookup(evener_connection *connection, const evener_http2_proxy
     pthread_t thread;
     evener_status why;
     if (evener_thread_start(&thread, "evener-proxy", look_up, lookup, &why) != EVENER_STATUS_OK) {
-        (void)pthread_mutex_lock(&lookup->mutex);
+        pthread_mutex_lock(&lookup->mutex);
         lookup_unref(lookup);
         evener_http2_connection_break(connection, EVENER_STATUS_RESOURCE_EXHAUSTED, "proxy %s: %s", proxy->host,
                                       why.message);
@@ -196,7 +196,7 @@ void evener_http2_tunnel_close(evener_connection *connection)
     evener_http2_lookup *lookup = connection->lookup;
     if (lookup != NULL) {
         connection->lookup = NULL;
-        (void)pthread_mutex_lock(&lookup->mutex);
+        pthread_mutex_lock(&lookup->mutex);
         lookup->connection = NULL;
         lookup_unref(lookup);
     }

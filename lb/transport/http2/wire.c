@@ -25,9 +25,9 @@ ssize_t evener_http2_wire_read(evener_connection *connection, void *to, size_t b
         return 0;
     }
     if (got == 0) {
-        (void)snprintf(what, WHAT_BYTES, "the server closed the connection");
+        snprintf(what, WHAT_BYTES, "the server closed the connection");
     } else {
-        (void)snprintf(what, WHAT_BYTES, "the connection was lost: %s", strerror_l(errno, evener_c_locale()));
+        snprintf(what, WHAT_BYTES, "the connection was lost: %s", strerror_l(errno, evener_c_locale()));
     }
     return -1;
 }
@@ -57,6 +57,6 @@ ssize_t evener_http2_wire_write(evener_connection *connection, const struct iove
     if (errno == EAGAIN || errno == EWOULDBLOCK) {
         return 0;
     }
-    (void)snprintf(what, WHAT_BYTES, "cannot write: %s", strerror_l(errno, evener_c_locale()));
+    snprintf(what, WHAT_BYTES, "cannot write: %s", strerror_l(errno, evener_c_locale()));
     return -1;
 }
