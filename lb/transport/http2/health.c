@@ -1,8 +1,10 @@
 /* IMPLEMENTATION NOTES
  *
  * One server-streaming call of grpc.health.v1.Health/Watch per watched connection, made through the transport's own
- * table of functions. Its events arrive on the thread that owns the connection: they store the latest result in atomics
- * and post one task; all other state belongs to the control thread.
+ * table of functions. Its events arrive on the thread that owns the connection: they store the latest result and post a
+ * task; all other state belongs to the control thread. Tasks run in the order of their posts, so that of the end is the
+ * last of its call: it may free the watch. (With one task for both, the run for a message could see the end before its
+ * event had posted.)
  *
  *   a message     SERVING: READY; any other status: TRANSIENT_FAILURE
  *   the end       UNIMPLEMENTED: READY for good, the server knows no health checking; anything else:
@@ -25,7 +27,7 @@
 typedef struct evener_http2_health health;
 
 /* The latest message. */
-enum { NO_NEWS = 0, IS_SERVING = 1, IS_NOT_SERVING = 2, IS_UNREADABLE = 3 };
+enum { IS_SERVING = 1, IS_NOT_SERVING = 2, IS_UNREADABLE = 3 };
 
 struct evener_http2_health {
     evener_http2_call call;        /* first: aligned as the seam asks for */
@@ -35,16 +37,15 @@ struct evener_http2_health {
     void (*health_changed)(void *arg, evener_connectivity_state state, const evener_status *status);
     void *arg;
     bool stopped;
-    bool is_calling; /* `ended` was not handled yet */
+    bool is_calling; /* the end was not handled yet */
     bool had_message;
     evener_timer retry;
     evener_backoff backoff; /* between calls, as for connections */
 
     /* from the call's events to the control thread */
     _Atomic uint32_t news;
-    _Atomic bool has_ended; /* release: code and message are written before */
-    evener_status end;
-    evener_task task;
+    evener_status end; /* written before `ended_task` is posted */
+    evener_task news_task, ended_task;
 };
 
 /* ---- events of the call; the thread that owns the connection ---- */
@@ -57,7 +58,7 @@ static void on_message(evener_transport_call *call, evener_bytes *message)
     evener_bytes_clear(message);
     atomic_store(&self->news, !readable ? IS_UNREADABLE : serving ? IS_SERVING : IS_NOT_SERVING);
     evener_http2_calls.call_read(call);
-    (void)evener_loop_post(self->connection->loop, &self->task);
+    (void)evener_loop_post(self->connection->loop, &self->news_task);
 }
 
 static void on_written(evener_transport_call *call)
@@ -69,8 +70,7 @@ static void on_ended(evener_transport_call *call, const evener_call_end *end)
 {
     health *self = call->arg;
     evener_status_set(&self->end, end->code, "%s", end->message);
-    atomic_store_explicit(&self->has_ended, true, memory_order_release);
-    (void)evener_loop_post(self->connection->loop, &self->task);
+    (void)evener_loop_post(self->connection->loop, &self->ended_task); /* its run may free `self` */
 }
 
 static const evener_call_events events = {
@@ -131,8 +131,10 @@ static void schedule_retry(health *self)
     evener_timer_start(loop, &self->retry, self->had_message ? 0 : delay_ns);
 }
 
-static void message_received(health *self, uint32_t news)
+static void message_received(void *arg)
 {
+    health *self = arg;
+    const uint32_t news = atomic_load(&self->news);
     self->had_message = true;
     evener_backoff_reset(&self->backoff);
     report(self, news == IS_SERVING ? EVENER_READY : EVENER_TRANSIENT_FAILURE,
@@ -140,10 +142,10 @@ static void message_received(health *self, uint32_t news)
                                  : "its health service does not say SERVING");
 }
 
-static void call_over(health *self)
+static void call_over(void *arg)
 {
+    health *self = arg;
     self->is_calling = false;
-    atomic_store_explicit(&self->has_ended, false, memory_order_relaxed);
     if (self->stopped) {
         destroy(self);
         return;
@@ -158,19 +160,6 @@ static void call_over(health *self)
              self->end.message);
     schedule_retry(self);
     report(self, EVENER_TRANSIENT_FAILURE, reason);
-}
-
-static void changed_on_control_thread(void *arg)
-{
-    health *self = arg;
-    const bool has_ended = atomic_load_explicit(&self->has_ended, memory_order_acquire);
-    const uint32_t news = atomic_exchange(&self->news, NO_NEWS);
-    if (news != NO_NEWS) {
-        message_received(self, news);
-    }
-    if (has_ended) {
-        call_over(self); /* last: it may free `self` */
-    }
 }
 
 /* ---- life ---- */
@@ -215,7 +204,8 @@ evener_status_code evener_http2_health_watch(
     self->health_changed = health_changed;
     self->arg = arg;
     self->retry = (evener_timer)EVENER_TIMER_INIT(retry, self);
-    self->task = (evener_task)EVENER_TASK_INIT(changed_on_control_thread, self);
+    self->news_task = (evener_task)EVENER_TASK_INIT(message_received, self);
+    self->ended_task = (evener_task)EVENER_TASK_INIT(call_over, self);
     connection->health = self;
     call_start(self);
     return EVENER_STATUS_OK;
