@@ -358,7 +358,7 @@ static evener_status_code check_update(const evener_manual_resolver *manual, con
 evener_status_code evener_manual_resolver_update(evener_manual_resolver *manual, const evener_resolver_update *given,
                                                  evener_status *status)
 {
-    evener_resolver_update update;
+    evener_resolver_update update = {0};
     const evener_status_code code = check_update(manual, given, &update, status);
     if (code != EVENER_STATUS_OK) {
         return code;

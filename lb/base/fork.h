@@ -66,7 +66,7 @@ EVENER_SIBLING void evener_fork_add_hook(evener_fork_hook *hook);
     }                                                                                                                  \
     static void fork_in_child(void)                                                                                    \
     {                                                                                                                  \
-        void (*const in_child)(void) = IN_CHILD;                                                                       \
+        void (*const in_child)(void) = (IN_CHILD);                                                                     \
         if (in_child != NULL) {                                                                                        \
             in_child();                                                                                                \
         }                                                                                                              \
@@ -75,7 +75,7 @@ EVENER_SIBLING void evener_fork_add_hook(evener_fork_hook *hook);
     static __attribute__((constructor)) void fork_add_hook(void)                                                       \
     {                                                                                                                  \
         static evener_fork_hook hook = {                                                                               \
-            .level = LEVEL, .before = fork_before, .in_parent = fork_in_parent, .in_child = fork_in_child};            \
+            .level = (LEVEL), .before = fork_before, .in_parent = fork_in_parent, .in_child = fork_in_child};          \
         evener_fork_add_hook(&hook);                                                                                   \
     }
 

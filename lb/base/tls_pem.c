@@ -16,7 +16,7 @@
 /* Read-locked by users of OpenSSL, write-locked by fork(), which must not wait for ever while others come and go. */
 static pthread_rwlock_t openssl_use = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
 
-static void before_fork(void)
+static void lock_openssl_before_fork(void)
 {
     (void)pthread_rwlock_wrlock(&openssl_use);
 }
@@ -35,7 +35,7 @@ static void after_fork_in_child(void)
 static __attribute__((constructor)) void add_fork_hook(void)
 {
     static evener_fork_hook hook = {.level = EVENER_FORK_TRANSPORT,
-                                    .before = before_fork,
+                                    .before = lock_openssl_before_fork,
                                     .in_parent = after_fork_in_parent,
                                     .in_child = after_fork_in_child};
     evener_fork_add_hook(&hook);

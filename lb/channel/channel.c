@@ -220,7 +220,6 @@ static evener_status_code find_authority(evener_channel *channel, const evener_c
         if (code != EVENER_STATUS_OK) {
             return code;
         }
-        authority = buffer;
         const bool names_host = buffer[0] != '\0' && evener_resolver_server_names(builder, channel->settings.target) ==
                                                          EVENER_SERVER_NAMES_TARGET;
         channel->pool.authority_origin = names_host ? EVENER_AUTHORITY_OF_TARGET : EVENER_AUTHORITY_OF_LIST;

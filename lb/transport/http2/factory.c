@@ -64,13 +64,24 @@ static void transport_destroy(evener_transport *base)
     free(transport);
 }
 
+/* Take all but the base, which threads that begin a call read. */
+static void take_settings(channel_transport *to, const channel_transport *from)
+{
+    to->now = from->now;
+    to->is_secure = from->is_secure;
+    to->runtime = from->runtime;
+    to->options = from->options;
+    to->user_agent = from->user_agent;
+    to->target = from->target;
+}
+
 static void transport_exchange_settings(evener_transport *a, evener_transport *b)
 {
     channel_transport *first = (channel_transport *)a;
     channel_transport *second = (channel_transport *)b;
     const channel_transport settings = *first;
-    *first = *second;
-    *second = settings;
+    take_settings(first, second);
+    take_settings(second, &settings);
     evener_http2_transport_keep_pace(second->now, first->now);
 }
 
