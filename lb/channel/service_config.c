@@ -6,10 +6,9 @@
 
 #include <jansson.h>
 
-#include "lb/base/c_locale.h"
+#include "lb/channel/json_duration.h"
 
 #define METHODS_MAX 10000
-#define TIMEOUT_SECONDS_MAX 315576000000.0 /* maximum of google.protobuf.Duration */
 
 typedef struct method_entry {
     char *path; /* "/service/method", "/service/" or "" for the default */
@@ -22,6 +21,7 @@ struct evener_service_config {
     evener_policy_choice policy;
     method_entry *methods; /* sorted by path */
     size_t method_count;
+    evener_throttle_config throttle;
     uint32_t unbuilt; /* bits of unbuilt_fields */
 };
 
@@ -36,22 +36,6 @@ static const struct {
 };
 
 /* ---- reading ---- */
-
-/* Parse a google.protobuf.Duration in JSON: "1.5s". */
-static bool parse_duration(const char *text, double *seconds)
-{
-    char *end;
-    if (text[0] < '0' || text[0] > '9') {
-        return false;
-    }
-    const double value = strtod_l(text, &end, evener_c_locale());
-    if (strspn(text, "0123456789.") != (size_t)(end - text) || strcmp(end, "s") != 0 || !(value >= 0) ||
-        value > TIMEOUT_SECONDS_MAX) {
-        return false;
-    }
-    *seconds = value;
-    return true;
-}
 
 /* Read a google.protobuf.UInt32Value: a number, or its digits as a string. Absent: *bytes stays. */
 static evener_status_code read_bytes_max(const json_t *object, size_t index, const char *name, size_t *bytes,
@@ -81,7 +65,7 @@ static evener_status_code read_settings(const json_t *object, size_t index, even
     const json_t *timeout = json_object_get(object, "timeout");
     if (timeout != NULL) {
         double seconds;
-        if (!json_is_string(timeout) || !parse_duration(json_string_value(timeout), &seconds)) {
+        if (!evener_json_duration(timeout, &seconds)) {
             return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
                                      "service config: methodConfig[%zu].timeout: a duration like \"1.5s\" is needed",
                                      index);
@@ -98,11 +82,12 @@ static evener_status_code read_settings(const json_t *object, size_t index, even
         settings->has_wait_for_ready = true;
         settings->wait_for_ready = json_is_true(wait);
     }
-    const evener_status_code code =
+    evener_status_code code =
         read_bytes_max(object, index, "maxRequestMessageBytes", &settings->request_bytes_max, status);
-    return code == EVENER_STATUS_OK
-               ? read_bytes_max(object, index, "maxResponseMessageBytes", &settings->response_bytes_max, status)
-               : code;
+    if (code == EVENER_STATUS_OK) {
+        code = read_bytes_max(object, index, "maxResponseMessageBytes", &settings->response_bytes_max, status);
+    }
+    return code == EVENER_STATUS_OK ? evener_call_policy_read(object, index, &settings->policy, status) : code;
 }
 
 static char *path_of(const char *service, const char *method)
@@ -355,6 +340,9 @@ evener_status_code evener_service_config_parse(const char *json, const evener_po
         if (code == EVENER_STATUS_OK) {
             code = read_methods(made, root, status);
         }
+        if (code == EVENER_STATUS_OK) {
+            code = evener_throttle_read(root, &made->throttle, status);
+        }
         made->unbuilt = find_unbuilt(root);
     }
     json_decref(root);
@@ -384,6 +372,11 @@ void evener_service_config_unref(evener_service_config *config)
 const evener_policy_choice *evener_service_config_policy(const evener_service_config *config)
 {
     return &config->policy;
+}
+
+const evener_throttle_config *evener_service_config_throttle(const evener_service_config *config)
+{
+    return &config->throttle;
 }
 
 uint32_t evener_service_config_unbuilt(const evener_service_config *config)

@@ -12,6 +12,8 @@
 #include <evener/policy.h>
 #include <evener/status.h>
 
+#include "lb/channel/call_policy.h"
+
 typedef struct evener_service_config evener_service_config;
 
 #define EVENER_SERVICE_CONFIG_BYTES_MAX (4 * 1024 * 1024)
@@ -37,11 +39,15 @@ typedef struct evener_method_settings {
     uint64_t timeout_ms; /* 0: none */
     bool has_wait_for_ready, wait_for_ready;
     size_t request_bytes_max, response_bytes_max; /* of one message; 0: not set. At least 1 */
+    evener_call_policy policy;
 } evener_method_settings;
 
 /* Return the settings of "/package.Service/Method": the method's own, otherwise its service's, otherwise the
  * default's. */
 evener_method_settings evener_service_config_method(const evener_service_config *config, const char *method);
+
+/* Return `retryThrottling`. Lives as long as the config. */
+const evener_throttle_config *evener_service_config_throttle(const evener_service_config *config);
 
 /* Fields of gRPC's service config that have no effect in this version: bit i is set in
  * evener_service_config_unbuilt() if the config has the field that evener_service_config_unbuilt_field(i) names. */

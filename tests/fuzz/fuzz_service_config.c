@@ -20,6 +20,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
             const evener_method_settings settings = evener_service_config_method(config, methods[i]);
             assert(settings.has_wait_for_ready || !settings.wait_for_ready);
+            assert(settings.policy.kind == EVENER_CALL_POLICY_NONE || settings.policy.attempts_max >= 2);
+            assert(settings.policy.kind != EVENER_CALL_POLICY_RETRY || settings.policy.backoff_initial_ns > 0);
         }
         evener_service_config_unref(config);
     } else {
