@@ -107,8 +107,8 @@ for module_transport in evener:http2 evener-grpc:grpc; do
         $(pkg-config --cflags --libs "${module_transport%:*}") -Wl,-rpath,"${pc%/pkgconfig}"
     expect "${module_transport#*:}" "$scratch/transport"
 done
-if ldd "${pc%/pkgconfig}/libevener.so" | grep -E 'grpc|absl|upb|libssl|libcrypto'; then
-    echo "libevener.so needs the gRPC C core or OpenSSL"
+if ldd "${pc%/pkgconfig}/libevener.so" | grep -E 'grpc|absl|upb|protobuf|libssl|libcrypto'; then
+    echo "libevener.so needs the gRPC C core, protobuf-c or OpenSSL"
     exit 1
 fi
 # OpenSSL is loaded with the first TLS credentials. Where it cannot be, they say so.
@@ -133,19 +133,45 @@ mkdir "$scratch/no_openssl" && echo "not a library" >"$scratch/no_openssl/libssl
 LD_LIBRARY_PATH=$scratch/no_openssl "$scratch/tls" >"$scratch/tls.out"
 grep -q '^FAILED_PRECONDITION .*TLS needs OpenSSL 3 (libssl.so.3, package libssl3)' "$scratch/tls.out" ||
     { cat "$scratch/tls.out"; exit 1; }
+# Types of a descriptor set, by libevener-protobuf-c.
+cat >"$scratch/types.c" <<'EOF'
+#include <stdio.h>
+#include <evener/descriptors.h>
+
+int main(void)
+{
+    static const char set[] = "\n\x12\n\x03x.p\"\x03\n\x01M" "b\x06proto3"; /* x.p: message M, proto3 */
+    evener_descriptors *types = NULL;
+    evener_status status;
+    if (evener_descriptors_create(&types, &status) == EVENER_STATUS_OK &&
+        evener_descriptors_add_set(types, set, sizeof set - 1, &status) == EVENER_STATUS_OK)
+        puts(evener_descriptors_message(types, "M")->full_name);
+    else
+        puts(status.message);
+    evener_descriptors_destroy(types);
+    return 0;
+}
+EOF
+# shellcheck disable=SC2046 # flags are words
+cc "$scratch/types.c" -o "$scratch/types" $(pkg-config --cflags --libs evener-protobuf-c) -Wl,-rpath,"${pc%/pkgconfig}"
+expect M "$scratch/types"
 echo "pkg-config: ok"
 
 mkdir "$scratch/package"
 cat >"$scratch/package/CMakeLists.txt" <<'EOF'
 cmake_minimum_required(VERSION 3.25)
 project(outside C)
-find_package(evener REQUIRED COMPONENTS grpc)
+find_package(evener REQUIRED COMPONENTS grpc protobuf-c)
 foreach(library evener evener_static evener_grpc evener_grpc_static)
     foreach(program program transport)
         add_executable(${program}_${library} ../${program}.c)
         target_link_options(${program}_${library} PRIVATE LINKER:--as-needed)
         target_link_libraries(${program}_${library} evener::${library})
     endforeach()
+endforeach()
+foreach(library evener_protobuf_c evener_protobuf_c_static)
+    add_executable(types_${library} ../types.c)
+    target_link_libraries(types_${library} evener::${library})
 endforeach()
 EOF
 cmake -S "$scratch/package" -B "$scratch/package/build" -DCMAKE_PREFIX_PATH="$prefix" >"$scratch/cmake.log" 2>&1 &&
@@ -155,5 +181,8 @@ for library_transport in evener:http2 evener_static:http2 evener_grpc:grpc evene
     "$scratch/package/build/program_$library" >/dev/null
     [ ! -e "$scratch/demo.cfg" ] || "$scratch/package/build/program_$library" "$scratch/demo.cfg"
     expect "${library_transport#*:}" "$scratch/package/build/transport_$library"
+done
+for library in evener_protobuf_c evener_protobuf_c_static; do
+    expect M "$scratch/package/build/types_$library"
 done
 echo "find_package: ok"

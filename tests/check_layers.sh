@@ -22,6 +22,7 @@ lb/call/grpc: lb/base lb/runtime lb/channel lb/call lb/transport/grpc <grpc/ <ev
 lb/transport: lb/backend lb/transport/http2
 lb/transport/grpc: lb/base lb/runtime <grpc/ <evener/grpc.h
 lb/transport/http2: lb/base lb/runtime <nghttp2/ <zlib <urcu
+lb/protobuf: lb/base <protobuf-c/
 lb/factory: lb/base lb/runtime lb/channel <jansson <libconfig
 resolver: lb/base lb/runtime <uv <libconfig
 resolver/dns: lb/base lb/runtime resolver <ares <uv <jansson

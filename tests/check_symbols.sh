@@ -1,13 +1,16 @@
 #!/bin/bash
-# check_symbols.sh SHARED_LIBRARY: check that libevener.so, or libevener-grpc.so, exports exactly the symbols that its
-# headers declare: evener/grpc.h those of the latter, all others those of the former, which also exports the inner
-# functions that the latter uses (lb/base/sibling.h).
+# check_symbols.sh SHARED_LIBRARY: check that libevener.so, libevener-grpc.so or libevener-protobuf-c.so exports exactly
+# the symbols that its headers declare: evener/grpc.h those of the second, the headers of the list below those of the
+# third, all others those of the first, which also exports the inner functions that its siblings use (lb/base/sibling.h).
 set -euo pipefail
 export LC_ALL=C
 top=$(dirname "${BASH_SOURCE[0]}")/..
+# lb/packaging/debian.cmake has the same list.
+protobuf_c='descriptors'
 case $(basename "$1") in
 libevener-grpc.so*) headers=("$top"/include/evener/grpc.h) ;;
-*) mapfile -t headers < <(ls "$top"/include/evener/*.h "$top"/lb/*/*.h | grep -v '/evener/grpc\.h$') ;;
+libevener-protobuf-c.so*) mapfile -t headers < <(ls "$top"/include/evener/*.h | grep -E "/evener/($protobuf_c)\.h$") ;;
+*) mapfile -t headers < <(ls "$top"/include/evener/*.h "$top"/lb/*/*.h | grep -vE "/evener/(grpc|$protobuf_c)\.h$") ;;
 esac
 
 exported=$(nm -D --defined-only "$1" | awk '$2 ~ /[TDBRVW]/ { print $3 }' |

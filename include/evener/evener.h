@@ -1,5 +1,6 @@
-/* evener: client-side name resolution and load balancing for gRPC in C. Includes every public
- * header; what evener/grpc.h declares is in libevener-grpc. */
+/* evener: client-side name resolution and load balancing for gRPC in C. Includes every public header of libevener, and
+ * evener/grpc.h, which is of libevener-grpc. Not the headers of libevener-protobuf-c: include evener/descriptors.h and
+ * the others by name. */
 #ifndef EVENER_EVENER_H
 #define EVENER_EVENER_H
 

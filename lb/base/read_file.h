@@ -6,6 +6,8 @@
 
 #include <evener/status.h>
 
+#include "lb/base/sibling.h"
+
 /* Read the regular file `path` from its beginning to its end. The file is opened non-blocking, so that a FIFO without
  * a writer or a device cannot block the calling thread; anything but a regular file is refused. It is read to its end
  * whatever its size says: files of /proc have size 0, and a file may grow while it is read.
@@ -15,8 +17,8 @@
  * NOT_FOUND (no such file), PERMISSION_DENIED, INVALID_ARGUMENT (a directory, FIFO, socket or device; more than
  * `bytes_max` bytes), RESOURCE_EXHAUSTED (memory, file descriptors), UNAVAILABLE (any other failure of the system).
  * Any thread; blocks only for the disk. */
-evener_status_code evener_read_regular_file(const char *path, size_t bytes_max, char **text, size_t *bytes,
-                                            evener_status *status);
+EVENER_SIBLING evener_status_code evener_read_regular_file(const char *path, size_t bytes_max, char **text,
+                                                           size_t *bytes, evener_status *status);
 
 /* The two steps of evener_read_regular_file(), for callers with conditions and messages of their own. */
 

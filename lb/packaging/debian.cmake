@@ -1,5 +1,5 @@
-# Debian packages: `cpack -G DEB` in the build folder makes libevener1, libevener-dev, evener-tools, and for the
-# gRPC C core libevener-grpc1 and libevener-grpc-dev.
+# Debian packages: `cpack -G DEB` in the build folder makes libevener1, libevener-dev, evener-tools, for the gRPC C core
+# libevener-grpc1 and libevener-grpc-dev, and for calls with types libevener-protobuf-c1 and libevener-protobuf-c-dev.
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME evener)
 # dpkg requires an address, and the project has no mailbox: ".invalid" says so (RFC 2606). Distributors set their own
@@ -12,6 +12,9 @@ set(CPACK_STRIP_FILES ON)
 set(CPACK_COMPONENTS_ALL runtime development tools)
 if(EVENER_BUILD_GRPC)
     list(APPEND CPACK_COMPONENTS_ALL grpc_runtime grpc_development)
+endif()
+if(EVENER_BUILD_PROTOBUF_C)
+    list(APPEND CPACK_COMPONENTS_ALL protobuf_c_runtime protobuf_c_development)
 endif()
 set(CPACK_DEB_COMPONENT_INSTALL ON)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
@@ -50,13 +53,18 @@ endfunction()
 
 set(evener_headers ${CMAKE_CURRENT_SOURCE_DIR}/include/evener)
 file(GLOB evener_library_headers CONFIGURE_DEPENDS ${evener_headers}/*.h ${CMAKE_CURRENT_SOURCE_DIR}/lb/*/*.h)
-list(REMOVE_ITEM evener_library_headers ${evener_headers}/grpc.h)
+# The public headers of libevener-protobuf-c; tests/check_symbols.sh has the same list.
+set(evener_protobuf_c_headers descriptors.h)
+list(TRANSFORM evener_protobuf_c_headers PREPEND ${evener_headers}/)
+list(REMOVE_ITEM evener_library_headers ${evener_headers}/grpc.h ${evener_protobuf_c_headers})
 evener_debian_library(${evener_debian} evener ${evener_library_headers})
 evener_debian_library(${evener_debian}/grpc evener-grpc ${evener_headers}/grpc.h)
+evener_debian_library(${evener_debian}/protobuf_c evener-protobuf-c ${evener_protobuf_c_headers})
 if(EVENER_GZIP)
     execute_process(COMMAND ${EVENER_GZIP} -9nf ${evener_debian}/changelog)
     foreach(component_package runtime:libevener${evener_abi} development:libevener-dev tools:evener-tools
-            grpc_runtime:libevener-grpc${evener_abi} grpc_development:libevener-grpc-dev)
+            grpc_runtime:libevener-grpc${evener_abi} grpc_development:libevener-grpc-dev
+            protobuf_c_runtime:libevener-protobuf-c${evener_abi} protobuf_c_development:libevener-protobuf-c-dev)
         string(REGEX MATCH "(.*):(.*)" ignored ${component_package})
         install(FILES lb/packaging/copyright ${evener_debian}/changelog.gz
             DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/${CMAKE_MATCH_2} COMPONENT ${CMAKE_MATCH_1} EXCLUDE_FROM_ALL)
@@ -85,7 +93,7 @@ libconfig-dev, libuv1-dev, liburcu-dev, libjansson-dev, libnghttp2-dev, zlib1g-d
 set(CPACK_COMPONENT_DEVELOPMENT_DESCRIPTION "Headers, the static library, and the files with which
 pkg-config and CMake's find_package() find them.")
 
-# The two libraries share inner functions, which change with any version.
+# The libraries share inner functions, which change with any version.
 set(CPACK_DEBIAN_GRPC_RUNTIME_PACKAGE_NAME libevener-grpc${evener_abi})
 set(CPACK_DEBIAN_GRPC_RUNTIME_PACKAGE_SECTION libs)
 set(CPACK_DEBIAN_GRPC_RUNTIME_PACKAGE_SHLIBDEPS ON)
@@ -103,6 +111,24 @@ libevener-dev (= ${PROJECT_VERSION}), libgrpc-dev")
 set(CPACK_COMPONENT_GRPC_DEVELOPMENT_DESCRIPTION "The static library libevener-grpc, and the files with
 which pkg-config and CMake's find_package() find both forms of it. The header
 is in libevener-dev.")
+
+set(CPACK_DEBIAN_PROTOBUF_C_RUNTIME_PACKAGE_NAME libevener-protobuf-c${evener_abi})
+set(CPACK_DEBIAN_PROTOBUF_C_RUNTIME_PACKAGE_SECTION libs)
+set(CPACK_DEBIAN_PROTOBUF_C_RUNTIME_PACKAGE_SHLIBDEPS ON)
+set(CPACK_DEBIAN_PROTOBUF_C_RUNTIME_PACKAGE_DEPENDS "libevener${evener_abi} (= ${PROJECT_VERSION})")
+set(CPACK_DEBIAN_PROTOBUF_C_RUNTIME_PACKAGE_CONTROL_EXTRA
+    ${evener_debian}/triggers ${evener_debian}/protobuf_c/shlibs ${evener_debian}/protobuf_c/symbols)
+set(CPACK_COMPONENT_PROTOBUF_C_RUNTIME_DESCRIPTION "Calls with types over evener: descriptors of
+messages and services at run time, their JSON form, server reflection, and
+services of protobuf-c.")
+
+set(CPACK_DEBIAN_PROTOBUF_C_DEVELOPMENT_PACKAGE_NAME libevener-protobuf-c-dev)
+set(CPACK_DEBIAN_PROTOBUF_C_DEVELOPMENT_PACKAGE_SECTION libdevel)
+set(CPACK_DEBIAN_PROTOBUF_C_DEVELOPMENT_PACKAGE_DEPENDS "libevener-protobuf-c${evener_abi} (= ${PROJECT_VERSION}), \
+libevener-dev (= ${PROJECT_VERSION}), libprotobuf-c-dev")
+set(CPACK_COMPONENT_PROTOBUF_C_DEVELOPMENT_DESCRIPTION "The static library libevener-protobuf-c, and the
+files with which pkg-config and CMake's find_package() find both forms of it.
+The headers are in libevener-dev.")
 
 set(CPACK_DEBIAN_TOOLS_PACKAGE_NAME evener-tools)
 set(CPACK_DEBIAN_TOOLS_PACKAGE_SECTION net)

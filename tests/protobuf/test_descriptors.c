@@ -1,0 +1,316 @@
+/* Descriptor pools: what they read out of a FileDescriptorSet, what they refuse, and that they lose nothing. */
+#include <criterion/criterion.h>
+
+#include <evener/descriptors.h>
+
+#include "lb/protobuf/wire.h"
+
+static evener_descriptors *empty(void)
+{
+    evener_descriptors *types = NULL;
+    cr_assert_eq(evener_descriptors_create(&types, NULL), EVENER_STATUS_OK);
+    return types;
+}
+
+static evener_descriptors *recorded(void)
+{
+    evener_descriptors *types = empty();
+    evener_status status;
+    cr_assert_eq(evener_descriptors_add_set_file(types, TEST_DATA "/types.protoset", &status), EVENER_STATUS_OK, "%s",
+                 status.message);
+    return types;
+}
+
+static const evener_field *field_of(const evener_message_type *message, const char *name)
+{
+    const evener_field *field = evener_message_type_field_by_name(message, name, strlen(name));
+    cr_assert_not_null(field, "%s", name);
+    return field;
+}
+
+/* ---- what a set says ---- */
+
+Test(descriptors, files_services_and_methods_are_found_by_name)
+{
+    evener_descriptors *types = recorded();
+    size_t count;
+    const evener_service_type *const *services = evener_descriptors_services(types, &count);
+    cr_assert_eq(count, 1);
+    cr_assert_str_eq(services[0]->full_name, "evener.test.Testing");
+    cr_assert_eq(evener_descriptors_service(types, "evener.test.Testing"), services[0]);
+    cr_assert_eq(services[0]->method_count, 4);
+    static const char *const names[] = {"evener.test.Testing/Watch", "/evener.test.Testing/Watch",
+                                        "evener.test.Testing.Watch"};
+    for (size_t i = 0; i < 3; i++) {
+        const evener_method *method = evener_descriptors_method(types, names[i]);
+        cr_assert_not_null(method, "%s", names[i]);
+        cr_assert_str_eq(method->path, "/evener.test.Testing/Watch");
+        cr_assert_str_eq(method->input->full_name, "evener.test.Everything");
+        cr_assert_str_eq(method->output->full_name, "evener.test.Everything.Inner");
+        cr_assert(!method->client_streaming && method->server_streaming);
+    }
+    const evener_file_type *const *files = evener_descriptors_files(types, &count);
+    cr_assert_eq(count, 9);
+    cr_assert_str_eq(files[0]->name, "google/protobuf/any.proto");
+    const evener_file_type *file = evener_descriptors_file(types, "types.proto");
+    cr_assert_str_eq(file->package, "evener.test");
+    cr_assert(file->proto3 && file->import_count == 7);
+    cr_assert_str_eq(file->imports[1], "google/protobuf/duration.proto");
+    cr_assert_null(evener_descriptors_message(types, "evener.test.Testing"));
+    cr_assert_null(evener_descriptors_message(types, "evener.test.Nothing"));
+    cr_assert_null(evener_descriptors_method(types, "evener.test.Testing"));
+    evener_descriptors_destroy(types);
+}
+
+Test(descriptors, fields_know_their_kind_presence_oneof_and_names)
+{
+    evener_descriptors *types = recorded();
+    const evener_message_type *message = evener_descriptors_message(types, "evener.test.Everything");
+    cr_assert(!field_of(message, "an_int32")->has_presence && !field_of(message, "an_int32")->optional);
+    cr_assert(field_of(message, "optional_int32")->has_presence && field_of(message, "optional_int32")->optional);
+    cr_assert_null(field_of(message, "optional_int32")->oneof);
+    cr_assert(field_of(message, "nested")->has_presence);
+    cr_assert_eq(field_of(message, "nested")->message, message);
+    cr_assert_eq(message->oneof_count, 1);
+    cr_assert_str_eq(message->oneofs[0]->name, "choice");
+    cr_assert_eq(message->oneofs[0]->field_count, 4);
+    cr_assert_eq(field_of(message, "choice_int64")->oneof, message->oneofs[0]);
+    cr_assert(field_of(message, "choice_int64")->has_presence);
+    cr_assert(field_of(message, "doubles")->packed && field_of(message, "lights")->packed);
+    cr_assert(!field_of(message, "unpacked")->packed && !field_of(message, "strings")->packed);
+    cr_assert(field_of(message, "string_map")->repeated && field_of(message, "string_map")->message->map_entry);
+    cr_assert_str_eq(field_of(message, "light")->enumeration->full_name, "evener.test.Light");
+    cr_assert_str_eq(field_of(message, "a_double")->json_name, "aDouble");
+    cr_assert_str_eq(field_of(message, "_leading__and_2digits")->json_name, "LeadingAnd2digits");
+    cr_assert_str_eq(field_of(message, "renamed")->json_name, "@other name");
+    const evener_field *renamed = field_of(message, "renamed");
+    cr_assert_eq(evener_message_type_field_by_json_name(message, "@other name", 11), renamed);
+    cr_assert_eq(evener_message_type_field_by_json_name(message, "renamed", 7), renamed);
+    cr_assert_null(evener_message_type_field_by_json_name(message, "@other", 6));
+    for (size_t i = 0; i < message->field_count; i++) {
+        cr_assert_eq(evener_message_type_field(message, message->fields[i]->number), message->fields[i]);
+    }
+    cr_assert_null(evener_message_type_field(message, 10));
+    cr_assert_null(evener_message_type_field(message, 0));
+    cr_assert_str_eq(message->messages[message->message_count - 1]->full_name, "evener.test.Everything.Inner");
+    cr_assert_eq(message->messages[message->message_count - 1]->parent, message);
+    evener_descriptors_destroy(types);
+}
+
+Test(descriptors, enums_find_values_by_name_and_by_negative_numbers)
+{
+    evener_descriptors *types = recorded();
+    const evener_enum_type *light = evener_descriptors_enum(types, "evener.test.Light");
+    cr_assert(light->value_count == 4 && !light->closed);
+    cr_assert_str_eq(evener_enum_type_value(light, -1)->name, "LIGHT_DARK");
+    cr_assert_str_eq(evener_enum_type_value(light, 2)->name, "LIGHT_NIGHT");
+    cr_assert_null(evener_enum_type_value(light, 3));
+    cr_assert_eq(evener_enum_type_value_by_name(light, "LIGHT_DAY", 9)->number, 1);
+    cr_assert_null(evener_enum_type_value_by_name(light, "LIGHT_DA", 8));
+    cr_assert(evener_descriptors_enum(types, "evener.legacy.Old")->closed);
+    evener_descriptors_destroy(types);
+}
+
+Test(descriptors, proto2_has_required_fields_groups_and_defaults)
+{
+    evener_descriptors *types = recorded();
+    const evener_message_type *message = evener_descriptors_message(types, "evener.legacy.Legacy");
+    cr_assert(!message->file->proto3 && message->field_count == 7);
+    cr_assert(field_of(message, "needed")->required && field_of(message, "number")->has_presence);
+    cr_assert_str_eq(field_of(message, "number")->default_text, "7");
+    cr_assert(!field_of(message, "plain")->packed && field_of(message, "packed")->packed);
+    cr_assert_eq(field_of(message, "pair")->kind, EVENER_FIELD_GROUP);
+    cr_assert_str_eq(field_of(message, "pair")->message->full_name, "evener.legacy.Legacy.Pair");
+    evener_descriptors_destroy(types);
+}
+
+Test(descriptors, comments_of_every_declaration_are_kept)
+{
+    evener_descriptors *types = recorded();
+    const evener_service_type *service = evener_descriptors_service(types, "evener.test.Testing");
+    cr_assert_str_eq(service->comments.leading, " A service of the tests.\n");
+    cr_assert_str_eq(service->methods[0]->comments.leading, " Answers its request.\n");
+    cr_assert_str_eq(service->methods[3]->comments.trailing, " both ways\n");
+    cr_assert_str_eq(service->methods[1]->comments.leading, "");
+    cr_assert_str_eq(evener_descriptors_message(types, "evener.test.Everything")->comments.leading,
+                     " All kinds of fields.\n");
+    const evener_enum_type *light = evener_descriptors_enum(types, "evener.test.Light");
+    cr_assert_str_eq(light->comments.leading, " How much light there is.\n");
+    cr_assert_str_eq(evener_enum_type_value(light, 1)->comments.trailing, " before sunset\n");
+    evener_descriptors_destroy(types);
+}
+
+/* ---- sets made by hand ---- */
+
+/* A set under construction: file() and the like append to it. */
+typedef evener_wire_buffer buffer;
+
+static size_t begin(buffer *b, uint32_t number)
+{
+    evener_wire_put_tag(b, number, EVENER_WIRE_BYTES);
+    return b->length;
+}
+
+static void text(buffer *b, uint32_t number, const char *value)
+{
+    evener_wire_put_bytes(b, number, value, strlen(value));
+}
+
+static void number(buffer *b, uint32_t field, uint64_t value)
+{
+    evener_wire_put_tag(b, field, EVENER_WIRE_VARINT);
+    evener_wire_put_varint(b, value);
+}
+
+/* Append a file with one message of one field of a message type. `import` may be NULL. */
+static void file(buffer *b, const char *name, const char *import, const char *message, const char *type)
+{
+    const size_t start = begin(b, 1);
+    text(b, 1, name);
+    if (import != NULL) {
+        text(b, 3, import);
+    }
+    const size_t in_message = begin(b, 4);
+    text(b, 1, message);
+    if (type != NULL) {
+        const size_t in_field = begin(b, 2);
+        text(b, 1, "f");
+        number(b, 3, 1);
+        number(b, 4, 1);
+        number(b, 5, EVENER_FIELD_MESSAGE);
+        text(b, 6, type);
+        evener_wire_close(b, in_field);
+    }
+    evener_wire_close(b, in_message);
+    text(b, 12, "proto3");
+    evener_wire_close(b, start);
+}
+
+static evener_status_code add(evener_descriptors *types, buffer *b, evener_status *status)
+{
+    const evener_status_code code = evener_descriptors_add_set(types, b->data, b->length, status);
+    evener_wire_clear(b);
+    return code;
+}
+
+#define FAILS(types, set, expected, words)                                                                             \
+    do {                                                                                                               \
+        evener_status s;                                                                                               \
+        cr_assert_eq(add(types, set, &s), expected, "%s", s.message);                                                  \
+        cr_assert_eq(s.code, expected);                                                                                \
+        cr_assert_not_null(strstr(s.message, words), "%s", s.message);                                                 \
+    } while (0)
+
+Test(descriptors, files_come_in_any_order_and_may_import_each_other)
+{
+    evener_descriptors *types = empty();
+    buffer b = {0};
+    file(&b, "a.proto", "b.proto", "A", ".B");
+    file(&b, "b.proto", "a.proto", "B", ".A");
+    evener_status status;
+    cr_assert_eq(add(types, &b, &status), EVENER_STATUS_OK, "%s", status.message);
+    const evener_message_type *a = evener_descriptors_message(types, "A");
+    cr_assert_eq(a->fields[0]->message->fields[0]->message, a);
+    evener_descriptors_destroy(types);
+}
+
+Test(descriptors, a_missing_type_is_named_with_its_user_and_the_missing_imports)
+{
+    evener_descriptors *types = empty();
+    buffer b = {0};
+    file(&b, "a.proto", "lost.proto", "A", ".lost.B");
+    evener_status status;
+    cr_assert_eq(add(types, &b, &status), EVENER_STATUS_INVALID_ARGUMENT);
+    cr_assert_str_eq(status.message, "a.proto: A.f: the type .lost.B is unknown; missing imports: lost.proto");
+    /* An import that nothing needs may be missing. */
+    file(&b, "a.proto", "options.proto", "A", NULL);
+    cr_assert_eq(add(types, &b, &status), EVENER_STATUS_OK, "%s", status.message);
+    evener_descriptors_destroy(types);
+}
+
+Test(descriptors, a_set_that_fails_leaves_the_pool_as_it_was)
+{
+    evener_descriptors *types = empty();
+    buffer b = {0};
+    file(&b, "a.proto", NULL, "A", NULL);
+    cr_assert_eq(add(types, &b, NULL), EVENER_STATUS_OK);
+    const evener_message_type *a = evener_descriptors_message(types, "A");
+    file(&b, "b.proto", NULL, "B", ".A");
+    file(&b, "c.proto", NULL, "C", ".Nothing");
+    FAILS(types, &b, EVENER_STATUS_INVALID_ARGUMENT, ".Nothing");
+    size_t count;
+    evener_descriptors_files(types, &count);
+    cr_assert_eq(count, 1);
+    cr_assert_null(evener_descriptors_message(types, "B"));
+    cr_assert_eq(evener_descriptors_message(types, "A"), a);
+    file(&b, "b.proto", NULL, "B", ".A");
+    cr_assert_eq(add(types, &b, NULL), EVENER_STATUS_OK);
+    cr_assert_eq(evener_descriptors_message(types, "B")->fields[0]->message, a);
+    evener_descriptors_destroy(types);
+}
+
+Test(descriptors, a_file_again_is_skipped_but_another_one_of_its_name_or_type_is_refused)
+{
+    evener_descriptors *types = empty();
+    buffer b = {0};
+    file(&b, "a.proto", NULL, "A", NULL);
+    cr_assert_eq(add(types, &b, NULL), EVENER_STATUS_OK);
+    file(&b, "a.proto", NULL, "A", NULL);
+    file(&b, "b.proto", NULL, "B", ".A");
+    cr_assert_eq(add(types, &b, NULL), EVENER_STATUS_OK);
+    file(&b, "a.proto", NULL, "A", ".B");
+    FAILS(types, &b, EVENER_STATUS_ALREADY_EXISTS, "a.proto: the file was added before, with other content");
+    file(&b, "c.proto", NULL, "A", NULL);
+    FAILS(types, &b, EVENER_STATUS_ALREADY_EXISTS, "A is declared in");
+    file(&b, "d.proto", NULL, "D", NULL);
+    file(&b, "d.proto", NULL, "D", NULL);
+    FAILS(types, &b, EVENER_STATUS_ALREADY_EXISTS, "d.proto: the file is in the set twice");
+    evener_descriptors_destroy(types);
+}
+
+Test(descriptors, messages_too_deep_inside_each_other_are_refused)
+{
+    for (unsigned depth = EVENER_DESCRIPTORS_DEPTH_MAX; depth <= EVENER_DESCRIPTORS_DEPTH_MAX + 1; depth++) {
+        evener_descriptors *types = empty();
+        buffer b = {0};
+        size_t starts[EVENER_DESCRIPTORS_DEPTH_MAX + 1];
+        const size_t start = begin(&b, 1);
+        text(&b, 1, "deep.proto");
+        for (unsigned i = 0; i < depth; i++) {
+            starts[i] = begin(&b, i == 0 ? 4 : 3);
+            text(&b, 1, "M");
+        }
+        for (unsigned i = depth; i-- > 0;) {
+            evener_wire_close(&b, starts[i]);
+        }
+        evener_wire_close(&b, start);
+        if (depth == EVENER_DESCRIPTORS_DEPTH_MAX) {
+            cr_assert_eq(add(types, &b, NULL), EVENER_STATUS_OK);
+        } else {
+            FAILS(types, &b, EVENER_STATUS_RESOURCE_EXHAUSTED, "more than 32 messages");
+        }
+        evener_descriptors_destroy(types);
+    }
+}
+
+Test(descriptors, what_is_no_descriptor_set_is_refused_with_a_reason)
+{
+    evener_descriptors *types = empty();
+    evener_status status;
+    cr_assert_eq(evener_descriptors_add_set(types, "", 0, &status), EVENER_STATUS_INVALID_ARGUMENT);
+    cr_assert_not_null(strstr(status.message, "--descriptor_set_out"), "%s", status.message);
+    cr_assert_eq(evener_descriptors_add_set(types, "\n\xff", 2, &status), EVENER_STATUS_INVALID_ARGUMENT);
+    buffer b = {0};
+    file(&b, "a.proto", NULL, "not a name", NULL);
+    FAILS(types, &b, EVENER_STATUS_INVALID_ARGUMENT, "a.proto: a declaration has no valid name");
+    file(&b, "", NULL, "A", NULL);
+    FAILS(types, &b, EVENER_STATUS_INVALID_ARGUMENT, "no name");
+    const size_t start = begin(&b, 1);
+    text(&b, 1, "new.proto");
+    text(&b, 12, "editions");
+    evener_wire_close(&b, start);
+    FAILS(types, &b, EVENER_STATUS_INVALID_ARGUMENT, "new.proto: syntax \"editions\" is not supported");
+    cr_assert_eq(evener_descriptors_add_set_file(types, "/nowhere.protoset", &status), EVENER_STATUS_NOT_FOUND);
+    cr_assert_eq(strncmp(status.message, "/nowhere.protoset", 17), 0);
+    evener_descriptors_destroy(types);
+}
