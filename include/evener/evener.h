@@ -15,6 +15,7 @@
 #include <evener/credentials.h>
 #include <evener/export.h>
 #include <evener/factory.h>
+#include <evener/fork.h>
 #include <evener/grpc.h>
 #include <evener/lane.h>
 #include <evener/load_report.h>

@@ -6,7 +6,8 @@
  *
  * fork(): the parent notices nothing. In the child, runtimes, channels, streams, factories and manual resolvers from
  * before the fork answer FAILED_PRECONDITION at once, or do nothing if they return nothing, and are never freed. New
- * ones work; docs/in-your-process.md has the details and what the gRPC C core restricts. */
+ * ones work; docs/in-your-process.md has the details and what the gRPC C core restricts. evener/fork.h is for programs
+ * that want evener at rest while they fork. */
 #ifndef EVENER_RUNTIME_H
 #define EVENER_RUNTIME_H
 

@@ -91,6 +91,18 @@ void evener_fork_delist(evener_fork_object *object)
     pthread_mutex_unlock(&lock);
 }
 
+void evener_fork_for_each(void (*cut_off)(evener_fork_object *object), void (*fn)(evener_fork_object *, void *),
+                          void *arg)
+{
+    pthread_mutex_lock(&lock);
+    for (evener_fork_object *object = objects.next; object != &objects; object = object->next) {
+        if (object->cut_off == cut_off) {
+            fn(object, arg);
+        }
+    }
+    pthread_mutex_unlock(&lock);
+}
+
 /* ---- descriptors ---- */
 
 static bool make_room(size_t word)

@@ -39,6 +39,7 @@ typedef enum evener_fork_level {
     EVENER_FORK_TRANSPORT, /* the libraries that transports use */
     EVENER_FORK_REGISTRY,  /* what programs register */
     EVENER_FORK_OBJECTS,   /* lists of objects, lanes, pools */
+    EVENER_FORK_REST,      /* that of evener_prefork() */
     EVENER_FORK_LOG,
     EVENER_FORK_RCU, /* last: liburcu blocks all signals from here on */
 } evener_fork_level;
@@ -90,6 +91,11 @@ typedef struct evener_fork_object {
 /* Enlist an object; take it off the list before it is freed (nothing happens if it is not on it). Any thread. */
 void evener_fork_enlist(evener_fork_object *object);
 void evener_fork_delist(evener_fork_object *object);
+
+/* Call fn(object, arg) for each object on the list whose cut_off is that function. Under the list's lock: `fn` neither
+ * enlists nor delists. Any thread. */
+void evener_fork_for_each(void (*cut_off)(evener_fork_object *object), void (*fn)(evener_fork_object *, void *),
+                          void *arg);
 
 /* ---- descriptors that are closed in the child ---- */
 

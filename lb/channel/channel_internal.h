@@ -113,6 +113,10 @@ typedef struct evener_channel_control {
     char *last_resolver_error;
     sem_t *gone; /* posted when the channel is freed, for the thread that then releases the runtime; or NULL */
     struct evener_former_name *former_names; /* targets and authorities that may have been returned before a change */
+    evener_task rest_task;                   /* the next four: see rest.c */
+    evener_timer rest_timer;
+    uint64_t rest_round; /* that it has not reported to; 0: none */
+    bool rest_ends;
     evener_task connect_task, resolve_now_task, reset_backoff_task, close_task, release_task;
 } evener_channel_control;
 
@@ -177,8 +181,18 @@ void evener_channel_restart_idle_timeout(evener_channel *channel);
 /* Have later children of fork() cut the channel off from the parent's threads and connections. */
 void evener_channel_enlist_for_fork(evener_channel *channel);
 
+/* Call fn(channel, arg) for each channel of the process, under a lock: `fn` creates and frees none. Any thread. */
+void evener_channels_for_each(void (*fn)(evener_channel *channel, void *arg), void *arg);
+
 /* Set FAILED_PRECONDITION if the channel is older than this process. Any thread. */
 evener_status_code evener_channel_check_fork(const evener_channel *channel, evener_status *status);
+
+/* ---- rest.c ---- */
+
+void evener_channel_rest_init(evener_channel *channel);
+
+/* The channel ends: evener_prefork() does not ask it any more. rest_task may still be pending. Control thread. */
+void evener_channel_rest_end(evener_channel *channel);
 
 /* ---- reconfigure.c ---- */
 

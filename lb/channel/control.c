@@ -636,6 +636,7 @@ static void release(void *arg)
     shut_down(channel);
     if (channel->control.phase != EVENER_CHANNEL_RELEASED) {
         enter_phase(channel, EVENER_CHANNEL_RELEASED);
+        evener_channel_rest_end(channel);
     }
     if (channel->pool.link_count != 0 || channel->control.retired_count != 0) {
         return; /* free_if_over() is called again then */
@@ -643,7 +644,7 @@ static void release(void *arg)
     if (channel->pool.to_notify != NULL || task_pending(&channel->pool.notify_task) ||
         task_pending(&channel->queue.task) || task_pending(&channel->control.connect_task) ||
         task_pending(&channel->control.resolve_now_task) || task_pending(&channel->control.reset_backoff_task) ||
-        task_pending(&channel->control.close_task)) {
+        task_pending(&channel->control.close_task) || task_pending(&channel->control.rest_task)) {
         evener_loop_post(channel->hot.loop, &channel->control.release_task); /* runs after these */
         return;
     }
@@ -657,6 +658,7 @@ bool evener_channel_control_init(evener_channel *channel)
     channel->control.reset_backoff_task = (evener_task)EVENER_TASK_INIT(reset_backoff, channel);
     channel->control.close_task = (evener_task)EVENER_TASK_INIT(shut_down, channel);
     channel->control.release_task = (evener_task)EVENER_TASK_INIT(release, channel);
+    evener_channel_rest_init(channel);
     channel->control.build_timer = (evener_timer)EVENER_TIMER_INIT(build_again, channel);
     channel->control.stale_timer = (evener_timer)EVENER_TIMER_INIT(empty_list_is_true, channel);
     channel->control.idle_timer = (evener_timer)EVENER_TIMER_INIT(idle_check, channel);

@@ -37,6 +37,23 @@ void evener_channel_enlist_for_fork(evener_channel *channel)
     evener_fork_enlist(&channel->fork_object);
 }
 
+typedef struct visit {
+    void (*fn)(evener_channel *channel, void *arg);
+    void *arg;
+} visit;
+
+static void visit_channel(evener_fork_object *object, void *arg)
+{
+    const visit *v = arg;
+    v->fn(EVENER_CONTAINER_OF(object, evener_channel, fork_object), v->arg);
+}
+
+void evener_channels_for_each(void (*fn)(evener_channel *channel, void *arg), void *arg)
+{
+    visit v = {fn, arg};
+    evener_fork_for_each(cut_off, visit_channel, &v);
+}
+
 evener_status_code evener_channel_check_fork(const evener_channel *channel, evener_status *status)
 {
     return evener_channel_is_older_than_fork(channel) ? evener_fork_refuse(status, "channel") : EVENER_STATUS_OK;

@@ -346,6 +346,11 @@ bool evener_runtime_owns_this_thread(const evener_runtime *runtime)
     return own_runtime == runtime || evener_loop_on_control_thread(runtime->loop);
 }
 
+bool evener_runtime_has_this_thread(void)
+{
+    return own_runtime != NULL;
+}
+
 evener_loop *evener_runtime_loop(evener_runtime *runtime)
 {
     return runtime->loop;

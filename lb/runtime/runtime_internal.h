@@ -15,6 +15,9 @@ bool evener_runtime_is_driven_by_caller(const evener_runtime *runtime);
  * must not block on the runtime. Any thread. */
 bool evener_runtime_owns_this_thread(const evener_runtime *runtime);
 
+/* Return whether the calling thread belongs to any runtime. */
+bool evener_runtime_has_this_thread(void);
+
 /* Return whether the runtime belongs to a parent of this process: it was created before a fork(). Any thread. */
 EVENER_SIBLING bool evener_runtime_is_older_than_fork(const evener_runtime *runtime);
 

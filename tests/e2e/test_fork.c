@@ -365,3 +365,104 @@ Test(fork, a_child_of_a_child_likewise)
     (void)fork_once(&s, grandchild);
     close_scene(&s);
 }
+
+/* ---- evener_prefork() ---- */
+
+static void set_flag(void *flag)
+{
+    atomic_store((atomic_bool *)flag, true);
+}
+
+static void wait_for_flag(atomic_bool *flag)
+{
+    for (int tries = 0; tries < 60000 && !atomic_load(flag); tries++) {
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+    cr_assert(atomic_load(flag));
+}
+
+static void end_what_is_open(scene *s)
+{
+    evener_pick_done(&s->pick, NULL);
+    evener_stream_cancel(s->stream);
+}
+
+static void life_after_rest(scene *s)
+{
+    evener_status status;
+    evener_postfork_child();
+    ANSWERS(refuses(call_once(s->channel, &status), &status));
+    use_new_channel(s, "http2");
+    CHECK(evener_prefork(60000, &status) == EVENER_STATUS_OK); /* the child begins without the parent's rest */
+    evener_postfork_parent();
+    use_new_channel(s, "http2");
+}
+
+Test(fork, at_rest_picks_wait_control_threads_stand_and_no_call_is_lost)
+{
+    scene s = {0};
+    evener_status status;
+    evener_pick pick;
+    atomic_bool ran;
+    evener_task task = EVENER_TASK_INIT(set_flag, &ran);
+    open_scene(&s);
+    end_what_is_open(&s);
+    start_callers(&s);
+    for (int i = 0; i < FORKS / 4; i++) {
+        atomic_store(&ran, false);
+        cr_assert_eq(evener_prefork(60000, &status), EVENER_STATUS_OK, "%s", status.message);
+        cr_assert_eq(evener_channel_try_pick(s.channel, NULL, &pick, &status), EVENER_PICK_QUEUE);
+        evener_loop_post(evener_runtime_loop(s.runtime), &task);
+        (void)fork_once(&s, life_after_rest);
+        cr_assert_not(atomic_load(&ran), "a task ran on the control thread at rest");
+        cr_assert_eq(evener_channel_try_pick(s.channel, NULL, &pick, &status), EVENER_PICK_QUEUE);
+        evener_postfork_parent();
+        wait_for_flag(&ran);
+        let_pass(&s, 16);
+    }
+    stop_callers(&s);
+    cr_assert_eq(atomic_load(&s.failed), 0, "%s", s.failure.message);
+    s.pick = (evener_pick){0};
+    cr_assert_eq(evener_channel_pick(s.channel, NULL, &s.pick, &status), EVENER_STATUS_OK);
+    close_scene(&s);
+}
+
+Test(fork, rest_that_does_not_come_in_time_changes_nothing)
+{
+    scene s = {0};
+    evener_status status;
+    evener_pick pick;
+    open_scene(&s);
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(evener_prefork(20, &status), EVENER_STATUS_DEADLINE_EXCEEDED);
+        cr_assert_str_eq(status.message, "prefork: 1 channels still have calls in flight after 20 ms");
+        cr_assert_eq(call_once(s.channel, &status), EVENER_STATUS_OK, "%s", status.message);
+    }
+    end_what_is_open(&s);
+    cr_assert_eq(evener_prefork(60000, &status), EVENER_STATUS_OK, "%s", status.message);
+    cr_assert_eq(evener_prefork(60000, &status), EVENER_STATUS_FAILED_PRECONDITION);
+    cr_assert_eq(evener_channel_try_pick(s.channel, NULL, &pick, &status), EVENER_PICK_QUEUE);
+    evener_postfork_parent();
+    evener_postfork_parent();
+    cr_assert_eq(evener_channel_pick(s.channel, NULL, &s.pick, &status), EVENER_STATUS_OK);
+    close_scene(&s);
+}
+
+static void rest_on_control_thread(void *code)
+{
+    evener_status status;
+    *(evener_status_code *)code = evener_prefork(0, &status);
+}
+
+Test(fork, rest_is_refused_on_a_thread_of_eveners)
+{
+    scene s = {0};
+    evener_status status;
+    evener_status_code code = EVENER_STATUS_OK;
+    cr_assert_eq(evener_runtime_create(NULL, &s.runtime, &status), EVENER_STATUS_OK);
+    evener_runtime_call(s.runtime, rest_on_control_thread, &code);
+    evener_runtime_unref(s.runtime);
+    cr_assert_eq(code, EVENER_STATUS_FAILED_PRECONDITION);
+    cr_assert_eq(evener_prefork(0, &status), EVENER_STATUS_OK, "nothing to wait for");
+    evener_postfork_parent();
+}
