@@ -112,6 +112,11 @@ typedef struct evener_channel_options {
      * most 4), where they may block: each costs a hand-over between threads. Otherwise they run on the I/O threads of
      * the transport, where they must not. Over "grpc" they always run on call threads. */
     bool callbacks_on_call_threads;
+    /* Share no connection with other channels. By default the channels of a runtime share the connection to a backend,
+     * its backoff included, if the backend's address, authority and verified name are equal, and the channels'
+     * transport, credentials (the same handle, or TLS with equal texts), user agent and connection settings (keepalive,
+     * proxy, time-outs, limits of headers and messages). Channels with grpc_args share none. */
+    bool own_connections;
 } evener_channel_options;
 
 /* Create a channel. On success store a reference in *channel. `options` may be NULL only if none is needed (never with

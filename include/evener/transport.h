@@ -57,8 +57,9 @@ typedef struct evener_transport_vtable {
     bool (*connection_ref)(evener_connection *connection);
     void (*connection_unref)(evener_connection *connection);
     /* Watch the health of `service` over a READY connection (A17, client-side health checking), until the
-     * connection is given up or watch_health is called again with another service (NULL: stop). Report READY
-     * (serving), TRANSIENT_FAILURE (not serving) or CONNECTING (not known yet) on the control thread, never from
+     * connection is given up or watch_health is called again with the same `arg` and another service (NULL: stop). A
+     * transport whose factory has shares_connections keeps a watch per `arg`, others may keep one per connection. Report
+     * READY (serving), TRANSIENT_FAILURE (not serving) or CONNECTING (not known yet) on the control thread, never from
      * inside. NULL: the transport has no health. */
     evener_status_code (*watch_health)(evener_transport *transport, evener_connection *connection, const char *service,
                                        void (*health_changed)(void *arg, evener_connectivity_state health,
@@ -86,6 +87,10 @@ typedef struct evener_transport_vtable {
      * failure the old ones stay in force. Control thread. NULL: they cannot be replaced. */
     evener_status_code (*set_credentials)(evener_transport *transport, const struct evener_credentials *credentials,
                                           evener_status *status);
+    /* Take over what servers have asked another transport of the same factory for: a keepalive time that a GOAWAY has
+     * raised (A8). A channel's further attempts to connect go to this transport instead of that one. Control thread.
+     * NULL: there is nothing to take over. */
+    void (*inherit)(evener_transport *transport, const evener_transport *from);
 } evener_transport_vtable;
 
 /* Embedded first in every transport. */
@@ -132,6 +137,14 @@ typedef evener_status_code (*evener_transport_create_fn)(const evener_transport_
 typedef struct evener_transport_factory {
     size_t size; /* sizeof(evener_transport_factory) */
     evener_transport_create_fn create;
+    /* With shares_connections: return whether `args->target` matters to the connections that would be made now;
+     * otherwise channels of different targets share them as well. NULL: it does. Any thread. */
+    bool (*uses_target)(const evener_transport_args *args);
+    /* The connections of one of its transports may serve several channels. evener then creates one transport for all
+     * channels of a runtime with equal arguments, and destroys it when the last of these channels and of their
+     * connections has ended. Needs connection_ref, and a health watch per `arg`. Attempts of such transports are not
+     * given up by connect_timeout_ms of one channel while another one waits for them. */
+    bool shares_connections;
 } evener_transport_factory;
 
 /* Register a factory for the whole process, or replace the one of that name. Name and factory must stay valid forever

@@ -15,6 +15,7 @@
 #include <evener/log.h>
 
 #include "lb/backend/load_reports.h"
+#include "lb/backend/shared_transport.h"
 #include "lb/backend/subchannel_pool.h"
 #include "lb/runtime/rcu.h"
 #include "lb/runtime/reclaim.h"
@@ -211,6 +212,17 @@ static void start_backoff(evener_attempt *attempt, uint64_t next_ns)
     evener_timer_start(pool->loop, &attempt->timer, next_ns > now_ns ? next_ns - now_ns : 0);
 }
 
+/* Return when the attempt that follows the failed one starts: at a time that channels which share the backend have in
+ * common, or by its own backoff. */
+static uint64_t next_attempt_ns(const evener_attempt *attempt)
+{
+    if (attempt->retry_at_ns != 0) {
+        return attempt->retry_at_ns;
+    }
+    const evener_subchannel_pool *pool = evener_connector_pool(attempt->connector);
+    return attempt->started_ns + evener_backoff_spread_ns(attempt->backoff.delay_ns, &pool->backoff, pool->loop);
+}
+
 static void enter_failure(evener_connector *connector, const char *message)
 {
     evener_loop *loop = evener_connector_pool(connector)->loop;
@@ -226,8 +238,7 @@ static void enter_failure(evener_connector *connector, const char *message)
         const evener_backoff_options *backoff = &evener_connector_pool(connector)->backoff;
         evener_backoff first = {0};
         start_backoff(attempt, was_connected ? evener_loop_now_ns(loop) + evener_backoff_next_ns(&first, backoff, loop)
-                                             : attempt->started_ns +
-                                                   evener_backoff_spread_ns(attempt->backoff.delay_ns, backoff, loop));
+                                             : next_attempt_ns(attempt));
     }
 }
 
@@ -235,7 +246,6 @@ static void enter_failure(evener_connector *connector, const char *message)
 static void successor_failed(evener_connector *connector, const char *message)
 {
     evener_attempt *attempt = connector->attempt;
-    evener_loop *loop = evener_connector_pool(connector)->loop;
     give_up_attempted(attempt);
     connector->connect_failures++;
     set_error(connector, message);
@@ -244,8 +254,7 @@ static void successor_failed(evener_connector *connector, const char *message)
         "%s: the connection that is to replace the one in service failed, which serves on; it is tried again: %s",
         evener_address_text(connector->address), message);
     attempt->failure_logged = true;
-    const evener_backoff_options *backoff = &evener_connector_pool(connector)->backoff;
-    start_backoff(attempt, attempt->started_ns + evener_backoff_spread_ns(attempt->backoff.delay_ns, backoff, loop));
+    start_backoff(attempt, next_attempt_ns(attempt));
 }
 
 void evener_connector_starved_again(evener_subchannel_pool *pool)
@@ -284,7 +293,7 @@ static void move_health_watch(evener_connector *connector, evener_connection *fr
     }
     evener_transport *transport = evener_connector_pool(connector)->transport;
     extra->health_moved = true;
-    (void)transport->vtable->watch_health(transport, from, NULL, NULL, NULL);
+    (void)transport->vtable->watch_health(transport, from, NULL, NULL, connector);
     if (transport->vtable->watch_health(transport, to, extra->health_service, on_health, connector) !=
         EVENER_STATUS_OK) {
         evener_status status;
@@ -304,7 +313,7 @@ static void attempt_succeeded(evener_connector *connector)
     connector->connects++;
     evener_link_hold(evener_connector_pool(connector), connector->link);
     publish(connector, connector->link);
-    move_load_reports(connector, connector->link->connection);
+    move_load_reports(connector, evener_link_connection(connector->link));
     if (predecessor == NULL) {
         set_state(connector, EVENER_READY);
         evener_connector_pool(connector)->became_ready(evener_connector_pool(connector)->arg);
@@ -401,6 +410,7 @@ static void set_times(evener_subchannel_pool *pool, evener_attempt *attempt)
     const uint64_t delay_ns = evener_backoff_advance_ns(&attempt->backoff, &pool->backoff);
     attempt->timeout_ns = delay_ns > pool->connect_timeout_ns ? delay_ns : pool->connect_timeout_ns;
     attempt->wanted = false;
+    attempt->retry_at_ns = 0;
     attempt->started_ns = evener_connector_time_ns(pool);
 }
 
@@ -432,19 +442,24 @@ static void start_attempt(evener_connector *connector)
     evener_attempt_start_time_out(pool, attempt);
     char name[EVENER_ADDRESS_BYTES_MAX];
     const evener_authority_origin origin = (evener_authority_origin)connector->authority_origin;
-    const evener_connect_args args = {
-        .size = sizeof args,
-        .address = connector->address,
-        .authority = evener_backend_authority(connector->address, connector->authority, origin),
-        .timeout_ms = attempt->timeout_ns / EVENER_NS_PER_MS,
-        .state_changed = link_state_changed,
-        .arg = link,
-        .server_name = evener_backend_server_name(connector->address, connector->authority, origin, name),
-        .loop = pool->loop,
+    const evener_shared_connect_args args = {
+        .base = {.size = sizeof args.base,
+                 .address = connector->address,
+                 .authority = evener_backend_authority(connector->address, connector->authority, origin),
+                 .timeout_ms = attempt->timeout_ns / EVENER_NS_PER_MS,
+                 .state_changed = link_state_changed,
+                 .arg = link,
+                 .server_name = evener_backend_server_name(connector->address, connector->authority, origin, name),
+                 .loop = pool->loop},
+        .connect_timeout_ns = pool->connect_timeout_ns,
+        .backoff = &pool->backoff,
+        .retry_at_ns = &attempt->retry_at_ns,
+        .end_backoff = attempt->was_reset,
     };
+    attempt->was_reset = false;
     evener_status status;
     evener_status_clear(&status);
-    if (pool->transport->vtable->connect(pool->transport, &args, &link->connection, &status) != EVENER_STATUS_OK) {
+    if (pool->transport->vtable->connect(pool->transport, &args.base, &link->connection, &status) != EVENER_STATUS_OK) {
         link->connection = NULL;
         attempt_failed(connector, status.message[0] != '\0' ? status.message : "connection failed");
     }
@@ -466,6 +481,16 @@ void evener_connector_reset_backoff(evener_connector *connector)
         return;
     }
     evener_backoff_reset(&attempt->backoff);
+    attempt->was_reset = true;
+    evener_connector_end_backoff(connector);
+}
+
+void evener_connector_end_backoff(evener_connector *connector)
+{
+    evener_attempt *attempt = connector->attempt;
+    if (attempt == NULL) {
+        return;
+    }
     const bool successor_waits = connector->link != NULL && attempt->link == NULL;
     if (connector->state == EVENER_TRANSIENT_FAILURE || successor_waits) {
         evener_timer_start(evener_connector_pool(connector)->loop, &attempt->timer, 0);
@@ -541,8 +566,8 @@ evener_status_code evener_connector_watch_load(evener_connector *connector, even
     }
     evener_connector_extra *extra = obtain_extra(connector);
     if (extra != NULL && extra->load_reports == NULL) {
-        extra->load_reports = evener_load_reports_create(pool, connector->address,
-                                                         connector->link != NULL ? connector->link->connection : NULL);
+        extra->load_reports = evener_load_reports_create(
+            pool, connector->address, connector->link != NULL ? evener_link_connection(connector->link) : NULL);
     }
     if (extra == NULL || extra->load_reports == NULL ||
         !evener_load_reports_watch(extra->load_reports, subchannel, interval_ms, load_reported, arg)) {

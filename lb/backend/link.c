@@ -10,6 +10,7 @@
  *   4. the sum of the slot's word shows no pick in flight: the reference is given back
  *
  * From 2 on no pick can begin, so a sum of zero is final. Its loads acquire what the ends of picks release. */
+#include "lb/backend/shared_transport.h"
 #include "lb/backend/subchannel_pool.h"
 #include "lb/runtime/rcu.h"
 
@@ -35,8 +36,9 @@ evener_link *evener_link_create(evener_connector *connector)
 void evener_link_hold(evener_subchannel_pool *pool, evener_link *link)
 {
     if (link->users != NULL) {
-        link->users->connection = link->connection;
-        link->is_held = pool->transport->vtable->connection_ref(link->connection);
+        evener_connection *connection = evener_shared_transport_resolve(pool->transport, link->connection);
+        link->users->connection = connection;
+        link->is_held = pool->transport->vtable->connection_ref(connection);
     }
 }
 
@@ -54,7 +56,7 @@ void evener_link_publish(const evener_link *link, evener_subchannel *handle)
 static void free_link(evener_subchannel_pool *pool, evener_link *link)
 {
     if (link->is_held) {
-        pool->transport->vtable->connection_unref(link->connection);
+        pool->transport->vtable->connection_unref(link->users->connection);
     }
     if (link->users != NULL) {
         evener_slots_give_back(pool->slots, link->users);

@@ -5,6 +5,7 @@
 
 #include <evener/log.h>
 
+#include "lb/backend/shared_transport.h"
 #include "lb/backend/subchannel_pool.h"
 #include "lb/base/options.h"
 #include "lb/runtime/rcu.h"
@@ -392,8 +393,19 @@ static void starved_again(void *arg)
     evener_connector_starved_again(arg);
 }
 
+/* Another channel's attempt has shown that the backend takes connections again: end its backoff. */
+static void recovered(void *arg, const evener_address *address)
+{
+    const evener_subchannel_pool *pool = arg;
+    evener_connector *connector = evener_subchannel_pool_find(pool, address);
+    if (connector != NULL) {
+        evener_connector_end_backoff(connector);
+    }
+}
+
 void evener_subchannel_pool_init(evener_subchannel_pool *pool)
 {
+    evener_shared_transport_on_recovery(pool->transport, recovered, pool);
     pool->to_notify_tail = &pool->to_notify;
     evener_connector_prepare(pool);
     pool->notify_task = (evener_task)EVENER_TASK_INIT(notify_all, pool);

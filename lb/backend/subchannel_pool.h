@@ -120,9 +120,11 @@ struct evener_attempt {
     evener_attempt *next, *previous; /* in the queue of attempts that time out */
     uint64_t started_ns;
     uint64_t timeout_ns;
+    uint64_t retry_at_ns;   /* end of the backoff, where the transport knows it; 0: it does not */
     evener_backoff backoff; /* delay from the start of this attempt to the start of the next one */
     bool wanted;            /* connect() was called during the backoff */
     bool is_queued;         /* in the queue to time out; otherwise `timer` runs for that */
+    bool was_reset;         /* the next attempt ends the backoff that other channels share */
     bool failure_logged;    /* its failure to replace the connection in service was logged */
     evener_timer timer;     /* without a link: end of the backoff; with one: times out if not queued */
 };
@@ -220,6 +222,8 @@ void evener_connector_attach(evener_connector *connector, evener_subchannel_body
 void evener_connector_detach(evener_connector *connector, evener_subchannel_body *subchannel);
 void evener_connector_connect(evener_connector *connector);
 void evener_connector_reset_backoff(evener_connector *connector);
+/* End the backoff; the next one is the next of the sequence. */
+void evener_connector_end_backoff(evener_connector *connector);
 /* See evener_subchannel_watch_health(). */
 evener_status_code evener_connector_watch_health(evener_connector *connector, evener_subchannel_body *subchannel,
                                                  const char *service,
@@ -251,6 +255,11 @@ void evener_subchannel_poll_retired(evener_subchannel_pool *pool);
 
 /* Return a link for an attempt of the connector; NULL on out of memory. */
 evener_link *evener_link_create(evener_connector *connector);
+/* Return the connection that calls go over, of a link that was held. */
+static inline evener_connection *evener_link_connection(const evener_link *link)
+{
+    return link->users != NULL ? link->users->connection : link->connection;
+}
 /* The attempt succeeded: hold the connection for the picks to come. */
 void evener_link_hold(evener_subchannel_pool *pool, evener_link *link);
 /* Give the connection up: the transport is asked to end it. Free the link when no pick is in flight on it. No new pick

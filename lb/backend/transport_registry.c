@@ -6,6 +6,10 @@
 
 #include "lb/base/fork.h"
 
+/* The size of a factory in the first version. */
+#define FIRST_VERSION_BYTES                                                                                            \
+    (offsetof(evener_transport_factory, create) + sizeof((evener_transport_factory *)NULL)->create)
+
 /* Far more than programs need. */
 #define FACTORIES_MAX 32
 
@@ -46,7 +50,7 @@ evener_status_code evener_transport_register(const char *name, const evener_tran
     if (name == NULL || name[0] == '\0') {
         return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "transport registry: a name is needed");
     }
-    if (factory == NULL || factory->size < sizeof *factory || factory->create == NULL) {
+    if (factory == NULL || factory->size < FIRST_VERSION_BYTES || factory->create == NULL) {
         return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
                                  "transport registry: the factory of \"%s\" needs its size and a create function",
                                  name);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "lb/backend/server_name.h"
+#include "lb/backend/shared_transport.h"
 #include "lb/backend/transport_choice.h"
 #include "lb/base/options.h"
 #include "lb/channel/channel_internal.h"
@@ -288,7 +289,10 @@ static evener_status_code find_transport(evener_channel *channel, const evener_c
             .io_threads = options->io_threads,
             .receive_bytes_max = options->receive_bytes_max,
         };
-        const evener_status_code code = factory->create(&args, &channel->settings.transport, status);
+        const evener_status_code code = evener_shared_transport_is_possible(factory)
+                                            ? evener_shared_transport_create(factory, &args, options->own_connections,
+                                                                             &channel->settings.transport, status)
+                                            : factory->create(&args, &channel->settings.transport, status);
         if (code != EVENER_STATUS_OK) {
             return code;
         }

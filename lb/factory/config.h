@@ -46,7 +46,7 @@ typedef struct evener_factory_settings {
     evener_compression compression;
     evener_empty_update empty_update;
     bool wait_for_ready, ignore_service_config;
-    bool keepalive_permit_without_calls, ignore_http_proxy, callbacks_on_call_threads;
+    bool keepalive_permit_without_calls, ignore_http_proxy, own_connections, callbacks_on_call_threads;
     unsigned policy_line; /* place of policy or service config, for messages; 0: neither is set */
     const char *policy_file;
 } evener_factory_settings;

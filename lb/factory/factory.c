@@ -116,6 +116,7 @@ static evener_status_code create_channel(const evener_factory *factory, const ev
         .compression = settings->compression,
         .io_threads = (uint32_t)settings->io_threads,
         .callbacks_on_call_threads = settings->callbacks_on_call_threads,
+        .own_connections = settings->own_connections,
         .queued_picks_max = (uint32_t)settings->queued_picks_max,
         .wait_for_ready = settings->wait_for_ready,
     };

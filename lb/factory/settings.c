@@ -412,6 +412,7 @@ static const field channel_fields[] = {
     {"ignore_service_config", read_bool, MEMBER(ignore_service_config), 0, 0, NULL},
     {"io_threads", read_number, MEMBER(io_threads), 1, IO_THREADS_MAX, NULL},
     {"keepalive", read_keepalive, 0, 0, 0, NULL},
+    {"own_connections", read_bool, MEMBER(own_connections), 0, 0, NULL},
     {"policy", read_policy, 0, 0, 0, NULL},
     {"queued_picks_max", read_number, MEMBER(queued_picks_max), 1, UINT32_MAX, NULL},
     {"receive_bytes_max", read_number, MEMBER(receive_bytes_max), 1, UINT32_MAX, unlimited},
@@ -512,8 +513,8 @@ bool evener_factory_settings_same_connection(const evener_factory_settings *a, c
            same_text(a->key, b->key) && same_text(a->user_agent, b->user_agent) &&
            a->keepalive_time_ms == b->keepalive_time_ms && a->keepalive_timeout_ms == b->keepalive_timeout_ms &&
            a->keepalive_permit_without_calls == b->keepalive_permit_without_calls &&
-           a->ignore_http_proxy == b->ignore_http_proxy && a->header_list_bytes_max == b->header_list_bytes_max &&
-           a->receive_bytes_max == b->receive_bytes_max;
+           a->ignore_http_proxy == b->ignore_http_proxy && a->own_connections == b->own_connections &&
+           a->header_list_bytes_max == b->header_list_bytes_max && a->receive_bytes_max == b->receive_bytes_max;
 }
 
 bool evener_factory_settings_same_resolver(const evener_factory_settings *a, const evener_factory_settings *b)

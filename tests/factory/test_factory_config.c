@@ -34,7 +34,7 @@ Test(factory_config, every_setting_lands_in_its_place)
              "  keepalive = { time_ms = 30; timeout_ms = 40; permit_without_calls = true; };\n"
              "  transport = \"http2\"; ignore_http_proxy = true; header_list_bytes_max = 1000; io_threads = 3;\n"
              "  receive_bytes_max = \"unlimited\"; send_bytes_max = 2000; compression = \"deflate\";\n"
-             "  callbacks_on_call_threads = true;\n"
+             "  callbacks_on_call_threads = true; own_connections = true;\n"
              "  idle_timeout_ms = \"never\"; connect_timeout_ms = 50;\n"
              "  empty_update = \"fail\"; empty_update_keep_ms = 60; queued_picks_max = 70;\n"
              "  ignore_service_config = true;\n"
@@ -58,6 +58,7 @@ Test(factory_config, every_setting_lands_in_its_place)
     cr_expect_str_eq(s->transport, "http2");
     cr_expect(s->ignore_http_proxy);
     cr_expect(s->callbacks_on_call_threads);
+    cr_expect(s->own_connections);
     cr_expect_eq(s->header_list_bytes_max, 1000);
     cr_expect_eq(s->io_threads, 3);
     cr_expect_eq(s->receive_bytes_max, UINT64_MAX);

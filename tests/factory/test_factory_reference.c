@@ -133,6 +133,7 @@ Test(factory_reference, what_it_names_are_the_defaults)
     cr_expect_not(config.channels[0].settings.keepalive_permit_without_calls);
     cr_expect_not(config.channels[0].settings.ignore_http_proxy);
     cr_expect_not(config.channels[0].settings.callbacks_on_call_threads);
+    cr_expect_not(config.channels[0].settings.own_connections);
     cr_expect_eq(config.channels[0].settings.receive_bytes_max, 4 << 20, "the transports' default");
     cr_expect_eq(config.channels[0].settings.send_bytes_max, UINT64_MAX);
     cr_expect_eq(config.channels[0].settings.compression, EVENER_COMPRESSION_NONE);

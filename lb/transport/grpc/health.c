@@ -39,6 +39,7 @@ typedef struct operation {
 
 struct evener_grpc_health {
     evener_connection *connection; /* a reference */
+    health *next;                  /* watch of the connection */
     grpc_slice request;
     void (*health_changed)(void *arg, evener_connectivity_state state, const evener_status *status);
     void *arg;
@@ -267,13 +268,8 @@ static void retry(void *arg)
 
 /* ---- life ---- */
 
-void evener_grpc_health_stop(evener_connection *connection)
+static void stop(evener_connection *connection, health *self)
 {
-    health *self = connection->health;
-    if (self == NULL) {
-        return;
-    }
-    connection->health = NULL;
     self->stopped = true;
     evener_timer_stop(connection->loop, &self->retry);
     if (self->call != NULL) {
@@ -285,12 +281,34 @@ void evener_grpc_health_stop(evener_connection *connection)
     }
 }
 
+void evener_grpc_health_stop(evener_connection *connection)
+{
+    while (connection->health != NULL) {
+        health *first = connection->health;
+        connection->health = first->next;
+        stop(connection, first);
+    }
+}
+
+static void stop_watch_of(evener_connection *connection, const void *arg)
+{
+    health **place = &connection->health;
+    while (*place != NULL && (*place)->arg != arg) {
+        place = &(*place)->next;
+    }
+    if (*place != NULL) {
+        health *found = *place;
+        *place = found->next;
+        stop(connection, found);
+    }
+}
+
 evener_status_code evener_grpc_health_watch(
     evener_transport *transport, evener_connection *connection, const char *service,
     void (*health_changed)(void *arg, evener_connectivity_state health, const evener_status *status), void *arg)
 {
     (void)transport;
-    evener_grpc_health_stop(connection);
+    stop_watch_of(connection, arg);
     if (service == NULL) {
         return EVENER_STATUS_OK;
     }
@@ -312,6 +330,7 @@ evener_status_code evener_grpc_health_watch(
     operation_init(&self->starting, self, first_start);
     operation_init(&self->message_operation, self, message_received);
     operation_init(&self->end, self, call_ended);
+    self->next = connection->health;
     connection->health = self;
     self->outstanding = 1;
     evener_loop_post(connection->loop, &self->starting.task);

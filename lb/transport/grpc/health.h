@@ -9,7 +9,7 @@ evener_status_code evener_grpc_health_watch(
     evener_transport *transport, evener_connection *connection, const char *service,
     void (*health_changed)(void *arg, evener_connectivity_state health, const evener_status *status), void *arg);
 
-/* End the watch of a connection that is given up, if there is one: nothing more is reported. Control thread. */
+/* End all watches of a connection that is given up: nothing more is reported. Control thread. */
 void evener_grpc_health_stop(evener_connection *connection);
 
 #endif

@@ -8,8 +8,17 @@
 
 #include "lb/transport/grpc/transport.h"
 
+/* The core finds proxies by the backend's address. */
+static bool uses_target(const evener_transport_args *args)
+{
+    (void)args;
+    return false;
+}
+
 const evener_transport_factory evener_grpc_transport_factory = {.size = sizeof evener_grpc_transport_factory,
-                                                                .create = evener_grpc_transport_create};
+                                                                .create = evener_grpc_transport_create,
+                                                                .uses_target = uses_target,
+                                                                .shares_connections = true};
 
 /* The two libraries share inner functions (lb/base/sibling.h), so they must be of one version. A transport "grpc" that
  * the program has registered before stays. */

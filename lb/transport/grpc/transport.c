@@ -280,7 +280,7 @@ static const evener_transport_vtable vtable = {
 
 bool evener_transport_is_grpc(const evener_transport *transport)
 {
-    return transport->vtable == &vtable;
+    return transport->vtable->calls == &evener_grpc_calls; /* also of the table of a front */
 }
 
 evener_status_code evener_grpc_transport_create(const evener_transport_args *given, evener_transport **transport,

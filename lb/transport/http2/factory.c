@@ -9,6 +9,7 @@
 
 #include "lb/base/credentials.h"
 #include "lb/base/options.h"
+#include "lb/transport/http2/proxy.h"
 #include "lb/transport/http2/transport.h"
 
 typedef struct channel_transport {
@@ -85,6 +86,11 @@ static void transport_exchange_settings(evener_transport *a, evener_transport *b
     evener_http2_transport_keep_pace(second->now, first->now);
 }
 
+static void transport_inherit(evener_transport *base, const evener_transport *from)
+{
+    evener_http2_transport_keep_pace(((const channel_transport *)from)->now, ((channel_transport *)base)->now);
+}
+
 static bool transport_verifies_names(const evener_transport *base)
 {
     return ((const channel_transport *)base)->is_secure;
@@ -138,6 +144,7 @@ static const evener_transport_vtable vtable = {
     .calls = &evener_http2_calls,
     .connection_takes_calls = evener_http2_connection_takes_calls,
     .set_credentials = transport_set_credentials,
+    .inherit = transport_inherit,
 };
 
 /* Copy the options. Return false on out of memory. */
@@ -196,5 +203,18 @@ static evener_status_code transport_create(const evener_transport_args *given, e
     return evener_status_clear(status);
 }
 
+static const char *from_environment(const char *name)
+{
+    return getenv(name);
+}
+
+/* The target chooses among the environment's proxies. */
+static bool uses_target(const evener_transport_args *args)
+{
+    return !args->ignore_http_proxy && evener_http2_proxy_is_named(from_environment);
+}
+
 const evener_transport_factory evener_http2_transport_factory = {.size = sizeof evener_http2_transport_factory,
-                                                                 .create = transport_create};
+                                                                 .create = transport_create,
+                                                                 .uses_target = uses_target,
+                                                                 .shares_connections = true};

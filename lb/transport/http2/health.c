@@ -32,6 +32,7 @@ enum { IS_SERVING = 1, IS_NOT_SERVING = 2, IS_UNREADABLE = 3 };
 struct evener_http2_health {
     evener_http2_call call;        /* first: aligned as the seam asks for */
     evener_connection *connection; /* a reference */
+    health *next;                  /* watch of the connection */
     evener_bytes request;
     uint8_t request_at[EVENER_HEALTH_REQUEST_BYTES_MAX];
     void (*health_changed)(void *arg, evener_connectivity_state state, const evener_status *status);
@@ -164,13 +165,8 @@ static void call_over(void *arg)
 
 /* ---- life ---- */
 
-void evener_http2_health_stop(evener_connection *connection)
+static void stop(evener_connection *connection, health *self)
 {
-    health *self = connection->health;
-    if (self == NULL) {
-        return;
-    }
-    connection->health = NULL;
     self->stopped = true;
     evener_timer_stop(connection->loop, &self->retry);
     if (self->is_calling) {
@@ -180,12 +176,34 @@ void evener_http2_health_stop(evener_connection *connection)
     }
 }
 
+void evener_http2_health_stop(evener_connection *connection)
+{
+    while (connection->health != NULL) {
+        health *first = connection->health;
+        connection->health = first->next;
+        stop(connection, first);
+    }
+}
+
+static void stop_watch_of(evener_connection *connection, const void *arg)
+{
+    health **place = &connection->health;
+    while (*place != NULL && (*place)->arg != arg) {
+        place = &(*place)->next;
+    }
+    if (*place != NULL) {
+        health *found = *place;
+        *place = found->next;
+        stop(connection, found);
+    }
+}
+
 evener_status_code evener_http2_health_watch(
     evener_transport *transport, evener_connection *connection, const char *service,
     void (*health_changed)(void *arg, evener_connectivity_state state, const evener_status *status), void *arg)
 {
     (void)transport;
-    evener_http2_health_stop(connection);
+    stop_watch_of(connection, arg);
     if (service == NULL) {
         return EVENER_STATUS_OK;
     }
@@ -206,6 +224,7 @@ evener_status_code evener_http2_health_watch(
     self->retry = (evener_timer)EVENER_TIMER_INIT(retry, self);
     self->news_task = (evener_task)EVENER_TASK_INIT(message_received, self);
     self->ended_task = (evener_task)EVENER_TASK_INIT(call_over, self);
+    self->next = connection->health;
     connection->health = self;
     call_start(self);
     return EVENER_STATUS_OK;

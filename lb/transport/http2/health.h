@@ -9,7 +9,7 @@ evener_status_code evener_http2_health_watch(
     evener_transport *transport, evener_connection *connection, const char *service,
     void (*health_changed)(void *arg, evener_connectivity_state state, const evener_status *status), void *arg);
 
-/* End the watch if there is one; nothing is reported afterwards. Control thread. */
+/* End all watches; nothing is reported afterwards. Control thread. */
 void evener_http2_health_stop(evener_connection *connection);
 
 #endif

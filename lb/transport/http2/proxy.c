@@ -192,9 +192,16 @@ static const char *read_setting(evener_http2_proxy *proxy, const char *value)
     return NULL;
 }
 
+static const char *const proxies[] = {"grpc_proxy", "https_proxy", "http_proxy", NULL};
+
+bool evener_http2_proxy_is_named(evener_http2_environment environment)
+{
+    const char *name = "";
+    return first_set(environment, proxies, &name) != NULL;
+}
+
 evener_http2_proxy *evener_http2_proxy_find(const char *target, evener_http2_environment environment)
 {
-    static const char *const proxies[] = {"grpc_proxy", "https_proxy", "http_proxy", NULL};
     static const char *const exceptions[] = {"no_grpc_proxy", "no_proxy", NULL};
     const char *name = "", *exceptions_name;
     char host[EVENER_HTTP2_PROXY_HOST_BYTES];

@@ -30,6 +30,9 @@ typedef const char *(*evener_http2_environment)(const char *name);
  * target is excepted by name or is a unix socket, the setting cannot be read (logged as a warning, as in the core), or
  * memory is out. Any thread. */
 evener_http2_proxy *evener_http2_proxy_find(const char *target, evener_http2_environment environment);
+
+/* Return whether the environment names a proxy, whatever targets it is for. */
+bool evener_http2_proxy_is_named(evener_http2_environment environment);
 void evener_http2_proxy_free(evener_http2_proxy *proxy);
 
 /* Return whether a connection to this address (canonical text) goes through the proxy. Any thread. */

@@ -1,0 +1,434 @@
+/* Connections shared by the channels of a runtime, over the fake transport, registered as a factory that shares. */
+#include <string.h>
+
+#include <criterion/criterion.h>
+
+#include <evener/evener.h>
+#include <evener/transport.h>
+
+#include "tests/support/fake_transport.h"
+#include "tests/support/virtual_loop.h"
+
+#define A "127.0.0.1:1"
+#define B "127.0.0.1:2"
+
+static fake_transport *fake; /* Criterion runs each test in a process of its own */
+static unsigned creates;
+static virtual_loop *loop;
+static evener_runtime *runtime;
+static evener_manual_resolver *resolver;
+
+static evener_status_code create(const evener_transport_args *args, evener_transport **transport, evener_status *status)
+{
+    (void)args;
+    creates++;
+    *transport = fake_transport_transport(fake);
+    return evener_status_clear(status);
+}
+
+static const evener_transport_factory factory = {.size = sizeof factory, .create = create, .shares_connections = true};
+
+static bool no_target(const evener_transport_args *args)
+{
+    (void)args;
+    return false;
+}
+
+static const evener_transport_factory whatever_target = {
+    .size = sizeof whatever_target, .create = create, .uses_target = no_target, .shares_connections = true};
+
+static void set_up(void)
+{
+    evener_status status;
+    loop = virtual_loop_create(1);
+    const evener_runtime_options options = {.size = sizeof options, .loop = virtual_loop_loop(loop)};
+    cr_assert_eq(evener_runtime_create(&options, &runtime, &status), EVENER_STATUS_OK);
+    fake = fake_transport_create(virtual_loop_loop(loop), true);
+    cr_assert_eq(evener_transport_register("shared", &factory, &status), EVENER_STATUS_OK);
+    cr_assert_eq(evener_manual_resolver_create("orders", &resolver, &status), EVENER_STATUS_OK);
+    cr_assert_eq(evener_manual_resolver_set(resolver, A "," B, NULL, &status), EVENER_STATUS_OK);
+}
+
+static void tear_down(void)
+{
+    virtual_loop_run_until_idle(loop);
+    cr_expect_eq(fake_transport_open_count(fake, NULL), 0);
+    cr_expect_eq(fake_transport_unfreed(fake), 0);
+    fake_transport_destroy(fake);
+    evener_manual_resolver_destroy(resolver);
+    evener_runtime_unref(runtime);
+    virtual_loop_destroy(loop);
+}
+
+static evener_channel *open_target(const char *target, evener_channel_options options)
+{
+    evener_channel *channel = NULL;
+    evener_status status;
+    const evener_resolver_builder *resolvers[] = {evener_manual_resolver_builder(resolver)};
+    options.size = sizeof options;
+    options.runtime = runtime;
+    options.transport_name = options.transport_name != NULL ? options.transport_name : "shared";
+    options.policy = options.policy != NULL ? options.policy : "round_robin";
+    options.resolvers = resolvers;
+    options.resolver_count = 1;
+    cr_assert_eq(evener_channel_create(target, &options, &channel, &status), EVENER_STATUS_OK, "%s", status.message);
+    evener_channel_connect(channel);
+    return channel;
+}
+
+static evener_channel *open_with(evener_channel_options options)
+{
+    return open_target("orders:///x", options);
+}
+
+static evener_channel *open_channel(void)
+{
+    return open_with((evener_channel_options){0});
+}
+
+static bool picks(evener_channel *channel)
+{
+    evener_pick pick;
+    evener_status status;
+    if (evener_channel_try_pick(channel, NULL, &pick, &status) != EVENER_PICK_COMPLETE) {
+        return false;
+    }
+    cr_expect(fake_connection_is_alive(pick.connection));
+    evener_pick_done(&pick, NULL);
+    return true;
+}
+
+Test(shared_connections, equal_channels_share_them_and_the_last_one_closes_them, .init = set_up, .fini = tear_down)
+{
+    evener_channel *channels[20];
+    for (size_t i = 0; i < 20; i++) {
+        channels[i] = open_channel();
+        if (i % 2 == 0) {
+            virtual_loop_run_until_idle(loop); /* every other one joins attempts, the rest connections */
+        }
+    }
+    virtual_loop_run_until_idle(loop);
+    cr_expect_eq(creates, 1);
+    cr_expect_eq(fake_transport_attempts(fake, A), 1);
+    cr_expect_eq(fake_transport_open_count(fake, NULL), 2);
+    for (size_t i = 0; i < 20; i++) {
+        cr_expect(picks(channels[i]));
+    }
+    for (size_t i = 0; i < 20; i++) {
+        cr_expect_eq(fake_transport_open_count(fake, NULL), 2);
+        evener_channel_unref(channels[i]);
+        virtual_loop_run_until_idle(loop);
+    }
+    cr_expect_eq(fake_transport_open_count(fake, NULL), 0);
+}
+
+Test(shared_connections, a_channel_keeps_apart_by_its_option_or_by_what_differs, .init = set_up, .fini = tear_down)
+{
+    evener_channel *channels[] = {open_channel(), open_with((evener_channel_options){.own_connections = true}),
+                                  open_with((evener_channel_options){.user_agent = "other/1"}),
+                                  open_with((evener_channel_options){.keepalive_time_ms = 1000}),
+                                  open_with((evener_channel_options){.authority = "other.test"})};
+    virtual_loop_run_until_idle(loop);
+    cr_expect_eq(fake_transport_open_count(fake, A), 5);
+    cr_expect_eq(creates, 4, "another authority needs no other transport");
+    for (size_t i = 0; i < sizeof channels / sizeof channels[0]; i++) {
+        evener_channel_unref(channels[i]);
+    }
+}
+
+Test(shared_connections, a_drop_and_a_failure_reach_every_channel, .init = set_up, .fini = tear_down)
+{
+    evener_channel *first = open_channel();
+    evener_channel *second = open_channel();
+    virtual_loop_run_until_idle(loop);
+    fake_transport_set_default(fake, FAKE_REFUSE, 0);
+    cr_assert(fake_transport_drop(fake, A));
+    cr_assert(fake_transport_drop(fake, B));
+    virtual_loop_run_until_idle(loop);
+    cr_expect_not(picks(first));
+    cr_expect_not(picks(second));
+    fake_transport_set_default(fake, FAKE_ACCEPT, 0);
+    virtual_loop_advance_ms(loop, 10000);
+    cr_expect(picks(first));
+    cr_expect(picks(second));
+    cr_expect_eq(fake_transport_open_count(fake, NULL), 2);
+    evener_channel_unref(first);
+    evener_channel_unref(second);
+}
+
+Test(shared_connections, one_that_joins_as_the_connection_drops_connects_anew, .init = set_up, .fini = tear_down)
+{
+    evener_channel *first = open_channel();
+    virtual_loop_run_until_idle(loop);
+    evener_channel *second = open_channel();
+    cr_assert(fake_transport_drop(fake, A)); /* before the second one was notified of READY, or has joined */
+    virtual_loop_run_until_idle(loop);
+    cr_expect(picks(first));
+    cr_expect(picks(second));
+    cr_expect_eq(fake_transport_open_count(fake, A), 1);
+    evener_channel_unref(first);
+    evener_channel_unref(second);
+}
+
+Test(shared_connections, a_connection_that_takes_no_call_is_not_joined, .init = set_up, .fini = tear_down)
+{
+    evener_channel *first = open_channel();
+    virtual_loop_run_until_idle(loop);
+    cr_assert(fake_transport_close_to_calls(fake, A));
+    evener_channel *second = open_channel();
+    virtual_loop_run_until_idle(loop);
+    cr_expect_eq(fake_transport_open_count(fake, A), 2);
+    evener_channel_unref(first);
+    evener_channel_unref(second);
+}
+
+Test(shared_connections, a_pick_outlives_its_channel_and_the_connection, .init = set_up, .fini = tear_down)
+{
+    evener_channel *first = open_channel();
+    evener_channel *second = open_channel();
+    virtual_loop_run_until_idle(loop);
+    evener_pick pick;
+    evener_status status;
+    cr_assert_eq(evener_channel_try_pick(first, NULL, &pick, &status), EVENER_PICK_COMPLETE);
+    evener_channel_unref(second);
+    fake_transport_drop(fake, A);
+    fake_transport_drop(fake, B);
+    virtual_loop_run_until_idle(loop);
+    cr_expect(fake_connection_is_alive(pick.connection));
+    evener_pick_done(&pick, NULL);
+    evener_channel_unref(first);
+}
+
+Test(shared_connections, all_channels_watch_the_health_of_one_connection, .init = set_up, .fini = tear_down)
+{
+    static const char config[] = "{\"loadBalancingConfig\":[{\"round_robin\":{}}],"
+                                 "\"healthCheckConfig\":{\"serviceName\":\"orders\"}}";
+    evener_status status;
+    cr_assert_eq(evener_manual_resolver_set(resolver, A, config, &status), EVENER_STATUS_OK);
+    evener_channel *first = open_channel();
+    virtual_loop_run_until_idle(loop);
+    cr_assert_str_eq(fake_transport_watched_service(fake, A), "orders");
+    cr_expect_not(picks(first), "its health is not known yet");
+    fake_transport_health(fake, A, EVENER_READY);
+    virtual_loop_run_until_idle(loop);
+    evener_channel *second = open_channel(); /* learns what was reported before */
+    virtual_loop_run_until_idle(loop);
+    cr_expect_eq(fake_transport_open_count(fake, A), 1);
+    cr_expect(picks(first));
+    cr_expect(picks(second));
+    fake_transport_health(fake, A, EVENER_TRANSIENT_FAILURE);
+    virtual_loop_run_until_idle(loop);
+    cr_expect_not(picks(first));
+    cr_expect_not(picks(second));
+    evener_channel_unref(first);
+    virtual_loop_run_until_idle(loop);
+    fake_transport_health(fake, A, EVENER_READY);
+    virtual_loop_run_until_idle(loop);
+    cr_expect(picks(second), "its watch goes on without the first");
+    evener_channel_unref(second);
+}
+
+Test(shared_connections, targets_keep_apart_only_where_the_transport_uses_them, .init = set_up, .fini = tear_down)
+{
+    evener_status status;
+    cr_assert_eq(evener_transport_register("whatever", &whatever_target, &status), EVENER_STATUS_OK);
+    const evener_channel_options by_name = {.authority = "orders.test"};
+    const evener_channel_options by_address = {.authority = "orders.test", .transport_name = "whatever"};
+    evener_channel *channels[] = {open_target("orders:///x", by_name), open_target("orders:///y", by_name),
+                                  open_target("orders:///x", by_address), open_target("orders:///y", by_address)};
+    virtual_loop_run_until_idle(loop);
+    cr_expect_eq(creates, 3);
+    cr_expect_eq(fake_transport_open_count(fake, A), 3);
+    for (size_t i = 0; i < sizeof channels / sizeof channels[0]; i++) {
+        cr_expect(picks(channels[i]));
+        evener_channel_unref(channels[i]);
+    }
+}
+
+Test(shared_connections, a_factory_that_shares_needs_references, .init = set_up, .fini = tear_down)
+{
+    fake_transport *uncounted = fake_transport_create(virtual_loop_loop(loop), false);
+    fake_transport *counted = fake;
+    fake = uncounted;
+    evener_channel *channel = NULL;
+    evener_status status;
+    const evener_channel_options options = {.size = sizeof options, .runtime = runtime, .transport_name = "shared"};
+    cr_expect_eq(evener_channel_create("static:" A, &options, &channel, &status), EVENER_STATUS_INVALID_ARGUMENT);
+    cr_expect_neq(strstr(status.message, "connection_ref"), NULL, "%s", status.message);
+    fake = counted;
+    fake_transport_destroy(uncounted);
+}
+
+Test(shared_connections, channels_share_one_backoff, .init = set_up, .fini = tear_down)
+{
+    evener_channel *channels[10];
+    fake_transport_set_default(fake, FAKE_REFUSE, EVENER_NS_PER_MS);
+    for (size_t i = 0; i < 10; i++) {
+        channels[i] = open_channel();
+        virtual_loop_advance_ms(loop, i == 5 ? 20 : 0); /* the rest come during the backoff */
+    }
+    virtual_loop_advance_ms(loop, 100);
+    cr_expect_eq(fake_transport_attempts(fake, A), 1);
+    virtual_loop_advance_ms(loop, 1200); /* the first backoff is 1 s +- 20 % */
+    cr_expect_eq(fake_transport_attempts(fake, A), 2);
+    virtual_loop_advance_ms(loop, 60000);
+    const uint32_t attempts = fake_transport_attempts(fake, A); /* 1, 1.6, 2.56, ...: 7 +- 1 within a minute */
+    cr_expect(attempts >= 6 && attempts <= 10, "%u attempts", attempts);
+    fake_transport_set_default(fake, FAKE_ACCEPT, 0);
+    virtual_loop_advance_ms(loop, 120000);
+    for (size_t i = 0; i < 10; i++) {
+        cr_expect(picks(channels[i]));
+        evener_channel_unref(channels[i]);
+    }
+    cr_expect_eq(fake_transport_attempts(fake, A), attempts + 1);
+}
+
+Test(shared_connections, a_reset_of_one_channels_backoff_brings_all_channels_back, .init = set_up, .fini = tear_down)
+{
+    fake_transport_set_default(fake, FAKE_REFUSE, 0);
+    evener_channel *first = open_channel();
+    evener_channel *second = open_channel();
+    virtual_loop_advance_ms(loop, 30000);
+    const uint32_t attempts = fake_transport_attempts(fake, A);
+    evener_channel_reset_connect_backoff(first);
+    virtual_loop_run_until_idle(loop);
+    cr_expect_eq(fake_transport_attempts(fake, A), attempts + 1, "refused again");
+    fake_transport_set_default(fake, FAKE_ACCEPT, 0);
+    evener_channel_reset_connect_backoff(first);
+    virtual_loop_run_until_idle(loop);
+    cr_expect_eq(fake_transport_attempts(fake, A), attempts + 2);
+    cr_expect(picks(first));
+    cr_expect(picks(second), "it joins without waiting for the end of its backoff");
+    evener_channel_unref(first);
+    evener_channel_unref(second);
+}
+
+Test(shared_connections, a_server_that_drops_connections_meets_one_backoff, .init = set_up, .fini = tear_down)
+{
+    evener_channel *channels[4];
+    for (size_t i = 0; i < 4; i++) {
+        channels[i] = open_channel();
+    }
+    virtual_loop_run_until_idle(loop);
+    for (int i = 0; i < 50; i++) {
+        fake_transport_drop(fake, A);
+        virtual_loop_run_until_idle(loop);
+    }
+    cr_expect_eq(fake_transport_attempts(fake, A), 5);
+    virtual_loop_advance_ms(loop, 1300);
+    cr_expect_eq(fake_transport_attempts(fake, A), 6);
+    for (size_t i = 0; i < 4; i++) {
+        evener_channel_unref(channels[i]);
+    }
+}
+
+Test(shared_connections, a_channel_closes_while_another_connects, .init = set_up, .fini = tear_down)
+{
+    fake_transport_set_default(fake, FAKE_SILENT, 0);
+    evener_channel *first = open_channel();
+    virtual_loop_run_until_idle(loop);
+    evener_channel *second = open_channel();
+    virtual_loop_run_until_idle(loop);
+    cr_expect_eq(fake_transport_attempts(fake, A), 1);
+    evener_channel_unref(first);
+    virtual_loop_run_until_idle(loop);
+    cr_expect_eq(fake_transport_open_count(fake, A), 1);
+    cr_assert(fake_transport_ready(fake, A));
+    virtual_loop_run_until_idle(loop);
+    cr_expect(picks(second));
+    evener_channel_unref(second);
+}
+
+Test(shared_connections, an_attempt_that_nobody_waits_for_ends, .init = set_up, .fini = tear_down)
+{
+    fake_transport_set_default(fake, FAKE_SILENT, 0);
+    evener_channel *only = open_channel();
+    virtual_loop_run_until_idle(loop);
+    cr_expect_eq(fake_transport_open_count(fake, A), 1);
+    evener_channel_unref(only);
+    virtual_loop_run_until_idle(loop);
+    cr_expect_eq(fake_transport_open_count(fake, A), 0);
+    evener_channel *next = open_channel(); /* the attempt did not fail */
+    virtual_loop_run_until_idle(loop);
+    cr_expect_eq(fake_transport_open_count(fake, A), 1);
+    evener_channel_unref(next);
+}
+
+Test(shared_connections, an_attempt_times_out_however_late_channels_join, .init = set_up, .fini = tear_down)
+{
+    fake_transport_set_default(fake, FAKE_SILENT, 0);
+    evener_channel *channels[5];
+    for (size_t i = 0; i < 5; i++) {
+        channels[i] = open_channel();
+        virtual_loop_advance_ms(loop, 4500);
+    }
+    cr_expect_eq(fake_transport_attempts(fake, A), 2, "the first ended after 20 s, which is later than its backoff");
+    for (size_t i = 0; i < 5; i++) {
+        evener_channel_unref(channels[i]);
+    }
+}
+
+Test(shared_connections, idleness_of_a_channel_disconnects_no_other, .init = set_up, .fini = tear_down)
+{
+    evener_channel *idle = open_with((evener_channel_options){.idle_timeout_ms = 1000});
+    evener_channel *busy = open_channel();
+    virtual_loop_run_until_idle(loop);
+    virtual_loop_advance_ms(loop, 2000);
+    cr_expect_eq(evener_channel_state(idle, false), EVENER_IDLE);
+    cr_expect_eq(fake_transport_open_count(fake, A), 1);
+    cr_expect(picks(busy));
+    evener_channel_unref(busy);
+    virtual_loop_run_until_idle(loop);
+    cr_expect_eq(fake_transport_open_count(fake, A), 0, "the idle channel holds no connection");
+    evener_channel_unref(idle);
+}
+
+Test(shared_connections, new_credentials_move_one_channel_and_disturb_no_other, .init = set_up, .fini = tear_down)
+{
+    evener_credentials *insecure = NULL;
+    evener_credentials *tls = NULL;
+    evener_status status;
+    cr_assert_eq(evener_credentials_create_insecure(&insecure, &status), EVENER_STATUS_OK);
+    cr_assert_eq(evener_credentials_create_tls(NULL, &tls, &status), EVENER_STATUS_OK, "%s", status.message);
+    const evener_channel_options options = {.credentials = insecure};
+    evener_channel *stays = open_with(options);
+    evener_channel *moves = open_with(options);
+    virtual_loop_run_until_idle(loop);
+    fake_transport_set_default(fake, FAKE_SILENT, 0);
+    cr_assert_eq(evener_channel_set_credentials(moves, tls, &status), EVENER_STATUS_OK, "%s", status.message);
+    virtual_loop_run_until_idle(loop);
+    cr_expect_eq(fake_transport_open_count(fake, A), 2, "one in service, one on its way");
+    cr_expect(picks(stays));
+    cr_expect(picks(moves), "the shared connection serves it until its successor is READY");
+    cr_assert(fake_transport_ready(fake, A));
+    virtual_loop_run_until_idle(loop);
+    evener_channel_unref(stays);
+    virtual_loop_run_until_idle(loop);
+    cr_expect_eq(fake_transport_open_count(fake, A), 1, "the other one was its own");
+    cr_expect(picks(moves));
+    evener_channel *joins = open_with((evener_channel_options){.credentials = tls});
+    virtual_loop_run_until_idle(loop);
+    cr_expect_eq(fake_transport_open_count(fake, A), 1, "equal credentials");
+    cr_expect(picks(joins));
+    evener_channel_unref(moves);
+    evener_channel_unref(joins);
+    evener_credentials_destroy(insecure);
+    evener_credentials_destroy(tls);
+}
+
+Test(shared_connections, new_credentials_of_a_channel_with_own_connections_replace_them, .init = set_up,
+     .fini = tear_down)
+{
+    evener_credentials *insecure = NULL;
+    evener_status status;
+    cr_assert_eq(evener_credentials_create_insecure(&insecure, &status), EVENER_STATUS_OK);
+    evener_channel *own = open_with((evener_channel_options){.credentials = insecure, .own_connections = true});
+    virtual_loop_run_until_idle(loop);
+    cr_assert_eq(evener_channel_set_credentials(own, insecure, &status), EVENER_STATUS_OK, "%s", status.message);
+    virtual_loop_run_until_idle(loop);
+    cr_expect_eq(fake_transport_attempts(fake, A), 2);
+    cr_expect_eq(fake_transport_open_count(fake, A), 1);
+    cr_expect(picks(own));
+    evener_channel_unref(own);
+    evener_credentials_destroy(insecure);
+}
