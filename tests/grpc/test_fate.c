@@ -3,6 +3,8 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -18,6 +20,7 @@
 #include "lb/transport/grpc/fate.h"
 #include "lb/transport/grpc/watcher.h"
 #include "tests/support/h2_script_server.h"
+#include "tests/support/virtual_loop.h"
 
 /* ---- the core's words, each provoked ---- */
 
@@ -286,6 +289,178 @@ Test(fate, the_end_of_a_connection_is_reported_once)
     cr_expect_eq(followed_count(s.connection), 2);
     followed_forget(second);
     scene_close(&s);
+}
+
+/* ---- waiting for the end of a connection, on a clock that stands still ---- */
+
+typedef struct still_scene {
+    scene base;
+    virtual_loop *loop;
+} still_scene;
+
+static followed *connect_still(still_scene *s)
+{
+    followed *made =
+        fixture_connect(&s->base.fixture, address_of_port(h2_script_server_port(s->base.server)), "localhost");
+    while (followed_count(made) == 0) {
+        virtual_loop_run_until_idle(s->loop);
+        usleep(1000);
+    }
+    cr_assert_eq(followed_wait(made, 1), EVENER_READY);
+    return made;
+}
+
+static void still_scene_open(still_scene *s)
+{
+    s->loop = virtual_loop_create(1);
+    s->base.server = start_silent_server();
+    cr_assert_eq(evener_credentials_create_insecure(&s->base.insecure, NULL), EVENER_STATUS_OK);
+    fixture_open_on(&s->base.fixture, s->base.insecure, virtual_loop_loop(s->loop));
+    s->base.connection = connect_still(s);
+}
+
+static void still_scene_close(still_scene *s)
+{
+    scene_close(&s->base);
+    virtual_loop_destroy(s->loop);
+}
+
+static void *hang_up_later(void *arg)
+{
+    usleep(20000); /* longer than the core takes on an idle machine */
+    h2_script_server_hang_up(arg);
+    return NULL;
+}
+
+Test(fate, a_failed_call_waits_for_the_end_of_its_connection_however_long_the_core_takes)
+{
+    still_scene s;
+    still_scene_open(&s);
+    evener_connection *connection = s.base.connection->connection;
+    pthread_t thread;
+    cr_assert_eq(pthread_create(&thread, NULL, hang_up_later, s.base.server), 0);
+    evener_grpc_connection_await_end(connection, UINT64_MAX);
+    cr_expect(evener_grpc_connection_is_gone(connection));
+    pthread_join(thread, NULL);
+    still_scene_close(&s);
+}
+
+static void *await_end(void *arg)
+{
+    evener_grpc_connection_await_end(arg, UINT64_MAX);
+    return NULL;
+}
+
+/* Let another thread wait for the end, and the clock advance by `ms` meanwhile. Return when the wait is over. */
+static void wait_for_ms(still_scene *s, evener_connection *connection, uint64_t ms)
+{
+    pthread_t thread;
+    cr_assert_eq(pthread_create(&thread, NULL, await_end, connection), 0);
+    while (atomic_load(&connection->end_awaited_ns) == 0) {
+        usleep(1000);
+    }
+    virtual_loop_advance_ms(s->loop, ms);
+    pthread_join(thread, NULL);
+}
+
+Test(fate, a_wait_in_vain_is_limited_and_makes_the_next_ones_short, .timeout = 60)
+{
+    still_scene s;
+    still_scene_open(&s);
+    evener_connection *connection = s.base.connection->connection;
+    evener_grpc_connection_await_end(connection, virtual_loop_now_ns(s.loop)); /* a deadline that has passed */
+    wait_for_ms(&s, connection, EVENER_GRPC_END_MS);
+    evener_grpc_connection_await_end(connection, UINT64_MAX); /* in the same second it does not wait again */
+    followed *second = connect_still(&s);
+    wait_for_ms(&s, second->connection, EVENER_GRPC_END_MS_MIN);
+    cr_expect_not(evener_grpc_connection_is_gone(connection));
+    cr_expect_not(evener_grpc_connection_is_gone(second->connection));
+    followed_forget(second);
+    still_scene_close(&s);
+}
+
+typedef struct blocking_caller {
+    evener_channel *channel;
+    evener_status status;
+    pthread_t thread;
+    atomic_bool ended;
+} blocking_caller;
+
+static void *make_call(void *arg)
+{
+    blocking_caller *caller = arg;
+    (void)evener_unary_call(caller->channel, "/any.Service/Method", NULL, NULL, NULL, &caller->status);
+    atomic_store(&caller->ended, true);
+    return NULL;
+}
+
+static void start_caller(blocking_caller *caller)
+{
+    atomic_store(&caller->ended, false);
+    cr_assert_eq(pthread_create(&caller->thread, NULL, make_call, caller), 0);
+}
+
+static void join_caller(blocking_caller *caller, virtual_loop *loop)
+{
+    while (!atomic_load(&caller->ended)) {
+        virtual_loop_run_until_idle(loop);
+        usleep(1000);
+    }
+    pthread_join(caller->thread, NULL);
+}
+
+/* Time does not pass here: only the answer to the second call ends the wait of the first one. */
+Test(fate, a_refused_call_waits_no_longer_than_until_another_one_is_answered, .timeout = 60)
+{
+    static const h2_step unavailable[] = {
+        {.kind = H2_AWAIT_END_STREAM},
+        {.kind = H2_HEADERS,
+         .headers = {{":status", "200"}, {"content-type", "application/grpc"}, {"grpc-status", "14"}},
+         .end_stream = true},
+        {.kind = H2_END}};
+    static const h2_step ok[] = {
+        {.kind = H2_AWAIT_END_STREAM},
+        {.kind = H2_HEADERS, .headers = {{":status", "200"}, {"content-type", "application/grpc"}}},
+        {.kind = H2_DATA, .data = "\0\0\0\0", .data_bytes = 5},
+        {.kind = H2_HEADERS, .headers = {{"grpc-status", "0"}}, .end_stream = true},
+        {.kind = H2_END}};
+    static const h2_script scripts[] = {{.steps = unavailable, .plays = 1}, {.steps = ok}};
+    h2_script_server *server = h2_script_server_start(&(h2_script_server_options){.scripts = scripts, .count = 2});
+    virtual_loop *loop = virtual_loop_create(1);
+    evener_runtime *runtime;
+    evener_credentials *insecure;
+    evener_status status;
+    const evener_runtime_options runtime_options = {.size = sizeof runtime_options, .loop = virtual_loop_loop(loop)};
+    cr_assert_eq(evener_runtime_create(&runtime_options, &runtime, &status), EVENER_STATUS_OK);
+    cr_assert_eq(evener_credentials_create_insecure(&insecure, NULL), EVENER_STATUS_OK);
+    char target[64];
+    snprintf(target, sizeof target, "ipv4:%s", address_of_port(h2_script_server_port(server)));
+    const evener_channel_options options = {.size = sizeof options, .credentials = insecure, .runtime = runtime};
+    blocking_caller callers[2] = {0};
+    cr_assert_eq(evener_channel_create(target, &options, &callers[0].channel, &status), EVENER_STATUS_OK, "%s",
+                 status.message);
+    callers[1].channel = callers[0].channel;
+    while (evener_channel_state(callers[0].channel, true) != EVENER_READY) {
+        virtual_loop_run_until_idle(loop);
+        usleep(1000);
+    }
+    start_caller(&callers[0]);
+    cr_assert(h2_script_server_wait(server, H2_REQUESTS, 1));
+    /* A call that began before the wait proves nothing: make calls until one began during it. */
+    for (int i = 0; i == 0 || !atomic_load(&callers[0].ended); i++) {
+        start_caller(&callers[1]);
+        join_caller(&callers[1], loop);
+        cr_assert_eq(callers[1].status.code, EVENER_STATUS_OK, "%s", callers[1].status.message);
+        usleep(10000);
+    }
+    join_caller(&callers[0], loop);
+    cr_expect_eq(callers[0].status.code, EVENER_STATUS_UNAVAILABLE);
+    cr_expect_eq(h2_script_server_count(server, H2_CONNECTIONS), 1);
+    evener_channel_unref(callers[0].channel);
+    evener_credentials_destroy(insecure);
+    evener_runtime_unref(runtime);
+    virtual_loop_destroy(loop);
+    h2_script_server_stop(server);
 }
 
 /* ---- keepalive ---- */

@@ -24,8 +24,14 @@ static void die(const char *what, const evener_status *status)
 
 void fixture_open(transport_fixture *fixture, const evener_credentials *credentials)
 {
+    fixture_open_on(fixture, credentials, NULL);
+}
+
+void fixture_open_on(transport_fixture *fixture, const evener_credentials *credentials, evener_loop *loop)
+{
     evener_status status;
-    if (evener_runtime_create(NULL, &fixture->runtime, &status) != EVENER_STATUS_OK) {
+    const evener_runtime_options options = {.size = sizeof options, .loop = loop};
+    if (evener_runtime_create(&options, &fixture->runtime, &status) != EVENER_STATUS_OK) {
         die("open", &status);
     }
     const evener_transport_args args = {.size = sizeof args, .runtime = fixture->runtime, .credentials = credentials};

@@ -29,8 +29,9 @@ typedef struct followed {
     evener_status health_status;
 } followed;
 
-/* Open runtime and transport. The credentials stay the caller's. */
+/* Open runtime and transport. The credentials stay the caller's. `loop`: the runtime's; NULL: one of its own. */
 void fixture_open(transport_fixture *fixture, const evener_credentials *credentials);
+void fixture_open_on(transport_fixture *fixture, const evener_credentials *credentials, evener_loop *loop);
 /* End transport and runtime. Every connection must have been given up. */
 void fixture_close(transport_fixture *fixture);
 

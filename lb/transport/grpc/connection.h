@@ -53,6 +53,7 @@ struct evener_connection {
     _Atomic bool gone;
     _Atomic uint32_t not_taken;      /* attempts in a row that no transport took */
     _Atomic uint64_t end_awaited_ns; /* when calls began to wait for the report of its end, last time; 0: never */
+    _Atomic uint64_t end_settled_ns; /* the end_awaited_ns whose wait is over: a call was answered, or time was */
 
     /* the watcher's */
     evener_grpc_phase phase;

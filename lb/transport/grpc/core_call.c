@@ -139,6 +139,7 @@ evener_status_code evener_grpc_core_call_create(evener_connection *connection, g
     evener_grpc_connection_ref(connection);
     made->connection = connection;
     made->deadline_ns = args->deadline_ns;
+    made->end_awaited_ns = atomic_load_explicit(&connection->end_awaited_ns, memory_order_relaxed);
     made->receive_bytes_max = args->receive_bytes_max;
     made->send_bytes_max = args->send_bytes_max;
     made->wants_metadata = args->wants_metadata;
@@ -273,8 +274,10 @@ static void deliver(evener_grpc_core_call *call, const evener_call_end *end)
 static void judge_connection(evener_grpc_core_call *call, const evener_call_end *end)
 {
     evener_grpc_connection_judge(call->connection, end->code, end->fate == EVENER_FATE_NEVER_LEFT);
-    if (end->code == EVENER_STATUS_UNAVAILABLE && !is_answered(call)) {
-        evener_grpc_connection_await_end(call->connection);
+    if (is_answered(call)) {
+        evener_grpc_connection_answered(call->connection, call->end_awaited_ns);
+    } else if (end->code == EVENER_STATUS_UNAVAILABLE) {
+        evener_grpc_connection_await_end(call->connection, call->deadline_ns);
     }
 }
 

@@ -34,6 +34,7 @@ struct evener_grpc_core_call {
     size_t metadata_count;
     grpc_metadata inlined[EVENER_GRPC_METADATA_INLINE];
     uint64_t deadline_ns;
+    uint64_t end_awaited_ns;  /* the connection's when this call began */
     size_t receive_bytes_max; /* 0: the channel's, which the core itself checks */
     size_t send_bytes_max;    /* 0: none */
     bool wants_metadata;

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include <evener/runtime.h>
 #include <evener/status.h>
@@ -21,7 +22,9 @@ typedef struct evener_grpc_engine {
     evener_grpc_overdue *overdue;
     evener_grpc_call_threads *call_threads;
     _Atomic size_t connections; /* not freed yet. The control thread writes; calls read it as a hint */
-    bool runtime_ended;         /* control thread */
+    /* Until then waits for the end of a connection are short: see evener_grpc_connection_await_end(). */
+    _Atomic uint64_t patient_from_ns;
+    bool runtime_ended; /* control thread */
 } evener_grpc_engine;
 
 /* Return the runtime's engine, created on first use; NULL and a filled status on failure. Control thread. */

@@ -67,29 +67,45 @@ void evener_grpc_connection_judge(evener_connection *connection, evener_status_c
     }
 }
 
-/* Return how long this call may wait: the rest of its connection's time. */
-static uint64_t time_to_wait_ns(evener_connection *connection)
+/* Return when the calls in this situation began to wait: now, unless others did so before. */
+static uint64_t wait_began_ns(evener_connection *connection, uint64_t now_ns)
 {
-    const uint64_t now_ns = evener_loop_now_ns(connection->loop);
     uint64_t since_ns = atomic_load_explicit(&connection->end_awaited_ns, memory_order_relaxed);
-    if (since_ns == 0 || now_ns - since_ns >= EVENER_GRPC_END_INTERVAL_MS * EVENER_NS_PER_MS) {
-        (void)atomic_compare_exchange_strong_explicit(&connection->end_awaited_ns, &since_ns, now_ns,
-                                                      memory_order_relaxed, memory_order_relaxed);
-        return EVENER_GRPC_END_MS * EVENER_NS_PER_MS;
+    if (since_ns != 0 && now_ns - since_ns < EVENER_GRPC_END_INTERVAL_MS * EVENER_NS_PER_MS) {
+        return since_ns;
     }
-    const uint64_t waited_ns = now_ns - since_ns;
-    return waited_ns < EVENER_GRPC_END_MS * EVENER_NS_PER_MS ? EVENER_GRPC_END_MS * EVENER_NS_PER_MS - waited_ns : 0;
+    const bool first = atomic_compare_exchange_strong_explicit(&connection->end_awaited_ns, &since_ns, now_ns,
+                                                               memory_order_relaxed, memory_order_relaxed);
+    return first ? now_ns : since_ns;
 }
 
-/* Return whether the connection ends within `ns`. With a queue of its own this thread serves the sockets meanwhile. */
-static bool ends_within(evener_connection *connection, uint64_t ns)
+/* Return whether no call waits any more in the situation that began then. */
+static bool is_settled(const evener_connection *connection, uint64_t since_ns)
+{
+    return atomic_load_explicit(&connection->end_settled_ns, memory_order_relaxed) == since_ns;
+}
+
+static void settle(evener_connection *connection, uint64_t since_ns)
+{
+    atomic_store_explicit(&connection->end_settled_ns, since_ns, memory_order_relaxed);
+}
+
+static bool may_wait(const evener_connection *connection, uint64_t since_ns, uint64_t deadline_ns)
+{
+    const uint64_t now_ns = evener_loop_now_ns(connection->loop);
+    const uint64_t patient_from_ns = atomic_load_explicit(&connection->engine->patient_from_ns, memory_order_relaxed);
+    const uint64_t ms = now_ns < patient_from_ns ? EVENER_GRPC_END_MS_MIN : EVENER_GRPC_END_MS;
+    return now_ns < deadline_ns && now_ns < since_ns + ms * EVENER_NS_PER_MS;
+}
+
+/* Return whether the connection ends within `ms`. With a queue of its own this thread serves the sockets meanwhile. */
+static bool ends_within(evener_connection *connection, int64_t ms)
 {
     if (!evener_grpc_connection_enter(connection)) {
         return true;
     }
     grpc_completion_queue *queue = grpc_completion_queue_create_for_next(NULL);
-    const gpr_timespec until =
-        gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_nanos((int64_t)ns, GPR_TIMESPAN));
+    const gpr_timespec until = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(ms, GPR_TIMESPAN));
     grpc_channel_watch_connectivity_state(connection->channel, GRPC_CHANNEL_READY, until, queue, NULL);
     evener_grpc_connection_leave(connection);
     const grpc_event event = grpc_completion_queue_next(queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
@@ -99,13 +115,31 @@ static bool ends_within(evener_connection *connection, uint64_t ns)
     return event.success != 0;
 }
 
-void evener_grpc_connection_await_end(evener_connection *connection)
+void evener_grpc_connection_await_end(evener_connection *connection, uint64_t deadline_ns)
 {
     if (evener_grpc_connection_is_gone(connection)) {
         return;
     }
-    const uint64_t ns = time_to_wait_ns(connection);
-    if (ns > 0 && ends_within(connection, ns)) {
-        is_gone(connection);
+    const uint64_t since_ns = wait_began_ns(connection, evener_loop_now_ns(connection->loop));
+    while (!is_settled(connection, since_ns) && may_wait(connection, since_ns, deadline_ns)) {
+        if (ends_within(connection, EVENER_GRPC_END_MS_MIN)) {
+            is_gone(connection);
+            return;
+        }
+    }
+    const uint64_t now_ns = evener_loop_now_ns(connection->loop);
+    if (!is_settled(connection, since_ns) && now_ns >= since_ns + EVENER_GRPC_END_MS * EVENER_NS_PER_MS) {
+        settle(connection, since_ns);
+        atomic_store_explicit(&connection->engine->patient_from_ns,
+                              now_ns + EVENER_GRPC_END_INTERVAL_MS * EVENER_NS_PER_MS, memory_order_relaxed);
+    }
+}
+
+void evener_grpc_connection_answered(evener_connection *connection, uint64_t awaited_ns)
+{
+    if (__builtin_expect(awaited_ns != 0, 0) &&
+        awaited_ns == atomic_load_explicit(&connection->end_awaited_ns, memory_order_relaxed) &&
+        !is_settled(connection, awaited_ns)) {
+        settle(connection, awaited_ns);
     }
 }

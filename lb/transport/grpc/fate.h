@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include <evener/status.h>
 
@@ -30,12 +31,24 @@ bool evener_grpc_was_not_taken(const char *error_string, bool answered);
 void evener_grpc_connection_judge(evener_connection *connection, evener_status_code code, bool not_taken);
 
 /* After judge(), for a call that ended UNAVAILABLE with nothing of an answer: the core reports to such calls the end of
- * their connection before it publishes that end. Give it EVENER_GRPC_END_MS to do so, once in
- * EVENER_GRPC_END_INTERVAL_MS per connection, or the next call of the same thread would be lost on it as well. Decides
- * nothing: the connection counts as gone only when the core says so. Any thread that holds a reference and may wait as
- * long. */
-#define EVENER_GRPC_END_MS 5
+ * their connection before it publishes that end, and only once the thread that publishes it gets a processor. Wait for
+ * that, or the next call of the same thread would be lost on it as well. Decides nothing: the connection counts as gone
+ * only when the core says so. The wait is over
+ *
+ *   when the connection has ended
+ *   when a call that began during the wait is answered (evener_grpc_connection_answered()): the connection works
+ *   at `deadline_ns`, the call's own
+ *   EVENER_GRPC_END_MS after the first such call of the last EVENER_GRPC_END_INTERVAL_MS on this connection; for that
+ *   long an interval after a wait in vain on any connection of the engine, already EVENER_GRPC_END_MS_MIN after it, as
+ *   servers may refuse all calls in this way
+ *
+ * Any thread that holds a reference and may wait as long. */
+#define EVENER_GRPC_END_MS 50
+#define EVENER_GRPC_END_MS_MIN 5
 #define EVENER_GRPC_END_INTERVAL_MS 1000
-void evener_grpc_connection_await_end(evener_connection *connection);
+void evener_grpc_connection_await_end(evener_connection *connection, uint64_t deadline_ns);
+
+/* Note that a call is answered that began when end_awaited_ns was `awaited_ns`. Any thread that holds a reference. */
+void evener_grpc_connection_answered(evener_connection *connection, uint64_t awaited_ns);
 
 #endif
