@@ -19,6 +19,11 @@
 /* Load OpenSSL, if no earlier call did. Errors: FAILED_PRECONDITION, which names the package. Any thread. */
 evener_status_code evener_openssl_load(evener_status *status);
 
+/* Begin, end a use of OpenSSL that may take locks of the process's: contexts, keys, handshakes (not records). A fork()
+ * waits for the end of all of them, so that these locks are free in the child. Not nested. Any thread. */
+void evener_openssl_begin(void);
+void evener_openssl_end(void);
+
 /* clang-format off */
 #define EVENER_OPENSSL_FUNCTIONS(F) \
     F(BIO_ctrl) F(BIO_ctrl_pending) F(BIO_free) F(BIO_new) F(BIO_new_mem_buf) F(BIO_new_socket) F(BIO_s_mem) \

@@ -1,57 +1,12 @@
 #include "lb/base/tls_pem.h"
 
 #include <limits.h>
-#include <pthread.h>
 #include <stdbool.h>
 #include <string.h>
 
 #include "lb/base/openssl.h"
 
-#include "lb/base/fork.h"
-
 #define SUBJECT_BYTES 128
-
-/* ---- fork ---- */
-
-/* Read-locked by users of OpenSSL, write-locked by fork(), which must not wait for ever while others come and go. */
-static pthread_rwlock_t openssl_use = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
-
-static void lock_openssl_before_fork(void)
-{
-    (void)pthread_rwlock_wrlock(&openssl_use);
-}
-
-static void after_fork_in_parent(void)
-{
-    (void)pthread_rwlock_unlock(&openssl_use);
-}
-
-static void after_fork_in_child(void)
-{
-    /* glibc knows the writer by its thread's number, which is another one here: made anew instead of unlocked. */
-    openssl_use = (pthread_rwlock_t)PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
-}
-
-static __attribute__((constructor)) void add_fork_hook(void)
-{
-    static evener_fork_hook hook = {.level = EVENER_FORK_TRANSPORT,
-                                    .before = lock_openssl_before_fork,
-                                    .in_parent = after_fork_in_parent,
-                                    .in_child = after_fork_in_child};
-    evener_fork_add_hook(&hook);
-}
-
-void evener_openssl_begin(void)
-{
-    (void)pthread_rwlock_rdlock(&openssl_use);
-}
-
-void evener_openssl_end(void)
-{
-    (void)pthread_rwlock_unlock(&openssl_use);
-}
-
-/* ---- checks ---- */
 
 /* Never ask on the terminal, which OpenSSL does by default. */
 static int no_password(char *buffer, int bytes, int writing, void *arg)

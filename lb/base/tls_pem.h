@@ -23,9 +23,4 @@ typedef struct evener_tls_pems {
  * nothing in the thread's OpenSSL error queue. */
 evener_status_code evener_tls_pems_check(const evener_tls_pems *pems, evener_status *status);
 
-/* Begin, end a use of OpenSSL that may take locks of the process's: contexts, keys, handshakes (not records). A fork()
- * waits for the end of all of them, so that these locks are free in the child. Not nested. Any thread. */
-void evener_openssl_begin(void);
-void evener_openssl_end(void);
-
 #endif

@@ -12,7 +12,6 @@
 
 #include "lb/base/c_locale.h"
 #include "lb/base/openssl.h"
-#include "lb/base/tls_pem.h"
 #include "lb/transport/http2/internal.h"
 
 #define NAME_BYTES_MAX 256
