@@ -172,7 +172,45 @@ endforeach()
 foreach(library evener_protobuf_c evener_protobuf_c_static)
     add_executable(types_${library} ../types.c)
     target_link_libraries(types_${library} evener::${library})
+    add_executable(typed_${library} ../typed.c)
+    evener_generate(typed_${library} PROTOS part/demo.proto IMPORT_DIRS ../protos)
+    target_link_libraries(typed_${library} evener::${library})
 endforeach()
+EOF
+# A typed call of a method of the demo server, by evener_generate().
+mkdir -p "$scratch/protos/part"
+cat >"$scratch/protos/part/demo.proto" <<'EOF'
+syntax = "proto3";
+package grpcdemo;
+message Nothing {}
+message UnaryCallResp { string username = 1; }
+service GrpcDemo { rpc UnaryCall(Nothing) returns (UnaryCallResp); }
+EOF
+cat >"$scratch/typed.c" <<'EOF'
+#include <stdio.h>
+#include <part/demo.evener.h>
+
+int main(int argc, char **argv)
+{
+    evener_credentials *insecure;
+    evener_channel *channel;
+    evener_status status;
+    evener_credentials_create_insecure(&insecure, NULL);
+    const evener_channel_options channel_options = {.size = sizeof channel_options, .credentials = insecure};
+    const evener_call_options options = {.size = sizeof options, .timeout_ms = 10000};
+    Grpcdemo__UnaryCallResp *response;
+    if (argc < 2) return 2;
+    if (evener_channel_create(argv[1], &channel_options, &channel, &status) != EVENER_STATUS_OK ||
+        grpcdemo_grpc_demo_unary_call(channel, NULL, &options, &response, &status) != EVENER_STATUS_OK) {
+        puts(status.message);
+        return 1;
+    }
+    puts(response->username);
+    grpcdemo__unary_call_resp__free_unpacked(response, NULL);
+    evener_channel_unref(channel);
+    evener_credentials_destroy(insecure);
+    return 0;
+}
 EOF
 cmake -S "$scratch/package" -B "$scratch/package/build" -DCMAKE_PREFIX_PATH="$prefix" >"$scratch/cmake.log" 2>&1 &&
     cmake --build "$scratch/package/build" >>"$scratch/cmake.log" 2>&1 || { cat "$scratch/cmake.log"; exit 1; }
@@ -184,5 +222,6 @@ for library_transport in evener:http2 evener_static:http2 evener_grpc:grpc evene
 done
 for library in evener_protobuf_c evener_protobuf_c_static; do
     expect M "$scratch/package/build/types_$library"
+    [ ! -e "$scratch/demo.cfg" ] || [ "$("$scratch/package/build/typed_$library" "static:$backends")" = demo ]
 done
 echo "find_package: ok"

@@ -11,8 +11,8 @@
 set -eu
 
 library="build-essential cmake ninja-build pkg-config libgrpc-dev libc-ares-dev libconfig-dev libuv1-dev liburcu-dev
-    libjansson-dev libnghttp2-dev libprotobuf-c-dev libssl-dev zlib1g-dev"
-demo="$library protobuf-c-compiler protobuf-compiler"
+    libjansson-dev libnghttp2-dev libprotobuf-c-dev libssl-dev protobuf-c-compiler zlib1g-dev"
+demo="$library protobuf-compiler"
 tests="$demo libcriterion-dev dnsmasq-base locales openssl ca-certificates procps"
 bench="$demo valgrind gnuplot-nox"
 style="clang-format clang-tidy"

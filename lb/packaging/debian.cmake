@@ -54,7 +54,7 @@ endfunction()
 set(evener_headers ${CMAKE_CURRENT_SOURCE_DIR}/include/evener)
 file(GLOB evener_library_headers CONFIGURE_DEPENDS ${evener_headers}/*.h ${CMAKE_CURRENT_SOURCE_DIR}/lb/*/*.h)
 # The public headers of libevener-protobuf-c; tests/check_symbols.sh has the same list.
-set(evener_protobuf_c_headers descriptors.h)
+set(evener_protobuf_c_headers descriptors.h protobuf_c.h)
 list(TRANSFORM evener_protobuf_c_headers PREPEND ${evener_headers}/)
 list(REMOVE_ITEM evener_library_headers ${evener_headers}/grpc.h ${evener_protobuf_c_headers})
 evener_debian_library(${evener_debian} evener ${evener_library_headers})
@@ -126,9 +126,12 @@ set(CPACK_DEBIAN_PROTOBUF_C_DEVELOPMENT_PACKAGE_NAME libevener-protobuf-c-dev)
 set(CPACK_DEBIAN_PROTOBUF_C_DEVELOPMENT_PACKAGE_SECTION libdevel)
 set(CPACK_DEBIAN_PROTOBUF_C_DEVELOPMENT_PACKAGE_DEPENDS "libevener-protobuf-c${evener_abi} (= ${PROJECT_VERSION}), \
 libevener-dev (= ${PROJECT_VERSION}), libprotobuf-c-dev")
-set(CPACK_COMPONENT_PROTOBUF_C_DEVELOPMENT_DESCRIPTION "The static library libevener-protobuf-c, and the
-files with which pkg-config and CMake's find_package() find both forms of it.
-The headers are in libevener-dev.")
+set(CPACK_DEBIAN_PROTOBUF_C_DEVELOPMENT_PACKAGE_SHLIBDEPS ON)
+set(CPACK_DEBIAN_PROTOBUF_C_DEVELOPMENT_PACKAGE_RECOMMENDS "protobuf-c-compiler, protobuf-compiler")
+set(CPACK_COMPONENT_PROTOBUF_C_DEVELOPMENT_DESCRIPTION "The static library libevener-protobuf-c, the files
+with which pkg-config and CMake's find_package() find both forms of it, and
+protoc's plugin protoc-gen-evener, which writes typed calls. The headers are
+in libevener-dev.")
 
 set(CPACK_DEBIAN_TOOLS_PACKAGE_NAME evener-tools)
 set(CPACK_DEBIAN_TOOLS_PACKAGE_SECTION net)
