@@ -15,6 +15,9 @@
 
 EVENER_BEGIN_DECLS
 
+/* Keeps subchannels valid for a picker. Control thread. */
+typedef struct evener_base_hold evener_base_hold;
+
 /* What build_picker is given; borrowed for the call. */
 typedef struct evener_base_ready {
     size_t size;                           /* sizeof(evener_base_ready) */
@@ -27,11 +30,18 @@ typedef struct evener_base_ready {
     /* After this time the picker is built again at the latest: for one whose weights move. 0, its value at first:
      * only with the next change. */
     uint64_t *rebuild_after_ns;
+    /* Of `subchannels`: a picker that takes a reference of it needs none of the single subchannels. With 1,000,000
+     * backends those cost 20 ms per picker. NULL where no picker is built (subchannel_created). */
+    evener_base_hold *hold;
 } evener_base_ready;
+
+/* Take a reference of a hold, and give it back when the picker is destroyed; NULL is allowed there. Control thread. */
+EVENER_API evener_base_hold *evener_base_hold_ref(evener_base_hold *hold);
+EVENER_API void evener_base_hold_unref(evener_base_hold *hold);
 
 typedef struct evener_base_policy {
     size_t size; /* sizeof(evener_base_policy) */
-    /* Make a picker that holds references to the subchannels it can pick. NULL if out of memory: the last picker stays
+    /* Make a picker that holds references to the subchannels it can pick, or one to `ready->hold`. NULL if out of memory: the last picker stays
      * in force and the base tries again. Control thread. */
     evener_picker *(*build_picker)(const evener_base_ready *ready);
     size_t subchannel_data_bytes;                /* evener_subchannel_options.data_bytes */

@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "lb/base/address_table.h"
+#include "lb/policy/base_hold.h"
 #include "lb/policy/list_change.h"
 #include "lb/policy/weights.h"
 
@@ -41,8 +42,13 @@ typedef struct base base;
 /* Lies in the subchannel's memory, behind the data of the policy that is built on this one; ends with its release. Few
  * bytes, as there is one per backend. */
 typedef struct entry {
-    evener_subchannel *subchannel;
-    evener_address *address; /* with the attributes as last set */
+    union {
+        struct {
+            evener_subchannel *subchannel;
+            evener_address *address; /* with the attributes as last set */
+        };
+        evener_base_left left; /* from its release on */
+    };
     struct entry *table_next;
     uint64_t ready_since_ns;
     uint8_t table_tag;           /* in one word with the generation */
@@ -80,12 +86,14 @@ struct base {
     bool has_pending;
     entry_set removed, added;   /* the entries that differ: only the current, only the pending list holds them */
     entry_set leaving;          /* no list holds them since this turn: see take_over() */
+    uint64_t leaving_last_hold; /* the last one made before */
     uint64_t list_id;           /* of the last update, whose addresses the newest list has one by one; 0: it has not */
     evener_address_table table; /* all entries */
     uint32_t generation;        /* of the newest list; 24 bits */
     bool published;
     evener_connectivity_state published_state;
     evener_status last_error;
+    evener_base_holds holds;
     evener_task turn_task; /* for joined changes, and for what leaves */
     bool turn_task_pending;
     uint64_t turn_ns;    /* when it was posted */
@@ -101,11 +109,12 @@ static entry *entry_of(const base *b, evener_subchannel *subchannel)
     return (entry *)(void *)((char *)evener_subchannel_data(subchannel) + b->entry_offset);
 }
 
-static void entry_release(base *b, entry *e)
+/* `last_hold`: the number of the last one that may have the entry. */
+static void entry_release(base *b, entry *e, uint64_t last_hold)
 {
     evener_address_table_leave(&b->table, e);
     evener_address_unref(e->address);
-    evener_subchannel_release(e->subchannel); /* and with it perhaps the entry's memory */
+    evener_base_hold_release(&b->holds, last_hold, &e->left, e->subchannel); /* perhaps the end of the entry's memory */
 }
 
 /* ---- counting ---- */
@@ -207,8 +216,10 @@ static evener_picker *make_picker(base *b, evener_connectivity_state state, even
                                .rebuild_after_ns = rebuild_after_ns};
     switch (state) {
     case EVENER_READY: {
-        evener_picker *picker = collect_ready(b, &ready) ? b->kind->build_picker(&ready) : NULL;
+        ready.hold = evener_base_hold_create(&b->holds);
+        evener_picker *picker = ready.hold != NULL && collect_ready(b, &ready) ? b->kind->build_picker(&ready) : NULL;
         free_ready(&ready);
+        evener_base_hold_unref(ready.hold);
         return picker;
     }
     case EVENER_CONNECTING:
@@ -327,7 +338,7 @@ static void release_all(base *b)
 {
     for (entry *e = evener_address_table_first(&b->table), *next; e != NULL; e = next) {
         next = evener_address_table_next(&b->table, e);
-        entry_release(b, e);
+        entry_release(b, e, b->holds.made);
     }
     list_free(&b->current);
     list_free(&b->pending);
@@ -340,7 +351,7 @@ static void release_all(base *b)
 static void release_leaving(base *b)
 {
     for (size_t i = 0; i < b->leaving.count; i++) {
-        entry_release(b, b->leaving.entries[i]);
+        entry_release(b, b->leaving.entries[i], b->leaving_last_hold);
     }
     set_free(&b->leaving);
 }
@@ -364,6 +375,7 @@ static void take_over(base *b)
         b->added.entries[i]->differs = false;
     }
     b->leaving = b->removed;
+    b->leaving_last_hold = b->holds.made;
     b->removed = (entry_set){0};
     set_free(&b->added);
     list_free(&b->current);
@@ -569,7 +581,7 @@ static bool compare_lists(base *b, const list *made, size_t kept)
         set_free(&removed);
         for (size_t i = 0; i < made->count; i++) {
             if (!made->entries[i]->in_current && !made->entries[i]->differs) {
-                entry_release(b, made->entries[i]);
+                entry_release(b, made->entries[i], 0);
             }
         }
         return false;
@@ -579,7 +591,7 @@ static bool compare_lists(base *b, const list *made, size_t kept)
     }
     for (size_t i = 0; i < b->added.count; i++) { /* of a pending list that never took over */
         if (b->added.entries[i]->generation != b->generation) {
-            entry_release(b, b->added.entries[i]);
+            entry_release(b, b->added.entries[i], 0);
         }
     }
     for (size_t i = 0; removed.count < b->current.count - kept; i++) {
@@ -611,7 +623,7 @@ static void leave_newest(base *b, entry *e)
         b->removed.entries[b->removed.count++] = e;
     } else {
         set_remove(&b->added, e);
-        entry_release(b, e);
+        entry_release(b, e, 0); /* in no picker yet */
     }
 }
 
@@ -758,6 +770,7 @@ static void base_close(evener_policy *policy)
     evener_timer_stop(b->helper->loop, &b->join_timer);
     evener_timer_stop(b->helper->loop, &b->rebuild_timer);
     release_all(b);
+    evener_base_holds_detach(&b->holds);
     evener_address_table_clear(&b->table);
     if (b->state != NULL && b->kind->state_destroy != NULL) {
         b->kind->state_destroy(b->state);

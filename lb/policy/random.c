@@ -2,6 +2,8 @@
  * gets n p +- sqrt(n p). */
 #include <evener/base_policy.h>
 
+#include <stdlib.h>
+
 #include "lb/policy/builtin.h"
 #include "lb/policy/ready_list.h"
 
@@ -9,6 +11,7 @@ typedef struct random_picker {
     evener_picker base;
     uint32_t count;
     evener_lane_random random;
+    evener_base_hold *hold;
     evener_subchannel *subchannels[];
 } random_picker;
 
@@ -23,7 +26,7 @@ static evener_pick_outcome random_pick(evener_picker *base, const evener_pick_co
 static void random_destroy(evener_picker *base)
 {
     random_picker *picker = (random_picker *)base;
-    evener_ready_list_unref(picker->subchannels, picker->count);
+    evener_base_hold_unref(picker->hold);
     free(picker);
 }
 
@@ -39,7 +42,7 @@ static evener_picker *random_build_picker(const evener_base_ready *ready)
     evener_picker_init(&picker->base, &picker_vtable);
     picker->count = (uint32_t)ready->count;
     evener_lane_random_init(&picker->random, ready->helper->loop);
-    evener_ready_list_ref(picker->subchannels, ready);
+    picker->hold = evener_ready_list_take(picker->subchannels, ready);
     return &picker->base;
 }
 

@@ -1,23 +1,16 @@
-/* The READY subchannels of a picker, with a reference each; what most pickers begin with. */
+/* The READY subchannels of a picker: what most pickers begin with. One hold keeps them all valid. */
 #ifndef EVENER_LB_POLICY_READY_LIST_H
 #define EVENER_LB_POLICY_READY_LIST_H
 
-#include <stdlib.h>
+#include <string.h>
 
 #include <evener/base_policy.h>
 
-static inline void evener_ready_list_ref(evener_subchannel **list, const evener_base_ready *ready)
+/* Copy the list, and return the hold of its subchannels, to be given back by evener_base_hold_unref(). */
+static inline evener_base_hold *evener_ready_list_take(evener_subchannel **list, const evener_base_ready *ready)
 {
-    for (size_t i = 0; i < ready->count; i++) {
-        list[i] = evener_subchannel_ref(ready->subchannels[i]);
-    }
-}
-
-static inline void evener_ready_list_unref(evener_subchannel *const *list, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        evener_subchannel_unref(list[i]);
-    }
+    memcpy(list, ready->subchannels, ready->count * sizeof *list);
+    return evener_base_hold_ref(ready->hold);
 }
 
 #endif

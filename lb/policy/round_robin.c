@@ -18,7 +18,6 @@
 #include <stdlib.h>
 
 #include "lb/policy/builtin.h"
-#include "lb/policy/ready_list.h"
 
 /* The backend to come is at hand before it is asked for: the channel counts the pick at an address that depends on it,
  * and what follows waits until that address is known (0.6 ns of 8.5). */
@@ -31,6 +30,7 @@ typedef struct cursor {
 typedef struct round_robin_picker {
     evener_picker base;
     uint32_t count;
+    evener_base_hold *hold; /* of the subchannels */
     cursor cursors[EVENER_LANES];
     evener_subchannel *subchannels[]; /* the list backwards */
 } round_robin_picker;
@@ -62,7 +62,7 @@ static evener_pick_outcome round_robin_pick(evener_picker *base, const evener_pi
 static void round_robin_destroy(evener_picker *base)
 {
     round_robin_picker *picker = (round_robin_picker *)base;
-    evener_ready_list_unref(picker->subchannels, picker->count);
+    evener_base_hold_unref(picker->hold);
     free(picker);
 }
 
@@ -109,8 +109,9 @@ static evener_picker *round_robin_build_picker(const evener_base_ready *ready)
     evener_picker_init(&picker->base, &vtable);
     picker->count = (uint32_t)ready->count;
     for (size_t i = 0; i < ready->count; i++) {
-        picker->subchannels[i] = evener_subchannel_ref(ready->subchannels[ready->count - 1 - i]);
+        picker->subchannels[i] = ready->subchannels[ready->count - 1 - i];
     }
+    picker->hold = evener_base_hold_ref(ready->hold);
     place_cursors(picker, evener_loop_random_below(ready->helper->loop, ready->count));
     return &picker->base;
 }

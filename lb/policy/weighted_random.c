@@ -2,6 +2,8 @@
  * constant time by an alias table (lb/policy/alias_table.h). */
 #include <evener/base_policy.h>
 
+#include <stdlib.h>
+
 #include <evener/policy_config.h>
 
 #include "lb/policy/alias_table.h"
@@ -20,6 +22,7 @@ typedef struct weighted_random_picker {
     uint32_t count;
     evener_lane_random random;
     evener_alias *aliases; /* behind the subchannels */
+    evener_base_hold *hold;
     evener_subchannel *subchannels[];
 } weighted_random_picker;
 
@@ -35,7 +38,7 @@ static evener_pick_outcome weighted_random_pick(evener_picker *base, const evene
 static void weighted_random_destroy(evener_picker *base)
 {
     weighted_random_picker *picker = (weighted_random_picker *)base;
-    evener_ready_list_unref(picker->subchannels, picker->count);
+    evener_base_hold_unref(picker->hold);
     free(picker);
 }
 
@@ -63,7 +66,7 @@ static evener_picker *weighted_random_build_picker(const evener_base_ready *read
     evener_picker_init(&picker->base, &picker_vtable);
     picker->count = count;
     evener_lane_random_init(&picker->random, ready->helper->loop);
-    evener_ready_list_ref(picker->subchannels, ready);
+    picker->hold = evener_ready_list_take(picker->subchannels, ready);
     return &picker->base;
 }
 

@@ -14,7 +14,8 @@
 /* A policy that picks the first READY one, and counts what the base asks of it. */
 typedef struct spy_picker {
     evener_picker base;
-    evener_subchannel *first;
+    evener_subchannel *first; /* a reference, unless there is a hold */
+    evener_base_hold *hold;
 } spy_picker;
 
 typedef struct spy_state {
@@ -24,7 +25,7 @@ typedef struct spy_state {
 static struct {
     unsigned built, created, destroyed_data, destroyed_state;
     size_t last_count, last_peers;
-    bool no_memory;
+    bool no_memory, by_hold;
 } spy;
 
 static evener_pick_outcome spy_pick(evener_picker *base, const evener_pick_context *context, evener_pick *pick)
@@ -36,7 +37,11 @@ static evener_pick_outcome spy_pick(evener_picker *base, const evener_pick_conte
 
 static void spy_destroy(evener_picker *base)
 {
-    evener_subchannel_unref(((spy_picker *)base)->first);
+    const spy_picker *picker = (spy_picker *)base;
+    if (picker->hold == NULL) {
+        evener_subchannel_unref(picker->first);
+    }
+    evener_base_hold_unref(picker->hold);
     free(base);
 }
 
@@ -54,7 +59,11 @@ static evener_picker *spy_build_picker(const evener_base_ready *ready)
     spy_picker *picker = malloc(sizeof *picker);
     cr_assert_not_null(picker);
     evener_picker_init(&picker->base, &spy_vtable);
-    picker->first = evener_subchannel_ref(ready->subchannels[0]);
+    picker->first = ready->subchannels[0];
+    picker->hold = spy.by_hold ? evener_base_hold_ref(ready->hold) : NULL;
+    if (!spy.by_hold) {
+        (void)evener_subchannel_ref(picker->first);
+    }
     return &picker->base;
 }
 
@@ -122,6 +131,37 @@ Test(base, gives_each_subchannel_its_memory_and_each_policy_its_state)
     harness_destroy(h);
     cr_assert_eq(spy.destroyed_data, 3);
     cr_assert_eq(spy.destroyed_state, 1);
+}
+
+/* Make `address` the only backend, and return the picker, with a reference. */
+static evener_picker *picker_of(policy_harness *h, const char *address)
+{
+    harness_update(h, address);
+    harness_run(h);
+    cr_assert_str_eq(harness_pick_one(h), address);
+    return evener_picker_ref(h->picker);
+}
+
+Test(base, a_hold_keeps_the_subchannels_of_its_picker_and_of_no_other)
+{
+    spy.by_hold = true;
+    policy_harness *h = spy_harness();
+    h->connect_succeeds = true;
+    evener_picker *a = picker_of(h, A);
+    evener_picker *b = picker_of(h, B);
+    evener_picker *c = picker_of(h, C);
+    evener_picker *d = picker_of(h, A);
+    cr_assert_eq(spy.destroyed_data, 0, "each has a picker that may give it out");
+    evener_picker_unref(c);
+    cr_assert_eq(spy.destroyed_data, 0, "what left last may be in older pickers");
+    evener_picker_unref(a);
+    cr_assert_eq(spy.destroyed_data, 1, "the first A");
+    evener_picker_unref(d);
+    cr_assert_eq(spy.destroyed_data, 1, "it is in force");
+    evener_picker_unref(b);
+    cr_assert_eq(spy.destroyed_data, 3);
+    harness_destroy(h);
+    cr_assert_eq(spy.destroyed_data, 4);
 }
 
 Test(base, the_ready_ones_come_in_the_order_of_the_list)
