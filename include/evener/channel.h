@@ -117,6 +117,9 @@ typedef struct evener_channel_options {
      * transport, credentials (the same handle, or TLS with equal texts), user agent and connection settings (keepalive,
      * proxy, time-outs, limits of headers and messages). Channels with grpc_args share none. */
     bool own_connections;
+    /* Attempts that a call makes at most, whatever the service config's retryPolicy or hedgingPolicy says (A6); 1: no
+     * retries and no hedging; 0: 5. Transparent retries do not count. */
+    uint32_t attempts_max;
 } evener_channel_options;
 
 /* Create a channel. On success store a reference in *channel. `options` may be NULL only if none is needed (never with

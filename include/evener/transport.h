@@ -194,6 +194,10 @@ typedef struct evener_call_end {
     size_t load_report_bytes;
     evener_bytes *response; /* unary calls with OK: the message. The receiver takes it (copies the struct and sets
                                response->owner to NULL) or leaves it; otherwise NULL */
+    /* The server's headers came before its trailers: the answer was not Trailers-Only. A6: the call is committed, it is
+     * not retried by policy. Without this member (an older transport) that is assumed. The core does not distinguish
+     * headers without metadata from none: over "grpc" false then, as long as no message came */
+    bool headers_came;
 } evener_call_end;
 
 /* What the transport reports of a call: one event at a time per call, never from inside one of the functions below

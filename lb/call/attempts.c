@@ -2,6 +2,8 @@
 
 #include "lb/base/memory.h"
 #include "lb/call/details.h"
+#include "lb/call/retry.h"
+#include "lb/channel/channel_internal.h"
 
 /* Limit of attempts in a row on one stack; the next one starts in a turn of the control thread. */
 #define ATTEMPTS_AT_ONCE 8
@@ -29,27 +31,112 @@ static void finish_without_backend(evener_attempts *attempts, const evener_statu
     attempts->hooks->finished(attempts, status, NULL);
 }
 
-/* ---- an attempt ---- */
+/* ---- steps on the control thread ---- */
 
-static void again_on_control_thread(void *arg)
+static bool is_cancelled(evener_attempts *attempts)
+{
+    pthread_mutex_lock(&attempts->mutex);
+    const bool cancelled = attempts->cancelled;
+    pthread_mutex_unlock(&attempts->mutex);
+    return cancelled;
+}
+
+static void finish_cancelled(evener_attempts *attempts)
+{
+    evener_status status;
+    was_cancelled(&status);
+    finish_without_backend(attempts, &status);
+}
+
+/* The delay has passed, or the deadline has come. */
+static void backoff_ended(void *arg)
 {
     evener_attempts *attempts = arg;
-    attempts->at_once = 0;
-    pick(attempts);
+    if (move(attempts, EVENER_ATTEMPTS_NOWHERE)) {
+        finish_cancelled(attempts);
+    } else {
+        pick(attempts);
+    }
+}
+
+/* Do what the place asks for. The place may be a later one than the task was posted for, or none that needs it. */
+static void step(void *arg)
+{
+    evener_attempts *attempts = arg;
+    evener_loop *loop = attempts->rpc.channel->hot.loop;
+    pthread_mutex_lock(&attempts->mutex);
+    const evener_attempts_place place = attempts->place;
+    const bool cancelled = attempts->cancelled;
+    pthread_mutex_unlock(&attempts->mutex);
+    /* Only this thread leaves these two places. */
+    if (place == EVENER_ATTEMPTS_AGAIN) {
+        attempts->at_once = 0;
+        pick(attempts);
+    } else if (place == EVENER_ATTEMPTS_BACKOFF && cancelled) {
+        evener_timer_stop(loop, &attempts->backoff_timer);
+        finish_cancelled(attempts);
+    } else if (place == EVENER_ATTEMPTS_BACKOFF && !attempts->backoff_timer.active) {
+        const uint64_t now_ns = evener_loop_now_ns(loop);
+        const uint64_t at_ns = attempts->again_at_ns;
+        evener_timer_start(loop, &attempts->backoff_timer, at_ns > now_ns ? at_ns - now_ns : 0);
+    }
+    attempts->hooks->unref(attempts);
+}
+
+static void post_step(evener_attempts *attempts)
+{
+    attempts->hooks->ref(attempts);
+    if (!evener_loop_post(attempts->rpc.channel->hot.loop, &attempts->task)) {
+        attempts->hooks->unref(attempts); /* the pending one has a reference */
+    }
 }
 
 /* Attempt again on the control thread: evener_attempts_start() must not finish the RPC, and the stack must not grow. */
 static void again_later(evener_attempts *attempts)
 {
-    evener_loop_post(evener_runtime_loop(evener_channel_runtime(attempts->rpc.channel)), &attempts->again_task);
+    attempts->hooks->ref(attempts); /* the step may end the RPC before this returns */
+    (void)move(attempts, EVENER_ATTEMPTS_AGAIN);
+    post_step(attempts);
+    attempts->hooks->unref(attempts);
+}
+
+/* Attempt again when the delay has passed; at the deadline the pick fails with its status. */
+static void back_off(evener_attempts *attempts, uint64_t delay_ns)
+{
+    const uint64_t now_ns = evener_loop_now_ns(attempts->rpc.channel->hot.loop);
+    const uint64_t deadline_ns = attempts->rpc.deadline_ns;
+    attempts->again_at_ns = deadline_ns > now_ns && delay_ns < deadline_ns - now_ns ? now_ns + delay_ns : deadline_ns;
+    attempts->at_once = 0;
+    attempts->hooks->ref(attempts); /* as above */
+    (void)move(attempts, EVENER_ATTEMPTS_BACKOFF);
+    post_step(attempts);
+    attempts->hooks->unref(attempts);
+}
+
+/* ---- an attempt ---- */
+
+static evener_retry_facts facts_of(evener_attempts *attempts, bool cancelled)
+{
+    const evener_bytes *request = attempts->begin.request;
+    return (evener_retry_facts){
+        .cancelled = cancelled,
+        .may_repeat = attempts->hooks->may_repeat == NULL || attempts->hooks->may_repeat(attempts),
+        .committed = attempts->is_committed || (request != NULL && request->length > EVENER_RETRY_BUFFER_BYTES),
+    };
 }
 
 void evener_attempts_ended(evener_transport_call *wire, const evener_call_end *end)
 {
     evener_attempts *attempts = wire->arg;
     const bool cancelled = move(attempts, EVENER_ATTEMPTS_NOWHERE);
-    const bool may_repeat = attempts->hooks->may_repeat == NULL || attempts->hooks->may_repeat(attempts);
-    if (may_repeat && evener_rpc_goes_again(&attempts->rpc, end, cancelled)) {
+    uint64_t delay_ns;
+    switch (
+        evener_retry_after_attempt(&attempts->rpc, &attempts->pick, end, facts_of(attempts, cancelled), &delay_ns)) {
+    case EVENER_RETRY_LATER:
+        evener_rpc_end_pick(&attempts->rpc, &attempts->pick, end);
+        back_off(attempts, delay_ns);
+        return;
+    case EVENER_RETRY_AT_ONCE:
         evener_rpc_end_pick(&attempts->rpc, &attempts->pick, end);
         if (++attempts->at_once < ATTEMPTS_AT_ONCE) {
             pick(attempts);
@@ -57,6 +144,8 @@ void evener_attempts_ended(evener_transport_call *wire, const evener_call_end *e
             again_later(attempts);
         }
         return;
+    case EVENER_RETRY_FINISH:
+        break;
     }
     evener_status status;
     evener_rpc_set_status(&attempts->rpc, &attempts->pick, end, &status);
@@ -109,6 +198,19 @@ static evener_status_code begin(evener_attempts *attempts, evener_status *status
 
 /* ---- the pick ---- */
 
+/* Judge a pick that found no backend. True: it is made again later. */
+static bool picks_again(evener_attempts *attempts, const evener_status *status)
+{
+    uint64_t delay_ns;
+    const bool later =
+        evener_retry_after_pick(&attempts->rpc, &attempts->pick, status, facts_of(attempts, is_cancelled(attempts)),
+                                &delay_ns) == EVENER_RETRY_LATER;
+    if (later) {
+        back_off(attempts, delay_ns);
+    }
+    return later;
+}
+
 static void pick_settled(void *arg, evener_status_code code, const evener_status *status)
 {
     evener_attempts *attempts = arg;
@@ -117,7 +219,10 @@ static void pick_settled(void *arg, evener_status_code code, const evener_status
     if (code == EVENER_STATUS_OK && begin(attempts, &failure) == EVENER_STATUS_OK) {
         return;
     }
-    finish_without_backend(attempts, code == EVENER_STATUS_OK ? &failure : status);
+    const evener_status *found = code == EVENER_STATUS_OK ? &failure : status;
+    if (code == EVENER_STATUS_OK || !picks_again(attempts, found)) {
+        finish_without_backend(attempts, found);
+    }
 }
 
 /* Note that the pick is in the queue. Its callback may have run already: then the place or the round has changed. */
@@ -136,6 +241,7 @@ static void queued(evener_attempts *attempts, uint32_t round)
 static evener_pick_outcome ask_for_pick(evener_attempts *attempts, bool may_wait, evener_status *status)
 {
     const evener_pick_args *args = &attempts->rpc.pick_args;
+    attempts->pick.layer_count = 0;
     if (may_wait) {
         attempts->pick_request = (evener_pick_request){
             .size = sizeof(evener_pick_request), .pick = &attempts->pick, .callback = pick_settled, .arg = attempts};
@@ -174,7 +280,7 @@ evener_status_code evener_attempts_start(evener_attempts *attempts, bool may_wai
         queued(attempts, round);
         break;
     default:
-        code = status->code;
+        code = may_wait && picks_again(attempts, status) ? EVENER_STATUS_OK : status->code;
         break;
     }
     attempts->hooks->unref(attempts);
@@ -200,6 +306,8 @@ void evener_attempts_cancel(evener_attempts *attempts)
         evener_pick_request_cancel(&attempts->pick_request);
     } else if (first && attempts->place == EVENER_ATTEMPTS_WIRE) {
         attempts->rpc.calls->call_cancel(attempts->wire, EVENER_STATUS_CANCELLED, "the call was cancelled");
+    } else if (first && attempts->place == EVENER_ATTEMPTS_BACKOFF) {
+        post_step(attempts);
     }
     pthread_mutex_unlock(&attempts->mutex);
 }
@@ -207,12 +315,14 @@ void evener_attempts_cancel(evener_attempts *attempts)
 void evener_attempts_init(evener_attempts *attempts)
 {
     pthread_mutex_init(&attempts->mutex, NULL);
-    attempts->again_task = (evener_task)EVENER_TASK_INIT(again_on_control_thread, attempts);
+    attempts->task = (evener_task)EVENER_TASK_INIT(step, attempts);
+    attempts->backoff_timer = (evener_timer)EVENER_TIMER_INIT(backoff_ended, attempts);
     attempts->wire->arg = attempts;
     evener_details_begin(attempts->details, 0);
 }
 
 void evener_attempts_clear(evener_attempts *attempts)
 {
+    evener_retry_clear(&attempts->rpc);
     pthread_mutex_destroy(&attempts->mutex);
 }

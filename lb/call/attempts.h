@@ -2,7 +2,8 @@
  *
  *   pick ──COMPLETE──▶ begin ──▶ on the wire ──ended──▶ finished
  *    │ ▲                             │
- *    │ └──────── goes again ─────────┘
+ *    │ ├──── transparent retry ──────┤
+ *    │ └──── backoff ◀── retry by policy (retry.h), also after a pick that failed
  *    └─QUEUE─▶ the channel calls back on the control thread with the pick, or with the reason to finish
  *
  * The thread that runs a step owns the RPC. Only cancellation comes from other threads: the mutex protects the
@@ -24,8 +25,7 @@ typedef struct evener_attempts_hooks {
     const evener_call_events *events; /* given to every attempt; `ended` is evener_attempts_ended() */
     /* Handle an attempt that has begun on a connection. Under the mutex. NULL: nothing to do. */
     void (*begun)(evener_attempts *attempts);
-    /* Return whether the RPC may be attempted again after one that the transport reports as not processed. NULL:
-     * always. */
+    /* Return whether the request can be sent again. NULL: always. */
     bool (*may_repeat)(evener_attempts *attempts);
     /* Handle the end, exactly once, after the pick was ended. `end` is that of the final attempt; NULL: none was
      * begun. */
@@ -41,7 +41,9 @@ typedef enum evener_attempts_place {
     EVENER_ATTEMPTS_PICK_ASKED = 1, /* evener_channel_pick_async() has not returned */
     EVENER_ATTEMPTS_QUEUED = 2,     /* the channel's callback will come */
     EVENER_ATTEMPTS_WIRE = 3,       /* begun on a connection, `ended` has not come */
-    EVENER_ATTEMPTS_FINISHED = 4
+    EVENER_ATTEMPTS_FINISHED = 4,
+    EVENER_ATTEMPTS_AGAIN = 5,  /* the task will pick */
+    EVENER_ATTEMPTS_BACKOFF = 6 /* the timer will pick, or the task finish if cancelled */
 } evener_attempts_place;
 
 struct evener_attempts {
@@ -52,8 +54,11 @@ struct evener_attempts {
     evener_call_details *details;
     evener_call_begin_args begin; /* what the owner wants of every attempt; the rest is filled in */
     evener_pick_request pick_request;
-    evener_task again_task;
-    uint32_t at_once; /* attempts that followed one another on one stack */
+    evener_task task;           /* holds a reference while it is pending */
+    evener_timer backoff_timer; /* the control thread's */
+    uint64_t again_at_ns;       /* with BACKOFF */
+    bool is_committed;          /* from the start: no retry by policy */
+    uint32_t at_once;           /* attempts that followed one another on one stack */
 
     pthread_mutex_t mutex;
     bool cancelled;              /* under mutex */

@@ -4,6 +4,7 @@
 
 #include "lb/base/options.h"
 #include "lb/call/details.h"
+#include "lb/call/retry.h"
 #include "lb/channel/channel_internal.h"
 
 /* A longer timeout (some 30 years) counts as none: it could not be added to the clock. */
@@ -121,6 +122,11 @@ void evener_rpc_init(evener_rpc *rpc, evener_channel *channel, const char *metho
         .deadline_ns =
             has_deadline ? evener_loop_now_ns(channel->hot.loop) + timeout_ms * EVENER_NS_PER_MS : UINT64_MAX,
     };
+    if (__builtin_expect(settings.policy.kind != EVENER_CALL_POLICY_NONE, 0)) {
+        const uint32_t limit = __atomic_load_n(&channel->retries.attempts_max, __ATOMIC_RELAXED);
+        rpc->policy = settings.policy;
+        rpc->attempts_max = settings.policy.attempts_max < limit ? settings.policy.attempts_max : limit;
+    }
 }
 
 bool evener_rpc_set_pick_timeout(evener_rpc *rpc)
@@ -136,6 +142,13 @@ bool evener_rpc_set_pick_timeout(evener_rpc *rpc)
 
 evener_status_code evener_rpc_deadline_status(const evener_rpc *rpc, evener_status *status)
 {
+    if (rpc->retry != NULL) {
+        return evener_status_set(
+            status, EVENER_STATUS_DEADLINE_EXCEEDED,
+            "deadline exceeded after %llu.%03llu s: between attempts at \"%s\"; attempt %u ended at %s",
+            (unsigned long long)(rpc->timeout_ms / 1000), (unsigned long long)(rpc->timeout_ms % 1000),
+            evener_channel_target(rpc->channel), rpc->retries, rpc->retry->last.message);
+    }
     return evener_status_set(status, EVENER_STATUS_DEADLINE_EXCEEDED,
                              "deadline exceeded after %llu.%03llu s: waiting for a backend of \"%s\"; %u connections "
                              "that were picked had been lost",
@@ -143,44 +156,35 @@ evener_status_code evener_rpc_deadline_status(const evener_rpc *rpc, evener_stat
                              evener_channel_target(rpc->channel), rpc->attempts);
 }
 
-void evener_rpc_fill_begin_args(const evener_rpc *rpc, evener_call_begin_args *args)
+void evener_rpc_fill_begin_args(evener_rpc *rpc, evener_call_begin_args *args)
 {
+    rpc->attempt_deadline_ns = rpc->deadline_ns;
+    if (__builtin_expect(rpc->policy.attempt_timeout_ns > 0, 0) && args->unary) {
+        const uint64_t until_ns = evener_loop_now_ns(rpc->channel->hot.loop) + rpc->policy.attempt_timeout_ns;
+        rpc->attempt_deadline_ns = until_ns < rpc->deadline_ns ? until_ns : rpc->deadline_ns;
+    }
     args->size = sizeof *args;
     args->method = rpc->pick_args.method;
     args->authority = rpc->authority;
     args->metadata = rpc->pick_args.metadata;
     args->metadata_count = rpc->pick_args.metadata_count;
-    args->deadline_ns = rpc->deadline_ns;
+    args->deadline_ns = rpc->attempt_deadline_ns;
+    args->previous_attempts = rpc->retries;
     args->receive_bytes_max = rpc->receive_bytes_max;
     args->send_bytes_max = rpc->send_bytes_max;
     args->compression = rpc->compression;
 }
 
-bool evener_rpc_goes_again(evener_rpc *rpc, const evener_call_end *end, bool cancelled)
+bool evener_rpc_is_about(const evener_rpc *rpc, uint64_t deadline_ns)
 {
-    if (end->code == EVENER_STATUS_OK || cancelled || end->timed_out) {
-        return false;
-    }
-    switch (end->fate) {
-    case EVENER_FATE_NEVER_LEFT:
-        return rpc->deadline_ns == UINT64_MAX || evener_loop_now_ns(rpc->channel->hot.loop) < rpc->deadline_ns;
-    case EVENER_FATE_REFUSED: {
-        const bool first = !rpc->refused_once;
-        rpc->refused_once = true;
-        return first;
-    }
-    case EVENER_FATE_PERHAPS_PROCESSED:
-        break;
-    }
-    return false;
+    return evener_loop_now_ns(rpc->channel->hot.loop) + SERVER_EARLY_NS >= deadline_ns;
 }
 
-/* Return whether a server, not the transport, has ended the call because of our deadline. The server counts the timeout
- * in its own milliseconds, and may be early by one or two. */
+/* Return whether a server, not the transport, has ended the call because of our deadline. */
 static bool is_servers_deadline(const evener_rpc *rpc, const evener_call_end *end)
 {
     return end->code == EVENER_STATUS_DEADLINE_EXCEEDED && rpc->deadline_ns != UINT64_MAX &&
-           evener_loop_now_ns(rpc->channel->hot.loop) + SERVER_EARLY_NS >= rpc->deadline_ns;
+           evener_rpc_is_about(rpc, rpc->deadline_ns);
 }
 
 /* Set the status in grpc-java's words. A server's own message follows. */
@@ -200,6 +204,10 @@ void evener_rpc_set_status(const evener_rpc *rpc, const evener_pick *pick, const
 {
     if (end->code == EVENER_STATUS_OK) {
         evener_status_clear(status);
+    } else if (evener_retry_attempt_timed_out(rpc, end)) {
+        evener_status_set(status, EVENER_STATUS_DEADLINE_EXCEEDED, "attempt %u timed out after %llu ms at %s",
+                          rpc->retries + 1, (unsigned long long)(rpc->policy.attempt_timeout_ns / EVENER_NS_PER_MS),
+                          evener_subchannel_address_text(pick->subchannel));
     } else if (end->timed_out || is_servers_deadline(rpc, end)) {
         set_deadline_status(rpc, pick, end, status);
     } else {

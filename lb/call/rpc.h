@@ -1,7 +1,7 @@
 /* RPC: what all kinds of calls have in common: the part that outlives its attempts, the pick and the start of one
  * attempt, and the decision what the attempt's end means.
  *
- *     pick ──▶ begin on the connection ──▶ `ended` ──▶ done, or pick again (transparent retry, A6)
+ *     pick ──▶ begin on the connection ──▶ `ended` ──▶ done, or pick again (retry.h)
  *
  * Only what the transport *knows* decides whether an attempt is made again: see evener_fate. */
 #ifndef EVENER_LB_CALL_RPC_H
@@ -14,6 +14,9 @@
 #include <evener/transport.h>
 
 #include "lb/base/sibling.h"
+#include "lb/channel/call_policy.h"
+
+struct evener_retry;
 
 typedef struct evener_rpc {
     evener_channel *channel; /* not counted here */
@@ -25,9 +28,14 @@ typedef struct evener_rpc {
     size_t receive_bytes_max;   /* of one message; 0: the transport's default */
     size_t send_bytes_max;      /* 0: none */
     evener_compression compression;
-    uint32_t attempts;         /* picks that were made */
-    uint64_t first_message_ns; /* of a stream: when the attempt's first message came; 0: none did */
-    bool refused_once;         /* a server has refused the call unprocessed (A6: made again once) */
+    uint32_t attempts;            /* picks that were made */
+    uint64_t first_message_ns;    /* of a stream: when the attempt's first message came; 0: none did */
+    bool refused_once;            /* a server has refused the call unprocessed (A6: made again once) */
+    uint32_t retries;             /* attempts after the first one that the policy allowed */
+    uint32_t attempts_max;        /* first one included; the policy's or the channel's limit */
+    uint64_t attempt_deadline_ns; /* of the attempt under way; at most deadline_ns */
+    evener_call_policy policy;    /* kind NONE: no retries by policy */
+    struct evener_retry *retry;   /* NULL until the first of them; freed by evener_retry_clear() */
 } evener_rpc;
 
 /* Check what a call was given, and store its options (`given` may be NULL, or an older program's) as this library knows
@@ -46,12 +54,13 @@ EVENER_SIBLING bool evener_rpc_set_pick_timeout(evener_rpc *rpc);
 /* Fill and return the status of a call whose deadline passed before it had a backend. */
 EVENER_SIBLING evener_status_code evener_rpc_deadline_status(const evener_rpc *rpc, evener_status *status);
 
-/* Fill what the RPC knows into the arguments of an attempt; the rest is the caller's to set. */
-void evener_rpc_fill_begin_args(const evener_rpc *rpc, evener_call_begin_args *args);
+/* Fill what the RPC knows into the arguments of an attempt; the rest is the caller's to set. Starts the attempt's
+ * timeout, which bounds a unary call's attempt only. */
+void evener_rpc_fill_begin_args(evener_rpc *rpc, evener_call_begin_args *args);
 
-/* Return whether the RPC is to be picked again after an attempt that ended with `end`. Call it once per attempt: it
- * counts refusals. Never true when `cancelled`, or when the deadline has passed. */
-bool evener_rpc_goes_again(evener_rpc *rpc, const evener_call_end *end, bool cancelled);
+/* Return whether it is `deadline_ns`, or nearly: a server that counts a timeout in its own milliseconds may be early by
+ * one or two. */
+bool evener_rpc_is_about(const evener_rpc *rpc, uint64_t deadline_ns);
 
 /* Set the status that the application gets for a final attempt. */
 void evener_rpc_set_status(const evener_rpc *rpc, const evener_pick *pick, const evener_call_end *end,

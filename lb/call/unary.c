@@ -6,6 +6,7 @@
 
 #include "lb/base/memory.h"
 #include "lb/call/details.h"
+#include "lb/call/retry.h"
 #include "lb/call/rpc.h"
 #include "lb/channel/channel_internal.h"
 
@@ -22,8 +23,10 @@ typedef struct unary {
     evener_bytes *response;
     evener_status *status;
     evener_status_code code;
-    bool again;
-    uint32_t word; /* WAITING until the attempt has ended */
+    bool is_committed; /* from the start: no retry by policy */
+    evener_retry_step next;
+    uint64_t delay_ns; /* of LATER */
+    uint32_t word;     /* WAITING until the attempt has ended */
 } unary;
 
 static void unary_headers(evener_transport_call *call, const evener_metadata *metadata, size_t count)
@@ -47,8 +50,9 @@ static void take_response(evener_bytes *from, evener_bytes *to)
 static void unary_ended(evener_transport_call *call, const evener_call_end *end)
 {
     unary *u = call->arg;
-    u->again = evener_rpc_goes_again(u->rpc, end, false);
-    if (!u->again) {
+    const evener_retry_facts facts = {.may_repeat = true, .committed = u->is_committed};
+    u->next = evener_retry_after_attempt(u->rpc, &u->pick, end, facts, &u->delay_ns);
+    if (u->next == EVENER_RETRY_FINISH) {
         u->code = end->timed_out ? EVENER_STATUS_DEADLINE_EXCEEDED : end->code;
         evener_rpc_set_status(u->rpc, &u->pick, end, u->status);
         if (u->details != NULL) {
@@ -70,7 +74,7 @@ static const evener_call_events unary_events = {
 /* Run one attempt on the pick to its end. Not OK: it could not begin, and the pick is ended. */
 static evener_status_code attempt(unary *u, const evener_bytes *request, evener_status *refusal)
 {
-    const evener_rpc *rpc = u->rpc;
+    evener_rpc *rpc = u->rpc;
     evener_connection *connection = u->pick.connection;
     const bool transport_waits = rpc->calls->call_wait != NULL;
     evener_call_begin_args args = {
@@ -101,23 +105,44 @@ static evener_status_code attempt(unary *u, const evener_bytes *request, evener_
     return code;
 }
 
+/* Judge a pick without a backend, and wait until it is to be made again. False: its status stands, in *status. */
+static bool picks_again(unary *u, evener_status *status)
+{
+    uint64_t delay_ns;
+    const evener_retry_facts facts = {.may_repeat = true, .committed = u->is_committed};
+    if (evener_retry_after_pick(u->rpc, &u->pick, status, facts, &delay_ns) == EVENER_RETRY_FINISH) {
+        return false;
+    }
+    (void)evener_retry_sleep(u->rpc, delay_ns); /* a passed deadline is seen before the pick */
+    return true;
+}
+
 static evener_status_code run(unary *u, const evener_bytes *request)
 {
     evener_rpc *rpc = u->rpc;
+    evener_status own_status;
+    u->status = u->status != NULL ? u->status : &own_status;
     for (;;) {
         if (!evener_rpc_set_pick_timeout(rpc)) {
             return evener_rpc_deadline_status(rpc, u->status);
         }
+        u->pick.layer_count = 0;
         evener_status_code code = evener_channel_pick(rpc->channel, &rpc->pick_args, &u->pick, u->status);
         if (code != EVENER_STATUS_OK) {
+            if (picks_again(u, u->status)) {
+                continue;
+            }
             return code;
         }
         rpc->attempts++;
         evener_details_begin(u->details, rpc->attempts);
         evener_status refusal;
         code = attempt(u, request, &refusal);
-        if (code == EVENER_STATUS_OK && !u->again) {
+        if (code == EVENER_STATUS_OK && u->next == EVENER_RETRY_FINISH) {
             return u->code;
+        }
+        if (code == EVENER_STATUS_OK && u->next == EVENER_RETRY_LATER) {
+            (void)evener_retry_sleep(rpc, u->delay_ns);
         }
         if (code != EVENER_STATUS_OK && code != EVENER_STATUS_UNAVAILABLE) {
             return evener_status_set(u->status, code, "call of %s: %s", rpc->pick_args.method, refusal.message);
@@ -136,19 +161,27 @@ evener_status_code evener_unary_call(evener_channel *channel, const char *method
     evener_rpc rpc;
     evener_rpc_init(&rpc, channel, method, &options);
     unary u = {.rpc = &rpc, .details = options.details, .response = response, .status = status};
+    if (rpc.policy.kind != EVENER_CALL_POLICY_NONE) {
+        /* On the control thread a delay would hold up what it waits for. */
+        u.is_committed =
+            (request != NULL && request->length > EVENER_RETRY_BUFFER_BYTES) || evener_rpc_waits_for_itself(&rpc);
+    }
     evener_details_begin(u.details, 0);
     const size_t call_bytes = evener_rpc_call_bytes(rpc.calls);
     if (call_bytes <= STACK_CALL_BYTES_MAX) {
         _Alignas(64) char memory[STACK_CALL_BYTES_MAX];
         memset(memory, 0, call_bytes);
         u.call = (evener_transport_call *)(void *)memory;
-        return run(&u, request);
+        const evener_status_code result = run(&u, request);
+        evener_retry_clear(&rpc);
+        return result;
     }
     u.call = evener_cache_aligned_calloc(call_bytes);
     if (u.call == NULL) {
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "call of %s: out of memory", method);
     }
     const evener_status_code result = run(&u, request);
+    evener_retry_clear(&rpc);
     free(u.call);
     return result;
 }

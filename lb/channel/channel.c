@@ -163,6 +163,7 @@ static bool copy_options(evener_channel *channel, const evener_channel_options *
     channel->calls.receive_bytes_max = options->receive_bytes_max;
     channel->calls.send_bytes_max = options->send_bytes_max;
     channel->calls.compression = (uint32_t)options->compression;
+    channel->retries.attempts_max = options->attempts_max != 0 ? options->attempts_max : EVENER_ATTEMPTS_MAX_DEFAULT;
     channel->settings.ignore_service_config = options->ignore_service_config;
     channel->settings.default_port = options->default_port != 0 ? options->default_port : DEFAULT_PORT;
     channel->settings.empty_update = options->empty_update;
@@ -250,6 +251,8 @@ static evener_status_code find_policy(evener_channel *channel, const evener_chan
         return evener_status_set(status, code, "channel options: default %s", status != NULL ? status->message : "");
     }
     channel->control.published_config = evener_service_config_ref(channel->control.default_config);
+    evener_throttle_configure(&channel->retries.throttle,
+                              evener_service_config_throttle(channel->control.default_config));
     return EVENER_STATUS_OK;
 }
 

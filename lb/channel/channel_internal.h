@@ -17,6 +17,7 @@
 #include "lb/base/fork.h"
 #include "lb/channel/pick_queue.h"
 #include "lb/channel/service_config.h"
+#include "lb/channel/throttle.h"
 #include "lb/channel/update_list.h"
 #include "lb/runtime/runtime_internal.h"
 
@@ -62,6 +63,13 @@ typedef struct evener_channel_calls {
     uint32_t compression;                         /* an evener_compression */
     struct evener_work_threads *callback_threads; /* NULL: callbacks run where the transport's events come */
 } evener_channel_calls;
+
+/* What retries share. Only calls that fail write to it, or any call while there are tokens to be given back. */
+typedef struct evener_channel_retries {
+    evener_throttle throttle;
+    uint32_t attempts_max; /* atomic: limit of every policy's maxAttempts */
+    uint64_t random;       /* atomic: state of the backoffs' random numbers */
+} evener_channel_retries;
 
 _Static_assert(sizeof(evener_channel_hot) <= 64, "a pick reads one cache line of its channel");
 
@@ -124,6 +132,7 @@ struct evener_channel {
     evener_channel_hot hot;
     _Alignas(64) uint64_t references; /* atomic */
     _Alignas(64) evener_channel_calls calls;
+    _Alignas(64) evener_channel_retries retries;
     evener_channel_settings settings;
     evener_channel_control control;
     evener_subchannel_pool pool; /* belongs to the control thread */
@@ -203,6 +212,10 @@ void evener_channel_free_former_names(evener_channel *channel);
 
 /* The picker that evener_channel_close() puts in force for good. */
 extern evener_picker evener_channel_closed_picker;
+
+/* Return whether a pick's outcome was FAIL, and not DROP, of the picker. For a pick that ended without a backend and
+ * whose layer_count was 0 before; false also when it ended otherwise, as by its deadline. */
+bool evener_pick_was_failed(const evener_pick *pick);
 
 /* Pick once, without waiting. Return QUEUE also for a FAIL of a wait-for-ready pick. `args` is not NULL. */
 evener_pick_outcome evener_channel_pick_now(evener_channel *channel, const evener_pick_args *args, evener_pick *pick,

@@ -218,6 +218,9 @@ static void publish_config(evener_channel *channel)
         channel->control.resolver_config != NULL ? channel->control.resolver_config : channel->control.default_config;
     evener_service_config *old = channel->control.published_config;
     if (config != old) {
+        static const evener_throttle_config none = {0};
+        evener_throttle_configure(&channel->retries.throttle,
+                                  config != NULL ? evener_service_config_throttle(config) : &none);
         evener_rcu_assign(channel->control.published_config, evener_service_config_ref(config));
         retire(channel, NULL, old);
     }

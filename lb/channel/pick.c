@@ -17,6 +17,9 @@
  * done tests both at once. */
 #define IS_USER (UINT32_C(1) << 31)
 
+/* A pick's layer_count after the picker has answered FAIL. */
+#define WAS_FAILED (UINT32_C(1) << 30)
+
 /* Arguments of a pick's slow paths. */
 typedef struct ordinary_pick {
     evener_pick_context context;
@@ -164,7 +167,17 @@ static evener_pick_outcome pick_again(evener_channel *channel, const evener_pick
     for (int attempts = 1; lost && attempts < ATTEMPTS_MAX; attempts++) {
         outcome = attempt(channel, context, pick, &lost);
     }
-    return outcome == EVENER_PICK_COMPLETE ? outcome : no_backend(channel, context->args, outcome, context->status);
+    if (outcome == EVENER_PICK_COMPLETE) {
+        return outcome;
+    }
+    outcome = no_backend(channel, context->args, outcome, context->status);
+    pick->layer_count = outcome == EVENER_PICK_FAIL ? WAS_FAILED : 0;
+    return outcome;
+}
+
+bool evener_pick_was_failed(const evener_pick *pick)
+{
+    return pick->layer_count == WAS_FAILED;
 }
 
 evener_pick_outcome evener_channel_pick_now(evener_channel *channel, const evener_pick_args *args, evener_pick *pick,

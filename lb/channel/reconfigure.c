@@ -91,6 +91,7 @@ static void take_limits(evener_channel *channel, const evener_channel *prepared)
     __atomic_store_n(&channel->calls.receive_bytes_max, prepared->calls.receive_bytes_max, __ATOMIC_RELAXED);
     __atomic_store_n(&channel->calls.send_bytes_max, prepared->calls.send_bytes_max, __ATOMIC_RELAXED);
     __atomic_store_n(&channel->calls.compression, prepared->calls.compression, __ATOMIC_RELAXED);
+    __atomic_store_n(&channel->retries.attempts_max, prepared->retries.attempts_max, __ATOMIC_RELAXED);
     __atomic_store_n(&channel->calls.callback_threads, prepared->calls.callback_threads, __ATOMIC_RELEASE);
     channel->settings.empty_update = prepared->settings.empty_update;
     channel->settings.empty_update_keep_ns = prepared->settings.empty_update_keep_ns;

@@ -30,9 +30,7 @@ static const struct {
     const char *name;
     const char *place; /* name in messages */
 } unbuilt_fields[EVENER_SERVICE_CONFIG_UNBUILT_COUNT] = {
-    {"methodConfig", "retryPolicy", "methodConfig[].retryPolicy"},
     {"methodConfig", "hedgingPolicy", "methodConfig[].hedgingPolicy"},
-    {NULL, "retryThrottling", "retryThrottling"},
 };
 
 /* ---- reading ---- */

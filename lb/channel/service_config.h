@@ -51,7 +51,7 @@ const evener_throttle_config *evener_service_config_throttle(const evener_servic
 
 /* Fields of gRPC's service config that have no effect in this version: bit i is set in
  * evener_service_config_unbuilt() if the config has the field that evener_service_config_unbuilt_field(i) names. */
-#define EVENER_SERVICE_CONFIG_UNBUILT_COUNT 3
+#define EVENER_SERVICE_CONFIG_UNBUILT_COUNT 1
 uint32_t evener_service_config_unbuilt(const evener_service_config *config);
 const char *evener_service_config_unbuilt_field(unsigned i);
 

@@ -115,6 +115,7 @@ static evener_status_code create_channel(const evener_factory *factory, const ev
         .send_bytes_max = limit(settings->send_bytes_max),
         .compression = settings->compression,
         .io_threads = (uint32_t)settings->io_threads,
+        .attempts_max = (uint32_t)settings->attempts_max,
         .callbacks_on_call_threads = settings->callbacks_on_call_threads,
         .own_connections = settings->own_connections,
         .queued_picks_max = (uint32_t)settings->queued_picks_max,

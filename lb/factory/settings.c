@@ -410,6 +410,7 @@ static const field channel_fields[] = {
     {"idle_timeout_ms", read_number, MEMBER(idle_timeout_ms), 1, TIME_MS_MAX, never},
     {"ignore_http_proxy", read_bool, MEMBER(ignore_http_proxy), 0, 0, NULL},
     {"ignore_service_config", read_bool, MEMBER(ignore_service_config), 0, 0, NULL},
+    {"attempts_max", read_number, MEMBER(attempts_max), 1, UINT32_MAX, NULL},
     {"io_threads", read_number, MEMBER(io_threads), 1, IO_THREADS_MAX, NULL},
     {"keepalive", read_keepalive, 0, 0, 0, NULL},
     {"own_connections", read_bool, MEMBER(own_connections), 0, 0, NULL},
@@ -533,9 +534,9 @@ bool evener_factory_settings_equal(const evener_factory_settings *a, const evene
            a->backoff_max_ms == b->backoff_max_ms && a->empty_update_keep_ms == b->empty_update_keep_ms &&
            a->send_bytes_max == b->send_bytes_max && a->compression == b->compression &&
            a->callbacks_on_call_threads == b->callbacks_on_call_threads && a->io_threads == b->io_threads &&
-           same_text(a->transport, b->transport) && a->queued_picks_max == b->queued_picks_max &&
-           a->empty_update == b->empty_update && a->wait_for_ready == b->wait_for_ready &&
-           a->ignore_service_config == b->ignore_service_config;
+           a->attempts_max == b->attempts_max && same_text(a->transport, b->transport) &&
+           a->queued_picks_max == b->queued_picks_max && a->empty_update == b->empty_update &&
+           a->wait_for_ready == b->wait_for_ready && a->ignore_service_config == b->ignore_service_config;
 }
 
 evener_status_code evener_factory_settings_service_config(const evener_factory_settings *settings, char **text,

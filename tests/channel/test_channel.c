@@ -517,9 +517,6 @@ static void collect_warning(void *arg, evener_log_level level, const char *compo
     strcat(strcat(warnings, message), "\n");
 }
 
-#define RETRY                                                                                                          \
-    "{\"maxAttempts\": 2, \"initialBackoff\": \"1s\", \"maxBackoff\": \"1s\", \"backoffMultiplier\": 1, "              \
-    "\"retryableStatusCodes\": [14]}"
 #define NO_EFFECT ", which this version of evener does not support: it has no effect\n"
 
 Test(channel, what_a_service_config_asks_for_in_vain_is_warned_of_once)
@@ -527,25 +524,18 @@ Test(channel, what_a_service_config_asks_for_in_vain_is_warned_of_once)
     evener_log_set_sink(collect_warning, NULL, EVENER_LOG_WARNING);
     fixture *f = fixture_create(&(evener_channel_options){
         .policy = "round_robin",
-        .default_service_config = "{\"methodConfig\": [{\"name\": [{}], \"retryPolicy\": " RETRY "}]}"});
+        .default_service_config = "{\"methodConfig\": [{\"name\": [{}], \"hedgingPolicy\": {\"maxAttempts\": 2}}]}"});
     fixture_connect(f);
     cr_assert_str_eq(warnings, "", "nothing is in force yet");
     fixture_push(f, A);
-    cr_assert_str_eq(warnings, "orders:///x: the service config sets methodConfig[].retryPolicy" NO_EFFECT);
+    cr_assert_str_eq(warnings, "orders:///x: the service config sets methodConfig[].hedgingPolicy" NO_EFFECT);
     warnings[0] = '\0';
     fixture_push_config(f, A, "{\"methodConfig\": [{\"name\": [{}], \"timeout\": \"1s\", \"hedgingPolicy\": null}]}");
     cr_assert_str_eq(warnings, "", "it asks for nothing in vain");
-    fixture_push_config(
-        f, A,
-        "{\"methodConfig\": [{\"name\": [{}]}, {\"name\": [{\"service\": \"s\"}], \"retryPolicy\": " RETRY
-        ", \"maxRequestMessageBytes\": 1}], \"retryThrottling\": {\"maxTokens\": 9, \"tokenRatio\": 1}}");
-    cr_assert_str_eq(warnings, "orders:///x: the service config sets retryThrottling" NO_EFFECT);
-    warnings[0] = '\0';
-    fixture_push_config(f, B, "{\"methodConfig\": [{\"name\": [{}], \"hedgingPolicy\": {\"maxAttempts\": 2}}]}");
-    cr_assert_str_eq(warnings, "orders:///x: the service config sets methodConfig[].hedgingPolicy" NO_EFFECT);
-    warnings[0] = '\0';
     fixture_push(f, A);
-    fixture_push_config(f, B, "{\"methodConfig\": [{\"name\": [{}], \"retryPolicy\": " RETRY "}]}");
+    fixture_push_config(f, B,
+                        "{\"methodConfig\": [{\"name\": [{\"service\": \"s\"}], \"hedgingPolicy\": {\"maxAttempts\": "
+                        "3}}], \"retryThrottling\": {\"maxTokens\": 9, \"tokenRatio\": 1}}");
     cr_assert_str_eq(warnings, "", "once per channel and field");
     fixture_destroy(f);
     evener_log_set_sink(NULL, NULL, EVENER_LOG_NONE);

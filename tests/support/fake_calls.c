@@ -38,6 +38,11 @@ static void end(fake_call *call, evener_status_code code, const char *message, e
     connection->never_left = fate == EVENER_FATE_NEVER_LEFT ? connection->never_left + 1 : 0;
     const bool drops = call->outcome.connection_ends || connection->never_left >= NEVER_LEFT_MAX;
     connection->gone = connection->gone || drops;
+    const evener_metadata pushback = {.key = "grpc-retry-pushback-ms",
+                                      .value = call->outcome.pushback,
+                                      .value_bytes =
+                                          call->outcome.pushback != NULL ? strlen(call->outcome.pushback) : 0};
+    const bool answered = call->outcome.kind == FAKE_CALL_ANSWER && !timed_out && call->cancel_message == NULL;
     const evener_call_end how = {
         .size = sizeof how,
         .code = code,
@@ -46,6 +51,9 @@ static void end(fake_call *call, evener_status_code code, const char *message, e
         .fate = fate,
         .timed_out = timed_out,
         .response = code == EVENER_STATUS_OK && call->args.unary ? &response : NULL,
+        .trailing = answered && call->outcome.pushback != NULL ? &pushback : NULL,
+        .trailing_count = answered && call->outcome.pushback != NULL ? 1 : 0,
+        .headers_came = answered && (code == EVENER_STATUS_OK || call->outcome.headers_came),
     };
     fake_connection_ref(connection);
     call->base.events->ended(&call->base, &how); /* `call` may be gone */

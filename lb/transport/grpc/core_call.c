@@ -84,11 +84,23 @@ static void add_compression(evener_grpc_core_call *call, evener_compression comp
     entry->value = grpc_slice_from_static_string(compression == EVENER_COMPRESSION_GZIP ? "gzip" : "deflate");
 }
 
+static void add_previous_attempts(evener_grpc_core_call *call, uint32_t previous_attempts)
+{
+    if (previous_attempts == 0) {
+        return;
+    }
+    char text[12];
+    (void)snprintf(text, sizeof text, "%u", previous_attempts);
+    grpc_metadata *entry = &call->metadata[call->metadata_count++];
+    entry->key = grpc_slice_from_static_string("grpc-previous-rpc-attempts");
+    entry->value = grpc_slice_from_copied_string(text);
+}
+
 static evener_status_code copy_metadata(evener_grpc_core_call *call, const evener_call_begin_args *args,
                                         evener_status *status)
 {
     call->metadata = call->inlined;
-    const size_t room = args->metadata_count + 1; /* and compression */
+    const size_t room = args->metadata_count + 2; /* and compression, and previous attempts */
     if (room > EVENER_GRPC_METADATA_INLINE) {
         call->metadata = calloc(room, sizeof *call->metadata);
         if (call->metadata == NULL) {
@@ -107,6 +119,7 @@ static evener_status_code copy_metadata(evener_grpc_core_call *call, const evene
         }
     }
     add_compression(call, args->compression);
+    add_previous_attempts(call, args->previous_attempts);
     return EVENER_STATUS_OK;
 }
 
@@ -261,6 +274,24 @@ static void find_load_report(const evener_grpc_core_call *call, evener_call_end 
     }
 }
 
+/* A6. Valid as long as the call. */
+static const char pushback_key[] = "grpc-retry-pushback-ms";
+
+static void find_pushback(const evener_grpc_core_call *call, evener_metadata *entry, evener_call_end *end)
+{
+    for (size_t i = 0; i < call->trailing_metadata.count; i++) {
+        const grpc_metadata *from = &call->trailing_metadata.metadata[i];
+        if (grpc_slice_str_cmp(from->key, pushback_key) == 0) {
+            *entry = (evener_metadata){.key = pushback_key,
+                                       .value = (const char *)GRPC_SLICE_START_PTR(from->value),
+                                       .value_bytes = GRPC_SLICE_LENGTH(from->value)};
+            end->trailing = entry;
+            end->trailing_count = 1;
+            return;
+        }
+    }
+}
+
 /* Deliver `ended`. The owner may free its memory as soon as the event returns. */
 static void deliver(evener_grpc_core_call *call, const evener_call_end *end)
 {
@@ -338,6 +369,7 @@ void evener_grpc_core_call_deliver_end(evener_grpc_core_call *call)
         .code = is_known ? (evener_status_code)call->code : EVENER_STATUS_UNKNOWN,
         .message = message,
         .message_bytes = strlen(message),
+        .headers_came = call->answered || call->response != NULL || call->initial_metadata.count > 0,
     };
     if (end.code != EVENER_STATUS_OK) {
         end.timed_out = is_past_deadline(call);
@@ -362,10 +394,13 @@ void evener_grpc_core_call_deliver_end(evener_grpc_core_call *call)
     }
     find_load_report(call, &end);
     read_metadata trailing = {0};
+    evener_metadata pushback;
     if (call->wants_metadata) {
         trailing = read_all(&call->trailing_metadata);
         end.trailing = trailing.entries;
         end.trailing_count = trailing.count;
+    } else {
+        find_pushback(call, &pushback, &end);
     }
     deliver(call, &end);
     evener_bytes_clear(&response);

@@ -73,6 +73,7 @@ static void deliver_end(evener_connection *connection, evener_http2_call *call)
         .load_report = load_report,
         .load_report_bytes = call->load_report_bytes,
         .response = is_ok && call->unary ? &message : NULL,
+        .headers_came = call->headers_came,
     };
     call->phase = EVENER_HTTP2_CALL_NONE;
     call->received = (evener_http2_metadata_in){0};
@@ -370,6 +371,7 @@ static evener_status_code call_begin(evener_connection *connection, evener_trans
     call->reading = args->unary;
     call->final_status = 0;
     call->answered = false;
+    call->headers_came = false;
     call->timed_out = false;
     call->remote_ended = false;
     call->reset_by_peer = false;

@@ -157,6 +157,7 @@ typedef struct evener_http2_call {
     /* receiving */
     bool reading;      /* a message is wanted */
     bool answered;     /* final headers arrived */
+    bool headers_came; /* and they were gRPC's, with more to follow */
     bool remote_ended; /* END_STREAM */
     bool reset_by_peer;
     bool local_failure; /* `end_*` hold why the stream was reset here */

@@ -167,6 +167,7 @@ void evener_http2_receive_headers_end(evener_connection *connection, evener_http
     } else if (call->final_status != 200 || !call->content_is_grpc) {
         not_grpc(connection, call);
     } else {
+        call->headers_came = true;
         deliver_headers(call);
     }
 }

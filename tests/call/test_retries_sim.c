@@ -1,0 +1,560 @@
+/* Retries by policy (A6, client retries) over the simulated transport, on the virtual loop: when, how often, and when
+ * not. The names follow the core's end-to-end tests where there is one. */
+#include <criterion/criterion.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lb/call/retry.h"
+#include "tests/call/retry_scene.h"
+
+#define UNAVAILABLE                                                                                                    \
+    {                                                                                                                  \
+        .kind = FAKE_CALL_ANSWER, .code = EVENER_STATUS_UNAVAILABLE                                                    \
+    }
+#define OK                                                                                                             \
+    {                                                                                                                  \
+        .kind = FAKE_CALL_ANSWER                                                                                       \
+    }
+
+static const fake_call_outcome fails_once[] = {UNAVAILABLE, OK};
+static const fake_call_outcome fails_always[] = {UNAVAILABLE};
+
+static void expect_between(uint64_t value, uint64_t low, uint64_t high)
+{
+    cr_expect(value >= low && value <= high, "%llu is not in %llu to %llu", (unsigned long long)value,
+              (unsigned long long)low, (unsigned long long)high);
+}
+
+Test(retries_sim, retry)
+{
+    retry_scene *s = retry_scene_create(RETRY_CONFIG("3"), fails_once, 2);
+    retry_scene_start(s, 10000);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->ends, 1);
+    cr_expect_eq(s->status.code, EVENER_STATUS_OK, "%s", s->status.message);
+    cr_expect_eq(s->attempts, 2);
+    cr_expect_eq(s->details.attempts, 2);
+    cr_expect_eq(s->seen[0].previous_attempts, 0);
+    cr_expect_eq(s->seen[1].previous_attempts, 1);
+    expect_between(s->seen[1].at_ms, 80, 120);
+    expect_between(s->seen[1].timeout_ms, 10000 - 120, 10000 - 80); /* one deadline over all attempts */
+    retry_scene_destroy(s);
+}
+
+Test(retries_sim, without_a_policy_nothing_is_retried)
+{
+    retry_scene *s = retry_scene_create("{}", fails_once, 2);
+    retry_scene_start(s, 10000);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->attempts, 1);
+    cr_expect_eq(s->status.code, EVENER_STATUS_UNAVAILABLE);
+    retry_scene_destroy(s);
+}
+
+Test(retries_sim, retry_non_retriable_status)
+{
+    const fake_call_outcome outcomes[] = {{.kind = FAKE_CALL_ANSWER, .code = EVENER_STATUS_INVALID_ARGUMENT}, OK};
+    retry_scene *s = retry_scene_create(RETRY_CONFIG("3"), outcomes, 2);
+    retry_scene_start(s, 10000);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->attempts, 1);
+    cr_expect_eq(s->status.code, EVENER_STATUS_INVALID_ARGUMENT);
+    retry_scene_destroy(s);
+}
+
+Test(retries_sim, retry_too_many_attempts)
+{
+    retry_scene *s = retry_scene_create(RETRY_CONFIG("4"), fails_always, 1);
+    retry_scene_start(s, 0);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->ends, 1);
+    cr_expect_eq(s->attempts, 4);
+    cr_expect_eq(s->executions, 4);
+    cr_expect_eq(s->status.code, EVENER_STATUS_UNAVAILABLE);
+    cr_expect_str_eq(s->status.message, "the server says no");
+    for (uint32_t i = 0; i < 4; i++) {
+        cr_expect_eq(s->seen[i].previous_attempts, i);
+    }
+    expect_between(s->seen[2].at_ms - s->seen[1].at_ms, 160, 240);
+    expect_between(s->seen[3].at_ms - s->seen[2].at_ms, 320, 480);
+    retry_scene_destroy(s);
+}
+
+Test(retries_sim, backoff_is_bounded_and_scattered)
+{
+    retry_scene *s =
+        retry_scene_create_with((evener_channel_options){.attempts_max = 30}, RETRY_CONFIG("30"), fails_always, 1);
+    uint64_t sum = 0;
+    bool differ = false;
+    retry_scene_start(s, 0);
+    retry_scene_finish(s, 30000);
+    cr_assert_eq(s->attempts, 30);
+    for (uint32_t i = 4; i < 30; i++) {
+        const uint64_t backoff_ms = s->seen[i].at_ms - s->seen[i - 1].at_ms;
+        expect_between(backoff_ms, 319, 480);
+        differ = differ || backoff_ms != s->seen[4].at_ms - s->seen[3].at_ms;
+        sum += backoff_ms;
+    }
+    cr_expect(differ);
+    expect_between(sum / 26, 370, 430);
+    retry_scene_destroy(s);
+}
+
+/* A6: more than 5 count as 5, unless the client's limit says otherwise. */
+Test(retries_sim, the_channels_limit_bounds_max_attempts)
+{
+    static const struct {
+        uint32_t limit, attempts;
+    } cases[] = {{0, 5}, {8, 8}, {3, 3}, {1, 1}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        retry_scene *s = retry_scene_create_with((evener_channel_options){.attempts_max = cases[i].limit},
+                                                 RETRY_CONFIG("8"), fails_always, 1);
+        retry_scene_start(s, 0);
+        retry_scene_finish(s, 10000);
+        cr_expect_eq(s->attempts, cases[i].attempts, "limit %u: %u attempts", cases[i].limit, s->attempts);
+        retry_scene_destroy(s);
+    }
+}
+
+Test(retries_sim, retry_server_pushback_delay)
+{
+    const fake_call_outcome outcomes[] = {
+        {.kind = FAKE_CALL_ANSWER, .code = EVENER_STATUS_UNAVAILABLE},
+        {.kind = FAKE_CALL_ANSWER, .code = EVENER_STATUS_UNAVAILABLE, .pushback = "2000"},
+        {.kind = FAKE_CALL_ANSWER, .code = EVENER_STATUS_UNAVAILABLE, .pushback = "0"},
+        {.kind = FAKE_CALL_ANSWER, .code = EVENER_STATUS_UNAVAILABLE}};
+    retry_scene *s = retry_scene_create(RETRY_CONFIG("5"), outcomes, 4);
+    retry_scene_start(s, 0);
+    retry_scene_finish(s, 10000);
+    cr_assert_eq(s->attempts, 5);
+    cr_expect_eq(s->seen[2].at_ms - s->seen[1].at_ms, 2000, "exactly then");
+    cr_expect_eq(s->seen[3].at_ms - s->seen[2].at_ms, 0);
+    expect_between(s->seen[4].at_ms - s->seen[3].at_ms, 80, 120); /* the backoff starts anew */
+    retry_scene_destroy(s);
+}
+
+Test(retries_sim, retry_server_pushback_disabled)
+{
+    static const char *const forbid[] = {"-1", "",  "soon", "1.5", "10ms", "2147483648", "99999999999999999999",
+                                         "+5", " 5"};
+    for (size_t i = 0; i < sizeof forbid / sizeof forbid[0]; i++) {
+        const fake_call_outcome outcome = {
+            .kind = FAKE_CALL_ANSWER, .code = EVENER_STATUS_UNAVAILABLE, .pushback = forbid[i]};
+        retry_scene *s = retry_scene_create(RETRY_CONFIG("5"), &outcome, 1);
+        retry_scene_start(s, 0);
+        retry_scene_finish(s, 10000);
+        cr_expect_eq(s->attempts, 1, "\"%s\": %u attempts", forbid[i], s->attempts);
+        retry_scene_destroy(s);
+    }
+}
+
+/* A6: the response headers commit the call. */
+Test(retries_sim, headers_commit)
+{
+    const fake_call_outcome outcomes[] = {
+        {.kind = FAKE_CALL_ANSWER, .code = EVENER_STATUS_UNAVAILABLE, .headers_came = true}, OK};
+    retry_scene *s = retry_scene_create(RETRY_CONFIG("3"), outcomes, 2);
+    retry_scene_start(s, 0);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->attempts, 1);
+    cr_expect_eq(s->status.code, EVENER_STATUS_UNAVAILABLE);
+    retry_scene_destroy(s);
+}
+
+Test(retries_sim, retry_exceeds_buffer_size_in_initial_batch)
+{
+    retry_scene *s = retry_scene_create(RETRY_CONFIG("3"), fails_always, 1);
+    uint8_t *large = calloc(1, EVENER_RETRY_BUFFER_BYTES + 1);
+    s->request = (evener_bytes){.data = large, .length = EVENER_RETRY_BUFFER_BYTES};
+    retry_scene_start(s, 0);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->attempts, 3, "up to the limit it is kept");
+    s->request.length++;
+    retry_scene_start(s, 0);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->attempts, 1);
+    retry_scene_destroy(s);
+    free(large);
+}
+
+/* Transparent retries are no attempts of the policy, carry no number, and take no token. */
+Test(retries_sim, transparent_retries_are_counted_apart)
+{
+    const fake_call_outcome outcomes[] = {
+        {.kind = FAKE_CALL_NEVER_LEFT}, {.kind = FAKE_CALL_REFUSED}, UNAVAILABLE, {.kind = FAKE_CALL_NEVER_LEFT}, OK};
+    retry_scene *s = retry_scene_create("{\"methodConfig\": [{\"name\": [{}], " RETRY_FIELDS(
+                                            "2") "}], \"retryThrottling\": {\"maxTokens\": 4, \"tokenRatio\": 1}}",
+                                        outcomes, 5);
+    for (int i = 0; i < 3; i++) { /* one token less and one more: never at half of 4 */
+        retry_scene_start(s, 0);
+        retry_scene_finish(s, 10000);
+        cr_expect_eq(s->status.code, EVENER_STATUS_OK, "%s", s->status.message);
+        cr_expect_eq(s->attempts, 5);
+        cr_expect_eq(s->executions, 2);
+        cr_expect_eq(s->seen[2].previous_attempts, 0);
+        cr_expect_eq(s->seen[3].previous_attempts, 1);
+        cr_expect_eq(s->seen[4].previous_attempts, 1);
+    }
+    retry_scene_destroy(s);
+}
+
+/* Refused twice: A6 allows one transparent retry, then the policy decides. */
+Test(retries_sim, what_is_refused_again_is_up_to_the_policy)
+{
+    const fake_call_outcome outcomes[] = {{.kind = FAKE_CALL_REFUSED}, {.kind = FAKE_CALL_REFUSED}, OK};
+    retry_scene *s = retry_scene_create(RETRY_CONFIG("2"), outcomes, 3);
+    retry_scene_start(s, 0);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->status.code, EVENER_STATUS_OK, "%s", s->status.message);
+    cr_expect_eq(s->attempts, 3);
+    expect_between(s->seen[2].at_ms, 80, 120);
+    retry_scene_destroy(s);
+}
+
+/* ---- throttling ---- */
+
+#define THROTTLED(max, ratio)                                                                                          \
+    "{\"methodConfig\": [{\"name\": [{}], " RETRY_FIELDS("5") "}], \"retryThrottling\": {\"maxTokens\": " max          \
+                                                              ", \"tokenRatio\": " ratio "}}"
+
+/* The core's case: with 2 tokens the first failure leaves 1, which is not above the half. */
+Test(retries_sim, retry_throttled)
+{
+    retry_scene *s = retry_scene_create(THROTTLED("2", "1"), fails_once, 2);
+    retry_scene_start(s, 0);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->attempts, 1);
+    cr_expect_eq(s->status.code, EVENER_STATUS_UNAVAILABLE);
+    retry_scene_destroy(s);
+}
+
+Test(retries_sim, tokens_come_back_with_successes)
+{
+    retry_scene *s = retry_scene_create(THROTTLED("4", "0.5"), fails_once, 1);
+    retry_scene_start(s, 0);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->attempts, 2, "3 tokens are above the half, 2 are not");
+    retry_scene_start(s, 0);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->attempts, 1, "1 token");
+    for (int i = 0; i < 4; i++) { /* to 3 */
+        s->outcomes[0] = (fake_call_outcome)OK;
+        retry_scene_start(s, 0);
+        retry_scene_finish(s, 10000);
+    }
+    s->outcomes[0] = fails_always[0];
+    retry_scene_start(s, 0);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->attempts, 1, "3 - 1 tokens");
+    s->outcomes[0] = (fake_call_outcome)OK;
+    for (int i = 0; i < 8; i++) { /* full */
+        retry_scene_start(s, 0);
+        retry_scene_finish(s, 10000);
+    }
+    s->outcomes[0] = fails_always[0];
+    retry_scene_start(s, 0);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->attempts, 2);
+    retry_scene_destroy(s);
+}
+
+/* A pushback that forbids takes a token even with a code that is not retryable. */
+Test(retries_sim, a_pushback_that_forbids_takes_a_token)
+{
+    const fake_call_outcome forbids = {.kind = FAKE_CALL_ANSWER, .code = EVENER_STATUS_INTERNAL, .pushback = "-1"};
+    retry_scene *s = retry_scene_create(THROTTLED("4", "0.001"), &forbids, 1);
+    retry_scene_start(s, 0);
+    retry_scene_finish(s, 10000);
+    s->outcomes[0] = fails_always[0];
+    retry_scene_start(s, 0);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->attempts, 1, "4 - 1 - 1 is not above the half");
+    retry_scene_destroy(s);
+}
+
+/* A change of the configuration keeps the share of tokens. */
+Test(retries_sim, a_changed_throttle_keeps_its_share)
+{
+    retry_scene *s = retry_scene_create(THROTTLED("4", "0.001"), fails_always, 1);
+    retry_scene_start(s, 0);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->attempts, 2);
+    evener_status status;
+    cr_assert_eq(evener_channel_set_default_service_config(s->f->channel, THROTTLED("1000", "0.001"), &status),
+                 EVENER_STATUS_OK);
+    virtual_loop_run_until_idle(s->f->loop);
+    retry_scene_start(s, 0);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->attempts, 1, "half of the tokens are still gone");
+    cr_assert_eq(evener_channel_set_default_service_config(s->f->channel, RETRY_CONFIG("5"), &status),
+                 EVENER_STATUS_OK);
+    virtual_loop_run_until_idle(s->f->loop);
+    retry_scene_start(s, 0);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->attempts, 5, "no throttling any more");
+    retry_scene_destroy(s);
+}
+
+/* In a total outage the additional load ends when the tokens are out. */
+Test(retries_sim, in_a_total_outage_there_are_hardly_more_attempts_than_calls)
+{
+    retry_scene *s = retry_scene_create(THROTTLED("10", "0.1"), fails_always, 1);
+    uint32_t attempts = 0;
+    const uint32_t calls = 1000;
+    for (uint32_t i = 0; i < calls; i++) {
+        retry_scene_start(s, 0);
+        retry_scene_finish(s, 10000);
+        attempts += s->attempts;
+    }
+    cr_expect_leq(attempts, calls + calls / 10, "%u attempts of %u calls", attempts, calls);
+    cr_expect_geq(attempts, calls + 4, "%u attempts", attempts);
+    retry_scene_destroy(s);
+}
+
+/* ---- picks ---- */
+
+Test(retries_sim, retry_lb_fail)
+{
+    retry_scene *s = retry_scene_create(RETRY_CONFIG("3"), (fake_call_outcome[]){OK}, 1);
+    fake_transport_set_default(s->f->transport, FAKE_REFUSE, 0);
+    fixture_push(s->f, "127.0.0.1:1");
+    fake_transport_drop(s->f->transport, "127.0.0.1:1");
+    virtual_loop_run_until_idle(s->f->loop);
+    retry_scene_start(s, 0);
+    cr_expect_eq(s->ends, 0);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->status.code, EVENER_STATUS_UNAVAILABLE);
+    cr_expect_eq(s->attempts, 0);
+    expect_between(s->ended_ms, 240, 360); /* two backoffs: three picks */
+
+    fake_transport_set_default(s->f->transport, FAKE_ACCEPT, 0);
+    retry_scene_start(s, 0);
+    fixture_push(s->f, "127.0.0.1:8");
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->status.code, EVENER_STATUS_OK, "%s", s->status.message);
+    cr_expect_eq(s->seen[0].previous_attempts, 1, "a pick that failed is an attempt");
+    retry_scene_destroy(s);
+}
+
+Test(retries_sim, retry_lb_drop)
+{
+    retry_scene *s = retry_scene_create(RETRY_CONFIG("3"), fails_once, 2);
+    retry_scene_start(s, 0);
+    virtual_loop_run_until_idle(s->f->loop);
+    evener_channel_close(s->f->channel); /* whose picker drops */
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->ends, 1);
+    cr_expect_eq(s->attempts, 1);
+    cr_expect_str_eq(s->status.message, "channel closed");
+    expect_between(s->ended_ms, 80, 120); /* one backoff: the drop is not retried */
+    retry_scene_destroy(s);
+}
+
+/* ---- deadlines and cancellation ---- */
+
+Test(retries_sim, the_deadline_ends_a_backoff)
+{
+    const fake_call_outcome outcome = {
+        .kind = FAKE_CALL_ANSWER, .code = EVENER_STATUS_UNAVAILABLE, .pushback = "60000"};
+    retry_scene *s = retry_scene_create(RETRY_CONFIG("3"), &outcome, 1);
+    retry_scene_start(s, 1000);
+    retry_scene_finish(s, 100000);
+    cr_expect_eq(s->ends, 1);
+    cr_expect_eq(s->ended_ms, 1000);
+    cr_expect_eq(s->attempts, 1);
+    cr_expect_eq(s->status.code, EVENER_STATUS_DEADLINE_EXCEEDED);
+    cr_expect_not_null(strstr(s->status.message, "UNAVAILABLE: the server says no"), "%s", s->status.message);
+    cr_expect_not_null(strstr(s->status.message, s->seen[0].address), "%s", s->status.message);
+    retry_scene_destroy(s);
+}
+
+Test(retries_sim, retry_per_attempt_recv_timeout)
+{
+    const fake_call_outcome outcomes[] = {{.kind = FAKE_CALL_SILENT}, {.kind = FAKE_CALL_SILENT}, OK};
+    retry_scene *s = retry_scene_create(
+        "{\"methodConfig\": [{\"name\": [{}], \"retryPolicy\": {\"maxAttempts\": 3, \"initialBackoff\": \"0.1s\", "
+        "\"maxBackoff\": \"0.1s\", \"backoffMultiplier\": 1, \"retryableStatusCodes\": [\"UNAVAILABLE\"], "
+        "\"perAttemptRecvTimeout\": \"0.25s\"}}]}",
+        outcomes, 3);
+    retry_scene_start(s, 10000);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->status.code, EVENER_STATUS_OK, "%s", s->status.message);
+    cr_assert_eq(s->attempts, 3);
+    cr_expect_eq(s->seen[0].timeout_ms, 250);
+    expect_between(s->seen[1].at_ms, 330, 370);
+    expect_between(s->seen[2].at_ms, 660, 740);
+
+    s->outcomes[2] = outcomes[0];
+    retry_scene_start(s, 10000);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->status.code, EVENER_STATUS_DEADLINE_EXCEEDED);
+    cr_expect_not_null(strstr(s->status.message, "attempt 3 timed out after 250 ms at 127.0.0.1:"), "%s",
+                       s->status.message);
+
+    retry_scene_start(s, 400);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->ended_ms, 400, "the call's own deadline comes first");
+    cr_expect_eq(s->attempts, 2);
+    retry_scene_destroy(s);
+}
+
+/* Cancelled at each step of a call with retries: on the wire, in a backoff, on the wire again. */
+Test(retries_sim, retry_cancel_at_each_step)
+{
+    const fake_call_outcome outcomes[] = {
+        {.kind = FAKE_CALL_ANSWER, .code = EVENER_STATUS_UNAVAILABLE, .delay_ns = 20 * EVENER_NS_PER_MS},
+        {.kind = FAKE_CALL_ANSWER, .code = EVENER_STATUS_UNAVAILABLE, .delay_ns = 20 * EVENER_NS_PER_MS},
+        {.kind = FAKE_CALL_SILENT}};
+    retry_scene *s = retry_scene_create(RETRY_CONFIG("4"), outcomes, 3);
+    for (uint64_t at_ms = 0; at_ms < 500; at_ms += 5) {
+        retry_scene_start(s, 10000);
+        virtual_loop_advance_ms(s->f->loop, at_ms);
+        cr_assert_eq(s->ends, 0);
+        evener_call_cancel(s->call);
+        const uint32_t attempts = s->attempts;
+        virtual_loop_run_until_idle(s->f->loop);
+        cr_assert_eq(s->ends, 1, "cancelled after %u ms", (unsigned)at_ms);
+        cr_assert_eq(s->status.code, EVENER_STATUS_CANCELLED);
+        cr_assert_eq(s->attempts, attempts);
+        cr_assert_eq(fake_transport_calls_under_way(s->f->transport), 0);
+        virtual_loop_advance_ms(s->f->loop, 1000);
+        cr_assert_eq(s->ends, 1);
+        cr_assert_eq(s->attempts, attempts, "nothing comes after the end");
+    }
+    retry_scene_destroy(s);
+}
+
+/* A call that is given up and never ended by its owner frees everything with the channel. */
+Test(retries_sim, a_handle_given_back_in_a_backoff_changes_nothing)
+{
+    retry_scene *s = retry_scene_create(RETRY_CONFIG("3"), fails_once, 2);
+    retry_scene_start(s, 0);
+    virtual_loop_run_until_idle(s->f->loop);
+    evener_call_unref(s->call);
+    s->call = NULL;
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->status.code, EVENER_STATUS_OK);
+    retry_scene_destroy(s);
+}
+
+/* ---- many calls, at random, by seed ---- */
+
+#define CALLS 300
+#define ATTEMPTS_MAX 4
+
+typedef struct storm storm;
+
+typedef struct storm_call {
+    storm *owner;
+    evener_call *call;
+    uint32_t executions, transparent, begun, ends;
+    uint64_t deadline_ns, ended_ns;
+    bool cancelled;
+} storm_call;
+
+struct storm {
+    fixture *f;
+    uint64_t random;
+    storm_call calls[CALLS];
+};
+
+static uint64_t draw(storm *s, uint64_t below)
+{
+    s->random ^= s->random << 13;
+    s->random ^= s->random >> 7;
+    s->random ^= s->random << 17;
+    return s->random % below;
+}
+
+static fake_call_outcome at_random(void *arg, const char *address, const evener_call_begin_args *args)
+{
+    storm *s = arg;
+    (void)address;
+    static const fake_call_kind kinds[] = {FAKE_CALL_ANSWER,  FAKE_CALL_ANSWER, FAKE_CALL_ANSWER, FAKE_CALL_NEVER_LEFT,
+                                           FAKE_CALL_REFUSED, FAKE_CALL_LOST,   FAKE_CALL_SILENT};
+    static const char *const pushbacks[] = {NULL, NULL, NULL, "0", "30", "-1", "x"};
+    const fake_call_outcome outcome = {.kind = kinds[draw(s, sizeof kinds / sizeof kinds[0])],
+                                       .delay_ns = draw(s, 50) * EVENER_NS_PER_MS,
+                                       .code = draw(s, 2) == 0 ? EVENER_STATUS_UNAVAILABLE : EVENER_STATUS_OK,
+                                       .headers_came = draw(s, 8) == 0,
+                                       .pushback = pushbacks[draw(s, sizeof pushbacks / sizeof pushbacks[0])],
+                                       .connection_ends = draw(s, 20) == 0};
+    uint32_t index;
+    memcpy(&index, args->request->data, sizeof index);
+    storm_call *c = &s->calls[index];
+    cr_assert_eq(c->ends, 0, "an attempt begins after the end");
+    cr_assert_lt(args->previous_attempts, ATTEMPTS_MAX);
+    c->begun++;
+    c->executions += outcome.kind == FAKE_CALL_ANSWER || outcome.kind == FAKE_CALL_LOST;
+    return outcome;
+}
+
+static void storm_ended(void *arg, const evener_status *status, evener_bytes *response)
+{
+    storm_call *c = arg;
+    (void)response;
+    c->ends++;
+    c->ended_ns = virtual_loop_now_ns(c->owner->f->loop);
+    cr_assert(!c->cancelled || status->code == EVENER_STATUS_CANCELLED || status->code != EVENER_STATUS_OK ||
+              c->executions > 0);
+}
+
+static void start_one(storm *s, uint32_t index)
+{
+    storm_call *c = &s->calls[index];
+    const evener_call_options options = {.size = sizeof options, .timeout_ms = 1 + draw(s, 600)};
+    const evener_bytes request = {.data = (const uint8_t *)&index, .length = sizeof index};
+    evener_status status;
+    c->owner = s;
+    c->deadline_ns = virtual_loop_now_ns(s->f->loop) + options.timeout_ms * EVENER_NS_PER_MS;
+    if (evener_call_start(s->f->channel, SCENE_METHOD, &request, &options, storm_ended, c, &c->call, &status) !=
+        EVENER_STATUS_OK) {
+        c->ends++; /* it has ended at once, and no callback comes */
+        c->ended_ns = virtual_loop_now_ns(s->f->loop);
+    }
+}
+
+static void run_storm(uint64_t seed, const char *config)
+{
+    storm *s = calloc(1, sizeof *s);
+    s->random = seed * UINT64_C(0x9E3779B97F4A7C15) + 1;
+    s->f = fixture_create_calling(&(evener_channel_options){.policy = "round_robin", .default_service_config = config},
+                                  at_random, s);
+    fixture_push(s->f, SCENE_BACKENDS);
+    fixture_connect(s->f);
+    for (uint32_t i = 0; i < CALLS; i++) {
+        start_one(s, i);
+        if (draw(s, 3) == 0) {
+            virtual_loop_advance_ms(s->f->loop, draw(s, 10));
+        }
+        const uint32_t other = (uint32_t)draw(s, i + 1);
+        if (draw(s, 5) == 0 && s->calls[other].call != NULL) {
+            s->calls[other].cancelled = true;
+            evener_call_cancel(s->calls[other].call);
+        }
+        if (draw(s, 40) == 0) {
+            fixture_push(s->f, draw(s, 2) == 0 ? "127.0.0.1:1,127.0.0.1:4" : SCENE_BACKENDS);
+        }
+    }
+    virtual_loop_advance_ms(s->f->loop, 2000);
+    for (uint32_t i = 0; i < CALLS; i++) {
+        const storm_call *c = &s->calls[i];
+        cr_assert_eq(c->ends, 1, "seed %llu, call %u: ended %u times", (unsigned long long)seed, i, c->ends);
+        cr_assert_leq(c->executions, ATTEMPTS_MAX, "seed %llu, call %u: executed %u times", (unsigned long long)seed, i,
+                      c->executions);
+        cr_assert_leq(c->ended_ns, c->deadline_ns, "seed %llu, call %u: late", (unsigned long long)seed, i);
+        evener_call_unref(c->call);
+    }
+    cr_assert_eq(fake_transport_calls_under_way(s->f->transport), 0);
+    fixture_destroy(s->f);
+    free(s);
+}
+
+Test(retries_sim, whatever_happens_each_call_ends_once_in_time_and_is_executed_as_often_as_its_policy_allows)
+{
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        run_storm(seed, RETRY_CONFIG("4"));
+    }
+}
