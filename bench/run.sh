@@ -15,7 +15,7 @@ for argument in "$@"; do
     --build=*) build=${argument#*=} ;;
     *)
         echo "usage: bench/run.sh [--quick] [--document] [--peers] [--build=FOLDER]" >&2
-        echo "  --document  also write docs/performance.md from the results" >&2
+        echo "  --document  run the simulator with all its seeds (more than an hour), and write docs/performance.md" >&2
         echo "  --peers     also measure grpc-go and go-zero (bench/peers), where Go is installed" >&2
         exit 2
         ;;
@@ -121,7 +121,12 @@ part rpc bench_rpc $quick
 part refused bench_refused $quick
 part tail bench_tail $quick
 say "simulation"
-bench/sim/run.sh $quick --build="$build" --output="$parts/sim.json" || status=1
+if [ -n "$document" ]; then
+    bench/sim/run.sh --document --build="$build" || status=1
+    cp docs/performance/simulated.json "$parts/sim.json"
+else
+    bench/sim/run.sh $quick --build="$build" --output="$parts/sim.json" || status=1
+fi
 part machine_at_end bench_machine --at-end
 if [ -n "$peers" ]; then
     say "peers"
@@ -147,15 +152,10 @@ report --output=$results/latest.json --data=$results >$results/latest.md || stat
 cat $results/latest.md
 gnuplot -e "folder='$results'" bench/report/plots.gp >&2 || status=1
 if [ -n "$document" ] && [ $status -eq 0 ]; then
-    mkdir -p docs/performance
+    mv "$parts/sim.json" "$results/sim.json"
+    report --measured --output=docs/performance/measured.json >/dev/null
     cp $results/*.svg docs/performance/
-    {
-        sed -n 1,2p bench/report/performance_head.md # the title
-        report --output=/dev/null --summary
-        sed 1,2d bench/report/performance_head.md
-        report --output=/dev/null --plots=performance
-    } >docs/performance.md
-    say "docs/performance.md and docs/performance/ are written"
+    bench/report/document.sh --build="$build"
 fi
 
 if [ $status -ne 0 ]; then

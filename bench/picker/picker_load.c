@@ -17,7 +17,7 @@ typedef struct worker {
     pthread_barrier_t *start;
     atomic_uint *awake; /* threads that have passed the barrier */
     const atomic_bool *stop;
-    bench_histogram *histogram; /* one per worker; in ticks */
+    histogram *ticks; /* one per worker */
     uint64_t operations, allocations, not_complete;
     uint64_t running_ns;
     uint64_t picking_ns; /* PICKER_LOAD_PICK: the picks alone */
@@ -111,7 +111,7 @@ static void run_each(worker *self)
             if (pick_one(self, &pick)) {
                 evener_pick_done(&pick, NULL);
             }
-            bench_histogram_add(self->histogram, bench_ticks() - from);
+            histogram_add(self->ticks, bench_ticks() - from);
         }
         count(self, OPERATIONS_PER_LOOK);
     } while (!is_stopped(self));
@@ -185,7 +185,7 @@ static double run_for(const worker *workers, unsigned count, const atomic_uint *
     return (double)(bench_now_ns() - from_ns) / (double)operations;
 }
 
-static void gather(const worker *workers, unsigned count, picker_result *result, bench_histogram *histogram)
+static void gather(const worker *workers, unsigned count, picker_result *result, histogram *ticks)
 {
     uint64_t picking_ns = 0, running_ns = 0;
     for (unsigned i = 0; i < count; i++) {
@@ -194,8 +194,8 @@ static void gather(const worker *workers, unsigned count, picker_result *result,
         result->not_complete += workers[i].not_complete;
         picking_ns += workers[i].picking_ns;
         running_ns += workers[i].running_ns;
-        if (histogram != NULL) {
-            bench_histogram_merge(histogram, workers[i].histogram);
+        if (ticks != NULL) {
+            histogram_merge(ticks, workers[i].ticks);
         }
     }
     if (picking_ns > 0) { /* picks alone: the part of the time that they took */
@@ -203,7 +203,7 @@ static void gather(const worker *workers, unsigned count, picker_result *result,
     }
 }
 
-bool picker_load_run(const picker_load *load, picker_load_kind kind, picker_result *result, bench_histogram *histogram)
+bool picker_load_run(const picker_load *load, picker_load_kind kind, picker_result *result, histogram *ticks)
 {
     worker *workers = aligned_alloc(EVENER_LANE_BYTES, sizeof(worker) * load->threads);
     pthread_barrier_t start;
@@ -218,9 +218,8 @@ bool picker_load_run(const picker_load *load, picker_load_kind kind, picker_resu
         self->start = &start;
         self->awake = &awake;
         self->stop = &stop;
-        self->histogram = histogram != NULL ? calloc(1, sizeof *histogram) : NULL;
-        ok = (histogram == NULL || self->histogram != NULL) &&
-             pthread_create(&self->thread, NULL, run_worker, self) == 0;
+        self->ticks = ticks != NULL ? calloc(1, sizeof *ticks) : NULL;
+        ok = (ticks == NULL || self->ticks != NULL) && pthread_create(&self->thread, NULL, run_worker, self) == 0;
         running += ok;
     }
     if (!ok) { /* threads that wait at the barrier cannot be joined: the bench ends anyway */
@@ -232,9 +231,9 @@ bool picker_load_run(const picker_load *load, picker_load_kind kind, picker_resu
     for (unsigned i = 0; i < running; i++) {
         pthread_join(workers[i].thread, NULL);
     }
-    gather(workers, running, result, histogram);
+    gather(workers, running, result, ticks);
     for (unsigned i = 0; i < running; i++) {
-        free(workers[i].histogram);
+        free(workers[i].ticks);
     }
     pthread_barrier_destroy(&start);
     free(workers);

@@ -8,6 +8,7 @@
 #include <evener/channel.h>
 
 #include "bench/support/measure.h"
+#include "examples/evener/histogram.h"
 
 typedef enum picker_load_kind {
     PICKER_LOAD_PICK,        /* only pick is timed; done follows untimed, in batches of 256 */
@@ -32,9 +33,9 @@ typedef struct picker_result {
     uint64_t not_complete; /* picks without a subchannel */
 } picker_result;
 
-/* Run the load and wait for its end. `histogram` (in ns) is for PICKER_LOAD_EACH, otherwise NULL. Return false if
+/* Run the load and wait for its end. `ticks` (times in ticks) is for PICKER_LOAD_EACH, otherwise NULL. Return false if
  * threads do not start. */
-bool picker_load_run(const picker_load *load, picker_load_kind kind, picker_result *result, bench_histogram *histogram);
+bool picker_load_run(const picker_load *load, picker_load_kind kind, picker_result *result, histogram *ticks);
 
 /* Threads that have picked once and stay. */
 typedef struct picker_idlers picker_idlers;

@@ -102,11 +102,11 @@ static const struct {
                    {"p99", 0.99}, {"p999", 0.999}, {"p9999", 0.9999}, {"p99999", 0.99999}, {"max", 1}};
 
 /* Add the distribution in ns, and three of its percentiles as columns. */
-static void set_latencies(json_t *row, const bench_histogram *ticks)
+static void set_latencies(json_t *row, const histogram *ticks)
 {
     json_t *distribution = json_object();
     for (size_t i = 0; i < COUNT(percentiles); i++) {
-        double ns = (double)bench_histogram_percentile(ticks, percentiles[i].share) * bench_ns_per_tick();
+        double ns = (double)histogram_quantile(ticks, percentiles[i].share) * bench_ns_per_tick();
         json_object_set_new(distribution, percentiles[i].name, json_integer((json_int_t)(ns + 0.5)));
     }
     json_object_set(row, "pick_done_ns_p50", json_object_get(distribution, "p50"));

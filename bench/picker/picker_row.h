@@ -19,7 +19,7 @@ typedef struct picker_row {
     unsigned updates_per_s;                 /* lists that a writer publishes meanwhile; 0: no writer */
     unsigned passes;                        /* passes so far */
     bench_figure figures[PICKER_LOAD_EACH]; /* by picker_load_kind */
-    bench_histogram *ticks;                 /* of PICKER_LOAD_EACH */
+    histogram *ticks;                       /* of PICKER_LOAD_EACH */
     uint64_t allocations, not_complete, operations;
     bool ok;
 } picker_row;

@@ -132,7 +132,18 @@ static void write_latency(FILE *file, const json_t *all)
     }
 }
 
-/* Write percentiles over load; the load is part of the window's name. */
+/* Write the range of a figure over the seeds. */
+static void write_range(FILE *file, const json_t *row, const char *key)
+{
+    static const char *const suffixes[] = {"least", "greatest"};
+    for (size_t i = 0; i < 2; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "%s_%s", key, suffixes[i]);
+        fprintf(file, " %g", number(row, json_object_get(row, name) != NULL ? name : key));
+    }
+}
+
+/* Write percentiles over load, and their ranges; the load is part of the window's name. */
 static void write_ramp(FILE *file, const json_t *all)
 {
     size_t index, blocks = 0;
@@ -148,11 +159,15 @@ static void write_ramp(FILE *file, const json_t *all)
             last = text(row, "policy");
             fprintf(file, "%s\"%s\"\n", blocks++ > 0 ? "\n\n" : "", last);
         }
-        fprintf(file, "%g %g %g %g\n", load, number(row, "p50_us"), number(row, "p99_us"), number(row, "p999_us"));
+        fprintf(file, "%g %g %g %g", load, number(row, "p50_us"), number(row, "p99_us"), number(row, "p999_us"));
+        write_range(file, row, "p50_us");
+        write_range(file, row, "p99_us");
+        write_range(file, row, "p999_us");
+        fputc('\n', file);
     }
 }
 
-/* Write a scenario over time: the 99th percentile, and the share of calls of the first group of servers. */
+/* Write a scenario over time: the 99th percentile, the share of calls of a group of servers, and their ranges. */
 static void write_series(FILE *file, const json_t *all, const char *scenario, const char *group)
 {
     size_t index, i, blocks = 0;
@@ -165,8 +180,11 @@ static void write_series(FILE *file, const json_t *all, const char *scenario, co
         fprintf(file, "%s\"%s\"\n", blocks++ > 0 ? "\n\n" : "", text(one, "policy"));
         json_array_foreach(json_object_get(one, "slices"), i, slice)
         {
-            fprintf(file, "%g %g %g\n", number(slice, "from_s"), number(slice, "p99_us"),
-                    number(json_object_get(slice, "shares"), group));
+            const json_t *shares = json_object_get(slice, "shares");
+            fprintf(file, "%g %g %g", number(slice, "from_s"), number(slice, "p99_us"), number(shares, group));
+            write_range(file, slice, "p99_us");
+            write_range(file, shares, group);
+            fputc('\n', file);
         }
     }
 }

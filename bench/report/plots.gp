@@ -17,6 +17,8 @@ width(i) = 2 + 3.0 * (STATS_blocks - 1 - i) / STATS_blocks
 # The name of a block of the file in `plotted`: its first line.
 name(i) = system(sprintf("awk 'NR == 1 || (blank && $0 != \"\") { n++; if (n == %d) { gsub(/\"/, \"\"); print; exit } } { blank = $0 == \"\" }' '%s'", i + 1, plotted))
 style = "lc rgb colour(name(i)) dt dash(name(i)) lw width(i)"
+# Simulated figures: the line is the median over the seeds, the band its range.
+band = "fc rgb colour(name(i)) fs transparent solid 0.2 noborder"
 DEADLINE_MS = 1000 # of the calls in the tail scenarios
 
 has_data(name) = int(system("cat ".folder."/".name.".dat 2>/dev/null | wc -c")) > 0
@@ -83,7 +85,8 @@ do for [kind in "svg png"] {
         set xlabel "load"; set ylabel "ms"; set logscale y; set yrange [50:10000]; set key inside left top; set xtics 0.25
         do for [percentile=1:3] {
             set title word("p50 p99 p99.9", percentile)
-            plot for [i=0:STATS_blocks-1] data('ramp') index i using 1:(column(percentile+1)/1000) with lines @style title columnheader(1)
+            plot for [i=0:STATS_blocks-1] data('ramp') index i using 1:(column(2*percentile+3)/1000):(column(2*percentile+4)/1000) skip 1 with filledcurves @band notitle, \
+                 for [i=0:STATS_blocks-1] data('ramp') index i using 1:(column(percentile+1)/1000) with lines @style title columnheader(1)
             unset key
         }
         unset multiplot; unset logscale; set key outside right top; set xtics autofreq
@@ -94,7 +97,8 @@ do for [kind in "svg png"] {
         set output folder.'/slow.'.kind
         set title "simulated: one of four slow by 5 ms from 20 s on, two from 40 s on"
         set xlabel "s"; set ylabel "99th percentile, ms"; set logscale y; set yrange [0.1:100]
-        plot for [i=0:STATS_blocks-1] data('slow') index i using 1:($2/1000) with lines @style title columnheader(1)
+        plot for [i=0:STATS_blocks-1] data('slow') index i using 1:($4/1000):($5/1000) skip 1 with filledcurves @band notitle, \
+             for [i=0:STATS_blocks-1] data('slow') index i using 1:($2/1000) with lines @style title columnheader(1)
         unset logscale
     }
     if (has_data('joining')) {
@@ -103,7 +107,8 @@ do for [kind in "svg png"] {
         set output folder.'/joining.'.kind
         set title "simulated: load of a backend that joins fifty at 20 s, cold for 0.3 s"
         set xlabel "s"; set ylabel "its calls, in fair shares"; set yrange [0:*]; set xrange [15:45]
-        plot for [i=0:STATS_blocks-1] data('joining') index i using 1:($3*51) with lines @style title columnheader(1)
+        plot for [i=0:STATS_blocks-1] data('joining') index i using 1:($6*51):($7*51) skip 1 with filledcurves @band notitle, \
+             for [i=0:STATS_blocks-1] data('joining') index i using 1:($3*51) with lines @style title columnheader(1)
         set xrange [*:*]
     }
     unset output

@@ -1,8 +1,10 @@
 /* Merges the benches' JSON, checks its shape, and writes Markdown to stdout and data for gnuplot to a folder.
  *
- *     bench_report --output=latest.json [--data=FOLDER] [--published=FILE] [--plots=FOLDER] [--summary] PART.json...
+ *     bench_report --output=latest.json [--data=FOLDER] [--published=FILE] [--plots=FOLDER] [--summary]
+ *                  [--measured | --simulated] PART.json...
  *
- * With --summary only the ten lines at the head of docs/performance.md are printed.
+ * With --summary only the ten lines at the head of docs/performance.md are printed; with --measured only the sections of
+ * the benches, with --simulated only that of the simulator.
  * --plots is the folder for links to pictures; without it there are none. Fails if the shape is wrong. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,7 +49,7 @@ static void merge(json_t *all, const json_t *part)
 int main(int argc, char **argv)
 {
     const char *output = NULL, *data = NULL, *plots = NULL, *value;
-    bool only_summary = false;
+    bool only_summary = false, measured = true, simulated = true;
     json_t *published = NULL, *part;
     json_t *all = json_pack("{s:{}, s:[], s:[], s:[], s:[], s:[], s:[]}", "machine", "picker", "update", "memory",
                             "rpc", "tail", "sim");
@@ -63,16 +65,25 @@ int main(int argc, char **argv)
             published = load(value);
         } else if (strcmp(argv[i], "--summary") == 0) {
             only_summary = true;
+        } else if (strcmp(argv[i], "--measured") == 0) {
+            simulated = false;
+        } else if (strcmp(argv[i], "--simulated") == 0) {
+            measured = false;
         } else if ((part = load(argv[i])) != NULL) {
             merge(all, part);
             json_decref(part);
         }
     }
-    shape_check(all);
+    shape_check(all, measured, simulated);
     if (only_summary) {
         summary_print(all);
     } else {
-        sections_print(all, published, plots);
+        if (measured) {
+            sections_print_measured(all, published, plots);
+        }
+        if (simulated) {
+            sections_print_simulated(all, published, plots);
+        }
     }
     fflush(stdout);
     if (data != NULL && !bench_write_plot_data(all, data)) {

@@ -4,8 +4,9 @@
 
 #include <jansson.h>
 
-/* Print all sections as Markdown on stdout. `published` (may be NULL) is published.json. `plots` is the folder for
- * links to pictures; NULL: no pictures. */
-void sections_print(const json_t *results, const json_t *published, const char *plots);
+/* Print sections as Markdown on stdout: those of the benches, or that of the simulator. `published` (may be NULL) is
+ * published.json. `plots` is the folder for links to pictures; NULL: no pictures. */
+void sections_print_measured(const json_t *results, const json_t *published, const char *plots);
+void sections_print_simulated(const json_t *results, const json_t *published, const char *plots);
 
 #endif

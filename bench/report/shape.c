@@ -35,7 +35,10 @@ static const array_shape shapes[] = {
      {"in_flight", "calls_per_s", "p50_us", "cpu_us_per_call", "system_calls_per_call", "hand_overs_per_call"},
      "failed"},
     {"tail", {"scenario", "client", "policy"}, {"p50_us", "p50_us_min", "p99_us", "p999_us", "failed"}, NULL},
-    {"sim", {"scenario", "policy", "window"}, {"calls", "p50_us", "p99_us", "p999_us", "ok_percent"}, NULL},
+    {"sim",
+     {"scenario", "policy", "window"},
+     {"seeds", "calls", "p50_us", "p99_us", "p99_us_least", "p99_us_greatest", "p999_us", "ok_percent"},
+     NULL},
 };
 
 static void check_row(const array_shape *shape, size_t index, const json_t *row)
@@ -56,12 +59,15 @@ static void check_row(const array_shape *shape, size_t index, const json_t *row)
     }
 }
 
-void shape_check(const json_t *results)
+void shape_check(const json_t *results, bool measured, bool simulated)
 {
-    if (json_object_size(json_object_get(results, "machine")) == 0) {
+    if (measured && json_object_size(json_object_get(results, "machine")) == 0) {
         bench_complain("machine: no description");
     }
     for (size_t i = 0; i < COUNT(shapes); i++) {
+        if (strcmp(shapes[i].array, "sim") == 0 ? !simulated : !measured) {
+            continue;
+        }
         const json_t *rows = json_object_get(results, shapes[i].array), *row;
         size_t index;
         if (json_array_size(rows) == 0) {

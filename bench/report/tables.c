@@ -40,6 +40,26 @@ void table_text(const json_t *row, const char *key, char text[TABLE_TEXT_BYTES])
     }
 }
 
+/* Return the cell for a value, with the range over the seeds in brackets if it is not just the value; without a range and
+ * with `with_best`, with the best pass in brackets. */
+static void cell_text(const json_t *row, const char *key, bool with_best, char cell[GRID_CELL_BYTES])
+{
+    char value[TABLE_TEXT_BYTES] = "", other[TABLE_TEXT_BYTES], more[3][TABLE_TEXT_BYTES] = {""};
+    static const char *const suffixes[] = {"least", "greatest", "min"};
+    table_text(row, key, value);
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(other, sizeof other, "%s_%s", key, suffixes[i]);
+        table_text(row, other, more[i]);
+    }
+    if (more[1][0] != '\0' && (strcmp(value, more[0]) != 0 || strcmp(value, more[1]) != 0)) {
+        snprintf(cell, GRID_CELL_BYTES, "%.30s (%.30s-%.30s)", value, more[0], more[1]);
+    } else if (with_best && more[2][0] != '\0') {
+        snprintf(cell, GRID_CELL_BYTES, "%s (%.30s)", value, more[2]);
+    } else {
+        snprintf(cell, GRID_CELL_BYTES, "%s", value);
+    }
+}
+
 static bool is_wanted(const json_t *row, const table_only *only, size_t count)
 {
     char text[TABLE_TEXT_BYTES];
@@ -78,10 +98,10 @@ void table_print_rows(const json_t *rows, const char *const keys[TABLE_KEYS_MAX]
     }
     json_array_foreach(rows, index, row)
     {
-        char text[TABLE_TEXT_BYTES];
+        char cell[GRID_CELL_BYTES];
         for (size_t c = 0; c < g.columns && is_wanted(row, only, TABLE_ONLY_MAX); c++) {
-            table_text(row, keys[c], text);
-            grid_put(&g, "%s", text);
+            cell_text(row, keys[c], false, cell);
+            grid_put(&g, "%s", cell);
         }
     }
     grid_print(&g, texts);
@@ -138,17 +158,11 @@ static const json_t *row_at(const json_t *rows, const pivot_spec *spec, const ch
 
 static void put_value(grid *g, const json_t *row, const char *key)
 {
-    char text[TABLE_TEXT_BYTES] = "", least_key[TABLE_TEXT_BYTES], least[TABLE_TEXT_BYTES] = "";
-    snprintf(least_key, sizeof least_key, "%s_min", key);
+    char cell[GRID_CELL_BYTES] = "";
     if (row != NULL) {
-        table_text(row, key, text);
-        table_text(row, least_key, least);
+        cell_text(row, key, true, cell);
     }
-    if (least[0] != '\0') {
-        grid_put(g, "%s (%s)", text, least);
-    } else {
-        grid_put(g, "%s", text);
-    }
+    grid_put(g, "%s", cell);
 }
 
 static size_t values_in(const json_t *rows, const pivot_spec *spec, const char *line, const labels *columns)

@@ -16,12 +16,13 @@ typedef struct table_only {
     const char *value;
 } table_only;
 
-/* Print one line per row and one column per key ("a.b" reaches into an object). */
+/* Print one line per row and one column per key ("a.b" reaches into an object), with ranges as in a pivot table. */
 void table_print_rows(const json_t *rows, const char *const keys[TABLE_KEYS_MAX],
                       const table_only only[TABLE_ONLY_MAX]);
 
 /* A pivot table: one line per combination of `lines`, one column per value of `columns`, both in order of
- * appearance. A cell holds `value`, and `value`_min in brackets if the row has it. */
+ * appearance. A cell holds `value`, and in brackets `value`_least-`value`_greatest or else `value`_min if the row has
+ * them. */
 typedef struct pivot_spec {
     const char *lines[3];
     const char *columns[2];

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "bench/support/counts.h"
+#include "examples/evener/histogram.h"
 
 typedef struct rpc_load {
     bench_client *client;
@@ -19,7 +20,7 @@ typedef struct rpc_load {
 typedef struct slot {
     rpc_load *load;
     uint64_t from_ns;
-    bench_histogram histogram; /* in ns */
+    histogram times; /* in ns */
     pthread_t thread;
 } slot;
 
@@ -27,7 +28,7 @@ static void count(slot *self, bool ok)
 {
     uint64_t now_ns = bench_now_ns();
     if (ok) {
-        bench_histogram_add(&self->histogram, now_ns - self->from_ns);
+        histogram_add(&self->times, now_ns - self->from_ns);
     } else {
         atomic_fetch_add_explicit(&self->load->failed, 1, memory_order_relaxed);
     }
@@ -88,7 +89,7 @@ static void run_slots(slot *slots, rpc_load *load, const rpc_case *rpc)
 void rpc_run_pass(bench_client *client, const rpc_case *rpc, uint64_t duration_ns, rpc_outcome *outcome)
 {
     slot *slots = calloc(rpc->in_flight, sizeof *slots);
-    bench_histogram *all = calloc(1, sizeof *all);
+    histogram *all = calloc(1, sizeof *all);
     rpc_load load = {.client = client};
     if (slots == NULL || all == NULL) {
         abort();
@@ -105,13 +106,13 @@ void rpc_run_pass(bench_client *client, const rpc_case *rpc, uint64_t duration_n
     const double elapsed_ns = (double)(bench_now_ns() - from_ns), cpu_ns = (double)(bench_cpu_ns() - from_cpu_ns);
     const bench_counts to = bench_counts_read();
     for (unsigned i = 0; i < rpc->in_flight; i++) {
-        bench_histogram_merge(all, &slots[i].histogram);
+        histogram_merge(all, &slots[i].times);
     }
     const double calls = all->count > 0 ? (double)all->count : 1;
     bench_figure_add(&outcome->calls_per_s, calls / elapsed_ns * 1e9);
     bench_figure_add(&outcome->cpu_us_per_call, cpu_ns / calls / 1e3);
-    bench_figure_add(&outcome->p50_us, (double)bench_histogram_percentile(all, 0.5) / 1e3);
-    bench_figure_add(&outcome->p99_us, (double)bench_histogram_percentile(all, 0.99) / 1e3);
+    bench_figure_add(&outcome->p50_us, (double)histogram_quantile(all, 0.5) / 1e3);
+    bench_figure_add(&outcome->p99_us, (double)histogram_quantile(all, 0.99) / 1e3);
     bench_figure_add(&outcome->system_calls_per_call, (double)(to.system_calls - from.system_calls) / calls);
     bench_figure_add(&outcome->hand_overs_per_call, (double)(to.hand_overs - from.hand_overs) / calls);
     bench_figure_add(&outcome->allocations_per_call, (double)(to.allocations - from.allocations) / calls);

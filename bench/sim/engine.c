@@ -11,15 +11,25 @@
 
 /* ---- collecting ---- */
 
-static span *window_of(engine *e, uint64_t begun_ns)
+void sim_account(engine *e, uint32_t index)
 {
-    const double at_s = (double)(begun_ns - e->start_ns) * 1e-9;
-    for (uint32_t i = 0; i < e->window_count; i++) {
-        if (at_s >= e->windows[i].slice.from_s && at_s < e->windows[i].slice.to_s) {
-            return &e->windows[i];
+    server *s = &e->servers[index];
+    const uint64_t now_ns = sim_now_ns(e);
+    for (uint32_t i = 0; s->calls_now > 0 && i < e->window_count; i++) {
+        span *w = &e->windows[i];
+        const uint64_t from_ns = s->accounted_ns > w->from_ns ? s->accounted_ns : w->from_ns;
+        const uint64_t to_ns = now_ns < w->to_ns ? now_ns : w->to_ns;
+        if (from_ns < to_ns) {
+            w->busy_ns[index] += (double)s->running_count * (double)(to_ns - from_ns);
+            w->load_ns[index] += (double)s->calls_now * (double)(to_ns - from_ns);
         }
     }
-    return NULL;
+    s->accounted_ns = now_ns;
+}
+
+static bool is_in(const span *s, uint64_t time_ns)
+{
+    return time_ns >= s->from_ns && time_ns < s->to_ns;
 }
 
 static span *series_of(engine *e, uint64_t begun_ns)
@@ -31,38 +41,39 @@ static span *series_of(engine *e, uint64_t begun_ns)
     return index < e->series_count ? &e->series[index] : NULL;
 }
 
-static void collect_begin(engine *e, const call *c)
+/* Count the start of a call. `index`: its server; NONE: it found none. */
+static void collect_begin(engine *e, uint64_t begun_ns, uint32_t index)
 {
-    const server *s = &e->servers[c->server];
-    span *const spans[] = {window_of(e, c->begun_ns), series_of(e, c->begun_ns)};
-    for (size_t i = 0; i < 2; i++) {
-        if (spans[i] != NULL) {
-            spans[i]->slice.calls++;
-            spans[i]->slice.group_calls[s->group - e->scenario->groups]++;
+    const server *s = index != NONE ? &e->servers[index] : NULL;
+    span *series = series_of(e, begun_ns);
+    if (series != NULL) {
+        series->slice.calls++;
+        series->slice.group_calls[s != NULL ? s->group - e->scenario->groups : 0] += s != NULL;
+    }
+    for (uint32_t i = 0; i < e->window_count; i++) {
+        span *w = &e->windows[i];
+        if (is_in(w, begun_ns)) {
+            w->slice.calls++;
+            if (s != NULL) {
+                w->slice.group_calls[s->group - e->scenario->groups]++;
+                w->calls[index]++;
+                w->queue_max = s->calls_now > w->queue_max ? s->calls_now : w->queue_max;
+            }
         }
-    }
-    if (spans[0] != NULL) {
-        spans[0]->calls[c->server]++;
-        spans[0]->work_ns[c->server] += (double)c->service_ns;
-        spans[0]->queue_max = s->calls_now > spans[0]->queue_max ? s->calls_now : spans[0]->queue_max;
-    }
-}
-
-static void collect_stay(engine *e, const call *c)
-{
-    span *window = window_of(e, c->begun_ns);
-    if (window != NULL) {
-        window->stay_ns[c->server] += (double)(sim_now_ns(e) - c->begun_ns);
     }
 }
 
 static void collect_end(engine *e, uint64_t begun_ns, uint64_t took_ns, evener_status_code code)
 {
-    span *const spans[] = {window_of(e, begun_ns), series_of(e, begun_ns)};
-    for (size_t i = 0; i < 2; i++) {
-        if (spans[i] != NULL) {
-            spans[i]->slice.failed += code != EVENER_STATUS_OK;
-            sim_record(spans[i]->times, took_ns);
+    span *series = series_of(e, begun_ns);
+    if (series != NULL) {
+        series->slice.failed += code != EVENER_STATUS_OK;
+        histogram_add(series->times, took_ns);
+    }
+    for (uint32_t i = 0; i < e->window_count; i++) {
+        if (is_in(&e->windows[i], begun_ns)) {
+            e->windows[i].slice.failed += code != EVENER_STATUS_OK;
+            histogram_add(e->windows[i].times, took_ns);
         }
     }
 }
@@ -127,8 +138,12 @@ static void set_timeout(engine *e, uint32_t index)
     call *c = &e->calls[index];
     if (e->timeout_ns > 0 && !c->timeout_set) {
         c->timeout_set = true;
-        const uint64_t at_ns = c->begun_ns + e->timeout_ns;
-        sim_heap_push(&e->heap, at_ns > sim_now_ns(e) ? at_ns : sim_now_ns(e), EVENT_TIMEOUT, index, c->stamp);
+        const uint64_t at_ns = c->begun_ns + e->timeout_ns, now_ns = sim_now_ns(e);
+        if (c->begun_ns == now_ns) {
+            sim_queue_add(&e->timeouts, at_ns, EVENT_TIMEOUT, index, c->stamp);
+        } else {
+            sim_heap_push(&e->heap, at_ns > now_ns ? at_ns : now_ns, EVENT_TIMEOUT, index, c->stamp);
+        }
     }
 }
 
@@ -151,7 +166,7 @@ static double draw_service_ns(const sim_group *group, uint64_t *random)
 static void draw_outcome(engine *e, call *c)
 {
     const server *s = &e->servers[c->server];
-    uint64_t random = sim_mix(e->scenario->seed * UINT64_C(0x9E3779B97F4A7C15) + c->stamp);
+    uint64_t random = sim_mix(e->services + c->stamp);
     double service_ns = draw_service_ns(s->group, &random) * s->factor * s->slowdown + s->extra_ns;
     service_ns *= s->antagonist ? s->group->antagonist_slowdown : 1;
     c->code = EVENER_STATUS_OK;
@@ -166,6 +181,7 @@ static void serve(engine *e, uint32_t index)
 {
     call *c = &e->calls[index];
     server *s = &e->servers[c->server];
+    sim_account(e, c->server);
     list_append(e, &s->running, index);
     s->running_count++;
     c->hangs = s->hung;
@@ -182,7 +198,9 @@ static void serve(engine *e, uint32_t index)
 
 static void arrive(engine *e, uint32_t index)
 {
-    server *s = &e->servers[e->calls[index].server];
+    const uint32_t at = e->calls[index].server;
+    server *s = &e->servers[at];
+    sim_account(e, at);
     s->calls_now++;
     if (s->group->workers == 0 || s->running_count < s->group->workers) {
         serve(e, index);
@@ -195,12 +213,13 @@ static void arrive(engine *e, uint32_t index)
 /* End a running call at the server; start the next queued call whose client still waits. */
 static void leave_server(engine *e, uint32_t index)
 {
-    server *s = &e->servers[e->calls[index].server];
+    const uint32_t at = e->calls[index].server;
+    server *s = &e->servers[at];
+    sim_account(e, at);
     list_remove(e, &s->running, index);
     s->running_count--;
     s->calls_now--;
     e->calls[index].at_server = false;
-    collect_stay(e, &e->calls[index]);
     while (s->waiting.first != NONE && (s->group->workers == 0 || s->running_count < s->group->workers)) {
         const uint32_t next = s->waiting.first;
         list_remove(e, &s->waiting, next);
@@ -209,7 +228,6 @@ static void leave_server(engine *e, uint32_t index)
         } else {
             s->calls_now--;
             e->calls[next].at_server = false;
-            collect_stay(e, &e->calls[next]);
             free_if_over(e, next);
         }
     }
@@ -258,6 +276,7 @@ static void recover(engine *e, server *s)
 static void kill_server(engine *e, uint32_t index)
 {
     server *s = &e->servers[index];
+    sim_account(e, index);
     e->refusing[index] = true;
     for (uint32_t i = 0; i < e->scenario->clients; i++) {
         sim_client_drop(&e->clients[i], index);
@@ -342,16 +361,17 @@ static void run_script(engine *e, const sim_event *event)
     virtual_loop_run_until_idle(e->world.vl);
 }
 
-void sim_push_arrival(engine *e)
+void sim_set_arrival(engine *e)
 {
     const double rate = e->scenario->rate_per_s * e->rate_factor;
     const double gap_s = (e->scenario->even ? 1 : sim_exponential(&e->arrivals)) / rate;
-    sim_heap_push(&e->heap, sim_now_ns(e) + 1 + (uint64_t)(gap_s * 1e9), EVENT_ARRIVAL, 0, 0);
+    const uint64_t at_ns = sim_now_ns(e) + 1 + (uint64_t)(gap_s * 1e9);
+    e->next_arrival_ns = at_ns < e->end_ns ? at_ns : UINT64_MAX;
 }
 
 static void begin_call(engine *e)
 {
-    sim_push_arrival(e);
+    sim_set_arrival(e);
     sim_client *client = &e->clients[sim_below(&e->arrivals, e->scenario->clients)];
     const uint32_t index = take_call(e);
     call *c = &e->calls[index];
@@ -359,10 +379,7 @@ static void begin_call(engine *e)
     const uint32_t picked = sim_client_pick(client, &c->pick);
     *c = (call){.pick = c->pick, .stamp = stamp, .begun_ns = sim_now_ns(e), .server = picked};
     if (picked == NONE) { /* no backend: the call is not wait-for-ready, so it fails */
-        span *window = window_of(e, c->begun_ns);
-        if (window != NULL) {
-            window->slice.calls++;
-        }
+        collect_begin(e, c->begun_ns, NONE);
         collect_end(e, c->begun_ns, 0, EVENER_STATUS_UNAVAILABLE);
         free_if_over(e, index);
         return;
@@ -371,7 +388,7 @@ static void begin_call(engine *e)
     c->at_client = true;
     draw_outcome(e, c);
     arrive(e, index);
-    collect_begin(e, &e->calls[index]);
+    collect_begin(e, e->calls[index].begun_ns, picked);
 }
 
 static void switch_antagonist(engine *e, uint32_t index)
@@ -400,8 +417,6 @@ static void run_event(engine *e, const sim_heap_event *event)
             end_at_client(e, event->index,
                           event->kind == EVENT_TIMEOUT ? EVENER_STATUS_DEADLINE_EXCEEDED : e->calls[event->index].code);
         }
-    } else if (open && event->kind == EVENT_ARRIVAL) {
-        begin_call(e);
     } else if (open && event->kind == EVENT_ANTAGONIST) {
         switch_antagonist(e, event->index);
     } else if (open && event->kind == EVENT_SCRIPT) {
@@ -413,15 +428,39 @@ static void run_event(engine *e, const sim_heap_event *event)
     }
 }
 
+static void advance_to(engine *e, uint64_t at_ns)
+{
+    if (at_ns > sim_now_ns(e)) {
+        virtual_loop_advance_ns(e->world.vl, at_ns - sim_now_ns(e));
+    }
+    e->events++;
+}
+
+/* At the same time: events of the heap, then timeouts, then the arrival. */
 static void run_events(engine *e)
 {
-    while (e->heap.count > 0) {
-        const sim_heap_event event = sim_heap_pop(&e->heap);
-        if (event.at_ns > sim_now_ns(e)) {
-            virtual_loop_advance_ns(e->world.vl, event.at_ns - sim_now_ns(e));
+    for (;;) {
+        const sim_heap_event *timeout = sim_queue_first(&e->timeouts);
+        const uint64_t in_heap_ns = e->heap.count > 0 ? e->heap.events[0].at_ns : UINT64_MAX;
+        const uint64_t timeout_ns = timeout != NULL ? timeout->at_ns : UINT64_MAX;
+        if (in_heap_ns != UINT64_MAX && in_heap_ns <= timeout_ns && in_heap_ns <= e->next_arrival_ns) {
+            const sim_heap_event event = sim_heap_pop(&e->heap);
+            advance_to(e, event.at_ns);
+            run_event(e, &event);
+        } else if (timeout != NULL && timeout_ns <= e->next_arrival_ns) {
+            const sim_heap_event event = *timeout;
+            e->timeouts.first++;
+            advance_to(e, event.at_ns);
+            run_event(e, &event);
+        } else if (e->next_arrival_ns != UINT64_MAX) {
+            advance_to(e, e->next_arrival_ns);
+            begin_call(e);
+        } else {
+            break;
         }
-        e->events++;
-        run_event(e, &event);
+    }
+    for (uint32_t i = 0; i < e->server_count; i++) {
+        sim_account(e, i);
     }
     /* Calls that still hang have failed. */
     for (uint32_t i = 0; i < e->call_capacity; i++) {

@@ -15,7 +15,7 @@
 
 #include "bench/sim/scenario.h"
 
-/* Results of the calls that start in a period. */
+/* Results of the calls that start in a period. A call that is over its timeout took as long as that. */
 typedef struct sim_slice {
     double from_s, to_s;
     uint64_t calls;
@@ -26,12 +26,13 @@ typedef struct sim_slice {
 
 typedef struct sim_window_result {
     sim_slice slice;
-    /* Over the servers present at the end. calls_max_over_mean: the highest call count over the mean.
-     * load_max_over_mean: the same for load (mean calls in service or queued). utilization_max: the highest service
-     * time per worker; for a server without limit, the mean number of concurrent calls. */
+    /* Over the servers present at the end. calls_max_over_mean: the highest count of calls that started in the window,
+     * over the mean. load_max_over_mean: the same for load, the mean number of calls in service or queued. busy_share:
+     * the part of the window in which a worker of the server had a call, whenever the call started; for a server
+     * without limit, the mean number of calls in service. */
     double calls_max_over_mean;
     double load_max_over_mean;
-    double utilization_max;
+    double busy_share_max, busy_share_mean;
     uint32_t queue_max; /* highest number of calls at one server at a time */
 } sim_window_result;
 

@@ -6,10 +6,11 @@
 #include "bench/sim/engine.h"
 #include "bench/sim/event_heap.h"
 #include "bench/sim/numbers.h"
+#include "examples/evener/histogram.h"
 
 #define NONE UINT32_MAX
 
-enum { EVENT_ARRIVAL, EVENT_SCRIPT, EVENT_ANTAGONIST, EVENT_SERVED, EVENT_ANSWERED, EVENT_TIMEOUT };
+enum { EVENT_SCRIPT, EVENT_ANTAGONIST, EVENT_SERVED, EVENT_ANSWERED, EVENT_TIMEOUT };
 
 typedef struct call {
     evener_pick pick;
@@ -32,17 +33,19 @@ typedef struct server {
     double factor; /* the server's own factor from the group's spread */
     double extra_ns, slowdown, fail_share;
     bool present, hung, antagonist;
-    uint32_t running_count, calls_now;
+    uint32_t running_count, calls_now; /* change only after sim_account() */
+    uint64_t accounted_ns;             /* until when its time is in the windows */
     call_list running, waiting;
 } server;
 
 /* Data collected for a period. */
 typedef struct span {
     sim_slice slice;
-    sim_histogram *times;
+    uint64_t from_ns, to_ns;
+    histogram *times;
     uint32_t *calls; /* by server; NULL in the series */
-    double *work_ns; /* by server: total service time started */
-    double *stay_ns; /* by server: total time that calls spent there */
+    double *busy_ns; /* by server: time of its workers with a call, inside the window */
+    double *load_ns; /* by server: time of the calls in service or queued, inside the window */
     uint32_t queue_max;
 } span;
 
@@ -61,9 +64,11 @@ typedef struct engine {
     uint32_t call_capacity, free_call;
     uint64_t call_number;
     sim_heap heap;
+    sim_queue timeouts;       /* of calls whose timeout was set when they began */
+    uint64_t next_arrival_ns; /* UINT64_MAX: none */
     uint64_t start_ns, end_ns, timeout_ns, network_ns, events;
     double rate_factor;
-    uint64_t arrivals, antagonists; /* random number streams */
+    uint64_t arrivals, antagonists, services; /* random number streams */
     span *windows, *series;
     uint32_t window_count;
     size_t series_count;
@@ -79,9 +84,11 @@ static inline uint64_t sim_after_s(const engine *e, double seconds)
     return e->start_ns + (uint64_t)(seconds * 1e9);
 }
 
-/* engine.c: pass every client its list; schedule the next arrival. */
+/* engine.c: add the time since the last change of a server's calls to the windows; pass every client its list;
+ * set the time of the next arrival. */
+void sim_account(engine *e, uint32_t index);
 void sim_update_clients(engine *e);
-void sim_push_arrival(engine *e);
+void sim_set_arrival(engine *e);
 
 /* engine_setup.c: build and free the scene. sim_set_up() returns false if the policy cannot be created; call
  * sim_tear_down() in either case. */

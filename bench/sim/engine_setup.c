@@ -16,7 +16,7 @@ static void *zeroed(size_t count, size_t bytes)
 
 static void set_up_servers(engine *e)
 {
-    uint64_t random = sim_mix(e->scenario->seed + 2);
+    uint64_t random = sim_stream(e->scenario->seed, 2);
     for (uint32_t g = 0; g < e->scenario->group_count; g++) {
         e->group_first[g] = e->server_count;
         e->server_count += e->scenario->groups[g].count;
@@ -37,7 +37,8 @@ static void set_up_servers(engine *e)
                                  .slowdown = 1,
                                  .present = !group->absent,
                                  .running = {NONE, NONE},
-                                 .waiting = {NONE, NONE}};
+                                 .waiting = {NONE, NONE},
+                                 .accounted_ns = e->start_ns};
         char text[32], weight[16];
         snprintf(text, sizeof text, "10.%u.%u.%u:1", i >> 16 & 255, i >> 8 & 255, i & 255);
         snprintf(weight, sizeof weight, "%u", group->weight);
@@ -59,7 +60,7 @@ static void set_up_lists(engine *e)
 {
     const uint32_t subset = e->scenario->subset;
     const bool all = subset == 0 || subset >= e->server_count;
-    uint64_t random = sim_mix(e->scenario->seed + 3);
+    uint64_t random = sim_stream(e->scenario->seed, 3);
     e->list_length = all ? e->server_count : subset;
     e->lists = zeroed(all ? e->server_count : (size_t)subset * e->scenario->clients, sizeof *e->lists);
     e->scratch = zeroed(e->server_count, sizeof *e->scratch);
@@ -91,24 +92,26 @@ static void set_up_spans(engine *e)
         span *w = &e->windows[i];
         w->slice.from_s = scenario->window_count > 0 ? scenario->windows[i].from_s : 0;
         w->slice.to_s = scenario->window_count > 0 ? scenario->windows[i].to_s : scenario->duration_s;
+        w->from_ns = sim_after_s(e, w->slice.from_s);
+        w->to_ns = sim_after_s(e, w->slice.to_s);
         w->times = zeroed(1, sizeof *w->times);
         w->calls = zeroed(e->server_count, sizeof *w->calls);
-        w->work_ns = zeroed(e->server_count, sizeof *w->work_ns);
-        w->stay_ns = zeroed(e->server_count, sizeof *w->stay_ns);
+        w->busy_ns = zeroed(e->server_count, sizeof *w->busy_ns);
+        w->load_ns = zeroed(e->server_count, sizeof *w->load_ns);
     }
     e->series_count = scenario->series_s > 0 ? (size_t)ceil(scenario->duration_s / scenario->series_s) : 0;
     e->series = zeroed(e->series_count, sizeof *e->series);
     for (size_t i = 0; i < e->series_count; i++) {
         e->series[i].slice.from_s = (double)i * scenario->series_s;
         e->series[i].slice.to_s = (double)(i + 1) * scenario->series_s;
-        e->series[i].times = zeroed(1, sizeof(sim_histogram));
+        e->series[i].times = zeroed(1, sizeof(histogram));
     }
 }
 
 bool sim_set_up(engine *e)
 {
     const sim_scenario *scenario = e->scenario;
-    e->world.vl = virtual_loop_create(scenario->seed + 1);
+    e->world.vl = virtual_loop_create(sim_stream(scenario->seed, 1));
     e->world.loop = virtual_loop_loop(e->world.vl);
     sim_world_init(&e->world);
     e->start_ns = sim_now_ns(e);
@@ -117,8 +120,9 @@ bool sim_set_up(engine *e)
     e->network_ns = (uint64_t)(scenario->network_us * 1e3);
     e->free_call = NONE;
     e->rate_factor = 1;
-    e->arrivals = sim_mix(scenario->seed + 4);
-    e->antagonists = sim_mix(scenario->seed + 5);
+    e->arrivals = sim_stream(scenario->seed, 4);
+    e->antagonists = sim_stream(scenario->seed, 5);
+    e->services = sim_stream(scenario->seed, 6);
     set_up_servers(e);
     set_up_lists(e);
     set_up_spans(e);
@@ -132,7 +136,7 @@ bool sim_set_up(engine *e)
     for (uint32_t i = 0; i < scenario->event_count; i++) {
         sim_heap_push(&e->heap, sim_after_s(e, scenario->events[i].at_s), EVENT_SCRIPT, i, 0);
     }
-    sim_push_arrival(e);
+    sim_set_arrival(e);
     return true;
 }
 
@@ -148,14 +152,14 @@ void sim_tear_down(engine *e)
     for (uint32_t i = 0; i < e->window_count; i++) {
         free(e->windows[i].times);
         free(e->windows[i].calls);
-        free(e->windows[i].work_ns);
-        free(e->windows[i].stay_ns);
+        free(e->windows[i].busy_ns);
+        free(e->windows[i].load_ns);
     }
     for (size_t i = 0; i < e->series_count; i++) {
         free(e->series[i].times);
     }
-    void *const memory[] = {e->world.addresses, e->windows, e->series, e->servers,     e->refusing,
-                            e->clients,         e->lists,   e->calls,  e->heap.events, e->scratch};
+    void *const memory[] = {e->world.addresses, e->windows, e->series,      e->servers, e->refusing,       e->clients,
+                            e->lists,           e->calls,   e->heap.events, e->scratch, e->timeouts.events};
     for (size_t i = 0; i < sizeof memory / sizeof *memory; i++) {
         free(memory[i]);
     }
@@ -166,33 +170,35 @@ void sim_tear_down(engine *e)
 static sim_slice slice_of(const span *s)
 {
     sim_slice slice = s->slice;
-    slice.mean_us = s->times->total > 0 ? s->times->sum_ns / (double)s->times->total * 1e-3 : 0;
-    slice.p50_us = sim_quantile_us(s->times, 0.5);
-    slice.p99_us = sim_quantile_us(s->times, 0.99);
-    slice.p999_us = sim_quantile_us(s->times, 0.999);
+    slice.mean_us = histogram_mean(s->times) * 1e-3;
+    slice.p50_us = (double)histogram_quantile(s->times, 0.5) * 1e-3;
+    slice.p99_us = (double)histogram_quantile(s->times, 0.99) * 1e-3;
+    slice.p999_us = (double)histogram_quantile(s->times, 0.999) * 1e-3;
     return slice;
 }
 
 static sim_window_result window_result(const engine *e, const span *w)
 {
     sim_window_result result = {.slice = slice_of(w), .queue_max = w->queue_max};
-    double calls_sum = 0, calls_max = 0, stay_sum = 0, stay_max = 0;
-    const double span_ns = (w->slice.to_s - w->slice.from_s) * 1e9;
+    double calls_sum = 0, calls_max = 0, load_sum = 0, load_max = 0, busy_sum = 0;
+    const double span_ns = (double)(w->to_ns - w->from_ns);
     uint32_t present = 0;
     for (uint32_t i = 0; i < e->server_count; i++) {
         const server *s = &e->servers[i];
         if (s->present) {
-            const double utilization = w->work_ns[i] / span_ns / (s->group->workers > 0 ? s->group->workers : 1);
+            const double busy = w->busy_ns[i] / span_ns / (s->group->workers > 0 ? s->group->workers : 1);
             present++;
             calls_sum += w->calls[i];
-            stay_sum += w->stay_ns[i];
+            load_sum += w->load_ns[i];
+            busy_sum += busy;
             calls_max = w->calls[i] > calls_max ? w->calls[i] : calls_max;
-            stay_max = w->stay_ns[i] > stay_max ? w->stay_ns[i] : stay_max;
-            result.utilization_max = utilization > result.utilization_max ? utilization : result.utilization_max;
+            load_max = w->load_ns[i] > load_max ? w->load_ns[i] : load_max;
+            result.busy_share_max = busy > result.busy_share_max ? busy : result.busy_share_max;
         }
     }
     result.calls_max_over_mean = calls_sum > 0 ? calls_max * present / calls_sum : 0;
-    result.load_max_over_mean = stay_sum > 0 ? stay_max * present / stay_sum : 0;
+    result.load_max_over_mean = load_sum > 0 ? load_max * present / load_sum : 0;
+    result.busy_share_mean = present > 0 ? busy_sum / present : 0;
     return result;
 }
 

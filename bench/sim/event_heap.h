@@ -1,4 +1,5 @@
-/* Pending events, earliest first; equal times in order of insertion. A heap with four children per node. */
+/* Pending events: a heap, earliest first, equal times in order of insertion, with four children per node; and a queue
+ * for events that come in the order of their times. */
 #ifndef EVENER_BENCH_SIM_EVENT_HEAP_H
 #define EVENER_BENCH_SIM_EVENT_HEAP_H
 
@@ -64,6 +65,37 @@ static inline sim_heap_event sim_heap_pop(sim_heap *heap)
     }
     heap->events[hole] = last;
     return top;
+}
+
+/* A ring of events. `first` and `end` count all events that were ever taken and added. */
+typedef struct sim_queue {
+    sim_heap_event *events;
+    size_t capacity; /* a power of two, or 0 */
+    uint64_t first, end;
+} sim_queue;
+
+static inline const sim_heap_event *sim_queue_first(const sim_queue *queue)
+{
+    return queue->first < queue->end ? &queue->events[queue->first & (queue->capacity - 1)] : NULL;
+}
+
+/* `at_ns` is not before that of the last event added. */
+static inline void sim_queue_add(sim_queue *queue, uint64_t at_ns, uint32_t kind, uint32_t index, uint64_t stamp)
+{
+    if (queue->end - queue->first == queue->capacity) {
+        const size_t capacity = queue->capacity == 0 ? 1024 : queue->capacity * 2;
+        sim_heap_event *events = malloc(capacity * sizeof *events);
+        if (events == NULL) {
+            abort();
+        }
+        for (uint64_t i = queue->first; i < queue->end; i++) {
+            events[i & (capacity - 1)] = queue->events[i & (queue->capacity - 1)];
+        }
+        free(queue->events);
+        queue->events = events;
+        queue->capacity = capacity;
+    }
+    queue->events[queue->end++ & (queue->capacity - 1)] = (sim_heap_event){at_ns, 0, kind, index, stamp};
 }
 
 #endif

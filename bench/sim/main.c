@@ -1,11 +1,19 @@
 /* Runs scenarios of the simulator and writes the results as JSON for bench_report:
  *
- *     bench_sim [--scale=0.2] [--policy=LABEL] [--output=FILE] bench/sim/NAME.cfg ...
+ *     bench_sim [--seeds=20] [--skip-seeds=20] [--scale=0.2] [--policy=LABEL] [--check=FILE] [--output=FILE]
+ *               bench/sim/NAME.cfg ...
  *
  *     {"sim": [one object per scenario, policy and window],
  *      "sim_series": [one object per scenario and policy, with time slices]}
  *
- * --scale multiplies all times (durations, events, windows) of the files after it. A progress table goes to stderr. */
+ * Each policy runs with --seeds seeds (by default the scenario's number of seeds): the scenario's seed and those after
+ * it, less the first --skip-seeds of them. A figure KEY is the median over the seeds; KEY_least and KEY_greatest are its
+ * range. The same command gives the same JSON on every machine.
+ * --scale multiplies all times (durations, events, windows) of the files after it.
+ * --check compares the medians with the ranges of an earlier output; a median outside of its range is an error. Ranges of
+ * few seeds are not checked: they leave out the median too often.
+ * The output is written again after each seed, so that a run that is stopped leaves what it has finished. Progress and a
+ * table go to stderr. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,11 +21,24 @@
 #include <jansson.h>
 
 #include "bench/sim/engine.h"
+#include "bench/sim/seeds.h"
+
+#define CHECKED_SEEDS_MIN 10 /* their range leaves out the median of all seeds in one of 500 cases */
 
 typedef struct options {
     double scale;
+    uint64_t seeds, skip_seeds; /* seeds 0: as many as the scenario says */
     const char *policy, *output;
+    const json_t *published; /* of --check; NULL: no check */
 } options;
+
+/* The results of a policy, one entry per seed. */
+typedef struct collected {
+    json_t *windows[SIM_WINDOWS_MAX]; /* arrays */
+    json_t **slices;
+    size_t window_count, slice_count;
+    double cpu_s;
+} collected;
 
 static void shorten(sim_scenario *scenario, double scale)
 {
@@ -33,120 +54,309 @@ static void shorten(sim_scenario *scenario, double scale)
     }
 }
 
-static json_t *slice_json(const sim_scenario *scenario, const sim_slice *slice)
+/* ---- one seed ---- */
+
+static json_t *slice_figures(const sim_scenario *scenario, const sim_slice *slice)
 {
+    const double calls = slice->calls > 0 ? (double)slice->calls : 1;
     json_t *shares = json_object();
     for (uint32_t g = 0; g < scenario->group_count; g++) {
-        const double calls = slice->calls > 0 ? (double)slice->calls : 1;
         json_object_set_new(shares, scenario->groups[g].name, json_real((double)slice->group_calls[g] / calls));
     }
-    return json_pack("{s:f,s:f,s:I,s:I,s:f,s:f,s:f,s:f,s:o}", "from_s", slice->from_s, "to_s", slice->to_s, "calls",
-                     (json_int_t)slice->calls, "failed", (json_int_t)slice->failed, "mean_us", slice->mean_us, "p50_us",
-                     slice->p50_us, "p99_us", slice->p99_us, "p999_us", slice->p999_us, "shares", shares);
+    return json_pack("{s:I,s:I,s:f,s:f,s:f,s:f,s:o}", "calls", (json_int_t)slice->calls, "failed",
+                     (json_int_t)slice->failed, "mean_us", slice->mean_us, "p50_us", slice->p50_us, "p99_us",
+                     slice->p99_us, "p999_us", slice->p999_us, "shares", shares);
 }
 
-static const char *window_name(const sim_scenario *scenario, uint32_t index)
+static json_t *window_figures(const sim_scenario *scenario, const sim_window_result *w)
+{
+    json_t *figures = slice_figures(scenario, &w->slice);
+    const double calls = w->slice.calls > 0 ? (double)w->slice.calls : 1;
+    json_t *more = json_pack("{s:f,s:f,s:f,s:f,s:f,s:i}", "ok_percent", 100 * (calls - (double)w->slice.failed) / calls,
+                             "calls_max_over_mean", w->calls_max_over_mean, "load_max_over_mean", w->load_max_over_mean,
+                             "busy_share_max", w->busy_share_max, "busy_share_mean", w->busy_share_mean, "queue_max",
+                             (int)w->queue_max);
+    json_object_update(figures, more);
+    json_decref(more);
+    return figures;
+}
+
+static void collect(collected *all, const sim_scenario *scenario, const sim_result *result)
+{
+    if (all->window_count == 0) {
+        all->window_count = result->window_count;
+        all->slice_count = result->series_count;
+        all->slices = calloc(result->series_count + 1, sizeof(json_t *));
+        if (all->slices == NULL) {
+            abort();
+        }
+        for (size_t i = 0; i < all->window_count; i++) {
+            all->windows[i] = json_array();
+        }
+        for (size_t i = 0; i < all->slice_count; i++) {
+            all->slices[i] = json_array();
+        }
+    }
+    for (size_t i = 0; i < all->window_count; i++) {
+        json_array_append_new(all->windows[i], window_figures(scenario, &result->windows[i]));
+    }
+    for (size_t i = 0; i < all->slice_count; i++) {
+        json_array_append_new(all->slices[i], slice_figures(scenario, &result->series[i]));
+    }
+    all->cpu_s += result->cpu_s;
+}
+
+static void collected_clear(collected *all)
+{
+    for (size_t i = 0; i < all->window_count; i++) {
+        json_decref(all->windows[i]);
+    }
+    for (size_t i = 0; i < all->slice_count; i++) {
+        json_decref(all->slices[i]);
+    }
+    free(all->slices);
+}
+
+/* ---- over the seeds ---- */
+
+static const char *window_name(const sim_scenario *scenario, size_t index)
 {
     return scenario->window_count > 0 ? scenario->windows[index].name : "all";
 }
 
-static void add_rows(json_t *results, const sim_scenario *scenario, const sim_policy *policy, const sim_result *result)
+/* Return the figures with `head` before them. */
+static json_t *row_of(json_t *head, const json_t *by_seed)
 {
-    for (uint32_t i = 0; i < result->window_count; i++) {
-        const sim_window_result *w = &result->windows[i];
-        const double calls = w->slice.calls > 0 ? (double)w->slice.calls : 1;
-        json_t *row = slice_json(scenario, &w->slice);
-        json_t *more =
-            json_pack("{s:s,s:s,s:s,s:s,s:i,s:i,s:I,s:f,s:f,s:f,s:f,s:i,s:f}", "scenario", scenario->name, "policy",
-                      policy->label, "window", window_name(scenario, i), "config", policy->config, "clients",
-                      (int)scenario->clients, "subset", (int)scenario->subset, "seed", (json_int_t)scenario->seed,
-                      "ok_percent", 100 * (calls - (double)w->slice.failed) / calls, "calls_max_over_mean",
-                      w->calls_max_over_mean, "load_max_over_mean", w->load_max_over_mean, "utilization_max",
-                      w->utilization_max, "queue_max", (int)w->queue_max, "cpu_s", result->cpu_s);
-        json_object_update_missing(row, more);
-        json_decref(more);
+    json_t *figures = sim_over_seeds(by_seed);
+    json_object_update(head, figures);
+    json_decref(figures);
+    return head;
+}
+
+static const json_t *published_row(const json_t *published, const json_t *row)
+{
+    static const char *const keys[] = {"scenario", "policy", "window"};
+    size_t index;
+    const json_t *other;
+    json_array_foreach(json_object_get(published, "sim"), index, other)
+    {
+        bool same = true;
+        for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+            same = same && json_equal(json_object_get(row, keys[i]), json_object_get(other, keys[i]));
+        }
+        if (same) {
+            return other;
+        }
+    }
+    return NULL;
+}
+
+static void complain(void *arg, const char *figure, double median, double least, double greatest)
+{
+    const json_t *row = arg;
+    fprintf(stderr, "CHECK FAILED: %s, %s, %s: median of %s is %g, outside of %g to %g\n",
+            json_string_value(json_object_get(row, "scenario")), json_string_value(json_object_get(row, "policy")),
+            json_string_value(json_object_get(row, "window")), figure, median, least, greatest);
+}
+
+static double figure(const json_t *row, const char *key)
+{
+    return json_number_value(json_object_get(row, key));
+}
+
+static void print_row(const json_t *row)
+{
+    fprintf(stderr,
+            "%-20s %-16s %-14s %9.0f calls %8.4f %% ok  p50 %9.0f  p99 %9.0f (%.0f-%.0f)  p99.9 %9.0f us  busiest "
+            "%4.2f\n",
+            json_string_value(json_object_get(row, "scenario")), json_string_value(json_object_get(row, "policy")),
+            json_string_value(json_object_get(row, "window")), figure(row, "calls"), figure(row, "ok_percent"),
+            figure(row, "p50_us"), figure(row, "p99_us"), figure(row, "p99_us_least"), figure(row, "p99_us_greatest"),
+            figure(row, "p999_us"), figure(row, "busy_share_max"));
+}
+
+/* Add the rows of a policy. */
+static void add_rows(json_t *results, const sim_scenario *scenario, const sim_policy *policy, const collected *all,
+                     const options *given)
+{
+    const json_int_t seed = (json_int_t)(scenario->seed + given->skip_seeds);
+    for (size_t i = 0; i < all->window_count; i++) {
+        const sim_window whole = {"all", 0, scenario->duration_s};
+        const sim_window *window = scenario->window_count > 0 ? &scenario->windows[i] : &whole;
+        json_t *row = row_of(
+            json_pack("{s:s,s:s,s:s,s:s,s:i,s:i,s:I,s:I,s:f,s:f}", "scenario", scenario->name, "policy", policy->label,
+                      "window", window_name(scenario, i), "config", policy->config, "clients", (int)scenario->clients,
+                      "subset", (int)scenario->subset, "seed", seed, "seeds",
+                      (json_int_t)json_array_size(all->windows[i]), "from_s", window->from_s, "to_s", window->to_s),
+            all->windows[i]);
         json_array_append_new(json_object_get(results, "sim"), row);
     }
     json_t *slices = json_array();
-    for (size_t i = 0; i < result->series_count; i++) {
-        json_array_append_new(slices, slice_json(scenario, &result->series[i]));
+    for (size_t i = 0; i < all->slice_count; i++) {
+        json_array_append_new(slices, row_of(json_pack("{s:f,s:f}", "from_s", (double)i * scenario->series_s, "to_s",
+                                                       (double)(i + 1) * scenario->series_s),
+                                             all->slices[i]));
     }
     json_array_append_new(json_object_get(results, "sim_series"),
                           json_pack("{s:s,s:s,s:s,s:o}", "scenario", scenario->name, "note", scenario->note, "policy",
                                     policy->label, "slices", slices));
 }
 
-static void print_result(const sim_scenario *scenario, const sim_policy *policy, const sim_result *result)
+static bool write_results(const json_t *results, const char *path)
 {
-    for (uint32_t i = 0; i < result->window_count; i++) {
-        const sim_window_result *w = &result->windows[i];
-        const double calls = w->slice.calls > 0 ? (double)w->slice.calls : 1;
-        fprintf(stderr,
-                "%-22s %-20s %-14s %9.0f calls %8.4f %% ok  p50 %9.0f  p99 %9.0f  p99.9 %9.0f us  busiest %5.2f\n",
-                scenario->name, policy->label, window_name(scenario, i), calls,
-                100 * (calls - (double)w->slice.failed) / calls, w->slice.p50_us, w->slice.p99_us, w->slice.p999_us,
-                w->utilization_max);
+    const size_t flags = JSON_INDENT(1) | JSON_REAL_PRECISION(6);
+    if (path == NULL) {
+        return json_dumpf(results, stdout, flags) == 0;
     }
+    char partial[4096];
+    snprintf(partial, sizeof partial, "%s.partial", path);
+    if (json_dump_file(results, partial, flags) != 0 || rename(partial, path) != 0) {
+        fprintf(stderr, "bench_sim: cannot write %s\n", path);
+        return false;
+    }
+    return true;
 }
 
-static int run_scenario(const char *path, const options *given, json_t *results)
+/* Run one seed of a policy. False: it cannot run. */
+static bool run_seed(const sim_scenario *scenario, const sim_policy *policy, uint64_t number, collected *all)
+{
+    static sim_scenario one;
+    char message[512];
+    one = *scenario;
+    one.seed += number;
+    sim_result *result = sim_run(&one, policy, message, sizeof message);
+    if (result == NULL) {
+        fprintf(stderr, "%s: %s: %s\n", scenario->name, policy->label, message);
+        return false;
+    }
+    collect(all, scenario, result);
+    sim_result_destroy(result);
+    return true;
+}
+
+/* Run all policies with each seed in turn, so that a run that is stopped has the same seeds of each. */
+static size_t run_seeds(const sim_scenario *scenario, const options *given, json_t *results)
+{
+    static collected all[SIM_POLICIES_MAX];
+    const uint64_t seeds = given->seeds > 0 ? given->seeds : scenario->seeds;
+    size_t failures = 0;
+    json_t *with_these = NULL;
+    memset(all, 0, sizeof all);
+    for (uint64_t seed = 0; failures == 0 && seed < seeds; seed++) {
+        json_decref(with_these);
+        with_these = json_deep_copy(results);
+        for (uint32_t i = 0; i < scenario->policy_count; i++) {
+            const sim_policy *policy = &scenario->policies[i];
+            if (given->policy == NULL || strcmp(given->policy, policy->label) == 0) {
+                const bool ran = run_seed(scenario, policy, given->skip_seeds + seed, &all[i]);
+                failures += !ran;
+                if (ran) {
+                    add_rows(with_these, scenario, policy, &all[i], given);
+                }
+            }
+        }
+        fprintf(stderr, "%s: %llu of %llu seeds\n", scenario->name, (unsigned long long)seed + 1,
+                (unsigned long long)seeds);
+        failures += failures == 0 && given->output != NULL && !write_results(with_these, given->output);
+    }
+    for (uint32_t i = 0; i < scenario->policy_count; i++) {
+        fprintf(stderr, "%s, %s: %.1f s of processor time\n", scenario->name, scenario->policies[i].label,
+                all[i].cpu_s);
+        collected_clear(&all[i]);
+    }
+    if (failures == 0) {
+        json_object_update(results, with_these);
+    }
+    json_decref(with_these);
+    return failures;
+}
+
+/* Check the rows of a scenario against those of --check. Return how many figures are outside. */
+static size_t check_rows(const sim_scenario *scenario, const options *given, const json_t *results)
+{
+    size_t index, outside = 0;
+    json_t *row;
+    json_array_foreach(json_object_get(results, "sim"), index, row)
+    {
+        if (strcmp(json_string_value(json_object_get(row, "scenario")), scenario->name) == 0) {
+            print_row(row);
+            const json_t *published = published_row(given->published, row);
+            if (published != NULL && json_integer_value(json_object_get(published, "seeds")) < CHECKED_SEEDS_MIN) {
+                fprintf(stderr, "not checked: published with fewer than %d seeds\n", CHECKED_SEEDS_MIN);
+            } else if (given->published != NULL) {
+                outside += sim_outside(row, published, complain, row);
+            }
+        }
+    }
+    return outside;
+}
+
+static size_t run_scenario(const char *path, const options *given, json_t *results)
 {
     static sim_scenario scenario;
     char message[512];
-    int failures = 0;
     if (!sim_scenario_read(path, &scenario, message, sizeof message)) {
         fprintf(stderr, "%s\n", message);
         return 1;
     }
     shorten(&scenario, given->scale);
-    for (uint32_t i = 0; i < scenario.policy_count; i++) {
-        const sim_policy *policy = &scenario.policies[i];
-        if (given->policy != NULL && strcmp(given->policy, policy->label) != 0) {
-            continue;
-        }
-        sim_result *result = sim_run(&scenario, policy, message, sizeof message);
-        if (result == NULL) {
-            fprintf(stderr, "%s: %s: %s\n", scenario.name, policy->label, message);
-            failures++;
-            continue;
-        }
-        print_result(&scenario, policy, result);
-        add_rows(results, &scenario, policy, result);
-        sim_result_destroy(result);
-    }
-    return failures;
+    const size_t failures = run_seeds(&scenario, given, results);
+    return failures + check_rows(&scenario, given, results);
 }
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: bench_sim [--scale=FACTOR] [--policy=LABEL] [--output=FILE] SCENARIO.cfg ...\n");
+    fprintf(stderr, "usage: bench_sim [--seeds=COUNT] [--skip-seeds=COUNT] [--scale=FACTOR] [--policy=LABEL] "
+                    "[--check=FILE] [--output=FILE] SCENARIO.cfg ...\n");
     return 2;
+}
+
+/* Return the value of "--name=value", or NULL if the argument is another one. */
+static const char *option(const char *argument, const char *name)
+{
+    const size_t length = strlen(name);
+    return strncmp(argument, name, length) == 0 && argument[length] == '=' ? argument + length + 1 : NULL;
 }
 
 int main(int argc, char **argv)
 {
     options given = {.scale = 1};
     json_t *results = json_pack("{s:[],s:[]}", "sim", "sim_series");
-    int failures = 0;
+    json_t *published = NULL;
+    json_error_t error;
+    size_t failures = 0;
     for (int i = 1; i < argc; i++) {
-        if (strncmp(argv[i], "--scale=", 8) == 0) {
-            given.scale = strtod(argv[i] + 8, NULL);
-        } else if (strncmp(argv[i], "--policy=", 9) == 0) {
-            given.policy = argv[i] + 9;
-        } else if (strncmp(argv[i], "--output=", 9) == 0) {
-            given.output = argv[i] + 9;
+        const char *value;
+        if ((value = option(argv[i], "--scale")) != NULL) {
+            given.scale = strtod(value, NULL);
+        } else if ((value = option(argv[i], "--seeds")) != NULL) {
+            given.seeds = strtoull(value, NULL, 10);
+        } else if ((value = option(argv[i], "--skip-seeds")) != NULL) {
+            given.skip_seeds = strtoull(value, NULL, 10);
+        } else if ((value = option(argv[i], "--policy")) != NULL) {
+            given.policy = value;
+        } else if ((value = option(argv[i], "--output")) != NULL) {
+            given.output = value;
+        } else if ((value = option(argv[i], "--check")) != NULL) {
+            json_decref(published);
+            published = json_load_file(value, 0, &error);
+            if (published == NULL) {
+                fprintf(stderr, "bench_sim: %s:%d: %s\n", value, error.line, error.text);
+                failures++;
+            }
+            given.published = published;
         } else if (argv[i][0] == '-' || !(given.scale > 0)) {
             json_decref(results);
+            json_decref(published);
             return usage();
         } else {
             failures += run_scenario(argv[i], &given, results);
         }
     }
-    if (given.output != NULL) {
-        failures += json_dump_file(results, given.output, JSON_INDENT(1) | JSON_REAL_PRECISION(6)) != 0;
-    } else {
-        failures += json_dumpf(results, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(6)) != 0;
+    if (!write_results(results, given.output)) {
+        failures++;
     }
     json_decref(results);
+    json_decref(published);
     return failures > 0 ? 1 : 0;
 }

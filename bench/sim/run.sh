@@ -1,53 +1,51 @@
 #!/bin/sh
-# Runs the simulator over the scenarios of this folder and writes its JSON. The largest scenario gets a file of its own:
-# OUTPUT_mesh.json.
+# Runs the simulator over the scenarios of this folder and writes its JSON. The same command gives the same JSON on every
+# machine.
 #
-#     bench/sim/run.sh [--quick] [--build=FOLDER] [--output=FILE]
+#     bench/sim/run.sh [--quick | --document | --further] [--build=FOLDER] [--output=FILE]
+#
+# Without an option all scenarios but the largest run with a few seeds each. --quick leaves out more. --document runs all
+# with the seeds that docs/performance.md is made of (an hour or more of one core; 6 GB), and writes
+# docs/performance/simulated.json. --further runs 20 other seeds of those scenarios that were published with 20, and
+# fails if a median lies outside of the published range.
 set -eu
 cd "$(dirname "$0")/../.."
 
+published=docs/performance/simulated.json
 build=build/bench
 output=bench/results/sim.json
-scenarios="slow_of_four beyond_round_robin faults joining prequal_ramp"
-large="ten_thousand ten_thousand_uneven" # at a tenth of their duration: 600,000 calls each
+small="slow_of_four beyond_round_robin faults joining prequal_ramp" large="ten_thousand ten_thousand_uneven"
 mesh=full_mesh mesh_kb=6000000
+seeds=5 large_seeds=1 further=''
 for argument in "$@"; do
     case $argument in
-    --quick) scenarios="slow_of_four beyond_round_robin" large='' mesh='' ;;
+    --quick) small="slow_of_four beyond_round_robin" large='' mesh='' seeds=3 ;;
+    --document) seeds=20 large_seeds=20 output=$published ;;
+    --further) seeds=20 large_seeds=20 further="--skip-seeds=20 --check=$published" ;;
     --build=*) build=${argument#--build=} ;;
     --output=*) output=${argument#--output=} ;;
     *)
-        echo "usage: bench/sim/run.sh [--quick] [--build=FOLDER] [--output=FILE]" >&2
+        echo "usage: bench/sim/run.sh [--quick | --document | --further] [--build=FOLDER] [--output=FILE]" >&2
         exit 2
         ;;
     esac
 done
 
 mkdir -p "$(dirname "$output")"
-files=
-for scenario in $scenarios; do
-    files="$files bench/sim/$scenario.cfg"
-done
-if [ -n "$large" ]; then
-    files="$files --scale=0.1"
-    for scenario in $large; do
-        files="$files bench/sim/$scenario.cfg"
-    done
-fi
-# The largest scenario runs in parallel with the others. Figures are in virtual and in processor time, so the two runs
-# do not distort each other.
-mesh_process=
 if [ -n "$mesh" ]; then
     free_kb=$(awk '/^MemAvailable:/ { print $2 }' /proc/meminfo)
-    if [ "${free_kb:-0}" -ge $mesh_kb ]; then
-        "$build/bench/bench_sim" --output="${output%.json}_mesh.json" bench/sim/$mesh.cfg &
-        mesh_process=$!
-    else
+    if [ "${free_kb:-0}" -lt $mesh_kb ]; then
         echo "bench/sim/run.sh: $mesh is skipped: it needs $mesh_kb KB of memory, ${free_kb:-0} are available" >&2
+        mesh=''
     fi
 fi
-status=0
-# shellcheck disable=SC2086 # a list of words without spaces
-"$build/bench/bench_sim" --output="$output" $files || status=1
-[ -z "$mesh_process" ] || wait "$mesh_process" || status=1
-exit $status
+files="--seeds=$seeds"
+for scenario in $small; do
+    files="$files bench/sim/$scenario.cfg"
+done
+files="$files --seeds=$large_seeds"
+for scenario in $large $mesh; do
+    files="$files bench/sim/$scenario.cfg"
+done
+# shellcheck disable=SC2086 # lists of words without spaces
+exec "$build/bench/bench_sim" --output="$output" $further $files

@@ -9,6 +9,8 @@
 
 #define CLIENTS_MAX 100000
 #define SERVERS_MAX 100000
+#define SEEDS 20
+#define SEEDS_MAX 100000
 
 typedef struct reader {
     const char *path;
@@ -194,6 +196,7 @@ static void read_root(reader *r, const config_setting_t *root, sim_scenario *sce
     text(r, root, "name", scenario->name, sizeof scenario->name);
     text(r, root, "note", scenario->note, sizeof scenario->note);
     scenario->seed = count(r, root, "seed", 1, UINT32_MAX);
+    scenario->seeds = count(r, root, "seeds", SEEDS, SEEDS_MAX);
     scenario->clients = count(r, root, "clients", 1, CLIENTS_MAX);
     scenario->subset = count(r, root, "subset", 0, SERVERS_MAX);
     scenario->rate_per_s = number(r, root, "rate_per_s", 1000);
@@ -203,8 +206,8 @@ static void read_root(reader *r, const config_setting_t *root, sim_scenario *sce
     scenario->network_us = number(r, root, "network_us", 0);
     scenario->series_s = number(r, root, "series_s", 0);
     read_lists(r, root, scenario);
-    if (scenario->clients == 0 || !(scenario->rate_per_s > 0) || !(scenario->duration_s > 0)) {
-        fail(r, root, "clients, rate_per_s and duration_s must be above 0");
+    if (scenario->clients == 0 || scenario->seeds == 0 || !(scenario->rate_per_s > 0) || !(scenario->duration_s > 0)) {
+        fail(r, root, "seeds, clients, rate_per_s and duration_s must be above 0");
     }
     if (scenario->group_count == 0 || scenario->policy_count == 0) {
         fail(r, root, "groups and policies must be given");

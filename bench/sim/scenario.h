@@ -59,7 +59,7 @@ typedef struct sim_event {
     double value;
 } sim_event;
 
-/* A period that is reported separately: the calls that start in it. */
+/* A period that is reported separately: the calls that start in it. Periods may overlap. */
 typedef struct sim_window {
     char name[SIM_NAME_BYTES];
     double from_s, to_s;
@@ -75,6 +75,7 @@ typedef struct sim_scenario {
     char name[SIM_NAME_BYTES];
     char note[SIM_NOTE_BYTES]; /* its source and the published figures */
     uint64_t seed;
+    uint32_t seeds; /* how many seeds, from `seed` on, its published figures are made of */
     uint32_t clients;
     uint32_t subset;   /* servers per client, drawn at random; 0: all */
     double rate_per_s; /* calls per second of all clients together */

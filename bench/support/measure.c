@@ -78,56 +78,6 @@ double bench_figure_median(const bench_figure *figure)
     return bench_figure_share(figure, 0.5);
 }
 
-/* A value of n bits (n > 6) belongs to row n - 6; the 6 bits after its leading bit are the column. Rows follow each
- * other by n. */
-static size_t bucket_of(uint64_t value)
-{
-    if (value < BENCH_HISTOGRAM_SUB) {
-        return (size_t)value;
-    }
-    unsigned shift = 57u - (unsigned)__builtin_clzll(value);
-    return (size_t)(shift + 1) * BENCH_HISTOGRAM_SUB + (size_t)((value >> shift) - BENCH_HISTOGRAM_SUB);
-}
-
-/* Return the greatest value of a bucket. */
-static uint64_t value_of(size_t bucket)
-{
-    if (bucket < BENCH_HISTOGRAM_SUB) {
-        return bucket;
-    }
-    unsigned shift = (unsigned)(bucket / BENCH_HISTOGRAM_SUB) - 1;
-    return ((BENCH_HISTOGRAM_SUB + bucket % BENCH_HISTOGRAM_SUB + 1) << shift) - 1;
-}
-
-void bench_histogram_add(bench_histogram *histogram, uint64_t value)
-{
-    histogram->buckets[bucket_of(value)]++;
-    histogram->count++;
-    histogram->max = value > histogram->max ? value : histogram->max;
-}
-
-void bench_histogram_merge(bench_histogram *into, const bench_histogram *from)
-{
-    for (size_t i = 0; i < BENCH_HISTOGRAM_BUCKETS; i++) {
-        into->buckets[i] += from->buckets[i];
-    }
-    into->count += from->count;
-    into->max = from->max > into->max ? from->max : into->max;
-}
-
-uint64_t bench_histogram_percentile(const bench_histogram *histogram, double share)
-{
-    uint64_t wanted = (uint64_t)(share * (double)histogram->count), seen = 0;
-    for (size_t i = 0; i < BENCH_HISTOGRAM_BUCKETS; i++) {
-        seen += histogram->buckets[i];
-        if (seen > wanted || (seen == histogram->count && seen > 0)) {
-            uint64_t value = value_of(i);
-            return value < histogram->max ? value : histogram->max;
-        }
-    }
-    return 0;
-}
-
 size_t bench_bytes_in_use(void)
 {
     struct mallinfo2 info = mallinfo2();

@@ -1,4 +1,4 @@
-/* Measuring for all benches: fast time stamps, repeated figures, latency distributions, allocation counts. */
+/* Measuring for all benches: fast time stamps, repeated figures, allocation counts. */
 #ifndef BENCH_SUPPORT_MEASURE_H
 #define BENCH_SUPPORT_MEASURE_H
 
@@ -36,23 +36,6 @@ double bench_figure_min(const bench_figure *figure);
 double bench_figure_median(const bench_figure *figure);
 /* Return the quantile at `share` (0.25: the lower quartile), interpolated between two values. */
 double bench_figure_share(const bench_figure *figure, double share);
-
-/* ---- latency distributions ---- */
-
-/* Counts by value; exact below 64, within 1/64 above. */
-#define BENCH_HISTOGRAM_SUB 64
-#define BENCH_HISTOGRAM_BUCKETS (BENCH_HISTOGRAM_SUB * 59)
-
-typedef struct bench_histogram {
-    uint64_t count;
-    uint64_t max;
-    uint64_t buckets[BENCH_HISTOGRAM_BUCKETS];
-} bench_histogram;
-
-void bench_histogram_add(bench_histogram *histogram, uint64_t value);
-void bench_histogram_merge(bench_histogram *into, const bench_histogram *from);
-/* Return the value that `share` (0.99) of all values do not exceed; 0 if the histogram is empty. */
-uint64_t bench_histogram_percentile(const bench_histogram *histogram, double share);
 
 /* ---- allocations ---- */
 

@@ -36,6 +36,7 @@
 #include "bench/support/awake.h"
 #include "bench/support/output.h"
 #include "bench/support/servers.h"
+#include "examples/evener/histogram.h"
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 #define SERVERS 4
@@ -112,7 +113,7 @@ struct tail_run {
 
 typedef struct tail_figures {
     bench_figure p50_us, p99_us, p999_us;
-    bench_histogram for_p999; /* calls not yet part of a 99.9th percentile */
+    histogram for_p999; /* calls not yet part of a 99.9th percentile */
     bench_figure late_p99_us;
     bench_figure slow_percent; /* share of calls to slow servers; empty: not known */
     uint64_t calls, failed;
@@ -216,26 +217,26 @@ static void send_all(tail_stage *stage, bench_client *client, tail_call *calls, 
 
 static void gather(const tail_call *calls, size_t count, tail_figures *figures)
 {
-    bench_histogram *histograms = calloc(2, sizeof *histograms);
+    histogram *histograms = calloc(2, sizeof *histograms);
     if (histograms == NULL) {
         abort();
     }
-    bench_histogram *latency = &histograms[0], *late = &histograms[1];
+    histogram *latency = &histograms[0], *late = &histograms[1];
     for (size_t i = 0; i < count; i++) {
         /* A failed call counts as the timeout. */
-        bench_histogram_add(latency, calls[i].latency_ns > 0 ? calls[i].latency_ns : TIMEOUT_MS * 1000000u);
-        bench_histogram_add(late, calls[i].late_ns);
+        histogram_add(latency, calls[i].latency_ns > 0 ? calls[i].latency_ns : TIMEOUT_MS * 1000000u);
+        histogram_add(late, calls[i].late_ns);
         figures->failed += calls[i].latency_ns == 0;
     }
     figures->calls += count;
-    bench_figure_add(&figures->p50_us, (double)bench_histogram_percentile(latency, 0.5) / 1e3);
-    bench_figure_add(&figures->p99_us, (double)bench_histogram_percentile(latency, 0.99) / 1e3);
-    bench_histogram_merge(&figures->for_p999, latency);
+    bench_figure_add(&figures->p50_us, (double)histogram_quantile(latency, 0.5) / 1e3);
+    bench_figure_add(&figures->p99_us, (double)histogram_quantile(latency, 0.99) / 1e3);
+    histogram_merge(&figures->for_p999, latency);
     if (figures->for_p999.count >= P999_CALLS) {
-        bench_figure_add(&figures->p999_us, (double)bench_histogram_percentile(&figures->for_p999, 0.999) / 1e3);
-        figures->for_p999 = (bench_histogram){0};
+        bench_figure_add(&figures->p999_us, (double)histogram_quantile(&figures->for_p999, 0.999) / 1e3);
+        figures->for_p999 = (histogram){0};
     }
-    bench_figure_add(&figures->late_p99_us, (double)bench_histogram_percentile(late, 0.99) / 1e3);
+    bench_figure_add(&figures->late_p99_us, (double)histogram_quantile(late, 0.99) / 1e3);
     free(histograms);
 }
 

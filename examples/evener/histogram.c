@@ -32,12 +32,13 @@ static uint64_t value_of(unsigned bucket)
     return lowest + width / 2;
 }
 
-void histogram_add(histogram *h, uint64_t value_ns)
+void histogram_add(histogram *h, uint64_t value)
 {
-    h->buckets[bucket_of(value_ns)]++;
+    h->buckets[bucket_of(value)]++;
     h->count++;
-    if (value_ns > h->max_ns) {
-        h->max_ns = value_ns;
+    h->sum += value;
+    if (value > h->max) {
+        h->max = value;
     }
 }
 
@@ -47,12 +48,13 @@ void histogram_merge(histogram *into, const histogram *from)
         into->buckets[i] += from->buckets[i];
     }
     into->count += from->count;
-    if (from->max_ns > into->max_ns) {
-        into->max_ns = from->max_ns;
+    into->sum += from->sum;
+    if (from->max > into->max) {
+        into->max = from->max;
     }
 }
 
-uint64_t histogram_quantile_ns(const histogram *h, double share)
+uint64_t histogram_quantile(const histogram *h, double share)
 {
     if (h->count == 0) {
         return 0;
@@ -64,13 +66,18 @@ uint64_t histogram_quantile_ns(const histogram *h, double share)
         seen += h->buckets[i];
         if (seen >= rank) {
             const uint64_t value = value_of(i);
-            return value < h->max_ns ? value : h->max_ns;
+            return value < h->max ? value : h->max;
         }
     }
-    return h->max_ns;
+    return h->max;
 }
 
-void histogram_visit(const histogram *h, void (*visit)(void *arg, uint64_t up_to_ns, uint64_t count), void *arg)
+double histogram_mean(const histogram *h)
+{
+    return h->count > 0 ? (double)h->sum / (double)h->count : 0;
+}
+
+void histogram_visit(const histogram *h, void (*visit)(void *arg, uint64_t up_to, uint64_t count), void *arg)
 {
     for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++) {
         if (h->buckets[i] > 0) {

@@ -84,7 +84,7 @@ void load_stats_add(load_stats *stats, const char *peer, const evener_status *st
 
 static double quantile_ms(const histogram *h, double share)
 {
-    return (double)histogram_quantile_ns(h, share) / 1e6;
+    return (double)histogram_quantile(h, share) / 1e6;
 }
 
 /* Write a quantile in milliseconds, "-" if there is no latency. */
@@ -211,7 +211,7 @@ void load_stats_print_table(load_stats *stats, FILE *to, evener_channel *channel
 
 static json_t *latency_json(const histogram *h, double share)
 {
-    return h->count > 0 ? json_real((double)histogram_quantile_ns(h, share) / 1e3) : json_null();
+    return h->count > 0 ? json_real((double)histogram_quantile(h, share) / 1e3) : json_null();
 }
 
 static json_t *backend_json(const load_backend *b)

@@ -208,7 +208,7 @@ Test(p2c_sim, backends_of_different_speed)
     for (size_t i = 0; i < 3; i++) {
         sim_result *other = run(&scenario, others[i], NULL);
         const double p99s_us[] = {ours->windows[0].slice.p99_us, other->windows[0].slice.p99_us};
-        const double busy[] = {ours->windows[0].utilization_max, other->windows[0].utilization_max};
+        const double busy[] = {ours->windows[0].busy_share_max, other->windows[0].busy_share_max};
         cr_assert_lt(p99s_us[0], p99s_us[1], "%f against %f of %s", p99s_us[0], p99s_us[1], others[i]);
         cr_assert_lt(busy[0], busy[1], "%f against %f of %s", busy[0], busy[1], others[i]);
         sim_result_destroy(other);
