@@ -7,7 +7,7 @@
 
 #include <evener/evener.h>
 
-#include "grpcdemo/custom.pb-c.h"
+#include "grpcdemo/grpcdemo.evener.h"
 
 #define CALLS 1000
 
@@ -20,27 +20,21 @@ static struct {
 } results = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 /* Evener calls this on a thread of its own: it must be short and must not block. */
-static void answered(void *arg, const evener_status *status, evener_bytes *response)
+static void answered(void *arg, const evener_status *status, Grpcdemo__CustomMessage *response)
 {
     (void)arg;
-    unsigned long port = 0;
-    Grpcdemo__CustomMessage *answer = status->code == EVENER_STATUS_OK
-                                          ? grpcdemo__custom_message__unpack(NULL, response->length, response->data)
-                                          : NULL;
-    if (answer != NULL) {
-        port = strtoul(answer->custom_message, NULL, 10);
-        grpcdemo__custom_message__free_unpacked(answer, NULL);
-    }
+    const unsigned long port = response != NULL ? strtoul(response->custom_message, NULL, 10) : 0;
     pthread_mutex_lock(&results.mutex);
     results.ended++;
-    results.failed += answer == NULL;
-    if (answer == NULL) {
+    results.failed += response == NULL;
+    if (response == NULL) {
         fprintf(stderr, "%s: %s\n", evener_status_code_name(status->code), status->message);
     } else if (port < 65536) {
         results.counts[port]++;
     }
     pthread_cond_signal(&results.changed);
     pthread_mutex_unlock(&results.mutex);
+    grpcdemo__custom_message__free_unpacked(response, NULL);
 }
 
 static void call_all(evener_channel *channel)
@@ -53,8 +47,8 @@ static void call_all(evener_channel *channel)
     int started = 0;
     for (int i = 0; i < CALLS; i++) {
         evener_status status;
-        if (evener_call_start(channel, "/grpcdemo.GrpcDemo/DemoImport", NULL, &options, answered, NULL, NULL,
-                              &status) == EVENER_STATUS_OK) {
+        if (grpcdemo_grpc_demo_demo_import_start(channel, NULL, &options, answered, NULL, NULL, &status) ==
+            EVENER_STATUS_OK) {
             started++;
         } else {
             fprintf(stderr, "not started: %s\n", status.message); /* the callback is not called in this case */

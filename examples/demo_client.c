@@ -15,8 +15,7 @@
 
 #include <evener/evener.h>
 
-#include "grpcdemo/custom.pb-c.h"
-#include "grpcdemo/folder/imported.pb-c.h"
+#include "grpcdemo/grpcdemo.evener.h"
 
 #define CALLS 40
 #define CALL_TIMEOUT_MS 3000
@@ -106,32 +105,21 @@ static evener_status_code demo_build(const evener_resolver_builder *builder, con
 /* Call DemoImport. Return the port of the backend that answered; 0 and a filled status if the call failed. */
 static unsigned call_demo_import(evener_channel *channel, evener_status *status)
 {
-    Grpcdemo__Folder__ImportedMessage message = GRPCDEMO__FOLDER__IMPORTED_MESSAGE__INIT;
-    message.imported_message = (char *)"demo";
-    evener_bytes request;
-    grpcdemo__folder__imported_message__pack(
-        &message, evener_bytes_create(grpcdemo__folder__imported_message__get_packed_size(&message), &request));
+    Grpcdemo__Folder__ImportedMessage request = GRPCDEMO__FOLDER__IMPORTED_MESSAGE__INIT;
+    request.imported_message = (char *)"demo";
     const evener_call_options options = {.size = sizeof options, .timeout_ms = CALL_TIMEOUT_MS};
-    evener_bytes response;
-    unsigned port = 0;
-    if (evener_unary_call(channel, "/grpcdemo.GrpcDemo/DemoImport", &request, &options, &response, status) ==
-        EVENER_STATUS_OK) {
-        Grpcdemo__CustomMessage *answer = grpcdemo__custom_message__unpack(NULL, response.length, response.data);
-        if (answer != NULL) {
-            char now[32];
-            const time_t seconds = time(NULL);
-            struct tm local;
-            strftime(now, sizeof now, "%Y/%m/%d %H:%M:%S", localtime_r(&seconds, &local));
-            printf("%s resp custom_message:\"%s\"\n", now, answer->custom_message);
-            fflush(stdout);
-            port = (unsigned)strtoul(answer->custom_message, NULL, 10);
-            grpcdemo__custom_message__free_unpacked(answer, NULL);
-        } else {
-            evener_status_set(status, EVENER_STATUS_INTERNAL, "the answer is not a grpcdemo.CustomMessage");
-        }
-        evener_bytes_clear(&response);
+    Grpcdemo__CustomMessage *response;
+    if (grpcdemo_grpc_demo_demo_import(channel, &request, &options, &response, status) != EVENER_STATUS_OK) {
+        return 0;
     }
-    evener_bytes_clear(&request);
+    char now[32];
+    const time_t seconds = time(NULL);
+    struct tm local;
+    strftime(now, sizeof now, "%Y/%m/%d %H:%M:%S", localtime_r(&seconds, &local));
+    printf("%s resp custom_message:\"%s\"\n", now, response->custom_message);
+    fflush(stdout);
+    const unsigned port = (unsigned)strtoul(response->custom_message, NULL, 10);
+    grpcdemo__custom_message__free_unpacked(response, NULL);
     return port;
 }
 

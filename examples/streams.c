@@ -3,86 +3,60 @@
 
 #include <evener/evener.h>
 
-#include "grpcdemo/grpcdemo.pb-c.h"
+#include "grpcdemo/grpcdemo.evener.h"
 
-static int finish(evener_stream *stream, const char *what)
-{
-    evener_status status;
-    evener_status_code code = evener_stream_finish(stream, &status);
-    evener_stream_unref(stream);
-    if (code != EVENER_STATUS_OK) {
-        fprintf(stderr, "%s: %s: %s\n", what, evener_status_code_name(code), status.message);
-    }
-    return code == EVENER_STATUS_OK ? 0 : 1;
-}
+static const evener_call_options options = {.size = sizeof options, .timeout_ms = 5000};
 
-static evener_stream *open_stream(evener_channel *channel, const char *method, const evener_bytes *only_request)
+/* Return 0 for OK; else print the status. */
+static int report(const char *method, const evener_status *status)
 {
-    const evener_call_options options = {.size = sizeof options, .timeout_ms = 5000};
-    evener_stream *stream = NULL;
-    evener_status status;
-    if (evener_stream_open(channel, method, only_request, &options, &stream, &status) != EVENER_STATUS_OK) {
-        fprintf(stderr, "%s: %s\n", method, status.message);
+    if (status->code != EVENER_STATUS_OK) {
+        fprintf(stderr, "%s: %s: %s\n", method, evener_status_code_name(status->code), status->message);
     }
-    return stream;
+    return status->code == EVENER_STATUS_OK ? 0 : 1;
 }
 
 /* Client stream: many requests, one response. */
 static int push_data(evener_channel *channel)
 {
-    evener_stream *stream = open_stream(channel, "/grpcdemo.GrpcDemo/PushData", NULL);
-    if (stream == NULL) {
-        return 1;
+    grpcdemo_grpc_demo_push_data_stream stream;
+    evener_status status;
+    if (grpcdemo_grpc_demo_push_data_open(channel, &options, &stream, &status) != EVENER_STATUS_OK) {
+        return report("PushData", &status);
     }
     for (int i = 0; i < 3; i++) {
         char text[16];
         snprintf(text, sizeof text, "part %d ", i);
         Grpcdemo__PushDataReq part = GRPCDEMO__PUSH_DATA_REQ__INIT;
         part.foo = text;
-        evener_bytes message;
-        grpcdemo__push_data_req__pack(&part,
-                                      evener_bytes_create(grpcdemo__push_data_req__get_packed_size(&part), &message));
-        evener_stream_write(stream, &message); /* false if the call has ended: finish() returns the reason */
-        evener_bytes_clear(&message);
+        grpcdemo_grpc_demo_push_data_write(&stream, &part); /* false if the call has ended: finish() has the reason */
     }
-    evener_stream_writes_done(stream);
-    evener_bytes answer;
-    if (evener_stream_read(stream, &answer)) {
-        Grpcdemo__PushDataResp *resp = grpcdemo__push_data_resp__unpack(NULL, answer.length, answer.data);
-        if (resp != NULL) {
-            printf("PushData: \"%s\"\n", resp->foo);
-            grpcdemo__push_data_resp__free_unpacked(resp, NULL);
-        }
-        evener_bytes_clear(&answer);
+    Grpcdemo__PushDataResp *response;
+    if (grpcdemo_grpc_demo_push_data_finish(&stream, &response, &status) == EVENER_STATUS_OK) {
+        printf("PushData: \"%s\"\n", response->foo);
+        grpcdemo__push_data_resp__free_unpacked(response, NULL);
     }
-    return finish(stream, "PushData");
+    return report("PushData", &status);
 }
 
 /* Server stream: one request, many responses. */
 static int fetch_data(evener_channel *channel)
 {
-    Grpcdemo__FetchDataReq wanted = GRPCDEMO__FETCH_DATA_REQ__INIT;
-    wanted.msg = (char *)"books";
-    wanted.notice_way_case = GRPCDEMO__FETCH_DATA_REQ__NOTICE_WAY_EMAIL;
-    wanted.email = (char *)"reader@example.org";
-    evener_bytes request;
-    grpcdemo__fetch_data_req__pack(&wanted,
-                                   evener_bytes_create(grpcdemo__fetch_data_req__get_packed_size(&wanted), &request));
-    evener_stream *stream = open_stream(channel, "/grpcdemo.GrpcDemo/FetchData", &request);
-    evener_bytes_clear(&request);
-    if (stream == NULL) {
-        return 1;
+    Grpcdemo__FetchDataReq request = GRPCDEMO__FETCH_DATA_REQ__INIT;
+    request.msg = (char *)"books";
+    request.notice_way_case = GRPCDEMO__FETCH_DATA_REQ__NOTICE_WAY_EMAIL;
+    request.email = (char *)"reader@example.org";
+    grpcdemo_grpc_demo_fetch_data_stream stream;
+    evener_status status;
+    if (grpcdemo_grpc_demo_fetch_data_open(channel, &request, &options, &stream, &status) != EVENER_STATUS_OK) {
+        return report("FetchData", &status);
     }
-    evener_bytes message;
-    while (evener_stream_read(stream, &message)) {
-        Grpcdemo__FetchDataResp *resp = grpcdemo__fetch_data_resp__unpack(NULL, message.length, message.data);
-        if (resp != NULL) {
-            printf("FetchData: \"%s\"\n", resp->fav_book);
-            grpcdemo__fetch_data_resp__free_unpacked(resp, NULL);
-        }
-        evener_bytes_clear(&message);
+    for (Grpcdemo__FetchDataResp *book; (book = grpcdemo_grpc_demo_fetch_data_read(&stream)) != NULL;) {
+        printf("FetchData: \"%s\"\n", book->fav_book);
+        grpcdemo__fetch_data_resp__free_unpacked(book, NULL);
     }
-    return finish(stream, "FetchData");
+    grpcdemo_grpc_demo_fetch_data_finish(&stream, &status);
+    return report("FetchData", &status);
 }
 
 /* Bidirectional stream: one response per request. One thread may read while another writes; here one thread
@@ -90,30 +64,24 @@ static int fetch_data(evener_channel *channel)
 static int exchange(evener_channel *channel)
 {
     static const char *const names[] = {"Ada", "Alan", "Grace"};
-    evener_stream *stream = open_stream(channel, "/grpcdemo.GrpcDemo/Exchange", NULL);
-    if (stream == NULL) {
-        return 1;
+    grpcdemo_grpc_demo_exchange_stream stream;
+    evener_status status;
+    if (grpcdemo_grpc_demo_exchange_open(channel, &options, &stream, &status) != EVENER_STATUS_OK) {
+        return report("Exchange", &status);
     }
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        Grpcdemo__ExchangeReq req = GRPCDEMO__EXCHANGE_REQ__INIT;
-        req.first_name = (char *)names[i];
-        evener_bytes message;
-        grpcdemo__exchange_req__pack(&req,
-                                     evener_bytes_create(grpcdemo__exchange_req__get_packed_size(&req), &message));
-        bool written = evener_stream_write(stream, &message);
-        evener_bytes_clear(&message);
-        evener_bytes answer;
-        if (!written || !evener_stream_read(stream, &answer)) {
+        Grpcdemo__ExchangeReq request = GRPCDEMO__EXCHANGE_REQ__INIT;
+        request.first_name = (char *)names[i];
+        Grpcdemo__ExchangeResp *answer;
+        if (!grpcdemo_grpc_demo_exchange_write(&stream, &request) ||
+            (answer = grpcdemo_grpc_demo_exchange_read(&stream)) == NULL) {
             break;
         }
-        Grpcdemo__ExchangeResp *resp = grpcdemo__exchange_resp__unpack(NULL, answer.length, answer.data);
-        if (resp != NULL) {
-            printf("Exchange: %s %s\n", names[i], resp->last_name);
-            grpcdemo__exchange_resp__free_unpacked(resp, NULL);
-        }
-        evener_bytes_clear(&answer);
+        printf("Exchange: %s %s\n", names[i], answer->last_name);
+        grpcdemo__exchange_resp__free_unpacked(answer, NULL);
     }
-    return finish(stream, "Exchange");
+    grpcdemo_grpc_demo_exchange_finish(&stream, &status);
+    return report("Exchange", &status);
 }
 
 int main(int argc, char **argv)
@@ -128,8 +96,8 @@ int main(int argc, char **argv)
     evener_channel *channel;
     evener_status status;
     evener_credentials_create_insecure(&insecure, NULL);
-    const evener_channel_options options = {.size = sizeof options, .credentials = insecure};
-    if (evener_channel_create(target, &options, &channel, &status) != EVENER_STATUS_OK) {
+    const evener_channel_options channel_options = {.size = sizeof channel_options, .credentials = insecure};
+    if (evener_channel_create(target, &channel_options, &channel, &status) != EVENER_STATUS_OK) {
         fprintf(stderr, "%s\n", status.message);
         return 1;
     }

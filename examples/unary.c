@@ -8,7 +8,7 @@
 
 #include <evener/evener.h>
 
-#include "grpcdemo/grpcdemo.pb-c.h"
+#include "grpcdemo/grpcdemo.evener.h"
 
 static int call(evener_channel *channel, const char *name)
 {
@@ -16,35 +16,26 @@ static int call(evener_channel *channel, const char *name)
     entry.key = (char *)"name";
     entry.value = (char *)name;
     Grpcdemo__CallGrpcGatewayReq__ConfigEntry *entries[] = {&entry};
-    Grpcdemo__CallGrpcGatewayReq message = GRPCDEMO__CALL_GRPC_GATEWAY_REQ__INIT;
-    message.n_config = 1;
-    message.config = entries;
+    Grpcdemo__CallGrpcGatewayReq request = GRPCDEMO__CALL_GRPC_GATEWAY_REQ__INIT;
+    request.n_config = 1;
+    request.config = entries;
 
-    evener_bytes request;
-    grpcdemo__call_grpc_gateway_req__pack(
-        &message, evener_bytes_create(grpcdemo__call_grpc_gateway_req__get_packed_size(&message), &request));
     const evener_metadata metadata[] = {{"user", "example", 7}};
     evener_call_details details = {.size = sizeof details};
     const evener_call_options options = {
         .size = sizeof options, .timeout_ms = 1000, .metadata = metadata, .metadata_count = 1, .details = &details};
-    evener_bytes response;
+    Grpcdemo__CallGrpcGatewayResp *response;
     evener_status status;
-    evener_status_code code =
-        evener_unary_call(channel, "/grpcdemo.GrpcDemo/CallGrpcGateway", &request, &options, &response, &status);
-    evener_bytes_clear(&request);
-    if (code == EVENER_STATUS_OK) {
-        Grpcdemo__CallGrpcGatewayResp *answer =
-            grpcdemo__call_grpc_gateway_resp__unpack(NULL, response.length, response.data);
-        for (size_t i = 0; answer != NULL && i < answer->n_config; i++) {
-            printf("%s: %s, served by %s\n", answer->config[i]->key, answer->config[i]->value, details.peer);
+    if (grpcdemo_grpc_demo_call_grpc_gateway(channel, &request, &options, &response, &status) == EVENER_STATUS_OK) {
+        for (size_t i = 0; i < response->n_config; i++) {
+            printf("%s: %s, served by %s\n", response->config[i]->key, response->config[i]->value, details.peer);
         }
-        grpcdemo__call_grpc_gateway_resp__free_unpacked(answer, NULL);
-        evener_bytes_clear(&response);
+        grpcdemo__call_grpc_gateway_resp__free_unpacked(response, NULL);
     } else {
-        printf("%s: %s\n", evener_status_code_name(code), status.message);
+        printf("%s: %s\n", evener_status_code_name(status.code), status.message);
     }
     evener_call_details_clear(&details);
-    return code == EVENER_STATUS_OK ? 0 : 1;
+    return status.code == EVENER_STATUS_OK ? 0 : 1;
 }
 
 int main(int argc, char **argv)

@@ -24,7 +24,8 @@ for block in "$scratch"/*.c; do
         target=(-c -o "$scratch/object.o")
     fi
     cc -std=c11 -Wall -Wextra -Wno-unused-function -Wno-unused-const-variable -Wno-unused-variable -Werror \
-        -I "$root/include" "$block" "${target[@]}" || { echo "FAILED: $block" >&2; failed=$((failed + 1)); }
+        -I "$root/include" -isystem "$(dirname "$library")/examples/proto/generated" "$block" "${target[@]}" ||
+        { echo "FAILED: $block" >&2; failed=$((failed + 1)); }
 done
 echo "$blocks blocks of C in the documentation, $failed of them do not compile"
 [ $failed -eq 0 ] && [ $blocks -gt 0 ]
