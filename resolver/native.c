@@ -15,6 +15,7 @@
 #include <evener/backoff.h>
 #include <evener/resolver.h>
 
+#include "lb/base/c_locale.h"
 #include "resolver/builtin.h"
 #include "resolver/list.h"
 
@@ -163,7 +164,7 @@ static void job_ended(void *arg)
         } else if (job->result == EAI_NONAME || job->result == EAI_NODATA) {
             push(self, NULL);
         } else {
-            fail(self, EVENER_STATUS_UNAVAILABLE, gai_strerror(job->result));
+            fail(self, EVENER_STATUS_UNAVAILABLE, evener_gai_strerror(job->result));
         }
     }
     job_free(job);

@@ -1,5 +1,6 @@
 #include "lb/base/c_locale.h"
 
+#include <netdb.h>
 #include <pthread.h>
 #include <stdio.h>
 
@@ -32,4 +33,12 @@ int evener_snprintf(char *to, size_t bytes, const char *format, ...)
     const int length = evener_vsnprintf(to, bytes, format, arguments);
     va_end(arguments);
     return length;
+}
+
+const char *evener_gai_strerror(int error)
+{
+    const locale_t callers = uselocale(evener_c_locale());
+    const char *text = gai_strerror(error);
+    (void)uselocale(callers);
+    return text;
 }

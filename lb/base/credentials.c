@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "lb/base/options.h"
+#include "lb/base/secret.h"
 #include "lb/base/tls_pem.h"
 
 struct evener_credentials {
@@ -83,7 +84,7 @@ evener_status_code evener_credentials_create_tls_checked(const evener_tls_option
     }
     if (!copy_text(options->root_certificates, &made->tls.root_certificates) ||
         !copy_text(options->certificate_chain, &made->tls.certificate_chain) ||
-        !copy_text(options->private_key, &made->tls.private_key)) {
+        (options->private_key != NULL && (made->tls.private_key = evener_secret_copy(options->private_key)) == NULL)) {
         evener_credentials_destroy(made);
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "TLS credentials: out of memory");
     }
@@ -162,11 +163,8 @@ void evener_credentials_destroy(evener_credentials *credentials)
     if (credentials->release != NULL) {
         credentials->release(credentials->object);
     }
-    if (credentials->tls.private_key != NULL) {
-        explicit_bzero((char *)(uintptr_t)credentials->tls.private_key, strlen(credentials->tls.private_key));
-    }
     free((char *)(uintptr_t)credentials->tls.root_certificates);
     free((char *)(uintptr_t)credentials->tls.certificate_chain);
-    free((char *)(uintptr_t)credentials->tls.private_key);
+    evener_secret_free((char *)(uintptr_t)credentials->tls.private_key);
     free(credentials);
 }

@@ -3,6 +3,7 @@
  * A group overrides the shared defaults: plain values, `policy`, `service_config` and `credentials` are replaced as a
  * whole; `backoff`, `keepalive` and `resolver` are merged name by name. */
 #include "lb/base/c_locale.h"
+#include "lb/base/secret.h"
 #include "lb/factory/config.h"
 
 #include <inttypes.h>
@@ -80,12 +81,29 @@ static evener_status_code read_bool(const reading *r, const field *f, const conf
     return EVENER_STATUS_OK;
 }
 
+/* The key is a secret, all other strings are malloc()ed. */
+static void free_string(const evener_factory_settings *settings, char **member)
+{
+    if (member == &settings->key) {
+        evener_secret_free(*member);
+    } else {
+        free(*member);
+    }
+    *member = NULL;
+}
+
 static evener_status_code replace_string(const reading *r, const config_setting_t *setting, char **member, char *text)
 {
     if (text == NULL) {
         return no_memory(r, setting);
     }
-    free(*member);
+    if (member == &r->settings->key) {
+        text = evener_secret_take(text);
+        if (text == NULL) {
+            return no_memory(r, setting);
+        }
+    }
+    free_string(r->settings, member);
     *member = text;
     return EVENER_STATUS_OK;
 }
@@ -314,7 +332,7 @@ static evener_status_code read_pem(const reading *r, const field *f, const confi
         return evener_factory_refuse(r->parse, setting, code, "%s", reason.message);
     }
     if (strlen(text) != length || strstr(text, "-----BEGIN ") == NULL) {
-        free(text);
+        evener_secret_wipe(text);
         return evener_factory_refuse(r->parse, setting, EVENER_STATUS_INVALID_ARGUMENT,
                                      "\"%s\" holds no PEM text (-----BEGIN ...)", name);
     }
@@ -373,7 +391,7 @@ static evener_status_code read_credentials(const reading *r, const field *f, con
     evener_factory_settings *s = r->settings;
     free(s->roots);
     free(s->certificate);
-    free(s->key);
+    evener_secret_free(s->key);
     s->roots = s->certificate = s->key = NULL;
     s->security = EVENER_FACTORY_TLS;
     if (!config_setting_is_group(setting)) {
@@ -488,7 +506,8 @@ bool evener_factory_settings_copy(const evener_factory_settings *from, evener_fa
     bool ok = true;
     for (size_t i = 0; i < STRING_MEMBERS; i++) {
         char *text = *string_at(from, i);
-        *string_at(to, i) = text != NULL ? strdup(text) : NULL;
+        const bool is_key = string_at(from, i) == &from->key;
+        *string_at(to, i) = text == NULL ? NULL : is_key ? evener_secret_copy(text) : strdup(text);
         ok = ok && (text == NULL || *string_at(to, i) != NULL);
     }
     return ok;
@@ -497,7 +516,7 @@ bool evener_factory_settings_copy(const evener_factory_settings *from, evener_fa
 void evener_factory_settings_clear(evener_factory_settings *settings)
 {
     for (size_t i = 0; i < STRING_MEMBERS; i++) {
-        free(*string_at(settings, i));
+        free_string(settings, string_at(settings, i));
     }
     json_decref(settings->resolver);
     *settings = (evener_factory_settings){0};

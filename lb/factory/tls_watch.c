@@ -13,6 +13,7 @@
 #include "lb/base/fork.h"
 #include "lb/base/options.h"
 #include "lb/base/read_file.h"
+#include "lb/base/secret.h"
 #include "lb/base/tls_pem.h"
 #include "lb/factory/watch.h"
 #include "lb/runtime/runtime_internal.h"
@@ -36,14 +37,6 @@ struct evener_tls_watch {
 };
 
 /* ---- reading ---- */
-
-static void wipe(char *text)
-{
-    if (text != NULL) {
-        explicit_bzero(text, strlen(text));
-        free(text);
-    }
-}
 
 static evener_status_code read_text(const char *path, char **text, evener_status *status)
 {
@@ -94,7 +87,7 @@ static evener_status_code read_files(char *const paths[FILES], evener_credential
         *content = content_of(texts);
     }
     for (int i = 0; i < FILES; i++) {
-        wipe(texts[i]);
+        evener_secret_wipe(texts[i]);
     }
     return code;
 }

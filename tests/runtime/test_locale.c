@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 
 #include <locale.h>
+#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +33,12 @@ Test(locale, numbers_are_written_and_read_with_a_point)
     cr_assert_str_eq(end, "s");
     snprintf(text, sizeof text, "%.1f", 0.5);
     cr_assert_str_eq(text, "0,5", "the thread's locale is as before");
+}
+
+Test(locale, errors_of_the_system_are_in_english)
+{
+    need_decimal_comma();
+    cr_assert_str_eq(evener_gai_strerror(EAI_NONAME), "Name or service not known");
 }
 
 Test(locale, messages_have_points)

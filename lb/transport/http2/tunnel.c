@@ -123,7 +123,7 @@ void evener_http2_tunnel_looked_up(evener_connection *connection)
     }
     if (lookup->error != 0) {
         evener_http2_connection_break(connection, EVENER_STATUS_UNAVAILABLE, "proxy %s: its name is not resolved: %s",
-                                      lookup->host, gai_strerror(lookup->error));
+                                      lookup->host, evener_gai_strerror(lookup->error));
         return;
     }
     evener_http2_connect_socket(connection, lookup->address);
@@ -138,8 +138,9 @@ void evener_http2_tunnel_request(evener_connection *connection)
     /* A new socket has room for it: less is a failure. */
     const ssize_t sent = bytes > 0 ? send(connection->fd, request, bytes, MSG_NOSIGNAL) : 0;
     if (bytes == 0 || sent != (ssize_t)bytes) {
-        evener_http2_connection_break(connection, EVENER_STATUS_UNAVAILABLE, "proxy %s: CONNECT cannot be sent: %s",
-                                      proxy->host, bytes == 0 ? "it is too long" : strerror(sent < 0 ? errno : EAGAIN));
+        evener_http2_connection_break(
+            connection, EVENER_STATUS_UNAVAILABLE, "proxy %s: CONNECT cannot be sent: %s", proxy->host,
+            bytes == 0 ? "it is too long" : strerror_l(sent < 0 ? errno : EAGAIN, evener_c_locale()));
     }
 }
 
