@@ -2,8 +2,11 @@
  * influence it. bench/instructions/check.sh runs this under callgrind.
  *
  *     bench_instructions POLICY PICKS
+ *     bench_instructions queued_pick PICKS
  *
- * Ten backends, one thread; every pick is ended at once, and 1 us passes per pick. Exit status 1 if a pick fails. */
+ * Ten backends, one thread; every pick is ended at once, and 1 us passes per pick. `queued_pick`: all picks wait for the
+ * first list, and the control thread retries them with round_robin: what a turn of it takes is at most 544 times that
+ * (lb/channel/pick_queue.c). Exit status 1 if a pick fails. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,12 +43,54 @@ static uint64_t pick_many(evener_channel *channel, virtual_loop *loop, uint64_t 
     return failed;
 }
 
+/* ---- picks that wait ---- */
+
+typedef struct queued {
+    evener_pick_request request;
+    evener_pick pick;
+    uint64_t *failed;
+} queued;
+
+static void queued_over(void *arg, evener_status_code code, const evener_status *status)
+{
+    queued *q = arg;
+    (void)status;
+    if (code == EVENER_STATUS_OK) {
+        evener_pick_done(&q->pick, NULL);
+    } else {
+        ++*q->failed;
+    }
+}
+
+/* Queue the picks, push the first list, and return how many failed. */
+static uint64_t queue_many(evener_channel *channel, virtual_loop *loop, evener_manual_resolver *resolver,
+                           uint64_t picks)
+{
+    uint64_t failed = 0;
+    queued *all = calloc(picks, sizeof *all);
+    if (all == NULL) {
+        return picks;
+    }
+    const evener_pick_args args = {.size = sizeof args};
+    for (uint64_t i = 0; i < picks; i++) {
+        all[i].failed = &failed;
+        all[i].request = (evener_pick_request){
+            .size = sizeof(evener_pick_request), .pick = &all[i].pick, .callback = queued_over, .arg = &all[i]};
+        failed += evener_channel_pick_async(channel, &args, &all[i].request, NULL) != EVENER_PICK_QUEUE;
+    }
+    failed += evener_manual_resolver_set(resolver, BACKENDS, NULL, NULL) != EVENER_STATUS_OK;
+    virtual_loop_run_until_idle(loop);
+    free(all);
+    return failed;
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 3) {
         fprintf(stderr, "usage: bench_instructions POLICY PICKS\n");
         return 2;
     }
+    const bool waits = strcmp(argv[1], "queued_pick") == 0;
     virtual_loop *loop = virtual_loop_create(1);
     const evener_runtime_options runtime_options = {.size = sizeof runtime_options, .loop = virtual_loop_loop(loop)};
     evener_runtime *runtime;
@@ -54,7 +99,7 @@ int main(int argc, char **argv)
     evener_status status;
     if (evener_runtime_create(&runtime_options, &runtime, &status) != EVENER_STATUS_OK ||
         evener_manual_resolver_create("bench", &resolver, &status) != EVENER_STATUS_OK ||
-        evener_manual_resolver_set(resolver, BACKENDS, NULL, &status) != EVENER_STATUS_OK) {
+        (!waits && evener_manual_resolver_set(resolver, BACKENDS, NULL, &status) != EVENER_STATUS_OK)) {
         fprintf(stderr, "bench_instructions: %s\n", status.message);
         return 1;
     }
@@ -66,15 +111,21 @@ int main(int argc, char **argv)
                                             .transport = &transport.base,
                                             .resolvers = resolvers,
                                             .resolver_count = 1,
-                                            .policy = argv[1]};
+                                            .policy = waits ? "round_robin" : argv[1]};
     if (evener_channel_create("bench:///backends", &options, &channel, &status) != EVENER_STATUS_OK) {
         fprintf(stderr, "bench_instructions: %s\n", status.message);
         return 1;
     }
     evener_channel_connect(channel);
-    /* ring_hash connects a backend with its first pick; policies that measure learn. */
-    (void)pick_many(channel, loop, WARM_UP_PICKS, WARM_UP_MS * EVENER_NS_PER_MS);
-    const uint64_t failed = pick_many(channel, loop, strtoull(argv[2], NULL, 10), PICKS_PER_STEP * EVENER_NS_PER_US);
+    const uint64_t picks = strtoull(argv[2], NULL, 10);
+    uint64_t failed;
+    if (waits) {
+        failed = queue_many(channel, loop, resolver, picks);
+    } else {
+        /* ring_hash connects a backend with its first pick; policies that measure learn. */
+        (void)pick_many(channel, loop, WARM_UP_PICKS, WARM_UP_MS * EVENER_NS_PER_MS);
+        failed = pick_many(channel, loop, picks, PICKS_PER_STEP * EVENER_NS_PER_US);
+    }
     evener_channel_unref(channel);
     virtual_loop_run_until_idle(loop);
     evener_manual_resolver_destroy(resolver);

@@ -146,7 +146,7 @@ evener_slot_counts evener_slot_sum(const evener_subchannel *handle)
 {
     const uint64_t word = evener_slot_word(handle);
     /* More ends than begins: the in-flight part is below 0 and has borrowed from the picks. Rounding repays that. */
-    return (evener_slot_counts){.picks = (word + EVENER_SLOT_PICK / 2) >> EVENER_SLOT_IN_FLIGHT_BITS,
+    return (evener_slot_counts){.picks = (word + EVENER_SLOT_PICK / 4) >> EVENER_SLOT_IN_FLIGHT_BITS,
                                 .in_flight = evener_slot_word_in_flight(word)};
 }
 

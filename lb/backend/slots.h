@@ -18,8 +18,8 @@
  *
  * A counter combines two numbers in one word: picks begun on the lane, times EVENER_SLOT_PICK, and picks in flight. A
  * pick adds both; done subtracts one from the latter, on whatever lane it runs. So the word of a single lane means
- * little (a pick that began on it may end on another), but the sum over all lanes is exact: 42 bits of picks, 22 bits
- * in flight. */
+ * little (a pick that began on it may end on another), but the sum over all lanes is exact: 40 bits of picks, 24 bits
+ * in flight: up to EVENER_SLOT_IN_FLIGHT_MAX calls in flight to one backend are counted. */
 #ifndef EVENER_LB_BACKEND_SLOTS_H
 #define EVENER_LB_BACKEND_SLOTS_H
 
@@ -36,8 +36,10 @@
 #define EVENER_SLOT_GAP_BYTES 64
 #define EVENER_SLOT_ROW ((EVENER_SLOT_PAGE_BYTES - EVENER_SLOT_GAP_BYTES) / 8)
 #define EVENER_SLOT_FEW_LANES 8
-#define EVENER_SLOT_IN_FLIGHT_BITS 22
+#define EVENER_SLOT_IN_FLIGHT_BITS 24
 #define EVENER_SLOT_PICK (UINT64_C(1) << EVENER_SLOT_IN_FLIGHT_BITS)
+/* A quarter of the range stands for numbers below 0: ends that a reader sees without their begins. */
+#define EVENER_SLOT_IN_FLIGHT_MAX (EVENER_SLOT_PICK / 4 * 3 - 1)
 
 typedef struct evener_subchannel_body evener_subchannel_body;
 
@@ -163,15 +165,15 @@ static inline uint64_t evener_slot_word(const evener_subchannel *handle)
 }
 
 /* Return the picks in flight of a word. While picks begin and end, a reader may see an end without its begin. The
- * number is then below 0, which is the upper half of its range, and counts as 0. */
+ * number is then below 0, which is the upper quarter of its range, and counts as 0. */
 static inline uint64_t evener_slot_word_in_flight(uint64_t word)
 {
     const uint64_t in_flight = word & (EVENER_SLOT_PICK - 1);
-    return in_flight < EVENER_SLOT_PICK / 2 ? in_flight : 0;
+    return in_flight <= EVENER_SLOT_IN_FLIGHT_MAX ? in_flight : 0;
 }
 
 typedef struct evener_slot_counts {
-    uint64_t picks;     /* begun in total, modulo 2^42 */
+    uint64_t picks;     /* begun in total, modulo 2^40 */
     uint64_t in_flight; /* begun and not ended */
 } evener_slot_counts;
 

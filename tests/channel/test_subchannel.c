@@ -312,7 +312,26 @@ Test(slots, what_begins_on_one_lane_may_end_on_another, .init = use_all_lanes)
     evener_slots_clear(&pool);
 }
 
-/* A reader that sees an end without its begin reports 0 in flight instead of 4 million. */
+/* Read 0 from 2,097,152 on before, and 4,194,304 counted as none, whose end would be the end of the memory. */
+Test(slots, b10_millions_in_flight_are_counted, .init = use_all_lanes)
+{
+    evener_slot_pool pool = {NULL};
+    int body;
+    evener_subchannel *handle = evener_slots_take(&pool, (evener_subchannel_body *)&body);
+    for (uint64_t i = 1; i <= EVENER_SLOT_IN_FLIGHT_MAX; i++) {
+        evener_slot_begin(handle, i % 2 == 0 ? 1 : EVENER_LANE_SHARED);
+        if (i % 2097152 == 0) {
+            cr_assert_eq(evener_slot_sum(handle).in_flight, i);
+            cr_assert_not(evener_slot_all_ended(handle));
+        }
+    }
+    cr_assert_eq(evener_slot_sum(handle).in_flight, 12582911);
+    cr_assert_eq(evener_slot_sum(handle).picks, 12582911);
+    evener_slots_give_back(&pool, handle);
+    evener_slots_clear(&pool);
+}
+
+/* A reader that sees an end without its begin reports 0 in flight instead of 16 million. */
 Test(slots, an_end_seen_before_its_begin_is_not_a_number_below_zero, .init = use_all_lanes)
 {
     evener_slot_pool pool = {NULL};
