@@ -20,6 +20,7 @@
 #define INTERRUPTED_WAIT_NS                                                                                            \
     1000000000u /* time that an interrupt leaves for calls in flight, before they are cancelled */
 #define DURATION_MS_DEFAULT 10000
+#define RATE_SHORTFALL_MAX 0.01 /* warn beyond */
 #define SLOTS_CLOSED 16
 #define SLOTS_OPEN 10000 /* limit of calls in flight with --rate */
 
@@ -43,8 +44,10 @@ struct load {
     bool progress;
 
     load_stats stats;
-    uint64_t started; /* atomic: number of calls started */
-    uint64_t end_ns;  /* no call starts later; UINT64_MAX: no limit */
+    uint64_t started; /* atomic: number of calls started, and of attempts to start more than --calls */
+    uint64_t due;     /* with --rate: number of calls that were due */
+    uint64_t began_ns, last_start_ns;
+    uint64_t end_ns; /* no call starts later; UINT64_MAX: no limit */
     slot *slots;
     uint64_t in_flight; /* atomic: slots in use */
     sem_t over;         /* posted when the last call has ended */
@@ -119,7 +122,7 @@ static bool start_call(slot *s)
     }
     pthread_mutex_unlock(&s->mutex);
     if (code != EVENER_STATUS_OK) {
-        load_stats_add(&l->stats, NULL, &status, 0);
+        load_stats_add(&l->stats, NULL, &status, now_ns() - s->start_ns);
     }
     return code == EVENER_STATUS_OK;
 }
@@ -210,49 +213,93 @@ static slot *take_free_slot(load *l)
     return s;
 }
 
-static void drive_open(load *l, uint64_t began_ns, uint64_t *last_ns)
+static uint64_t due_ns_of(const load *l, uint64_t number)
+{
+    return (uint64_t)((double)number * 1e9 / l->options->rate);
+}
+
+/* Return how many calls are due before a time after the start, at most --calls. */
+static uint64_t count_due(const load *l, uint64_t before_ns)
+{
+    const uint64_t most = l->options->calls_max != 0 ? l->options->calls_max : UINT64_MAX;
+    const double about = (double)before_ns / 1e9 * l->options->rate;
+    if (about >= (double)most) {
+        return most;
+    }
+    uint64_t count = (uint64_t)about;
+    while (count > 0 && due_ns_of(l, count - 1) >= before_ns) {
+        count--;
+    }
+    while (count < most && due_ns_of(l, count) < before_ns) {
+        count++;
+    }
+    return count;
+}
+
+/* Start each call when it is due, or later if it has to wait for a slot; none after the end of the duration. */
+static void drive_open(load *l, uint64_t *last_ns)
 {
     for (size_t i = 0; i < l->slot_count; i++) {
         l->slots[i].next_free = l->free_slots;
         l->free_slots = &l->slots[i];
     }
     l->in_flight = 1;
-    const uint64_t calls_max = l->options->calls_max != 0 ? l->options->calls_max : UINT64_MAX;
-    for (uint64_t number = 0; number < calls_max && !interrupted; number++) {
-        const uint64_t due_ns = began_ns + (uint64_t)((double)number * 1e9 / l->options->rate);
-        if (due_ns >= l->end_ns) {
-            break;
-        }
-        progress(l, began_ns, last_ns);
-        if (!sleep_until(due_ns)) {
-            break; /* the call is not due yet */
-        }
+    const uint64_t due = l->end_ns != UINT64_MAX ? count_due(l, l->end_ns - l->began_ns) : l->options->calls_max;
+    while (l->started < due && sleep_until(l->began_ns + due_ns_of(l, l->started))) {
         slot *s;
-        while ((s = take_free_slot(l)) == NULL && !interrupted) {
+        progress(l, l->began_ns, last_ns);
+        while ((s = take_free_slot(l)) == NULL && !interrupted && now_ns() < l->end_ns) {
             (void)sleep_until(now_ns() + 100000); /* the wait counts as latency: start_ns is the time when it was due */
         }
-        if (s == NULL) {
-            break;
+        const uint64_t start_ns = now_ns();
+        if (s == NULL || start_ns >= l->end_ns) {
+            break; /* those that are due and left are counted as not started */
         }
-        s->start_ns = due_ns;
+        l->last_start_ns = start_ns;
+        s->start_ns = l->began_ns + due_ns_of(l, l->started++);
         (void)__atomic_fetch_add(&l->in_flight, 1, __ATOMIC_RELAXED);
         if (!start_call(s)) {
             slot_done(s);
         }
     }
+    l->due = interrupted ? count_due(l, now_ns() - l->began_ns) : due;
+    l->due = l->due > l->started ? l->due : l->started;
     if (__atomic_sub_fetch(&l->in_flight, 1, __ATOMIC_ACQ_REL) == 0) {
         sem_post(&l->over);
     }
 }
 
-static double drive(load *l)
+/* Return how the run went; all calls have ended. */
+static load_run summary(const load *l)
 {
-    const uint64_t began_ns = now_ns();
-    uint64_t last_ns = began_ns;
-    uint64_t interrupted_ns = 0;
-    l->end_ns = l->duration_ms > 0 ? began_ns + l->duration_ms * UINT64_C(1000000) : UINT64_MAX;
+    const uint64_t elapsed_ns = now_ns() - l->began_ns;
+    load_run run = {.elapsed_s = elapsed_ns > 0 ? (double)elapsed_ns / 1e9 : 1e-9};
+    const double duration_s = (double)l->duration_ms / 1e3;
+    const bool timed = l->duration_ms > 0 && !interrupted;
     if (l->options->rate > 0) {
-        drive_open(l, began_ns, &last_ns);
+        const double due_s = (double)l->due / l->options->rate;
+        const double late_s = (double)(l->last_start_ns - l->began_ns) / 1e9;
+        const double start_s = due_s > late_s ? due_s : late_s;
+        run.asked_rate = l->options->rate;
+        run.achieved_rate = start_s > 0 ? (double)l->started / start_s : 0;
+        run.not_started = l->due - l->started;
+        run.window_s = timed && duration_s < start_s ? duration_s : start_s;
+    } else {
+        const bool all_calls = l->options->calls_max != 0 && l->started >= l->options->calls_max;
+        run.window_s = timed && !all_calls ? duration_s : run.elapsed_s;
+    }
+    run.window_s = run.window_s > 0 ? run.window_s : run.elapsed_s;
+    return run;
+}
+
+static load_run drive(load *l)
+{
+    l->began_ns = l->last_start_ns = now_ns();
+    uint64_t last_ns = l->began_ns;
+    uint64_t interrupted_ns = 0;
+    l->end_ns = l->duration_ms > 0 ? l->began_ns + l->duration_ms * UINT64_C(1000000) : UINT64_MAX;
+    if (l->options->rate > 0) {
+        drive_open(l, &last_ns);
     } else {
         drive_closed(l);
     }
@@ -272,10 +319,9 @@ static double drive(load *l)
         } else if (interrupted && now_ns() - interrupted_ns >= INTERRUPTED_WAIT_NS) {
             cancel_calls(l);
         }
-        progress(l, began_ns, &last_ns);
+        progress(l, l->began_ns, &last_ns);
     }
-    const uint64_t took_ns = now_ns() - began_ns;
-    return took_ns > 0 ? (double)took_ns / 1e9 : 1e-9;
+    return summary(l);
 }
 
 /* The first backend is READY: wait for the others too, otherwise the first calls would not be balanced. */
@@ -299,15 +345,21 @@ static void wait_for_the_others(load *l)
     }
 }
 
-static int report(load *l, double elapsed_s)
+static int report(load *l, const load_run *outcome)
 {
     if (l->progress) {
         fputs("\r\033[K", stderr);
     }
     if (l->options->json) {
-        load_stats_print_json(&l->stats, l->service.channel, elapsed_s);
+        load_stats_print_json(&l->stats, l->service.channel, outcome);
     } else {
-        load_stats_print_table(&l->stats, stdout, l->service.channel, elapsed_s);
+        load_stats_print_table(&l->stats, stdout, l->service.channel, outcome);
+    }
+    if (outcome->achieved_rate < outcome->asked_rate * (1 - RATE_SHORTFALL_MAX)) {
+        cli_error(
+            "warning: %.6g calls per second were asked for, %.6g were achieved; %llu calls that were due were not "
+            "started: raise --concurrency, lower --rate, or use several programs",
+            outcome->asked_rate, outcome->achieved_rate, (unsigned long long)outcome->not_started);
     }
     if (l->options->has_failures_max && l->stats.failed > l->options->failures_max) {
         cli_error("%llu calls failed, more than --max-failures %llu", (unsigned long long)l->stats.failed,
@@ -344,7 +396,8 @@ static int run(load *l)
     sigaction(SIGTERM, &action, NULL);
     l->progress = !l->options->quiet && isatty(STDERR_FILENO);
 
-    const int result = report(l, drive(l));
+    const load_run outcome = drive(l);
+    const int result = report(l, &outcome);
     for (size_t i = 0; i < l->slot_count; i++) {
         evener_call_unref(l->slots[i].call);
         pthread_mutex_destroy(&l->slots[i].mutex);

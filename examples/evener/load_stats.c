@@ -15,8 +15,10 @@ void load_stats_init(load_stats *stats)
 void load_stats_clear(load_stats *stats)
 {
     for (size_t i = 0; i < stats->backend_count; i++) {
+        free(stats->backends[i]->failures);
         free(stats->backends[i]);
     }
+    free(stats->nowhere.failures);
     free(stats->backends);
     pthread_mutex_destroy(&stats->mutex);
 }
@@ -31,9 +33,11 @@ static const char *address_of_peer(const char *peer)
     return with_family ? peer + 5 : peer;
 }
 
-/* Return the counters of a backend. NULL: out of memory; the call is then counted in the totals only. */
 static load_backend *backend_of(load_stats *stats, const char *address)
 {
+    if (address[0] == '\0') {
+        return &stats->nowhere;
+    }
     for (size_t i = 0; i < stats->backend_count; i++) {
         if (strcmp(stats->backends[i]->address, address) == 0) {
             return stats->backends[i];
@@ -46,7 +50,7 @@ static load_backend *backend_of(load_stats *stats, const char *address)
     }
     if (backend == NULL || grown == NULL) {
         free(backend);
-        return NULL;
+        return &stats->nowhere;
     }
     snprintf(backend->address, sizeof backend->address, "%s", address);
     grown[stats->backend_count++] = backend;
@@ -65,15 +69,16 @@ void load_stats_add(load_stats *stats, const char *peer, const evener_status *st
         stats->failed++;
         stats->failures[code]++;
         snprintf(stats->last_failure, sizeof stats->last_failure, "%s", status->message);
-    } else {
-        histogram_add(&stats->interval, latency_ns);
     }
-    if (backend != NULL) {
-        backend->calls++;
-        backend->failed += failed;
-        if (!failed) {
-            histogram_add(&backend->latency, latency_ns);
-        }
+    histogram_add(&stats->interval, latency_ns);
+    backend->calls++;
+    backend->failed += failed;
+    if (failed && backend->failures == NULL) {
+        backend->failures = calloc(1, sizeof *backend->failures); /* without it the percentiles lack the call */
+    }
+    histogram *latencies = failed ? backend->failures : &backend->succeeded;
+    if (latencies != NULL) {
+        histogram_add(latencies, latency_ns);
     }
     pthread_mutex_unlock(&stats->mutex);
 }
@@ -117,14 +122,67 @@ static int by_address(const void *a, const void *b)
     return strcmp((*(load_backend *const *)a)->address, (*(load_backend *const *)b)->address);
 }
 
-/* Return the latencies of all backends, to be freed; NULL: out of memory. */
-static histogram *whole_latency(const load_stats *stats)
+/* Latencies of successful calls, and of all calls. */
+typedef struct latencies {
+    histogram succeeded, all;
+} latencies;
+
+static void latencies_add(latencies *into, const load_backend *b)
 {
-    histogram *whole = calloc(1, sizeof *whole);
-    for (size_t i = 0; whole != NULL && i < stats->backend_count; i++) {
-        histogram_merge(whole, &stats->backends[i]->latency);
+    histogram_merge(&into->succeeded, &b->succeeded);
+    histogram_merge(&into->all, &b->succeeded);
+    if (b->failures != NULL) {
+        histogram_merge(&into->all, b->failures);
     }
-    return whole;
+}
+
+/* What the outputs print: the backends that had calls or that the channel has, by address, and their latencies. */
+typedef struct view {
+    const load_stats *stats;
+    evener_channel_stats channel;
+    bool has_states;
+    latencies *whole, *one; /* of all backends; of the one that is printed */
+} view;
+
+/* Open a view; the stats stay locked until view_close(). False: out of memory. */
+static bool view_open(view *v, load_stats *stats, evener_channel *channel)
+{
+    *v = (view){.stats = stats,
+                .channel = {.size = sizeof v->channel, .subchannel_bytes = sizeof *v->channel.subchannels},
+                .whole = calloc(1, sizeof *v->whole),
+                .one = calloc(1, sizeof *v->one)};
+    v->has_states = evener_channel_get_stats(channel, &v->channel, NULL) == EVENER_STATUS_OK;
+    pthread_mutex_lock(&stats->mutex);
+    for (size_t i = 0; v->has_states && i < v->channel.subchannel_count; i++) {
+        (void)backend_of(stats, v->channel.subchannels[i].address); /* a row for those without calls, too */
+    }
+    if (v->whole == NULL || v->one == NULL) {
+        return false;
+    }
+    qsort(stats->backends, stats->backend_count, sizeof(load_backend *), by_address);
+    for (size_t i = 0; i < stats->backend_count; i++) {
+        latencies_add(v->whole, stats->backends[i]);
+    }
+    latencies_add(v->whole, &stats->nowhere);
+    return true;
+}
+
+static void view_close(view *v, load_stats *stats)
+{
+    pthread_mutex_unlock(&stats->mutex);
+    free(v->whole);
+    free(v->one);
+    if (v->has_states) {
+        evener_channel_stats_clear(&v->channel);
+    }
+}
+
+/* Return the latencies of a backend; they are valid until the next call. */
+static const latencies *latencies_of(view *v, const load_backend *b)
+{
+    *v->one = (latencies){{0}, {0}};
+    latencies_add(v->one, b);
+    return v->one;
 }
 
 static const evener_subchannel_stats *state_of(const evener_channel_stats *stats, const char *address)
@@ -137,89 +195,111 @@ static const evener_subchannel_stats *state_of(const evener_channel_stats *stats
     return NULL;
 }
 
-static void print_row(FILE *to, const char *name, uint64_t calls, uint64_t all, const histogram *latency,
-                      uint64_t failed, const char *state, const char *note)
+static void print_row(view *v, FILE *to, const load_backend *b)
 {
+    const evener_subchannel_stats *state = v->has_states ? state_of(&v->channel, b->address) : NULL;
+    const char *name = b->address[0] != '\0' ? b->address : "(no backend)";
+    const char *note = state != NULL ? state->note : "";
+    const histogram *latency = &latencies_of(v, b)->all;
     char printable[EVENER_ADDRESS_BYTES_MAX];
     (void)evener_printable(name, strlen(name), printable, sizeof printable);
     char p50[LATENCY_BYTES];
     char p99[LATENCY_BYTES];
     char p999[LATENCY_BYTES];
-    fprintf(to, "%-28s %10llu %6.1f%% %9s %9s %9s %9llu  %s%s", printable, (unsigned long long)calls,
-            all > 0 ? 100.0 * (double)calls / (double)all : 0.0, latency_text(latency, 0.5, p50),
-            latency_text(latency, 0.99, p99), latency_text(latency, 0.999, p999), (unsigned long long)failed, state,
+    fprintf(to, "%-28s %10llu %6.1f%% %9s %9s %9s %9llu  %s%s", printable, (unsigned long long)b->calls,
+            v->stats->calls > 0 ? 100.0 * (double)b->calls / (double)v->stats->calls : 0.0,
+            latency_text(latency, 0.5, p50), latency_text(latency, 0.99, p99), latency_text(latency, 0.999, p999),
+            (unsigned long long)b->failed, state != NULL ? evener_connectivity_state_name(state->state) : "-",
             note[0] != '\0' ? "  " : "");
     cli_puts_foreign(to, note);
     fputc('\n', to);
 }
 
-void load_stats_print_table(load_stats *stats, FILE *to, evener_channel *channel, double elapsed_s)
+static void print_latencies(FILE *to, const histogram *latency)
 {
-    evener_channel_stats seen = {.size = sizeof seen, .subchannel_bytes = sizeof *seen.subchannels};
-    const bool has_states = evener_channel_get_stats(channel, &seen, NULL) == EVENER_STATUS_OK;
-    pthread_mutex_lock(&stats->mutex);
-    histogram *whole = whole_latency(stats);
-    if (whole != NULL) {
-        qsort(stats->backends, stats->backend_count, sizeof(load_backend *), by_address);
+    char p50[LATENCY_BYTES];
+    char p99[LATENCY_BYTES];
+    char p999[LATENCY_BYTES];
+    char maximum[LATENCY_BYTES];
+    fprintf(to, "p50 %s ms, p99 %s ms, p99.9 %s ms, max %s ms\n", latency_text(latency, 0.5, p50),
+            latency_text(latency, 0.99, p99), latency_text(latency, 0.999, p999), latency_text(latency, 1, maximum));
+}
+
+static void print_failures(FILE *to, const load_stats *stats)
+{
+    fprintf(to, "%llu failed", (unsigned long long)stats->failed);
+    for (unsigned code = 0; code < LOAD_STATUS_CODES; code++) {
+        if (stats->failures[code] > 0) {
+            fprintf(to, ", %llu %s", (unsigned long long)stats->failures[code],
+                    evener_status_code_name((evener_status_code)code));
+        }
+    }
+    if (stats->failed > 0) {
+        fputs("; the last one: ", to);
+        cli_puts_foreign(to, stats->last_failure);
+    }
+    fputc('\n', to);
+}
+
+void load_stats_print_table(load_stats *stats, FILE *to, evener_channel *channel, const load_run *run)
+{
+    view v;
+    if (view_open(&v, stats, channel)) {
         fprintf(to, "%-28s %10s %7s %9s %9s %9s %9s  %s\n", "backend", "calls", "share", "p50 ms", "p99 ms", "p99.9 ms",
                 "failed", "state");
         for (size_t i = 0; i < stats->backend_count; i++) {
-            const load_backend *b = stats->backends[i];
-            const evener_subchannel_stats *state = state_of(&seen, b->address);
-            print_row(to, b->address[0] != '\0' ? b->address : "(no backend)", b->calls, stats->calls, &b->latency,
-                      b->failed, state != NULL ? evener_connectivity_state_name(state->state) : "-",
-                      state != NULL ? state->note : "");
+            print_row(&v, to, stats->backends[i]);
         }
-        for (size_t i = 0; i < seen.subchannel_count; i++) {
-            bool called = false;
-            for (size_t j = 0; j < stats->backend_count; j++) {
-                called = called || strcmp(stats->backends[j]->address, seen.subchannels[i].address) == 0;
-            }
-            if (!called) {
-                static const histogram empty;
-                print_row(to, seen.subchannels[i].address, 0, stats->calls, &empty, 0,
-                          evener_connectivity_state_name(seen.subchannels[i].state), seen.subchannels[i].note);
-            }
+        if (stats->nowhere.calls > 0) {
+            print_row(&v, to, &stats->nowhere);
         }
-        char p50[LATENCY_BYTES];
-        char p99[LATENCY_BYTES];
-        char p999[LATENCY_BYTES];
-        char maximum[LATENCY_BYTES];
-        fprintf(to, "\n%llu calls in %.1f s, %.0f/s; p50 %s ms, p99 %s ms, p99.9 %s ms, max %s ms\n",
-                (unsigned long long)stats->calls, elapsed_s, (double)stats->calls / elapsed_s,
-                latency_text(whole, 0.5, p50), latency_text(whole, 0.99, p99), latency_text(whole, 0.999, p999),
-                latency_text(whole, 1, maximum));
-        fprintf(to, "policy %s; %llu failed", has_states ? seen.policy : "?", (unsigned long long)stats->failed);
-        for (unsigned code = 0; code < LOAD_STATUS_CODES; code++) {
-            if (stats->failures[code] > 0) {
-                fprintf(to, ", %llu %s", (unsigned long long)stats->failures[code],
-                        evener_status_code_name((evener_status_code)code));
-            }
-        }
+        fprintf(to, "\n%llu calls in %.1f s, %.0f/s; ", (unsigned long long)stats->calls, run->elapsed_s,
+                (double)stats->calls / run->window_s);
+        print_latencies(to, &v.whole->all);
         if (stats->failed > 0) {
-            fputs("; the last one: ", to);
-            cli_puts_foreign(to, stats->last_failure);
+            fputs("successful calls only: ", to);
+            print_latencies(to, &v.whole->succeeded);
         }
-        fputc('\n', to);
+        if (run->asked_rate > 0) {
+            fprintf(to, "asked for %.6g/s, achieved %.6g/s; %llu calls that were due were not started\n",
+                    run->asked_rate, run->achieved_rate, (unsigned long long)run->not_started);
+        }
+        fprintf(to, "policy %s; ", v.has_states ? v.channel.policy : "?");
+        print_failures(to, stats);
     }
-    free(whole);
-    pthread_mutex_unlock(&stats->mutex);
-    if (has_states) {
-        evener_channel_stats_clear(&seen);
-    }
+    view_close(&v, stats);
 }
 
-static json_t *latency_json(const histogram *h, double share)
+/* ---- JSON ---- */
+
+static void set_latencies(json_t *object, const char *prefix, const histogram *h)
 {
-    return h->count > 0 ? json_real((double)histogram_quantile(h, share) / 1e3) : json_null();
+    static const struct {
+        const char *name;
+        double share;
+    } quantiles[] = {{"p50_us", 0.5}, {"p99_us", 0.99}, {"p999_us", 0.999}, {"max_us", 1}};
+    char key[32];
+    for (size_t i = 0; i < sizeof quantiles / sizeof *quantiles; i++) {
+        snprintf(key, sizeof key, "%s%s", prefix, quantiles[i].name);
+        json_object_set_new(object, key,
+                            h->count > 0 ? json_real((double)histogram_quantile(h, quantiles[i].share) / 1e3)
+                                         : json_null());
+    }
+    snprintf(key, sizeof key, "%smean_us", prefix);
+    json_object_set_new(object, key, h->count > 0 ? json_real(histogram_mean(h) / 1e3) : json_null());
 }
 
-static json_t *backend_json(const load_backend *b)
+static json_t *backend_json(view *v, const load_backend *b)
 {
-    return json_pack("{s:o, s:I, s:I, s:o, s:o, s:o, s:o}", "address", cli_json_text(b->address, strlen(b->address)),
-                     "calls", (json_int_t)b->calls, "failed", (json_int_t)b->failed, "p50_us",
-                     latency_json(&b->latency, 0.5), "p99_us", latency_json(&b->latency, 0.99), "p999_us",
-                     latency_json(&b->latency, 0.999), "max_us", latency_json(&b->latency, 1));
+    const evener_subchannel_stats *state = v->has_states ? state_of(&v->channel, b->address) : NULL;
+    const latencies *both = latencies_of(v, b);
+    json_t *row = json_pack("{s:o, s:I, s:I}", "address", cli_json_text(b->address, strlen(b->address)), "calls",
+                            (json_int_t)b->calls, "failed", (json_int_t)b->failed);
+    set_latencies(row, "", &both->all);
+    set_latencies(row, "ok_", &both->succeeded);
+    json_object_set_new(row, "state",
+                        state != NULL ? json_string(evener_connectivity_state_name(state->state)) : json_null());
+    return row;
 }
 
 static void add_bucket(void *arg, uint64_t up_to_ns, uint64_t count)
@@ -227,40 +307,46 @@ static void add_bucket(void *arg, uint64_t up_to_ns, uint64_t count)
     json_array_append_new(arg, json_pack("{s:f, s:I}", "up_to_us", (double)up_to_ns / 1e3, "count", (json_int_t)count));
 }
 
-void load_stats_print_json(load_stats *stats, evener_channel *channel, double elapsed_s)
+static json_t *failures_json(const load_stats *stats)
 {
-    evener_channel_stats seen = {.size = sizeof seen, .subchannel_bytes = sizeof *seen.subchannels};
-    const bool has_states = evener_channel_get_stats(channel, &seen, NULL) == EVENER_STATUS_OK;
     json_t *failures = json_object();
-    json_t *backends = json_array();
-    json_t *buckets = json_array();
-    pthread_mutex_lock(&stats->mutex);
-    histogram *whole = whole_latency(stats);
-    if (whole != NULL) {
-        qsort(stats->backends, stats->backend_count, sizeof(load_backend *), by_address);
-        for (unsigned code = 0; code < LOAD_STATUS_CODES; code++) {
-            if (stats->failures[code] > 0) {
-                json_object_set_new(failures, evener_status_code_name((evener_status_code)code),
-                                    json_integer((json_int_t)stats->failures[code]));
-            }
+    for (unsigned code = 0; code < LOAD_STATUS_CODES; code++) {
+        if (stats->failures[code] > 0) {
+            json_object_set_new(failures, evener_status_code_name((evener_status_code)code),
+                                json_integer((json_int_t)stats->failures[code]));
         }
+    }
+    return failures;
+}
+
+static json_t *rate_json(const load_run *run, double rate)
+{
+    return run->asked_rate > 0 ? json_real(rate) : json_null();
+}
+
+void load_stats_print_json(load_stats *stats, evener_channel *channel, const load_run *run)
+{
+    view v;
+    if (view_open(&v, stats, channel)) {
+        json_t *backends = json_array();
+        json_t *buckets = json_array();
+        json_array_append_new(backends, backend_json(&v, &stats->nowhere));
         for (size_t i = 0; i < stats->backend_count; i++) {
-            json_array_append_new(backends, backend_json(stats->backends[i]));
+            json_array_append_new(backends, backend_json(&v, stats->backends[i]));
         }
-        histogram_visit(whole, add_bucket, buckets);
-        cli_print_json(json_pack("{s:I, s:I, s:f, s:o, s:o, s:o, s:O, s:O, s:o, s:f, s:s?, s:O}", "calls",
-                                 (json_int_t)stats->calls, "failed", (json_int_t)stats->failed, "calls_per_s",
-                                 (double)stats->calls / elapsed_s, "p50_us", latency_json(whole, 0.5), "p99_us",
-                                 latency_json(whole, 0.99), "p999_us", latency_json(whole, 0.999), "failures", failures,
-                                 "backends", backends, "max_us", latency_json(whole, 1), "duration_s", elapsed_s,
-                                 "policy", has_states ? seen.policy : NULL, "histogram", buckets));
+        histogram_visit(&v.whole->succeeded, add_bucket, buckets);
+        json_t *result = json_pack("{s:I, s:I, s:f}", "calls", (json_int_t)stats->calls, "failed",
+                                   (json_int_t)stats->failed, "calls_per_s", (double)stats->calls / run->window_s);
+        set_latencies(result, "", &v.whole->all);
+        json_object_set_new(result, "failures", failures_json(stats));
+        json_object_set_new(result, "backends", backends);
+        set_latencies(result, "ok_", &v.whole->succeeded);
+        json_object_update_new(
+            result, json_pack("{s:f, s:s?, s:o, s:f, s:o, s:o, s:I}", "duration_s", run->window_s, "policy",
+                              v.has_states ? v.channel.policy : NULL, "histogram", buckets, "elapsed_s", run->elapsed_s,
+                              "asked_rate", rate_json(run, run->asked_rate), "achieved_rate",
+                              rate_json(run, run->achieved_rate), "not_started", (json_int_t)run->not_started));
+        cli_print_json(result);
     }
-    free(whole);
-    pthread_mutex_unlock(&stats->mutex);
-    json_decref(failures);
-    json_decref(backends);
-    json_decref(buckets);
-    if (has_states) {
-        evener_channel_stats_clear(&seen);
-    }
+    view_close(&v, stats);
 }

@@ -260,7 +260,7 @@ static const entry entries[] = {
      "print backend, headers and trailers on standard error"},
     {"calls", 'n', "N", CLI_LOAD, take_number, AT(calls_max), CALLS_MAX, false, "stop after N calls"},
     {"duration", 'z', "TIME", CLI_LOAD, take_duration, AT(duration_ms), 0, false,
-     "stop after this time (10s, unless --calls is given)"},
+     "start calls for this time (10s, unless --calls is given)"},
     {"concurrency", 'c', "N", CLI_LOAD, take_number, AT(concurrency), CONCURRENCY_MAX, false,
      "keep N calls in flight (16); with --rate: the maximum (10000)"},
     {"rate", 'r', "R", CLI_LOAD, take_rate, 0, 0, false, "start R calls per second by the clock (open loop)"},
@@ -318,7 +318,9 @@ static const struct {
     {CLI_CALL, "call [OPTION...] TARGET /package.Service/Method",
      "Makes one unary call and prints the response's bytes in hexadecimal.\n"},
     {CLI_LOAD, "load [OPTION...] TARGET /package.Service/Method",
-     "Sends calls and prints, for each backend, its calls, share, latencies, failures and state.\n"},
+     "Sends calls and prints, for each backend, its calls, share, latencies, failures and state.\n"
+     "Latencies are of all calls, with --rate from the time when a call was due; a failed call\n"
+     "counts with the time until it failed. Calls per second are over --duration.\n"},
 };
 
 static size_t text_of(cli_command command)

@@ -157,27 +157,52 @@ done
 # ---- load ----
 number='[0-9]+(\.[0-9]+)?'
 run 0 "$evener" load "$target" $method --plaintext --policy round_robin --concurrency 8 --calls 3000 --json
-per_backend="\"p50_us\":$number,\"p99_us\":$number,\"p999_us\":$number,\"max_us\":$number"
-backend="\{\"address\":\"[^\"]+\",\"calls\":[0-9]+,\"failed\":0,$per_backend\}"
-times="\"calls_per_s\":$number,\"p50_us\":$number,\"p99_us\":$number,\"p999_us\":$number"
-rest="\"max_us\":$number,\"duration_s\":$number,\"policy\":\"round_robin\",\"histogram\":\[.*\]"
-has "$out" "^\{\"calls\":3000,\"failed\":0,$times,\"failures\":\{\},\"backends\":\[($backend,?){3}\],$rest\}$"
+times_of() { for name in p50 p99 p999 max mean; do printf '"%s%s_us":%s,' "$1" $name "$2"; done; }
+backend="\{\"address\":\"[^\"]+\",\"calls\":[0-9]+,\"failed\":0,$(times_of '' "$number")$(times_of ok_ "$number")\"state\":\"READY\"\}"
+nowhere="\{\"address\":\"\",\"calls\":0,\"failed\":0,$(times_of '' null)$(times_of ok_ null)\"state\":null\}"
+rest="\"duration_s\":$number,\"policy\":\"round_robin\",\"histogram\":\[.*\],\"elapsed_s\":$number"
+has "$out" "^\{\"calls\":3000,\"failed\":0,\"calls_per_s\":$number,$(times_of '' "$number")\"failures\":\{\},"
+has "$out" "\"backends\":\[$nowhere,$backend,$backend,$backend\],$(times_of ok_ "$number")$rest"
+has "$out" ',"asked_rate":null,"achieved_rate":null,"not_started":0\}$'
 sum() { grep -o "\"$1\":[0-9]*[,}]" | grep -o '[0-9]*' | awk '{ sum += $1 } END { print sum + 0 }'; }
 [ "$(grep -o '"histogram":.*' <<<"$out" | sum count)" = 3000 ] || bad "the histogram does not sum up: $out"
 [ "$(grep -o '"backends":.*' <<<"$out" | sum calls)" = 3000 ] || bad "the backends do not sum up: $out"
-for calls in $(grep -o '"address":"[^"]*","calls":[0-9]*' <<<"$out" | grep -o '[0-9]*$'); do
+for calls in $(grep -o '"address":"[^"]\+","calls":[0-9]*' <<<"$out" | grep -o '[0-9]*$'); do
     if [ "$calls" -lt 900 ] || [ "$calls" -gt 1100 ]; then bad "round_robin is not even: $out"; fi
 done
 run 0 "$evener" load "$target" $method --plaintext --policy '{"round_robin":{}}' --rate 500 --calls 500
 has "$out" "127.0.0.1:$two .*READY"; has "$out" '500 calls in '; has "$out" 'policy round_robin; 0 failed'
 run 0 "$evener" load "$target" /no.Such/Method --plaintext --calls 10 --json
-has "$out" '"failures":\{"UNIMPLEMENTED":10\}'; has "$out" '"p50_us":null'
+has "$out" '"failures":\{"UNIMPLEMENTED":10\}'; has "$out" '"ok_p50_us":null'; has "$out" '"failed":10,[^n]*"p50_us":[0-9]'
 run 1 "$evener" load "$target" /no.Such/Method --plaintext -n 10 -c 2 --max-failures 9
-has "$err" '10 calls failed, more than --max-failures 9'; has "$out" "127.0.0.1:$one +[0-9]+ +[0-9.]+% +- +- +- "
-run 0 "$evener" load "$target" /no.Such/Method --plaintext -n 10 --max-failures 10; has "$out" 'p50 - ms'
+has "$err" '10 calls failed, more than --max-failures 9'; has "$out" "127.0.0.1:$one +[0-9]+ +[0-9.]+% +[0-9.]+ +[0-9.]+ +[0-9.]+ "
+run 0 "$evener" load "$target" /no.Such/Method --plaintext -n 10 --max-failures 10; has "$out" 'successful calls only: p50 - ms'
 run 0 "$evener" load "$target" $method --plaintext -z 200ms -q
 # The run ends with its last call, not when the next one would be due.
 run 0 timeout 200 "$evener" load "$target" $method --plaintext --rate 0.001 -n 1; has "$out" '^1 calls in'
+has "$out" 'asked for 0.001/s, achieved 0.001/s; 0 calls that were due were not started'
+
+# field NAME: the first number of this name in $out.
+field() { sed -n "s/^[^[]*\"$1\":\([0-9.]*\)[,}].*/\1/p; s/.*\],\(.*\)\"$1\":\([0-9.]*\)[,}].*/\2/p" <<<"$out" | head -n 1; }
+
+start_server --delay-ms=3600000; silent_for_long=$port
+# More calls than can start: the duration ends the run, and says what was left. At most two calls of 100 ms at a time.
+start_server --delay-ms=100; late=$port
+run 0 timeout 60 "$evener" load "static:127.0.0.1:$late" $method --plaintext --rate 1000 --duration 0.5 -c 2 --json
+has "$err" 'warning: 1000 calls per second were asked for, [0-9.]+ were achieved; [0-9]+ calls that were due were not started'
+calls=$(field calls) left=$(field not_started)
+[ $((calls + left)) -eq 500 ] || bad "of 500 calls $calls were started and $left were not: $out"
+[ "$calls" -le 12 ] || bad "$calls calls in 500 ms, two of 100 ms at a time: $out"
+has "$out" '"duration_s":0.5,'; has "$out" '"asked_rate":1000.0,'
+awk -v per_s="$(field calls_per_s)" -v calls="$calls" 'BEGIN { exit per_s != calls / 0.5 }' ||
+    bad "calls per second are not over the duration: $out"
+
+# One of two servers answers after the deadline: half of the calls fail, and the percentiles of all calls say so.
+run 0 "$evener" load "static:127.0.0.1:$one,127.0.0.1:$silent_for_long" $method --plaintext --policy round_robin -n 40 -c 40 \
+    --timeout 300ms --json
+awk -v p99="$(field p99_us)" -v ok="$(field ok_p99_us)" 'BEGIN { exit !(p99 >= 299000 && ok < 300000) }' ||
+    bad "the deadline is missing in the percentiles: $out"
+has "$out" "\"address\":\"127.0.0.1:$silent_for_long\",\"calls\":20,\"failed\":20,\"p50_us\":(299|[3-9][0-9][0-9])"
 run 1 "$evener" load static:127.0.0.1:1 $method --plaintext --calls 10 --connect-timeout 2; has "$err" 'last error'
 for command in "resolve static:1.2.3.4:5" "check $scratch/good.cfg" "call $target $method --plaintext"; do
     # shellcheck disable=SC2086 # words
