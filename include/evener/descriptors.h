@@ -143,6 +143,7 @@ struct evener_field {
     const char *default_text; /* proto2, as in FieldDescriptorProto.default_value; NULL: none */
     evener_raw_options options;
     evener_comments comments;
+    uint32_t index; /* in parent->fields */
 };
 
 struct evener_oneof {
@@ -150,6 +151,7 @@ struct evener_oneof {
     const evener_field *const *fields;
     size_t field_count;
     evener_comments comments;
+    uint32_t index; /* in the message's oneofs */
 };
 
 struct evener_enum_type {

@@ -9,14 +9,16 @@
 
 #include <evener/export.h>
 
+#include "lb/base/sibling.h"
+
 /* Return the C locale, for strtod_l(), strcasecmp_l() and the like. It lives as long as the process. Any thread. */
-locale_t evener_c_locale(void);
+EVENER_SIBLING locale_t evener_c_locale(void);
 
 /* As gai_strerror(), in the C locale. Any thread. */
 const char *evener_gai_strerror(int error);
 
 /* As vsnprintf() and snprintf(), in the C locale. Any thread. */
 int evener_vsnprintf(char *to, size_t bytes, const char *format, va_list arguments);
-int evener_snprintf(char *to, size_t bytes, const char *format, ...) EVENER_PRINTF(3, 4);
+EVENER_SIBLING int evener_snprintf(char *to, size_t bytes, const char *format, ...) EVENER_PRINTF(3, 4);
 
 #endif

@@ -515,11 +515,13 @@ static evener_status_code finish_oneofs(parser *p, const message_parts *parts)
         oneof->oneof.fields = oneof->members;
         oneof->synthetic = oneof->synthetic && oneof->member_count == 1;
         if (!oneof->synthetic) {
+            oneof->oneof.index = (uint32_t)type->oneof_count;
             list[type->oneof_count++] = &oneof->oneof;
         }
     }
     for (size_t i = 0; i < type->field_count; i++) {
         evener_field *field = (evener_field *)(uintptr_t)type->fields[i]; /* this file's own node */
+        field->index = (uint32_t)i;
         if (field->oneof != NULL) {
             oneof_node *oneof = (oneof_node *)(uintptr_t)EVENER_CONTAINER_OF(field->oneof, const oneof_node, oneof);
             oneof->members[oneof->oneof.field_count++] = field;
@@ -569,6 +571,7 @@ static evener_status_code parse_message(parser *p, span from, const char *scope,
     }
     type->file = p->file;
     type->parent = owner;
+    message->descriptors = p->batch->descriptors;
     while (code == EVENER_STATUS_OK && evener_wire_next(&reader, &f) == EVENER_WIRE_FIELD) {
         if (f.number == 7) { /* options */
             code = take_options(p, type->full_name, &f, &type->options);

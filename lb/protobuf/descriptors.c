@@ -402,7 +402,7 @@ evener_status_code evener_descriptors_add_files(evener_descriptors *descriptors,
         bytes += files[i].length;
     }
     struct evener_arena_block *mark = evener_arena_mark(&descriptors->arena);
-    evener_batch batch = {.arena = &descriptors->arena};
+    evener_batch batch = {.arena = &descriptors->arena, .descriptors = descriptors};
     const evener_file_type **parsed = malloc(count * sizeof *parsed + 1);
     const evener_status_code code =
         parsed != NULL ? add_batch(descriptors, &batch, files, count, parsed, status) : no_memory(status);

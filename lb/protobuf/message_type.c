@@ -125,19 +125,6 @@ static const shape shapes[] = {
     {"UInt64Value", EVENER_KNOWN_WRAPPER, {{EVENER_FIELD_UINT64, false}}},
 };
 
-static bool fits(const evener_message_type *type, const shape *expected)
-{
-    size_t count = 0;
-    for (; count < 6 && expected->fields[count].kind != 0; count++) {
-        const evener_field *field = evener_message_type_field(type, (uint32_t)count + 1);
-        if (field == NULL || field->kind != expected->fields[count].kind ||
-            field->repeated != expected->fields[count].repeated) {
-            return false;
-        }
-    }
-    return count == type->field_count;
-}
-
 /* Whether the two fields of a map entry are as a map's. */
 static bool is_map_entry(const evener_message_type *type)
 {
@@ -149,6 +136,30 @@ static bool is_map_entry(const evener_message_type *type)
            key->kind != EVENER_FIELD_DOUBLE && key->kind != EVENER_FIELD_FLOAT && key->kind != EVENER_FIELD_BYTES &&
            key->kind != EVENER_FIELD_MESSAGE && key->kind != EVENER_FIELD_GROUP && key->kind != EVENER_FIELD_ENUM &&
            value->kind != EVENER_FIELD_GROUP;
+}
+
+static bool is_value(const evener_message_type *type)
+{
+    return type != NULL && strcmp(type->full_name, "google.protobuf.Value") == 0;
+}
+
+static bool fits(const evener_message_type *type, const shape *expected)
+{
+    size_t count = 0;
+    for (; count < 6 && expected->fields[count].kind != 0; count++) {
+        const evener_field *field = evener_message_type_field(type, (uint32_t)count + 1);
+        if (field == NULL || field->kind != expected->fields[count].kind ||
+            field->repeated != expected->fields[count].repeated) {
+            return false;
+        }
+    }
+    /* Of Struct the field is a map of Values, of ListValue a list of them. */
+    const evener_message_type *of_first = count > 0 ? type->fields[0]->message : NULL;
+    if (expected->known == EVENER_KNOWN_STRUCT) {
+        return count == type->field_count && of_first->map_entry && is_map_entry(of_first) &&
+               of_first->fields[0]->kind == EVENER_FIELD_STRING && is_value(of_first->fields[1]->message);
+    }
+    return count == type->field_count && (expected->known != EVENER_KNOWN_LIST_VALUE || is_value(of_first));
 }
 
 void evener_message_classify(evener_message_node *node)

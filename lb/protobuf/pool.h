@@ -26,6 +26,7 @@ typedef struct evener_message_node {
     evener_message_type type;
     const evener_field **by_number, **by_name, **by_json_name; /* sorted */
     evener_known_type known;                                   /* only if the fields are as that type's */
+    const evener_descriptors *descriptors;                     /* the pool, for the types of Any */
 } evener_message_node;
 
 typedef struct evener_enum_node {
@@ -66,6 +67,7 @@ typedef struct evener_type_reference {
 /* Files that are being added. */
 typedef struct evener_batch {
     evener_arena *arena;
+    const evener_descriptors *descriptors;
     evener_symbol *symbols; /* malloc */
     size_t symbol_count, symbol_room;
     evener_type_reference *references;

@@ -1,0 +1,52 @@
+/* JSON to bytes: what json_read.c (messages and fields) and json_read_known.c (messages with forms of their own)
+ * share. */
+#ifndef EVENER_LB_PROTOBUF_JSON_READ_H
+#define EVENER_LB_PROTOBUF_JSON_READ_H
+
+#include "lb/protobuf/json_path.h"
+#include "lb/protobuf/json_text.h"
+#include "lb/protobuf/pool.h"
+
+/* A conversion under way. Functions return false after they have set `status`. */
+typedef struct evener_json_input {
+    evener_json_reader reader;
+    evener_json_options options;
+    evener_wire_buffer out;
+    evener_wire_buffer text; /* scratch: an unescaped string */
+    uint32_t *seen;          /* a stack of the fields that the open objects have had */
+    size_t seen_count, seen_room;
+    unsigned depth;
+    evener_status *status;
+} evener_json_input;
+
+typedef enum evener_json_mode {
+    EVENER_JSON_TAGGED,  /* write the tag, and every value */
+    EVENER_JSON_IMPLICIT /* write the tag; leave out a default value */
+} evener_json_mode;
+
+/* Read the form of a message and append its content. */
+bool evener_json_read_message(evener_json_input *in, const evener_json_path *path, const evener_message_type *type);
+
+/* Read the members of an object as fields of `type`. `skip`: a name to ignore, or NULL. */
+bool evener_json_read_object(evener_json_input *in, const evener_json_path *path, const evener_message_type *type,
+                             const char *skip);
+
+/* Read a single value of a field that is not repeated, or an element, and append it. With `ignore_unknown` an unknown
+ * enum value appends nothing. */
+bool evener_json_read_single(evener_json_input *in, const evener_json_path *path, const evener_field *field,
+                             evener_json_mode mode);
+
+/* Read a message with a form of its own. */
+bool evener_json_read_known(evener_json_input *in, const evener_json_path *path, const evener_message_type *type,
+                            evener_known_type known);
+
+/* Read a string into in->text. */
+bool evener_json_read_text(evener_json_input *in, const evener_json_path *path, const char *needed);
+
+/* Fail at a path, or, if the text is malformed, with that. */
+bool evener_json_read_wrong(evener_json_input *in, const evener_json_path *path, const char *problem);
+
+/* Enter one more level, and leave it. */
+bool evener_json_read_enter(evener_json_input *in, const evener_json_path *path);
+
+#endif

@@ -1,0 +1,51 @@
+/* Bytes to JSON: what json_write.c (messages and fields) and json_write_known.c (messages with forms of their own)
+ * share. */
+#ifndef EVENER_LB_PROTOBUF_JSON_WRITE_H
+#define EVENER_LB_PROTOBUF_JSON_WRITE_H
+
+#include "lb/protobuf/json_path.h"
+#include "lb/protobuf/json_text.h"
+#include "lb/protobuf/pool.h"
+
+typedef struct evener_json_span {
+    const uint8_t *data;
+    size_t length;
+} evener_json_span;
+
+/* A conversion under way. Functions return false after they have set `status`. */
+typedef struct evener_json_output {
+    evener_json_writer writer;
+    evener_json_options options;
+    struct evener_json_occurrence *items; /* a stack of the fields of the open messages */
+    size_t item_count, item_room;
+    unsigned depth;
+    evener_status *status;
+} evener_json_output;
+
+/* Write the form of a message whose content is `from`. */
+bool evener_json_write_message(evener_json_output *out, const evener_json_path *path, const evener_message_type *type,
+                               evener_json_span from);
+
+/* Write the members of an object, without its brackets. */
+bool evener_json_write_members(evener_json_output *out, const evener_json_path *path, const evener_message_type *type,
+                               evener_json_span from);
+
+/* Write a value that is no message; of a string or bytes the content is `bytes`. */
+bool evener_json_write_scalar(evener_json_output *out, const evener_json_path *path, const evener_field *field,
+                              uint64_t value, evener_json_span bytes);
+
+/* Write the value of a map, the field `field` of the message whose content is `from`. */
+bool evener_json_write_map_field(evener_json_output *out, const evener_json_path *path, const evener_field *field,
+                                 evener_json_span from);
+
+/* Write a message with a form of its own. */
+bool evener_json_write_known(evener_json_output *out, const evener_json_path *path, const evener_message_type *type,
+                             evener_known_type known, evener_json_span from);
+
+/* Fail because bytes are not a message of their type. */
+bool evener_json_write_malformed(evener_json_output *out, const evener_json_path *path);
+
+/* Enter one more level; out->depth-- leaves it. */
+bool evener_json_write_enter(evener_json_output *out, const evener_json_path *path);
+
+#endif

@@ -1,0 +1,308 @@
+/* JSON: errors with their places, options, limits, single fields, several values in one text. What the forms of values
+ * are, test_json_vectors.c shows. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <criterion/criterion.h>
+
+#include <evener/json.h>
+
+#include "tests/protobuf/types.h"
+
+static evener_descriptors *types;
+static const evener_message_type *everything;
+
+static void set_up(void)
+{
+    types = types_read();
+    everything = evener_descriptors_message(types, "evener.test.Everything");
+}
+
+static void tear_down(void)
+{
+    evener_descriptors_destroy(types);
+}
+
+TestSuite(json, .init = set_up, .fini = tear_down);
+
+static evener_status_code parse(const char *json, const evener_json_options *options, evener_bytes *bytes,
+                                evener_status *status)
+{
+    return evener_json_to_bytes(everything, json, strlen(json), options, bytes, status);
+}
+
+/* Check that a text is refused with exactly this message. */
+static void refuses(const char *json, const char *message)
+{
+    evener_status status;
+    evener_bytes bytes;
+    cr_assert_eq(parse(json, NULL, &bytes, &status), EVENER_STATUS_INVALID_ARGUMENT, "%s", json);
+    cr_assert_str_eq(status.message, message);
+}
+
+/* Read a text and write it again. The result is to be freed. */
+static char *again(const char *json, const evener_json_options *reading, const evener_json_options *writing)
+{
+    evener_status status;
+    evener_bytes bytes;
+    char *text;
+    cr_assert_eq(parse(json, reading, &bytes, &status), EVENER_STATUS_OK, "%s", status.message);
+    cr_assert_eq(evener_json_from_bytes(everything, &bytes, writing, &text, NULL, &status), EVENER_STATUS_OK, "%s",
+                 status.message);
+    evener_bytes_clear(&bytes);
+    return text;
+}
+
+static void gives(const char *json, const evener_json_options *options, const char *expected)
+{
+    char *text = again(json, options, options);
+    cr_assert_str_eq(text, expected);
+    free(text);
+}
+
+/* ---- errors ---- */
+
+Test(json, wrong_types_are_refused_with_the_path_of_the_value)
+{
+    refuses("{\"aString\":1}", "aString: a string is needed");
+    refuses("{\"stringMap\":{\"name\":1}}", "stringMap.name: a string is needed");
+    refuses("{\"messages\":[{},{\"messageMap\":{\"x\":{\"aDouble\":\"y\"}}}]}",
+            "messages[1].messageMap.x.aDouble: a number is needed");
+    refuses("{\"nested\":{\"timestamp\":5}}", "nested.timestamp: a time such as \"2006-01-02T15:04:05.5Z\" is needed");
+    refuses("[]", "an object is needed");
+    refuses("{\"anInt32\":2147483648}", "anInt32: an integer of 32 bits is needed");
+    refuses("{\"aUint64\":-1}", "aUint64: an integer of 64 bits, not negative, is needed");
+    refuses("{\"light\":\"BRIGHT\"}", "light: the enum evener.test.Light has no such value");
+    refuses("{\"structure\":{\"a\":[1,{\"b\":1e999}]}}", "structure.a[1].b: the number is too large");
+    refuses("{\"any\":{\"@type\":\"x/evener.test.Everything\",\"anInt32\":\"y\"}}",
+            "any.anInt32: an integer of 32 bits is needed");
+}
+
+Test(json, unknown_doubled_and_conflicting_fields_are_refused_by_name)
+{
+    refuses("{\"nested\":{\"typo\":1}}", "nested.typo: the message evener.test.Everything has no such field");
+    refuses("{\"anInt32\":1,\"an_int32\":1}", "anInt32: it comes twice");
+    refuses("{\"choiceString\":\"\",\"aBool\":true,\"choiceInt64\":1}", "choice: two fields of the oneof are set");
+}
+
+Test(json, malformed_text_is_refused_with_line_and_column)
+{
+    refuses("{\"anInt32\":1,}", "malformed JSON at line 1, column 14: a name in quotes is needed");
+    refuses("{\n  \"anInt32\": 1\n  \"aBool\": true}", "malformed JSON at line 3, column 3: ',' or '}' is needed");
+    refuses("{\"aString\":\"\xc3\xa9\xc3\xa9\" x", "malformed JSON at line 1, column 17: ',' or '}' is needed");
+    refuses("{\"aString\":\"x", "malformed JSON at line 1, column 14: the string does not end (the text has ended)");
+    refuses("{\"anInt32\":01}", "malformed JSON at line 1, column 14: a number does not begin with 0");
+    refuses("{} {}", "malformed JSON at line 1, column 4: nothing may follow the value");
+    refuses("{\"aString\":\"\xff\"}", "malformed JSON at line 1, column 13: the string is not UTF-8");
+    evener_status status;
+    evener_bytes bytes;
+    cr_assert_eq(evener_json_to_bytes(everything, "{}\0", 3, NULL, &bytes, &status), EVENER_STATUS_INVALID_ARGUMENT);
+}
+
+Test(json, nothing_is_stored_when_a_text_is_refused)
+{
+    static const uint8_t mine = 7;
+    evener_bytes bytes = {.data = &mine, .length = 1};
+    cr_assert_eq(parse("{\"anInt32\":1,\"aString\":2}", NULL, &bytes, NULL), EVENER_STATUS_INVALID_ARGUMENT);
+    cr_assert(bytes.data == &mine && bytes.length == 1);
+}
+
+Test(json, bytes_that_are_no_message_are_refused_with_the_path)
+{
+    static const uint8_t bad[] = {0x5a, 0x02, 0x08, 0xff}; /* nested (11): two bytes, a truncated varint */
+    const evener_bytes bytes = {.data = bad, .length = sizeof bad};
+    evener_status status;
+    char *json;
+    cr_assert_eq(evener_json_from_bytes(everything, &bytes, NULL, &json, NULL, &status),
+                 EVENER_STATUS_INVALID_ARGUMENT);
+    cr_assert_str_eq(status.message, "nested: the bytes are not a message of this type");
+}
+
+/* ---- options ---- */
+
+Test(json, unknown_fields_and_enum_values_are_ignored_if_asked_for)
+{
+    const evener_json_options options = {.size = sizeof options, .ignore_unknown = true};
+    gives("{\"typo\":[1,{\"a\":\"b\"}],\"anInt32\":1,\"light\":\"BRIGHT\",\"lights\":[\"BRIGHT\",1],"
+          "\"boolMap\":{\"true\":\"BRIGHT\"}}",
+          &options, "{\"anInt32\":1,\"lights\":[\"LIGHT_DAY\"]}");
+}
+
+Test(json, writing_follows_names_numbers_and_indentation_of_the_options)
+{
+    const evener_json_options options = {
+        .size = sizeof options, .original_names = true, .enums_as_numbers = true, .indent = 2};
+    gives("{\"light\":1,\"int32s\":[1,2],\"nested\":{},\"stringMap\":{\"b\":\"2\",\"a\":\"1\"}}", &options,
+          "{\n  \"nested\": {},\n  \"light\": 1,\n  \"int32s\": [\n    1,\n    2\n  ],\n  \"string_map\": {\n"
+          "    \"a\": \"1\",\n    \"b\": \"2\"\n  }\n}");
+}
+
+Test(json, defaults_are_written_if_asked_for_but_not_of_fields_with_presence)
+{
+    const evener_json_options options = {.size = sizeof options, .emit_defaults = true};
+    char *text = again("{\"inner\":{},\"anInt32\":5}", NULL, &options);
+    cr_assert_not_null(strstr(text, "\"inner\":{\"text\":\"\",\"level\":\"LOW\"}"), "%s", text);
+    cr_assert_not_null(strstr(text, "{\"aDouble\":0,\"aFloat\":0,\"anInt64\":\"0\",\"aUint64\":\"0\",\"anInt32\":5,"));
+    cr_assert_not_null(strstr(text, "\"doubles\":[]"));
+    cr_assert_not_null(strstr(text, "\"stringMap\":{}"));
+    cr_assert_null(strstr(text, "optionalInt32"));
+    cr_assert_null(strstr(text, "choiceString"));
+    cr_assert_null(strstr(text, "timestamp\""));
+    free(text);
+}
+
+Test(json, an_any_of_an_unknown_type_goes_as_base64_if_asked_for)
+{
+    const evener_json_options options = {.size = sizeof options, .opaque_any = true};
+    gives("{\"any\":{\"@type\":\"type.googleapis.com/x.Y\",\"@value\":\"AQID\"}}", &options,
+          "{\"any\":{\"@type\":\"type.googleapis.com/x.Y\",\"@value\":\"AQID\"}}");
+    refuses("{\"any\":{\"@type\":\"type.googleapis.com/x.Y\",\"@value\":\"AQID\"}}",
+            "any: the type \"x.Y\" is unknown");
+}
+
+Test(json, an_options_struct_without_a_size_is_refused)
+{
+    const evener_json_options options = {.indent = 2};
+    evener_status status;
+    evener_bytes bytes;
+    cr_assert_eq(parse("{}", &options, &bytes, &status), EVENER_STATUS_INVALID_ARGUMENT);
+    cr_assert_eq(strncmp(status.message, "JSON options", 12), 0, "%s", status.message);
+}
+
+/* ---- limits ---- */
+
+/* Return `levels` messages inside each other. */
+static char *nested(unsigned levels)
+{
+    char *text = malloc(levels * 12 + 3);
+    text[0] = '\0';
+    for (unsigned i = 1; i < levels; i++) {
+        strcat(text, "{\"nested\":");
+    }
+    strcat(text, "{}");
+    for (unsigned i = 1; i < levels; i++) {
+        strcat(text, "}");
+    }
+    return text;
+}
+
+Test(json, depth_is_limited_both_ways)
+{
+    const evener_json_options more = {.size = sizeof more, .depth_max = 101};
+    evener_status status;
+    evener_bytes bytes;
+    char *text = nested(100);
+    gives(text, NULL, text);
+    free(text);
+    text = nested(101);
+    cr_assert_eq(parse(text, NULL, &bytes, &status), EVENER_STATUS_RESOURCE_EXHAUSTED);
+    cr_assert_not_null(strstr(status.message, "...: more than 100 levels"), "%s", status.message);
+    cr_assert_eq(parse(text, &more, &bytes, &status), EVENER_STATUS_OK);
+    char *out = NULL;
+    cr_assert_eq(evener_json_from_bytes(everything, &bytes, NULL, &out, NULL, &status),
+                 EVENER_STATUS_RESOURCE_EXHAUSTED);
+    cr_assert_null(out);
+    cr_assert_eq(evener_json_from_bytes(everything, &bytes, &more, &out, NULL, &status), EVENER_STATUS_OK);
+    cr_assert_str_eq(out, text);
+    free(out);
+    evener_bytes_clear(&bytes);
+    free(text);
+    refuses("{\"typo\":1}", "typo: the message evener.test.Everything has no such field");
+    /* What is skipped counts, too. */
+    const evener_json_options few = {.size = sizeof few, .depth_max = 3, .ignore_unknown = true};
+    cr_assert_eq(parse("{\"typo\":[[1]]}", &few, &bytes, &status), EVENER_STATUS_OK);
+    evener_bytes_clear(&bytes);
+    cr_assert_eq(parse("{\"typo\":[[[1]]]}", &few, &bytes, &status), EVENER_STATUS_RESOURCE_EXHAUSTED);
+}
+
+Test(json, the_size_of_the_result_is_limited_both_ways)
+{
+    evener_json_options options = {.size = sizeof options, .bytes_max = 12};
+    evener_status status;
+    evener_bytes bytes;
+    char *text = NULL;
+    cr_assert_eq(parse("{\"aString\":\"0123456789\"}", &options, &bytes, &status), EVENER_STATUS_OK); /* 12 bytes */
+    cr_assert_eq(evener_json_from_bytes(everything, &bytes, &options, &text, NULL, &status),
+                 EVENER_STATUS_RESOURCE_EXHAUSTED);
+    cr_assert_str_eq(status.message, "the result is larger than 12 bytes");
+    options.bytes_max = 24;
+    cr_assert_eq(evener_json_from_bytes(everything, &bytes, &options, &text, NULL, &status), EVENER_STATUS_OK);
+    cr_assert_str_eq(text, "{\"aString\":\"0123456789\"}");
+    evener_bytes_clear(&bytes);
+    free(text);
+    options.bytes_max = 11;
+    cr_assert_eq(parse("{\"aString\":\"0123456789\"}", &options, &bytes, &status), EVENER_STATUS_RESOURCE_EXHAUSTED);
+}
+
+/* ---- parts ---- */
+
+Test(json, single_fields_are_read_and_written_alone)
+{
+    static const struct {
+        const char *name, *json;
+    } values[] = {
+        {"nested", "{\"anInt32\":1}"}, {"doubles", "[1,2.5]"}, {"string_map", "{\"a\":\"b\"}"},
+        {"a_string", "\"x\""},         {"an_int64", "\"5\""},  {"timestamp", "\"1970-01-01T00:00:01Z\""},
+    };
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+        const evener_field *field =
+            evener_message_type_field_by_name(everything, values[i].name, strlen(values[i].name));
+        evener_bytes bytes;
+        evener_status status;
+        char *json, *whole;
+        cr_assert_eq(evener_json_field_to_bytes(field, values[i].json, strlen(values[i].json), NULL, &bytes, &status),
+                     EVENER_STATUS_OK, "%s", status.message);
+        cr_assert_eq(evener_json_field_from_bytes(field, &bytes, NULL, &json, NULL, &status), EVENER_STATUS_OK);
+        cr_assert_str_eq(json, values[i].json);
+        cr_assert_eq(evener_json_from_bytes(everything, &bytes, NULL, &whole, NULL, &status), EVENER_STATUS_OK);
+        char expected[128];
+        snprintf(expected, sizeof expected, "{\"%s\":%s}", field->json_name, values[i].json);
+        cr_assert_str_eq(whole, expected);
+        free(json);
+        free(whole);
+        evener_bytes_clear(&bytes);
+    }
+    const evener_field *field = evener_message_type_field(everything, 9);
+    evener_bytes bytes;
+    evener_status status;
+    cr_assert_eq(evener_json_field_to_bytes(field, "5", 1, NULL, &bytes, &status), EVENER_STATUS_INVALID_ARGUMENT);
+    cr_assert_str_eq(status.message, "aString: a string is needed");
+}
+
+Test(json, an_unset_field_alone_is_its_default_or_null)
+{
+    const evener_bytes nothing = {0};
+    static const struct {
+        uint32_t number;
+        const char *json;
+    } values[] = {{9, "\"\""}, {3, "\"0\""}, {11, "null"}, {21, "[]"}, {61, "{}"}, {14, "\"LIGHT_UNKNOWN\""}};
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+        char *json;
+        size_t length;
+        cr_assert_eq(evener_json_field_from_bytes(evener_message_type_field(everything, values[i].number), &nothing,
+                                                  NULL, &json, &length, NULL),
+                     EVENER_STATUS_OK);
+        cr_assert_str_eq(json, values[i].json);
+        cr_assert_eq(length, strlen(json));
+        free(json);
+    }
+}
+
+Test(json, values_that_follow_each_other_are_found_one_by_one)
+{
+    static const char text[] = " {\"a\":[1,\"}\"]} 12\n\"x\"[]{}  ";
+    static const char *const expected[] = {"{\"a\":[1,\"}\"]}", "12", "\"x\"", "[]", "{}"};
+    size_t at = 0, start, end;
+    evener_status status;
+    for (size_t i = 0; i < 5; i++) {
+        cr_assert_eq(evener_json_next(text + at, sizeof text - 1 - at, &start, &end, &status), EVENER_STATUS_OK, "%s",
+                     status.message);
+        cr_assert_eq(end - start, strlen(expected[i]));
+        cr_assert_eq(memcmp(text + at + start, expected[i], end - start), 0);
+        at += end;
+    }
+    cr_assert_eq(evener_json_next(text + at, sizeof text - 1 - at, &start, &end, &status), EVENER_STATUS_OK);
+    cr_assert_eq(start, end);
+    cr_assert_eq(evener_json_next("{", 1, &start, &end, &status), EVENER_STATUS_INVALID_ARGUMENT);
+}
