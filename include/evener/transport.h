@@ -39,6 +39,13 @@ typedef struct evener_connect_args {
      * list names): such a transport refuses to connect. */
     const char *server_name;
     evener_loop *loop; /* the channel's, for tasks and timers; lives until disconnect() has returned */
+    /* A105 (connection scaling), for transports with calls_wait. `more_wanted` is called, like state_changed, when calls
+     * on the READY connection begin to wait for room below the peer's MAX_CONCURRENT_STREAMS, and again when some of
+     * them have found room elsewhere and others still wait; NULL: nobody wants to know. */
+    void (*more_wanted)(void *arg);
+    /* A READY connection of this transport to the same server, which the new one shares its calls with: a call that
+     * begins on either goes to the one with room that has opened first, or waits on the first. NULL: none. */
+    evener_connection *beside;
 } evener_connect_args;
 
 typedef struct evener_transport_vtable {
@@ -91,6 +98,9 @@ typedef struct evener_transport_vtable {
      * raised (A8). A channel's further attempts to connect go to this transport instead of that one. Control thread.
      * NULL: there is nothing to take over. */
     void (*inherit)(evener_transport *transport, const evener_transport *from);
+    /* Return whether calls wait on this connection because it and all that were made beside it have as many calls as
+     * their peer allows. Control thread. NULL: the transport makes no connection beside another one. */
+    bool (*calls_wait)(const evener_connection *connection);
 } evener_transport_vtable;
 
 /* Embedded first in every transport. */

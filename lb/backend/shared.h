@@ -11,6 +11,9 @@
 #include "lb/backend/shared_transport.h"
 #include "lb/base/address_table.h"
 
+/* The client's limit of A105 (connection scaling). */
+#define EVENER_SHARED_CONNECTIONS_MAX 10
+
 typedef struct evener_shared evener_shared;
 typedef struct evener_shared_front evener_shared_front;
 typedef struct evener_shared_place evener_shared_place;
@@ -43,6 +46,7 @@ struct evener_shared_front {
     LIST_ENTRY(evener_shared_front) of_shared;
     void (*recovered)(void *arg, const evener_address *address);
     void *recovered_arg;
+    uint32_t connections_max; /* of a peer (A105); 0: 1 */
 };
 
 /* The peers of one address and authority attribute. */
@@ -65,12 +69,16 @@ struct evener_shared_peer {
     evener_shared_connection *current; /* to join; or NULL */
     evener_loop *loop;
 
-    evener_backoff backoff; /* since the last success */
-    uint64_t started_ns;    /* the last attempt */
-    uint64_t retry_at_ns;   /* end of the backoff; 0: none */
-    bool has_failed;        /* since the last success */
-    uint8_t short_lived;    /* connections in a row that dropped soon */
-    evener_status failure;  /* the last one */
+    evener_backoff backoff;                         /* since the last success */
+    uint64_t started_ns;                            /* the last attempt */
+    uint64_t retry_at_ns;                           /* end of the backoff; 0: none */
+    bool has_failed;                                /* since the last success */
+    uint8_t short_lived;                            /* connections in a row that dropped soon */
+    evener_status failure;                          /* the last one */
+    TAILQ_HEAD(, evener_shared_connection) further; /* A105: beside `current`, the oldest first; with references */
+    uint32_t further_count;
+    bool is_adding;         /* the youngest of them is CONNECTING */
+    evener_timer add_again; /* when the backoff has ended */
     evener_timer forget;    /* without attempts, failures are remembered for this time */
 };
 
@@ -84,7 +92,10 @@ struct evener_shared_connection {
     uint64_t since_ns;
     size_t references; /* members, and one while it reports */
     evener_shared_member_list members;
-    evener_timer time_out; /* of the attempt */
+    evener_timer time_out;          /* of the attempt; of `is_kept` */
+    evener_shared_peer *further_of; /* it is one of that peer's further connections; otherwise NULL */
+    TAILQ_ENTRY(evener_shared_connection) of_further;
+    bool is_kept; /* the peer's reference, which ends with `time_out`: its members are about to join */
     LIST_HEAD(, evener_shared_watch) watches;
 };
 
@@ -144,6 +155,30 @@ void evener_shared_connection_unref(evener_shared_connection *self);
 void evener_shared_join_no_more(evener_shared *shared);
 /* Free the peers that are left, which have no connection. */
 void evener_shared_clear_places(evener_shared *shared);
+
+/* Start an attempt of the peer's with these arguments; `args->arg` is the returned connection, without references and
+ * not yet the peer's. NULL: it failed at once, which the peer has noted. */
+evener_shared_connection *evener_shared_start_attempt(evener_shared_peer *peer, const evener_connect_args *args,
+                                                      evener_task_fn timed_out, evener_status *status);
+/* As state_changed of a transport, for the current connection. */
+void evener_shared_on_state(void *connection, evener_connectivity_state state, const evener_status *status);
+/* Note how an attempt of the peer's has ended. */
+void evener_shared_attempt_failed(evener_shared_peer *peer, const evener_status *status);
+void evener_shared_attempt_succeeded(evener_shared_peer *peer);
+/* No front uses the transport for further connections: let go of what no member holds. */
+void evener_shared_release_kept(evener_shared *shared);
+
+/* ---- shared_scale.c ---- */
+
+/* As more_wanted of a transport. */
+void evener_shared_more_wanted(void *connection);
+/* Add a connection if one is needed and allowed. */
+void evener_shared_consider(evener_shared_peer *peer);
+void evener_shared_consider_all(evener_shared *shared);
+/* Put the oldest further connection into the place of the current one, which is lost. False: there is none. */
+bool evener_shared_promote(evener_shared_peer *peer);
+/* Give all further connections up. */
+void evener_shared_end_further(evener_shared_peer *peer);
 
 /* ---- shared_health.c ---- */
 

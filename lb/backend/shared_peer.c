@@ -61,6 +61,7 @@ static void leave_place(evener_shared_peer *peer)
 static void free_peer(evener_shared_peer *peer)
 {
     evener_timer_stop(peer->loop, &peer->forget);
+    evener_shared_end_further(peer);
     if (peer->place != NULL) {
         leave_place(peer);
     }
@@ -101,6 +102,7 @@ static evener_shared_peer *create_peer(evener_shared *shared, const evener_share
     peer->connect_timeout_ns = args->connect_timeout_ns;
     peer->backoff_options = *args->backoff;
     peer->forget = (evener_timer)EVENER_TIMER_INIT(forget_peer, peer);
+    TAILQ_INIT(&peer->further);
     peer->authority = strdup(args->base.authority);
     peer->server_name = args->base.server_name != NULL ? strdup(args->base.server_name) : NULL;
     const bool complete = peer->authority != NULL && (peer->server_name != NULL) == (args->base.server_name != NULL);
@@ -133,7 +135,7 @@ static void peer_failed(evener_shared_peer *peer, uint64_t retry_at_ns, const ev
 }
 
 /* The backoff counts from the start of the attempt (grpc: connection-backoff.md). */
-static void attempt_failed(evener_shared_peer *peer, const evener_status *status)
+void evener_shared_attempt_failed(evener_shared_peer *peer, const evener_status *status)
 {
     peer_failed(peer,
                 peer->started_ns + evener_backoff_spread_ns(peer->backoff.delay_ns, &peer->backoff_options, peer->loop),
@@ -155,7 +157,7 @@ static void connection_dropped(evener_shared_peer *peer, uint64_t age_ns)
     }
 }
 
-static void became_ready(evener_shared_peer *peer)
+void evener_shared_attempt_succeeded(evener_shared_peer *peer)
 {
     const bool has_failed = peer->has_failed;
     peer->has_failed = false;
@@ -174,22 +176,38 @@ static void became_ready(evener_shared_peer *peer)
 
 /* ---- connections ---- */
 
-/* Let nobody join the current connection. The peer stays. */
-static void part_from_current(evener_shared_peer *peer)
+/* Give back the reference that was kept for members to come. */
+static void keep_no_longer(evener_shared_connection *self)
 {
-    if (peer->current != NULL) {
-        peer->current->peer = NULL;
-        peer->current = NULL;
+    if (self->is_kept) {
+        self->is_kept = false;
+        evener_timer_stop(self->loop, &self->time_out);
+        evener_shared_connection_unref(self);
     }
 }
 
-/* Let nobody join any more. */
-static void leave_peer(evener_shared_connection *self)
+/* Let nobody join the current connection. The peer stays. */
+static void part_from_current(evener_shared_peer *peer)
+{
+    evener_shared_connection *current = peer->current;
+    if (current != NULL) {
+        current->peer = NULL;
+        peer->current = NULL;
+        keep_no_longer(current);
+    }
+}
+
+/* Let nobody join any more. With `is_lost` a further connection takes its place; otherwise nobody needs one. */
+static void leave_peer(evener_shared_connection *self, bool is_lost)
 {
     evener_shared_peer *peer = self->peer;
-    if (peer != NULL) {
-        self->peer = NULL;
-        peer->current = NULL;
+    if (peer == NULL) {
+        return;
+    }
+    self->peer = NULL;
+    peer->current = NULL;
+    if (!is_lost || !evener_shared_promote(peer)) {
+        evener_shared_end_further(peer);
         peer_is_vacant(peer);
     }
 }
@@ -208,7 +226,7 @@ static void note_abandoned(const evener_shared_connection *self)
         evener_status status;
         evener_status_set(&status, EVENER_STATUS_UNAVAILABLE, "no connection within %llu ms",
                           (unsigned long long)(age_ns(self) / EVENER_NS_PER_MS));
-        attempt_failed(peer, &status);
+        evener_shared_attempt_failed(peer, &status);
     }
 }
 
@@ -220,7 +238,7 @@ void evener_shared_connection_unref(evener_shared_connection *self)
     evener_transport *real = self->shared->real;
     real->vtable->disconnect(real, self->real);
     evener_timer_stop(self->loop, &self->time_out);
-    leave_peer(self);
+    leave_peer(self, false);
     evener_shared_unref(self->shared);
     free(self);
 }
@@ -238,7 +256,7 @@ static void report_to(evener_shared_member *member, evener_connectivity_state st
     member->state_changed(member->arg, state, status);
 }
 
-static void on_state(void *arg, evener_connectivity_state state, const evener_status *status)
+void evener_shared_on_state(void *arg, evener_connectivity_state state, const evener_status *status)
 {
     evener_shared_connection *self = arg;
     evener_shared_peer *peer = self->peer;
@@ -249,17 +267,18 @@ static void on_state(void *arg, evener_connectivity_state state, const evener_st
     uint64_t retry_at_ns = 0;
     self->state = state;
     self->references++;
+    keep_no_longer(self);
     evener_timer_stop(self->loop, &self->time_out);
     if (state == EVENER_READY) {
         self->since_ns = evener_loop_now_ns(self->loop);
     } else if (was_ready && peer != NULL) {
         connection_dropped(peer, age_ns(self));
     } else if (peer != NULL) {
-        attempt_failed(peer, status);
+        evener_shared_attempt_failed(peer, status);
         retry_at_ns = peer->retry_at_ns;
     }
     if (state != EVENER_READY) {
-        leave_peer(self);
+        leave_peer(self, true);
     }
     evener_shared_member_list waiting;
     EVENER_SHARED_TAKE_ALL(&self->members, &waiting, of_connection);
@@ -270,7 +289,7 @@ static void on_state(void *arg, evener_connectivity_state state, const evener_st
         report_to(next, state, retry_at_ns, status); /* may give this one and others up */
     }
     if (state == EVENER_READY && self->peer != NULL && self->state == EVENER_READY) {
-        became_ready(self->peer);
+        evener_shared_attempt_succeeded(self->peer);
     }
     evener_shared_connection_unref(self);
 }
@@ -281,7 +300,7 @@ static void attempt_timed_out(void *arg)
     evener_status status;
     evener_status_set(&status, EVENER_STATUS_UNAVAILABLE, "no connection within %llu ms",
                       (unsigned long long)(age_ns(self) / EVENER_NS_PER_MS));
-    on_state(self, EVENER_TRANSIENT_FAILURE, &status);
+    evener_shared_on_state(self, EVENER_TRANSIENT_FAILURE, &status);
 }
 
 void evener_shared_join_no_more(evener_shared *shared)
@@ -291,6 +310,27 @@ void evener_shared_join_no_more(evener_shared *shared)
         evener_shared_peer *peer = LIST_FIRST(&place->peers);
         part_from_current(peer);
         free_peer(peer); /* the last one frees the place */
+    }
+}
+
+void evener_shared_release_kept(evener_shared *shared)
+{
+    /* A place may go with its last peer, and a peer with its last connection: each change begins anew. */
+    evener_shared_place *place = evener_address_table_first(&shared->places);
+    while (place != NULL) {
+        evener_shared_peer *peer = LIST_FIRST(&place->peers);
+        while (peer != NULL && peer->further_count == 0 && (peer->current == NULL || !peer->current->is_kept)) {
+            peer = LIST_NEXT(peer, of_place);
+        }
+        if (peer == NULL) {
+            place = evener_address_table_next(&shared->places, place);
+            continue;
+        }
+        evener_shared_end_further(peer);
+        if (peer->current != NULL) {
+            keep_no_longer(peer->current);
+        }
+        place = evener_address_table_first(&shared->places);
     }
 }
 
@@ -323,34 +363,47 @@ static void set_times(evener_shared_peer *peer, evener_shared_connection *self, 
     args->timeout_ms = timeout_ns / EVENER_NS_PER_MS;
 }
 
-static evener_status_code open_connection(evener_shared_peer *peer, const evener_shared_connect_args *args,
-                                          evener_shared_connection **opened, evener_status *status)
+evener_shared_connection *evener_shared_start_attempt(evener_shared_peer *peer, const evener_connect_args *args,
+                                                      evener_task_fn timed_out, evener_status *status)
 {
     evener_shared_connection *self = calloc(1, sizeof *self);
     if (self == NULL) {
-        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "connection to %s: out of memory",
-                                 evener_address_text(args->base.address));
+        evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "connection to %s: out of memory",
+                          evener_address_text(args->address));
+        return NULL;
     }
     self->shared = peer->shared;
     self->loop = peer->loop;
     self->state = EVENER_CONNECTING;
-    self->time_out = (evener_timer)EVENER_TIMER_INIT(attempt_timed_out, self);
-    evener_connect_args own = args->base;
-    own.state_changed = on_state;
+    self->time_out = (evener_timer)EVENER_TIMER_INIT(timed_out, self);
+    evener_connect_args own = *args;
     own.arg = self;
     set_times(peer, self, &own);
     evener_timer_stop(peer->loop, &peer->forget);
     evener_transport *real = peer->shared->real;
-    evener_status reason;
-    evener_status_clear(&reason);
-    const evener_status_code code = real->vtable->connect(real, &own, &self->real, &reason);
-    if (code != EVENER_STATUS_OK) {
+    evener_status_clear(status);
+    if (real->vtable->connect(real, &own, &self->real, status) != EVENER_STATUS_OK) {
         evener_timer_stop(peer->loop, &self->time_out);
-        attempt_failed(peer, &reason);
+        evener_shared_attempt_failed(peer, status);
         free(self);
-        return evener_status_set(status, code, "%s", reason.message);
+        return NULL;
     }
     evener_shared_ref(self->shared);
+    return self;
+}
+
+static evener_status_code open_connection(evener_shared_peer *peer, const evener_shared_connect_args *given,
+                                          evener_shared_connection **opened, evener_status *status)
+{
+    evener_connect_args args = given->base;
+    args.state_changed = evener_shared_on_state;
+    args.more_wanted = evener_shared_more_wanted;
+    evener_status reason;
+    evener_shared_connection *self = evener_shared_start_attempt(peer, &args, attempt_timed_out, &reason);
+    if (self == NULL) {
+        return evener_status_set(status, reason.code != EVENER_STATUS_OK ? reason.code : EVENER_STATUS_UNAVAILABLE,
+                                 "%s", reason.message);
+    }
     self->peer = peer;
     peer->current = self;
     *opened = self;
@@ -402,6 +455,18 @@ static evener_shared_member *create_member(evener_shared_connection *of, const e
     return self;
 }
 
+/* The current connection, if there is one, takes no calls any more. */
+static evener_status_code replace_current(evener_shared_peer *peer, const evener_shared_connect_args *args,
+                                          evener_shared_connection **opened, evener_status *status)
+{
+    part_from_current(peer);
+    if (evener_shared_promote(peer)) {
+        *opened = peer->current;
+        return EVENER_STATUS_OK;
+    }
+    return open_connection(peer, args, opened, status);
+}
+
 /* Start an attempt, unless the backoff forbids it. */
 static evener_status_code attempt(evener_shared_peer *peer, const evener_shared_connect_args *args,
                                   evener_shared_connection **opened, evener_status *status)
@@ -414,8 +479,7 @@ static evener_status_code attempt(evener_shared_peer *peer, const evener_shared_
     if (peer->retry_at_ns > evener_loop_now_ns(peer->loop)) {
         code = evener_status_set(status, EVENER_STATUS_UNAVAILABLE, "%s", peer->failure.message);
     } else {
-        part_from_current(peer); /* which takes no calls any more */
-        code = open_connection(peer, args, opened, status);
+        code = replace_current(peer, args, opened, status);
     }
     if (code != EVENER_STATUS_OK) {
         *args->retry_at_ns = peer->retry_at_ns;

@@ -239,6 +239,9 @@ static void delist(evener_shared_front *self)
     if (self->is_listed) {
         LIST_REMOVE(self, of_shared);
         self->is_listed = false;
+        if (LIST_EMPTY(&self->now->fronts)) {
+            evener_shared_release_kept(self->now);
+        }
     }
 }
 
@@ -425,6 +428,19 @@ void evener_shared_transport_on_recovery(evener_transport *transport,
         self->recovered = recovered;
         self->recovered_arg = arg;
     }
+}
+
+bool evener_shared_transport_set_connections_max(evener_transport *transport, uint32_t max)
+{
+    if (!is_front(transport)) {
+        return false;
+    }
+    evener_shared_front *self = (evener_shared_front *)transport;
+    if (self->connections_max != max) {
+        self->connections_max = max;
+        evener_shared_consider_all(self->now);
+    }
+    return EVENER_SHARED_HAS(self->now->real->vtable, calls_wait);
 }
 
 evener_connection *evener_shared_transport_resolve(const evener_transport *transport, evener_connection *connection)

@@ -44,6 +44,10 @@ evener_status_code evener_shared_transport_create(const evener_transport_factory
 void evener_shared_transport_on_recovery(evener_transport *transport,
                                          void (*recovered)(void *arg, const evener_address *address), void *arg);
 
+/* Set how many connections the channel wants to each backend at most (A105, connection scaling); the largest of the
+ * channels that share a backend holds. Return whether the transport makes more than one. Control thread. */
+bool evener_shared_transport_set_connections_max(evener_transport *transport, uint32_t max);
+
 /* Return the connection for picks and calls that a READY connection of the transport leads to: itself, unless the
  * transport is a front. Control thread. */
 evener_connection *evener_shared_transport_resolve(const evener_transport *transport, evener_connection *connection);

@@ -9,6 +9,7 @@
 
 #include <evener/log.h>
 
+#include "lb/backend/shared_transport.h"
 #include "lb/base/memory.h"
 #include "lb/base/options.h"
 #include "lb/channel/update_list.h"
@@ -314,12 +315,28 @@ static void warn_of_unbuilt(evener_channel *channel, const evener_service_config
     channel->control.warned_fields |= fresh;
 }
 
+/* A105, connection scaling. A service config is for all clients of a service, so one that this transport cannot follow is
+ * no error. */
+static void take_connections_max(evener_channel *channel, const evener_service_config *config)
+{
+    const uint32_t max = config != NULL ? evener_service_config_connections_max(config) : 1;
+    const bool scales = evener_shared_transport_set_connections_max(channel->settings.transport, max);
+    if (max > 1 && !scales && !channel->control.warned_of_scaling) {
+        channel->control.warned_of_scaling = true;
+        evener_log(EVENER_LOG_WARNING, "channel",
+                   "%s: the service config sets connectionScaling, which the channel's transport ignores: \"http2\" "
+                   "follows it",
+                   name_of(channel));
+    }
+}
+
 /* Give list and configuration in force to the policy. */
 static bool apply(evener_channel *channel)
 {
     evener_service_config *config =
         channel->control.resolver_config != NULL ? channel->control.resolver_config : channel->control.default_config;
     warn_of_unbuilt(channel, config);
+    take_connections_max(channel, config);
     const evener_policy_choice fallback = {.builder = channel->settings.policy_builder};
     const evener_policy_choice *choice = config != NULL ? evener_service_config_policy(config) : &fallback;
     choice = choice->builder != NULL ? choice : &fallback;

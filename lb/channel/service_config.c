@@ -6,6 +6,7 @@
 
 #include <jansson.h>
 
+#include "lb/base/c_locale.h"
 #include "lb/channel/json_duration.h"
 
 #define METHODS_MAX 10000
@@ -23,6 +24,7 @@ struct evener_service_config {
     size_t method_count;
     evener_throttle_config throttle;
     uint32_t unbuilt; /* bits of unbuilt_fields */
+    uint32_t connections_max;
 };
 
 static const struct {
@@ -35,26 +37,40 @@ static const struct {
 
 /* ---- reading ---- */
 
-/* Read a google.protobuf.UInt32Value: a number, or its digits as a string. Absent: *bytes stays. */
-static evener_status_code read_bytes_max(const json_t *object, size_t index, const char *name, size_t *bytes,
-                                         evener_status *status)
+/* Read a google.protobuf.UInt32Value: a number, or its digits as a string. Absent: *value stays. `place` stands before
+ * the name in messages. */
+static evener_status_code read_uint32(const json_t *object, const char *place, const char *name, size_t *value,
+                                      evener_status *status)
 {
-    const json_t *value = json_object_get(object, name);
-    if (value == NULL || json_is_null(value)) {
+    const json_t *given = json_object_get(object, name);
+    if (given == NULL || json_is_null(given)) {
         return EVENER_STATUS_OK;
     }
-    json_int_t number = json_is_integer(value) ? json_integer_value(value) : -1;
-    if (json_is_string(value) && json_string_length(value) > 0 && json_string_length(value) <= 10 &&
-        strspn(json_string_value(value), "0123456789") == json_string_length(value)) {
-        number = strtoll(json_string_value(value), NULL, 10);
+    json_int_t number = json_is_integer(given) ? json_integer_value(given) : -1;
+    if (json_is_string(given) && json_string_length(given) > 0 && json_string_length(given) <= 10 &&
+        strspn(json_string_value(given), "0123456789") == json_string_length(given)) {
+        number = strtoll(json_string_value(given), NULL, 10);
     }
     if (number < 0 || number > UINT32_MAX) {
         return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
-                                 "service config: methodConfig[%zu].%s: a whole number from 0 to 4294967295 is needed",
-                                 index, name);
+                                 "service config: %s%s: a whole number from 0 to 4294967295 is needed", place, name);
     }
-    *bytes = number > 0 ? (size_t)number : 1; /* 0 stands for "not set" */
+    *value = (size_t)number;
     return EVENER_STATUS_OK;
+}
+
+/* Read a limit of bytes; 0 stands for "not set". */
+static evener_status_code read_bytes_max(const json_t *object, size_t index, const char *name, size_t *bytes,
+                                         evener_status *status)
+{
+    char place[48];
+    (void)evener_snprintf(place, sizeof place, "methodConfig[%zu].", index);
+    size_t read = SIZE_MAX;
+    const evener_status_code code = read_uint32(object, place, name, &read, status);
+    if (code == EVENER_STATUS_OK && read != SIZE_MAX) {
+        *bytes = read > 0 ? read : 1;
+    }
+    return code;
 }
 
 static evener_status_code read_settings(const json_t *object, size_t index, evener_method_settings *settings,
@@ -273,6 +289,21 @@ static evener_status_code read_policy(evener_service_config *config, const evene
     return code;
 }
 
+/* Read connectionScaling.maxConnectionsPerSubchannel (A105), a google.protobuf.UInt32Value. */
+static evener_status_code read_connections_max(evener_service_config *config, const json_t *root, evener_status *status)
+{
+    const json_t *scaling = json_object_get(root, "connectionScaling");
+    if (scaling != NULL && !json_is_null(scaling) && !json_is_object(scaling)) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "service config: connectionScaling: an object is needed");
+    }
+    size_t max = 1;
+    const evener_status_code code =
+        read_uint32(scaling, "connectionScaling.", "maxConnectionsPerSubchannel", &max, status);
+    config->connections_max = max > 0 ? (uint32_t)max : 1;
+    return code;
+}
+
 static bool has_field(const json_t *object, const char *name)
 {
     const json_t *value = json_object_get(object, name);
@@ -341,6 +372,9 @@ evener_status_code evener_service_config_parse(const char *json, const evener_po
         if (code == EVENER_STATUS_OK) {
             code = evener_throttle_read(root, &made->throttle, status);
         }
+        if (code == EVENER_STATUS_OK) {
+            code = read_connections_max(made, root, status);
+        }
         made->unbuilt = find_unbuilt(root);
     }
     json_decref(root);
@@ -375,6 +409,11 @@ const evener_policy_choice *evener_service_config_policy(const evener_service_co
 const evener_throttle_config *evener_service_config_throttle(const evener_service_config *config)
 {
     return &config->throttle;
+}
+
+uint32_t evener_service_config_connections_max(const evener_service_config *config)
+{
+    return config->connections_max;
 }
 
 uint32_t evener_service_config_unbuilt(const evener_service_config *config)

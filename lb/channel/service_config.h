@@ -49,6 +49,9 @@ evener_method_settings evener_service_config_method(const evener_service_config 
 /* Return `retryThrottling`. Lives as long as the config. */
 const evener_throttle_config *evener_service_config_throttle(const evener_service_config *config);
 
+/* Return connectionScaling.maxConnectionsPerSubchannel (A105, connection scaling), at least 1. */
+uint32_t evener_service_config_connections_max(const evener_service_config *config);
+
 /* Fields of gRPC's service config that have no effect in this version: bit i is set in
  * evener_service_config_unbuilt() if the config has the field that evener_service_config_unbuilt_field(i) names. */
 #define EVENER_SERVICE_CONFIG_UNBUILT_COUNT 1

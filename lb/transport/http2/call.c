@@ -7,6 +7,7 @@
 #include "lb/base/c_locale.h"
 #include "lb/transport/http2/compression.h"
 #include "lb/transport/http2/flow_control.h"
+#include "lb/transport/http2/group.h"
 #include "lb/transport/http2/internal.h"
 #include "lb/transport/http2/keepalive.h"
 #include "lb/transport/http2/request_headers.h"
@@ -75,6 +76,7 @@ static void deliver_end(evener_connection *connection, evener_http2_call *call)
         .response = is_ok && call->unary ? &message : NULL,
         .headers_came = call->headers_came,
     };
+    const bool is_assigned = call->is_assigned;
     call->phase = EVENER_HTTP2_CALL_NONE;
     call->received = (evener_http2_metadata_in){0};
     call->message = (evener_bytes){0};
@@ -86,6 +88,9 @@ static void deliver_end(evener_connection *connection, evener_http2_call *call)
     call->load_report = NULL;
     if (!call->blocking) {
         (void)atomic_fetch_sub_explicit(&connection->nonblocking, 1, memory_order_relaxed);
+    }
+    if (is_assigned) { /* before the caller begins its next call; the turn has a reference */
+        evener_http2_group_release(connection);
     }
     events->ended(&call->base, &end);
     evener_bytes_clear(&message);
@@ -340,7 +345,12 @@ static evener_status_code call_begin(evener_connection *connection, evener_trans
     if (code != EVENER_STATUS_OK) {
         return code;
     }
-    base->connection = connection;
+    call->picked = connection;
+    call->is_assigned = evener_http2_group_of(connection) != NULL;
+    if (call->is_assigned) {
+        connection = evener_http2_group_choose(connection);
+    }
+    __atomic_store_n(&base->connection, connection, __ATOMIC_RELAXED);
     base->events = args->events;
     call->op.is_call = true;
     call->method = args->method;
@@ -396,24 +406,31 @@ static evener_status_code call_begin(evener_connection *connection, evener_trans
     return EVENER_STATUS_OK;
 }
 
+/* The call may move to another connection at any time: its pick keeps the former one alive, and that one passes
+ * operations on. */
+static evener_connection *connection_of(const evener_transport_call *base)
+{
+    return __atomic_load_n(&base->connection, __ATOMIC_ACQUIRE);
+}
+
 static void call_write(evener_transport_call *base, const evener_bytes *message, bool last)
 {
     evener_http2_call *call = (evener_http2_call *)base;
     call->next_message = message;
     call->next_is_last = last;
-    (void)evener_http2_submit(base->connection, &call->op, EVENER_HTTP2_OP_WRITE, true);
+    (void)evener_http2_submit(connection_of(base), &call->op, EVENER_HTTP2_OP_WRITE, true);
 }
 
 static void call_half_close(evener_transport_call *base)
 {
     evener_http2_call *call = (evener_http2_call *)base;
-    (void)evener_http2_submit(base->connection, &call->op, EVENER_HTTP2_OP_HALF_CLOSE, true);
+    (void)evener_http2_submit(connection_of(base), &call->op, EVENER_HTTP2_OP_HALF_CLOSE, true);
 }
 
 static void call_read(evener_transport_call *base)
 {
     evener_http2_call *call = (evener_http2_call *)base;
-    (void)evener_http2_submit(base->connection, &call->op, EVENER_HTTP2_OP_READ, true);
+    (void)evener_http2_submit(connection_of(base), &call->op, EVENER_HTTP2_OP_READ, true);
 }
 
 static void call_cancel(evener_transport_call *base, evener_status_code code, const char *message)
@@ -421,7 +438,7 @@ static void call_cancel(evener_transport_call *base, evener_status_code code, co
     evener_http2_call *call = (evener_http2_call *)base;
     call->cancel_code = code;
     call->cancel_message = message;
-    (void)evener_http2_submit(base->connection, &call->op, EVENER_HTTP2_OP_CANCEL, true);
+    (void)evener_http2_submit(connection_of(base), &call->op, EVENER_HTTP2_OP_CANCEL, true);
 }
 
 const evener_transport_calls evener_http2_calls = {

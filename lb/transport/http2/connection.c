@@ -11,6 +11,7 @@
 #include "lb/base/c_locale.h"
 #include "lb/base/fork.h"
 #include "lb/transport/http2/flow_control.h"
+#include "lb/transport/http2/group.h"
 #include "lb/transport/http2/internal.h"
 #include "lb/transport/http2/keepalive.h"
 #include "lb/transport/http2/tls.h"
@@ -40,6 +41,7 @@ void evener_http2_connection_init(evener_connection *connection, evener_http2_tr
     connection->loop = engine->loop;
     connection->fd = -1;
     connection->streams_max = UINT32_MAX;
+    atomic_init(&connection->streams_limit, UINT32_MAX);
     atomic_init(&connection->references, 1);
     evener_http2_queue_init(&connection->operations);
     atomic_init(&connection->op.bits, EVENER_HTTP2_OP_LIVE);
@@ -125,6 +127,21 @@ static void operate_connection(evener_connection *connection, uint32_t bits)
     }
 }
 
+/* Pass the operation on to the connection that the call has moved to meanwhile. False: it has not moved. */
+static bool pass_on(const evener_connection *connection, evener_http2_op *op)
+{
+    const evener_http2_call *call = EVENER_CONTAINER_OF(op, evener_http2_call, op);
+    evener_connection *now = __atomic_load_n(&call->base.connection, __ATOMIC_ACQUIRE);
+    if (now == connection) {
+        return false;
+    }
+    evener_http2_connection_ref(now); /* the call may end as soon as it is queued */
+    evener_http2_queue_put(&now->operations, &op->node);
+    evener_http2_wake_owner(now);
+    evener_http2_connection_unref(now);
+    return true;
+}
+
 void evener_http2_connection_operate(evener_connection *connection)
 {
     for (;;) {
@@ -133,6 +150,9 @@ void evener_http2_connection_operate(evener_connection *connection)
             return; /* a thread that is about to queue one reads the owner afterwards */
         }
         evener_http2_op *op = EVENER_CONTAINER_OF(node, evener_http2_op, node);
+        if (op->is_call && pass_on(connection, op)) {
+            continue;
+        }
         /* Acquire: pairs with the release of evener_http2_submit(). From here on the operation may be queued again. */
         const uint32_t bits = atomic_fetch_and_explicit(&op->bits, EVENER_HTTP2_OP_LIVE, memory_order_acq_rel) &
                               ~(uint32_t)EVENER_HTTP2_OP_LIVE;
@@ -182,6 +202,10 @@ void evener_http2_connection_work(evener_connection *connection, evener_http2_se
             (void)nghttp2_session_terminate_session(connection->session, NGHTTP2_NO_ERROR);
         }
         evener_http2_flush(connection, seat);
+        if (!evener_http2_link_is_empty(&connection->waiting) ||
+            atomic_load_explicit(&connection->waits, memory_order_relaxed) != 0) {
+            evener_http2_group_turn(connection);
+        }
         close_if_over(connection);
     }
 }
@@ -245,6 +269,7 @@ void evener_http2_connection_break(evener_connection *connection, evener_status_
     evener_status_set(&connection->failure, code, "%s: %s", connection->address, what);
     connection->phase = EVENER_HTTP2_PHASE_CLOSED;
     atomic_store(&connection->closed_to_calls, 1);
+    evener_http2_group_leave(connection);
     end_calls(connection, &connection->open);
     end_calls(connection, &connection->waiting);
     if (!was_open) {
@@ -258,6 +283,7 @@ void evener_http2_connection_break(evener_connection *connection, evener_status_
 void evener_http2_connection_drain(evener_connection *connection, bool report)
 {
     atomic_store(&connection->closed_to_calls, 1);
+    evener_http2_group_leave(connection);
     connection->draining = true;
     if (connection->goaway_received) {
         evener_status_set(&connection->failure, EVENER_STATUS_UNAVAILABLE,

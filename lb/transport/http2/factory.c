@@ -145,6 +145,7 @@ static const evener_transport_vtable vtable = {
     .connection_takes_calls = evener_http2_connection_takes_calls,
     .set_credentials = transport_set_credentials,
     .inherit = transport_inherit,
+    .calls_wait = evener_http2_connection_calls_wait,
 };
 
 /* Copy the options. Return false on out of memory. */

@@ -58,6 +58,7 @@ struct evener_http2_engine;
 struct evener_http2_tls;
 struct evener_http2_health;
 struct evener_http2_proxy;
+struct evener_http2_group;                              /* group.c */
 typedef struct evener_http2_lookup evener_http2_lookup; /* tunnel.c */
 typedef struct evener_http2_transport evener_http2_transport;
 
@@ -82,7 +83,8 @@ enum {
     EVENER_HTTP2_OP_CANCEL = 16,
     EVENER_HTTP2_OP_CONNECT = 32, /* of the connection */
     EVENER_HTTP2_OP_DISCONNECT = 64,
-    EVENER_HTTP2_OP_LIVE = 1 << 30 /* not an operation: operations are taken. Cleared when a call ends */
+    EVENER_HTTP2_OP_DISPATCH = 128, /* of the connection: its turn looks for room for calls that wait (group.c) */
+    EVENER_HTTP2_OP_LIVE = 1 << 30  /* not an operation: operations are taken. Cleared when a call ends */
 };
 
 /* Queued once for any number of bits: the thread that sets the first bit queues it, and the one that takes it out takes
@@ -124,6 +126,8 @@ typedef struct evener_http2_call {
     bool blocking;
     bool wants_metadata;
     bool is_background;          /* no caller waits for it: see `foreground` */
+    evener_connection *picked;   /* which call_begin was called for */
+    bool is_assigned;            /* counted by its connection's group, with a reference. Changed by the owner */
     uint32_t *_Atomic wait_word; /* of the thread in call_wait; may be looked at until `ended` */
 
     /* of call_write, call_cancel; read by the owner after the operation's bit */
@@ -213,19 +217,28 @@ typedef enum evener_http2_owner {
 } evener_http2_owner;
 
 /* Events on their way to the control thread, as bits. */
-enum { EVENER_HTTP2_EVENT_READY = 1, EVENER_HTTP2_EVENT_FAILED = 2, EVENER_HTTP2_EVENT_DROPPED = 4 };
+enum {
+    EVENER_HTTP2_EVENT_READY = 1,
+    EVENER_HTTP2_EVENT_FAILED = 2,
+    EVENER_HTTP2_EVENT_DROPPED = 4,
+    EVENER_HTTP2_EVENT_MORE_WANTED = 8
+};
 
 typedef struct evener_http2_io_thread evener_http2_io_thread;
 
 struct evener_connection {
     /* any thread */
     evener_http2_queue operations;
-    _Alignas(64) _Atomic uint32_t owner; /* evener_http2_owner */
-    _Atomic uint32_t closed_to_calls;    /* no further call begins: GOAWAY, given up, or gone */
-    _Atomic uint32_t nonblocking;        /* calls under way whose events only the I/O thread may deliver */
-    _Atomic uint32_t scheduled;          /* in the ready queue of the I/O thread, with a reference */
-    _Atomic(evener_http2_seat *) seat;   /* of blocking owners; given back when they have stayed away */
-    _Atomic uint32_t blocking_turns;     /* how often a blocking caller took the word */
+    _Alignas(64) _Atomic uint32_t owner;        /* evener_http2_owner */
+    _Atomic uint32_t closed_to_calls;           /* no further call begins: GOAWAY, given up, or gone */
+    _Atomic uint32_t nonblocking;               /* calls under way whose events only the I/O thread may deliver */
+    _Atomic uint32_t scheduled;                 /* in the ready queue of the I/O thread, with a reference */
+    _Atomic(evener_http2_seat *) seat;          /* of blocking owners; given back when they have stayed away */
+    _Atomic uint32_t blocking_turns;            /* how often a blocking caller took the word */
+    _Atomic(struct evener_http2_group *) group; /* with a reference; or NULL */
+    _Atomic uint32_t assigned;                  /* calls that the group has counted */
+    _Atomic uint32_t waits;                     /* calls wait for room; written by the owner */
+    _Atomic uint32_t streams_limit;             /* `streams_max` for other threads */
     evener_http2_queue_node ready_node;
     _Alignas(64) _Atomic uint64_t references;
 
@@ -298,7 +311,8 @@ struct evener_connection {
     bool given_up;
     struct evener_http2_health *health;
     void (*state_changed)(void *arg, evener_connectivity_state state, const evener_status *status);
-    void *state_arg;
+    void (*more_wanted)(void *arg);
+    void *state_arg; /* of both; constant, as they are */
     _Atomic uint32_t events;
     evener_task events_task;
     evener_task free_task;

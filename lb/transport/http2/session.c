@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "lb/transport/http2/flow_control.h"
+#include "lb/transport/http2/group.h"
 #include "lb/transport/http2/internal.h"
 #include "lb/transport/http2/keepalive.h"
 
@@ -45,10 +46,14 @@ static void on_settings(evener_connection *connection)
     evener_http2_narrow_resume(connection); /* windows may have changed */
     connection->streams_max =
         nghttp2_session_get_remote_settings(connection->session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+    atomic_store(&connection->streams_limit, connection->streams_max);
     if (connection->phase == EVENER_HTTP2_PHASE_SETTINGS) {
         connection->phase = EVENER_HTTP2_PHASE_OPEN;
         evener_http2_keepalive_start(connection);
+        evener_http2_group_opened(connection);
         evener_http2_connection_report(connection, EVENER_HTTP2_EVENT_READY);
+    } else {
+        evener_http2_group_limit_changed(connection);
     }
 }
 

@@ -8,6 +8,7 @@
 #include <evener/version.h>
 
 #include "lb/base/options.h"
+#include "lb/transport/http2/group.h"
 #include "lb/transport/http2/health.h"
 #include "lb/transport/http2/internal.h"
 #include "lb/transport/http2/proxy.h"
@@ -15,16 +16,22 @@
 
 /* ---- connections ---- */
 
-static void free_on_control_thread(void *arg)
+static void free_connection(evener_connection *connection)
 {
-    evener_connection *connection = arg;
     evener_http2_engine *engine = connection->engine;
-    connection->transport->connections[connection->thread - engine->threads]--;
     evener_http2_transport_unref(connection->transport);
+    evener_http2_group_unref(evener_http2_group_of(connection));
     free(connection->address);
     free(connection->authority);
     free(connection);
     evener_http2_engine_connection_ended(engine);
+}
+
+static void free_on_control_thread(void *arg)
+{
+    evener_connection *connection = arg;
+    connection->transport->connections[connection->thread - connection->engine->threads]--;
+    free_connection(connection);
 }
 
 /* Report the failure without the address, which the subchannel adds; the messages of calls contain it. */
@@ -49,6 +56,9 @@ static void events_on_control_thread(void *arg)
     /* Each may end in disconnect(), after which nothing is reported. */
     if ((events & EVENER_HTTP2_EVENT_READY) != 0 && !connection->given_up) {
         connection->state_changed(connection->state_arg, EVENER_READY, &ok);
+    }
+    if ((events & EVENER_HTTP2_EVENT_MORE_WANTED) != 0 && !connection->given_up) {
+        connection->more_wanted(connection->state_arg);
     }
     if ((events & EVENER_HTTP2_EVENT_FAILED) != 0 && !connection->given_up) {
         report_failure(connection);
@@ -80,6 +90,7 @@ static evener_connection *connection_create(evener_http2_transport *transport, c
     connection->events_task = (evener_task)EVENER_TASK_INIT(events_on_control_thread, connection);
     connection->free_task = (evener_task)EVENER_TASK_INIT(free_on_control_thread, connection);
     connection->state_changed = args->state_changed;
+    connection->more_wanted = args->more_wanted;
     connection->state_arg = args->arg;
     return connection;
 }
@@ -107,6 +118,11 @@ static evener_status_code transport_connect(evener_transport *base, const evener
     }
     evener_connection *made = connection_create(transport, args, engine);
     if (made == NULL) {
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "connection to %s: out of memory",
+                                 evener_address_text(args->address));
+    }
+    if (args->beside != NULL && !evener_http2_group_join(made, args->beside)) {
+        free_connection(made);
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "connection to %s: out of memory",
                                  evener_address_text(args->address));
     }
@@ -166,6 +182,7 @@ static const evener_transport_vtable vtable = {
     .watch_health = evener_http2_health_watch,
     .destroy = transport_destroy,
     .connection_takes_calls = evener_http2_connection_takes_calls,
+    .calls_wait = evener_http2_connection_calls_wait,
 };
 
 void evener_http2_transport_keep_pace(const evener_transport *transport, evener_transport *successor)

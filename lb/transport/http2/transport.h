@@ -59,6 +59,7 @@ void evener_http2_transport_keep_pace(const evener_transport *transport, evener_
 
 /* As a transport's connection_takes_calls, connection_ref and connection_unref. */
 bool evener_http2_connection_takes_calls(const evener_connection *connection);
+bool evener_http2_connection_calls_wait(const evener_connection *connection);
 bool evener_http2_connection_hold(evener_connection *connection);
 void evener_http2_connection_unref(evener_connection *connection);
 

@@ -272,7 +272,7 @@ static bool sleep_or_be_chosen(evener_connection *connection, uint32_t *word, ui
 void evener_http2_call_wait(evener_transport_call *base, uint32_t *word, uint32_t value, uint64_t until_ns)
 {
     evener_http2_call *call = (evener_http2_call *)base;
-    evener_connection *connection = base->connection;
+    evener_connection *connection = __atomic_load_n(&base->connection, __ATOMIC_ACQUIRE);
     if (has_changed(word, value)) {
         return;
     }
