@@ -6,7 +6,7 @@ set -euo pipefail
 export LC_ALL=C
 top=$(dirname "${BASH_SOURCE[0]}")/..
 # lb/packaging/debian.cmake has the same list.
-protobuf_c='descriptors|json|protobuf_c'
+protobuf_c='descriptors|http_routes|json|protobuf_c'
 case $(basename "$1") in
 libevener-grpc.so*) headers=("$top"/include/evener/grpc.h) ;;
 libevener-protobuf-c.so*) mapfile -t headers < <(ls "$top"/include/evener/*.h | grep -E "/evener/($protobuf_c)\.h$") ;;

@@ -54,7 +54,7 @@ endfunction()
 set(evener_headers ${CMAKE_CURRENT_SOURCE_DIR}/include/evener)
 file(GLOB evener_library_headers CONFIGURE_DEPENDS ${evener_headers}/*.h ${CMAKE_CURRENT_SOURCE_DIR}/lb/*/*.h)
 # The public headers of libevener-protobuf-c; tests/check_symbols.sh has the same list.
-set(evener_protobuf_c_headers descriptors.h json.h protobuf_c.h)
+set(evener_protobuf_c_headers descriptors.h http_routes.h json.h protobuf_c.h)
 list(TRANSFORM evener_protobuf_c_headers PREPEND ${evener_headers}/)
 list(REMOVE_ITEM evener_library_headers ${evener_headers}/grpc.h ${evener_protobuf_c_headers})
 evener_debian_library(${evener_debian} evener ${evener_library_headers})

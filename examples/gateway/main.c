@@ -1,0 +1,166 @@
+/* gateway: HTTP/JSON in front of gRPC services.
+ *
+ *     gateway [--listen ADDRESS:PORT] [--plaintext] --protoset FILE TARGET
+ *
+ * The services of TARGET are those of a descriptor set. Their methods answer at the paths of their
+ * google.api.http options, the others at POST /package.Service/Method. GET /openapi.yaml describes all, and GET / is
+ * a page to try them. SIGTERM and SIGINT let requests under way end. docs/gateway.md says more. */
+#include "examples/gateway/gateway.h"
+
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <evener/credentials.h>
+#include <evener/descriptors.h>
+
+#define LISTEN_DEFAULT "127.0.0.1:10080"
+#define GRACE_MS 10000
+
+typedef struct arguments {
+    const char *listen;
+    bool plaintext;
+    const char *protoset;
+    const char *target;
+} arguments;
+
+static int usage(FILE *to, int result)
+{
+    fputs("usage: gateway [--listen ADDRESS:PORT] [--plaintext] --protoset FILE TARGET\n"
+          "  --listen ADDRESS:PORT  where to serve HTTP/1.1 (default: " LISTEN_DEFAULT "; port 0: a free one)\n"
+          "  --plaintext            connect without TLS\n"
+          "  --protoset FILE        a descriptor set (protoc --include_imports --descriptor_set_out=FILE)\n",
+          to);
+    return result;
+}
+
+/* Return -1, or the exit status. */
+static int parse(int argc, char **argv, arguments *into)
+{
+    static const struct option options[] = {{"listen", required_argument, NULL, 'l'},
+                                            {"plaintext", no_argument, NULL, 'p'},
+                                            {"protoset", required_argument, NULL, 's'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
+    *into = (arguments){.listen = LISTEN_DEFAULT};
+    for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+        switch (option) {
+        case 'l':
+            into->listen = optarg;
+            break;
+        case 'p':
+            into->plaintext = true;
+            break;
+        case 's':
+            into->protoset = optarg;
+            break;
+        case 'h':
+            return usage(stdout, 0);
+        default:
+            return usage(stderr, 2);
+        }
+    }
+    if (optind + 1 != argc) {
+        return usage(stderr, 2);
+    }
+    into->target = argv[optind];
+    return -1;
+}
+
+static evener_status_code open_channel(const arguments *given, evener_channel **channel, evener_status *status)
+{
+    evener_credentials *credentials;
+    evener_status_code code = given->plaintext ? evener_credentials_create_insecure(&credentials, status)
+                                               : evener_credentials_create_tls(NULL, &credentials, status);
+    if (code == EVENER_STATUS_OK) {
+        const evener_channel_options options = {.size = sizeof options,
+                                                .credentials = credentials,
+                                                .default_service_config = "{\"loadBalancingPolicy\":\"round_robin\"}"};
+        code = evener_channel_create(given->target, &options, channel, status);
+        evener_credentials_destroy(credentials);
+    }
+    return code;
+}
+
+static evener_status_code read_types(const arguments *given, evener_channel *channel, evener_descriptors *types,
+                                     evener_status *status)
+{
+    if (given->protoset != NULL) {
+        return evener_descriptors_add_set_file(types, given->protoset, status);
+    }
+    (void)channel;
+    return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "a descriptor set is needed: --protoset FILE");
+}
+
+static int fail(const char *what)
+{
+    fprintf(stderr, "gateway: %s\n", what);
+    return 1;
+}
+
+/* Serve until a signal comes. */
+static int serve(const arguments *given, gateway *server, const sigset_t *stop_signals)
+{
+    char error[512];
+    if (!gateway_start(server, given->listen, error, sizeof error)) {
+        return fail(error);
+    }
+    printf("gateway: listening on port %u\n", (unsigned)server->port);
+    fflush(stdout);
+    int signal_number;
+    sigwait(stop_signals, &signal_number);
+    gateway_stop(server, GRACE_MS);
+    puts("gateway: stopped");
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    arguments given;
+    const int done = parse(argc, argv, &given);
+    if (done >= 0) {
+        return done;
+    }
+    /* Before any thread starts: all inherit the mask. */
+    sigset_t stop_signals;
+    sigemptyset(&stop_signals);
+    sigaddset(&stop_signals, SIGTERM);
+    sigaddset(&stop_signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &stop_signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+
+    gateway server = {0};
+    evener_descriptors *types = NULL;
+    evener_http_routes *routes = NULL;
+    evener_status status;
+    int result = 1;
+    evener_status_code code = open_channel(&given, &server.channel, &status);
+    if (code == EVENER_STATUS_OK) {
+        code = evener_descriptors_create(&types, &status);
+    }
+    if (code == EVENER_STATUS_OK) {
+        code = read_types(&given, server.channel, types, &status);
+    }
+    if (code == EVENER_STATUS_OK) {
+        code = evener_http_routes_create(types, NULL, &routes, &status);
+    }
+    if (code == EVENER_STATUS_OK) {
+        server.routes = routes;
+        server.page = gateway_page(routes);
+        code = evener_http_routes_openapi(routes, given.target, &server.openapi, &status);
+    }
+    if (code != EVENER_STATUS_OK) {
+        fail(status.message);
+    } else if (server.page == NULL) {
+        fail("out of memory");
+    } else {
+        result = serve(&given, &server, &stop_signals);
+    }
+    free(server.page);
+    free(server.openapi);
+    evener_http_routes_destroy(routes);
+    evener_descriptors_destroy(types);
+    evener_channel_unref(server.channel);
+    return result;
+}
