@@ -120,6 +120,14 @@ typedef struct evener_channel_options {
     /* Attempts that a call makes at most, whatever the service config's retryPolicy or hedgingPolicy says (A6); 1: no
      * retries and no hedging; 0: 5. Transparent retries do not count. */
     uint32_t attempts_max;
+    /* A file that keeps the last good list (addresses, attributes, service config) over a restart; one per channel, in a
+     * folder that exists. When the channel starts and the resolver fails, or has not answered within 50 ms, it serves
+     * from this file until the resolver's first answer. A damaged file, one of another target and one that is too old
+     * are refused; evener_channel_stats.last_cache_error has the reason. Written on a work thread, as a whole: a
+     * process that is killed leaves the old file or the new one. NULL: none */
+    const char *cache_file;
+    /* A file whose list was last confirmed by the resolver longer ago is refused; 0: 24 h; EVENER_NEVER_MS */
+    uint64_t cache_max_age_ms;
 } evener_channel_options;
 
 /* Create a channel. On success store a reference in *channel. `options` may be NULL only if none is needed (never with

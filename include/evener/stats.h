@@ -42,6 +42,12 @@ typedef struct evener_channel_stats {
     char last_resolver_error[EVENER_STATUS_MESSAGE_BYTES];
     size_t subchannel_count;
     evener_subchannel_stats *subchannels; /* in the order of the address list */
+    char list_source[128];                /* origin of the list: "dns 10.0.0.2:53", "cache file /x"; "": unknown */
+    /* The list is that of the cache file: the time since the resolver confirmed it. 0: it is the resolver's. */
+    uint64_t cached_list_age_ms;
+    uint64_t cache_writes; /* of the cache file that succeeded; a list that is in it already is not written */
+    uint64_t cache_write_errors;
+    char last_cache_error[EVENER_STATUS_MESSAGE_BYTES]; /* why the file was refused, or could not be written */
 } evener_channel_stats;
 
 /* Take a snapshot. On success fills *stats; the caller frees it with evener_channel_stats_clear(). On failure *stats

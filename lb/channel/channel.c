@@ -393,6 +393,10 @@ static evener_status_code set_up(evener_channel *channel, const char *target, co
     channel->pool.loop = channel->hot.loop;
     channel->pool.authority = channel->settings.authority;
     const uint32_t queued_max = options->queued_picks_max != 0 ? options->queued_picks_max : DEFAULT_QUEUED_PICKS_MAX;
+    code = evener_channel_cache_init(channel, options, status);
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
     if (!evener_channel_control_init(channel)) {
         return no_memory(status);
     }
@@ -452,6 +456,7 @@ void evener_channel_free(evener_channel *channel)
     evener_service_config_unref(channel->control.resolver_config);
     evener_service_config_unref(channel->control.published_config);
     evener_update_list_clear(&channel->control.list);
+    evener_channel_cache_clear(&channel->control.cache);
     for (size_t i = 0; i < channel->settings.resolver_option_count; i++) {
         free((char *)channel->settings.resolver_options[i].key);
         free((char *)channel->settings.resolver_options[i].value);

@@ -15,6 +15,7 @@
 
 #include "lb/backend/subchannel_pool.h"
 #include "lb/base/fork.h"
+#include "lb/channel/cache.h"
 #include "lb/channel/pick_queue.h"
 #include "lb/channel/service_config.h"
 #include "lb/channel/throttle.h"
@@ -25,7 +26,7 @@
  *
  *     phase       resolver  policy has a list  leaves for
  *     IDLE        no        no                 BUILDING (a pick, connect())
- *     BUILDING    no        no                 RESOLVING (built)
+ *     BUILDING    no        no                 RESOLVING (built), REBUILDING (list of the cache file)
  *     RESOLVING   yes       no                 SERVING (first list), BUILDING (reconfigured)
  *     SERVING     yes       yes                REBUILDING (reconfigured)
  *     REBUILDING  no        yes                SERVING (built)
@@ -118,6 +119,7 @@ typedef struct evener_channel_control {
     uint64_t idle_last_started;
     uint32_t idle_quiet_checks;
     size_t retired_count; /* pickers and configs that wait for a grace period */
+    evener_channel_cache cache;
     uint64_t resolver_updates, resolver_errors;
     char *last_resolver_error;
     sem_t *gone; /* posted when the channel is freed, for the thread that then releases the runtime; or NULL */
@@ -185,6 +187,17 @@ void evener_channel_open_resolver(evener_channel *channel);
 
 /* Restart the idle timeout. Control thread. */
 void evener_channel_restart_idle_timeout(evener_channel *channel);
+
+/* Put a list of the cache file in force, in BUILDING, RESOLVING, or after an empty list. Errors: of its service config; nothing has changed
+ * then. Control thread. */
+bool evener_channel_take_saved_list(evener_channel *channel, const evener_saved_list *list, const char *source,
+                                    evener_status *status);
+
+/* Fail calls with the resolver's error, as there is no list. Control thread. */
+void evener_channel_report_resolver_failure(evener_channel *channel, const evener_status *status);
+
+/* Free the channel if it was released and everything that it started has ended. Control thread. */
+void evener_channel_free_if_over(evener_channel *channel);
 
 /* ---- fork.c ---- */
 

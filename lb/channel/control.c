@@ -24,8 +24,6 @@ static const char *name_of(const evener_channel *channel)
     return channel->settings.target != NULL ? evener_target_text(channel->settings.target) : "";
 }
 
-static void free_if_over(evener_channel *channel);
-
 /* ---- phases ---- */
 
 static const char *phase_name(evener_channel_phase phase)
@@ -50,7 +48,7 @@ static bool may_enter(evener_channel_phase from, evener_channel_phase to)
     };
     static const uint32_t edges[] = {
         [EVENER_CHANNEL_IDLE] = 1U << EVENER_CHANNEL_BUILDING | 1U << EVENER_CHANNEL_CLOSED,
-        [EVENER_CHANNEL_BUILDING] = ENDS | 1U << EVENER_CHANNEL_RESOLVING,
+        [EVENER_CHANNEL_BUILDING] = ENDS | 1U << EVENER_CHANNEL_RESOLVING | 1U << EVENER_CHANNEL_REBUILDING,
         [EVENER_CHANNEL_RESOLVING] = ENDS | 1U << EVENER_CHANNEL_BUILDING | 1U << EVENER_CHANNEL_SERVING,
         [EVENER_CHANNEL_SERVING] = ENDS | 1U << EVENER_CHANNEL_REBUILDING,
         [EVENER_CHANNEL_REBUILDING] = ENDS | 1U << EVENER_CHANNEL_SERVING,
@@ -86,7 +84,7 @@ static void retired_over(void *arg)
     evener_service_config_unref(r->config);
     free(r);
     channel->control.retired_count--;
-    free_if_over(channel);
+    evener_channel_free_if_over(channel);
 }
 
 /* Give the references back after a grace period. */
@@ -208,7 +206,7 @@ static void pool_connecting_to(void *arg, const char *address)
 
 static void pool_drained(void *arg)
 {
-    free_if_over(arg);
+    evener_channel_free_if_over(arg);
 }
 
 /* ---- service config ---- */
@@ -281,14 +279,8 @@ static void note_resolver_error(evener_channel *channel, const evener_status *st
     }
 }
 
-static void resolver_failed(evener_channel *channel, const evener_status *status)
+void evener_channel_report_resolver_failure(evener_channel *channel, const evener_status *status)
 {
-    note_resolver_error(channel, status);
-    if (channel->control.list.count > 0) {
-        evener_log(EVENER_LOG_WARNING, "resolver", "%s: %s; the last %zu addresses serve on", name_of(channel),
-                   status->message, channel->control.list.count);
-        return;
-    }
     evener_log(EVENER_LOG_WARNING, "resolver", "%s: %s; there are no addresses", name_of(channel), status->message);
     if (evener_channel_has_list(channel)) {
         evener_child_policy_resolver_error(channel->control.lb, status);
@@ -298,6 +290,20 @@ static void resolver_failed(evener_channel *channel, const evener_status *status
     evener_status_set(&unavailable, EVENER_STATUS_UNAVAILABLE, "name resolution of \"%s\" failed: %s", name_of(channel),
                       status->message);
     publish(channel, EVENER_TRANSIENT_FAILURE, &unavailable, evener_picker_create_fail(&unavailable));
+}
+
+static void resolver_failed(evener_channel *channel, const evener_status *status)
+{
+    note_resolver_error(channel, status);
+    if (channel->control.list.count > 0) {
+        channel->control.cache.confirmed = false;
+        evener_log(EVENER_LOG_WARNING, "resolver", "%s: %s; the last %zu addresses serve on", name_of(channel),
+                   status->message, channel->control.list.count);
+        return;
+    }
+    if (!evener_channel_cache_resolver_failed(&channel->control.cache, status)) {
+        evener_channel_report_resolver_failure(channel, status);
+    }
 }
 
 /* Warn once per channel of each field of the config that has no effect. */
@@ -351,6 +357,8 @@ static bool apply(evener_channel *channel)
     evener_status_clear(&status);
     if (channel->control.phase == EVENER_CHANNEL_RESOLVING) {
         enter_phase(channel, EVENER_CHANNEL_SERVING);
+    } else if (channel->control.phase == EVENER_CHANNEL_BUILDING) {
+        enter_phase(channel, EVENER_CHANNEL_REBUILDING); /* a saved list */
     }
     evener_subchannel_pool_begin_list(&channel->pool);
     const evener_status_code code = evener_child_policy_update(channel->control.lb, choice, &update, &status);
@@ -371,6 +379,7 @@ static void empty_list_is_true(void *arg)
                name_of(channel), (unsigned long long)(channel->settings.empty_update_keep_ns / EVENER_NS_PER_MS));
     evener_update_list_clear(&channel->control.list);
     apply(channel);
+    evener_channel_cache_list_is_empty(&channel->control.cache);
 }
 
 /* Return whether the last list serves on after an empty one, which may be correct or a mistake (go-zero 4941, grpc-go
@@ -431,7 +440,39 @@ static bool sink_update(evener_resolver_sink *sink, const evener_resolver_update
         channel->control.renew_with_update = false;
         evener_subchannel_pool_renew(&channel->pool, channel->control.list.addresses, channel->control.list.count);
     }
+    if (channel->control.list.count == 0) {
+        evener_channel_cache_list_is_empty(&channel->control.cache);
+    } else if (applied && good_config) {
+        evener_channel_cache_accepted(&channel->control.cache);
+    }
     return applied && good_config;
+}
+
+bool evener_channel_take_saved_list(evener_channel *channel, const evener_saved_list *list, const char *source,
+                                    evener_status *status)
+{
+    const evener_resolver_update update = {.size = sizeof update,
+                                           .addresses = list->addresses,
+                                           .address_count = list->count,
+                                           .service_config = list->service_config,
+                                           .source = source};
+    evener_update_plan plan;
+    if (channel->control.lb == NULL ||
+        evener_update_list_prepare(&channel->control.list, &update, &plan, status) != EVENER_STATUS_OK) {
+        return false;
+    }
+    if (!take_service_config(channel, &update, status)) {
+        evener_update_plan_discard(&plan);
+        return false;
+    }
+    snprintf(channel->control.list_source, sizeof channel->control.list_source, "%s", source);
+    const bool is_after_empty_list = evener_channel_has_list(channel);
+    evener_update_list_commit(&channel->control.list, &plan);
+    (void)apply(channel);
+    if (is_after_empty_list) {
+        (void)keep_over_empty(channel);
+    }
+    return true;
 }
 
 static void sink_error(evener_resolver_sink *sink, const evener_status *status)
@@ -481,6 +522,7 @@ static void stop_serving(evener_channel *channel, evener_channel_phase next)
     evener_timer_stop(channel->hot.loop, &channel->control.stale_timer);
     evener_timer_stop(channel->hot.loop, &channel->control.idle_timer);
     drop_resolver(channel);
+    evener_channel_cache_stop(&channel->control.cache);
     evener_child_policy *lb = channel->control.lb;
     channel->control.lb = NULL;
     evener_child_policy_destroy(lb);
@@ -580,6 +622,7 @@ static void build_resolver(evener_channel *channel)
         channel->control.lb = evener_child_policy_create(&channel->control.helper, &lb_hooks, channel);
     }
     evener_channel_restart_idle_timeout(channel);
+    evener_channel_cache_start(&channel->control.cache);
     evener_channel_open_resolver(channel);
 }
 
@@ -639,10 +682,10 @@ static bool task_pending(const evener_task *task)
 
 /* Free the channel when it has no references and everything that it started has ended. A reference count of 0 is not
  * enough: the thread that dropped the last one still has to post release_task. */
-static void free_if_over(evener_channel *channel)
+void evener_channel_free_if_over(evener_channel *channel)
 {
     if (channel->control.phase != EVENER_CHANNEL_RELEASED || channel->pool.link_count != 0 ||
-        channel->control.retired_count != 0) {
+        channel->control.retired_count != 0 || channel->control.cache.jobs != 0) {
         return;
     }
     if (!task_pending(&channel->control.release_task)) {
@@ -658,8 +701,8 @@ static void release(void *arg)
         enter_phase(channel, EVENER_CHANNEL_RELEASED);
         evener_channel_rest_end(channel);
     }
-    if (channel->pool.link_count != 0 || channel->control.retired_count != 0) {
-        return; /* free_if_over() is called again then */
+    if (channel->pool.link_count != 0 || channel->control.retired_count != 0 || channel->control.cache.jobs != 0) {
+        return; /* evener_channel_free_if_over() is called again then */
     }
     if (channel->pool.to_notify != NULL || task_pending(&channel->pool.notify_task) ||
         task_pending(&channel->queue.task) || task_pending(&channel->control.connect_task) ||

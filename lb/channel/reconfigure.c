@@ -175,6 +175,7 @@ evener_status_code evener_channel_reconfigure(evener_channel *channel, evener_ch
     __atomic_store_n(&channel->pool.authority_origin, prepared->pool.authority_origin, __ATOMIC_RELAXED);
 
     take_limits(channel, prepared);
+    evener_channel_cache_exchange_settings(&channel->control.cache, &prepared->control.cache);
     take_transport(channel, prepared);
     const bool active = evener_channel_is_active(channel);
     if (restart_resolver) {

@@ -84,9 +84,14 @@ static void take_snapshot(void *arg)
                                   .resolver_updates = channel->control.resolver_updates,
                                   .resolver_errors = channel->control.resolver_errors,
                                   .subchannel_count = channel->control.list.count,
+                                  .cached_list_age_ms = evener_channel_cache_age_ms(&channel->control.cache),
+                                  .cache_writes = channel->control.cache.writes,
+                                  .cache_write_errors = channel->control.cache.write_errors,
                                   .subchannels = (evener_subchannel_stats *)(void *)list};
     copy_text(stats.policy, sizeof stats.policy,
               channel->control.lb != NULL ? evener_child_policy_name(channel->control.lb) : "");
+    copy_text(stats.list_source, sizeof stats.list_source, channel->control.list_source);
+    copy_text(stats.last_cache_error, sizeof stats.last_cache_error, channel->control.cache.last_error);
     copy_text(stats.last_resolver_error, sizeof stats.last_resolver_error, channel->control.last_resolver_error);
     for (size_t i = 0; i < channel->control.list.count; i++) {
         evener_subchannel_stats one;

@@ -30,7 +30,8 @@ typedef struct evener_factory_settings {
     char *target;
     char *authority;
     char *user_agent;
-    char *transport; /* its name */
+    char *transport;  /* its name */
+    char *cache_file; /* its path, complete */
     evener_factory_security security;
     char *roots, *certificate, *key; /* PEM texts */
     char *policy;                    /* a `loadBalancingConfig` list as JSON */
@@ -40,6 +41,7 @@ typedef struct evener_factory_settings {
     uint64_t backoff_initial_ms, backoff_max_ms;
     uint64_t keepalive_time_ms, keepalive_timeout_ms;
     uint64_t empty_update_keep_ms;
+    uint64_t cache_max_age_ms;
     uint64_t default_port, queued_picks_max;
     uint64_t receive_bytes_max, send_bytes_max, header_list_bytes_max; /* UINT64_MAX: no limit */
     uint64_t io_threads;

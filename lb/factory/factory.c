@@ -120,6 +120,8 @@ static evener_status_code create_channel(const evener_factory *factory, const ev
         .own_connections = settings->own_connections,
         .queued_picks_max = (uint32_t)settings->queued_picks_max,
         .wait_for_ready = settings->wait_for_ready,
+        .cache_file = settings->cache_file,
+        .cache_max_age_ms = settings->cache_max_age_ms,
     };
     evener_attribute *resolver_options = make_resolver_options(settings, &options.resolver_option_count);
     if (resolver_options == NULL) {

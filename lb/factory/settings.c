@@ -125,6 +125,28 @@ static evener_status_code read_target(const reading *r, const field *f, const co
     return read_string(r, f, setting);
 }
 
+/* A path relative to the folder of the factory file. */
+static char *complete_path(const reading *r, const char *name)
+{
+    char *path = NULL;
+    if (name[0] == '/') {
+        return strdup(name);
+    }
+    return asprintf(&path, "%s/%s", r->parse->folder, name) >= 0 ? path : NULL;
+}
+
+static evener_status_code read_cache_file(const reading *r, const field *f, const config_setting_t *setting)
+{
+    const char *name = config_setting_type(setting) == CONFIG_TYPE_STRING ? config_setting_get_string(setting) : "";
+    if (r->is_defaults) {
+        return bad(r, setting, "a cache file belongs to one channel, not to the defaults");
+    }
+    if (name[0] == '\0' || name[strlen(name) - 1] == '/') {
+        return bad(r, setting, "the name of a file in \"...\" is needed");
+    }
+    return replace_string(r, setting, member_of(r, f), complete_path(r, name));
+}
+
 static evener_status_code read_empty_update(const reading *r, const field *f, const config_setting_t *setting)
 {
     (void)f;
@@ -314,12 +336,7 @@ static evener_status_code read_pem(const reading *r, const field *f, const confi
     if (name[0] == '\0') {
         return bad(r, setting, "the name of a PEM file in \"...\" is needed");
     }
-    char *path = NULL;
-    if (name[0] == '/') {
-        path = strdup(name);
-    } else if (asprintf(&path, "%s/%s", r->parse->folder, name) < 0) {
-        path = NULL;
-    }
+    char *path = complete_path(r, name);
     if (path == NULL) {
         return no_memory(r, setting);
     }
@@ -417,6 +434,8 @@ static evener_status_code read_credentials(const reading *r, const field *f, con
 static const field channel_fields[] = {
     {"authority", read_string, MEMBER(authority), 0, 0, NULL},
     {"backoff", read_backoff, 0, 0, 0, NULL},
+    {"cache_file", read_cache_file, MEMBER(cache_file), 0, 0, NULL},
+    {"cache_max_age_ms", read_number, MEMBER(cache_max_age_ms), 1, TIME_MS_MAX, never},
     {"callbacks_on_call_threads", read_bool, MEMBER(callbacks_on_call_threads), 0, 0, NULL},
     {"compression", read_compression, 0, 0, 0, NULL},
     {"connect_timeout_ms", read_number, MEMBER(connect_timeout_ms), 1, TIME_MS_MAX, NULL},
@@ -489,9 +508,9 @@ evener_status_code evener_factory_settings_read(const evener_factory_parse *pars
 /* ---- values ---- */
 
 /* Offsets of all owned strings. */
-static const size_t string_members[] = {MEMBER(target),    MEMBER(authority), MEMBER(user_agent),
-                                        MEMBER(transport), MEMBER(roots),     MEMBER(certificate),
-                                        MEMBER(key),       MEMBER(policy),    MEMBER(service_config)};
+static const size_t string_members[] = {
+    MEMBER(target),      MEMBER(authority), MEMBER(user_agent), MEMBER(transport),      MEMBER(roots),
+    MEMBER(certificate), MEMBER(key),       MEMBER(policy),     MEMBER(service_config), MEMBER(cache_file)};
 #define STRING_MEMBERS (sizeof string_members / sizeof string_members[0])
 
 static char **string_at(const evener_factory_settings *settings, size_t index)
@@ -554,6 +573,7 @@ bool evener_factory_settings_equal(const evener_factory_settings *a, const evene
            a->send_bytes_max == b->send_bytes_max && a->compression == b->compression &&
            a->callbacks_on_call_threads == b->callbacks_on_call_threads && a->io_threads == b->io_threads &&
            a->attempts_max == b->attempts_max && same_text(a->transport, b->transport) &&
+           same_text(a->cache_file, b->cache_file) && a->cache_max_age_ms == b->cache_max_age_ms &&
            a->queued_picks_max == b->queued_picks_max && a->empty_update == b->empty_update &&
            a->wait_for_ready == b->wait_for_ready && a->ignore_service_config == b->ignore_service_config;
 }

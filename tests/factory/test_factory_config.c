@@ -38,7 +38,7 @@ Test(factory_config, every_setting_lands_in_its_place)
              "  callbacks_on_call_threads = true; own_connections = true;\n"
              "  idle_timeout_ms = \"never\"; connect_timeout_ms = 50;\n"
              "  empty_update = \"fail\"; empty_update_keep_ms = 60; queued_picks_max = 70;\n"
-             "  ignore_service_config = true;\n"
+             "  ignore_service_config = true; cache_file = \"last/a.list\"; cache_max_age_ms = \"never\";\n"
              "  resolver = { dns = { min_refresh_ms = 80; on = true; }; };\n"
              "  policy = \"round_robin\";\n"
              "}; };");
@@ -72,6 +72,8 @@ Test(factory_config, every_setting_lands_in_its_place)
     cr_expect_eq(s->empty_update_keep_ms, 60);
     cr_expect_eq(s->queued_picks_max, 70);
     cr_expect(s->ignore_service_config);
+    cr_expect_not_null(strstr(s->cache_file, "/last/a.list"), "%s", s->cache_file);
+    cr_expect_eq(s->cache_max_age_ms, EVENER_NEVER_MS);
     cr_expect_str_eq(json_string_value(json_object_get(s->resolver, "dns.min_refresh_ms")), "80");
     cr_expect_str_eq(json_string_value(json_object_get(s->resolver, "dns.on")), "true");
     cr_expect_str_eq(config.channels[0].full_service_config, "{\"loadBalancingConfig\":[{\"round_robin\":{}}]}");
@@ -150,6 +152,9 @@ static const struct mistake mistakes[] = {
     {"channels = { a = \"x\"; };", "x.cfg:1: channels.a: a group is needed"},
     {"channels = {\n a = { };\n};", "x.cfg:2: channels.a: no target"},
     {"defaults = { target = \"x\"; }; channels = { };", "x.cfg:1: defaults.target: a target belongs to one channel"},
+    {"defaults = { cache_file = \"x\"; }; channels = { };",
+     "x.cfg:1: defaults.cache_file: a cache file belongs to one channel"},
+    {CHANNEL("cache_file = \"x/\";"), "x.cfg:2: channels.a.cache_file: the name of a file"},
     {"channels = { a = { target = 3; }; };", "x.cfg:1: channels.a.target: a text in"},
     {"channels = { a = { target = \"\"; }; };", "x.cfg:1: channels.a.target: a text in"},
     {CHANNEL("tarjet = 3;"), "x.cfg:2: channels.a.tarjet: no such setting; there are: authority, backoff"},

@@ -1,0 +1,493 @@
+/* cache_file: the last good list on disk. The channels run on a virtual loop, where the disk is read and written at
+ * once. */
+#include <criterion/criterion.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <evener/stats.h>
+
+#include "lb/channel/channel_internal.h"
+#include "lb/channel/reconfigure.h"
+#include "tests/support/channel_fixture.h"
+
+#define A "127.0.0.1:1"
+#define B "127.0.0.1:2"
+#define C "127.0.0.1:3"
+#define HOUR_MS (UINT64_C(3600) * 1000)
+
+static char folder[64], path[96], beside[112];
+
+static void make_folder(void)
+{
+    snprintf(folder, sizeof folder, "/tmp/evener-cache-XXXXXX");
+    cr_assert_not_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/a.list", folder);
+    snprintf(beside, sizeof beside, "%s.new", path);
+}
+
+static void remove_folder(void)
+{
+    (void)unlink(path);
+    (void)unlink(beside);
+    cr_expect_eq(rmdir(folder), 0);
+}
+
+TestSuite(cache, .init = make_folder, .fini = remove_folder);
+
+static uint64_t wall_clock_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / EVENER_NS_PER_MS;
+}
+
+/* Write a file as a process would have left it. */
+static void leave_file(const char *target, const char *address, const char *service_config, uint64_t age_ms)
+{
+    evener_address *addresses[1];
+    evener_status status;
+    const evener_attribute weight = {"weight", "7"};
+    cr_assert_eq(evener_address_create(address, &weight, 1, &addresses[0], &status), EVENER_STATUS_OK);
+    const evener_saved_list list = {.time_ms = wall_clock_ms() - age_ms,
+                                    .target = (char *)target,
+                                    .service_config = (char *)service_config,
+                                    .addresses = addresses,
+                                    .count = 1};
+    char *text = NULL;
+    size_t bytes;
+    uint64_t content;
+    cr_assert(evener_saved_list_encode(&list, &text, &bytes, &content));
+    cr_assert_eq(evener_saved_list_write(path, text, bytes, &status), EVENER_STATUS_OK, "%s", status.message);
+    free(text);
+    evener_address_unref(addresses[0]);
+}
+
+static evener_saved_list read_file(void)
+{
+    evener_saved_list list = {0};
+    evener_status status;
+    cr_assert_eq(evener_saved_list_read(path, &list, &status), EVENER_STATUS_OK, "%s", status.message);
+    return list;
+}
+
+static fixture *open_channel(void)
+{
+    return fixture_create(&(evener_channel_options){.policy = "round_robin", .cache_file = path});
+}
+
+static void fail(fixture *f)
+{
+    evener_status error;
+    evener_status_set(&error, EVENER_STATUS_UNAVAILABLE, "discovery is down");
+    evener_manual_resolver_error(f->resolver, &error);
+    virtual_loop_run_until_idle(f->loop);
+}
+
+static evener_channel_stats stats_of(fixture *f)
+{
+    evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof *stats.subchannels};
+    cr_assert_eq(evener_channel_get_stats(f->channel, &stats, NULL), EVENER_STATUS_OK);
+    return stats;
+}
+
+static void expect_cache_error(fixture *f, const char *part)
+{
+    evener_channel_stats stats = stats_of(f);
+    cr_expect_not_null(strstr(stats.last_cache_error, part), "\"%s\" does not say \"%s\"", stats.last_cache_error,
+                       part);
+    evener_channel_stats_clear(&stats);
+}
+
+static void expect_age(fixture *f, bool is_cached)
+{
+    evener_channel_stats stats = stats_of(f);
+    cr_expect_eq(stats.cached_list_age_ms != 0, is_cached);
+    cr_expect_eq(strstr(stats.list_source, "cache file /tmp/") != NULL, is_cached, "%s", stats.list_source);
+    evener_channel_stats_clear(&stats);
+}
+
+/* ---- reading ---- */
+
+Test(cache, serves_from_the_file_when_the_resolver_fails)
+{
+    leave_file("orders:///x", A, NULL, HOUR_MS);
+    fixture *f = open_channel();
+    fixture_connect(f);
+    cr_expect_str_eq(fixture_pick(f), "queue");
+    fail(f);
+    virtual_loop_run_until_idle(f->loop);
+    cr_expect_str_eq(fixture_pick(f), A);
+    expect_age(f, true);
+    evener_channel_stats stats = stats_of(f);
+    cr_expect_geq(stats.cached_list_age_ms, HOUR_MS);
+    cr_expect_eq(stats.resolver_errors, 1);
+    evener_channel_stats_clear(&stats);
+    cr_expect_str_eq(evener_address_attribute(f->channel->control.list.addresses[0], "weight"), "7");
+    fail(f);
+    cr_expect_str_eq(fixture_pick(f), A);
+    fixture_destroy(f);
+}
+
+Test(cache, serves_from_the_file_when_the_resolver_is_silent_and_not_before)
+{
+    leave_file("orders:///x", A, NULL, 0);
+    fixture *f = open_channel();
+    fixture_connect(f);
+    virtual_loop_advance_ms(f->loop, EVENER_CACHE_SILENCE_MS - 1);
+    cr_expect_str_eq(fixture_pick(f), "queue");
+    virtual_loop_advance_ms(f->loop, 1);
+    cr_expect_str_eq(fixture_pick(f), A);
+    fixture_destroy(f);
+}
+
+Test(cache, a_failure_before_the_file_was_read_fails_no_call)
+{
+    leave_file("orders:///x", A, NULL, 0);
+    fixture *f = open_channel();
+    evener_channel_connect(f->channel);
+    evener_status error;
+    evener_status_set(&error, EVENER_STATUS_UNAVAILABLE, "discovery is down");
+    evener_manual_resolver_error(f->resolver, &error);
+    virtual_loop_run_until_idle(f->loop);
+    cr_expect_str_eq(fixture_pick(f), A);
+    fixture_destroy(f);
+}
+
+Test(cache, without_a_file_a_failure_is_reported_as_ever)
+{
+    fixture *f = open_channel();
+    fixture_connect(f);
+    fail(f);
+    cr_expect_not_null(strstr(fixture_pick(f), "discovery is down"), "%s", f->picked);
+    expect_cache_error(f, "");
+    fixture_push(f, A);
+    cr_expect_str_eq(fixture_pick(f), A);
+    fixture_destroy(f);
+}
+
+Test(cache, the_first_answer_replaces_the_saved_list)
+{
+    leave_file("orders:///x", A, NULL, 0);
+    fixture *f = open_channel();
+    fixture_connect(f);
+    fail(f);
+    cr_expect_str_eq(fixture_pick(f), A);
+    fixture_push(f, B);
+    cr_expect_str_eq(fixture_pick(f), B);
+    expect_age(f, false);
+    fixture_destroy(f);
+}
+
+Test(cache, an_answer_in_time_leaves_the_file_unused)
+{
+    leave_file("orders:///x", A, NULL, 0);
+    fixture *f = open_channel();
+    fixture_connect(f);
+    fixture_push(f, B);
+    virtual_loop_advance_ms(f->loop, 1000);
+    cr_expect_str_eq(fixture_pick(f), B);
+    cr_expect_eq(f->channel->control.list.count, 1);
+    expect_age(f, false);
+    fixture_destroy(f);
+}
+
+Test(cache, a_saved_list_outlives_an_empty_answer_for_as_long_as_any_list)
+{
+    leave_file("orders:///x", A, NULL, 0);
+    fixture *f = open_channel();
+    fixture_connect(f);
+    fixture_push(f, ""); /* before the saved list was needed */
+    cr_expect_str_eq(fixture_pick(f), A);
+    virtual_loop_advance_ms(f->loop, UINT64_C(5) * 60 * 1000);
+    cr_expect_str_neq(fixture_pick(f), A);
+    fixture_destroy(f);
+    f = fixture_create(&(evener_channel_options){.cache_file = path, .empty_update = EVENER_EMPTY_UPDATE_FAIL});
+    fixture_connect(f);
+    fixture_push(f, "");
+    virtual_loop_advance_ms(f->loop, 1000);
+    cr_expect_str_neq(fixture_pick(f), A);
+    fixture_destroy(f);
+}
+
+Test(cache, the_service_config_is_kept_too)
+{
+    leave_file("orders:///x", A, "{\"loadBalancingPolicy\":\"p2c_ewma\"}", 0);
+    fixture *f = open_channel();
+    fixture_connect(f);
+    fail(f);
+    evener_channel_stats stats = stats_of(f);
+    cr_expect_str_eq(stats.policy, "p2c_ewma");
+    evener_channel_stats_clear(&stats);
+    fixture_push(f, B); /* without one */
+    stats = stats_of(f);
+    cr_expect_str_eq(stats.policy, "round_robin");
+    evener_channel_stats_clear(&stats);
+    fixture_destroy(f);
+}
+
+Test(cache, goes_idle_and_starts_again_from_the_file)
+{
+    fixture *f = fixture_create(&(evener_channel_options){.cache_file = path, .idle_timeout_ms = 1000});
+    fixture_connect(f);
+    fixture_push(f, A);
+    cr_expect_str_eq(fixture_pick(f), A);
+    virtual_loop_advance_ms(f->loop, 10000);
+    cr_assert_eq(evener_channel_state(f->channel, false), EVENER_IDLE);
+    fixture_destroy(f);
+    f = open_channel();
+    fixture_connect(f);
+    fail(f);
+    cr_expect_str_eq(fixture_pick(f), A);
+    fixture_destroy(f);
+}
+
+/* ---- refusals ---- */
+
+static void expect_refused(const char *part)
+{
+    fixture *f = open_channel();
+    fixture_connect(f);
+    fail(f);
+    cr_expect_not_null(strstr(fixture_pick(f), "discovery is down"), "%s", f->picked);
+    expect_cache_error(f, part);
+    expect_cache_error(f, path);
+    fixture_push(f, B);
+    cr_expect_str_eq(fixture_pick(f), B);
+    fixture_destroy(f);
+}
+
+Test(cache, a_damaged_file_is_refused_with_the_reason)
+{
+    leave_file("orders:///x", A, NULL, 0);
+    FILE *file = fopen(path, "r+");
+    cr_assert_not_null(file);
+    fseek(file, 20, SEEK_SET);
+    fputc('x', file);
+    fclose(file);
+    expect_refused("checksum");
+}
+
+Test(cache, too_old_a_file_is_refused_with_the_reason)
+{
+    leave_file("orders:///x", A, NULL, 25 * HOUR_MS);
+    expect_refused("the limit is 86400 s");
+}
+
+Test(cache, any_age_is_good_if_asked_for)
+{
+    leave_file("orders:///x", A, NULL, 1000 * HOUR_MS);
+    fixture *f = fixture_create(&(evener_channel_options){.cache_file = path, .cache_max_age_ms = EVENER_NEVER_MS});
+    fixture_connect(f);
+    fail(f);
+    cr_expect_str_eq(fixture_pick(f), A);
+    fixture_destroy(f);
+}
+
+Test(cache, a_file_of_another_target_is_refused_with_the_reason)
+{
+    leave_file("orders:///y", A, NULL, 0);
+    expect_refused("is of the target orders:///y");
+}
+
+Test(cache, a_service_config_that_is_bad_now_refuses_the_file)
+{
+    leave_file("orders:///x", A, "{\"loadBalancingPolicy\":\"gone\"}", 0);
+    fixture *f = open_channel();
+    fixture_connect(f);
+    fail(f);
+    cr_expect_not_null(strstr(fixture_pick(f), "discovery is down"), "%s", f->picked);
+    expect_cache_error(f, "gone");
+    fixture_destroy(f);
+}
+
+Test(cache, a_path_that_names_no_file_is_refused_at_creation)
+{
+    fixture *f = fixture_create(NULL);
+    evener_channel_options options = {.size = sizeof options,
+                                      .runtime = f->runtime,
+                                      .transport = fake_transport_transport(f->transport),
+                                      .cache_file = "/tmp/"};
+    evener_channel *channel = NULL;
+    evener_status status;
+    cr_expect_eq(evener_channel_create("static:" A, &options, &channel, &status), EVENER_STATUS_INVALID_ARGUMENT);
+    cr_expect_not_null(strstr(status.message, "cache_file"), "%s", status.message);
+    fixture_destroy(f);
+}
+
+/* ---- writing ---- */
+
+Test(cache, an_accepted_list_is_written_at_once_and_a_fast_second_one_a_second_later)
+{
+    fixture *f = open_channel();
+    fixture_connect(f);
+    fixture_push_config(f, A ";weight=5", "{\"loadBalancingPolicy\":\"random\"}");
+    evener_saved_list list = read_file();
+    cr_expect_eq(list.count, 1);
+    cr_expect_str_eq(evener_address_attribute(list.addresses[0], "weight"), "5");
+    cr_expect_str_eq(list.service_config, "{\"loadBalancingPolicy\":\"random\"}");
+    cr_expect_str_eq(list.target, "orders:///x");
+    evener_saved_list_clear(&list);
+    fixture_push(f, A "," B);
+    fixture_push(f, A "," B "," C);
+    list = read_file();
+    cr_expect_eq(list.count, 1);
+    evener_saved_list_clear(&list);
+    virtual_loop_advance_ms(f->loop, 10000); /* twenty times the duration of the first write, at most */
+    list = read_file();
+    cr_expect_eq(list.count, 3);
+    evener_saved_list_clear(&list);
+    fixture_destroy(f);
+}
+
+Test(cache, what_was_not_written_is_when_the_channel_closes)
+{
+    fixture *f = open_channel();
+    fixture_connect(f);
+    fixture_push(f, A);
+    fixture_push(f, A "," B);
+    fixture_destroy(f);
+    evener_saved_list list = read_file();
+    cr_expect_eq(list.count, 2);
+    evener_saved_list_clear(&list);
+}
+
+Test(cache, neither_an_empty_list_nor_a_saved_one_is_written)
+{
+    leave_file("orders:///x", A, NULL, HOUR_MS);
+    fixture *f = open_channel();
+    fixture_connect(f);
+    fail(f);
+    cr_expect_str_eq(fixture_pick(f), A);
+    fixture_push(f, "");
+    virtual_loop_advance_ms(f->loop, UINT64_C(10) * 60 * 1000);
+    fixture_destroy(f);
+    evener_saved_list list = read_file();
+    cr_expect_eq(list.count, 1);
+    cr_expect_leq(list.time_ms, wall_clock_ms() - HOUR_MS);
+    evener_saved_list_clear(&list);
+}
+
+Test(cache, a_list_that_stays_is_written_only_to_renew_its_time)
+{
+    fixture *f =
+        fixture_create(&(evener_channel_options){.cache_file = path, .idle_timeout_ms = EVENER_NEVER_MS});
+    fixture_connect(f);
+    for (int i = 0; i < 20; i++) {
+        fixture_push(f, A);
+        virtual_loop_advance_ms(f->loop, 60000);
+    }
+    evener_channel_stats stats = stats_of(f);
+    cr_expect_eq(stats.cache_writes, 1);
+    evener_channel_stats_clear(&stats);
+    virtual_loop_advance_ms(f->loop, 12 * HOUR_MS); /* a watching resolver has nothing to say */
+    stats = stats_of(f);
+    cr_expect_geq(stats.cache_writes, 4);
+    cr_expect_leq(stats.cache_writes, 6);
+    const uint64_t writes = stats.cache_writes;
+    evener_channel_stats_clear(&stats);
+    fail(f); /* from here on nobody confirms the list */
+    virtual_loop_advance_ms(f->loop, 12 * HOUR_MS);
+    stats = stats_of(f);
+    cr_expect_eq(stats.cache_writes, writes);
+    evener_channel_stats_clear(&stats);
+    fixture_destroy(f);
+}
+
+Test(cache, a_write_that_fails_is_counted_and_tried_again)
+{
+    char away[96];
+    snprintf(away, sizeof away, "%s.away", folder);
+    cr_assert_eq(rename(folder, away), 0);
+    fixture *f = open_channel();
+    fixture_connect(f);
+    fixture_push(f, A);
+    cr_expect_str_eq(fixture_pick(f), A);
+    expect_cache_error(f, path);
+    evener_channel_stats stats = stats_of(f);
+    cr_expect_eq(stats.cache_write_errors, 1);
+    evener_channel_stats_clear(&stats);
+    cr_assert_eq(rename(away, folder), 0);
+    virtual_loop_advance_ms(f->loop, 60000);
+    evener_saved_list list = read_file();
+    cr_expect_eq(list.count, 1);
+    evener_saved_list_clear(&list);
+    fixture_destroy(f);
+}
+
+Test(cache, a_factory_may_set_move_and_remove_it_on_a_live_channel)
+{
+    fixture *f = fixture_create(NULL);
+    fixture_connect(f);
+    fixture_push(f, A);
+    const char *const paths[] = {path, beside, NULL, path};
+    for (size_t i = 0; i < 4; i++) {
+        const evener_resolver_builder *resolvers[] = {evener_manual_resolver_builder(f->resolver)};
+        const evener_channel_options options = {.size = sizeof options,
+                                                .runtime = f->runtime,
+                                                .transport = fake_transport_transport(f->transport),
+                                                .policy = "round_robin",
+                                                .resolvers = resolvers,
+                                                .resolver_count = 1,
+                                                .cache_file = paths[i]};
+        evener_channel *prepared = NULL;
+        evener_status status;
+        (void)unlink(path);
+        (void)unlink(beside);
+        cr_assert_eq(evener_channel_create("orders:///x", &options, &prepared, &status), EVENER_STATUS_OK);
+        cr_assert_eq(evener_channel_reconfigure(f->channel, prepared, false, false, &status), EVENER_STATUS_OK);
+        evener_channel_unref(prepared);
+        virtual_loop_run_until_idle(f->loop);
+        virtual_loop_advance_ms(f->loop, 100000);
+        cr_expect_eq(access(path, F_OK) == 0, paths[i] == path, "%zu", i);
+        cr_expect_eq(access(beside, F_OK) == 0, paths[i] == beside, "%zu", i);
+    }
+    fixture_destroy(f);
+}
+
+/* ---- on threads ---- */
+
+Test(cache, on_a_runtime_of_its_own_the_disk_is_used_on_a_work_thread)
+{
+    for (int round = 0; round < 2; round++) {
+        evener_runtime *runtime;
+        evener_manual_resolver *manual;
+        evener_channel *channel;
+        evener_status status;
+        cr_assert_eq(evener_runtime_create(NULL, &runtime, &status), EVENER_STATUS_OK);
+        cr_assert_eq(evener_manual_resolver_create("orders", &manual, &status), EVENER_STATUS_OK);
+        const evener_resolver_builder *resolvers[] = {evener_manual_resolver_builder(manual)};
+        evener_credentials *insecure;
+        evener_credentials_create_insecure(&insecure, NULL);
+        const evener_channel_options options = {.size = sizeof options,
+                                                .runtime = runtime,
+                                                .credentials = insecure,
+                                                .resolvers = resolvers,
+                                                .resolver_count = 1,
+                                                .cache_file = path};
+        cr_assert_eq(evener_channel_create("orders:///x", &options, &channel, &status), EVENER_STATUS_OK, "%s",
+                     status.message);
+        if (round == 0) {
+            cr_assert_eq(evener_manual_resolver_set(manual, A, NULL, &status), EVENER_STATUS_OK);
+        }
+        evener_channel_connect(channel);
+        evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof *stats.subchannels};
+        do { /* round 0: until the list is there; round 1: until the saved one is */
+            evener_channel_stats_clear(&stats);
+            cr_assert_eq(evener_channel_get_stats(channel, &stats, &status), EVENER_STATUS_OK);
+        } while (stats.subchannel_count == 0);
+        cr_expect_eq(stats.cached_list_age_ms != 0, round == 1);
+        evener_channel_stats_clear(&stats);
+        evener_channel_unref(channel); /* waits for the write */
+        evener_saved_list list = read_file();
+        cr_expect_eq(list.count, 1);
+        evener_saved_list_clear(&list);
+        evener_credentials_destroy(insecure);
+        evener_manual_resolver_destroy(manual);
+        evener_runtime_unref(runtime);
+    }
+}

@@ -1,0 +1,218 @@
+/* The saved list: what is written is read again, what is damaged is refused, and a killed writer harms nothing. */
+#include <criterion/criterion.h>
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lb/channel/saved_list.h"
+
+static evener_saved_list example(size_t count, const char *zone)
+{
+    evener_saved_list list = {.time_ms = 1234, .target = strdup("orders:///a b%=\n"), .count = count};
+    list.service_config = strdup("{ \"loadBalancingPolicy\" : \"round_robin\" }");
+    list.addresses = calloc(count, sizeof *list.addresses);
+    for (size_t i = 0; i < count; i++) {
+        char text[64];
+        const evener_attribute attributes[] = {{"weight", "3"}, {"zone", zone}, {"empty", ""}};
+        evener_status status;
+        snprintf(text, sizeof text, i % 2 == 0 ? "10.0.%zu.%zu:80" : "unix:/run/a b/%zu.%zu", i / 250, i % 250);
+        cr_assert_eq(evener_address_create(text, attributes, 3, &list.addresses[i], &status), EVENER_STATUS_OK, "%s",
+                     status.message);
+    }
+    return list;
+}
+
+static char *encode(const evener_saved_list *list, size_t *bytes, uint64_t *content)
+{
+    char *text = NULL;
+    cr_assert(evener_saved_list_encode(list, &text, bytes, content));
+    return text;
+}
+
+Test(saved_list, is_read_as_it_was_written)
+{
+    evener_saved_list list = example(1000, "caf\xc3\xa9 %41=\t1");
+    size_t bytes;
+    uint64_t content;
+    char *text = encode(&list, &bytes, &content);
+    evener_saved_list read = {0};
+    evener_status status;
+    cr_assert_eq(evener_saved_list_parse(text, bytes, &read, &status), EVENER_STATUS_OK, "%s", status.message);
+    cr_expect_eq(read.time_ms, 1234);
+    cr_expect_str_eq(read.target, list.target);
+    cr_expect_str_eq(read.service_config, list.service_config);
+    cr_assert_eq(read.count, list.count);
+    for (size_t i = 0; i < read.count; i++) {
+        cr_assert(evener_address_equal(read.addresses[i], list.addresses[i]), "%zu", i);
+    }
+    free(text);
+    evener_saved_list_clear(&read);
+    evener_saved_list_clear(&list);
+}
+
+Test(saved_list, its_hash_is_of_everything_but_the_time)
+{
+    evener_saved_list list = example(3, "a");
+    evener_saved_list other = example(3, "b");
+    uint64_t first, later, different;
+    size_t bytes;
+    free(encode(&list, &bytes, &first));
+    list.time_ms++;
+    free(encode(&list, &bytes, &later));
+    free(encode(&other, &bytes, &different));
+    cr_expect_eq(first, later);
+    cr_expect_neq(first, different);
+    evener_saved_list_clear(&list);
+    evener_saved_list_clear(&other);
+}
+
+Test(saved_list, any_changed_byte_and_any_cut_is_refused)
+{
+    evener_saved_list list = example(3, "a");
+    size_t bytes;
+    uint64_t content;
+    char *text = encode(&list, &bytes, &content);
+    char *copy = malloc(bytes);
+    for (size_t i = 0; i < 2 * bytes; i++) {
+        memcpy(copy, text, bytes);
+        const size_t length = i < bytes ? bytes : i - bytes;
+        copy[i < bytes ? i : 0] ^= i < bytes ? 1 : 0;
+        evener_saved_list read = {0};
+        evener_status status;
+        cr_assert_eq(evener_saved_list_parse(copy, length, &read, &status), EVENER_STATUS_INVALID_ARGUMENT, "%zu", i);
+        cr_assert_not_null(strstr(status.message, "damaged: the checksum"), "%s", status.message);
+        cr_assert_null(read.addresses);
+    }
+    free(copy);
+    free(text);
+    evener_saved_list_clear(&list);
+}
+
+/* ---- the file ---- */
+
+static char folder[64], path[96], beside[112];
+
+static void make_folder(void)
+{
+    snprintf(folder, sizeof folder, "/tmp/evener-saved-list-XXXXXX");
+    cr_assert_not_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/a.list", folder);
+    snprintf(beside, sizeof beside, "%s.new", path);
+}
+
+static void remove_folder(void)
+{
+    (void)unlink(path);
+    (void)unlink(beside);
+    cr_expect_eq(rmdir(folder), 0);
+}
+
+TestSuite(saved_list_file, .init = make_folder, .fini = remove_folder);
+
+Test(saved_list_file, says_what_the_system_refuses)
+{
+    evener_status status;
+    evener_saved_list list = {0};
+    cr_expect_eq(evener_saved_list_read(path, &list, &status), EVENER_STATUS_NOT_FOUND);
+    cr_expect_eq(evener_saved_list_write("/no/such/folder/a.list", "x", 1, &status), EVENER_STATUS_NOT_FOUND);
+    cr_expect_not_null(strstr(status.message, "/no/such/folder/a.list"), "%s", status.message);
+    cr_expect_eq(evener_saved_list_write(path, "evener-list 1\n", 14, &status), EVENER_STATUS_OK);
+    cr_expect_eq(evener_saved_list_read(path, &list, &status), EVENER_STATUS_INVALID_ARGUMENT);
+    cr_expect_not_null(strstr(status.message, path), "%s", status.message);
+}
+
+/* Write two lists in turn until killed. */
+static void write_for_ever(void)
+{
+    evener_saved_list lists[] = {example(200, "a"), example(300, "b")};
+    for (unsigned i = 0;; i++) {
+        char *text = NULL;
+        size_t bytes;
+        uint64_t content;
+        evener_status status;
+        if (!evener_saved_list_encode(&lists[i % 2], &text, &bytes, &content) ||
+            evener_saved_list_write(path, text, bytes, &status) != EVENER_STATUS_OK) {
+            _exit(1);
+        }
+        free(text);
+    }
+}
+
+/* Read the file until it is there; every reading must succeed. Return false if `child` ended by itself. */
+static bool wait_for_file(pid_t child)
+{
+    evener_saved_list list = {0};
+    evener_status status;
+    while (evener_saved_list_read(path, &list, &status) == EVENER_STATUS_NOT_FOUND) {
+        if (waitpid(child, NULL, WNOHANG) == child) {
+            return false;
+        }
+        usleep(100);
+    }
+    cr_assert_eq(status.code, EVENER_STATUS_OK, "%s", status.message);
+    evener_saved_list_clear(&list);
+    return true;
+}
+
+Test(saved_list_file, a_thousand_killed_writers_leave_a_good_file, .timeout = 250)
+{
+    uint64_t random = 12345;
+    unsigned counts[2] = {0};
+    for (unsigned i = 0; i < 1000; i++) {
+        const pid_t child = fork();
+        cr_assert_geq(child, 0);
+        if (child == 0) {
+            write_for_ever();
+        }
+        cr_assert(wait_for_file(child), "the writer failed");
+        random = random * UINT64_C(6364136223846793005) + 1442695040888963407;
+        usleep((useconds_t)(random >> 33) % 3000);
+        kill(child, SIGKILL);
+        cr_assert_eq(waitpid(child, NULL, 0), child);
+        evener_saved_list list = {0};
+        evener_status status;
+        cr_assert_eq(evener_saved_list_read(path, &list, &status), EVENER_STATUS_OK, "after kill %u: %s", i,
+                     status.message);
+        cr_assert(list.count == 200 || list.count == 300);
+        counts[list.count == 300]++;
+        evener_saved_list_clear(&list);
+    }
+    cr_log_info("%u, %u", counts[0], counts[1]);
+}
+
+Test(saved_list_file, of_two_writers_at_once_each_file_is_whole)
+{
+    pid_t children[2];
+    for (int i = 0; i < 2; i++) {
+        children[i] = fork();
+        cr_assert_geq(children[i], 0);
+        if (children[i] == 0) {
+            evener_saved_list list = example(i == 0 ? 200 : 300, "a");
+            char *text = NULL;
+            size_t bytes;
+            uint64_t content;
+            evener_status status;
+            cr_assert(evener_saved_list_encode(&list, &text, &bytes, &content));
+            for (;;) {
+                (void)evener_saved_list_write(path, text, bytes, &status); /* the other one may be writing */
+            }
+        }
+    }
+    evener_status status;
+    for (unsigned good = 0; good < 500;) {
+        evener_saved_list list = {0};
+        const evener_status_code code = evener_saved_list_read(path, &list, &status);
+        cr_assert(code == EVENER_STATUS_OK || (code == EVENER_STATUS_NOT_FOUND && good == 0), "%s", status.message);
+        good += code == EVENER_STATUS_OK;
+        evener_saved_list_clear(&list);
+    }
+    for (int i = 0; i < 2; i++) {
+        kill(children[i], SIGKILL);
+        waitpid(children[i], NULL, 0);
+    }
+}
