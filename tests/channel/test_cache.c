@@ -374,8 +374,7 @@ Test(cache, neither_an_empty_list_nor_a_saved_one_is_written)
 
 Test(cache, a_list_that_stays_is_written_only_to_renew_its_time)
 {
-    fixture *f =
-        fixture_create(&(evener_channel_options){.cache_file = path, .idle_timeout_ms = EVENER_NEVER_MS});
+    fixture *f = fixture_create(&(evener_channel_options){.cache_file = path, .idle_timeout_ms = EVENER_NEVER_MS});
     fixture_connect(f);
     for (int i = 0; i < 20; i++) {
         fixture_push(f, A);
