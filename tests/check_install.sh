@@ -155,13 +155,29 @@ EOF
 # shellcheck disable=SC2046 # flags are words
 cc "$scratch/types.c" -o "$scratch/types" $(pkg-config --cflags --libs evener-protobuf-c) -Wl,-rpath,"${pc%/pkgconfig}"
 expect M "$scratch/types"
+# The resolver of etcd, by libevener-etcd.
+cat >"$scratch/etcd.c" <<'EOF'
+#include <stdio.h>
+#include <evener/etcd.h>
+
+int main(void)
+{
+    evener_status status;
+    if (evener_etcd_register_resolver(&status) != EVENER_STATUS_OK) return 1;
+    puts(evener_resolver_find(NULL, "etcd")->scheme);
+    return 0;
+}
+EOF
+# shellcheck disable=SC2046 # flags are words
+cc "$scratch/etcd.c" -o "$scratch/etcd" $(pkg-config --cflags --libs evener-etcd) -Wl,-rpath,"${pc%/pkgconfig}"
+expect etcd "$scratch/etcd"
 echo "pkg-config: ok"
 
 mkdir "$scratch/package"
 cat >"$scratch/package/CMakeLists.txt" <<'EOF'
 cmake_minimum_required(VERSION 3.25)
 project(outside C)
-find_package(evener REQUIRED COMPONENTS grpc protobuf-c)
+find_package(evener REQUIRED COMPONENTS grpc protobuf-c etcd)
 foreach(library evener evener_static evener_grpc evener_grpc_static)
     foreach(program program transport)
         add_executable(${program}_${library} ../${program}.c)
@@ -175,6 +191,10 @@ foreach(library evener_protobuf_c evener_protobuf_c_static)
     add_executable(typed_${library} ../typed.c)
     evener_generate(typed_${library} PROTOS part/demo.proto IMPORT_DIRS ../protos)
     target_link_libraries(typed_${library} evener::${library})
+endforeach()
+foreach(library evener_etcd evener_etcd_static)
+    add_executable(etcd_${library} ../etcd.c)
+    target_link_libraries(etcd_${library} evener::${library})
 endforeach()
 EOF
 # A typed call of a method of the demo server, by evener_generate().
@@ -223,5 +243,8 @@ done
 for library in evener_protobuf_c evener_protobuf_c_static; do
     expect M "$scratch/package/build/types_$library"
     [ ! -e "$scratch/demo.cfg" ] || [ "$("$scratch/package/build/typed_$library" "static:$backends")" = demo ]
+done
+for library in evener_etcd evener_etcd_static; do
+    expect etcd "$scratch/package/build/etcd_$library"
 done
 echo "find_package: ok"

@@ -26,6 +26,7 @@ lb/protobuf: lb/base <protobuf-c/
 lb/protobuf/plugin: lb/protobuf <evener_plugin/ <protobuf-c/
 lb/factory: lb/base lb/runtime lb/channel <jansson <libconfig
 resolver: lb/base lb/runtime <uv <libconfig
+resolver/etcd: lb/base lb/runtime <jansson
 resolver/dns: lb/base lb/runtime resolver <ares <uv <jansson
 '
 # headers of the C library, the compiler and the kernel, which every folder may include

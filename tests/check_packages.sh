@@ -11,7 +11,7 @@ fi
 (cd "$1" && cpack -G DEB -B "$scratch/packages") >"$scratch/log" 2>&1 || { cat "$scratch/log"; exit 1; }
 root=$scratch/root
 for name in libevener1 libevener-dev libevener-grpc1 libevener-grpc-dev libevener-protobuf-c1 libevener-protobuf-c-dev \
-    evener-tools; do
+    libevener-etcd1 libevener-etcd-dev evener-tools; do
     package=$(echo "$scratch"/packages/"$name"_*.deb)
     [ "$(dpkg-deb -f "$package" Package)" = $name ]
     dpkg-deb -x "$package" "$root"
@@ -22,6 +22,7 @@ depends() { dpkg-deb -f "$scratch"/packages/"$1"_*.deb Depends; }
 depends libevener-grpc1 | grep -q libgrpc
 depends libevener-grpc-dev | grep -q libgrpc-dev
 depends libevener-protobuf-c1 | grep -q libevener1
+depends libevener-etcd1 | grep -q libevener1
 depends libevener-protobuf-c-dev | grep -q libprotobuf-c-dev
 for name in libevener1 libevener-dev; do
     ! depends $name | grep -E 'grpc|absl|upb|protobuf' || { echo "$name depends on the gRPC C core or protobuf-c"; exit 1; }
@@ -30,7 +31,7 @@ depends evener-tools | grep -q libevener-grpc1
 dpkg-deb -f "$scratch"/packages/evener-tools_*.deb Depends | grep -q libevener1
 echo "packages: ok"
 # The symbols files list what the libraries export.
-for name in libevener libevener-grpc libevener-protobuf-c; do
+for name in libevener libevener-grpc libevener-protobuf-c libevener-etcd; do
     library=$(find "$root" -name "$name.so.1.*")
     dpkg-deb -I "$scratch"/packages/${name}1_*.deb symbols | sed -n 's/^ \(.*\)@Base .*/\1/p' | sort >"$scratch/symbols"
     diff "$scratch/symbols" <(nm -D --defined-only "$library" | awk '$2 ~ /[TDBRVW]/ { print $3 }' |
@@ -60,7 +61,7 @@ echo "man pages: ok"
 printf '#include <stdio.h>\n#include <evener/evener.h>\nint main(void) { return puts(evener_version_string()) < 0; }\n' \
     >"$scratch/program.c"
 export PKG_CONFIG_PATH="${pc%/*}" PKG_CONFIG_SYSROOT_DIR=""
-for module in evener evener-grpc evener-protobuf-c; do
+for module in evener evener-grpc evener-protobuf-c evener-etcd; do
     # shellcheck disable=SC2046 # flags are words
     cc "$scratch/program.c" -o "$scratch/program" $(pkg-config --cflags --libs $module)
     [ "evener $("$scratch/program")" = "$("$root/usr/bin/evener" --version)" ]

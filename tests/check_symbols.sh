@@ -1,7 +1,7 @@
 #!/bin/bash
-# check_symbols.sh SHARED_LIBRARY: check that libevener.so, libevener-grpc.so or libevener-protobuf-c.so exports exactly
-# the symbols that its headers declare: evener/grpc.h those of the second, the headers of the list below those of the
-# third, all others those of the first, which also exports the inner functions that its siblings use (lb/base/sibling.h).
+# check_symbols.sh SHARED_LIBRARY: check that libevener.so, libevener-grpc.so, libevener-etcd.so or libevener-protobuf-c.so
+# exports exactly the symbols that its headers declare: evener/grpc.h those of the second, evener/etcd.h those of the
+# third, the headers of the list below those of the fourth, all others those of the first, which also exports the inner functions that its siblings use (lb/base/sibling.h).
 set -euo pipefail
 export LC_ALL=C
 top=$(dirname "${BASH_SOURCE[0]}")/..
@@ -9,8 +9,9 @@ top=$(dirname "${BASH_SOURCE[0]}")/..
 protobuf_c='descriptors|http_routes|json|protobuf_c'
 case $(basename "$1") in
 libevener-grpc.so*) headers=("$top"/include/evener/grpc.h) ;;
+libevener-etcd.so*) headers=("$top"/include/evener/etcd.h) ;;
 libevener-protobuf-c.so*) mapfile -t headers < <(ls "$top"/include/evener/*.h | grep -E "/evener/($protobuf_c)\.h$") ;;
-*) mapfile -t headers < <(ls "$top"/include/evener/*.h "$top"/lb/*/*.h | grep -vE "/evener/(grpc|$protobuf_c)\.h$") ;;
+*) mapfile -t headers < <(ls "$top"/include/evener/*.h "$top"/lb/*/*.h | grep -vE "/evener/(grpc|etcd|$protobuf_c)\.h$") ;;
 esac
 
 exported=$(nm -D --defined-only "$1" | awk '$2 ~ /[TDBRVW]/ { print $3 }' |

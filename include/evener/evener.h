@@ -1,6 +1,6 @@
 /* evener: client-side name resolution and load balancing for gRPC in C. Includes every public header of libevener, and
- * evener/grpc.h, which is of libevener-grpc. Not the headers of libevener-protobuf-c: include evener/descriptors.h and
- * the others by name. */
+ * evener/grpc.h, which is of libevener-grpc. Not those of the other libraries: include evener/etcd.h (libevener-etcd),
+ * evener/descriptors.h and the others of libevener-protobuf-c by name. */
 #ifndef EVENER_EVENER_H
 #define EVENER_EVENER_H
 

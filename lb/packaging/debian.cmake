@@ -1,5 +1,6 @@
 # Debian packages: `cpack -G DEB` in the build folder makes libevener1, libevener-dev, evener-tools, for the gRPC C core
-# libevener-grpc1 and libevener-grpc-dev, and for calls with types libevener-protobuf-c1 and libevener-protobuf-c-dev.
+# libevener-grpc1 and libevener-grpc-dev, for calls with types libevener-protobuf-c1 and libevener-protobuf-c-dev, and for
+# services in etcd libevener-etcd1 and libevener-etcd-dev.
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME evener)
 # dpkg requires an address, and the project has no mailbox: ".invalid" says so (RFC 2606). Distributors set their own
@@ -15,6 +16,9 @@ if(EVENER_BUILD_GRPC)
 endif()
 if(EVENER_BUILD_PROTOBUF_C)
     list(APPEND CPACK_COMPONENTS_ALL protobuf_c_runtime protobuf_c_development)
+endif()
+if(EVENER_BUILD_ETCD)
+    list(APPEND CPACK_COMPONENTS_ALL etcd_runtime etcd_development)
 endif()
 set(CPACK_DEB_COMPONENT_INSTALL ON)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
@@ -56,15 +60,18 @@ file(GLOB evener_library_headers CONFIGURE_DEPENDS ${evener_headers}/*.h ${CMAKE
 # The public headers of libevener-protobuf-c; tests/check_symbols.sh has the same list.
 set(evener_protobuf_c_headers descriptors.h http_routes.h json.h protobuf_c.h)
 list(TRANSFORM evener_protobuf_c_headers PREPEND ${evener_headers}/)
-list(REMOVE_ITEM evener_library_headers ${evener_headers}/grpc.h ${evener_protobuf_c_headers})
+list(REMOVE_ITEM evener_library_headers ${evener_headers}/grpc.h ${evener_headers}/etcd.h
+    ${evener_protobuf_c_headers})
 evener_debian_library(${evener_debian} evener ${evener_library_headers})
 evener_debian_library(${evener_debian}/grpc evener-grpc ${evener_headers}/grpc.h)
 evener_debian_library(${evener_debian}/protobuf_c evener-protobuf-c ${evener_protobuf_c_headers})
+evener_debian_library(${evener_debian}/etcd evener-etcd ${evener_headers}/etcd.h)
 if(EVENER_GZIP)
     execute_process(COMMAND ${EVENER_GZIP} -9nf ${evener_debian}/changelog)
     foreach(component_package runtime:libevener${evener_abi} development:libevener-dev tools:evener-tools
             grpc_runtime:libevener-grpc${evener_abi} grpc_development:libevener-grpc-dev
-            protobuf_c_runtime:libevener-protobuf-c${evener_abi} protobuf_c_development:libevener-protobuf-c-dev)
+            protobuf_c_runtime:libevener-protobuf-c${evener_abi} protobuf_c_development:libevener-protobuf-c-dev
+            etcd_runtime:libevener-etcd${evener_abi} etcd_development:libevener-etcd-dev)
         string(REGEX MATCH "(.*):(.*)" ignored ${component_package})
         install(FILES lb/packaging/copyright ${evener_debian}/changelog.gz
             DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/${CMAKE_MATCH_2} COMPONENT ${CMAKE_MATCH_1} EXCLUDE_FROM_ALL)
@@ -133,12 +140,32 @@ with which pkg-config and CMake's find_package() find both forms of it, and
 protoc's plugin protoc-gen-evener, which writes typed calls. The headers are
 in libevener-dev.")
 
+set(CPACK_DEBIAN_ETCD_RUNTIME_PACKAGE_NAME libevener-etcd${evener_abi})
+set(CPACK_DEBIAN_ETCD_RUNTIME_PACKAGE_SECTION libs)
+set(CPACK_DEBIAN_ETCD_RUNTIME_PACKAGE_SHLIBDEPS ON)
+set(CPACK_DEBIAN_ETCD_RUNTIME_PACKAGE_DEPENDS "libevener${evener_abi} (= ${PROJECT_VERSION})")
+set(CPACK_DEBIAN_ETCD_RUNTIME_PACKAGE_CONTROL_EXTRA
+    ${evener_debian}/triggers ${evener_debian}/etcd/shlibs ${evener_debian}/etcd/symbols)
+set(CPACK_COMPONENT_ETCD_RUNTIME_DESCRIPTION "Services in etcd for evener: a resolver that follows
+them with a watch, and registration of servers with a lease.")
+
+set(CPACK_DEBIAN_ETCD_DEVELOPMENT_PACKAGE_NAME libevener-etcd-dev)
+set(CPACK_DEBIAN_ETCD_DEVELOPMENT_PACKAGE_SECTION libdevel)
+set(CPACK_DEBIAN_ETCD_DEVELOPMENT_PACKAGE_DEPENDS "libevener-etcd${evener_abi} (= ${PROJECT_VERSION}), \
+libevener-dev (= ${PROJECT_VERSION})")
+set(CPACK_COMPONENT_ETCD_DEVELOPMENT_DESCRIPTION "The static library libevener-etcd, and the files with
+which pkg-config and CMake's find_package() find both forms of it. The header
+is in libevener-dev.")
+
 set(CPACK_DEBIAN_TOOLS_PACKAGE_NAME evener-tools)
 set(CPACK_DEBIAN_TOOLS_PACKAGE_SECTION net)
 set(CPACK_DEBIAN_TOOLS_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_TOOLS_PACKAGE_DEPENDS "libevener${evener_abi} (= ${PROJECT_VERSION})")
 if(EVENER_BUILD_GRPC)
     string(APPEND CPACK_DEBIAN_TOOLS_PACKAGE_DEPENDS ", libevener-grpc${evener_abi} (= ${PROJECT_VERSION})")
+endif()
+if(EVENER_BUILD_ETCD)
+    string(APPEND CPACK_DEBIAN_TOOLS_PACKAGE_DEPENDS ", libevener-etcd${evener_abi} (= ${PROJECT_VERSION})")
 endif()
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS ${CMAKE_BINARY_DIR})
 set(CPACK_COMPONENT_TOOLS_DESCRIPTION "The program evener: it resolves names, checks configurations, makes calls and

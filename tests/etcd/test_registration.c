@@ -1,0 +1,263 @@
+/* Registration of a server in a scripted etcd. */
+#include <criterion/criterion.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <evener/etcd.h>
+
+#include "tests/support/fake_etcd.h"
+
+#define ADDRESS "10.0.0.7:50051"
+#define KEY "orders/10.0.0.7:50051"
+
+typedef struct scene {
+    fake_etcd *etcd;
+    evener_runtime *runtime;
+    char target[64];
+    evener_etcd_registration_options options;
+    evener_etcd_registration *registration;
+    uint32_t registered, registering, removed; /* atomic: reports of each state */
+    char last[EVENER_STATUS_MESSAGE_BYTES];
+} scene;
+
+static void changed(void *arg, evener_etcd_state state, const evener_status *status)
+{
+    scene *s = arg;
+    if (state == EVENER_ETCD_REGISTERING) {
+        snprintf(s->last, sizeof s->last, "%s", status->message);
+    }
+    uint32_t *count = state == EVENER_ETCD_REGISTERED ? &s->registered
+                      : state == EVENER_ETCD_REMOVED  ? &s->removed
+                                                      : &s->registering;
+    (void)__atomic_add_fetch(count, 1, __ATOMIC_RELEASE); /* pairs with the acquire in wait_for() */
+}
+
+/* Wait, 20 s at most. */
+static bool wait_for(const uint32_t *count, uint32_t wanted)
+{
+    for (int i = 0; i < 20000 && __atomic_load_n(count, __ATOMIC_ACQUIRE) < wanted; i++) {
+        usleep(1000);
+    }
+    return __atomic_load_n(count, __ATOMIC_ACQUIRE) >= wanted;
+}
+
+static scene *scene_create(void)
+{
+    scene *s = calloc(1, sizeof *s);
+    evener_status status;
+    s->etcd = fake_etcd_start();
+    cr_assert_eq(evener_runtime_create(NULL, &s->runtime, &status), EVENER_STATUS_OK);
+    snprintf(s->target, sizeof s->target, "etcd://127.0.0.1:%u/orders", fake_etcd_port(s->etcd));
+    s->options = (evener_etcd_registration_options){.size = sizeof s->options,
+                                                    .runtime = s->runtime,
+                                                    .target = s->target,
+                                                    .address = ADDRESS,
+                                                    .ttl_s = 1,
+                                                    .changed = changed,
+                                                    .arg = s};
+    return s;
+}
+
+static void scene_register(scene *s)
+{
+    evener_status status;
+    cr_assert_eq(evener_etcd_register(&s->options, &s->registration, &status), EVENER_STATUS_OK, "%s", status.message);
+}
+
+static void scene_destroy(scene *s)
+{
+    evener_runtime_unref(s->runtime);
+    fake_etcd_stop(s->etcd);
+    free(s);
+}
+
+static void unregister(scene *s)
+{
+    evener_status status;
+    cr_expect_eq(evener_etcd_unregister(s->registration, 20000, &status), EVENER_STATUS_OK, "%s", status.message);
+}
+
+Test(registration, puts_a_key_keeps_it_alive_and_removes_it)
+{
+    scene *s = scene_create();
+    char value[256];
+    const evener_attribute attributes[] = {{"weight", "3"}, {"zone", "a"}};
+    s->options.attributes = attributes;
+    s->options.attribute_count = 2;
+    scene_register(s);
+    cr_assert(wait_for(&s->registered, 1));
+    cr_expect_eq(evener_etcd_registration_state(s->registration), EVENER_ETCD_REGISTERED);
+    cr_expect_str_eq(evener_etcd_registration_key(s->registration), KEY);
+    cr_assert(fake_etcd_get(s->etcd, KEY, value, sizeof value));
+    cr_expect_str_eq(value, "{\"Op\":0,\"Addr\":\"10.0.0.7:50051\",\"Metadata\":{\"weight\":3,\"zone\":\"a\"}}");
+    cr_expect(fake_etcd_wait(s->etcd, FAKE_ETCD_KEEP_ALIVES, 4));
+    cr_expect_eq(fake_etcd_count_of(s->etcd, FAKE_ETCD_GRANTS), 1);
+    unregister(s);
+    cr_expect_not(fake_etcd_get(s->etcd, KEY, value, sizeof value));
+    cr_expect_eq(fake_etcd_count_of(s->etcd, FAKE_ETCD_REVOKES), 1);
+    cr_expect_eq(s->removed, 1);
+    scene_destroy(s);
+}
+
+Test(registration, a_lost_lease_is_replaced)
+{
+    scene *s = scene_create();
+    char value[256];
+    scene_register(s);
+    cr_assert(wait_for(&s->registered, 1));
+    fake_etcd_expire_lease(s->etcd, 0);
+    cr_assert(wait_for(&s->registered, 2));
+    cr_expect(fake_etcd_get(s->etcd, KEY, value, sizeof value));
+    unregister(s);
+    scene_destroy(s);
+}
+
+Test(registration, a_deleted_key_is_put_again)
+{
+    scene *s = scene_create();
+    char value[256];
+    scene_register(s);
+    cr_assert(wait_for(&s->registered, 1));
+    fake_etcd_delete(s->etcd, KEY);
+    cr_assert(wait_for(&s->registered, 2));
+    cr_expect(fake_etcd_get(s->etcd, KEY, value, sizeof value));
+    cr_expect_eq(fake_etcd_count_of(s->etcd, FAKE_ETCD_GRANTS), 1);
+    unregister(s);
+    scene_destroy(s);
+}
+
+Test(registration, lost_connections_lose_no_lease)
+{
+    scene *s = scene_create();
+    s->options.ttl_s = 10;
+    scene_register(s);
+    cr_assert(wait_for(&s->registered, 1));
+    for (uint64_t i = 1; i < 4; i++) {
+        cr_assert(fake_etcd_wait(s->etcd, FAKE_ETCD_KEEP_ALIVES, i));
+        fake_etcd_hang_up(s->etcd);
+    }
+    cr_assert(fake_etcd_wait(s->etcd, FAKE_ETCD_KEEP_ALIVES, 4));
+    cr_expect_eq(fake_etcd_count_of(s->etcd, FAKE_ETCD_GRANTS), 1);
+    unregister(s);
+    scene_destroy(s);
+}
+
+Test(registration, an_etcd_that_is_down_is_reported_and_overcome)
+{
+    scene *s = scene_create();
+    fake_etcd_set_down(s->etcd, true);
+    scene_register(s);
+    cr_assert(wait_for(&s->registering, 2));
+    cr_expect_null(evener_etcd_registration_key(s->registration));
+    fake_etcd_set_down(s->etcd, false);
+    cr_assert(wait_for(&s->registered, 1));
+    fake_etcd_set_down(s->etcd, true); /* longer than the lease */
+    const uint32_t before = __atomic_load_n(&s->registering, __ATOMIC_ACQUIRE);
+    cr_assert(wait_for(&s->registering, before + 1));
+    fake_etcd_set_down(s->etcd, false);
+    cr_assert(wait_for(&s->registered, 2));
+    unregister(s);
+    scene_destroy(s);
+}
+
+Test(registration, unregistering_while_etcd_is_down_ends_and_says_so)
+{
+    scene *s = scene_create();
+    evener_status status;
+    scene_register(s);
+    cr_assert(wait_for(&s->registered, 1));
+    fake_etcd_set_down(s->etcd, true);
+    cr_expect_neq(evener_etcd_unregister(s->registration, 200, &status), EVENER_STATUS_OK);
+    cr_expect_neq(status.message[0], '\0');
+    scene_destroy(s);
+}
+
+Test(registration, unregistering_at_any_moment_leaves_nothing)
+{
+    for (unsigned i = 0; i < 40; i++) {
+        scene *s = scene_create();
+        char key[64];
+        scene_register(s);
+        usleep(i * 200);
+        unregister(s);
+        cr_expect_not(fake_etcd_find(s->etcd, "orders/", key, sizeof key), "%u: %s", i, key);
+        scene_destroy(s);
+    }
+}
+
+Test(registration, a_user_is_authenticated)
+{
+    scene *s = scene_create();
+    const evener_attribute options[] = {{"etcd.user", "writer"}, {"etcd.password", "secret"}};
+    fake_etcd_set_user(s->etcd, "writer", "secret");
+    s->options.resolver_options = options;
+    s->options.resolver_option_count = 2;
+    scene_register(s);
+    cr_assert(wait_for(&s->registered, 1));
+    fake_etcd_expire_tokens(s->etcd);
+    cr_assert(fake_etcd_wait(s->etcd, FAKE_ETCD_AUTHENTICATIONS, 2));
+    unregister(s);
+    scene_destroy(s);
+}
+
+Test(registration, each_layout_is_written_as_its_programs_do)
+{
+    static const struct {
+        const char *layout, *id, *key, *value;
+    } cases[] = {
+        {"naming", NULL, KEY, "{\"Op\":0,\"Addr\":\"10.0.0.7:50051\",\"Metadata\":null}"},
+        {"naming", "me", "orders/me", "{\"Op\":0,\"Addr\":\"10.0.0.7:50051\",\"Metadata\":null}"},
+        {"go-zero", NULL, "orders/4097", ADDRESS},
+        {"kratos", "me", "/microservices/orders/me",
+         "{\"id\":\"me\",\"name\":\"orders\",\"version\":\"\",\"metadata\":{},\"endpoints\":[\"grpc://"
+         "10.0.0.7:50051\"]}"},
+        {"plain", NULL, KEY, ADDRESS},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        scene *s = scene_create();
+        char value[256];
+        const evener_attribute option = {"etcd.layout", cases[i].layout};
+        s->options.resolver_options = &option;
+        s->options.resolver_option_count = 1;
+        s->options.id = cases[i].id;
+        scene_register(s);
+        cr_assert(wait_for(&s->registered, 1));
+        cr_assert(fake_etcd_get(s->etcd, cases[i].key, value, sizeof value), "%s", cases[i].key);
+        cr_expect_str_eq(value, cases[i].value);
+        unregister(s);
+        scene_destroy(s);
+    }
+}
+
+Test(registration, wrong_options_are_refused_by_name)
+{
+    scene *s = scene_create();
+    const evener_etcd_registration_options good = s->options;
+    evener_status status;
+    const struct {
+        const char *target, *address, *id;
+        uint64_t ttl_s;
+        const char *part;
+    } cases[] = {
+        {NULL, ADDRESS, NULL, 0, "target"},
+        {s->target, NULL, NULL, 0, "address"},
+        {s->target, "orders.prod:80", NULL, 0, "address"},
+        {s->target, ADDRESS, "a/b", 0, "id"},
+        {s->target, ADDRESS, NULL, 3601, "ttl_s"},
+        {"dns:///orders", ADDRESS, NULL, 0, "etcd://"},
+        {"etcd:///orders", ADDRESS, NULL, 0, "members"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        s->options = good;
+        s->options.target = cases[i].target;
+        s->options.address = cases[i].address;
+        s->options.id = cases[i].id;
+        s->options.ttl_s = cases[i].ttl_s;
+        cr_expect_eq(evener_etcd_register(&s->options, &s->registration, &status), EVENER_STATUS_INVALID_ARGUMENT);
+        cr_expect_not_null(strstr(status.message, cases[i].part), "%s", status.message);
+    }
+    scene_destroy(s);
+}
