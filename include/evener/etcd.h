@@ -1,5 +1,5 @@
-/* etcd: services that etcd v3 knows. The library libevener-etcd, linked beside libevener (pkg-config `evener-etcd`, CMake
- * component `etcd`).
+/* etcd: services that etcd v3 knows. The library libevener-etcd, linked beside libevener (pkg-config `evener-etcd`,
+ * CMake component `etcd`).
  *
  *     #include <evener/etcd.h>
  *     ...
@@ -74,8 +74,8 @@ EVENER_API evener_etcd_state evener_etcd_registration_state(const evener_etcd_re
  * thread. */
 EVENER_API const char *evener_etcd_registration_key(const evener_etcd_registration *registration);
 
-/* Remove the entry and free the handle; NULL is allowed. Wait at most `timeout_ms` (0: 3 s) until etcd has confirmed; the
- * lease ends by itself otherwise. To be called before the server stops, so that clients stop sending first. Return OK,
+/* Remove the entry and free the handle; NULL is allowed. Wait at most `timeout_ms` (0: 3 s) until etcd has confirmed;
+ * the lease ends by itself otherwise. To be called before the server stops, so that clients stop sending first. Return OK,
  * or why the entry may still be there. On the control thread it does not wait. Any thread. */
 EVENER_API evener_status_code evener_etcd_unregister(evener_etcd_registration *registration, uint64_t timeout_ms,
                                                      evener_status *status);

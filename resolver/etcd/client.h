@@ -1,5 +1,5 @@
-/* Client: calls to the members of an etcd cluster, over a channel of evener's own (transport http2, round_robin, so that
- * each further attempt goes to another member).
+/* Client: calls to the members of an etcd cluster, over a channel of evener's own (transport http2, round_robin, so
+ * that each further attempt goes to another member).
  *
  * A client belongs to one owner and to the control thread. Responses are decoded on a call thread, so that a page of
  * 10,000 keys holds up neither the control thread nor the connections. With a user, the client gets a token before the
@@ -17,8 +17,8 @@
 
 typedef struct evener_etcd_client evener_etcd_client;
 
-/* Create a client of the members that the options name; they are borrowed for the client's life. Reads files. On success
- * store an owned handle. Errors: those of the files, of TLS and of evener_channel_create(). */
+/* Create a client of the members that the options name; they are borrowed for the client's life. Reads files. On
+ * success store an owned handle. Errors: those of the files, of TLS and of evener_channel_create(). */
 evener_status_code evener_etcd_client_create(const evener_etcd_options *options, evener_runtime *runtime,
                                              evener_etcd_client **client, evener_status *status);
 /* Let go: operations under way end with CANCELLED. */

@@ -55,7 +55,8 @@ bool fake_etcd_get(fake_etcd *etcd, const char *key, char *value, size_t room);
 bool fake_etcd_find(fake_etcd *etcd, const char *prefix, char *key, size_t room);
 /* Forget the history: a watch from before, or a listing at an older revision, is refused. */
 void fake_etcd_compact(fake_etcd *etcd);
-/* Empty the store and go on at another revision and cluster id, as after a restore. Watches end with the connections. */
+/* Empty the store and go on at another revision and cluster id, as after a restore. Watches end with the
+ * connections. */
 void fake_etcd_restore(fake_etcd *etcd, uint64_t cluster_id, int64_t revision);
 
 /* The next `count` calls of a method ("Range", "Watch", ...) end with this status. */
