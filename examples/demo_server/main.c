@@ -3,10 +3,12 @@
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "demo_server/registration.h"
 #include "demo_server/server.h"
 
 #define GRACE_MS 5000
@@ -23,7 +25,11 @@ static int usage(FILE *to)
           "  --max-age-ms=N  end each connection gracefully after N milliseconds, +-10 %\n"
           "  --threads=N     serving threads per port (default 1)\n"
           "  --tls-certificate=FILE --tls-key=FILE\n"
-          "                  serve TLS with this certificate chain and its key (PEM)\n",
+          "                  serve TLS with this certificate chain and its key (PEM)\n"
+          "  --register=ETCD --service=NAME\n"
+          "                  register each port in etcd (\"etcd://127.0.0.1:2379\"), until the end\n"
+          "  --register-option=KEY=VALUE\n"
+          "                  an option of the resolver etcd: (\"etcd.layout=kratos\")\n",
           to);
     return 2;
 }
@@ -69,6 +75,36 @@ static grpc_server_credentials *tls_credentials(const char *certificate_path, co
     return credentials;
 }
 
+/* Read "--name=VALUE", or "--name" and the argument after it. */
+static const char *value_of(int argc, char **argv, int *index, const char *name)
+{
+    const size_t bytes = strlen(name);
+    if (strncmp(argv[*index], name, bytes) != 0) {
+        return NULL;
+    }
+    if (argv[*index][bytes] == '=') {
+        return argv[*index] + bytes + 1;
+    }
+    return argv[*index][bytes] == '\0' && *index + 1 < argc ? argv[++*index] : NULL;
+}
+
+/* Read an option of the registration. */
+static bool take_registration(int argc, char **argv, int *index, demo_registration_options *options)
+{
+    const char *value;
+    if ((value = value_of(argc, argv, index, "--register")) != NULL) {
+        options->etcd = value;
+    } else if ((value = value_of(argc, argv, index, "--service")) != NULL) {
+        options->service = value;
+    } else if ((value = value_of(argc, argv, index, "--register-option")) != NULL &&
+               options->option_count < sizeof options->options / sizeof options->options[0]) {
+        options->options[options->option_count++] = value;
+    } else {
+        return false;
+    }
+    return true;
+}
+
 int main(int argc, char **argv)
 {
     /* Block the signals before any thread starts: all threads inherit the mask, and only sigwait() gets the signals. */
@@ -86,6 +122,8 @@ int main(int argc, char **argv)
     grpc_server_credentials *credentials = NULL;
     unsigned long delay_ms = 0, threads = 0, failure = 0, max_age_ms = 0;
     int count = 0, status = 0;
+    demo_registration_options registration = {0};
+    demo_registrations *registrations = NULL;
     for (int i = 1; i < argc && status == 0; i++) {
         unsigned long port;
         char error[DEMO_SERVER_ERROR_BYTES];
@@ -98,6 +136,9 @@ int main(int argc, char **argv)
             (strncmp(argv[i], "--fail=", 7) == 0 && parse_number(argv[i] + 7, 16, &failure)) ||
             (strncmp(argv[i], "--max-age-ms=", 13) == 0 && parse_number(argv[i] + 13, INT_MAX, &max_age_ms)) ||
             (strncmp(argv[i], "--threads=", 10) == 0 && parse_number(argv[i] + 10, 256, &threads))) {
+            continue;
+        }
+        if (take_registration(argc, argv, &i, &registration)) {
             continue;
         }
         if (strncmp(argv[i], "--host=", 7) == 0) {
@@ -142,7 +183,15 @@ int main(int argc, char **argv)
         }
         printf("listening on %s:%u\n", host, (unsigned)demo_server_port(servers[count]));
         fflush(stdout);
+        char reachable[160];
+        snprintf(reachable, sizeof reachable, "%s:%u", host, (unsigned)demo_server_port(servers[count]));
         count++;
+        if ((registration.etcd == NULL) != (registration.service == NULL)) {
+            fputs("demo_server: --register and --service belong together, before the ports\n", stderr);
+            status = 2;
+        } else if (registration.etcd != NULL && !demo_register(&registration, reachable, &registrations)) {
+            status = 1;
+        }
     }
     if (status == 0 && count == 0) {
         status = usage(stderr);
@@ -151,6 +200,7 @@ int main(int argc, char **argv)
         int caught;
         sigwait(&signals, &caught);
     }
+    demo_unregister(registrations); /* first, so that clients stop sending */
     for (int i = 0; i < count; i++) {
         demo_server_stop(servers[i], status == 0 ? GRACE_MS : 0);
     }

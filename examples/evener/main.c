@@ -5,6 +5,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#ifdef EVENER_HAS_ETCD
+#include <evener/etcd.h>
+#endif
 #include <evener/version.h>
 
 #include "examples/evener/cli.h"
@@ -112,6 +115,9 @@ int main(int argc, char **argv)
 {
     occupy_standard_descriptors();
     (void)setenv("GRPC_VERBOSITY", "NONE", 0); /* before any thread; the user's own value wins */
+#ifdef EVENER_HAS_ETCD
+    (void)evener_etcd_register_resolver(NULL); /* fails only on out of memory: then etcd: is unknown */
+#endif
     const int status = run(argc, argv);
     /* A full disk or a closed pipe may show only here. */
     int error;

@@ -24,6 +24,19 @@ static void time_of_day(char text[TIME_BYTES])
     snprintf(text + bytes, TIME_BYTES - bytes, ".%03ld%s", now.tv_nsec / 1000000, zone);
 }
 
+static uint64_t monotonic_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+/* Return the age of the last list, when another one comes. */
+static double age_s(const resolve_report *report)
+{
+    return (double)(monotonic_ns() - report->changed_ns) / 1e9;
+}
+
 /* ---- differences of two lists ---- */
 
 static const char *authority_of(const evener_address *address)
@@ -126,6 +139,9 @@ static void print_head(const resolve_report *report, const evener_resolver_updat
     if (update->ttl_ms > 0) {
         printf(", TTL %.3g s", (double)update->ttl_ms / 1000);
     }
+    if (report->any) {
+        printf(", after %.3f s", age_s(report));
+    }
     putchar('\n');
 }
 
@@ -193,6 +209,7 @@ static void print_json(const resolve_report *report, const evener_resolver_updat
         json_object_set_new(object, "added", json_array());
         json_object_set_new(object, "removed", json_array());
         json_object_set_new(object, "changed", json_array());
+        json_object_set_new(object, "age_s", json_real(age_s(report)));
         compare_lists(report->addresses, report->address_count, sorted, update->address_count, collect_difference,
                       object);
     }
@@ -229,6 +246,7 @@ bool resolve_report_update(resolve_report *report, const evener_resolver_update 
         } else {
             print_text(report, update, sorted, config_changed);
         }
+        report->changed_ns = monotonic_ns();
         int error;
         (void)cli_flush(&error); /* for a reader at the other end of a pipe; the caller checks for errors */
     }

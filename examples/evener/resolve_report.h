@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include <evener/resolver.h>
 
@@ -16,6 +17,7 @@ typedef struct resolve_report {
     evener_address **addresses; /* owned, sorted by text and authority */
     size_t address_count;
     char *service_config; /* or NULL */
+    uint64_t changed_ns;  /* of CLOCK_MONOTONIC: of the last change */
 } resolve_report;
 
 /* Print an update, or its changes, on stdout; print nothing if nothing changed. False: out of memory. */
