@@ -3,7 +3,7 @@
 # Calls apt only if one is missing.
 #   library   build the library and the command-line program
 #   demo      library, and build the examples
-#   tests     demo, and build and run the tests
+#   tests     demo, and build and run the tests; etcd, if it can be installed
 #   bench     demo, and run the benches
 #   style     clang-format, clang-tidy
 #   fuzz      tests, and clang with libFuzzer
@@ -62,6 +62,18 @@ for group in "$@"; do
 done
 # shellcheck disable=SC2086 # a list of words
 require $wanted
+# etcd is for tests that say when it is missing. Its service is not wanted: policy-rc.d would forbid its start, but is not
+# ours to write; so it is stopped where systemd has started it.
+case " $* " in
+*" tests "*)
+    if ! command -v etcd >/dev/null || ! command -v etcdctl >/dev/null; then
+        (require etcd-server etcd-client) || echo "install_packages.sh: no etcd here: tests with a real one are skipped"
+        if [ -d /run/systemd/system ] && command -v etcd >/dev/null; then
+            systemctl disable --now etcd >/dev/null 2>&1 || true
+        fi
+    fi
+    ;;
+esac
 case " $* " in
 *" fuzz "*) require "libclang-rt-$(clang -dumpversion | sed 's/\..*//')-dev" ;; # libFuzzer of that clang
 esac
