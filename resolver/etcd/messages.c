@@ -30,6 +30,7 @@ bool evener_etcd_range_request(const evener_etcd_range *range, evener_bytes *mes
     evener_etcd_put_number(&writer, 3, (uint64_t)range->limit);
     evener_etcd_put_number(&writer, 4, (uint64_t)range->revision);
     evener_etcd_put_number(&writer, 8, range->keys_only);
+    evener_etcd_put_number(&writer, 9, range->count_only);
     return evener_etcd_finish(&writer, message);
 }
 

@@ -44,7 +44,7 @@ size_t evener_etcd_prefix_end(evener_etcd_span prefix, uint8_t *end);
 typedef struct evener_etcd_range {
     evener_etcd_span key, end;
     int64_t limit, revision; /* revision 0: the latest */
-    bool keys_only;
+    bool keys_only, count_only;
 } evener_etcd_range;
 
 bool evener_etcd_range_request(const evener_etcd_range *range, evener_bytes *message);

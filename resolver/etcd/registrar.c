@@ -9,8 +9,8 @@
  *     STOPPING   LeaseRevoke                   the end
  *
  * A stream of keep-alives that ends is opened again; the lease counts as lost when etcd says so, or has confirmed it
- * for the last time longer ago than the TTL. Then the key is put with a new lease. A key that somebody has deleted is put
- * again with the same lease (as go-zero does). Everything runs on the control thread. */
+ * for the last time longer ago than the TTL. Then the key is put with a new lease. A key that somebody has deleted is
+ * put again with the same lease (as go-zero does). Everything runs on the control thread. */
 #include <evener/etcd.h>
 
 #include <errno.h>

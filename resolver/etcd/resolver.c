@@ -7,10 +7,11 @@
  *    PUSH_INTERVAL_MS.
  * 3. The watch ends (a member is gone, or has lost its leader): watch again, at another member, from the revision after
  *    the last event seen.
+ *    After an outage, it is verified first that etcd still has the known state at that revision (verify.h).
  * 4. What makes a watch incomplete makes a new listing, whose difference to the list in force is pushed: the wanted
  *    revision was compacted; another cluster id, or a revision below one that was seen (etcd was restored from a
- *    snapshot; or this member lags behind, then the listing finds the same list); a message that is malformed or too
- *    large; a refused watch.
+ *    snapshot; or this member lags behind, then the listing finds the same list); other data than was verified; a
+ *    message that is malformed or too large; a refused watch.
  *
  * Until a listing is complete, the list in force stays. So a watch that ends, a compaction and an etcd that is down
  * change nothing. An empty prefix is an answer: the channel's empty_update judges it, as for DNS.
@@ -18,7 +19,8 @@
  *     phase      under way       leaves for
  *     LISTING    listing         WATCHING (complete), WAITING (failed)
  *     WATCHING   watch           LISTING (4.), WAITING (ended, or lost again and again)
- *     WAITING    retry_timer     LISTING, or WATCHING if `may_resume` */
+ *     WAITING    retry_timer     LISTING; if `may_resume` WATCHING, after an outage VERIFYING
+ *     VERIFYING  verification    WATCHING (the same), LISTING (not the same), WAITING (failed) */
 #include "resolver/etcd/resolver.h"
 
 #include <inttypes.h>
@@ -31,6 +33,7 @@
 
 #include "lb/base/memory.h"
 #include "resolver/etcd/listing.h"
+#include "resolver/etcd/verify.h"
 #include "resolver/etcd/watch.h"
 
 #define BACKOFF_INITIAL_MS 100
@@ -42,6 +45,7 @@ typedef enum phase {
     LISTING,
     WATCHING,
     WAITING,
+    VERIFYING,
 } phase;
 
 typedef struct etcd_resolver {
@@ -51,7 +55,8 @@ typedef struct etcd_resolver {
     evener_etcd_shared_options *shared;
     evener_etcd_client *client;
     phase phase;
-    bool may_resume; /* the list in force is complete up to `revision`, and a watch may go on from there */
+    bool is_doubtful; /* a watch could not be resumed at once: etcd may be another one when it is back */
+    bool may_resume;  /* the list in force is complete up to `revision`, and a watch may go on from there */
 
     evener_etcd_entries list; /* in force */
     bool has_list;
@@ -59,8 +64,10 @@ typedef struct etcd_resolver {
     int64_t revision;
 
     evener_etcd_listing listing;
+    evener_etcd_verification *verification;
     evener_etcd_watch *watch;
     uint64_t watch_since_ns;
+    bool is_created; /* the watch was in force */
     char peer[64];
 
     evener_backoff backoff;
@@ -153,6 +160,7 @@ static void push_soon(etcd_resolver *self)
 
 static void list_now(etcd_resolver *self);
 static void watch_now(etcd_resolver *self);
+static void verify_now(etcd_resolver *self);
 
 static void stop_watch(etcd_resolver *self)
 {
@@ -162,7 +170,8 @@ static void stop_watch(etcd_resolver *self)
 
 static void enter(etcd_resolver *self, phase next)
 {
-    static const char *const names[] = {[LISTING] = "listing", [WATCHING] = "watching", [WAITING] = "waiting"};
+    static const char *const names[] = {
+        [LISTING] = "listing", [WATCHING] = "watching", [WAITING] = "waiting", [VERIFYING] = "verifying"};
     evener_log(EVENER_LOG_DEBUG, "etcd", "%s: %s: %s -> %s", members_of(self), self->shared->options.layout.prefix,
                names[self->phase], names[next]);
     self->phase = next;
@@ -172,10 +181,12 @@ static void retry(void *arg)
 {
     etcd_resolver *self = arg;
     evener_timer_stop(self->loop, &self->retry_timer);
-    if (self->may_resume) {
-        watch_now(self);
-    } else {
+    if (!self->may_resume) {
         list_now(self);
+    } else if (self->is_doubtful) {
+        verify_now(self);
+    } else {
+        watch_now(self);
     }
 }
 
@@ -226,8 +237,38 @@ static void listing_ended(void *arg, const evener_status *status)
     self->list = listed;
     self->has_list = true;
     self->may_resume = true;
+    self->is_doubtful = false;
     watch_now(self);
     push_soon(self);
+}
+
+/* ---- verifying ---- */
+
+static void verification_ended(void *arg, const evener_status *status)
+{
+    etcd_resolver *self = arg;
+    self->verification = NULL;
+    if (status->code == EVENER_STATUS_OK) {
+        self->is_doubtful = false;
+        watch_now(self);
+    } else if (status->code == EVENER_STATUS_OUT_OF_RANGE) { /* other data, or compacted */
+        evener_log(EVENER_LOG_INFO, "etcd", "%s: %s: everything is listed anew", members_of(self), status->message);
+        list_now(self);
+    } else {
+        wait_for_retry(self);
+        report(self, status);
+    }
+}
+
+static void verify_now(etcd_resolver *self)
+{
+    enter(self, VERIFYING);
+    self->last_try_ns = evener_loop_now_ns(self->loop);
+    self->verification = evener_etcd_verify(self->client, &self->shared->options.layout, &self->list, self->revision,
+                                            verification_ended, self);
+    if (self->verification == NULL) {
+        list_now(self);
+    }
 }
 
 /* ---- watching ---- */
@@ -239,6 +280,7 @@ static void watch_created(void *arg, const evener_etcd_header *header)
     const char *colon = strchr(peer, ':'); /* "ipv4:10.0.0.1:2379" */
     snprintf(self->peer, sizeof self->peer, "%s", colon != NULL ? colon + 1 : peer);
     if (header->cluster_id == self->cluster_id && header->revision >= self->revision) {
+        self->is_created = true;
         return;
     }
     evener_log(EVENER_LOG_WARNING, "etcd",
@@ -273,6 +315,7 @@ static void watch_changed(void *arg, evener_etcd_entries *changes, int64_t revis
 static void end_watch(etcd_resolver *self, const evener_status *status)
 {
     const uint64_t lived_ns = evener_loop_now_ns(self->loop) - self->watch_since_ns;
+    self->is_doubtful |= !self->is_created;
     stop_watch(self);
     if (lived_ns >= GOOD_WATCH_MS * EVENER_NS_PER_MS) {
         evener_backoff_reset(&self->backoff);
@@ -311,9 +354,11 @@ static void watch_now(etcd_resolver *self)
 {
     evener_status status;
     enter(self, WATCHING);
+    self->is_created = false;
     self->last_try_ns = self->watch_since_ns = evener_loop_now_ns(self->loop);
     if (evener_etcd_watch_start(self->client, self->shared, self->revision + 1, &watch_events, self, &self->watch,
                                 &status) != EVENER_STATUS_OK) {
+        self->is_doubtful = true;
         wait_for_retry(self);
         report(self, &status);
     }
@@ -360,6 +405,7 @@ static void etcd_close(evener_resolver *base)
     evener_timer_stop(self->loop, &self->retry_timer);
     evener_timer_stop(self->loop, &self->push_timer);
     evener_etcd_listing_reset(&self->listing);
+    evener_etcd_verify_stop(self->verification);
     stop_watch(self);
     free_resolver(self);
 }

@@ -280,6 +280,23 @@ Test(etcd, a_restored_snapshot_is_a_new_listing)
     scene_destroy(s);
 }
 
+Test(etcd, other_data_at_the_same_revision_is_found)
+{
+    scene *s = scene_create();
+    size_t errors = 2;
+    fake_etcd_put(s->etcd, "orders/a", A); /* revision 2 */
+    scene_open(s, "orders");
+    expect_list(s, "127.0.0.1:1");
+    cr_assert(fake_etcd_wait(s->etcd, FAKE_ETCD_WATCHES, 1));
+    fake_etcd_set_down(s->etcd, true);
+    cr_assert(resolver_fixture_wait(s->f, has_errors, &errors));
+    fake_etcd_restore(s->etcd, 0xc0ffee, 1); /* made anew: the same members have the same cluster id */
+    fake_etcd_put(s->etcd, "orders/b", C);
+    fake_etcd_set_down(s->etcd, false);
+    expect_list(s, "127.0.0.1:3");
+    scene_destroy(s);
+}
+
 Test(etcd, a_refused_watch_is_reported_and_tried_again)
 {
     scene *s = scene_create();
