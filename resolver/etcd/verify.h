@@ -1,8 +1,8 @@
 /* Verify: is the state of etcd at a revision still the one that is known?
  *
- * Neither cluster id nor revision distinguish a cluster that was made anew at the same place from the old one: the id is
- * derived from the members' names, and the revision may have reached the old one again. So after an outage the number
- * of keys at the known revision, and the key that was changed last before it, are compared. Control thread. */
+ * Neither cluster id nor revision distinguish a cluster that was made anew at the same place from the old one: the id
+ * is derived from the members' names, and the revision may have reached the old one again. So after an outage the
+ * number of keys at the known revision, and the key that was changed last before it, are compared. Control thread. */
 #ifndef EVENER_RESOLVER_ETCD_VERIFY_H
 #define EVENER_RESOLVER_ETCD_VERIFY_H
 
