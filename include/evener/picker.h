@@ -67,6 +67,11 @@ typedef struct evener_pick_args {
     /* The call is a stream (client-streaming, server-streaming or bidirectional); false: unary. An open stream is never
      * taken for a hung call, and is compared with other streams only. */
     bool streaming;
+    /* Addresses (as evener_subchannel_address_text()) of the backends at which earlier attempts of the call failed or
+     * are under way. A picker avoids them while another backend is READY: see evener_pick_avoids(). Borrowed until the
+     * pick has ended. */
+    const char *const *tried;
+    size_t tried_count;
 } evener_pick_args;
 
 /* What a picker is called with. */
@@ -98,6 +103,24 @@ static inline void evener_pick_trace_reason(const evener_pick_context *context, 
         trace->reason(trace->arg, reason);
     }
 }
+
+/* For pickers: return whether the call is to avoid this backend, as it was tried already. A picker that has chosen such
+ * a backend takes another one, in two lines:
+ *
+ *     if (evener_pick_avoids(context, chosen))
+ *         chosen = evener_pick_other(context, chosen, subchannels, count, start);
+ *
+ * or does so by its own rules. Costs one comparison for calls that were not tried before. */
+EVENER_API bool evener_pick_is_tried(const evener_pick_context *context, const evener_subchannel *subchannel);
+static inline bool evener_pick_avoids(const evener_pick_context *context, const evener_subchannel *subchannel)
+{
+    return __builtin_expect(context->args->tried_count != 0, 0) && evener_pick_is_tried(context, subchannel);
+}
+
+/* For pickers: return the first of the READY backends that the call was not tried at, from index `start` (modulo
+ * `count`) on; `chosen` if it was tried at all of them. Only inside pick(). */
+EVENER_API evener_subchannel *evener_pick_other(const evener_pick_context *context, evener_subchannel *chosen,
+                                                evener_subchannel *const *subchannels, size_t count, size_t start);
 
 /* How a call ended. */
 typedef struct evener_done_info {

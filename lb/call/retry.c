@@ -124,6 +124,12 @@ static uint64_t backoff_ns(const evener_rpc *rpc, uint32_t backoffs)
     return (uint64_t)((grown < max ? grown : max) * jitter(rpc->channel));
 }
 
+static void avoid_tried(evener_rpc *rpc)
+{
+    rpc->pick_args.tried = rpc->retry->tried;
+    rpc->pick_args.tried_count = rpc->retry->tried_count;
+}
+
 static bool is_retryable(const evener_rpc *rpc, evener_status_code code)
 {
     return (rpc->policy.codes >> ((uint32_t)code & 31U) & 1U) != 0;
@@ -192,6 +198,7 @@ evener_retry_step evener_retry_after_attempt(evener_rpc *rpc, const evener_pick 
     if (step == EVENER_RETRY_LATER) {
         const char *address = evener_subchannel_address_text(pick->subchannel);
         add_tried(rpc->retry, address);
+        avoid_tried(rpc);
         evener_status_set(&rpc->retry->last, end->code, "%s: %s%s%s", address, evener_status_code_name(end->code),
                           end->message[0] != '\0' ? ": " : "", end->message);
     }

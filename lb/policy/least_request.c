@@ -396,6 +396,31 @@ static void call_is_done(void *data, uint64_t word, const evener_done_info *info
     }
 }
 
+/* Return the backend with the least load for its weight of those that the call was not tried at; `best` without any. */
+static __attribute__((noinline)) const candidate *least_untried(const least_request_picker *picker,
+                                                                const evener_pick_context *context,
+                                                                const candidate *best, uint64_t draw)
+{
+    if (!evener_pick_avoids(context, best->backend->subchannel)) {
+        return best;
+    }
+    const candidate *least = NULL;
+    double least_part = 0;
+    const uint32_t first = evener_random_scale((uint32_t)draw, picker->count); /* of several alike */
+    for (uint32_t i = 0; i < picker->count; i++) {
+        const candidate *other = &picker->candidates[(first + i) % picker->count];
+        if (evener_pick_avoids(context, other->backend->subchannel)) {
+            continue;
+        }
+        const double part = (load_of(context, other) + 1) * other->inverse;
+        if (least == NULL || part < least_part) {
+            least = other;
+            least_part = part;
+        }
+    }
+    return least != NULL ? least : best;
+}
+
 static evener_pick_outcome least_request_pick(evener_picker *base, const evener_pick_context *context,
                                               evener_pick *pick)
 {
@@ -406,6 +431,9 @@ static evener_pick_outcome least_request_pick(evener_picker *base, const evener_
     const candidate *best = __builtin_expect(plain, 1) ? less_of_two(picker, draw) : NULL;
     if (__builtin_expect(best == NULL, 0)) {
         best = choose(picker, context, draw);
+    }
+    if (__builtin_expect(context->args->tried_count != 0, 0)) {
+        best = least_untried(picker, context, best, draw);
     }
     if (picker->count >= PREFETCH_FROM) {
         prefetch_next(picker, context->lane, to_come);

@@ -373,11 +373,38 @@ static inline uint32_t count_pick(p2c_lane *lane)
     return picks;
 }
 
+/* Return the cheapest backend of those that the call was not tried at: of all, or of as many as a pick compares at most.
+ * `chosen` without any. */
+static __attribute__((noinline)) p2c_stats *cheapest_untried(p2c_picker *picker, const evener_pick_context *context,
+                                                             p2c_stats *chosen, uint64_t now_ns)
+{
+    if (!evener_pick_avoids(context, chosen->subchannel)) {
+        return chosen;
+    }
+    contest c = {.context = context, .picker = picker, .lane = &picker->lanes[context->lane], .now_ns = now_ns};
+    uint32_t index = place_of(picker, (uint32_t)draw_further(&c));
+    uint32_t compared = 0;
+    for (uint32_t i = 0; i < picker->count && compared < picker->choices_max; i++) {
+        p2c_stats *stats = picker->backends[index];
+        if (!evener_pick_avoids(context, stats->subchannel)) {
+            const float cost = cost_of_one(&c, stats);
+            trace(&c, stats, cost);
+            const bool is_best = c.best == NULL || cost < c.best_cost;
+            c.best = is_best ? stats : c.best;
+            c.best_cost = is_best ? cost : c.best_cost;
+            compared++;
+        }
+        index = index + 1 == picker->count ? 0 : index + 1;
+    }
+    return c.best != NULL ? c.best : chosen;
+}
+
 static __attribute__((noinline)) evener_pick_outcome pick_stream(p2c_picker *picker, const evener_pick_context *context,
                                                                  evener_pick *pick)
 {
     const uint64_t now_ns = evener_loop_now_fast_ns(context->loop);
     p2c_stats *best = choose(picker, context, now_ns, count_pick(&picker->lanes[context->lane]));
+    best = cheapest_untried(picker, context, best, now_ns);
     evener_pick_layer *layer = evener_pick_add_layer(pick, p2c_done, best);
     if (layer != NULL) {
         layer->word = p2c_start_stream(best, now_ns);
@@ -397,6 +424,9 @@ evener_pick_outcome p2c_pick(evener_picker *base, const evener_pick_context *con
     const bool plain = picker->chooses_of_two && now_ns >= picker->ramp_end_ns && !evener_pick_is_traced(context);
     p2c_stats *best = __builtin_expect(plain, 1) ? choose_plain(picker, context, now_ns, picks)
                                                  : choose(picker, context, now_ns, picks);
+    if (__builtin_expect(context->args->tried_count != 0, 0)) {
+        best = cheapest_untried(picker, context, best, now_ns);
+    }
     evener_pick_layer *layer = evener_pick_add_layer(pick, p2c_done, best);
     if (__builtin_expect(layer != NULL, 1)) {
         layer->word = p2c_start(best, now_ns, context->lane);

@@ -107,6 +107,24 @@ static p2c_go_zero_stats *draw(go_zero_picker *picker, uint32_t lane, int64_t no
     return choose(picker, a, b, now);
 }
 
+/* Return the backend with the lowest load of those that the call was not tried at; `chosen` without any. */
+static __attribute__((noinline)) p2c_go_zero_stats *least_untried(const go_zero_picker *picker,
+                                                                  const evener_pick_context *context,
+                                                                  p2c_go_zero_stats *chosen)
+{
+    if (!evener_pick_avoids(context, chosen->subchannel)) {
+        return chosen;
+    }
+    p2c_go_zero_stats *best = NULL;
+    for (uint32_t i = 0; i < picker->count; i++) {
+        p2c_go_zero_stats *stats = picker->backends[i];
+        if (!evener_pick_avoids(context, stats->subchannel) && (best == NULL || load(stats) < load(best))) {
+            best = stats;
+        }
+    }
+    return best != NULL ? best : chosen;
+}
+
 static evener_pick_outcome go_zero_pick(evener_picker *base, const evener_pick_context *context, evener_pick *pick)
 {
     go_zero_picker *picker = (go_zero_picker *)base;
@@ -116,6 +134,9 @@ static evener_pick_outcome go_zero_pick(evener_picker *base, const evener_pick_c
         chosen = draw(picker, context->lane, now);
     } else {
         __atomic_store_n(&chosen->pick_ns, now, __ATOMIC_RELAXED);
+    }
+    if (__builtin_expect(context->args->tried_count != 0, 0)) {
+        chosen = least_untried(picker, context, chosen);
     }
     const uint64_t generation = __atomic_load_n(&chosen->generation, __ATOMIC_RELAXED);
     const uint64_t word = (generation << 48) | ((uint64_t)now & ((UINT64_C(1) << 48) - 1));

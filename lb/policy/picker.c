@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 void *evener_picker_alloc(size_t bytes)
 {
@@ -114,4 +115,29 @@ evener_picker *evener_picker_create_fail(const evener_status *status)
 evener_picker *evener_picker_create_drop(const evener_status *status)
 {
     return create(&drop_vtable, status);
+}
+
+/* ---- tried backends ---- */
+
+bool evener_pick_is_tried(const evener_pick_context *context, const evener_subchannel *subchannel)
+{
+    const char *address = evener_subchannel_address_text(subchannel);
+    for (size_t i = 0; i < context->args->tried_count; i++) {
+        if (strcmp(context->args->tried[i], address) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+evener_subchannel *evener_pick_other(const evener_pick_context *context, evener_subchannel *chosen,
+                                     evener_subchannel *const *subchannels, size_t count, size_t start)
+{
+    for (size_t i = 0; i < count; i++) {
+        evener_subchannel *other = subchannels[(start + i) % count];
+        if (!evener_pick_is_tried(context, other)) {
+            return other;
+        }
+    }
+    return chosen;
 }

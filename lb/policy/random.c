@@ -15,11 +15,35 @@ typedef struct random_picker {
     evener_subchannel *subchannels[];
 } random_picker;
 
+static inline uint32_t draw(random_picker *picker, const evener_pick_context *context)
+{
+    const uint32_t high = (uint32_t)(evener_lane_random_next(&picker->random, context->lane) >> 32);
+    return evener_random_scale(high, picker->count);
+}
+
+/* Draw again while the call was tried at the backend drawn, so that the others keep equal chances; then take the next
+ * one in the list. */
+static __attribute__((noinline)) evener_subchannel *draw_untried(random_picker *picker,
+                                                                 const evener_pick_context *context,
+                                                                 evener_subchannel *drawn)
+{
+    uint32_t index = 0;
+    for (int i = 0; i < EVENER_UNTRIED_DRAWS && evener_pick_avoids(context, drawn); i++) {
+        index = draw(picker, context);
+        drawn = picker->subchannels[index];
+    }
+    return evener_pick_avoids(context, drawn)
+               ? evener_pick_other(context, drawn, picker->subchannels, picker->count, index)
+               : drawn;
+}
+
 static evener_pick_outcome random_pick(evener_picker *base, const evener_pick_context *context, evener_pick *pick)
 {
     random_picker *picker = (random_picker *)base;
-    const uint32_t high = (uint32_t)(evener_lane_random_next(&picker->random, context->lane) >> 32);
-    pick->subchannel = picker->subchannels[evener_random_scale(high, picker->count)];
+    pick->subchannel = picker->subchannels[draw(picker, context)];
+    if (__builtin_expect(context->args->tried_count != 0, 0)) {
+        pick->subchannel = draw_untried(picker, context, pick->subchannel);
+    }
     return EVENER_PICK_COMPLETE;
 }
 

@@ -6,6 +6,9 @@
 
 #include <evener/base_policy.h>
 
+/* Draws of a pick that avoids tried backends, before it takes the next one in the list. */
+#define EVENER_UNTRIED_DRAWS 16
+
 /* Copy the list, and return the hold of its subchannels, to be given back by evener_base_hold_unref(). */
 static inline evener_base_hold *evener_ready_list_take(evener_subchannel **list, const evener_base_ready *ready)
 {

@@ -141,11 +141,43 @@ static evener_pick_outcome pick_any(const ring_picker *picker, const evener_pick
     return waits ? EVENER_PICK_QUEUE : fail(picker, context);
 }
 
+/* Take the first READY backend from the place on that the call was not tried at, and that is not full if there is such
+ * a one. False: there is none. */
+static bool pick_untried(const ring_picker *picker, const evener_pick_context *context, evener_pick *pick,
+                         uint32_t first)
+{
+    const target *full = NULL;
+    for (uint32_t i = 0; i < picker->ring->size; i++) {
+        const uint32_t at = first + i < picker->ring->size ? first + i : first + i - picker->ring->size;
+        const target *t = &picker->targets[picker->ring->entries[at].endpoint];
+        if (t->state != EVENER_READY || evener_pick_is_tried(context, t->subchannel)) {
+            continue;
+        }
+        if (!picker->bounded || !is_full(picker, t)) {
+            (void)take(picker, t, pick);
+            return true;
+        }
+        full = full != NULL ? full : t;
+    }
+    if (full != NULL) {
+        (void)take(picker, full, pick);
+    }
+    return full != NULL;
+}
+
 /* Any pick but the usual one. */
 static __attribute__((noinline)) evener_pick_outcome pick_in_full(ring_picker *picker,
                                                                   const evener_pick_context *context, evener_pick *pick)
 {
     uint64_t hash = context->args->hash;
+    if (__builtin_expect(context->args->tried_count != 0, 0)) {
+        const bool has_hash =
+            context->args->has_hash || (picker->header[0] != '\0' && hash_header(picker, context->args, &hash));
+        const uint64_t from = has_hash ? hash : evener_lane_random_next(&picker->random, context->lane);
+        if (pick_untried(picker, context, pick, evener_hash_ring_find(picker->ring, from))) {
+            return EVENER_PICK_COMPLETE;
+        }
+    }
     if (context->args->has_hash || (picker->header[0] != '\0' && hash_header(picker, context->args, &hash))) {
         return pick_by_hash(picker, context, pick, evener_hash_ring_find(picker->ring, hash));
     }
@@ -160,7 +192,7 @@ static evener_pick_outcome ring_pick(evener_picker *base, const evener_pick_cont
     if (__builtin_expect(context->args->has_hash && !picker->bounded && !evener_pick_is_traced(context), 1)) {
         const uint32_t place = evener_hash_ring_find(picker->ring, context->args->hash);
         const target *t = &picker->targets[picker->ring->entries[place].endpoint];
-        if (__builtin_expect(t->state == EVENER_READY, 1)) {
+        if (__builtin_expect(t->state == EVENER_READY && context->args->tried_count == 0, 1)) {
             pick->subchannel = t->subchannel;
             return EVENER_PICK_COMPLETE;
         }

@@ -35,18 +35,30 @@ typedef struct round_robin_picker {
     evener_subchannel *subchannels[]; /* the list backwards */
 } round_robin_picker;
 
-static evener_pick_outcome pick_on_shared_lane(round_robin_picker *picker, evener_pick *pick)
+/* Take the next backend in the list's order that the call was not tried at. */
+static __attribute__((noinline)) evener_pick_outcome pick_untried(const round_robin_picker *picker,
+                                                                  const evener_pick_context *context, evener_pick *pick,
+                                                                  uint64_t next)
 {
-    uint64_t *next = &picker->cursors[EVENER_LANE_SHARED].next;
-    pick->subchannel = picker->subchannels[__atomic_fetch_add(next, 1, __ATOMIC_RELAXED) % picker->count];
+    if (evener_pick_avoids(context, pick->subchannel)) {
+        pick->subchannel = evener_pick_other(context, pick->subchannel, picker->subchannels, picker->count, next);
+    }
     return EVENER_PICK_COMPLETE;
+}
+
+static evener_pick_outcome pick_on_shared_lane(round_robin_picker *picker, const evener_pick_context *context,
+                                               evener_pick *pick)
+{
+    const uint64_t next = __atomic_fetch_add(&picker->cursors[EVENER_LANE_SHARED].next, 1, __ATOMIC_RELAXED);
+    pick->subchannel = picker->subchannels[next % picker->count];
+    return pick_untried(picker, context, pick, next);
 }
 
 static evener_pick_outcome round_robin_pick(evener_picker *base, const evener_pick_context *context, evener_pick *pick)
 {
     round_robin_picker *picker = (round_robin_picker *)base;
     if (__builtin_expect(context->lane == EVENER_LANE_SHARED, 0)) {
-        return pick_on_shared_lane(picker, pick);
+        return pick_on_shared_lane(picker, context, pick);
     }
     cursor *own = &picker->cursors[context->lane];
     pick->subchannel = __atomic_load_n(&own->subchannel, __ATOMIC_RELAXED);
@@ -56,6 +68,9 @@ static evener_pick_outcome round_robin_pick(evener_picker *base, const evener_pi
     }
     __atomic_store_n(&own->next, next, __ATOMIC_RELAXED);
     __atomic_store_n(&own->subchannel, picker->subchannels[next], __ATOMIC_RELAXED);
+    if (__builtin_expect(context->args->tried_count != 0, 0)) {
+        return pick_untried(picker, context, pick, next);
+    }
     return EVENER_PICK_COMPLETE;
 }
 

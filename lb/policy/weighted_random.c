@@ -26,12 +26,36 @@ typedef struct weighted_random_picker {
     evener_subchannel *subchannels[];
 } weighted_random_picker;
 
+static inline uint32_t draw(weighted_random_picker *picker, const evener_pick_context *context)
+{
+    const uint32_t high = (uint32_t)(evener_lane_random_next(&picker->random, context->lane) >> 32);
+    return evener_alias_draw(picker->aliases, picker->count, high);
+}
+
+/* Draw again while the call was tried at the backend drawn, so that the others keep their weights; then take the next
+ * one in the list. */
+static __attribute__((noinline)) evener_subchannel *draw_untried(weighted_random_picker *picker,
+                                                                 const evener_pick_context *context,
+                                                                 evener_subchannel *drawn)
+{
+    uint32_t index = 0;
+    for (int i = 0; i < EVENER_UNTRIED_DRAWS && evener_pick_avoids(context, drawn); i++) {
+        index = draw(picker, context);
+        drawn = picker->subchannels[index];
+    }
+    return evener_pick_avoids(context, drawn)
+               ? evener_pick_other(context, drawn, picker->subchannels, picker->count, index)
+               : drawn;
+}
+
 static evener_pick_outcome weighted_random_pick(evener_picker *base, const evener_pick_context *context,
                                                 evener_pick *pick)
 {
     weighted_random_picker *picker = (weighted_random_picker *)base;
-    const uint32_t draw = (uint32_t)(evener_lane_random_next(&picker->random, context->lane) >> 32);
-    pick->subchannel = picker->subchannels[evener_alias_draw(picker->aliases, picker->count, draw)];
+    pick->subchannel = picker->subchannels[draw(picker, context)];
+    if (__builtin_expect(context->args->tried_count != 0, 0)) {
+        pick->subchannel = draw_untried(picker, context, pick->subchannel);
+    }
     return EVENER_PICK_COMPLETE;
 }
 

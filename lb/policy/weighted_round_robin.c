@@ -200,9 +200,31 @@ static void call_done(void *arg, uint64_t penalty_bits, const evener_done_info *
     }
 }
 
-static evener_pick_outcome pick_at(const wrr_picker *picker, uint64_t place, evener_pick *pick)
+/* Return the entry of the next place whose backend the call was not tried at; without any, that of the place. */
+static __attribute__((noinline)) const wrr_entry *untried_entry(const wrr_picker *picker,
+                                                                const evener_pick_context *context, uint64_t place)
+{
+    for (uint64_t i = 0; i < picker->length; i++) {
+        const wrr_entry *entry = &picker->entries[picker->sequence[(place + i) % picker->length]];
+        if (!evener_pick_avoids(context, entry->subchannel)) {
+            return entry;
+        }
+    }
+    for (uint32_t i = 0; i < picker->count; i++) { /* one without a place */
+        if (!evener_pick_avoids(context, picker->entries[i].subchannel)) {
+            return &picker->entries[i];
+        }
+    }
+    return &picker->entries[picker->sequence[place]];
+}
+
+static inline evener_pick_outcome pick_at(const wrr_picker *picker, const evener_pick_context *context, uint64_t place,
+                                          evener_pick *pick)
 {
     const wrr_entry *entry = &picker->entries[picker->sequence[place]];
+    if (__builtin_expect(context->args->tried_count != 0, 0)) {
+        entry = untried_entry(picker, context, place);
+    }
     pick->subchannel = entry->subchannel;
     (void)evener_pick_on_done(pick, call_done, entry->data, picker->penalty_bits);
     return EVENER_PICK_COMPLETE;
@@ -211,10 +233,9 @@ static evener_pick_outcome pick_at(const wrr_picker *picker, uint64_t place, eve
 /* All threads in one order. */
 static evener_pick_outcome pick_in_order(evener_picker *base, const evener_pick_context *context, evener_pick *pick)
 {
-    (void)context;
     wrr_picker *picker = (wrr_picker *)base;
     uint64_t *next = &picker->cursors[EVENER_LANE_SHARED].next;
-    return pick_at(picker, __atomic_fetch_add(next, 1, __ATOMIC_RELAXED) % picker->length, pick);
+    return pick_at(picker, context, __atomic_fetch_add(next, 1, __ATOMIC_RELAXED) % picker->length, pick);
 }
 
 /* Each lane in an order of its own. */
@@ -227,7 +248,7 @@ static evener_pick_outcome pick_on_lane(evener_picker *base, const evener_pick_c
     uint64_t *next = &picker->cursors[context->lane].next;
     const uint64_t place = __atomic_load_n(next, __ATOMIC_RELAXED);
     __atomic_store_n(next, place + 1 == picker->length ? 0 : place + 1, __ATOMIC_RELAXED);
-    return pick_at(picker, place, pick);
+    return pick_at(picker, context, place, pick);
 }
 
 static void wrr_destroy(evener_picker *base)

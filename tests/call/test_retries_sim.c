@@ -43,6 +43,26 @@ Test(retries_sim, retry)
     retry_scene_destroy(s);
 }
 
+/* Beyond A6: an attempt never goes to a backend that failed the call before while another one is READY. */
+Test(retries_sim, retries_go_to_backends_that_were_not_tried)
+{
+    static const char *const policies[] = {"round_robin",          "random",         "least_request", "p2c_ewma",
+                                           "weighted_round_robin", "weighted_random"};
+    for (size_t p = 0; p < sizeof policies / sizeof policies[0]; p++) {
+        retry_scene *s = retry_scene_create_with((evener_channel_options){.policy = policies[p]}, RETRY_CONFIG("4"),
+                                                 fails_always, 1);
+        for (int i = 0; i < 20; i++) {
+            retry_scene_start(s, 0);
+            retry_scene_finish(s, 10000);
+            cr_assert_eq(s->attempts, 4);
+            cr_expect_str_neq(s->seen[1].address, s->seen[0].address, "%s", policies[p]);
+            cr_expect_str_neq(s->seen[2].address, s->seen[0].address, "%s", policies[p]);
+            cr_expect_str_neq(s->seen[2].address, s->seen[1].address, "%s", policies[p]);
+        }
+        retry_scene_destroy(s);
+    }
+}
+
 Test(retries_sim, without_a_policy_nothing_is_retried)
 {
     retry_scene *s = retry_scene_create("{}", fails_once, 2);
