@@ -308,6 +308,9 @@ typedef struct evener_transport_calls {
     /* Events come on threads made for callbacks that may block, and hold up no other call. False: the channel option
      * callbacks_on_call_threads hands them to such threads. */
     bool events_may_block;
+    /* `headers` without an entry may also mean that the answer consists of trailers only. A stream that may be retried
+     * (A6) then holds such headers back until a message or the end shows what they were. */
+    bool empty_headers_are_ambiguous;
 } evener_transport_calls;
 
 EVENER_END_DECLS

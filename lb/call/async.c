@@ -12,6 +12,7 @@
 #include "lb/call/attempts.h"
 #include "lb/call/copies.h"
 #include "lb/call/details.h"
+#include "lb/call/hedge.h"
 #include "lb/channel/channel_internal.h"
 #include "lb/runtime/object_pool.h"
 #include "lb/runtime/work_threads.h"
@@ -26,6 +27,7 @@ typedef struct delivery {
 
 struct evener_call {
     evener_attempts attempts;
+    evener_hedge *hedge;                   /* NULL: not hedged; then `attempts` makes no attempt itself */
     evener_work_threads *callback_threads; /* NULL: the callback runs where the call ends */
     delivery *delivery;                    /* in this memory; with callback_threads */
     _Atomic uint32_t references;
@@ -51,6 +53,7 @@ evener_call *evener_call_ref(evener_call *call)
 
 static void call_free(evener_call *call)
 {
+    evener_hedge_free(call->hedge);
     evener_attempts_clear(&call->attempts);
     evener_bytes_clear(&call->request);
     evener_pool_give_back(call, call->bytes);
@@ -126,7 +129,12 @@ static const evener_attempts_hooks hooks = {.events = &events, .finished = finis
 
 void evener_call_cancel(evener_call *call)
 {
-    if (!evener_channel_is_older_than_fork(call->channel)) {
+    if (evener_channel_is_older_than_fork(call->channel)) {
+        return;
+    }
+    if (call->hedge != NULL) {
+        evener_hedge_cancel(call->hedge);
+    } else {
         evener_attempts_cancel(&call->attempts);
     }
 }
@@ -190,7 +198,8 @@ evener_status_code evener_call_start(evener_channel *channel, const char *method
         }
     }
     made->channel = evener_channel_ref(channel);
-    code = evener_attempts_start(attempts, true, &found);
+    code = evener_hedge_is_wanted(&attempts->rpc) ? evener_hedge_start(attempts, &made->hedge, &found)
+                                                  : evener_attempts_start(attempts, true, &found);
     if (code != EVENER_STATUS_OK) {
         evener_status_set(status, code, "%s", found.message);
         release(made);

@@ -118,9 +118,10 @@ static void back_off(evener_attempts *attempts, uint64_t delay_ns)
 static evener_retry_facts facts_of(evener_attempts *attempts, bool cancelled)
 {
     const evener_bytes *request = attempts->begin.request;
+    const bool may_repeat = attempts->hooks->may_repeat == NULL || attempts->hooks->may_repeat(attempts);
     return (evener_retry_facts){
         .cancelled = cancelled,
-        .may_repeat = attempts->hooks->may_repeat == NULL || attempts->hooks->may_repeat(attempts),
+        .may_repeat = may_repeat,
         .committed = attempts->is_committed || (request != NULL && request->length > EVENER_RETRY_BUFFER_BYTES),
     };
 }

@@ -25,7 +25,7 @@ typedef struct evener_attempts_hooks {
     const evener_call_events *events; /* given to every attempt; `ended` is evener_attempts_ended() */
     /* Handle an attempt that has begun on a connection. Under the mutex. NULL: nothing to do. */
     void (*begun)(evener_attempts *attempts);
-    /* Return whether the request can be sent again. NULL: always. */
+    /* Return whether the request can be sent again; may set is_committed. NULL: always. */
     bool (*may_repeat)(evener_attempts *attempts);
     /* Handle the end, exactly once, after the pick was ended. `end` is that of the final attempt; NULL: none was
      * begun. */
@@ -57,7 +57,7 @@ struct evener_attempts {
     evener_task task;           /* holds a reference while it is pending */
     evener_timer backoff_timer; /* the control thread's */
     uint64_t again_at_ns;       /* with BACKOFF */
-    bool is_committed;          /* from the start: no retry by policy */
+    bool is_committed;          /* no retry by policy */
     uint32_t at_once;           /* attempts that followed one another on one stack */
 
     pthread_mutex_t mutex;

@@ -34,7 +34,7 @@ bool evener_retry_pushback(const evener_call_end *end, int32_t *ms)
 }
 
 /* A transport that does not know the member: the safe answer. */
-static bool headers_came(const evener_call_end *end)
+bool evener_retry_headers_came(const evener_call_end *end)
 {
     return end->size < offsetof(evener_call_end, headers_came) + sizeof end->headers_came || end->headers_came;
 }
@@ -194,7 +194,7 @@ evener_retry_step evener_retry_after_attempt(evener_rpc *rpc, const evener_pick 
     const bool has_pushback = evener_retry_pushback(end, &ms);
     const evener_retry_step step =
         by_policy(rpc, attempt_timed_out || is_retryable(rpc, end->code), has_pushback ? &ms : NULL,
-                  facts.committed || !facts.may_repeat || headers_came(end), delay_ns);
+                  facts.committed || !facts.may_repeat || evener_retry_headers_came(end), delay_ns);
     if (step == EVENER_RETRY_LATER) {
         const char *address = evener_subchannel_address_text(pick->subchannel);
         add_tried(rpc->retry, address);

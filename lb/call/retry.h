@@ -58,6 +58,9 @@ void evener_retry_clear(evener_rpc *rpc);
 /* Return whether an attempt ended because of its own timeout, before the RPC's. */
 bool evener_retry_attempt_timed_out(const evener_rpc *rpc, const evener_call_end *end);
 
+/* Return whether the end commits the call: the server's headers came. */
+bool evener_retry_headers_came(const evener_call_end *end);
+
 /* Return the server's pushback (A6) in *ms, -1: never again. False: it sent none. */
 bool evener_retry_pushback(const evener_call_end *end, int32_t *ms);
 

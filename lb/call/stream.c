@@ -4,11 +4,15 @@
  * answered it. So it can be made before there is a backend, and again at the next backend when the transport reports
  * that an attempt was not processed.
  *
+ * With a retry policy the messages that were sent are kept, and sent again to the next backend (replay.h), until the
+ * call is committed: by the server's headers or first message, or by more than 256 KiB (A6, client retries).
+ *
  * The blocking functions wait on words that the events change (evener_wait_word_set()); streams that were started with
  * callbacks call those instead, or have a call thread call them (callbacks_on_call_threads). */
 #include <evener/call.h>
 
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,6 +22,7 @@
 #include "lb/call/attempts.h"
 #include "lb/call/copies.h"
 #include "lb/call/details.h"
+#include "lb/call/replay.h"
 #include "lb/channel/channel_internal.h"
 #include "lb/runtime/work_threads.h"
 
@@ -51,6 +56,7 @@ struct evener_stream {
     peer_name *_Atomic peer;
 
     /* under the mutex of the attempts */
+    evener_replay replay;
     evener_bytes writing; /* a reference; the message that is to be written */
     bool has_writing;     /* until `written` */
     bool half_close;      /* writing has ended, or is to end behind `writing` */
@@ -58,6 +64,7 @@ struct evener_stream {
     bool reading;         /* until `message` */
     bool wrote;           /* a message was written: the stream cannot be attempted again */
     bool has_headers;
+    bool holds_headers; /* empty ones came, which may be none: see empty_headers_are_ambiguous */
     bool ended;
     evener_status status; /* set when ended */
     evener_bytes message; /* the answer to a blocking read, or on its way to a call thread */
@@ -122,6 +129,7 @@ static void stream_free(evener_stream *stream)
     evener_attempts_clear(&stream->attempts);
     evener_bytes_clear(&stream->only_request);
     evener_bytes_clear(&stream->writing);
+    evener_replay_clear(&stream->replay);
     evener_bytes_clear(&stream->message);
     evener_call_details_clear(&stream->headers);
     evener_call_details_clear(&stream->details);
@@ -209,17 +217,27 @@ static void put_pending(evener_stream *stream, uint32_t event)
 
 /* ---- the events of an attempt ---- */
 
-/* Hand the stream's requests to the transport. Under the mutex, on the wire. */
-static void ask_transport(evener_stream *stream)
+/* Hand what is to be written next to the transport. Under the mutex, on the wire, while no message is under way. */
+static void write_next(evener_stream *stream)
 {
     const evener_transport_calls *calls = stream->attempts.rpc.calls;
     evener_transport_call *wire = stream->attempts.wire;
-    if (stream->has_writing) {
+    if (evener_replay_is_under_way(&stream->replay)) {
+        calls->call_write(wire, &stream->replay.messages[stream->replay.next], false);
+    } else if (stream->has_writing) {
         calls->call_write(wire, &stream->writing, false);
     } else if (stream->half_close && !stream->half_close_sent) {
         stream->half_close_sent = true;
         calls->call_half_close(wire);
     }
+}
+
+/* Hand the stream's requests to the transport. Under the mutex, on the wire. */
+static void ask_transport(evener_stream *stream)
+{
+    const evener_transport_calls *calls = stream->attempts.rpc.calls;
+    evener_transport_call *wire = stream->attempts.wire;
+    write_next(stream);
     if (stream->reading) {
         calls->call_read(wire);
     }
@@ -242,6 +260,7 @@ static void begun(evener_attempts *attempts)
     evener_stream *stream = stream_of(attempts);
     name_peer(stream);
     stream->half_close_sent = false;
+    evener_replay_restart(&stream->replay);
     if (stream->has_only_request) {
         stream->half_close_sent = true;
         attempts->rpc.calls->call_write(attempts->wire, &stream->only_request, true);
@@ -254,15 +273,31 @@ static bool may_repeat(evener_attempts *attempts)
 {
     evener_stream *stream = stream_of(attempts);
     lock(stream);
-    const bool may = !stream->wrote && !stream->has_headers;
+    const bool may = (!stream->wrote || stream->replay.is_on) && !stream->has_headers;
+    attempts->is_committed = !stream->replay.is_on;
     unlock(stream);
     return may;
+}
+
+/* Return whether the transport says what empty headers are. */
+static bool are_ambiguous(const evener_stream *stream)
+{
+    const evener_transport_calls *calls = stream->attempts.rpc.calls;
+    return calls->size >= offsetof(evener_transport_calls, empty_headers_are_ambiguous) + sizeof(bool) &&
+           calls->empty_headers_are_ambiguous;
 }
 
 static void headers(evener_transport_call *wire, const evener_metadata *metadata, size_t count)
 {
     evener_stream *stream = stream_of(wire->arg);
     lock(stream);
+    if (stream->replay.is_on && count == 0 && are_ambiguous(stream) && !stream->holds_headers) {
+        stream->holds_headers = true;
+        unlock(stream);
+        return;
+    }
+    stream->holds_headers = false;
+    evener_replay_commit(&stream->replay);
     evener_details_headers(&stream->headers, metadata, count);
     evener_details_headers(&stream->details, metadata, count);
     stream->has_headers = true;
@@ -276,10 +311,22 @@ static void headers(evener_transport_call *wire, const evener_metadata *metadata
     }
 }
 
+static bool holds_headers(evener_stream *stream)
+{
+    lock(stream);
+    const bool holds = stream->holds_headers;
+    unlock(stream);
+    return holds;
+}
+
 static void message(evener_transport_call *wire, evener_bytes *received)
 {
     evener_stream *stream = stream_of(wire->arg);
+    if (holds_headers(stream)) {
+        headers(wire, NULL, 0);
+    }
     lock(stream);
+    evener_replay_commit(&stream->replay);
     if (stream->attempts.rpc.first_message_ns == 0) {
         stream->attempts.rpc.first_message_ns =
             evener_loop_now_ns(evener_runtime_loop(evener_channel_runtime(stream->channel)));
@@ -303,17 +350,20 @@ static void written(evener_transport_call *wire)
 {
     evener_stream *stream = stream_of(wire->arg);
     lock(stream);
+    if (evener_replay_is_under_way(&stream->replay)) {
+        evener_replay_written(&stream->replay);
+        write_next(stream);
+        unlock(stream);
+        return;
+    }
     if (!stream->has_writing) { /* `only_request`, which is kept: the stream may still be attempted again */
         unlock(stream);
         return;
     }
     stream->wrote = true;
     stream->has_writing = false;
-    evener_bytes_clear(&stream->writing);
-    if (stream->half_close && !stream->half_close_sent) {
-        stream->half_close_sent = true;
-        stream->attempts.rpc.calls->call_half_close(wire);
-    }
+    evener_replay_keep(&stream->replay, &stream->writing);
+    write_next(stream); /* the end of writing, if it is due */
     evener_wait_word_set(&stream->write_word, ANSWERED);
     if (stream->callback_threads != NULL) {
         put_pending(stream, PENDING_WRITTEN);
@@ -337,7 +387,11 @@ static void finished(evener_attempts *attempts, const evener_status *status, con
 {
     (void)end;
     evener_stream *stream = stream_of(attempts);
+    if (holds_headers(stream)) {
+        headers(attempts->wire, NULL, 0);
+    }
     lock(stream);
+    evener_replay_clear(&stream->replay);
     stream->status = *status;
     stream->ended = true;
     stream->reading = false;
@@ -423,6 +477,8 @@ static evener_status_code stream_create(evener_channel *channel, const char *met
     attempts->details = &made->details;
     attempts->begin = (evener_call_begin_args){.wants_metadata = true};
     evener_attempts_init(attempts);
+    made->replay.is_on = attempts->rpc.policy.kind == EVENER_CALL_POLICY_RETRY && attempts->rpc.attempts_max > 1;
+    evener_replay_reserve(&made->replay, only_request != NULL ? only_request->length : 0);
     *stream = made;
     return EVENER_STATUS_OK;
 }
@@ -568,8 +624,9 @@ bool evener_stream_send(evener_stream *stream, const evener_bytes *sent)
         stream->writing = kept;
         kept = (evener_bytes){0};
         stream->has_writing = true;
+        evener_replay_reserve(&stream->replay, sent->length);
         __atomic_store_n(&stream->write_word, WAITING, __ATOMIC_RELAXED);
-        if (is_on_wire(stream)) {
+        if (is_on_wire(stream) && !evener_replay_is_under_way(&stream->replay)) {
             stream->attempts.rpc.calls->call_write(stream->attempts.wire, &stream->writing, false);
         }
     }
@@ -599,7 +656,7 @@ bool evener_stream_send_done(evener_stream *stream)
     const bool can = !stream->ended && !stream->half_close;
     if (can) {
         stream->half_close = true;
-        if (is_on_wire(stream) && !stream->has_writing) {
+        if (is_on_wire(stream) && !stream->has_writing && !evener_replay_is_under_way(&stream->replay)) {
             stream->half_close_sent = true;
             stream->attempts.rpc.calls->call_half_close(stream->attempts.wire);
         }

@@ -6,6 +6,7 @@
 
 #include "lb/base/memory.h"
 #include "lb/call/details.h"
+#include "lb/call/hedge.h"
 #include "lb/call/retry.h"
 #include "lb/call/rpc.h"
 #include "lb/channel/channel_internal.h"
@@ -150,6 +151,45 @@ static evener_status_code run(unary *u, const evener_bytes *request)
     }
 }
 
+/* ---- hedged calls: asynchronous ones that are waited for ---- */
+
+typedef struct hedged {
+    evener_bytes *response;
+    evener_status *status;
+    evener_status_code code;
+    uint32_t word; /* WAITING until the callback has come */
+} hedged;
+
+static void hedged_ended(void *arg, const evener_status *status, evener_bytes *response)
+{
+    hedged *h = arg;
+    h->code = status->code;
+    if (h->status != NULL) {
+        *h->status = *status;
+    }
+    if (status->code == EVENER_STATUS_OK) {
+        take_response(response, h->response);
+    }
+    evener_wait_word_set(&h->word, ENDED); /* from here on the caller's stack may be gone */
+}
+
+static __attribute__((noinline)) evener_status_code call_hedged(evener_channel *channel, const char *method,
+                                                                const evener_bytes *request,
+                                                                const evener_call_options *options,
+                                                                evener_bytes *response, evener_status *status)
+{
+    hedged h = {.response = response, .status = status, .word = WAITING};
+    const evener_status_code code =
+        evener_call_start(channel, method, request, options, hedged_ended, &h, NULL, status);
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
+    while ((__atomic_load_n(&h.word, __ATOMIC_ACQUIRE) & ~EVENER_WAIT_BITS) == WAITING) {
+        evener_wait_word_sleep(&h.word, WAITING, UINT64_MAX);
+    }
+    return h.code;
+}
+
 evener_status_code evener_unary_call(evener_channel *channel, const char *method, const evener_bytes *request,
                                      const evener_call_options *given, evener_bytes *response, evener_status *status)
 {
@@ -163,6 +203,9 @@ evener_status_code evener_unary_call(evener_channel *channel, const char *method
     unary u = {.rpc = &rpc, .details = options.details, .response = response, .status = status};
     if (rpc.policy.kind != EVENER_CALL_POLICY_NONE) {
         /* On the control thread a delay would hold up what it waits for. */
+        if (evener_hedge_is_wanted(&rpc) && !evener_rpc_waits_for_itself(&rpc)) {
+            return call_hedged(channel, method, request, &options, response, status);
+        }
         u.is_committed =
             (request != NULL && request->length > EVENER_RETRY_BUFFER_BYTES) || evener_rpc_waits_for_itself(&rpc);
     }

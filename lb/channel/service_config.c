@@ -32,7 +32,7 @@ static const struct {
     const char *name;
     const char *place; /* name in messages */
 } unbuilt_fields[EVENER_SERVICE_CONFIG_UNBUILT_COUNT] = {
-    {"methodConfig", "hedgingPolicy", "methodConfig[].hedgingPolicy"},
+    {NULL, "connectionScaling", "connectionScaling"},
 };
 
 /* ---- reading ---- */

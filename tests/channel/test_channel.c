@@ -524,18 +524,17 @@ Test(channel, what_a_service_config_asks_for_in_vain_is_warned_of_once)
     evener_log_set_sink(collect_warning, NULL, EVENER_LOG_WARNING);
     fixture *f = fixture_create(&(evener_channel_options){
         .policy = "round_robin",
-        .default_service_config = "{\"methodConfig\": [{\"name\": [{}], \"hedgingPolicy\": {\"maxAttempts\": 2}}]}"});
+        .default_service_config = "{\"connectionScaling\": {\"maxConnectionsPerSubchannel\": 2}}"});
     fixture_connect(f);
     cr_assert_str_eq(warnings, "", "nothing is in force yet");
     fixture_push(f, A);
-    cr_assert_str_eq(warnings, "orders:///x: the service config sets methodConfig[].hedgingPolicy" NO_EFFECT);
+    cr_assert_str_eq(warnings, "orders:///x: the service config sets connectionScaling" NO_EFFECT);
     warnings[0] = '\0';
-    fixture_push_config(f, A, "{\"methodConfig\": [{\"name\": [{}], \"timeout\": \"1s\", \"hedgingPolicy\": null}]}");
+    fixture_push_config(f, A,
+                        "{\"methodConfig\": [{\"name\": [{}], \"timeout\": \"1s\"}], \"connectionScaling\": null}");
     cr_assert_str_eq(warnings, "", "it asks for nothing in vain");
     fixture_push(f, A);
-    fixture_push_config(f, B,
-                        "{\"methodConfig\": [{\"name\": [{\"service\": \"s\"}], \"hedgingPolicy\": {\"maxAttempts\": "
-                        "3}}], \"retryThrottling\": {\"maxTokens\": 9, \"tokenRatio\": 1}}");
+    fixture_push_config(f, B, "{\"connectionScaling\": {}}");
     cr_assert_str_eq(warnings, "", "once per channel and field");
     fixture_destroy(f);
     evener_log_set_sink(NULL, NULL, EVENER_LOG_NONE);

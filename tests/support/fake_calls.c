@@ -101,7 +101,13 @@ static void next_event(void *arg)
         time_is_up(call);
         return;
     }
-    if (call->writing != NULL && !call->has_echo) {
+    if (call->writing != NULL && call->outcome.kind == FAKE_CALL_LOST) {
+        call->writing = NULL;
+        evener_loop_post(loop_of(call), &call->next_task);
+        call->base.events->written(&call->base);
+    } else if (call->outcome.kind == FAKE_CALL_LOST) {
+        return; /* until it is lost */
+    } else if (call->writing != NULL && !call->has_echo) {
         call->echo = evener_bytes_ref(call->writing);
         call->has_echo = true;
         call->writing = NULL;
@@ -128,7 +134,8 @@ static void ring(void *arg)
 
 static void wake(fake_call *call)
 {
-    if (call->args.unary || call->outcome.kind != FAKE_CALL_ANSWER) {
+    const bool takes_messages = call->outcome.kind == FAKE_CALL_ANSWER || call->outcome.kind == FAKE_CALL_LOST;
+    if (call->args.unary || !takes_messages) {
         return;
     }
     evener_loop_post(loop_of(call), &call->next_task);

@@ -78,7 +78,7 @@ typedef struct fake_call_outcome {
 typedef fake_call_outcome (*fake_call_script)(void *arg, const char *address, const evener_call_begin_args *args);
 
 /* Make a counted transport carry calls. An answer to a unary call is its request; a stream's messages come back one by
- * one, and OK after the last. */
+ * one, and OK after the last. A stream that is LOST takes messages until then. */
 void fake_transport_carry_calls(fake_transport *fake, fake_call_script script, void *arg);
 
 /* Return the number of calls that were begun and have not ended. */

@@ -436,4 +436,5 @@ const evener_transport_calls evener_grpc_calls = {
     .call_cancel = call_cancel,
     .call_wait = call_wait,
     .events_may_block = true,
+    .empty_headers_are_ambiguous = true,
 };

@@ -1,0 +1,414 @@
+#include "lb/call/hedge.h"
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lb/base/memory.h"
+#include "lb/call/details.h"
+#include "lb/call/retry.h"
+#include "lb/channel/channel_internal.h"
+#include "lb/runtime/object_pool.h"
+
+/* One attempt. Its memory: this struct, then the transport's part. Lives as long as the hedge. */
+typedef struct child {
+    evener_attempts attempts;
+    evener_hedge *hedge;
+    evener_call_details details; /* with details asked for */
+    evener_status status;        /* when it has ended without a decision */
+    size_t bytes;
+    bool has_address; /* under the hedge's mutex, as the next */
+    char address[EVENER_ADDRESS_BYTES_MAX];
+    const char *tried[EVENER_TRIED_MAX]; /* into `tried_texts`; set before the start */
+    char tried_texts[EVENER_TRIED_MAX][EVENER_ADDRESS_BYTES_MAX];
+} child;
+
+struct evener_hedge {
+    _Atomic uint32_t references; /* one per child under way, one while `task` is pending, the driver's */
+    bool is_retired;             /* the driver's was given back: the timer does not run any more. Control thread */
+    evener_attempts *call;       /* a reference of its hooks */
+    evener_channel *channel;     /* a reference */
+    evener_task task;
+    evener_timer timer; /* the control thread's */
+
+    pthread_mutex_t mutex; /* protects the rest; taken after a child's, never the other way round */
+    bool cancelled;
+    bool is_over; /* `finished` was, or is being called */
+    bool no_more; /* a pushback or the throttle forbids further attempts */
+    uint32_t started, running;
+    uint64_t next_at_ns; /* when the next attempt is due */
+    child *latest;       /* the last one that ended without a decision */
+    child *children[EVENER_HEDGES_MAX];
+};
+
+static void child_ended(evener_attempts *attempts, const evener_status *status, const evener_call_end *end);
+static void child_begun(evener_attempts *attempts);
+
+bool evener_hedge_is_wanted(const evener_rpc *rpc)
+{
+    return rpc->policy.kind == EVENER_CALL_POLICY_HEDGE && rpc->attempts_max > 1;
+}
+
+/* ---- life ---- */
+
+static void hedge_ref(evener_hedge *hedge)
+{
+    atomic_fetch_add_explicit(&hedge->references, 1, memory_order_relaxed);
+}
+
+static void hedge_unref(evener_hedge *hedge)
+{
+    /* acq_rel: the last one sees what the others did. */
+    if (atomic_fetch_sub_explicit(&hedge->references, 1, memory_order_acq_rel) != 1) {
+        return;
+    }
+    for (uint32_t i = 0; i < hedge->started; i++) {
+        child *c = hedge->children[i];
+        evener_call_details_clear(&c->details);
+        evener_attempts_clear(&c->attempts);
+        evener_pool_give_back(c, c->bytes);
+    }
+    evener_channel *channel = hedge->channel;
+    hedge->call->hooks->unref(hedge->call); /* frees the hedge, if the program has given the call back */
+    evener_channel_unref(channel);
+}
+
+void evener_hedge_free(evener_hedge *hedge)
+{
+    if (hedge != NULL) {
+        pthread_mutex_destroy(&hedge->mutex);
+        evener_pool_give_back(hedge, sizeof *hedge);
+    }
+}
+
+static evener_hedge *hedge_of(evener_attempts *attempts)
+{
+    return EVENER_CONTAINER_OF(attempts, child, attempts)->hedge;
+}
+
+static void child_ref(evener_attempts *attempts)
+{
+    hedge_ref(hedge_of(attempts));
+}
+
+static void child_unref(evener_attempts *attempts)
+{
+    hedge_unref(hedge_of(attempts));
+}
+
+static void child_headers(evener_transport_call *wire, const evener_metadata *metadata, size_t count)
+{
+    const evener_attempts *attempts = wire->arg;
+    evener_details_headers(attempts->details, metadata, count);
+}
+
+static const evener_call_events child_events = {
+    .size = sizeof child_events, .headers = child_headers, .ended = evener_attempts_ended};
+
+static const evener_attempts_hooks child_hooks = {
+    .events = &child_events, .begun = child_begun, .finished = child_ended, .ref = child_ref, .unref = child_unref};
+
+/* ---- the control thread's part ---- */
+
+static void post(evener_hedge *hedge)
+{
+    hedge_ref(hedge);
+    if (!evener_loop_post(hedge->channel->hot.loop, &hedge->task)) {
+        hedge_unref(hedge); /* the pending one has a reference */
+    }
+}
+
+/* Return whether there may be a further attempt. The mutex is held. */
+static bool has_more(const evener_hedge *hedge)
+{
+    const uint32_t max = hedge->call->rpc.attempts_max;
+    return !hedge->is_over && !hedge->cancelled && !hedge->no_more &&
+           hedge->started < (max < EVENER_HEDGES_MAX ? max : EVENER_HEDGES_MAX);
+}
+
+/* End the call. `from` is the attempt whose details are given out; NULL: none. The caller has set is_over. */
+static void finish(evener_hedge *hedge, child *from, const evener_status *status, const evener_call_end *end)
+{
+    evener_attempts *call = hedge->call;
+    uint32_t started;
+    pthread_mutex_lock(&hedge->mutex);
+    started = hedge->started;
+    pthread_mutex_unlock(&hedge->mutex);
+    for (uint32_t i = 0; i < started; i++) {
+        if (hedge->children[i] != from) {
+            evener_attempts_cancel(&hedge->children[i]->attempts);
+        }
+    }
+    if (call->details != NULL && from != NULL) {
+        from->details.attempts = started;
+        evener_details_move(&from->details, call->details);
+    }
+    call->hooks->finished(call, status, end);
+    post(hedge); /* stops the timer */
+}
+
+/* ---- attempts ---- */
+
+/* Under the mutex of the child. */
+static void child_begun(evener_attempts *attempts)
+{
+    child *c = EVENER_CONTAINER_OF(attempts, child, attempts);
+    pthread_mutex_lock(&c->hedge->mutex);
+    (void)snprintf(c->address, sizeof c->address, "%s", evener_subchannel_address_text(attempts->pick.subchannel));
+    c->has_address = true;
+    pthread_mutex_unlock(&c->hedge->mutex);
+}
+
+/* Make the next child, which avoids the backends of the others. NULL: out of memory. The mutex is held. */
+static child *child_create(evener_hedge *hedge)
+{
+    const evener_attempts *call = hedge->call;
+    const size_t wire_at = (sizeof(child) + 63) & ~(size_t)63;
+    const size_t bytes = wire_at + evener_rpc_call_bytes(call->rpc.calls);
+    bool is_new;
+    child *c = evener_pool_take(bytes, &is_new);
+    if (c == NULL) {
+        return NULL;
+    }
+    if (!is_new) {
+        memset(c, 0, bytes);
+    }
+    c->hedge = hedge;
+    c->bytes = bytes;
+    evener_attempts *attempts = &c->attempts;
+    attempts->hooks = &child_hooks;
+    attempts->rpc = call->rpc;
+    attempts->rpc.retries = hedge->started; /* grpc-previous-rpc-attempts */
+    attempts->rpc.policy.kind = EVENER_CALL_POLICY_NONE;
+    attempts->wire = (evener_transport_call *)(void *)((char *)c + wire_at);
+    attempts->begin = call->begin;
+    if (call->details != NULL) {
+        c->details.size = sizeof c->details;
+        attempts->details = &c->details;
+    }
+    size_t count = 0;
+    for (uint32_t i = 0; i < hedge->started && count < EVENER_TRIED_MAX; i++) {
+        if (hedge->children[i]->has_address) {
+            memcpy(c->tried_texts[count], hedge->children[i]->address, sizeof c->tried_texts[0]);
+            c->tried[count] = c->tried_texts[count];
+            count++;
+        }
+    }
+    attempts->rpc.pick_args.tried = c->tried;
+    attempts->rpc.pick_args.tried_count = count;
+    evener_attempts_init(attempts);
+    hedge->children[hedge->started++] = c;
+    hedge->running++;
+    return c;
+}
+
+/* Start the next attempt. Not OK: it could not start, and has no result. */
+static evener_status_code start_next(evener_hedge *hedge, child **started, evener_status *status)
+{
+    pthread_mutex_lock(&hedge->mutex);
+    child *c = child_create(hedge);
+    hedge->no_more = hedge->no_more || c == NULL;
+    hedge->next_at_ns = evener_loop_now_ns(hedge->channel->hot.loop) + hedge->call->rpc.policy.hedging_delay_ns;
+    pthread_mutex_unlock(&hedge->mutex);
+    *started = c;
+    if (c == NULL) {
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "call of %s: out of memory",
+                                 hedge->call->rpc.pick_args.method);
+    }
+    hedge_ref(hedge); /* until child_ended() */
+    return evener_attempts_start(&c->attempts, true, status);
+}
+
+/* Decide what the end of an attempt means. */
+static void child_ended(evener_attempts *attempts, const evener_status *status, const evener_call_end *end)
+{
+    child *c = EVENER_CONTAINER_OF(attempts, child, attempts);
+    evener_hedge *hedge = c->hedge;
+    const evener_call_policy *policy = &hedge->call->rpc.policy;
+    evener_throttle *throttle = &hedge->channel->retries.throttle;
+    int32_t pushback_ms = 0;
+    const bool has_pushback = end != NULL && evener_retry_pushback(end, &pushback_ms);
+    const bool forbids = has_pushback && pushback_ms < 0;
+    /* Without a backend: only the picker's own failure is one that the policy knows. */
+    const bool is_judged =
+        end != NULL ? !end->timed_out && !evener_retry_headers_came(end) : evener_pick_was_failed(&attempts->pick);
+    const bool is_fatal = !is_judged || (policy->codes >> ((uint32_t)status->code & 31U) & 1U) == 0;
+    pthread_mutex_lock(&hedge->mutex);
+    hedge->running--;
+    const bool counts = !hedge->is_over && !hedge->cancelled;
+    pthread_mutex_unlock(&hedge->mutex);
+    if (counts && status->code != EVENER_STATUS_OK && (!is_fatal || forbids)) {
+        evener_throttle_failed(throttle);
+    }
+    pthread_mutex_lock(&hedge->mutex);
+    hedge->no_more = hedge->no_more || forbids || !evener_throttle_allows(throttle);
+    const bool goes_on = !is_fatal && !hedge->cancelled && (hedge->running > 0 || has_more(hedge));
+    const bool decides = !hedge->is_over && !goes_on;
+    const bool next = !hedge->is_over && goes_on && has_more(hedge);
+    if (!hedge->is_over && goes_on) {
+        c->status = *status;
+        hedge->latest = c;
+        if (next) {
+            const uint64_t now_ns = evener_loop_now_ns(hedge->channel->hot.loop);
+            hedge->next_at_ns = now_ns + (has_pushback ? (uint64_t)pushback_ms * EVENER_NS_PER_MS : 0);
+        }
+    }
+    hedge->is_over = hedge->is_over || decides;
+    pthread_mutex_unlock(&hedge->mutex);
+    if (decides) {
+        finish(hedge, c, status, end);
+    } else if (next) {
+        post(hedge);
+    }
+    hedge_unref(hedge); /* the child's */
+}
+
+/* End a call for which nothing is under way: it was cancelled, its deadline has passed, or no further attempt may be
+ * made. */
+static void end_waiting(evener_hedge *hedge, bool cancelled, bool is_late)
+{
+    child *latest = hedge->latest;
+    evener_status status;
+    if (cancelled) {
+        evener_status_set(&status, EVENER_STATUS_CANCELLED, "the call was cancelled");
+    } else if (is_late) {
+        (void)evener_rpc_deadline_status(&hedge->call->rpc, &status);
+    } else {
+        status = latest->status;
+    }
+    finish(hedge, latest, &status, NULL);
+}
+
+/* Stop the timer. When the call is over give the driver's reference back. Control thread, with another reference. */
+static void rest(evener_hedge *hedge, bool is_over)
+{
+    evener_timer_stop(hedge->channel->hot.loop, &hedge->timer);
+    if (is_over && !hedge->is_retired) {
+        hedge->is_retired = true;
+        hedge_unref(hedge);
+    }
+}
+
+/* Start the attempts that are due, and the timer for the next one. Control thread, with a reference of the caller's. */
+static void advance(evener_hedge *hedge)
+{
+    evener_loop *loop = hedge->channel->hot.loop;
+    for (;;) {
+        pthread_mutex_lock(&hedge->mutex);
+        const uint64_t now_ns = evener_loop_now_ns(loop);
+        const uint64_t deadline_ns = hedge->call->rpc.deadline_ns;
+        hedge->no_more = hedge->no_more || !evener_throttle_allows(&hedge->channel->retries.throttle);
+        const bool more = has_more(hedge);
+        const bool due = more && hedge->next_at_ns <= now_ns && now_ns < deadline_ns;
+        const bool ends = !hedge->is_over && hedge->running == 0 && !due && (!more || now_ns >= deadline_ns);
+        const bool cancelled = hedge->cancelled;
+        hedge->is_over = hedge->is_over || ends;
+        const bool is_over = hedge->is_over;
+        const uint64_t at_ns = hedge->next_at_ns < deadline_ns ? hedge->next_at_ns : deadline_ns;
+        pthread_mutex_unlock(&hedge->mutex);
+        if (ends) {
+            end_waiting(hedge, cancelled, more);
+        }
+        if (is_over || !more || now_ns >= deadline_ns) {
+            rest(hedge, is_over);
+            return;
+        }
+        if (!due) {
+            evener_timer_start(loop, &hedge->timer, at_ns - now_ns);
+            return;
+        }
+        child *c;
+        evener_status status;
+        if (start_next(hedge, &c, &status) != EVENER_STATUS_OK && c != NULL) {
+            child_ended(&c->attempts, &status, NULL);
+        }
+    }
+}
+
+static void step(void *arg)
+{
+    evener_hedge *hedge = arg;
+    advance(hedge);
+    hedge_unref(hedge);
+}
+
+/* The driver's reference is there while the timer runs. */
+static void delay_passed(void *arg)
+{
+    evener_hedge *hedge = arg;
+    hedge_ref(hedge);
+    advance(hedge);
+    hedge_unref(hedge);
+}
+
+/* ---- from outside ---- */
+
+void evener_hedge_cancel(evener_hedge *hedge)
+{
+    pthread_mutex_lock(&hedge->mutex);
+    hedge->cancelled = true;
+    const bool is_over = hedge->is_over;
+    const uint32_t started = hedge->started;
+    if (!is_over) {
+        hedge_ref(hedge); /* the driver's is there */
+    }
+    pthread_mutex_unlock(&hedge->mutex);
+    if (is_over) {
+        return; /* the attempts may be gone */
+    }
+    for (uint32_t i = 0; i < started; i++) {
+        evener_attempts_cancel(&hedge->children[i]->attempts);
+    }
+    post(hedge); /* nothing may be under way */
+    hedge_unref(hedge);
+}
+
+/* Return whether the policy's rules for the status apply to an attempt that found no backend. */
+static bool is_non_fatal_pick(const evener_hedge *hedge, const child *c, evener_status_code code)
+{
+    return evener_pick_was_failed(&c->attempts.pick) &&
+           (hedge->call->rpc.policy.codes >> ((uint32_t)code & 31U) & 1U) != 0;
+}
+
+evener_status_code evener_hedge_start(evener_attempts *call, evener_hedge **hedge, evener_status *status)
+{
+    bool is_new;
+    evener_hedge *made = evener_pool_take(sizeof *made, &is_new);
+    if (made == NULL) {
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "call of %s: out of memory",
+                                 call->rpc.pick_args.method);
+    }
+    memset(made, 0, sizeof *made);
+    pthread_mutex_init(&made->mutex, NULL);
+    atomic_init(&made->references, 1);
+    made->call = call;
+    made->channel = evener_channel_ref(call->rpc.channel);
+    made->task = (evener_task)EVENER_TASK_INIT(step, made);
+    made->timer = (evener_timer)EVENER_TIMER_INIT(delay_passed, made);
+    call->hooks->ref(call);
+    *hedge = made;
+    child *first;
+    const evener_status_code code = start_next(made, &first, status);
+    if (code != EVENER_STATUS_OK && (first == NULL || !is_non_fatal_pick(made, first, code))) {
+        /* Nothing else was started, so this is the whole call's result. */
+        made->is_over = true;
+        if (first != NULL) {
+            hedge_unref(made);
+        }
+        hedge_unref(made);
+        return code;
+    }
+    if (code != EVENER_STATUS_OK) { /* the pick failed; `finished` must not be called from here */
+        evener_throttle_failed(&made->channel->retries.throttle);
+        pthread_mutex_lock(&made->mutex);
+        first->status = *status;
+        made->latest = first;
+        made->running--;
+        made->next_at_ns = evener_loop_now_ns(made->channel->hot.loop);
+        pthread_mutex_unlock(&made->mutex);
+        hedge_unref(made); /* the child's; the driver's is there */
+    }
+    post(made); /* starts the timer, or the next attempt */
+    return EVENER_STATUS_OK;
+}

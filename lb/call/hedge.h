@@ -1,0 +1,34 @@
+/* Hedging (A6): a unary call that is attempted several times at once. The first attempt starts with the call, a further
+ * one after each hedging delay, and at once when one ends with a non-fatal status. OK, or a fatal status, is the answer
+ * and cancels the others. When all have failed the last one's status is the answer.
+ *
+ *              ┌─ child 0: evener_attempts ─┐
+ *     call ──▶ hedge ─ child 1 ...          ├─▶ the first decisive end ──▶ the call's `finished`, once
+ *              └─ timer, control thread     ┘   the others are cancelled and freed when they have ended
+ *
+ * Each child is the loop of attempts without a policy of its own, so it makes transparent retries by itself. */
+#ifndef EVENER_LB_CALL_HEDGE_H
+#define EVENER_LB_CALL_HEDGE_H
+
+#include "lb/call/attempts.h"
+
+/* Attempts of one hedged call at most, whatever policy and channel say. */
+#define EVENER_HEDGES_MAX 16
+
+typedef struct evener_hedge evener_hedge;
+
+/* Return whether the call is hedged. */
+bool evener_hedge_is_wanted(const evener_rpc *rpc);
+
+/* Start a hedged call. `call` is what a loop of one attempt would have been started with; its memory is held (hooks
+ * ref, unref) until all attempts have ended, and hooks->finished is called once. Store the hedge in *hedge, for
+ * cancelling; it is freed with the call's memory. Not OK: nothing is under way, and `finished` is not called. */
+evener_status_code evener_hedge_start(evener_attempts *call, evener_hedge **hedge, evener_status *status);
+
+/* Free the hedge of a call whose last reference has gone. NULL is allowed. */
+void evener_hedge_free(evener_hedge *hedge);
+
+/* Ask for the end with CANCELLED. Any number of times; any thread that holds the call. */
+void evener_hedge_cancel(evener_hedge *hedge);
+
+#endif

@@ -1,0 +1,365 @@
+/* Hedging (A6, client retries) over the simulated transport, on the virtual loop: when further attempts start, which
+ * answer counts, and that no attempt is left behind. */
+#include <criterion/criterion.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/call/retry_scene.h"
+
+#define HEDGING(attempts, delay)                                                                                       \
+    "{\"methodConfig\": [{\"name\": [{}], \"hedgingPolicy\": {\"maxAttempts\": " attempts                              \
+    ", \"hedgingDelay\": \"" delay "\", \"nonFatalStatusCodes\": [\"UNAVAILABLE\"]}}]}"
+#define THROTTLED(max)                                                                                                 \
+    "{\"methodConfig\": [{\"name\": [{}], \"hedgingPolicy\": {\"maxAttempts\": 4, \"hedgingDelay\": \"0.1s\", "        \
+    "\"nonFatalStatusCodes\": [\"UNAVAILABLE\"]}}], \"retryThrottling\": {\"maxTokens\": " max                         \
+    ", \"tokenRatio\": 0.1}}"
+
+#define MS(n) ((n)*EVENER_NS_PER_MS)
+#define ANSWER(ms, status)                                                                                             \
+    {                                                                                                                  \
+        .kind = FAKE_CALL_ANSWER, .delay_ns = MS(ms), .code = EVENER_STATUS_##status                                   \
+    }
+#define SILENT                                                                                                         \
+    {                                                                                                                  \
+        .kind = FAKE_CALL_SILENT                                                                                       \
+    }
+
+Test(hedging_sim, a_quick_answer_needs_one_attempt)
+{
+    const fake_call_outcome outcomes[] = {ANSWER(50, OK)};
+    retry_scene *s = retry_scene_create(HEDGING("3", "0.1s"), outcomes, 1);
+    retry_scene_start(s, 0);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->status.code, EVENER_STATUS_OK);
+    virtual_loop_advance_ms(s->f->loop, 10000);
+    cr_expect_eq(s->ends, 1);
+    cr_expect_eq(s->attempts, 1);
+    cr_expect_eq(s->details.attempts, 1);
+    retry_scene_destroy(s);
+}
+
+/* The first hangs: the second starts after the delay, at another backend, and its answer cancels the first. */
+Test(hedging_sim, attempts_start_after_each_delay_and_the_first_answer_counts)
+{
+    const fake_call_outcome outcomes[] = {SILENT, SILENT, ANSWER(20, OK)};
+    retry_scene *s = retry_scene_create(HEDGING("4", "0.1s"), outcomes, 3);
+    retry_scene_start(s, 0);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->ends, 1);
+    cr_expect_eq(s->status.code, EVENER_STATUS_OK, "%s", s->status.message);
+    cr_assert_eq(s->attempts, 3);
+    cr_expect_eq(s->details.attempts, 3);
+    cr_expect_eq(s->ended_ms, 220);
+    cr_expect(strstr(s->details.peer, s->seen[2].address) != NULL, "%s", s->details.peer);
+    for (uint32_t i = 0; i < 3; i++) {
+        cr_expect_eq(s->seen[i].at_ms, 100 * i);
+        cr_expect_eq(s->seen[i].previous_attempts, i);
+        cr_expect_str_neq(s->seen[i].address, s->seen[(i + 1) % 3].address);
+    }
+    virtual_loop_run_until_idle(s->f->loop);
+    cr_expect_eq(fake_transport_calls_under_way(s->f->transport), 0, "the others are cancelled");
+    retry_scene_destroy(s);
+}
+
+Test(hedging_sim, without_a_delay_all_start_at_once)
+{
+    const fake_call_outcome outcomes[] = {ANSWER(30, OK), ANSWER(20, OK), ANSWER(10, OK)};
+    retry_scene *s = retry_scene_create(
+        "{\"methodConfig\": [{\"name\": [{}], \"hedgingPolicy\": {\"maxAttempts\": 3}}]}", outcomes, 3);
+    retry_scene_start(s, 0);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->attempts, 3);
+    cr_expect_eq(s->ended_ms, 10);
+    cr_expect_eq(s->ends, 1);
+    retry_scene_destroy(s);
+}
+
+Test(hedging_sim, a_non_fatal_status_sends_the_next_at_once)
+{
+    const fake_call_outcome outcomes[] = {ANSWER(10, UNAVAILABLE), ANSWER(10, UNAVAILABLE), ANSWER(10, OK)};
+    retry_scene *s = retry_scene_create(HEDGING("3", "5s"), outcomes, 3);
+    retry_scene_start(s, 0);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->status.code, EVENER_STATUS_OK, "%s", s->status.message);
+    cr_expect_eq(s->attempts, 3);
+    cr_expect_eq(s->seen[1].at_ms, 10);
+    cr_expect_eq(s->seen[2].at_ms, 20);
+    cr_expect_eq(s->ended_ms, 30);
+    retry_scene_destroy(s);
+}
+
+Test(hedging_sim, a_fatal_status_is_the_answer)
+{
+    const fake_call_outcome outcomes[] = {SILENT, ANSWER(10, INVALID_ARGUMENT)};
+    retry_scene *s = retry_scene_create(HEDGING("4", "0.1s"), outcomes, 2);
+    retry_scene_start(s, 0);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->status.code, EVENER_STATUS_INVALID_ARGUMENT);
+    cr_expect_eq(s->ended_ms, 110);
+    virtual_loop_advance_ms(s->f->loop, 1000);
+    cr_expect_eq(s->attempts, 2);
+    retry_scene_destroy(s);
+}
+
+Test(hedging_sim, when_all_have_failed_the_last_status_is_the_answer)
+{
+    const fake_call_outcome outcomes[] = {ANSWER(500, UNAVAILABLE), ANSWER(10, UNAVAILABLE), ANSWER(20, UNAVAILABLE)};
+    retry_scene *s = retry_scene_create(HEDGING("3", "0.1s"), outcomes, 3);
+    retry_scene_start(s, 0);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->ends, 1);
+    cr_expect_eq(s->status.code, EVENER_STATUS_UNAVAILABLE);
+    cr_expect_eq(s->attempts, 3);
+    cr_expect_eq(s->ended_ms, 500);
+    cr_expect(strstr(s->details.peer, s->seen[0].address) != NULL, "%s", s->details.peer);
+    retry_scene_destroy(s);
+}
+
+Test(hedging_sim, headers_commit)
+{
+    const fake_call_outcome outcomes[] = {
+        {.kind = FAKE_CALL_ANSWER, .code = EVENER_STATUS_UNAVAILABLE, .headers_came = true}, ANSWER(0, OK)};
+    retry_scene *s = retry_scene_create(HEDGING("3", "0.1s"), outcomes, 2);
+    retry_scene_start(s, 0);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->attempts, 1);
+    cr_expect_eq(s->status.code, EVENER_STATUS_UNAVAILABLE);
+    retry_scene_destroy(s);
+}
+
+Test(hedging_sim, pushback_moves_the_next_attempt_or_forbids_it)
+{
+    fake_call_outcome outcomes[] = {ANSWER(10, UNAVAILABLE), ANSWER(10, OK)};
+    outcomes[0].pushback = "300";
+    retry_scene *s = retry_scene_create(HEDGING("3", "0.1s"), outcomes, 2);
+    retry_scene_start(s, 0);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->status.code, EVENER_STATUS_OK, "%s", s->status.message);
+    cr_expect_eq(s->attempts, 2);
+    cr_expect_eq(s->seen[1].at_ms, 310);
+
+    retry_scene_start(s, 150); /* the deadline comes first */
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->status.code, EVENER_STATUS_DEADLINE_EXCEEDED);
+    cr_expect_eq(s->ended_ms, 150);
+    cr_expect_eq(s->attempts, 1);
+
+    s->outcomes[0].pushback = "-1";
+    retry_scene_start(s, 0);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->status.code, EVENER_STATUS_UNAVAILABLE);
+    cr_expect_eq(s->attempts, 1);
+    retry_scene_destroy(s);
+}
+
+/* Only above the half of the tokens: 3 of 4 after the first failure, 2 after the second. */
+Test(hedging_sim, the_throttle_ends_hedging)
+{
+    const fake_call_outcome outcomes[] = {ANSWER(0, UNAVAILABLE)};
+    retry_scene *s = retry_scene_create(THROTTLED("4"), outcomes, 1);
+    retry_scene_start(s, 0);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->attempts, 2);
+    cr_expect_eq(s->status.code, EVENER_STATUS_UNAVAILABLE);
+    s->outcomes[0] = (fake_call_outcome)SILENT;
+    retry_scene_start(s, 1000);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->attempts, 1, "no hedge for a call that hangs");
+    cr_expect_eq(s->status.code, EVENER_STATUS_DEADLINE_EXCEEDED);
+    cr_expect_eq(s->ended_ms, 1000);
+    retry_scene_destroy(s);
+}
+
+Test(hedging_sim, the_channels_limit_bounds_max_attempts)
+{
+    const fake_call_outcome outcomes[] = {SILENT};
+    static const struct {
+        uint32_t limit, attempts;
+    } cases[] = {{0, 5}, {2, 2}, {1, 1}, {100, 16}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        retry_scene *s = retry_scene_create_with((evener_channel_options){.attempts_max = cases[i].limit},
+                                                 HEDGING("50", "0.01s"), outcomes, 1);
+        retry_scene_start(s, 1000);
+        retry_scene_finish(s, 10000);
+        cr_expect_eq(s->attempts, cases[i].attempts, "limit %u: %u", cases[i].limit, s->attempts);
+        cr_expect_eq(s->ended_ms, 1000);
+        retry_scene_destroy(s);
+    }
+}
+
+Test(hedging_sim, transparent_retries_are_made_inside_an_attempt)
+{
+    const fake_call_outcome outcomes[] = {{.kind = FAKE_CALL_NEVER_LEFT}, {.kind = FAKE_CALL_REFUSED}, ANSWER(10, OK)};
+    retry_scene *s = retry_scene_create(HEDGING("2", "1s"), outcomes, 3);
+    retry_scene_start(s, 0);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->status.code, EVENER_STATUS_OK, "%s", s->status.message);
+    cr_expect_eq(s->attempts, 3);
+    cr_expect_eq(s->executions, 1);
+    cr_expect_eq(s->seen[2].previous_attempts, 0);
+    retry_scene_destroy(s);
+}
+
+/* Without any backend the policy applies to the picks, too. */
+Test(hedging_sim, picks_that_fail_are_attempts)
+{
+    const fake_call_outcome outcomes[] = {ANSWER(0, OK)};
+    retry_scene *s = retry_scene_create(HEDGING("3", "0.1s"), outcomes, 1);
+    fake_transport_set_default(s->f->transport, FAKE_REFUSE, 0);
+    fixture_push(s->f, "127.0.0.1:1");
+    fake_transport_drop(s->f->transport, "127.0.0.1:1");
+    virtual_loop_run_until_idle(s->f->loop);
+    retry_scene_start(s, 0);
+    cr_expect_eq(s->ends, 0, "never from inside evener_call_start()");
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->ends, 1);
+    cr_expect_eq(s->status.code, EVENER_STATUS_UNAVAILABLE);
+    cr_expect_eq(s->attempts, 0);
+    retry_scene_destroy(s);
+}
+
+Test(hedging_sim, cancelled_at_each_step)
+{
+    fake_call_outcome outcomes[] = {ANSWER(30, UNAVAILABLE), SILENT, ANSWER(60, UNAVAILABLE), SILENT};
+    outcomes[0].pushback = "20";
+    retry_scene *s = retry_scene_create(HEDGING("4", "0.05s"), outcomes, 4);
+    for (uint64_t at_ms = 0; at_ms < 300; at_ms += 5) {
+        retry_scene_start(s, 10000);
+        virtual_loop_advance_ms(s->f->loop, at_ms);
+        cr_assert_eq(s->ends, 0);
+        evener_call_cancel(s->call);
+        evener_call_cancel(s->call);
+        const uint32_t attempts = s->attempts;
+        virtual_loop_run_until_idle(s->f->loop);
+        cr_assert_eq(s->ends, 1, "cancelled after %u ms", (unsigned)at_ms);
+        cr_assert_eq(s->status.code, EVENER_STATUS_CANCELLED, "%s", s->status.message);
+        cr_assert_eq(fake_transport_calls_under_way(s->f->transport), 0);
+        virtual_loop_advance_ms(s->f->loop, 1000);
+        cr_assert_eq(s->ends, 1);
+        cr_assert_eq(s->attempts, attempts, "nothing comes after the end");
+        evener_call_cancel(s->call);
+    }
+    retry_scene_destroy(s);
+}
+
+/* ---- many calls, at random, by seed ---- */
+
+#define CALLS 300
+#define ATTEMPTS_MAX 4
+
+typedef struct storm storm;
+
+typedef struct storm_call {
+    storm *owner;
+    evener_call *call;
+    uint32_t executions, ends;
+    uint64_t deadline_ns, ended_ns;
+} storm_call;
+
+struct storm {
+    fixture *f;
+    uint64_t random;
+    storm_call calls[CALLS];
+};
+
+static uint64_t draw(storm *s, uint64_t below)
+{
+    s->random ^= s->random << 13;
+    s->random ^= s->random >> 7;
+    s->random ^= s->random << 17;
+    return s->random % below;
+}
+
+static fake_call_outcome at_random(void *arg, const char *address, const evener_call_begin_args *args)
+{
+    storm *s = arg;
+    (void)address;
+    static const fake_call_kind kinds[] = {FAKE_CALL_ANSWER,  FAKE_CALL_ANSWER, FAKE_CALL_ANSWER, FAKE_CALL_NEVER_LEFT,
+                                           FAKE_CALL_REFUSED, FAKE_CALL_LOST,   FAKE_CALL_SILENT};
+    static const char *const pushbacks[] = {NULL, NULL, NULL, "0", "30", "-1"};
+    const fake_call_outcome outcome = {.kind = kinds[draw(s, sizeof kinds / sizeof kinds[0])],
+                                       .delay_ns = draw(s, 50) * EVENER_NS_PER_MS,
+                                       .code = draw(s, 2) == 0 ? EVENER_STATUS_UNAVAILABLE : EVENER_STATUS_OK,
+                                       .headers_came = draw(s, 8) == 0,
+                                       .pushback = pushbacks[draw(s, sizeof pushbacks / sizeof pushbacks[0])],
+                                       .connection_ends = draw(s, 20) == 0};
+    uint32_t index;
+    memcpy(&index, args->request->data, sizeof index);
+    storm_call *c = &s->calls[index];
+    cr_assert_eq(c->ends, 0, "an attempt begins after the end");
+    cr_assert_lt(args->previous_attempts, ATTEMPTS_MAX);
+    c->executions += outcome.kind == FAKE_CALL_ANSWER || outcome.kind == FAKE_CALL_LOST;
+    return outcome;
+}
+
+static void storm_ended(void *arg, const evener_status *status, evener_bytes *response)
+{
+    storm_call *c = arg;
+    (void)status;
+    (void)response;
+    c->ends++;
+    c->ended_ns = virtual_loop_now_ns(c->owner->f->loop);
+}
+
+static void start_one(storm *s, uint32_t index)
+{
+    storm_call *c = &s->calls[index];
+    const evener_call_options options = {.size = sizeof options, .timeout_ms = 1 + draw(s, 300)};
+    const evener_bytes request = {.data = (const uint8_t *)&index, .length = sizeof index};
+    evener_status status;
+    c->owner = s;
+    c->deadline_ns = virtual_loop_now_ns(s->f->loop) + options.timeout_ms * EVENER_NS_PER_MS;
+    if (evener_call_start(s->f->channel, SCENE_METHOD, &request, &options, storm_ended, c, &c->call, &status) !=
+        EVENER_STATUS_OK) {
+        c->ends++; /* it has ended at once, and no callback comes */
+        c->ended_ns = virtual_loop_now_ns(s->f->loop);
+    }
+}
+
+static void run_storm(uint64_t seed, const char *config)
+{
+    storm *s = calloc(1, sizeof *s);
+    s->random = seed * UINT64_C(0x9E3779B97F4A7C15) + 1;
+    s->f = fixture_create_calling(&(evener_channel_options){.policy = "p2c_ewma", .default_service_config = config},
+                                  at_random, s);
+    fixture_push(s->f, SCENE_BACKENDS);
+    fixture_connect(s->f);
+    for (uint32_t i = 0; i < CALLS; i++) {
+        start_one(s, i);
+        if (draw(s, 3) == 0) {
+            virtual_loop_advance_ms(s->f->loop, draw(s, 10));
+        }
+        const uint32_t other = (uint32_t)draw(s, i + 1);
+        if (draw(s, 5) == 0 && s->calls[other].call != NULL) {
+            evener_call_cancel(s->calls[other].call);
+        }
+        if (draw(s, 7) == 0) {
+            evener_call_unref(s->calls[other].call);
+            s->calls[other].call = NULL;
+        }
+        if (draw(s, 40) == 0) {
+            fixture_push(s->f, draw(s, 2) == 0 ? "127.0.0.1:1,127.0.0.1:4" : SCENE_BACKENDS);
+        }
+    }
+    virtual_loop_advance_ms(s->f->loop, 2000);
+    for (uint32_t i = 0; i < CALLS; i++) {
+        const storm_call *c = &s->calls[i];
+        cr_assert_eq(c->ends, 1, "seed %llu, call %u: ended %u times", (unsigned long long)seed, i, c->ends);
+        cr_assert_leq(c->executions, ATTEMPTS_MAX, "seed %llu, call %u: executed %u times", (unsigned long long)seed, i,
+                      c->executions);
+        cr_assert_leq(c->ended_ns, c->deadline_ns, "seed %llu, call %u: late", (unsigned long long)seed, i);
+        evener_call_unref(c->call);
+    }
+    cr_assert_eq(fake_transport_calls_under_way(s->f->transport), 0);
+    fixture_destroy(s->f);
+    free(s);
+}
+
+Test(hedging_sim, whatever_happens_each_call_ends_once_in_time_and_is_executed_as_often_as_its_policy_allows)
+{
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        run_storm(seed, HEDGING("4", "0.01s"));
+    }
+}
