@@ -15,13 +15,14 @@ void sim_account(engine *e, uint32_t index)
 {
     server *s = &e->servers[index];
     const uint64_t now_ns = sim_now_ns(e);
-    for (uint32_t i = 0; s->calls_now > 0 && i < e->window_count; i++) {
-        span *w = &e->windows[i];
+    server_share *shares = &e->shares[(size_t)index * e->window_count];
+    for (uint32_t i = 0; s->calls_now > 0 && s->accounted_ns < now_ns && i < e->window_count; i++) {
+        const span *w = &e->windows[i];
         const uint64_t from_ns = s->accounted_ns > w->from_ns ? s->accounted_ns : w->from_ns;
         const uint64_t to_ns = now_ns < w->to_ns ? now_ns : w->to_ns;
         if (from_ns < to_ns) {
-            w->busy_ns[index] += (double)s->running_count * (double)(to_ns - from_ns);
-            w->load_ns[index] += (double)s->calls_now * (double)(to_ns - from_ns);
+            shares[i].busy_ns += (double)s->running_count * (double)(to_ns - from_ns);
+            shares[i].load_ns += (double)s->calls_now * (double)(to_ns - from_ns);
         }
     }
     s->accounted_ns = now_ns;
@@ -56,7 +57,7 @@ static void collect_begin(engine *e, uint64_t begun_ns, uint32_t index)
             w->slice.calls++;
             if (s != NULL) {
                 w->slice.group_calls[s->group - e->scenario->groups]++;
-                w->calls[index]++;
+                e->shares[(size_t)index * e->window_count + i].calls++;
                 w->queue_max = s->calls_now > w->queue_max ? s->calls_now : w->queue_max;
             }
         }

@@ -43,11 +43,15 @@ typedef struct span {
     sim_slice slice;
     uint64_t from_ns, to_ns;
     histogram *times;
-    uint32_t *calls; /* by server; NULL in the series */
-    double *busy_ns; /* by server: time of its workers with a call, inside the window */
-    double *load_ns; /* by server: time of the calls in service or queued, inside the window */
     uint32_t queue_max;
 } span;
+
+/* Data collected of a server inside a window. */
+typedef struct server_share {
+    double busy_ns; /* time of its workers with a call */
+    double load_ns; /* time of the calls in service or queued */
+    uint32_t calls; /* begun */
+} server_share;
 
 typedef struct engine {
     const sim_scenario *scenario;
@@ -70,6 +74,7 @@ typedef struct engine {
     double rate_factor;
     uint64_t arrivals, antagonists, services; /* random number streams */
     span *windows, *series;
+    server_share *shares; /* by server, then by window: those of a server together, as they change together */
     uint32_t window_count;
     size_t series_count;
 } engine;

@@ -88,6 +88,7 @@ static void set_up_spans(engine *e)
     const sim_scenario *scenario = e->scenario;
     e->window_count = scenario->window_count > 0 ? scenario->window_count : 1;
     e->windows = zeroed(e->window_count, sizeof *e->windows);
+    e->shares = zeroed((size_t)e->window_count * e->server_count, sizeof *e->shares);
     for (uint32_t i = 0; i < e->window_count; i++) {
         span *w = &e->windows[i];
         w->slice.from_s = scenario->window_count > 0 ? scenario->windows[i].from_s : 0;
@@ -95,9 +96,6 @@ static void set_up_spans(engine *e)
         w->from_ns = sim_after_s(e, w->slice.from_s);
         w->to_ns = sim_after_s(e, w->slice.to_s);
         w->times = zeroed(1, sizeof *w->times);
-        w->calls = zeroed(e->server_count, sizeof *w->calls);
-        w->busy_ns = zeroed(e->server_count, sizeof *w->busy_ns);
-        w->load_ns = zeroed(e->server_count, sizeof *w->load_ns);
     }
     e->series_count = scenario->series_s > 0 ? (size_t)ceil(scenario->duration_s / scenario->series_s) : 0;
     e->series = zeroed(e->series_count, sizeof *e->series);
@@ -151,15 +149,12 @@ void sim_tear_down(engine *e)
     }
     for (uint32_t i = 0; i < e->window_count; i++) {
         free(e->windows[i].times);
-        free(e->windows[i].calls);
-        free(e->windows[i].busy_ns);
-        free(e->windows[i].load_ns);
     }
     for (size_t i = 0; i < e->series_count; i++) {
         free(e->series[i].times);
     }
-    void *const memory[] = {e->world.addresses, e->windows, e->series,      e->servers, e->refusing,       e->clients,
-                            e->lists,           e->calls,   e->heap.events, e->scratch, e->timeouts.events};
+    void *const memory[] = {e->world.addresses, e->windows, e->series,      e->servers, e->refusing,        e->clients,
+                            e->lists,           e->calls,   e->heap.events, e->scratch, e->timeouts.events, e->shares};
     for (size_t i = 0; i < sizeof memory / sizeof *memory; i++) {
         free(memory[i]);
     }
@@ -186,13 +181,14 @@ static sim_window_result window_result(const engine *e, const span *w)
     for (uint32_t i = 0; i < e->server_count; i++) {
         const server *s = &e->servers[i];
         if (s->present) {
-            const double busy = w->busy_ns[i] / span_ns / (s->group->workers > 0 ? s->group->workers : 1);
+            const server_share *of = &e->shares[(size_t)i * e->window_count + (size_t)(w - e->windows)];
+            const double busy = of->busy_ns / span_ns / (s->group->workers > 0 ? s->group->workers : 1);
             present++;
-            calls_sum += w->calls[i];
-            load_sum += w->load_ns[i];
+            calls_sum += of->calls;
+            load_sum += of->load_ns;
             busy_sum += busy;
-            calls_max = w->calls[i] > calls_max ? w->calls[i] : calls_max;
-            load_max = w->load_ns[i] > load_max ? w->load_ns[i] : load_max;
+            calls_max = of->calls > calls_max ? of->calls : calls_max;
+            load_max = of->load_ns > load_max ? of->load_ns : load_max;
             result.busy_share_max = busy > result.busy_share_max ? busy : result.busy_share_max;
         }
     }
