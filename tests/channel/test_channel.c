@@ -565,6 +565,21 @@ Test(channel, goes_idle_without_calls_and_wakes_with_one)
     fixture_destroy(f);
 }
 
+/* The pick's thread has a lane and the transport counts no connections: the shortest way. It wakes the channel, too. */
+Test(channel, a_pick_on_the_short_way_wakes_an_idle_channel)
+{
+    fixture *f = fixture_create_uncounted(&(evener_channel_options){.policy = "round_robin", .idle_timeout_ms = 60000});
+    fixture_push(f, A);
+    fixture_connect(f);
+    cr_assert_str_eq(fixture_pick(f), A);
+    virtual_loop_advance_ms(f->loop, 80000);
+    cr_assert_eq(evener_channel_state(f->channel, false), EVENER_IDLE);
+    cr_assert_str_eq(fixture_pick(f), "queue");
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_eq(evener_channel_state(f->channel, false), EVENER_READY);
+    fixture_destroy(f);
+}
+
 /* ---- the end ---- */
 
 Test(channel, a_closed_channel_refuses_calls_and_twice_is_allowed)

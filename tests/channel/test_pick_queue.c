@@ -169,6 +169,52 @@ Test(pick_queue, is_bounded)
     fixture_destroy(f);
 }
 
+/* Nothing else happens meanwhile: the channel is CONNECTING before and after. */
+Test(pick_queue, a_deadline_ends_a_pick_without_any_other_event)
+{
+    fixture *f = fixture_create(NULL);
+    fake_transport_set_default(f->transport, FAKE_SILENT, 0);
+    fixture_push(f, A);
+    fixture_connect(f);
+    wait w;
+    const evener_pick_args args = {.size = sizeof args, .timeout_ms = 100};
+    cr_assert_eq(start(f, &w, &args), EVENER_PICK_QUEUE);
+    virtual_loop_advance_ms(f->loop, 99);
+    cr_assert_eq(w.order, 0);
+    virtual_loop_advance_ms(f->loop, 1);
+    cr_assert_neq(w.order, 0);
+    cr_assert_eq(w.code, EVENER_STATUS_DEADLINE_EXCEEDED);
+    fixture_destroy(f);
+}
+
+/* However a pick ends, it frees its place in the queue, and the statistics count it no more. */
+Test(pick_queue, a_pick_that_ended_does_not_count_as_waiting)
+{
+    fixture *f = fixture_create(&(evener_channel_options){.queued_picks_max = 1});
+    fake_transport_set_default(f->transport, FAKE_SILENT, 0);
+    fixture_push(f, A);
+    fixture_connect(f);
+    wait timed_out, cancelled, served;
+    const evener_pick_args args = {.size = sizeof args, .timeout_ms = 100};
+    cr_assert_eq(start(f, &timed_out, &args), EVENER_PICK_QUEUE);
+    cr_assert_eq(f->channel->queue.count, 1);
+    virtual_loop_advance_ms(f->loop, 100);
+    cr_assert_eq(timed_out.code, EVENER_STATUS_DEADLINE_EXCEEDED);
+    cr_assert_eq(f->channel->queue.count, 0);
+    cr_assert_eq(start(f, &cancelled, NULL), EVENER_PICK_QUEUE, "the place is free again");
+    evener_pick_request_cancel(&cancelled.request);
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_eq(cancelled.code, EVENER_STATUS_CANCELLED);
+    cr_assert_eq(f->channel->queue.count, 0);
+    cr_assert_eq(start(f, &served, NULL), EVENER_PICK_QUEUE, "the place is free again");
+    cr_assert(fake_transport_ready(f->transport, A));
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_eq(served.code, EVENER_STATUS_OK);
+    cr_assert_eq(f->channel->queue.count, 0);
+    evener_pick_done(&served.pick, NULL);
+    fixture_destroy(f);
+}
+
 Test(pick_queue, blocking_on_a_callers_loop_is_refused)
 {
     fixture *f = fixture_create(NULL);

@@ -100,6 +100,76 @@ Test(subchannel, an_attempt_without_answer_is_given_up)
     fixture_destroy(f);
 }
 
+/* connection-backoff.md: an attempt has at least until the backoff would end, even where the connect timeout is less. */
+Test(subchannel, an_attempt_may_take_as_long_as_the_backoff)
+{
+    const evener_channel_options options = {.policy = "round_robin", .connect_timeout_ms = 300};
+    fixture *f = fixture_create(&options);
+    fake_transport_set_default(f->transport, FAKE_SILENT, 0);
+    fixture_push(f, A);
+    fixture_connect(f);
+    virtual_loop_advance_ms(f->loop, 999);
+    cr_assert_eq(fixture_stats(f, A).state, EVENER_CONNECTING);
+    virtual_loop_advance_ms(f->loop, 1); /* the initial backoff, 1 s */
+    cr_assert_eq(fixture_stats(f, A).connect_failures, 1);
+    fixture_destroy(f);
+}
+
+/* Backends that failed at once are not tried again at once: the backoff is 1 s +-20 %, by chance. */
+Test(subchannel, attempts_that_failed_together_are_spread)
+{
+    enum { COUNT = 40 };
+    char list[COUNT * 16] = "";
+    char addresses[COUNT][16];
+    fixture *f = fixture_create(NULL);
+    fake_transport_set_default(f->transport, FAKE_REFUSE, 0);
+    for (int i = 0; i < COUNT; i++) {
+        snprintf(addresses[i], sizeof addresses[i], "10.0.0.%d:1", i + 1);
+        strcat(strcat(list, i > 0 ? "," : ""), addresses[i]);
+    }
+    fixture_push(f, list);
+    fixture_connect(f);
+    const uint64_t first_ns = fake_transport_last_attempt_ns(f->transport, addresses[0]);
+    virtual_loop_advance_ms(f->loop, 1210);
+    uint64_t least_ns = UINT64_MAX, most_ns = 0;
+    for (int i = 0; i < COUNT; i++) {
+        cr_assert_eq(fake_transport_attempts(f->transport, addresses[i]), 2, "%s", addresses[i]);
+        const uint64_t waited_ns = fake_transport_last_attempt_ns(f->transport, addresses[i]) - first_ns;
+        least_ns = waited_ns < least_ns ? waited_ns : least_ns;
+        most_ns = waited_ns > most_ns ? waited_ns : most_ns;
+    }
+    cr_assert_geq(least_ns, 800 * EVENER_NS_PER_MS);
+    cr_assert_leq(most_ns, 1200 * EVENER_NS_PER_MS);
+    cr_assert_lt(least_ns, 850 * EVENER_NS_PER_MS, "they use the whole range");
+    cr_assert_gt(most_ns, 1150 * EVENER_NS_PER_MS, "they use the whole range");
+    fixture_destroy(f);
+}
+
+/* A policy was replaced; both had a subchannel of the backend, which stays connected. */
+static void expect_that_a_released_subchannel_has_no_connection(fixture *f)
+{
+    fixture_push_config(f, A, "{\"loadBalancingConfig\":[{\"round_robin\":{}}]}");
+    fixture_connect(f);
+    evener_pick pick;
+    cr_assert_eq(evener_channel_try_pick(f->channel, NULL, &pick, NULL), EVENER_PICK_COMPLETE);
+    cr_assert(pick.subchannel->connection != NULL || pick.subchannel->users != NULL);
+    fixture_push_config(f, A, "{\"loadBalancingConfig\":[{\"random\":{}}]}");
+    virtual_loop_advance_ms(f->loop, 1000);
+    cr_expect_null(pick.subchannel->connection, "a late pick would use a connection that is not its own any more");
+    cr_expect_null(pick.subchannel->users);
+    cr_assert_str_eq(fixture_pick(f), A);
+    cr_assert_eq(fake_transport_attempts(f->transport, A), 1, "the backend stays connected");
+    evener_pick_done(&pick, NULL);
+    fixture_destroy(f);
+}
+
+Test(subchannel, a_released_one_has_no_connection_though_the_backend_has)
+{
+    const evener_channel_options options = {.policy = NULL};
+    expect_that_a_released_subchannel_has_no_connection(fixture_create(&options));
+    expect_that_a_released_subchannel_has_no_connection(fixture_create_uncounted(&options));
+}
+
 Test(subchannel, connect_that_fails_at_once)
 {
     fixture *f = fixture_create(NULL);

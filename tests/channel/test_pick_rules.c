@@ -1,0 +1,197 @@
+/* Rules of a pick that only a policy of one's own can provoke: status codes of the control plane, a change between a try
+ * and the queue, and the end of a call as an older program reports it. */
+#include <criterion/criterion.h>
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <evener/base_policy.h>
+
+#include "lb/channel/channel_internal.h"
+#include "tests/support/channel_fixture.h"
+
+#define A "127.0.0.1:1"
+
+typedef struct own_picker {
+    evener_picker base;
+    evener_subchannel *subchannel;
+} own_picker;
+
+/* What the picker answers; NULL: COMPLETE. */
+static evener_pick_outcome (*answer)(const evener_pick_context *context);
+static evener_done_info seen;
+static bool notified;
+
+static void done(void *data, uint64_t word, const evener_done_info *info, uint32_t lane)
+{
+    (void)data;
+    (void)word;
+    (void)lane;
+    seen = *info;
+    notified = true;
+}
+
+static evener_pick_outcome own_pick(evener_picker *base, const evener_pick_context *context, evener_pick *pick)
+{
+    pick->subchannel = ((own_picker *)base)->subchannel;
+    const evener_pick_outcome outcome = answer != NULL ? answer(context) : EVENER_PICK_COMPLETE;
+    if (outcome == EVENER_PICK_COMPLETE) {
+        (void)evener_pick_add_layer(pick, done, evener_subchannel_data(pick->subchannel));
+    }
+    return outcome;
+}
+
+static void own_destroy(evener_picker *base)
+{
+    evener_subchannel_unref(((own_picker *)base)->subchannel);
+    free(base);
+}
+
+static const evener_picker_vtable own_vtable = {.size = sizeof own_vtable, .pick = own_pick, .destroy = own_destroy};
+
+static evener_picker *own_build_picker(const evener_base_ready *ready)
+{
+    own_picker *picker = evener_picker_alloc(sizeof *picker);
+    evener_picker_init(&picker->base, &own_vtable);
+    picker->subchannel = evener_subchannel_ref(ready->subchannels[0]);
+    return &picker->base;
+}
+
+static const evener_base_policy own = {.size = sizeof own, .build_picker = own_build_picker};
+static const evener_policy_builder own_builder = {
+    .size = sizeof own_builder, .name = "own", .build = evener_base_policy_build, .user_data = (void *)&own};
+static const evener_policy_builder *const policies[] = {&own_builder};
+
+static fixture *f;
+
+static void set_up(void)
+{
+    f = fixture_create(&(evener_channel_options){.policies = policies, .policy_count = 1, .policy = "own"});
+    fixture_push(f, A);
+    fixture_connect(f);
+}
+
+static void tear_down(void)
+{
+    fixture_destroy(f);
+}
+
+TestSuite(pick_rules, .init = set_up, .fini = tear_down);
+
+/* ---- A54: restrict control plane status codes ---- */
+
+static evener_status_code code;
+
+static evener_pick_outcome fail_with_code(const evener_pick_context *context)
+{
+    evener_status_set(context->status, code, "says the policy");
+    return EVENER_PICK_FAIL;
+}
+
+static evener_pick_outcome drop_with_code(const evener_pick_context *context)
+{
+    evener_status_set(context->status, code, "says the policy");
+    return EVENER_PICK_DROP;
+}
+
+/* A54: an application takes these for its server's; from a policy they become INTERNAL. All others stay. */
+Test(pick_rules, a54_a_policys_status_code_is_not_taken_for_a_servers)
+{
+    static const evener_status_code hidden[] = {EVENER_STATUS_OK,
+                                                EVENER_STATUS_INVALID_ARGUMENT,
+                                                EVENER_STATUS_NOT_FOUND,
+                                                EVENER_STATUS_ALREADY_EXISTS,
+                                                EVENER_STATUS_FAILED_PRECONDITION,
+                                                EVENER_STATUS_ABORTED,
+                                                EVENER_STATUS_OUT_OF_RANGE,
+                                                EVENER_STATUS_DATA_LOSS};
+    for (int i = 0; i <= 16; i++) {
+        bool is_hidden = false;
+        for (size_t j = 0; j < sizeof hidden / sizeof *hidden; j++) {
+            is_hidden = is_hidden || (int)hidden[j] == i;
+        }
+        code = (evener_status_code)i;
+        evener_pick pick;
+        evener_status status;
+        answer = fail_with_code;
+        cr_assert_eq(evener_channel_try_pick(f->channel, NULL, &pick, &status), EVENER_PICK_FAIL);
+        cr_expect_eq((int)status.code, is_hidden ? (int)EVENER_STATUS_INTERNAL : i, "%d became %d", i, status.code);
+        cr_expect_not_null(strstr(status.message, "says the policy"));
+        cr_expect_eq(strstr(status.message, evener_status_code_name(code)) != NULL, is_hidden, "%s", status.message);
+        answer = drop_with_code;
+        cr_assert_eq(evener_channel_try_pick(f->channel, NULL, &pick, &status), EVENER_PICK_DROP);
+        cr_expect_eq((int)status.code, is_hidden ? (int)EVENER_STATUS_INTERNAL : i, "%d became %d", i, status.code);
+    }
+    answer = NULL;
+}
+
+/* ---- a change between the try and the queue ---- */
+
+static unsigned tries;
+
+static evener_pick_outcome change_after_the_first_try(const evener_pick_context *context)
+{
+    (void)context;
+    if (++tries > 1) {
+        return EVENER_PICK_COMPLETE;
+    }
+    evener_pick_queue_wake(&f->channel->queue); /* as if a backend became READY just now, seen by nobody who waits */
+    return EVENER_PICK_QUEUE;
+}
+
+static void called_back(void *arg, evener_status_code result, const evener_status *status)
+{
+    (void)result;
+    (void)status;
+    *(bool *)arg = true;
+}
+
+Test(pick_rules, a_change_between_the_try_and_the_queue_is_tried_again)
+{
+    bool called = false;
+    evener_pick pick;
+    evener_pick_request request = {.size = sizeof request, .pick = &pick, .callback = called_back, .arg = &called};
+    tries = 0;
+    answer = change_after_the_first_try;
+    cr_assert_eq(evener_channel_pick_async(f->channel, NULL, &request, NULL), EVENER_PICK_COMPLETE);
+    cr_expect_eq(tries, 2);
+    cr_expect_not(called);
+    evener_pick_done(&pick, NULL);
+    answer = NULL;
+}
+
+/* ---- the end of a call, from a program that was built against an older evener ---- */
+
+/* End a pick with a report of `bytes` bytes that ends where readable memory ends. */
+static void end_with_short_report(size_t bytes, evener_status_code result)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    char *pages = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    cr_assert_neq(pages, MAP_FAILED);
+    cr_assert_eq(mprotect(pages + page, page, PROT_NONE), 0);
+    const evener_done_info whole = {
+        .size = bytes, .code = result, .load_report = pages, .load_report_bytes = 3, .first_message_ns = 77};
+    void *report = pages + page - bytes;
+    memcpy(report, &whole, bytes);
+    evener_pick pick;
+    cr_assert_eq(evener_channel_try_pick(f->channel, NULL, &pick, NULL), EVENER_PICK_COMPLETE);
+    notified = false;
+    evener_pick_done(&pick, report);
+    cr_assert(notified);
+    cr_expect_eq(seen.size, sizeof seen, "the policy gets the whole struct");
+    cr_expect_eq(seen.code, result);
+    cr_expect_eq(seen.load_report_bytes, 3);
+    cr_expect_eq(seen.first_message_ns, 0, "the program does not know it");
+    cr_expect_null(seen.error_string);
+    munmap(pages, 2 * page);
+}
+
+Test(pick_rules, a_report_of_an_older_program_is_read_up_to_its_size)
+{
+    const size_t first_version = offsetof(evener_done_info, error_string);
+    end_with_short_report(first_version, EVENER_STATUS_OK);
+    end_with_short_report(first_version, EVENER_STATUS_UNAVAILABLE);
+}
