@@ -267,6 +267,44 @@ Test(call_options, without_a_limit_large_messages_are_received, .timeout = 60)
     call_fixture_close(&f);
 }
 
+/* ---- headers ---- */
+
+/* Answer a call with a header of that many bytes. Return the call's status. */
+static evener_status_code answer_with_header(scene *s, size_t bytes)
+{
+    char value[4096];
+    memset(value, 'x', bytes);
+    value[bytes] = '\0';
+    const evener_call_options options = {.size = sizeof options, .timeout_ms = 20000};
+    const evener_bytes request = bytes_of("hello");
+    const uint32_t stream = begin(s, &options, &request);
+    if (stream == 1) {
+        raw_send(&s->raw, RAW_SETTINGS, RAW_ACK, 0, NULL, 0); /* the core's limit holds from here on */
+    }
+    raw_send_headers(&s->raw, 0, stream, ":status", "200", "content-type", "application/grpc", "x-long", value, NULL);
+    raw_send_message(&s->raw, stream, "answer", strlen("answer"));
+    raw_send_trailers(&s->raw, stream, "0");
+    end(s);
+    evener_bytes_clear(&s->response);
+    return s->status.code;
+}
+
+/* RFC 9113 section 6.5.2: an entry counts 32 bytes more than its name and its value. */
+Test(call_options, headers_above_the_channels_limit_end_the_call, .timeout = 60)
+{
+    scene s;
+    open_scene(&s, &(evener_channel_options){.header_list_bytes_max = 2000});
+    evener_status_code code = answer_with_header(&s, 1500);
+    cr_expect_eq(code, EVENER_STATUS_OK, "%s", s.status.message);
+    code = answer_with_header(&s, 2000);
+    cr_expect_eq(code, EVENER_STATUS_RESOURCE_EXHAUSTED, "%s", s.status.message);
+    if (!on_core()) { /* which ends the connection */
+        code = answer_with_header(&s, 1500);
+        cr_expect_eq(code, EVENER_STATUS_OK, "the connection lives: %s", s.status.message);
+    }
+    close_scene(&s);
+}
+
 /* ---- status messages ---- */
 
 /* evener_status keeps 511 bytes; the details have all. */

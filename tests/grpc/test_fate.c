@@ -465,28 +465,54 @@ Test(fate, a_refused_call_waits_no_longer_than_until_another_one_is_answered, .t
 
 /* ---- keepalive ---- */
 
-/* The core stops after two pings without data, unless it is asked not to; pings are a second apart. */
-Test(fate, keepalive_goes_on_over_a_silent_connection, .timeout = 60)
+static evener_channel *open_with_keepalive(const h2_script_server *server, bool permit_without_calls)
 {
-    h2_script_server *server = start_silent_server();
     evener_credentials *insecure;
     cr_assert_eq(evener_credentials_create_insecure(&insecure, NULL), EVENER_STATUS_OK);
     char target[64];
     snprintf(target, sizeof target, "ipv4:%s", address_of_port(h2_script_server_port(server)));
-    const evener_channel_options options = {
-        .size = sizeof options, .credentials = insecure, .keepalive_time_ms = 100, .keepalive_timeout_ms = 20000};
+    const evener_channel_options options = {.size = sizeof options,
+                                            .credentials = insecure,
+                                            .keepalive_time_ms = 100,
+                                            .keepalive_timeout_ms = 20000,
+                                            .keepalive_permit_without_calls = permit_without_calls};
     evener_channel *channel;
     evener_status status;
     cr_assert_eq(evener_channel_create(target, &options, &channel, &status), EVENER_STATUS_OK, "%s", status.message);
-    evener_stream *stream;
-    cr_assert_eq(evener_stream_open(channel, "/any.Service/Method", NULL, NULL, &stream, &status), EVENER_STATUS_OK,
-                 "%s", status.message);
+    evener_credentials_destroy(insecure);
+    return channel;
+}
+
+static void expect_pings(h2_script_server *server)
+{
     for (int i = 0; i < 4000 && h2_script_server_count(server, H2_PINGS) < 4; i++) {
         usleep(10000);
     }
     cr_expect_geq(h2_script_server_count(server, H2_PINGS), 4);
+}
+
+/* The core stops after two pings without data, unless it is asked not to; pings are a second apart. */
+Test(fate, keepalive_goes_on_over_a_silent_connection, .timeout = 60)
+{
+    h2_script_server *server = start_silent_server();
+    evener_channel *channel = open_with_keepalive(server, false);
+    evener_stream *stream;
+    evener_status status;
+    cr_assert_eq(evener_stream_open(channel, "/any.Service/Method", NULL, NULL, &stream, &status), EVENER_STATUS_OK,
+                 "%s", status.message);
+    expect_pings(server);
     evener_stream_unref(stream);
     evener_channel_unref(channel);
-    evener_credentials_destroy(insecure);
+    h2_script_server_stop(server);
+}
+
+/* (Of http2: tests/http2/test_keepalive_time.c.) */
+Test(fate, keepalive_without_calls_goes_on_if_the_channel_permits_it, .timeout = 60)
+{
+    h2_script_server *server = start_silent_server();
+    evener_channel *channel = open_with_keepalive(server, true);
+    evener_channel_connect(channel);
+    expect_pings(server);
+    evener_channel_unref(channel);
     h2_script_server_stop(server);
 }

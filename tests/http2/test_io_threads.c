@@ -1,0 +1,95 @@
+/* A channel's io_threads: as many I/O threads serve the connections of its runtime. */
+#include <criterion/criterion.h>
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <evener/evener.h>
+
+#include "lb/transport/http2/internal.h"
+
+/* Enough for more threads than are asked for to get connections, if there were more. */
+#define CONNECTIONS (8 * EVENER_HTTP2_CONNECTIONS_TOGETHER)
+
+static int listen_on_all_addresses(uint16_t *port)
+{
+    const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_ANY)};
+    socklen_t bytes = sizeof address;
+    cr_assert_eq(bind(listener, (struct sockaddr *)&address, bytes), 0);
+    cr_assert_eq(listen(listener, CONNECTIONS), 0);
+    cr_assert_eq(getsockname(listener, (struct sockaddr *)&address, &bytes), 0);
+    *port = ntohs(address.sin_port);
+    return listener;
+}
+
+static unsigned count_io_threads(void)
+{
+    unsigned count = 0;
+    DIR *tasks = opendir("/proc/self/task");
+    for (const struct dirent *entry = readdir(tasks); entry != NULL; entry = readdir(tasks)) {
+        char path[64], name[32] = "";
+        snprintf(path, sizeof path, "/proc/self/task/%.20s/comm", entry->d_name);
+        FILE *file = fopen(path, "r");
+        if (file != NULL) {
+            (void)!fgets(name, sizeof name, file);
+            fclose(file);
+        }
+        count += strncmp(name, "evener-h2-", strlen("evener-h2-")) == 0;
+    }
+    closedir(tasks);
+    return count;
+}
+
+/* Connect a channel to many addresses, at all of which one server listens that never answers. */
+static void expect_threads(uint32_t io_threads, unsigned expected)
+{
+    uint16_t port;
+    const int listener = listen_on_all_addresses(&port);
+    static char target[CONNECTIONS * 24] = "ipv4:";
+    size_t used = strlen(target);
+    for (unsigned i = 1; i <= CONNECTIONS; i++) {
+        used += (size_t)snprintf(target + used, sizeof target - used, "%s127.0.0.%u:%u", i > 1 ? "," : "", i, port);
+    }
+    evener_status status;
+    evener_runtime *runtime;
+    evener_credentials *insecure;
+    cr_assert_eq(evener_runtime_create(NULL, &runtime, &status), EVENER_STATUS_OK);
+    cr_assert_eq(evener_credentials_create_insecure(&insecure, &status), EVENER_STATUS_OK);
+    const evener_channel_options options = {.size = sizeof options,
+                                            .runtime = runtime,
+                                            .credentials = insecure,
+                                            .transport_name = "http2",
+                                            .policy = "round_robin",
+                                            .io_threads = io_threads};
+    evener_channel *channel;
+    cr_assert_eq(evener_channel_create(target, &options, &channel, &status), EVENER_STATUS_OK, "%s", status.message);
+    evener_channel_connect(channel);
+    int accepted[CONNECTIONS];
+    for (unsigned i = 0; i < CONNECTIONS; i++) {
+        accepted[i] = accept(listener, NULL, NULL); /* its thread has been started before */
+    }
+    cr_expect_eq(count_io_threads(), expected, "%u threads", count_io_threads());
+    for (unsigned i = 0; i < CONNECTIONS; i++) {
+        close(accepted[i]);
+    }
+    close(listener);
+    evener_channel_unref(channel);
+    evener_credentials_destroy(insecure);
+    evener_runtime_unref(runtime);
+}
+
+Test(http2_io_threads, one_serves_all_connections, .timeout = 60)
+{
+    expect_threads(1, 1);
+}
+
+Test(http2_io_threads, there_are_as_many_as_the_channel_says, .timeout = 60)
+{
+    expect_threads(5, 5);
+}
