@@ -8,23 +8,13 @@
 
 #include "bench/rpc/client.h"
 #include "tests/support/call_load.h"
-#include "tests/support/h2_script_server.h"
+#include "tests/support/refusing_server.h"
 #include "tests/support/transport_choice.h"
 
 #define CALLS 10000
 #define IN_FLIGHT 8
 #define REFUSED_EVERY 50
 #define SHARE_PERCENT_MIN 45
-
-static const h2_step refused[] = {
-    {.kind = H2_AWAIT_END_STREAM}, {.kind = H2_RST_STREAM, .code = H2_REFUSED_STREAM}, {.kind = H2_END}};
-static const h2_step ok[] = {
-    {.kind = H2_AWAIT_END_STREAM},
-    {.kind = H2_HEADERS, .headers = {{":status", "200"}, {"content-type", "application/grpc"}}},
-    {.kind = H2_DATA, .data = "\0\0\0\0", .data_bytes = 5},
-    {.kind = H2_HEADERS, .headers = {{"grpc-status", "0"}}, .end_stream = true},
-    {.kind = H2_END}};
-static const h2_script scripts[] = {{.steps = ok, .plays = REFUSED_EVERY - 1}, {.steps = refused, .plays = 1}};
 
 static int failures;
 
@@ -38,9 +28,8 @@ static void check(bool holds, const char *what, uint64_t seen, uint64_t limit)
 
 int main(void)
 {
-    h2_script_server *refusing = h2_script_server_start(
-        &(h2_script_server_options){.scripts = scripts, .count = sizeof scripts / sizeof *scripts, .cycle = true});
-    h2_script_server *willing = h2_script_server_start(&(h2_script_server_options){.scripts = scripts, .count = 1});
+    h2_script_server *refusing = refusing_server_start(REFUSED_EVERY);
+    h2_script_server *willing = refusing_server_start(0);
     char servers[64];
     snprintf(servers, sizeof servers, "127.0.0.1:%u,127.0.0.1:%u", (unsigned)h2_script_server_port(refusing),
              (unsigned)h2_script_server_port(willing));
