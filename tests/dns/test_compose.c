@@ -152,8 +152,12 @@ Test(merge, one_fails)
 Test(merge, one_is_silent)
 {
     struct scene *s = scene_create("merge:a:x|static:" B);
-    virtual_loop_advance_ms(s->f->loop, 5000);
+    virtual_loop_advance_ms(s->f->loop, 4999);
+    cr_assert_eq(s->f->sink.update_count, 0, "it is waited for, for a while");
+    virtual_loop_advance_ms(s->f->loop, 1);
+    cr_assert_eq(s->f->sink.update_count, 1);
     cr_assert_str_eq(s->f->sink.addresses, B);
+    cr_assert_eq(s->f->sink.error_count, 0, "silence is no error");
     push(s, s->a, A);
     cr_assert_str_eq(s->f->sink.addresses, A "," B);
     scene_destroy(s);

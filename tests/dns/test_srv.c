@@ -62,6 +62,28 @@ Test(srv, ports_and_weights)
     expect("0 1 80 a.prod,0 1 81 a.prod", "10.0.0.1:80;priority=0;weight=1,10.0.0.1:81;priority=0;weight=1");
 }
 
+/* Nothing but a weight, a priority or a port changes: that is news, too. */
+static void expect_after_refresh(const char *records, const char *addresses)
+{
+    struct scene *s = scene_create();
+    fake_dns_set(&s->dns, EVENER_DNS_SRV, SERVICE, "0 3 80 a.prod,0 1 81 b.prod", 30);
+    open_now(s, "srv:///" SERVICE);
+    cr_assert_eq(s->f->sink.update_count, 1);
+    fake_dns_set(&s->dns, EVENER_DNS_SRV, SERVICE, records, 30);
+    virtual_loop_advance_ms(s->f->loop, 30001);
+    cr_expect_str_eq(s->f->sink.addresses, addresses, "%s: %s", records, s->f->sink.addresses);
+    scene_destroy(s);
+}
+
+Test(srv, a_change_of_one_number_is_pushed)
+{
+    expect_after_refresh("0 5 80 a.prod,0 1 81 b.prod",
+                         "10.0.0.1:80;priority=0;weight=5,10.0.0.2:81;priority=0;weight=1");
+    expect_after_refresh("0 3 80 a.prod,0 1 82 b.prod",
+                         "10.0.0.1:80;priority=0;weight=3,10.0.0.2:82;priority=0;weight=1");
+    expect_after_refresh("1 3 80 a.prod,0 1 81 b.prod", "10.0.0.2:81;priority=0;weight=1");
+}
+
 /* A target's weight is shared among its addresses. */
 Test(srv, weight_is_shared_among_addresses)
 {

@@ -388,7 +388,24 @@ Test(health, another_service_replaces_the_watch_and_null_ends_it)
     cr_expect_eq(followed_wait_health(connection, 1), EVENER_READY);
     followed_watch_health(connection, "b");
     cr_expect_eq(followed_wait_health(connection, 2), EVENER_TRANSIENT_FAILURE);
+    /* A change of "a" reaches a watch that another connection has, and not this one. */
+    followed *other = fixture_connect(&fixture, server_address(), "localhost");
+    cr_expect_eq(followed_wait(other, 1), EVENER_READY);
+    followed_watch_health(other, "a");
+    cr_expect_eq(followed_wait_health(other, 1), EVENER_READY);
+    demo_server_set_health(server, "a", DEMO_SERVER_NOT_SERVING);
+    cr_expect_eq(followed_wait_health(other, 2), EVENER_TRANSIENT_FAILURE);
+    cr_expect_eq(followed_health_count(connection), 2, "the first watch was replaced");
+    demo_server_set_health(server, "b", DEMO_SERVER_SERVING);
+    cr_expect_eq(followed_wait_health(connection, 3), EVENER_READY);
+    /* The same of the end of a watch. */
     followed_watch_health(connection, NULL);
+    followed_watch_health(other, "b");
+    cr_expect_eq(followed_wait_health(other, 3), EVENER_READY);
+    demo_server_set_health(server, "b", DEMO_SERVER_NOT_SERVING);
+    cr_expect_eq(followed_wait_health(other, 4), EVENER_TRANSIENT_FAILURE);
+    cr_expect_eq(followed_health_count(connection), 3, "NULL ended the watch");
+    followed_forget(other);
     followed_forget(connection);
     finish();
 }

@@ -152,6 +152,14 @@ uint32_t followed_count(followed *self)
     return count;
 }
 
+uint32_t followed_health_count(followed *self)
+{
+    pthread_mutex_lock(&lock);
+    uint32_t count = self->health_count;
+    pthread_mutex_unlock(&lock);
+    return count;
+}
+
 typedef struct health_request {
     followed *self;
     const char *service;

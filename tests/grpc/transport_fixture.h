@@ -44,6 +44,7 @@ void followed_disconnect(followed *connection);
 /* Disconnects if that was not done, and frees the record. */
 void followed_forget(followed *connection);
 uint32_t followed_count(followed *connection);
+uint32_t followed_health_count(followed *connection);
 
 /* "127.0.0.1:PORT". A static buffer of the calling thread. */
 const char *address_of_port(uint16_t port);

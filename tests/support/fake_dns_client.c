@@ -53,7 +53,8 @@ static void answer_now(void *arg)
 {
     struct evener_dns_query *query = arg;
     const fake_dns_script *script = &query->script;
-    evener_dns_answer answer = {.ttl_s = script->ttl_s, .ttl_known = true, .reachable = true, .source = "dns fake"};
+    evener_dns_answer answer = {
+        .ttl_s = script->ttl_s, .ttl_known = true, .reachable = !script->unreachable, .source = "dns fake"};
     if (script->records[0] == '!') {
         (void)evener_status_set(&answer.status, EVENER_STATUS_UNAVAILABLE, "%s", script->records + 1);
         answer.server_error = strcmp(script->records, "!timed out") != 0;

@@ -22,6 +22,7 @@ typedef struct fake_dns_script {
     char records[1024]; /* "10.0.0.1,10.0.0.2"; SRV: "0 5 80 a.example,..."; "!SERVFAIL": an error; "?": silence */
     uint32_t ttl_s;
     uint64_t latency_ms;
+    bool unreachable; /* no route to the addresses */
     size_t asked;
 } fake_dns_script;
 
