@@ -35,6 +35,9 @@ void table_text(const json_t *row, const char *key, char text[TABLE_TEXT_BYTES])
         snprintf(text, TABLE_TEXT_BYTES, "%lld", (long long)json_integer_value(value));
     } else if (json_is_real(value) && strstr(key, "percent") != NULL) {
         snprintf(text, TABLE_TEXT_BYTES, "%.2f", json_real_value(value));
+        if (strcmp(text, "100.00") == 0 && json_real_value(value) < 100) { /* nearly all is not all */
+            snprintf(text, TABLE_TEXT_BYTES, "%.4f", json_real_value(value));
+        }
     } else if (json_is_real(value)) {
         real_text(json_real_value(value), text);
     }
