@@ -180,7 +180,7 @@ static evener_attempt *obtain_attempt(evener_connector *connector)
         return connector->attempt;
     }
     evener_subchannel_pool *pool = evener_connector_pool(connector);
-    evener_attempt *attempt = evener_slab_take(&pool->attempts);
+    evener_attempt *attempt = evener_slab_take(&pool->memory->attempts);
     if (attempt == NULL) {
         evener_timer_start(pool->loop, &pool->starved_timer, STARVED_RETRY_NS);
         return NULL;
@@ -197,7 +197,7 @@ static void free_attempt(evener_connector *connector)
     if (attempt != NULL) {
         evener_attempt_stop_time_out(evener_connector_pool(connector), attempt);
         give_up_attempted(attempt);
-        evener_slab_give_back(&evener_connector_pool(connector)->attempts, attempt);
+        evener_slab_give_back(&evener_connector_pool(connector)->memory->attempts, attempt);
         connector->attempt = NULL;
     }
 }
@@ -598,9 +598,6 @@ void evener_connector_prepare(evener_subchannel_pool *pool)
     pool->table = (evener_address_table)EVENER_ADDRESS_TABLE_INIT(evener_connector, table_next, address, table_tag);
     pool->given_up_tail = &pool->given_up;
     pool->grace_period = (evener_reclaim){.fn = grace_period_over, .arg = pool};
-    pool->connectors = evener_slab_for(sizeof(evener_connector), _Alignof(evener_connector));
-    pool->links = evener_slab_for(sizeof(evener_link), _Alignof(evener_link));
-    pool->attempts = evener_slab_for(sizeof(evener_attempt), _Alignof(evener_attempt));
 }
 
 void evener_connector_attach(evener_connector *connector, evener_subchannel_body *subchannel)
@@ -641,7 +638,7 @@ static void connector_end(evener_connector *connector)
         free(connector->extra->last_error);
         free(connector->extra);
     }
-    evener_slab_give_back(&pool->connectors, connector);
+    evener_slab_give_back(&pool->memory->connectors, connector);
 }
 
 void evener_connector_detach(evener_connector *connector, evener_subchannel_body *subchannel)

@@ -15,7 +15,7 @@ evener_connector *evener_connector_obtain(evener_subchannel_pool *pool, const ev
     if (!evener_address_table_reserve(&pool->table, 1)) {
         return NULL;
     }
-    connector = evener_slab_take(&pool->connectors);
+    connector = evener_slab_take(&pool->memory->connectors);
     if (connector == NULL) {
         return NULL;
     }

@@ -17,14 +17,14 @@
 evener_link *evener_link_create(evener_connector *connector)
 {
     evener_subchannel_pool *pool = evener_connector_pool(connector);
-    evener_link *link = evener_slab_take(&pool->links);
+    evener_link *link = evener_slab_take(&pool->memory->links);
     if (link == NULL) {
         return NULL;
     }
     if (pool->has_users) {
         link->users = evener_slots_take(pool->slots, NULL);
         if (link->users == NULL) {
-            evener_slab_give_back(&pool->links, link);
+            evener_slab_give_back(&pool->memory->links, link);
             return NULL;
         }
     }
@@ -61,7 +61,7 @@ static void free_link(evener_subchannel_pool *pool, evener_link *link)
     if (link->users != NULL) {
         evener_slots_give_back(pool->slots, link->users);
     }
-    evener_slab_give_back(&pool->links, link);
+    evener_slab_give_back(&pool->memory->links, link);
 }
 
 void evener_link_disconnect(evener_subchannel_pool *pool, evener_link *link)

@@ -26,10 +26,14 @@ static void *memory_of(evener_subchannel_body *body)
  * is aligned, and the body fills the last of its cache lines. */
 static evener_body_slab *body_slab_for(evener_subchannel_pool *pool, size_t data_bytes)
 {
+    pool->memory = pool->memory != NULL ? pool->memory : evener_pool_memory_of(pool->runtime);
+    if (pool->memory == NULL) {
+        return NULL;
+    }
     const size_t alignment = data_bytes > 0 ? DATA_ALIGNMENT : _Alignof(evener_subchannel_body);
     const size_t body_offset =
         (data_bytes + _Alignof(evener_subchannel_body) - 1) & ~(_Alignof(evener_subchannel_body) - 1);
-    for (evener_body_slab *s = pool->body_slabs; s != NULL; s = s->next) {
+    for (evener_body_slab *s = pool->memory->bodies; s != NULL; s = s->next) {
         if (s->body_offset == body_offset) {
             return s;
         }
@@ -41,9 +45,9 @@ static evener_body_slab *body_slab_for(evener_subchannel_pool *pool, size_t data
     *made = (evener_body_slab){
         .slab = evener_slab_for(body_offset + sizeof(evener_subchannel_body), alignment),
         .body_offset = body_offset,
-        .next = pool->body_slabs,
+        .next = pool->memory->bodies,
     };
-    pool->body_slabs = made;
+    pool->memory->bodies = made;
     return made;
 }
 
@@ -429,15 +433,6 @@ void evener_subchannel_pool_clear(evener_subchannel_pool *pool)
         pool->kinds = kind->next;
         free(kind);
     }
-    while (pool->body_slabs != NULL) {
-        evener_body_slab *memory = pool->body_slabs;
-        pool->body_slabs = memory->next;
-        evener_slab_clear(&memory->slab);
-        free(memory);
-    }
-    evener_slab_clear(&pool->connectors);
-    evener_slab_clear(&pool->links);
-    evener_slab_clear(&pool->attempts);
     evener_address_table_clear(&pool->table);
 }
 

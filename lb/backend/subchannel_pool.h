@@ -42,6 +42,15 @@ typedef struct evener_body_slab {
     struct evener_body_slab *next;
 } evener_body_slab;
 
+/* Memory for the objects of backends. All pools of a runtime share it. Control thread. */
+typedef struct evener_pool_memory {
+    evener_slab connectors, links, attempts;
+    evener_body_slab *bodies; /* few: one per number of data bytes */
+} evener_pool_memory;
+
+/* Return the runtime's; NULL on out of memory. Control thread. */
+evener_pool_memory *evener_pool_memory_of(evener_runtime *runtime);
+
 /* What all subchannels of one policy share (flyweight). */
 typedef struct evener_subchannel_kind {
     struct evener_subchannel_pool *pool;
@@ -84,9 +93,8 @@ typedef struct evener_subchannel_pool {
     evener_reclaim grace_period;
     evener_subchannel_body *to_notify, **to_notify_tail; /* their listeners are to be notified */
     evener_task notify_task;
-    evener_subchannel_kind *kinds; /* few: one or two per policy that has subchannels */
-    evener_body_slab *body_slabs;  /* few: one per number of data bytes */
-    evener_slab connectors, links, attempts;
+    evener_subchannel_kind *kinds;   /* few: one or two per policy that has subchannels */
+    evener_pool_memory *memory;      /* the runtime's; NULL until the first backend */
     evener_slot_pool *slots;         /* the runtime's; NULL until the first is taken */
     evener_subchannel_body *retired; /* no references left, but picks in flight */
     evener_link *in_use;             /* connections given up for good, but with picks in flight on them */
