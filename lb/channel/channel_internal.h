@@ -107,7 +107,6 @@ typedef struct evener_channel_control {
     evener_service_config *resolver_config;  /* the resolver's last good one; or NULL */
     evener_service_config *published_config; /* RCU: the one in force, for calls; or NULL */
     bool warned_of_scaling;                  /* the transport ignores connectionScaling */
-    uint32_t warned_fields;                  /* fields of evener_service_config_unbuilt() that were warned of */
     evener_update_list list;                 /* the one in force */
     char list_source[128];                   /* of the resolver's last update; policies read it through `helper` */
     bool renew_with_update;                  /* the next list brings its backends to the pool's generation */

@@ -306,21 +306,6 @@ static void resolver_failed(evener_channel *channel, const evener_status *status
     }
 }
 
-/* Warn once per channel of each field of the config that has no effect. */
-static void warn_of_unbuilt(evener_channel *channel, const evener_service_config *config)
-{
-    const uint32_t fresh = config != NULL ? evener_service_config_unbuilt(config) & ~channel->control.warned_fields : 0;
-    for (unsigned i = 0; i < EVENER_SERVICE_CONFIG_UNBUILT_COUNT; i++) {
-        if ((fresh >> i & 1) != 0) {
-            evener_log(
-                EVENER_LOG_WARNING, "channel",
-                "%s: the service config sets %s, which this version of evener does not support: it has no effect",
-                name_of(channel), evener_service_config_unbuilt_field(i));
-        }
-    }
-    channel->control.warned_fields |= fresh;
-}
-
 /* A105, connection scaling. A service config is for all clients of a service, so one that this transport cannot follow is
  * no error. */
 static void take_connections_max(evener_channel *channel, const evener_service_config *config)
@@ -341,7 +326,6 @@ static bool apply(evener_channel *channel)
 {
     evener_service_config *config =
         channel->control.resolver_config != NULL ? channel->control.resolver_config : channel->control.default_config;
-    warn_of_unbuilt(channel, config);
     take_connections_max(channel, config);
     const evener_policy_choice fallback = {.builder = channel->settings.policy_builder};
     const evener_policy_choice *choice = config != NULL ? evener_service_config_policy(config) : &fallback;

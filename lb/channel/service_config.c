@@ -23,16 +23,7 @@ struct evener_service_config {
     method_entry *methods; /* sorted by path */
     size_t method_count;
     evener_throttle_config throttle;
-    uint32_t unbuilt; /* bits of unbuilt_fields */
     uint32_t connections_max;
-};
-
-static const struct {
-    const char *list; /* the member whose elements may have the field; NULL: the config itself */
-    const char *name;
-    const char *place; /* name in messages */
-} unbuilt_fields[EVENER_SERVICE_CONFIG_UNBUILT_COUNT] = {
-    {NULL, "connectionScaling", "connectionScaling"},
 };
 
 /* ---- reading ---- */
@@ -304,26 +295,6 @@ static evener_status_code read_connections_max(evener_service_config *config, co
     return code;
 }
 
-static bool has_field(const json_t *object, const char *name)
-{
-    const json_t *value = json_object_get(object, name);
-    return value != NULL && !json_is_null(value);
-}
-
-static uint32_t find_unbuilt(const json_t *root)
-{
-    uint32_t found = 0;
-    for (unsigned f = 0; f < EVENER_SERVICE_CONFIG_UNBUILT_COUNT; f++) {
-        const json_t *list = json_object_get(root, unbuilt_fields[f].list != NULL ? unbuilt_fields[f].list : "");
-        bool has = unbuilt_fields[f].list == NULL && has_field(root, unbuilt_fields[f].name);
-        for (size_t i = 0; i < json_array_size(list) && !has; i++) {
-            has = has_field(json_array_get(list, i), unbuilt_fields[f].name);
-        }
-        found |= has ? UINT32_C(1) << f : 0;
-    }
-    return found;
-}
-
 /* ---- the object ---- */
 
 static void destroy(evener_service_config *config)
@@ -375,7 +346,6 @@ evener_status_code evener_service_config_parse(const char *json, const evener_po
         if (code == EVENER_STATUS_OK) {
             code = read_connections_max(made, root, status);
         }
-        made->unbuilt = find_unbuilt(root);
     }
     json_decref(root);
     if (code == EVENER_STATUS_OK) {
@@ -414,16 +384,6 @@ const evener_throttle_config *evener_service_config_throttle(const evener_servic
 uint32_t evener_service_config_connections_max(const evener_service_config *config)
 {
     return config->connections_max;
-}
-
-uint32_t evener_service_config_unbuilt(const evener_service_config *config)
-{
-    return config->unbuilt;
-}
-
-const char *evener_service_config_unbuilt_field(unsigned i)
-{
-    return unbuilt_fields[i].place;
 }
 
 const char *evener_service_config_text(const evener_service_config *config)

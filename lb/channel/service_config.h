@@ -52,12 +52,6 @@ const evener_throttle_config *evener_service_config_throttle(const evener_servic
 /* Return connectionScaling.maxConnectionsPerSubchannel (A105, connection scaling), at least 1. */
 uint32_t evener_service_config_connections_max(const evener_service_config *config);
 
-/* Fields of gRPC's service config that have no effect in this version: bit i is set in
- * evener_service_config_unbuilt() if the config has the field that evener_service_config_unbuilt_field(i) names. */
-#define EVENER_SERVICE_CONFIG_UNBUILT_COUNT 1
-uint32_t evener_service_config_unbuilt(const evener_service_config *config);
-const char *evener_service_config_unbuilt_field(unsigned i);
-
 /* Return the text that was parsed. */
 const char *evener_service_config_text(const evener_service_config *config);
 

@@ -517,7 +517,7 @@ static void collect_warning(void *arg, evener_log_level level, const char *compo
     strcat(strcat(warnings, message), "\n");
 }
 
-#define NO_EFFECT ", which this version of evener does not support: it has no effect\n"
+#define NO_EFFECT ", which the channel's transport ignores: \"http2\" follows it\n"
 
 Test(channel, what_a_service_config_asks_for_in_vain_is_warned_of_once)
 {
