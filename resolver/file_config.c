@@ -8,9 +8,11 @@
  * list may live in a program's own configuration. */
 #include <libconfig.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "lb/base/c_locale.h"
+#include "lb/base/config_numbers.h"
 #include "resolver/file_endpoints.h"
 
 #define NESTING_MAX 16 /* libconfig frees its tree recursively */
@@ -236,14 +238,24 @@ evener_status_code evener_file_parse_config(const char *path, const char *text, 
     if (code != EVENER_STATUS_OK) {
         return code;
     }
+    size_t bad_line;
+    char *widened = evener_config_widen_numbers(text, &bad_line);
+    if (widened == NULL) {
+        return bad_line == 0
+                   ? evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "file %.200s: out of memory", path)
+                   : evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                       "file %.200s:%zu: a number is out of range: 64 bits do not hold it", path,
+                                       bad_line);
+    }
     config_t config;
     config_init(&config);
-    if (config_read_string(&config, text) == CONFIG_TRUE) {
+    if (config_read_string(&config, widened) == CONFIG_TRUE) {
         code = add_elements(path, &config, endpoints, status);
     } else {
         code = evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "file %.200s:%d: %s (read as libconfig)", path,
                                  config_error_line(&config), config_error_text(&config));
     }
     config_destroy(&config);
+    free(widened);
     return code;
 }

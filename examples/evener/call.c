@@ -73,12 +73,24 @@ static void print_hex(const evener_bytes *bytes)
     }
 }
 
+/* The status message: whole, where the call got so far; its text in `status` is cut. */
+static evener_bytes message_of(const evener_status *status, const evener_call_details *details)
+{
+    const size_t kept = strlen(status->message);
+    if (details->status_message != NULL && details->status_message_bytes > kept) {
+        return (evener_bytes){.data = (const uint8_t *)details->status_message,
+                              .length = details->status_message_bytes};
+    }
+    return (evener_bytes){.data = (const uint8_t *)status->message, .length = kept};
+}
+
 static void print_json(const evener_status *status, const evener_call_details *details, const evener_bytes *response)
 {
+    const evener_bytes message = message_of(status, details);
     const bool has_backend = details->peer != NULL && details->peer[0] != '\0';
     cli_print_json(json_pack(
         "{s:s, s:i, s:o, s:o, s:i, s:o, s:o, s:o}", "status", evener_status_code_name(status->code), "code",
-        (int)status->code, "message", cli_json_text(status->message, strlen(status->message)), "backend",
+        (int)status->code, "message", cli_json_text((const char *)message.data, message.length), "backend",
         has_backend ? cli_json_text(details->peer, strlen(details->peer)) : json_null(), "attempts",
         (int)details->attempts, "headers", metadata_json(details->initial_metadata, details->initial_metadata_count),
         "trailers", metadata_json(details->trailing_metadata, details->trailing_metadata_count), "response_hex",
@@ -115,7 +127,8 @@ static int make_call(const cli_options *options, const cli_service *service)
     if (options->json) {
         print_json(&status, &details, &response);
     } else if (code != EVENER_STATUS_OK) {
-        cli_error("%s: %s", evener_status_code_name(code), status.message);
+        const evener_bytes message = message_of(&status, &details);
+        cli_error("%s: %.*s", evener_status_code_name(code), (int)message.length, (const char *)message.data);
     } else if (options->raw) {
         fwrite(response.data, 1, response.length, stdout);
     } else {

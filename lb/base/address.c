@@ -10,6 +10,8 @@
 #include <sys/random.h>
 #include <sys/un.h>
 
+#include "lb/base/printable.h"
+
 #define UNIX_PREFIX "unix:"
 #define UNIX_ABSTRACT_PREFIX "unix-abstract:"
 #define VSOCK_PREFIX "vsock:"
@@ -263,6 +265,13 @@ static evener_status_code check_attributes(const char *text, const evener_attrib
             return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
                                      "address \"%s\": attribute \"%.40s\": key or value is longer than %d bytes", text,
                                      one->key, EVENER_ATTRIBUTE_BYTES_MAX);
+        }
+        if (strcmp(one->key, "authority") == 0 && !evener_is_authority(one->value)) {
+            return evener_status_set(
+                status, EVENER_STATUS_INVALID_ARGUMENT,
+                "address \"%s\": the attribute \"authority\" is no host name with or without a port: "
+                "servers refuse its calls",
+                text);
         }
     }
     return EVENER_STATUS_OK;

@@ -81,3 +81,18 @@ size_t evener_printable(const char *text, size_t bytes, char *out, size_t room)
     out[used] = '\0';
     return at;
 }
+
+bool evener_is_header_text(const char *text)
+{
+    while (*text >= ' ' && *text <= '~') {
+        text++;
+    }
+    return *text == '\0';
+}
+
+bool evener_is_authority(const char *text)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                  "-._~%!$&'()*+,;=:[]";
+    return text[strspn(text, allowed)] == '\0';
+}

@@ -5,6 +5,7 @@
 #ifndef EVENER_LB_BASE_PRINTABLE_H
 #define EVENER_LB_BASE_PRINTABLE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Write as much of the text as fits into `out` of `room` bytes (at least 5) as one line that ends with a NUL. UTF-8
@@ -16,5 +17,12 @@
  * Return how many bytes of the text were written: less than `bytes` if `out` was full. The rest may follow in another
  * call, as neither a character nor an escape is split. */
 size_t evener_printable(const char *text, size_t bytes, char *out, size_t room);
+
+/* Return whether the text may be the value of a header as it is: ASCII without controls. Any thread. */
+bool evener_is_header_text(const char *text);
+
+/* Return whether a server accepts the text as :authority (RFC 3986 section 3.2, without user information, which RFC 9113
+ * section 8.3.1 forbids). Any thread. */
+bool evener_is_authority(const char *text);
 
 #endif

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "lb/base/options.h"
+#include "lb/base/printable.h"
 #include "lb/call/details.h"
 #include "lb/call/retry.h"
 #include "lb/channel/channel_internal.h"
@@ -24,6 +25,11 @@ evener_status_code evener_rpc_check(evener_channel *channel, const char *method,
                                  "call: the method is %s%s%s: it is to be \"/package.Service/Method\"",
                                  method == NULL ? "NULL" : "\"", method == NULL ? "" : method,
                                  method == NULL ? "" : "\"");
+    }
+    if (!evener_is_header_text(method) || strchr(method, ' ') != NULL) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "call: the method holds bytes that cannot be sent in a path: it is to be "
+                                 "\"/package.Service/Method\"");
     }
     evener_status reason;
     if (evener_options_read(options, sizeof *options, given, "options", "evener_call_options", &reason) !=

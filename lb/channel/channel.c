@@ -10,6 +10,7 @@
 #include "lb/backend/shared_transport.h"
 #include "lb/backend/transport_choice.h"
 #include "lb/base/options.h"
+#include "lb/base/printable.h"
 #include "lb/channel/channel_internal.h"
 #include "lb/channel/update_list.h"
 #include "lb/runtime/clock.h"
@@ -104,6 +105,10 @@ static evener_status_code read_options(const evener_channel_options *given, even
         if (bad != EVENER_STATUS_OK) {
             return bad;
         }
+    }
+    if (options->user_agent != NULL && !evener_is_header_text(options->user_agent)) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "channel options: user_agent holds bytes that cannot be sent in a header");
     }
     const struct {
         const char *name;
@@ -212,6 +217,11 @@ static evener_status_code find_authority(evener_channel *channel, const evener_c
     if (authority != NULL && authority[0] == '\0') {
         return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
                                  "channel options: authority is empty: leave it NULL for the target's own");
+    }
+    if (authority != NULL && !evener_is_authority(authority)) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "channel options: authority is no host name with or without a port: servers refuse "
+                                 "its calls");
     }
     if (authority == NULL) {
         const evener_resolver_builder *builder = channel->settings.resolver_builder;

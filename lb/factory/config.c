@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "lb/base/c_locale.h"
+#include "lb/base/config_numbers.h"
 #include "lb/base/read_file.h"
 
 /* ---- messages ---- */
@@ -166,11 +167,21 @@ static evener_status_code read_tree(const evener_factory_parse *parse, const con
 
 static evener_status_code parse_text(const evener_factory_parse *parse)
 {
+    size_t bad_line;
+    unsigned line;
+    char *text = evener_config_widen_numbers(parse->text->text, &bad_line);
+    if (text == NULL && bad_line == 0) {
+        return evener_status_set(parse->status, EVENER_STATUS_RESOURCE_EXHAUSTED, "factory file: out of memory");
+    }
+    if (text == NULL) {
+        const char *file = evener_factory_text_place(parse->text, (unsigned)bad_line, &line);
+        return evener_status_set(parse->status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "%s:%u: a number is out of range: 64 bits do not hold it", file, line);
+    }
     config_t tree;
     config_init(&tree);
     evener_status_code code;
-    if (config_read_string(&tree, parse->text->text) != CONFIG_TRUE) {
-        unsigned line;
+    if (config_read_string(&tree, text) != CONFIG_TRUE) {
         const char *file = evener_factory_text_place(parse->text, (unsigned)config_error_line(&tree), &line);
         const char *reason = config_error_text(&tree);
         code = evener_status_set(parse->status, EVENER_STATUS_INVALID_ARGUMENT, "%s:%u: %s", file, line,
@@ -179,6 +190,7 @@ static evener_status_code parse_text(const evener_factory_parse *parse)
         code = read_tree(parse, config_root_setting(&tree));
     }
     config_destroy(&tree);
+    free(text);
     return code;
 }
 

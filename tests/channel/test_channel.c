@@ -186,6 +186,21 @@ Test(channel_create, without_credentials_is_refused_with_a_hint)
     expect_refusal("static:" A, NULL, "evener_credentials_create_insecure");
 }
 
+/* Row F7: text that goes on the wire is checked at the door, whatever the transport. */
+Test(channel_create, f7_text_that_cannot_be_sent_is_refused)
+{
+    static const char *const authorities[] = {"a b", "a\r\nb: c", "user@host", "h\303\244.example"};
+    static const char *const user_agents[] = {"me\r\nb: c", "m\303\244", "a\177"};
+    for (size_t i = 0; i < sizeof authorities / sizeof authorities[0]; i++) {
+        const evener_channel_options options = {.size = sizeof options, .authority = authorities[i]};
+        expect_refusal("static:" A, &options, "authority is no host name");
+    }
+    for (size_t i = 0; i < sizeof user_agents / sizeof user_agents[0]; i++) {
+        const evener_channel_options options = {.size = sizeof options, .user_agent = user_agents[i]};
+        expect_refusal("static:" A, &options, "user_agent holds bytes");
+    }
+}
+
 /* docs/semantics.md, Targets: the channel's option wins over the resolver's, which wins over the default. */
 Test(channel_create, authority)
 {

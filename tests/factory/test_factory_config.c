@@ -127,6 +127,41 @@ Test(factory_config, libconfig_maps_one_to_one_to_service_config)
     evener_factory_config_clear(&config);
 }
 
+/* Row F5: libconfig alone takes these for 32 bits, and wraps them without a word. */
+Test(factory_config, f5_numbers_have_64_bits_without_a_suffix)
+{
+    evener_factory_config config = good(
+        "channels = { a = { target = \"static:1.2.3.4:5\"; queued_picks_max = 4294967295;\n"
+        " keepalive = { time_ms = 2147483647; timeout_ms = 0x10; }; /* 99999999999999999999 */ # 99999999999999999999\n"
+        " policy = { ring_hash = { minRingSize = 4294968320; e = -4294967297; f = 1.5e3; x = 0x100000001;"
+        " l = [4294967297, 5L, 7]; text = \"4294967297 99999999999999999999\"; }; };\n}; };");
+    const evener_factory_settings *s = &config.channels[0].settings;
+    cr_expect_eq(s->queued_picks_max, 4294967295);
+    cr_expect_eq(s->keepalive_time_ms, 2147483647);
+    cr_expect_str_eq(s->policy, "[{\"ring_hash\":{\"e\":-4294967297,\"f\":1500.0,\"l\":[4294967297,5,7],"
+                                "\"minRingSize\":4294968320,\"text\":\"4294967297 99999999999999999999\","
+                                "\"x\":4294967297}}]");
+    evener_factory_config_clear(&config);
+}
+
+Test(factory_config, f5_numbers_beyond_64_bits_are_named_with_their_place)
+{
+    static const char *const texts[] = {"channels = {\n a = { target = \"static:1.2.3.4:5\";\n"
+                                        " idle_timeout_ms = 9223372036854775808; }; };",
+                                        "channels = {\n a = { target = \"static:1.2.3.4:5\";\n"
+                                        " policy = { p = { n = -9223372036854775809; }; }; }; };",
+                                        "channels = {\n a = { target = \"static:1.2.3.4:5\";\n"
+                                        " policy = { p = { n = 0x10000000000000000; }; }; }; };",
+                                        "channels = {\n a = { target = \"static:1.2.3.4:5\";\n"
+                                        " policy = { p = { n = 99999999999999999999L; }; }; }; };"};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        evener_factory_config config;
+        evener_status status;
+        cr_expect_eq(parse(texts[i], &config, &status), EVENER_STATUS_INVALID_ARGUMENT);
+        cr_expect_str_eq(status.message, "x.cfg:3: a number is out of range: 64 bits do not hold it");
+    }
+}
+
 Test(factory_config, no_channels_at_all_is_a_config)
 {
     evener_factory_config config = good("channels = { };");

@@ -179,6 +179,12 @@ Test(unary, bad_metadata_are_named)
                  EVENER_STATUS_INVALID_ARGUMENT);
     cr_expect(strstr(status.message, "\"name\"") != NULL && strstr(status.message, "\"-bin\"") != NULL, "%s",
               status.message);
+    static const char *const methods[] = {"/a.B/c d", "/a.B/c\r\nx: y", "/a.B/\303\244", "a.B/c", ""};
+    for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
+        cr_expect_eq(evener_unary_call(f.channel, methods[i], NULL, NULL, NULL, &status),
+                     EVENER_STATUS_INVALID_ARGUMENT, "%s", methods[i]);
+        cr_expect_not_null(strstr(status.message, "\"/package.Service/Method\""));
+    }
     cr_expect_eq(evener_unary_call(f.channel, ECHO_UNARY, NULL, NULL, NULL, &status), EVENER_STATUS_OK);
     call_fixture_close(&f);
 }

@@ -97,6 +97,27 @@ Test(address, what_is_none_is_refused_with_its_reason)
     expect_refused("10.0.0.1:80\n", "control character");
 }
 
+/* Row F7: every call would fail with a reset stream. */
+Test(address, f7_an_authority_that_servers_refuse_is_refused)
+{
+    static const char *const wrong[] = {"a b", "a\r\nx: y", "user@host", "h\303\244.example", "a/b", "\"a\""};
+    static const char *const right[] = {"a.example", "[::1]:443", "a%2Fb", "10.0.0.1:80", "a_b-c"};
+    evener_address *address = NULL;
+    evener_status status;
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        const evener_attribute authority = {"authority", wrong[i]};
+        cr_expect_eq(evener_address_create("10.0.0.1:1", &authority, 1, &address, &status),
+                     EVENER_STATUS_INVALID_ARGUMENT, "%s", wrong[i]);
+        cr_expect_not_null(strstr(status.message, "\"authority\""));
+    }
+    for (size_t i = 0; i < sizeof right / sizeof right[0]; i++) {
+        const evener_attribute authority = {"authority", right[i]};
+        cr_assert_eq(evener_address_create("10.0.0.1:1", &authority, 1, &address, &status), EVENER_STATUS_OK, "%s",
+                     right[i]);
+        evener_address_unref(address);
+    }
+}
+
 Test(address, limits_hold_at_the_edge)
 {
     char text[EVENER_ADDRESS_BYTES_MAX + 2] = "unix:";

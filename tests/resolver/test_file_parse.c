@@ -101,6 +101,14 @@ Test(file_config, endpoints_with_attributes)
     expect("endpoints = ( ); other = { x = 1; };", "");
 }
 
+/* Row F5: a weight that would wrap to 3, and one that no weight can have. */
+Test(file_config, f5_numbers_have_64_bits)
+{
+    expect_refused("endpoints = ( { address = \"10.0.0.1:1\"; weight = 4294967299; } );", "4294967295");
+    expect_refused("endpoints = (\n { address = \"10.0.0.1:1\"; weight = 18446744073709551617; } );",
+                   ":2: a number is out of range");
+}
+
 Test(file_config, what_is_wrong_is_named_with_its_line)
 {
     expect_refused("endpoints = (\n { address = \"10.0.0.1\"; } );", "file f:2: address \"10.0.0.1\": no port");
