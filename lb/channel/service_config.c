@@ -1,12 +1,14 @@
 #include "lb/channel/service_config.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <jansson.h>
 
 #include "lb/base/c_locale.h"
+#include "lb/base/unknown_field.h"
 #include "lb/channel/json_duration.h"
 
 #define METHODS_MAX 10000
@@ -295,6 +297,53 @@ static evener_status_code read_connections_max(evener_service_config *config, co
     return code;
 }
 
+/* Warn of fields of `object` that are not in `known`, a list that ends with NULL. */
+static void warn_of_unknown(const json_t *object, const char *place, const char *const *known)
+{
+    const char *name;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)object, name, value)
+    {
+        size_t i = 0;
+        while (known[i] != NULL && strcmp(known[i], name) != 0) {
+            i++;
+        }
+        if (known[i] == NULL) {
+            char whole[96];
+            snprintf(whole, sizeof whole, "%s%s", place, name);
+            evener_warn_of_unknown_field("service config", whole);
+        }
+    }
+}
+
+/* grpc: service_config.proto, and what the resolvers of evener add. */
+static void warn_of_unknown_fields(const json_t *root)
+{
+    static const char *const of_root[] = {"loadBalancingConfig",
+                                          "loadBalancingPolicy",
+                                          "methodConfig",
+                                          "retryThrottling",
+                                          "healthCheckConfig",
+                                          "connectionScaling",
+                                          NULL};
+    static const char *const of_method[] = {
+        "name",        "waitForReady",  "timeout", "maxRequestMessageBytes", "maxResponseMessageBytes",
+        "retryPolicy", "hedgingPolicy", NULL};
+    static const char *const of_name[] = {"service", "method", NULL};
+    static const char *const of_health[] = {"serviceName", NULL};
+    warn_of_unknown(root, "", of_root);
+    warn_of_unknown(json_object_get(root, "healthCheckConfig"), "healthCheckConfig.", of_health);
+    const json_t *methods = json_object_get(root, "methodConfig");
+    for (size_t i = 0; i < json_array_size(methods); i++) {
+        const json_t *method = json_array_get(methods, i);
+        const json_t *names = json_object_get(method, "name");
+        warn_of_unknown(method, "methodConfig.", of_method);
+        for (size_t n = 0; n < json_array_size(names); n++) {
+            warn_of_unknown(json_array_get(names, n), "methodConfig.name.", of_name);
+        }
+    }
+}
+
 /* ---- the object ---- */
 
 static void destroy(evener_service_config *config)
@@ -346,6 +395,9 @@ evener_status_code evener_service_config_parse(const char *json, const evener_po
         if (code == EVENER_STATUS_OK) {
             code = read_connections_max(made, root, status);
         }
+    }
+    if (code == EVENER_STATUS_OK) {
+        warn_of_unknown_fields(root);
     }
     json_decref(root);
     if (code == EVENER_STATUS_OK) {

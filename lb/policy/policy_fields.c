@@ -11,6 +11,7 @@
 
 #include "lb/base/c_locale.h"
 #include "lb/base/options.h"
+#include "lb/base/unknown_field.h"
 
 #define SECONDS_MAX 315576000000.0 /* of google.protobuf.Duration */
 #define PLACE_BYTES 256
@@ -134,6 +135,9 @@ evener_status_code evener_policy_fields_close(evener_policy_fields *fields, even
                           fields->unknown);
     }
     const evener_status_code code = fields->error.code;
+    if (code == EVENER_STATUS_OK && fields->unknown[0] != '\0') {
+        evener_warn_of_unknown_field("policy's configuration", fields->unknown);
+    }
     if (code != EVENER_STATUS_OK) {
         evener_status_set(status, code, "%s", fields->error.message);
     }

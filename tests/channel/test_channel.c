@@ -533,6 +533,7 @@ static void collect_warning(void *arg, evener_log_level level, const char *compo
 }
 
 #define NO_EFFECT ", which the channel's transport ignores: \"http2\" follows it\n"
+#define UNKNOWN ", which evener does not know: it has no effect\n"
 
 Test(channel, what_a_service_config_asks_for_in_vain_is_warned_of_once)
 {
@@ -543,7 +544,8 @@ Test(channel, what_a_service_config_asks_for_in_vain_is_warned_of_once)
     fixture_connect(f);
     cr_assert_str_eq(warnings, "", "nothing is in force yet");
     fixture_push(f, A);
-    cr_assert_str_eq(warnings, "orders:///x: the service config sets connectionScaling" NO_EFFECT);
+    cr_assert_str_eq(warnings, "orders:///x: the service config sets connectionScaling, which the channel's transport "
+                               "ignores: \"http2\" follows it\n");
     warnings[0] = '\0';
     fixture_push_config(f, A,
                         "{\"methodConfig\": [{\"name\": [{}], \"timeout\": \"1s\"}], \"connectionScaling\": null}");
@@ -552,6 +554,24 @@ Test(channel, what_a_service_config_asks_for_in_vain_is_warned_of_once)
     fixture_push_config(f, B, "{\"connectionScaling\": {}}");
     cr_assert_str_eq(warnings, "", "once per channel and field");
     fixture_destroy(f);
+    evener_log_set_sink(NULL, NULL, EVENER_LOG_NONE);
+}
+
+/* Row L5: a mistyped field has no effect, but not in silence. */
+Test(channel, l5_fields_that_evener_does_not_know_are_warned_of_once)
+{
+    static const char config[] =
+        "{\"methdConfig\": [], \"methodConfig\": [{\"name\": [{\"servce\": \"a\"}], \"timeOut\": \"1s\"}],"
+        " \"loadBalancingConfig\": [{\"p2c_ewma\": {\"decayy\": \"1s\"}}]}";
+    evener_log_set_sink(collect_warning, NULL, EVENER_LOG_WARNING);
+    for (int i = 0; i < 2; i++) {
+        fixture *f = fixture_create(&(evener_channel_options){.default_service_config = config});
+        fixture_destroy(f);
+    }
+    cr_expect_str_eq(warnings, "a policy's configuration has the field \"decayy\"" UNKNOWN
+                               "a service config has the field \"methdConfig\"" UNKNOWN
+                               "a service config has the field \"methodConfig.timeOut\"" UNKNOWN
+                               "a service config has the field \"methodConfig.name.servce\"" UNKNOWN);
     evener_log_set_sink(NULL, NULL, EVENER_LOG_NONE);
 }
 

@@ -86,7 +86,7 @@ run 1 "$evener" check --json "$scratch/bad.cfg"; has "$out" '"ok":false,"error":
 
 # Control characters in a file are escaped, so that they do not drive the terminal; UTF-8 text is not.
 printf 'channels = { demo = { target = "static:127.0.0.1:1"; authority = "gr\xc3\xbcn\\x1b[2J\\n"; }; };\n' >"$scratch/esc.cfg"
-run 0 "$evener" check "$scratch/esc.cfg"; has "$out" 'authority grün\\x1b\[2J\\n, tls'
+run 1 "$evener" check "$scratch/esc.cfg"; has "$err" 'authority is no host name'
 printf 'channels = { demo = { target = "static:127.0.0.1:1"; policy = "no\\x1b[2J"; }; };\n' >"$scratch/esc.cfg"
 run 1 "$evener" check "$scratch/esc.cfg"; has "$err" 'no\\x1b\[2J'
 printf '127.0.0.1:1 note=%%1b%%5b2Jgr%%c3%%bcn%%c2%%9b%%0aforged\n' >"$scratch/esc.endpoints"
