@@ -15,6 +15,7 @@
 #include "lb/call/hedge.h"
 #include "lb/channel/channel_internal.h"
 #include "lb/runtime/object_pool.h"
+#include "lb/runtime/uncancelled.h"
 #include "lb/runtime/work_threads.h"
 
 /* The end, on its way to a call thread. */
@@ -129,6 +130,7 @@ static const evener_attempts_hooks hooks = {.events = &events, .finished = finis
 
 void evener_call_cancel(evener_call *call)
 {
+    EVENER_UNCANCELLED;
     if (evener_channel_is_older_than_fork(call->channel)) {
         return;
     }
@@ -166,6 +168,7 @@ evener_status_code evener_call_start(evener_channel *channel, const char *method
                                      const evener_call_options *given, evener_call_callback callback, void *arg,
                                      evener_call **call, evener_status *status)
 {
+    EVENER_UNCANCELLED;
     evener_call_options options;
     evener_status found;
     evener_status_code code = evener_rpc_check(channel, method, given, &options, status);

@@ -24,6 +24,7 @@
 #include "lb/call/details.h"
 #include "lb/call/replay.h"
 #include "lb/channel/channel_internal.h"
+#include "lb/runtime/uncancelled.h"
 #include "lb/runtime/work_threads.h"
 
 /* Callbacks that a call thread is to run. */
@@ -494,6 +495,7 @@ static void stream_drop(evener_stream *stream)
 evener_status_code evener_stream_open(evener_channel *channel, const char *method, const evener_bytes *only_request,
                                       const evener_call_options *given, evener_stream **stream, evener_status *status)
 {
+    EVENER_UNCANCELLED;
     evener_call_options options;
     evener_stream *made = NULL;
     evener_status found;
@@ -534,6 +536,7 @@ evener_status_code evener_stream_start(evener_channel *channel, const char *meth
                                        const evener_call_options *given, const evener_stream_callbacks *callbacks,
                                        void *arg, evener_stream **stream, evener_status *status)
 {
+    EVENER_UNCANCELLED;
     evener_call_options options;
     evener_stream_callbacks own;
     evener_stream *made = NULL;
@@ -576,6 +579,7 @@ evener_status_code evener_stream_start(evener_channel *channel, const char *meth
 
 bool evener_stream_ask(evener_stream *stream)
 {
+    EVENER_UNCANCELLED;
     if (is_older_than_fork(stream)) {
         return false;
     }
@@ -594,6 +598,7 @@ bool evener_stream_ask(evener_stream *stream)
 
 bool evener_stream_read(evener_stream *stream, evener_bytes *received)
 {
+    EVENER_UNCANCELLED;
     if (!evener_stream_ask(stream)) {
         return false;
     }
@@ -611,6 +616,7 @@ bool evener_stream_read(evener_stream *stream, evener_bytes *received)
 
 bool evener_stream_send(evener_stream *stream, const evener_bytes *sent)
 {
+    EVENER_UNCANCELLED;
     if (is_older_than_fork(stream)) {
         return false;
     }
@@ -637,6 +643,7 @@ bool evener_stream_send(evener_stream *stream, const evener_bytes *sent)
 
 bool evener_stream_write(evener_stream *stream, const evener_bytes *sent)
 {
+    EVENER_UNCANCELLED;
     if (!evener_stream_send(stream, sent)) {
         return false;
     }
@@ -649,6 +656,7 @@ bool evener_stream_write(evener_stream *stream, const evener_bytes *sent)
 
 bool evener_stream_send_done(evener_stream *stream)
 {
+    EVENER_UNCANCELLED;
     if (is_older_than_fork(stream)) {
         return false;
     }
@@ -672,6 +680,7 @@ bool evener_stream_writes_done(evener_stream *stream)
 
 bool evener_stream_headers(evener_stream *stream, const evener_metadata **metadata, size_t *count)
 {
+    EVENER_UNCANCELLED;
     if (is_older_than_fork(stream)) {
         return false;
     }
@@ -690,6 +699,7 @@ bool evener_stream_headers(evener_stream *stream, const evener_metadata **metada
 
 void evener_stream_cancel(evener_stream *stream)
 {
+    EVENER_UNCANCELLED;
     if (is_older_than_fork(stream)) {
         return;
     }
@@ -698,6 +708,7 @@ void evener_stream_cancel(evener_stream *stream)
 
 evener_status_code evener_stream_finish(evener_stream *stream, evener_status *status)
 {
+    EVENER_UNCANCELLED;
     if (is_older_than_fork(stream)) {
         return evener_fork_refuse(status, "stream");
     }

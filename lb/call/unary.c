@@ -10,6 +10,7 @@
 #include "lb/call/retry.h"
 #include "lb/call/rpc.h"
 #include "lb/channel/channel_internal.h"
+#include "lb/runtime/uncancelled.h"
 
 /* Up to this size the transport's part of a call is on the stack; above, in memory of its own. */
 #define STACK_CALL_BYTES_MAX 4096
@@ -193,6 +194,7 @@ static __attribute__((noinline)) evener_status_code call_hedged(evener_channel *
 evener_status_code evener_unary_call(evener_channel *channel, const char *method, const evener_bytes *request,
                                      const evener_call_options *given, evener_bytes *response, evener_status *status)
 {
+    EVENER_UNCANCELLED;
     evener_call_options options;
     const evener_status_code code = evener_rpc_check(channel, method, given, &options, status);
     if (code != EVENER_STATUS_OK) {

@@ -16,6 +16,7 @@
 #include "lb/runtime/clock.h"
 #include "lb/runtime/rcu.h"
 #include "lb/runtime/runtime_internal.h"
+#include "lb/runtime/uncancelled.h"
 #include "lb/runtime/work_threads.h"
 
 #define DEFAULT_PORT 443
@@ -509,6 +510,7 @@ void evener_channel_unref(evener_channel *channel)
         evener_loop_post(channel->hot.loop, &channel->control.release_task);
         return;
     }
+    EVENER_UNCANCELLED;
     sem_t gone;
     sem_init(&gone, 0, 0);
     channel->control.gone = &gone;
@@ -578,6 +580,7 @@ static bool wait_for_news(evener_channel *channel, evener_connectivity_state las
 evener_connectivity_state evener_channel_wait_for_state_change(evener_channel *channel,
                                                                evener_connectivity_state last_seen, uint64_t timeout_ms)
 {
+    EVENER_UNCANCELLED;
     if (must_not_wait(channel) || evener_channel_is_older_than_fork(channel)) {
         return evener_channel_state(channel, false);
     }
@@ -621,6 +624,7 @@ static void report_not_ready(evener_channel *channel, evener_connectivity_state 
 evener_status_code evener_channel_wait_ready_backends(evener_channel *channel, size_t count, uint64_t timeout_ms,
                                                       evener_status *status)
 {
+    EVENER_UNCANCELLED;
     const evener_status_code too_old = evener_channel_check_fork(channel, status);
     if (too_old != EVENER_STATUS_OK) {
         return too_old;

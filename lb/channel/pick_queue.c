@@ -5,6 +5,7 @@
 #include "lb/base/options.h"
 #include "lb/channel/channel_internal.h"
 #include "lb/runtime/clock.h"
+#include "lb/runtime/uncancelled.h"
 
 /* Bits of request->state, changed with the mutex held (TIMER_SET: on the control thread):
  *
@@ -502,6 +503,7 @@ evener_status_code evener_channel_pick(evener_channel *channel, const evener_pic
                                  "no backend now, and waiting for one on the control thread would wait for itself: use "
                                  "evener_channel_pick_async()");
     }
+    EVENER_UNCANCELLED;
     waiter w = {.status = filled};
     evener_pick_outcome outcome = try_or_enter(queue, &request, filled);
     if (outcome == EVENER_PICK_COMPLETE) {

@@ -19,6 +19,7 @@
 #include "lb/channel/channel_internal.h"
 #include "lb/runtime/rcu.h"
 #include "lb/runtime/runtime_internal.h"
+#include "lb/runtime/uncancelled.h"
 
 #define POLL_NS EVENER_NS_PER_MS /* of the calls in flight: the end of a call notifies nobody */
 
@@ -285,6 +286,7 @@ static evener_status_code begin(evener_status *status)
 
 evener_status_code evener_prefork(uint64_t timeout_ms, evener_status *status)
 {
+    EVENER_UNCANCELLED;
     const struct timespec deadline = deadline_after(timeout_ms);
     evener_status_code code = begin(status);
     if (code != EVENER_STATUS_OK) {

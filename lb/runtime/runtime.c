@@ -20,6 +20,7 @@
 #include "lb/runtime/reclaim.h"
 #include "lb/runtime/runtime_internal.h"
 #include "lb/runtime/thread.h"
+#include "lb/runtime/uncancelled.h"
 #include "lb/runtime/uv_loop.h"
 
 #define THREAD_NAME_BYTES 16
@@ -195,6 +196,7 @@ static void end(void *arg)
 
 static void drop_last_reference(evener_runtime *runtime)
 {
+    EVENER_UNCANCELLED;
     pthread_mutex_lock(&default_lock);
     if (default_runtime == runtime) {
         default_runtime = NULL;
@@ -381,6 +383,7 @@ static void call_run(void *arg)
 
 void evener_runtime_call(evener_runtime *runtime, evener_task_fn fn, void *arg)
 {
+    EVENER_UNCANCELLED;
     if (evener_runtime_is_older_than_fork(runtime)) {
         return;
     }

@@ -18,6 +18,7 @@
 #include "lb/runtime/random.h"
 #include "lb/runtime/task_queue.h"
 #include "lb/runtime/timer_heap.h"
+#include "lb/runtime/uncancelled.h"
 
 struct evener_uv_loop {
     evener_loop base;
@@ -59,6 +60,7 @@ static bool loop_post(evener_loop *base, evener_task *task)
     evener_uv_loop *loop = of(base);
     const evener_task_posted posted = evener_task_queue_post(&loop->tasks, task);
     if (posted == EVENER_TASK_QUEUED_FIRST) {
+        EVENER_UNCANCELLED;               /* otherwise the task would wait for the next one's wake-up */
         (void)uv_async_send(&loop->wake); /* cannot fail: the handle is an async */
     }
     return posted != EVENER_TASK_WAS_PENDING;
