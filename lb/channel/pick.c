@@ -299,12 +299,6 @@ void evener_channel_kick(evener_channel *channel)
 
 static const evener_done_info went_well = {.size = sizeof went_well, .code = EVENER_STATUS_OK};
 
-/* Take the pick back from the users of its connection, which may be freed from here on. */
-static inline void end_use(const evener_pick *pick, uint32_t lane)
-{
-    evener_slot_end(pick->users, lane);
-}
-
 /* End a pick that has several callbacks of policies, or failed. Inside a use of the lane, which this and the next
  * functions end. */
 static __attribute__((noinline)) void done_notify(evener_pick *pick, const evener_done_info *info)
@@ -321,7 +315,7 @@ static __attribute__((noinline)) void done_notify(evener_pick *pick, const evene
         (void)__atomic_fetch_add(&evener_slot_body(subchannel)->failed, 1, __ATOMIC_RELAXED);
     }
     if ((pick->layer_count & IS_USER) != 0) {
-        end_use(pick, lane);
+        evener_slot_end(pick->users, lane); /* the connection may be freed from here on */
     }
     evener_slot_end(subchannel, lane); /* the subchannel may be freed from here on */
     evener_lane_use_end();
@@ -358,7 +352,7 @@ static __attribute__((noinline)) void done_as_user(evener_pick *pick, const even
         const evener_pick_layer *layer = &pick->layers[0];
         layer->done(layer->data, layer->word, info != NULL ? info : &went_well, lane);
     }
-    end_use(pick, lane);
+    evener_slot_end(pick->users, lane);
     evener_slot_end(pick->subchannel, lane);
     evener_lane_use_end();
 }
