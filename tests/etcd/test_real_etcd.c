@@ -233,6 +233,36 @@ Test(real_etcd, a_user_reads_over_the_end_of_its_tokens, .timeout = 250)
     scene_destroy(s);
 }
 
+static bool has_count(const recording_sink *sink, void *arg)
+{
+    return sink->address_count == *(size_t *)arg;
+}
+
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+Test(real_etcd, a_hundred_thousand_endpoints_are_listed_and_followed, .timeout = 250)
+{
+    scene *s = scene_create(1, &(real_etcd_options){.arguments = {"--max-txn-ops", "5000"}});
+    size_t wanted = 100000;
+    real_etcd_put_many(s->etcd, "orders/", 100000);
+    const uint64_t began_ms = now_ms();
+    scene_open(s, "orders");
+    cr_assert(resolver_fixture_wait(s->f, has_count, &wanted), "%zu", s->f->sink.address_count);
+    cr_log_info("listed in %llu ms", (unsigned long long)(now_ms() - began_ms));
+    real_etcd_put(s->etcd, "orders/00000500x", A);
+    wanted++;
+    cr_assert(resolver_fixture_wait(s->f, has_count, &wanted), "%zu", s->f->sink.address_count);
+    real_etcd_delete(s->etcd, "orders/00099999");
+    wanted--;
+    cr_assert(resolver_fixture_wait(s->f, has_count, &wanted), "%zu", s->f->sink.address_count);
+    scene_destroy(s);
+}
+
 /* ---- random operations under load ---- */
 
 #define SERVERS 4

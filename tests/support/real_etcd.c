@@ -20,6 +20,8 @@
 
 #define MEMBERS_MAX 5
 #define COMPACT "/etcdserverpb.KV/Compact"
+#define TXN "/etcdserverpb.KV/Txn"
+#define TXN_PUTS 5000
 #define DELETE_RANGE "/etcdserverpb.KV/DeleteRange"
 
 typedef struct member {
@@ -264,6 +266,29 @@ void real_etcd_put(real_etcd *etcd, const char *key, const char *value)
         abort();
     }
     send_request(etcd, EVENER_ETCD_PUT, &message);
+}
+
+void real_etcd_put_many(real_etcd *etcd, const char *prefix, unsigned count)
+{
+    for (unsigned first = 0; first < count; first += TXN_PUTS) {
+        evener_etcd_writer transaction = {0};
+        evener_bytes message;
+        for (unsigned i = first; i < count && i < first + TXN_PUTS; i++) {
+            evener_etcd_writer put = {0}, operation = {0};
+            char key[128], value[128];
+            snprintf(key, sizeof key, "%s%08u", prefix, i);
+            snprintf(value, sizeof value, "{\"Op\":0,\"Addr\":\"127.%u.%u.%u:80\",\"Metadata\":null}", i / 62500 + 1,
+                     i / 250 % 250, i % 250 + 1);
+            evener_etcd_put_bytes(&put, 1, key, strlen(key));
+            evener_etcd_put_bytes(&put, 2, value, strlen(value));
+            evener_etcd_put_message(&operation, 2, &put);         /* RequestOp.request_put */
+            evener_etcd_put_message(&transaction, 2, &operation); /* TxnRequest.success */
+        }
+        if (!evener_etcd_finish(&transaction, &message)) {
+            abort();
+        }
+        send_request(etcd, TXN, &message);
+    }
 }
 
 void real_etcd_delete(real_etcd *etcd, const char *key)

@@ -43,6 +43,9 @@ void real_etcd_reset(real_etcd *etcd, unsigned member);
 void real_etcd_put(real_etcd *etcd, const char *key, const char *value);
 /* Put with a lease, which is granted if *lease is 0. */
 void real_etcd_put_leased(real_etcd *etcd, const char *key, const char *value, int64_t ttl_s, int64_t *lease);
+/* Put the keys "<prefix><8 digits>" from 0 on, with addresses 127.x.y.z:80 in the layout `naming`, 5,000 in a
+ * transaction: the members need the argument --max-txn-ops=5000. */
+void real_etcd_put_many(real_etcd *etcd, const char *prefix, unsigned count);
 void real_etcd_delete(real_etcd *etcd, const char *key);
 /* Compact up to the present revision. */
 void real_etcd_compact(real_etcd *etcd);
