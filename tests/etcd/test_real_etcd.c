@@ -14,6 +14,7 @@
 #include <evener/stats.h>
 
 #include "demo_server/server.h"
+#include "tests/support/certificates.h"
 #include "tests/support/real_etcd.h"
 #include "tests/support/resolver_fixture.h"
 
@@ -77,6 +78,11 @@ static void expect_list(scene *s, const char *addresses)
         reached = resolver_fixture_wait(s->f, has_addresses, (void *)(uintptr_t)addresses);
     }
     cr_assert(reached, "the list is %s, %s", s->f->sink.addresses, s->f->sink.error.message);
+}
+
+static bool has_errors(const recording_sink *sink, void *arg)
+{
+    return sink->error_count >= *(size_t *)arg;
 }
 
 static void ctl(scene *s, const char *arguments, const char *wanted)
@@ -231,6 +237,52 @@ Test(real_etcd, a_user_reads_over_the_end_of_its_tokens, .timeout = 250)
     }
     expect_list(s, "127.0.0.1:1,127.0.0.1:2");
     scene_destroy(s);
+}
+
+static void write_pem(const char *folder, const char *name, const char *text, char *path, size_t room)
+{
+    snprintf(path, room, "%s/%s", folder, name);
+    FILE *file = fopen(path, "w");
+    cr_assert(file != NULL && fputs(text, file) >= 0 && fclose(file) == 0);
+}
+
+Test(real_etcd, members_with_tls_that_ask_for_a_certificate, .timeout = 250)
+{
+    char folder[] = "/tmp/evener-etcd-pem-XXXXXX";
+    char ca[64], server[64], server_key[64], client[64], client_key[64], command[96];
+    certificates made;
+    evener_credentials *credentials = NULL;
+    evener_status status;
+    size_t errors = 1;
+    cr_assert_not_null(mkdtemp(folder));
+    certificates_make(&made);
+    write_pem(folder, "ca.pem", made.authority, ca, sizeof ca);
+    write_pem(folder, "server.pem", made.address_certificate, server, sizeof server);
+    write_pem(folder, "server.key", made.address_key, server_key, sizeof server_key);
+    write_pem(folder, "client.pem", made.client_certificate, client, sizeof client);
+    write_pem(folder, "client.key", made.client_key, client_key, sizeof client_key);
+    const evener_tls_options tls = {.size = sizeof tls,
+                                    .root_certificates = made.authority,
+                                    .certificate_chain = made.client_certificate,
+                                    .private_key = made.client_key};
+    cr_assert_eq(evener_credentials_create_tls(&tls, &credentials, &status), EVENER_STATUS_OK, "%s", status.message);
+    scene *s = scene_create(1, &(real_etcd_options){.arguments = {"--cert-file", server, "--key-file", server_key,
+                                                                  "--trusted-ca-file", ca, "--client-cert-auth"},
+                                                    .credentials = credentials});
+    real_etcd_put(s->etcd, "orders/a", A);
+    set_option(s, "etcd.ca", ca);
+    scene_open(s, "orders"); /* without a certificate of its own */
+    cr_expect(resolver_fixture_wait(s->f, has_errors, &errors));
+    resolver_fixture_close(s->f);
+    set_option(s, "etcd.certificate", client);
+    set_option(s, "etcd.key", client_key);
+    scene_open(s, "orders");
+    expect_list(s, "127.0.0.1:1");
+    scene_destroy(s);
+    evener_credentials_destroy(credentials);
+    certificates_free(&made);
+    snprintf(command, sizeof command, "rm -rf %s", folder);
+    cr_expect_eq(system(command), 0);
 }
 
 static bool has_count(const recording_sink *sink, void *arg)
