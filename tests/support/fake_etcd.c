@@ -166,16 +166,20 @@ static void send_and_end(fake_stream *stream, evener_etcd_writer *message)
     fake_stream_end(stream, 0, "");
 }
 
+static int compare_start(const char *key, size_t key_bytes, const char *with, size_t with_bytes)
+{
+    return memcmp(key, with, key_bytes < with_bytes ? key_bytes : with_bytes);
+}
+
+/* Without `to`: the one key `from`. */
 static bool is_in_range(const char *key, const char *from, size_t from_bytes, const char *to, size_t to_bytes)
 {
     const size_t bytes = strlen(key);
-    const size_t least_from = bytes < from_bytes ? bytes : from_bytes;
-    const size_t least_to = bytes < to_bytes ? bytes : to_bytes;
-    const int low = memcmp(key, from, least_from);
-    const int high = memcmp(key, to, least_to);
-    if (to_bytes == 0) {
+    const int low = compare_start(key, bytes, from, from_bytes);
+    if (to == NULL) {
         return bytes == from_bytes && low == 0;
     }
+    const int high = compare_start(key, bytes, to, to_bytes);
     return (low > 0 || (low == 0 && bytes >= from_bytes)) && (high < 0 || (high == 0 && bytes < to_bytes));
 }
 
