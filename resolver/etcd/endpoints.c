@@ -144,7 +144,7 @@ bool evener_etcd_entries_append(evener_etcd_entries *entries, evener_etcd_entrie
     if (!reserve(entries, entries->count + more->count)) {
         return false;
     }
-    if (more->count > 0) {
+    if (entries->items != NULL && more->items != NULL) { /* both are, if there is more */
         memcpy(entries->items + entries->count, more->items, more->count * sizeof *more->items);
         entries->count += more->count;
     }

@@ -239,7 +239,7 @@ bool evener_etcd_authenticate_parse(const evener_bytes *message, char **token)
             found = span_of(&f);
         }
     }
-    if (reader.bad || !is_printable(found)) {
+    if (reader.bad || found.bytes == NULL || !is_printable(found)) {
         return false;
     }
     char *copy = strndup((const char *)found.bytes, found.length);

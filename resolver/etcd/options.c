@@ -111,7 +111,9 @@ static bool split_member(char *member, char **host, const char **port)
 static bool is_port(const char *text)
 {
     const size_t bytes = strlen(text);
-    return bytes > 0 && bytes <= 5 && strspn(text, "0123456789") == bytes && atoi(text) > 0 && atoi(text) <= 65535;
+    const bool is_number = bytes > 0 && bytes <= 5 && strspn(text, "0123456789") == bytes;
+    const unsigned long port = is_number ? strtoul(text, NULL, 10) : 0;
+    return port >= 1 && port <= 65535;
 }
 
 /* Append one member to the inner target, as one target of a `merge:`. */
