@@ -1,5 +1,6 @@
 #include "resolver/etcd/client.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -155,6 +156,12 @@ static void fill_settings(const evener_etcd_client *client, bool with_token, cal
     }
 }
 
+void evener_etcd_peer_text(const char *peer, char *text, size_t room)
+{
+    const char *colon = strchr(peer, ':');
+    snprintf(text, room, "%s", colon != NULL ? colon + 1 : peer);
+}
+
 /* ---- operations ---- */
 
 static void send_operation(evener_etcd_client *client, evener_etcd_operation *operation);
@@ -201,6 +208,9 @@ static void call_ended(void *arg, const evener_status *status, evener_bytes *res
 {
     evener_etcd_operation *operation = arg;
     operation->status = *status;
+    evener_etcd_peer_text(operation->details.peer != NULL ? operation->details.peer : "", operation->peer,
+                          sizeof operation->peer);
+    evener_call_details_clear(&operation->details);
     if (status->code == EVENER_STATUS_OK && operation->decode != NULL) {
         evener_status_clear(&operation->status);
         (void)operation->decode(operation, response, &operation->status);
@@ -213,6 +223,8 @@ static void start_call(evener_etcd_client *client, evener_etcd_operation *operat
     call_settings settings;
     fill_settings(client, operation->with_token, &settings);
     settings.options.timeout_ms = client->options->timeout_ms;
+    operation->details = (evener_call_details){.size = sizeof operation->details};
+    settings.options.details = &operation->details;
     operation->token_number = client->token_number;
     if (evener_call_start(client->channel, operation->method, &operation->request, &settings.options, call_ended,
                           operation, &operation->call, &operation->status) != EVENER_STATUS_OK) {

@@ -34,7 +34,9 @@ typedef struct evener_etcd_operation {
     /* Called exactly once, on the control thread, never inside start(). The operation may be freed in it. */
     void (*done)(struct evener_etcd_operation *operation);
     evener_status status;
+    char peer[64]; /* the member, "10.0.0.1:2379"; "" when the call had none */
     /* private */
+    evener_call_details details;
     evener_etcd_client *client;
     evener_runtime *runtime;
     evener_loop *loop;
@@ -78,6 +80,8 @@ bool evener_etcd_stream_send(evener_etcd_stream *stream, evener_bytes *message);
 /* Cancel the stream; only `release` comes. */
 void evener_etcd_stream_detach(evener_etcd_stream *stream);
 
+/* Write a member as people do: "10.0.0.1:2379" for "ipv4:10.0.0.1:2379". */
+void evener_etcd_peer_text(const char *peer, char *text, size_t room);
 /* Return whether a status says that the token, or its absence, was the reason. */
 bool evener_etcd_is_token_refused(const evener_status *status);
 /* Forget the token, so that the next operation gets another one. */

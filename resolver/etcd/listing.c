@@ -100,6 +100,7 @@ static void page_done(evener_etcd_operation *operation)
         } else {
             const int64_t page_max = (int64_t)listing->shared->options.page;
             listing->skip_value = false;
+            memcpy(listing->peer, operation->peer, sizeof listing->peer);
             listing->limit = listing->limit * SHRINK < page_max ? listing->limit * SHRINK : page_max;
             if (more) {
                 evener_etcd_listing_go_on(listing);

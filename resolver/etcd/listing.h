@@ -18,6 +18,7 @@ typedef struct evener_etcd_listing {
     evener_etcd_entries entries;
     uint64_t cluster_id;
     int64_t revision; /* 0: no page was read yet */
+    char peer[64];    /* the member that gave the last page */
     /* private */
     struct evener_etcd_page *page; /* under way, or NULL */
     int64_t limit;

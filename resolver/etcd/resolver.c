@@ -227,6 +227,7 @@ static void listing_ended(void *arg, const evener_status *status)
     self->listing.entries = (evener_etcd_entries){0};
     self->cluster_id = self->listing.cluster_id;
     self->revision = self->listing.revision;
+    memcpy(self->peer, self->listing.peer, sizeof self->peer);
     evener_etcd_listing_reset(&self->listing);
     if (listed.unreadable > 0) {
         evener_log(EVENER_LOG_WARNING, "etcd", "%s: skipped: %s (%zu in the list)", members_of(self), listed.warning,
@@ -276,9 +277,7 @@ static void verify_now(etcd_resolver *self)
 static void watch_created(void *arg, const evener_etcd_header *header)
 {
     etcd_resolver *self = arg;
-    const char *peer = evener_etcd_watch_peer(self->watch);
-    const char *colon = strchr(peer, ':'); /* "ipv4:10.0.0.1:2379" */
-    snprintf(self->peer, sizeof self->peer, "%s", colon != NULL ? colon + 1 : peer);
+    evener_etcd_peer_text(evener_etcd_watch_peer(self->watch), self->peer, sizeof self->peer);
     if (header->cluster_id == self->cluster_id && header->revision >= self->revision) {
         self->is_created = true;
         return;

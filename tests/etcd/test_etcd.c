@@ -94,7 +94,8 @@ Test(etcd, the_source_names_member_and_revision)
     char wanted[64];
     fake_etcd_put(s->etcd, "orders/a", A); /* revision 2 */
     scene_open(s, "orders");
-    expect_list(s, "127.0.0.1:1");
+    snprintf(wanted, sizeof wanted, "etcd 127.0.0.1:%u revision 2", fake_etcd_port(s->etcd));
+    cr_expect(resolver_fixture_wait(s->f, source_has, wanted), "%s", s->f->sink.source);
     fake_etcd_put(s->etcd, "orders/b", C); /* revision 3 */
     snprintf(wanted, sizeof wanted, "etcd 127.0.0.1:%u revision 3", fake_etcd_port(s->etcd));
     cr_expect(resolver_fixture_wait(s->f, source_has, wanted), "%s", s->f->sink.source);
