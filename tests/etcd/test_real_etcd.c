@@ -106,7 +106,7 @@ Test(real_etcd, etcdctl_puts_changes_and_deletes)
     ctl(s, "del orders/b", "1");
     expect_list(s, "127.0.0.1:3");
     int64_t lease = 0;
-    real_etcd_put_leased(s->etcd, "orders/leased", B, 1, &lease);
+    real_etcd_put_leased(s->etcd, "orders/leased", B, 5, &lease);
     expect_list(s, "127.0.0.1:3,127.0.0.1:2");
     expect_list(s, "127.0.0.1:3"); /* when the lease ends */
     scene_destroy(s);
@@ -132,7 +132,7 @@ Test(real_etcd, etcdctl_sees_what_was_registered)
                                                       .address = "127.0.0.1:7",
                                                       .attributes = &weight,
                                                       .attribute_count = 1,
-                                                      .ttl_s = 2,
+                                                      .ttl_s = 5,
                                                       .changed = count_state,
                                                       .arg = states};
     scene_open(s, "orders");
@@ -146,7 +146,7 @@ Test(real_etcd, etcdctl_sees_what_was_registered)
     real_etcd_kill(s->etcd, 0);
     sleep(1);
     real_etcd_revive(s->etcd, 0);
-    sleep(3); /* longer than the TTL: the key stays only if it is kept alive */
+    sleep(7); /* longer than the TTL: the key stays only if it is kept alive */
     expect_list(s, "127.0.0.1:7;weight=3");
     cr_expect_eq(evener_etcd_unregister(registration, 20000, &status), EVENER_STATUS_OK, "%s", status.message);
     expect_list(s, "");

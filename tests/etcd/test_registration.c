@@ -55,7 +55,7 @@ static scene *scene_create(void)
                                                     .runtime = s->runtime,
                                                     .target = s->target,
                                                     .address = ADDRESS,
-                                                    .ttl_s = 1,
+                                                    .ttl_s = 3,
                                                     .changed = changed,
                                                     .arg = s};
     return s;
@@ -93,7 +93,7 @@ Test(registration, puts_a_key_keeps_it_alive_and_removes_it)
     cr_expect_str_eq(evener_etcd_registration_key(s->registration), KEY);
     cr_assert(fake_etcd_get(s->etcd, KEY, value, sizeof value));
     cr_expect_str_eq(value, "{\"Op\":0,\"Addr\":\"10.0.0.7:50051\",\"Metadata\":{\"weight\":3,\"zone\":\"a\"}}");
-    cr_expect(fake_etcd_wait(s->etcd, FAKE_ETCD_KEEP_ALIVES, 4));
+    cr_expect(fake_etcd_wait(s->etcd, FAKE_ETCD_KEEP_ALIVES, 3));
     cr_expect_eq(fake_etcd_count_of(s->etcd, FAKE_ETCD_GRANTS), 1);
     unregister(s);
     cr_expect_not(fake_etcd_get(s->etcd, KEY, value, sizeof value));

@@ -297,7 +297,7 @@ static void handle_range(fake_etcd *etcd, fake_stream *stream, evener_etcd_reade
     int64_t limit = 0;
     int64_t revision = 0;
     bool keys_only = false;
-    fake_etcd_note(etcd, FAKE_ETCD_RANGES);
+    bool count_only = false;
     for (evener_etcd_field f; evener_etcd_next(&reader, &f);) {
         if (f.number == 1) {
             key = copy_bytes(&f, &key_bytes);
@@ -309,7 +309,12 @@ static void handle_range(fake_etcd *etcd, fake_stream *stream, evener_etcd_reade
             revision = (int64_t)f.value;
         } else if (f.number == 8) {
             keys_only = true;
+        } else if (f.number == 9) {
+            count_only = true;
         }
+    }
+    if (end != NULL && !count_only) {
+        fake_etcd_note(etcd, FAKE_ETCD_RANGES);
     }
     if (etcd->range_answer != NULL) {
         fake_stream_send(stream, etcd->range_answer, etcd->range_answer_bytes);
@@ -327,9 +332,9 @@ static void handle_range(fake_etcd *etcd, fake_stream *stream, evener_etcd_reade
             if ((revision == 0 || e.revision <= revision) && is_in_range(e.key, key, key_bytes, end, end_bytes)) {
                 more = limit != 0 && count == limit;
                 e.value_bytes = keys_only ? 0 : e.value_bytes;
-                if (!more) {
+                count += !more;
+                if (!more && !count_only) {
                     put_key_value(&e, &message, 2);
-                    count++;
                 }
             }
         }

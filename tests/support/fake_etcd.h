@@ -20,7 +20,7 @@ typedef struct fake_etcd fake_etcd;
 
 typedef enum fake_etcd_count {
     FAKE_ETCD_CONNECTIONS,
-    FAKE_ETCD_RANGES,
+    FAKE_ETCD_RANGES, /* requests for several keys, not for their number only */
     FAKE_ETCD_WATCHES,
     FAKE_ETCD_PUTS,
     FAKE_ETCD_GRANTS,
