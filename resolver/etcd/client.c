@@ -221,13 +221,15 @@ static void call_ended(void *arg, const evener_status *status, evener_bytes *res
 static void start_call(evener_etcd_client *client, evener_etcd_operation *operation)
 {
     call_settings settings;
+    evener_status refused; /* not the operation's: that is the callback's, which may come before this returns */
     fill_settings(client, operation->with_token, &settings);
     settings.options.timeout_ms = client->options->timeout_ms;
     operation->details = (evener_call_details){.size = sizeof operation->details};
     settings.options.details = &operation->details;
     operation->token_number = client->token_number;
     if (evener_call_start(client->channel, operation->method, &operation->request, &settings.options, call_ended,
-                          operation, &operation->call, &operation->status) != EVENER_STATUS_OK) {
+                          operation, &operation->call, &refused) != EVENER_STATUS_OK) {
+        operation->status = refused;
         evener_loop_post(operation->loop, &operation->task);
     }
 }
