@@ -51,8 +51,7 @@ static void set_state(evener_connector *connector, evener_connectivity_state sta
     set_state_at(connector, state, evener_loop_now_fast_ns(evener_connector_pool(connector)->loop));
 }
 
-/* Return the extra members, allocated if necessary; NULL on out of memory. */
-static evener_connector_extra *obtain_extra(evener_connector *connector)
+evener_connector_extra *evener_connector_obtain_extra(evener_connector *connector)
 {
     if (connector->extra == NULL) {
         connector->extra = calloc(1, sizeof *connector->extra);
@@ -62,7 +61,7 @@ static evener_connector_extra *obtain_extra(evener_connector *connector)
 
 static void set_error(evener_connector *connector, const char *message)
 {
-    evener_connector_extra *extra = obtain_extra(connector);
+    evener_connector_extra *extra = evener_connector_obtain_extra(connector);
     char *copy = extra != NULL ? strdup(message) : NULL;
     if (copy != NULL) { /* on out of memory the previous message stays */
         free(extra->last_error);
@@ -127,17 +126,6 @@ static void retire(const evener_connector *connector, evener_link *link)
     }
 }
 
-/* Forget the health watcher. */
-static void end_health_watch(evener_connector *connector)
-{
-    evener_connector_extra *extra = connector->extra;
-    if (extra != NULL) {
-        extra->health_watcher = NULL;
-        free(extra->health_service);
-        extra->health_service = NULL;
-    }
-}
-
 /* The load reports of this connector come over `connection` from now on; NULL: it has none. */
 static void move_load_reports(const evener_connector *connector, evener_connection *connection)
 {
@@ -151,8 +139,8 @@ static void give_up_link(evener_connector *connector)
 {
     evener_link *link = connector->link;
     if (link != NULL) {
+        evener_health_watches_end(connector, link->connection);
         connector->link = NULL;
-        end_health_watch(connector);
         move_load_reports(connector, NULL);
         publish(connector, NULL);
         retire(connector, link);
@@ -269,40 +257,6 @@ void evener_connector_starved_again(evener_subchannel_pool *pool)
     }
 }
 
-static void on_health(void *arg, evener_connectivity_state health, const evener_status *status)
-{
-    const evener_connector *connector = arg;
-    evener_connector_extra *extra = connector->extra;
-    if (extra != NULL && extra->health_watcher != NULL) {
-        if (extra->health_moved && health == EVENER_CONNECTING) {
-            return; /* the new connection has not reported yet: the health of the old one holds */
-        }
-        extra->health_moved = false;
-        evener_log(EVENER_LOG_DEBUG, "subchannel", "%s: health %s", evener_address_text(connector->address),
-                   evener_connectivity_state_name(health));
-        extra->health_changed(extra->health_arg, extra->health_watcher->handle, health, status);
-    }
-}
-
-/* Move the health watch from the old connection to the new one. */
-static void move_health_watch(evener_connector *connector, evener_connection *from, evener_connection *to)
-{
-    evener_connector_extra *extra = connector->extra;
-    if (extra == NULL || extra->health_watcher == NULL) {
-        return;
-    }
-    evener_transport *transport = evener_connector_pool(connector)->transport;
-    extra->health_moved = true;
-    (void)transport->vtable->watch_health(transport, from, NULL, NULL, connector);
-    if (transport->vtable->watch_health(transport, to, extra->health_service, on_health, connector) !=
-        EVENER_STATUS_OK) {
-        evener_status status;
-        evener_status_set(&status, EVENER_STATUS_UNAVAILABLE, "%s: the new connection's health cannot be watched",
-                          evener_address_text(connector->address));
-        on_health(connector, EVENER_TRANSIENT_FAILURE, &status);
-    }
-}
-
 static void attempt_succeeded(evener_connector *connector)
 {
     evener_link *predecessor = connector->link;
@@ -320,7 +274,7 @@ static void attempt_succeeded(evener_connector *connector)
     } else {
         evener_log(failed_before ? EVENER_LOG_INFO : EVENER_LOG_DEBUG, "subchannel", "%s: its new connection serves",
                    evener_address_text(connector->address));
-        move_health_watch(connector, predecessor->connection, connector->link->connection);
+        evener_health_watches_move(connector, predecessor->connection, connector->link->connection);
         retire(connector, predecessor);
     }
     if (connector->outdated) {
@@ -504,48 +458,6 @@ uint64_t evener_connector_backoff_end_ns(const evener_connector *connector)
                : 0;
 }
 
-static evener_status_code no_memory_for_watch(const evener_connector *connector, evener_status *status)
-{
-    return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "%s: out of memory for a health watch",
-                             evener_address_text(connector->address));
-}
-
-evener_status_code evener_connector_watch_health(evener_connector *connector, evener_subchannel_body *subchannel,
-                                                 const char *service,
-                                                 void (*health_changed)(void *arg, evener_subchannel *subchannel,
-                                                                        evener_connectivity_state health,
-                                                                        const evener_status *status),
-                                                 void *arg, evener_status *status)
-{
-    const char *text = evener_address_text(connector->address);
-    if (service == NULL && (connector->extra == NULL || connector->extra->health_watcher != subchannel)) {
-        return evener_status_clear(status);
-    }
-    evener_transport *transport = evener_connector_pool(connector)->transport;
-    if (transport->vtable->watch_health == NULL) {
-        return evener_status_set(status, EVENER_STATUS_UNIMPLEMENTED, "%s: the transport has no health checks", text);
-    }
-    if (connector->state != EVENER_READY) {
-        return evener_status_set(status, EVENER_STATUS_FAILED_PRECONDITION, "%s: no connection to watch health over",
-                                 text);
-    }
-    evener_connector_extra *extra = obtain_extra(connector);
-    if (extra == NULL) {
-        return no_memory_for_watch(connector, status);
-    }
-    char *copy = service != NULL ? strdup(service) : NULL;
-    if (service != NULL && copy == NULL) {
-        return no_memory_for_watch(connector, status);
-    }
-    free(extra->health_service);
-    extra->health_service = copy;
-    extra->health_moved = false;
-    extra->health_watcher = service != NULL ? subchannel : NULL;
-    extra->health_changed = health_changed;
-    extra->health_arg = arg;
-    return transport->vtable->watch_health(transport, connector->link->connection, service, on_health, connector);
-}
-
 evener_status_code evener_connector_watch_load(evener_connector *connector, evener_subchannel_body *subchannel,
                                                uint64_t interval_ms,
                                                void (*load_reported)(void *arg, evener_subchannel *subchannel,
@@ -564,7 +476,7 @@ evener_status_code evener_connector_watch_load(evener_connector *connector, even
                                  "%s: the transport carries no calls, and so no load reports",
                                  evener_address_text(connector->address));
     }
-    evener_connector_extra *extra = obtain_extra(connector);
+    evener_connector_extra *extra = evener_connector_obtain_extra(connector);
     if (extra != NULL && extra->load_reports == NULL) {
         extra->load_reports = evener_load_reports_create(
             pool, connector->address, connector->link != NULL ? evener_link_connection(connector->link) : NULL);
@@ -618,7 +530,7 @@ void evener_connector_attach(evener_connector *connector, evener_subchannel_body
 /* Add the counts of a subchannel that is released to those of its address. On out of memory they are lost. */
 static void keep_counts(evener_connector *connector, const evener_subchannel_body *subchannel)
 {
-    evener_connector_extra *extra = obtain_extra(connector);
+    evener_connector_extra *extra = evener_connector_obtain_extra(connector);
     if (extra != NULL) {
         extra->gone_picks += evener_slot_sum(subchannel->handle).picks;
         extra->gone_failed += __atomic_load_n(&subchannel->failed, __ATOMIC_RELAXED);
@@ -630,7 +542,6 @@ static void connector_end(evener_connector *connector)
     evener_subchannel_pool *pool = evener_connector_pool(connector);
     free_attempt(connector);
     give_up_link(connector);
-    end_health_watch(connector);
     evener_connector_leave_table(pool, connector);
     evener_address_unref(connector->address);
     if (connector->extra != NULL) {

@@ -21,6 +21,7 @@ typedef struct evener_shared_peer evener_shared_peer;
 typedef struct evener_shared_connection evener_shared_connection;
 typedef struct evener_shared_member evener_shared_member;
 typedef struct evener_shared_watch evener_shared_watch;
+typedef struct evener_shared_subscription evener_shared_subscription;
 typedef LIST_HEAD(evener_shared_member_list, evener_shared_member) evener_shared_member_list;
 
 /* The transport behind all fronts with equal arguments. */
@@ -108,25 +109,21 @@ struct evener_shared_member {
     uint64_t *retry_at_ns;
     evener_loop *loop;
     evener_timer late;
-    bool ready_due, idle_due, health_due;
-
-    evener_shared_watch *watch; /* or NULL */
-    LIST_ENTRY(evener_shared_member) of_watch;
-    void (*health_changed)(void *arg, evener_connectivity_state health, const evener_status *status);
-    void *health_arg;
+    bool ready_due, idle_due;
+    LIST_HEAD(, evener_shared_subscription) subscriptions;
 };
 
 /* Return whether a member that the reader may not know is there: programs compiled with an older evener. */
 #define EVENER_SHARED_HAS(vtable, member)                                                                              \
     ((vtable)->size >= offsetof(evener_transport_vtable, member) + sizeof(vtable)->member && (vtable)->member != NULL)
 
-/* Move all members to another list, in reverse order. Notified members go back one by one, so that those which were not
+/* Move all items to another list, in reverse order. Notified items go back one by one, so that those which were not
  * notified yet are known, whatever a notified one does. */
-#define EVENER_SHARED_TAKE_ALL(from, to, field)                                                                        \
+#define EVENER_SHARED_TAKE_ALL(type, from, to, field)                                                                  \
     do {                                                                                                               \
         LIST_INIT(to);                                                                                                 \
         while (!LIST_EMPTY(from)) {                                                                                    \
-            evener_shared_member *taken = LIST_FIRST(from);                                                            \
+            type *taken = LIST_FIRST(from);                                                                            \
             LIST_REMOVE(taken, field);                                                                                 \
             LIST_INSERT_HEAD(to, taken, field);                                                                        \
         }                                                                                                              \
@@ -187,8 +184,10 @@ evener_status_code evener_shared_watch_health(evener_shared_member *member, cons
                                               void (*health_changed)(void *arg, evener_connectivity_state health,
                                                                      const evener_status *status),
                                               void *arg);
-void evener_shared_end_watch(evener_shared_member *member);
-/* Report the latest health to a member that has joined a watch late. */
+void evener_shared_end_watches(evener_shared_member *member);
+/* Return whether a watch that the member has joined late has a report for it. */
+bool evener_shared_health_is_due(const evener_shared_member *member);
+/* Make one such report, which may give the member up. */
 void evener_shared_report_health(evener_shared_member *member);
 
 #endif

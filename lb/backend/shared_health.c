@@ -8,11 +8,21 @@ struct evener_shared_watch {
     evener_shared_connection *connection;
     LIST_ENTRY(evener_shared_watch) of_connection;
     char *service;
-    evener_shared_member_list members; /* by of_watch */
-    size_t references;                 /* members, and one while it reports */
+    LIST_HEAD(, evener_shared_subscription) subscriptions;
+    size_t references; /* subscriptions, and one while it reports */
     bool has_reported;
     evener_connectivity_state health; /* the last report */
     evener_status status;
+};
+
+/* A member's part in a watch; a member may have several. */
+struct evener_shared_subscription {
+    evener_shared_watch *watch;
+    LIST_ENTRY(evener_shared_subscription) of_watch;
+    LIST_ENTRY(evener_shared_subscription) of_member;
+    bool is_due; /* the watch had reported before it began, and nothing since */
+    void (*health_changed)(void *arg, evener_connectivity_state health, const evener_status *status);
+    void *arg;
 };
 
 static void watch_unref(evener_shared_watch *self)
@@ -26,14 +36,19 @@ static void watch_unref(evener_shared_watch *self)
     }
 }
 
-void evener_shared_end_watch(evener_shared_member *member)
+static void end(evener_shared_subscription *self)
 {
-    evener_shared_watch *of = member->watch;
-    if (of != NULL) {
-        member->watch = NULL;
-        member->health_due = false;
-        LIST_REMOVE(member, of_watch);
-        watch_unref(of);
+    evener_shared_watch *of = self->watch;
+    LIST_REMOVE(self, of_watch);
+    LIST_REMOVE(self, of_member);
+    free(self);
+    watch_unref(of);
+}
+
+void evener_shared_end_watches(evener_shared_member *member)
+{
+    while (!LIST_EMPTY(&member->subscriptions)) {
+        end(LIST_FIRST(&member->subscriptions));
     }
 }
 
@@ -46,24 +61,40 @@ static void on_health(void *arg, evener_connectivity_state health, const evener_
     self->status = *status;
     self->references++;
     of->references++;
-    evener_shared_member_list waiting;
-    EVENER_SHARED_TAKE_ALL(&self->members, &waiting, of_watch);
+    LIST_HEAD(, evener_shared_subscription) waiting;
+    EVENER_SHARED_TAKE_ALL(evener_shared_subscription, &self->subscriptions, &waiting, of_watch);
     while (!LIST_EMPTY(&waiting)) {
-        evener_shared_member *next = LIST_FIRST(&waiting);
+        evener_shared_subscription *next = LIST_FIRST(&waiting);
         LIST_REMOVE(next, of_watch);
-        LIST_INSERT_HEAD(&self->members, next, of_watch);
-        next->health_due = false;
-        next->health_changed(next->health_arg, health, status); /* may end watches, and give connections up */
+        LIST_INSERT_HEAD(&self->subscriptions, next, of_watch);
+        next->is_due = false;
+        next->health_changed(next->arg, health, status); /* may end subscriptions, and give connections up */
     }
     watch_unref(self);
     evener_shared_connection_unref(of);
 }
 
+static evener_shared_subscription *find_due(const evener_shared_member *member)
+{
+    evener_shared_subscription *self = LIST_FIRST(&member->subscriptions);
+    while (self != NULL && !self->is_due) {
+        self = LIST_NEXT(self, of_member);
+    }
+    return self;
+}
+
+bool evener_shared_health_is_due(const evener_shared_member *member)
+{
+    return find_due(member) != NULL;
+}
+
 void evener_shared_report_health(evener_shared_member *member)
 {
-    if (member->watch != NULL) {
-        const evener_status status = member->watch->status; /* the member may end the watch */
-        member->health_changed(member->health_arg, member->watch->health, &status);
+    evener_shared_subscription *self = find_due(member);
+    if (self != NULL) {
+        const evener_status status = self->watch->status; /* the member may end the watch */
+        self->is_due = false;
+        self->health_changed(self->arg, self->watch->health, &status);
     }
 }
 
@@ -74,6 +105,7 @@ static evener_status_code obtain_watch(evener_shared_connection *of, const char 
         self = LIST_NEXT(self, of_connection);
     }
     if (self != NULL) {
+        self->references++;
         *found = self;
         return EVENER_STATUS_OK;
     }
@@ -90,9 +122,21 @@ static evener_status_code obtain_watch(evener_shared_connection *of, const char 
         free(self);
         return code;
     }
+    self->references = 1;
     LIST_INSERT_HEAD(&of->watches, self, of_connection);
     *found = self;
     return EVENER_STATUS_OK;
+}
+
+static void end_subscription_of(const evener_shared_member *member, const void *arg)
+{
+    evener_shared_subscription *self = LIST_FIRST(&member->subscriptions);
+    while (self != NULL && self->arg != arg) {
+        self = LIST_NEXT(self, of_member);
+    }
+    if (self != NULL) {
+        end(self);
+    }
 }
 
 evener_status_code evener_shared_watch_health(evener_shared_member *member, const char *service,
@@ -101,24 +145,26 @@ evener_status_code evener_shared_watch_health(evener_shared_member *member, cons
                                               void *arg)
 {
     if (service == NULL) {
-        evener_shared_end_watch(member);
+        end_subscription_of(member, arg);
         return EVENER_STATUS_OK;
     }
-    evener_shared_watch *joined = NULL;
-    const evener_status_code code = obtain_watch(member->connection, service, &joined);
-    if (code == EVENER_STATUS_OK) {
-        joined->references++; /* before the old one ends, which may be the same */
+    evener_shared_subscription *made = calloc(1, sizeof *made);
+    evener_status_code code = EVENER_STATUS_RESOURCE_EXHAUSTED;
+    if (made != NULL) {
+        code =
+            obtain_watch(member->connection, service, &made->watch); /* before the old one ends: it may be the same */
     }
-    evener_shared_end_watch(member);
+    end_subscription_of(member, arg);
     if (code != EVENER_STATUS_OK) {
+        free(made);
         return code;
     }
-    member->watch = joined;
-    member->health_changed = health_changed;
-    member->health_arg = arg;
-    LIST_INSERT_HEAD(&joined->members, member, of_watch);
-    if (joined->has_reported) {
-        member->health_due = true;
+    made->health_changed = health_changed;
+    made->arg = arg;
+    made->is_due = made->watch->has_reported;
+    LIST_INSERT_HEAD(&made->watch->subscriptions, made, of_watch);
+    LIST_INSERT_HEAD(&member->subscriptions, made, of_member);
+    if (made->is_due) {
         evener_timer_start(member->loop, &member->late, 0);
     }
     return EVENER_STATUS_OK;

@@ -281,7 +281,7 @@ void evener_shared_on_state(void *arg, evener_connectivity_state state, const ev
         leave_peer(self, true);
     }
     evener_shared_member_list waiting;
-    EVENER_SHARED_TAKE_ALL(&self->members, &waiting, of_connection);
+    EVENER_SHARED_TAKE_ALL(evener_shared_member, &self->members, &waiting, of_connection);
     while (!LIST_EMPTY(&waiting)) {
         evener_shared_member *next = LIST_FIRST(&waiting);
         LIST_REMOVE(next, of_connection);
@@ -422,14 +422,12 @@ static void report_late(void *arg)
     const bool idle = !ready && self->idle_due;
     self->ready_due = false;
     self->idle_due = ready && self->idle_due;
-    const bool health = !ready && !idle && self->health_due;
-    self->health_due = self->health_due && !health;
-    if (self->idle_due || self->health_due) {
-        evener_timer_start(self->loop, &self->late, 0);
+    if (self->idle_due || evener_shared_health_is_due(self)) {
+        evener_timer_start(self->loop, &self->late, 0); /* again, if nothing is due then */
     }
     if (ready || idle) {
         self->state_changed(self->arg, ready ? EVENER_READY : EVENER_IDLE, &ok);
-    } else if (health) {
+    } else {
         evener_shared_report_health(self);
     }
 }
@@ -524,7 +522,7 @@ evener_status_code evener_shared_connect(evener_shared *shared, const evener_sha
 void evener_shared_disconnect(evener_shared_member *member)
 {
     evener_shared_connection *of = member->connection;
-    evener_shared_end_watch(member);
+    evener_shared_end_watches(member);
     evener_timer_stop(member->loop, &member->late);
     LIST_REMOVE(member, of_connection);
     if (of->references == 1 && of->state == EVENER_CONNECTING && of->peer != NULL) {

@@ -386,7 +386,7 @@ static const evener_transport_vtable *obtain_table(const evener_transport_vtable
     return table != NULL ? &table->vtable : NULL;
 }
 
-static bool is_front(const evener_transport *transport)
+bool evener_shared_transport_is_front(const evener_transport *transport)
 {
     return transport->vtable->connect == front_connect;
 }
@@ -423,7 +423,7 @@ evener_status_code evener_shared_transport_create(const evener_transport_factory
 void evener_shared_transport_on_recovery(evener_transport *transport,
                                          void (*recovered)(void *arg, const evener_address *address), void *arg)
 {
-    if (is_front(transport)) {
+    if (evener_shared_transport_is_front(transport)) {
         evener_shared_front *self = (evener_shared_front *)transport;
         self->recovered = recovered;
         self->recovered_arg = arg;
@@ -432,7 +432,7 @@ void evener_shared_transport_on_recovery(evener_transport *transport,
 
 bool evener_shared_transport_set_connections_max(evener_transport *transport, uint32_t max)
 {
-    if (!is_front(transport)) {
+    if (!evener_shared_transport_is_front(transport)) {
         return false;
     }
     evener_shared_front *self = (evener_shared_front *)transport;
@@ -445,5 +445,6 @@ bool evener_shared_transport_set_connections_max(evener_transport *transport, ui
 
 evener_connection *evener_shared_transport_resolve(const evener_transport *transport, evener_connection *connection)
 {
-    return is_front(transport) ? ((evener_shared_member *)(void *)connection)->connection->real : connection;
+    return evener_shared_transport_is_front(transport) ? ((evener_shared_member *)(void *)connection)->connection->real
+                                                       : connection;
 }

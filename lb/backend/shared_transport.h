@@ -38,6 +38,8 @@ evener_status_code evener_shared_transport_create(const evener_transport_factory
                                                   const evener_transport_args *args, bool alone,
                                                   evener_transport **transport, evener_status *status);
 
+bool evener_shared_transport_is_front(const evener_transport *transport);
+
 /* Let `recovered` be called, on the control thread, when a backend has become READY after failures through another
  * channel's attempt: a backoff of this channel for the address may end. It must not call the transport. Nothing happens
  * for other transports. Before the first connect(). */

@@ -34,6 +34,7 @@
 typedef struct evener_connector evener_connector;
 typedef struct evener_link evener_link;
 typedef struct evener_attempt evener_attempt;
+typedef struct evener_health_watch evener_health_watch;
 
 /* Memory for subchannels whose policies ask for the same number of data bytes. */
 typedef struct evener_body_slab {
@@ -139,13 +140,8 @@ struct evener_attempt {
 
 /* Members that few connectors need. */
 typedef struct evener_connector_extra {
-    char *last_error;                       /* reason of the last failure; NULL if none */
-    evener_subchannel_body *health_watcher; /* receives health over this connection; or NULL */
-    char *health_service;
-    bool health_moved; /* moved to a connection that has not reported its health yet */
-    void (*health_changed)(void *arg, evener_subchannel *subchannel, evener_connectivity_state health,
-                           const evener_status *status);
-    void *health_arg;
+    char *last_error;                         /* reason of the last failure; NULL if none */
+    evener_health_watch *health_watches;      /* over this connection */
     struct evener_load_reports *load_reports; /* out of band; NULL: nobody watches them */
     uint64_t gone_picks, gone_failed;         /* counts of released subchannels */
 } evener_connector_extra;
@@ -232,6 +228,12 @@ void evener_connector_connect(evener_connector *connector);
 void evener_connector_reset_backoff(evener_connector *connector);
 /* End the backoff; the next one is the next of the sequence. */
 void evener_connector_end_backoff(evener_connector *connector);
+/* Return the extra members, allocated if necessary; NULL on out of memory. */
+evener_connector_extra *evener_connector_obtain_extra(evener_connector *connector);
+/* End all health watches, which go over this connection. */
+void evener_health_watches_end(evener_connector *connector, evener_connection *connection);
+/* Move all health watches to another connection. What the old one has reported holds until the new one reports. */
+void evener_health_watches_move(evener_connector *connector, evener_connection *from, evener_connection *to);
 /* See evener_subchannel_watch_health(). */
 evener_status_code evener_connector_watch_health(evener_connector *connector, evener_subchannel_body *subchannel,
                                                  const char *service,

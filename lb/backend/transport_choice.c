@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <evener/log.h>
 #include <evener/version.h>
 
 #define GRPC "grpc"
@@ -27,15 +28,18 @@ const char *evener_transport_default(void)
 /* Load the library; its constructor registers the transport. It is never unloaded. */
 static evener_status_code load_grpc(const evener_transport_factory **factory, evener_status *status)
 {
-    const char *reason = GRPC_LIBRARY " is of another version, or belongs to another copy of libevener";
     if (dlopen(GRPC_LIBRARY, RTLD_NOW | RTLD_LOCAL) == NULL) {
-        reason = dlerror();
+        const char *reason = dlerror();
+        evener_log(EVENER_LOG_WARNING, "transport", "%s", reason != NULL ? reason : GRPC_LIBRARY " cannot be loaded");
+        return evener_status_set(status, EVENER_STATUS_FAILED_PRECONDITION,
+                                 "transport \"grpc\" needs the package libevener-grpc");
     }
     *factory = evener_transport_find(GRPC);
     if (*factory == NULL) {
         return evener_status_set(status, EVENER_STATUS_FAILED_PRECONDITION,
-                                 "channel options: transport \"grpc\" needs the package libevener-grpc, version %s: %s",
-                                 EVENER_VERSION_STRING, reason != NULL ? reason : GRPC_LIBRARY " cannot be loaded");
+                                 "transport \"grpc\" needs the package libevener-grpc, version %s: " GRPC_LIBRARY
+                                 " is of another version, or belongs to another copy of libevener",
+                                 EVENER_VERSION_STRING);
     }
     return evener_status_clear(status);
 }

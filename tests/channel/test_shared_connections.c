@@ -6,6 +6,7 @@
 #include <evener/evener.h>
 #include <evener/transport.h>
 
+#include "lb/backend/shared_transport.h"
 #include "tests/support/fake_transport.h"
 #include "tests/support/virtual_loop.h"
 
@@ -431,4 +432,76 @@ Test(shared_connections, new_credentials_of_a_channel_with_own_connections_repla
     cr_expect(picks(own));
     evener_channel_unref(own);
     evener_credentials_destroy(insecure);
+}
+
+/* ---- several watches over one connection of one channel ---- */
+
+static void note_ready(void *arg, evener_connectivity_state state, const evener_status *status)
+{
+    (void)status;
+    *(bool *)arg = state == EVENER_READY;
+}
+
+typedef struct watcher {
+    int reports;
+    evener_connectivity_state last;
+} watcher;
+
+static void note_health(void *arg, evener_connectivity_state health, const evener_status *status)
+{
+    watcher *self = arg;
+    (void)status;
+    self->reports++;
+    self->last = health;
+}
+
+Test(shared_connections, one_channel_may_watch_the_health_of_a_connection_several_times, .init = set_up,
+     .fini = tear_down)
+{
+    evener_status status;
+    evener_transport *transport = NULL;
+    evener_connection *connection = NULL;
+    const evener_transport_args transport_args = {.size = sizeof transport_args, .runtime = runtime};
+    cr_assert_eq(evener_shared_transport_create(&factory, &transport_args, false, &transport, &status),
+                 EVENER_STATUS_OK);
+    evener_address *address = NULL;
+    cr_assert_eq(evener_address_create(A, NULL, 0, &address, &status), EVENER_STATUS_OK);
+    const evener_backoff_options backoff = {.size = sizeof backoff};
+    bool is_ready = false;
+    uint64_t retry_at_ns = 0;
+    const evener_shared_connect_args args = {.base = {.size = sizeof args.base,
+                                                      .address = address,
+                                                      .authority = "orders",
+                                                      .timeout_ms = 1000,
+                                                      .state_changed = note_ready,
+                                                      .arg = &is_ready,
+                                                      .loop = virtual_loop_loop(loop)},
+                                             .connect_timeout_ns = EVENER_NS_PER_S,
+                                             .backoff = &backoff,
+                                             .retry_at_ns = &retry_at_ns};
+    const evener_transport_vtable *vtable = transport->vtable;
+    cr_assert_eq(vtable->connect(transport, &args.base, &connection, &status), EVENER_STATUS_OK);
+    virtual_loop_run_until_idle(loop);
+    cr_assert(is_ready);
+    watcher first = {0}, second = {0}, late = {0};
+    cr_assert_eq(vtable->watch_health(transport, connection, "orders", note_health, &first), EVENER_STATUS_OK);
+    cr_assert_eq(vtable->watch_health(transport, connection, "orders", note_health, &second), EVENER_STATUS_OK);
+    fake_transport_health(fake, A, EVENER_READY);
+    virtual_loop_run_until_idle(loop);
+    cr_expect_eq(first.last, EVENER_READY);
+    cr_expect_eq(second.last, EVENER_READY);
+    cr_assert_eq(vtable->watch_health(transport, connection, "orders", note_health, &late), EVENER_STATUS_OK);
+    cr_expect_eq(late.reports, 0, "never from inside");
+    virtual_loop_run_until_idle(loop);
+    cr_expect_eq(late.last, EVENER_READY, "it learns what was reported before");
+    cr_assert_eq(vtable->watch_health(transport, connection, NULL, NULL, &first), EVENER_STATUS_OK);
+    const int reports = first.reports;
+    fake_transport_health(fake, A, EVENER_TRANSIENT_FAILURE);
+    virtual_loop_run_until_idle(loop);
+    cr_expect_eq(first.reports, reports);
+    cr_expect_eq(second.last, EVENER_TRANSIENT_FAILURE);
+    cr_expect_eq(late.last, EVENER_TRANSIENT_FAILURE);
+    vtable->disconnect(transport, connection);
+    vtable->destroy(transport);
+    evener_address_unref(address);
 }
