@@ -3,6 +3,7 @@
  * are used. */
 #include "lb/protobuf/http_routes_internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -385,7 +386,9 @@ static void operation(document *self, const evener_http_route_entry *entry, cons
     evener_http_put_text(&id, "_");
     evener_http_put_text(&id, method->name);
     if (number > 1) { /* a further binding of the method */
-        evener_wire_put_byte(&id, (uint8_t)('0' + number % 10));
+        char suffix[24];
+        snprintf(suffix, sizeof suffix, "%zu", number);
+        evener_http_put_text(&id, suffix);
     }
     if (id.failed) {
         self->failed = true;
@@ -471,17 +474,38 @@ static void path_item(document *self, char *const *paths, size_t first)
     }
 }
 
+static void free_paths(char **paths, size_t count)
+{
+    for (size_t i = 0; paths != NULL && i < count; i++) {
+        free(paths[i]);
+    }
+    free(paths);
+}
+
+/* Return the paths of all routes as OpenAPI writes them; NULL: out of memory. */
+static char **plain_paths(const evener_http_routes *routes)
+{
+    char **paths = calloc(routes->count + 1, sizeof *paths);
+    for (size_t i = 0; paths != NULL && i < routes->count; i++) {
+        paths[i] = plain_path(routes->list[i]->path);
+        if (paths[i] == NULL) {
+            free_paths(paths, routes->count);
+            return NULL;
+        }
+    }
+    return paths;
+}
+
 static void paths_section(document *self)
 {
     const evener_http_routes *routes = self->routes;
-    char **paths = calloc(routes->count + 1, sizeof *paths);
-    self->failed = self->failed || paths == NULL;
-    for (size_t i = 0; !self->failed && i < routes->count; i++) {
-        paths[i] = plain_path(routes->list[i]->path);
-        self->failed = paths[i] == NULL;
+    char **paths = plain_paths(routes);
+    if (paths == NULL) {
+        self->failed = true;
+        return;
     }
     line(self, 0, routes->count > 0 ? "paths:" : "paths: {}");
-    for (size_t i = 0; !self->failed && i < routes->count; i++) {
+    for (size_t i = 0; i < routes->count; i++) {
         bool is_first = verb_key(routes->list[i]->verb) != NULL;
         for (size_t j = 0; is_first && j < i; j++) {
             is_first = verb_key(routes->list[j]->verb) == NULL || strcmp(paths[j], paths[i]) != 0;
@@ -490,10 +514,7 @@ static void paths_section(document *self)
             path_item(self, paths, i);
         }
     }
-    for (size_t i = 0; paths != NULL && i < routes->count; i++) {
-        free(paths[i]);
-    }
-    free(paths);
+    free_paths(paths, routes->count);
 }
 
 /* ---- definitions ---- */

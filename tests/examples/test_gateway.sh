@@ -139,6 +139,7 @@ cat "$scratch"/many.* >"$scratch/all"
 
 # ---- the end: calls under way are answered, new connections are not taken ----
 kill -STOP "$hung"
+: >"$scratch/last.trace"
 # The gateway answers "100 Continue" when it has taken the request.
 curl -sSv --max-time 60 -H 'Expect: 100-continue' -o "$scratch/last" -w '%{http_code}' \
     "$at/grpcdemo.GrpcDemo/UnaryCall" -d '{}' >"$scratch/last.status" 2>"$scratch/last.trace" &
