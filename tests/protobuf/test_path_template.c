@@ -90,6 +90,7 @@ Test(path_template, verbs)
     expect_no_match("/v1/{id}:read", "/v1/7");
     expect_no_match("/v1/{id}:read", "/v1/7:write");
     expect_no_match("/v1/{id}:read", "/v1/:read");
+    expect_no_match("/v1/{id}:read", "/v1/7xread");
     expect_match("/v1/{name=**}:read", "/v1/a/b:read", "name=a/b;");
     expect_match("/v1/{id}", "/v1/7:read", "id=7:read;");
 }

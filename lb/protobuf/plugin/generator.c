@@ -19,7 +19,6 @@ typedef Evener__Plugin__MethodDescriptorProto method_descriptor;
 typedef Evener__Plugin__DescriptorProto message_descriptor;
 
 #define FEATURE_PROTO3_OPTIONAL 1
-#define MESSAGE_NESTING_MAX 32 /* as protoc */
 
 /* The numbers of fields in the paths of SourceCodeInfo. */
 #define PATH_SERVICE 6
@@ -101,13 +100,14 @@ static const char *behind_prefix(const char *name, const char *prefix)
     return strncmp(name, prefix, length) == 0 && name[length] == '.' ? name + length + 1 : NULL;
 }
 
-static bool has_message(message_descriptor *const *messages, size_t count, const char *name, unsigned depth)
+/* The nesting of messages is bounded: generator_run() has checked it. */
+static bool has_message(message_descriptor *const *messages, size_t count, const char *name)
 {
-    for (size_t i = 0; depth > 0 && i < count; i++) {
+    for (size_t i = 0; i < count; i++) {
         const char *rest = messages[i]->name != NULL ? behind_prefix(name, messages[i]->name) : NULL;
         if ((messages[i]->name != NULL && strcmp(messages[i]->name, name) == 0) ||
             (rest != NULL && messages[i]->name[0] != '\0' &&
-             has_message(messages[i]->nested_type, messages[i]->n_nested_type, rest, depth - 1))) {
+             has_message(messages[i]->nested_type, messages[i]->n_nested_type, rest))) {
             return true;
         }
     }
@@ -139,7 +139,7 @@ static bool add_type(generator *self, const file_descriptor *user, const char *n
     for (size_t i = 0; i < self->request->n_proto_file; i++) {
         const file_descriptor *file = self->request->proto_file[i];
         const char *rest = behind_prefix(name + 1, file->package);
-        if (rest != NULL && has_message(file->message_type, file->n_message_type, rest, MESSAGE_NESTING_MAX)) {
+        if (rest != NULL && has_message(file->message_type, file->n_message_type, rest)) {
             text seen = {0};
             add_seen_name(&seen, file, rest);
             const bool is_name = !seen.failed && names_is_full(seen.data);
