@@ -60,6 +60,24 @@ EVENER_API evener_status_code evener_channel_get_stats(evener_channel *channel, 
  * allowed. Any thread. */
 EVENER_API void evener_channel_stats_clear(evener_channel_stats *stats);
 
+/* The calls of one name in methodConfig that has a retryPolicy or a hedgingPolicy, since it first had one. */
+typedef struct evener_method_stats {
+    char method
+        [EVENER_SUBCHANNEL_NOTE_BYTES]; /* "/package.Service/Method", "/package.Service/", or "" for the default */
+    uint64_t calls;
+    uint64_t attempts;            /* on the wire: retries, hedges and transparent retries included */
+    uint64_t retries;             /* by policy */
+    uint64_t hedges;              /* attempts after the first of a hedged call */
+    uint64_t transparent_retries; /* of attempts that were certainly not processed (A6) */
+    uint64_t throttled;           /* retries that the policy allows and the throttle does not */
+    uint64_t quantile_ns;         /* evenerHedgingQuantile of the latencies; 0: not known yet, or not asked for */
+} evener_method_stats;
+
+/* Copy the counters of at most `room` names to `stats`, `stride` bytes each (sizeof(evener_method_stats)). Return the
+ * number of names, which may be larger. Any thread that may wait for the control thread. */
+EVENER_API size_t evener_channel_get_method_stats(evener_channel *channel, evener_method_stats *stats, size_t stride,
+                                                  size_t room);
+
 EVENER_END_DECLS
 
 #endif

@@ -17,6 +17,7 @@ typedef struct child {
     evener_hedge *hedge;
     evener_call_details details; /* with details asked for */
     evener_status status;        /* when it has ended without a decision */
+    uint64_t started_ns;
     size_t bytes;
     bool has_address; /* under the hedge's mutex, as the next */
     char address[EVENER_ADDRESS_BYTES_MAX];
@@ -203,13 +204,39 @@ static child *child_create(evener_hedge *hedge)
     return c;
 }
 
+/* Return the hedging delay: the quantile of the method's own latencies once it is known, otherwise the configured one,
+ * which also bounds the quantile: it would follow a share of hung calls without end. */
+static uint64_t delay_ns(const evener_rpc *rpc)
+{
+    const uint64_t configured_ns = rpc->policy.hedging_delay_ns;
+    const uint64_t learnt_ns = rpc->policy.hedging_quantile > 0 && rpc->state != NULL
+                                   ? __atomic_load_n(&rpc->state->quantile_ns, __ATOMIC_RELAXED)
+                                   : 0;
+    return learnt_ns > 0 && (configured_ns == 0 || learnt_ns < configured_ns) ? learnt_ns : configured_ns;
+}
+
+/* Learn from the first attempt, also when a later one has overtaken it: otherwise the quantile would sink with every
+ * call that it hedges. The mutex is held. */
+static void learn(const evener_hedge *hedge, const child *c, evener_status_code code)
+{
+    const evener_rpc *rpc = &hedge->call->rpc;
+    if (rpc->policy.hedging_quantile > 0 && rpc->state != NULL && c == hedge->children[0] && !hedge->cancelled &&
+        (code == EVENER_STATUS_OK || hedge->is_over)) {
+        evener_method_state_record(rpc->state, evener_loop_now_ns(hedge->channel->hot.loop) - c->started_ns);
+    }
+}
+
 /* Start the next attempt. Not OK: it could not start, and has no result. */
 static evener_status_code start_next(evener_hedge *hedge, child **started, evener_status *status)
 {
     pthread_mutex_lock(&hedge->mutex);
     child *c = child_create(hedge);
     hedge->no_more = hedge->no_more || c == NULL;
-    hedge->next_at_ns = evener_loop_now_ns(hedge->channel->hot.loop) + hedge->call->rpc.policy.hedging_delay_ns;
+    const uint64_t now_ns = evener_loop_now_ns(hedge->channel->hot.loop);
+    hedge->next_at_ns = now_ns + delay_ns(&hedge->call->rpc);
+    if (c != NULL) {
+        c->started_ns = now_ns;
+    }
     pthread_mutex_unlock(&hedge->mutex);
     *started = c;
     if (c == NULL) {
@@ -236,6 +263,7 @@ static void child_ended(evener_attempts *attempts, const evener_status *status, 
     const bool is_fatal = !is_judged || (policy->codes >> ((uint32_t)status->code & 31U) & 1U) == 0;
     pthread_mutex_lock(&hedge->mutex);
     hedge->running--;
+    learn(hedge, c, status->code);
     const bool counts = !hedge->is_over && !hedge->cancelled;
     pthread_mutex_unlock(&hedge->mutex);
     if (counts && status->code != EVENER_STATUS_OK && (!is_fatal || forbids)) {
@@ -320,6 +348,7 @@ static void advance(evener_hedge *hedge)
         }
         child *c;
         evener_status status;
+        EVENER_METHOD_COUNT(hedge->call->rpc.state, hedges);
         if (start_next(hedge, &c, &status) != EVENER_STATUS_OK && c != NULL) {
             child_ended(&c->attempts, &status, NULL);
         }

@@ -144,8 +144,11 @@ static evener_retry_step by_policy(evener_rpc *rpc, bool is_retryable_end, const
     if (is_retryable_end || forbids) {
         evener_throttle_failed(throttle);
     }
-    if (!is_retryable_end || forbids || committed || rpc->retries + 1 >= rpc->attempts_max ||
-        !evener_throttle_allows(throttle) || !is_in_time(rpc)) {
+    if (!is_retryable_end || forbids || committed || rpc->retries + 1 >= rpc->attempts_max || !is_in_time(rpc)) {
+        return EVENER_RETRY_FINISH;
+    }
+    if (!evener_throttle_allows(throttle)) {
+        EVENER_METHOD_COUNT(rpc->state, throttled);
         return EVENER_RETRY_FINISH;
     }
     struct evener_retry *retry = retry_of(rpc);
@@ -159,6 +162,7 @@ static evener_retry_step by_policy(evener_rpc *rpc, bool is_retryable_end, const
         *delay_ns = backoff_ns(rpc, retry->backoffs++);
     }
     rpc->retries++;
+    EVENER_METHOD_COUNT(rpc->state, retries);
     return EVENER_RETRY_LATER;
 }
 
@@ -185,6 +189,7 @@ evener_retry_step evener_retry_after_attempt(evener_rpc *rpc, const evener_pick 
         return EVENER_RETRY_FINISH;
     }
     if (facts.may_repeat && goes_again_at_once(rpc, end)) {
+        EVENER_METHOD_COUNT(rpc->state, transparent_retries);
         return EVENER_RETRY_AT_ONCE;
     }
     if (rpc->policy.kind != EVENER_CALL_POLICY_RETRY) {

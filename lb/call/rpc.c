@@ -131,6 +131,8 @@ void evener_rpc_init(evener_rpc *rpc, evener_channel *channel, const char *metho
     if (__builtin_expect(settings.policy.kind != EVENER_CALL_POLICY_NONE, 0)) {
         const uint32_t limit = __atomic_load_n(&channel->retries.attempts_max, __ATOMIC_RELAXED);
         rpc->policy = settings.policy;
+        rpc->state = settings.state;
+        EVENER_METHOD_COUNT(rpc->state, calls);
         rpc->attempts_max = settings.policy.attempts_max < limit ? settings.policy.attempts_max : limit;
     }
 }
@@ -165,6 +167,7 @@ evener_status_code evener_rpc_deadline_status(const evener_rpc *rpc, evener_stat
 void evener_rpc_fill_begin_args(evener_rpc *rpc, evener_call_begin_args *args)
 {
     rpc->attempt_deadline_ns = rpc->deadline_ns;
+    EVENER_METHOD_COUNT(rpc->state, attempts);
     if (__builtin_expect(rpc->policy.attempt_timeout_ns > 0, 0) && args->unary) {
         const uint64_t until_ns = evener_loop_now_ns(rpc->channel->hot.loop) + rpc->policy.attempt_timeout_ns;
         rpc->attempt_deadline_ns = until_ns < rpc->deadline_ns ? until_ns : rpc->deadline_ns;

@@ -28,14 +28,15 @@ typedef struct evener_rpc {
     size_t receive_bytes_max;   /* of one message; 0: the transport's default */
     size_t send_bytes_max;      /* 0: none */
     evener_compression compression;
-    uint32_t attempts;            /* picks that were made */
-    uint64_t first_message_ns;    /* of a stream: when the attempt's first message came; 0: none did */
-    bool refused_once;            /* a server has refused the call unprocessed (A6: made again once) */
-    uint32_t retries;             /* attempts after the first one that the policy allowed */
-    uint32_t attempts_max;        /* first one included; the policy's or the channel's limit */
-    uint64_t attempt_deadline_ns; /* of the attempt under way; at most deadline_ns */
-    evener_call_policy policy;    /* kind NONE: no retries by policy */
-    struct evener_retry *retry;   /* NULL until the first of them; freed by evener_retry_clear() */
+    uint32_t attempts;                 /* picks that were made */
+    uint64_t first_message_ns;         /* of a stream: when the attempt's first message came; 0: none did */
+    bool refused_once;                 /* a server has refused the call unprocessed (A6: made again once) */
+    uint32_t retries;                  /* attempts after the first one that the policy allowed */
+    uint32_t attempts_max;             /* first one included; the policy's or the channel's limit */
+    uint64_t attempt_deadline_ns;      /* of the attempt under way; at most deadline_ns */
+    evener_call_policy policy;         /* kind NONE: no retries by policy */
+    struct evener_method_state *state; /* the channel's counters; NULL: none */
+    struct evener_retry *retry;        /* NULL until the first of them; freed by evener_retry_clear() */
 } evener_rpc;
 
 /* Check what a call was given, and store its options (`given` may be NULL, or an older program's) as this library knows

@@ -262,8 +262,7 @@ static evener_status_code find_policy(evener_channel *channel, const evener_chan
         return evener_status_set(status, code, "channel options: default %s", status != NULL ? status->message : "");
     }
     channel->control.published_config = evener_service_config_ref(channel->control.default_config);
-    evener_throttle_configure(&channel->retries.throttle,
-                              evener_service_config_throttle(channel->control.default_config));
+    evener_channel_bind_config(channel, channel->control.default_config);
     return EVENER_STATUS_OK;
 }
 
@@ -466,6 +465,7 @@ void evener_channel_free(evener_channel *channel)
     evener_service_config_unref(channel->control.default_config);
     evener_service_config_unref(channel->control.resolver_config);
     evener_service_config_unref(channel->control.published_config);
+    evener_channel_free_method_states(channel);
     evener_update_list_clear(&channel->control.list);
     evener_channel_cache_clear(&channel->control.cache);
     for (size_t i = 0; i < channel->settings.resolver_option_count; i++) {

@@ -16,6 +16,7 @@
 #include "lb/backend/subchannel_pool.h"
 #include "lb/base/fork.h"
 #include "lb/channel/cache.h"
+#include "lb/channel/method_state.h"
 #include "lb/channel/pick_queue.h"
 #include "lb/channel/service_config.h"
 #include "lb/channel/throttle.h"
@@ -107,6 +108,7 @@ typedef struct evener_channel_control {
     evener_service_config *resolver_config;  /* the resolver's last good one; or NULL */
     evener_service_config *published_config; /* RCU: the one in force, for calls; or NULL */
     bool warned_of_scaling;                  /* the transport ignores connectionScaling */
+    evener_method_state *method_states;      /* of all names that had a policy; they live as long as the channel */
     evener_update_list list;                 /* the one in force */
     char list_source[128];                   /* of the resolver's last update; policies read it through `helper` */
     bool renew_with_update;                  /* the next list brings its backends to the pool's generation */
@@ -176,6 +178,10 @@ bool evener_channel_control_init(evener_channel *channel);
 /* Replace the default service config of a live channel. Takes over the reference (or NULL). Control thread. */
 void evener_channel_replace_default_config(evener_channel *channel, evener_service_config *config);
 
+/* Give the names of a config their states, and its throttle to the channel, before calls see it. NULL: no config.
+ * Control thread, or before any other use. */
+void evener_channel_bind_config(evener_channel *channel, evener_service_config *config);
+
 /* Free what evener_channel_create() made. The control plane was never started, or has ended. */
 void evener_channel_free(evener_channel *channel);
 
@@ -215,6 +221,10 @@ void evener_channel_rest_init(evener_channel *channel);
 
 /* The channel ends: evener_prefork() does not ask it any more. rest_task may still be pending. Control thread. */
 void evener_channel_rest_end(evener_channel *channel);
+
+/* ---- method_stats.c ---- */
+
+void evener_channel_free_method_states(evener_channel *channel);
 
 /* ---- reconfigure.c ---- */
 

@@ -211,15 +211,37 @@ static void pool_drained(void *arg)
 
 /* ---- service config ---- */
 
+static evener_method_state *method_state_of(void *arg, const char *path)
+{
+    evener_channel *channel = arg;
+    evener_method_state *state = channel->control.method_states;
+    while (state != NULL && strcmp(state->path, path) != 0) {
+        state = state->next;
+    }
+    if (state == NULL && (state = evener_method_state_create(path)) != NULL) {
+        state->next = channel->control.method_states;
+        channel->control.method_states = state;
+    }
+    return state;
+}
+
+void evener_channel_bind_config(evener_channel *channel, evener_service_config *config)
+{
+    static const evener_throttle_config none = {0};
+    evener_throttle_configure(&channel->retries.throttle,
+                              config != NULL ? evener_service_config_throttle(config) : &none);
+    if (config != NULL) {
+        evener_service_config_bind(config, method_state_of, channel);
+    }
+}
+
 static void publish_config(evener_channel *channel)
 {
     evener_service_config *config =
         channel->control.resolver_config != NULL ? channel->control.resolver_config : channel->control.default_config;
     evener_service_config *old = channel->control.published_config;
     if (config != old) {
-        static const evener_throttle_config none = {0};
-        evener_throttle_configure(&channel->retries.throttle,
-                                  config != NULL ? evener_service_config_throttle(config) : &none);
+        evener_channel_bind_config(channel, config);
         evener_rcu_assign(channel->control.published_config, evener_service_config_ref(config));
         retire(channel, NULL, old);
     }

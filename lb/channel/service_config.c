@@ -10,6 +10,7 @@
 #include "lb/base/c_locale.h"
 #include "lb/base/unknown_field.h"
 #include "lb/channel/json_duration.h"
+#include "lb/channel/method_state.h"
 
 #define METHODS_MAX 10000
 
@@ -426,6 +427,20 @@ void evener_service_config_unref(evener_service_config *config)
 const evener_policy_choice *evener_service_config_policy(const evener_service_config *config)
 {
     return &config->policy;
+}
+
+void evener_service_config_bind(evener_service_config *config,
+                                struct evener_method_state *(*state_of)(void *arg, const char *path), void *arg)
+{
+    for (size_t i = 0; i < config->method_count; i++) {
+        evener_method_settings *settings = &config->methods[i].settings;
+        if (settings->policy.kind != EVENER_CALL_POLICY_NONE) {
+            settings->state = state_of(arg, config->methods[i].path);
+            if (settings->state != NULL) {
+                evener_method_state_want(settings->state, settings->policy.hedging_quantile);
+            }
+        }
+    }
 }
 
 const evener_throttle_config *evener_service_config_throttle(const evener_service_config *config)

@@ -7,7 +7,10 @@
 static fake_call_outcome scripted(void *arg, const char *address, const evener_call_begin_args *args)
 {
     retry_scene *s = arg;
-    const fake_call_outcome outcome = s->outcomes[s->attempts < s->outcome_count ? s->attempts : s->outcome_count - 1];
+    fake_call_outcome outcome = s->outcomes[s->attempts < s->outcome_count ? s->attempts : s->outcome_count - 1];
+    if (s->bad_address != NULL && strcmp(address, s->bad_address) == 0) {
+        outcome = (fake_call_outcome){.kind = FAKE_CALL_ANSWER, .code = EVENER_STATUS_UNAVAILABLE};
+    }
     const uint64_t now_ns = virtual_loop_now_ns(s->f->loop);
     if (s->attempts < SCENE_ATTEMPTS) {
         scene_attempt *seen = &s->seen[s->attempts];

@@ -33,6 +33,7 @@ typedef struct retry_scene {
     fixture *f;
     fake_call_outcome outcomes[SCENE_ATTEMPTS]; /* of the first, the second... attempt; the last one repeats */
     size_t outcome_count;
+    const char *bad_address; /* answers UNAVAILABLE, whatever the script says; or NULL */
     uint32_t attempts, executions, ends;
     scene_attempt seen[SCENE_ATTEMPTS];
     uint64_t started_ns, ended_ms;

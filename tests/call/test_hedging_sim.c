@@ -172,6 +172,65 @@ Test(hedging_sim, the_throttle_ends_hedging)
     retry_scene_destroy(s);
 }
 
+static evener_method_stats stats_of(retry_scene *s)
+{
+    evener_method_stats stats;
+    cr_assert_eq(evener_channel_get_method_stats(s->f->channel, &stats, sizeof stats, 1), 1);
+    return stats;
+}
+
+/* Beyond A6: once enough latencies are known the delay is their quantile. Until then it is hedgingDelay. */
+Test(hedging_sim, the_delay_follows_a_quantile_of_the_latencies)
+{
+    const fake_call_outcome outcomes[] = {ANSWER(10, OK), ANSWER(1, OK)};
+    retry_scene *s =
+        retry_scene_create("{\"methodConfig\": [{\"name\": [{\"service\": \"sim.Sim\"}], \"hedgingPolicy\": "
+                           "{\"maxAttempts\": 2, \"hedgingDelay\": \"0.5s\", \"evenerHedgingQuantile\": "
+                           "0.99}}]}",
+                           outcomes, 1);
+    s->outcomes[0] = (fake_call_outcome)SILENT;
+    s->outcome_count = 2;
+    retry_scene_start(s, 0);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->seen[1].at_ms, 500, "nothing is known yet");
+    s->outcomes[0] = outcomes[0];
+    for (int i = 0; i < 300; i++) {
+        retry_scene_start(s, 0);
+        retry_scene_finish(s, 10000);
+        cr_assert_eq(s->attempts, 1);
+    }
+    evener_method_stats stats = stats_of(s);
+    cr_expect(stats.quantile_ns >= MS(10) && stats.quantile_ns <= MS(10) * 9 / 8, "%llu ns",
+              (unsigned long long)stats.quantile_ns);
+    s->outcomes[0] = (fake_call_outcome)SILENT;
+    retry_scene_start(s, 0);
+    retry_scene_finish(s, 10000);
+    cr_expect(s->seen[1].at_ms >= 10 && s->seen[1].at_ms <= 12, "%llu ms", (unsigned long long)s->seen[1].at_ms);
+    cr_expect_eq(s->status.code, EVENER_STATUS_OK);
+    stats = stats_of(s);
+    cr_expect_str_eq(stats.method, "/sim.Sim/");
+    cr_expect_eq(stats.calls, 302);
+    cr_expect_eq(stats.attempts, 304);
+    cr_expect_eq(stats.hedges, 2);
+    retry_scene_destroy(s);
+}
+
+/* Calls that hang are a part of the latencies: the quantile does not exceed hedgingDelay. */
+Test(hedging_sim, the_quantile_is_bounded_by_the_configured_delay)
+{
+    const fake_call_outcome outcomes[] = {SILENT, ANSWER(1, OK)};
+    retry_scene *s = retry_scene_create("{\"methodConfig\": [{\"name\": [{}], \"hedgingPolicy\": {\"maxAttempts\": 2, "
+                                        "\"hedgingDelay\": \"0.05s\", \"evenerHedgingQuantile\": 0.9}}]}",
+                                        outcomes, 2);
+    for (int i = 0; i < 200; i++) {
+        retry_scene_start(s, 0);
+        retry_scene_finish(s, 10000);
+        cr_assert_eq(s->ended_ms, 51);
+    }
+    cr_expect_gt(stats_of(s).quantile_ns, MS(50));
+    retry_scene_destroy(s);
+}
+
 Test(hedging_sim, the_channels_limit_bounds_max_attempts)
 {
     const fake_call_outcome outcomes[] = {SILENT};

@@ -333,6 +333,60 @@ Test(retries_sim, in_a_total_outage_there_are_hardly_more_attempts_than_calls)
     retry_scene_destroy(s);
 }
 
+/* Statistics of the names that have a policy. */
+Test(retries_sim, attempts_are_counted_per_method)
+{
+    const fake_call_outcome outcomes[] = {{.kind = FAKE_CALL_NEVER_LEFT}, UNAVAILABLE, OK};
+    retry_scene *s = retry_scene_create(THROTTLED("2", "0.001"), outcomes, 3);
+    retry_scene_start(s, 0);
+    retry_scene_finish(s, 10000);
+    evener_method_stats stats;
+    cr_assert_eq(evener_channel_get_method_stats(s->f->channel, &stats, sizeof stats, 1), 1);
+    cr_expect_str_eq(stats.method, "");
+    cr_expect_eq(stats.calls, 1);
+    cr_expect_eq(stats.attempts, 2);
+    cr_expect_eq(stats.transparent_retries, 1);
+    cr_expect_eq(stats.throttled, 1);
+    cr_expect_eq(stats.retries, 0);
+    evener_status status;
+    cr_assert_eq(evener_channel_set_default_service_config(s->f->channel, RETRY_CONFIG("3"), &status),
+                 EVENER_STATUS_OK);
+    virtual_loop_run_until_idle(s->f->loop);
+    retry_scene_start(s, 0);
+    retry_scene_finish(s, 10000);
+    cr_assert_eq(evener_channel_get_method_stats(s->f->channel, &stats, sizeof stats, 1), 1);
+    cr_expect_eq(stats.calls, 2, "they outlive a change of the config");
+    cr_expect_eq(stats.retries, 1);
+    cr_expect_eq(stats.attempts, 5);
+    retry_scene_destroy(s);
+}
+
+/* One of four backends answers UNAVAILABLE: with a retry policy no call fails, and no second attempt goes there. */
+Test(retries_sim, one_backend_of_four_that_fails_costs_no_call)
+{
+    static const char *const policies[] = {"round_robin", "p2c_ewma", "least_request"};
+    for (size_t p = 0; p < sizeof policies / sizeof policies[0]; p++) {
+        retry_scene *s = retry_scene_create_with((evener_channel_options){.policy = policies[p]}, RETRY_CONFIG("2"),
+                                                 (fake_call_outcome[]){OK}, 1);
+        s->bad_address = "127.0.0.1:2";
+        fixture_push(s->f, SCENE_BACKENDS ",127.0.0.1:4");
+        uint32_t retried = 0;
+        for (int i = 0; i < 400; i++) {
+            retry_scene_start(s, 0);
+            retry_scene_finish(s, 10000);
+            cr_assert_eq(s->status.code, EVENER_STATUS_OK, "%s: %s", policies[p], s->status.message);
+            cr_assert_leq(s->attempts, 2);
+            retried += s->attempts == 2;
+            if (s->attempts == 2) {
+                cr_assert_str_eq(s->seen[0].address, s->bad_address);
+                cr_assert_str_neq(s->seen[1].address, s->bad_address);
+            }
+        }
+        cr_expect_gt(retried, 0, "%s: it was never picked", policies[p]);
+        retry_scene_destroy(s);
+    }
+}
+
 /* ---- picks ---- */
 
 Test(retries_sim, retry_lb_fail)

@@ -405,3 +405,131 @@ Test(retries, retry_cancel_during_delay)
     sem_destroy(&w.ended);
     destroy(s);
 }
+
+/* ---- streams ---- */
+
+/* Open a stream, send two messages and end writing; read until the end. */
+static evener_status_code call_streaming(scene *s, const char *const *messages, size_t count, size_t *received)
+{
+    const evener_call_options options = {.size = sizeof options, .timeout_ms = 20000};
+    evener_stream *stream;
+    evener_status_code code = evener_stream_open(s->channel, METHOD, NULL, &options, &stream, &s->status);
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const evener_bytes message = {.data = (const uint8_t *)messages[i], .length = strlen(messages[i])};
+        (void)evener_stream_write(stream, &message);
+    }
+    (void)evener_stream_writes_done(stream);
+    *received = 0;
+    evener_bytes message;
+    while (evener_stream_read(stream, &message)) {
+        (*received)++;
+        evener_bytes_clear(&message);
+    }
+    code = evener_stream_finish(stream, &s->status);
+    evener_stream_unref(stream);
+    return code;
+}
+
+static const char *const two[] = {"one", "two"};
+
+/* The script answers at the end of the request: so the messages and the end of writing came again. */
+Test(retries, retry_streaming)
+{
+    scene *s = create(POLICY("3", ""), unavailable, 2, ok);
+    size_t received = 0;
+    cr_expect_eq(call_streaming(s, two, 2, &received), EVENER_STATUS_OK, "%s", s->status.message);
+    cr_expect_eq(received, 1);
+    cr_expect_eq(requests(s), 3);
+    destroy(s);
+}
+
+Test(retries, retry_streaming_too_many_attempts)
+{
+    scene *s = create(POLICY("3", ""), unavailable, 0, ok);
+    size_t received = 0;
+    cr_expect_eq(call_streaming(s, two, 2, &received), EVENER_STATUS_UNAVAILABLE);
+    cr_expect_eq(requests(s), 3);
+    destroy(s);
+}
+
+Test(retries, retry_streaming_after_commit)
+{
+    static const h2_step one_message[] = {{.kind = H2_AWAIT_END_STREAM},
+                                          {.kind = H2_HEADERS, .headers = {GRPC_HEADERS}},
+                                          {.kind = H2_DATA, .data = "\0\0\0\0\2hi", .data_bytes = 7},
+                                          {.kind = H2_HEADERS, .headers = {{"grpc-status", "14"}}, .end_stream = true},
+                                          {.kind = H2_END}};
+    scene *s = create(POLICY("3", ""), one_message, 0, ok);
+    size_t received = 0;
+    cr_expect_eq(call_streaming(s, two, 2, &received), EVENER_STATUS_UNAVAILABLE);
+    cr_expect_eq(received, 1);
+    cr_expect_eq(requests(s), 1);
+    destroy(s);
+}
+
+Test(retries, retry_streaming_headers_commit)
+{
+    scene *s = create(POLICY("3", ""), headers_then_unavailable, 1, ok);
+    size_t received = 0;
+    cr_expect_eq(call_streaming(s, two, 2, &received), EVENER_STATUS_UNAVAILABLE);
+    cr_expect_eq(requests(s), 1);
+    destroy(s);
+}
+
+Test(retries, retry_exceeds_buffer_size_in_subsequent_batch)
+{
+    char *half = malloc(EVENER_RETRY_BUFFER_BYTES / 2 + 2);
+    memset(half, 'x', EVENER_RETRY_BUFFER_BYTES / 2 + 1);
+    half[EVENER_RETRY_BUFFER_BYTES / 2 + 1] = '\0';
+    const char *const halves[] = {half, half};
+    scene *s = create(POLICY("3", ""), unavailable, 1, ok);
+    size_t received = 0;
+    cr_expect_eq(call_streaming(s, halves, 2, &received), EVENER_STATUS_UNAVAILABLE);
+    cr_expect_eq(requests(s), 1);
+    destroy(s);
+    s = create(POLICY("3", ""), unavailable, 1, ok);
+    cr_expect_eq(call_streaming(s, halves, 1, &received), EVENER_STATUS_OK, "%s", s->status.message);
+    cr_expect_eq(requests(s), 2);
+    destroy(s);
+    free(half);
+}
+
+/* ---- hedging ---- */
+
+#define HEDGING(delay)                                                                                                 \
+    "{\"methodConfig\": [{\"name\": [{}], \"hedgingPolicy\": {\"maxAttempts\": 3, \"hedgingDelay\": \"" delay          \
+    "\", \"nonFatalStatusCodes\": [\"UNAVAILABLE\"]}}]}"
+
+Test(retries, hedging_answers_for_a_server_that_hangs)
+{
+    for (int is_async = 0; is_async < 2; is_async++) {
+        scene *s = create(HEDGING("0.05s"), silent, 1, ok);
+        cr_expect_eq(call(s, is_async), EVENER_STATUS_OK, "%s", s->status.message);
+        cr_expect_geq(requests(s), 2);
+        cr_expect_leq(requests(s), 3);
+        cr_expect(h2_script_server_wait(s->server, H2_RESETS, 1), "the hung attempt is cancelled");
+        destroy(s);
+    }
+}
+
+Test(retries, hedging_starts_the_next_after_a_non_fatal_status)
+{
+    for (int is_async = 0; is_async < 2; is_async++) {
+        scene *s = create(HEDGING("60s"), unavailable, 2, ok);
+        cr_expect_eq(call(s, is_async), EVENER_STATUS_OK, "%s", s->status.message);
+        cr_expect_eq(requests(s), 3);
+        cr_expect_eq(s->details.attempts, 3);
+        destroy(s);
+        s = create(HEDGING("60s"), unavailable, 0, ok);
+        cr_expect_eq(call(s, is_async), EVENER_STATUS_UNAVAILABLE);
+        cr_expect_eq(requests(s), 3);
+        destroy(s);
+        s = create(HEDGING("60s"), invalid, 0, ok);
+        cr_expect_eq(call(s, is_async), EVENER_STATUS_INVALID_ARGUMENT);
+        cr_expect_eq(requests(s), 1);
+        destroy(s);
+    }
+}

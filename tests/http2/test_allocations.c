@@ -84,6 +84,29 @@ Test(http2_allocations, blocking_calls_allocate_nothing_in_the_steady_state)
     cr_assert_leq(made, ALLOCATIONS_MAX, "%llu allocations in %d calls", (unsigned long long)made, CALLS);
 }
 
+#define RETRIES                                                                                                        \
+    "{\"methodConfig\": [{\"name\": [{}], \"retryPolicy\": {\"maxAttempts\": 3, \"initialBackoff\": \"0.1s\", "        \
+    "\"maxBackoff\": \"1s\", \"backoffMultiplier\": 2, \"retryableStatusCodes\": [\"UNAVAILABLE\"]}}], "               \
+    "\"retryThrottling\": {\"maxTokens\": 100, \"tokenRatio\": 0.1}, \"loadBalancingConfig\": [{\"p2c_ewma\": {}}]}"
+
+static void configure(const char *config)
+{
+    evener_status status;
+    cr_assert_eq(evener_channel_set_default_service_config(channel, config, &status), EVENER_STATUS_OK, "%s",
+                 status.message);
+}
+
+Test(http2_allocations, blocking_calls_with_a_retry_policy_and_no_failure_allocate_nothing)
+{
+    configure(RETRIES);
+    call_blocking(WARM_CALLS);
+    const uint64_t before = bench_counts_read().allocations;
+    call_blocking(CALLS);
+    const uint64_t made = bench_counts_read().allocations - before;
+    cr_assert_gt(before, 0, "allocations are not counted");
+    cr_assert_leq(made, ALLOCATIONS_MAX, "%llu allocations in %d calls", (unsigned long long)made, CALLS);
+}
+
 /* Calls in flight that begin one another. The count is read on the I/O thread while they run. */
 static atomic_int begun, failed, running;
 static _Atomic uint64_t before_calls, after_calls;
@@ -114,7 +137,7 @@ static void begin_next(void)
     }
 }
 
-Test(http2_allocations, calls_with_callbacks_allocate_nothing_in_the_steady_state)
+static void call_with_callbacks(void)
 {
     atomic_store(&running, IN_FLIGHT);
     for (int i = 0; i < IN_FLIGHT; i++) {
@@ -128,4 +151,24 @@ Test(http2_allocations, calls_with_callbacks_allocate_nothing_in_the_steady_stat
     const uint64_t made = atomic_load(&after_calls) - atomic_load(&before_calls);
     cr_assert_gt(atomic_load(&before_calls), 0);
     cr_assert_leq(made, ALLOCATIONS_MAX, "%llu allocations in %d calls", (unsigned long long)made, CALLS);
+}
+
+Test(http2_allocations, calls_with_callbacks_allocate_nothing_in_the_steady_state)
+{
+    call_with_callbacks();
+}
+
+Test(http2_allocations, calls_with_callbacks_and_a_retry_policy_and_no_failure_allocate_nothing)
+{
+    configure(RETRIES);
+    call_with_callbacks();
+}
+
+/* A delay that no call reaches: one attempt per call, by the machinery of hedging. */
+Test(http2_allocations, hedged_calls_allocate_nothing_in_the_steady_state)
+{
+    configure(
+        "{\"methodConfig\": [{\"name\": [{}], \"hedgingPolicy\": {\"maxAttempts\": 2, \"hedgingDelay\": \"60s\"}}], "
+        "\"loadBalancingConfig\": [{\"p2c_ewma\": {}}]}");
+    call_with_callbacks();
 }
