@@ -20,7 +20,8 @@ typedef struct bench_client_options {
     unsigned threads;              /* threads for asynchronous calls; 0: no such calls are made */
     const void *payload;           /* borrowed until close */
     size_t payload_bytes;
-    uint64_t timeout_ms; /* per call; 0: none */
+    uint64_t timeout_ms;        /* per call; 0: none */
+    const char *service_config; /* of evener; names no policy. NULL: none */
 } bench_client_options;
 
 struct bench_client {

@@ -105,6 +105,7 @@ static bool open_channel(evener_client *client, const bench_client_options *opti
         .runtime = client->runtime,
         .credentials = credentials,
         .policy = options->policy,
+        .default_service_config = options->service_config,
         .transport_name = options->transport,
         .authority = options->root_certificates != NULL ? BENCH_SERVER_NAME : NULL,
     };

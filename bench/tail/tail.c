@@ -78,17 +78,29 @@ static const struct scenario {
     {"1 of 4 killed, restarted", {HEALTHY, HEALTHY, HEALTHY, HEALTHY}, IS_KILLED_AND_RESTARTED, true, false, 0},
 };
 
+/* evener's clients of that name. */
+#define RETRIES                                                                                                        \
+    "{\"methodConfig\":[{\"name\":[{}],\"retryPolicy\":{\"maxAttempts\":3,\"initialBackoff\":\"0.005s\","              \
+    "\"maxBackoff\":"                                                                                                  \
+    "\"0.05s\",\"backoffMultiplier\":2,\"retryableStatusCodes\":[\"UNAVAILABLE\"]}}]}"
+#define HEDGING                                                                                                        \
+    "{\"methodConfig\":[{\"name\":[{}],\"hedgingPolicy\":{\"maxAttempts\":2,\"hedgingDelay\":\"0.1s\","                \
+    "\"evenerHedgingQuantile\":0.99}}]}"
+
 static const struct {
     const char *name;
     bench_client *(*open)(const bench_client_options *options);
     const char *policy;
     bool also_quick;
     bool avoids_slow; /* checked by check_slow() */
+    const char *service_config;
 } clients[] = {
-    {"core", bench_client_open_core, "round_robin", true, false},
-    {"evener", bench_client_open_evener, "round_robin", false, false},
-    {"evener", bench_client_open_evener, "least_request", false, false},
-    {"evener", bench_client_open_evener, "p2c_ewma", true, true},
+    {"core", bench_client_open_core, "round_robin", true, false, NULL},
+    {"evener", bench_client_open_evener, "round_robin", false, false, NULL},
+    {"evener", bench_client_open_evener, "least_request", false, false, NULL},
+    {"evener", bench_client_open_evener, "p2c_ewma", true, true, NULL},
+    {"retries", bench_client_open_evener, "p2c_ewma", false, true, RETRIES},
+    {"hedging", bench_client_open_evener, "p2c_ewma", false, false, HEDGING},
 };
 
 typedef struct tail_run tail_run;
@@ -312,6 +324,7 @@ static bool open_stage(tail_stage *stage, const struct scenario *scenario, size_
             .payload = payload,
             .payload_bytes = sizeof payload,
             .timeout_ms = TIMEOUT_MS,
+            .service_config = clients[c].service_config,
         });
         ok = stage->clients[c] != NULL;
         if (!ok) {

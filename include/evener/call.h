@@ -24,9 +24,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <evener/bytes.h>
 #include <evener/channel.h>
+#include <evener/interceptor.h>
 #include <evener/picker.h>
 #include <evener/runtime.h>
 #include <evener/status.h>
@@ -66,6 +68,29 @@ EVENER_API void evener_call_details_clear(evener_call_details *details);
 /* Return the first entry of that key, or NULL. */
 EVENER_API const evener_metadata *evener_metadata_find(const evener_metadata *metadata, size_t count, const char *key);
 
+/* A google.rpc.Status, as servers send it in the trailer "grpc-status-details-bin". */
+typedef struct evener_status_detail {
+    const char *type_url; /* "type.googleapis.com/google.rpc.RetryInfo" */
+    size_t type_url_bytes;
+    const void *value; /* a message of that type, to be unpacked */
+    size_t value_bytes;
+} evener_status_detail;
+
+typedef struct evener_status_details {
+    int32_t code;
+    const char *message; /* not followed by NUL */
+    size_t message_bytes;
+    size_t count; /* of details; may exceed the room */
+} evener_status_details;
+
+/* Decode the status details of a call that has ended. Store what they say in *status_details, and at most `room` details
+ * in `list`; all of it points into `details`. NOT_FOUND: the server sent none; DATA_LOSS: they are malformed. Any
+ * thread. */
+EVENER_API evener_status_code evener_call_status_details(const evener_call_details *details,
+                                                         evener_status_details *status_details,
+                                                         evener_status_detail *list, size_t room,
+                                                         evener_status *status);
+
 /* Everything zero is the documented default. What it points to is borrowed: until a blocking function returns, until
  * evener_call_start() or evener_stream_open() has returned; `details` until it has been filled. */
 typedef struct evener_call_options {
@@ -85,7 +110,22 @@ typedef struct evener_call_options {
     evener_call_details *details;
     const evener_pick_trace *trace; /* receives what the policy weighed at each pick of the call; or NULL */
     evener_compression compression; /* of messages sent; EVENER_COMPRESSION_IDENTITY: none; 0: the channel's */
+    /* Interceptors of this call (evener/interceptor.h), after those of the channel. The interceptors are borrowed until
+     * `done`, the array as the rest. */
+    const evener_interceptor *const *interceptors;
+    size_t interceptor_count;
 } evener_call_options;
+
+/* Return an entry of metadata whose value is a text. Borrows both. */
+static inline evener_metadata evener_metadata_text(const char *key, const char *value)
+{
+    return (evener_metadata){.key = key, .value = value, .value_bytes = strlen(value)};
+}
+
+/* Parse the value of an incoming call's "grpc-timeout" header ("250m"), for evener_call_options.timeout_ms or
+ * evener_new_call_limit(): what is left of that call when it arrives, rounded up to milliseconds, at least 1. False:
+ * the text is none (PROTOCOL-HTTP2.md: at most 8 digits and a unit of H, M, S, m, u, n). Any thread. */
+EVENER_API bool evener_timeout_parse(const char *text, uint64_t *timeout_ms);
 
 /* ---- unary calls ---- */
 

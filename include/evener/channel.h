@@ -128,6 +128,10 @@ typedef struct evener_channel_options {
     const char *cache_file;
     /* A file whose list was last confirmed by the resolver longer ago is refused; 0: 24 h; EVENER_NEVER_MS */
     uint64_t cache_max_age_ms;
+    /* Interceptors of all calls (evener/interceptor.h), before those of the call; the array is copied, the interceptors
+     * stay the program's and must outlive the channel's calls. They cannot be changed on a live channel. */
+    const struct evener_interceptor *const *interceptors;
+    size_t interceptor_count; /* at most EVENER_INTERCEPTORS_MAX */
 } evener_channel_options;
 
 /* Create a channel. On success store a reference in *channel. `options` may be NULL only if none is needed (never with

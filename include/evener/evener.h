@@ -17,6 +17,7 @@
 #include <evener/factory.h>
 #include <evener/fork.h>
 #include <evener/grpc.h>
+#include <evener/interceptor.h>
 #include <evener/lane.h>
 #include <evener/load_report.h>
 #include <evener/log.h>

@@ -60,7 +60,7 @@ EVENER_API evener_status_code evener_channel_get_stats(evener_channel *channel, 
  * allowed. Any thread. */
 EVENER_API void evener_channel_stats_clear(evener_channel_stats *stats);
 
-/* The calls of one name in methodConfig that has a retryPolicy or a hedgingPolicy, since it first had one. */
+/* The calls of one name in methodConfig that has a retryPolicy, a hedgingPolicy or an evenerBreaker, since it first had one. */
 typedef struct evener_method_stats {
     char method
         [EVENER_SUBCHANNEL_NOTE_BYTES]; /* "/package.Service/Method", "/package.Service/", or "" for the default */
@@ -69,7 +69,8 @@ typedef struct evener_method_stats {
     uint64_t retries;             /* by policy */
     uint64_t hedges;              /* attempts after the first of a hedged call */
     uint64_t transparent_retries; /* of attempts that were certainly not processed (A6) */
-    uint64_t throttled;           /* retries that the policy allows and the throttle does not */
+    uint64_t throttled;           /* retries that the policy allows, and the throttle or the budget does not */
+    uint64_t breaker_rejections;  /* calls that evenerBreaker did not let through */
     uint64_t quantile_ns;         /* evenerHedgingQuantile of the latencies; 0: not known yet, or not asked for */
 } evener_method_stats;
 

@@ -6,6 +6,7 @@
 #include <evener/call.h>
 
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "lb/base/memory.h"
@@ -13,6 +14,7 @@
 #include "lb/call/copies.h"
 #include "lb/call/details.h"
 #include "lb/call/hedge.h"
+#include "lb/call/interceptors.h"
 #include "lb/channel/channel_internal.h"
 #include "lb/runtime/object_pool.h"
 #include "lb/runtime/uncancelled.h"
@@ -101,6 +103,7 @@ static void finished(evener_attempts *attempts, const evener_status *status, con
 {
     evener_call *call = call_of(attempts);
     evener_bytes response = {0};
+    evener_rpc_report(&attempts->rpc, status->code);
     if (status->code == EVENER_STATUS_OK && end != NULL && end->response != NULL) {
         response = *end->response;
         end->response->owner = NULL;
@@ -164,30 +167,23 @@ static evener_call *call_create(evener_channel *channel, size_t copies_bytes)
     return call;
 }
 
-evener_status_code evener_call_start(evener_channel *channel, const char *method, const evener_bytes *request,
-                                     const evener_call_options *given, evener_call_callback callback, void *arg,
-                                     evener_call **call, evener_status *status)
+evener_status_code evener_call_start_plainly(evener_channel *channel, const char *method, const evener_bytes *request,
+                                             const evener_call_options *options, evener_call_callback callback,
+                                             void *arg, evener_call **call, evener_status *status)
 {
     EVENER_UNCANCELLED;
-    evener_call_options options;
     evener_status found;
-    evener_status_code code = evener_rpc_check(channel, method, given, &options, status);
-    if (code != EVENER_STATUS_OK) {
-        return code;
-    }
-    if (callback == NULL) {
-        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "call of %s: the callback is NULL", method);
-    }
-    const size_t copies_bytes = evener_copies_bytes(method, &options);
+    evener_status_code code;
+    const size_t copies_bytes = evener_copies_bytes(method, options);
     evener_call *made = call_create(channel, copies_bytes);
     if (made == NULL) {
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "call of %s: out of memory", method);
     }
     evener_attempts *attempts = &made->attempts;
-    evener_rpc_init(&attempts->rpc, channel, method, &options);
+    evener_rpc_init(&attempts->rpc, channel, method, options);
     evener_copies_make(&attempts->rpc, (char *)made + made->bytes - copies_bytes);
     attempts->hooks = &hooks;
-    attempts->details = options.details;
+    attempts->details = options->details;
     attempts->begin = (evener_call_begin_args){.unary = true, .request = &made->request};
     evener_attempts_init(attempts);
     made->callback = callback;
@@ -201,9 +197,17 @@ evener_status_code evener_call_start(evener_channel *channel, const char *method
         }
     }
     made->channel = evener_channel_ref(channel);
+    code = evener_rpc_admit(&attempts->rpc, &found);
+    if (code != EVENER_STATUS_OK) {
+        evener_status_set(status, code, "%s", found.message);
+        release(made);
+        evener_call_unref(made);
+        return code;
+    }
     code = evener_hedge_is_wanted(&attempts->rpc) ? evener_hedge_start(attempts, &made->hedge, &found)
                                                   : evener_attempts_start(attempts, true, &found);
     if (code != EVENER_STATUS_OK) {
+        evener_rpc_report(&attempts->rpc, code);
         evener_status_set(status, code, "%s", found.message);
         release(made);
         evener_call_unref(made);
@@ -215,4 +219,82 @@ evener_status_code evener_call_start(evener_channel *channel, const char *method
         evener_call_unref(made);
     }
     return evener_status_clear(status);
+}
+
+/* ---- interceptors ---- */
+
+/* What lies between the call's callback and the program's. */
+typedef struct intercepted {
+    evener_interception *interception;
+    evener_call_callback callback;
+    void *arg;
+    evener_call_details *details; /* the program's, or own_details, or NULL */
+    evener_call_details own_details;
+} intercepted;
+
+static void intercepted_ended(void *arg, const evener_status *status, evener_bytes *response)
+{
+    intercepted *i = arg;
+    if (i->details != NULL && i->details->initial_metadata_count > 0) {
+        evener_interception_headers(i->interception, i->details->initial_metadata, i->details->initial_metadata_count);
+    }
+    if (status->code == EVENER_STATUS_OK) {
+        evener_interception_message(i->interception, false, response);
+    }
+    evener_interception_end(i->interception, status, i->details);
+    i->callback(i->arg, status, response);
+    evener_call_details_clear(&i->own_details);
+    free(i);
+}
+
+static __attribute__((noinline)) evener_status_code start_intercepted(evener_channel *channel, const char *method,
+                                                                      const evener_bytes *request,
+                                                                      evener_call_options *options,
+                                                                      evener_call_callback callback, void *arg,
+                                                                      evener_call **call, evener_status *status)
+{
+    evener_status own_status;
+    status = status != NULL ? status : &own_status;
+    intercepted *i = calloc(1, sizeof *i);
+    if (i == NULL) {
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "call of %s: out of memory", method);
+    }
+    evener_status_code code = evener_interception_begin(channel, method, false, options, &i->interception, status);
+    if (code != EVENER_STATUS_OK) {
+        free(i);
+        return code;
+    }
+    static const evener_bytes nothing = {.data = (const uint8_t *)"", .length = 0};
+    evener_interception_message(i->interception, true, request != NULL ? request : &nothing);
+    i->callback = callback;
+    i->arg = arg;
+    i->own_details.size = sizeof i->own_details;
+    if (options->details == NULL && evener_interception_wants_headers(i->interception)) {
+        options->details = &i->own_details;
+    }
+    i->details = options->details;
+    code = evener_call_start_plainly(channel, method, request, options, intercepted_ended, i, call, status);
+    if (code != EVENER_STATUS_OK) { /* the callback does not come */
+        evener_interception_end(i->interception, status, NULL);
+        evener_call_details_clear(&i->own_details);
+        free(i);
+    }
+    return code;
+}
+
+evener_status_code evener_call_start(evener_channel *channel, const char *method, const evener_bytes *request,
+                                     const evener_call_options *given, evener_call_callback callback, void *arg,
+                                     evener_call **call, evener_status *status)
+{
+    evener_call_options options;
+    const evener_status_code code = evener_rpc_check(channel, method, given, &options, status);
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
+    if (callback == NULL) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "call of %s: the callback is NULL", method);
+    }
+    return evener_is_intercepted(channel, &options)
+               ? start_intercepted(channel, method, request, &options, callback, arg, call, status)
+               : evener_call_start_plainly(channel, method, request, &options, callback, arg, call, status);
 }

@@ -327,8 +327,13 @@ static void advance(evener_hedge *hedge)
         const uint64_t now_ns = evener_loop_now_ns(loop);
         const uint64_t deadline_ns = hedge->call->rpc.deadline_ns;
         hedge->no_more = hedge->no_more || !evener_throttle_allows(&hedge->channel->retries.throttle);
-        const bool more = has_more(hedge);
-        const bool due = more && hedge->next_at_ns <= now_ns && now_ns < deadline_ns;
+        bool more = has_more(hedge);
+        bool due = more && hedge->next_at_ns <= now_ns && now_ns < deadline_ns;
+        if (due && !evener_retry_budget_take(&hedge->channel->retries.budget, now_ns)) {
+            EVENER_METHOD_COUNT(hedge->call->rpc.state, throttled);
+            hedge->no_more = true;
+            more = due = false;
+        }
         const bool ends = !hedge->is_over && hedge->running == 0 && !due && (!more || now_ns >= deadline_ns);
         const bool cancelled = hedge->cancelled;
         hedge->is_over = hedge->is_over || ends;

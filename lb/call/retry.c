@@ -106,14 +106,19 @@ static void add_tried(struct evener_retry *retry, const char *address)
     retry->tried_count++;
 }
 
-/* Return a number uniform in [0.8, 1.2). One sequence per channel (splitmix64). */
-static double jitter(evener_channel *channel)
+double evener_retry_random(evener_channel *channel)
 {
     uint64_t z = __atomic_add_fetch(&channel->retries.random, UINT64_C(0x9E3779B97F4A7C15), __ATOMIC_RELAXED);
     z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
     z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
     z ^= z >> 31;
-    return 0.8 + 0.4 * ((double)(z >> 11) / (double)(UINT64_C(1) << 53));
+    return (double)(z >> 11) / (double)(UINT64_C(1) << 53);
+}
+
+/* A6: each backoff is up to 20 % shorter or longer. */
+static double jitter(evener_channel *channel)
+{
+    return 0.8 + 0.4 * evener_retry_random(channel);
 }
 
 static uint64_t backoff_ns(const evener_rpc *rpc, uint32_t backoffs)
@@ -147,7 +152,8 @@ static evener_retry_step by_policy(evener_rpc *rpc, bool is_retryable_end, const
     if (!is_retryable_end || forbids || committed || rpc->retries + 1 >= rpc->attempts_max || !is_in_time(rpc)) {
         return EVENER_RETRY_FINISH;
     }
-    if (!evener_throttle_allows(throttle)) {
+    if (!evener_throttle_allows(throttle) ||
+        !evener_retry_budget_take(&rpc->channel->retries.budget, evener_loop_now_ns(rpc->channel->hot.loop))) {
         EVENER_METHOD_COUNT(rpc->state, throttled);
         return EVENER_RETRY_FINISH;
     }

@@ -52,6 +52,9 @@ evener_retry_step evener_retry_after_pick(evener_rpc *rpc, const evener_pick *pi
 /* Sleep for the delay, or until the deadline: false. For blocking callers. */
 bool evener_retry_sleep(const evener_rpc *rpc, uint64_t delay_ns);
 
+/* Return a number uniform in [0, 1): one sequence per channel (splitmix64). Any thread. */
+double evener_retry_random(evener_channel *channel);
+
 /* Free the state of retries. Any thread; once nothing of the RPC is under way. */
 void evener_retry_clear(evener_rpc *rpc);
 

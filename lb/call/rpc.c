@@ -128,12 +128,38 @@ void evener_rpc_init(evener_rpc *rpc, evener_channel *channel, const char *metho
         .deadline_ns =
             has_deadline ? evener_loop_now_ns(channel->hot.loop) + timeout_ms * EVENER_NS_PER_MS : UINT64_MAX,
     };
-    if (__builtin_expect(settings.policy.kind != EVENER_CALL_POLICY_NONE, 0)) {
+    if (__builtin_expect(settings.state != NULL || settings.policy.kind != EVENER_CALL_POLICY_NONE, 0)) {
         const uint32_t limit = __atomic_load_n(&channel->retries.attempts_max, __ATOMIC_RELAXED);
         rpc->policy = settings.policy;
-        rpc->state = settings.state;
-        EVENER_METHOD_COUNT(rpc->state, calls);
         rpc->attempts_max = settings.policy.attempts_max < limit ? settings.policy.attempts_max : limit;
+        rpc->state = settings.state;
+        rpc->breaker_k = settings.state != NULL ? settings.breaker_k : 0;
+    }
+}
+
+evener_status_code evener_rpc_admit(evener_rpc *rpc, evener_status *status)
+{
+    if (__builtin_expect(rpc->state == NULL, 1)) {
+        return EVENER_STATUS_OK;
+    }
+    EVENER_METHOD_COUNT(rpc->state, calls);
+    evener_retry_budget_earn(&rpc->channel->retries.budget);
+    if (!(rpc->breaker_k > 0)) {
+        return EVENER_STATUS_OK;
+    }
+    const uint64_t now_ns = evener_loop_now_ns(rpc->channel->hot.loop);
+    if (evener_breaker_admit(&rpc->state->breaker, rpc->breaker_k, now_ns, evener_retry_random(rpc->channel))) {
+        return EVENER_STATUS_OK;
+    }
+    return evener_status_set(status, EVENER_STATUS_UNAVAILABLE,
+                             "call of %s: rejected by its breaker: too many calls of the last ten seconds failed",
+                             rpc->pick_args.method);
+}
+
+void evener_rpc_report(const evener_rpc *rpc, evener_status_code code)
+{
+    if (__builtin_expect(rpc->breaker_k > 0, 0)) {
+        evener_breaker_ended(&rpc->state->breaker, code, evener_loop_now_ns(rpc->channel->hot.loop));
     }
 }
 

@@ -33,6 +33,7 @@ typedef struct evener_rpc {
     bool refused_once;                 /* a server has refused the call unprocessed (A6: made again once) */
     uint32_t retries;                  /* attempts after the first one that the policy allowed */
     uint32_t attempts_max;             /* first one included; the policy's or the channel's limit */
+    double breaker_k;                  /* 0: no breaker */
     uint64_t attempt_deadline_ns;      /* of the attempt under way; at most deadline_ns */
     evener_call_policy policy;         /* kind NONE: no retries by policy */
     struct evener_method_state *state; /* the channel's counters; NULL: none */
@@ -48,6 +49,13 @@ EVENER_SIBLING evener_status_code evener_rpc_check(evener_channel *channel, cons
 /* Start the clock: the deadline runs from here. Any thread. */
 EVENER_SIBLING void evener_rpc_init(evener_rpc *rpc, evener_channel *channel, const char *method,
                                     const evener_call_options *options);
+
+/* Count the call, and ask the breaker if the method has one; once, after evener_rpc_init(). Not OK: the call must not be
+ * made. Errors: UNAVAILABLE. */
+evener_status_code evener_rpc_admit(evener_rpc *rpc, evener_status *status);
+
+/* Report the end of a call that was admitted to the breaker, if there is one; once. */
+void evener_rpc_report(const evener_rpc *rpc, evener_status_code code);
 
 /* Set the time that is left for the next pick; call it before every pick. False: no time is left. */
 EVENER_SIBLING bool evener_rpc_set_pick_timeout(evener_rpc *rpc);

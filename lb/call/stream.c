@@ -22,6 +22,7 @@
 #include "lb/call/attempts.h"
 #include "lb/call/copies.h"
 #include "lb/call/details.h"
+#include "lb/call/interceptors.h"
 #include "lb/call/replay.h"
 #include "lb/channel/channel_internal.h"
 #include "lb/runtime/uncancelled.h"
@@ -51,6 +52,7 @@ struct evener_stream {
     evener_work work;                      /* with callback_threads; put in while `is_delivering` */
     evener_call_details headers;           /* the server's, from their arrival to the end of the stream */
     evener_call_details details;
+    evener_interception *interception;  /* ended with the stream; or NULL */
     evener_call_details *users_details; /* filled at the end; or NULL */
     evener_bytes only_request;          /* a reference */
     bool has_only_request;
@@ -261,6 +263,7 @@ static void begun(evener_attempts *attempts)
     evener_stream *stream = stream_of(attempts);
     name_peer(stream);
     stream->half_close_sent = false;
+    stream->holds_headers = false; /* those of the attempt before */
     evener_replay_restart(&stream->replay);
     if (stream->has_only_request) {
         stream->half_close_sent = true;
@@ -307,6 +310,7 @@ static void headers(evener_transport_call *wire, const evener_metadata *metadata
         put_pending(stream, PENDING_HEADERS);
     }
     unlock(stream);
+    evener_interception_headers(stream->interception, metadata, count);
     if (has_callbacks_here(stream) && stream->callbacks.headers != NULL) {
         stream->callbacks.headers(stream->arg, metadata, count);
     }
@@ -326,6 +330,7 @@ static void message(evener_transport_call *wire, evener_bytes *received)
     if (holds_headers(stream)) {
         headers(wire, NULL, 0);
     }
+    evener_interception_message(stream->interception, false, received);
     lock(stream);
     evener_replay_commit(&stream->replay);
     if (stream->attempts.rpc.first_message_ns == 0) {
@@ -392,6 +397,12 @@ static void finished(evener_attempts *attempts, const evener_status *status, con
         headers(attempts->wire, NULL, 0);
     }
     lock(stream);
+    evener_interception *interception = stream->interception;
+    stream->interception = NULL; /* evener_stream_send() looks for it under the mutex */
+    unlock(stream);
+    evener_interception_end(interception, status, &stream->details);
+    evener_rpc_report(&attempts->rpc, status->code);
+    lock(stream);
     evener_replay_clear(&stream->replay);
     stream->status = *status;
     stream->ended = true;
@@ -441,25 +452,45 @@ static evener_status_code no_memory(const char *method, evener_status *status)
     return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "stream of %s: out of memory", method);
 }
 
-static evener_status_code stream_create(evener_channel *channel, const char *method, const evener_bytes *only_request,
-                                        const evener_call_options *options, evener_stream **stream,
-                                        evener_status *status)
+static evener_status_code end_without_stream(evener_interception *interception, const char *method,
+                                             evener_status *status)
 {
+    evener_status found;
+    (void)no_memory(method, &found);
+    evener_interception_end(interception, &found, NULL);
+    return evener_status_set(status, found.code, "%s", found.message);
+}
+
+static evener_status_code stream_create(evener_channel *channel, const char *method, const evener_bytes *only_request,
+                                        evener_call_options *options, evener_stream **stream, evener_status *status)
+{
+    evener_interception *interception = NULL;
+    const evener_status_code code =
+        evener_is_intercepted(channel, options)
+            ? evener_interception_begin(channel, method, true, options, &interception, status)
+            : EVENER_STATUS_OK;
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
     const evener_transport_calls *calls = evener_channel_transport(channel)->vtable->calls;
     const size_t wire_at = (sizeof(evener_stream) + 63) & ~(size_t)63;
     const size_t copies_at = wire_at + evener_rpc_call_bytes(calls);
     evener_stream *made = evener_cache_aligned_calloc(copies_at + evener_copies_bytes(method, options));
     if (made == NULL) {
-        return no_memory(method, status);
+        return end_without_stream(interception, method, status);
     }
     if (only_request != NULL) {
         made->only_request = evener_bytes_ref(only_request);
         if (made->only_request.length < only_request->length) {
             free(made);
-            return no_memory(method, status);
+            return end_without_stream(interception, method, status);
         }
         made->has_only_request = true;
         made->half_close = true;
+    }
+    made->interception = interception;
+    if (only_request != NULL) {
+        evener_interception_message(interception, true, only_request);
     }
     made->headers.size = sizeof made->headers;
     made->details.size = sizeof made->details;
@@ -485,8 +516,10 @@ static evener_status_code stream_create(evener_channel *channel, const char *met
 }
 
 /* Drop a stream without an attempt: give both references back. */
-static void stream_drop(evener_stream *stream)
+static void stream_drop(evener_stream *stream, const evener_status *status)
 {
+    evener_interception_end(stream->interception, status, NULL);
+    stream->interception = NULL;
     stream->ended = true;
     drop_reference(stream);
     drop_reference(stream);
@@ -510,10 +543,16 @@ evener_status_code evener_stream_open(evener_channel *channel, const char *metho
     if (made == NULL) {
         return code;
     }
-    code = evener_attempts_start(&made->attempts, !evener_rpc_waits_for_itself(&made->attempts.rpc), &found);
+    code = evener_rpc_admit(&made->attempts.rpc, &found);
+    if (code == EVENER_STATUS_OK) {
+        code = evener_attempts_start(&made->attempts, !evener_rpc_waits_for_itself(&made->attempts.rpc), &found);
+        if (code != EVENER_STATUS_OK) {
+            evener_rpc_report(&made->attempts.rpc, code);
+        }
+    }
     if (code != EVENER_STATUS_OK) {
         evener_status_set(status, code, "%s", found.message);
-        stream_drop(made);
+        stream_drop(made, &found);
         return code;
     }
     wait_for(&made->open_word);
@@ -565,11 +604,17 @@ evener_status_code evener_stream_start(evener_channel *channel, const char *meth
     made->callback_threads = __atomic_load_n(&channel->calls.callback_threads, __ATOMIC_ACQUIRE);
     made->work.run = run_callbacks;
     *stream = made; /* callbacks may use it before this returns */
-    code = evener_attempts_start(&made->attempts, true, &found);
+    code = evener_rpc_admit(&made->attempts.rpc, &found);
+    if (code == EVENER_STATUS_OK) {
+        code = evener_attempts_start(&made->attempts, true, &found);
+        if (code != EVENER_STATUS_OK) {
+            evener_rpc_report(&made->attempts.rpc, code);
+        }
+    }
     if (code != EVENER_STATUS_OK) {
         *stream = NULL;
         evener_status_set(status, code, "%s", found.message);
-        stream_drop(made);
+        stream_drop(made, &found);
         return code;
     }
     return evener_status_clear(status);
@@ -627,6 +672,7 @@ bool evener_stream_send(evener_stream *stream, const evener_bytes *sent)
     lock(stream);
     const bool can = !stream->ended && !stream->half_close && !stream->has_writing;
     if (can) {
+        evener_interception_message(stream->interception, true, sent); /* under the mutex: it may end meanwhile */
         stream->writing = kept;
         kept = (evener_bytes){0};
         stream->has_writing = true;

@@ -7,6 +7,7 @@
 #include "lb/base/memory.h"
 #include "lb/call/details.h"
 #include "lb/call/hedge.h"
+#include "lb/call/interceptors.h"
 #include "lb/call/retry.h"
 #include "lb/call/rpc.h"
 #include "lb/channel/channel_internal.h"
@@ -122,8 +123,6 @@ static bool picks_again(unary *u, evener_status *status)
 static evener_status_code run(unary *u, const evener_bytes *request)
 {
     evener_rpc *rpc = u->rpc;
-    evener_status own_status;
-    u->status = u->status != NULL ? u->status : &own_status;
     for (;;) {
         if (!evener_rpc_set_pick_timeout(rpc)) {
             return evener_rpc_deadline_status(rpc, u->status);
@@ -181,7 +180,7 @@ static __attribute__((noinline)) evener_status_code call_hedged(evener_channel *
 {
     hedged h = {.response = response, .status = status, .word = WAITING};
     const evener_status_code code =
-        evener_call_start(channel, method, request, options, hedged_ended, &h, NULL, status);
+        evener_call_start_plainly(channel, method, request, options, hedged_ended, &h, NULL, status);
     if (code != EVENER_STATUS_OK) {
         return code;
     }
@@ -189,6 +188,87 @@ static __attribute__((noinline)) evener_status_code call_hedged(evener_channel *
         evener_wait_word_sleep(&h.word, WAITING, UINT64_MAX);
     }
     return h.code;
+}
+
+static evener_status_code call_plainly(evener_channel *channel, const char *method, const evener_bytes *request,
+                                       const evener_call_options *options, evener_bytes *response,
+                                       evener_status *status)
+{
+    evener_rpc rpc;
+    evener_rpc_init(&rpc, channel, method, options);
+    evener_status own_status;
+    status = status != NULL ? status : &own_status;
+    unary u = {.rpc = &rpc, .details = options->details, .response = response, .status = status};
+    if (rpc.policy.kind != EVENER_CALL_POLICY_NONE) {
+        /* On the control thread a delay would hold up what it waits for. */
+        if (evener_hedge_is_wanted(&rpc) && !evener_rpc_waits_for_itself(&rpc)) {
+            return call_hedged(channel, method, request, options, response, status);
+        }
+        u.is_committed =
+            (request != NULL && request->length > EVENER_RETRY_BUFFER_BYTES) || evener_rpc_waits_for_itself(&rpc);
+    }
+    const evener_status_code admitted = evener_rpc_admit(&rpc, status);
+    if (admitted != EVENER_STATUS_OK) {
+        return admitted;
+    }
+    evener_details_begin(u.details, 0);
+    const size_t call_bytes = evener_rpc_call_bytes(rpc.calls);
+    if (call_bytes <= STACK_CALL_BYTES_MAX) {
+        _Alignas(64) char memory[STACK_CALL_BYTES_MAX];
+        memset(memory, 0, call_bytes);
+        u.call = (evener_transport_call *)(void *)memory;
+        const evener_status_code result = run(&u, request);
+        evener_rpc_report(&rpc, result);
+        evener_retry_clear(&rpc);
+        return result;
+    }
+    u.call = evener_cache_aligned_calloc(call_bytes);
+    if (u.call == NULL) {
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "call of %s: out of memory", method);
+    }
+    const evener_status_code result = run(&u, request);
+    evener_rpc_report(&rpc, result);
+    evener_retry_clear(&rpc);
+    free(u.call);
+    return result;
+}
+
+/* ---- interceptors ---- */
+
+static __attribute__((noinline)) evener_status_code call_intercepted(evener_channel *channel, const char *method,
+                                                                     const evener_bytes *request,
+                                                                     const evener_call_options *given,
+                                                                     evener_bytes *response, evener_status *status)
+{
+    evener_call_options copy = *given;
+    evener_call_options *options = &copy;
+    evener_interception *interception;
+    evener_call_details own_details = {.size = sizeof own_details};
+    evener_bytes own_response = {0};
+    evener_status own_status;
+    status = status != NULL ? status : &own_status;
+    evener_status_code code = evener_interception_begin(channel, method, false, options, &interception, status);
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
+    static const evener_bytes nothing = {.data = (const uint8_t *)"", .length = 0};
+    evener_interception_message(interception, true, request != NULL ? request : &nothing);
+    if (options->details == NULL && evener_interception_wants_headers(interception)) {
+        options->details = &own_details;
+    }
+    evener_bytes *received = response != NULL ? response : &own_response;
+    code = call_plainly(channel, method, request, options, received, status);
+    if (options->details != NULL && options->details->initial_metadata_count > 0) {
+        evener_interception_headers(interception, options->details->initial_metadata,
+                                    options->details->initial_metadata_count);
+    }
+    if (code == EVENER_STATUS_OK) {
+        evener_interception_message(interception, false, received);
+    }
+    evener_interception_end(interception, status, options->details);
+    evener_call_details_clear(&own_details);
+    evener_bytes_clear(&own_response);
+    return code;
 }
 
 evener_status_code evener_unary_call(evener_channel *channel, const char *method, const evener_bytes *request,
@@ -200,33 +280,7 @@ evener_status_code evener_unary_call(evener_channel *channel, const char *method
     if (code != EVENER_STATUS_OK) {
         return code;
     }
-    evener_rpc rpc;
-    evener_rpc_init(&rpc, channel, method, &options);
-    unary u = {.rpc = &rpc, .details = options.details, .response = response, .status = status};
-    if (rpc.policy.kind != EVENER_CALL_POLICY_NONE) {
-        /* On the control thread a delay would hold up what it waits for. */
-        if (evener_hedge_is_wanted(&rpc) && !evener_rpc_waits_for_itself(&rpc)) {
-            return call_hedged(channel, method, request, &options, response, status);
-        }
-        u.is_committed =
-            (request != NULL && request->length > EVENER_RETRY_BUFFER_BYTES) || evener_rpc_waits_for_itself(&rpc);
-    }
-    evener_details_begin(u.details, 0);
-    const size_t call_bytes = evener_rpc_call_bytes(rpc.calls);
-    if (call_bytes <= STACK_CALL_BYTES_MAX) {
-        _Alignas(64) char memory[STACK_CALL_BYTES_MAX];
-        memset(memory, 0, call_bytes);
-        u.call = (evener_transport_call *)(void *)memory;
-        const evener_status_code result = run(&u, request);
-        evener_retry_clear(&rpc);
-        return result;
-    }
-    u.call = evener_cache_aligned_calloc(call_bytes);
-    if (u.call == NULL) {
-        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "call of %s: out of memory", method);
-    }
-    const evener_status_code result = run(&u, request);
-    evener_retry_clear(&rpc);
-    free(u.call);
-    return result;
+    return evener_is_intercepted(channel, &options)
+               ? call_intercepted(channel, method, request, &options, response, status)
+               : call_plainly(channel, method, request, &options, response, status);
 }

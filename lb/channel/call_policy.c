@@ -85,8 +85,9 @@ static unsigned code_of(const json_t *value)
         return number >= 0 && number < CODES ? (unsigned)number : CODES;
     }
     unsigned code = 0;
-    while (code < CODES && (!json_is_string(value) ||
-                            strcasecmp(json_string_value(value), evener_status_code_name((evener_status_code)code)))) {
+    while (code < CODES &&
+           (!json_is_string(value) ||
+            strcasecmp(json_string_value(value), evener_status_code_name((evener_status_code)code)) != 0)) {
         code++;
     }
     return code;
@@ -210,4 +211,60 @@ evener_status_code evener_throttle_read(const json_t *root, evener_throttle_conf
     /* More than the maximum per success fills the bucket all the same. */
     throttle->ratio_milli = (uint32_t)(ratio_milli < max_milli ? ratio_milli : max_milli);
     return EVENER_STATUS_OK;
+}
+
+/* ---- beyond A6 ---- */
+
+/* Read a number of an object. Without the field *value is untouched. */
+static evener_status_code read_number(const place *at, const char *name, double min, double max, double *value)
+{
+    const json_t *field = field_of(at->object, name);
+    if (field == NULL) {
+        return EVENER_STATUS_OK;
+    }
+    if (!json_is_number(field) || !(json_number_value(field) >= min && json_number_value(field) <= max)) {
+        return refuse(at, name, "a number from %g to %g is needed", min, max);
+    }
+    *value = json_number_value(field);
+    return EVENER_STATUS_OK;
+}
+
+evener_status_code evener_retry_budget_read(const json_t *root, evener_retry_budget_config *budget,
+                                            evener_status *status)
+{
+    const place at = {.object = field_of(root, "evenerRetryBudget"), .name = "evenerRetryBudget", .status = status};
+    if (at.object == NULL) {
+        return EVENER_STATUS_OK;
+    }
+    double ratio = 0.2;
+    double per_second = 10;
+    if (!json_is_object(at.object)) {
+        return refuse(&at, "", "an object is needed");
+    }
+    evener_status_code code = read_number(&at, "ratio", 0, 1000, &ratio);
+    if (code == EVENER_STATUS_OK) {
+        code = read_number(&at, "minPerSecond", 0, 1e6, &per_second);
+    }
+    if (code == EVENER_STATUS_OK) {
+        *budget = (evener_retry_budget_config){1, (uint32_t)(ratio * 1000 + 0.5), (uint32_t)(per_second * 1000 + 0.5)};
+    }
+    return code;
+}
+
+evener_status_code evener_breaker_read(const json_t *entry, size_t index, double *k, evener_status *status)
+{
+    place at = {.object = field_of(entry, "evenerBreaker"), .status = status};
+    if (at.object == NULL) {
+        return EVENER_STATUS_OK;
+    }
+    (void)snprintf(at.name, sizeof at.name, "methodConfig[%zu].evenerBreaker", index);
+    if (!json_is_object(at.object)) {
+        return refuse(&at, "", "an object is needed");
+    }
+    double found = 1.5;
+    const evener_status_code code = read_number(&at, "k", 1, 1000, &found);
+    if (code == EVENER_STATUS_OK) {
+        *k = found;
+    }
+    return code;
 }

@@ -38,6 +38,22 @@ typedef struct evener_throttle_config {
     uint32_t ratio_milli; /* at least 1 */
 } evener_throttle_config;
 
+/* `evenerRetryBudget`. */
+typedef struct evener_retry_budget_config {
+    uint32_t is_on;
+    uint32_t ratio_milli;  /* thousandths of a retry per call */
+    uint32_t second_milli; /* and per second */
+} evener_retry_budget_config;
+
+/* Read `evenerRetryBudget` of a service config, {"ratio": 0.2, "minPerSecond": 10} with these defaults. Without it *budget
+ * is untouched. Errors: INVALID_ARGUMENT. Any thread. */
+evener_status_code evener_retry_budget_read(const struct json_t *root, evener_retry_budget_config *budget,
+                                            evener_status *status);
+
+/* Read `evenerBreaker` of an element of `methodConfig`, {"k": 1.5} with this default. Without it *k is untouched. Errors:
+ * INVALID_ARGUMENT. Any thread. */
+evener_status_code evener_breaker_read(const struct json_t *entry, size_t index, double *k, evener_status *status);
+
 /* Read `retryPolicy` or `hedgingPolicy` of an element of `methodConfig`. Without either *policy is untouched. Errors:
  * INVALID_ARGUMENT, with a message that begins with "service config: methodConfig[INDEX]". Any thread. */
 evener_status_code evener_call_policy_read(const struct json_t *entry, size_t index, evener_call_policy *policy,

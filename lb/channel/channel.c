@@ -1,5 +1,6 @@
 /* The channel as an application holds it: creation, references, states. */
 #include <evener/channel.h>
+#include <evener/interceptor.h>
 
 #include <errno.h>
 #include <semaphore.h>
@@ -84,6 +85,24 @@ static evener_status_code check_array(const struct option_array *array, evener_s
     return EVENER_STATUS_OK;
 }
 
+/* Check the interceptors of the options. */
+static evener_status_code check_interceptors(const evener_channel_options *options, evener_status *status)
+{
+    if (options->interceptor_count > EVENER_INTERCEPTORS_MAX) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "channel options: interceptor_count is %zu: at most %d are possible",
+                                 options->interceptor_count, EVENER_INTERCEPTORS_MAX);
+    }
+    for (size_t i = 0; i < options->interceptor_count; i++) {
+        const evener_interceptor *one = options->interceptors != NULL ? options->interceptors[i] : NULL;
+        if (one == NULL || one->size < sizeof *one) {
+            return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "channel options: interceptors[%zu]: %s",
+                                     i, one == NULL ? "it is NULL" : "set size to sizeof(evener_interceptor)");
+        }
+    }
+    return EVENER_STATUS_OK;
+}
+
 /* Read the caller's options, of any version, and check them. */
 static evener_status_code read_options(const evener_channel_options *given, evener_channel_options *options,
                                        evener_status *status)
@@ -128,7 +147,7 @@ static evener_status_code read_options(const evener_channel_options *given, even
                                      numbers[i].name, numbers[i].value, numbers[i].wanted);
         }
     }
-    return EVENER_STATUS_OK;
+    return check_interceptors(options, status);
 }
 
 static void *copy_array(const void *array, size_t bytes)
@@ -170,6 +189,12 @@ static bool copy_options(evener_channel *channel, const evener_channel_options *
     channel->calls.send_bytes_max = options->send_bytes_max;
     channel->calls.compression = (uint32_t)options->compression;
     channel->retries.attempts_max = options->attempts_max != 0 ? options->attempts_max : EVENER_ATTEMPTS_MAX_DEFAULT;
+    channel->settings.interceptors =
+        copy_array(options->interceptors, options->interceptor_count * sizeof(const evener_interceptor *));
+    if (channel->settings.interceptors == NULL) {
+        return false;
+    }
+    channel->calls.interceptor_count = options->interceptor_count;
     channel->settings.ignore_service_config = options->ignore_service_config;
     channel->settings.default_port = options->default_port != 0 ? options->default_port : DEFAULT_PORT;
     channel->settings.empty_update = options->empty_update;
@@ -262,7 +287,6 @@ static evener_status_code find_policy(evener_channel *channel, const evener_chan
         return evener_status_set(status, code, "channel options: default %s", status != NULL ? status->message : "");
     }
     channel->control.published_config = evener_service_config_ref(channel->control.default_config);
-    evener_channel_bind_config(channel, channel->control.default_config);
     return EVENER_STATUS_OK;
 }
 
@@ -401,6 +425,8 @@ static evener_status_code set_up(evener_channel *channel, const char *target, co
     channel->hot.caller_drives_loop = evener_runtime_is_driven_by_caller(channel->settings.runtime);
     channel->pool.runtime = channel->settings.runtime;
     channel->pool.loop = channel->hot.loop;
+    channel->retries.random = evener_loop_now_ns(channel->hot.loop);
+    evener_channel_bind_config(channel, channel->control.default_config);
     channel->pool.authority = channel->settings.authority;
     const uint32_t queued_max = options->queued_picks_max != 0 ? options->queued_picks_max : DEFAULT_QUEUED_PICKS_MAX;
     code = evener_channel_cache_init(channel, options, status);
@@ -476,6 +502,7 @@ void evener_channel_free(evener_channel *channel)
     evener_resolver_builders_unref(channel->settings.resolvers.own, channel->settings.resolvers.own_count);
     free((void *)channel->settings.resolvers.own);
     free((void *)channel->settings.policies.own);
+    free((void *)channel->settings.interceptors);
     free(channel->control.last_resolver_error);
     free(channel->settings.user_agent);
     free(channel->settings.authority);

@@ -18,6 +18,7 @@
 #include "lb/channel/cache.h"
 #include "lb/channel/method_state.h"
 #include "lb/channel/pick_queue.h"
+#include "lb/channel/retry_budget.h"
 #include "lb/channel/service_config.h"
 #include "lb/channel/throttle.h"
 #include "lb/channel/update_list.h"
@@ -63,12 +64,14 @@ typedef struct evener_channel_calls {
     size_t receive_bytes_max;                     /* 0: the default, 4 MiB; SIZE_MAX: none */
     size_t send_bytes_max;                        /* 0 or SIZE_MAX: none */
     uint32_t compression;                         /* an evener_compression */
+    size_t interceptor_count;                     /* fixed at creation */
     struct evener_work_threads *callback_threads; /* NULL: callbacks run where the transport's events come */
 } evener_channel_calls;
 
 /* What retries share. Only calls that fail write to it, or any call while there are tokens to be given back. */
 typedef struct evener_channel_retries {
     evener_throttle throttle;
+    evener_retry_budget budget;
     uint32_t attempts_max; /* atomic: limit of every policy's maxAttempts */
     uint64_t random;       /* atomic: state of the backoffs' random numbers */
 } evener_channel_retries;
@@ -92,6 +95,7 @@ typedef struct evener_channel_settings {
     bool ignore_service_config;
     evener_empty_update empty_update;
     uint64_t empty_update_keep_ns, idle_timeout_ns;
+    const struct evener_interceptor **interceptors; /* the array is owned */
     evener_transport *transport;
     bool owns_transport;
 } evener_channel_settings;

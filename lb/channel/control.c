@@ -230,6 +230,10 @@ void evener_channel_bind_config(evener_channel *channel, evener_service_config *
     static const evener_throttle_config none = {0};
     evener_throttle_configure(&channel->retries.throttle,
                               config != NULL ? evener_service_config_throttle(config) : &none);
+    static const evener_retry_budget_config no_budget = {0};
+    evener_retry_budget_configure(&channel->retries.budget,
+                                  config != NULL ? evener_service_config_retry_budget(config) : &no_budget,
+                                  evener_loop_now_ns(channel->hot.loop));
     if (config != NULL) {
         evener_service_config_bind(config, method_state_of, channel);
     }

@@ -5,6 +5,8 @@
 
 #include <stdint.h>
 
+#include "lb/channel/breaker.h"
+
 /* Latencies are counted in buckets of an eighth of a power of two: a quantile is at most 13 % too high. */
 #define EVENER_LATENCY_OCTAVES 27 /* from 1 us (2^10 ns) to about 137 s */
 #define EVENER_LATENCY_BUCKETS (EVENER_LATENCY_OCTAVES * 8)
@@ -16,6 +18,7 @@ typedef struct evener_method_state {
     /* latencies of first attempts; atomic. The sum is halved now and then, so that old ones fade */
     uint32_t latencies[EVENER_LATENCY_BUCKETS];
     uint32_t latency_count;
+    evener_breaker breaker;
     uint64_t quantile_bits; /* atomic, of a double: the quantile that a hedging policy asks for; 0: none */
     uint64_t quantile_ns;   /* atomic; 0: not known yet */
     char path[];            /* "/service/method", "/service/" or "" */

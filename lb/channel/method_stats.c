@@ -30,6 +30,7 @@ static void take_snapshot(void *arg)
                                        .hedges = load(&state->hedges),
                                        .transparent_retries = load(&state->transparent_retries),
                                        .throttled = load(&state->throttled),
+                                       .breaker_rejections = load(&state->breaker.rejections),
                                        .quantile_ns = load(&state->quantile_ns)};
             (void)snprintf(one.method, sizeof one.method, "%s", state->path);
             char *to = q->stats + q->count * q->stride;

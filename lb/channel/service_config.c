@@ -26,6 +26,7 @@ struct evener_service_config {
     method_entry *methods; /* sorted by path */
     size_t method_count;
     evener_throttle_config throttle;
+    evener_retry_budget_config retry_budget;
     uint32_t connections_max;
 };
 
@@ -95,7 +96,10 @@ static evener_status_code read_settings(const json_t *object, size_t index, even
     if (code == EVENER_STATUS_OK) {
         code = read_bytes_max(object, index, "maxResponseMessageBytes", &settings->response_bytes_max, status);
     }
-    return code == EVENER_STATUS_OK ? evener_call_policy_read(object, index, &settings->policy, status) : code;
+    if (code == EVENER_STATUS_OK) {
+        code = evener_call_policy_read(object, index, &settings->policy, status);
+    }
+    return code == EVENER_STATUS_OK ? evener_breaker_read(object, index, &settings->breaker_k, status) : code;
 }
 
 static char *path_of(const char *service, const char *method)
@@ -396,6 +400,9 @@ evener_status_code evener_service_config_parse(const char *json, const evener_po
         if (code == EVENER_STATUS_OK) {
             code = read_connections_max(made, root, status);
         }
+        if (code == EVENER_STATUS_OK) {
+            code = evener_retry_budget_read(root, &made->retry_budget, status);
+        }
     }
     if (code == EVENER_STATUS_OK) {
         warn_of_unknown_fields(root);
@@ -434,13 +441,18 @@ void evener_service_config_bind(evener_service_config *config,
 {
     for (size_t i = 0; i < config->method_count; i++) {
         evener_method_settings *settings = &config->methods[i].settings;
-        if (settings->policy.kind != EVENER_CALL_POLICY_NONE) {
+        if (settings->policy.kind != EVENER_CALL_POLICY_NONE || settings->breaker_k > 0) {
             settings->state = state_of(arg, config->methods[i].path);
             if (settings->state != NULL) {
                 evener_method_state_want(settings->state, settings->policy.hedging_quantile);
             }
         }
     }
+}
+
+const evener_retry_budget_config *evener_service_config_retry_budget(const evener_service_config *config)
+{
+    return &config->retry_budget;
 }
 
 const evener_throttle_config *evener_service_config_throttle(const evener_service_config *config)

@@ -40,7 +40,8 @@ typedef struct evener_method_settings {
     bool has_wait_for_ready, wait_for_ready;
     size_t request_bytes_max, response_bytes_max; /* of one message; 0: not set. At least 1 */
     evener_call_policy policy;
-    struct evener_method_state *state; /* the channel's; NULL without a policy, or without memory */
+    double breaker_k;                  /* 0: no breaker */
+    struct evener_method_state *state; /* the channel's; NULL without policy and breaker, or without memory */
 } evener_method_settings;
 
 /* Return the settings of "/package.Service/Method": the method's own, otherwise its service's, otherwise the
@@ -52,6 +53,9 @@ const evener_throttle_config *evener_service_config_throttle(const evener_servic
 
 /* Return connectionScaling.maxConnectionsPerSubchannel (A105, connection scaling), at least 1. */
 uint32_t evener_service_config_connections_max(const evener_service_config *config);
+
+/* Return `evenerRetryBudget`. Lives as long as the config. */
+const evener_retry_budget_config *evener_service_config_retry_budget(const evener_service_config *config);
 
 /* Set the state of each name with a policy: `state_of` finds or makes that of a path. Before calls see the config. */
 void evener_service_config_bind(evener_service_config *config,

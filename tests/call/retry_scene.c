@@ -56,7 +56,7 @@ void retry_scene_destroy(retry_scene *s)
     free(s);
 }
 
-static void ended(void *arg, const evener_status *status, evener_bytes *response)
+void retry_scene_ended(void *arg, const evener_status *status, evener_bytes *response)
 {
     retry_scene *s = arg;
     (void)response;
@@ -74,8 +74,9 @@ void retry_scene_start(retry_scene *s, uint64_t timeout_ms)
     s->executions = 0;
     s->ends = 0;
     s->started_ns = virtual_loop_now_ns(s->f->loop);
-    cr_assert_eq(evener_call_start(s->f->channel, SCENE_METHOD, &s->request, &options, ended, s, &s->call, &status),
-                 EVENER_STATUS_OK, "%s", status.message);
+    cr_assert_eq(
+        evener_call_start(s->f->channel, SCENE_METHOD, &s->request, &options, retry_scene_ended, s, &s->call, &status),
+        EVENER_STATUS_OK, "%s", status.message);
 }
 
 void retry_scene_finish(retry_scene *s, uint64_t ms)

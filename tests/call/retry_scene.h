@@ -50,6 +50,9 @@ retry_scene *retry_scene_create_with(evener_channel_options options, const char 
 /* Free everything. Asserts that no attempt is under way. */
 void retry_scene_destroy(retry_scene *s);
 
+/* The callback of calls that a test starts itself; `arg` is the scene. */
+void retry_scene_ended(void *arg, const evener_status *status, evener_bytes *response);
+
 /* Start the call; what an earlier one saw is forgotten. Asserts that it starts. */
 void retry_scene_start(retry_scene *s, uint64_t timeout_ms);
 /* Run until a call that was started has ended, but at most `ms`. */

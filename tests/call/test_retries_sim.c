@@ -361,6 +361,92 @@ Test(retries_sim, attempts_are_counted_per_method)
     retry_scene_destroy(s);
 }
 
+/* ---- beyond A6: budget and breaker ---- */
+
+#define BUDGET(ratio, per_second)                                                                                      \
+    "{\"methodConfig\": [{\"name\": [{}], " RETRY_FIELDS("2") "}], \"evenerRetryBudget\": {\"ratio\": " ratio          \
+                                                              ", \"minPerSecond\": " per_second "}}"
+
+/* 2 per second at first, as ten seconds have earned 20; then one retry for every fifth call. */
+Test(retries_sim, the_budget_bounds_retries)
+{
+    retry_scene *s = retry_scene_create(BUDGET("0.2", "2"), fails_always, 1);
+    const uint64_t began_ns = virtual_loop_now_ns(s->f->loop);
+    uint32_t retries = 0;
+    const uint32_t calls = 500;
+    for (uint32_t i = 0; i < calls; i++) {
+        retry_scene_start(s, 0);
+        retry_scene_finish(s, 10000);
+        cr_assert_eq(s->status.code, EVENER_STATUS_UNAVAILABLE);
+        retries += s->attempts - 1;
+    }
+    const uint64_t seconds = (virtual_loop_now_ns(s->f->loop) - began_ns) / EVENER_NS_PER_S;
+    const uint64_t allowed = 20 + 2 * seconds + calls / 5;
+    cr_expect_leq(retries, allowed + 1, "%u retries, %llu allowed", retries, (unsigned long long)allowed);
+    cr_expect_geq(retries, allowed - 3, "%u retries, %llu allowed", retries, (unsigned long long)allowed);
+    evener_method_stats stats;
+    cr_assert_eq(evener_channel_get_method_stats(s->f->channel, &stats, sizeof stats, 1), 1);
+    cr_expect_eq(stats.retries, retries);
+    cr_expect_eq(stats.throttled, calls - retries);
+    retry_scene_destroy(s);
+}
+
+Test(retries_sim, a_budget_of_nothing_allows_no_retry)
+{
+    retry_scene *s = retry_scene_create(BUDGET("0", "0"), fails_once, 2);
+    retry_scene_start(s, 0);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->attempts, 1);
+    retry_scene_destroy(s);
+}
+
+/* Start a call that the breaker may reject; return whether it made an attempt. */
+static bool is_let_through(retry_scene *s)
+{
+    const evener_call_options options = {.size = sizeof options};
+    evener_status status;
+    s->attempts = 0;
+    s->ends = 0;
+    evener_call_unref(s->call);
+    s->call = NULL;
+    const evener_status_code code =
+        evener_call_start(s->f->channel, SCENE_METHOD, &s->request, &options, retry_scene_ended, s, NULL, &status);
+    cr_assert(code == EVENER_STATUS_OK || strstr(status.message, "breaker") != NULL, "%s", status.message);
+    virtual_loop_advance_ms(s->f->loop, 1);
+    return code == EVENER_STATUS_OK;
+}
+
+Test(retries_sim, the_breaker_rejects_while_calls_fail_and_recovers)
+{
+    retry_scene *s = retry_scene_create(
+        "{\"methodConfig\": [{\"name\": [{\"service\": \"sim.Sim\"}], \"evenerBreaker\": {\"k\": 2}}]}",
+        (fake_call_outcome[]){OK}, 1);
+    uint32_t through = 0;
+    for (int i = 0; i < 200; i++) {
+        through += is_let_through(s);
+    }
+    cr_expect_eq(through, 200, "none is rejected while all go well");
+    s->outcomes[0] = fails_always[0];
+    through = 0;
+    for (int i = 0; i < 4000; i++) {
+        through += is_let_through(s);
+    }
+    /* 200 good ones of 4,200 requests: in the end 9 of 10 are rejected; on average about 7. */
+    cr_expect(through > 400 && through < 2000, "%u of 4000", through);
+    evener_method_stats stats;
+    cr_assert_eq(evener_channel_get_method_stats(s->f->channel, &stats, sizeof stats, 1), 1);
+    cr_expect_eq(stats.breaker_rejections, 4000 - through);
+    cr_expect_eq(stats.calls, 4200);
+    virtual_loop_advance_ms(s->f->loop, 11000); /* ten seconds forget all */
+    s->outcomes[0] = (fake_call_outcome)OK;
+    through = 0;
+    for (int i = 0; i < 100; i++) {
+        through += is_let_through(s);
+    }
+    cr_expect_eq(through, 100);
+    retry_scene_destroy(s);
+}
+
 /* One of four backends answers UNAVAILABLE: with a retry policy no call fails, and no second attempt goes there. */
 Test(retries_sim, one_backend_of_four_that_fails_costs_no_call)
 {
