@@ -1,6 +1,6 @@
 /* Calls of every kind from eight threads over both transports at once: submitted, cancelled, ended by their deadline
- * and by the channel's close, on connections that end meanwhile. Each call ends exactly once, and an answer is the
- * call's own. A plain program, so that it also runs under ThreadSanitizer. */
+ * and by the channel's close, on connections that end meanwhile, plain, with retries and hedged. Each call ends exactly
+ * once, and an answer is the call's own. A plain program, so that it also runs under ThreadSanitizer. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -12,7 +12,7 @@
 
 #include "demo_server/server.h"
 
-#define ROUNDS 6
+#define ROUNDS 9
 #define THREADS 8
 #define CALLS 40 /* per thread and round */
 #define SERVERS 2
@@ -20,6 +20,19 @@
 
 #define UNARY "/evener.demo.Echo/Unary"
 #define STREAM "/evener.demo.Echo/Stream"
+
+/* One per round, in turn. While calls have a policy the second server fails every call. */
+static const char *const configs[] = {
+    NULL,
+    "{\"methodConfig\": [{\"name\": [{}], \"retryPolicy\": {\"maxAttempts\": 4, \"initialBackoff\": \"0.001s\", "
+    "\"maxBackoff\": \"0.01s\", \"backoffMultiplier\": 2, \"retryableStatusCodes\": [\"UNAVAILABLE\"], "
+    "\"perAttemptRecvTimeout\": \"0.1s\"}, \"evenerBreaker\": {\"k\": 10}}], \"retryThrottling\": {\"maxTokens\": "
+    "1000, "
+    "\"tokenRatio\": 1}}",
+    "{\"methodConfig\": [{\"name\": [{}], \"hedgingPolicy\": {\"maxAttempts\": 3, \"hedgingDelay\": \"0.001s\", "
+    "\"nonFatalStatusCodes\": [\"UNAVAILABLE\"], \"evenerHedgingQuantile\": 0.9}}], \"evenerRetryBudget\": {\"ratio\": "
+    "1}}"};
+#define CONFIGS (sizeof configs / sizeof configs[0])
 
 static atomic_uint started, ended, wrong;
 
@@ -198,7 +211,7 @@ static void *make_calls(void *arg)
 /* ---- a round: a channel per transport, their callers, and a close in their midst ---- */
 
 static evener_channel *open_channel(const char *transport, demo_server *const *servers,
-                                    const evener_credentials *credentials)
+                                    const evener_credentials *credentials, const char *config)
 {
     char target[128];
     evener_status status;
@@ -209,6 +222,7 @@ static evener_channel *open_channel(const char *transport, demo_server *const *s
                                             .credentials = credentials,
                                             .policy = "round_robin",
                                             .transport_name = transport,
+                                            .default_service_config = config,
                                             .backoff_initial_ms = 5};
     if (evener_channel_create(target, &options, &channel, &status) != EVENER_STATUS_OK) {
         fprintf(stderr, "%s\n", status.message);
@@ -219,15 +233,17 @@ static evener_channel *open_channel(const char *transport, demo_server *const *s
 
 static void run_round(unsigned number, demo_server *const *servers, const evener_credentials *credentials)
 {
-    evener_channel *channels[] = {open_channel("grpc", servers, credentials),
-                                  open_channel("http2", servers, credentials)};
+    const char *config = configs[number % CONFIGS];
+    evener_channel *channels[] = {open_channel("grpc", servers, credentials, config),
+                                  open_channel("http2", servers, credentials, config)};
+    demo_server_set_failure(servers[1], config != NULL ? GRPC_STATUS_UNAVAILABLE : GRPC_STATUS_OK, "fails");
     caller callers[THREADS];
     pthread_t threads[THREADS];
     for (unsigned i = 0; i < THREADS; i++) {
         callers[i] = (caller){.channel = channels[i % 2], .seed = number * THREADS + i + 1};
         pthread_create(&threads[i], NULL, make_calls, &callers[i]);
     }
-    if (number % 3 == 0) {
+    if (number % 2 == 0) {
         pause_us(100000);
         evener_channel_close(channels[0]);
         evener_channel_close(channels[1]);
