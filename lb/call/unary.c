@@ -179,10 +179,11 @@ static __attribute__((noinline)) evener_status_code call_hedged(evener_channel *
                                                                 evener_bytes *response, evener_status *status)
 {
     hedged h = {.response = response, .status = status, .word = WAITING};
+    evener_status refusal; /* not `status`, which the callback may have filled already */
     const evener_status_code code =
-        evener_call_start_plainly(channel, method, request, options, hedged_ended, &h, NULL, status);
+        evener_call_start_plainly(channel, method, request, options, hedged_ended, &h, NULL, &refusal);
     if (code != EVENER_STATUS_OK) {
-        return code;
+        return evener_status_set(status, code, "%s", refusal.message);
     }
     while ((__atomic_load_n(&h.word, __ATOMIC_ACQUIRE) & ~EVENER_WAIT_BITS) == WAITING) {
         evener_wait_word_sleep(&h.word, WAITING, UINT64_MAX);
