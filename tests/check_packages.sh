@@ -28,6 +28,7 @@ for name in libevener1 libevener-dev; do
     ! depends $name | grep -E 'grpc|absl|upb|protobuf' || { echo "$name depends on the gRPC C core or protobuf-c"; exit 1; }
 done
 depends evener-tools | grep -q libevener-grpc1
+depends evener-tools | grep -q libevener-protobuf-c1
 dpkg-deb -f "$scratch"/packages/evener-tools_*.deb Depends | grep -q libevener1
 echo "packages: ok"
 # The symbols files list what the libraries export.

@@ -6,7 +6,7 @@ set -euo pipefail
 export LC_ALL=C
 top=$(dirname "${BASH_SOURCE[0]}")/..
 # lb/packaging/debian.cmake has the same list.
-protobuf_c='descriptors|http_routes|json|protobuf_c'
+protobuf_c='descriptors|http_routes|json|protobuf_c|reflection'
 case $(basename "$1") in
 libevener-grpc.so*) headers=("$top"/include/evener/grpc.h) ;;
 libevener-etcd.so*) headers=("$top"/include/evener/etcd.h) ;;

@@ -12,6 +12,7 @@
  * Any thread may call any of the functions. Methods:
  *   /grpcdemo.GrpcDemo/..., /grpcdemo.GrpcGatewayDemo/...   see the proto
  *   /grpc.health.v1.Health/Check, /Watch                    the services set by demo_server_set_health(); "" is SERVING
+ *   /grpc.reflection.v1.ServerReflection/ServerReflectionInfo, and v1alpha: the types of grpcdemo
  *   /xds.service.orca.v3.OpenRcaService/StreamCoreMetrics   the report of demo_server_stream_load_report()
  *   /evener.demo.Echo/Unary, /Stream                        answer each message with itself
  * Request headers whose names start with "echo-" are returned as headers and as trailers, together with the headers

@@ -234,6 +234,8 @@ static const demo_method methods[] = {
     {.path = "/evener.demo.Echo/Stream", .message = echo_stream},
     {.path = "/grpc.health.v1.Health/Check", .message = health_check, .health = true},
     {.path = "/grpc.health.v1.Health/Watch", .message = health_watch, .end = health_watch_end, .health = true},
+    {.path = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", .message = demo_reflect, .health = true},
+    {.path = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", .message = demo_reflect, .health = true},
     {.path = "/xds.service.orca.v3.OpenRcaService/StreamCoreMetrics",
      .message = stream_load,
      .end = health_watch_end,

@@ -36,6 +36,9 @@ void demo_call_answer_health(demo_call *call, const char *service, bool watch);
 /* Send the load report at once and after every change, until the call is cancelled. */
 void demo_call_stream_load(demo_call *call);
 
+/* Answer a question of the client's about the server's types (reflection.c). */
+void demo_reflect(demo_call *call, const uint8_t *data, size_t data_bytes);
+
 /* Send `health` as a HealthCheckResponse. */
 void demo_reply_health(demo_call *call, demo_server_health health);
 

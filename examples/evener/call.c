@@ -1,4 +1,4 @@
-/* evener call TARGET /package.Service/Method: make one unary call with bytes. */
+/* evener call TARGET [/]package.Service/Method: make one call, with JSON (typed_call.c) or, a unary one, with bytes. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,6 +6,8 @@
 #include "examples/evener/cli.h"
 #include "examples/evener/commands.h"
 #include "examples/evener/service.h"
+#include "examples/evener/typed_call.h"
+#include "examples/evener/types.h"
 
 static bool is_binary(const char *key)
 {
@@ -84,17 +86,23 @@ static evener_bytes message_of(const evener_status *status, const evener_call_de
     return (evener_bytes){.data = (const uint8_t *)status->message, .length = kept};
 }
 
+/* Print how a call ended as a JSON object. `response` NULL: its answers were printed before, each as an object. */
 static void print_json(const evener_status *status, const evener_call_details *details, const evener_bytes *response)
 {
     const evener_bytes message = message_of(status, details);
     const bool has_backend = details->peer != NULL && details->peer[0] != '\0';
-    cli_print_json(json_pack(
-        "{s:s, s:i, s:o, s:o, s:i, s:o, s:o, s:o}", "status", evener_status_code_name(status->code), "code",
+    json_t *object = json_pack(
+        "{s:s, s:i, s:o, s:o, s:i, s:o, s:o}", "status", evener_status_code_name(status->code), "code",
         (int)status->code, "message", cli_json_text((const char *)message.data, message.length), "backend",
         has_backend ? cli_json_text(details->peer, strlen(details->peer)) : json_null(), "attempts",
         (int)details->attempts, "headers", metadata_json(details->initial_metadata, details->initial_metadata_count),
-        "trailers", metadata_json(details->trailing_metadata, details->trailing_metadata_count), "response_hex",
-        status->code == EVENER_STATUS_OK ? hex_json(response->data, response->length) : json_null()));
+        "trailers", metadata_json(details->trailing_metadata, details->trailing_metadata_count));
+    if (response != NULL) {
+        json_object_set_new(object, "response_hex",
+                            status->code == EVENER_STATUS_OK ? hex_json(response->data, response->length)
+                                                             : json_null());
+    }
+    cli_print_json(object);
 }
 
 static void print_verbose(const evener_call_details *details)
@@ -106,40 +114,49 @@ static void print_verbose(const evener_call_details *details)
     print_metadata("trailer", details->trailing_metadata, details->trailing_metadata_count);
 }
 
+static evener_status_code call_with_bytes(const cli_options *options, const cli_service *service,
+                                          evener_call_details *details, evener_status *status)
+{
+    evener_call_options call = cli_call_options(options);
+    evener_bytes response = {0};
+    call.details = details;
+    const evener_status_code code =
+        evener_unary_call(service->channel, options->method, &options->request, &call, &response, status);
+    if (options->json) {
+        print_json(status, details, &response);
+    } else if (code == EVENER_STATUS_OK && options->raw) {
+        fwrite(response.data, 1, response.length, stdout);
+    } else if (code == EVENER_STATUS_OK) {
+        print_hex(&response);
+    }
+    evener_bytes_clear(&response);
+    return code;
+}
+
 static int make_call(const cli_options *options, const cli_service *service)
 {
     evener_call_details details = {.size = sizeof details};
-    const evener_call_options call = {
-        .size = sizeof call,
-        .timeout_ms = options->timeout_ms,
-        .wait_for_ready = options->wait_for_ready ? EVENER_WAIT_FOR_READY_YES : EVENER_WAIT_FOR_READY_DEFAULT,
-        .metadata = options->headers,
-        .metadata_count = options->header_count,
-        .details = &details,
-    };
-    evener_bytes response = {0};
     evener_status status;
-    const evener_status_code code =
-        evener_unary_call(service->channel, options->method, &options->request, &call, &response, &status);
-    if (options->verbose) {
+    bool failed = false;
+    const bool typed = cli_is_typed(options);
+    const evener_status_code code = typed ? cli_typed_call(options, service, &details, &failed, &status)
+                                          : call_with_bytes(options, service, &details, &status);
+    const bool ended = !failed || code != EVENER_STATUS_OK;
+    if (options->verbose && ended) {
         print_verbose(&details);
     }
-    if (options->json) {
-        print_json(&status, &details, &response);
-    } else if (code != EVENER_STATUS_OK) {
+    if (options->json && typed && ended) {
+        print_json(&status, &details, NULL);
+    }
+    if (!options->json && code != EVENER_STATUS_OK && !failed) {
         const evener_bytes message = message_of(&status, &details);
         cli_error("%s: %.*s", evener_status_code_name(code), (int)message.length, (const char *)message.data);
-    } else if (options->raw) {
-        fwrite(response.data, 1, response.length, stdout);
-    } else {
-        print_hex(&response);
     }
-    if (code != EVENER_STATUS_OK && (details.peer == NULL || details.peer[0] == '\0')) {
+    if (code != EVENER_STATUS_OK && !failed && (details.peer == NULL || details.peer[0] == '\0')) {
         cli_service_hint(options, service, status.message);
     }
     evener_call_details_clear(&details);
-    evener_bytes_clear(&response);
-    return code == EVENER_STATUS_OK ? EXIT_SUCCESS : EXIT_CALL_BASE + (int)code;
+    return failed ? EXIT_FAILURE : code == EVENER_STATUS_OK ? EXIT_SUCCESS : EXIT_CALL_BASE + (int)code;
 }
 
 int cli_call(const cli_options *options)

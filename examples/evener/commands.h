@@ -10,6 +10,8 @@
 #define EXIT_CALL_BASE 64 /* `call` ends with this and the call's status code, if that is not OK */
 
 int cli_call(const cli_options *options);
+int cli_describe(const cli_options *options);
+int cli_list(const cli_options *options);
 int cli_check(const cli_options *options);
 int cli_load(const cli_options *options);
 int cli_resolve(const cli_options *options);

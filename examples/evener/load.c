@@ -14,6 +14,7 @@
 #include "examples/evener/commands.h"
 #include "examples/evener/load_stats.h"
 #include "examples/evener/service.h"
+#include "examples/evener/types.h"
 
 #define OTHERS_WAIT_MS 2000
 #define SLICE_NS 200000000u
@@ -39,6 +40,8 @@ typedef struct slot {
 struct load {
     const cli_options *options;
     cli_service service;
+    char *method;         /* "/package.Service/Method"; owned */
+    evener_bytes request; /* owned */
     uint64_t duration_ms; /* 0: no limit */
     size_t slot_count;
     bool progress;
@@ -114,8 +117,8 @@ static bool start_call(slot *s)
     evener_status status;
     evener_call *call = NULL;
     pthread_mutex_lock(&s->mutex);
-    const evener_status_code code = evener_call_start(l->service.channel, l->options->method, &l->options->request,
-                                                      &options, call_ended, s, &call, &status);
+    const evener_status_code code =
+        evener_call_start(l->service.channel, l->method, &l->request, &options, call_ended, s, &call, &status);
     if (code == EVENER_STATUS_OK) {
         evener_call_unref(s->call);
         s->call = call;
@@ -345,6 +348,31 @@ static void wait_for_the_others(load *l)
     }
 }
 
+/* Find out what to send: the bytes of the command line, or those that its JSON stands for. */
+static bool prepare(load *l)
+{
+    const cli_options *options = l->options;
+    if (!cli_is_typed(options)) {
+        l->method = strdup(options->method);
+        l->request = evener_bytes_ref(&options->request);
+        return l->method != NULL || cli_error("out of memory");
+    }
+    evener_descriptors *types = NULL;
+    char *name = cli_service_name(options->method);
+    const evener_method *method =
+        name != NULL && cli_types_open(options, &l->service, name, &types) ? cli_types_method(options, types) : NULL;
+    size_t at = 0;
+    bool more, ok = method != NULL;
+    if (ok && (method->client_streaming || method->server_streaming)) {
+        ok = cli_error("%s: load makes unary calls only", method->full_name);
+    }
+    ok = ok && cli_next_message(options, method, &at, &more, &l->request) &&
+         ((l->method = strdup(method->path)) != NULL || cli_error("out of memory"));
+    free(name);
+    evener_descriptors_destroy(types);
+    return ok;
+}
+
 static int report(load *l, const load_run *outcome)
 {
     if (l->progress) {
@@ -378,6 +406,9 @@ static int run(load *l)
         return EXIT_FAILURE;
     }
     wait_for_the_others(l);
+    if (!prepare(l)) {
+        return EXIT_FAILURE;
+    }
     l->slots = calloc(l->slot_count, sizeof *l->slots);
     if (l->slots == NULL) {
         cli_error("out of memory");
@@ -422,5 +453,7 @@ int cli_load(const cli_options *options)
     }
     const int result = cli_service_open(options, &l.service) ? run(&l) : EXIT_FAILURE;
     cli_service_close(&l.service);
+    evener_bytes_clear(&l.request);
+    free(l.method);
     return result;
 }

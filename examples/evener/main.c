@@ -21,8 +21,10 @@ static const struct {
 } commands[] = {
     {"resolve", CLI_RESOLVE, cli_resolve, "print the addresses behind a target, and follow their changes"},
     {"check", CLI_CHECK, cli_check, "check factory files"},
-    {"call", CLI_CALL, cli_call, "make one call"},
+    {"call", CLI_CALL, cli_call, "make one call, its messages as JSON or as bytes"},
     {"load", CLI_LOAD, cli_load, "send load, and print each backend's share and latencies"},
+    {"list", CLI_LIST, cli_list, "list the services of a server, or the methods of a service"},
+    {"describe", CLI_DESCRIBE, cli_describe, "print the declaration of a service, method, message or enum"},
 };
 #define COMMANDS (sizeof commands / sizeof commands[0])
 

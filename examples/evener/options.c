@@ -10,8 +10,10 @@
 
 #include "examples/evener/cli.h"
 
-#define SERVICE (CLI_RESOLVE | CLI_CALL | CLI_LOAD)
-#define CALLS (CLI_CALL | CLI_LOAD)
+#define TYPES (CLI_LIST | CLI_DESCRIBE)
+#define MESSAGES (CLI_CALL | CLI_LOAD)
+#define CALLS (MESSAGES | TYPES) /* reflection is a call */
+#define SERVICE (CLI_RESOLVE | CALLS)
 #define ALL (SERVICE | CLI_CHECK)
 #define TIMEOUT_MS_DEFAULT 10000
 #define RESOLVE_TIMEOUT_MS_DEFAULT 30000
@@ -147,6 +149,7 @@ static bool take_data_file(const entry *e, cli_options *options, char *value)
     size_t length;
     char *text = cli_read_file(value, &length);
     if (text != NULL) {
+        options->has_data = true;
         set_request(options, text, length);
     }
     free(text);
@@ -156,8 +159,10 @@ static bool take_data_file(const entry *e, cli_options *options, char *value)
 static bool take_data(const entry *e, cli_options *options, char *value)
 {
     if (value[0] == '@') {
-        return take_data_file(e, options, value + 1);
+        static char standard[] = "-";
+        return take_data_file(e, options, value[1] == '\0' ? standard : value + 1);
     }
+    options->has_data = true;
     set_request(options, value, strlen(value));
     return true;
 }
@@ -188,6 +193,7 @@ static bool take_hex(const entry *e, cli_options *options, char *value)
     for (size_t i = 0; i < digits / 2; i++) {
         value[i] = (char)(hex_digit(value[2 * i]) << 4 | hex_digit(value[2 * i + 1]));
     }
+    options->has_hex = true;
     set_request(options, value, digits / 2);
     return true;
 }
@@ -233,6 +239,15 @@ static bool take_header(const entry *e, cli_options *options, char *value)
         return cli_error("--%s \"%s: %s\": the value of a -bin header is needed in base64", e->name, value, text);
     }
     options->headers[options->header_count++] = (evener_metadata){.key = value, .value = text, .value_bytes = bytes};
+    return true;
+}
+
+static bool take_protoset(const entry *e, cli_options *options, char *value)
+{
+    if (options->protoset_count == CLI_PROTOSETS_MAX) {
+        return cli_error("--%s: at most %d of them", e->name, CLI_PROTOSETS_MAX);
+    }
+    options->protosets[options->protoset_count++] = value;
     return true;
 }
 
@@ -289,10 +304,16 @@ static const entry entries[] = {
      "port of names without one (443)"},
     {"connect-timeout", 0, "TIME", CLI_LOAD, take_duration, AT(connect_timeout_ms), 0, false,
      "wait this long for the first connection (10s)"},
-    {"data", 'd', "TEXT", CALLS, take_data, 0, 0, false,
-     "the request's bytes; @FILE reads them from a file, @- from standard input"},
-    {"data-file", 0, "FILE", CALLS, take_data_file, 0, 0, false, "the same as --data @FILE"},
-    {"data-hex", 0, "HEX", CALLS, take_hex, 0, 0, false, "the request's bytes in hexadecimal"},
+    {"data", 'd', "TEXT", MESSAGES, take_data, 0, 0, false,
+     "the messages as JSON, or bytes; @FILE reads a file, @ standard input"},
+    {"data-file", 0, "FILE", MESSAGES, take_data_file, 0, 0, false, "the same as --data @FILE"},
+    {"data-hex", 0, "HEX", MESSAGES, take_hex, 0, 0, false, "the request's bytes in hexadecimal"},
+    {"protoset", 0, "FILE", CALLS, take_protoset, 0, 0, false,
+     "take types from this descriptor set, not from the server; repeatable"},
+    {"emit-defaults", 0, NULL, CLI_CALL, take_flag, AT(emit_defaults), 0, false,
+     "print fields that have their default values, too"},
+    {"allow-unknown-fields", 0, NULL, MESSAGES, take_flag, AT(allow_unknown_fields), 0, false,
+     "ignore fields of --data that the message does not have"},
     {"header", 'H', "'NAME: VALUE'", CALLS, take_header, 0, 0, false,
      "send this header, -bin ones in base64; may be repeated"},
     {"timeout", 0, "TIME", CLI_RESOLVE, take_duration, AT(timeout_ms), 0, true,
@@ -315,12 +336,19 @@ static const struct {
     {CLI_CHECK, "check [OPTION...] FILE...",
      "Reads factory files as a program would, without connecting, and prints each channel with\n"
      "its target, authority, credentials and policy. A mistake is reported with file, line and field.\n"},
-    {CLI_CALL, "call [OPTION...] TARGET /package.Service/Method",
-     "Makes one unary call and prints the response's bytes in hexadecimal.\n"},
-    {CLI_LOAD, "load [OPTION...] TARGET /package.Service/Method",
+    {CLI_CALL, "call [OPTION...] TARGET [/]package.Service/Method",
+     "Makes one call of any kind, and prints its answers as JSON. The types are the server's (by reflection)\n"
+     "or of --protoset. With a slash in front of the method, --raw or --data-hex: a unary call with bytes,\n"
+     "printed in hexadecimal.\n"},
+    {CLI_LOAD, "load [OPTION...] TARGET [/]package.Service/Method",
      "Sends calls and prints, for each backend, its calls, share, latencies, failures and state.\n"
+     "The request is JSON; with a slash in front of the method, or --data-hex, it is bytes.\n"
      "Latencies are of all calls, with --rate from the time when a call was due; a failed call\n"
      "counts with the time until it failed. Calls per second are over --duration.\n"},
+    {CLI_LIST, "list [OPTION...] TARGET [SERVICE], list --protoset FILE [SERVICE]",
+     "Lists the services of a server (by reflection) or a descriptor set, or the methods of a service.\n"},
+    {CLI_DESCRIBE, "describe [OPTION...] TARGET SYMBOL, describe --protoset FILE SYMBOL",
+     "Prints how a service, method, message or enum is declared, with its comments.\n"},
 };
 
 static size_t text_of(cli_command command)
@@ -370,23 +398,47 @@ static cli_parsed wrong(cli_command command)
             command == CLI_RESOLVE ? "resolve"
             : command == CLI_CHECK ? "check"
             : command == CLI_CALL  ? "call"
-                                   : "load");
+            : command == CLI_LOAD  ? "load"
+            : command == CLI_LIST  ? "list"
+                                   : "describe");
     return CLI_WRONG;
 }
 
-/* Store a method, to be freed; the first slash may be missing, as for other tools. */
-static bool take_method(const char *text, char **method)
+/* Store a method, to be freed. Without a slash in front it is called with its types, and may be written with a dot in
+ * front of its name, as for other tools. */
+static bool take_method(const char *text, cli_options *options)
 {
+    const bool bytes = text[0] == '/' || options->has_hex || options->raw;
     const char *name = text[0] == '/' ? text + 1 : text;
     const char *slash = strchr(name, '/');
+    slash = slash == NULL && !bytes ? strrchr(name, '.') : slash;
     if (slash == NULL || slash == name || slash[1] == '\0') {
-        return cli_error("\"%s\": a method is written /package.Service/Method", text);
+        return cli_error("\"%s\": a method is written package.Service/Method, or /package.Service/Method for bytes",
+                         text);
     }
-    if (asprintf(method, "/%s", name) < 0) {
-        *method = NULL;
+    options->method_without_slash = text[0] != '/';
+    if (asprintf(&options->method, "/%s", name) < 0) {
+        options->method = NULL;
         return cli_error("out of memory");
     }
     return true;
+}
+
+/* Take [TARGET] [SYMBOL]: descriptor sets need no target. */
+static cli_parsed take_symbol(cli_command command, int count, char **operands, cli_options *options)
+{
+    const int first = options->protoset_count == 0;
+    if (count < first || count > first + 1) {
+        cli_error(count < first ? "no target" : "\"%s\": too many arguments", count < first ? "" : operands[first + 1]);
+        return wrong(command);
+    }
+    options->target = first ? operands[0] : NULL;
+    options->symbol = count > first ? operands[first] : NULL;
+    if (command == CLI_DESCRIBE && options->symbol == NULL) {
+        cli_error("no symbol");
+        return wrong(command);
+    }
+    return CLI_RUN;
 }
 
 static cli_parsed take_operands(cli_command command, int count, char **operands, cli_options *options)
@@ -400,6 +452,9 @@ static cli_parsed take_operands(cli_command command, int count, char **operands,
         }
         return CLI_RUN;
     }
+    if ((command & TYPES) != 0) {
+        return take_symbol(command, count, operands, options);
+    }
     const int wanted = command == CLI_RESOLVE ? 1 : 2;
     if (count != wanted) {
         if (count > wanted) {
@@ -410,7 +465,7 @@ static cli_parsed take_operands(cli_command command, int count, char **operands,
         return wrong(command);
     }
     options->target = operands[0];
-    return wanted == 1 || take_method(operands[1], &options->method) ? CLI_RUN : CLI_WRONG;
+    return wanted == 1 || take_method(operands[1], options) ? CLI_RUN : CLI_WRONG;
 }
 
 cli_parsed cli_options_parse(cli_command command, int argc, char **argv, cli_options *options)

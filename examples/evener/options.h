@@ -12,15 +12,27 @@
 
 #define CLI_HEADERS_MAX 64
 #define CLI_RESOLVER_OPTIONS_MAX 64
+#define CLI_PROTOSETS_MAX 16
 
 /* Commands, as bits of a table entry. */
-typedef enum cli_command { CLI_RESOLVE = 1, CLI_CHECK = 2, CLI_CALL = 4, CLI_LOAD = 8 } cli_command;
+typedef enum cli_command {
+    CLI_RESOLVE = 1,
+    CLI_CHECK = 2,
+    CLI_CALL = 4,
+    CLI_LOAD = 8,
+    CLI_LIST = 16,
+    CLI_DESCRIBE = 32
+} cli_command;
 
 /* The parsed command line. Strings are borrowed from argv, unless they say otherwise. */
 typedef struct cli_options {
-    /* the service: resolve, call, load */
-    const char *target; /* or a channel's name, with `factory_path` */
-    char *method;       /* "/package.Service/Method"; owned */
+    /* the service: all commands but check */
+    const char *target;        /* or a channel's name, with `factory_path` */
+    char *method;              /* "/package.Service/Method", or with a dot instead of the last slash; owned */
+    bool method_without_slash; /* it was written without a slash in front: the messages are JSON */
+    const char *symbol;        /* list, describe; NULL: not given */
+    const char *protosets[CLI_PROTOSETS_MAX];
+    size_t protoset_count;
     const char *factory_path;
     const char *cacert, *cert, *key, *authority, *policy, *service_config, *transport;
     bool plaintext;
@@ -28,7 +40,9 @@ typedef struct cli_options {
     evener_attribute resolver_options[CLI_RESOLVER_OPTIONS_MAX];
     size_t resolver_option_count;
     /* the call: call, load */
-    evener_bytes request; /* owned */
+    evener_bytes request;   /* owned */
+    bool has_data, has_hex; /* how the request was given */
+    bool emit_defaults, allow_unknown_fields;
     evener_metadata headers[CLI_HEADERS_MAX];
     size_t header_count;
     uint64_t timeout_ms, connect_timeout_ms;

@@ -58,7 +58,7 @@ endfunction()
 set(evener_headers ${CMAKE_CURRENT_SOURCE_DIR}/include/evener)
 file(GLOB evener_library_headers CONFIGURE_DEPENDS ${evener_headers}/*.h ${CMAKE_CURRENT_SOURCE_DIR}/lb/*/*.h)
 # The public headers of libevener-protobuf-c; tests/check_symbols.sh has the same list.
-set(evener_protobuf_c_headers descriptors.h http_routes.h json.h protobuf_c.h)
+set(evener_protobuf_c_headers descriptors.h http_routes.h json.h protobuf_c.h reflection.h)
 list(TRANSFORM evener_protobuf_c_headers PREPEND ${evener_headers}/)
 list(REMOVE_ITEM evener_library_headers ${evener_headers}/grpc.h ${evener_headers}/etcd.h
     ${evener_protobuf_c_headers})
@@ -160,7 +160,8 @@ is in libevener-dev.")
 set(CPACK_DEBIAN_TOOLS_PACKAGE_NAME evener-tools)
 set(CPACK_DEBIAN_TOOLS_PACKAGE_SECTION net)
 set(CPACK_DEBIAN_TOOLS_PACKAGE_SHLIBDEPS ON)
-set(CPACK_DEBIAN_TOOLS_PACKAGE_DEPENDS "libevener${evener_abi} (= ${PROJECT_VERSION})")
+set(CPACK_DEBIAN_TOOLS_PACKAGE_DEPENDS "libevener${evener_abi} (= ${PROJECT_VERSION}), \
+libevener-protobuf-c${evener_abi} (= ${PROJECT_VERSION})")
 if(EVENER_BUILD_GRPC)
     string(APPEND CPACK_DEBIAN_TOOLS_PACKAGE_DEPENDS ", libevener-grpc${evener_abi} (= ${PROJECT_VERSION})")
 endif()

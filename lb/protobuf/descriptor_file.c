@@ -95,7 +95,7 @@ static evener_status_code take_options(parser *p, const char *where, const evene
 /* Return the last value of a boolean option, or `otherwise`. */
 static bool option_bool(const evener_raw_options *options, uint32_t number, bool otherwise)
 {
-    evener_wire_reader reader = {options->data, options->data + options->length};
+    evener_wire_reader reader = evener_wire_read(options->data, options->length);
     evener_wire_field f;
     while (options->length > 0 && evener_wire_next(&reader, &f) == EVENER_WIRE_FIELD) {
         if (f.number == number && f.type == EVENER_WIRE_VARINT) {
@@ -162,7 +162,7 @@ typedef evener_status_code parse_element(parser *p, span from, const char *scope
 static evener_status_code parse_list(parser *p, span from, uint32_t number, size_t node_bytes, parse_element *parse,
                                      const char *scope, void *owner, void *list, size_t *count)
 {
-    evener_wire_reader reader = {from.data, from.data + from.length};
+    evener_wire_reader reader = evener_wire_read(from.data, from.length);
     evener_wire_field f;
     evener_wire_result result;
     size_t elements = 0;
@@ -188,7 +188,7 @@ static evener_status_code parse_list(parser *p, span from, uint32_t number, size
     if (nodes == NULL || pointers == NULL) {
         return no_memory(p);
     }
-    reader = (evener_wire_reader){from.data, from.data + from.length};
+    reader = evener_wire_read(from.data, from.length);
     for (size_t i = 0; i < elements;) {
         evener_wire_next(&reader, &f);
         if (f.number != number) {
@@ -216,7 +216,7 @@ static evener_status_code take_comments(parser *p, evener_comments *comments)
 /* Read the name of a declaration, field 1 of all of them, so that errors can name it. */
 static evener_status_code parse_name(parser *p, span from, const char *scope, const char **name)
 {
-    evener_wire_reader reader = {from.data, from.data + from.length};
+    evener_wire_reader reader = evener_wire_read(from.data, from.length);
     evener_wire_field f;
     evener_wire_result result;
     while ((result = evener_wire_next(&reader, &f)) == EVENER_WIRE_FIELD) {
@@ -236,7 +236,7 @@ static evener_status_code parse_name(parser *p, span from, const char *scope, co
 static evener_status_code parse_enum_value(parser *p, span from, const char *scope, void *owner, void *node)
 {
     evener_enum_value *value = node;
-    evener_wire_reader reader = {from.data, from.data + from.length};
+    evener_wire_reader reader = evener_wire_read(from.data, from.length);
     evener_wire_field f;
     (void)owner;
     evener_status_code code = parse_name(p, from, scope, &value->name);
@@ -306,7 +306,7 @@ static evener_status_code parse_enum(parser *p, span from, const char *scope, vo
 {
     evener_enum_node *enumeration = node;
     evener_enum_type *type = &enumeration->type;
-    evener_wire_reader reader = {from.data, from.data + from.length};
+    evener_wire_reader reader = evener_wire_read(from.data, from.length);
     evener_wire_field f;
     evener_status_code code = parse_name(p, from, scope, &type->name);
     if (code != EVENER_STATUS_OK || (type->full_name = full_name(p, scope, type->name, &code)) == NULL) {
@@ -397,7 +397,7 @@ typedef struct field_facts {
 
 static evener_status_code read_field(parser *p, span from, const char *scope, evener_field *field, field_facts *facts)
 {
-    evener_wire_reader reader = {from.data, from.data + from.length};
+    evener_wire_reader reader = evener_wire_read(from.data, from.length);
     evener_wire_field f;
     evener_status_code code = EVENER_STATUS_OK;
     while (code == EVENER_STATUS_OK && evener_wire_next(&reader, &f) == EVENER_WIRE_FIELD) {
@@ -558,7 +558,7 @@ static evener_status_code parse_message(parser *p, span from, const char *scope,
     evener_message_node *message = node;
     evener_message_type *type = &message->type;
     message_parts parts = {.type = type};
-    evener_wire_reader reader = {from.data, from.data + from.length};
+    evener_wire_reader reader = evener_wire_read(from.data, from.length);
     evener_wire_field f;
     evener_status_code code = parse_name(p, from, scope, &type->name);
     if (code != EVENER_STATUS_OK || (type->full_name = full_name(p, scope, type->name, &code)) == NULL) {
@@ -602,7 +602,7 @@ static evener_status_code parse_message(parser *p, span from, const char *scope,
 static evener_status_code parse_method(parser *p, span from, const char *scope, void *owner, void *node)
 {
     evener_method *method = node;
-    evener_wire_reader reader = {from.data, from.data + from.length};
+    evener_wire_reader reader = evener_wire_read(from.data, from.length);
     evener_wire_field f;
     const char *types[2] = {NULL, NULL}; /* input, output */
     evener_status_code code = parse_name(p, from, scope, &method->name);
@@ -644,7 +644,7 @@ static evener_status_code parse_method(parser *p, span from, const char *scope, 
 static evener_status_code parse_service(parser *p, span from, const char *scope, void *owner, void *node)
 {
     evener_service_type *service = node;
-    evener_wire_reader reader = {from.data, from.data + from.length};
+    evener_wire_reader reader = evener_wire_read(from.data, from.length);
     evener_wire_field f;
     (void)owner;
     evener_status_code code = parse_name(p, from, scope, &service->name);
@@ -683,7 +683,7 @@ static evener_status_code parse_import(parser *p, span from, const char *scope, 
 static evener_status_code read_file_facts(parser *p, span from)
 {
     evener_file_type *file = p->file;
-    evener_wire_reader reader = {from.data, from.data + from.length};
+    evener_wire_reader reader = evener_wire_read(from.data, from.length);
     evener_wire_field f;
     evener_wire_result result;
     const char *syntax = "";

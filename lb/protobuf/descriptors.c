@@ -419,7 +419,7 @@ evener_status_code evener_descriptors_add_set(evener_descriptors *descriptors, c
                                               evener_status *status)
 {
     const uint8_t *bytes = data;
-    evener_wire_reader reader = {bytes, bytes + length};
+    evener_wire_reader reader = evener_wire_read(bytes, length);
     evener_wire_field f;
     evener_wire_result result;
     evener_bytes *files = NULL;

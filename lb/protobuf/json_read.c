@@ -63,10 +63,12 @@ bool evener_json_read_text(evener_json_input *in, const evener_json_path *path, 
     }
     in->text.length = 0;
     evener_json_unescape(raw, &in->text);
+    evener_wire_put_byte(&in->text, 0); /* so that empty text has an address, too */
     if (in->text.failed) {
         evener_json_no_room(in->text.too_long, &in->options, in->status);
         return false;
     }
+    in->text.length--;
     return true;
 }
 
@@ -605,7 +607,7 @@ static evener_status_code convert(const evener_message_type *type, const evener_
 {
     evener_status own;
     evener_json_input in = {.status = status != NULL ? status : &own};
-    in.reader = (evener_json_reader){json, json, json + length, NULL};
+    in.reader = evener_json_read(json, length);
     evener_status_code code = evener_json_options_read(given, &in.options, in.status);
     if (code != EVENER_STATUS_OK) {
         return code;
@@ -657,16 +659,16 @@ evener_status_code evener_json_field_to_bytes(const evener_field *field, const c
 
 evener_status_code evener_json_next(const char *json, size_t length, size_t *start, size_t *end, evener_status *status)
 {
-    evener_json_reader reader = {json, json, json + length, NULL};
+    evener_json_reader reader = evener_json_read(json, length);
     bool deep = false;
     const bool some = evener_json_peek(&reader) != '\0' || reader.at != reader.end;
-    const size_t begin = (size_t)(reader.at - json);
+    const size_t begin = (size_t)(reader.at - reader.begin);
     if (some && !evener_json_skip(&reader, EVENER_JSON_DEPTH_MAX, &deep)) {
         return deep ? evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "more than %d levels",
                                         EVENER_JSON_DEPTH_MAX)
                     : evener_json_malformed(&reader, status);
     }
     *start = begin;
-    *end = (size_t)(reader.at - json);
+    *end = (size_t)(reader.at - reader.begin);
     return evener_status_clear(status);
 }

@@ -386,7 +386,7 @@ static void put_escape(evener_json_writer *writer, uint8_t c)
 
 void evener_json_put_string(evener_json_writer *writer, const void *text, size_t length)
 {
-    const uint8_t *at = text, *end = at + length;
+    const uint8_t *at = length > 0 ? text : (const uint8_t *)"", *end = at + length;
     evener_wire_put_byte(&writer->text, '"');
     while (at < end) {
         const uint8_t *plain = at;

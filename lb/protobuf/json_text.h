@@ -12,11 +12,18 @@
 
 /* ---- reading ---- */
 
-/* Where a reader is in a text. Copying it is a way to come back. Start with {text, text, text + length}. */
+/* Where a reader is in a text. Copying it is a way to come back. Start with evener_json_read(). */
 typedef struct evener_json_reader {
     const char *begin, *at, *end;
     const char *problem; /* why the text is malformed at `at`; NULL: it was not yet */
 } evener_json_reader;
+
+/* Return a reader at the beginning; `text` may be NULL if it is empty. */
+static inline evener_json_reader evener_json_read(const char *text, size_t length)
+{
+    text = text != NULL ? text : "";
+    return (evener_json_reader){text, text, text + length, NULL};
+}
 
 typedef struct evener_json_slice {
     const char *text;

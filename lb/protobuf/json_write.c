@@ -140,7 +140,7 @@ static int compare_occurrences(const void *left, const void *right)
 static bool collect(evener_json_output *out, const evener_json_path *path, const evener_message_type *type,
                     const evener_field *only, evener_json_span from)
 {
-    evener_wire_reader reader = {from.data, from.data + from.length};
+    evener_wire_reader reader = evener_wire_read(from.data, from.length);
     evener_wire_result result;
     const size_t base = out->item_count;
     occurrence item;
@@ -296,7 +296,7 @@ static bool write_list(evener_json_output *out, const evener_json_path *path, si
             element.length++;
             continue;
         }
-        evener_wire_reader reader = {wire.data, wire.data + wire.length};
+        evener_wire_reader reader = evener_wire_read(wire.data, wire.length);
         evener_wire_field one = {0};
         evener_wire_result result;
         while ((result = evener_wire_next_packed(&reader, wire_type(field->kind), &one.value)) == EVENER_WIRE_FIELD) {
@@ -346,7 +346,7 @@ static int compare_entries(const void *left, const void *right)
 /* Read an entry. False: malformed. *keep: false if its value is an unknown value of a closed enum. */
 static bool read_entry(const evener_message_type *type, const evener_wire_field *from, map_entry *entry, bool *keep)
 {
-    evener_wire_reader reader = {from->data, from->data + from->length};
+    evener_wire_reader reader = evener_wire_read(from->data, from->length);
     evener_wire_field f;
     evener_wire_result result;
     const evener_field *key = type->fields[0], *value = type->fields[1];

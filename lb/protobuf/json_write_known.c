@@ -17,7 +17,7 @@ static bool wrong(evener_json_output *out, const evener_json_path *path, const c
 static bool find(evener_json_output *out, const evener_json_path *path, evener_json_span from, uint32_t number,
                  evener_wire_type type, evener_wire_field *found)
 {
-    evener_wire_reader reader = {from.data, from.data + from.length};
+    evener_wire_reader reader = evener_wire_read(from.data, from.length);
     evener_wire_field f;
     evener_wire_result result;
     *found = (evener_wire_field){0};
@@ -48,7 +48,7 @@ static bool write_time(evener_json_output *out, const evener_json_path *path, ev
 
 static bool write_mask(evener_json_output *out, const evener_json_path *path, evener_json_span from)
 {
-    evener_wire_reader reader = {from.data, from.data + from.length};
+    evener_wire_reader reader = evener_wire_read(from.data, from.length);
     evener_wire_field f;
     evener_wire_result result;
     evener_wire_buffer joined = {0};
@@ -82,7 +82,7 @@ static bool write_mask(evener_json_output *out, const evener_json_path *path, ev
 static bool find_kind(evener_json_output *out, const evener_json_path *path, const evener_message_type *type,
                       evener_json_span from, evener_wire_field *found)
 {
-    evener_wire_reader reader = {from.data, from.data + from.length};
+    evener_wire_reader reader = evener_wire_read(from.data, from.length);
     evener_wire_field f;
     evener_wire_result result;
     *found = (evener_wire_field){0};
@@ -123,7 +123,7 @@ static bool write_value(evener_json_output *out, const evener_json_path *path, c
 static bool write_list_value(evener_json_output *out, const evener_json_path *path, const evener_field *values,
                              evener_json_span from)
 {
-    evener_wire_reader reader = {from.data, from.data + from.length};
+    evener_wire_reader reader = evener_wire_read(from.data, from.length);
     evener_wire_field f;
     evener_wire_result result;
     evener_json_path element = {.up = path};

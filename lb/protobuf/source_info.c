@@ -26,7 +26,7 @@ static int compare(const void *left, const void *right)
 /* Read the path of a location. False: malformed. A path that is too long for any declaration becomes empty. */
 static bool read_path(const evener_wire_field *f, location *to)
 {
-    evener_wire_reader reader = {f->data, f->data + f->length};
+    evener_wire_reader reader = evener_wire_read(f->data, f->length);
     uint64_t value = f->value;
     evener_wire_result result = EVENER_WIRE_FIELD;
     while (f->type == EVENER_WIRE_VARINT ||
@@ -52,7 +52,7 @@ static bool is_text(const evener_wire_field *f)
 /* Read a location. False: malformed. */
 static bool read_location(const evener_wire_field *from, location *to)
 {
-    evener_wire_reader reader = {from->data, from->data + from->length};
+    evener_wire_reader reader = evener_wire_read(from->data, from->length);
     evener_wire_field f;
     evener_wire_result result;
     *to = (location){0};
@@ -74,7 +74,7 @@ static bool read_location(const evener_wire_field *from, location *to)
 
 bool evener_source_info_read(evener_source_info *info, const uint8_t *data, size_t length)
 {
-    evener_wire_reader reader = {data, data + length};
+    evener_wire_reader reader = evener_wire_read(data, length);
     evener_wire_field f;
     evener_wire_result result;
     size_t room = info->count;

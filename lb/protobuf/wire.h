@@ -19,10 +19,18 @@ typedef enum evener_wire_type {
 
 /* ---- reading ---- */
 
-/* What is left of a message. Start with {data, data + length}. */
+/* What is left of a message. Start with evener_wire_read(). */
 typedef struct evener_wire_reader {
     const uint8_t *at, *end;
 } evener_wire_reader;
+
+/* Return a reader of `length` bytes; `data` may be NULL if there are none. */
+static inline evener_wire_reader evener_wire_read(const uint8_t *data, size_t length)
+{
+    static const uint8_t nothing;
+    data = data != NULL ? data : &nothing;
+    return (evener_wire_reader){data, data + length};
+}
 
 typedef struct evener_wire_field {
     uint32_t number;

@@ -48,7 +48,7 @@ run 0 "$evener" -V; has "$out" '^evener [0-9]+\.'
 run 0 "$evener" --help; has "$out" 'load'
 run 0 "$evener" help; has "$out" 'load'; run 0 "$evener" help help; has "$out" 'load'; run 2 "$evener" help dance; has "$err" 'unknown command "dance"'
 run 2 "$evener"; run 2 "$evener" dance
-for command in call check load; do
+for command in call check load list describe; do
     run 0 "$evener" $command --help; has "$out" "^usage: evener $command"
     [ "$out" = "$("$evener" help $command)" ] || bad "help $command is not $command --help"
     run 2 "$evener" $command
@@ -113,7 +113,7 @@ run 0 "$evener" call "$target" /evener.demo.Echo/Unary --plaintext --raw -d "@$s
 run 0 "$evener" call "$target" /evener.demo.Echo/Unary --plaintext --raw -d text; [ "$out" = text ] || bad "echo: $out"
 run 0 "$evener" call "$target" /evener.demo.Echo/Unary --plaintext --json -d hi -H 'echo-me: yes'
 has "$out" "^\{\"status\":\"OK\",\"code\":0,.*\"backend\":\"ipv4:127.0.0.1:$one\",.*\[\"echo-me\",\"yes\"\].*\"response_hex\":\"6869\"\}$"
-run 0 "$evener" call "$target" evener.demo.Echo/Unary --plaintext -H 'Echo-A-Bin: aGVsbG8=' -H 'echo-b-bin: _-8' -v
+run 0 "$evener" call "$target" /evener.demo.Echo/Unary --plaintext -H 'Echo-A-Bin: aGVsbG8=' -H 'echo-b-bin: _-8' -v
 has "$err" '^header echo-a-bin: 68656c6c6f$'; has "$err" '^header echo-b-bin: ffef$'
 for value in a 'aGVsbG8==' 'aGVsbG8=x' '****'; do
     run 2 "$evener" call "$target" $method -H "a-bin: $value"; has "$err" 'in base64'
@@ -139,6 +139,57 @@ run 2 "$evener" call "$target" $method --data-hex 123; has "$err" 'whole bytes'
 run 2 "$evener" call "$target" nothing; has "$err" '/package.Service/Method'
 run 1 "$evener" call "$target" $method --plaintext --policy no_such; has "$err" 'no_such'
 run 1 "$evener" call "$target" $method --plaintext --cacert x; has "$err" 'does not go with'
+
+# ---- messages as JSON: types by reflection ----
+demo=grpcdemo.GrpcDemo
+run 0 "$evener" list "$target" --plaintext; has "$out" '^grpcdemo.GrpcDemo$'; has "$out" '^grpcdemo.GrpcGatewayDemo$'
+run 0 "$evener" list "$target" $demo --plaintext; has "$out" '^grpcdemo.GrpcDemo/CallGrpcGateway$'
+[ "$(wc -l <<<"$out")" -eq 6 ] || bad "methods: $out"
+run 0 "$evener" list "$target" --plaintext --json; has "$out" '^\{"service":"grpcdemo.GrpcDemo"\}$'
+run 1 "$evener" list "$target" no.Such --plaintext; has "$err" 'no.Such'
+run 0 "$evener" describe "$target" $demo --plaintext; has "$out" '^    // Answers all that was pushed, in one text\.$'
+has "$out" '^    rpc Exchange\(stream \.grpcdemo\.ExchangeReq\) returns \(stream \.grpcdemo\.ExchangeResp\);$'
+run 0 "$evener" describe "$target" grpcdemo.FetchDataReq --plaintext; has "$out" '^    oneof notice_way \{$'
+run 0 "$evener" describe "$target" grpcdemo.CallGrpcGatewayReq --plaintext; has "$out" 'map<string, string> config = 1;$'
+run 0 "$evener" describe "$target" grpcdemo.Gender --plaintext; has "$out" '^    Female = 2;$'
+run 0 "$evener" describe "$target" $demo.UnaryCall --plaintext --json; has "$out" '^\{"kind":"method",'
+run 0 "$evener" call "$target" $demo/CallGrpcGateway --plaintext -d '{"config":{"name":"x"}}'
+[ "$(tr -d ' \n' <<<"$out")" = '{"config":{"name":"x"}}' ] || bad "JSON call: $out"
+run 0 "$evener" call "$target" $demo.UnaryCall --plaintext; has "$out" '"username": "demo"'
+run 69 "$evener" call "$target" $demo/CallGrpcGateway --plaintext -d '{"config":{"name":"zhangsan"}}'; has "$err" 'not found'
+run 66 "$evener" call "$target" $demo/CallGrpcGateway --plaintext -d '{"config":{"name":"lisi"}}'
+run 1 "$evener" call "$target" $demo/CallGrpcGateway --plaintext -d '{"config":{"name":1}}'
+has "$err" 'config.name: a string is needed'; [ -z "$out" ] || bad "an answer to a wrong request: $out"
+run 1 "$evener" call "$target" $demo/CallGrpcGateway --plaintext -d '{"config":{"name":"x"'; has "$err" 'malformed JSON at line 1'
+run 1 "$evener" call "$target" $demo/CallGrpcGateway --plaintext -d '{"typo":1}'; has "$err" 'typo: .* has no such field'
+run 0 "$evener" call "$target" $demo/CallGrpcGateway --plaintext -d '{"typo":1}' --allow-unknown-fields --emit-defaults
+has "$out" '"config": \{\}'
+run 1 "$evener" call "$target" $demo/CallGrpcGateway --plaintext -d '{} {}'; has "$err" 'takes one message'
+run 1 "$evener" call "$target" $demo/NoSuch --plaintext; has "$err" 'no such method'
+run 1 "$evener" call "$target" no.Such/Method --plaintext; has "$err" 'no.Such'
+# Streams: one value per message.
+run 0 "$evener" call "$target" $demo/FetchData --plaintext --json -d '{"email":"a@b"}'
+[ "$(grep -c '^{"response":{"favBook":' <<<"$out")" -eq 3 ] || bad "server stream: $out"
+has "$out" '^\{"status":"OK",'
+run 0 sh -c 'printf "{\"foo\":\"a\"}\n{\"foo\":\"b\"}" | "$@"' sh "$evener" call "$target" $demo/PushData --plaintext -d @
+has "$out" '"foo": "ab"'
+run 0 "$evener" call "$target" $demo/PushData --plaintext --json; has "$out" '^\{"response":\{\}\}$'
+seq 1000 | sed 's/.*/{"firstName":"&","age":&}/' >"$scratch/thousand"
+run 0 "$evener" call "$target" $demo/Exchange --plaintext --json -d "@$scratch/thousand"
+[ "$(grep -c '"lastName"' <<<"$out")" -eq 1000 ] || bad "1,000 messages each way: $(wc -l <<<"$out") lines"
+has "$out" "^\{\"response\":\{\"lastName\":\"1000's family\",\"gender\":\"Female\"\}\}$"
+# Types of a file; bytes need no types; load.
+protoc -I "$(dirname "$0")/../../examples/proto" --include_imports --descriptor_set_out="$scratch/demo.protoset" \
+    grpcdemo/grpcdemo.proto || bad "protoc"
+run 0 "$evener" call "$target" $demo/UnaryCall --plaintext --protoset "$scratch/demo.protoset"; has "$out" 'demo'
+run 0 "$evener" list --protoset "$scratch/demo.protoset"; has "$out" '^grpcdemo.GrpcDemo$'
+run 0 "$evener" describe --protoset "$scratch/demo.protoset" grpcdemo.ExchangeReq; has "$out" 'optional int32 age = 2;$'
+run 1 "$evener" call "$target" $demo/UnaryCall --plaintext --protoset "$scratch/missing"; has "$err" 'missing'
+run 1 "$evener" describe --protoset "$scratch/demo.protoset" no.Such; has "$err" 'no such service'
+run 0 "$evener" load "$target" $demo/CallGrpcGateway --plaintext -n 100 -d '{"config":{"a":"b"}}' --json
+has "$out" '^\{"calls":100,"failed":0,'
+run 1 "$evener" load "$target" $demo/FetchData --plaintext -n 1; has "$err" 'unary'
+run 1 "$evener" call 127.0.0.1:1 $demo/UnaryCall --plaintext; has "$err" '127.0.0.1:1'
 
 # The other way round: a server that expects TLS.
 openssl s_server -accept 127.0.0.1:0 -cert "$scratch/one.pem" -key "$scratch/one.key" -alpn h2 -www \

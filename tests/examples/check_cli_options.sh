@@ -40,7 +40,7 @@ zsh_options() # COMMAND
         sed 's/\[[^]]*\].*//; s/[{},()]/ /g' | sed "s/'/ /g; s/\*/ /g" | options_in
 }
 
-for command in resolve check call load; do
+for command in resolve check call load list describe; do
     help=$("$evener" help $command | grep '^  *-' | cut -c1-36 | sed 's/,/ /' | options_in)
     [ "$(wc -l <<<"$help")" -ge 4 ] || { echo "no options in the help of $command"; failed=1; }
     same "the man page" $command "$(man_options $command)"
@@ -49,7 +49,7 @@ for command in resolve check call load; do
     same "zsh completion" $command "$(zsh_options $command)"
     # Behaviour: getopt_long() names an option that it does not know. Every option in the help is known, with an argument
     # exactly if the help shows one; the options of the other commands are not.
-    for option in $(for c in resolve check call load; do "$evener" help $c; done | grep '^  *-' | cut -c1-36 |
+    for option in $(for c in resolve check call load list describe; do "$evener" help $c; done | grep '^  *-' | cut -c1-36 |
         sed 's/,/ /' | options_in); do
         said=$("$evener" $command $option 2>&1 </dev/null)
         if grep -qxF -e "$option" <<<"$help"; then
@@ -69,7 +69,7 @@ proposed=$(bash -c '. "$1"; COMP_WORDS=(evener load --max); COMP_CWORD=2; _evene
 if command -v zsh >/dev/null; then
     zsh -n "$completion/_evener" || failed=1
 fi
-for command in resolve check call load; do
+for command in resolve check call load list describe; do
     grep -q "^\.B $command\$" "$root/docs/evener.1" || { echo "the man page has no command $command"; failed=1; }
 done
 grep -q "^\.TH EVENER 1 .*\"$("$evener" -V)\"" "$root/docs/evener.1" || { echo "the man page is not of $("$evener" -V)"; failed=1; }

@@ -42,7 +42,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t files, services;
     assert(evener_descriptors_create(&types, NULL) == EVENER_STATUS_OK);
     uint8_t *copy = malloc(size + 1);
-    memcpy(copy, data, size);
+    if (size > 0) {
+        memcpy(copy, data, size);
+    }
     const evener_status_code code = evener_descriptors_add_set(types, copy, size, &status);
     free(copy); /* the pool has its own */
     const evener_file_type *const *list = evener_descriptors_files(types, &files);

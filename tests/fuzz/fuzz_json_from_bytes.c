@@ -41,7 +41,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const evener_json_options lenient = {.size = sizeof lenient, .opaque_any = true, .bytes_max = 1 << 20};
     const evener_json_options defaults = {.size = sizeof defaults, .emit_defaults = true, .bytes_max = 1 << 20};
     uint8_t *copy = malloc(size + 1);
-    memcpy(copy, data, size);
+    if (size > 0) {
+        memcpy(copy, data, size);
+    }
     const evener_bytes bytes = {.data = copy, .length = size};
     check(evener_descriptors_message(types, "evener.test.Everything"), &bytes, NULL);
     check(evener_descriptors_message(types, "evener.test.Everything"), &bytes, &lenient);

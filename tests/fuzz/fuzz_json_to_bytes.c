@@ -38,7 +38,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const evener_json_options lenient = {
         .size = sizeof lenient, .ignore_unknown = true, .opaque_any = true, .bytes_max = 1 << 20, .indent = 1};
     char *text = malloc(size + 1); /* its exact size: reading beyond it is found */
-    memcpy(text, data, size);
+    if (size > 0) {
+        memcpy(text, data, size);
+    }
     check(evener_descriptors_message(types, "evener.test.Everything"), text, size, NULL);
     check(evener_descriptors_message(types, "evener.test.Everything"), text, size, &lenient);
     check(evener_descriptors_message(types, "evener.legacy.Legacy"), text, size, &lenient);

@@ -1,0 +1,131 @@
+/* evener call TARGET package.Service/Method: a call of any kind, its messages as JSON. */
+#include "examples/evener/typed_call.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "examples/evener/cli.h"
+#include "examples/evener/commands.h"
+#include "examples/evener/types.h"
+
+/* A stream of answers, printed as they come: with a client stream, beside the writing. */
+typedef struct reading {
+    const cli_options *options;
+    const evener_method *method;
+    evener_stream *stream;
+    bool failed; /* an answer could not be printed */
+} reading;
+
+static void *print_answers(void *arg)
+{
+    reading *r = arg;
+    evener_bytes message;
+    while (evener_stream_read(r->stream, &message)) {
+        if (!cli_print_message(r->options, r->method->output, &message)) {
+            r->failed = true;
+            evener_stream_cancel(r->stream);
+        }
+        fflush(stdout); /* each answer when it comes: the reader may be a program */
+        evener_bytes_clear(&message);
+    }
+    return NULL;
+}
+
+/* Send all messages of --data. False: the error was printed, and the call is cancelled. */
+static bool send_messages(const reading *r)
+{
+    size_t at = 0;
+    bool more, open = true;
+    evener_bytes message;
+    for (;;) {
+        if (!cli_next_message(r->options, r->method, &at, &more, &message)) {
+            evener_stream_cancel(r->stream);
+            return false;
+        }
+        if (!more) {
+            break;
+        }
+        open = open && evener_stream_write(r->stream, &message); /* false: the end says why */
+        evener_bytes_clear(&message);
+    }
+    evener_stream_writes_done(r->stream);
+    return true;
+}
+
+static evener_status_code stream(const cli_options *options, const cli_service *service, const evener_method *method,
+                                 evener_call_details *details, bool *failed, evener_status *status)
+{
+    evener_call_options call = cli_call_options(options);
+    reading r = {.options = options, .method = method};
+    pthread_t reader;
+    call.details = details;
+    const evener_status_code code = evener_stream_open(service->channel, method->path, NULL, &call, &r.stream, status);
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
+    if (pthread_create(&reader, NULL, print_answers, &r) != 0) {
+        evener_stream_unref(r.stream);
+        *failed = true;
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "no thread can be started");
+    }
+    *failed = !send_messages(&r);
+    pthread_join(reader, NULL);
+    *failed = *failed || r.failed;
+    const evener_status_code result = evener_stream_finish(r.stream, status);
+    evener_stream_unref(r.stream);
+    return result;
+}
+
+static evener_status_code unary(const cli_options *options, const cli_service *service, const evener_method *method,
+                                evener_call_details *details, bool *failed, evener_status *status)
+{
+    evener_call_options call = cli_call_options(options);
+    evener_bytes request = {0}, second = {0}, response = {0};
+    size_t at = 0;
+    bool more = false;
+    *failed = !cli_next_message(options, method, &at, &more, &request);
+    if (!*failed && more && options->has_data) {
+        *failed = !cli_next_message(options, method, &at, &more, &second);
+        if (!*failed && more) {
+            *failed = !cli_error("--data: %s takes one message", method->full_name);
+        }
+        evener_bytes_clear(&second);
+    }
+    evener_status_clear(status);
+    if (*failed) {
+        evener_bytes_clear(&request);
+        return EVENER_STATUS_OK;
+    }
+    call.details = details;
+    const evener_status_code code =
+        evener_unary_call(service->channel, method->path, &request, &call, &response, status);
+    if (code == EVENER_STATUS_OK) {
+        *failed = !cli_print_message(options, method->output, &response);
+    }
+    evener_bytes_clear(&request);
+    evener_bytes_clear(&response);
+    return code;
+}
+
+evener_status_code cli_typed_call(const cli_options *options, const cli_service *service, evener_call_details *details,
+                                  bool *failed, evener_status *status)
+{
+    evener_descriptors *types = NULL;
+    const evener_method *method = NULL;
+    evener_status_code code = EVENER_STATUS_OK;
+    char *name = cli_service_name(options->method);
+    evener_status_clear(status);
+    if (name != NULL && cli_types_open(options, service, name, &types)) {
+        method = cli_types_method(options, types);
+    }
+    *failed = method == NULL;
+    if (method != NULL) {
+        code = method->client_streaming || method->server_streaming
+                   ? stream(options, service, method, details, failed, status)
+                   : unary(options, service, method, details, failed, status);
+    }
+    evener_descriptors_destroy(types);
+    free(name);
+    return code;
+}

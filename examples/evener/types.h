@@ -1,0 +1,42 @@
+/* The types of a service for the command line: from --protoset files, or by server reflection. */
+#ifndef EVENER_CLI_TYPES_H
+#define EVENER_CLI_TYPES_H
+
+#include <stdbool.h>
+
+#include <evener/descriptors.h>
+#include <evener/json.h>
+
+#include "examples/evener/options.h"
+#include "examples/evener/service.h"
+
+/* Store the types that --protoset files have, or, without any, those that the server has for `symbol` (NULL: none yet).
+ * *types is to be destroyed, on failure too. False: the error was printed. */
+bool cli_types_open(const cli_options *options, const cli_service *service, const char *symbol,
+                    evener_descriptors **types);
+
+/* The options of a call, of reflection as well: deadline, headers, --wait-for-ready. `details` is not set. */
+evener_call_options cli_call_options(const cli_options *options);
+
+/* Return the service of "/package.Service/Method" or "/package.Service.Method", to be freed; NULL: the error was
+ * printed. */
+char *cli_service_name(const char *method);
+
+/* Find the method that the command line names, "package.Service/Method". NULL: the error was printed. */
+const evener_method *cli_types_method(const cli_options *options, const evener_descriptors *types);
+
+/* Whether the method is called with its types: it is written without a slash in front, and no option asks for bytes. */
+bool cli_is_typed(const cli_options *options);
+
+/* Take the next message out of the JSON values of --data. *more: false if there is none left; *at is where the next one
+ * begins, 0 to begin with. False: the error was printed. */
+bool cli_next_message(const cli_options *options, const evener_method *method, size_t *at, bool *more,
+                      evener_bytes *message);
+
+/* Print a message as JSON, indented or on one line. False: the error was printed. */
+bool cli_print_message(const cli_options *options, const evener_message_type *type, const evener_bytes *message);
+
+/* Print JSON text of a server, with characters that control a terminal as escapes. */
+void cli_print_json_text(const char *json);
+
+#endif
