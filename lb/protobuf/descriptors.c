@@ -161,9 +161,8 @@ static const evener_symbol *resolve(const tables *t, const evener_type_reference
         return NULL;
     }
     for (;;) {
-        memcpy(name, reference->scope, scope_bytes);
-        name[scope_bytes] = '.';
-        memcpy(name + scope_bytes + (scope_bytes > 0), reference->type_name, type_bytes + 1);
+        snprintf(name, sizeof name, "%.*s%s%s", (int)scope_bytes, reference->scope, scope_bytes > 0 ? "." : "",
+                 reference->type_name);
         const evener_symbol *symbol = find_symbol(t, name);
         if (symbol != NULL || scope_bytes == 0) {
             return symbol;

@@ -238,6 +238,7 @@ static bool read_simple(evener_json_input *in, const evener_json_path *path, con
                         bool *known)
 {
     *known = true;
+    *value = 0;
     switch (field->kind) {
     case EVENER_FIELD_DOUBLE:
     case EVENER_FIELD_FLOAT:
