@@ -70,7 +70,8 @@ static bool is_low_surrogate(int32_t c)
 /* Check the escape behind a backslash, and step over it. */
 static bool check_escape(evener_json_reader *reader)
 {
-    if (reader->at == reader->end || memchr("\"\\/bfnrtu", *reader->at, 9) == NULL) {
+    static const char escapes[] = {'"', '\\', '/', 'b', 'f', 'n', 'r', 't', 'u'};
+    if (reader->at == reader->end || memchr(escapes, *reader->at, sizeof escapes) == NULL) {
         return evener_json_fail(reader, "the string has an unknown escape");
     }
     if (*reader->at++ != 'u') {

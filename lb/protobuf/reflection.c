@@ -157,11 +157,10 @@ static evener_status_code ask(session *s, uint32_t question, const char *text, u
     if (code != EVENER_STATUS_OK) {
         return code;
     }
-    if (!find_answer(a)) {
-        code = not_reflection(s->status);
-    } else if (a->kind == ANSWER_ERROR) {
+    const bool found = find_answer(a);
+    if (found && a->kind == ANSWER_ERROR) {
         code = error_of(a, text, s->status);
-    } else if (a->kind != wanted) {
+    } else if (!found || a->kind != wanted) {
         code = not_reflection(s->status);
     }
     if (code != EVENER_STATUS_OK) {
