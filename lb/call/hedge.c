@@ -29,7 +29,8 @@ struct evener_hedge {
     _Atomic uint32_t references; /* one per child under way, one while `task` is pending, the driver's */
     bool is_retired;             /* the driver's was given back: the timer does not run any more. Control thread */
     evener_attempts *call;       /* a reference of its hooks */
-    evener_channel *channel;     /* a reference */
+    evener_channel *channel; /* counted by each child under way and by advance(); the call has its own until its end */
+    evener_loop *loop;
     evener_task task;
     evener_timer timer; /* the control thread's */
 
@@ -70,9 +71,7 @@ static void hedge_unref(evener_hedge *hedge)
         evener_attempts_clear(&c->attempts);
         evener_pool_give_back(c, c->bytes);
     }
-    evener_channel *channel = hedge->channel;
     hedge->call->hooks->unref(hedge->call); /* frees the hedge, if the program has given the call back */
-    evener_channel_unref(channel);
 }
 
 void evener_hedge_free(evener_hedge *hedge)
@@ -115,7 +114,7 @@ static const evener_attempts_hooks child_hooks = {
 static void post(evener_hedge *hedge)
 {
     hedge_ref(hedge);
-    if (!evener_loop_post(hedge->channel->hot.loop, &hedge->task)) {
+    if (!evener_loop_post(hedge->loop, &hedge->task)) {
         hedge_unref(hedge); /* the pending one has a reference */
     }
 }
@@ -145,8 +144,10 @@ static void finish(evener_hedge *hedge, child *from, const evener_status *status
         from->details.attempts = started;
         evener_details_move(&from->details, call->details);
     }
+    /* Stops the timer. Before the end, after which the program may give channel and runtime back: the task runs before
+     * what that posts. */
+    post(hedge);
     call->hooks->finished(call, status, end);
-    post(hedge); /* stops the timer */
 }
 
 /* ---- attempts ---- */
@@ -243,7 +244,8 @@ static evener_status_code start_next(evener_hedge *hedge, child **started, evene
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "call of %s: out of memory",
                                  hedge->call->rpc.pick_args.method);
     }
-    hedge_ref(hedge); /* until child_ended() */
+    hedge_ref(hedge); /* until child_ended(), as this one: */
+    (void)evener_channel_ref(hedge->channel);
     return evener_attempts_start(&c->attempts, true, status);
 }
 
@@ -284,10 +286,14 @@ static void child_ended(evener_attempts *attempts, const evener_status *status, 
     }
     hedge->is_over = hedge->is_over || decides;
     pthread_mutex_unlock(&hedge->mutex);
+    /* With the last child the channel is only the call's, as at the end of any call: then the program's last unref of the
+     * channel waits for everything. */
+    if (next) {
+        post(hedge);
+    }
+    evener_channel_unref(hedge->channel);
     if (decides) {
         finish(hedge, c, status, end);
-    } else if (next) {
-        post(hedge);
     }
     hedge_unref(hedge); /* the child's */
 }
@@ -311,7 +317,7 @@ static void end_waiting(evener_hedge *hedge, bool cancelled, bool is_late)
 /* Stop the timer. When the call is over give the driver's reference back. Control thread, with another reference. */
 static void rest(evener_hedge *hedge, bool is_over)
 {
-    evener_timer_stop(hedge->channel->hot.loop, &hedge->timer);
+    evener_timer_stop(hedge->loop, &hedge->timer);
     if (is_over && !hedge->is_retired) {
         hedge->is_retired = true;
         hedge_unref(hedge);
@@ -319,9 +325,9 @@ static void rest(evener_hedge *hedge, bool is_over)
 }
 
 /* Start the attempts that are due, and the timer for the next one. Control thread, with a reference of the caller's. */
-static void advance(evener_hedge *hedge)
+static void advance_inside(evener_hedge *hedge)
 {
-    evener_loop *loop = hedge->channel->hot.loop;
+    evener_loop *loop = hedge->loop;
     for (;;) {
         pthread_mutex_lock(&hedge->mutex);
         const uint64_t now_ns = evener_loop_now_ns(loop);
@@ -358,6 +364,23 @@ static void advance(evener_hedge *hedge)
             child_ended(&c->attempts, &status, NULL);
         }
     }
+}
+
+static void advance(evener_hedge *hedge)
+{
+    evener_channel *channel = hedge->channel;
+    pthread_mutex_lock(&hedge->mutex);
+    const bool is_over = hedge->is_over;
+    if (!is_over) {
+        (void)evener_channel_ref(channel); /* the call's own is given back after is_over was set */
+    }
+    pthread_mutex_unlock(&hedge->mutex);
+    if (is_over) {
+        rest(hedge, true);
+        return;
+    }
+    advance_inside(hedge);
+    evener_channel_unref(channel);
 }
 
 static void step(void *arg)
@@ -415,9 +438,10 @@ evener_status_code evener_hedge_start(evener_attempts *call, evener_hedge **hedg
     }
     memset(made, 0, sizeof *made);
     pthread_mutex_init(&made->mutex, NULL);
-    atomic_init(&made->references, 1);
+    atomic_init(&made->references, 2); /* the driver's, and this function's: the call may end before it returns */
     made->call = call;
-    made->channel = evener_channel_ref(call->rpc.channel);
+    made->channel = call->rpc.channel;
+    made->loop = made->channel->hot.loop;
     made->task = (evener_task)EVENER_TASK_INIT(step, made);
     made->timer = (evener_timer)EVENER_TIMER_INIT(delay_passed, made);
     call->hooks->ref(call);
@@ -428,8 +452,10 @@ evener_status_code evener_hedge_start(evener_attempts *call, evener_hedge **hedg
         /* Nothing else was started, so this is the whole call's result. */
         made->is_over = true;
         if (first != NULL) {
+            evener_channel_unref(made->channel);
             hedge_unref(made);
         }
+        hedge_unref(made);
         hedge_unref(made);
         return code;
     }
@@ -441,8 +467,10 @@ evener_status_code evener_hedge_start(evener_attempts *call, evener_hedge **hedg
         made->running--;
         made->next_at_ns = evener_loop_now_ns(made->channel->hot.loop);
         pthread_mutex_unlock(&made->mutex);
+        evener_channel_unref(made->channel);
         hedge_unref(made); /* the child's; the driver's is there */
     }
     post(made); /* starts the timer, or the next attempt */
+    hedge_unref(made);
     return EVENER_STATUS_OK;
 }
