@@ -1,8 +1,8 @@
 /* gateway: HTTP/JSON in front of gRPC services.
  *
- *     gateway [--listen ADDRESS:PORT] [--plaintext] --protoset FILE TARGET
+ *     gateway [--listen ADDRESS:PORT] [--plaintext] [--protoset FILE] TARGET
  *
- * The services of TARGET are those of a descriptor set. Their methods answer at the paths of their
+ * The services of TARGET are found by reflection, or in a descriptor set. Their methods answer at the paths of their
  * google.api.http options, the others at POST /package.Service/Method. GET /openapi.yaml describes all, and GET / is
  * a page to try them. SIGTERM and SIGINT let requests under way end. docs/gateway.md says more. */
 #include "examples/gateway/gateway.h"
@@ -11,9 +11,11 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <evener/credentials.h>
 #include <evener/descriptors.h>
+#include <evener/reflection.h>
 
 #define LISTEN_DEFAULT "127.0.0.1:10080"
 #define GRACE_MS 10000
@@ -27,11 +29,13 @@ typedef struct arguments {
 
 static int usage(FILE *to, int result)
 {
-    fputs("usage: gateway [--listen ADDRESS:PORT] [--plaintext] --protoset FILE TARGET\n"
-          "  --listen ADDRESS:PORT  where to serve HTTP/1.1 (default: " LISTEN_DEFAULT "; port 0: a free one)\n"
-          "  --plaintext            connect without TLS\n"
-          "  --protoset FILE        a descriptor set (protoc --include_imports --descriptor_set_out=FILE)\n",
-          to);
+    fputs(
+        "usage: gateway [--listen ADDRESS:PORT] [--plaintext] [--protoset FILE] TARGET\n"
+        "  --listen ADDRESS:PORT  where to serve HTTP/1.1 (default: " LISTEN_DEFAULT "; port 0: a free one)\n"
+        "  --plaintext            connect without TLS\n"
+        "  --protoset FILE        a descriptor set (protoc --include_imports --descriptor_set_out=FILE); without, the\n"
+        "                         server's reflection is asked\n",
+        to);
     return result;
 }
 
@@ -83,14 +87,43 @@ static evener_status_code open_channel(const arguments *given, evener_channel **
     return code;
 }
 
+/* Ask the server for the types of its services, except those about itself. A service that its reflection lists and
+ * then does not know is left out. */
+static evener_status_code reflect(evener_channel *channel, evener_descriptors *types, evener_status *status)
+{
+    const evener_call_options options = {.size = sizeof options,
+                                         .timeout_ms = EVENER_REFLECTION_TIMEOUT_MS,
+                                         .wait_for_ready = EVENER_WAIT_FOR_READY_YES};
+    char **names;
+    size_t count;
+    evener_status_code code = evener_reflection_services(channel, &options, &names, &count, status);
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
+    for (size_t i = 0; code == EVENER_STATUS_OK && i < count; i++) {
+        if (strncmp(names[i], "grpc.", 5) != 0) {
+            code = evener_reflection_add(channel, names[i], &options, types, status);
+        }
+        if (code == EVENER_STATUS_NOT_FOUND) {
+            fprintf(stderr, "gateway: %s: %s\n", names[i], status->message);
+            code = EVENER_STATUS_OK;
+        }
+    }
+    free(names);
+    return code;
+}
+
 static evener_status_code read_types(const arguments *given, evener_channel *channel, evener_descriptors *types,
                                      evener_status *status)
 {
     if (given->protoset != NULL) {
         return evener_descriptors_add_set_file(types, given->protoset, status);
     }
-    (void)channel;
-    return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "a descriptor set is needed: --protoset FILE");
+    const evener_status_code code = reflect(channel, types, status);
+    if (code == EVENER_STATUS_UNIMPLEMENTED) {
+        return evener_status_set(status, code, "%s offers no reflection: --protoset FILE is needed", given->target);
+    }
+    return code;
 }
 
 static int fail(const char *what)

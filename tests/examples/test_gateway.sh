@@ -99,6 +99,18 @@ call 400 'Grpc-Timeout' "$at/grpcdemo.GrpcDemo/UnaryCall" -d '{}' -H 'Grpc-Timeo
 call 400 'Grpc-Timeout' "$at/grpcdemo.GrpcDemo/UnaryCall" -d '{}' -H 'Grpc-Timeout: 123456789S'
 call 200 demo "$at/grpcdemo.GrpcDemo/UnaryCall" -d '{}' -H 'Grpc-Timeout: 1M'
 
+# ---- without a descriptor set: by the server's reflection ----
+protoset_gateway=$at
+start_gateway "static:127.0.0.1:$one,127.0.0.1:$two"
+call 200 '' "$at/v1/call" -d '{"config":{"name":"wangwu"}}'; is '{"config":{"name":"wangwu"}}'
+call 404 '"message":"not found"' "$at/v1/call" -d '{"config":{"name":"zhangsan"}}'
+call 200 '' "$at/v1/gateway" -d "{\"username\":\"u\",\"data\":$data}"; is "{\"username\":\"u\",\"data\":$data}"
+call 200 '"favBook":"TCP/IP Illustrated"' "$at/grpcdemo.GrpcDemo/FetchData" -d '{}'
+call 200 '  "/v1/call":' "$at/openapi.yaml"
+kill -TERM "$pid"
+wait "$pid" || bad "the gateway by reflection ended with $?"
+at=$protoset_gateway
+
 # ---- documents ----
 call 200 '  "/v1/call":' "$at/openapi.yaml"
 call 200 '<title>gRPC gateway</title>' "$at/"
