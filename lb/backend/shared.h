@@ -119,11 +119,11 @@ struct evener_shared_member {
 
 /* Move all items to another list, in reverse order. Notified items go back one by one, so that those which were not
  * notified yet are known, whatever a notified one does. */
-#define EVENER_SHARED_TAKE_ALL(type, from, to, field)                                                                  \
+#define EVENER_SHARED_TAKE_ALL(from, to, field)                                                                        \
     do {                                                                                                               \
         LIST_INIT(to);                                                                                                 \
         while (!LIST_EMPTY(from)) {                                                                                    \
-            type *taken = LIST_FIRST(from);                                                                            \
+            __typeof__(LIST_FIRST(from)) taken = LIST_FIRST(from);                                                     \
             LIST_REMOVE(taken, field);                                                                                 \
             LIST_INSERT_HEAD(to, taken, field);                                                                        \
         }                                                                                                              \
@@ -157,8 +157,8 @@ void evener_shared_clear_places(evener_shared *shared);
  * not yet the peer's. NULL: it failed at once, which the peer has noted. */
 evener_shared_connection *evener_shared_start_attempt(evener_shared_peer *peer, const evener_connect_args *args,
                                                       evener_task_fn timed_out, evener_status *status);
-/* As state_changed of a transport, for the current connection. */
-void evener_shared_on_state(void *connection, evener_connectivity_state state, const evener_status *status);
+/* As state_changed of a transport, for the current connection `arg`. */
+void evener_shared_on_state(void *arg, evener_connectivity_state state, const evener_status *status);
 /* Note how an attempt of the peer's has ended. */
 void evener_shared_attempt_failed(evener_shared_peer *peer, const evener_status *status);
 void evener_shared_attempt_succeeded(evener_shared_peer *peer);
@@ -167,8 +167,8 @@ void evener_shared_release_kept(evener_shared *shared);
 
 /* ---- shared_scale.c ---- */
 
-/* As more_wanted of a transport. */
-void evener_shared_more_wanted(void *connection);
+/* As more_wanted of a transport, for the connection `arg`. */
+void evener_shared_more_wanted(void *arg);
 /* Add a connection if one is needed and allowed. */
 void evener_shared_consider(evener_shared_peer *peer);
 void evener_shared_consider_all(evener_shared *shared);

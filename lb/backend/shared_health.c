@@ -62,7 +62,7 @@ static void on_health(void *arg, evener_connectivity_state health, const evener_
     self->references++;
     of->references++;
     LIST_HEAD(, evener_shared_subscription) waiting;
-    EVENER_SHARED_TAKE_ALL(evener_shared_subscription, &self->subscriptions, &waiting, of_watch);
+    EVENER_SHARED_TAKE_ALL(&self->subscriptions, &waiting, of_watch);
     while (!LIST_EMPTY(&waiting)) {
         evener_shared_subscription *next = LIST_FIRST(&waiting);
         LIST_REMOVE(next, of_watch);

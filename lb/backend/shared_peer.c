@@ -281,7 +281,7 @@ void evener_shared_on_state(void *arg, evener_connectivity_state state, const ev
         leave_peer(self, true);
     }
     evener_shared_member_list waiting;
-    EVENER_SHARED_TAKE_ALL(evener_shared_member, &self->members, &waiting, of_connection);
+    EVENER_SHARED_TAKE_ALL(&self->members, &waiting, of_connection);
     while (!LIST_EMPTY(&waiting)) {
         evener_shared_member *next = LIST_FIRST(&waiting);
         LIST_REMOVE(next, of_connection);

@@ -36,7 +36,7 @@ void evener_http2_group_release(evener_connection *carrier);
 void evener_http2_group_turn(evener_connection *connection);
 
 /* The connection is freed. Control thread. */
-void evener_http2_group_unref(struct evener_http2_group *group);
+void evener_http2_group_unref(struct evener_http2_group *self);
 
 static inline struct evener_http2_group *evener_http2_group_of(evener_connection *connection)
 {
