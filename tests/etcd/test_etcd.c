@@ -573,7 +573,7 @@ Test(etcd, wrong_targets_and_options_are_refused_by_name)
 
 Test(etcd, go_zero_kratos_and_plain_keys_are_read_as_their_programs_write_them)
 {
-    /* Recorded from go-zero 1.7 (core/discov), kratos 2.8 (contrib/registry/etcd). */
+    /* In the form that go-zero (core/discov) and kratos (contrib/registry/etcd) document; neither program was run. */
     static const struct {
         const char *layout, *service, *key, *value, *list;
     } cases[] = {
