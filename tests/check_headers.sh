@@ -7,7 +7,7 @@ count=0
 for header in "$include"/evener/*.h; do
     line=$(printf '#include <evener/%s>\ntypedef int not_empty;' "$(basename "$header")")
     echo "$line" | gcc -x c -std=c11 -pedantic -Wall -Wextra -Werror -I "$include" -fsyntax-only - || status=1
-    echo "$line" | g++ -x c++ -std=c++17 -Wall -Wextra -Werror -I "$include" -fsyntax-only - || status=1
+    echo "$line" | g++ -x c++ -std=c++17 -pedantic -Wall -Wextra -Werror -I "$include" -fsyntax-only - || status=1
     count=$((count + 1))
 done
 [ $status -ne 0 ] || echo "$count headers, C and C++"

@@ -119,7 +119,8 @@ typedef struct evener_call_options {
 /* Return an entry of metadata whose value is a text. Borrows both. */
 static inline evener_metadata evener_metadata_text(const char *key, const char *value)
 {
-    return (evener_metadata){.key = key, .value = value, .value_bytes = strlen(value)};
+    const evener_metadata entry = {key, value, strlen(value)}; /* no designators: C++ before C++20 has none */
+    return entry;
 }
 
 /* Parse the value of an incoming call's "grpc-timeout" header ("250m"), for evener_call_options.timeout_ms or
