@@ -42,8 +42,9 @@ struct evener_shared {
 
 struct evener_shared_front {
     evener_transport base;
-    evener_shared *now; /* of the connections made from now on */
-    bool is_listed;     /* in now->fronts */
+    evener_shared *now;  /* of the connections made from now on; control thread */
+    bool verifies_names; /* what `now` answers; atomic, as calls ask on any thread */
+    bool is_listed;      /* in now->fronts */
     LIST_ENTRY(evener_shared_front) of_shared;
     void (*recovered)(void *arg, const evener_address *address);
     void *recovered_arg;

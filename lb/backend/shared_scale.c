@@ -15,6 +15,8 @@
 
 /* Members that lost their connection connect again within this time, or want none. */
 #define KEPT_NS EVENER_NS_PER_S
+/* An attempt that memory was missing for is no failure of the backend: tried again after this time. */
+#define WITHOUT_MEMORY_NS EVENER_NS_PER_S
 
 static uint32_t connections_max(const evener_shared *shared)
 {
@@ -80,7 +82,8 @@ void evener_shared_more_wanted(void *arg)
     }
 }
 
-static void add_connection(evener_shared_peer *peer)
+/* Return false if there is none now: the backoff has begun, or memory is out. */
+static bool add_connection(evener_shared_peer *peer)
 {
     const evener_connect_args args = {.size = sizeof args,
                                       .address = peer->place->address,
@@ -93,13 +96,14 @@ static void add_connection(evener_shared_peer *peer)
     evener_status status;
     evener_shared_connection *made = evener_shared_start_attempt(peer, &args, further_timed_out, &status);
     if (made == NULL) {
-        return; /* the backoff has begun */
+        return false;
     }
     made->references = 1; /* the peer's */
     made->further_of = peer;
     TAILQ_INSERT_TAIL(&peer->further, made, of_further);
     peer->further_count++;
     peer->is_adding = true;
+    return true;
 }
 
 static bool may_add(evener_shared_peer *peer)
@@ -117,16 +121,14 @@ static void backoff_over(void *arg)
 
 void evener_shared_consider(evener_shared_peer *peer)
 {
-    while (may_add(peer)) { /* an attempt that fails at once begins the backoff */
-        const uint64_t now_ns = evener_loop_now_ns(peer->loop);
-        if (peer->retry_at_ns > now_ns) {
-            peer->add_again.fn = backoff_over;
-            peer->add_again.arg = peer;
-            evener_timer_start(peer->loop, &peer->add_again, peer->retry_at_ns - now_ns);
-            return;
-        }
-        add_connection(peer);
+    const uint64_t now_ns = evener_loop_now_ns(peer->loop);
+    if (!may_add(peer) || (peer->retry_at_ns <= now_ns && add_connection(peer))) {
+        return;
     }
+    const uint64_t wait_ns = peer->retry_at_ns > now_ns ? peer->retry_at_ns - now_ns : WITHOUT_MEMORY_NS;
+    peer->add_again.fn = backoff_over;
+    peer->add_again.arg = peer;
+    evener_timer_start(peer->loop, &peer->add_again, wait_ns);
 }
 
 void evener_shared_consider_all(evener_shared *shared)
@@ -165,7 +167,8 @@ bool evener_shared_promote(evener_shared_peer *peer)
     oldest->further_of = NULL;
     oldest->peer = peer;
     peer->current = oldest;
-    oldest->is_kept = true; /* the peer's reference */
+    evener_timer_stop(peer->loop, &peer->forget); /* as it is not vacant any more */
+    oldest->is_kept = true;                       /* the peer's reference */
     oldest->time_out = (evener_timer)EVENER_TIMER_INIT(kept_long_enough, oldest);
     evener_timer_start(oldest->loop, &oldest->time_out, KEPT_NS);
     return true;

@@ -291,6 +291,15 @@ static void inherit(const evener_shared *to, const evener_shared *from)
     }
 }
 
+/* Put a transport in force for the front. */
+static void set_now(evener_shared_front *self, evener_shared *now)
+{
+    const evener_transport *real = now->real;
+    self->now = now;
+    __atomic_store_n(&self->verifies_names, real->vtable->verifies_names != NULL && real->vtable->verifies_names(real),
+                     __ATOMIC_RELAXED);
+}
+
 static void front_exchange_settings(evener_transport *a, evener_transport *b)
 {
     evener_shared_front *first = (evener_shared_front *)a;
@@ -298,8 +307,8 @@ static void front_exchange_settings(evener_transport *a, evener_transport *b)
     delist(first);
     delist(second);
     evener_shared *now = first->now;
-    first->now = second->now;
-    second->now = now;
+    set_now(first, second->now);
+    set_now(second, now);
     inherit(first->now, now);
 }
 
@@ -317,6 +326,7 @@ static evener_status_code front_set_credentials(evener_transport *base, const ev
         const evener_status_code code = vtable->set_credentials(before->real, credentials, status);
         if (code == EVENER_STATUS_OK) {
             evener_shared_join_no_more(before);
+            set_now(self, before);
         }
         return code;
     }
@@ -327,7 +337,7 @@ static evener_status_code front_set_credentials(evener_transport *base, const ev
     if (code == EVENER_STATUS_OK) {
         delist(self);
         inherit(after, before);
-        self->now = after;
+        set_now(self, after);
         evener_shared_unref(before);
     }
     return code;
@@ -335,8 +345,7 @@ static evener_status_code front_set_credentials(evener_transport *base, const ev
 
 static bool front_verifies_names(const evener_transport *base)
 {
-    const evener_transport *real = ((const evener_shared_front *)base)->now->real;
-    return real->vtable->verifies_names != NULL && real->vtable->verifies_names(real);
+    return __atomic_load_n(&((const evener_shared_front *)base)->verifies_names, __ATOMIC_RELAXED);
 }
 
 /* One table per real transport's table, so that equal kinds of transports have equal tables. Kept for the process. */
@@ -405,11 +414,13 @@ evener_status_code evener_shared_transport_create(const evener_transport_factory
     if (self == NULL) {
         return no_memory(status);
     }
-    const evener_status_code code = obtain_shared(factory, args, alone, &self->now, status);
+    evener_shared *now = NULL;
+    const evener_status_code code = obtain_shared(factory, args, alone, &now, status);
     if (code != EVENER_STATUS_OK) {
         free(self);
         return code;
     }
+    set_now(self, now);
     self->base.vtable = obtain_table(self->now->real->vtable);
     if (self->base.vtable == NULL) {
         evener_runtime_call(args->runtime, unref_on_control_thread, self->now);

@@ -487,12 +487,17 @@ void evener_channel_cache_exchange_settings(evener_channel_cache *cache, evener_
     cache->path = prepared->path;
     prepared->path = path;
     cache->threads = prepared->threads != NULL ? prepared->threads : cache->threads;
+    const bool was_held = cache->failure_held; /* until the file was read, which nobody waits for any more */
+    const evener_status failure = cache->failure;
     stop_waiting(cache);
     evener_timer_stop(loop_of(cache), &cache->write_timer);
     cache->written_ns = cache->written_content = cache->next_write_ns = 0;
     if (cache->path != NULL && cache->in_force_time_ms == 0 && cache->channel->control.list.count > 0) {
         cache->confirmed = cache->dirty = true;
         write_when_due(cache);
+    }
+    if (was_held) {
+        evener_channel_report_resolver_failure(cache->channel, &failure);
     }
 }
 

@@ -467,8 +467,11 @@ bool evener_channel_take_saved_list(evener_channel *channel, const evener_saved_
                                            .service_config = list->service_config,
                                            .source = source};
     evener_update_plan plan;
-    if (channel->control.lb == NULL ||
-        evener_update_list_prepare(&channel->control.list, &update, &plan, status) != EVENER_STATUS_OK) {
+    if (channel->control.lb == NULL) {
+        evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "the channel has no policy: out of memory");
+        return false;
+    }
+    if (evener_update_list_prepare(&channel->control.list, &update, &plan, status) != EVENER_STATUS_OK) {
         return false;
     }
     if (!take_service_config(channel, &update, status)) {

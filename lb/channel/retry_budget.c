@@ -49,18 +49,22 @@ void evener_retry_budget_earn(evener_retry_budget *budget)
     }
 }
 
-/* Add the share of the time that has passed, in whole milliseconds. */
+/* Add the share of the time that has passed. Time that has earned nothing yet goes on counting. */
 static void fill(evener_retry_budget *budget, uint64_t now_ns)
 {
+    const uint64_t second_milli = load(&budget->second_milli);
     uint64_t filled_ns = __atomic_load_n(&budget->filled_ns, __ATOMIC_RELAXED);
     const uint64_t passed_ms = now_ns > filled_ns ? (now_ns - filled_ns) / EVENER_NS_PER_MS : 0;
-    if (passed_ms == 0 ||
-        !__atomic_compare_exchange_n(&budget->filled_ns, &filled_ns, filled_ns + passed_ms * EVENER_NS_PER_MS, false,
-                                     __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
-        return; /* another thread adds it */
+    const bool is_long = passed_ms >= SECONDS_KEPT * 1000;
+    const uint64_t more = (is_long ? SECONDS_KEPT * 1000 : passed_ms) * second_milli / 1000;
+    if (more == 0) {
+        return;
     }
-    const uint64_t kept_ms = passed_ms < SECONDS_KEPT * 1000 ? passed_ms : SECONDS_KEPT * 1000;
-    add(budget, (int64_t)(kept_ms * load(&budget->second_milli) / 1000));
+    const uint64_t used_ns = more * EVENER_NS_PER_S / second_milli; /* the remainder stays for the next time */
+    if (__atomic_compare_exchange_n(&budget->filled_ns, &filled_ns, is_long ? now_ns : filled_ns + used_ns, false,
+                                    __ATOMIC_RELAXED, __ATOMIC_RELAXED)) { /* otherwise another thread adds it */
+        add(budget, (int64_t)more);
+    }
 }
 
 bool evener_retry_budget_take(evener_retry_budget *budget, uint64_t now_ns)

@@ -324,16 +324,12 @@ static void warn_of_unknown(const json_t *object, const char *place, const char 
 /* grpc: service_config.proto, and what the resolvers of evener add. */
 static void warn_of_unknown_fields(const json_t *root)
 {
-    static const char *const of_root[] = {"loadBalancingConfig",
-                                          "loadBalancingPolicy",
-                                          "methodConfig",
-                                          "retryThrottling",
-                                          "healthCheckConfig",
-                                          "connectionScaling",
-                                          NULL};
+    static const char *const of_root[] = {
+        "loadBalancingConfig", "loadBalancingPolicy", "methodConfig",      "retryThrottling",
+        "healthCheckConfig",   "connectionScaling",   "evenerRetryBudget", NULL};
     static const char *const of_method[] = {
-        "name",        "waitForReady",  "timeout", "maxRequestMessageBytes", "maxResponseMessageBytes",
-        "retryPolicy", "hedgingPolicy", NULL};
+        "name",          "waitForReady",  "timeout", "maxRequestMessageBytes", "maxResponseMessageBytes", "retryPolicy",
+        "hedgingPolicy", "evenerBreaker", NULL};
     static const char *const of_name[] = {"service", "method", NULL};
     static const char *const of_health[] = {"serviceName", NULL};
     warn_of_unknown(root, "", of_root);

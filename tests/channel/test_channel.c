@@ -561,7 +561,8 @@ Test(channel, what_a_service_config_asks_for_in_vain_is_warned_of_once)
 Test(channel, l5_fields_that_evener_does_not_know_are_warned_of_once)
 {
     static const char config[] =
-        "{\"methdConfig\": [], \"methodConfig\": [{\"name\": [{\"servce\": \"a\"}], \"timeOut\": \"1s\"}],"
+        "{\"methdConfig\": [], \"methodConfig\": [{\"name\": [{\"servce\": \"a\"}], \"timeOut\": \"1s\","
+        "  \"evenerBreaker\": {\"k\": 2}}], \"evenerRetryBudget\": {\"ratio\": 0.1},"
         " \"loadBalancingConfig\": [{\"p2c_ewma\": {\"decayy\": \"1s\"}}]}";
     evener_log_set_sink(collect_warning, NULL, EVENER_LOG_WARNING);
     for (int i = 0; i < 2; i++) {

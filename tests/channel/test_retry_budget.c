@@ -1,0 +1,47 @@
+/* The retry budget by itself, at times of its own. */
+#include <criterion/criterion.h>
+
+#include <evener/evener.h>
+
+#include "lb/channel/retry_budget.h"
+
+/* Return how many retries a budget allows when one is asked for at every step, after the first ten seconds' worth. */
+static unsigned retries_in(uint32_t second_milli, uint64_t step_ns, uint64_t duration_ns)
+{
+    const evener_retry_budget_config config = {.is_on = true, .second_milli = second_milli};
+    evener_retry_budget budget = {0};
+    uint64_t now_ns = EVENER_NS_PER_S;
+    evener_retry_budget_configure(&budget, &config, now_ns);
+    while (evener_retry_budget_take(&budget, now_ns)) {
+    }
+    unsigned taken = 0;
+    for (const uint64_t end_ns = now_ns + duration_ns; now_ns < end_ns;) {
+        now_ns += step_ns;
+        taken += evener_retry_budget_take(&budget, now_ns);
+    }
+    return taken;
+}
+
+Test(retry_budget, each_second_earns_its_share_however_often_it_is_asked)
+{
+    const uint64_t minute_ns = 60 * EVENER_NS_PER_S;
+    const uint64_t steps_ns[] = {EVENER_NS_PER_MS / 10, EVENER_NS_PER_MS, 7 * EVENER_NS_PER_MS};
+    for (size_t i = 0; i < sizeof steps_ns / sizeof *steps_ns; i++) {
+        cr_expect_eq((retries_in(500, steps_ns[i], minute_ns) + 1) / 2, 15, "0.5 per second");
+        cr_expect_eq((retries_in(1500, steps_ns[i], minute_ns) + 1) / 2, 45, "1.5 per second");
+        cr_expect_eq((retries_in(10000, steps_ns[i], minute_ns) + 1) / 2, 300, "10 per second");
+    }
+}
+
+Test(retry_budget, what_is_not_used_is_kept_for_ten_seconds)
+{
+    const evener_retry_budget_config config = {.is_on = true, .second_milli = 2000};
+    evener_retry_budget budget = {0};
+    evener_retry_budget_configure(&budget, &config, EVENER_NS_PER_S);
+    unsigned taken = 0;
+    while (evener_retry_budget_take(&budget, 3600 * EVENER_NS_PER_S)) {
+        taken++;
+    }
+    cr_expect_geq(taken, 20);
+    cr_expect_leq(taken, 120, "and what a hundred calls earn at most");
+}
