@@ -25,6 +25,19 @@ static inline void evener_prefetch_to_write(const void *pointer)
 #endif
 }
 
+/* Return bytes as a text, with a NUL behind them. strndup() would do, but AddressSanitizer lets it read one byte more. */
+static inline char *evener_text_copy(const void *bytes, size_t length)
+{
+    char *copy = length < SIZE_MAX ? malloc(length + 1) : NULL;
+    if (copy != NULL) {
+        if (length > 0) { /* otherwise `bytes` may be NULL */
+            memcpy(copy, bytes, length);
+        }
+        copy[length] = '\0';
+    }
+    return copy;
+}
+
 /* Return zeroed memory on cache lines of its own: nothing else shares its first or last line. */
 static inline void *evener_cache_aligned_calloc(size_t bytes)
 {

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lb/base/memory.h"
 #include "lb/protobuf/wire.h"
 
 #define OPTION_HTTP 72295728
@@ -38,7 +39,7 @@ static evener_status_code malformed(const evener_method *method, evener_status *
 /* Replace *to by the field's text. False: it contains NUL, or there is no memory. */
 static bool set_text(char **to, const void *text, size_t length)
 {
-    char *copy = memchr(text, '\0', length) == NULL ? strndup(text, length) : NULL;
+    char *copy = memchr(text, '\0', length) == NULL ? evener_text_copy(text, length) : NULL;
     if (copy != NULL) {
         free(*to);
         *to = copy;

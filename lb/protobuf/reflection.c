@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lb/base/memory.h"
 #include "lb/base/options.h"
 #include "lb/protobuf/wire.h"
 
@@ -294,7 +295,7 @@ static void *grow(void *list, size_t count, size_t *room, size_t bytes)
 static bool add_name(collection *c, const uint8_t *text, size_t length, bool *added)
 {
     size_t low = 0, high = c->name_count;
-    char *name = strndup((const char *)text, length);
+    char *name = evener_text_copy(text, length);
     char **names = name != NULL ? grow(c->names, c->name_count, &c->name_room, sizeof *c->names) : NULL;
     if (names == NULL) {
         free(name);

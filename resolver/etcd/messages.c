@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lb/base/memory.h"
 #include "resolver/etcd/wire.h"
 
 size_t evener_etcd_prefix_end(evener_etcd_span prefix, uint8_t *end)
@@ -242,7 +243,7 @@ bool evener_etcd_authenticate_parse(const evener_bytes *message, char **token)
     if (reader.bad || found.bytes == NULL || !is_printable(found)) {
         return false;
     }
-    char *copy = strndup((const char *)found.bytes, found.length);
+    char *copy = evener_text_copy(found.bytes, found.length);
     if (copy == NULL) {
         return false;
     }

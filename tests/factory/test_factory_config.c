@@ -159,6 +159,7 @@ Test(factory_config, f5_numbers_beyond_64_bits_are_named_with_their_place)
         evener_status status;
         cr_expect_eq(parse(texts[i], &config, &status), EVENER_STATUS_INVALID_ARGUMENT);
         cr_expect_str_eq(status.message, "x.cfg:3: a number is out of range: 64 bits do not hold it");
+        evener_factory_config_clear(&config);
     }
 }
 
