@@ -458,11 +458,11 @@ static size_t binding_number(const evener_http_routes *routes, size_t index)
 
 /* Add the operations of all routes that have the path of route `first`. Templates may differ only in what a variable
  * matches: OpenAPI then knows the more specific one only. */
-static void path_item(document *self, char *const *paths, size_t first)
+static void path_item(document *self, char *const *paths, size_t count, size_t first)
 {
     const evener_http_routes *routes = self->routes;
     key_line(self, 1, paths[first], strlen(paths[first]));
-    for (size_t i = first; i < routes->count; i++) {
+    for (size_t i = first; i < count; i++) {
         const char *verb = verb_key(routes->list[i]->verb);
         bool is_new = verb != NULL && strcmp(paths[i], paths[first]) == 0;
         for (size_t j = first; is_new && j < i; j++) {
@@ -483,13 +483,13 @@ static void free_paths(char **paths, size_t count)
 }
 
 /* Return the paths of all routes as OpenAPI writes them; NULL: out of memory. */
-static char **plain_paths(const evener_http_routes *routes)
+static char **plain_paths(const evener_http_routes *routes, size_t count)
 {
-    char **paths = calloc(routes->count + 1, sizeof *paths);
-    for (size_t i = 0; paths != NULL && i < routes->count; i++) {
+    char **paths = calloc(count + 1, sizeof *paths);
+    for (size_t i = 0; paths != NULL && i < count; i++) {
         paths[i] = plain_path(routes->list[i]->path);
         if (paths[i] == NULL) {
-            free_paths(paths, routes->count);
+            free_paths(paths, count);
             return NULL;
         }
     }
@@ -499,22 +499,23 @@ static char **plain_paths(const evener_http_routes *routes)
 static void paths_section(document *self)
 {
     const evener_http_routes *routes = self->routes;
-    char **paths = plain_paths(routes);
+    const size_t count = routes->count;
+    char **paths = plain_paths(routes, count);
     if (paths == NULL) {
         self->failed = true;
         return;
     }
-    line(self, 0, routes->count > 0 ? "paths:" : "paths: {}");
-    for (size_t i = 0; i < routes->count; i++) {
+    line(self, 0, count > 0 ? "paths:" : "paths: {}");
+    for (size_t i = 0; i < count; i++) {
         bool is_first = verb_key(routes->list[i]->verb) != NULL;
         for (size_t j = 0; is_first && j < i; j++) {
             is_first = verb_key(routes->list[j]->verb) == NULL || strcmp(paths[j], paths[i]) != 0;
         }
         if (is_first) {
-            path_item(self, paths, i);
+            path_item(self, paths, count, i);
         }
     }
-    free_paths(paths, routes->count);
+    free_paths(paths, count);
 }
 
 /* ---- definitions ---- */
