@@ -22,19 +22,20 @@ static inline uint32_t draw(random_picker *picker, const evener_pick_context *co
 }
 
 /* Draw again while the call was tried at the backend drawn, so that the others keep equal chances; then take the next
- * one in the list. */
-static __attribute__((noinline)) evener_subchannel *draw_untried(random_picker *picker,
-                                                                 const evener_pick_context *context,
-                                                                 evener_subchannel *drawn)
+ * one in the list. Called last, so that the pick itself saves no registers for it. */
+static __attribute__((noinline)) evener_pick_outcome draw_untried(random_picker *picker,
+                                                                  const evener_pick_context *context, evener_pick *pick)
 {
+    evener_subchannel *drawn = pick->subchannel;
     uint32_t index = 0;
     for (int i = 0; i < EVENER_UNTRIED_DRAWS && evener_pick_avoids(context, drawn); i++) {
         index = draw(picker, context);
         drawn = picker->subchannels[index];
     }
-    return evener_pick_avoids(context, drawn)
-               ? evener_pick_other(context, drawn, picker->subchannels, picker->count, index)
-               : drawn;
+    pick->subchannel = evener_pick_avoids(context, drawn)
+                           ? evener_pick_other(context, drawn, picker->subchannels, picker->count, index)
+                           : drawn;
+    return EVENER_PICK_COMPLETE;
 }
 
 static evener_pick_outcome random_pick(evener_picker *base, const evener_pick_context *context, evener_pick *pick)
@@ -42,7 +43,7 @@ static evener_pick_outcome random_pick(evener_picker *base, const evener_pick_co
     random_picker *picker = (random_picker *)base;
     pick->subchannel = picker->subchannels[draw(picker, context)];
     if (__builtin_expect(context->args->tried_count != 0, 0)) {
-        pick->subchannel = draw_untried(picker, context, pick->subchannel);
+        return draw_untried(picker, context, pick);
     }
     return EVENER_PICK_COMPLETE;
 }

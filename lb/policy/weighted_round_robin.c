@@ -201,8 +201,7 @@ static void call_done(void *arg, uint64_t penalty_bits, const evener_done_info *
 }
 
 /* Return the entry of the next place whose backend the call was not tried at; without any, that of the place. */
-static __attribute__((noinline)) const wrr_entry *untried_entry(const wrr_picker *picker,
-                                                                const evener_pick_context *context, uint64_t place)
+static const wrr_entry *untried_entry(const wrr_picker *picker, const evener_pick_context *context, uint64_t place)
 {
     for (uint64_t i = 0; i < picker->length; i++) {
         const wrr_entry *entry = &picker->entries[picker->sequence[(place + i) % picker->length]];
@@ -218,16 +217,28 @@ static __attribute__((noinline)) const wrr_entry *untried_entry(const wrr_picker
     return &picker->entries[picker->sequence[place]];
 }
 
-static inline evener_pick_outcome pick_at(const wrr_picker *picker, const evener_pick_context *context, uint64_t place,
-                                          evener_pick *pick)
+static inline evener_pick_outcome pick_entry(const wrr_picker *picker, const wrr_entry *entry, evener_pick *pick)
 {
-    const wrr_entry *entry = &picker->entries[picker->sequence[place]];
-    if (__builtin_expect(context->args->tried_count != 0, 0)) {
-        entry = untried_entry(picker, context, place);
-    }
     pick->subchannel = entry->subchannel;
     (void)evener_pick_on_done(pick, call_done, entry->data, picker->penalty_bits);
     return EVENER_PICK_COMPLETE;
+}
+
+/* Called last, so that the pick itself saves no registers for it. */
+static __attribute__((noinline)) evener_pick_outcome pick_untried(const wrr_picker *picker,
+                                                                  const evener_pick_context *context, uint64_t place,
+                                                                  evener_pick *pick)
+{
+    return pick_entry(picker, untried_entry(picker, context, place), pick);
+}
+
+static inline evener_pick_outcome pick_at(const wrr_picker *picker, const evener_pick_context *context, uint64_t place,
+                                          evener_pick *pick)
+{
+    if (__builtin_expect(context->args->tried_count != 0, 0)) {
+        return pick_untried(picker, context, place, pick);
+    }
+    return pick_entry(picker, &picker->entries[picker->sequence[place]], pick);
 }
 
 /* All threads in one order. */
