@@ -279,6 +279,11 @@ static bool may_repeat(evener_attempts *attempts)
     lock(stream);
     const bool may = (!stream->wrote || stream->replay.is_on) && !stream->has_headers;
     attempts->is_committed = !stream->replay.is_on;
+    if (may) {
+        /* Until the next attempt begins: a message that overflows the buffer commits, which keeps what is still
+         * to be written. */
+        evener_replay_restart(&stream->replay);
+    }
     unlock(stream);
     return may;
 }

@@ -25,11 +25,17 @@ typedef struct scene {
     uint32_t written, ends;
     evener_status status;
     char received[256]; /* the messages, joined */
+    size_t sizes[4];    /* of the first ones */
+    uint32_t messages;
 } scene;
 
 static void on_message(void *arg, evener_bytes *message)
 {
     scene *s = arg;
+    if (s->messages < sizeof s->sizes / sizeof s->sizes[0]) {
+        s->sizes[s->messages] = message->length;
+    }
+    s->messages++;
     const size_t used = strlen(s->received);
     if (message->length < sizeof s->received - used) {
         memcpy(s->received + used, message->data, message->length);
@@ -236,6 +242,35 @@ Test(stream_retries_sim, retry_exceeds_buffer_size_in_a_replay)
     cr_expect_eq(s->base->attempts, 2);
     cr_expect_eq(s->ends, 1);
     cr_expect_eq(s->status.code, EVENER_STATUS_UNAVAILABLE);
+    destroy(s);
+}
+
+/* In a backoff the buffer overflows, after the attempt before has written all that is in it: the next attempt still
+ * gets all messages. */
+Test(stream_retries_sim, a_message_that_overflows_the_buffer_in_a_backoff_follows_those_written_before)
+{
+    const fake_call_outcome outcomes[] = {LOST(10), ECHO};
+    const size_t first = 200 * (size_t)1024, second = 100 * (size_t)1024;
+    scene *s = create(RETRY_CONFIG("5"), outcomes, 2);
+    start(s, NULL, 0);
+    send_bytes(s, first);
+    advance(s, 1);
+    cr_expect_eq(s->written, 1);
+    advance(s, 20);
+    cr_expect_eq(s->base->attempts, 1, "in the backoff");
+    send_bytes(s, second);
+    cr_expect(evener_stream_send_done(s->stream));
+    for (int i = 0; i < 3; i++) {
+        cr_expect(evener_stream_ask(s->stream));
+        advance(s, 1000);
+    }
+    cr_expect_eq(s->base->attempts, 2);
+    cr_expect_eq(s->written, 2);
+    cr_expect_eq(s->messages, 2, "the server got %u messages", s->messages);
+    cr_expect_eq(s->sizes[0], first);
+    cr_expect_eq(s->sizes[1], second);
+    cr_expect_eq(s->ends, 1);
+    cr_expect_eq(s->status.code, EVENER_STATUS_OK, "%s", s->status.message);
     destroy(s);
 }
 
