@@ -227,10 +227,16 @@ static void learn(const evener_hedge *hedge, const child *c, evener_status_code 
     }
 }
 
-/* Start the next attempt. Not OK: it could not start, and has no result. */
+/* Start the next attempt. Not OK: it could not start, and has no result. *started NULL: there is none, as memory is
+ * out, or as the call has ended or was cancelled since it was decided that an attempt is due. */
 static evener_status_code start_next(evener_hedge *hedge, child **started, evener_status *status)
 {
+    *started = NULL;
     pthread_mutex_lock(&hedge->mutex);
+    if (hedge->is_over || hedge->cancelled) {
+        pthread_mutex_unlock(&hedge->mutex);
+        return evener_status_set(status, EVENER_STATUS_CANCELLED, "the call was cancelled");
+    }
     child *c = child_create(hedge);
     hedge->no_more = hedge->no_more || c == NULL;
     const uint64_t now_ns = evener_loop_now_ns(hedge->channel->hot.loop);
@@ -359,10 +365,13 @@ static void advance_inside(evener_hedge *hedge)
         }
         child *c;
         evener_status status;
-        EVENER_METHOD_COUNT(hedge->call->rpc.state, hedges);
-        if (start_next(hedge, &c, &status) != EVENER_STATUS_OK && c != NULL) {
-            child_ended(&c->attempts, &status, NULL);
+        const evener_status_code code = start_next(hedge, &c, &status);
+        if (c != NULL) {
+            EVENER_METHOD_COUNT(hedge->call->rpc.state, hedges);
         }
+        if (code != EVENER_STATUS_OK && c != NULL) {
+            child_ended(&c->attempts, &status, NULL);
+        } /* without an attempt the next round rests, or ends the call */
     }
 }
 
