@@ -19,7 +19,8 @@ void evener_replay_written(evener_replay *replay)
 
 void evener_replay_reserve(evener_replay *replay, size_t message_bytes)
 {
-    if (replay->is_on && message_bytes > EVENER_RETRY_BUFFER_BYTES - replay->bytes) {
+    const size_t used = replay->bytes + EVENER_REPLAY_MESSAGE_BYTES;
+    if (replay->is_on && (used > EVENER_RETRY_BUFFER_BYTES || message_bytes > EVENER_RETRY_BUFFER_BYTES - used)) {
         evener_replay_commit(replay);
     }
 }
@@ -48,7 +49,7 @@ void evener_replay_keep(evener_replay *replay, evener_bytes *message)
         evener_bytes_clear(message);
         return;
     }
-    replay->bytes += message->length;
+    replay->bytes += message->length + EVENER_REPLAY_MESSAGE_BYTES;
     replay->messages[replay->count++] = *message;
     replay->next = replay->count;
     *message = (evener_bytes){0};

@@ -8,11 +8,15 @@
 
 #include <evener/bytes.h>
 
+/* What a message that is kept takes of the buffer beside its bytes: empty messages, too, are limited. */
+#define EVENER_REPLAY_MESSAGE_BYTES (sizeof(evener_bytes) + 64)
+
 typedef struct evener_replay {
     bool is_on; /* messages are kept; false: the call is committed, or has no retry policy */
     evener_bytes *messages;
-    size_t count, capacity, bytes;
-    size_t next; /* the one that the attempt under way writes; count: it has written all of them */
+    size_t count, capacity;
+    size_t bytes; /* of all, each with EVENER_REPLAY_MESSAGE_BYTES */
+    size_t next;  /* the one that the attempt under way writes; count: it has written all of them */
 } evener_replay;
 
 /* Return whether messages of earlier attempts are still to be written. */

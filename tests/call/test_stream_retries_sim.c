@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lb/call/replay.h"
 #include "lb/call/retry.h"
 #include "tests/call/retry_scene.h"
 
@@ -199,7 +200,8 @@ Test(stream_retries_sim, retry_streaming_after_commit)
     destroy(s);
 }
 
-/* The messages of all sends count: 256 KiB are kept, one byte more commits the call. */
+/* The messages of all sends count: 256 KiB are kept, one byte more commits the call. Each counts a little more than its
+ * bytes. */
 Test(stream_retries_sim, retry_exceeds_buffer_size_in_subsequent_batch)
 {
     const fake_call_outcome outcomes[] = {LOST(10), LOST(10), ECHO};
@@ -208,8 +210,25 @@ Test(stream_retries_sim, retry_exceeds_buffer_size_in_subsequent_batch)
         start(s, NULL, 0);
         send_bytes(s, EVENER_RETRY_BUFFER_BYTES - 1000);
         advance(s, 1);
-        send_bytes(s, 1000 + more);
+        send_bytes(s, 1000 - 2 * EVENER_REPLAY_MESSAGE_BYTES + more);
         advance(s, 5000);
+        cr_expect_eq(s->ends, 1);
+        cr_expect_eq(s->base->attempts, more == 0 ? 3 : 1, "%zu more: %u attempts", more, s->base->attempts);
+        destroy(s);
+    }
+}
+
+Test(stream_retries_sim, empty_messages_exceed_the_buffer_too)
+{
+    const fake_call_outcome outcomes[] = {LOST(10000)};
+    for (size_t more = 0; more < 2; more++) {
+        scene *s = create(RETRY_CONFIG("3"), outcomes, 1);
+        start(s, NULL, 0);
+        for (size_t i = 0; i < EVENER_RETRY_BUFFER_BYTES / EVENER_REPLAY_MESSAGE_BYTES + more; i++) {
+            send_text(s, "");
+            advance(s, 1);
+        }
+        advance(s, 60000);
         cr_expect_eq(s->ends, 1);
         cr_expect_eq(s->base->attempts, more == 0 ? 3 : 1, "%zu more: %u attempts", more, s->base->attempts);
         destroy(s);
