@@ -194,7 +194,8 @@ evener_retry_step evener_retry_after_attempt(evener_rpc *rpc, const evener_pick 
     if (facts.cancelled || (end->timed_out && !attempt_timed_out)) {
         return EVENER_RETRY_FINISH;
     }
-    if (facts.may_repeat && goes_again_at_once(rpc, end)) {
+    /* An attempt that timed out in the queue of its connection never left, but is limited as any that timed out. */
+    if (facts.may_repeat && !attempt_timed_out && goes_again_at_once(rpc, end)) {
         EVENER_METHOD_COUNT(rpc->state, transparent_retries);
         return EVENER_RETRY_AT_ONCE;
     }

@@ -560,6 +560,26 @@ Test(retries_sim, retry_per_attempt_recv_timeout)
     retry_scene_destroy(s);
 }
 
+/* A connection without a free stream: the attempt never leaves, and its timeout ends it. The policy limits it. */
+Test(retries_sim, attempts_that_time_out_before_they_leave_are_limited)
+{
+    const fake_call_outcome outcomes[] = {{.kind = FAKE_CALL_NEVER_LEFT, .delay_ns = 3600 * EVENER_NS_PER_S}};
+    retry_scene *s = retry_scene_create(
+        "{\"methodConfig\": [{\"name\": [{}], \"retryPolicy\": {\"maxAttempts\": 3, \"initialBackoff\": \"0.1s\", "
+        "\"maxBackoff\": \"0.1s\", \"backoffMultiplier\": 1, \"retryableStatusCodes\": [\"UNAVAILABLE\"], "
+        "\"perAttemptRecvTimeout\": \"0.25s\"}}]}",
+        outcomes, 1);
+    retry_scene_start(s, 10000);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->ends, 1);
+    cr_expect_eq(s->attempts, 3);
+    cr_expect_eq(s->status.code, EVENER_STATUS_DEADLINE_EXCEEDED);
+    cr_expect_not_null(strstr(s->status.message, "attempt 3 timed out after 250 ms at 127.0.0.1:"), "%s",
+                       s->status.message);
+    expect_between(s->ended_ms, 3 * 250 + 2 * 80, 3 * 250 + 2 * 120);
+    retry_scene_destroy(s);
+}
+
 /* Cancelled at each step of a call with retries: on the wire, in a backoff, on the wire again. */
 Test(retries_sim, retry_cancel_at_each_step)
 {

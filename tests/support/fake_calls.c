@@ -35,7 +35,7 @@ static void end(fake_call *call, evener_status_code code, const char *message, e
     if (code == EVENER_STATUS_OK && call->args.unary && call->args.request != NULL) {
         response = evener_bytes_ref(call->args.request);
     }
-    connection->never_left = fate == EVENER_FATE_NEVER_LEFT ? connection->never_left + 1 : 0;
+    connection->never_left = fate == EVENER_FATE_NEVER_LEFT && !timed_out ? connection->never_left + 1 : 0;
     const bool drops = call->outcome.connection_ends || connection->never_left >= NEVER_LEFT_MAX;
     connection->gone = connection->gone || drops;
     const evener_metadata pushback = {.key = "grpc-retry-pushback-ms",
@@ -67,7 +67,9 @@ static void end(fake_call *call, evener_status_code code, const char *message, e
 static void time_is_up(fake_call *call)
 {
     if (call->args.deadline_ns != UINT64_MAX && evener_loop_now_ns(loop_of(call)) >= call->args.deadline_ns) {
-        end(call, EVENER_STATUS_DEADLINE_EXCEEDED, "", EVENER_FATE_PERHAPS_PROCESSED, true);
+        const bool waits = call->outcome.kind == FAKE_CALL_NEVER_LEFT;
+        end(call, EVENER_STATUS_DEADLINE_EXCEEDED, "", waits ? EVENER_FATE_NEVER_LEFT : EVENER_FATE_PERHAPS_PROCESSED,
+            true);
         return;
     }
     switch (call->outcome.kind) {
