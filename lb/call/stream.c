@@ -396,9 +396,8 @@ static void fill_users_details(evener_stream *stream)
 
 static void finished(evener_attempts *attempts, const evener_status *status, const evener_call_end *end)
 {
-    (void)end;
     evener_stream *stream = stream_of(attempts);
-    if (holds_headers(stream)) {
+    if (end != NULL && holds_headers(stream)) { /* without an end they are of an attempt that was to be repeated */
         headers(attempts->wire, NULL, 0);
     }
     lock(stream);

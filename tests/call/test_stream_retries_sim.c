@@ -23,12 +23,19 @@
 typedef struct scene {
     retry_scene *base;
     evener_stream *stream;
-    uint32_t written, ends;
+    uint32_t written, headers, ends;
     evener_status status;
     char received[256]; /* the messages, joined */
     size_t sizes[4];    /* of the first ones */
     uint32_t messages;
 } scene;
+
+static void on_headers(void *arg, const evener_metadata *metadata, size_t count)
+{
+    (void)metadata;
+    (void)count;
+    ((scene *)arg)->headers++;
+}
 
 static void on_message(void *arg, evener_bytes *message)
 {
@@ -57,7 +64,7 @@ static void on_ended(void *arg, const evener_status *status)
 }
 
 static const evener_stream_callbacks callbacks = {
-    .size = sizeof callbacks, .message = on_message, .written = on_written, .ended = on_ended};
+    .size = sizeof callbacks, .headers = on_headers, .message = on_message, .written = on_written, .ended = on_ended};
 
 static void start(scene *s, const evener_bytes *only_request, uint64_t timeout_ms)
 {
@@ -291,6 +298,33 @@ Test(stream_retries_sim, a_message_that_overflows_the_buffer_in_a_backoff_follow
     cr_expect_eq(s->ends, 1);
     cr_expect_eq(s->status.code, EVENER_STATUS_OK, "%s", s->status.message);
     destroy(s);
+}
+
+/* Empty headers are held back until the attempt's end shows what they were; those of an attempt that is repeated are
+ * dropped, also when no further attempt begins. */
+Test(stream_retries_sim, held_headers_of_an_attempt_that_is_repeated_are_not_reported)
+{
+    fake_call_outcome outcomes[] = {LOST(10)};
+    outcomes[0].empty_headers = true;
+    for (int last = 0; last < 2; last++) {
+        scene *s = create(RETRY_CONFIG("2"), outcomes, 1);
+        const evener_metadata *metadata;
+        size_t count;
+        start(s, NULL, 0);
+        send_text(s, "one");
+        advance(s, 20);
+        cr_expect_eq(s->base->attempts, 1, "in the backoff");
+        cr_expect_eq(s->headers, 0);
+        if (last == 0) {
+            evener_stream_cancel(s->stream);
+        }
+        advance(s, 1000);
+        cr_assert_eq(s->ends, 1);
+        cr_expect_eq(s->base->attempts, 1 + (uint32_t)last);
+        cr_expect_eq(s->headers, last, "of the attempt whose end is the stream's");
+        cr_expect_eq(evener_stream_headers(s->stream, &metadata, &count), last == 1);
+        destroy(s);
+    }
 }
 
 Test(stream_retries_sim, without_a_policy_a_stream_that_wrote_is_not_repeated)

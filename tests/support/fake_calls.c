@@ -84,6 +84,9 @@ static void time_is_up(fake_call *call)
         end(call, EVENER_STATUS_UNAVAILABLE, "refused", EVENER_FATE_REFUSED, false);
         break;
     case FAKE_CALL_LOST:
+        if (call->outcome.empty_headers) {
+            call->base.events->headers(&call->base, NULL, 0);
+        }
         end(call, EVENER_STATUS_UNAVAILABLE, "connection lost", EVENER_FATE_PERHAPS_PROCESSED, false);
         break;
     case FAKE_CALL_SILENT:
@@ -210,4 +213,5 @@ const evener_transport_calls fake_calls = {
     .call_half_close = call_half_close,
     .call_read = call_read,
     .call_cancel = call_cancel,
+    .empty_headers_are_ambiguous = true,
 };

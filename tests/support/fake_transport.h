@@ -71,6 +71,7 @@ typedef struct fake_call_outcome {
     evener_status_code code; /* of an ANSWER */
     bool headers_came;       /* before an ANSWER that is not OK: it is not Trailers-Only */
     const char *pushback;    /* of an ANSWER that is not OK: grpc-retry-pushback-ms; NULL: none */
+    bool empty_headers;      /* of a LOST stream: headers without an entry are reported before its end */
     bool connection_ends;    /* the connection takes no further call from then on, and reports IDLE a moment later */
 } fake_call_outcome;
 
