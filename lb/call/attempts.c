@@ -91,13 +91,22 @@ static void post_step(evener_attempts *attempts)
     }
 }
 
+/* Set the place and post the step for it. In one hold of the mutex: with the place set, a cancellation posts it as
+ * well, and the step that ends the RPC, after which the channel may be gone, must wait for this. */
+static void move_and_post(evener_attempts *attempts, evener_attempts_place place)
+{
+    attempts->hooks->ref(attempts); /* the step may end the RPC before this returns */
+    pthread_mutex_lock(&attempts->mutex);
+    attempts->place = place;
+    post_step(attempts);
+    pthread_mutex_unlock(&attempts->mutex);
+    attempts->hooks->unref(attempts);
+}
+
 /* Attempt again on the control thread: evener_attempts_start() must not finish the RPC, and the stack must not grow. */
 static void again_later(evener_attempts *attempts)
 {
-    attempts->hooks->ref(attempts); /* the step may end the RPC before this returns */
-    (void)move(attempts, EVENER_ATTEMPTS_AGAIN);
-    post_step(attempts);
-    attempts->hooks->unref(attempts);
+    move_and_post(attempts, EVENER_ATTEMPTS_AGAIN);
 }
 
 /* Attempt again when the delay has passed; at the deadline the pick fails with its status. */
@@ -107,10 +116,7 @@ static void back_off(evener_attempts *attempts, uint64_t delay_ns)
     const uint64_t deadline_ns = attempts->rpc.deadline_ns;
     attempts->again_at_ns = deadline_ns > now_ns && delay_ns < deadline_ns - now_ns ? now_ns + delay_ns : deadline_ns;
     attempts->at_once = 0;
-    attempts->hooks->ref(attempts); /* as above */
-    (void)move(attempts, EVENER_ATTEMPTS_BACKOFF);
-    post_step(attempts);
-    attempts->hooks->unref(attempts);
+    move_and_post(attempts, EVENER_ATTEMPTS_BACKOFF);
 }
 
 /* ---- an attempt ---- */
