@@ -43,7 +43,8 @@ typedef struct evener_interceptor {
     evener_status_code (*start)(void *arg, evener_new_call *call, void **state, evener_status *status);
     /* See the server's headers; borrowed. At most once. Those of a unary call come with its end. */
     void (*headers)(void *arg, void *state, const evener_metadata *metadata, size_t count);
-    /* See a message that the program sends, once, or that it receives; borrowed. */
+    /* See a message that the program sends, once, or that it receives; borrowed. Must not call functions of the call's
+     * own stream: a message that is sent is seen under the stream's lock, and the call would wait for itself. */
     void (*message)(void *arg, void *state, bool sent, const evener_bytes *message);
     /* See the end; `status` is borrowed, `trailing` too (none if the call asks for no details). Before the program's own
      * callback. Frees the state. */
