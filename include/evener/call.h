@@ -108,7 +108,10 @@ typedef struct evener_call_options {
     /* Filled when the call has ended, well or not, before its callback; NULL: not asked for (and then not paid for).
      * Cleared first, so it must be initialised. */
     evener_call_details *details;
-    const evener_pick_trace *trace; /* receives what the policy weighed at each pick of the call; or NULL */
+    /* Receives what the policy weighed at each pick of the call, of a hedged call: until its first attempt has begun.
+     * Or NULL. The struct is borrowed as the rest, its `arg` until the call has ended. Picks after the first one may
+     * run on other threads. */
+    const evener_pick_trace *trace;
     evener_compression compression; /* of messages sent; EVENER_COMPRESSION_IDENTITY: none; 0: the channel's */
     /* Interceptors of this call (evener/interceptor.h), after those of the channel. The interceptors are borrowed until
      * `done`, the array as the rest. */

@@ -2,7 +2,7 @@
  *
  * A call is one piece of memory out of a pool: this struct, the transport's part, what a call thread needs (with
  * callbacks_on_call_threads), then copies of what the caller lends until evener_call_start() has returned (method,
- * authority, metadata). */
+ * authority, metadata, trace). */
 #include <evener/call.h>
 
 #include <stdatomic.h>

@@ -1,5 +1,5 @@
-/* Copies of what is borrowed only until a function has returned: method, authority, metadata. In one block, which the
- * owner allocates; the copies are aligned to pointers. */
+/* Copies of what is borrowed only until a function has returned: method, authority, metadata, trace. In one block,
+ * which the owner allocates; the copies are aligned to pointers. */
 #ifndef EVENER_LB_CALL_COPIES_H
 #define EVENER_LB_CALL_COPIES_H
 

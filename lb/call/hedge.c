@@ -160,6 +160,7 @@ static void child_begun(evener_attempts *attempts)
     (void)snprintf(c->address, sizeof c->address, "%s", evener_subchannel_address_text(attempts->pick.subchannel));
     c->has_address = true;
     pthread_mutex_unlock(&c->hedge->mutex);
+    attempts->rpc.pick_args.trace = NULL; /* a transparent retry may pick while another attempt ends the call */
 }
 
 /* Make the next child, which avoids the backends of the others. NULL: out of memory. The mutex is held. */
@@ -196,6 +197,9 @@ static child *child_create(evener_hedge *hedge)
             c->tried[count] = c->tried_texts[count];
             count++;
         }
+    }
+    if (hedge->started > 0) {
+        attempts->rpc.pick_args.trace = NULL; /* its functions are called by one pick at a time */
     }
     attempts->rpc.pick_args.tried = c->tried;
     attempts->rpc.pick_args.tried_count = count;

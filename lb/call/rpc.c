@@ -37,6 +37,11 @@ evener_status_code evener_rpc_check(evener_channel *channel, const char *method,
         evener_details_check(options->details, &reason) != EVENER_STATUS_OK) {
         return evener_status_set(status, reason.code, "call of %s: %s", method, reason.message);
     }
+    evener_pick_trace trace;
+    if (options->trace != NULL && evener_options_read(&trace, sizeof trace, options->trace, "options.trace",
+                                                      "evener_pick_trace", &reason) != EVENER_STATUS_OK) {
+        return evener_status_set(status, reason.code, "call of %s: %s", method, reason.message);
+    }
     if (options->metadata == NULL && options->metadata_count > 0) {
         return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
                                  "call of %s: options.metadata is NULL and options.metadata_count is %zu", method,

@@ -279,6 +279,38 @@ Test(hedging_sim, picks_that_fail_are_attempts)
     retry_scene_destroy(s);
 }
 
+static void count_candidate(void *arg, const char *address, double load, const char *note)
+{
+    (void)address;
+    (void)load;
+    (void)note;
+    ++*(int *)arg;
+}
+
+/* Attempts run side by side: only the first one's picks are traced. */
+Test(hedging_sim, the_trace_is_of_the_first_attempt)
+{
+    const fake_call_outcome outcomes[] = {SILENT, SILENT, ANSWER(20, OK)};
+    retry_scene *s =
+        retry_scene_create_with((evener_channel_options){.policy = "least_request"}, HEDGING("4", "0.1s"), outcomes, 3);
+    int candidates = 0;
+    evener_pick_trace *trace = malloc(sizeof *trace);
+    *trace = (evener_pick_trace){.size = sizeof *trace, .arg = &candidates, .candidate = count_candidate};
+    const evener_call_options options = {.size = sizeof options, .trace = trace};
+    evener_status status;
+    cr_assert_eq(
+        evener_call_start(s->f->channel, SCENE_METHOD, &s->request, &options, retry_scene_ended, s, &s->call, &status),
+        EVENER_STATUS_OK, "%s", status.message);
+    free(trace);
+    const int first = candidates;
+    cr_expect_gt(first, 0);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->ends, 1);
+    cr_expect_eq(s->attempts, 3);
+    cr_expect_eq(candidates, first);
+    retry_scene_destroy(s);
+}
+
 Test(hedging_sim, cancelled_at_each_step)
 {
     fake_call_outcome outcomes[] = {ANSWER(30, UNAVAILABLE), SILENT, ANSWER(60, UNAVAILABLE), SILENT};

@@ -560,6 +560,80 @@ Test(retries_sim, retry_per_attempt_recv_timeout)
     retry_scene_destroy(s);
 }
 
+static void count_candidate(void *arg, const char *address, double load, const char *note)
+{
+    (void)address;
+    (void)load;
+    (void)note;
+    ++*(int *)arg;
+}
+
+static void drop_message(void *arg, evener_bytes *message)
+{
+    (void)arg;
+    evener_bytes_clear(message);
+}
+
+static void stream_ended(void *arg, const evener_status *status)
+{
+    retry_scene *s = arg;
+    s->ends++;
+    s->status = *status;
+}
+
+/* Start a call, or (`stream` is not NULL) a stream, and take the trace away. */
+static void start_traced(retry_scene *s, int *candidates, evener_stream **stream)
+{
+    static const evener_stream_callbacks callbacks = {
+        .size = sizeof callbacks, .message = drop_message, .ended = stream_ended};
+    evener_pick_trace *trace = malloc(sizeof *trace);
+    *trace = (evener_pick_trace){.size = sizeof *trace, .arg = candidates, .candidate = count_candidate};
+    const evener_call_options options = {.size = sizeof options, .trace = trace};
+    evener_status status;
+    const evener_status_code code =
+        stream != NULL
+            ? evener_stream_start(s->f->channel, SCENE_METHOD, &s->request, &options, &callbacks, s, stream, &status)
+            : evener_call_start(s->f->channel, SCENE_METHOD, &s->request, &options, retry_scene_ended, s, &s->call,
+                                &status);
+    cr_assert_eq(code, EVENER_STATUS_OK, "%s", status.message);
+    memset(trace, 0xff, sizeof *trace);
+    free(trace);
+}
+
+/* The trace is borrowed only until the call was started, and reports the picks of later attempts all the same. */
+Test(retries_sim, the_trace_is_copied)
+{
+    const fake_call_outcome outcomes[] = {{.kind = FAKE_CALL_LOST, .delay_ns = EVENER_NS_PER_MS}};
+    for (int as_stream = 0; as_stream < 2; as_stream++) {
+        int candidates = 0;
+        evener_stream *stream = NULL;
+        retry_scene *s = retry_scene_create_with((evener_channel_options){.policy = "least_request"}, RETRY_CONFIG("3"),
+                                                 outcomes, 1);
+        start_traced(s, &candidates, as_stream != 0 ? &stream : NULL);
+        const int first = candidates;
+        cr_expect_gt(first, 0);
+        virtual_loop_advance_ms(s->f->loop, 10000);
+        cr_expect_eq(s->ends, 1);
+        cr_expect_eq(s->attempts, 3);
+        cr_expect_gt(candidates, first);
+        evener_stream_unref(stream);
+        retry_scene_destroy(s);
+    }
+}
+
+Test(retries_sim, a_trace_without_a_size_is_refused)
+{
+    const evener_pick_trace trace = {.candidate = count_candidate};
+    const evener_call_options options = {.size = sizeof options, .trace = &trace};
+    evener_status status;
+    retry_scene *s = retry_scene_create("{}", fails_always, 1);
+    cr_expect_eq(
+        evener_call_start(s->f->channel, SCENE_METHOD, &s->request, &options, retry_scene_ended, s, NULL, &status),
+        EVENER_STATUS_INVALID_ARGUMENT);
+    cr_expect_not_null(strstr(status.message, "sizeof(evener_pick_trace)"), "%s", status.message);
+    retry_scene_destroy(s);
+}
+
 /* A connection without a free stream: the attempt never leaves, and its timeout ends it. The policy limits it. */
 Test(retries_sim, attempts_that_time_out_before_they_leave_are_limited)
 {
