@@ -25,11 +25,12 @@ const evener_field *evener_message_type_field(const evener_message_type *message
     return low < message->field_count && node->by_number[low]->number == number ? node->by_number[low] : NULL;
 }
 
-/* Compare a text of `length` bytes with a NUL-terminated one. */
+/* Compare a NUL-terminated text with one of `length` bytes, which may have NULs in it: it comes from JSON. */
 static int compare(const char *text, size_t length, const char *with)
 {
-    const int difference = strncmp(with, text, length);
-    return difference != 0 ? difference : with[length] != '\0';
+    const size_t with_length = strlen(with);
+    const int difference = memcmp(with, text, with_length < length ? with_length : length);
+    return difference != 0 ? difference : (with_length > length) - (with_length < length);
 }
 
 #define FIND(list, count, member, name, length)                                                                        \
