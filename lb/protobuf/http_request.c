@@ -16,8 +16,8 @@ static void add_bytes(evener_wire_buffer *into, evener_bytes *bytes)
     evener_bytes_clear(bytes);
 }
 
-evener_status_code evener_http_add_json(const evener_message_type *message, const char *json, size_t length,
-                                        evener_wire_buffer *into, evener_status *status)
+static evener_status_code add_json(const evener_message_type *message, const char *json, size_t length,
+                                   evener_wire_buffer *into, evener_status *status)
 {
     evener_bytes bytes;
     const evener_status_code code = evener_json_to_bytes(message, json, length, NULL, &bytes, status);
@@ -31,7 +31,7 @@ static evener_status_code add_body(const evener_http_route_entry *entry, const c
                                    evener_wire_buffer *into, evener_status *status)
 {
     if (entry->body_field == NULL) {
-        return evener_http_add_json(entry->route.method->input, body, length, into, status);
+        return add_json(entry->route.method->input, body, length, into, status);
     }
     evener_bytes bytes;
     const evener_status_code code = evener_json_field_to_bytes(entry->body_field, body, length, NULL, &bytes, status);
@@ -50,6 +50,22 @@ static size_t decode_query(char *text, size_t length)
     return evener_percent_decode(text, length, false);
 }
 
+/* Return whether the field is what a variable of the path sets, or inside of that. */
+static bool is_in_path(const evener_http_match *match, const evener_http_field_path *field)
+{
+    const evener_path_template *template = &match->entry->template;
+    for (size_t i = 0; i < template->variable_count; i++) {
+        const char *name = template->variables[i].field_path;
+        evener_http_field_path path;
+        if (evener_http_field_path_find(match->entry->route.method->input, name, strlen(name), "", &path, NULL) ==
+                EVENER_STATUS_OK &&
+            path.depth <= field->depth && memcmp(path.fields, field->fields, path.depth * sizeof *path.fields) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static evener_status_code add_parameter(const evener_http_match *match, char *name, char *end, evener_wire_buffer *into,
                                         evener_status *status)
 {
@@ -65,7 +81,9 @@ static evener_status_code add_parameter(const evener_http_match *match, char *na
     evener_http_field_path path;
     const evener_status_code code =
         evener_http_field_path_find(message, name, name_bytes, "query parameter ", &path, status);
-    return code != EVENER_STATUS_OK ? code : evener_http_add_value(message, &path, value, value_bytes, into, status);
+    return code != EVENER_STATUS_OK || is_in_path(match, &path)
+               ? code
+               : evener_http_add_value(message, &path, value, value_bytes, into, status);
 }
 
 static evener_status_code add_query(const evener_http_match *match, const char *query, evener_wire_buffer *into,
@@ -92,6 +110,37 @@ static evener_status_code add_query(const evener_http_match *match, const char *
     return code;
 }
 
+/* Copy a message without the field at a path, whose messages from `depth` on are inside. */
+static void copy_without(const uint8_t *data, size_t length, const evener_http_field_path *path, size_t depth,
+                         evener_wire_buffer *into)
+{
+    evener_wire_reader reader = evener_wire_read(data, length);
+    evener_wire_field field;
+    while (evener_wire_next(&reader, &field) == EVENER_WIRE_FIELD) {
+        if (field.number != path->fields[depth]->number) {
+            evener_wire_put(into, field.start, (size_t)(reader.at - field.start));
+        } else if (depth + 1 < path->depth) {
+            evener_wire_put_tag(into, field.number, field.type);
+            const size_t start = into->length;
+            copy_without(field.data, field.length, path, depth + 1, into);
+            if (field.type == EVENER_WIRE_BYTES) {
+                evener_wire_close(into, start);
+            } else {
+                evener_wire_put_tag(into, field.number, EVENER_WIRE_GROUP + 1); /* its end */
+            }
+        }
+    }
+}
+
+/* Take a field out of a message. */
+static void take_out(evener_wire_buffer *from, const evener_http_field_path *path)
+{
+    evener_wire_buffer rest = {.failed = from->failed};
+    copy_without(from->data, from->length, path, 0, &rest);
+    evener_wire_clear(from);
+    *from = rest;
+}
+
 static evener_status_code add_path(const evener_http_match *match, evener_wire_buffer *into, evener_status *status)
 {
     const evener_message_type *message = match->entry->route.method->input;
@@ -102,6 +151,9 @@ static evener_status_code add_path(const evener_http_match *match, evener_wire_b
         evener_http_field_path path;
         code = evener_http_field_path_find(message, name, strlen(name), "path variable ", &path, status);
         if (code == EVENER_STATUS_OK) {
+            if (path.fields[path.depth - 1]->message != NULL) {
+                take_out(into, &path); /* a message would be merged with the one of the body */
+            }
             code = evener_http_add_value(message, &path, match->values[i].value, match->values[i].length, into, status);
         }
     }

@@ -44,15 +44,11 @@ typedef struct evener_http_field_path {
 evener_status_code evener_http_field_path_find(const evener_message_type *message, const char *text, size_t length,
                                                const char *what, evener_http_field_path *path, evener_status *status);
 
-/* Add the message in which the field at that path has the value that the text means. As messages merge when their
- * bytes are joined, this sets the field. `text` is decoded. Errors: INVALID_ARGUMENT. */
+/* Add the message in which the field at that path has the value that the text means, also if that is the default. As
+ * messages merge when their bytes are joined, this sets the field; to a FieldMask it adds paths. `text` is decoded. Errors: INVALID_ARGUMENT. */
 evener_status_code evener_http_add_value(const evener_message_type *message, const evener_http_field_path *path,
                                          const char *text, size_t length, evener_wire_buffer *into,
                                          evener_status *status);
-
-/* Add the bytes of a message that is given in JSON. Errors: INVALID_ARGUMENT. */
-evener_status_code evener_http_add_json(const evener_message_type *message, const char *json, size_t length,
-                                        evener_wire_buffer *into, evener_status *status);
 
 /* Add a text. */
 void evener_http_put_text(evener_wire_buffer *to, const char *text);

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lb/protobuf/json_read.h"
+
 void evener_http_put_text(evener_wire_buffer *to, const char *text)
 {
     evener_wire_put(to, text, strlen(text));
@@ -160,7 +162,12 @@ evener_status_code evener_http_add_value(const evener_message_type *message, con
         code =
             evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "%s: the value is not UTF-8", field->json_name);
     } else {
-        code = evener_http_add_json(message, (const char *)json.data, json.length, into, status);
+        evener_bytes bytes;
+        code = evener_json_to_replacing_bytes(message, (const char *)json.data, json.length, &bytes, status);
+        if (code == EVENER_STATUS_OK) {
+            evener_wire_put(into, bytes.data, bytes.length);
+            evener_bytes_clear(&bytes);
+        }
     }
     evener_wire_clear(&json);
     return code;

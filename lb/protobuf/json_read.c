@@ -512,7 +512,8 @@ static bool read_field(evener_json_input *in, const evener_json_path *path, cons
         return field->message != NULL && field->message->map_entry ? read_map(in, path, field)
                                                                    : read_list(in, path, field);
     }
-    return evener_json_read_single(in, path, field, field->has_presence ? EVENER_JSON_TAGGED : EVENER_JSON_IMPLICIT);
+    return evener_json_read_single(
+        in, path, field, field->has_presence || in->write_defaults ? EVENER_JSON_TAGGED : EVENER_JSON_IMPLICIT);
 }
 
 static int compare_seen(const void *left, const void *right)
@@ -603,11 +604,11 @@ bool evener_json_read_message(evener_json_input *in, const evener_json_path *pat
 
 /* Convert the form of a message, or of one field. */
 static evener_status_code convert(const evener_message_type *type, const evener_field *field, const char *json,
-                                  size_t length, const evener_json_options *given, evener_bytes *message,
-                                  evener_status *status)
+                                  size_t length, const evener_json_options *given, bool write_defaults,
+                                  evener_bytes *message, evener_status *status)
 {
     evener_status own;
-    evener_json_input in = {.status = status != NULL ? status : &own};
+    evener_json_input in = {.status = status != NULL ? status : &own, .write_defaults = write_defaults};
     in.reader = evener_json_read(json, length);
     evener_status_code code = evener_json_options_read(given, &in.options, in.status);
     if (code != EVENER_STATUS_OK) {
@@ -648,14 +649,20 @@ evener_status_code evener_json_to_bytes(const evener_message_type *type, const c
                                         const evener_json_options *options, evener_bytes *message,
                                         evener_status *status)
 {
-    return convert(type, NULL, json, length, options, message, status);
+    return convert(type, NULL, json, length, options, false, message, status);
+}
+
+evener_status_code evener_json_to_replacing_bytes(const evener_message_type *type, const char *json, size_t length,
+                                                  evener_bytes *message, evener_status *status)
+{
+    return convert(type, NULL, json, length, NULL, true, message, status);
 }
 
 evener_status_code evener_json_field_to_bytes(const evener_field *field, const char *json, size_t length,
                                               const evener_json_options *options, evener_bytes *message,
                                               evener_status *status)
 {
-    return convert(NULL, field, json, length, options, message, status);
+    return convert(NULL, field, json, length, options, false, message, status);
 }
 
 evener_status_code evener_json_next(const char *json, size_t length, size_t *start, size_t *end, evener_status *status)

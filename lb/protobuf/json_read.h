@@ -16,6 +16,7 @@ typedef struct evener_json_input {
     uint32_t *seen;          /* a stack of the fields that the open objects have had */
     size_t seen_count, seen_room;
     unsigned depth;
+    bool write_defaults; /* also where there is no presence: the bytes replace what others set */
     evener_status *status;
 } evener_json_input;
 
@@ -45,6 +46,11 @@ bool evener_json_read_text(evener_json_input *in, const evener_json_path *path, 
 
 /* Fail at a path, or, if the text is malformed, with that. */
 bool evener_json_read_wrong(evener_json_input *in, const evener_json_path *path, const char *problem);
+
+/* Like evener_json_to_bytes() without options, but values that are defaults are written, too: joined behind other bytes
+ * of the message, they replace what those set. Only the paths of a FieldMask are added instead. */
+evener_status_code evener_json_to_replacing_bytes(const evener_message_type *type, const char *json, size_t length,
+                                                  evener_bytes *message, evener_status *status);
 
 /* Enter one more level, and leave it. */
 bool evener_json_read_enter(evener_json_input *in, const evener_json_path *path);

@@ -8,7 +8,7 @@
 
 static void put_varint_field(evener_json_input *in, uint32_t number, int64_t value)
 {
-    if (value != 0) {
+    if (value != 0 || in->write_defaults) {
         evener_wire_put_tag(&in->out, number, EVENER_WIRE_VARINT);
         evener_wire_put_varint(&in->out, (uint64_t)value);
     }
@@ -348,7 +348,8 @@ bool evener_json_read_known(evener_json_input *in, const evener_json_path *path,
     case EVENER_KNOWN_VALUE:
         return read_value(in, path);
     case EVENER_KNOWN_WRAPPER:
-        return evener_json_read_single(in, path, type->fields[0], EVENER_JSON_IMPLICIT);
+        return evener_json_read_single(in, path, type->fields[0],
+                                       in->write_defaults ? EVENER_JSON_TAGGED : EVENER_JSON_IMPLICIT);
     default:
         return evener_json_read_object(in, path, type, NULL);
     }

@@ -96,6 +96,36 @@ Test(http_routes, path_query_and_body_become_the_request)
     close_scene(&s);
 }
 
+Test(http_routes, the_path_wins_also_with_a_default)
+{
+    scene s;
+    open_scene(&s, NULL);
+    expect_request(&s, "GET", "/v1/revisions/0/shelves/1", "revision=5", "", "GetBook {\"name\":\"shelves/1\"}");
+    expect_request(&s, "GET", "/v1/revisions/1/shelves/1", "revision=five", "",
+                   "GetBook {\"name\":\"shelves/1\",\"revision\":1}");
+    expect_request(&s, "POST", "/v1/lend/0/false/UNKNOWN", NULL, "{\"revision\":5,\"full\":true,\"kind\":\"NOVEL\"}",
+                   "Lend {}");
+    expect_request(&s, "PATCH", "/v1/shelves/1/books/2", "book.pages=0", "{\"pages\":\"7\"}",
+                   "UpdateBook {\"book\":{\"name\":\"shelves/1/books/2\"}}");
+    close_scene(&s);
+}
+
+Test(http_routes, a_message_in_the_path_replaces_the_one_of_the_body)
+{
+    scene s;
+    open_scene(&s, NULL);
+    expect_request(&s, "POST", "/v1/lend/price,title/1970-01-01T00:00:00Z/0/all", NULL,
+                   "{\"full\":true,\"lending\":{\"mask\":\"pages\",\"until\":\"2026-01-01T00:00:00.5Z\",\"limit\":3,"
+                   "\"to\":\"me\"}}",
+                   "Lend {\"full\":true,\"lending\":{\"mask\":\"price,title\",\"until\":\"1970-01-01T00:00:00Z\","
+                   "\"limit\":0,\"to\":\"me\"}}");
+    expect_request(&s, "GET", "/v1/lend/price/1970-01-01T00:00:00Z/0",
+                   "lending.mask=pages&lending.until.seconds=5&lending.to=me&lending.limit=4", "",
+                   "Lend {\"lending\":{\"mask\":\"price\",\"until\":\"1970-01-01T00:00:00Z\",\"limit\":0,"
+                   "\"to\":\"me\"}}");
+    close_scene(&s);
+}
+
 Test(http_routes, the_more_specific_route_wins)
 {
     scene s;

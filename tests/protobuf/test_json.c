@@ -76,7 +76,8 @@ Test(json, wrong_types_are_refused_with_the_path_of_the_value)
     refuses("{\"light\":\"BRIGHT\"}", "light: the enum evener.test.Light has no such value");
     /* A NUL ends no name: what is behind the name in memory is not looked at. */
     refuses("{\"light\":\"LIGHT_DAY\\u0000\"}", "light: the enum evener.test.Light has no such value");
-    refuses("{\"light\":\"LIGHT_DAY\\u0000\\u0000\\u0000\\u0000\"}", "light: the enum evener.test.Light has no such value");
+    refuses("{\"light\":\"LIGHT_DAY\\u0000\\u0000\\u0000\\u0000\"}",
+            "light: the enum evener.test.Light has no such value");
     refuses("{\"structure\":{\"a\":[1,{\"b\":1e999}]}}", "structure.a[1].b: the number is too large");
     refuses("{\"any\":{\"@type\":\"x/evener.test.Everything\",\"anInt32\":\"y\"}}",
             "any.anInt32: an integer of 32 bits is needed");
