@@ -35,14 +35,16 @@ typedef struct gateway {
     pthread_cond_t changed;
     gateway_request *first; /* requests under way */
     size_t request_count;
-    bool stopping;
+    bool stopping; /* answers close their connections */
+    bool no_calls; /* no further call starts */
 } gateway;
 
 /* Start to serve at an address "127.0.0.1:10080" or "[::1]:0". `self` has channel, routes and documents. False: `error`
  * says why. */
 bool gateway_start(gateway *self, const char *address, char *error, size_t error_room);
 
-/* Accept no further connection, let requests end for `grace_ms`, cancel the calls of those that are left, and stop. */
+/* Accept no further connection, let requests end for `grace_ms`, cancel the calls of those that are left, answer
+ * further requests on open connections with 503, and stop. */
 void gateway_stop(gateway *self, uint64_t grace_ms);
 
 /* ---- a request (request.c) ---- */
@@ -60,6 +62,7 @@ struct gateway_request {
     size_t body_length, body_room;
     bool body_too_large;
     bool listed;
+    bool starting; /* with the gateway's mutex: its call is being started */
     evener_http_match *match;
 
     pthread_mutex_t mutex;             /* for the members below; taken without any other */

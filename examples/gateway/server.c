@@ -12,6 +12,8 @@
 
 #define CONNECTIONS_MAX 10000
 #define SERVER_THREADS 2
+#define PASS_MS 50           /* between attempts to cancel all calls */
+#define LAST_ANSWERS_MS 2000 /* for the answers of cancelled calls */
 
 /* ---- a request from its first byte on ---- */
 
@@ -175,6 +177,23 @@ static enum MHD_Result start_call(gateway_request *request)
     return code == EVENER_STATUS_OK ? MHD_YES : gateway_answer_error(request, http_status, &status, NULL);
 }
 
+/* Note that the request's call is being started, after which it may sleep. False: no call may start any more. */
+static bool may_start(gateway_request *request)
+{
+    gateway *owner = request->owner;
+    pthread_mutex_lock(&owner->mutex);
+    request->starting = !owner->no_calls;
+    pthread_mutex_unlock(&owner->mutex);
+    return request->starting;
+}
+
+static void has_started(gateway_request *request)
+{
+    pthread_mutex_lock(&request->owner->mutex);
+    request->starting = false;
+    pthread_mutex_unlock(&request->owner->mutex);
+}
+
 static enum MHD_Result dispatch(gateway_request *request, const char *verb)
 {
     const gateway *owner = request->owner;
@@ -186,8 +205,14 @@ static enum MHD_Result dispatch(gateway_request *request, const char *verb)
     }
     const evener_status_code code =
         evener_http_routes_find(owner->routes, verb, request->target, &request->match, &status);
+    if (code == EVENER_STATUS_OK && !may_start(request)) {
+        evener_status_set(&status, EVENER_STATUS_UNAVAILABLE, "the gateway is stopping");
+        return gateway_answer_error(request, 0, &status, NULL);
+    }
     if (code == EVENER_STATUS_OK) {
-        return start_call(request);
+        const enum MHD_Result result = start_call(request);
+        has_started(request);
+        return result;
     }
     const bool reads = strcmp(verb, MHD_HTTP_METHOD_GET) == 0 || strcmp(verb, MHD_HTTP_METHOD_HEAD) == 0;
     if (reads && strcmp(request->target, "/") == 0) {
@@ -319,6 +344,20 @@ static struct timespec after_ms(uint64_t ms)
     return time;
 }
 
+/* Cancel the calls of all requests. Return whether a connection may sleep: a call starts, or has not ended. With the
+ * mutex. */
+static bool cancel_calls(gateway *self)
+{
+    bool may_sleep = false;
+    for (gateway_request *request = self->first; request != NULL; request = request->next) {
+        gateway_request_cancel(request);
+        pthread_mutex_lock(&request->mutex);
+        may_sleep |= request->starting || (request->call_started && !request->call_ended);
+        pthread_mutex_unlock(&request->mutex);
+    }
+    return may_sleep;
+}
+
 void gateway_stop(gateway *self, uint64_t grace_ms)
 {
     const MHD_socket listening = MHD_quiesce_daemon(self->daemon);
@@ -329,13 +368,14 @@ void gateway_stop(gateway *self, uint64_t grace_ms)
     pthread_mutex_lock(&self->mutex);
     self->stopping = true;
     wait_for_requests(self, &deadline);
+    self->no_calls = true;
     /* MHD must not be stopped while connections sleep: cancelled calls wake them. Requests without a call, which arrive
-     * slowly, do not sleep. */
-    for (gateway_request *request = self->first; request != NULL; request = request->next) {
-        gateway_request_cancel(request);
+     * slowly, do not sleep, and like answers that are read slowly, they get a moment. */
+    for (unsigned pass = 0; cancel_calls(self) || (self->request_count > 0 && pass < LAST_ANSWERS_MS / PASS_MS);
+         pass++) {
+        deadline = after_ms(PASS_MS);
+        wait_for_requests(self, &deadline);
     }
-    deadline = after_ms(2000);
-    wait_for_requests(self, &deadline);
     pthread_mutex_unlock(&self->mutex);
     MHD_stop_daemon(self->daemon);
     pthread_cond_destroy(&self->changed);

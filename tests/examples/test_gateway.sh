@@ -169,6 +169,25 @@ wait "$slow_gateway" || bad "the gateway ended with $?"
 grep -q 'gateway: stopped' "$scratch/gateway" || bad "the gateway did not stop: $(cat "$scratch/gateway")"
 ! curl -s --max-time 5 -o /dev/null "$at/" || bad "the gateway still answers"
 
+# ---- the end, after the time that calls get: a request that is complete only then starts no call ----
+start_server; hung=$pid
+start_gateway --protoset "$protoset" "static:127.0.0.1:$port"
+late_gateway=$pid
+call 200 demo "$at/grpcdemo.GrpcDemo/UnaryCall" -d '{}'
+kill -STOP "$hung"
+exec {late}<>"/dev/tcp/127.0.0.1/${at##*:}"
+printf 'POST /grpcdemo.GrpcDemo/UnaryCall HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{' >&"$late"
+sleep 0.3 # until it has come
+kill -TERM "$late_gateway"
+sleep 10.7
+printf '}' >&"$late"
+timeout 20 cat <&"$late" >"$scratch/late"
+exec {late}>&-
+grep -q '^HTTP/1.1 503' "$scratch/late" || bad "a late request: $(cat "$scratch/late")"
+grep -qi '^Connection: close' "$scratch/late" || bad "a late request keeps its connection: $(cat "$scratch/late")"
+wait "$late_gateway" || bad "the gateway with a late request ended with $?"
+kill -CONT "$hung"
+
 # ---- all backends are gone ----
 start_server; gone=$port; gone_pid=$pid
 start_gateway --protoset "$protoset" "static:127.0.0.1:$gone"
