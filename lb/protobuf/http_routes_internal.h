@@ -45,7 +45,8 @@ evener_status_code evener_http_field_path_find(const evener_message_type *messag
                                                const char *what, evener_http_field_path *path, evener_status *status);
 
 /* Add the message in which the field at that path has the value that the text means, also if that is the default. As
- * messages merge when their bytes are joined, this sets the field; to a FieldMask it adds paths. `text` is decoded. Errors: INVALID_ARGUMENT. */
+ * messages merge when their bytes are joined, this sets the field; to a FieldMask it adds paths. `text` is decoded.
+ * Errors: INVALID_ARGUMENT. */
 evener_status_code evener_http_add_value(const evener_message_type *message, const evener_http_field_path *path,
                                          const char *text, size_t length, evener_wire_buffer *into,
                                          evener_status *status);
