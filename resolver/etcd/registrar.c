@@ -25,8 +25,10 @@
 #include <evener/backoff.h>
 #include <evener/log.h>
 
+#include "lb/base/fork.h"
 #include "lb/base/memory.h"
 #include "lb/base/options.h"
+#include "lb/runtime/runtime_internal.h"
 #include "resolver/etcd/client.h"
 
 #define DEFAULT_TTL_S 10
@@ -620,6 +622,9 @@ evener_status_code evener_etcd_unregister(evener_etcd_registration *registration
 {
     if (registration == NULL) {
         return evener_status_clear(status);
+    }
+    if (evener_runtime_is_older_than_fork(registration->runtime)) {
+        return evener_fork_refuse(status, "etcd registration"); /* whose threads are the parent's; its memory stays */
     }
     if (evener_loop_on_control_thread(registration->loop)) {
         registration->frees_itself = true;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <evener/etcd.h>
@@ -186,6 +187,26 @@ Test(registration, unregistering_at_any_moment_leaves_nothing)
         cr_expect_not(fake_etcd_find(s->etcd, "orders/", key, sizeof key), "%u: %s", i, key);
         scene_destroy(s);
     }
+}
+
+Test(registration, in_a_forked_child_the_parents_registration_stays)
+{
+    scene *s = scene_create();
+    char value[256];
+    scene_register(s);
+    cr_assert(wait_for(&s->registered, 1));
+    const pid_t child = fork();
+    if (child == 0) {
+        evener_status status;
+        alarm(20);
+        _exit(evener_etcd_unregister(s->registration, 100, &status) == EVENER_STATUS_FAILED_PRECONDITION ? 0 : 1);
+    }
+    int result = -1;
+    cr_assert_eq(waitpid(child, &result, 0), child);
+    cr_expect_eq(result, 0, "%#x", (unsigned)result);
+    cr_expect(fake_etcd_get(s->etcd, KEY, value, sizeof value));
+    unregister(s);
+    scene_destroy(s);
 }
 
 Test(registration, a_user_is_authenticated)
