@@ -56,8 +56,8 @@ struct gateway_request {
     gateway *owner;
     atomic_uint references;
     gateway_request *previous, *next; /* of the gateway's list */
-    char *target;                     /* as in the request line: "/v1/call?a=b" */
-    char *query;                      /* inside it, or NULL */
+    char *target;                     /* as in the request line, without the query: "/v1/call" */
+    char *query;                      /* "a=b", or NULL */
     char *body;
     size_t body_length, body_room;
     bool body_too_large;

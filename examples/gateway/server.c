@@ -21,20 +21,19 @@
 static void *begin(void *arg, const char *target, struct MHD_Connection *connection)
 {
     gateway_request *request = calloc(1, sizeof *request);
-    char *copy = strdup(target);
-    if (request == NULL || copy == NULL) {
+    const char *mark = strchr(target, '?');
+    char *path = mark != NULL ? strndup(target, (size_t)(mark - target)) : strdup(target);
+    char *query = mark != NULL ? strdup(mark + 1) : NULL;
+    if (request == NULL || path == NULL || (mark != NULL && query == NULL)) {
         free(request);
-        free(copy);
+        free(path);
+        free(query);
         return NULL;
     }
     request->owner = arg;
     request->connection = connection;
-    request->target = copy;
-    char *mark = strchr(copy, '?');
-    if (mark != NULL) {
-        *mark = '\0';
-        request->query = strdup(mark + 1);
-    }
+    request->target = path;
+    request->query = query;
     request->details.size = sizeof request->details;
     atomic_init(&request->references, 1);
     pthread_mutex_init(&request->mutex, NULL);

@@ -626,7 +626,7 @@ static evener_status_code convert(const evener_message_type *type, const evener_
     if (ok && (evener_json_peek(&in.reader) != '\0' || in.reader.at != in.reader.end)) {
         ok = evener_json_fail(&in.reader, "nothing may follow the value") || malformed(&in);
     }
-    if (ok && in.out.failed) {
+    if (ok && (in.out.failed || in.text.failed)) { /* in.text: also of a key, which is then empty */
         evener_json_no_room(in.out.too_long, &in.options, in.status);
         ok = false;
     }
