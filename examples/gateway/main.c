@@ -17,6 +17,8 @@
 #include <evener/descriptors.h>
 #include <evener/reflection.h>
 
+#include "lb/base/printable.h"
+
 #define LISTEN_DEFAULT "127.0.0.1:10080"
 #define GRACE_MS 10000
 
@@ -87,6 +89,21 @@ static evener_status_code open_channel(const arguments *given, evener_channel **
     return code;
 }
 
+/* Print a line for the user. The text may be the server's: what would control a terminal is escaped. */
+static void report(const char *text)
+{
+    char piece[256];
+    size_t left = strlen(text);
+    fputs("gateway: ", stderr);
+    while (left > 0) {
+        const size_t printed = evener_printable(text, left, piece, sizeof piece);
+        fputs(piece, stderr);
+        text += printed;
+        left -= printed;
+    }
+    fputc('\n', stderr);
+}
+
 /* Ask the server for the types of its services, except those about itself. A service that its reflection lists and
  * then does not know is left out. */
 static evener_status_code reflect(evener_channel *channel, evener_descriptors *types, evener_status *status)
@@ -105,7 +122,9 @@ static evener_status_code reflect(evener_channel *channel, evener_descriptors *t
             code = evener_reflection_add(channel, names[i], &options, types, status);
         }
         if (code == EVENER_STATUS_NOT_FOUND) {
-            fprintf(stderr, "gateway: %s: %s\n", names[i], status->message);
+            evener_status skipped;
+            evener_status_set(&skipped, status->code, "%s: %s", names[i], status->message);
+            report(skipped.message);
             code = EVENER_STATUS_OK;
         }
     }
@@ -128,7 +147,7 @@ static evener_status_code read_types(const arguments *given, evener_channel *cha
 
 static int fail(const char *what)
 {
-    fprintf(stderr, "gateway: %s\n", what);
+    report(what);
     return 1;
 }
 
