@@ -56,7 +56,7 @@ static const char page_tail[] =
     "async function call(route, path, body, output) {\n"
     "  output.textContent = '...';\n"
     "  try {\n"
-    "    const options = {method: route.verb, headers: headers()};\n"
+    "    const options = {method: route.verb === '*' ? 'POST' : route.verb, headers: headers()};\n"
     "    if (body !== null) {\n"
     "      options.body = body;\n"
     "      options.headers.set('Content-Type', 'application/json');\n"

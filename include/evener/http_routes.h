@@ -36,7 +36,7 @@ typedef struct evener_http_routes evener_http_routes;
 
 /* One binding of a method. Owned by the routes. */
 typedef struct evener_http_route {
-    const char *verb;          /* "POST" */
+    const char *verb;          /* "POST"; "*": any (custom { kind: "*" }), after routes that name theirs */
     const char *path;          /* the template: "/v1/books/{book.id}" */
     const char *body;          /* "*": the whole message; a field; "": there is no body */
     const char *response_body; /* the field of the answer that is sent; "": all of it */

@@ -140,12 +140,24 @@ static evener_status_code add_method(evener_http_routes *routes, const evener_me
     return code;
 }
 
+/* Return whether the rule is for all verbs: custom { kind: "*" }. */
+static bool is_any_verb(const char *verb)
+{
+    return strcmp(verb, "*") == 0;
+}
+
+/* Of the same path, a route for any verb comes last. */
+static int compare_verbs(const char *a, const char *b)
+{
+    return is_any_verb(a) != is_any_verb(b) ? (is_any_verb(a) ? 1 : -1) : strcmp(a, b);
+}
+
 static int compare_routes(const void *a, const void *b)
 {
     const evener_http_route_entry *of_a = *(const evener_http_route_entry *const *)a;
     const evener_http_route_entry *of_b = *(const evener_http_route_entry *const *)b;
     const int paths = evener_path_template_compare(&of_a->template, &of_b->template);
-    return paths != 0 ? paths : strcmp(of_a->route.verb, of_b->route.verb);
+    return paths != 0 ? paths : compare_verbs(of_a->route.verb, of_b->route.verb);
 }
 
 static evener_status_code check_order(const evener_http_routes *routes, evener_status *status)
@@ -239,7 +251,7 @@ evener_status_code evener_http_routes_find(const evener_http_routes *routes, con
         if (!evener_path_template_match(&entry->template, path, found->values, &found->memory)) {
             continue;
         }
-        if (strcmp(entry->route.verb, verb) == 0) {
+        if (strcmp(entry->route.verb, verb) == 0 || is_any_verb(entry->route.verb)) {
             found->routes = routes;
             found->entry = entry;
             *match = found;

@@ -131,6 +131,11 @@ Test(http_routes, the_more_specific_route_wins)
     scene s;
     open_scene(&s, NULL);
     expect_request(&s, "GET", "/v1/books/latest", NULL, "", "Authors {}");
+    /* Any verb: of the same path a route with that verb wins, and of other paths the more specific one. */
+    expect_request(&s, "SEARCH", "/v1/books", NULL, "", "Search {}");
+    expect_request(&s, "GET", "/v1/books", NULL, "", "Anything {}");
+    expect_request(&s, "DELETE", "/v1/books", NULL, "", "Anything {}");
+    expect_request(&s, "BREW", "/v1/books", NULL, "{\"revision\":1}", "Anything {\"revision\":1}");
     expect_request(&s, "GET", "/v1/shelves/5/books", NULL, "", "ListBooks {\"name\":\"shelves/5\"}");
     expect_request(&s, "DELETE", "/v1/anything/at/all", NULL, "", "DeleteBook {\"name\":\"anything/at/all\"}");
     close_scene(&s);
