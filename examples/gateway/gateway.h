@@ -92,6 +92,10 @@ void gateway_request_cancel(gateway_request *request);
 /* Answer with JSON, which is freed, or NULL: out of memory. `details` are those of the call, or NULL. */
 enum MHD_Result gateway_answer(gateway_request *request, unsigned http_status, char *json,
                                const evener_call_details *details);
+/* Return a status in JSON, to be freed, with the whole message and the details that the call got; NULL: out of
+ * memory. `details` may be NULL. */
+char *gateway_error_json(const gateway_request *request, const evener_status *status,
+                         const evener_call_details *details);
 /* Answer with a status and the HTTP status that belongs to it, or `http_status` unless that is 0. */
 enum MHD_Result gateway_answer_error(gateway_request *request, unsigned http_status, const evener_status *status,
                                      const evener_call_details *details);

@@ -87,8 +87,8 @@ enum MHD_Result gateway_answer(gateway_request *request, unsigned http_status, c
     return queued;
 }
 
-enum MHD_Result gateway_answer_error(gateway_request *request, unsigned http_status, const evener_status *status,
-                                     const evener_call_details *details)
+char *gateway_error_json(const gateway_request *request, const evener_status *status,
+                         const evener_call_details *details)
 {
     const char *message = status->message;
     size_t message_bytes = strlen(message);
@@ -101,9 +101,13 @@ enum MHD_Result gateway_answer_error(gateway_request *request, unsigned http_sta
             message_bytes = details->status_message_bytes;
         }
     }
+    return evener_http_routes_error(request->owner->routes, status->code, message, message_bytes,
+                                    rich != NULL ? rich->value : NULL, rich != NULL ? rich->value_bytes : 0);
+}
+
+enum MHD_Result gateway_answer_error(gateway_request *request, unsigned http_status, const evener_status *status,
+                                     const evener_call_details *details)
+{
     return gateway_answer(request, http_status != 0 ? http_status : evener_http_status(status->code),
-                          evener_http_routes_error(request->owner->routes, status->code, message, message_bytes,
-                                                   rich != NULL ? rich->value : NULL,
-                                                   rich != NULL ? rich->value_bytes : 0),
-                          details);
+                          gateway_error_json(request, status, details), details);
 }

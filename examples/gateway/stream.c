@@ -105,12 +105,11 @@ static bool make_line(gateway_stream *self, const char *key, char *json)
     return length >= 0;
 }
 
-static bool make_error_line(gateway_stream *self, const evener_status *status)
+/* Make the last line. `details` are those of the ended call, or NULL. */
+static bool make_error_line(gateway_stream *self, const evener_status *status, const evener_call_details *details)
 {
     self->last_line = true;
-    return make_line(self, "error",
-                     evener_http_routes_error(self->request->owner->routes, status->code, status->message,
-                                              strlen(status->message), NULL, 0));
+    return make_line(self, "error", gateway_error_json(self->request, status, details));
 }
 
 /* Turn a message into the next line. A message that is none ends the answer with an error. */
@@ -124,7 +123,7 @@ static bool make_message_line(gateway_stream *self, evener_bytes *message)
     evener_bytes_clear(message);
     if (code != EVENER_STATUS_OK) {
         evener_stream_cancel(self->stream);
-        return make_error_line(self, &status);
+        return make_error_line(self, &status, NULL);
     }
     return make_line(self, "result", json);
 }
@@ -160,7 +159,7 @@ static ssize_t read_answer(void *arg, uint64_t position, char *to, size_t room)
         } else if (status.code == EVENER_STATUS_OK) {
             return MHD_CONTENT_READER_END_OF_STREAM;
         } else {
-            ok = make_error_line(self, &status);
+            ok = make_error_line(self, &status, &request->details);
         }
         if (!ok) {
             return MHD_CONTENT_READER_END_WITH_ERROR;
