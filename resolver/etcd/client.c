@@ -234,10 +234,35 @@ static void start_call(evener_etcd_client *client, evener_etcd_operation *operat
     }
 }
 
+/* End an operation without a call, or without a further one. */
+static void end_with(evener_etcd_operation *operation, evener_status_code code, const char *message)
+{
+    evener_status_set(&operation->status, code, "%s", message);
+    operation->with_token = false; /* its failure is final */
+    evener_loop_post(operation->loop, &operation->task);
+}
+
+static void stop_waiting(evener_etcd_operation *operation)
+{
+    evener_etcd_client *client = operation->client;
+    evener_etcd_operation **link = &client->first_waiting;
+    while (*link != operation) {
+        link = &(*link)->next;
+    }
+    *link = operation->next;
+    if (operation->next == NULL) {
+        client->last_waiting = link;
+    }
+    operation->waiting = false;
+}
+
 void evener_etcd_operation_cancel(evener_etcd_operation *operation)
 {
     operation->canceled = true;
-    if (operation->call != NULL) {
+    if (operation->waiting) {
+        stop_waiting(operation);
+        end_with(operation, EVENER_STATUS_CANCELLED, "");
+    } else if (operation->call != NULL) {
         evener_call_cancel(operation->call);
     }
 }
@@ -266,11 +291,9 @@ static void send_waiting(evener_etcd_client *client, const evener_status *failur
     client->last_waiting = &client->first_waiting;
     for (; operation != NULL; operation = next) {
         next = operation->next;
-        if (operation->canceled || failure != NULL) {
-            evener_status_set(&operation->status, operation->canceled ? EVENER_STATUS_CANCELLED : failure->code, "%s",
-                              operation->canceled ? "" : failure->message);
-            operation->with_token = false; /* its failure is final */
-            evener_loop_post(operation->loop, &operation->task);
+        operation->waiting = false;
+        if (failure != NULL) {
+            end_with(operation, failure->code, failure->message);
         } else {
             start_call(client, operation);
         }
@@ -368,6 +391,7 @@ static void send_operation(evener_etcd_client *client, evener_etcd_operation *op
         return;
     }
     operation->next = NULL;
+    operation->waiting = true;
     *client->last_waiting = operation;
     client->last_waiting = &operation->next;
     get_token(client);
@@ -380,7 +404,7 @@ void evener_etcd_client_start(evener_etcd_client *client, evener_etcd_operation 
     operation->loop = client->loop;
     operation->call = NULL;
     operation->task = (evener_task)EVENER_TASK_INIT(operation_ended, operation);
-    operation->canceled = operation->renewed = false;
+    operation->canceled = operation->renewed = operation->waiting = false;
     operation->with_token = true;
     send_operation(client, operation);
 }

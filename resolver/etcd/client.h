@@ -45,6 +45,7 @@ typedef struct evener_etcd_operation {
     evener_task task;
     uint64_t token_number;
     bool canceled, with_token, renewed;
+    bool waiting; /* for a token */
 } evener_etcd_operation;
 
 /* Start an operation whose first four members are set. */

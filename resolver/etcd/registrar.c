@@ -82,6 +82,7 @@ struct evener_etcd_registration {
     evener_backoff backoff;
     evener_status last;
     sem_t stopped;
+    bool gave_up; /* the time to unregister is over: no further operation starts */
     bool frees_itself;
 };
 
@@ -410,6 +411,9 @@ static void revoke(evener_etcd_registration *self)
     evener_status_clear(&self->last);
     if (self->lease == 0) {
         finish(self);
+    } else if (self->gave_up) {
+        evener_status_set(&self->last, EVENER_STATUS_DEADLINE_EXCEEDED, "no time was left to revoke the lease");
+        finish(self);
     } else if (evener_etcd_lease_request(self->lease, &request)) {
         self->lease = 0;
         start_operation(self, EVENER_ETCD_LEASE_REVOKE, &request, NULL);
@@ -481,6 +485,7 @@ static void stop_on_control_thread(void *arg)
 static void give_up_on_control_thread(void *arg)
 {
     evener_etcd_registration *self = arg;
+    self->gave_up = true;
     if (self->busy) {
         evener_etcd_operation_cancel(&self->operation);
     }

@@ -1,10 +1,13 @@
 /* Registration of a server in a scripted etcd. */
 #include <criterion/criterion.h>
 
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <evener/etcd.h>
@@ -221,6 +224,31 @@ Test(registration, a_user_is_authenticated)
     fake_etcd_expire_tokens(s->etcd);
     cr_assert(fake_etcd_wait(s->etcd, FAKE_ETCD_AUTHENTICATIONS, 2));
     unregister(s);
+    scene_destroy(s);
+}
+
+Test(registration, unregistering_does_not_wait_for_a_token)
+{
+    scene *s = scene_create();
+    const evener_attribute options[] = {{"etcd.user", "writer"}, {"etcd.password", "secret"}};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t bytes = sizeof address;
+    const int silent = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0); /* connects and never answers */
+    cr_assert_eq(bind(silent, (struct sockaddr *)&address, sizeof address), 0);
+    cr_assert_eq(listen(silent, 8), 0);
+    cr_assert_eq(getsockname(silent, (struct sockaddr *)&address, &bytes), 0);
+    snprintf(s->target, sizeof s->target, "etcd://127.0.0.1:%u/orders", ntohs(address.sin_port));
+    s->options.resolver_options = options;
+    s->options.resolver_option_count = 2;
+    scene_register(s);
+    usleep(100000); /* until the operation waits for the token */
+    struct timespec before, after;
+    evener_status status;
+    clock_gettime(CLOCK_MONOTONIC, &before);
+    (void)evener_etcd_unregister(s->registration, 100, &status);
+    clock_gettime(CLOCK_MONOTONIC, &after);
+    cr_expect_lt(after.tv_sec - before.tv_sec, 3, "it took %ld s", (long)(after.tv_sec - before.tv_sec));
+    close(silent);
     scene_destroy(s);
 }
 
