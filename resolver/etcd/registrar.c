@@ -5,7 +5,7 @@
  *     PUTTING    Put                           ALIVE, WAITING (failed)
  *     ALIVE      keep-alives, each third of    PUTTING (the key is gone), GRANTING (the lease is gone)
  *                the TTL; a look at the key
- *     WAITING    retry_timer                   GRANTING
+ *     WAITING    retry_timer                   GRANTING, PUTTING (there is a lease)
  *     STOPPING   LeaseRevoke                   the end
  *
  * A stream of keep-alives that ends is opened again; the lease counts as lost when etcd says so, or has confirmed it
@@ -74,8 +74,9 @@ struct evener_etcd_registration {
     bool busy;
     evener_etcd_lease_response response; /* of the operation */
     uint64_t key_count;
-    bool is_look; /* the operation looks whether the key is there */
-    int64_t lease;
+    bool is_look;          /* the operation looks whether the key is there */
+    int64_t lease;         /* the last one, to be revoked in the end; 0: none */
+    bool lease_is_good;    /* nothing says that it has ended */
     uint64_t confirmed_ns; /* etcd confirmed the lease for the last time */
     keep_alives *keep_alives;
     evener_timer tick_timer, retry_timer;
@@ -199,6 +200,11 @@ static bool make_entry(evener_etcd_registration *self)
         failed(self, &status);
         return false;
     }
+    if (old != NULL && strcmp(old, key) == 0) { /* the same lease */
+        free(key);
+        free(value);
+        return true;
+    }
     if (old != NULL) {
         char **grown = realloc(self->former_keys, (self->former_count + 1) * sizeof *grown);
         if (grown == NULL) {
@@ -241,6 +247,7 @@ static void grant(evener_etcd_registration *self)
     evener_bytes request;
     stop_keep_alives(self);
     self->phase = GRANTING;
+    self->lease_is_good = false;
     if (!evener_etcd_lease_grant_request(self->ttl_s, &request)) {
         no_memory(self);
         return;
@@ -248,13 +255,22 @@ static void grant(evener_etcd_registration *self)
     start_operation(self, EVENER_ETCD_LEASE_GRANT, &request, decode_lease);
 }
 
+/* Try again after a failure; with the lease that there is, as each further one would live for its TTL. */
+static void try_again(evener_etcd_registration *self)
+{
+    if (self->lease_is_good) {
+        put(self);
+    } else {
+        grant(self);
+    }
+}
+
 static void retry(void *arg)
 {
     evener_etcd_registration *self = arg;
-    if (self->busy) {
-        return; /* operation_done() goes on */
+    if (!self->busy) { /* otherwise operation_done() goes on */
+        try_again(self);
     }
-    grant(self);
 }
 
 /* ---- keep-alives ---- */
@@ -262,6 +278,7 @@ static void retry(void *arg)
 static void lease_is_lost(evener_etcd_registration *self, const char *reason)
 {
     evener_status status;
+    self->lease_is_good = false;
     evener_status_set(&status, EVENER_STATUS_UNAVAILABLE, "the lease is lost: %s", reason);
     failed(self, &status);
 }
@@ -433,6 +450,7 @@ static void operation_done(evener_etcd_operation *operation)
     self->busy = self->is_look = false;
     if (was_grant && status.code == EVENER_STATUS_OK) {
         self->lease = self->response.lease; /* also while stopping: it is to be revoked */
+        self->lease_is_good = true;
     }
     if (self->phase == STOPPING) {
         if (was_revoke) {
@@ -446,7 +464,7 @@ static void operation_done(evener_etcd_operation *operation)
         }
     } else if (was_look) {
         if (self->phase == WAITING && !self->retry_timer.active) {
-            grant(self);
+            try_again(self);
         } else if (self->phase == ALIVE && status.code == EVENER_STATUS_OK && self->key_count == 0) {
             evener_log(EVENER_LOG_WARNING, "etcd", "%s: the key of %s was deleted: it is put again", members_of(self),
                        self->address);
@@ -454,6 +472,9 @@ static void operation_done(evener_etcd_operation *operation)
             put(self);
         }
     } else if (status.code != EVENER_STATUS_OK) {
+        if (status.code == EVENER_STATUS_NOT_FOUND) {
+            self->lease_is_good = false; /* a Put whose lease etcd does not know */
+        }
         failed(self, &status);
     } else if (self->phase == GRANTING) {
         put(self);

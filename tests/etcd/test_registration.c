@@ -119,6 +119,28 @@ Test(registration, a_lost_lease_is_replaced)
     scene_destroy(s);
 }
 
+Test(registration, a_failed_put_is_tried_again_with_the_same_lease)
+{
+    scene *s = scene_create();
+    fake_etcd_fail(s->etcd, "Put", 2, EVENER_STATUS_UNAVAILABLE, "no leader");
+    scene_register(s);
+    cr_assert(wait_for(&s->registered, 1));
+    cr_expect_eq(fake_etcd_count_of(s->etcd, FAKE_ETCD_GRANTS), 1);
+    unregister(s);
+    scene_destroy(s);
+}
+
+Test(registration, a_put_whose_lease_is_gone_gets_another_one)
+{
+    scene *s = scene_create();
+    fake_etcd_fail(s->etcd, "Put", 1, EVENER_STATUS_NOT_FOUND, "etcdserver: requested lease not found");
+    scene_register(s);
+    cr_assert(wait_for(&s->registered, 1));
+    cr_expect_eq(fake_etcd_count_of(s->etcd, FAKE_ETCD_GRANTS), 2);
+    unregister(s);
+    scene_destroy(s);
+}
+
 Test(registration, a_deleted_key_is_put_again)
 {
     scene *s = scene_create();
