@@ -14,17 +14,13 @@ typedef struct evener_etcd_page {
     evener_etcd_shared_options *shared;
     evener_etcd_range_response response;
     evener_etcd_entries entries;
-    bool keys_only, no_memory;
+    bool no_memory;
 } evener_etcd_page;
 
 static bool visit(void *arg, const evener_etcd_key_value *kv)
 {
     evener_etcd_page *page = arg;
-    evener_etcd_key_value whole = *kv;
-    if (page->keys_only) {
-        whole.value.length = EVENER_ETCD_VALUE_BYTES_MAX + 1; /* too large to be read */
-    }
-    page->no_memory = !evener_etcd_entries_add(&page->entries, &page->shared->options.layout, false, &whole);
+    page->no_memory = !evener_etcd_entries_add(&page->entries, &page->shared->options.layout, false, kv);
     return !page->no_memory;
 }
 
@@ -71,11 +67,11 @@ static evener_status_code take_page(evener_etcd_listing *listing, evener_etcd_pa
     return EVENER_STATUS_OK;
 }
 
-/* Adapt the next attempt to a failure. */
+/* Adapt the next attempt to a failure. RESOURCE_EXHAUSTED may be a page that is too large, or an etcd that is
+ * overloaded: nothing tells which, and neither is a reason to go without a value. */
 static void take_failure(evener_etcd_listing *listing, const evener_status *status)
 {
     if (status->code == EVENER_STATUS_RESOURCE_EXHAUSTED) {
-        listing->skip_value = listing->limit == 1;
         listing->limit = listing->limit > SHRINK ? listing->limit / SHRINK : 1;
     } else if (status->code == EVENER_STATUS_OUT_OF_RANGE || status->code == EVENER_STATUS_INTERNAL) {
         forget_pages(listing); /* compacted, or an answer that may be wrong */
@@ -99,7 +95,6 @@ static void page_done(evener_etcd_operation *operation)
             listing->ended(listing->arg, &status);
         } else {
             const int64_t page_max = (int64_t)listing->shared->options.page;
-            listing->skip_value = false;
             memcpy(listing->peer, operation->peer, sizeof listing->peer);
             listing->limit = listing->limit * SHRINK < page_max ? listing->limit * SHRINK : page_max;
             if (more) {
@@ -135,7 +130,6 @@ static bool make_request(const evener_etcd_listing *listing, evener_etcd_page *p
             .end = {end, evener_etcd_prefix_end((evener_etcd_span){(const uint8_t *)prefix, prefix_bytes}, end)},
             .limit = listing->limit,
             .revision = listing->revision,
-            .keys_only = listing->skip_value,
         };
         good = evener_etcd_range_request(&range, &page->operation.request);
     }
@@ -159,7 +153,6 @@ void evener_etcd_listing_go_on(evener_etcd_listing *listing)
     }
     page->owner = listing;
     page->shared = evener_etcd_shared_options_ref(listing->shared);
-    page->keys_only = listing->skip_value;
     page->operation.method = EVENER_ETCD_RANGE;
     page->operation.decode = decode;
     page->operation.done = page_done;
@@ -175,5 +168,4 @@ void evener_etcd_listing_reset(evener_etcd_listing *listing)
         listing->page = NULL;
     }
     forget_pages(listing);
-    listing->skip_value = false;
 }

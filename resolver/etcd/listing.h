@@ -1,7 +1,7 @@
 /* Listing: all keys of a prefix as of one revision, read in pages.
  *
- * A page that is too large is asked for again with fewer keys; a single value that is too large is left out. After a
- * failure the listing goes on with the page that failed, unless etcd has compacted the revision. Control thread. */
+ * A page that is too large is asked for again with fewer keys, but no value is left out. After a failure the listing
+ * goes on with the page that failed, unless etcd has compacted the revision. Control thread. */
 #ifndef EVENER_RESOLVER_ETCD_LISTING_H
 #define EVENER_RESOLVER_ETCD_LISTING_H
 
@@ -22,7 +22,6 @@ typedef struct evener_etcd_listing {
     /* private */
     struct evener_etcd_page *page; /* under way, or NULL */
     int64_t limit;
-    bool skip_value;
 } evener_etcd_listing;
 
 /* Ask for the first page, or for the next one. */

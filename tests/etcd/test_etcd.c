@@ -434,6 +434,18 @@ Test(etcd, what_cannot_be_read_is_skipped_and_the_rest_is_used)
     scene_destroy(s);
 }
 
+Test(etcd, an_overloaded_etcd_is_asked_again_for_every_value)
+{
+    scene *s = scene_create();
+    set_option(s, "etcd.page", "1");
+    fake_etcd_put(s->etcd, "orders/a", A);
+    fake_etcd_put(s->etcd, "orders/b", C);
+    fake_etcd_fail(s->etcd, "Range", 3, EVENER_STATUS_RESOURCE_EXHAUSTED, "etcdserver: too many requests");
+    scene_open(s, "orders");
+    expect_list(s, "127.0.0.1:1,127.0.0.1:3");
+    scene_destroy(s);
+}
+
 Test(etcd, a_bad_value_keeps_the_last_good_one_of_its_key)
 {
     scene *s = scene_create();
