@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define EXAMPLE_DEPTH_MAX 4
+#define EXAMPLE_FIELDS_MAX 500
 
 static const char page_head[] =
     "<!DOCTYPE html>\n"
@@ -118,7 +119,7 @@ static void put_string(FILE *to, const char *text)
 
 /* ---- examples of requests ---- */
 
-static void put_message(FILE *to, const evener_message_type *message, unsigned depth);
+static void put_message(FILE *to, const evener_message_type *message, unsigned depth, size_t fields_max);
 
 static void put_known(FILE *to, const char *name)
 {
@@ -131,12 +132,12 @@ static void put_known(FILE *to, const char *name)
                                              : "null");
 }
 
-static void put_value(FILE *to, const evener_field *field, unsigned depth)
+static void put_value(FILE *to, const evener_field *field, unsigned depth, size_t fields_max)
 {
     if (field->message != NULL && strncmp(field->message->full_name, "google.protobuf.", 16) == 0) {
         put_known(to, field->message->name);
     } else if (field->message != NULL) {
-        put_message(to, field->message, depth + 1);
+        put_message(to, field->message, depth + 1, fields_max);
     } else if (field->enumeration != NULL) {
         put_string(to, field->enumeration->values[0]->name);
     } else if (field->kind == EVENER_FIELD_BOOL) {
@@ -148,33 +149,36 @@ static void put_value(FILE *to, const evener_field *field, unsigned depth)
     }
 }
 
-static void put_field(FILE *to, const evener_field *field, unsigned depth)
+static void put_field(FILE *to, const evener_field *field, unsigned depth, size_t fields_max)
 {
     if (field->message != NULL && field->message->map_entry) {
         put(to, field->message->fields[0]->kind == EVENER_FIELD_STRING ? "{\"name\":" : "{\"0\":");
-        put_value(to, field->message->fields[1], depth);
+        put_value(to, field->message->fields[1], depth, fields_max);
         put(to, "}");
     } else if (field->repeated) {
         put(to, "[");
-        put_value(to, field, depth);
+        put_value(to, field, depth, fields_max);
         put(to, "]");
     } else {
-        put_value(to, field, depth);
+        put_value(to, field, depth, fields_max);
     }
 }
 
-/* Put an object with all fields, but of each oneof only the first, and none below a depth. */
-static void put_message(FILE *to, const evener_message_type *message, unsigned depth)
+/* Put an object with all fields, but of each oneof only the first, none below a depth, and at most `fields_max` with
+ * those of messages inside, which get equal shares of what its own leave. */
+static void put_message(FILE *to, const evener_message_type *message, unsigned depth, size_t fields_max)
 {
+    const size_t own = message->field_count < fields_max ? message->field_count : fields_max;
+    const size_t share = own > 0 ? (fields_max - own) / own : 0;
     bool first = true;
     put(to, "{");
-    for (size_t i = 0; i < message->field_count && depth < EXAMPLE_DEPTH_MAX; i++) {
+    for (size_t i = 0; i < own && depth < EXAMPLE_DEPTH_MAX; i++) {
         const evener_field *field = message->fields[i];
         if (field->oneof == NULL || field->oneof->fields[0] == field) {
             put(to, first ? "" : ",");
             put_string(to, field->json_name);
             put(to, ":");
-            put_field(to, field, depth);
+            put_field(to, field, depth, share);
             first = false;
         }
     }
@@ -186,11 +190,11 @@ static void put_example(FILE *to, const evener_http_route *route)
     const evener_message_type *input = route->method->input;
     const evener_field *field = evener_message_type_field_by_name(input, route->body, strlen(route->body));
     if (strcmp(route->body, "*") != 0 && field != NULL) {
-        put_field(to, field, 0);
+        put_field(to, field, 0, EXAMPLE_FIELDS_MAX);
     } else if (strncmp(input->full_name, "google.protobuf.", 16) == 0) {
         put_known(to, input->name);
     } else {
-        put_message(to, input, 0);
+        put_message(to, input, 0, EXAMPLE_FIELDS_MAX);
     }
 }
 

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define QUERY_DEPTH_MAX 4 /* of messages inside messages whose fields become query parameters */
+#define QUERY_DEPTH_MAX 4     /* of messages inside messages whose fields become query parameters */
+#define QUERY_FIELDS_MAX 1000 /* parameters of an operation, as many as a request may have */
 #define STATUS_NAME "google.rpc.Status"
 
 typedef struct document {
@@ -303,12 +304,15 @@ static bool is_enclosed_by(const enclosing *around, const evener_message_type *m
     return around != NULL;
 }
 
-/* Add the fields of a message, and those of messages in it, except of messages inside of themselves. */
+/* Add the fields of a message, and those of messages in it, except of messages inside of themselves. At most
+ * `fields_max`: messages inside get equal shares of what its own fields leave. */
 static void query_parameters(document *self, const evener_http_route_entry *entry, const evener_message_type *message,
-                             const char *prefix, unsigned depth, const enclosing *outer)
+                             const char *prefix, unsigned depth, size_t fields_max, const enclosing *outer)
 {
     const enclosing around = {message, outer};
-    for (size_t i = 0; i < message->field_count; i++) {
+    const size_t own = message->field_count < fields_max ? message->field_count : fields_max;
+    const size_t share = own > 0 ? (fields_max - own) / own : 0;
+    for (size_t i = 0; i < own; i++) {
         const evener_field *field = message->fields[i];
         evener_wire_buffer name = {0};
         evener_http_put_text(&name, prefix);
@@ -330,7 +334,7 @@ static void query_parameters(document *self, const evener_http_route_entry *entr
             name.data[name.length - 1] = '.';
             evener_wire_put_byte(&name, '\0');
             if (!name.failed) {
-                query_parameters(self, entry, field->message, (const char *)name.data, depth + 1, &around);
+                query_parameters(self, entry, field->message, (const char *)name.data, depth + 1, share, &around);
             }
         }
         evener_wire_clear(&name);
@@ -366,7 +370,7 @@ static void parameters(document *self, const evener_http_route_entry *entry)
         }
     }
     if (!whole_body) {
-        query_parameters(self, entry, route->method->input, "", 0, NULL);
+        query_parameters(self, entry, route->method->input, "", 0, QUERY_FIELDS_MAX, NULL);
     }
     if (self->text.length == first && !self->text.failed) {
         self->text.length = before; /* none */

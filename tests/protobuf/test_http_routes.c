@@ -13,14 +13,18 @@ typedef struct scene {
     evener_http_routes *routes;
 } scene;
 
-static void open_scene(scene *self, const evener_http_routes_options *options)
+static void open_set(scene *self, const char *set, const evener_http_routes_options *options)
 {
     evener_status status;
     cr_assert_eq(evener_descriptors_create(&self->types, &status), EVENER_STATUS_OK);
-    cr_assert_eq(evener_descriptors_add_set_file(self->types, SHELF_PROTOSET, &status), EVENER_STATUS_OK, "%s",
-                 status.message);
+    cr_assert_eq(evener_descriptors_add_set_file(self->types, set, &status), EVENER_STATUS_OK, "%s", status.message);
     cr_assert_eq(evener_http_routes_create(self->types, options, &self->routes, &status), EVENER_STATUS_OK, "%s",
                  status.message);
+}
+
+static void open_scene(scene *self, const evener_http_routes_options *options)
+{
+    open_set(self, SHELF_PROTOSET, options);
 }
 
 static void close_scene(scene *self)
@@ -383,6 +387,23 @@ Test(http_routes, openapi_is_the_recorded_document)
         same++;
     }
     cr_expect_str_eq(yaml, expected, "at byte %zu: %.80s", same, yaml + same);
+    free(yaml);
+    close_scene(&s);
+}
+
+Test(http_routes, openapi_has_a_bounded_number_of_parameters)
+{
+    scene s;
+    open_set(&s, WIDE_PROTOSET, NULL);
+    char *yaml = NULL;
+    evener_status status;
+    cr_assert_eq(evener_http_routes_openapi(s.routes, "wide", &yaml, &status), EVENER_STATUS_OK);
+    unsigned parameters = 0;
+    for (const char *at = yaml; (at = strstr(at, "in: \"query\"")) != NULL; at++) {
+        parameters++;
+    }
+    cr_expect_leq(parameters, 1000, "%u", parameters);
+    cr_expect_lt(strlen(yaml), 1000000, "%zu", strlen(yaml));
     free(yaml);
     close_scene(&s);
 }
