@@ -471,13 +471,32 @@ static bool write_value(evener_json_output *out, const evener_json_path *path, c
     return write_element(out, path, field, &wire);
 }
 
+/* Whether a wire field of a list or map has an element to write. Malformed ones count, so that they are reported. */
+static bool has_element(const evener_field *field, const evener_wire_field *wire)
+{
+    if (field->message != NULL && field->message->map_entry) {
+        map_entry entry;
+        bool keep;
+        return !read_entry(field->message, wire, &entry, &keep) || keep;
+    }
+    if (wire->type == wire_type(field->kind)) {
+        return true;
+    }
+    evener_wire_reader reader = evener_wire_read(wire->data, wire->length);
+    uint64_t value;
+    evener_wire_result result;
+    do {
+        result = evener_wire_next_packed(&reader, wire_type(field->kind), &value);
+    } while (result == EVENER_WIRE_FIELD && is_unknown_value(field, value));
+    return result != EVENER_WIRE_END;
+}
+
 /* Whether the last of the items is the default of a field without presence, or a list has no elements. */
 static bool is_default(const evener_json_output *out, const evener_field *field, size_t first, size_t count)
 {
     if (field->repeated) {
         for (size_t i = first; i < first + count; i++) {
-            const evener_wire_field *wire = &out->items[i].wire;
-            if (wire->type == wire_type(field->kind) || wire->length > 0) {
+            if (has_element(field, &out->items[i].wire)) {
                 return false;
             }
         }
