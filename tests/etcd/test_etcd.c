@@ -585,15 +585,16 @@ Test(etcd, wrong_targets_and_options_are_refused_by_name)
 
 Test(etcd, go_zero_kratos_and_plain_keys_are_read_as_their_programs_write_them)
 {
-    /* In the form that go-zero (core/discov) and kratos (contrib/registry/etcd) document; neither program was run. */
+    /* Recorded: the key that go-zero 1.10.3 (core/discov) put, and the first value for kratos, a
+     * registry.ServiceInstance written by kratos 2.8.3. Its keys are in the form that contrib/registry/etcd documents. */
     static const struct {
         const char *layout, *service, *key, *value, *list;
     } cases[] = {
-        {"go-zero", "user.rpc", "user.rpc/7587870460981677828", "127.0.0.1:8080", "127.0.0.1:8080"},
+        {"go-zero", "user.rpc", "user.rpc/4111120312537425157", "127.0.0.1:8080", "127.0.0.1:8080"},
         {"kratos", "helloworld", "/microservices/helloworld/host-1",
-         "{\"id\":\"host-1\",\"name\":\"helloworld\",\"version\":\"v1\",\"metadata\":{\"weight\":\"5\"},"
+         "{\"id\":\"host-1\",\"name\":\"helloworld\",\"version\":\"v1.0.0\",\"metadata\":{\"weight\":\"3\"},"
          "\"endpoints\":[\"http://127.0.0.1:8000\",\"grpc://127.0.0.1:9000\"]}",
-         "127.0.0.1:9000;version=v1;weight=5"},
+         "127.0.0.1:9000;version=v1.0.0;weight=3"},
         {"kratos", "helloworld", "/microservices/helloworld/host-1",
          "{\"id\":\"host-1\",\"name\":\"helloworld\",\"version\":\"\",\"metadata\":null,"
          "\"endpoints\":[\"grpc://127.0.0.1:9000?isSecure=false\"]}",
