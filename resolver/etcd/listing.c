@@ -68,7 +68,7 @@ static evener_status_code take_page(evener_etcd_listing *listing, evener_etcd_pa
 }
 
 /* Adapt the next attempt to a failure. RESOURCE_EXHAUSTED may be a page that is too large, or an etcd that is
- * overloaded: nothing tells which, and neither is a reason to go without a value. */
+ * overloaded: the status does not say which, and neither is a reason to go without a value. */
 static void take_failure(evener_etcd_listing *listing, const evener_status *status)
 {
     if (status->code == EVENER_STATUS_RESOURCE_EXHAUSTED) {

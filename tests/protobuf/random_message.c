@@ -250,7 +250,7 @@ static void put_google_value(random_source *source, const evener_message_type *t
 static void put_fields(random_source *source, const evener_message_type *type, unsigned depth, evener_wire_buffer *to)
 {
     const evener_message_node *node = evener_message_node_of(type);
-    const uint64_t share = 1 + below(source, 12); /* one in so many fields is set */
+    const uint64_t share = 1 + below(source, 12); /* one field of this number is set */
     const evener_oneof *done = NULL;
     for (size_t i = 0; i < type->field_count; i++) {
         const evener_field *field = node->by_number[i];

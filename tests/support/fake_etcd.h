@@ -1,5 +1,5 @@
 /* A scripted etcd: the calls of etcd's API v3 that evener uses, over a store in memory, and every misbehaviour that a
- * test wants. No consensus: it is one member, or several of which each has its own store.
+ * test wants. No consensus: one member, or several with a store each.
  *
  *     fake_etcd *etcd = fake_etcd_start();
  *     fake_etcd_put(etcd, "orders/a", "{\"Addr\":\"127.0.0.1:1\"}");
