@@ -166,6 +166,9 @@ void evener_etcd_peer_text(const char *peer, char *text, size_t room)
 
 static void send_operation(evener_etcd_client *client, evener_etcd_operation *operation);
 
+/* These errors differ by their texts only, which etcd's own clients compare too: two of them have INVALID_ARGUMENT, as
+ * many others (etcd: api/v3rpc/rpctypes/error.go). etcd refuses before it does anything, so the request may be sent
+ * again. */
 bool evener_etcd_is_token_refused(const evener_status *status)
 {
     return status->code == EVENER_STATUS_UNAUTHENTICATED || strstr(status->message, "invalid auth token") != NULL ||
@@ -307,6 +310,7 @@ static void authenticated(evener_etcd_operation *operation)
     if (client != NULL) {
         evener_status failure;
         client->authenticate = NULL;
+        /* The code alone would not do: etcd has it for other errors of authentication too. */
         const bool not_enabled = operation->status.code == EVENER_STATUS_FAILED_PRECONDITION &&
                                  strstr(operation->status.message, "authentication is not enabled") != NULL;
         if (operation->status.code == EVENER_STATUS_OK || not_enabled) {

@@ -83,6 +83,7 @@ void evener_etcd_stream_detach(evener_etcd_stream *stream);
 
 /* Write a member as people do: "10.0.0.1:2379" for "ipv4:10.0.0.1:2379". */
 void evener_etcd_peer_text(const char *peer, char *text, size_t room);
+
 /* Return whether a status says that the token, or its absence, was the reason. */
 bool evener_etcd_is_token_refused(const evener_status *status);
 /* Forget the token, so that the next operation gets another one. */
