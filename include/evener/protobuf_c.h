@@ -42,8 +42,8 @@ typedef struct evener_protobuf_c_method {
     const char *path; /* "/package.Service/Method" */
     const ProtobufCMessageDescriptor *request;
     const ProtobufCMessageDescriptor *response;
-    /* Call `callback` with its own types. `response` is the receiver's, and NULL unless the status is OK. Needed by
-     * evener_protobuf_c_call_start() only. */
+    /* Call `callback` with its own types. `response` is the receiver's, and NULL unless the status is OK. `status` is
+     * NULL for a message of a stream. Needed by evener_protobuf_c_call_start() and _stream_start() only. */
     void (*deliver)(evener_protobuf_c_callback callback, void *arg, const evener_status *status,
                     ProtobufCMessage *response);
 } evener_protobuf_c_method;
@@ -122,6 +122,61 @@ EVENER_API evener_status_code evener_protobuf_c_stream_finish(evener_protobuf_c_
  * store it in *response (NULL: it is dropped). INTERNAL if the server ended the call with OK and without an answer. */
 EVENER_API evener_status_code evener_protobuf_c_stream_finish_one(evener_protobuf_c_stream *stream,
                                                                   ProtobufCMessage **response, evener_status *status);
+
+/* ---- streams without waiting ---- */
+
+/* A stream that was started. Counted; wraps an evener_stream and follows its rules (evener/call.h, "streams without
+ * waiting"). */
+typedef struct evener_protobuf_c_async evener_protobuf_c_async;
+
+/* What a started stream reports. Threads and rules are those of evener_stream_callbacks. Either `message` and `ended`,
+ * or only `answered`. */
+typedef struct evener_protobuf_c_stream_callbacks {
+    size_t size; /* sizeof(evener_protobuf_c_stream_callbacks) */
+    /* Deliver the server's headers; borrowed. At most once, before any message. NULL: not wanted. */
+    void (*headers)(void *arg, const evener_metadata *metadata, size_t count);
+    /* Answer one evener_protobuf_c_async_send(). NULL: not wanted. */
+    void (*written)(void *arg);
+    /* Answer one evener_protobuf_c_async_ask(). Called by method->deliver, with the status NULL. The message is the
+     * receiver's. */
+    evener_protobuf_c_callback message;
+    /* Report the end, exactly once, last. `status` is borrowed. A message that could not be unpacked ends the stream
+     * with INTERNAL. */
+    void (*ended)(void *arg, const evener_status *status);
+    /* Report the end and the one answer, exactly once, last. Called by method->deliver. Such a stream asks for its
+     * answer by itself. INTERNAL if the server ended the call with OK and without an answer. */
+    evener_protobuf_c_callback answered;
+} evener_protobuf_c_stream_callbacks;
+
+/* Start a stream, as evener_stream_start(), and return at once. `has_only_request` and `only_request` as for
+ * evener_protobuf_c_stream_open(). `callbacks` is copied. On OK store a reference in *stream, before the first callback
+ * comes, to be given back with evener_protobuf_c_async_unref(). Not OK: no callback comes. Errors: as
+ * evener_stream_start(); INVALID_ARGUMENT if callbacks or method->deliver are missing. Any thread. */
+EVENER_API evener_status_code
+evener_protobuf_c_stream_start(evener_channel *channel, const evener_protobuf_c_method *method, bool has_only_request,
+                               const ProtobufCMessage *only_request, const evener_call_options *options,
+                               const evener_protobuf_c_stream_callbacks *callbacks, void *arg,
+                               evener_protobuf_c_async **stream, evener_status *status);
+
+/* Ask for the next message: `message` or `ended` follows. False as evener_stream_ask(), and for a stream with
+ * `answered`. Any thread. */
+EVENER_API bool evener_protobuf_c_async_ask(evener_protobuf_c_async *stream);
+
+/* Send a message, which is packed before this returns: `written` or the end follows. False as evener_stream_send(). Any
+ * thread. */
+EVENER_API bool evener_protobuf_c_async_send(evener_protobuf_c_async *stream, const ProtobufCMessage *message);
+
+/* End writing, after a message that is under way. False as evener_stream_send_done(). Any thread. */
+EVENER_API bool evener_protobuf_c_async_send_done(evener_protobuf_c_async *stream);
+
+/* End the call with CANCELLED if it has not ended yet; the end is still reported. Any thread. */
+EVENER_API void evener_protobuf_c_async_cancel(evener_protobuf_c_async *stream);
+
+/* Return the stream, for evener_stream_peer() and _headers(). Borrowed: it lives as long as the reference. Any thread. */
+EVENER_API evener_stream *evener_protobuf_c_async_stream(const evener_protobuf_c_async *stream);
+
+/* Give back the reference. The stream goes on until its end. NULL is allowed. Any thread. */
+EVENER_API void evener_protobuf_c_async_unref(evener_protobuf_c_async *stream);
 
 /* ---- protobuf-c's own stubs ---- */
 
