@@ -277,12 +277,11 @@ static void exchange_ended(void *arg, evener_dns_exchange *exchange, evener_dns_
         answered(query, at, answer);
         return;
     }
-    const bool plain = outcome == EVENER_DNS_SERVER_ERROR && !server->plain &&
-                       (strcmp(reason, "NOTIMP") == 0 || strcmp(reason, "FORMERR") == 0);
+    const bool plain = outcome == EVENER_DNS_NOT_UNDERSTOOD && !server->plain;
     if (outcome != EVENER_DNS_TRUNCATED && !plain) {
         fail_server(server, reason);
         server->failed = true;
-        server->server_error = outcome == EVENER_DNS_SERVER_ERROR;
+        server->server_error = outcome == EVENER_DNS_SERVER_ERROR || outcome == EVENER_DNS_NOT_UNDERSTOOD;
     }
     server->plain = server->plain || plain;
     if (outcome == EVENER_DNS_TRUNCATED) {

@@ -99,10 +99,10 @@ static void reply_came(void *arg, int result, int timeouts, unsigned char *bytes
         finish(exchange, EVENER_DNS_SERVER_ERROR, "REFUSED");
         return;
     case ARES_ENOTIMP:
-        finish(exchange, EVENER_DNS_SERVER_ERROR, "NOTIMP");
+        finish(exchange, EVENER_DNS_NOT_UNDERSTOOD, "NOTIMP");
         return;
     case ARES_EFORMERR:
-        finish(exchange, EVENER_DNS_SERVER_ERROR, "FORMERR");
+        finish(exchange, EVENER_DNS_NOT_UNDERSTOOD, "FORMERR");
         return;
     case ARES_EBADRESP:
         finish(exchange, EVENER_DNS_FAILED, "a malformed answer");

@@ -13,11 +13,12 @@
 #include "resolver/dns/query.h"
 
 typedef enum evener_dns_outcome {
-    EVENER_DNS_ANSWERED,     /* the answer is valid */
-    EVENER_DNS_TRUNCATED,    /* ask again over TCP */
-    EVENER_DNS_SERVER_ERROR, /* SERVFAIL, REFUSED, NOTIMP or FORMERR, in `reason` */
-    EVENER_DNS_UNREACHABLE,  /* no connection, or the server closed it */
-    EVENER_DNS_FAILED        /* a malformed answer, out of memory ..., in `reason` */
+    EVENER_DNS_ANSWERED,       /* the answer is valid */
+    EVENER_DNS_TRUNCATED,      /* ask again over TCP */
+    EVENER_DNS_SERVER_ERROR,   /* SERVFAIL or REFUSED, in `reason` */
+    EVENER_DNS_NOT_UNDERSTOOD, /* NOTIMP or FORMERR, in `reason`: EDNS may be the cause */
+    EVENER_DNS_UNREACHABLE,    /* no connection, or the server closed it */
+    EVENER_DNS_FAILED          /* a malformed answer, out of memory ..., in `reason` */
 } evener_dns_outcome;
 
 typedef struct evener_dns_exchange evener_dns_exchange;

@@ -297,7 +297,7 @@ Test(server_name, n9_has_no_last_dot)
 }
 
 /* N7: a proxy of the environment (nothing listens there) is not used for excepted targets, nor if the channel ignores
- * it. The core matches the address of a backend only. */
+ * it. A channel that shared its connections with the one before would not be connected anew. */
 Test(server_name, n7_proxies_can_be_excepted_by_name_and_ignored)
 {
     evener_status status;
@@ -313,8 +313,36 @@ Test(server_name, n7_proxies_can_be_excepted_by_name_and_ignored)
     options.ignore_http_proxy = true;
     cr_expect_eq(call_target(target, &options, &status), EVENER_STATUS_OK, "%s", status.message);
     options.ignore_http_proxy = false;
-    setenv("no_proxy", on_core() ? "127.0.0.1,::1" : "localhost", 1);
+    setenv("no_proxy", "localhost", 1);
     cr_expect_eq(call_target(target, &options, &status), EVENER_STATUS_OK, "%s", status.message);
+    setenv("no_proxy", "127.0.0.0/8, ::1", 1);
+    cr_expect_eq(call_target(target, &options, &status), EVENER_STATUS_OK, "%s", status.message);
+    setenv("no_grpc_proxy", "host", 1); /* wins over no_proxy, and is the end of the name */
+    setenv("no_proxy", "orders.test", 1);
+    cr_expect_eq(call_target(target, &options, &status), EVENER_STATUS_OK, "%s", status.message);
+    setenv("no_grpc_proxy", "orders.test", 1);
+    setenv("no_proxy", "localhost", 1);
+    cr_expect_eq(call_target(target, &options, &status), EVENER_STATUS_UNAVAILABLE, "%s", status.message);
+}
+
+/* N7: two channels to the same backend, of which only one target is excepted, share no connection. */
+Test(server_name, n7_an_excepted_target_shares_no_connection_with_one_that_is_not)
+{
+    evener_status status;
+    evener_channel_options options = options_of(insecure, NULL);
+    evener_channel *excepted = NULL;
+    const unsigned port = serve(PLAIN, NULL);
+    char target[128];
+    unsetenv("grpc_proxy");
+    unsetenv("no_grpc_proxy");
+    setenv("https_proxy", "http://127.0.0.1:1", 1);
+    setenv("no_proxy", "localhost", 1);
+    snprintf(target, sizeof target, "dns:///localhost:%u", port);
+    cr_assert_eq(evener_channel_create(target, &options, &excepted, &status), EVENER_STATUS_OK, "%s", status.message);
+    cr_expect_eq(call_once(excepted, &status), EVENER_STATUS_OK, "%s", status.message);
+    snprintf(target, sizeof target, "ipv4:127.0.0.1:%u", port);
+    cr_expect_eq(call_target(target, &options, &status), EVENER_STATUS_UNAVAILABLE, "%s", status.message);
+    evener_channel_unref(excepted);
 }
 
 /* N14: the cores of Debian 12 and 13 have no resolver for vsock, and would take it for a DNS name. */

@@ -9,6 +9,8 @@
 
 #include <evener/version.h>
 
+#include "lb/base/proxy_rules.h"
+
 /* An attempt ends when evener's own timeout disconnects it; the core's timeout must not come first. The core keeps the
  * socket of such an attempt until its own timeout. */
 #define CORE_TIMEOUT_AFTER_MS 5000
@@ -125,12 +127,14 @@ static bool append_own(evener_grpc_args *args, const evener_transport_args *opti
         (options->keepalive_timeout_ms != 0 && !append(args, &keepalive_timeout))) {
         return false;
     }
+    /* The core matches no_proxy with the target of its channel, which is a backend's address here. */
+    const bool excepted = options->target != NULL && evener_proxy_excepts_target(options->target, evener_proxy_getenv);
     const struct {
         bool is_set;
         grpc_arg arg;
     } others[] = {
         {options->keepalive_permit_without_calls, integer(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1)},
-        {options->ignore_http_proxy, integer(GRPC_ARG_ENABLE_HTTP_PROXY, 0)},
+        {options->ignore_http_proxy || excepted, integer(GRPC_ARG_ENABLE_HTTP_PROXY, 0)},
         {options->header_list_bytes_max != 0, integer(GRPC_ARG_MAX_METADATA_SIZE, options->header_list_bytes_max)},
         {options->receive_bytes_max != 0, integer(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, options->receive_bytes_max)},
     };
@@ -169,7 +173,8 @@ evener_status_code evener_grpc_args_create(const evener_transport_args *options,
             return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "grpc_args: out of memory");
         }
     }
-    if (!append_own(&made, options)) {
+    const char *exceptions = evener_proxy_exceptions(evener_proxy_getenv);
+    if (!append_own(&made, options) || (exceptions != NULL && (made.proxy_exceptions = strdup(exceptions)) == NULL)) {
         evener_grpc_args_clear(&made);
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "grpc_args: out of memory");
     }
@@ -183,25 +188,30 @@ void evener_grpc_args_clear(evener_grpc_args *args)
         arg_clear(&args->items[i]);
     }
     free(args->items);
+    free(args->proxy_exceptions);
     *args = (evener_grpc_args){0};
 }
 
-grpc_channel *evener_grpc_args_create_channel(const evener_grpc_args *args, const char *target, const char *authority,
-                                              uint64_t timeout_ms, grpc_channel_credentials *credentials)
+grpc_channel *evener_grpc_args_create_channel(const evener_grpc_args *args, const char *target, const char *address,
+                                              const char *authority, uint64_t timeout_ms,
+                                              grpc_channel_credentials *credentials)
 {
+    /* The core of Debian 12 (1.51) knows no subnets. */
+    const bool excepted = evener_proxy_list_has_address(args->proxy_exceptions, address);
     const grpc_arg own[] = {
         string(GRPC_ARG_DEFAULT_AUTHORITY, authority),
         integer(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, CORE_BACKOFF_MS),
         integer(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, timeout_ms + CORE_TIMEOUT_AFTER_MS),
         integer(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, CORE_BACKOFF_MS),
+        integer(GRPC_ARG_ENABLE_HTTP_PROXY, 0), /* if excepted */
     };
-    const size_t own_count = sizeof own / sizeof own[0];
+    const size_t own_count = sizeof own / sizeof own[0] - (excepted ? 0 : 1);
     grpc_arg *all = malloc((args->count + own_count) * sizeof *all);
     if (all == NULL) {
         return NULL;
     }
     memcpy(all, args->items, args->count * sizeof *all);
-    memcpy(all + args->count, own, sizeof own);
+    memcpy(all + args->count, own, own_count * sizeof *own);
     grpc_channel_args core_args = {.num_args = args->count + own_count, .args = all};
     grpc_channel *channel = grpc_channel_create(target, credentials, &core_args);
     free(all);

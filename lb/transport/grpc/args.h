@@ -15,6 +15,7 @@
 typedef struct evener_grpc_args {
     grpc_arg *items; /* owned: the user's, then our own */
     size_t count;
+    char *proxy_exceptions; /* owned: of the environment at creation; NULL: none */
 } evener_grpc_args;
 
 /* Copy what the options hold. Errors: RESOURCE_EXHAUSTED, INVALID_ARGUMENT (an argument without a key). Any thread. */
@@ -23,9 +24,11 @@ evener_status_code evener_grpc_args_create(const evener_transport_args *options,
 void evener_grpc_args_clear(evener_grpc_args *args);
 bool evener_grpc_args_has(const evener_grpc_args *args, const char *key);
 
-/* Make a channel of the core for one connection; NULL if out of memory. Any thread. */
-grpc_channel *evener_grpc_args_create_channel(const evener_grpc_args *args, const char *target, const char *authority,
-                                              uint64_t timeout_ms, grpc_channel_credentials *credentials);
+/* Make a channel of the core for one connection; NULL if out of memory. `address` is the text of the backend's address,
+ * which the exceptions of the environment's proxy may list. Any thread. */
+grpc_channel *evener_grpc_args_create_channel(const evener_grpc_args *args, const char *target, const char *address,
+                                              const char *authority, uint64_t timeout_ms,
+                                              grpc_channel_credentials *credentials);
 
 /* Return a target for the core that names exactly this address. To be freed; NULL if out of memory. Any thread. */
 char *evener_grpc_target_of(const evener_address *address);

@@ -6,13 +6,13 @@
 #include <evener/log.h>
 #include <evener/version.h>
 
+#include "lb/base/proxy_rules.h"
 #include "lb/transport/grpc/transport.h"
 
-/* The core finds proxies by the backend's address. */
+/* The target chooses whether the environment's proxy is used (args.c). */
 static bool uses_target(const evener_transport_args *args)
 {
-    (void)args;
-    return false;
+    return !args->ignore_http_proxy && evener_proxy_is_named(evener_proxy_getenv);
 }
 
 const evener_transport_factory evener_grpc_transport_factory = {.size = sizeof evener_grpc_transport_factory,

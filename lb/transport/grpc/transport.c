@@ -181,8 +181,8 @@ static evener_status_code transport_connect(evener_transport *base, const evener
     }
     char *target = evener_grpc_target_of(args->address);
     if (target != NULL) {
-        made->channel = evener_grpc_args_create_channel(&transport->args, target, authority, args->timeout_ms,
-                                                        transport->credentials.core);
+        made->channel = evener_grpc_args_create_channel(&transport->args, target, made->address, authority,
+                                                        args->timeout_ms, transport->credentials.core);
         free(target);
     }
     if (made->channel == NULL || !grpc_channel_support_connectivity_watcher(made->channel)) {

@@ -9,7 +9,7 @@
 
 #include "lb/base/credentials.h"
 #include "lb/base/options.h"
-#include "lb/transport/http2/proxy.h"
+#include "lb/base/proxy_rules.h"
 #include "lb/transport/http2/transport.h"
 
 typedef struct channel_transport {
@@ -204,15 +204,10 @@ static evener_status_code transport_create(const evener_transport_args *given, e
     return evener_status_clear(status);
 }
 
-static const char *from_environment(const char *name)
-{
-    return getenv(name);
-}
-
 /* The target chooses among the environment's proxies. */
 static bool uses_target(const evener_transport_args *args)
 {
-    return !args->ignore_http_proxy && evener_http2_proxy_is_named(from_environment);
+    return !args->ignore_http_proxy && evener_proxy_is_named(evener_proxy_getenv);
 }
 
 const evener_transport_factory evener_http2_transport_factory = {.size = sizeof evener_http2_transport_factory,

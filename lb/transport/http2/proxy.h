@@ -1,7 +1,4 @@
-/* HTTP CONNECT proxies, chosen as the gRPC C core chooses them (src/core/ext/filters/client_channel/http_proxy.cc):
- *
- *     grpc_proxy, or https_proxy, or http_proxy            the proxy: "http://[USER:PASSWORD@]HOST[:PORT]"
- *     no_grpc_proxy, or no_proxy                           targets without it: endings of names, addresses, subnets
+/* HTTP CONNECT proxies, chosen as the gRPC C core chooses them (lb/base/proxy_rules.h): "http://[USER:PASSWORD@]HOST[:PORT]".
  *
  * One difference: the target's name is matched, and so is the address of each connection, as evener resolves the target
  * itself and asks the proxy for the backend's address. */
@@ -12,27 +9,23 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define EVENER_HTTP2_PROXY_HOST_BYTES 256
+#include "lb/base/proxy_rules.h"
+
 /* Limit of the answer to CONNECT: a proxy whose headers are longer is given up. */
 #define EVENER_HTTP2_PROXY_ANSWER_BYTES_MAX 8192
 
 typedef struct evener_http2_proxy {
-    char host[EVENER_HTTP2_PROXY_HOST_BYTES]; /* a name or an address without brackets */
-    char port[8];
+    char host[EVENER_PROXY_HOST_BYTES]; /* a name or an address without brackets */
+    char port[EVENER_PROXY_PORT_BYTES];
     char *authorization; /* base64 of USER:PASSWORD; NULL: none */
     char *exceptions;    /* of no_proxy; NULL: none */
 } evener_http2_proxy;
 
-/* Look a name up in the environment; getenv() outside tests. */
-typedef const char *(*evener_http2_environment)(const char *name);
-
 /* Return the proxy for a channel's target ("dns:///orders.test:443", "orders.test:443"), owned; NULL: none is set, the
  * target is excepted by name or is a unix socket, the setting cannot be read (logged as a warning, as in the core), or
  * memory is out. Any thread. */
-evener_http2_proxy *evener_http2_proxy_find(const char *target, evener_http2_environment environment);
+evener_http2_proxy *evener_http2_proxy_find(const char *target, evener_proxy_environment environment);
 
-/* Return whether the environment names a proxy, whatever targets it is for. */
-bool evener_http2_proxy_is_named(evener_http2_environment environment);
 void evener_http2_proxy_free(evener_http2_proxy *proxy);
 
 /* Return whether a connection to this address (canonical text) goes through the proxy. Any thread. */

@@ -238,11 +238,6 @@ static uint64_t keepalive_time_ns(const evener_http2_transport_options *options)
     return time_ms * EVENER_NS_PER_MS;
 }
 
-static const char *from_environment(const char *name)
-{
-    return getenv(name);
-}
-
 evener_status_code evener_http2_transport_create(evener_runtime *runtime, const evener_http2_transport_options *options,
                                                  evener_transport **transport, evener_status *status)
 {
@@ -274,7 +269,7 @@ evener_status_code evener_http2_transport_create(evener_runtime *runtime, const 
     made->window_bytes = chosen.window_bytes > 0 ? chosen.window_bytes : EVENER_HTTP2_WINDOW_BYTES_DEFAULT;
     made->io_threads = chosen.io_threads;
     made->user_agent = make_user_agent(chosen.user_agent);
-    made->proxy = chosen.target != NULL ? evener_http2_proxy_find(chosen.target, from_environment) : NULL;
+    made->proxy = chosen.target != NULL ? evener_http2_proxy_find(chosen.target, evener_proxy_getenv) : NULL;
     if (made->user_agent == NULL) {
         evener_http2_transport_unref(made);
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "http2 transport: out of memory");

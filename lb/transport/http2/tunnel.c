@@ -20,7 +20,7 @@ struct evener_http2_lookup {
     pthread_mutex_t mutex;
     unsigned references;           /* under the mutex */
     evener_connection *connection; /* under the mutex; NULL: it is closed */
-    char host[EVENER_HTTP2_PROXY_HOST_BYTES];
+    char host[EVENER_PROXY_HOST_BYTES];
     char port[8];
     int error; /* of getaddrinfo(); the thread's until the connection is notified */
     char address[INET6_ADDRSTRLEN + 16];
@@ -110,7 +110,7 @@ void evener_http2_tunnel_start(evener_connection *connection)
         start_lookup(connection, proxy);
         return;
     }
-    char text[EVENER_HTTP2_PROXY_HOST_BYTES + 16];
+    char text[EVENER_PROXY_HOST_BYTES + 16];
     write_address(text, sizeof text, proxy->host, proxy->port);
     evener_http2_connect_socket(connection, text);
 }
