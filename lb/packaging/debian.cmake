@@ -134,7 +134,7 @@ set(CPACK_DEBIAN_PROTOBUF_C_DEVELOPMENT_PACKAGE_SECTION libdevel)
 set(CPACK_DEBIAN_PROTOBUF_C_DEVELOPMENT_PACKAGE_DEPENDS "libevener-protobuf-c${evener_abi} (= ${PROJECT_VERSION}), \
 libevener-dev (= ${PROJECT_VERSION}), libprotobuf-c-dev")
 set(CPACK_DEBIAN_PROTOBUF_C_DEVELOPMENT_PACKAGE_SHLIBDEPS ON)
-set(CPACK_DEBIAN_PROTOBUF_C_DEVELOPMENT_PACKAGE_RECOMMENDS "protobuf-c-compiler, protobuf-compiler")
+set(CPACK_DEBIAN_PROTOBUF_C_DEVELOPMENT_PACKAGE_RECOMMENDS "protobuf-c-compiler, protobuf-compiler, libprotobuf-dev")
 set(CPACK_COMPONENT_PROTOBUF_C_DEVELOPMENT_DESCRIPTION "The static library libevener-protobuf-c, the files
 with which pkg-config and CMake's find_package() find both forms of it, and
 protoc's plugin protoc-gen-evener, which writes typed calls. The headers are
