@@ -24,7 +24,7 @@ typedef struct evener_runtime evener_runtime;
 typedef struct evener_runtime_options {
     size_t size; /* sizeof(evener_runtime_options) */
     /* NULL (default): libuv on a control thread of its own. Otherwise everything runs on this loop, which the caller
-     * drives and which must outlive the runtime. */
+     * drives and which must outlive the runtime. It need not be libuv's: see `uv` in evener/loop.h. */
     evener_loop *loop;
     uint64_t random_seed;    /* 0 (default): from the system; ignored when `loop` is given */
     const char *thread_name; /* NULL (default): "evener"; at most 15 characters are used */

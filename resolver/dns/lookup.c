@@ -96,6 +96,7 @@ static void *cache_create(evener_runtime *runtime, evener_status *status)
 static void cache_destroy(void *shared)
 {
     struct evener_dns_cache *cache = shared;
+    evener_dns_own_thread_destroy(cache->own_thread);
     evener_dns_system_destroy(cache->system);
     free(cache);
 }
@@ -192,20 +193,33 @@ static void notify_new_watch(struct evener_dns_lookup *lookup, evener_dns_watch 
     }
 }
 
+/* Return the client that asks the network for lookups on this loop. NULL with a filled status: it could not start. */
+static evener_dns_client *network_client(struct evener_dns_cache *cache, evener_status *status)
+{
+    if (evener_loop_uv(cache->loop) != NULL) {
+        return evener_dns_ares_client();
+    }
+    if (cache->own_thread == NULL) {
+        cache->own_thread = evener_dns_own_thread_create(status);
+    }
+    return cache->own_thread != NULL ? evener_dns_own_thread_client(cache->own_thread) : NULL;
+}
+
 evener_status_code evener_dns_watch_start(evener_dns_watch *watch, evener_runtime *runtime, evener_dns_client *client,
                                           evener_dns_kind kind, const char *name, const evener_dns_options *options,
                                           evener_status *status)
 {
-    if (client == NULL && evener_loop_uv(evener_runtime_loop(runtime)) == NULL) {
-        return evener_status_set(status, EVENER_STATUS_FAILED_PRECONDITION,
-                                 "dns: %s: the runtime's loop has no libuv loop to ask the network with", name);
-    }
     struct evener_dns_cache *cache = evener_runtime_shared(runtime, &cache_key, status);
     if (cache == NULL) {
         return EVENER_STATUS_RESOURCE_EXHAUSTED;
     }
-    struct evener_dns_lookup *lookup =
-        find_or_create(cache, client != NULL ? client : evener_dns_ares_client(), kind, name, options);
+    if (client == NULL) {
+        client = network_client(cache, status);
+        if (client == NULL) {
+            return status->code;
+        }
+    }
+    struct evener_dns_lookup *lookup = find_or_create(cache, client, kind, name, options);
     if (lookup == NULL) {
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "dns: %s: out of memory", name);
     }

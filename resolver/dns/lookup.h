@@ -53,8 +53,8 @@ struct evener_dns_watch {
     bool content;         /* the last answer was accepted, and no error came since */
 };
 
-/* Start a watch. A known answer is reported from inside. `client` NULL: c-ares. Errors: RESOURCE_EXHAUSTED,
- * FAILED_PRECONDITION (c-ares on a loop without libuv). */
+/* Start a watch. A known answer is reported from inside. `client` NULL: c-ares, on a thread of its own if the runtime's
+ * loop is not libuv's. Errors: RESOURCE_EXHAUSTED, INTERNAL (that thread did not start). */
 evener_status_code evener_dns_watch_start(evener_dns_watch *watch, evener_runtime *runtime, evener_dns_client *client,
                                           evener_dns_kind kind, const char *name, const evener_dns_options *options,
                                           evener_status *status);

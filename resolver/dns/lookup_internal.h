@@ -5,6 +5,7 @@
 #include <evener/backoff.h>
 
 #include "resolver/dns/lookup.h"
+#include "resolver/dns/own_thread.h"
 #include "resolver/dns/queue.h"
 #include "resolver/dns/system.h"
 
@@ -77,6 +78,7 @@ struct evener_dns_lookup {
 struct evener_dns_cache {
     evener_loop *loop;
     evener_dns_system *system;
+    evener_dns_own_thread *own_thread; /* asks if the loop is not libuv's; NULL: not used yet */
     evener_dns_queue queue;
     struct evener_dns_lookup *buckets[EVENER_DNS_BUCKETS];
 };

@@ -401,10 +401,3 @@ Test(dns_backoff, no_memory_for_a_query)
 }
 
 /* A virtual loop has no network: refused with a reason. */
-Test(dns_target, needs_libuv)
-{
-    resolver_fixture *f = resolver_fixture_create();
-    resolver_fixture_open(f, "dns:///x");
-    cr_assert_eq(f->sink.error.code, EVENER_STATUS_FAILED_PRECONDITION);
-    resolver_fixture_destroy(f);
-}
