@@ -1,5 +1,6 @@
 /* demo_server PORT...: serves the demo on each port until SIGTERM or SIGINT. */
 #include <errno.h>
+#include <getopt.h>
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
@@ -18,18 +19,19 @@ static int usage(FILE *to)
 {
     fputs("usage: demo_server [OPTION...] PORT...\n"
           "Serves grpcdemo.GrpcDemo on 127.0.0.1 at each port; port 0 chooses a free one. Prints\n"
-          "`listening on 127.0.0.1:PORT` for each. Ends gracefully on SIGTERM and SIGINT.\n"
-          "  --host=ADDRESS  listen on this address instead of 127.0.0.1\n"
-          "  --delay-ms=N    wait N milliseconds before each answer\n"
-          "  --fail=CODE     fail calls with this status code (14: UNAVAILABLE)\n"
-          "  --max-age-ms=N  end each connection gracefully after N milliseconds, +-10 %\n"
-          "  --threads=N     serving threads per port (default 1)\n"
-          "  --tls-certificate=FILE --tls-key=FILE\n"
-          "                  serve TLS with this certificate chain and its key (PEM)\n"
-          "  --register=ETCD --service=NAME\n"
-          "                  register each port in etcd (\"etcd://127.0.0.1:2379\"), until the end\n"
-          "  --register-option=KEY=VALUE\n"
-          "                  an option of the resolver etcd: (\"etcd.layout=kratos\")\n",
+          "`listening on 127.0.0.1:PORT` for each. Ends gracefully on SIGTERM and SIGINT. An option is for the ports\n"
+          "after it.\n"
+          "  --host ADDRESS               listen on this address instead of 127.0.0.1\n"
+          "  --delay-ms N                 wait N milliseconds before each answer\n"
+          "  --fail CODE                  fail calls with this status code (14: UNAVAILABLE)\n"
+          "  --max-age-ms N               end each connection gracefully after N milliseconds, +-10 %\n"
+          "  --threads N                  serving threads per port (default 1)\n"
+          "  --tls-certificate FILE       serve TLS with this certificate chain (PEM); needs --tls-key\n"
+          "  --tls-key FILE               its key (PEM)\n"
+          "  --register ETCD              register each port in etcd (\"etcd://127.0.0.1:2379\"), until the end\n"
+          "  --service NAME               under this name\n"
+          "  --register-option KEY=VALUE  an option of the resolver etcd: (\"etcd.layout=kratos\"); may be repeated\n"
+          "  -h, --help                   print this help\n",
           to);
     return 2;
 }
@@ -75,34 +77,125 @@ static grpc_server_credentials *tls_credentials(const char *certificate_path, co
     return credentials;
 }
 
-/* Read "--name=VALUE", or "--name" and the argument after it. */
-static const char *value_of(int argc, char **argv, int *index, const char *name)
-{
-    const size_t bytes = strlen(name);
-    if (strncmp(argv[*index], name, bytes) != 0) {
-        return NULL;
-    }
-    if (argv[*index][bytes] == '=') {
-        return argv[*index] + bytes + 1;
-    }
-    return argv[*index][bytes] == '\0' && *index + 1 < argc ? argv[++*index] : NULL;
-}
+/* What the options before a port say of it. */
+typedef struct settings {
+    const char *host, *certificate_path, *key_path;
+    unsigned long delay_ms, failure, max_age_ms, threads;
+    demo_registration_options registration;
+} settings;
 
-/* Read an option of the registration. */
-static bool take_registration(int argc, char **argv, int *index, demo_registration_options *options)
+enum { HOST = 1000, DELAY, FAIL, MAX_AGE, THREADS, CERTIFICATE, KEY, REGISTER, SERVICE, REGISTER_OPTION };
+#define A_PORT 1 /* getopt's value of what is no option */
+
+static const struct option long_options[] = {
+    {"host", required_argument, NULL, HOST},
+    {"delay-ms", required_argument, NULL, DELAY},
+    {"fail", required_argument, NULL, FAIL},
+    {"max-age-ms", required_argument, NULL, MAX_AGE},
+    {"threads", required_argument, NULL, THREADS},
+    {"tls-certificate", required_argument, NULL, CERTIFICATE},
+    {"tls-key", required_argument, NULL, KEY},
+    {"register", required_argument, NULL, REGISTER},
+    {"service", required_argument, NULL, SERVICE},
+    {"register-option", required_argument, NULL, REGISTER_OPTION},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
+};
+
+/* Take the value of an option. False: it is none; printed. */
+static bool take(settings *own, int option, const char *value)
 {
-    const char *value;
-    if ((value = value_of(argc, argv, index, "--register")) != NULL) {
-        options->etcd = value;
-    } else if ((value = value_of(argc, argv, index, "--service")) != NULL) {
-        options->service = value;
-    } else if ((value = value_of(argc, argv, index, "--register-option")) != NULL &&
-               options->option_count < sizeof options->options / sizeof options->options[0]) {
-        options->options[options->option_count++] = value;
-    } else {
+    bool good = true;
+    switch (option) {
+    case HOST:
+        own->host = value;
+        break;
+    case DELAY:
+        good = parse_number(value, 3600000, &own->delay_ms);
+        break;
+    case FAIL:
+        good = parse_number(value, 16, &own->failure);
+        break;
+    case MAX_AGE:
+        good = parse_number(value, INT_MAX, &own->max_age_ms);
+        break;
+    case THREADS:
+        good = parse_number(value, 256, &own->threads);
+        break;
+    case CERTIFICATE:
+        own->certificate_path = value;
+        break;
+    case KEY:
+        own->key_path = value;
+        break;
+    case REGISTER:
+        own->registration.etcd = value;
+        break;
+    case SERVICE:
+        own->registration.service = value;
+        break;
+    case REGISTER_OPTION:
+        good = own->registration.option_count < sizeof own->registration.options / sizeof own->registration.options[0];
+        if (good) {
+            own->registration.options[own->registration.option_count++] = value;
+        }
+        break;
+    default: /* getopt has printed what is wrong */
         return false;
     }
-    return true;
+    if (!good) {
+        fprintf(stderr, "demo_server: --%s %s: out of range, or too many\n", long_options[option - HOST].name, value);
+    }
+    return good;
+}
+
+/* The servers that run. */
+typedef struct running {
+    demo_server **servers;
+    int count;
+    grpc_server_credentials *credentials; /* NULL: plain text */
+    demo_registrations *registrations;
+} running;
+
+/* Start a server, and register it. Return the program's exit status, 0 on success. */
+static int start(running *all, const settings *own, const char *port_text)
+{
+    unsigned long port;
+    char error[DEMO_SERVER_ERROR_BYTES];
+    if (!parse_number(port_text, 65535, &port)) {
+        fprintf(stderr, "demo_server: \"%s\" is neither a port nor an option\n", port_text);
+        return usage(stderr);
+    }
+    if ((own->registration.etcd == NULL) != (own->registration.service == NULL)) {
+        fputs("demo_server: --register and --service belong together, before the ports\n", stderr);
+        return 2;
+    }
+    if (all->credentials == NULL && (own->certificate_path != NULL || own->key_path != NULL)) {
+        all->credentials = tls_credentials(own->certificate_path, own->key_path);
+        if (all->credentials == NULL) {
+            return 1;
+        }
+    }
+    char address[160];
+    snprintf(address, sizeof address, "%s:%lu", own->host, port);
+    const demo_server_options options = {.address = address,
+                                         .threads = (unsigned)own->threads,
+                                         .credentials = all->credentials,
+                                         .max_connection_age_ms = own->max_age_ms};
+    demo_server *server = demo_server_start(&options, error);
+    if (server == NULL) {
+        fprintf(stderr, "demo_server: %s\n", error);
+        return 1;
+    }
+    all->servers[all->count++] = server;
+    demo_server_set_delay_ms(server, own->delay_ms);
+    if (own->failure != 0) {
+        demo_server_set_failure(server, (grpc_status_code)own->failure, "failing on request (--fail)");
+    }
+    snprintf(address, sizeof address, "%s:%u", own->host, (unsigned)demo_server_port(server));
+    printf("listening on %s\n", address);
+    fflush(stdout);
+    return own->registration.etcd == NULL || demo_register(&own->registration, address, &all->registrations) ? 0 : 1;
 }
 
 int main(int argc, char **argv)
@@ -114,97 +207,38 @@ int main(int argc, char **argv)
     sigaddset(&signals, SIGINT);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
 
-    demo_server **servers = calloc((size_t)argc, sizeof(demo_server *));
-    if (servers == NULL) {
+    settings own = {.host = "127.0.0.1"};
+    running all = {.servers = calloc((size_t)argc, sizeof(demo_server *))};
+    if (all.servers == NULL) {
         return 1;
     }
-    const char *host = "127.0.0.1", *certificate_path = NULL, *key_path = NULL;
-    grpc_server_credentials *credentials = NULL;
-    unsigned long delay_ms = 0, threads = 0, failure = 0, max_age_ms = 0;
-    int count = 0, status = 0;
-    demo_registration_options registration = {0};
-    demo_registrations *registrations = NULL;
-    for (int i = 1; i < argc && status == 0; i++) {
-        unsigned long port;
-        char error[DEMO_SERVER_ERROR_BYTES];
-        if (strcmp(argv[i], "--help") == 0) {
-            usage(stdout);
-            free(servers);
-            return 0;
-        }
-        if ((strncmp(argv[i], "--delay-ms=", 11) == 0 && parse_number(argv[i] + 11, 3600000, &delay_ms)) ||
-            (strncmp(argv[i], "--fail=", 7) == 0 && parse_number(argv[i] + 7, 16, &failure)) ||
-            (strncmp(argv[i], "--max-age-ms=", 13) == 0 && parse_number(argv[i] + 13, INT_MAX, &max_age_ms)) ||
-            (strncmp(argv[i], "--threads=", 10) == 0 && parse_number(argv[i] + 10, 256, &threads))) {
-            continue;
-        }
-        if (take_registration(argc, argv, &i, &registration)) {
-            continue;
-        }
-        if (strncmp(argv[i], "--host=", 7) == 0) {
-            host = argv[i] + 7;
-            continue;
-        }
-        if (strncmp(argv[i], "--tls-certificate=", 18) == 0) {
-            certificate_path = argv[i] + 18;
-            continue;
-        }
-        if (strncmp(argv[i], "--tls-key=", 10) == 0) {
-            key_path = argv[i] + 10;
-            continue;
-        }
-        if (!parse_number(argv[i], 65535, &port)) {
-            fprintf(stderr, "demo_server: \"%s\" is neither a port nor an option\n", argv[i]);
-            status = usage(stderr);
-            break;
-        }
-        if (credentials == NULL && (certificate_path != NULL || key_path != NULL)) {
-            credentials = tls_credentials(certificate_path, key_path);
-            if (credentials == NULL) {
-                status = 1;
-                break;
-            }
-        }
-        char address[128];
-        snprintf(address, sizeof address, "%s:%lu", host, port);
-        demo_server_options options = {.address = address,
-                                       .threads = (unsigned)threads,
-                                       .credentials = credentials,
-                                       .max_connection_age_ms = max_age_ms};
-        servers[count] = demo_server_start(&options, error);
-        if (servers[count] == NULL) {
-            fprintf(stderr, "demo_server: %s\n", error);
-            status = 1;
-            break;
-        }
-        demo_server_set_delay_ms(servers[count], delay_ms);
-        if (failure != 0) {
-            demo_server_set_failure(servers[count], (grpc_status_code)failure, "failing on request (--fail)");
-        }
-        printf("listening on %s:%u\n", host, (unsigned)demo_server_port(servers[count]));
-        fflush(stdout);
-        char reachable[160];
-        snprintf(reachable, sizeof reachable, "%s:%u", host, (unsigned)demo_server_port(servers[count]));
-        count++;
-        if ((registration.etcd == NULL) != (registration.service == NULL)) {
-            fputs("demo_server: --register and --service belong together, before the ports\n", stderr);
+    int status = 0;
+    bool help = false;
+    for (int option; status == 0 && !help && (option = getopt_long(argc, argv, "-h", long_options, NULL)) != -1;) {
+        if (option == 'h') {
+            help = true;
+        } else if (option == A_PORT) {
+            status = start(&all, &own, optarg);
+        } else if (!take(&own, option, optarg)) {
             status = 2;
-        } else if (registration.etcd != NULL && !demo_register(&registration, reachable, &registrations)) {
-            status = 1;
         }
     }
-    if (status == 0 && count == 0) {
-        status = usage(stderr);
+    for (; status == 0 && !help && optind < argc; optind++) { /* after "--" */
+        status = start(&all, &own, argv[optind]);
     }
-    if (status == 0) {
+    if (help) {
+        usage(stdout);
+    } else if (status == 0 && all.count == 0) {
+        status = usage(stderr);
+    } else if (status == 0) {
         int caught;
         sigwait(&signals, &caught);
     }
-    demo_unregister(registrations); /* first, so that clients stop sending */
-    for (int i = 0; i < count; i++) {
-        demo_server_stop(servers[i], status == 0 ? GRACE_MS : 0);
+    demo_unregister(all.registrations); /* first, so that clients stop sending */
+    for (int i = 0; i < all.count; i++) {
+        demo_server_stop(all.servers[i], status == 0 ? GRACE_MS : 0);
     }
-    grpc_server_credentials_release(credentials);
-    free(servers);
+    grpc_server_credentials_release(all.credentials);
+    free(all.servers);
     return status;
 }

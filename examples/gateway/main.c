@@ -36,7 +36,8 @@ static int usage(FILE *to, int result)
         "  --listen ADDRESS:PORT  where to serve HTTP/1.1 (default: " LISTEN_DEFAULT "; port 0: a free one)\n"
         "  --plaintext            connect without TLS\n"
         "  --protoset FILE        a descriptor set (protoc --include_imports --descriptor_set_out=FILE); without, the\n"
-        "                         server's reflection is asked\n",
+        "                         server's reflection is asked\n"
+        "  -h, --help             print this help\n",
         to);
     return result;
 }

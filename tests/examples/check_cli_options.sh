@@ -1,6 +1,6 @@
 #!/bin/bash
 # check_cli_options.sh EVENER: help, man page, completions of bash and zsh, and behaviour of the program have the same
-# options for each command.
+# commands, and for each command the same options with the same letters and arguments.
 set -uo pipefail
 export LC_ALL=C
 evener=$1
@@ -8,26 +8,45 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 completion=$root/examples/evener/completion
 failed=0
 
-# same WHAT COMMAND OPTIONS: compare sorted options, one per line, with those of the help ($help).
+wrong() { printf '%s\n' "$*"; failed=1; }
+
+# same WHAT EXPECTED FOUND: compare lines.
 same()
 {
     local differences
-    differences=$(diff <(echo "$help") <(echo "$3")) ||
-        { printf '%s of %s differs from the help:\n%s\n' "$1" "$2" "$differences"; failed=1; }
+    differences=$(diff <(echo "$2") <(echo "$3")) || wrong "$1 differs from the help:
+$differences"
 }
 
-options_in() { grep -oE -e '(^|[^-A-Za-z0-9=])(--[a-z][a-z-]*|-[a-zA-Z])\b' | grep -oE -e '--?[a-zA-Z][a-z-]*$' | sort -u; }
+# What follows prints the options of a command, sorted, a line each: `-n --calls N`, `--json`.
 
-# man_options COMMAND: the options of the sections whose title names the command; options are the first line of a .TP item.
-man_options()
+help_options() # COMMAND
+{
+    "$evener" help "$1" | awk '/^  (-[A-Za-z], |    )--/ {
+        line = substr($0, 1, 36); sub(/,/, "", line); sub(/^ */, "", line); sub(/ *$/, "", line); print line }' | sort
+}
+
+man_options() # COMMAND: those of the sections whose title names the command; an option is the first line of a .TP item
 {
     awk -v command="$(tr a-z A-Z <<<"$1")" '
         /^\.SH / { here = ($0 ~ "OPTIONS OF .*" command) || $0 == ".SH OPTIONS OF ALL COMMANDS" }
         here && item { print; item = 0 }
-        here && /^\.TP/ { item = 1 }' "$root/docs/evener.1" | sed 's/\\-/-/g; s/\\f.//g; s/[",]/ /g' | options_in
+        here && /^\.TP/ { item = 1 }' "$root/docs/evener.1" | sed 's/\\-/-/g; s/\\f.//g; s/[",]/ /g; s/^\.[A-Z]* *//' |
+        awk '{
+            letter = long = argument = ""
+            for (i = 1; i <= NF; i++) {
+                if ($i ~ /^-[A-Za-z]$/) letter = $i " "
+                else if ($i ~ /^--/) { long = $i; argument = "" }
+                else argument = argument " " $i
+            }
+            print letter long argument
+        }' | sort
 }
 
-zsh_options() # COMMAND
+# Only whether there is an argument: `-n --calls =`.
+bare() { sed -E 's/^(-. )?(--[a-z-]+) .*/\1\2 =/'; }
+
+zsh_options() # COMMAND: bare
 {
     awk -v list="_evener_$1=(" '
         index($0, list) == 1 { here = 1 }
@@ -36,42 +55,96 @@ zsh_options() # COMMAND
         here && /\$_evener_service/ { whole = 1 }
         here { own = own $0 "\n" }
         service { shared = shared $0 "\n" }
-        END { printf "%s%s", own, whole ? shared : "" }' "$completion/_evener" |
-        sed 's/\[[^]]*\].*//; s/[{},()]/ /g' | sed "s/'/ /g; s/\*/ /g" | options_in
+        END { printf "%s%s", own, whole ? shared : "" }' "$completion/_evener" | grep -E '^ .*\[.*\]' |
+        sed -E "s/^ *('\([^)]*\)'|'\*')?//; s/\[[^]]*\]:.*/ =/; s/\[[^]]*\].*//; s/[{}'*]//g; s/,/ /" | sort
 }
 
-for command in resolve check call load list describe; do
-    help=$("$evener" help $command | grep '^  *-' | cut -c1-36 | sed 's/,/ /' | options_in)
-    [ "$(wc -l <<<"$help")" -ge 4 ] || { echo "no options in the help of $command"; failed=1; }
-    same "the man page" $command "$(man_options $command)"
-    same "bash completion" $command "$(bash -c '. "$1"; complete() { :; }; name=_evener_options_$2; tr " " "\n" <<<"${!name}"' \
-        bash "$completion/evener.bash" $command | grep . | sort -u)"
-    same "zsh completion" $command "$(zsh_options $command)"
-    # Behaviour: getopt_long() names an option that it does not know. Every option in the help is known, with an argument
-    # exactly if the help shows one; the options of the other commands are not.
-    for option in $(for c in resolve check call load list describe; do "$evener" help $c; done | grep '^  *-' | cut -c1-36 |
-        sed 's/,/ /' | options_in); do
-        said=$("$evener" $command $option 2>&1 </dev/null)
-        if grep -qxF -e "$option" <<<"$help"; then
-            ! grep -qE "unrecognized option|invalid option" <<<"$said" ||
-                { echo "$command does not know $option of its help: $said"; failed=1; }
-        elif ! grep -qE "unrecognized option|invalid option" <<<"$said"; then
-            echo "$command takes $option, which is not in its help: $said"
-            failed=1
-        fi
-    done
+# bash_proposes WORD...: what the completion proposes for the last word.
+bash_proposes()
+{
+    bash -c '. "$1"; shift; compopt() { :; }; COMP_WORDS=(evener "$@"); COMP_CWORD=$#; _evener; printf "%s\n" "${COMPREPLY[@]}"' \
+        bash "$completion/evener.bash" "$@" | grep . | sort
+}
+
+# ---- commands ----
+
+commands=$("$evener" help | sed -nE 's/^  ([a-z]+) .*/\1/p' | sort)
+[ "$(wc -l <<<"$commands")" -ge 7 ] || wrong "no commands in the help"
+own=$(grep -vx help <<<"$commands")
+general=$("$evener" help | sed -nE 's/^  (-., --[a-z]+) .*/\1/p' | tr -d , | tr ' ' '\n' | sort)
+same "the man page's list of commands" "$commands" \
+    "$(awk '/^\.SH / { here = $2 == "COMMANDS" } here && item { print $2; item = 0 } /^\.TP/ { item = 1 }' "$root/docs/evener.1" | sort)"
+same "the man page's synopsis" "$commands" \
+    "$(sed -nE '/^\.SH SYNOPSIS/,/^\.SH DESCRIPTION/s/^\.B evener ([a-z]+)$/\1/p' "$root/docs/evener.1" | sort)"
+same "bash's first word" "$(printf '%s\n' "$commands" "$general" | sort)" "$(bash_proposes "")"
+same "bash's word after help" "$own" "$(bash_proposes help "")"
+same "zsh's list of commands" "$commands" "$(sed -nE "/local -a commands/,/^    \)/s/^ *'([a-z]+):.*/\1/p" "$completion/_evener" | sort)"
+same "zsh's commands with options" "$own" "$(sed -nE 's/^    ([a-z]+)\) _arguments.*/\1/p' "$completion/_evener" | sort)"
+for option in $general; do
+    "$evener" "$option" >/dev/null || wrong "evener $option fails"
+    grep -q -e "'$option'\|[{,]$option[,}]" <(grep -- '--version' "$completion/_evener") || wrong "zsh does not know $option"
+    grep -qF -e "${option//-/\\-}" "$root/docs/evener.1" || wrong "the man page has no $option"
 done
+"$evener" no-such-command >/dev/null 2>&1
+[ $? -eq 2 ] || wrong "an unknown command is not a wrong command line"
+
+# ---- options ----
+
+every=$(for command in $own; do help_options "$command"; done | sort -u)
+for command in $own; do
+    help=$(help_options "$command")
+    [ "$(wc -l <<<"$help")" -ge 3 ] || wrong "no options in the help of $command"
+    same "the man page of $command" "$help" "$(man_options "$command")"
+    bare_help=$(bare <<<"$help" | sort)
+    same "zsh completion of $command" "$bare_help" "$(zsh_options "$command")"
+    same "bash completion of $command" "$(tr ' ' '\n' <<<"$bare_help" | grep -e - | sort)" "$(bash_proposes "$command" -)"
+    "$evener" "$command" --help | diff - <("$evener" help "$command") || wrong "$command --help and help $command differ"
+    # Behaviour, by what getopt_long() says of the last word: an option in the help is known, and needs an argument exactly
+    # if the help shows one. The other options are unknown, but for the beginnings of known ones.
+    while read -r option; do
+        for word in $(bare <<<"$option" | grep -oE -e '--?[A-Za-z-]+'); do
+            said=$("$evener" "$command" "$word" 2>&1 </dev/null)
+            proposed=$(bash_proposes "$command" "$word" "")
+            with=$(grep -c '=$' < <(bare <<<"$option"))
+            if ! grep -qxF -e "$option" <<<"$help"; then
+                grep -qE "unrecognized option|invalid option" <<<"$said" || wrong "$command takes $word, not in its help: $said"
+            elif grep -qE "unrecognized option|invalid option" <<<"$said"; then
+                wrong "$command does not know $word of its help: $said"
+            elif [ "$with" -ne "$(grep -c 'requires an argument' <<<"$said")" ]; then
+                wrong "the help of $command has \"$option\", but: $said"
+            elif [ "$with" -eq 1 ] && grep -q '^dns:' <<<"$proposed"; then
+                wrong "bash proposes a target as the argument of $command $word"
+            elif [ "$with" -eq 0 ] && [ "${word:0:2}" = -- ] &&
+                ! grep -q "doesn't allow an argument" <<<"$("$evener" "$command" "$word=x" 2>&1 </dev/null)"; then
+                wrong "$command takes an argument of the flag $word"
+            fi
+        done
+    done <<<"$every"
+done
+
+# ---- values ----
+
+for option in policy transport; do
+    proposed=$(bash_proposes load --$option "")
+    [ "$(wc -l <<<"$proposed")" -ge 2 ] || wrong "bash proposes nothing for --$option"
+    for value in $proposed; do
+        said=$("$evener" call static:127.0.0.1:1 /a.B/C --plaintext --timeout 5s --$option "$value" 2>&1)
+        [ $? -eq 78 ] || wrong "--$option $value, which bash proposes: $said" # UNAVAILABLE: nothing listens there
+    done
+    "$evener" call static:127.0.0.1:1 /a.B/C --plaintext --$option no_such_$option >/dev/null 2>&1
+    [ $? -ne 78 ] || wrong "an unknown $option is accepted"
+done
+same "zsh's policies" "$(bash_proposes load --policy "")" \
+    "$(sed -n '/^_evener_policies=(/,/)/p' "$completion/_evener" | sed 's/.*(//; s/)//' | tr ' ' '\n' | grep . | sort)"
+same "zsh's transports" "$(bash_proposes load --transport "")" \
+    "$(sed -nE "s/.*:transport:\((.*)\)'/\1/p" "$completion/_evener" | tr ' ' '\n' | sort)"
+same "zsh's targets" "$(bash_proposes resolve "")" \
+    "$(sed -nE "s/.*':target:\((.*)\)' ;;/\1/p" "$completion/_evener" | tr -d '\\' | tr ' ' '\n' | sort)"
+
 bash -n "$completion/evener.bash" || failed=1
-# The completion itself: what it proposes for a word.
-proposed=$(bash -c '. "$1"; COMP_WORDS=(evener load --max); COMP_CWORD=2; _evener; echo "${COMPREPLY[@]}"' \
-    bash "$completion/evener.bash")
-[ "$proposed" = "--max-failures" ] || { echo "bash proposes \"$proposed\" for load --max"; failed=1; }
 if command -v zsh >/dev/null; then
     zsh -n "$completion/_evener" || failed=1
 fi
-for command in resolve check call load list describe; do
-    grep -q "^\.B $command\$" "$root/docs/evener.1" || { echo "the man page has no command $command"; failed=1; }
-done
-grep -q "^\.TH EVENER 1 .*\"$("$evener" -V)\"" "$root/docs/evener.1" || { echo "the man page is not of $("$evener" -V)"; failed=1; }
+grep -q "^\.TH EVENER 1 .*\"$("$evener" -V)\"" "$root/docs/evener.1" || wrong "the man page is not of $("$evener" -V)"
 [ $failed -ne 0 ] || echo "help, man page, completions and behaviour agree"
 exit $failed

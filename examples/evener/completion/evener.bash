@@ -12,7 +12,7 @@ _evener_options_list=$_evener_service
 _evener_options_describe=$_evener_service
 _evener_policies="pick_first round_robin p2c_ewma weighted_round_robin weighted_random least_request random \
 ring_hash"
-_evener_targets="dns:/// static: file:/// unix:/ srv:///"
+_evener_targets="dns:/// static: file:/// unix:/ srv:/// etcd:///"
 
 _evener()
 {
