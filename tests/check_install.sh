@@ -1,11 +1,20 @@
 #!/bin/bash
 # check_install.sh BUILD_FOLDER: install the build to a temporary folder. Then build programs outside the tree against
 # it, with pkg-config and with find_package, with and without libevener-grpc, and run them.
+# check_install.sh --packages: the same against the libraries that are installed in this system.
 set -euo pipefail
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 prefix=$scratch/prefix
-cmake --install "$1" --prefix "$prefix" >"$scratch/install.log" || { cat "$scratch/install.log"; exit 1; }
+demo_server=""
+if [ "$1" = --packages ]; then
+    pc=$(pkg-config --variable=pcfiledir evener)
+    [[ $pc == /usr/lib/*/pkgconfig ]] || { echo "evener.pc of a package is needed, not of \"$pc\""; exit 1; }
+else
+    cmake --install "$1" --prefix "$prefix" >"$scratch/install.log" || { cat "$scratch/install.log"; exit 1; }
+    pc=$(dirname "$(find "$prefix" -name evener.pc)")
+    demo_server=$1/examples/demo_server
+fi
 
 # The program opens a channel by its name in a factory file and makes calls; exit status 0 if all succeed.
 cat >"$scratch/program.c" <<'EOF'
@@ -81,12 +90,10 @@ expect()
     [ "$found" = "$1" ] || { echo "$2: the default transport is \"$found\", not \"$1\""; exit 1; }
 }
 
-pc=$(dirname "$(find "$prefix" -name evener.pc)")
 export PKG_CONFIG_PATH=$pc
 # shellcheck disable=SC2046 # flags are words
 cc "$scratch/program.c" -o "$scratch/program" $(pkg-config --cflags --libs evener) -Wl,-rpath,"${pc%/pkgconfig}"
 [ "$("$scratch/program")" = "$(pkg-config --modversion evener)" ]
-demo_server=$1/examples/demo_server
 if [ -x "$demo_server" ]; then
     "$demo_server" 0 0 0 >"$scratch/servers" &
     server=$!

@@ -7,13 +7,14 @@
 #   bench     demo, and run the benches
 #   style     clang-format, clang-tidy
 #   fuzz      tests, and clang with libFuzzer
+#   stress    stress-ng, for tests/run.sh --stress
 #   check     doxygen, man, lintian, abidiff, chromium: the tests that use them say when they are missing
 set -eu
 
 library="build-essential cmake ninja-build pkg-config libgrpc-dev libc-ares-dev libconfig-dev libuv1-dev liburcu-dev
     libjansson-dev libnghttp2-dev libprotobuf-c-dev libssl-dev protobuf-c-compiler zlib1g-dev"
 demo="$library libmicrohttpd-dev protobuf-compiler"
-tests="$demo libcriterion-dev curl dnsmasq-base locales openssl ca-certificates procps"
+tests="$demo libcriterion-dev curl dnsmasq-base locales openssl ca-certificates procps file"
 bench="$demo valgrind gnuplot-nox"
 style="clang-format clang-tidy"
 fuzz="$tests clang"
@@ -53,6 +54,7 @@ for group in "$@"; do
     bench) wanted="$wanted $bench" ;;
     style) wanted="$wanted $style" ;;
     fuzz) wanted="$wanted $fuzz" ;;
+    stress) wanted="$wanted stress-ng" ;;
     check) wanted="$wanted doxygen man-db lintian abigail-tools" ;;
     *)
         echo "install_packages.sh: unknown group $group" >&2

@@ -12,19 +12,23 @@ usage: tests/run.sh [OPTION...]
   --fuzz            build the fuzz targets with clang's libFuzzer and run only them
   --filter=REGEX    only the tests whose name matches
   --build=FOLDER    where to build (default: build/test, or build/SANITIZER)
+  --repeat=N        N rounds of all tests; one that failed leaves its log in the build folder, as failed-round-N.log
+  --stress          beside a busy loop per processor (stress-ng)
   --werror          warnings are errors
   --build-only      do not run the tests
   --locale=NAME     run the tests in this locale, made in the build folder if need be: de_DE.UTF-8
 EOF
 }
 
-sanitize="" fuzz="" filter="" build="" werror=OFF build_only="" locale=""
+sanitize="" fuzz="" filter="" build="" werror=OFF build_only="" locale="" rounds=1 stress=""
 for argument in "$@"; do
     case $argument in
     --sanitize=*) sanitize=${argument#*=} ;;
     --fuzz) fuzz=yes ;;
     --filter=*) filter=${argument#*=} ;;
     --build=*) build=${argument#*=} ;;
+    --repeat=[1-9]*) rounds=${argument#*=} ;;
+    --stress) stress=yes ;;
     --werror) werror=ON ;;
     --build-only) build_only=yes ;;
     --locale=*) locale=${argument#*=} ;;
@@ -39,7 +43,7 @@ say() { printf '\n== %s\n' "$*"; }
 fail() { printf '\n%s\nrun.sh: FAILED\n' "$*"; exit 1; }
 
 say "packages"
-sh tests/install_packages.sh tests ${fuzz:+fuzz} || fail "the packages could not be installed"
+sh tests/install_packages.sh tests ${fuzz:+fuzz} ${stress:+stress} || fail "the packages could not be installed"
 
 options=(-DEVENER_BUILD_TESTS=ON -DEVENER_BUILD_EXAMPLES=ON -DEVENER_BUILD_BENCH=ON -DEVENER_WERROR=$werror
     -DEVENER_SANITIZE="$sanitize")
@@ -72,29 +76,38 @@ if [ -n "$locale" ]; then
     export LOCPATH="$PWD/$build/locale" LC_ALL="$locale"
 fi
 
-say "tests"
-log=$build/Testing/Temporary/LastTest.log
-rm -f "$log"
-status=0
-ctest --test-dir "$build" --output-on-failure --no-tests=error -j "$jobs" ${filter:+-R "$filter"} </dev/null ||
-    status=$?
-export LC_ALL=C
-[ -f "$log" ] || fail "no test ran"
+if [ -n "$stress" ]; then
+    stress-ng --cpu "$jobs" --quiet &
+    stress=$!
+    trap 'kill "$stress" 2>/dev/null' EXIT
+fi
 
 # A Criterion suite counts with its number of cases, any other program as one.
-counts=$(awk '
-    / Testing: / { name = $3; passing = 0; failing = 0; cases = 0 }
-    /Synthesis: Tested: / {
+count='
+    / Testing: / { passing = 0; failing = 0; cases = 0 }
+    /^\[====\].*: [0-9]+ \|.*: [0-9]+ \|/ { # in any language
         gsub(/[^0-9|]/, ""); split($0, n, "|"); passing += n[2]; failing += n[3] + n[4]; cases = 1
     }
     /^Test Passed\./ { passed += cases ? passing : 1; failed += failing }
     /^Test Failed\./ { passed += passing; failed += failing ? failing : 1 }
-    END { printf "%d passed, %d failed", passed, failed }' "$log")
-if [ "$status" -ne 0 ] && [ "${counts#*, }" = "0 failed" ]; then
-    counts="${counts%%,*}, 1 failed"
-fi
-printf '\n%s\n' "$counts"
-if [ "$status" -ne 0 ]; then
+    END { print passed + 0, failed + 0 }'
+log=$build/Testing/Temporary/LastTest.log
+passed=0 failed=0
+rm -f "$build"/failed-round-*.log
+for round in $(seq "$rounds"); do
+    say "tests$([ "$rounds" -eq 1 ] || echo ", round $round of $rounds")"
+    rm -f "$log"
+    status=0
+    ctest --test-dir "$build" --output-on-failure --no-tests=error -j "$jobs" ${filter:+-R "$filter"} </dev/null ||
+        status=$?
+    [ -f "$log" ] || fail "no test ran"
+    read -r now_passed now_failed < <(LC_ALL=C awk "$count" "$log")
+    [ "$status" -eq 0 ] || [ "$now_failed" -ne 0 ] || now_failed=1
+    passed=$((passed + now_passed)) failed=$((failed + now_failed))
+    [ "$now_failed" -eq 0 ] || [ "$rounds" -eq 1 ] || cp "$log" "$build/failed-round-$round.log"
+done
+printf '\n%d passed, %d failed\n' "$passed" "$failed"
+if [ "$failed" -ne 0 ]; then
     echo "run.sh: FAILED"
     exit 1
 fi

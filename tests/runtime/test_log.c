@@ -64,10 +64,13 @@ Test(log, the_environment_s_level_writes_readable_lines_to_standard_error)
     standard_error(text, sizeof(text));
     int year = 0;
     int month = 0;
-    double seconds = 0;
+    int seconds = 0;
+    int microseconds = 0; /* after a point, also where the locale has a comma */
     char rest[256] = "";
-    cr_assert_eq(sscanf(text, "%4d-%2d-%*2dT%*2d:%*2d:%lfZ %255[^\n]", &year, &month, &seconds, rest), 4, "%s", text);
-    cr_assert(year >= 2020 && month >= 1 && month <= 12 && seconds < 61, "%s", text);
+    cr_assert_eq(
+        sscanf(text, "%4d-%2d-%*2dT%*2d:%*2d:%2d.%6dZ %255[^\n]", &year, &month, &seconds, &microseconds, rest), 5,
+        "%s", text);
+    cr_assert(year >= 2020 && month >= 1 && month <= 12 && seconds < 61 && microseconds >= 0, "%s", text);
     cr_assert_str_eq(rest, "warning resolver: 3 addresses");
     cr_assert_not_null(strstr(text, "\nend\n"));
 }
