@@ -5,24 +5,12 @@
 #include <semaphore.h>
 #include <stdlib.h>
 
-#include "lb/base/fork.h"
 #include "lb/runtime/rcu.h"
 #include "lb/runtime/thread.h"
 
 #ifdef EVENER_RCU_TSAN
 char evener_rcu_tsan_tag;
 #endif
-
-/* liburcu keeps a record of each reader: in the child it forgets those of threads that are gone, for which a grace
- * period would wait for ever. */
-static __attribute__((constructor)) void add_fork_hook(void)
-{
-    static evener_fork_hook hook = {.level = EVENER_FORK_RCU,
-                                    .before = urcu_bp_before_fork,
-                                    .in_parent = urcu_bp_after_fork_parent,
-                                    .in_child = urcu_bp_after_fork_child};
-    evener_fork_add_hook(&hook);
-}
 
 /* A queue of items. */
 typedef struct batch {
