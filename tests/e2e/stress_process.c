@@ -1,6 +1,7 @@
 /* The life of a process around evener: each case runs in a child of its own, with calls in flight on eight threads. */
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -16,6 +17,7 @@
 #include <evener/evener.h>
 
 #include "tests/e2e/server_process.h"
+#include "tests/support/transport_choice.h"
 
 #define CALLERS 8
 #define CALLS 2000
@@ -54,7 +56,7 @@ static void *call_and_end(void *arg)
     return arg;
 }
 
-static void open_channel(void)
+static void open_channel(evener_channel **opened)
 {
     char target[64];
     evener_status status;
@@ -62,7 +64,7 @@ static void open_channel(void)
     snprintf(target, sizeof target, "ipv4:127.0.0.1:%u", server.port);
     assert(evener_credentials_create_insecure(&insecure, &status) == EVENER_STATUS_OK);
     const evener_channel_options options = {.size = sizeof options, .credentials = insecure};
-    assert(evener_channel_create(target, &options, &channel, &status) == EVENER_STATUS_OK);
+    assert(evener_channel_create(target, &options, opened, &status) == EVENER_STATUS_OK);
     evener_credentials_destroy(insecure);
 }
 
@@ -76,7 +78,7 @@ static void let_pass(unsigned count)
 
 static void start_callers(void)
 {
-    open_channel();
+    open_channel(&channel);
     for (int i = 0; i < CALLERS; i++) {
         assert(pthread_create(&callers[i], NULL, call_without_pause, NULL) == 0);
     }
@@ -115,14 +117,19 @@ static void on_alarm(int signal)
     atomic_fetch_add(&signals, 1);
 }
 
-/* The handler is installed without SA_RESTART: system calls of any thread end with EINTR. */
-static void a_storm_of_signals_fails_no_call(void)
+/* Every 100 us. The handler is installed without SA_RESTART: system calls of any thread end with EINTR. */
+static void begin_storm(void)
 {
     const struct sigaction action = {.sa_handler = on_alarm};
-    const struct itimerval often = {.it_interval.tv_usec = 500, .it_value.tv_usec = 500};
-    start_callers();
+    const struct itimerval often = {.it_interval.tv_usec = 100, .it_value.tv_usec = 100};
     assert(sigaction(SIGALRM, &action, NULL) == 0);
     assert(setitimer(ITIMER_REAL, &often, NULL) == 0);
+}
+
+static void a_storm_of_signals_fails_no_call(void)
+{
+    start_callers();
+    begin_storm();
     let_pass(CALLS);
     for (int i = 0; i < CALLS; i++) {
         (void)pthread_kill(callers[i % CALLERS], SIGALRM);
@@ -130,6 +137,67 @@ static void a_storm_of_signals_fails_no_call(void)
     let_pass(CALLS);
     assert(atomic_load(&signals) > 0);
     end_callers();
+}
+
+/* What a life begins and ends with: threads, event loops, files that are watched, names, connections. */
+static void a_storm_of_signals_fails_no_beginning_and_no_end(void)
+{
+    evener_status status;
+    evener_credentials *insecure = NULL;
+    char path[] = "/tmp/evener-storm-XXXXXX";
+    char target[64];
+    const int file = mkstemp(path);
+    assert(file >= 0 && dprintf(file, "127.0.0.1:%u\n", server.port) > 0 && close(file) == 0);
+    snprintf(target, sizeof target, "file:%s", path);
+    assert(evener_credentials_create_insecure(&insecure, &status) == EVENER_STATUS_OK);
+    begin_storm();
+    for (int i = 0; i < 20; i++) {
+        evener_runtime *runtime = NULL;
+        assert(evener_runtime_create(NULL, &runtime, &status) == EVENER_STATUS_OK);
+        const evener_channel_options options = {.size = sizeof options, .credentials = insecure, .runtime = runtime};
+        assert(evener_channel_create(target, &options, &channel, &status) == EVENER_STATUS_OK);
+        assert(evener_channel_wait_ready(channel, 60000, &status) == EVENER_STATUS_OK);
+        assert(call_once() == EVENER_STATUS_OK);
+        evener_channel_unref(channel);
+        evener_runtime_unref(runtime);
+    }
+    evener_credentials_destroy(insecure);
+    (void)unlink(path);
+}
+
+static void exit_here(void *arg)
+{
+    (void)arg;
+    exit(0);
+}
+
+static void exits_on_a_thread_of_eveners(void)
+{
+    evener_status status;
+    evener_runtime *runtime = NULL;
+    start_callers();
+    assert(evener_runtime_create(NULL, &runtime, &status) == EVENER_STATUS_OK);
+    evener_runtime_call(runtime, exit_here, NULL);
+}
+
+static void *exit_on_thread(void *arg)
+{
+    exit_here(arg);
+    return arg;
+}
+
+/* The main thread creates and gives back channels meanwhile. */
+static void exits_while_channels_come_and_go(void)
+{
+    pthread_t ends;
+    start_callers();
+    assert(pthread_create(&ends, NULL, exit_on_thread, NULL) == 0);
+    for (;;) {
+        evener_channel *other = NULL;
+        open_channel(&other);
+        (void)evener_channel_wait_ready(other, 60000, NULL);
+        evener_channel_unref(other);
+    }
 }
 
 /* More threads than there are lanes, which end while others call. */
@@ -148,29 +216,90 @@ static void threads_may_end_in_any_order(void)
     end_callers();
 }
 
-/* Root is exempt from the limit. */
-static void a_refused_thread_is_an_error_that_passes(void)
+/* Refuse further threads, or permit them again. Root is exempt from the limit. */
+static void permit_threads(bool permitted)
 {
     struct rlimit limit;
-    evener_status status;
-    evener_runtime *runtime = NULL;
     if (getuid() == 0 && setuid(65534) != 0) {
         fprintf(stderr, "skipped: %s\n", strerror(errno));
         _exit(0);
     }
     assert(getrlimit(RLIMIT_NPROC, &limit) == 0);
-    const rlim_t before = limit.rlim_cur;
-    limit.rlim_cur = 0;
+    limit.rlim_cur = permitted ? limit.rlim_max : 0;
     assert(setrlimit(RLIMIT_NPROC, &limit) == 0);
+}
+
+/* Not from /proc: after setuid() a process may not read its own. */
+static unsigned count_descriptors(void)
+{
+    unsigned count = 0;
+    for (int descriptor = 0; descriptor < 1024; descriptor++) {
+        count += fcntl(descriptor, F_GETFD) != -1;
+    }
+    return count;
+}
+
+static void a_refused_thread_is_an_error_that_passes(void)
+{
+    evener_status status;
+    evener_runtime *runtime = NULL;
+    unsigned descriptors = 0; /* after the first attempt: libuv keeps a pipe for the life of the process */
+    permit_threads(false);
     for (int i = 0; i < 100; i++) {
         const evener_status_code code = evener_runtime_create(NULL, &runtime, &status);
         assert(code == EVENER_STATUS_INTERNAL || code == EVENER_STATUS_RESOURCE_EXHAUSTED);
-        assert(status.message[0] != '\0');
+        assert(strstr(status.message, "thread") != NULL);
+        descriptors = i == 0 ? count_descriptors() : descriptors;
     }
-    limit.rlim_cur = before;
-    assert(setrlimit(RLIMIT_NPROC, &limit) == 0);
+    assert(count_descriptors() == descriptors);
+    permit_threads(true);
     assert(evener_runtime_create(NULL, &runtime, &status) == EVENER_STATUS_OK);
     evener_runtime_unref(runtime);
+}
+
+/* The channel has its runtime; its transport gets no thread. */
+static void a_transport_without_threads_connects_later(void)
+{
+    evener_status status;
+    evener_runtime *runtime = NULL;
+    evener_credentials *insecure = NULL;
+    char target[64];
+    const evener_call_options short_call = {
+        .size = sizeof short_call, .timeout_ms = 50, .wait_for_ready = EVENER_WAIT_FOR_READY_YES};
+    snprintf(target, sizeof target, "ipv4:127.0.0.1:%u", server.port);
+    assert(evener_credentials_create_insecure(&insecure, &status) == EVENER_STATUS_OK);
+    assert(evener_runtime_create(NULL, &runtime, &status) == EVENER_STATUS_OK);
+    const evener_channel_options options = {.size = sizeof options,
+                                            .credentials = insecure,
+                                            .runtime = runtime,
+                                            .transport_name = chosen_transport(),
+                                            .io_threads = 1, /* keeps its descriptors for the next attempt */
+                                            .backoff_initial_ms = 10,
+                                            .backoff_max_ms = 20};
+    unsigned descriptors = 0;
+    permit_threads(false);
+    for (int i = 0; i < 10; i++) {
+        const evener_status_code code = evener_channel_create(target, &options, &channel, &status);
+        if (code == EVENER_STATUS_OK) {
+            assert(evener_unary_call(channel, "/grpcdemo.GrpcDemo/DemoImport", NULL, &short_call, NULL, &status) !=
+                   EVENER_STATUS_OK);
+            evener_channel_unref(channel);
+        }
+        assert(strstr(status.message, "thread") != NULL);
+        descriptors = i == 0 ? count_descriptors() : descriptors;
+    }
+    assert(count_descriptors() == descriptors);
+    if (evener_channel_create(target, &options, &channel, &status) != EVENER_STATUS_OK) {
+        channel = NULL;
+    }
+    permit_threads(true);
+    if (channel == NULL) {
+        assert(evener_channel_create(target, &options, &channel, &status) == EVENER_STATUS_OK);
+    }
+    assert(call_once() == EVENER_STATUS_OK);
+    evener_channel_unref(channel);
+    evener_runtime_unref(runtime);
+    evener_credentials_destroy(insecure);
 }
 
 static const struct {
@@ -179,9 +308,13 @@ static const struct {
 } cases[] = {
     {"exits with calls in flight", exits_with_calls_in_flight},
     {"exits quickly with calls in flight", exits_quickly_with_calls_in_flight},
+    {"exits on a thread of evener's", exits_on_a_thread_of_eveners},
+    {"exits while channels come and go", exits_while_channels_come_and_go},
     {"a storm of signals fails no call", a_storm_of_signals_fails_no_call},
+    {"a storm of signals fails no beginning and no end", a_storm_of_signals_fails_no_beginning_and_no_end},
     {"threads may end in any order", threads_may_end_in_any_order},
     {"a refused thread is an error that passes", a_refused_thread_is_an_error_that_passes},
+    {"a transport without threads connects later", a_transport_without_threads_connects_later},
 };
 
 int main(void)

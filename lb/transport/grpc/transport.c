@@ -14,6 +14,7 @@
 #include "lb/transport/grpc/args.h"
 #include "lb/transport/grpc/calls.h"
 #include "lb/transport/grpc/connection.h"
+#include "lb/transport/grpc/core_threads.h"
 #include "lb/transport/grpc/credentials.h"
 #include "lb/transport/grpc/engine.h"
 #include "lb/transport/grpc/health.h"
@@ -303,6 +304,10 @@ evener_status_code evener_grpc_transport_create(const evener_transport_args *giv
             "the gRPC C core was in use when this process was made by fork(), and does not survive "
             "that: use transport \"http2\" here, or fork() before the parent's first channel or after "
             "its last one");
+    }
+    code = evener_grpc_check_core_threads(status);
+    if (code != EVENER_STATUS_OK) {
+        return code;
     }
     grpc_transport *made = calloc(1, sizeof *made);
     if (made == NULL) {
