@@ -147,7 +147,7 @@ static void end_job(evener_cache_job *job)
 
 static const char *reason_of(const evener_channel_cache *cache)
 {
-    return cache->failure_held                       ? cache->failure.message
+    return cache->failure.code != EVENER_STATUS_OK   ? cache->failure.message
            : evener_channel_has_list(cache->channel) ? "the resolver's list is empty"
                                                      : "the resolver has not answered yet";
 }
@@ -201,8 +201,10 @@ static void stop_waiting(evener_channel_cache *cache)
     cache->reading = false;
     cache->wanted = false;
     cache->failure_held = false;
+    evener_status_clear(&cache->failure);
     evener_saved_list_clear(&cache->saved);
     evener_timer_stop(loop_of(cache), &cache->silence_timer);
+    evener_timer_stop(loop_of(cache), &cache->hold_timer);
 }
 
 static void decide(evener_channel_cache *cache)
@@ -243,6 +245,18 @@ static void is_silent(void *arg)
     decide(cache);
 }
 
+/* The file has not been read in time. `wanted` stays: the list is used when it comes. */
+static void is_held_long_enough(void *arg)
+{
+    evener_channel_cache *cache = arg;
+    if (cache->failure_held) {
+        cache->failure_held = false;
+        evener_log(EVENER_LOG_WARNING, "channel", "%s: the cache file %s could not be read within %d ms",
+                   name_of(cache), cache->path, EVENER_CACHE_HOLD_MS_MAX);
+        evener_channel_report_resolver_failure(cache->channel, &cache->failure);
+    }
+}
+
 void evener_channel_cache_start(evener_channel_cache *cache)
 {
     if (cache->path == NULL) {
@@ -269,6 +283,9 @@ bool evener_channel_cache_resolver_failed(evener_channel_cache *cache, const eve
     cache->failure_held = true;
     cache->failure = *failure;
     if (cache->reading) {
+        if (!cache->hold_timer.active) {
+            evener_timer_start(loop_of(cache), &cache->hold_timer, EVENER_CACHE_HOLD_MS_MAX * EVENER_NS_PER_MS);
+        }
         return true;
     }
     const bool used = use_saved(cache);
@@ -442,6 +459,7 @@ evener_status_code evener_channel_cache_init(evener_channel *channel, const even
     evener_channel_cache *cache = &channel->control.cache;
     cache->channel = channel;
     cache->silence_timer = (evener_timer)EVENER_TIMER_INIT(is_silent, cache);
+    cache->hold_timer = (evener_timer)EVENER_TIMER_INIT(is_held_long_enough, cache);
     cache->write_timer = (evener_timer)EVENER_TIMER_INIT(write_is_due, cache);
     cache->age_ms_max = options->cache_max_age_ms != 0 ? options->cache_max_age_ms : DEFAULT_AGE_MS_MAX;
     if (options->cache_file == NULL) {
@@ -459,7 +477,7 @@ evener_status_code evener_channel_cache_init(evener_channel *channel, const even
     }
     if (!evener_runtime_is_driven_by_caller(channel->settings.runtime)) {
         evener_status reason;
-        cache->threads = evener_work_threads_get(channel->settings.runtime, &reason);
+        cache->threads = evener_work_threads_get_disk(channel->settings.runtime, &reason);
         if (cache->threads == NULL) {
             return evener_status_set(status, reason.code, "cache_file: %s", reason.message);
         }

@@ -2,7 +2,8 @@
  *
  * Reading: when the channel leaves IDLE, the file is read while the resolver starts. It is used as soon as the resolver
  * reports a failure, or has been silent for EVENER_CACHE_SILENCE_MS, and only while the channel has no list. The
- * resolver's first answer replaces it.
+ * resolver's first answer replaces it. A failure waits for the file, but for EVENER_CACHE_HOLD_MS_MAX at most: a file
+ * system that hangs holds it no longer back, and a list that is read later is still used.
  *
  * Writing: an accepted list is written on a work thread, at most once per EVENER_CACHE_WRITE_INTERVAL_MS and for at
  * most a twentieth of the time. A list that stays the same is written again only to renew its time, which is when
@@ -25,6 +26,7 @@
 #include "lb/runtime/work_threads.h"
 
 #define EVENER_CACHE_SILENCE_MS 50
+#define EVENER_CACHE_HOLD_MS_MAX 1000
 #define EVENER_CACHE_WRITE_INTERVAL_MS 1000
 
 struct evener_cache_job;
@@ -41,9 +43,10 @@ typedef struct evener_channel_cache {
     bool reading;
     bool wanted;             /* the resolver failed, or was silent */
     bool failure_held;       /* the resolver's failure is reported when the file turns out to be of no use */
-    evener_status failure;   /* that failure */
+    evener_status failure;   /* the resolver's last failure while the file is waited for */
     evener_saved_list saved; /* read and not used yet */
     evener_timer silence_timer;
+    evener_timer hold_timer;   /* ends failure_held */
     uint64_t in_force_time_ms; /* of the saved list that is in force; 0: none is */
 
     bool dirty;     /* the list in force is not in the file */

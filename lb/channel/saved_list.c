@@ -13,6 +13,7 @@
 
 #include <evener/resolver.h>
 
+#include "lb/base/fork.h"
 #include "lb/base/read_file.h"
 #include "lb/policy/xxh64.h"
 
@@ -344,6 +345,13 @@ static bool is_still(int descriptor, const char *path)
            open_file.st_ino == named.st_ino;
 }
 
+/* Unlock and close. A child of a fork may still have a copy of the descriptor, which would keep the lock. */
+static void close_beside(int descriptor)
+{
+    (void)flock(descriptor, LOCK_UN);
+    evener_fork_close(descriptor);
+}
+
 /* Open and lock the file that is written beside the real one. It has a fixed name, so that writers that were killed
  * leave one file at most, and a lock, so that two processes never write it at once. Return the descriptor, or -1. */
 static int open_beside(const char *path, evener_status *status)
@@ -353,14 +361,15 @@ static int open_beside(const char *path, evener_status *status)
         system_failed(path, "open", errno, status);
         return -1;
     }
+    evener_fork_close_in_child(descriptor); /* a child would keep the lock of a writer that is killed */
     if (flock(descriptor, LOCK_EX | LOCK_NB) != 0 || !is_still(descriptor, path)) {
         evener_status_set(status, EVENER_STATUS_UNAVAILABLE, "%s: another process writes it now", path);
-        close(descriptor);
+        evener_fork_close(descriptor);
         return -1;
     }
     if (ftruncate(descriptor, 0) != 0) {
         system_failed(path, "truncate", errno, status);
-        close(descriptor);
+        close_beside(descriptor);
         return -1;
     }
     return descriptor;
@@ -399,7 +408,7 @@ evener_status_code evener_saved_list_write(const char *path, const char *text, s
                          : rename(beside, path) != 0         ? "rename"
                                                              : NULL;
     const int error = errno;
-    close(descriptor); /* and with it the lock */
+    close_beside(descriptor);
     if (failed != NULL) {
         return system_failed(beside, failed, error, status);
     }

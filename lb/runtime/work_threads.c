@@ -90,21 +90,20 @@ static unsigned wanted_count(void)
     return processors < THREADS_MIN ? THREADS_MIN : processors > THREADS_MAX ? THREADS_MAX : (unsigned)processors;
 }
 
-static void *create(evener_runtime *runtime, evener_status *status)
+static void *create(evener_runtime *runtime, unsigned wanted, const char *prefix, evener_status *status)
 {
     evener_work_threads *threads = calloc(1, sizeof *threads);
     if (threads == NULL) {
-        evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "call threads: out of memory");
+        evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "work threads: out of memory");
         return NULL;
     }
     threads->runtime = runtime;
     threads->last = &threads->first;
     pthread_mutex_init(&threads->mutex, NULL);
     pthread_cond_init(&threads->is_work, NULL);
-    const unsigned wanted = wanted_count();
     while (threads->count < wanted) {
         char name[16];
-        snprintf(name, sizeof name, "evener-call-%u", threads->count);
+        snprintf(name, sizeof name, "%s-%u", prefix, threads->count);
         if (evener_thread_start(&threads->threads[threads->count], name, work_main, threads, status) !=
             EVENER_STATUS_OK) {
             destroy(threads);
@@ -115,10 +114,22 @@ static void *create(evener_runtime *runtime, evener_status *status)
     return threads;
 }
 
-static const evener_shared_key key = {.name = "call threads", .create = create, .destroy = destroy};
+static void *create_for_calls(evener_runtime *runtime, evener_status *status)
+{
+    return create(runtime, wanted_count(), "evener-call", status);
+}
+
+static void *create_for_disk(evener_runtime *runtime, evener_status *status)
+{
+    return create(runtime, 1, "evener-disk", status);
+}
+
+static const evener_shared_key calls_key = {.name = "call threads", .create = create_for_calls, .destroy = destroy};
+static const evener_shared_key disk_key = {.name = "disk thread", .create = create_for_disk, .destroy = destroy};
 
 typedef struct get {
     evener_runtime *runtime;
+    const evener_shared_key *key;
     evener_status *status;
     evener_work_threads *threads;
 } get;
@@ -126,12 +137,22 @@ typedef struct get {
 static void get_on_control_thread(void *arg)
 {
     get *request = arg;
-    request->threads = evener_runtime_shared(request->runtime, &key, request->status);
+    request->threads = evener_runtime_shared(request->runtime, request->key, request->status);
+}
+
+static evener_work_threads *get_by_key(evener_runtime *runtime, const evener_shared_key *key, evener_status *status)
+{
+    get request = {.runtime = runtime, .key = key, .status = status};
+    evener_runtime_call(runtime, get_on_control_thread, &request);
+    return request.threads;
 }
 
 evener_work_threads *evener_work_threads_get(evener_runtime *runtime, evener_status *status)
 {
-    get request = {.runtime = runtime, .status = status};
-    evener_runtime_call(runtime, get_on_control_thread, &request);
-    return request.threads;
+    return get_by_key(runtime, &calls_key, status);
+}
+
+evener_work_threads *evener_work_threads_get_disk(evener_runtime *runtime, evener_status *status)
+{
+    return get_by_key(runtime, &disk_key, status);
 }

@@ -2,6 +2,7 @@
  * once. */
 #include <criterion/criterion.h>
 
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 
 #include <evener/stats.h>
 
+#include "lb/base/memory.h"
 #include "lb/channel/channel_internal.h"
 #include "lb/channel/reconfigure.h"
 #include "tests/support/channel_fixture.h"
@@ -449,6 +451,73 @@ Test(cache, a_factory_may_set_move_and_remove_it_on_a_live_channel)
 }
 
 /* ---- on threads ---- */
+
+struct hang {
+    evener_work work;
+    sem_t begun, end;
+};
+
+static void hang(evener_work *work)
+{
+    struct hang *self = EVENER_CONTAINER_OF(work, struct hang, work);
+    sem_post(&self->begun);
+    while (sem_wait(&self->end) != 0) {
+    }
+}
+
+/* The disk thread stands still, as one that reads from a file system that hangs. */
+Test(cache, a_file_system_that_hangs_holds_back_no_failure_and_a_late_list_is_used, .timeout = 60)
+{
+    evener_runtime *runtime;
+    evener_manual_resolver *manual;
+    evener_channel *channel;
+    evener_credentials *insecure;
+    evener_status status;
+    struct hang disk = {.work.run = hang};
+    leave_file("orders:///x", A, NULL, 0);
+    sem_init(&disk.begun, 0, 0);
+    sem_init(&disk.end, 0, 0);
+    cr_assert_eq(evener_runtime_create(NULL, &runtime, &status), EVENER_STATUS_OK);
+    cr_assert_eq(evener_manual_resolver_create("orders", &manual, &status), EVENER_STATUS_OK);
+    cr_assert_eq(evener_credentials_create_insecure(&insecure, NULL), EVENER_STATUS_OK);
+    evener_work_threads *threads = evener_work_threads_get_disk(runtime, &status);
+    cr_assert_not_null(threads);
+    evener_work_threads_put(threads, &disk.work);
+    while (sem_wait(&disk.begun) != 0) {
+    }
+    const evener_resolver_builder *resolvers[] = {evener_manual_resolver_builder(manual)};
+    const evener_channel_options options = {.size = sizeof options,
+                                            .runtime = runtime,
+                                            .credentials = insecure,
+                                            .resolvers = resolvers,
+                                            .resolver_count = 1,
+                                            .cache_file = path};
+    cr_assert_eq(evener_channel_create("orders:///x", &options, &channel, &status), EVENER_STATUS_OK, "%s",
+                 status.message);
+    evener_status_set(&status, EVENER_STATUS_UNAVAILABLE, "discovery is down");
+    evener_manual_resolver_error(manual, &status);
+    evener_channel_connect(channel);
+    evener_connectivity_state state = EVENER_IDLE;
+    while (state != EVENER_TRANSIENT_FAILURE) {
+        state = evener_channel_wait_for_state_change(channel, state, 0);
+    }
+    evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof *stats.subchannels};
+    cr_assert_eq(evener_channel_get_stats(channel, &stats, &status), EVENER_STATUS_OK);
+    cr_expect_eq(stats.subchannel_count, 0);
+    sem_post(&disk.end);
+    do { /* until the saved list is there */
+        evener_channel_stats_clear(&stats);
+        cr_assert_eq(evener_channel_get_stats(channel, &stats, &status), EVENER_STATUS_OK);
+    } while (stats.subchannel_count == 0);
+    cr_expect_neq(stats.cached_list_age_ms, 0);
+    evener_channel_stats_clear(&stats);
+    evener_channel_unref(channel);
+    evener_credentials_destroy(insecure);
+    evener_manual_resolver_destroy(manual);
+    evener_runtime_unref(runtime);
+    sem_destroy(&disk.begun);
+    sem_destroy(&disk.end);
+}
 
 Test(cache, on_a_runtime_of_its_own_the_disk_is_used_on_a_work_thread)
 {

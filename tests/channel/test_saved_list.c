@@ -2,9 +2,12 @@
 #include <criterion/criterion.h>
 
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -215,4 +218,59 @@ Test(saved_list_file, of_two_writers_at_once_each_file_is_whole)
         kill(children[i], SIGKILL);
         waitpid(children[i], NULL, 0);
     }
+}
+
+/* ---- a fork during a write ---- */
+
+static int child_waits[2] = {-1, -1}; /* the child lives until the parent closes its end */
+static bool fork_at_sync, die_at_sync;
+
+/* The write calls it while it holds its lock. */
+int fsync(int descriptor)
+{
+    if (fork_at_sync) {
+        fork_at_sync = false;
+        if (fork() == 0) {
+            char byte;
+            close(child_waits[1]);
+            _exit((int)read(child_waits[0], &byte, 1));
+        }
+        if (die_at_sync) {
+            _exit(0);
+        }
+    }
+    return (int)syscall(SYS_fsync, descriptor);
+}
+
+Test(saved_list_file, a_child_of_a_fork_during_a_write_that_fails_keeps_no_lock)
+{
+    evener_status status;
+    cr_assert_eq(pipe(child_waits), 0);
+    cr_assert_eq(mkdir(path, 0755), 0); /* rename() fails */
+    fork_at_sync = true;
+    cr_expect_neq(evener_saved_list_write(path, "x", 1, &status), EVENER_STATUS_OK);
+    cr_expect_not(fork_at_sync);
+    cr_assert_eq(rmdir(path), 0);
+    cr_expect_eq(evener_saved_list_write(path, "x", 1, &status), EVENER_STATUS_OK, "%s", status.message);
+    close(child_waits[1]);
+    close(child_waits[0]);
+}
+
+Test(saved_list_file, a_child_of_a_writer_that_is_killed_keeps_no_lock)
+{
+    evener_status status;
+    cr_assert_eq(pipe(child_waits), 0);
+    const pid_t writer = fork();
+    cr_assert_geq(writer, 0);
+    if (writer == 0) {
+        fork_at_sync = die_at_sync = true;
+        (void)evener_saved_list_write(path, "x", 1, &status);
+        _exit(1);
+    }
+    int how = 0;
+    cr_assert_eq(waitpid(writer, &how, 0), writer);
+    cr_expect(WIFEXITED(how) && WEXITSTATUS(how) == 0);
+    cr_expect_eq(evener_saved_list_write(path, "x", 1, &status), EVENER_STATUS_OK, "%s", status.message);
+    close(child_waits[1]);
+    close(child_waits[0]);
 }
