@@ -7,7 +7,6 @@
 
 #include "lb/base/printable.h"
 
-#define DATA_BYTES_MAX (64 * 1024 * 1024)
 #define REAL_DIGITS 12 /* of a number in JSON */
 
 bool cli_error(const char *format, ...)
@@ -93,8 +92,8 @@ char *cli_read_file(const char *path, size_t *length)
     }
     for (;;) {
         char *grown = realloc(text, room);
-        if (grown == NULL || room > DATA_BYTES_MAX) {
-            cli_error("%s: larger than %d bytes", path, DATA_BYTES_MAX);
+        if (grown == NULL || room > CLI_DATA_BYTES_MAX) {
+            cli_error("%s: larger than %d bytes", path, CLI_DATA_BYTES_MAX);
             text = grown != NULL ? grown : text;
             break;
         }

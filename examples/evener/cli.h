@@ -24,6 +24,8 @@ void cli_print_json(json_t *json);
 /* Write out standard output's buffer. False: some of the output was lost; *error is the errno of that, or 0. */
 bool cli_flush(int *error);
 
+#define CLI_DATA_BYTES_MAX (64 * 1024 * 1024) /* of a file, of a message of standard input */
+
 /* Read a whole file, to be freed; "-" is standard input. NULL: the error was printed. */
 char *cli_read_file(const char *path, size_t *length);
 

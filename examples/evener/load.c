@@ -13,6 +13,7 @@
 #include "examples/evener/cli.h"
 #include "examples/evener/commands.h"
 #include "examples/evener/load_stats.h"
+#include "examples/evener/messages.h"
 #include "examples/evener/service.h"
 #include "examples/evener/types.h"
 
@@ -361,13 +362,16 @@ static bool prepare(load *l)
     char *name = cli_service_name(options->method);
     const evener_method *method =
         name != NULL && cli_types_open(options, &l->service, name, &types) ? cli_types_method(options, types) : NULL;
-    size_t at = 0;
     bool more, ok = method != NULL;
     if (ok && (method->client_streaming || method->server_streaming)) {
         ok = cli_error("%s: load makes unary calls only", method->full_name);
     }
-    ok = ok && cli_next_message(options, method, &at, &more, &l->request) &&
-         ((l->method = strdup(method->path)) != NULL || cli_error("out of memory"));
+    if (ok) {
+        cli_messages messages = cli_messages_open(options, method);
+        ok = cli_messages_next(&messages, &more, &l->request) &&
+             ((l->method = strdup(method->path)) != NULL || cli_error("out of memory"));
+        cli_messages_close(&messages);
+    }
     free(name);
     evener_descriptors_destroy(types);
     return ok;

@@ -136,6 +136,7 @@ static bool take_failures(const entry *e, cli_options *options, char *value)
 
 static void set_request(cli_options *options, const void *bytes, size_t count)
 {
+    options->standard_input = false;
     evener_bytes_clear(&options->request);
     uint8_t *to = evener_bytes_create(count, &options->request);
     if (count > 0) {
@@ -143,17 +144,28 @@ static void set_request(cli_options *options, const void *bytes, size_t count)
     }
 }
 
-static bool take_data_file(const entry *e, cli_options *options, char *value)
+static bool read_data_file(cli_options *options, const char *path)
 {
-    (void)e;
     size_t length;
-    char *text = cli_read_file(value, &length);
+    char *text = cli_read_file(path, &length);
     if (text != NULL) {
         options->has_data = true;
         set_request(options, text, length);
     }
     free(text);
     return text != NULL;
+}
+
+static bool take_data_file(const entry *e, cli_options *options, char *value)
+{
+    (void)e;
+    if (strcmp(value, "-") != 0) {
+        return read_data_file(options, value);
+    }
+    set_request(options, "", 0);
+    options->has_data = true;
+    options->standard_input = true; /* read when all options are known */
+    return true;
 }
 
 static bool take_data(const entry *e, cli_options *options, char *value)
@@ -424,6 +436,11 @@ static bool take_method(const char *text, cli_options *options)
     return true;
 }
 
+bool cli_is_typed(const cli_options *options)
+{
+    return options->method != NULL && options->method_without_slash && !options->raw && !options->has_hex;
+}
+
 /* Take [TARGET] [SYMBOL]: descriptor sets need no target. */
 static cli_parsed take_symbol(cli_command command, int count, char **operands, cli_options *options)
 {
@@ -510,7 +527,12 @@ cli_parsed cli_options_parse(cli_command command, int argc, char **argv, cli_opt
             return CLI_WRONG;
         }
     }
-    return take_operands(command, argc - optind, argv + optind, options);
+    const cli_parsed result = take_operands(command, argc - optind, argv + optind, options);
+    const bool one_by_one = command == CLI_CALL && cli_is_typed(options);
+    if (result == CLI_RUN && options->standard_input && !one_by_one && !read_data_file(options, "-")) {
+        return CLI_WRONG;
+    }
+    return result;
 }
 
 void cli_options_clear(cli_options *options)

@@ -42,6 +42,7 @@ typedef struct cli_options {
     /* the call: call, load */
     evener_bytes request;   /* owned */
     bool has_data, has_hex; /* how the request was given */
+    bool standard_input;    /* it comes there, and is read message by message (messages.h) */
     bool emit_defaults, allow_unknown_fields;
     evener_metadata headers[CLI_HEADERS_MAX];
     size_t header_count;
@@ -64,6 +65,9 @@ typedef enum cli_parsed {
     CLI_DONE,  /* help was printed */
     CLI_WRONG, /* an error was printed: exit with EXIT_USAGE */
 } cli_parsed;
+
+/* Whether the method is called with its types: it is written without a slash in front, and no option asks for bytes. */
+bool cli_is_typed(const cli_options *options);
 
 /* Parse the arguments of a command; argv[0] is its name. Clear `options` with cli_options_clear() in any case. */
 cli_parsed cli_options_parse(cli_command command, int argc, char **argv, cli_options *options);

@@ -1,12 +1,16 @@
 /* evener call TARGET package.Service/Method: a call of any kind, its messages as JSON. */
 #include "examples/evener/typed_call.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "examples/evener/cli.h"
 #include "examples/evener/commands.h"
+#include "examples/evener/messages.h"
 #include "examples/evener/types.h"
 
 /* A stream of answers, printed as they come: with a client stream, beside the writing. */
@@ -14,7 +18,8 @@ typedef struct reading {
     const cli_options *options;
     const evener_method *method;
     evener_stream *stream;
-    bool failed; /* an answer could not be printed */
+    int ended[2]; /* a pipe; readable when there is no further answer, so that nobody waits for a message in vain */
+    bool failed;  /* an answer could not be printed */
 } reading;
 
 static void *print_answers(void *arg)
@@ -29,28 +34,28 @@ static void *print_answers(void *arg)
         fflush(stdout); /* each answer when it comes: the reader may be a program */
         evener_bytes_clear(&message);
     }
+    close(r->ended[1]);
     return NULL;
 }
 
-/* Send all messages of --data. False: the error was printed, and the call is cancelled. */
+/* Send all messages of --data, each when it is there. False: the error was printed, and the call is cancelled. */
 static bool send_messages(const reading *r)
 {
-    size_t at = 0;
-    bool more, open = true;
+    cli_messages messages = cli_messages_open(r->options, r->method);
+    bool ok, more, open = true;
     evener_bytes message;
-    for (;;) {
-        if (!cli_next_message(r->options, r->method, &at, &more, &message)) {
-            evener_stream_cancel(r->stream);
-            return false;
-        }
-        if (!more) {
-            break;
-        }
+    messages.stop = r->ended[0];
+    while ((ok = cli_messages_next(&messages, &more, &message)) && more) {
         open = open && evener_stream_write(r->stream, &message); /* false: the end says why */
         evener_bytes_clear(&message);
     }
-    evener_stream_writes_done(r->stream);
-    return true;
+    cli_messages_close(&messages);
+    if (ok) {
+        evener_stream_writes_done(r->stream);
+    } else {
+        evener_stream_cancel(r->stream);
+    }
+    return ok;
 }
 
 static evener_status_code stream(const cli_options *options, const cli_service *service, const evener_method *method,
@@ -60,17 +65,26 @@ static evener_status_code stream(const cli_options *options, const cli_service *
     reading r = {.options = options, .method = method};
     pthread_t reader;
     call.details = details;
+    if (pipe(r.ended) != 0) {
+        *failed = true;
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "no pipe: %s", strerror(errno));
+    }
     const evener_status_code code = evener_stream_open(service->channel, method->path, NULL, &call, &r.stream, status);
     if (code != EVENER_STATUS_OK) {
+        close(r.ended[0]);
+        close(r.ended[1]);
         return code;
     }
     if (pthread_create(&reader, NULL, print_answers, &r) != 0) {
         evener_stream_unref(r.stream);
+        close(r.ended[0]);
+        close(r.ended[1]);
         *failed = true;
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "no thread can be started");
     }
     *failed = !send_messages(&r);
     pthread_join(reader, NULL);
+    close(r.ended[0]); /* the reader has closed the other end */
     *failed = *failed || r.failed;
     const evener_status_code result = evener_stream_finish(r.stream, status);
     evener_stream_unref(r.stream);
@@ -82,16 +96,17 @@ static evener_status_code unary(const cli_options *options, const cli_service *s
 {
     evener_call_options call = cli_call_options(options);
     evener_bytes request = {0}, second = {0}, response = {0};
-    size_t at = 0;
+    cli_messages messages = cli_messages_open(options, method);
     bool more = false;
-    *failed = !cli_next_message(options, method, &at, &more, &request);
+    *failed = !cli_messages_next(&messages, &more, &request);
     if (!*failed && more && options->has_data) {
-        *failed = !cli_next_message(options, method, &at, &more, &second);
+        *failed = !cli_messages_next(&messages, &more, &second);
         if (!*failed && more) {
             *failed = !cli_error("--data: %s takes one message", method->full_name);
         }
         evener_bytes_clear(&second);
     }
+    cli_messages_close(&messages);
     evener_status_clear(status);
     if (*failed) {
         evener_bytes_clear(&request);

@@ -74,42 +74,6 @@ const evener_method *cli_types_method(const cli_options *options, const evener_d
     return method;
 }
 
-bool cli_is_typed(const cli_options *options)
-{
-    return options->method != NULL && options->method_without_slash && !options->raw && !options->has_hex;
-}
-
-bool cli_next_message(const cli_options *options, const evener_method *method, size_t *at, bool *more,
-                      evener_bytes *message)
-{
-    const char *text = (const char *)options->request.data;
-    const size_t length = options->request.length;
-    const evener_json_options json = {
-        .size = sizeof json, .ignore_unknown = options->allow_unknown_fields, .opaque_any = true};
-    evener_status status;
-    size_t start, end;
-    if (!options->has_data) { /* a single request may be empty; a stream of requests is */
-        *more = *at == 0 && !method->client_streaming;
-        *at = 1;
-        *message = (evener_bytes){0};
-        return true;
-    }
-    if (evener_json_next(text + *at, length - *at, &start, &end, &status) != EVENER_STATUS_OK) {
-        /* Of the last value the place in the whole text is of use only if it is the first. */
-        return cli_error("--data: %s%s", *at > 0 ? "after the messages before: " : "", status.message);
-    }
-    *more = start != end;
-    if (!*more) {
-        return true;
-    }
-    if (evener_json_to_bytes(method->input, text + *at + start, end - start, &json, message, &status) !=
-        EVENER_STATUS_OK) {
-        return cli_error("--data: %s: %s", method->input->full_name, status.message);
-    }
-    *at += end;
-    return true;
-}
-
 /* ---- printing ---- */
 
 /* Decode a character of UTF-8 that is known to be valid, and return its length. */

@@ -25,14 +25,6 @@ char *cli_service_name(const char *method);
 /* Find the method that the command line names, "package.Service/Method". NULL: the error was printed. */
 const evener_method *cli_types_method(const cli_options *options, const evener_descriptors *types);
 
-/* Whether the method is called with its types: it is written without a slash in front, and no option asks for bytes. */
-bool cli_is_typed(const cli_options *options);
-
-/* Take the next message out of the JSON values of --data. *more: false if there is none left; *at is where the next one
- * begins, 0 to begin with. False: the error was printed. */
-bool cli_next_message(const cli_options *options, const evener_method *method, size_t *at, bool *more,
-                      evener_bytes *message);
-
 /* Print a message as JSON, indented or on one line. False: the error was printed. */
 bool cli_print_message(const cli_options *options, const evener_message_type *type, const evener_bytes *message);
 

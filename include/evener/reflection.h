@@ -8,7 +8,8 @@
  *
  * Each function is one stream to one backend of the channel: grpc.reflection.v1.ServerReflection, or v1alpha if the
  * server answers UNIMPLEMENTED. It blocks until the answer is complete or the deadline has passed, and fails on the
- * control thread as every blocking call does. Any thread; threads that add to one pool exclude each other.
+ * control thread as every blocking call does. Any thread; the caller lets only one thread at a time add to a pool,
+ * and no other thread read it meanwhile.
  * `options` is that of a call (evener/call.h): NULL is the default; timeout_ms 0 is EVENER_REFLECTION_TIMEOUT_MS;
  * `details` is not used.
  *

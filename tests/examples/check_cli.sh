@@ -178,6 +178,22 @@ seq 1000 | sed 's/.*/{"firstName":"&","age":&}/' >"$scratch/thousand"
 run 0 "$evener" call "$target" $demo/Exchange --plaintext --json -d "@$scratch/thousand"
 [ "$(grep -c '"lastName"' <<<"$out")" -eq 1000 ] || bad "1,000 messages each way: $(wc -l <<<"$out") lines"
 has "$out" "^\{\"response\":\{\"lastName\":\"1000's family\",\"gender\":\"Female\"\}\}$"
+# Standard input as it comes: the answer to the first message is there before the second one is sent.
+coproc talk { exec "$evener" call "$target" $demo/Exchange --plaintext --timeout 0 --json -d @ 2>"$scratch/err"; }
+talk_pid=$talk_PID
+for message in '{"firstName":"Ada"}' $'{"firstName":\n"}{[\\"\\\\"}' ' {"age":7}'; do
+    printf '%s' "$message" >&"${talk[1]}"
+    IFS= read -r -t 60 line <&"${talk[0]}" || bad "no answer to $message: $(cat "$scratch/err")"
+    has "$line" "^..response.:..lastName.:.*family"
+done
+eval "exec ${talk[1]}>&-"
+IFS= read -r -t 60 line <&"${talk[0]}"; has "$line" '^\{"status":"OK",'
+wait "$talk_pid" || bad "the talk ended with $?"
+mkfifo "$scratch/fifo"; exec {fifo}<>"$scratch/fifo" # never at its end
+run 68 timeout 60 "$evener" call "$target" $demo/Exchange --plaintext --timeout 300ms -d @ <&$fifo; has "$err" 'DEADLINE_EXCEEDED'
+exec {fifo}>&-
+run 1 sh -c 'printf "{\"foo\":1} 7" | "$@"' sh "$evener" call "$target" $demo/PushData --plaintext -d @; has "$err" 'foo: a string'
+run 1 sh -c 'printf "{} {\"foo\":" | "$@"' sh "$evener" call "$target" $demo/PushData --plaintext -d @; has "$err" 'after the messages before: malformed'
 # Types of a file; bytes need no types; load.
 protoc -I "$(dirname "$0")/../../examples/proto" --include_imports --descriptor_set_out="$scratch/demo.protoset" \
     grpcdemo/grpcdemo.proto || bad "protoc"

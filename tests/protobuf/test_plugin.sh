@@ -71,6 +71,78 @@ for file in none top; do
 done
 grep -q '"/Top/Run"' "$scratch/calls/top.evener.c" || fail "a service without package"
 
+# Names that C or C++ have a meaning for, names that are very long, comments that end in trigraphs, proto2, aliases of
+# enums, a type by a public import, a service without methods. Names of methods that are keywords protoc-c itself cannot
+# take.
+cat >"$scratch/protos/odd.proto" <<'PROTO'
+syntax = "proto2";
+package class.int.v1;
+import "shared.proto";
+message struct {
+    optional int32 int = 1 [default = 7];
+    optional string while = 2 [default = "a\"b\\"];
+    repeated bytes char = 3;
+    optional double d = 4 [default = inf];
+    enum Kind {
+        option allow_alias = true;
+        ONE = 1;
+        UNO = 1;
+        NEG = -2;
+    }
+    optional Kind kind = 5 [default = UNO];
+    message Nested {
+        message Deeper { required string r = 1; }
+        optional Deeper default = 1;
+    }
+    oneof switch {
+        string case = 6;
+        Nested nested = 7;
+    }
+    extensions 100 to 200;
+}
+message AVeryLongNameOfAMessageThatGoesOnAndOnUntilNobodyCanReadItAnyMoreButMustStillCompileInCAndInCPlusPlus {}
+// Ends a comment: */ and begins /* one. ??/
+// A trigraph at the end of a line *??/
+// /
+service return {
+    rpc EOF(struct) returns (stream struct);
+    rpc NULL(stream struct) returns (struct.Nested.Deeper);
+    rpc main(stream struct) returns (stream struct);
+    // */
+    rpc AVeryLongNameOfAMethodThatGoesOnAndOnUntilNobodyCanReadItAnyMoreButMustStillCompile(
+        AVeryLongNameOfAMessageThatGoesOnAndOnUntilNobodyCanReadItAnyMoreButMustStillCompileInCAndInCPlusPlus)
+        returns (stream struct);
+    rpc shared(.other.pub.Public) returns (.other.Shared);
+}
+service none {}
+PROTO
+cat >"$scratch/protos/shared.proto" <<'PROTO'
+syntax = "proto3";
+package other;
+import public "public.proto";
+message Shared { map<string, int64> m = 1; }
+PROTO
+printf 'syntax = "proto3"; package other.pub; message Public { bytes b = 1; }' >"$scratch/protos/public.proto"
+cat >"$scratch/protos/words.proto" <<'PROTO'
+syntax = "proto3";
+message M {}
+service size { rpc t(M) returns (M); }
+service not { rpc eq(M) returns (M); }
+service static { rpc assert(M) returns (M); rpc cast(stream M) returns (M); }
+service thread { rpc local(M) returns (stream M); }
+service va { rpc start(M) returns (M); rpc arg(stream M) returns (stream M); }
+PROTO
+protoc-c --proto_path="$scratch/protos" --c_out="$scratch/messages" odd.proto shared.proto public.proto words.proto
+generate "$scratch/calls" "$scratch/protos" odd.proto shared.proto public.proto words.proto
+for file in odd shared public words; do
+    for compiler in "gcc -x c -std=c11 -Wstrict-prototypes -Wmissing-prototypes" "gcc -x c -std=gnu17" \
+        "g++ -x c++ -std=c++11" "g++ -x c++ -std=c++20"; do
+        $compiler "${warnings[@]}" -fsyntax-only "$scratch/calls/$file.evener.c" || fail "$file does not compile by $compiler"
+    done
+done
+grep -q 'evener_status_code size_t_(' "$scratch/calls/words.evener.h" || fail "size_t_"
+grep -q '"/size/t"' "$scratch/calls/words.evener.c" || fail "an underscore must not change the path"
+
 # refuse TEXT SOURCE [PARAMETER]
 refuse() {
     printf '%s' "$2" >"$scratch/protos/bad.proto"

@@ -81,8 +81,8 @@ static void add_comment(text *to, const char *comment)
             }
             text_add_bytes(to, (unsigned char)c < ' ' || c == 0x7f ? " " : &c, 1);
         }
-        if (end > 0 && comment[end - 1] == '\\') {
-            text_add(to, " ."); /* a backslash at the end would join the next line */
+        if (end > 0 && (comment[end - 1] == '\\' || (end > 2 && memcmp(comment + end - 3, "\?\?/", 3) == 0))) {
+            text_add(to, " ."); /* a backslash at the end, or its trigraph, would join the next line */
         }
         comment += length + (comment[length] == '\n');
     }
@@ -202,6 +202,9 @@ static bool add_method(generator *self, const file_descriptor *file, size_t serv
     text_add(&seen, method->name);
     if (!seen.failed) {
         names_add_lower(&function, seen.data, "_");
+        if (!function.failed && names_is_reserved(function.data)) {
+            text_add(&function, "_");
+        }
     }
     if (file->package != NULL && file->package[0] != '\0') {
         text_add(&path, file->package);

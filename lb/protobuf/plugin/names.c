@@ -1,6 +1,7 @@
 #include "lb/protobuf/plugin/names.h"
 
 #include <stddef.h>
+#include <string.h>
 
 /* Not those of ctype.h, which depend on the locale. */
 static bool is_upper(char c)
@@ -80,4 +81,21 @@ bool names_is_full(const char *name)
             return *name == '\0';
         }
     }
+}
+
+bool names_is_reserved(const char *identifier)
+{
+    static const char *const reserved[] = {
+        "and_eq",           "atomic_load",   "atomic_store", "co_await",     "co_return",
+        "co_yield",         "const_cast",    "dynamic_cast", "not_eq",       "or_eq",
+        "reinterpret_cast", "static_assert", "static_cast",  "thread_local", "typeof_unqual",
+        "va_arg",           "va_copy",       "va_end",       "va_start",     "xor_eq",
+    };
+    for (size_t i = 0; i < sizeof reserved / sizeof reserved[0]; i++) {
+        if (strcmp(identifier, reserved[i]) == 0) {
+            return true;
+        }
+    }
+    const size_t length = strlen(identifier); /* types of the C library and of POSIX */
+    return length > 2 && strcmp(identifier + length - 2, "_t") == 0;
 }

@@ -17,5 +17,8 @@ void names_add_lower(text *to, const char *full_name, const char *separator);
 bool names_is_full(const char *text);
 /* Return whether the text is one identifier. */
 bool names_is_identifier(const char *text);
+/* Return whether C, C++ or their standard headers give a meaning to the identifier, of two or more words in lower case:
+ * "static_assert", "not_eq", "size_t". */
+bool names_is_reserved(const char *identifier);
 
 #endif
