@@ -9,7 +9,7 @@
 #include "lb/base/sibling.h"
 
 /* Start `main(arg)` on a joinable thread with all signals blocked. Only the first 15 characters of `name` are used.
- * Errors: INTERNAL; the message names the thread, and *thread is untouched. Any thread. */
+ * Errors: INTERNAL, RESOURCE_EXHAUSTED; the message names the thread, and *thread is untouched. Any thread. */
 EVENER_SIBLING evener_status_code evener_thread_start(pthread_t *thread, const char *name, void *(*main)(void *arg),
                                                       void *arg, evener_status *status);
 

@@ -1,5 +1,6 @@
 /* The engine: I/O threads, seats and nghttp2's tables, one per runtime. Made with the first connection, ended with the
  * runtime. */
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -113,9 +114,13 @@ static void engine_destroy(void *object)
 /* The number of threads for create(), as evener_runtime_shared() passes no argument on. Control thread. */
 static _Thread_local uint32_t wanted_threads;
 
+/* Processors on which this thread may run, by one system call: sysconf() reads a file, and counts those that a container
+ * or taskset keeps from the process. */
 static uint32_t default_threads(void)
 {
-    const long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    cpu_set_t usable;
+    const long processors = sched_getaffinity(0, sizeof usable, &usable) == 0 ? CPU_COUNT(&usable) /* at most 1,024 */
+                                                                              : sysconf(_SC_NPROCESSORS_ONLN);
     if (processors < 1) {
         return 1;
     }
