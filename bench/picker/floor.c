@@ -148,8 +148,11 @@ static double measure(void (*operation)(void), unsigned first_processor, unsigne
     const uint64_t from_ns = bench_now_ns();
     struct timespec pause = {.tv_sec = (time_t)(duration_ns / 1000000000u),
                              .tv_nsec = (long)(duration_ns % 1000000000u)};
-    nanosleep(&pause, NULL);
-    const uint64_t operations = operations_of(workers, running) - before;
+    uint64_t operations;
+    do { /* on a busy machine none may have run */
+        nanosleep(&pause, NULL);
+        operations = operations_of(workers, running) - before;
+    } while (operations == 0 && running > 0);
     const uint64_t taken_ns = bench_now_ns() - from_ns;
     atomic_store_explicit(&stop, true, memory_order_relaxed);
     for (unsigned i = 0; i < running; i++) {

@@ -49,7 +49,7 @@ typedef struct picker_settings {
 static const size_t full_backends[] = {1, 3, 10, 100, 1000, 10000, 100000};
 static const unsigned full_threads[] = {1, 2, 4, 8, 16};
 static const size_t quick_backends[] = {10, 10000};
-static const unsigned quick_threads[] = {1, 2};
+static const unsigned quick_threads[] = {1, 2, 8};
 static const unsigned updates_per_s[] = {10, 1000};
 #define WRITER_BACKENDS_MIN 10
 #define WRITER_BACKENDS_MAX 1000 /* copying longer lists takes too long for 1,000 updates per second */

@@ -167,11 +167,12 @@ static uint64_t operations_of(const worker *workers, unsigned count)
     return operations;
 }
 
-/* Let the threads run for a while. Return the time of the clock on the wall per operation of all of them: more threads
+/* Let the threads run for a while. Store the time of the clock on the wall per operation of all of them: more threads
  * than processors take turns, and the sum of their own rates would count a processor several times. The time begins
  * when all have run, as a virtual machine may need a good part of a pass to wake one, and ends before they are stopped,
  * as each has to be scheduled once more to notice that. */
-static double run_for(const worker *workers, unsigned count, const atomic_uint *awake, uint64_t duration_ns)
+static void run_for(const worker *workers, unsigned count, const atomic_uint *awake, uint64_t duration_ns,
+                    picker_result *result)
 {
     while (atomic_load(awake) < count) {
         (void)sched_yield();
@@ -181,8 +182,8 @@ static double run_for(const worker *workers, unsigned count, const atomic_uint *
     do {
         sleep_ns(duration_ns);
     } while (operations_of(workers, count) == operations);
-    operations = operations_of(workers, count) - operations;
-    return (double)(bench_now_ns() - from_ns) / (double)operations;
+    result->timed = operations_of(workers, count) - operations;
+    result->ns = (double)(bench_now_ns() - from_ns) / (double)result->timed;
 }
 
 static void gather(const worker *workers, unsigned count, picker_result *result, histogram *ticks)
@@ -226,7 +227,8 @@ bool picker_load_run(const picker_load *load, picker_load_kind kind, picker_resu
         return false;
     }
     pthread_barrier_wait(&start);
-    *result = (picker_result){.ns = run_for(workers, running, &awake, load->duration_ns)};
+    *result = (picker_result){.ns = 0};
+    run_for(workers, running, &awake, load->duration_ns, result);
     atomic_store_explicit(&stop, true, memory_order_relaxed);
     for (unsigned i = 0; i < running; i++) {
         pthread_join(workers[i].thread, NULL);

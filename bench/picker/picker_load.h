@@ -27,7 +27,8 @@ typedef struct picker_load {
 } picker_load;
 
 typedef struct picker_result {
-    double ns; /* of the clock on the wall, per operation of all threads together */
+    double ns;      /* of the clock on the wall, per operation of all threads together */
+    uint64_t timed; /* operations in that time, `duration_ns` at least */
     uint64_t operations;
     uint64_t allocations;  /* on the picking threads */
     uint64_t not_complete; /* picks without a subchannel */

@@ -21,6 +21,7 @@ typedef struct picker_row {
     bench_figure figures[PICKER_LOAD_EACH]; /* by picker_load_kind */
     histogram *ticks;                       /* of PICKER_LOAD_EACH */
     uint64_t allocations, not_complete, operations;
+    unsigned too_fast; /* passes whose figure is not of the clock on the wall */
     bool ok;
 } picker_row;
 
@@ -31,8 +32,8 @@ void picker_row_begin(picker_row *row, const char *policy, size_t backends, unsi
  * `duration_ns`. */
 void picker_row_run(picker_row *row, bench_channel *bench, unsigned passes, uint64_t duration_ns);
 
-/* Complain about an allocation in a pick or a pick without a backend. Return the row as an object that the caller
- * owns. */
+/* Complain about an allocation in a pick, a pick without a backend, or a figure below the time on the wall. Return the
+ * row as an object that the caller owns. */
 json_t *picker_row_end(picker_row *row);
 
 #endif
