@@ -11,7 +11,10 @@
  * candidate. Streams are counted apart and compared with streams: an open stream is no load for unary calls.
  *
  * Ends that are not OK. One that comes earlier than usual keeps its place in the count until the usual time has passed
- * (held.h): a backend that refuses at once must not look idle. A code of `failureCodes` holds FAILED_PLACES places.
+ * (held.h): a backend that refuses at once must not look idle. A code of `failureCodes` holds FAILED_PLACES places, the
+ * longer the more such codes came in a row, up to FAILED_HOLD_NS. From FAILING_FROM on the backend is failing: while
+ * places are held it gets calls only if all others that a pick looks at are failing, too. So it gets a call every few
+ * seconds, however few the calls and however large its weight. A new connection starts without failures.
  *
  * Where calls take less than BRIEF_NS, counting would cost more than the call, and the threads would contend for the
  * cache lines. Of these calls each thread leaves one at a time uncounted (glance.h). Calls are timed to know whether
@@ -54,6 +57,19 @@
 #define USUAL_WEIGHT (1.0F / 8)
 /* Held for a call that ended with a failure code: the backend gets less than a tenth of its share. */
 #define FAILED_PLACES 16.0F
+/* The time of these places doubles with each such code in a row above FAILURES_FEW, up to this (or the usual time, if
+ * that is longer). From FAILING_FROM in a row on the backend is failing. An OK halves their number. */
+#define FAILED_HOLD_NS ((float)EVENER_NS_PER_S)
+#define FAILURES_FEW 4
+#define FAILING_FROM 8
+/* Stands for the usual time of a backend that failed before any answer of a peer. */
+#define UNKNOWN_USUAL_NS ((float)(10 * EVENER_NS_PER_MS))
+#define FAILURES_MAX 30
+/* Added to the load of a failing backend: more calls than any other has in flight. */
+#define FAILING_LOAD 0x1p28
+/* Draws, and then backends in order, to look for one that is not failing. */
+#define SOUND_DRAWS 8
+#define SOUND_SEARCHED 64
 /* Held for a call that ended early with another code: with one place alone the backend would win more than its share,
  * as other counts vary and held places do not. */
 #define EARLY_PLACES 4.0F
@@ -83,6 +99,7 @@ typedef struct backend {
     uint32_t failure_codes;
     float usual_ns;   /* average time of calls that end OK; that of peers before the first one; 0: not known */
     evener_held held; /* for calls that ended early and not OK */
+    uint8_t failures; /* ends in a row with a code of failure_codes */
     bool knows_usual; /* usual_ns is its own */
     bool brief;       /* calls are short: the last timed one, and the average */
 } backend;
@@ -127,13 +144,25 @@ static inline bool is_zero(const float *value)
     return bits == 0;
 }
 
+/* Return the places that are held; if the backend is failing, FAILING_LOAD and more. */
+static __attribute__((noinline)) double held_load(const backend *b, uint64_t now_ns)
+{
+    const unsigned failures = __atomic_load_n(&b->failures, __ATOMIC_RELAXED);
+    const unsigned more = failures > FAILURES_FEW ? failures - FAILURES_FEW : 0;
+    const float usual_ns = is_zero(&b->usual_ns) ? UNKNOWN_USUAL_NS : get(&b->usual_ns);
+    const float longest_ns = usual_ns > FAILED_HOLD_NS ? usual_ns : FAILED_HOLD_NS;
+    const float hold_ns = fminf(usual_ns * (float)(1U << more), longest_ns);
+    const double places = (double)evener_held_now(&b->held, now_ns, hold_ns);
+    return failures >= FAILING_FROM && places > 0 ? FAILING_LOAD + places : places;
+}
+
 /* Relaxed, here and below: no other data depends on the counts. */
 static inline double load_of(const evener_pick_context *context, const candidate *c)
 {
     const backend *b = c->backend;
     double load = __atomic_load_n(context->args->streaming ? &b->streams : &b->in_flight, __ATOMIC_RELAXED);
     if (__builtin_expect(!is_zero(&b->held.places), 0)) {
-        load += (double)evener_held_now(&b->held, evener_loop_now_fast_ns(context->loop), get(&b->usual_ns));
+        load += held_load(b, evener_loop_now_fast_ns(context->loop));
     }
     if (evener_pick_is_traced(context)) {
         evener_pick_trace_candidate(context, b->subchannel, (load + 1) * c->inverse, NULL);
@@ -299,17 +328,43 @@ static inline const candidate *less_of_two(const least_request_picker *picker, u
     return __atomic_load_n(&y->in_flight, __ATOMIC_RELAXED) < __atomic_load_n(&x->in_flight, __ATOMIC_RELAXED) ? b : a;
 }
 
+static bool is_failing(const evener_pick_context *context, const candidate *c)
+{
+    return !is_zero(&c->backend->held.places) &&
+           held_load(c->backend, evener_loop_now_fast_ns(context->loop)) >= FAILING_LOAD;
+}
+
+/* Return a backend that is not failing: one drawn, if a few draws find one, otherwise the next in order. Without any in
+ * reach, `chosen`. */
+static __attribute__((noinline)) const candidate *sound_one(least_request_picker *picker,
+                                                            const evener_pick_context *context, const candidate *chosen)
+{
+    uint32_t index = 0;
+    for (uint32_t draws = 0; draws < SOUND_DRAWS; draws++) {
+        index = place_of(picker, (uint32_t)(evener_lane_random_next(&picker->random, context->lane) >> 32));
+        if (!is_failing(context, &picker->candidates[index])) {
+            return &picker->candidates[index];
+        }
+    }
+    for (uint32_t i = 0; i < picker->count && i < SOUND_SEARCHED; i++) {
+        index = index + 1 < picker->count ? index + 1 : 0;
+        if (!is_failing(context, &picker->candidates[index])) {
+            return &picker->candidates[index];
+        }
+    }
+    return chosen;
+}
+
 static __attribute__((noinline)) const candidate *choose(least_request_picker *picker,
                                                          const evener_pick_context *context, uint64_t draw)
 {
     if (picker->count == 1) {
         return picker->candidates;
     }
-    if (picker->aliases != NULL) {
-        return least_of_weighted(picker, context, draw);
-    }
-    return picker->count <= picker->choices ? least_of_all(picker, context, draw)
-                                            : least_of_drawn(picker, context, draw);
+    const candidate *best = picker->aliases != NULL            ? least_of_weighted(picker, context, draw)
+                            : picker->count <= picker->choices ? least_of_all(picker, context, draw)
+                                                               : least_of_drawn(picker, context, draw);
+    return is_failing(context, best) ? sound_one(picker, context, best) : best;
 }
 
 /* ---- calls ---- */
@@ -353,14 +408,26 @@ static __attribute__((noinline)) void hold(backend *chosen, uint64_t word, evene
     const float usual_ns = get(&chosen->usual_ns);
     const bool timed = word >= WORD_TIME_MIN && word != WORD_STREAM;
     const float took_ns = timed ? (float)(int64_t)(now_ns - word) : 0.0F;
-    if (usual_ns == 0.0F) {
-        return;
-    }
-    if (evener_is_failure(__atomic_load_n(&chosen->failure_codes, __ATOMIC_RELAXED), code)) {
-        evener_held_add(&chosen->held, now_ns, usual_ns, FAILED_PLACES);
+    const bool failed = evener_is_failure(__atomic_load_n(&chosen->failure_codes, __ATOMIC_RELAXED), code);
+    if (failed) {
+        const uint8_t failures = __atomic_load_n(&chosen->failures, __ATOMIC_RELAXED);
+        __atomic_store_n(&chosen->failures, (uint8_t)(failures < FAILURES_MAX ? failures + 1 : FAILURES_MAX),
+                         __ATOMIC_RELAXED);
+        __atomic_store_n(&chosen->brief, false, __ATOMIC_RELAXED); /* time all calls: an OK is to be noticed */
+        evener_held_add(&chosen->held, now_ns, usual_ns == 0.0F ? UNKNOWN_USUAL_NS : usual_ns, FAILED_PLACES);
     } else if (took_ns < usual_ns && word != WORD_STREAM) {
         evener_held_add(&chosen->held, now_ns, usual_ns, EARLY_PLACES * (1.0F - took_ns / usual_ns));
     }
+}
+
+/* Halve the number of failures in a row, after an OK. Return whether there were any. */
+static inline bool forgive_half(backend *chosen)
+{
+    const uint8_t failures = __atomic_load_n(&chosen->failures, __ATOMIC_RELAXED);
+    if (__builtin_expect(failures != 0, 0)) {
+        __atomic_store_n(&chosen->failures, (uint8_t)(failures / 2), __ATOMIC_RELAXED);
+    }
+    return failures != 0;
 }
 
 static void learn(backend *chosen, float took_ns)
@@ -375,8 +442,13 @@ static void call_is_done(void *data, uint64_t word, const evener_done_info *info
     backend *chosen = data;
     if (__builtin_expect(word == WORD_GLANCE, 1)) {
         evener_glance_end(lane);
+    } else if (word == WORD_STREAM) {
+        (void)__atomic_fetch_sub(&chosen->streams, 1, __ATOMIC_RELAXED);
+        if (info->code == EVENER_STATUS_OK && !info->not_sent) {
+            (void)forgive_half(chosen);
+        }
     } else {
-        (void)__atomic_fetch_sub(word == WORD_STREAM ? &chosen->streams : &chosen->in_flight, 1, __ATOMIC_RELAXED);
+        (void)__atomic_fetch_sub(&chosen->in_flight, 1, __ATOMIC_RELAXED);
     }
     if (__builtin_expect(info->code != EVENER_STATUS_OK, 0)) {
         if (!info->not_sent) {
@@ -386,7 +458,8 @@ static void call_is_done(void *data, uint64_t word, const evener_done_info *info
     }
     if (word >= WORD_TIME_MIN && word != WORD_STREAM && !info->not_sent) {
         const uint64_t took_ns = evener_loop_now_fast_ns(chosen->loop) - word;
-        const bool brief = (int64_t)took_ns < (int64_t)BRIEF_NS && get(&chosen->usual_ns) < (float)BRIEF_NS;
+        const bool brief =
+            !forgive_half(chosen) && (int64_t)took_ns < (int64_t)BRIEF_NS && get(&chosen->usual_ns) < (float)BRIEF_NS;
         if (__atomic_load_n(&chosen->brief, __ATOMIC_RELAXED) != brief) {
             __atomic_store_n(&chosen->brief, brief, __ATOMIC_RELAXED);
         }
@@ -489,6 +562,16 @@ static least_request_picker *allocate_picker(const double *weights, uint32_t cou
     return picker;
 }
 
+/* A backend with a new connection may be another process: its failures before are no measure. */
+static void forgive_after_reconnect(backend *known, uint64_t ready_since_ns)
+{
+    if (__atomic_load_n(&known->failures, __ATOMIC_RELAXED) != 0 &&
+        __atomic_load_n(&known->held.at_ns, __ATOMIC_RELAXED) < ready_since_ns) {
+        __atomic_store_n(&known->failures, 0, __ATOMIC_RELAXED);
+        set(&known->held.places, 0.0F);
+    }
+}
+
 static evener_picker *least_request_build_picker(const evener_base_ready *ready)
 {
     const least_request_config *config = ready->config != NULL ? ready->config : &default_config;
@@ -515,6 +598,7 @@ static evener_picker *least_request_build_picker(const evener_base_ready *ready)
             known->loop = ready->helper->loop;
         }
         __atomic_store_n(&known->failure_codes, config->failure_codes, __ATOMIC_RELAXED);
+        forgive_after_reconnect(known, ready->ready_since_ns[i]);
         picker->candidates[i] = (candidate){known, weights[i], 1 / weights[i]};
     }
     free(weights);

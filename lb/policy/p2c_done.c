@@ -22,11 +22,25 @@ static inline float after_relief(float latency_ns, float rtt_ns, float by_time)
     return latency_ns + (rtt_ns - latency_ns) * (by_time > P2C_RELIEF_WEIGHT_MIN ? by_time : P2C_RELIEF_WEIGHT_MIN);
 }
 
+static inline float after_answer(float latency_ns, float rtt_ns, float by_time, bool news)
+{
+    return rtt_ns > latency_ns ? after_peak(latency_ns, rtt_ns, by_time, news)
+                               : after_relief(latency_ns, rtt_ns, by_time);
+}
+
 /* Return the weight of an end by the time since the last answer. Below the least of all weights, the usual case, no
  * division is needed. */
 static inline float by_time_of(float dt_ns, float decay_ns)
 {
     return dt_ns > decay_ns * P2C_SAMPLE_WEIGHT_MIN ? dt_ns / (dt_ns + decay_ns) : 0.0F;
+}
+
+/* Make picks look at more than the average (p2c_is_calm()), and the next OK end what earlier ends left behind. */
+static inline void leave_calm(p2c_stats *stats)
+{
+    if (p2c_get(&stats->success) == 1.0F) {
+        p2c_set(&stats->success, P2C_NEARLY_ONE);
+    }
 }
 
 /* Hold the place of a call that ended not OK after `rtt_ns`, where calls usually take `usual_ns`. A success below 1
@@ -35,9 +49,7 @@ static void hold(p2c_stats *stats, uint64_t now_ns, float rtt_ns, float usual_ns
 {
     evener_held_add(&stats->held, now_ns, usual_ns, P2C_HELD_PLACES * (1.0F - rtt_ns / usual_ns));
     (void)__atomic_fetch_add(&stats->early_ends, 1, __ATOMIC_RELAXED);
-    if (p2c_get(&stats->success) == 1.0F) {
-        p2c_set(&stats->success, P2C_NEARLY_ONE);
-    }
+    leave_calm(stats);
 }
 
 /* Update the success after an answer. A code that is neither OK nor a failure only ages it. */
@@ -54,8 +66,10 @@ static __attribute__((noinline)) void update_success(p2c_stats *stats, uint64_t 
     } else if (evener_is_failure(__atomic_load_n(&stats->failure_codes, __ATOMIC_RELAXED), code)) {
         after -= after * (by_time > P2C_FAILURE_WEIGHT_MIN ? by_time : P2C_FAILURE_WEIGHT_MIN);
     }
-    if (after > P2C_NEARLY_ONE) { /* picks take their short path again, unless places are held */
-        after = evener_held_now(&stats->held, now_ns, p2c_usual_call_ns(stats)) > 0.0F ? P2C_NEARLY_ONE : 1.0F;
+    if (after > P2C_NEARLY_ONE) { /* picks take their short path again, unless something is left of ends not OK */
+        const bool clean = evener_held_now(&stats->held, now_ns, p2c_usual_call_ns(stats)) == 0.0F &&
+                           p2c_get(&stats->other_ns) == 0.0F;
+        after = clean ? 1.0F : P2C_NEARLY_ONE;
     }
     p2c_set(&stats->success, after);
 }
@@ -67,6 +81,16 @@ static inline void update_spread(p2c_stats *stats, float latency_ns, float rtt_n
     const float off_ns = fabsf(rtt_ns - latency_ns);
     p2c_set(&stats->spread_ns,
             spread_ns + ((off_ns < latency_ns ? off_ns : latency_ns) - spread_ns) * P2C_SPREAD_WEIGHT);
+}
+
+/* Update what the average would be without the ends that were not OK and raised it. */
+static __attribute__((noinline)) void update_average_of_ok(p2c_stats *stats, float rtt_ns, float by_time, bool news)
+{
+    const float without_ns = p2c_get(&stats->other_ns);
+    if (without_ns > 0.0F) {
+        const float after_ns = after_answer(without_ns, rtt_ns, by_time, news);
+        p2c_set(&stats->other_ns, after_ns < p2c_get(&stats->latency_ns) ? after_ns : 0.0F);
+    }
 }
 
 /* Update the statistics after an answer with OK, `rtt_ns` after the call began. */
@@ -83,37 +107,73 @@ static inline __attribute__((always_inline)) void answer_ok(p2c_stats *stats, ui
         p2c_set(&stats->latency_ns, rtt_ns);
         p2c_set(&stats->spread_ns, rtt_ns / 2);
         p2c_set(&stats->usual_ns, 0.0F);
+        p2c_set(&stats->other_ns, 0.0F);
     } else {
         update_spread(stats, latency_ns, rtt_ns);
-        p2c_set(&stats->latency_ns, rtt_ns > latency_ns ? after_peak(latency_ns, rtt_ns, by_time, news)
-                                                        : after_relief(latency_ns, rtt_ns, by_time));
+        p2c_set(&stats->latency_ns, after_answer(latency_ns, rtt_ns, by_time, news));
     }
     if (__builtin_expect(p2c_bits(&stats->success) != P2C_BITS_OF_ONE, 0)) {
+        update_average_of_ok(stats, rtt_ns, by_time, news);
         update_success(stats, now_ns, dt_ns, EVENER_STATUS_OK);
     }
 }
 
+/* Update the average after an answer that is not OK and takes longer than `least_ns`, the average or what is usual. */
+static void raise_average(p2c_stats *stats, float least_ns, float rtt_ns, float by_time, bool news)
+{
+    const float latency_ns = p2c_get(&stats->latency_ns);
+    const float after_ns = after_peak(least_ns, rtt_ns, by_time, news);
+    if (latency_ns == 0.0F) {
+        p2c_set(&stats->other_ns, after_ns);
+        return;
+    }
+    if (p2c_get(&stats->other_ns) == 0.0F) {
+        p2c_set(&stats->other_ns, latency_ns);
+        leave_calm(stats);
+    }
+    p2c_set(&stats->latency_ns, after_ns);
+}
+
+/* Update the average after an answer that says nothing of the backend's health and is faster. It takes back what slower
+ * answers of this kind have added, and no more: with answers of varying times the average would otherwise rise to the
+ * slowest of them. */
+static void lower_average(p2c_stats *stats, float rtt_ns, float by_time)
+{
+    const float latency_ns = p2c_get(&stats->latency_ns);
+    const float other_ns = p2c_get(&stats->other_ns);
+    if (latency_ns == 0.0F && rtt_ns < other_ns) {
+        p2c_set(&stats->other_ns, after_relief(other_ns, rtt_ns, by_time));
+    } else if (other_ns > 0.0F && other_ns < latency_ns && rtt_ns < latency_ns) {
+        const float after_ns = after_relief(latency_ns, rtt_ns, by_time);
+        p2c_set(&stats->latency_ns, after_ns > other_ns ? after_ns : other_ns);
+    }
+}
+
 /* Update the statistics after a call that ended not OK. It took at least this long, whatever the code: its time may
- * raise the average and never lowers it. A cancelled call is no answer: it changes neither the success nor the time of
- * the last answer. */
+ * raise the average and never lowers it below that of the answers with OK. A cancelled call is no answer: it changes
+ * neither the success nor the time of the last answer. */
 static void answer_not_ok(p2c_stats *stats, uint64_t now_ns, uint64_t started_ns, evener_status_code code)
 {
     const uint64_t updated_ns = __atomic_load_n(&stats->updated_ns, __ATOMIC_RELAXED);
     const bool news = (int64_t)(started_ns - updated_ns) >= 0;
+    const bool failed = evener_is_failure(__atomic_load_n(&stats->failure_codes, __ATOMIC_RELAXED), code);
     const float dt_ns = p2c_elapsed_ns(now_ns, updated_ns);
+    const float by_time = by_time_of(dt_ns, p2c_get(&stats->decay_ns));
     const float rtt_ns = p2c_elapsed_ns(now_ns, started_ns) + 1.0F;
     const float usual_ns = p2c_usual_call_ns(stats);
-    float *average_ns = p2c_get(&stats->latency_ns) > 0.0F ? &stats->latency_ns : &stats->at_least_ns;
-    const float least_ns = p2c_get(average_ns) > usual_ns ? p2c_get(average_ns) : usual_ns;
+    const float known_ns = p2c_get(&stats->latency_ns) > 0.0F ? usual_ns : p2c_get(&stats->other_ns);
+    const float least_ns = known_ns > usual_ns ? known_ns : usual_ns;
     if (usual_ns > 0.0F && rtt_ns > least_ns) {
-        p2c_set(average_ns, after_peak(least_ns, rtt_ns, by_time_of(dt_ns, p2c_get(&stats->decay_ns)), news));
-    } else if (usual_ns > rtt_ns) {
+        raise_average(stats, least_ns, rtt_ns, by_time, news);
+    } else if (!failed && code != EVENER_STATUS_CANCELLED) {
+        lower_average(stats, rtt_ns, by_time);
+    }
+    if (usual_ns > rtt_ns) {
         hold(stats, now_ns, rtt_ns, usual_ns);
     }
     if (code != EVENER_STATUS_CANCELLED) {
         __atomic_store_n(&stats->updated_ns, now_ns, __ATOMIC_RELAXED);
-        if (p2c_get(&stats->success) < 1.0F ||
-            evener_is_failure(__atomic_load_n(&stats->failure_codes, __ATOMIC_RELAXED), code)) {
+        if (failed || p2c_get(&stats->success) < 1.0F) {
             update_success(stats, now_ns, dt_ns, code);
         }
     }
@@ -142,9 +202,7 @@ static void end_cancelled(p2c_stats *stats, uint64_t started_ns)
         return;
     }
     (void)__atomic_fetch_sub(&stats->answered_around, 1, __ATOMIC_RELAXED);
-    if (p2c_get(&stats->success) == 1.0F) {
-        p2c_set(&stats->success, P2C_NEARLY_ONE);
-    }
+    leave_calm(stats);
 }
 
 /* Note an answer of the backend, with `in_flight` calls in flight. */

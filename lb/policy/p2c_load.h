@@ -14,7 +14,7 @@
  * Streams are counted apart: an open stream is neither unanswered nor load for unary calls, and a stream is compared by
  * the streams open. Its first message is its response.
  *
- * Ends that are not OK never lower the average. One that comes earlier than usual keeps the call's place in the
+ * Ends that are not OK never lower the average below that of the answers with OK. One that comes earlier than usual keeps the call's place in the
  * in-flight count until the usual time has passed (held.h): a backend that refuses quickly must not look idle.
  *
  * Noise. `spread_ns` is the mean deviation of the answers' times. Where calls are rare, a backend that lost because of
@@ -106,7 +106,8 @@ typedef struct p2c_stats {
     uint64_t ready_ns;   /* where its slow start began; the control thread writes */
     evener_held held;    /* for calls that ended early and not OK */
     float usual_ns;      /* others' usual latency, stored by picks while the average is unknown or stale; otherwise 0 */
-    float at_least_ns;   /* while latency_ns is 0: calls that ended not OK took about this long; 0: they say nothing */
+    float other_ns;      /* while latency_ns is 0: average of ends that were not OK; otherwise what latency_ns would be
+                            without such ends that raised it; 0: there are none */
     uint32_t early_ends; /* ends in a row that were not OK and earlier than usual */
     uint32_t failure_codes; /* of the configuration in force */
     uint32_t generation;    /* of the last picker that held it; 0: none yet. Control thread only */
@@ -195,7 +196,7 @@ static inline float p2c_latency(p2c_stats *stats, const p2c_stats *opponent, flo
     }
     const float opponent_ns = opponent != NULL ? p2c_get(&opponent->latency_ns) : 0.0F;
     const float usual_ns = opponent_ns > usual->latency_ns ? opponent_ns : usual->latency_ns;
-    const float least_ns = latency_ns != 0.0F ? latency_ns : p2c_get(&stats->at_least_ns);
+    const float least_ns = latency_ns != 0.0F ? latency_ns : p2c_get(&stats->other_ns);
     if (usual_ns > P2C_UNKNOWN_NS && p2c_get(&stats->usual_ns) != usual_ns) {
         p2c_set(&stats->usual_ns, usual_ns);
     }

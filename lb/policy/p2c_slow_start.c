@@ -21,6 +21,7 @@ static void join(p2c_stats *stats, const evener_base_ready *ready, uint64_t now_
     if (p2c_get(&stats->latency_ns) == 0.0F) {
         p2c_set(&stats->spread_ns, peers_latency_ns / 2);
         p2c_set(&stats->latency_ns, peers_latency_ns);
+        p2c_set(&stats->other_ns, 0.0F);
     }
     __atomic_store_n(&stats->picked_ns, now_ns, __ATOMIC_RELAXED);
     __atomic_store_n(&stats->ready_ns, now_ns - age_ns, __ATOMIC_RELAXED);

@@ -133,6 +133,85 @@ Test(least_request_shares, b1_a_listed_code_counts_against_the_backend)
     }
 }
 
+/* B1: the same with few calls, with most of the weight, among two, and with more choices; from the start and later. */
+Test(least_request_shares, b1_a_listed_code_counts_however_few_the_calls_and_large_the_weight)
+{
+    static const char *const lists[] = {NULL, "10.0.0.1:1,10.0.0.2:1",
+                                        "10.0.0.1:1;weight=3,10.0.0.2:1,10.0.0.3:1,10.0.0.4:1",
+                                        "10.0.0.1:1;weight=100,10.0.0.2:1,10.0.0.3:1,10.0.0.4:1"};
+    static const char *const configs[] = {NULL, "{\"choiceCount\":4}"};
+    for (size_t i = 0; i < 32; i++) {
+        scene *s = scene_open("least_request", configs[i / 4 % 2], lists[i % 4], 1 + i);
+        const double rate_per_s = i / 8 % 2 == 0 ? 50 : 1000;
+        if (i >= 16) {
+            scene_run(s, rate_per_s, 5);
+        }
+        s->backends[0] = (scene_backend){FAIL_FAST_US, EVENER_STATUS_INTERNAL};
+        scene_run(s, rate_per_s, 1);
+        scene_run(s, rate_per_s, 40);
+        cr_assert_lt(scene_share(s, 0), 0.05, "%zu, %g per s: %f", i, rate_per_s, scene_share(s, 0));
+        scene_close(s);
+    }
+}
+
+/* Two of four that fail do not take calls from each other. */
+Test(least_request_shares, b1_two_of_four_that_fail_get_few_calls)
+{
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        scene *s = scene_open("least_request", NULL, NULL, seed);
+        scene_run(s, 300, 5);
+        s->backends[0] = (scene_backend){FAIL_FAST_US, EVENER_STATUS_UNAVAILABLE};
+        s->backends[2] = (scene_backend){FAIL_FAST_US, EVENER_STATUS_UNKNOWN};
+        scene_run(s, 300, 1);
+        scene_run(s, 300, 20);
+        cr_assert_lt(scene_share(s, 0) + scene_share(s, 2), 0.05, "seed %zu: %f", (size_t)seed,
+                     scene_share(s, 0) + scene_share(s, 2));
+        scene_close(s);
+    }
+}
+
+/* It gets its share again within 12 seconds of its recovery, and within a second of a new connection. */
+Test(least_request_shares, b1_one_that_recovers_gets_its_share_again)
+{
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        scene *s = scene_open("least_request", NULL, NULL, seed);
+        scene_run(s, 1000, 5);
+        for (size_t reconnects = 0; reconnects < 2; reconnects++) {
+            s->backends[0] = (scene_backend){FAIL_FAST_US, EVENER_STATUS_UNKNOWN};
+            scene_run(s, 1000, 5);
+            s->backends[0] = (scene_backend){SCENE_USUAL_US, EVENER_STATUS_OK};
+            if (reconnects == 1) {
+                harness_set(s->h, evener_address_text(s->h->addresses[0]), EVENER_IDLE);
+            }
+            scene_run(s, 1000, reconnects == 1 ? 2 : 12);
+            scene_run(s, 1000, 5);
+            cr_assert_float_eq(scene_share(s, 0), 0.25, 0.03, "seed %zu, %zu: %f", (size_t)seed, reconnects,
+                               scene_share(s, 0));
+        }
+        scene_close(s);
+    }
+}
+
+/* A few failures among many answers change nothing for good. */
+Test(least_request_shares, b1_one_that_fails_at_times_keeps_most_of_its_share)
+{
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        scene *s = scene_open("least_request", NULL, NULL, seed);
+        size_t calls = 0, sum = 0;
+        for (size_t i = 0; i < 2000; i++) {
+            s->backends[0].code = i % 20 == 0 ? EVENER_STATUS_UNKNOWN : EVENER_STATUS_OK;
+            scene_run(s, 1000, 0.01);
+            for (size_t b = 0; b < SCENE_BACKENDS; b++) {
+                calls += b == 0 ? s->picks[b] : 0;
+                sum += s->picks[b];
+            }
+        }
+        cr_assert((double)calls > 0.15 * (double)sum && (double)calls < 0.26 * (double)sum, "seed %zu: %f",
+                  (size_t)seed, (double)calls / (double)sum);
+        scene_close(s);
+    }
+}
+
 /* B2: streams open on one or on each backend are no load for unary calls. */
 Test(least_request_shares, b2_streams_leave_the_shares_even)
 {

@@ -100,6 +100,49 @@ Test(p2c_capture, one_that_refuses_at_once_does_not_win_by_an_average_from_anoth
     }
 }
 
+/* Answers that take as long as others' answers, each another time: the average must not rise to the slowest of them. */
+Test(p2c_capture, b1_answers_not_ok_of_varying_times_keep_their_share)
+{
+    for (size_t i = 0; i < 4; i++) {
+        for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+            scene *s = open_scene(seed);
+            const double rate_per_s = (double)rates_per_s[i % 2];
+            s->varied = true;
+            if (i < 2) {
+                scene_run(s, rate_per_s, 10);
+            }
+            s->backends[0].code = EVENER_STATUS_NOT_FOUND;
+            scene_run(s, rate_per_s, i % 2 == 0 ? 100 : 30);
+            cr_assert(scene_share(s, 0) > 0.06 && scene_share(s, 0) < 0.27, "%zu, %g per s, seed %zu: %f", i,
+                      rate_per_s, (size_t)seed, scene_share(s, 0));
+            scene_close(s);
+        }
+    }
+}
+
+/* One answer of two or ten is not OK. */
+Test(p2c_capture, b1_some_answers_not_ok_of_varying_times_change_little)
+{
+    for (size_t i = 0; i < 2; i++) {
+        for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+            scene *s = open_scene(seed);
+            size_t calls = 0, sum = 0;
+            s->varied = true;
+            for (size_t step = 0; step < 2000; step++) {
+                s->backends[0].code = step % (i == 0 ? 2 : 10) == 0 ? EVENER_STATUS_NOT_FOUND : EVENER_STATUS_OK;
+                scene_run(s, 1000, 0.01);
+                calls += s->picks[0];
+                for (size_t b = 0; b < BACKENDS; b++) {
+                    sum += s->picks[b];
+                }
+            }
+            const double share = (double)calls / (double)sum;
+            cr_assert(share > 0.15 && share < 0.27, "%zu, seed %zu: %f", i, (size_t)seed, share);
+            scene_close(s);
+        }
+    }
+}
+
 Test(p2c_capture, no_code_but_ok_lowers_the_average_or_the_cost)
 {
     for (int code = EVENER_STATUS_CANCELLED; code <= EVENER_STATUS_UNAUTHENTICATED; code++) {
