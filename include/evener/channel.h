@@ -44,6 +44,9 @@ typedef enum evener_empty_update {
 
 /* Zero in a field is its documented default. All pointers are borrowed for the call and copied as needed, unless the
  * field says otherwise. */
+/* For evener_channel_options.calls_waiting_max: a call above a limit ends at once. */
+#define EVENER_NO_CALLS_WAITING UINT32_MAX
+
 typedef struct evener_channel_options {
     size_t size;                           /* sizeof(evener_channel_options) */
     evener_runtime *runtime;               /* NULL: the process-wide default */
@@ -132,6 +135,15 @@ typedef struct evener_channel_options {
      * stay the program's and must outlive the channel's calls. They cannot be changed on a live channel. */
     const struct evener_interceptor *const *interceptors;
     size_t interceptor_count; /* at most EVENER_INTERCEPTORS_MAX */
+    /* Limits of calls in flight over this channel, and to each backend: a full backend is not picked. Every pick counts
+     * from its success to its end, so each attempt of a retried or hedged call. Calls that began before a limit was set
+     * do not count. 0: no limit; a limit in the service config (evenerLimits) applies on top. */
+    uint32_t calls_in_flight_max;
+    uint32_t backend_calls_in_flight_max; /* at most 16,777,215 */
+    /* Calls that wait for the end of another one because of these limits, in the order of their arrival. A further one,
+     * or one that has waited too long, ends with UNAVAILABLE (A32, circuit breaking) and is not retried. */
+    uint32_t calls_waiting_max; /* 0: 1,000; EVENER_NO_CALLS_WAITING: none waits */
+    uint32_t calls_wait_ms_max; /* 0: 1 s */
 } evener_channel_options;
 
 /* Create a channel. On success store a reference in *channel. `options` may be NULL only if none is needed (never with
@@ -239,6 +251,7 @@ struct evener_pick_request {
     uint32_t state;
     evener_status_code result;
     void *waiter;
+    uint64_t full_at_ns;   /* since when it waits because of a limit; 0: it does not */
     evener_pick_args args; /* last, as it grows: `size` includes the members that the caller knows */
 };
 

@@ -24,6 +24,8 @@ typedef struct evener_subchannel_stats {
     uint64_t backoff_remaining_ms;           /* 0: not in backoff */
     char note[EVENER_SUBCHANNEL_NOTE_BYTES]; /* written by the policy: "ewma_us=312 success=0.998 ejected" */
     char last_error[EVENER_STATUS_MESSAGE_BYTES];
+    uint64_t retries; /* of `picks`: attempts by a retryPolicy after a call's first one, modulo 2^32 */
+    uint64_t hedges;  /* attempts by a hedgingPolicy after a call's first one, modulo 2^32 */
 } evener_subchannel_stats;
 
 /*     evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof *stats.subchannels};
@@ -48,6 +50,10 @@ typedef struct evener_channel_stats {
     uint64_t cache_writes; /* of the cache file that succeeded; a list that is in it already is not written */
     uint64_t cache_write_errors;
     char last_cache_error[EVENER_STATUS_MESSAGE_BYTES]; /* why the file was refused, or could not be written */
+    /* With a limit of calls in flight; 0 without: those that count, and those that wait for the end of another one. */
+    uint64_t limited_calls_in_flight, limited_calls_waiting;
+    uint64_t limited_calls_refused; /* too many waited already */
+    uint64_t limited_calls_expired; /* they waited too long */
 } evener_channel_stats;
 
 /* Take a snapshot. On success fills *stats; the caller frees it with evener_channel_stats_clear(). On failure *stats
@@ -60,7 +66,8 @@ EVENER_API evener_status_code evener_channel_get_stats(evener_channel *channel, 
  * allowed. Any thread. */
 EVENER_API void evener_channel_stats_clear(evener_channel_stats *stats);
 
-/* The calls of one name in methodConfig that has a retryPolicy, a hedgingPolicy or an evenerBreaker, since it first had one. */
+/* The calls of one name in methodConfig that has a retryPolicy, a hedgingPolicy or an evenerBreaker, since it first had
+ * one. 10,000 names are kept: a further one takes the place of one that the service config does not have any more. */
 typedef struct evener_method_stats {
     char method
         [EVENER_SUBCHANNEL_NOTE_BYTES]; /* "/package.Service/Method", "/package.Service/", or "" for the default */
@@ -72,6 +79,7 @@ typedef struct evener_method_stats {
     uint64_t throttled;           /* retries that the policy allows, and the throttle or the budget does not */
     uint64_t breaker_rejections;  /* calls that evenerBreaker did not let through */
     uint64_t quantile_ns;         /* evenerHedgingQuantile of the latencies; 0: not known yet, or not asked for */
+    uint64_t attempts_cancelled;  /* of hedged calls: under way when another attempt gave the answer */
 } evener_method_stats;
 
 /* Copy the counters of at most `room` names to `stats`, `stride` bytes each (sizeof(evener_method_stats)). Return the

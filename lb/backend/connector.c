@@ -14,6 +14,7 @@
 
 #include <evener/log.h>
 
+#include "lb/backend/in_flight.h"
 #include "lb/backend/load_reports.h"
 #include "lb/backend/shared_transport.h"
 #include "lb/backend/subchannel_pool.h"
@@ -533,7 +534,10 @@ static void keep_counts(evener_connector *connector, const evener_subchannel_bod
     evener_connector_extra *extra = evener_connector_obtain_extra(connector);
     if (extra != NULL) {
         extra->gone_picks += evener_slot_sum(subchannel->handle).picks;
-        extra->gone_failed += __atomic_load_n(&subchannel->failed, __ATOMIC_RELAXED);
+        extra->gone_failed += evener_failed(subchannel);
+        const uint64_t repeats = __atomic_load_n(&subchannel->repeats, __ATOMIC_RELAXED);
+        extra->gone_retries += (uint32_t)repeats;
+        extra->gone_hedges += (uint32_t)(repeats >> 32);
     }
 }
 

@@ -8,7 +8,7 @@
  * the body, which belongs to the control plane. Channels may have very many backends, so members that most backends
  * do not need, or do not need while they are READY, are allocated separately (attempt, extra).
  *
- * Everything on the control thread, except what picks touch: the slot, and a body's `failed`. */
+ * Everything on the control thread, except what picks and calls touch: the slot, and a body's `counts` and `repeats`. */
 #ifndef EVENER_LB_BACKEND_SUBCHANNEL_POOL_H
 #define EVENER_LB_BACKEND_SUBCHANNEL_POOL_H
 
@@ -144,6 +144,7 @@ typedef struct evener_connector_extra {
     evener_health_watch *health_watches;      /* over this connection */
     struct evener_load_reports *load_reports; /* out of band; NULL: nobody watches them */
     uint64_t gone_picks, gone_failed;         /* counts of released subchannels */
+    uint32_t gone_retries, gone_hedges;
 } evener_connector_extra;
 
 struct evener_connector {
@@ -168,7 +169,8 @@ struct evener_connector {
 struct evener_subchannel_body {
     evener_subchannel *handle;
     evener_subchannel_kind *kind;
-    uint64_t failed;             /* atomic */
+    uint64_t counts;             /* atomic: failed calls, and those in flight that limits count (in_flight.h) */
+    uint64_t repeats;            /* atomic: attempts after a call's first one; retries, and hedges times 2^32 */
     evener_connector *connector; /* NULL once released */
     evener_address *address;     /* a reference, unless equal to `identity` */
     evener_address *identity;    /* as created; keeps the text alive when set_address() replaces the attributes */

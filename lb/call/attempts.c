@@ -171,7 +171,7 @@ static evener_status_code begin(evener_attempts *attempts, evener_status *status
     rpc->first_message_ns = 0;
     evener_details_begin(attempts->details, rpc->attempts);
     evener_call_begin_args args = attempts->begin;
-    evener_rpc_fill_begin_args(rpc, &args);
+    evener_rpc_fill_begin_args(rpc, &attempts->pick, &args);
     args.events = attempts->hooks->events;
     args.wants_metadata = args.wants_metadata || attempts->details != NULL;
     evener_status refusal;
@@ -258,9 +258,7 @@ static evener_pick_outcome ask_for_pick(evener_attempts *attempts, bool may_wait
     if (outcome != EVENER_PICK_QUEUE) {
         return outcome;
     }
-    evener_status_set(status, EVENER_STATUS_FAILED_PRECONDITION,
-                      "no backend now, and waiting for one on the control thread would wait for itself: use the "
-                      "asynchronous functions");
+    evener_channel_cannot_wait(attempts->rpc.channel, &attempts->pick, "the asynchronous functions", status);
     return EVENER_PICK_FAIL;
 }
 

@@ -131,10 +131,11 @@ static bool has_more(const evener_hedge *hedge)
 static void finish(evener_hedge *hedge, child *from, const evener_status *status, const evener_call_end *end)
 {
     evener_attempts *call = hedge->call;
-    uint32_t started;
     pthread_mutex_lock(&hedge->mutex);
-    started = hedge->started;
+    const uint32_t started = hedge->started;
+    const uint32_t losers = hedge->cancelled ? 0 : hedge->running;
     pthread_mutex_unlock(&hedge->mutex);
+    EVENER_METHOD_ADD(call->rpc.state, losers, losers);
     for (uint32_t i = 0; i < started; i++) {
         if (hedge->children[i] != from) {
             evener_attempts_cancel(&hedge->children[i]->attempts);
@@ -265,7 +266,7 @@ static void child_ended(evener_attempts *attempts, const evener_status *status, 
     child *c = EVENER_CONTAINER_OF(attempts, child, attempts);
     evener_hedge *hedge = c->hedge;
     const evener_call_policy *policy = &hedge->call->rpc.policy;
-    evener_throttle *throttle = &hedge->channel->retries.throttle;
+    evener_throttle *throttle = evener_channel_throttle(hedge->channel);
     int32_t pushback_ms = 0;
     const bool has_pushback = end != NULL && evener_retry_pushback(end, &pushback_ms);
     const bool forbids = has_pushback && pushback_ms < 0;
@@ -342,7 +343,7 @@ static void advance_inside(evener_hedge *hedge)
         pthread_mutex_lock(&hedge->mutex);
         const uint64_t now_ns = evener_loop_now_ns(loop);
         const uint64_t deadline_ns = hedge->call->rpc.deadline_ns;
-        hedge->no_more = hedge->no_more || !evener_throttle_allows(&hedge->channel->retries.throttle);
+        hedge->no_more = hedge->no_more || !evener_throttle_allows(evener_channel_throttle(hedge->channel));
         bool more = has_more(hedge);
         bool due = more && hedge->next_at_ns <= now_ns && now_ns < deadline_ns;
         if (due && !evener_retry_budget_take(&hedge->channel->retries.budget, now_ns)) {
@@ -473,7 +474,7 @@ evener_status_code evener_hedge_start(evener_attempts *call, evener_hedge **hedg
         return code;
     }
     if (code != EVENER_STATUS_OK) { /* the pick failed; `finished` must not be called from here */
-        evener_throttle_failed(&made->channel->retries.throttle);
+        evener_throttle_failed(evener_channel_throttle(made->channel));
         pthread_mutex_lock(&made->mutex);
         first->status = *status;
         made->latest = first;

@@ -144,7 +144,7 @@ static bool is_retryable(const evener_rpc *rpc, evener_status_code code)
 static evener_retry_step by_policy(evener_rpc *rpc, bool is_retryable_end, const int32_t *pushback_ms, bool committed,
                                    uint64_t *delay_ns)
 {
-    evener_throttle *throttle = &rpc->channel->retries.throttle;
+    evener_throttle *throttle = evener_channel_throttle(rpc->channel);
     const bool forbids = pushback_ms != NULL && *pushback_ms < 0;
     if (is_retryable_end || forbids) {
         evener_throttle_failed(throttle);
@@ -185,8 +185,9 @@ evener_retry_step evener_retry_after_attempt(evener_rpc *rpc, const evener_pick 
                                              evener_retry_facts facts, uint64_t *delay_ns)
 {
     if (end->code == EVENER_STATUS_OK) {
-        if (__atomic_load_n(&rpc->channel->retries.throttle.max_milli, __ATOMIC_RELAXED) != 0) {
-            evener_throttle_succeeded(&rpc->channel->retries.throttle);
+        evener_throttle *throttle = evener_channel_throttle(rpc->channel);
+        if (__atomic_load_n(&throttle->max_milli, __ATOMIC_RELAXED) != 0) {
+            evener_throttle_succeeded(throttle);
         }
         return EVENER_RETRY_FINISH;
     }

@@ -195,10 +195,20 @@ evener_status_code evener_rpc_deadline_status(const evener_rpc *rpc, evener_stat
                              evener_channel_target(rpc->channel), rpc->attempts);
 }
 
-void evener_rpc_fill_begin_args(evener_rpc *rpc, evener_call_begin_args *args)
+/* Count a retry or a hedge at its backend: an attempt of a hedged call has no policy of its own. */
+static __attribute__((noinline)) void count_repeat(const evener_rpc *rpc, const evener_pick *pick)
+{
+    const uint64_t one = rpc->policy.kind == EVENER_CALL_POLICY_RETRY ? 1 : UINT64_C(1) << 32;
+    (void)__atomic_fetch_add(&evener_slot_body(pick->subchannel)->repeats, one, __ATOMIC_RELAXED);
+}
+
+void evener_rpc_fill_begin_args(evener_rpc *rpc, const evener_pick *pick, evener_call_begin_args *args)
 {
     rpc->attempt_deadline_ns = rpc->deadline_ns;
     EVENER_METHOD_COUNT(rpc->state, attempts);
+    if (__builtin_expect(rpc->retries > 0, 0)) {
+        count_repeat(rpc, pick);
+    }
     if (__builtin_expect(rpc->policy.attempt_timeout_ns > 0, 0) && args->unary) {
         const uint64_t until_ns = evener_loop_now_ns(rpc->channel->hot.loop) + rpc->policy.attempt_timeout_ns;
         rpc->attempt_deadline_ns = until_ns < rpc->deadline_ns ? until_ns : rpc->deadline_ns;

@@ -63,9 +63,9 @@ EVENER_SIBLING bool evener_rpc_set_pick_timeout(evener_rpc *rpc);
 /* Fill and return the status of a call whose deadline passed before it had a backend. */
 EVENER_SIBLING evener_status_code evener_rpc_deadline_status(const evener_rpc *rpc, evener_status *status);
 
-/* Fill what the RPC knows into the arguments of an attempt; the rest is the caller's to set. Starts the attempt's
- * timeout, which bounds a unary call's attempt only. */
-void evener_rpc_fill_begin_args(evener_rpc *rpc, evener_call_begin_args *args);
+/* Fill what the RPC knows into the arguments of an attempt on the pick; the rest is the caller's to set. Counts the
+ * attempt, and starts its timeout, which bounds a unary call's attempt only. */
+void evener_rpc_fill_begin_args(evener_rpc *rpc, const evener_pick *pick, evener_call_begin_args *args);
 
 /* Return whether it is `deadline_ns`, or nearly: a server that counts a timeout in its own milliseconds may be early by
  * one or two. */

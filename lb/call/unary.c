@@ -87,7 +87,7 @@ static evener_status_code attempt(unary *u, const evener_bytes *request, evener_
         .wants_metadata = u->details != NULL,
         .request = request,
     };
-    evener_rpc_fill_begin_args(rpc, &args);
+    evener_rpc_fill_begin_args(rpc, &u->pick, &args);
     u->word = WAITING;
     u->call->arg = u;
     /* The pick ends with `ended`, on another thread perhaps; the connection must outlive the wait. */

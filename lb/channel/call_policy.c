@@ -251,6 +251,41 @@ evener_status_code evener_retry_budget_read(const json_t *root, evener_retry_bud
     return code;
 }
 
+static evener_status_code read_whole(const place *at, const char *name, double min, uint32_t *value)
+{
+    double found = -1;
+    const evener_status_code code = read_number(at, name, min, UINT32_MAX - 1.0, &found);
+    if (code != EVENER_STATUS_OK || found < 0) {
+        return code;
+    }
+    if (found != floor(found)) {
+        return refuse(at, name, "a whole number is needed");
+    }
+    *value = (uint32_t)found;
+    return EVENER_STATUS_OK;
+}
+
+evener_status_code evener_limits_read(const json_t *root, evener_limits_given *limits, evener_status *status)
+{
+    const place at = {.object = field_of(root, "evenerLimits"), .name = "evenerLimits", .status = status};
+    evener_limits_given found = {UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT64_MAX};
+    if (at.object != NULL && !json_is_object(at.object)) {
+        return refuse(&at, "", "an object is needed");
+    }
+    evener_status_code code = EVENER_STATUS_OK;
+    if (at.object != NULL) {
+        code = read_whole(&at, "maxInFlight", 1, &found.in_flight_max);
+        code =
+            code == EVENER_STATUS_OK ? read_whole(&at, "maxInFlightPerBackend", 1, &found.backend_in_flight_max) : code;
+        code = code == EVENER_STATUS_OK ? read_whole(&at, "maxWaiting", 0, &found.waiting_max) : code;
+        code = code == EVENER_STATUS_OK ? read_duration(&at, "maxWait", true, &found.wait_ns_max) : code;
+    }
+    if (code == EVENER_STATUS_OK) {
+        *limits = found;
+    }
+    return code;
+}
+
 evener_status_code evener_breaker_read(const json_t *entry, size_t index, double *k, evener_status *status)
 {
     place at = {.object = field_of(entry, "evenerBreaker"), .status = status};

@@ -45,6 +45,16 @@ typedef struct evener_retry_budget_config {
     uint32_t second_milli; /* and per second */
 } evener_retry_budget_config;
 
+/* `evenerLimits`; a field that is absent is UINT32_MAX or UINT64_MAX. */
+typedef struct evener_limits_given {
+    uint32_t in_flight_max, backend_in_flight_max, waiting_max;
+    uint64_t wait_ns_max;
+} evener_limits_given;
+
+/* Read `evenerLimits` of a service config, {"maxInFlight": 100, "maxInFlightPerBackend": 10, "maxWaiting": 1000, "maxWait":
+ * "1s"}, in which each field may be absent. Errors: INVALID_ARGUMENT. Any thread. */
+evener_status_code evener_limits_read(const struct json_t *root, evener_limits_given *limits, evener_status *status);
+
 /* Read `evenerRetryBudget` of a service config, {"ratio": 0.2, "minPerSecond": 10} with these defaults. Without it *budget
  * is untouched. Errors: INVALID_ARGUMENT. Any thread. */
 evener_status_code evener_retry_budget_read(const struct json_t *root, evener_retry_budget_config *budget,

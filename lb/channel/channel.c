@@ -24,6 +24,8 @@
 #define DEFAULT_IDLE_TIMEOUT_MS (30 * 60 * 1000)
 #define DEFAULT_CONNECT_TIMEOUT_MS (20 * 1000)
 #define DEFAULT_KEEP_MS (5 * 60 * 1000)
+#define DEFAULT_CALLS_WAITING_MAX 1000
+#define DEFAULT_CALLS_WAIT_MS_MAX UINT64_C(1000)
 #define DEFAULT_QUEUED_PICKS_MAX 1000000
 #define AUTHORITY_BYTES 4096
 
@@ -189,6 +191,15 @@ static bool copy_options(evener_channel *channel, const evener_channel_options *
     channel->calls.send_bytes_max = options->send_bytes_max;
     channel->calls.compression = (uint32_t)options->compression;
     channel->retries.attempts_max = options->attempts_max != 0 ? options->attempts_max : EVENER_ATTEMPTS_MAX_DEFAULT;
+    channel->settings.limits = (evener_limit_config){
+        .in_flight_max = options->calls_in_flight_max,
+        .backend_in_flight_max = options->backend_calls_in_flight_max,
+        .waiting_max = options->calls_waiting_max == EVENER_NO_CALLS_WAITING ? 0
+                       : options->calls_waiting_max != 0                     ? options->calls_waiting_max
+                                                                             : DEFAULT_CALLS_WAITING_MAX,
+        .wait_ns_max = (options->calls_wait_ms_max != 0 ? options->calls_wait_ms_max : DEFAULT_CALLS_WAIT_MS_MAX) *
+                       EVENER_NS_PER_MS,
+    };
     channel->settings.interceptors =
         copy_array(options->interceptors, options->interceptor_count * sizeof(const evener_interceptor *));
     if (channel->settings.interceptors == NULL) {
@@ -338,6 +349,7 @@ static evener_status_code find_transport(evener_channel *channel, const evener_c
     const evener_transport_vtable *vtable = channel->settings.transport->vtable;
     channel->pool.has_users = vtable->connection_ref != NULL;
     channel->hot.picks_as_user = channel->pool.has_users;
+    channel->hot.users_shortly = channel->pool.has_users;
     channel->hot.takes_calls = takes_calls_of(vtable);
     channel->hot.picks_shortly = !channel->pool.has_users && evener_rcu_may_enter_outermost();
     channel->pool.transport = channel->settings.transport;
@@ -426,6 +438,8 @@ static evener_status_code set_up(evener_channel *channel, const char *target, co
     channel->pool.runtime = channel->settings.runtime;
     channel->pool.loop = channel->hot.loop;
     channel->retries.random = evener_loop_now_ns(channel->hot.loop);
+    channel->retries.throttle = &channel->retries.own_throttle;
+    evener_limits_init(&channel->limits, channel);
     evener_channel_bind_config(channel, channel->control.default_config);
     channel->pool.authority = channel->settings.authority;
     const uint32_t queued_max = options->queued_picks_max != 0 ? options->queued_picks_max : DEFAULT_QUEUED_PICKS_MAX;
@@ -491,7 +505,8 @@ void evener_channel_free(evener_channel *channel)
     evener_service_config_unref(channel->control.default_config);
     evener_service_config_unref(channel->control.resolver_config);
     evener_service_config_unref(channel->control.published_config);
-    evener_channel_free_method_states(channel);
+    evener_method_table_clear(&channel->control.methods);
+    evener_throttles_release(channel->settings.runtime, &channel->control.throttles);
     evener_update_list_clear(&channel->control.list);
     evener_channel_cache_clear(&channel->control.cache);
     for (size_t i = 0; i < channel->settings.resolver_option_count; i++) {

@@ -16,10 +16,12 @@
 #include "lb/backend/subchannel_pool.h"
 #include "lb/base/fork.h"
 #include "lb/channel/cache.h"
+#include "lb/channel/limits.h"
 #include "lb/channel/method_state.h"
 #include "lb/channel/pick_queue.h"
 #include "lb/channel/retry_budget.h"
 #include "lb/channel/service_config.h"
+#include "lb/channel/shared_throttle.h"
 #include "lb/channel/throttle.h"
 #include "lb/channel/update_list.h"
 #include "lb/runtime/runtime_internal.h"
@@ -53,8 +55,10 @@ typedef struct evener_channel_hot {
     evener_loop *loop;
     bool (*takes_calls)(const evener_connection *connection); /* the transport's connection_takes_calls, or NULL */
     uint32_t state;                                           /* atomic, an evener_connectivity_state */
-    bool picks_shortly;      /* connections have no users, and RCU has its fast variant */
+    bool picks_shortly;      /* atomic: connections have no users, RCU has its fast variant, and there is no limit */
     bool picks_as_user;      /* connections have users: see lb/backend/link.c */
+    bool users_shortly;      /* atomic: likewise, and there is no limit */
+    bool is_limited;         /* atomic */
     bool wait_for_ready;     /* atomic */
     bool caller_drives_loop; /* waiting would deadlock */
 } evener_channel_hot;
@@ -70,7 +74,8 @@ typedef struct evener_channel_calls {
 
 /* What retries share. Only calls that fail write to it, or any call while there are tokens to be given back. */
 typedef struct evener_channel_retries {
-    evener_throttle throttle;
+    evener_throttle *throttle;    /* atomic; never NULL: `own_throttle`, or that of the server name */
+    evener_throttle own_throttle; /* without retryThrottling, or before the channel has started */
     evener_retry_budget budget;
     uint32_t attempts_max; /* atomic: limit of every policy's maxAttempts */
     uint64_t random;       /* atomic: state of the backoffs' random numbers */
@@ -95,6 +100,7 @@ typedef struct evener_channel_settings {
     bool ignore_service_config;
     evener_empty_update empty_update;
     uint64_t empty_update_keep_ns, idle_timeout_ns;
+    evener_limit_config limits;                     /* of the options; the service config's apply on top */
     const struct evener_interceptor **interceptors; /* the array is owned */
     evener_transport *transport;
     bool owns_transport;
@@ -112,7 +118,8 @@ typedef struct evener_channel_control {
     evener_service_config *resolver_config;  /* the resolver's last good one; or NULL */
     evener_service_config *published_config; /* RCU: the one in force, for calls; or NULL */
     bool warned_of_scaling;                  /* the transport ignores connectionScaling */
-    evener_method_state *method_states;      /* of all names that had a policy; they live as long as the channel */
+    evener_method_table methods;             /* of the names that have or had a policy */
+    evener_held_throttle *throttles;         /* of the server name, and of former ones */
     evener_update_list list;                 /* the one in force */
     char list_source[128];                   /* of the resolver's last update; policies read it through `helper` */
     bool renew_with_update;                  /* the next list brings its backends to the pool's generation */
@@ -141,6 +148,7 @@ struct evener_channel {
     _Alignas(64) uint64_t references; /* atomic */
     _Alignas(64) evener_channel_calls calls;
     _Alignas(64) evener_channel_retries retries;
+    _Alignas(64) evener_limits limits;
     evener_channel_settings settings;
     evener_channel_control control;
     evener_subchannel_pool pool; /* belongs to the control thread */
@@ -182,9 +190,15 @@ bool evener_channel_control_init(evener_channel *channel);
 /* Replace the default service config of a live channel. Takes over the reference (or NULL). Control thread. */
 void evener_channel_replace_default_config(evener_channel *channel, evener_service_config *config);
 
-/* Give the names of a config their states, and its throttle to the channel, before calls see it. NULL: no config.
+/* Give the names of a config their states, and its retry budget to the channel, before calls see it. NULL: no config.
  * Control thread, or before any other use. */
 void evener_channel_bind_config(evener_channel *channel, evener_service_config *config);
+
+/* Put the limits of options and service config in force. Control thread. */
+void evener_channel_apply_limits(evener_channel *channel);
+
+/* Put the retryThrottling of the config in force, with the tokens that the server name has. Control thread. */
+void evener_channel_apply_throttling(evener_channel *channel);
 
 /* Free what evener_channel_create() made. The control plane was never started, or has ended. */
 void evener_channel_free(evener_channel *channel);
@@ -226,10 +240,6 @@ void evener_channel_rest_init(evener_channel *channel);
 /* The channel ends: evener_prefork() does not ask it any more. rest_task may still be pending. Control thread. */
 void evener_channel_rest_end(evener_channel *channel);
 
-/* ---- method_stats.c ---- */
-
-void evener_channel_free_method_states(evener_channel *channel);
-
 /* ---- reconfigure.c ---- */
 
 /* Free the names that evener_channel_reconfigure() has kept. */
@@ -244,9 +254,17 @@ extern evener_picker evener_channel_closed_picker;
  * whose layer_count was 0 before; false also when it ended otherwise, as by its deadline. */
 bool evener_pick_was_failed(const evener_pick *pick);
 
-/* Pick once, without waiting. Return QUEUE also for a FAIL of a wait-for-ready pick. `args` is not NULL. */
-evener_pick_outcome evener_channel_pick_now(evener_channel *channel, const evener_pick_args *args, evener_pick *pick,
-                                            evener_status *status);
+/* Return whether a pick's outcome was QUEUE because of a limit. As evener_pick_was_failed(). */
+bool evener_pick_was_full(const evener_pick *pick);
+
+/* Pick once, without waiting. Return QUEUE also for a FAIL of a wait-for-ready pick. `overtakes`: the pick does not queue
+ * up behind those that wait for the end of another call, as it is one of them. `args` is not NULL. */
+evener_pick_outcome evener_channel_pick_now(evener_channel *channel, const evener_pick_args *args, bool overtakes,
+                                            evener_pick *pick, evener_status *status);
+
+/* Fill and return the status of a pick that may not wait on this thread, and found no backend or no room. */
+evener_status_code evener_channel_cannot_wait(evener_channel *channel, const evener_pick *pick, const char *advice,
+                                              evener_status *status);
 
 /* Keep the connection of a pick valid beyond the end of the pick, until evener_connection_let_go() with the result.
  * Over a transport with connection_ref. Any thread that holds the pick; the other may be called on another thread. */
@@ -257,6 +275,13 @@ void evener_connection_let_go(evener_subchannel *users);
 void evener_channel_kick(evener_channel *channel);
 
 /* ---- for calls ---- */
+
+/* Return what throttles retries and hedges. Lives as long as the channel. Any thread. */
+static inline evener_throttle *evener_channel_throttle(const evener_channel *channel)
+{
+    /* Acquire pairs with evener_channel_apply_throttling(). */
+    return __atomic_load_n(&channel->retries.throttle, __ATOMIC_ACQUIRE);
+}
 
 /* Return a method's settings in the service config in force. Any thread; no lock. */
 evener_method_settings evener_channel_method_settings(evener_channel *channel, const char *method);

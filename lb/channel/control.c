@@ -214,29 +214,50 @@ static void pool_drained(void *arg)
 static evener_method_state *method_state_of(void *arg, const char *path)
 {
     evener_channel *channel = arg;
-    evener_method_state *state = channel->control.method_states;
-    while (state != NULL && strcmp(state->path, path) != 0) {
-        state = state->next;
-    }
-    if (state == NULL && (state = evener_method_state_create(path)) != NULL) {
-        state->next = channel->control.method_states;
-        channel->control.method_states = state;
-    }
-    return state;
+    return evener_method_table_find(&channel->control.methods, path);
 }
 
 void evener_channel_bind_config(evener_channel *channel, evener_service_config *config)
 {
-    static const evener_throttle_config none = {0};
-    evener_throttle_configure(&channel->retries.throttle,
-                              config != NULL ? evener_service_config_throttle(config) : &none);
     static const evener_retry_budget_config no_budget = {0};
     evener_retry_budget_configure(&channel->retries.budget,
                                   config != NULL ? evener_service_config_retry_budget(config) : &no_budget,
                                   evener_loop_now_ns(channel->hot.loop));
     if (config != NULL) {
+        evener_method_table_begin(&channel->control.methods);
         evener_service_config_bind(config, method_state_of, channel);
     }
+}
+
+void evener_channel_apply_throttling(evener_channel *channel)
+{
+    static const evener_throttle_config none = {0};
+    const evener_service_config *published = channel->control.published_config;
+    const evener_throttle_config *config = published != NULL ? evener_service_config_throttle(published) : &none;
+    evener_throttle *throttle =
+        config->max_milli != 0
+            ? evener_throttle_hold(channel->settings.runtime, channel->settings.authority, &channel->control.throttles)
+            : NULL;
+    throttle = throttle != NULL ? throttle : &channel->retries.own_throttle;
+    evener_throttle_configure(throttle, config);
+    __atomic_store_n(&channel->retries.throttle, throttle, __ATOMIC_RELEASE); /* see evener_channel_throttle() */
+}
+
+void evener_channel_apply_limits(evener_channel *channel)
+{
+    evener_limit_config config = {0};
+    if (!evener_channel_is_closed(channel)) { /* then picks fail at once */
+        config = channel->settings.limits;
+    }
+    if (channel->control.published_config != NULL && !evener_channel_is_closed(channel)) {
+        evener_limit_config_narrow(&config, evener_service_config_limits(channel->control.published_config));
+    }
+    const bool is_limited = evener_limits_configure(&channel->limits, &config);
+    const bool shortly = !is_limited && evener_rcu_may_enter_outermost();
+    __atomic_store_n(&channel->hot.is_limited, is_limited, __ATOMIC_RELAXED);
+    __atomic_store_n(&channel->hot.picks_shortly, shortly && !channel->pool.has_users, __ATOMIC_RELAXED);
+    __atomic_store_n(&channel->hot.users_shortly, !is_limited && channel->pool.has_users, __ATOMIC_RELAXED);
+    evener_pick_queue_wake(&channel->queue); /* a limit may have been raised */
 }
 
 static void publish_config(evener_channel *channel)
@@ -247,6 +268,8 @@ static void publish_config(evener_channel *channel)
     if (config != old) {
         evener_channel_bind_config(channel, config);
         evener_rcu_assign(channel->control.published_config, evener_service_config_ref(config));
+        evener_channel_apply_throttling(channel);
+        evener_channel_apply_limits(channel);
         retire(channel, NULL, old);
     }
 }
@@ -631,6 +654,8 @@ void evener_channel_restart_idle_timeout(evener_channel *channel)
 static void build_resolver(evener_channel *channel)
 {
     publish(channel, EVENER_CONNECTING, NULL, evener_picker_create_queue());
+    evener_channel_apply_throttling(channel);
+    evener_channel_apply_limits(channel);
     if (channel->control.lb == NULL) {
         channel->control.lb = evener_child_policy_create(&channel->control.helper, &lb_hooks, channel);
     }
@@ -682,6 +707,7 @@ static void shut_down(void *arg)
         return;
     }
     stop_serving(channel, EVENER_CHANNEL_CLOSED);
+    evener_channel_apply_limits(channel);
     /* Release the policy's last picker. If the closed channel's picker is in force, it stays. */
     evener_status status;
     evener_status_set(&status, EVENER_STATUS_UNAVAILABLE, "channel closed");
@@ -718,12 +744,14 @@ static void release(void *arg)
         return; /* evener_channel_free_if_over() is called again then */
     }
     if (channel->pool.to_notify != NULL || task_pending(&channel->pool.notify_task) ||
-        task_pending(&channel->queue.task) || task_pending(&channel->control.connect_task) ||
-        task_pending(&channel->control.resolve_now_task) || task_pending(&channel->control.reset_backoff_task) ||
-        task_pending(&channel->control.close_task) || task_pending(&channel->control.rest_task)) {
+        task_pending(&channel->queue.task) || task_pending(&channel->limits.task) ||
+        task_pending(&channel->control.connect_task) || task_pending(&channel->control.resolve_now_task) ||
+        task_pending(&channel->control.reset_backoff_task) || task_pending(&channel->control.close_task) ||
+        task_pending(&channel->control.rest_task)) {
         evener_loop_post(channel->hot.loop, &channel->control.release_task); /* runs after these */
         return;
     }
+    evener_timer_stop(channel->hot.loop, &channel->queue.limit_timer);
     evener_channel_free(channel);
 }
 

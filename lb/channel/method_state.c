@@ -13,15 +13,137 @@
 #define ABOVE_MIN 2.0
 #define ENOUGH 2000.0
 
-evener_method_state *evener_method_state_create(const char *path)
+/* ---- the table ---- */
+
+static int compare_states(const void *a, const void *b)
 {
-    const size_t bytes = strlen(path) + 1;
-    evener_method_state *state = calloc(1, sizeof *state + bytes);
+    return strcmp((*(evener_method_state *const *)a)->path, (*(evener_method_state *const *)b)->path);
+}
+
+void evener_method_table_begin(evener_method_table *table)
+{
+    if (table->count > 1) {
+        qsort(table->states, table->count, sizeof *table->states, compare_states);
+    }
+    table->sorted = table->count;
+    table->reusable = 0;
+    table->round++;
+}
+
+static evener_method_state *find_sorted(const evener_method_table *table, const char *path)
+{
+    size_t low = 0;
+    size_t high = table->sorted;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        const int order = strcmp(table->states[middle]->path, path);
+        if (order == 0) {
+            return table->states[middle];
+        }
+        if (order < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return NULL;
+}
+
+static evener_method_state *append(evener_method_table *table, char *path)
+{
+    if ((table->count & (table->count - 1)) == 0) { /* 0 or a power of two: the array is full */
+        const size_t room = table->count > 0 ? table->count * 2 : 1;
+        evener_method_state **grown = realloc(table->states, room * sizeof *grown);
+        if (grown == NULL) {
+            return NULL;
+        }
+        table->states = grown;
+    }
+    evener_method_state *state = calloc(1, sizeof *state);
     if (state != NULL) {
-        memcpy(state->path, path, bytes);
+        state->path = path;
+        table->states[table->count++] = state;
     }
     return state;
 }
+
+/* Start the counters of a state anew. Calls of the former name may count meanwhile. */
+static void reset(evener_method_state *state)
+{
+    uint64_t *const counters[] = {&state->calls,
+                                  &state->attempts,
+                                  &state->retries,
+                                  &state->hedges,
+                                  &state->transparent_retries,
+                                  &state->throttled,
+                                  &state->losers,
+                                  &state->breaker.rejections,
+                                  &state->quantile_bits,
+                                  &state->quantile_ns};
+    for (size_t i = 0; i < sizeof counters / sizeof counters[0]; i++) {
+        __atomic_store_n(counters[i], 0, __ATOMIC_RELAXED);
+    }
+    for (size_t i = 0; i < EVENER_LATENCY_BUCKETS; i++) {
+        __atomic_store_n(&state->latencies[i], 0, __ATOMIC_RELAXED);
+    }
+    __atomic_store_n(&state->latency_count, 0, __ATOMIC_RELAXED);
+    for (size_t i = 0; i < EVENER_BREAKER_SLICES; i++) {
+        __atomic_store_n(&state->breaker.slices[i].requests, 0, __ATOMIC_RELAXED);
+        __atomic_store_n(&state->breaker.slices[i].accepts, 0, __ATOMIC_RELAXED);
+    }
+}
+
+/* Take a state whose name is not among those found in this round so far. Its name may follow in this config, which then
+ * finds no state of that name and starts anew. NULL: none is left. */
+static evener_method_state *take_over(evener_method_table *table, char *path)
+{
+    while (table->reusable < table->sorted && table->states[table->reusable]->round == table->round) {
+        table->reusable++;
+    }
+    if (table->reusable == table->sorted) {
+        return NULL;
+    }
+    /* Its place moves to the unsorted part: searches rely on the order of the rest. */
+    evener_method_state *state = table->states[table->reusable];
+    memmove(&table->states[table->reusable], &table->states[table->reusable + 1],
+            (table->count - table->reusable - 1) * sizeof *table->states);
+    table->states[table->count - 1] = state;
+    table->sorted--;
+    free(state->path);
+    state->path = path;
+    reset(state);
+    return state;
+}
+
+evener_method_state *evener_method_table_find(evener_method_table *table, const char *path)
+{
+    evener_method_state *state = find_sorted(table, path);
+    if (state == NULL) {
+        char *copy = strdup(path);
+        if (copy == NULL) {
+            return NULL;
+        }
+        state = table->count < EVENER_METHOD_STATES_MAX ? append(table, copy) : take_over(table, copy);
+        if (state == NULL) {
+            free(copy);
+            return NULL;
+        }
+    }
+    state->round = table->round;
+    return state;
+}
+
+void evener_method_table_clear(evener_method_table *table)
+{
+    for (size_t i = 0; i < table->count; i++) {
+        free(table->states[i]->path);
+        free(table->states[i]);
+    }
+    free(table->states);
+    *table = (evener_method_table){0};
+}
+
+/* ---- latencies ---- */
 
 void evener_method_state_want(evener_method_state *state, double quantile)
 {

@@ -2,7 +2,6 @@
 #include <evener/stats.h>
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "lb/channel/channel_internal.h"
@@ -22,7 +21,9 @@ static uint64_t load(const uint64_t *counter)
 static void take_snapshot(void *arg)
 {
     query *q = arg;
-    for (const evener_method_state *state = q->channel->control.method_states; state != NULL; state = state->next) {
+    const evener_method_table *table = &q->channel->control.methods;
+    for (size_t i = 0; i < table->count; i++) {
+        const evener_method_state *state = table->states[i];
         if (q->count < q->room) {
             evener_method_stats one = {.calls = load(&state->calls),
                                        .attempts = load(&state->attempts),
@@ -31,7 +32,8 @@ static void take_snapshot(void *arg)
                                        .transparent_retries = load(&state->transparent_retries),
                                        .throttled = load(&state->throttled),
                                        .breaker_rejections = load(&state->breaker.rejections),
-                                       .quantile_ns = load(&state->quantile_ns)};
+                                       .quantile_ns = load(&state->quantile_ns),
+                                       .attempts_cancelled = load(&state->losers)};
             (void)snprintf(one.method, sizeof one.method, "%s", state->path);
             char *to = q->stats + q->count * q->stride;
             memset(to, 0, q->stride);
@@ -48,15 +50,4 @@ size_t evener_channel_get_method_stats(evener_channel *channel, evener_method_st
         evener_runtime_call(channel->settings.runtime, take_snapshot, &q);
     }
     return q.count;
-}
-
-void evener_channel_free_method_states(evener_channel *channel)
-{
-    evener_method_state *state = channel->control.method_states;
-    while (state != NULL) {
-        evener_method_state *next = state->next;
-        free(state);
-        state = next;
-    }
-    channel->control.method_states = NULL;
 }

@@ -3,8 +3,10 @@
 
 #include <evener/log.h>
 
+#include "lb/backend/in_flight.h"
 #include "lb/base/options.h"
 #include "lb/channel/channel_internal.h"
+#include "lb/policy/avoided.h"
 #include "lb/runtime/lane.h"
 #include "lb/runtime/rcu.h"
 #include "lb/runtime/runtime_internal.h"
@@ -17,8 +19,12 @@
  * done tests both at once. */
 #define IS_USER (UINT32_C(1) << 31)
 
-/* A pick's layer_count after the picker has answered FAIL. */
+/* A pick's layer_count after the picker has answered FAIL; after a limit has stopped it. */
 #define WAS_FAILED (UINT32_C(1) << 30)
+#define WAS_FULL (UINT32_C(1) << 29)
+
+/* Backends that a limited pick can avoid, besides those that are full. */
+#define TRIED_MAX 16
 
 /* Arguments of a pick's slow paths. */
 typedef struct ordinary_pick {
@@ -180,17 +186,138 @@ bool evener_pick_was_failed(const evener_pick *pick)
     return pick->layer_count == WAS_FAILED;
 }
 
-evener_pick_outcome evener_channel_pick_now(evener_channel *channel, const evener_pick_args *args, evener_pick *pick,
-                                            evener_status *status)
+bool evener_pick_was_full(const evener_pick *pick)
+{
+    return pick->layer_count == WAS_FULL;
+}
+
+/* ---- picks within limits ---- */
+
+/* What comes of one attempt besides a pick. */
+typedef enum limited_attempt { FOUND, LOST, FULL } limited_attempt;
+
+/* As attempt(); counts a pick for the limits, and gives it the layer that ends the count. */
+static evener_pick_outcome attempt_limited(evener_channel *channel, const evener_pick_context *context,
+                                           evener_pick *pick, limited_attempt *result)
+{
+    *result = FOUND;
+    evener_limits *limits = &channel->limits;
+    const evener_rcu_section section = evener_rcu_enter();
+    evener_picker *picker = evener_rcu_dereference(channel->hot.picker);
+    pick->layer_count = 0;
+    evener_pick_outcome outcome = picker->vtable->pick(picker, context, pick);
+    evener_subchannel *subchannel = pick->subchannel;
+    if (outcome == EVENER_PICK_COMPLETE && pick->layer_count == EVENER_PICK_LAYERS_MAX) {
+        lost_connection(pick, context->lane);
+        evener_status_set(context->status, EVENER_STATUS_FAILED_PRECONDITION,
+                          "limits of calls in flight need one of the %d layers of a pick: nest fewer policies",
+                          EVENER_PICK_LAYERS_MAX);
+        outcome = EVENER_PICK_DROP;
+    } else if (outcome == EVENER_PICK_COMPLETE && evener_limits_begin(limits, subchannel) != EVENER_LIMIT_COUNTED) {
+        lost_connection(pick, context->lane);
+        *result = FULL;
+        outcome = EVENER_PICK_QUEUE;
+    } else if (outcome == EVENER_PICK_COMPLETE) {
+        (void)evener_pick_on_done(pick, evener_limits_ended, limits, (uint64_t)(uintptr_t)subchannel);
+        if (use_connection(channel, pick, subchannel, channel->hot.picks_as_user, context->lane)) {
+            evener_slot_begin(subchannel, context->lane);
+        } else {
+            lost_connection(pick, context->lane);
+            *result = LOST;
+            outcome = EVENER_PICK_QUEUE;
+        }
+    }
+    evener_rcu_leave(section);
+    return outcome;
+}
+
+static evener_pick_outcome attempts_limited(evener_channel *channel, const evener_pick_context *context,
+                                            evener_pick *pick, bool *is_full)
+{
+    limited_attempt result = LOST;
+    evener_pick_outcome outcome = EVENER_PICK_QUEUE;
+    for (int attempts = 0; result == LOST && attempts < ATTEMPTS_MAX; attempts++) {
+        outcome = attempt_limited(channel, context, pick, &result);
+    }
+    *is_full = result == FULL;
+    return outcome;
+}
+
+typedef struct full_backends {
+    evener_avoided base; /* first: the channel finds the whole from it */
+    uint32_t max;
+} full_backends;
+
+static bool is_full_backend(const evener_avoided *avoided, const evener_subchannel *subchannel)
+{
+    return evener_in_flight(subchannel) >= ((const full_backends *)avoided)->max;
+}
+
+/* Pick a backend that is not full and was not tried, otherwise one that is not full. */
+static evener_pick_outcome pick_around_full(evener_channel *channel, const evener_pick_context *context,
+                                            evener_pick *pick, bool *is_full)
+{
+    const full_backends full = {.base = {.text = {EVENER_AVOIDED_MARK}, .applies = is_full_backend},
+                                .max = __atomic_load_n(&channel->limits.backend_in_flight_max, __ATOMIC_RELAXED)};
+    const char *tried[TRIED_MAX + 1] = {full.base.text};
+    evener_pick_args args = *context->args;
+    evener_pick_context again = *context;
+    again.args = &args;
+    args.tried = tried;
+    args.tried_count = 1;
+    for (size_t i = 0; i < context->args->tried_count && i < TRIED_MAX; i++) {
+        tried[args.tried_count++] = context->args->tried[i];
+    }
+    evener_pick_outcome outcome = attempts_limited(channel, &again, pick, is_full);
+    if (*is_full && args.tried_count > 1) {
+        args.tried_count = 1;
+        outcome = attempts_limited(channel, &again, pick, is_full);
+    }
+    return outcome;
+}
+
+static __attribute__((noinline)) evener_pick_outcome pick_within_limits(evener_channel *channel,
+                                                                        const evener_pick_context *context,
+                                                                        evener_pick *pick, bool overtakes)
+{
+    bool is_full = evener_limits_is_full(&channel->limits, overtakes);
+    evener_pick_outcome outcome = EVENER_PICK_QUEUE;
+    if (!is_full) {
+        outcome = attempts_limited(channel, context, pick, &is_full);
+        if (is_full && __atomic_load_n(&channel->limits.backend_in_flight_max, __ATOMIC_RELAXED) != 0) {
+            outcome = pick_around_full(channel, context, pick, &is_full);
+        }
+    }
+    if (outcome == EVENER_PICK_COMPLETE) {
+        return outcome;
+    }
+    if (is_full) {
+        pick->layer_count = WAS_FULL;
+        return outcome;
+    }
+    outcome = no_backend(channel, context->args, outcome, context->status);
+    pick->layer_count = outcome == EVENER_PICK_FAIL ? WAS_FAILED : 0;
+    return outcome;
+}
+
+/* ---- one pick without waiting ---- */
+
+evener_pick_outcome evener_channel_pick_now(evener_channel *channel, const evener_pick_args *args, bool overtakes,
+                                            evener_pick *pick, evener_status *status)
 {
     evener_lane_use_begin();
     const evener_pick_context context = {args, channel->hot.loop, status, evener_lane_current()};
     if (context.lane == EVENER_LANE_SHARED) {
         evener_runtime_ask_for_lanes(channel->settings.runtime);
     }
-    bool lost;
-    evener_pick_outcome outcome = attempt(channel, &context, pick, &lost);
-    outcome = pick_again(channel, &context, pick, outcome, lost);
+    evener_pick_outcome outcome;
+    if (__builtin_expect(__atomic_load_n(&channel->hot.is_limited, __ATOMIC_RELAXED), 0)) {
+        outcome = pick_within_limits(channel, &context, pick, overtakes);
+    } else {
+        bool lost;
+        outcome = attempt(channel, &context, pick, &lost);
+        outcome = pick_again(channel, &context, pick, outcome, lost);
+    }
     evener_lane_use_end();
     return outcome;
 }
@@ -216,7 +343,7 @@ static __attribute__((noinline)) evener_pick_outcome try_pick_in_full(evener_cha
         }
         given = &args;
     }
-    return kick_if_queued(channel, evener_channel_pick_now(channel, given, pick, status));
+    return kick_if_queued(channel, evener_channel_pick_now(channel, given, false, pick, status));
 }
 
 /* Handle a pick that has no backend, or a lost one. */
@@ -274,7 +401,8 @@ static __attribute__((noinline)) evener_pick_outcome try_pick_otherwise(evener_c
                                                                         const evener_pick_args *args, evener_pick *pick,
                                                                         evener_status *status)
 {
-    if (channel->hot.picks_as_user && evener_rcu_may_enter_outermost() && args->size == sizeof *args) {
+    if (__atomic_load_n(&channel->hot.users_shortly, __ATOMIC_RELAXED) && evener_rcu_may_enter_outermost() &&
+        args->size == sizeof *args) {
         return pick_shortly(channel, args, pick, status, true);
     }
     return try_pick_in_full(channel, args, pick, status);
@@ -284,7 +412,8 @@ evener_pick_outcome evener_channel_try_pick(evener_channel *channel, const evene
                                             evener_status *status)
 {
     args = args != NULL ? args : &default_args;
-    if (__builtin_expect(!channel->hot.picks_shortly || args->size != sizeof *args, 0)) {
+    if (__builtin_expect(!__atomic_load_n(&channel->hot.picks_shortly, __ATOMIC_RELAXED) || args->size != sizeof *args,
+                         0)) {
         return try_pick_otherwise(channel, args, pick, status);
     }
     return pick_shortly(channel, args, pick, status, false);
@@ -312,7 +441,7 @@ static __attribute__((noinline)) void done_notify(evener_pick *pick, const evene
     run_layers(pick, info != NULL ? info : &went_well, lane);
     evener_subchannel *subchannel = pick->subchannel;
     if (info != NULL && info->code != EVENER_STATUS_OK && !info->not_sent) {
-        (void)__atomic_fetch_add(&evener_slot_body(subchannel)->failed, 1, __ATOMIC_RELAXED);
+        evener_count_failed(subchannel);
     }
     if ((pick->layer_count & IS_USER) != 0) {
         evener_slot_end(pick->users, lane); /* the connection may be freed from here on */

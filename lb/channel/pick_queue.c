@@ -90,6 +90,10 @@ static void enter(evener_pick_queue *queue, evener_pick_request *request)
 /* Leave the queue. The mutex is held. */
 static void leave(evener_pick_queue *queue, evener_pick_request *request)
 {
+    if (request->full_at_ns != 0) {
+        request->full_at_ns = 0;
+        evener_limits_leave(&queue->channel->limits);
+    }
     if (queue->to_try == request) {
         queue->to_try = request->next;
     }
@@ -98,6 +102,16 @@ static void leave(evener_pick_queue *queue, evener_pick_request *request)
     }
     ring_remove(request);
     count_add(queue, -1);
+}
+
+/* Retry all, as one that waited because of a limit has left without a pick: others may have queued up behind it. The
+ * mutex is held. */
+static void wake_after(evener_pick_queue *queue, bool was_limited)
+{
+    if (was_limited && queue->count > 0) {
+        __atomic_store_n(&queue->generation, queue->generation + 1, __ATOMIC_RELEASE);
+        evener_loop_post(queue->channel->hot.loop, &queue->task);
+    }
 }
 
 /* ---- end of a request ---- */
@@ -136,7 +150,9 @@ static void request_timed_out(void *arg)
         pthread_mutex_unlock(&queue->mutex);
         return; /* the task calls back */
     }
+    const bool was_limited = request->full_at_ns != 0;
     leave(queue, request);
+    wake_after(queue, was_limited);
     state_add(request, ENDED);
     deadline_status(queue, request->args.timeout_ms, &status);
     pthread_mutex_unlock(&queue->mutex);
@@ -145,16 +161,17 @@ static void request_timed_out(void *arg)
 
 /* Pick with the request's own copy of its arguments. If the program was built against another evener, the copy has
  * only the members that the program knows. */
-static evener_pick_outcome pick_for(evener_channel *channel, evener_pick_request *request, evener_status *status)
+static evener_pick_outcome pick_for(evener_channel *channel, evener_pick_request *request, bool overtakes,
+                                    evener_status *status)
 {
     if (__builtin_expect(request->args.size == sizeof request->args, 1)) {
-        return evener_channel_pick_now(channel, &request->args, request->pick, status);
+        return evener_channel_pick_now(channel, &request->args, overtakes, request->pick, status);
     }
     evener_pick_args args;
     if (evener_pick_args_read(&args, &request->args, status) != EVENER_STATUS_OK) {
         return EVENER_PICK_FAIL; /* cannot happen: it was read before */
     }
-    return evener_channel_pick_now(channel, &args, request->pick, status);
+    return evener_channel_pick_now(channel, &args, overtakes, request->pick, status);
 }
 
 /* ---- the task ---- */
@@ -214,6 +231,7 @@ static void begin_pass(evener_pick_queue *queue)
     }
     queue->restarted = queue->in_pass;
     queue->in_pass = true;
+    queue->pass_is_full = false;
     queue->tried_generation = generation;
     queue->to_try = queue->requests.next;
 }
@@ -230,6 +248,9 @@ static size_t take_batch(evener_pick_queue *queue, evener_pick_request **batch)
     while (count < BATCH && queue->in_pass && queue->to_try != &queue->requests) {
         evener_pick_request *request = queue->to_try;
         queue->to_try = request->next;
+        if (queue->pass_is_full && request->full_at_ns != 0) {
+            continue; /* there is no room for it either */
+        }
         state_add(request, TRYING);
         batch[count++] = request;
     }
@@ -237,15 +258,35 @@ static size_t take_batch(evener_pick_queue *queue, evener_pick_request **batch)
     return count;
 }
 
+/* Note that a limit has stopped a retry. Return DROP if the request may not wait for that. The mutex is held. */
+static evener_pick_outcome found_full(evener_pick_queue *queue, evener_pick_request *request, evener_status *status)
+{
+    evener_limits *limits = &queue->channel->limits;
+    queue->pass_is_full = true;
+    if (request->full_at_ns == 0) {
+        if (!evener_limits_wait(limits)) {
+            evener_limits_refuse(limits, false, status);
+            return EVENER_PICK_DROP;
+        }
+        request->full_at_ns = evener_loop_now_ns(queue->channel->hot.loop);
+    }
+    return EVENER_PICK_QUEUE;
+}
+
 /* Store the result of a retry. Return whether the request's callback is due. The mutex is held. */
 static bool store_result(evener_pick_queue *queue, evener_pick_request *request, evener_pick_outcome outcome,
-                         const evener_status *status)
+                         evener_status *status)
 {
     waiter *w = request->waiter;
+    if (outcome == EVENER_PICK_QUEUE && evener_pick_was_full(request->pick)) {
+        outcome = found_full(queue, request, status);
+    }
     const uint32_t state = __atomic_and_fetch(&request->state, ~(uint32_t)TRYING, __ATOMIC_RELAXED);
     if (outcome == EVENER_PICK_QUEUE) {
         if ((state & CANCELLED) != 0) {
+            const bool was_limited = request->full_at_ns != 0;
             leave(queue, request);
+            wake_after(queue, was_limited);
             ring_append(&queue->cancelled, request);
         } else if ((state & LEAVING) != 0) {
             pthread_cond_signal(&w->ended);
@@ -270,14 +311,17 @@ static size_t try_batch(evener_pick_queue *queue)
     evener_status statuses[BATCH];
     bool calls_back[BATCH];
     const size_t count = take_batch(queue, batch);
+    const uint32_t ends = evener_limits_ends(&queue->channel->limits);
     for (size_t i = 0; i < count; i++) {
         evener_status_clear(&statuses[i]);
-        outcomes[i] = pick_for(queue->channel, batch[i], &statuses[i]);
+        outcomes[i] = pick_for(queue->channel, batch[i], true, &statuses[i]);
     }
     pthread_mutex_lock(&queue->mutex);
     for (size_t i = 0; i < count; i++) {
         calls_back[i] = store_result(queue, batch[i], outcomes[i], &statuses[i]);
     }
+    /* A call that ended before these requests were counted as waiting has woken nobody. */
+    wake_after(queue, queue->pass_is_full && ends != evener_limits_ends(&queue->channel->limits));
     pthread_mutex_unlock(&queue->mutex);
     for (size_t i = 0; i < count; i++) {
         if (calls_back[i]) {
@@ -287,9 +331,59 @@ static size_t try_batch(evener_pick_queue *queue)
     return count;
 }
 
+/* ---- waits because of a limit ---- */
+
+/* End requests that have waited too long, and start the timer for the next one. Control thread, without the mutex. */
+static void end_expired(void *arg)
+{
+    evener_pick_queue *queue = arg;
+    evener_limits *limits = &queue->channel->limits;
+    evener_loop *loop = queue->channel->hot.loop;
+    const uint64_t wait_ns = __atomic_load_n(&limits->wait_ns_max, __ATOMIC_RELAXED);
+    size_t count;
+    do {
+        evener_pick_request *batch[BATCH];
+        evener_status statuses[BATCH];
+        uint64_t next_ns = UINT64_MAX;
+        const uint64_t now_ns = evener_loop_now_ns(loop);
+        count = 0;
+        pthread_mutex_lock(&queue->mutex);
+        for (evener_pick_request *r = queue->requests.next; r != &queue->requests && count < BATCH;) {
+            evener_pick_request *request = r;
+            r = r->next;
+            const uint64_t at_ns = request->full_at_ns != 0 ? request->full_at_ns + wait_ns : UINT64_MAX;
+            if (at_ns > now_ns) {
+                next_ns = at_ns < next_ns ? at_ns : next_ns;
+                continue;
+            }
+            leave(queue, request);
+            wake_after(queue, true);
+            state_add(request, ENDED);
+            request->result = evener_limits_refuse(limits, true, &statuses[count]);
+            waiter *w = request->waiter;
+            if (w != NULL) {
+                *w->status = statuses[count];
+                pthread_cond_signal(&w->ended);
+            } else {
+                batch[count++] = request;
+            }
+        }
+        pthread_mutex_unlock(&queue->mutex);
+        for (size_t i = 0; i < count; i++) {
+            call_back(batch[i], statuses[i].code, &statuses[i]);
+        }
+        if (count < BATCH && next_ns != UINT64_MAX) {
+            evener_timer_start(loop, &queue->limit_timer, next_ns - now_ns);
+        }
+    } while (count == BATCH);
+}
+
 static void run(void *arg)
 {
     evener_pick_queue *queue = arg;
+    if (__atomic_load_n(&queue->channel->limits.waiting, __ATOMIC_RELAXED) > 0 && !queue->limit_timer.active) {
+        end_expired(queue);
+    }
     for (size_t total = 0; total < TURN_REQUESTS_MAX;) {
         const size_t count = end_cancelled(queue) + start_timers(queue) + try_batch(queue);
         if (count == 0) {
@@ -324,6 +418,7 @@ evener_status_code evener_pick_queue_init(evener_pick_queue *queue, evener_chann
     queue->to_try = &queue->requests;
     queue->untimed = &queue->requests;
     queue->task = (evener_task)EVENER_TASK_INIT(run, queue);
+    queue->limit_timer = (evener_timer)EVENER_TIMER_INIT(end_expired, queue);
     return EVENER_STATUS_OK;
 }
 
@@ -367,18 +462,36 @@ void evener_pick_queue_set_connecting(evener_pick_queue *queue, const char *addr
 /* Try, and enter the queue if there is no backend. Return QUEUE with the mutex held. */
 static evener_pick_outcome try_or_enter(evener_pick_queue *queue, evener_pick_request *request, evener_status *status)
 {
+    evener_limits *limits = &queue->channel->limits;
     for (;;) {
         const uint32_t generation = __atomic_load_n(&queue->generation, __ATOMIC_ACQUIRE);
-        const evener_pick_outcome outcome = pick_for(queue->channel, request, status);
+        const uint32_t ends = evener_limits_ends(limits);
+        const evener_pick_outcome outcome = pick_for(queue->channel, request, false, status);
         if (outcome != EVENER_PICK_QUEUE) {
             return outcome;
         }
+        const bool is_full = evener_pick_was_full(request->pick);
         pthread_mutex_lock(&queue->mutex);
         if (queue->generation != generation) {
             pthread_mutex_unlock(&queue->mutex);
             continue;
         }
+        if (is_full && !evener_limits_wait(limits)) {
+            pthread_mutex_unlock(&queue->mutex);
+            evener_limits_refuse(limits, false, status);
+            return EVENER_PICK_DROP;
+        }
+        if (is_full && evener_limits_ends(limits) != ends) { /* see limits.h */
+            evener_limits_leave(limits);
+            wake_after(queue, true);
+            pthread_mutex_unlock(&queue->mutex);
+            continue;
+        }
         if (queue->count >= queue->count_max) {
+            if (is_full) {
+                evener_limits_leave(limits);
+                wake_after(queue, true);
+            }
             pthread_mutex_unlock(&queue->mutex);
             evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED,
                               "%u calls wait for a backend of \"%s\" already (queued_picks_max)", queue->count_max,
@@ -386,6 +499,10 @@ static evener_pick_outcome try_or_enter(evener_pick_queue *queue, evener_pick_re
             return EVENER_PICK_DROP;
         }
         enter(queue, request);
+        if (is_full) {
+            request->full_at_ns = evener_loop_now_ns(queue->channel->hot.loop);
+            evener_loop_post(queue->channel->hot.loop, &queue->task); /* the task starts the timer */
+        }
         return EVENER_PICK_QUEUE;
     }
 }
@@ -412,6 +529,7 @@ static evener_status_code request_init(evener_pick_request *request, evener_chan
     request->timer = (evener_timer)EVENER_TIMER_INIT(request_timed_out, request);
     request->state = 0;
     request->waiter = NULL;
+    request->full_at_ns = 0;
     return EVENER_STATUS_OK;
 }
 
@@ -449,7 +567,9 @@ void evener_pick_request_cancel(evener_pick_request *request)
     if (waits) {
         state_add(request, CANCELLED);
         if ((state & TRYING) == 0) {
+            const bool was_limited = request->full_at_ns != 0;
             leave(queue, request);
+            wake_after(queue, was_limited);
             ring_append(&queue->cancelled, request);
         }
         evener_loop_post(channel->hot.loop, &queue->task);
@@ -471,13 +591,26 @@ static evener_status_code wait_for_end(evener_pick_queue *queue, evener_pick_req
         }
         const bool leaves = error == ETIMEDOUT || (state_of(request) & LEAVING) != 0;
         if (leaves && (state_of(request) & (ENDED | TRYING)) == 0) {
+            const bool was_limited = request->full_at_ns != 0;
             leave(queue, request);
+            wake_after(queue, was_limited);
             request->result = deadline_status(queue, timeout_ms, w->status);
             break;
         }
     }
     pthread_mutex_unlock(&queue->mutex);
     return request->result;
+}
+
+evener_status_code evener_channel_cannot_wait(evener_channel *channel, const evener_pick *pick, const char *advice,
+                                              evener_status *status)
+{
+    if (evener_pick_was_full(pick)) {
+        return evener_limits_refuse(&channel->limits, false, status);
+    }
+    return evener_status_set(status, EVENER_STATUS_FAILED_PRECONDITION,
+                             "no backend now, and waiting for one on the control thread would wait for itself: use %s",
+                             advice);
 }
 
 evener_status_code evener_channel_pick(evener_channel *channel, const evener_pick_args *args, evener_pick *pick,
@@ -499,9 +632,7 @@ evener_status_code evener_channel_pick(evener_channel *channel, const evener_pic
         if (outcome != EVENER_PICK_QUEUE) {
             return filled->code;
         }
-        return evener_status_set(status, EVENER_STATUS_FAILED_PRECONDITION,
-                                 "no backend now, and waiting for one on the control thread would wait for itself: use "
-                                 "evener_channel_pick_async()");
+        return evener_channel_cannot_wait(channel, pick, "evener_channel_pick_async()", status);
     }
     EVENER_UNCANCELLED;
     waiter w = {.status = filled};

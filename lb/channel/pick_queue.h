@@ -26,6 +26,7 @@ typedef struct evener_pick_queue {
     evener_pick_request *to_try;   /* the next one that this pass retries; the head: none */
     evener_pick_request *untimed;  /* the first one whose timer was not started yet; the head: none */
     bool in_pass, restarted;       /* belong to the task */
+    bool pass_is_full;             /* likewise: a limit has stopped a request of this pass */
     uint32_t count;                /* atomic; changed with the mutex held */
     uint32_t count_max;
     uint32_t generation;       /* atomic; advanced with the mutex held */
@@ -34,6 +35,7 @@ typedef struct evener_pick_queue {
     size_t ready_backends;     /* when the picker in force was published; guarded by mutex */
     const char *connecting_to; /* address of the longest-running attempt, or ""; guarded by mutex */
     evener_task task;
+    evener_timer limit_timer; /* of requests that wait because of a limit; the control thread's */
 } evener_pick_queue;
 
 /* Initialise. Any thread, before any other use. */

@@ -93,6 +93,7 @@ static void take_limits(evener_channel *channel, const evener_channel *prepared)
     __atomic_store_n(&channel->calls.compression, prepared->calls.compression, __ATOMIC_RELAXED);
     __atomic_store_n(&channel->retries.attempts_max, prepared->retries.attempts_max, __ATOMIC_RELAXED);
     __atomic_store_n(&channel->calls.callback_threads, prepared->calls.callback_threads, __ATOMIC_RELEASE);
+    channel->settings.limits = prepared->settings.limits;
     channel->settings.empty_update = prepared->settings.empty_update;
     channel->settings.empty_update_keep_ns = prepared->settings.empty_update_keep_ns;
     channel->pool.connect_timeout_ns = prepared->pool.connect_timeout_ns;
@@ -193,6 +194,8 @@ evener_status_code evener_channel_reconfigure(evener_channel *channel, evener_ch
         free(authority);
     }
     take_service_config(channel, prepared);
+    evener_channel_apply_throttling(channel); /* the server name may be another one */
+    evener_channel_apply_limits(channel);
     if (reconnect) {
         channel->pool.generation++;
     }

@@ -27,6 +27,7 @@ struct evener_service_config {
     size_t method_count;
     evener_throttle_config throttle;
     evener_retry_budget_config retry_budget;
+    evener_limits_given limits;
     uint32_t connections_max;
 };
 
@@ -324,9 +325,9 @@ static void warn_of_unknown(const json_t *object, const char *place, const char 
 /* grpc: service_config.proto, and what the resolvers of evener add. */
 static void warn_of_unknown_fields(const json_t *root)
 {
-    static const char *const of_root[] = {
-        "loadBalancingConfig", "loadBalancingPolicy", "methodConfig",      "retryThrottling",
-        "healthCheckConfig",   "connectionScaling",   "evenerRetryBudget", NULL};
+    static const char *const of_root[] = {"loadBalancingConfig", "loadBalancingPolicy", "methodConfig",
+                                          "retryThrottling",     "healthCheckConfig",   "connectionScaling",
+                                          "evenerRetryBudget",   "evenerLimits",        NULL};
     static const char *const of_method[] = {
         "name",          "waitForReady",  "timeout", "maxRequestMessageBytes", "maxResponseMessageBytes", "retryPolicy",
         "hedgingPolicy", "evenerBreaker", NULL};
@@ -399,6 +400,9 @@ evener_status_code evener_service_config_parse(const char *json, const evener_po
         if (code == EVENER_STATUS_OK) {
             code = evener_retry_budget_read(root, &made->retry_budget, status);
         }
+        if (code == EVENER_STATUS_OK) {
+            code = evener_limits_read(root, &made->limits, status);
+        }
     }
     if (code == EVENER_STATUS_OK) {
         warn_of_unknown_fields(root);
@@ -449,6 +453,11 @@ void evener_service_config_bind(evener_service_config *config,
 const evener_retry_budget_config *evener_service_config_retry_budget(const evener_service_config *config)
 {
     return &config->retry_budget;
+}
+
+const evener_limits_given *evener_service_config_limits(const evener_service_config *config)
+{
+    return &config->limits;
 }
 
 const evener_throttle_config *evener_service_config_throttle(const evener_service_config *config)

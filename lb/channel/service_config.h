@@ -57,6 +57,9 @@ uint32_t evener_service_config_connections_max(const evener_service_config *conf
 /* Return `evenerRetryBudget`. Lives as long as the config. */
 const evener_retry_budget_config *evener_service_config_retry_budget(const evener_service_config *config);
 
+/* Return `evenerLimits`. Lives as long as the config. */
+const evener_limits_given *evener_service_config_limits(const evener_service_config *config);
+
 /* Set the state of each name with a policy: `state_of` finds or makes that of a path. Before calls see the config. */
 void evener_service_config_bind(evener_service_config *config,
                                 struct evener_method_state *(*state_of)(void *arg, const char *path), void *arg);

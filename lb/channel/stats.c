@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lb/backend/in_flight.h"
 #include "lb/channel/channel_internal.h"
 
 typedef struct query {
@@ -38,6 +39,8 @@ static void describe_connector(evener_channel *channel, const evener_connector *
     if (connector->extra != NULL) {
         out->picks = connector->extra->gone_picks;
         out->failed = connector->extra->gone_failed;
+        out->retries = connector->extra->gone_retries;
+        out->hedges = connector->extra->gone_hedges;
     }
     out->connects = connector->connects;
     out->connect_failures = connector->connect_failures;
@@ -49,7 +52,10 @@ static void describe_connector(evener_channel *channel, const evener_connector *
         const evener_slot_counts counts = evener_slot_sum(s->handle);
         out->picks += counts.picks;
         out->in_flight += counts.in_flight;
-        out->failed += __atomic_load_n(&s->failed, __ATOMIC_RELAXED);
+        out->failed += evener_failed(s);
+        const uint64_t repeats = __atomic_load_n(&s->repeats, __ATOMIC_RELAXED);
+        out->retries += (uint32_t)repeats;
+        out->hedges += repeats >> 32;
         if (channel->control.lb != NULL && s->kind->owner != NULL && out->note[0] == '\0') {
             evener_child_policy_describe(channel->control.lb, s->kind->owner, s->handle, out->note, sizeof out->note);
         }
@@ -85,6 +91,11 @@ static void take_snapshot(void *arg)
                                   .resolver_errors = channel->control.resolver_errors,
                                   .subchannel_count = channel->control.list.count,
                                   .cached_list_age_ms = evener_channel_cache_age_ms(&channel->control.cache),
+                                  .limited_calls_in_flight =
+                                      (uint32_t)__atomic_load_n(&channel->limits.word, __ATOMIC_RELAXED),
+                                  .limited_calls_waiting = __atomic_load_n(&channel->limits.waiting, __ATOMIC_RELAXED),
+                                  .limited_calls_refused = __atomic_load_n(&channel->limits.refused, __ATOMIC_RELAXED),
+                                  .limited_calls_expired = __atomic_load_n(&channel->limits.expired, __ATOMIC_RELAXED),
                                   .cache_writes = channel->control.cache.writes,
                                   .cache_write_errors = channel->control.cache.write_errors,
                                   .subchannels = (evener_subchannel_stats *)(void *)list};

@@ -1,4 +1,4 @@
-/* Retry throttling (A6): a bucket of tokens per channel, and so per server name. Each failure takes a token, each
+/* Retry throttling (A6): a bucket of tokens per server name (shared_throttle.h). Each failure takes a token, each
  * success gives a part of one back; retries and hedges are made only while more than half of the tokens are there. In a
  * total outage that ends nearly all additional load. */
 #ifndef EVENER_LB_CHANNEL_THROTTLE_H

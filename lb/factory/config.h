@@ -46,6 +46,7 @@ typedef struct evener_factory_settings {
     uint64_t receive_bytes_max, send_bytes_max, header_list_bytes_max; /* UINT64_MAX: no limit */
     uint64_t io_threads;
     uint64_t attempts_max;
+    uint64_t calls_in_flight_max, backend_calls_in_flight_max, calls_waiting_max, calls_wait_ms_max;
     evener_compression compression;
     evener_empty_update empty_update;
     bool wait_for_ready, ignore_service_config;

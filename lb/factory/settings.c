@@ -448,6 +448,10 @@ static const field channel_fields[] = {
     {"ignore_http_proxy", read_bool, MEMBER(ignore_http_proxy), 0, 0, NULL},
     {"ignore_service_config", read_bool, MEMBER(ignore_service_config), 0, 0, NULL},
     {"attempts_max", read_number, MEMBER(attempts_max), 1, UINT32_MAX, NULL},
+    {"calls_in_flight_max", read_number, MEMBER(calls_in_flight_max), 1, UINT32_MAX, NULL},
+    {"backend_calls_in_flight_max", read_number, MEMBER(backend_calls_in_flight_max), 1, 16777215, NULL},
+    {"calls_waiting_max", read_number, MEMBER(calls_waiting_max), 1, UINT32_MAX, NULL},
+    {"calls_wait_ms_max", read_number, MEMBER(calls_wait_ms_max), 1, UINT32_MAX, NULL},
     {"io_threads", read_number, MEMBER(io_threads), 1, IO_THREADS_MAX, NULL},
     {"keepalive", read_keepalive, 0, 0, 0, NULL},
     {"own_connections", read_bool, MEMBER(own_connections), 0, 0, NULL},
@@ -572,10 +576,13 @@ bool evener_factory_settings_equal(const evener_factory_settings *a, const evene
            a->backoff_max_ms == b->backoff_max_ms && a->empty_update_keep_ms == b->empty_update_keep_ms &&
            a->send_bytes_max == b->send_bytes_max && a->compression == b->compression &&
            a->callbacks_on_call_threads == b->callbacks_on_call_threads && a->io_threads == b->io_threads &&
-           a->attempts_max == b->attempts_max && same_text(a->transport, b->transport) &&
-           same_text(a->cache_file, b->cache_file) && a->cache_max_age_ms == b->cache_max_age_ms &&
-           a->queued_picks_max == b->queued_picks_max && a->empty_update == b->empty_update &&
-           a->wait_for_ready == b->wait_for_ready && a->ignore_service_config == b->ignore_service_config;
+           a->attempts_max == b->attempts_max && a->calls_in_flight_max == b->calls_in_flight_max &&
+           a->backend_calls_in_flight_max == b->backend_calls_in_flight_max &&
+           a->calls_waiting_max == b->calls_waiting_max && a->calls_wait_ms_max == b->calls_wait_ms_max &&
+           same_text(a->transport, b->transport) && same_text(a->cache_file, b->cache_file) &&
+           a->cache_max_age_ms == b->cache_max_age_ms && a->queued_picks_max == b->queued_picks_max &&
+           a->empty_update == b->empty_update && a->wait_for_ready == b->wait_for_ready &&
+           a->ignore_service_config == b->ignore_service_config;
 }
 
 evener_status_code evener_factory_settings_service_config(const evener_factory_settings *settings, char **text,

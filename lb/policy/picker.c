@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lb/policy/avoided.h"
+
 void *evener_picker_alloc(size_t bytes)
 {
     if (bytes > SIZE_MAX - EVENER_LANE_BYTES) {
@@ -123,7 +125,13 @@ bool evener_pick_is_tried(const evener_pick_context *context, const evener_subch
 {
     const char *address = evener_subchannel_address_text(subchannel);
     for (size_t i = 0; i < context->args->tried_count; i++) {
-        if (strcmp(context->args->tried[i], address) == 0) {
+        const char *tried = context->args->tried[i];
+        if (__builtin_expect(tried[0] == EVENER_AVOIDED_MARK, 0)) {
+            const evener_avoided *avoided = (const evener_avoided *)(const void *)tried;
+            if (avoided->applies(avoided, subchannel)) {
+                return true;
+            }
+        } else if (strcmp(tried, address) == 0) {
             return true;
         }
     }

@@ -179,6 +179,34 @@ static evener_method_stats stats_of(retry_scene *s)
     return stats;
 }
 
+/* Losers are counted once the call has its answer, and hedges where they were made. */
+Test(hedging_sim, losing_attempts_are_cancelled_and_counted)
+{
+    const fake_call_outcome outcomes[] = {SILENT, SILENT, ANSWER(1, OK)};
+    retry_scene *s = retry_scene_create(HEDGING("3", "0.1s"), outcomes, 3);
+    retry_scene_start(s, 0);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->status.code, EVENER_STATUS_OK);
+    const evener_method_stats stats = stats_of(s);
+    cr_expect_eq(stats.attempts, 3);
+    cr_expect_eq(stats.attempts_cancelled, 2);
+    uint64_t hedges = 0;
+    for (uint32_t i = 0; i < 3; i++) {
+        const evener_subchannel_stats at = fixture_stats(s->f, s->seen[i].address);
+        cr_expect_eq(at.hedges, i > 0, "%s", s->seen[i].address);
+        cr_expect_eq(at.retries, 0);
+        hedges += at.hedges;
+    }
+    cr_expect_eq(hedges, stats.hedges);
+    s->outcomes[0] = s->outcomes[1] = s->outcomes[2] = (fake_call_outcome)SILENT;
+    retry_scene_start(s, 0);
+    virtual_loop_advance_ms(s->f->loop, 500);
+    evener_call_cancel(s->call);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(stats_of(s).attempts_cancelled, 2, "the program has cancelled that call, not another attempt");
+    retry_scene_destroy(s);
+}
+
 /* Beyond A6: once enough latencies are known the delay is their quantile. Until then it is hedgingDelay. */
 Test(hedging_sim, the_delay_follows_a_quantile_of_the_latencies)
 {

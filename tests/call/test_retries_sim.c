@@ -317,6 +317,61 @@ Test(retries_sim, a_changed_throttle_keeps_its_share)
     retry_scene_destroy(s);
 }
 
+/* Another channel of the runtime, with the same config. */
+static evener_channel *second_channel(retry_scene *s, const char *authority)
+{
+    const evener_resolver_builder *resolvers[] = {evener_manual_resolver_builder(s->f->resolver)};
+    const evener_channel_options options = {.size = sizeof options,
+                                            .runtime = s->f->runtime,
+                                            .transport = fake_transport_transport(s->f->transport),
+                                            .resolvers = resolvers,
+                                            .resolver_count = 1,
+                                            .policy = "round_robin",
+                                            .authority = authority,
+                                            .default_service_config = THROTTLED("4", "0.001")};
+    evener_channel *channel;
+    evener_status status;
+    cr_assert_eq(evener_channel_create("orders:///x", &options, &channel, &status), EVENER_STATUS_OK, "%s",
+                 status.message);
+    evener_channel_connect(channel);
+    virtual_loop_run_until_idle(s->f->loop);
+    return channel;
+}
+
+/* A6: per server name. */
+Test(retries_sim, throttling_is_shared_by_the_channels_of_a_server_name)
+{
+    retry_scene *s = retry_scene_create(THROTTLED("4", "0.001"), fails_always, 1);
+    evener_channel *same = second_channel(s, NULL);
+    evener_channel *other = second_channel(s, "other.example");
+    evener_channel *first = s->f->channel;
+    retry_scene_start(s, 0);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->attempts, 2, "3 tokens are above the half, 2 are not");
+    s->f->channel = same;
+    retry_scene_start(s, 0);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->attempts, 1, "the tokens of the server name are gone");
+    s->f->channel = other;
+    retry_scene_start(s, 0);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->attempts, 2, "another server name has its own");
+    evener_status status;
+    cr_assert_eq(evener_channel_set_default_service_config(same, RETRY_CONFIG("5"), &status), EVENER_STATUS_OK);
+    virtual_loop_run_until_idle(s->f->loop);
+    s->f->channel = same;
+    retry_scene_start(s, 0);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->attempts, 5, "a channel without retryThrottling takes no part");
+    s->f->channel = first;
+    retry_scene_start(s, 0);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->attempts, 1, "and does not end that of others");
+    evener_channel_unref(same);
+    evener_channel_unref(other);
+    retry_scene_destroy(s);
+}
+
 /* In a total outage the additional load ends when the tokens are out. */
 Test(retries_sim, in_a_total_outage_there_are_hardly_more_attempts_than_calls)
 {
@@ -345,6 +400,7 @@ Test(retries_sim, attempts_are_counted_per_method)
     cr_expect_str_eq(stats.method, "");
     cr_expect_eq(stats.calls, 1);
     cr_expect_eq(stats.attempts, 2);
+    cr_expect_eq(stats.attempts_cancelled, 0);
     cr_expect_eq(stats.transparent_retries, 1);
     cr_expect_eq(stats.throttled, 1);
     cr_expect_eq(stats.retries, 0);

@@ -1,0 +1,328 @@
+/* Limits of calls in flight, per channel and per backend: who is picked, who waits, and for how long. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <evener/evener.h>
+
+#include "tests/support/channel_fixture.h"
+
+#define BACKENDS "127.0.0.1:1,127.0.0.1:2,127.0.0.1:3"
+#define PICKS_MAX 32
+
+typedef struct waiting {
+    evener_pick_request request;
+    evener_pick pick;
+    unsigned ends;
+    evener_status status;
+    unsigned *order; /* counts the ends of all */
+    unsigned place;
+} waiting;
+
+static void wait_ended(void *arg, evener_status_code code, const evener_status *status)
+{
+    waiting *w = arg;
+    w->ends++;
+    w->place = w->order != NULL ? ++*w->order : 0;
+    evener_status_set(&w->status, code, "%s", code == EVENER_STATUS_OK ? "" : status->message);
+}
+
+static evener_pick_outcome ask_with(fixture *f, waiting *w, evener_pick_args args)
+{
+    unsigned *order = w->order;
+    *w = (waiting){.order = order};
+    w->request = (evener_pick_request){.size = sizeof w->request, .pick = &w->pick, .callback = wait_ended, .arg = w};
+    args.size = sizeof args;
+    const evener_pick_outcome outcome = evener_channel_pick_async(f->channel, &args, &w->request, &w->status);
+    virtual_loop_run_until_idle(f->loop);
+    return outcome;
+}
+
+static evener_pick_outcome ask(fixture *f, waiting *w, uint64_t timeout_ms)
+{
+    return ask_with(f, w, (evener_pick_args){.timeout_ms = timeout_ms});
+}
+
+static void end(fixture *f, evener_pick *pick)
+{
+    evener_pick_done(pick, NULL);
+    virtual_loop_run_until_idle(f->loop);
+}
+
+static fixture *connected(evener_channel_options options)
+{
+    fixture *f = fixture_create(&options);
+    fixture_push(f, BACKENDS);
+    fixture_connect(f);
+    return f;
+}
+
+static evener_channel_stats stats_of(fixture *f)
+{
+    evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof *stats.subchannels};
+    evener_status status;
+    cr_assert_eq(evener_channel_get_stats(f->channel, &stats, &status), EVENER_STATUS_OK);
+    evener_channel_stats found = stats;
+    evener_channel_stats_clear(&stats);
+    found.subchannels = NULL;
+    return found;
+}
+
+/* Every policy fills its backends and then picks none. */
+Test(limits, a_full_backend_is_not_picked)
+{
+    static const char *const policies[] = {"round_robin",   "random",          "p2c_ewma", "weighted_round_robin",
+                                           "least_request", "weighted_random", "ring_hash"};
+    for (size_t p = 0; p < sizeof policies / sizeof *policies; p++) {
+        fixture *f = connected((evener_channel_options){
+            .policy = policies[p], .backend_calls_in_flight_max = 2, .calls_waiting_max = EVENER_NO_CALLS_WAITING});
+        evener_pick picks[PICKS_MAX];
+        size_t count = 0;
+        waiting w = {0};
+        for (uint64_t i = 1; i < 64; i++) { /* ring_hash connects a backend with its first pick */
+            const evener_pick_args args = {.size = sizeof args, .hash = i << 58, .has_hash = true};
+            evener_status status;
+            if (evener_channel_try_pick(f->channel, &args, &w.pick, &status) == EVENER_PICK_COMPLETE) {
+                evener_pick_done(&w.pick, NULL);
+            }
+            virtual_loop_run_until_idle(f->loop);
+        }
+        while (count < 6 && ask_with(f, &w, (evener_pick_args){.hash = 7, .has_hash = true}) == EVENER_PICK_COMPLETE) {
+            picks[count++] = w.pick;
+        }
+        cr_assert_eq(count, 6, "%s: %zu picks", policies[p], count);
+        for (unsigned i = 1; i <= 3; i++) {
+            char address[] = "127.0.0.1:0";
+            address[10] = (char)('0' + i);
+            cr_expect_eq(fixture_stats(f, address).in_flight, 2, "%s: %s", policies[p], address);
+        }
+        cr_expect_eq(ask(f, &w, 0), EVENER_PICK_DROP, "%s", policies[p]);
+        cr_expect_eq(w.status.code, EVENER_STATUS_UNAVAILABLE);
+        cr_expect_not_null(strstr(w.status.message, "6 calls in flight"), "%s", w.status.message);
+        cr_expect_not_null(strstr(w.status.message, "raise the limits"), "%s", w.status.message);
+        evener_pick_done(&picks[3], NULL);
+        const char *freed = evener_subchannel_address_text(picks[3].subchannel);
+        cr_expect_eq(ask(f, &w, 0), EVENER_PICK_COMPLETE, "%s", policies[p]);
+        cr_expect_str_eq(evener_subchannel_address_text(w.pick.subchannel), freed, "%s", policies[p]);
+        picks[3] = w.pick;
+        for (size_t i = 0; i < count; i++) {
+            evener_pick_done(&picks[i], NULL);
+        }
+        cr_expect_eq(stats_of(f).limited_calls_in_flight, 0);
+        fixture_destroy(f);
+    }
+}
+
+/* Without connections that count their picks, picks usually take the shortest path. */
+Test(limits, limits_hold_on_every_path)
+{
+    fixture *f = fixture_create_uncounted(&(evener_channel_options){.policy = "round_robin", .calls_in_flight_max = 2});
+    fixture_push(f, BACKENDS);
+    fixture_connect(f);
+    evener_pick picks[3];
+    evener_status status;
+    for (size_t i = 0; i < 2; i++) {
+        cr_assert_eq(evener_channel_try_pick(f->channel, NULL, &picks[i], &status), EVENER_PICK_COMPLETE);
+    }
+    cr_expect_eq(evener_channel_try_pick(f->channel, NULL, &picks[2], &status), EVENER_PICK_QUEUE);
+    evener_status refusal;
+    cr_expect_eq(evener_channel_pick(f->channel, NULL, &picks[2], &refusal), EVENER_STATUS_UNAVAILABLE,
+                 "the thread that drives the loop cannot wait");
+    const evener_done_info failed = {.size = sizeof failed, .code = EVENER_STATUS_INTERNAL};
+    evener_pick_done(&picks[0], &failed);
+    cr_assert_eq(evener_channel_try_pick(f->channel, NULL, &picks[2], &status), EVENER_PICK_COMPLETE);
+    evener_pick_done(&picks[1], NULL);
+    evener_pick_done(&picks[2], NULL);
+    fixture_destroy(f);
+}
+
+/* Calls wait in the order of their arrival, and a new one does not overtake them. */
+Test(limits, calls_wait_in_order)
+{
+    fixture *f = connected((evener_channel_options){.policy = "round_robin", .calls_in_flight_max = 1});
+    unsigned order = 0;
+    waiting first = {0};
+    waiting w[3] = {{.order = &order}, {.order = &order}, {.order = &order}};
+    cr_assert_eq(ask(f, &first, 0), EVENER_PICK_COMPLETE);
+    for (unsigned i = 0; i < 3; i++) {
+        cr_assert_eq(ask(f, &w[i], 0), EVENER_PICK_QUEUE);
+    }
+    evener_channel_stats stats = stats_of(f);
+    cr_expect_eq(stats.limited_calls_in_flight, 1);
+    cr_expect_eq(stats.limited_calls_waiting, 3);
+    cr_expect_eq(stats.queued_picks, 3);
+    evener_pick_done(&first.pick, NULL);
+    evener_pick overtaking;
+    evener_status status;
+    cr_expect_eq(evener_channel_try_pick(f->channel, NULL, &overtaking, &status), EVENER_PICK_QUEUE,
+                 "there is room, but others wait");
+    virtual_loop_run_until_idle(f->loop);
+    for (unsigned i = 0; i < 3; i++) {
+        cr_expect_eq(w[i].ends, 1);
+        cr_expect_eq(w[i].place, i + 1);
+        cr_expect_eq(w[i].status.code, EVENER_STATUS_OK, "%s", w[i].status.message);
+        cr_expect(i == 2 || w[i + 1].ends == 0);
+        end(f, &w[i].pick);
+    }
+    stats = stats_of(f);
+    cr_expect_eq(stats.limited_calls_in_flight, 0);
+    cr_expect_eq(stats.limited_calls_waiting, 0);
+    cr_expect_eq(stats.limited_calls_refused + stats.limited_calls_expired, 0);
+    fixture_destroy(f);
+}
+
+Test(limits, the_queue_is_bounded_in_length_and_time)
+{
+    fixture *f = connected((evener_channel_options){
+        .policy = "round_robin", .calls_in_flight_max = 1, .calls_waiting_max = 2, .calls_wait_ms_max = 100});
+    waiting first = {0};
+    waiting w[3];
+    memset(w, 0, sizeof w);
+    cr_assert_eq(ask(f, &first, 0), EVENER_PICK_COMPLETE);
+    cr_assert_eq(ask(f, &w[0], 0), EVENER_PICK_QUEUE);
+    virtual_loop_advance_ms(f->loop, 60);
+    cr_assert_eq(ask(f, &w[1], 0), EVENER_PICK_QUEUE);
+    cr_assert_eq(ask(f, &w[2], 0), EVENER_PICK_DROP);
+    cr_expect_eq(w[2].status.code, EVENER_STATUS_UNAVAILABLE);
+    cr_expect_not_null(strstr(w[2].status.message, "2 that wait"), "%s", w[2].status.message);
+    virtual_loop_advance_ms(f->loop, 39);
+    cr_expect_eq(w[0].ends, 0);
+    virtual_loop_advance_ms(f->loop, 2);
+    cr_expect_eq(w[0].ends, 1);
+    cr_expect_eq(w[0].status.code, EVENER_STATUS_UNAVAILABLE);
+    cr_expect_not_null(strstr(w[0].status.message, "within 100 ms"), "%s", w[0].status.message);
+    cr_expect_eq(w[1].ends, 0, "its own 100 ms are not over");
+    virtual_loop_advance_ms(f->loop, 61);
+    cr_expect_eq(w[1].ends, 1);
+    const evener_channel_stats stats = stats_of(f);
+    cr_expect_eq(stats.limited_calls_refused, 1);
+    cr_expect_eq(stats.limited_calls_expired, 2);
+    end(f, &first.pick);
+    fixture_destroy(f);
+}
+
+/* Whoever leaves the queue without a pick leaves nobody behind who waited for it. */
+Test(limits, deadline_and_cancellation_end_a_wait)
+{
+    fixture *f = connected(
+        (evener_channel_options){.policy = "round_robin", .calls_in_flight_max = 1, .calls_wait_ms_max = 60000});
+    waiting first = {0};
+    waiting w[3];
+    memset(w, 0, sizeof w);
+    cr_assert_eq(ask(f, &first, 0), EVENER_PICK_COMPLETE);
+    cr_assert_eq(ask(f, &w[0], 50), EVENER_PICK_QUEUE);
+    cr_assert_eq(ask(f, &w[1], 0), EVENER_PICK_QUEUE);
+    cr_assert_eq(ask(f, &w[2], 0), EVENER_PICK_QUEUE);
+    virtual_loop_advance_ms(f->loop, 51);
+    cr_expect_eq(w[0].status.code, EVENER_STATUS_DEADLINE_EXCEEDED);
+    cr_expect_eq(stats_of(f).limited_calls_waiting, 2);
+    evener_pick_request_cancel(&w[1].request);
+    evener_pick_done(&first.pick, NULL);
+    virtual_loop_run_until_idle(f->loop);
+    cr_expect_eq(w[1].status.code, EVENER_STATUS_CANCELLED);
+    cr_expect_eq(w[2].ends, 1);
+    cr_expect_eq(w[2].status.code, EVENER_STATUS_OK);
+    cr_expect_eq(stats_of(f).limited_calls_waiting, 0);
+    end(f, &w[2].pick);
+    fixture_destroy(f);
+}
+
+/* Calls that waited for a backend are within the limits when there is one. */
+Test(limits, calls_that_waited_for_a_backend_are_bounded_too)
+{
+    fixture *f = fixture_create(&(evener_channel_options){
+        .policy = "round_robin", .calls_in_flight_max = 2, .calls_waiting_max = 1, .calls_wait_ms_max = 100});
+    waiting w[5];
+    memset(w, 0, sizeof w);
+    for (unsigned i = 0; i < 5; i++) {
+        cr_assert_eq(ask(f, &w[i], 0), EVENER_PICK_QUEUE);
+    }
+    cr_expect_eq(stats_of(f).limited_calls_waiting, 0, "they wait for a backend");
+    fixture_push(f, BACKENDS);
+    unsigned found = 0;
+    unsigned refused = 0;
+    unsigned waits = 0;
+    for (unsigned i = 0; i < 5; i++) {
+        found += w[i].ends == 1 && w[i].status.code == EVENER_STATUS_OK;
+        refused += w[i].ends == 1 && w[i].status.code == EVENER_STATUS_UNAVAILABLE;
+        waits += w[i].ends == 0;
+    }
+    cr_expect_eq(found, 2);
+    cr_expect_eq(waits, 1);
+    cr_expect_eq(refused, 2);
+    virtual_loop_advance_ms(f->loop, 101);
+    cr_expect_eq(w[2].ends, 1);
+    cr_expect_eq(stats_of(f).limited_calls_expired, 1);
+    end(f, &w[0].pick);
+    end(f, &w[1].pick);
+    fixture_destroy(f);
+}
+
+/* The service config narrows the limits of the options, and can be replaced. */
+Test(limits, a_service_config_sets_limits)
+{
+    fixture *f = fixture_create(&(evener_channel_options){.policy = "round_robin", .calls_in_flight_max = 3});
+    fixture_push_config(f, BACKENDS,
+                        "{\"evenerLimits\": {\"maxInFlight\": 2, \"maxInFlightPerBackend\": 1, \"maxWaiting\": 1, "
+                        "\"maxWait\": \"5s\"}}");
+    fixture_connect(f);
+    waiting w[5];
+    memset(w, 0, sizeof w);
+    cr_assert_eq(ask(f, &w[0], 0), EVENER_PICK_COMPLETE);
+    cr_assert_eq(ask(f, &w[1], 0), EVENER_PICK_COMPLETE);
+    cr_assert_eq(ask(f, &w[2], 0), EVENER_PICK_QUEUE);
+    cr_assert_eq(ask(f, &w[3], 0), EVENER_PICK_DROP);
+    fixture_push_config(f, BACKENDS, "{\"loadBalancingConfig\": [{\"round_robin\": {}}]}");
+    cr_expect_eq(w[2].ends, 1, "the options allow three");
+    cr_expect_eq(w[2].status.code, EVENER_STATUS_OK);
+    cr_assert_eq(ask(f, &w[3], 0), EVENER_PICK_QUEUE);
+    evener_channel_close(f->channel);
+    virtual_loop_run_until_idle(f->loop);
+    cr_expect_eq(w[3].status.code, EVENER_STATUS_UNAVAILABLE);
+    cr_expect_not_null(strstr(w[3].status.message, "closed"), "%s", w[3].status.message);
+    cr_expect_eq(ask(f, &w[4], 0), EVENER_PICK_DROP, "a closed channel does not let calls wait");
+    for (unsigned i = 0; i < 3; i++) {
+        evener_pick_done(&w[i].pick, NULL);
+    }
+    fixture_destroy(f);
+}
+
+/* A backend that was tried is better than one that is full. */
+Test(limits, a_tried_backend_is_picked_when_the_others_are_full)
+{
+    fixture *f = connected((evener_channel_options){
+        .policy = "round_robin", .backend_calls_in_flight_max = 1, .calls_waiting_max = EVENER_NO_CALLS_WAITING});
+    waiting w[4];
+    memset(w, 0, sizeof w);
+    for (unsigned i = 0; i < 3; i++) {
+        cr_assert_eq(ask(f, &w[i], 0), EVENER_PICK_COMPLETE);
+    }
+    const char *const tried[] = {evener_subchannel_address_text(w[1].pick.subchannel)};
+    end(f, &w[1].pick);
+    cr_assert_eq(ask_with(f, &w[3], (evener_pick_args){.tried = tried, .tried_count = 1}), EVENER_PICK_COMPLETE);
+    cr_expect_str_eq(evener_subchannel_address_text(w[3].pick.subchannel), tried[0]);
+    end(f, &w[0].pick);
+    end(f, &w[2].pick);
+    end(f, &w[3].pick);
+    fixture_destroy(f);
+}
+
+Test(limits, bad_limits_in_a_service_config_are_refused)
+{
+    static const char *const bad[] = {"7",
+                                      "{\"maxInFlight\": 0}",
+                                      "{\"maxInFlight\": 1.5}",
+                                      "{\"maxInFlightPerBackend\": \"1\"}",
+                                      "{\"maxWait\": \"0s\"}",
+                                      "{\"maxWaiting\": -1}"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char config[96];
+        (void)snprintf(config, sizeof config, "{\"evenerLimits\": %s}", bad[i]);
+        fixture *f = connected((evener_channel_options){.policy = "round_robin"});
+        evener_status status;
+        cr_expect_eq(evener_channel_set_default_service_config(f->channel, config, &status),
+                     EVENER_STATUS_INVALID_ARGUMENT, "%s", config);
+        cr_expect_not_null(strstr(status.message, "evenerLimits"), "%s", status.message);
+        fixture_destroy(f);
+    }
+}
