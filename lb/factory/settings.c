@@ -180,6 +180,7 @@ static evener_status_code read_compression(const reading *r, const field *f, con
 
 static const char never[] = "never";
 static const char unlimited[] = "unlimited";
+static const char nobody[] = "none"; /* UINT64_MAX becomes EVENER_NO_CALLS_WAITING */
 
 static const field backoff_fields[] = {
     {"initial_ms", read_number, offsetof(evener_factory_settings, backoff_initial_ms), 1, TIME_MS_MAX, NULL},
@@ -207,6 +208,26 @@ static evener_status_code read_keepalive(const reading *r, const field *f, const
     if (r->settings->keepalive_time_ms == EVENER_NEVER_MS) {
         r->settings->keepalive_time_ms = 0; /* the core's default: no pings */
     }
+    return code;
+}
+
+static const field call_limit_fields[] = {
+    {"backend_in_flight", read_number, offsetof(evener_factory_settings, backend_calls_in_flight_max), 1, 16777215,
+     unlimited},
+    {"in_flight", read_number, offsetof(evener_factory_settings, calls_in_flight_max), 1, UINT32_MAX - 1, unlimited},
+    {"wait_ms", read_number, offsetof(evener_factory_settings, calls_wait_ms_max), 1, UINT32_MAX - 1, NULL},
+    {"waiting", read_number, offsetof(evener_factory_settings, calls_waiting_max), 1, UINT32_MAX - 1, nobody},
+    {NULL, NULL, 0, 0, 0, NULL},
+};
+
+static evener_status_code read_call_limits(const reading *r, const field *f, const config_setting_t *setting)
+{
+    (void)f;
+    evener_factory_settings *settings = r->settings;
+    const evener_status_code code = read_fields(r, setting, call_limit_fields);
+    settings->backend_calls_in_flight_max =
+        settings->backend_calls_in_flight_max != UINT64_MAX ? settings->backend_calls_in_flight_max : 0;
+    settings->calls_in_flight_max = settings->calls_in_flight_max != UINT64_MAX ? settings->calls_in_flight_max : 0;
     return code;
 }
 
@@ -448,10 +469,7 @@ static const field channel_fields[] = {
     {"ignore_http_proxy", read_bool, MEMBER(ignore_http_proxy), 0, 0, NULL},
     {"ignore_service_config", read_bool, MEMBER(ignore_service_config), 0, 0, NULL},
     {"attempts_max", read_number, MEMBER(attempts_max), 1, UINT32_MAX, NULL},
-    {"calls_in_flight_max", read_number, MEMBER(calls_in_flight_max), 1, UINT32_MAX, NULL},
-    {"backend_calls_in_flight_max", read_number, MEMBER(backend_calls_in_flight_max), 1, 16777215, NULL},
-    {"calls_waiting_max", read_number, MEMBER(calls_waiting_max), 1, UINT32_MAX, NULL},
-    {"calls_wait_ms_max", read_number, MEMBER(calls_wait_ms_max), 1, UINT32_MAX, NULL},
+    {"call_limits", read_call_limits, 0, 0, 0, NULL},
     {"io_threads", read_number, MEMBER(io_threads), 1, IO_THREADS_MAX, NULL},
     {"keepalive", read_keepalive, 0, 0, 0, NULL},
     {"own_connections", read_bool, MEMBER(own_connections), 0, 0, NULL},

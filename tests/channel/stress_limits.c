@@ -20,7 +20,7 @@
 
 static evener_channel *channel;
 static int in_flight[BACKENDS], in_all; /* atomic */
-static unsigned long picks_per_thread = 2000;
+static unsigned long picks_per_thread = 500;
 
 typedef struct caller {
     pthread_t thread;

@@ -58,6 +58,7 @@ Test(factory_reference, it_names_every_setting)
     char *text = reference_text(&length);
     expect_all_named("channels = { a = { target = \"x\"; no_such = 1; }; };", text);
     expect_all_named("channels = { a = { target = \"x\"; backoff = { no_such = 1; }; }; };", text);
+    expect_all_named("channels = { a = { target = \"x\"; call_limits = { no_such = 1; }; }; };", text);
     expect_all_named("channels = { a = { target = \"x\"; keepalive = { no_such = 1; }; }; };", text);
     expect_all_named("channels = { a = { target = \"x\"; credentials = { no_such = 1; }; }; };", text);
     free(text);
@@ -107,6 +108,10 @@ Test(factory_reference, what_it_names_are_the_defaults)
     cr_expect_eq(evener_backoff_advance_ns(&last[0], &named->pool.backoff),
                  evener_backoff_advance_ns(&last[1], &plain->pool.backoff));
     cr_expect_eq(named->queue.count_max, plain->queue.count_max);
+    cr_expect_eq(named->settings.limits.in_flight_max, plain->settings.limits.in_flight_max);
+    cr_expect_eq(named->settings.limits.backend_in_flight_max, plain->settings.limits.backend_in_flight_max);
+    cr_expect_eq(named->settings.limits.waiting_max, plain->settings.limits.waiting_max);
+    cr_expect_eq(named->settings.limits.wait_ns_max, plain->settings.limits.wait_ns_max);
     cr_expect_eq(named->settings.empty_update_keep_ns, plain->settings.empty_update_keep_ns);
     cr_expect_eq(named->settings.empty_update, EVENER_EMPTY_UPDATE_KEEP);
     cr_expect_eq(plain->settings.empty_update, EVENER_EMPTY_UPDATE_DEFAULT, "which is KEEP, see evener/channel.h");
