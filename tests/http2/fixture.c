@@ -255,11 +255,14 @@ static void on_ended(evener_transport_call *call, const evener_call_end *end)
 {
     h2_call *self = call->arg;
     fill(&self->result, end);
+    void (*const ended)(void *) = self->options.ended;
     if (self->is_blocking) {
+        if (ended != NULL) {
+            ended(self->options.arg);
+        }
         evener_wait_word_set(&self->word, 1);
         return;
     }
-    void (*const ended)(void *) = self->options.ended;
     void *const arg = self->options.arg;
     pthread_mutex_lock(&lock);
     assert(!self->ended);

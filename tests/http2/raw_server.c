@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,6 +50,7 @@ void raw_accept(raw_server *server, raw_peer *peer)
         die("raw server: accept");
     }
     setsockopt(peer->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    setsockopt(peer->fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int)); /* an answer is several writes */
     nghttp2_hd_inflater *inflater;
     if (nghttp2_hd_inflate_new(&inflater) != 0) {
         die("raw server: inflater");

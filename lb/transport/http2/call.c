@@ -183,6 +183,7 @@ static bool begin(evener_connection *connection, evener_http2_call *call)
 {
     call->phase = EVENER_HTTP2_CALL_WAITING;
     connection->foreground += !call->is_background;
+    evener_http2_crowd_grows(connection);
     evener_http2_link_append(&connection->waiting, &call->link);
     if (connection->phase != EVENER_HTTP2_PHASE_OPEN || connection->draining) {
         evener_http2_call_end(connection, call, EVENER_STATUS_UNAVAILABLE, EVENER_FATE_NEVER_LEFT,

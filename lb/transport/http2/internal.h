@@ -232,6 +232,7 @@ struct evener_connection {
     _Alignas(64) _Atomic uint32_t owner;        /* evener_http2_owner */
     _Atomic uint32_t closed_to_calls;           /* no further call begins: GOAWAY, given up, or gone */
     _Atomic uint32_t nonblocking;               /* calls under way whose events only the I/O thread may deliver */
+    _Atomic uint32_t is_crowded;                /* the I/O thread serves the blocking calls too. Written by the owner */
     _Atomic uint32_t scheduled;                 /* in the ready queue of the I/O thread, with a reference */
     _Atomic(evener_http2_seat *) seat;          /* of blocking owners; given back when they have stayed away */
     _Atomic uint32_t blocking_turns;            /* how often a blocking caller took the word */
@@ -262,8 +263,10 @@ struct evener_connection {
     uint64_t polled_until_ns; /* when the owner wakes by itself; POLLING */
     evener_http2_link waiting, open, ending, written, narrow;
     uint64_t ended_count;
-    size_t foreground; /* calls under way that a caller waits for */
-    size_t streams;    /* known to nghttp2 */
+    size_t foreground;           /* calls under way that a caller waits for */
+    size_t foreground_max;       /* since the crowd was judged last */
+    uint64_t crowd_judged_ended; /* `ended_count` then */
+    size_t streams;              /* known to nghttp2 */
     uint32_t streams_max;
     bool goaway_received;
     int32_t goaway_last_id;
@@ -333,7 +336,9 @@ struct evener_http2_io_thread {
     evener_timer_heap timers;
     evener_http2_link attached, dirty;
     uint64_t now_ns;
-    uint64_t ended_in_turn; /* calls, by what was read */
+    uint64_t ended_in_turn;   /* calls, by what was read */
+    uint32_t yields_left_out; /* turns until a yield is tried again */
+    uint32_t yield_pause;     /* the turns that the next slow yield leaves out */
 };
 
 typedef struct evener_http2_engine {
@@ -558,6 +563,12 @@ void evener_http2_receive_more(evener_connection *connection, evener_http2_call 
 bool evener_http2_hand_over(evener_connection *connection, bool *is_awaited);
 
 void evener_http2_call_wait(evener_transport_call *base, uint32_t *word, uint32_t value, uint64_t until_ns);
+
+/* Note that a call began, for `is_crowded`. Owner. */
+void evener_http2_crowd_grows(evener_connection *connection);
+
+/* Decide whether the connection is still crowded, after a number of calls. I/O thread that owns it. */
+void evener_http2_crowd_judge(evener_connection *connection);
 
 /* ---- transport.c ---- */
 

@@ -2,11 +2,14 @@
  * other thread. Further callers sleep on their words; the thread that delivers their `ended` wakes them, and an owner
  * that leaves wakes one of them to serve next.
  *
- * Only while all calls of the connection are blocking ones: events of other calls belong to the I/O thread. */
+ * Only while all calls of the connection are blocking ones: events of other calls belong to the I/O thread. And only
+ * while they are few. Callers that serve each other change the owner often, and each sends its call by itself; above
+ * CROWD calls the I/O thread reads more answers and sends more calls per system call. Measured on two processors with
+ * three backends, in CPU per call: 4 calls in flight 22 us, and 29 with the I/O thread; 16 in flight 20 and 15; 64 in
+ * flight 16 and 11. */
 #include <errno.h>
 #include <linux/futex.h>
 #include <poll.h>
-#include <sched.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -14,9 +17,11 @@
 #include "lb/transport/http2/internal.h"
 #include "lb/transport/http2/tls.h"
 
-/* After this number of calls have ended at once, yield to their callers before the connection is polled again: their
- * next calls are then sent together, without a wake-up. */
-#define YIELD_ENDS 2
+/* More blocking calls than this at once make a connection crowded; as few as the second number, or fewer, in a whole
+ * period end that. Between them nothing changes, so that the owner does not change with every call. */
+#define CROWD 4
+#define CROWD_OVER 2
+#define CROWD_PERIOD_ENDS 64 /* calls ended */
 
 /* ---- words ---- */
 
@@ -60,7 +65,31 @@ static bool has_changed(const uint32_t *word, uint32_t value)
 
 static bool must_go_to_io_thread(evener_connection *connection)
 {
-    return atomic_load(&connection->nonblocking) != 0;
+    return atomic_load(&connection->nonblocking) != 0 || atomic_load(&connection->is_crowded) != 0;
+}
+
+void evener_http2_crowd_grows(evener_connection *connection)
+{
+    if (connection->foreground <= connection->foreground_max) {
+        return;
+    }
+    connection->foreground_max = connection->foreground;
+    if (connection->foreground > CROWD && atomic_load_explicit(&connection->is_crowded, memory_order_relaxed) == 0) {
+        connection->crowd_judged_ended = connection->ended_count;
+        atomic_store(&connection->is_crowded, 1);
+    }
+}
+
+void evener_http2_crowd_judge(evener_connection *connection)
+{
+    if (connection->ended_count - connection->crowd_judged_ended < CROWD_PERIOD_ENDS) {
+        return;
+    }
+    if (connection->foreground_max <= CROWD_OVER) {
+        atomic_store(&connection->is_crowded, 0);
+    }
+    connection->crowd_judged_ended = connection->ended_count;
+    connection->foreground_max = connection->foreground;
 }
 
 static bool take(evener_connection *connection)
@@ -225,11 +254,7 @@ static void wait_and_receive(evener_connection *connection, evener_http2_seat *s
         evener_http2_seat_woken(seat);
     }
     if (count > 0 && (waited[0].revents & ~POLLOUT) != 0 && connection->phase != EVENER_HTTP2_PHASE_CLOSED) {
-        const uint64_t before = connection->ended_count;
         evener_http2_connection_receive(connection, seat);
-        if (connection->ended_count - before >= YIELD_ENDS) {
-            (void)sched_yield();
-        }
     }
 }
 

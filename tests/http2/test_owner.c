@@ -1,0 +1,87 @@
+/* Who serves a connection: a blocking caller, or with many of them the I/O thread. The thread that delivers `ended` is
+ * the one that served. */
+#include <criterion/criterion.h>
+
+#include <pthread.h>
+
+#include "http2/raw_scene.h"
+
+#define MANY 5
+#define ROUNDS_MAX 300 /* far more than a change of the owner needs */
+
+TestSuite(http2_owner, .init = raw_scene_open, .fini = raw_scene_close, .timeout = 60);
+
+typedef struct caller {
+    pthread_t thread, server;
+    evener_status_code code;
+} caller;
+
+static void note_thread(void *arg)
+{
+    ((caller *)arg)->server = pthread_self();
+}
+
+static void *call_once(void *arg)
+{
+    caller *self = arg;
+    h2_result result;
+    self->code = h2_call_blocking(peer, &(h2_call_options){HELLO, .ended = note_thread, .arg = self}, &result);
+    h2_result_clear(&result);
+    return NULL;
+}
+
+/* Make that many calls at once, answer them when all of them have arrived, and return how many were served by a thread
+ * that made one of them. */
+static unsigned served_by_callers(unsigned count)
+{
+    caller callers[MANY];
+    uint32_t streams[MANY];
+    unsigned served = 0;
+    for (unsigned i = 0; i < count; i++) {
+        cr_assert_eq(pthread_create(&callers[i].thread, NULL, call_once, &callers[i]), 0);
+    }
+    for (unsigned i = 0; i < count; i++) {
+        streams[i] = raw_read_call(&raw, &frame);
+    }
+    for (unsigned i = 0; i < count; i++) {
+        raw_answer(&raw, streams[i], "done");
+    }
+    for (unsigned i = 0; i < count; i++) {
+        pthread_join(callers[i].thread, NULL);
+        cr_assert_eq(callers[i].code, EVENER_STATUS_OK);
+    }
+    for (unsigned i = 0; i < count; i++) {
+        for (unsigned j = 0; j < count; j++) {
+            served += pthread_equal(callers[i].server, callers[j].thread) != 0;
+        }
+    }
+    return served;
+}
+
+static bool comes_to_be_served_by_callers(unsigned in_flight, unsigned served)
+{
+    for (unsigned i = 0; i < ROUNDS_MAX; i++) {
+        if (served_by_callers(in_flight) == served) {
+            return true;
+        }
+    }
+    return false;
+}
+
+Test(http2_owner, a_few_blocking_calls_are_served_by_a_caller)
+{
+    raw_scene_connect();
+    cr_assert(comes_to_be_served_by_callers(1, 1));
+    cr_assert(comes_to_be_served_by_callers(2, 2));
+}
+
+Test(http2_owner, many_blocking_calls_are_served_by_the_io_thread_and_few_by_a_caller_again)
+{
+    raw_scene_connect();
+    cr_assert(comes_to_be_served_by_callers(1, 1));
+    cr_assert(comes_to_be_served_by_callers(MANY, 0));
+    for (int i = 0; i < 5; i++) { /* and remain so */
+        cr_assert_eq(served_by_callers(MANY), 0);
+    }
+    cr_assert(comes_to_be_served_by_callers(1, 1));
+}
