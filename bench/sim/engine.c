@@ -172,7 +172,7 @@ static void draw_outcome(engine *e, call *c)
     service_ns *= s->antagonist ? s->group->antagonist_slowdown : 1;
     c->code = EVENER_STATUS_OK;
     if (s->fail_share > 0 && sim_unit(&random) <= s->fail_share) {
-        c->code = EVENER_STATUS_UNAVAILABLE;
+        c->code = s->fail_code;
         service_ns = (double)FAIL_FAST_NS;
     }
     c->service_ns = (uint64_t)service_ns;
@@ -338,6 +338,7 @@ static void run_script(engine *e, const sim_event *event)
             break;
         case SIM_FAIL:
             s->fail_share = event->value;
+            s->fail_code = event->code != EVENER_STATUS_OK ? event->code : EVENER_STATUS_UNAVAILABLE;
             break;
         case SIM_HANG:
             hang(e, s);

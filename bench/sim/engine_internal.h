@@ -32,6 +32,7 @@ typedef struct server {
     const sim_group *group;
     double factor; /* the server's own factor from the group's spread */
     double extra_ns, slowdown, fail_share;
+    evener_status_code fail_code;
     bool present, hung, antagonist;
     uint32_t running_count, calls_now; /* change only after sim_account() */
     uint64_t accounted_ns;             /* until when its time is in the windows */

@@ -135,6 +135,22 @@ static void read_group(reader *r, const config_setting_t *from, sim_group *group
     }
 }
 
+/* Return the status code of this name, in capitals; OK if there is none. */
+static evener_status_code status_code(reader *r, const config_setting_t *group, const char *name)
+{
+    char word[SIM_NAME_BYTES] = "";
+    text(r, group, name, word, sizeof word);
+    for (int code = EVENER_STATUS_CANCELLED; code <= EVENER_STATUS_UNAUTHENTICATED; code++) {
+        if (strcmp(word, evener_status_code_name((evener_status_code)code)) == 0) {
+            return (evener_status_code)code;
+        }
+    }
+    if (word[0] != '\0') {
+        fail(r, config_setting_get_member(group, name), "is no status code but OK");
+    }
+    return EVENER_STATUS_OK;
+}
+
 static void read_event(reader *r, const config_setting_t *from, const sim_scenario *scenario, sim_event *event)
 {
     static const char *const actions[] = {"extra", "slowdown", "fail", "hang",    "recover",
@@ -143,6 +159,7 @@ static void read_event(reader *r, const config_setting_t *from, const sim_scenar
     event->every_s = number(r, from, "every_s", 0);
     event->action = (sim_action)keyword(r, from, "action", actions, 10);
     event->value = number(r, from, "value", 0);
+    event->code = status_code(r, from, "code");
     event->first = count(r, from, "first", 0, SERVERS_MAX);
     event->count = count(r, from, "count", 0, SERVERS_MAX);
     char group[SIM_NAME_BYTES] = "";

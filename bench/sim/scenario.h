@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <evener/status.h>
+
 #define SIM_GROUPS_MAX 8
 #define SIM_EVENTS_MAX 64
 #define SIM_WINDOWS_MAX 16
@@ -41,7 +43,7 @@ typedef struct sim_group {
 typedef enum sim_action {
     SIM_EXTRA = 0,    /* service takes `value` microseconds longer */
     SIM_SLOWDOWN = 1, /* service takes `value` times as long */
-    SIM_FAIL = 2,     /* a share `value` of the calls fails with UNAVAILABLE after 0.1 ms */
+    SIM_FAIL = 2,     /* a share `value` of the calls ends with `code` after 0.1 ms */
     SIM_HANG = 3,     /* calls are accepted and not answered */
     SIM_RECOVER = 4,  /* ends all of the above; hanging calls are answered */
     SIM_JOIN = 5,     /* added to every client's list */
@@ -57,6 +59,7 @@ typedef struct sim_event {
     sim_action action;
     uint32_t group, first, count; /* count 0: all of the group */
     double value;
+    evener_status_code code; /* of SIM_FAIL; 0: UNAVAILABLE */
 } sim_event;
 
 /* A period that is reported separately: the calls that start in it. Periods may overlap. */

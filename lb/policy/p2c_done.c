@@ -43,12 +43,20 @@ static inline void leave_calm(p2c_stats *stats)
     }
 }
 
+static void count_early_end(p2c_stats *stats, bool early)
+{
+    const uint32_t ends = __atomic_load_n(&stats->early_ends, __ATOMIC_RELAXED);
+    if (early ? ends < 2 * P2C_FORGOTTEN_ENDS : ends > 0) {
+        __atomic_store_n(&stats->early_ends, early ? ends + 1 : ends - 1, __ATOMIC_RELAXED);
+    }
+}
+
 /* Hold the place of a call that ended not OK after `rtt_ns`, where calls usually take `usual_ns`. A success below 1
  * makes picks read the held places (p2c_is_calm()). */
 static void hold(p2c_stats *stats, uint64_t now_ns, float rtt_ns, float usual_ns)
 {
     evener_held_add(&stats->held, now_ns, usual_ns, P2C_HELD_PLACES * (1.0F - rtt_ns / usual_ns));
-    (void)__atomic_fetch_add(&stats->early_ends, 1, __ATOMIC_RELAXED);
+    count_early_end(stats, true);
     leave_calm(stats);
 }
 
@@ -168,8 +176,12 @@ static void answer_not_ok(p2c_stats *stats, uint64_t now_ns, uint64_t started_ns
     } else if (!failed && code != EVENER_STATUS_CANCELLED) {
         lower_average(stats, rtt_ns, by_time);
     }
+    const float others_ns = p2c_get(&stats->usual_ns);
     if (usual_ns > rtt_ns) {
         hold(stats, now_ns, rtt_ns, usual_ns);
+    }
+    if (others_ns > 0.0F && rtt_ns > others_ns) {
+        count_early_end(stats, false);
     }
     if (code != EVENER_STATUS_CANCELLED) {
         __atomic_store_n(&stats->updated_ns, now_ns, __ATOMIC_RELAXED);

@@ -80,6 +80,9 @@
 /* After this number of early ends in a row that are not OK the average is stale: it is too old to be compared with the
  * others' averages, and would attract all calls or none. */
 #define P2C_STALE_ENDS 4
+/* From this number on the average is forgotten: measured at a bad moment, it would otherwise be in force until the next
+ * OK, which may never come. */
+#define P2C_FORGOTTEN_ENDS 16
 /* Places that are held per early end. The in-flight counts of other backends vary and the held places do not, so that
  * with one place per end the backend would win more than its share of the comparisons. */
 #define P2C_HELD_PLACES 1.75F
@@ -102,13 +105,14 @@ typedef struct p2c_stats {
     uint32_t streams;              /* open */
 
     /* The second one is written by a backend's first pick in a millisecond and read when calls end not OK. */
-    uint64_t picked_ns;  /* the last pick, for the probe */
-    uint64_t ready_ns;   /* where its slow start began; the control thread writes */
-    evener_held held;    /* for calls that ended early and not OK */
-    float usual_ns;      /* others' usual latency, stored by picks while the average is unknown or stale; otherwise 0 */
-    float other_ns;      /* while latency_ns is 0: average of ends that were not OK; otherwise what latency_ns would be
+    uint64_t picked_ns; /* the last pick, for the probe */
+    uint64_t ready_ns;  /* where its slow start began; the control thread writes */
+    evener_held held;   /* for calls that ended early and not OK */
+    float usual_ns;     /* others' usual latency, stored by picks while the average is unknown or stale; otherwise 0 */
+    float other_ns;     /* while latency_ns is 0: average of ends that were not OK; otherwise what latency_ns would be
                             without such ends that raised it; 0: there are none */
-    uint32_t early_ends; /* ends in a row that were not OK and earlier than usual */
+    uint32_t
+        early_ends; /* ends not OK and earlier than usual, less those later than others' usual, since the last OK */
     uint32_t failure_codes; /* of the configuration in force */
     uint32_t generation;    /* of the last picker that held it; 0: none yet. Control thread only */
 } p2c_stats;
@@ -190,13 +194,16 @@ static inline float p2c_usual_call_ns(const p2c_stats *stats)
 static inline float p2c_latency(p2c_stats *stats, const p2c_stats *opponent, float success, const p2c_usual *usual)
 {
     const float latency_ns = p2c_get(&stats->latency_ns);
-    const bool stale = success < 1.0F && __atomic_load_n(&stats->early_ends, __ATOMIC_RELAXED) >= P2C_STALE_ENDS;
+    const uint32_t early_ends = success < 1.0F ? __atomic_load_n(&stats->early_ends, __ATOMIC_RELAXED) : 0;
+    const bool stale = early_ends >= P2C_STALE_ENDS;
     if (latency_ns != 0.0F && !stale) {
         return latency_ns;
     }
     const float opponent_ns = opponent != NULL ? p2c_get(&opponent->latency_ns) : 0.0F;
     const float usual_ns = opponent_ns > usual->latency_ns ? opponent_ns : usual->latency_ns;
-    const float least_ns = latency_ns != 0.0F ? latency_ns : p2c_get(&stats->other_ns);
+    const bool forgotten = early_ends >= P2C_FORGOTTEN_ENDS && usual_ns > P2C_UNKNOWN_NS;
+    const float known_ns = forgotten ? 0.0F : latency_ns;
+    const float least_ns = latency_ns != 0.0F ? known_ns : p2c_get(&stats->other_ns);
     if (usual_ns > P2C_UNKNOWN_NS && p2c_get(&stats->usual_ns) != usual_ns) {
         p2c_set(&stats->usual_ns, usual_ns);
     }

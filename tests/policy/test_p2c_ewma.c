@@ -23,14 +23,23 @@ static policy_harness *ready_harness(const char *config, const char *list)
     return h;
 }
 
-static policy_harness *ready_range(const char *config, size_t count)
+/* Each seed gives the policy other random numbers. */
+static policy_harness *ready_range_with(const char *config, size_t count, uint64_t seed)
 {
     policy_harness *h = harness_create("p2c_ewma", config);
     h->connect_succeeds = true;
+    for (uint64_t i = 0; i < seed; i++) {
+        (void)evener_loop_random(h->loop);
+    }
     cr_assert_eq(harness_update_range(h, 1, count), EVENER_STATUS_OK);
     harness_run(h);
     cr_assert_eq(h->state, EVENER_READY);
     return h;
+}
+
+static policy_harness *ready_range(const char *config, size_t count)
+{
+    return ready_range_with(config, count, 0);
 }
 
 static void advance_us(policy_harness *h, uint64_t us)
@@ -102,11 +111,11 @@ static double entropy(const size_t *counts, size_t backends, size_t total)
 }
 
 /* As there, calls end a little later, each in a goroutine of its own: here when three more have begun. */
-static double entropy_of_picks(const char *config, size_t backends)
+static double entropy_with_seed(const char *config, size_t backends, uint64_t seed)
 {
     enum { UNDER_WAY = 3 };
     const size_t total = 10000;
-    policy_harness *h = ready_range(config, backends);
+    policy_harness *h = ready_range_with(config, backends, seed);
     size_t *counts = calloc(backends, sizeof *counts);
     cr_assert_not_null(counts);
     evener_pick held[UNDER_WAY];
@@ -128,6 +137,11 @@ static double entropy_of_picks(const char *config, size_t backends)
     free(counts);
     harness_destroy(h);
     return found;
+}
+
+static double entropy_of_picks(const char *config, size_t backends)
+{
+    return entropy_with_seed(config, backends, 0);
 }
 
 /* go-zero: TestP2cPicker_PickNil, TestPickerWithEmptyConns, TestP2cPicker_Pick/empty. Without backends a pick waits
@@ -165,6 +179,15 @@ Test(p2c_ewma, pick_multiple)
     const double ours = entropy_of_picks(NULL, 100), original = entropy_of_picks(GO_ZERO, 100);
     cr_assert_gt(ours, 0.95, "%f", ours);
     cr_assert_gt(original, 0.95, "%f", original);
+}
+
+Test(p2c_ewma, pick_multiple_with_twenty_seeds)
+{
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        const double of_two = entropy_with_seed(NULL, 2, seed), of_hundred = entropy_with_seed(NULL, 100, seed);
+        cr_assert_gt(of_two, 0.9, "seed %zu: %f", (size_t)seed, of_two);
+        cr_assert_gt(of_hundred, 0.95, "seed %zu: %f", (size_t)seed, of_hundred);
+    }
 }
 
 /* ---- mend 1: statistics survive a new picker ---- */

@@ -6,6 +6,7 @@
 
 #include "bench/sim/engine.h"
 
+#define SEEDS 20
 #define GO_ZERO "{\"compat\":\"go-zero\"}"
 
 /* Four servers of eight workers, exponential times of 1 ms; 2,000 calls per second. Reported: after 10 s. */
@@ -81,6 +82,56 @@ Test(p2c_sim, two_of_four_slow)
     const double p99_two_choices = p99_us(&slow, "p2c_ewma", "{\"maxChoices\":2}");
     cr_assert_leq(p99_slow, 1.2 * p99_healthy, "%f against %f", p99_slow, p99_healthy);
     cr_assert_gt(p99_two_choices, 1.2 * p99_healthy, "%f against %f", p99_two_choices, p99_healthy);
+}
+
+/* The acceptance figure for two of four slow, with other seeds. */
+Test(p2c_sim, two_of_four_slow_with_twenty_seeds)
+{
+    sim_scenario healthy = four_servers(), slow = four_servers_slow(2);
+    healthy.duration_s = slow.duration_s = healthy.windows[0].to_s = slow.windows[0].to_s = 20;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        healthy.seed = slow.seed = seed;
+        const double p99_healthy = p99_us(&healthy, "p2c_ewma", NULL), p99_slow = p99_us(&slow, "p2c_ewma", NULL);
+        cr_assert_leq(p99_slow, 1.2 * p99_healthy, "seed %zu: %f against %f", (size_t)seed, p99_slow, p99_healthy);
+    }
+}
+
+/* B1: one of four ends its calls with `code` after 0.1 ms, from 10 s on. Return its share from 11 s on. */
+static double share_of_the_failing(const char *policy, evener_status_code code, uint64_t seed)
+{
+    sim_scenario scenario = four_servers();
+    scenario.seed = seed;
+    scenario.rate_per_s = 1000;
+    scenario.groups[0].service_us = 5000;
+    scenario.groups[0].count = 1;
+    scenario.groups[1] = scenario.groups[0];
+    scenario.groups[1].count = 3;
+    scenario.group_count = 2;
+    scenario.event_count = 1;
+    scenario.events[0] = (sim_event){.at_s = 10, .action = SIM_FAIL, .value = 1, .code = code};
+    scenario.windows[0] = (sim_window){"after the first second", 11, 30};
+    sim_result *result = run(&scenario, policy, NULL);
+    const sim_slice *slice = &result->windows[0].slice;
+    const double share = (double)slice->group_calls[0] / (double)slice->calls;
+    sim_result_destroy(result);
+    return share;
+}
+
+Test(p2c_sim, b1_one_that_fails_fast_gets_a_twentieth_or_its_share)
+{
+    static const char *const policies[] = {"p2c_ewma", "least_request"};
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        for (size_t p = 0; p < 2; p++) {
+            static const evener_status_code listed[] = {EVENER_STATUS_UNKNOWN, EVENER_STATUS_RESOURCE_EXHAUSTED};
+            static const evener_status_code others[] = {EVENER_STATUS_UNAUTHENTICATED, EVENER_STATUS_NOT_FOUND};
+            const double of_listed = share_of_the_failing(policies[p], listed[seed % 2], seed);
+            const double of_other = share_of_the_failing(policies[p], others[seed % 2], seed);
+            cr_assert_lt(of_listed, 0.05, "%s, seed %zu: %f", policies[p], (size_t)seed, of_listed);
+            cr_assert_lt(of_other, 0.27, "%s, seed %zu: %f", policies[p], (size_t)seed, of_other);
+            cr_assert_gt(of_other, 0.05, "%s, seed %zu: %f", policies[p], (size_t)seed, of_other);
+        }
+    }
+    cr_assert_gt(share_of_the_failing("round_robin", EVENER_STATUS_UNKNOWN, 1), 0.24);
 }
 
 /* Two of four are slow, and every second everything stands still for 10 ms, as on a machine that is shared. The calls

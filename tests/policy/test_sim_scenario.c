@@ -46,6 +46,8 @@ Test(sim_scenario, what_is_wrong_is_named)
     refused(text, ":3: must be a number");
     snprintf(text, sizeof text, "%sevents = ( { action = \"explode\"; group = \"a\"; } );\n", good);
     refused(text, ":3: is not known");
+    snprintf(text, sizeof text, "%sevents = ( { action = \"fail\"; group = \"a\"; code = \"LOST\"; } );\n", good);
+    refused(text, ":3: is no status code but OK");
     snprintf(text, sizeof text, "%sevents = ( { action = \"hang\"; group = \"b\"; } );\n", good);
     refused(text, "no group has this name");
     snprintf(text, sizeof text, "%swindows = ( { from_s = 2.0; to_s = 1.0; } );\n", good);
