@@ -66,13 +66,36 @@ EVENER_API evener_status_code evener_new_call_add(evener_new_call *call, const c
 EVENER_API evener_status_code evener_new_call_add_bytes(evener_new_call *call, const char *key, const void *value,
                                                         size_t value_bytes, evener_status *status);
 
+/* Metadata of a call that is not known yet, such as a token that has to be fetched. */
+typedef struct evener_late_metadata evener_late_metadata;
+
+/* Inside `start`, or `add` of credentials: let the call wait for metadata that comes later. Store a handle, which is to be
+ * answered exactly once, on any thread, also at once. Until then no attempt is made; deadline and cancellation end the
+ * call meanwhile, and the handle is to be answered all the same. `start` of further interceptors runs at once. A blocking
+ * call waits on its thread: on the control thread it ends with FAILED_PRECONDITION, unless it was answered at once. Errors:
+ * RESOURCE_EXHAUSTED. */
+EVENER_API evener_status_code evener_new_call_defer(evener_new_call *call, evener_late_metadata **late,
+                                                    evener_status *status);
+
+/* Add an entry, as evener_new_call_add() and _add_bytes(). One thread at a time, before the answer. */
+EVENER_API evener_status_code evener_late_metadata_add(evener_late_metadata *late, const char *key, const char *value,
+                                                       evener_status *status);
+EVENER_API evener_status_code evener_late_metadata_add_bytes(evener_late_metadata *late, const char *key,
+                                                             const void *value, size_t value_bytes,
+                                                             evener_status *status);
+
+/* Let the call go on, or end it with a status other than OK (copied; NULL: OK). The handle is used up. Nothing happens if
+ * the call has ended. Any thread; does not wait. */
+EVENER_API void evener_late_metadata_answer(evener_late_metadata *late, const evener_status *status);
+
 /* Inside `start`: bound the call's timeout, for example by what is left of the incoming call on whose behalf it is made
  * (see evener_timeout_parse()). 0: no bound. A shorter timeout stays. */
 EVENER_API void evener_new_call_limit(evener_new_call *call, uint64_t timeout_ms);
 
 /* ---- per-call credentials ---- */
 
-/* Credentials of calls: add metadata such as "authorization", from what the program has at hand. Used as an interceptor:
+/* Credentials of calls: add metadata such as "authorization", at once or later (evener_new_call_defer()). Used as an
+ * interceptor:
  *
  *     static const evener_call_credentials bearer = {.size = sizeof bearer, .arg = &token, .add = add_token};
  *     static const evener_interceptor auth = EVENER_CALL_CREDENTIALS(&bearer);
@@ -81,7 +104,7 @@ EVENER_API void evener_new_call_limit(evener_new_call *call, uint64_t timeout_ms
 typedef struct evener_call_credentials {
     size_t size; /* sizeof(evener_call_credentials) */
     void *arg;
-    /* Add metadata by evener_new_call_add(). `url` is the audience of tokens, "https://authority/package.Service". An
+    /* Add metadata by evener_new_call_add(), or have the call wait for it. `url` is the audience of tokens, "https://authority/package.Service". An
      * error ends the call. */
     evener_status_code (*add)(void *arg, evener_new_call *call, const char *url, evener_status *status);
     bool allow_insecure; /* also over channels without TLS */

@@ -30,7 +30,7 @@ typedef struct delivery {
 
 struct evener_call {
     evener_attempts attempts;
-    evener_hedge *hedge;                   /* NULL: not hedged; then `attempts` makes no attempt itself */
+    evener_hedge *_Atomic hedge;           /* NULL: not hedged, or not yet; then `attempts` makes no attempt itself */
     evener_work_threads *callback_threads; /* NULL: the callback runs where the call ends */
     delivery *delivery;                    /* in this memory; with callback_threads */
     _Atomic uint32_t references;
@@ -56,7 +56,7 @@ evener_call *evener_call_ref(evener_call *call)
 
 static void call_free(evener_call *call)
 {
-    evener_hedge_free(call->hedge);
+    evener_hedge_free(atomic_load_explicit(&call->hedge, memory_order_relaxed));
     evener_attempts_clear(&call->attempts);
     evener_bytes_clear(&call->request);
     evener_pool_give_back(call, call->bytes);
@@ -127,7 +127,37 @@ static void headers(evener_transport_call *wire, const evener_metadata *metadata
 
 static const evener_call_events events = {.size = sizeof events, .headers = headers, .ended = evener_attempts_ended};
 
-static const evener_attempts_hooks hooks = {.events = &events, .finished = finished, .ref = ref, .unref = unref};
+static evener_status_code start_hedge(evener_call *call, evener_status *status)
+{
+    evener_hedge *hedge = NULL;
+    (void)evener_call_ref(call); /* the call may end before this returns */
+    const evener_status_code code = evener_hedge_start(&call->attempts, &hedge, status);
+    /* Release pairs with evener_call_cancel(). */
+    atomic_store_explicit(&call->hedge, hedge, memory_order_release);
+    if (code == EVENER_STATUS_OK && evener_attempts_is_cancelled(&call->attempts)) {
+        evener_hedge_cancel(hedge);
+    }
+    evener_call_unref(call);
+    return code;
+}
+
+/* Start the attempts after metadata that came later. */
+static void resumed(evener_attempts *attempts)
+{
+    evener_status status;
+    evener_call *call = call_of(attempts);
+    (void)evener_call_ref(call);
+    const evener_status_code code = evener_hedge_is_wanted(&attempts->rpc)
+                                        ? start_hedge(call, &status)
+                                        : evener_attempts_start(attempts, true, &status);
+    if (code != EVENER_STATUS_OK) {
+        evener_attempts_fail(attempts, &status);
+    }
+    evener_call_unref(call);
+}
+
+static const evener_attempts_hooks hooks = {
+    .events = &events, .resumed = resumed, .finished = finished, .ref = ref, .unref = unref};
 
 /* ---- the public side ---- */
 
@@ -137,10 +167,10 @@ void evener_call_cancel(evener_call *call)
     if (evener_channel_is_older_than_fork(call->channel)) {
         return;
     }
-    if (call->hedge != NULL) {
-        evener_hedge_cancel(call->hedge);
-    } else {
-        evener_attempts_cancel(&call->attempts);
+    evener_attempts_cancel(&call->attempts); /* of a hedged call: for one that has no hedge yet */
+    evener_hedge *hedge = atomic_load_explicit(&call->hedge, memory_order_acquire);
+    if (hedge != NULL) {
+        evener_hedge_cancel(hedge);
     }
 }
 
@@ -168,8 +198,9 @@ static evener_call *call_create(evener_channel *channel, size_t copies_bytes)
 }
 
 evener_status_code evener_call_start_plainly(evener_channel *channel, const char *method, const evener_bytes *request,
-                                             const evener_call_options *options, evener_call_callback callback,
-                                             void *arg, evener_call **call, evener_status *status)
+                                             const evener_call_options *options, evener_late *late,
+                                             evener_call_callback callback, void *arg, evener_call **call,
+                                             evener_status *status)
 {
     EVENER_UNCANCELLED;
     evener_status found;
@@ -183,6 +214,7 @@ evener_status_code evener_call_start_plainly(evener_channel *channel, const char
     evener_rpc_init(&attempts->rpc, channel, method, options);
     evener_copies_make(&attempts->rpc, (char *)made + made->bytes - copies_bytes);
     attempts->hooks = &hooks;
+    attempts->late = evener_late_ref(late);
     attempts->details = options->details;
     attempts->begin = (evener_call_begin_args){.unary = true, .request = &made->request};
     evener_attempts_init(attempts);
@@ -204,8 +236,9 @@ evener_status_code evener_call_start_plainly(evener_channel *channel, const char
         evener_call_unref(made);
         return code;
     }
-    code = evener_hedge_is_wanted(&attempts->rpc) ? evener_hedge_start(attempts, &made->hedge, &found)
-                                                  : evener_attempts_start(attempts, true, &found);
+    code = evener_hedge_is_wanted(&attempts->rpc) && !evener_attempts_has_late(attempts)
+               ? start_hedge(made, &found)
+               : evener_attempts_begin(attempts, true, &found);
     if (code != EVENER_STATUS_OK) {
         evener_rpc_report(&attempts->rpc, code);
         evener_status_set(status, code, "%s", found.message);
@@ -273,7 +306,8 @@ static __attribute__((noinline)) evener_status_code start_intercepted(evener_cha
         options->details = &i->own_details;
     }
     i->details = options->details;
-    code = evener_call_start_plainly(channel, method, request, options, intercepted_ended, i, call, status);
+    code = evener_call_start_plainly(channel, method, request, options, evener_interception_late(i->interception),
+                                     intercepted_ended, i, call, status);
     if (code != EVENER_STATUS_OK) { /* the callback does not come */
         evener_interception_end(i->interception, status, NULL);
         evener_call_details_clear(&i->own_details);
@@ -296,5 +330,5 @@ evener_status_code evener_call_start(evener_channel *channel, const char *method
     }
     return evener_is_intercepted(channel, &options)
                ? start_intercepted(channel, method, request, &options, callback, arg, call, status)
-               : evener_call_start_plainly(channel, method, request, &options, callback, arg, call, status);
+               : evener_call_start_plainly(channel, method, request, &options, NULL, callback, arg, call, status);
 }

@@ -25,15 +25,27 @@ static bool move(evener_attempts *attempts, evener_attempts_place place)
     return cancelled;
 }
 
+static void post_step(evener_attempts *attempts);
+
+/* Handle the end of the RPC. A timer of an attempt may run: the step stops it, and runs before anything that the owner
+ * posts when it gives the channel back. */
+static void finish(evener_attempts *attempts, const evener_status *status, const evener_call_end *end)
+{
+    if (__builtin_expect(attempts->attempt_ends_ns != 0, 0)) {
+        post_step(attempts);
+    }
+    attempts->hooks->finished(attempts, status, end); /* the RPC may be gone */
+}
+
 static void finish_without_backend(evener_attempts *attempts, const evener_status *status)
 {
     (void)move(attempts, EVENER_ATTEMPTS_FINISHED);
-    attempts->hooks->finished(attempts, status, NULL);
+    finish(attempts, status, NULL);
 }
 
 /* ---- steps on the control thread ---- */
 
-static bool is_cancelled(evener_attempts *attempts)
+bool evener_attempts_is_cancelled(evener_attempts *attempts)
 {
     pthread_mutex_lock(&attempts->mutex);
     const bool cancelled = attempts->cancelled;
@@ -48,11 +60,107 @@ static void finish_cancelled(evener_attempts *attempts)
     finish_without_backend(attempts, &status);
 }
 
-/* The delay has passed, or the deadline has come. */
+/* ---- metadata that comes later ---- */
+
+static evener_status_code late_status(const evener_attempts *attempts, evener_status *status)
+{
+    const uint64_t timeout_ms = attempts->rpc.timeout_ms;
+    return evener_status_set(status, EVENER_STATUS_DEADLINE_EXCEEDED,
+                             "deadline exceeded after %llu.%03llu s: waiting for metadata of the call, which an "
+                             "interceptor or its credentials answer later",
+                             (unsigned long long)(timeout_ms / 1000), (unsigned long long)(timeout_ms % 1000));
+}
+
+/* End the wait if the call is cancelled or late, otherwise start the timer of the deadline. Control thread. */
+static void wait_for_metadata(evener_attempts *attempts)
+{
+    evener_loop *loop = attempts->rpc.channel->hot.loop;
+    const uint64_t deadline_ns = attempts->rpc.deadline_ns;
+    const uint64_t now_ns = evener_loop_now_ns(loop);
+    pthread_mutex_lock(&attempts->mutex);
+    const bool waits = attempts->place == EVENER_ATTEMPTS_METADATA;
+    const bool cancelled = attempts->cancelled;
+    const bool ends = waits && (cancelled || now_ns >= deadline_ns);
+    if (ends) {
+        attempts->place = EVENER_ATTEMPTS_NOWHERE; /* an answer changes nothing any more */
+    }
+    pthread_mutex_unlock(&attempts->mutex);
+    if (ends) {
+        evener_timer_stop(loop, &attempts->backoff_timer);
+        evener_status status;
+        (void)(cancelled ? was_cancelled(&status) : late_status(attempts, &status));
+        finish_without_backend(attempts, &status);
+    } else if (waits && deadline_ns != UINT64_MAX && !attempts->backoff_timer.active) {
+        evener_timer_start(loop, &attempts->backoff_timer, deadline_ns - now_ns);
+    }
+}
+
+/* Go on with the metadata that came. Control thread. */
+static void go_on(evener_attempts *attempts)
+{
+    evener_timer_stop(attempts->rpc.channel->hot.loop, &attempts->backoff_timer);
+    evener_pick_args *args = &attempts->rpc.pick_args;
+    evener_status status;
+    if (move(attempts, EVENER_ATTEMPTS_NOWHERE)) {
+        finish_cancelled(attempts);
+    } else if (evener_late_take(attempts->late, &args->metadata, &args->metadata_count, &status) != EVENER_STATUS_OK) {
+        finish_without_backend(attempts, &status);
+    } else if (attempts->hooks->resumed != NULL) {
+        attempts->hooks->resumed(attempts);
+    } else {
+        pick(attempts);
+    }
+}
+
+/* ---- the timeout of a stream's attempt ---- */
+
+/* Stop the timer of an attempt. The caller holds a reference. Control thread, as the next functions. */
+static void stop_timing(evener_attempts *attempts)
+{
+    if (attempts->times_attempt) {
+        attempts->times_attempt = false;
+        evener_timer_stop(attempts->rpc.channel->hot.loop, &attempts->backoff_timer);
+        attempts->hooks->unref(attempts);
+    }
+}
+
+/* Cancel the attempt under way if its time is over and nothing of an answer has come, otherwise start the timer. */
+static void time_attempt(evener_attempts *attempts)
+{
+    evener_loop *loop = attempts->rpc.channel->hot.loop;
+    const uint64_t now_ns = evener_loop_now_ns(loop);
+    stop_timing(attempts);
+    pthread_mutex_lock(&attempts->mutex);
+    const bool runs = attempts->place == EVENER_ATTEMPTS_WIRE && !attempts->is_answered && !attempts->cancelled;
+    const uint64_t ends_ns = attempts->attempt_ends_ns;
+    if (runs && now_ns >= ends_ns && !attempts->rpc.attempt_timed_out) {
+        attempts->rpc.attempt_timed_out = true;
+        attempts->rpc.calls->call_cancel(attempts->wire, EVENER_STATUS_DEADLINE_EXCEEDED, "the attempt timed out");
+    }
+    pthread_mutex_unlock(&attempts->mutex);
+    if (runs && now_ns < ends_ns) {
+        attempts->times_attempt = true;
+        attempts->hooks->ref(attempts);
+        evener_timer_start(loop, &attempts->backoff_timer, ends_ns - now_ns);
+    }
+}
+
+/* The delay has passed, or a deadline has come. */
 static void backoff_ended(void *arg)
 {
     evener_attempts *attempts = arg;
-    if (move(attempts, EVENER_ATTEMPTS_NOWHERE)) {
+    if (attempts->times_attempt) {
+        attempts->times_attempt = false;
+        time_attempt(attempts);
+        attempts->hooks->unref(attempts);
+        return;
+    }
+    pthread_mutex_lock(&attempts->mutex);
+    const bool backs_off = attempts->place == EVENER_ATTEMPTS_BACKOFF;
+    pthread_mutex_unlock(&attempts->mutex);
+    if (!backs_off) {
+        wait_for_metadata(attempts);
+    } else if (move(attempts, EVENER_ATTEMPTS_NOWHERE)) {
         finish_cancelled(attempts);
     } else {
         pick(attempts);
@@ -68,6 +176,9 @@ static void step(void *arg)
     const evener_attempts_place place = attempts->place;
     const bool cancelled = attempts->cancelled;
     pthread_mutex_unlock(&attempts->mutex);
+    if (place != EVENER_ATTEMPTS_WIRE) {
+        stop_timing(attempts);
+    }
     /* Only this thread leaves these two places. */
     if (place == EVENER_ATTEMPTS_AGAIN) {
         attempts->at_once = 0;
@@ -79,6 +190,12 @@ static void step(void *arg)
         const uint64_t now_ns = evener_loop_now_ns(loop);
         const uint64_t at_ns = attempts->again_at_ns;
         evener_timer_start(loop, &attempts->backoff_timer, at_ns > now_ns ? at_ns - now_ns : 0);
+    } else if (place == EVENER_ATTEMPTS_WIRE && attempts->attempt_ends_ns != 0) {
+        time_attempt(attempts);
+    } else if (place == EVENER_ATTEMPTS_METADATA) {
+        wait_for_metadata(attempts);
+    } else if (place == EVENER_ATTEMPTS_RESUMED) {
+        go_on(attempts);
     }
     attempts->hooks->unref(attempts);
 }
@@ -132,34 +249,39 @@ static evener_retry_facts facts_of(evener_attempts *attempts, bool cancelled)
     };
 }
 
+/* Judge an attempt that has ended, and make the next one if there is to be one. */
+static bool repeats(evener_attempts *attempts, const evener_call_end *end, bool cancelled)
+{
+    uint64_t delay_ns;
+    const evener_retry_step step =
+        evener_retry_after_attempt(&attempts->rpc, &attempts->pick, end, facts_of(attempts, cancelled), &delay_ns);
+    if (step == EVENER_RETRY_FINISH) {
+        return false;
+    }
+    evener_rpc_end_pick(&attempts->rpc, &attempts->pick, end);
+    if (step == EVENER_RETRY_LATER) {
+        back_off(attempts, delay_ns);
+    } else if (++attempts->at_once < ATTEMPTS_AT_ONCE) {
+        pick(attempts);
+    } else {
+        again_later(attempts);
+    }
+    return true;
+}
+
 void evener_attempts_ended(evener_transport_call *wire, const evener_call_end *end)
 {
     evener_attempts *attempts = wire->arg;
     const bool cancelled = move(attempts, EVENER_ATTEMPTS_NOWHERE);
-    uint64_t delay_ns;
-    switch (
-        evener_retry_after_attempt(&attempts->rpc, &attempts->pick, end, facts_of(attempts, cancelled), &delay_ns)) {
-    case EVENER_RETRY_LATER:
-        evener_rpc_end_pick(&attempts->rpc, &attempts->pick, end);
-        back_off(attempts, delay_ns);
+    if (!evener_retry_is_over(&attempts->rpc, end) && repeats(attempts, end, cancelled)) {
         return;
-    case EVENER_RETRY_AT_ONCE:
-        evener_rpc_end_pick(&attempts->rpc, &attempts->pick, end);
-        if (++attempts->at_once < ATTEMPTS_AT_ONCE) {
-            pick(attempts);
-        } else {
-            again_later(attempts);
-        }
-        return;
-    case EVENER_RETRY_FINISH:
-        break;
     }
     evener_status status;
     evener_rpc_set_status(&attempts->rpc, &attempts->pick, end, &status);
     evener_rpc_fill_details(&attempts->pick, end, &status, attempts->details);
     (void)move(attempts, EVENER_ATTEMPTS_FINISHED);
     evener_rpc_end_pick(&attempts->rpc, &attempts->pick, end);
-    attempts->hooks->finished(attempts, &status, end); /* the RPC may be gone */
+    finish(attempts, &status, end);
 }
 
 /* Begin on the connection picked. Not OK: the RPC cannot go on, and the pick is ended. OK also when the connection
@@ -169,6 +291,7 @@ static evener_status_code begin(evener_attempts *attempts, evener_status *status
     evener_rpc *rpc = &attempts->rpc;
     rpc->attempts++;
     rpc->first_message_ns = 0;
+    rpc->attempt_timed_out = false;
     evener_details_begin(attempts->details, rpc->attempts);
     evener_call_begin_args args = attempts->begin;
     evener_rpc_fill_begin_args(rpc, &attempts->pick, &args);
@@ -183,6 +306,11 @@ static evener_status_code begin(evener_attempts *attempts, evener_status *status
         code = rpc->calls->call_begin(attempts->pick.connection, attempts->wire, &args, &refusal);
         if (code == EVENER_STATUS_OK) {
             attempts->place = EVENER_ATTEMPTS_WIRE;
+            attempts->is_answered = false;
+            if (__builtin_expect(rpc->policy.attempt_timeout_ns > 0, 0) && !args.unary) {
+                attempts->attempt_ends_ns = evener_loop_now_ns(rpc->channel->hot.loop) + rpc->policy.attempt_timeout_ns;
+                post_step(attempts); /* starts the timer */
+            }
             if (attempts->hooks->begun != NULL) {
                 attempts->hooks->begun(attempts);
             }
@@ -209,9 +337,9 @@ static evener_status_code begin(evener_attempts *attempts, evener_status *status
 static bool picks_again(evener_attempts *attempts, const evener_status *status)
 {
     uint64_t delay_ns;
-    const bool later =
-        evener_retry_after_pick(&attempts->rpc, &attempts->pick, status, facts_of(attempts, is_cancelled(attempts)),
-                                &delay_ns) == EVENER_RETRY_LATER;
+    const bool later = evener_retry_after_pick(&attempts->rpc, &attempts->pick, status,
+                                               facts_of(attempts, evener_attempts_is_cancelled(attempts)),
+                                               &delay_ns) == EVENER_RETRY_LATER;
     if (later) {
         back_off(attempts, delay_ns);
     }
@@ -300,6 +428,51 @@ static void pick(evener_attempts *attempts)
     }
 }
 
+/* All metadata has come. The call may have ended meanwhile; its memory is held. */
+static void metadata_came(void *arg)
+{
+    evener_attempts *attempts = arg;
+    pthread_mutex_lock(&attempts->mutex);
+    if (attempts->place == EVENER_ATTEMPTS_METADATA) {
+        attempts->place = EVENER_ATTEMPTS_RESUMED;
+        post_step(attempts);
+    }
+    pthread_mutex_unlock(&attempts->mutex);
+    attempts->hooks->unref(attempts);
+}
+
+evener_status_code evener_attempts_begin_late(evener_attempts *attempts, bool may_wait, evener_status *status)
+{
+    evener_pick_args *args = &attempts->rpc.pick_args;
+    if (!may_wait && !evener_late_is_ready(attempts->late)) {
+        return evener_status_set(
+            status, EVENER_STATUS_FAILED_PRECONDITION,
+            "metadata of the call comes later, and waiting for it on the control thread would wait "
+            "for itself: use the asynchronous functions");
+    }
+    if (!may_wait) {
+        const evener_status_code code =
+            evener_late_take(attempts->late, &args->metadata, &args->metadata_count, status);
+        return code == EVENER_STATUS_OK ? evener_attempts_start(attempts, false, status) : code;
+    }
+    attempts->hooks->ref(attempts); /* until metadata_came() */
+    attempts->hooks->ref(attempts); /* the call may end before this returns */
+    pthread_mutex_lock(&attempts->mutex);
+    attempts->place = EVENER_ATTEMPTS_METADATA;
+    post_step(attempts); /* starts the timer of the deadline */
+    pthread_mutex_unlock(&attempts->mutex);
+    if (evener_late_on_ready(attempts->late, metadata_came, attempts)) {
+        metadata_came(attempts);
+    }
+    attempts->hooks->unref(attempts);
+    return EVENER_STATUS_OK;
+}
+
+void evener_attempts_fail(evener_attempts *attempts, const evener_status *status)
+{
+    finish_without_backend(attempts, status);
+}
+
 /* ---- from outside ---- */
 
 void evener_attempts_cancel(evener_attempts *attempts)
@@ -311,7 +484,7 @@ void evener_attempts_cancel(evener_attempts *attempts)
         evener_pick_request_cancel(&attempts->pick_request);
     } else if (first && attempts->place == EVENER_ATTEMPTS_WIRE) {
         attempts->rpc.calls->call_cancel(attempts->wire, EVENER_STATUS_CANCELLED, "the call was cancelled");
-    } else if (first && attempts->place == EVENER_ATTEMPTS_BACKOFF) {
+    } else if (first && (attempts->place == EVENER_ATTEMPTS_BACKOFF || attempts->place == EVENER_ATTEMPTS_METADATA)) {
         post_step(attempts);
     }
     pthread_mutex_unlock(&attempts->mutex);
@@ -329,5 +502,6 @@ void evener_attempts_init(evener_attempts *attempts)
 void evener_attempts_clear(evener_attempts *attempts)
 {
     evener_retry_clear(&attempts->rpc);
+    evener_late_unref(attempts->late);
     pthread_mutex_destroy(&attempts->mutex);
 }

@@ -20,6 +20,7 @@ struct evener_interception {
     added *first, **last;
     size_t added_count;
     evener_metadata *metadata; /* the call's own and what was added; NULL: nothing was */
+    evener_late *late;         /* a reference; NULL: nothing comes later */
 };
 
 struct evener_new_call {
@@ -83,6 +84,26 @@ evener_status_code evener_new_call_add(evener_new_call *call, const char *key, c
     return evener_new_call_add_bytes(call, key, value, strlen(value), status);
 }
 
+evener_status_code evener_new_call_defer(evener_new_call *call, evener_late_metadata **late, evener_status *status)
+{
+    evener_interception *interception = call->interception;
+    if (interception->late == NULL) {
+        interception->late = evener_late_create();
+    }
+    evener_late_metadata *handle =
+        interception->late != NULL ? evener_late_add_handle(interception->late, call->method) : NULL;
+    if (handle == NULL) {
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "call of %s: out of memory", call->method);
+    }
+    *late = handle;
+    return EVENER_STATUS_OK;
+}
+
+evener_late *evener_interception_late(const evener_interception *interception)
+{
+    return interception != NULL ? interception->late : NULL;
+}
+
 void evener_new_call_limit(evener_new_call *call, uint64_t timeout_ms)
 {
     if (timeout_ms != 0 && (call->timeout_ms == 0 || timeout_ms < call->timeout_ms)) {
@@ -100,6 +121,7 @@ static void interception_free(evener_interception *interception)
         interception->first = next;
     }
     free(interception->metadata);
+    evener_late_unref(interception->late);
     free(interception);
 }
 

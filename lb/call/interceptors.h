@@ -5,6 +5,7 @@
 #include <evener/call.h>
 #include <evener/interceptor.h>
 
+#include "lb/call/late_metadata.h"
 #include "lb/channel/channel_internal.h"
 
 typedef struct evener_interception evener_interception;
@@ -29,10 +30,15 @@ void evener_interception_message(evener_interception *interception, bool sent, c
 void evener_interception_end(evener_interception *interception, const evener_status *status,
                              const evener_call_details *details);
 
-/* Start an asynchronous call without interceptors, with options that were checked. Otherwise as evener_call_start(). */
+/* Return what the call has to wait for; NULL: nothing. NULL is allowed. Lives as long as the interception. */
+evener_late *evener_interception_late(const evener_interception *interception);
+
+/* Start an asynchronous call without interceptors, with options that were checked, after what comes later (NULL: nothing).
+ * Otherwise as evener_call_start(). */
 evener_status_code evener_call_start_plainly(evener_channel *channel, const char *method, const evener_bytes *request,
-                                             const evener_call_options *options, evener_call_callback callback,
-                                             void *arg, evener_call **call, evener_status *status);
+                                             const evener_call_options *options, evener_late *late,
+                                             evener_call_callback callback, void *arg, evener_call **call,
+                                             evener_status *status);
 
 /* Return whether somebody wants the headers. */
 bool evener_interception_wants_headers(const evener_interception *interception);

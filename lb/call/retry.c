@@ -77,12 +77,10 @@ static struct evener_retry *retry_of(evener_rpc *rpc)
     return rpc->retry;
 }
 
-void evener_retry_clear(evener_rpc *rpc)
+void evener_retry_free(evener_rpc *rpc)
 {
-    if (rpc->retry != NULL) {
-        evener_pool_give_back(rpc->retry, sizeof *rpc->retry);
-        rpc->retry = NULL;
-    }
+    evener_pool_give_back(rpc->retry, sizeof *rpc->retry);
+    rpc->retry = NULL;
 }
 
 /* Add a backend to those that the next picks avoid. The oldest one leaves a full list. */
@@ -174,6 +172,9 @@ static evener_retry_step by_policy(evener_rpc *rpc, bool is_retryable_end, const
 
 bool evener_retry_attempt_timed_out(const evener_rpc *rpc, const evener_call_end *end)
 {
+    if (rpc->attempt_timed_out) {
+        return end->code != EVENER_STATUS_OK;
+    }
     if (rpc->attempt_deadline_ns >= rpc->deadline_ns) {
         return false;
     }

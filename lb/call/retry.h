@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "lb/call/rpc.h"
+#include "lb/channel/channel_internal.h"
 
 /* A6: messages that were sent are kept for further attempts up to this sum per call; above it the call is committed. */
 #define EVENER_RETRY_BUFFER_BYTES ((size_t)256 * 1024)
@@ -41,6 +42,14 @@ typedef struct evener_retry_facts {
     bool committed;  /* the application has seen a part of the answer, or cannot wait: no retry by policy */
 } evener_retry_facts;
 
+/* Return whether the result of an attempt stands and nothing is to be counted: success without throttling, the usual
+ * case. */
+static inline bool evener_retry_is_over(const evener_rpc *rpc, const evener_call_end *end)
+{
+    return end->code == EVENER_STATUS_OK &&
+           __atomic_load_n(&evener_channel_throttle(rpc->channel)->max_milli, __ATOMIC_RELAXED) == 0;
+}
+
 /* Judge an attempt that has ended; once per attempt, before its pick is ended: it counts. With LATER set *delay_ns. */
 evener_retry_step evener_retry_after_attempt(evener_rpc *rpc, const evener_pick *pick, const evener_call_end *end,
                                              evener_retry_facts facts, uint64_t *delay_ns);
@@ -56,7 +65,13 @@ bool evener_retry_sleep(const evener_rpc *rpc, uint64_t delay_ns);
 double evener_retry_random(evener_channel *channel);
 
 /* Free the state of retries. Any thread; once nothing of the RPC is under way. */
-void evener_retry_clear(evener_rpc *rpc);
+void evener_retry_free(evener_rpc *rpc);
+static inline void evener_retry_clear(evener_rpc *rpc)
+{
+    if (__builtin_expect(rpc->retry != NULL, 0)) {
+        evener_retry_free(rpc);
+    }
+}
 
 /* Return whether an attempt ended because of its own timeout, before the RPC's. */
 bool evener_retry_attempt_timed_out(const evener_rpc *rpc, const evener_call_end *end);

@@ -107,8 +107,14 @@ static evener_compression choose_compression(evener_compression of_call, evener_
 
 void evener_rpc_init(evener_rpc *rpc, evener_channel *channel, const char *method, const evener_call_options *options)
 {
-    const evener_method_settings settings = evener_channel_method_settings(channel, method);
-    const uint64_t timeout_ms = shorter_timeout_ms(options->timeout_ms, settings.timeout_ms);
+    static const evener_method_settings none = {0};
+    evener_method_settings found;
+    const evener_method_settings *settings = &none;
+    if (__builtin_expect(__atomic_load_n(&channel->control.published_config, __ATOMIC_RELAXED) != NULL, 0)) {
+        found = evener_channel_method_settings(channel, method);
+        settings = &found;
+    }
+    const uint64_t timeout_ms = shorter_timeout_ms(options->timeout_ms, settings->timeout_ms);
     const bool has_deadline = timeout_ms > 0 && timeout_ms < TIMEOUT_MS_MAX;
     const evener_channel_calls *of_channel = &channel->calls;
     *rpc = (evener_rpc){
@@ -120,33 +126,30 @@ void evener_rpc_init(evener_rpc *rpc, evener_channel *channel, const char *metho
                       .metadata_count = options->metadata_count,
                       .hash = options->hash,
                       .has_hash = options->has_hash,
-                      .wait_for_ready = waits_for_ready(channel, options, &settings),
+                      .wait_for_ready = waits_for_ready(channel, options, settings),
                       .trace = options->trace},
         .authority = options->authority,
         .receive_bytes_max = smaller_limit(__atomic_load_n(&of_channel->receive_bytes_max, __ATOMIC_RELAXED),
-                                           settings.response_bytes_max),
+                                           settings->response_bytes_max),
         .send_bytes_max =
-            smaller_limit(__atomic_load_n(&of_channel->send_bytes_max, __ATOMIC_RELAXED), settings.request_bytes_max),
+            smaller_limit(__atomic_load_n(&of_channel->send_bytes_max, __ATOMIC_RELAXED), settings->request_bytes_max),
         .compression = choose_compression(
             options->compression, (evener_compression)__atomic_load_n(&of_channel->compression, __ATOMIC_RELAXED)),
         .timeout_ms = has_deadline ? timeout_ms : 0,
         .deadline_ns =
             has_deadline ? evener_loop_now_ns(channel->hot.loop) + timeout_ms * EVENER_NS_PER_MS : UINT64_MAX,
     };
-    if (__builtin_expect(settings.state != NULL || settings.policy.kind != EVENER_CALL_POLICY_NONE, 0)) {
+    if (__builtin_expect(settings->state != NULL || settings->policy.kind != EVENER_CALL_POLICY_NONE, 0)) {
         const uint32_t limit = __atomic_load_n(&channel->retries.attempts_max, __ATOMIC_RELAXED);
-        rpc->policy = settings.policy;
-        rpc->attempts_max = settings.policy.attempts_max < limit ? settings.policy.attempts_max : limit;
-        rpc->state = settings.state;
-        rpc->breaker_k = settings.state != NULL ? settings.breaker_k : 0;
+        rpc->policy = settings->policy;
+        rpc->attempts_max = settings->policy.attempts_max < limit ? settings->policy.attempts_max : limit;
+        rpc->state = settings->state;
+        rpc->breaker_k = settings->state != NULL ? settings->breaker_k : 0;
     }
 }
 
-evener_status_code evener_rpc_admit(evener_rpc *rpc, evener_status *status)
+evener_status_code evener_rpc_admit_counted(evener_rpc *rpc, evener_status *status)
 {
-    if (__builtin_expect(rpc->state == NULL, 1)) {
-        return EVENER_STATUS_OK;
-    }
     EVENER_METHOD_COUNT(rpc->state, calls);
     evener_retry_budget_earn(&rpc->channel->retries.budget);
     if (!(rpc->breaker_k > 0)) {
@@ -161,11 +164,9 @@ evener_status_code evener_rpc_admit(evener_rpc *rpc, evener_status *status)
                              rpc->pick_args.method);
 }
 
-void evener_rpc_report(const evener_rpc *rpc, evener_status_code code)
+void evener_rpc_report_to_breaker(const evener_rpc *rpc, evener_status_code code)
 {
-    if (__builtin_expect(rpc->breaker_k > 0, 0)) {
-        evener_breaker_ended(&rpc->state->breaker, code, evener_loop_now_ns(rpc->channel->hot.loop));
-    }
+    evener_breaker_ended(&rpc->state->breaker, code, evener_loop_now_ns(rpc->channel->hot.loop));
 }
 
 bool evener_rpc_set_pick_timeout(evener_rpc *rpc)

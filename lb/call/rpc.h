@@ -30,6 +30,7 @@ typedef struct evener_rpc {
     evener_compression compression;
     uint32_t attempts;                 /* picks that were made */
     uint64_t first_message_ns;         /* of a stream: when the attempt's first message came; 0: none did */
+    bool attempt_timed_out;            /* a stream's attempt was cancelled, as its own timeout has passed */
     bool refused_once;                 /* a server has refused the call unprocessed (A6: made again once) */
     uint32_t retries;                  /* attempts after the first one that the policy allowed */
     uint32_t attempts_max;             /* first one included; the policy's or the channel's limit */
@@ -52,10 +53,20 @@ EVENER_SIBLING void evener_rpc_init(evener_rpc *rpc, evener_channel *channel, co
 
 /* Count the call, and ask the breaker if the method has one; once, after evener_rpc_init(). Not OK: the call must not be
  * made. Errors: UNAVAILABLE. */
-evener_status_code evener_rpc_admit(evener_rpc *rpc, evener_status *status);
+evener_status_code evener_rpc_admit_counted(evener_rpc *rpc, evener_status *status);
+static inline evener_status_code evener_rpc_admit(evener_rpc *rpc, evener_status *status)
+{
+    return __builtin_expect(rpc->state == NULL, 1) ? EVENER_STATUS_OK : evener_rpc_admit_counted(rpc, status);
+}
 
 /* Report the end of a call that was admitted to the breaker, if there is one; once. */
-void evener_rpc_report(const evener_rpc *rpc, evener_status_code code);
+void evener_rpc_report_to_breaker(const evener_rpc *rpc, evener_status_code code);
+static inline void evener_rpc_report(const evener_rpc *rpc, evener_status_code code)
+{
+    if (__builtin_expect(rpc->breaker_k > 0, 0)) {
+        evener_rpc_report_to_breaker(rpc, code);
+    }
+}
 
 /* Set the time that is left for the next pick; call it before every pick. False: no time is left. */
 EVENER_SIBLING bool evener_rpc_set_pick_timeout(evener_rpc *rpc);
@@ -64,7 +75,7 @@ EVENER_SIBLING bool evener_rpc_set_pick_timeout(evener_rpc *rpc);
 EVENER_SIBLING evener_status_code evener_rpc_deadline_status(const evener_rpc *rpc, evener_status *status);
 
 /* Fill what the RPC knows into the arguments of an attempt on the pick; the rest is the caller's to set. Counts the
- * attempt, and starts its timeout, which bounds a unary call's attempt only. */
+ * attempt, and starts the timeout of a unary call's attempt. */
 void evener_rpc_fill_begin_args(evener_rpc *rpc, const evener_pick *pick, evener_call_begin_args *args);
 
 /* Return whether it is `deadline_ns`, or nearly: a server that counts a timeout in its own milliseconds may be early by

@@ -56,6 +56,7 @@ struct evener_stream {
     evener_call_details *users_details; /* filled at the end; or NULL */
     evener_bytes only_request;          /* a reference */
     bool has_only_request;
+    bool may_replay; /* the stream has a retry policy: only then messages are kept, and empty headers held */
     peer_name *_Atomic peer;
 
     /* under the mutex of the attempts */
@@ -132,7 +133,9 @@ static void stream_free(evener_stream *stream)
     evener_attempts_clear(&stream->attempts);
     evener_bytes_clear(&stream->only_request);
     evener_bytes_clear(&stream->writing);
-    evener_replay_clear(&stream->replay);
+    if (stream->may_replay) {
+        evener_replay_clear(&stream->replay);
+    }
     evener_bytes_clear(&stream->message);
     evener_call_details_clear(&stream->headers);
     evener_call_details_clear(&stream->details);
@@ -306,7 +309,10 @@ static void headers(evener_transport_call *wire, const evener_metadata *metadata
         return;
     }
     stream->holds_headers = false;
-    evener_replay_commit(&stream->replay);
+    stream->attempts.is_answered = true;
+    if (stream->may_replay) {
+        evener_replay_commit(&stream->replay);
+    }
     evener_details_headers(&stream->headers, metadata, count);
     evener_details_headers(&stream->details, metadata, count);
     stream->has_headers = true;
@@ -323,6 +329,9 @@ static void headers(evener_transport_call *wire, const evener_metadata *metadata
 
 static bool holds_headers(evener_stream *stream)
 {
+    if (!stream->may_replay) {
+        return false;
+    }
     lock(stream);
     const bool holds = stream->holds_headers;
     unlock(stream);
@@ -337,7 +346,10 @@ static void message(evener_transport_call *wire, evener_bytes *received)
     }
     evener_interception_message(stream->interception, false, received);
     lock(stream);
-    evener_replay_commit(&stream->replay);
+    stream->attempts.is_answered = true;
+    if (stream->may_replay) {
+        evener_replay_commit(&stream->replay);
+    }
     if (stream->attempts.rpc.first_message_ns == 0) {
         stream->attempts.rpc.first_message_ns =
             evener_loop_now_ns(evener_runtime_loop(evener_channel_runtime(stream->channel)));
@@ -407,7 +419,9 @@ static void finished(evener_attempts *attempts, const evener_status *status, con
     evener_interception_end(interception, status, &stream->details);
     evener_rpc_report(&attempts->rpc, status->code);
     lock(stream);
-    evener_replay_clear(&stream->replay);
+    if (stream->may_replay) {
+        evener_replay_clear(&stream->replay);
+    }
     stream->status = *status;
     stream->ended = true;
     stream->reading = false;
@@ -509,12 +523,16 @@ static evener_status_code stream_create(evener_channel *channel, const char *met
     attempts->rpc.pick_args.streaming = true;
     evener_copies_make(&attempts->rpc, (char *)made + copies_at);
     attempts->hooks = &hooks;
+    attempts->late = evener_late_ref(evener_interception_late(interception));
     attempts->wire = (evener_transport_call *)(void *)((char *)made + wire_at);
     attempts->details = &made->details;
     attempts->begin = (evener_call_begin_args){.wants_metadata = true};
     evener_attempts_init(attempts);
-    made->replay.is_on = attempts->rpc.policy.kind == EVENER_CALL_POLICY_RETRY && attempts->rpc.attempts_max > 1;
-    evener_replay_reserve(&made->replay, only_request != NULL ? only_request->length : 0);
+    made->may_replay = attempts->rpc.policy.kind == EVENER_CALL_POLICY_RETRY && attempts->rpc.attempts_max > 1;
+    made->replay.is_on = made->may_replay;
+    if (made->may_replay) {
+        evener_replay_reserve(&made->replay, only_request != NULL ? only_request->length : 0);
+    }
     *stream = made;
     return EVENER_STATUS_OK;
 }
@@ -549,7 +567,7 @@ evener_status_code evener_stream_open(evener_channel *channel, const char *metho
     }
     code = evener_rpc_admit(&made->attempts.rpc, &found);
     if (code == EVENER_STATUS_OK) {
-        code = evener_attempts_start(&made->attempts, !evener_rpc_waits_for_itself(&made->attempts.rpc), &found);
+        code = evener_attempts_begin(&made->attempts, !evener_rpc_waits_for_itself(&made->attempts.rpc), &found);
         if (code != EVENER_STATUS_OK) {
             evener_rpc_report(&made->attempts.rpc, code);
         }
@@ -610,7 +628,7 @@ evener_status_code evener_stream_start(evener_channel *channel, const char *meth
     *stream = made; /* callbacks may use it before this returns */
     code = evener_rpc_admit(&made->attempts.rpc, &found);
     if (code == EVENER_STATUS_OK) {
-        code = evener_attempts_start(&made->attempts, true, &found);
+        code = evener_attempts_begin(&made->attempts, true, &found);
         if (code != EVENER_STATUS_OK) {
             evener_rpc_report(&made->attempts.rpc, code);
         }
@@ -680,7 +698,9 @@ bool evener_stream_send(evener_stream *stream, const evener_bytes *sent)
         stream->writing = kept;
         kept = (evener_bytes){0};
         stream->has_writing = true;
-        evener_replay_reserve(&stream->replay, sent->length);
+        if (stream->may_replay) {
+            evener_replay_reserve(&stream->replay, sent->length);
+        }
         __atomic_store_n(&stream->write_word, WAITING, __ATOMIC_RELAXED);
         if (is_on_wire(stream) && !evener_replay_is_under_way(&stream->replay)) {
             stream->attempts.rpc.calls->call_write(stream->attempts.wire, &stream->writing, false);

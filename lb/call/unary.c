@@ -54,7 +54,9 @@ static void unary_ended(evener_transport_call *call, const evener_call_end *end)
 {
     unary *u = call->arg;
     const evener_retry_facts facts = {.may_repeat = true, .committed = u->is_committed};
-    u->next = evener_retry_after_attempt(u->rpc, &u->pick, end, facts, &u->delay_ns);
+    u->next = evener_retry_is_over(u->rpc, end)
+                  ? EVENER_RETRY_FINISH
+                  : evener_retry_after_attempt(u->rpc, &u->pick, end, facts, &u->delay_ns);
     if (u->next == EVENER_RETRY_FINISH) {
         u->code = end->timed_out ? EVENER_STATUS_DEADLINE_EXCEEDED : end->code;
         evener_rpc_set_status(u->rpc, &u->pick, end, u->status);
@@ -181,7 +183,7 @@ static __attribute__((noinline)) evener_status_code call_hedged(evener_channel *
     hedged h = {.response = response, .status = status, .word = WAITING};
     evener_status refusal; /* not `status`, which the callback may have filled already */
     const evener_status_code code =
-        evener_call_start_plainly(channel, method, request, options, hedged_ended, &h, NULL, &refusal);
+        evener_call_start_plainly(channel, method, request, options, NULL, hedged_ended, &h, NULL, &refusal);
     if (code != EVENER_STATUS_OK) {
         return evener_status_set(status, code, "%s", refusal.message);
     }
@@ -236,6 +238,33 @@ static evener_status_code call_plainly(evener_channel *channel, const char *meth
 
 /* ---- interceptors ---- */
 
+/* Wait for metadata that comes later, and put it and the time that is left into the options. */
+static evener_status_code wait_for_metadata(evener_channel *channel, const char *method, evener_late *late,
+                                            evener_call_options *options, evener_status *status)
+{
+    evener_rpc rpc; /* for the deadline, which a service config may bound */
+    evener_rpc_init(&rpc, channel, method, options);
+    if (evener_rpc_waits_for_itself(&rpc) && !evener_late_is_ready(late)) {
+        return evener_status_set(
+            status, EVENER_STATUS_FAILED_PRECONDITION,
+            "metadata of the call comes later, and waiting for it on the control thread would wait "
+            "for itself: use evener_call_start()");
+    }
+    if (!evener_late_wait(late, rpc.deadline_ns)) {
+        return evener_status_set(status, EVENER_STATUS_DEADLINE_EXCEEDED,
+                                 "deadline exceeded after %llu.%03llu s: waiting for metadata of the call, which an "
+                                 "interceptor or its credentials answer later",
+                                 (unsigned long long)(rpc.timeout_ms / 1000),
+                                 (unsigned long long)(rpc.timeout_ms % 1000));
+    }
+    if (rpc.deadline_ns != UINT64_MAX) {
+        const uint64_t now_ns = evener_loop_now_ns(channel->hot.loop);
+        options->timeout_ms =
+            rpc.deadline_ns > now_ns ? (rpc.deadline_ns - now_ns + EVENER_NS_PER_MS - 1) / EVENER_NS_PER_MS : 1;
+    }
+    return evener_late_take(late, &options->metadata, &options->metadata_count, status);
+}
+
 static __attribute__((noinline)) evener_status_code call_intercepted(evener_channel *channel, const char *method,
                                                                      const evener_bytes *request,
                                                                      const evener_call_options *given,
@@ -250,6 +279,11 @@ static __attribute__((noinline)) evener_status_code call_intercepted(evener_chan
     status = status != NULL ? status : &own_status;
     evener_status_code code = evener_interception_begin(channel, method, false, options, &interception, status);
     if (code != EVENER_STATUS_OK) {
+        return code;
+    }
+    evener_late *late = evener_interception_late(interception);
+    if (late != NULL && (code = wait_for_metadata(channel, method, late, options, status)) != EVENER_STATUS_OK) {
+        evener_interception_end(interception, status, NULL);
         return code;
     }
     static const evener_bytes nothing = {.data = (const uint8_t *)"", .length = 0};

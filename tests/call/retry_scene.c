@@ -1,6 +1,7 @@
 #include "tests/call/retry_scene.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +21,8 @@ static fake_call_outcome scripted(void *arg, const char *address, const evener_c
             .timeout_ms = args->deadline_ns == UINT64_MAX ? 0 : (args->deadline_ns - now_ns) / EVENER_NS_PER_MS};
         strncpy(seen->address, address, sizeof seen->address - 1);
     }
+    const evener_metadata *token = evener_metadata_find(args->metadata, args->metadata_count, "authorization");
+    (void)snprintf(s->authorization, sizeof s->authorization, "%s", token != NULL ? token->value : "");
     s->attempts++;
     s->executions += outcome.kind == FAKE_CALL_ANSWER || outcome.kind == FAKE_CALL_LOST;
     return outcome;

@@ -36,6 +36,7 @@ typedef struct retry_scene {
     const char *bad_address; /* answers UNAVAILABLE, whatever the script says; or NULL */
     uint32_t attempts, executions, ends;
     scene_attempt seen[SCENE_ATTEMPTS];
+    char authorization[32]; /* metadata of the latest attempt; "": it had none */
     uint64_t started_ns, ended_ms;
     evener_status status;
     evener_call_details details;

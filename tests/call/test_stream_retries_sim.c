@@ -112,6 +112,57 @@ static void send_bytes(scene *s, size_t bytes)
     evener_bytes_clear(&message);
 }
 
+#define TIMED_CONFIG                                                                                                   \
+    "{\"methodConfig\": [{\"name\": [{}], \"retryPolicy\": {\"maxAttempts\": 3, \"initialBackoff\": \"0.1s\", "        \
+    "\"maxBackoff\": \"0.1s\", \"backoffMultiplier\": 1, \"retryableStatusCodes\": [\"UNAVAILABLE\"], "                \
+    "\"perAttemptRecvTimeout\": \"0.05s\"}}]}"
+
+/* The core's case, for streams: an attempt without an answer ends by its own timeout. */
+Test(stream_retries_sim, retry_per_attempt_recv_timeout)
+{
+    const fake_call_outcome outcomes[] = {{.kind = FAKE_CALL_SILENT}, {.kind = FAKE_CALL_SILENT}, ECHO};
+    scene *s = create(TIMED_CONFIG, outcomes, 3);
+    start(s, NULL, 0);
+    send_text(s, "one ");
+    cr_expect(evener_stream_ask(s->stream));
+    advance(s, 49);
+    cr_expect_eq(s->base->attempts, 1);
+    advance(s, 500);
+    cr_expect_eq(s->base->attempts, 3);
+    cr_expect(s->base->seen[1].at_ms >= 130 && s->base->seen[1].at_ms <= 172, "%llu ms",
+              (unsigned long long)s->base->seen[1].at_ms);
+    cr_expect_str_eq(s->received, "one ");
+    advance(s, 1000);
+    cr_expect_eq(s->ends, 0, "an answered attempt has no timeout of its own");
+    cr_expect(evener_stream_send_done(s->stream));
+    (void)evener_stream_ask(s->stream);
+    advance(s, 10);
+    cr_expect_eq(s->ends, 1);
+    cr_expect_eq(s->status.code, EVENER_STATUS_OK, "%s", s->status.message);
+    destroy(s);
+}
+
+/* When all attempts time out the last one's status stands; a cancelled stream leaves no timer behind. */
+Test(stream_retries_sim, attempts_that_time_out_are_limited)
+{
+    const fake_call_outcome outcomes[] = {{.kind = FAKE_CALL_SILENT}};
+    scene *s = create(TIMED_CONFIG, outcomes, 1);
+    start(s, NULL, 0);
+    advance(s, 2000);
+    cr_expect_eq(s->base->attempts, 3);
+    cr_expect_eq(s->ends, 1);
+    cr_expect_eq(s->status.code, EVENER_STATUS_DEADLINE_EXCEEDED);
+    cr_expect_not_null(strstr(s->status.message, "attempt 3 timed out after 50 ms"), "%s", s->status.message);
+    evener_stream_unref(s->stream);
+    start(s, NULL, 0);
+    advance(s, 20);
+    evener_stream_cancel(s->stream);
+    advance(s, 1);
+    cr_expect_eq(s->ends, 2);
+    cr_expect_eq(s->status.code, EVENER_STATUS_CANCELLED);
+    destroy(s);
+}
+
 Test(stream_retries_sim, retry_streaming)
 {
     const fake_call_outcome outcomes[] = {LOST(10), LOST(10), ECHO};

@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 
 #include <errno.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -378,5 +379,73 @@ Test(unary, a_traced_call_reports_what_was_weighed)
         cr_assert_eq(evener_unary_call(f.channel, ECHO_UNARY, NULL, &options, NULL, &status), EVENER_STATUS_OK);
     }
     cr_expect_geq(candidates, 2);
+    call_fixture_close(&f);
+}
+
+/* ---- a server that answers as if the call were a stream ---- */
+
+typedef struct ended_call {
+    sem_t ended;
+    evener_status status;
+} ended_call;
+
+static void call_ended(void *arg, const evener_status *status, evener_bytes *response)
+{
+    ended_call *e = arg;
+    (void)response;
+    e->status = *status;
+    sem_post(&e->ended);
+}
+
+/* FetchData answers one request with three messages. Over the core the call ends after a second: see calls.c. */
+Test(unary, several_answers_end_the_call_without_a_deadline_too)
+{
+    static const char method[] = "/grpcdemo.GrpcDemo/FetchData";
+    call_fixture f;
+    call_fixture_open(&f, 1, NULL);
+    evener_status status;
+    evener_bytes response;
+    cr_expect_eq(evener_unary_call(f.channel, method, NULL, NULL, &response, &status), EVENER_STATUS_INTERNAL, "%s",
+                 status.message);
+    cr_expect_not_null(strstr(status.message, "second message"), "%s", status.message);
+    const evener_call_options options = {.size = sizeof options, .timeout_ms = 60000};
+    cr_expect_eq(evener_unary_call(f.channel, method, NULL, &options, &response, &status), EVENER_STATUS_INTERNAL, "%s",
+                 status.message);
+    ended_call e;
+    sem_init(&e.ended, 0, 0);
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(
+            evener_call_start(f.channel, method, NULL, i == 0 ? NULL : &options, call_ended, &e, NULL, &status),
+            EVENER_STATUS_OK);
+        while (sem_wait(&e.ended) != 0) {
+        }
+        cr_expect_eq(e.status.code, EVENER_STATUS_INTERNAL, "%s", e.status.message);
+        cr_expect_not_null(strstr(e.status.message, "second message"), "%s", e.status.message);
+    }
+    sem_destroy(&e.ended);
+    call_fixture_close(&f);
+}
+
+/* A call that takes long, and has one answer, is not disturbed. */
+Test(unary, a_call_that_takes_long_has_its_answer)
+{
+    call_fixture f;
+    call_fixture_open(&f, 1, NULL);
+    demo_server_set_delay_ms(f.servers[0], 2500);
+    const evener_bytes request = bytes_of("hello");
+    evener_bytes response;
+    evener_status status;
+    cr_assert_eq(evener_unary_call(f.channel, ECHO_UNARY, &request, NULL, &response, &status), EVENER_STATUS_OK, "%s",
+                 status.message);
+    cr_expect(bytes_equal(&response, "hello"));
+    evener_bytes_clear(&response);
+    ended_call e;
+    sem_init(&e.ended, 0, 0);
+    cr_assert_eq(evener_call_start(f.channel, ECHO_UNARY, &request, NULL, call_ended, &e, NULL, &status),
+                 EVENER_STATUS_OK);
+    while (sem_wait(&e.ended) != 0) {
+    }
+    cr_expect_eq(e.status.code, EVENER_STATUS_OK, "%s", e.status.message);
+    sem_destroy(&e.ended);
     call_fixture_close(&f);
 }

@@ -1,7 +1,15 @@
 /* Calls over the core.
  *
  * A unary call is one batch. The result of a blocking call is plucked from a queue of the calling thread, so that the
- * waiting thread is also the polling thread. All other calls, and all operations of streams, complete on the call
+ * waiting thread is also the polling thread.
+ *
+ * That batch reads one message. The core holds the status back until every message that came was read: its HTTP/2
+ * transport completes recv_trailing_metadata only when nothing is left in the stream's frame storage (1.51,
+ * grpc_chttp2_maybe_complete_recv_trailing_metadata). So a server that answers a unary call with several messages, as a
+ * wrong method does, would keep it until its deadline, or for ever. A unary call that takes longer than a second
+ * therefore reads a second message; if one comes, the call ends with INTERNAL.
+ *
+ * All other calls, and all operations of streams, complete on the call
  * threads' queue (call_threads.h). */
 #include "lb/transport/grpc/calls.h"
 
@@ -14,6 +22,8 @@
 #include "lb/transport/grpc/bytes.h"
 #include "lb/transport/grpc/core_call.h"
 #include "lb/transport/grpc/engine.h"
+
+#define UNARY_LONG_MS 1000
 
 /* The owner's memory. */
 typedef struct wire_call {
@@ -61,7 +71,35 @@ static void unary_completed(evener_grpc_tag *tag, bool ok)
     (void)ok; /* always true with a status in the batch */
     evener_grpc_core_call *call = completed(tag);
     deliver_unary_headers(call);
-    end_locked(call);
+    if (call->second_pending) { /* its completion ends the call */
+        call->status_known = true;
+        pthread_mutex_unlock(&call->mutex);
+    } else {
+        end_locked(call);
+    }
+    evener_grpc_core_call_unref(call);
+}
+
+/* Note that the reading of a second message has ended. The mutex is held. */
+static void note_second(evener_grpc_core_call *call)
+{
+    call->second_pending = false;
+    if (call->second != NULL) {
+        call->second_came = true;
+        (void)grpc_call_cancel(call->core, NULL); /* there may be more messages */
+    }
+}
+
+static void second_completed(evener_grpc_tag *tag, bool ok)
+{
+    (void)ok;
+    evener_grpc_core_call *call = completed(tag);
+    note_second(call);
+    if (call->status_known) {
+        end_locked(call);
+    } else {
+        pthread_mutex_unlock(&call->mutex);
+    }
     evener_grpc_core_call_unref(call);
 }
 
@@ -253,7 +291,8 @@ static evener_status_code begin_inside(evener_connection *connection, wire_call 
     call->owner = &wire->base;
     int references = 1; /* to be given back when it does not start */
     const bool is_plucked = args->unary && args->blocking;
-    if (!is_plucked && args->deadline_ns != UINT64_MAX) {
+    call->is_unary = args->unary;
+    if (!is_plucked && (args->unary || args->deadline_ns != UINT64_MAX)) {
         evener_grpc_overdue_add(connection->engine->overdue, call);
     }
     if (!args->unary) {
@@ -330,6 +369,44 @@ static void forget(void *tag)
     evener_grpc_core_call_unref(tag);
 }
 
+static void forget_second(void *tag)
+{
+    evener_grpc_core_call *call = EVENER_CONTAINER_OF(tag, evener_grpc_operation, tag)->call;
+    evener_grpc_core_call_unref(call);
+}
+
+static bool start_second(evener_grpc_core_call *call);
+
+/* Wait for the batch of a unary call. */
+static bool pluck_unary(evener_grpc_queues *queues, grpc_completion_queue *queue, evener_grpc_core_call *call,
+                        gpr_timespec until)
+{
+    const gpr_timespec interval = gpr_time_from_millis(UNARY_LONG_MS, GPR_TIMESPAN);
+    for (;;) {
+        const gpr_timespec next = gpr_time_min(until, gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), interval));
+        if (grpc_completion_queue_pluck(queue, call, next, NULL).type == GRPC_OP_COMPLETE) {
+            return true;
+        }
+        if (gpr_time_cmp(next, until) >= 0) {
+            return false;
+        }
+        prepare(call, &call->reading, NULL);
+        if (start_second(call)) {
+            break;
+        }
+        evener_grpc_core_call_unref(call);
+    }
+    if (grpc_completion_queue_pluck(queue, &call->reading.tag, until, NULL).type != GRPC_OP_COMPLETE) {
+        evener_grpc_queues_abandon(queues, queue, &call->reading.tag, forget_second);
+        return false;
+    }
+    pthread_mutex_lock(&call->mutex);
+    note_second(call);
+    pthread_mutex_unlock(&call->mutex);
+    evener_grpc_core_call_unref(call); /* the batch's reference is left */
+    return grpc_completion_queue_pluck(queue, call, until, NULL).type == GRPC_OP_COMPLETE;
+}
+
 static void call_wait(evener_transport_call *base, uint32_t *word, uint32_t value, uint64_t until_ns)
 {
     (void)word;
@@ -346,8 +423,7 @@ static void call_wait(evener_transport_call *base, uint32_t *word, uint32_t valu
             gpr_now(GPR_CLOCK_MONOTONIC),
             gpr_time_from_nanos((int64_t)(left_ns + EVENER_GRPC_CORE_GRACE_MS * EVENER_NS_PER_MS), GPR_TIMESPAN));
     }
-    const grpc_event event = grpc_completion_queue_pluck(queue, call, until, NULL);
-    if (event.type == GRPC_OP_COMPLETE) {
+    if (pluck_unary(queues, queue, call, until)) {
         pthread_mutex_lock(&call->mutex);
         deliver_unary_headers(call);
         end_locked(call);
@@ -380,6 +456,34 @@ static bool start_operation(evener_grpc_core_call *call, evener_grpc_operation *
     atomic_fetch_sub_explicit(&call->under_way, 1, memory_order_relaxed);
     evener_grpc_core_call_unref(call);
     return false;
+}
+
+/* Start to read a second message. False: the first one has not come yet, or the core refuses it. */
+static bool start_second(evener_grpc_core_call *call)
+{
+    grpc_op op = {.op = GRPC_OP_RECV_MESSAGE};
+    op.data.recv_message.recv_message = &call->second;
+    EVENER_GRPC_HANDS_OVER(&call->reading.tag);
+    return grpc_call_start_batch(call->core, &op, 1, &call->reading.tag, NULL) == GRPC_CALL_OK;
+}
+
+void evener_grpc_call_read_second(evener_grpc_core_call *call)
+{
+    evener_status status;
+    if (pthread_mutex_trylock(&call->mutex) != 0) {
+        return; /* an event of the call is under way */
+    }
+    if (call->owner != NULL && !call->second_asked && take_thread(call->connection, &status) == EVENER_STATUS_OK) {
+        prepare(call, &call->reading, second_completed);
+        call->second_pending = true;
+        call->second_asked = start_second(call);
+        if (!call->second_asked) {
+            call->second_pending = false;
+            evener_grpc_call_threads_drop(call_threads_of(call->connection));
+            evener_grpc_core_call_unref(call); /* not the last one */
+        }
+    }
+    pthread_mutex_unlock(&call->mutex);
 }
 
 static void call_half_close(evener_transport_call *base)

@@ -44,6 +44,9 @@ void evener_grpc_core_call_unref(evener_grpc_core_call *call)
     if (call->request != NULL) {
         grpc_byte_buffer_destroy(call->request);
     }
+    if (call->second != NULL) {
+        grpc_byte_buffer_destroy(call->second);
+    }
     if (call->response != NULL) {
         grpc_byte_buffer_destroy(call->response);
     }
@@ -391,6 +394,15 @@ void evener_grpc_core_call_deliver_end(evener_grpc_core_call *call)
             (size_t)snprintf(too_long, sizeof too_long, "received message of %zu bytes is larger than the limit of %zu",
                              call->too_long_bytes, call->receive_bytes_max);
         end.message = too_long;
+    }
+    if (call->second_came) {
+        static const char second[] = "the server sent a second message in answer to a unary call";
+        end.response = NULL;
+        end.code = EVENER_STATUS_INTERNAL; /* as grpc-go */
+        end.fate = EVENER_FATE_PERHAPS_PROCESSED;
+        end.timed_out = false;
+        end.message = second;
+        end.message_bytes = sizeof second - 1;
     }
     find_load_report(call, &end);
     read_metadata trailing = {0};

@@ -44,6 +44,7 @@ struct evener_grpc_core_call {
     /* what the core writes */
     grpc_byte_buffer *request;
     grpc_byte_buffer *response;
+    grpc_byte_buffer *second; /* of a unary call that takes long: a message after its answer, see calls.c */
     grpc_metadata_array initial_metadata;
     grpc_metadata_array trailing_metadata;
     grpc_status_code code;
@@ -57,9 +58,14 @@ struct evener_grpc_core_call {
     bool answered;                    /* a message was received */
     size_t too_long_bytes;            /* the length of a received message above the limit; 0: none */
     bool status_known;
-    _Atomic uint32_t under_way; /* operations of a stream that have not completed */
+    bool second_asked, second_pending, second_came; /* the reading of `second` */
+    _Atomic uint32_t under_way;                     /* operations of a stream that have not completed */
 
+    bool is_unary;
+    bool is_listed; /* was given to overdue.c */
     /* overdue.c's, under its mutex */
+    uint32_t looks;                   /* that have found it */
+    evener_grpc_core_call *long_next; /* in a list of unary calls that take long */
     evener_grpc_core_call *overdue_next;
     evener_grpc_core_call **overdue_link; /* the pointer to this call; NULL: in no list */
 };
@@ -90,6 +96,10 @@ void evener_grpc_core_call_deliver_end(evener_grpc_core_call *call);
 void evener_grpc_core_call_abandon(evener_grpc_core_call *call);
 /* Abandon the call, unless an event of it is under way: then return false and do nothing. */
 bool evener_grpc_core_call_try_abandon(evener_grpc_core_call *call);
+
+/* Read a second message of a unary call that takes long (calls.c), unless that was done. Completes on a call thread. The
+ * mutex is not held; the caller holds a reference. */
+void evener_grpc_call_read_second(evener_grpc_core_call *call);
 
 /* Deliver the server's headers, if the owner wants them. The core does not pass on those of the protocol, so there
  * may be none, as with a Trailers-Only answer (1.51). The mutex is held. */

@@ -11,6 +11,8 @@
 /* Calls are spread over this number of lists, so that threads that begin and end calls seldom contend for a lock. */
 #define LISTS 8
 #define LOOK_INTERVAL_NS (50 * EVENER_NS_PER_MS)
+/* A unary call takes long after this number of looks: a second. */
+#define LONG_LOOKS 20
 
 typedef struct list {
     _Alignas(EVENER_CACHE_LINE_BYTES) pthread_mutex_t mutex;
@@ -55,6 +57,7 @@ void evener_grpc_overdue_add(evener_grpc_overdue *overdue, evener_grpc_core_call
 {
     list *l = list_of(overdue, call);
     pthread_mutex_lock(&l->mutex);
+    call->is_listed = true;
     call->overdue_next = l->first;
     call->overdue_link = &l->first;
     if (l->first != NULL) {
@@ -76,8 +79,8 @@ static void unlink_call(evener_grpc_core_call *call)
 
 void evener_grpc_overdue_remove(evener_grpc_overdue *overdue, evener_grpc_core_call *call)
 {
-    if (call->deadline_ns == UINT64_MAX) {
-        return; /* was never added */
+    if (!call->is_listed) {
+        return;
     }
     list *l = list_of(overdue, call);
     pthread_mutex_lock(&l->mutex);
@@ -87,10 +90,12 @@ void evener_grpc_overdue_remove(evener_grpc_overdue *overdue, evener_grpc_core_c
     pthread_mutex_unlock(&l->mutex);
 }
 
-/* Move what is overdue out of the list, each with a reference. */
-static evener_grpc_core_call *take_overdue(list *l)
+/* Move what is overdue out of the list, each with a reference. Store the unary calls that take long, which stay in the
+ * list, likewise. */
+static evener_grpc_core_call *take_overdue(list *l, evener_grpc_core_call **long_ones)
 {
     evener_grpc_core_call *taken = NULL;
+    *long_ones = NULL;
     uint64_t now_ns = 0;
     pthread_mutex_lock(&l->mutex);
     for (evener_grpc_core_call *call = l->first, *next; call != NULL; call = next) {
@@ -98,11 +103,16 @@ static evener_grpc_core_call *take_overdue(list *l)
         if (now_ns == 0) {
             now_ns = evener_loop_now_ns(call->connection->loop); /* all connections are of one runtime */
         }
-        if (now_ns >= call->deadline_ns + EVENER_GRPC_CORE_GRACE_MS * EVENER_NS_PER_MS) {
+        const uint64_t grace_ns = EVENER_GRPC_CORE_GRACE_MS * EVENER_NS_PER_MS;
+        if (call->deadline_ns < UINT64_MAX - grace_ns && now_ns >= call->deadline_ns + grace_ns) {
             unlink_call(call);
             atomic_fetch_add_explicit(&call->references, 1, memory_order_relaxed);
             call->overdue_next = taken;
             taken = call;
+        } else if (call->is_unary && ++call->looks % LONG_LOOKS == 0) {
+            atomic_fetch_add_explicit(&call->references, 1, memory_order_relaxed);
+            call->long_next = *long_ones;
+            *long_ones = call;
         }
     }
     pthread_mutex_unlock(&l->mutex);
@@ -124,7 +134,15 @@ void evener_grpc_overdue_look(evener_grpc_overdue *overdue)
         return;
     }
     for (int i = 0; i < LISTS; i++) {
-        for (evener_grpc_core_call *call = take_overdue(&overdue->lists[i]), *next; call != NULL; call = next) {
+        evener_grpc_core_call *long_ones;
+        evener_grpc_core_call *next;
+        evener_grpc_core_call *overdue_ones = take_overdue(&overdue->lists[i], &long_ones);
+        for (evener_grpc_core_call *call = long_ones; call != NULL; call = next) {
+            next = call->long_next;
+            evener_grpc_call_read_second(call);
+            evener_grpc_core_call_unref(call);
+        }
+        for (evener_grpc_core_call *call = overdue_ones; call != NULL; call = next) {
             next = call->overdue_next;
             if (!evener_grpc_core_call_try_abandon(call)) {
                 evener_grpc_overdue_add(overdue, call); /* try again: an event of the call is under way */
