@@ -29,6 +29,8 @@ typedef struct gateway {
     const evener_http_routes *routes;
     char *openapi; /* the documents that the gateway serves */
     char *page;
+    const char *certificate; /* chain and key in PEM, to serve TLS; NULL: without */
+    const char *key;
     struct MHD_Daemon *daemon;
     uint16_t port;
     pthread_mutex_t mutex; /* for the members below */
@@ -39,8 +41,8 @@ typedef struct gateway {
     bool no_calls; /* no further call starts */
 } gateway;
 
-/* Start to serve at an address "127.0.0.1:10080" or "[::1]:0". `self` has channel, routes and documents. False: `error`
- * says why. */
+/* Start to serve at an address "127.0.0.1:10080" or "[::1]:0". `self` has channel, routes, documents and, for TLS,
+ * certificate and key. False: `error` says why. */
 bool gateway_start(gateway *self, const char *address, char *error, size_t error_room);
 
 /* Accept no further connection, let requests end for `grace_ms`, cancel the calls of those that are left, answer

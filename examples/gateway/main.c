@@ -1,12 +1,13 @@
 /* gateway: HTTP/JSON in front of gRPC services.
  *
- *     gateway [--listen ADDRESS:PORT] [--plaintext] [--protoset FILE] TARGET
+ *     gateway [--listen ADDRESS:PORT] [--tls-cert FILE --tls-key FILE] [--plaintext] [--protoset FILE] TARGET
  *
  * The services of TARGET are found by reflection, or in a descriptor set. Their methods answer at the paths of their
  * google.api.http options, the others at POST /package.Service/Method. GET /openapi.yaml describes all, and GET / is
  * a page to try them. SIGTERM and SIGINT let requests under way end. docs/gateway.md says more. */
 #include "examples/gateway/gateway.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -21,9 +22,11 @@
 
 #define LISTEN_DEFAULT "127.0.0.1:10080"
 #define GRACE_MS 10000
+#define PEM_BYTES_MAX (256 * 1024)
 
 typedef struct arguments {
     const char *listen;
+    const char *tls_cert, *tls_key;
     bool plaintext;
     const char *protoset;
     const char *target;
@@ -32,9 +35,11 @@ typedef struct arguments {
 static int usage(FILE *to, int result)
 {
     fputs(
-        "usage: gateway [--listen ADDRESS:PORT] [--plaintext] [--protoset FILE] TARGET\n"
+        "usage: gateway [OPTION...] TARGET\n"
         "  --listen ADDRESS:PORT  where to serve HTTP/1.1 (default: " LISTEN_DEFAULT "; port 0: a free one)\n"
-        "  --plaintext            connect without TLS\n"
+        "  --tls-cert FILE        serve HTTPS with this certificate chain (PEM)\n"
+        "  --tls-key FILE         and this key (PEM)\n"
+        "  --plaintext            connect to the backends without TLS\n"
         "  --protoset FILE        a descriptor set (protoc --include_imports --descriptor_set_out=FILE); without, the\n"
         "                         server's reflection is asked\n"
         "  -h, --help             print this help\n",
@@ -46,6 +51,8 @@ static int usage(FILE *to, int result)
 static int parse(int argc, char **argv, arguments *into)
 {
     static const struct option options[] = {{"listen", required_argument, NULL, 'l'},
+                                            {"tls-cert", required_argument, NULL, 'c'},
+                                            {"tls-key", required_argument, NULL, 'k'},
                                             {"plaintext", no_argument, NULL, 'p'},
                                             {"protoset", required_argument, NULL, 's'},
                                             {"help", no_argument, NULL, 'h'},
@@ -55,6 +62,12 @@ static int parse(int argc, char **argv, arguments *into)
         switch (option) {
         case 'l':
             into->listen = optarg;
+            break;
+        case 'c':
+            into->tls_cert = optarg;
+            break;
+        case 'k':
+            into->tls_key = optarg;
             break;
         case 'p':
             into->plaintext = true;
@@ -68,7 +81,7 @@ static int parse(int argc, char **argv, arguments *into)
             return usage(stderr, 2);
         }
     }
-    if (optind + 1 != argc) {
+    if (optind + 1 != argc || (into->tls_cert == NULL) != (into->tls_key == NULL)) {
         return usage(stderr, 2);
     }
     into->target = argv[optind];
@@ -152,6 +165,29 @@ static int fail(const char *what)
     return 1;
 }
 
+/* Read a PEM file, to be freed. NULL: the reason was printed. */
+static char *read_pem(const char *path)
+{
+    char *text = calloc(1, PEM_BYTES_MAX + 1);
+    FILE *file = fopen(path, "rb");
+    char problem[512];
+    errno = file == NULL ? errno : 0;
+    const size_t length = text != NULL && file != NULL ? fread(text, 1, PEM_BYTES_MAX + 1, file) : 0;
+    const bool ok = length > 0 && length <= PEM_BYTES_MAX && !ferror(file);
+    if (!ok) {
+        snprintf(problem, sizeof problem, "%s: %s", path,
+                 length > PEM_BYTES_MAX ? "is no certificate or key"
+                 : errno != 0           ? strerror(errno)
+                                        : "is empty");
+        report(problem);
+        free(text);
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+    return ok ? text : NULL;
+}
+
 /* Serve until a signal comes. */
 static int serve(const arguments *given, gateway *server, const sigset_t *stop_signals)
 {
@@ -166,6 +202,25 @@ static int serve(const arguments *given, gateway *server, const sigset_t *stop_s
     gateway_stop(server, GRACE_MS);
     puts("gateway: stopped");
     return 0;
+}
+
+/* The same, with TLS if there is a certificate. */
+static int serve_with_tls(const arguments *given, gateway *server, const sigset_t *stop_signals)
+{
+    int result = 1;
+    char *certificate = NULL, *key = NULL;
+    if (given->tls_cert == NULL ||
+        ((certificate = read_pem(given->tls_cert)) != NULL && (key = read_pem(given->tls_key)) != NULL)) {
+        server->certificate = certificate;
+        server->key = key;
+        result = serve(given, server, stop_signals);
+    }
+    if (key != NULL) {
+        explicit_bzero(key, strlen(key));
+    }
+    free(key);
+    free(certificate);
+    return result;
 }
 
 int main(int argc, char **argv)
@@ -208,7 +263,7 @@ int main(int argc, char **argv)
     } else if (server.page == NULL) {
         fail("out of memory");
     } else {
-        result = serve(&given, &server, &stop_signals);
+        result = serve_with_tls(&given, &server, &stop_signals);
     }
     free(server.page);
     free(server.openapi);

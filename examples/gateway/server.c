@@ -302,16 +302,31 @@ bool gateway_start(gateway *self, const char *text, char *error, size_t error_ro
     unsigned flags =
         MHD_USE_EPOLL | MHD_USE_INTERNAL_POLLING_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_ERROR_LOG;
     flags |= address.ss_family == AF_INET6 ? MHD_USE_IPv6 : 0;
+    struct MHD_OptionItem tls[] = {{MHD_OPTION_END, 0, NULL}, {MHD_OPTION_END, 0, NULL}, {MHD_OPTION_END, 0, NULL}};
+    if (self->certificate != NULL) {
+        if (MHD_is_feature_supported(MHD_FEATURE_TLS) != MHD_YES) {
+            snprintf(error, error_room, "--tls-cert: libmicrohttpd was built without TLS");
+            pthread_cond_destroy(&self->changed);
+            pthread_mutex_destroy(&self->mutex);
+            return false;
+        }
+        flags |= MHD_USE_TLS;
+        tls[0] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)(uintptr_t)self->certificate};
+        tls[1] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)(uintptr_t)self->key};
+    }
     errno = 0;
-    self->daemon = MHD_start_daemon(flags, 0, NULL, NULL, handle, self, MHD_OPTION_EXTERNAL_LOGGER, quiet, NULL,
-                                    MHD_OPTION_SOCK_ADDR, &address, MHD_OPTION_URI_LOG_CALLBACK, begin, self,
-                                    MHD_OPTION_UNESCAPE_CALLBACK, leave_encoded, NULL, MHD_OPTION_NOTIFY_COMPLETED,
-                                    completed, self, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-                                    (size_t)GATEWAY_HEADER_BYTES_MAX, MHD_OPTION_CONNECTION_LIMIT,
-                                    (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)GATEWAY_IDLE_S,
-                                    MHD_OPTION_THREAD_POOL_SIZE, (unsigned)SERVER_THREADS, MHD_OPTION_END);
+    self->daemon = MHD_start_daemon(
+        flags, 0, NULL, NULL, handle, self, MHD_OPTION_EXTERNAL_LOGGER, quiet, NULL, MHD_OPTION_SOCK_ADDR, &address,
+        MHD_OPTION_URI_LOG_CALLBACK, begin, self, MHD_OPTION_UNESCAPE_CALLBACK, leave_encoded, NULL,
+        MHD_OPTION_NOTIFY_COMPLETED, completed, self, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)GATEWAY_HEADER_BYTES_MAX, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)GATEWAY_IDLE_S, MHD_OPTION_THREAD_POOL_SIZE, (unsigned)SERVER_THREADS,
+        MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
     if (self->daemon == NULL) {
-        snprintf(error, error_room, "--listen %s: %s", text, errno != 0 ? strerror(errno) : "the server cannot start");
+        const char *otherwise = self->certificate != NULL
+                                    ? "the server cannot start; are certificate and key a pair in PEM?"
+                                    : "the server cannot start";
+        snprintf(error, error_room, "--listen %s: %s", text, errno != 0 ? strerror(errno) : otherwise);
         pthread_cond_destroy(&self->changed);
         pthread_mutex_destroy(&self->mutex);
         return false;

@@ -1,8 +1,7 @@
-/* JSON to bytes: messages and fields. The text is read once, from the front, and each field is appended as it comes;
+/* JSON to bytes: messages, lists, maps. The text is read once, from the front, and each field is appended as it comes;
  * the length of a message is inserted when it ends. */
 #include "lb/protobuf/json_read.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +9,6 @@
 #include "lb/protobuf/json_values.h"
 
 #define SEEN_ONEOF 0x80000000u /* an entry of `seen` is a oneof's index, not a field's */
-#define WIRE_GROUP_END 4
 
 /* ---- errors, depth ---- */
 
@@ -23,7 +21,7 @@ bool evener_json_read_wrong(evener_json_input *in, const evener_json_path *path,
     return evener_json_wrong(path, EVENER_STATUS_INVALID_ARGUMENT, problem, in->status);
 }
 
-static bool malformed(evener_json_input *in)
+bool evener_json_read_malformed(evener_json_input *in)
 {
     evener_json_malformed(&in->reader, in->status);
     return false;
@@ -45,307 +43,7 @@ static bool skip_value(evener_json_input *in, const evener_json_path *path)
 {
     bool deep = false;
     if (!evener_json_skip(&in->reader, in->options.depth_max - in->depth, &deep)) {
-        return deep ? too_deep(in, path) : malformed(in);
-    }
-    return true;
-}
-
-/* ---- scalars ---- */
-
-bool evener_json_read_text(evener_json_input *in, const evener_json_path *path, const char *needed)
-{
-    evener_json_slice raw;
-    if (evener_json_peek(&in->reader) != '"') {
-        return evener_json_read_wrong(in, path, needed);
-    }
-    if (!evener_json_string(&in->reader, &raw)) {
-        return malformed(in);
-    }
-    in->text.length = 0;
-    evener_json_unescape(raw, &in->text);
-    evener_wire_put_byte(&in->text, 0); /* so that empty text has an address, too */
-    if (in->text.failed) {
-        evener_json_no_room(in->text.too_long, &in->options, in->status);
-        return false;
-    }
-    in->text.length--;
-    return true;
-}
-
-/* Read a number or a string that holds one. */
-static bool read_number(evener_json_input *in, const evener_json_path *path, const char *needed,
-                        evener_json_slice *number, bool *quoted)
-{
-    const char c = evener_json_peek(&in->reader);
-    *quoted = c == '"';
-    if (*quoted) {
-        if (!evener_json_read_text(in, path, needed)) {
-            return false;
-        }
-        *number = (evener_json_slice){(const char *)in->text.data, in->text.length};
-        return true;
-    }
-    if (c != '-' && (c < '0' || c > '9')) {
-        return evener_json_read_wrong(in, path, needed);
-    }
-    return evener_json_number(&in->reader, number) || malformed(in);
-}
-
-/* Whether a magnitude is in the range of a kind of integer; store its 64-bit form. */
-static bool fits(evener_field_kind kind, bool negative, uint64_t magnitude, uint64_t *value)
-{
-    uint64_t max;
-    bool is_signed = true;
-    switch (kind) {
-    case EVENER_FIELD_INT64:
-    case EVENER_FIELD_SINT64:
-    case EVENER_FIELD_SFIXED64:
-        max = INT64_MAX;
-        break;
-    case EVENER_FIELD_UINT64:
-    case EVENER_FIELD_FIXED64:
-        max = UINT64_MAX;
-        is_signed = false;
-        break;
-    case EVENER_FIELD_UINT32:
-    case EVENER_FIELD_FIXED32:
-        max = UINT32_MAX;
-        is_signed = false;
-        break;
-    default: /* also enums */
-        max = INT32_MAX;
-        break;
-    }
-    if (negative && magnitude > 0 && (!is_signed || magnitude - 1 > max)) {
-        return false;
-    }
-    if (!negative && magnitude > max) {
-        return false;
-    }
-    *value = negative ? 0 - magnitude : magnitude;
-    return true;
-}
-
-static const char *needed_integer(evener_field_kind kind)
-{
-    switch (kind) {
-    case EVENER_FIELD_INT64:
-    case EVENER_FIELD_SINT64:
-    case EVENER_FIELD_SFIXED64:
-        return "an integer of 64 bits is needed";
-    case EVENER_FIELD_UINT64:
-    case EVENER_FIELD_FIXED64:
-        return "an integer of 64 bits, not negative, is needed";
-    case EVENER_FIELD_UINT32:
-    case EVENER_FIELD_FIXED32:
-        return "an integer of 32 bits, not negative, is needed";
-    default:
-        return "an integer of 32 bits is needed";
-    }
-}
-
-static bool read_integer(evener_json_input *in, const evener_json_path *path, evener_field_kind kind, uint64_t *value)
-{
-    evener_json_slice number;
-    bool quoted, negative;
-    uint64_t magnitude;
-    const char *needed = needed_integer(kind);
-    if (!read_number(in, path, needed, &number, &quoted)) {
-        return false;
-    }
-    return (evener_integer_read(number.text, number.length, &negative, &magnitude) &&
-            fits(kind, negative, magnitude, value)) ||
-           evener_json_read_wrong(in, path, needed);
-}
-
-static bool read_real(evener_json_input *in, const evener_json_path *path, evener_field_kind kind, uint64_t *value)
-{
-    static const char needed[] = "a number is needed";
-    evener_json_slice number;
-    bool quoted;
-    double real;
-    if (!read_number(in, path, needed, &number, &quoted)) {
-        return false;
-    }
-    if (!evener_double_read(number.text, number.length, quoted, &real)) {
-        return evener_json_read_wrong(in, path, quoted ? needed : "the number is too large");
-    }
-    if (kind == EVENER_FIELD_DOUBLE) {
-        memcpy(value, &real, sizeof real);
-        return true;
-    }
-    const float single = (float)real;
-    uint32_t bits;
-    if (isinf(single) && !isinf(real)) {
-        return evener_json_read_wrong(in, path, "the number is too large");
-    }
-    memcpy(&bits, &single, sizeof bits);
-    *value = bits;
-    return true;
-}
-
-static bool is_null_value(const evener_field *field)
-{
-    return field->kind == EVENER_FIELD_ENUM && strcmp(field->enumeration->full_name, "google.protobuf.NullValue") == 0;
-}
-
-/* Read an enum by name or number. *known: false if the name is unknown and to be ignored. */
-static bool read_enum(evener_json_input *in, const evener_json_path *path, const evener_field *field, uint64_t *value,
-                      bool *known)
-{
-    const evener_enum_type *type = field->enumeration;
-    const char c = evener_json_peek(&in->reader);
-    *known = true;
-    *value = 0;
-    if (c == 'n' && is_null_value(field)) {
-        return evener_json_word(&in->reader, "null") || malformed(in);
-    }
-    if (c == '"') {
-        bool negative;
-        uint64_t magnitude;
-        if (!evener_json_read_text(in, path, "")) {
-            return false;
-        }
-        const char *text = (const char *)in->text.data;
-        const evener_enum_value *named =
-            in->text.length > 0 ? evener_enum_type_value_by_name(type, text, in->text.length) : NULL;
-        if (named != NULL) {
-            *value = (uint64_t)(int64_t)named->number;
-            return true;
-        }
-        if (in->text.length == 0 || !evener_integer_read(text, in->text.length, &negative, &magnitude) ||
-            !fits(EVENER_FIELD_ENUM, negative, magnitude, value)) {
-            *known = false;
-        }
-    } else if (!read_integer(in, path, EVENER_FIELD_ENUM, value)) {
-        return in->reader.problem == NULL
-                   ? evener_json_read_wrong(in, path, "a name or number of an enum value is needed")
-                   : false;
-    }
-    if (*known && type->closed && evener_enum_type_value(type, (int32_t)(int64_t)*value) == NULL) {
-        *known = false;
-    }
-    if (!*known && !in->options.ignore_unknown) {
-        char problem[256];
-        snprintf(problem, sizeof problem, "the enum %.128s has no such value", type->full_name);
-        return evener_json_read_wrong(in, path, problem);
-    }
-    return true;
-}
-
-/* Read a number, boolean or enum value and store its 64-bit form; with *known false nothing is to be written. */
-static bool read_simple(evener_json_input *in, const evener_json_path *path, const evener_field *field, uint64_t *value,
-                        bool *known)
-{
-    *known = true;
-    *value = 0;
-    switch (field->kind) {
-    case EVENER_FIELD_DOUBLE:
-    case EVENER_FIELD_FLOAT:
-        return read_real(in, path, field->kind, value);
-    case EVENER_FIELD_ENUM:
-        return read_enum(in, path, field, value, known);
-    case EVENER_FIELD_BOOL: {
-        const char c = evener_json_peek(&in->reader);
-        *value = c == 't';
-        if (c != 't' && c != 'f') {
-            return evener_json_read_wrong(in, path, "true or false is needed");
-        }
-        return evener_json_word(&in->reader, c == 't' ? "true" : "false") || malformed(in);
-    }
-    default:
-        return read_integer(in, path, field->kind, value);
-    }
-}
-
-static unsigned wire_type(evener_field_kind kind)
-{
-    switch (kind) {
-    case EVENER_FIELD_DOUBLE:
-    case EVENER_FIELD_FIXED64:
-    case EVENER_FIELD_SFIXED64:
-        return EVENER_WIRE_FIXED64;
-    case EVENER_FIELD_FLOAT:
-    case EVENER_FIELD_FIXED32:
-    case EVENER_FIELD_SFIXED32:
-        return EVENER_WIRE_FIXED32;
-    case EVENER_FIELD_STRING:
-    case EVENER_FIELD_BYTES:
-    case EVENER_FIELD_MESSAGE:
-        return EVENER_WIRE_BYTES;
-    case EVENER_FIELD_GROUP:
-        return EVENER_WIRE_GROUP;
-    default:
-        return EVENER_WIRE_VARINT;
-    }
-}
-
-static void put_simple(evener_json_input *in, evener_field_kind kind, uint64_t value)
-{
-    switch (wire_type(kind)) {
-    case EVENER_WIRE_FIXED64:
-        evener_wire_put_fixed(&in->out, value, 8);
-        break;
-    case EVENER_WIRE_FIXED32:
-        evener_wire_put_fixed(&in->out, value, 4);
-        break;
-    default:
-        evener_wire_put_varint(&in->out, kind == EVENER_FIELD_SINT32 || kind == EVENER_FIELD_SINT64
-                                             ? evener_wire_zigzag((int64_t)value)
-                                             : value);
-        break;
-    }
-}
-
-/* Read a string or bytes, and append the tag and the value. */
-static bool read_bytes(evener_json_input *in, const evener_json_path *path, const evener_field *field,
-                       evener_json_mode mode)
-{
-    const bool text = field->kind == EVENER_FIELD_STRING;
-    if (!evener_json_read_text(in, path, text ? "a string is needed" : "a string in base64 is needed") ||
-        (in->text.length == 0 && mode == EVENER_JSON_IMPLICIT)) {
-        return in->status->code == EVENER_STATUS_OK;
-    }
-    if (text) {
-        evener_wire_put_bytes(&in->out, field->number, in->text.data, in->text.length);
-        return true;
-    }
-    evener_wire_put_tag(&in->out, field->number, EVENER_WIRE_BYTES);
-    const size_t start = in->out.length;
-    if (!evener_base64_read((const char *)in->text.data, in->text.length, &in->out)) {
-        return evener_json_read_wrong(in, path, "a string in base64 is needed");
-    }
-    evener_wire_close(&in->out, start);
-    return true;
-}
-
-bool evener_json_read_single(evener_json_input *in, const evener_json_path *path, const evener_field *field,
-                             evener_json_mode mode)
-{
-    if (field->kind == EVENER_FIELD_STRING || field->kind == EVENER_FIELD_BYTES) {
-        return read_bytes(in, path, field, mode);
-    }
-    if (field->kind == EVENER_FIELD_MESSAGE || field->kind == EVENER_FIELD_GROUP) {
-        evener_wire_put_tag(&in->out, field->number, wire_type(field->kind));
-        const size_t start = in->out.length;
-        if (!evener_json_read_message(in, path, field->message)) {
-            return false;
-        }
-        if (field->kind == EVENER_FIELD_MESSAGE) {
-            evener_wire_close(&in->out, start);
-        } else {
-            evener_wire_put_tag(&in->out, field->number, WIRE_GROUP_END);
-        }
-        return true;
-    }
-    uint64_t value;
-    bool known;
-    if (!read_simple(in, path, field, &value, &known)) {
-        return false;
-    }
-    if (known && (value != 0 || mode == EVENER_JSON_TAGGED)) {
-        evener_wire_put_tag(&in->out, field->number, wire_type(field->kind));
-        put_simple(in, field->kind, value);
+        return deep ? too_deep(in, path) : evener_json_read_malformed(in);
     }
     return true;
 }
@@ -355,7 +53,7 @@ bool evener_json_read_single(evener_json_input *in, const evener_json_path *path
 /* Whether null is a value of the field, instead of "not set". */
 static bool takes_null(const evener_field *field)
 {
-    return is_null_value(field) ||
+    return evener_json_is_null_value(field) ||
            (field->kind == EVENER_FIELD_MESSAGE && evener_message_node_of(field->message)->known == EVENER_KNOWN_VALUE);
 }
 
@@ -392,15 +90,15 @@ static bool read_list(evener_json_input *in, const evener_json_path *path, const
             }
             continue;
         }
-        if (!read_simple(in, &element, field, &value, &known)) {
+        if (!evener_json_read_simple(in, &element, field, &value, &known)) {
             return false;
         }
         if (known) {
-            put_simple(in, field->kind, value);
+            evener_json_put_simple(in, field->kind, value);
         }
     }
     if (in->reader.problem != NULL) {
-        return malformed(in);
+        return evener_json_read_malformed(in);
     }
     if (field->packed && !in->out.failed) {
         if (in->out.length == start) {
@@ -410,31 +108,6 @@ static bool read_list(evener_json_input *in, const evener_json_path *path, const
         }
     }
     in->depth--;
-    return true;
-}
-
-/* Append a map's key, whose text is in in->text. */
-static bool put_key(evener_json_input *in, const evener_json_path *path, const evener_field *key)
-{
-    const char *text = (const char *)in->text.data;
-    const size_t length = in->text.length;
-    bool negative;
-    uint64_t value;
-    if (key->kind == EVENER_FIELD_STRING) {
-        evener_wire_put_bytes(&in->out, 1, text, length);
-        return true;
-    }
-    if (key->kind == EVENER_FIELD_BOOL) {
-        value = length == 4 && memcmp(text, "true", 4) == 0;
-        if (value == 0 && !(length == 5 && memcmp(text, "false", 5) == 0)) {
-            return evener_json_read_wrong(in, path, "the key \"true\" or \"false\" is needed");
-        }
-    } else if (length == 0 || !evener_integer_read(text, length, &negative, &value) ||
-               !fits(key->kind, negative, value, &value)) {
-        return evener_json_read_wrong(in, path, needed_integer(key->kind));
-    }
-    evener_wire_put_tag(&in->out, 1, wire_type(key->kind));
-    put_simple(in, key->kind, value);
     return true;
 }
 
@@ -451,7 +124,7 @@ static bool read_map(evener_json_input *in, const evener_json_path *path, const 
     while (evener_json_next_element(&in->reader, '}', &first)) {
         evener_json_slice raw;
         if (!evener_json_key(&in->reader, &raw)) {
-            return malformed(in);
+            return evener_json_read_malformed(in);
         }
         const evener_json_path entry = {path, raw.text, raw.length};
         const size_t before = in->out.length;
@@ -459,7 +132,7 @@ static bool read_map(evener_json_input *in, const evener_json_path *path, const 
         evener_json_unescape(raw, &in->text);
         evener_wire_put_tag(&in->out, field->number, EVENER_WIRE_BYTES);
         const size_t start = in->out.length;
-        if (!put_key(in, &entry, key) || !refuse_null(in, &entry, value)) {
+        if (!evener_json_put_key(in, &entry, key) || !refuse_null(in, &entry, value)) {
             return false;
         }
         const size_t before_value = in->out.length;
@@ -476,7 +149,7 @@ static bool read_map(evener_json_input *in, const evener_json_path *path, const 
         }
     }
     in->depth--;
-    return in->reader.problem == NULL || malformed(in);
+    return in->reader.problem == NULL || evener_json_read_malformed(in);
 }
 
 /* ---- fields and objects ---- */
@@ -503,7 +176,7 @@ static bool read_field(evener_json_input *in, const evener_json_path *path, cons
         return false;
     }
     if (evener_json_peek(&in->reader) == 'n' && (field->repeated || !takes_null(field))) {
-        return evener_json_word(&in->reader, "null") || malformed(in);
+        return evener_json_word(&in->reader, "null") || evener_json_read_malformed(in);
     }
     if (field->oneof != NULL && !note_seen(in, SEEN_ONEOF | field->oneof->index)) {
         return false;
@@ -570,7 +243,7 @@ bool evener_json_read_object(evener_json_input *in, const evener_json_path *path
     while (evener_json_next_element(&in->reader, '}', &first)) {
         evener_json_slice raw;
         if (!evener_json_key(&in->reader, &raw)) {
-            return malformed(in);
+            return evener_json_read_malformed(in);
         }
         const evener_json_path member = {path, raw.text, raw.length};
         const evener_field *field = NULL;
@@ -584,7 +257,7 @@ bool evener_json_read_object(evener_json_input *in, const evener_json_path *path
             return false;
         }
     }
-    return in->reader.problem != NULL ? malformed(in) : check_seen(in, path, type, base);
+    return in->reader.problem != NULL ? evener_json_read_malformed(in) : check_seen(in, path, type, base);
 }
 
 bool evener_json_read_message(evener_json_input *in, const evener_json_path *path, const evener_message_type *type)
@@ -624,7 +297,7 @@ static evener_status_code convert(const evener_message_type *type, const evener_
         ok = evener_json_read_message(&in, NULL, type);
     }
     if (ok && (evener_json_peek(&in.reader) != '\0' || in.reader.at != in.reader.end)) {
-        ok = evener_json_fail(&in.reader, "nothing may follow the value") || malformed(&in);
+        ok = evener_json_fail(&in.reader, "nothing may follow the value") || evener_json_read_malformed(&in);
     }
     if (ok && (in.out.failed || in.text.failed)) { /* in.text: also of a key, which is then empty */
         evener_json_no_room(in.out.too_long, &in.options, in.status);
@@ -662,7 +335,7 @@ evener_status_code evener_json_field_to_bytes(const evener_field *field, const c
                                               const evener_json_options *options, evener_bytes *message,
                                               evener_status *status)
 {
-    return convert(NULL, field, json, length, options, false, message, status);
+    return convert(field->parent, field, json, length, options, false, message, status);
 }
 
 evener_status_code evener_json_next(const char *json, size_t length, size_t *start, size_t *end, evener_status *status)

@@ -1,5 +1,5 @@
-/* JSON to bytes: what json_read.c (messages and fields) and json_read_known.c (messages with forms of their own)
- * share. */
+/* JSON to bytes: what json_read.c (messages, lists, maps), json_read_single.c (single values) and json_read_known.c
+ * (messages with forms of their own) share. */
 #ifndef EVENER_LB_PROTOBUF_JSON_READ_H
 #define EVENER_LB_PROTOBUF_JSON_READ_H
 
@@ -37,12 +37,28 @@ bool evener_json_read_object(evener_json_input *in, const evener_json_path *path
 bool evener_json_read_single(evener_json_input *in, const evener_json_path *path, const evener_field *field,
                              evener_json_mode mode);
 
+/* Read a number, boolean or enum value and store its 64-bit form; with *known false nothing is to be written. */
+bool evener_json_read_simple(evener_json_input *in, const evener_json_path *path, const evener_field *field,
+                             uint64_t *value, bool *known);
+
+/* Append such a value, without a tag. */
+void evener_json_put_simple(evener_json_input *in, evener_field_kind kind, uint64_t value);
+
+/* Append a map's key, whose text is in in->text. */
+bool evener_json_put_key(evener_json_input *in, const evener_json_path *path, const evener_field *key);
+
+/* Whether the field's values are google.protobuf.NullValue's. */
+bool evener_json_is_null_value(const evener_field *field);
+
 /* Read a message with a form of its own. */
 bool evener_json_read_known(evener_json_input *in, const evener_json_path *path, const evener_message_type *type,
                             evener_known_type known);
 
 /* Read a string into in->text. */
 bool evener_json_read_text(evener_json_input *in, const evener_json_path *path, const char *needed);
+
+/* Fail with the reader's problem. */
+bool evener_json_read_malformed(evener_json_input *in);
 
 /* Fail at a path, or, if the text is malformed, with that. */
 bool evener_json_read_wrong(evener_json_input *in, const evener_json_path *path, const char *problem);

@@ -9,11 +9,7 @@
 #include "lb/base/c_locale.h"
 #include "lb/protobuf/json_values.h"
 
-/* A field as it stands in a message. */
-typedef struct evener_json_occurrence {
-    const evener_field *field;
-    evener_wire_field wire;
-} occurrence;
+typedef evener_json_occurrence occurrence;
 
 /* ---- errors, depth ---- */
 
@@ -35,30 +31,7 @@ bool evener_json_write_enter(evener_json_output *out, const evener_json_path *pa
 
 /* ---- collecting ---- */
 
-static evener_wire_type wire_type(evener_field_kind kind)
-{
-    switch (kind) {
-    case EVENER_FIELD_DOUBLE:
-    case EVENER_FIELD_FIXED64:
-    case EVENER_FIELD_SFIXED64:
-        return EVENER_WIRE_FIXED64;
-    case EVENER_FIELD_FLOAT:
-    case EVENER_FIELD_FIXED32:
-    case EVENER_FIELD_SFIXED32:
-        return EVENER_WIRE_FIXED32;
-    case EVENER_FIELD_STRING:
-    case EVENER_FIELD_BYTES:
-    case EVENER_FIELD_MESSAGE:
-        return EVENER_WIRE_BYTES;
-    case EVENER_FIELD_GROUP:
-        return EVENER_WIRE_GROUP;
-    default:
-        return EVENER_WIRE_VARINT;
-    }
-}
-
-/* Whether a closed enum does not have a value: then it counts as an unknown field. */
-static bool is_unknown_value(const evener_field *field, uint64_t value)
+bool evener_json_is_unknown_value(const evener_field *field, uint64_t value)
 {
     return field->kind == EVENER_FIELD_ENUM && field->enumeration->closed &&
            evener_enum_type_value(field->enumeration, (int32_t)(int64_t)value) == NULL;
@@ -67,9 +40,9 @@ static bool is_unknown_value(const evener_field *field, uint64_t value)
 /* Whether a field on the wire is a value of `field`; else it counts as unknown. */
 static bool belongs(const evener_field *field, const evener_wire_field *wire)
 {
-    const evener_wire_type type = wire_type(field->kind);
+    const evener_wire_type type = evener_field_wire_type(field->kind);
     if (wire->type == type) {
-        return type != EVENER_WIRE_VARINT || !is_unknown_value(field, wire->value);
+        return type != EVENER_WIRE_VARINT || !evener_json_is_unknown_value(field, wire->value);
     }
     return field->repeated && wire->type == EVENER_WIRE_BYTES && type != EVENER_WIRE_GROUP; /* packed */
 }
@@ -190,8 +163,7 @@ static void put_enum(evener_json_output *out, const evener_enum_type *type, int3
     }
 }
 
-/* Return the value of an integer as it is, not as it is encoded. */
-static int64_t integer_of(evener_field_kind kind, uint64_t value)
+int64_t evener_json_integer_of(evener_field_kind kind, uint64_t value)
 {
     switch (kind) {
     case EVENER_FIELD_INT32:
@@ -254,10 +226,10 @@ bool evener_json_write_scalar(evener_json_output *out, const evener_json_path *p
     case EVENER_FIELD_INT64:
     case EVENER_FIELD_SINT64:
     case EVENER_FIELD_SFIXED64:
-        put_number(out, "\"%lld\"", integer_of(field->kind, value));
+        put_number(out, "\"%lld\"", evener_json_integer_of(field->kind, value));
         return true;
     default:
-        put_number(out, "%lld", integer_of(field->kind, value));
+        put_number(out, "%lld", evener_json_integer_of(field->kind, value));
         return true;
     }
 }
@@ -269,165 +241,12 @@ static bool is_message(const evener_field *field)
     return field->kind == EVENER_FIELD_MESSAGE || field->kind == EVENER_FIELD_GROUP;
 }
 
-static bool write_element(evener_json_output *out, const evener_json_path *path, const evener_field *field,
-                          const evener_wire_field *wire)
+bool evener_json_write_element(evener_json_output *out, const evener_json_path *path, const evener_field *field,
+                               const evener_wire_field *wire)
 {
     const evener_json_span content = {wire->data, wire->length};
     return is_message(field) ? evener_json_write_message(out, path, field->message, content)
                              : evener_json_write_scalar(out, path, field, wire->value, content);
-}
-
-static bool write_list(evener_json_output *out, const evener_json_path *path, size_t first, size_t count,
-                       const evener_field *field)
-{
-    evener_json_path element = {.up = path};
-    if (!evener_json_write_enter(out, path)) {
-        return false;
-    }
-    evener_json_open(&out->writer, '[');
-    for (size_t i = first; i < first + count; i++) {
-        const evener_wire_field wire = out->items[i].wire; /* the items may move */
-        if (wire.type == wire_type(field->kind)) {
-            evener_json_element(&out->writer);
-            if (!write_element(out, &element, field, &wire)) {
-                return false;
-            }
-            out->writer.separate = true;
-            element.length++;
-            continue;
-        }
-        evener_wire_reader reader = evener_wire_read(wire.data, wire.length);
-        evener_wire_field one = {0};
-        evener_wire_result result;
-        while ((result = evener_wire_next_packed(&reader, wire_type(field->kind), &one.value)) == EVENER_WIRE_FIELD) {
-            if (!is_unknown_value(field, one.value)) {
-                evener_json_element(&out->writer);
-                (void)write_element(out, &element, field, &one); /* a number: cannot fail */
-                element.length++;
-            }
-        }
-        if (result == EVENER_WIRE_MALFORMED) {
-            return evener_json_write_malformed(out, path);
-        }
-    }
-    evener_json_close(&out->writer, ']');
-    out->depth--;
-    return true;
-}
-
-typedef struct map_entry {
-    const evener_field *key_field;
-    int64_t number;
-    evener_json_span text;
-    evener_wire_field value; /* data NULL and value 0: the default */
-    const uint8_t *start;
-} map_entry;
-
-static int compare_keys(const map_entry *l, const map_entry *r)
-{
-    if (l->key_field->kind == EVENER_FIELD_STRING) {
-        const size_t shorter = l->text.length < r->text.length ? l->text.length : r->text.length;
-        const int difference = shorter > 0 ? memcmp(l->text.data, r->text.data, shorter) : 0;
-        return difference != 0 ? difference : (l->text.length > r->text.length) - (l->text.length < r->text.length);
-    }
-    if (l->key_field->kind == EVENER_FIELD_UINT64 || l->key_field->kind == EVENER_FIELD_FIXED64) {
-        return ((uint64_t)l->number > (uint64_t)r->number) - ((uint64_t)l->number < (uint64_t)r->number);
-    }
-    return (l->number > r->number) - (l->number < r->number);
-}
-
-static int compare_entries(const void *left, const void *right)
-{
-    const map_entry *l = left, *r = right;
-    const int difference = compare_keys(l, r);
-    return difference != 0 ? difference : (l->start > r->start) - (l->start < r->start);
-}
-
-/* Read an entry. False: malformed. *keep: false if its value is an unknown value of a closed enum. */
-static bool read_entry(const evener_message_type *type, const evener_wire_field *from, map_entry *entry, bool *keep)
-{
-    evener_wire_reader reader = evener_wire_read(from->data, from->length);
-    evener_wire_field f;
-    evener_wire_result result;
-    const evener_field *key = type->fields[0], *value = type->fields[1];
-    *entry = (map_entry){.key_field = key, .start = from->start};
-    *keep = true;
-    while ((result = evener_wire_next(&reader, &f)) == EVENER_WIRE_FIELD) {
-        if (f.number == 1 && f.type == wire_type(key->kind)) {
-            entry->number = integer_of(key->kind, f.value);
-            entry->text = (evener_json_span){f.data, f.length};
-        } else if (f.number == 2 && f.type == wire_type(value->kind)) {
-            entry->value = f;
-            *keep = !is_unknown_value(value, f.value);
-        }
-    }
-    return result == EVENER_WIRE_END;
-}
-
-static bool write_entry(evener_json_output *out, const evener_json_path *path, const evener_message_type *type,
-                        const map_entry *entry)
-{
-    char text[EVENER_NUMBER_BYTES];
-    const char *key = (const char *)entry->text.data;
-    size_t length = entry->text.length;
-    if (entry->key_field->kind == EVENER_FIELD_BOOL) {
-        length = (size_t)snprintf(text, sizeof text, "%s", entry->number != 0 ? "true" : "false");
-        key = text;
-    } else if (entry->key_field->kind != EVENER_FIELD_STRING) {
-        const bool is_unsigned =
-            entry->key_field->kind == EVENER_FIELD_UINT64 || entry->key_field->kind == EVENER_FIELD_FIXED64;
-        length = (size_t)snprintf(text, sizeof text, is_unsigned ? "%llu" : "%lld", (long long)entry->number);
-        key = text;
-    } else if (!evener_utf8_is_valid(entry->text.data, length)) {
-        return evener_json_wrong(path, EVENER_STATUS_INVALID_ARGUMENT, "a key is not UTF-8", out->status);
-    }
-    const evener_json_path member = {path, key != NULL ? key : "", length};
-    evener_json_member(&out->writer, key, length);
-    if (!write_element(out, &member, type->fields[1], &entry->value)) {
-        return false;
-    }
-    out->writer.separate = true;
-    return true;
-}
-
-static bool write_entries(evener_json_output *out, const evener_json_path *path, size_t first, size_t count,
-                          const evener_message_type *type, map_entry *entries)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < count; i++) {
-        bool keep;
-        if (!read_entry(type, &out->items[first + i].wire, &entries[kept], &keep)) {
-            return evener_json_write_malformed(out, path);
-        }
-        kept += keep;
-    }
-    if (kept > 0) {
-        qsort(entries, kept, sizeof entries[0], compare_entries);
-    }
-    evener_json_open(&out->writer, '{');
-    for (size_t i = 0; i < kept; i++) {
-        const bool last_of_key = i + 1 == kept || compare_keys(&entries[i], &entries[i + 1]) != 0;
-        if (last_of_key && !write_entry(out, path, type, &entries[i])) {
-            return false;
-        }
-    }
-    evener_json_close(&out->writer, '}');
-    return true;
-}
-
-static bool write_map(evener_json_output *out, const evener_json_path *path, size_t first, size_t count,
-                      const evener_field *field)
-{
-    map_entry *entries = malloc(count * sizeof *entries + 1);
-    if (entries == NULL) {
-        evener_json_no_room(false, &out->options, out->status);
-        return false;
-    }
-    const bool ok =
-        evener_json_write_enter(out, path) && write_entries(out, path, first, count, field->message, entries);
-    out->depth--;
-    free(entries);
-    return ok;
 }
 
 /* Write a message that came in pieces, which merge when they are appended to each other. */
@@ -453,8 +272,9 @@ static bool write_value(evener_json_output *out, const evener_json_path *path, c
                         size_t count)
 {
     if (field->repeated) {
-        return field->message != NULL && field->message->map_entry ? write_map(out, path, first, count, field)
-                                                                   : write_list(out, path, first, count, field);
+        return field->message != NULL && field->message->map_entry
+                   ? evener_json_write_map(out, path, first, count, field)
+                   : evener_json_write_list(out, path, first, count, field);
     }
     if (count == 0) {
         static const evener_wire_field nothing;
@@ -462,33 +282,13 @@ static bool write_value(evener_json_output *out, const evener_json_path *path, c
             evener_json_plain(&out->writer, "null");
             return true;
         }
-        return write_element(out, path, field, &nothing);
+        return evener_json_write_element(out, path, field, &nothing);
     }
     if (is_message(field) && count > 1) {
         return write_pieces(out, path, first, count, field);
     }
     const evener_wire_field wire = out->items[first + count - 1].wire;
-    return write_element(out, path, field, &wire);
-}
-
-/* Whether a wire field of a list or map has an element to write. Malformed ones count, so that they are reported. */
-static bool has_element(const evener_field *field, const evener_wire_field *wire)
-{
-    if (field->message != NULL && field->message->map_entry) {
-        map_entry entry;
-        bool keep;
-        return !read_entry(field->message, wire, &entry, &keep) || keep;
-    }
-    if (wire->type == wire_type(field->kind)) {
-        return true;
-    }
-    evener_wire_reader reader = evener_wire_read(wire->data, wire->length);
-    uint64_t value;
-    evener_wire_result result;
-    do {
-        result = evener_wire_next_packed(&reader, wire_type(field->kind), &value);
-    } while (result == EVENER_WIRE_FIELD && is_unknown_value(field, value));
-    return result != EVENER_WIRE_END;
+    return evener_json_write_element(out, path, field, &wire);
 }
 
 /* Whether the last of the items is the default of a field without presence, or a list has no elements. */
@@ -496,7 +296,7 @@ static bool is_default(const evener_json_output *out, const evener_field *field,
 {
     if (field->repeated) {
         for (size_t i = first; i < first + count; i++) {
-            if (has_element(field, &out->items[i].wire)) {
+            if (evener_json_has_element(field, &out->items[i].wire)) {
                 return false;
             }
         }

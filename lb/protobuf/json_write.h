@@ -1,5 +1,5 @@
-/* Bytes to JSON: what json_write.c (messages and fields) and json_write_known.c (messages with forms of their own)
- * share. */
+/* Bytes to JSON: what json_write.c (messages and fields), json_write_repeated.c (lists, maps) and json_write_known.c
+ * (messages with forms of their own) share. */
 #ifndef EVENER_LB_PROTOBUF_JSON_WRITE_H
 #define EVENER_LB_PROTOBUF_JSON_WRITE_H
 
@@ -12,11 +12,17 @@ typedef struct evener_json_span {
     size_t length;
 } evener_json_span;
 
+/* A field as it stands in a message. */
+typedef struct evener_json_occurrence {
+    const evener_field *field;
+    evener_wire_field wire;
+} evener_json_occurrence;
+
 /* A conversion under way. Functions return false after they have set `status`. */
 typedef struct evener_json_output {
     evener_json_writer writer;
     evener_json_options options;
-    struct evener_json_occurrence *items; /* a stack of the fields of the open messages */
+    evener_json_occurrence *items; /* a stack of the fields of the open messages */
     size_t item_count, item_room;
     unsigned depth;
     evener_status *status;
@@ -33,6 +39,25 @@ bool evener_json_write_members(evener_json_output *out, const evener_json_path *
 /* Write a value that is no message; of a string or bytes the content is `bytes`. */
 bool evener_json_write_scalar(evener_json_output *out, const evener_json_path *path, const evener_field *field,
                               uint64_t value, evener_json_span bytes);
+
+/* Write one value of a field, as it stands in a message. */
+bool evener_json_write_element(evener_json_output *out, const evener_json_path *path, const evener_field *field,
+                               const evener_wire_field *wire);
+
+/* Write the list or map that the `count` items from `first` on are. */
+bool evener_json_write_list(evener_json_output *out, const evener_json_path *path, size_t first, size_t count,
+                            const evener_field *field);
+bool evener_json_write_map(evener_json_output *out, const evener_json_path *path, size_t first, size_t count,
+                           const evener_field *field);
+
+/* Whether a wire field of a list or map has an element to write. Malformed ones count, so that they are reported. */
+bool evener_json_has_element(const evener_field *field, const evener_wire_field *wire);
+
+/* Whether a closed enum does not have a value: then it counts as an unknown field. */
+bool evener_json_is_unknown_value(const evener_field *field, uint64_t value);
+
+/* Return the value of an integer as it is, not as it is encoded. */
+int64_t evener_json_integer_of(evener_field_kind kind, uint64_t value);
 
 /* Write the value of a map, the field `field` of the message whose content is `from`. */
 bool evener_json_write_map_field(evener_json_output *out, const evener_json_path *path, const evener_field *field,

@@ -177,3 +177,25 @@ void evener_message_classify(evener_message_node *node)
         }
     }
 }
+
+evener_wire_type evener_field_wire_type(evener_field_kind kind)
+{
+    switch (kind) {
+    case EVENER_FIELD_DOUBLE:
+    case EVENER_FIELD_FIXED64:
+    case EVENER_FIELD_SFIXED64:
+        return EVENER_WIRE_FIXED64;
+    case EVENER_FIELD_FLOAT:
+    case EVENER_FIELD_FIXED32:
+    case EVENER_FIELD_SFIXED32:
+        return EVENER_WIRE_FIXED32;
+    case EVENER_FIELD_STRING:
+    case EVENER_FIELD_BYTES:
+    case EVENER_FIELD_MESSAGE:
+        return EVENER_WIRE_BYTES;
+    case EVENER_FIELD_GROUP:
+        return EVENER_WIRE_GROUP;
+    default:
+        return EVENER_WIRE_VARINT;
+    }
+}

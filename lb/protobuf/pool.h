@@ -7,6 +7,7 @@
 
 #include "lb/base/memory.h"
 #include "lb/protobuf/arena.h"
+#include "lb/protobuf/wire.h"
 
 /* Messages of google/protobuf/ with a JSON form of their own. */
 typedef enum evener_known_type {
@@ -80,5 +81,8 @@ evener_status_code evener_file_parse(evener_batch *batch, const uint8_t *data, s
 
 /* Set what can be said of a message once the types of its fields are known. */
 void evener_message_classify(evener_message_node *node);
+
+/* Return how a value of that kind is encoded, if it is not packed. */
+evener_wire_type evener_field_wire_type(evener_field_kind kind);
 
 #endif

@@ -196,6 +196,29 @@ kill -9 "$gone_pid"; wait "$gone_pid" 2>/dev/null
 call 503 '"code":14' "$at/grpcdemo.GrpcDemo/UnaryCall" -d '{}'
 call 503 '"code":14' "$at/grpcdemo.GrpcDemo/FetchData" -d '{}'
 
+# ---- TLS towards clients ----
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout "$scratch/key.pem" \
+    -out "$scratch/cert.pem" -subj /CN=localhost -addext 'subjectAltName=IP:127.0.0.1' -days 2 2>/dev/null ||
+    bad "openssl"
+start_server; of_tls=$pid
+start_gateway --protoset "$protoset" --tls-cert "$scratch/cert.pem" --tls-key "$scratch/key.pem" \
+    "static:127.0.0.1:$port"
+secure=https${at#http}
+call 200 '' --cacert "$scratch/cert.pem" "$secure/v1/call" -d '{"config":{"name":"wangwu"}}'
+is '{"config":{"name":"wangwu"}}'
+call 200 'TCP/IP Illustrated' --cacert "$scratch/cert.pem" "$secure/grpcdemo.GrpcDemo/FetchData" -d '{}'
+! curl -s --max-time 5 -o /dev/null "$at/" || bad "TLS is served without TLS"
+! curl -s --max-time 5 -o /dev/null "$secure/" || bad "curl trusts a certificate that nobody has signed"
+kill -TERM "$pid"; wait "$pid" || bad "the gateway with TLS ended with $?"
+kill -9 "$of_tls"; wait "$of_tls" 2>/dev/null
+! "$gateway" --plaintext --protoset "$protoset" --tls-cert "$scratch/cert.pem" --tls-key "$scratch/cert.pem" \
+    --listen 127.0.0.1:0 static:127.0.0.1:1 2>"$scratch/error" || bad "a certificate as key"
+grep -q 'a pair in PEM' "$scratch/error" || bad "$(cat "$scratch/error")"
+! "$gateway" --plaintext --protoset "$protoset" --tls-cert "$scratch/none" --tls-key "$scratch/none" \
+    static:127.0.0.1:1 2>"$scratch/error" || bad "a missing certificate"
+grep -q 'none: No such file' "$scratch/error" || bad "$(cat "$scratch/error")"
+! "$gateway" --plaintext --tls-cert "$scratch/cert.pem" static:127.0.0.1:1 2>/dev/null || bad "--tls-cert alone"
+
 # ---- the command line ----
 ! "$gateway" 2>/dev/null || bad "no target"
 ! "$gateway" --plaintext --protoset "$scratch/none" static:127.0.0.1:1 2>"$scratch/error" || bad "a missing protoset"
