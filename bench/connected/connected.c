@@ -1,4 +1,5 @@
-/* Cost per connected backend on the gRPC C core: memory of this process, and time until all are connected.
+/* Cost per connected backend on each transport: memory and processor time of this process, and time until all are
+ * connected. The transports take turns; the median of the rounds stands.
  *
  *     bench_connected [--quick] [--output=FILE]
  *
@@ -6,11 +7,12 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 
 #include <evener/evener.h>
 
+#include "bench/support/measure.h"
 #include "bench/support/output.h"
 #include "bench/support/servers.h"
 
@@ -19,7 +21,20 @@
 #define CONNECT_S 60
 #define FILES_BESIDES 256 /* file descriptors other than connections */
 
+#define ROUNDS 5
+
 static const size_t all_backends[] = {100, 1000};
+
+typedef struct connected_transport {
+    const char *name;
+    const char *text;
+} connected_transport;
+
+static const connected_transport transports[] = {{"grpc", "gRPC C core, connected"}, {"http2", "http2, connected"}};
+
+typedef struct outcome {
+    bench_figure bytes, us, cpu_us;
+} outcome;
 
 /* Return "127.0.0.1:P,127.0.0.2:P,..."; NULL on out of memory. The caller frees it. */
 static char *make_target(size_t backends, uint16_t port)
@@ -37,62 +52,68 @@ static char *make_target(size_t backends, uint16_t port)
     return target;
 }
 
-static size_t count_ready(evener_channel *channel)
-{
-    evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof *stats.subchannels};
-    size_t ready = 0;
-    if (evener_channel_get_stats(channel, &stats, NULL) != EVENER_STATUS_OK) {
-        return 0;
-    }
-    for (size_t i = 0; i < stats.subchannel_count; i++) {
-        ready += stats.subchannels[i].state == EVENER_READY;
-    }
-    evener_channel_stats_clear(&stats);
-    return ready;
-}
-
-static bool wait_until_ready(evener_channel *channel, size_t backends, uint64_t from_ns)
-{
-    evener_channel_connect(channel);
-    while (count_ready(channel) < backends) {
-        struct timespec pause = {.tv_nsec = 2000000};
-        nanosleep(&pause, NULL);
-        if (bench_now_ns() - from_ns > CONNECT_S * EVENER_NS_PER_S) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static void measure(json_t *rows, size_t backends, uint16_t port)
+/* Connect a channel to all backends once. False: it complained. */
+static bool connect_once(const connected_transport *transport, size_t backends, const char *target, outcome *to)
 {
     evener_status status;
     evener_credentials *insecure = NULL;
     evener_channel *channel = NULL;
-    char *target = make_target(backends, port);
-    if (target == NULL || evener_credentials_create_insecure(&insecure, &status) != EVENER_STATUS_OK) {
-        bench_complain("out of memory for %zu backends", backends);
-        free(target);
-        return;
+    if (evener_credentials_create_insecure(&insecure, &status) != EVENER_STATUS_OK) {
+        bench_complain("%s", status.message);
+        return false;
     }
-    evener_channel_options options = {.size = sizeof options, .credentials = insecure, .policy = POLICY};
-    size_t before = bench_bytes_in_use();
-    uint64_t from_ns = bench_now_ns();
-    if (evener_channel_create(target, &options, &channel, &status) != EVENER_STATUS_OK) {
-        bench_complain("%zu backends: %s", backends, status.message);
-    } else if (!wait_until_ready(channel, backends, from_ns)) {
-        bench_complain("%zu of %zu backends are connected after %d s", count_ready(channel), backends, CONNECT_S);
+    const evener_channel_options options = {
+        .size = sizeof options, .credentials = insecure, .policy = POLICY, .transport_name = transport->name};
+    const size_t before = bench_bytes_in_use();
+    const uint64_t from_ns = bench_now_ns(), from_cpu_ns = bench_cpu_ns();
+    bool ok = evener_channel_create(target, &options, &channel, &status) == EVENER_STATUS_OK;
+    if (ok) {
+        evener_channel_connect(channel);
+        ok = evener_channel_wait_ready_backends(channel, backends, CONNECT_S * 1000, &status) == EVENER_STATUS_OK;
+    }
+    if (ok) {
+        const double count = (double)backends;
+        bench_figure_add(&to->us, (double)(bench_now_ns() - from_ns) / 1e3 / count);
+        bench_figure_add(&to->cpu_us, (double)(bench_cpu_ns() - from_cpu_ns) / 1e3 / count);
+        bench_figure_add(&to->bytes, (double)(bench_bytes_in_use() - before) / count);
     } else {
-        double us = (double)(bench_now_ns() - from_ns) / 1e3 / (double)backends;
-        double bytes = (double)(bench_bytes_in_use() - before) / (double)backends;
-        json_array_append_new(rows, json_pack("{s:s, s:I, s:I, s:s, s:I}", "policy", POLICY, "backends",
-                                              (json_int_t)backends, "bytes_per_backend", (json_int_t)bytes, "transport",
-                                              "gRPC C core, connected", "connect_us_per_backend", (json_int_t)us));
-        bench_progress("memory  connected    %6zu backends %7.0f bytes per backend, %.0f us per connection", backends,
-                       bytes, us);
+        bench_complain("%s, %zu backends: %s", transport->name, backends, status.message);
     }
     evener_channel_unref(channel);
     evener_credentials_destroy(insecure);
+    return ok;
+}
+
+static void append_row(json_t *rows, const connected_transport *transport, size_t backends, const outcome *from)
+{
+    const double bytes = bench_figure_median(&from->bytes), us = bench_figure_median(&from->us),
+                 cpu_us = bench_figure_median(&from->cpu_us);
+    json_array_append_new(rows, json_pack("{s:s, s:I, s:I, s:s, s:I, s:I}", "policy", POLICY, "backends",
+                                          (json_int_t)backends, "bytes_per_backend", (json_int_t)bytes, "transport",
+                                          transport->text, "connect_us_per_backend", (json_int_t)us,
+                                          "cpu_us_per_backend", (json_int_t)cpu_us));
+    bench_progress("memory  %-5s connected %6zu backends %7.0f bytes per backend; per connection %.0f us, %.0f us cpu",
+                   transport->name, backends, bytes, us, cpu_us);
+}
+
+static void measure(json_t *rows, size_t backends, uint16_t port, unsigned rounds)
+{
+    static outcome outcomes[COUNT(transports)];
+    memset(outcomes, 0, sizeof outcomes);
+    char *target = make_target(backends, port);
+    bool ok = target != NULL;
+    for (size_t i = 0; i < COUNT(transports) && ok; i++) { /* what stays: threads, code, the core's own state */
+        static outcome ignored;
+        ok = connect_once(&transports[i], backends, target, &ignored);
+    }
+    for (unsigned round = 0; round < rounds && ok; round++) {
+        for (size_t i = 0; i < COUNT(transports) && ok; i++) {
+            ok = connect_once(&transports[i], backends, target, &outcomes[i]);
+        }
+    }
+    for (size_t i = 0; i < COUNT(transports) && ok; i++) {
+        append_row(rows, &transports[i], backends, &outcomes[i]);
+    }
     free(target);
 }
 
@@ -112,7 +133,7 @@ int main(int argc, char **argv)
     if (bench_server_start(&server, 0, "--host=0.0.0.0")) {
         for (size_t i = 0; i < COUNT(all_backends); i++) {
             if ((!quick || i == 0) && all_backends[i] + FILES_BESIDES <= files.rlim_cur) {
-                measure(rows, all_backends[i], server.port);
+                measure(rows, all_backends[i], server.port, quick ? 1 : ROUNDS);
             }
         }
         bench_server_signal(&server, SIGTERM);

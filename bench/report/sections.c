@@ -161,8 +161,8 @@ static void print_picks(const json_t *results, const json_t *published)
 
 static void print_costs(const json_t *results)
 {
-    static const char *const memory[TABLE_KEYS_MAX] = {"policy", "transport", "backends", "bytes_per_backend",
-                                                       "connect_us_per_backend"};
+    static const char *const memory[TABLE_KEYS_MAX] = {
+        "policy", "transport", "backends", "bytes_per_backend", "connect_us_per_backend", "cpu_us_per_backend"};
     static const char *const resolver[TABLE_KEYS_MAX] = {"what", "form", "endpoints", "ms", "ms_min"};
     static const table_only all[TABLE_ONLY_MAX];
     printf("\n## Updates and memory\n\nFrom the push of a list until its picker is published (us). One backend, "
@@ -174,8 +174,8 @@ static void print_costs(const json_t *results)
            "(us).\n");
     table_print_pivot(json_object_get(results, "update"),
                       &(pivot_spec){{"policy", "share", "what"}, {"backends"}, "settled_us", {{NULL, NULL}}, false});
-    printf("\nMemory per backend, as counted by malloc: of evener alone, and with the gRPC C core's connection "
-           "over loopback (there also the connection time per backend).\n");
+    printf("\nMemory per backend, as counted by malloc: of evener alone, and with a connection of each transport "
+           "over loopback (there also the time and this process's CPU time per connection made).\n");
     table_print_rows(json_object_get(results, "memory"), memory, all);
     printf("\n## Resolvers\n\nParsing in processor time; a change from the rename of the new file to the "
            "update, including the settling time.\n");
@@ -195,6 +195,15 @@ static void print_costs(const json_t *results)
     if (json_object_get(results, "rpc_transports") != NULL) {
         printf("\n**Transports under other loads**, with p2c_ewma: more threads, larger messages, TLS.\n");
         compare_print_rpc(json_object_get(results, "rpc_transports"));
+    }
+    if (json_object_get(results, "refused") != NULL) {
+        static const char *const refused[TABLE_KEYS_MAX] = {"transport",       "calls", "compared_calls_per_s",
+                                                            "calls_per_s",     "ratio", "ratio_best",
+                                                            "compared_failed", "failed"};
+        printf("\n**Refused streams**: one backend refuses 2 %% of the streams with REFUSED_STREAM, 8 calls are in "
+               "flight, and their deadline is 100 ms. `grpc` is compared with the plain core at the same server, "
+               "`http2` with itself at a server that refuses nothing.\n");
+        table_print_rows(json_object_get(results, "refused"), refused, all);
     }
     if (json_object_get(results, "rpc_instructions") != NULL) {
         printf(

@@ -150,6 +150,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
     }
     evener_http2_connection_close(connection);
+    evener_http2_connection_free_failure(connection);
     (void)virtual_loop_run_until_idle(loop);
     free(calls);
     free(connection);

@@ -101,6 +101,7 @@ void bare_connection_close(bare_connection *bare)
     evener_http2_engine *engine = bare->connection->engine;
     evener_http2_connection_break(bare->connection, EVENER_STATUS_UNAVAILABLE, "the end");
     evener_http2_connection_close(bare->connection);
+    evener_http2_connection_free_failure(bare->connection);
     virtual_loop_destroy(bare->loop);
     nghttp2_session_callbacks_del(engine->callbacks);
     nghttp2_option_del(engine->option);

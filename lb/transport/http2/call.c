@@ -186,8 +186,9 @@ static bool begin(evener_connection *connection, evener_http2_call *call)
     evener_http2_crowd_grows(connection);
     evener_http2_link_append(&connection->waiting, &call->link);
     if (connection->phase != EVENER_HTTP2_PHASE_OPEN || connection->draining) {
-        evener_http2_call_end(connection, call, EVENER_STATUS_UNAVAILABLE, EVENER_FATE_NEVER_LEFT,
-                              connection->failure.message, strlen(connection->failure.message));
+        const char *reason = connection->failure != NULL ? connection->failure->message : "not connected yet";
+        evener_http2_call_end(connection, call, EVENER_STATUS_UNAVAILABLE, EVENER_FATE_NEVER_LEFT, reason,
+                              strlen(reason));
         return false;
     }
     if (call->deadline_ns != UINT64_MAX) {

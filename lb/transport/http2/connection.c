@@ -246,12 +246,37 @@ void evener_http2_connection_receive(evener_connection *connection, evener_http2
 
 /* ---- the end ---- */
 
+/* Stands where there is no memory for a failure. */
+static evener_status out_of_memory = {.code = EVENER_STATUS_RESOURCE_EXHAUSTED, .message = "out of memory"};
+
+void evener_http2_connection_free_failure(evener_connection *connection)
+{
+    if (connection->failure != &out_of_memory) {
+        free(connection->failure);
+    }
+    connection->failure = NULL;
+}
+
+/* Set why the connection ends. The memory stays until the connection is freed: ends of calls refer to it. */
+static void set_failure(evener_connection *connection, evener_status_code code, const char *what)
+{
+    if (connection->failure == NULL || connection->failure == &out_of_memory) {
+        evener_status *made = malloc(sizeof *made);
+        if (made == NULL) {
+            connection->failure = &out_of_memory;
+            return;
+        }
+        connection->failure = made;
+    }
+    evener_status_set(connection->failure, code, "%s: %s", connection->address, what);
+}
+
 static void end_calls(evener_connection *connection, evener_http2_link *calls)
 {
     while (!evener_http2_link_is_empty(calls)) {
         evener_http2_call *call = EVENER_CONTAINER_OF(calls->next, evener_http2_call, link);
         evener_http2_call_end(connection, call, EVENER_STATUS_UNAVAILABLE, evener_http2_call_fate(connection, call),
-                              connection->failure.message, strlen(connection->failure.message));
+                              connection->failure->message, strlen(connection->failure->message));
     }
 }
 
@@ -261,12 +286,12 @@ void evener_http2_connection_break(evener_connection *connection, evener_status_
         return;
     }
     const bool was_open = connection->phase == EVENER_HTTP2_PHASE_OPEN;
-    char what[sizeof connection->failure.message];
+    char what[sizeof connection->failure->message];
     va_list arguments;
     va_start(arguments, format);
     (void)evener_vsnprintf(what, sizeof what, format, arguments);
     va_end(arguments);
-    evener_status_set(&connection->failure, code, "%s: %s", connection->address, what);
+    set_failure(connection, code, what);
     connection->phase = EVENER_HTTP2_PHASE_CLOSED;
     atomic_store(&connection->closed_to_calls, 1);
     evener_http2_group_leave(connection);
@@ -285,13 +310,9 @@ void evener_http2_connection_drain(evener_connection *connection, bool report)
     atomic_store(&connection->closed_to_calls, 1);
     evener_http2_group_leave(connection);
     connection->draining = true;
-    if (connection->goaway_received) {
-        evener_status_set(&connection->failure, EVENER_STATUS_UNAVAILABLE,
-                          "%s: the server ends the connection (GOAWAY)", connection->address);
-    } else {
-        evener_status_set(&connection->failure, EVENER_STATUS_UNAVAILABLE, "%s: the connection was given up",
-                          connection->address);
-    }
+    set_failure(connection, EVENER_STATUS_UNAVAILABLE,
+                connection->goaway_received ? "the server ends the connection (GOAWAY)"
+                                            : "the connection was given up");
     end_calls(connection, &connection->waiting); /* none of them was sent */
     if (report && !connection->reported_dropped) {
         connection->reported_dropped = true;

@@ -275,13 +275,13 @@ struct evener_connection {
     bool reported_dropped;
     bool write_failed;
     bool is_stalled;             /* the session failed: frames out, none in */
+    bool wants_tunnel;           /* the socket leads to a proxy */
     evener_http2_output *output; /* of the flush under way */
     uint64_t output_total;       /* bytes of frames made */
     uint64_t written_total;      /* bytes of them handed to the socket */
     uint8_t *unsent;             /* what the socket did not take */
     size_t unsent_bytes, unsent_from;
-    evener_status failure; /* why it is closed, beginning with "ADDRESS: "; written before the event bit */
-    bool wants_tunnel;     /* the socket leads to a proxy */
+    evener_status *failure; /* why it is closed, beginning with "ADDRESS: "; written before the event bit. NULL: open */
     evener_http2_lookup *lookup;
     uint8_t *early; /* PROXY: first bytes of the answer */
     size_t early_bytes;
@@ -449,6 +449,9 @@ void evener_http2_connection_feed(evener_connection *connection, const uint8_t *
  * Owner. */
 void evener_http2_connection_break(evener_connection *connection, evener_status_code code, const char *format, ...)
     EVENER_PRINTF(3, 4);
+
+/* Free the failure, with the connection. */
+void evener_http2_connection_free_failure(evener_connection *connection);
 
 /* Let no further call begin; the connection ends with its last call. `report`: IDLE is reported. Owner. */
 void evener_http2_connection_drain(evener_connection *connection, bool report);

@@ -21,6 +21,7 @@ static void free_connection(evener_connection *connection)
     evener_http2_engine *engine = connection->engine;
     evener_http2_transport_unref(connection->transport);
     evener_http2_group_unref(evener_http2_group_of(connection));
+    evener_http2_connection_free_failure(connection);
     free(connection->address);
     free(connection->authority);
     free(connection);
@@ -37,13 +38,13 @@ static void free_on_control_thread(void *arg)
 /* Report the failure without the address, which the subchannel adds; the messages of calls contain it. */
 static void report_failure(evener_connection *connection)
 {
-    const char *message = connection->failure.message;
+    const char *message = connection->failure->message;
     const size_t address_bytes = strlen(connection->address);
     if (strncmp(message, connection->address, address_bytes) == 0 && message[address_bytes] == ':') {
         message += address_bytes + strspn(message + address_bytes, ": ");
     }
     evener_status status;
-    evener_status_set(&status, connection->failure.code, "%s", message);
+    evener_status_set(&status, connection->failure->code, "%s", message);
     connection->state_changed(connection->state_arg, EVENER_TRANSIENT_FAILURE, &status);
 }
 
