@@ -132,6 +132,33 @@ Test(stream_callbacks, a_thousand_messages_each_way, .timeout = 60)
 }
 
 /* One message at a time each way, and nothing is delivered that was not asked for. */
+/* Over the core they are completions of their own, which two call threads may take at once. */
+Test(stream_callbacks, headers_come_before_the_first_message, .timeout = 120)
+{
+    call_fixture f;
+    static record records[64];
+    evener_stream *streams[64];
+    const evener_bytes text = {.data = (const uint8_t *)"message 0", .length = 9};
+    call_fixture_open(&f, 4, NULL);
+    for (unsigned round = 0; round < 40; round++) {
+        for (unsigned i = 0; i < 64; i++) {
+            streams[i] = start(&f, NULL, &records[i]);
+            cr_assert(evener_stream_ask(streams[i]));
+            cr_assert(evener_stream_send(streams[i], &text));
+        }
+        for (unsigned i = 0; i < 64; i++) {
+            cr_assert(wait_for(&records[i], &records[i].messages, 1));
+            cr_assert(evener_stream_ask(streams[i])); /* for the end */
+            cr_assert(evener_stream_send_done(streams[i]));
+            cr_assert(wait_for(&records[i], &records[i].ended, 1));
+            cr_assert_eq(records[i].headers, 1);
+            cr_assert(records[i].in_order, "stream %u of round %u", i, round);
+            evener_stream_unref(streams[i]);
+        }
+    }
+    call_fixture_close(&f);
+}
+
 Test(stream_callbacks, nothing_comes_unasked)
 {
     call_fixture f;

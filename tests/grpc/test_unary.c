@@ -223,6 +223,12 @@ Test(unary, deadline)
     call_fixture_close(&f);
 }
 
+/* Return whether a message says so: the core in the words of the locale, evener in English. */
+static bool says_refused(const char *message)
+{
+    return strstr(message, strerror(ECONNREFUSED)) != NULL || strstr(message, "Connection refused") != NULL;
+}
+
 Test(unary, no_backend_fails_with_the_connections_error)
 {
     call_fixture f;
@@ -232,12 +238,12 @@ Test(unary, no_backend_fails_with_the_connections_error)
     evener_channel *channel = call_fixture_channel(&f, target);
     evener_status status;
     cr_expect_eq(evener_unary_call(channel, ECHO_UNARY, NULL, NULL, NULL, &status), EVENER_STATUS_UNAVAILABLE);
-    cr_expect(strstr(status.message, strerror(ECONNREFUSED)) != NULL, "%s", status.message);
+    cr_expect(says_refused(status.message), "%s", status.message);
     /* grpc: doc/wait-for-ready.md */
     const evener_call_options waits = {
         .size = sizeof waits, .timeout_ms = 100, .wait_for_ready = EVENER_WAIT_FOR_READY_YES};
     cr_expect_eq(evener_unary_call(channel, ECHO_UNARY, NULL, &waits, NULL, &status), EVENER_STATUS_DEADLINE_EXCEEDED);
-    cr_expect(strstr(status.message, strerror(ECONNREFUSED)) != NULL, "%s", status.message);
+    cr_expect(says_refused(status.message), "%s", status.message);
     evener_channel_unref(channel);
     call_fixture_close(&f);
 }

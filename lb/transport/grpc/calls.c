@@ -121,11 +121,21 @@ static void opening_completed(evener_grpc_tag *tag, bool ok)
     settle(completed(tag));
 }
 
+/* The core completes headers before the first message, but another thread may take that completion and be faster. The
+ * headers are there then: the core processes them first (call.cc, ReceivingStreamReady). */
+static void deliver_headers_once(evener_grpc_core_call *call)
+{
+    if (!call->has_headers) {
+        call->has_headers = true;
+        evener_grpc_core_call_deliver_headers(call);
+    }
+}
+
 static void headers_completed(evener_grpc_tag *tag, bool ok)
 {
     evener_grpc_core_call *call = completed(tag);
     if (ok) {
-        evener_grpc_core_call_deliver_headers(call);
+        deliver_headers_once(call);
     }
     settle(call);
 }
@@ -138,6 +148,7 @@ static void reading_completed(evener_grpc_tag *tag, bool ok)
     if (ok && received != NULL && call->owner != NULL) {
         evener_bytes message;
         call->answered = true;
+        deliver_headers_once(call);
         evener_grpc_bytes_receive(received, &message);
         if (call->receive_bytes_max > 0 && message.length > call->receive_bytes_max) {
             call->too_long_bytes = message.length;

@@ -56,6 +56,7 @@ struct evener_grpc_core_call {
     evener_transport_call *owner;     /* NULL once `ended` was delivered */
     const evener_call_events *events; /* the owner's */
     bool answered;                    /* a message was received */
+    bool has_headers;                 /* of a stream: they were delivered, or are not wanted */
     size_t too_long_bytes;            /* the length of a received message above the limit; 0: none */
     bool status_known;
     bool second_asked, second_pending, second_came; /* the reading of `second` */
