@@ -361,7 +361,12 @@ static evener_status_code call_begin(evener_connection *connection, evener_trans
         queue = evener_grpc_call_threads_queue(threads);
     }
     evener_status_code code;
-    if (evener_grpc_connection_is_gone(connection) || !evener_grpc_connection_enter(connection)) {
+    bool inside = evener_grpc_connection_enter(connection);
+    if (inside && evener_grpc_connection_is_gone(connection)) {
+        evener_grpc_connection_leave(connection);
+        inside = false;
+    }
+    if (!inside) {
         code = evener_status_set(status, EVENER_STATUS_UNAVAILABLE, "the connection to %s has been given up",
                                  connection->address);
     } else {

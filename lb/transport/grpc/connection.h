@@ -1,4 +1,5 @@
-/* A connection of the gRPC transport: one grpc_channel, from the attempt to connect to its end.
+/* A connection of the gRPC transport: one connection of a grpc_channel, from the attempt to connect to its end. The
+ * channel may serve the next connection as well: kept.h.
  *
  * Life: references to a connection are held by its creator until disconnect(), by the watcher while one of its events
  * is outstanding, and by every pick until it is done. The grpc_channel inside is destroyed earlier: at disconnect(), so
@@ -45,7 +46,8 @@ struct evener_connection {
     _Atomic uint64_t use;
     atomic_flag closed;    /* the channel is destroyed, or about to be */
     grpc_channel *channel; /* set before other threads see the connection; used between enter() and leave() only */
-    char *peer;            /* evener_call_details.peer of its calls */
+    struct evener_grpc_core_channel *shared; /* what holds it */
+    char *peer;                              /* evener_call_details.peer of its calls */
     evener_grpc_engine *engine;
     evener_loop *loop;
     /* A call saw that the core's channel is not READY any more. The control thread is notified a moment later; no call
@@ -69,7 +71,8 @@ struct evener_connection {
     /* the control thread's */
     char *address; /* read by all */
     bool given_up;
-    bool ended; /* its last event was reported */
+    struct evener_grpc_kept *kept; /* the transport's; not after given_up */
+    bool ended;                    /* its last event was reported */
     void (*state_changed)(void *arg, evener_connectivity_state state, const evener_status *status);
     void *arg;
     struct evener_grpc_health *health;
@@ -130,5 +133,8 @@ static inline bool evener_grpc_connection_is_gone(const evener_connection *conne
 /* Hand an event over to the control thread. FAILED: the watcher's thread, as the only one that writes `failure`; any
  * thread that holds a reference otherwise. */
 void evener_grpc_connection_post(evener_connection *connection, uint32_t event);
+
+/* The same, and give back the caller's reference in the end. */
+void evener_grpc_connection_post_last(evener_connection *connection, uint32_t event);
 
 #endif

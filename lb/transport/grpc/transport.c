@@ -18,12 +18,14 @@
 #include "lb/transport/grpc/credentials.h"
 #include "lb/transport/grpc/engine.h"
 #include "lb/transport/grpc/health.h"
+#include "lb/transport/grpc/kept.h"
 
 typedef struct grpc_transport {
     evener_transport base;
     evener_runtime *runtime; /* its channel's: not counted */
     evener_grpc_credentials credentials;
     evener_grpc_args args;
+    evener_grpc_kept kept;
 } grpc_transport;
 
 /* ---- fork ---- */
@@ -79,8 +81,8 @@ void evener_grpc_connection_unref(evener_connection *connection)
 
 void evener_grpc_connection_close(evener_connection *connection)
 {
-    if (connection->channel != NULL && !atomic_flag_test_and_set_explicit(&connection->closed, memory_order_relaxed)) {
-        grpc_channel_destroy(connection->channel);
+    if (connection->shared != NULL && !atomic_flag_test_and_set_explicit(&connection->closed, memory_order_relaxed)) {
+        evener_grpc_core_channel_unref(connection->shared);
         evener_grpc_watcher_wake(connection->engine->watcher); /* whose event of this connection has come */
     }
 }
@@ -89,12 +91,30 @@ void evener_grpc_connection_close(evener_connection *connection)
 
 void evener_grpc_connection_post(evener_connection *connection, uint32_t event)
 {
+    evener_grpc_connection_ref(connection);
+    evener_grpc_connection_post_last(connection, event);
+}
+
+void evener_grpc_connection_post_last(evener_connection *connection, uint32_t event)
+{
     /* Release: `failure` is written before. Pairs with the exchange below. */
     atomic_fetch_or_explicit(&connection->events, event, memory_order_release);
-    evener_grpc_connection_ref(connection);
     if (!evener_loop_post(connection->loop, &connection->events_task)) {
         evener_grpc_connection_unref(connection);
     }
+}
+
+/* Keep the channel for the next connection to this address: see kept.h. */
+static void keep_channel(evener_connection *connection)
+{
+    atomic_store_explicit(&connection->gone, true, memory_order_relaxed); /* no call begins from now on */
+    if (!evener_grpc_connection_enter(connection)) {
+        return;
+    }
+    /* References: the owner's and this event's. Acquire: a pick that gave its own back has ended its call. */
+    const uint64_t use = atomic_load_explicit(&connection->use, memory_order_acquire);
+    evener_grpc_kept_add(connection->kept, connection->shared, (use & (EVENER_GRPC_USE_INSIDE - 1)) > 2);
+    evener_grpc_connection_leave(connection);
 }
 
 static void events_on_control_thread(void *arg)
@@ -114,6 +134,7 @@ static void events_on_control_thread(void *arg)
     }
     /* A call and the watcher both report it: once is enough. */
     if ((events & EVENER_GRPC_EVENT_DROPPED) != 0 && !ended && !connection->given_up) {
+        keep_channel(connection);
         connection->state_changed(connection->arg, EVENER_IDLE, &ok);
     }
     evener_grpc_connection_unref(connection);
@@ -141,6 +162,7 @@ static evener_connection *connection_create(grpc_transport *transport, const eve
     connection->engine = engine;
     evener_grpc_engine_connection_begins(engine);
     connection->loop = evener_runtime_loop(transport->runtime);
+    connection->kept = &transport->kept;
     connection->state_changed = args->state_changed;
     connection->arg = args->arg;
     connection->events_task = (evener_task)EVENER_TASK_INIT(events_on_control_thread, connection);
@@ -153,6 +175,30 @@ static bool transport_verifies_names(const evener_transport *base)
     const grpc_transport *transport = (const grpc_transport *)base;
     return evener_credentials_get_kind(transport->credentials.handle) != EVENER_CREDENTIALS_INSECURE &&
            !evener_grpc_args_has(&transport->args, GRPC_SSL_TARGET_NAME_OVERRIDE_ARG);
+}
+
+/* Return a channel with a reference: a kept one, or a new one. NULL: the core makes none. */
+static evener_grpc_core_channel *core_channel_for(grpc_transport *transport, const evener_connect_args *args,
+                                                  const char *authority)
+{
+    const char *address = evener_address_text(args->address);
+    evener_grpc_core_channel *kept = evener_grpc_kept_take(&transport->kept, address, authority, args->timeout_ms);
+    if (kept != NULL) {
+        return kept;
+    }
+    grpc_channel *made = NULL;
+    char *target = evener_grpc_target_of(args->address);
+    if (target != NULL) {
+        made = evener_grpc_args_create_channel(&transport->args, target, address, authority, args->timeout_ms,
+                                               transport->credentials.core);
+        free(target);
+    }
+    if (made != NULL && !grpc_channel_support_connectivity_watcher(made)) {
+        grpc_channel_destroy(made);
+        made = NULL;
+    }
+    return made == NULL ? NULL
+                        : evener_grpc_core_channel_create(made, address, authority, args->timeout_ms, &transport->kept);
 }
 
 static evener_status_code transport_connect(evener_transport *base, const evener_connect_args *args,
@@ -180,13 +226,8 @@ static evener_status_code transport_connect(evener_transport *base, const evener
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "connection to %s: out of memory",
                                  evener_address_text(args->address));
     }
-    char *target = evener_grpc_target_of(args->address);
-    if (target != NULL) {
-        made->channel = evener_grpc_args_create_channel(&transport->args, target, made->address, authority,
-                                                        args->timeout_ms, transport->credentials.core);
-        free(target);
-    }
-    if (made->channel == NULL || !grpc_channel_support_connectivity_watcher(made->channel)) {
+    made->shared = core_channel_for(transport, args, authority);
+    if (made->shared == NULL) {
         evener_status_set(
             status, EVENER_STATUS_UNAVAILABLE,
             "the gRPC core makes no channel to %s (authority \"%s\"): check the credentials and grpc_args",
@@ -194,6 +235,7 @@ static evener_status_code transport_connect(evener_transport *base, const evener
         free_on_control_thread(made);
         return EVENER_STATUS_UNAVAILABLE;
     }
+    made->channel = made->shared->channel;
     evener_grpc_watcher_follow(engine->watcher, made);
     *connection = made;
     return evener_status_clear(status);
@@ -234,9 +276,17 @@ static void transport_connection_unref(evener_connection *connection)
 static void transport_destroy(evener_transport *base)
 {
     grpc_transport *transport = (grpc_transport *)base;
+    evener_grpc_kept_clear(&transport->kept);
     evener_grpc_args_clear(&transport->args);
     evener_grpc_credentials_clear(&transport->credentials);
     free(transport);
+}
+
+/* The channels made so far are not for later connections. */
+static void settings_changed(grpc_transport *transport)
+{
+    evener_grpc_kept_clear(&transport->kept);
+    transport->kept.settings++;
 }
 
 static void transport_exchange_settings(evener_transport *a, evener_transport *b)
@@ -249,6 +299,8 @@ static void transport_exchange_settings(evener_transport *a, evener_transport *b
     first->args = second->args;
     second->credentials = credentials;
     second->args = args;
+    settings_changed(first);
+    settings_changed(second);
 }
 
 static evener_status_code transport_set_credentials(evener_transport *base, const evener_credentials *credentials,
@@ -260,6 +312,7 @@ static evener_status_code transport_set_credentials(evener_transport *base, cons
     if (code == EVENER_STATUS_OK) {
         evener_grpc_credentials_clear(&transport->credentials);
         transport->credentials = made;
+        settings_changed(transport);
     }
     return code;
 }
@@ -326,6 +379,7 @@ evener_status_code evener_grpc_transport_create(const evener_transport_args *giv
     }
     made->base.vtable = &vtable;
     made->runtime = args.runtime;
+    made->kept.loop = evener_runtime_loop(args.runtime);
     *transport = &made->base;
     return evener_status_clear(status);
 }
