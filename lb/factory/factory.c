@@ -239,9 +239,22 @@ static void put_in_force(evener_factory *factory, evener_factory_config *next, e
     evener_factory_config_clear(&old_config);
 }
 
-/* Watch the files that were read last, also those of a refused config: the repair may be in any of them. */
-static void watch_files(evener_factory *factory, const evener_factory_config *config)
+static bool same_names(char *const *names, size_t count, const evener_factory_config *config)
 {
+    bool same = count == config->files.count;
+    for (size_t i = 0; same && i < count; i++) {
+        same = strcmp(names[i], config->files.names[i]) == 0;
+    }
+    return same;
+}
+
+/* Watch the files that were read last, also those of a refused config: the repair may be in any of them. Return whether
+ * they are others than before. */
+static bool watch_files(evener_factory *factory, const evener_factory_config *config)
+{
+    if (same_names(factory->watched, factory->watched_count, config)) {
+        return false;
+    }
     char **files = calloc(config->files.count + 1, sizeof *files);
     bool ok = files != NULL;
     for (size_t i = 0; ok && i < config->files.count; i++) {
@@ -264,14 +277,29 @@ static void watch_files(evener_factory *factory, const evener_factory_config *co
         }
     }
     free(files);
+    return ok;
+}
+
+#define READS_MAX 3 /* while each reading finds other includes */
+
+/* Read the files, and watch them from a moment before: a file that is an include only now may have changed between the
+ * reading and the first look at it, so all are read once more. */
+static evener_status_code read_watched(evener_factory *factory, evener_factory_config *config, evener_status *status)
+{
+    for (int reads = 1;; reads++) {
+        evener_factory_watch_mark(&factory->watch);
+        const evener_status_code code = evener_factory_config_read(factory->path, config, status);
+        if (!watch_files(factory, config) || reads == READS_MAX) {
+            return code;
+        }
+        evener_factory_config_clear(config);
+    }
 }
 
 static evener_status_code reload(evener_factory *factory, evener_status *status)
 {
     evener_factory_config next;
-    evener_factory_watch_mark(&factory->watch);
-    evener_status_code code = evener_factory_config_read(factory->path, &next, status);
-    watch_files(factory, &next);
+    evener_status_code code = read_watched(factory, &next, status);
     evener_channel **fresh = NULL;
     if (code == EVENER_STATUS_OK) {
         fresh = calloc(next.channel_count + 1, sizeof(evener_channel *));

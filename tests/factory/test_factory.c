@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -349,6 +350,43 @@ Test(factory, a_bad_file_is_refused_whole_and_the_old_one_stays)
     cr_expect_eq(evener_factory_reload_count(factory), 0);
     cr_expect_eq(last_status.code, EVENER_STATUS_INVALID_ARGUMENT);
     evener_channel_unref(channel);
+}
+
+/* Return how often the file has been opened since the watch began. */
+static unsigned opened(int watch)
+{
+    unsigned count = 0;
+    struct inotify_event events[16];
+    for (;;) {
+        const ssize_t bytes = read(watch, events, sizeof events);
+        if (bytes <= 0) {
+            return count;
+        }
+        count += (unsigned)bytes / (unsigned)sizeof events[0]; /* without a name: the watch is of a file */
+    }
+}
+
+/* F4: between its first reading and the first look at it an include could change unnoticed. */
+Test(factory, a_new_include_is_read_again_after_its_state_was_noted, .init = set_up, .fini = tear_down)
+{
+    char part[80];
+    char text[256];
+    evener_status status;
+    snprintf(part, sizeof part, "%s.part", path);
+    FILE *file = fopen(part, "w");
+    cr_assert_not_null(file);
+    fputs("channels = { a = { target = \"static:" A "\"; }; };\n", file);
+    fclose(file);
+    const int watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    cr_assert_geq(inotify_add_watch(watch, part, IN_OPEN), 0);
+    snprintf(text, sizeof text, "@include \"%s\"\n", part);
+    write_file(text);
+    cr_assert_eq(open_factory(&status), EVENER_STATUS_OK, "%s", status.message);
+    cr_expect_eq(opened(watch), 2);
+    cr_assert_eq(evener_factory_reload(factory, &status), EVENER_STATUS_OK, "%s", status.message);
+    cr_expect_eq(opened(watch), 1, "its state is noted before each further reading");
+    close(watch);
+    cr_expect_eq(unlink(part), 0);
 }
 
 /* libconfig's own scanner ends the process at each of these includes. */

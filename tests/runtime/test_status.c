@@ -1,4 +1,5 @@
 #include <criterion/criterion.h>
+#include <stddef.h>
 #include <string.h>
 
 #include <evener/connectivity.h>
@@ -28,16 +29,50 @@ Test(status, set_may_prefix_its_own_message)
     cr_assert_str_eq(status.message, "dns: no such name");
 }
 
-Test(status, a_message_that_is_too_long_is_cut_at_its_end)
+Test(status, a_message_that_is_too_long_loses_its_middle)
 {
-    char text[2 * EVENER_STATUS_MESSAGE_BYTES];
-    memset(text, 'a', sizeof(text));
-    text[0] = 'b';
-    text[sizeof(text) - 1] = '\0';
+    char path[3 * EVENER_STATUS_MESSAGE_BYTES];
+    memset(path, 'a', sizeof path);
+    path[sizeof path - 1] = '\0';
+    evener_status status;
+    evener_status_set(&status, EVENER_STATUS_UNKNOWN, "file %s: it is empty: write one address per line", path);
+    cr_assert_eq(strlen(status.message), EVENER_STATUS_MESSAGE_BYTES - 1);
+    cr_assert(strncmp(status.message, "file aaa", 8) == 0, "%s", status.message);
+    cr_assert_not_null(strstr(status.message, "aaa ... aaa"), "%s", status.message);
+    cr_assert_not_null(strstr(status.message, "aaa: it is empty: write one address per line"), "%s", status.message);
+    /* Again, as a prefix of itself. */
+    evener_status_set(&status, EVENER_STATUS_UNKNOWN, "resolver: %s", status.message);
+    cr_assert_eq(strlen(status.message), EVENER_STATUS_MESSAGE_BYTES - 1);
+    cr_assert(strncmp(status.message, "resolver: file aaa", 18) == 0, "%s", status.message);
+    cr_assert_not_null(strstr(status.message, "aaa: it is empty: write one address per line"), "%s", status.message);
+}
+
+Test(status, a_message_of_the_greatest_length_is_whole)
+{
+    char text[EVENER_STATUS_MESSAGE_BYTES];
+    memset(text, 'a', sizeof text);
+    text[sizeof text - 1] = '\0';
     evener_status status;
     evener_status_set(&status, EVENER_STATUS_UNKNOWN, "%s", text);
-    cr_assert_eq(strlen(status.message), EVENER_STATUS_MESSAGE_BYTES - 1);
-    cr_assert_eq(strncmp(status.message, text, EVENER_STATUS_MESSAGE_BYTES - 1), 0);
+    cr_assert_str_eq(status.message, text);
+}
+
+Test(status, no_character_is_cut_in_two)
+{
+    for (size_t shift = 0; shift < 4; shift++) {
+        char text[1 + 4 * 300];
+        evener_status status;
+        for (size_t i = 0; i < 300; i++) {
+            memcpy(text + 4 * i, "\xf0\x9f\x9a\x80", 4);
+        }
+        text[sizeof text - 1] = '\0';
+        evener_status_set(&status, EVENER_STATUS_UNKNOWN, "%.*s%s", (int)shift, "abc", text);
+        const char *cut = strstr(status.message, " ... ");
+        cr_assert_not_null(cut);
+        cr_assert_eq((size_t)(cut - status.message - (ptrdiff_t)shift) % 4, 0);
+        cr_assert_eq(strlen(cut + 5) % 4, 0);
+        cr_assert_gt(strlen(status.message), EVENER_STATUS_MESSAGE_BYTES - 8);
+    }
 }
 
 Test(status, clear_makes_it_ok)
