@@ -272,13 +272,17 @@ void evener_rpc_fill_details(const evener_pick *pick, const evener_call_end *end
     if (details == NULL) {
         return;
     }
-    /* The status has the transport's message, cut, or one that was made of more. */
-    const size_t kept = strlen(status->message);
-    const bool is_transports = end->message_bytes >= kept && memcmp(status->message, end->message, kept) == 0;
+    bool is_transports = false;
+    if (end->code != EVENER_STATUS_OK) {
+        /* The status has the transport's message, perhaps cut, or one that was made of more. */
+        evener_status like;
+        evener_status_set(&like, end->code, "%s", end->message);
+        is_transports = strcmp(status->message, like.message) == 0;
+    }
     const evener_details_at_end known = {
         .address = evener_subchannel_address_text(pick->subchannel),
-        .message = is_transports && end->code != EVENER_STATUS_OK ? end->message : status->message,
-        .message_bytes = is_transports && end->code != EVENER_STATUS_OK ? end->message_bytes : kept,
+        .message = is_transports ? end->message : status->message,
+        .message_bytes = is_transports ? end->message_bytes : strlen(status->message),
         .trailing = end->trailing,
         .trailing_count = end->trailing_count,
     };

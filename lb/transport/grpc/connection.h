@@ -53,6 +53,7 @@ struct evener_connection {
     /* A call saw that the core's channel is not READY any more. The control thread is notified a moment later; no call
      * begins meanwhile. See fate.h. */
     _Atomic bool gone;
+    _Atomic uint32_t calls;          /* that have not been freed */
     _Atomic uint32_t not_taken;      /* attempts in a row that no transport took */
     _Atomic uint64_t end_awaited_ns; /* when calls began to wait for the report of its end, last time; 0: never */
     _Atomic uint64_t end_settled_ns; /* the end_awaited_ns whose wait is over: a call was answered, or time was */
@@ -133,8 +134,5 @@ static inline bool evener_grpc_connection_is_gone(const evener_connection *conne
 /* Hand an event over to the control thread. FAILED: the watcher's thread, as the only one that writes `failure`; any
  * thread that holds a reference otherwise. */
 void evener_grpc_connection_post(evener_connection *connection, uint32_t event);
-
-/* The same, and give back the caller's reference in the end. */
-void evener_grpc_connection_post_last(evener_connection *connection, uint32_t event);
 
 #endif

@@ -55,6 +55,8 @@ void evener_grpc_core_call_unref(evener_grpc_core_call *call)
     grpc_slice_unref(call->message);
     gpr_free((void *)(uintptr_t)call->error_string);
     grpc_call_unref(call->core);
+    /* Release pairs with the read before a channel is kept: the call has left it. */
+    atomic_fetch_sub_explicit(&call->connection->calls, 1, memory_order_release);
     evener_grpc_connection_unref(call->connection);
     pthread_mutex_destroy(&call->mutex);
     free(call);
@@ -153,6 +155,7 @@ evener_status_code evener_grpc_core_call_create(evener_connection *connection, g
     atomic_init(&made->references, 1);
     pthread_mutex_init(&made->mutex, NULL);
     evener_grpc_connection_ref(connection);
+    atomic_fetch_add_explicit(&connection->calls, 1, memory_order_relaxed);
     made->connection = connection;
     made->deadline_ns = args->deadline_ns;
     made->end_awaited_ns = atomic_load_explicit(&connection->end_awaited_ns, memory_order_relaxed);

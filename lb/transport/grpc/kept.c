@@ -68,13 +68,13 @@ static void expire(void *arg)
     evener_grpc_core_channel_unref(remove_entry(at));
 }
 
-void evener_grpc_kept_add(evener_grpc_kept *kept, evener_grpc_core_channel *channel, bool is_held)
+void evener_grpc_kept_add(evener_grpc_kept *kept, evener_grpc_core_channel *channel, bool has_calls)
 {
     if (channel->settings != kept->settings) {
         return;
     }
     const grpc_connectivity_state state = grpc_channel_check_connectivity_state(channel->channel, 0);
-    if (state != GRPC_CHANNEL_READY && (state != GRPC_CHANNEL_IDLE || is_held)) {
+    if (state != GRPC_CHANNEL_READY && (state != GRPC_CHANNEL_IDLE || has_calls)) {
         return;
     }
     kept_channel *entry = calloc(1, sizeof *entry);

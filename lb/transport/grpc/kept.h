@@ -5,8 +5,8 @@
  * time (A8). So the channel of a connection that has ended is kept for a moment, if
  *
  *     it is READY again                        the connection is there: another one would be one too many
- *     it is IDLE, and no call holds the old    nothing waits in it. Otherwise it is destroyed, so that calls that wait
- *     connection                               there for a backend that may be away are picked elsewhere at once
+ *     it is IDLE, and has no calls             nothing waits in it. Otherwise it is destroyed, so that calls that wait
+ *                                              there for a backend that may be away are picked elsewhere at once
  *
  * Functions are for the control thread, except where they say otherwise. */
 #ifndef EVENER_LB_TRANSPORT_GRPC_KEPT_H
@@ -46,9 +46,9 @@ evener_grpc_core_channel *evener_grpc_core_channel_create(grpc_channel *channel,
 /* Give back a reference; the last one destroys the channel. Any thread. */
 void evener_grpc_core_channel_unref(evener_grpc_core_channel *self);
 
-/* Keep the channel of a connection that has ended, if it is of use: see above. `is_held`: a pick may hold the
- * connection. Without memory it is not kept. */
-void evener_grpc_kept_add(evener_grpc_kept *kept, evener_grpc_core_channel *channel, bool is_held);
+/* Keep the channel of a connection that has ended, if it is of use: see above. `has_calls`: calls of
+ * it have not ended. Without memory it is not kept. */
+void evener_grpc_kept_add(evener_grpc_kept *kept, evener_grpc_core_channel *channel, bool has_calls);
 
 /* Return a kept channel with its reference, or NULL. */
 evener_grpc_core_channel *evener_grpc_kept_take(evener_grpc_kept *kept, const char *address, const char *authority,

@@ -91,14 +91,9 @@ void evener_grpc_connection_close(evener_connection *connection)
 
 void evener_grpc_connection_post(evener_connection *connection, uint32_t event)
 {
-    evener_grpc_connection_ref(connection);
-    evener_grpc_connection_post_last(connection, event);
-}
-
-void evener_grpc_connection_post_last(evener_connection *connection, uint32_t event)
-{
     /* Release: `failure` is written before. Pairs with the exchange below. */
     atomic_fetch_or_explicit(&connection->events, event, memory_order_release);
+    evener_grpc_connection_ref(connection);
     if (!evener_loop_post(connection->loop, &connection->events_task)) {
         evener_grpc_connection_unref(connection);
     }
@@ -107,13 +102,16 @@ void evener_grpc_connection_post_last(evener_connection *connection, uint32_t ev
 /* Keep the channel for the next connection to this address: see kept.h. */
 static void keep_channel(evener_connection *connection)
 {
-    atomic_store_explicit(&connection->gone, true, memory_order_relaxed); /* no call begins from now on */
+    /* No call begins from now on. Calls look at it inside the connection: who entered before this thread does is either
+     * still inside or counted. */
+    atomic_store_explicit(&connection->gone, true, memory_order_relaxed);
     if (!evener_grpc_connection_enter(connection)) {
         return;
     }
-    /* References: the owner's and this event's. Acquire: a pick that gave its own back has ended its call. */
     const uint64_t use = atomic_load_explicit(&connection->use, memory_order_acquire);
-    evener_grpc_kept_add(connection->kept, connection->shared, (use & (EVENER_GRPC_USE_INSIDE - 1)) > 2);
+    const bool has_calls =
+        evener_grpc_use_inside(use) > 1 || atomic_load_explicit(&connection->calls, memory_order_acquire) > 0;
+    evener_grpc_kept_add(connection->kept, connection->shared, has_calls);
     evener_grpc_connection_leave(connection);
 }
 

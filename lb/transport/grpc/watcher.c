@@ -279,7 +279,8 @@ static bool step(evener_grpc_watcher *watcher, evener_connection *connection)
     switch (connection->phase) {
     case EVENER_GRPC_PHASE_CONNECTED:
         connection->phase = EVENER_GRPC_PHASE_OVER;
-        return false; /* reported below */
+        evener_grpc_connection_post(connection, EVENER_GRPC_EVENT_DROPPED);
+        return false;
     case EVENER_GRPC_PHASE_FAILED:
         watcher->attempts--;
         trial_ended(connection);
@@ -296,19 +297,15 @@ static void happened(evener_grpc_tag *tag, bool ok)
     evener_connection *connection = EVENER_CONTAINER_OF(tag, evener_connection, watch_tag);
     evener_grpc_watcher *watcher = connection->engine->watcher;
     bool outstanding = false;
-    bool dropped = false;
     if (connection->phase <= EVENER_GRPC_PHASE_CONNECTING) {
         outstanding = attempt_step(watcher, connection);
     } else if (evener_grpc_connection_enter(connection)) {
-        dropped = connection->phase == EVENER_GRPC_PHASE_CONNECTED;
         outstanding = step(watcher, connection);
         evener_grpc_connection_leave(connection);
     } else {
         given_up(watcher, connection);
     }
-    if (dropped) {
-        evener_grpc_connection_post_last(connection, EVENER_GRPC_EVENT_DROPPED);
-    } else if (!outstanding) {
+    if (!outstanding) {
         evener_grpc_connection_unref(connection);
     }
 }
