@@ -209,8 +209,12 @@ evener_status_code evener_dns_servers_parse(const char *text, char *servers, eve
         if (code != EVENER_STATUS_OK) {
             return code;
         }
-        if (!host.literal || one[0] == ':') {
+        if (!host.literal || (one[0] == ':' && one[1] != ':')) {
             return refuse(status, one, "a DNS server is named by its IP address, as in 10.0.0.2 or [fd00::2]:53");
+        }
+        /* "Any address" is this machine, as in resolv.conf(5); a reply comes from the loopback address. */
+        if (strcmp(host.name, "0.0.0.0") == 0 || strcmp(host.name, "::") == 0) {
+            snprintf(host.name, sizeof host.name, "%s", host.name[0] == '0' ? "127.0.0.1" : "::1");
         }
         const bool v6 = strchr(host.name, ':') != NULL;
         const int length = snprintf(result + used, sizeof result - used, "%s%s%.64s%s:%u", used > 0 ? "," : "",

@@ -96,6 +96,10 @@ static void add_search(evener_dns_resolv_conf *conf, size_t line, const char *wo
 static void read_search(evener_dns_resolv_conf *conf, size_t line, const char *at, const char *end, bool first_only)
 {
     char word[WORD_BYTES];
+    const char *first = at;
+    if (!next_word(&first, end, word)) {
+        return; /* as glibc: an empty line is none */
+    }
     conf->search_count = 0; /* the last `search` or `domain` line counts */
     while (next_word(&at, end, word)) {
         add_search(conf, line, word);
@@ -143,14 +147,14 @@ static void read_line(evener_dns_resolv_conf *conf, size_t line, const char *at,
                       bool *searched)
 {
     char word[WORD_BYTES];
-    if (at == end || *at == '#' || *at == ';' || !next_word(&at, end, word)) {
-        return;
+    if (at == end || *at == '#' || *at == ';' || is_blank(*at) || !next_word(&at, end, word)) {
+        return; /* resolv.conf(5): the keyword starts the line */
     }
     if (strcmp(word, "nameserver") == 0 && next_word(&at, end, word)) {
         add_server(conf, servers, line, word);
     } else if (strcmp(word, "search") == 0 || strcmp(word, "domain") == 0) {
         read_search(conf, line, at, end, word[0] == 'd');
-        *searched = true;
+        *searched = *searched || conf->search_count > 0;
     } else if (strcmp(word, "options") == 0) {
         read_options(conf, at, end);
     }
@@ -170,6 +174,7 @@ void evener_dns_resolv_conf_parse(const char *text, const evener_dns_environment
         at = *end == '\n' ? end + 1 : end;
     }
     if (environment->local_domain != NULL) {
+        conf->search_count = 0;
         read_search(conf, 0, environment->local_domain, environment->local_domain + strlen(environment->local_domain),
                     false);
     } else if (!searched && environment->hostname != NULL && strchr(environment->hostname, '.') != NULL) {

@@ -24,7 +24,8 @@
  * one candidate together, so that A and AAAA are of the same host. The first candidate with addresses ends the search;
  * so does a time-out, because no server is there to answer for the next one. A candidate without addresses (NXDOMAIN,
  * NODATA) and one whose servers answer with an error (SERVFAIL, REFUSED) lead to the next. Without any addresses the
- * round is an answer only if every query was answered.
+ * round is an answer only if every query was answered. Where nsswitch.conf has the hosts file behind DNS, the file comes
+ * after the last candidate.
  *
  * Order: evener_dns_order() sorts within a family by RFC 6724. Between the families its rules 1 and 6 decide: first
  * those to which this machine has a route, then IPv6 before IPv4. pick_first interleaves them by itself (A61). */
@@ -326,6 +327,11 @@ static void candidate_ended(struct evener_dns_lookup *lookup, const struct evene
     if (!final && lookup->candidate + 1 < lookup->plan.names.count) {
         lookup->saw_nodata = lookup->saw_nodata || nodata;
         lookup->candidate++;
+        ask_candidate(lookup);
+    } else if (lookup->plan.then_local == EVENER_DNS_THEN_LOCAL ||
+               (lookup->plan.then_local == EVENER_DNS_IF_UNAVAILABLE && lookup->search_failed)) {
+        lookup->plan.then_local = EVENER_DNS_NEVER_LOCAL;
+        lookup->plan.is_local = true;
         ask_candidate(lookup);
     } else if (!lookup->search_failed) {
         round_answered(lookup);

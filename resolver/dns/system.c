@@ -10,6 +10,7 @@
 
 #include "lb/base/c_locale.h"
 #include "resolver/dns/hosts_file.h"
+#include "resolver/dns/nsswitch.h"
 #include "resolver/dns/order.h"
 #include "resolver/file_read.h"
 
@@ -18,50 +19,13 @@
 #define HOSTS "/etc/hosts"
 #define NSSWITCH "/etc/nsswitch.conf"
 
-/* What nsswitch.conf says of hosts. */
-struct services {
-    bool files;
-    bool dns;
-    char line[120]; /* for messages */
-};
-
 struct evener_dns_system {
     evener_file_state resolv_conf_state, hosts_state, nsswitch_state;
     evener_dns_resolv_conf conf;
     evener_dns_hosts *hosts; /* NULL: not read yet */
-    struct services services;
+    evener_dns_services services;
     bool known; /* conf and services are */
 };
-
-/* ---- nsswitch.conf ---- */
-
-static void read_services(const char *text, struct services *services)
-{
-    *services = (struct services){.files = true, .dns = true};
-    for (const char *line = text; line != NULL && *line != '\0';) {
-        const size_t bytes = strcspn(line, "\n");
-        const size_t blank = strspn(line, " \t");
-        if (blank < bytes && strncmp(line + blank, "hosts:", 6) == 0) {
-            bool files = false;
-            bool dns = false;
-            char copy[256];
-            char *rest = NULL;
-            snprintf(copy, sizeof copy, "%.*s", (int)(bytes < 200 ? bytes : 200), line);
-            copy[strcspn(copy, "#")] = '\0';
-            snprintf(services->line, sizeof services->line, "%.100s", copy + blank);
-            for (char *word = strtok_r(copy + blank + 6, " \t\r", &rest); word != NULL;
-                 word = strtok_r(NULL, " \t\r", &rest)) {
-                files = files || strcmp(word, "files") == 0;
-                dns = dns || strcmp(word, "dns") == 0 || strcmp(word, "resolve") == 0; /* nss-resolve asks DNS too */
-            }
-            if (files || dns) { /* otherwise the line names only services that evener does not have */
-                services->files = files;
-                services->dns = dns;
-            }
-        }
-        line += bytes + (line[bytes] == '\n' ? 1 : 0);
-    }
-}
 
 /* ---- the files ---- */
 
@@ -107,7 +71,7 @@ static void read_files(evener_dns_system *system)
     }
     text = read_changed(NSSWITCH, &system->nsswitch_state, !system->known);
     if (text != NULL) {
-        read_services(text, &system->services);
+        evener_dns_services_parse(text, &system->services);
         free(text);
     }
     system->known = true;
@@ -189,17 +153,22 @@ static void set_times(const evener_dns_resolv_conf *conf, const evener_dns_optio
     }
 }
 
-static bool make_plan(const evener_dns_resolv_conf *conf, const struct services *services,
+static bool make_plan(const evener_dns_resolv_conf *conf, const evener_dns_services *services,
                       const evener_dns_hosts *hosts, const char *name, bool host, const evener_dns_options *options,
                       evener_dns_plan *plan)
 {
+    const bool asks_first = services->hosts == EVENER_DNS_HOSTS_LAST || services->hosts == EVENER_DNS_HOSTS_UNAVAILABLE;
     const bool own_servers = options->servers[0] != '\0';
     memcpy(plan->servers, own_servers ? options->servers : conf->servers, sizeof plan->servers);
     plan->rotate = conf->rotate && !options->direct;
     plan->use_tcp = conf->use_vc && !options->direct;
     plan->no_aaaa = conf->no_aaaa && !options->direct;
-    if (host && !answer_locally(services->files ? hosts : NULL, name, options->direct, plan)) {
+    if (host && !answer_locally(services->hosts != EVENER_DNS_HOSTS_NO ? hosts : NULL, name, options->direct, plan)) {
         return false;
+    }
+    if (plan->is_local && asks_first && !is_localhost(name)) {
+        plan->is_local = false;
+        plan->then_local = services->hosts == EVENER_DNS_HOSTS_LAST ? EVENER_DNS_THEN_LOCAL : EVENER_DNS_IF_UNAVAILABLE;
     }
     if (plan->is_local) {
         return true;
@@ -224,13 +193,13 @@ bool evener_dns_system_plan(evener_dns_system *system, const evener_dns_texts *t
         read_files(system);
         return make_plan(&system->conf, &system->services, system->hosts, name, host, options, plan);
     }
-    struct services services;
+    evener_dns_services services;
     evener_dns_resolv_conf *conf = malloc(sizeof *conf);
     evener_dns_hosts *hosts = evener_dns_hosts_create(texts->hosts != NULL ? texts->hosts : "");
     bool made = false;
     if (conf != NULL && hosts != NULL) {
         evener_dns_resolv_conf_parse(texts->resolv_conf != NULL ? texts->resolv_conf : "", &texts->environment, conf);
-        read_services(texts->nsswitch, &services);
+        evener_dns_services_parse(texts->nsswitch != NULL ? texts->nsswitch : "", &services);
         made = make_plan(conf, &services, hosts, name, host, options, plan);
     }
     evener_dns_hosts_destroy(hosts);
@@ -244,6 +213,7 @@ void evener_dns_plan_clear(evener_dns_plan *plan)
     evener_dns_answer_clear(&plan->local[1]);
     evener_dns_candidates_clear(&plan->names);
     plan->is_local = false;
+    plan->then_local = EVENER_DNS_NEVER_LOCAL;
 }
 
 evener_dns_system *evener_dns_system_create(void)

@@ -23,10 +23,18 @@ typedef struct evener_dns_texts {
     evener_dns_environment environment;
 } evener_dns_texts;
 
+/* When `local` is the answer although servers are asked first (`hosts: dns files` in nsswitch.conf). */
+typedef enum evener_dns_then {
+    EVENER_DNS_NEVER_LOCAL = 0,
+    EVENER_DNS_THEN_LOCAL,     /* if no candidate has addresses */
+    EVENER_DNS_IF_UNAVAILABLE, /* if the search failed */
+} evener_dns_then;
+
 /* What to do for one name. */
 typedef struct evener_dns_plan {
-    evener_status status;        /* not OK: why no server may be asked */
-    bool is_local;               /* `local` is the answer */
+    evener_status status; /* not OK: why no server may be asked */
+    bool is_local;        /* `local` is the answer */
+    evener_dns_then then_local;
     evener_dns_answer local[2];  /* A and AAAA: of the hosts file, or of the rule for .localhost */
     evener_dns_candidates names; /* to ask for, in order */
     char servers[EVENER_DNS_SERVERS_BYTES_MAX];

@@ -260,6 +260,144 @@ Test(dns_namespace, n15_three_servers)
     scene_destroy(s);
 }
 
+/* ---- further examples of the same kinds ---- */
+
+Test(dns_namespace, n1_odd_lines_of_a_hosts_file)
+{
+    static const char hosts[] = "127.0.0.1 localhost\r\n10.1.1.1 crlf.test alias.test\r\n"
+                                "10.1.1.2 a.test# hidden.test\n#10.1.1.9 hidden.test\n \t10.1.1.3\td.test\t\te.test\n"
+                                "127.1 hidden.test\n10.1.1.9\n010.1.1.7 hidden.test\n;10.1.1.9 hidden.test\n"
+                                "10.1.1.5 UPPER.Test\n10.1.1.6\vvt.test\n10.1.1.8 semi.test ; semi2.test\n"
+                                "fd00:0:0::0010 long6.test\n10.1.1.4 last.test";
+    static const char *const found[][2] = {
+        {"crlf.test", "10.1.1.1"},  {"alias.test", "10.1.1.1"}, {"a.test", "10.1.1.2"},     {"hidden.test", ""},
+        {"d.test", "10.1.1.3"},     {"e.test", "10.1.1.3"},     {"upper.test", "10.1.1.5"}, {"vt.test", "10.1.1.6"},
+        {"semi2.test", "10.1.1.8"}, {"long6.test", "fd00::10"}, {"last.test", "10.1.1.4"},
+    };
+    struct scene *s = scene_create("nameserver 127.0.0.1\n", hosts, NSSWITCH);
+    for (size_t i = 0; i < sizeof found / sizeof found[0]; i++) {
+        expect_as_getent(s, found[i][0], found[i][1]);
+    }
+    scene_destroy(s);
+}
+
+/* A file that a rename has replaced is another file: it is read at the next round. */
+Test(dns_namespace, n1_replaced_files_are_read_again)
+{
+    struct scene *s = scene_create("search nope.example\nnameserver 127.0.0.1\n", HOSTS "10.1.1.1 held\n", NSSWITCH);
+    set(s, "x.corp.example", "@ A 10.0.0.1", NULL);
+    expect_as_getent(s, "held", "10.1.1.1");
+    expect_as_getent(s, "x", "");
+    cr_assert(own_network_replace("/etc/hosts", HOSTS "10.1.1.2 held\n"));
+    cr_assert(own_network_replace("/etc/resolv.conf", "search corp.example\nnameserver 127.0.0.1\n"));
+    expect_as_getent(s, "held", "10.1.1.2");
+    expect_as_getent(s, "x", "10.0.0.1");
+    scene_destroy(s);
+}
+
+Test(dns_namespace, n2_length_of_a_candidate)
+{
+    char search[256], name[160];
+    char label[61];
+    memset(label, 'l', 60);
+    label[60] = '\0';
+    (void)snprintf(search, sizeof search, "search %s.%s.%s.example\nnameserver 127.0.0.1\n", label, label, label);
+    (void)snprintf(name, sizeof name, "%s.%s.x", label, label); /* with the domain it is no name */
+    struct scene *s = scene_create(search, HOSTS, NSSWITCH);
+    set(s, name, "@ A 10.0.0.1", NULL);
+    expect_as_getent(s, name, "10.0.0.1");
+    scene_destroy(s);
+}
+
+Test(dns_namespace, n3_lines_of_resolv_conf)
+{
+    static const char *const texts[] = {
+        "search corp.example\nsearch \nsearch\nnameserver 127.0.0.1\n",
+        "domain nope.example\nsearch\tcorp.example.\t\nnameserver\t127.0.0.1\t",
+        "search nope.example\ndomain corp.example other.example\nnameserver 127.0.0.1 garbage\n",
+        "# x\n; y\n nameserver 127.0.0.9\nunknown z\nsearch . corp.example\nnameserver 127.0.0.1\n",
+        "search corp.example\nnameserver 0.0.0.0\n",
+        "search corp.example\n", /* without a server: this machine */
+        "options ndots:0 ndots:x nonsense\nsearch nope.example corp.example\nnameserver 127.0.0.1\n",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        struct scene *s = scene_create(texts[i], HOSTS, NSSWITCH);
+        set(s, "y.corp.example", "@ A 10.0.2.3", NULL);
+        expect_as_getent(s, "y", "10.0.2.3");
+        scene_destroy(s);
+    }
+}
+
+Test(dns_namespace, n3_refused_of_a_suffix_goes_on)
+{
+    struct scene *s = scene_create("search a.example\nnameserver 127.0.0.1\n", HOSTS, NSSWITCH);
+    fake_dns_set_answer(s->server, A, "x.a.example", FAKE_DNS_REFUSED, 30, "");
+    fake_dns_set_answer(s->server, AAAA, "x.a.example", FAKE_DNS_REFUSED, 30, "");
+    set(s, "x", "@ A 10.0.0.1", NULL);
+    expect_as_getent(s, "x", "10.0.0.1");
+    scene_destroy(s);
+}
+
+Test(dns_namespace, n5_chains_of_cnames)
+{
+    struct scene *s = scene_create("nameserver 127.0.0.1\n", HOSTS, NSSWITCH);
+    set(s, "c", "@ CNAME c1\nc1 CNAME c2\nc2 CNAME c3\nc3 CNAME c4\nc4 A 10.0.0.1", "@ CNAME c1\nc1 SOA 30");
+    set(s, "dangling", "@ CNAME nowhere", "@ CNAME nowhere");
+    expect_as_getent(s, "c", "10.0.0.1");
+    expect_as_getent(s, "dangling", "");
+    scene_destroy(s);
+}
+
+/* A TTL of 0 counts as dns.min_refresh_ms, so the server is not asked in a loop. */
+Test(dns_namespace, n6_ttl_0_is_no_loop)
+{
+    struct scene *s = scene_create("nameserver 127.0.0.1\n", HOSTS, NSSWITCH);
+    s->options[0] = (evener_attribute){"dns.min_refresh_ms", "86400000"};
+    s->options[1] = (evener_attribute){"dns.max_refresh_ms", "86400000"};
+    s->f->option_count = 2;
+    fake_dns_set_answer(s->server, A, "x", FAKE_DNS_GOOD, 0, "@ A 10.0.0.1");
+    fake_dns_set_answer(s->server, AAAA, "x", FAKE_DNS_GOOD, 0, "@ SOA 0");
+    expect(s, "dns:///x:1", "10.0.0.1:1");
+    expect(s, "dns:///x:1", "10.0.0.1:1");
+    cr_assert_eq(fake_dns_asked(s->server), 4, "each opening asks once per family");
+    scene_destroy(s);
+}
+
+Test(dns_namespace, n11_target_written_otherwise)
+{
+    struct scene *s = scene_create("search wild.example\noptions ndots:9\nnameserver 127.0.0.1\n", HOSTS, NSSWITCH);
+    fake_dns_set_answer(s->server, SRV, "_grpc._tcp.orders.example", FAKE_DNS_GOOD, 30,
+                        "@ SRV 0 1 80 N1.Example.\n@ SRV 0 1 81 n2.example\n@ SRV 0 1 82 .\n+n1.example A 10.0.0.1");
+    set(s, "n2.example", "@ A 10.0.0.2", NULL);
+    set(s, "n2.example.wild.example", "@ A 10.0.66.66", NULL);
+    expect(s, "srv:///_grpc._tcp.orders.example.", "10.0.0.1:80;priority=0;weight=1,10.0.0.2:81;priority=0;weight=1");
+    scene_destroy(s);
+}
+
+Test(dns_namespace, n15_services_in_the_order_of_nsswitch)
+{
+    static const struct {
+        const char *nsswitch, *both, *file_only, *dns_only;
+    } cases[] = {
+        {"hosts: dns files\n", "10.0.0.2", "10.0.0.1", "10.0.0.2"},
+        {"hosts: files [NOTFOUND=return] dns\n", "10.0.0.1", "10.0.0.1", NULL},
+        {"hosts: files [!UNAVAIL=return] dns\n", "10.0.0.1", "10.0.0.1", NULL},
+        {"hosts: dns [NOTFOUND=return] files\n", "10.0.0.2", "", "10.0.0.2"},
+        {"hosts:\tdns\n", "10.0.0.2", "", "10.0.0.2"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct scene *s = scene_create("nameserver 127.0.0.1\n", HOSTS "10.0.0.1 both file-only\n", cases[i].nsswitch);
+        set(s, "both", "@ A 10.0.0.2", NULL);
+        set(s, "dns-only", "@ A 10.0.0.2", NULL);
+        expect_as_getent(s, "both", cases[i].both);
+        expect_as_getent(s, "file-only", cases[i].file_only);
+        if (cases[i].dns_only != NULL) {
+            expect_as_getent(s, "dns-only", cases[i].dns_only);
+        }
+        scene_destroy(s);
+    }
+}
+
 /* ---- native: ---- */
 
 Test(dns_namespace, n14_native_finds_what_getaddrinfo_finds)

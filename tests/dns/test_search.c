@@ -209,7 +209,14 @@ Test(search, n3_search_options_of_resolv_conf)
         {"search a.example", "c.example d.example", NULL, "x", "x.c.example x.d.example x"},
         {"search a.example", NULL, "ndots:2", "x.y", "x.y.a.example x.y"},
         {"search a.example\noptions no-tld-query", NULL, NULL, "x", "x.a.example"},
-        {"# search a.example\n;search b.example\n search c.example", NULL, NULL, "x", "x.c.example x"},
+        {"# search a.example\n;search b.example\n search c.example", NULL, NULL, "x", "x.host.example x"},
+        {"search a.example\nsearch \nsearch\n", NULL, NULL, "x", "x.a.example x"},
+        {"search a.example", "", NULL, "x", "x"},
+        {"search\ta.example\r\noptions\tndots:2\r", NULL, NULL, "x.y", "x.y.a.example x.y"},
+        {"search a.example\noptions ndots: ndots:x ndots:-1", NULL, NULL, "x.y", "x.y x.y.a.example"},
+        {"search # a.example", NULL, NULL, "x", "x.a.example x"},
+        {"\xef\xbb\xbfsearch a.example\nsearch b.example b.example B.Example", NULL, NULL, "x", "x.b.example x"},
+        {"search a.example", NULL, NULL, "x.", "x"},
         {"options ndots:99\nsearch a.example", NULL, NULL, "1.2.3.4.5.6.7.8.9.10.11.12.13.14.15.x",
          "1.2.3.4.5.6.7.8.9.10.11.12.13.14.15.x 1.2.3.4.5.6.7.8.9.10.11.12.13.14.15.x.a.example"},
         {"", NULL, NULL, "x", "x.host.example x"},
@@ -329,6 +336,10 @@ Test(search, n10_servers_with_zones_are_used_or_refused)
                                     "interface of this machine");
     evener_dns_resolv_conf_parse("nameserver fe80::1\n", &none, conf);
     cr_assert_not_null(strstr(conf->problem, "needs its interface"));
+    evener_dns_resolv_conf_parse("nameserver ::1\nnameserver :53\nnameserver ::ffff:10.0.0.3\n", &none, conf);
+    cr_assert_str_eq(conf->servers, "[::1]:53,[::ffff:10.0.0.3]:53", "%s", conf->servers);
+    evener_dns_resolv_conf_parse("nameserver 0.0.0.0\nnameserver ::\n nameserver 10.0.0.2\n", &none, conf);
+    cr_assert_str_eq(conf->servers, "127.0.0.1:53,[::1]:53", "any address is this machine: %s", conf->servers);
     evener_dns_resolv_conf_parse("nameserver fe80::1%lo]\nnameserver 10.0.0.2\n", &none, conf);
     cr_assert_str_eq(conf->servers, "10.0.0.2:53", "%s", conf->servers);
     cr_assert_not_null(strstr(conf->problem, "fe80::1%lo]"), "%s", conf->problem);
@@ -444,6 +455,65 @@ Test(search, n15_nsswitch_without_dns_says_so)
     set(s, "b", "10.0.0.1", "");
     open_now(s, "dns:///b:1");
     expect(s, "10.0.0.1:1");
+}
+
+/* Whatever stands in the line `hosts:` of nsswitch.conf: each of both families comes from the expected service. */
+Test(search, n15_services_of_nsswitch_in_their_order)
+{
+    static const struct {
+        const char *line, *both, *file_only, *dns_only; /* where each name is found; "-": NXDOMAIN or an error */
+    } cases[] = {
+        {"hosts: files dns", "file", "file", "dns"},
+        {"hosts:dns files", "dns", "file", "dns"},
+        {"hosts: dns [!UNAVAIL=return] files", "dns", "-", "dns"},
+        {"hosts: dns [NOTFOUND=return] files", "dns", "-", "dns"},
+        {"hosts: dns [ UNAVAIL = return ] files", "dns", "file", "dns"},
+        {"hosts: files [NOTFOUND=return] dns", "file", "file", "-"},
+        {"hosts: files [!UNAVAIL=return] dns", "file", "file", "-"},
+        {"hosts: files[notfound=RETURN]dns", "file", "file", "-"},
+        {"hosts: files [SUCCESS=return NOTFOUND=continue] dns", "file", "file", "dns"},
+        {"hosts: files mdns4_minimal [NOTFOUND=return] dns", "file", "file", "dns"},
+        {"hosts: mymachines resolve [!UNAVAIL=return] files myhostname dns", "file", "file", "dns"},
+        {"hosts: dns", "dns", "-", "dns"},
+        {"hosts: nis [NOTFOUND=return]", "file", "file", "dns"},
+        {"hosts: files [NOTFOUND=return", "file", "file", "-"},
+        {"hosts:", "file", "file", "dns"},
+        {"#hosts: dns\r\n\thosts: dns files\r", "dns", "file", "dns"},
+    };
+    static const char *const names[] = {"both", "file-only", "dns-only"};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const char *expected[] = {cases[i].both, cases[i].file_only, cases[i].dns_only};
+        for (int j = 0; j < 3; j++) {
+            struct scene *s = scene_create("", "10.0.0.1 both file-only\n");
+            char target[64];
+            s->texts.nsswitch = cases[i].line;
+            set(s, "both", "10.0.0.2", "");
+            set(s, "dns-only", "10.0.0.2", "");
+            snprintf(target, sizeof target, "dns:///%s:1", names[j]);
+            open_now(s, target);
+            cr_expect_str_eq(s->f->sink.addresses,
+                             strcmp(expected[j], "file") == 0  ? "10.0.0.1:1"
+                             : strcmp(expected[j], "dns") == 0 ? "10.0.0.2:1"
+                                                               : "",
+                             "%s: %s: %s", cases[i].line, names[j], s->f->sink.addresses);
+            scene_destroy(s);
+        }
+    }
+}
+
+/* The hosts file behind DNS is the answer also while DNS fails, and is asked last in each round. */
+Test(search, n15_hosts_file_behind_a_dns_that_fails)
+{
+    struct scene *s = scene_create("search a.example\n", "10.0.0.1 x\n");
+    s->texts.nsswitch = "hosts: dns [!UNAVAIL=return] files\n";
+    set(s, "x.a.example", "!SERVFAIL", "!SERVFAIL");
+    set(s, "x", "!SERVFAIL", "!SERVFAIL");
+    open_now(s, "dns:///x:1");
+    cr_assert_str_eq(s->f->sink.addresses, "10.0.0.1:1", "%s", s->f->sink.error.message);
+    set(s, "x", "10.0.0.2", "");
+    virtual_loop_advance_ms(s->f->loop, 30000);
+    cr_assert_str_eq(s->f->sink.addresses, "10.0.0.2:1", "%s", s->f->sink.addresses);
+    scene_destroy(s);
 }
 
 /* ---- N6: many names ---- */

@@ -24,7 +24,7 @@ static bool loopback_up(void)
 }
 
 /* Bind a new file with this text over `path`. */
-static bool replace(const char *path, const char *text)
+bool own_network_replace(const char *path, const char *text)
 {
     char own[] = "/tmp/evener-own-XXXXXX";
     const int fd = mkstemp(own);
@@ -34,6 +34,7 @@ static bool replace(const char *path, const char *text)
     }
     const bool written = write(fd, text, bytes) == (ssize_t)bytes && fchmod(fd, 0644) == 0;
     (void)close(fd);
+    (void)umount2(path, MNT_DETACH); /* nothing can be bound over a file that has no name any more */
     const bool bound = written && mount(own, path, NULL, MS_BIND, NULL) == 0;
     (void)unlink(own);
     return bound;
@@ -42,8 +43,8 @@ static bool replace(const char *path, const char *text)
 bool own_network_enter(const char *resolv_conf, const char *hosts, const char *nsswitch)
 {
     return unshare(CLONE_NEWNS | CLONE_NEWNET) == 0 && mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
-           loopback_up() && replace("/etc/resolv.conf", resolv_conf) && replace("/etc/hosts", hosts) &&
-           replace("/etc/nsswitch.conf", nsswitch);
+           loopback_up() && own_network_replace("/etc/resolv.conf", resolv_conf) &&
+           own_network_replace("/etc/hosts", hosts) && own_network_replace("/etc/nsswitch.conf", nsswitch);
 }
 
 void own_network_getent(const char *database, const char *name, char *text, unsigned bytes)

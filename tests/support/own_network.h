@@ -14,6 +14,9 @@
 /* Enter new namespaces and replace the files with the texts. Return false where that is not permitted. */
 bool own_network_enter(const char *resolv_conf, const char *hosts, const char *nsswitch);
 
+/* Replace one of the files once more, by another file of the same name. Return false where that is not permitted. */
+bool own_network_replace(const char *path, const char *text);
+
 /* Write what `getent ahostsv4 NAME` and `getent ahosts NAME` print into `text`: the addresses, joined by ',', without
  * duplicates. "" if it finds nothing. */
 void own_network_getent(const char *database, const char *name, char *text, unsigned bytes);
