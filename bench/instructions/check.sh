@@ -1,6 +1,7 @@
 #!/bin/bash
-# check.sh [--update] BUILD: count the instructions of a pick and its end with callgrind, per policy, and compare them
-# with bench/instructions/expected.tsv. Fails when one takes 3 % more; --update writes the counts of this build instead.
+# check.sh [--update] BUILD: count the instructions of a pick and its end with callgrind, per policy, and of an update of
+# one address per backend of its list (`one_changed`), and compare them with bench/instructions/expected.tsv. Fails when
+# one takes 3 % more; --update writes the counts of this build instead.
 # BUILD is the folder of a Release build with the compiler of Debian 12: counts of another compiler differ.
 set -euo pipefail
 export LC_ALL=C
@@ -32,10 +33,10 @@ while read -r policy expected; do
     counts+="$policy $counted"$'\n'
     if awk "BEGIN { exit !($counted <= $expected * 1.03) }"; then
         passed=$((passed + 1))
-        echo "$policy: $counted instructions per pick and end, expected $expected"
+        echo "$policy: $counted instructions, expected $expected"
     else
         failed=$((failed + 1))
-        echo "$policy: $counted instructions per pick and end: more than 3 % above $expected"
+        echo "$policy: $counted instructions: more than 3 % above $expected"
     fi
 done <"$here/expected.tsv"
 if [ -n "$update" ]; then

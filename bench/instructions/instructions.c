@@ -3,10 +3,13 @@
  *
  *     bench_instructions POLICY PICKS
  *     bench_instructions queued_pick PICKS
+ *     bench_instructions one_changed UNITS
  *
  * Ten backends, one thread; every pick is ended at once, and 1 us passes per pick. `queued_pick`: all picks wait for the
  * first list, and the control thread retries them with round_robin: what a turn of it takes is at most 544 times that
- * (lb/channel/pick_queue.c). Exit status 1 if a pick fails. */
+ * (lb/channel/pick_queue.c). `one_changed`: UNITS / 1000 times one address of a list of 1,000 that are READY changes, with
+ * round_robin; a unit is what each backend of the list costs the control thread then (docs/performance.md, Updates).
+ * Exit status 1 if a pick or an update fails. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +22,7 @@
 #define BACKENDS                                                                                                       \
     "10.0.0.1:1,10.0.0.2:1,10.0.0.3:1,10.0.0.4:1,10.0.0.5:1,"                                                          \
     "10.0.0.6:1,10.0.0.7:1,10.0.0.8:1,10.0.0.9:1,10.0.0.10:1"
+#define LIST_BACKENDS 1000
 #define WARM_UP_PICKS 1000
 #define WARM_UP_MS 20
 #define PICKS_PER_STEP 64
@@ -84,6 +88,49 @@ static uint64_t queue_many(evener_channel *channel, virtual_loop *loop, evener_m
     return failed;
 }
 
+/* ---- lists of which one address changes ---- */
+
+static evener_address *backend(unsigned number)
+{
+    char text[32];
+    evener_address *address = NULL;
+    snprintf(text, sizeof text, "10.1.%u.%u:%u", number / 256 % 256, number % 256, 1 + number / 65536);
+    return evener_address_create(text, NULL, 0, &address, NULL) == EVENER_STATUS_OK ? address : NULL;
+}
+
+/* Push a list, let it become READY, then change one address in its middle per LIST_BACKENDS units. Return how many
+ * updates failed. */
+static uint64_t change_many(evener_channel *channel, virtual_loop *loop, evener_manual_resolver *resolver,
+                            uint64_t units)
+{
+    evener_address *list[LIST_BACKENDS];
+    uint64_t failed = 0;
+    for (unsigned i = 0; i < LIST_BACKENDS; i++) {
+        list[i] = backend(i);
+    }
+    const evener_resolver_update update = {.size = sizeof update, .addresses = list, .address_count = LIST_BACKENDS};
+    failed += evener_manual_resolver_update(resolver, &update, NULL) != EVENER_STATUS_OK;
+    virtual_loop_run_until_idle(loop);
+    for (unsigned i = 0; i < units / LIST_BACKENDS; i++) {
+        evener_address **changed = &list[LIST_BACKENDS / 2];
+        evener_address_unref(*changed);
+        *changed = backend(LIST_BACKENDS + i);
+        failed += evener_manual_resolver_update(resolver, &update, NULL) != EVENER_STATUS_OK;
+        virtual_loop_run_until_idle(loop);
+    }
+    evener_pick pick;
+    const evener_pick_args args = {.size = sizeof args};
+    if (evener_channel_try_pick(channel, &args, &pick, NULL) == EVENER_PICK_COMPLETE) {
+        evener_pick_done(&pick, NULL);
+    } else {
+        failed++;
+    }
+    for (unsigned i = 0; i < LIST_BACKENDS; i++) {
+        evener_address_unref(list[i]);
+    }
+    return failed;
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 3) {
@@ -91,6 +138,7 @@ int main(int argc, char **argv)
         return 2;
     }
     const bool waits = strcmp(argv[1], "queued_pick") == 0;
+    const bool changes = strcmp(argv[1], "one_changed") == 0;
     virtual_loop *loop = virtual_loop_create(1);
     const evener_runtime_options runtime_options = {.size = sizeof runtime_options, .loop = virtual_loop_loop(loop)};
     evener_runtime *runtime;
@@ -99,7 +147,7 @@ int main(int argc, char **argv)
     evener_status status;
     if (evener_runtime_create(&runtime_options, &runtime, &status) != EVENER_STATUS_OK ||
         evener_manual_resolver_create("bench", &resolver, &status) != EVENER_STATUS_OK ||
-        (!waits && evener_manual_resolver_set(resolver, BACKENDS, NULL, &status) != EVENER_STATUS_OK)) {
+        (!waits && !changes && evener_manual_resolver_set(resolver, BACKENDS, NULL, &status) != EVENER_STATUS_OK)) {
         fprintf(stderr, "bench_instructions: %s\n", status.message);
         return 1;
     }
@@ -111,7 +159,7 @@ int main(int argc, char **argv)
                                             .transport = &transport.base,
                                             .resolvers = resolvers,
                                             .resolver_count = 1,
-                                            .policy = waits ? "round_robin" : argv[1]};
+                                            .policy = waits || changes ? "round_robin" : argv[1]};
     if (evener_channel_create("bench:///backends", &options, &channel, &status) != EVENER_STATUS_OK) {
         fprintf(stderr, "bench_instructions: %s\n", status.message);
         return 1;
@@ -121,6 +169,8 @@ int main(int argc, char **argv)
     uint64_t failed;
     if (waits) {
         failed = queue_many(channel, loop, resolver, picks);
+    } else if (changes) {
+        failed = change_many(channel, loop, resolver, picks);
     } else {
         /* ring_hash connects a backend with its first pick; policies that measure learn. */
         (void)pick_many(channel, loop, WARM_UP_PICKS, WARM_UP_MS * EVENER_NS_PER_MS);
@@ -133,7 +183,8 @@ int main(int argc, char **argv)
     instant_transport_clear(&transport);
     virtual_loop_destroy(loop);
     if (failed > 0) {
-        fprintf(stderr, "bench_instructions: %llu picks of %s failed\n", (unsigned long long)failed, argv[1]);
+        fprintf(stderr, "bench_instructions: %llu picks or updates of %s failed\n", (unsigned long long)failed,
+                argv[1]);
     }
     return failed > 0;
 }

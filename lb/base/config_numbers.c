@@ -5,10 +5,55 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DIGITS "0123456789"
-#define HEX_DIGITS DIGITS "abcdefABCDEF"
-#define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-#define NAME_BYTES LETTERS DIGITS "-_*"
+/* Every number up to here fits; longer ones are read to see. */
+#define SAFE_DIGITS 18
+#define SAFE_HEX_DIGITS 15
+
+/* Comparisons instead of strspn(), which makes a table of its set at each call: a list has millions of tokens. */
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+static bool is_hex_digit(char c)
+{
+    return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+}
+
+static bool is_name_start(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '*';
+}
+
+static bool is_name_byte(char c)
+{
+    return is_name_start(c) || is_digit(c) || c == '-';
+}
+
+static bool is_exponent_byte(char c)
+{
+    return is_digit(c) || c == 'e' || c == 'E' || c == '+' || c == '-';
+}
+
+static bool is_float_byte(char c)
+{
+    return is_exponent_byte(c) || c == '.';
+}
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
+static inline size_t span(const char *text, bool (*is_in)(char c))
+{
+    size_t bytes = 0;
+    while (is_in(text[bytes])) {
+        bytes++;
+    }
+    return bytes;
+}
 
 typedef enum token_kind { OTHER, WHOLE_NUMBER, TOO_LARGE } token_kind;
 
@@ -54,26 +99,29 @@ static token number_at(const char *text)
 {
     const size_t sign = text[0] == '+' || text[0] == '-' ? 1 : 0;
     const bool is_hex = sign == 0 && text[0] == '0' && (text[1] == 'x' || text[1] == 'X');
-    const size_t digits = is_hex ? strspn(text + 2, HEX_DIGITS) : strspn(text + sign, DIGITS);
+    const size_t digits = is_hex ? span(text + 2, is_hex_digit) : span(text + sign, is_digit);
     const size_t bytes = is_hex ? 2 + digits : sign + digits;
     if (digits == 0) {
         return (token){1, OTHER};
     }
     const char next = text[bytes];
     if (!is_hex && (next == '.' || next == 'e' || next == 'E')) {
-        return (token){bytes + strspn(text + bytes, DIGITS ".eE+-"), OTHER};
+        return (token){bytes + span(text + bytes, is_float_byte), OTHER};
     }
-    if (!fits(text, is_hex ? 16 : 10)) {
+    if (digits > (is_hex ? SAFE_HEX_DIGITS : SAFE_DIGITS) && !fits(text, is_hex ? 16 : 10)) {
         return (token){bytes, TOO_LARGE};
     }
-    if (next != '\0' && strchr(NAME_BYTES, next) != NULL) {
-        return (token){bytes + strspn(text + bytes, NAME_BYTES), OTHER};
+    if (is_name_byte(next)) {
+        return (token){bytes + span(text + bytes, is_name_byte), OTHER};
     }
     return (token){bytes, WHOLE_NUMBER};
 }
 
 static token token_at(const char *text)
 {
+    if (is_blank(text[0])) {
+        return (token){span(text, is_blank), OTHER};
+    }
     const size_t comment = comment_bytes(text);
     if (comment > 0) {
         return (token){comment, OTHER};
@@ -82,10 +130,10 @@ static token token_at(const char *text)
         return (token){string_bytes(text), OTHER};
     }
     if (text[0] == '.') {
-        return (token){1 + strspn(text + 1, DIGITS "eE+-"), OTHER};
+        return (token){1 + span(text + 1, is_exponent_byte), OTHER};
     }
-    if (strchr(LETTERS "_*", text[0]) != NULL) {
-        return (token){strspn(text, NAME_BYTES), OTHER};
+    if (is_name_start(text[0])) {
+        return (token){span(text, is_name_byte), OTHER};
     }
     return number_at(text);
 }
@@ -101,24 +149,18 @@ static size_t count_lines(const char *from, const char *to)
 
 char *evener_config_widen_numbers(const char *text, size_t *bad_line)
 {
-    size_t numbers = 0;
+    const size_t bytes = strlen(text);
     *bad_line = 0;
-    for (const char *at = text; *at != '\0';) {
+    /* With the separator or sign before it a number has at least two bytes. */
+    char *widened = malloc(bytes + bytes / 2 + 2);
+    char *to = widened;
+    for (const char *at = text; widened != NULL && *at != '\0';) {
         const token found = token_at(at);
         if (found.kind == TOO_LARGE) {
             *bad_line = 1 + count_lines(text, at);
+            free(widened);
             return NULL;
         }
-        numbers += found.kind == WHOLE_NUMBER;
-        at += found.bytes;
-    }
-    char *widened = malloc(strlen(text) + numbers + 1);
-    if (widened == NULL) {
-        return NULL;
-    }
-    char *to = widened;
-    for (const char *at = text; *at != '\0';) {
-        const token found = token_at(at);
         memcpy(to, at, found.bytes);
         to += found.bytes;
         at += found.bytes;
@@ -126,6 +168,8 @@ char *evener_config_widen_numbers(const char *text, size_t *bad_line)
             *to++ = 'L';
         }
     }
-    *to = '\0';
+    if (widened != NULL) {
+        *to = '\0';
+    }
     return widened;
 }

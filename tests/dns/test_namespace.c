@@ -1,9 +1,11 @@
 /* dns: through c-ares with the system's own files, in a network and mount namespace of the test's own: rows N1 to N15
  * of the cases from the field. The oracle is `getent` in the same namespace, where it applies. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <criterion/criterion.h>
@@ -134,6 +136,12 @@ static bool has_all(const recording_sink *sink, void *arg)
     return sink->address_count == *(const size_t *)arg;
 }
 
+static bool has_some_error(const recording_sink *sink, void *arg)
+{
+    (void)arg;
+    return sink->error_count > 0;
+}
+
 /* 1,000 names with room for 64 + 16 descriptors: all are resolved, and no query fails because descriptors ran out. */
 Test(dns_namespace, n6_thousand_names_with_few_descriptors)
 {
@@ -163,6 +171,50 @@ Test(dns_namespace, n6_thousand_names_with_few_descriptors)
     cr_assert_geq(fake_dns_asked(s->server), 2 * all);
     resolver_fixture_close(s->f);
     unlink(path);
+    scene_destroy(s);
+}
+
+/* 1,000 names whose server is silent, within the usual limit of 1,024 descriptors: another name is answered meanwhile,
+ * and at most 64 queries with 16 tries beyond their time are open. */
+Test(dns_namespace, n6_others_resolve_and_connect_while_a_thousand_names_wait)
+{
+    struct scene *s = scene_create("nameserver 127.0.0.1\n", HOSTS, NSSWITCH);
+    struct scene other = {.f = resolver_fixture_create_on_thread(), .server = s->server};
+    char path[] = "/tmp/evener-names-XXXXXX";
+    char target[64];
+    struct rlimit limit;
+    FILE *file = fdopen(mkstemp(path), "w");
+    cr_assert_not_null(file);
+    for (int i = 0; i < 1000; i++) {
+        fprintf(file, "n%d.example:1\n", i);
+    }
+    fclose(file);
+    set(s, "orders", "@ A 10.0.0.9", NULL);
+    fake_dns_set_answer(s->server, A, "*", FAKE_DNS_SILENT, 0, "");
+    fake_dns_set_answer(s->server, AAAA, "*", FAKE_DNS_SILENT, 0, "");
+    s->options[0] = (evener_attribute){"dns.timeout_ms", "700"};
+    s->f->option_count = 1;
+    const int next = dup(0);
+    close(next);
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = 1024;
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    (void)snprintf(target, sizeof target, "file://%s", path);
+    resolver_fixture_open(s->f, target);
+    cr_assert(
+        resolver_fixture_wait(s->f, has_some_error, NULL)); /* the first names have timed out, the queue is full */
+    expect(&other, "dns:///orders:1", "10.0.0.9:1");
+    const int now = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    cr_assert_geq(now, 0);
+    int most = now; /* the highest one in use */
+    for (int fd = now + 1; fd < 1024; fd++) {
+        most = fcntl(fd, F_GETFD) != -1 ? fd : most;
+    }
+    cr_assert_leq(most, next + 64 + 16 + 8, "descriptors up to %d are in use", most);
+    close(now);
+    resolver_fixture_close(s->f);
+    unlink(path);
+    resolver_fixture_destroy(other.f);
     scene_destroy(s);
 }
 
