@@ -8,6 +8,8 @@
 
 #include <evener/evener.h>
 
+#include "tests/call/call_storm.h"
+#include "tests/call/retry_scene.h"
 #include "tests/support/channel_fixture.h"
 
 #define METHOD "/sim.Sim/Run"
@@ -338,107 +340,35 @@ Test(streams_sim, opening_can_be_cancelled_and_ends_with_the_channel)
 
 /* ---- many calls, at random, by seed ---- */
 
-#define CALLS 400
-
-typedef struct storm storm;
-
-typedef struct storm_call {
-    storm *owner;
-    evener_call *call;
-    uint32_t executions, ends;
-    uint64_t deadline_ns, ended_ns;
-} storm_call;
-
-struct storm {
-    fixture *f;
-    uint64_t random;
-    storm_call calls[CALLS];
-};
-
-static uint64_t draw(storm *s, uint64_t below)
-{
-    s->random ^= s->random << 13;
-    s->random ^= s->random >> 7;
-    s->random ^= s->random << 17;
-    return s->random % below;
-}
-
-static fake_call_outcome at_random(void *arg, const char *address, const evener_call_begin_args *args)
-{
-    storm *s = arg;
-    (void)address;
-    static const fake_call_kind kinds[] = {FAKE_CALL_ANSWER,  FAKE_CALL_ANSWER, FAKE_CALL_ANSWER, FAKE_CALL_NEVER_LEFT,
-                                           FAKE_CALL_REFUSED, FAKE_CALL_LOST,   FAKE_CALL_SILENT};
-    const fake_call_outcome outcome = {.kind = kinds[draw(s, sizeof kinds / sizeof kinds[0])],
-                                       .delay_ns = draw(s, 50) * EVENER_NS_PER_MS,
-                                       .code = draw(s, 4) == 0 ? EVENER_STATUS_UNAVAILABLE : EVENER_STATUS_OK,
-                                       .connection_ends = draw(s, 20) == 0};
-    uint32_t index;
-    memcpy(&index, args->request->data, sizeof index);
-    s->calls[index].executions += is_executed(outcome);
-    return outcome;
-}
-
-static void storm_ended(void *arg, const evener_status *status, evener_bytes *response)
-{
-    storm_call *c = arg;
-    (void)status;
-    (void)response;
-    c->ends++;
-    c->ended_ns = virtual_loop_now_ns(c->owner->f->loop);
-}
-
-static void start_one(storm *s, uint32_t index)
-{
-    storm_call *c = &s->calls[index];
-    const evener_call_options options = {.size = sizeof options, .timeout_ms = 1 + draw(s, 200)};
-    const evener_bytes request = {.data = (const uint8_t *)&index, .length = sizeof index};
-    evener_status status;
-    c->owner = s;
-    c->deadline_ns = virtual_loop_now_ns(s->f->loop) + options.timeout_ms * EVENER_NS_PER_MS;
-    if (evener_call_start(s->f->channel, METHOD, &request, &options, storm_ended, c, &c->call, &status) !=
-        EVENER_STATUS_OK) {
-        c->ends++; /* it has ended at once, and no callback comes */
-        c->ended_ns = virtual_loop_now_ns(s->f->loop);
-    }
-}
-
-static void run_storm(uint64_t seed)
-{
-    storm *s = calloc(1, sizeof *s);
-    s->random = seed * UINT64_C(0x9E3779B97F4A7C15) + 1;
-    s->f = fixture_create_calling(NULL, at_random, s);
-    fixture_push(s->f, THREE);
-    fixture_connect(s->f);
-    for (uint32_t i = 0; i < CALLS; i++) {
-        start_one(s, i);
-        if (draw(s, 3) == 0) {
-            virtual_loop_advance_ms(s->f->loop, draw(s, 10));
-        }
-        if (draw(s, 5) == 0 && s->calls[i].call != NULL) {
-            evener_call_cancel(s->calls[i].call);
-        }
-        if (draw(s, 40) == 0) {
-            fixture_push(s->f, draw(s, 2) == 0 ? "127.0.0.1:1,127.0.0.1:4" : THREE);
-        }
-    }
-    virtual_loop_advance_ms(s->f->loop, 1000);
-    for (uint32_t i = 0; i < CALLS; i++) {
-        const storm_call *c = &s->calls[i];
-        cr_assert_eq(c->ends, 1, "seed %llu, call %u: ended %u times", (unsigned long long)seed, i, c->ends);
-        cr_assert_leq(c->executions, 1, "seed %llu, call %u: executed %u times", (unsigned long long)seed, i,
-                      c->executions);
-        cr_assert_leq(c->ended_ns, c->deadline_ns, "seed %llu, call %u: late", (unsigned long long)seed, i);
-        evener_call_unref(c->call);
-    }
-    cr_assert_eq(fake_transport_calls_under_way(s->f->transport), 0);
-    fixture_destroy(s->f);
-    free(s);
-}
-
 Test(calls_sim, whatever_happens_each_call_ends_once_in_time_and_is_executed_at_most_once)
 {
+    static const call_storm storm = {.executions_max = 1, .timeout_ms_max = 200};
     for (uint64_t seed = 1; seed <= 50; seed++) {
-        run_storm(seed);
+        call_storm_run(&storm, seed);
+    }
+}
+
+/* Calls above the limits wait or are refused; none is forgotten, and none overstays its time. */
+Test(calls_sim, whatever_happens_within_limits_each_call_ends_once_in_time)
+{
+    static const call_storm storms[] = {
+        {.channel =
+             {.policy = "round_robin", .calls_in_flight_max = 5, .calls_waiting_max = 20, .calls_wait_ms_max = 60},
+         .executions_max = 1,
+         .timeout_ms_max = 200},
+        {.channel = {.policy = "p2c_ewma", .backend_calls_in_flight_max = 2},
+         .executions_max = 1,
+         .timeout_ms_max = 200},
+        {.channel = {.policy = "least_request",
+                     .calls_in_flight_max = 6,
+                     .backend_calls_in_flight_max = 3,
+                     .default_service_config = RETRY_CONFIG("4")},
+         .executions_max = 4,
+         .timeout_ms_max = 600},
+    };
+    for (size_t i = 0; i < sizeof storms / sizeof storms[0]; i++) {
+        for (uint64_t seed = 1; seed <= 30; seed++) {
+            call_storm_run(&storms[i], seed);
+        }
     }
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/call/call_storm.h"
 #include "tests/call/retry_scene.h"
 
 #define OK                                                                                                             \
@@ -15,7 +16,7 @@
     "{\"methodConfig\": [{\"name\": [{}], \"hedgingPolicy\": {\"maxAttempts\": 3, \"hedgingDelay\": \"0.1s\"}}]}"
 
 /* What the credentials were asked for and have not answered. */
-static evener_late_metadata *asked[4];
+static evener_late_metadata *asked[512];
 static size_t asked_count;
 
 static evener_status_code ask_later(void *arg, evener_new_call *call, const char *url, evener_status *status)
@@ -239,4 +240,44 @@ Test(late_metadata, streams_wait_too)
                  EVENER_STATUS_FAILED_PRECONDITION, "it would wait for itself");
     answer(1, "too late", EVENER_STATUS_OK);
     retry_scene_destroy(s);
+}
+
+/* ---- many calls, at random, by seed ---- */
+
+static void answer_some(uint64_t random)
+{
+    const size_t index = asked_count > 0 ? random % asked_count : 0;
+    if (random % 3 == 0 || asked_count == 0 || asked[index] == NULL) {
+        return;
+    }
+    answer(index, "secret", random % 16 == 1 ? EVENER_STATUS_UNAUTHENTICATED : EVENER_STATUS_OK);
+}
+
+static void answer_the_rest(void)
+{
+    for (size_t i = 0; i < asked_count; i++) {
+        if (asked[i] != NULL) {
+            answer(i, "too late", EVENER_STATUS_OK);
+        }
+    }
+    asked_count = 0;
+}
+
+Test(late_metadata, whatever_happens_each_call_ends_once_in_time)
+{
+    static const char *const configs[] = {NULL, RETRY_CONFIG("4"), HEDGED};
+    for (size_t i = 0; i < sizeof configs / sizeof *configs; i++) {
+        const call_storm storm = {.channel = {.policy = "round_robin",
+                                              .default_service_config = configs[i],
+                                              .interceptors = asks_later,
+                                              .interceptor_count = 1},
+                                  .executions_max = i == 0 ? 1 : 4,
+                                  .timeout_ms_max = 600,
+                                  .meanwhile = answer_some,
+                                  .at_end = answer_the_rest};
+        asked_count = 0;
+        for (uint64_t seed = 1; seed <= 20; seed++) {
+            call_storm_run(&storm, seed);
+        }
+    }
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "lb/call/retry.h"
+#include "tests/call/call_storm.h"
 #include "tests/call/retry_scene.h"
 
 #define UNAVAILABLE                                                                                                    \
@@ -751,120 +752,12 @@ Test(retries_sim, a_handle_given_back_in_a_backoff_changes_nothing)
 
 /* ---- many calls, at random, by seed ---- */
 
-#define CALLS 300
-#define ATTEMPTS_MAX 4
-
-typedef struct storm storm;
-
-typedef struct storm_call {
-    storm *owner;
-    evener_call *call;
-    uint32_t executions, transparent, begun, ends;
-    uint64_t deadline_ns, ended_ns;
-    bool cancelled;
-} storm_call;
-
-struct storm {
-    fixture *f;
-    uint64_t random;
-    storm_call calls[CALLS];
-};
-
-static uint64_t draw(storm *s, uint64_t below)
-{
-    s->random ^= s->random << 13;
-    s->random ^= s->random >> 7;
-    s->random ^= s->random << 17;
-    return s->random % below;
-}
-
-static fake_call_outcome at_random(void *arg, const char *address, const evener_call_begin_args *args)
-{
-    storm *s = arg;
-    (void)address;
-    static const fake_call_kind kinds[] = {FAKE_CALL_ANSWER,  FAKE_CALL_ANSWER, FAKE_CALL_ANSWER, FAKE_CALL_NEVER_LEFT,
-                                           FAKE_CALL_REFUSED, FAKE_CALL_LOST,   FAKE_CALL_SILENT};
-    static const char *const pushbacks[] = {NULL, NULL, NULL, "0", "30", "-1", "x"};
-    const fake_call_outcome outcome = {.kind = kinds[draw(s, sizeof kinds / sizeof kinds[0])],
-                                       .delay_ns = draw(s, 50) * EVENER_NS_PER_MS,
-                                       .code = draw(s, 2) == 0 ? EVENER_STATUS_UNAVAILABLE : EVENER_STATUS_OK,
-                                       .headers_came = draw(s, 8) == 0,
-                                       .pushback = pushbacks[draw(s, sizeof pushbacks / sizeof pushbacks[0])],
-                                       .connection_ends = draw(s, 20) == 0};
-    uint32_t index;
-    memcpy(&index, args->request->data, sizeof index);
-    storm_call *c = &s->calls[index];
-    cr_assert_eq(c->ends, 0, "an attempt begins after the end");
-    cr_assert_lt(args->previous_attempts, ATTEMPTS_MAX);
-    c->begun++;
-    c->executions += outcome.kind == FAKE_CALL_ANSWER || outcome.kind == FAKE_CALL_LOST;
-    return outcome;
-}
-
-static void storm_ended(void *arg, const evener_status *status, evener_bytes *response)
-{
-    storm_call *c = arg;
-    (void)response;
-    c->ends++;
-    c->ended_ns = virtual_loop_now_ns(c->owner->f->loop);
-    cr_assert(!c->cancelled || status->code == EVENER_STATUS_CANCELLED || status->code != EVENER_STATUS_OK ||
-              c->executions > 0);
-}
-
-static void start_one(storm *s, uint32_t index)
-{
-    storm_call *c = &s->calls[index];
-    const evener_call_options options = {.size = sizeof options, .timeout_ms = 1 + draw(s, 600)};
-    const evener_bytes request = {.data = (const uint8_t *)&index, .length = sizeof index};
-    evener_status status;
-    c->owner = s;
-    c->deadline_ns = virtual_loop_now_ns(s->f->loop) + options.timeout_ms * EVENER_NS_PER_MS;
-    if (evener_call_start(s->f->channel, SCENE_METHOD, &request, &options, storm_ended, c, &c->call, &status) !=
-        EVENER_STATUS_OK) {
-        c->ends++; /* it has ended at once, and no callback comes */
-        c->ended_ns = virtual_loop_now_ns(s->f->loop);
-    }
-}
-
-static void run_storm(uint64_t seed, const char *config)
-{
-    storm *s = calloc(1, sizeof *s);
-    s->random = seed * UINT64_C(0x9E3779B97F4A7C15) + 1;
-    s->f = fixture_create_calling(&(evener_channel_options){.policy = "round_robin", .default_service_config = config},
-                                  at_random, s);
-    fixture_push(s->f, SCENE_BACKENDS);
-    fixture_connect(s->f);
-    for (uint32_t i = 0; i < CALLS; i++) {
-        start_one(s, i);
-        if (draw(s, 3) == 0) {
-            virtual_loop_advance_ms(s->f->loop, draw(s, 10));
-        }
-        const uint32_t other = (uint32_t)draw(s, i + 1);
-        if (draw(s, 5) == 0 && s->calls[other].call != NULL) {
-            s->calls[other].cancelled = true;
-            evener_call_cancel(s->calls[other].call);
-        }
-        if (draw(s, 40) == 0) {
-            fixture_push(s->f, draw(s, 2) == 0 ? "127.0.0.1:1,127.0.0.1:4" : SCENE_BACKENDS);
-        }
-    }
-    virtual_loop_advance_ms(s->f->loop, 2000);
-    for (uint32_t i = 0; i < CALLS; i++) {
-        const storm_call *c = &s->calls[i];
-        cr_assert_eq(c->ends, 1, "seed %llu, call %u: ended %u times", (unsigned long long)seed, i, c->ends);
-        cr_assert_leq(c->executions, ATTEMPTS_MAX, "seed %llu, call %u: executed %u times", (unsigned long long)seed, i,
-                      c->executions);
-        cr_assert_leq(c->ended_ns, c->deadline_ns, "seed %llu, call %u: late", (unsigned long long)seed, i);
-        evener_call_unref(c->call);
-    }
-    cr_assert_eq(fake_transport_calls_under_way(s->f->transport), 0);
-    fixture_destroy(s->f);
-    free(s);
-}
-
 Test(retries_sim, whatever_happens_each_call_ends_once_in_time_and_is_executed_as_often_as_its_policy_allows)
 {
+    static const call_storm storm = {.channel = {.policy = "round_robin", .default_service_config = RETRY_CONFIG("4")},
+                                     .executions_max = 4,
+                                     .timeout_ms_max = 600};
     for (uint64_t seed = 1; seed <= 60; seed++) {
-        run_storm(seed, RETRY_CONFIG("4"));
+        call_storm_run(&storm, seed);
     }
 }
