@@ -197,10 +197,10 @@ static evener_call *call_create(evener_channel *channel, size_t copies_bytes)
     return call;
 }
 
-evener_status_code evener_call_start_plainly(evener_channel *channel, const char *method, const evener_bytes *request,
-                                             const evener_call_options *options, evener_late *late,
-                                             evener_call_callback callback, void *arg, evener_call **call,
-                                             evener_status *status)
+/* Inlined into evener_call_start(): the usual way. */
+static inline __attribute__((always_inline)) evener_status_code start_plainly(
+    evener_channel *channel, const char *method, const evener_bytes *request, const evener_call_options *options,
+    evener_late *late, evener_call_callback callback, void *arg, evener_call **call, evener_status *status)
 {
     EVENER_UNCANCELLED;
     evener_status found;
@@ -252,6 +252,14 @@ evener_status_code evener_call_start_plainly(evener_channel *channel, const char
         evener_call_unref(made);
     }
     return evener_status_clear(status);
+}
+
+evener_status_code evener_call_start_plainly(evener_channel *channel, const char *method, const evener_bytes *request,
+                                             const evener_call_options *options, evener_late *late,
+                                             evener_call_callback callback, void *arg, evener_call **call,
+                                             evener_status *status)
+{
+    return start_plainly(channel, method, request, options, late, callback, arg, call, status);
 }
 
 /* ---- interceptors ---- */
@@ -330,5 +338,5 @@ evener_status_code evener_call_start(evener_channel *channel, const char *method
     }
     return evener_is_intercepted(channel, &options)
                ? start_intercepted(channel, method, request, &options, callback, arg, call, status)
-               : evener_call_start_plainly(channel, method, request, &options, NULL, callback, arg, call, status);
+               : start_plainly(channel, method, request, &options, NULL, callback, arg, call, status);
 }
