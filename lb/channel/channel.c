@@ -440,6 +440,7 @@ static evener_status_code set_up(evener_channel *channel, const char *target, co
     channel->retries.random = evener_loop_now_ns(channel->hot.loop);
     channel->retries.throttle = &channel->retries.own_throttle;
     evener_limits_init(&channel->limits, channel);
+    evener_channel_apply_limits(channel); /* before the first pick: all are counted */
     evener_channel_bind_config(channel, channel->control.default_config);
     channel->pool.authority = channel->settings.authority;
     const uint32_t queued_max = options->queued_picks_max != 0 ? options->queued_picks_max : DEFAULT_QUEUED_PICKS_MAX;

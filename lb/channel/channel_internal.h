@@ -194,7 +194,7 @@ void evener_channel_replace_default_config(evener_channel *channel, evener_servi
  * Control thread, or before any other use. */
 void evener_channel_bind_config(evener_channel *channel, evener_service_config *config);
 
-/* Put the limits of options and service config in force. Control thread. */
+/* Put the limits of options and service config in force. Control thread, or before any other use. */
 void evener_channel_apply_limits(evener_channel *channel);
 
 /* Put the retryThrottling of the config in force, with the tokens that the server name has. Control thread. */

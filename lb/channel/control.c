@@ -257,7 +257,9 @@ void evener_channel_apply_limits(evener_channel *channel)
     __atomic_store_n(&channel->hot.is_limited, is_limited, __ATOMIC_RELAXED);
     __atomic_store_n(&channel->hot.picks_shortly, shortly && !channel->pool.has_users, __ATOMIC_RELAXED);
     __atomic_store_n(&channel->hot.users_shortly, !is_limited && channel->pool.has_users, __ATOMIC_RELAXED);
-    evener_pick_queue_wake(&channel->queue); /* a limit may have been raised */
+    if (channel->queue.channel != NULL) {
+        evener_pick_queue_wake(&channel->queue); /* a limit may have been raised */
+    }
 }
 
 static void publish_config(evener_channel *channel)

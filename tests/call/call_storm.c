@@ -121,7 +121,9 @@ void call_storm_run(const call_storm *of, uint64_t seed)
         cr_assert_eq(c->ends, 1, "seed %llu, call %u: ended %u times", (unsigned long long)seed, i, c->ends);
         cr_assert_leq(c->executions, of->executions_max, "seed %llu, call %u: executed %u times",
                       (unsigned long long)seed, i, c->executions);
-        cr_assert_leq(c->ended_ns, c->deadline_ns, "seed %llu, call %u: late", (unsigned long long)seed, i);
+        cr_assert_leq(c->ended_ns, c->deadline_ns + of->late_ns_max, "seed %llu, call %u: %llu us late: %s",
+                      (unsigned long long)seed, i, (unsigned long long)(c->ended_ns - c->deadline_ns) / 1000,
+                      evener_status_code_name(c->code));
         cr_assert(c->code != EVENER_STATUS_OK || c->executions > 0, "seed %llu, call %u: nobody answered it",
                   (unsigned long long)seed, i);
         successes += c->code == EVENER_STATUS_OK;

@@ -10,6 +10,7 @@ typedef struct call_storm {
     evener_channel_options channel; /* policy, service config, limits, interceptors */
     uint32_t executions_max;        /* of one call; also of its attempts by policy */
     uint64_t timeout_ms_max;        /* each call's is at most this */
+    uint64_t late_ns_max;           /* picks that wait do so for whole milliseconds, rounded up */
     /* Called after each start, with a random number; NULL: nothing. */
     void (*meanwhile)(uint64_t random);
     /* Called when no further call is started: for what calls may still wait for. NULL: nothing. */

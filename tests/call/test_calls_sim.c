@@ -355,16 +355,19 @@ Test(calls_sim, whatever_happens_within_limits_each_call_ends_once_in_time)
         {.channel =
              {.policy = "round_robin", .calls_in_flight_max = 5, .calls_waiting_max = 20, .calls_wait_ms_max = 60},
          .executions_max = 1,
-         .timeout_ms_max = 200},
+         .timeout_ms_max = 200,
+         .late_ns_max = EVENER_NS_PER_MS},
         {.channel = {.policy = "p2c_ewma", .backend_calls_in_flight_max = 2},
          .executions_max = 1,
-         .timeout_ms_max = 200},
+         .timeout_ms_max = 200,
+         .late_ns_max = EVENER_NS_PER_MS},
         {.channel = {.policy = "least_request",
                      .calls_in_flight_max = 6,
                      .backend_calls_in_flight_max = 3,
                      .default_service_config = RETRY_CONFIG("4")},
          .executions_max = 4,
-         .timeout_ms_max = 600},
+         .timeout_ms_max = 600,
+         .late_ns_max = EVENER_NS_PER_MS},
     };
     for (size_t i = 0; i < sizeof storms / sizeof storms[0]; i++) {
         for (uint64_t seed = 1; seed <= 30; seed++) {
