@@ -41,6 +41,7 @@ typedef enum evener_empty_update {
 } evener_empty_update;
 
 #define EVENER_NEVER_MS UINT64_MAX
+#define EVENER_CONNECTIONS_PER_BACKEND_MAX 64 /* limit of the option connections_per_backend_max */
 
 /* Zero in a field is its documented default. All pointers are borrowed for the call and copied as needed, unless the
  * field says otherwise. */
@@ -144,6 +145,10 @@ typedef struct evener_channel_options {
      * or one that has waited too long, ends with UNAVAILABLE (A32, circuit breaking) and is not retried. */
     uint32_t calls_waiting_max; /* 0: 1,000; EVENER_NO_CALLS_WAITING: none waits */
     uint32_t calls_wait_ms_max; /* 0: 1 s */
+    /* Connections to one backend at most, whatever the service config's connectionScaling says (A105, connection
+     * scaling), at most EVENER_CONNECTIONS_PER_BACKEND_MAX; 0: 10. Of channels that share connections the largest number
+     * holds, after each channel's limit. */
+    uint32_t connections_per_backend_max;
 } evener_channel_options;
 
 /* Create a channel. On success store a reference in *channel. `options` may be NULL only if none is needed (never with

@@ -11,9 +11,6 @@
 #include "lb/backend/shared_transport.h"
 #include "lb/base/address_table.h"
 
-/* The client's limit of A105 (connection scaling). */
-#define EVENER_SHARED_CONNECTIONS_MAX 10
-
 typedef struct evener_shared evener_shared;
 typedef struct evener_shared_front evener_shared_front;
 typedef struct evener_shared_place evener_shared_place;

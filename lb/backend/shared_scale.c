@@ -26,7 +26,7 @@ static uint32_t connections_max(const evener_shared *shared)
     {
         max = front->connections_max > max ? front->connections_max : max;
     }
-    return max < EVENER_SHARED_CONNECTIONS_MAX ? max : EVENER_SHARED_CONNECTIONS_MAX;
+    return max;
 }
 
 static void end_further(evener_shared_connection *self)

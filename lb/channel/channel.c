@@ -23,6 +23,7 @@
 #define DEFAULT_PORT 443
 #define DEFAULT_IDLE_TIMEOUT_MS (30 * 60 * 1000)
 #define DEFAULT_CONNECT_TIMEOUT_MS (20 * 1000)
+#define DEFAULT_CONNECTIONS_PER_BACKEND_MAX 10 /* A105, connection scaling */
 #define DEFAULT_KEEP_MS (5 * 60 * 1000)
 #define DEFAULT_CALLS_WAITING_MAX 1000
 #define DEFAULT_CALLS_WAIT_MS_MAX UINT64_C(1000)
@@ -142,6 +143,8 @@ static evener_status_code read_options(const evener_channel_options *given, even
          "a value of evener_empty_update is needed"},
         {"compression", (uint32_t)options->compression, EVENER_COMPRESSION_IDENTITY,
          "a value of evener_compression is needed"},
+        {"connections_per_backend_max", options->connections_per_backend_max, EVENER_CONNECTIONS_PER_BACKEND_MAX,
+         "1 to 64 is needed (0: 10)"},
     };
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         if (numbers[i].value > numbers[i].max) {
@@ -200,6 +203,9 @@ static bool copy_options(evener_channel *channel, const evener_channel_options *
         .wait_ns_max = (options->calls_wait_ms_max != 0 ? options->calls_wait_ms_max : DEFAULT_CALLS_WAIT_MS_MAX) *
                        EVENER_NS_PER_MS,
     };
+    channel->settings.connections_per_backend_max = options->connections_per_backend_max != 0
+                                                        ? options->connections_per_backend_max
+                                                        : DEFAULT_CONNECTIONS_PER_BACKEND_MAX;
     channel->settings.interceptors =
         copy_array(options->interceptors, options->interceptor_count * sizeof(const evener_interceptor *));
     if (channel->settings.interceptors == NULL) {

@@ -101,6 +101,7 @@ typedef struct evener_channel_settings {
     evener_empty_update empty_update;
     uint64_t empty_update_keep_ns, idle_timeout_ns;
     evener_limit_config limits;                     /* of the options; the service config's apply on top */
+    uint32_t connections_per_backend_max;           /* limit of the service config's connectionScaling */
     const struct evener_interceptor **interceptors; /* the array is owned */
     evener_transport *transport;
     bool owns_transport;
@@ -186,6 +187,9 @@ static inline bool evener_channel_is_closed(const evener_channel *channel)
 /* Initialise tasks, timers, helper and sink, and the first picker. Return false on out of memory. Any thread, before
  * any other use. */
 bool evener_channel_control_init(evener_channel *channel);
+
+/* Apply the channel's limit and the service config in force to the connections per backend (A105). Control thread. */
+void evener_channel_take_connections_max(evener_channel *channel);
 
 /* Replace the default service config of a live channel. Takes over the reference (or NULL). Control thread. */
 void evener_channel_replace_default_config(evener_channel *channel, evener_service_config *config);

@@ -357,12 +357,21 @@ static void resolver_failed(evener_channel *channel, const evener_status *status
     }
 }
 
+static evener_service_config *config_in_force(const evener_channel *channel)
+{
+    return channel->control.resolver_config != NULL ? channel->control.resolver_config
+                                                    : channel->control.default_config;
+}
+
 /* A105, connection scaling. A service config is for all clients of a service, so one that this transport cannot follow is
  * no error. */
-static void take_connections_max(evener_channel *channel, const evener_service_config *config)
+void evener_channel_take_connections_max(evener_channel *channel)
 {
+    const evener_service_config *config = config_in_force(channel);
     const uint32_t max = config != NULL ? evener_service_config_connections_max(config) : 1;
-    const bool scales = evener_shared_transport_set_connections_max(channel->settings.transport, max);
+    const uint32_t limit = channel->settings.connections_per_backend_max;
+    const bool scales =
+        evener_shared_transport_set_connections_max(channel->settings.transport, max < limit ? max : limit);
     if (max > 1 && !scales && !channel->control.warned_of_scaling) {
         channel->control.warned_of_scaling = true;
         evener_log(EVENER_LOG_WARNING, "channel",
@@ -375,9 +384,8 @@ static void take_connections_max(evener_channel *channel, const evener_service_c
 /* Give list and configuration in force to the policy. */
 static bool apply(evener_channel *channel)
 {
-    evener_service_config *config =
-        channel->control.resolver_config != NULL ? channel->control.resolver_config : channel->control.default_config;
-    take_connections_max(channel, config);
+    evener_service_config *config = config_in_force(channel);
+    evener_channel_take_connections_max(channel);
     const evener_policy_choice fallback = {.builder = channel->settings.policy_builder};
     const evener_policy_choice *choice = config != NULL ? evener_service_config_policy(config) : &fallback;
     choice = choice->builder != NULL ? choice : &fallback;

@@ -98,6 +98,7 @@ static void take_limits(evener_channel *channel, const evener_channel *prepared)
     channel->settings.empty_update_keep_ns = prepared->settings.empty_update_keep_ns;
     channel->pool.connect_timeout_ns = prepared->pool.connect_timeout_ns;
     channel->pool.backoff = prepared->pool.backoff;
+    channel->settings.connections_per_backend_max = prepared->settings.connections_per_backend_max;
     pthread_mutex_lock(&channel->queue.mutex);
     channel->queue.count_max = prepared->queue.count_max;
     pthread_mutex_unlock(&channel->queue.mutex);
@@ -196,6 +197,7 @@ evener_status_code evener_channel_reconfigure(evener_channel *channel, evener_ch
     take_service_config(channel, prepared);
     evener_channel_apply_throttling(channel); /* the server name may be another one */
     evener_channel_apply_limits(channel);
+    evener_channel_take_connections_max(channel);
     if (reconnect) {
         channel->pool.generation++;
     }

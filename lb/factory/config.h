@@ -47,6 +47,7 @@ typedef struct evener_factory_settings {
     uint64_t io_threads;
     uint64_t attempts_max;
     uint64_t calls_in_flight_max, backend_calls_in_flight_max, calls_waiting_max, calls_wait_ms_max;
+    uint64_t connections_per_backend_max;
     evener_compression compression;
     evener_empty_update empty_update;
     bool wait_for_ready, ignore_service_config;

@@ -120,6 +120,7 @@ static evener_status_code create_channel(const evener_factory *factory, const ev
         .backend_calls_in_flight_max = (uint32_t)settings->backend_calls_in_flight_max,
         .calls_waiting_max = (uint32_t)settings->calls_waiting_max,
         .calls_wait_ms_max = (uint32_t)settings->calls_wait_ms_max,
+        .connections_per_backend_max = (uint32_t)settings->connections_per_backend_max,
         .callbacks_on_call_threads = settings->callbacks_on_call_threads,
         .own_connections = settings->own_connections,
         .queued_picks_max = (uint32_t)settings->queued_picks_max,

@@ -470,6 +470,8 @@ static const field channel_fields[] = {
     {"ignore_service_config", read_bool, MEMBER(ignore_service_config), 0, 0, NULL},
     {"attempts_max", read_number, MEMBER(attempts_max), 1, UINT32_MAX, NULL},
     {"call_limits", read_call_limits, 0, 0, 0, NULL},
+    {"connections_per_backend_max", read_number, MEMBER(connections_per_backend_max), 1,
+     EVENER_CONNECTIONS_PER_BACKEND_MAX, NULL},
     {"io_threads", read_number, MEMBER(io_threads), 1, IO_THREADS_MAX, NULL},
     {"keepalive", read_keepalive, 0, 0, 0, NULL},
     {"own_connections", read_bool, MEMBER(own_connections), 0, 0, NULL},
@@ -597,10 +599,10 @@ bool evener_factory_settings_equal(const evener_factory_settings *a, const evene
            a->attempts_max == b->attempts_max && a->calls_in_flight_max == b->calls_in_flight_max &&
            a->backend_calls_in_flight_max == b->backend_calls_in_flight_max &&
            a->calls_waiting_max == b->calls_waiting_max && a->calls_wait_ms_max == b->calls_wait_ms_max &&
-           same_text(a->transport, b->transport) && same_text(a->cache_file, b->cache_file) &&
-           a->cache_max_age_ms == b->cache_max_age_ms && a->queued_picks_max == b->queued_picks_max &&
-           a->empty_update == b->empty_update && a->wait_for_ready == b->wait_for_ready &&
-           a->ignore_service_config == b->ignore_service_config;
+           a->connections_per_backend_max == b->connections_per_backend_max && same_text(a->transport, b->transport) &&
+           same_text(a->cache_file, b->cache_file) && a->cache_max_age_ms == b->cache_max_age_ms &&
+           a->queued_picks_max == b->queued_picks_max && a->empty_update == b->empty_update &&
+           a->wait_for_ready == b->wait_for_ready && a->ignore_service_config == b->ignore_service_config;
 }
 
 evener_status_code evener_factory_settings_service_config(const evener_factory_settings *settings, char **text,

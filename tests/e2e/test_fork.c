@@ -293,17 +293,22 @@ Test(fork, sixteen_callers_lose_no_call_over_a_hundred_forks_and_each_child_make
     close_scene(&s);
 }
 
-static void look_at_sockets(scene *s)
+static uint64_t count_sockets(void)
 {
-    (void)s;
-    int sockets = 0;
+    uint64_t sockets = 0;
     for (int descriptor = 0; descriptor < 1024; descriptor++) {
         char path[64];
         char what[64] = "";
         snprintf(path, sizeof path, "/proc/self/fd/%d", descriptor);
         sockets += readlink(path, what, sizeof what - 1) > 0 && strncmp(what, "socket:", 7) == 0;
     }
-    longest_us = (uint64_t)sockets;
+    return sockets;
+}
+
+static void look_at_sockets(scene *s)
+{
+    (void)s;
+    longest_us = count_sockets();
 }
 
 Test(fork, a_child_holds_no_socket_of_the_parents_http2_connections)
@@ -319,6 +324,64 @@ Test(fork, a_child_holds_no_socket_of_the_parents_http2_connections)
     const uint64_t with = fork_once(&s, look_at_sockets);
     close_scene(&s);
     cr_assert_eq(with, without, "%llu sockets instead of %llu", (unsigned long long)with, (unsigned long long)without);
+}
+
+/* ---- channels that share connections ---- */
+
+#define SHARERS 4
+
+static evener_channel *sharers[SHARERS];
+
+static void life_beside_sharers(scene *s)
+{
+    evener_status status;
+    evener_channel *own[SHARERS] = {NULL};
+    for (int i = 0; i < SHARERS; i++) {
+        ANSWERS(refuses(call_once(sharers[i], &status), &status));
+        ANSWERS(evener_channel_state(sharers[i], true) == EVENER_SHUTDOWN);
+    }
+    const uint64_t sockets = count_sockets();
+    for (int i = 0; i < SHARERS; i++) { /* while the old handles are still open */
+        CHECK(open_channel(s->target, "http2", NULL, NULL, &own[i], &status) == EVENER_STATUS_OK);
+        CHECK(call_once(own[i], &status) == EVENER_STATUS_OK);
+    }
+    CHECK(count_sockets() == sockets + 1);
+    for (int i = 0; i < SHARERS; i++) {
+        ANSWERS((evener_channel_unref(sharers[i]), true));
+        CHECK(call_once(own[i], &status) == EVENER_STATUS_OK);
+    }
+    for (int i = 0; i < SHARERS; i++) {
+        evener_channel_unref(own[i]);
+        for (int other = i + 1; other < SHARERS; other++) {
+            CHECK(call_once(own[other], &status) == EVENER_STATUS_OK);
+        }
+    }
+}
+
+Test(fork, channels_that_share_connections_go_on_and_a_child_shares_its_own)
+{
+    scene s = {0};
+    evener_status status;
+    open_scene(&s);
+    for (int i = 0; i < SHARERS; i++) {
+        cr_assert_eq(open_channel(s.target, NULL, s.runtime, NULL, &sharers[i], &status), EVENER_STATUS_OK);
+        cr_assert_eq(call_once(sharers[i], &status), EVENER_STATUS_OK, "%s", status.message);
+    }
+    start_callers(&s);
+    for (int i = 0; i < 10; i++) {
+        (void)fork_once(&s, life_beside_sharers);
+        for (int sharer = 0; sharer < SHARERS; sharer++) {
+            cr_expect_eq(call_once(sharers[sharer], &status), EVENER_STATUS_OK, "%s", status.message);
+        }
+    }
+    stop_callers(&s);
+    for (int i = 0; i < SHARERS; i++) { /* the last one keeps the connection */
+        evener_channel_unref(sharers[i]);
+        cr_expect_eq(call_once(s.channel, &status), EVENER_STATUS_OK, "%s", status.message);
+    }
+    cr_assert_eq(atomic_load(&s.failed), 0, "%llu of %llu calls failed: %s", (unsigned long long)atomic_load(&s.failed),
+                 (unsigned long long)atomic_load(&s.calls), s.failure.message);
+    close_scene(&s);
 }
 
 static void core_of_parent(scene *s)

@@ -33,7 +33,7 @@ Test(factory_config, every_setting_lands_in_its_place)
              "  backoff = { initial_ms = 10; max_ms = 20; };\n"
              "  keepalive = { time_ms = 30; timeout_ms = 40; permit_without_calls = true; };\n"
              "  transport = \"http2\"; ignore_http_proxy = true; header_list_bytes_max = 1000; io_threads = 3;\n"
-             "  attempts_max = 4;\n"
+             "  attempts_max = 4; connections_per_backend_max = 12;\n"
              "  receive_bytes_max = \"unlimited\"; send_bytes_max = 2000; compression = \"deflate\";\n"
              "  callbacks_on_call_threads = true; own_connections = true;\n"
              "  idle_timeout_ms = \"never\"; connect_timeout_ms = 50;\n"
@@ -63,6 +63,7 @@ Test(factory_config, every_setting_lands_in_its_place)
     cr_expect_eq(s->header_list_bytes_max, 1000);
     cr_expect_eq(s->io_threads, 3);
     cr_expect_eq(s->attempts_max, 4);
+    cr_expect_eq(s->connections_per_backend_max, 12);
     cr_expect_eq(s->receive_bytes_max, UINT64_MAX);
     cr_expect_eq(s->send_bytes_max, 2000);
     cr_expect_eq(s->compression, EVENER_COMPRESSION_DEFLATE);

@@ -40,6 +40,9 @@ static void config_of(char config[128], unsigned max)
     snprintf(config, 128, "{\"connectionScaling\":{\"maxConnectionsPerSubchannel\":%u}}", max);
 }
 
+/* 0: the default */
+static uint32_t limit_of_channels;
+
 static evener_channel *open_channel(const scene *s, unsigned max)
 {
     char config[128], target[64];
@@ -52,7 +55,8 @@ static evener_channel *open_channel(const scene *s, unsigned max)
                                             .credentials = s->insecure,
                                             .transport_name = "http2",
                                             .backoff_initial_ms = 50,
-                                            .default_service_config = config};
+                                            .default_service_config = config,
+                                            .connections_per_backend_max = limit_of_channels};
     cr_assert_eq(evener_channel_create(target, &options, &channel, &status), EVENER_STATUS_OK, "%s", status.message);
     return channel;
 }
@@ -413,6 +417,65 @@ Test(scaling, a_changed_maximum_holds_at_once_and_closes_nothing)
     raw_close(&ends[0].peer);
     raw_close(&ends[1].peer);
     close_scene(&s);
+}
+
+/* Each call fills a connection, so calls beyond the limit wait, and no further connection is attempted. */
+static void expect_connections(uint32_t limit, unsigned expected)
+{
+    static server_end ends[EVENER_CONNECTIONS_PER_BACKEND_MAX];
+    scene s;
+    limit_of_channels = limit;
+    open_scene(&s, 1000);
+    start(&s, expected + 2);
+    for (unsigned i = 0; i < expected; i++) {
+        accept_connection(&s, &ends[i], 1);
+        read_calls(&ends[i], 1);
+    }
+    cr_expect_not(has_news(s.server.fd));
+    for (unsigned i = 0; i < expected; i++) {
+        answer_all(&ends[i]);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        read_calls(&ends[i], 1);
+        answer_all(&ends[i]);
+    }
+    await_ended(&s, expected + 2);
+    cr_expect_eq(s.ok, expected + 2);
+    for (unsigned i = 0; i < expected; i++) {
+        raw_close(&ends[i].peer);
+    }
+    close_scene(&s);
+}
+
+Test(scaling, the_channels_limit_bounds_the_maximum)
+{
+    expect_connections(3, 3);
+}
+
+Test(scaling, without_a_limit_ten_connections_are_made_at_most)
+{
+    expect_connections(0, 10);
+}
+
+Test(scaling, a_limit_above_ten_is_followed)
+{
+    expect_connections(12, 12);
+}
+
+Test(scaling, a_limit_out_of_range_is_refused)
+{
+    evener_status status;
+    evener_channel *channel = NULL;
+    evener_credentials *insecure;
+    cr_assert_eq(evener_credentials_create_insecure(&insecure, &status), EVENER_STATUS_OK);
+    const evener_channel_options options = {.size = sizeof options,
+                                            .credentials = insecure,
+                                            .transport_name = "http2",
+                                            .connections_per_backend_max = EVENER_CONNECTIONS_PER_BACKEND_MAX + 1};
+    cr_expect_eq(evener_channel_create("static:127.0.0.1:1", &options, &channel, &status),
+                 EVENER_STATUS_INVALID_ARGUMENT);
+    cr_expect_str_eq(status.message, "channel options: connections_per_backend_max is 65: 1 to 64 is needed (0: 10)");
+    evener_credentials_destroy(insecure);
 }
 
 Test(scaling, of_channels_that_share_a_backend_the_largest_maximum_holds)

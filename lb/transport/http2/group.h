@@ -8,10 +8,12 @@
 
 #include <stdbool.h>
 
+#include <evener/channel.h>
+
 #include "lb/transport/http2/internal.h"
 
-/* The client's limit of A105. */
-#define EVENER_HTTP2_GROUP_MAX 10
+/* The most that a channel's option allows. */
+#define EVENER_HTTP2_GROUP_MAX EVENER_CONNECTIONS_PER_BACKEND_MAX
 
 /* Let `connection`, which is new, enter the group of `beside` when it opens. False: out of memory. Control thread. */
 bool evener_http2_group_join(evener_connection *connection, evener_connection *beside);
