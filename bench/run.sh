@@ -1,5 +1,5 @@
 #!/bin/bash
-# Installs missing packages, builds with optimisation, runs all benches and plots the results: about 9 minutes, with
+# Installs missing packages, builds with optimisation, runs all benches and plots the results: about 11 minutes, with
 # --quick under one, without the build. The results go to bench/results/: latest.json, latest.md and the plots. Exits
 # non-zero if a bench's own check fails (a failed call, an allocation in a pick, a wrong share) or latest.json has a
 # wrong shape.
@@ -117,6 +117,8 @@ fi
 part update bench_update $quick
 part resolver bench_resolver $quick
 part connected bench_connected $quick
+part connected_picks bench_connected_picks $quick
+part scale bench_scale $quick
 part rpc bench_rpc $quick
 part refused bench_refused $quick
 part tail bench_tail $quick

@@ -79,6 +79,46 @@ static void print_peer_calls(const json_t *calls)
     }
 }
 
+static void print_connected_picks(const json_t *rows)
+{
+    static const char *const keys[TABLE_KEYS_MAX] = {"policy",  "transport",       "one_thread_ns", "two_threads_ns",
+                                                     "speedup", "speedup_quarter", "over_bare"};
+    static const table_only all[TABLE_ONLY_MAX];
+    printf(
+        "\n**Picks over connections**: pick + done with 10 backends READY on `http2`, in turns with the bare picker, "
+        "which is the same over a transport that carries nothing (ns of the clock on the wall, of all threads "
+        "together). `speedup` is one thread's time over that of two, `over_bare` the time of one thread over the bare "
+        "picker's in the same pass; medians of the passes.\n");
+    table_print_rows(rows, keys, all);
+}
+
+/* What connections and channels cost. */
+static void print_scale(const json_t *rows)
+{
+    static const struct {
+        const char *title;
+        const char *keys[TABLE_KEYS_MAX];
+        table_only only[TABLE_ONLY_MAX];
+    } tables[] = {
+        {"**From the first function to the first answer** of a process: create a channel to one backend, connect, call "
+         "(us; the core's `grpc_init()` is part of it, the loading of the program is not)",
+         {"client", "wall_us", "wall_us_min", "cpu_us"},
+         {{"what", "start"}}},
+        {"**1,000 channels to the same 10 backends**: time until all are READY, time to close them one after the other "
+         "(us), growth of the resident memory (KiB), and connections at the server",
+         {"client", "wall_us", "wall_us_min", "close_us", "close_us_min", "kib", "connections"},
+         {{"what", "channels"}}},
+        {"**3,000 backends of one channel**: per backend, until all are connected (us)",
+         {"client", "wall_us", "wall_us_min", "cpu_us", "cpu_us_min", "connections"},
+         {{"what", "connect"}}}};
+    printf("\n## Connections and channels\n\nBeside the plain C core with round_robin, in turns in one run; each "
+           "measurement in a process of its own, whose program links only what the client needs.\n");
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
+        printf("\n%s\n", tables[i].title);
+        table_print_rows(rows, tables[i].keys, tables[i].only);
+    }
+}
+
 static void print_picks(const json_t *results, const json_t *published)
 {
     static const char *const floor[TABLE_KEYS_MAX] = {"what", "threads", "ns", "ns_min"};
@@ -140,6 +180,7 @@ static void print_picks(const json_t *results, const json_t *published)
     printf("\n**The machine's cost of the pieces of a pick**, measured in the same run (ns). If two threads are "
            "much less than twice as fast at plain arithmetic, the machine's two processors share a core.\n");
     table_print_rows(json_object_get(results, "floor"), floor, all);
+    print_connected_picks(json_object_get(results, "connected_picks"));
     const json_t *peers = json_object_get(results, "peers_here");
     if (json_array_size(peers) > 0) {
         const json_t *machine = json_object_get(results, "peers_machine");
@@ -328,6 +369,7 @@ void sections_print_measured(const json_t *results, const json_t *published, con
     print_machine(json_object_get(results, "machine"));
     print_picks(results, published);
     print_costs(results);
+    print_scale(json_object_get(results, "scale"));
     print_tails(results);
 }
 

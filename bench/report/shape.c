@@ -24,6 +24,8 @@ static const array_shape shapes[] = {
      NULL},
     {"floor", {"what"}, {"threads", "ns", "ns_min"}, NULL},
     {"update", {"policy", "what"}, {"backends", "changed", "us", "us_min"}, NULL},
+    {"connected_picks", {"policy", "transport"}, {"one_thread_ns", "two_threads_ns", "speedup", "over_bare"}, NULL},
+    {"scale", {"what", "client"}, {"size", "wall_us", "cpu_us", "close_us", "kib", "connections"}, NULL},
     {"memory", {"policy"}, {"backends", "bytes_per_backend"}, NULL},
     {"resolver", {"what"}, {"endpoints", "ms", "ms_min"}, NULL},
     {"rpc",
