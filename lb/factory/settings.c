@@ -16,6 +16,7 @@
 #define PEM_BYTES_MAX ((size_t)1024 * 1024)
 #define PEM_NAME_BYTES 160 /* of a file name in a message; longer names are cut */
 #define IO_THREADS_MAX 64
+#define NAMES_BYTES 320 /* of the settings that a message lists: the place in the file has to fit beside them */
 #define TIME_MS_MAX (INT64_C(365) * 24 * 3600 * 1000)
 
 typedef struct reading {
@@ -46,6 +47,34 @@ static evener_status_code no_memory(const reading *r, const config_setting_t *se
 static void *member_of(const reading *r, const field *f)
 {
     return (char *)r->settings + f->offset;
+}
+
+/* List the settings that there are: all if `letter` is 0, else those that begin with it. Return whether all fit. */
+static bool list_names(const field *fields, char letter, char *names, size_t bytes)
+{
+    size_t used = 0;
+    names[0] = '\0';
+    for (const field *known = fields; known->name != NULL && used < bytes; known++) {
+        if (letter == 0 || known->name[0] == letter) {
+            used += (size_t)snprintf(names + used, bytes - used, "%s%s", used > 0 ? ", " : "", known->name);
+        }
+    }
+    return used < bytes;
+}
+
+static evener_status_code refuse_setting(const reading *r, const config_setting_t *setting, const field *fields)
+{
+    char names[NAMES_BYTES];
+    const char letter = config_setting_name(setting)[0];
+    if (list_names(fields, 0, names, sizeof names)) {
+        return evener_factory_refuse(r->parse, setting, EVENER_STATUS_INVALID_ARGUMENT,
+                                     "no such setting; there are: %s", names);
+    }
+    (void)list_names(fields, letter, names, sizeof names);
+    return evener_factory_refuse(r->parse, setting, EVENER_STATUS_INVALID_ARGUMENT,
+                                 names[0] != '\0' ? "no such setting; with this letter there are: %s"
+                                                  : "no such setting; docs/factory.md lists them%s",
+                                 names);
 }
 
 static evener_status_code read_fields(const reading *r, const config_setting_t *group, const field *fields);
@@ -500,13 +529,7 @@ static evener_status_code read_fields(const reading *r, const config_setting_t *
             f++;
         }
         if (f->name == NULL) {
-            char names[480] = "";
-            for (const field *known = fields; known->name != NULL; known++) {
-                const size_t used = strlen(names);
-                snprintf(names + used, sizeof names - used, "%s%s", used > 0 ? ", " : "", known->name);
-            }
-            return evener_factory_refuse(r->parse, setting, EVENER_STATUS_INVALID_ARGUMENT,
-                                         "no such setting; there are: %s", names);
+            return refuse_setting(r, setting, fields);
         }
         const evener_status_code code = f->read(r, f, setting);
         if (code != EVENER_STATUS_OK) {

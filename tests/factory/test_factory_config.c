@@ -194,7 +194,7 @@ static const struct mistake mistakes[] = {
     {CHANNEL("cache_file = \"x/\";"), "x.cfg:2: channels.a.cache_file: the name of a file"},
     {"channels = { a = { target = 3; }; };", "x.cfg:1: channels.a.target: a text in"},
     {"channels = { a = { target = \"\"; }; };", "x.cfg:1: channels.a.target: a text in"},
-    {CHANNEL("tarjet = 3;"), "x.cfg:2: channels.a.tarjet: no such setting; there are: authority, backoff"},
+    {CHANNEL("tarjet = 3;"), "x.cfg:2: channels.a.tarjet: no such setting; with this letter there are: target, transport"},
     {CHANNEL("backoff = 3;"), "x.cfg:2: channels.a.backoff: a group"},
     {CHANNEL("backoff = { initial = 3; };"),
      "x.cfg:2: channels.a.backoff.initial: no such setting; there are: initial_ms"},

@@ -33,15 +33,18 @@ Test(factory_reference, it_is_a_good_file)
     evener_factory_config_clear(&config);
 }
 
-/* Expect each setting that the parser lists in its message for an unknown one. */
-static void expect_all_named(const char *file, const char *reference)
+/* Expect each setting that the parser lists in its message for an unknown one. Return how many. */
+static unsigned count_named(const char *file, const char *reference)
 {
     evener_factory_config config;
     evener_status status;
     cr_assert_neq(evener_factory_config_parse("x", file, strlen(file), NULL, &config, &status), EVENER_STATUS_OK);
     evener_factory_config_clear(&config);
     char *names = strstr(status.message, "there are: ");
-    cr_assert_not_null(names, "%s", status.message);
+    if (names == NULL) {
+        cr_expect_not_null(strstr(status.message, "docs/factory.md lists them"), "%s", status.message);
+        return 0;
+    }
     unsigned count = 0;
     for (char *name = strtok(names + strlen("there are: "), ", "); name != NULL; name = strtok(NULL, ", ")) {
         char set[128];
@@ -49,14 +52,31 @@ static void expect_all_named(const char *file, const char *reference)
         cr_expect_not_null(strstr(reference, set), "%s is not in the reference file", name);
         count++;
     }
-    cr_expect_geq(count, 2);
+    return count;
+}
+
+static void expect_all_named(const char *file, const char *reference)
+{
+    cr_expect_geq(count_named(file, reference), 2);
+}
+
+/* A channel has more settings than a message can list: it lists those with the letter of the unknown one. */
+static void expect_all_of_channel_named(const char *reference)
+{
+    unsigned count = 0;
+    for (char letter = 'a'; letter <= 'z'; letter++) {
+        char file[96];
+        snprintf(file, sizeof file, "channels = { a = { target = \"x\"; %c_no_such = 1; }; };", letter);
+        count += count_named(file, reference);
+    }
+    cr_expect_geq(count, 30, "%u", count);
 }
 
 Test(factory_reference, it_names_every_setting)
 {
     size_t length;
     char *text = reference_text(&length);
-    expect_all_named("channels = { a = { target = \"x\"; no_such = 1; }; };", text);
+    expect_all_of_channel_named(text);
     expect_all_named("channels = { a = { target = \"x\"; backoff = { no_such = 1; }; }; };", text);
     expect_all_named("channels = { a = { target = \"x\"; call_limits = { no_such = 1; }; }; };", text);
     expect_all_named("channels = { a = { target = \"x\"; keepalive = { no_such = 1; }; }; };", text);
