@@ -3,13 +3,17 @@
 #include <criterion/criterion.h>
 
 #include <pthread.h>
+#include <string.h>
 
 #include "http2/raw_scene.h"
 
 #define MANY 5
+#define LARGE_BYTES 9000
 #define ROUNDS_MAX 300 /* far more than a change of the owner needs */
 
 TestSuite(http2_owner, .init = raw_scene_open, .fini = raw_scene_close, .timeout = 60);
+
+static const char *answer = "done";
 
 typedef struct caller {
     pthread_t thread, server;
@@ -44,7 +48,7 @@ static unsigned served_by_callers(unsigned count)
         streams[i] = raw_read_call(&raw, &frame);
     }
     for (unsigned i = 0; i < count; i++) {
-        raw_answer(&raw, streams[i], "done");
+        raw_answer(&raw, streams[i], answer);
     }
     for (unsigned i = 0; i < count; i++) {
         pthread_join(callers[i].thread, NULL);
@@ -84,4 +88,16 @@ Test(http2_owner, many_blocking_calls_are_served_by_the_io_thread_and_few_by_a_c
         cr_assert_eq(served_by_callers(MANY), 0);
     }
     cr_assert(comes_to_be_served_by_callers(1, 1));
+}
+
+Test(http2_owner, many_calls_with_large_messages_are_served_by_callers)
+{
+    static char large[LARGE_BYTES + 1];
+    memset(large, 'x', LARGE_BYTES);
+    raw_scene_connect();
+    cr_assert(comes_to_be_served_by_callers(MANY, 0));
+    answer = large;
+    cr_assert(comes_to_be_served_by_callers(MANY, MANY));
+    answer = "done";
+    cr_assert(comes_to_be_served_by_callers(MANY, 0));
 }

@@ -37,7 +37,8 @@ static void deliver_end(evener_connection *connection, evener_http2_call *call)
 {
     const evener_call_events *events = call->base.events;
     const bool is_ok = call->end_code == EVENER_STATUS_OK;
-    connection->ended_count++;
+    evener_http2_crowd_shrinks(connection,
+                               call->message.length > call->sent_bytes ? call->message.length : call->sent_bytes);
     evener_bytes message = call->message;
     evener_bytes compressed = call->compressed;
     evener_http2_metadata_in received = call->received;

@@ -206,6 +206,7 @@ void evener_http2_connection_work(evener_connection *connection, evener_http2_se
             atomic_load_explicit(&connection->waits, memory_order_relaxed) != 0) {
             evener_http2_group_turn(connection);
         }
+        evener_http2_crowd_judge(connection);
         close_if_over(connection);
     }
 }

@@ -266,6 +266,8 @@ struct evener_connection {
     size_t foreground;           /* calls under way that a caller waits for */
     size_t foreground_max;       /* since the crowd was judged last */
     uint64_t crowd_judged_ended; /* `ended_count` then */
+    uint64_t bulk_ended;         /* since then: calls with a large message */
+    bool is_bulky;               /* most were, in the period before */
     size_t streams;              /* known to nghttp2 */
     uint32_t streams_max;
     bool goaway_received;
@@ -570,7 +572,10 @@ void evener_http2_call_wait(evener_transport_call *base, uint32_t *word, uint32_
 /* Note that a call began, for `is_crowded`. Owner. */
 void evener_http2_crowd_grows(evener_connection *connection);
 
-/* Decide whether the connection is still crowded, after a number of calls. I/O thread that owns it. */
+/* Count the end of a call whose messages had at most that many bytes each, for the same. Owner. */
+void evener_http2_crowd_shrinks(evener_connection *connection, size_t message_bytes);
+
+/* Decide whether the connection is crowded, after a number of calls. Owner. */
 void evener_http2_crowd_judge(evener_connection *connection);
 
 /* ---- transport.c ---- */

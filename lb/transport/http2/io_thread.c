@@ -147,7 +147,6 @@ static void finish_turn(evener_http2_io_thread *thread, evener_connection *conne
         }
         if (connection->is_attached) {
             bool is_awaited;
-            evener_http2_crowd_judge(connection);
             if (connection->is_disarmed && evener_http2_hand_over(connection, &is_awaited)) {
                 return; /* another blocking caller serves it */
             }

@@ -22,6 +22,9 @@
 #define CROWD 4
 #define CROWD_OVER 2
 #define CROWD_PERIOD_ENDS 64 /* calls ended */
+/* No crowd if most calls of the period had a larger message: callers copy on several processors, the I/O thread on one.
+ * With 64 KiB at 64 in flight it made a quarter less calls per second on a busy machine. */
+#define BULK_BYTES ((size_t)8192)
 
 /* ---- words ---- */
 
@@ -74,21 +77,32 @@ void evener_http2_crowd_grows(evener_connection *connection)
         return;
     }
     connection->foreground_max = connection->foreground;
-    if (connection->foreground > CROWD && atomic_load_explicit(&connection->is_crowded, memory_order_relaxed) == 0) {
-        connection->crowd_judged_ended = connection->ended_count;
+    if (connection->foreground > CROWD && !connection->is_bulky &&
+        atomic_load_explicit(&connection->is_crowded, memory_order_relaxed) == 0) {
         atomic_store(&connection->is_crowded, 1);
     }
 }
 
+void evener_http2_crowd_shrinks(evener_connection *connection, size_t message_bytes)
+{
+    connection->ended_count++;
+    connection->bulk_ended += message_bytes > BULK_BYTES;
+}
+
 void evener_http2_crowd_judge(evener_connection *connection)
 {
-    if (connection->ended_count - connection->crowd_judged_ended < CROWD_PERIOD_ENDS) {
+    const uint64_t ended = connection->ended_count - connection->crowd_judged_ended;
+    if (ended < CROWD_PERIOD_ENDS) {
         return;
     }
-    if (connection->foreground_max <= CROWD_OVER) {
-        atomic_store(&connection->is_crowded, 0);
+    const uint32_t before = atomic_load_explicit(&connection->is_crowded, memory_order_relaxed);
+    connection->is_bulky = 2 * connection->bulk_ended > ended;
+    const uint32_t now = !connection->is_bulky && connection->foreground_max > (before != 0 ? CROWD_OVER : CROWD);
+    if (now != before) {
+        atomic_store(&connection->is_crowded, now);
     }
     connection->crowd_judged_ended = connection->ended_count;
+    connection->bulk_ended = 0;
     connection->foreground_max = connection->foreground;
 }
 
