@@ -63,8 +63,12 @@
  * to the geometric mean of both: otherwise a bad moment would count until the next probe, and longer. */
 #define P2C_SILENCE (1.0F / 16)
 #define P2C_SPREAD_WEIGHT (1.0F / 8)
-/* An average is uncertain by this many spreads when no answer has confirmed it for P2C_CERTAIN_NS; before, by less. */
+/* An average is uncertain by this many spreads when no answer has confirmed it for P2C_CERTAIN_NS; before, by less, and
+ * just after an answer by this share of it. An average depends on how many calls overlap: peaks count in full where they
+ * do not (P2C_PEAK_WEIGHT_MIN). With times that vary, a backend with few calls has up to twice the average of one with
+ * many. Without a share for that, of weights 3 and 1 the second one got 0.8 % of the calls at times. */
 #define P2C_NOISE 2.5F
+#define P2C_UNCERTAIN_MIN 0.75F
 #define P2C_CERTAIN_NS (250 * EVENER_NS_PER_MS)
 /* This share of the age of the oldest unanswered call stands for the latency: a backend counts as hung when that
  * exceeds the average, and not for every millisecond in which a thread was not scheduled. */
@@ -277,7 +281,8 @@ static inline bool p2c_is_noise(const p2c_stats *higher, float difference_ns, ui
 {
     const float quiet_ns = p2c_elapsed_ns(now_ns, __atomic_load_n(&higher->updated_ns, __ATOMIC_RELAXED));
     const float certain_ns = (float)P2C_CERTAIN_NS;
-    const float uncertain = quiet_ns < certain_ns ? quiet_ns / certain_ns : 1.0F;
+    const float by_time = quiet_ns < certain_ns ? quiet_ns / certain_ns : 1.0F;
+    const float uncertain = by_time > P2C_UNCERTAIN_MIN ? by_time : P2C_UNCERTAIN_MIN;
     return difference_ns < p2c_get(&higher->spread_ns) * P2C_NOISE * uncertain;
 }
 

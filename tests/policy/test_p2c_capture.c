@@ -314,6 +314,41 @@ Test(p2c_capture, few_calls_over_equal_backends_are_spread)
     }
 }
 
+/* B3 for this policy: shares follow the weights where times vary, at any load. A heavy backend has more calls that
+ * overlap and a lower average for it. */
+Test(p2c_capture, b3_shares_follow_the_weights_where_times_vary)
+{
+    static const double rates[] = {10, 100, 1000, 4000};
+    for (size_t r = 0; r < 4; r++) {
+        for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+            scene *s = scene_open("p2c_ewma", NULL, "10.0.0.1:1;weight=3,10.0.0.2:1", seed);
+            s->varied = true;
+            s->backends[0].answer_us = s->backends[1].answer_us = r < 3 ? USUAL_US / 2 : USUAL_US / 20;
+            scene_run(s, rates[r], 10);
+            scene_run(s, rates[r], fmax(20000 / rates[r], 20));
+            cr_assert_float_eq(scene_share(s, 0), 0.75, r < 3 ? 0.1 : 0.13, "%g per s, seed %zu: %f", rates[r],
+                               (size_t)seed, scene_share(s, 0));
+            scene_close(s);
+        }
+    }
+}
+
+/* And those of equal backends stay even while calls overlap. */
+Test(p2c_capture, b3_equal_backends_whose_times_vary_stay_even)
+{
+    for (uint64_t seed = 1; seed <= 2 * (uint64_t)SEEDS; seed++) {
+        scene *s = open_scene(seed);
+        s->varied = true;
+        scene_run(s, 1000, 5);
+        scene_run(s, 1000, 20);
+        for (size_t b = 0; b < BACKENDS; b++) {
+            cr_assert_float_eq(scene_share(s, b), 0.25, 0.025, "seed %zu, backend %zu: %f", (size_t)seed, b,
+                               scene_share(s, b));
+        }
+        scene_close(s);
+    }
+}
+
 /* ---- hung backends ---- */
 
 /* With a stream under way on each, too, one that hangs is found out before any call times out. */

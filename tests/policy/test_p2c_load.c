@@ -224,10 +224,11 @@ Test(p2c_load, a_higher_average_is_noise_within_its_spread_and_less_so_after_an_
 {
     backend(10);
     stats.spread_ns = 1e6F;
-    cr_expect_not(p2c_is_noise(&stats, 1.0F, now_ns()), "just confirmed");
-    virtual_loop_advance_ms(vl, 125);
-    cr_expect(p2c_is_noise(&stats, 1.2e6F, now_ns()), "half as uncertain after 125 ms");
-    cr_expect_not(p2c_is_noise(&stats, 1.3e6F, now_ns()));
+    cr_expect(p2c_is_noise(&stats, 1.8e6F, now_ns()), "just confirmed: three quarters");
+    cr_expect_not(p2c_is_noise(&stats, 1.9e6F, now_ns()));
+    virtual_loop_advance_ms(vl, 225);
+    cr_expect(p2c_is_noise(&stats, 2.2e6F, now_ns()), "nine tenths as uncertain after 225 ms");
+    cr_expect_not(p2c_is_noise(&stats, 2.3e6F, now_ns()));
     virtual_loop_advance_ms(vl, 10000);
     cr_expect(p2c_is_noise(&stats, 2.4e6F, now_ns()));
     cr_expect_not(p2c_is_noise(&stats, 2.6e6F, now_ns()));
