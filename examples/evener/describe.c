@@ -79,11 +79,11 @@ static bool list_services(const cli_options *options, const cli_service *service
     return true;
 }
 
-static bool list_methods(const cli_options *options, const evener_descriptors *types)
+static bool list_methods(const cli_options *options, const evener_descriptors *types, const char *symbol)
 {
-    const evener_service_type *service = evener_descriptors_service(types, options->symbol);
+    const evener_service_type *service = evener_descriptors_service(types, symbol);
     if (service == NULL) {
-        return cli_error("%s: no such service", options->symbol);
+        return cli_error("%s: no such service", symbol);
     }
     for (size_t i = 0; i < service->method_count; i++) {
         print_name(options, "method", service->methods[i]->path + 1); /* as `evener call` takes it */
@@ -91,18 +91,35 @@ static bool list_methods(const cli_options *options, const evener_descriptors *t
     return true;
 }
 
+/* Return a copy of a symbol as descriptors have it: also as declarations and lists print it (".pkg.Message",
+ * "pkg.Service/Method"). To be freed; NULL if out of memory. */
+static char *symbol_name(const char *symbol)
+{
+    char *name = strdup(symbol + (symbol[0] == '.' || symbol[0] == '/'));
+    char *slash = name != NULL ? strrchr(name, '/') : NULL;
+    if (name == NULL) {
+        cli_error("out of memory");
+    } else if (slash != NULL) {
+        *slash = '.';
+    }
+    return name;
+}
+
 /* Open the service, unless descriptor sets have the types, and run one of the two commands. */
 static int run(const cli_options *options, bool describe)
 {
     cli_service service = {0};
     evener_descriptors *types = NULL;
-    bool ok = (options->protoset_count > 0 || cli_service_open(options, &service)) &&
-              cli_types_open(options, &service, options->symbol, &types);
+    char *symbol = options->symbol != NULL ? symbol_name(options->symbol) : NULL;
+    bool ok = (options->symbol == NULL || symbol != NULL) &&
+              (options->protoset_count > 0 || cli_service_open(options, &service)) &&
+              cli_types_open(options, &service, symbol, &types);
     if (ok && describe) {
-        ok = print_symbol(options, types, options->symbol);
+        ok = print_symbol(options, types, symbol);
     } else if (ok) {
-        ok = options->symbol != NULL ? list_methods(options, types) : list_services(options, &service, types);
+        ok = symbol != NULL ? list_methods(options, types, symbol) : list_services(options, &service, types);
     }
+    free(symbol);
     evener_descriptors_destroy(types);
     cli_service_close(&service);
     return ok ? EXIT_SUCCESS : EXIT_FAILURE;

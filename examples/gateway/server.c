@@ -253,6 +253,13 @@ static enum MHD_Result handle(void *arg, struct MHD_Connection *connection, cons
 
 /* ---- start and stop ---- */
 
+/* getaddrinfo() takes 99999 for 34463. */
+static bool is_port(const char *text)
+{
+    const size_t digits = strspn(text, "0123456789");
+    return digits > 0 && digits <= 5 && text[digits] == '\0' && strtoul(text, NULL, 10) <= UINT16_MAX;
+}
+
 /* Split "ADDRESS:PORT" and resolve it. */
 static bool find_address(const char *text, struct sockaddr_storage *address, char *error, size_t error_room)
 {
@@ -262,6 +269,10 @@ static bool find_address(const char *text, struct sockaddr_storage *address, cha
     const bool in_brackets = length >= 2 && text[0] == '[' && text[length - 1] == ']';
     if (colon == NULL || length >= sizeof host || colon[1] == '\0') {
         snprintf(error, error_room, "--listen %s: ADDRESS:PORT is needed", text);
+        return false;
+    }
+    if (!is_port(colon + 1)) {
+        snprintf(error, error_room, "--listen %s: a port is a number from 0 to 65535", text);
         return false;
     }
     length -= in_brackets ? 2 : 0;

@@ -21,6 +21,16 @@ bool evener_json_read_wrong(evener_json_input *in, const evener_json_path *path,
     return evener_json_wrong(path, EVENER_STATUS_INVALID_ARGUMENT, problem, in->status);
 }
 
+bool evener_json_read_other(evener_json_input *in, const evener_json_path *path, const char *needed)
+{
+    evener_json_reader ahead = in->reader;
+    bool deep = false;
+    if (!evener_json_skip(&ahead, in->options.depth_max - in->depth, &deep) && !deep) {
+        in->reader = ahead;
+    }
+    return evener_json_read_wrong(in, path, needed);
+}
+
 bool evener_json_read_malformed(evener_json_input *in)
 {
     evener_json_malformed(&in->reader, in->status);
@@ -60,7 +70,7 @@ static bool takes_null(const evener_field *field)
 static bool refuse_null(evener_json_input *in, const evener_json_path *path, const evener_field *field)
 {
     return evener_json_peek(&in->reader) != 'n' || takes_null(field) ||
-           evener_json_read_wrong(in, path, "null is not allowed here");
+           evener_json_read_other(in, path, "null is not allowed here");
 }
 
 static bool read_list(evener_json_input *in, const evener_json_path *path, const evener_field *field)
@@ -68,7 +78,7 @@ static bool read_list(evener_json_input *in, const evener_json_path *path, const
     bool first = true;
     const size_t before = in->out.length;
     if (!evener_json_take(&in->reader, '[')) {
-        return evener_json_read_wrong(in, path, "a list is needed");
+        return evener_json_read_other(in, path, "a list is needed");
     }
     if (!evener_json_read_enter(in, path)) {
         return false;
@@ -116,7 +126,7 @@ static bool read_map(evener_json_input *in, const evener_json_path *path, const 
     const evener_field *key = field->message->fields[0], *value = field->message->fields[1];
     bool first = true;
     if (!evener_json_take(&in->reader, '{')) {
-        return evener_json_read_wrong(in, path, "an object is needed");
+        return evener_json_read_other(in, path, "an object is needed");
     }
     if (!evener_json_read_enter(in, path)) {
         return false;
@@ -238,7 +248,7 @@ bool evener_json_read_object(evener_json_input *in, const evener_json_path *path
     bool first = true;
     const size_t base = in->seen_count;
     if (!evener_json_take(&in->reader, '{')) {
-        return evener_json_read_wrong(in, path, "an object is needed");
+        return evener_json_read_other(in, path, "an object is needed");
     }
     while (evener_json_next_element(&in->reader, '}', &first)) {
         evener_json_slice raw;

@@ -63,6 +63,9 @@ bool evener_json_read_malformed(evener_json_input *in);
 /* Fail at a path, or, if the text is malformed, with that. */
 bool evener_json_read_wrong(evener_json_input *in, const evener_json_path *path, const char *problem);
 
+/* Fail at a path because the value that comes next is of another type, or with its place if it is not JSON at all. */
+bool evener_json_read_other(evener_json_input *in, const evener_json_path *path, const char *needed);
+
 /* Like evener_json_to_bytes() without options, but values that are defaults are written, too: joined behind other bytes
  * of the message, they replace what those set. Only the paths of a FieldMask are added instead. */
 evener_status_code evener_json_to_replacing_bytes(const evener_message_type *type, const char *json, size_t length,

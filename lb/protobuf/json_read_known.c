@@ -78,7 +78,7 @@ static bool read_list_value(evener_json_input *in, const evener_json_path *path)
 {
     bool first = true;
     if (!evener_json_take(&in->reader, '[')) {
-        return evener_json_read_wrong(in, path, "a list is needed");
+        return evener_json_read_other(in, path, "a list is needed");
     }
     evener_json_path element = {.up = path};
     for (; evener_json_next_element(&in->reader, ']', &first); element.length++) {
@@ -93,7 +93,7 @@ static bool read_struct(evener_json_input *in, const evener_json_path *path)
 {
     bool first = true;
     if (!evener_json_take(&in->reader, '{')) {
-        return evener_json_read_wrong(in, path, "an object is needed");
+        return evener_json_read_other(in, path, "an object is needed");
     }
     while (evener_json_next_element(&in->reader, '}', &first)) {
         evener_json_slice raw;
@@ -172,7 +172,7 @@ static bool look_ahead(evener_json_input *in, const evener_json_path *path, any_
     bool first = true;
     *members = (any_members){.empty = true};
     if (!evener_json_take(&ahead, '{')) {
-        return evener_json_read_wrong(in, path, "an object is needed");
+        return evener_json_read_other(in, path, "an object is needed");
     }
     while (evener_json_next_element(&ahead, '}', &first)) {
         evener_json_slice raw;

@@ -12,7 +12,7 @@ bool evener_json_read_text(evener_json_input *in, const evener_json_path *path, 
 {
     evener_json_slice raw;
     if (evener_json_peek(&in->reader) != '"') {
-        return evener_json_read_wrong(in, path, needed);
+        return evener_json_read_other(in, path, needed);
     }
     if (!evener_json_string(&in->reader, &raw)) {
         return evener_json_read_malformed(in);
@@ -42,7 +42,7 @@ static bool read_number(evener_json_input *in, const evener_json_path *path, con
         return true;
     }
     if (c != '-' && (c < '0' || c > '9')) {
-        return evener_json_read_wrong(in, path, needed);
+        return evener_json_read_other(in, path, needed);
     }
     return evener_json_number(&in->reader, number) || evener_json_read_malformed(in);
 }
@@ -204,7 +204,7 @@ bool evener_json_read_simple(evener_json_input *in, const evener_json_path *path
         const char c = evener_json_peek(&in->reader);
         *value = c == 't';
         if (c != 't' && c != 'f') {
-            return evener_json_read_wrong(in, path, "true or false is needed");
+            return evener_json_read_other(in, path, "true or false is needed");
         }
         return evener_json_word(&in->reader, c == 't' ? "true" : "false") || evener_json_read_malformed(in);
     }

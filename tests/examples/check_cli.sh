@@ -153,6 +153,9 @@ run 0 "$evener" describe "$target" grpcdemo.FetchDataReq --plaintext; has "$out"
 run 0 "$evener" describe "$target" grpcdemo.CallGrpcGatewayReq --plaintext; has "$out" 'map<string, string> config = 1;$'
 run 0 "$evener" describe "$target" grpcdemo.Gender --plaintext; has "$out" '^    Female = 2;$'
 run 0 "$evener" describe "$target" $demo.UnaryCall --plaintext --json; has "$out" '^\{"kind":"method",'
+# Names as declarations and `evener list` print them.
+run 0 "$evener" describe "$target" .grpcdemo.FetchDataReq --plaintext; has "$out" '^message FetchDataReq \{$'
+run 0 "$evener" describe "$target" $demo/UnaryCall --plaintext; has "$out" '^rpc UnaryCall'
 run 0 "$evener" call "$target" $demo/CallGrpcGateway --plaintext -d '{"config":{"name":"x"}}'
 [ "$(tr -d ' \n' <<<"$out")" = '{"config":{"name":"x"}}' ] || bad "JSON call: $out"
 run 0 "$evener" call "$target" $demo.UnaryCall --plaintext; has "$out" '"username": "demo"'

@@ -74,6 +74,7 @@ call 405 'GET is not possible here' "$at/v1/call"; has_header 'Allow: POST'
 call 400 'malformed JSON at line 2, column' "$at/v1/call" -d $'{"config":{"name":"x"\n}}}'
 call 400 'config.name: a string is needed' "$at/v1/call" -d '{"config":{"name":1}}'
 call 400 'config: ' "$at/v1/call" -d '{"config":[]}'
+call 400 'malformed JSON at line 1, column 11: a value is needed' "$at/v1/call" -d '{"config":'
 call 400 'conf' "$at/v1/call" -d '{"conf":{}}'
 head -c 5000000 /dev/zero >"$scratch/large"
 call 413 'more than 4194304 bytes' "$at/v1/call" --data-binary "@$scratch/large"
@@ -226,6 +227,11 @@ grep -q "none" "$scratch/error" || bad "$(cat "$scratch/error")"
 ! "$gateway" --plaintext --listen nonsense --protoset "$protoset" static:127.0.0.1:1 2>"$scratch/error" ||
     bad "--listen nonsense"
 grep -q 'ADDRESS:PORT is needed' "$scratch/error" || bad "$(cat "$scratch/error")"
+for port in 65536 99999 -1 80x; do
+    ! timeout 60 "$gateway" --plaintext --listen "127.0.0.1:$port" --protoset "$protoset" static:127.0.0.1:1 \
+        2>"$scratch/error" || bad "--listen with port $port"
+    grep -q 'a number from 0 to 65535' "$scratch/error" || bad "port $port: $(cat "$scratch/error")"
+done
 kill -TERM "$first_gateway"
 wait "$first_gateway" || bad "the first gateway ended with $?"
 [ $failed -ne 0 ] || echo "test_gateway: ok"

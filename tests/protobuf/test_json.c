@@ -98,6 +98,20 @@ Test(json, malformed_text_is_refused_with_line_and_column)
     refuses("{\"aString\":\"x", "malformed JSON at line 1, column 14: the string does not end (the text has ended)");
     refuses("{\"anInt32\":01}", "malformed JSON at line 1, column 14: a number does not begin with 0");
     refuses("{} {}", "malformed JSON at line 1, column 4: nothing may follow the value");
+    /* No value at all is malformed, whatever type is needed here. */
+    refuses("", "malformed JSON at line 1, column 1: a value is needed (the text has ended)");
+    refuses("\xef\xbb\xbf{}", "malformed JSON at line 1, column 1: a value is needed");
+    refuses("{\"nested\":", "malformed JSON at line 1, column 11: a value is needed (the text has ended)");
+    refuses("{\"stringMap\":}", "malformed JSON at line 1, column 14: a value is needed");
+    refuses("{\"strings\":x", "malformed JSON at line 1, column 12: a value is needed");
+    refuses("{\"strings\":[nope]}", "malformed JSON at line 1, column 13: a value is needed");
+    refuses("{\"aString\":'x'}", "malformed JSON at line 1, column 12: a value is needed");
+    refuses("{\"anInt32\":tru}", "malformed JSON at line 1, column 12: a value is needed");
+    refuses("{\"aBool\":", "malformed JSON at line 1, column 10: a value is needed (the text has ended)");
+    refuses("{\"light\":+1}", "malformed JSON at line 1, column 10: a value is needed");
+    refuses("{\"structure\":", "malformed JSON at line 1, column 14: a value is needed (the text has ended)");
+    refuses("{\"any\":", "malformed JSON at line 1, column 8: a value is needed (the text has ended)");
+    refuses("{\"aString\":[1,}", "malformed JSON at line 1, column 15: a value is needed");
     refuses("{\"aString\":\"\xff\"}", "malformed JSON at line 1, column 13: the string is not UTF-8");
     evener_status status;
     evener_bytes bytes;
