@@ -14,8 +14,9 @@
  * Streams are counted apart: an open stream is neither unanswered nor load for unary calls, and a stream is compared by
  * the streams open. Its first message is its response.
  *
- * Ends that are not OK never lower the average below that of the answers with OK. One that comes earlier than usual keeps the call's place in the
- * in-flight count until the usual time has passed (held.h): a backend that refuses quickly must not look idle.
+ * Ends that are not OK never lower the average below that of the answers with OK. One that comes earlier than usual
+ * keeps the call's place in the in-flight count until the usual time has passed (held.h): a backend that refuses quickly
+ * must not look idle.
  *
  * Noise. `spread_ns` is the mean deviation of the answers' times. Where calls are rare, a backend that lost because of
  * a few slow answers would not be picked again soon. Therefore an average that no answer confirmed for a while counts
@@ -109,14 +110,13 @@ typedef struct p2c_stats {
     uint32_t streams;              /* open */
 
     /* The second one is written by a backend's first pick in a millisecond and read when calls end not OK. */
-    uint64_t picked_ns; /* the last pick, for the probe */
-    uint64_t ready_ns;  /* where its slow start began; the control thread writes */
-    evener_held held;   /* for calls that ended early and not OK */
-    float usual_ns;     /* others' usual latency, stored by picks while the average is unknown or stale; otherwise 0 */
-    float other_ns;     /* while latency_ns is 0: average of ends that were not OK; otherwise what latency_ns would be
+    uint64_t picked_ns;  /* the last pick, for the probe */
+    uint64_t ready_ns;   /* where its slow start began; the control thread writes */
+    evener_held held;    /* for calls that ended early and not OK */
+    float usual_ns;      /* others' usual latency, stored by picks while the average is unknown or stale; otherwise 0 */
+    float other_ns;      /* while latency_ns is 0: average of ends that were not OK; otherwise what latency_ns would be
                             without such ends that raised it; 0: there are none */
-    uint32_t
-        early_ends; /* ends not OK and earlier than usual, less those later than others' usual, since the last OK */
+    uint32_t early_ends; /* ends not OK earlier than usual, less those later than others' usual; an OK resets it */
     uint32_t failure_codes; /* of the configuration in force */
     uint32_t generation;    /* of the last picker that held it; 0: none yet. Control thread only */
 } p2c_stats;

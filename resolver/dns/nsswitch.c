@@ -96,8 +96,8 @@ void evener_dns_services_parse(const char *text, evener_dns_services *services)
         const size_t blank = strspn(line, " \t");
         if (blank < bytes && strncmp(line + blank, "hosts:", 6) == 0) {
             char copy[LINE_BYTES];
-            snprintf(copy, sizeof copy, "%.*s", (int)(bytes < LINE_BYTES ? bytes - blank : LINE_BYTES - 1),
-                     line + blank);
+            const size_t rest = bytes - blank;
+            snprintf(copy, sizeof copy, "%.*s", (int)(rest < LINE_BYTES ? rest : LINE_BYTES - 1), line + blank);
             copy[strcspn(copy, "#")] = '\0';
             snprintf(services->line, sizeof services->line, "%.100s", copy);
             parse_line(copy + 6, services);

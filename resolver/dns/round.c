@@ -300,6 +300,25 @@ static void round_answered(struct evener_dns_lookup *lookup)
 
 static void ask_candidate(struct evener_dns_lookup *lookup);
 
+static bool is_wanted(const struct evener_dns_lookup *lookup, evener_dns_type type)
+{
+    const evener_dns_family family = lookup->options.family;
+    return !(type == EVENER_DNS_A && family == EVENER_DNS_FAMILY_IPV6) &&
+           !(type == EVENER_DNS_AAAA && (family == EVENER_DNS_FAMILY_IPV4 || lookup->plan.no_aaaa));
+}
+
+/* Return whether the hosts file, asked after DNS, has addresses of a wanted family for this round. */
+static bool local_is_next(const struct evener_dns_lookup *lookup)
+{
+    const evener_dns_plan *plan = &lookup->plan;
+    bool found = false;
+    for (size_t i = 0; i < lookup->part_count; i++) {
+        found = found || (is_wanted(lookup, lookup->parts[i].type) && plan->local[i].record_count > 0);
+    }
+    return found && (plan->then_local == EVENER_DNS_THEN_LOCAL ||
+                     (plan->then_local == EVENER_DNS_IF_UNAVAILABLE && lookup->search_failed));
+}
+
 /* Note what became of a candidate, for a message. `failed` NULL: it has no addresses. */
 static void note_tried(struct evener_dns_lookup *lookup, const struct evener_dns_part *failed, bool nodata)
 {
@@ -328,8 +347,7 @@ static void candidate_ended(struct evener_dns_lookup *lookup, const struct evene
         lookup->saw_nodata = lookup->saw_nodata || nodata;
         lookup->candidate++;
         ask_candidate(lookup);
-    } else if (lookup->plan.then_local == EVENER_DNS_THEN_LOCAL ||
-               (lookup->plan.then_local == EVENER_DNS_IF_UNAVAILABLE && lookup->search_failed)) {
+    } else if (local_is_next(lookup)) {
         lookup->plan.then_local = EVENER_DNS_NEVER_LOCAL;
         lookup->plan.is_local = true;
         ask_candidate(lookup);
@@ -457,13 +475,6 @@ static void part_stop(struct evener_dns_part *part)
     evener_dns_queue_leave(&part->lookup->cache->queue, &part->ticket);
     evener_dns_answer_clear(&part->fresh);
     part->has_fresh = false;
-}
-
-static bool is_wanted(const struct evener_dns_lookup *lookup, evener_dns_type type)
-{
-    const evener_dns_family family = lookup->options.family;
-    return !(type == EVENER_DNS_A && family == EVENER_DNS_FAMILY_IPV6) &&
-           !(type == EVENER_DNS_AAAA && (family == EVENER_DNS_FAMILY_IPV4 || lookup->plan.no_aaaa));
 }
 
 /* Start the queries of the current candidate. */

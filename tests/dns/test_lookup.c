@@ -399,5 +399,3 @@ Test(dns_backoff, no_memory_for_a_query)
     cr_assert_eq(s->f->sink.update_count, 1);
     scene_destroy(s);
 }
-
-/* A virtual loop has no network: refused with a reason. */

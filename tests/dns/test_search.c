@@ -6,6 +6,7 @@
 
 #include <criterion/criterion.h>
 
+#include "resolver/dns/nsswitch.h"
 #include "resolver/dns/system.h"
 #include "tests/support/fake_dns_client.h"
 #include "tests/support/resolver_fixture.h"
@@ -498,6 +499,34 @@ Test(search, n15_services_of_nsswitch_in_their_order)
                              "%s: %s: %s", cases[i].line, names[j], s->f->sink.addresses);
             scene_destroy(s);
         }
+    }
+}
+
+/* A line that begins far to the right ends with its last word: the next line is not part of it. */
+Test(search, n15_nsswitch_line_behind_many_blanks)
+{
+    char text[300];
+    evener_dns_services services;
+    snprintf(text, sizeof text, "%250shosts: dns\n files\n", "");
+    evener_dns_services_parse(text, &services);
+    cr_assert_str_eq(services.line, "hosts: dns", "%s", services.line);
+    cr_assert_eq(services.hosts, EVENER_DNS_HOSTS_NO);
+    cr_assert(services.dns);
+}
+
+/* A hosts file without addresses of the family that is wanted does not stand for an answer of DNS, nor for its error. */
+Test(search, n15_hosts_file_of_the_other_family_behind_dns)
+{
+    static const char *const lines[] = {"hosts: dns files\n", "hosts: dns [!UNAVAIL=return] files\n"};
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        struct scene *s = scene_create("", "fd00::1 x\n");
+        s->texts.nsswitch = lines[i];
+        set_option(s, "dns.family", "ipv4");
+        set(s, "x", "!SERVFAIL", NULL);
+        open_now(s, "dns:///x:1");
+        cr_assert_eq(s->f->sink.update_count, 0);
+        cr_assert_str_eq(s->f->sink.error.message, "dns: x: SERVFAIL", "%s", s->f->sink.error.message);
+        scene_destroy(s);
     }
 }
 
