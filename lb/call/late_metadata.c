@@ -90,6 +90,10 @@ evener_late_metadata *evener_late_add_handle(evener_late *late, const char *meth
         handle->last = &handle->first;
         pthread_mutex_lock(&late->mutex);
         late->unanswered++;
+        if (late->is_ready && late->failure.code == EVENER_STATUS_OK) { /* the handles so far were answered at once */
+            late->is_ready = false;
+            __atomic_store_n(&late->word, WAITING, __ATOMIC_RELAXED);
+        }
         pthread_mutex_unlock(&late->mutex);
     }
     return handle;

@@ -17,7 +17,7 @@ evener_late *evener_late_create(void);
 evener_late *evener_late_ref(evener_late *late);
 void evener_late_unref(evener_late *late);
 
-/* Add a handle. NULL: out of memory. Before any wait. */
+/* Add a handle. NULL: out of memory. Before any wait, but others may have been answered already. */
 evener_late_metadata *evener_late_add_handle(evener_late *late, const char *method);
 
 /* Return whether all handles were answered, or one with a failure. Any thread. */

@@ -244,6 +244,7 @@ static evener_status_code wait_for_metadata(evener_channel *channel, const char 
 {
     evener_rpc rpc; /* for the deadline, which a service config may bound */
     evener_rpc_init(&rpc, channel, method, options);
+    evener_details_begin(options->details, 0);
     if (evener_rpc_waits_for_itself(&rpc) && !evener_late_is_ready(late)) {
         return evener_status_set(
             status, EVENER_STATUS_FAILED_PRECONDITION,

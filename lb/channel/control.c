@@ -258,7 +258,7 @@ void evener_channel_apply_limits(evener_channel *channel)
     __atomic_store_n(&channel->hot.picks_shortly, shortly && !channel->pool.has_users, __ATOMIC_RELAXED);
     __atomic_store_n(&channel->hot.users_shortly, !is_limited && channel->pool.has_users, __ATOMIC_RELAXED);
     if (channel->queue.channel != NULL) {
-        evener_pick_queue_wake(&channel->queue); /* a limit may have been raised */
+        evener_pick_queue_limits_changed(&channel->queue);
     }
 }
 

@@ -62,6 +62,14 @@ bool evener_limits_is_full(const evener_limits *limits, bool overtakes)
            !has_room(__atomic_load_n(&limits->word, __ATOMIC_SEQ_CST), load(&limits->in_flight_max));
 }
 
+/* Wake the queue after a change of `word` that gives a waiting request room. */
+static void wake_waiting(evener_limits *limits)
+{
+    if (__atomic_load_n(&limits->waiting, __ATOMIC_SEQ_CST) > 0) {
+        evener_loop_post(limits->channel->hot.loop, &limits->task);
+    }
+}
+
 evener_limit_answer evener_limits_begin(evener_limits *limits, const evener_subchannel *subchannel)
 {
     const uint32_t backend_max = load(&limits->backend_in_flight_max);
@@ -72,8 +80,11 @@ evener_limit_answer evener_limits_begin(evener_limits *limits, const evener_subc
     uint64_t word = __atomic_load_n(&limits->word, __ATOMIC_RELAXED);
     do {
         if (!has_room(word, max)) {
-            /* Whoever found the backend full meanwhile waits for the end of a call of the channel, which comes. */
             evener_in_flight_end(subchannel);
+            if (backend_max != 0) { /* another pick may have found the backend full meanwhile: it looks again */
+                (void)__atomic_fetch_add(&limits->word, ONE_END, __ATOMIC_SEQ_CST);
+                wake_waiting(limits);
+            }
             return EVENER_LIMIT_CHANNEL_FULL;
         }
     } while (!__atomic_compare_exchange_n(&limits->word, &word, word + 1, true, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
@@ -84,9 +95,7 @@ void evener_limits_take_back(evener_limits *limits, const evener_subchannel *sub
 {
     evener_in_flight_end(subchannel);
     (void)__atomic_fetch_add(&limits->word, ONE_END - 1, __ATOMIC_SEQ_CST);
-    if (__atomic_load_n(&limits->waiting, __ATOMIC_SEQ_CST) > 0) {
-        evener_loop_post(limits->channel->hot.loop, &limits->task);
-    }
+    wake_waiting(limits);
 }
 
 void evener_limits_ended(void *data, uint64_t word, const evener_done_info *info, uint32_t lane)

@@ -378,15 +378,21 @@ static void end_expired(void *arg)
     } while (count == BATCH);
 }
 
-static void run(void *arg)
+/* Start the timer of requests that wait because of a limit: new ones, and those that a retry found to be such. */
+static void watch_expiry(evener_pick_queue *queue)
 {
-    evener_pick_queue *queue = arg;
     if (__atomic_load_n(&queue->channel->limits.waiting, __ATOMIC_RELAXED) > 0 && !queue->limit_timer.active) {
         end_expired(queue);
     }
+}
+
+static void run(void *arg)
+{
+    evener_pick_queue *queue = arg;
     for (size_t total = 0; total < TURN_REQUESTS_MAX;) {
         const size_t count = end_cancelled(queue) + start_timers(queue) + try_batch(queue);
         if (count == 0) {
+            watch_expiry(queue);
             if (__atomic_load_n(&queue->count, __ATOMIC_RELAXED) > 0) {
                 evener_channel_kick(queue->channel); /* the channel may have become IDLE while they waited */
             }
@@ -394,7 +400,14 @@ static void run(void *arg)
         }
         total += count;
     }
+    watch_expiry(queue);
     evener_loop_post(queue->channel->hot.loop, &queue->task);
+}
+
+void evener_pick_queue_limits_changed(evener_pick_queue *queue)
+{
+    evener_timer_stop(queue->channel->hot.loop, &queue->limit_timer); /* the task starts it for the time in force */
+    evener_pick_queue_wake(queue);
 }
 
 /* ---- the queue ---- */

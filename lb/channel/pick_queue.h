@@ -47,6 +47,10 @@ void evener_pick_queue_clear(evener_pick_queue *queue);
 /* Retry all waiting picks, as the result may have changed; end them when the channel is closed. Control thread. */
 void evener_pick_queue_wake(evener_pick_queue *queue);
 
+/* The same after a change of the channel's limits, of which the time of a wait is one. Control thread, or before any
+ * other use. */
+void evener_pick_queue_limits_changed(evener_pick_queue *queue);
+
 /* Publish a new state and the number of READY backends to threads that wait for one, with the reason in `status`
  * unless NULL. Control thread. */
 void evener_pick_queue_set_state(evener_pick_queue *queue, evener_connectivity_state state, size_t ready_backends,

@@ -97,6 +97,23 @@ Test(late_metadata, all_answers_are_waited_for)
     retry_scene_destroy(s);
 }
 
+/* An answer inside `start` is not the last one when a further interceptor defers. */
+Test(late_metadata, an_answer_at_once_does_not_stand_for_a_later_one)
+{
+    static const evener_interceptor *const both[] = {&quick_auth, &later_auth};
+    retry_scene *s = create("{}", both, 2);
+    retry_scene_start(s, 0);
+    virtual_loop_advance_ms(s->f->loop, 10);
+    cr_assert_eq(asked_count, 1);
+    cr_expect_eq(s->attempts, 0);
+    answer(0, NULL, EVENER_STATUS_OK);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->status.code, EVENER_STATUS_OK);
+    cr_expect_eq(s->attempts, 1);
+    cr_expect_str_eq(s->authorization, "quick");
+    retry_scene_destroy(s);
+}
+
 Test(late_metadata, an_answer_at_once_is_an_answer)
 {
     retry_scene *s = create("{}", is_quick, 1);

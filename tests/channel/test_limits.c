@@ -5,6 +5,8 @@
 
 #include <evener/evener.h>
 
+#include "lb/backend/in_flight.h"
+#include "lb/channel/channel_internal.h"
 #include "tests/support/channel_fixture.h"
 
 #define BACKENDS "127.0.0.1:1,127.0.0.1:2,127.0.0.1:3"
@@ -255,6 +257,73 @@ Test(limits, calls_that_waited_for_a_backend_are_bounded_too)
     cr_expect_eq(stats_of(f).limited_calls_expired, 1);
     end(f, &w[0].pick);
     end(f, &w[1].pick);
+    fixture_destroy(f);
+}
+
+/* The same when nothing else happens after the backend is there: a retry alone found it full. */
+Test(limits, a_call_that_a_retry_found_waiting_waits_for_its_time_only)
+{
+    fixture *f = fixture_create(&(evener_channel_options){
+        .policy = "round_robin", .calls_in_flight_max = 1, .calls_waiting_max = 5, .calls_wait_ms_max = 100});
+    fake_transport_set(f->transport, "127.0.0.1:1", FAKE_SILENT, 0);
+    fixture_push(f, "127.0.0.1:1");
+    fixture_connect(f);
+    waiting w[3];
+    memset(w, 0, sizeof w);
+    for (unsigned i = 0; i < 3; i++) {
+        cr_assert_eq(ask(f, &w[i], 0), EVENER_PICK_QUEUE);
+    }
+    cr_assert(fake_transport_ready(f->transport, "127.0.0.1:1"));
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_eq(w[0].ends, 1);
+    cr_expect_eq(stats_of(f).limited_calls_waiting, 2);
+    virtual_loop_advance_ms(f->loop, 101);
+    cr_expect_eq(w[1].ends, 1);
+    cr_expect_eq(w[2].ends, 1);
+    cr_expect_eq(stats_of(f).limited_calls_expired, 2);
+    end(f, &w[0].pick);
+    fixture_destroy(f);
+}
+
+/* Calls that wait already are subject to a new time. */
+Test(limits, a_shorter_wait_applies_at_once)
+{
+    fixture *f = fixture_create(
+        &(evener_channel_options){.policy = "round_robin", .calls_in_flight_max = 1, .calls_wait_ms_max = 60000});
+    fixture_push(f, BACKENDS);
+    fixture_connect(f);
+    waiting first = {0};
+    waiting w = {0};
+    cr_assert_eq(ask(f, &first, 0), EVENER_PICK_COMPLETE);
+    cr_assert_eq(ask(f, &w, 0), EVENER_PICK_QUEUE);
+    fixture_push_config(f, BACKENDS, "{\"evenerLimits\": {\"maxWait\": \"0.1s\"}}");
+    virtual_loop_advance_ms(f->loop, 101);
+    cr_expect_eq(w.ends, 1);
+    cr_expect_eq(w.status.code, EVENER_STATUS_UNAVAILABLE);
+    end(f, &first.pick);
+    fixture_destroy(f);
+}
+
+/* A pick that finds the channel full gives the backend's place back: another pick may have found no room because of it,
+ * and about to wait looks again. */
+Test(limits, a_place_given_back_counts_as_an_end)
+{
+    fixture *f = connected(
+        (evener_channel_options){.policy = "round_robin", .calls_in_flight_max = 1, .backend_calls_in_flight_max = 1});
+    waiting first = {0};
+    evener_pick other;
+    evener_status status;
+    cr_assert_eq(ask(f, &first, 0), EVENER_PICK_COMPLETE);
+    evener_subchannel *one = first.pick.subchannel;
+    end(f, &first.pick);
+    cr_assert_eq(evener_channel_try_pick(f->channel, NULL, &other, &status), EVENER_PICK_COMPLETE);
+    cr_assert_neq(other.subchannel, one);
+    evener_limits *limits = &f->channel->limits;
+    const uint32_t ends = evener_limits_ends(limits);
+    cr_assert_eq(evener_limits_begin(limits, one), EVENER_LIMIT_CHANNEL_FULL);
+    cr_expect_neq(evener_limits_ends(limits), ends);
+    cr_expect_eq(evener_in_flight(one), 0);
+    end(f, &other);
     fixture_destroy(f);
 }
 
