@@ -8,7 +8,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include <evener/evener.h>
 
@@ -19,7 +18,7 @@
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 #define BACKENDS 10
-#define WAIT_S 60
+#define WAIT_MS 60000
 
 static const char *const policies[] = {"round_robin", "p2c_ewma"};
 
@@ -34,7 +33,6 @@ static evener_channel *connect_all(const char *policy, uint16_t port)
     evener_status status;
     evener_credentials *insecure = NULL;
     evener_channel *channel = NULL;
-    size_t ready = 0;
     for (unsigned i = 1; i <= BACKENDS; i++) {
         const size_t used = strlen(target);
         (void)snprintf(target + used, sizeof target - used, "%s127.0.0.%u:%u", i > 1 ? "," : "", i, (unsigned)port);
@@ -48,19 +46,8 @@ static evener_channel *connect_all(const char *policy, uint16_t port)
     }
     evener_credentials_destroy(insecure);
     evener_channel_connect(channel);
-    for (const uint64_t from_ns = bench_now_ns();
-         ready < BACKENDS && bench_now_ns() - from_ns < WAIT_S * EVENER_NS_PER_S;) {
-        evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof *stats.subchannels};
-        (void)nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
-        ready = 0;
-        if (evener_channel_get_stats(channel, &stats, NULL) == EVENER_STATUS_OK) {
-            for (size_t i = 0; i < stats.subchannel_count; i++) {
-                ready += stats.subchannels[i].state == EVENER_READY;
-            }
-            evener_channel_stats_clear(&stats);
-        }
-    }
-    if (ready < BACKENDS) {
+    if (evener_channel_wait_ready_backends(channel, BACKENDS, WAIT_MS, &status) != EVENER_STATUS_OK) {
+        (void)fprintf(stderr, "bench_connected_picks: %s\n", status.message);
         evener_channel_unref(channel);
         return NULL;
     }

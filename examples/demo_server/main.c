@@ -153,7 +153,6 @@ static bool take(settings *own, int option, const char *value)
 typedef struct running {
     demo_server **servers;
     int count;
-    grpc_server_credentials *credentials; /* NULL: plain text */
     demo_registrations *registrations;
 } running;
 
@@ -170,9 +169,10 @@ static int start(running *all, const settings *own, const char *port_text)
         fputs("demo_server: --register and --service belong together, before the ports\n", stderr);
         return 2;
     }
-    if (all->credentials == NULL && (own->certificate_path != NULL || own->key_path != NULL)) {
-        all->credentials = tls_credentials(own->certificate_path, own->key_path);
-        if (all->credentials == NULL) {
+    grpc_server_credentials *credentials = NULL; /* plain text */
+    if (own->certificate_path != NULL || own->key_path != NULL) {
+        credentials = tls_credentials(own->certificate_path, own->key_path);
+        if (credentials == NULL) {
             return 1;
         }
     }
@@ -180,9 +180,10 @@ static int start(running *all, const settings *own, const char *port_text)
     snprintf(address, sizeof address, "%s:%lu", own->host, port);
     const demo_server_options options = {.address = address,
                                          .threads = (unsigned)own->threads,
-                                         .credentials = all->credentials,
+                                         .credentials = credentials,
                                          .max_connection_age_ms = own->max_age_ms};
     demo_server *server = demo_server_start(&options, error);
+    grpc_server_credentials_release(credentials); /* the server has its own reference */
     if (server == NULL) {
         fprintf(stderr, "demo_server: %s\n", error);
         return 1;
@@ -238,7 +239,6 @@ int main(int argc, char **argv)
     for (int i = 0; i < all.count; i++) {
         demo_server_stop(all.servers[i], status == 0 ? GRACE_MS : 0);
     }
-    grpc_server_credentials_release(all.credentials);
     free(all.servers);
     return status;
 }

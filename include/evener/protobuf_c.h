@@ -151,7 +151,7 @@ typedef struct evener_protobuf_c_stream_callbacks {
 /* Start a stream, as evener_stream_start(), and return at once. `has_only_request` and `only_request` as for
  * evener_protobuf_c_stream_open(). `callbacks` is copied. On OK store a reference in *stream, before the first callback
  * comes, to be given back with evener_protobuf_c_async_unref(). Not OK: no callback comes. Errors: as
- * evener_stream_start(); INVALID_ARGUMENT if callbacks or method->deliver are missing. Any thread. */
+ * evener_stream_start(); INVALID_ARGUMENT if callbacks, method->deliver or `stream` are missing. Any thread. */
 EVENER_API evener_status_code
 evener_protobuf_c_stream_start(evener_channel *channel, const evener_protobuf_c_method *method, bool has_only_request,
                                const ProtobufCMessage *only_request, const evener_call_options *options,

@@ -99,6 +99,10 @@ evener_status_code evener_protobuf_c_stream_start(evener_channel *channel, const
     if (code != EVENER_STATUS_OK) {
         return code;
     }
+    if (stream == NULL) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "%s: the place for the stream is NULL",
+                                 method->path);
+    }
     const bool is_whole = given.answered != NULL ? given.message == NULL && given.ended == NULL
                                                  : given.message != NULL && given.ended != NULL;
     if (!is_whole || method->deliver == NULL) {

@@ -49,6 +49,14 @@ for value in --delay-ms=x --fail=17 --threads=257; do
     "$demo_server" $value 0 >/dev/null 2>&1
     [ $? -eq 2 ] || wrong "demo_server takes $value"
 done
+# An option is for the ports after it: the second certificate is read, too.
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout "$scratch/key.pem" \
+    -out "$scratch/cert.pem" -subj /CN=localhost -days 2 2>/dev/null || wrong "openssl"
+said=$(timeout 60 "$demo_server" --tls-certificate "$scratch/cert.pem" --tls-key "$scratch/key.pem" 0 \
+    --tls-certificate "$scratch/none" 0 2>&1)
+[ $? -eq 1 ] && grep -q 'none cannot be read' <<<"$said" || wrong "demo_server with two certificates: $said"
 
 # protoc's plugin has no options but for its help, and takes no parameters.
 "$plugin" --help | diff - <("$plugin" -h) || wrong "protoc-gen-evener: -h and --help differ"

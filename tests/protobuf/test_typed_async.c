@@ -345,6 +345,8 @@ Test(typed_async, what_is_missing_is_refused_and_nothing_is_called, .timeout = 6
         evener_protobuf_c_stream_start(f.channel, &method, false, NULL, &malformed, &right, &r, &stream, &status),
         EVENER_STATUS_INVALID_ARGUMENT);
     cr_expect_null(stream);
+    cr_expect_eq(evener_protobuf_c_stream_start(f.channel, &method, false, NULL, NULL, &right, &r, NULL, &status),
+                 EVENER_STATUS_INVALID_ARGUMENT);
     cr_expect_eq(r.ended, 0);
     call_fixture_close(&f);
 }
