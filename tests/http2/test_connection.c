@@ -2,12 +2,15 @@
  * limits. */
 #include <criterion/criterion.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "http2/raw_scene.h"
+#include "lb/transport/http2/internal.h"
 
 TestSuite(http2_connection, .init = raw_scene_open, .fini = raw_scene_close, .timeout = 60);
 
@@ -71,6 +74,46 @@ Test(http2_connection, a_lost_connection_may_have_processed_what_left)
     cr_assert(result->connection_gone);
     h2_call_free(one);
     cr_assert_eq(h2_wait_state(peer, 2), EVENER_IDLE);
+}
+
+/* Return whether an epoll descriptor of this process watches the socket with that inode number. */
+static bool is_in_epoll(uint64_t inode)
+{
+    bool found = false;
+    for (int descriptor = 0; descriptor < 1024; descriptor++) {
+        char path[64], line[256];
+        snprintf(path, sizeof path, "/proc/self/fdinfo/%d", descriptor);
+        FILE *info = fopen(path, "r");
+        while (info != NULL && fgets(line, sizeof line, info) != NULL) {
+            const char *at = strncmp(line, "tfd:", 4) == 0 ? strstr(line, " ino:") : NULL; /* of epoll descriptors */
+            found |= at != NULL && strtoull(at + 5, NULL, 16) == inode;
+        }
+        if (info != NULL) {
+            fclose(info);
+        }
+    }
+    return found;
+}
+
+/* A child has a copy of each socket from fork() until its handlers run, or until exec() where posix_spawn(), popen() or
+ * system() made it: then close() alone does not take the socket out of epoll, whose events would come for a connection
+ * that is freed. */
+Test(http2_connection, a_copy_of_its_socket_brings_no_events_after_the_end)
+{
+    raw_scene_connect();
+    struct stat socket_of;
+    const int copy = dup(peer->connection->fd);
+    cr_assert_eq(fstat(copy, &socket_of), 0);
+    cr_assert(is_in_epoll(socket_of.st_ino), "the look finds what is watched");
+    raw_reset(&raw); /* from now on the socket always has an event */
+    cr_assert_eq(h2_wait_state(peer, 2), EVENER_IDLE);
+    bool is_watched = true;
+    for (int tries = 0; tries < 500 && is_watched; tries++) { /* the I/O thread closes it after the report */
+        usleep(10000);
+        is_watched = is_in_epoll(socket_of.st_ino);
+    }
+    cr_assert_not(is_watched, "the socket of a connection that has ended is still in epoll");
+    close(copy);
 }
 
 Test(http2_connection, calls_beyond_the_peers_limit_wait_and_never_left)

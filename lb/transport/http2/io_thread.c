@@ -110,6 +110,16 @@ static void release_seat(evener_connection *connection)
     }
 }
 
+/* Take the socket out of epoll. Closing it would not do: a copy in a child of a fork that has not yet run exec() keeps
+ * it there, and its events would come for a connection that is freed. */
+static void remove_socket(evener_connection *connection)
+{
+    if (connection->is_watched) {
+        connection->is_watched = false;
+        (void)epoll_ctl(connection->thread->epoll_fd, EPOLL_CTL_DEL, connection->fd, NULL);
+    }
+}
+
 /* Release everything of a closed connection, except its memory and the thread's reference. Owner. */
 static void detach(evener_http2_io_thread *thread, evener_connection *connection)
 {
@@ -117,6 +127,7 @@ static void detach(evener_http2_io_thread *thread, evener_connection *connection
     evener_http2_link_remove(&connection->thread_link);
     evener_timer_heap_stop(&thread->timers, &connection->wake_timer);
     evener_timer_heap_stop(&thread->timers, &connection->linger_timer);
+    remove_socket(connection);
     evener_http2_connection_close(connection);
     release_seat(connection);
 }
