@@ -360,7 +360,9 @@ char *real_etcd_ctl(real_etcd *etcd, const char *arguments)
     char *output = NULL;
     size_t bytes = 0;
     FILE *collected = open_memstream(&output, &bytes);
-    snprintf(command, sizeof command, "ETCDCTL_API=3 etcdctl --endpoints=%s %s %s 2>&1", etcd->text,
+    /* Its own limits, 2 s and 5 s, are too short for a busy machine. */
+    snprintf(command, sizeof command,
+             "ETCDCTL_API=3 etcdctl --dial-timeout=60s --command-timeout=60s --endpoints=%s %s %s 2>&1", etcd->text,
              etcd->options.etcdctl != NULL ? etcd->options.etcdctl : "", arguments);
     FILE *pipe = popen(command, "r");
     assert(pipe != NULL && collected != NULL);
