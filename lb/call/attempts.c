@@ -277,7 +277,11 @@ void evener_attempts_ended(evener_transport_call *wire, const evener_call_end *e
         return;
     }
     evener_status status;
-    evener_rpc_set_status(&attempts->rpc, &attempts->pick, end, &status);
+    if (cancelled && attempts->rpc.attempt_timed_out && end->code != EVENER_STATUS_OK) {
+        (void)was_cancelled(&status); /* the transport had been asked to end the attempt already */
+    } else {
+        evener_rpc_set_status(&attempts->rpc, &attempts->pick, end, &status);
+    }
     evener_rpc_fill_details(&attempts->pick, end, &status, attempts->details);
     (void)move(attempts, EVENER_ATTEMPTS_FINISHED);
     evener_rpc_end_pick(&attempts->rpc, &attempts->pick, end);
@@ -482,7 +486,7 @@ void evener_attempts_cancel(evener_attempts *attempts)
     attempts->cancelled = true;
     if (first && attempts->place == EVENER_ATTEMPTS_QUEUED) {
         evener_pick_request_cancel(&attempts->pick_request);
-    } else if (first && attempts->place == EVENER_ATTEMPTS_WIRE) {
+    } else if (first && attempts->place == EVENER_ATTEMPTS_WIRE && !attempts->rpc.attempt_timed_out) {
         attempts->rpc.calls->call_cancel(attempts->wire, EVENER_STATUS_CANCELLED, "the call was cancelled");
     } else if (first && (attempts->place == EVENER_ATTEMPTS_BACKOFF || attempts->place == EVENER_ATTEMPTS_METADATA)) {
         post_step(attempts);

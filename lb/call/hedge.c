@@ -133,7 +133,8 @@ static void finish(evener_hedge *hedge, child *from, const evener_status *status
     evener_attempts *call = hedge->call;
     pthread_mutex_lock(&hedge->mutex);
     const uint32_t started = hedge->started;
-    const uint32_t losers = hedge->cancelled ? 0 : hedge->running;
+    const bool gave_up = hedge->cancelled || (end != NULL && end->timed_out); /* no attempt has decided */
+    const uint32_t losers = gave_up ? 0 : hedge->running;
     pthread_mutex_unlock(&hedge->mutex);
     EVENER_METHOD_ADD(call->rpc.state, losers, losers);
     for (uint32_t i = 0; i < started; i++) {

@@ -205,6 +205,10 @@ Test(hedging_sim, losing_attempts_are_cancelled_and_counted)
     evener_call_cancel(s->call);
     retry_scene_finish(s, 10000);
     cr_expect_eq(stats_of(s).attempts_cancelled, 2, "the program has cancelled that call, not another attempt");
+    retry_scene_start(s, 500);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->status.code, EVENER_STATUS_DEADLINE_EXCEEDED);
+    cr_expect_eq(stats_of(s).attempts_cancelled, 2, "the deadline has ended all three");
     retry_scene_destroy(s);
 }
 

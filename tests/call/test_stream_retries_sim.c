@@ -163,6 +163,23 @@ Test(stream_retries_sim, attempts_that_time_out_are_limited)
     destroy(s);
 }
 
+/* The transport is asked once to end an attempt, and the program's cancellation decides the status. */
+Test(stream_retries_sim, a_cancellation_while_a_timed_out_attempt_ends)
+{
+    const fake_call_outcome outcomes[] = {{.kind = FAKE_CALL_SILENT, .cancel_ns = MS(10)}};
+    scene *s = create(TIMED_CONFIG, outcomes, 1);
+    start(s, NULL, 0);
+    advance(s, 55);
+    cr_assert_eq(s->base->attempts, 1);
+    cr_assert_eq(s->ends, 0);
+    evener_stream_cancel(s->stream);
+    advance(s, 1000);
+    cr_expect_eq(s->base->attempts, 1);
+    cr_expect_eq(s->ends, 1);
+    cr_expect_eq(s->status.code, EVENER_STATUS_CANCELLED, "%s", s->status.message);
+    destroy(s);
+}
+
 Test(stream_retries_sim, retry_streaming)
 {
     const fake_call_outcome outcomes[] = {LOST(10), LOST(10), ECHO};

@@ -1,4 +1,5 @@
 /* Calls over the fake transport: scripted outcomes, on the loop's control thread. */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -199,10 +200,15 @@ static void call_read(evener_transport_call *base)
 static void call_cancel(evener_transport_call *base, evener_status_code code, const char *message)
 {
     fake_call *call = (fake_call *)base;
+    assert(call->cancel_message == NULL); /* at most once per call */
     call->cancel_code = code;
     call->cancel_message = message;
     evener_timer_stop(loop_of(call), &call->timer);
-    evener_loop_post(loop_of(call), &call->next_task);
+    if (call->outcome.cancel_ns > 0) {
+        evener_timer_start(loop_of(call), &call->timer, call->outcome.cancel_ns);
+    } else {
+        evener_loop_post(loop_of(call), &call->next_task);
+    }
 }
 
 const evener_transport_calls fake_calls = {

@@ -73,6 +73,7 @@ typedef struct fake_call_outcome {
     const char *pushback;    /* of an ANSWER that is not OK: grpc-retry-pushback-ms; NULL: none */
     bool empty_headers;      /* of a LOST stream: headers without an entry are reported before its end */
     bool connection_ends;    /* the connection takes no further call from then on, and reports IDLE a moment later */
+    uint64_t cancel_ns;      /* from a cancellation to the end */
 } fake_call_outcome;
 
 /* Return the outcome of an attempt; called once per attempt, from inside call_begin. */
