@@ -42,12 +42,11 @@ typedef enum evener_empty_update {
 
 #define EVENER_NEVER_MS UINT64_MAX
 #define EVENER_CONNECTIONS_PER_BACKEND_MAX 64 /* limit of the option connections_per_backend_max */
-
-/* Zero in a field is its documented default. All pointers are borrowed for the call and copied as needed, unless the
- * field says otherwise. */
 /* For evener_channel_options.calls_waiting_max: a call above a limit ends at once. */
 #define EVENER_NO_CALLS_WAITING UINT32_MAX
 
+/* Zero in a field is its documented default. All pointers are borrowed for the call and copied as needed, unless the
+ * field says otherwise. */
 typedef struct evener_channel_options {
     size_t size;                           /* sizeof(evener_channel_options) */
     evener_runtime *runtime;               /* NULL: the process-wide default */
@@ -146,8 +145,8 @@ typedef struct evener_channel_options {
     uint32_t calls_waiting_max; /* 0: 1,000; EVENER_NO_CALLS_WAITING: none waits */
     uint32_t calls_wait_ms_max; /* 0: 1 s */
     /* Connections to one backend at most, whatever the service config's connectionScaling says (A105, connection
-     * scaling), at most EVENER_CONNECTIONS_PER_BACKEND_MAX; 0: 10. Of channels that share connections the largest number
-     * holds, after each channel's limit. */
+     * scaling), at most EVENER_CONNECTIONS_PER_BACKEND_MAX; 0: 10. Channels that share connections make as many as the
+     * one with the largest number, after its own limit. */
     uint32_t connections_per_backend_max;
 } evener_channel_options;
 

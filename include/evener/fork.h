@@ -38,9 +38,9 @@ EVENER_API void evener_postfork_parent(void);
  * optional, as the child begins without the parent's rest. */
 EVENER_API void evener_postfork_child(void);
 
-/* Leave liburcu-bp's part of a fork to the program, or, with false, take it back. evener calls urcu_bp_before_fork() and
- * its two counterparts in each fork(), and liburcu does not permit a second call: a program that has registered them
- * with pthread_atfork() itself calls this function before its first fork(), otherwise that fork() never returns. It
+/* Leave liburcu-bp's part of a fork to the program, or, with false, take it back. evener calls urcu_bp_before_fork()
+ * and its two counterparts in each fork(), and liburcu does not permit a second call: a program that has registered
+ * them with pthread_atfork() itself calls this function before its first fork(), otherwise that fork() never returns. It
  * must then call them in every fork() whose child uses evener. Not needed for several copies of evener in one process:
  * they agree among themselves. Not during a fork(). Any thread. */
 EVENER_API void evener_fork_leave_rcu(bool leave);

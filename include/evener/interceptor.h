@@ -69,11 +69,11 @@ EVENER_API evener_status_code evener_new_call_add_bytes(evener_new_call *call, c
 /* Metadata of a call that is not known yet, such as a token that has to be fetched. */
 typedef struct evener_late_metadata evener_late_metadata;
 
-/* Inside `start`, or `add` of credentials: let the call wait for metadata that comes later. Store a handle, which is to be
- * answered exactly once, on any thread, also at once. Until then no attempt is made; deadline and cancellation end the
- * call meanwhile, and the handle is to be answered all the same. `start` of further interceptors runs at once. A blocking
- * call waits on its thread: on the control thread it ends with FAILED_PRECONDITION, unless it was answered at once. Errors:
- * RESOURCE_EXHAUSTED. */
+/* Inside `start`, or `add` of credentials: let the call wait for metadata that comes later. Store a handle, which is to
+ * be answered exactly once, on any thread, also at once. Until all handles of a call are answered, or one with a
+ * failure, no attempt is made. Deadline and cancellation end the call meanwhile; the handle is to be answered all the same.
+ * `start` of further interceptors runs at once. A blocking call waits on its thread: on the control thread it ends with
+ * FAILED_PRECONDITION, unless it was answered at once. Errors: RESOURCE_EXHAUSTED. */
 EVENER_API evener_status_code evener_new_call_defer(evener_new_call *call, evener_late_metadata **late,
                                                     evener_status *status);
 
@@ -84,8 +84,8 @@ EVENER_API evener_status_code evener_late_metadata_add_bytes(evener_late_metadat
                                                              const void *value, size_t value_bytes,
                                                              evener_status *status);
 
-/* Let the call go on, or end it with a status other than OK (copied; NULL: OK). The handle is used up. Nothing happens if
- * the call has ended. Any thread; does not wait. */
+/* Let the call go on, or end it with a status other than OK (copied; NULL: OK). The handle is used up. Nothing happens
+ * if the call has ended. Any thread; does not wait. */
 EVENER_API void evener_late_metadata_answer(evener_late_metadata *late, const evener_status *status);
 
 /* Inside `start`: bound the call's timeout, for example by what is left of the incoming call on whose behalf it is made
@@ -104,8 +104,8 @@ EVENER_API void evener_new_call_limit(evener_new_call *call, uint64_t timeout_ms
 typedef struct evener_call_credentials {
     size_t size; /* sizeof(evener_call_credentials) */
     void *arg;
-    /* Add metadata by evener_new_call_add(), or have the call wait for it. `url` is the audience of tokens, "https://authority/package.Service". An
-     * error ends the call. */
+    /* Add metadata by evener_new_call_add(), or have the call wait for it. `url` is the audience of tokens,
+     * "https://authority/package.Service". An error ends the call. */
     evener_status_code (*add)(void *arg, evener_new_call *call, const char *url, evener_status *status);
     bool allow_insecure; /* also over channels without TLS */
 } evener_call_credentials;

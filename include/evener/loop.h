@@ -75,8 +75,8 @@ typedef struct evener_loop_vtable {
     uint64_t (*random)(evener_loop *loop);
     /* Return whether the caller is on the control thread. Any thread. */
     bool (*on_control_thread)(evener_loop *loop);
-    /* Return the libuv loop (`uv_loop_t *`) behind it, for sockets and files; NULL if it is not libuv's. Then `dns:` and
-     * `srv:` ask on a thread of their own, and files are not watched by inotify but looked at from time to time. */
+    /* Return the libuv loop (`uv_loop_t *`) behind it, for sockets and files; NULL if it is not libuv's. Then `dns:`
+     * and `srv:` ask on a thread of their own, and files are not watched by inotify but looked at from time to time. */
     void *(*uv)(evener_loop *loop);
 } evener_loop_vtable;
 

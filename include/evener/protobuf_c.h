@@ -172,7 +172,8 @@ EVENER_API bool evener_protobuf_c_async_send_done(evener_protobuf_c_async *strea
 /* End the call with CANCELLED if it has not ended yet; the end is still reported. Any thread. */
 EVENER_API void evener_protobuf_c_async_cancel(evener_protobuf_c_async *stream);
 
-/* Return the stream, for evener_stream_peer() and _headers(). Borrowed: it lives as long as the reference. Any thread. */
+/* Return the stream, for evener_stream_peer() and _headers(). Borrowed: it lives as long as the reference. Any
+ * thread. */
 EVENER_API evener_stream *evener_protobuf_c_async_stream(const evener_protobuf_c_async *stream);
 
 /* Give back the reference. The stream goes on until its end. NULL is allowed. Any thread. */

@@ -36,8 +36,8 @@ typedef enum evener_status_code {
     EVENER_STATUS_UNAUTHENTICATED = 16
 } evener_status_code;
 
-/* Bytes for a message including its NUL. Of a longer one the middle is cut out, marked " ... ": what it begins with says
- * where, and what it ends with says what to do. */
+/* Bytes for a message including its NUL. Of a longer one the middle is cut out, marked " ... ": the beginning says
+ * where, and the end says what to do. */
 #define EVENER_STATUS_MESSAGE_BYTES 512
 
 typedef struct evener_status {

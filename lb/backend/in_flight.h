@@ -36,12 +36,14 @@ static inline void evener_in_flight_end(const evener_subchannel *subchannel)
     (void)__atomic_fetch_sub(&evener_slot_body(subchannel)->counts, 1, __ATOMIC_SEQ_CST);
 }
 
-/* Count a failed call; return their number (modulo 2^40). */
+/* Count a failed call. */
 static inline void evener_count_failed(const evener_subchannel *subchannel)
 {
     (void)__atomic_fetch_add(&evener_slot_body(subchannel)->counts, UINT64_C(1) << EVENER_IN_FLIGHT_BITS,
                              __ATOMIC_RELAXED);
 }
+
+/* Return the number of failed calls, modulo 2^40. */
 static inline uint64_t evener_failed(const evener_subchannel_body *body)
 {
     return __atomic_load_n(&body->counts, __ATOMIC_RELAXED) >> EVENER_IN_FLIGHT_BITS;

@@ -33,8 +33,8 @@ void evener_interception_end(evener_interception *interception, const evener_sta
 /* Return what the call has to wait for; NULL: nothing. NULL is allowed. Lives as long as the interception. */
 evener_late *evener_interception_late(const evener_interception *interception);
 
-/* Start an asynchronous call without interceptors, with options that were checked, after what comes later (NULL: nothing).
- * Otherwise as evener_call_start(). */
+/* Start an asynchronous call without interceptors, with options that were checked, after what comes later (NULL:
+ * nothing). Otherwise as evener_call_start(). */
 evener_status_code evener_call_start_plainly(evener_channel *channel, const char *method, const evener_bytes *request,
                                              const evener_call_options *options, evener_late *late,
                                              evener_call_callback callback, void *arg, evener_call **call,

@@ -23,8 +23,8 @@ evener_late_metadata *evener_late_add_handle(evener_late *late, const char *meth
 /* Return whether all handles were answered, or one with a failure. Any thread. */
 bool evener_late_is_ready(evener_late *late);
 
-/* Have resume(arg) called once it is ready, exactly once, on the thread of the answer. True: it is ready now, and nothing
- * will be called. Once per object. */
+/* Have resume(arg) called once it is ready, exactly once, on the thread of the answer. True: it is ready now, and
+ * nothing will be called. Once per object. */
 bool evener_late_on_ready(evener_late *late, void (*resume)(void *arg), void *arg);
 
 /* Wait until it is ready or `until_ns` of CLOCK_MONOTONIC has passed (UINT64_MAX: never). False: the time is over. */

@@ -51,8 +51,8 @@ typedef struct evener_limits_given {
     uint64_t wait_ns_max;
 } evener_limits_given;
 
-/* Read `evenerLimits` of a service config, {"maxInFlight": 100, "maxInFlightPerBackend": 10, "maxWaiting": 1000, "maxWait":
- * "1s"}, in which each field may be absent. Errors: INVALID_ARGUMENT. Any thread. */
+/* Read `evenerLimits` of a service config, {"maxInFlight": 100, "maxInFlightPerBackend": 10, "maxWaiting": 1000,
+ * "maxWait": "1s"}, in which each field may be absent. Errors: INVALID_ARGUMENT. Any thread. */
 evener_status_code evener_limits_read(const struct json_t *root, evener_limits_given *limits, evener_status *status);
 
 /* Read `evenerRetryBudget` of a service config, {"ratio": 0.2, "minPerSecond": 10} with these defaults. Without it *budget

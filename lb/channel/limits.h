@@ -35,7 +35,7 @@ void evener_limit_config_narrow(evener_limit_config *config, const evener_limits
 
 typedef struct evener_limits {
     evener_channel *channel;
-    uint64_t word;    /* atomic: calls in flight, and ends times 2^32 */
+    uint64_t word;    /* atomic: calls in flight, and 2^32 times the ends and whatever else may give a pick room */
     uint32_t waiting; /* atomic: requests of the queue that wait because of a limit; changed with its mutex held */
     /* atomic, changed by the control thread */
     uint32_t in_flight_max, backend_in_flight_max, waiting_max;

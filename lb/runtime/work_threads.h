@@ -1,8 +1,8 @@
 /* Work threads: run what may block, away from threads that must not.
  *
- * Two groups per runtime, each started with its first use and ended with the runtime: one for callbacks of programs, and
- * a single thread for the disk, so that a file system that hangs holds no callback up. Work is run in the order in which
- * it was put in, by whichever thread of the group is free; two pieces of work may run at the same time. */
+ * Two groups per runtime, each started with its first use and ended with the runtime: one for callbacks of programs,
+ * and a single thread for the disk, so that a file system that hangs holds no callback up. Work is run in the order in
+ * which it was put in, by whichever thread of the group is free; two pieces of work may run at the same time. */
 #ifndef EVENER_LB_RUNTIME_WORK_THREADS_H
 #define EVENER_LB_RUNTIME_WORK_THREADS_H
 
@@ -17,9 +17,9 @@ typedef struct evener_work {
     void (*run)(struct evener_work *work);
 } evener_work;
 
-/* Return the runtime's threads for callbacks, started on first use: one per processor, at least 2, at most 4. They live as long as
- * the runtime. NULL with a filled status when they cannot be started. Any thread that may wait for the control thread.
- */
+/* Return the runtime's threads for callbacks, started on first use: one per processor, at least 2, at most 4. They live
+ * as long as the runtime. NULL with a filled status when they cannot be started. Any thread that may wait for the
+ * control thread. */
 evener_work_threads *evener_work_threads_get(evener_runtime *runtime, evener_status *status);
 
 /* Return the runtime's thread for the disk; otherwise as evener_work_threads_get(). */

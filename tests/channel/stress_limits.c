@@ -1,5 +1,5 @@
-/* Threads pick from a channel with limits of calls in flight: no limit is ever exceeded, nobody is forgotten in the queue,
- * and at the end nothing is in flight.
+/* Threads pick from a channel with limits of calls in flight: no limit is ever exceeded, nobody is forgotten in the
+ * queue, and at the end nothing is in flight.
  *
  *     stress_limits [PICKS_PER_THREAD] */
 #include <assert.h>

@@ -9,8 +9,7 @@
  * wrong method does, would keep it until its deadline, or for ever. A unary call that takes longer than a second
  * therefore reads a second message; if one comes, the call ends with INTERNAL.
  *
- * All other calls, and all operations of streams, complete on the call
- * threads' queue (call_threads.h). */
+ * All other calls, and all operations of streams, complete on the call threads' queue (call_threads.h). */
 #include "lb/transport/grpc/calls.h"
 
 #include <string.h>

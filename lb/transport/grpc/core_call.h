@@ -98,8 +98,8 @@ void evener_grpc_core_call_abandon(evener_grpc_core_call *call);
 /* Abandon the call, unless an event of it is under way: then return false and do nothing. */
 bool evener_grpc_core_call_try_abandon(evener_grpc_core_call *call);
 
-/* Read a second message of a unary call that takes long (calls.c), unless that was done. Completes on a call thread. The
- * mutex is not held; the caller holds a reference. */
+/* Read a second message of a unary call that takes long (calls.c), unless that was done. Completes on a call thread.
+ * The mutex is not held; the caller holds a reference. */
 void evener_grpc_call_read_second(evener_grpc_core_call *call);
 
 /* Deliver the server's headers, if the owner wants them. The core does not pass on those of the protocol, so there

@@ -1,8 +1,8 @@
 /* Channels of the core that outlive their connection, so that the next connection to the same address uses them again.
  *
  * The core connects a channel again by itself when a call begins on it between the end of its connection and evener's
- * notice of that end. And a channel remembers what the server asked for: after "too many pings" it doubles its keepalive
- * time (A8). So the channel of a connection that has ended is kept for a moment, if
+ * notice of that end. And a channel remembers what the server asked for: after "too many pings" it doubles its
+ * keepalive time (A8). So the channel of a connection that has ended is kept for a moment, if
  *
  *     it is READY again                        the connection is there: another one would be one too many
  *     it is IDLE, and has no calls             nothing waits in it. Otherwise it is destroyed, so that calls that wait

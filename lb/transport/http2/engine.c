@@ -114,8 +114,8 @@ static void engine_destroy(void *object)
 /* The number of threads for create(), as evener_runtime_shared() passes no argument on. Control thread. */
 static _Thread_local uint32_t wanted_threads;
 
-/* Processors on which this thread may run, by one system call: sysconf() reads a file, and counts those that a container
- * or taskset keeps from the process. */
+/* Processors on which this thread may run, by one system call: sysconf() reads a file, and counts those that a
+ * container or taskset keeps from the process. */
 static uint32_t default_threads(void)
 {
     cpu_set_t usable;

@@ -1,4 +1,5 @@
-/* HTTP CONNECT proxies, chosen as the gRPC C core chooses them (lb/base/proxy_rules.h): "http://[USER:PASSWORD@]HOST[:PORT]".
+/* HTTP CONNECT proxies, "http://[USER:PASSWORD@]HOST[:PORT]", chosen as the gRPC C core chooses them
+ * (lb/base/proxy_rules.h).
  *
  * One difference: the target's name is matched, and so is the address of each connection, as evener resolves the target
  * itself and asks the proxy for the backend's address. */
