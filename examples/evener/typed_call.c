@@ -66,8 +66,8 @@ static evener_status_code stream(const cli_options *options, const cli_service *
     pthread_t reader;
     call.details = details;
     if (pipe(r.ended) != 0) {
-        *failed = true;
-        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "no pipe: %s", strerror(errno));
+        *failed = !cli_error("no pipe: %s", strerror(errno));
+        return EVENER_STATUS_OK;
     }
     const evener_status_code code = evener_stream_open(service->channel, method->path, NULL, &call, &r.stream, status);
     if (code != EVENER_STATUS_OK) {
@@ -79,8 +79,8 @@ static evener_status_code stream(const cli_options *options, const cli_service *
         evener_stream_unref(r.stream);
         close(r.ended[0]);
         close(r.ended[1]);
-        *failed = true;
-        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "no thread can be started");
+        *failed = !cli_error("no thread can be started");
+        return EVENER_STATUS_OK;
     }
     *failed = !send_messages(&r);
     pthread_join(reader, NULL);

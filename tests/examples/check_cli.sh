@@ -192,7 +192,7 @@ done
 eval "exec ${talk[1]}>&-"
 IFS= read -r -t 60 line <&"${talk[0]}"; has "$line" '^\{"status":"OK",'
 wait "$talk_pid" || bad "the talk ended with $?"
-mkfifo "$scratch/fifo"; exec {fifo}<>"$scratch/fifo" # never at its end
+exec {fifo}<>"$scratch/fifo" # never at its end
 run 68 timeout 60 "$evener" call "$target" $demo/Exchange --plaintext --timeout 300ms -d @ <&$fifo; has "$err" 'DEADLINE_EXCEEDED'
 exec {fifo}>&-
 run 1 sh -c 'printf "{\"foo\":1} 7" | "$@"' sh "$evener" call "$target" $demo/PushData --plaintext -d @; has "$err" 'foo: a string'
@@ -200,6 +200,12 @@ run 1 sh -c 'printf "{} {\"foo\":" | "$@"' sh "$evener" call "$target" $demo/Pus
 # Types of a file; bytes need no types; load.
 protoc -I "$(dirname "$0")/../../examples/proto" --include_imports --descriptor_set_out="$scratch/demo.protoset" \
     grpcdemo/grpcdemo.proto || bad "protoc"
+# Whatever needs the descriptor that there is not, the program says so.
+for files in 8 9 10 11 12 13 14; do
+    said=$(ulimit -n $files
+        EVENER_TRANSPORT=http2 timeout 60 "$evener" call "$target" $demo/Exchange --protoset "$scratch/demo.protoset" \
+            --plaintext --timeout 300ms -d '{"firstName":"x"}' 2>&1) || [ -n "$said" ] || bad "$files descriptors: no word of it"
+done
 run 0 "$evener" call "$target" $demo/UnaryCall --plaintext --protoset "$scratch/demo.protoset"; has "$out" 'demo'
 run 0 "$evener" list --protoset "$scratch/demo.protoset"; has "$out" '^grpcdemo.GrpcDemo$'
 run 0 "$evener" describe --protoset "$scratch/demo.protoset" grpcdemo.ExchangeReq; has "$out" 'optional int32 age = 2;$'
