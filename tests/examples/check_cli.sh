@@ -200,7 +200,7 @@ run 1 sh -c 'printf "{} {\"foo\":" | "$@"' sh "$evener" call "$target" $demo/Pus
 # Types of a file; bytes need no types; load.
 protoc -I "$(dirname "$0")/../../examples/proto" --include_imports --descriptor_set_out="$scratch/demo.protoset" \
     grpcdemo/grpcdemo.proto || bad "protoc"
-# Whatever needs the descriptor that there is not, the program says so.
+# A call that fails without a free descriptor says why.
 for files in 8 9 10 11 12 13 14; do
     said=$(ulimit -n $files
         EVENER_TRANSPORT=http2 timeout 60 "$evener" call "$target" $demo/Exchange --protoset "$scratch/demo.protoset" \
