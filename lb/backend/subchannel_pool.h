@@ -71,6 +71,7 @@ typedef struct evener_subchannel_pool {
     evener_runtime *runtime;
     evener_loop *loop;
     evener_transport *transport;
+    bool unread;    /* no thread picks any more: nothing has to wait for a grace period */
     bool has_users; /* the transport has connection_ref: connections stay valid for the picks on them */
     const char *authority;
     evener_authority_origin authority_origin;

@@ -87,7 +87,7 @@ static void retired_over(void *arg)
     evener_channel_free_if_over(channel);
 }
 
-/* Give the references back after a grace period. */
+/* Give the references back after a grace period; in a task if the channel has no references left, as then nobody picks. */
 static void retire(evener_channel *channel, evener_picker *picker, evener_service_config *config)
 {
     if (picker == NULL && config == NULL) {
@@ -106,7 +106,11 @@ static void retire(evener_channel *channel, evener_picker *picker, evener_servic
     r->reclaim.fn = retired_over;
     r->reclaim.arg = r;
     channel->control.retired_count++;
-    evener_runtime_reclaim(channel->settings.runtime, &r->reclaim);
+    if (channel->pool.unread) {
+        evener_runtime_reclaim_unread(channel->settings.runtime, &r->reclaim);
+    } else {
+        evener_runtime_reclaim(channel->settings.runtime, &r->reclaim);
+    }
 }
 
 /* ---- publishing ---- */
@@ -745,6 +749,7 @@ void evener_channel_free_if_over(evener_channel *channel)
 static void release(void *arg)
 {
     evener_channel *channel = arg;
+    channel->pool.unread = true; /* a thread that picks has a reference */
     shut_down(channel);
     if (channel->control.phase != EVENER_CHANNEL_RELEASED) {
         enter_phase(channel, EVENER_CHANNEL_RELEASED);

@@ -23,8 +23,10 @@ struct evener_reclaimer {
     batch waiting;     /* their grace period has not begun */
     batch in_progress; /* their grace period is in progress */
     evener_task task;  /* with a thread: runs after the grace period; without: waits for the grace period */
-    bool busy;         /* from the start of a grace period until its items have run */
-    bool stopped;      /* atomic: the control thread writes it, both threads read it */
+    batch unread;      /* need no grace period */
+    evener_task unread_task;
+    bool busy;    /* from the start of a grace period until its items have run */
+    bool stopped; /* atomic: the control thread writes it, both threads read it */
     bool has_thread;
     pthread_t thread;
     sem_t work; /* wakes the thread: a grace period is wanted, or it must stop */
@@ -36,6 +38,17 @@ static batch batch_take(batch *from)
     from->first = NULL;
     from->last = NULL;
     return taken;
+}
+
+static void batch_add(batch *to, evener_reclaim *item)
+{
+    item->next = NULL;
+    if (to->first == NULL) {
+        to->first = item;
+    } else {
+        to->last->next = item;
+    }
+    to->last = item;
 }
 
 /* Run the items. An item may add others and may free itself. */
@@ -104,6 +117,12 @@ static void wait_for_grace_period(void *arg)
 
 /* ---- both ---- */
 
+static void run_unread(void *arg)
+{
+    evener_reclaimer *reclaimer = arg;
+    batch_run(batch_take(&reclaimer->unread));
+}
+
 evener_status_code evener_reclaimer_create(evener_loop *loop, bool own_thread, const char *thread_name,
                                            evener_reclaimer **reclaimer, evener_status *status)
 {
@@ -113,6 +132,7 @@ evener_status_code evener_reclaimer_create(evener_loop *loop, bool own_thread, c
     }
     made->loop = loop;
     made->task = (evener_task)EVENER_TASK_INIT(own_thread ? grace_period_over : wait_for_grace_period, made);
+    made->unread_task = (evener_task)EVENER_TASK_INIT(run_unread, made);
     if (own_thread) {
         (void)sem_init(&made->work, 0, 0); /* cannot fail: the value is in range */
         const evener_status_code code = evener_thread_start(&made->thread, thread_name, reclaimer_main, made, status);
@@ -129,21 +149,21 @@ evener_status_code evener_reclaimer_create(evener_loop *loop, bool own_thread, c
 
 void evener_reclaimer_add(evener_reclaimer *reclaimer, evener_reclaim *item)
 {
-    item->next = NULL;
-    if (reclaimer->waiting.first == NULL) {
-        reclaimer->waiting.first = item;
-    } else {
-        reclaimer->waiting.last->next = item;
-    }
-    reclaimer->waiting.last = item;
+    batch_add(&reclaimer->waiting, item);
     if (!reclaimer->busy && !reclaimer->stopped) {
         begin_grace_period(reclaimer);
     }
 }
 
+void evener_reclaimer_add_unread(evener_reclaimer *reclaimer, evener_reclaim *item)
+{
+    batch_add(&reclaimer->unread, item);
+    (void)evener_loop_post(reclaimer->loop, &reclaimer->unread_task);
+}
+
 bool evener_reclaimer_is_idle(const evener_reclaimer *reclaimer)
 {
-    return !reclaimer->busy && reclaimer->waiting.first == NULL;
+    return !reclaimer->busy && reclaimer->waiting.first == NULL && reclaimer->unread.first == NULL;
 }
 
 void evener_reclaimer_stop(evener_reclaimer *reclaimer)

@@ -27,6 +27,10 @@ typedef struct evener_reclaim {
  * when the runtime ends run at its end. Control thread. */
 void evener_runtime_reclaim(evener_runtime *runtime, evener_reclaim *item);
 
+/* The same without a grace period, in a task: for what no reader can have found, as its last user has left. Items of the
+ * two functions run in no particular order. Control thread. */
+void evener_runtime_reclaim_unread(evener_runtime *runtime, evener_reclaim *item);
+
 /* ---- for the runtime ---- */
 
 typedef struct evener_reclaimer evener_reclaimer;
@@ -38,6 +42,9 @@ evener_status_code evener_reclaimer_create(evener_loop *loop, bool own_thread, c
 
 /* Queue an item. Control thread. */
 void evener_reclaimer_add(evener_reclaimer *reclaimer, evener_reclaim *item);
+
+/* Queue an item that needs no grace period. Control thread. */
+void evener_reclaimer_add_unread(evener_reclaimer *reclaimer, evener_reclaim *item);
 
 /* Return whether no grace period is in progress and no item runs or waits. Control thread. */
 bool evener_reclaimer_is_idle(const evener_reclaimer *reclaimer);

@@ -363,6 +363,11 @@ void evener_runtime_reclaim(evener_runtime *runtime, evener_reclaim *item)
     evener_reclaimer_add(runtime->reclaimer, item);
 }
 
+void evener_runtime_reclaim_unread(evener_runtime *runtime, evener_reclaim *item)
+{
+    evener_reclaimer_add_unread(runtime->reclaimer, item);
+}
+
 void evener_runtime_adopt_thread(evener_runtime *runtime)
 {
     own_runtime = runtime;

@@ -10,6 +10,7 @@
 
 #include "lb/channel/channel_internal.h"
 #include "lb/channel/reconfigure.h"
+#include "lb/runtime/rcu.h"
 #include "tests/support/channel_fixture.h"
 
 #define A "127.0.0.1:1"
@@ -648,6 +649,23 @@ Test(channel, closes_gracefully_while_connecting)
 
 /* brpc's "update while selecting", in one thread: any list, in any order, never fails a call while one backend of the
  * list is alive. */
+/* Without a reference nobody picks from the channel; readers of others do not hold its end up. A closing that waited for
+ * a grace period would never end here. */
+Test(channel, the_end_waits_for_no_reader)
+{
+    fixture *f = fixture_create(NULL);
+    fixture_push(f, "127.0.0.1:1,127.0.0.1:2");
+    fixture_connect(f);
+    cr_assert_str_eq(fixture_pick(f), "127.0.0.1:1");
+    evener_rcu_read_lock();
+    evener_channel_unref(f->channel);
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_eq(fake_transport_unfreed(f->transport), 0);
+    evener_rcu_read_unlock();
+    f->channel = NULL;
+    fixture_destroy(f);
+}
+
 Test(channel, thousand_shuffled_updates)
 {
     fixture *f = fixture_create(NULL);

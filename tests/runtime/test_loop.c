@@ -231,6 +231,31 @@ Test(loop, a_task_may_post_itself_from_its_run)
     wait_done();
 }
 
+static void post_until_the_timer_rings(void *arg)
+{
+    bell *b = arg;
+    if (rang.count == 0) {
+        evener_loop_post(loop, &b->task);
+    } else {
+        signal_done(NULL);
+    }
+}
+
+static void start_timer_and_post(void *arg)
+{
+    bell *b = arg;
+    b->timer = (evener_timer)EVENER_TIMER_INIT(ring, b);
+    b->task = (evener_task)EVENER_TASK_INIT(post_until_the_timer_rings, b);
+    evener_timer_start(loop, &b->timer, 0);
+    evener_loop_post(loop, &b->task);
+}
+
+Test(loop, a_task_that_posts_itself_lets_timers_through)
+{
+    evener_runtime_call(runtime, start_timer_and_post, &bells[0]);
+    wait_done();
+}
+
 /* ---- clock, random numbers, libuv ---- */
 
 Test(loop, time_does_not_go_back_and_both_clocks_agree)

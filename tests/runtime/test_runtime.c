@@ -432,6 +432,41 @@ Test(reclaim, waits_for_the_readers_that_are_inside)
     cr_assert_eq(ended, 1);
 }
 
+static void reclaim_unread_thing(void *arg)
+{
+    thing *t = arg;
+    evener_runtime_reclaim_unread(t->runtime, &t->reclaim);
+}
+
+Test(reclaim, what_nobody_reads_waits_for_no_reader)
+{
+    evener_runtime *runtime = create();
+    int ended = 0, ran = 0;
+    evener_rcu_read_lock();
+    evener_runtime_call(runtime, reclaim_unread_thing, thing_create(runtime, &ended));
+    evener_runtime_call(runtime, reclaim_unread_thing, thing_create(runtime, &ended));
+    evener_runtime_call(runtime, add_one, &ran); /* posted after them */
+    cr_assert_eq(ended, 2);
+    evener_rcu_read_unlock();
+    evener_runtime_unref(runtime);
+}
+
+Test(reclaim, on_a_caller_s_loop_the_end_waits_for_what_nobody_reads)
+{
+    virtual_loop *loop = virtual_loop_create(1);
+    evener_runtime *runtime = create_on(loop);
+    use_shared(runtime);
+    int ended = 0;
+    reclaim_unread_thing(thing_create(runtime, &ended));
+    evener_runtime_unref(runtime);
+    cr_assert_eq(ended, 0);
+    cr_assert_str_eq(history.order, "");
+    virtual_loop_run_until_idle(loop);
+    cr_assert_eq(ended, 1);
+    cr_assert_str_eq(history.order, "ba");
+    virtual_loop_destroy(loop);
+}
+
 Test(reclaim, everything_has_run_when_the_runtime_has_ended)
 {
     for (int i = 0; i < 100; i++) {
