@@ -6,7 +6,6 @@
 #include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
-#include <urcu/arch.h>
 
 #include "lb/backend/server_name.h"
 #include "lb/backend/shared_transport.h"
@@ -18,6 +17,7 @@
 #include "lb/runtime/clock.h"
 #include "lb/runtime/rcu.h"
 #include "lb/runtime/runtime_internal.h"
+#include "lb/runtime/thread.h"
 #include "lb/runtime/uncancelled.h"
 #include "lb/runtime/work_threads.h"
 
@@ -549,10 +549,6 @@ evener_channel *evener_channel_ref(evener_channel *channel)
     return channel;
 }
 
-/* A channel without calls is gone within some 30 us, a quarter of which is the way into sleep and out of it. So its
- * thread looks for about that long before it sleeps. */
-#define LOOKS_BEFORE_SLEEP 4000
-
 void evener_channel_unref(evener_channel *channel)
 {
     if (channel == NULL || __atomic_sub_fetch(&channel->references, 1, __ATOMIC_ACQ_REL) != 0 ||
@@ -569,13 +565,7 @@ void evener_channel_unref(evener_channel *channel)
     sem_init(&gone, 0, 0);
     channel->control.gone = &gone;
     evener_loop_post(channel->hot.loop, &channel->control.release_task);
-    bool over = false;
-    for (int look = 0; look < LOOKS_BEFORE_SLEEP && !over; look++) {
-        over = sem_trywait(&gone) == 0;
-        caa_cpu_relax();
-    }
-    while (!over && sem_wait(&gone) != 0) { /* EINTR: a signal of the program */
-    }
+    evener_thread_wait_for_brief(&gone);
     sem_destroy(&gone);
     evener_runtime_unref(runtime);
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <urcu/arch.h>
 
 #include "lb/base/c_locale.h"
 
@@ -53,4 +54,18 @@ evener_status_code evener_thread_start(pthread_t *thread, const char *name, void
     }
     *thread = started;
     return EVENER_STATUS_OK;
+}
+
+#define LOOKS_BEFORE_SLEEP 4000
+
+void evener_thread_wait_for_brief(sem_t *semaphore)
+{
+    for (int look = 0; look < LOOKS_BEFORE_SLEEP; look++) {
+        if (sem_trywait(semaphore) == 0) {
+            return;
+        }
+        caa_cpu_relax();
+    }
+    while (sem_wait(semaphore) != 0) { /* EINTR: a signal of the program */
+    }
 }
