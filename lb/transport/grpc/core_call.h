@@ -65,6 +65,7 @@ struct evener_grpc_core_call {
     bool is_unary;
     bool is_listed; /* was given to overdue.c */
     /* overdue.c's, under its mutex */
+    bool was_removed;                 /* at its end; a look that has taken it does not put it back then */
     uint32_t looks;                   /* that have found it */
     evener_grpc_core_call *long_next; /* in a list of unary calls that take long */
     evener_grpc_core_call *overdue_next;

@@ -53,17 +53,34 @@ void evener_grpc_overdue_destroy(evener_grpc_overdue *overdue)
     free(overdue);
 }
 
-void evener_grpc_overdue_add(evener_grpc_overdue *overdue, evener_grpc_core_call *call)
+/* Under the list's mutex. */
+static void link_call(list *l, evener_grpc_core_call *call)
 {
-    list *l = list_of(overdue, call);
-    pthread_mutex_lock(&l->mutex);
-    call->is_listed = true;
     call->overdue_next = l->first;
     call->overdue_link = &l->first;
     if (l->first != NULL) {
         l->first->overdue_link = &call->overdue_next;
     }
     l->first = call;
+}
+
+void evener_grpc_overdue_add(evener_grpc_overdue *overdue, evener_grpc_core_call *call)
+{
+    list *l = list_of(overdue, call);
+    call->is_listed = true;
+    pthread_mutex_lock(&l->mutex);
+    link_call(l, call);
+    pthread_mutex_unlock(&l->mutex);
+}
+
+/* Put a call that was taken back, unless it has ended meanwhile. */
+static void add_again(evener_grpc_overdue *overdue, evener_grpc_core_call *call)
+{
+    list *l = list_of(overdue, call);
+    pthread_mutex_lock(&l->mutex);
+    if (!call->was_removed) {
+        link_call(l, call);
+    }
     pthread_mutex_unlock(&l->mutex);
 }
 
@@ -84,6 +101,7 @@ void evener_grpc_overdue_remove(evener_grpc_overdue *overdue, evener_grpc_core_c
     }
     list *l = list_of(overdue, call);
     pthread_mutex_lock(&l->mutex);
+    call->was_removed = true;
     if (call->overdue_link != NULL) {
         unlink_call(call);
     }
@@ -145,7 +163,7 @@ void evener_grpc_overdue_look(evener_grpc_overdue *overdue)
         for (evener_grpc_core_call *call = overdue_ones; call != NULL; call = next) {
             next = call->overdue_next;
             if (!evener_grpc_core_call_try_abandon(call)) {
-                evener_grpc_overdue_add(overdue, call); /* try again: an event of the call is under way */
+                add_again(overdue, call); /* try again: an event of the call is under way */
             }
             evener_grpc_core_call_unref(call);
         }
