@@ -108,7 +108,7 @@ typedef struct evener_call_options {
     /* Filled when the call has ended, well or not, before its callback; NULL: not asked for (and then not paid for).
      * Cleared first, so it must be initialised. */
     evener_call_details *details;
-    /* Receives what the policy weighed at each pick of the call, of a hedged call: until its first attempt has begun.
+    /* Receives what the policy weighed at each pick of the call, of a hedged one: until its first attempt has begun.
      * Or NULL. The struct is borrowed as the rest, its `arg` until the call has ended. Picks after the first one may
      * run on other threads. */
     const evener_pick_trace *trace;
@@ -181,7 +181,8 @@ EVENER_API void evener_call_unref(evener_call *call);
  *     code = evener_stream_finish(stream, &status);
  *     evener_stream_unref(stream);
  *
- * A stream that was not processed is made again like a unary call, as long as no message of it was written. */
+ * A stream that was not processed is made again like a unary call, as long as no message of it was written. With a
+ * retryPolicy or hedgingPolicy (A6) its messages are kept until its answer begins, 256 KiB at most, for further attempts. */
 typedef struct evener_stream evener_stream;
 
 /* Open a stream and wait until it has a backend (no round trip). With `only_request` not NULL that message and the
@@ -213,7 +214,8 @@ EVENER_API void evener_stream_cancel(evener_stream *stream);
  * was not done. A further call returns the same. When no read or write is under way; one thread at a time. */
 EVENER_API evener_status_code evener_stream_finish(evener_stream *stream, evener_status *status);
 
-/* Return the backend, as evener_call_details.peer; "" while there is none. Lives as long as the stream. Any thread. */
+/* Return the backend, as evener_call_details.peer; "" while there is none; of a hedged stream without an answer, the
+ * newest attempt's. Lives as long as the stream. Any thread. */
 EVENER_API const char *evener_stream_peer(const evener_stream *stream);
 
 /* Take or give back a reference. The last unref cancels a stream that was not finished. NULL is allowed for unref. Any

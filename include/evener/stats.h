@@ -79,7 +79,7 @@ typedef struct evener_method_stats {
     uint64_t throttled;           /* retries that the policy allows, and the throttle or the budget does not */
     uint64_t breaker_rejections;  /* calls that evenerBreaker did not let through */
     uint64_t quantile_ns;         /* evenerHedgingQuantile of the latencies; 0: not known yet, or not asked for */
-    uint64_t attempts_cancelled;  /* of hedged calls: under way when another attempt gave the answer */
+    uint64_t attempts_cancelled;  /* of hedged calls: under way when another attempt gave the answer, or began it */
 } evener_method_stats;
 
 /* Copy the counters of at most `room` names to `stats`, `stride` bytes each (sizeof(evener_method_stats)). Return the

@@ -38,6 +38,7 @@ typedef struct evener_attempts_hooks {
     /* Take or give back a reference to the owner, held over steps after which the RPC may be freed. */
     void (*ref)(evener_attempts *attempts);
     void (*unref)(evener_attempts *attempts);
+    const struct evener_hedge_hooks *hedged; /* what a hedged stream adds (hedge.h); NULL: the RPC is none */
 } evener_attempts_hooks;
 
 /* Where the RPC can be reached by evener_attempts_cancel(). */

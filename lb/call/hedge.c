@@ -15,6 +15,8 @@
 typedef struct child {
     evener_attempts attempts;
     evener_hedge *hedge;
+    evener_attempts_hooks hooks;
+    evener_line line;            /* of a stream; under its mutex */
     evener_call_details details; /* with details asked for */
     evener_status status;        /* when it has ended without a decision */
     uint64_t started_ns;
@@ -37,10 +39,12 @@ struct evener_hedge {
     pthread_mutex_t mutex; /* protects the rest; taken after a child's, never the other way round */
     bool cancelled;
     bool is_over; /* `finished` was, or is being called */
-    bool no_more; /* a pushback or the throttle forbids further attempts */
+    bool no_more; /* a pushback, the throttle or a commitment forbids further attempts */
+    bool cancels; /* the control thread has to cancel all children but `winner` */
     uint32_t started, running;
     uint64_t next_at_ns; /* when the next attempt is due */
     child *latest;       /* the last one that ended without a decision */
+    child *winner;       /* the one that a stream is committed to */
     child *children[EVENER_HEDGES_MAX];
 };
 
@@ -67,6 +71,7 @@ static void hedge_unref(evener_hedge *hedge)
     }
     for (uint32_t i = 0; i < hedge->started; i++) {
         child *c = hedge->children[i];
+        evener_bytes_clear(&c->line.out);
         evener_call_details_clear(&c->details);
         evener_attempts_clear(&c->attempts);
         evener_pool_give_back(c, c->bytes);
@@ -80,6 +85,16 @@ void evener_hedge_free(evener_hedge *hedge)
         pthread_mutex_destroy(&hedge->mutex);
         evener_pool_give_back(hedge, sizeof *hedge);
     }
+}
+
+evener_attempts *evener_hedge_call_of(evener_attempts *attempts)
+{
+    return EVENER_CONTAINER_OF(attempts, child, attempts)->hedge->call;
+}
+
+evener_line *evener_hedge_line_of(evener_attempts *attempts)
+{
+    return &EVENER_CONTAINER_OF(attempts, child, attempts)->line;
 }
 
 static evener_hedge *hedge_of(evener_attempts *attempts)
@@ -134,9 +149,12 @@ static void finish(evener_hedge *hedge, child *from, const evener_status *status
     pthread_mutex_lock(&hedge->mutex);
     const uint32_t started = hedge->started;
     const bool gave_up = hedge->cancelled || (end != NULL && end->timed_out); /* no attempt has decided */
-    const uint32_t losers = gave_up ? 0 : hedge->running;
+    const uint32_t losers = gave_up || hedge->winner != NULL ? 0 : hedge->running;
     pthread_mutex_unlock(&hedge->mutex);
     EVENER_METHOD_ADD(call->rpc.state, losers, losers);
+    if (call->hooks->hedged != NULL && from != NULL) {
+        call->hooks->hedged->chosen(&from->attempts);
+    }
     for (uint32_t i = 0; i < started; i++) {
         if (hedge->children[i] != from) {
             evener_attempts_cancel(&hedge->children[i]->attempts);
@@ -162,6 +180,10 @@ static void child_begun(evener_attempts *attempts)
     (void)snprintf(c->address, sizeof c->address, "%s", evener_subchannel_address_text(attempts->pick.subchannel));
     c->has_address = true;
     pthread_mutex_unlock(&c->hedge->mutex);
+    const evener_hedge_hooks *hedged = c->hedge->call->hooks->hedged;
+    if (hedged != NULL) {
+        hedged->begun(attempts);
+    }
     attempts->rpc.pick_args.trace = NULL; /* a transparent retry may pick while another attempt ends the call */
 }
 
@@ -182,7 +204,13 @@ static child *child_create(evener_hedge *hedge)
     c->hedge = hedge;
     c->bytes = bytes;
     evener_attempts *attempts = &c->attempts;
-    attempts->hooks = &child_hooks;
+    c->hooks = child_hooks;
+    if (call->hooks->hedged != NULL) {
+        c->hooks.events = call->hooks->hedged->events;
+        c->hooks.may_repeat = call->hooks->hedged->may_repeat;
+    }
+    c->line.attempts = attempts;
+    attempts->hooks = &c->hooks;
     attempts->rpc = call->rpc;
     attempts->rpc.retries = hedge->started; /* grpc-previous-rpc-attempts */
     attempts->rpc.policy.kind = EVENER_CALL_POLICY_NONE;
@@ -223,23 +251,23 @@ static uint64_t delay_ns(const evener_rpc *rpc)
 }
 
 /* Learn from the first attempt, also when a later one has overtaken it: otherwise the quantile would sink with every
- * call that it hedges. The mutex is held. */
-static void learn(const evener_hedge *hedge, const child *c, evener_status_code code)
+ * call that it hedges. The latency of a stream is the time until its answer begins. The mutex is held. */
+static void learn(const evener_hedge *hedge, const child *c, bool has_latency)
 {
     const evener_rpc *rpc = &hedge->call->rpc;
     if (rpc->policy.hedging_quantile > 0 && rpc->state != NULL && c == hedge->children[0] && !hedge->cancelled &&
-        (code == EVENER_STATUS_OK || hedge->is_over)) {
+        has_latency) {
         evener_method_state_record(rpc->state, evener_loop_now_ns(hedge->channel->hot.loop) - c->started_ns);
     }
 }
 
 /* Start the next attempt. Not OK: it could not start, and has no result. *started NULL: there is none, as memory is
- * out, or as the call has ended or was cancelled since it was decided that an attempt is due. */
+ * out, or as the call has ended, was committed or cancelled since it was decided that an attempt is due. */
 static evener_status_code start_next(evener_hedge *hedge, child **started, evener_status *status)
 {
     *started = NULL;
     pthread_mutex_lock(&hedge->mutex);
-    if (hedge->is_over || hedge->cancelled) {
+    if (hedge->is_over || hedge->cancelled || hedge->winner != NULL) {
         pthread_mutex_unlock(&hedge->mutex);
         return evener_status_set(status, EVENER_STATUS_CANCELLED, "the call was cancelled");
     }
@@ -276,16 +304,19 @@ static void child_ended(evener_attempts *attempts, const evener_status *status, 
         end != NULL ? !end->timed_out && !evener_retry_headers_came(end) : evener_pick_was_failed(&attempts->pick);
     const bool is_fatal = !is_judged || (policy->codes >> ((uint32_t)status->code & 31U) & 1U) == 0;
     pthread_mutex_lock(&hedge->mutex);
-    hedge->running--;
-    learn(hedge, c, status->code);
-    const bool counts = !hedge->is_over && !hedge->cancelled;
+    const bool is_winner = hedge->winner == c; /* set by an event before */
+    const bool is_loser = hedge->winner != NULL && !is_winner;
+    learn(hedge, c, !is_winner && (status->code == EVENER_STATUS_OK || hedge->is_over || is_loser));
+    const bool counts = !hedge->is_over && !hedge->cancelled && !is_loser;
     pthread_mutex_unlock(&hedge->mutex);
     if (counts && status->code != EVENER_STATUS_OK && (!is_fatal || forbids)) {
         evener_throttle_failed(throttle);
     }
     pthread_mutex_lock(&hedge->mutex);
+    hedge->running--; /* in one hold of the mutex with the decision: the control thread ends a call without children */
     hedge->no_more = hedge->no_more || forbids || !evener_throttle_allows(throttle);
-    const bool goes_on = !is_fatal && !hedge->cancelled && (hedge->running > 0 || has_more(hedge));
+    const bool has_others = hedge->running > 0 || has_more(hedge);
+    const bool goes_on = hedge->winner != NULL ? hedge->winner != c : !is_fatal && !hedge->cancelled && has_others;
     const bool decides = !hedge->is_over && !goes_on;
     const bool next = !hedge->is_over && goes_on && has_more(hedge);
     if (!hedge->is_over && goes_on) {
@@ -336,10 +367,50 @@ static void rest(evener_hedge *hedge, bool is_over)
     }
 }
 
+bool evener_hedge_commit(evener_attempts *attempts, bool has_answer)
+{
+    child *c = EVENER_CONTAINER_OF(attempts, child, attempts);
+    evener_hedge *hedge = c->hedge;
+    uint32_t losers = 0;
+    pthread_mutex_lock(&hedge->mutex);
+    const bool is_first = !hedge->is_over && hedge->winner == NULL;
+    const bool may_wait = has_more(hedge); /* then the timer runs */
+    if (is_first) {
+        learn(hedge, c, has_answer);
+        hedge->winner = c;
+        hedge->no_more = true;
+        hedge->cancels = hedge->running > 1;
+        losers = hedge->cancelled ? 0 : hedge->running - 1;
+    }
+    const bool has_task = is_first && (hedge->cancels || may_wait);
+    pthread_mutex_unlock(&hedge->mutex);
+    EVENER_METHOD_ADD(hedge->call->rpc.state, losers, losers);
+    if (has_task) {
+        post(hedge);
+    }
+    return is_first;
+}
+
+/* Cancel the children that a committed stream does not need. */
+static void cancel_losers(evener_hedge *hedge)
+{
+    pthread_mutex_lock(&hedge->mutex);
+    const bool cancels = hedge->cancels;
+    const child *winner = hedge->winner;
+    hedge->cancels = false;
+    pthread_mutex_unlock(&hedge->mutex);
+    for (uint32_t i = 0; cancels && i < hedge->started; i++) { /* none starts any more */
+        if (hedge->children[i] != winner) {
+            evener_attempts_cancel(&hedge->children[i]->attempts);
+        }
+    }
+}
+
 /* Start the attempts that are due, and the timer for the next one. Control thread, with a reference of the caller's. */
 static void advance_inside(evener_hedge *hedge)
 {
     evener_loop *loop = hedge->loop;
+    cancel_losers(hedge);
     for (;;) {
         pthread_mutex_lock(&hedge->mutex);
         const uint64_t now_ns = evener_loop_now_ns(loop);

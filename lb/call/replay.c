@@ -4,25 +4,27 @@
 
 #include "lb/call/retry.h"
 
-void evener_replay_restart(evener_replay *replay)
+/* Free what a committed attempt has written. */
+static void drop(evener_replay *replay, evener_line *line)
 {
-    replay->next = 0;
-}
-
-void evener_replay_written(evener_replay *replay)
-{
-    replay->next++;
-    if (!replay->is_on && replay->next == replay->count) {
+    if (!evener_replay_is_under_way(replay, line)) {
         evener_replay_clear(replay);
+        line->written = 0;
     }
 }
 
-void evener_replay_reserve(evener_replay *replay, size_t message_bytes)
+void evener_replay_written(evener_replay *replay, evener_line *line)
+{
+    line->written++;
+    if (!replay->is_on) {
+        drop(replay, line);
+    }
+}
+
+bool evener_replay_is_exceeded(const evener_replay *replay, size_t message_bytes)
 {
     const size_t used = replay->bytes + EVENER_REPLAY_MESSAGE_BYTES;
-    if (replay->is_on && (used > EVENER_RETRY_BUFFER_BYTES || message_bytes > EVENER_RETRY_BUFFER_BYTES - used)) {
-        evener_replay_commit(replay);
-    }
+    return replay->is_on && (used > EVENER_RETRY_BUFFER_BYTES || message_bytes > EVENER_RETRY_BUFFER_BYTES - used);
 }
 
 static bool grow(evener_replay *replay)
@@ -40,10 +42,10 @@ static bool grow(evener_replay *replay)
     return true;
 }
 
-void evener_replay_keep(evener_replay *replay, evener_bytes *message)
+void evener_replay_keep(evener_replay *replay, evener_line *line, evener_bytes *message)
 {
     if (replay->is_on && !grow(replay)) {
-        evener_replay_commit(replay);
+        evener_replay_commit(replay, line);
     }
     if (!replay->is_on) {
         evener_bytes_clear(message);
@@ -51,16 +53,14 @@ void evener_replay_keep(evener_replay *replay, evener_bytes *message)
     }
     replay->bytes += message->length + EVENER_REPLAY_MESSAGE_BYTES;
     replay->messages[replay->count++] = *message;
-    replay->next = replay->count;
+    line->written = replay->count;
     *message = (evener_bytes){0};
 }
 
-void evener_replay_commit(evener_replay *replay)
+void evener_replay_commit(evener_replay *replay, evener_line *line)
 {
     replay->is_on = false;
-    if (!evener_replay_is_under_way(replay)) {
-        evener_replay_clear(replay);
-    }
+    drop(replay, line);
 }
 
 void evener_replay_clear(evener_replay *replay)

@@ -7,6 +7,10 @@
  * With a retry policy the messages that were sent are kept, and sent again to the next backend (replay.h), until the
  * call is committed: by the server's headers or first message, or by more than 256 KiB (A6, client retries).
  *
+ * With a hedging policy several attempts are on the wire at once (hedge.h), and each writes what was kept. What is still
+ * to be written goes to all of them, and is reported as written when the first has written it. The attempt whose answer
+ * begins first is chosen, and the others are cancelled. Until then nothing of the answer was given to the program.
+ *
  * The blocking functions wait on words that the events change (evener_wait_word_set()); streams that were started with
  * callbacks call those instead, or have a call thread call them (callbacks_on_call_threads). */
 #include <stdlib.h>
@@ -17,6 +21,7 @@
 #include "lb/base/options.h"
 #include "lb/call/copies.h"
 #include "lb/call/details.h"
+#include "lb/call/retry.h"
 #include "lb/call/stream.h"
 #include "lb/channel/channel_internal.h"
 #include "lb/runtime/uncancelled.h"
@@ -45,6 +50,7 @@ evener_stream *evener_stream_ref(evener_stream *stream)
 
 static void stream_free(evener_stream *stream)
 {
+    evener_hedge_free(atomic_load_explicit(&stream->hedge, memory_order_relaxed));
     evener_attempts_clear(&stream->attempts);
     evener_bytes_clear(&stream->only_request);
     evener_bytes_clear(&stream->writing);
@@ -54,7 +60,7 @@ static void stream_free(evener_stream *stream)
     evener_bytes_clear(&stream->message);
     evener_call_details_clear(&stream->headers);
     evener_call_details_clear(&stream->details);
-    evener_stream_peer_name *peer = atomic_load_explicit(&stream->peer, memory_order_relaxed);
+    evener_stream_peer_name *peer = stream->peers;
     while (peer != NULL) {
         evener_stream_peer_name *older = peer->older;
         free(peer);
@@ -72,6 +78,16 @@ void evener_stream_drop_reference(evener_stream *stream)
     }
 }
 
+static void cancel(evener_stream *stream)
+{
+    evener_attempts_cancel(&stream->attempts); /* nothing happens if the stream has ended */
+    /* Acquire pairs with evener_stream_start_hedge(). */
+    evener_hedge *hedge = atomic_load_explicit(&stream->hedge, memory_order_acquire);
+    if (__builtin_expect(hedge != NULL, 0)) {
+        evener_hedge_cancel(hedge);
+    }
+}
+
 void evener_stream_unref(evener_stream *stream)
 {
     /* acq_rel: the last user sees what the others did. */
@@ -82,7 +98,7 @@ void evener_stream_unref(evener_stream *stream)
     evener_stream_lock(stream);
     stream->users_details = NULL; /* borrowed from a caller who may be gone */
     evener_stream_unlock(stream);
-    evener_attempts_cancel(&stream->attempts); /* nothing happens if the stream has ended */
+    cancel(stream);
     evener_stream_drop_reference(stream);
 }
 
@@ -102,8 +118,31 @@ static evener_status_code end_without_stream(evener_interception *interception, 
     return evener_status_set(status, found.code, "%s", found.message);
 }
 
+/* Choose how the stream is repeated: by retries, by hedging, or not. */
+static void choose_policy(evener_stream *stream, bool blocks)
+{
+    evener_attempts *attempts = &stream->attempts;
+    const evener_rpc *rpc = &attempts->rpc;
+    const size_t request_bytes = stream->has_only_request ? stream->only_request.length : 0;
+    stream->line.attempts = attempts;
+    stream->chosen = &stream->line;
+    stream->may_replay = rpc->policy.kind == EVENER_CALL_POLICY_RETRY && rpc->attempts_max > 1;
+    stream->replay.is_on = stream->may_replay;
+    if (__builtin_expect(evener_hedge_is_wanted(rpc), 0) && request_bytes <= EVENER_RETRY_BUFFER_BYTES &&
+        !(blocks && evener_rpc_waits_for_itself(rpc))) {
+        stream->may_replay = stream->replay.is_on = stream->is_hedged = true;
+        stream->chosen = NULL;
+        attempts->hooks = &evener_stream_hedged_hooks;
+    }
+    if (stream->may_replay) {
+        evener_stream_reserve(stream, request_bytes);
+    }
+}
+
+/* `blocks`: the caller waits until the stream has begun. */
 static evener_status_code stream_create(evener_channel *channel, const char *method, const evener_bytes *only_request,
-                                        evener_call_options *options, evener_stream **stream, evener_status *status)
+                                        bool blocks, evener_call_options *options, evener_stream **stream,
+                                        evener_status *status)
 {
     evener_interception *interception = NULL;
     const evener_status_code code =
@@ -151,13 +190,24 @@ static evener_status_code stream_create(evener_channel *channel, const char *met
     attempts->details = &made->details;
     attempts->begin = (evener_call_begin_args){.wants_metadata = true};
     evener_attempts_init(attempts);
-    made->may_replay = attempts->rpc.policy.kind == EVENER_CALL_POLICY_RETRY && attempts->rpc.attempts_max > 1;
-    made->replay.is_on = made->may_replay;
-    if (made->may_replay) {
-        evener_replay_reserve(&made->replay, only_request != NULL ? only_request->length : 0);
-    }
+    choose_policy(made, blocks);
     *stream = made;
     return EVENER_STATUS_OK;
+}
+
+static evener_status_code begin(evener_stream *stream, bool may_wait, evener_status *status)
+{
+    evener_attempts *attempts = &stream->attempts;
+    evener_status_code code = evener_rpc_admit(&attempts->rpc, status);
+    if (code == EVENER_STATUS_OK) {
+        code = stream->is_hedged && !evener_attempts_has_late(attempts)
+                   ? evener_stream_start_hedge(stream, status)
+                   : evener_attempts_begin(attempts, may_wait, status);
+        if (code != EVENER_STATUS_OK) {
+            evener_rpc_report(&attempts->rpc, code);
+        }
+    }
+    return code;
 }
 
 /* Drop a stream without an attempt: give both references back. */
@@ -184,17 +234,11 @@ evener_status_code evener_stream_open(evener_channel *channel, const char *metho
     if (stream == NULL) {
         return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "evener_stream_open: `stream` is NULL");
     }
-    code = stream_create(channel, method, only_request, &options, &made, status);
+    code = stream_create(channel, method, only_request, true, &options, &made, status);
     if (made == NULL) {
         return code;
     }
-    code = evener_rpc_admit(&made->attempts.rpc, &found);
-    if (code == EVENER_STATUS_OK) {
-        code = evener_attempts_begin(&made->attempts, !evener_rpc_waits_for_itself(&made->attempts.rpc), &found);
-        if (code != EVENER_STATUS_OK) {
-            evener_rpc_report(&made->attempts.rpc, code);
-        }
-    }
+    code = begin(made, !evener_rpc_waits_for_itself(&made->attempts.rpc), &found);
     if (code != EVENER_STATUS_OK) {
         evener_status_set(status, code, "%s", found.message);
         stream_drop(made, &found);
@@ -238,7 +282,7 @@ evener_status_code evener_stream_start(evener_channel *channel, const char *meth
                                  : own.message == NULL ? "callbacks->message"
                                                        : "callbacks->ended");
     }
-    code = stream_create(channel, method, only_request, &options, &made, status);
+    code = stream_create(channel, method, only_request, false, &options, &made, status);
     if (code != EVENER_STATUS_OK) {
         return code;
     }
@@ -249,13 +293,7 @@ evener_status_code evener_stream_start(evener_channel *channel, const char *meth
     made->callback_threads = __atomic_load_n(&channel->calls.callback_threads, __ATOMIC_ACQUIRE);
     made->work.run = evener_stream_run_callbacks;
     *stream = made; /* callbacks may use it before this returns */
-    code = evener_rpc_admit(&made->attempts.rpc, &found);
-    if (code == EVENER_STATUS_OK) {
-        code = evener_attempts_begin(&made->attempts, true, &found);
-        if (code != EVENER_STATUS_OK) {
-            evener_rpc_report(&made->attempts.rpc, code);
-        }
-    }
+    code = begin(made, true, &found);
     if (code != EVENER_STATUS_OK) {
         *stream = NULL;
         evener_status_set(status, code, "%s", found.message);
@@ -278,8 +316,8 @@ bool evener_stream_ask(evener_stream *stream)
     if (can) {
         stream->reading = true;
         __atomic_store_n(&stream->read_word, EVENER_STREAM_WAITING, __ATOMIC_RELAXED);
-        if (evener_stream_is_on_wire(stream)) {
-            stream->attempts.rpc.calls->call_read(stream->attempts.wire);
+        for (evener_line *line = evener_stream_first_line(stream); line != NULL; line = line->next) {
+            stream->attempts.rpc.calls->call_read(line->attempts->wire);
         }
     }
     evener_stream_unlock(stream);
@@ -322,11 +360,13 @@ bool evener_stream_send(evener_stream *stream, const evener_bytes *sent)
         kept = (evener_bytes){0};
         stream->has_writing = true;
         if (stream->may_replay) {
-            evener_replay_reserve(&stream->replay, sent->length);
+            evener_stream_reserve(stream, sent->length);
         }
         __atomic_store_n(&stream->write_word, EVENER_STREAM_WAITING, __ATOMIC_RELAXED);
-        if (evener_stream_is_on_wire(stream) && !evener_replay_is_under_way(&stream->replay)) {
-            stream->attempts.rpc.calls->call_write(stream->attempts.wire, &stream->writing, false);
+        for (evener_line *line = evener_stream_first_line(stream); line != NULL; line = line->next) {
+            if (!evener_replay_is_under_way(&stream->replay, line)) {
+                evener_stream_write_on(stream, line, &stream->writing);
+            }
         }
     }
     evener_stream_unlock(stream);
@@ -357,9 +397,10 @@ bool evener_stream_send_done(evener_stream *stream)
     const bool can = !stream->ended && !stream->half_close;
     if (can) {
         stream->half_close = true;
-        if (evener_stream_is_on_wire(stream) && !stream->has_writing && !evener_replay_is_under_way(&stream->replay)) {
-            stream->half_close_sent = true;
-            stream->attempts.rpc.calls->call_half_close(stream->attempts.wire);
+        for (evener_line *line = evener_stream_first_line(stream); line != NULL; line = line->next) {
+            if (!stream->has_writing && !evener_replay_is_under_way(&stream->replay, line)) {
+                evener_stream_half_close_on(stream, line);
+            }
         }
     }
     evener_stream_unlock(stream);
@@ -396,7 +437,7 @@ void evener_stream_cancel(evener_stream *stream)
     if (is_older_than_fork(stream)) {
         return;
     }
-    evener_attempts_cancel(&stream->attempts);
+    cancel(stream);
 }
 
 evener_status_code evener_stream_finish(evener_stream *stream, evener_status *status)

@@ -259,6 +259,39 @@ Test(late_metadata, streams_wait_too)
     retry_scene_destroy(s);
 }
 
+/* Each attempt of a hedged stream has it; a failure ends the stream without an attempt. */
+Test(late_metadata, hedged_streams_have_it_in_every_attempt)
+{
+    static const evener_stream_callbacks callbacks = {
+        .size = sizeof callbacks, .message = on_message, .ended = on_ended};
+    static const evener_status_code codes[] = {EVENER_STATUS_OK, EVENER_STATUS_UNAUTHENTICATED};
+    for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++) {
+        retry_scene *s = create(HEDGED, asks_later, 1);
+        s->outcomes[0] = (fake_call_outcome){.kind = FAKE_CALL_SILENT};
+        s->outcomes[1] = (fake_call_outcome)OK;
+        s->outcome_count = 2;
+        evener_stream *stream;
+        evener_status status;
+        cr_assert_eq(
+            evener_stream_start(s->f->channel, SCENE_METHOD, &s->request, NULL, &callbacks, s, &stream, &status),
+            EVENER_STATUS_OK);
+        cr_assert(evener_stream_ask(stream));
+        virtual_loop_advance_ms(s->f->loop, 50);
+        answer(0, "secret", codes[i]);
+        virtual_loop_advance_ms(s->f->loop, 99);
+        cr_expect_eq(s->attempts, i == 0);
+        virtual_loop_advance_ms(s->f->loop, 1);
+        (void)evener_stream_ask(stream);
+        virtual_loop_advance_ms(s->f->loop, 10);
+        cr_expect_eq(s->ends, 1);
+        cr_expect_eq(s->status.code, codes[i], "%s", s->status.message);
+        cr_expect_eq(s->attempts, i == 0 ? 2 : 0);
+        cr_expect_str_eq(s->authorization, i == 0 ? "secret" : "");
+        evener_stream_unref(stream);
+        retry_scene_destroy(s);
+    }
+}
+
 /* ---- many calls, at random, by seed ---- */
 
 static void answer_some(uint64_t random)

@@ -184,3 +184,50 @@ Test(http2_allocations, hedged_calls_allocate_nothing_in_the_steady_state)
         "\"loadBalancingConfig\": [{\"p2c_ewma\": {}}]}");
     call_with_callbacks();
 }
+
+/* ---- streams ---- */
+
+#define STREAM_METHOD "/evener.demo.Echo/Stream"
+#define STREAMS 1000
+
+static void run_streams(int count)
+{
+    const evener_call_options options = {.size = sizeof options, .timeout_ms = 60000};
+    for (int i = 0; i < count; i++) {
+        evener_stream *stream;
+        evener_status status;
+        evener_bytes response;
+        cr_assert_eq(evener_stream_open(channel, STREAM_METHOD, NULL, &options, &stream, &status), EVENER_STATUS_OK,
+                     "%s", status.message);
+        cr_assert(evener_stream_write(stream, &request));
+        cr_assert(evener_stream_read(stream, &response));
+        evener_bytes_clear(&response);
+        cr_assert_eq(evener_stream_finish(stream, &status), EVENER_STATUS_OK, "%s", status.message);
+        evener_stream_unref(stream);
+    }
+}
+
+static uint64_t allocations_of_streams(const char *config)
+{
+    configure(config);
+    run_streams(STREAMS);
+    const uint64_t before = bench_counts_read().allocations;
+    run_streams(STREAMS);
+    return bench_counts_read().allocations - before;
+}
+
+/* What hedging needs for a stream comes out of pools: it allocates as often as one with a retry policy. The pools grow
+ * while the control thread holds the hedges of streams that have ended, as it does on a busy machine. */
+Test(http2_allocations, hedged_streams_allocate_no_more_than_retried_ones)
+{
+    const uint64_t retried = allocations_of_streams(RETRIES);
+    uint64_t hedged = UINT64_MAX;
+    for (int round = 0; round < ROUNDS && hedged > retried + STREAMS / 4; round++) {
+        hedged = allocations_of_streams(
+            "{\"methodConfig\": [{\"name\": [{}], \"hedgingPolicy\": {\"maxAttempts\": 2, \"hedgingDelay\": "
+            "\"60s\"}}], \"loadBalancingConfig\": [{\"p2c_ewma\": {}}]}");
+    }
+    cr_assert_geq(retried, STREAMS, "a stream itself is allocated");
+    cr_assert_leq(hedged, retried + STREAMS / 4, "%llu allocations, with retries %llu", (unsigned long long)hedged,
+                  (unsigned long long)retried);
+}

@@ -16,6 +16,8 @@ typedef struct fake_call {
     const evener_bytes *writing;
     evener_bytes echo; /* a message that waits to be read */
     bool has_echo, reading, half_closed, rung;
+    bool is_slow; /* a stream that takes messages when the timer has rung */
+    bool has_headers;
     evener_status_code cancel_code;
     const char *cancel_message;
 } fake_call;
@@ -73,6 +75,15 @@ static void time_is_up(fake_call *call)
             true);
         return;
     }
+    if (call->is_slow) {
+        call->is_slow = call->rung = false;
+        if (call->args.deadline_ns != UINT64_MAX) {
+            const uint64_t left_ns = call->args.deadline_ns - evener_loop_now_ns(loop_of(call));
+            evener_timer_start(loop_of(call), &call->timer, left_ns);
+        }
+        evener_loop_post(loop_of(call), &call->next_task);
+        return;
+    }
     switch (call->outcome.kind) {
     case FAKE_CALL_ANSWER:
         end(call, call->outcome.code, call->outcome.code == EVENER_STATUS_OK ? "" : "the server says no",
@@ -107,12 +118,21 @@ static void next_event(void *arg)
         time_is_up(call);
         return;
     }
-    if (call->writing != NULL && call->outcome.kind == FAKE_CALL_LOST) {
+    const bool fails = call->outcome.kind == FAKE_CALL_LOST || call->outcome.code != EVENER_STATUS_OK;
+    if (call->is_slow) {
+        return;
+    }
+    if (call->outcome.headers && !call->has_headers) {
+        const evener_metadata entry = {.key = "x-fake", .value = "yes", .value_bytes = 3};
+        call->has_headers = true;
+        evener_loop_post(loop_of(call), &call->next_task);
+        call->base.events->headers(&call->base, &entry, 1);
+    } else if (call->writing != NULL && fails) {
         call->writing = NULL;
         evener_loop_post(loop_of(call), &call->next_task);
         call->base.events->written(&call->base);
-    } else if (call->outcome.kind == FAKE_CALL_LOST) {
-        return; /* until it is lost */
+    } else if (fails) {
+        return; /* until its time has come */
     } else if (call->writing != NULL && !call->has_echo) {
         call->echo = evener_bytes_ref(call->writing);
         call->has_echo = true;
@@ -161,8 +181,10 @@ static evener_status_code call_begin(evener_connection *connection, evener_trans
     call->next_task = (evener_task)EVENER_TASK_INIT(next_event, call);
     call->outcome = fake->script(fake->script_arg, connection->to->address, args);
     fake->calls++;
-    const bool by_timer =
-        call->outcome.kind != FAKE_CALL_SILENT && (args->unary || call->outcome.kind != FAKE_CALL_ANSWER);
+    const bool echoes =
+        !args->unary && call->outcome.kind == FAKE_CALL_ANSWER && call->outcome.code == EVENER_STATUS_OK;
+    call->is_slow = echoes && call->outcome.delay_ns > 0;
+    const bool by_timer = call->outcome.kind != FAKE_CALL_SILENT && (!echoes || call->is_slow);
     uint64_t delay_ns = by_timer ? call->outcome.delay_ns : UINT64_MAX;
     if (args->deadline_ns != UINT64_MAX) {
         const uint64_t now_ns = evener_loop_now_ns(fake->loop);
@@ -171,6 +193,9 @@ static evener_status_code call_begin(evener_connection *connection, evener_trans
     }
     if (delay_ns != UINT64_MAX) {
         evener_timer_start(fake->loop, &call->timer, delay_ns);
+    }
+    if (call->outcome.headers) {
+        wake(call);
     }
     return EVENER_STATUS_OK;
 }

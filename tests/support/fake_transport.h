@@ -67,11 +67,12 @@ typedef enum fake_call_kind {
 
 typedef struct fake_call_outcome {
     fake_call_kind kind;
-    uint64_t delay_ns;
+    uint64_t delay_ns;       /* of a stream's ANSWER with OK: until it takes messages, and echoes them */
     evener_status_code code; /* of an ANSWER */
     bool headers_came;       /* before an ANSWER that is not OK: it is not Trailers-Only */
     const char *pushback;    /* of an ANSWER that is not OK: grpc-retry-pushback-ms; NULL: none */
     bool empty_headers;      /* of a LOST stream: headers without an entry are reported before its end */
+    bool headers;            /* of a stream that takes messages: headers with an entry come first */
     bool connection_ends;    /* the connection takes no further call from then on, and reports IDLE a moment later */
     uint64_t cancel_ns;      /* from a cancellation to the end */
 } fake_call_outcome;
