@@ -43,15 +43,15 @@ evener_status_code evener_hedge_start(evener_attempts *call, evener_hedge **hedg
 /* Free the hedge of a call whose last reference has gone. NULL is allowed. */
 void evener_hedge_free(evener_hedge *hedge);
 
-/* Return what a child is of: the call that evener_hedge_start() was given. */
-evener_attempts *evener_hedge_call_of(evener_attempts *child);
+/* Return what a child (its attempts) is of: the call that evener_hedge_start() was given. */
+evener_attempts *evener_hedge_call_of(evener_attempts *attempts);
 
 /* Return the child's line, which lives as long as the hedge. */
-evener_line *evener_hedge_line_of(evener_attempts *child);
+evener_line *evener_hedge_line_of(evener_attempts *attempts);
 
 /* Commit a stream to the child: the others are cancelled soon, by the control thread, and no further one starts.
  * `has_answer`: because its answer has begun. False: another child was chosen, or the stream ends. The caller makes sure that the child does not end meanwhile. Any thread. */
-bool evener_hedge_commit(evener_attempts *child, bool has_answer);
+bool evener_hedge_commit(evener_attempts *attempts, bool has_answer);
 
 /* Ask for the end with CANCELLED. Any number of times; any thread that holds the call. */
 void evener_hedge_cancel(evener_hedge *hedge);
