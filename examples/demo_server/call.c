@@ -24,6 +24,16 @@ static void call_ref(demo_call *call)
     atomic_fetch_add_explicit(&call->references, 1, memory_order_relaxed);
 }
 
+/* Count a call out. The stop waits for the threads that do this, so the server lives until the mutex is released. */
+static void count_out(demo_server *server)
+{
+    if (atomic_fetch_sub_explicit(&server->calls_alive, 1, memory_order_acq_rel) == 1) {
+        pthread_mutex_lock(&server->mutex);
+        pthread_cond_broadcast(&server->changed);
+        pthread_mutex_unlock(&server->mutex);
+    }
+}
+
 void demo_call_unref(demo_call *call)
 {
     /* acq_rel: the other holders' accesses happen before the end. */
@@ -56,13 +66,16 @@ void demo_call_unref(demo_call *call)
     grpc_metadata_array_destroy(&call->request_headers);
     pthread_mutex_destroy(&call->mutex);
     free(call->text);
+    demo_server *server = call->server;
     free(call);
+    count_out(server);
 }
 
 void demo_call_request(demo_server *server)
 {
     demo_call *call = must(calloc(1, sizeof *call));
     call->server = server;
+    atomic_fetch_add_explicit(&server->calls_alive, 1, memory_order_relaxed);
     atomic_init(&call->references, 1);
     call->opened = (demo_op){call, DEMO_OP_OPENED};
     call->closed = (demo_op){call, DEMO_OP_CLOSED};
@@ -79,7 +92,8 @@ void demo_call_request(demo_server *server)
     }
 }
 
-/* Start a batch. The caller holds the call's mutex. */
+/* Start a batch. The caller holds the call's mutex, and a reference: so the queue is not shut down yet (see
+ * demo_server_stop()). */
 static bool start(demo_call *call, const grpc_op *ops, size_t op_count, demo_op *tag)
 {
     call_ref(call);

@@ -18,10 +18,10 @@ struct demo_server {
     pthread_t *pollers;
     pthread_t timer_thread;
     pthread_mutex_t mutex;   /* for the members below; taken before a call's mutex */
-    pthread_cond_t changed;  /* signals changes of first_timer and of the next four members */
+    pthread_cond_t changed;  /* signals changes of first_timer and of the next four members, and the last call's end */
     unsigned paused_threads; /* serving threads that wait for `shutdown_begun` */
     bool shutdown_begun;     /* no new call can arrive */
-    bool shut_down;          /* all calls have ended */
+    bool shut_down;          /* no connection is left; events of calls may still follow */
     bool stopped;            /* the timer thread must end */
     demo_call *first_timer;  /* by deadline */
     demo_call *watchers;
@@ -37,6 +37,9 @@ struct demo_server {
     uint8_t streamed_report[LOAD_REPORT_BYTES_MAX];
     size_t streamed_report_bytes;
     bool streams_reports;
+    /* Calls in memory, also those that wait for a client. After `shut_down` it falls to 0 for good: only the handling
+     * of an event makes a call, and that event's call is counted. */
+    atomic_uint_fast64_t calls_alive;
     /* independent of all other members: no mutex needed */
     atomic_uint_fast64_t delay_ms;
     atomic_uint_fast64_t calls;

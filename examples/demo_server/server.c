@@ -319,7 +319,10 @@ void demo_server_stop(demo_server *server, uint64_t grace_ms)
         grpc_server_cancel_all_calls(server->core);
         pthread_mutex_lock(&server->mutex);
     }
-    while (!server->shut_down) {
+    /* The core (1.51) reports the shutdown when the last connection has gone, not when the last call has ended: events
+     * of calls may follow, and their handlers start batches. A batch on a queue that was shut down aborts the process.
+     * Only holders of a reference to a call start batches, so the queue is shut down after the last call. */
+    while (!server->shut_down || atomic_load_explicit(&server->calls_alive, memory_order_acquire) > 0) {
         pthread_cond_wait(&server->changed, &server->mutex);
     }
     server->stopped = true;
