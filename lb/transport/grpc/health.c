@@ -166,6 +166,9 @@ static void message_received(health *self, bool ok)
     self->message = NULL;
     self->had_message = true;
     attend(self, false);
+    if (self->stopped) {
+        return; /* at the end of the runtime this runs after the shutdown of the watcher's queue: start nothing on it */
+    }
     evener_backoff_reset(&self->backoff);
     read_next(self);
     report(self, serving ? EVENER_READY : EVENER_TRANSIENT_FAILURE,
