@@ -161,9 +161,22 @@ static unsigned connections_in(const char *file)
     return count;
 }
 
-static unsigned connections(void)
+static unsigned connections_now(void)
 {
     return connections_in("/proc/net/tcp") + connections_in("/proc/net/tcp6"); /* the servers listen on both */
+}
+
+/* The kernel writes its tables in pieces: while other programs open and close sockets one may be counted twice, or not at
+ * all. So the same number counts when it is read twice in a row. */
+static unsigned connections(void)
+{
+    unsigned before = connections_now();
+    unsigned count = connections_now();
+    while (count != before) {
+        before = count;
+        count = connections_now();
+    }
+    return count;
 }
 
 static void require(bool holds, const char *what, unsigned value)
