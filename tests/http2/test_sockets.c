@@ -15,6 +15,7 @@
 
 #include "demo_server/server.h"
 #include "http2/fixture.h"
+#include "lb/base/c_locale.h"
 #include "lb/transport/http2/internal.h"
 #include "support/certificates.h"
 
@@ -95,7 +96,8 @@ Test(http2_vsock, n14_is_connected_to, .timeout = 60)
     h2_open(&fixture, NULL);
     peer = h2_connect(&fixture, address, NULL);
     cr_assert_eq(h2_wait_state(peer, 1), EVENER_TRANSIENT_FAILURE);
-    cr_assert_not_null(strstr(h2_state_message(peer, 1), strerror(error)), "%s", h2_state_message(peer, 1));
+    cr_assert_not_null(strstr(h2_state_message(peer, 1), strerror_l(error, evener_c_locale())), "%s",
+                       h2_state_message(peer, 1));
     h2_forget(peer);
     h2_close(&fixture);
 }
