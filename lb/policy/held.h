@@ -38,7 +38,7 @@ static inline float evener_held_now(const evener_held *held, uint64_t now_ns, fl
 /* Hold `places` more. */
 static inline void evener_held_add(evener_held *held, uint64_t now_ns, float usual_ns, float places)
 {
-    const float sum = evener_held_now(held, now_ns, usual_ns) + places;
+    float sum = evener_held_now(held, now_ns, usual_ns) + places;
     __atomic_store(&held->places, &sum, __ATOMIC_RELAXED);
     __atomic_store_n(&held->at_ns, now_ns, __ATOMIC_RELAXED);
 }
