@@ -102,7 +102,7 @@ static const char *needed_integer(evener_field_kind kind)
 
 static bool read_integer(evener_json_input *in, const evener_json_path *path, evener_field_kind kind, uint64_t *value)
 {
-    evener_json_slice number;
+    evener_json_slice number = {0};
     bool quoted, negative;
     uint64_t magnitude;
     const char *needed = needed_integer(kind);
@@ -117,7 +117,7 @@ static bool read_integer(evener_json_input *in, const evener_json_path *path, ev
 static bool read_real(evener_json_input *in, const evener_json_path *path, evener_field_kind kind, uint64_t *value)
 {
     static const char needed[] = "a number is needed";
-    evener_json_slice number;
+    evener_json_slice number = {0};
     bool quoted;
     double real;
     if (!read_number(in, path, needed, &number, &quoted)) {
