@@ -95,11 +95,7 @@ static void begin_grace_period(evener_subchannel_pool *pool)
     pool->in_grace_period = pool->given_up;
     pool->given_up = NULL;
     pool->given_up_tail = &pool->given_up;
-    if (pool->unread) {
-        evener_runtime_reclaim_unread(pool->runtime, &pool->grace_period);
-    } else {
-        evener_runtime_reclaim(pool->runtime, &pool->grace_period);
-    }
+    evener_subchannel_pool_reclaim(pool, &pool->grace_period);
 }
 
 static void grace_period_over(void *arg)

@@ -320,4 +320,15 @@ static inline evener_subchannel_pool *evener_connector_pool(const evener_connect
     return connector->pool;
 }
 
+/* Run the item once no pick can use what it frees: after a grace period, or soon if the channel has no references left.
+ * Control thread. */
+static inline void evener_subchannel_pool_reclaim(const evener_subchannel_pool *pool, evener_reclaim *item)
+{
+    if (pool->unread) {
+        evener_runtime_reclaim_unread(pool->runtime, item);
+    } else {
+        evener_runtime_reclaim(pool->runtime, item);
+    }
+}
+
 #endif

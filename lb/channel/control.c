@@ -106,11 +106,7 @@ static void retire(evener_channel *channel, evener_picker *picker, evener_servic
     r->reclaim.fn = retired_over;
     r->reclaim.arg = r;
     channel->control.retired_count++;
-    if (channel->pool.unread) {
-        evener_runtime_reclaim_unread(channel->settings.runtime, &r->reclaim);
-    } else {
-        evener_runtime_reclaim(channel->settings.runtime, &r->reclaim);
-    }
+    evener_subchannel_pool_reclaim(&channel->pool, &r->reclaim);
 }
 
 /* ---- publishing ---- */
