@@ -2,8 +2,8 @@
  *
  * `choiceCount` backends are drawn in proportion to their weights (the attribute "weight", 1 if none, less during a
  * slow start). The first one gets the call unless another one has fewer calls in flight. Where weights differ, they are
- * compared as if each was made of servers of the smaller weight, with its calls spread over them at random
- * (part_of()): then neither wins more often than the other, and the shares are those of the draws, at any load. An idle
+ * compared as if each was made of servers of the smaller weight, with its calls spread over them (part_of()): then
+ * neither wins more often than the other, and the shares are those of the draws, at any load. An idle
  * backend of weight 3 and one of weight 1 get calls as they are drawn, 3 to 1; a comparison of (in flight + 1) / weight
  * would give the first one all of them.
  *
@@ -40,7 +40,7 @@
 #define CHOICES_MAX 10 /* A48: a larger choiceCount counts as this */
 /* Limit of the draws for a backend other than the first: with uneven weights mostly the first one comes again. */
 #define DRAWS_MAX 4
-/* Up to this many calls in flight are placed one by one (part_of()). */
+/* Up to this many calls in flight are placed one by one, with two choices (part_of()). */
 #define PLACED_CALLS_MAX 32
 /* When a backend is overloaded (is_overloaded()). */
 #define OVERLOAD_CALLS 3.0
@@ -171,14 +171,18 @@ static inline double load_of(const evener_pick_context *context, const candidate
 }
 
 /* Return how many of `load` calls one of the servers has that a backend is made of, if each server has `ratio` of its
- * weight and calls are on any of them: a random number of the mean load * ratio. Few calls are placed one by one; of
- * many, only the fraction of a call is drawn, as it is then the differences between backends that count. */
+ * weight: a random number of the mean load * ratio.
+ *
+ * It has to vary as much as the count of a backend of that weight does, or else one of both wins more often. With two
+ * choices, a count varies nearly as if each call had gone to any server: few calls are placed one by one. More choices
+ * keep the counts nearly even, and so would they those of the servers: only the fraction of a call is drawn. The same
+ * holds for many calls, as it is then the differences between backends that count. */
 static double part_of(least_request_picker *picker, uint32_t lane, double load, double ratio)
 {
     if (ratio >= 1) {
         return load;
     }
-    if (load > PLACED_CALLS_MAX) {
+    if (picker->choices > 2 || load > PLACED_CALLS_MAX) {
         const double fraction = (double)(evener_lane_random_next(&picker->random, lane) >> 32) * 0x1p-32;
         return floor(load * ratio + fraction);
     }

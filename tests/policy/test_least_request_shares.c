@@ -2,6 +2,7 @@
  * without streams draws more than its share. Each scenario with several seeds. */
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdio.h>
 
 #include "tests/policy/scene.h"
 
@@ -11,7 +12,8 @@
 static const double rates_per_s[] = {10, 100, 1000, 10000};
 
 /* B3: weights when idle. Within 5 % of the weights; at least 20,000 calls, that chance makes less than that. */
-static void expect_weights(const char *list, const double *weights, size_t count, uint64_t answer_us, bool varied)
+static void expect_weights_with(const char *config, const char *list, const double *weights, size_t count,
+                                uint64_t answer_us, bool varied)
 {
     double sum = 0;
     for (size_t b = 0; b < count; b++) {
@@ -19,7 +21,7 @@ static void expect_weights(const char *list, const double *weights, size_t count
     }
     for (size_t r = 0; r < 4; r++) {
         for (uint64_t seed = 1; seed <= SEEDS; seed++) {
-            scene *s = scene_open("least_request", NULL, list, seed);
+            scene *s = scene_open("least_request", config, list, seed);
             s->varied = varied;
             for (size_t b = 0; b < count; b++) {
                 s->backends[b].answer_us = answer_us;
@@ -28,12 +30,17 @@ static void expect_weights(const char *list, const double *weights, size_t count
             for (size_t b = 0; b < count; b++) {
                 const double wanted = weights[b] / sum;
                 cr_assert(fabs(scene_share(s, b) - wanted) < 0.05 * wanted,
-                          "%s, %zu us, %g per s, seed %zu, backend %zu: %f", list, (size_t)answer_us, rates_per_s[r],
-                          (size_t)seed, b, scene_share(s, b));
+                          "%s, %s, %zu us, %g per s, seed %zu, backend %zu: %f", config != NULL ? config : "default",
+                          list, (size_t)answer_us, rates_per_s[r], (size_t)seed, b, scene_share(s, b));
             }
             scene_close(s);
         }
     }
+}
+
+static void expect_weights(const char *list, const double *weights, size_t count, uint64_t answer_us, bool varied)
+{
+    expect_weights_with(NULL, list, weights, count, answer_us, varied);
 }
 
 Test(least_request_shares, b3_shares_follow_the_weights_at_any_load)
@@ -45,6 +52,23 @@ Test(least_request_shares, b3_shares_follow_the_weights_at_any_load)
         expect_weights("10.0.0.1:1;weight=100,10.0.0.2:1;weight=99", near, 2, answer_us, i < 2);
         expect_weights("10.0.0.1:1;weight=100,10.0.0.2:1;weight=101,10.0.0.3:1;weight=102,10.0.0.4:1;weight=103", four,
                        4, answer_us, i < 2);
+    }
+}
+
+/* B3: the same with more choices. */
+Test(least_request_shares, b3_shares_follow_the_weights_with_any_number_of_choices)
+{
+    static const double three[] = {3, 1}, four[] = {100, 101, 102, 103};
+    for (unsigned choices = 3; choices <= 10; choices++) {
+        char config[32];
+        snprintf(config, sizeof config, "{\"choiceCount\":%u}", choices);
+        for (size_t i = 0; i < 3; i++) {
+            const uint64_t answer_us = i == 0 ? 1000 : 20000;
+            expect_weights_with(config, "10.0.0.1:1;weight=3,10.0.0.2:1;weight=1", three, 2, answer_us, i < 2);
+            expect_weights_with(
+                config, "10.0.0.1:1;weight=100,10.0.0.2:1;weight=101,10.0.0.3:1;weight=102,10.0.0.4:1;weight=103", four,
+                4, answer_us, i < 2);
+        }
     }
 }
 
