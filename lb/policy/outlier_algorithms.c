@@ -8,6 +8,9 @@
 #include "lb/base/c_locale.h"
 
 #define DURATION_MAX_NS (UINT64_C(365) * 24 * 3600 * EVENER_NS_PER_S)
+/* A backend whose success rate is below this share of the mean is an outlier whatever the deviation: when several fail
+ * nearly every call, the deviation is so large that the threshold would be below 0. */
+#define SUCCESS_FLOOR 0.2
 
 /* ---- the sweep ---- */
 
@@ -119,7 +122,7 @@ static void by_success_rate(sweep *s)
         }
     }
     const double stdev = sqrt(squares / (double)candidates);
-    const double threshold = mean - stdev * ((double)config->stdev_factor / 1000);
+    const double threshold = fmax(mean - stdev * ((double)config->stdev_factor / 1000), mean * SUCCESS_FLOOR);
     for (size_t i = 0; i < s->count; i++) {
         evener_outlier_host *host = &s->hosts[i];
         if (host->ejected || !has_volume(host, config->request_volume)) {

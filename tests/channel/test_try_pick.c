@@ -255,3 +255,83 @@ Test(lanes, a_thread_that_picks_gets_the_lane_of_an_idle_one_within_seconds)
     cr_assert_eq(fixture_stats(f, A).picks, 2 * EVENER_LANE_SHARED + 5);
     fixture_destroy(f);
 }
+
+/* ---- a crowd of threads of which some are hot ---- */
+
+#define CROWD_MAX 128
+#define CROWD_ROUNDS 6
+
+typedef struct crowd_thread {
+    fixture *f;
+    pthread_barrier_t *step;
+    bool hot;                   /* picks in every round; otherwise only in the first one */
+    uint32_t lane_before, lane; /* after the round before the last one, and after the last one */
+} crowd_thread;
+
+static void *pick_in_rounds(void *arg)
+{
+    crowd_thread *self = arg;
+    for (int round = 0; round < CROWD_ROUNDS; round++) {
+        if (round == 0 || self->hot) {
+            evener_pick pick;
+            (void)evener_channel_try_pick(self->f->channel, NULL, &pick, NULL);
+            evener_pick_done(&pick, NULL);
+        }
+        self->lane_before = self->lane;
+        self->lane = evener_lane_own();
+        (void)pthread_barrier_wait(self->step);
+        (void)pthread_barrier_wait(self->step);
+    }
+    return NULL;
+}
+
+/* A second passes between rounds. In the end each hot thread has a lane of its own, or as many as there are lanes, and
+ * they keep them. Idle threads may have taken lanes before. */
+static void expect_lanes(size_t threads, size_t hot)
+{
+    fixture *f = fixture_create_uncounted(NULL);
+    fixture_push(f, A);
+    fixture_connect(f);
+    crowd_thread crowd[CROWD_MAX];
+    pthread_t ids[CROWD_MAX];
+    pthread_barrier_t step;
+    pthread_barrier_init(&step, NULL, (unsigned)threads + 1);
+    for (size_t i = 0; i < threads; i++) {
+        crowd[i] = (crowd_thread){.f = f, .step = &step, .hot = i >= threads - hot};
+        cr_assert_eq(pthread_create(&ids[i], NULL, pick_in_rounds, &crowd[i]), 0);
+    }
+    for (int round = 0; round < CROWD_ROUNDS; round++) {
+        (void)pthread_barrier_wait(&step);
+        virtual_loop_advance_ms(f->loop, 1000);
+        (void)pthread_barrier_wait(&step);
+    }
+    bool taken[EVENER_LANES] = {false};
+    size_t with_lane = 0;
+    for (size_t i = 0; i < threads; i++) {
+        cr_assert_eq(pthread_join(ids[i], NULL), 0);
+        if (crowd[i].hot && crowd[i].lane != EVENER_LANE_SHARED) {
+            cr_assert_not(taken[crowd[i].lane], "%zu threads, %zu hot: lane %u twice", threads, hot, crowd[i].lane);
+            cr_assert_eq(crowd[i].lane, crowd[i].lane_before, "%zu threads, %zu hot: lane changed", threads, hot);
+            taken[crowd[i].lane] = true;
+            with_lane++;
+        }
+    }
+    const size_t lanes = hot < EVENER_LANE_SHARED ? hot : EVENER_LANE_SHARED;
+    cr_assert_eq(with_lane, lanes, "%zu threads, %zu hot: %zu have a lane", threads, hot, with_lane);
+    cr_assert_eq(fixture_stats(f, A).picks, threads - hot + hot * CROWD_ROUNDS);
+    cr_assert_eq(fixture_stats(f, A).in_flight, 0);
+    pthread_barrier_destroy(&step);
+    fixture_destroy(f);
+}
+
+/* Field case B7 with other numbers of threads. */
+Test(lanes, b7_hot_threads_have_lanes_whatever_the_crowd)
+{
+    static const size_t crowds[] = {16, 64, 96, 128};
+    for (size_t i = 0; i < sizeof crowds / sizeof *crowds; i++) {
+        expect_lanes(crowds[i], 1);
+        expect_lanes(crowds[i], 2);
+        expect_lanes(crowds[i], 8);
+        expect_lanes(crowds[i], crowds[i]);
+    }
+}
