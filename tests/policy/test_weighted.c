@@ -531,6 +531,28 @@ Test(weighted_round_robin, b6_an_absurd_report_is_refused)
     }
 }
 
+/* B6: numbers that are no numbers, below 0 or without end, in any field. */
+Test(weighted_round_robin, b6_a_report_with_an_impossible_number_is_refused)
+{
+    static const double impossible[][3] = {
+        {NAN, 0, 0.1},      {100, NAN, 0.1}, {100, 0, NAN},    {INFINITY, 0, 0.1}, {100, INFINITY, 0.1},
+        {100, 0, INFINITY}, {-100, 0, 0.1},  {100, -9.9, 0.1}, {100, -29, 0.3},    {-100, -100, 0.1},
+    };
+    for (size_t i = 0; i < sizeof impossible / sizeof *impossible; i++) {
+        policy_harness *h = ready_harness("weighted_round_robin", NO_BLACKOUT, A "," B "," C);
+        report(h, A, 100, 0, 0.9, 0);
+        report(h, B, 100, 0, 0.3, 0);
+        report(h, C, 100, 0, 0.3, 0);
+        report(h, C, impossible[i][0], impossible[i][1], impossible[i][2], 0);
+        harness_advance_ms(h, 1000);
+        size_t counts[3];
+        harness_count_picks(h, 7000, counts);
+        cr_assert(counts[0] >= 995 && counts[0] <= 1005 && counts[2] >= 2990 && counts[2] <= 3010, "%zu: %zu %zu %zu",
+                  i, counts[0], counts[1], counts[2]);
+        harness_destroy(h);
+    }
+}
+
 /* B10: linkerd2 11043. One with next to no utilization gets ten times the median, and the others remain apart. */
 Test(weighted_round_robin, b10_weights_are_clamped_against_the_median)
 {
