@@ -104,6 +104,20 @@ static void leave(evener_pick_queue *queue, evener_pick_request *request)
     count_add(queue, -1);
 }
 
+/* Return the number of requests that wait because of a limit. The mutex is held. */
+static uint32_t waits_for_limits(const evener_pick_queue *queue)
+{
+    return __atomic_load_n(&queue->channel->limits.waiting, __ATOMIC_RELAXED);
+}
+
+/* Note that a request, which is counted, waits because of a limit from now on. `is_last`: it is the last of the queue.
+ * The mutex is held. */
+static void begin_limited_wait(evener_pick_queue *queue, evener_pick_request *request, bool is_last)
+{
+    request->full_at_ns = evener_loop_now_ns(queue->channel->hot.loop);
+    queue->expires_in_order = waits_for_limits(queue) == 1 || (queue->expires_in_order && is_last);
+}
+
 /* Retry all, as one that waited because of a limit has left without a pick: others may have queued up behind it. The
  * mutex is held. */
 static void wake_after(evener_pick_queue *queue, bool was_limited)
@@ -245,6 +259,9 @@ static size_t take_batch(evener_pick_queue *queue, evener_pick_request **batch)
         queue->in_pass = false;
         begin_pass(queue);
     }
+    if (queue->pass_is_full && waits_for_limits(queue) == queue->count) {
+        queue->to_try = &queue->requests; /* there is no room for any of them */
+    }
     while (count < BATCH && queue->in_pass && queue->to_try != &queue->requests) {
         evener_pick_request *request = queue->to_try;
         queue->to_try = request->next;
@@ -268,7 +285,7 @@ static evener_pick_outcome found_full(evener_pick_queue *queue, evener_pick_requ
             evener_limits_refuse(limits, false, status);
             return EVENER_PICK_DROP;
         }
-        request->full_at_ns = evener_loop_now_ns(queue->channel->hot.loop);
+        begin_limited_wait(queue, request, false);
     }
     return EVENER_PICK_QUEUE;
 }
@@ -333,29 +350,34 @@ static size_t try_batch(evener_pick_queue *queue)
 
 /* ---- waits because of a limit ---- */
 
-/* End requests that have waited too long, and start the timer for the next one. Control thread, without the mutex. */
+/* End requests that have waited too long, and start the timer for the next one. Let other work run after
+ * TURN_REQUESTS_MAX. Control thread, without the mutex. */
 static void end_expired(void *arg)
 {
     evener_pick_queue *queue = arg;
     evener_limits *limits = &queue->channel->limits;
     evener_loop *loop = queue->channel->hot.loop;
     const uint64_t wait_ns = __atomic_load_n(&limits->wait_ns_max, __ATOMIC_RELAXED);
-    size_t count;
-    do {
+    for (size_t total = 0;;) {
         evener_pick_request *batch[BATCH];
         evener_status statuses[BATCH];
         uint64_t next_ns = UINT64_MAX;
         const uint64_t now_ns = evener_loop_now_ns(loop);
-        count = 0;
+        size_t count = 0;
+        size_t expired = 0;
         pthread_mutex_lock(&queue->mutex);
-        for (evener_pick_request *r = queue->requests.next; r != &queue->requests && count < BATCH;) {
+        for (evener_pick_request *r = queue->requests.next; r != &queue->requests && expired < BATCH;) {
             evener_pick_request *request = r;
             r = r->next;
             const uint64_t at_ns = request->full_at_ns != 0 ? request->full_at_ns + wait_ns : UINT64_MAX;
             if (at_ns > now_ns) {
                 next_ns = at_ns < next_ns ? at_ns : next_ns;
+                if (queue->expires_in_order && at_ns != UINT64_MAX) {
+                    break;
+                }
                 continue;
             }
+            expired++;
             leave(queue, request);
             wake_after(queue, true);
             state_add(request, ENDED);
@@ -372,10 +394,15 @@ static void end_expired(void *arg)
         for (size_t i = 0; i < count; i++) {
             call_back(batch[i], statuses[i].code, &statuses[i]);
         }
-        if (count < BATCH && next_ns != UINT64_MAX) {
-            evener_timer_start(loop, &queue->limit_timer, next_ns - now_ns);
+        total += expired;
+        if (expired < BATCH && next_ns == UINT64_MAX) {
+            return;
         }
-    } while (count == BATCH);
+        if (expired < BATCH || total >= TURN_REQUESTS_MAX) {
+            evener_timer_start(loop, &queue->limit_timer, expired < BATCH ? next_ns - now_ns : 0);
+            return;
+        }
+    }
 }
 
 /* Start the timer of requests that wait because of a limit: new ones, and those that a retry found to be such. */
@@ -513,7 +540,7 @@ static evener_pick_outcome try_or_enter(evener_pick_queue *queue, evener_pick_re
         }
         enter(queue, request);
         if (is_full) {
-            request->full_at_ns = evener_loop_now_ns(queue->channel->hot.loop);
+            begin_limited_wait(queue, request, true);
             evener_loop_post(queue->channel->hot.loop, &queue->task); /* the task starts the timer */
         }
         return EVENER_PICK_QUEUE;

@@ -27,7 +27,8 @@ typedef struct evener_pick_queue {
     evener_pick_request *untimed;  /* the first one whose timer was not started yet; the head: none */
     bool in_pass, restarted;       /* belong to the task */
     bool pass_is_full;             /* likewise: a limit has stopped a request of this pass */
-    uint32_t count;                /* atomic; changed with the mutex held */
+    bool expires_in_order; /* requests that wait because of a limit began to in the order of the ring; with the mutex */
+    uint32_t count;        /* atomic; changed with the mutex held */
     uint32_t count_max;
     uint32_t generation;       /* atomic; advanced with the mutex held */
     uint32_t tried_generation; /* belongs to the task */

@@ -1,6 +1,7 @@
 /* Limits of calls in flight, per channel and per backend: who is picked, who waits, and for how long. */
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <evener/evener.h>
@@ -227,6 +228,67 @@ Test(limits, deadline_and_cancellation_end_a_wait)
     cr_expect_eq(stats_of(f).limited_calls_waiting, 0);
     end(f, &w[2].pick);
     fixture_destroy(f);
+}
+
+/* B8 for calls that wait because of a limit: many that expire at once end in short turns, and those behind them in time. */
+#define MANY 10000
+#define ENDS_PER_TURN_MAX 600
+
+static struct {
+    fixture *f;
+    size_t ended, ended_before, most;
+} expiry;
+
+static void note_turn(void *arg);
+
+static evener_task turn_task = EVENER_TASK_INIT(note_turn, NULL);
+
+static void note_turn(void *arg)
+{
+    (void)arg;
+    const size_t ends = expiry.ended - expiry.ended_before;
+    expiry.most = ends > expiry.most ? ends : expiry.most;
+    expiry.ended_before = expiry.ended;
+    if (expiry.ended < MANY) {
+        evener_loop_post(virtual_loop_loop(expiry.f->loop), &turn_task);
+    }
+}
+
+static void expired(void *arg, evener_status_code code, const evener_status *status)
+{
+    (void)arg, (void)status;
+    cr_assert_eq(code, EVENER_STATUS_UNAVAILABLE);
+    if (expiry.ended++ == 0) {
+        evener_loop_post(virtual_loop_loop(expiry.f->loop), &turn_task);
+    }
+}
+
+Test(limits, b8_many_waits_that_expire_at_once_end_in_short_turns)
+{
+    fixture *f = connected((evener_channel_options){
+        .policy = "round_robin", .calls_in_flight_max = 1, .calls_waiting_max = MANY + 1, .calls_wait_ms_max = 100});
+    waiting first = {0}, last = {0};
+    expiry.f = f;
+    cr_assert_eq(ask(f, &first, 0), EVENER_PICK_COMPLETE);
+    waiting *w = calloc(MANY, sizeof *w);
+    for (size_t i = 0; i < MANY; i++) {
+        w[i].request =
+            (evener_pick_request){.size = sizeof w[i].request, .pick = &w[i].pick, .callback = expired, .arg = &w[i]};
+        cr_assert_eq(evener_channel_pick_async(f->channel, NULL, &w[i].request, NULL), EVENER_PICK_QUEUE);
+    }
+    virtual_loop_advance_ms(f->loop, 50);
+    cr_assert_eq(ask(f, &last, 0), EVENER_PICK_QUEUE);
+    virtual_loop_advance_ms(f->loop, 50);
+    cr_assert_eq(expiry.ended, MANY);
+    cr_assert_leq(expiry.most, ENDS_PER_TURN_MAX, "%zu", expiry.most);
+    virtual_loop_advance_ms(f->loop, 49);
+    cr_assert_eq(last.ends, 0);
+    virtual_loop_advance_ms(f->loop, 1);
+    cr_assert_eq(last.ends, 1);
+    cr_assert_eq(stats_of(f).limited_calls_waiting, 0);
+    end(f, &first.pick);
+    fixture_destroy(f);
+    free(w);
 }
 
 /* Calls that waited for a backend are within the limits when there is one. */

@@ -287,6 +287,66 @@ Test(pick_batches, deadlines_and_cancels_retry_nothing)
     close_all();
 }
 
+/* ---- waits because of a limit, among waits for a backend ---- */
+
+static bool finds_backend[4]; /* by the hash of the pick */
+static size_t tries_of[4];
+
+static evener_pick_outcome answer_by_hash(const evener_pick_context *context)
+{
+    const size_t index = context->args->hash;
+    tries_of[index]++;
+    return finds_backend[index] ? EVENER_PICK_COMPLETE : EVENER_PICK_QUEUE;
+}
+
+static evener_pick_outcome ask(size_t index, size_t hash)
+{
+    const evener_pick_args args = {.size = sizeof args, .has_hash = true, .hash = hash};
+    waits[index].code = (evener_status_code)-1;
+    waits[index].request = (evener_pick_request){
+        .size = sizeof(evener_pick_request), .pick = &waits[index].pick, .callback = called_back, .arg = &waits[index]};
+    const evener_pick_outcome outcome = evener_channel_pick_async(f->channel, &args, &waits[index].request, NULL);
+    virtual_loop_run_until_idle(f->loop);
+    return outcome;
+}
+
+/* The first call takes the only place. The next one finds no backend at first, and then no place. Behind it are more
+ * than a batch that find no backend at all, and last one that finds no place from the start. */
+Test(pick_batches, limits_stop_only_calls_that_have_a_backend_and_each_waits_for_its_own_time)
+{
+    enum { BEHIND = 40, LAST = BEHIND + 2 };
+    evener_channel_options options = gate_options;
+    options.backend_calls_in_flight_max = 1;
+    options.calls_waiting_max = 10;
+    options.calls_wait_ms_max = 100;
+    f = fixture_create(&options);
+    fixture_push(f, A);
+    fixture_connect(f);
+    waits = calloc(LAST + 1, sizeof *waits);
+    answer = answer_by_hash;
+    finds_backend[0] = finds_backend[3] = true;
+    cr_assert_eq(ask(0, 0), EVENER_PICK_COMPLETE);
+    for (size_t i = 1; i <= LAST; i++) {
+        cr_assert_eq(ask(i, i == 1 ? 1 : i < LAST ? 2 : 3), EVENER_PICK_QUEUE);
+    }
+    virtual_loop_advance_ms(f->loop, 50);
+    finds_backend[1] = true;
+    tries_of[2] = 0;
+    wake();
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_geq(tries_of[2], BEHIND, "a full backend does not end the pass for those that wait for one");
+    virtual_loop_advance_ms(f->loop, 49);
+    cr_assert_eq(ended, 0);
+    virtual_loop_advance_ms(f->loop, 1);
+    cr_assert_eq(ended, 1, "%zu", ended);
+    cr_assert_eq(waits[LAST].code, EVENER_STATUS_UNAVAILABLE, "it began to wait before the one in front of it did");
+    virtual_loop_advance_ms(f->loop, 50);
+    cr_assert_eq(ended, 2, "%zu", ended);
+    cr_assert_eq(waits[1].code, EVENER_STATUS_UNAVAILABLE);
+    evener_pick_done(&waits[0].pick, NULL);
+    close_all();
+}
+
 /* ---- a blocking pick whose deadline passes while it is in a batch, in real time ---- */
 
 #define STATE_LEAVING 16
