@@ -3,28 +3,19 @@
  * `choiceCount` backends are drawn in proportion to their weights (the attribute "weight", 1 if none, less during a
  * slow start). The first one gets the call unless another one has fewer calls in flight. Where weights differ, they are
  * compared as if each was made of servers of the smaller weight, with its calls spread over them (part_of()): then
- * neither wins more often than the other, and the shares are those of the draws, at any load. An idle
- * backend of weight 3 and one of weight 1 get calls as they are drawn, 3 to 1; a comparison of (in flight + 1) / weight
- * would give the first one all of them.
+ * neither wins more often than the other, and the shares are those of the draws, at any load. An idle backend of
+ * weight 3 and one of weight 1 get calls as they are drawn, 3 to 1; a comparison of (in flight + 1) / weight would give
+ * the first one all of them.
  *
  * Calls in flight are counted in the subchannel's memory, so that the counts survive updates: one cache line per
  * candidate. Streams are counted apart and compared with streams: an open stream is no load for unary calls.
  *
- * Ends that are not OK. One that comes earlier than usual keeps its place in the count until the usual time has passed
- * (held.h): a backend that refuses at once must not look idle. A code of `failureCodes` holds FAILED_PLACES places, the
- * longer the more such codes came in a row, up to FAILED_HOLD_NS. From FAILING_FROM on the backend is failing: while
- * places are held it gets calls only if all others that a pick looks at are failing, too. So it gets a call every few
- * seconds, however few the calls and however large its weight. A new connection starts without failures.
- *
- * Where calls take less than BRIEF_NS, counting would cost more than the call, and the threads would contend for the
- * cache lines. Of these calls each thread leaves one at a time uncounted (glance.h). Calls are timed to know whether
- * they are so short: all until one was, then one in TIMED_PICKS. */
+ * What ends of calls change, and which calls are not counted: least_request_load.h. */
 #include <evener/base_policy.h>
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include <evener/policy_config.h>
 
@@ -32,7 +23,7 @@
 #include "lb/policy/builtin.h"
 #include "lb/policy/failure_codes.h"
 #include "lb/policy/glance.h"
-#include "lb/policy/held.h"
+#include "lb/policy/least_request_load.h"
 #include "lb/policy/weights.h"
 
 #define CHOICES_DEFAULT 2
@@ -46,39 +37,14 @@
 #define OVERLOAD_CALLS 3.0
 #define OVERLOAD 2.0
 
-/* About the time in which another thread sees a change; no call over a network is as short. */
-#define BRIEF_NS (10 * EVENER_NS_PER_US)
 /* The data of fewer backends stays in the cache. */
 #define PREFETCH_FROM 256
 #define TIMED_PICKS 256
-/* One call in eight, by its start, updates the usual time, and one pick in 64 passes it on. */
-#define LEARNS_FROM UINT64_C(0x38)
+/* One pick in this many passes the usual time on. */
 #define SHARES_PICKS 64
-#define USUAL_WEIGHT (1.0F / 8)
-/* Held for a call that ended with a failure code: the backend gets less than a tenth of its share. */
-#define FAILED_PLACES 16.0F
-/* The time of these places doubles with each such code in a row above FAILURES_FEW, up to this (or the usual time, if
- * that is longer). From FAILING_FROM in a row on the backend is failing. An OK halves their number. */
-#define FAILED_HOLD_NS ((float)EVENER_NS_PER_S)
-#define FAILURES_FEW 4
-#define FAILING_FROM 8
-/* Stands for the usual time of a backend that failed before any answer of a peer. */
-#define UNKNOWN_USUAL_NS ((float)(10 * EVENER_NS_PER_MS))
-#define FAILURES_MAX 30
-/* Added to the load of a failing backend: more calls than any other has in flight. */
-#define FAILING_LOAD 0x1p28
 /* Draws, and then backends in order, to look for one that is not failing. */
 #define SOUND_DRAWS 8
 #define SOUND_SEARCHED 64
-/* Held for a call that ended early with another code: with one place alone the backend would win more than its share,
- * as other counts vary and held places do not. */
-#define EARLY_PLACES 4.0F
-
-/* The word of a pick: a glance; counted only; counted and timed (when it began, to 2 ns); a stream. */
-#define WORD_COUNTED UINT64_C(0)
-#define WORD_GLANCE UINT64_C(1)
-#define WORD_TIME_MIN UINT64_C(2)
-#define WORD_STREAM UINT64_MAX
 
 typedef struct least_request_config {
     uint32_t choices;
@@ -89,25 +55,8 @@ typedef struct least_request_config {
 static const least_request_config default_config = {
     .choices = CHOICES_DEFAULT, .failure_codes = EVENER_FAILURE_CODES_DEFAULT, .slow_start = EVENER_SLOW_START_NONE};
 
-/* What is known of one backend: evener_subchannel_data(). */
-typedef struct backend {
-    evener_subchannel *subchannel; /* set with the first picker that has it, before any pick */
-    evener_loop *loop;             /* likewise */
-    /* atomic */
-    uint32_t in_flight; /* unary calls without glances */
-    uint32_t streams;   /* open */
-    uint32_t failure_codes;
-    float usual_ns;   /* average time of calls that end OK; that of peers before the first one; 0: not known */
-    evener_held held; /* for calls that ended early and not OK */
-    uint8_t failures; /* ends in a row with a code of failure_codes */
-    bool knows_usual; /* usual_ns is its own */
-    bool brief;       /* calls are short: the last timed one, and the average */
-} backend;
-
-_Static_assert(sizeof(backend) <= 64, "one cache line per candidate");
-
 typedef struct candidate {
-    backend *backend;
+    least_request_backend *backend;
     double weight, inverse; /* 1 / weight */
 } candidate;
 
@@ -123,46 +72,13 @@ typedef struct least_request_picker {
 
 /* ---- load ---- */
 
-static inline float get(const float *value)
-{
-    float copy;
-    __atomic_load(value, &copy, __ATOMIC_RELAXED);
-    return copy;
-}
-
-static inline void set(float *value, float number)
-{
-    __atomic_store(value, &number, __ATOMIC_RELAXED);
-}
-
-/* Return whether a number that is not below 0 is 0, without a floating-point register. */
-static inline bool is_zero(const float *value)
-{
-    const float copy = get(value);
-    uint32_t bits;
-    memcpy(&bits, &copy, sizeof bits);
-    return bits == 0;
-}
-
-/* Return the places that are held; if the backend is failing, FAILING_LOAD and more. */
-static __attribute__((noinline)) double held_load(const backend *b, uint64_t now_ns)
-{
-    const unsigned failures = __atomic_load_n(&b->failures, __ATOMIC_RELAXED);
-    const unsigned more = failures > FAILURES_FEW ? failures - FAILURES_FEW : 0;
-    const float usual_ns = is_zero(&b->usual_ns) ? UNKNOWN_USUAL_NS : get(&b->usual_ns);
-    const float longest_ns = usual_ns > FAILED_HOLD_NS ? usual_ns : FAILED_HOLD_NS;
-    const float hold_ns = fminf(usual_ns * (float)(1U << more), longest_ns);
-    const double places = (double)evener_held_now(&b->held, now_ns, hold_ns);
-    return failures >= FAILING_FROM && places > 0 ? FAILING_LOAD + places : places;
-}
-
 /* Relaxed, here and below: no other data depends on the counts. */
 static inline double load_of(const evener_pick_context *context, const candidate *c)
 {
-    const backend *b = c->backend;
+    const least_request_backend *b = c->backend;
     double load = __atomic_load_n(context->args->streaming ? &b->streams : &b->in_flight, __ATOMIC_RELAXED);
-    if (__builtin_expect(!is_zero(&b->held.places), 0)) {
-        load += held_load(b, evener_loop_now_fast_ns(context->loop));
+    if (__builtin_expect(!least_request_is_zero(&b->held.places), 0)) {
+        load += least_request_held_load(b, evener_loop_now_fast_ns(context->loop));
     }
     if (evener_pick_is_traced(context)) {
         evener_pick_trace_candidate(context, b->subchannel, (load + 1) * c->inverse, NULL);
@@ -324,9 +240,9 @@ static inline const candidate *less_of_two(const least_request_picker *picker, u
     const uint32_t drawn = evener_random_scale((uint32_t)(draw >> 32), picker->count - 1);
     const candidate *a = &picker->candidates[first];
     const candidate *b = &picker->candidates[drawn + (drawn >= first)];
-    const backend *x = a->backend;
-    const backend *y = b->backend;
-    if (__builtin_expect(!is_zero(&x->held.places) || !is_zero(&y->held.places), 0)) {
+    const least_request_backend *x = a->backend;
+    const least_request_backend *y = b->backend;
+    if (__builtin_expect(!least_request_is_zero(&x->held.places) || !least_request_is_zero(&y->held.places), 0)) {
         return NULL;
     }
     return __atomic_load_n(&y->in_flight, __ATOMIC_RELAXED) < __atomic_load_n(&x->in_flight, __ATOMIC_RELAXED) ? b : a;
@@ -334,8 +250,8 @@ static inline const candidate *less_of_two(const least_request_picker *picker, u
 
 static bool is_failing(const evener_pick_context *context, const candidate *c)
 {
-    return !is_zero(&c->backend->held.places) &&
-           held_load(c->backend, evener_loop_now_fast_ns(context->loop)) >= FAILING_LOAD;
+    return !least_request_is_zero(&c->backend->held.places) &&
+           least_request_held_load(c->backend, evener_loop_now_fast_ns(context->loop)) >= LEAST_REQUEST_FAILING_LOAD;
 }
 
 /* Return a backend that is not failing: one drawn, if a few draws find one, otherwise the next in order. Without any in
@@ -374,103 +290,36 @@ static __attribute__((noinline)) const candidate *choose(least_request_picker *p
 /* ---- calls ---- */
 
 /* Pass the usual time on to backends that have none of their own. */
-static __attribute__((noinline)) void share_usual(least_request_picker *picker, backend *chosen)
+static __attribute__((noinline)) void share_usual(least_request_picker *picker, least_request_backend *chosen)
 {
-    const float peers_ns = get(&picker->usual_ns);
+    const float peers_ns = least_request_get(&picker->usual_ns);
     if (!__atomic_load_n(&chosen->knows_usual, __ATOMIC_RELAXED)) {
-        set(&chosen->usual_ns, peers_ns);
+        least_request_set(&chosen->usual_ns, peers_ns);
         return;
     }
-    const float usual_ns = get(&chosen->usual_ns);
-    set(&picker->usual_ns, peers_ns == 0.0F ? usual_ns : peers_ns + (usual_ns - peers_ns) * USUAL_WEIGHT);
+    const float usual_ns = least_request_get(&chosen->usual_ns);
+    least_request_set(&picker->usual_ns,
+                      peers_ns == 0.0F ? usual_ns : peers_ns + (usual_ns - peers_ns) * LEAST_REQUEST_USUAL_WEIGHT);
 }
 
 /* Begin a call. Return the pick's word. */
-static inline uint64_t call_begins(least_request_picker *picker, backend *chosen, const evener_pick_context *context,
-                                   uint64_t draw)
+static inline uint64_t call_begins(least_request_picker *picker, least_request_backend *chosen,
+                                   const evener_pick_context *context, uint64_t draw)
 {
     if (__builtin_expect(context->args->streaming, 0)) {
         (void)__atomic_fetch_add(&chosen->streams, 1, __ATOMIC_RELAXED);
-        return WORD_STREAM;
+        return LEAST_REQUEST_WORD_STREAM;
     }
     const bool timed = !__atomic_load_n(&chosen->brief, __ATOMIC_RELAXED) || draw % TIMED_PICKS == 0;
     if (__builtin_expect(!timed && evener_glance_may_begin(context->lane), 1)) {
         evener_glance_begin(context->lane);
-        return WORD_GLANCE;
+        return LEAST_REQUEST_WORD_GLANCE;
     }
     (void)__atomic_fetch_add(&chosen->in_flight, 1, __ATOMIC_RELAXED);
-    if (__builtin_expect(draw % SHARES_PICKS == 0 || is_zero(&chosen->usual_ns), 0)) {
+    if (__builtin_expect(draw % SHARES_PICKS == 0 || least_request_is_zero(&chosen->usual_ns), 0)) {
         share_usual(picker, chosen);
     }
-    return timed ? evener_loop_now_fast_ns(context->loop) | WORD_TIME_MIN : WORD_COUNTED;
-}
-
-/* Hold the place of a call that ended not OK. */
-static __attribute__((noinline)) void hold(backend *chosen, uint64_t word, evener_status_code code)
-{
-    const uint64_t now_ns = evener_loop_now_fast_ns(chosen->loop);
-    const float usual_ns = get(&chosen->usual_ns);
-    const bool timed = word >= WORD_TIME_MIN && word != WORD_STREAM;
-    const float took_ns = timed ? (float)(int64_t)(now_ns - word) : 0.0F;
-    const bool failed = evener_is_failure(__atomic_load_n(&chosen->failure_codes, __ATOMIC_RELAXED), code);
-    if (failed) {
-        const uint8_t failures = __atomic_load_n(&chosen->failures, __ATOMIC_RELAXED);
-        __atomic_store_n(&chosen->failures, (uint8_t)(failures < FAILURES_MAX ? failures + 1 : FAILURES_MAX),
-                         __ATOMIC_RELAXED);
-        __atomic_store_n(&chosen->brief, false, __ATOMIC_RELAXED); /* time all calls: an OK is to be noticed */
-        evener_held_add(&chosen->held, now_ns, usual_ns == 0.0F ? UNKNOWN_USUAL_NS : usual_ns, FAILED_PLACES);
-    } else if (took_ns < usual_ns && word != WORD_STREAM) {
-        evener_held_add(&chosen->held, now_ns, usual_ns, EARLY_PLACES * (1.0F - took_ns / usual_ns));
-    }
-}
-
-/* Halve the number of failures in a row, after an OK. Return whether there were any. */
-static inline bool forgive_half(backend *chosen)
-{
-    const uint8_t failures = __atomic_load_n(&chosen->failures, __ATOMIC_RELAXED);
-    if (__builtin_expect(failures != 0, 0)) {
-        __atomic_store_n(&chosen->failures, (uint8_t)(failures / 2), __ATOMIC_RELAXED);
-    }
-    return failures != 0;
-}
-
-static void learn(backend *chosen, float took_ns)
-{
-    const float usual_ns = get(&chosen->usual_ns);
-    set(&chosen->usual_ns, usual_ns == 0.0F ? took_ns : usual_ns + (took_ns - usual_ns) * USUAL_WEIGHT);
-    __atomic_store_n(&chosen->knows_usual, true, __ATOMIC_RELAXED);
-}
-
-static void call_is_done(void *data, uint64_t word, const evener_done_info *info, uint32_t lane)
-{
-    backend *chosen = data;
-    if (__builtin_expect(word == WORD_GLANCE, 1)) {
-        evener_glance_end(lane);
-    } else if (word == WORD_STREAM) {
-        (void)__atomic_fetch_sub(&chosen->streams, 1, __ATOMIC_RELAXED);
-        if (info->code == EVENER_STATUS_OK && !info->not_sent) {
-            (void)forgive_half(chosen);
-        }
-    } else {
-        (void)__atomic_fetch_sub(&chosen->in_flight, 1, __ATOMIC_RELAXED);
-    }
-    if (__builtin_expect(info->code != EVENER_STATUS_OK, 0)) {
-        if (!info->not_sent) {
-            hold(chosen, word, info->code);
-        }
-        return;
-    }
-    if (word >= WORD_TIME_MIN && word != WORD_STREAM && !info->not_sent) {
-        const uint64_t took_ns = evener_loop_now_fast_ns(chosen->loop) - word;
-        const bool brief =
-            !forgive_half(chosen) && (int64_t)took_ns < (int64_t)BRIEF_NS && get(&chosen->usual_ns) < (float)BRIEF_NS;
-        if (__atomic_load_n(&chosen->brief, __ATOMIC_RELAXED) != brief) {
-            __atomic_store_n(&chosen->brief, brief, __ATOMIC_RELAXED);
-        }
-        if (((word & LEARNS_FROM) == 0 || is_zero(&chosen->usual_ns)) && (int64_t)took_ns > 0) {
-            learn(chosen, (float)took_ns);
-        }
-    }
+    return timed ? evener_loop_now_fast_ns(context->loop) | LEAST_REQUEST_WORD_TIME_MIN : LEAST_REQUEST_WORD_COUNTED;
 }
 
 /* Return the backend with the least load for its weight of those that the call was not tried at; `best` without any. */
@@ -515,8 +364,8 @@ static evener_pick_outcome least_request_pick(evener_picker *base, const evener_
     if (picker->count >= PREFETCH_FROM) {
         prefetch_next(picker, context->lane, to_come);
     }
-    backend *chosen = best->backend;
-    evener_pick_layer *layer = evener_pick_add_layer(pick, call_is_done, chosen);
+    least_request_backend *chosen = best->backend;
+    evener_pick_layer *layer = evener_pick_add_layer(pick, least_request_call_is_done, chosen);
     if (layer != NULL) {
         layer->word = call_begins(picker, chosen, context, draw);
     }
@@ -566,16 +415,6 @@ static least_request_picker *allocate_picker(const double *weights, uint32_t cou
     return picker;
 }
 
-/* A backend with a new connection may be another process: its failures before are no measure. */
-static void forgive_after_reconnect(backend *known, uint64_t ready_since_ns)
-{
-    if (__atomic_load_n(&known->failures, __ATOMIC_RELAXED) != 0 &&
-        __atomic_load_n(&known->held.at_ns, __ATOMIC_RELAXED) < ready_since_ns) {
-        __atomic_store_n(&known->failures, 0, __ATOMIC_RELAXED);
-        set(&known->held.places, 0.0F);
-    }
-}
-
 static evener_picker *least_request_build_picker(const evener_base_ready *ready)
 {
     const least_request_config *config = ready->config != NULL ? ready->config : &default_config;
@@ -592,17 +431,17 @@ static evener_picker *least_request_build_picker(const evener_base_ready *ready)
     evener_picker_init(&picker->base, &picker_vtable);
     picker->choices = config->choices;
     picker->is_plain = config->choices == 2 && picker->aliases == NULL && picker->count > 2;
-    set(&picker->usual_ns, 0.0F);
+    least_request_set(&picker->usual_ns, 0.0F);
     evener_lane_random_init(&picker->random, ready->helper->loop);
     for (size_t i = 0; i < ready->count; i++) {
         evener_subchannel *subchannel = evener_subchannel_ref(ready->subchannels[i]);
-        backend *known = evener_subchannel_data(subchannel);
+        least_request_backend *known = evener_subchannel_data(subchannel);
         if (known->subchannel == NULL) { /* no pick reads it yet */
             known->subchannel = subchannel;
             known->loop = ready->helper->loop;
         }
         __atomic_store_n(&known->failure_codes, config->failure_codes, __ATOMIC_RELAXED);
-        forgive_after_reconnect(known, ready->ready_since_ns[i]);
+        least_request_forgive_after_reconnect(known, ready->ready_since_ns[i]);
         picker->candidates[i] = (candidate){known, weights[i], 1 / weights[i]};
     }
     free(weights);
@@ -642,7 +481,7 @@ static const evener_base_policy least_request = {
     .by_weight = true,
     .size = sizeof least_request,
     .build_picker = least_request_build_picker,
-    .subchannel_data_bytes = sizeof(backend),
+    .subchannel_data_bytes = sizeof(least_request_backend),
     .describe = describe,
 };
 
