@@ -223,18 +223,36 @@ Test(saved_list_file, of_two_writers_at_once_each_file_is_whole)
 /* ---- a fork during a write ---- */
 
 static int child_waits[2] = {-1, -1}; /* the child lives until the parent closes its end */
+static int child_runs[2] = {-1, -1};  /* the child writes a byte when it runs */
 static bool fork_at_sync, die_at_sync;
+
+static void make_pipes(void)
+{
+    cr_assert_eq(pipe(child_waits), 0);
+    cr_assert_eq(pipe(child_runs), 0);
+}
+
+static void close_pipes(void)
+{
+    for (int i = 0; i < 2; i++) {
+        close(child_waits[i]);
+        close(child_runs[i]);
+    }
+}
 
 /* The write calls it while it holds its lock. */
 int fsync(int descriptor)
 {
     if (fork_at_sync) {
         fork_at_sync = false;
+        char byte = 0;
         if (fork() == 0) {
-            char byte;
             close(child_waits[1]);
+            (void)!write(child_runs[1], &byte, 1);
             _exit((int)read(child_waits[0], &byte, 1));
         }
+        /* Only then has the child closed its copies: its handlers of fork() run in it, after fork() returns here. */
+        (void)!read(child_runs[0], &byte, 1);
         if (die_at_sync) {
             _exit(0);
         }
@@ -245,21 +263,20 @@ int fsync(int descriptor)
 Test(saved_list_file, a_child_of_a_fork_during_a_write_that_fails_keeps_no_lock)
 {
     evener_status status;
-    cr_assert_eq(pipe(child_waits), 0);
+    make_pipes();
     cr_assert_eq(mkdir(path, 0755), 0); /* rename() fails */
     fork_at_sync = true;
     cr_expect_neq(evener_saved_list_write(path, "x", 1, &status), EVENER_STATUS_OK);
     cr_expect_not(fork_at_sync);
     cr_assert_eq(rmdir(path), 0);
     cr_expect_eq(evener_saved_list_write(path, "x", 1, &status), EVENER_STATUS_OK, "%s", status.message);
-    close(child_waits[1]);
-    close(child_waits[0]);
+    close_pipes();
 }
 
 Test(saved_list_file, a_child_of_a_writer_that_is_killed_keeps_no_lock)
 {
     evener_status status;
-    cr_assert_eq(pipe(child_waits), 0);
+    make_pipes();
     const pid_t writer = fork();
     cr_assert_geq(writer, 0);
     if (writer == 0) {
@@ -271,6 +288,5 @@ Test(saved_list_file, a_child_of_a_writer_that_is_killed_keeps_no_lock)
     cr_assert_eq(waitpid(writer, &how, 0), writer);
     cr_expect(WIFEXITED(how) && WEXITSTATUS(how) == 0);
     cr_expect_eq(evener_saved_list_write(path, "x", 1, &status), EVENER_STATUS_OK, "%s", status.message);
-    close(child_waits[1]);
-    close(child_waits[0]);
+    close_pipes();
 }
