@@ -187,22 +187,29 @@ Test(http2_allocations, hedged_calls_allocate_nothing_in_the_steady_state)
 
 /* ---- streams ---- */
 
-#define STREAM_METHOD "/evener.demo.Echo/Stream"
 #define STREAMS 1000
+#define STREAMS_UNTIL_WAIT 20
 
+static void nothing(void *arg)
+{
+    (void)arg;
+}
+
+/* Of a method that the server does not have: a message that arrives before its reader waits is copied, which would make
+ * the count depend on the threads' order. Let the control thread catch up now and then: it holds the hedge of a stream
+ * that has ended until its next turn, and the pools grow with what it holds. */
 static void run_streams(int count)
 {
     const evener_call_options options = {.size = sizeof options, .timeout_ms = 60000};
     for (int i = 0; i < count; i++) {
         evener_stream *stream;
         evener_status status;
-        evener_bytes response;
-        cr_assert_eq(evener_stream_open(channel, STREAM_METHOD, NULL, &options, &stream, &status), EVENER_STATUS_OK,
-                     "%s", status.message);
-        cr_assert(evener_stream_write(stream, &request));
-        cr_assert(evener_stream_read(stream, &response));
-        evener_bytes_clear(&response);
-        cr_assert_eq(evener_stream_finish(stream, &status), EVENER_STATUS_OK, "%s", status.message);
+        if (i % STREAMS_UNTIL_WAIT == 0) {
+            evener_runtime_call(runtime, nothing, NULL);
+        }
+        cr_assert_eq(evener_stream_open(channel, "/evener.demo.Echo/Nothing", NULL, &options, &stream, &status),
+                     EVENER_STATUS_OK, "%s", status.message);
+        cr_assert_eq(evener_stream_finish(stream, &status), EVENER_STATUS_UNIMPLEMENTED, "%s", status.message);
         evener_stream_unref(stream);
     }
 }
@@ -216,17 +223,13 @@ static uint64_t allocations_of_streams(const char *config)
     return bench_counts_read().allocations - before;
 }
 
-/* What hedging needs for a stream comes out of pools: it allocates as often as one with a retry policy. The pools grow
- * while the control thread holds the hedges of streams that have ended, as it does on a busy machine. */
+/* What hedging needs for a stream comes out of pools: it allocates as often as one with a retry policy. */
 Test(http2_allocations, hedged_streams_allocate_no_more_than_retried_ones)
 {
     const uint64_t retried = allocations_of_streams(RETRIES);
-    uint64_t hedged = UINT64_MAX;
-    for (int round = 0; round < ROUNDS && hedged > retried + STREAMS / 4; round++) {
-        hedged = allocations_of_streams(
-            "{\"methodConfig\": [{\"name\": [{}], \"hedgingPolicy\": {\"maxAttempts\": 2, \"hedgingDelay\": "
-            "\"60s\"}}], \"loadBalancingConfig\": [{\"p2c_ewma\": {}}]}");
-    }
+    const uint64_t hedged = allocations_of_streams(
+        "{\"methodConfig\": [{\"name\": [{}], \"hedgingPolicy\": {\"maxAttempts\": 2, \"hedgingDelay\": "
+        "\"60s\"}}], \"loadBalancingConfig\": [{\"p2c_ewma\": {}}]}");
     cr_assert_geq(retried, STREAMS, "a stream itself is allocated");
     cr_assert_leq(hedged, retried + STREAMS / 4, "%llu allocations, with retries %llu", (unsigned long long)hedged,
                   (unsigned long long)retried);
