@@ -593,3 +593,71 @@ Test(ring_hash, bounded_loads)
     harness_done(h, &pick, EVENER_STATUS_OK);
     harness_destroy(h);
 }
+
+/* ---- field cases B4 and B9, further examples ---- */
+
+#define KEYS 2000
+
+/* Store which backend each key goes to; connections are made on demand. */
+static void places_of_keys(policy_harness *h, char (*places)[24])
+{
+    for (uint64_t key = 0; key < KEYS; key++) {
+        const evener_pick_args args = {
+            .size = sizeof args, .hash = evener_xxh64(&key, sizeof key, 0), .has_hash = true};
+        evener_pick pick;
+        while (harness_pick(h, &args, &pick, NULL) == EVENER_PICK_QUEUE) {
+            harness_run(h);
+        }
+        snprintf(places[key], sizeof places[key], "%s", evener_subchannel_address_text(pick.subchannel));
+        harness_done(h, &pick, EVENER_STATUS_OK);
+    }
+}
+
+/* B4: one client has the list from the start. The other one has come to it by other lists, weights and duplicates. */
+Test(ring_hash, b4_the_history_of_a_list_does_not_matter)
+{
+    static char one[KEYS][24], other[KEYS][24];
+    policy_harness *h = harness_create("ring_hash", NULL);
+    h->connect_succeeds = true;
+    harness_update(h, "10.0.0.1:1;weight=2,10.0.0.2:1,10.0.0.3:1;weight=5,10.0.0.4:1,10.0.0.5:1");
+    places_of_keys(h, one);
+    harness_destroy(h);
+    h = harness_create("ring_hash", NULL);
+    h->connect_succeeds = true;
+    harness_update(h, "10.0.0.9:1,10.0.0.4:1;weight=7");
+    places_of_keys(h, other);
+    harness_update(h, "10.0.0.5:1,10.0.0.4:1");
+    places_of_keys(h, other);
+    harness_update(h, "10.0.0.5:1,10.0.0.4:1,10.0.0.4:1;weight=9,10.0.0.3:1;weight=5,10.0.0.2:1,10.0.0.1:1;weight=2");
+    places_of_keys(h, other);
+    for (size_t key = 0; key < KEYS; key++) {
+        cr_assert_str_eq(one[key], other[key], "key %zu", key);
+    }
+    harness_destroy(h);
+}
+
+/* B9: evener_channel_connect() connects also through policies that wrap it. */
+Test(ring_hash, b9_connects_through_wrapping_policies)
+{
+    static const char *const configs[] = {"{\"childPolicy\":[{\"ring_hash\":{}}]}",
+                                          "{\"failurePercentageEjection\":{},\"childPolicy\":[{\"health_check\":{"
+                                          "\"childPolicy\":[{\"ring_hash\":{}}]}}]}"};
+    for (size_t i = 0; i < 2; i++) {
+        policy_harness *h = harness_create("outlier_detection", configs[i]);
+        h->connect_succeeds = true;
+        harness_update(h, "10.0.0.1:1,10.0.0.2:1,10.0.0.3:1");
+        harness_run(h);
+        size_t ready = 0;
+        for (size_t b = 0; b < 3; b++) {
+            ready += harness_subchannel_state(harness_at(h, b)) == EVENER_READY;
+        }
+        cr_assert_eq(ready, 0, "on demand");
+        harness_exit_idle(h);
+        harness_run(h);
+        for (size_t b = 0; b < 3; b++) {
+            ready += harness_subchannel_state(harness_at(h, b)) == EVENER_READY;
+        }
+        cr_assert_eq(ready, 1, "%s: %zu", configs[i], ready);
+        harness_destroy(h);
+    }
+}
