@@ -6,7 +6,9 @@
 
 #include "lb/base/c_locale.h"
 
-#define LINE_BYTES 256
+#define SHOWN_MAX 100 /* bytes of a line in messages */
+#define BLANK " \t\r"
+#define END "\n#" /* of a line's content, as is the end of the text */
 
 static bool is_word(const char *text, size_t bytes, const char *word)
 {
@@ -22,7 +24,7 @@ static bool returns_if_not_found(const char *actions, size_t bytes)
     bool is_status = true;
     for (size_t at = 0; at < bytes;) {
         const size_t begin = at + strspn(actions + at, separators);
-        const size_t length = strcspn(actions + begin, " \t=]");
+        const size_t length = strcspn(actions + begin, " \t=]" END);
         if (begin >= bytes || length == 0) {
             break;
         }
@@ -62,17 +64,23 @@ static bool add_service(evener_dns_services *services, const char *word, size_t 
     return true;
 }
 
+static bool is_end(char c)
+{
+    return c == '\0' || strchr(END, c) != NULL;
+}
+
+/* Parse what follows "hosts:". */
 static void parse_line(const char *at, evener_dns_services *services)
 {
     evener_dns_services read = {.hosts = EVENER_DNS_HOSTS_NO};
     bool goes_on = true;
-    while (*(at += strspn(at, " \t\r")) != '\0') {
+    while (!is_end(*(at += strspn(at, BLANK)))) {
         const char *word = at;
-        const size_t bytes = strcspn(at, " \t\r[");
+        const size_t bytes = strcspn(at, BLANK "[" END);
         at += bytes;
-        at += strspn(at, " \t\r");
+        at += strspn(at, BLANK);
         const char *actions = *at == '[' ? at + 1 : NULL;
-        const size_t action_bytes = actions != NULL ? strcspn(actions, "]") : 0;
+        const size_t action_bytes = actions != NULL ? strcspn(actions, "]" END) : 0;
         if (actions != NULL) {
             at = actions + action_bytes + (actions[action_bytes] == ']' ? 1 : 0);
         }
@@ -94,13 +102,12 @@ void evener_dns_services_parse(const char *text, evener_dns_services *services)
     for (const char *line = text; *line != '\0';) {
         const size_t bytes = strcspn(line, "\n");
         const size_t blank = strspn(line, " \t");
-        if (blank < bytes && strncmp(line + blank, "hosts:", 6) == 0) {
-            char copy[LINE_BYTES];
-            const size_t rest = bytes - blank;
-            snprintf(copy, sizeof copy, "%.*s", (int)(rest < LINE_BYTES ? rest : LINE_BYTES - 1), line + blank);
-            copy[strcspn(copy, "#")] = '\0';
-            snprintf(services->line, sizeof services->line, "%.100s", copy);
-            parse_line(copy + 6, services);
+        const char *hosts = line + blank;
+        if (blank < bytes && strncmp(hosts, "hosts:", 6) == 0) {
+            const size_t shown = strcspn(hosts, END);
+            snprintf(services->line, sizeof services->line, "%.*s%s", (int)(shown < SHOWN_MAX ? shown : SHOWN_MAX),
+                     hosts, shown > SHOWN_MAX ? "..." : "");
+            parse_line(hosts + 6, services);
         }
         line += bytes + (line[bytes] == '\n' ? 1 : 0);
     }

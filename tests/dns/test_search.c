@@ -514,6 +514,35 @@ Test(search, n15_nsswitch_line_behind_many_blanks)
     cr_assert(services.dns);
 }
 
+/* A line of any length is read to its end; messages show its beginning. */
+Test(search, n15_nsswitch_line_of_any_length)
+{
+    static const struct {
+        const char *before, *after;
+    } lines[] = {
+        {"files", "[NOTFOUND=return] dns"},
+        {"files [", "NOTFOUND=return] dns"},
+        {"files [NOTFOUND=", "return] dns # dns"},
+    };
+    char text[5000];
+    evener_dns_services services;
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        snprintf(text, sizeof text, "hosts: %s%4000s%s\n", lines[i].before, "", lines[i].after);
+        evener_dns_services_parse(text, &services);
+        cr_expect_eq(services.hosts, EVENER_DNS_HOSTS_FIRST, "%zu", i);
+        cr_expect_not(services.dns, "%zu", i);
+        cr_expect_eq(strlen(services.line), 103, "%zu: %s", i, services.line);
+    }
+    int used = snprintf(text, sizeof text, "hosts:");
+    for (int i = 0; i < 300; i++) {
+        used += snprintf(text + used, sizeof text - (size_t)used, " service%d", i);
+    }
+    snprintf(text + used, sizeof text - (size_t)used, " dns files");
+    evener_dns_services_parse(text, &services);
+    cr_assert_eq(services.hosts, EVENER_DNS_HOSTS_LAST);
+    cr_assert(services.dns);
+}
+
 /* A hosts file without addresses of the family that is wanted does not stand for an answer of DNS, nor for its error. */
 Test(search, n15_hosts_file_of_the_other_family_behind_dns)
 {
