@@ -17,6 +17,7 @@
 
 #define NESTING_MAX 16 /* libconfig frees its tree recursively */
 #define NUMBER_BYTES 32
+#define INT_DIGITS 9 /* always fit into an int */
 
 /* ---- checks before libconfig sees the text ---- */
 
@@ -54,10 +55,27 @@ static bool begins_include(const char *text, const char *start)
     return text == start || text[-1] == '\n';
 }
 
-/* Refuse @include (included files would not be watched) and nesting deeper than an endpoint list can have,
- * before libconfig does anything with it. */
-static evener_status_code scan(const char *path, const char *text, evener_status *status)
+static size_t digits_at(const char *text)
 {
+    size_t count = 0;
+    while (text[count] >= '0' && text[count] <= '9') {
+        count++;
+    }
+    return count;
+}
+
+/* Return whether every version of libconfig reads these digits alike, as an int. After a first zero that is not so:
+ * 1.7 reads 010 as 8, and 010L as 10. */
+static bool is_plain(const char *text, size_t digits)
+{
+    return digits <= INT_DIGITS && (text[0] != '0' || (digits == 1 && text[1] != 'x' && text[1] != 'X'));
+}
+
+/* Refuse @include (included files would not be watched) and nesting deeper than an endpoint list can have,
+ * before libconfig does anything with it. Set *plain to whether libconfig reads all numbers right without a suffix. */
+static evener_status_code scan(const char *path, const char *text, bool *plain, evener_status *status)
+{
+    *plain = true;
     evener_file_place place = {.path = path, .line = 1};
     int nesting = 0;
     const char *at = text;
@@ -92,6 +110,10 @@ static evener_status_code scan(const char *path, const char *text, evener_status
             }
             break;
         default:
+            if (*at >= '0' && *at <= '9') {
+                next = at + digits_at(at);
+                *plain = *plain && is_plain(at, (size_t)(next - at));
+            }
             break;
         }
         if (nesting > NESTING_MAX) {
@@ -234,13 +256,14 @@ evener_status_code evener_file_parse_config(const char *path, const char *text, 
         return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
                                  "file %.200s: a NUL byte; this is no text file", path);
     }
-    evener_status_code code = scan(path, text, status);
+    bool plain;
+    evener_status_code code = scan(path, text, &plain, status);
     if (code != EVENER_STATUS_OK) {
         return code;
     }
     size_t bad_line;
-    char *widened = evener_config_widen_numbers(text, &bad_line);
-    if (widened == NULL) {
+    char *widened = plain ? NULL : evener_config_widen_numbers(text, &bad_line);
+    if (!plain && widened == NULL) {
         return bad_line == 0
                    ? evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "file %.200s: out of memory", path)
                    : evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
@@ -249,7 +272,7 @@ evener_status_code evener_file_parse_config(const char *path, const char *text, 
     }
     config_t config;
     config_init(&config);
-    if (config_read_string(&config, widened) == CONFIG_TRUE) {
+    if (config_read_string(&config, plain ? text : widened) == CONFIG_TRUE) {
         code = add_elements(path, &config, endpoints, status);
     } else {
         code = evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "file %.200s:%d: %s (read as libconfig)", path,

@@ -109,6 +109,41 @@ Test(file_config, f5_numbers_have_64_bits)
                    ":2: a number is out of range");
 }
 
+/* Without the suffix L, libconfig 1.7 reads 010 as 8 and refuses 08, and 1.5 wraps beyond 31 bits. */
+Test(file_config, f5_numbers_of_any_form)
+{
+    static const struct {
+        const char *number, *value;
+    } cases[] = {
+        {"7", "7"},
+        {"0", "0"},
+        {"-5", "-5"},
+        {"+5", "5"},
+        {"010", "10"},
+        {"08", "8"},
+        {"-08", "-8"},
+        {"000000000009", "9"},
+        {"0x1f", "31"},
+        {"0X1F", "31"},
+        {"0x80000000", "2147483648"},
+        {"999999999", "999999999"},
+        {"2147483648", "2147483648"},
+        {"-2147483649", "-2147483649"},
+        {"10L", "10"},
+        {"0.25", "0.25"},
+        {"1e3", "1000"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text[128], expected[64];
+        snprintf(text, sizeof text, "endpoints = ( { address = \"10.0.0.1:1\"; n = %s; } );", cases[i].number);
+        snprintf(expected, sizeof expected, "1:10.0.0.1:1;n=%s", cases[i].value);
+        expect(text, expected);
+    }
+    /* An array's numbers have one type. */
+    expect("endpoints = ( { address = \"10.0.0.1:1\"; a = 7; b = 08; } ); other = [ 7, 4294967296 ];",
+           "1:10.0.0.1:1;a=7;b=8");
+}
+
 Test(file_config, what_is_wrong_is_named_with_its_line)
 {
     expect_refused("endpoints = (\n { address = \"10.0.0.1\"; } );", "file f:2: address \"10.0.0.1\": no port");
