@@ -77,9 +77,10 @@ if [ -n "$locale" ]; then
 fi
 
 if [ -n "$stress" ]; then
-    stress-ng --cpu "$jobs" --quiet &
+    # it ends with this shell, even if that is killed
+    setpriv --pdeathsig TERM stress-ng --cpu "$jobs" --quiet &
     stress=$!
-    trap 'kill "$stress" 2>/dev/null' EXIT
+    trap 'kill "$stress" 2>/dev/null && wait "$stress" || true' EXIT
 fi
 
 # A Criterion suite counts with its number of cases, any other program as one.
@@ -101,6 +102,7 @@ for round in $(seq "$rounds"); do
     ctest --test-dir "$build" --output-on-failure --no-tests=error -j "$jobs" ${filter:+-R "$filter"} </dev/null ||
         status=$?
     [ -f "$log" ] || fail "no test ran"
+    [ -z "$stress" ] || kill -0 "$stress" 2>/dev/null || fail "stress-ng has ended: the tests did not run beside it"
     read -r now_passed now_failed < <(LC_ALL=C awk "$count" "$log")
     [ "$status" -eq 0 ] || [ "$now_failed" -ne 0 ] || now_failed=1
     passed=$((passed + now_passed)) failed=$((failed + now_failed))
