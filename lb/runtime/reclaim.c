@@ -25,9 +25,10 @@ struct evener_reclaimer {
     evener_task task;  /* with a thread: runs after the grace period; without: waits for the grace period */
     batch unread;      /* need no grace period */
     evener_task unread_task;
-    bool busy;    /* from the start of a grace period until its items have run */
-    bool stopped; /* atomic: the control thread writes it, both threads read it */
-    bool has_thread;
+    bool busy;       /* from the start of a grace period until its items have run */
+    bool stopped;    /* atomic: the control thread writes it, both threads read it */
+    bool has_thread; /* constant until it is stopped */
+    bool is_started; /* of the starting thread; then of the one that stops it */
     pthread_t thread;
     sem_t work; /* wakes the thread: a grace period is wanted, or it must stop */
 };
@@ -123,8 +124,8 @@ static void run_unread(void *arg)
     batch_run(batch_take(&reclaimer->unread));
 }
 
-evener_status_code evener_reclaimer_create(evener_loop *loop, bool own_thread, const char *thread_name,
-                                           evener_reclaimer **reclaimer, evener_status *status)
+evener_status_code evener_reclaimer_create(evener_loop *loop, bool own_thread, evener_reclaimer **reclaimer,
+                                           evener_status *status)
 {
     evener_reclaimer *made = calloc(1, sizeof(*made));
     if (made == NULL) {
@@ -135,16 +136,18 @@ evener_status_code evener_reclaimer_create(evener_loop *loop, bool own_thread, c
     made->unread_task = (evener_task)EVENER_TASK_INIT(run_unread, made);
     if (own_thread) {
         (void)sem_init(&made->work, 0, 0); /* cannot fail: the value is in range */
-        const evener_status_code code = evener_thread_start(&made->thread, thread_name, reclaimer_main, made, status);
-        if (code != EVENER_STATUS_OK) {
-            (void)sem_destroy(&made->work);
-            free(made);
-            return code;
-        }
         made->has_thread = true;
     }
     *reclaimer = made;
     return EVENER_STATUS_OK;
+}
+
+evener_status_code evener_reclaimer_start(evener_reclaimer *reclaimer, const char *thread_name, evener_status *status)
+{
+    const evener_status_code code =
+        evener_thread_start(&reclaimer->thread, thread_name, reclaimer_main, reclaimer, status);
+    reclaimer->is_started = code == EVENER_STATUS_OK;
+    return code;
 }
 
 void evener_reclaimer_add(evener_reclaimer *reclaimer, evener_reclaim *item)
@@ -169,9 +172,12 @@ bool evener_reclaimer_is_idle(const evener_reclaimer *reclaimer)
 void evener_reclaimer_stop(evener_reclaimer *reclaimer)
 {
     __atomic_store_n(&reclaimer->stopped, true, __ATOMIC_RELAXED); /* ordered by the semaphore and the join */
-    if (reclaimer->has_thread) {
+    if (reclaimer->is_started) {
         (void)sem_post(&reclaimer->work);
         (void)pthread_join(reclaimer->thread, NULL);
+        reclaimer->is_started = false;
+    }
+    if (reclaimer->has_thread) {
         (void)sem_destroy(&reclaimer->work);
         reclaimer->has_thread = false;
     }

@@ -35,10 +35,14 @@ void evener_runtime_reclaim_unread(evener_runtime *runtime, evener_reclaim *item
 
 typedef struct evener_reclaimer evener_reclaimer;
 
-/* Create a reclaimer. With `own_thread` it starts a thread of that name; otherwise it waits in tasks on `loop`.
- * Errors: RESOURCE_EXHAUSTED, INTERNAL. Any thread. */
-evener_status_code evener_reclaimer_create(evener_loop *loop, bool own_thread, const char *thread_name,
-                                           evener_reclaimer **reclaimer, evener_status *status);
+/* Create a reclaimer. With `own_thread` a thread waits for grace periods, which evener_reclaimer_start() starts;
+ * otherwise tasks on `loop` wait. Errors: RESOURCE_EXHAUSTED. Any thread. */
+evener_status_code evener_reclaimer_create(evener_loop *loop, bool own_thread, evener_reclaimer **reclaimer,
+                                           evener_status *status);
+
+/* Start the thread. Items may be queued already: they wait for it. Errors: RESOURCE_EXHAUSTED, INTERNAL. Any thread,
+ * before evener_reclaimer_stop(). */
+evener_status_code evener_reclaimer_start(evener_reclaimer *reclaimer, const char *thread_name, evener_status *status);
 
 /* Queue an item. Control thread. */
 void evener_reclaimer_add(evener_reclaimer *reclaimer, evener_reclaim *item);

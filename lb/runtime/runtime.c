@@ -245,7 +245,7 @@ static evener_status_code start(evener_runtime *runtime, const evener_runtime_op
 {
     if (options->loop != NULL) {
         runtime->loop = options->loop;
-        return evener_reclaimer_create(runtime->loop, false, NULL, &runtime->reclaimer, status);
+        return evener_reclaimer_create(runtime->loop, false, &runtime->reclaimer, status);
     }
     evener_status_code code = evener_uv_loop_create(options->random_seed, &runtime->own_loop, status);
     if (code != EVENER_STATUS_OK) {
@@ -253,9 +253,7 @@ static evener_status_code start(evener_runtime *runtime, const evener_runtime_op
     }
     runtime->loop = evener_uv_loop_base(runtime->own_loop);
 
-    char reclaimer_name[THREAD_NAME_BYTES];
-    snprintf(reclaimer_name, sizeof(reclaimer_name), "%.11s-rcu", runtime->thread_name);
-    code = evener_reclaimer_create(runtime->loop, true, reclaimer_name, &runtime->reclaimer, status);
+    code = evener_reclaimer_create(runtime->loop, true, &runtime->reclaimer, status);
     if (code != EVENER_STATUS_OK) {
         goto no_reclaimer;
     }
@@ -263,7 +261,15 @@ static evener_status_code start(evener_runtime *runtime, const evener_runtime_op
     if (code != EVENER_STATUS_OK) {
         goto no_thread;
     }
-    return EVENER_STATUS_OK;
+    /* After the control thread, which the first answer waits for: that one comes up while this thread is started. */
+    char reclaimer_name[THREAD_NAME_BYTES];
+    snprintf(reclaimer_name, sizeof(reclaimer_name), "%.11s-rcu", runtime->thread_name);
+    code = evener_reclaimer_start(runtime->reclaimer, reclaimer_name, status);
+    if (code != EVENER_STATUS_OK) { /* the control thread releases the rest */
+        (void)evener_loop_post(runtime->loop, &runtime->end_task);
+        (void)pthread_join(runtime->control_thread, NULL);
+    }
+    return code;
 
 no_thread:
     evener_reclaimer_stop(runtime->reclaimer);

@@ -386,7 +386,12 @@ void evener_http2_seat_woken(evener_http2_seat *seat);
 
 /* ---- io_thread.c ---- */
 
-evener_status_code evener_http2_io_thread_start(evener_http2_io_thread *thread, evener_status *status);
+/* Connect a new connection of this thread. If the thread does not run yet, the control thread sends the socket's
+ * connection request first and starts the thread afterwards, so that the server answers while the thread comes up;
+ * otherwise the thread does both. On failure the connection holds no socket, reports nothing, and has its creator's
+ * reference only. Errors: RESOURCE_EXHAUSTED, INTERNAL. Control thread. */
+evener_status_code evener_http2_io_thread_connect(evener_http2_io_thread *thread, evener_connection *connection,
+                                                  evener_status *status);
 
 /* End the thread: its connections break. Wait for it. Control thread. */
 void evener_http2_io_thread_stop(evener_http2_io_thread *thread);

@@ -349,11 +349,8 @@ static void *io_main(void *arg)
 
 /* ---- life ---- */
 
-evener_status_code evener_http2_io_thread_start(evener_http2_io_thread *thread, evener_status *status)
+static evener_status_code prepare(evener_http2_io_thread *thread, evener_status *status)
 {
-    if (thread->is_running) {
-        return EVENER_STATUS_OK;
-    }
     if (thread->epoll_fd < 0) {
         thread->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
         /* Edge-triggered: each wake-up arrives once and need not be read. */
@@ -369,11 +366,38 @@ evener_status_code evener_http2_io_thread_start(evener_http2_io_thread *thread, 
         thread->timers = (evener_timer_heap)EVENER_TIMER_HEAP_INIT;
         thread->yield_pause = YIELD_PAUSE_FIRST;
     }
+    return EVENER_STATUS_OK;
+}
+
+static evener_status_code start(evener_http2_io_thread *thread, evener_status *status)
+{
     char name[16];
     snprintf(name, sizeof name, "evener-h2-%u", (unsigned)(thread - thread->engine->threads));
     const evener_status_code code = evener_thread_start(&thread->pthread, name, io_main, thread, status);
     thread->is_running = code == EVENER_STATUS_OK;
     return code;
+}
+
+evener_status_code evener_http2_io_thread_connect(evener_http2_io_thread *thread, evener_connection *connection,
+                                                  evener_status *status)
+{
+    if (!thread->is_running) {
+        evener_status_code code = prepare(thread, status);
+        if (code == EVENER_STATUS_OK) {
+            attach(thread, connection); /* nobody else knows the connection; starting the thread hands it over */
+            code = start(thread, status);
+            if (code != EVENER_STATUS_OK) {
+                connection->given_up = true;
+                detach(thread, connection);
+                evener_http2_connection_unref(connection);
+            }
+        }
+        if (code != EVENER_STATUS_OK) {
+            return code;
+        }
+    }
+    evener_http2_schedule(connection); /* in phase NEW the turn connects */
+    return EVENER_STATUS_OK;
 }
 
 void evener_http2_io_thread_stop(evener_http2_io_thread *thread)

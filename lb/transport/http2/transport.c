@@ -113,10 +113,6 @@ static evener_status_code transport_connect(evener_transport *base, const evener
     }
     evener_http2_io_thread *thread =
         evener_http2_engine_choose_thread(engine, transport->first_thread, transport->connections);
-    const evener_status_code code = evener_http2_io_thread_start(thread, status);
-    if (code != EVENER_STATUS_OK) {
-        return code;
-    }
     evener_connection *made = connection_create(transport, args, engine);
     if (made == NULL) {
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "connection to %s: out of memory",
@@ -129,8 +125,12 @@ static evener_status_code transport_connect(evener_transport *base, const evener
     }
     made->thread = thread;
     transport->connections[thread - engine->threads]++;
+    const evener_status_code code = evener_http2_io_thread_connect(thread, made, status);
+    if (code != EVENER_STATUS_OK) {
+        evener_http2_connection_unref(made);
+        return code;
+    }
     *connection = made;
-    evener_http2_schedule(made); /* in phase NEW the turn connects */
     return evener_status_clear(status);
 }
 
