@@ -126,6 +126,7 @@ say "simulation"
 if [ -n "$document" ]; then
     bench/sim/run.sh --document --build="$build" || status=1
     cp docs/performance/simulated.json "$parts/sim.json"
+    cp docs/performance/simulated_calls.json "$parts/sim_calls.json"
 else
     bench/sim/run.sh $quick --build="$build" --output="$parts/sim.json" || status=1
 fi
@@ -154,7 +155,7 @@ report --output=$results/latest.json --data=$results >$results/latest.md || stat
 cat $results/latest.md
 gnuplot -e "folder='$results'" bench/report/plots.gp >&2 || status=1
 if [ -n "$document" ] && [ $status -eq 0 ]; then
-    mv "$parts/sim.json" "$results/sim.json"
+    mv "$parts/sim.json" "$parts/sim_calls.json" "$results/"
     report --measured --output=docs/performance/measured.json >/dev/null
     cp $results/*.svg docs/performance/
     bench/report/document.sh --build="$build"

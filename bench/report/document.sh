@@ -1,6 +1,6 @@
 #!/bin/bash
 # Writes docs/performance.md from the JSON in docs/performance/, which bench/run.sh --document and bench/sim/run.sh
-# --document record: measured.json and simulated.json.
+# --document record: measured.json, simulated.json and simulated_calls.json.
 #
 #     bench/report/document.sh [--check] [--plots] [--build=FOLDER]
 #
@@ -27,7 +27,10 @@ made=$(mktemp -d)
 trap 'rm -rf "$made"' EXIT
 report() { "$build/bench/bench_report" --published=bench/report/published.json --output=/dev/null "$@"; }
 
-[ -e $recorded/simulated.json ] || { echo "document.sh: $recorded/simulated.json is missing" >&2; exit 1; }
+for part in simulated simulated_calls; do
+    [ -e $recorded/$part.json ] || { echo "document.sh: $recorded/$part.json is missing" >&2; exit 1; }
+done
+simulated="$recorded/simulated.json $recorded/simulated_calls.json"
 if [ -e $recorded/measured.json ]; then
     {
         sed -n 1,2p $head # the title
@@ -39,11 +42,13 @@ else
     echo "document.sh: $recorded/measured.json is missing: the measured part is left as it is" >&2
     sed '/^## Simulation$/,$d' $page | sed -e :a -e '/^\n*$/{$d;N;ba' -e '}' >"$made/page.md"
 fi
-report --simulated --plots=performance $recorded/simulated.json >>"$made/page.md"
+# shellcheck disable=SC2086 # two files
+report --simulated --plots=performance $simulated >>"$made/page.md"
 
 if [ -n "$plots" ]; then
     mkdir "$made/plots"
-    report --simulated --data="$made/plots" $recorded/simulated.json >/dev/null
+    # shellcheck disable=SC2086
+    report --simulated --data="$made/plots" $simulated >/dev/null
     gnuplot -e "folder='$made/plots'" bench/report/plots.gp
     cp "$made/plots"/*.svg $recorded/
 fi

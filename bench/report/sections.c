@@ -298,6 +298,11 @@ static bool has_failures(const json_t *sim, const char *scenario)
     return false;
 }
 
+static const char *program_of(const json_t *row)
+{
+    return json_object_get(row, "attempts_percent") != NULL ? "bench_sim_calls" : "bench_sim";
+}
+
 static void print_scenario(const json_t *sim, const json_t *with_published, const char *scenario, const char *note)
 {
     static const char *const large[TABLE_KEYS_MAX] = {
@@ -307,17 +312,17 @@ static void print_scenario(const json_t *sim, const json_t *with_published, cons
     const table_only only[TABLE_ONLY_MAX] = {{"scenario", scenario}};
     const json_t *row = table_find(sim, only, 1);
     const json_int_t seeds = json_integer_value(json_object_get(row, "seeds"));
-    printf("\n### %s\n\n%s (`bench/sim/%s.cfg`). %lld seed%s from %lld on: `bench_sim --seeds=%lld "
+    printf("\n### %s\n\n%s (`bench/sim/%s.cfg`). %lld seed%s from %lld on: `%s --seeds=%lld "
            "bench/sim/%s.cfg`\n",
            scenario, note, scenario, (long long)seeds, seeds == 1 ? "" : "s",
-           (long long)json_integer_value(json_object_get(row, "seed")), (long long)seeds, scenario);
+           (long long)json_integer_value(json_object_get(row, "seed")), program_of(row), (long long)seeds, scenario);
     if (strcmp(scenario, "prequal_ramp") == 0) {
         plot("ramp", "percentiles over load");
     } else if (strcmp(scenario, "slow_of_four") == 0) {
         plot("slow", "99th percentile over time");
     } else if (strcmp(scenario, "joining") == 0) {
         plot("joining", "load of the joining backend over time");
-    } else if (strstr(scenario, "thousand") != NULL || strstr(scenario, "mesh") != NULL) {
+    } else if (strstr(scenario, "thousand") != NULL || strcmp(scenario, "full_mesh") == 0) {
         table_print_rows(sim, large, only);
         return;
     }
@@ -330,6 +335,13 @@ static void print_scenario(const json_t *sim, const json_t *with_published, cons
         table_print_pivot(with_published,
                           &(pivot_spec){{"policy"}, {"window"}, "ok_percent", {{"scenario", scenario}}, false});
     }
+    if (json_object_get(row, "attempts_percent") != NULL) {
+        printf("\nAttempts (%% of the calls):\n");
+        table_print_pivot(sim,
+                          &(pivot_spec){{"policy"}, {"window"}, "attempts_percent", {{"scenario", scenario}}, false});
+        printf("\nAttempts at a backend that the call had tried before:\n");
+        table_print_pivot(sim, &(pivot_spec){{"policy"}, {"window"}, "repeated", {{"scenario", scenario}}, false});
+    }
 }
 
 static void print_simulations(const json_t *results, const json_t *published)
@@ -340,7 +352,9 @@ static void print_simulations(const json_t *results, const json_t *published)
     size_t index;
     json_array_extend(both, json_object_get(published, "sim"));
     printf(
-        "\n## Simulation\n\nThe policies' own object code in virtual time. One file per scenario under "
+        "\n## Simulation\n\nThe library's own object code in virtual time: the policies alone, or, where it says so, "
+        "whole channels with "
+        "their connectors, pick queue and calls. One file per scenario under "
         "`bench/sim/` describes clients, servers with queues, and events. The same seed gives the same "
         "figures on every machine, so noise does not affect them. Each figure is the **median over the seeds**, with "
         "the least and the greatest in brackets; without brackets, all seeds have the same figure. Percentiles are "

@@ -200,22 +200,6 @@ static sim_client *client_of(evener_policy_helper *helper)
     return (sim_client *)helper; /* helper is the first member */
 }
 
-/* The server's index is in its address: 10.a.b.c. */
-static uint32_t server_of(const evener_address *address)
-{
-    uint32_t number = 0;
-    uint32_t part = 0;
-    for (const char *at = evener_address_text(address); *at != ':'; at++) {
-        if (*at == '.') {
-            number = (number << 8) + part;
-            part = 0;
-        } else {
-            part = part * 10 + (uint32_t)(*at - '0');
-        }
-    }
-    return ((number << 8) + part) & 0xFFFFFF;
-}
-
 static evener_subchannel *create_subchannel(evener_policy_helper *helper, const evener_address *address,
                                             const evener_subchannel_options *options)
 {
@@ -229,7 +213,7 @@ static evener_subchannel *create_subchannel(evener_policy_helper *helper, const 
     s->client = client;
     s->options = *options;
     s->address = address;
-    s->server = server_of(address);
+    s->server = sim_server_of(address);
     s->references = 1;
     s->backoff = (evener_timer)EVENER_TIMER_INIT(backoff_over, s);
     s->next = client->subchannels;

@@ -1,5 +1,6 @@
 /* A client of the simulation: one policy, driven as a channel drives it, over simulated subchannels. client.c
- * defines evener_subchannel_*(), so a program that links it has no channel. */
+ * defines evener_subchannel_*(), so a program that links it has no channel. Programs whose clients are channels use the
+ * world only. */
 #ifndef EVENER_BENCH_SIM_CLIENT_H
 #define EVENER_BENCH_SIM_CLIENT_H
 
@@ -9,6 +10,22 @@
 #include <evener/policy.h>
 
 #include "tests/support/virtual_loop.h"
+
+/* The server's index is in its address: 10.a.b.c. */
+static inline uint32_t sim_server_of(const evener_address *address)
+{
+    uint32_t number = 0;
+    uint32_t part = 0;
+    for (const char *at = evener_address_text(address); *at != ':'; at++) {
+        if (*at == '.') {
+            number = (number << 8) + part;
+            part = 0;
+        } else {
+            part = part * 10 + (uint32_t)(*at - '0');
+        }
+    }
+    return ((number << 8) + part) & 0xFFFFFF;
+}
 
 /* State shared by all clients of a run. */
 typedef struct sim_world {

@@ -13,7 +13,7 @@
 
 void sim_account(engine *e, uint32_t index)
 {
-    server *s = &e->servers[index];
+    sim_server *s = &e->servers[index];
     const uint64_t now_ns = sim_now_ns(e);
     server_share *shares = &e->shares[(size_t)index * e->window_count];
     for (uint32_t i = 0; s->calls_now > 0 && s->accounted_ns < now_ns && i < e->window_count; i++) {
@@ -42,29 +42,41 @@ static span *series_of(engine *e, uint64_t begun_ns)
     return index < e->series_count ? &e->series[index] : NULL;
 }
 
-/* Count the start of a call. `index`: its server; NONE: it found none. */
-static void collect_begin(engine *e, uint64_t begun_ns, uint32_t index)
+void sim_collect_call(engine *e, uint64_t begun_ns)
 {
-    const server *s = index != NONE ? &e->servers[index] : NULL;
     span *series = series_of(e, begun_ns);
     if (series != NULL) {
         series->slice.calls++;
-        series->slice.group_calls[s != NULL ? s->group - e->scenario->groups : 0] += s != NULL;
+    }
+    for (uint32_t i = 0; i < e->window_count; i++) {
+        e->windows[i].slice.calls += is_in(&e->windows[i], begun_ns);
+    }
+}
+
+/* Count an attempt that has arrived at its server. */
+static void collect_attempt(engine *e, uint64_t begun_ns, const sim_sending *sending)
+{
+    const sim_server *s = &e->servers[sending->server];
+    const size_t group = (size_t)(s->group - e->scenario->groups);
+    span *series = series_of(e, begun_ns);
+    if (series != NULL) {
+        series->slice.attempts++;
+        series->slice.repeated += sending->repeated;
+        series->slice.group_calls[group]++;
     }
     for (uint32_t i = 0; i < e->window_count; i++) {
         span *w = &e->windows[i];
         if (is_in(w, begun_ns)) {
-            w->slice.calls++;
-            if (s != NULL) {
-                w->slice.group_calls[s->group - e->scenario->groups]++;
-                e->shares[(size_t)index * e->window_count + i].calls++;
-                w->queue_max = s->calls_now > w->queue_max ? s->calls_now : w->queue_max;
-            }
+            w->slice.attempts++;
+            w->slice.repeated += sending->repeated;
+            w->slice.group_calls[group]++;
+            e->shares[(size_t)sending->server * e->window_count + i].calls++;
+            w->queue_max = s->calls_now > w->queue_max ? s->calls_now : w->queue_max;
         }
     }
 }
 
-static void collect_end(engine *e, uint64_t begun_ns, uint64_t took_ns, evener_status_code code)
+void sim_collect_end(engine *e, uint64_t begun_ns, uint64_t took_ns, evener_status_code code)
 {
     span *series = series_of(e, begun_ns);
     if (series != NULL) {
@@ -91,12 +103,12 @@ static void list_append(engine *e, call_list *list, uint32_t index)
 
 static void list_remove(engine *e, call_list *list, uint32_t index)
 {
-    const call *c = &e->calls[index];
+    const sim_attempt *c = &e->calls[index];
     *(c->previous != NONE ? &e->calls[c->previous].next : &list->first) = c->next;
     *(c->next != NONE ? &e->calls[c->next].previous : &list->last) = c->previous;
 }
 
-static uint32_t take_call(engine *e)
+uint32_t sim_take(engine *e)
 {
     if (e->free_call == NONE) {
         const uint32_t old = e->call_capacity;
@@ -106,7 +118,7 @@ static uint32_t take_call(engine *e)
             abort();
         }
         for (uint32_t i = e->call_capacity; i-- > old;) {
-            e->calls[i] = (call){.next = e->free_call};
+            e->calls[i] = (sim_attempt){.next = e->free_call};
             e->free_call = i;
         }
     }
@@ -117,7 +129,7 @@ static uint32_t take_call(engine *e)
 
 static void free_if_over(engine *e, uint32_t index)
 {
-    call *c = &e->calls[index];
+    sim_attempt *c = &e->calls[index];
     if (!c->at_server && !c->at_client) {
         c->stamp = 0;
         c->next = e->free_call;
@@ -125,22 +137,19 @@ static void free_if_over(engine *e, uint32_t index)
     }
 }
 
-static void end_at_client(engine *e, uint32_t index, evener_status_code code)
+void sim_forget(engine *e, uint32_t index)
 {
-    call *c = &e->calls[index];
-    collect_end(e, c->begun_ns, sim_now_ns(e) - c->begun_ns, code);
-    sim_pick_done(&c->pick, code);
-    c->at_client = false;
+    e->calls[index].at_client = false;
     free_if_over(e, index);
 }
 
 static void set_timeout(engine *e, uint32_t index)
 {
-    call *c = &e->calls[index];
-    if (e->timeout_ns > 0 && !c->timeout_set) {
+    sim_attempt *c = &e->calls[index];
+    if (c->deadline_ns != UINT64_MAX && !c->timeout_set) {
         c->timeout_set = true;
-        const uint64_t at_ns = c->begun_ns + e->timeout_ns, now_ns = sim_now_ns(e);
-        if (c->begun_ns == now_ns) {
+        const uint64_t at_ns = c->deadline_ns, now_ns = sim_now_ns(e);
+        if (at_ns == now_ns + e->timeout_ns) {
             sim_queue_add(&e->timeouts, at_ns, EVENT_TIMEOUT, index, c->stamp);
         } else {
             sim_heap_push(&e->heap, at_ns > now_ns ? at_ns : now_ns, EVENT_TIMEOUT, index, c->stamp);
@@ -164,10 +173,10 @@ static double draw_service_ns(const sim_group *group, uint64_t *random)
 }
 
 /* Draw the call's service time and status for a start now. */
-static void draw_outcome(engine *e, call *c)
+static void draw_outcome(engine *e, sim_attempt *c, uint64_t draw)
 {
-    const server *s = &e->servers[c->server];
-    uint64_t random = sim_mix(e->services + c->stamp);
+    const sim_server *s = &e->servers[c->server];
+    uint64_t random = sim_mix(e->services + draw);
     double service_ns = draw_service_ns(s->group, &random) * s->factor * s->slowdown + s->extra_ns;
     service_ns *= s->antagonist ? s->group->antagonist_slowdown : 1;
     c->code = EVENER_STATUS_OK;
@@ -180,8 +189,8 @@ static void draw_outcome(engine *e, call *c)
 
 static void serve(engine *e, uint32_t index)
 {
-    call *c = &e->calls[index];
-    server *s = &e->servers[c->server];
+    sim_attempt *c = &e->calls[index];
+    sim_server *s = &e->servers[c->server];
     sim_account(e, c->server);
     list_append(e, &s->running, index);
     s->running_count++;
@@ -192,7 +201,7 @@ static void serve(engine *e, uint32_t index)
     }
     const uint64_t served_ns = sim_now_ns(e) + c->service_ns;
     sim_heap_push(&e->heap, served_ns, EVENT_SERVED, index, c->stamp);
-    if (e->timeout_ns > 0 && served_ns + e->network_ns > c->begun_ns + e->timeout_ns) {
+    if (c->deadline_ns < served_ns + e->network_ns) {
         set_timeout(e, index);
     }
 }
@@ -200,7 +209,7 @@ static void serve(engine *e, uint32_t index)
 static void arrive(engine *e, uint32_t index)
 {
     const uint32_t at = e->calls[index].server;
-    server *s = &e->servers[at];
+    sim_server *s = &e->servers[at];
     sim_account(e, at);
     s->calls_now++;
     if (s->group->workers == 0 || s->running_count < s->group->workers) {
@@ -211,11 +220,27 @@ static void arrive(engine *e, uint32_t index)
     }
 }
 
+void sim_send(engine *e, uint32_t index, const sim_sending *sending)
+{
+    sim_attempt *c = &e->calls[index];
+    *c = (sim_attempt){.pick = c->pick,
+                       .owner = c->owner,
+                       .stamp = ++e->stamps,
+                       .begun_ns = sending->begun_ns,
+                       .deadline_ns = sending->deadline_ns,
+                       .server = sending->server,
+                       .at_server = true,
+                       .at_client = true};
+    draw_outcome(e, c, sending->draw);
+    arrive(e, index);
+    collect_attempt(e, sim_now_ns(e), sending);
+}
+
 /* End a running call at the server; start the next queued call whose client still waits. */
 static void leave_server(engine *e, uint32_t index)
 {
     const uint32_t at = e->calls[index].server;
-    server *s = &e->servers[at];
+    sim_server *s = &e->servers[at];
     sim_account(e, at);
     list_remove(e, &s->running, index);
     s->running_count--;
@@ -236,7 +261,7 @@ static void leave_server(engine *e, uint32_t index)
 
 static void served(engine *e, uint32_t index)
 {
-    call *c = &e->calls[index];
+    sim_attempt *c = &e->calls[index];
     if (c->hangs) {
         return;
     }
@@ -247,11 +272,11 @@ static void served(engine *e, uint32_t index)
     } else if (e->network_ns > 0) {
         sim_heap_push(&e->heap, sim_now_ns(e) + e->network_ns, EVENT_ANSWERED, index, c->stamp);
     } else {
-        end_at_client(e, index, c->code);
+        sim_driver_end(e, index, c->code);
     }
 }
 
-static void hang(engine *e, server *s)
+static void hang(engine *e, sim_server *s)
 {
     s->hung = true;
     for (uint32_t i = s->running.first; i != NONE; i = e->calls[i].next) {
@@ -260,7 +285,7 @@ static void hang(engine *e, server *s)
     }
 }
 
-static void recover(engine *e, server *s)
+static void recover(engine *e, sim_server *s)
 {
     s->extra_ns = 0;
     s->slowdown = 1;
@@ -276,12 +301,10 @@ static void recover(engine *e, server *s)
 
 static void kill_server(engine *e, uint32_t index)
 {
-    server *s = &e->servers[index];
+    sim_server *s = &e->servers[index];
     sim_account(e, index);
     e->refusing[index] = true;
-    for (uint32_t i = 0; i < e->scenario->clients; i++) {
-        sim_client_drop(&e->clients[i], index);
-    }
+    sim_driver_drop(e, index);
     call_list *const lists[] = {&s->waiting, &s->running};
     for (size_t l = 0; l < 2; l++) {
         while (lists[l]->first != NONE) {
@@ -289,7 +312,7 @@ static void kill_server(engine *e, uint32_t index)
             list_remove(e, lists[l], i);
             e->calls[i].at_server = false;
             if (e->calls[i].at_client) {
-                end_at_client(e, i, EVENER_STATUS_UNAVAILABLE);
+                sim_driver_end(e, i, EVENER_STATUS_UNAVAILABLE);
             } else {
                 free_if_over(e, i);
             }
@@ -311,7 +334,7 @@ void sim_update_clients(engine *e)
                 e->scratch[count++] = list[j];
             }
         }
-        sim_client_update(&e->clients[i], e->scratch, count);
+        sim_driver_update(e, i, e->scratch, count);
         virtual_loop_run_until_idle(e->world.vl);
     }
 }
@@ -328,7 +351,7 @@ static void run_script(engine *e, const sim_event *event)
         return;
     }
     for (uint32_t i = first; i < first + count && i < e->server_count; i++) {
-        server *s = &e->servers[i];
+        sim_server *s = &e->servers[i];
         switch (event->action) {
         case SIM_EXTRA:
             s->extra_ns = event->value * 1e3;
@@ -374,28 +397,12 @@ void sim_set_arrival(engine *e)
 static void begin_call(engine *e)
 {
     sim_set_arrival(e);
-    sim_client *client = &e->clients[sim_below(&e->arrivals, e->scenario->clients)];
-    const uint32_t index = take_call(e);
-    call *c = &e->calls[index];
-    const uint64_t stamp = ++e->call_number;
-    const uint32_t picked = sim_client_pick(client, &c->pick);
-    *c = (call){.pick = c->pick, .stamp = stamp, .begun_ns = sim_now_ns(e), .server = picked};
-    if (picked == NONE) { /* no backend: the call is not wait-for-ready, so it fails */
-        collect_begin(e, c->begun_ns, NONE);
-        collect_end(e, c->begun_ns, 0, EVENER_STATUS_UNAVAILABLE);
-        free_if_over(e, index);
-        return;
-    }
-    c->at_server = true;
-    c->at_client = true;
-    draw_outcome(e, c);
-    arrive(e, index);
-    collect_begin(e, e->calls[index].begun_ns, picked);
+    sim_driver_call(e, sim_below(&e->arrivals, e->scenario->clients));
 }
 
 static void switch_antagonist(engine *e, uint32_t index)
 {
-    server *s = &e->servers[index];
+    sim_server *s = &e->servers[index];
     const double share = s->group->antagonist_share;
     const double spell_s = s->group->antagonist_spell_s;
     s->antagonist = !s->antagonist;
@@ -416,8 +423,9 @@ static void run_event(engine *e, const sim_heap_event *event)
                 served(e, event->index);
             }
         } else if (e->calls[event->index].at_client) {
-            end_at_client(e, event->index,
-                          event->kind == EVENT_TIMEOUT ? EVENER_STATUS_DEADLINE_EXCEEDED : e->calls[event->index].code);
+            sim_driver_end(e, event->index,
+                           event->kind == EVENT_TIMEOUT ? EVENER_STATUS_DEADLINE_EXCEEDED
+                                                        : e->calls[event->index].code);
         }
     } else if (open && event->kind == EVENT_ANTAGONIST) {
         switch_antagonist(e, event->index);
@@ -438,13 +446,34 @@ static void advance_to(engine *e, uint64_t at_ns)
     e->events++;
 }
 
-/* At the same time: events of the heap, then timeouts, then the arrival. */
+/* Run the loop's next tasks and timers if they are due before anything else: they may begin attempts. */
+static bool run_loop_before(engine *e, uint64_t next_ns)
+{
+    const uint64_t posted_ns = virtual_loop_has_posted(e->world.vl) ? sim_now_ns(e) : UINT64_MAX;
+    const uint64_t timer_ns = virtual_loop_next_deadline_ns(e->world.vl);
+    const uint64_t due_ns = posted_ns < timer_ns ? posted_ns : timer_ns;
+    if (!e->loop_begins_attempts || due_ns > next_ns || (next_ns == UINT64_MAX && e->open_calls == 0)) {
+        return false;
+    }
+    virtual_loop_advance_ns(e->world.vl, due_ns > sim_now_ns(e) ? due_ns - sim_now_ns(e) : 0);
+    return true;
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* At the same time: the loop, events of the heap, then timeouts, then the arrival. */
 static void run_events(engine *e)
 {
     for (;;) {
         const sim_heap_event *timeout = sim_queue_first(&e->timeouts);
         const uint64_t in_heap_ns = e->heap.count > 0 ? e->heap.events[0].at_ns : UINT64_MAX;
         const uint64_t timeout_ns = timeout != NULL ? timeout->at_ns : UINT64_MAX;
+        if (run_loop_before(e, least(least(in_heap_ns, timeout_ns), e->next_arrival_ns))) {
+            continue;
+        }
         if (in_heap_ns != UINT64_MAX && in_heap_ns <= timeout_ns && in_heap_ns <= e->next_arrival_ns) {
             const sim_heap_event event = sim_heap_pop(&e->heap);
             advance_to(e, event.at_ns);
@@ -467,21 +496,9 @@ static void run_events(engine *e)
     /* Calls that still hang have failed. */
     for (uint32_t i = 0; i < e->call_capacity; i++) {
         if (e->calls[i].stamp != 0 && e->calls[i].at_client) {
-            end_at_client(e, i, EVENER_STATUS_CANCELLED);
+            sim_driver_end(e, i, EVENER_STATUS_CANCELLED);
         }
     }
-}
-
-static bool choose_policy(const sim_policy *policy, evener_policy_choice *choice, char *message, size_t message_bytes)
-{
-    char json[SIM_NAME_BYTES + SIM_CONFIG_BYTES + 16];
-    evener_status status;
-    snprintf(json, sizeof json, "[{\"%s\":%s}]", policy->name, policy->config[0] != '\0' ? policy->config : "{}");
-    if (evener_policy_choose(NULL, json, policy->name, choice, &status) != EVENER_STATUS_OK) {
-        snprintf(message, message_bytes, "%s", status.message);
-        return false;
-    }
-    return true;
 }
 
 static double cpu_s(void)
@@ -494,21 +511,14 @@ static double cpu_s(void)
 sim_result *sim_run(const sim_scenario *scenario, const sim_policy *policy, char *message, size_t message_bytes)
 {
     const double began_s = cpu_s();
-    evener_policy_choice choice = {0};
-    if (!choose_policy(policy, &choice, message, message_bytes)) {
-        return NULL;
-    }
-    engine e = {.scenario = scenario, .world = {.choice = &choice}};
+    engine e = {.scenario = scenario, .policy = policy};
     sim_result *result = NULL;
-    if (sim_set_up(&e)) {
+    if (sim_set_up(&e, message, message_bytes)) {
         run_events(&e);
         result = sim_make_result(&e);
         result->cpu_s = cpu_s() - began_s;
-    } else {
-        snprintf(message, message_bytes, "%s: the policy cannot be created", policy->name);
     }
     sim_tear_down(&e);
-    evener_policy_choice_clear(&choice);
     return result;
 }
 

@@ -1,4 +1,5 @@
-/* The simulator: a policy of the library, any number of clients, and servers with queues, in virtual time.
+/* The simulator: any number of clients and servers with queues, in virtual time. A client is a policy of the library
+ * (policy_calls.c), or a channel with everything that belongs to it (channel_calls.c): the program links one of them.
  *
  *     sim_scenario scenario = {.clients = 1, .rate_per_s = 1000, .duration_s = 10, .group_count = 1,
  *                              .groups = {{.count = 4, .service_us = 1000}}};
@@ -20,6 +21,8 @@ typedef struct sim_slice {
     double from_s, to_s;
     uint64_t calls;
     uint64_t failed; /* not OK, or over the timeout */
+    /* Begun in the period; repeated: at a server that the call had tried before. Transparent retries are attempts. */
+    uint64_t attempts, repeated;
     double mean_us, p50_us, p99_us, p999_us;
     uint64_t group_calls[SIM_GROUPS_MAX];
 } sim_slice;
@@ -45,8 +48,8 @@ typedef struct sim_result {
     double cpu_s;
 } sim_result;
 
-/* Run the scenario with the policy. Return NULL with a message for an unknown policy, a bad configuration, or out of
- * memory. The caller destroys the result. */
+/* Run the scenario with the policy. Return NULL with a message for an unknown policy, a bad configuration, a scenario
+ * for the other kind of clients, or out of memory. The caller destroys the result. */
 sim_result *sim_run(const sim_scenario *scenario, const sim_policy *policy, char *message, size_t message_bytes);
 void sim_result_destroy(sim_result *result);
 

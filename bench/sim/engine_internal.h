@@ -1,4 +1,5 @@
-/* Shared by the engine's files: engine.c runs the events, engine_setup.c builds the scene and the result. */
+/* Shared by the engine's files: engine.c runs the events, engine_setup.c builds the scene and the result. What makes the
+ * calls is behind sim_driver_*(). */
 #ifndef EVENER_BENCH_SIM_ENGINE_INTERNAL_H
 #define EVENER_BENCH_SIM_ENGINE_INTERNAL_H
 
@@ -12,23 +13,26 @@
 
 enum { EVENT_SCRIPT, EVENT_ANTAGONIST, EVENT_SERVED, EVENT_ANSWERED, EVENT_TIMEOUT };
 
-typedef struct call {
-    evener_pick pick;
-    uint64_t stamp; /* the call's number; 0: free */
+/* An attempt of a call: with policies alone, the call. */
+typedef struct sim_attempt {
+    evener_pick pick; /* the driver's, as `owner` */
+    void *owner;
+    uint64_t stamp; /* the attempt's number; 0: free */
     uint64_t begun_ns;
+    uint64_t deadline_ns; /* UINT64_MAX: none */
     uint64_t service_ns;
     uint32_t server;
     uint32_t next, previous;   /* links in the server's list; `next` also in the free list */
     evener_status_code code;   /* the status it will end with */
     bool at_server, at_client; /* where it still exists */
     bool hangs, timeout_set;
-} call;
+} sim_attempt;
 
 typedef struct call_list {
     uint32_t first, last;
 } call_list;
 
-typedef struct server {
+typedef struct sim_server {
     const sim_group *group;
     double factor; /* the server's own factor from the group's spread */
     double extra_ns, slowdown, fail_share;
@@ -37,7 +41,7 @@ typedef struct server {
     uint32_t running_count, calls_now; /* change only after sim_account() */
     uint64_t accounted_ns;             /* until when its time is in the windows */
     call_list running, waiting;
-} server;
+} sim_server;
 
 /* Data collected for a period. */
 typedef struct span {
@@ -54,20 +58,28 @@ typedef struct server_share {
     uint32_t calls; /* begun */
 } server_share;
 
+/* What makes the calls: policies, or channels. */
+typedef struct sim_driver sim_driver;
+
 typedef struct engine {
     const sim_scenario *scenario;
+    const sim_policy *policy;
+    sim_driver *driver; /* NULL: not open */
+    /* The loop's timers begin attempts, so they are run one by one; set by the driver. `open_calls`: for which they are
+     * run after the last event. */
+    bool loop_begins_attempts;
+    uint64_t open_calls;
     sim_world world;
     uint32_t server_count;
-    server *servers;
+    sim_server *servers;
     bool *refusing;
     uint32_t group_first[SIM_GROUPS_MAX];
-    sim_client *clients;
     uint32_t *lists; /* each client's servers, concatenated; without subsets one list for all */
     uint32_t list_length;
     uint32_t *scratch;
-    call *calls;
+    sim_attempt *calls;
     uint32_t call_capacity, free_call;
-    uint64_t call_number;
+    uint64_t stamps; /* of attempts, so far */
     sim_heap heap;
     sim_queue timeouts;       /* of calls whose timeout was set when they began */
     uint64_t next_arrival_ns; /* UINT64_MAX: none */
@@ -90,15 +102,52 @@ static inline uint64_t sim_after_s(const engine *e, double seconds)
     return e->start_ns + (uint64_t)(seconds * 1e9);
 }
 
+/* ---- the driver: policy_calls.c or channel_calls.c ---- */
+
+/* Open the clients, with empty lists. Return false with a message. Call sim_driver_close() in either case. */
+bool sim_driver_open(engine *e, char *message, size_t message_bytes);
+void sim_driver_close(engine *e);
+/* Pass a client its list of servers. */
+void sim_driver_update(engine *e, uint32_t client, const uint32_t *servers, uint32_t count);
+/* Drop all connections to a server. */
+void sim_driver_drop(engine *e, uint32_t server);
+/* Begin a call of a client. */
+void sim_driver_call(engine *e, uint32_t client);
+/* End an attempt that the client still waits for: take it (sim_forget()), and report it. */
+void sim_driver_end(engine *e, uint32_t index, evener_status_code code);
+
+/* ---- engine.c, for the driver ---- */
+
+typedef struct sim_sending {
+    uint32_t server;
+    uint64_t begun_ns;    /* of what the deadline began with */
+    uint64_t deadline_ns; /* UINT64_MAX: none */
+    uint64_t draw;        /* decides on the service time: the same number draws the same */
+    bool repeated;        /* the call has tried this server before */
+} sim_sending;
+
+/* Take an attempt, of which the driver sets `pick` and `owner`; then send it to a server, or forget it. Attempts move in
+ * memory when another one is taken. */
+uint32_t sim_take(engine *e);
+void sim_send(engine *e, uint32_t index, const sim_sending *sending);
+/* The client does not wait for the attempt any more. A server that has begun it ends it. */
+void sim_forget(engine *e, uint32_t index);
+
+/* Count a call by the time of its begin. */
+void sim_collect_call(engine *e, uint64_t begun_ns);
+void sim_collect_end(engine *e, uint64_t begun_ns, uint64_t took_ns, evener_status_code code);
+
+/* ---- between the engine's files ---- */
+
 /* engine.c: add the time since the last change of a server's calls to the windows; pass every client its list;
  * set the time of the next arrival. */
 void sim_account(engine *e, uint32_t index);
 void sim_update_clients(engine *e);
 void sim_set_arrival(engine *e);
 
-/* engine_setup.c: build and free the scene. sim_set_up() returns false if the policy cannot be created; call
- * sim_tear_down() in either case. */
-bool sim_set_up(engine *e);
+/* engine_setup.c: build and free the scene. sim_set_up() returns false with a message if the clients cannot be opened;
+ * call sim_tear_down() in either case. */
+bool sim_set_up(engine *e, char *message, size_t message_bytes);
 void sim_tear_down(engine *e);
 sim_result *sim_make_result(const engine *e);
 

@@ -32,13 +32,13 @@ static void set_up_servers(engine *e)
         }
         const sim_group *group = &e->scenario->groups[g];
         const double spread = group->spread > 1 ? group->spread : 1;
-        e->servers[i] = (server){.group = group,
-                                 .factor = pow(spread, 2 * sim_unit(&random) - 1),
-                                 .slowdown = 1,
-                                 .present = !group->absent,
-                                 .running = {NONE, NONE},
-                                 .waiting = {NONE, NONE},
-                                 .accounted_ns = e->start_ns};
+        e->servers[i] = (sim_server){.group = group,
+                                     .factor = pow(spread, 2 * sim_unit(&random) - 1),
+                                     .slowdown = 1,
+                                     .present = !group->absent,
+                                     .running = {NONE, NONE},
+                                     .waiting = {NONE, NONE},
+                                     .accounted_ns = e->start_ns};
         char text[32], weight[16];
         snprintf(text, sizeof text, "10.%u.%u.%u:1", i >> 16 & 255, i >> 8 & 255, i & 255);
         snprintf(weight, sizeof weight, "%u", group->weight);
@@ -106,12 +106,11 @@ static void set_up_spans(engine *e)
     }
 }
 
-bool sim_set_up(engine *e)
+bool sim_set_up(engine *e, char *message, size_t message_bytes)
 {
     const sim_scenario *scenario = e->scenario;
     e->world.vl = virtual_loop_create(sim_stream(scenario->seed, 1));
     e->world.loop = virtual_loop_loop(e->world.vl);
-    sim_world_init(&e->world);
     e->start_ns = sim_now_ns(e);
     e->end_ns = sim_after_s(e, scenario->duration_s);
     e->timeout_ns = (uint64_t)(scenario->timeout_ms * 1e6);
@@ -124,11 +123,8 @@ bool sim_set_up(engine *e)
     set_up_servers(e);
     set_up_lists(e);
     set_up_spans(e);
-    e->clients = zeroed(scenario->clients, sizeof *e->clients);
-    for (uint32_t i = 0; i < scenario->clients; i++) {
-        if (!sim_client_open(&e->clients[i], &e->world)) {
-            return false;
-        }
+    if (!sim_driver_open(e, message, message_bytes)) {
+        return false;
     }
     sim_update_clients(e);
     for (uint32_t i = 0; i < scenario->event_count; i++) {
@@ -140,9 +136,7 @@ bool sim_set_up(engine *e)
 
 void sim_tear_down(engine *e)
 {
-    for (uint32_t i = 0; i < e->scenario->clients; i++) {
-        sim_client_close(&e->clients[i]);
-    }
+    sim_driver_close(e);
     virtual_loop_destroy(e->world.vl);
     for (uint32_t i = 0; i < e->server_count; i++) {
         evener_address_unref(e->world.addresses[i]);
@@ -153,8 +147,8 @@ void sim_tear_down(engine *e)
     for (size_t i = 0; i < e->series_count; i++) {
         free(e->series[i].times);
     }
-    void *const memory[] = {e->world.addresses, e->windows, e->series,      e->servers, e->refusing,        e->clients,
-                            e->lists,           e->calls,   e->heap.events, e->scratch, e->timeouts.events, e->shares};
+    void *const memory[] = {e->world.addresses, e->windows,     e->series,  e->servers,         e->refusing, e->lists,
+                            e->calls,           e->heap.events, e->scratch, e->timeouts.events, e->shares};
     for (size_t i = 0; i < sizeof memory / sizeof *memory; i++) {
         free(memory[i]);
     }
@@ -179,7 +173,7 @@ static sim_window_result window_result(const engine *e, const span *w)
     const double span_ns = (double)(w->to_ns - w->from_ns);
     uint32_t present = 0;
     for (uint32_t i = 0; i < e->server_count; i++) {
-        const server *s = &e->servers[i];
+        const sim_server *s = &e->servers[i];
         if (s->present) {
             const server_share *of = &e->shares[(size_t)i * e->window_count + (size_t)(w - e->windows)];
             const double busy = of->busy_ns / span_ns / (s->group->workers > 0 ? s->group->workers : 1);

@@ -1,7 +1,11 @@
-/* Runs scenarios of the simulator and writes the results as JSON for bench_report:
+/* Runs scenarios of the simulator and writes the results as JSON for bench_report. bench_sim runs those of policies,
+ * bench_sim_calls those with channel = true:
  *
  *     bench_sim [--seeds=20] [--skip-seeds=20] [--scale=0.2] [--policy=LABEL] [--check=FILE] [--output=FILE]
  *               bench/sim/NAME.cfg ...
+ *
+ * Windows of channels also have attempts_percent (of the calls), and `repeated`: the attempts at a server that their call
+ * had tried before.
  *
  *     {"sim": [one object per scenario, policy and window],
  *      "sim_series": [one object per scenario and policy, with time slices]}
@@ -78,6 +82,10 @@ static json_t *window_figures(const sim_scenario *scenario, const sim_window_res
                              (int)w->queue_max);
     json_object_update(figures, more);
     json_decref(more);
+    if (scenario->channel) {
+        json_object_set_new(figures, "attempts_percent", json_real(100 * (double)w->slice.attempts / calls));
+        json_object_set_new(figures, "repeated", json_integer((json_int_t)w->slice.repeated));
+    }
     return figures;
 }
 

@@ -4,10 +4,13 @@
 #
 #     bench/sim/run.sh [--quick | --document | --further] [--build=FOLDER] [--output=FILE]
 #
+# Scenarios of whole channels run in bench_sim_calls, which writes the same JSON beside it, to FILE with "_calls" before its
+# ending.
+#
 # Without an option all scenarios but the largest run with a few seeds each. --quick leaves out more. --document runs all
 # with the seeds that docs/performance.md is made of (an hour or more of one core; 6 GB), and writes
-# docs/performance/simulated.json. --further runs 20 other seeds of those scenarios that were published with 20, and
-# fails if a median lies outside of the published range.
+# docs/performance/simulated.json and simulated_calls.json. --further runs 20 other seeds of those scenarios that were
+# published with 20, and fails if a median lies outside of the published range.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -16,12 +19,14 @@ build=build/bench
 output=bench/results/sim.json
 small="slow_of_four beyond_round_robin faults joining prequal_ramp" large="ten_thousand ten_thousand_uneven"
 mesh=full_mesh mesh_kb=6000000
-seeds=5 large_seeds=1 further=''
+calls="hedging_hang retry_unavailable" calls_mesh=channel_mesh
+seeds=5 large_seeds=1 further='' further_calls=''
 for argument in "$@"; do
     case $argument in
-    --quick) small="slow_of_four beyond_round_robin" large='' mesh='' seeds=3 ;;
+    --quick) small="slow_of_four beyond_round_robin" large='' mesh='' calls_mesh='' seeds=3 ;;
     --document) seeds=20 large_seeds=20 output=$published ;;
-    --further) seeds=20 large_seeds=20 further="--skip-seeds=20 --check=$published" ;;
+    --further) seeds=20 large_seeds=20 further="--skip-seeds=20 --check=$published"
+        further_calls="--skip-seeds=20 --check=${published%.json}_calls.json" ;;
     --build=*) build=${argument#--build=} ;;
     --output=*) output=${argument#--output=} ;;
     *)
@@ -47,5 +52,16 @@ files="$files --seeds=$large_seeds"
 for scenario in $large $mesh; do
     files="$files bench/sim/$scenario.cfg"
 done
+calls_files="--seeds=$seeds"
+for scenario in $calls; do
+    calls_files="$calls_files bench/sim/$scenario.cfg"
+done
+for scenario in $calls_mesh; do
+    calls_files="$calls_files --seeds=$large_seeds bench/sim/$scenario.cfg"
+done
+status=0
 # shellcheck disable=SC2086 # lists of words without spaces
-exec "$build/bench/bench_sim" --output="$output" $further $files
+"$build/bench/bench_sim" --output="$output" $further $files || status=1
+# shellcheck disable=SC2086
+"$build/bench/bench_sim_calls" --output="${output%.json}_calls.json" $further_calls $calls_files || status=1
+exit $status

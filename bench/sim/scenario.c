@@ -201,9 +201,13 @@ static void read_lists(reader *r, const config_setting_t *root, sim_scenario *sc
         sim_policy *policy = &scenario->policies[scenario->policy_count++];
         text(r, from, "name", policy->name, sizeof policy->name);
         text(r, from, "config", policy->config, sizeof policy->config);
+        text(r, from, "method_config", policy->method_config, sizeof policy->method_config);
         text(r, from, "label", policy->label, sizeof policy->label);
         if (policy->label[0] == '\0') {
             memcpy(policy->label, policy->name, sizeof policy->label);
+        }
+        if (policy->method_config[0] != '\0' && !scenario->channel) {
+            fail(r, from, "method_config: needs channel = true");
         }
     }
 }
@@ -214,6 +218,7 @@ static void read_root(reader *r, const config_setting_t *root, sim_scenario *sce
     text(r, root, "note", scenario->note, sizeof scenario->note);
     scenario->seed = count(r, root, "seed", 1, UINT32_MAX);
     scenario->seeds = count(r, root, "seeds", SEEDS, SEEDS_MAX);
+    scenario->channel = truth(r, root, "channel");
     scenario->clients = count(r, root, "clients", 1, CLIENTS_MAX);
     scenario->subset = count(r, root, "subset", 0, SERVERS_MAX);
     scenario->rate_per_s = number(r, root, "rate_per_s", 1000);
@@ -225,6 +230,9 @@ static void read_root(reader *r, const config_setting_t *root, sim_scenario *sce
     read_lists(r, root, scenario);
     if (scenario->clients == 0 || scenario->seeds == 0 || !(scenario->rate_per_s > 0) || !(scenario->duration_s > 0)) {
         fail(r, root, "seeds, clients, rate_per_s and duration_s must be above 0");
+    }
+    if (scenario->channel && !(scenario->timeout_ms > 0)) {
+        fail(r, root, "channel = true needs timeout_ms");
     }
     if (scenario->group_count == 0 || scenario->policy_count == 0) {
         fail(r, root, "groups and policies must be given");

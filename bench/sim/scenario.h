@@ -14,6 +14,7 @@
 #define SIM_POLICIES_MAX 16
 #define SIM_NAME_BYTES 32
 #define SIM_CONFIG_BYTES 512
+#define SIM_METHODS_BYTES 512
 #define SIM_NOTE_BYTES 1024
 
 typedef enum sim_distribution {
@@ -71,7 +72,8 @@ typedef struct sim_window {
 typedef struct sim_policy {
     char label[SIM_NAME_BYTES];
     char name[SIM_NAME_BYTES];
-    char config[SIM_CONFIG_BYTES]; /* JSON; "": {} */
+    char config[SIM_CONFIG_BYTES];         /* JSON; "": {} */
+    char method_config[SIM_METHODS_BYTES]; /* with `channel`: JSON, methodConfig of the service config; "": none */
 } sim_policy;
 
 typedef struct sim_scenario {
@@ -79,6 +81,9 @@ typedef struct sim_scenario {
     char note[SIM_NOTE_BYTES]; /* its source and the published figures */
     uint64_t seed;
     uint32_t seeds; /* how many seeds, from `seed` on, its published figures are made of */
+    /* Clients are whole channels (bench_sim_calls), and timeout_ms must be set; otherwise they are policies alone
+     * (bench_sim). */
+    bool channel;
     uint32_t clients;
     uint32_t subset;   /* servers per client, drawn at random; 0: all */
     double rate_per_s; /* calls per second of all clients together */
