@@ -273,17 +273,18 @@ has "$out" '"duration_s":0.5,'; has "$out" '"asked_rate":1000.0,'
 awk -v per_s="$(field calls_per_s)" -v calls="$calls" 'BEGIN { exit per_s != calls / 0.5 }' ||
     bad "calls per second are not over the duration: $out"
 
-# One of two servers answers after the deadline: half of the calls fail, and the percentiles of all calls say so. load
-# begins with the first connection: again, if the second one came after all calls had begun.
+# One of two servers answers after the deadline: its share of the calls fails, and the percentiles of all calls say so.
+# load begins with the first connection: again, if the second one came after all calls had begun. The shares differ
+# from a half by the calls that began in between.
 for attempt in 1 2 3 4 5 6 7 8 9 10; do
     run 0 "$evener" load "static:127.0.0.1:$one,127.0.0.1:$silent_for_long" $method --plaintext --policy round_robin -n 40 \
-        -c 40 --timeout 300ms --json
+        -c 40 --timeout 2s --json
     grep -qE "\"address\":\"127.0.0.1:($one|$silent_for_long)\",\"calls\":(40|0)," <<<"$out" || break
 done
 [ "$attempt" -lt 10 ] || bad "ten times one of two servers was not connected: $out"
-awk -v p99="$(field p99_us)" -v ok="$(field ok_p99_us)" 'BEGIN { exit !(p99 >= 299000 && ok < 300000) }' ||
+awk -v p99="$(field p99_us)" -v ok="$(field ok_p99_us)" 'BEGIN { exit !(p99 >= 1990000 && ok < 1990000) }' ||
     bad "the deadline is missing in the percentiles: $out"
-has "$out" "\"address\":\"127.0.0.1:$silent_for_long\",\"calls\":20,\"failed\":20,\"p50_us\":(299|[3-9][0-9][0-9])"
+has "$out" "\"address\":\"127.0.0.1:$silent_for_long\",\"calls\":([1-9][0-9]*),\"failed\":\\1,\"p50_us\":(199|[2-9][0-9][0-9])[0-9]{4}"
 run 1 "$evener" load static:127.0.0.1:1 $method --plaintext --calls 10 --connect-timeout 2; has "$err" 'last error'
 for command in "resolve static:1.2.3.4:5" "check $scratch/good.cfg" "call $target $method --plaintext"; do
     # shellcheck disable=SC2086 # words
@@ -312,26 +313,29 @@ done
 # A call without a deadline at a server that does not answer: an interrupt ends it.
 start_server --delay-ms=3600000; silent=$port
 for transport in grpc http2; do
-    timeout 60 "$evener" load "static:127.0.0.1:$silent" $method --plaintext --transport $transport --timeout 0 -c 3 --json \
-        >"$scratch/out" 2>"$scratch/err" &
-    load=$!
-    for _ in $(seq 300); do # until it catches SIGTERM
-        pid=$(pgrep -P $load || true)
-        (($((16#$(sed -n 's/^SigCgt:\t*//p' "/proc/${pid:-0}/status" 2>/dev/null || echo 0))) & 0x4000)) && break
-        sleep 0.1
+    for pause in 0.5 1 2 4 8; do # until the three calls had begun when the signal came
+        timeout 60 "$evener" load "static:127.0.0.1:$silent" $method --plaintext --transport $transport --timeout 0 -c 3 \
+            --json >"$scratch/out" 2>"$scratch/err" &
+        load=$!
+        for _ in $(seq 300); do # until it catches SIGTERM
+            pid=$(pgrep -P $load || true)
+            (($((16#$(sed -n 's/^SigCgt:\t*//p' "/proc/${pid:-0}/status" 2>/dev/null || echo 0))) & 0x4000)) && break
+            sleep 0.1
+        done
+        sleep $pause
+        kill -TERM "$pid"
+        wait $load || bad "load at a silent server over $transport ended with $?: $(cat "$scratch/err")"
+        ! grep -q '^{"calls":3,' "$scratch/out" || break
     done
-    sleep 0.5
-    kill -TERM "$pid"
-    wait $load || bad "load at a silent server over $transport ended with $?: $(cat "$scratch/err")"
     has "$(cat "$scratch/out")" '^\{"calls":3,"failed":3,.*"CANCELLED":3'
 done
 run 1 "$evener" call "static:127.0.0.1:$one" $method --plaintext --transport carrier-pigeon
 has "$err" 'no transport "carrier-pigeon" is registered'
 
 # A slowed backend loses its share under p2c.
-start_server --delay-ms=30; slow=$port
+start_server --delay-ms=300; slow=$port
 run 0 "$evener" load "static:127.0.0.1:$one,127.0.0.1:$two,127.0.0.1:$slow" $method --plaintext --policy p2c_ewma \
-    --concurrency 8 --duration 1.5 --json
+    --concurrency 8 --calls 2000 --json
 share=$(grep -o "\"address\":\"127.0.0.1:$slow\",\"calls\":[0-9]*" <<<"$out" | grep -o '[0-9]*$')
 all=$(sed -n 's/^{"calls":\([0-9]*\),.*/\1/p' <<<"$out")
 if [ $((${share:-0} * 6)) -ge "${all:-0}" ]; then bad "the slow backend got $share of $all: $out"; fi
