@@ -264,8 +264,7 @@ static void a_transport_without_threads_connects_later(void)
     evener_runtime *runtime = NULL;
     evener_credentials *insecure = NULL;
     char target[64];
-    const evener_call_options short_call = {
-        .size = sizeof short_call, .timeout_ms = 50, .wait_for_ready = EVENER_WAIT_FOR_READY_YES};
+    const evener_call_options one_call = {.size = sizeof one_call, .timeout_ms = 60000};
     snprintf(target, sizeof target, "ipv4:127.0.0.1:%u", server.port);
     assert(evener_credentials_create_insecure(&insecure, &status) == EVENER_STATUS_OK);
     assert(evener_runtime_create(NULL, &runtime, &status) == EVENER_STATUS_OK);
@@ -281,7 +280,7 @@ static void a_transport_without_threads_connects_later(void)
     for (int i = 0; i < 10; i++) {
         const evener_status_code code = evener_channel_create(target, &options, &channel, &status);
         if (code == EVENER_STATUS_OK) {
-            assert(evener_unary_call(channel, "/grpcdemo.GrpcDemo/DemoImport", NULL, &short_call, NULL, &status) !=
+            assert(evener_unary_call(channel, "/grpcdemo.GrpcDemo/DemoImport", NULL, &one_call, NULL, &status) !=
                    EVENER_STATUS_OK);
             evener_channel_unref(channel);
         }

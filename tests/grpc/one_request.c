@@ -186,6 +186,9 @@ one_request_result make_one_request(calling_way way, const one_request_options *
     s.call_options = (evener_call_options){.size = sizeof s.call_options,
                                            .timeout_ms = options->timeout_ms != 0 ? options->timeout_ms : SAFETY_NET_MS,
                                            .details = &details};
+    if (options->timeout_ms != 0) { /* the deadline is that of the server, not of the connection */
+        check(evener_channel_wait_ready(s.channel, SAFETY_NET_MS, NULL) == EVENER_STATUS_OK, "no connection");
+    }
     ways[way](&s);
     if (way != CALLING_CREATE_CALL) {
         snprintf(result.peer, sizeof result.peer, "%s", details.peer != NULL ? details.peer : "(none)");
