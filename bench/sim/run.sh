@@ -4,8 +4,8 @@
 #
 #     bench/sim/run.sh [--quick | --document | --further] [--build=FOLDER] [--output=FILE]
 #
-# Scenarios of whole channels run in bench_sim_calls, which writes the same JSON beside it, to FILE with "_calls" before its
-# ending.
+# Scenarios of whole channels run in bench_sim_calls, which writes the same JSON beside it, to FILE with "_calls" before
+# its ending.
 #
 # Without an option all scenarios but the largest run with a few seeds each. --quick leaves out more. --document runs all
 # with the seeds that docs/performance.md is made of (an hour or more of one core; 6 GB), and writes
