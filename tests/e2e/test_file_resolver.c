@@ -107,7 +107,7 @@ static void tear_down(void)
     (void)rmdir(s.directory);
 }
 
-TestSuite(file_resolver_e2e, .init = set_up, .fini = tear_down, .timeout = 120);
+TestSuite(file_resolver_e2e, .init = set_up, .fini = tear_down, .timeout = 280);
 
 /* Make a call. Return the port of the server that answered; 0 on failure. */
 static unsigned call(void)

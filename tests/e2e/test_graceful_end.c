@@ -90,7 +90,7 @@ static void expect_goaways_fail_nothing(const h2_step *last)
     close_scene(&s);
 }
 
-TestSuite(graceful_end, .timeout = 120);
+TestSuite(graceful_end, .timeout = 280);
 
 Test(graceful_end, a_goaway_with_the_last_stream_fails_nothing)
 {
