@@ -26,6 +26,9 @@ typedef struct evener_subchannel_stats {
     char last_error[EVENER_STATUS_MESSAGE_BYTES];
     uint64_t retries; /* of `picks`: attempts by a retryPolicy after a call's first one, modulo 2^32 */
     uint64_t hedges;  /* attempts by a hedgingPolicy after a call's first one, modulo 2^32 */
+    /* Of `picks`: attempts that this backend certainly did not process (A6), and that were made again at once, here or at
+     * another backend; modulo 2^32. Many of them: its server refuses streams, or closes connections often. */
+    uint64_t transparent_retries;
 } evener_subchannel_stats;
 
 /*     evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof *stats.subchannels};

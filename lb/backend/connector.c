@@ -538,6 +538,7 @@ static void keep_counts(evener_connector *connector, const evener_subchannel_bod
         const uint64_t repeats = __atomic_load_n(&subchannel->repeats, __ATOMIC_RELAXED);
         extra->gone_retries += (uint32_t)repeats;
         extra->gone_hedges += (uint32_t)(repeats >> 32);
+        extra->gone_transparent_retries += __atomic_load_n(&subchannel->transparent_retries, __ATOMIC_RELAXED);
     }
 }
 

@@ -8,7 +8,8 @@
  * the body, which belongs to the control plane. Channels may have very many backends, so members that most backends
  * do not need, or do not need while they are READY, are allocated separately (attempt, extra).
  *
- * Everything on the control thread, except what picks and calls touch: the slot, and a body's `counts` and `repeats`. */
+ * Everything on the control thread, except what picks and calls touch: the slot, and a body's
+ * `counts`, `repeats` and `transparent_retries`. */
 #ifndef EVENER_LB_BACKEND_SUBCHANNEL_POOL_H
 #define EVENER_LB_BACKEND_SUBCHANNEL_POOL_H
 
@@ -145,7 +146,7 @@ typedef struct evener_connector_extra {
     evener_health_watch *health_watches;      /* over this connection */
     struct evener_load_reports *load_reports; /* out of band; NULL: nobody watches them */
     uint64_t gone_picks, gone_failed;         /* counts of released subchannels */
-    uint32_t gone_retries, gone_hedges;
+    uint32_t gone_retries, gone_hedges, gone_transparent_retries;
 } evener_connector_extra;
 
 struct evener_connector {
@@ -179,6 +180,7 @@ struct evener_subchannel_body {
     evener_subchannel_body *connector_next;
     evener_subchannel_body *queue_next; /* in `to_notify` or `retired` */
     uint32_t references;
+    uint32_t transparent_retries; /* atomic: attempts that the backend did not process and that were made again */
     uint8_t reported_state;
     bool to_notify, failure_pending;
 };

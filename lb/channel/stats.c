@@ -41,6 +41,7 @@ static void describe_connector(evener_channel *channel, const evener_connector *
         out->failed = connector->extra->gone_failed;
         out->retries = connector->extra->gone_retries;
         out->hedges = connector->extra->gone_hedges;
+        out->transparent_retries = connector->extra->gone_transparent_retries;
     }
     out->connects = connector->connects;
     out->connect_failures = connector->connect_failures;
@@ -56,6 +57,7 @@ static void describe_connector(evener_channel *channel, const evener_connector *
         const uint64_t repeats = __atomic_load_n(&s->repeats, __ATOMIC_RELAXED);
         out->retries += (uint32_t)repeats;
         out->hedges += repeats >> 32;
+        out->transparent_retries += __atomic_load_n(&s->transparent_retries, __ATOMIC_RELAXED);
         if (channel->control.lb != NULL && s->kind->owner != NULL && out->note[0] == '\0') {
             evener_child_policy_describe(channel->control.lb, s->kind->owner, s->handle, out->note, sizeof out->note);
         }

@@ -389,6 +389,19 @@ Test(retries_sim, in_a_total_outage_there_are_hardly_more_attempts_than_calls)
     retry_scene_destroy(s);
 }
 
+static uint64_t transparent_retries_of_backends(evener_channel *channel)
+{
+    evener_status status;
+    evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof *stats.subchannels};
+    cr_assert_eq(evener_channel_get_stats(channel, &stats, &status), EVENER_STATUS_OK, "%s", status.message);
+    uint64_t count = 0;
+    for (size_t i = 0; i < stats.subchannel_count; i++) {
+        count += stats.subchannels[i].transparent_retries;
+    }
+    evener_channel_stats_clear(&stats);
+    return count;
+}
+
 /* Statistics of the names that have a policy. */
 Test(retries_sim, attempts_are_counted_per_method)
 {
@@ -405,6 +418,7 @@ Test(retries_sim, attempts_are_counted_per_method)
     cr_expect_eq(stats.transparent_retries, 1);
     cr_expect_eq(stats.throttled, 1);
     cr_expect_eq(stats.retries, 0);
+    cr_expect_eq(transparent_retries_of_backends(s->f->channel), 1);
     evener_status status;
     cr_assert_eq(evener_channel_set_default_service_config(s->f->channel, RETRY_CONFIG("3"), &status),
                  EVENER_STATUS_OK);
