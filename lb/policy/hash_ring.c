@@ -1,6 +1,7 @@
 #include "lb/policy/hash_ring.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,9 +70,19 @@ static size_t longest(const char *const *keys, uint32_t count)
 /* An endpoint's part of the ring. */
 typedef struct part {
     uint64_t hash; /* of its key: an order that all clients share */
-    double rest;   /* of a place */
-    uint32_t endpoint, places;
+    double rest;   /* of a place; negative: gets no place beyond those it has */
+    uint32_t endpoint, weight, places;
 } part;
+
+static int compare_weights(const void *a, const void *b)
+{
+    const part *x = a;
+    const part *y = b;
+    if (x->weight != y->weight) {
+        return x->weight < y->weight ? -1 : 1;
+    }
+    return x->hash < y->hash ? -1 : x->hash > y->hash;
+}
 
 static int compare_rests(const void *a, const void *b)
 {
@@ -83,26 +94,57 @@ static int compare_rests(const void *a, const void *b)
     return x->hash < y->hash ? -1 : x->hash > y->hash;
 }
 
-/* Give each endpoint the whole places of its share, and the places that remain to the largest rests; of equal rests, in
- * the order of the keys' hashes. Return the number of endpoints with a weight and without a place. */
-static uint32_t share_out(part *parts, const char *const *keys, const uint32_t *weights, uint32_t count, double sum,
-                          double scale)
+/* Return the places that each endpoint with a weight has at least. */
+static uint32_t floor_for(uint32_t weighted, uint32_t size_max)
+{
+    if ((uint64_t)weighted * EVENER_RING_PLACES_MIN <= size_max) {
+        return EVENER_RING_PLACES_MIN;
+    }
+    return weighted <= size_max ? 1 : 0;
+}
+
+/* Give each endpoint the whole places of its share, but not less than the floor: the lightest come first, and what the
+ * floor adds to them is missing from the shares of those after them. Parts are in the order of weights. Return the
+ * number of places given. */
+static uint32_t give_whole_places(part *parts, uint32_t count, double sum, double scale, uint32_t floor)
 {
     uint32_t given = 0;
+    bool bound = true;
+    for (uint32_t i = 0; i < count; i++) {
+        part *p = &parts[i];
+        const double wanted = scale * ((double)p->weight / sum) + 1e-9; /* 5.999... counts as 6 */
+        bound = p->weight == 0 || (bound && wanted < floor);
+        p->places = !bound ? (uint32_t)wanted : p->weight > 0 ? floor : 0;
+        p->rest = bound ? -1 : wanted - p->places;
+        if (bound) {
+            scale -= p->places;
+            sum -= p->weight;
+        }
+        given += p->places;
+    }
+    return given;
+}
+
+/* Give each endpoint its whole places, and the places that remain to the largest rests; of equal rests, in the order of
+ * the keys' hashes. Return the number of endpoints with a weight and without a place. */
+static uint32_t share_out(part *parts, const char *const *keys, const uint32_t *weights, uint32_t count, double sum,
+                          double scale, uint32_t size_max)
+{
+    uint32_t weighted = 0;
     uint32_t without = 0;
     for (uint32_t i = 0; i < count; i++) {
-        const double wanted = scale * ((double)weights[i] / sum) + 1e-9; /* 5.999... counts as 6 */
-        const uint32_t places = (uint32_t)wanted;
-        parts[i] = (part){evener_xxh64(keys[i], strlen(keys[i]), 0), weights[i] > 0 ? wanted - places : -1, i, places};
-        given += places;
+        parts[i] = (part){.hash = evener_xxh64(keys[i], strlen(keys[i]), 0), .endpoint = i, .weight = weights[i]};
+        weighted += weights[i] > 0;
     }
+    qsort(parts, count, sizeof *parts, compare_weights);
+    uint32_t given = give_whole_places(parts, count, sum, scale, floor_for(weighted, size_max));
     qsort(parts, count, sizeof *parts, compare_rests);
     const uint32_t size = (uint32_t)(scale + 0.5);
     for (uint32_t i = 0; i < count && given < size && parts[i].rest >= 0; i++, given++) {
         parts[i].places++;
     }
     for (uint32_t i = 0; i < count; i++) {
-        without += parts[i].places == 0 && parts[i].rest >= 0;
+        without += parts[i].places == 0 && parts[i].weight > 0;
     }
     return without;
 }
@@ -141,7 +183,7 @@ evener_hash_ring *evener_hash_ring_create(const char *const *keys, const uint32_
     ring->references = 1;
     ring->size = 0;
     ring->starts = (uint32_t *)(void *)&ring->entries[capacity];
-    *without_place = share_out(parts, keys, weights, count, sum, scale);
+    *without_place = share_out(parts, keys, weights, count, sum, scale, size_max);
     for (uint32_t i = 0; i < count; i++) {
         place(ring, text, keys[parts[i].endpoint], &parts[i]);
     }

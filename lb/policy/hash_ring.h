@@ -20,14 +20,16 @@ typedef struct evener_hash_ring {
     evener_ring_entry entries[]; /* by hash, then endpoint; behind them, the starts */
 } evener_hash_ring;
 
-/* Every endpoint of the least weight has at least this many places while the largest size allows it: with one each, the
- * shares of equal endpoints would differ by a factor of 10. */
+/* Every endpoint with a weight has at least this many places while the largest size allows it for all of them, however
+ * uneven the weights: with one each, the shares of equal endpoints would differ by a factor of 10. */
 #define EVENER_RING_PLACES_MIN 6
 
 /* Create the ring of `count` endpoints with their hash keys and weights (0: no place). The places depend on the keys
  * and weights only, not on the order of the endpoints, which have distinct keys. The ring has about `size_min` entries,
- * or as many as EVENER_RING_PLACES_MIN needs, up to `size_max`. Store the number of endpoints that got no place though
- * they have a weight in *without_place. NULL: out of memory. */
+ * or as many as EVENER_RING_PLACES_MIN needs, up to `size_max`. Where that is too few for EVENER_RING_PLACES_MIN each,
+ * every endpoint with a weight has at least one, while there is room for one each. Those above this floor share the
+ * places that remain in proportion to their weights. Store the number of endpoints that got no place though they have a
+ * weight in *without_place. NULL: out of memory. */
 evener_hash_ring *evener_hash_ring_create(const char *const *keys, const uint32_t *weights, uint32_t count,
                                           uint32_t size_min, uint32_t size_max, uint32_t *without_place);
 

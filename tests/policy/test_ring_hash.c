@@ -1,6 +1,7 @@
 /* ring_hash: A42, A76, A61; by the names of core's ring hash end-to-end and unit tests where they apply. */
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "lb/policy/hash_ring.h"
@@ -218,6 +219,73 @@ Test(hash_ring, find_is_the_first_place_at_or_after_the_hash)
     cr_assert_gt(crowded, 0, "no part of a ring was so crowded that it had to be halved");
 }
 
+/* ---- uneven weights: every endpoint has its floor of places ---- */
+
+/* Create the ring of `count` light endpoints of weight 1 + i % spread beside one of `heavy`; check its bounds, and that
+ * everyone has at least `floor` places and the heavy one the rest, and that the reversed list gives the same ring. */
+static void check_floor(uint32_t count, uint32_t spread, uint32_t heavy, uint32_t size_max, uint32_t floor)
+{
+    const uint32_t all = count + 1;
+    char(*texts)[24] = calloc(all, sizeof *texts);
+    const char **keys = calloc(2 * (size_t)all, sizeof *keys);
+    uint32_t *numbers = calloc(3 * (size_t)all, sizeof *numbers);
+    cr_assert(texts != NULL && keys != NULL && numbers != NULL);
+    uint32_t *weights = numbers, *reversed = numbers + all, *counts = numbers + 2 * (size_t)all;
+    for (uint32_t i = 0; i < all; i++) {
+        snprintf(texts[i], sizeof texts[i], "10.%u.%u.%u:1", i / 62500, i / 250 % 250, i % 250);
+        keys[i] = keys[all + all - 1 - i] = texts[i];
+        weights[i] = reversed[all - 1 - i] = i < count ? 1 + i % spread : heavy;
+    }
+    evener_hash_ring *ring = evener_hash_ring_create(keys, weights, all, 1024, size_max, &without);
+    cr_assert_eq(without, 0);
+    cr_assert_eq(ring->size, size_max);
+    count_places(ring, counts);
+    for (uint32_t i = 0; i < count; i++) {
+        cr_assert_eq(counts[i], floor, "%s has %u places, not %u", keys[i], counts[i], floor);
+    }
+    cr_assert_eq(counts[count], size_max - count * floor);
+    evener_hash_ring *other = evener_hash_ring_create(keys + all, reversed, all, 1024, size_max, &without);
+    cr_assert_eq(other->size, ring->size);
+    for (uint32_t i = 0; i < ring->size; i++) {
+        cr_assert_eq(ring->entries[i].hash, other->entries[i].hash);
+        cr_assert_eq(ring->entries[i].endpoint, all - 1 - other->entries[i].endpoint);
+    }
+    evener_hash_ring_unref(ring);
+    evener_hash_ring_unref(other);
+    free(texts);
+    free(keys);
+    free(numbers);
+}
+
+Test(hash_ring, b4_light_endpoints_beside_a_heavy_one_have_six_places_each)
+{
+    check_floor(1000, 1, 1000000, 65536, 6);
+    check_floor(1000, 13, 100000000, 65536, 6);
+    check_floor(5, 1, 10000000, 65536, 6);
+    check_floor(10, 1, 1000000, 66, 6); /* six each fill the ring */
+}
+
+Test(hash_ring, b4_light_endpoints_have_one_place_each_where_six_have_no_room)
+{
+    check_floor(20000, 1, 1000000000, 65536, 1);
+    check_floor(10, 1, 1000000, 65, 1);
+    check_floor(10, 1, 1000000, 11, 1); /* one each fills the ring */
+}
+
+/* Those above the floor share the rest by weight; weight 0 has no place. */
+Test(hash_ring, weights_are_followed_above_the_floor)
+{
+    const char *const keys[] = {A, B, C, "10.0.0.4:1", "10.0.0.5:1"};
+    evener_hash_ring *ring =
+        evener_hash_ring_create(keys, (uint32_t[]){3000000, 1, 1000000, 0, 2}, 5, 1024, 4012, &without);
+    uint32_t counts[5] = {0};
+    count_places(ring, counts);
+    cr_assert_eq(without, 0);
+    cr_assert(counts[0] == 3000 && counts[1] == 6 && counts[2] == 1000 && counts[3] == 0 && counts[4] == 6,
+              "%u %u %u %u %u", counts[0], counts[1], counts[2], counts[3], counts[4]);
+    evener_hash_ring_unref(ring);
+}
+
 /* ---- the policy ---- */
 
 /* A42: nothing is connected before a pick asks; core: ring hash picks connect lazily */
@@ -324,6 +392,20 @@ Test(ring_hash, endpoint_weights)
     size_t counts[3];
     harness_count_picks(h, 40000, counts);
     cr_assert_float_eq((double)counts[2] / 40000, 0.5, 0.06, "%zu", counts[2]);
+    harness_destroy(h);
+}
+
+/* The ring's first place of each light backend is its own. */
+Test(ring_hash, b4_light_backends_get_calls_beside_a_heavy_one)
+{
+    policy_harness *h = harness_create("ring_hash", NULL);
+    h->connect_succeeds = true;
+    harness_update(h, A ";weight=1," B ";weight=1," C ";weight=10000000");
+    const char *const all[] = {A, B, C};
+    for (size_t i = 0; i < 3; i++) {
+        (void)pick_for(h, all[i]); /* connects it, if it has that place */
+        cr_assert_str_eq(pick_for(h, all[i]), all[i]);
+    }
     harness_destroy(h);
 }
 
