@@ -43,6 +43,7 @@ static void set_state_at(evener_connector *connector, evener_connectivity_state 
     connector->state_since_ns = now_fast_ns;
     for (evener_subchannel_body *s = connector->subchannels; s != NULL; s = s->connector_next) {
         s->failure_pending |= state == EVENER_TRANSIENT_FAILURE;
+        s->idle_pending |= state == EVENER_IDLE;
         evener_subchannel_notify_later(s);
     }
 }
@@ -522,6 +523,7 @@ void evener_connector_attach(evener_connector *connector, evener_subchannel_body
         evener_link_publish(connector->link, subchannel->handle);
     }
     subchannel->reported_state = EVENER_IDLE;
+    subchannel->idle_pending = false;
     if (connector->state != EVENER_IDLE) {
         subchannel->failure_pending = connector->state == EVENER_TRANSIENT_FAILURE;
         evener_subchannel_notify_later(subchannel);

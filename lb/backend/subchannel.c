@@ -225,7 +225,14 @@ static void notify_one(evener_subchannel_body *body)
         body->kind->state_changed(body->arg, body->handle, EVENER_TRANSIENT_FAILURE, &status);
     }
     /* The listener may have released the subchannel. */
-    if (body->connector == NULL || body->connector->state == body->reported_state) {
+    if (body->connector == NULL) {
+        return;
+    }
+    /* From IDLE to IDLE there was an attempt: the listener, which asked for it, has to ask again. */
+    const bool is_news =
+        body->connector->state != body->reported_state || (body->idle_pending && body->connector->state == EVENER_IDLE);
+    body->idle_pending = false;
+    if (!is_news) {
         return;
     }
     evener_status_clear(&status);

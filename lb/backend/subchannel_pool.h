@@ -183,6 +183,7 @@ struct evener_subchannel_body {
     uint32_t transparent_retries; /* atomic: attempts that the backend did not process and that were made again */
     uint8_t reported_state;
     bool to_notify, failure_pending;
+    bool idle_pending; /* it became IDLE after the last report */
 };
 
 /* Initialise a pool whose public members are set. */

@@ -69,6 +69,36 @@ Test(subchannel, backoff_grows_to_its_maximum_and_is_reset_by_success)
     fixture_destroy(f);
 }
 
+static void ready_and_dropped(void *arg)
+{
+    fixture *f = arg;
+    cr_assert(fake_transport_ready(f->transport, A));
+    cr_assert(fake_transport_drop(f->transport, A));
+}
+
+/* A connection that is made and lost within one turn leaves the subchannel in the state that was reported last. */
+Test(subchannel, a_connection_lost_before_it_was_reported_is_made_again)
+{
+    const evener_channel_options options = {.policy = "pick_first"};
+    fixture *f = fixture_create(&options);
+    fixture_push(f, A);
+    fixture_connect(f);
+    cr_assert_eq(evener_channel_state(f->channel, false), EVENER_READY);
+    fake_transport_drop(f->transport, A);
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_eq(evener_channel_state(f->channel, false), EVENER_IDLE);
+    fake_transport_set_default(f->transport, FAKE_SILENT, 0);
+    evener_channel_connect(f->channel);
+    evener_task task = EVENER_TASK_INIT(ready_and_dropped, f); /* behind the attempt, before its report */
+    cr_assert(evener_loop_post(virtual_loop_loop(f->loop), &task));
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_eq(fake_transport_attempts(f->transport, A), 3, "%u attempts", fake_transport_attempts(f->transport, A));
+    cr_assert(fake_transport_ready(f->transport, A));
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_eq(evener_channel_state(f->channel, false), EVENER_READY);
+    fixture_destroy(f);
+}
+
 /* core client_lb_end2end: PickFirstResetConnectionBackoff */
 Test(subchannel, reset_connect_backoff)
 {
