@@ -337,7 +337,9 @@ bool gateway_start(gateway *self, const char *text, char *error, size_t error_ro
         const char *otherwise = self->certificate != NULL
                                     ? "the server cannot start; are certificate and key a pair in PEM?"
                                     : "the server cannot start";
-        snprintf(error, error_room, "--listen %s: %s", text, errno != 0 ? strerror(errno) : otherwise);
+        /* libmicrohttpd 1.0 leaves EBADF behind where it has refused the certificate and closed its sockets. */
+        const bool has_reason = errno != 0 && errno != EBADF;
+        snprintf(error, error_room, "--listen %s: %s", text, has_reason ? strerror(errno) : otherwise);
         pthread_cond_destroy(&self->changed);
         pthread_mutex_destroy(&self->mutex);
         return false;

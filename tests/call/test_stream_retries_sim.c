@@ -389,7 +389,7 @@ Test(stream_retries_sim, held_headers_of_an_attempt_that_is_repeated_are_not_rep
         advance(s, 1000);
         cr_assert_eq(s->ends, 1);
         cr_expect_eq(s->base->attempts, 1 + (uint32_t)last);
-        cr_expect_eq(s->headers, last, "of the attempt whose end is the stream's");
+        cr_expect_eq(s->headers, (uint32_t)last, "of the attempt whose end is the stream's");
         cr_expect_eq(evener_stream_headers(s->stream, &metadata, &count), last == 1);
         destroy(s);
     }

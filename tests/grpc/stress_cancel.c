@@ -50,7 +50,7 @@ static void *start_and_cancel(void *arg)
         const evener_metadata metadata[] = {{"echo-metadata", "that the call has to copy", 25}};
         const evener_call_options options = {.size = sizeof options,
                                              .timeout_ms = 1 + (uint64_t)rand_r(&seed) % 50,
-                                             .wait_for_ready = 1 + rand_r(&seed) % 2,
+                                             .wait_for_ready = (evener_wait_for_ready)(1 + rand_r(&seed) % 2),
                                              .metadata = metadata,
                                              .metadata_count = 1};
         evener_call *call;

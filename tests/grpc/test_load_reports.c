@@ -113,7 +113,7 @@ static void assert_shares(call_fixture *f, evener_channel *channel)
         call(channel);
     }
     for (size_t i = 0; i < SERVERS; i++) {
-        const double share = (double)(demo_server_calls(f->servers[i]) - before[i]) / CALLS;
+        const double share = (double)(demo_server_calls(f->servers[i]) - before[i]) / (double)CALLS;
         cr_expect_float_eq(share, wanted[i], 0.03 * wanted[i], "server %zu: %g", i, share);
     }
 }

@@ -134,8 +134,8 @@ ParameterizedTest(parameter *p, one_request, http_answer_is_reported_once)
 static const char *const texts_of_the_core[] = {
     "GOAWAY received",
     "failed to connect to all addresses",
-    "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: Failed to connect to remote host: "
-    "Connection refused",
+    ("failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: Failed to connect to remote host: "
+     "Connection refused"),
     "connections to all backends failing; last error: UNAVAILABLE: Connection refused",
     "Channel Destroyed",
     "Endpoint read failed",

@@ -252,7 +252,7 @@ static double newcomers_share(const char *config)
         harness_done(h, &slow[i], EVENER_STATUS_OK);
     }
     harness_destroy(h);
-    return (double)slow_count * (PEERS + 1) / CALLS;
+    return (double)slow_count * (PEERS + 1) / (double)CALLS;
 }
 
 Test(p2c_ewma, a_newcomer_draws_no_herd)
