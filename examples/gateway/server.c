@@ -334,12 +334,10 @@ bool gateway_start(gateway *self, const char *text, char *error, size_t error_ro
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)GATEWAY_IDLE_S, MHD_OPTION_THREAD_POOL_SIZE, (unsigned)SERVER_THREADS,
         MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
     if (self->daemon == NULL) {
-        const char *otherwise = self->certificate != NULL
-                                    ? "the server cannot start; are certificate and key a pair in PEM?"
-                                    : "the server cannot start";
-        /* libmicrohttpd 1.0 leaves EBADF behind where it has refused the certificate and closed its sockets. */
-        const bool has_reason = errno != 0 && errno != EBADF;
-        snprintf(error, error_room, "--listen %s: %s", text, has_reason ? strerror(errno) : otherwise);
+        /* libmicrohttpd returns no reason, and errno is of the last system call that it made: a hint only. */
+        const char *hint = errno != 0 ? strerror(errno) : "no reason is known";
+        snprintf(error, error_room, "--listen %s: the server cannot start: %s%s", text, hint,
+                 self->certificate != NULL ? "; if the address is free, are certificate and key a pair in PEM?" : "");
         pthread_cond_destroy(&self->changed);
         pthread_mutex_destroy(&self->mutex);
         return false;
