@@ -108,7 +108,7 @@ static bool wait_for_answer(struct resolve *self)
 {
     const uint64_t timeout_ms = self->options->timeout_ms;
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until); /* which self->changed waits by */
     until.tv_sec += (time_t)(timeout_ms / 1000);
     until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
     if (until.tv_nsec >= 1000000000) {
@@ -199,9 +199,14 @@ static int resolve(const cli_options *options, bool errors_only)
         .errors_only = errors_only,
         .report = {.target = options->target, .json = options->json, .watch = options->watch},
         .lock = PTHREAD_MUTEX_INITIALIZER,
-        .changed = PTHREAD_COND_INITIALIZER,
     };
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&self.changed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     const int status = run(&self);
+    pthread_cond_destroy(&self.changed);
     resolve_report_clear(&self.report);
     return status;
 }

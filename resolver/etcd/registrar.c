@@ -13,9 +13,8 @@
  * put again with the same lease (as go-zero does). Everything runs on the control thread. */
 #include <evener/etcd.h>
 
-#include <errno.h>
 #include <inttypes.h>
-#include <semaphore.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +27,7 @@
 #include "lb/base/fork.h"
 #include "lb/base/memory.h"
 #include "lb/base/options.h"
+#include "lb/runtime/clock.h"
 #include "lb/runtime/runtime_internal.h"
 #include "resolver/etcd/client.h"
 
@@ -82,8 +82,10 @@ struct evener_etcd_registration {
     evener_timer tick_timer, retry_timer;
     evener_backoff backoff;
     evener_status last;
-    sem_t stopped;
-    bool gave_up; /* the time to unregister is over: no further operation starts */
+    pthread_mutex_t stop_mutex;
+    pthread_cond_t stop_changed; /* waits by CLOCK_MONOTONIC */
+    bool is_stopped;             /* under stop_mutex */
+    bool gave_up;                /* the time to unregister is over: no further operation starts */
     bool frees_itself;
 };
 
@@ -401,7 +403,8 @@ static void free_registration(evener_etcd_registration *self)
     }
     free(self->former_keys);
     free(self->value);
-    sem_destroy(&self->stopped);
+    pthread_cond_destroy(&self->stop_changed);
+    pthread_mutex_destroy(&self->stop_mutex);
     evener_runtime_unref(self->runtime);
     free(self);
 }
@@ -418,7 +421,10 @@ static void finish(evener_etcd_registration *self)
     if (self->frees_itself) {
         free_registration(self);
     } else {
-        sem_post(&self->stopped); /* the thread that waits frees it */
+        pthread_mutex_lock(&self->stop_mutex);
+        self->is_stopped = true;
+        pthread_cond_signal(&self->stop_changed);
+        pthread_mutex_unlock(&self->stop_mutex); /* the thread that waits frees it */
     }
 }
 
@@ -616,7 +622,15 @@ evener_status_code evener_etcd_register(const evener_etcd_registration_options *
     if (self == NULL) {
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "etcd registration: out of memory");
     }
-    sem_init(&self->stopped, 0, 0);
+    pthread_condattr_t monotonic;
+    if (pthread_condattr_init(&monotonic) != 0) {
+        free(self);
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "etcd registration: out of memory");
+    }
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&self->stop_changed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    pthread_mutex_init(&self->stop_mutex, NULL);
     self->ttl_s = known.ttl_s != 0 ? (int64_t)known.ttl_s : DEFAULT_TTL_S;
     self->changed = known.changed;
     self->arg = known.arg;
@@ -643,6 +657,20 @@ const char *evener_etcd_registration_key(const evener_etcd_registration *registr
     return atomic_load_explicit(&registration->key, memory_order_acquire); /* see make_entry() */
 }
 
+/* Wait until everything has ended; until a time of CLOCK_MONOTONIC, or without a limit if NULL. False: the time passed. */
+static bool wait_for_stop(evener_etcd_registration *self, const struct timespec *deadline)
+{
+    pthread_mutex_lock(&self->stop_mutex);
+    int error = 0;
+    while (!self->is_stopped && error == 0) {
+        error = deadline != NULL ? pthread_cond_timedwait(&self->stop_changed, &self->stop_mutex, deadline)
+                                 : pthread_cond_wait(&self->stop_changed, &self->stop_mutex);
+    }
+    const bool stopped = self->is_stopped;
+    pthread_mutex_unlock(&self->stop_mutex);
+    return stopped;
+}
+
 evener_status_code evener_etcd_unregister(evener_etcd_registration *registration, uint64_t timeout_ms,
                                           evener_status *status)
 {
@@ -657,22 +685,12 @@ evener_status_code evener_etcd_unregister(evener_etcd_registration *registration
         stop_on_control_thread(registration);
         return evener_status_clear(status);
     }
-    struct timespec deadline;
-    const uint64_t wait_ms = timeout_ms != 0 ? timeout_ms : DEFAULT_UNREGISTER_MS;
-    clock_gettime(CLOCK_REALTIME, &deadline);
-    deadline.tv_sec += (time_t)(wait_ms / 1000);
-    deadline.tv_nsec += (long)(wait_ms % 1000 * 1000000);
-    deadline.tv_sec += deadline.tv_nsec / 1000000000;
-    deadline.tv_nsec %= 1000000000;
+    const struct timespec deadline = evener_clock_deadline(timeout_ms != 0 ? timeout_ms : DEFAULT_UNREGISTER_MS);
     evener_runtime_call(registration->runtime, stop_on_control_thread, registration);
-    while (sem_timedwait(&registration->stopped, &deadline) != 0) {
-        if (errno == ETIMEDOUT) {
-            /* What is under way ends now, and with it the wait. */
-            evener_runtime_call(registration->runtime, give_up_on_control_thread, registration);
-            while (sem_wait(&registration->stopped) != 0) {
-            }
-            break;
-        }
+    if (!wait_for_stop(registration, &deadline)) {
+        /* What is under way ends now, and with it the wait. */
+        evener_runtime_call(registration->runtime, give_up_on_control_thread, registration);
+        (void)wait_for_stop(registration, NULL);
     }
     const evener_status last = registration->last;
     free_registration(registration);
