@@ -162,3 +162,10 @@ void sim_driver_end(engine *e, uint32_t index, evener_status_code code)
 {
     sim_transport_end(e, index, code);
 }
+
+void sim_driver_prefetch_client(const engine *e, uint32_t client, uint32_t after)
+{
+    (void)e;
+    (void)client;
+    (void)after;
+}

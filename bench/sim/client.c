@@ -316,6 +316,18 @@ void sim_pick_done(evener_pick *pick, evener_status_code code)
     destroy_if_unused(pick->subchannel);
 }
 
+void sim_pick_prefetch(const evener_pick *pick)
+{
+    __builtin_prefetch(&pick->subchannel->in_flight, 1);
+    __builtin_prefetch(pick->subchannel->data, 1);
+}
+
+void sim_picker_prefetch(const evener_picker *picker)
+{
+    __builtin_prefetch(picker);
+    __builtin_prefetch((const char *)picker + 64);
+}
+
 void sim_client_drop(sim_client *client, uint32_t server)
 {
     for (evener_subchannel *s = client->subchannels; s != NULL; s = s->next) {

@@ -59,6 +59,10 @@ void sim_client_update(sim_client *client, const uint32_t *servers, uint32_t cou
 /* Return the picked server, or UINT32_MAX if there is none. */
 uint32_t sim_client_pick(sim_client *client, evener_pick *pick);
 void sim_pick_done(evener_pick *pick, evener_status_code code);
+/* Fetch what sim_pick_done() will read into the cache. */
+void sim_pick_prefetch(const evener_pick *pick);
+/* Fetch the beginning of a picker, or nothing for NULL. */
+void sim_picker_prefetch(const evener_picker *picker);
 
 /* Drop the connection to the server. */
 void sim_client_drop(sim_client *client, uint32_t server);

@@ -9,6 +9,12 @@
 
 #define FAIL_FAST_NS (100 * EVENER_NS_PER_US)
 
+/* The start of an attempt at its server. */
+typedef struct sim_start {
+    uint64_t serving;
+    uint32_t index;
+} sim_start;
+
 /* ---- collecting ---- */
 
 void sim_account(engine *e, uint32_t index)
@@ -93,34 +99,46 @@ void sim_collect_end(engine *e, uint64_t begun_ns, uint64_t took_ns, evener_stat
 
 /* ---- calls ---- */
 
-static void list_append(engine *e, call_list *list, uint32_t index)
+static void queue_append(engine *e, call_list *list, uint32_t index)
 {
     e->calls[index].next = NONE;
-    e->calls[index].previous = list->last;
     *(list->last != NONE ? &e->calls[list->last].next : &list->first) = index;
     list->last = index;
 }
 
-static void list_remove(engine *e, call_list *list, uint32_t index)
+static uint32_t queue_take(const engine *e, call_list *list)
 {
-    const sim_attempt *c = &e->calls[index];
-    *(c->previous != NONE ? &e->calls[c->previous].next : &list->first) = c->next;
-    *(c->next != NONE ? &e->calls[c->next].previous : &list->last) = c->previous;
+    const uint32_t index = list->first;
+    list->first = e->calls[index].next;
+    if (list->first == NONE) {
+        list->last = NONE;
+    }
+    return index;
+}
+
+static void grow(engine *e)
+{
+    const uint32_t old = e->call_capacity, capacity = old == 0 ? 1024 : old * 2;
+    sim_attempt *calls = aligned_alloc(SIM_CACHE_LINE, capacity * sizeof *calls);
+    if (calls == NULL) {
+        abort();
+    }
+    if (old > 0) {
+        memcpy(calls, e->calls, old * sizeof *calls);
+    }
+    free(e->calls);
+    e->calls = calls;
+    e->call_capacity = capacity;
+    for (uint32_t i = capacity; i-- > old;) {
+        e->calls[i] = (sim_attempt){.next = e->free_call};
+        e->free_call = i;
+    }
 }
 
 uint32_t sim_take(engine *e)
 {
     if (e->free_call == NONE) {
-        const uint32_t old = e->call_capacity;
-        e->call_capacity = old == 0 ? 1024 : old * 2;
-        e->calls = realloc(e->calls, e->call_capacity * sizeof *e->calls);
-        if (e->calls == NULL) {
-            abort();
-        }
-        for (uint32_t i = e->call_capacity; i-- > old;) {
-            e->calls[i] = (sim_attempt){.next = e->free_call};
-            e->free_call = i;
-        }
+        grow(e);
     }
     const uint32_t index = e->free_call;
     e->free_call = e->calls[index].next;
@@ -152,7 +170,7 @@ static void set_timeout(engine *e, uint32_t index)
         if (at_ns == now_ns + e->timeout_ns) {
             sim_queue_add(&e->timeouts, at_ns, EVENT_TIMEOUT, index, c->stamp);
         } else {
-            sim_heap_push(&e->heap, at_ns > now_ns ? at_ns : now_ns, EVENT_TIMEOUT, index, c->stamp);
+            sim_agenda_push(&e->agenda, at_ns > now_ns ? at_ns : now_ns, EVENT_TIMEOUT, index, c->stamp);
         }
     }
 }
@@ -192,7 +210,7 @@ static void serve(engine *e, uint32_t index)
     sim_attempt *c = &e->calls[index];
     sim_server *s = &e->servers[c->server];
     sim_account(e, c->server);
-    list_append(e, &s->running, index);
+    c->serving = ++e->servings;
     s->running_count++;
     c->hangs = s->hung;
     if (c->hangs) {
@@ -200,7 +218,7 @@ static void serve(engine *e, uint32_t index)
         return;
     }
     const uint64_t served_ns = sim_now_ns(e) + c->service_ns;
-    sim_heap_push(&e->heap, served_ns, EVENT_SERVED, index, c->stamp);
+    sim_agenda_push(&e->agenda, served_ns, EVENT_SERVED, index, c->stamp);
     if (c->deadline_ns < served_ns + e->network_ns) {
         set_timeout(e, index);
     }
@@ -215,7 +233,7 @@ static void arrive(engine *e, uint32_t index)
     if (s->group->workers == 0 || s->running_count < s->group->workers) {
         serve(e, index);
     } else {
-        list_append(e, &s->waiting, index);
+        queue_append(e, &s->waiting, index);
         set_timeout(e, index);
     }
 }
@@ -223,14 +241,15 @@ static void arrive(engine *e, uint32_t index)
 void sim_send(engine *e, uint32_t index, const sim_sending *sending)
 {
     sim_attempt *c = &e->calls[index];
-    *c = (sim_attempt){.pick = c->pick,
-                       .owner = c->owner,
-                       .stamp = ++e->stamps,
-                       .begun_ns = sending->begun_ns,
-                       .deadline_ns = sending->deadline_ns,
-                       .server = sending->server,
-                       .at_server = true,
-                       .at_client = true};
+    c->stamp = ++e->stamps;
+    c->begun_ns = sending->begun_ns;
+    c->deadline_ns = sending->deadline_ns;
+    c->serving = 0;
+    c->server = sending->server;
+    c->at_server = true;
+    c->at_client = true;
+    c->hangs = false;
+    c->timeout_set = false;
     draw_outcome(e, c, sending->draw);
     arrive(e, index);
     collect_attempt(e, sim_now_ns(e), sending);
@@ -242,13 +261,11 @@ static void leave_server(engine *e, uint32_t index)
     const uint32_t at = e->calls[index].server;
     sim_server *s = &e->servers[at];
     sim_account(e, at);
-    list_remove(e, &s->running, index);
     s->running_count--;
     s->calls_now--;
     e->calls[index].at_server = false;
     while (s->waiting.first != NONE && (s->group->workers == 0 || s->running_count < s->group->workers)) {
-        const uint32_t next = s->waiting.first;
-        list_remove(e, &s->waiting, next);
+        const uint32_t next = queue_take(e, &s->waiting);
         if (e->calls[next].at_client) {
             serve(e, next);
         } else {
@@ -270,54 +287,93 @@ static void served(engine *e, uint32_t index)
     if (!c->at_client) {
         free_if_over(e, index);
     } else if (e->network_ns > 0) {
-        sim_heap_push(&e->heap, sim_now_ns(e) + e->network_ns, EVENT_ANSWERED, index, c->stamp);
+        sim_agenda_push(&e->agenda, sim_now_ns(e) + e->network_ns, EVENT_ANSWERED, index, c->stamp);
     } else {
         sim_driver_end(e, index, c->code);
     }
 }
 
-static void hang(engine *e, sim_server *s)
+static int compare_starts(const void *a, const void *b)
 {
-    s->hung = true;
-    for (uint32_t i = s->running.first; i != NONE; i = e->calls[i].next) {
-        e->calls[i].hangs = true;
-        set_timeout(e, i);
-    }
+    const sim_start *x = a, *y = b;
+    return (x->serving > y->serving) - (x->serving < y->serving);
 }
 
-static void recover(engine *e, sim_server *s)
+/* Return the attempts in service at a server, in the order of their starts; free them. It reads all attempts: scripts ask
+ * for it seldom, and a list would cost each call more. */
+static sim_start *in_service(const engine *e, uint32_t server, size_t *count)
 {
+    sim_start *starts = malloc((e->servers[server].running_count + 1) * sizeof *starts);
+    if (starts == NULL) {
+        abort();
+    }
+    *count = 0;
+    for (uint32_t i = 0; i < e->call_capacity && *count < e->servers[server].running_count; i++) {
+        const sim_attempt *c = &e->calls[i];
+        if (c->stamp != 0 && c->at_server && c->serving != 0 && c->server == server) {
+            starts[(*count)++] = (sim_start){c->serving, i};
+        }
+    }
+    qsort(starts, *count, sizeof *starts, compare_starts);
+    return starts;
+}
+
+static void hang(engine *e, uint32_t server)
+{
+    size_t count;
+    sim_start *starts = in_service(e, server, &count);
+    e->servers[server].hung = true;
+    for (size_t i = 0; i < count; i++) {
+        e->calls[starts[i].index].hangs = true;
+        set_timeout(e, starts[i].index);
+    }
+    free(starts);
+}
+
+static void recover(engine *e, uint32_t server)
+{
+    sim_server *s = &e->servers[server];
+    size_t count;
+    sim_start *starts = in_service(e, server, &count);
     s->extra_ns = 0;
     s->slowdown = 1;
     s->fail_share = 0;
     s->hung = false;
-    for (uint32_t i = s->running.first; i != NONE; i = e->calls[i].next) {
-        if (e->calls[i].hangs) {
-            e->calls[i].hangs = false;
-            sim_heap_push(&e->heap, sim_now_ns(e) + e->calls[i].service_ns, EVENT_SERVED, i, e->calls[i].stamp);
+    for (size_t i = 0; i < count; i++) {
+        sim_attempt *c = &e->calls[starts[i].index];
+        if (c->hangs) {
+            c->hangs = false;
+            sim_agenda_push(&e->agenda, sim_now_ns(e) + c->service_ns, EVENT_SERVED, starts[i].index, c->stamp);
         }
+    }
+    free(starts);
+}
+
+static void lose(engine *e, uint32_t index)
+{
+    e->calls[index].at_server = false;
+    if (e->calls[index].at_client) {
+        sim_driver_end(e, index, EVENER_STATUS_UNAVAILABLE);
+    } else {
+        free_if_over(e, index);
     }
 }
 
 static void kill_server(engine *e, uint32_t index)
 {
     sim_server *s = &e->servers[index];
+    size_t count;
     sim_account(e, index);
     e->refusing[index] = true;
     sim_driver_drop(e, index);
-    call_list *const lists[] = {&s->waiting, &s->running};
-    for (size_t l = 0; l < 2; l++) {
-        while (lists[l]->first != NONE) {
-            const uint32_t i = lists[l]->first;
-            list_remove(e, lists[l], i);
-            e->calls[i].at_server = false;
-            if (e->calls[i].at_client) {
-                sim_driver_end(e, i, EVENER_STATUS_UNAVAILABLE);
-            } else {
-                free_if_over(e, i);
-            }
-        }
+    while (s->waiting.first != NONE) {
+        lose(e, queue_take(e, &s->waiting));
     }
+    sim_start *starts = in_service(e, index, &count);
+    for (size_t i = 0; i < count; i++) {
+        lose(e, starts[i].index);
+    }
+    free(starts);
     s->running_count = 0;
     s->calls_now = 0;
 }
@@ -364,10 +420,10 @@ static void run_script(engine *e, const sim_event *event)
             s->fail_code = event->code != EVENER_STATUS_OK ? event->code : EVENER_STATUS_UNAVAILABLE;
             break;
         case SIM_HANG:
-            hang(e, s);
+            hang(e, i);
             break;
         case SIM_RECOVER:
-            recover(e, s);
+            recover(e, i);
             break;
         case SIM_KILL:
             kill_server(e, i);
@@ -394,10 +450,27 @@ void sim_set_arrival(engine *e)
     e->next_arrival_ns = at_ns < e->end_ns ? at_ns : UINT64_MAX;
 }
 
+/* Fetch what the next two arrivals will read: their clients follow from the state of the random numbers. */
+static void prefetch_clients(const engine *e)
+{
+    uint64_t next = e->arrivals, after;
+    if (!e->scenario->even) {
+        (void)sim_random(&next); /* the gap */
+    }
+    const uint32_t client = sim_below(&next, e->scenario->clients);
+    after = next;
+    if (!e->scenario->even) {
+        (void)sim_random(&after);
+    }
+    sim_driver_prefetch_client(e, client, sim_below(&after, e->scenario->clients));
+}
+
 static void begin_call(engine *e)
 {
     sim_set_arrival(e);
-    sim_driver_call(e, sim_below(&e->arrivals, e->scenario->clients));
+    const uint32_t client = sim_below(&e->arrivals, e->scenario->clients);
+    prefetch_clients(e);
+    sim_driver_call(e, client);
 }
 
 static void switch_antagonist(engine *e, uint32_t index)
@@ -407,8 +480,8 @@ static void switch_antagonist(engine *e, uint32_t index)
     const double spell_s = s->group->antagonist_spell_s;
     s->antagonist = !s->antagonist;
     const double mean_s = s->antagonist ? spell_s : spell_s * (1 - share) / share;
-    sim_heap_push(&e->heap, sim_now_ns(e) + (uint64_t)(mean_s * sim_exponential(&e->antagonists) * 1e9),
-                  EVENT_ANTAGONIST, index, 0);
+    sim_agenda_push(&e->agenda, sim_now_ns(e) + (uint64_t)(mean_s * sim_exponential(&e->antagonists) * 1e9),
+                    EVENT_ANTAGONIST, index, 0);
 }
 
 static void run_event(engine *e, const sim_heap_event *event)
@@ -433,7 +506,8 @@ static void run_event(engine *e, const sim_heap_event *event)
         const sim_event *script = &e->scenario->events[event->index];
         run_script(e, script);
         if (script->every_s > 0) {
-            sim_heap_push(&e->heap, event->at_ns + (uint64_t)(script->every_s * 1e9), EVENT_SCRIPT, event->index, 0);
+            sim_agenda_push(&e->agenda, event->at_ns + (uint64_t)(script->every_s * 1e9), EVENT_SCRIPT, event->index,
+                            0);
         }
     }
 }
@@ -464,18 +538,40 @@ static uint64_t least(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-/* At the same time: the loop, events of the heap, then timeouts, then the arrival. */
+/* Fetch what the next events of the heap will read: with thousands of servers most of it is not in a cache. The root is
+ * the next event, of which a child of the last root brought the attempt. */
+static void prefetch_next(const engine *e)
+{
+    const sim_heap_event *events = e->agenda.near.events;
+    for (size_t i = 1; i < 5 && i < e->agenda.near.count; i++) {
+        if (events[i].kind >= EVENT_SERVED) {
+            __builtin_prefetch(&e->calls[events[i].index]);
+            __builtin_prefetch(&e->calls[events[i].index].pick);
+        }
+    }
+    if (e->agenda.near.count > 0 && events[0].kind >= EVENT_SERVED) {
+        const sim_attempt *c = &e->calls[events[0].index];
+        __builtin_prefetch(&e->servers[c->server]);
+        __builtin_prefetch(&e->shares[(size_t)c->server * e->window_count]);
+        __builtin_prefetch(&e->shares[(size_t)c->server * e->window_count + e->window_count - 1]);
+        sim_driver_prefetch(c);
+    }
+}
+
+/* At the same time: the loop, events of the agenda, then timeouts, then the arrival. */
 static void run_events(engine *e)
 {
     for (;;) {
         const sim_heap_event *timeout = sim_queue_first(&e->timeouts);
-        const uint64_t in_heap_ns = e->heap.count > 0 ? e->heap.events[0].at_ns : UINT64_MAX;
+        const sim_heap_event *first = sim_agenda_first(&e->agenda);
+        const uint64_t in_agenda_ns = first != NULL ? first->at_ns : UINT64_MAX;
         const uint64_t timeout_ns = timeout != NULL ? timeout->at_ns : UINT64_MAX;
-        if (run_loop_before(e, least(least(in_heap_ns, timeout_ns), e->next_arrival_ns))) {
+        if (run_loop_before(e, least(least(in_agenda_ns, timeout_ns), e->next_arrival_ns))) {
             continue;
         }
-        if (in_heap_ns != UINT64_MAX && in_heap_ns <= timeout_ns && in_heap_ns <= e->next_arrival_ns) {
-            const sim_heap_event event = sim_heap_pop(&e->heap);
+        if (in_agenda_ns != UINT64_MAX && in_agenda_ns <= timeout_ns && in_agenda_ns <= e->next_arrival_ns) {
+            const sim_heap_event event = sim_heap_pop(&e->agenda.near);
+            prefetch_next(e);
             advance_to(e, event.at_ns);
             run_event(e, &event);
         } else if (timeout != NULL && timeout_ns <= e->next_arrival_ns) {

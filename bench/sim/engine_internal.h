@@ -10,22 +10,24 @@
 #include "examples/evener/histogram.h"
 
 #define NONE UINT32_MAX
+#define SIM_CACHE_LINE 64
 
 enum { EVENT_SCRIPT, EVENT_ANTAGONIST, EVENT_SERVED, EVENT_ANSWERED, EVENT_TIMEOUT };
 
-/* An attempt of a call: with policies alone, the call. */
+/* An attempt of a call: with policies alone, the call. What every event reads is in the first cache line. */
 typedef struct sim_attempt {
-    evener_pick pick; /* the driver's, as `owner` */
-    void *owner;
-    uint64_t stamp; /* the attempt's number; 0: free */
+    _Alignas(SIM_CACHE_LINE) uint64_t stamp; /* the attempt's number; 0: free */
     uint64_t begun_ns;
     uint64_t deadline_ns; /* UINT64_MAX: none */
     uint64_t service_ns;
+    uint64_t serving; /* the number of its start at the server; 0: queued there */
     uint32_t server;
-    uint32_t next, previous;   /* links in the server's list; `next` also in the free list */
+    uint32_t next;             /* link in the server's queue, or in the free list */
     evener_status_code code;   /* the status it will end with */
     bool at_server, at_client; /* where it still exists */
     bool hangs, timeout_set;
+    void *owner; /* the driver's, as `pick` */
+    evener_pick pick;
 } sim_attempt;
 
 typedef struct call_list {
@@ -33,14 +35,15 @@ typedef struct call_list {
 } call_list;
 
 typedef struct sim_server {
-    const sim_group *group;
+    _Alignas(SIM_CACHE_LINE) const sim_group *group;
+    uint64_t accounted_ns;             /* until when its time is in the windows */
+    uint32_t running_count, calls_now; /* change only after sim_account() */
+    call_list waiting;
     double factor; /* the server's own factor from the group's spread */
-    double extra_ns, slowdown, fail_share;
+    double slowdown, extra_ns;
+    double fail_share;
     evener_status_code fail_code;
     bool present, hung, antagonist;
-    uint32_t running_count, calls_now; /* change only after sim_account() */
-    uint64_t accounted_ns;             /* until when its time is in the windows */
-    call_list running, waiting;
 } sim_server;
 
 /* Data collected for a period. */
@@ -79,8 +82,8 @@ typedef struct engine {
     uint32_t *scratch;
     sim_attempt *calls;
     uint32_t call_capacity, free_call;
-    uint64_t stamps; /* of attempts, so far */
-    sim_heap heap;
+    uint64_t stamps, servings; /* attempts sent and begun by a server, so far */
+    sim_agenda agenda;
     sim_queue timeouts;       /* of calls whose timeout was set when they began */
     uint64_t next_arrival_ns; /* UINT64_MAX: none */
     uint64_t start_ns, end_ns, timeout_ns, network_ns, events;
@@ -115,6 +118,10 @@ void sim_driver_drop(engine *e, uint32_t server);
 void sim_driver_call(engine *e, uint32_t client);
 /* End an attempt that the client still waits for: take it (sim_forget()), and report it. */
 void sim_driver_end(engine *e, uint32_t index, evener_status_code code);
+/* Fetch what the end of an attempt will read into the cache. */
+void sim_driver_prefetch(const sim_attempt *attempt);
+/* Fetch what the calls of the next client and of the one after it will read. */
+void sim_driver_prefetch_client(const engine *e, uint32_t client, uint32_t after);
 
 /* ---- engine.c, for the driver ---- */
 

@@ -21,7 +21,10 @@ static void set_up_servers(engine *e)
         e->group_first[g] = e->server_count;
         e->server_count += e->scenario->groups[g].count;
     }
-    e->servers = zeroed(e->server_count, sizeof *e->servers);
+    e->servers = aligned_alloc(SIM_CACHE_LINE, (e->server_count + 1) * sizeof *e->servers);
+    if (e->servers == NULL) {
+        abort();
+    }
     e->refusing = zeroed(e->server_count, sizeof *e->refusing);
     e->world.addresses = zeroed(e->server_count, sizeof *e->world.addresses);
     e->world.refusing = e->refusing;
@@ -36,7 +39,6 @@ static void set_up_servers(engine *e)
                                      .factor = pow(spread, 2 * sim_unit(&random) - 1),
                                      .slowdown = 1,
                                      .present = !group->absent,
-                                     .running = {NONE, NONE},
                                      .waiting = {NONE, NONE},
                                      .accounted_ns = e->start_ns};
         char text[32], weight[16];
@@ -50,7 +52,7 @@ static void set_up_servers(engine *e)
         if (group->antagonist_slowdown > 0 && group->antagonist_share > 0) {
             /* inverted: the first event switches it at once */
             e->servers[i].antagonist = sim_unit(&random) > group->antagonist_share;
-            sim_heap_push(&e->heap, e->start_ns, EVENT_ANTAGONIST, i, 0);
+            sim_agenda_push(&e->agenda, e->start_ns, EVENT_ANTAGONIST, i, 0);
         }
     }
 }
@@ -128,7 +130,7 @@ bool sim_set_up(engine *e, char *message, size_t message_bytes)
     }
     sim_update_clients(e);
     for (uint32_t i = 0; i < scenario->event_count; i++) {
-        sim_heap_push(&e->heap, sim_after_s(e, scenario->events[i].at_s), EVENT_SCRIPT, i, 0);
+        sim_agenda_push(&e->agenda, sim_after_s(e, scenario->events[i].at_s), EVENT_SCRIPT, i, 0);
     }
     sim_set_arrival(e);
     return true;
@@ -147,8 +149,9 @@ void sim_tear_down(engine *e)
     for (size_t i = 0; i < e->series_count; i++) {
         free(e->series[i].times);
     }
-    void *const memory[] = {e->world.addresses, e->windows,     e->series,  e->servers,         e->refusing, e->lists,
-                            e->calls,           e->heap.events, e->scratch, e->timeouts.events, e->shares};
+    sim_agenda_clear(&e->agenda);
+    void *const memory[] = {e->world.addresses, e->windows, e->series,  e->servers,         e->refusing,
+                            e->lists,           e->calls,   e->scratch, e->timeouts.events, e->shares};
     for (size_t i = 0; i < sizeof memory / sizeof *memory; i++) {
         free(memory[i]);
     }

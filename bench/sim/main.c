@@ -1,8 +1,8 @@
 /* Runs scenarios of the simulator and writes the results as JSON for bench_report. bench_sim runs those of policies,
  * bench_sim_calls those with channel = true:
  *
- *     bench_sim [--seeds=20] [--skip-seeds=20] [--scale=0.2] [--policy=LABEL] [--check=FILE] [--output=FILE]
- *               bench/sim/NAME.cfg ...
+ *     bench_sim [--seeds=20] [--skip-seeds=20] [--scale=0.2] [--policy=LABEL] [--check=FILE] [--keep=FILE]
+ *               [--output=FILE] bench/sim/NAME.cfg ...
  *
  * Windows of channels also have attempts_percent (of the calls), and `repeated`: the attempts at a server that their call
  * had tried before.
@@ -16,7 +16,9 @@
  * --scale multiplies all times (durations, events, windows) of the files after it.
  * --check compares the medians with the ranges of an earlier output; a median outside of its range is an error. Ranges of
  * few seeds are not checked: they leave out the median too often.
- * The output is written again after each seed, so that a run that is stopped leaves what it has finished. Progress and a
+ * The output is written again after each seed, so that a run that is stopped leaves what it has finished. With --keep
+ * the figures of each seed are also kept in a file, and a later run with that file takes them from there; it is for one
+ * version of the program and the scenarios. Progress and a
  * table go to stderr. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +27,7 @@
 #include <jansson.h>
 
 #include "bench/sim/engine.h"
+#include "bench/sim/kept.h"
 #include "bench/sim/seeds.h"
 
 #define CHECKED_SEEDS_MIN 10 /* their range leaves out the median of all seeds in one of 500 cases */
@@ -33,6 +36,8 @@ typedef struct options {
     double scale;
     uint64_t seeds, skip_seeds; /* seeds 0: as many as the scenario says */
     const char *policy, *output;
+    const char *keep;        /* NULL: no file */
+    const json_t *kept;      /* what it had at the start */
     const json_t *published; /* of --check; NULL: no check */
 } options;
 
@@ -89,13 +94,27 @@ static json_t *window_figures(const sim_scenario *scenario, const sim_window_res
     return figures;
 }
 
-static void collect(collected *all, const sim_scenario *scenario, const sim_result *result)
+/* Return the figures of a run: those of each window and of each slice. */
+static json_t *run_figures(const sim_scenario *scenario, const sim_result *result)
 {
+    json_t *windows = json_array(), *slices = json_array();
+    for (size_t i = 0; i < result->window_count; i++) {
+        json_array_append_new(windows, window_figures(scenario, &result->windows[i]));
+    }
+    for (size_t i = 0; i < result->series_count; i++) {
+        json_array_append_new(slices, slice_figures(scenario, &result->series[i]));
+    }
+    return json_pack("{s:o,s:o,s:f}", "windows", windows, "slices", slices, "cpu_s", result->cpu_s);
+}
+
+static void collect(collected *all, const json_t *figures)
+{
+    const json_t *windows = json_object_get(figures, "windows"), *slices = json_object_get(figures, "slices");
     if (all->window_count == 0) {
-        all->window_count = result->window_count;
-        all->slice_count = result->series_count;
-        all->slices = calloc(result->series_count + 1, sizeof(json_t *));
-        if (all->slices == NULL) {
+        all->window_count = json_array_size(windows);
+        all->slice_count = json_array_size(slices);
+        all->slices = calloc(all->slice_count + 1, sizeof(json_t *));
+        if (all->slices == NULL || all->window_count > SIM_WINDOWS_MAX) {
             abort();
         }
         for (size_t i = 0; i < all->window_count; i++) {
@@ -106,12 +125,12 @@ static void collect(collected *all, const sim_scenario *scenario, const sim_resu
         }
     }
     for (size_t i = 0; i < all->window_count; i++) {
-        json_array_append_new(all->windows[i], window_figures(scenario, &result->windows[i]));
+        json_array_append(all->windows[i], json_array_get(windows, i));
     }
     for (size_t i = 0; i < all->slice_count; i++) {
-        json_array_append_new(all->slices[i], slice_figures(scenario, &result->series[i]));
+        json_array_append(all->slices[i], json_array_get(slices, i));
     }
-    all->cpu_s += result->cpu_s;
+    all->cpu_s += json_number_value(json_object_get(figures, "cpu_s"));
 }
 
 static void collected_clear(collected *all)
@@ -225,21 +244,44 @@ static bool write_results(const json_t *results, const char *path)
     return true;
 }
 
-/* Run one seed of a policy. False: it cannot run. */
-static bool run_seed(const sim_scenario *scenario, const sim_policy *policy, uint64_t number, collected *all)
+/* Return the figures of a policy with the scenario's seed, or NULL: it cannot run. */
+static json_t *simulate(const sim_scenario *scenario, const sim_policy *policy)
 {
-    static sim_scenario one;
     char message[512];
-    one = *scenario;
-    one.seed += number;
-    sim_result *result = sim_run(&one, policy, message, sizeof message);
+    sim_result *result = sim_run(scenario, policy, message, sizeof message);
     if (result == NULL) {
         fprintf(stderr, "%s: %s: %s\n", scenario->name, policy->label, message);
-        return false;
+        return NULL;
     }
-    collect(all, scenario, result);
+    json_t *figures = run_figures(scenario, result);
     sim_result_destroy(result);
-    return true;
+    return figures;
+}
+
+/* Run one seed of a policy, or take what --keep has of it. False: it cannot run, or not be kept. */
+static bool run_seed(const sim_scenario *scenario, const sim_policy *policy, uint64_t number, const options *given,
+                     collected *all)
+{
+    static sim_scenario one;
+    one = *scenario;
+    one.seed += number;
+    json_t *figures = json_incref(sim_kept_find(given->kept, scenario, policy, one.seed));
+    bool kept = true;
+    if (figures == NULL) {
+        figures = simulate(&one, policy);
+        if (figures != NULL && given->keep != NULL) {
+            kept = sim_kept_add(given->keep, scenario, policy, one.seed, figures);
+            if (!kept) {
+                fprintf(stderr, "bench_sim: cannot write %s\n", given->keep);
+            }
+        }
+    }
+    if (figures != NULL) {
+        collect(all, figures);
+    }
+    const bool ran = figures != NULL && kept;
+    json_decref(figures);
+    return ran;
 }
 
 /* Run all policies with each seed in turn, so that a run that is stopped has the same seeds of each. */
@@ -256,7 +298,7 @@ static size_t run_seeds(const sim_scenario *scenario, const options *given, json
         for (uint32_t i = 0; i < scenario->policy_count; i++) {
             const sim_policy *policy = &scenario->policies[i];
             if (given->policy == NULL || strcmp(given->policy, policy->label) == 0) {
-                const bool ran = run_seed(scenario, policy, given->skip_seeds + seed, &all[i]);
+                const bool ran = run_seed(scenario, policy, given->skip_seeds + seed, given, &all[i]);
                 failures += !ran;
                 if (ran) {
                     add_rows(with_these, scenario, policy, &all[i], given);
@@ -315,7 +357,7 @@ static size_t run_scenario(const char *path, const options *given, json_t *resul
 static int usage(void)
 {
     fprintf(stderr, "usage: bench_sim [--seeds=COUNT] [--skip-seeds=COUNT] [--scale=FACTOR] [--policy=LABEL] "
-                    "[--check=FILE] [--output=FILE] SCENARIO.cfg ...\n");
+                    "[--check=FILE] [--keep=FILE] [--output=FILE] SCENARIO.cfg ...\n");
     return 2;
 }
 
@@ -330,7 +372,7 @@ int main(int argc, char **argv)
 {
     options given = {.scale = 1};
     json_t *results = json_pack("{s:[],s:[]}", "sim", "sim_series");
-    json_t *published = NULL;
+    json_t *published = NULL, *kept = NULL;
     json_error_t error;
     size_t failures = 0;
     for (int i = 1; i < argc; i++) {
@@ -345,6 +387,11 @@ int main(int argc, char **argv)
             given.policy = value;
         } else if ((value = option(argv[i], "--output")) != NULL) {
             given.output = value;
+        } else if ((value = option(argv[i], "--keep")) != NULL) {
+            json_decref(kept);
+            kept = sim_kept_read(value);
+            given.keep = value;
+            given.kept = kept;
         } else if ((value = option(argv[i], "--check")) != NULL) {
             json_decref(published);
             published = json_load_file(value, 0, &error);
@@ -356,6 +403,7 @@ int main(int argc, char **argv)
         } else if (argv[i][0] == '-' || !(given.scale > 0)) {
             json_decref(results);
             json_decref(published);
+            json_decref(kept);
             return usage();
         } else {
             failures += run_scenario(argv[i], &given, results);
@@ -366,5 +414,6 @@ int main(int argc, char **argv)
     }
     json_decref(results);
     json_decref(published);
+    json_decref(kept);
     return failures > 0 ? 1 : 0;
 }

@@ -101,3 +101,15 @@ void sim_driver_end(engine *e, uint32_t index, evener_status_code code)
     sim_pick_done(&c->pick, code);
     sim_forget(e, index);
 }
+
+void sim_driver_prefetch(const sim_attempt *attempt)
+{
+    sim_pick_prefetch(&attempt->pick);
+}
+
+void sim_driver_prefetch_client(const engine *e, uint32_t client, uint32_t after)
+{
+    const sim_client *clients = e->driver->clients;
+    __builtin_prefetch(&clients[after].picker);
+    sim_picker_prefetch(clients[client].picker);
+}

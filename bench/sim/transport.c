@@ -258,3 +258,8 @@ void sim_transport_clear(sim_transport *transport)
     }
     free(transport->connections);
 }
+
+void sim_driver_prefetch(const sim_attempt *attempt)
+{
+    __builtin_prefetch(attempt->owner);
+}
