@@ -14,6 +14,7 @@ mkdir -p "$project/tests" "$project/include"
 cp "$folder/check_abi.sh" "$project/tests"
 cat >"$project/CMakeLists.txt" <<'CMAKE'
 cmake_minimum_required(VERSION 3.25)
+set(CMAKE_C_COMPILER_FORCED TRUE) # no tests of the compiler: this is configured twice per case
 project(small VERSION 1.0 LANGUAGES C)
 add_library(evener SHARED evener.c)
 target_include_directories(evener PRIVATE include)

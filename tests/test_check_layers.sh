@@ -7,24 +7,40 @@ copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 failed=0
 
-# Make a fresh copy of the sources.
-fresh()
+mkdir "$copy/kept"
+top=$copy/top
+mkdir "$top"
+cp -r "$here/../lb" "$here/../resolver" "$here/../include" "$top"
+
+# add FILE LINE: add a line to a file of the copy, which may be new, in a new folder.
+add()
 {
-    rm -rf "${copy:?}"/*
-    cp -r "$here/../lb" "$here/../resolver" "$here/../include" "$copy"
+    mkdir -p "$top/$(dirname "$1")"
+    [ ! -e "$top/$1" ] || cp "$top/$1" "$copy/kept/${1//\//,}"
+    printf '%s\n' "$2" >>"$top/$1"
+}
+
+# restore FILE: make the file what it was before add(). A new folder, which is then empty, is removed.
+restore()
+{
+    if [ -e "$copy/kept/${1//\//,}" ]; then
+        mv "$copy/kept/${1//\//,}" "$top/$1"
+    else
+        rm "$top/$1"
+        rmdir --ignore-fail-on-non-empty "$top/$(dirname "$1")"
+    fi
 }
 
 # plant_line FILE LINE EXPECTED: add the line to the file; the check must fail and print EXPECTED.
 plant_line()
 {
-    fresh
-    mkdir -p "$copy/$(dirname "$1")"
-    printf '%s\n' "$2" >>"$copy/$1"
     local said
-    if said=$("$here/check_layers.sh" "$copy" 2>&1) || ! grep -qF "$3" <<<"$said"; then
+    add "$1" "$2"
+    if said=$("$here/check_layers.sh" "$top" 2>&1) || ! grep -qF "$3" <<<"$said"; then
         printf 'not found: %s in %s; the check said:\n%s\n' "$2" "$1" "$said"
         failed=1
     fi
+    restore "$1"
 }
 
 # plant FILE INCLUDE EXPECTED: the same with an ordinary #include.
@@ -60,17 +76,21 @@ plant lb/new_floor/thing.c '<stddef.h>' 'the folder has no rule'
 # plant_circle ONE INCLUDE_OF_TWO TWO INCLUDE_OF_ONE: two headers that include each other.
 plant_circle()
 {
-    fresh
-    echo "#include $2" >>"$copy/$1"
-    echo "#include $4" >>"$copy/$3"
     local said
-    said=$("$here/check_layers.sh" "$copy" 2>&1 || true)
+    add "$1" "#include $2"
+    add "$3" "#include $4"
+    said=$("$here/check_layers.sh" "$top" 2>&1 || true)
     if ! grep -q 'files include each other in a circle' <<<"$said"; then
         printf 'a circle of %s and %s was not found; the check said:\n%s\n' "$1" "$3" "$said"
         failed=1
     fi
+    restore "$1"
+    restore "$3"
 }
 plant_circle lb/runtime/reclaim.h '"lb/runtime/slab.h"' lb/runtime/slab.h '"lb/runtime/reclaim.h"'
 plant_circle include/evener/lane.h '<evener/backoff.h>' include/evener/backoff.h '<evener/lane.h>'
+for folder in lb resolver include; do
+    diff -r "$here/../$folder" "$top/$folder" || { echo "a planted line is left"; failed=1; }
+done
 [ $failed -ne 0 ] || echo "each planted include was found"
 exit $failed

@@ -62,9 +62,14 @@ zsh_options() # COMMAND: bare
 # bash_proposes WORD...: what the completion proposes for the last word.
 bash_proposes()
 {
-    bash -c '. "$1"; shift; compopt() { :; }; COMP_WORDS=(evener "$@"); COMP_CWORD=$#; _evener; printf "%s\n" "${COMPREPLY[@]}"' \
-        bash "$completion/evener.bash" "$@" | grep . | sort
+    (
+        COMP_WORDS=(evener "$@") COMP_CWORD=$#
+        _evener
+        printf "%s\n" "${COMPREPLY[@]}"
+    ) | grep . | sort
 }
+. "$completion/evener.bash"
+compopt() { :; }
 
 # ---- commands ----
 
@@ -102,21 +107,27 @@ for command in $own; do
     # Behaviour, by what getopt_long() says of the last word: an option in the help is known, and needs an argument exactly
     # if the help shows one. The other options are unknown, but for the beginnings of known ones.
     while read -r option; do
-        for word in $(bare <<<"$option" | grep -oE -e '--?[A-Za-z-]+'); do
+        known="" with=0
+        [[ $'\n'$help$'\n' != *$'\n'"$option"$'\n'* ]] || known=yes
+        [[ ! $option =~ --[a-z-]+' ' ]] || with=1
+        for word in $option; do
+            [[ $word == -* ]] || continue
             said=$("$evener" "$command" "$word" 2>&1 </dev/null)
-            proposed=$(bash_proposes "$command" "$word" "")
-            with=$(grep -c '=$' < <(bare <<<"$option"))
-            if ! grep -qxF -e "$option" <<<"$help"; then
-                grep -qE "unrecognized option|invalid option" <<<"$said" || wrong "$command takes $word, not in its help: $said"
-            elif grep -qE "unrecognized option|invalid option" <<<"$said"; then
+            refused="" needs=0
+            [[ ! $said =~ "unrecognized option"|"invalid option" ]] || refused=yes
+            [[ $said != *"requires an argument"* ]] || needs=1
+            if [ -z "$known" ]; then
+                [ -n "$refused" ] || wrong "$command takes $word, not in its help: $said"
+            elif [ -n "$refused" ]; then
                 wrong "$command does not know $word of its help: $said"
-            elif [ "$with" -ne "$(grep -c 'requires an argument' <<<"$said")" ]; then
+            elif [ $with -ne $needs ]; then
                 wrong "the help of $command has \"$option\", but: $said"
-            elif [ "$with" -eq 1 ] && grep -q '^dns:' <<<"$proposed"; then
-                wrong "bash proposes a target as the argument of $command $word"
-            elif [ "$with" -eq 0 ] && [ "${word:0:2}" = -- ] &&
-                ! grep -q "doesn't allow an argument" <<<"$("$evener" "$command" "$word=x" 2>&1 </dev/null)"; then
-                wrong "$command takes an argument of the flag $word"
+            elif [ $with -eq 1 ]; then
+                ! grep -q '^dns:' < <(bash_proposes "$command" "$word" "") ||
+                    wrong "bash proposes a target as the argument of $command $word"
+            elif [[ $word == --* ]]; then
+                [[ $("$evener" "$command" "$word=x" 2>&1 </dev/null) == *"doesn't allow an argument"* ]] ||
+                    wrong "$command takes an argument of the flag $word"
             fi
         done
     done <<<"$every"
