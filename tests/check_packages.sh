@@ -9,6 +9,14 @@ if ! command -v dpkg-deb >/dev/null || ! command -v dpkg-shlibdeps >/dev/null; t
     exit 0
 fi
 (cd "$1" && cpack -G DEB -B "$scratch/packages") >"$scratch/log" 2>&1 || { cat "$scratch/log"; exit 1; }
+# lintian reads the packages while they are checked here: the tags that hold for packages that cpack makes are listed, with
+# reasons, in tests/lintian.allowed. It would start man for each page, which takes minutes: the pages are checked below.
+lintian=""
+if command -v lintian >/dev/null; then
+    lintian -X documentation/manual --tag-display-limit 0 --allow-root "$scratch"/packages/*.deb >"$scratch/lintian" 2>&1 &
+    lintian=$!
+    trap 'kill $lintian 2>/dev/null || true; wait $lintian || true; rm -rf "$scratch"' EXIT
+fi
 root=$scratch/root
 for name in libevener1 libevener-dev libevener-grpc1 libevener-grpc-dev libevener-protobuf-c1 libevener-protobuf-c-dev \
     libevener-etcd1 libevener-etcd-dev evener-tools; do
@@ -38,20 +46,16 @@ for name in libevener libevener-grpc libevener-protobuf-c libevener-etcd; do
     diff "$scratch/symbols" <(nm -D --defined-only "$library" | awk '$2 ~ /[TDBRVW]/ { print $3 }' |
         grep -v -E '^(__bss_start|_edata|_end)$' | sort)
 done
-# lintian: the tags that hold for packages that cpack makes are listed, with reasons, in tests/lintian.allowed. It would
-# start man for each page, which takes minutes: the pages are checked below, by one man.
-if command -v lintian >/dev/null; then
-    found=$(lintian -X documentation/manual --tag-display-limit 0 --allow-root "$scratch"/packages/*.deb 2>&1 | grep -E '^[EW]:' |
-        grep -v -F -f <(grep -v '^#' "$(dirname "${BASH_SOURCE[0]}")/lintian.allowed") || true)
-    [ -z "$found" ] || { echo "$found"; exit 1; }
-    echo "lintian: ok"
-fi
-
 pc=$(find "$root" -name evener.pc)
 export LD_LIBRARY_PATH=${pc%/pkgconfig/evener.pc}
 "$root/usr/bin/evener" --version
-if command -v man >/dev/null; then
-    problems=$(man --warnings -E UTF-8 -l "$root"/usr/share/man/man[13]/*.gz 2>&1 >/dev/null)
+# What `man --warnings` runs for a page, here once for all of them.
+if command -v groff >/dev/null && command -v tbl >/dev/null && command -v preconv >/dev/null; then
+    mkdir "$scratch/pages"
+    for page in "$root"/usr/share/man/man[13]/*.gz; do
+        zcat "$page" >"$scratch/pages/$(basename "$page" .gz)"
+    done
+    problems=$(groff -k -t -mandoc -Tutf8 -wmac -z "$scratch"/pages/* 2>&1)
     [ -z "$problems" ] || { echo "$problems"; exit 1; }
 fi
 # Each function of the headers has a page.
@@ -68,3 +72,12 @@ for module in evener evener-grpc evener-protobuf-c evener-etcd; do
     [ "evener $("$scratch/program")" = "$("$root/usr/bin/evener" --version)" ]
 done
 echo "built against them: ok"
+if [ -n "$lintian" ]; then
+    wait $lintian || true # its status is 1 for any tag
+    trap 'rm -rf "$scratch"' EXIT
+    grep -q . "$scratch/lintian" || { echo "lintian said nothing, not even of the tags that are allowed"; exit 1; }
+    found=$(grep -E '^[EW]:' "$scratch/lintian" |
+        grep -v -F -f <(grep -v '^#' "$(dirname "${BASH_SOURCE[0]}")/lintian.allowed") || true)
+    [ -z "$found" ] || { echo "$found"; exit 1; }
+    echo "lintian: ok"
+fi

@@ -22,10 +22,14 @@ says() {
     [[ "$output" == *"$1"* ]] || fail "not \"$1\" but \"$output\""
 }
 
-output=$(ORDERS='10.0.0.1:80 nonsense' "$own_resolver" env:ORDERS 2>&1) && fail "nonsense is taken"
-says 'address "nonsense"'
+# Each of these two waits 10 s for its backends: both at the same time.
+ORDERS='10.0.0.1:80 nonsense' "$own_resolver" env:ORDERS >"$folder/nonsense" 2>&1 &
+nonsense=$!
 output=$("$own_resolver" env:EVENER_NOT_SET 2>&1) && fail "no variable is taken"
 says 'no backend in the variable EVENER_NOT_SET'
+wait $nonsense && fail "nonsense is taken"
+output=$(cat "$folder/nonsense")
+says 'address "nonsense"'
 
 "$demo_server" 0 >"$folder/server" 2>&1 &
 server=$!
