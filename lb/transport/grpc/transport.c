@@ -14,6 +14,7 @@
 #include "lb/transport/grpc/args.h"
 #include "lb/transport/grpc/calls.h"
 #include "lb/transport/grpc/connection.h"
+#include "lb/transport/grpc/core_locks.h"
 #include "lb/transport/grpc/core_threads.h"
 #include "lb/transport/grpc/credentials.h"
 #include "lb/transport/grpc/engine.h"
@@ -360,6 +361,7 @@ evener_status_code evener_grpc_transport_create(const evener_transport_args *giv
     if (code != EVENER_STATUS_OK) {
         return code;
     }
+    evener_grpc_settle_locks();
     grpc_transport *made = calloc(1, sizeof *made);
     if (made == NULL) {
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "gRPC transport: out of memory");
