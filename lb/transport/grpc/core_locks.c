@@ -28,9 +28,9 @@ static void settle(void)
     pthread_t thread;
     gpr_mu_init(&mutex);
     gpr_mu_lock(&mutex);
+    /* The word of a lock changes when a thread begins to wait for it. */
+    const gpr_mu held = atomic_load((_Atomic gpr_mu *)&mutex);
     if (evener_thread_start(&thread, "evener-locks", wait_for_lock, &mutex, NULL) == EVENER_STATUS_OK) {
-        /* The word of a lock changes when a thread begins to wait for it. */
-        const gpr_mu held = atomic_load((_Atomic gpr_mu *)&mutex);
         const uint64_t began = evener_clock_now_ns();
         while (atomic_load((_Atomic gpr_mu *)&mutex) == held && evener_clock_now_ns() - began < WAIT_NS_MAX) {
             (void)sched_yield();
