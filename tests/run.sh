@@ -14,13 +14,14 @@ usage: tests/run.sh [OPTION...]
   --build=FOLDER    where to build (default: build/test, or build/SANITIZER)
   --repeat=N        N rounds of all tests; one that failed leaves its log in the build folder, as failed-round-N.log
   --stress          beside a busy loop per processor (stress-ng)
+  --jobs=N          N tests at a time (default: three per processor, as most of them wait most of the time)
   --werror          warnings are errors
   --build-only      do not run the tests
   --locale=NAME     run the tests in this locale, made in the build folder if need be: de_DE.UTF-8
 EOF
 }
 
-sanitize="" fuzz="" filter="" build="" werror=OFF build_only="" locale="" rounds=1 stress=""
+sanitize="" fuzz="" filter="" build="" werror=OFF build_only="" locale="" rounds=1 stress="" at_a_time=""
 for argument in "$@"; do
     case $argument in
     --sanitize=*) sanitize=${argument#*=} ;;
@@ -29,6 +30,7 @@ for argument in "$@"; do
     --build=*) build=${argument#*=} ;;
     --repeat=[1-9]*) rounds=${argument#*=} ;;
     --stress) stress=yes ;;
+    --jobs=[1-9]*) at_a_time=${argument#*=} ;;
     --werror) werror=ON ;;
     --build-only) build_only=yes ;;
     --locale=*) locale=${argument#*=} ;;
@@ -39,6 +41,7 @@ done
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 jobs=$(nproc)
+at_a_time=${at_a_time:-$((3 * jobs))}
 say() { printf '\n== %s\n' "$*"; }
 fail() { printf '\n%s\nrun.sh: FAILED\n' "$*"; exit 1; }
 
@@ -99,7 +102,7 @@ for round in $(seq "$rounds"); do
     say "tests$([ "$rounds" -eq 1 ] || echo ", round $round of $rounds")"
     rm -f "$log"
     status=0
-    ctest --test-dir "$build" --output-on-failure --no-tests=error -j "$jobs" ${filter:+-R "$filter"} </dev/null ||
+    ctest --test-dir "$build" --output-on-failure --no-tests=error -j "$at_a_time" ${filter:+-R "$filter"} </dev/null ||
         status=$?
     [ -f "$log" ] || fail "no test ran"
     [ -z "$stress" ] || kill -0 "$stress" 2>/dev/null || fail "stress-ng has ended: the tests did not run beside it"

@@ -95,7 +95,6 @@ done
 
 # ---- options ----
 
-every=$(for command in $own; do help_options "$command"; done | sort -u)
 for command in $own; do
     help=$(help_options "$command")
     [ "$(wc -l <<<"$help")" -ge 3 ] || wrong "no options in the help of $command"
@@ -105,20 +104,16 @@ for command in $own; do
     same "bash completion of $command" "$(tr ' ' '\n' <<<"$bare_help" | grep -e - | sort)" "$(bash_proposes "$command" -)"
     "$evener" "$command" --help | diff - <("$evener" help "$command") || wrong "$command --help and help $command differ"
     # Behaviour, by what getopt_long() says of the last word: an option in the help is known, and needs an argument exactly
-    # if the help shows one. The other options are unknown, but for the beginnings of known ones.
+    # if the help shows one.
     while read -r option; do
-        known="" with=0
-        [[ $'\n'$help$'\n' != *$'\n'"$option"$'\n'* ]] || known=yes
+        with=0
         [[ ! $option =~ --[a-z-]+' ' ]] || with=1
         for word in $option; do
             [[ $word == -* ]] || continue
             said=$("$evener" "$command" "$word" 2>&1 </dev/null)
-            refused="" needs=0
-            [[ ! $said =~ "unrecognized option"|"invalid option" ]] || refused=yes
+            needs=0
             [[ $said != *"requires an argument"* ]] || needs=1
-            if [ -z "$known" ]; then
-                [ -n "$refused" ] || wrong "$command takes $word, not in its help: $said"
-            elif [ -n "$refused" ]; then
+            if [[ $said =~ "unrecognized option"|"invalid option" ]]; then
                 wrong "$command does not know $word of its help: $said"
             elif [ $with -ne $needs ]; then
                 wrong "the help of $command has \"$option\", but: $said"
@@ -130,7 +125,28 @@ for command in $own; do
                     wrong "$command takes an argument of the flag $word"
             fi
         done
-    done <<<"$every"
+    done <<<"$help"
+    # And there are no others. The beginning of a long option stands for it; of several, getopt_long() lists them.
+    mapfile -t longs < <(grep -oE -e "--[a-z-]+" <<<"$help" | sort)
+    for letter in {a..z}; do
+        said=$("$evener" "$command" "--$letter" 2>&1 </dev/null)
+        case $said in
+        *"unrecognized option"*) found=() ;;
+        *"is ambiguous"*) mapfile -t found < <(head -n 1 <<<"${said#*possibilities:}" | grep -oE -e "--[a-z-]+" | sort) ;;
+        *) found=("the only one") ;;
+        esac
+        expected=()
+        for option in "${longs[@]}"; do
+            [[ $option != --$letter* ]] || expected+=("$option")
+        done
+        [ "${found[*]}" = "${expected[*]}" ] || [ "${#expected[@]} ${found[*]}" = "1 the only one" ] ||
+            wrong "options --$letter... of $command: ${found[*]:-none}; of its help: ${expected[*]:-none}"
+    done
+    for letter in {a..z} {A..Z}; do
+        [[ $'\n'$help != *$'\n'"-$letter "* ]] || continue
+        said=$("$evener" "$command" "-$letter" 2>&1 </dev/null)
+        [[ $said == *"invalid option"* ]] || wrong "$command takes -$letter, not in its help: $said"
+    done
 done
 
 # ---- values ----
