@@ -195,7 +195,7 @@ Test(like_core, sigterm)
 Test(like_core, max_connection_age)
 {
     scene s = {0};
-    open_scene(&s, "--max-age-ms=700");
+    open_scene(&s, "--max-age-ms=1000");
     before_event(&s);
     wait_for_connects(&s, connects_until_now(&s) + 3);
     after_event(&s, "MAX_CONNECTION_AGE", 0);
