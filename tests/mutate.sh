@@ -79,6 +79,10 @@ out=$build/out traced=$build/traced map=$build/map
 
 # ---- the builds ----
 
+# The project's runs with AddressSanitizer fail on leaks: a fault that loses memory is noticed.
+leak_sanitizer=$(gcc -print-file-name=liblsan.so)
+[[ $leak_sanitizer == /* ]] || leak_sanitizer=""
+
 linker=() # with mold, where it is there, a link takes a tenth of the time
 [ -z "$(command -v mold)" ] || linker=(-fuse-ld=mold)
 wraps=-Wl$(printf -- ',--wrap=%s' malloc calloc realloc aligned_alloc posix_memalign mmap strdup strndup)
@@ -171,7 +175,7 @@ find_units()
 }
 
 # run_unit LIBRARIES PROGRAMS NAME FILTER SECONDS LOG: run a test, or the tests of a suite that a filter of Criterion
-# selects, with these libraries, and those of its programs that are in PROGRAMS.
+# selects, with these libraries, and those of its programs that are in PROGRAMS. With $preloaded, LeakSanitizer watches.
 run_unit()
 {
     local libraries=$1 programs=$2 name=$3 filter=$4 seconds=$5 log=$6 kind folder environment command status=0
@@ -186,8 +190,12 @@ run_unit()
     for i in "${!environment[@]}"; do # a folder of the test's own comes first
         [[ ${environment[i]} != LD_LIBRARY_PATH=* ]] || environment[i]=${environment[i]}:$libraries
     done
+    # Its report is read from the output: Criterion does not look at how a test's process ends.
+    [ -z "${preloaded:-}" ] || environment+=("LD_PRELOAD=$preloaded"
+        "LSAN_OPTIONS=suppressions=$top/tests/lsan.supp:print_suppressions=0:exitcode=0:fast_unwind_on_malloc=0")
     (
-        ulimit -v 16000000 -f 2000000 -c 0
+        [ -n "${preloaded:-}" ] || ulimit -v 16000000 # LeakSanitizer reserves far more
+        ulimit -f 2000000 -c 0
         cd "$folder" && exec timeout -k 2 "$seconds" env LD_LIBRARY_PATH="$libraries" "${environment[@]}" "${command[@]}"
     ) >"$log" 2>&1 </dev/null || status=$?
     [ "$status" -ne 77 ] || status=0 # skipped
@@ -425,6 +433,33 @@ covering()
         }' "$build/cases" | sort -n | cut -f 2-
 }
 
+# loses_memory NAME FILTER SECONDS LIBRARIES PROGRAMS: whether LeakSanitizer finds memory that the libraries lost.
+loses_memory()
+{
+    local preloaded=$leak_sanitizer
+    run_unit "$4" "$5" "$1" "$2" "$3" "$work/test.log" || true
+    grep -q 'LeakSanitizer: detected memory leaks' "$work/test.log" &&
+        grep -qE '^ +#[0-9]+ 0x[0-9a-f]+ .*/libevener' "$work/test.log"
+}
+
+# find_leak: run the first tests of a fault again, which all passed. Prints the one in which memory is lost twice with the
+# fault and not without.
+find_leak()
+{
+    local unit tests time filter seconds begun=$SECONDS
+    [ -n "$leak_sanitizer" ] || return 0
+    while IFS=$'\t' read -r unit tests time <&3 && [ $((SECONDS - begun)) -lt "$limit" ]; do
+        seconds=$((time * 30 / 1000 + 60))
+        filter="@($tests)"
+        if loses_memory "$unit" "$filter" $seconds "$work/lib" "$work/bin" &&
+            loses_memory "$unit" "$filter" $seconds "$work/lib" "$work/bin" &&
+            ! loses_memory "$unit" "$filter" $seconds "$out" -; then
+            echo "$unit: a leak"
+            return
+        fi
+    done 3< <(head -n 5 "$work/covering")
+}
+
 # judge FILE LINE: run tests. Prints the one that fails twice with the fault, and passes without; `cannot be built`; `not
 # executed`; nothing if all pass.
 judge()
@@ -436,7 +471,7 @@ judge()
     while IFS=$'\t' read -r unit tests time <&3; do
         if [ $((SECONDS - begun)) -ge "$limit" ]; then
             echo "mutate.sh: $file:$line: $done_ of $(wc -l <"$work/covering") suites and programs passed in $limit s" >&2
-            return
+            break
         fi
         done_=$((done_ + 1))
         seconds=$((time * 5 / 1000 + 5))
@@ -452,6 +487,7 @@ judge()
         fi
         echo "mutate.sh: $unit $filter failed, but not again with, or also without the fault" >&2
     done 3<"$work/covering"
+    find_leak
 }
 
 # is_same_code FILE: whether the fault makes no difference to the object that the compiler makes at -O2.
