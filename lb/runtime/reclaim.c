@@ -3,7 +3,10 @@
 #include <errno.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <stdio.h>
 #include <stdlib.h>
+
+#include <evener/log.h>
 
 #include "lb/runtime/rcu.h"
 #include "lb/runtime/thread.h"
@@ -11,6 +14,11 @@
 #ifdef EVENER_RCU_TSAN
 char evener_rcu_tsan_tag;
 #endif
+
+/* The first items come while a process makes its first channel. Their grace period begins this much later, so that the
+ * start of the thread does not take the processor from the first call. */
+#define START_DELAY_NS (10 * EVENER_NS_PER_MS)
+#define THREAD_NAME_BYTES 16
 
 /* A queue of items. */
 typedef struct batch {
@@ -27,10 +35,12 @@ struct evener_reclaimer {
     evener_task unread_task;
     bool busy;       /* from the start of a grace period until its items have run */
     bool stopped;    /* atomic: the control thread writes it, both threads read it */
-    bool has_thread; /* constant until it is stopped */
-    bool is_started; /* of the starting thread; then of the one that stops it */
+    bool has_thread; /* false also if it could not be started */
+    bool is_started;
     pthread_t thread;
     sem_t work; /* wakes the thread: a grace period is wanted, or it must stop */
+    evener_timer start_timer;
+    char thread_name[THREAD_NAME_BYTES];
 };
 
 static batch batch_take(batch *from)
@@ -83,11 +93,13 @@ static void *reclaimer_main(void *arg)
 static void begin_grace_period(evener_reclaimer *reclaimer)
 {
     reclaimer->busy = true;
-    if (reclaimer->has_thread) {
+    if (!reclaimer->has_thread) {
+        (void)evener_loop_post(reclaimer->loop, &reclaimer->task);
+    } else if (!reclaimer->is_started) {
+        evener_timer_start(reclaimer->loop, &reclaimer->start_timer, START_DELAY_NS);
+    } else {
         reclaimer->in_progress = batch_take(&reclaimer->waiting);
         (void)sem_post(&reclaimer->work);
-    } else {
-        (void)evener_loop_post(reclaimer->loop, &reclaimer->task);
     }
 }
 
@@ -107,13 +119,29 @@ static void grace_period_over(void *arg)
     run_and_continue(reclaimer, batch_take(&reclaimer->in_progress));
 }
 
-/* ---- on a caller's loop ---- */
+/* ---- without ---- */
 
 static void wait_for_grace_period(void *arg)
 {
     evener_reclaimer *reclaimer = arg;
     evener_rcu_synchronize();
     run_and_continue(reclaimer, batch_take(&reclaimer->waiting));
+}
+
+static void start_thread(void *arg)
+{
+    evener_reclaimer *reclaimer = arg;
+    evener_status status;
+    reclaimer->is_started = evener_thread_start(&reclaimer->thread, reclaimer->thread_name, reclaimer_main, reclaimer,
+                                                &status) == EVENER_STATUS_OK;
+    if (!reclaimer->is_started) {
+        evener_log(EVENER_LOG_WARNING, "runtime", "%s; its control thread waits for grace periods instead",
+                   status.message);
+        (void)sem_destroy(&reclaimer->work);
+        reclaimer->has_thread = false;
+        reclaimer->task.fn = wait_for_grace_period;
+    }
+    begin_grace_period(reclaimer);
 }
 
 /* ---- both ---- */
@@ -124,7 +152,7 @@ static void run_unread(void *arg)
     batch_run(batch_take(&reclaimer->unread));
 }
 
-evener_status_code evener_reclaimer_create(evener_loop *loop, bool own_thread, evener_reclaimer **reclaimer,
+evener_status_code evener_reclaimer_create(evener_loop *loop, const char *thread_name, evener_reclaimer **reclaimer,
                                            evener_status *status)
 {
     evener_reclaimer *made = calloc(1, sizeof(*made));
@@ -132,22 +160,16 @@ evener_status_code evener_reclaimer_create(evener_loop *loop, bool own_thread, e
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "runtime: no memory for its reclaimer");
     }
     made->loop = loop;
-    made->task = (evener_task)EVENER_TASK_INIT(own_thread ? grace_period_over : wait_for_grace_period, made);
+    made->task = (evener_task)EVENER_TASK_INIT(thread_name != NULL ? grace_period_over : wait_for_grace_period, made);
     made->unread_task = (evener_task)EVENER_TASK_INIT(run_unread, made);
-    if (own_thread) {
+    made->start_timer = (evener_timer)EVENER_TIMER_INIT(start_thread, made);
+    if (thread_name != NULL) {
+        (void)snprintf(made->thread_name, sizeof made->thread_name, "%s", thread_name);
         (void)sem_init(&made->work, 0, 0); /* cannot fail: the value is in range */
         made->has_thread = true;
     }
     *reclaimer = made;
     return EVENER_STATUS_OK;
-}
-
-evener_status_code evener_reclaimer_start(evener_reclaimer *reclaimer, const char *thread_name, evener_status *status)
-{
-    const evener_status_code code =
-        evener_thread_start(&reclaimer->thread, thread_name, reclaimer_main, reclaimer, status);
-    reclaimer->is_started = code == EVENER_STATUS_OK;
-    return code;
 }
 
 void evener_reclaimer_add(evener_reclaimer *reclaimer, evener_reclaim *item)
@@ -172,6 +194,7 @@ bool evener_reclaimer_is_idle(const evener_reclaimer *reclaimer)
 void evener_reclaimer_stop(evener_reclaimer *reclaimer)
 {
     __atomic_store_n(&reclaimer->stopped, true, __ATOMIC_RELAXED); /* ordered by the semaphore and the join */
+    evener_timer_stop(reclaimer->loop, &reclaimer->start_timer);
     if (reclaimer->is_started) {
         (void)sem_post(&reclaimer->work);
         (void)pthread_join(reclaimer->thread, NULL);

@@ -6,7 +6,8 @@
  *     evener_runtime_reclaim(runtime, &old->reclaim);
  *
  * With the runtime's own loop, a reclaimer thread waits for grace periods, one per batch of items, and the control
- * thread never waits. On a caller's loop, a posted task waits on the control thread; read-side sections are short. */
+ * thread never waits; the thread is started for the first batch. On a caller's loop, or if that thread cannot be
+ * started, a posted task waits on the control thread; read-side sections are short. */
 #ifndef EVENER_LB_RUNTIME_RECLAIM_H
 #define EVENER_LB_RUNTIME_RECLAIM_H
 
@@ -35,14 +36,10 @@ void evener_runtime_reclaim_unread(evener_runtime *runtime, evener_reclaim *item
 
 typedef struct evener_reclaimer evener_reclaimer;
 
-/* Create a reclaimer. With `own_thread` a thread waits for grace periods, which evener_reclaimer_start() starts;
- * otherwise tasks on `loop` wait. Errors: RESOURCE_EXHAUSTED. Any thread. */
-evener_status_code evener_reclaimer_create(evener_loop *loop, bool own_thread, evener_reclaimer **reclaimer,
+/* Create a reclaimer. A thread of this name waits for grace periods, from the first item on; NULL: tasks on `loop` wait.
+ * A thread that cannot be started is logged, and tasks wait instead. Errors: RESOURCE_EXHAUSTED. Any thread. */
+evener_status_code evener_reclaimer_create(evener_loop *loop, const char *thread_name, evener_reclaimer **reclaimer,
                                            evener_status *status);
-
-/* Start the thread. Items may be queued already: they wait for it. Errors: RESOURCE_EXHAUSTED, INTERNAL. Any thread,
- * before evener_reclaimer_stop(). */
-evener_status_code evener_reclaimer_start(evener_reclaimer *reclaimer, const char *thread_name, evener_status *status);
 
 /* Queue an item. Control thread. */
 void evener_reclaimer_add(evener_reclaimer *reclaimer, evener_reclaim *item);

@@ -36,6 +36,7 @@ struct evener_runtime {
     evener_loop *loop;
     evener_uv_loop *own_loop; /* NULL: the caller's loop is used */
     pthread_t control_thread; /* valid with own_loop */
+    sem_t is_made;            /* the control thread waits for it; then own_loop NULL makes it end */
     bool nobody_joins;        /* atomic: the control thread frees the runtime itself */
     evener_reclaimer *reclaimer;
     shared_object *youngest;
@@ -171,6 +172,10 @@ static void wind_down(evener_runtime *runtime)
 static void *control_main(void *arg)
 {
     evener_runtime *runtime = arg;
+    evener_thread_wait_for_brief(&runtime->is_made);
+    if (runtime->own_loop == NULL) {
+        return NULL;
+    }
     own_runtime = runtime;
     evener_uv_loop_run(runtime->own_loop);
     wind_down(runtime);
@@ -241,41 +246,43 @@ void evener_runtime_unref(evener_runtime *runtime)
 
 /* ---- create ---- */
 
+static evener_status_code make_own_loop(evener_runtime *runtime, uint64_t random_seed, evener_status *status)
+{
+    evener_uv_loop *loop;
+    evener_status_code code = evener_uv_loop_create(random_seed, &loop, status);
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
+    char reclaimer_name[THREAD_NAME_BYTES];
+    snprintf(reclaimer_name, sizeof(reclaimer_name), "%.11s-rcu", runtime->thread_name);
+    code = evener_reclaimer_create(evener_uv_loop_base(loop), reclaimer_name, &runtime->reclaimer, status);
+    if (code != EVENER_STATUS_OK) {
+        evener_uv_loop_destroy(loop);
+        return code;
+    }
+    runtime->own_loop = loop;
+    runtime->loop = evener_uv_loop_base(loop);
+    return EVENER_STATUS_OK;
+}
+
 static evener_status_code start(evener_runtime *runtime, const evener_runtime_options *options, evener_status *status)
 {
     if (options->loop != NULL) {
         runtime->loop = options->loop;
-        return evener_reclaimer_create(runtime->loop, false, &runtime->reclaimer, status);
+        return evener_reclaimer_create(runtime->loop, NULL, &runtime->reclaimer, status);
     }
-    evener_status_code code = evener_uv_loop_create(options->random_seed, &runtime->own_loop, status);
-    if (code != EVENER_STATUS_OK) {
-        return code;
+    EVENER_UNCANCELLED;
+    /* The thread first: it comes up while the loop is made. */
+    (void)sem_init(&runtime->is_made, 0, 0); /* cannot fail: the value is in range */
+    evener_status_code code =
+        evener_thread_start(&runtime->control_thread, runtime->thread_name, control_main, runtime, status);
+    if (code == EVENER_STATUS_OK) {
+        code = make_own_loop(runtime, options->random_seed, status);
+        (void)sem_post(&runtime->is_made);
+        if (code != EVENER_STATUS_OK) {
+            (void)pthread_join(runtime->control_thread, NULL);
+        }
     }
-    runtime->loop = evener_uv_loop_base(runtime->own_loop);
-
-    code = evener_reclaimer_create(runtime->loop, true, &runtime->reclaimer, status);
-    if (code != EVENER_STATUS_OK) {
-        goto no_reclaimer;
-    }
-    code = evener_thread_start(&runtime->control_thread, runtime->thread_name, control_main, runtime, status);
-    if (code != EVENER_STATUS_OK) {
-        goto no_thread;
-    }
-    /* After the control thread, which the first answer waits for: that one comes up while this thread is started. */
-    char reclaimer_name[THREAD_NAME_BYTES];
-    snprintf(reclaimer_name, sizeof(reclaimer_name), "%.11s-rcu", runtime->thread_name);
-    code = evener_reclaimer_start(runtime->reclaimer, reclaimer_name, status);
-    if (code != EVENER_STATUS_OK) { /* the control thread releases the rest */
-        (void)evener_loop_post(runtime->loop, &runtime->end_task);
-        (void)pthread_join(runtime->control_thread, NULL);
-    }
-    return code;
-
-no_thread:
-    evener_reclaimer_stop(runtime->reclaimer);
-    evener_reclaimer_destroy(runtime->reclaimer);
-no_reclaimer:
-    evener_uv_loop_destroy(runtime->own_loop);
     return code;
 }
 

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -20,6 +21,26 @@ static size_t threads_of_process(void)
     cr_assert_not_null(tasks);
     for (const struct dirent *entry = readdir(tasks); entry != NULL; entry = readdir(tasks)) {
         count += entry->d_name[0] != '.';
+    }
+    closedir(tasks);
+    return count;
+}
+
+/* Return how many threads of the process have this name. */
+static size_t threads_named(const char *name)
+{
+    size_t count = 0;
+    DIR *tasks = opendir("/proc/self/task");
+    cr_assert_not_null(tasks);
+    for (const struct dirent *entry = readdir(tasks); entry != NULL; entry = readdir(tasks)) {
+        char path[300], text[32] = "";
+        snprintf(path, sizeof path, "/proc/self/task/%s/comm", entry->d_name);
+        FILE *file = entry->d_name[0] != '.' ? fopen(path, "re") : NULL; /* NULL too: a thread that has just ended */
+        if (file != NULL) {
+            count += fgets(text, sizeof text, file) != NULL && strcspn(text, "\n") == strlen(name) &&
+                     strncmp(text, name, strlen(name)) == 0;
+            (void)fclose(file);
+        }
     }
     closedir(tasks);
     return count;
@@ -430,6 +451,41 @@ Test(reclaim, waits_for_the_readers_that_are_inside)
     evener_rcu_read_unlock();
     evener_runtime_unref(runtime);
     cr_assert_eq(ended, 1);
+}
+
+typedef struct ended_query {
+    const int *ended;
+    int value;
+} ended_query;
+
+static void read_ended(void *arg)
+{
+    ended_query *query = arg;
+    query->value = *query->ended;
+}
+
+Test(reclaim, its_thread_is_started_for_the_first_item)
+{
+    const evener_runtime_options options = {.size = sizeof options, .thread_name = "lazy"};
+    evener_runtime *runtimes[8];
+    evener_status status;
+    for (size_t i = 0; i < 8; i++) {
+        cr_assert_eq(evener_runtime_create(&options, &runtimes[i], &status), EVENER_STATUS_OK, "%s", status.message);
+        int ran = 0;
+        evener_runtime_call(runtimes[i], add_one, &ran);
+    }
+    cr_assert_eq(threads_named("lazy"), 8);
+    cr_assert_eq(threads_named("lazy-rcu"), 0);
+    int ended = 0;
+    evener_runtime_call(runtimes[0], reclaim_thing, thing_create(runtimes[0], &ended));
+    ended_query query = {.ended = &ended};
+    while (query.value == 0) { /* ctest's timeout ends an endless loop */
+        evener_runtime_call(runtimes[0], read_ended, &query);
+    }
+    cr_assert_eq(threads_named("lazy-rcu"), 1);
+    for (size_t i = 0; i < 8; i++) {
+        evener_runtime_unref(runtimes[i]);
+    }
 }
 
 static void reclaim_unread_thing(void *arg)
