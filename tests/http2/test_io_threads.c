@@ -3,9 +3,12 @@
 
 #include <arpa/inet.h>
 #include <dirent.h>
+#include <fcntl.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -72,7 +75,10 @@ static void expect_threads(uint32_t io_threads, unsigned expected)
     evener_channel_connect(channel);
     int accepted[CONNECTIONS];
     for (unsigned i = 0; i < CONNECTIONS; i++) {
-        accepted[i] = accept(listener, NULL, NULL); /* its thread has been started before */
+        accepted[i] = accept(listener, NULL, NULL);
+    }
+    while (count_io_threads() < expected) { /* a thread names itself after its start; ctest's timeout ends this */
+        sched_yield();
     }
     cr_expect_eq(count_io_threads(), expected, "%u threads", count_io_threads());
     for (unsigned i = 0; i < CONNECTIONS; i++) {
@@ -92,4 +98,74 @@ Test(http2_io_threads, one_serves_all_connections, .timeout = 60)
 Test(http2_io_threads, there_are_as_many_as_the_channel_says, .timeout = 60)
 {
     expect_threads(5, 5);
+}
+
+#define DESCRIPTORS 256
+
+static unsigned count_descriptors(void)
+{
+    unsigned count = 0;
+    for (int descriptor = 0; descriptor < DESCRIPTORS; descriptor++) {
+        count += fcntl(descriptor, F_GETFD) != -1;
+    }
+    return count;
+}
+
+/* Connect on a new channel of the runtime to an address at which nobody listens, with this limit of descriptors. Return
+ * whether the server has refused it. */
+static bool comes_to_the_refusal(evener_runtime *runtime, evener_credentials *insecure, const char *target,
+                                 rlim_t limit)
+{
+    struct rlimit usual, low;
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &usual), 0);
+    low = (struct rlimit){.rlim_cur = limit, .rlim_max = usual.rlim_max};
+    const evener_channel_options options = {.size = sizeof options,
+                                            .runtime = runtime,
+                                            .credentials = insecure,
+                                            .transport_name = "http2",
+                                            .own_connections = true};
+    const evener_call_options call = {.size = sizeof call, .timeout_ms = 60000};
+    evener_status status;
+    evener_channel *channel;
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
+    const evener_status_code made = evener_channel_create(target, &options, &channel, &status);
+    const evener_status_code ended = evener_unary_call(channel, "/a/b", NULL, &call, NULL, &status);
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &usual), 0);
+    cr_assert_eq(made, EVENER_STATUS_OK);
+    cr_assert_eq(ended, EVENER_STATUS_UNAVAILABLE, "%s", status.message);
+    evener_channel_unref(channel);
+    const bool refused = strstr(status.message, "refused") != NULL;
+    cr_assert(refused || strstr(status.message, "ulimit -n") != NULL || strstr(status.message, "Too many open") != NULL,
+              "%s", status.message);
+    return refused;
+}
+
+/* The connection request is sent before there is a thread: what the thread lacks takes the request back. */
+Test(http2_io_threads, without_descriptors_is_an_error_that_passes, .timeout = 60)
+{
+    evener_status status;
+    evener_runtime *runtime;
+    evener_credentials *insecure;
+    char target[64];
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t bytes = sizeof address;
+    const int unused = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0); /* holds its port, does not listen */
+    cr_assert_eq(bind(unused, (struct sockaddr *)&address, bytes), 0);
+    cr_assert_eq(getsockname(unused, (struct sockaddr *)&address, &bytes), 0);
+    snprintf(target, sizeof target, "ipv4:127.0.0.1:%u", ntohs(address.sin_port));
+    cr_assert_eq(evener_credentials_create_insecure(&insecure, &status), EVENER_STATUS_OK);
+    cr_assert_eq(evener_runtime_create(NULL, &runtime, &status), EVENER_STATUS_OK);
+    evener_runtime_unref(runtime); /* libuv keeps a pipe for the life of the process */
+    const unsigned before = count_descriptors();
+    cr_assert_eq(evener_runtime_create(NULL, &runtime, &status), EVENER_STATUS_OK);
+    unsigned failures = 0;
+    for (rlim_t limit = 1; !comes_to_the_refusal(runtime, insecure, target, limit); limit++) {
+        failures++;
+    }
+    cr_assert_gt(failures, 2);
+    cr_assert(comes_to_the_refusal(runtime, insecure, target, DESCRIPTORS));
+    evener_runtime_unref(runtime);
+    cr_assert_eq(count_descriptors(), before);
+    evener_credentials_destroy(insecure);
+    close(unused);
 }

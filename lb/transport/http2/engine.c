@@ -12,7 +12,7 @@
 
 /* ---- seats ---- */
 
-static evener_http2_seat *seat_create(void)
+evener_http2_seat *evener_http2_seat_create(void)
 {
     evener_http2_seat *seat = malloc(sizeof *seat); /* its buffers are touched when used */
     if (seat == NULL) {
@@ -46,7 +46,7 @@ evener_http2_seat *evener_http2_seat_take(evener_http2_engine *engine)
         engine->free_seats = seat->next_free;
     }
     pthread_mutex_unlock(&engine->seats_lock);
-    return seat != NULL ? seat : seat_create();
+    return seat != NULL ? seat : evener_http2_seat_create();
 }
 
 void evener_http2_seat_give_back(evener_http2_engine *engine, evener_http2_seat *seat)
@@ -55,6 +55,17 @@ void evener_http2_seat_give_back(evener_http2_engine *engine, evener_http2_seat 
     seat->next_free = engine->free_seats;
     engine->free_seats = seat;
     pthread_mutex_unlock(&engine->seats_lock);
+}
+
+void evener_http2_seat_spare(evener_http2_engine *engine)
+{
+    pthread_mutex_lock(&engine->seats_lock);
+    const bool has_one = engine->free_seats != NULL;
+    pthread_mutex_unlock(&engine->seats_lock);
+    evener_http2_seat *seat = has_one ? NULL : evener_http2_seat_create();
+    if (seat != NULL) {
+        evener_http2_seat_give_back(engine, seat);
+    }
 }
 
 void evener_http2_seat_wake(evener_http2_seat *seat)
@@ -141,17 +152,12 @@ static void *engine_create(evener_runtime *runtime, evener_status *status)
     engine->thread_count = count;
     engine->callbacks = evener_http2_session_callbacks();
     engine->option = evener_http2_session_option();
-    bool complete = engine->callbacks != NULL && engine->option != NULL;
     for (uint32_t i = 0; i < count; i++) {
-        engine->threads[i].engine = engine;
-        engine->threads[i].epoll_fd = -1;
-        engine->threads[i].seat = seat_create();
-        complete = complete && engine->threads[i].seat != NULL;
+        evener_http2_io_thread_init(&engine->threads[i], engine);
     }
-    if (!complete) {
+    if (engine->callbacks == NULL || engine->option == NULL) {
         engine_free(engine);
-        evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED,
-                          "http2 transport: out of memory or file descriptors");
+        evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "http2 transport: out of memory");
         return NULL;
     }
     return engine;

@@ -329,8 +329,8 @@ struct evener_http2_io_thread {
     struct evener_http2_engine *engine;
     pthread_t pthread;
     bool is_running;
-    int epoll_fd;
-    evener_http2_seat *seat;
+    int epoll_fd;            /* -1 until the first start */
+    evener_http2_seat *seat; /* NULL until then */
     _Atomic uint32_t stopping;
     evener_http2_queue ready;
 
@@ -373,6 +373,12 @@ evener_http2_io_thread *evener_http2_engine_choose_thread(evener_http2_engine *e
 /* Note that a connection was freed. Control thread. */
 void evener_http2_engine_connection_ended(evener_http2_engine *engine);
 
+/* Return a new seat; NULL if out of memory or descriptors. Any thread. */
+evener_http2_seat *evener_http2_seat_create(void);
+
+/* Make a seat for a blocking owner in advance, if there is none; without memory or descriptors do nothing. Any thread. */
+void evener_http2_seat_spare(evener_http2_engine *engine);
+
 /* Return a seat for a blocking owner; NULL if out of memory or descriptors. Any thread; takes a lock, but is rarely
  * called: see evener_connection.seat. */
 evener_http2_seat *evener_http2_seat_take(evener_http2_engine *engine);
@@ -386,8 +392,11 @@ void evener_http2_seat_woken(evener_http2_seat *seat);
 
 /* ---- io_thread.c ---- */
 
+/* Set up a thread in memory of zeros; it starts with its first connection. */
+void evener_http2_io_thread_init(evener_http2_io_thread *thread, evener_http2_engine *engine);
+
 /* Connect a new connection of this thread. If the thread does not run yet, the control thread sends the socket's
- * connection request first and starts the thread afterwards, so that the server answers while the thread comes up;
+ * connection request first and makes and starts the thread afterwards, so that the server answers meanwhile;
  * otherwise the thread does both. On failure the connection holds no socket, reports nothing, and has its creator's
  * reference only. Errors: RESOURCE_EXHAUSTED, INTERNAL. Control thread. */
 evener_status_code evener_http2_io_thread_connect(evener_http2_io_thread *thread, evener_connection *connection,

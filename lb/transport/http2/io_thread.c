@@ -10,6 +10,7 @@
 #include "lb/runtime/thread.h"
 #include "lb/transport/http2/internal.h"
 #include "lb/transport/http2/tls.h"
+#include "lb/transport/http2/tunnel.h"
 
 #define EVENTS_MAX 64
 /* After a turn that ended this many calls, threads that are ready to run get the processor before the sockets are read:
@@ -349,22 +350,41 @@ static void *io_main(void *arg)
 
 /* ---- life ---- */
 
+void evener_http2_io_thread_init(evener_http2_io_thread *thread, evener_http2_engine *engine)
+{
+    thread->engine = engine;
+    thread->epoll_fd = -1;
+    evener_http2_queue_init(&thread->ready);
+    evener_http2_link_init(&thread->attached);
+    evener_http2_link_init(&thread->dirty);
+    thread->timers = (evener_timer_heap)EVENER_TIMER_HEAP_INIT;
+    thread->yield_pause = YIELD_PAUSE_FIRST;
+}
+
+/* Make what the thread needs. What was made before an error is kept for the next attempt. */
 static evener_status_code prepare(evener_http2_io_thread *thread, evener_status *status)
 {
+    if (thread->seat == NULL) {
+        thread->seat = evener_http2_seat_create();
+        if (thread->seat == NULL) {
+            return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED,
+                                     "http2 transport: no memory or no descriptor for an I/O thread (check ulimit -n)");
+        }
+    }
     if (thread->epoll_fd < 0) {
-        thread->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+        const int made = epoll_create1(EPOLL_CLOEXEC);
         /* Edge-triggered: each wake-up arrives once and need not be read. */
         struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.ptr = NULL};
-        if (thread->epoll_fd < 0 || epoll_ctl(thread->epoll_fd, EPOLL_CTL_ADD, thread->seat->event_fd, &event) != 0) {
+        if (made < 0 || epoll_ctl(made, EPOLL_CTL_ADD, thread->seat->event_fd, &event) != 0) {
+            const int error = errno;
+            if (made >= 0) {
+                (void)close(made);
+            }
             return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED,
-                                     "http2 transport: no epoll descriptor: error %d (check ulimit -n)", errno);
+                                     "http2 transport: no epoll descriptor: error %d (check ulimit -n)", error);
         }
-        evener_fork_close_in_child(thread->epoll_fd);
-        evener_http2_queue_init(&thread->ready);
-        evener_http2_link_init(&thread->attached);
-        evener_http2_link_init(&thread->dirty);
-        thread->timers = (evener_timer_heap)EVENER_TIMER_HEAP_INIT;
-        thread->yield_pause = YIELD_PAUSE_FIRST;
+        thread->epoll_fd = made;
+        evener_fork_close_in_child(made);
     }
     return EVENER_STATUS_OK;
 }
@@ -378,23 +398,46 @@ static evener_status_code start(evener_http2_io_thread *thread, evener_status *s
     return code;
 }
 
+/* Undo attach() without the thread. */
+static void take_back(evener_http2_io_thread *thread, evener_connection *connection)
+{
+    connection->given_up = true;
+    detach(thread, connection);
+    evener_http2_connection_unref(connection);
+}
+
+/* Start the thread with its first connection. Nobody else knows the connection; starting the thread hands it over. */
+static evener_status_code start_with(evener_http2_io_thread *thread, evener_connection *connection,
+                                     evener_status *status)
+{
+    /* First of all, so that the server answers meanwhile. But a look-up of a proxy's name wakes the thread when it ends,
+     * which needs the thread's seat. */
+    const bool first = !evener_http2_tunnel_is_wanted(connection);
+    if (first) {
+        attach(thread, connection);
+    }
+    evener_status_code code = prepare(thread, status);
+    if (code == EVENER_STATUS_OK) {
+        if (!first) {
+            attach(thread, connection);
+        }
+        code = start(thread, status);
+    }
+    if (code != EVENER_STATUS_OK && connection->is_attached) {
+        take_back(thread, connection);
+    }
+    return code;
+}
+
 evener_status_code evener_http2_io_thread_connect(evener_http2_io_thread *thread, evener_connection *connection,
                                                   evener_status *status)
 {
     if (!thread->is_running) {
-        evener_status_code code = prepare(thread, status);
-        if (code == EVENER_STATUS_OK) {
-            attach(thread, connection); /* nobody else knows the connection; starting the thread hands it over */
-            code = start(thread, status);
-            if (code != EVENER_STATUS_OK) {
-                connection->given_up = true;
-                detach(thread, connection);
-                evener_http2_connection_unref(connection);
-            }
-        }
+        const evener_status_code code = start_with(thread, connection, status);
         if (code != EVENER_STATUS_OK) {
             return code;
         }
+        evener_http2_seat_spare(thread->engine); /* while the server answers: the first blocking call takes it */
     }
     evener_http2_schedule(connection); /* in phase NEW the turn connects */
     return EVENER_STATUS_OK;
