@@ -127,6 +127,14 @@ static const char *pick(evener_channel *channel)
 
 TestSuite(factory, .init = set_up, .fini = tear_down);
 
+Test(factory, resolver_options_reach_the_resolver)
+{
+    evener_status status;
+    write_file(ONE("target = \"dns:///127.0.0.1:1001\"; resolver = { dns = { min_refresh_ms = 1; }; };"));
+    cr_assert_eq(open_factory(&status), EVENER_STATUS_INVALID_ARGUMENT);
+    cr_expect_not_null(strstr(status.message, "dns.min_refresh_ms"), "%s", status.message);
+}
+
 Test(factory, all_who_ask_share_one_channel)
 {
     open_with(ONE("target = \"static:" A "\";"));

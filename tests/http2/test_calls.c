@@ -1,6 +1,7 @@
 /* Calls over the HTTP/2 transport against a server of the gRPC core. */
 #include <criterion/criterion.h>
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,6 +50,18 @@ Test(http2_calls, an_asynchronous_call_is_answered)
     cr_assert_eq(result->code, EVENER_STATUS_OK, "%s", result->message);
     cr_assert_eq(result->response_bytes, 5);
     h2_call_free(call);
+}
+
+/* A system call that succeeds leaves errno as it was. */
+Test(http2_calls, what_errno_was_before_a_blocking_call_does_not_matter)
+{
+    for (int i = 0; i < 10; i++) {
+        h2_result result;
+        errno = EINTR;
+        cr_assert_eq(h2_call_blocking(peer, &(h2_call_options){.request = "hello", .request_bytes = 5}, &result),
+                     EVENER_STATUS_OK, "%s", result.message);
+        h2_result_clear(&result);
+    }
 }
 
 Test(http2_calls, an_empty_message_is_answered_with_one)

@@ -76,6 +76,26 @@ Test(http2_connection, a_lost_connection_may_have_processed_what_left)
     cr_assert_eq(h2_wait_state(peer, 2), EVENER_IDLE);
 }
 
+Test(http2_connection, a_closed_and_a_lost_connection_differ_in_the_message)
+{
+    raw_scene_connect();
+    h2_call *one = h2_call_start(peer, &(h2_call_options){HELLO}, NULL);
+    (void)raw_read_call(&raw, &frame);
+    cr_assert_eq(shutdown(raw.fd, SHUT_WR), 0);
+    const char *message = h2_call_wait(one)->message;
+    cr_expect_not_null(strstr(message, "the server closed the connection"), "%s", message);
+    h2_call_free(one);
+    h2_forget(peer);
+    raw_close(&raw);
+    raw_scene_connect();
+    one = h2_call_start(peer, &(h2_call_options){HELLO}, NULL);
+    (void)raw_read_call(&raw, &frame);
+    raw_reset(&raw);
+    message = h2_call_wait(one)->message;
+    cr_expect_not_null(strstr(message, "the connection was lost: "), "%s", message);
+    h2_call_free(one);
+}
+
 /* Return whether an epoll descriptor of this process watches the socket with that inode number. */
 static bool is_in_epoll(uint64_t inode)
 {
