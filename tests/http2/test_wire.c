@@ -126,6 +126,40 @@ Test(http2_wire, trailers_only_has_status_message_and_metadata)
     h2_result_clear(&result);
 }
 
+/* A list of 40 values of a byte each. */
+#define TEN "AQ,AQ,AQ,AQ,AQ,AQ,AQ,AQ,AQ,AQ"
+#define FORTY TEN "," TEN "," TEN "," TEN
+
+static void much_metadata(uint32_t stream)
+{
+    raw_send_headers(&raw, 0, stream, ":status", "200", "content-type", "application/grpc", "x-a-bin", FORTY, "x-b-bin",
+                     FORTY, "x-c-bin", FORTY, NULL);
+    raw_send_message(&raw, stream, "hello", 5);
+    raw_send_headers(&raw, RAW_END_STREAM, stream, "grpc-status", "0", "x-d-bin", FORTY, "x-e-bin", FORTY, "x-f-bin",
+                     FORTY, NULL);
+}
+
+/* Count the lines of a text, all of which begin with "x-". */
+static unsigned count_entries(const char *text)
+{
+    unsigned count = 0;
+    for (; text != NULL && *text != '\0'; text = strchr(text, '\n') + 1) {
+        cr_assert_eq(strncmp(text, "x-", 2), 0, "%s", text);
+        count++;
+    }
+    return count;
+}
+
+Test(http2_wire, many_entries_of_metadata_arrive_all)
+{
+    raw_scene_connect();
+    h2_result result = call(&(h2_call_options){HELLO, .wants_metadata = true}, much_metadata);
+    cr_assert_eq(result.code, EVENER_STATUS_OK, "%s", result.message);
+    cr_assert_eq(count_entries(result.headers), 120);
+    cr_assert_eq(count_entries(result.trailers), 120);
+    h2_result_clear(&result);
+}
+
 static void informational_first(uint32_t stream)
 {
     raw_send_headers(&raw, 0, stream, ":status", "103", "link", "x", NULL);
