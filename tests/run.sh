@@ -100,6 +100,7 @@ passed=0 failed=0
 rm -f "$build"/failed-round-*.log
 for round in $(seq "$rounds"); do
     say "tests$([ "$rounds" -eq 1 ] || echo ", round $round of $rounds")"
+    began=$SECONDS
     rm -f "$log"
     status=0
     ctest --test-dir "$build" --output-on-failure --no-tests=error -j "$at_a_time" ${filter:+-R "$filter"} </dev/null ||
@@ -109,7 +110,10 @@ for round in $(seq "$rounds"); do
     read -r now_passed now_failed < <(LC_ALL=C awk "$count" "$log")
     [ "$status" -eq 0 ] || [ "$now_failed" -ne 0 ] || now_failed=1
     passed=$((passed + now_passed)) failed=$((failed + now_failed))
-    [ "$now_failed" -eq 0 ] || [ "$rounds" -eq 1 ] || cp "$log" "$build/failed-round-$round.log"
+    [ "$rounds" -gt 1 ] || continue
+    printf '\nround %d of %d: %d passed, %d failed, %d s\n' "$round" "$rounds" "$now_passed" "$now_failed" \
+        $((SECONDS - began))
+    [ "$now_failed" -eq 0 ] || cp "$log" "$build/failed-round-$round.log"
 done
 printf '\n%d passed, %d failed\n' "$passed" "$failed"
 if [ "$failed" -ne 0 ]; then
