@@ -362,7 +362,8 @@ static void print_simulations(const json_t *results, const json_t *published)
         "the timeout. Columns of the largest scenarios: `busy_share` is the part of the window in which a worker of "
         "a server had a call, for the busiest server (`_max`) and on average (`_mean`); `calls_max_over_mean` is "
         "the highest number of calls at a server over the mean. `bench/sim/run.sh --document` runs all scenarios "
-        "with their seeds, and `bench/sim/run.sh --further` checks that the medians of 20 further seeds are inside "
+        "with their seeds, with names only those, and `bench/sim/run.sh --further` checks that the medians of 20 "
+        "further seeds are inside "
         "the ranges. Lines that begin with \"published\" are "
         "figures that others published for their machines and loads: compare the differences between "
         "neighbouring columns, not the values.\n");

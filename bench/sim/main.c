@@ -2,7 +2,7 @@
  * bench_sim_calls those with channel = true:
  *
  *     bench_sim [--seeds=20] [--skip-seeds=20] [--scale=0.2] [--policy=LABEL] [--check=FILE] [--keep=FILE]
- *               [--output=FILE] bench/sim/NAME.cfg ...
+ *               [--update=FILE] [--output=FILE] bench/sim/NAME.cfg ...
  *
  * Windows of channels also have attempts_percent (of the calls), and `repeated`: the attempts at a server that their call
  * had tried before.
@@ -16,6 +16,7 @@
  * --scale multiplies all times (durations, events, windows) of the files after it.
  * --check compares the medians with the ranges of an earlier output; a median outside of its range is an error. Ranges of
  * few seeds are not checked: they leave out the median too often.
+ * With --update the output also has the rows that an earlier output has of other scenarios.
  * The output is written again after each seed, so that a run that is stopped leaves what it has finished. With --keep
  * the figures of each seed are also kept in a file, and a later run with that file takes them from there; it is for one
  * version of the program and the scenarios. Progress and a
@@ -28,6 +29,7 @@
 
 #include "bench/sim/engine.h"
 #include "bench/sim/kept.h"
+#include "bench/sim/rows.h"
 #include "bench/sim/seeds.h"
 
 #define CHECKED_SEEDS_MIN 10 /* their range leaves out the median of all seeds in one of 500 cases */
@@ -39,6 +41,7 @@ typedef struct options {
     const char *keep;        /* NULL: no file */
     const json_t *kept;      /* what it had at the start */
     const json_t *published; /* of --check; NULL: no check */
+    const json_t *earlier;   /* of --update; NULL: none */
 } options;
 
 /* The results of a policy, one entry per seed. */
@@ -229,7 +232,7 @@ static void add_rows(json_t *results, const sim_scenario *scenario, const sim_po
                                     policy->label, "slices", slices));
 }
 
-static bool write_results(const json_t *results, const char *path)
+static bool write_rows(const json_t *results, const char *path)
 {
     const size_t flags = JSON_INDENT(1) | JSON_REAL_PRECISION(6);
     if (path == NULL) {
@@ -242,6 +245,15 @@ static bool write_results(const json_t *results, const char *path)
         return false;
     }
     return true;
+}
+
+/* Write the results, and the rows of --update, to --output. */
+static bool write_results(const json_t *results, const options *given)
+{
+    json_t *all = sim_rows_with_earlier(results, given->earlier);
+    const bool written = write_rows(all, given->output);
+    json_decref(all);
+    return written;
 }
 
 /* Return the figures of a policy with the scenario's seed, or NULL: it cannot run. */
@@ -307,7 +319,7 @@ static size_t run_seeds(const sim_scenario *scenario, const options *given, json
         }
         fprintf(stderr, "%s: %llu of %llu seeds\n", scenario->name, (unsigned long long)seed + 1,
                 (unsigned long long)seeds);
-        failures += failures == 0 && given->output != NULL && !write_results(with_these, given->output);
+        failures += failures == 0 && given->output != NULL && !write_results(with_these, given);
     }
     for (uint32_t i = 0; i < scenario->policy_count; i++) {
         fprintf(stderr, "%s, %s: %.1f s of processor time\n", scenario->name, scenario->policies[i].label,
@@ -357,7 +369,7 @@ static size_t run_scenario(const char *path, const options *given, json_t *resul
 static int usage(void)
 {
     fprintf(stderr, "usage: bench_sim [--seeds=COUNT] [--skip-seeds=COUNT] [--scale=FACTOR] [--policy=LABEL] "
-                    "[--check=FILE] [--keep=FILE] [--output=FILE] SCENARIO.cfg ...\n");
+                    "[--check=FILE] [--keep=FILE] [--update=FILE] [--output=FILE] SCENARIO.cfg ...\n");
     return 2;
 }
 
@@ -368,12 +380,23 @@ static const char *option(const char *argument, const char *name)
     return strncmp(argument, name, length) == 0 && argument[length] == '=' ? argument + length + 1 : NULL;
 }
 
+/* Read a file in the place of `into`. */
+static bool load_json(const char *path, json_t **into)
+{
+    json_error_t error;
+    json_decref(*into);
+    *into = json_load_file(path, 0, &error);
+    if (*into == NULL) {
+        fprintf(stderr, "bench_sim: %s:%d: %s\n", path, error.line, error.text);
+    }
+    return *into != NULL;
+}
+
 int main(int argc, char **argv)
 {
     options given = {.scale = 1};
     json_t *results = json_pack("{s:[],s:[]}", "sim", "sim_series");
-    json_t *published = NULL, *kept = NULL;
-    json_error_t error;
+    json_t *published = NULL, *earlier = NULL, *kept = NULL;
     size_t failures = 0;
     for (int i = 1; i < argc; i++) {
         const char *value;
@@ -393,27 +416,27 @@ int main(int argc, char **argv)
             given.keep = value;
             given.kept = kept;
         } else if ((value = option(argv[i], "--check")) != NULL) {
-            json_decref(published);
-            published = json_load_file(value, 0, &error);
-            if (published == NULL) {
-                fprintf(stderr, "bench_sim: %s:%d: %s\n", value, error.line, error.text);
-                failures++;
-            }
+            failures += !load_json(value, &published);
             given.published = published;
+        } else if ((value = option(argv[i], "--update")) != NULL) {
+            failures += !load_json(value, &earlier);
+            given.earlier = earlier;
         } else if (argv[i][0] == '-' || !(given.scale > 0)) {
             json_decref(results);
             json_decref(published);
+            json_decref(earlier);
             json_decref(kept);
             return usage();
         } else {
             failures += run_scenario(argv[i], &given, results);
         }
     }
-    if (!write_results(results, given.output)) {
+    if (!write_results(results, &given)) {
         failures++;
     }
     json_decref(results);
     json_decref(published);
+    json_decref(earlier);
     json_decref(kept);
     return failures > 0 ? 1 : 0;
 }

@@ -12,6 +12,7 @@
 
 #include "examples/evener/cli.h"
 #include "examples/evener/commands.h"
+#include "examples/evener/load_schedule.h"
 #include "examples/evener/load_stats.h"
 #include "examples/evener/messages.h"
 #include "examples/evener/service.h"
@@ -48,9 +49,9 @@ struct load {
     bool progress;
 
     load_stats stats;
-    uint64_t started; /* atomic: number of calls started, and of attempts to start more than --calls */
-    uint64_t due;     /* with --rate: number of calls that were due */
-    uint64_t began_ns, last_start_ns;
+    uint64_t started; /* without --rate; atomic: number of calls started, and of attempts to start more than --calls */
+    load_schedule schedule; /* with --rate */
+    uint64_t began_ns;
     uint64_t end_ns; /* no call starts later; UINT64_MAX: no limit */
     slot *slots;
     uint64_t in_flight; /* atomic: slots in use */
@@ -217,29 +218,6 @@ static slot *take_free_slot(load *l)
     return s;
 }
 
-static uint64_t due_ns_of(const load *l, uint64_t number)
-{
-    return (uint64_t)((double)number * 1e9 / l->options->rate);
-}
-
-/* Return how many calls are due before a time after the start, at most --calls. */
-static uint64_t count_due(const load *l, uint64_t before_ns)
-{
-    const uint64_t most = l->options->calls_max != 0 ? l->options->calls_max : UINT64_MAX;
-    const double about = (double)before_ns / 1e9 * l->options->rate;
-    if (about >= (double)most) {
-        return most;
-    }
-    uint64_t count = (uint64_t)about;
-    while (count > 0 && due_ns_of(l, count - 1) >= before_ns) {
-        count--;
-    }
-    while (count < most && due_ns_of(l, count) < before_ns) {
-        count++;
-    }
-    return count;
-}
-
 /* Start each call when it is due, or later if it has to wait for a slot; none after the end of the duration. */
 static void drive_open(load *l, uint64_t *last_ns)
 {
@@ -248,26 +226,28 @@ static void drive_open(load *l, uint64_t *last_ns)
         l->free_slots = &l->slots[i];
     }
     l->in_flight = 1;
-    const uint64_t due = l->end_ns != UINT64_MAX ? count_due(l, l->end_ns - l->began_ns) : l->options->calls_max;
-    while (l->started < due && sleep_until(l->began_ns + due_ns_of(l, l->started))) {
+    load_schedule *schedule = &l->schedule;
+    *schedule = load_schedule_begin(l->options->rate, l->began_ns, l->end_ns, l->options->calls_max);
+    uint64_t next_ns;
+    while ((next_ns = load_schedule_next_ns(schedule)) != UINT64_MAX && sleep_until(next_ns)) {
         slot *s;
         progress(l, l->began_ns, last_ns);
         while ((s = take_free_slot(l)) == NULL && !interrupted && now_ns() < l->end_ns) {
-            (void)sleep_until(now_ns() + 100000); /* the wait counts as latency: start_ns is the time when it was due */
+            (void)sleep_until(now_ns() + 100000);
         }
-        const uint64_t start_ns = now_ns();
-        if (s == NULL || start_ns >= l->end_ns) {
+        const uint64_t due_ns = s != NULL ? load_schedule_start(schedule, now_ns()) : UINT64_MAX;
+        if (due_ns == UINT64_MAX) {
             break; /* those that are due and left are counted as not started */
         }
-        l->last_start_ns = start_ns;
-        s->start_ns = l->began_ns + due_ns_of(l, l->started++);
+        s->start_ns = due_ns;
         (void)__atomic_fetch_add(&l->in_flight, 1, __ATOMIC_RELAXED);
         if (!start_call(s)) {
             slot_done(s);
         }
     }
-    l->due = interrupted ? count_due(l, now_ns() - l->began_ns) : due;
-    l->due = l->due > l->started ? l->due : l->started;
+    if (interrupted) {
+        load_schedule_interrupt(schedule, now_ns());
+    }
     if (__atomic_sub_fetch(&l->in_flight, 1, __ATOMIC_ACQ_REL) == 0) {
         sem_post(&l->over);
     }
@@ -281,13 +261,11 @@ static load_run summary(const load *l)
     const double duration_s = (double)l->duration_ms / 1e3;
     const bool timed = l->duration_ms > 0 && !interrupted;
     if (l->options->rate > 0) {
-        const double due_s = (double)l->due / l->options->rate;
-        const double late_s = (double)(l->last_start_ns - l->began_ns) / 1e9;
-        const double start_s = due_s > late_s ? due_s : late_s;
+        const double spread_s = load_schedule_spread_s(&l->schedule);
         run.asked_rate = l->options->rate;
-        run.achieved_rate = start_s > 0 ? (double)l->started / start_s : 0;
-        run.not_started = l->due - l->started;
-        run.window_s = timed && duration_s < start_s ? duration_s : start_s;
+        run.achieved_rate = spread_s > 0 ? (double)l->schedule.started / spread_s : 0;
+        run.not_started = load_schedule_not_started(&l->schedule);
+        run.window_s = timed && duration_s < spread_s ? duration_s : spread_s;
     } else {
         const bool all_calls = l->options->calls_max != 0 && l->started >= l->options->calls_max;
         run.window_s = timed && !all_calls ? duration_s : run.elapsed_s;
@@ -298,7 +276,7 @@ static load_run summary(const load *l)
 
 static load_run drive(load *l)
 {
-    l->began_ns = l->last_start_ns = now_ns();
+    l->began_ns = now_ns();
     uint64_t last_ns = l->began_ns;
     uint64_t interrupted_ns = 0;
     l->end_ns = l->duration_ms > 0 ? l->began_ns + l->duration_ms * UINT64_C(1000000) : UINT64_MAX;
