@@ -443,6 +443,7 @@ static void expect_mask(bool read, const char *text, const char *expected)
         read ? evener_mask_path_read(text, strlen(text), &to) : evener_mask_path_write(text, strlen(text), &to);
     cr_assert_eq(ok, expected != NULL, "%s", text);
     if (ok) {
+        cr_assert_eq(to.length, strlen(expected), "%s", text);
         evener_wire_put_byte(&to, '\0');
         cr_assert_str_eq((const char *)to.data, expected);
     }
@@ -476,6 +477,7 @@ static void expect_string(const char *json, const char *expected)
     cr_assert_eq(reader.at, reader.end);
     evener_wire_buffer to = {0};
     evener_json_unescape(raw, &to);
+    cr_assert_eq(to.length, strlen(expected), "%s", json);
     evener_wire_put_byte(&to, '\0');
     cr_assert_str_eq((const char *)to.data, expected);
     evener_wire_clear(&to);
