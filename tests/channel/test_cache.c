@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <evener/log.h>
 #include <evener/stats.h>
 
 #include "lb/base/memory.h"
@@ -205,8 +206,10 @@ Test(cache, a_saved_list_outlives_an_empty_answer_for_as_long_as_any_list)
     fixture_connect(f);
     fixture_push(f, ""); /* before the saved list was needed */
     cr_expect_str_eq(fixture_pick(f), A);
+    expect_age(f, true);
     virtual_loop_advance_ms(f->loop, UINT64_C(5) * 60 * 1000);
     cr_expect_str_neq(fixture_pick(f), A);
+    cr_expect_eq(f->channel->control.cache.in_force_time_ms, 0, "none is in force any more");
     fixture_destroy(f);
     f = fixture_create(&(evener_channel_options){.cache_file = path, .empty_update = EVENER_EMPTY_UPDATE_FAIL});
     fixture_connect(f);
@@ -258,6 +261,7 @@ static void expect_refused(const char *part)
     cr_expect_not_null(strstr(fixture_pick(f), "discovery is down"), "%s", f->picked);
     expect_cache_error(f, part);
     expect_cache_error(f, path);
+    expect_age(f, false);
     fixture_push(f, B);
     cr_expect_str_eq(fixture_pick(f), B);
     fixture_destroy(f);
@@ -304,6 +308,7 @@ Test(cache, a_service_config_that_is_bad_now_refuses_the_file)
     fail(f);
     cr_expect_not_null(strstr(fixture_pick(f), "discovery is down"), "%s", f->picked);
     expect_cache_error(f, "gone");
+    expect_age(f, false);
     fixture_destroy(f);
 }
 
@@ -418,6 +423,32 @@ Test(cache, a_write_that_fails_is_counted_and_tried_again)
     cr_expect_eq(list.count, 1);
     evener_saved_list_clear(&list);
     fixture_destroy(f);
+}
+
+static unsigned warnings;
+
+static void count_warning(void *arg, evener_log_level level, const char *category, const char *message)
+{
+    (void)arg, (void)category;
+    warnings += level == EVENER_LOG_WARNING && strstr(message, "no/such") != NULL;
+}
+
+Test(cache, a_failure_that_stays_is_one_warning)
+{
+    evener_log_set_sink(count_warning, NULL, EVENER_LOG_DEBUG);
+    fixture *f = fixture_create(&(evener_channel_options){
+        .policy = "round_robin", .cache_file = "/no/such/folder/a.list", .idle_timeout_ms = EVENER_NEVER_MS});
+    fixture_connect(f);
+    fixture_push(f, A);
+    cr_expect_eq(warnings, 1);
+    virtual_loop_advance_ms(f->loop, 600000);
+    evener_channel_stats stats = stats_of(f);
+    cr_expect_gt(stats.cache_write_errors, 2);
+    cr_expect_eq(stats.cache_writes, 0);
+    evener_channel_stats_clear(&stats);
+    cr_expect_eq(warnings, 1);
+    fixture_destroy(f);
+    evener_log_set_sink(NULL, NULL, EVENER_LOG_NONE);
 }
 
 Test(cache, a_factory_may_set_move_and_remove_it_on_a_live_channel)

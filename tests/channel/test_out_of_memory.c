@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include <evener/evener.h>
+#include <evener/interceptor.h>
 
 #include "lb/channel/channel_internal.h"
 #include "tests/support/failing_memory.h"
@@ -118,6 +119,34 @@ static void async_done(void *arg, evener_status_code code, const evener_status *
     request->arg = NULL;
 }
 
+static evener_policy *build_nothing(const evener_policy_builder *builder, evener_policy_helper *helper)
+{
+    (void)builder, (void)helper;
+    return NULL;
+}
+
+static const evener_policy_builder own_policy = {.size = sizeof own_policy, .name = "own", .build = build_nothing};
+static const evener_policy_builder *const own_policies[] = {&own_policy};
+static const evener_attribute resolver_options[] = {{"orders.first", "1"}, {"orders.second", "2"}};
+static const evener_interceptor own_interceptor = {.size = sizeof own_interceptor};
+static const evener_interceptor *const interceptors[] = {&own_interceptor};
+
+/* A channel that was created has all of its options. */
+static void expect_copies(const evener_channel *channel)
+{
+    const evener_channel_settings *settings = &channel->settings;
+    cr_assert_not_null(settings->resolvers.own);
+    cr_assert_not_null(settings->policies.own);
+    cr_assert_eq(settings->resolver_option_count, 2);
+    for (size_t i = 0; i < 2; i++) {
+        cr_assert_not_null(settings->resolver_options[i].key);
+        cr_assert_not_null(settings->resolver_options[i].value);
+    }
+    cr_assert_not_null(settings->interceptors);
+    cr_assert_not_null(settings->user_agent);
+    cr_assert_not_null(settings->authority);
+}
+
 /* Fail from the allocation `fail_at` on; at the end memory is back and the channel must serve. */
 static void live(const char *config, uint64_t fail_at, bool for_good, uint64_t *allocations)
 {
@@ -145,9 +174,19 @@ static void live(const char *config, uint64_t fail_at, bool for_good, uint64_t *
                                                 .transport = &steady,
                                                 .resolvers = resolvers,
                                                 .resolver_count = 1,
+                                                .policies = own_policies,
+                                                .policy_count = 1,
+                                                .resolver_options = resolver_options,
+                                                .resolver_option_count = 2,
+                                                .interceptors = interceptors,
+                                                .interceptor_count = 1,
+                                                .user_agent = "me/1",
                                                 .default_service_config = config};
         code = evener_channel_create("orders:///x", &options, &channel, &status);
         expect_ok_or_exhausted(code, &status);
+    }
+    if (code == EVENER_STATUS_OK) {
+        expect_copies(channel);
     }
     if (code == EVENER_STATUS_OK) {
         const evener_pick_args args = {.size = sizeof(args), .wait_for_ready = true, .timeout_ms = 60000};

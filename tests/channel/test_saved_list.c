@@ -225,6 +225,8 @@ Test(saved_list_file, of_two_writers_at_once_each_file_is_whole)
 static int child_waits[2] = {-1, -1}; /* the child lives until the parent closes its end */
 static int child_runs[2] = {-1, -1};  /* the child writes a byte when it runs */
 static bool fork_at_sync, die_at_sync;
+static unsigned file_syncs;
+static ino_t synced_folder; /* 0: none */
 
 static void make_pipes(void)
 {
@@ -243,6 +245,12 @@ static void close_pipes(void)
 /* The write calls it while it holds its lock. */
 int fsync(int descriptor)
 {
+    struct stat is;
+    if (fstat(descriptor, &is) == 0 && S_ISDIR(is.st_mode)) {
+        synced_folder = is.st_ino;
+    } else {
+        file_syncs++;
+    }
     if (fork_at_sync) {
         fork_at_sync = false;
         char byte = 0;
@@ -289,4 +297,35 @@ Test(saved_list_file, a_child_of_a_writer_that_is_killed_keeps_no_lock)
     cr_expect(WIFEXITED(how) && WEXITSTATUS(how) == 0);
     cr_expect_eq(evener_saved_list_write(path, "x", 1, &status), EVENER_STATUS_OK, "%s", status.message);
     close_pipes();
+}
+
+/* A power failure may come at any time: first the content is brought to the disk, then the name. */
+Test(saved_list_file, is_synced_and_so_is_its_folder)
+{
+    evener_status status;
+    struct stat is;
+    cr_assert_eq(stat(folder, &is), 0);
+    cr_expect_eq(evener_saved_list_write(path, "x", 1, &status), EVENER_STATUS_OK, "%s", status.message);
+    cr_expect_eq(file_syncs, 1);
+    cr_expect_eq(synced_folder, is.st_ino);
+    cr_assert_eq(chdir(folder), 0);
+    synced_folder = 0;
+    cr_expect_eq(evener_saved_list_write("a.list", "y", 1, &status), EVENER_STATUS_OK, "%s", status.message);
+    cr_expect_eq(file_syncs, 2);
+    cr_expect_eq(synced_folder, is.st_ino, "a name without a folder is in the current one");
+}
+
+Test(saved_list_file, a_longer_one_is_replaced_as_a_whole)
+{
+    evener_status status;
+    cr_expect_eq(evener_saved_list_write(path, "a longer text", 13, &status), EVENER_STATUS_OK, "%s", status.message);
+    FILE *left = fopen(beside, "w"); /* by a writer that was killed */
+    cr_assert_not_null(left);
+    cr_assert_gt(fputs("another long text", left), 0);
+    cr_assert_eq(fclose(left), 0);
+    cr_expect_eq(evener_saved_list_write(path, "text", 4, &status), EVENER_STATUS_OK, "%s", status.message);
+    struct stat is;
+    cr_assert_eq(stat(path, &is), 0);
+    cr_expect_eq(is.st_size, 4);
+    cr_expect_eq(stat(beside, &is), -1);
 }

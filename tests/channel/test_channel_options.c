@@ -1,0 +1,221 @@
+/* The options of a channel: each reaches its place, each default is the documented one, each bound is exact. */
+#include <criterion/criterion.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include <evener/interceptor.h>
+
+#include "lb/channel/channel_internal.h"
+#include "tests/support/channel_fixture.h"
+
+#define A "127.0.0.1:1"
+#define MS EVENER_NS_PER_MS
+
+static evener_policy_builder own_policy = {.size = sizeof own_policy, .name = "own"};
+static const evener_policy_builder *const own_policies[] = {&own_policy};
+static const evener_attribute resolver_options[] = {{"orders.first", "1"}, {"orders.second", "2"}};
+static const evener_interceptor first = {.size = sizeof first}, second = {.size = sizeof second};
+static const evener_interceptor *const interceptors[] = {&first, &second};
+
+static evener_policy *build_nothing(const evener_policy_builder *builder, evener_policy_helper *helper)
+{
+    (void)builder, (void)helper;
+    return NULL;
+}
+
+Test(channel_options, each_reaches_its_place)
+{
+    own_policy.build = build_nothing;
+    fixture *f = fixture_create(&(evener_channel_options){
+        .policies = own_policies,
+        .policy_count = 1,
+        .resolver_options = resolver_options,
+        .resolver_option_count = 2,
+        .ignore_service_config = true,
+        .user_agent = "me/1",
+        .default_port = 65535,
+        .idle_timeout_ms = 11,
+        .connect_timeout_ms = 12,
+        .backoff_initial_ms = 13,
+        .backoff_max_ms = 14,
+        .empty_update = EVENER_EMPTY_UPDATE_KEEP,
+        .empty_update_keep_ms = EVENER_NEVER_MS,
+        .queued_picks_max = 15,
+        .wait_for_ready = true,
+        .receive_bytes_max = 16,
+        .send_bytes_max = 17,
+        .compression = EVENER_COMPRESSION_IDENTITY,
+        .attempts_max = 18,
+        .interceptors = interceptors,
+        .interceptor_count = 2,
+        .calls_in_flight_max = 19,
+        .backend_calls_in_flight_max = 20,
+        .calls_waiting_max = 21,
+        .calls_wait_ms_max = 22,
+        .connections_per_backend_max = EVENER_CONNECTIONS_PER_BACKEND_MAX,
+    });
+    const evener_channel_settings *s = &f->channel->settings;
+    cr_expect_eq(s->resolvers.own_count, 1);
+    cr_expect_eq(s->policies.own_count, 1);
+    cr_expect_eq(s->policies.own[0], &own_policy);
+    cr_assert_eq(s->resolver_option_count, 2);
+    for (size_t i = 0; i < 2; i++) {
+        cr_expect_str_eq(s->resolver_options[i].key, resolver_options[i].key);
+        cr_expect_str_eq(s->resolver_options[i].value, resolver_options[i].value);
+        cr_expect_eq(s->interceptors[i], interceptors[i]);
+    }
+    cr_expect(s->ignore_service_config);
+    cr_expect_str_eq(s->user_agent, "me/1");
+    cr_expect_eq(s->default_port, 65535);
+    cr_expect_eq(s->idle_timeout_ns, 11 * MS);
+    cr_expect_eq(f->channel->pool.connect_timeout_ns, 12 * MS);
+    cr_expect_eq(f->channel->pool.backoff.initial_ms, 13);
+    cr_expect_eq(f->channel->pool.backoff.max_ms, 14);
+    cr_expect_eq(s->empty_update, EVENER_EMPTY_UPDATE_KEEP);
+    cr_expect_eq(s->empty_update_keep_ns, UINT64_MAX);
+    cr_expect_eq(f->channel->queue.count_max, 15);
+    cr_expect(f->channel->hot.wait_for_ready);
+    cr_expect_eq(f->channel->calls.receive_bytes_max, 16);
+    cr_expect_eq(f->channel->calls.send_bytes_max, 17);
+    cr_expect_eq(f->channel->calls.compression, (uint32_t)EVENER_COMPRESSION_IDENTITY);
+    cr_expect_eq(f->channel->calls.interceptor_count, 2);
+    cr_expect_eq(f->channel->retries.attempts_max, 18);
+    cr_expect_eq(s->limits.in_flight_max, 19);
+    cr_expect_eq(s->limits.backend_in_flight_max, 20);
+    cr_expect_eq(s->limits.waiting_max, 21);
+    cr_expect_eq(s->limits.wait_ns_max, 22 * MS);
+    cr_expect_eq(s->connections_per_backend_max, EVENER_CONNECTIONS_PER_BACKEND_MAX);
+    fixture_destroy(f);
+}
+
+/* As evener/channel.h says. */
+Test(channel_options, each_default_is_the_documented_one)
+{
+    fixture *f = fixture_create(&(evener_channel_options){0});
+    const evener_channel_settings *s = &f->channel->settings;
+    cr_expect_str_eq(s->policy_builder->name, "pick_first");
+    cr_expect_eq(s->default_port, 443);
+    cr_expect_eq(s->idle_timeout_ns, UINT64_C(30) * 60 * 1000 * MS);
+    cr_expect_eq(f->channel->pool.connect_timeout_ns, UINT64_C(20) * 1000 * MS);
+    cr_expect_eq(s->empty_update_keep_ns, UINT64_C(5) * 60 * 1000 * MS);
+    cr_expect_eq(f->channel->queue.count_max, 1000000);
+    cr_expect_not(f->channel->hot.wait_for_ready);
+    cr_expect_eq(f->channel->retries.attempts_max, EVENER_ATTEMPTS_MAX_DEFAULT);
+    cr_expect_eq(s->limits.in_flight_max, 0);
+    cr_expect_eq(s->limits.waiting_max, 1000);
+    cr_expect_eq(s->limits.wait_ns_max, UINT64_C(1000) * MS);
+    cr_expect_eq(s->connections_per_backend_max, 10);
+    cr_expect_null(f->channel->calls.callback_threads);
+    fixture_destroy(f);
+
+    f = fixture_create(&(evener_channel_options){.calls_waiting_max = EVENER_NO_CALLS_WAITING});
+    cr_expect_eq(f->channel->settings.limits.waiting_max, 0);
+    fixture_destroy(f);
+}
+
+static void expect(fixture *f, evener_channel_options options, const char *refusal)
+{
+    options.size = sizeof options;
+    options.runtime = f->runtime;
+    options.transport = fake_transport_transport(f->transport);
+    evener_channel *channel = NULL;
+    evener_status status;
+    const evener_status_code code = evener_channel_create("static:" A, &options, &channel, &status);
+    if (refusal == NULL) {
+        cr_expect_eq(code, EVENER_STATUS_OK, "%s", status.message);
+    } else {
+        cr_expect_eq(code, EVENER_STATUS_INVALID_ARGUMENT, "%s", refusal);
+        cr_expect_null(channel);
+        cr_expect_not_null(strstr(status.message, refusal), "\"%s\" does not say \"%s\"", status.message, refusal);
+    }
+    evener_channel_unref(channel);
+}
+
+Test(channel_options, each_bound_is_exact)
+{
+    fixture *f = fixture_create(NULL);
+    expect(f, (evener_channel_options){.default_port = 65535}, NULL);
+    expect(f, (evener_channel_options){.default_port = 65536}, "default_port is 65536");
+    expect(f, (evener_channel_options){.empty_update = EVENER_EMPTY_UPDATE_KEEP + 1}, "empty_update is");
+    expect(f, (evener_channel_options){.compression = EVENER_COMPRESSION_IDENTITY + 1}, "compression is");
+    expect(f, (evener_channel_options){.connections_per_backend_max = EVENER_CONNECTIONS_PER_BACKEND_MAX}, NULL);
+    expect(f, (evener_channel_options){.connections_per_backend_max = EVENER_CONNECTIONS_PER_BACKEND_MAX + 1},
+           "connections_per_backend_max is");
+    expect(f, (evener_channel_options){.authority = ""}, "authority is empty");
+
+    const evener_interceptor *many[EVENER_INTERCEPTORS_MAX + 1];
+    for (size_t i = 0; i <= EVENER_INTERCEPTORS_MAX; i++) {
+        many[i] = &first;
+    }
+    expect(f, (evener_channel_options){.interceptors = many, .interceptor_count = EVENER_INTERCEPTORS_MAX}, NULL);
+    expect(f, (evener_channel_options){.interceptors = many, .interceptor_count = EVENER_INTERCEPTORS_MAX + 1},
+           "interceptor_count is");
+    expect(f, (evener_channel_options){.interceptor_count = 1}, "interceptors[0]: it is NULL");
+    const evener_interceptor small = {.size = sizeof small - 1};
+    many[1] = &small;
+    expect(f, (evener_channel_options){.interceptors = many, .interceptor_count = 2}, "interceptors[1]: set size");
+    many[1] = NULL;
+    expect(f, (evener_channel_options){.interceptors = many, .interceptor_count = 2}, "interceptors[1]: it is NULL");
+    fixture_destroy(f);
+}
+
+static evener_status_code build_no_resolver(const evener_resolver_builder *builder, const evener_resolver_args *args,
+                                            evener_resolver **resolver, evener_status *status)
+{
+    (void)builder, (void)args, (void)resolver;
+    return evener_status_set(status, EVENER_STATUS_UNIMPLEMENTED, "no resolver");
+}
+
+Test(channel_options, each_entry_of_an_array_has_to_be_complete)
+{
+    fixture *f = fixture_create(NULL);
+    const evener_attribute keyless[] = {{"a.b", "c"}, {NULL, "c"}}, valueless[] = {{"a.b", NULL}};
+    expect(f, (evener_channel_options){.resolver_options = keyless, .resolver_option_count = 2}, "resolver_options[1]");
+    expect(f, (evener_channel_options){.resolver_options = keyless, .resolver_option_count = 1}, NULL);
+    expect(f, (evener_channel_options){.resolver_options = valueless, .resolver_option_count = 1},
+           "resolver_options[0]");
+
+    const evener_policy_builder nameless = {.size = sizeof nameless, .build = build_nothing},
+                                buildless = {.size = sizeof buildless, .name = "own"};
+    const evener_policy_builder *policies[] = {&nameless, &buildless, NULL};
+    for (size_t i = 0; i < 3; i++) {
+        expect(f, (evener_channel_options){.policies = policies + i, .policy_count = 1}, "policies[0]");
+    }
+
+    const evener_resolver_builder schemeless = {.size = sizeof schemeless, .build = build_no_resolver},
+                                  useless = {.size = sizeof useless, .scheme = "own"};
+    const evener_resolver_builder *resolvers[] = {&schemeless, &useless, NULL};
+    for (size_t i = 0; i < 3; i++) {
+        expect(f, (evener_channel_options){.resolvers = resolvers + i, .resolver_count = 1}, "resolvers[0]");
+    }
+    fixture_destroy(f);
+}
+
+/* grpc: naming.md: the endpoint of the target, percent-encoded but for what RFC 3986 allows in an authority. */
+Test(channel_options, the_authority_of_a_target_is_encoded)
+{
+    static const char *const names[][2] = {{"azAZ09", "azAZ09"},
+                                           {"-._~!$&'()*+,;=:@[]", "-._~!$&'()*+,;=:@[]"},
+                                           {"a/b", "a%2Fb"},
+                                           {"`{|}^", "%60%7B%7C%7D%5E"},
+                                           {"\303\277", "%C3%BF"}};
+    fixture *f = fixture_create(NULL);
+    const evener_resolver_builder *resolvers[] = {evener_manual_resolver_builder(f->resolver)};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const evener_channel_options options = {.size = sizeof options,
+                                                .runtime = f->runtime,
+                                                .transport = fake_transport_transport(f->transport),
+                                                .resolvers = resolvers,
+                                                .resolver_count = 1};
+        char target[64];
+        (void)snprintf(target, sizeof target, "orders:///%s", names[i][0]);
+        evener_channel *channel = NULL;
+        evener_status status;
+        cr_assert_eq(evener_channel_create(target, &options, &channel, &status), EVENER_STATUS_OK, "%s",
+                     status.message);
+        cr_expect_str_eq(evener_channel_authority(channel), names[i][1]);
+        evener_channel_unref(channel);
+    }
+    fixture_destroy(f);
+}
