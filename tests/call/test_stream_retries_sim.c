@@ -446,3 +446,29 @@ Test(stream_retries_sim, the_deadline_bounds_all_attempts)
     cr_expect_eq(s->base->attempts, 2);
     destroy(s);
 }
+
+static void expect_peer(const scene *s, size_t attempt)
+{
+    char peer[64];
+    (void)snprintf(peer, sizeof peer, "ipv4:%s", s->base->seen[attempt].address);
+    cr_expect_str_eq(evener_stream_peer(s->stream), peer);
+}
+
+/* Also while no answer came; of a call that is made again, the newest attempt's. */
+Test(stream_retries_sim, the_peer_is_that_of_the_attempt_under_way)
+{
+    const fake_call_outcome outcomes[] = {LOST(20), {.kind = FAKE_CALL_SILENT}};
+    scene *s = create(RETRY_CONFIG("2"), outcomes, 2);
+    start(s, NULL, 0);
+    cr_assert_eq(s->base->attempts, 1);
+    expect_peer(s, 0);
+    advance(s, 500);
+    cr_assert_eq(s->base->attempts, 2);
+    cr_assert_str_neq(s->base->seen[0].address, s->base->seen[1].address);
+    expect_peer(s, 1);
+    evener_stream_cancel(s->stream);
+    advance(s, 10);
+    cr_expect_eq(s->ends, 1);
+    expect_peer(s, 1); /* it stays known */
+    destroy(s);
+}
