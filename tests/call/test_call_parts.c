@@ -1,15 +1,20 @@
 /* Parts of the call layer by themselves: messages, details, the object pool. */
 #include <criterion/criterion.h>
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <evener/evener.h>
 
 #include "lb/call/details.h"
+#include "lb/call/retry.h"
+#include "lb/channel/channel_internal.h"
 #include "lb/runtime/lane.h"
 #include "lb/runtime/object_pool.h"
+#include "tests/support/channel_fixture.h"
 
 /* ---- messages ---- */
 
@@ -188,4 +193,51 @@ Test(object_pool, threads_beyond_the_lanes_use_memory_again, .timeout = 60)
     /* Each lane may hold back what all threads had in use at some time. */
     cr_expect_leq(new_objects, THREADS * THREADS, "%u", new_objects);
     pthread_barrier_destroy(&all_have_lanes);
+}
+
+/* ---- the backoff of blocking callers ---- */
+
+static uint64_t slept_ns;
+static unsigned interruptions;
+
+/* A signal comes first, as often as is set. */
+int nanosleep(const struct timespec *wanted, struct timespec *left)
+{
+    if (interruptions > 0) {
+        interruptions--;
+        *left = *wanted;
+        left->tv_nsec--;
+        slept_ns++;
+        errno = EINTR;
+        return -1;
+    }
+    slept_ns += (uint64_t)wanted->tv_sec * EVENER_NS_PER_S + (uint64_t)wanted->tv_nsec;
+    return 0;
+}
+
+Test(retry_sleep, ends_with_the_delay_or_the_deadline)
+{
+    fixture *f = fixture_create(NULL);
+    virtual_loop_advance_ms(f->loop, 1000);
+    const uint64_t now_ns = virtual_loop_now_ns(f->loop), s = EVENER_NS_PER_S;
+    const struct {
+        uint64_t deadline_ns, delay_ns, slept_ns;
+        bool in_time;
+    } rows[] = {{UINT64_MAX, 2 * s + 7, 2 * s + 7, true},
+                {now_ns + 3 * s, 3 * s - 1, 3 * s - 1, true},
+                {now_ns + 3 * s, 3 * s, 3 * s, false},
+                {now_ns + 3 * s, 4 * s, 3 * s, false},
+                {now_ns + 1, 0, 0, true},
+                {now_ns, 0, 0, false},
+                {now_ns - 1, 5 * s, 0, false}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const evener_rpc rpc = {.channel = f->channel, .deadline_ns = rows[i].deadline_ns};
+        for (unsigned signals = 0; signals < 3; signals++) {
+            slept_ns = 0;
+            interruptions = rows[i].slept_ns > 0 ? signals : 0;
+            cr_expect_eq(evener_retry_sleep(&rpc, rows[i].delay_ns), rows[i].in_time, "%zu", i);
+            cr_expect_eq(slept_ns, rows[i].slept_ns, "%zu: %lu", i, (unsigned long)slept_ns);
+        }
+    }
+    fixture_destroy(f);
 }
