@@ -337,6 +337,11 @@ Test(http2_connection, a_server_of_http_1_is_named)
                    h2_state_message(peer, 1));
 }
 
+Test(http2_connection, the_begin_of_an_answer_of_http_1_is_enough)
+{
+    fails_with("HTTP/1.", 7, "the server speaks HTTP/1.1");
+}
+
 Test(http2_connection, a_server_of_tls_is_named)
 {
     fails_with("\x15\x03\x01\0\2\2\x46", 7, "the server speaks TLS");
