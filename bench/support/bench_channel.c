@@ -7,10 +7,12 @@
 #include <time.h>
 
 #include "bench/support/measure.h"
+#include "lb/backend/slots.h"
 
 /* A task's posts run after those that were posted before: a few rounds reach the end of each chain. */
 #define SETTLE_ROUNDS 4
 #define ASK_ROUNDS 64u
+#define LANES_IN_USE 8
 #define ASK_PICKS 65536u
 #define READY_WAIT_NS (UINT64_C(120) * EVENER_NS_PER_S)
 
@@ -34,6 +36,20 @@ static evener_address *with_weight(const evener_address *address, unsigned weigh
     evener_address *changed = NULL;
     evener_address_with_attributes(address, &attribute, 1, &changed, status);
     return changed;
+}
+
+/* Return the mapped memory of the backends' slots, which malloc does not count, with `lanes` lanes in use. */
+static size_t slot_bytes(size_t backends, size_t lanes)
+{
+    return (backends + EVENER_SLOT_ROW - 1) / EVENER_SLOT_ROW * (2 + lanes) * EVENER_SLOT_PAGE_BYTES;
+}
+
+double bench_channel_bytes_per_backend(const bench_channel *bench, size_t before)
+{
+    /* The bench's own memory per backend: a pointer in its list, and a connection that carries nothing. */
+    const size_t own = bench->backends * sizeof(evener_address *) + instant_transport_bytes(&bench->transport);
+    const size_t bytes = bench_bytes_in_use() - before - own + slot_bytes(bench->backends, LANES_IN_USE);
+    return (double)bytes / (double)bench->backends;
 }
 
 static void pause_ns(long ns)

@@ -28,6 +28,10 @@ typedef struct bench_channel {
 bool bench_channel_open(bench_channel *bench, const char *policy, size_t backends);
 void bench_channel_close(bench_channel *bench);
 
+/* Return evener's memory per backend, as if eight threads picked; `before`: bench_bytes_in_use() before the channel was
+ * opened. */
+double bench_channel_bytes_per_backend(const bench_channel *bench, size_t before);
+
 /* What an update changes in the backends it touches. */
 typedef enum bench_change {
     BENCH_CHANGE_WEIGHT, /* the attribute "weight" */

@@ -18,14 +18,12 @@
 #include "bench/support/bench_channel.h"
 #include "bench/support/measure.h"
 #include "bench/support/output.h"
-#include "lb/backend/slots.h"
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
 static const char *const policies[] = {"round_robin", "p2c_ewma"};
 static const size_t all_backends[] = {10, 100, 1000, 10000, 100000};
 #define QUICK_BACKENDS_MAX 10000
-#define LANES_IN_USE 8
 
 static void measure_updates(json_t *rows, bench_channel *bench, const char *policy, unsigned passes)
 {
@@ -60,12 +58,6 @@ static void measure_updates(json_t *rows, bench_channel *bench, const char *poli
     }
 }
 
-/* Return the mapped memory of the backends' slots, which malloc does not count, with `lanes` lanes in use. */
-static size_t slot_bytes(size_t backends, size_t lanes)
-{
-    return (backends + EVENER_SLOT_ROW - 1) / EVENER_SLOT_ROW * (2 + lanes) * EVENER_SLOT_PAGE_BYTES;
-}
-
 static void measure_policy(json_t *updates, json_t *memory, const char *policy, size_t backends, unsigned passes)
 {
     bench_channel bench;
@@ -74,10 +66,7 @@ static void measure_policy(json_t *updates, json_t *memory, const char *policy, 
         bench_complain("a channel of %s over %zu backends does not open", policy, backends);
         return;
     }
-    /* The bench's own memory per backend: a pointer in its list, and a connection that carries nothing. */
-    size_t own = backends * sizeof(evener_address *) + instant_transport_bytes(&bench.transport);
-    size_t bytes = bench_bytes_in_use() - before - own + slot_bytes(backends, LANES_IN_USE);
-    double per_backend = (double)bytes / (double)backends;
+    const double per_backend = bench_channel_bytes_per_backend(&bench, before);
     json_array_append_new(memory, json_pack("{s:s, s:I, s:I}", "policy", policy, "backends", (json_int_t)backends,
                                             "bytes_per_backend", (json_int_t)(per_backend + 0.5)));
     bench_progress("memory  %-12s %6zu backends %7.0f bytes per backend", policy, backends, per_backend);

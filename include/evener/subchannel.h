@@ -36,6 +36,9 @@ typedef struct evener_subchannel_options {
      * for the same size for all its subchannels: a wrapping policy puts its own data behind it. */
     size_t data_bytes;
     void (*data_destroy)(void *data); /* destroys that memory's contents, on the control thread; or NULL */
+    /* `arg` is the same for all subchannels of the policy, which saves its memory per backend. A wrapping policy that
+     * replaces `arg` by one per subchannel sets this to false. */
+    bool arg_is_common;
 } evener_subchannel_options;
 
 /* Take or give back a reference, for a picker or anything else that outlives the policy's current function. A picker

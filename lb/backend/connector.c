@@ -77,7 +77,7 @@ static void give_up_attempted(evener_attempt *attempt)
     evener_link *link = attempt->link;
     if (link != NULL) {
         attempt->link = NULL;
-        link->connector = NULL;
+        evener_link_set_next(link, NULL);
         evener_link_disconnect(evener_connector_pool(attempt->connector), link);
     }
 }
@@ -95,7 +95,6 @@ static void begin_grace_period(evener_subchannel_pool *pool)
 {
     pool->in_grace_period = pool->given_up;
     pool->given_up = NULL;
-    pool->given_up_tail = &pool->given_up;
     evener_subchannel_pool_reclaim(pool, &pool->grace_period);
 }
 
@@ -108,7 +107,7 @@ static void grace_period_over(void *arg)
         begin_grace_period(pool);
     }
     while (link != NULL) {
-        evener_link *next = link->next;
+        evener_link *next = evener_link_next(link);
         evener_link_disconnect(pool, link); /* the last one may end the pool */
         link = next;
     }
@@ -119,10 +118,13 @@ static void grace_period_over(void *arg)
 static void retire(const evener_connector *connector, evener_link *link)
 {
     evener_subchannel_pool *pool = evener_connector_pool(connector);
-    link->connector = NULL;
-    link->next = NULL;
-    *pool->given_up_tail = link;
-    pool->given_up_tail = &link->next;
+    evener_link_set_next(link, NULL);
+    if (pool->given_up != NULL) {
+        evener_link_set_next(pool->given_up_last, link);
+    } else {
+        pool->given_up = link;
+    }
+    pool->given_up_last = link;
     if (pool->in_grace_period == NULL) {
         begin_grace_period(pool);
     }
@@ -320,7 +322,7 @@ static void connection_dropped(evener_connector *connector)
 static void link_state_changed(void *arg, evener_connectivity_state state, const evener_status *status)
 {
     evener_link *link = arg;
-    evener_connector *connector = link->connector;
+    evener_connector *connector = evener_link_connector(link);
     if (connector == NULL) {
         return; /* given up; its grace period is not over */
     }
@@ -510,7 +512,6 @@ void evener_connector_prepare(evener_subchannel_pool *pool)
 {
     evener_attempt_time_outs_prepare(pool);
     pool->table = (evener_address_table)EVENER_ADDRESS_TABLE_INIT(evener_connector, table_next, address, table_tag);
-    pool->given_up_tail = &pool->given_up;
     pool->grace_period = (evener_reclaim){.fn = grace_period_over, .arg = pool};
 }
 
@@ -537,10 +538,11 @@ static void keep_counts(evener_connector *connector, const evener_subchannel_bod
     if (extra != NULL) {
         extra->gone_picks += evener_slot_sum(subchannel->handle).picks;
         extra->gone_failed += evener_failed(subchannel);
-        const uint64_t repeats = __atomic_load_n(&subchannel->repeats, __ATOMIC_RELAXED);
+        const uint64_t repeats = evener_slot_repeats(subchannel->handle, EVENER_SLOT_RETRIES_AND_HEDGES);
         extra->gone_retries += (uint32_t)repeats;
         extra->gone_hedges += (uint32_t)(repeats >> 32);
-        extra->gone_transparent_retries += __atomic_load_n(&subchannel->transparent_retries, __ATOMIC_RELAXED);
+        extra->gone_transparent_retries +=
+            (uint32_t)evener_slot_repeats(subchannel->handle, EVENER_SLOT_TRANSPARENT_RETRIES);
     }
 }
 

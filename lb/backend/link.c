@@ -28,7 +28,7 @@ evener_link *evener_link_create(evener_connector *connector)
             return NULL;
         }
     }
-    link->connector = connector;
+    link->owner_or_next = (uintptr_t)connector;
     pool->link_count++;
     return link;
 }
@@ -37,14 +37,19 @@ void evener_link_hold(evener_subchannel_pool *pool, evener_link *link)
 {
     if (link->users != NULL) {
         evener_connection *connection = evener_shared_transport_resolve(pool->transport, link->connection);
-        link->users->connection = connection;
-        link->is_held = pool->transport->vtable->connection_ref(connection);
+        link->users->connection = pool->transport->vtable->connection_ref(connection) ? connection : NULL;
     }
+}
+
+/* Return whether a reference to the connection is held for the picks on it. */
+static bool is_held(const evener_link *link)
+{
+    return link->users != NULL && link->users->connection != NULL;
 }
 
 void evener_link_publish(const evener_link *link, evener_subchannel *handle)
 {
-    if (link == NULL || (link->users != NULL && !link->is_held)) {
+    if (link == NULL || (link->users != NULL && !is_held(link))) {
         evener_rcu_assign(handle->connection, NULL);
     } else if (link->users != NULL) {
         evener_rcu_assign(handle->users, link->users);
@@ -55,7 +60,7 @@ void evener_link_publish(const evener_link *link, evener_subchannel *handle)
 
 static void free_link(evener_subchannel_pool *pool, evener_link *link)
 {
-    if (link->is_held) {
+    if (is_held(link)) {
         pool->transport->vtable->connection_unref(link->users->connection);
     }
     if (link->users != NULL) {
@@ -69,8 +74,8 @@ void evener_link_disconnect(evener_subchannel_pool *pool, evener_link *link)
     if (link->connection != NULL) {
         pool->transport->vtable->disconnect(pool->transport, link->connection);
     }
-    if (link->is_held && !evener_slot_all_ended(link->users)) {
-        link->next = pool->in_use;
+    if (is_held(link) && !evener_slot_all_ended(link->users)) {
+        evener_link_set_next(link, pool->in_use);
         pool->in_use = link;
         evener_subchannel_poll_retired(pool);
     } else {
@@ -83,15 +88,19 @@ void evener_link_disconnect(evener_subchannel_pool *pool, evener_link *link)
 
 bool evener_link_free_unused(evener_subchannel_pool *pool, bool all)
 {
-    evener_link **place = &pool->in_use;
-    while (*place != NULL) {
-        evener_link *link = *place;
-        if (all || evener_slot_all_ended(link->users)) {
-            *place = link->next;
-            free_link(pool, link);
-        } else {
-            place = &link->next;
+    evener_link *previous = NULL;
+    for (evener_link *link = pool->in_use, *next; link != NULL; link = next) {
+        next = evener_link_next(link);
+        if (!all && !evener_slot_all_ended(link->users)) {
+            previous = link;
+            continue;
         }
+        if (previous != NULL) {
+            evener_link_set_next(previous, next);
+        } else {
+            pool->in_use = next;
+        }
+        free_link(pool, link);
     }
     return pool->in_use != NULL;
 }

@@ -90,13 +90,16 @@ evener_subchannel *evener_slots_take(evener_slot_pool *pool, evener_subchannel_b
     for (uint32_t lane = 0; lane < bound; lane++) {
         chunk->lanes[lane].counters[slot] = 0;
     }
+    for (uint32_t row = 0; __atomic_load_n(&chunk->has_repeats, __ATOMIC_RELAXED) != 0 && row < EVENER_SLOT_REPEAT_ROWS;
+         row++) {
+        chunk->repeats[row].counters[slot] = 0;
+    }
     return &chunk->handles[slot];
 }
 
 void evener_slots_give_back(evener_slot_pool *pool, evener_subchannel *handle)
 {
-    const size_t place = (uintptr_t)handle % EVENER_SLOT_PAGE_BYTES; /* index in the chunk's first page */
-    evener_slot_chunk *chunk = (evener_slot_chunk *)(void *)((char *)handle - place);
+    evener_slot_chunk *chunk = evener_slot_chunk_of(handle);
     const size_t slot = (size_t)(handle - chunk->handles);
     if (chunk->free_count == 0) {
         link_chunk(pool, chunk);

@@ -13,6 +13,9 @@
  * A chunk is mapped memory, and a lane's page becomes resident with the lane's first pick: a backend costs 16 bytes and
  * 8 per lane in use. Few channels fill a chunk, so all channels of a runtime share them.
  *
+ * Two further pages count the attempts that calls make again. They become resident with the first one of the chunk, so
+ * that backends without any cost nothing for it.
+ *
  * A connection that picks keep valid has a slot too. A pick on it counts in both words, so no two threads write to the
  * same memory for it, and the connection's memory is given back when the sum of its word shows no pick in flight.
  *
@@ -52,6 +55,13 @@ struct evener_subchannel {
     };
 };
 
+/* Attempts of calls after the first one, by kind. */
+typedef enum evener_slot_repeat {
+    EVENER_SLOT_RETRIES_AND_HEDGES, /* retries, and hedges times 2^32 */
+    EVENER_SLOT_TRANSPARENT_RETRIES /* attempts that the backend did not process and that were made again */
+} evener_slot_repeat;
+#define EVENER_SLOT_REPEAT_ROWS 2
+
 typedef struct evener_slot_lane {
     uint64_t counters[EVENER_SLOT_ROW];
     char gap[EVENER_SLOT_GAP_BYTES];
@@ -61,16 +71,19 @@ typedef struct evener_slot_lane {
 typedef struct evener_slot_chunk {
     struct evener_slot_chunk *next, *previous; /* in the list of chunks with room */
     uint64_t free_count;
-    char gap[EVENER_SLOT_GAP_BYTES - 2 * sizeof(void *) - sizeof(uint64_t)];
+    uint64_t has_repeats; /* atomic; not 0: rows of `repeats` may hold counts */
+    char gap[EVENER_SLOT_GAP_BYTES - 2 * sizeof(void *) - 2 * sizeof(uint64_t)];
     evener_subchannel handles[EVENER_SLOT_ROW];
     evener_subchannel_body *bodies[EVENER_SLOT_ROW];
     uint64_t free_slots[EVENER_SLOT_GAP_BYTES / 8]; /* bit n % 64 of word n / 64: slot n is free */
     evener_slot_lane lanes[EVENER_LANES];
+    evener_slot_lane repeats[EVENER_SLOT_REPEAT_ROWS]; /* per evener_slot_repeat */
 } evener_slot_chunk;
 
 /* Distances from a handle to the other data of its slot. */
 #define EVENER_SLOT_TO_BODY (offsetof(evener_slot_chunk, bodies) - offsetof(evener_slot_chunk, handles))
 #define EVENER_SLOT_TO_COUNTERS (offsetof(evener_slot_chunk, lanes) - offsetof(evener_slot_chunk, handles))
+#define EVENER_SLOT_TO_REPEATS (offsetof(evener_slot_chunk, repeats) - offsetof(evener_slot_chunk, handles))
 
 _Static_assert(sizeof(evener_subchannel) == sizeof(evener_subchannel_body *), "the strides of all rows agree");
 _Static_assert(sizeof(evener_subchannel) == sizeof(uint64_t), "the strides of all rows agree");
@@ -103,6 +116,34 @@ static inline uint64_t *evener_slot_counter(evener_subchannel *handle, uint32_t 
 {
     void *counter = (char *)handle + EVENER_SLOT_TO_COUNTERS + (size_t)lane * EVENER_SLOT_PAGE_BYTES;
     return counter;
+}
+
+/* Return the chunk of a slot: its handle lies in the first page. */
+static inline evener_slot_chunk *evener_slot_chunk_of(const evener_subchannel *handle)
+{
+    const char *page = (const char *)handle - (uintptr_t)handle % EVENER_SLOT_PAGE_BYTES;
+    return (evener_slot_chunk *)(uintptr_t)page;
+}
+
+static inline uint64_t *evener_slot_repeats_counter(const evener_subchannel *handle, evener_slot_repeat kind)
+{
+    const char *counter = (const char *)handle + EVENER_SLOT_TO_REPEATS + (size_t)kind * EVENER_SLOT_PAGE_BYTES;
+    return (uint64_t *)(uintptr_t)counter;
+}
+
+/* Count `n` attempts more. Any thread that keeps the slot alive, as the next one. */
+static inline void evener_slot_count_repeat(evener_subchannel *handle, evener_slot_repeat kind, uint64_t n)
+{
+    __atomic_store_n(&evener_slot_chunk_of(handle)->has_repeats, 1, __ATOMIC_RELAXED);
+    (void)__atomic_fetch_add(evener_slot_repeats_counter(handle, kind), n, __ATOMIC_RELAXED);
+}
+
+/* Return the attempts that were counted. */
+static inline uint64_t evener_slot_repeats(const evener_subchannel *handle, evener_slot_repeat kind)
+{
+    return __atomic_load_n(&evener_slot_chunk_of(handle)->has_repeats, __ATOMIC_RELAXED) != 0
+               ? __atomic_load_n(evener_slot_repeats_counter(handle, kind), __ATOMIC_RELAXED)
+               : 0;
 }
 
 /* Release, here and below: a thread that sees all picks ended may free what they used. The last word of a lane may be

@@ -11,6 +11,8 @@
 #include "lb/runtime/rcu.h"
 
 #define DATA_ALIGNMENT 64 /* evener_subchannel_options.data_bytes */
+/* Arguments that are kept with their kind, per listener: kinds are searched one by one. */
+#define COMMON_ARGS_MAX 8
 #define RETIRE_POLL_MIN_NS (20 * EVENER_NS_PER_MS)
 #define RETIRE_POLL_MAX_NS EVENER_NS_PER_S
 
@@ -22,9 +24,21 @@ static void *memory_of(evener_subchannel_body *body)
     return (char *)body - body->kind->memory->body_offset;
 }
 
+/* Return where the own argument of a subchannel's listener is. */
+static void **own_arg(evener_subchannel_body *body)
+{
+    return (void **)(void *)((char *)body - sizeof(void *));
+}
+
+/* Return the argument of the listener. */
+static void *arg_of(evener_subchannel_body *body)
+{
+    return body->kind->has_own_args ? *own_arg(body) : body->kind->arg;
+}
+
 /* Return the slab for bodies with `data_bytes`, created if necessary; NULL on out of memory. The policy's data
  * is aligned, and the body fills the last of its cache lines. */
-static evener_body_slab *body_slab_for(evener_subchannel_pool *pool, size_t data_bytes)
+static evener_body_slab *body_slab_for(evener_subchannel_pool *pool, size_t data_bytes, bool has_own_args)
 {
     pool->memory = pool->memory != NULL ? pool->memory : evener_pool_memory_of(pool->runtime);
     if (pool->memory == NULL) {
@@ -32,7 +46,8 @@ static evener_body_slab *body_slab_for(evener_subchannel_pool *pool, size_t data
     }
     const size_t alignment = data_bytes > 0 ? DATA_ALIGNMENT : _Alignof(evener_subchannel_body);
     const size_t body_offset =
-        (data_bytes + _Alignof(evener_subchannel_body) - 1) & ~(_Alignof(evener_subchannel_body) - 1);
+        ((data_bytes + _Alignof(evener_subchannel_body) - 1) & ~(_Alignof(evener_subchannel_body) - 1)) +
+        (has_own_args ? sizeof(void *) : 0);
     for (evener_body_slab *s = pool->memory->bodies; s != NULL; s = s->next) {
         if (s->body_offset == body_offset) {
             return s;
@@ -51,19 +66,42 @@ static evener_body_slab *body_slab_for(evener_subchannel_pool *pool, size_t data
     return made;
 }
 
+/* Return whether two kinds differ in nothing but the listener's argument. */
+static bool is_alike(const evener_subchannel_kind *a, const evener_subchannel_kind *b)
+{
+    return a->owner == b->owner && a->state_changed == b->state_changed && a->released == b->released &&
+           a->data_destroy == b->data_destroy && a->data_bytes == b->data_bytes && a->has_own_args == b->has_own_args;
+}
+
 /* Return the kind with the members of `like`, created if necessary; NULL on out of memory. A channel has few kinds:
- * they differ by functions of a program, and by named policies. */
+ * they differ by functions of a program, by policies, and by named policies. */
 static evener_subchannel_kind *kind_like(const evener_subchannel_kind *like)
 {
     evener_subchannel_pool *pool = like->pool;
+    evener_subchannel_kind *unused = NULL;
+    size_t alike = 0;
     for (evener_subchannel_kind *kind = pool->kinds; kind != NULL; kind = kind->next) {
-        if (kind->owner == like->owner && kind->state_changed == like->state_changed &&
-            kind->released == like->released && kind->data_destroy == like->data_destroy &&
-            kind->data_bytes == like->data_bytes) {
+        if (!is_alike(kind, like)) {
+            continue;
+        }
+        if (kind->arg == like->arg) {
             return kind;
         }
+        unused = kind->users == 0 ? kind : unused;
+        alike++;
     }
-    evener_body_slab *memory = body_slab_for(pool, like->data_bytes);
+    if (unused != NULL) { /* of a policy that ended, or whose subchannels are all named by now */
+        unused->arg = like->arg;
+        unused->named = NULL;
+        return unused;
+    }
+    if (alike >= COMMON_ARGS_MAX && like->owner == NULL) {
+        evener_subchannel_kind own = *like;
+        own.arg = NULL;
+        own.has_own_args = true;
+        return kind_like(&own);
+    }
+    evener_body_slab *memory = body_slab_for(pool, like->data_bytes, like->has_own_args);
     evener_subchannel_kind *kind = memory != NULL ? malloc(sizeof *kind) : NULL;
     if (kind == NULL) {
         return NULL;
@@ -222,7 +260,7 @@ static void notify_one(evener_subchannel_body *body)
         evener_status_set(&status, EVENER_STATUS_UNAVAILABLE, "%s: %s", evener_address_text(body->identity),
                           reason != NULL ? reason : "connection failed");
         set_reported_state(body, EVENER_TRANSIENT_FAILURE);
-        body->kind->state_changed(body->arg, body->handle, EVENER_TRANSIENT_FAILURE, &status);
+        body->kind->state_changed(arg_of(body), body->handle, EVENER_TRANSIENT_FAILURE, &status);
     }
     /* The listener may have released the subchannel. */
     if (body->connector == NULL) {
@@ -237,7 +275,7 @@ static void notify_one(evener_subchannel_body *body)
     }
     evener_status_clear(&status);
     set_reported_state(body, (evener_connectivity_state)body->connector->state);
-    body->kind->state_changed(body->arg, body->handle, (evener_connectivity_state)body->reported_state, &status);
+    body->kind->state_changed(arg_of(body), body->handle, (evener_connectivity_state)body->reported_state, &status);
 }
 
 static void notify_all(void *arg)
@@ -281,6 +319,8 @@ evener_subchannel *evener_subchannel_pool_create_subchannel(evener_subchannel_po
         .released = options.released,
         .data_destroy = options.data_destroy,
         .data_bytes = options.data_bytes,
+        .arg = options.arg_is_common ? options.arg : NULL,
+        .has_own_args = !options.arg_is_common,
     });
     char *memory = kind != NULL ? evener_slab_take(&kind->memory->slab) : NULL;
     if (memory == NULL) {
@@ -301,7 +341,9 @@ evener_subchannel *evener_subchannel_pool_create_subchannel(evener_subchannel_po
     body->kind = kind;
     body->identity = evener_address_ref(address);
     body->address = body->identity;
-    body->arg = options.arg;
+    if (kind->has_own_args) {
+        *own_arg(body) = options.arg;
+    }
     body->references = 1;
     pool->subchannel_count++;
     evener_connector_attach(connector, body);
@@ -323,7 +365,7 @@ void evener_subchannel_release(evener_subchannel *subchannel)
     body->connector = NULL;
     set_reported_state(body, EVENER_SHUTDOWN);
     if (body->kind->released != NULL) {
-        body->kind->released(body->arg, subchannel);
+        body->kind->released(arg_of(body), subchannel);
     }
     unref(body);
 }

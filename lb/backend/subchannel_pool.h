@@ -8,8 +8,7 @@
  * the body, which belongs to the control plane. Channels may have very many backends, so members that most backends
  * do not need, or do not need while they are READY, are allocated separately (attempt, extra).
  *
- * Everything on the control thread, except what picks and calls touch: the slot, and a body's
- * `counts`, `repeats` and `transparent_retries`. */
+ * Everything on the control thread, except what picks and calls touch: the slot, and a body's `counts`. */
 #ifndef EVENER_LB_BACKEND_SUBCHANNEL_POOL_H
 #define EVENER_LB_BACKEND_SUBCHANNEL_POOL_H
 
@@ -40,7 +39,7 @@ typedef struct evener_health_watch evener_health_watch;
 /* Memory for subchannels whose policies ask for the same number of data bytes. */
 typedef struct evener_body_slab {
     evener_slab slab;
-    size_t body_offset; /* the policy's data comes first */
+    size_t body_offset; /* the policy's data comes first, then perhaps the listener's argument */
     struct evener_body_slab *next;
 } evener_body_slab;
 
@@ -58,6 +57,8 @@ typedef struct evener_subchannel_kind {
     struct evener_subchannel_pool *pool;
     evener_body_slab *memory;
     const void *owner; /* the evener_child_maker, the policy that created them; NULL: not named */
+    void *arg;         /* the listener's */
+    bool has_own_args; /* and not `arg`: each subchannel has its own, in front of its body */
     size_t users;      /* subchannels */
     void (*state_changed)(void *arg, evener_subchannel *subchannel, evener_connectivity_state state,
                           const evener_status *status);
@@ -88,11 +89,11 @@ typedef struct evener_subchannel_pool {
     void *arg;
 
     /* private */
-    evener_address_table table;             /* of connectors */
-    uint64_t list_ns;                       /* when the list that is being handled arrived; 0: none is being handled */
-    size_t link_count;                      /* connections that the transport was not asked to give up yet */
-    evener_link *given_up, **given_up_tail; /* no grace period has begun for these */
-    evener_link *in_grace_period;           /* their grace period is in progress */
+    evener_address_table table;            /* of connectors */
+    uint64_t list_ns;                      /* when the list that is being handled arrived; 0: none is being handled */
+    size_t link_count;                     /* connections that the transport was not asked to give up yet */
+    evener_link *given_up, *given_up_last; /* no grace period has begun for these */
+    evener_link *in_grace_period;          /* their grace period is in progress */
     evener_reclaim grace_period;
     evener_subchannel_body *to_notify, **to_notify_tail; /* their listeners are to be notified */
     evener_task notify_task;
@@ -115,12 +116,11 @@ typedef struct evener_subchannel_pool {
 /* One attempt to connect and, if it succeeds, the connection. Outlives its connector until the transport has released
  * it and no pick is in flight on it. */
 struct evener_link {
-    evener_connector *connector; /* NULL after it was given up */
+    uintptr_t owner_or_next; /* evener_link_connector() or evener_link_next() */
     evener_connection *connection;
-    evener_subchannel
-        *users;        /* slot that counts the picks on the connection; NULL: the transport does not ask for it */
-    evener_link *next; /* in a list of links that wait for a grace period, or for the end of picks */
-    bool is_held;      /* a reference to the connection is held for the picks on it */
+    /* Slot that counts the picks on the connection, with the connection while a reference to it is held for them. NULL:
+     * the transport does not ask for it. */
+    evener_subchannel *users;
 };
 
 /* One sequence of attempts: from the first until READY, or for the successor of a connection in service; includes its
@@ -172,15 +172,12 @@ struct evener_subchannel_body {
     evener_subchannel *handle;
     evener_subchannel_kind *kind;
     uint64_t counts;             /* atomic: failed calls, and those in flight that limits count (in_flight.h) */
-    uint64_t repeats;            /* atomic: attempts after a call's first one; retries, and hedges times 2^32 */
     evener_connector *connector; /* NULL once released */
     evener_address *address;     /* a reference, unless equal to `identity` */
     evener_address *identity;    /* as created; keeps the text alive when set_address() replaces the attributes */
-    void *arg;                   /* the listener's */
     evener_subchannel_body *connector_next;
     evener_subchannel_body *queue_next; /* in `to_notify` or `retired` */
     uint32_t references;
-    uint32_t transparent_retries; /* atomic: attempts that the backend did not process and that were made again */
     uint8_t reported_state;
     bool to_notify, failure_pending;
     bool idle_pending; /* it became IDLE after the last report */
@@ -271,7 +268,25 @@ void evener_subchannel_poll_retired(evener_subchannel_pool *pool);
 
 /* Return a link for an attempt of the connector; NULL on out of memory. */
 evener_link *evener_link_create(evener_connector *connector);
-/* Return the connection that calls go over, of a link that was held. */
+/* The lowest bit of owner_or_next: the link was given up. */
+#define EVENER_LINK_GIVEN_UP ((uintptr_t)1)
+/* Return the connector; NULL after the link was given up. */
+static inline evener_connector *evener_link_connector(const evener_link *link)
+{
+    return (link->owner_or_next & EVENER_LINK_GIVEN_UP) == 0 ? (evener_connector *)link->owner_or_next : NULL;
+}
+/* Return the next link, of one that was given up: in a list of those that wait for a grace period, or for the end of
+ * picks. */
+static inline evener_link *evener_link_next(const evener_link *link)
+{
+    return (evener_link *)(link->owner_or_next & ~EVENER_LINK_GIVEN_UP);
+}
+/* Set the next link, of one that is, or was, given up. */
+static inline void evener_link_set_next(evener_link *link, const evener_link *next)
+{
+    link->owner_or_next = (uintptr_t)next | EVENER_LINK_GIVEN_UP;
+}
+/* Return the connection that calls go over, of a link that was held; NULL: it could not be held. */
 static inline evener_connection *evener_link_connection(const evener_link *link)
 {
     return link->users != NULL ? link->users->connection : link->connection;

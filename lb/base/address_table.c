@@ -13,7 +13,9 @@ static void **next_of(const evener_address_table *table, const void *item)
 
 static const evener_address *address_of(const evener_address_table *table, const void *item)
 {
-    return *(evener_address *const *)(const void *)((const char *)item + table->address_offset);
+    return table->address_of != NULL
+               ? table->address_of(item)
+               : *(evener_address *const *)(const void *)((const char *)item + table->address_offset);
 }
 
 static uint8_t *tag_of(const evener_address_table *table, const void *item)

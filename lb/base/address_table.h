@@ -25,6 +25,8 @@
 
 typedef struct evener_address_table {
     size_t next_offset, address_offset, tag_offset; /* in an item */
+    /* Returns the address of an item that has no pointer to it; NULL: address_offset is that of a pointer. */
+    const evener_address *(*address_of)(const void *item);
     size_t count;
     size_t bucket_count; /* a power of two; 0: no memory yet */
     void **buckets;      /* first items; the buckets' filters follow */
@@ -32,7 +34,7 @@ typedef struct evener_address_table {
 
 #define EVENER_ADDRESS_TABLE_INIT(type, next, address, tag)                                                            \
     {                                                                                                                  \
-        offsetof(type, next), offsetof(type, address), offsetof(type, tag), 0, 0, NULL                                 \
+        offsetof(type, next), offsetof(type, address), offsetof(type, tag), NULL, 0, 0, NULL                           \
     }
 
 /* Make room for `count` more items. Return false on out of memory while the table is empty; a table that has buckets

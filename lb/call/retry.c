@@ -199,7 +199,7 @@ evener_retry_step evener_retry_after_attempt(evener_rpc *rpc, const evener_pick 
     /* An attempt that timed out in the queue of its connection never left, but is limited as any that timed out. */
     if (facts.may_repeat && !attempt_timed_out && goes_again_at_once(rpc, end)) {
         EVENER_METHOD_COUNT(rpc->state, transparent_retries);
-        (void)__atomic_fetch_add(&evener_slot_body(pick->subchannel)->transparent_retries, 1, __ATOMIC_RELAXED);
+        evener_slot_count_repeat(pick->subchannel, EVENER_SLOT_TRANSPARENT_RETRIES, 1);
         return EVENER_RETRY_AT_ONCE;
     }
     if (rpc->policy.kind != EVENER_CALL_POLICY_RETRY) {

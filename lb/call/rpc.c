@@ -200,7 +200,7 @@ evener_status_code evener_rpc_deadline_status(const evener_rpc *rpc, evener_stat
 static __attribute__((noinline)) void count_repeat(const evener_rpc *rpc, const evener_pick *pick)
 {
     const uint64_t one = rpc->policy.kind == EVENER_CALL_POLICY_RETRY ? 1 : UINT64_C(1) << 32;
-    (void)__atomic_fetch_add(&evener_slot_body(pick->subchannel)->repeats, one, __ATOMIC_RELAXED);
+    evener_slot_count_repeat(pick->subchannel, EVENER_SLOT_RETRIES_AND_HEDGES, one);
 }
 
 void evener_rpc_fill_begin_args(evener_rpc *rpc, const evener_pick *pick, evener_call_begin_args *args)

@@ -54,10 +54,10 @@ static void describe_connector(evener_channel *channel, const evener_connector *
         out->picks += counts.picks;
         out->in_flight += counts.in_flight;
         out->failed += evener_failed(s);
-        const uint64_t repeats = __atomic_load_n(&s->repeats, __ATOMIC_RELAXED);
+        const uint64_t repeats = evener_slot_repeats(s->handle, EVENER_SLOT_RETRIES_AND_HEDGES);
         out->retries += (uint32_t)repeats;
         out->hedges += repeats >> 32;
-        out->transparent_retries += __atomic_load_n(&s->transparent_retries, __ATOMIC_RELAXED);
+        out->transparent_retries += evener_slot_repeats(s->handle, EVENER_SLOT_TRANSPARENT_RETRIES);
         if (channel->control.lb != NULL && s->kind->owner != NULL && out->note[0] == '\0') {
             evener_child_policy_describe(channel->control.lb, s->kind->owner, s->handle, out->note, sizeof out->note);
         }

@@ -22,6 +22,7 @@
 
 #include "lb/base/address_table.h"
 #include "lb/policy/base_hold.h"
+#include "lb/policy/base_lean.h"
 #include "lb/policy/list_change.h"
 #include "lb/policy/weights.h"
 
@@ -44,21 +45,24 @@ typedef struct base base;
 typedef struct entry {
     union {
         struct {
-            evener_subchannel *subchannel;
-            evener_address *address; /* with the attributes as last set */
+            void *table_next;
+            uint8_t table_tag;           /* in one word with the generation */
+            uint32_t generation : 24;    /* of the newest list that holds it */
+            uint32_t index : INDEX_BITS; /* in that list, or near it: a hint */
+            bool in_current : 1;         /* the current list holds it */
+            bool differs : 1;            /* of current and pending list, only one holds it */
+            uint32_t state : 3;          /* as counted: CONNECTING, READY or TRANSIENT_FAILURE */
+            bool reported : 1;           /* a state was reported */
         };
         evener_base_left left; /* from its release on */
     };
-    struct entry *table_next;
+    /* The entries of a lean base end here (base_lean.h). */
+    evener_subchannel *subchannel;
+    evener_address *address; /* with the attributes as last set */
     uint64_t ready_since_ns;
-    uint8_t table_tag;           /* in one word with the generation */
-    uint32_t generation : 24;    /* of the newest list that holds it */
-    uint32_t index : INDEX_BITS; /* in that list, or near it: a hint */
-    bool in_current : 1;         /* the current list holds it */
-    bool differs : 1;            /* of current and pending list, only one holds it */
-    uint32_t state : 3;          /* as counted: CONNECTING, READY or TRANSIENT_FAILURE */
-    bool reported : 1;           /* a state was reported */
 } entry;
+
+#define LEAN_ENTRY_BYTES offsetof(entry, subchannel)
 
 _Static_assert(EVENER_RESOLVER_ADDRESSES_MAX < 1 << INDEX_BITS, "every index fits");
 
@@ -79,6 +83,7 @@ struct base {
     evener_policy policy;
     const evener_base_policy *kind;
     evener_policy_helper *helper;
+    bool is_lean;        /* base_lean.h */
     size_t entry_offset; /* in the subchannels' memory */
     void *state;
     const evener_policy_config *config;
@@ -88,7 +93,7 @@ struct base {
     entry_set leaving;          /* no list holds them since this turn: see take_over() */
     uint64_t leaving_last_hold; /* the last one made before */
     uint64_t list_id;           /* of the last update, whose addresses the newest list has one by one; 0: it has not */
-    evener_address_table table; /* all entries */
+    evener_address_table table; /* all entries, each as its subchannel's memory */
     uint32_t generation;        /* of the newest list; 24 bits */
     bool published;
     evener_connectivity_state published_state;
@@ -109,12 +114,48 @@ static entry *entry_of(const base *b, evener_subchannel *subchannel)
     return (entry *)(void *)((char *)evener_subchannel_data(subchannel) + b->entry_offset);
 }
 
+/* Return the subchannel's memory, which begins with the data of the policy: an item of the table. */
+static void *item_of(const base *b, const entry *e)
+{
+    return (char *)(uintptr_t)e - b->entry_offset;
+}
+
+/* Return the entry of an item; NULL for NULL. */
+static entry *entry_at(const base *b, void *item)
+{
+    return item != NULL ? (entry *)(void *)((char *)item + b->entry_offset) : NULL;
+}
+
+/* Return the subchannel of a lean base's item. */
+static evener_subchannel *lean_subchannel(const void *item)
+{
+    return *(evener_subchannel *const *)item;
+}
+
+static const evener_address *lean_address(const void *item)
+{
+    return evener_subchannel_address(lean_subchannel(item));
+}
+
+static evener_subchannel *subchannel_of(const base *b, const entry *e)
+{
+    return b->is_lean ? lean_subchannel(item_of(b, e)) : e->subchannel;
+}
+
+static const evener_address *address_of(const base *b, const entry *e)
+{
+    return b->is_lean ? lean_address(item_of(b, e)) : e->address;
+}
+
 /* `last_hold`: the number of the last one that may have the entry. */
 static void entry_release(base *b, entry *e, uint64_t last_hold)
 {
-    evener_address_table_leave(&b->table, e);
-    evener_address_unref(e->address);
-    evener_base_hold_release(&b->holds, last_hold, &e->left, e->subchannel); /* perhaps the end of the entry's memory */
+    evener_subchannel *subchannel = subchannel_of(b, e);
+    evener_address_table_leave(&b->table, item_of(b, e));
+    if (!b->is_lean) {
+        evener_address_unref(e->address);
+    }
+    evener_base_hold_release(&b->holds, last_hold, &e->left, subchannel); /* perhaps the end of the entry's memory */
 }
 
 /* ---- counting ---- */
@@ -161,7 +202,9 @@ static size_t leave_out_drained(evener_subchannel **subchannels, uint64_t *since
     kept = 0;
     for (size_t i = 0; i < count; i++) {
         if (!evener_is_drained(evener_subchannel_address(subchannels[i]))) {
-            since_ns[kept] = since_ns[i];
+            if (since_ns != NULL) {
+                since_ns[kept] = since_ns[i];
+            }
             subchannels[kept++] = subchannels[i];
         }
     }
@@ -171,18 +214,21 @@ static size_t leave_out_drained(evener_subchannel **subchannels, uint64_t *since
 /* Collect the READY subchannels of the current list, to be freed by free_ready(); false: out of memory. */
 static bool collect_ready(const base *b, evener_base_ready *ready)
 {
-    const size_t bytes = b->current.ready * (sizeof(evener_subchannel *) + sizeof(uint64_t));
-    uint64_t *since_ns = malloc(bytes > 0 ? bytes : 1);
-    if (since_ns == NULL) {
+    const size_t most = b->current.ready;
+    evener_subchannel **subchannels =
+        malloc((most > 0 ? most : 1) * (sizeof *subchannels + (b->is_lean ? 0 : sizeof(uint64_t))));
+    if (subchannels == NULL) {
         return false;
     }
-    evener_subchannel **subchannels = (evener_subchannel **)(void *)(since_ns + b->current.ready);
+    uint64_t *since_ns = b->is_lean ? NULL : (uint64_t *)(void *)(subchannels + most);
     size_t count = 0;
     for (size_t i = 0; count < b->current.ready; i++) {
         const entry *e = b->current.entries[i];
         if (e->state == EVENER_READY) {
-            since_ns[count] = e->ready_since_ns;
-            subchannels[count++] = e->subchannel;
+            if (since_ns != NULL) {
+                since_ns[count] = e->ready_since_ns;
+            }
+            subchannels[count++] = subchannel_of(b, e);
         }
     }
     if (b->kind->size > offsetof(evener_base_policy, by_weight) && b->kind->by_weight) {
@@ -196,7 +242,7 @@ static bool collect_ready(const base *b, evener_base_ready *ready)
 
 static void free_ready(evener_base_ready *ready)
 {
-    free((void *)(uintptr_t)ready->ready_since_ns);
+    free((void *)(uintptr_t)ready->subchannels);
 }
 
 static evener_connectivity_state aggregate(const base *b)
@@ -336,9 +382,9 @@ static void set_remove(entry_set *set, const entry *e)
 
 static void release_all(base *b)
 {
-    for (entry *e = evener_address_table_first(&b->table), *next; e != NULL; e = next) {
-        next = evener_address_table_next(&b->table, e);
-        entry_release(b, e, b->holds.made);
+    for (void *item = evener_address_table_first(&b->table), *next; item != NULL; item = next) {
+        next = evener_address_table_next(&b->table, item);
+        entry_release(b, entry_at(b, item), b->holds.made);
     }
     list_free(&b->current);
     list_free(&b->pending);
@@ -424,7 +470,9 @@ static void state_changed(void *arg, evener_subchannel *subchannel, evener_conne
     e->reported = true;
     if (state == EVENER_READY && old != EVENER_READY) {
         post_turn_task(b);
-        e->ready_since_ns = b->turn_ns; /* of thousands in one turn the clock is read for the first one only */
+        if (!b->is_lean) {
+            e->ready_since_ns = b->turn_ns; /* of thousands in one turn the clock is read for the first one only */
+        }
     }
     if (state == EVENER_READY || state == EVENER_TRANSIENT_FAILURE) {
         e->state = (unsigned)state & 7U;
@@ -461,21 +509,30 @@ static entry *entry_create(base *b, evener_address *address, const evener_base_r
     const evener_subchannel_options options = {.size = sizeof options,
                                                .state_changed = state_changed,
                                                .arg = b,
-                                               .data_bytes = b->entry_offset + sizeof(entry),
+                                               .arg_is_common = true,
+                                               .data_bytes =
+                                                   b->entry_offset + (b->is_lean ? LEAN_ENTRY_BYTES : sizeof(entry)),
                                                .data_destroy = b->kind->subchannel_data_destroy};
     evener_subchannel *subchannel = evener_policy_create_subchannel(b->helper, address, &options);
     if (subchannel == NULL) {
         return NULL;
     }
     entry *e = entry_of(b, subchannel);
-    e->subchannel = subchannel;
     e->state = EVENER_CONNECTING;
-    e->address = evener_address_ref(address);
-    evener_address_table_enter(&b->table, e);
-    if (b->kind->subchannel_created != NULL) {
-        b->kind->subchannel_created(peers, e->subchannel);
+    if (b->is_lean) {
+        *(evener_subchannel **)item_of(b, e) = subchannel;
+        if (!evener_address_same_backend(evener_subchannel_address(subchannel), address)) { /* a wrapping policy's */
+            evener_subchannel_set_address(subchannel, address);
+        }
+    } else {
+        e->subchannel = subchannel;
+        e->address = evener_address_ref(address);
     }
-    evener_subchannel_connect(e->subchannel);
+    evener_address_table_enter(&b->table, item_of(b, e));
+    if (b->kind->subchannel_created != NULL) {
+        b->kind->subchannel_created(peers, subchannel);
+    }
+    evener_subchannel_connect(subchannel);
     return e;
 }
 
@@ -484,10 +541,10 @@ static entry *entry_create(base *b, evener_address *address, const evener_base_r
 static entry *find_hinted(const base *b, const evener_address *address, size_t *hint)
 {
     const list *l = newest(b);
-    if (*hint < l->count && evener_address_same_backend(l->entries[*hint]->address, address)) {
+    if (*hint < l->count && evener_address_same_backend(address_of(b, l->entries[*hint]), address)) {
         return l->entries[(*hint)++];
     }
-    entry *e = evener_address_table_find(&b->table, address);
+    entry *e = entry_at(b, evener_address_table_find(&b->table, address));
     if (e != NULL) {
         *hint = e->index + 1;
     }
@@ -520,10 +577,12 @@ static entry *obtain(base *b, evener_address *address, entry *e, list_work *work
         }
         e = entry_create(b, address, &work->peers);
         work->left_out += e == NULL ? 1 : 0;
-    } else if (e->address != address && !evener_address_equal(e->address, address)) {
-        evener_subchannel_set_address(e->subchannel, address);
-        evener_address_unref(e->address);
-        e->address = evener_address_ref(address);
+    } else if (address_of(b, e) != address && !evener_address_equal(address_of(b, e), address)) {
+        evener_subchannel_set_address(subchannel_of(b, e), address);
+        if (!b->is_lean) {
+            evener_address_unref(e->address);
+            e->address = evener_address_ref(address);
+        }
         work->attributes_changed = true;
     }
     return e;
@@ -543,8 +602,9 @@ static uint32_t next_generation(base *b)
 {
     b->generation = (b->generation + 1) & GENERATION_MASK;
     if (b->generation == 0) {
-        for (entry *e = evener_address_table_first(&b->table); e != NULL; e = evener_address_table_next(&b->table, e)) {
-            e->generation = 0;
+        for (void *item = evener_address_table_first(&b->table); item != NULL;
+             item = evener_address_table_next(&b->table, item)) {
+            entry_at(b, item)->generation = 0;
         }
         b->generation = 1;
     }
@@ -798,7 +858,7 @@ static const evener_policy_vtable base_vtable = {
     .describe = base_describe,
 };
 
-evener_policy *evener_base_policy_build(const evener_policy_builder *builder, evener_policy_helper *helper)
+static evener_policy *build(const evener_policy_builder *builder, evener_policy_helper *helper, bool is_lean)
 {
     const evener_base_policy *kind = builder->user_data;
     base *b = calloc(1, sizeof *b);
@@ -815,11 +875,26 @@ evener_policy *evener_base_policy_build(const evener_policy_builder *builder, ev
     b->policy.vtable = &base_vtable;
     b->kind = kind;
     b->entry_offset = (kind->subchannel_data_bytes + _Alignof(entry) - 1) & ~(_Alignof(entry) - 1);
+    b->is_lean = is_lean;
     b->table = (evener_address_table)EVENER_ADDRESS_TABLE_INIT(entry, table_next, address, table_tag);
+    b->table.next_offset += b->entry_offset;
+    b->table.address_offset += b->entry_offset;
+    b->table.tag_offset += b->entry_offset;
+    b->table.address_of = is_lean ? lean_address : NULL;
     b->helper = helper;
     b->turn_task = (evener_task)EVENER_TASK_INIT(end_turn, b);
     b->rebuild_timer = (evener_timer)EVENER_TIMER_INIT(publish_again, b);
     b->join_timer = (evener_timer)EVENER_TIMER_INIT(publish_joined_now, b);
     evener_status_clear(&b->last_error);
     return &b->policy;
+}
+
+evener_policy *evener_base_policy_build(const evener_policy_builder *builder, evener_policy_helper *helper)
+{
+    return build(builder, helper, false);
+}
+
+evener_policy *evener_base_policy_build_lean(const evener_policy_builder *builder, evener_policy_helper *helper)
+{
+    return build(builder, helper, true);
 }

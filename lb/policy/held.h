@@ -17,6 +17,7 @@
 typedef struct evener_held {
     uint64_t at_ns; /* when `places` was right */
     float places;
+    uint32_t of_owner; /* for the struct's owner: alignment would leave these bytes empty */
 } evener_held;
 
 /* Less than this counts as no place. */

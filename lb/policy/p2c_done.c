@@ -64,14 +64,14 @@ static void hold(p2c_stats *stats, uint64_t now_ns, float rtt_ns, float usual_ns
 static __attribute__((noinline)) void update_success(p2c_stats *stats, uint64_t now_ns, float dt_ns,
                                                      evener_status_code code)
 {
-    const float decay_ns = p2c_get(&stats->decay_ns);
+    const float decay_ns = p2c_decay_ns(stats);
     const float by_time = by_time_of(dt_ns, decay_ns);
     float after = p2c_relaxed_success(p2c_get(&stats->success), dt_ns, decay_ns);
     if (code == EVENER_STATUS_OK) {
         __atomic_store_n(&stats->early_ends, 0, __ATOMIC_RELAXED);
         p2c_set(&stats->usual_ns, 0.0F);
         after += (1.0F - after) * (by_time > P2C_SUCCESS_WEIGHT_MIN ? by_time : P2C_SUCCESS_WEIGHT_MIN);
-    } else if (evener_is_failure(__atomic_load_n(&stats->failure_codes, __ATOMIC_RELAXED), code)) {
+    } else if (p2c_is_failure(stats, code)) {
         after -= after * (by_time > P2C_FAILURE_WEIGHT_MIN ? by_time : P2C_FAILURE_WEIGHT_MIN);
     }
     if (after > P2C_NEARLY_ONE) { /* picks take their short path again, unless something is left of ends not OK */
@@ -108,7 +108,7 @@ static inline __attribute__((always_inline)) void answer_ok(p2c_stats *stats, ui
     const uint64_t updated_ns = __atomic_load_n(&stats->updated_ns, __ATOMIC_RELAXED);
     const bool news = (int64_t)(started_ns - updated_ns) >= 0;
     const float dt_ns = p2c_elapsed_ns(now_ns, updated_ns);
-    const float by_time = by_time_of(dt_ns, p2c_get(&stats->decay_ns));
+    const float by_time = by_time_of(dt_ns, p2c_decay_ns(stats));
     const float latency_ns = p2c_get(&stats->latency_ns);
     __atomic_store_n(&stats->updated_ns, now_ns, __ATOMIC_RELAXED);
     if (__builtin_expect(p2c_bits(&stats->latency_ns) == 0, 0)) { /* the first one */
@@ -164,9 +164,9 @@ static void answer_not_ok(p2c_stats *stats, uint64_t now_ns, uint64_t started_ns
 {
     const uint64_t updated_ns = __atomic_load_n(&stats->updated_ns, __ATOMIC_RELAXED);
     const bool news = (int64_t)(started_ns - updated_ns) >= 0;
-    const bool failed = evener_is_failure(__atomic_load_n(&stats->failure_codes, __ATOMIC_RELAXED), code);
+    const bool failed = p2c_is_failure(stats, code);
     const float dt_ns = p2c_elapsed_ns(now_ns, updated_ns);
-    const float by_time = by_time_of(dt_ns, p2c_get(&stats->decay_ns));
+    const float by_time = by_time_of(dt_ns, p2c_decay_ns(stats));
     const float rtt_ns = p2c_elapsed_ns(now_ns, started_ns) + 1.0F;
     const float usual_ns = p2c_usual_call_ns(stats);
     const float known_ns = p2c_get(&stats->latency_ns) > 0.0F ? usual_ns : p2c_get(&stats->other_ns);
@@ -208,7 +208,7 @@ static inline void end_unanswered(p2c_stats *stats, uint64_t started_ns)
 static void end_cancelled(p2c_stats *stats, uint64_t started_ns)
 {
     const float usual_ns = p2c_usual_call_ns(stats);
-    const float waited_ns = p2c_elapsed_ns(evener_loop_now_fast_ns(stats->loop), started_ns);
+    const float waited_ns = p2c_elapsed_ns(evener_loop_now_fast_ns(p2c_common_of(stats)->loop), started_ns);
     if (usual_ns == 0.0F || waited_ns <= usual_ns) {
         end_unanswered(stats, started_ns);
         return;
@@ -241,7 +241,7 @@ static __attribute__((noinline)) void done_not_ok(p2c_stats *stats, uint64_t wor
     if (info->not_sent) {
         return;
     }
-    const uint64_t now_ns = evener_loop_now_fast_ns(stats->loop);
+    const uint64_t now_ns = evener_loop_now_fast_ns(p2c_common_of(stats)->loop);
     if (answered) {
         note_answer(stats, now_ns, in_flight);
     }
@@ -257,15 +257,14 @@ static __attribute__((noinline)) void stream_done(p2c_stats *stats, uint64_t wor
         return;
     }
     const uint64_t started_ns = word & ~P2C_KIND;
-    const uint64_t now_ns = evener_loop_now_fast_ns(stats->loop);
+    const uint64_t now_ns = evener_loop_now_fast_ns(p2c_common_of(stats)->loop);
     const float dt_ns = p2c_elapsed_ns(now_ns, __atomic_load_n(&stats->updated_ns, __ATOMIC_RELAXED));
     const bool recent =
-        info->first_message_ns != 0 && p2c_elapsed_ns(now_ns, info->first_message_ns) < p2c_get(&stats->decay_ns);
+        info->first_message_ns != 0 && p2c_elapsed_ns(now_ns, info->first_message_ns) < p2c_decay_ns(stats);
     if (info->code == EVENER_STATUS_OK && recent) {
         answer_ok(stats, now_ns, started_ns, p2c_elapsed_ns(info->first_message_ns, started_ns) + 1.0F);
     } else if (info->code != EVENER_STATUS_CANCELLED &&
-               (p2c_get(&stats->success) < 1.0F ||
-                evener_is_failure(__atomic_load_n(&stats->failure_codes, __ATOMIC_RELAXED), info->code))) {
+               (p2c_get(&stats->success) < 1.0F || p2c_is_failure(stats, info->code))) {
         update_success(stats, now_ns, dt_ns, info->code);
     }
 }
@@ -282,7 +281,7 @@ static __attribute__((noinline)) void done_reported(p2c_stats *stats, uint64_t w
         return;
     }
     const uint32_t in_flight = __atomic_sub_fetch(&stats->in_flight, 1, __ATOMIC_RELAXED);
-    const uint64_t now_ns = evener_loop_now_fast_ns(stats->loop);
+    const uint64_t now_ns = evener_loop_now_fast_ns(p2c_common_of(stats)->loop);
     note_answer(stats, now_ns, in_flight);
     answer_ok(stats, now_ns, word, p2c_elapsed_ns(now_ns, word) + 1.0F); /* 0 would mean unknown */
 }

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "lb/base/c_locale.h"
+#include "lb/policy/base_lean.h"
 #include "lb/policy/builtin.h"
 #include "lb/policy/p2c_choice.h"
 #include "lb/policy/p2c_internal.h"
@@ -42,6 +43,38 @@ typedef struct survey {
     bool was_uneven;                /* a weight that is not the mean is in force */
 } survey;
 
+/* Create what the backends have in common. Return false if out of memory. */
+static bool make_common(p2c_state *state, evener_loop *loop)
+{
+    if (state->common == NULL) {
+        state->common = calloc(1, sizeof *state->common);
+        if (state->common == NULL) {
+            return false;
+        }
+        state->common->loop = loop;
+        state->common->references = 1;
+    }
+    return true;
+}
+
+static void common_unref(p2c_common *common)
+{
+    if (common != NULL && --common->references == 0) {
+        free(common);
+    }
+}
+
+/* Let a backend have the common data. One that has go-zero's statistics, of a former configuration, keeps its copy. */
+static void take_common(p2c_state *state, p2c_stats *stats, const p2c_config *config)
+{
+    if (stats->common != NULL) {
+        p2c_common_configure(stats->common, config);
+        return;
+    }
+    state->common->references++;
+    __atomic_store_n(&stats->common, state->common, __ATOMIC_RELEASE);
+}
+
 /* Take the backends and a reference of each. An update mostly changes few of many: a backend that stays as it is
  * is looked at once, here. */
 static void take_backends(p2c_picker *picker, const evener_base_ready *ready, const p2c_config *config, survey *found)
@@ -52,7 +85,7 @@ static void take_backends(p2c_picker *picker, const evener_base_ready *ready, co
     found->least = INFINITY;
     for (uint32_t i = 0; i < picker->count; i++) {
         evener_subchannel *subchannel = evener_subchannel_ref(ready->subchannels[i]);
-        p2c_stats *stats = &((p2c_data *)evener_subchannel_data(subchannel))->stats;
+        p2c_stats *stats = evener_subchannel_data(subchannel);
         picker->backends[i] = stats;
         const double weight = (double)evener_static_weight(subchannel);
         found->weights[i] = weight;
@@ -60,20 +93,14 @@ static void take_backends(p2c_picker *picker, const evener_base_ready *ready, co
         found->least = weight < found->least ? weight : found->least;
         found->most = weight > found->most ? weight : found->most;
         found->was_uneven |= p2c_get(&stats->weight_inverse) != 1.0F;
-        if (p2c_get(&stats->decay_ns) != (float)config->decay_ns) {
-            p2c_set(&stats->decay_ns, (float)config->decay_ns);
+        if (stats->common != state->common) {
+            take_common(state, stats, config);
         }
-        if (stats->failure_codes != config->failure_codes) {
-            __atomic_store_n(&stats->failure_codes, config->failure_codes, __ATOMIC_RELAXED);
-        }
-        if (stats->generation == 0) { /* no pick reads it yet */
-            stats->subchannel = subchannel;
-        }
-        if (stats->generation == 0 || stats->generation != last) {
+        if (*p2c_generation(stats) == 0 || *p2c_generation(stats) != last) {
             found->newcomers[found->newcomer_count++] = i;
             continue;
         }
-        stats->generation = state->generation;
+        *p2c_generation(stats) = state->generation;
         const float latency_ns = p2c_get(&stats->latency_ns);
         if (latency_ns > 0) {
             found->known++;
@@ -122,10 +149,11 @@ static evener_picker *p2c_build_picker(const evener_base_ready *ready)
         return p2c_go_zero_build_picker(ready, config);
     }
     survey found;
-    p2c_picker *picker = allocate_picker(ready, &found);
+    p2c_picker *picker = make_common(state, ready->helper->loop) ? allocate_picker(ready, &found) : NULL;
     if (picker == NULL) {
         return NULL;
     }
+    p2c_common_configure(state->common, config);
     evener_picker_init(&picker->base, &picker_vtable);
     picker->count = (uint32_t)ready->count;
     picker->choices = config->choices;
@@ -154,12 +182,11 @@ static evener_picker *p2c_build_picker(const evener_base_ready *ready)
 static void p2c_describe(void *state_memory, evener_subchannel *subchannel, char *buffer, size_t buffer_bytes)
 {
     const p2c_state *state = state_memory;
-    p2c_data *data = evener_subchannel_data(subchannel);
-    p2c_stats *stats = &data->stats;
+    p2c_stats *stats = evener_subchannel_data(subchannel);
     if (state->go_zero) {
-        p2c_go_zero_describe(data, buffer, buffer_bytes);
-    } else if (stats->generation != 0) {
-        const uint64_t now_ns = evener_loop_now_ns(stats->loop);
+        p2c_go_zero_describe(stats, buffer, buffer_bytes);
+    } else if (*p2c_generation(stats) != 0) {
+        const uint64_t now_ns = evener_loop_now_ns(p2c_common_of(stats)->loop);
         const float cost_ns = p2c_cost(stats, NULL, now_ns, &(p2c_usual){.crowding = 1.0F});
         evener_snprintf(buffer, buffer_bytes, "ewma_us=%.0f success=%.3f cost_us=%.0f%s",
                         (double)p2c_get(&stats->latency_ns) / 1000, (double)p2c_get(&stats->success),
@@ -169,23 +196,32 @@ static void p2c_describe(void *state_memory, evener_subchannel *subchannel, char
 
 static void data_destroy(void *data)
 {
-    p2c_go_zero_free(data);
+    const p2c_stats *stats = data;
+    p2c_common *common = stats->common;
+    common_unref(common != NULL && common->is_go_zero ? p2c_go_zero_free(common) : common);
+}
+
+static void state_destroy(void *state_memory)
+{
+    const p2c_state *state = state_memory;
+    common_unref(state->common);
 }
 
 static const evener_base_policy p2c = {
     .by_weight = true,
     .size = sizeof p2c,
     .build_picker = p2c_build_picker,
-    .subchannel_data_bytes = sizeof(p2c_data),
+    .subchannel_data_bytes = sizeof(p2c_stats),
     .subchannel_data_destroy = data_destroy,
     .state_bytes = sizeof(p2c_state),
+    .state_destroy = state_destroy,
     .describe = p2c_describe,
 };
 
 const evener_policy_builder evener_policy_p2c_ewma = {
     .size = sizeof evener_policy_p2c_ewma,
     .name = "p2c_ewma",
-    .build = evener_base_policy_build,
+    .build = evener_base_policy_build_lean,
     .parse_config = p2c_config_parse,
     .config_destroy = p2c_config_destroy,
     .user_data = (void *)&p2c,
@@ -195,7 +231,7 @@ const evener_policy_builder evener_policy_p2c_ewma = {
 const evener_policy_builder evener_policy_p2c = {
     .size = sizeof evener_policy_p2c,
     .name = "p2c",
-    .build = evener_base_policy_build,
+    .build = evener_base_policy_build_lean,
     .parse_config = p2c_config_parse,
     .config_destroy = p2c_config_destroy,
     .user_data = (void *)&p2c,

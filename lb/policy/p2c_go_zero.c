@@ -49,16 +49,28 @@ static int64_t load(const p2c_go_zero_stats *stats)
     return product == 0 ? PENALTY : product;
 }
 
+/* Return whether a backend has go-zero's statistics. */
+static bool has_go_zero(const p2c_stats *backend)
+{
+    const p2c_common *common = p2c_common_of(backend);
+    return common != NULL && common->is_go_zero;
+}
+
+/* Return the statistics of a backend that has them. */
+static p2c_go_zero_stats *go_zero_of(const p2c_stats *backend)
+{
+    return EVENER_CONTAINER_OF(p2c_common_of(backend), p2c_go_zero_stats, common);
+}
+
 static void go_zero_done(void *data, uint64_t word, const evener_done_info *info, uint32_t lane)
 {
     (void)lane;
-    p2c_data *backend = data;
-    p2c_go_zero_stats *stats = backend->go_zero;
+    p2c_go_zero_stats *stats = go_zero_of(data);
     /* The word: 16 bits of the generation, 48 of the time, enough for calls of up to 3 days. */
     if ((word >> 48) != (__atomic_load_n(&stats->generation, __ATOMIC_RELAXED) & 0xFFFF)) {
         return;
     }
-    const int64_t now = now_ns(stats->loop);
+    const int64_t now = now_ns(stats->common.loop);
     (void)__atomic_fetch_sub(&stats->in_flight, 1, __ATOMIC_RELAXED);
     if (info->not_sent) {
         return;
@@ -67,7 +79,7 @@ static void go_zero_done(void *data, uint64_t word, const evener_done_info *info
     const int64_t elapsed = now > last ? now - last : 0;
     const uint64_t lag = ((uint64_t)now - word) & ((UINT64_C(1) << 48) - 1);
     const uint64_t old_lag = __atomic_load_n(&stats->lag_ns, __ATOMIC_RELAXED);
-    const double w = old_lag == 0 ? 0 : exp(-(double)elapsed / (double)p2c_get(&backend->stats.decay_ns));
+    const double w = old_lag == 0 ? 0 : exp(-(double)elapsed / (double)p2c_get(&stats->common.decay_ns));
     __atomic_store_n(&stats->lag_ns, (uint64_t)((double)old_lag * w + (double)lag * (1 - w)), __ATOMIC_RELAXED);
     const double success = evener_is_failure(EVENER_GO_ZERO_FAILURES, info->code) ? 0 : SUCCESS_INITIAL;
     const double old_success = (double)__atomic_load_n(&stats->success, __ATOMIC_RELAXED);
@@ -159,11 +171,10 @@ static void go_zero_destroy(evener_picker *base)
 static const evener_picker_vtable picker_vtable = {
     .size = sizeof picker_vtable, .pick = go_zero_pick, .destroy = go_zero_destroy};
 
-static void begin_anew(p2c_go_zero_stats *stats, evener_subchannel *subchannel, evener_loop *loop)
+static void begin_anew(p2c_go_zero_stats *stats, evener_subchannel *subchannel)
 {
     if (stats->generation == 0) { /* no pick reads them yet */
         stats->subchannel = subchannel;
-        stats->loop = loop;
     }
     __atomic_store_n(&stats->lag_ns, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&stats->success, SUCCESS_INITIAL, __ATOMIC_RELAXED);
@@ -174,29 +185,37 @@ static void begin_anew(p2c_go_zero_stats *stats, evener_subchannel *subchannel, 
 }
 
 /* Create the statistics of backends that have none. False: out of memory; those created so far stay. */
-static bool make_stats(const evener_base_ready *ready)
+static bool make_stats(const evener_base_ready *ready, const p2c_config *config)
 {
     for (size_t i = 0; i < ready->count; i++) {
-        p2c_data *data = evener_subchannel_data(ready->subchannels[i]);
-        if (data->go_zero == NULL) {
-            data->go_zero = evener_cache_aligned_calloc(sizeof *data->go_zero);
+        p2c_stats *backend = evener_subchannel_data(ready->subchannels[i]);
+        if (has_go_zero(backend)) {
+            continue;
         }
-        if (data->go_zero == NULL) {
+        p2c_go_zero_stats *made = evener_cache_aligned_calloc(sizeof *made);
+        if (made == NULL) {
             return false;
         }
+        made->common = (p2c_common){.loop = ready->helper->loop, .is_go_zero = true};
+        made->former = backend->common;
+        p2c_common_configure(&made->common, config);
+        __atomic_store_n(&backend->common, &made->common, __ATOMIC_RELEASE); /* calls under way read it */
     }
     return true;
 }
 
-void p2c_go_zero_free(p2c_data *data)
+p2c_common *p2c_go_zero_free(p2c_common *common)
 {
-    free(data->go_zero);
+    p2c_go_zero_stats *stats = EVENER_CONTAINER_OF(common, p2c_go_zero_stats, common);
+    p2c_common *former = stats->former;
+    free(stats);
+    return former;
 }
 
 evener_picker *p2c_go_zero_build_picker(const evener_base_ready *ready, const p2c_config *config)
 {
     const size_t bytes = sizeof(go_zero_picker) + ready->count * sizeof(p2c_go_zero_stats *);
-    go_zero_picker *picker = make_stats(ready) ? evener_picker_alloc(bytes) : NULL;
+    go_zero_picker *picker = make_stats(ready, config) ? evener_picker_alloc(bytes) : NULL;
     if (picker == NULL) {
         return NULL;
     }
@@ -204,21 +223,21 @@ evener_picker *p2c_go_zero_build_picker(const evener_base_ready *ready, const p2
     picker->count = (uint32_t)ready->count;
     picker->force_pick_ns = (int64_t)config->force_pick_ns;
     for (size_t i = 0; i < ready->count; i++) {
-        p2c_data *data = evener_subchannel_data(evener_subchannel_ref(ready->subchannels[i]));
-        p2c_set(&data->stats.decay_ns, (float)config->decay_ns);
-        begin_anew(data->go_zero, ready->subchannels[i], ready->helper->loop);
-        picker->backends[i] = data->go_zero;
+        p2c_go_zero_stats *stats = go_zero_of(evener_subchannel_data(evener_subchannel_ref(ready->subchannels[i])));
+        p2c_common_configure(&stats->common, config);
+        begin_anew(stats, ready->subchannels[i]);
+        picker->backends[i] = stats;
     }
     evener_lane_random_init(&picker->random, ready->helper->loop);
     return &picker->base;
 }
 
-void p2c_go_zero_describe(const p2c_data *data, char *buffer, size_t buffer_bytes)
+void p2c_go_zero_describe(const p2c_stats *backend, char *buffer, size_t buffer_bytes)
 {
-    const p2c_go_zero_stats *stats = data->go_zero;
-    if (stats == NULL) { /* it was never READY */
+    if (!has_go_zero(backend)) { /* it was never READY */
         return;
     }
+    const p2c_go_zero_stats *stats = go_zero_of(backend);
     evener_snprintf(buffer, buffer_bytes, "ewma_us=%.0f success=%.3f",
                     (double)__atomic_load_n(&stats->lag_ns, __ATOMIC_RELAXED) / 1000,
                     (double)__atomic_load_n(&stats->success, __ATOMIC_RELAXED) / SUCCESS_INITIAL);

@@ -94,35 +94,48 @@
 /* Stands for a latency while none is known at all: then only the calls in flight count. Known ones are 1 or more. */
 #define P2C_UNKNOWN_NS 0.5F
 
+/* What the backends of a policy have in common. */
+typedef struct p2c_common {
+    evener_loop *loop; /* done needs the time */
+    float decay_ns;    /* of the configuration in force, as the next one */
+    uint32_t failure_codes;
+    uint32_t references; /* of the policy and of backends; control thread only */
+    bool is_go_zero;     /* it begins a p2c_go_zero_stats (p2c_internal.h), of one backend */
+} p2c_common;
+
 /* The first cache line is what a pick compares. */
 typedef struct p2c_stats {
-    evener_subchannel *subchannel; /* written once, before any pick */
-    evener_loop *loop;             /* likewise: done needs the time */
+    evener_subchannel *subchannel; /* the first member, which the base policy writes (base_lean.h) */
+    p2c_common *common;            /* owned; NULL until its first picker. The control thread writes */
     uint64_t progress_ns;          /* the last answer, or when the oldest call begun since then began */
     uint64_t updated_ns;           /* the last answer: any end but that of a call cancelled or not sent */
     float latency_ns;              /* average; 0: nothing known */
     float spread_ns;               /* mean deviation from it */
     float success;                 /* average, 0 to 1 */
     float weight_inverse;          /* mean weight / weight; set by the control thread */
-    float decay_ns;                /* of the configuration in force */
     uint32_t in_flight;            /* unary calls */
     uint32_t answered_around;      /* of these, the ones that began before the last answer */
     uint32_t streams;              /* open */
+    uint32_t early_ends; /* ends not OK earlier than usual, less those later than others' usual; an OK resets it */
 
     /* The second one is written by a backend's first pick in a millisecond and read when calls end not OK. */
-    uint64_t picked_ns;  /* the last pick, for the probe */
-    uint64_t ready_ns;   /* where its slow start began; the control thread writes */
-    evener_held held;    /* for calls that ended early and not OK */
-    float usual_ns;      /* others' usual latency, stored by picks while the average is unknown or stale; otherwise 0 */
-    float other_ns;      /* while latency_ns is 0: average of ends that were not OK; otherwise what latency_ns would be
+    uint64_t picked_ns; /* the last pick, for the probe */
+    uint64_t ready_ns;  /* where its slow start began; the control thread writes */
+    evener_held held;   /* for calls that ended early and not OK; see p2c_generation() */
+    float usual_ns;     /* others' usual latency, stored by picks while the average is unknown or stale; otherwise 0 */
+    float other_ns;     /* while latency_ns is 0: average of ends that were not OK; otherwise what latency_ns would be
                             without such ends that raised it; 0: there are none */
-    uint32_t early_ends; /* ends not OK earlier than usual, less those later than others' usual; an OK resets it */
-    uint32_t failure_codes; /* of the configuration in force */
-    uint32_t generation;    /* of the last picker that held it; 0: none yet. Control thread only */
 } p2c_stats;
 
 _Static_assert(offsetof(p2c_stats, picked_ns) == 64, "a pick compares one cache line per candidate");
-_Static_assert(sizeof(p2c_stats) <= 128, "two cache lines per backend");
+/* With the base policy's and the subchannel's own data, three cache lines per backend. */
+_Static_assert(sizeof(p2c_stats) <= 104, "24 bytes of the second cache line are for others");
+
+/* The generation of the last picker that held the backend; 0: none yet. Control thread only. */
+static inline uint32_t *p2c_generation(p2c_stats *stats)
+{
+    return &stats->held.of_owner;
+}
 
 static inline float p2c_get(const float *value)
 {
@@ -134,6 +147,23 @@ static inline float p2c_get(const float *value)
 static inline void p2c_set(float *value, float number)
 {
     __atomic_store(value, &number, __ATOMIC_RELAXED);
+}
+
+/* Return the common data of a backend that a picker held. */
+static inline p2c_common *p2c_common_of(const p2c_stats *stats)
+{
+    return __atomic_load_n(&stats->common, __ATOMIC_ACQUIRE);
+}
+
+static inline float p2c_decay_ns(const p2c_stats *stats)
+{
+    return p2c_get(&p2c_common_of(stats)->decay_ns);
+}
+
+/* Return whether a code counts as a failure of the backend. */
+static inline bool p2c_is_failure(const p2c_stats *stats, evener_status_code code)
+{
+    return evener_is_failure(__atomic_load_n(&p2c_common_of(stats)->failure_codes, __ATOMIC_RELAXED), code);
 }
 
 /* The bits of a number that is not below 0: they compare as the number does, and need no register of another kind. */
@@ -230,14 +260,14 @@ static __attribute__((noinline)) float p2c_cost_of_any(p2c_stats *stats, const p
         const float waited_ns = p2c_waited_ns(stats, in_flight, now_ns) * P2C_QUIET_WEIGHT;
         latency_ns = waited_ns > latency_ns ? waited_ns : latency_ns;
     } else {
-        const float decay_ns = p2c_get(&stats->decay_ns);
+        const float decay_ns = p2c_decay_ns(stats);
         if (quiet_ns > decay_ns) {
             latency_ns = usual->latency_ns + (latency_ns - usual->latency_ns) * (decay_ns / quiet_ns);
         }
     }
     float cost = latency_ns * (1.0F + load * p2c_get(&stats->weight_inverse) * usual->crowding);
     if (success < 1.0F) {
-        float relaxed = p2c_relaxed_success(success, quiet_ns, p2c_get(&stats->decay_ns));
+        float relaxed = p2c_relaxed_success(success, quiet_ns, p2c_decay_ns(stats));
         relaxed = relaxed > P2C_SUCCESS_FLOOR ? relaxed : P2C_SUCCESS_FLOOR;
         const float squared = relaxed * relaxed;
         cost /= squared * squared;
@@ -290,7 +320,7 @@ static inline bool p2c_is_noise(const p2c_stats *higher, float difference_ns, ui
 static inline float p2c_success(const p2c_stats *stats, uint64_t now_ns)
 {
     const float quiet_ns = p2c_elapsed_ns(now_ns, __atomic_load_n(&stats->progress_ns, __ATOMIC_RELAXED));
-    return p2c_relaxed_success(p2c_get(&stats->success), quiet_ns, p2c_get(&stats->decay_ns));
+    return p2c_relaxed_success(p2c_get(&stats->success), quiet_ns, p2c_decay_ns(stats));
 }
 
 /* ---- the beginning of a call ---- */

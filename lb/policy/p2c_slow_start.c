@@ -9,11 +9,9 @@ bool p2c_passes_slow_start(const p2c_stats *stats, const evener_slow_start *slow
 }
 
 /* Prepare a backend that was not in the last picker. Its earlier failures still count. */
-static void join(p2c_stats *stats, const evener_base_ready *ready, uint64_t now_ns, float peers_latency_ns,
-                 uint64_t age_ns)
+static void join(p2c_stats *stats, uint64_t now_ns, float peers_latency_ns, uint64_t age_ns)
 {
-    if (stats->generation == 0) {
-        stats->loop = ready->helper->loop;
+    if (*p2c_generation(stats) == 0) {
         p2c_set(&stats->success, 1.0F);
         __atomic_store_n(&stats->updated_ns, now_ns, __ATOMIC_RELAXED);
         __atomic_store_n(&stats->progress_ns, now_ns, __ATOMIC_RELAXED);
@@ -44,8 +42,8 @@ void p2c_let_join(p2c_picker *picker, const evener_base_ready *ready, const p2c_
     }
     for (uint32_t i = 0; i < newcomer_count; i++) {
         p2c_stats *stats = picker->backends[newcomers[i]];
-        join(stats, ready, now_ns, peers_latency_ns, ramp ? 0 : window_ns);
-        stats->generation = state->generation;
+        join(stats, now_ns, peers_latency_ns, ramp ? 0 : window_ns);
+        *p2c_generation(stats) = state->generation;
     }
     picker->ramp_end_ns = state->ramp_end_ns;
     picker->slow_start = config->slow_start;

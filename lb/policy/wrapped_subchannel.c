@@ -66,6 +66,7 @@ evener_wrapped_subchannel *evener_wrapped_subchannel_create(evener_policy_helper
     own.state_changed = state_changed;
     own.released = released;
     own.arg = wrapped;
+    own.arg_is_common = false;
     wrapped->subchannel = evener_policy_create_subchannel(parent, address, &own);
     if (wrapped->subchannel == NULL) {
         free(wrapped);

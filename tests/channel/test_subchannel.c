@@ -373,7 +373,14 @@ Test(slots, columns_are_their_own_and_come_back_zeroed, .init = use_all_lanes)
             evener_slot_end(handles[i], lane);
         }
     }
+    cr_assert_eq(evener_slot_repeats(handles[17], EVENER_SLOT_TRANSPARENT_RETRIES), 0);
     for (size_t i = 0; i < SLOTS; i++) {
+        evener_slot_count_repeat(handles[i], EVENER_SLOT_RETRIES_AND_HEDGES, i + 1);
+        evener_slot_count_repeat(handles[i], EVENER_SLOT_TRANSPARENT_RETRIES, 2 * i + 1);
+    }
+    for (size_t i = 0; i < SLOTS; i++) {
+        cr_assert_eq(evener_slot_repeats(handles[i], EVENER_SLOT_RETRIES_AND_HEDGES), i + 1);
+        cr_assert_eq(evener_slot_repeats(handles[i], EVENER_SLOT_TRANSPARENT_RETRIES), 2 * i + 1);
         cr_assert_eq(evener_slot_body(handles[i]), (evener_subchannel_body *)&bodies[i]);
         cr_assert_eq(evener_slot_sum(handles[i]).picks, (i % 50 + 1) * EVENER_LANES);
         cr_assert_eq(evener_slot_sum(handles[i]).in_flight, i % 50 * EVENER_LANES);
@@ -382,6 +389,8 @@ Test(slots, columns_are_their_own_and_come_back_zeroed, .init = use_all_lanes)
     evener_slots_give_back(&pool, handles[17]);
     cr_assert_eq(evener_slots_take(&pool, (evener_subchannel_body *)&bodies[17]), handles[17]);
     cr_assert_eq(evener_slot_sum(handles[17]).picks, 0);
+    cr_assert_eq(evener_slot_repeats(handles[17], EVENER_SLOT_RETRIES_AND_HEDGES), 0);
+    cr_assert_eq(evener_slot_repeats(handles[17], EVENER_SLOT_TRANSPARENT_RETRIES), 0);
     for (size_t i = 0; i < SLOTS; i++) {
         evener_slots_give_back(&pool, handles[i]);
     }
@@ -531,6 +540,46 @@ Test(subchannel, an_older_policys_options_are_taken_as_far_as_they_go)
     cr_assert_eq(released, 1);
     const evener_subchannel_options no_size = {.state_changed = no_state, .arg = &released, .released = count_release};
     cr_assert_null(evener_subchannel_pool_create_subchannel(&f->channel->pool, address, &no_size));
+    evener_address_unref(address);
+    virtual_loop_run_until_idle(f->loop);
+    fixture_destroy(f);
+}
+
+/* ---- the listener's argument ---- */
+
+/* Listeners with one function and many arguments: each subchannel is released with its own, however it is kept. */
+Test(subchannel, each_listener_has_its_own_argument)
+{
+    enum { LISTENERS = 40, ROUNDS = 3 };
+    fixture *f = fixture_create(NULL);
+    static int released[LISTENERS];
+    evener_subchannel *subchannels[LISTENERS];
+    evener_address *address;
+    cr_assert_eq(evener_address_create(A, NULL, 0, &address, NULL), EVENER_STATUS_OK);
+    for (int round = 1; round <= ROUNDS; round++) {
+        for (int i = 0; i < LISTENERS; i++) {
+            const evener_subchannel_options options = {.size = sizeof options,
+                                                       .state_changed = no_state,
+                                                       .arg = &released[i * round % LISTENERS],
+                                                       .released = count_release,
+                                                       .data_bytes = 24,
+                                                       .arg_is_common = i % 4 != 3};
+            subchannels[i] = evener_subchannel_pool_create_subchannel(&f->channel->pool, address, &options);
+            cr_assert_not_null(subchannels[i]);
+            memset(evener_subchannel_data(subchannels[i]), 0xff, 24);
+            evener_subchannel_set_owner(subchannels[i], i % 2 == 0 ? f : NULL);
+        }
+        for (int i = 0; i < LISTENERS; i++) {
+            const int before = released[i * round % LISTENERS];
+            evener_subchannel_release(subchannels[i]);
+            cr_assert_eq(released[i * round % LISTENERS], before + 1, "listener %d of round %d", i, round);
+        }
+    }
+    size_t kinds = 0;
+    for (const evener_subchannel_kind *kind = f->channel->pool.kinds; kind != NULL; kind = kind->next) {
+        kinds++;
+    }
+    cr_assert_leq(kinds, 12, "%zu kinds: one per argument", kinds);
     evener_address_unref(address);
     virtual_loop_run_until_idle(f->loop);
     fixture_destroy(f);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lb/base/memory.h"
 #include "lb/policy/p2c_internal.h"
 #include "tests/support/policy_harness.h"
 
@@ -22,8 +23,8 @@ static policy_harness *ready_harness(const char *list)
 
 static const p2c_go_zero_stats *stats_of(policy_harness *h, const char *address)
 {
-    const p2c_data *data = evener_subchannel_data(harness_find(h, address));
-    return data->go_zero;
+    const p2c_stats *stats = evener_subchannel_data(harness_find(h, address));
+    return stats->common->is_go_zero ? EVENER_CONTAINER_OF(stats->common, p2c_go_zero_stats, common) : NULL;
 }
 
 /* One call that takes `ms`; the time between two answers is what the caller makes it. */
@@ -149,5 +150,51 @@ Test(p2c_go_zero, a_late_answer_is_the_old_pickers)
     harness_done(h, &pick, EVENER_STATUS_UNAVAILABLE);
     cr_assert_eq(stats_of(h, A)->in_flight, 0);
     cr_assert_eq(stats_of(h, A)->success, 1000);
+    harness_destroy(h);
+}
+
+/* `compat` may change on a live channel: statistics of either kind stay, and calls under way end in their own. */
+Test(p2c_go_zero, a_change_of_compat_keeps_both_statistics_apart)
+{
+    policy_harness *h = ready_harness(A);
+    evener_pick pick, other;
+    call(h, 7, EVENER_STATUS_OK);
+    const p2c_go_zero_stats *go_zero = stats_of(h, A);
+    p2c_stats *stats = evener_subchannel_data(harness_find(h, A));
+    cr_assert_eq(harness_pick(h, NULL, &pick, NULL), EVENER_PICK_COMPLETE);
+    harness_configure(h, "{\"decay\":\"3s\"}");
+    cr_assert_float_eq(p2c_decay_ns(stats), 3e9F, 1, "the new configuration is in force");
+    cr_assert_eq(harness_pick(h, NULL, &other, NULL), EVENER_PICK_COMPLETE);
+    cr_assert_eq(stats->in_flight, 1);
+    harness_advance_ms(h, 5);
+    harness_done(h, &pick, EVENER_STATUS_OK);
+    cr_assert_eq(go_zero->in_flight, 0);
+    cr_assert_eq(stats->in_flight, 1);
+    harness_done(h, &other, EVENER_STATUS_OK);
+    cr_assert_eq(stats->in_flight, 0);
+    cr_assert_float_eq(p2c_get(&stats->latency_ns), 5e6F, 10, "%f", (double)stats->latency_ns);
+    harness_configure(h, GO_ZERO);
+    cr_assert_eq(stats_of(h, A), go_zero);
+    cr_assert_eq(go_zero->lag_ns, 0, "they begin anew with each picker");
+    harness_destroy(h);
+}
+
+/* The other way round: backends that begin with p2c_ewma's own statistics. */
+Test(p2c_go_zero, compat_begins_on_a_live_channel)
+{
+    policy_harness *h = harness_create("p2c_ewma", NULL);
+    h->connect_succeeds = true;
+    cr_assert_eq(harness_update(h, A), EVENER_STATUS_OK);
+    evener_pick pick;
+    p2c_stats *stats = evener_subchannel_data(harness_find(h, A));
+    cr_assert_null(stats_of(h, A));
+    cr_assert_eq(harness_pick(h, NULL, &pick, NULL), EVENER_PICK_COMPLETE);
+    harness_configure(h, GO_ZERO);
+    harness_advance_ms(h, 5);
+    harness_done(h, &pick, EVENER_STATUS_OK);
+    cr_assert_eq(stats->in_flight, 0);
+    cr_assert_eq(stats_of(h, A)->in_flight, 0);
+    call(h, 7, EVENER_STATUS_OK);
+    cr_assert_eq(stats_of(h, A)->lag_ns, 7000000);
     harness_destroy(h);
 }

@@ -10,6 +10,7 @@
 #define LANE 0
 
 static virtual_loop *vl;
+static p2c_common common;
 static p2c_stats stats;
 static const p2c_usual usual = {.latency_ns = 1e6F, .crowding = 1};
 
@@ -20,15 +21,16 @@ static void backend(double latency_ms)
         vl = virtual_loop_create(1);
         virtual_loop_advance_ms(vl, 100000);
     }
-    stats = (p2c_stats){.loop = virtual_loop_loop(vl),
+    common = (p2c_common){.loop = virtual_loop_loop(vl),
+                          .decay_ns = (float)DECAY_MS * 1e6F,
+                          .failure_codes = 1U << EVENER_STATUS_UNAVAILABLE};
+    stats = (p2c_stats){.common = &common,
                         .progress_ns = virtual_loop_now_ns(vl),
                         .updated_ns = virtual_loop_now_ns(vl),
                         .latency_ns = (float)(latency_ms * 1e6),
                         .spread_ns = 1e5F,
                         .success = 1,
-                        .weight_inverse = 1,
-                        .decay_ns = (float)DECAY_MS * 1e6F,
-                        .failure_codes = 1U << EVENER_STATUS_UNAVAILABLE};
+                        .weight_inverse = 1};
 }
 
 static void tear_down(void)
@@ -76,9 +78,9 @@ Test(p2c_load, a_cost_is_latency_times_calls_over_the_fourth_power_of_success)
 Test(p2c_load, failures_fade_with_the_square_of_the_silence)
 {
     backend(1);
-    expect_near(p2c_relaxed_success(0.2F, 0, stats.decay_ns), 0.2, "at once");
-    expect_near(p2c_relaxed_success(0.2F, stats.decay_ns, stats.decay_ns), 1 - 0.8 / 4, "after the decay");
-    expect_near(p2c_relaxed_success(0.2F, 3 * stats.decay_ns, stats.decay_ns), 1 - 0.8 / 16, "after three of it");
+    expect_near(p2c_relaxed_success(0.2F, 0, common.decay_ns), 0.2, "at once");
+    expect_near(p2c_relaxed_success(0.2F, common.decay_ns, common.decay_ns), 1 - 0.8 / 4, "after the decay");
+    expect_near(p2c_relaxed_success(0.2F, 3 * common.decay_ns, common.decay_ns), 1 - 0.8 / 16, "after three of it");
 }
 
 Test(p2c_load, a_latency_older_than_the_decay_is_drawn_to_the_usual_one)
