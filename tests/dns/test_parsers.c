@@ -421,15 +421,15 @@ Test(hosts_file, thousands_of_names_are_found_in_the_order_of_the_file)
     size_t used = 0;
     cr_assert_not_null(text);
     for (int i = 0; i < COUNT; i++) {
-        used += (size_t)snprintf(text + used, COUNT * 64 - used, "10.0.%d.%d host-%d HOST-%d.\n", i / 250, i % 250, i,
-                                 i / 2);
+        used += (size_t)snprintf(text + used, COUNT * 64 - used, "10.0.%d.%d az-host-%d AZ-HOST-%d.\n", i / 250,
+                                 i % 250, i, i / 2);
     }
     evener_dns_hosts *hosts = evener_dns_hosts_create(text);
     free(text);
     cr_assert_not_null(hosts);
     for (int i = 0; i < COUNT; i++) {
         char name[32], expected[128], own[32], halves[64] = "";
-        (void)snprintf(name, sizeof name, "Host-%d", i);
+        (void)snprintf(name, sizeof name, "Az-Host-%d", i);
         (void)snprintf(own, sizeof own, "10.0.%d.%d", i / 250, i % 250);
         if (2 * i < COUNT) {
             const int first = 2 * i, second = first + 1;

@@ -100,6 +100,23 @@ Test(http_routes, path_query_and_body_become_the_request)
     close_scene(&s);
 }
 
+Test(http_routes, a_query_has_at_most_1000_parameters)
+{
+    scene s;
+    char query[16384] = "";
+    size_t used = 0;
+    open_scene(&s, NULL);
+    for (int i = 0; i < 1000; i++) { /* empty ones do not count */
+        used += (size_t)snprintf(query + used, sizeof query - used, "%sfields=a", i > 0 ? "&&" : "&");
+    }
+    char result[1024];
+    cr_expect_eq(request(&s, "GET", "/v1/shelves/1/books/2", query, "", result), EVENER_STATUS_OK, "%s", result);
+    (void)snprintf(query + used, sizeof query - used, "&fields=a");
+    expect_error(&s, "GET", "/v1/shelves/1/books/2", query, "", EVENER_STATUS_INVALID_ARGUMENT,
+                 "more than 1000 query parameters");
+    close_scene(&s);
+}
+
 Test(http_routes, the_path_wins_also_with_a_default)
 {
     scene s;
