@@ -361,7 +361,7 @@ Test(dns_replies, services_without_a_port_or_name_are_left_out)
     cr_assert_str_eq(read_message(EVENER_DNS_SRV, &m), "x.example:3/1/2 y.example:65535/0/65535 for 40 s");
     begin(&m, EVENER_DNS_SRV, "_a._b.c", 2, 0, 0);
     put_srv(&m, "@12", 60, no_port, "z.example");
-    put_srv(&m, "@12", 60, one, "bad name");
+    put_srv(&m, "@12", 60, one, "bad/name");
     cr_assert_str_eq(read_message(EVENER_DNS_SRV, &m),
                      "NODATA for 60 s, each of the 2 SRV records has an invalid target or port");
     begin(&m, EVENER_DNS_SRV, "_a._b.c", 1, 0, 0);
