@@ -215,12 +215,12 @@ static uint64_t next_attempt_ns(const evener_attempt *attempt)
     return attempt->started_ns + evener_backoff_spread_ns(attempt->backoff.delay_ns, &pool->backoff, pool->loop);
 }
 
+/* Without a connection in service. */
 static void enter_failure(evener_connector *connector, const char *message)
 {
     evener_loop *loop = evener_connector_pool(connector)->loop;
     const bool was_connected = connector->attempt == NULL;
     evener_attempt *attempt = obtain_attempt(connector);
-    give_up_link(connector);
     connector->outdated = false;
     connector->connect_failures++;
     set_error(connector, message);

@@ -10,6 +10,7 @@
 #include <evener/evener.h>
 
 #include "lb/call/details.h"
+#include "lb/call/late_metadata.h"
 #include "lb/call/retry.h"
 #include "lb/channel/channel_internal.h"
 #include "lb/runtime/lane.h"
@@ -193,6 +194,59 @@ Test(object_pool, threads_beyond_the_lanes_use_memory_again, .timeout = 60)
     /* Each lane may hold back what all threads had in use at some time. */
     cr_expect_leq(new_objects, THREADS * THREADS, "%u", new_objects);
     pthread_barrier_destroy(&all_have_lanes);
+}
+
+/* ---- metadata that came later ---- */
+
+Test(late_metadata_parts, follow_those_of_the_call)
+{
+    static const evener_metadata own[] = {{"a", "1", 1}, {"b", "22", 2}};
+    evener_status status;
+    evener_late *late = evener_late_create();
+    evener_late_metadata *first = evener_late_add_handle(late, "/m");
+    evener_late_metadata *second = evener_late_add_handle(late, "/m");
+    cr_assert_eq(evener_late_metadata_add(first, "c", "333", &status), EVENER_STATUS_OK);
+    cr_assert_eq(evener_late_metadata_add_bytes(second, "d-bin", "\0", 1, &status), EVENER_STATUS_OK);
+    evener_late_metadata_answer(second, NULL);
+    cr_expect_not(evener_late_is_ready(late));
+    evener_late_metadata_answer(first, NULL);
+    cr_expect(evener_late_is_ready(late));
+    cr_expect(evener_late_wait(late, 0));
+    const evener_metadata *all = own;
+    size_t count = 2;
+    cr_assert_eq(evener_late_take(late, &all, &count, &status), EVENER_STATUS_OK);
+    cr_assert_eq(count, 4);
+    static const char *const keys[] = {"a", "b", "d-bin", "c"};
+    static const size_t sizes[] = {1, 2, 1, 3};
+    for (size_t i = 0; i < 4; i++) {
+        cr_expect_str_eq(all[i].key, keys[i]);
+        cr_expect_eq(all[i].value_bytes, sizes[i]);
+    }
+    cr_expect_str_eq(all[1].value, "22");
+    cr_expect_str_eq(all[3].value, "333");
+    evener_late_unref(late);
+}
+
+Test(late_metadata_parts, none_change_nothing_and_a_failure_is_reported)
+{
+    static const evener_metadata own[] = {{"a", "1", 1}};
+    const evener_metadata *all = own;
+    size_t count = 1;
+    evener_status status, failure;
+    evener_late *late = evener_late_create();
+    evener_late_metadata_answer(evener_late_add_handle(late, "/m"), NULL);
+    cr_assert_eq(evener_late_take(late, &all, &count, &status), EVENER_STATUS_OK);
+    cr_expect_eq(all, own);
+    cr_expect_eq(count, 1);
+    evener_late_unref(late);
+
+    late = evener_late_create();
+    evener_status_set(&failure, EVENER_STATUS_UNAUTHENTICATED, "no token");
+    evener_late_metadata_answer(evener_late_add_handle(late, "/m"), &failure);
+    cr_expect_eq(evener_late_take(late, &all, &count, &status), EVENER_STATUS_UNAUTHENTICATED);
+    cr_expect_str_eq(status.message, "no token");
+    cr_expect_eq(count, 1);
+    evener_late_unref(late);
 }
 
 /* ---- the backoff of blocking callers ---- */

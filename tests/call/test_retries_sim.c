@@ -775,3 +775,27 @@ Test(retries_sim, whatever_happens_each_call_ends_once_in_time_and_is_executed_a
         call_storm_run(&storm, seed);
     }
 }
+
+/* Eight backends are avoided: the oldest one comes into question again. */
+Test(retries_sim, the_latest_eight_backends_are_avoided)
+{
+    static const fake_call_outcome outcomes[] = {{.kind = FAKE_CALL_ANSWER, .code = EVENER_STATUS_UNAVAILABLE}};
+    retry_scene *s = retry_scene_create_with((evener_channel_options){.policy = "random", .attempts_max = 30},
+                                             RETRY_CONFIG("30"), outcomes, 1);
+    fixture_push(s->f, "127.0.0.1:1,127.0.0.1:2,127.0.0.1:3,127.0.0.1:4,127.0.0.1:5,127.0.0.1:6,127.0.0.1:7,"
+                       "127.0.0.1:8,127.0.0.1:9,127.0.0.1:10");
+    virtual_loop_run_until_idle(s->f->loop);
+    retry_scene_start(s, 0);
+    retry_scene_finish(s, 60000);
+    cr_expect_eq(s->ends, 1);
+    cr_assert_eq(s->attempts, 30);
+    bool comes_back = false;
+    for (size_t i = 0; i < 30; i++) {
+        for (size_t j = i >= 8 ? i - 8 : 0; j < i; j++) {
+            cr_expect_str_neq(s->seen[i].address, s->seen[j].address, "attempts %zu and %zu", i, j);
+        }
+        comes_back = comes_back || (i >= 9 && strcmp(s->seen[i].address, s->seen[i - 9].address) == 0);
+    }
+    cr_expect(comes_back, "the one before the eight");
+    retry_scene_destroy(s);
+}

@@ -7,6 +7,7 @@
 #include <evener/interceptor.h>
 
 #include "lb/channel/channel_internal.h"
+#include "lb/runtime/rcu.h"
 #include "tests/support/channel_fixture.h"
 
 #define A "127.0.0.1:1"
@@ -217,5 +218,23 @@ Test(channel_options, the_authority_of_a_target_is_encoded)
         cr_expect_str_eq(evener_channel_authority(channel), names[i][1]);
         evener_channel_unref(channel);
     }
+    fixture_destroy(f);
+}
+
+/* How a pick takes its connection depends on whether the transport counts the users of connections. */
+Test(channel_options, the_way_of_picks_is_that_of_the_transport)
+{
+    fixture *f = fixture_create(NULL);
+    cr_expect(f->channel->pool.has_users);
+    cr_expect(f->channel->hot.picks_as_user);
+    cr_expect(f->channel->hot.users_shortly);
+    cr_expect_not(f->channel->hot.picks_shortly);
+    cr_expect_not_null(f->channel->hot.takes_calls);
+    fixture_destroy(f);
+    f = fixture_create_uncounted(NULL);
+    cr_expect_not(f->channel->pool.has_users);
+    cr_expect_not(f->channel->hot.picks_as_user);
+    cr_expect_not(f->channel->hot.users_shortly);
+    cr_expect_eq(f->channel->hot.picks_shortly, evener_rcu_may_enter_outermost());
     fixture_destroy(f);
 }

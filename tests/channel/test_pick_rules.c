@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <evener/base_policy.h>
+#include <evener/log.h>
 
 #include "lb/channel/channel_internal.h"
 #include "tests/support/channel_fixture.h"
@@ -126,6 +127,87 @@ Test(pick_rules, a54_a_policys_status_code_is_not_taken_for_a_servers)
         cr_expect_eq((int)status.code, is_hidden ? (int)EVENER_STATUS_INTERNAL : i, "%d became %d", i, status.code);
     }
     answer = NULL;
+}
+
+static char logged[512];
+
+static void collect(void *arg, evener_log_level level, const char *component, const char *message)
+{
+    (void)arg;
+    if (level == EVENER_LOG_DEBUG && strcmp(component, "pick") == 0) {
+        strncat(strncat(logged, message, sizeof logged / 4), "\n", 2);
+    }
+}
+
+Test(pick_rules, a_pick_that_fails_is_logged_with_its_reason)
+{
+    const evener_pick_args args = {.size = sizeof args, .method = "/a.B/C"};
+    evener_pick pick;
+    evener_status status;
+    code = EVENER_STATUS_UNAVAILABLE;
+    evener_log_set_sink(collect, NULL, EVENER_LOG_DEBUG);
+    answer = fail_with_code;
+    cr_assert_eq(evener_channel_try_pick(f->channel, &args, &pick, &status), EVENER_PICK_FAIL);
+    answer = drop_with_code;
+    cr_assert_eq(evener_channel_try_pick(f->channel, NULL, &pick, &status), EVENER_PICK_DROP);
+    evener_log_set_sink(NULL, NULL, EVENER_LOG_NONE);
+    cr_expect_str_eq(logged, "orders:///x: /a.B/C: failed: UNAVAILABLE: says the policy\n"
+                             "orders:///x: dropped: UNAVAILABLE: says the policy\n");
+    answer = NULL;
+}
+
+/* ---- how often a picker is asked ---- */
+
+static unsigned picks;
+
+static evener_pick_outcome count_pick(const evener_pick_context *context)
+{
+    (void)context;
+    picks++;
+    return EVENER_PICK_COMPLETE;
+}
+
+static void expect_picks(fixture *of, const evener_pick_args *args, evener_pick_outcome outcome, unsigned expected)
+{
+    evener_pick pick;
+    evener_status status;
+    picks = 0;
+    cr_expect_eq(evener_channel_try_pick(of->channel, args, &pick, &status), outcome);
+    cr_expect_eq(picks, expected, "%u", picks);
+}
+
+/* The policy learns soon that the connection is lost; until then it may choose it again. */
+Test(pick_rules, a_lost_backend_is_chosen_eight_times_at_most)
+{
+    cr_assert(fake_transport_close_to_calls(f->transport, A));
+    answer = count_pick;
+    expect_picks(f, NULL, EVENER_PICK_QUEUE, 8);
+    answer = NULL;
+    cr_assert(fake_transport_drop(f->transport, A));
+}
+
+Test(pick_rules, a_full_backend_is_chosen_once_and_once_around_the_full_ones)
+{
+    const char *const tried[] = {"127.0.0.1:9"};
+    const evener_pick_args args = {.size = sizeof args, .tried = tried, .tried_count = 1};
+    fixture *full = fixture_create(&(evener_channel_options){.policies = policies,
+                                                             .policy_count = 1,
+                                                             .policy = "own",
+                                                             .backend_calls_in_flight_max = 1,
+                                                             .calls_waiting_max = EVENER_NO_CALLS_WAITING});
+    fixture_push(full, A);
+    fixture_connect(full);
+    evener_pick pick;
+    cr_assert_eq(evener_channel_try_pick(full->channel, NULL, &pick, NULL), EVENER_PICK_COMPLETE);
+    answer = count_pick;
+    expect_picks(full, NULL, EVENER_PICK_QUEUE, 2);
+    expect_picks(full, &args, EVENER_PICK_QUEUE, 3); /* at last also where it was tried */
+    evener_pick_done(&pick, NULL);
+    cr_assert(fake_transport_close_to_calls(full->transport, A));
+    expect_picks(full, NULL, EVENER_PICK_QUEUE, 8);
+    answer = NULL;
+    cr_assert(fake_transport_drop(full->transport, A));
+    fixture_destroy(full);
 }
 
 /* ---- a change between the try and the queue ---- */

@@ -248,6 +248,28 @@ Test(subchannel, an_unchanged_address_keeps_its_connection_and_statistics)
     fixture_destroy(f);
 }
 
+Test(subchannel, attributes_of_an_address_may_change)
+{
+    static const char *const lists[] = {A ";weight=1", A ";weight=5", A ";weight=1", A};
+    static const char *const weights[] = {"1", "5", "1", NULL};
+    static const char *const names[] = {"round_robin", "pick_first"};
+    for (size_t p = 0; p < 2; p++) {
+        fixture *f = fixture_create(&(evener_channel_options){.policy = names[p]});
+        for (size_t i = 0; i < 4; i++) {
+            fixture_push(f, lists[i]);
+            fixture_connect(f);
+            evener_pick pick;
+            cr_assert_eq(evener_channel_try_pick(f->channel, NULL, &pick, NULL), EVENER_PICK_COMPLETE);
+            const char *weight = evener_address_attribute(evener_subchannel_address(pick.subchannel), "weight");
+            cr_expect(weights[i] == NULL ? weight == NULL : weight != NULL && strcmp(weight, weights[i]) == 0,
+                      "%s, list %zu: %s", names[p], i, weight != NULL ? weight : "none");
+            evener_pick_done(&pick, NULL);
+        }
+        cr_expect_eq(fake_transport_attempts(f->transport, A), 1, "it is the same backend");
+        fixture_destroy(f);
+    }
+}
+
 Test(subchannel, another_authority_is_another_backend)
 {
     fixture *f = fixture_create(NULL);
