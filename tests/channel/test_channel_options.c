@@ -5,8 +5,10 @@
 #include <string.h>
 
 #include <evener/interceptor.h>
+#include <evener/stats.h>
 
 #include "lb/channel/channel_internal.h"
+#include "lb/channel/reconfigure.h"
 #include "lb/runtime/rcu.h"
 #include "tests/support/channel_fixture.h"
 
@@ -236,5 +238,41 @@ Test(channel_options, the_way_of_picks_is_that_of_the_transport)
     cr_expect_not(f->channel->hot.picks_as_user);
     cr_expect_not(f->channel->hot.users_shortly);
     cr_expect_eq(f->channel->hot.picks_shortly, evener_rcu_may_enter_outermost());
+    fixture_destroy(f);
+}
+
+static void expect_policy(fixture *f, const char *policy)
+{
+    evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof *stats.subchannels};
+    cr_assert_eq(evener_channel_get_stats(f->channel, &stats, NULL), EVENER_STATUS_OK);
+    cr_expect_str_eq(stats.policy, policy);
+    evener_channel_stats_clear(&stats);
+}
+
+/* The resolver's service config goes out of force when a channel begins to ignore it. */
+Test(channel_options, the_service_config_may_be_ignored_from_now_on)
+{
+    fixture *f = fixture_create(NULL);
+    fixture_connect(f);
+    fixture_push_config(f, A, "{\"loadBalancingPolicy\": \"random\"}");
+    expect_policy(f, "random");
+    const evener_resolver_builder *resolvers[] = {evener_manual_resolver_builder(f->resolver)};
+    const evener_channel_options options = {.size = sizeof options,
+                                            .runtime = f->runtime,
+                                            .transport = fake_transport_transport(f->transport),
+                                            .policy = "round_robin",
+                                            .resolvers = resolvers,
+                                            .resolver_count = 1,
+                                            .ignore_service_config = true};
+    evener_channel *prepared = NULL;
+    evener_status status;
+    cr_assert_eq(evener_channel_create("orders:///x", &options, &prepared, &status), EVENER_STATUS_OK);
+    cr_assert_eq(evener_channel_reconfigure(f->channel, prepared, false, false, &status), EVENER_STATUS_OK, "%s",
+                 status.message);
+    evener_channel_unref(prepared);
+    virtual_loop_run_until_idle(f->loop);
+    expect_policy(f, "round_robin");
+    fixture_push_config(f, A, "{\"loadBalancingPolicy\": \"random\"}");
+    expect_policy(f, "round_robin");
     fixture_destroy(f);
 }
