@@ -752,6 +752,7 @@ static void release(void *arg)
         evener_channel_rest_end(channel);
     }
     if (channel->pool.link_count != 0 || channel->control.retired_count != 0 || channel->control.cache.jobs != 0) {
+        evener_runtime_reclaim_hurry(channel->settings.runtime); /* a thread may wait for the end */
         return; /* evener_channel_free_if_over() is called again then */
     }
     if (channel->pool.to_notify != NULL || task_pending(&channel->pool.notify_task) ||

@@ -180,6 +180,14 @@ void evener_reclaimer_add(evener_reclaimer *reclaimer, evener_reclaim *item)
     }
 }
 
+void evener_reclaimer_hurry(evener_reclaimer *reclaimer)
+{
+    if (reclaimer->busy && reclaimer->has_thread && !reclaimer->is_started) {
+        evener_timer_stop(reclaimer->loop, &reclaimer->start_timer);
+        start_thread(reclaimer);
+    }
+}
+
 void evener_reclaimer_add_unread(evener_reclaimer *reclaimer, evener_reclaim *item)
 {
     batch_add(&reclaimer->unread, item);

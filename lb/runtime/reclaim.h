@@ -32,6 +32,10 @@ void evener_runtime_reclaim(evener_runtime *runtime, evener_reclaim *item);
  * two functions run in no particular order. Control thread. */
 void evener_runtime_reclaim_unread(evener_runtime *runtime, evener_reclaim *item);
 
+/* Somebody waits for what was queued: begin its grace period now, also if it is the first of the runtime. Control
+ * thread. */
+void evener_runtime_reclaim_hurry(evener_runtime *runtime);
+
 /* ---- for the runtime ---- */
 
 typedef struct evener_reclaimer evener_reclaimer;
@@ -43,6 +47,9 @@ evener_status_code evener_reclaimer_create(evener_loop *loop, const char *thread
 
 /* Queue an item. Control thread. */
 void evener_reclaimer_add(evener_reclaimer *reclaimer, evener_reclaim *item);
+
+/* Start the thread now if items wait for its start. Control thread. */
+void evener_reclaimer_hurry(evener_reclaimer *reclaimer);
 
 /* Queue an item that needs no grace period. Control thread. */
 void evener_reclaimer_add_unread(evener_reclaimer *reclaimer, evener_reclaim *item);

@@ -381,6 +381,11 @@ void evener_runtime_reclaim_unread(evener_runtime *runtime, evener_reclaim *item
     evener_reclaimer_add_unread(runtime->reclaimer, item);
 }
 
+void evener_runtime_reclaim_hurry(evener_runtime *runtime)
+{
+    evener_reclaimer_hurry(runtime->reclaimer);
+}
+
 void evener_runtime_adopt_thread(evener_runtime *runtime)
 {
     own_runtime = runtime;

@@ -26,8 +26,8 @@ static size_t threads_of_process(void)
     return count;
 }
 
-/* Return how many threads of the process have this name. */
-static size_t threads_named(const char *name)
+/* Return how many threads of the process have this name, or one that begins so. */
+static size_t threads_named(const char *name, bool begins_so)
 {
     size_t count = 0;
     DIR *tasks = opendir("/proc/self/task");
@@ -37,7 +37,7 @@ static size_t threads_named(const char *name)
         snprintf(path, sizeof path, "/proc/self/task/%s/comm", entry->d_name);
         FILE *file = entry->d_name[0] != '.' ? fopen(path, "re") : NULL; /* NULL too: a thread that has just ended */
         if (file != NULL) {
-            count += fgets(text, sizeof text, file) != NULL && strcspn(text, "\n") == strlen(name) &&
+            count += fgets(text, sizeof text, file) != NULL && (begins_so || strcspn(text, "\n") == strlen(name)) &&
                      strncmp(text, name, strlen(name)) == 0;
             (void)fclose(file);
         }
@@ -464,6 +464,36 @@ static void read_ended(void *arg)
     query->value = *query->ended;
 }
 
+typedef struct hurried {
+    thing *first;
+    size_t threads_before, threads_after;
+} hurried;
+
+static void reclaim_in_a_hurry(void *arg)
+{
+    hurried *h = arg;
+    reclaim_thing(h->first);
+    h->threads_before = threads_named("hasty", true);
+    evener_runtime_reclaim_hurry(h->first->runtime);
+    h->threads_after = threads_named("hasty", true); /* it has its creator's name until it sets its own */
+}
+
+/* The end of a channel waits for what it gave up before. */
+Test(reclaim, its_thread_is_started_at_once_when_somebody_waits)
+{
+    const evener_runtime_options options = {.size = sizeof options, .thread_name = "hasty"};
+    evener_runtime *runtime = NULL;
+    evener_status status;
+    cr_assert_eq(evener_runtime_create(&options, &runtime, &status), EVENER_STATUS_OK, "%s", status.message);
+    int ended = 0;
+    hurried h = {.first = thing_create(runtime, &ended)};
+    evener_runtime_call(runtime, reclaim_in_a_hurry, &h);
+    cr_assert_eq(h.threads_before, 1);
+    cr_assert_eq(h.threads_after, 2);
+    evener_runtime_unref(runtime);
+    cr_assert_eq(ended, 1);
+}
+
 Test(reclaim, its_thread_is_started_for_the_first_item)
 {
     const evener_runtime_options options = {.size = sizeof options, .thread_name = "lazy"};
@@ -474,15 +504,15 @@ Test(reclaim, its_thread_is_started_for_the_first_item)
         int ran = 0;
         evener_runtime_call(runtimes[i], add_one, &ran);
     }
-    cr_assert_eq(threads_named("lazy"), 8);
-    cr_assert_eq(threads_named("lazy-rcu"), 0);
+    cr_assert_eq(threads_named("lazy", false), 8);
+    cr_assert_eq(threads_named("lazy-rcu", false), 0);
     int ended = 0;
     evener_runtime_call(runtimes[0], reclaim_thing, thing_create(runtimes[0], &ended));
     ended_query query = {.ended = &ended};
     while (query.value == 0) { /* ctest's timeout ends an endless loop */
         evener_runtime_call(runtimes[0], read_ended, &query);
     }
-    cr_assert_eq(threads_named("lazy-rcu"), 1);
+    cr_assert_eq(threads_named("lazy-rcu", false), 1);
     for (size_t i = 0; i < 8; i++) {
         evener_runtime_unref(runtimes[i]);
     }
