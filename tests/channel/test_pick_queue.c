@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "lb/channel/channel_internal.h"
@@ -376,6 +377,57 @@ Test(pick_queue, wait_ready_backends_waits_for_a_picker_that_knows_them)
         cr_assert_eq(evener_channel_wait_ready_backends(r.channel, 2, 0, &status), EVENER_STATUS_UNAVAILABLE);
         real_close(&r);
     }
+}
+
+#define MANY 1001
+
+typedef struct counted_waiter {
+    evener_channel *channel;
+    evener_status_code code;
+    evener_status status;
+} counted_waiter;
+
+static void *wait_for_many(void *arg)
+{
+    counted_waiter *w = arg;
+    w->code = evener_channel_wait_ready_backends(w->channel, MANY, 1, &w->status);
+    return NULL;
+}
+
+/* Wait on another thread, as the test's is the control thread. The virtual loop stands still meanwhile. */
+static evener_status_code wait_on_a_thread(counted_waiter *w)
+{
+    pthread_t thread;
+    cr_assert_eq(pthread_create(&thread, NULL, wait_for_many, w), 0);
+    cr_assert_eq(pthread_join(thread, NULL), 0);
+    return w->code;
+}
+
+/* From 1,000 READY backends on, a further one is in a picker only a millisecond after it is READY: until then the picker
+ * in force counts. */
+Test(pick_queue, wait_ready_backends_counts_those_of_the_picker_in_force)
+{
+    static char list[MANY * 24];
+    for (size_t i = 0, at = 0; i < MANY; i++) {
+        at += (size_t)snprintf(list + at, sizeof list - at, "%s10.0.%zu.%zu:1", i > 0 ? "," : "", i / 256, i % 256);
+    }
+    fixture *f = fixture_create(&(evener_channel_options){.policy = "round_robin"});
+    fake_transport_set(f->transport, "10.0.0.0:1", FAKE_SILENT, 0);
+    fixture_push(f, list);
+    fixture_connect(f);
+    virtual_loop_advance_ms(f->loop, 10);
+    f->channel->hot.caller_drives_loop = false; /* another thread may wait */
+    counted_waiter w = {.channel = f->channel};
+    cr_assert_eq(wait_on_a_thread(&w), EVENER_STATUS_DEADLINE_EXCEEDED, "%s", w.status.message);
+    cr_assert_not_null(strstr(w.status.message, "with 1000 READY backends of 1001"), "%s", w.status.message);
+    cr_assert(fake_transport_ready(f->transport, "10.0.0.0:1"));
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_eq(__atomic_load_n(&f->channel->pool.ready_count, __ATOMIC_RELAXED), MANY);
+    cr_assert_eq(wait_on_a_thread(&w), EVENER_STATUS_DEADLINE_EXCEEDED, "no picker knows the last one yet: %s", w.status.message);
+    cr_assert_not_null(strstr(w.status.message, "with 1000 READY backends of 1001"), "%s", w.status.message);
+    virtual_loop_advance_ms(f->loop, 2);
+    cr_assert_eq(wait_on_a_thread(&w), EVENER_STATUS_OK, "%s", w.status.message);
+    fixture_destroy(f);
 }
 
 /* A pick that starts before the drop of a connection is known does not wake the channel: a channel that becomes IDLE
