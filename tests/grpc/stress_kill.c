@@ -5,7 +5,7 @@
  *   one is killed with SIGKILL, and starts again     it gets calls again, within its backoff
  *   one ends gracefully on SIGTERM
  *   an address is removed from evener's list         no call of evener's fails, and it gets none any more
- *   connections end at their maximum age (1 s)       several times a server
+ *   connections end at their maximum age (2 s)       several times a server
  *
  * A plain program, so that it also runs under ThreadSanitizer. */
 #include <signal.h>
@@ -20,7 +20,7 @@
 #include "tests/grpc/core_client.h"
 
 #define SERVERS 3
-#define MAX_AGE_MS 1000
+#define MAX_AGE_MS 2000
 #define MAX_AGES 4 /* the load goes on for this number of ages */
 
 static call_load ours = CALL_LOAD_INIT;
