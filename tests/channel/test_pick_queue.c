@@ -423,7 +423,8 @@ Test(pick_queue, wait_ready_backends_counts_those_of_the_picker_in_force)
     cr_assert(fake_transport_ready(f->transport, "10.0.0.0:1"));
     virtual_loop_run_until_idle(f->loop);
     cr_assert_eq(__atomic_load_n(&f->channel->pool.ready_count, __ATOMIC_RELAXED), MANY);
-    cr_assert_eq(wait_on_a_thread(&w), EVENER_STATUS_DEADLINE_EXCEEDED, "no picker knows the last one yet: %s", w.status.message);
+    cr_assert_eq(wait_on_a_thread(&w), EVENER_STATUS_DEADLINE_EXCEEDED, "no picker knows the last one yet: %s",
+                 w.status.message);
     cr_assert_not_null(strstr(w.status.message, "with 1000 READY backends of 1001"), "%s", w.status.message);
     virtual_loop_advance_ms(f->loop, 2);
     cr_assert_eq(wait_on_a_thread(&w), EVENER_STATUS_OK, "%s", w.status.message);
