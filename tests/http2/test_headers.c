@@ -47,6 +47,10 @@ Test(http2_headers, percent_encoding_is_decoded_and_what_is_none_stays)
     decodes("%4", "%4");
     decodes("%zz%41", "%zzA");
     decodes("%%41", "%A");
+    /* A text need not end with NUL: what follows it does not belong to it. */
+    uint8_t text[8];
+    cr_assert_eq(evener_http2_percent_decode((const uint8_t *)"a%20", 3, text), 3);
+    cr_assert_eq(memcmp(text, "a%2", 3), 0);
 }
 
 Test(http2_headers, base64_is_read_with_and_without_padding_and_written_without)
