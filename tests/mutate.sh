@@ -263,7 +263,7 @@ map_unit()
         mapfile -t cases < <(LD_LIBRARY_PATH=$traced "$program" --list 2>/dev/null |
             awk '
                 /^[^ ]+: [0-9]+ test/ { suite = $1; sub(/:.*/, "", suite) }
-                /^[^A-Za-z]*-- / { gsub(/^[^A-Za-z0-9_]*|[^A-Za-z0-9_]+.*$/, ""); print suite "/" $0 }')
+                /^[^A-Za-z]*-- / { sub(/^[^A-Za-z0-9_]*/, ""); sub(/[^A-Za-z0-9_].*/, ""); print suite "/" $0 }')
     fi
     [ ${#cases[@]} -gt 0 ] || cases=(-)
     rm -f "$map/bits/$name"@*
