@@ -330,5 +330,13 @@ Test(registration, wrong_options_are_refused_by_name)
         cr_expect_eq(evener_etcd_register(&s->options, &s->registration, &status), EVENER_STATUS_INVALID_ARGUMENT);
         cr_expect_not_null(strstr(status.message, cases[i].part), "%s", status.message);
     }
+    s->options = good;
+    s->options.attribute_count = 1;
+    cr_expect_eq(evener_etcd_register(&s->options, &s->registration, &status), EVENER_STATUS_INVALID_ARGUMENT);
+    cr_expect_not_null(strstr(status.message, "attributes is NULL"), "%s", status.message);
+    s->options = good;
+    s->options.resolver_option_count = 1;
+    cr_expect_eq(evener_etcd_register(&s->options, &s->registration, &status), EVENER_STATUS_INVALID_ARGUMENT);
+    cr_expect_not_null(strstr(status.message, "resolver_options is NULL"), "%s", status.message);
     scene_destroy(s);
 }

@@ -305,6 +305,36 @@ Test(file, host_names_are_resolved_in_their_place)
     cr_assert_eq(s.f->sink.address_count, 6);
 }
 
+static void answer_for(int name, const char *address, uint64_t ttl_ms)
+{
+    evener_address *parsed = NULL;
+    evener_status status;
+    cr_assert_eq(evener_address_create(address, NULL, 0, &parsed, &status), EVENER_STATUS_OK, "%s", status.message);
+    const evener_resolver_update update = {
+        .size = sizeof update, .addresses = &parsed, .address_count = 1, .ttl_ms = ttl_ms};
+    cr_assert_eq(evener_manual_resolver_update(s.answers[name], &update, &status), EVENER_STATUS_OK);
+    evener_address_unref(parsed);
+    virtual_loop_run_until_idle(s.f->loop);
+    virtual_loop_advance_ms(s.f->loop, 10);
+}
+
+Test(file, list_holds_as_long_as_the_shortest_answer)
+{
+    write_file("a.test:80\nb.test:81\n");
+    resolver_fixture_open(s.f, s.target);
+    answer_for(0, "10.1.0.1:80", 0);
+    answer_for(1, "10.2.0.1:81", 0);
+    cr_assert_eq(s.f->sink.ttl_ms, 0);
+    answer_for(1, "10.2.0.2:81", 20000);
+    cr_assert_eq(s.f->sink.ttl_ms, 20000);
+    answer_for(0, "10.1.0.2:80", 30000);
+    cr_assert_eq(s.f->sink.ttl_ms, 20000);
+    answer_for(1, "10.2.0.3:81", 40000);
+    cr_assert_eq(s.f->sink.ttl_ms, 30000);
+    answer_for(0, "10.1.0.3:80", 0);
+    cr_assert_eq(s.f->sink.ttl_ms, 40000);
+}
+
 Test(file, silent_name_is_not_waited_for_longer_than_half_a_second)
 {
     write_file("10.0.0.1:80\na.test:80\n");
