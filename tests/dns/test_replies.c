@@ -317,6 +317,19 @@ Test(dns_replies, pointers_point_backwards)
     cr_assert_str_eq(read_target("b.@4000", &at), "NODATA for 10 s, a malformed answer");
 }
 
+Test(dns_replies, pointers_that_point_at_each_other_are_malformed)
+{
+    char target[32];
+    begin(&m, EVENER_DNS_A, "a", 2, 0, 0);
+    head(&m, "@12", EVENER_DNS_TXT, 10, 4);
+    const uint32_t at = (uint32_t)m.count;
+    put(&m, 0xc000u | (at + 2), 2);
+    put(&m, 0xc000u | at, 2);
+    (void)snprintf(target, sizeof target, "@%u", at + 2);
+    put_named(&m, "@12", 5, 10, target);
+    cr_assert_str_eq(read_message(EVENER_DNS_A, &m), "NODATA for 10 s, a malformed answer");
+}
+
 Test(dns_replies, labels_of_other_kinds_and_long_names_are_malformed)
 {
     size_t at;

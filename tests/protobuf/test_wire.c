@@ -48,6 +48,7 @@ Test(wire, each_type_is_read)
     cr_assert_str_eq(FIELDS(""), "");
     cr_assert_str_eq(FIELDS("\x08\x00\x10\x7f\x18\x80\x01"), "1:0 2:127 3:128 ");
     cr_assert_str_eq(FIELDS("\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"), "1:18446744073709551615 ");
+    cr_assert_str_eq(FIELDS("\x08\x80\x80\x80\x80\x80\x80\x80\x80\x40"), "1:4611686018427387904 ");
     cr_assert_str_eq(FIELDS("\x09\x01\x02\x03\x04\x05\x06\x07\x08"), "1=578437695752307201 ");
     cr_assert_str_eq(FIELDS("\x0d\x01\x02\x03\x04"), "1~67305985 ");
     cr_assert_str_eq(FIELDS("\x0a\x00\x12\x02hi"), "1\"\" 2\"hi\" ");
