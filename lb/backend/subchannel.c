@@ -49,7 +49,7 @@ static evener_body_slab *body_slab_for(evener_subchannel_pool *pool, size_t data
         ((data_bytes + _Alignof(evener_subchannel_body) - 1) & ~(_Alignof(evener_subchannel_body) - 1)) +
         (has_own_args ? sizeof(void *) : 0);
     for (evener_body_slab *s = pool->memory->bodies; s != NULL; s = s->next) {
-        if (s->body_offset == body_offset) {
+        if (s->body_offset == body_offset && s->alignment == alignment) {
             return s;
         }
     }
@@ -60,6 +60,7 @@ static evener_body_slab *body_slab_for(evener_subchannel_pool *pool, size_t data
     *made = (evener_body_slab){
         .slab = evener_slab_for(body_offset + sizeof(evener_subchannel_body), alignment),
         .body_offset = body_offset,
+        .alignment = alignment,
         .next = pool->memory->bodies,
     };
     pool->memory->bodies = made;

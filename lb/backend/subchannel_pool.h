@@ -40,6 +40,7 @@ typedef struct evener_health_watch evener_health_watch;
 typedef struct evener_body_slab {
     evener_slab slab;
     size_t body_offset; /* the policy's data comes first, then perhaps the listener's argument */
+    size_t alignment;   /* of the policy's data: the argument alone has the same offset as data of 8 bytes */
     struct evener_body_slab *next;
 } evener_body_slab;
 

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "lb/base/c_locale.h"
+#include "lb/base/memory.h"
 #include "lb/policy/base_lean.h"
 #include "lb/policy/builtin.h"
 #include "lb/policy/p2c_choice.h"
@@ -43,11 +44,12 @@ typedef struct survey {
     bool was_uneven;                /* a weight that is not the mean is in force */
 } survey;
 
-/* Create what the backends have in common. Return false if out of memory. */
+/* Create what the backends have in common, in a cache line that nothing else writes: the end of each call reads it.
+ * Return false if out of memory. */
 static bool make_common(p2c_state *state, evener_loop *loop)
 {
     if (state->common == NULL) {
-        state->common = calloc(1, sizeof *state->common);
+        state->common = evener_cache_aligned_calloc(sizeof *state->common);
         if (state->common == NULL) {
             return false;
         }

@@ -569,6 +569,35 @@ Test(subchannel, an_older_policys_options_are_taken_as_far_as_they_go)
 
 /* ---- the listener's argument ---- */
 
+/* A policy's few data bytes are aligned, whatever another policy of the runtime has in the same place. */
+Test(subchannel, data_is_aligned_beside_listeners_with_arguments_of_their_own)
+{
+    enum { COUNT = 4 };
+    fixture *f = fixture_create(NULL);
+    evener_subchannel *subchannels[2 * COUNT];
+    evener_address *address;
+    int released = 0;
+    cr_assert_eq(evener_address_create(A, NULL, 0, &address, NULL), EVENER_STATUS_OK);
+    for (int i = 0; i < 2 * COUNT; i++) {
+        const evener_subchannel_options options = {.size = sizeof options,
+                                                   .state_changed = no_state,
+                                                   .arg = &released,
+                                                   .released = count_release,
+                                                   .data_bytes = i < COUNT ? 0 : 8,
+                                                   .arg_is_common = i >= COUNT};
+        subchannels[i] = evener_subchannel_pool_create_subchannel(&f->channel->pool, address, &options);
+        cr_assert_not_null(subchannels[i]);
+        cr_assert_eq((uintptr_t)evener_subchannel_data(subchannels[i]) % 64, 0, "subchannel %d", i);
+    }
+    for (int i = 0; i < 2 * COUNT; i++) {
+        evener_subchannel_release(subchannels[i]);
+    }
+    cr_assert_eq(released, 2 * COUNT);
+    evener_address_unref(address);
+    virtual_loop_run_until_idle(f->loop);
+    fixture_destroy(f);
+}
+
 /* Listeners with one function and many arguments: each subchannel is released with its own, however it is kept. */
 Test(subchannel, each_listener_has_its_own_argument)
 {
