@@ -252,8 +252,8 @@ Test(subchannel, attributes_of_an_address_may_change)
 {
     static const char *const lists[] = {A ";weight=1", A ";weight=5", A ";weight=1", A};
     static const char *const weights[] = {"1", "5", "1", NULL};
-    static const char *const names[] = {"round_robin", "pick_first"};
-    for (size_t p = 0; p < 2; p++) {
+    static const char *const names[] = {"round_robin", "p2c_ewma", "pick_first"};
+    for (size_t p = 0; p < 3; p++) {
         fixture *f = fixture_create(&(evener_channel_options){.policy = names[p]});
         for (size_t i = 0; i < 4; i++) {
             fixture_push(f, lists[i]);
