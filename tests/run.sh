@@ -80,11 +80,26 @@ if [ -n "$locale" ]; then
     export LOCPATH="$PWD/$build/locale" LC_ALL="$locale"
 fi
 
+# What runs in the background ends with this shell, after a signal too; ctest and stress-ng even if the shell is killed.
+# Each has a process group (set -m), as ctest leaves its tests running when it gets a signal.
+end_jobs()
+{
+    local job
+    for job in $(jobs -pr); do
+        kill -TERM -- "-$job" || true
+    done
+    wait
+}
+trap 'end_jobs 2>/dev/null' EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
 if [ -n "$stress" ]; then
-    # it ends with this shell, even if that is killed
+    set -m
     setpriv --pdeathsig TERM stress-ng --cpu "$jobs" --quiet &
     stress=$!
-    trap 'kill "$stress" 2>/dev/null && wait "$stress" || true' EXIT
+    set +m
 fi
 
 # A Criterion suite counts with its number of cases, any other program as one.
@@ -104,8 +119,11 @@ for round in $(seq "$rounds"); do
     began=$SECONDS
     rm -f "$log"
     status=0
-    ctest --test-dir "$build" --output-on-failure --no-tests=error -j "$at_a_time" ${filter:+-R "$filter"} </dev/null ||
-        status=$?
+    set -m
+    setpriv --pdeathsig TERM ctest --test-dir "$build" --output-on-failure --no-tests=error -j "$at_a_time" \
+        ${filter:+-R "$filter"} </dev/null &
+    set +m
+    wait $! || status=$?
     [ -f "$log" ] || fail "no test ran"
     [ -z "$stress" ] || kill -0 "$stress" 2>/dev/null || fail "stress-ng has ended: the tests did not run beside it"
     read -r now_passed now_failed < <(LC_ALL=C awk "$count" "$log")
