@@ -29,6 +29,7 @@
 #include "lb/base/options.h"
 #include "lb/runtime/clock.h"
 #include "lb/runtime/runtime_internal.h"
+#include "lb/runtime/uncancelled.h"
 #include "resolver/etcd/client.h"
 
 #define DEFAULT_TTL_S 10
@@ -657,7 +658,7 @@ const char *evener_etcd_registration_key(const evener_etcd_registration *registr
     return atomic_load_explicit(&registration->key, memory_order_acquire); /* see make_entry() */
 }
 
-/* Wait until everything has ended; until a time of CLOCK_MONOTONIC, or without a limit if NULL. False: the time passed. */
+/* Wait until everything has ended, at most until `deadline` (CLOCK_MONOTONIC; NULL: no limit). Return whether it has. */
 static bool wait_for_stop(evener_etcd_registration *self, const struct timespec *deadline)
 {
     pthread_mutex_lock(&self->stop_mutex);
@@ -685,6 +686,7 @@ evener_status_code evener_etcd_unregister(evener_etcd_registration *registration
         stop_on_control_thread(registration);
         return evener_status_clear(status);
     }
+    EVENER_UNCANCELLED; /* a thread that ended in wait_for_stop() would keep the mutex, and the control thread wait */
     const struct timespec deadline = evener_clock_deadline(timeout_ms != 0 ? timeout_ms : DEFAULT_UNREGISTER_MS);
     evener_runtime_call(registration->runtime, stop_on_control_thread, registration);
     if (!wait_for_stop(registration, &deadline)) {

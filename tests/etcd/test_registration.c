@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 
 #include <netinet/in.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,10 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#endif
 
 #include <evener/etcd.h>
 
@@ -271,6 +276,61 @@ Test(registration, unregistering_does_not_wait_for_a_token)
     clock_gettime(CLOCK_MONOTONIC, &after);
     cr_expect_lt(after.tv_sec - before.tv_sec, 3, "it took %ld s", (long)(after.tv_sec - before.tv_sec));
     close(silent);
+    scene_destroy(s);
+}
+
+typedef struct unregistering {
+    evener_etcd_registration *registration;
+    uint32_t has_registered, has_ended, may_go_on; /* atomic */
+    bool has_returned;
+} unregistering;
+
+/* Let the thread that unregisters wait. */
+static void hold_up(void *arg, evener_etcd_state state, const evener_status *status)
+{
+    unregistering *u = arg;
+    (void)status;
+    if (state == EVENER_ETCD_REGISTERED) {
+        __atomic_store_n(&u->has_registered, 1, __ATOMIC_RELEASE);
+    } else if (state == EVENER_ETCD_REMOVED) {
+        __atomic_store_n(&u->has_ended, 1, __ATOMIC_RELEASE);
+        (void)wait_for(&u->may_go_on, 1);
+    }
+}
+
+static void *unregister_and_end(void *arg)
+{
+    unregistering *u = arg;
+    (void)evener_etcd_unregister(u->registration, 60000, NULL);
+    u->has_returned = true;
+#ifdef __SANITIZE_ADDRESS__
+    __asan_handle_no_return(); /* gcc 12's AddressSanitizer does not unpoison the stack that a cancelled thread leaves */
+#endif
+    while (true) { /* the cancellation may come late */
+        pause();
+    }
+    return NULL;
+}
+
+Test(registration, a_thread_that_is_cancelled_unregisters_first)
+{
+    scene *s = scene_create();
+    unregistering u = {.has_returned = false};
+    pthread_t thread;
+    void *result = NULL;
+    s->options.changed = hold_up;
+    s->options.arg = &u;
+    scene_register(s);
+    u.registration = s->registration;
+    cr_assert(wait_for(&u.has_registered, 1));
+    cr_assert_eq(pthread_create(&thread, NULL, unregister_and_end, &u), 0);
+    cr_assert(wait_for(&u.has_ended, 1));
+    cr_assert_eq(pthread_cancel(thread), 0);
+    usleep(20000); /* in which it would end */
+    __atomic_store_n(&u.may_go_on, 1, __ATOMIC_RELEASE);
+    cr_assert_eq(pthread_join(thread, &result), 0);
+    cr_expect_eq(result, PTHREAD_CANCELED);
+    cr_assert(u.has_returned);
     scene_destroy(s);
 }
 
