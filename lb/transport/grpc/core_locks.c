@@ -9,6 +9,7 @@
 
 #include "lb/runtime/clock.h"
 #include "lb/runtime/thread.h"
+#include "lb/runtime/uncancelled.h"
 
 /* The waiting thread needs microseconds, unless it gets no processor. */
 #define WAIT_NS_MAX 1000000000
@@ -26,6 +27,7 @@ static void settle(void)
 {
     gpr_mu mutex;
     pthread_t thread;
+    EVENER_UNCANCELLED; /* the thread uses the mutex on this stack until it is joined */
     gpr_mu_init(&mutex);
     gpr_mu_lock(&mutex);
     /* The word of a lock changes when a thread begins to wait for it. */
