@@ -3,9 +3,10 @@
  *
  *     bench_tail [--brief] [--scenario=TEXT] [--quick] [--output=FILE]
  *
- * Four servers answer after 1 ms, unless the scenario says otherwise. Fails if a call fails in a scenario where all servers answer. A full run also
- * fails if p2c_ewma sends a hundredth of the calls or more to slow servers in every turn, as these would then set
- * the 99th percentile. (Not checked on a machine so busy that healthy servers have a 99th percentile of 10 ms.)
+ * Four servers answer after 1 ms, unless the scenario says otherwise. Fails if a call fails in a scenario where all
+ * servers answer. A full run also fails if p2c_ewma sends a hundredth of the calls or more to slow servers in every
+ * turn, as these would then set the 99th percentile. (Not checked on a machine so busy that healthy servers have a 99th
+ * percentile of 10 ms.)
  * With --scenario only those with an event whose name contains the text.
  * With --brief, which comes first, as in the tests, no check depends on time: a call may miss its deadline.
  *
@@ -23,8 +24,8 @@
  *   the machine thus affects all rows, and with many turns every row has good ones. A row is the median over its
  *   turns, and the minimum; for the 99.9th percentile two turns are combined. A client's turns with healthy and with
  *   slow servers are consecutive, and their ratio is reported too. Clients that do not have a turn are idle.
- * - Scenarios with an event: a pass is one second with its own servers and client, and all calls count. The last two are
- *   checks of the bench itself: it is known what they have to show. */
+ * - Scenarios with an event: a pass is one second with its own servers and client, and all calls count. The last two
+ *   are checks of the bench itself: it is known what they have to show. */
 #include <math.h>
 #include <pthread.h>
 #include <signal.h>

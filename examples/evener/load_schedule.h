@@ -15,15 +15,15 @@ typedef struct load_schedule {
     uint64_t last_start_ns;
 } load_schedule;
 
-/* Return a schedule of calls at a rate above 0, from began_ns to end_ns, at most calls_max of them (0: no limit). At least
- * one of end_ns and calls_max limits it. */
+/* Return a schedule of calls at a rate above 0, from began_ns to end_ns, at most calls_max of them (0: no limit). At
+ * least one of end_ns and calls_max limits it. */
 load_schedule load_schedule_begin(double rate, uint64_t began_ns, uint64_t end_ns, uint64_t calls_max);
 
 /* Return when the next call is due, which may be in the past; UINT64_MAX if none is left. */
 uint64_t load_schedule_next_ns(const load_schedule *s);
 
-/* Count the next call as started now. Return the time from which its latency counts: when it was due, however much later
- * it starts; or UINT64_MAX, and count nothing, if none is left or the end has come. */
+/* Count the next call as started now. Return the time from which its latency counts: when it was due, however much
+ * later it starts; or UINT64_MAX, and count nothing, if none is left or the end has come. */
 uint64_t load_schedule_start(load_schedule *s, uint64_t now_ns);
 
 /* End the schedule now: calls that are not due yet never will be. */
@@ -32,8 +32,8 @@ void load_schedule_interrupt(load_schedule *s, uint64_t now_ns);
 /* Return the calls that were due and have not been started. */
 uint64_t load_schedule_not_started(const load_schedule *s);
 
-/* Return for how many seconds the calls were spread: until the last one that was due, or until the last start if that was
- * later. */
+/* Return for how many seconds the calls were spread: until the last one that was due, or until the last start if that
+ * was later. */
 double load_schedule_spread_s(const load_schedule *s);
 
 #endif

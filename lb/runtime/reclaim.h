@@ -28,8 +28,8 @@ typedef struct evener_reclaim {
  * when the runtime ends run at its end. Control thread. */
 void evener_runtime_reclaim(evener_runtime *runtime, evener_reclaim *item);
 
-/* The same without a grace period, in a task: for what no reader can have found, as its last user has left. Items of the
- * two functions run in no particular order. Control thread. */
+/* The same without a grace period, in a task: for what no reader can have found, as its last user has left. Items of
+ * the two functions run in no particular order. Control thread. */
 void evener_runtime_reclaim_unread(evener_runtime *runtime, evener_reclaim *item);
 
 /* Somebody waits for what was queued: begin its grace period now, also if it is the first of the runtime. Control
@@ -40,8 +40,8 @@ void evener_runtime_reclaim_hurry(evener_runtime *runtime);
 
 typedef struct evener_reclaimer evener_reclaimer;
 
-/* Create a reclaimer. A thread of this name waits for grace periods, from the first item on; NULL: tasks on `loop` wait.
- * A thread that cannot be started is logged, and tasks wait instead. Errors: RESOURCE_EXHAUSTED. Any thread. */
+/* Create a reclaimer. A thread of this name waits for grace periods, started for the first item; NULL: tasks on `loop`
+ * wait. If it cannot be started, that is logged, and tasks wait instead. Errors: RESOURCE_EXHAUSTED. Any thread. */
 evener_status_code evener_reclaimer_create(evener_loop *loop, const char *thread_name, evener_reclaimer **reclaimer,
                                            evener_status *status);
 

@@ -376,7 +376,8 @@ void evener_http2_engine_connection_ended(evener_http2_engine *engine);
 /* Return a new seat; NULL if out of memory or descriptors. Any thread. */
 evener_http2_seat *evener_http2_seat_create(void);
 
-/* Make a seat for a blocking owner in advance, if there is none; without memory or descriptors do nothing. Any thread. */
+/* Make a seat for a blocking owner in advance, if there is none; do nothing without memory or descriptors. Any
+ * thread. */
 void evener_http2_seat_spare(evener_http2_engine *engine);
 
 /* Return a seat for a blocking owner; NULL if out of memory or descriptors. Any thread; takes a lock, but is rarely

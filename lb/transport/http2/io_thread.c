@@ -410,8 +410,8 @@ static void take_back(evener_http2_io_thread *thread, evener_connection *connect
 static evener_status_code start_with(evener_http2_io_thread *thread, evener_connection *connection,
                                      evener_status *status)
 {
-    /* First of all, so that the server answers meanwhile. But a look-up of a proxy's name wakes the thread when it ends,
-     * which needs the thread's seat. */
+    /* First of all, so that the server answers meanwhile. But a look-up of a proxy's name wakes the thread when it
+     * ends, which needs the thread's seat. */
     const bool first = !evener_http2_tunnel_is_wanted(connection);
     if (first) {
         attach(thread, connection);
