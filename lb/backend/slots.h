@@ -134,7 +134,10 @@ static inline uint64_t *evener_slot_repeats_counter(const evener_subchannel *han
 /* Count `n` attempts more. Any thread that keeps the slot alive, as the next one. */
 static inline void evener_slot_count_repeat(evener_subchannel *handle, evener_slot_repeat kind, uint64_t n)
 {
-    __atomic_store_n(&evener_slot_chunk_of(handle)->has_repeats, 1, __ATOMIC_RELAXED);
+    uint64_t *has_repeats = &evener_slot_chunk_of(handle)->has_repeats;
+    if (__atomic_load_n(has_repeats, __ATOMIC_RELAXED) == 0) { /* 504 backends share it: do not write each time */
+        __atomic_store_n(has_repeats, 1, __ATOMIC_RELAXED);
+    }
     (void)__atomic_fetch_add(evener_slot_repeats_counter(handle, kind), n, __ATOMIC_RELAXED);
 }
 

@@ -195,7 +195,7 @@ Test(channel_options, each_entry_of_an_array_has_to_be_complete)
     fixture_destroy(f);
 }
 
-/* grpc: naming.md: the endpoint of the target, percent-encoded but for what RFC 3986 allows in an authority. */
+/* grpc: naming.md: the endpoint of the target, percent-encoded, except what RFC 3986 allows there. */
 Test(channel_options, the_authority_of_a_target_is_encoded)
 {
     static const char *const names[][2] = {{"azAZ09", "azAZ09"},
