@@ -473,6 +473,7 @@ evener_status_code evener_channel_create(const char *target, const evener_channe
     if (bad != EVENER_STATUS_OK) {
         return bad;
     }
+    EVENER_UNCANCELLED; /* it may log, and wait for the control thread */
     evener_channel *made = aligned_alloc(64, (sizeof *made + 63) / 64 * 64);
     if (made == NULL) {
         return no_memory(status);

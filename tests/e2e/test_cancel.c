@@ -115,6 +115,29 @@ static void cancel_one(scene *s, const char *what, void *(*block)(void *))
     cr_assert_eq(code, EVENER_STATUS_DEADLINE_EXCEEDED, "%s: %s", what, evener_status_code_name(code));
 }
 
+static void *create_and_end(void *arg)
+{
+    scene *s = arg;
+    (void)pthread_cancel(pthread_self()); /* acts at the next cancellation point */
+    s->channel = open_channel("ipv4:127.0.0.1:1");
+    atomic_fetch_add(&s->returned, 1);
+    end_when_cancelled();
+    return NULL;
+}
+
+/* The first one: it looks whether the core will get its threads. */
+Test(cancel, a_channel_is_created_before_its_thread_ends)
+{
+    scene s = {0};
+    pthread_t thread;
+    void *result = NULL;
+    cr_assert_eq(pthread_create(&thread, NULL, create_and_end, &s), 0);
+    cr_assert_eq(pthread_join(thread, &result), 0);
+    cr_expect_eq(result, PTHREAD_CANCELED);
+    cr_assert_eq(atomic_load(&s.returned), 1);
+    evener_channel_unref(s.channel);
+}
+
 Test(cancel, blocked_functions_return_before_their_thread_ends)
 {
     scene s = {0};

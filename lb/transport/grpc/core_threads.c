@@ -6,6 +6,7 @@
 #include <grpc/grpc.h>
 
 #include "lb/runtime/thread.h"
+#include "lb/runtime/uncancelled.h"
 
 /* Two executors and a timer's in core 1.51, and the watcher, all of which exist at the same time. */
 #define THREADS 4
@@ -26,6 +27,7 @@ evener_status_code evener_grpc_check_core_threads(evener_status *status)
     if (grpc_is_initialized()) {
         return EVENER_STATUS_OK;
     }
+    EVENER_UNCANCELLED;         /* the threads use the semaphore on this stack until they are joined */
     (void)sem_init(&end, 0, 0); /* cannot fail: the value is in range */
     while (started < THREADS && code == EVENER_STATUS_OK) {
         code = evener_thread_start(&threads[started], "evener-probe", wait_for_end, &end, status);
