@@ -5,7 +5,7 @@
 
 #define LINE_FLAGS (JSON_COMPACT | JSON_REAL_PRECISION(17)) /* exact */
 
-/* The duration tells a shortened scenario (--scale) from the whole. */
+/* A scenario that --scale shortens has another duration. */
 static void key_of(char *key, size_t bytes, const sim_scenario *scenario, const sim_policy *policy, uint64_t seed)
 {
     snprintf(key, bytes, "%s, %s, %.17g s, seed %llu", scenario->name, policy->label, scenario->duration_s,

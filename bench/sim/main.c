@@ -380,7 +380,7 @@ static const char *option(const char *argument, const char *name)
     return strncmp(argument, name, length) == 0 && argument[length] == '=' ? argument + length + 1 : NULL;
 }
 
-/* Read a file in the place of `into`. */
+/* Replace `into` by what a file has. */
 static bool load_json(const char *path, json_t **into)
 {
     json_error_t error;
