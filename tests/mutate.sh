@@ -463,8 +463,8 @@ find_leak()
     done 3< <(head -n 5 "$work/covering")
 }
 
-# judge FILE LINE: run tests. Prints the one that fails twice with the fault, and passes without; `cannot be built`; `not
-# executed`; nothing if all pass.
+# judge FILE LINE: run tests. Prints the one that fails twice with the fault, and passes without in the same time; `cannot
+# be built`; `not executed`; nothing if all pass.
 judge()
 {
     local file=$1 line=$2 unit tests time filter seconds failed begun=$SECONDS done_=0
@@ -483,7 +483,7 @@ judge()
         failed=$(sed -nE 's/.*\[FAIL\] *([A-Za-z0-9_]+)::([A-Za-z0-9_]+).*/\1\/\2/p' "$work/test.log" | head -n 1)
         [ -z "$failed" ] || filter=$failed
         if ! run_unit "$work/lib" "$work/bin" "$unit" "$filter" $seconds "$work/test.log" &&
-            run_unit "$out" - "$unit" "$filter" $((seconds * 2)) "$work/test.log"; then
+            run_unit "$out" - "$unit" "$filter" $seconds "$work/test.log"; then
             printf '%s\t%s\n' "$file" "$unit" >>"$build/killers"
             echo "$unit${failed:+ $failed}"
             return
