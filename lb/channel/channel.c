@@ -536,7 +536,8 @@ void evener_channel_free(evener_channel *channel)
     sem_t *gone = channel->control.gone;
     free(channel);
     if (gone != NULL) {
-        sem_post(gone); /* the waiting thread releases the runtime */
+        evener_runtime_expect_task(runtime); /* perhaps the end of that thread's next channel */
+        sem_post(gone);                      /* the waiting thread releases the runtime */
     } else {
         evener_runtime_unref(runtime);
     }

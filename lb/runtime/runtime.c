@@ -356,6 +356,13 @@ bool evener_runtime_is_driven_by_caller(const evener_runtime *runtime)
     return runtime->own_loop == NULL;
 }
 
+void evener_runtime_expect_task(evener_runtime *runtime)
+{
+    if (runtime->own_loop != NULL) {
+        evener_uv_loop_expect_task(runtime->own_loop);
+    }
+}
+
 bool evener_runtime_owns_this_thread(const evener_runtime *runtime)
 {
     return own_runtime == runtime || evener_loop_on_control_thread(runtime->loop);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
+#include <urcu/arch.h>
 #include <uv.h>
 
 #include <evener/log.h>
@@ -28,7 +29,8 @@ struct evener_uv_loop {
     uint64_t alarm_ns; /* the deadline of `alarm`; UINT64_MAX: not set */
     evener_timer_heap timers;
     evener_task_queue tasks;
-    bool runs_tasks; /* control thread */
+    bool runs_tasks;   /* control thread */
+    bool expects_task; /* control thread; see evener_uv_loop_expect_task() */
     evener_random random;
 };
 
@@ -151,6 +153,9 @@ static const evener_loop_vtable vtable = {
  * three system calls, and closing a channel takes four rounds. */
 #define ROUNDS_MAX 4
 
+/* About 5 us: the other thread needs less than one from the end of its wait to its next task. */
+#define LOOKS_FOR_TASK 100
+
 static void woken(uv_async_t *wake)
 {
     evener_uv_loop *loop = wake->data;
@@ -159,9 +164,19 @@ static void woken(uv_async_t *wake)
         (void)evener_task_queue_run(&loop->tasks);
     }
     loop->runs_tasks = false;
+    for (int look = 0; loop->expects_task && look < LOOKS_FOR_TASK && evener_task_queue_is_empty(&loop->tasks);
+         look++) {
+        caa_cpu_relax();
+    }
+    loop->expects_task = false;
     if (!evener_task_queue_is_empty(&loop->tasks)) {
         (void)uv_async_send(&loop->wake);
     }
+}
+
+void evener_uv_loop_expect_task(evener_uv_loop *loop)
+{
+    loop->expects_task = true;
 }
 
 /* ---- create, run, destroy ---- */

@@ -18,6 +18,9 @@ evener_loop *evener_uv_loop_base(evener_uv_loop *loop);
 /* Make the calling thread the control thread and run the loop until evener_uv_loop_stop(). */
 void evener_uv_loop_run(evener_uv_loop *loop);
 
+/* Look for a further task for some 5 us before the loop sleeps next. Control thread. */
+void evener_uv_loop_expect_task(evener_uv_loop *loop);
+
 /* Make evener_uv_loop_run() return after the current turn. Control thread. */
 void evener_uv_loop_stop(evener_uv_loop *loop);
 
