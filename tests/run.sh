@@ -14,8 +14,8 @@ usage: tests/run.sh [OPTION...]
   --build=FOLDER    where to build (default: build/test, or build/SANITIZER)
   --repeat=N        N rounds of all tests; one that failed leaves its log in the build folder, as failed-round-N.log
   --stress          beside a busy loop per processor (stress-ng)
-  --jobs=N          N tests at a time (default: three per processor, as most of them wait most of the time; one per
-                    processor with sanitizers, where they compute)
+  --jobs=N          N tests at a time (default: one per processor; as most of them wait most of the time, three per
+                    processor are faster)
   --werror          warnings are errors
   --build-only      do not run the tests
   --locale=NAME     run the tests in this locale, made in the build folder if need be: de_DE.UTF-8
@@ -59,7 +59,7 @@ if [ -n "$fuzz" ]; then
         -DEVENER_FUZZ=ON -DCMAKE_C_COMPILER=clang)
 fi
 build=${build:-build/$name}
-at_a_time=${at_a_time:-$((${#sanitize} > 0 ? jobs : 3 * jobs))}
+at_a_time=${at_a_time:-$jobs}
 
 say "configure: $build ${options[*]}"
 mkdir -p "$build"
