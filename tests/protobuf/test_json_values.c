@@ -148,15 +148,11 @@ Test(json_values, the_fewest_digits_that_give_the_same_number_are_written)
         {-(double)INFINITY, "\"-Infinity\"", "\"-Infinity\""},
         {(double)NAN, "\"NaN\"", "\"NaN\""},
         {16777217, "16777217", "16777216"},
-        {3.4028234663852886e38, "3.40282346638529e+38", "3.4028235e+38"},
+        {3.4028234663852886e38, "3.4028234663852886e+38", "3.4028235e+38"}, /* as a double it needs all digits */
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         evener_double_write(cases[i].value, text);
-        if (i == 9) { /* as a double it needs all digits */
-            cr_assert(strtod(text, NULL) == cases[i].value);
-        } else {
-            cr_assert_str_eq(text, cases[i].as_double);
-        }
+        cr_assert_str_eq(text, cases[i].as_double);
         evener_float_write((float)cases[i].value, text);
         cr_assert_str_eq(text, cases[i].as_float);
     }
