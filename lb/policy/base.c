@@ -654,14 +654,14 @@ static bool compare_lists(base *b, const list *made, size_t kept)
             entry_release(b, b->added.entries[i], 0);
         }
     }
-    for (size_t i = 0; removed.count < b->current.count - kept; i++) {
+    for (size_t i = 0; i < b->current.count && removed.count < b->current.count - kept; i++) {
         entry *e = b->current.entries[i];
         if (e->generation != b->generation) {
             e->differs = true;
             removed.entries[removed.count++] = e;
         }
     }
-    for (size_t i = 0; added.count < made->count - kept; i++) {
+    for (size_t i = 0; i < made->count && added.count < made->count - kept; i++) {
         entry *e = made->entries[i];
         if (!e->in_current) {
             e->differs = true;
