@@ -21,7 +21,7 @@ bool evener_runtime_has_this_thread(void);
 /* Return whether the runtime belongs to a parent of this process: it was created before a fork(). Any thread. */
 EVENER_SIBLING bool evener_runtime_is_older_than_fork(const evener_runtime *runtime);
 
-/* Let the control thread look for a further task for some 5 us before it sleeps: a thread that was waiting for the end of
+/* Let the control thread look for a further task for some 5 us before it sleeps: a thread that waited for the end of
  * something often posts the next end at once, and to wake up takes longer than that. Does nothing on the caller's loop.
  * Control thread. */
 void evener_runtime_expect_task(evener_runtime *runtime);

@@ -9,25 +9,7 @@
 
 #include "lb/protobuf/pool.h"
 #include "lb/protobuf/wire.h"
-
-typedef evener_wire_buffer buffer;
-
-static size_t begin(buffer *b, uint32_t number)
-{
-    evener_wire_put_tag(b, number, EVENER_WIRE_BYTES);
-    return b->length;
-}
-
-static void text(buffer *b, uint32_t number, const char *value)
-{
-    evener_wire_put_bytes(b, number, value, strlen(value));
-}
-
-static void number(buffer *b, uint32_t field, uint64_t value)
-{
-    evener_wire_put_tag(b, field, EVENER_WIRE_VARINT);
-    evener_wire_put_varint(b, value);
-}
+#include "tests/protobuf/hand_made.h"
 
 /* A field of a declaration; without a type name `type` is NULL. */
 typedef struct declared {

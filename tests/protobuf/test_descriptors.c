@@ -4,6 +4,7 @@
 #include <evener/descriptors.h>
 
 #include "lb/protobuf/wire.h"
+#include "tests/protobuf/hand_made.h"
 
 static evener_descriptors *empty(void)
 {
@@ -141,26 +142,6 @@ Test(descriptors, comments_of_every_declaration_are_kept)
 }
 
 /* ---- sets made by hand ---- */
-
-/* A set under construction: file() and the like append to it. */
-typedef evener_wire_buffer buffer;
-
-static size_t begin(buffer *b, uint32_t number)
-{
-    evener_wire_put_tag(b, number, EVENER_WIRE_BYTES);
-    return b->length;
-}
-
-static void text(buffer *b, uint32_t number, const char *value)
-{
-    evener_wire_put_bytes(b, number, value, strlen(value));
-}
-
-static void number(buffer *b, uint32_t field, uint64_t value)
-{
-    evener_wire_put_tag(b, field, EVENER_WIRE_VARINT);
-    evener_wire_put_varint(b, value);
-}
 
 /* Append a file with one message of one field of a message type. `import` may be NULL. */
 static void file(buffer *b, const char *name, const char *import, const char *message, const char *type)
