@@ -209,6 +209,64 @@ Test(descriptors, a_missing_type_is_named_with_its_user_and_the_missing_imports)
     evener_descriptors_destroy(types);
 }
 
+Test(descriptors, a_long_list_of_missing_imports_is_cut)
+{
+    evener_descriptors *types = empty();
+    buffer b = {0};
+    char import[101];
+    evener_status status;
+    memset(import, 'i', 100);
+    import[100] = '\0';
+    const size_t start = begin(&b, 1);
+    text(&b, 1, "a.proto");
+    for (int i = 0; i < 4; i++) {
+        import[0] = (char)('a' + i);
+        text(&b, 3, import);
+    }
+    const size_t in_message = begin(&b, 4);
+    text(&b, 1, "A");
+    const size_t in_field = begin(&b, 2);
+    text(&b, 1, "f");
+    number(&b, 3, 1);
+    text(&b, 6, ".B");
+    evener_wire_close(&b, in_field);
+    evener_wire_close(&b, in_message);
+    evener_wire_close(&b, start);
+    cr_assert_eq(add(types, &b, &status), EVENER_STATUS_INVALID_ARGUMENT);
+    const char *list = strchr(status.message, ';');
+    cr_assert_not_null(list, "%s", status.message);
+    cr_expect_eq(strstr(status.message, "a.proto: A.f: the type .B is unknown; missing imports: aiii"), status.message);
+    cr_expect_eq(strlen(list), 255, "%s", list);
+    cr_expect_str_eq(list + 253, "ii", "%s", list);
+    cr_expect_not_null(strstr(list, "ii, bi"));
+    cr_expect_not_null(strstr(list, "ii, ci"));
+    evener_descriptors_destroy(types);
+}
+
+Test(descriptors, a_set_and_the_files_of_one_call_have_at_most_64_mib)
+{
+    /* Field 2 of a set is unknown, and takes the rest of the room. */
+    for (size_t length = EVENER_DESCRIPTORS_BYTES_MAX; length <= EVENER_DESCRIPTORS_BYTES_MAX + 1; length++) {
+        evener_descriptors *types = empty();
+        buffer b = {0};
+        file(&b, "a.proto", NULL, "A", NULL);
+        evener_wire_put_tag(&b, 2, EVENER_WIRE_BYTES);
+        evener_wire_put_varint(&b, length - b.length - 4);
+        const size_t left = length - b.length;
+        cr_assert_not_null(evener_wire_extend(&b, left));
+        cr_assert_eq(b.length, length);
+        const bool fits = length == EVENER_DESCRIPTORS_BYTES_MAX;
+        evener_status status;
+        cr_assert_eq(add(types, &b, &status), fits ? EVENER_STATUS_OK : EVENER_STATUS_RESOURCE_EXHAUSTED, "%s",
+                     status.message);
+        if (!fits) {
+            cr_assert_str_eq(status.message, "descriptor set: larger than 64 MiB");
+        }
+        cr_assert_eq(evener_descriptors_message(types, "A") != NULL, fits);
+        evener_descriptors_destroy(types);
+    }
+}
+
 Test(descriptors, a_set_that_fails_leaves_the_pool_as_it_was)
 {
     evener_descriptors *types = empty();

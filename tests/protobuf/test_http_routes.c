@@ -321,20 +321,33 @@ Test(http_routes, statuses)
 
 /* ---- rules that are wrong ---- */
 
-/* Read the set with all places of `old` replaced by `new`, of the same length, and create routes. */
-static evener_status_code create_patched(const char *old, const char *new, evener_status *status)
+static size_t read_set(char set[65536])
 {
-    static char set[65536];
     FILE *file = fopen(SHELF_PROTOSET, "rb");
     cr_assert_not_null(file);
-    const size_t bytes = fread(set, 1, sizeof set, file);
+    const size_t bytes = fread(set, 1, 65536, file);
     fclose(file);
-    cr_assert(bytes < sizeof set && strlen(old) == strlen(new));
+    cr_assert_lt(bytes, 65536);
+    return bytes;
+}
+
+/* Replace all places of `old` by `new`, of the same length. */
+static void patch(char *set, size_t bytes, const char *old, const char *new)
+{
     unsigned places = 0;
+    cr_assert_eq(strlen(old), strlen(new));
     for (char *at = set; (at = memmem(at, bytes - (size_t)(at - set), old, strlen(old))) != NULL; places++) {
         memcpy(at, new, strlen(new));
     }
     cr_assert_gt(places, 0, "%s", old);
+}
+
+/* Read the set with all places of `old` replaced by `new`, and create routes. */
+static evener_status_code create_patched(const char *old, const char *new, evener_status *status)
+{
+    static char set[65536];
+    const size_t bytes = read_set(set);
+    patch(set, bytes, old, new);
     evener_descriptors *types;
     evener_http_routes *routes = NULL;
     cr_assert_eq(evener_descriptors_create(&types, status), EVENER_STATUS_OK);
@@ -421,6 +434,41 @@ Test(http_routes, openapi_has_a_bounded_number_of_parameters)
     }
     cr_expect_leq(parameters, 1000, "%u", parameters);
     cr_expect_lt(strlen(yaml), 1000000, "%zu", strlen(yaml));
+    free(yaml);
+    close_scene(&s);
+}
+
+/* Return how often `part` is in the text. */
+static unsigned places_of(const char *text, const char *part)
+{
+    unsigned places = 0;
+    for (const char *at = text; (at = strstr(at, part)) != NULL; at++) {
+        places++;
+    }
+    return places;
+}
+
+Test(http_routes, openapi_knows_of_two_routes_with_one_path_and_verb_the_more_specific_one)
+{
+    static char set[65536];
+    const size_t bytes = read_set(set);
+    patch(set, bytes, "/v1/books/latest", "/v1/{reason=b/*}");
+    patch(set, bytes, "/v1/books/oldest", "/v1/{reason=a/*}");
+    scene s;
+    evener_status status;
+    char *yaml = NULL;
+    cr_assert_eq(evener_descriptors_create(&s.types, &status), EVENER_STATUS_OK);
+    cr_assert_eq(evener_descriptors_add_set(s.types, set, bytes, &status), EVENER_STATUS_OK, "%s", status.message);
+    cr_assert_eq(evener_http_routes_create(s.types, NULL, &s.routes, &status), EVENER_STATUS_OK, "%s", status.message);
+    cr_assert_eq(evener_http_routes_openapi(s.routes, NULL, &yaml, &status), EVENER_STATUS_OK);
+    cr_expect_eq(places_of(yaml, "  \"/v1/{reason}\":\n    get:\n"), 1);
+    cr_expect_eq(places_of(yaml, "operationId: \"Shelf_Other\""), 1);
+    cr_expect_eq(places_of(yaml, "operationId: \"Shelf_Authors\""), 0);
+    cr_expect_eq(places_of(yaml, "  title: \"gateway\"\n"), 1);
+    /* Other verbs of one path are all there. */
+    cr_expect_eq(places_of(yaml, "operationId: \"Shelf_GetBook\""), 1);
+    cr_expect_eq(places_of(yaml, "operationId: \"Shelf_DeleteBook\""), 1);
+    cr_expect_eq(places_of(yaml, "\n  \"/v1/{name}\":\n"), 1);
     free(yaml);
     close_scene(&s);
 }

@@ -118,6 +118,56 @@ Test(json, malformed_text_is_refused_with_line_and_column)
     cr_assert_eq(evener_json_to_bytes(everything, "{}\0", 3, NULL, &bytes, &status), EVENER_STATUS_INVALID_ARGUMENT);
 }
 
+Test(json, a_value_of_another_type_is_looked_into_as_deep_as_is_allowed)
+{
+    const evener_json_options few = {.size = sizeof few, .depth_max = 3};
+    static const char *const cases[][2] = {
+        {"{\"aString\":[[x]]}", "malformed JSON at line 1, column 14: a value is needed"},
+        {"{\"aString\":[[[x]]]}", "aString: a string is needed"},
+        {"{\"aString\":[[[1]]]}", "aString: a string is needed"},
+        {"{\"nested\":{\"aString\":[x]}}", "malformed JSON at line 1, column 23: a value is needed"},
+        {"{\"nested\":{\"aString\":[[x]]}}", "nested.aString: a string is needed"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        evener_status status;
+        evener_bytes bytes;
+        cr_assert_eq(parse(cases[i][0], &few, &bytes, &status), EVENER_STATUS_INVALID_ARGUMENT, "%s", cases[i][0]);
+        cr_expect_str_eq(status.message, cases[i][1]);
+    }
+}
+
+Test(json, a_path_is_cut_after_255_characters)
+{
+    static const char problem[] = ": the message evener.test.Everything has no such field";
+    for (size_t length = 240; length <= 300; length++) {       /* of the whole path, whose last name is unknown */
+        for (size_t before = 0; before <= 248; before += 31) { /* "nested." and so on: 7 characters each */
+            const size_t levels = before / 7;
+            if (levels * 7 >= length) {
+                continue;
+            }
+            char json[2048] = "", path[512] = "", expected[512];
+            for (size_t i = 0; i < levels; i++) {
+                strcat(json, "{\"nested\":");
+                strcat(path, "nested.");
+            }
+            const size_t name = length - levels * 7;
+            memset(path + levels * 7, 'x', name);
+            path[length] = '\0';
+            strcat(json, "{\"");
+            strcat(json, path + levels * 7);
+            strcat(json, "\":1");
+            for (size_t i = 0; i <= levels; i++) {
+                strcat(json, "}");
+            }
+            if (length >= 255) {
+                memcpy(path + 252, "...", 4);
+            }
+            snprintf(expected, sizeof expected, "%s%s", path, problem);
+            refuses(json, expected);
+        }
+    }
+}
+
 Test(json, nothing_is_stored_when_a_text_is_refused)
 {
     static const uint8_t mine = 7;

@@ -84,6 +84,21 @@ Test(path_template, variables)
     expect_match("/v1/{name=a/*}/b", "/v1/a/7/b", "name=a/7;");
 }
 
+Test(path_template, names_of_fields_have_letters_digits_and_underscores)
+{
+    expect_match("/{a0}", "/x", "a0=x;");
+    expect_match("/{a9.z_Z}", "/x", "a9.z_Z=x;");
+    expect_match("/{_a.A1}", "/x", "_a.A1=x;");
+    static const char *const no_part[] = {"/{a/}", "/{a:}", "/{a@}", "/{a[}", "/{a`}", "/{a|}", "/{a^}"};
+    static const char *const no_beginning[] = {"/{0}", "/{9}", "/{@}", "/{[}", "/{`}", "/{|}", "/{a.0}", "/{.a}"};
+    for (size_t i = 0; i < sizeof no_part / sizeof no_part[0]; i++) {
+        expect_refused(no_part[i], "at 4: \"}\" is needed");
+    }
+    for (size_t i = 0; i < sizeof no_beginning / sizeof no_beginning[0]; i++) {
+        expect_refused(no_beginning[i], "at 3: the path of a field is needed");
+    }
+}
+
 Test(path_template, verbs)
 {
     expect_match("/v1/{id}:read", "/v1/7:read", "id=7;");
