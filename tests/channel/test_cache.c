@@ -550,6 +550,73 @@ Test(cache, a_file_system_that_hangs_holds_back_no_failure_and_a_late_list_is_us
     sem_destroy(&disk.end);
 }
 
+static void stop_cache(void *arg)
+{
+    evener_channel_cache_stop(arg);
+}
+
+/* Set a list, and wait until the channel has taken it. */
+static void set_and_wait(evener_manual_resolver *manual, evener_channel *channel, const char *list, size_t count)
+{
+    evener_status status;
+    evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof *stats.subchannels};
+    cr_assert_eq(evener_manual_resolver_set(manual, list, NULL, &status), EVENER_STATUS_OK);
+    size_t now;
+    do {
+        cr_assert_eq(evener_channel_get_stats(channel, &stats, &status), EVENER_STATUS_OK);
+        now = stats.subchannel_count;
+        evener_channel_stats_clear(&stats);
+    } while (now != count);
+}
+
+/* The disk thread stands still while the channel goes to rest twice, each time with another list to write. */
+Test(cache, of_lists_that_wait_for_the_disk_the_last_one_is_written, .timeout = 60)
+{
+    evener_runtime *runtime;
+    evener_manual_resolver *manual;
+    evener_channel *channel;
+    evener_credentials *insecure;
+    evener_status status;
+    struct hang disk = {.work.run = hang};
+    sem_init(&disk.begun, 0, 0);
+    sem_init(&disk.end, 0, 0);
+    cr_assert_eq(evener_runtime_create(NULL, &runtime, &status), EVENER_STATUS_OK);
+    cr_assert_eq(evener_manual_resolver_create("orders", &manual, &status), EVENER_STATUS_OK);
+    cr_assert_eq(evener_credentials_create_insecure(&insecure, NULL), EVENER_STATUS_OK);
+    evener_work_threads *threads = evener_work_threads_get_disk(runtime, &status);
+    cr_assert_not_null(threads);
+    evener_work_threads_put(threads, &disk.work);
+    while (sem_wait(&disk.begun) != 0) {
+    }
+    const evener_resolver_builder *resolvers[] = {evener_manual_resolver_builder(manual)};
+    const evener_channel_options options = {.size = sizeof options,
+                                            .runtime = runtime,
+                                            .credentials = insecure,
+                                            .resolvers = resolvers,
+                                            .resolver_count = 1,
+                                            .cache_file = path};
+    cr_assert_eq(evener_channel_create("orders:///x", &options, &channel, &status), EVENER_STATUS_OK, "%s",
+                 status.message);
+    evener_channel_cache *cache = &channel->control.cache;
+    evener_channel_connect(channel);
+    set_and_wait(manual, channel, A, 1); /* its write is with the disk thread */
+    set_and_wait(manual, channel, A "," B, 2);
+    evener_runtime_call(runtime, stop_cache, cache);
+    set_and_wait(manual, channel, A "," B "," C, 3);
+    evener_runtime_call(runtime, stop_cache, cache);
+    cr_expect_eq(access(path, F_OK), -1);
+    sem_post(&disk.end);
+    evener_channel_unref(channel); /* waits for the writes */
+    evener_saved_list list = read_file();
+    cr_expect_eq(list.count, 3);
+    evener_saved_list_clear(&list);
+    evener_credentials_destroy(insecure);
+    evener_manual_resolver_destroy(manual);
+    evener_runtime_unref(runtime);
+    sem_destroy(&disk.begun);
+    sem_destroy(&disk.end);
+}
+
 Test(cache, on_a_runtime_of_its_own_the_disk_is_used_on_a_work_thread)
 {
     for (int round = 0; round < 2; round++) {

@@ -241,6 +241,68 @@ Test(channel_options, the_way_of_picks_is_that_of_the_transport)
     fixture_destroy(f);
 }
 
+static unsigned credentials_set;
+
+static evener_status_code set_credentials(evener_transport *transport, const evener_credentials *credentials,
+                                          evener_status *status)
+{
+    (void)transport;
+    cr_assert_not_null(credentials);
+    if (++credentials_set > 1) {
+        return evener_status_set(status, EVENER_STATUS_UNAUTHENTICATED, "no second time");
+    }
+    return evener_status_clear(status);
+}
+
+/* A transport may be unable to replace them: an older one, whose table ends before that function, or one without it. */
+Test(channel_options, credentials_are_replaced_where_the_transport_can)
+{
+    fixture *f = fixture_create(NULL);
+    fixture_push(f, A);
+    fixture_connect(f);
+    evener_transport *transport = fake_transport_transport(f->transport);
+    const evener_transport_vtable *const its_own = transport->vtable;
+    evener_transport_vtable vtable = *its_own;
+    transport->vtable = &vtable;
+    evener_credentials *insecure = NULL;
+    evener_status status;
+    cr_assert_eq(evener_credentials_create_insecure(&insecure, &status), EVENER_STATUS_OK);
+
+    vtable.set_credentials = NULL;
+    cr_expect_eq(evener_channel_set_credentials(f->channel, insecure, &status), EVENER_STATUS_FAILED_PRECONDITION);
+    cr_expect_str_eq(status.message, "credentials of \"orders:///x\": its transport cannot replace them");
+    vtable.set_credentials = set_credentials;
+    vtable.size = offsetof(evener_transport_vtable, set_credentials) + sizeof vtable.set_credentials - 1;
+    cr_expect_eq(evener_channel_set_credentials(f->channel, insecure, &status), EVENER_STATUS_FAILED_PRECONDITION);
+    cr_expect_eq(credentials_set, 0);
+    virtual_loop_run_until_idle(f->loop);
+    cr_expect_eq(fake_transport_attempts(f->transport, A), 1, "nothing has changed");
+
+    vtable.size++;
+    cr_expect_eq(evener_channel_set_credentials(f->channel, insecure, &status), EVENER_STATUS_OK, "%s", status.message);
+    cr_expect_eq(credentials_set, 1);
+    virtual_loop_run_until_idle(f->loop);
+    cr_expect_eq(fake_transport_attempts(f->transport, A), 2, "it has connected anew");
+    cr_expect_eq(evener_channel_set_credentials(f->channel, insecure, &status), EVENER_STATUS_UNAUTHENTICATED);
+    cr_expect_str_eq(status.message, "no second time");
+    virtual_loop_run_until_idle(f->loop);
+    cr_expect_eq(fake_transport_attempts(f->transport, A), 2, "nothing has changed");
+
+    cr_expect_eq(evener_channel_set_credentials(NULL, insecure, &status), EVENER_STATUS_INVALID_ARGUMENT);
+    cr_expect_not_null(strstr(status.message, "`channel`"), "%s", status.message);
+    cr_expect_eq(evener_channel_set_credentials(f->channel, NULL, &status), EVENER_STATUS_INVALID_ARGUMENT);
+    cr_expect_not_null(strstr(status.message, "`credentials`"), "%s", status.message);
+    evener_channel_close(f->channel);
+    virtual_loop_run_until_idle(f->loop);
+    cr_expect_eq(evener_channel_set_credentials(f->channel, insecure, &status), EVENER_STATUS_UNAVAILABLE);
+    cr_expect_str_eq(status.message, "channel closed");
+    cr_expect_eq(credentials_set, 2);
+    virtual_loop_run_until_idle(f->loop);
+    transport->vtable = its_own;
+    evener_credentials_destroy(insecure);
+    fixture_destroy(f);
+}
+
 static void expect_policy(fixture *f, const char *policy)
 {
     evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof *stats.subchannels};

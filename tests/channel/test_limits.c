@@ -438,6 +438,91 @@ Test(limits, a_tried_backend_is_picked_when_the_others_are_full)
     fixture_destroy(f);
 }
 
+/* A backend that was neither tried nor is full is better than both. */
+Test(limits, a_tried_backend_is_avoided_beside_a_full_one)
+{
+    fixture *f = fixture_create(&(evener_channel_options){
+        .policy = "round_robin", .backend_calls_in_flight_max = 1, .calls_waiting_max = EVENER_NO_CALLS_WAITING});
+    fixture_push(f, BACKENDS ",127.0.0.1:4");
+    fixture_connect(f);
+    waiting full = {0}, w = {0};
+    cr_assert_eq(ask(f, &full, 0), EVENER_PICK_COMPLETE);
+    const char *others[3];
+    size_t count = 0;
+    static const char *const all[] = {"127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3", "127.0.0.1:4"};
+    for (size_t i = 0; i < 4; i++) {
+        if (strcmp(all[i], evener_subchannel_address_text(full.pick.subchannel)) != 0) {
+            cr_assert_lt(count, 3);
+            others[count++] = all[i];
+        }
+    }
+    for (size_t i = 0; i < 24; i++) { /* round_robin begins anywhere */
+        const char *const tried[] = {others[i % 3], others[(i + 1) % 3]};
+        cr_assert_eq(ask_with(f, &w, (evener_pick_args){.tried = tried, .tried_count = 1}), EVENER_PICK_COMPLETE);
+        cr_expect_str_neq(evener_subchannel_address_text(w.pick.subchannel), tried[0], "%zu", i);
+        end(f, &w.pick);
+        cr_assert_eq(ask_with(f, &w, (evener_pick_args){.tried = tried, .tried_count = 2}), EVENER_PICK_COMPLETE);
+        cr_expect_str_eq(evener_subchannel_address_text(w.pick.subchannel), others[(i + 2) % 3], "%zu", i);
+        end(f, &w.pick);
+    }
+    end(f, &full.pick);
+    fixture_destroy(f);
+}
+
+/* The channel looks at the first 16 backends that were tried, and whatever their number it finds one that has room. */
+Test(limits, any_number_of_tried_backends_may_be_given)
+{
+    fixture *f = connected((evener_channel_options){
+        .policy = "round_robin", .backend_calls_in_flight_max = 1, .calls_waiting_max = EVENER_NO_CALLS_WAITING});
+    waiting full = {0}, w = {0};
+    cr_assert_eq(ask(f, &full, 0), EVENER_PICK_COMPLETE);
+    const char *tried[40];
+    for (size_t i = 0; i < sizeof tried / sizeof *tried; i++) {
+        tried[i] = "10.0.0.1:1";
+    }
+    tried[15] = strcmp(evener_subchannel_address_text(full.pick.subchannel), "127.0.0.1:1") != 0 ? "127.0.0.1:1"
+                                                                                                 : "127.0.0.1:2";
+    for (size_t count = 15; count <= sizeof tried / sizeof *tried; count++) {
+        unsigned of_tried = 0;
+        for (unsigned i = 0; i < 12; i++) {
+            cr_assert_eq(ask_with(f, &w, (evener_pick_args){.tried = tried, .tried_count = count}),
+                         EVENER_PICK_COMPLETE, "%zu", count);
+            of_tried += strcmp(evener_subchannel_address_text(w.pick.subchannel), tried[15]) == 0;
+            end(f, &w.pick);
+        }
+        cr_expect_eq(of_tried != 0, count == 15, "%zu: %u", count, of_tried);
+    }
+    end(f, &full.pick);
+    fixture_destroy(f);
+}
+
+/* A call that the full queue refuses does not count as one that waits because of a limit. */
+Test(limits, a_full_queue_refuses_calls_before_the_limit_of_waiting_ones)
+{
+    fixture *f = connected((evener_channel_options){
+        .policy = "round_robin", .queued_picks_max = 1, .calls_in_flight_max = 1, .calls_waiting_max = 3});
+    waiting first = {0}, waits = {0}, refused = {0};
+    cr_assert_eq(ask(f, &first, 0), EVENER_PICK_COMPLETE);
+    cr_assert_eq(ask(f, &waits, 0), EVENER_PICK_QUEUE);
+    for (unsigned i = 0; i < 4; i++) {
+        const uint32_t generation = f->channel->queue.generation;
+        cr_assert_eq(ask(f, &refused, 0), EVENER_PICK_DROP);
+        cr_expect_eq(refused.status.code, EVENER_STATUS_RESOURCE_EXHAUSTED, "%u: %s", i, refused.status.message);
+        cr_expect_not_null(strstr(refused.status.message, "1 calls wait"), "%s", refused.status.message);
+        cr_expect_eq(stats_of(f).limited_calls_waiting, 1);
+        cr_expect_neq(f->channel->queue.generation, generation, "whoever saw it waiting looks again");
+    }
+    cr_expect_eq(stats_of(f).limited_calls_refused, 0, "by no limit");
+    end(f, &first.pick);
+    cr_expect_eq(waits.ends, 1);
+    cr_expect_eq(waits.status.code, EVENER_STATUS_OK);
+    end(f, &waits.pick);
+    cr_expect_eq(stats_of(f).limited_calls_waiting, 0);
+    cr_expect_eq(ask(f, &first, 0), EVENER_PICK_COMPLETE, "nobody waits any more");
+    end(f, &first.pick);
+    fixture_destroy(f);
+}
+
 Test(limits, bad_limits_in_a_service_config_are_refused)
 {
     static const char *const bad[] = {"7",

@@ -234,6 +234,36 @@ static void change_at_random(const char *policy)
     model_destroy(&m);
 }
 
+/* An update that is refused changes nothing, and its plan may be discarded as any other. */
+Test(list_changes, the_plan_of_a_refused_update_is_empty)
+{
+    evener_address *one = make(0, NULL);
+    evener_address *with_hole[] = {one, NULL, one};
+    const struct {
+        evener_address **addresses;
+        size_t count;
+        const char *reason;
+    } refused[] = {{with_hole, EVENER_RESOLVER_ADDRESSES_MAX + 1, "at most"},
+                   {NULL, 1, "no list of them"},
+                   {with_hole, 3, "entry 1 of 3 is NULL"}};
+    const evener_update_list list = {0};
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        const evener_resolver_update update = {
+            .size = sizeof update, .addresses = refused[i].addresses, .address_count = refused[i].count};
+        evener_update_plan plan;
+        memset(&plan, 0xa5, sizeof plan);
+        evener_status status;
+        cr_assert_eq(evener_update_list_prepare(&list, &update, &plan, &status), EVENER_STATUS_INVALID_ARGUMENT);
+        cr_expect_not_null(strstr(status.message, refused[i].reason), "%s", status.message);
+        cr_expect_null(plan.addresses, "%zu", i);
+        cr_expect_null(plan.hashes, "%zu", i);
+        cr_expect_eq(plan.count, 0, "%zu", i);
+        cr_assert_eq(plan.first + plan.last, 0, "%zu", i);
+        evener_update_plan_discard(&plan);
+    }
+    evener_address_unref(one);
+}
+
 Test(list_changes, n6_random_changes_leave_what_a_full_update_leaves)
 {
     change_at_random("round_robin");

@@ -3,12 +3,14 @@
  * again. */
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <evener/evener.h>
 #include <evener/interceptor.h>
 
 #include "lb/channel/channel_internal.h"
+#include "lb/channel/saved_list.h"
 #include "tests/support/failing_memory.h"
 #include "tests/support/virtual_loop.h"
 
@@ -318,6 +320,63 @@ Test(out_of_memory, health_check_of_outlier_detection)
 {
     fail_config_in_turn("{\"loadBalancingConfig\":[{\"health_check\":{\"childPolicy\":[{\"outlier_detection\":"
                         "{\"childPolicy\":[{\"weighted_round_robin\":{}}]}}]}}]}");
+}
+
+/* Have each allocation of the encoding fail, then each of the parsing. */
+Test(out_of_memory, a_saved_list)
+{
+    evener_address *addresses[70];
+    evener_status status;
+    for (unsigned i = 0; i < 70; i++) {
+        char text[32];
+        const evener_attribute attributes[] = {{"zone", "a b"}, {"weight", "7"}};
+        (void)snprintf(text, sizeof text, "10.0.0.%u:80", i + 1);
+        cr_assert_eq(evener_address_create(text, attributes, 2, &addresses[i], &status), EVENER_STATUS_OK);
+    }
+    const evener_saved_list list = {.time_ms = 1234,
+                                    .target = (char *)(uintptr_t) "orders:///x",
+                                    .service_config = (char *)(uintptr_t) "{ }",
+                                    .addresses = addresses,
+                                    .count = 70};
+    char *text = NULL;
+    size_t bytes = 0;
+    uint64_t content;
+    unsigned refused = 0;
+    for (int for_good = 0; for_good < 2; for_good++) {
+        free(text);
+        text = NULL;
+        bool encoded = false;
+        for (uint64_t fail_at = 1; !encoded; fail_at++) {
+            failing_memory_arm(fail_at, for_good == 1);
+            encoded = evener_saved_list_encode(&list, &text, &bytes, &content);
+            (void)failing_memory_disarm();
+            cr_assert_eq(encoded, text != NULL);
+            refused += !encoded;
+        }
+    }
+    cr_expect_geq(refused, 10, "%u", refused);
+
+    char *copy = malloc(bytes);
+    for (int for_good = 0; for_good < 2; for_good++) {
+        evener_status_code code = EVENER_STATUS_RESOURCE_EXHAUSTED;
+        for (uint64_t fail_at = 1; code != EVENER_STATUS_OK; fail_at++) {
+            evener_saved_list read = {0};
+            memcpy(copy, text, bytes);
+            failing_memory_arm(fail_at, for_good == 1);
+            code = evener_saved_list_parse(copy, bytes, &read, &status);
+            (void)failing_memory_disarm();
+            expect_ok_or_exhausted(code, &status);
+            cr_assert_eq(read.count, code == EVENER_STATUS_OK ? 70 : 0);
+            cr_assert(code == EVENER_STATUS_OK || strstr(status.message, "memory") != NULL, "%s", status.message);
+            cr_assert(code == EVENER_STATUS_OK || fail_at < 1000);
+            evener_saved_list_clear(&read);
+        }
+    }
+    free(copy);
+    free(text);
+    for (unsigned i = 0; i < 70; i++) {
+        evener_address_unref(addresses[i]);
+    }
 }
 
 static void *make_nothing(evener_runtime *runtime, evener_status *status)

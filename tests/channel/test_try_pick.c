@@ -141,6 +141,47 @@ ParameterizedTest(way *w, try_pick, arguments_of_another_size)
 
 /* ---- threads ---- */
 
+typedef struct first_pick {
+    fixture *f;
+    bool reads_before; /* the thread has been in a section of RCU before: it is known there */
+    uint32_t lane_before, lane;
+} first_pick;
+
+static void *pick_once(void *arg)
+{
+    first_pick *self = arg;
+    evener_pick pick;
+    if (self->reads_before) {
+        evener_rcu_read_lock();
+        evener_rcu_read_unlock();
+    }
+    self->lane_before = evener_lane_own();
+    cr_assert_eq(evener_channel_try_pick(self->f->channel, NULL, &pick, NULL), EVENER_PICK_COMPLETE);
+    self->lane = evener_lane_own();
+    evener_pick_done(&pick, NULL);
+    return NULL;
+}
+
+/* So that its counters are nobody else's from then on. */
+BOTH_WAYS(the_first_pick_of_a_thread_takes_a_lane)
+ParameterizedTest(way *w, try_pick, the_first_pick_of_a_thread_takes_a_lane)
+{
+    fixture *f = fixture_on(w);
+    fixture_push(f, A);
+    fixture_connect(f);
+    for (int i = 0; i < 2; i++) {
+        first_pick first = {.f = f, .reads_before = i == 1};
+        pthread_t thread;
+        cr_assert_eq(pthread_create(&thread, NULL, pick_once, &first), 0);
+        cr_assert_eq(pthread_join(thread, NULL), 0);
+        cr_assert_eq(first.lane_before, EVENER_LANE_SHARED);
+        cr_assert_neq(first.lane, EVENER_LANE_SHARED);
+    }
+    cr_assert_eq(fixture_stats(f, A).picks, 2);
+    cr_assert_eq(fixture_stats(f, A).in_flight, 0);
+    fixture_destroy(f);
+}
+
 typedef struct shared_lane_threads {
     fixture *f;
     pthread_barrier_t all_picked;
