@@ -347,6 +347,22 @@ Test(http2_connection, a_server_of_tls_is_named)
     fails_with("\x15\x03\x01\0\2\2\x46", 7, "the server speaks TLS");
 }
 
+Test(http2_connection, the_first_two_bytes_of_an_alert_are_enough)
+{
+    fails_with("\x15\x03", 2, "the server speaks TLS");
+}
+
+Test(http2_connection, what_only_resembles_another_protocol_is_a_frame)
+{
+    fails_with("\x15\x04\0\4\0\0\0\0\0", 9, "the connection was ended");
+    h2_forget(peer);
+    raw_close(&raw);
+    fails_with("\x14\x03\0\4\0\0\0\0\0", 9, "the connection was ended");
+    h2_forget(peer);
+    raw_close(&raw);
+    fails_with("HTTP/2.0 400", 12, "the connection was ended");
+}
+
 Test(http2_connection, a_server_that_closes_fails_the_attempt)
 {
     peer = h2_connect_port(&fixture, server.port);

@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "lb/transport/http2/compression.h"
@@ -20,7 +21,10 @@ Test(http2_headers, a_timeout_has_at_most_eight_digits_and_is_never_shorter)
                {UINT64_C(99999999000), "99999999u"},
                {UINT64_C(99999999001), "100000m"},
                {UINT64_C(3600000000000), "3600000m"},
+               {UINT64_C(99999999000000000), "99999999S"},
                {UINT64_C(99999999000000001), "1666667M"}, /* 1e8 s do not fit */
+               {UINT64_C(5999999940000000000), "99999999M"},
+               {UINT64_C(5999999940000000001), "1666667H"},
                {UINT64_MAX, "5124096H"}};
     char text[EVENER_HTTP2_TIMEOUT_BYTES];
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
@@ -76,6 +80,147 @@ Test(http2_headers, base64_is_read_with_and_without_padding_and_written_without)
         size_t bytes;
         cr_assert_not(evener_http2_base64_decode((const uint8_t *)none[i], strlen(none[i]), back, &bytes), "%s",
                       none[i]);
+    }
+}
+
+Test(http2_headers, a_percent_sign_is_decoded_before_two_hexadecimal_digits_only)
+{
+    static const char digits[] = "0123456789abcdef";
+    for (int c = 1; c < 256; c++) {
+        const char *found = strchr("0123456789ABCDEF", c);
+        const char *lower = strchr(digits, c);
+        const int value = found != NULL   ? (int)(found - "0123456789ABCDEF")
+                          : lower != NULL ? (int)(lower - digits)
+                                          : -1;
+        const uint8_t high[] = {'%', (uint8_t)c, '1'}, low[] = {'%', '1', (uint8_t)c};
+        uint8_t text[3];
+        cr_expect_eq(evener_http2_percent_decode(high, 3, text), value >= 0 ? 1 : 3, "%%%c1", c);
+        cr_expect_eq(text[0], value >= 0 ? value << 4 | 1 : '%', "%%%c1", c);
+        cr_expect_eq(evener_http2_percent_decode(low, 3, text), value >= 0 ? 1 : 3, "%%1%c", c);
+        cr_expect_eq(text[0], value >= 0 ? 0x10 | value : '%', "%%1%c", c);
+    }
+}
+
+Test(http2_headers, base64_has_64_digits_and_no_others)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for (int c = 0; c < 256; c++) {
+        const char *found = c != 0 ? strchr(digits, c) : NULL;
+        const uint8_t text[] = {(uint8_t)c, 'A'};
+        uint8_t byte[8];
+        size_t bytes = 0;
+        cr_expect_eq(evener_http2_base64_decode(text, 2, byte, &bytes), found != NULL, "digit %d", c);
+        if (found != NULL) {
+            char back[4] = {0};
+            const uint8_t value = (uint8_t)((found - digits) << 2);
+            cr_expect(bytes == 1 && byte[0] == value, "digit %c", c);
+            cr_expect_eq(evener_http2_base64_encode(&value, 1, back), 2);
+            cr_expect_eq(back[0], c);
+        }
+    }
+}
+
+Test(http2_headers, a_grpc_status_is_a_number_and_one_that_is_no_code_is_unknown)
+{
+    static const struct {
+        const char *text;
+        uint32_t code;
+    } good[] = {{"0", 0},  {"00", 0},  {"7", 7},  {"016", 16},        {"16", 16},
+                {"17", 2}, {"160", 2}, {"99", 2}, {"42949672960", 2}, {"18446744073709551616", 2}};
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        uint32_t code = 99;
+        cr_expect(evener_http2_grpc_status_read((const uint8_t *)good[i].text, strlen(good[i].text), &code), "%s",
+                  good[i].text);
+        cr_expect_eq(code, good[i].code, "%s: %u", good[i].text, code);
+    }
+    static const char *const bad[] = {"", "-1", "1x", "/", ":", " 1", "0x10"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        uint32_t code = 99;
+        cr_expect_not(evener_http2_grpc_status_read((const uint8_t *)bad[i], strlen(bad[i]), &code), "%s", bad[i]);
+        cr_expect_eq(code, 99);
+    }
+}
+
+/* ---- metadata to send ---- */
+
+static bool is_sendable(const char *key, const char *value, size_t value_bytes, const char *reason)
+{
+    const evener_metadata all[] = {{"x-good", "1", 1}, {key, value, value_bytes}};
+    evener_status status;
+    evener_status_clear(&status);
+    const bool is_good = evener_http2_metadata_check(all, 2, &status);
+    cr_expect_eq(status.code, is_good ? EVENER_STATUS_OK : EVENER_STATUS_INVALID_ARGUMENT);
+    cr_expect(is_good || strstr(status.message, reason) != NULL, "%s", status.message);
+    return is_good;
+}
+
+Test(http2_headers, keys_to_send_are_lower_case_letters_digits_and_three_signs)
+{
+    for (int c = 1; c < 256; c++) {
+        const char alone[] = {(char)c, '\0'}, last[] = {'x', (char)c, '\0'}, first[] = {(char)c, 'x', '\0'};
+        const bool is_good = strchr("abcdefghijklmnopqrstuvwxyz0123456789_-.", c) != NULL;
+        cr_expect_eq(is_sendable(alone, "1", 1, "keys are"), is_good, "character %d", c);
+        cr_expect_eq(is_sendable(last, "1", 1, "keys are"), is_good, "character %d", c);
+        cr_expect_eq(is_sendable(first, "1", 1, "keys are"), is_good, "character %d", c);
+    }
+    cr_expect_not(is_sendable("", "1", 1, "\"\": keys are"));
+    cr_expect_not(is_sendable(NULL, "1", 1, "(NULL)"));
+    cr_expect(evener_http2_metadata_check(NULL, 0, NULL));
+}
+
+Test(http2_headers, what_the_transport_writes_is_no_key_to_send)
+{
+    static const char *const reserved[] = {"connection",   "content-length",       "content-type",
+                                           "grpc-message", "grpc-accept-encoding", "grpc-encoding",
+                                           "grpc-status",  "grpc-timeout",         "grpc-previous-rpc-attempts",
+                                           "host",         "keep-alive",           "proxy-connection",
+                                           "te",           "transfer-encoding",    "upgrade",
+                                           "user-agent"};
+    for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++) {
+        char longer[64];
+        snprintf(longer, sizeof longer, "%sx", reserved[i]);
+        cr_expect_not(is_sendable(reserved[i], "1", 1, "is reserved"), "%s", reserved[i]);
+        cr_expect(is_sendable(longer, "1", 1, ""), "%s", longer);
+    }
+}
+
+Test(http2_headers, values_to_send_are_printable_and_binary_ones_are_anything)
+{
+    for (int c = 0; c < 256; c++) {
+        const char inside[] = {'a', (char)c, 'b'}, alone[] = {(char)c};
+        const bool is_printable = c >= 0x20 && c <= 0x7e;
+        cr_expect_eq(is_sendable("x-key", inside, 3, "printable ASCII"), is_printable, "byte %d", c);
+        cr_expect_eq(is_sendable("x-key", alone, 1, "printable ASCII"), is_printable && c != ' ', "byte %d", c);
+        cr_expect(is_sendable("x-key-bin", inside, 3, ""), "byte %d", c);
+    }
+    cr_expect_not(is_sendable("x-key", " a", 2, "without spaces"));
+    cr_expect_not(is_sendable("x-key", "a ", 2, "without spaces"));
+    cr_expect(is_sendable("x-key", "", 0, ""));
+    cr_expect(is_sendable("x-key", NULL, 0, ""));
+    cr_expect_not(is_sendable("x-key", NULL, 1, "printable ASCII"));
+    cr_expect_not(is_sendable("x-key-bin", NULL, 1, "printable ASCII"));
+}
+
+/* ---- received metadata ---- */
+
+Test(http2_headers, only_keys_that_end_with_bin_are_decoded)
+{
+    static const struct {
+        const char *key, *value;
+    } all[] = {{"x-bin", "a"},  {"a-b-bin", "a"}, {"-bin", "YQ"},  {"bin", "YQ"},    {"xxbin", "YQ"},   {"x-bim", "YQ"},
+               {"x-ban", "YQ"}, {"x-din", "YQ"},  {"x_bin", "YQ"}, {"x-bins", "YQ"}, {"x-bin-x", "YQ"}, {"x", "YQ"}};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        evener_http2_metadata_in in = {0};
+        evener_metadata entry;
+        cr_assert(evener_http2_metadata_in_add(&in, (const uint8_t *)all[i].key, strlen(all[i].key),
+                                               (const uint8_t *)"YQ", 2));
+        cr_assert_eq(in.count, 1, "%s", all[i].key);
+        evener_http2_metadata_in_list(&in, &entry);
+        cr_expect_str_eq(entry.key, all[i].key);
+        cr_expect_str_eq(entry.value, all[i].value, "%s", all[i].key);
+        cr_expect_eq(entry.value_bytes, strlen(all[i].value), "%s", all[i].key);
+        evener_http2_metadata_in_clear(&in);
+        cr_expect(in.bytes == NULL && in.used == 0 && in.capacity == 0 && in.count == 0);
     }
 }
 

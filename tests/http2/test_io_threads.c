@@ -54,8 +54,8 @@ static void expect_threads(uint32_t io_threads, unsigned expected)
 {
     uint16_t port;
     const int listener = listen_on_all_addresses(&port);
-    static char target[CONNECTIONS * 24] = "ipv4:";
-    size_t used = strlen(target);
+    static char target[CONNECTIONS * 24];
+    size_t used = (size_t)snprintf(target, sizeof target, "ipv4:");
     for (unsigned i = 1; i <= CONNECTIONS; i++) {
         used += (size_t)snprintf(target + used, sizeof target - used, "%s127.0.0.%u:%u", i > 1 ? "," : "", i, port);
     }
@@ -98,6 +98,25 @@ Test(http2_io_threads, one_serves_all_connections, .timeout = 60)
 Test(http2_io_threads, there_are_as_many_as_the_channel_says, .timeout = 60)
 {
     expect_threads(5, 5);
+}
+
+Test(http2_io_threads, by_default_there_is_one_per_processor_and_four_at_most, .timeout = 60)
+{
+    cpu_set_t usable, first;
+    cr_assert_eq(sched_getaffinity(0, sizeof usable, &usable), 0);
+    const unsigned processors = (unsigned)CPU_COUNT(&usable);
+    expect_threads(0, processors < 4 ? processors : 4);
+    CPU_ZERO(&first);
+    for (size_t i = 0; CPU_COUNT(&first) == 0; i++) {
+        if (CPU_ISSET(i, &usable)) {
+            CPU_SET(i, &first);
+        }
+    }
+    cr_assert_eq(sched_setaffinity(0, sizeof first, &first), 0); /* the control thread is made by this one */
+    while (count_io_threads() > 0) { /* those of the runtime before: they end with it, shortly after */
+        sched_yield();
+    }
+    expect_threads(0, 1);
 }
 
 #define DESCRIPTORS 256
