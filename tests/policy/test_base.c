@@ -25,7 +25,7 @@ typedef struct spy_state {
 static struct {
     unsigned built, created, destroyed_data, destroyed_state;
     size_t last_count, last_peers;
-    bool no_memory, by_hold;
+    bool no_memory, by_hold, wants_rebuild;
 } spy;
 
 static evener_pick_outcome spy_pick(evener_picker *base, const evener_pick_context *context, evener_pick *pick)
@@ -72,6 +72,8 @@ static void spy_created(const evener_base_ready *peers, evener_subchannel *subch
     spy.created++;
     spy.last_peers = peers->count;
     cr_assert_eq(evener_subchannel_state(subchannel), EVENER_IDLE, "reported before it connects");
+    cr_assert(spy.wants_rebuild || *peers->rebuild_after_ns == 0);
+    *peers->rebuild_after_ns = spy.wants_rebuild ? EVENER_NS_PER_MS : 0;
     char *data = evener_subchannel_data(subchannel);
     cr_assert_eq((uintptr_t)data % 64, 0);
     cr_assert(data[0] == 0 && data[99] == 0);
@@ -284,4 +286,61 @@ Test(base, with_many_ready_the_next_ones_wait_for_others_a_little)
     harness_run(h);
     cr_assert_eq(spy.last_count, 2999);
     harness_destroy(h);
+}
+
+/* No picker is built for a new subchannel, so none is built again: what a policy writes there is ignored. */
+Test(base, a_new_subchannel_causes_no_rebuild)
+{
+    policy_harness *h = spy_harness();
+    spy.wants_rebuild = true;
+    harness_update(h, A "," B);
+    harness_advance_ms(h, 1000);
+    cr_assert_eq(spy.created, 2);
+    cr_assert_eq(spy.built, 0);
+    harness_set(h, A "," B, EVENER_READY);
+    const unsigned built = spy.built;
+    harness_advance_ms(h, 1000);
+    cr_assert_eq(spy.built, built);
+    harness_destroy(h);
+}
+
+/* Each further picker costs a copy of all READY ones. */
+Test(base, only_a_change_of_the_ready_ones_in_force_makes_a_picker)
+{
+    policy_harness *h = spy_harness();
+    harness_update(h, A "," B);
+    harness_set(h, A, EVENER_READY);
+    harness_run(h);
+    const unsigned published = h->published;
+    harness_fail(h, B, "refused");
+    cr_assert_eq(h->published, published, "B was not READY before either");
+    harness_set(h, B, EVENER_IDLE);
+    harness_set(h, B, EVENER_CONNECTING);
+    cr_assert_eq(h->published, published);
+    harness_set(h, B, EVENER_READY);
+    cr_assert_eq(h->published, published + 1);
+    cr_assert_eq(spy.last_count, 2);
+    harness_set(h, B, EVENER_IDLE);
+    cr_assert_eq(h->published, published + 2);
+    cr_assert_eq(spy.last_count, 1);
+    /* C is READY before its list takes over, with the report of the last one. */
+    h->connect_succeeds = true;
+    harness_update(h, A "," C ",10.0.0.4:1");
+    cr_assert_eq(h->published, published + 3);
+    cr_assert_eq(spy.last_count, 3);
+    harness_destroy(h);
+}
+
+/* What a list leaves behind stays until the end of the turn; a policy that is closed before releases it, too. */
+Test(base, closes_in_the_turn_in_which_a_list_takes_over)
+{
+    policy_harness *h = spy_harness();
+    harness_update(h, A "," B);
+    evener_status status;
+    cr_assert_eq(harness_update_quietly(h, B "," C, &status), EVENER_STATUS_OK);
+    cr_assert_not_null(harness_find(h, A), "it leaves with the turn");
+    cr_assert_eq(h->subchannel_count, 3);
+    harness_destroy(h);
+    cr_assert_eq(spy.created, 3);
+    cr_assert_eq(spy.destroyed_data, 3);
 }

@@ -1,6 +1,7 @@
 /* pick_first: A62, A61, RFC 8305; by the names of core's pick_first_test.cc and client_lb_end2end_test.cc and of
  * grpc-go's pickfirst_ext_test.go. */
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "tests/support/policy_harness.h"
@@ -201,6 +202,19 @@ Test(pick_first, goes_idle_when_connection_fails_then_can_reconnect)
     harness_destroy(h);
 }
 
+/* A wrapper that ejects the selected backend reports a failure of it; core: GoesIdleWhenConnectionFails... */
+Test(pick_first, goes_idle_when_the_selected_one_fails)
+{
+    policy_harness *h = ready_harness(A, A);
+    const unsigned published = h->published;
+    harness_fail(h, A, "ejected");
+    cr_assert_eq(h->state, EVENER_IDLE);
+    cr_assert_eq(h->published, published + 1);
+    cr_assert_eq(h->reresolutions, 1, "asked for once");
+    cr_assert_str_eq(harness_pick_one(h), "queue");
+    harness_destroy(h);
+}
+
 /* core client_lb_end2end_test.cc: PickFirst IdleOnDisconnect; an update of an idle policy connects nothing */
 Test(pick_first, update_while_idle_waits_for_a_call)
 {
@@ -352,6 +366,16 @@ Test(pick_first, duplicates_are_tried_once)
     harness_destroy(h);
 }
 
+/* A61: duplicates of one family leave the order of the others as it is, and a family that is used up is passed over. */
+Test(pick_first, duplicates_of_several_families_are_tried_once)
+{
+    policy_harness *h = harness_with("[::1]:1," A "," A "," B "," A ",[::1]:1," C);
+    cr_assert_eq(h->subchannel_count, 4);
+    harness_advance_ms(h, 10000);
+    cr_assert_str_eq(harness_connect_log(h), "[::1]:1@0 " A "@250 " B "@500 " C "@750");
+    harness_destroy(h);
+}
+
 /* A62: shuffleAddressList; core: WithShuffle; grpc-go: PickFirst_ShuffleAddressList */
 Test(pick_first, shuffles_if_configured)
 {
@@ -440,6 +464,130 @@ Test(pick_first, a_list_of_100000_addresses_is_no_trouble)
     harness_run(h);
     cr_assert_eq(h->subchannel_count, 100000);
     harness_destroy(h);
+}
+
+/* ---- long lists, of which an update says what changed (lb/policy/list_change.h) ---- */
+
+#define LONG 1200
+
+typedef struct long_list {
+    evener_address *addresses[LONG + 1];
+    size_t count;
+    uint64_t id;
+} long_list;
+
+static evener_address *number(size_t i, const char *weight)
+{
+    char text[32];
+    evener_address *address;
+    const evener_attribute attribute = {"weight", weight};
+    (void)snprintf(text, sizeof text, "10.0.%zu.%zu:1", i / 250, i % 250);
+    cr_assert_eq(evener_address_create(text, &attribute, weight != NULL, &address, NULL), EVENER_STATUS_OK);
+    return address;
+}
+
+static void put(long_list *list, size_t at, evener_address *address)
+{
+    evener_address_unref(list->addresses[at]);
+    list->addresses[at] = address;
+}
+
+/* Pass on the list, of which all but those at `from` up to `to` are as before; `first`: there was none. */
+static void update_long(policy_harness *h, long_list *list, bool first, size_t from, size_t to)
+{
+    const evener_policy_update update = {.size = sizeof update,
+                                         .addresses = list->addresses,
+                                         .address_count = list->count,
+                                         .list_id = list->id + 1,
+                                         .previous_list_id = first ? 0 : list->id,
+                                         .same_first = first ? 0 : from,
+                                         .same_last = first ? 0 : list->count - to};
+    list->id++;
+    cr_assert_eq(h->policy->vtable->update(h->policy, &update, NULL), EVENER_STATUS_OK);
+    harness_run(h);
+}
+
+/* A policy that has selected the address `selected` of a list of LONG. */
+static policy_harness *long_harness(long_list *list, size_t selected)
+{
+    policy_harness *h = harness_create("pick_first", "{\"connectionAttemptDelay\":\"0.1s\"}");
+    *list = (long_list){.count = LONG};
+    for (size_t i = 0; i < LONG; i++) {
+        list->addresses[i] = number(i, NULL);
+    }
+    update_long(h, list, true, 0, LONG);
+    harness_advance_ms(h, 100 * selected);
+    harness_set(h, evener_address_text(list->addresses[selected]), EVENER_READY);
+    cr_assert_str_eq(harness_pick_one(h), evener_address_text(list->addresses[selected]));
+    harness_connect_log_clear(h);
+    return h;
+}
+
+static void long_destroy(policy_harness *h, long_list *list)
+{
+    harness_destroy(h);
+    for (size_t i = 0; i < list->count; i++) {
+        evener_address_unref(list->addresses[i]);
+    }
+}
+
+Test(pick_first, a_change_of_a_long_list_reaches_the_selected_subchannel)
+{
+    long_list list;
+    policy_harness *h = long_harness(&list, 3);
+    const unsigned published = h->published;
+    put(&list, 3, number(3, "7"));
+    put(&list, 4, number(4, "9"));
+    update_long(h, &list, false, 2, 5);
+    const evener_subchannel *selected = harness_find(h, "10.0.0.3:1");
+    cr_assert_str_eq(evener_address_attribute(evener_subchannel_address(selected), "weight"), "7");
+    cr_assert_eq(h->published, published);
+    cr_assert_eq(h->connect_count, 0);
+    /* It moved within the part that changed, and changed again. */
+    put(&list, 2, number(3, "8"));
+    put(&list, 3, number(2, NULL));
+    update_long(h, &list, false, 2, 4);
+    cr_assert_str_eq(evener_address_attribute(evener_subchannel_address(selected), "weight"), "8");
+    cr_assert_eq(h->state, EVENER_READY);
+    cr_assert_str_eq(harness_pick_one(h), "10.0.0.3:1");
+    long_destroy(h, &list);
+}
+
+Test(pick_first, a_change_of_a_long_list_elsewhere_leaves_the_selected_one)
+{
+    long_list list;
+    policy_harness *h = long_harness(&list, 1);
+    const unsigned published = h->published;
+    put(&list, 0, number(LONG, NULL));
+    update_long(h, &list, false, 0, 1);
+    put(&list, LONG - 1, number(LONG + 1, NULL));
+    update_long(h, &list, false, LONG - 1, LONG);
+    cr_assert_eq(h->published, published);
+    cr_assert_str_eq(harness_pick_one(h), "10.0.0.1:1");
+    /* The next pass is over the new list. */
+    harness_set(h, "10.0.0.1:1", EVENER_IDLE);
+    cr_assert_eq(h->state, EVENER_IDLE);
+    harness_exit_idle(h);
+    cr_assert_str_eq(harness_connect_log(h), "10.0.4.200:1@100");
+    cr_assert_eq(h->subchannel_count, LONG);
+    cr_assert_not_null(harness_find(h, "10.0.4.201:1"));
+    cr_assert_null(harness_find(h, "10.0.0.0:1"));
+    long_destroy(h, &list);
+}
+
+Test(pick_first, a_change_of_a_long_list_without_the_selected_address_drops_it)
+{
+    long_list list;
+    policy_harness *h = long_harness(&list, 2);
+    put(&list, 2, number(LONG, NULL));
+    update_long(h, &list, false, 2, 3);
+    cr_assert_eq(h->state, EVENER_IDLE);
+    cr_assert_eq(h->subchannel_count, 0);
+    cr_assert_eq(h->connect_count, 0, "nothing is connected before a call");
+    harness_exit_idle(h);
+    cr_assert_eq(h->state, EVENER_CONNECTING);
+    cr_assert_str_eq(harness_connect_log(h), "10.0.0.0:1@200");
+    long_destroy(h, &list);
 }
 
 /* A113: which address is first after a shuffle follows the weights; weight 0 comes last. */

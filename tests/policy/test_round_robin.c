@@ -73,6 +73,32 @@ Test(round_robin, lanes_that_meet_on_a_backend_part_with_the_next_pick)
     harness_destroy(h);
 }
 
+/* Each lane goes round in steps of its own, as long as the list has numbers that visit all of it. */
+Test(round_robin, the_strides_of_the_lanes_are_all_that_visit_every_backend)
+{
+    static const struct {
+        const char *list;
+        size_t count, strides[8]; /* of the lanes from 0 on */
+    } cases[] = {
+        {A "," B, 2, {1, 1, 1, 1, 1, 1, 1, 1}},
+        {A "," B "," C, 3, {1, 2, 1, 2, 1, 2, 1, 2}},
+        {A "," B "," C ",10.0.0.4:1,10.0.0.5:1", 5, {1, 4, 2, 3, 1, 4, 2, 3}},
+        {A "," B "," C ",10.0.0.4:1,10.0.0.5:1,10.0.0.6:1", 6, {1, 5, 1, 5, 1, 5, 1, 5}},
+        {A "," B "," C ",10.0.0.4:1,10.0.0.5:1,10.0.0.6:1,10.0.0.7:1", 7, {1, 6, 2, 5, 3, 4, 1, 6}},
+        {A "," B "," C ",10.0.0.4:1,10.0.0.5:1,10.0.0.6:1,10.0.0.7:1,10.0.0.8:1", 8, {1, 7, 3, 5, 1, 7, 3, 5}},
+    };
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        policy_harness *h = ready_harness(cases[c].list);
+        for (uint32_t lane = 0; lane < 8; lane++) {
+            h->lane = lane;
+            const size_t from = (size_t)(harness_pick_one(h)[7] - '1'), to = (size_t)(harness_pick_one(h)[7] - '1');
+            cr_expect_eq((to + cases[c].count - from) % cases[c].count, cases[c].strides[lane],
+                         "%zu, lane %u: %zu, %zu", cases[c].count, lane, from, to);
+        }
+        harness_destroy(h);
+    }
+}
+
 /* As the founding scenario has it: one calling thread alternates. */
 Test(round_robin, one_lane_goes_round_in_the_same_order_always)
 {

@@ -116,3 +116,34 @@ Test(tried, a_tried_backend_is_better_than_one_that_is_not_ready)
         harness_destroy(h);
     }
 }
+
+/* Of those that were not tried, one below its bound comes first; when all are full, the first on the ring. */
+Test(tried, ring_hash_takes_one_below_its_bound_if_there_is_one)
+{
+    policy_harness *h = harness_create("ring_hash", "{\"maxLoadFactor\": 1}");
+    harness_update(h, A "," B "," C);
+    harness_exit_idle(h);
+    for (int i = 0; i < 100; i++) {
+        harness_set_all(h, EVENER_READY);
+    }
+    const evener_pick_args own = {.size = sizeof own, .has_hash = true, .hash = 1};
+    evener_pick first, picks[8];
+    cr_assert_eq(harness_pick(h, &own, &first, NULL), EVENER_PICK_COMPLETE);
+    const char *const tried[] = {evener_subchannel_address_text(first.subchannel)};
+    harness_done(h, &first, EVENER_STATUS_UNAVAILABLE);
+    const evener_pick_args again = {
+        .size = sizeof again, .has_hash = true, .hash = 1, .tried = tried, .tried_count = 1};
+    size_t counts[2] = {0}; /* of the next on the ring, and of the one after it */
+    for (size_t i = 0; i < 8; i++) {
+        cr_assert_eq(harness_pick(h, &again, &picks[i], NULL), EVENER_PICK_COMPLETE);
+        cr_expect_str_neq(evener_subchannel_address_text(picks[i].subchannel), tried[0]);
+        const size_t bound = i / 3 + 1; /* the mean of three, this call included, rounded up */
+        const size_t expected = counts[0] >= bound && counts[1] < bound ? 1 : 0;
+        cr_expect_eq(picks[i].subchannel != picks[0].subchannel, expected, "%zu", i);
+        counts[expected]++;
+    }
+    for (size_t i = 0; i < 8; i++) {
+        harness_done(h, &picks[i], EVENER_STATUS_OK);
+    }
+    harness_destroy(h);
+}
