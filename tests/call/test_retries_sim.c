@@ -156,6 +156,22 @@ Test(retries_sim, retry_server_pushback_delay)
     retry_scene_destroy(s);
 }
 
+/* A server that says "now" is asked again in the same moment. */
+Test(retries_sim, a_pushback_of_nothing_waits_for_nothing)
+{
+    const fake_call_outcome outcomes[] = {
+        {.kind = FAKE_CALL_ANSWER, .code = EVENER_STATUS_UNAVAILABLE, .pushback = "0"}, OK};
+    retry_scene *s = retry_scene_create(RETRY_CONFIG("3"), outcomes, 2);
+    retry_scene_start(s, 1000);
+    virtual_loop_run_until_idle(s->f->loop);
+    cr_expect_eq(s->attempts, 2);
+    cr_expect_eq(s->seen[1].at_ms, 0);
+    cr_expect_eq(s->seen[1].timeout_ms, 1000);
+    cr_expect_eq(s->ends, 1);
+    cr_expect_eq(s->status.code, EVENER_STATUS_OK, "%s", s->status.message);
+    retry_scene_destroy(s);
+}
+
 Test(retries_sim, retry_server_pushback_disabled)
 {
     static const char *const forbid[] = {"-1", "",  "soon", "1.5", "10ms", "2147483648", "99999999999999999999",

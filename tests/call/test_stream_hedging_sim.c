@@ -442,6 +442,40 @@ Test(stream_hedging_sim, transparent_retries_are_made_inside_an_attempt)
     destroy(s);
 }
 
+static void ask_now(void *arg)
+{
+    const scene *s = arg;
+    (void)evener_stream_ask(s->stream);
+}
+
+/* Two events of one moment: an attempt answers, and another one is refused, which would be made again if it could still
+ * be chosen. */
+Test(stream_hedging_sim, an_attempt_that_is_refused_after_another_one_was_chosen_is_not_made_again)
+{
+    const fake_call_outcome outcomes[] = {{.kind = FAKE_CALL_REFUSED, .delay_ns = MS(120)}, ECHO(0)};
+    const evener_bytes request = {.data = (const uint8_t *)"one", .length = 3};
+    for (int has_only_request = 0; has_only_request < 2; has_only_request++) {
+        scene *s = create(HEDGING("2", "0.1s"), outcomes, 2);
+        evener_loop *loop = virtual_loop_loop(s->base->f->loop);
+        evener_timer timer = EVENER_TIMER_INIT(ask_now, s);
+        evener_timer_start(loop, &timer, MS(120)); /* fires before that of the attempt, which starts later */
+        start(s, has_only_request == 1 ? &request : NULL, 0);
+        if (has_only_request == 0) {
+            send_text(s, "one");
+        }
+        advance(s, 119);
+        cr_expect_eq(under_way(s), 2);
+        cr_expect_eq(s->messages, 0);
+        advance(s, 1);
+        cr_expect_str_eq(s->received, "one");
+        cr_expect_eq(s->base->attempts, 2);
+        cr_expect_eq(under_way(s), 1);
+        advance(s, 1000);
+        cr_expect_eq(s->base->attempts, 2);
+        destroy(s);
+    }
+}
+
 /* Empty headers are held back while they may be none: they do not commit. A message then does. */
 Test(stream_hedging_sim, empty_headers_do_not_commit_while_they_may_be_none)
 {

@@ -8,6 +8,7 @@
 
 #include "lb/call/replay.h"
 #include "lb/call/retry.h"
+#include "lb/call/stream.h"
 #include "tests/call/retry_scene.h"
 
 #define MS(n) ((n)*EVENER_NS_PER_MS)
@@ -405,6 +406,27 @@ Test(stream_retries_sim, without_a_policy_a_stream_that_wrote_is_not_repeated)
     cr_expect_eq(s->base->attempts, 1);
     cr_expect_eq(s->status.code, EVENER_STATUS_UNAVAILABLE);
     destroy(s);
+}
+
+/* With a policy that the channel's limit leaves one attempt, no message is kept for a further one. */
+Test(stream_retries_sim, with_one_attempt_nothing_is_kept)
+{
+    const fake_call_outcome outcomes[] = {LOST(10)};
+    for (uint32_t limit = 1; limit <= 2; limit++) {
+        scene *s = calloc(1, sizeof *s);
+        s->base =
+            retry_scene_create_with((evener_channel_options){.attempts_max = limit}, RETRY_CONFIG("3"), outcomes, 1);
+        start(s, NULL, 0);
+        send_text(s, "one");
+        advance(s, 5);
+        cr_expect_eq(s->written, 1);
+        cr_expect_eq(s->stream->may_replay, limit == 2);
+        cr_expect_eq(s->stream->replay.count, limit - 1);
+        advance(s, 1000);
+        cr_expect_eq(s->base->attempts, limit);
+        cr_expect_eq(s->ends, 1);
+        destroy(s);
+    }
 }
 
 /* Cancelled on the wire, in a backoff, and in a replay. */

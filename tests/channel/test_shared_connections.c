@@ -1,4 +1,5 @@
 /* Connections shared by the channels of a runtime, over the fake transport, registered as a factory that shares. */
+#include <stddef.h>
 #include <string.h>
 
 #include <criterion/criterion.h>
@@ -282,6 +283,104 @@ Test(shared_connections, channels_share_one_backoff, .init = set_up, .fini = tea
         evener_channel_unref(channels[i]);
     }
     cr_expect_eq(fake_transport_attempts(fake, A), attempts + 1);
+}
+
+/* Open a channel to A alone, over the factory that takes every target as one. */
+static evener_channel *open_to_a(const char *policy)
+{
+    return open_target("static:" A, (evener_channel_options){
+                                        .transport_name = "whatever", .policy = policy, .authority = "orders.test"});
+}
+
+/* Failures are forgotten 2 minutes after the end of the backoff if nobody tries again; until then, a channel that comes
+ * back goes on with the backoff that had grown. */
+Test(shared_connections, a_backend_that_nobody_wants_is_forgotten_after_2_minutes, .init = set_up, .fini = tear_down)
+{
+    evener_status status;
+    cr_assert_eq(evener_transport_register("whatever", &whatever_target, &status), EVENER_STATUS_OK);
+    /* keeps what is shared, but not the backend */
+    evener_channel *other = open_target(
+        "static:127.0.0.1:9", (evener_channel_options){.transport_name = "whatever", .authority = "orders.test"});
+    fake_transport_set_default(fake, FAKE_REFUSE, 0);
+    static const unsigned away_ms[] = {119900, 120100};
+    for (size_t i = 0; i < 2; i++) {
+        evener_channel *channel = open_to_a("round_robin");
+        virtual_loop_advance_ms(loop, 600000); /* the backoff has grown to 2 minutes, more or less */
+        const uint32_t before = fake_transport_attempts(fake, A);
+        evener_channel_unref(channel);
+        virtual_loop_run_until_idle(loop);
+        channel = open_to_a("round_robin");
+        virtual_loop_run_until_idle(loop);
+        cr_expect_eq(fake_transport_attempts(fake, A), before, "in the backoff, also for a channel that comes then");
+        uint32_t attempts = before;
+        for (uint64_t ms = 0; ms < 200000 && attempts == before; ms++) {
+            virtual_loop_advance_ms(loop, 1);
+            attempts = fake_transport_attempts(fake, A);
+        }
+        cr_assert_eq(attempts, before + 1);
+        const evener_channel_stats none = {.size = sizeof none, .subchannel_bytes = sizeof *none.subchannels};
+        evener_channel_stats stats = none;
+        virtual_loop_run_until_idle(loop);
+        cr_assert_eq(evener_channel_get_stats(channel, &stats, &status), EVENER_STATUS_OK);
+        const uint64_t backoff_ms = stats.subchannels[0].backoff_remaining_ms;
+        evener_channel_stats_clear(&stats);
+        cr_expect(backoff_ms > 90000 && backoff_ms < 145000, "%llu ms", (unsigned long long)backoff_ms);
+        evener_channel_unref(channel);
+        virtual_loop_advance_ms(loop, backoff_ms + away_ms[i]);
+        channel = open_to_a("round_robin");
+        virtual_loop_advance_ms(loop, 1300); /* a first backoff is 1 s +- 20 % */
+        cr_expect_eq(fake_transport_attempts(fake, A), attempts + 1 + (uint32_t)i, "%zu", i);
+        evener_channel_unref(channel);
+        virtual_loop_advance_ms(loop, 400000);
+    }
+    evener_channel_unref(other);
+}
+
+/* Also what a server did that dropped its connections. pick_first does not connect again by itself. */
+Test(shared_connections, dropped_connections_are_counted_over_channels_that_come_and_go, .init = set_up,
+     .fini = tear_down)
+{
+    evener_status status;
+    cr_assert_eq(evener_transport_register("whatever", &whatever_target, &status), EVENER_STATUS_OK);
+    evener_channel *other = open_target(
+        "static:127.0.0.1:9", (evener_channel_options){.transport_name = "whatever", .authority = "orders.test"});
+    for (uint32_t i = 1; i <= 5; i++) {
+        evener_channel *channel = open_to_a("pick_first");
+        virtual_loop_run_until_idle(loop);
+        cr_expect(picks(channel));
+        virtual_loop_advance_ns(loop, 100 * EVENER_NS_PER_MS - 1);
+        cr_assert(fake_transport_drop(fake, A));
+        evener_channel_unref(channel);
+        virtual_loop_run_until_idle(loop);
+        cr_expect_eq(fake_transport_attempts(fake, A), i);
+    }
+    evener_channel *channel = open_to_a("pick_first");
+    virtual_loop_advance_ms(loop, 750);
+    cr_expect_eq(fake_transport_attempts(fake, A), 5, "five in a row are a failure");
+    virtual_loop_advance_ms(loop, 500);
+    cr_expect_eq(fake_transport_attempts(fake, A), 6);
+    evener_channel_unref(channel);
+    for (uint32_t i = 0; i < 10; i++) { /* one that lasted 100 ms begins a new row */
+        channel = open_to_a("pick_first");
+        virtual_loop_advance_ms(loop, i % 4 == 3 ? 100 : 99);
+        cr_assert(fake_transport_drop(fake, A), "%u", i);
+        evener_channel_unref(channel);
+        virtual_loop_run_until_idle(loop);
+    }
+    evener_channel_unref(other);
+}
+
+Test(shared_connections, a_factory_says_that_it_shares_and_is_new_enough_to_say_so)
+{
+    const size_t end = offsetof(evener_transport_factory, shares_connections) + sizeof(bool);
+    const evener_transport_factory sharing = {.size = end, .create = create, .shares_connections = true};
+    evener_transport_factory other = sharing;
+    cr_expect(evener_shared_transport_is_possible(&sharing));
+    other.shares_connections = false;
+    cr_expect_not(evener_shared_transport_is_possible(&other));
+    other = sharing;
+    other.size = end - 1;
+    cr_expect_not(evener_shared_transport_is_possible(&other));
 }
 
 Test(shared_connections, a_reset_of_one_channels_backoff_brings_all_channels_back, .init = set_up, .fini = tear_down)

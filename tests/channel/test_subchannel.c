@@ -422,6 +422,50 @@ Test(slots, columns_are_their_own_and_come_back_zeroed, .init = use_all_lanes)
     cr_assert_null(pool.with_room);
 }
 
+/* Slots taken one after the other are adjacent; one that was given back is the next one taken. */
+Test(slots, the_free_one_with_the_lowest_index_is_taken)
+{
+    enum { SLOTS = 3 * EVENER_SLOT_ROW };
+    evener_slot_pool pool = {NULL};
+    static evener_subchannel *handles[SLOTS];
+    static int body;
+    for (size_t i = 0; i < SLOTS; i++) {
+        handles[i] = evener_slots_take(&pool, (evener_subchannel_body *)&body);
+        const evener_slot_chunk *chunk = evener_slot_chunk_of(handles[i]);
+        cr_assert_eq(handles[i], &chunk->handles[i % EVENER_SLOT_ROW], "%zu", i);
+        cr_assert_eq(chunk->free_count, EVENER_SLOT_ROW - 1 - i % EVENER_SLOT_ROW);
+        if (i % EVENER_SLOT_ROW > 0) {
+            cr_assert_eq(handles[i], handles[i - 1] + 1, "%zu", i);
+        }
+    }
+    cr_assert_null(pool.with_room, "all are full");
+    static const size_t given[] = {SLOTS - 1, EVENER_SLOT_ROW + 63, EVENER_SLOT_ROW + 64, 5, 3};
+    for (size_t i = 0; i < 5; i++) {
+        evener_slots_give_back(&pool, handles[given[i]]);
+    }
+    static const size_t taken[] = {3, 5, EVENER_SLOT_ROW + 63, EVENER_SLOT_ROW + 64, SLOTS - 1};
+    for (size_t i = 0; i < 5; i++) {
+        cr_assert_eq(evener_slots_take(&pool, (evener_subchannel_body *)&body), handles[taken[i]], "%zu", i);
+    }
+    cr_assert_null(pool.with_room);
+    for (size_t i = 0; i < SLOTS; i += EVENER_SLOT_ROW) {
+        evener_slots_give_back(&pool, handles[i]);
+    }
+    cr_assert_eq(pool.with_room, evener_slot_chunk_of(handles[SLOTS - 1]));
+    for (size_t i = SLOTS; i-- > 0;) {
+        if (i % EVENER_SLOT_ROW != 0) {
+            evener_slots_give_back(&pool, handles[i]);
+        }
+    }
+    cr_assert_not_null(pool.with_room);
+    cr_assert_null(pool.with_room->next);
+    cr_assert_null(pool.with_room->previous);
+    cr_assert_eq(pool.with_room->free_count, EVENER_SLOT_ROW);
+    evener_slots_clear(&pool);
+    cr_assert_null(pool.with_room);
+    evener_slots_clear(&pool);
+}
+
 /* Calls begin on one thread and end on another: the sum over the lanes is exact, a single lane's word is not. */
 Test(slots, what_begins_on_one_lane_may_end_on_another, .init = use_all_lanes)
 {
@@ -567,7 +611,179 @@ Test(subchannel, an_older_policys_options_are_taken_as_far_as_they_go)
     fixture_destroy(f);
 }
 
+/* ---- a listener's wish to connect, and its address ---- */
+
+typedef struct listener {
+    unsigned notified, released;
+    evener_connectivity_state states[16];
+} listener;
+
+static void note_state(void *arg, evener_subchannel *subchannel, evener_connectivity_state state,
+                       const evener_status *status)
+{
+    (void)subchannel;
+    (void)status;
+    listener *of = arg;
+    cr_assert_lt(of->notified, 16);
+    of->states[of->notified++] = state;
+}
+
+static void note_release(void *arg, evener_subchannel *subchannel)
+{
+    (void)subchannel;
+    ((listener *)arg)->released++;
+}
+
+static evener_subchannel *listen_to(fixture *f, const char *text, listener *to)
+{
+    evener_address *address;
+    cr_assert_eq(evener_address_create(text, NULL, 0, &address, NULL), EVENER_STATUS_OK);
+    const evener_subchannel_options options = {
+        .size = sizeof options, .state_changed = note_state, .arg = to, .released = note_release};
+    evener_subchannel *subchannel = evener_subchannel_pool_create_subchannel(&f->channel->pool, address, &options);
+    cr_assert_not_null(subchannel);
+    evener_address_unref(address);
+    return subchannel;
+}
+
+/* A request to connect in the backoff is kept until it ends. Without one the subchannel waits in IDLE. */
+Test(subchannel, a_connection_asked_for_in_the_backoff_is_made_at_its_end)
+{
+    for (int asks = 0; asks < 2; asks++) {
+        fixture *f = fixture_create(NULL);
+        listener l = {0};
+        evener_subchannel *subchannel = listen_to(f, B, &l);
+        fake_transport_set_default(f->transport, FAKE_REFUSE, 0);
+        evener_subchannel_connect(subchannel);
+        virtual_loop_run_until_idle(f->loop);
+        cr_assert_eq(l.states[l.notified - 1], EVENER_TRANSIENT_FAILURE);
+        fake_transport_set_default(f->transport, FAKE_ACCEPT, 0);
+        if (asks == 1) {
+            evener_subchannel_connect(subchannel);
+        }
+        virtual_loop_advance_ms(f->loop, 750);
+        cr_expect_eq(fake_transport_attempts(f->transport, B), 1);
+        virtual_loop_advance_ms(f->loop, 500);
+        cr_expect_eq(fake_transport_attempts(f->transport, B), asks == 1 ? 2 : 1);
+        cr_expect_eq(l.states[l.notified - 1], asks == 1 ? EVENER_READY : EVENER_IDLE);
+        evener_subchannel_release(subchannel);
+        virtual_loop_run_until_idle(f->loop);
+        cr_expect_eq(l.released, 1);
+        fixture_destroy(f);
+    }
+}
+
+/* Its attributes may change as often as the list does. */
+Test(subchannel, each_address_that_replaces_another_is_given_back)
+{
+    fixture *f = fixture_create(NULL);
+    listener l = {0};
+    evener_subchannel *subchannel = listen_to(f, B, &l);
+    const evener_address *identity = evener_subchannel_address(subchannel);
+    for (int i = 0; i < 3; i++) {
+        char weight[2] = {(char)('1' + i), '\0'};
+        evener_address *address;
+        cr_assert_eq(evener_address_create(B, &(evener_attribute){"weight", weight}, 1, &address, NULL),
+                     EVENER_STATUS_OK);
+        evener_subchannel_set_address(subchannel, address);
+        evener_address_unref(address);
+        cr_expect_eq(evener_subchannel_address(subchannel), address);
+        cr_expect_str_eq(evener_address_attribute(evener_subchannel_address(subchannel), "weight"), weight);
+    }
+    evener_subchannel_set_address(subchannel, identity);
+    cr_expect_eq(evener_subchannel_address(subchannel), identity);
+    evener_subchannel_set_address(subchannel, identity);
+    cr_expect_str_eq(evener_address_text(evener_subchannel_address(subchannel)), B);
+    evener_subchannel_release(subchannel);
+    virtual_loop_run_until_idle(f->loop);
+    fixture_destroy(f);
+}
+
 /* ---- the listener's argument ---- */
+
+static void note_other_state(void *arg, evener_subchannel *subchannel, evener_connectivity_state state,
+                             const evener_status *status)
+{
+    note_state((listener *)arg + 1, subchannel, state, status);
+}
+
+static void note_other_release(void *arg, evener_subchannel *subchannel)
+{
+    note_release((listener *)arg + 1, subchannel);
+}
+
+static unsigned destroyed[2];
+
+static void count_destroyed(void *data)
+{
+    (void)data;
+    destroyed[0]++;
+}
+
+static void count_other_destroyed(void *data)
+{
+    (void)data;
+    destroyed[1]++;
+}
+
+/* Subchannels with the same argument that differ in one member of their options only: each has its own. */
+Test(subchannel, listeners_that_differ_in_one_function_are_kept_apart)
+{
+    static listener l[2]; /* the second one is notified by the other functions */
+    const evener_subchannel_options first = {.size = sizeof first,
+                                             .state_changed = note_state,
+                                             .arg = l,
+                                             .released = note_release,
+                                             .data_bytes = 24,
+                                             .data_destroy = count_destroyed,
+                                             .arg_is_common = true};
+    for (unsigned i = 0; i < 5; i++) {
+        evener_subchannel_options second = first;
+        if (i == 1) {
+            second.state_changed = note_other_state;
+        } else if (i == 2) {
+            second.released = note_other_release;
+        } else if (i == 3) {
+            second.data_destroy = count_other_destroyed;
+        } else if (i == 4) {
+            second.data_bytes = 4000;
+        }
+        for (unsigned other_first = 0; other_first < 2; other_first++) {
+            memset(l, 0, sizeof l);
+            memset(destroyed, 0, sizeof destroyed);
+            fixture *f = fixture_create(NULL);
+            evener_address *address;
+            cr_assert_eq(evener_address_create(B, NULL, 0, &address, NULL), EVENER_STATUS_OK);
+            evener_subchannel *subchannels[2];
+            for (unsigned n = 0; n < 2; n++) {
+                subchannels[n] = evener_subchannel_pool_create_subchannel(&f->channel->pool, address,
+                                                                          n == other_first ? &first : &second);
+                cr_assert_not_null(subchannels[n]);
+                memset(evener_subchannel_data(subchannels[n]), 0xff,
+                       n == other_first ? first.data_bytes : second.data_bytes);
+            }
+            size_t kinds = 0;
+            for (const evener_subchannel_kind *kind = f->channel->pool.kinds; kind != NULL; kind = kind->next) {
+                kinds++;
+            }
+            cr_expect_eq(kinds, i == 0 ? 1 : 2, "%u: %zu kinds", i, kinds);
+            fake_transport_set_default(f->transport, FAKE_SILENT, 0);
+            evener_subchannel_connect(subchannels[0]);
+            virtual_loop_run_until_idle(f->loop);
+            cr_expect_eq(l[0].notified, i == 1 ? 1 : 2, "%u", i);
+            cr_expect_eq(l[1].notified, i == 1 ? 1 : 0, "%u", i);
+            evener_subchannel_release(subchannels[0]);
+            evener_subchannel_release(subchannels[1]);
+            virtual_loop_run_until_idle(f->loop);
+            cr_expect_eq(l[0].released, i == 2 ? 1 : 2, "%u", i);
+            cr_expect_eq(l[1].released, i == 2 ? 1 : 0, "%u", i);
+            cr_expect_eq(destroyed[0], i == 3 ? 1 : 2, "%u", i);
+            cr_expect_eq(destroyed[1], i == 3 ? 1 : 0, "%u", i);
+            evener_address_unref(address);
+            fixture_destroy(f);
+        }
+    }
+}
 
 /* A policy's few data bytes are aligned, whatever another policy of the runtime has in the same place. */
 Test(subchannel, data_is_aligned_beside_listeners_with_arguments_of_their_own)
