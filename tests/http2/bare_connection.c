@@ -5,6 +5,7 @@
 
 #define FRAME_HEADER_BYTES 9
 #define SETTINGS 4
+#define PAYLOAD_BYTES_MAX 255
 
 void bare_put_frame(uint8_t **to, uint8_t type, uint8_t flags, uint32_t stream, const void *payload, uint8_t bytes)
 {
@@ -73,6 +74,14 @@ void bare_connection_open(bare_connection *bare, int fd)
     bare_connection_work(bare);
     evener_http2_connection_feed(connection, settings, sizeof settings);
     bare_connection_work(bare);
+}
+
+void bare_connection_feed(bare_connection *bare, uint8_t type, uint8_t flags, uint32_t stream, const void *payload,
+                          uint8_t bytes)
+{
+    uint8_t frame[FRAME_HEADER_BYTES + PAYLOAD_BYTES_MAX], *to = frame;
+    bare_put_frame(&to, type, flags, stream, payload, bytes);
+    evener_http2_connection_feed(bare->connection, frame, (size_t)(to - frame));
 }
 
 void bare_connection_work(bare_connection *bare)

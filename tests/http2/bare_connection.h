@@ -25,6 +25,10 @@ void bare_connection_open(bare_connection *bare, int fd);
 /* Break and free the connection: calls under way end. */
 void bare_connection_close(bare_connection *bare);
 
+/* Let the connection receive a frame, as a part of a turn that is not ended. */
+void bare_connection_feed(bare_connection *bare, uint8_t type, uint8_t flags, uint32_t stream, const void *payload,
+                          uint8_t bytes);
+
 /* Take one turn at the loop's time: operations, timers, output. */
 void bare_connection_work(bare_connection *bare);
 

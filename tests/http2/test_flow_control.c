@@ -193,9 +193,7 @@ static const uint8_t *ping_then_receive(size_t more)
 
 static void answer(const uint8_t *mark)
 {
-    uint8_t frame[FRAME_HEADER_BYTES + 8], *to = frame;
-    bare_put_frame(&to, PING, ACK, 0, mark, 8);
-    evener_http2_connection_feed(bare.connection, frame, sizeof frame);
+    bare_connection_feed(&bare, PING, ACK, 0, mark, 8);
     work();
 }
 
@@ -277,25 +275,18 @@ static void put_number(uint8_t *to, uint32_t number)
     memcpy(to, bytes, sizeof bytes);
 }
 
-static void feed(uint8_t type, uint8_t flags, uint32_t stream, const void *payload, uint8_t bytes)
-{
-    uint8_t frame[FRAME_HEADER_BYTES + 255], *to = frame;
-    bare_put_frame(&to, type, flags, stream, payload, bytes);
-    evener_http2_connection_feed(bare.connection, frame, (size_t)(to - frame));
-}
-
 static void set_first_window(uint32_t window)
 {
     uint8_t entry[6] = {0, INITIAL_WINDOW_SIZE};
     put_number(entry + 2, window);
-    feed(SETTINGS, 0, 0, entry, sizeof entry);
+    bare_connection_feed(&bare, SETTINGS, 0, 0, entry, sizeof entry);
 }
 
 static void open_window(uint32_t stream, uint32_t bytes)
 {
     uint8_t payload[4];
     put_number(payload, bytes);
-    feed(WINDOW_UPDATE, 0, stream, payload, sizeof payload);
+    bare_connection_feed(&bare, WINDOW_UPDATE, 0, stream, payload, sizeof payload);
 }
 
 /* Begin a call with a message of so many bytes, behind its prefix, while a stream's window is that wide. */
