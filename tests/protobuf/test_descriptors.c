@@ -243,6 +243,121 @@ Test(descriptors, a_long_list_of_missing_imports_is_cut)
     evener_descriptors_destroy(types);
 }
 
+/* Add a location of source information: its path, and its comments, which may be NULL. */
+static void location(buffer *b, const char *path, size_t path_bytes, const char *leading, const char *trailing)
+{
+    const size_t start = begin(b, 1);
+    evener_wire_put_bytes(b, 1, path, path_bytes);
+    if (leading != NULL) {
+        text(b, 3, leading);
+    }
+    if (trailing != NULL) {
+        text(b, 4, trailing);
+    }
+    evener_wire_close(b, start);
+}
+
+/* Begin a file of the message M, with the enum E in it, and its source information. */
+static size_t commented_file(buffer *b, size_t *in_file)
+{
+    *in_file = begin(b, 1);
+    text(b, 1, "a.proto");
+    const size_t in_message = begin(b, 4);
+    text(b, 1, "M");
+    const size_t in_enum = begin(b, 4);
+    text(b, 1, "E");
+    const size_t in_value = begin(b, 2);
+    text(b, 1, "V");
+    evener_wire_close(b, in_value);
+    evener_wire_close(b, in_enum);
+    evener_wire_close(b, in_message);
+    return begin(b, 9);
+}
+
+Test(descriptors, comments_belong_to_the_declaration_at_their_path)
+{
+    evener_descriptors *types = empty();
+    buffer b = {0};
+    size_t in_file, info = commented_file(&b, &in_file);
+    evener_status status;
+    location(&b, "\4\0", 2, "only", NULL);
+    evener_wire_close(&b, info);
+    evener_wire_close(&b, in_file);
+    cr_assert_eq(add(types, &b, &status), EVENER_STATUS_OK, "%s", status.message);
+    const evener_message_type *message = evener_descriptors_message(types, "M");
+    cr_assert_str_eq(message->comments.leading, "only");
+    cr_assert_str_eq(message->comments.trailing, "");
+    cr_assert_str_eq(message->enums[0]->comments.leading, "");
+    evener_descriptors_destroy(types);
+
+    types = empty();
+    info = commented_file(&b, &in_file);
+    location(&b, "\4\0\4\0\2\0", 6, "of the value", "behind the value");
+    location(&b, "\4\0\4\1", 4, "of no enum", NULL);
+    location(&b, "\4\0\4\0", 4, NULL, "behind the enum");
+    location(&b, "\4\0\4", 3, "of the list", NULL);
+    location(&b, "\4\0", 2, NULL, NULL);
+    location(&b, "", 0, "of the file", NULL);
+    char path[80];
+    for (size_t length = 66; length <= 74; length++) { /* longer than any declaration's: ignored */
+        memset(path, 0, sizeof path);
+        path[0] = 4;
+        location(&b, path, length, "too long", NULL);
+    }
+    location(&b, "\4\0", 2, "not UTF-8 \xff", NULL);
+    evener_wire_put_tag(&b, 7, EVENER_WIRE_VARINT); /* unknown */
+    evener_wire_put_varint(&b, 1);
+    evener_wire_close(&b, info);
+    evener_wire_close(&b, in_file);
+    cr_assert_eq(add(types, &b, &status), EVENER_STATUS_OK, "%s", status.message);
+    message = evener_descriptors_message(types, "M");
+    cr_assert_str_eq(message->comments.leading, "");
+    cr_assert_str_eq(message->comments.trailing, "");
+    cr_assert_str_eq(message->enums[0]->comments.leading, "");
+    cr_assert_str_eq(message->enums[0]->comments.trailing, "behind the enum");
+    cr_assert_str_eq(message->enums[0]->values[0]->comments.leading, "of the value");
+    cr_assert_str_eq(message->enums[0]->values[0]->comments.trailing, "behind the value");
+    evener_descriptors_destroy(types);
+}
+
+Test(descriptors, malformed_source_information_is_refused)
+{
+    static const struct {
+        const char *bytes;
+        size_t length;
+    } cases[] = {{"\x08\x01", 2},
+                 {"\x0a\x02\x0a\x05", 4},
+                 {"\x0a\x03\x0a\x01\x80", 5},
+                 {"\x0a", 1},
+                 {"\x0a\x05\x0d\0\0\0\0", 7}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        evener_descriptors *types = empty();
+        buffer b = {0};
+        size_t in_file;
+        const size_t info = commented_file(&b, &in_file);
+        evener_wire_put(&b, cases[i].bytes, cases[i].length);
+        evener_wire_close(&b, info);
+        evener_wire_close(&b, in_file);
+        FAILS(types, &b, EVENER_STATUS_INVALID_ARGUMENT, "a.proto: source info: the descriptor is not well-formed");
+        evener_descriptors_destroy(types);
+    }
+    /* A path whose elements are not packed. */
+    evener_descriptors *types = empty();
+    buffer b = {0};
+    size_t in_file;
+    const size_t info = commented_file(&b, &in_file);
+    const size_t start = begin(&b, 1);
+    number(&b, 1, 4);
+    number(&b, 1, 0);
+    text(&b, 3, "one by one");
+    evener_wire_close(&b, start);
+    evener_wire_close(&b, info);
+    evener_wire_close(&b, in_file);
+    cr_assert_eq(add(types, &b, NULL), EVENER_STATUS_OK);
+    cr_assert_str_eq(evener_descriptors_message(types, "M")->comments.leading, "one by one");
+    evener_descriptors_destroy(types);
+}
+
 Test(descriptors, a_set_and_the_files_of_one_call_have_at_most_64_mib)
 {
     /* Field 2 of a set is unknown, and takes the rest of the room. */
