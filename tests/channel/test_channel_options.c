@@ -223,6 +223,39 @@ Test(channel_options, the_authority_of_a_target_is_encoded)
     fixture_destroy(f);
 }
 
+/* It may have 4,095 bytes, of which the check keeps three free for an escape. */
+Test(channel_options, an_authority_that_is_too_long_is_refused)
+{
+    static const struct {
+        size_t bytes;
+        const char *end; /* of the endpoint, after its `bytes` */
+        bool fits;
+    } cases[] = {{4092, "", true}, {4093, "", true}, {4094, "", false}, {4092, "|", true}, {4093, "|", false}};
+    fixture *f = fixture_create(NULL);
+    const evener_resolver_builder *resolvers[] = {evener_manual_resolver_builder(f->resolver)};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const evener_channel_options options = {.size = sizeof options,
+                                                .runtime = f->runtime,
+                                                .transport = fake_transport_transport(f->transport),
+                                                .resolvers = resolvers,
+                                                .resolver_count = 1};
+        static char target[8192];
+        (void)snprintf(target, sizeof target, "orders:///%0*d%s", (int)cases[i].bytes, 0, cases[i].end);
+        evener_channel *channel = NULL;
+        evener_status status;
+        const evener_status_code code = evener_channel_create(target, &options, &channel, &status);
+        if (cases[i].fits) {
+            cr_assert_eq(code, EVENER_STATUS_OK, "%zu: %s", i, status.message);
+            cr_expect_eq(strlen(evener_channel_authority(channel)), cases[i].bytes + 3 * strlen(cases[i].end));
+        } else {
+            cr_assert_eq(code, EVENER_STATUS_INVALID_ARGUMENT, "%zu", i);
+            cr_expect_not_null(strstr(status.message, "too long for an :authority"), "%s", status.message);
+        }
+        evener_channel_unref(channel);
+    }
+    fixture_destroy(f);
+}
+
 /* How a pick takes its connection depends on whether the transport counts the users of connections. */
 Test(channel_options, the_way_of_picks_is_that_of_the_transport)
 {

@@ -438,6 +438,33 @@ Test(limits, a_tried_backend_is_picked_when_the_others_are_full)
     fixture_destroy(f);
 }
 
+/* Without a backend a limit changes nothing: a call that is not to wait fails, the others wait. */
+Test(limits, without_a_backend_calls_fail_or_wait_as_ever)
+{
+    fixture *f = fixture_create(&(evener_channel_options){.policy = "round_robin", .calls_in_flight_max = 5});
+    fake_transport_set_default(f->transport, FAKE_REFUSE, 0);
+    fixture_push(f, BACKENDS);
+    fixture_connect(f);
+    waiting w = {0};
+    cr_expect_eq(ask(f, &w, 0), EVENER_PICK_FAIL);
+    cr_expect_eq(w.status.code, EVENER_STATUS_UNAVAILABLE);
+    cr_expect_not_null(strstr(w.status.message, "connection refused"), "%s", w.status.message);
+    cr_expect(evener_pick_was_failed(&w.pick));
+    cr_expect_not(evener_pick_was_full(&w.pick));
+    waiting patient = {0};
+    cr_assert_eq(ask_with(f, &patient, (evener_pick_args){.wait_for_ready = true}), EVENER_PICK_QUEUE);
+    cr_expect_eq(stats_of(f).queued_picks, 1);
+    cr_expect_eq(stats_of(f).limited_calls_waiting, 0, "not because of a limit");
+    fake_transport_set_default(f->transport, FAKE_ACCEPT, 0);
+    virtual_loop_advance_ms(f->loop, 10000);
+    cr_assert_eq(patient.ends, 1);
+    cr_expect_eq(patient.status.code, EVENER_STATUS_OK);
+    cr_expect_eq(stats_of(f).limited_calls_in_flight, 1);
+    end(f, &patient.pick);
+    cr_expect_eq(stats_of(f).limited_calls_in_flight, 0);
+    fixture_destroy(f);
+}
+
 /* A backend that was neither tried nor is full is better than both. */
 Test(limits, a_tried_backend_is_avoided_beside_a_full_one)
 {

@@ -163,6 +163,54 @@ Test(list_changes, n6_a_twin_of_an_unchanged_address_is_dropped)
     model_destroy(&m);
 }
 
+static void push_now(model *m)
+{
+    push(m);
+    virtual_loop_run_until_idle(m->f->loop);
+}
+
+/* Wherever the twin is, and however often the list has changed before: what is known of unchanged addresses is kept. */
+Test(list_changes, n6_a_twin_is_dropped_wherever_it_is)
+{
+    model m = model_create("round_robin", 90);
+    for (unsigned number = 0; number < 90; number += number == 0 || number == 88 ? 1 : 29) {
+        replace(&m, 40, make(1000 + number, NULL)); /* a change by itself */
+        push_now(&m);
+        cr_assert_eq(m.f->channel->control.list.count, 90);
+        if (number != 40) {
+            insert(&m, 45, make(number, NULL));
+            push_now(&m);
+            cr_assert_eq(m.f->channel->control.list.count, 90, "a twin of address %u", number);
+            take_out(&m, 45);
+            push_now(&m);
+            cr_assert_eq(m.f->channel->control.list.count, 90);
+        }
+    }
+    virtual_loop_advance_ms(m.f->loop, 300 * 1000);
+    expect_all(&m);
+    model_destroy(&m);
+}
+
+/* Few and many addresses that have moved, with a twin among them or without. */
+Test(list_changes, n6_a_twin_is_dropped_however_many_have_moved)
+{
+    for (size_t moved = 1; moved <= 80; moved += moved < 10 || (moved > 60 && moved < 66) ? 1 : 5) {
+        for (int twin = 0; twin < 3; twin++) { /* none, of one that stays, of one that is new as well */
+            model m = model_create("round_robin", 90);
+            for (size_t i = 0; i < moved; i++) {
+                replace(&m, 5 + i, make(100 + (unsigned)i, NULL));
+            }
+            if (twin != 0) {
+                replace(&m, 4 + moved, make(twin == 1 ? 89 : 100, NULL));
+            }
+            push_now(&m);
+            const size_t dropped = twin == 1 || (twin == 2 && moved > 1) ? 1 : 0;
+            cr_assert_eq(m.f->channel->control.list.count, 90 - dropped, "%zu have moved, twin %d", moved, twin);
+            model_destroy(&m);
+        }
+    }
+}
+
 static size_t draw(unsigned *random, size_t below)
 {
     return (size_t)rand_r(random) % below;

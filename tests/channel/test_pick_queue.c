@@ -143,6 +143,122 @@ Test(pick_queue, cancel)
     fixture_destroy(f);
 }
 
+Test(pick_queue, cancelling_twice_is_cancelling_once)
+{
+    fixture *f = fixture_create(NULL);
+    wait first, second, third;
+    cr_assert_eq(start(f, &first, NULL), EVENER_PICK_QUEUE);
+    cr_assert_eq(start(f, &second, NULL), EVENER_PICK_QUEUE);
+    cr_assert_eq(start(f, &third, NULL), EVENER_PICK_QUEUE);
+    for (int i = 0; i < 3; i++) {
+        evener_pick_request_cancel(&second.request);
+        cr_assert_eq(f->channel->queue.count, 2);
+    }
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_eq(second.code, EVENER_STATUS_CANCELLED);
+    cr_assert_str_eq(second.status.message, "cancelled while waiting for a backend");
+    cr_assert_eq(f->channel->queue.count, 2);
+    fixture_push(f, A);
+    cr_assert(first.order > second.order && third.order == first.order + 1);
+    cr_assert_eq(first.code, EVENER_STATUS_OK);
+    cr_assert_eq(third.code, EVENER_STATUS_OK);
+    evener_pick_done(&first.pick, NULL);
+    evener_pick_done(&third.pick, NULL);
+    fixture_destroy(f);
+}
+
+#define OTHERS 80
+
+static wait others[OTHERS];
+static size_t cancelled_from, cancelled_to;
+
+static void cancel_others(void *arg, evener_status_code code, const evener_status *status)
+{
+    called_back(arg, code, status);
+    for (size_t i = cancelled_from; i < cancelled_to; i++) {
+        evener_pick_request_cancel(&others[i].request);
+    }
+}
+
+/* Both deadlines pass at once: the callback of the first pick cancels the second before its timer fires. */
+Test(pick_queue, a_pick_that_is_cancelled_at_its_deadline_ends_once)
+{
+    fixture *f = fixture_create(NULL);
+    const evener_pick_args args = {.size = sizeof args, .timeout_ms = 100};
+    cancelled_from = 1, cancelled_to = 2;
+    for (int i = 0; i < 3; i++) {
+        cr_assert_eq(start(f, &others[i], &args), EVENER_PICK_QUEUE);
+    }
+    others[0].request.callback = cancel_others;
+    virtual_loop_advance_ms(f->loop, 100);
+    cr_assert_eq(others[0].code, EVENER_STATUS_DEADLINE_EXCEEDED);
+    cr_assert_eq(others[1].code, EVENER_STATUS_CANCELLED);
+    cr_assert_eq(others[2].code, EVENER_STATUS_DEADLINE_EXCEEDED);
+    cr_assert_eq(others[1].order, 3, "by the task");
+    cr_assert_eq(f->channel->queue.count, 0);
+    fixture_destroy(f);
+}
+
+/* The task serves many in batches. The callback of one that it serves cancels some that it has not come to. */
+Test(pick_queue, a_served_pick_may_cancel_those_behind_it)
+{
+    static const size_t ranges[][2] = {{1, 2}, {31, 33}, {32, 33}, {32, 40}, {33, 34}, {64, 65}, {79, 80}, {32, 80}};
+    for (size_t r = 0; r < sizeof ranges / sizeof *ranges; r++) {
+        fixture *f = fixture_create(NULL);
+        order = 0;
+        cancelled_from = ranges[r][0], cancelled_to = ranges[r][1];
+        for (size_t i = 0; i < OTHERS; i++) {
+            cr_assert_eq(start(f, &others[i], NULL), EVENER_PICK_QUEUE);
+        }
+        others[0].request.callback = cancel_others;
+        fixture_push(f, A);
+        int last = 0;
+        for (size_t i = 0; i < OTHERS; i++) {
+            const bool too_late = i < 32; /* those of the first batch have their backend */
+            if (i >= cancelled_from && i < cancelled_to && !too_late) {
+                cr_assert_eq(others[i].code, EVENER_STATUS_CANCELLED, "%zu of %zu", i, r);
+                continue;
+            }
+            cr_assert_eq(others[i].code, EVENER_STATUS_OK, "%zu of %zu", i, r);
+            cr_assert_gt(others[i].order, last, "%zu of %zu", i, r);
+            last = others[i].order;
+            evener_pick_done(&others[i].pick, NULL);
+        }
+        cr_assert_eq(order, OTHERS);
+        cr_assert_eq(f->channel->queue.count, 0);
+        fixture_destroy(f);
+    }
+}
+
+/* The task starts timers in batches. One that is cancelled before has none, and those behind it have theirs. */
+Test(pick_queue, picks_cancelled_before_their_timer_is_set_leave_the_others_theirs)
+{
+    static const size_t ranges[][2] = {{0, 1}, {1, 2}, {0, 33}, {31, 34}, {79, 80}, {0, 80}};
+    for (size_t r = 0; r < sizeof ranges / sizeof *ranges; r++) {
+        fixture *f = fixture_create(NULL);
+        const evener_pick_args args = {.size = sizeof args, .timeout_ms = 100};
+        for (size_t i = 0; i < OTHERS; i++) {
+            cr_assert_eq(start(f, &others[i], &args), EVENER_PICK_QUEUE);
+        }
+        for (size_t i = ranges[r][0]; i < ranges[r][1]; i++) {
+            evener_pick_request_cancel(&others[i].request);
+        }
+        virtual_loop_advance_ms(f->loop, 99);
+        for (size_t i = 0; i < OTHERS; i++) {
+            const bool was_cancelled = i >= ranges[r][0] && i < ranges[r][1];
+            cr_assert_eq(others[i].order != 0, was_cancelled, "%zu of %zu", i, r);
+        }
+        virtual_loop_advance_ms(f->loop, 1);
+        for (size_t i = 0; i < OTHERS; i++) {
+            const bool was_cancelled = i >= ranges[r][0] && i < ranges[r][1];
+            cr_assert_eq(others[i].code, was_cancelled ? EVENER_STATUS_CANCELLED : EVENER_STATUS_DEADLINE_EXCEEDED,
+                         "%zu of %zu", i, r);
+        }
+        cr_assert_eq(f->channel->queue.count, 0);
+        fixture_destroy(f);
+    }
+}
+
 Test(pick_queue, closing_ends_all_that_wait)
 {
     fixture *f = fixture_create(NULL);

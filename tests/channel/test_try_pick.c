@@ -9,6 +9,7 @@
 
 #include <evener/stats.h>
 
+#include "lb/channel/channel_internal.h"
 #include "lb/runtime/lane.h"
 #include "lb/runtime/rcu.h"
 #include "tests/support/channel_fixture.h"
@@ -141,6 +142,68 @@ ParameterizedTest(way *w, try_pick, arguments_of_another_size)
 
 /* ---- threads ---- */
 
+static void expect_lane_unused(const char *after)
+{
+    cr_assert_not(EVENER_LANE_IN_USE(evener_lane_self.uses), "after %s", after);
+}
+
+static void add_nothing(void *data, uint64_t word, const evener_done_info *info, uint32_t lane)
+{
+    (void)word, (void)info;
+    (void)__atomic_add_fetch((unsigned *)data, 1, __ATOMIC_RELAXED);
+    cr_assert_eq(lane, evener_lane_own());
+    cr_assert(EVENER_LANE_IN_USE(evener_lane_self.uses), "its lane cannot be taken away meanwhile");
+}
+
+/* A lane that seems to be in use for ever can never be taken back from an idle thread. */
+BOTH_WAYS(each_use_of_a_lane_ends)
+ParameterizedTest(way *w, try_pick, each_use_of_a_lane_ends)
+{
+    fixture *f = fixture_on(w);
+    fake_transport_set_default(f->transport, FAKE_SILENT, 0);
+    fixture_push(f, A);
+    evener_pick pick;
+    const evener_done_info bad = {.size = sizeof bad, .code = EVENER_STATUS_INTERNAL},
+                           old = {.size = offsetof(evener_done_info, not_sent)};
+    const evener_done_info *const infos[] = {NULL, &bad, &old};
+    for (int i = 0; i < 2; i++) {
+        cr_assert_str_eq(fixture_pick(f), "queue");
+        expect_lane_unused("a pick without a backend");
+        virtual_loop_run_until_idle(f->loop);
+    }
+    cr_assert(fake_transport_ready(f->transport, A));
+    virtual_loop_run_until_idle(f->loop);
+    unsigned ends = 0;
+    uint64_t uses = evener_lane_self.uses;
+    for (size_t i = 0; i < 3; i++) {
+        for (unsigned layers = 0; layers <= 2; layers++) {
+            cr_assert_eq(evener_channel_try_pick(f->channel, NULL, &pick, NULL), EVENER_PICK_COMPLETE);
+            expect_lane_unused("a pick");
+            for (unsigned n = 0; n < layers; n++) {
+                pick.layers[n] = (evener_pick_layer){.done = add_nothing, .data = &ends};
+                pick.layer_count++; /* as evener_pick_on_done() in a picker */
+            }
+            if (w->counted) {
+                evener_connection_let_go(evener_pick_keep_connection(&pick));
+                expect_lane_unused("keeping the connection");
+            }
+            evener_pick_done(&pick, infos[i]);
+            expect_lane_unused("the end of a pick");
+            cr_assert_neq(evener_lane_self.uses, uses, "it has been in use");
+            uses = evener_lane_self.uses;
+        }
+    }
+    cr_assert_eq(ends, 3 * (1 + 2));
+    cr_assert(fake_transport_drop(f->transport, A)); /* the policy is not notified yet */
+    cr_assert_str_eq(fixture_pick(f), "queue");
+    expect_lane_unused("a lost backend");
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_eq(fixture_stats(f, A).in_flight, 0);
+    cr_assert_eq(fixture_stats(f, A).picks, 9);
+    cr_assert_eq(fixture_stats(f, A).failed, 3);
+    fixture_destroy(f);
+}
+
 typedef struct first_pick {
     fixture *f;
     bool reads_before; /* the thread has been in a section of RCU before: it is known there */
@@ -158,6 +221,7 @@ static void *pick_once(void *arg)
     self->lane_before = evener_lane_own();
     cr_assert_eq(evener_channel_try_pick(self->f->channel, NULL, &pick, NULL), EVENER_PICK_COMPLETE);
     self->lane = evener_lane_own();
+    cr_assert_not(urcu_bp_read_ongoing());
     evener_pick_done(&pick, NULL);
     return NULL;
 }
