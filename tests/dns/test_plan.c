@@ -182,3 +182,19 @@ Test(dns_plan, absolute_names_are_not_searched)
     make("a");
     cr_assert_eq(plan.names.count, 1);
 }
+
+Test(dns_plan, a_cleared_plan_is_empty)
+{
+    texts.hosts = "10.0.0.9 a\n";
+    make("a");
+    cr_assert(plan.is_local);
+    evener_dns_plan_clear(&plan);
+    cr_assert_not(plan.is_local);
+    cr_assert_eq(plan.local[0].record_count, 0);
+    texts.nsswitch = "hosts: dns files";
+    make("a");
+    cr_assert_eq(plan.then_local, EVENER_DNS_THEN_LOCAL);
+    evener_dns_plan_clear(&plan);
+    cr_assert_eq(plan.then_local, EVENER_DNS_NEVER_LOCAL);
+    cr_assert(plan.names.names == NULL && plan.names.count == 0);
+}

@@ -406,6 +406,33 @@ Test(dns_replies, addresses_of_targets_are_used_and_shorten_the_ttl)
     cr_assert_str_eq(read_message(EVENER_DNS_SRV, &m), "x.example:3/1/2 for 50 s");
 }
 
+/* What follows the records that are counted is not of the message. */
+Test(dns_replies, records_beyond_the_counts_are_left_out)
+{
+    static const uint32_t numbers[] = {1, 2, 3};
+    begin(&m, EVENER_DNS_A, "a", 1, 0, 0);
+    put_a(&m, "@12", 50, 1);
+    put_a(&m, "@12", 40, 2);
+    cr_assert_str_eq(read_message(EVENER_DNS_A, &m), "0.0.0.1 for 50 s");
+    for (uint32_t additional = 0; additional <= 3; additional++) {
+        static const char *const expected[] = {
+            "x.example:3/1/2 for 50 s", "x.example:3/1/2 (x.example 0.0.0.1) for 40 s",
+            "x.example:3/1/2 (x.example 0.0.0.1) (x.example 0.0.0.2) for 30 s",
+            "x.example:3/1/2 (x.example 0.0.0.1) (x.example 0.0.0.2) (x.example 0.0.0.3) for 20 s"};
+        begin(&m, EVENER_DNS_SRV, "_a._b.c", 1, 2, additional);
+        put_srv(&m, "@12", 50, numbers, "x.example");
+        put_a(&m, "x.example", 5, 8); /* of the authority section */
+        put_named(&m, "c", 2, 5, "ns");
+        put_a(&m, "x.example", 40, 1);
+        put_a(&m, "x.example", 30, 2);
+        put_a(&m, "x.example", 20, 3);
+        cr_assert_str_eq(read_message(EVENER_DNS_SRV, &m), expected[additional], "%u", additional);
+    }
+    /* More are counted than there are: what is there is used. */
+    m.bytes[11] = 9;
+    cr_assert_not_null(strstr(read_message(EVENER_DNS_SRV, &m), "(x.example 0.0.0.3)"));
+}
+
 static void put_text(const char *first, const char *second)
 {
     head(&m, "@12", EVENER_DNS_TXT, 30, (uint32_t)(strlen(first) + strlen(second) + 2));
