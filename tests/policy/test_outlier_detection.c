@@ -337,6 +337,22 @@ Test(outlier_detection, states_during_an_ejection_are_reported_at_its_end)
     harness_destroy(h);
 }
 
+/* A connection that failed meanwhile is passed on with its error. */
+Test(outlier_detection, a_failure_during_an_ejection_is_reported_at_its_end)
+{
+    policy_harness *h = harness_with_child(FAILURE_PERCENTAGE, "round_robin", A "," B);
+    call(h, 20, A, 1);
+    harness_advance_ms(h, 1000);
+    harness_fail(h, A, "gone");
+    harness_fail(h, B, "refused");
+    cr_assert_eq(h->state, EVENER_TRANSIENT_FAILURE);
+    cr_assert_not_null(strstr(h->status.message, B ": refused"), "%s", h->status.message);
+    harness_advance_ms(h, 1000);
+    cr_assert_eq(h->state, EVENER_TRANSIENT_FAILURE);
+    cr_assert_not_null(strstr(h->status.message, A ": gone"), "%s", h->status.message);
+    harness_destroy(h);
+}
+
 Test(outlier_detection, says_who_is_ejected_and_why)
 {
     policy_harness *h = harness_with_child(FAILURE_PERCENTAGE, "weighted_round_robin", ALL);

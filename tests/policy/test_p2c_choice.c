@@ -102,3 +102,99 @@ Test(p2c_choice, plain_traced_and_shared_lane_picks_take_the_same_backend)
     expect_one_decision("{\"forcePickInterval\":\"0.1s\"}", "1");
     expect_one_decision("{\"forcePickInterval\":\"0.1s\"}", "123");
 }
+
+/* ---- what a lane learns ---- */
+
+#define USUAL_NS 1e7F
+
+/* A policy of two backends of weight 1 that both take `latency_ns`; its lane 0 knows USUAL_NS, and learns with its next
+ * pick. */
+static policy_harness *learner(float latency_ns)
+{
+    policy_harness *h = harness_create("p2c_ewma", NULL);
+    h->connect_succeeds = true;
+    cr_assert_eq(harness_update(h, "10.0.0.1:1,10.0.0.2:1"), EVENER_STATUS_OK);
+    p2c_picker *picker = (p2c_picker *)h->picker;
+    p2c_lane *lane = &picker->lanes[0];
+    lane->usual = (p2c_usual){.latency_ns = USUAL_NS, .crowding = 1};
+    lane->usual_cost = USUAL_NS;
+    lane->dear_cost = USUAL_NS * 1.5F + 20e3F;
+    lane->usual_in_flight = 0;
+    lane->picks = 15;
+    for (size_t b = 0; b < 2; b++) {
+        picker->backends[b]->latency_ns = latency_ns;
+    }
+    return h;
+}
+
+/* Pick once and take the call back. */
+static void pick_once(policy_harness *h)
+{
+    evener_pick pick;
+    cr_assert_eq(harness_pick(h, NULL, &pick, NULL), EVENER_PICK_COMPLETE);
+    harness_done_with(
+        h, &pick, &(evener_done_info){.size = sizeof(evener_done_info), .not_sent = true, .code = EVENER_STATUS_OK});
+}
+
+static void expect_near(float value, double expected, const char *what)
+{
+    cr_expect_float_eq(value, expected, expected * 1e-4, "%s: %g instead of %g", what, (double)value, expected);
+}
+
+Test(p2c_choice, a_lane_learns_what_is_usual_from_one_pick_in_sixteen)
+{
+    policy_harness *h = learner(12e6F);
+    const p2c_lane *lane = &((p2c_picker *)h->picker)->lanes[0];
+    for (size_t i = 0; i < 16; i++) { /* the first of them counts, by an eighth */
+        pick_once(h);
+        expect_near(lane->usual.latency_ns, 10.25e6, "latency");
+        expect_near(lane->usual_cost, 10.25e6, "cost");
+        expect_near(lane->dear_cost, 10.25e6 * 1.5 + 20e3, "dear cost");
+        expect_near(lane->usual.crowding, 1, "crowding");
+    }
+    pick_once(h);
+    expect_near(lane->usual.latency_ns, 10.25e6 + 1.75e6 / 8, "latency");
+    harness_destroy(h);
+}
+
+Test(p2c_choice, a_lane_learns_how_many_calls_are_usually_in_flight)
+{
+    policy_harness *h = learner(USUAL_NS);
+    p2c_picker *picker = (p2c_picker *)h->picker;
+    for (size_t b = 0; b < 2; b++) { /* all were in flight when the backend last answered: no sign of a hang */
+        picker->backends[b]->in_flight = 8;
+        picker->backends[b]->answered_around = 8;
+        picker->backends[b]->weight_inverse = 0.5F;
+    }
+    pick_once(h);
+    expect_near(picker->lanes[0].usual_in_flight, 0.5, "half of 8 by the weight, and an eighth of this");
+    expect_near(picker->lanes[0].usual.crowding, 1 / 1.5, "crowding");
+    for (size_t b = 0; b < 2; b++) {
+        picker->backends[b]->in_flight = 0;
+    }
+    harness_destroy(h);
+}
+
+/* What was learned before any latency was known is discarded. */
+Test(p2c_choice, a_lane_begins_with_the_first_latency_that_is_known)
+{
+    policy_harness *h = learner(0);
+    p2c_picker *picker = (p2c_picker *)h->picker;
+    p2c_lane *lane = &picker->lanes[0];
+    lane->usual.latency_ns = P2C_UNKNOWN_NS;
+    pick_once(h);
+    expect_near(lane->usual_cost, USUAL_NS, "nothing is known");
+    cr_expect_eq(lane->usual.latency_ns, P2C_UNKNOWN_NS);
+    picker->backends[0]->latency_ns = 3e6F; /* of the winner or of the loser */
+    lane->picks = 15;
+    pick_once(h);
+    expect_near(lane->usual.latency_ns, 3e6, "latency");
+    cr_expect_eq(lane->usual_cost, 0.0F);
+    cr_expect_eq(lane->dear_cost, 0.0F);
+    picker->backends[1]->latency_ns = 3e6F;
+    lane->picks = 15;
+    pick_once(h);
+    expect_near(lane->usual_cost, 3e6, "the first cost that is known");
+    expect_near(lane->dear_cost, 3e6 * 1.5 + 20e3, "dear cost");
+    harness_destroy(h);
+}

@@ -124,6 +124,10 @@ Test(p2c_load, a_fast_answer_relieves_by_a_sixteenth_and_after_a_silence_by_the_
     virtual_loop_advance_ms(vl, DECAY_MS / 8);
     end(now_ns() - MS, EVENER_STATUS_OK);
     expect_near(stats.latency_ns, 4e6, "the geometric mean of 16 and 1");
+    backend(16);
+    virtual_loop_advance_ms(vl, 9 * DECAY_MS);
+    end(now_ns() - MS, EVENER_STATUS_OK);
+    expect_near(stats.latency_ns, 2.5e6, "by nine tenths after nine times the decay, which is less");
 }
 
 /* A caller that cancels says nothing good about the backend, and no failure of it. */
