@@ -219,3 +219,231 @@ Test(compose, authority_is_the_first_targets)
         evener_target_destroy(target);
     }
 }
+
+/* ---- what comes with the addresses ---- */
+
+static void push_with(struct scene *s, evener_manual_resolver *resolver, const char *address, const char *config,
+                      const char *config_error, uint64_t ttl_ms)
+{
+    evener_address *parsed = NULL;
+    evener_status error, status;
+    evener_status_set(&error, EVENER_STATUS_INVALID_ARGUMENT, "%s", config_error != NULL ? config_error : "");
+    cr_assert_eq(evener_address_create(address, NULL, 0, &parsed, &status), EVENER_STATUS_OK, "%s", status.message);
+    const evener_resolver_update update = {.size = sizeof update,
+                                           .addresses = &parsed,
+                                           .address_count = 1,
+                                           .service_config = config,
+                                           .service_config_error = config_error != NULL ? &error : NULL,
+                                           .ttl_ms = ttl_ms,
+                                           .source = "here"};
+    cr_assert_eq(evener_manual_resolver_update(resolver, &update, &status), EVENER_STATUS_OK, "%s", status.message);
+    evener_address_unref(parsed);
+    virtual_loop_run_until_idle(s->f->loop);
+}
+
+Test(merge, the_first_service_config_and_the_shortest_ttl_count)
+{
+    struct scene *s = scene_create("merge:a:x|b:x");
+    push_with(s, s->a, A, NULL, NULL, 0);
+    push_with(s, s->b, B, "{\"b\":1}", NULL, 0);
+    cr_assert_str_eq(s->f->sink.service_config, "{\"b\":1}");
+    cr_assert_eq(s->f->sink.ttl_ms, 0);
+    cr_assert_str_eq(s->f->sink.source, "merge");
+    push_with(s, s->a, A, "{\"a\":1}", NULL, 5000);
+    cr_assert_str_eq(s->f->sink.service_config, "{\"a\":1}");
+    cr_assert_eq(s->f->sink.ttl_ms, 5000);
+    push_with(s, s->b, B, "{\"b\":2}", NULL, 4000);
+    cr_assert_str_eq(s->f->sink.service_config, "{\"a\":1}");
+    cr_assert_eq(s->f->sink.ttl_ms, 4000);
+    push_with(s, s->b, B, NULL, NULL, 6000);
+    cr_assert_eq(s->f->sink.ttl_ms, 5000);
+    push_with(s, s->a, A, NULL, "bad", 0);
+    cr_assert_str_eq(s->f->sink.service_config, "");
+    cr_assert_str_eq(s->f->sink.service_config_error.message, "bad");
+    cr_assert_eq(s->f->sink.ttl_ms, 6000);
+    push_with(s, s->b, B, "{\"b\":3}", NULL, 6000);
+    cr_assert_str_eq(s->f->sink.service_config_error.message, "bad", "the first one counts, good or bad");
+    push_with(s, s->a, A, NULL, NULL, 0);
+    cr_assert_str_eq(s->f->sink.service_config, "{\"b\":3}");
+    cr_assert_eq(s->f->sink.service_config_error.code, EVENER_STATUS_OK);
+    cr_assert_eq(s->f->sink.error_count, 0);
+    cr_assert_str_eq(s->f->sink.addresses, A "," B);
+    scene_destroy(s);
+}
+
+Test(fallback, everything_of_the_target_in_use_is_passed_on)
+{
+    struct scene *s = scene_create("fallback:a:x|b:x");
+    push_with(s, s->a, A, "{\"a\":1}", NULL, 5000);
+    cr_assert_str_eq(s->f->sink.service_config, "{\"a\":1}");
+    cr_assert_eq(s->f->sink.ttl_ms, 5000);
+    cr_assert_str_eq(s->f->sink.source, "here");
+    push_with(s, s->a, A, NULL, "bad", 0);
+    cr_assert_str_eq(s->f->sink.service_config, "");
+    cr_assert_str_eq(s->f->sink.service_config_error.message, "bad");
+    cr_assert_eq(s->f->sink.ttl_ms, 0);
+    push_with(s, s->b, B, "{\"b\":1}", NULL, 0);
+    push(s, s->a, "");
+    cr_assert_str_eq(s->f->sink.addresses, B);
+    cr_assert_str_eq(s->f->sink.service_config, "{\"b\":1}");
+    cr_assert_eq(s->f->sink.service_config_error.code, EVENER_STATUS_OK);
+    scene_destroy(s);
+}
+
+Test(merge, a_first_target_that_fails_makes_an_empty_union_uncertain)
+{
+    struct scene *s = scene_create("merge:a:x|b:x");
+    fail(s, s->a, "broken");
+    push(s, s->b, "");
+    cr_assert_eq(s->f->sink.update_count, 0);
+    cr_assert_str_eq(s->f->sink.error.message, "merge: broken; no addresses");
+    push(s, s->a, "");
+    cr_assert_eq(s->f->sink.update_count, 1);
+    scene_destroy(s);
+    s = scene_create("merge:a:x|b:x");
+    push(s, s->b, "");
+    virtual_loop_advance_ms(s->f->loop, 5000);
+    cr_assert_eq(s->f->sink.update_count, 0, "silence of the first is no empty list");
+    cr_assert_str_eq(s->f->sink.error.message, "merge: no answer yet; no addresses");
+    scene_destroy(s);
+}
+
+Test(compose, long_reasons_are_cut)
+{
+    struct scene *s = scene_create("merge:a:1|a:2|a:3|a:4");
+    char reason[301], expected[1024] = "";
+    for (size_t i = 0; i < 300; i++) {
+        reason[i] = (char)('a' + i % 26);
+    }
+    reason[300] = '\0';
+    fail(s, s->a, reason);
+    for (int i = 0; i < 4; i++) {
+        (void)snprintf(expected + strlen(expected), sizeof expected - strlen(expected), "%s%.200s", i > 0 ? "; " : "",
+                       reason);
+    }
+    cr_assert_eq(strncmp(s->f->sink.error.message, "merge: ", 7), 0);
+    cr_assert_eq(strlen(s->f->sink.error.message), 487);
+    cr_assert_eq(strncmp(s->f->sink.error.message + 7, expected, 480), 0, "%s", s->f->sink.error.message);
+    scene_destroy(s);
+}
+
+static void wait_option(const char *target, const char *key, const char *value, bool good)
+{
+    struct scene *s = scene_create(NULL);
+    const evener_attribute option = {key, value};
+    s->f->options = &option;
+    s->f->option_count = 1;
+    cr_assert_eq(resolver_fixture_build(s->f, target), good ? EVENER_STATUS_OK : EVENER_STATUS_INVALID_ARGUMENT,
+                 "%s=%s", key, value);
+    resolver_fixture_close(s->f);
+    scene_destroy(s);
+}
+
+Test(compose, the_time_to_wait_has_limits)
+{
+    static const char *const targets[] = {"merge:a:x|b:x", "fallback:a:x|b:x"};
+    static const char *const keys[] = {"merge.wait_ms", "fallback.wait_ms"};
+    for (size_t i = 0; i < 2; i++) {
+        wait_option(targets[i], keys[i], "0", false);
+        wait_option(targets[i], keys[i], "1", true);
+        wait_option(targets[i], keys[i], "600000", true);
+        wait_option(targets[i], keys[i], "600001", false);
+        wait_option(targets[i], keys[1 - i], "0", true); /* of the other */
+    }
+    struct scene *s = scene_create(NULL);
+    const evener_attribute option = {"merge.wait_ms", "70"};
+    s->f->options = &option;
+    s->f->option_count = 1;
+    resolver_fixture_open(s->f, "merge:a:x|static:" B);
+    virtual_loop_advance_ms(s->f->loop, 69);
+    cr_assert_eq(s->f->sink.update_count, 0);
+    virtual_loop_advance_ms(s->f->loop, 1);
+    cr_assert_str_eq(s->f->sink.addresses, B);
+    scene_destroy(s);
+}
+
+Test(compose, hints_are_passed_to_the_targets_that_run)
+{
+    struct scene *s = scene_create("fallback:a:x|b:x");
+    push(s, s->a, A);
+    s->f->resolver->vtable->resolve_now(s->f->resolver);
+    cr_assert_eq(evener_manual_resolver_resolve_now_count(s->a), 1);
+    cr_assert_eq(evener_manual_resolver_resolve_now_count(s->b), 0);
+    push(s, s->a, "");
+    s->f->resolver->vtable->resolve_now(s->f->resolver);
+    cr_assert_eq(evener_manual_resolver_resolve_now_count(s->a), 2);
+    cr_assert_eq(evener_manual_resolver_resolve_now_count(s->b), 1);
+    scene_destroy(s);
+}
+
+/* ---- a resolver with a mistake: NULL among its addresses ---- */
+
+typedef struct mistaken {
+    evener_resolver base;
+    evener_resolver_sink *sink;
+} mistaken;
+
+static mistaken *last_built;
+
+static void mistaken_start(evener_resolver *resolver)
+{
+    (void)resolver;
+}
+
+static void mistaken_close(evener_resolver *resolver)
+{
+    free(resolver);
+}
+
+static const evener_resolver_vtable mistaken_vtable = {
+    .size = sizeof mistaken_vtable, .start = mistaken_start, .close = mistaken_close};
+
+static evener_status_code mistaken_build(const evener_resolver_builder *builder, const evener_resolver_args *args,
+                                         evener_resolver **resolver, evener_status *status)
+{
+    (void)builder, (void)status;
+    last_built = calloc(1, sizeof *last_built);
+    *last_built = (mistaken){.base = {.vtable = &mistaken_vtable}, .sink = args->sink};
+    *resolver = &last_built->base;
+    return EVENER_STATUS_OK;
+}
+
+static const evener_resolver_builder mistaken_builder = {
+    .size = sizeof mistaken_builder, .scheme = "b", .build = mistaken_build};
+
+static bool push_mistake(size_t count, size_t null_at)
+{
+    evener_address *addresses[4];
+    cr_assert_leq(count, 4);
+    for (size_t i = 0; i < count; i++) {
+        char text[32];
+        (void)snprintf(text, sizeof text, "10.1.0.%zu:1", i);
+        addresses[i] = NULL;
+        cr_assert(i == null_at || evener_address_create(text, NULL, 0, &addresses[i], NULL) == EVENER_STATUS_OK);
+    }
+    const evener_resolver_update update = {.size = sizeof update, .addresses = addresses, .address_count = count};
+    const bool accepted = evener_resolver_sink_update(last_built->sink, &update);
+    for (size_t i = 0; i < count; i++) {
+        evener_address_unref(addresses[i]);
+    }
+    return accepted;
+}
+
+Test(compose, a_target_that_pushes_null_keeps_its_last_list)
+{
+    struct scene *s = scene_create(NULL);
+    s->own[1] = &mistaken_builder;
+    resolver_fixture_open(s->f, "merge:a:x|b:x");
+    push(s, s->a, A);
+    cr_assert_not(push_mistake(3, 1));
+    cr_assert_str_eq(s->f->sink.addresses, A, "it has failed, and the other serves");
+    push(s, s->a, "");
+    cr_assert_str_eq(s->f->sink.error.message, "merge: no addresses; its resolver pushed NULL as address 2");
+    cr_assert(push_mistake(2, 9));
+    cr_assert_str_eq(s->f->sink.addresses, "10.1.0.0:1,10.1.0.1:1");
+    cr_assert_not(push_mistake(1, 0));
+    cr_assert_str_eq(s->f->sink.error.message, "its resolver pushed NULL as address 1");
+    push(s, s->a, A);
+    cr_assert_str_eq(s->f->sink.addresses, A ",10.1.0.0:1,10.1.0.1:1");
+    scene_destroy(s);
+}

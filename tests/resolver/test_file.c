@@ -512,3 +512,113 @@ Test(file, n15_file_without_a_size_is_read_to_the_end)
                  EVENER_STATUS_RESOURCE_EXHAUSTED);
     cr_assert_not_null(strstr(status.message, "more than 100 bytes"), "%s", status.message);
 }
+
+/* ---- a resolver of names with a mistake: NULL among its addresses ---- */
+
+typedef struct mistaken {
+    evener_resolver base;
+    evener_resolver_sink *sink;
+} mistaken;
+
+static mistaken *last_built;
+
+static void mistaken_start(evener_resolver *resolver)
+{
+    (void)resolver;
+}
+
+static void mistaken_close(evener_resolver *resolver)
+{
+    free(resolver);
+}
+
+static const evener_resolver_vtable mistaken_vtable = {
+    .size = sizeof mistaken_vtable, .start = mistaken_start, .close = mistaken_close};
+
+static evener_status_code mistaken_build(const evener_resolver_builder *builder, const evener_resolver_args *args,
+                                         evener_resolver **resolver, evener_status *status)
+{
+    (void)builder, (void)status;
+    last_built = calloc(1, sizeof *last_built);
+    *last_built = (mistaken){.base = {.vtable = &mistaken_vtable}, .sink = args->sink};
+    *resolver = &last_built->base;
+    return EVENER_STATUS_OK;
+}
+
+static const evener_resolver_builder mistaken_builder = {
+    .size = sizeof mistaken_builder, .scheme = "dns", .build = mistaken_build};
+
+Test(file, a_name_whose_resolver_pushes_null_keeps_its_last_addresses)
+{
+    evener_address *addresses[3] = {NULL};
+    evener_resolver_update update = {.size = sizeof update, .addresses = addresses};
+    cr_assert_eq(evener_address_create("10.1.0.1:80", NULL, 0, &addresses[0], NULL), EVENER_STATUS_OK);
+    s.own[0] = &mistaken_builder;
+    write_file("a.test:80\n");
+    resolver_fixture_open(s.f, s.target);
+    for (size_t count = 2; count <= 3; count++) {
+        addresses[1] = count == 3 ? addresses[0] : NULL;
+        update.address_count = count;
+        cr_assert_not(evener_resolver_sink_update(last_built->sink, &update));
+        virtual_loop_advance_ms(s.f->loop, 10);
+        expect_error(count == 2 ? "its resolver pushed NULL as address 2" : "its resolver pushed NULL as address 3");
+    }
+    update.address_count = 2;
+    cr_assert(evener_resolver_sink_update(last_built->sink, &update));
+    virtual_loop_advance_ms(s.f->loop, 10);
+    expect_addresses("10.1.0.1:80");
+    addresses[1] = NULL;
+    cr_assert_not(evener_resolver_sink_update(last_built->sink, &update));
+    virtual_loop_advance_ms(s.f->loop, 10);
+    cr_assert_str_eq(s.f->sink.addresses, "10.1.0.1:80");
+    cr_assert_eq(s.f->sink.update_count, 1);
+    evener_address_unref(addresses[0]);
+}
+
+/* A file of sysfs says that it has 4096 bytes, and has less: as one that is being written, it is read again, until four
+ * times the settle time have passed. */
+Test(file, a_file_that_is_never_whole_is_taken_after_four_times_the_settle_time)
+{
+    static const char path[] = "/sys/devices/system/cpu/online";
+    struct stat about;
+    char text[8192];
+    FILE *file = fopen(path, "r");
+    const bool fits = file != NULL && fstat(fileno(file), &about) == 0 && about.st_size > 0 &&
+                      fread(text, 1, sizeof text, file) < (size_t)about.st_size;
+    if (file != NULL) {
+        fclose(file);
+    }
+    if (!fits) {
+        cr_skip_test("no file of sysfs here");
+    }
+    const evener_attribute options[] = {{"file.settle_ms", "100"}, {"file.format", "lines"}};
+    s.f->options = options;
+    s.f->option_count = 2;
+    snprintf(s.target, sizeof s.target, "file://%s", path);
+    resolver_fixture_open(s.f, s.target);
+    virtual_loop_advance_ms(s.f->loop, 399);
+    cr_assert_eq(s.f->sink.error_count, 0);
+    virtual_loop_advance_ms(s.f->loop, 1);
+    cr_assert_eq(s.f->sink.error_count, 1, "its text is no list of endpoints");
+}
+
+Test(file, limits_of_options_hold_at_their_edges)
+{
+    static const char *const good[][2] = {
+        {"file.poll_ms", "10"},        {"file.poll_ms", "3600000"}, {"file.settle_ms", "0"},
+        {"file.settle_ms", "1000"},    {"file.bytes_max", "1"},     {"file.bytes_max", "1073741824"},
+        {"file.allow_empty", "false"}, {"file.format", "auto"},     {"file.format", "lines"}};
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        const evener_attribute option = {good[i][0], good[i][1]};
+        s.f->options = &option;
+        s.f->option_count = 1;
+        cr_assert_eq(resolver_fixture_build(s.f, s.target), EVENER_STATUS_OK, "%s=%s: %s", good[i][0], good[i][1],
+                     s.f->status.message);
+        resolver_fixture_close(s.f);
+    }
+    expect_build_error(s.target, "file.poll_ms", "3600001", "file.poll_ms");
+    expect_build_error(s.target, "file.bytes_max", "0", "file.bytes_max");
+    expect_build_error(s.target, "file.bytes_max", "1073741825", "file.bytes_max");
+    expect_build_error("file:///", "x", "", "names no file");
+    cr_assert_eq(resolver_fixture_build(s.f, "file://localhost/etc/list"), EVENER_STATUS_OK, "%s", s.f->status.message);
+}

@@ -65,6 +65,74 @@ Test(file_lines, endpoints_with_attributes_and_comments)
     expect("\n# nothing\n", "");
 }
 
+Test(file_lines, which_texts_are_host_names)
+{
+    char text[400], expected[410];
+    expect("a:1\nA-b_c.9z:2\n9a:3\na1:4\n", "1:a:1,2:A-b_c.9z:2,3:9a:3,4:a1:4");
+    expect("orders.prod.:80\na.:1\n1.b.:2\n", "1:orders.prod.:80,2:a.:1,3:1.b.:2"); /* absolute names */
+    static const char *const none[] = {".a:1",  "-a:1",  "a.1:1", "1.2.3.4.:1", "9:1",
+                                       "9.:1",  ":1",    "a b:1", "a/b:1",      "a@b:1",
+                                       "a`b:1", "a[b:1", "a{b:1", "\xc3\xa9:1", "a.12.:1"};
+    for (size_t i = 0; i < sizeof none / sizeof none[0]; i++) {
+        expect_refused(none[i], "f:1: ");
+    }
+    for (size_t bytes = 253; bytes <= 254; bytes++) {
+        memset(text, 'h', bytes);
+        (void)snprintf(text + bytes, sizeof text - bytes, ":80");
+        if (bytes == 253) {
+            (void)snprintf(expected, sizeof expected, "1:%s", text);
+            expect(text, expected);
+        } else {
+            expect_refused(text, "f:1: ");
+        }
+    }
+}
+
+Test(file_lines, blanks_are_those_of_the_c_locale)
+{
+    expect("\t10.0.0.1:80\ta=1\vb=2\fc=3\r\n", "1:10.0.0.1:80;a=1;b=2;c=3");
+    expect_refused("10.0.0.1:80\x08\n", "f:1: ");
+    expect_refused("10.0.0.1:80\x0e\n", "f:1: ");
+}
+
+Test(file_lines, percent_encoding_has_two_digits_and_no_nul)
+{
+    expect("10.0.0.1:80 a=%2f%2F%aF%Af%7e b%3d=%253d\n", "1:10.0.0.1:80;a=//\xaf\xaf~;b==%3d");
+    static const char *const bad[] = {"%", "%4", "%4g", "%g4", "%00", "%4:", "%4/", "%@4", "%4`", "%4G", "x%"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        char text[64];
+        (void)snprintf(text, sizeof text, "10.0.0.1:80 a=%s\n", bad[i]);
+        expect_refused(text, "hexadecimal");
+        (void)snprintf(text, sizeof text, "10.0.0.1:80 %s=a\n", bad[i]);
+        expect_refused(text, "hexadecimal");
+    }
+    expect("10.0.0.1:80 a=x%09y\n", "1:10.0.0.1:80;a=x\ty");
+    expect("10.0.0.1:80 a=%10%01\n", "1:10.0.0.1:80;a=\x10\x01");
+}
+
+Test(file_lines, sixty_four_attributes_are_the_most)
+{
+    for (int count = 64; count <= 65; count++) {
+        char lines[2048] = "10.0.0.1:80", config[2048] = "endpoints = ( { address = \"10.0.0.1:80\";";
+        for (int i = 0; i < count; i++) {
+            (void)snprintf(lines + strlen(lines), sizeof lines - strlen(lines), " k%02d=%d", i, i);
+            (void)snprintf(config + strlen(config), sizeof config - strlen(config), " k%02d = %d;", i, i);
+        }
+        (void)snprintf(config + strlen(config), sizeof config - strlen(config), " } );");
+        if (count == 65) {
+            expect_refused(lines, "f:1: more than 64 attributes");
+            expect_refused(config, "has more than 64 attributes");
+            continue;
+        }
+        char expected[2048] = "1:10.0.0.1:80";
+        for (int i = 0; i < count; i++) {
+            (void)snprintf(expected + strlen(expected), sizeof expected - strlen(expected), ";k%02d=%d", i, i);
+        }
+        expect(lines, expected);
+        expect(config, expected); /* each number has its own text */
+    }
+}
+
 Test(file_lines, what_is_wrong_is_named_with_its_line)
 {
     expect_refused("10.0.0.1:80\n10.0.0.2\n", "file f:2: address \"10.0.0.2\": no port");
