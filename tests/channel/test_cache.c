@@ -284,6 +284,97 @@ Test(cache, too_old_a_file_is_refused_with_the_reason)
     expect_refused("the limit is 86400 s");
 }
 
+static char said[8192];
+
+static void collect(void *arg, evener_log_level level, const char *category, const char *message)
+{
+    (void)arg, (void)category;
+    if (level >= EVENER_LOG_WARNING && strlen(said) + strlen(message) + 2 < sizeof said) {
+        strcat(strcat(said, message), "\n");
+    }
+}
+
+/* Return the number that follows `words` in what was logged. */
+static long number_after(const char *words)
+{
+    const char *at = strstr(said, words);
+    cr_assert_not_null(at, "\"%s\" does not say \"%s\"", said, words);
+    return strtol(at + strlen(words), NULL, 10);
+}
+
+/* Serve from a file of this age, or try to. What is logged is in `said`. */
+static void start_from(const evener_channel_options *options, uint64_t age_ms, bool is_used)
+{
+    leave_file("orders:///x", A, NULL, age_ms);
+    said[0] = '\0';
+    evener_log_set_sink(collect, NULL, EVENER_LOG_WARNING);
+    fixture *f = fixture_create(options);
+    fixture_connect(f);
+    fail(f);
+    cr_expect_eq(strcmp(fixture_pick(f), A) == 0, is_used, "%s", f->picked);
+    evener_log_set_sink(NULL, NULL, EVENER_LOG_NONE);
+    fixture_destroy(f);
+}
+
+Test(cache, ages_are_logged_in_seconds)
+{
+    const evener_channel_options options = {.policy = "round_robin", .cache_file = path};
+    start_from(&options, 1000 * HOUR_MS, false);
+    const long too_old_s = number_after("is refused: it is ");
+    cr_expect(too_old_s >= 3600000 && too_old_s < 3600000 + 600, "%ld", too_old_s);
+    start_from(&options, 20 * HOUR_MS, true);
+    const long age_s = number_after("1 addresses, confirmed ");
+    cr_expect(age_s >= 72000 && age_s < 72000 + 600, "%ld", age_s);
+    cr_expect_null(strstr(said, "is the clock right?"));
+    cr_expect_not_null(strstr(said, "s ago): discovery is down\n"), "%s", said);
+}
+
+/* A clock may have been set back since. */
+Test(cache, a_file_from_the_future_is_used_with_a_warning)
+{
+    const evener_channel_options options = {.policy = "round_robin", .cache_file = path};
+    start_from(&options, (uint64_t)0 - 1000 * HOUR_MS, true);
+    const long ahead_s = number_after("is of a time ");
+    cr_expect(ahead_s <= 3600000 && ahead_s > 3600000 - 600, "%ld", ahead_s);
+    cr_expect_not_null(strstr(said, " s from now: is the clock right?"), "%s", said);
+    cr_expect_eq(number_after("1 addresses, confirmed "), 0);
+}
+
+Test(cache, a_limit_of_the_age_holds)
+{
+    evener_channel_options options = {.policy = "round_robin", .cache_file = path, .cache_max_age_ms = 10 * HOUR_MS};
+    start_from(&options, 9 * HOUR_MS, true);
+    start_from(&options, 10 * HOUR_MS + 1, false);
+    cr_expect_not_null(strstr(said, "and the limit is 36000 s (cache_max_age_ms)"), "%s", said);
+    options.cache_max_age_ms = 30 * HOUR_MS;
+    start_from(&options, 29 * HOUR_MS, true);
+}
+
+/* The failure came first, and then there was nothing to read: the calls fail with it. */
+Test(cache, a_failure_held_for_a_file_that_is_of_no_use_is_reported)
+{
+    for (int damaged = 0; damaged < 2; damaged++) {
+        if (damaged == 1) {
+            FILE *file = fopen(path, "w");
+            cr_assert_not_null(file);
+            cr_assert_gt(fputs("no list", file), 0);
+            cr_assert_eq(fclose(file), 0);
+        }
+        fixture *f = open_channel();
+        evener_channel_connect(f->channel);
+        evener_status error;
+        evener_status_set(&error, EVENER_STATUS_UNAVAILABLE, "discovery is down");
+        evener_manual_resolver_error(f->resolver, &error);
+        virtual_loop_run_until_idle(f->loop);
+        cr_expect_not_null(strstr(fixture_pick(f), "discovery is down"), "%s", f->picked);
+        cr_expect_eq(evener_channel_state(f->channel, false), EVENER_TRANSIENT_FAILURE);
+        fixture_push(f, A);
+        cr_expect_str_eq(fixture_pick(f), A);
+        fixture_destroy(f);
+        cr_assert_eq(unlink(path), 0);
+    }
+}
+
 Test(cache, any_age_is_good_if_asked_for)
 {
     leave_file("orders:///x", A, NULL, 1000 * HOUR_MS);
@@ -477,6 +568,42 @@ Test(cache, a_factory_may_set_move_and_remove_it_on_a_live_channel)
         virtual_loop_advance_ms(f->loop, 100000);
         cr_expect_eq(access(path, F_OK) == 0, paths[i] == path, "%zu", i);
         cr_expect_eq(access(beside, F_OK) == 0, paths[i] == beside, "%zu", i);
+    }
+    fixture_destroy(f);
+}
+
+/* A reload of a factory file, most of whose settings are as before. */
+Test(cache, a_reload_with_the_same_file_writes_nothing)
+{
+    fixture *f = fixture_create(
+        &(evener_channel_options){.policy = "round_robin",
+                                  .cache_file = path,
+                                  .default_service_config = "{\"loadBalancingConfig\":[{\"random\":{}}]}"});
+    fixture_connect(f);
+    fixture_push(f, A);
+    const evener_service_config *config = f->channel->control.published_config;
+    for (int i = 0; i < 3; i++) {
+        const evener_resolver_builder *resolvers[] = {evener_manual_resolver_builder(f->resolver)};
+        const evener_channel_options options = {.size = sizeof options,
+                                                .runtime = f->runtime,
+                                                .transport = fake_transport_transport(f->transport),
+                                                .policy = "round_robin",
+                                                .resolvers = resolvers,
+                                                .resolver_count = 1,
+                                                .cache_file = path,
+                                                .cache_max_age_ms = 7 * HOUR_MS,
+                                                .default_service_config =
+                                                    i < 2 ? "{\"loadBalancingConfig\":[{\"random\":{}}]}" : NULL};
+        evener_channel *prepared = NULL;
+        evener_status status;
+        cr_assert_eq(evener_channel_create("orders:///x", &options, &prepared, &status), EVENER_STATUS_OK);
+        cr_assert_eq(evener_channel_reconfigure(f->channel, prepared, false, false, &status), EVENER_STATUS_OK);
+        evener_channel_unref(prepared);
+        virtual_loop_advance_ms(f->loop, 60000);
+        cr_expect_eq(f->channel->control.published_config == config, i < 2, "the same config stays in force");
+        cr_expect_eq(f->channel->control.cache.writes, 1);
+        cr_expect_eq(f->channel->control.cache.age_ms_max, 7 * HOUR_MS);
+        cr_expect_str_eq(f->channel->control.cache.path, path);
     }
     fixture_destroy(f);
 }
