@@ -382,6 +382,23 @@ Test(descriptors, a_set_and_the_files_of_one_call_have_at_most_64_mib)
     }
 }
 
+Test(descriptors, the_lengths_of_files_are_added_up)
+{
+    evener_descriptors *types = empty();
+    uint8_t *bytes = calloc(1, EVENER_DESCRIPTORS_BYTES_MAX);
+    cr_assert_not_null(bytes);
+    evener_status status;
+    evener_bytes files[] = {{.data = bytes, .length = 2}, {.data = bytes, .length = EVENER_DESCRIPTORS_BYTES_MAX - 1}};
+    cr_assert_eq(evener_descriptors_add_files(types, files, 2, &status), EVENER_STATUS_RESOURCE_EXHAUSTED);
+    cr_assert_str_eq(status.message, "descriptors: larger than 64 MiB");
+    files[0].length = 1; /* the room is enough; the content is wrong */
+    cr_assert_eq(evener_descriptors_add_files(types, files, 2, &status), EVENER_STATUS_INVALID_ARGUMENT, "%s",
+                 status.message);
+    free(bytes);
+    cr_assert_eq(evener_descriptors_add_files(types, NULL, 0, &status), EVENER_STATUS_OK);
+    evener_descriptors_destroy(types);
+}
+
 Test(descriptors, a_set_that_fails_leaves_the_pool_as_it_was)
 {
     evener_descriptors *types = empty();

@@ -472,3 +472,85 @@ Test(http_routes, openapi_knows_of_two_routes_with_one_path_and_verb_the_more_sp
     free(yaml);
     close_scene(&s);
 }
+
+Test(http_routes, openapi_has_a_form_of_each_kind_of_field)
+{
+    static const struct {
+        const char *name, *type, *format; /* of one value; type NULL: any */
+        bool is_list, is_map;
+    } fields[] = {
+        {"aDouble", "number", "double", false, false},
+        {"aFloat", "number", "float", false, false},
+        {"anInt64", "string", "int64", false, false},
+        {"aUint64", "string", "uint64", false, false},
+        {"anInt32", "integer", "int32", false, false},
+        {"aFixed64", "string", "uint64", false, false},
+        {"aFixed32", "integer", "int64", false, false},
+        {"aBool", "boolean", NULL, false, false},
+        {"aString", "string", NULL, false, false},
+        {"someBytes", "string", "byte", false, false},
+        {"aUint32", "integer", "int64", false, false},
+        {"anSfixed32", "integer", "int32", false, false},
+        {"anSfixed64", "string", "int64", false, false},
+        {"anSint32", "integer", "int32", false, false},
+        {"anSint64", "string", "int64", false, false},
+        {"bytesList", "string", "byte", true, false},
+        {"intMap", "string", "int64", false, true},
+        {"timestamp", "string", "date-time", false, false},
+        {"duration", "string", NULL, false, false},
+        {"structure", "object", NULL, false, false},
+        {"value", NULL, NULL, false, false},
+        {"mask", "string", NULL, false, false},
+        {"boolValue", "boolean", NULL, false, false},
+        {"bytesValue", "string", "byte", false, false},
+        {"doubleValue", "number", "double", false, false},
+        {"floatValue", "number", "float", false, false},
+        {"int32Value", "integer", "int32", false, false},
+        {"int64Value", "string", "int64", false, false},
+        {"stringValue", "string", NULL, false, false},
+        {"uint32Value", "integer", "int64", false, false},
+        {"uint64Value", "string", "uint64", false, false},
+        {"values", NULL, NULL, true, false},
+        {"durationMap", "string", NULL, false, true},
+    };
+    scene s;
+    open_set(&s, TEST_DATA "/types.protoset", NULL);
+    char *yaml = NULL;
+    evener_status status;
+    cr_assert_eq(evener_http_routes_openapi(s.routes, "types", &yaml, &status), EVENER_STATUS_OK);
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+        char expected[512];
+        const char *indent = fields[i].is_list || fields[i].is_map ? "          " : "        ";
+        int used = snprintf(expected, sizeof expected, "\n      \"%s\":\n%s", fields[i].name,
+                            fields[i].is_list  ? "        type: \"array\"\n        items:\n"
+                            : fields[i].is_map ? "        type: \"object\"\n        additionalProperties:\n"
+                                               : "");
+        if (fields[i].type == NULL) {
+            used += snprintf(expected + used, sizeof expected - (size_t)used, "%sdescription: \"Any JSON value.\"\n",
+                             indent);
+        } else {
+            used +=
+                snprintf(expected + used, sizeof expected - (size_t)used, "%stype: \"%s\"\n", indent, fields[i].type);
+        }
+        if (fields[i].format != NULL) {
+            used += snprintf(expected + used, sizeof expected - (size_t)used, "%sformat: \"%s\"\n", indent,
+                             fields[i].format);
+        }
+        (void)snprintf(expected + used, sizeof expected - (size_t)used, "      \""); /* the next one */
+        cr_expect_eq(places_of(yaml, expected), 1, "%s", expected);
+    }
+    static const char *const others[] = {
+        "\n      \"list\":\n        type: \"array\"\n        items: {}\n      \"",
+        "\n      \"nested\":\n        $ref: \"#/definitions/evener.test.Everything\"\n      \"",
+        "\n      \"messageMap\":\n        type: \"object\"\n        additionalProperties:\n"
+        "          $ref: \"#/definitions/evener.test.Everything\"\n      \"",
+        "\n      \"choiceNull\":\n        type: \"string\"\n        enum:\n        - \"NULL_VALUE\"\n      \"",
+        "\n  \"google.protobuf.Any\":\n    type: \"object\"\n",
+        "    properties:\n      \"@type\":\n        type: \"string\"\n    additionalProperties: {}\n",
+    };
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        cr_expect_eq(places_of(yaml, others[i]), 1, "%s", others[i]);
+    }
+    free(yaml);
+    close_scene(&s);
+}

@@ -145,7 +145,7 @@ Test(json, a_path_is_cut_after_255_characters)
             if (levels * 7 >= length) {
                 continue;
             }
-            char json[2048] = "", path[512] = "", expected[512];
+            char json[2048] = "", path[512] = "", expected[1024];
             for (size_t i = 0; i < levels; i++) {
                 strcat(json, "{\"nested\":");
                 strcat(path, "nested.");
@@ -174,6 +174,59 @@ Test(json, nothing_is_stored_when_a_text_is_refused)
     evener_bytes bytes = {.data = &mine, .length = 1};
     cr_assert_eq(parse("{\"anInt32\":1,\"aString\":2}", NULL, &bytes, NULL), EVENER_STATUS_INVALID_ARGUMENT);
     cr_assert(bytes.data == &mine && bytes.length == 1);
+}
+
+Test(json, nothing_is_stored_when_the_value_of_a_field_is_cut_off)
+{
+    static const uint8_t mine = 7;
+    static const struct {
+        const char *name, *json;
+    } values[] = {
+        {"value", "\"a\\u00e9b\""},
+        {"value", "[1,{\"a\":[true,null,\"x\"]}]"},
+        {"list", "[\"a\",[],-1.5e1]"},
+        {"structure", "{\"a\":{\"b\":false},\"c\":\"d\"}"},
+        {"any", "{\"@type\":\"x/evener.test.Everything\",\"strings\":[\"a\"]}"},
+        {"any", "{\"@type\":\"x/google.protobuf.Value\",\"value\":\"a\"}"},
+        {"timestamp", "\"1970-01-01T00:00:00Z\""},
+        {"duration", "\"1.5s\""},
+        {"mask", "\"aB,c\""},
+        {"string_value", "\"a\""},
+        {"bytes_value", "\"YQ==\""},
+        {"bool_value", "false"},
+        {"some_bytes", "\"YQ==\""},
+        {"a_string", "\"\\ud83d\\ude00\""},
+        {"a_bool", "true"},
+        {"light", "\"LIGHT_DAY\""},
+        {"an_int64", "\"12\""},
+        {"a_double", "\"NaN\""},
+        {"string_map", "{\"a\":\"b\"}"},
+        {"bool_map", "{\"true\":\"LIGHT_DAY\"}"},
+        {"message_map", "{\"a\":{\"aBool\":true}}"},
+        {"int32s", "[1,2]"},
+        {"lights", "[\"LIGHT_DAY\",1]"},
+        {"nested", "{\"anInt32\":1,\"messages\":[{}]}"},
+        {"empty", "{}"},
+        {"choice_null", "null"},
+    };
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+        const evener_field *field =
+            evener_message_type_field_by_name(everything, values[i].name, strlen(values[i].name));
+        cr_assert_not_null(field);
+        evener_bytes bytes = {.data = &mine, .length = 1};
+        evener_status status;
+        for (size_t length = 0; length < strlen(values[i].json); length++) {
+            cr_assert_eq(evener_json_field_to_bytes(field, values[i].json, length, NULL, &bytes, &status),
+                         EVENER_STATUS_INVALID_ARGUMENT, "%.*s", (int)length, values[i].json);
+            cr_assert(strcmp(values[i].name, "any") == 0 ||
+                          strncmp(status.message, "malformed JSON at line 1", 24) == 0,
+                      "%.*s: %s", (int)length, values[i].json, status.message);
+            cr_assert(bytes.data == &mine && bytes.length == 1, "%.*s", (int)length, values[i].json);
+        }
+        cr_assert_eq(evener_json_field_to_bytes(field, values[i].json, strlen(values[i].json), NULL, &bytes, &status),
+                     EVENER_STATUS_OK, "%s: %s", values[i].json, status.message);
+        evener_bytes_clear(&bytes);
+    }
 }
 
 Test(json, bytes_that_are_no_message_are_refused_with_the_path)
