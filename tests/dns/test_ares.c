@@ -259,3 +259,37 @@ Test(dns_ares, nobody_listens)
               s->f->sink.error.message);
     scene_destroy(s);
 }
+
+/* As many reasons as fit are in the message. */
+Test(dns_ares, reasons_of_eight_servers_are_cut)
+{
+    struct scene *s = scene_create();
+    char servers[300] = "", expected[400] = " tries (";
+    for (int i = 0; i < 8; i++) {
+        (void)snprintf(servers + strlen(servers), sizeof servers - strlen(servers), "%s127.100.100.10%d:1",
+                       i > 0 ? "," : "", i);
+        if (i < 6) {
+            (void)snprintf(expected + strlen(expected), sizeof expected - strlen(expected),
+                           "%s127.100.100.10%d:1: the server cannot be reached", i > 0 ? "; " : "", i);
+        }
+    }
+    (void)snprintf(expected + strlen(expected), sizeof expected - strlen(expected), "; 127.1)"); /* 299 bytes */
+    s->options[0].value = "60000";                                                               /* no try times out */
+    s->options[2] = (evener_attribute){"dns.servers", servers};
+    s->f->option_count = 3;
+    resolver_fixture_open(s->f, "dns:///x.example.:80");
+    cr_assert(resolver_fixture_wait(s->f, has_error, expected), "%s", s->f->sink.error.message);
+    scene_destroy(s);
+}
+
+/* Some middleboxes drop queries with EDNS: the last try goes without, but not the only one. */
+Test(dns_ares, the_last_of_several_tries_is_without_edns)
+{
+    answers(FAKE_DNS_NO_EDNS, "@ A 10.0.0.1", "10.0.0.1:80");
+    struct scene *s = scene_create();
+    s->options[1].value = "1";
+    fake_dns_set_answer(s->server, A, "x.example", FAKE_DNS_NO_EDNS, 30, "@ A 10.0.0.1");
+    resolver_fixture_open(s->f, s->target);
+    cr_assert(resolver_fixture_wait(s->f, has_error, ", 1 try (server "), "%s", s->f->sink.error.message);
+    scene_destroy(s);
+}

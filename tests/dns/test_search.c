@@ -374,6 +374,33 @@ Test(search, n12_family_is_kept_from_its_first_failure_on)
     scene_destroy(s);
 }
 
+/* Both families fail from 30 s on, and after `outage_ms` IPv4 is back: IPv6 is kept for 300 s from its first failure. */
+static void after_an_outage(uint64_t outage_ms, const char *addresses)
+{
+    struct scene *s = scene_create("", NULL);
+    set_option(s, "dns.max_refresh_ms", "86400000");
+    set(s, "x", "10.0.0.1", "fd00::1");
+    open_now(s, "dns:///x:1");
+    set(s, "x", "!SERVFAIL", "!SERVFAIL");
+    virtual_loop_advance_ms(s->f->loop, 30000);
+    cr_assert_geq(s->f->sink.error_count, 1);
+    cr_assert_eq(s->f->sink.update_count, 1);
+    virtual_loop_advance_ms(s->f->loop, outage_ms);
+    set(s, "x", "10.0.0.1", "!SERVFAIL");
+    evener_resolver_reset_backoff(s->f->resolver);
+    virtual_loop_run_until_idle(s->f->loop);
+    cr_assert_eq(s->f->sink.update_count, 2);
+    cr_assert_str_eq(s->f->sink.addresses, addresses, "%llu ms: %s", (unsigned long long)outage_ms,
+                     s->f->sink.addresses);
+    scene_destroy(s);
+}
+
+Test(search, n12_failures_of_both_families_count_too)
+{
+    after_an_outage(280000, "[fd00::1]:1,10.0.0.1:1");
+    after_an_outage(301000, "10.0.0.1:1");
+}
+
 /* ---- N14: what users miss ---- */
 
 static void family(const char *value, const char *addresses, size_t asked)
