@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <evener/child_policy.h>
+
 #include "tests/support/policy_harness.h"
 
 #define A "10.0.0.1:1"
@@ -96,5 +98,67 @@ Test(child_switch, the_policy_in_force_keeps_its_list)
     harness_health(h, A, EVENER_READY);
     cr_assert_str_eq(harness_pick_one(h), A);
     cr_assert_eq(h->subchannel_count, 1);
+    harness_destroy(h);
+}
+
+/* ---- whose subchannel is it? ---- */
+
+static const char *description(evener_child_policy *child, evener_child_maker maker, evener_subchannel *subchannel)
+{
+    static char text[256];
+    strcpy(text, "untouched");
+    evener_child_policy_describe(child, maker, subchannel, text, sizeof text);
+    return text;
+}
+
+static evener_policy_choice chosen(const char *json)
+{
+    evener_policy_choice choice = {0};
+    evener_status status;
+    cr_assert_eq(evener_policy_choose(NULL, json, "test", &choice, &status), EVENER_STATUS_OK, "%s", status.message);
+    return choice;
+}
+
+/* A policy reads its own memory in a subchannel: it is not asked about another policy's. Without a maker that is sure
+ * only while there is one policy. */
+Test(child_switch, a_policy_describes_no_subchannel_that_may_be_anothers)
+{
+    policy_harness *h = harness_create("round_robin", NULL);
+    evener_child_policy *child =
+        evener_child_policy_create(&h->helper, &(evener_child_hooks){.size = sizeof(evener_child_hooks)}, NULL);
+    cr_assert_not_null(child);
+    cr_assert_str_eq(evener_child_policy_name(child), "");
+    evener_policy_choice one = chosen("[{\"weighted_round_robin\":{}}]"), other = chosen("[{\"least_request\":{}}]"),
+                         waiting = chosen("[" WAITING "]");
+    evener_address *address;
+    cr_assert_eq(evener_address_create(A, NULL, 0, &address, NULL), EVENER_STATUS_OK);
+    const evener_policy_update update = {.size = sizeof update, .addresses = &address, .address_count = 1};
+    cr_assert_eq(evener_child_policy_update(child, &one, &update, NULL), EVENER_STATUS_OK);
+    harness_run(h);
+    evener_subchannel *first = harness_at(h, 0);
+    cr_assert_str_eq(description(child, NULL, first), "weight=1", "there is no other");
+    cr_assert_str_eq(description(child, h, first), "", "made by another");
+    /* In the turn in which another one takes over, the old one is still there. */
+    cr_assert_eq(evener_child_policy_update(child, &other, &update, NULL), EVENER_STATUS_OK);
+    cr_assert_str_eq(evener_child_policy_name(child), "least_request");
+    cr_assert_not(harness_is_released(first));
+    cr_assert_str_eq(description(child, NULL, first), "");
+    harness_run(h);
+    cr_assert_eq(h->subchannel_count, 1);
+    cr_assert_str_eq(description(child, NULL, harness_at(h, 0)), "weight=1 under_way=0");
+    /* A successor waits. */
+    harness_set(h, A, EVENER_READY);
+    cr_assert_eq(evener_child_policy_update(child, &waiting, &update, NULL), EVENER_STATUS_OK);
+    harness_run(h);
+    cr_assert_str_eq(evener_child_policy_name(child), "least_request");
+    cr_assert_eq(h->subchannel_count, 2);
+    for (size_t i = 0; i < 2; i++) {
+        cr_assert_str_eq(description(child, NULL, harness_at(h, i)), "");
+    }
+    evener_child_policy_destroy(child);
+    evener_address_unref(address);
+    evener_policy_choice_clear(&one);
+    evener_policy_choice_clear(&other);
+    evener_policy_choice_clear(&waiting);
     harness_destroy(h);
 }

@@ -104,6 +104,21 @@ Test(least_request, two_choices_of_many_avoid_the_busy_one)
     harness_destroy(h);
 }
 
+/* One that has more calls than chance explains is compared with another one, if a few draws find any. */
+Test(least_request, a_pick_ends_however_uneven_the_weights)
+{
+    policy_harness *h = ready_harness(NULL, A ";weight=4294967295," B ";weight=1," C ";weight=1");
+    evener_pick picks[16];
+    for (size_t i = 0; i < 16; i++) {
+        cr_assert_eq(harness_pick(h, NULL, &picks[i], NULL), EVENER_PICK_COMPLETE);
+        cr_assert_eq(picks[i].subchannel, harness_find(h, A), "%zu", i);
+    }
+    for (size_t i = 0; i < 16; i++) {
+        harness_done(h, &picks[i], EVENER_STATUS_OK);
+    }
+    harness_destroy(h);
+}
+
 /* A48: choiceCount below 2 is refused, above 10 it counts as 10 */
 Test(least_request, choice_count_has_bounds)
 {

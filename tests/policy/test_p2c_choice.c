@@ -103,6 +103,25 @@ Test(p2c_choice, plain_traced_and_shared_lane_picks_take_the_same_backend)
     expect_one_decision("{\"forcePickInterval\":\"0.1s\"}", "123");
 }
 
+Test(p2c_choice, the_short_way_is_for_two_choices_of_two_backends_or_more)
+{
+    static const struct {
+        const char *config, *list;
+        bool is_short;
+    } cases[] = {{NULL, "10.0.0.1:1", false},
+                 {NULL, "10.0.0.1:1,10.0.0.2:1", true},
+                 {NULL, "10.0.0.1:1,10.0.0.2:1,10.0.0.3:1", true},
+                 {"{\"choices\":3}", "10.0.0.1:1,10.0.0.2:1", false},
+                 {"{\"choices\":3}", "10.0.0.1:1,10.0.0.2:1,10.0.0.3:1", false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        policy_harness *h = harness_create("p2c_ewma", cases[i].config);
+        h->connect_succeeds = true;
+        cr_assert_eq(harness_update(h, cases[i].list), EVENER_STATUS_OK);
+        cr_expect_eq(((p2c_picker *)h->picker)->chooses_of_two, cases[i].is_short, "%zu", i);
+        harness_destroy(h);
+    }
+}
+
 /* ---- what a lane learns ---- */
 
 #define USUAL_NS 1e7F
@@ -197,4 +216,30 @@ Test(p2c_choice, a_lane_begins_with_the_first_latency_that_is_known)
     expect_near(lane->usual_cost, 3e6, "the first cost that is known");
     expect_near(lane->dear_cost, 3e6 * 1.5 + 20e3, "dear cost");
     harness_destroy(h);
+}
+
+/* ---- what newcomers begin with ---- */
+
+Test(p2c_choice, newcomers_begin_with_the_mean_of_the_latencies_that_are_known)
+{
+    static const float latencies[][3] = {{1, 3, 2}, {4e6F, 0, 4e6F}, {0, 0, 0}, {2e6F, 6e6F, 4e6F}}; /* of 1, 2; of 3 */
+    for (size_t i = 0; i < sizeof latencies / sizeof *latencies; i++) {
+        policy_harness *h = learner(0);
+        p2c_picker *picker = (p2c_picker *)h->picker;
+        picker->backends[0]->latency_ns = latencies[i][0];
+        picker->backends[1]->latency_ns = latencies[i][1];
+        cr_assert_eq(harness_update(h, "10.0.0.1:1,10.0.0.2:1,10.0.0.3:1"), EVENER_STATUS_OK);
+        picker = (p2c_picker *)h->picker;
+        cr_assert_eq(picker->count, 3);
+        expect_near(picker->backends[0]->latency_ns, (double)latencies[i][0], "of one that stays");
+        expect_near(picker->backends[1]->latency_ns, (double)latencies[i][1], "of one that stays");
+        expect_near(picker->backends[2]->latency_ns, (double)latencies[i][2], "of the newcomer");
+        expect_near(picker->backends[2]->spread_ns, (double)latencies[i][2] / 2, "spread of the newcomer");
+        expect_near(picker->backends[2]->success, 1, "success of the newcomer");
+        const float usual_ns = latencies[i][2] > 0 ? latencies[i][2] : P2C_UNKNOWN_NS;
+        for (size_t lane = 0; lane < EVENER_LANES; lane++) {
+            expect_near(picker->lanes[lane].usual.latency_ns, (double)usual_ns, "of the lanes");
+        }
+        harness_destroy(h);
+    }
 }

@@ -1,5 +1,6 @@
 /* Reading a policy's fields (evener/policy_config.h), with public headers only. */
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <evener/evener.h>
@@ -104,6 +105,41 @@ Test(policy_config, an_error_names_the_place)
     cr_assert_eq(evener_policy_config_parse(&strict, NULL, "{", &config, &status), EVENER_STATUS_INVALID_ARGUMENT);
     cr_assert_not_null(strstr(status.message, "line 1"), "%s", status.message);
     cr_assert_eq(evener_policy_config_parse(&strict, NULL, "{", &config, NULL), EVENER_STATUS_INVALID_ARGUMENT);
+}
+
+/* google.protobuf.Duration in JSON: digits, perhaps a point and digits, and "s". */
+Test(policy_config, a_duration_is_a_decimal_number_of_seconds)
+{
+    static const struct {
+        const char *text;
+        uint64_t ms;
+    } good[] = {{"0.001s", 1}, {"9s", 9000}, {"60s", 60000}, {"1.5s", 1500}, {"007s", 7000}, {"2.s", 2000}};
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        char json[64];
+        (void)snprintf(json, sizeof json, "{\"window\":\"%s\"}", good[i].text);
+        cr_expect_eq(read_good(json).window_ns, good[i].ms * EVENER_NS_PER_MS, "%s", json);
+    }
+    static const char *const bad[] = {"",    "s",    "5",    "5m",     "-1s",  "+1s",  " 1s", "1s ",  "1 s",
+                                      ".5s", "1e1s", "0x9s", "1.2.3s", "infs", "nans", "1ss", "1,5s", "315576000001s"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char json[64];
+        evener_status status;
+        evener_policy_config *config = NULL;
+        (void)snprintf(json, sizeof json, "{\"window\":\"%s\"}", bad[i]);
+        cr_expect_eq(evener_policy_config_parse(&strict, NULL, json, &config, &status), EVENER_STATUS_INVALID_ARGUMENT,
+                     "%s", json);
+        cr_expect_str_eq(status.message, "window: a duration like \"1.5s\" is needed", "%s", json);
+    }
+    static const char *const outside[] = {"0.0009s", "60.1s", "315576000000s"};
+    for (size_t i = 0; i < sizeof outside / sizeof *outside; i++) {
+        char json[64];
+        evener_status status;
+        evener_policy_config *config = NULL;
+        (void)snprintf(json, sizeof json, "{\"window\":\"%s\"}", outside[i]);
+        cr_expect_eq(evener_policy_config_parse(&strict, NULL, json, &config, &status), EVENER_STATUS_INVALID_ARGUMENT,
+                     "%s", json);
+        cr_expect_str_eq(status.message, "window: a duration from 0.001s to 60s is needed", "%s", json);
+    }
 }
 
 /* A21 */
