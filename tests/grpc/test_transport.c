@@ -228,7 +228,7 @@ Test(transport, no_thread_is_left_of_an_attempt_that_failed)
 /* ---- attempts that are given up ---- */
 
 /* An attempt to connect to one who takes it, and says nothing: the socket of the other end. */
-static followed *attempt_without_answer(int *accepted)
+static followed *another_attempt_without_answer(int *accepted)
 {
     const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -236,13 +236,18 @@ static followed *attempt_without_answer(int *accepted)
     cr_assert_eq(bind(listener, (struct sockaddr *)&address, bytes), 0);
     cr_assert_eq(listen(listener, 8), 0);
     cr_assert_eq(getsockname(listener, (struct sockaddr *)&address, &bytes), 0);
-    cr_assert_eq(evener_credentials_create_insecure(&insecure, NULL), EVENER_STATUS_OK);
-    fixture_open(&fixture, insecure);
     followed *connection = fixture_connect(&fixture, address_of_port(ntohs(address.sin_port)), "localhost");
     *accepted = accept(listener, NULL, NULL);
     cr_assert_geq(*accepted, 0);
     close(listener);
     return connection;
+}
+
+static followed *attempt_without_answer(int *accepted)
+{
+    cr_assert_eq(evener_credentials_create_insecure(&insecure, NULL), EVENER_STATUS_OK);
+    fixture_open(&fixture, insecure);
+    return another_attempt_without_answer(accepted);
 }
 
 /* Whether the peer closes the socket within so long; what it says is thrown away. */
@@ -287,6 +292,47 @@ Test(transport, the_end_does_not_wait_for_an_attempt_that_gets_no_answer, .timeo
     close(accepted);
 }
 
+static void count_line(void *arg, evener_log_level level, const char *component, const char *message)
+{
+    (void)level, (void)component, (void)message;
+    atomic_fetch_add((_Atomic unsigned *)arg, 1);
+}
+
+/* Of three attempts this one fails. The watcher's end ends the others: without that it would wait for their channels,
+ * and say so. */
+static void one_of_three_fails(int failing)
+{
+    _Atomic unsigned errors = 0;
+    int accepted[3];
+    followed *connections[3];
+    connections[0] = attempt_without_answer(&accepted[0]);
+    for (int i = 1; i < 3; i++) {
+        connections[i] = another_attempt_without_answer(&accepted[i]);
+    }
+    close(accepted[failing]);
+    cr_expect_eq(followed_wait(connections[failing], 1), EVENER_TRANSIENT_FAILURE);
+    for (int i = 0; i < 3; i++) {
+        followed_forget(connections[i]);
+    }
+    evener_log_set_sink(count_line, &errors, EVENER_LOG_ERROR);
+    fixture_close(&fixture);
+    evener_log_set_sink(NULL, NULL, EVENER_LOG_ERROR);
+    cr_expect_eq(atomic_load(&errors), 0, "attempt %d has failed", failing);
+    evener_credentials_destroy(insecure);
+    for (int i = 0; i < 3; i++) {
+        if (i != failing) {
+            close(accepted[i]);
+        }
+    }
+}
+
+Test(transport, an_attempt_that_fails_leaves_the_others_to_the_end, .timeout = 60)
+{
+    for (int i = 0; i < 3; i++) {
+        one_of_three_fails(i);
+    }
+}
+
 Test(transport, given_up_at_any_moment_no_connection_is_left)
 {
     start(0);
@@ -322,12 +368,6 @@ static void stay_inside(evener_grpc_tag *tag, bool ok)
     nanosleep(&moment, NULL);
     evener_grpc_connection_leave(self->connection);
     evener_grpc_connection_unref(self->connection);
-}
-
-static void count_line(void *arg, evener_log_level level, const char *component, const char *message)
-{
-    (void)level, (void)component, (void)message;
-    atomic_fetch_add((_Atomic unsigned *)arg, 1);
 }
 
 /* The control thread waits for the watcher's end: it cannot act for a connection that the watcher leaves last. */
