@@ -1,4 +1,7 @@
 /* Descriptor pools: what they read out of a FileDescriptorSet, what they refuse, and that they lose nothing. */
+#include <stdio.h>
+#include <stdlib.h>
+
 #include <criterion/criterion.h>
 
 #include <evener/descriptors.h>
@@ -378,6 +381,91 @@ Test(descriptors, a_set_and_the_files_of_one_call_have_at_most_64_mib)
             cr_assert_str_eq(status.message, "descriptor set: larger than 64 MiB");
         }
         cr_assert_eq(evener_descriptors_message(types, "A") != NULL, fits);
+        evener_descriptors_destroy(types);
+    }
+}
+
+/* Append the file of package p.q whose message A.Mid has a field of the type of that name, and the messages A.In,
+ * A.Mid.In and Out; and a file without a package with the messages In, Out and Top. */
+static void scopes(buffer *b, const char *type)
+{
+    static const char *const without[] = {"In", "Out", "Top"};
+    size_t start = begin(b, 1);
+    text(b, 1, "top.proto");
+    for (size_t i = 0; i < 3; i++) {
+        const size_t in_message = begin(b, 4);
+        text(b, 1, without[i]);
+        evener_wire_close(b, in_message);
+    }
+    evener_wire_close(b, start);
+    start = begin(b, 1);
+    text(b, 1, "a.proto");
+    text(b, 2, "p.q");
+    const size_t in_a = begin(b, 4);
+    text(b, 1, "A");
+    const size_t in_mid = begin(b, 3);
+    text(b, 1, "Mid");
+    const size_t in_field = begin(b, 2);
+    text(b, 1, "f");
+    number(b, 3, 1);
+    text(b, 6, type);
+    evener_wire_close(b, in_field);
+    size_t in_in = begin(b, 3);
+    text(b, 1, "In");
+    evener_wire_close(b, in_in);
+    evener_wire_close(b, in_mid);
+    in_in = begin(b, 3);
+    text(b, 1, "In");
+    evener_wire_close(b, in_in);
+    evener_wire_close(b, in_a);
+    const size_t in_out = begin(b, 4);
+    text(b, 1, "Out");
+    evener_wire_close(b, in_out);
+    evener_wire_close(b, start);
+}
+
+Test(descriptors, a_relative_name_is_looked_for_from_the_innermost_scope_on)
+{
+    static const char *const cases[][2] = {
+        {"In", "p.q.A.Mid.In"},
+        {"Mid.In", "p.q.A.Mid.In"},
+        {"A.In", "p.q.A.In"},
+        {"q.A.In", "p.q.A.In"},
+        {"p.q.A.In", "p.q.A.In"},
+        {".p.q.A.In", "p.q.A.In"},
+        {".In", "In"},
+        {"Out", "p.q.Out"},
+        {"q.Out", "p.q.Out"},
+        {".Out", "Out"},
+        {"Top", "Top"},
+        {"Mid", "p.q.A.Mid"},
+        {"A", "p.q.A"},
+        {"Nothing", NULL},
+        {"q.In", NULL},
+        {".q.Out", NULL},
+        {"id.In", NULL},
+        {"", NULL},
+        {".", NULL},
+        {"p", NULL},
+        {"p.q", NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        evener_descriptors *types = empty();
+        buffer b = {0};
+        evener_status status;
+        scopes(&b, cases[i][0]);
+        const evener_status_code code = add(types, &b, &status);
+        if (cases[i][1] == NULL) {
+            char expected[128];
+            cr_assert_eq(code, EVENER_STATUS_INVALID_ARGUMENT, "%s", cases[i][0]);
+            (void)snprintf(expected, sizeof expected, "a.proto: p.q.A.Mid.f: the type %s is unknown", cases[i][0]);
+            cr_assert_str_eq(status.message, expected);
+        } else {
+            cr_assert_eq(code, EVENER_STATUS_OK, "%s: %s", cases[i][0], status.message);
+            const evener_message_type *mid = evener_descriptors_message(types, "p.q.A.Mid");
+            cr_assert_str_eq(mid->fields[0]->message->full_name, cases[i][1], "%s", cases[i][0]);
+            cr_assert_eq(mid->fields[0]->message, evener_descriptors_message(types, cases[i][1]));
+        }
         evener_descriptors_destroy(types);
     }
 }

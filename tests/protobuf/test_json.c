@@ -282,6 +282,120 @@ Test(json, an_any_of_an_unknown_type_goes_as_base64_if_asked_for)
             "any: the type \"x.Y\" is unknown");
 }
 
+/* Write the any (71) of these bytes, and check its text, or the error. */
+static void writes_any(const char *url, size_t url_bytes, const char *value, const evener_json_options *options,
+                       const char *expected)
+{
+    uint8_t content[2048];
+    size_t length = 0;
+    content[length++] = 0x0a;
+    content[length++] = (uint8_t)(0x80 | (url_bytes & 0x7f));
+    content[length++] = (uint8_t)(url_bytes >> 7);
+    memcpy(content + length, url, url_bytes);
+    length += url_bytes;
+    if (value != NULL) {
+        content[length++] = 0x12;
+        content[length++] = (uint8_t)strlen(value);
+        memcpy(content + length, value, strlen(value));
+        length += strlen(value);
+    }
+    const evener_bytes bytes = {.data = content, .length = length};
+    const evener_message_type *any = evener_descriptors_message(types, "google.protobuf.Any");
+    evener_status status;
+    char *text = NULL;
+    const evener_status_code code = evener_json_from_bytes(any, &bytes, options, &text, NULL, &status);
+    cr_expect_str_eq(code == EVENER_STATUS_OK ? text : status.message, expected);
+    free(text);
+}
+
+Test(json, an_any_is_written_by_the_name_behind_the_last_slash)
+{
+    const evener_json_options opaque = {.size = sizeof opaque, .opaque_any = true};
+    static char name[EVENER_DESCRIPTORS_NAME_BYTES_MAX + 3] = "/";
+    writes_any("", 0, NULL, NULL, "{}");
+    writes_any("", 0, "", &opaque, "{}");
+    writes_any("", 0, "a", NULL, "the type \"\" is unknown");
+    writes_any("", 0, "a", &opaque, "{\"@type\":\"\",\"@value\":\"YQ==\"}");
+    writes_any("x", 1, NULL, NULL, "the type \"\" is unknown");
+    writes_any("x", 1, NULL, &opaque, "{\"@type\":\"x\",\"@value\":\"\"}");
+    writes_any("xy", 2, "b", &opaque, "{\"@type\":\"xy\",\"@value\":\"Yg==\"}");
+    writes_any("/", 1, "b", NULL, "the type \"\" is unknown");
+    writes_any("/", 1, "b", &opaque, "{\"@type\":\"/\",\"@value\":\"Yg==\"}");
+    writes_any("/y", 2, "b", NULL, "the type \"y\" is unknown");
+    writes_any("/evener.test.Everything", 23, NULL, NULL, "{\"@type\":\"/evener.test.Everything\"}");
+    writes_any("/evener.test.Everything", 23, "\x28\x05", &opaque,
+               "{\"@type\":\"/evener.test.Everything\",\"anInt32\":5}");
+    writes_any("a/b/google.protobuf.Empty", 25, NULL, NULL, "{\"@type\":\"a/b/google.protobuf.Empty\"}");
+    writes_any("x/google.protobuf.Duration", 26, "\x08\x05", NULL,
+               "{\"@type\":\"x/google.protobuf.Duration\",\"value\":\"5s\"}");
+    writes_any("x/google.protobuf.Any", 21, NULL, NULL, "{\"@type\":\"x/google.protobuf.Any\",\"value\":{}}");
+    writes_any("x/evener.test.Everything", 24, "\x4a\x01\xff", NULL, "aString: the string is not UTF-8");
+    writes_any("x/google.protobuf.StringValue", 29, "\x0a\x01\xff", NULL, "value: the string is not UTF-8");
+    writes_any("x/\xff", 3, NULL, &opaque, "the type's URL is not UTF-8, or contains NUL");
+    writes_any("x\0/y", 4, NULL, &opaque, "the type's URL is not UTF-8, or contains NUL");
+    writes_any("\0", 1, NULL, &opaque, "the type's URL is not UTF-8, or contains NUL");
+    memset(name + 1, 'n', EVENER_DESCRIPTORS_NAME_BYTES_MAX + 1);
+    char expected[256];
+    snprintf(expected, sizeof expected, "the type \"%.160s\" is unknown", name + 1);
+    writes_any(name, EVENER_DESCRIPTORS_NAME_BYTES_MAX + 1, NULL, NULL, expected);
+    writes_any(name, EVENER_DESCRIPTORS_NAME_BYTES_MAX + 2, NULL, NULL, "the type \"\" is unknown");
+}
+
+Test(json, an_any_is_read_by_the_name_behind_the_last_slash)
+{
+    static const char *const needed = "any: a @type such as \"type.googleapis.com/package.Message\" is needed";
+    const evener_json_options opaque = {.size = sizeof opaque, .opaque_any = true};
+    refuses("{\"any\":{\"@type\":\"\"}}", needed);
+    refuses("{\"any\":{\"@type\":\"x\"}}", needed);
+    refuses("{\"any\":{\"@type\":\"x/\"}}", needed);
+    refuses("{\"any\":{\"@type\":\"/\"}}", needed);
+    refuses("{\"any\":{\"@type\":\"evener.test.Everything\"}}", needed);
+    refuses("{\"any\":{\"@type\":\"x/google.protobuf.Empty\\u0000\"}}", needed);
+    refuses("{\"any\":{\"@type\":\"x/y\"}}", "any: the type \"y\" is unknown");
+    refuses("{\"any\":{\"@type\":1}}", "any: one @type, a string, is needed");
+    refuses("{\"any\":{\"@type\":\"x/google.protobuf.Empty\",\"@type\":\"x/google.protobuf.Empty\"}}",
+            "any: one @type, a string, is needed");
+    refuses("{\"any\":{\"aBool\":true}}", "any: @type is needed");
+    refuses("{\"any\":{\"@type\":\"x/google.protobuf.Duration\"}}", "any: \"value\" is needed");
+    refuses("{\"any\":{\"@type\":\"x/google.protobuf.Duration\",\"value\":\"1s\",\"value\":\"1s\"}}",
+            "any.value: only \"@type\" and one \"value\" may be here");
+    refuses("{\"any\":{\"@type\":\"x/google.protobuf.Duration\",\"other\":1,\"value\":\"1s\"}}",
+            "any.other: only \"@type\" and one \"value\" may be here");
+    refuses("{\"any\":{\"@type\":\"x/google.protobuf.Duration\",\"value\":\"1\"}}",
+            "any.value: a duration in seconds such as \"1.5s\" is needed");
+    refuses("{\"any\":{\"@type\":\"x/google.protobuf.Empty\",\"other\":1}}",
+            "any.other: the message google.protobuf.Empty has no such field");
+    refuses("{\"any\":{\"@type\":\"x/google.protobuf.Empty\",\"value\":1}}", "any.value: an object is needed");
+    refuses("{\"any\":{\"@type\":\"x/y\",\"@value\":\"YQ==\"}}", "any: the type \"y\" is unknown");
+    gives("{\"any\":{}}", NULL, "{\"any\":{}}");
+    gives("{\"any\":{\"aBool\":true,\"@type\":\"/evener.test.Everything\"}}", NULL,
+          "{\"any\":{\"@type\":\"/evener.test.Everything\",\"aBool\":true}}");
+    gives("{\"any\":{\"value\":\"1s\",\"@type\":\"a/b/google.protobuf.Duration\"}}", NULL,
+          "{\"any\":{\"@type\":\"a/b/google.protobuf.Duration\",\"value\":\"1s\"}}");
+    gives("{\"any\":{\"@type\":\"x/google.protobuf.Empty\",\"value\":{}}}", NULL,
+          "{\"any\":{\"@type\":\"x/google.protobuf.Empty\"}}");
+    gives("{\"any\":{\"@type\":\"x/google.protobuf.Empty\"}}", NULL,
+          "{\"any\":{\"@type\":\"x/google.protobuf.Empty\"}}");
+    gives("{\"any\":{\"@value\":\"YQ\",\"@type\":\"x\"}}", &opaque, "{\"any\":{\"@type\":\"x\",\"@value\":\"YQ==\"}}");
+    gives("{\"any\":{\"@value\":\"\",\"@type\":\"x/\"},\"aBool\":true}", &opaque,
+          "{\"aBool\":true,\"any\":{\"@type\":\"x/\",\"@value\":\"\"}}");
+    static const char *const wrong[][2] = {
+        {"{\"any\":{\"@type\":\"x\",\"@value\":1}}", "any: @value is needed in base64"},
+        {"{\"any\":{\"@type\":\"x\",\"@value\":\"Y\"}}", "any: @value is needed in base64"},
+        {"{\"any\":{\"@type\":\"x\",\"value\":\"YQ\"}}", needed},
+        {"{\"any\":{\"@type\":\"x/y\"}}", "any: the type \"y\" is unknown"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        evener_status status;
+        evener_bytes bytes;
+        cr_assert_eq(parse(wrong[i][0], &opaque, &bytes, &status), EVENER_STATUS_INVALID_ARGUMENT, "%s", wrong[i][0]);
+        cr_expect_str_eq(status.message, wrong[i][1]);
+    }
+    const evener_json_options lenient = {.size = sizeof lenient, .ignore_unknown = true};
+    gives("{\"any\":{\"@type\":\"x/google.protobuf.Duration\",\"other\":[1],\"value\":\"1s\",\"value\":2}}", &lenient,
+          "{\"any\":{\"@type\":\"x/google.protobuf.Duration\",\"value\":\"1s\"}}");
+}
+
 Test(json, an_options_struct_without_a_size_is_refused)
 {
     const evener_json_options options = {.indent = 2};
