@@ -251,6 +251,45 @@ Test(cache, goes_idle_and_starts_again_from_the_file)
     fixture_destroy(f);
 }
 
+/* A channel that starts again does not use what it read before. */
+Test(cache, of_two_reads_the_second_one_counts)
+{
+    fixture *f = open_channel();
+    fixture_connect(f);
+    leave_file("orders:///x", A, NULL, 0);
+    evener_channel_cache_start(&f->channel->control.cache);
+    leave_file("orders:///x", B, NULL, 0);
+    evener_channel_cache_start(&f->channel->control.cache);
+    virtual_loop_run_until_idle(f->loop);
+    fail(f);
+    cr_expect_str_eq(fixture_pick(f), B);
+    virtual_loop_advance_ms(f->loop, 60000);
+    cr_expect_str_eq(fixture_pick(f), B);
+    fixture_destroy(f);
+}
+
+/* After it went idle there is no list, whatever was in force before. */
+Test(cache, an_idle_channel_has_no_saved_list_in_force)
+{
+    leave_file("orders:///x", A, NULL, HOUR_MS);
+    fixture *f = fixture_create(&(evener_channel_options){.cache_file = path, .idle_timeout_ms = 1000});
+    fixture_connect(f);
+    fail(f);
+    cr_expect_str_eq(fixture_pick(f), A);
+    cr_expect_neq(evener_channel_cache_age_ms(&f->channel->control.cache), 0);
+    virtual_loop_advance_ms(f->loop, 10000);
+    cr_assert_eq(evener_channel_state(f->channel, false), EVENER_IDLE);
+    cr_expect_eq(evener_channel_cache_age_ms(&f->channel->control.cache), 0);
+    fixture_push(f, B);
+    fixture_connect(f);
+    cr_expect_str_eq(fixture_pick(f), B);
+    expect_age(f, false);
+    evener_saved_list list = read_file();
+    cr_expect_str_eq(evener_address_text(list.addresses[0]), B);
+    evener_saved_list_clear(&list);
+    fixture_destroy(f);
+}
+
 /* ---- refusals ---- */
 
 static void expect_refused(const char *part)
@@ -327,6 +366,7 @@ Test(cache, ages_are_logged_in_seconds)
     cr_expect(age_s >= 72000 && age_s < 72000 + 600, "%ld", age_s);
     cr_expect_null(strstr(said, "is the clock right?"));
     cr_expect_not_null(strstr(said, "s ago): discovery is down\n"), "%s", said);
+    cr_expect_null(strstr(said, "there are no addresses"), "%s", said);
 }
 
 /* A clock may have been set back since. */

@@ -191,6 +191,24 @@ Test(list_changes, n6_a_twin_is_dropped_wherever_it_is)
     model_destroy(&m);
 }
 
+Test(list_changes, n6_a_twin_is_dropped_from_a_short_list)
+{
+    for (size_t count = 1; count <= 4; count++) {
+        for (unsigned number = 0; number < count; number++) {
+            for (size_t at = 0; at <= count; at++) {
+                model m = model_create("round_robin", count);
+                insert(&m, at, make(number, NULL));
+                push_now(&m);
+                cr_assert_eq(m.f->channel->control.list.count, count, "a twin of %u at %zu of %zu", number, at, count);
+                take_out(&m, at);
+                push_now(&m);
+                expect_all(&m);
+                model_destroy(&m);
+            }
+        }
+    }
+}
+
 /* Few and many addresses that have moved, with a twin among them or without. */
 Test(list_changes, n6_a_twin_is_dropped_however_many_have_moved)
 {

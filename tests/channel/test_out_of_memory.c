@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <evener/evener.h>
 #include <evener/interceptor.h>
@@ -320,6 +321,126 @@ Test(out_of_memory, health_check_of_outlier_detection)
 {
     fail_config_in_turn("{\"loadBalancingConfig\":[{\"health_check\":{\"childPolicy\":[{\"outlier_detection\":"
                         "{\"childPolicy\":[{\"weighted_round_robin\":{}}]}}]}}]}");
+}
+
+/* What comes to the disk is no matter here. */
+int fsync(int descriptor)
+{
+    (void)descriptor;
+    return 0;
+}
+
+static evener_channel *open_with_cache(evener_runtime *runtime, evener_manual_resolver *manual, const char *path)
+{
+    evener_channel *channel = NULL;
+    evener_status status;
+    const evener_resolver_builder *resolvers[] = {evener_manual_resolver_builder(manual)};
+    const evener_channel_options options = {.size = sizeof options,
+                                            .runtime = runtime,
+                                            .transport = &steady,
+                                            .resolvers = resolvers,
+                                            .resolver_count = 1,
+                                            .cache_file = path};
+    cr_assert_eq(evener_channel_create("orders:///x", &options, &channel, &status), EVENER_STATUS_OK);
+    return channel;
+}
+
+static void expect_picked(evener_channel *channel, const char *address)
+{
+    evener_pick pick;
+    evener_status status = {0};
+    evener_channel_connect(channel);
+    virtual_loop_advance_ms(loop, 1000);
+    cr_assert_eq(evener_channel_try_pick(channel, NULL, &pick, &status), EVENER_PICK_COMPLETE, "%s: %s", address,
+                 status.message);
+    cr_assert_str_eq(evener_subchannel_address_text(pick.subchannel), address);
+    evener_pick_done(&pick, NULL);
+}
+
+/* Expect that the file is absent if it may be, and otherwise that it has a list of this length. */
+static void expect_saved(const char *path, bool may_be_absent, size_t count, const char *config)
+{
+    evener_saved_list list = {0};
+    evener_status status;
+    const evener_status_code code = evener_saved_list_read(path, &list, &status);
+    cr_assert(code == EVENER_STATUS_OK || (may_be_absent && code == EVENER_STATUS_NOT_FOUND), "%s", status.message);
+    if (code == EVENER_STATUS_OK) {
+        cr_assert_eq(list.count, count);
+        cr_assert_str_eq(list.service_config, config);
+    }
+    evener_saved_list_clear(&list);
+}
+
+/* Return how many allocations there were. */
+static uint64_t write_and_read_cache(const char *path, uint64_t fail_at, bool for_good)
+{
+    static const char config[] = "{\"loadBalancingConfig\":[{\"pick_first\":{}}]}";
+    loop = virtual_loop_create(3);
+    evener_status status = {0};
+    evener_runtime *runtime = NULL;
+    evener_manual_resolver *manual = NULL;
+    const evener_runtime_options runtime_options = {.size = sizeof(runtime_options), .loop = virtual_loop_loop(loop)};
+    cr_assert_eq(evener_runtime_create(&runtime_options, &runtime, &status), EVENER_STATUS_OK);
+    cr_assert_eq(evener_manual_resolver_create("orders", &manual, &status), EVENER_STATUS_OK);
+
+    evener_channel *channel = open_with_cache(runtime, manual, path);
+    evener_channel_connect(channel);
+    virtual_loop_advance_ms(loop, 10);
+    failing_memory_arm(fail_at, for_good);
+    expect_ok_or_exhausted(evener_manual_resolver_set(manual, "10.0.0.1:1,10.0.0.2:1", config, &status), &status);
+    virtual_loop_run_until_idle(loop);
+    const uint64_t of_writing = failing_memory_disarm();
+    expect_saved(path, of_writing >= fail_at, 2, config);
+    const evener_channel_cache *cache = &channel->control.cache;
+    cr_assert(cache->write_errors == 0 || strstr(cache->last_error, "out of memory") != NULL, "%s", cache->last_error);
+    cr_assert_eq(evener_manual_resolver_set(manual, "10.0.0.3:1", config, &status), EVENER_STATUS_OK);
+    virtual_loop_advance_ms(loop, 60000);
+    expect_picked(channel, "10.0.0.3:1");
+    expect_saved(path, false, 1, config);
+    evener_channel_unref(channel);
+    virtual_loop_run_until_idle(loop);
+
+    evener_manual_resolver_destroy(manual); /* the next one has no list yet */
+    cr_assert_eq(evener_manual_resolver_create("orders", &manual, &status), EVENER_STATUS_OK);
+    channel = open_with_cache(runtime, manual, path);
+    failing_memory_arm(fail_at, for_good);
+    evener_channel_connect(channel);
+    virtual_loop_advance_ms(loop, 1000);
+    const uint64_t of_reading = failing_memory_disarm();
+    virtual_loop_advance_ms(loop, 1000);
+    if (of_reading < fail_at) {
+        expect_picked(channel, "10.0.0.3:1");
+    }
+    cr_assert_eq(evener_manual_resolver_set(manual, "10.0.0.4:1", config, &status), EVENER_STATUS_OK);
+    virtual_loop_advance_ms(loop, 600000);
+    expect_picked(channel, "10.0.0.4:1");
+    evener_channel_unref(channel);
+    virtual_loop_run_until_idle(loop);
+    evener_manual_resolver_destroy(manual);
+    evener_runtime_unref(runtime);
+    virtual_loop_destroy(loop);
+    cr_assert_eq(unlink(path), 0);
+    return of_writing > of_reading ? of_writing : of_reading;
+}
+
+/* A cache file is a convenience: without memory for it the channel serves all the same, and a later list is written. */
+Test(out_of_memory, a_cache_file)
+{
+    char folder[] = "/tmp/evener-no-memory-XXXXXX", path[64];
+    cr_assert_not_null(mkdtemp(folder));
+    (void)snprintf(path, sizeof path, "%s/a.list", folder);
+    for (int for_good = 0; for_good < 2; for_good++) {
+        uint64_t fail_at = 0;
+        do {
+            fail_at++;
+        } while (write_and_read_cache(path, fail_at, for_good == 1) >= fail_at);
+        cr_assert_gt(fail_at, 20);
+    }
+    (void)unlink(path);
+    char beside[80];
+    (void)snprintf(beside, sizeof beside, "%s.new", path);
+    (void)unlink(beside);
+    cr_expect_eq(rmdir(folder), 0);
 }
 
 /* Have each allocation of the encoding fail, then each of the parsing. */

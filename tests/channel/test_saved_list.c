@@ -1,11 +1,15 @@
 /* The saved list: what is written is read again, what is damaged is refused, and a killed writer harms nothing. */
 #include <criterion/criterion.h>
 
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -227,6 +231,7 @@ static int child_runs[2] = {-1, -1};  /* the child writes a byte when it runs */
 static bool fork_at_sync, die_at_sync;
 static unsigned file_syncs;
 static ino_t synced_folder; /* 0: none */
+static int sync_error;      /* 0: none */
 
 static void make_pipes(void)
 {
@@ -265,7 +270,8 @@ int fsync(int descriptor)
             _exit(0);
         }
     }
-    return (int)syscall(SYS_fsync, descriptor);
+    errno = sync_error;
+    return sync_error != 0 ? -1 : (int)syscall(SYS_fsync, descriptor);
 }
 
 Test(saved_list_file, a_child_of_a_fork_during_a_write_that_fails_keeps_no_lock)
@@ -328,4 +334,136 @@ Test(saved_list_file, a_longer_one_is_replaced_as_a_whole)
     cr_assert_eq(stat(path, &is), 0);
     cr_expect_eq(is.st_size, 4);
     cr_expect_eq(stat(beside, &is), -1);
+}
+
+/* ---- a system that does not do what it is asked for ---- */
+
+static unsigned interrupts;             /* writes that a signal interrupts first */
+static size_t bytes_at_once;            /* 0: all */
+static int write_error, truncate_error; /* 0: none */
+static bool name_is_taken;              /* between open and lock */
+
+static bool is_regular(int descriptor)
+{
+    struct stat is;
+    return fstat(descriptor, &is) == 0 && S_ISREG(is.st_mode);
+}
+
+ssize_t write(int descriptor, const void *bytes, size_t count)
+{
+    if ((interrupts > 0 || write_error != 0) && is_regular(descriptor)) {
+        errno = interrupts > 0 ? EINTR : write_error;
+        interrupts -= interrupts > 0;
+        return -1;
+    }
+    if (bytes_at_once != 0 && count > bytes_at_once && is_regular(descriptor)) {
+        count = bytes_at_once;
+    }
+    return syscall(SYS_write, descriptor, bytes, count);
+}
+
+int ftruncate(int descriptor, off_t bytes)
+{
+    errno = truncate_error;
+    return truncate_error != 0 ? -1 : (int)syscall(SYS_ftruncate, descriptor, bytes);
+}
+
+int flock(int descriptor, int operation)
+{
+    if (name_is_taken && (operation & LOCK_EX) != 0) {
+        name_is_taken = false;
+        cr_assert_eq(rename(beside, path), 0); /* as another writer does with what it has written */
+        const int other = open(beside, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+        cr_assert_geq(other, 0);
+        close(other);
+    }
+    return (int)syscall(SYS_flock, descriptor, operation);
+}
+
+static void expect_content(const char *text)
+{
+    char found[64] = "";
+    const int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    cr_assert_geq(descriptor, 0);
+    cr_assert_geq(read(descriptor, found, sizeof found - 1), 0);
+    close(descriptor);
+    cr_expect_str_eq(found, text);
+}
+
+Test(saved_list_file, a_write_that_is_interrupted_or_in_parts_goes_on)
+{
+    evener_status status;
+    const char *const texts[] = {"", "a", "a line\n", "another, longer line\n"};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        for (bytes_at_once = 0; bytes_at_once < 5; bytes_at_once++) {
+            interrupts = i > 0 ? 3 : 0;
+            cr_assert_eq(evener_saved_list_write(path, texts[i], strlen(texts[i]), &status), EVENER_STATUS_OK, "%s",
+                         status.message);
+            cr_expect_eq(interrupts, 0);
+            expect_content(texts[i]);
+        }
+    }
+}
+
+static void expect_failure(int *error, int value, evener_status_code code, const char *step)
+{
+    evener_status status;
+    char message[256];
+    *error = value;
+    cr_expect_eq(evener_saved_list_write(path, "new", 3, &status), code, "%s", status.message);
+    *error = 0;
+    (void)snprintf(message, sizeof message, "%s: %s: %s", beside, step, strerror(value));
+    cr_expect_str_eq(status.message, message);
+    expect_content("old");
+}
+
+/* The last good file stays, and nothing keeps a later write from succeeding. */
+Test(saved_list_file, a_write_that_fails_says_where_and_changes_nothing)
+{
+    evener_status status;
+    cr_assert_eq(evener_saved_list_write(path, "old", 3, &status), EVENER_STATUS_OK, "%s", status.message);
+    expect_failure(&write_error, ENOSPC, EVENER_STATUS_UNAVAILABLE, "write");
+    expect_failure(&write_error, EROFS, EVENER_STATUS_PERMISSION_DENIED, "write");
+    expect_failure(&write_error, EPERM, EVENER_STATUS_PERMISSION_DENIED, "write");
+    expect_failure(&write_error, EACCES, EVENER_STATUS_PERMISSION_DENIED, "write");
+    expect_failure(&write_error, ENOENT, EVENER_STATUS_NOT_FOUND, "write");
+    expect_failure(&sync_error, EIO, EVENER_STATUS_UNAVAILABLE, "fsync");
+    expect_failure(&truncate_error, EIO, EVENER_STATUS_UNAVAILABLE, "truncate");
+    cr_expect_eq(evener_saved_list_write(path, "new", 3, &status), EVENER_STATUS_OK, "%s", status.message);
+    expect_content("new");
+}
+
+Test(saved_list_file, another_writers_file_is_left_alone)
+{
+    evener_status status;
+    const int other = open(beside, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    cr_assert_geq(other, 0);
+    cr_assert_eq(flock(other, LOCK_EX), 0);
+    cr_expect_eq(evener_saved_list_write(path, "new", 3, &status), EVENER_STATUS_UNAVAILABLE);
+    cr_expect_not_null(strstr(status.message, "a.list.new: another process writes it now"), "%s", status.message);
+    cr_expect_eq(access(path, F_OK), -1);
+    close(other);
+    name_is_taken = true;
+    cr_expect_eq(evener_saved_list_write(path, "new", 3, &status), EVENER_STATUS_UNAVAILABLE);
+    cr_expect_not_null(strstr(status.message, "a.list.new: another process writes it now"), "%s", status.message);
+    cr_expect_not(name_is_taken);
+    expect_content(""); /* what the other one has written */
+    cr_expect_eq(evener_saved_list_write(path, "new", 3, &status), EVENER_STATUS_OK, "%s", status.message);
+    expect_content("new");
+}
+
+Test(saved_list_file, a_path_has_to_leave_room_for_the_name_beside_it)
+{
+    static char longest[PATH_MAX + 1];
+    evener_status status;
+    memset(longest, 'a', PATH_MAX);
+    for (size_t i = 0; i < PATH_MAX; i += 200) {
+        longest[i] = '/';
+    }
+    longest[PATH_MAX - 5] = '\0'; /* with ".new" and the NUL it is PATH_MAX bytes long */
+    cr_expect_eq(evener_saved_list_write(longest, "x", 1, &status), EVENER_STATUS_NOT_FOUND, "%s", status.message);
+    longest[PATH_MAX - 5] = 'a';
+    longest[PATH_MAX - 4] = '\0';
+    cr_expect_eq(evener_saved_list_write(longest, "x", 1, &status), EVENER_STATUS_INVALID_ARGUMENT);
+    cr_expect_not_null(strstr(status.message, "the path is too long"), "%s", status.message);
 }
