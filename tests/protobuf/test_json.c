@@ -240,6 +240,50 @@ Test(json, bytes_that_are_no_message_are_refused_with_the_path)
     cr_assert_str_eq(status.message, "nested: the bytes are not a message of this type");
 }
 
+Test(json, nothing_is_stored_when_bytes_are_refused_at_any_place)
+{
+    static const char *const utf8 = "the string is not UTF-8";
+    static const struct {
+        const char *bytes;
+        size_t length;
+        const char *path, *problem;
+    } cases[] = {
+        {"\x4a\x01\xff", 3, "aString", utf8},
+        {"\xea\x01\x01x\xea\x01\x01\xff", 8, "strings[1]", utf8},                 /* 29 */
+        {"\xfa\x01\x00\xfa\x01\x03\x4a\x01\xff", 9, "messages[1].aString", utf8}, /* 31 */
+        {"\xfa\x01\x03\x4a\x01\xff\xfa\x01\x00", 9, "messages[0].aString", utf8},
+        {"\xca\x01\x01\x80", 4, "int32s", "the bytes are not a message of this type"}, /* 25, packed */
+        {"\xca\x01\x03\x01\x02\xff", 6, "int32s", "the bytes are not a message of this type"},
+        {"\xea\x03\x04\x0a\x01\xff\x12", 7, "stringMap", "the bytes are not a message of this type"}, /* 61 */
+        {"\xea\x03\x03\x0a\x01\xff", 6, "stringMap", "a key is not UTF-8"},
+        {"\xea\x03\x06\x0a\x01k\x12\x01\xff", 9, "stringMap.k", utf8},
+        {"\x82\x04\x08\x0a\x01k\x12\x03\x4a\x01\xff", 11, "messageMap.k.aString", utf8}, /* 64 */
+        {"\xd2\x04\x0a\x0a\x08\x0a\x01k\x12\x03\x1a\x01\xff", 13, "structure.k", utf8},  /* 74 */
+        {"\xda\x04\x03\x1a\x01\xff", 6, "value", utf8},                                  /* 75 */
+        {"\xda\x04\x09\x11\0\0\0\0\0\0\xf8\x7f", 12, "value", "a Value has no form of NaN and Infinity"},
+        {"\xda\x04\x07\x32\x05\x0a\x03\x1a\x01\xff", 10, "value[0]", utf8},
+        {"\xe2\x04\x09\x0a\x02\x20\x01\x0a\x03\x1a\x01\xff", 12, "list[1]", utf8}, /* 76 */
+        {"\xe2\x04\x02\x0a\x05", 5, "list", "the bytes are not a message of this type"},
+        {"\xea\x04\x04\x0a\x02\x61\x5f", 7, "mask", "a path of the mask has no form in lowerCamelCase"}, /* 77 */
+        {"\xea\x04\x02\x0a\x05", 5, "mask", "the bytes are not a message of this type"},
+        {"\xc2\x04\x06\x10\xff\xff\xff\xff\x0f", 9, "timestamp", "the time is out of range"}, /* 72 */
+        {"\xca\x04\x02\x08\xff", 5, "duration", "the bytes are not a message of this type"},  /* 73 */
+        {"\xba\x05\x03\x0a\x01\xff", 6, "stringValue", utf8},                                 /* 87 */
+        {"\xba\x05\x02\x0a\x05", 5, "stringValue", "the bytes are not a message of this type"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const evener_bytes bytes = {.data = (const uint8_t *)cases[i].bytes, .length = cases[i].length};
+        evener_status status;
+        char mine[] = "mine", *json = mine, expected[256];
+        size_t length = 7;
+        cr_expect_eq(evener_json_from_bytes(everything, &bytes, NULL, &json, &length, &status),
+                     EVENER_STATUS_INVALID_ARGUMENT, "%zu", i);
+        snprintf(expected, sizeof expected, "%s: %s", cases[i].path, cases[i].problem);
+        cr_expect_str_eq(status.message, expected, "%zu", i);
+        cr_expect(json == mine && length == 7, "%zu", i);
+    }
+}
+
 /* ---- options ---- */
 
 Test(json, unknown_fields_and_enum_values_are_ignored_if_asked_for)

@@ -60,6 +60,13 @@ Test(path_template, words_and_stars)
     expect_match("/v1/call", "/v1/call", "");
     expect_no_match("/v1/call", "/v1/call/");
     expect_no_match("/v1/call", "/v1/Call");
+    expect_no_match("/v1/call", "/v1/cal");
+    expect_no_match("/v1/call", "/v1/calls");
+    expect_no_match("/v1/call", "/v1/xall");
+    expect_no_match("/v1/call", "/v1/calx");
+    expect_no_match("/v1/call", "/v1/cal%6c%6c");
+    expect_match("/v1/call", "/%761/%63%61%6c%6C", "");
+    expect_match("/v1/~a.b-c_", "/v1/~a.b-c_", "");
     expect_no_match("/v1/call", "/v1");
     expect_no_match("/v1/call", "v1/call");
     expect_no_match("/v1/call", "");
