@@ -162,3 +162,17 @@ Test(child_switch, a_policy_describes_no_subchannel_that_may_be_anothers)
     evener_policy_choice_clear(&waiting);
     harness_destroy(h);
 }
+
+/* The policy that was replaced in this turn is closed with the others. */
+Test(child_switch, closes_in_the_turn_of_a_switch)
+{
+    policy_harness *h = harness_create("outlier_detection", "{\"childPolicy\":[{\"round_robin\":{}}]}");
+    harness_update(h, ALL);
+    evener_policy_choice other = chosen("[{\"outlier_detection\":{\"childPolicy\":[{\"least_request\":{}}]}}]");
+    const evener_policy_update update = {
+        .size = sizeof update, .addresses = h->addresses, .address_count = h->address_count, .config = other.config};
+    cr_assert_eq(h->policy->vtable->update(h->policy, &update, NULL), EVENER_STATUS_OK);
+    cr_assert_eq(h->subchannel_count, 6, "of both");
+    harness_destroy(h);
+    evener_policy_choice_clear(&other);
+}

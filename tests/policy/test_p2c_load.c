@@ -239,3 +239,184 @@ Test(p2c_load, a_higher_average_is_noise_within_its_spread_and_less_so_after_an_
     cr_expect(p2c_is_noise(&stats, 2.4e6F, now_ns()));
     cr_expect_not(p2c_is_noise(&stats, 2.6e6F, now_ns()));
 }
+
+/* ---- the averages, one answer at a time ---- */
+
+/* End a unary call that took `ms`, now; it began after the last answer. */
+static void answer(double ms, evener_status_code code)
+{
+    virtual_loop_advance_ns(vl, (uint64_t)(ms * 1e6));
+    end(now_ns() - (uint64_t)(ms * 1e6), code);
+}
+
+Test(p2c_load, the_first_answer_is_taken_whole)
+{
+    backend(0);
+    stats.usual_ns = stats.other_ns = 7;
+    answer(20, EVENER_STATUS_OK);
+    expect_near(stats.latency_ns, 20e6, "the average");
+    expect_near(stats.spread_ns, 10e6, "the spread");
+    cr_expect_eq(stats.usual_ns, 0.0F);
+    cr_expect_eq(stats.other_ns, 0.0F);
+}
+
+Test(p2c_load, the_spread_takes_an_eighth_of_a_deviation_and_no_more_than_the_average)
+{
+    backend(10);
+    answer(12, EVENER_STATUS_OK);
+    expect_near(stats.spread_ns, 1e5 + (2e6 - 1e5) / 8, "slower");
+    backend(10);
+    answer(7, EVENER_STATUS_OK);
+    expect_near(stats.spread_ns, 1e5 + (3e6 - 1e5) / 8, "faster");
+    backend(10);
+    answer(90, EVENER_STATUS_OK);
+    expect_near(stats.spread_ns, 1e5 + (10e6 - 1e5) / 8, "a pause counts as the average");
+}
+
+static void expect_success(double before, double dt_ms, evener_status_code code, double after)
+{
+    backend(0.001);
+    stats.success = (float)before;
+    stats.early_ends = 3;
+    virtual_loop_advance_ns(vl, (uint64_t)(dt_ms * 1e6));
+    end(now_ns() - 2000, code); /* no earlier than usual: no place is held */
+    cr_expect_float_eq(stats.success, after, 1e-4, "%f, %f ms, code %d: %f instead of %f", before, dt_ms, (int)code,
+                       (double)stats.success, after);
+    cr_expect_eq(stats.early_ends, code == EVENER_STATUS_OK ? 0 : 3);
+}
+
+Test(p2c_load, success_moves_by_time_and_by_least_weights)
+{
+    expect_success(0.5, 0, EVENER_STATUS_OK, 0.5 + 0.5 / 16);
+    expect_success(0.5, 0, EVENER_STATUS_UNAVAILABLE, 0.5 - 0.5 / 8);
+    expect_success(0.5, 0, EVENER_STATUS_NOT_FOUND, 0.5);
+    expect_success(0.5, DECAY_MS, EVENER_STATUS_OK, 0.875 + 0.125 / 2);
+    expect_success(0.5, DECAY_MS, EVENER_STATUS_UNAVAILABLE, 0.875 - 0.875 / 2);
+    expect_success(0.5, DECAY_MS, EVENER_STATUS_NOT_FOUND, 0.875);
+    expect_success(1, 0, EVENER_STATUS_UNAVAILABLE, 0.875);
+}
+
+/* Exactly 1 lets picks take their short way: only when nothing is left of ends not OK. */
+Test(p2c_load, success_is_complete_when_nothing_is_left_of_ends_not_ok)
+{
+    backend(10);
+    stats.success = 0.99995F;
+    answer(10, EVENER_STATUS_OK);
+    cr_expect_eq(stats.success, 1.0F);
+    backend(10);
+    stats.success = 0.99995F;
+    evener_held_add(&stats.held, now_ns(), 10e6F, 2);
+    answer(10, EVENER_STATUS_OK);
+    cr_expect_eq(stats.success, P2C_NEARLY_ONE, "places are held");
+    backend(10);
+    stats.success = 0.99995F;
+    stats.other_ns = 1e6F;
+    answer(10, EVENER_STATUS_OK);
+    cr_expect_eq(stats.success, P2C_NEARLY_ONE, "the average is raised");
+}
+
+/* An end that says nothing of the backend's health raises the average, and others of its kind take that back. */
+Test(p2c_load, what_slow_ends_not_ok_add_is_taken_back_by_fast_ones)
+{
+    backend(10);
+    answer(30, EVENER_STATUS_NOT_FOUND);
+    expect_near(stats.latency_ns, 15e6, "the average");
+    expect_near(stats.other_ns, 10e6, "what it would be");
+    cr_expect_eq(stats.success, P2C_NEARLY_ONE);
+    answer(31, EVENER_STATUS_NOT_FOUND);
+    expect_near(stats.latency_ns, 19e6, "the average");
+    expect_near(stats.other_ns, 10e6, "what it would be");
+    answer(3, EVENER_STATUS_UNAVAILABLE);
+    expect_near(stats.latency_ns, 19e6, "a failure takes nothing back");
+    answer(3, EVENER_STATUS_NOT_FOUND);
+    expect_near(stats.latency_ns, 18e6, "a sixteenth less");
+    stats.latency_ns = 10.1e6F;
+    answer(1, EVENER_STATUS_NOT_FOUND);
+    expect_near(stats.latency_ns, 10e6, "not below what it would be");
+    answer(1, EVENER_STATUS_NOT_FOUND);
+    expect_near(stats.latency_ns, 10e6, "nothing is left to be taken back");
+    backend(10);
+    answer(1, EVENER_STATUS_NOT_FOUND);
+    expect_near(stats.latency_ns, 10e6, "nothing was added");
+}
+
+Test(p2c_load, what_the_average_would_be_follows_the_answers_with_ok)
+{
+    backend(15);
+    stats.other_ns = 10e6F;
+    stats.success = P2C_NEARLY_ONE;
+    answer(20, EVENER_STATUS_OK);
+    expect_near(stats.latency_ns, 16.25e6, "the average");
+    expect_near(stats.other_ns, 12.5e6, "what it would be");
+    stats.latency_ns = 12.6e6F;
+    answer(30, EVENER_STATUS_OK);
+    cr_expect_gt(stats.other_ns, 0.0F);
+    stats.other_ns = stats.latency_ns;
+    answer(30, EVENER_STATUS_OK);
+    cr_expect_eq(stats.other_ns, 0.0F, "both are the same: nothing is added any more");
+    cr_expect_eq(stats.success, 1.0F);
+}
+
+/* Of a backend that never answered with OK, while others usually take 10 ms. */
+Test(p2c_load, ends_not_ok_before_the_first_answer_make_an_average_of_their_own)
+{
+    backend(0);
+    stats.usual_ns = 10e6F;
+    answer(30, EVENER_STATUS_NOT_FOUND);
+    cr_expect_eq(stats.latency_ns, 0.0F);
+    expect_near(stats.other_ns, 15e6, "above what is usual");
+    answer(31, EVENER_STATUS_NOT_FOUND);
+    expect_near(stats.other_ns, 19e6, "above itself");
+    answer(3, EVENER_STATUS_NOT_FOUND);
+    expect_near(stats.other_ns, 18e6, "a sixteenth less");
+    answer(3, EVENER_STATUS_CANCELLED);
+    expect_near(stats.other_ns, 18e6, "a cancelled call takes nothing back");
+    cr_expect_eq(stats.latency_ns, 0.0F);
+}
+
+/* ---- answered or not ---- */
+
+Test(p2c_load, an_answer_is_noted_whatever_its_code)
+{
+    static const evener_status_code codes[] = {EVENER_STATUS_OK, EVENER_STATUS_NOT_FOUND, EVENER_STATUS_UNAVAILABLE,
+                                               EVENER_STATUS_CANCELLED};
+    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
+        backend(10);
+        stats.in_flight = 3;
+        const uint64_t before_ns = now_ns();
+        answer(1, codes[i]);
+        const bool answered = codes[i] != EVENER_STATUS_CANCELLED;
+        cr_expect_eq(stats.in_flight, 3);
+        cr_expect_eq(stats.progress_ns, answered ? now_ns() : before_ns, "code %d", (int)codes[i]);
+        cr_expect_eq(stats.answered_around, answered ? 3 : 0, "code %d", (int)codes[i]);
+        cr_expect_eq(stats.updated_ns, answered ? now_ns() : before_ns, "code %d", (int)codes[i]);
+    }
+}
+
+Test(p2c_load, a_call_that_was_not_sent_leaves_the_others_unanswered_as_they_are)
+{
+    const evener_done_info unsent = {.size = sizeof unsent, .code = EVENER_STATUS_UNAVAILABLE, .not_sent = true};
+    backend(10);
+    stats.in_flight = 4;
+    stats.answered_around = 2;
+    p2c_done(&stats, (now_ns() - MS) & ~P2C_KIND, &unsent, LANE);
+    cr_expect_eq(stats.answered_around, 1, "it began before the last answer");
+    cr_expect_eq(stats.progress_ns, now_ns());
+    const uint64_t progress_ns = stats.progress_ns;
+    virtual_loop_advance_ms(vl, 5);
+    p2c_done(&stats, (progress_ns + MS) & ~P2C_KIND, &unsent, LANE);
+    cr_expect_eq(stats.answered_around, 1, "it began after it");
+    cr_expect_eq(stats.progress_ns, (progress_ns + MS) & ~P2C_KIND, "the others are taken to have begun later");
+    cr_expect_eq(stats.in_flight, 2);
+}
+
+Test(p2c_load, cancelled_calls_wait_until_the_last_one_began)
+{
+    backend(10);
+    virtual_loop_advance_ms(vl, 50);
+    stats.picked_ns = now_ns() - 20 * MS;
+    expect_near(p2c_waited_ns(&stats, 1, now_ns()), 50e6, "one is in flight");
+    expect_near(p2c_waited_ns(&stats, 0, now_ns()), 30e6, "none is in flight");
+    stats.answered_around = (uint32_t)-1; /* one that was cancelled late */
+    expect_near(p2c_cost(&stats, NULL, now_ns(), &usual), 15e6, "half of that stands for the latency");
+}

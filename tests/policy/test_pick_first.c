@@ -248,6 +248,18 @@ Test(pick_first, update_that_holds_the_selected_address_changes_nothing)
     harness_destroy(h);
 }
 
+/* Attributes of the addresses that are not connected count from the next connection on. */
+Test(pick_first, attributes_of_the_others_change_while_one_is_selected)
+{
+    policy_harness *h = ready_harness(A "," B, A);
+    harness_update(h, A "," B ";weight=2");
+    cr_assert_str_eq(harness_pick_one(h), A);
+    harness_set(h, A, EVENER_IDLE);
+    harness_exit_idle(h);
+    cr_assert_str_eq(evener_address_attribute(evener_subchannel_address(harness_find(h, B)), "weight"), "2");
+    harness_destroy(h);
+}
+
 /* core client_lb_end2end_test.cc: PickFirst Updates, UpdateToUnconnected */
 Test(pick_first, update_without_the_selected_address_drops_it)
 {

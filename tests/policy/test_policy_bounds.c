@@ -81,3 +81,19 @@ Test(policy_bounds, are_exact)
         }
     }
 }
+
+/* Fields of an object are read in that object only: elsewhere they are unknown, and ignored. */
+Test(policy_bounds, fields_outside_their_object_are_not_read)
+{
+    static const char *const policies[] = {"weighted_random", "p2c_ewma", "least_request", "weighted_round_robin"};
+    for (size_t i = 0; i < sizeof policies / sizeof *policies; i++) {
+        char json[256];
+        (void)snprintf(json, sizeof json, "[{\"%s\":{\"window\":7,\"aggression\":0,\"minWeightPercent\":0}}]",
+                       policies[i]);
+        evener_policy_choice choice = {0};
+        evener_status status;
+        cr_expect_eq(evener_policy_choose(NULL, json, "lb", &choice, &status), EVENER_STATUS_OK, "%s: %s", json,
+                     status.message);
+        evener_policy_choice_clear(&choice);
+    }
+}

@@ -205,3 +205,56 @@ Test(policy_config, a_result_without_a_place_is_refused)
     cr_assert_eq(evener_policy_config_parse(&type, NULL, "{}", NULL, &status), EVENER_STATUS_INVALID_ARGUMENT);
     cr_expect_str_eq(status.message, "policy configuration: where to store it is NULL");
 }
+
+/* What a reader may rely on: true if and only if the field was stored. */
+Test(policy_config, a_getter_says_whether_it_stored_the_field)
+{
+    static const struct {
+        const char *value;
+        bool good[7]; /* as bool, u32, double, duration, string, strings, codes */
+    } cases[] = {
+        {"true", {true, false, false, false, false, false, false}},
+        {"7", {false, true, true, false, false, false, false}},
+        {"0.5", {false, false, true, false, false, false, false}},
+        {"\"2s\"", {false, false, false, true, true, false, false}},
+        {"\"longer than allowed\"", {false, false, false, false, false, false, false}},
+        {"[\"UNKNOWN\"]", {false, false, false, false, false, true, true}},
+        {"[\"longer\",\"than\",\"allowed\"]", {false, false, false, false, false, false, false}},
+        {"[]", {false, false, false, false, false, true, true}},
+        {"[16]", {false, false, false, false, false, false, true}},
+        {"[0]", {false, false, false, false, false, false, false}},
+        {"[17]", {false, false, false, false, false, false, false}},
+        {"[\"\"]", {false, false, false, false, false, false, false}},
+        {"{}", {false, false, false, false, false, false, false}},
+        {"null", {false, false, false, false, false, false, false}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        for (size_t type = 0; type < 7; type++) {
+            char json[64], text[12] = "", list[12] = "";
+            (void)snprintf(json, sizeof json, "{\"field\":%s}", cases[i].value);
+            bool flag = false;
+            uint32_t number = 0, codes = 0;
+            double ratio = 0;
+            uint64_t duration_ns = 0;
+            size_t count = 0;
+            evener_policy_fields *fields = evener_policy_fields_open(json);
+            const bool stored =
+                type == 0   ? evener_policy_fields_get_bool(fields, "field", &flag)
+                : type == 1 ? evener_policy_fields_get_u32(fields, "field", 0, 9, &number)
+                : type == 2 ? evener_policy_fields_get_double(fields, "field", 0, 9, &ratio)
+                : type == 3 ? evener_policy_fields_get_duration(fields, "field", 0, 9 * EVENER_NS_PER_S, &duration_ns)
+                : type == 4 ? evener_policy_fields_get_string(fields, "field", text, sizeof text)
+                : type == 5 ? evener_policy_fields_get_strings(fields, "field", list, sizeof list, &count)
+                            : evener_policy_fields_get_status_codes(fields, "field", &codes);
+            cr_expect_eq(stored, cases[i].good[type], "%s, %zu", json, type);
+            evener_status status;
+            cr_expect_eq(evener_policy_fields_close(fields, EVENER_UNKNOWN_FIELDS_IGNORE, &status),
+                         stored ? EVENER_STATUS_OK : EVENER_STATUS_INVALID_ARGUMENT, "%s, %zu", json, type);
+        }
+    }
+    bool flag = true;
+    evener_policy_fields *fields = evener_policy_fields_open("{}");
+    cr_expect_not(evener_policy_fields_get_bool(fields, "field", &flag));
+    cr_expect(flag, "a missing field stores nothing");
+    cr_expect_eq(evener_policy_fields_close(fields, EVENER_UNKNOWN_FIELDS_IGNORE, NULL), EVENER_STATUS_OK);
+}

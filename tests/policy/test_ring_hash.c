@@ -51,6 +51,34 @@ Test(xxh64, gives_the_published_values)
     cr_assert_eq(evener_xxh64("Nobody inspects the spammish repetition", 39, 0), UINT64_C(0xFBCEA83C8A378BF1));
 }
 
+/* xxHash: its own test of itself, over bytes from a simple generator; each way of the algorithm's end, and seeds. */
+Test(xxh64, gives_the_values_of_its_self_test)
+{
+    static const struct {
+        size_t bytes;
+        uint64_t seed, hash;
+    } cases[] = {
+        {0, 0, UINT64_C(0xEF46DB3751D8E999)},
+        {0, UINT64_C(2654435761), UINT64_C(0xAC75FDA2929B17EF)},
+        {1, 0, UINT64_C(0xE934A84ADB052768)},
+        {1, UINT64_C(2654435761), UINT64_C(0x5014607643A9B4C3)},
+        {4, 0, UINT64_C(0x9136A0DCA57457EE)},
+        {14, 0, UINT64_C(0x8282DCC4994E35C8)},
+        {14, UINT64_C(2654435761), UINT64_C(0xC3BD6BF63DEB6DF0)},
+        {222, 0, UINT64_C(0xB641AE8CB691C174)},
+        {222, UINT64_C(2654435761), UINT64_C(0x20CB8AB7AE10C14A)},
+    };
+    uint8_t bytes[222];
+    uint64_t generator = 2654435761;
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        bytes[i] = (uint8_t)(generator >> 56);
+        generator *= UINT64_C(11400714785074694797);
+    }
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        cr_expect_eq(evener_xxh64(bytes, cases[i].bytes, cases[i].seed), cases[i].hash, "%zu bytes", cases[i].bytes);
+    }
+}
+
 /* ---- the ring ---- */
 
 static void count_places(const evener_hash_ring *ring, uint32_t *counts)
