@@ -2,7 +2,9 @@
 #include <criterion/criterion.h>
 
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -83,6 +85,88 @@ Test(details, headers_come_first_and_trailers_with_the_end)
     evener_call_details_clear(&details);
 }
 
+static size_t end_of(const char *text, size_t bytes, const void *memory)
+{
+    return (size_t)(text + bytes + 1 - (const char *)memory);
+}
+
+/* Everything is in one block, which is as large as needed: at some length a byte less would be a smaller block. */
+Test(details, all_texts_are_within_their_block)
+{
+    static const char text[] = "0123456789012345678901234567890123456789012345678901234567890123";
+    for (size_t bytes = 0; bytes < 64; bytes++) {
+        for (size_t of = 0; of < 5; of++) {
+            const evener_metadata headers[] = {{text + 64 - (of == 0 ? bytes : 0), text, of == 1 ? bytes : 0}};
+            const evener_metadata trailing[] = {{text + 64 - (of == 2 ? bytes : 0), text, of == 3 ? bytes : 0}};
+            const size_t message_bytes = of == 4 ? bytes : 0;
+            evener_call_details details = {.size = sizeof details};
+            evener_details_begin(&details, 1);
+            evener_details_headers(&details, headers, 1);
+            const evener_metadata *h = details.initial_metadata;
+            size_t room = malloc_usable_size(details.memory);
+            cr_assert_leq(end_of(h->value, h->value_bytes, details.memory), room);
+            cr_assert_leq(end_of(details.status_message, 0, details.memory), room, "%zu", bytes);
+            evener_details_end(&details, &(evener_details_at_end){.address = "10.0.0.1:80",
+                                                                  .message = text,
+                                                                  .message_bytes = message_bytes,
+                                                                  .trailing = trailing,
+                                                                  .trailing_count = 1});
+            h = details.initial_metadata;
+            const evener_metadata *t = details.trailing_metadata;
+            room = malloc_usable_size(details.memory);
+            cr_assert_leq(end_of(details.peer, strlen(details.peer), details.memory), room, "%zu of %zu", bytes, of);
+            cr_assert_leq(end_of(details.status_message, message_bytes, details.memory), room);
+            cr_assert_eq(details.initial_metadata_count, 1);
+            cr_assert_eq(details.trailing_metadata_count, 1);
+            cr_assert_str_eq(h->key, headers[0].key);
+            cr_assert_str_eq(t->key, trailing[0].key);
+            cr_assert_eq(h->value_bytes, headers[0].value_bytes);
+            cr_assert_eq(t->value_bytes, trailing[0].value_bytes);
+            cr_assert_eq(memcmp(h->value, text, h->value_bytes) + h->value[h->value_bytes], 0);
+            cr_assert_eq(memcmp(t->value, text, t->value_bytes) + t->value[t->value_bytes], 0);
+            cr_assert_eq(details.status_message_bytes, message_bytes);
+            cr_assert_eq(strlen(details.status_message), message_bytes);
+            cr_assert_str_eq(details.peer, "ipv4:10.0.0.1:80");
+            evener_call_details_clear(&details);
+        }
+    }
+}
+
+/* The first version's members are the least; what a newer program has more stays as it is. */
+Test(details, a_size_that_is_none_is_refused_and_an_older_one_is_filled_as_far_as_it_goes)
+{
+    const size_t least = offsetof(evener_call_details, memory) + sizeof(void *);
+    static const struct {
+        size_t size;
+        bool is_refused;
+    } rows[] = {{0, true}, {1, true}, {65536, false}, {65537, true}, {SIZE_MAX, true}};
+    evener_status status;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const evener_call_details details = {.size = rows[i].size};
+        cr_expect_eq(evener_details_check(&details, &status),
+                     rows[i].is_refused ? EVENER_STATUS_INVALID_ARGUMENT : EVENER_STATUS_OK, "%zu", i);
+    }
+    cr_expect_eq(evener_details_check(NULL, &status), EVENER_STATUS_OK);
+    evener_call_details older = {.size = least, .status_message = "untouched", .status_message_bytes = 7};
+    cr_expect_eq(evener_details_check(&older, &status), EVENER_STATUS_OK);
+    older.size--;
+    cr_expect_eq(evener_details_check(&older, &status), EVENER_STATUS_INVALID_ARGUMENT);
+    older.size++;
+    evener_details_begin(&older, 3);
+    evener_details_end(&older, &(evener_details_at_end){.address = "unix:/x", .message = "m", .message_bytes = 1});
+    cr_expect_eq(older.attempts, 3);
+    cr_expect_str_eq(older.peer, "unix:/x");
+    cr_expect_str_eq(older.status_message, "untouched");
+    cr_expect_eq(older.status_message_bytes, 7);
+    evener_call_details_clear(&older);
+    cr_expect_str_eq(older.peer, "");
+    cr_expect_eq(older.size, least);
+    evener_call_details none = {.size = least - 1, .peer = "untouched"};
+    evener_call_details_clear(&none);
+    cr_expect_str_eq(none.peer, "untouched");
+    evener_call_details_clear(NULL);
+}
+
 static void peer_is(const char *address, const char *expected)
 {
     char peer[64];
@@ -97,9 +181,24 @@ Test(details, a_peer_is_spelt_like_its_address)
     peer_is("[fe80::1%eth0]:80", "ipv6:[fe80::1%eth0]:80");
     peer_is("unix:/run/x", "unix:/run/x");
     peer_is("unix-abstract:x", "unix-abstract:x");
+    peer_is("vsock:2:80", "vsock:2:80");
 }
 
 /* ---- the object pool ---- */
+
+/* An object is as large as it was asked for, whatever was given back before. */
+Test(object_pool, an_object_of_a_smaller_class_is_not_used)
+{
+    for (size_t bytes = 1; bytes <= EVENER_POOL_BYTES_MAX; bytes += bytes < 1000 ? 1 : 97) {
+        bool is_new;
+        void *smaller = evener_pool_take(bytes, &is_new);
+        evener_pool_give_back(smaller, bytes);
+        char *object = evener_pool_take(bytes + 1, &is_new);
+        cr_assert_geq(malloc_usable_size(object), bytes + 1, "%zu", bytes);
+        memset(object, 0xff, bytes + 1);
+        evener_pool_give_back(object, bytes + 1);
+    }
+}
 
 Test(object_pool, new_memory_is_zeroed_and_aligned)
 {
@@ -242,7 +341,11 @@ Test(late_metadata_parts, none_change_nothing_and_a_failure_is_reported)
 
     late = evener_late_create();
     evener_status_set(&failure, EVENER_STATUS_UNAUTHENTICATED, "no token");
+    evener_late_metadata *second = evener_late_add_handle(late, "/m");
     evener_late_metadata_answer(evener_late_add_handle(late, "/m"), &failure);
+    cr_expect(evener_late_is_ready(late), "it does not wait for the others");
+    cr_assert_eq(evener_late_metadata_add(second, "b", "too late", &status), EVENER_STATUS_OK);
+    evener_late_metadata_answer(second, NULL);
     cr_expect_eq(evener_late_take(late, &all, &count, &status), EVENER_STATUS_UNAUTHENTICATED);
     cr_expect_str_eq(status.message, "no token");
     cr_expect_eq(count, 1);

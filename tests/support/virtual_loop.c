@@ -1,6 +1,7 @@
 #include "tests/support/virtual_loop.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "lb/base/memory.h"
@@ -93,6 +94,10 @@ void virtual_loop_destroy(virtual_loop *loop)
     }
     __atomic_store_n(&loop->driver, pthread_self(), __ATOMIC_RELAXED);
     while (evener_task_queue_run(&loop->tasks) > 0) {
+    }
+    if (loop->timers.first != NULL) {
+        fprintf(stderr, "virtual loop: a timer is still set: what it belongs to may be gone\n");
+        abort();
     }
     free(loop);
 }
