@@ -288,6 +288,17 @@ static void handle_watch(fake_etcd *etcd, fake_stream *stream, evener_etcd_reade
 
 /* ---- unary calls ---- */
 
+/* End the stream if the next calls of this method fail. Return whether they do. */
+static bool fails(fake_etcd *etcd, fake_stream *stream, const char *method)
+{
+    if (etcd->failure.count == 0 || strcmp(etcd->failure.method, method) != 0) {
+        return false;
+    }
+    etcd->failure.count--;
+    fake_stream_end(stream, etcd->failure.code, etcd->failure.message);
+    return true;
+}
+
 static void handle_range(fake_etcd *etcd, fake_stream *stream, evener_etcd_reader reader)
 {
     char *key = NULL;
@@ -313,10 +324,13 @@ static void handle_range(fake_etcd *etcd, fake_stream *stream, evener_etcd_reade
             count_only = true;
         }
     }
-    if (end != NULL && !count_only) {
-        fake_etcd_note(etcd, FAKE_ETCD_RANGES);
+    const bool is_list = end != NULL && !count_only;
+    if (is_list || count_only) {
+        fake_etcd_note(etcd, is_list ? FAKE_ETCD_RANGES : FAKE_ETCD_CHECKS);
     }
-    if (etcd->range_answer != NULL) {
+    if (is_list && fails(etcd, stream, "List")) {
+        /* only requests for several keys */
+    } else if (etcd->range_answer != NULL) {
         fake_stream_send(stream, etcd->range_answer, etcd->range_answer_bytes);
         fake_stream_end(stream, 0, "");
     } else if (revision != 0 && revision < etcd->compacted) {
@@ -470,9 +484,8 @@ void fake_etcd_handle(fake_etcd *etcd, fake_stream *stream, const uint8_t *bytes
     if (!stream->has_leader) {
         fake_etcd_note(etcd, FAKE_ETCD_WITHOUT_HASLEADER);
     }
-    if (etcd->failure.count > 0 && strcmp(etcd->failure.method, method) == 0) {
-        etcd->failure.count--;
-        fake_stream_end(stream, etcd->failure.code, etcd->failure.message);
+    if (fails(etcd, stream, method)) {
+        /* as the test wants */
     } else if (strcmp(method, "Authenticate") == 0) {
         handle_authenticate(etcd, stream, reader);
     } else if (!token_is_good(etcd, stream->token)) {

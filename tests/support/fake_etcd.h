@@ -21,6 +21,7 @@ typedef struct fake_etcd fake_etcd;
 typedef enum fake_etcd_count {
     FAKE_ETCD_CONNECTIONS,
     FAKE_ETCD_RANGES, /* requests for several keys, not for their number only */
+    FAKE_ETCD_CHECKS, /* requests for the number of keys only */
     FAKE_ETCD_WATCHES,
     FAKE_ETCD_PUTS,
     FAKE_ETCD_GRANTS,
@@ -59,7 +60,7 @@ void fake_etcd_compact(fake_etcd *etcd);
  * connections. */
 void fake_etcd_restore(fake_etcd *etcd, uint64_t cluster_id, int64_t revision);
 
-/* The next `count` calls of a method ("Range", "Watch", ...) end with this status. */
+/* The next `count` calls of a method ("Range", "Watch", ...) end with this status. "List": of Range for several keys. */
 void fake_etcd_fail(fake_etcd *etcd, const char *method, unsigned count, int code, const char *message);
 /* Split watch responses into fragments of that many events; 0: do not. */
 void fake_etcd_fragment(fake_etcd *etcd, unsigned events);
