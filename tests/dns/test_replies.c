@@ -1,4 +1,5 @@
 /* Replies of DNS servers, byte by byte: what is read of them, how long they hold, and where they are malformed. */
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -462,4 +463,70 @@ Test(dns_replies, the_strings_of_a_text_record_are_joined)
     put_text("ab", "c");
     m.bytes[m.count - 2] = 9; /* longer than the record */
     cr_assert_str_eq(read_message(EVENER_DNS_TXT, &m), "NODATA for 30 s, a malformed answer");
+}
+
+/* ---- what holds an answer ---- */
+
+Test(dns_answer, names_of_types)
+{
+    cr_assert_str_eq(evener_dns_type_name(EVENER_DNS_A), "A");
+    cr_assert_str_eq(evener_dns_type_name(EVENER_DNS_AAAA), "AAAA");
+    cr_assert_str_eq(evener_dns_type_name(EVENER_DNS_SRV), "SRV");
+    cr_assert_str_eq(evener_dns_type_name(EVENER_DNS_TXT), "TXT");
+    cr_assert_str_eq(evener_dns_type_name((evener_dns_type)2), "?");
+}
+
+Test(dns_answer, at_most_4096_records_and_as_many_of_glue_are_kept)
+{
+    evener_dns_record *record = NULL;
+    for (int i = 0; i < 4100; i++) {
+        char text[32];
+        (void)snprintf(text, sizeof text, "record %d", i);
+        cr_assert(evener_dns_answer_add(&answer, text, &record));
+        cr_assert_eq(record != NULL, i < 4096);
+        if (record != NULL) {
+            cr_assert_str_eq(record->text, text);
+            cr_assert(record->port == 0 && record->priority == 0 && record->weight == 0 && record->seen_ns == 0);
+            record->weight = (uint16_t)i;
+        }
+        (void)snprintf(text, sizeof text, "glue %d", i);
+        cr_assert(evener_dns_answer_add_glue(&answer, text));
+    }
+    cr_assert_eq(answer.record_count, 4096);
+    cr_assert_eq(answer.glue_count, 4096);
+    for (int i = 0; i < 4096; i++) {
+        char text[32];
+        (void)snprintf(text, sizeof text, "record %d", i);
+        cr_assert_str_eq(answer.records[i].text, text);
+        cr_assert_eq(answer.records[i].weight, i);
+        (void)snprintf(text, sizeof text, "glue %d", i);
+        cr_assert_str_eq(answer.glue[i].text, text);
+    }
+    evener_dns_answer_clear(&answer);
+    cr_assert(answer.records == NULL && answer.record_count == 0 && answer.glue == NULL && answer.glue_count == 0);
+}
+
+static size_t bytes_in_use(void)
+{
+    const struct mallinfo2 memory = mallinfo2();
+    return memory.uordblks + memory.hblkhd;
+}
+
+Test(dns_answer, clearing_frees_everything)
+{
+    enum { COUNT = 1000, BYTES = 1000 };
+    char text[BYTES + 1];
+    memset(text, 'x', BYTES);
+    text[BYTES] = '\0';
+    const size_t before = bytes_in_use(); /* with a sanitizer's own allocator it is not seen */
+    for (int round = 0; round < 2; round++) {
+        evener_dns_record *record;
+        for (int i = 0; i < COUNT; i++) {
+            cr_assert(round == 0 ? evener_dns_answer_add(&answer, text, &record)
+                                 : evener_dns_answer_add_glue(&answer, text));
+        }
+        evener_dns_answer_clear(&answer);
+        evener_dns_answer_clear(&answer); /* again: nothing is left */
+        cr_assert_lt(bytes_in_use(), before + COUNT * BYTES / 2, "%s", round == 0 ? "records" : "glue");
+    }
 }
