@@ -430,6 +430,7 @@ Test(unary, several_answers_end_the_call_without_a_deadline_too)
     }
     sem_destroy(&e.ended);
     call_fixture_close(&f);
+    cr_expect_eq(named_threads_left(), 0);
 }
 
 /* A call that takes long, and has one answer, is not disturbed. */
@@ -454,4 +455,5 @@ Test(unary, a_call_that_takes_long_has_its_answer)
     cr_expect_eq(e.status.code, EVENER_STATUS_OK, "%s", e.status.message);
     sem_destroy(&e.ended);
     call_fixture_close(&f);
+    cr_expect_eq(named_threads_left(), 0, "a look at it that came to nothing keeps no reference");
 }

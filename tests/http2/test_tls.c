@@ -1,6 +1,7 @@
 /* The HTTP/2 transport over TLS, against a server of the gRPC core. */
 #include <criterion/criterion.h>
 
+#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,6 +62,20 @@ static void call_succeeds(size_t bytes)
     cr_assert_eq(h2_call_wait(call)->code, EVENER_STATUS_OK);
     h2_call_free(call);
     free(text);
+}
+
+/* Return the last error in this thread's queue of OpenSSL's; 0: it is empty. The library of OpenSSL is loaded. */
+static unsigned long last_error(void)
+{
+    unsigned long (*peek)(void);
+    void *library = dlopen("libssl.so.3", RTLD_LAZY | RTLD_NOLOAD);
+    cr_assert_not_null(library);
+    void *found = dlsym(library, "ERR_peek_last_error");
+    cr_assert_not_null(found);
+    memcpy(&peek, &found, sizeof peek);
+    const unsigned long error = peek();
+    dlclose(library);
+    return error;
 }
 
 TestSuite(http2_tls, .timeout = 60);
@@ -163,7 +178,76 @@ Test(http2_tls, bad_texts_are_refused_at_creation)
                      EVENER_STATUS_INVALID_ARGUMENT);
         cr_assert_not_null(strstr(status.message, names[i]), "%s", status.message);
         cr_assert_null(transport);
+        cr_expect_eq(last_error(), 0, "what is left confuses the program's own use of OpenSSL: %s", names[i]);
     }
+    const evener_http2_tls_options good = {.root_certificates = made.authority,
+                                           .certificate_chain = made.client_certificate,
+                                           .private_key = made.client_key};
+    const evener_http2_transport_options options = {.size = sizeof options, .tls = &good};
+    evener_transport *transport = NULL;
+    cr_assert_eq(evener_http2_transport_create(runtime, &options, &transport, &status), EVENER_STATUS_OK);
+    cr_expect_eq(last_error(), 0, "the ends of the texts are errors to OpenSSL");
+    transport->vtable->destroy(transport);
     evener_runtime_unref(runtime);
+    certificates_free(&made);
+}
+
+/* ---- what OpenSSL keeps for a thread ---- */
+
+static void note_error(void *arg)
+{
+    *(unsigned long *)arg = last_error();
+}
+
+/* Make a call in plain text, and return OpenSSL's last error of the I/O thread, which delivers its end. */
+static unsigned long error_of_io_thread(h2_peer *plain)
+{
+    unsigned long error = 1;
+    h2_call *call = h2_call_start(plain, &(h2_call_options){.ended = note_error, .arg = &error}, NULL);
+    cr_assert_eq(h2_call_wait(call)->code, EVENER_STATUS_OK, "%s", h2_call_wait(call)->message);
+    h2_call_free(call);
+    call = h2_call_start(plain, &(h2_call_options){0}, NULL); /* ends there too, after `ended` of the first */
+    cr_assert_eq(h2_call_wait(call)->code, EVENER_STATUS_OK, "%s", h2_call_wait(call)->message);
+    h2_call_free(call);
+    return error;
+}
+
+/* Callbacks run on I/O threads: SSL_get_error() of a program's own connection reads the queue of its thread. */
+Test(http2_tls, a_failed_connection_leaves_no_error_to_the_callbacks)
+{
+    char error[DEMO_SERVER_ERROR_BYTES], address[32];
+    serve(false);
+    demo_server *plain_server = demo_server_start(&(demo_server_options){.port = 0}, error);
+    const evener_http2_tls_options tls = {.root_certificates = made.authority};
+    const evener_http2_transport_options options = {.size = sizeof options, .tls = &tls, .io_threads = 1};
+    h2_open(&fixture, &options);
+    h2_fixture plain_fixture = {.runtime = fixture.runtime};
+    const evener_http2_transport_options plain_options = {.size = sizeof plain_options, .io_threads = 1};
+    evener_status status;
+    cr_assert_eq(evener_http2_transport_create(fixture.runtime, &plain_options, &plain_fixture.transport, &status),
+                 EVENER_STATUS_OK);
+    h2_peer *plain = h2_connect_port(&plain_fixture, demo_server_port(plain_server));
+    cr_assert_eq(h2_wait_state(plain, 1), EVENER_READY);
+    cr_assert_eq(error_of_io_thread(plain), 0);
+    /* A certificate of another name, a server that speaks plain text, and one that ends. */
+    snprintf(address, sizeof address, "127.0.0.1:%u", (unsigned)demo_server_port(server));
+    peer = h2_connect(&fixture, address, "payments.test");
+    cr_assert_eq(h2_wait_state(peer, 1), EVENER_TRANSIENT_FAILURE);
+    cr_expect_eq(error_of_io_thread(plain), 0);
+    h2_forget(peer);
+    peer = h2_connect_port(&fixture, demo_server_port(plain_server));
+    cr_assert_eq(h2_wait_state(peer, 1), EVENER_TRANSIENT_FAILURE);
+    cr_expect_eq(error_of_io_thread(plain), 0);
+    h2_forget(peer);
+    peer = h2_connect(&fixture, address, "orders.test");
+    cr_assert_eq(h2_wait_state(peer, 1), EVENER_READY);
+    demo_server_stop(server, 0);
+    cr_assert_eq(h2_wait_state(peer, 2), EVENER_IDLE);
+    cr_expect_eq(error_of_io_thread(plain), 0);
+    h2_forget(peer);
+    h2_forget(plain);
+    plain_fixture.transport->vtable->destroy(plain_fixture.transport);
+    h2_close(&fixture);
+    demo_server_stop(plain_server, 0);
     certificates_free(&made);
 }
