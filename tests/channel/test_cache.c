@@ -369,6 +369,24 @@ Test(cache, ages_are_logged_in_seconds)
     cr_expect_null(strstr(said, "there are no addresses"), "%s", said);
 }
 
+/* A failure that the saved list has answered is none, however long nothing else comes. */
+Test(cache, a_failure_that_the_saved_list_answers_is_not_reported)
+{
+    leave_file("orders:///x", A, NULL, 0);
+    evener_log_set_sink(collect, NULL, EVENER_LOG_WARNING);
+    fixture *f = open_channel();
+    evener_channel_connect(f->channel);
+    evener_status error;
+    evener_status_set(&error, EVENER_STATUS_UNAVAILABLE, "discovery is down");
+    evener_manual_resolver_error(f->resolver, &error);
+    virtual_loop_advance_ms(f->loop, 60000);
+    cr_expect_str_eq(fixture_pick(f), A);
+    evener_log_set_sink(NULL, NULL, EVENER_LOG_NONE);
+    cr_expect_null(strstr(said, "there are no addresses"), "%s", said);
+    cr_expect_null(strstr(said, "could not be read within"), "%s", said);
+    fixture_destroy(f);
+}
+
 /* A clock may have been set back since. */
 Test(cache, a_file_from_the_future_is_used_with_a_warning)
 {

@@ -603,6 +603,31 @@ Test(channel, goes_idle_without_calls_and_wakes_with_one)
 }
 
 /* The pick's thread has a lane and the transport counts no connections: the shortest way. It wakes the channel, too. */
+/* The last call is made just before the channel looks, which it does several times in its idle timeout. */
+Test(channel, goes_idle_when_its_timeout_is_over_and_not_before)
+{
+    const uint64_t timeout_ns = 1000 * EVENER_NS_PER_MS;
+    fixture *f = fixture_create(&(evener_channel_options){.policy = "round_robin", .idle_timeout_ms = 1000});
+    fixture_push(f, A);
+    fixture_connect(f);
+    for (int round = 0; round < 3; round++) {
+        const evener_timer *timer = &f->channel->control.idle_timer;
+        if (round < 2) { /* otherwise they are made at once */
+            (void)virtual_loop_advance_ns(f->loop, timer->deadline_ns - virtual_loop_now_ns(f->loop) - 1);
+        }
+        for (int calls = round == 0 ? 1 : 2; calls > 0; calls--) {
+            cr_assert_str_eq(fixture_pick(f), A);
+        }
+        (void)virtual_loop_advance_ns(f->loop, timeout_ns);
+        cr_assert_eq(evener_channel_state(f->channel, false), EVENER_READY, "round %d", round);
+        (void)virtual_loop_advance_ns(f->loop, timeout_ns / 2);
+        cr_assert_eq(evener_channel_state(f->channel, false), EVENER_IDLE, "round %d", round);
+        fixture_connect(f);
+        cr_assert_eq(evener_channel_state(f->channel, false), EVENER_READY);
+    }
+    fixture_destroy(f);
+}
+
 Test(channel, a_pick_on_the_short_way_wakes_an_idle_channel)
 {
     fixture *f = fixture_create_uncounted(&(evener_channel_options){.policy = "round_robin", .idle_timeout_ms = 60000});

@@ -274,6 +274,134 @@ Test(channel_options, the_way_of_picks_is_that_of_the_transport)
     fixture_destroy(f);
 }
 
+/* All that needs neither another resolver nor another connection. */
+Test(channel_options, a_live_channel_takes_new_ones)
+{
+    fixture *f = fixture_create(NULL);
+    fixture_push(f, A);
+    fixture_connect(f);
+    const evener_resolver_builder *resolvers[] = {evener_manual_resolver_builder(f->resolver)};
+    const evener_channel_options options = {.size = sizeof options,
+                                            .runtime = f->runtime,
+                                            .transport = fake_transport_transport(f->transport),
+                                            .policy = "round_robin",
+                                            .resolvers = resolvers,
+                                            .resolver_count = 1,
+                                            .resolver_options = resolver_options,
+                                            .resolver_option_count = 2,
+                                            .default_port = 1234,
+                                            .idle_timeout_ms = 11,
+                                            .connect_timeout_ms = 12,
+                                            .backoff_initial_ms = 13,
+                                            .backoff_max_ms = 14,
+                                            .empty_update = EVENER_EMPTY_UPDATE_FAIL,
+                                            .empty_update_keep_ms = 10,
+                                            .queued_picks_max = 15,
+                                            .wait_for_ready = true,
+                                            .receive_bytes_max = 16,
+                                            .send_bytes_max = 17,
+                                            .compression = EVENER_COMPRESSION_IDENTITY,
+                                            .attempts_max = 18,
+                                            .calls_in_flight_max = 19,
+                                            .backend_calls_in_flight_max = 20,
+                                            .calls_waiting_max = 21,
+                                            .calls_wait_ms_max = 22,
+                                            .connections_per_backend_max = 23};
+    evener_status status;
+    for (int restarts = 0; restarts < 2; restarts++) {
+        evener_channel *prepared = NULL;
+        cr_assert_eq(evener_channel_create("orders:///x", &options, &prepared, &status), EVENER_STATUS_OK);
+        cr_assert_eq(evener_channel_reconfigure(f->channel, prepared, restarts == 1, false, &status), EVENER_STATUS_OK);
+        evener_channel_unref(prepared);
+        const evener_channel *c = f->channel;
+        cr_expect_eq(c->settings.idle_timeout_ns, 11 * MS);
+        cr_expect(c->control.idle_timer.active &&
+                      c->control.idle_timer.deadline_ns < virtual_loop_now_ns(f->loop) + 11 * MS,
+                  "it applies at once");
+        cr_expect_eq(c->pool.connect_timeout_ns, 12 * MS);
+        cr_expect_eq(c->pool.backoff.initial_ms, 13);
+        cr_expect_eq(c->pool.backoff.max_ms, 14);
+        cr_expect_eq(c->settings.empty_update, EVENER_EMPTY_UPDATE_FAIL);
+        cr_expect_eq(c->settings.empty_update_keep_ns, 10 * MS);
+        cr_expect_eq(c->queue.count_max, 15);
+        cr_expect(c->hot.wait_for_ready);
+        cr_expect_eq(c->calls.receive_bytes_max, 16);
+        cr_expect_eq(c->calls.send_bytes_max, 17);
+        cr_expect_eq(c->calls.compression, (uint32_t)EVENER_COMPRESSION_IDENTITY);
+        cr_expect_eq(c->retries.attempts_max, 18);
+        cr_expect_eq(c->settings.limits.in_flight_max, 19);
+        cr_expect_eq(c->limits.in_flight_max, 19, "in force");
+        cr_expect_eq(c->limits.backend_in_flight_max, 20);
+        cr_expect_eq(c->limits.waiting_max, 21);
+        cr_expect_eq(c->limits.wait_ns_max, 22 * MS);
+        cr_expect(c->hot.is_limited);
+        cr_expect_eq(c->settings.connections_per_backend_max, 23);
+        cr_expect_eq(c->settings.default_port, restarts == 1 ? 1234 : 443, "a matter of the resolver");
+        cr_expect_eq(c->settings.resolver_option_count, restarts == 1 ? 2 : 0);
+    }
+    cr_expect_str_eq(f->channel->settings.resolver_options[1].key, resolver_options[1].key);
+    virtual_loop_run_until_idle(f->loop);
+    cr_expect_str_eq(fixture_pick(f), A);
+    cr_expect_eq(fake_transport_attempts(f->transport, A), 1, "no connection is lost");
+    evener_channel_close(f->channel);
+    virtual_loop_run_until_idle(f->loop);
+    evener_channel *prepared = NULL;
+    cr_assert_eq(evener_channel_create("orders:///y", &options, &prepared, &status), EVENER_STATUS_OK);
+    cr_expect_eq(evener_channel_reconfigure(f->channel, prepared, true, true, &status), EVENER_STATUS_OK);
+    evener_channel_unref(prepared);
+    cr_expect_str_eq(evener_channel_target(f->channel), "orders:///x", "a closed one changes no more");
+    fixture_destroy(f);
+}
+
+/* Names that a program may hold stay valid, and those that come back are used again. */
+Test(channel_options, former_names_of_a_live_channel_stay_valid)
+{
+    static const struct {
+        const char *target, *authority;
+    } names[] = {{"orders:///b", NULL}, {"orders:///c", "d"},  {"orders:///x", "d"},
+                 {"orders:///b", "e"},  {"orders:///x", NULL}, {"orders:///c", "d"}};
+    fixture *f = fixture_create(NULL);
+    fixture_push(f, A);
+    fixture_connect(f);
+    const evener_resolver_builder *resolvers[] = {evener_manual_resolver_builder(f->resolver)};
+    const char *targets[7] = {evener_channel_target(f->channel)},
+               *authorities[7] = {evener_channel_authority(f->channel)};
+    const char *target_texts[7] = {"orders:///x"}, *authority_texts[7] = {"x"};
+    for (size_t i = 0; i < 6; i++) {
+        const evener_channel_options options = {.size = sizeof options,
+                                                .runtime = f->runtime,
+                                                .transport = fake_transport_transport(f->transport),
+                                                .policy = "round_robin",
+                                                .resolvers = resolvers,
+                                                .resolver_count = 1,
+                                                .authority = names[i].authority};
+        evener_channel *prepared = NULL;
+        evener_status status;
+        cr_assert_eq(evener_channel_create(names[i].target, &options, &prepared, &status), EVENER_STATUS_OK);
+        cr_assert_eq(evener_channel_reconfigure(f->channel, prepared, true, false, &status), EVENER_STATUS_OK);
+        evener_channel_unref(prepared);
+        virtual_loop_run_until_idle(f->loop);
+        targets[i + 1] = evener_channel_target(f->channel);
+        authorities[i + 1] = evener_channel_authority(f->channel);
+        target_texts[i + 1] = names[i].target;
+        authority_texts[i + 1] =
+            names[i].authority != NULL ? names[i].authority : names[i].target + strlen("orders:///");
+        for (size_t j = 0; j <= i + 1; j++) {
+            cr_expect_str_eq(targets[j], target_texts[j], "%zu after %zu", j, i);
+            cr_expect_str_eq(authorities[j], authority_texts[j], "%zu after %zu", j, i);
+        }
+        cr_expect_eq(f->channel->control.helper.target, targets[i + 1]);
+        cr_expect_eq(f->channel->control.helper.authority, authorities[i + 1]);
+        cr_expect_eq(f->channel->pool.authority, authorities[i + 1]);
+        cr_expect_str_eq(fixture_pick(f), A);
+    }
+    cr_expect_eq(targets[4], targets[1], "not a copy");
+    cr_expect_eq(targets[5], targets[0]);
+    cr_expect_eq(authorities[5], authorities[0]);
+    cr_expect_eq(authorities[6], authorities[2]);
+    fixture_destroy(f);
+}
+
 static unsigned credentials_set;
 
 static evener_status_code set_credentials(evener_transport *transport, const evener_credentials *credentials,

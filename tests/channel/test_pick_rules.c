@@ -25,6 +25,7 @@ typedef struct own_picker {
 static evener_pick_outcome (*answer)(const evener_pick_context *context);
 static evener_done_info seen;
 static bool notified;
+static unsigned ends, unsent_ends; /* of which the latter say that nothing was sent */
 
 static void done(void *data, uint64_t word, const evener_done_info *info, uint32_t lane)
 {
@@ -33,6 +34,8 @@ static void done(void *data, uint64_t word, const evener_done_info *info, uint32
     (void)lane;
     seen = *info;
     notified = true;
+    ends++;
+    unsent_ends += info->not_sent && info->code == EVENER_STATUS_UNAVAILABLE;
 }
 
 static evener_pick_outcome own_pick(evener_picker *base, const evener_pick_context *context, evener_pick *pick)
@@ -171,9 +174,11 @@ static void expect_picks(fixture *of, const evener_pick_args *args, evener_pick_
 {
     evener_pick pick;
     evener_status status;
-    picks = 0;
+    picks = ends = unsent_ends = 0;
     cr_expect_eq(evener_channel_try_pick(of->channel, args, &pick, &status), outcome);
     cr_expect_eq(picks, expected, "%u", picks);
+    cr_expect_eq(ends, expected, "the policy learns that each came to nothing: %u", ends);
+    cr_expect_eq(unsent_ends, expected, "%u", unsent_ends);
 }
 
 /* The policy learns soon that the connection is lost; until then it may choose it again. */
@@ -243,6 +248,81 @@ Test(pick_rules, a_change_between_the_try_and_the_queue_is_tried_again)
     cr_expect_not(called);
     evener_pick_done(&pick, NULL);
     answer = NULL;
+}
+
+static fixture *limited;
+static evener_pick held;
+
+/* Have a call end and another one begin while a pick looks for a backend. */
+static evener_pick_outcome end_and_begin(const evener_pick_context *context)
+{
+    (void)context;
+    if (++tries == 1) {
+        cr_assert_eq(evener_channel_try_pick(limited->channel, NULL, &held, NULL), EVENER_PICK_COMPLETE);
+        evener_pick_done(&held, NULL);
+        cr_assert_eq(evener_channel_try_pick(limited->channel, NULL, &held, NULL), EVENER_PICK_COMPLETE);
+    }
+    return EVENER_PICK_COMPLETE;
+}
+
+Test(pick_rules, a_call_that_ends_between_the_try_and_the_queue_is_noticed)
+{
+    bool called = false;
+    evener_pick pick;
+    evener_pick_request request = {.size = sizeof request, .pick = &pick, .callback = called_back, .arg = &called};
+    limited = fixture_create(
+        &(evener_channel_options){.policies = policies, .policy_count = 1, .policy = "own", .calls_in_flight_max = 1});
+    fixture_push(limited, A);
+    fixture_connect(limited);
+    tries = 0;
+    answer = end_and_begin;
+    cr_assert_eq(evener_channel_pick_async(limited->channel, NULL, &request, NULL), EVENER_PICK_QUEUE);
+    cr_expect_eq(tries, 3);
+    cr_expect_eq(limited->channel->limits.waiting, 1, "it has looked again, and waits once");
+    cr_expect_eq(limited->channel->queue.count, 1);
+    evener_pick_done(&held, NULL);
+    virtual_loop_run_until_idle(limited->loop);
+    cr_expect(called);
+    cr_expect_eq(limited->channel->limits.waiting, 0);
+    evener_pick_done(&pick, NULL);
+    answer = NULL;
+    fixture_destroy(limited);
+}
+
+static evener_pick served[3];
+
+/* The first pick is served. It ends when the second one has found no room, and while the third one looks for some. */
+static evener_pick_outcome end_the_first_in_the_third(const evener_pick_context *context)
+{
+    if (++tries == 4) {
+        evener_pick_done(&served[0], NULL);
+        evener_status_set(context->status, EVENER_STATUS_UNAVAILABLE, "not this one");
+        return EVENER_PICK_DROP;
+    }
+    return EVENER_PICK_COMPLETE;
+}
+
+Test(pick_rules, a_call_that_ends_while_others_are_tried_is_noticed)
+{
+    bool called[3] = {false};
+    evener_pick_request requests[3];
+    limited = fixture_create(&(evener_channel_options){
+        .policies = policies, .policy_count = 1, .policy = "own", .backend_calls_in_flight_max = 1});
+    tries = 0;
+    answer = end_the_first_in_the_third;
+    for (int i = 0; i < 3; i++) {
+        requests[i] = (evener_pick_request){
+            .size = sizeof requests[i], .pick = &served[i], .callback = called_back, .arg = &called[i]};
+        cr_assert_eq(evener_channel_pick_async(limited->channel, NULL, &requests[i], NULL), EVENER_PICK_QUEUE);
+    }
+    fixture_push(limited, A);
+    cr_expect_eq(tries, 5, "%u", tries);
+    cr_expect(called[0] && called[2]);
+    cr_expect(called[1], "it waits for no further event");
+    cr_expect_eq(limited->channel->limits.waiting, 0);
+    evener_pick_done(&served[1], NULL);
+    answer = NULL;
+    fixture_destroy(limited);
 }
 
 /* ---- the end of a call, from a program that was built against an older evener ---- */

@@ -159,6 +159,33 @@ Test(service_config, each_of_many_methods_is_found)
     }
 }
 
+/* Parse a config with this number of names. */
+static void parse_names(unsigned count, bool is_refused)
+{
+    char *json = malloc((size_t)count * 32 + 64);
+    char *to = json + sprintf(json, "{\"methodConfig\": [{\"name\": [{}");
+    for (unsigned i = 1; i < count; i++) {
+        to += sprintf(to, ", {\"service\": \"s%u\"}", i);
+    }
+    (void)strcpy(to, "], \"timeout\": \"2s\"}]}");
+    if (is_refused) {
+        expect_refused(json, "service config: methodConfig: more than 10000 names");
+    } else {
+        evener_service_config *config = parse(json);
+        char method[16];
+        (void)snprintf(method, sizeof method, "/s%u/x", count - 1);
+        cr_expect_eq(timeout_of(config, method), 2000);
+        evener_service_config_unref(config);
+    }
+    free(json);
+}
+
+Test(service_config, ten_thousand_names_may_be_given)
+{
+    parse_names(10000, false);
+    parse_names(10001, true);
+}
+
 Test(service_config, methods_that_are_none_are_refused)
 {
     expect_refused("{\"methodConfig\": {}}", "service config: methodConfig: a list is needed");

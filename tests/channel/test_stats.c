@@ -7,6 +7,7 @@
 
 #include <evener/stats.h>
 
+#include "lb/channel/channel_internal.h"
 #include "tests/support/channel_fixture.h"
 
 #define A "127.0.0.1:1"
@@ -142,5 +143,69 @@ Test(stats, a_channel_is_described)
     cr_expect_eq(stats.queued_picks, 0);
     cr_expect_eq(stats.cached_list_age_ms, 0);
     evener_channel_stats_clear(&stats);
+    fixture_destroy(f);
+}
+
+/* ---- methods ---- */
+
+#define STRIDES 3
+
+Test(stats, methods_are_described_as_far_as_there_is_room)
+{
+    fixture *f = fixture_create(&(evener_channel_options){
+        .default_service_config = "{\"methodConfig\": [{\"name\": [{\"service\": \"a\"}, {\"service\": \"b\"}, {}], "
+                                  "\"hedgingPolicy\": {\"maxAttempts\": 2}}]}"});
+    const evener_method_table *table = &f->channel->control.methods;
+    cr_assert_eq(table->count, 3);
+    for (size_t i = 0; i < 3; i++) {
+        evener_method_state *state = table->states[i];
+        state->calls = 100 * i + 1;
+        state->attempts = 100 * i + 2;
+        state->retries = 100 * i + 3;
+        state->hedges = 100 * i + 4;
+        state->transparent_retries = 100 * i + 5;
+        state->throttled = 100 * i + 6;
+        state->breaker.rejections = 100 * i + 7;
+        state->quantile_ns = 100 * i + 8;
+        state->losers = 100 * i + 9;
+    }
+    /* of this version, of an older one without the last counter, and of a newer one */
+    const size_t strides[STRIDES] = {sizeof(evener_method_stats), sizeof(evener_method_stats) - sizeof(uint64_t),
+                                     sizeof(evener_method_stats) + 16};
+    for (size_t s = 0; s < STRIDES; s++) {
+        const size_t stride = strides[s];
+        for (size_t room = 0; room <= 4; room++) {
+            static union {
+                evener_method_stats first;
+                char bytes[5 * (sizeof(evener_method_stats) + 16)];
+            } u;
+            memset(&u, 0x5a, sizeof u);
+            cr_assert_eq(evener_channel_get_method_stats(f->channel, &u.first, stride, room), 3);
+            const size_t written = room < 3 ? room : 3;
+            for (size_t i = 0; i < written; i++) {
+                evener_method_stats one = {.attempts_cancelled = 100 * i + 9};
+                memcpy(&one, u.bytes + i * stride, stride < sizeof one ? stride : sizeof one);
+                cr_expect_str_eq(one.method, table->states[i]->path);
+                const uint64_t counters[] = {one.calls,
+                                             one.attempts,
+                                             one.retries,
+                                             one.hedges,
+                                             one.transparent_retries,
+                                             one.throttled,
+                                             one.breaker_rejections,
+                                             one.quantile_ns,
+                                             one.attempts_cancelled};
+                for (size_t c = 0; c < sizeof counters / sizeof *counters; c++) {
+                    cr_expect_eq(counters[c], 100 * i + c + 1, "counter %zu of %zu", c, i);
+                }
+                for (size_t b = sizeof one; b < stride; b++) {
+                    cr_expect_eq(u.bytes[i * stride + b], 0, "byte %zu is not known", b);
+                }
+            }
+            for (size_t b = written * stride; b < sizeof u; b++) {
+                cr_assert_eq(u.bytes[b], 0x5a, "byte %zu behind %zu", b, written);
+            }
+        }
+    }
     fixture_destroy(f);
 }
