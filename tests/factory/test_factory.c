@@ -219,6 +219,32 @@ Test(factory, another_target_moves_the_channel_behind_its_handle)
     evener_channel_unref(channel);
 }
 
+/* The message names the pair that does not fit. */
+Test(factory, builders_that_are_counted_but_absent_are_refused)
+{
+    static const evener_policy_builder policy = {.size = sizeof policy, .name = "own"};
+    static const evener_policy_builder *const policies[] = {&policy};
+    const struct {
+        evener_factory_options options;
+        const char *expected;
+    } rows[] = {
+        {{.resolver_count = 1}, "factory options: resolver_count is not 0, but resolvers is NULL"},
+        {{.policy_count = 1}, "factory options: policy_count is not 0, but policies is NULL"},
+        {{.resolver_count = 1, .policy_count = 1}, "factory options: resolver_count is not 0, but resolvers is NULL"},
+        {{.resolver_count = 1, .policies = policies, .policy_count = 1},
+         "factory options: resolver_count is not 0, but resolvers is NULL"},
+    };
+    write_file(ONE("target = \"static:" A "\";"));
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        evener_factory_options options = rows[i].options;
+        evener_status status;
+        options.size = sizeof options;
+        options.runtime = runtime;
+        cr_expect_eq(evener_factory_open(path, &options, &factory, &status), EVENER_STATUS_INVALID_ARGUMENT);
+        cr_expect_str_eq(status.message, rows[i].expected, "%zu: %s", i, status.message);
+    }
+}
+
 Test(factory, the_old_backends_serve_until_the_new_target_has_an_answer)
 {
     evener_manual_resolver *manual;

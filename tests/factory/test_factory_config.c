@@ -321,3 +321,101 @@ Test(factory_config, includes_are_relative_to_the_file_and_named_in_messages)
     remove_file(folder, "shared.cfg");
     rmdir(folder);
 }
+
+/* ---- comparing settings ---- */
+
+static const evener_factory_settings some = {.target = (char *)"t",
+                                             .authority = (char *)"a",
+                                             .user_agent = (char *)"u",
+                                             .transport = (char *)"x",
+                                             .cache_file = (char *)"c",
+                                             .roots = (char *)"r",
+                                             .certificate = (char *)"e",
+                                             .key = (char *)"k",
+                                             .policy = (char *)"p",
+                                             .service_config = (char *)"s"};
+
+/* How much two settings that differ in one member have in common. */
+static void differ(const char *member, const evener_factory_settings *other, bool same_connection, bool same_resolver)
+{
+    cr_expect_not(evener_factory_settings_equal(&some, other), "%s", member);
+    cr_expect_not(evener_factory_settings_equal(other, &some), "%s", member);
+    cr_expect_eq(evener_factory_settings_same_connection(&some, other), same_connection, "%s", member);
+    cr_expect_eq(evener_factory_settings_same_resolver(&some, other), same_resolver, "%s", member);
+}
+
+#define TEXT(member, connection, resolver)                                                                             \
+    do {                                                                                                               \
+        evener_factory_settings other = some;                                                                          \
+        other.member = (char *)"other";                                                                                \
+        differ(#member, &other, connection, resolver);                                                                 \
+        other.member = NULL;                                                                                           \
+        differ(#member, &other, connection, resolver);                                                                 \
+    } while (0)
+
+#define NUMBER(member, connection, resolver)                                                                           \
+    do {                                                                                                               \
+        evener_factory_settings other = some;                                                                          \
+        other.member = 1;                                                                                              \
+        differ(#member, &other, connection, resolver);                                                                 \
+    } while (0)
+
+Test(factory_config, settings_that_differ_in_one_member_are_not_equal)
+{
+    evener_factory_settings same = some;
+    char copy[] = "t";
+    same.target = copy;
+    cr_expect(evener_factory_settings_equal(&some, &same), "equal texts");
+    TEXT(target, true, false);
+    TEXT(authority, true, true);
+    TEXT(user_agent, false, true);
+    TEXT(transport, true, true);
+    TEXT(cache_file, true, true);
+    TEXT(roots, false, true);
+    TEXT(certificate, false, true);
+    TEXT(key, false, true);
+    TEXT(policy, true, true);
+    TEXT(service_config, true, true);
+    NUMBER(security, false, true);
+    NUMBER(idle_timeout_ms, true, true);
+    NUMBER(connect_timeout_ms, true, true);
+    NUMBER(backoff_initial_ms, true, true);
+    NUMBER(backoff_max_ms, true, true);
+    NUMBER(keepalive_time_ms, false, true);
+    NUMBER(keepalive_timeout_ms, false, true);
+    NUMBER(empty_update_keep_ms, true, true);
+    NUMBER(cache_max_age_ms, true, true);
+    NUMBER(default_port, true, false);
+    NUMBER(queued_picks_max, true, true);
+    NUMBER(receive_bytes_max, false, true);
+    NUMBER(send_bytes_max, true, true);
+    NUMBER(header_list_bytes_max, false, true);
+    NUMBER(io_threads, true, true);
+    NUMBER(attempts_max, true, true);
+    NUMBER(calls_in_flight_max, true, true);
+    NUMBER(backend_calls_in_flight_max, true, true);
+    NUMBER(calls_waiting_max, true, true);
+    NUMBER(calls_wait_ms_max, true, true);
+    NUMBER(connections_per_backend_max, true, true);
+    NUMBER(compression, true, true);
+    NUMBER(empty_update, true, true);
+    NUMBER(wait_for_ready, true, true);
+    NUMBER(ignore_service_config, true, true);
+    NUMBER(keepalive_permit_without_calls, false, true);
+    NUMBER(ignore_http_proxy, false, true);
+    NUMBER(own_connections, false, true);
+    NUMBER(callbacks_on_call_threads, true, true);
+    evener_factory_settings other = some;
+    other.resolver = json_pack("{s:s}", "a", "1");
+    differ("resolver", &other, true, false);
+    same.resolver = json_pack("{s:s}", "a", "1");
+    cr_expect(evener_factory_settings_equal(&other, &same), "equal options");
+    json_decref(same.resolver);
+    same.resolver = json_pack("{s:s}", "a", "2");
+    cr_expect_not(evener_factory_settings_equal(&other, &same));
+    json_decref(same.resolver);
+    json_decref(other.resolver);
+    evener_factory_settings place = some; /* only for messages */
+    place.policy_line = 7;
+    cr_expect(evener_factory_settings_equal(&some, &place));
+}
