@@ -430,6 +430,24 @@ Test(search, n14_family)
     expect(s, "10.9.9.9:1");
 }
 
+/* A family that is not asked for says nothing about the name. */
+Test(search, n14_a_family_that_is_not_wanted_is_no_nodata)
+{
+    struct scene *s = scene_create("search a.example\n", NULL);
+    set_option(s, "dns.family", "ipv4");
+    set(s, "x.a.example", NULL, "");
+    set(s, "x", NULL, "");
+    open_now(s, "dns:///x:1");
+    cr_assert_str_eq(s->f->sink.source, "dns fake (NXDOMAIN)", "%s", s->f->sink.source);
+    expect(s, "");
+    s = scene_create("search a.example\n", NULL);
+    set(s, "x.a.example", NULL, "");
+    set(s, "x", NULL, NULL);
+    open_now(s, "dns:///x:1");
+    cr_assert_str_eq(s->f->sink.source, "dns fake (NODATA)", "%s", s->f->sink.source);
+    expect(s, "");
+}
+
 Test(search, n14_no_aaaa_of_resolv_conf)
 {
     struct scene *s = scene_create("options no-aaaa\n", NULL);

@@ -140,6 +140,24 @@ Test(srv, records_change)
     scene_destroy(s);
 }
 
+/* The addresses of a target that another service has are known at once: the list is pushed once, when it is whole. */
+Test(srv, targets_whose_addresses_are_known_are_pushed_once)
+{
+    struct scene *s = scene_create();
+    fake_dns_set(&s->dns, EVENER_DNS_SRV, SERVICE, "0 1 80 a.prod,0 1 80 b.prod", 3600);
+    fake_dns_set(&s->dns, EVENER_DNS_SRV, "_x._tcp.y", "0 1 81 a.prod", 2);
+    fake_dns_set(&s->dns, EVENER_DNS_A, "a.prod", "10.0.0.1", 3600);
+    fake_dns_set(&s->dns, EVENER_DNS_A, "b.prod", "10.0.0.2", 3600);
+    open_now(s, "merge:srv:///" SERVICE "|srv:///_x._tcp.y");
+    cr_assert_eq(s->f->sink.address_count, 3, "%s", s->f->sink.addresses);
+    const size_t updates = s->f->sink.update_count;
+    fake_dns_set(&s->dns, EVENER_DNS_SRV, "_x._tcp.y", "0 1 81 a.prod,0 1 81 b.prod", 3600);
+    virtual_loop_advance_ms(s->f->loop, 2000);
+    cr_assert_eq(s->f->sink.address_count, 4, "%s", s->f->sink.addresses);
+    cr_assert_eq(s->f->sink.update_count, updates + 1);
+    scene_destroy(s);
+}
+
 Test(srv, slow_target_holds_the_others_up_for_50_ms)
 {
     struct scene *s = scene_create();

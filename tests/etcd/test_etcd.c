@@ -320,6 +320,44 @@ Test(etcd, other_data_is_checked_once_and_then_listed_until_it_succeeds)
     scene_destroy(s);
 }
 
+Test(etcd, a_check_that_fails_is_tried_again)
+{
+    scene *s = scene_create();
+    size_t errors = 2;
+    fake_etcd_put(s->etcd, "orders/a", A);
+    scene_open(s, "orders");
+    expect_list(s, "127.0.0.1:1");
+    cr_assert(fake_etcd_wait(s->etcd, FAKE_ETCD_WATCHES, 1));
+    fake_etcd_set_down(s->etcd, true);
+    cr_assert(resolver_fixture_wait(s->f, has_errors, &errors));
+    fake_etcd_put(s->etcd, "orders/b", C);
+    fake_etcd_fail(s->etcd, "Range", 2, EVENER_STATUS_UNAVAILABLE, "not now");
+    fake_etcd_set_down(s->etcd, false);
+    expect_list(s, "127.0.0.1:1,127.0.0.1:3");
+    cr_expect_eq(fake_etcd_count_of(s->etcd, FAKE_ETCD_CHECKS), 1); /* those that fail are not counted */
+    cr_expect_eq(fake_etcd_count_of(s->etcd, FAKE_ETCD_RANGES), 1);
+    scene_destroy(s);
+}
+
+/* An empty list is checked by its number of keys alone. */
+Test(etcd, an_empty_list_is_checked_too)
+{
+    scene *s = scene_create();
+    size_t errors = 2;
+    fake_etcd_put(s->etcd, "other/a", A);
+    scene_open(s, "orders");
+    cr_assert(fake_etcd_wait(s->etcd, FAKE_ETCD_WATCHES, 1));
+    fake_etcd_set_down(s->etcd, true);
+    cr_assert(resolver_fixture_wait(s->f, has_errors, &errors));
+    fake_etcd_set_down(s->etcd, false);
+    cr_assert(fake_etcd_wait(s->etcd, FAKE_ETCD_WATCHES, 2));
+    fake_etcd_put(s->etcd, "orders/b", C);
+    expect_list(s, "127.0.0.1:3");
+    cr_expect_eq(fake_etcd_count_of(s->etcd, FAKE_ETCD_CHECKS), 1);
+    cr_expect_eq(fake_etcd_count_of(s->etcd, FAKE_ETCD_RANGES), 1);
+    scene_destroy(s);
+}
+
 Test(etcd, a_refused_watch_is_reported_and_tried_again)
 {
     scene *s = scene_create();

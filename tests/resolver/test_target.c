@@ -1,10 +1,14 @@
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <criterion/criterion.h>
 
 #include <evener/resolver.h>
 #include <evener/target.h>
+
+#include "resolver/target.h"
 
 static void expect(const char *text, const char *scheme, const char *authority, const char *endpoint, const char *path)
 {
@@ -86,6 +90,48 @@ Test(target, limit_holds_at_the_edge)
     cr_assert_eq(evener_target_parse(text, &target, NULL), EVENER_STATUS_OK);
     evener_target_destroy(target);
     free(text);
+}
+
+/* Relative paths count from the directory of the time when they were parsed; compositions may have such parts. */
+Test(target, directory_is_kept_where_it_matters)
+{
+    static const struct {
+        const char *text;
+        bool kept;
+    } cases[] = {{"file:a/b", true},   {"file:b", true},    {"file:", true},         {"file:/a", false},
+                 {"file:///a", false}, {"merge:x|y", true}, {"fallback:/x|y", true}, {"dns:a", false},
+                 {"dns:a/b", false},   {"unix:a/b", false}, {"files:a", false}};
+    char here[4096];
+    cr_assert_not_null(getcwd(here, sizeof here));
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        evener_target *target;
+        cr_assert_eq(evener_target_parse(cases[i].text, &target, NULL), EVENER_STATUS_OK);
+        const char *directory = evener_target_directory(target);
+        cr_expect_eq(directory != NULL, cases[i].kept, "%s", cases[i].text);
+        cr_expect(directory == NULL || strcmp(directory, here) == 0);
+        evener_target_destroy(target);
+    }
+}
+
+Test(target, a_part_inherits_the_directory_of_the_whole)
+{
+    evener_target *whole, *relative, *absolute;
+    cr_assert_eq(chdir("/tmp"), 0);
+    cr_assert_eq(evener_target_parse("merge:x|y", &whole, NULL), EVENER_STATUS_OK);
+    cr_assert_eq(chdir("/"), 0);
+    cr_assert_eq(evener_target_parse("file:a", &relative, NULL), EVENER_STATUS_OK);
+    cr_assert_eq(evener_target_parse("file:/a", &absolute, NULL), EVENER_STATUS_OK);
+    cr_assert_str_eq(evener_target_directory(relative), "/");
+    evener_target_inherit_directory(relative, absolute); /* has none */
+    cr_assert_str_eq(evener_target_directory(relative), "/");
+    evener_target_inherit_directory(relative, whole);
+    evener_target_inherit_directory(absolute, whole);
+    cr_assert_str_eq(evener_target_directory(relative), "/tmp");
+    cr_assert_null(evener_target_directory(absolute));
+    evener_target_destroy(whole);
+    cr_assert_str_eq(evener_target_directory(relative), "/tmp");
+    evener_target_destroy(relative);
+    evener_target_destroy(absolute);
 }
 
 /* ---- registry ---- */
@@ -200,4 +246,91 @@ Test(registry, option_is_found_by_key_and_the_last_wins)
     cr_assert_str_eq(evener_resolver_option(&args, "a"), "3");
     cr_assert_str_eq(evener_resolver_option(&args, "b"), "2");
     cr_assert_null(evener_resolver_option(&args, "c"));
+}
+
+/* ---- builders that are counted, and those of older versions ---- */
+
+static int references;
+
+static void take_reference(const evener_resolver_builder *builder)
+{
+    (void)builder;
+    references++;
+}
+
+static void give_back(const evener_resolver_builder *builder)
+{
+    (void)builder;
+    references--;
+}
+
+Test(registry, builders_are_counted_if_they_have_both_functions)
+{
+    const evener_resolver_builder counted = {.size = sizeof counted, .ref = take_reference, .unref = give_back};
+    evener_resolver_builder other = counted;
+    const evener_resolver_builder *all[] = {NULL, &counted, &other, &counted};
+    evener_resolver_builders_ref(all, 4);
+    cr_assert_eq(references, 3);
+    evener_resolver_builders_unref(all, 4);
+    cr_assert_eq(references, 0);
+    other.ref = NULL;
+    evener_resolver_builders_ref(all, 4);
+    cr_assert_eq(references, 2);
+    other = counted;
+    other.unref = NULL;
+    evener_resolver_builders_unref(all, 4);
+    cr_assert_eq(references, 0);
+    other = counted;
+    static const size_t end = offsetof(evener_resolver_builder, unref) + sizeof other.unref;
+    for (size_t size = end - sizeof other.unref; size <= end; size++) { /* compiled against an older version */
+        other.size = size;
+        references = 0;
+        evener_resolver_builders_ref(all, 4);
+        cr_assert_eq(references, size < end ? 2 : 3, "%zu", size);
+    }
+    evener_resolver_builders_ref(NULL, 4);
+    evener_resolver_builders_unref(NULL, 4);
+}
+
+/* Which names TLS verifies: the target's, or each address's own. */
+Test(registry, server_names_of_each_scheme)
+{
+    static const struct {
+        const char *target;
+        evener_server_names names;
+    } cases[] = {
+        {"dns:///x", EVENER_SERVER_NAMES_TARGET},
+        {"srv:///_a._b.c", EVENER_SERVER_NAMES_TARGET},
+        {"file:///x", EVENER_SERVER_NAMES_ADDRESSES},
+        {"static:10.0.0.1:80", EVENER_SERVER_NAMES_ADDRESSES},
+        {"static:10.0.0.1:80,[::1]:80", EVENER_SERVER_NAMES_ADDRESSES},
+        {"static:unix:/x", EVENER_SERVER_NAMES_MISSING},
+        {"static:unix:/x;authority=a", EVENER_SERVER_NAMES_ADDRESSES},
+        {"static:unix:/x;authority=", EVENER_SERVER_NAMES_MISSING},
+        {"static:10.0.0.1:80,unix:/x;authority=a,unix:/y", EVENER_SERVER_NAMES_MISSING},
+        {"static:unix:/y,10.0.0.1:80", EVENER_SERVER_NAMES_MISSING},
+        {"merge:dns:///x|static:10.0.0.1:80", EVENER_SERVER_NAMES_TARGET},
+        {"merge:static:10.0.0.1:80|dns:///x", EVENER_SERVER_NAMES_ADDRESSES},
+        {"fallback:static:unix:/x|dns:///x", EVENER_SERVER_NAMES_MISSING},
+        {"fallback:file:/x|static:unix:/x", EVENER_SERVER_NAMES_ADDRESSES},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        evener_target *target;
+        const evener_resolver_builder *builder;
+        evener_status status;
+        cr_assert_eq(evener_resolver_lookup(NULL, cases[i].target, &target, &builder, &status), EVENER_STATUS_OK, "%s",
+                     status.message);
+        cr_expect_eq(evener_resolver_server_names(builder, target), cases[i].names, "%s", cases[i].target);
+        evener_target_destroy(target);
+    }
+    static const size_t end = offsetof(evener_resolver_builder, server_names) + sizeof own_dns.server_names;
+    evener_target *target;
+    cr_assert_eq(evener_target_parse("static:10.0.0.1:80", &target, NULL), EVENER_STATUS_OK);
+    evener_resolver_builder older = *evener_resolver_find(NULL, "static");
+    for (size_t size = end - sizeof own_dns.server_names; size <= end; size++) {
+        older.size = size;
+        cr_expect_eq(evener_resolver_server_names(&older, target),
+                     size < end ? EVENER_SERVER_NAMES_TARGET : EVENER_SERVER_NAMES_ADDRESSES, "%zu", size);
+    }
+    evener_target_destroy(target);
 }

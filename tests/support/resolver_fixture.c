@@ -1,5 +1,6 @@
 #include "tests/support/resolver_fixture.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -147,6 +148,8 @@ bool resolver_fixture_wait_addresses(resolver_fixture *f, const char *addresses)
 void resolver_fixture_destroy(resolver_fixture *f)
 {
     resolver_fixture_close(f);
+    assert(f->loop == NULL ||
+           virtual_loop_next_deadline_ns(f->loop) == UINT64_MAX); /* no timer outlives its resolver */
     evener_runtime_unref(f->runtime);
     virtual_loop_destroy(f->loop);
     recording_sink_clear(&f->sink);
