@@ -1,10 +1,13 @@
-/* When an I/O thread lets other threads run before it reads: this program's sched_yield() counts, and takes as long as
- * the test says. */
+/* The turns of an I/O thread: when it lets other threads run before it reads, and how long it waits for events. This
+ * program's sched_yield() counts, and takes as long as the test says; its epoll_wait() notes for how long it is called.
+ * The loop's time passes when the test says so. */
 #include <criterion/criterion.h>
 
+#include <dlfcn.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/epoll.h>
 
 #include "http2/bare_connection.h"
 #include "http2/fixture.h"
@@ -27,7 +30,23 @@ __attribute__((visibility("default"))) int sched_yield(void)
     return 0;
 }
 
-/* ---- a loop whose time passes in yields only ---- */
+#define NO_WAIT (-2)
+static _Atomic int last_wait_ms = NO_WAIT; /* -1: without end */
+static _Atomic int first_wait_ms = NO_WAIT;
+
+/* Other programs' threads have descriptors of their own: only the transport calls this one here. */
+__attribute__((visibility("default"))) int epoll_wait(int descriptor, struct epoll_event *found, int count, int ms)
+{
+    int (*next)(int, struct epoll_event *, int, int);
+    void *symbol = dlsym(RTLD_NEXT, "epoll_wait");
+    int none = NO_WAIT;
+    memcpy(&next, &symbol, sizeof next);
+    atomic_compare_exchange_strong(&first_wait_ms, &none, ms);
+    atomic_store(&last_wait_ms, ms);
+    return next(descriptor, found, count, ms);
+}
+
+/* ---- a loop whose time is the test's ---- */
 
 static virtual_loop *loop;
 static evener_loop_vtable vtable;
@@ -81,6 +100,14 @@ static void close_all(void)
 
 TestSuite(http2_yield, .init = open_all, .fini = close_all, .timeout = 120);
 
+static void exchange_pings(void)
+{
+    raw_send(&raw, RAW_PING, 0, 0, "12345678", 8);
+    do {
+        cr_assert(raw_read_any(&raw, &frame));
+    } while (frame.type != RAW_PING || frame.flags != RAW_ACK);
+}
+
 /* Let this many calls end by what the I/O thread reads at once, then let it read something more. Return the yields. */
 static unsigned yields_after(unsigned count)
 {
@@ -106,10 +133,7 @@ static unsigned yields_after(unsigned count)
         cr_assert_eq(h2_call_wait(calls[i])->code, EVENER_STATUS_RESOURCE_EXHAUSTED);
         h2_call_free(calls[i]);
     }
-    raw_send(&raw, RAW_PING, 0, 0, "12345678", 8);
-    do {
-        cr_assert(raw_read_any(&raw, &frame));
-    } while (frame.type != RAW_PING || frame.flags != RAW_ACK);
+    exchange_pings();
     return atomic_load(&yields) - before;
 }
 
@@ -164,4 +188,87 @@ Test(http2_yield, a_quick_one_ends_the_growth)
     cr_assert_eq(rounds_without_yield(), 0);
     cr_assert_eq(rounds_without_yield(), PAUSE_FIRST);
     cr_assert_eq(rounds_without_yield(), 2 * PAUSE_FIRST);
+}
+
+/* ---- waiting ---- */
+
+#define HOUR_MS 3600000
+
+TestSuite(http2_wait, .init = open_all, .fini = close_all, .timeout = 60);
+
+/* Return when the thread has come to wait for so long. */
+static void await_wait_ms(int ms)
+{
+    while (atomic_load(&last_wait_ms) != ms) { /* the suite's timeout ends this */
+        virtual_loop_run_until_idle(loop);
+    }
+}
+
+static void pass_ns(uint64_t ns)
+{
+    atomic_fetch_add(&passed_ns, ns);
+    exchange_pings(); /* wakes the thread, which looks at the time */
+}
+
+Test(http2_wait, lasts_until_the_first_timer_and_is_never_too_short)
+{
+    await_wait_ms(-1);
+    h2_call *late = h2_call_start(peer, &(h2_call_options){.timeout_ms = HOUR_MS + 1000}, NULL);
+    await_wait_ms(HOUR_MS); /* the longest */
+    h2_call *one = h2_call_start(peer, &(h2_call_options){.timeout_ms = HOUR_MS - 1000}, NULL);
+    await_wait_ms(HOUR_MS - 1000);
+    pass_ns(1);
+    await_wait_ms(HOUR_MS - 1000);
+    pass_ns(EVENER_NS_PER_MS - 1);
+    await_wait_ms(HOUR_MS - 1001);
+    pass_ns((HOUR_MS - 1002) * EVENER_NS_PER_MS);
+    await_wait_ms(1);
+    pass_ns(EVENER_NS_PER_MS - 1);
+    await_wait_ms(1);
+    cr_assert_not(h2_call_has_ended(one));
+    pass_ns(1);
+    cr_assert_eq(h2_call_wait(one)->code, EVENER_STATUS_DEADLINE_EXCEEDED);
+    await_wait_ms(2000); /* until the other's */
+    cr_assert_not(h2_call_has_ended(late));
+    h2_call_cancel(late, EVENER_STATUS_CANCELLED, "the end");
+    (void)h2_call_wait(late);
+    h2_call_free(one);
+    h2_call_free(late);
+}
+
+/* A callback that takes two seconds. */
+static void take_time(void *arg)
+{
+    (void)arg;
+    atomic_fetch_add(&passed_ns, 2 * EVENER_NS_PER_S);
+    atomic_store(&first_wait_ms, NO_WAIT);
+}
+
+Test(http2_wait, is_none_for_a_timer_that_is_due)
+{
+    h2_call *one = h2_call_start(peer, &(h2_call_options){.timeout_ms = 1000}, NULL);
+    h2_call *slow = h2_call_start(peer, &(h2_call_options){.ended = take_time}, NULL);
+    (void)raw_read_call(&raw, &frame);
+    raw_send_reset(&raw, raw_read_call(&raw, &frame), 8);
+    cr_assert_eq(h2_call_wait(slow)->code, EVENER_STATUS_CANCELLED);
+    cr_assert_eq(h2_call_wait(one)->code, EVENER_STATUS_DEADLINE_EXCEEDED);
+    cr_assert_eq(atomic_load(&first_wait_ms), 0);
+    h2_call_free(one);
+    h2_call_free(slow);
+}
+
+/* The timer finds the connection in the thread's hands. */
+Test(http2_wait, a_timer_may_ring_in_the_turn_of_an_event)
+{
+    h2_call *late = h2_call_start(peer, &(h2_call_options){.timeout_ms = 2 * HOUR_MS}, NULL);
+    h2_call *one = h2_call_start(peer, &(h2_call_options){.timeout_ms = HOUR_MS - 1}, NULL);
+    await_wait_ms(HOUR_MS - 1);
+    pass_ns((HOUR_MS - 1) * EVENER_NS_PER_MS);
+    cr_assert_eq(h2_call_wait(one)->code, EVENER_STATUS_DEADLINE_EXCEEDED);
+    await_wait_ms(HOUR_MS);
+    cr_assert_not(h2_call_has_ended(late));
+    h2_call_cancel(late, EVENER_STATUS_CANCELLED, "the end");
+    (void)h2_call_wait(late);
+    h2_call_free(one);
+    h2_call_free(late);
 }
