@@ -1,6 +1,7 @@
 /* The base policy: what a user's policy of fifty lines can rely on. */
 #include <criterion/criterion.h>
 #include <evener/base_policy.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -343,4 +344,29 @@ Test(base, closes_in_the_turn_in_which_a_list_takes_over)
     harness_destroy(h);
     cr_assert_eq(spy.created, 3);
     cr_assert_eq(spy.destroyed_data, 3);
+}
+
+/* The resolver says where an empty list comes from, unless the helper is of an older evener. */
+Test(base, an_empty_list_names_its_source)
+{
+    static const struct {
+        const char *source, *message;
+        bool older;
+    } cases[] = {{NULL, "the address list of test:///service is empty", false},
+                 {"", "the address list of test:///service is empty", false},
+                 {"dns 10.0.0.53:53 (NXDOMAIN)",
+                  "the address list of test:///service is empty, says dns 10.0.0.53:53 (NXDOMAIN)", false},
+                 {"past the end", "the address list of test:///service is empty", true}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        policy_harness *h = spy_harness();
+        h->helper.list_source = cases[i].source;
+        h->helper.size = cases[i].older ? offsetof(evener_policy_helper, list_source) : sizeof h->helper;
+        evener_status status;
+        cr_assert_eq(harness_update_quietly(h, "", &status), EVENER_STATUS_UNAVAILABLE);
+        cr_expect_str_eq(status.message, cases[i].message);
+        cr_expect_str_eq(h->status.message, cases[i].message);
+        cr_expect_eq(h->state, EVENER_TRANSIENT_FAILURE);
+        cr_expect_str_eq(harness_pick_one(h), "fail");
+        harness_destroy(h);
+    }
 }

@@ -190,6 +190,8 @@ Test(least_request_shares, b1_two_of_four_that_fail_get_few_calls)
         scene_run(s, 300, 20);
         cr_assert_lt(scene_share(s, 0) + scene_share(s, 2), 0.05, "seed %zu: %f", (size_t)seed,
                      scene_share(s, 0) + scene_share(s, 2));
+        cr_assert_float_eq(scene_share(s, 1), scene_share(s, 3), 0.06, "seed %zu: %f and %f", (size_t)seed,
+                           scene_share(s, 1), scene_share(s, 3));
         scene_close(s);
     }
 }

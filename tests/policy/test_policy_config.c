@@ -252,9 +252,74 @@ Test(policy_config, a_getter_says_whether_it_stored_the_field)
                          stored ? EVENER_STATUS_OK : EVENER_STATUS_INVALID_ARGUMENT, "%s, %zu", json, type);
         }
     }
-    bool flag = true;
+    /* A missing field stores nothing. */
     evener_policy_fields *fields = evener_policy_fields_open("{}");
+    bool flag = true;
+    uint32_t number = 5, codes = 6;
+    double ratio = 0.5;
+    uint64_t duration_ns = 7;
+    size_t count = 8;
+    char text[] = "old";
     cr_expect_not(evener_policy_fields_get_bool(fields, "field", &flag));
-    cr_expect(flag, "a missing field stores nothing");
+    cr_expect_not(evener_policy_fields_get_u32(fields, "field", 0, 9, &number));
+    cr_expect_not(evener_policy_fields_get_double(fields, "field", 0, 9, &ratio));
+    cr_expect_not(evener_policy_fields_get_duration(fields, "field", 0, 9, &duration_ns));
+    cr_expect_not(evener_policy_fields_get_string(fields, "field", text, sizeof text));
+    cr_expect_not(evener_policy_fields_get_strings(fields, "field", text, sizeof text, &count));
+    cr_expect_not(evener_policy_fields_get_status_codes(fields, "field", &codes));
+    cr_expect_not(evener_policy_fields_enter(fields, "field"));
+    cr_expect(flag && number == 5 && codes == 6 && ratio == 0.5 && duration_ns == 7 && count == 8);
+    cr_expect_str_eq(text, "old");
     cr_expect_eq(evener_policy_fields_close(fields, EVENER_UNKNOWN_FIELDS_IGNORE, NULL), EVENER_STATUS_OK);
+}
+
+/* The limits of texts: all bytes with their NUL. */
+Test(policy_config, texts_fill_their_room)
+{
+    char text[4] = "", list[8] = "", codes_list[8] = "";
+    size_t count = 0;
+    evener_status status;
+    evener_policy_fields *fields = evener_policy_fields_open(
+        "{\"text\":\"abc\",\"list\":[\"abc\",\"def\"],\"more\":[\"abc\",\"defg\"],\"long\":\"abcd\"}");
+    cr_expect(evener_policy_fields_get_string(fields, "text", text, sizeof text));
+    cr_expect_str_eq(text, "abc");
+    cr_expect(evener_policy_fields_get_strings(fields, "list", list, sizeof list, &count));
+    cr_expect_eq(count, 2);
+    cr_expect_arr_eq(list, "abc\0def", 8);
+    cr_expect_not(evener_policy_fields_get_strings(fields, "more", codes_list, sizeof codes_list, &count));
+    cr_expect_str_eq(codes_list, "");
+    cr_expect_eq(evener_policy_fields_close(fields, EVENER_UNKNOWN_FIELDS_IGNORE, &status),
+                 EVENER_STATUS_INVALID_ARGUMENT);
+    cr_expect_str_eq(status.message, "more: at most 8 bytes in all are allowed, with one more per string");
+}
+
+/* A missing child, and one that is not there, are errors with the place. */
+Test(policy_config, a_child_policy_is_needed)
+{
+    static const struct {
+        const char *json, *message;
+    } bad[] = {
+        {"{}", "child: a list like [{\"round_robin\": {}}] is needed"},
+        {"{\"child\":{}}", "child: a list like [{\"round_robin\": {}}] is needed"},
+        {"{\"child\":[{\"a\":{},\"b\":{}}]}",
+         "child[0]: an object with exactly one member, the policy's name, is needed"},
+        {"{\"child\":[{\"a\":{}},7]}", "child[1]: an object with exactly one member, the policy's name, is needed"},
+        {"{\"child\":[]}", "child: no known policy in an empty list; register it first"},
+        {"{\"child\":[{\"a\":{}},{\"b\":{}}]}", "child: no known policy among \"a\", \"b\"; register it first"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        evener_policy_choice choice = {0};
+        evener_status status;
+        evener_policy_fields *fields = evener_policy_fields_open(bad[i].json);
+        cr_expect_not(evener_policy_fields_get_child_policy(fields, "child", NULL, &choice), "%s", bad[i].json);
+        cr_expect_eq(evener_policy_fields_close(fields, EVENER_UNKNOWN_FIELDS_IGNORE, &status),
+                     EVENER_STATUS_INVALID_ARGUMENT);
+        cr_expect_str_eq(status.message, bad[i].message);
+    }
+    evener_policy_choice choice = {0};
+    evener_policy_fields *fields = evener_policy_fields_open("{\"child\":[{\"a\":{}},{\"random\":{}}]}");
+    cr_expect(evener_policy_fields_get_child_policy(fields, "child", NULL, &choice));
+    cr_expect_str_eq(choice.builder->name, "random");
+    cr_expect_eq(evener_policy_fields_close(fields, EVENER_UNKNOWN_FIELDS_IGNORE, NULL), EVENER_STATUS_OK);
+    evener_policy_choice_clear(&choice);
 }

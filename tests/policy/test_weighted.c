@@ -459,12 +459,15 @@ Test(load_report, refuses_what_is_none)
     const uint8_t negative[] = {0x09, 0, 0, 0, 0, 0, 0, 0xF0, 0xBF};
     const uint8_t nan[] = {0x09, 0, 0, 0, 0, 0, 0, 0xF8, 0x7F};
     const uint8_t cut[] = {0x09, 0, 0, 0};
+    const uint8_t cut_number[] = {0x18, 0x80, 0}; /* would end in the byte after */
     const uint8_t too_long[] = {0x42, 0x7F, 0};
     const uint8_t group[] = {0x0B};
     const uint8_t endless[] = {0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x01};
     cr_assert(!evener_load_report_parse(negative, sizeof negative, &parsed));
     cr_assert(!evener_load_report_parse(nan, sizeof nan, &parsed));
     cr_assert(!evener_load_report_parse(cut, sizeof cut, &parsed));
+    cr_assert(!evener_load_report_parse(cut_number, 2, &parsed));
+    cr_assert(evener_load_report_parse(cut_number, 3, &parsed));
     cr_assert(!evener_load_report_parse(too_long, sizeof too_long, &parsed));
     cr_assert(!evener_load_report_parse(group, sizeof group, &parsed));
     cr_assert(!evener_load_report_parse(endless, sizeof endless, &parsed));
@@ -592,6 +595,26 @@ Test(weighted_round_robin, b1_a_report_with_a_failure_never_raises_the_weight)
         } else { /* all fail: utilization 0.5 + 1 in place of 0.5 */
             cr_assert_lt(counts[0], 9000 / 6);
         }
+        harness_destroy(h);
+    }
+}
+
+/* B1: what the server reports as errors is not held against it a second time; what it does not report is. */
+Test(weighted_round_robin, b1_failures_count_once_whether_they_are_reported_or_not)
+{
+    for (size_t i = 0; i < 2; i++) {
+        policy_harness *h = ready_harness("weighted_round_robin", NO_BLACKOUT, A "," B "," C);
+        const double reported = i == 0 ? 50 : 0;    /* of 100 per second */
+        for (size_t call = 0; call < 100; call++) { /* every other one fails */
+            report_with(h, A, call % 2 == 0 ? EVENER_STATUS_UNAVAILABLE : EVENER_STATUS_OK, 100, reported, 0.5, 0);
+        }
+        report(h, B, 100, 0, 1, 0); /* 100 */
+        report(h, C, 100, 0, 1, 0);
+        harness_advance_ms(h, 1000);
+        size_t counts[3];
+        harness_count_picks(h, 9000,
+                            counts); /* A: 100 / (0.5 + 1 * 50 / 100), and a little less than half is failing */
+        assert_shares(counts, (double[]){1 / 3.0, 1 / 3.0, 1 / 3.0}, 3, 0.02);
         harness_destroy(h);
     }
 }
