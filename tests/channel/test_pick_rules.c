@@ -302,20 +302,31 @@ static evener_pick_outcome end_the_first_in_the_third(const evener_pick_context 
     return EVENER_PICK_COMPLETE;
 }
 
+static evener_pick_outcome none_yet(const evener_pick_context *context)
+{
+    (void)context;
+    return EVENER_PICK_QUEUE;
+}
+
 Test(pick_rules, a_call_that_ends_while_others_are_tried_is_noticed)
 {
     bool called[3] = {false};
     evener_pick_request requests[3];
     limited = fixture_create(&(evener_channel_options){
         .policies = policies, .policy_count = 1, .policy = "own", .backend_calls_in_flight_max = 1});
-    tries = 0;
-    answer = end_the_first_in_the_third;
+    fixture_push(limited, A);
+    fixture_connect(limited);
+    answer = none_yet;
     for (int i = 0; i < 3; i++) {
         requests[i] = (evener_pick_request){
             .size = sizeof requests[i], .pick = &served[i], .callback = called_back, .arg = &called[i]};
         cr_assert_eq(evener_channel_pick_async(limited->channel, NULL, &requests[i], NULL), EVENER_PICK_QUEUE);
     }
-    fixture_push(limited, A);
+    virtual_loop_run_until_idle(limited->loop);
+    tries = 0;
+    answer = end_the_first_in_the_third;
+    evener_pick_queue_wake(&limited->channel->queue);
+    virtual_loop_run_until_idle(limited->loop);
     cr_expect_eq(tries, 5, "%u", tries);
     cr_expect(called[0] && called[2]);
     cr_expect(called[1], "it waits for no further event");
