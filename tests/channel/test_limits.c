@@ -519,6 +519,20 @@ Test(limits, any_number_of_tried_backends_may_be_given)
         }
         cr_expect_eq(of_tried != 0, count == 15, "%zu: %u", count, of_tried);
     }
+    /* The 17th is the one with room that is not avoided. */
+    for (unsigned i = 1; i <= 3; i++) {
+        static char text[] = "127.0.0.1:0";
+        text[10] = (char)('0' + i);
+        if (strcmp(text, tried[15]) != 0 && strcmp(text, evener_subchannel_address_text(full.pick.subchannel)) != 0) {
+            tried[16] = text;
+            break;
+        }
+    }
+    for (unsigned i = 0; i < 12; i++) {
+        cr_assert_eq(ask_with(f, &w, (evener_pick_args){.tried = tried, .tried_count = 17}), EVENER_PICK_COMPLETE);
+        cr_expect_str_eq(evener_subchannel_address_text(w.pick.subchannel), tried[16]);
+        end(f, &w.pick);
+    }
     end(f, &full.pick);
     fixture_destroy(f);
 }

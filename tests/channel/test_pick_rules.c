@@ -26,6 +26,7 @@ static evener_pick_outcome (*answer)(const evener_pick_context *context);
 static evener_done_info seen;
 static bool notified;
 static unsigned ends, unsent_ends; /* of which the latter say that nothing was sent */
+static unsigned layers = 1;        /* of each pick */
 
 static void done(void *data, uint64_t word, const evener_done_info *info, uint32_t lane)
 {
@@ -42,7 +43,7 @@ static evener_pick_outcome own_pick(evener_picker *base, const evener_pick_conte
 {
     pick->subchannel = ((own_picker *)base)->subchannel;
     const evener_pick_outcome outcome = answer != NULL ? answer(context) : EVENER_PICK_COMPLETE;
-    if (outcome == EVENER_PICK_COMPLETE) {
+    for (unsigned i = 0; outcome == EVENER_PICK_COMPLETE && i < layers; i++) {
         (void)evener_pick_add_layer(pick, done, evener_subchannel_data(pick->subchannel));
     }
     return outcome;
@@ -333,6 +334,83 @@ Test(pick_rules, a_call_that_ends_while_others_are_tried_is_noticed)
     cr_expect_eq(limited->channel->limits.waiting, 0);
     evener_pick_done(&served[1], NULL);
     answer = NULL;
+    fixture_destroy(limited);
+}
+
+/* A pick has room for the parts of four policies, and a limit needs one of them. */
+Test(pick_rules, a_limit_takes_one_of_the_layers_of_a_pick)
+{
+    limited = fixture_create(
+        &(evener_channel_options){.policies = policies, .policy_count = 1, .policy = "own", .calls_in_flight_max = 5});
+    fixture_push(limited, A);
+    fixture_connect(limited);
+    evener_pick pick;
+    evener_status status;
+    for (layers = 0; layers < EVENER_PICK_LAYERS_MAX; layers++) {
+        ends = unsent_ends = 0;
+        cr_assert_eq(evener_channel_try_pick(limited->channel, NULL, &pick, &status), EVENER_PICK_COMPLETE);
+        cr_expect_eq(ends, 0);
+        cr_expect_eq((uint32_t)limited->channel->limits.word, 1, "it is in flight");
+        evener_pick_done(&pick, NULL);
+        cr_expect_eq(ends, layers);
+        cr_expect_eq(unsent_ends, 0);
+        cr_expect_eq((uint32_t)limited->channel->limits.word, 0);
+    }
+    ends = unsent_ends = 0;
+    cr_assert_eq(evener_channel_try_pick(limited->channel, NULL, &pick, &status), EVENER_PICK_DROP);
+    cr_expect_eq(status.code, EVENER_STATUS_INTERNAL, "FAILED_PRECONDITION could be a server's");
+    cr_expect_not_null(strstr(status.message, "need one of the 4 layers of a pick: nest fewer policies"), "%s",
+                       status.message);
+    cr_expect_eq(unsent_ends, EVENER_PICK_LAYERS_MAX, "the policies learn of it");
+    cr_expect_eq((uint32_t)limited->channel->limits.word, 0);
+    cr_expect_eq(fixture_stats(limited, A).in_flight, 0);
+    layers = 1;
+    fixture_destroy(limited);
+}
+
+/* The one that came first waits for its policy, and finds the limit later than the one behind it. */
+Test(pick_rules, a_call_waits_for_the_limit_from_the_time_that_it_meets_it)
+{
+    bool called[3] = {false};
+    evener_pick_request requests[3];
+    limited = fixture_create(&(evener_channel_options){
+        .policies = policies, .policy_count = 1, .policy = "own", .calls_in_flight_max = 1, .calls_wait_ms_max = 100});
+    fixture_push(limited, A);
+    fixture_connect(limited);
+    for (int i = 0; i < 3; i++) {
+        requests[i] = (evener_pick_request){
+            .size = sizeof requests[i], .pick = &served[i], .callback = called_back, .arg = &called[i]};
+    }
+    answer = none_yet;
+    cr_assert_eq(evener_channel_pick_async(limited->channel, NULL, &requests[0], NULL), EVENER_PICK_QUEUE);
+    evener_pick_queue_wake(&limited->channel->queue); /* so that nothing new is there when the second one comes */
+    virtual_loop_run_until_idle(limited->loop);
+    answer = NULL;
+    cr_assert_eq(evener_channel_try_pick(limited->channel, NULL, &held, NULL), EVENER_PICK_COMPLETE);
+    virtual_loop_advance_ms(limited->loop, 50);
+    cr_assert_eq(evener_channel_pick_async(limited->channel, NULL, &requests[1], NULL), EVENER_PICK_QUEUE);
+    virtual_loop_advance_ms(limited->loop, 30);
+    evener_pick_queue_wake(&limited->channel->queue);
+    virtual_loop_advance_ms(limited->loop, 10);
+    cr_expect_eq(limited->channel->limits.waiting, 2);
+    cr_assert_eq(evener_channel_pick_async(limited->channel, NULL, &requests[2], NULL), EVENER_PICK_QUEUE);
+    virtual_loop_advance_ms(limited->loop, 59);
+    cr_expect_not(called[0] || called[1] || called[2]);
+    virtual_loop_advance_ms(limited->loop, 1);
+    cr_expect(called[1], "at 150 ms");
+    cr_expect_not(called[0] || called[2]);
+    virtual_loop_advance_ms(limited->loop, 29);
+    cr_expect_not(called[0] || called[2]);
+    virtual_loop_advance_ms(limited->loop, 1);
+    cr_expect(called[0], "at 180 ms");
+    cr_expect_not(called[2]);
+    virtual_loop_advance_ms(limited->loop, 9);
+    cr_expect_not(called[2]);
+    virtual_loop_advance_ms(limited->loop, 1);
+    cr_expect(called[2], "at 190 ms");
+    cr_expect_eq(limited->channel->limits.waiting, 0);
+    cr_expect_eq(limited->channel->limits.expired, 3);
+    evener_pick_done(&held, NULL);
     fixture_destroy(limited);
 }
 
