@@ -176,6 +176,15 @@ Test(channel, a_resolver_that_cannot_be_built_is_built_again_after_a_backoff)
                   (int)expected_ms);
         expected_ms = expected_ms * 1.6 < 120000 ? expected_ms * 1.6 : 120000;
     }
+    const uint64_t errors = channel->control.resolver_errors;
+    evener_channel_reset_connect_backoff(channel);
+    cr_expect_eq(channel->control.resolver_errors, errors);
+    virtual_loop_run_until_idle(f->loop);
+    cr_expect_eq(channel->control.resolver_errors, errors + 1, "at once");
+    virtual_loop_advance_ms(f->loop, 799);
+    cr_expect_eq(channel->control.resolver_errors, errors + 1);
+    virtual_loop_advance_ms(f->loop, 402);
+    cr_expect_eq(channel->control.resolver_errors, errors + 2, "the backoff begins anew");
     evener_channel_unref(channel);
     fixture_destroy(f);
 }

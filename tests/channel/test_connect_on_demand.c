@@ -117,3 +117,24 @@ Test(connect_on_demand, a_request_is_not_repeated)
     cr_assert_eq(attempts(f), 2);
     fixture_destroy(f);
 }
+
+/* A request that has not led to a connection yet holds under the policy that a service config brings meanwhile. */
+Test(connect_on_demand, a_request_outlives_a_change_of_the_policy)
+{
+    fixture *f = fixture_create(NULL);
+    fake_transport_set_default(f->transport, FAKE_SILENT, 0);
+    fixture_push(f, A);
+    fixture_connect(f);
+    cr_assert_eq(evener_channel_state(f->channel, false), EVENER_CONNECTING);
+    fixture_push_config(f, B "," C, "{\"loadBalancingConfig\": [{\"ring_hash\": {}}]}");
+    virtual_loop_advance_ms(f->loop, 1);
+    cr_assert_eq(fake_transport_attempts(f->transport, B) + fake_transport_attempts(f->transport, C), 1);
+    cr_assert(fake_transport_ready(f->transport, B) || fake_transport_ready(f->transport, C));
+    virtual_loop_advance_ms(f->loop, 1);
+    cr_assert_eq(evener_channel_state(f->channel, false), EVENER_READY);
+    cr_assert(fake_transport_drop(f->transport, B) || fake_transport_drop(f->transport, C));
+    virtual_loop_advance_ms(f->loop, 60000);
+    cr_assert_eq(attempts(f), 2, "then it is over");
+    cr_assert_eq(evener_channel_state(f->channel, false), EVENER_IDLE);
+    fixture_destroy(f);
+}
