@@ -98,6 +98,47 @@ Test(static_resolver, error_names_the_item)
     fails("static://host/10.0.0.1:80", "authority");
 }
 
+Test(static_resolver, numbers_of_attributes_have_32_bits)
+{
+    succeeds("static:10.0.0.1:80;weight=1", "10.0.0.1:80;weight=1");
+    succeeds("static:10.0.0.1:80;weight=4294967295;priority=0", "10.0.0.1:80;priority=0;weight=4294967295");
+    succeeds("static:10.0.0.1:80;priority=4294967295", "10.0.0.1:80;priority=4294967295");
+    static const char *const bad[] = {"", "4294967296", "99999999999999999999", "-1", "+1", "1 2", "1x", "1:", "1/"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        char target[128];
+        (void)snprintf(target, sizeof target, "static:10.0.0.1:80;weight=%s", bad[i]);
+        fails(target, "a weight is a whole number of 1 to 4294967295");
+        (void)snprintf(target, sizeof target, "static:10.0.0.1:80;priority=%s", bad[i]);
+        fails(target, "a priority is a whole number of 0 to 4294967295");
+    }
+}
+
+Test(static_resolver, sixty_four_attributes_are_the_most)
+{
+    for (int count = 64; count <= 65; count++) {
+        char target[2048] = "static:10.0.0.1:80", expected[2048] = "10.0.0.1:80";
+        for (int i = 0; i < count; i++) {
+            (void)snprintf(target + strlen(target), sizeof target - strlen(target), ";k%02d=%d", i, i);
+            (void)snprintf(expected + strlen(expected), sizeof expected - strlen(expected), ";k%02d=%d", i, i);
+        }
+        if (count == 64) {
+            succeeds(target, expected);
+        } else {
+            fails(target, "item 1 of the list, at byte 0: ");
+            fails(target, "more than 64 attributes");
+        }
+    }
+}
+
+Test(static_resolver, blanks_around_items_and_attributes_do_not_count)
+{
+    succeeds("static:  10.0.0.1:80  ;  a=1  ,  10.0.0.2:80  ,  ,   ", "10.0.0.1:80;a=1,10.0.0.2:80");
+    fails("static:   ", "no address");
+    fails("static:10.0.0.1:80 , x", "item 2 of the list, at byte 14: ");
+    fails("static:10.0.0.1:80;a", "key=value");
+    succeeds("static:10.0.0.1:80;a=;;b=2", "10.0.0.1:80;a=;b=2");
+}
+
 static void expect_authority(const char *target_text, const char *expected)
 {
     evener_target *target;
