@@ -283,3 +283,65 @@ Test(http2_headers, what_was_compressed_is_decompressed_up_to_the_limit)
     evener_bytes untouched;
     cr_assert_not(evener_http2_compress(EVENER_COMPRESSION_GZIP, &random, &untouched));
 }
+
+Test(http2_headers, names_of_compressions)
+{
+    static const struct {
+        const char *name;
+        evener_compression compression;
+    } all[] = {{"identity", EVENER_COMPRESSION_NONE},
+               {"gzip", EVENER_COMPRESSION_GZIP},
+               {"deflate", EVENER_COMPRESSION_DEFLATE}};
+    uint8_t found;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        const uint8_t *name = (const uint8_t *)all[i].name;
+        const size_t bytes = strlen(all[i].name);
+        found = 99;
+        cr_expect(evener_http2_compression_named(name, bytes, &found));
+        cr_expect_eq(found, all[i].compression);
+        found = 99;
+        cr_expect_not(evener_http2_compression_named(name, bytes - 1, &found));
+        cr_expect_not(evener_http2_compression_named(name + 1, bytes - 1, &found));
+        cr_expect_eq(found, 99);
+    }
+}
+
+Test(http2_headers, what_is_cut_or_followed_by_more_is_not_decompressed)
+{
+    static const uint8_t text[2000];
+    const evener_bytes whole = {.data = text, .length = sizeof text};
+    const uint8_t kinds[] = {EVENER_COMPRESSION_GZIP, EVENER_COMPRESSION_DEFLATE};
+    for (size_t i = 0; i < 2; i++) {
+        evener_bytes small, back;
+        uint8_t longer[200];
+        cr_assert(evener_http2_compress(kinds[i], &whole, &small));
+        cr_assert_lt(small.length, sizeof longer);
+        memcpy(longer, small.data, small.length);
+        longer[small.length] = 0;
+        evener_bytes changed = {.data = longer, .length = small.length};
+        for (; changed.length > 0; changed.length--) {
+            cr_expect_eq(evener_http2_decompress(kinds[i], &changed, sizeof text, &back),
+                         changed.length == small.length ? EVENER_STATUS_OK : EVENER_STATUS_INTERNAL, "%zu",
+                         changed.length);
+            if (changed.length == small.length) {
+                cr_expect_eq(back.length, sizeof text);
+                evener_bytes_clear(&back);
+            }
+        }
+        changed.length = small.length + 1;
+        cr_expect_eq(evener_http2_decompress(kinds[i], &changed, sizeof text, &back), EVENER_STATUS_INTERNAL);
+        cr_expect_eq(evener_http2_decompress(kinds[1 - i], &small, sizeof text, &back), EVENER_STATUS_INTERNAL,
+                     "the other kind");
+        evener_bytes_clear(&small);
+    }
+}
+
+Test(http2_headers, nothing_may_be_compressed)
+{
+    static const uint8_t nothing[] = {0x78, 0x9c, 3, 0, 0, 0, 0, 1};
+    const evener_bytes compressed = {.data = nothing, .length = sizeof nothing};
+    evener_bytes back = {.length = 99};
+    cr_assert_eq(evener_http2_decompress(EVENER_COMPRESSION_DEFLATE, &compressed, 0, &back), EVENER_STATUS_OK);
+    cr_expect_eq(back.length, 0);
+    evener_bytes_clear(&back);
+}
