@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lb/policy/least_request_load.h"
 #include "tests/support/policy_harness.h"
 
 #define A "10.0.0.1:1"
@@ -119,6 +120,47 @@ Test(least_request, a_pick_ends_however_uneven_the_weights)
     harness_destroy(h);
 }
 
+/* Hold calls until these are in flight at A and B. */
+static size_t hold(policy_harness *h, evener_pick *held, uint64_t at_a, uint64_t at_b)
+{
+    size_t count = 0;
+    while (evener_subchannel_in_flight(harness_find(h, A)) + evener_subchannel_in_flight(harness_find(h, B)) <
+           at_a + at_b) {
+        cr_assert_eq(harness_pick(h, NULL, &held[count], NULL), EVENER_PICK_COMPLETE);
+        const bool on_a = held[count].subchannel == harness_find(h, A);
+        const uint64_t now = evener_subchannel_in_flight(held[count].subchannel);
+        if (now > (on_a ? at_a : at_b)) {
+            const evener_done_info unsent = {.size = sizeof unsent, .code = EVENER_STATUS_OK, .not_sent = true};
+            harness_done_with(h, &held[count], &unsent);
+        } else {
+            count++;
+        }
+    }
+    return count;
+}
+
+/* Of weights 2 and 1, the first one has two thirds of the calls, 3 more and two deviations by chance: of 34 calls
+ * 22.7 + 3 + 5.5, of 35 23.3 + 3 + 5.6. */
+Test(least_request, more_calls_than_chance_explains_are_an_overload)
+{
+    static const struct {
+        uint64_t at_a, at_b;
+        bool overloaded;
+    } cases[] = {{6, 3, false}, {31, 3, false}, {32, 3, true}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        policy_harness *h = ready_harness(NULL, A ";weight=2," B ";weight=1");
+        static evener_pick held[64];
+        const size_t count = hold(h, held, cases[i].at_a, cases[i].at_b);
+        size_t picks[2];
+        harness_count_picks(h, 1000, picks);
+        cr_expect(cases[i].overloaded ? picks[0] == 0 : picks[0] > 300, "%zu: %zu", i, picks[0]);
+        for (size_t k = 0; k < count; k++) {
+            harness_done(h, &held[k], EVENER_STATUS_OK);
+        }
+        harness_destroy(h);
+    }
+}
+
 /* A48: choiceCount below 2 is refused, above 10 it counts as 10 */
 Test(least_request, choice_count_has_bounds)
 {
@@ -233,6 +275,41 @@ Test(least_request, calls_that_got_longer_are_counted_again)
     harness_advance_ms(h, 1);
     done_on_any_lane(h, picks, MANY);
     assert_exact_over_all_lanes(h);
+    harness_destroy(h);
+}
+
+static void call_us(policy_harness *h, uint64_t us, evener_status_code code)
+{
+    evener_pick pick;
+    cr_assert_eq(harness_pick(h, NULL, &pick, NULL), EVENER_PICK_COMPLETE);
+    virtual_loop_advance_ns(h->vl, us * EVENER_NS_PER_US);
+    harness_done(h, &pick, code);
+}
+
+/* Calls are brief below 10 us, by the last one and on average; a failure ends it, and an OK after failures. */
+Test(least_request, which_calls_are_brief)
+{
+    policy_harness *h = ready_harness(NULL, A);
+    const least_request_backend *backend = evener_subchannel_data(harness_find(h, A));
+    virtual_loop_advance_ns(h->vl, 1000);
+    cr_expect_not(backend->brief, "nothing is known");
+    call_us(h, 9, EVENER_STATUS_OK);
+    cr_expect(backend->brief);
+    cr_expect_float_eq(backend->usual_ns, 9000, 10);
+    call_us(h, 1, EVENER_STATUS_INTERNAL);
+    cr_expect_not(backend->brief);
+    call_us(h, 1, EVENER_STATUS_OK);
+    cr_expect_not(backend->brief, "it failed a moment ago");
+    call_us(h, 1, EVENER_STATUS_OK);
+    cr_expect(backend->brief);
+    harness_destroy(h);
+    h = ready_harness(NULL, A);
+    backend = evener_subchannel_data(harness_find(h, A));
+    virtual_loop_advance_ns(h->vl, 1000);
+    call_us(h, 20, EVENER_STATUS_OK);
+    cr_expect_not(backend->brief);
+    call_us(h, 1, EVENER_STATUS_OK);
+    cr_expect_not(backend->brief, "the average is not");
     harness_destroy(h);
 }
 

@@ -194,6 +194,29 @@ Test(outlier_algorithms, a_share_stays)
     cr_expect_eq(ejected_of(10, 0, 100, 100), 0);
 }
 
+/* Calls of an ejected backend that end in this interval do not eject it again. */
+Test(outlier_algorithms, what_is_ejected_is_left_alone)
+{
+    for (size_t which = 0; which < 3; which++) {
+        evener_outlier_config config = config_of();
+        config.max_ejection_percent = 26; /* of four: one more than is ejected */
+        config.success_rate = (evener_success_rate_config){.enabled = which < 2,
+                                                           .stdev_factor = 100,
+                                                           .enforcement_percent = 100,
+                                                           .minimum_hosts = 1,
+                                                           .request_volume = 1};
+        config.failure_percentage = (evener_failure_percentage_config){
+            .enabled = which == 2, .threshold_percent = 50, .enforcement_percent = 100, .request_volume = 1};
+        const evener_outlier_host bad = host(which == 1 ? 0 : 1, 8);
+        evener_outlier_host hosts[] = {bad, bad, host(9, 0), host(9, 0)};
+        hosts[0].ejected = true;
+        evener_outlier_sweep(&config, hosts, 4, zero_percent, NULL);
+        cr_expect_str_eq(hosts[0].reason, "", "%zu", which);
+        cr_expect(hosts[1].ejected, "%zu", which);
+        cr_expect_eq(count_ejected(hosts, 4), 2, "%zu", which);
+    }
+}
+
 /* Each algorithm ejects with its chance: a random number below it. */
 Test(outlier_algorithms, enforcement_is_a_chance)
 {

@@ -278,6 +278,31 @@ Test(outlier_detection, updates_keep_ejections)
     harness_destroy(h);
 }
 
+/* A50: a changed interval counts from the start of the current one, with the calls since then. */
+Test(outlier_detection, a_changed_interval_counts_from_the_start_of_the_current_one)
+{
+    static const char *const intervals[] = {"1s", "2s", "0.3s"};
+    static const uint64_t due_ms[] = {1000, 2000, 500}; /* the last one is over already: at once */
+    for (size_t i = 0; i < 3; i++) {
+        policy_harness *h = harness_with(FAILURE_PERCENTAGE);
+        call(h, 40, A, 1);
+        harness_advance_ms(h, 500);
+        char fields[256];
+        snprintf(fields, sizeof fields,
+                 "\"interval\":\"%s\",\"failurePercentageEjection\":{\"threshold\":0,\"minimumHosts\":1,"
+                 "\"requestVolume\":1}",
+                 intervals[i]);
+        configure(h, fields);
+        if (due_ms[i] > 500) {
+            harness_advance_ms(h, due_ms[i] - 500 - 1);
+            cr_assert(is_used(h, A), "%s", intervals[i]);
+        }
+        harness_advance_ms(h, 1);
+        cr_assert(!is_used(h, A), "%s", intervals[i]);
+        harness_destroy(h);
+    }
+}
+
 /* A50: ejection time is base times the number of ejections, at most max; an interval without one takes one off */
 Test(outlier_detection, ejections_in_a_row_last_longer)
 {

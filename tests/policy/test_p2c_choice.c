@@ -218,11 +218,73 @@ Test(p2c_choice, a_lane_begins_with_the_first_latency_that_is_known)
     harness_destroy(h);
 }
 
+/* ---- probes ---- */
+
+/* The second backend, which loses, as the next pick finds it. */
+typedef struct loser {
+    uint64_t picked_ms_ago, answered_ms_ago;
+    uint32_t in_flight; /* none of them answered */
+    uint32_t picks;     /* of the lane, with the next one, since its last probe */
+    float success;
+} loser;
+
+static bool is_probed(loser as)
+{
+    policy_harness *h = learner(USUAL_NS);
+    p2c_picker *picker = (p2c_picker *)h->picker;
+    p2c_stats *best = picker->backends[0], *other = picker->backends[1];
+    virtual_loop_advance_ms(h->vl, 1000000);
+    const uint64_t now_ns = virtual_loop_now_ns(h->vl);
+    best->progress_ns = best->updated_ns = best->picked_ns = now_ns;
+    other->latency_ns = 2 * USUAL_NS;
+    other->updated_ns = now_ns;
+    other->picked_ns = now_ns - as.picked_ms_ago * EVENER_NS_PER_MS;
+    other->progress_ns = now_ns - as.answered_ms_ago * EVENER_NS_PER_MS;
+    other->in_flight = as.in_flight;
+    other->success = as.success;
+    picker->lanes[0].picks = as.picks - 1;
+    evener_pick pick;
+    cr_assert_eq(harness_pick(h, NULL, &pick, NULL), EVENER_PICK_COMPLETE);
+    const bool probed = pick.subchannel == other->subchannel;
+    cr_expect_eq(picker->lanes[0].picks, probed ? 0 : as.picks);
+    cr_expect_eq(other->picked_ns == now_ns, probed);
+    harness_done_with(
+        h, &pick, &(evener_done_info){.size = sizeof(evener_done_info), .not_sent = true, .code = EVENER_STATUS_OK});
+    other->in_flight = 0;
+    harness_destroy(h);
+    return probed;
+}
+
+Test(p2c_choice, a_loser_is_probed_after_the_interval_and_not_too_often)
+{
+    cr_expect(is_probed((loser){1001, 1001, 0, 256, 1}));
+    cr_expect_not(is_probed((loser){1000, 1000, 0, 256, 1}), "the interval is not over");
+    cr_expect_not(is_probed((loser){1001, 1001, 0, 240, 1}), "the lane's last probe is too few picks ago");
+}
+
+Test(p2c_choice, a_loser_that_failed_is_probed_later_and_one_that_fails_never)
+{
+    cr_expect_not(is_probed((loser){1500, 0, 0, 256, 0.9F}), "0.6561 of the time counts");
+    cr_expect(is_probed((loser){1550, 0, 0, 256, 0.9F}));
+    cr_expect(is_probed((loser){100000, 0, 0, 256, 0.51F}));
+    cr_expect_not(is_probed((loser){100000, 0, 0, 256, 0.49F}));
+}
+
+/* However few picks there were, but after pauses that double. */
+Test(p2c_choice, a_loser_that_does_not_answer_is_probed_after_pauses_that_double)
+{
+    cr_expect(is_probed((loser){5000, 9999, 1, 16, 1}));
+    cr_expect_not(is_probed((loser){5000, 10000, 1, 16, 1}), "as long as it had not answered then");
+    cr_expect_not(is_probed((loser){5000, 15000, 1, 256, 1}));
+    cr_expect_not(is_probed((loser){1000, 1500, 1, 16, 1}), "the interval is not over");
+}
+
 /* ---- what newcomers begin with ---- */
 
 Test(p2c_choice, newcomers_begin_with_the_mean_of_the_latencies_that_are_known)
 {
-    static const float latencies[][3] = {{1, 3, 2}, {4e6F, 0, 4e6F}, {0, 0, 0}, {2e6F, 6e6F, 4e6F}}; /* of 1, 2; of 3 */
+    static const float latencies[][3] = {
+        {0.75F, 1.25F, 1}, {4e6F, 0, 4e6F}, {0, 0, 0}, {2e6F, 6e6F, 4e6F}}; /* of 1, 2; of 3 */
     for (size_t i = 0; i < sizeof latencies / sizeof *latencies; i++) {
         policy_harness *h = learner(0);
         p2c_picker *picker = (p2c_picker *)h->picker;

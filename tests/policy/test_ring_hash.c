@@ -300,6 +300,40 @@ Test(hash_ring, b4_light_endpoints_have_one_place_each_where_six_have_no_room)
     check_floor(10, 1, 1000000, 11, 1); /* one each fills the ring */
 }
 
+/* Places that remain go to the largest rests; of equal rests, in the order of the keys' hashes. */
+Test(hash_ring, places_that_remain_go_to_the_largest_rests)
+{
+    const char *const keys[] = {A, B, C};
+    static const struct {
+        uint32_t size_max, places[3];
+    } cases[] = {{7, {4, 2, 1}}, {8, {4, 2, 2}}, {9, {4, 3, 2}}, {10, {5, 3, 2}}, {11, {6, 3, 2}}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        evener_hash_ring *ring =
+            evener_hash_ring_create(keys, (uint32_t[]){5, 3, 2}, 3, 7, cases[i].size_max, &without);
+        uint32_t counts[3] = {0};
+        count_places(ring, counts);
+        cr_expect_arr_eq(counts, cases[i].places, sizeof counts, "%u: %u %u %u", cases[i].size_max, counts[0],
+                         counts[1], counts[2]);
+        evener_hash_ring_unref(ring);
+    }
+    size_t first = 0, last = 0;
+    for (size_t i = 1; i < 3; i++) {
+        const uint64_t hash = evener_xxh64(keys[i], strlen(keys[i]), 0);
+        first = hash < evener_xxh64(keys[first], strlen(keys[first]), 0) ? i : first;
+        last = hash > evener_xxh64(keys[last], strlen(keys[last]), 0) ? i : last;
+    }
+    for (uint32_t size = 1000; size <= 1001; size++) {
+        evener_hash_ring *ring = evener_hash_ring_create(keys, (uint32_t[]){1, 1, 1}, 3, size, size, &without);
+        uint32_t counts[3] = {0};
+        count_places(ring, counts);
+        cr_expect_eq(ring->size, size);
+        cr_expect_eq(counts[first], 334);
+        cr_expect_eq(counts[last], 333);
+        cr_expect_eq(counts[3 - first - last], size - 667);
+        evener_hash_ring_unref(ring);
+    }
+}
+
 /* Those above the floor share the rest by weight; weight 0 has no place. */
 Test(hash_ring, weights_are_followed_above_the_floor)
 {
@@ -508,7 +542,9 @@ Test(ring_hash, single_backend_that_fails_is_transient_failure)
 {
     policy_harness *h = harness_create("ring_hash", NULL);
     harness_update(h, A);
+    cr_assert_eq(h->state, EVENER_IDLE);
     (void)pick_for(h, A);
+    cr_assert_eq(h->state, EVENER_CONNECTING);
     harness_fail(h, A, "refused");
     cr_assert_eq(h->state, EVENER_TRANSIENT_FAILURE);
     harness_destroy(h);

@@ -78,10 +78,13 @@ Test(tried, one_tried_backend_is_avoided_and_the_others_share_its_picks)
 Test(tried, the_last_one_that_was_not_tried_is_taken)
 {
     for (size_t p = 0; p < POLICIES; p++) {
+        static const char *const all[] = {A, B, C, D, A, B, C};
         policy_harness *h = create(p, A "," B "," C "," D);
-        size_t counts[4];
-        count_picks(h, (const char *const[]){D, A, C}, 3, counts);
-        cr_expect_eq(counts[1], PICKS, "%s: %zu", policies[p].policy, counts[1]);
+        for (size_t left = 0; left < 4; left++) {
+            size_t counts[4];
+            count_picks(h, (const char *const[]){all[left + 3], all[left + 1], all[left + 2]}, 3, counts);
+            cr_expect_eq(counts[left], PICKS, "%s: %zu of %s", policies[p].policy, counts[left], all[left]);
+        }
         harness_destroy(h);
     }
 }

@@ -619,6 +619,43 @@ Test(weighted_round_robin, b1_failures_count_once_whether_they_are_reported_or_n
     }
 }
 
+/* ... and what was not sent, or has a code that is not listed, is none. */
+Test(weighted_round_robin, b1_only_calls_that_the_backend_failed_count)
+{
+    static const struct {
+        const char *config;
+        evener_done_info info;
+        bool counts;
+    } cases[] = {
+        {NO_BLACKOUT, {.size = sizeof(evener_done_info), .code = EVENER_STATUS_INTERNAL}, true},
+        {NO_BLACKOUT, {.size = sizeof(evener_done_info), .code = EVENER_STATUS_INTERNAL, .not_sent = true}, false},
+        {NO_BLACKOUT, {.size = sizeof(evener_done_info), .code = EVENER_STATUS_NOT_FOUND}, false},
+        {"{\"blackoutPeriod\":\"0s\",\"failureCodes\":[\"NOT_FOUND\"]}",
+         {.size = sizeof(evener_done_info), .code = EVENER_STATUS_NOT_FOUND},
+         true},
+        {"{\"blackoutPeriod\":\"0s\",\"failureCodes\":[\"NOT_FOUND\"]}",
+         {.size = sizeof(evener_done_info), .code = EVENER_STATUS_INTERNAL},
+         false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        policy_harness *h = ready_harness("weighted_round_robin", cases[i].config, A "," B "," C);
+        report(h, A, 100, 0, 0.5, 0);
+        report(h, B, 100, 0, 0.5, 0);
+        report(h, C, 100, 0, 0.5, 0);
+        for (size_t call = 0; call < 300; call++) {
+            evener_pick pick;
+            cr_assert_eq(harness_pick(h, NULL, &pick, NULL), EVENER_PICK_COMPLETE);
+            const evener_done_info ok = {.size = sizeof ok, .code = EVENER_STATUS_OK};
+            harness_done_with(h, &pick, pick.subchannel == harness_find(h, A) ? &cases[i].info : &ok);
+        }
+        harness_advance_ms(h, 1000);
+        size_t counts[3];
+        harness_count_picks(h, 9000, counts);
+        cr_expect(cases[i].counts ? counts[0] < 9000 / 4 : counts[0] > 9000 * 33 / 100, "%zu: %zu", i, counts[0]);
+        harness_destroy(h);
+    }
+}
+
 /* B9: weight 0 drains: no new calls while others have more, and the connection stays. */
 Test(weight_zero, b9_drains)
 {
