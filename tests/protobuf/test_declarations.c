@@ -1,4 +1,5 @@
-/* Declarations made by hand: names at their limits, services, enums, oneofs, options in pieces, and what is malformed. */
+/* Declarations made by hand: names at their limits, services, enums, oneofs, options in pieces, and what is
+ * malformed. */
 #include <stdio.h>
 #include <string.h>
 

@@ -323,6 +323,48 @@ Test(descriptors, comments_belong_to_the_declaration_at_their_path)
     evener_descriptors_destroy(types);
 }
 
+Test(descriptors, the_deepest_declarations_have_comments)
+{
+    evener_descriptors *types = empty();
+    buffer b = {0};
+    size_t starts[EVENER_DESCRIPTORS_DEPTH_MAX];
+    char name[2 * EVENER_DESCRIPTORS_DEPTH_MAX + 2] = "", path[2 * EVENER_DESCRIPTORS_DEPTH_MAX + 4] = "";
+    const size_t in_file = begin(&b, 1);
+    text(&b, 1, "deep.proto");
+    for (size_t i = 0; i < EVENER_DESCRIPTORS_DEPTH_MAX; i++) {
+        starts[i] = begin(&b, i == 0 ? 4 : 3);
+        text(&b, 1, "M");
+        strcat(name, i == 0 ? "M" : ".M");
+        path[2 * i] = i == 0 ? 4 : 3; /* each the first one: index 0 */
+    }
+    const size_t in_enum = begin(&b, 4);
+    text(&b, 1, "E");
+    const size_t in_value = begin(&b, 2);
+    text(&b, 1, "V");
+    evener_wire_close(&b, in_value);
+    evener_wire_close(&b, in_enum);
+    for (size_t i = EVENER_DESCRIPTORS_DEPTH_MAX; i-- > 0;) {
+        evener_wire_close(&b, starts[i]);
+    }
+    const size_t info = begin(&b, 9);
+    size_t length = 2 * EVENER_DESCRIPTORS_DEPTH_MAX;
+    location(&b, path, length, "of the message", NULL);
+    path[length] = 4;
+    location(&b, path, length + 2, "of the enum", NULL);
+    path[length + 2] = 2;
+    location(&b, path, length + 4, NULL, "of the value");
+    evener_wire_close(&b, info);
+    evener_wire_close(&b, in_file);
+    evener_status status;
+    cr_assert_eq(add(types, &b, &status), EVENER_STATUS_OK, "%s", status.message);
+    const evener_message_type *message = evener_descriptors_message(types, name);
+    cr_assert_not_null(message);
+    cr_expect_str_eq(message->comments.leading, "of the message");
+    cr_expect_str_eq(message->enums[0]->comments.leading, "of the enum");
+    cr_expect_str_eq(message->enums[0]->values[0]->comments.trailing, "of the value");
+    evener_descriptors_destroy(types);
+}
+
 Test(descriptors, malformed_source_information_is_refused)
 {
     static const struct {

@@ -1,4 +1,5 @@
-/* Every allocation fails in turn while types are added, and routes are created and used: the result is whole, or an error. */
+/* Every allocation fails in turn while types are added, and routes are created and used: the result is whole, or an
+ * error. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,8 +47,8 @@ static void tear_down(void)
 
 TestSuite(http_out_of_memory, .init = set_up, .fini = tear_down);
 
-/* Run `step` until none of its allocations fails: at least `failures` times. `is_named`: its errors are of memory; others
- * are called malformed at some places. */
+/* Run `step` until none of its allocations fails: at least `failures` times. `is_named`: its errors are of memory;
+ * others are called malformed at some places. */
 static void fail_each(evener_status_code (*step)(evener_status *status), unsigned failures, bool is_named)
 {
     static char whole[sizeof made];

@@ -1,4 +1,5 @@
-/* Every allocation fails in turn while JSON becomes bytes, or bytes JSON: the result is the whole message or an error. */
+/* Every allocation fails in turn while JSON becomes bytes, or bytes JSON: the result is the whole message or an
+ * error. */
 #include <stdlib.h>
 #include <string.h>
 

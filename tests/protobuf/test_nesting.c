@@ -1,4 +1,5 @@
-/* How deep the messages of bytes are nested, which is checked before protobuf-c unpacks them: with types made by hand. */
+/* How deep the messages of bytes are nested, which is checked before protobuf-c unpacks them: with types made by
+ * hand. */
 #include <string.h>
 
 #include <criterion/criterion.h>

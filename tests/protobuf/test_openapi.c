@@ -1,5 +1,5 @@
-/* OpenAPI of HTTP routes: the form of each kind of field, and the parameters of messages inside each other. The whole of a
- * document is compared in test_http_routes.c. */
+/* OpenAPI of HTTP routes: the form of each kind of field, and the parameters of messages inside each other. The whole
+ * of a document is compared in test_http_routes.c. */
 #include <criterion/criterion.h>
 
 #include <stdio.h>

@@ -351,8 +351,8 @@ static void add_error(played *p, uint64_t code, const char *message, size_t mess
     end_answer(p, start);
 }
 
-/* Ask a server that gives these answers: for the services if `names` is not NULL, otherwise for the symbol a.B. The answers
- * are freed. */
+/* Ask a server that gives these answers: for the services if `names` is not NULL, otherwise for the symbol a.B. The
+ * answers are freed. */
 static evener_status_code ask_player(played *p, evener_descriptors *types, char ***names, size_t *count,
                                      evener_status *status)
 {
