@@ -2,6 +2,8 @@
  * lb/call/rpc.h, on the virtual loop. */
 #include <criterion/criterion.h>
 
+#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -428,4 +430,72 @@ Test(rpc, details_have_the_whole_message)
     free(text);
     evener_pick_done(&pick, NULL);
     retry_scene_destroy(s);
+}
+
+/* ---- retries ---- */
+
+/* The bits are those of splitmix64, whose first numbers for the state 0 are published. */
+Test(retry, random_numbers_are_spread_as_splitmix64_spreads_them)
+{
+    static const uint64_t published[] = {UINT64_C(0xE220A8397B1DCDAF), UINT64_C(0x6E789E6AA1B965F4),
+                                         UINT64_C(0x06C45D188009454F), UINT64_C(0xF88BB8A8724C81EC)};
+    retry_scene *s = scene();
+    s->f->channel->retries.random = 0;
+    for (size_t i = 0; i < sizeof published / sizeof *published; i++) {
+        cr_expect_eq(evener_retry_random(s->f->channel), (double)(published[i] >> 11) / 9007199254740992.0, "%zu", i);
+    }
+    retry_scene_destroy(s);
+}
+
+Test(retry, a_pushback_is_a_whole_number_of_milliseconds_or_never)
+{
+    static const struct {
+        const char *text;
+        int32_t ms;
+    } rows[] = {{"0", 0},
+                {"1", 1},
+                {"007", 7},
+                {"60000", 60000},
+                {"2147483647", INT32_MAX},
+                {"2147483648", -1},
+                {"000000000000009", 9},
+                {"0000000000000009", -1}, /* longer than any number */
+                {"99999999999999", -1},
+                {"-1", -1},
+                {"-0", -1},
+                {"+1", -1},
+                {" 1", -1},
+                {"1 ", -1},
+                {"1x", -1},
+                {"x", -1},
+                {"9", 9},
+                {"/", -1},
+                {":", -1},
+                {"", -1}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const evener_metadata trailing[] = {{"other", "5", 1},
+                                            {"grpc-retry-pushback-ms", rows[i].text, strlen(rows[i].text)}};
+        const evener_call_end end = {.size = sizeof end, .trailing = trailing, .trailing_count = 2};
+        int32_t ms = 7777;
+        cr_expect(evener_retry_pushback(&end, &ms));
+        cr_expect_eq(ms, rows[i].ms, "\"%s\": %d", rows[i].text, ms);
+        const evener_call_end none = {.size = sizeof none, .trailing = trailing, .trailing_count = 1};
+        ms = 7777;
+        cr_expect_not(evener_retry_pushback(&none, &ms));
+        cr_expect_eq(ms, 7777);
+    }
+    const evener_metadata with_nul[] = {{"grpc-retry-pushback-ms", "1\0", 2}};
+    const evener_call_end end = {.size = sizeof end, .trailing = with_nul, .trailing_count = 1};
+    int32_t ms = 0;
+    cr_expect(evener_retry_pushback(&end, &ms));
+    cr_expect_eq(ms, -1);
+}
+
+/* A transport that does not know the member may have delivered headers. */
+Test(retry, an_end_without_the_member_counts_as_one_with_headers)
+{
+    const size_t size = offsetof(evener_call_end, headers_came) + sizeof(bool);
+    cr_expect(evener_retry_headers_came(&(evener_call_end){.size = size, .headers_came = true}));
+    cr_expect_not(evener_retry_headers_came(&(evener_call_end){.size = size, .headers_came = false}));
+    cr_expect(evener_retry_headers_came(&(evener_call_end){.size = size - 1, .headers_came = false}));
 }

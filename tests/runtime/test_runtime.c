@@ -7,11 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <evener/runtime.h>
 
 #include "lb/runtime/rcu.h"
 #include "lb/runtime/reclaim.h"
+#include "lb/runtime/runtime_internal.h"
 #include "tests/support/virtual_loop.h"
 
 static size_t threads_of_process(void)
@@ -628,5 +631,29 @@ Test(reclaim, an_item_may_give_back_the_last_reference)
         }
         cr_assert_eq(ended, 2);
     }
+    virtual_loop_destroy(loop);
+}
+
+/* ---- a fork ---- */
+
+/* The child may ask for the age of the parent's runtime, and for nothing else of it. */
+Test(runtime, a_child_is_cut_off_from_its_parents)
+{
+    virtual_loop *loop = virtual_loop_create(1);
+    const evener_runtime_options options = {.size = sizeof options, .loop = virtual_loop_loop(loop)};
+    evener_runtime *runtime = NULL;
+    cr_assert_eq(evener_runtime_create(&options, &runtime, NULL), EVENER_STATUS_OK);
+    cr_expect_not(evener_runtime_is_older_than_fork(runtime));
+    const pid_t child = fork();
+    cr_assert_geq(child, 0);
+    if (child == 0) {
+        _exit(evener_runtime_is_older_than_fork(runtime) ? 0 : 1);
+    }
+    int status = 0;
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_expect(WIFEXITED(status), "killed by signal %d", WTERMSIG(status));
+    cr_expect_eq(WEXITSTATUS(status), 0);
+    cr_expect_not(evener_runtime_is_older_than_fork(runtime), "for the parent nothing has changed");
+    evener_runtime_unref(runtime);
     virtual_loop_destroy(loop);
 }
