@@ -7,6 +7,7 @@
 #include <evener/json.h>
 
 #include "lb/protobuf/http_routes_internal.h"
+#include "tests/protobuf/hand_made.h"
 #include "tests/protobuf/types.h"
 
 static evener_descriptors *types;
@@ -205,4 +206,103 @@ Test(http_values, what_is_no_utf8_is_replaced_in_strings)
     evener_wire_put_byte(&to, '\0');
     cr_expect_str_eq((const char *)to.data, "\"\\ufffd\\ufffd\\ufffd\"");
     evener_wire_clear(&to);
+}
+
+/* ---- a message in the path, inside of a group ---- */
+
+static void put_field(buffer *b, const char *name, uint32_t number_, uint64_t kind, const char *type)
+{
+    const size_t start = begin(b, 2);
+    text(b, 1, name);
+    number(b, 3, number_);
+    number(b, 5, kind);
+    if (type != NULL) {
+        text(b, 6, type);
+    }
+    evener_wire_close(b, start);
+}
+
+/* Add the message `name`, as field `field` of what is around it, with the duration d and the integer x. */
+static void put_holder(buffer *b, uint32_t field, const char *name)
+{
+    const size_t start = begin(b, field);
+    text(b, 1, name);
+    put_field(b, "d", 1, EVENER_FIELD_MESSAGE, ".google.protobuf.Duration");
+    put_field(b, "x", 2, EVENER_FIELD_INT32, NULL);
+    evener_wire_close(b, start);
+}
+
+/* Make a set with a method whose request has a group and a message, and a variable of the path in it. */
+static evener_descriptors *groups(const char *path)
+{
+    buffer b = {0};
+    size_t in_file = begin(&b, 1);
+    text(&b, 1, "google/protobuf/duration.proto");
+    text(&b, 2, "google.protobuf");
+    size_t in_message = begin(&b, 4);
+    text(&b, 1, "Duration");
+    put_field(&b, "seconds", 1, EVENER_FIELD_INT64, NULL);
+    put_field(&b, "nanos", 2, EVENER_FIELD_INT32, NULL);
+    evener_wire_close(&b, in_message);
+    evener_wire_close(&b, in_file);
+    in_file = begin(&b, 1);
+    text(&b, 1, "q.proto");
+    in_message = begin(&b, 4);
+    text(&b, 1, "Q");
+    put_field(&b, "g", 1, EVENER_FIELD_GROUP, ".Q.G");
+    put_field(&b, "m", 2, EVENER_FIELD_MESSAGE, ".M");
+    put_field(&b, "y", 3, EVENER_FIELD_INT32, NULL);
+    put_holder(&b, 3, "G");
+    evener_wire_close(&b, in_message);
+    put_holder(&b, 4, "M");
+    const size_t in_service = begin(&b, 6);
+    text(&b, 1, "S");
+    const size_t in_method = begin(&b, 2);
+    text(&b, 1, "Do");
+    text(&b, 2, "Q");
+    text(&b, 3, "Q");
+    const size_t in_options = begin(&b, 4);
+    const size_t in_http = begin(&b, 72295728);
+    text(&b, 4, path); /* post */
+    text(&b, 7, "*");
+    evener_wire_close(&b, in_http);
+    evener_wire_close(&b, in_options);
+    evener_wire_close(&b, in_method);
+    evener_wire_close(&b, in_service);
+    evener_wire_close(&b, in_file);
+    evener_descriptors *made;
+    evener_status status;
+    cr_assert_eq(evener_descriptors_create(&made, NULL), EVENER_STATUS_OK);
+    cr_assert_eq(evener_descriptors_add_set(made, b.data, b.length, &status), EVENER_STATUS_OK, "%s", status.message);
+    evener_wire_clear(&b);
+    return made;
+}
+
+Test(http_values, a_message_in_the_path_replaces_only_itself)
+{
+    static const char body[] = "{\"g\":{\"d\":\"1.5s\",\"x\":7},\"m\":{\"d\":\"2.5s\",\"x\":8},\"y\":9}";
+    static const char *const cases[][2] = {
+        {"/q/{g.d}", "{\"g\":{\"d\":\"5s\",\"x\":7},\"m\":{\"d\":\"2.500s\",\"x\":8},\"y\":9}"},
+        {"/q/{m.d}", "{\"g\":{\"d\":\"1.500s\",\"x\":7},\"m\":{\"d\":\"5s\",\"x\":8},\"y\":9}"},
+    };
+    for (size_t i = 0; i < 2; i++) {
+        evener_descriptors *made = groups(cases[i][0]);
+        evener_http_routes *routes;
+        evener_http_match *match;
+        evener_bytes bytes;
+        evener_status status;
+        char *json = NULL;
+        cr_assert_eq(evener_http_routes_create(made, NULL, &routes, &status), EVENER_STATUS_OK, "%s", status.message);
+        cr_assert_eq(evener_http_routes_find(routes, "POST", "/q/5s", &match, &status), EVENER_STATUS_OK);
+        cr_assert_eq(evener_http_match_request(match, NULL, body, strlen(body), &bytes, &status), EVENER_STATUS_OK,
+                     "%s", status.message);
+        cr_assert_eq(evener_json_from_bytes(evener_descriptors_message(made, "Q"), &bytes, NULL, &json, NULL, &status),
+                     EVENER_STATUS_OK, "%s", status.message);
+        cr_expect_str_eq(json, cases[i][1]);
+        free(json);
+        evener_bytes_clear(&bytes);
+        evener_http_match_destroy(match);
+        evener_http_routes_destroy(routes);
+        evener_descriptors_destroy(made);
+    }
 }
