@@ -337,6 +337,40 @@ Test(pick_rules, a_call_that_ends_while_others_are_tried_is_noticed)
     fixture_destroy(limited);
 }
 
+/* Likewise with another one in the queue, which may have seen it waiting: it looks again as well. */
+Test(pick_rules, a_call_that_looks_again_lets_those_in_the_queue_do_so)
+{
+    bool called[2] = {false};
+    evener_pick_request requests[2];
+    limited = fixture_create(
+        &(evener_channel_options){.policies = policies, .policy_count = 1, .policy = "own", .calls_in_flight_max = 1});
+    fixture_push(limited, A);
+    fixture_connect(limited);
+    for (int i = 0; i < 2; i++) {
+        requests[i] = (evener_pick_request){
+            .size = sizeof requests[i], .pick = &served[i], .callback = called_back, .arg = &called[i]};
+    }
+    answer = none_yet;
+    cr_assert_eq(evener_channel_pick_async(limited->channel, NULL, &requests[0], NULL), EVENER_PICK_QUEUE);
+    evener_pick_queue_wake(&limited->channel->queue);
+    virtual_loop_run_until_idle(limited->loop);
+    cr_expect_eq(limited->channel->limits.waiting, 0, "it waits for the policy");
+    tries = 0;
+    answer = end_and_begin;
+    cr_assert_eq(evener_channel_pick_async(limited->channel, NULL, &requests[1], NULL), EVENER_PICK_QUEUE);
+    virtual_loop_run_until_idle(limited->loop);
+    cr_expect_eq(limited->channel->limits.waiting, 2, "both wait for the limit");
+    evener_pick_done(&held, NULL);
+    virtual_loop_run_until_idle(limited->loop);
+    cr_expect(called[0] && !called[1]);
+    evener_pick_done(&served[0], NULL);
+    virtual_loop_run_until_idle(limited->loop);
+    cr_expect(called[1]);
+    evener_pick_done(&served[1], NULL);
+    answer = NULL;
+    fixture_destroy(limited);
+}
+
 /* A pick has room for the parts of four policies, and a limit needs one of them. */
 Test(pick_rules, a_limit_takes_one_of_the_layers_of_a_pick)
 {
