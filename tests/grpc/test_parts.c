@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include <grpc/grpc_security.h>
+#include <grpc/support/alloc.h>
 
 #include <evener/evener.h>
 
@@ -501,6 +502,61 @@ Test(grpc_core_call, metadata_that_cannot_be_sent_is_named)
         cr_expect_eq(status.code, EVENER_STATUS_INVALID_ARGUMENT);
         cr_expect_not_null(strstr(status.message, all[i].message), "%s", status.message);
     }
+}
+
+static unsigned headers_seen, entries_seen;
+
+static void on_headers(evener_transport_call *base, const evener_metadata *entries, size_t count)
+{
+    static const char *const all[][2] = {{"x-a", "first value"}, {"x-empty", ""}, {"x-c-bin", "\1\2"}};
+    (void)base;
+    headers_seen++;
+    entries_seen = (unsigned)count;
+    for (size_t i = 0; i < count; i++) {
+        cr_expect_str_eq(entries[i].key, all[i][0]);
+        cr_expect_str_eq(entries[i].value, all[i][1], "NUL follows");
+        cr_expect_eq(entries[i].value_bytes, strlen(all[i][1]));
+    }
+}
+
+static grpc_metadata entry_of(const char *key, const char *value)
+{
+    return (grpc_metadata){.key = grpc_slice_from_static_string(key), .value = grpc_slice_from_static_string(value)};
+}
+
+Test(grpc_core_call, headers_are_given_to_who_wants_them)
+{
+    static const evener_call_events with = {.size = sizeof with, .headers = on_headers},
+                                    without = {.size = sizeof with};
+    const evener_call_begin_args args = {
+        .size = sizeof args, .events = &with, .method = "/a.B/C", .deadline_ns = UINT64_MAX, .wants_metadata = true};
+    evener_transport_call owner = {0};
+    evener_status status;
+    evener_grpc_core_call *call = make_call(&args, &status);
+    evener_grpc_core_call_deliver_headers(call);
+    cr_expect_eq(headers_seen, 0, "nobody is there");
+    call->owner = &owner;
+    evener_grpc_core_call_deliver_headers(call);
+    cr_expect(headers_seen == 1 && entries_seen == 0);
+    call->initial_metadata.metadata = gpr_malloc(3 * sizeof *call->initial_metadata.metadata);
+    call->initial_metadata.count = call->initial_metadata.capacity = 3;
+    call->initial_metadata.metadata[0] = entry_of("x-a", "first value");
+    call->initial_metadata.metadata[1] = entry_of("x-empty", "");
+    call->initial_metadata.metadata[2] = entry_of("x-c-bin", "\1\2");
+    evener_grpc_core_call_deliver_headers(call);
+    cr_expect(headers_seen == 2 && entries_seen == 3);
+    failing_memory_arm(1, true);
+    evener_grpc_core_call_deliver_headers(call);
+    (void)failing_memory_disarm();
+    cr_expect(headers_seen == 3 && entries_seen == 0, "without memory there are none");
+    call->wants_metadata = false;
+    evener_grpc_core_call_deliver_headers(call);
+    call->wants_metadata = true;
+    call->events = &without;
+    evener_grpc_core_call_deliver_headers(call);
+    cr_expect_eq(headers_seen, 3);
+    call->owner = NULL;
+    evener_grpc_core_call_unref(call);
 }
 
 /* ---- pluck queues ---- */
