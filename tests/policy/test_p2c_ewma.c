@@ -621,6 +621,24 @@ Test(p2c_ewma, a_traced_pick_reports_candidates_loads_and_reason)
     harness_destroy(h);
 }
 
+/* What evener_channel_get_stats() shows of a backend. */
+Test(p2c_ewma, says_what_it_knows_of_a_backend)
+{
+    policy_harness *h = ready_harness(NULL, A);
+    char note[256] = "";
+    calls(h, (const backend[]){{A, 5000, EVENER_STATUS_OK}}, 1, 1, 0);
+    h->policy->vtable->describe(h->policy, harness_find(h, A), note, sizeof note);
+    cr_assert_str_eq(note, "ewma_us=5000 success=1.000 cost_us=5000");
+    calls(h, (const backend[]){{A, 5000, EVENER_STATUS_UNAVAILABLE}}, 1, 1, 0);
+    h->policy->vtable->describe(h->policy, harness_find(h, A), note, sizeof note);
+    cr_assert_eq(strncmp(note, "ewma_us=5000 success=0.875 cost_us=", 35), 0, "%s", note);
+    cr_assert_null(strstr(note, "failing"), "%s", note);
+    calls(h, (const backend[]){{A, 5000, EVENER_STATUS_UNAVAILABLE}}, 1, 8, 0);
+    h->policy->vtable->describe(h->policy, harness_find(h, A), note, sizeof note);
+    cr_assert_not_null(strstr(note, " failing"), "%s", note);
+    harness_destroy(h);
+}
+
 /* ---- configuration (A21, A24) ---- */
 
 Test(p2c_ewma, alias)
