@@ -199,16 +199,9 @@ Test(backend_out_of_memory, a_shared_transport_is_made_whole_or_not_at_all)
         if (came) {
             expect_exhausted(code, &status);
             cr_expect_null(s.front);
-        }
-        cr_expect_eq(open_front(&s, &status), EVENER_STATUS_OK, "memory is back: %s", status.message);
-        if (!came) { /* there are two then */
-            s.front->vtable->destroy(s.front);
-            s.front = NULL;
+            cr_expect_eq(open_front(&s, &status), EVENER_STATUS_OK, "memory is back: %s", status.message);
         }
         scene_destroy(&s);
-        if (!came) {
-            break;
-        }
     }
     cr_expect_gt(fail_at, 4, "front, shared transport, user agent, target: %u", (unsigned)fail_at);
 }
