@@ -673,6 +673,24 @@ Test(subchannel, a_connection_asked_for_in_the_backoff_is_made_at_its_end)
     }
 }
 
+Test(subchannel, the_slot_of_one_that_has_ended_is_used_again)
+{
+    fixture *f = fixture_create(NULL);
+    listener l = {0};
+    const evener_subchannel *first = NULL;
+    for (unsigned i = 0; i < 5; i++) {
+        evener_subchannel *subchannel = listen_to(f, B, &l);
+        first = i == 0 ? subchannel : first;
+        cr_expect_eq(subchannel, first, "%u", i);
+        cr_expect_eq(f->channel->pool.subchannel_count, 1);
+        evener_subchannel_release(subchannel);
+        virtual_loop_run_until_idle(f->loop);
+        cr_expect_eq(f->channel->pool.subchannel_count, 0);
+        cr_expect_eq(l.released, i + 1);
+    }
+    fixture_destroy(f);
+}
+
 /* Its attributes may change as often as the list does. */
 Test(subchannel, each_address_that_replaces_another_is_given_back)
 {
