@@ -6,16 +6,18 @@
 set -euo pipefail
 export LC_ALL=C
 
-quick="" document="" peers="" build=build/bench
+quick="" document="" keep="" peers="" build=build/bench
 for argument in "$@"; do
     case $argument in
     --quick) quick=--quick ;;
     --document) document=yes ;;
+    --keep=*) keep=$argument ;;
     --peers) peers=yes ;;
     --build=*) build=${argument#*=} ;;
     *)
-        echo "usage: bench/run.sh [--quick] [--document] [--peers] [--build=FOLDER]" >&2
+        echo "usage: bench/run.sh [--quick] [--document] [--keep=FILE] [--peers] [--build=FOLDER]" >&2
         echo "  --document  run the simulator with all its seeds (more than an hour), and write docs/performance.md" >&2
+        echo "  --keep      with --document: keep each seed's figures in FILE, and take those that are there (bench/sim/run.sh)" >&2
         echo "  --peers     also measure grpc-go and go-zero (bench/peers), where Go is installed" >&2
         exit 2
         ;;
@@ -124,7 +126,7 @@ part refused bench_refused $quick
 part tail bench_tail $quick
 say "simulation"
 if [ -n "$document" ]; then
-    bench/sim/run.sh --document --build="$build" || status=1
+    bench/sim/run.sh --document ${keep:+"$keep"} --build="$build" || status=1
     cp docs/performance/simulated.json "$parts/sim.json"
     cp docs/performance/simulated_calls.json "$parts/sim_calls.json"
 else
