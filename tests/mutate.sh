@@ -197,7 +197,7 @@ run_unit()
         "LSAN_OPTIONS=suppressions=$top/tests/lsan.supp:print_suppressions=0:exitcode=0:fast_unwind_on_malloc=0")
     (
         [ -n "${preloaded:-}" ] || ulimit -v 16000000 # LeakSanitizer reserves far more
-        ulimit -f 2000000 -c 0
+        ulimit -f 2000000 -c 0 -t $((seconds + 10)) # of processor time: also of what `timeout` does not end
         cd "$folder" && exec timeout -k 2 "$seconds" env LD_LIBRARY_PATH="$libraries" "${environment[@]}" "${command[@]}"
     ) >"$log" 2>&1 </dev/null || status=$?
     [ "$status" -ne 77 ] || status=0 # skipped
