@@ -655,6 +655,8 @@ void evener_channel_close_resolver(evener_channel *channel)
 
 void evener_channel_restart_idle_timeout(evener_channel *channel)
 {
+    uint64_t in_flight; /* counts of the subchannels that there are now: those of former ones are no measure */
+    evener_subchannel_pool_activity(&channel->pool, &channel->control.idle_last_started, &in_flight);
     channel->control.idle_quiet_checks = 0;
     evener_timer_stop(channel->hot.loop, &channel->control.idle_timer);
     idle_check_later(channel);

@@ -323,18 +323,18 @@ static inline uint64_t call_begins(least_request_picker *picker, least_request_b
 }
 
 /* Return the backend with the least load for its weight of those that the call was not tried at; `best` without any. */
-static __attribute__((noinline)) const candidate *least_untried(const least_request_picker *picker,
+static __attribute__((noinline)) const candidate *least_untried(least_request_picker *picker,
                                                                 const evener_pick_context *context,
-                                                                const candidate *best, uint64_t draw)
+                                                                const candidate *best)
 {
     if (!evener_pick_avoids(context, best->backend->subchannel)) {
         return best;
     }
     const candidate *least = NULL;
     double least_part = 0;
-    const uint32_t first = evener_random_scale((uint32_t)draw, picker->count); /* of several alike */
+    uint32_t alike = 0; /* how many have the least part: each of them is as likely */
     for (uint32_t i = 0; i < picker->count; i++) {
-        const candidate *other = &picker->candidates[(first + i) % picker->count];
+        const candidate *other = &picker->candidates[i];
         if (evener_pick_avoids(context, other->backend->subchannel)) {
             continue;
         }
@@ -342,6 +342,11 @@ static __attribute__((noinline)) const candidate *least_untried(const least_requ
         if (least == NULL || part < least_part) {
             least = other;
             least_part = part;
+            alike = 1;
+        } else if (part == least_part &&
+                   evener_random_scale((uint32_t)(evener_lane_random_next(&picker->random, context->lane) >> 32),
+                                       ++alike) == 0) {
+            least = other;
         }
     }
     return least != NULL ? least : best;
@@ -359,7 +364,7 @@ static evener_pick_outcome least_request_pick(evener_picker *base, const evener_
         best = choose(picker, context, draw);
     }
     if (__builtin_expect(context->args->tried_count != 0, 0)) {
-        best = least_untried(picker, context, best, draw);
+        best = least_untried(picker, context, best);
     }
     if (picker->count >= PREFETCH_FROM) {
         prefetch_next(picker, context->lane, to_come);

@@ -114,8 +114,11 @@ static evener_status_code read_file_facts(evener_descriptor_parser *p, evener_pa
             code = evener_parse_options(p, "", &f, &file->options);
             break;
         case 9: /* source_code_info */
-            if (f.type != EVENER_WIRE_BYTES || !evener_source_info_read(&p->comments, f.data, f.length)) {
-                code = evener_parse_malformed(p, "source info");
+            code = f.type == EVENER_WIRE_BYTES ? evener_source_info_read(&p->comments, f.data, f.length)
+                                               : EVENER_STATUS_INVALID_ARGUMENT;
+            if (code != EVENER_STATUS_OK) {
+                code = code == EVENER_STATUS_RESOURCE_EXHAUSTED ? evener_parse_no_memory(p)
+                                                                : evener_parse_malformed(p, "source info");
             }
             break;
         case 12: /* syntax */

@@ -248,7 +248,13 @@ evener_status_code evener_http_routes_find(const evener_http_routes *routes, con
     bool has_other_verb = false;
     for (size_t i = 0; i < routes->count; i++) {
         const evener_http_route_entry *entry = (const evener_http_route_entry *)routes->list[i];
-        if (!evener_path_template_match(&entry->template, path, found->values, &found->memory)) {
+        const evener_status_code code =
+            evener_path_template_match(&entry->template, path, found->values, &found->memory);
+        if (code == EVENER_STATUS_RESOURCE_EXHAUSTED) { /* a less specific route would be another method */
+            free(found);
+            return no_memory(status);
+        }
+        if (code != EVENER_STATUS_OK) {
             continue;
         }
         if (strcmp(entry->route.verb, verb) == 0 || is_any_verb(entry->route.verb)) {
@@ -273,7 +279,7 @@ void evener_http_routes_allowed(const evener_http_routes *routes, const char *pa
         const evener_http_route_entry *entry = (const evener_http_route_entry *)routes->list[i];
         evener_path_value values[EVENER_PATH_VARIABLES_MAX];
         char *memory;
-        if (evener_path_template_match(&entry->template, path, values, &memory)) {
+        if (evener_path_template_match(&entry->template, path, values, &memory) == EVENER_STATUS_OK) {
             free(memory);
             const size_t length = strlen(entry->route.verb);
             if (strstr(verbs, entry->route.verb) == NULL && used + length + 3 <= room) {

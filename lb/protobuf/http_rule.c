@@ -36,43 +36,48 @@ static evener_status_code malformed(const evener_method *method, evener_status *
                              method->full_name);
 }
 
-/* Replace *to by the field's text. False: it contains NUL, or there is no memory. */
-static bool set_text(char **to, const void *text, size_t length)
+/* Replace *to by the field's text. Errors: INVALID_ARGUMENT (it contains NUL), RESOURCE_EXHAUSTED (memory). */
+static evener_status_code set_text(char **to, const void *text, size_t length)
 {
-    char *copy = memchr(text, '\0', length) == NULL ? evener_text_copy(text, length) : NULL;
-    if (copy != NULL) {
-        free(*to);
-        *to = copy;
+    if (memchr(text, '\0', length) != NULL) {
+        return EVENER_STATUS_INVALID_ARGUMENT;
     }
-    return copy != NULL;
+    char *copy = evener_text_copy(text, length);
+    if (copy == NULL) {
+        return EVENER_STATUS_RESOURCE_EXHAUSTED;
+    }
+    free(*to);
+    *to = copy;
+    return EVENER_STATUS_OK;
 }
 
-static bool read_custom(const evener_wire_field *field, evener_http_rule *rule)
+static evener_status_code read_custom(const evener_wire_field *field, evener_http_rule *rule)
 {
     evener_wire_reader reader = {field->data, field->data + field->length};
     evener_wire_field part;
     evener_wire_result result;
-    bool ok = true;
-    while (ok && (result = evener_wire_next(&reader, &part)) == EVENER_WIRE_FIELD) {
+    evener_status_code code = EVENER_STATUS_OK;
+    while (code == EVENER_STATUS_OK && (result = evener_wire_next(&reader, &part)) == EVENER_WIRE_FIELD) {
         if (part.type == EVENER_WIRE_BYTES && part.number == CUSTOM_KIND) {
-            ok = set_text(&rule->verb, part.data, part.length);
+            code = set_text(&rule->verb, part.data, part.length);
         } else if (part.type == EVENER_WIRE_BYTES && part.number == CUSTOM_PATH) {
-            ok = set_text(&rule->path, part.data, part.length);
+            code = set_text(&rule->path, part.data, part.length);
         }
     }
-    return ok && result == EVENER_WIRE_END;
+    return code == EVENER_STATUS_OK && result != EVENER_WIRE_END ? EVENER_STATUS_INVALID_ARGUMENT : code;
 }
 
-static bool read_part(const evener_wire_field *part, evener_http_rule *rule)
+static evener_status_code read_part(const evener_wire_field *part, evener_http_rule *rule)
 {
+    evener_status_code code;
     switch (part->number) {
     case RULE_GET:
     case RULE_PUT:
     case RULE_POST:
     case RULE_DELETE:
     case RULE_PATCH:
-        return set_text(&rule->verb, verbs[part->number], strlen(verbs[part->number])) &&
-               set_text(&rule->path, part->data, part->length);
+        code = set_text(&rule->verb, verbs[part->number], strlen(verbs[part->number]));
+        return code == EVENER_STATUS_OK ? set_text(&rule->path, part->data, part->length) : code;
     case RULE_CUSTOM:
         return read_custom(part, rule);
     case RULE_BODY:
@@ -80,7 +85,7 @@ static bool read_part(const evener_wire_field *part, evener_http_rule *rule)
     case RULE_RESPONSE_BODY:
         return set_text(&rule->response_body, part->data, part->length);
     default:
-        return true;
+        return EVENER_STATUS_OK;
     }
 }
 
@@ -110,8 +115,8 @@ static evener_status_code read_rule(const evener_method *method, const evener_wi
             code = is_additional ? evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
                                                      "%s: additional_bindings do not nest", method->full_name)
                                  : read_rule(method, &part, true, into, status);
-        } else if (!read_part(&part, &into->rules[own])) {
-            code = malformed(method, status);
+        } else if ((code = read_part(&part, &into->rules[own])) != EVENER_STATUS_OK) {
+            code = code == EVENER_STATUS_RESOURCE_EXHAUSTED ? no_memory(status) : malformed(method, status);
         }
     }
     if (code == EVENER_STATUS_OK &&

@@ -283,13 +283,13 @@ static const char *find_end(const evener_path_template *template, const char *pa
     return end - length;
 }
 
-bool evener_path_template_match(const evener_path_template *template, const char *path, evener_path_value *values,
-                                char **memory)
+evener_status_code evener_path_template_match(const evener_path_template *template, const char *path,
+                                              evener_path_value *values, char **memory)
 {
     *memory = NULL;
     const char *end = path[0] == '/' ? find_end(template, path) : NULL;
     if (end == NULL) {
-        return false;
+        return EVENER_STATUS_NOT_FOUND;
     }
     split_path parts;
     split(path, end, &parts);
@@ -297,19 +297,19 @@ bool evener_path_template_match(const evener_path_template *template, const char
         template->segment_count > 0 && template->segments[template->segment_count - 1].kind == EVENER_PATH_REST;
     const size_t single = template->segment_count - has_rest;
     if (has_rest ? parts.count < single : parts.count != single) {
-        return false;
+        return EVENER_STATUS_NOT_FOUND;
     }
     for (size_t i = 0; i < single; i++) {
         /* "*" is one segment that is not empty. */
         if (template->segments[i].kind == EVENER_PATH_LITERAL
                 ? !is_literal(parts.start[i], parts.length[i], template->segments[i].literal)
                 : parts.length[i] == 0 || memchr(parts.start[i], '/', parts.length[i]) != NULL) {
-            return false;
+            return EVENER_STATUS_NOT_FOUND;
         }
     }
     char *to = *memory = malloc((size_t)(end - path) * (template->variable_count + 1) + template->variable_count + 1);
     if (to == NULL) {
-        return false;
+        return EVENER_STATUS_RESOURCE_EXHAUSTED;
     }
     for (size_t i = 0; i < template->variable_count; i++) {
         const evener_path_variable *variable = &template->variables[i];
@@ -323,13 +323,13 @@ bool evener_path_template_match(const evener_path_template *template, const char
         if (length == SIZE_MAX) {
             free(*memory);
             *memory = NULL;
-            return false;
+            return EVENER_STATUS_NOT_FOUND;
         }
         values[i] = (evener_path_value){to, length};
         to[length] = '\0';
         to += length + 1;
     }
-    return true;
+    return EVENER_STATUS_OK;
 }
 
 int evener_path_template_compare(const evener_path_template *a, const evener_path_template *b)

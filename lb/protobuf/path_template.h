@@ -64,13 +64,14 @@ void evener_path_template_clear(evener_path_template *template);
 
 /* Match the path of a request: it begins with "/", is still percent-encoded,
  * and has neither query nor fragment. Store the variables' values in
- * values[variable_count], in memory of *memory, to be freed. False: no match,
- * the path is malformed, or there is no memory; then *memory is NULL.
+ * values[variable_count], in memory of *memory, to be freed. Otherwise *memory
+ * is NULL. Errors: NOT_FOUND (no match, or the path is malformed),
+ * RESOURCE_EXHAUSTED (memory).
  *
  * Values of one segment are decoded. In those of several segments "%2F" stays,
  * as its meaning differs from that of "/" (google/api/http.proto). */
-bool evener_path_template_match(const evener_path_template *template, const char *path, evener_path_value *values,
-                                char **memory);
+evener_status_code evener_path_template_match(const evener_path_template *template, const char *path,
+                                              evener_path_value *values, char **memory);
 
 /* Order templates from specific to general, as routes are tried: literals
  * before "*" before "**", longer before shorter ones, with a verb before

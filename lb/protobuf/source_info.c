@@ -72,7 +72,7 @@ static bool read_location(const evener_wire_field *from, location *to)
     return result == EVENER_WIRE_END;
 }
 
-bool evener_source_info_read(evener_source_info *info, const uint8_t *data, size_t length)
+evener_status_code evener_source_info_read(evener_source_info *info, const uint8_t *data, size_t length)
 {
     evener_wire_reader reader = evener_wire_read(data, length);
     evener_wire_field f;
@@ -84,7 +84,7 @@ bool evener_source_info_read(evener_source_info *info, const uint8_t *data, size
             continue;
         }
         if (f.type != EVENER_WIRE_BYTES || !read_location(&f, &read)) {
-            return false;
+            return EVENER_STATUS_INVALID_ARGUMENT;
         }
         if ((read.leading_bytes == 0 && read.trailing_bytes == 0) || info->count == LOCATIONS_MAX) {
             continue; /* most locations */
@@ -93,7 +93,7 @@ bool evener_source_info_read(evener_source_info *info, const uint8_t *data, size
             room = room < 16 ? 16 : 2 * room;
             location *grown = realloc(info->locations, room * sizeof *grown);
             if (grown == NULL) {
-                return false;
+                return EVENER_STATUS_RESOURCE_EXHAUSTED;
             }
             info->locations = grown;
         }
@@ -102,7 +102,7 @@ bool evener_source_info_read(evener_source_info *info, const uint8_t *data, size
     if (info->count > 0) {
         qsort(info->locations, info->count, sizeof(location), compare);
     }
-    return result == EVENER_WIRE_END;
+    return result == EVENER_WIRE_END ? EVENER_STATUS_OK : EVENER_STATUS_INVALID_ARGUMENT;
 }
 
 void evener_source_info_clear(evener_source_info *info)

@@ -22,8 +22,8 @@ typedef struct evener_source_info {
     size_t path_length;
 } evener_source_info;
 
-/* Read a SourceCodeInfo, whose bytes are borrowed. False: malformed, or no memory. */
-bool evener_source_info_read(evener_source_info *info, const uint8_t *data, size_t length);
+/* Read a SourceCodeInfo, whose bytes are borrowed. Errors: INVALID_ARGUMENT (malformed), RESOURCE_EXHAUSTED (memory). */
+evener_status_code evener_source_info_read(evener_source_info *info, const uint8_t *data, size_t length);
 void evener_source_info_clear(evener_source_info *info);
 
 /* Go to an element of the current declaration, and back. */

@@ -46,9 +46,11 @@ void evener_dns_queue_leave(evener_dns_queue *queue, evener_dns_ticket *ticket)
         ticket->state = EVENER_DNS_TICKET_NONE;
         queue->running--;
     }
-    for (size_t looked = 0; queue->waiting > 0 && looked < EVENER_DNS_QUEUE_LINES; looked++) {
+    size_t looked = 0; /* lines in a row without a ticket that may begin */
+    while (queue->waiting > 0 && looked < EVENER_DNS_QUEUE_LINES) {
         evener_dns_ticket *first = queue->lines[queue->turn].first;
         queue->turn = (queue->turn + 1) % EVENER_DNS_QUEUE_LINES;
+        looked++;
         if (first != NULL && queue->running < first->limit) {
             unlink_ticket(queue, first);
             run(queue, first);

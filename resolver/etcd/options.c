@@ -131,8 +131,11 @@ static evener_status_code add_member(char *member, member_list *list, evener_sta
     }
     snprintf(text, sizeof text, "%s:%s", host, port != NULL ? port : "2379");
     evener_address *address = NULL;
-    const bool is_address = evener_address_create(text, NULL, 0, &address, NULL) == EVENER_STATUS_OK &&
-                            evener_address_get_family(address) <= EVENER_FAMILY_IPV6;
+    const evener_status_code code = evener_address_create(text, NULL, 0, &address, NULL);
+    if (code == EVENER_STATUS_RESOURCE_EXHAUSTED) {
+        return no_memory(status); /* it may be an address */
+    }
+    const bool is_address = code == EVENER_STATUS_OK && evener_address_get_family(address) <= EVENER_FAMILY_IPV6;
     evener_address_unref(address);
     if (!is_address && !is_name(host)) {
         return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,

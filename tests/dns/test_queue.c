@@ -89,17 +89,29 @@ Test(dns_queue, one_may_leave_from_anywhere_in_the_line)
     }
 }
 
-/* Who comes later does not overtake one that waits, even with a higher limit. */
-Test(dns_queue, a_higher_limit_does_not_overtake)
+/* Each owner gets its turn, however many tickets another one has. */
+Test(dns_queue, owners_take_turns)
 {
-    enter(0, &queue, 1);
-    enter(1, &queue, 1);
-    enter(2, &queue, 5);
-    expect("a", 1, 2);
-    evener_dns_queue_leave(&queue, &tickets[0]);
-    evener_dns_queue_leave(&queue, &tickets[1]);
-    evener_dns_queue_leave(&queue, &tickets[2]);
-    expect("abc", 0, 0);
+    static const char owners[4096];
+    const void *other = NULL;
+    enter(0, owners, 1);
+    enter(1, owners, 1);
+    for (size_t i = 1; other == NULL; i++) { /* one of another line */
+        cr_assert_lt(i, sizeof owners);
+        enter(2, owners + i, 1);
+        other = tickets[2].line != tickets[1].line ? owners + i : NULL;
+        evener_dns_queue_leave(&queue, &tickets[2]);
+    }
+    for (size_t i = 2; i < 6; i++) {
+        enter(i, owners, 1);
+    }
+    enter(6, other, 1);
+    enter(7, other, 1);
+    for (size_t i = 0; i < 8; i++) { /* whoever runs leaves */
+        evener_dns_queue_leave(&queue, &tickets[begun[i] - 'a']);
+    }
+    expect(begun, 0, 0);
+    cr_assert(strcmp(begun, "abgchdef") == 0 || strcmp(begun, "agbhcdef") == 0, "%s", begun);
 }
 
 /* Owners of any line: all get a place in the end, each owner's tickets in their order. */
@@ -120,6 +132,20 @@ Test(dns_queue, tickets_of_all_owners_get_a_place)
     for (char one = 'a'; one < 'a' + TICKETS; one = (char)(one + 2)) {
         cr_assert_lt(strchr(begun, one), strchr(begun, one + 1), "%s", begun);
     }
+}
+
+/* Who comes later does not overtake one that waits, even with a higher limit; several may begin at once. */
+Test(dns_queue, a_higher_limit_does_not_overtake)
+{
+    enter(0, &queue, 1);
+    enter(1, &queue, 1);
+    enter(2, &queue, 5);
+    enter(3, &queue, 5);
+    expect("a", 1, 3);
+    leave(0, "abcd", 3, 0);
+    enter(4, &queue, 3);
+    expect("abcd", 3, 1);
+    leave(1, "abcde", 3, 0);
 }
 
 /* ---- tiers ---- */

@@ -197,7 +197,7 @@ Test(etcd_out_of_memory, options_are_read_as_a_whole_or_not_at_all)
         const evener_etcd_options before = options;
         fail_at++;
         evener_target *target = NULL;
-        cr_assert_eq(evener_target_parse("etcd://127.0.0.1:1,a.prod/orders", &target, &status), EVENER_STATUS_OK);
+        cr_assert_eq(evener_target_parse("etcd://[::1]:1,a.prod/orders", &target, &status), EVENER_STATUS_OK);
         static const evener_attribute given[] = {{"etcd.user", "u"}, {"etcd.password", "p"}};
         const evener_resolver_args args = {.size = sizeof args, .target = target, .options = given, .option_count = 2};
         failing_memory_arm(fail_at, false);
@@ -205,7 +205,7 @@ Test(etcd_out_of_memory, options_are_read_as_a_whole_or_not_at_all)
         allocations = failing_memory_disarm();
         evener_target_destroy(target);
         if (code == EVENER_STATUS_OK) {
-            cr_assert_str_eq(options.members, "127.0.0.1:1,a.prod");
+            cr_assert_str_eq(options.members, "[::1]:1,a.prod");
             cr_assert_str_eq(options.password, "p");
             evener_etcd_options_clear(&options);
         } else {

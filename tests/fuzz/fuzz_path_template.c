@@ -24,7 +24,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         assert(parsed.segment_count <= EVENER_PATH_SEGMENTS_MAX && evener_path_template_compare(&parsed, &parsed) == 0);
         evener_path_value values[EVENER_PATH_VARIABLES_MAX];
         char *memory;
-        if (path != NULL && evener_path_template_match(&parsed, path, values, &memory)) {
+        if (path != NULL && evener_path_template_match(&parsed, path, values, &memory) == EVENER_STATUS_OK) {
             assert(path[0] == '/');
             for (size_t i = 0; i < parsed.variable_count; i++) {
                 assert(parsed.variables[i].first <= parsed.variables[i].end);

@@ -314,6 +314,26 @@ Test(least_request, which_calls_are_brief)
     harness_destroy(h);
 }
 
+/* Of several backends that are alike, and were not tried, each gets the same share of the picks. */
+Test(least_request, untried_backends_share_the_picks)
+{
+    policy_harness *h = ready_harness(NULL, "10.0.0.1:1,10.0.0.2:1,10.0.0.3:1,10.0.0.4:1");
+    const char *const tried[] = {"10.0.0.2:1"};
+    const evener_pick_args args = {.size = sizeof args, .tried = tried, .tried_count = 1};
+    size_t counts[4] = {0};
+    for (int i = 0; i < 4000; i++) {
+        evener_pick pick;
+        cr_assert_eq(harness_pick(h, &args, &pick, NULL), EVENER_PICK_COMPLETE);
+        counts[evener_subchannel_address_text(pick.subchannel)[7] - '1']++;
+        harness_done(h, &pick, EVENER_STATUS_OK);
+    }
+    cr_expect_eq(counts[1], 0);
+    for (int b = 0; b < 4; b++) {
+        cr_expect(b == 1 || (counts[b] > 1200 && counts[b] < 1470), "backend %d: %zu", b, counts[b]);
+    }
+    harness_destroy(h);
+}
+
 /* ---- why this backend? ---- */
 
 typedef struct heard {

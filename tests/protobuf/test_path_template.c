@@ -20,7 +20,7 @@ static bool match(const char *text, const char *path, char values[256])
     evener_path_template parsed = parse(text);
     evener_path_value found[EVENER_PATH_VARIABLES_MAX];
     char *memory;
-    const bool matched = evener_path_template_match(&parsed, path, found, &memory);
+    const bool matched = evener_path_template_match(&parsed, path, found, &memory) == EVENER_STATUS_OK;
     values[0] = '\0';
     for (size_t i = 0; matched && i < parsed.variable_count; i++) {
         cr_assert_eq(strlen(found[i].value), found[i].length);

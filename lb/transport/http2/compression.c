@@ -53,8 +53,12 @@ bool evener_http2_compress(uint8_t compression, const evener_bytes *from, evener
         stream.avail_out = (uInt)room;
         is_smaller = deflate(&stream, Z_FINISH) == Z_STREAM_END;
     }
+    evener_bytes smaller;
+    uint8_t *data = is_smaller ? evener_bytes_create(stream.total_out, &smaller) : NULL;
+    is_smaller = data != NULL; /* without memory the message is sent as it is */
     if (is_smaller) {
-        memcpy(evener_bytes_create(stream.total_out, to), buffer, stream.total_out);
+        memcpy(data, buffer, stream.total_out);
+        *to = smaller;
     }
     free(buffer);
     (void)deflateEnd(&stream);
@@ -97,9 +101,15 @@ evener_status_code evener_http2_decompress(uint8_t compression, const evener_byt
         code = EVENER_STATUS_RESOURCE_EXHAUSTED;
     }
     if (code == EVENER_STATUS_OK) {
-        uint8_t *data = evener_bytes_create(used, to);
-        if (used > 0) {
-            memcpy(data, buffer, used);
+        evener_bytes whole;
+        uint8_t *data = evener_bytes_create(used, &whole);
+        if (data == NULL) {
+            code = EVENER_STATUS_RESOURCE_EXHAUSTED;
+        } else {
+            if (used > 0) {
+                memcpy(data, buffer, used);
+            }
+            *to = whole;
         }
     }
     free(buffer);

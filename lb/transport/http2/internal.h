@@ -275,7 +275,6 @@ struct evener_connection {
     bool draining; /* closes when the last call has ended */
     bool in_send;  /* inside nghttp2_session_mem_send: events wait */
     bool reported_dropped;
-    bool write_failed;
     bool is_stalled;             /* the session failed: frames out, none in */
     bool wants_tunnel;           /* the socket leads to a proxy */
     evener_http2_output *output; /* of the flush under way */

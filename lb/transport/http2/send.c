@@ -106,7 +106,6 @@ int evener_http2_on_send_data(nghttp2_session *session, nghttp2_frame *frame, co
 static void write_failed(evener_connection *connection, evener_http2_seat *seat, const char *what)
 {
     /* Frames that the peer sent before it closed (GOAWAY, answers) may still be unread; they decide fates. */
-    connection->write_failed = true;
     connection->unsent_bytes = 0;
     evener_http2_connection_receive(connection, seat);
     evener_http2_connection_break(connection, EVENER_STATUS_UNAVAILABLE, "%s", what);
