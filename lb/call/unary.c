@@ -226,10 +226,9 @@ static evener_status_code call_plainly(evener_channel *channel, const char *meth
         return result;
     }
     u.call = evener_cache_aligned_calloc(call_bytes);
-    if (u.call == NULL) {
-        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "call of %s: out of memory", method);
-    }
-    const evener_status_code result = run(&u, request);
+    const evener_status_code result = u.call != NULL ? run(&u, request)
+                                                     : evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED,
+                                                                         "call of %s: out of memory", method);
     evener_rpc_report(&rpc, result);
     evener_retry_clear(&rpc);
     free(u.call);
