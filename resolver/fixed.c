@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include <evener/backoff.h>
+
 /* `base` is the first member. */
 struct fixed {
     evener_resolver base;
@@ -9,7 +11,8 @@ struct fixed {
     evener_loop *loop;
     evener_list list;
     const char *source;
-    evener_timer again; /* pushes outside of resolve_now(), which may come from inside a push */
+    evener_timer again; /* pushes after a refusal; outside of resolve_now(), which may come from inside a push */
+    evener_backoff backoff;
     bool accepted;
 };
 
@@ -23,6 +26,12 @@ static void push(void *arg)
         .source = self->source,
     };
     self->accepted = evener_resolver_sink_update(self->sink, &update);
+    evener_timer_stop(self->loop, &self->again);
+    if (self->accepted) {
+        evener_backoff_reset(&self->backoff);
+    } else {
+        evener_timer_start(self->loop, &self->again, evener_backoff_next_ns(&self->backoff, NULL, self->loop));
+    }
 }
 
 static void fixed_start(evener_resolver *resolver)
@@ -30,7 +39,7 @@ static void fixed_start(evener_resolver *resolver)
     push(resolver);
 }
 
-/* The list never changes: push again only if it was not accepted. */
+/* The list never changes: push again only if it was not accepted, and do not wait. */
 static void fixed_resolve_now(evener_resolver *resolver)
 {
     struct fixed *self = (struct fixed *)resolver;

@@ -182,6 +182,26 @@ Test(static_resolver, refused_list_is_pushed_again_when_asked_for)
     resolver_fixture_destroy(f);
 }
 
+/* include/evener/resolver.h: a resolver whose update is not accepted backs off and retries. */
+Test(static_resolver, refused_list_is_pushed_again_until_it_is_accepted)
+{
+    resolver_fixture *f = resolver_fixture_create();
+    f->sink.refuse = true;
+    resolver_fixture_open(f, "static:10.0.0.1:80");
+    virtual_loop_advance_ms(f->loop, 500);
+    cr_assert_eq(f->sink.update_count, 1);
+    virtual_loop_advance_ms(f->loop, 750);
+    cr_assert_eq(f->sink.update_count, 2);
+    virtual_loop_advance_ms(f->loop, 2000);
+    cr_assert_eq(f->sink.update_count, 3);
+    f->sink.refuse = false;
+    virtual_loop_advance_ms(f->loop, 3200);
+    cr_assert_eq(f->sink.update_count, 4);
+    virtual_loop_advance_ms(f->loop, 1000000);
+    cr_assert_eq(f->sink.update_count, 4, "it was accepted");
+    resolver_fixture_destroy(f);
+}
+
 Test(static_resolver, close_right_after_resolve_now)
 {
     resolver_fixture *f = resolver_fixture_create();
