@@ -184,9 +184,11 @@ run_unit()
     # shellcheck disable=SC2206 # split on purpose
     environment=($environment) command=($command)
     environment=("${environment[@]:1}") command=("${command[@]:1}")
-    [ ! -x "$programs/${command[0]##*/}" ] || command[0]=$programs/${command[0]##*/}
-    [ "$kind" != suite ] || command+=(--fail-fast --filter "$filter")
     local i
+    for i in "${!command[@]}"; do
+        [ ! -x "$programs/${command[i]##*/}" ] || command[i]=$programs/${command[i]##*/}
+    done
+    [ "$kind" != suite ] || command+=(--fail-fast --filter "$filter")
     for i in "${!environment[@]}"; do # a folder of the test's own comes first
         [[ ${environment[i]} != LD_LIBRARY_PATH=* ]] || environment[i]=${environment[i]}:$libraries
     done
@@ -333,6 +335,14 @@ compile()
     (cd "$out" && export CCACHE_DISABLE=1 && eval "$command") >>"$work/compile.log" 2>&1
 }
 
+# programs_with_changes: print the programs that contain changed objects themselves, not in a library.
+programs_with_changes()
+{
+    grep -vxF -f <(cut -f 2 "$build/members") "$work/changed" | while IFS= read -r object; do
+        ninja -C "$out" -t query "$object" 2>/dev/null | sed -nE 's/^ +((tests|lb)\/[a-z0-9_\/-]+)$/\1/p'
+    done | sort -u || true
+}
+
 # build_fault FILE: build the libraries of a fault, and the programs that include the file if it is a header.
 build_fault()
 {
@@ -344,13 +354,15 @@ build_fault()
     if [[ $file == *.h ]]; then
         while IFS=$'\t' read -r object _; do
             source=$(grep -F "$object"$'\t' "$build/commands" | cut -f 2)
-            grep -qF "$object" "$build/members" || [[ $object == tests/*/test_*.dir/* ]] || continue
+            grep -qF "$object" "$build/members" || [[ $object == tests/*/test_*.dir/* || $object == lb/* ]] || continue
             compile "$object" "$work/objects/$(tr / @ <<<"$object")" "$top/$source" || return 1
             printf '%s\n' "$object" >>"$work/changed"
         done < <(grep -F $'\t'"$file" "$build/includes")
     else
         object=$(awk -F '\t' -v file="$file" '$2 == file { print $1 }' "$build/commands" |
             grep -F -f - "$build/members" | cut -f 2)
+        # that of a program, if no library has one
+        [ -n "$object" ] || object=$(awk -F '\t' -v file="$file" '$2 == file { print $1; exit }' "$build/commands")
         [ -n "$object" ] || return 1
         compile "$object" "$work/objects/$(tr / @ <<<"$object")" "$work/source/$file" || return 1
         echo "$object" >"$work/changed"
@@ -374,11 +386,13 @@ build_fault()
         fi
     done
     ln -s libevener.a "$work/lib/libevener.so.1"
-    for object in $(grep -E '^tests/.*/test_[a-z0-9_]*\.dir/' "$work/changed" || true); do
-        program=${object%.dir/*} && program=${program##*/}
-        command=$(ninja -C "$out" -t commands "tests/$program" 2>/dev/null | tail -n 1)
-        command=${command/"$object"/"$work/objects/$(tr / @ <<<"$object")"}
-        command=${command/" -o tests/$program "/" -o $work/bin/$program "}
+    for program in $(programs_with_changes); do
+        command=$(ninja -C "$out" -t commands "$program" 2>/dev/null | tail -n 1)
+        [[ $command == *" -o $program "* ]] || continue # another name of the object
+        while IFS= read -r object; do
+            command=${command/" $object "/" $work/objects/$(tr / @ <<<"$object") "}
+        done <"$work/changed"
+        command=${command/" -o $program "/" -o $work/bin/${program##*/} "}
         (cd "$out" && eval "$command") >>"$work/compile.log" 2>&1 || return 1
     done
 }
@@ -400,7 +414,7 @@ covering()
         "$build/query" "$map/bits" "$library" $(awk -v library="$library" '$1 == library { print $2 }' <<<"$blocks")
     done | sort -u >"$work/ids"
     # shellcheck disable=SC2012 # names of programs
-    ls "$work/bin" | awk '{ print "program", $1 }' >"$work/programs"
+    ls "$work/bin" >"$work/programs"
     touch "$build/killers"
     awk -F '\t' -v file="$file" -v killers="$build/killers" -v ids="$work/ids" -v programs="$work/programs" \
         -v units="$build/units" '
@@ -410,13 +424,15 @@ covering()
             folder = file; sub(/\/[^\/]*$/, "", folder)
             if (folder ~ /^lb\/backend/) folder = folder "/channel"
             if (folder ~ /^lb\/base/) folder = folder "/runtime"
+            while ((getline line < programs) > 0) changed[line] = 1
             while ((getline line < units) > 0) {
                 split(line, part, "\t")
                 near[part[1]] = index(folder, "/" last_part(part[3]))
+                n = split(part[5], words, "\037")
+                for (i = 1; i <= n; i++) if (last_part(words[i]) in changed) includes[part[1]] = 1
             }
             while ((getline line < killers) > 0) { split(line, part, "\t"); if (part[1] == file) killed[part[2]]++ }
             while ((getline line < ids) > 0) has[line] = 1
-            while ((getline line < programs) > 0) { split(line, part, " "); includes[part[2]] = 1 }
         }
         ($1 in has || $2 in includes) && $5 == 0 {
             if ($4 > 10000) { slow[$2] += $4; slow_tests[$2] = slow_tests[$2] "|" $3; next }

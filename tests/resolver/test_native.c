@@ -1,5 +1,5 @@
-/* native: with a getaddrinfo() of the test's own, which the library calls instead of the C library's: what it answers, how
- * long it takes, and the virtual loop on which the answers arrive. */
+/* native: with a getaddrinfo() of the test's own, which the library calls instead of the C library's: what it answers,
+ * when it returns, and the virtual loop on which the answers arrive. */
 #include <arpa/inet.h>
 #include <netdb.h>
 #include <pthread.h>
@@ -20,7 +20,7 @@
 static struct {
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    bool hold;             /* lookups do not return */
+    size_t allowed;        /* lookups return in their order, up to this number */
     int result;            /* of getaddrinfo() */
     const char *addresses; /* separated by blanks */
     char host[300];        /* of the last lookup */
@@ -64,8 +64,8 @@ EXPORTED int getaddrinfo(const char *host, const char *service, const struct add
     (void)service, (void)hints;
     pthread_mutex_lock(&ns.lock);
     (void)snprintf(ns.host, sizeof ns.host, "%s", host);
-    ns.entered++;
-    while (ns.hold) {
+    const size_t number = ++ns.entered;
+    while (number > ns.allowed) {
         pthread_cond_wait(&ns.changed, &ns.lock);
     }
     const int result = ns.result;
@@ -88,10 +88,11 @@ EXPORTED void freeaddrinfo(struct addrinfo *list)
     pthread_mutex_unlock(&ns.lock);
 }
 
-static void set_hold(bool hold)
+/* Let further lookups return. */
+static void let(size_t lookups)
 {
     pthread_mutex_lock(&ns.lock);
-    ns.hold = hold;
+    ns.allowed += lookups;
     pthread_cond_broadcast(&ns.changed);
     pthread_mutex_unlock(&ns.lock);
 }
@@ -137,9 +138,10 @@ static void wait_for_answer(void)
     cr_assert(virtual_loop_has_posted(f->loop), "no lookup has ended");
 }
 
-/* Let the lookup under way arrive. */
+/* Let the lookup under way return and its answer arrive. */
 static void arrive(void)
 {
+    let(1);
     wait_for_answer();
     virtual_loop_run_until_idle(f->loop);
 }
@@ -308,14 +310,12 @@ Test(native, reset_backoff_asks_at_once_while_lookups_fail)
     evener_resolver_reset_backoff(f->resolver);
     virtual_loop_run_until_idle(f->loop);
     wait_for(&ns.entered, 3);
-    set_hold(true);
     arrive();
     evener_resolver_reset_backoff(f->resolver);
     virtual_loop_run_until_idle(f->loop);
     wait_for(&ns.entered, 4);
     evener_resolver_reset_backoff(f->resolver); /* one is under way */
     virtual_loop_run_until_idle(f->loop);
-    set_hold(false);
     arrive();
     cr_assert_eq(read_count(&ns.entered), 4);
 }
@@ -325,11 +325,10 @@ Test(native, reset_backoff_asks_at_once_while_lookups_fail)
 /* The loop may be gone when the lookup ends: its thread frees what is left, and posts nothing. */
 Test(native, closed_during_a_lookup)
 {
-    set_hold(true);
     resolver_fixture_open(f, "native:a:1");
     wait_for(&ns.entered, 1);
     resolver_fixture_close(f);
-    set_hold(false);
+    let(1);
     for (int i = 0; i < WAIT_MS_MAX && read_count(&ns.freed) == 0 && !virtual_loop_has_posted(f->loop); i++) {
         usleep(1000);
     }
@@ -341,6 +340,7 @@ Test(native, closed_during_a_lookup)
 Test(native, closed_when_the_answer_is_on_its_way)
 {
     resolver_fixture_open(f, "native:a:1");
+    let(1);
     wait_for_answer();
     resolver_fixture_close(f);
     virtual_loop_run_until_idle(f->loop);
@@ -353,7 +353,6 @@ Test(native, sixty_four_lookups_at_a_time)
 {
     enum { MANY = 64 };
     resolver_fixture *all[MANY];
-    set_hold(true);
     for (size_t i = 0; i < MANY; i++) {
         all[i] = resolver_fixture_create();
         resolver_fixture_open(all[i], "native:a:1");
@@ -362,7 +361,7 @@ Test(native, sixty_four_lookups_at_a_time)
     resolver_fixture_open(f, "native:b:1");
     virtual_loop_advance_ms(f->loop, 1000);
     cr_assert_eq(read_count(&ns.entered), MANY);
-    set_hold(false);
+    let(MANY);
     for (size_t i = 0; i < MANY; i++) {
         for (int j = 0; j < WAIT_MS_MAX && !virtual_loop_has_posted(all[i]->loop); j++) {
             usleep(1000);
