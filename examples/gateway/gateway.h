@@ -33,6 +33,7 @@ typedef struct gateway {
     const char *key;
     struct MHD_Daemon *daemon;
     uint16_t port;
+    atomic_bool closed;    /* new connections are closed at once */
     pthread_mutex_t mutex; /* for the members below */
     pthread_cond_t changed;
     gateway_request *first; /* requests under way */
@@ -45,7 +46,7 @@ typedef struct gateway {
  * certificate and key. False: `error` says why. */
 bool gateway_start(gateway *self, const char *address, char *error, size_t error_room);
 
-/* Accept no further connection, let requests end for `grace_ms`, cancel the calls of those that are left, answer
+/* Close further connections at once, let requests end for `grace_ms`, cancel the calls of those that are left, answer
  * further requests on open connections with 503, and stop. */
 void gateway_stop(gateway *self, uint64_t grace_ms);
 

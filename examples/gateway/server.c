@@ -298,6 +298,15 @@ static void quiet(void *arg, const char *format, va_list arguments)
     (void)arguments;
 }
 
+/* Say whether a new connection is served. Not MHD_quiesce_daemon(), which ends the program when a thread of libmicrohttpd
+ * 0.9.75 removes the socket from its epoll set at the same time. */
+static enum MHD_Result accepts(void *arg, const struct sockaddr *peer, socklen_t bytes)
+{
+    gateway *self = arg;
+    (void)peer, (void)bytes;
+    return atomic_load_explicit(&self->closed, memory_order_relaxed) ? MHD_NO : MHD_YES;
+}
+
 bool gateway_start(gateway *self, const char *text, char *error, size_t error_room)
 {
     struct sockaddr_storage address;
@@ -327,7 +336,7 @@ bool gateway_start(gateway *self, const char *text, char *error, size_t error_ro
     }
     errno = 0;
     self->daemon = MHD_start_daemon(
-        flags, 0, NULL, NULL, handle, self, MHD_OPTION_EXTERNAL_LOGGER, quiet, NULL, MHD_OPTION_SOCK_ADDR, &address,
+        flags, 0, accepts, self, handle, self, MHD_OPTION_EXTERNAL_LOGGER, quiet, NULL, MHD_OPTION_SOCK_ADDR, &address,
         MHD_OPTION_URI_LOG_CALLBACK, begin, self, MHD_OPTION_UNESCAPE_CALLBACK, leave_encoded, NULL,
         MHD_OPTION_NOTIFY_COMPLETED, completed, self, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         (size_t)GATEWAY_HEADER_BYTES_MAX, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
@@ -385,10 +394,7 @@ static bool cancel_calls(gateway *self)
 
 void gateway_stop(gateway *self, uint64_t grace_ms)
 {
-    const MHD_socket listening = MHD_quiesce_daemon(self->daemon);
-    if (listening != MHD_INVALID_SOCKET) {
-        close(listening);
-    }
+    atomic_store_explicit(&self->closed, true, memory_order_relaxed);
     struct timespec deadline = after_ms(grace_ms);
     pthread_mutex_lock(&self->mutex);
     self->stopping = true;
