@@ -681,58 +681,76 @@ static void hang(evener_work *work)
     }
 }
 
-/* The disk thread stands still, as one that reads from a file system that hangs. */
-Test(cache, a_file_system_that_hangs_holds_back_no_failure_and_a_late_list_is_used, .timeout = 60)
-{
+/* A channel with a cache file, on a runtime whose disk thread stands still. */
+typedef struct hung_scene {
     evener_runtime *runtime;
     evener_manual_resolver *manual;
     evener_channel *channel;
     evener_credentials *insecure;
+    struct hang disk;
+} hung_scene;
+
+static void hung_open(hung_scene *h)
+{
     evener_status status;
-    struct hang disk = {.work.run = hang};
-    leave_file("orders:///x", A, NULL, 0);
-    sem_init(&disk.begun, 0, 0);
-    sem_init(&disk.end, 0, 0);
-    cr_assert_eq(evener_runtime_create(NULL, &runtime, &status), EVENER_STATUS_OK);
-    cr_assert_eq(evener_manual_resolver_create("orders", &manual, &status), EVENER_STATUS_OK);
-    cr_assert_eq(evener_credentials_create_insecure(&insecure, NULL), EVENER_STATUS_OK);
-    evener_work_threads *threads = evener_work_threads_get_disk(runtime, &status);
+    *h = (hung_scene){.disk.work.run = hang};
+    sem_init(&h->disk.begun, 0, 0);
+    sem_init(&h->disk.end, 0, 0);
+    cr_assert_eq(evener_runtime_create(NULL, &h->runtime, &status), EVENER_STATUS_OK);
+    cr_assert_eq(evener_manual_resolver_create("orders", &h->manual, &status), EVENER_STATUS_OK);
+    cr_assert_eq(evener_credentials_create_insecure(&h->insecure, NULL), EVENER_STATUS_OK);
+    evener_work_threads *threads = evener_work_threads_get_disk(h->runtime, &status);
     cr_assert_not_null(threads);
-    evener_work_threads_put(threads, &disk.work);
-    while (sem_wait(&disk.begun) != 0) {
+    evener_work_threads_put(threads, &h->disk.work);
+    while (sem_wait(&h->disk.begun) != 0) {
     }
-    const evener_resolver_builder *resolvers[] = {evener_manual_resolver_builder(manual)};
+    const evener_resolver_builder *resolvers[] = {evener_manual_resolver_builder(h->manual)};
     const evener_channel_options options = {.size = sizeof options,
-                                            .runtime = runtime,
-                                            .credentials = insecure,
+                                            .runtime = h->runtime,
+                                            .credentials = h->insecure,
                                             .resolvers = resolvers,
                                             .resolver_count = 1,
                                             .cache_file = path};
-    cr_assert_eq(evener_channel_create("orders:///x", &options, &channel, &status), EVENER_STATUS_OK, "%s",
+    cr_assert_eq(evener_channel_create("orders:///x", &options, &h->channel, &status), EVENER_STATUS_OK, "%s",
                  status.message);
+}
+
+/* After the end of the channel. */
+static void hung_close(hung_scene *h)
+{
+    evener_credentials_destroy(h->insecure);
+    evener_manual_resolver_destroy(h->manual);
+    evener_runtime_unref(h->runtime);
+    sem_destroy(&h->disk.begun);
+    sem_destroy(&h->disk.end);
+}
+
+/* The disk thread stands still, as one that reads from a file system that hangs. */
+Test(cache, a_file_system_that_hangs_holds_back_no_failure_and_a_late_list_is_used, .timeout = 60)
+{
+    evener_status status;
+    hung_scene h;
+    leave_file("orders:///x", A, NULL, 0);
+    hung_open(&h);
     evener_status_set(&status, EVENER_STATUS_UNAVAILABLE, "discovery is down");
-    evener_manual_resolver_error(manual, &status);
-    evener_channel_connect(channel);
+    evener_manual_resolver_error(h.manual, &status);
+    evener_channel_connect(h.channel);
     evener_connectivity_state state = EVENER_IDLE;
     while (state != EVENER_TRANSIENT_FAILURE) {
-        state = evener_channel_wait_for_state_change(channel, state, 0);
+        state = evener_channel_wait_for_state_change(h.channel, state, 0);
     }
     evener_channel_stats stats = {.size = sizeof stats, .subchannel_bytes = sizeof *stats.subchannels};
-    cr_assert_eq(evener_channel_get_stats(channel, &stats, &status), EVENER_STATUS_OK);
+    cr_assert_eq(evener_channel_get_stats(h.channel, &stats, &status), EVENER_STATUS_OK);
     cr_expect_eq(stats.subchannel_count, 0);
-    sem_post(&disk.end);
+    sem_post(&h.disk.end);
     do { /* until the saved list is there */
         evener_channel_stats_clear(&stats);
-        cr_assert_eq(evener_channel_get_stats(channel, &stats, &status), EVENER_STATUS_OK);
+        cr_assert_eq(evener_channel_get_stats(h.channel, &stats, &status), EVENER_STATUS_OK);
     } while (stats.subchannel_count == 0);
     cr_expect_neq(stats.cached_list_age_ms, 0);
     evener_channel_stats_clear(&stats);
-    evener_channel_unref(channel);
-    evener_credentials_destroy(insecure);
-    evener_manual_resolver_destroy(manual);
-    evener_runtime_unref(runtime);
-    sem_destroy(&disk.begun);
-    sem_destroy(&disk.end);
+    evener_channel_unref(h.channel);
+    hung_close(&h);
 }
 
 static void stop_cache(void *arg)
@@ -757,49 +775,22 @@ static void set_and_wait(evener_manual_resolver *manual, evener_channel *channel
 /* The disk thread stands still while the channel goes to rest twice, each time with another list to write. */
 Test(cache, of_lists_that_wait_for_the_disk_the_last_one_is_written, .timeout = 60)
 {
-    evener_runtime *runtime;
-    evener_manual_resolver *manual;
-    evener_channel *channel;
-    evener_credentials *insecure;
-    evener_status status;
-    struct hang disk = {.work.run = hang};
-    sem_init(&disk.begun, 0, 0);
-    sem_init(&disk.end, 0, 0);
-    cr_assert_eq(evener_runtime_create(NULL, &runtime, &status), EVENER_STATUS_OK);
-    cr_assert_eq(evener_manual_resolver_create("orders", &manual, &status), EVENER_STATUS_OK);
-    cr_assert_eq(evener_credentials_create_insecure(&insecure, NULL), EVENER_STATUS_OK);
-    evener_work_threads *threads = evener_work_threads_get_disk(runtime, &status);
-    cr_assert_not_null(threads);
-    evener_work_threads_put(threads, &disk.work);
-    while (sem_wait(&disk.begun) != 0) {
-    }
-    const evener_resolver_builder *resolvers[] = {evener_manual_resolver_builder(manual)};
-    const evener_channel_options options = {.size = sizeof options,
-                                            .runtime = runtime,
-                                            .credentials = insecure,
-                                            .resolvers = resolvers,
-                                            .resolver_count = 1,
-                                            .cache_file = path};
-    cr_assert_eq(evener_channel_create("orders:///x", &options, &channel, &status), EVENER_STATUS_OK, "%s",
-                 status.message);
-    evener_channel_cache *cache = &channel->control.cache;
-    evener_channel_connect(channel);
-    set_and_wait(manual, channel, A, 1); /* its write is with the disk thread */
-    set_and_wait(manual, channel, A "," B, 2);
-    evener_runtime_call(runtime, stop_cache, cache);
-    set_and_wait(manual, channel, A "," B "," C, 3);
-    evener_runtime_call(runtime, stop_cache, cache);
+    hung_scene h;
+    hung_open(&h);
+    evener_channel_cache *cache = &h.channel->control.cache;
+    evener_channel_connect(h.channel);
+    set_and_wait(h.manual, h.channel, A, 1); /* its write is with the disk thread */
+    set_and_wait(h.manual, h.channel, A "," B, 2);
+    evener_runtime_call(h.runtime, stop_cache, cache);
+    set_and_wait(h.manual, h.channel, A "," B "," C, 3);
+    evener_runtime_call(h.runtime, stop_cache, cache);
     cr_expect_eq(access(path, F_OK), -1);
-    sem_post(&disk.end);
-    evener_channel_unref(channel); /* waits for the writes */
+    sem_post(&h.disk.end);
+    evener_channel_unref(h.channel); /* waits for the writes */
     evener_saved_list list = read_file();
     cr_expect_eq(list.count, 3);
     evener_saved_list_clear(&list);
-    evener_credentials_destroy(insecure);
-    evener_manual_resolver_destroy(manual);
-    evener_runtime_unref(runtime);
-    sem_destroy(&disk.begun);
-    sem_destroy(&disk.end);
+    hung_close(&h);
 }
 
 Test(cache, on_a_runtime_of_its_own_the_disk_is_used_on_a_work_thread)

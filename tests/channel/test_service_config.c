@@ -137,7 +137,7 @@ Test(service_config, a_method_has_its_own_name_its_services_or_the_default)
     evener_service_config_unref(config);
 }
 
-/* Many names, of which each is found. */
+/* Many names: each one is found. */
 Test(service_config, each_of_many_methods_is_found)
 {
     for (int count = 1; count <= 40; count++) {

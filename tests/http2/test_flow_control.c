@@ -289,7 +289,7 @@ static void open_window(uint32_t stream, uint32_t bytes)
     bare_connection_feed(&bare, WINDOW_UPDATE, 0, stream, payload, sizeof payload);
 }
 
-/* Begin a call with a message of so many bytes, behind its prefix, while a stream's window is that wide. */
+/* Begin a call with a message of this length (without its prefix), while the window of a stream has this size. */
 static void begin_with_window(uint32_t window, size_t message_bytes)
 {
     static uint8_t text[8000];

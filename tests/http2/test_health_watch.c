@@ -108,7 +108,7 @@ static void advance_ms(uint64_t ms)
     work();
 }
 
-/* The last stream that was opened; its request is through. */
+/* Return the last stream that was opened; 0: none is open. */
 static uint32_t last_stream(void)
 {
     const evener_http2_link *open = &bare.connection->open;

@@ -167,7 +167,7 @@ Test(http2_messages, come_before_the_end_of_their_stream)
     ask();
     ask();
     expect(2, "word");
-    cr_assert_eq(ended, 0, "the end is told to who asks for more");
+    cr_assert_eq(ended, 0, "the end is reported to the next read only");
     ask();
     cr_assert_eq(message_count, 3);
     cr_assert_eq(ended, 1);

@@ -174,7 +174,7 @@ static bool grows_to(size_t foreground)
     return atomic_load(&connection.is_crowded) != 0;
 }
 
-/* Let calls end, of which so many have had a large message, and judge. */
+/* Let calls end, the first `large` ones with a large message, and judge. */
 static bool judged_after(unsigned calls, unsigned large)
 {
     for (unsigned i = 0; i < calls; i++) {

@@ -39,7 +39,7 @@ Test(proxy_rules, a_host_is_split_from_its_port)
     does_not_split("[::1");
     does_not_split("a:12345678");
     char host[EVENER_PROXY_HOST_BYTES], port[EVENER_PROXY_PORT_BYTES];
-    cr_assert(evener_proxy_split("a:80,b", 4, host, port), "only so many bytes are read");
+    cr_assert(evener_proxy_split("a:80,b", 4, host, port), "nothing behind the length is read");
     cr_expect_str_eq(port, "80");
     cr_assert(evener_proxy_split("[a]:80", 3, host, port));
     cr_expect_str_eq(host, "a");
