@@ -17,7 +17,7 @@ for argument in "$@"; do
     *)
         echo "usage: bench/run.sh [--quick] [--document] [--keep=FILE] [--peers] [--build=FOLDER]" >&2
         echo "  --document  run the simulator with all its seeds (more than an hour), and write docs/performance.md" >&2
-        echo "  --keep      with --document: keep each seed's figures in FILE, and take those that are there (bench/sim/run.sh)" >&2
+        echo "  --keep      with --document: keep each seed's figures in FILE, and take those that are there" >&2
         echo "  --peers     also measure grpc-go and go-zero (bench/peers), where Go is installed" >&2
         exit 2
         ;;

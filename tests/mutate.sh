@@ -331,6 +331,7 @@ compile()
     shift 3
     IFS=$'\t' read -r _ own command < <(grep -F "$object"$'\t' "$build/commands")
     command=${command/ -I/ -I$work/source -I}
+    # After all others: gcc's <limits.h> would find lb/channel/limits.h otherwise.
     command="$command -w -idirafter $top/${own%/*} -fmacro-prefix-map=$work/source=$top $* -o $target -c $source"
     (cd "$out" && export CCACHE_DISABLE=1 && eval "$command") >>"$work/compile.log" 2>&1
 }

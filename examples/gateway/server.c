@@ -298,8 +298,8 @@ static void quiet(void *arg, const char *format, va_list arguments)
     (void)arguments;
 }
 
-/* Say whether a new connection is served. Not MHD_quiesce_daemon(), which ends the program when a thread of libmicrohttpd
- * 0.9.75 removes the socket from its epoll set at the same time. */
+/* Return whether a new connection is served. MHD_quiesce_daemon() is no way to end that: with it libmicrohttpd 0.9.75 ends
+ * the program now and then, by "Failed to remove listen FD from epoll set", also if the socket stays open. */
 static enum MHD_Result accepts(void *arg, const struct sockaddr *peer, socklen_t bytes)
 {
     gateway *self = arg;

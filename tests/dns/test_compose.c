@@ -7,6 +7,7 @@
 
 #include <evener/manual_resolver.h>
 
+#include "tests/support/mistaken_resolver.h"
 #include "tests/support/resolver_fixture.h"
 
 #define A "10.0.0.1:1"
@@ -378,38 +379,8 @@ Test(compose, hints_are_passed_to_the_targets_that_run)
 
 /* ---- a resolver with a mistake: NULL among its addresses ---- */
 
-typedef struct mistaken {
-    evener_resolver base;
-    evener_resolver_sink *sink;
-} mistaken;
-
-static mistaken *last_built;
-
-static void mistaken_start(evener_resolver *resolver)
-{
-    (void)resolver;
-}
-
-static void mistaken_close(evener_resolver *resolver)
-{
-    free(resolver);
-}
-
-static const evener_resolver_vtable mistaken_vtable = {
-    .size = sizeof mistaken_vtable, .start = mistaken_start, .close = mistaken_close};
-
-static evener_status_code mistaken_build(const evener_resolver_builder *builder, const evener_resolver_args *args,
-                                         evener_resolver **resolver, evener_status *status)
-{
-    (void)builder, (void)status;
-    last_built = calloc(1, sizeof *last_built);
-    *last_built = (mistaken){.base = {.vtable = &mistaken_vtable}, .sink = args->sink};
-    *resolver = &last_built->base;
-    return EVENER_STATUS_OK;
-}
-
 static const evener_resolver_builder mistaken_builder = {
-    .size = sizeof mistaken_builder, .scheme = "b", .build = mistaken_build};
+    .size = sizeof mistaken_builder, .scheme = "b", .build = mistaken_resolver_build};
 
 static bool push_mistake(size_t count, size_t null_at)
 {
@@ -422,7 +393,7 @@ static bool push_mistake(size_t count, size_t null_at)
         cr_assert(i == null_at || evener_address_create(text, NULL, 0, &addresses[i], NULL) == EVENER_STATUS_OK);
     }
     const evener_resolver_update update = {.size = sizeof update, .addresses = addresses, .address_count = count};
-    const bool accepted = evener_resolver_sink_update(last_built->sink, &update);
+    const bool accepted = evener_resolver_sink_update(mistaken_resolver_last_sink(), &update);
     for (size_t i = 0; i < count; i++) {
         evener_address_unref(addresses[i]);
     }

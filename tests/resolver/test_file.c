@@ -10,6 +10,7 @@
 #include <evener/manual_resolver.h>
 
 #include "resolver/file_read.h"
+#include "tests/support/mistaken_resolver.h"
 #include "tests/support/resolver_fixture.h"
 
 #define POLL_MS 5000
@@ -515,38 +516,8 @@ Test(file, n15_file_without_a_size_is_read_to_the_end)
 
 /* ---- a resolver of names with a mistake: NULL among its addresses ---- */
 
-typedef struct mistaken {
-    evener_resolver base;
-    evener_resolver_sink *sink;
-} mistaken;
-
-static mistaken *last_built;
-
-static void mistaken_start(evener_resolver *resolver)
-{
-    (void)resolver;
-}
-
-static void mistaken_close(evener_resolver *resolver)
-{
-    free(resolver);
-}
-
-static const evener_resolver_vtable mistaken_vtable = {
-    .size = sizeof mistaken_vtable, .start = mistaken_start, .close = mistaken_close};
-
-static evener_status_code mistaken_build(const evener_resolver_builder *builder, const evener_resolver_args *args,
-                                         evener_resolver **resolver, evener_status *status)
-{
-    (void)builder, (void)status;
-    last_built = calloc(1, sizeof *last_built);
-    *last_built = (mistaken){.base = {.vtable = &mistaken_vtable}, .sink = args->sink};
-    *resolver = &last_built->base;
-    return EVENER_STATUS_OK;
-}
-
 static const evener_resolver_builder mistaken_builder = {
-    .size = sizeof mistaken_builder, .scheme = "dns", .build = mistaken_build};
+    .size = sizeof mistaken_builder, .scheme = "dns", .build = mistaken_resolver_build};
 
 Test(file, a_name_whose_resolver_pushes_null_keeps_its_last_addresses)
 {
@@ -559,16 +530,16 @@ Test(file, a_name_whose_resolver_pushes_null_keeps_its_last_addresses)
     for (size_t count = 2; count <= 3; count++) {
         addresses[1] = count == 3 ? addresses[0] : NULL;
         update.address_count = count;
-        cr_assert_not(evener_resolver_sink_update(last_built->sink, &update));
+        cr_assert_not(evener_resolver_sink_update(mistaken_resolver_last_sink(), &update));
         virtual_loop_advance_ms(s.f->loop, 10);
         expect_error(count == 2 ? "its resolver pushed NULL as address 2" : "its resolver pushed NULL as address 3");
     }
     update.address_count = 2;
-    cr_assert(evener_resolver_sink_update(last_built->sink, &update));
+    cr_assert(evener_resolver_sink_update(mistaken_resolver_last_sink(), &update));
     virtual_loop_advance_ms(s.f->loop, 10);
     expect_addresses("10.1.0.1:80");
     addresses[1] = NULL;
-    cr_assert_not(evener_resolver_sink_update(last_built->sink, &update));
+    cr_assert_not(evener_resolver_sink_update(mistaken_resolver_last_sink(), &update));
     virtual_loop_advance_ms(s.f->loop, 10);
     cr_assert_str_eq(s.f->sink.addresses, "10.1.0.1:80");
     cr_assert_eq(s.f->sink.update_count, 1);
