@@ -48,6 +48,12 @@ static void fixed_resolve_now(evener_resolver *resolver)
     }
 }
 
+static void fixed_reset_backoff(evener_resolver *resolver)
+{
+    evener_backoff_reset(&((struct fixed *)resolver)->backoff);
+    fixed_resolve_now(resolver);
+}
+
 static void fixed_close(evener_resolver *resolver)
 {
     struct fixed *self = (struct fixed *)resolver;
@@ -61,6 +67,7 @@ static const evener_resolver_vtable fixed_vtable = {
     .start = fixed_start,
     .resolve_now = fixed_resolve_now,
     .close = fixed_close,
+    .reset_backoff = fixed_reset_backoff,
 };
 
 evener_status_code evener_fixed_resolver_create(const evener_resolver_args *args, evener_list *list, const char *source,

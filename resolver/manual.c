@@ -1,6 +1,7 @@
 /* The handle holds the last update, and the last error if it is newer. Every push gets a number, and each channel's
  * resolver remembers the number delivered last: its task delivers whatever is newer, in the order of the numbers.
- * Therefore pushes never wait, are superseded only by newer ones, and need no queue. */
+ * Therefore pushes never wait, are superseded only by newer ones, and need no queue. What a channel refuses is
+ * delivered again after a while, with what is newer. */
 #include <evener/manual_resolver.h>
 
 #include <pthread.h>
@@ -9,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <evener/backoff.h>
 #include <evener/loop.h>
 
 #include "lb/base/fork.h"
@@ -29,7 +31,10 @@ struct instance {
     evener_resolver_sink *sink;
     evener_loop *loop;
     evener_task task;
-    uint64_t delivered;            /* control thread: number of the last push that the channel saw */
+    uint64_t delivered; /* control thread: number of the last push that the channel saw */
+    evener_timer again; /* control thread, as the next two: delivers after a refusal */
+    evener_backoff backoff;
+    bool refused;                  /* the channel did not accept the last update that it saw */
     bool posted;                   /* under the lock: the task is posted */
     bool closed;                   /* under the lock */
     struct instance *next, **link; /* under the lock: list of started instances */
@@ -167,12 +172,26 @@ static void deliver(struct instance *instance)
     pthread_mutex_unlock(&manual->lock);
 
     if (snapshot != NULL) {
-        (void)evener_resolver_sink_update(instance->sink, &snapshot->update);
+        instance->refused = !evener_resolver_sink_update(instance->sink, &snapshot->update);
+        evener_timer_stop(instance->loop, &instance->again);
+        if (instance->refused) {
+            evener_timer_start(instance->loop, &instance->again,
+                               evener_backoff_next_ns(&instance->backoff, NULL, instance->loop));
+        } else {
+            evener_backoff_reset(&instance->backoff);
+        }
         snapshot_unref(snapshot);
     }
     if (failed) {
         evener_resolver_sink_error(instance->sink, &error);
     }
+}
+
+static void deliver_again(void *arg)
+{
+    struct instance *instance = arg;
+    instance->delivered = 0;
+    deliver(instance);
 }
 
 static void instance_free(struct instance *instance)
@@ -210,10 +229,27 @@ static void manual_start(evener_resolver *resolver)
     deliver(instance);
 }
 
+/* From outside of resolve_now(), which may come from inside a push. */
+static void deliver_refused_now(struct instance *instance)
+{
+    if (instance->refused) {
+        evener_timer_start(instance->loop, &instance->again, 0);
+    }
+}
+
 static void manual_resolve_now(evener_resolver *resolver)
 {
+    struct instance *instance = instance_of(resolver);
     /* relaxed: a counter */
-    atomic_fetch_add_explicit(&instance_of(resolver)->manual->resolve_now_count, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&instance->manual->resolve_now_count, 1, memory_order_relaxed);
+    deliver_refused_now(instance);
+}
+
+static void manual_reset_backoff(evener_resolver *resolver)
+{
+    struct instance *instance = instance_of(resolver);
+    evener_backoff_reset(&instance->backoff);
+    deliver_refused_now(instance);
 }
 
 static void manual_close(evener_resolver *resolver)
@@ -230,6 +266,7 @@ static void manual_close(evener_resolver *resolver)
     instance->closed = true;
     const bool posted = instance->posted;
     pthread_mutex_unlock(&manual->lock);
+    evener_timer_stop(instance->loop, &instance->again);
     if (!posted) {
         instance_free(instance);
     }
@@ -240,6 +277,7 @@ static const evener_resolver_vtable manual_vtable = {
     .start = manual_start,
     .resolve_now = manual_resolve_now,
     .close = manual_close,
+    .reset_backoff = manual_reset_backoff,
 };
 
 static evener_status_code manual_build(const evener_resolver_builder *builder, const evener_resolver_args *args,
@@ -258,6 +296,7 @@ static evener_status_code manual_build(const evener_resolver_builder *builder, c
     instance->sink = args->sink;
     instance->loop = args->loop;
     instance->task = (evener_task)EVENER_TASK_INIT(instance_run, instance);
+    instance->again = (evener_timer)EVENER_TIMER_INIT(deliver_again, instance);
     manual_ref(manual);
     *resolver = &instance->base;
     return EVENER_STATUS_OK;

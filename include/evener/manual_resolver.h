@@ -32,8 +32,9 @@ EVENER_API evener_status_code evener_manual_resolver_create(const char *scheme, 
 EVENER_API const evener_resolver_builder *evener_manual_resolver_builder(evener_manual_resolver *manual);
 
 /* Push an update to every channel that uses the handle. Copy the arguments. Return when the update is stored;
- * channels receive updates shortly after, in the order of the calls. Errors: INVALID_ARGUMENT (nothing is pushed).
- * Any thread. */
+ * channels receive updates shortly after, in the order of the calls. A channel that refuses an update (out of memory, a
+ * bad service config, ...) serves on with its last good list and is given the update again, after a second and with a
+ * growing interval. Errors: INVALID_ARGUMENT (nothing is pushed), RESOURCE_EXHAUSTED. Any thread. */
 EVENER_API evener_status_code evener_manual_resolver_update(evener_manual_resolver *manual,
                                                             const evener_resolver_update *update,
                                                             evener_status *status);

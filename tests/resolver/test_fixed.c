@@ -202,6 +202,22 @@ Test(static_resolver, refused_list_is_pushed_again_until_it_is_accepted)
     resolver_fixture_destroy(f);
 }
 
+Test(static_resolver, refused_list_is_pushed_again_at_once_when_the_backoff_is_reset)
+{
+    resolver_fixture *f = resolver_fixture_create();
+    f->sink.refuse = true;
+    resolver_fixture_open(f, "static:10.0.0.1:80");
+    virtual_loop_advance_ms(f->loop, 1000000);
+    const size_t pushes = f->sink.update_count;
+    evener_resolver_reset_backoff(f->resolver);
+    cr_assert_eq(f->sink.update_count, pushes, "never from inside reset_backoff()");
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_eq(f->sink.update_count, pushes + 1);
+    virtual_loop_advance_ms(f->loop, 1250);
+    cr_assert_eq(f->sink.update_count, pushes + 2, "the intervals are short again");
+    resolver_fixture_destroy(f);
+}
+
 Test(static_resolver, close_right_after_resolve_now)
 {
     resolver_fixture *f = resolver_fixture_create();

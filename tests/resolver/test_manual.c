@@ -213,6 +213,83 @@ Test(manual, closed_channel_hears_nothing_and_memory_goes_with_the_last_user)
     scene_clear(&s);
 }
 
+/* include/evener/resolver.h: a resolver whose update is not accepted backs off and retries. */
+Test(manual, a_refused_update_is_given_again_until_it_is_accepted)
+{
+    struct scene s;
+    scene_init(&s);
+    s.f->sink.refuse = true;
+    resolver_fixture_open(s.f, "dns:///x");
+    set(&s, "10.0.0.1:80");
+    virtual_loop_advance_ms(s.f->loop, 500);
+    cr_assert_eq(s.f->sink.update_count, 1);
+    virtual_loop_advance_ms(s.f->loop, 750);
+    cr_assert_eq(s.f->sink.update_count, 2);
+    virtual_loop_advance_ms(s.f->loop, 2000);
+    cr_assert_eq(s.f->sink.update_count, 3);
+    s.f->sink.refuse = false;
+    virtual_loop_advance_ms(s.f->loop, 3200);
+    cr_assert_eq(s.f->sink.update_count, 4);
+    virtual_loop_advance_ms(s.f->loop, 1000000);
+    cr_assert_eq(s.f->sink.update_count, 4, "it was accepted");
+    s.f->sink.refuse = true;
+    set(&s, "10.0.0.2:80");
+    virtual_loop_advance_ms(s.f->loop, 1250);
+    cr_assert_eq(s.f->sink.update_count, 6, "the intervals are short again");
+    scene_clear(&s);
+}
+
+Test(manual, an_error_after_a_refused_update_stays_the_newest)
+{
+    struct scene s;
+    scene_init(&s);
+    s.f->sink.refuse = true;
+    resolver_fixture_open(s.f, "dns:///x");
+    set(&s, "10.0.0.1:80");
+    virtual_loop_run_until_idle(s.f->loop);
+    error(&s, "gone");
+    virtual_loop_run_until_idle(s.f->loop);
+    cr_assert_eq(s.f->sink.update_count, 1);
+    virtual_loop_advance_ms(s.f->loop, 1250);
+    cr_assert_eq(s.f->sink.update_count, 2);
+    cr_assert_eq(s.f->sink.error_count, 2);
+    cr_assert(s.f->sink.last_was_error);
+    scene_clear(&s);
+}
+
+Test(manual, a_refused_update_is_given_again_when_asked_for)
+{
+    struct scene s;
+    scene_init(&s);
+    resolver_fixture_open(s.f, "dns:///x");
+    evener_resolver *resolver = s.f->resolver;
+    set(&s, "10.0.0.1:80");
+    virtual_loop_run_until_idle(s.f->loop);
+    resolver->vtable->resolve_now(resolver);
+    evener_resolver_reset_backoff(resolver);
+    virtual_loop_run_until_idle(s.f->loop);
+    cr_assert_eq(s.f->sink.update_count, 1, "it was accepted");
+    s.f->sink.refuse = true;
+    set(&s, "10.0.0.2:80");
+    virtual_loop_run_until_idle(s.f->loop);
+    resolver->vtable->resolve_now(resolver);
+    cr_assert_eq(s.f->sink.update_count, 2, "never from inside resolve_now()");
+    virtual_loop_run_until_idle(s.f->loop);
+    cr_assert_eq(s.f->sink.update_count, 3);
+    virtual_loop_advance_ms(s.f->loop, 1000000);
+    const size_t pushes = s.f->sink.update_count;
+    evener_resolver_reset_backoff(resolver);
+    virtual_loop_run_until_idle(s.f->loop);
+    cr_assert_eq(s.f->sink.update_count, pushes + 1);
+    virtual_loop_advance_ms(s.f->loop, 1250);
+    cr_assert_eq(s.f->sink.update_count, pushes + 2, "the intervals are short again");
+    resolver->vtable->resolve_now(resolver);
+    resolver_fixture_close(s.f);
+    virtual_loop_run_until_idle(s.f->loop);
+    cr_assert_eq(s.f->sink.update_count, pushes + 2);
+    scene_clear(&s);
+}
+
 Test(manual, built_but_never_started)
 {
     struct scene s;
