@@ -70,7 +70,8 @@ EVENER_API evener_status_code evener_policy_fields_close(evener_policy_fields *f
                                                          evener_status *status);
 
 /* Read one field. Return true if it is there and good, and then store it in *value. Return false if it is missing, and
- * if there was an error before or now; *value keeps the default. `name` must stay until close. */
+ * if there was an error before or now; *value keeps the default. A field that is null is missing (ProtoJSON). `name`
+ * must stay until close. */
 EVENER_API bool evener_policy_fields_get_bool(evener_policy_fields *fields, const char *name, bool *value);
 EVENER_API bool evener_policy_fields_get_u32(evener_policy_fields *fields, const char *name, uint32_t min, uint32_t max,
                                              uint32_t *value);

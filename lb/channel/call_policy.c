@@ -36,16 +36,9 @@ static __attribute__((format(printf, 3, 4))) evener_status_code refuse(const pla
                              field[0] != '\0' ? "." : "", field, text);
 }
 
-/* Find a field; JSON null counts as absent, as in protobuf's JSON. */
-static const json_t *field_of(const json_t *object, const char *name)
-{
-    const json_t *value = json_object_get(object, name);
-    return json_is_null(value) ? NULL : value;
-}
-
 static evener_status_code read_attempts_max(const place *at, uint32_t *attempts_max)
 {
-    const json_t *value = field_of(at->object, "maxAttempts");
+    const json_t *value = json_object_get(at->object, "maxAttempts");
     const json_int_t number = json_is_integer(value) ? json_integer_value(value) : 0;
     if (number < 2) {
         return refuse(at, "maxAttempts", "a whole number above 1 is needed");
@@ -57,7 +50,7 @@ static evener_status_code read_attempts_max(const place *at, uint32_t *attempts_
 /* Read a duration. Without the field *ns is untouched. */
 static evener_status_code read_duration(const place *at, const char *name, bool above_zero, uint64_t *ns)
 {
-    const json_t *value = field_of(at->object, name);
+    const json_t *value = json_object_get(at->object, name);
     if (value == NULL) {
         return EVENER_STATUS_OK;
     }
@@ -71,7 +64,7 @@ static evener_status_code read_duration(const place *at, const char *name, bool 
 
 static evener_status_code read_mandatory_duration(const place *at, const char *name, uint64_t *ns)
 {
-    if (field_of(at->object, name) == NULL) {
+    if (json_object_get(at->object, name) == NULL) {
         return refuse(at, name, "it is missing: a duration like \"0.1s\" is needed");
     }
     return read_duration(at, name, true, ns);
@@ -96,7 +89,7 @@ static unsigned code_of(const json_t *value)
 /* Read a list of codes. Without the field *codes is untouched. */
 static evener_status_code read_codes(const place *at, const char *name, uint32_t *codes)
 {
-    const json_t *list = field_of(at->object, name);
+    const json_t *list = json_object_get(at->object, name);
     if (list == NULL) {
         return EVENER_STATUS_OK;
     }
@@ -117,7 +110,7 @@ static evener_status_code read_codes(const place *at, const char *name, uint32_t
 
 static evener_status_code read_retry(const place *at, evener_call_policy *policy)
 {
-    const json_t *multiplier = field_of(at->object, "backoffMultiplier");
+    const json_t *multiplier = json_object_get(at->object, "backoffMultiplier");
     evener_status_code code = read_attempts_max(at, &policy->attempts_max);
     if (code == EVENER_STATUS_OK) {
         code = read_mandatory_duration(at, "initialBackoff", &policy->backoff_initial_ns);
@@ -132,7 +125,7 @@ static evener_status_code read_retry(const place *at, evener_call_policy *policy
         policy->backoff_multiplier = json_number_value(multiplier);
         code = read_codes(at, "retryableStatusCodes", &policy->codes);
     }
-    if (code == EVENER_STATUS_OK && json_array_size(field_of(at->object, "retryableStatusCodes")) == 0) {
+    if (code == EVENER_STATUS_OK && json_array_size(json_object_get(at->object, "retryableStatusCodes")) == 0) {
         code = refuse(at, "retryableStatusCodes", "a list with at least one status code is needed");
     }
     return code == EVENER_STATUS_OK ? read_duration(at, "perAttemptRecvTimeout", true, &policy->attempt_timeout_ns)
@@ -148,7 +141,7 @@ static evener_status_code read_hedging(const place *at, evener_call_policy *poli
     if (code == EVENER_STATUS_OK) {
         code = read_codes(at, "nonFatalStatusCodes", &policy->codes);
     }
-    const json_t *quantile = field_of(at->object, "evenerHedgingQuantile");
+    const json_t *quantile = json_object_get(at->object, "evenerHedgingQuantile");
     if (code != EVENER_STATUS_OK || quantile == NULL) {
         return code;
     }
@@ -161,8 +154,8 @@ static evener_status_code read_hedging(const place *at, evener_call_policy *poli
 evener_status_code evener_call_policy_read(const json_t *entry, size_t index, evener_call_policy *policy,
                                            evener_status *status)
 {
-    const json_t *retry = field_of(entry, "retryPolicy");
-    const json_t *hedging = field_of(entry, "hedgingPolicy");
+    const json_t *retry = json_object_get(entry, "retryPolicy");
+    const json_t *hedging = json_object_get(entry, "hedgingPolicy");
     if (retry == NULL && hedging == NULL) {
         return EVENER_STATUS_OK;
     }
@@ -189,15 +182,15 @@ evener_status_code evener_call_policy_read(const json_t *entry, size_t index, ev
 
 evener_status_code evener_throttle_read(const json_t *root, evener_throttle_config *throttle, evener_status *status)
 {
-    const place at = {.object = field_of(root, "retryThrottling"), .name = "retryThrottling", .status = status};
+    const place at = {.object = json_object_get(root, "retryThrottling"), .name = "retryThrottling", .status = status};
     if (at.object == NULL) {
         return EVENER_STATUS_OK;
     }
     if (!json_is_object(at.object)) {
         return refuse(&at, "", "an object is needed");
     }
-    const json_t *max = field_of(at.object, "maxTokens");
-    const json_t *ratio = field_of(at.object, "tokenRatio");
+    const json_t *max = json_object_get(at.object, "maxTokens");
+    const json_t *ratio = json_object_get(at.object, "tokenRatio");
     if (!json_is_number(max) || !(json_number_value(max) > 0 && json_number_value(max) <= TOKENS_MAX)) {
         return refuse(&at, "maxTokens", "a number above 0 and up to %g is needed", TOKENS_MAX);
     }
@@ -218,7 +211,7 @@ evener_status_code evener_throttle_read(const json_t *root, evener_throttle_conf
 /* Read a number of an object. Without the field *value is untouched. */
 static evener_status_code read_number(const place *at, const char *name, double min, double max, double *value)
 {
-    const json_t *field = field_of(at->object, name);
+    const json_t *field = json_object_get(at->object, name);
     if (field == NULL) {
         return EVENER_STATUS_OK;
     }
@@ -232,7 +225,8 @@ static evener_status_code read_number(const place *at, const char *name, double 
 evener_status_code evener_retry_budget_read(const json_t *root, evener_retry_budget_config *budget,
                                             evener_status *status)
 {
-    const place at = {.object = field_of(root, "evenerRetryBudget"), .name = "evenerRetryBudget", .status = status};
+    const place at = {
+        .object = json_object_get(root, "evenerRetryBudget"), .name = "evenerRetryBudget", .status = status};
     if (at.object == NULL) {
         return EVENER_STATUS_OK;
     }
@@ -267,7 +261,7 @@ static evener_status_code read_whole(const place *at, const char *name, double m
 
 evener_status_code evener_limits_read(const json_t *root, evener_limits_given *limits, evener_status *status)
 {
-    const place at = {.object = field_of(root, "evenerLimits"), .name = "evenerLimits", .status = status};
+    const place at = {.object = json_object_get(root, "evenerLimits"), .name = "evenerLimits", .status = status};
     evener_limits_given found = {UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT64_MAX};
     if (at.object != NULL && !json_is_object(at.object)) {
         return refuse(&at, "", "an object is needed");
@@ -288,7 +282,7 @@ evener_status_code evener_limits_read(const json_t *root, evener_limits_given *l
 
 evener_status_code evener_breaker_read(const json_t *entry, size_t index, double *k, evener_status *status)
 {
-    place at = {.object = field_of(entry, "evenerBreaker"), .status = status};
+    place at = {.object = json_object_get(entry, "evenerBreaker"), .status = status};
     if (at.object == NULL) {
         return EVENER_STATUS_OK;
     }

@@ -33,13 +33,35 @@ struct evener_service_config {
 
 /* ---- reading ---- */
 
+/* Remove the members that are null: in a protobuf message's JSON that means absent. What is in `loadBalancingConfig`
+ * stays, as only the policies know what it means. */
+static void remove_nulls(json_t *value)
+{
+    const char *name;
+    json_t *member;
+    void *next;
+    size_t i;
+    json_object_foreach_safe(value, next, name, member)
+    {
+        if (json_is_null(member)) {
+            (void)json_object_del(value, name);
+        } else if (strcmp(name, "loadBalancingConfig") != 0) {
+            remove_nulls(member);
+        }
+    }
+    json_array_foreach(value, i, member)
+    {
+        remove_nulls(member);
+    }
+}
+
 /* Read a google.protobuf.UInt32Value: a number, or its digits as a string. Absent: *value stays. `place` stands before
  * the name in messages. */
 static evener_status_code read_uint32(const json_t *object, const char *place, const char *name, size_t *value,
                                       evener_status *status)
 {
     const json_t *given = json_object_get(object, name);
-    if (given == NULL || json_is_null(given)) {
+    if (given == NULL) {
         return EVENER_STATUS_OK;
     }
     json_int_t number = json_is_integer(given) ? json_integer_value(given) : -1;
@@ -292,7 +314,7 @@ static evener_status_code read_policy(evener_service_config *config, const evene
 static evener_status_code read_connections_max(evener_service_config *config, const json_t *root, evener_status *status)
 {
     const json_t *scaling = json_object_get(root, "connectionScaling");
-    if (scaling != NULL && !json_is_null(scaling) && !json_is_object(scaling)) {
+    if (scaling != NULL && !json_is_object(scaling)) {
         return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
                                  "service config: connectionScaling: an object is needed");
     }
@@ -378,6 +400,7 @@ evener_status_code evener_service_config_parse(const char *json, const evener_po
                    : evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
                                        "service config: a JSON object is needed");
     }
+    remove_nulls(root);
     evener_service_config *made = calloc(1, sizeof *made);
     evener_status_code code = EVENER_STATUS_RESOURCE_EXHAUSTED;
     if (made != NULL) {

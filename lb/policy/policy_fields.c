@@ -148,7 +148,7 @@ evener_status_code evener_policy_fields_close(evener_policy_fields *fields, even
 
 /* ---- fields ---- */
 
-/* Return the field, or NULL if it is missing or there was an error. */
+/* Return the field, or NULL if it is missing or there was an error. In a protobuf message's JSON null means missing. */
 static json_t *find(evener_policy_fields *fields, const char *name)
 {
     if (has_failed(fields)) {
@@ -159,7 +159,8 @@ static json_t *find(evener_policy_fields *fields, const char *name)
         evener_policy_fields_fail(fields, EVENER_STATUS_RESOURCE_EXHAUSTED, name, "out of memory");
         return NULL;
     }
-    return json_object_get(top->object, name);
+    json_t *field = json_object_get(top->object, name);
+    return json_is_null(field) ? NULL : field;
 }
 
 bool evener_policy_fields_get_bool(evener_policy_fields *fields, const char *name, bool *value)

@@ -375,6 +375,27 @@ static void expect_limits(const char *json, evener_limits_given wanted)
     evener_service_config_unref(config);
 }
 
+/* ProtoJSON: null is allowed for every field, and means absent. What a policy's null means, the policy says. */
+Test(service_config, a_field_that_is_null_is_absent)
+{
+    evener_service_config *config =
+        parse("{\"loadBalancingConfig\": null, \"loadBalancingPolicy\": null, \"healthCheckConfig\": null, "
+              "\"methodConfig\": [{\"name\": [{\"service\": \"a\", \"method\": null}, {\"service\": null}], "
+              "\"timeout\": null, \"waitForReady\": null}, {\"name\": null, \"timeout\": \"1s\"}]}");
+    cr_expect_null(evener_service_config_policy(config)->builder);
+    const evener_method_settings settings = evener_service_config_method(config, "/a/b");
+    cr_expect(settings.timeout_ms == 0 && !settings.has_wait_for_ready);
+    evener_service_config_unref(config);
+    config = parse("{\"methodConfig\": null, \"healthCheckConfig\": {\"serviceName\": null}}");
+    cr_expect_null(evener_service_config_policy(config)->builder);
+    evener_service_config_unref(config);
+    expect_refused("{\"methodConfig\": [null]}", "service config: methodConfig[0]: an object");
+    expect_refused("{\"methodConfig\": [{\"name\": [null]}]}", "service config: methodConfig[0].name[0]: an object");
+    expect_refused("{\"loadBalancingConfig\": [{\"ring_hash\": {\"minRingSize\": null, \"maxRingSize\": \"x\"}}]}",
+                   "maxRingSize");
+    expect_refused("{\"loadBalancingConfig\": [{\"round_robin\": null}]}", "service config: loadBalancingConfig");
+}
+
 Test(service_config, limits_are_given_one_by_one)
 {
     const evener_limits_given none = {UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT64_MAX};
