@@ -12,7 +12,7 @@
 #include "lb/runtime/clock.h"
 
 #define DEFAULT_AGE_MS_MAX (UINT64_C(24) * 3600 * 1000)
-#define RETRY_MS 10000      /* after a write that failed */
+#define RETRY_MS 10000      /* after a write that failed, or without memory for it */
 #define BUSY_FACTOR 20      /* after a write of time t, none for BUSY_FACTOR x t */
 #define RENEWALS_PER_AGE 8  /* how often the time of a list that stays the same is renewed */
 #define RENEWAL_MS_MIN 1000 /* ... but not more often than this */
@@ -308,13 +308,10 @@ static uint64_t renewal_ns(const evener_channel_cache *cache)
     return (ms < RENEWAL_MS_MIN ? RENEWAL_MS_MIN : ms < RENEWAL_MS_MAX ? ms : RENEWAL_MS_MAX) * EVENER_NS_PER_MS;
 }
 
-/* Take a snapshot of the list in force. Return NULL if there is nothing to write, or no memory. */
+/* Take a snapshot of the list in force. Return NULL if out of memory. */
 static evener_cache_job *take_snapshot(evener_channel_cache *cache)
 {
     const evener_channel_control *control = &cache->channel->control;
-    if (control->list.count == 0) {
-        return NULL; /* an empty list is not a good one: the file keeps the last */
-    }
     evener_cache_job *job = create_job(cache, write_done);
     if (job == NULL) {
         return NULL;
@@ -343,12 +340,15 @@ static evener_cache_job *take_snapshot(evener_channel_cache *cache)
 static void write_now(evener_channel_cache *cache)
 {
     evener_timer_stop(loop_of(cache), &cache->write_timer);
-    evener_cache_job *job = take_snapshot(cache);
-    cache->dirty = false;
-    if (job == NULL) {
+    if (cache->channel->control.list.count == 0) {
+        cache->dirty = false; /* an empty list is not a good one: the file keeps the last */
         return;
     }
-    if (cache->writing) {
+    evener_cache_job *job = take_snapshot(cache);
+    cache->dirty = job == NULL;
+    if (job == NULL) {
+        write_later(cache, RETRY_MS * EVENER_NS_PER_MS);
+    } else if (cache->writing) {
         free_job(cache->waiting);
         cache->waiting = job; /* one after the other, so that the last one wins */
     } else {
@@ -443,10 +443,10 @@ void evener_channel_cache_stop(evener_channel_cache *cache)
     const bool is_saved = cache->in_force_time_ms != 0;
     stop_waiting(cache);
     cache->in_force_time_ms = 0;
-    evener_timer_stop(loop_of(cache), &cache->write_timer);
     if (!is_saved && (cache->dirty || cache->confirmed)) {
         write_now(cache); /* also to renew the time: the channel may be away for long */
     }
+    evener_timer_stop(loop_of(cache), &cache->write_timer);
     cache->confirmed = false;
     cache->dirty = false;
 }

@@ -387,12 +387,17 @@ static uint64_t write_and_read_cache(const char *path, uint64_t fail_at, bool fo
     evener_channel_connect(channel);
     virtual_loop_advance_ms(loop, 10);
     failing_memory_arm(fail_at, for_good);
-    expect_ok_or_exhausted(evener_manual_resolver_set(manual, "10.0.0.1:1,10.0.0.2:1", config, &status), &status);
+    const evener_status_code pushed = evener_manual_resolver_set(manual, "10.0.0.1:1,10.0.0.2:1", config, &status);
+    expect_ok_or_exhausted(pushed, &status);
     virtual_loop_run_until_idle(loop);
     const uint64_t of_writing = failing_memory_disarm();
     expect_saved(path, of_writing >= fail_at, 2, config);
     const evener_channel_cache *cache = &channel->control.cache;
     cr_assert(cache->write_errors == 0 || strstr(cache->last_error, "out of memory") != NULL, "%s", cache->last_error);
+    if (pushed == EVENER_STATUS_OK) {
+        virtual_loop_advance_ms(loop, 20000);
+        expect_saved(path, false, 2, config);
+    }
     cr_assert_eq(evener_manual_resolver_set(manual, "10.0.0.3:1", config, &status), EVENER_STATUS_OK);
     virtual_loop_advance_ms(loop, 60000);
     expect_picked(channel, "10.0.0.3:1");
