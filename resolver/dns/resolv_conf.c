@@ -70,9 +70,12 @@ static void add_server(evener_dns_resolv_conf *conf, size_t *count, size_t line,
         note_problem(conf, line, word, reason != NULL ? reason : "it is not an IP address");
         return;
     }
-    const size_t used = strlen(conf->servers);
+    size_t used = strlen(conf->servers);
     if (used + strlen(one) + 2 <= sizeof conf->servers) {
-        snprintf(conf->servers + used, sizeof conf->servers - used, "%s%s", used > 0 ? "," : "", one);
+        if (used > 0) {
+            conf->servers[used++] = ',';
+        }
+        memcpy(conf->servers + used, one, strlen(one) + 1);
         (*count)++;
     }
 }
