@@ -121,6 +121,19 @@ Test(http2_keepalive_time, a_silent_peer_is_noticed_after_the_time_and_the_timeo
     cr_assert_eq(bare.connection->phase, EVENER_HTTP2_PHASE_CLOSED);
 }
 
+/* EVENER_NEVER_MS, and every other time beyond the clock's range: nothing is given up. */
+Test(http2_keepalive_time, a_timeout_of_never_is_never_over)
+{
+    open_with(false);
+    bare.transport.keepalive_timeout_ns = UINT64_MAX;
+    const uint64_t heard_ns = now_ns();
+    begin_call();
+    cr_assert_eq(work_until(heard_ns + TIME_NS), 1);
+    cr_assert_eq(work_until(heard_ns + 1000 * HOUR_NS), 0);
+    cr_assert_eq(ended, 0);
+    cr_assert_eq(bare.connection->phase, EVENER_HTTP2_PHASE_OPEN);
+}
+
 /* On a silent connection too: a peer that answered for an hour is still noticed when it falls silent. */
 Test(http2_keepalive_time, pings_go_on_for_as_long_as_they_are_answered)
 {

@@ -332,3 +332,20 @@ Test(http2_options, a_keepalive_time_has_a_least_value_unless_it_is_unrestricted
         destroy(transport);
     }
 }
+
+Test(http2_options, a_keepalive_timeout_beyond_the_clocks_range_is_never)
+{
+    static const struct {
+        uint64_t timeout_ms, timeout_ns;
+    } all[] = {{0, EVENER_HTTP2_KEEPALIVE_TIMEOUT_MS_DEFAULT * EVENER_NS_PER_MS},
+               {UINT64_MAX / EVENER_NS_PER_MS, UINT64_MAX / EVENER_NS_PER_MS * EVENER_NS_PER_MS},
+               {UINT64_MAX / EVENER_NS_PER_MS + 1, UINT64_MAX},
+               {UINT64_MAX, UINT64_MAX}};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        const evener_http2_transport_options options = {.size = sizeof options,
+                                                        .keepalive_timeout_ms = all[i].timeout_ms};
+        evener_http2_transport *transport = made_with(&options, NULL);
+        cr_expect_eq(transport->keepalive_timeout_ns, all[i].timeout_ns, "%zu", i);
+        destroy(transport);
+    }
+}

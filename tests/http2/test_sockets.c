@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -120,6 +121,13 @@ Test(http2_sockets, tcp_user_timeout_is_the_keepalive_timeout)
     const evener_http2_transport_options options = {
         .size = sizeof options, .keepalive_time_ms = 60000, .keepalive_timeout_ms = 7000};
     cr_assert_eq(user_timeout_ms(&options), 7000);
+}
+
+Test(http2_sockets, a_tcp_user_timeout_is_as_long_as_the_system_allows)
+{
+    const evener_http2_transport_options options = {
+        .size = sizeof options, .keepalive_time_ms = 60000, .keepalive_timeout_ms = (UINT64_C(1) << 32) + 1};
+    cr_assert_eq(user_timeout_ms(&options), INT_MAX);
 }
 
 Test(http2_sockets, without_keepalive_there_is_no_tcp_user_timeout)

@@ -1,5 +1,6 @@
 /* From an address to a session: socket, proxy, TLS, the server's SETTINGS. On the I/O thread, without blocking. */
 #include <errno.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
@@ -30,7 +31,8 @@ static void set_options(const evener_connection *connection, int family)
     const evener_http2_transport *transport = connection->transport;
     if (atomic_load_explicit(&transport->keepalive_time_ns, memory_order_relaxed) != UINT64_MAX) {
         /* A18: data that is not acknowledged for this time ends the connection. */
-        const unsigned timeout_ms = (unsigned)(transport->keepalive_timeout_ns / EVENER_NS_PER_MS);
+        const uint64_t given_ms = transport->keepalive_timeout_ns / EVENER_NS_PER_MS;
+        const unsigned timeout_ms = given_ms < INT_MAX ? (unsigned)given_ms : INT_MAX;
         (void)setsockopt(connection->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof timeout_ms);
     }
 }

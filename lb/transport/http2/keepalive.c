@@ -11,22 +11,23 @@ static uint64_t time_ns(const evener_connection *connection)
     return atomic_load_explicit(&connection->transport->keepalive_time_ns, memory_order_relaxed);
 }
 
-static void start_timer(evener_connection *connection, uint64_t deadline_ns)
+static void start_timer(evener_connection *connection, uint64_t from_ns, uint64_t after_ns)
 {
+    const uint64_t deadline_ns = after_ns < UINT64_MAX - from_ns ? from_ns + after_ns : UINT64_MAX;
     evener_timer_heap_start(&connection->timers, &connection->keepalive, deadline_ns);
 }
 
 void evener_http2_keepalive_start(evener_connection *connection)
 {
     if (time_ns(connection) != UINT64_MAX) {
-        start_timer(connection, connection->last_received_ns + time_ns(connection));
+        start_timer(connection, connection->last_received_ns, time_ns(connection));
     }
 }
 
 void evener_http2_keepalive_call_began(evener_connection *connection)
 {
     if (time_ns(connection) != UINT64_MAX && !connection->keepalive.active) {
-        start_timer(connection, evener_http2_now_ns(connection) + time_ns(connection));
+        start_timer(connection, evener_http2_now_ns(connection), time_ns(connection));
     }
 }
 
@@ -56,7 +57,7 @@ void evener_http2_keepalive_rings(void *arg)
         connection->keepalive_ping_out = false; /* any received byte counts as the answer */
     }
     if (silent_ns < time_ns(connection)) {
-        start_timer(connection, connection->last_received_ns + time_ns(connection));
+        start_timer(connection, connection->last_received_ns, time_ns(connection));
         return;
     }
     if (!connection->transport->keepalive_permit_without_calls && !evener_http2_has_calls(connection)) {
@@ -65,7 +66,7 @@ void evener_http2_keepalive_rings(void *arg)
     if (nghttp2_submit_ping(connection->session, NGHTTP2_FLAG_NONE, ping_mark) == 0) {
         connection->keepalive_ping_out = true;
         connection->ping_sent_ns = now_ns;
-        start_timer(connection, now_ns + connection->transport->keepalive_timeout_ns);
+        start_timer(connection, now_ns, connection->transport->keepalive_timeout_ns);
     }
 }
 

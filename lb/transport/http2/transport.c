@@ -227,16 +227,21 @@ static evener_status_code check_options(const evener_http2_transport_options *op
     return EVENER_STATUS_OK;
 }
 
+static uint64_t ms_to_ns(uint64_t ms)
+{
+    return ms <= UINT64_MAX / EVENER_NS_PER_MS ? ms * EVENER_NS_PER_MS : UINT64_MAX;
+}
+
 static uint64_t keepalive_time_ns(const evener_http2_transport_options *options)
 {
-    uint64_t time_ms = options->keepalive_time_ms;
-    if (time_ms == 0 || time_ms > UINT64_MAX / EVENER_NS_PER_MS) {
+    const uint64_t time_ms = options->keepalive_time_ms;
+    if (time_ms == 0) {
         return UINT64_MAX;
     }
     if (time_ms < EVENER_HTTP2_KEEPALIVE_TIME_MS_MIN && !options->keepalive_unrestricted) {
-        time_ms = EVENER_HTTP2_KEEPALIVE_TIME_MS_MIN;
+        return ms_to_ns(EVENER_HTTP2_KEEPALIVE_TIME_MS_MIN);
     }
-    return time_ms * EVENER_NS_PER_MS;
+    return ms_to_ns(time_ms);
 }
 
 evener_status_code evener_http2_transport_create(evener_runtime *runtime, const evener_http2_transport_options *options,
@@ -259,9 +264,8 @@ evener_status_code evener_http2_transport_create(evener_runtime *runtime, const 
     made->base.vtable = &vtable;
     made->runtime = runtime;
     atomic_init(&made->references, 1);
-    made->keepalive_timeout_ns =
-        (chosen.keepalive_timeout_ms > 0 ? chosen.keepalive_timeout_ms : EVENER_HTTP2_KEEPALIVE_TIMEOUT_MS_DEFAULT) *
-        EVENER_NS_PER_MS;
+    made->keepalive_timeout_ns = ms_to_ns(chosen.keepalive_timeout_ms > 0 ? chosen.keepalive_timeout_ms
+                                                                          : EVENER_HTTP2_KEEPALIVE_TIMEOUT_MS_DEFAULT);
     made->keepalive_configured_ns = keepalive_time_ns(&chosen);
     atomic_init(&made->keepalive_time_ns, made->keepalive_configured_ns);
     made->keepalive_permit_without_calls = chosen.keepalive_permit_without_calls;

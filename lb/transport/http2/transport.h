@@ -38,7 +38,7 @@ typedef struct evener_http2_transport_options {
     const char *user_agent;        /* put before evener's own; NULL: none */
     uint64_t keepalive_time_ms;    /* a PING after this time without a byte from the peer; 0: never; at least 10 s (A8)
                                       unless keepalive_unrestricted */
-    uint64_t keepalive_timeout_ms; /* 0: 20 s. Also TCP_USER_TIMEOUT while keepalive is on (A18) */
+    uint64_t keepalive_timeout_ms; /* 0: 20 s; EVENER_NEVER_MS. Also TCP_USER_TIMEOUT while keepalive is on (A18) */
     bool keepalive_permit_without_calls;
     bool keepalive_unrestricted;    /* for tests: no lower limit of keepalive_time_ms */
     uint32_t header_list_bytes_max; /* of received headers; 0: 64 KiB */
