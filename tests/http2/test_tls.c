@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,6 +90,43 @@ Test(http2_tls, calls_go_over_a_verified_connection)
     for (size_t bytes = 60000; bytes < 1000000; bytes = bytes * 3 / 2 + 1) {
         call_succeeds(bytes); /* the last record of an answer must not stay inside OpenSSL */
     }
+    end();
+}
+
+/* What is sent next: all; half of a large one; an error. */
+static enum { SEND_ALL, SEND_HALF, SEND_FAILS } next_send;
+
+ssize_t __real_send(int fd, const void *data, size_t bytes, int flags);
+ssize_t __wrap_send(int fd, const void *data, size_t bytes, int flags);
+
+ssize_t __wrap_send(int fd, const void *data, size_t bytes, int flags)
+{
+    if (next_send == SEND_FAILS) {
+        next_send = SEND_ALL;
+        errno = ECONNRESET;
+        return -1;
+    }
+    if (next_send == SEND_HALF && bytes > 4096) {
+        next_send = SEND_FAILS;
+        bytes /= 2;
+    }
+    return __real_send(fd, data, bytes, flags);
+}
+
+/* The server may have had the whole call among the records that it got. */
+Test(http2_tls, a_call_that_left_in_part_may_have_been_processed)
+{
+    static const uint8_t request[8192];
+    serve(false);
+    connect_as("orders.test", &(evener_http2_tls_options){.root_certificates = made.authority});
+    cr_assert_eq(h2_wait_state(peer, 1), EVENER_READY, "%s", h2_state_message(peer, 1));
+    next_send = SEND_HALF;
+    h2_call *call = h2_call_start(peer, &(h2_call_options){.request = request, .request_bytes = sizeof request}, NULL);
+    const h2_result *result = h2_call_wait(call);
+    cr_expect_eq(result->code, EVENER_STATUS_UNAVAILABLE);
+    cr_expect_not_null(strstr(result->message, "Connection reset by peer"), "%s", result->message);
+    cr_expect_eq(result->fate, EVENER_FATE_PERHAPS_PROCESSED);
+    h2_call_free(call);
     end();
 }
 

@@ -263,6 +263,7 @@ bool evener_http2_tls_start(evener_connection *connection)
         SSL_set_ex_data(tls->ssl, connection_index(), connection) != 1) {
         BIO_free(input);
         BIO_free(tls->output);
+        tls->output = NULL;
         ERR_clear_error();
         evener_http2_connection_break(connection, EVENER_STATUS_RESOURCE_EXHAUSTED, "TLS: out of memory");
         return false;
@@ -420,7 +421,13 @@ ssize_t evener_http2_tls_write(evener_connection *connection, const struct iovec
             taken += (size_t)wrote;
         }
     }
-    return evener_http2_tls_write_output(connection, what) < 0 ? -1 : (ssize_t)taken;
+    if (evener_http2_tls_write_output(connection, what) < 0) {
+        if (tls->output_from > 0) {
+            connection->written_total += taken; /* which of it was among the bytes that left is not known */
+        }
+        return -1;
+    }
+    return (ssize_t)taken;
 }
 
 void evener_http2_tls_close(evener_connection *connection)
