@@ -77,7 +77,8 @@ struct evener_shared_peer {
     TAILQ_HEAD(, evener_shared_connection) further; /* A105: beside `current`, the oldest first; with references */
     uint32_t further_count;
     bool is_adding;         /* the youngest of them is CONNECTING */
-    evener_timer add_again; /* when the backoff has ended */
+    uint64_t add_at_ns;     /* none is added before: the last one was dropped soon */
+    evener_timer add_again; /* when there is no more to wait for */
     evener_timer forget;    /* without attempts, failures are remembered for this time */
 };
 
@@ -110,6 +111,9 @@ struct evener_shared_member {
     bool ready_due, idle_due;
     LIST_HEAD(, evener_shared_subscription) subscriptions;
 };
+
+/* A connection that lived shorter was dropped soon. */
+#define EVENER_SHARED_SHORT_LIVED_NS (100 * EVENER_NS_PER_MS)
 
 /* Return whether a member that the reader may not know is there: programs compiled with an older evener. */
 #define EVENER_SHARED_HAS(vtable, member)                                                                              \

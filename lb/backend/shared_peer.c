@@ -18,7 +18,6 @@
 #include "lb/backend/shared.h"
 
 /* As in connector.c: a server that drops every connection soon counts as one that fails. */
-#define SHORT_LIVED_NS (100 * EVENER_NS_PER_MS)
 #define SHORT_LIVED_MAX 5
 /* Failures are forgotten if no attempt has started this long after the end of the backoff: no channel wants the backend
  * any more. */
@@ -144,7 +143,7 @@ void evener_shared_attempt_failed(evener_shared_peer *peer, const evener_status 
 
 static void connection_dropped(evener_shared_peer *peer, uint64_t age_ns)
 {
-    peer->short_lived = age_ns < SHORT_LIVED_NS ? (uint8_t)(peer->short_lived + 1) : 0;
+    peer->short_lived = age_ns < EVENER_SHARED_SHORT_LIVED_NS ? (uint8_t)(peer->short_lived + 1) : 0;
     if (peer->short_lived >= SHORT_LIVED_MAX) {
         peer->short_lived = 0;
         evener_backoff first = {0};
@@ -479,8 +478,8 @@ static evener_status_code attempt(evener_shared_peer *peer, const evener_shared_
     } else {
         code = replace_current(peer, args, opened, status);
     }
-    if (code != EVENER_STATUS_OK) {
-        *args->retry_at_ns = peer->retry_at_ns;
+    if (code != EVENER_STATUS_OK && peer->retry_at_ns > evener_loop_now_ns(peer->loop)) {
+        *args->retry_at_ns = peer->retry_at_ns; /* otherwise memory was missing, for which the connector waits itself */
     }
     return code;
 }

@@ -2,9 +2,10 @@
  * for room below the server's MAX_CONCURRENT_STREAMS.
  *
  *   a further connection is made if    calls wait, none has room, there are fewer than the maximum, no attempt is in
- *                                      flight and no backoff runs
- *   that is looked at when             calls begin to wait or still wait, an attempt ends, the backoff ends, a
- *                                      connection is lost, the maximum changes
+ *                                      flight, no backoff runs, and the last one was not dropped soon (then an interval
+ *                                      later, so that a server which does not want it is not dialled without pause)
+ *   that is looked at when             calls begin to wait or still wait, an attempt ends, the backoff or that interval
+ *                                      ends, a connection is lost, the maximum changes
  *
  * The transport spreads the calls. When the shared connection is lost, the oldest further one takes its place: members
  * hear of the loss, connect again, and find it. The peer keeps it meanwhile, for KEPT_NS. The maximum is the largest of
@@ -49,16 +50,20 @@ static void further_changed(void *arg, evener_connectivity_state state, const ev
         return;
     }
     const bool was_connecting = self->state == EVENER_CONNECTING;
+    const uint64_t now_ns = evener_loop_now_ns(self->loop);
     self->state = state;
     if (was_connecting) {
         peer->is_adding = false;
         evener_timer_stop(self->loop, &self->time_out);
     }
     if (state == EVENER_READY) {
-        self->since_ns = evener_loop_now_ns(self->loop);
+        self->since_ns = now_ns;
         evener_shared_attempt_succeeded(peer);
     } else if (was_connecting) {
         evener_shared_attempt_failed(peer, status);
+    } else if (now_ns - self->since_ns < EVENER_SHARED_SHORT_LIVED_NS) {
+        evener_backoff first = {0};
+        peer->add_at_ns = now_ns + evener_backoff_next_ns(&first, &peer->backoff_options, peer->loop);
     }
     if (state != EVENER_READY) {
         end_further(self);
@@ -114,7 +119,13 @@ static bool may_add(evener_shared_peer *peer)
            vtable->calls_wait(peer->current->real);
 }
 
-static void backoff_over(void *arg)
+/* Return when a connection may be added; after an attempt that failed at once, the next one. */
+static uint64_t due_ns(const evener_shared_peer *peer)
+{
+    return peer->retry_at_ns > peer->add_at_ns ? peer->retry_at_ns : peer->add_at_ns;
+}
+
+static void wait_is_over(void *arg)
 {
     evener_shared_consider(arg);
 }
@@ -122,11 +133,11 @@ static void backoff_over(void *arg)
 void evener_shared_consider(evener_shared_peer *peer)
 {
     const uint64_t now_ns = evener_loop_now_ns(peer->loop);
-    if (!may_add(peer) || (peer->retry_at_ns <= now_ns && add_connection(peer))) {
+    if (!may_add(peer) || (due_ns(peer) <= now_ns && add_connection(peer))) {
         return;
     }
-    const uint64_t wait_ns = peer->retry_at_ns > now_ns ? peer->retry_at_ns - now_ns : WITHOUT_MEMORY_NS;
-    peer->add_again.fn = backoff_over;
+    const uint64_t wait_ns = due_ns(peer) > now_ns ? due_ns(peer) - now_ns : WITHOUT_MEMORY_NS;
+    peer->add_again.fn = wait_is_over;
     peer->add_again.arg = peer;
     evener_timer_start(peer->loop, &peer->add_again, wait_ns);
 }

@@ -35,7 +35,8 @@ struct evener_connection {
 
 static evener_connection connections[CONNECTIONS];
 static evener_loop *steady_loop;
-static evener_status_code watch_code; /* of each health watch */
+static evener_status_code watch_code;   /* of each health watch */
+static evener_status_code connect_code; /* of each attempt */
 
 static void report_ready(void *arg)
 {
@@ -49,6 +50,9 @@ static evener_status_code steady_connect(evener_transport *transport, const even
                                          evener_connection **connection, evener_status *status)
 {
     (void)transport;
+    if (connect_code != EVENER_STATUS_OK) {
+        return evener_status_set(status, connect_code, "refused");
+    }
     for (size_t i = 0; i < CONNECTIONS; i++) {
         evener_connection *c = &connections[i];
         if (!c->is_used && c->task.pending == 0) {
@@ -136,6 +140,7 @@ static scene scene_create(void)
     scene s = {.loop = virtual_loop_create(1)};
     steady_loop = virtual_loop_loop(s.loop);
     watch_code = EVENER_STATUS_OK;
+    connect_code = EVENER_STATUS_OK;
     const evener_runtime_options options = {.size = sizeof options, .loop = steady_loop};
     cr_assert_eq(evener_runtime_create(&options, &s.runtime, NULL), EVENER_STATUS_OK);
     cr_assert_eq(evener_address_create(A, NULL, 0, &s.address, NULL), EVENER_STATUS_OK);
@@ -167,11 +172,14 @@ static void note_state(void *arg, evener_connectivity_state state, const evener_
     *(evener_connectivity_state *)arg = state;
 }
 
+static uint64_t retry_at_ns; /* as the last connect_front() has stored it */
+static bool keeps_backoff;
+
 static evener_status_code connect_front(scene *s, evener_connectivity_state *state, evener_connection **connection,
                                         evener_status *status)
 {
     static const evener_backoff_options backoff = {.size = sizeof backoff};
-    static uint64_t retry_at_ns;
+    retry_at_ns = 0;
     const evener_shared_connect_args args = {.base = {.size = sizeof args.base,
                                                       .address = s->address,
                                                       .authority = "orders",
@@ -183,7 +191,7 @@ static evener_status_code connect_front(scene *s, evener_connectivity_state *sta
                                              .connect_timeout_ns = EVENER_NS_PER_S,
                                              .backoff = &backoff,
                                              .retry_at_ns = &retry_at_ns,
-                                             .end_backoff = true};
+                                             .end_backoff = !keeps_backoff};
     return s->front->vtable->connect(s->front, &args.base, connection, status);
 }
 
@@ -233,6 +241,28 @@ Test(backend_out_of_memory, a_shared_connection_is_made_or_nothing_stays)
         scene_destroy(&s);
     }
     cr_expect_gt(fail_at, 6, "peer, its two names, place, table, connection, member: %u", (unsigned)fail_at);
+}
+
+/* Lack of memory is no failure of the backend, and the time of an older one has passed: the connector waits. */
+Test(backend_out_of_memory, an_attempt_without_memory_has_no_time_of_an_older_failure)
+{
+    scene s = scene_create();
+    evener_status status;
+    evener_connection *connection = NULL;
+    evener_connectivity_state state = EVENER_IDLE;
+    keeps_backoff = true;
+    cr_assert_eq(open_front(&s, &status), EVENER_STATUS_OK);
+    connect_code = EVENER_STATUS_UNAVAILABLE;
+    cr_assert_eq(connect_front(&s, &state, &connection, &status), EVENER_STATUS_UNAVAILABLE);
+    cr_expect_gt(retry_at_ns, evener_loop_now_ns(steady_loop));
+    virtual_loop_advance_ms(s.loop, 2000);
+    failing_memory_arm(1, false);
+    const evener_status_code code = connect_front(&s, &state, &connection, &status);
+    (void)failing_memory_disarm();
+    expect_exhausted(code, &status);
+    cr_expect_eq(retry_at_ns, 0);
+    virtual_loop_advance_ms(s.loop, 200000); /* failures are forgotten */
+    scene_destroy(&s);
 }
 
 static void note_health(void *arg, evener_connectivity_state health, const evener_status *status)

@@ -422,6 +422,58 @@ Test(shared_connections, a_server_that_drops_connections_meets_one_backoff, .ini
     }
 }
 
+/* ---- several connections to a backend (A105) ---- */
+
+static evener_transport_vtable scaling_vtable; /* the fake transport's, and what further connections need */
+static const evener_transport_vtable *fake_vtable;
+static void (*more_wanted)(void *arg); /* of the last connection */
+static void *more_wanted_arg;
+
+static bool calls_wait(const evener_connection *connection)
+{
+    (void)connection;
+    return true;
+}
+
+static evener_status_code connect_scaling(evener_transport *transport, const evener_connect_args *args,
+                                          evener_connection **connection, evener_status *status)
+{
+    more_wanted = args->more_wanted;
+    more_wanted_arg = args->arg;
+    return fake_vtable->connect(transport, args, connection, status);
+}
+
+/* A server may not want a second connection, and end each one right after it was made. */
+Test(shared_connections, a_further_connection_that_was_dropped_soon_is_followed_after_a_while, .init = set_up,
+     .fini = tear_down)
+{
+    fake_vtable = fake_transport_transport(fake)->vtable;
+    scaling_vtable = *fake_vtable;
+    scaling_vtable.connect = connect_scaling;
+    scaling_vtable.calls_wait = calls_wait;
+    fake_transport_transport(fake)->vtable = &scaling_vtable;
+    cr_assert_eq(evener_manual_resolver_set(resolver, A, NULL, NULL), EVENER_STATUS_OK);
+    evener_channel *channel = open_with((evener_channel_options){
+        .default_service_config = "{\"connectionScaling\":{\"maxConnectionsPerSubchannel\":2}}"});
+    virtual_loop_run_until_idle(loop);
+    cr_assert_eq(fake_transport_attempts(fake, A), 1);
+    more_wanted(more_wanted_arg);
+    virtual_loop_run_until_idle(loop);
+    cr_assert_eq(fake_transport_open_count(fake, A), 2);
+    cr_assert(fake_transport_drop(fake, A));
+    virtual_loop_advance_ms(loop, 700);
+    cr_expect_eq(fake_transport_attempts(fake, A), 2);
+    virtual_loop_advance_ms(loop, 600);
+    cr_expect_eq(fake_transport_attempts(fake, A), 3);
+    cr_assert_eq(fake_transport_open_count(fake, A), 2);
+    virtual_loop_advance_ms(loop, 100);
+    cr_assert(fake_transport_drop(fake, A));
+    virtual_loop_run_until_idle(loop);
+    cr_expect_eq(fake_transport_attempts(fake, A), 4, "this one has lived long enough");
+    cr_expect(picks(channel));
+    evener_channel_unref(channel);
+}
+
 Test(shared_connections, a_channel_closes_while_another_connects, .init = set_up, .fini = tear_down)
 {
     fake_transport_set_default(fake, FAKE_SILENT, 0);
