@@ -63,7 +63,7 @@ static void watch_files(evener_etcd_client *client)
 }
 
 evener_status_code evener_etcd_client_create(const evener_etcd_options *options, evener_runtime *runtime,
-                                             evener_etcd_client **client, evener_status *status)
+                                             bool decodes_much, evener_etcd_client **client, evener_status *status)
 {
     evener_credentials *credentials = NULL;
     evener_etcd_client *made = calloc(1, sizeof *made);
@@ -89,7 +89,7 @@ evener_status_code evener_etcd_client_create(const evener_etcd_options *options,
             .keepalive_time_ms = KEEPALIVE_TIME_MS,
             .keepalive_timeout_ms = KEEPALIVE_TIMEOUT_MS,
             .receive_bytes_max = RECEIVE_BYTES_MAX,
-            .callbacks_on_call_threads = true,
+            .callbacks_on_call_threads = decodes_much,
         };
         code = evener_channel_create(options->inner_target, &channel_options, &made->channel, status);
     }
@@ -206,7 +206,7 @@ static void operation_ended(void *arg)
     end_operation(operation);
 }
 
-/* On a call thread, or on the control thread if there was no backend. */
+/* On a call or I/O thread, or on the control thread if there was no backend. */
 static void call_ended(void *arg, const evener_status *status, evener_bytes *response)
 {
     evener_etcd_operation *operation = arg;

@@ -17,10 +17,11 @@
 
 typedef struct evener_etcd_client evener_etcd_client;
 
-/* Create a client of the members that the options name; they are borrowed for the client's life. Reads files. On
- * success store an owned handle. Errors: those of the files, of TLS and of evener_channel_create(). */
+/* Create a client of the members that the options name; they are borrowed for the client's life. Reads files. With
+ * `decodes_much` responses are decoded on call threads, which the program's own callbacks may hold for long; otherwise on
+ * I/O threads. On success store an owned handle. Errors: those of the files, of TLS and of evener_channel_create(). */
 evener_status_code evener_etcd_client_create(const evener_etcd_options *options, evener_runtime *runtime,
-                                             evener_etcd_client **client, evener_status *status);
+                                             bool decodes_much, evener_etcd_client **client, evener_status *status);
 /* Let go: operations under way end with CANCELLED. */
 void evener_etcd_client_destroy(evener_etcd_client *client);
 
@@ -28,7 +29,7 @@ void evener_etcd_client_destroy(evener_etcd_client *client);
 typedef struct evener_etcd_operation {
     const char *method;
     evener_bytes request; /* owned; cleared when the operation has ended */
-    /* Decode a response, on a call thread; or NULL. */
+    /* Decode a response, on a call or I/O thread; or NULL. */
     evener_status_code (*decode)(struct evener_etcd_operation *operation, const evener_bytes *response,
                                  evener_status *status);
     /* Called exactly once, on the control thread, never inside start(). The operation may be freed in it. */
@@ -55,7 +56,7 @@ void evener_etcd_operation_cancel(evener_etcd_operation *operation);
 
 /* A stream. Allocated by the owner, freed with free() after `ended`. */
 typedef struct evener_etcd_stream {
-    /* Decode a message on a call thread. NULL: not wanted. */
+    /* Decode a message, on a call or I/O thread. NULL: not wanted. */
     void (*decode)(struct evener_etcd_stream *stream, const evener_bytes *message);
     /* A message was decoded. evener_etcd_stream_next() asks for the next. Control thread; not after detach(). */
     void (*message)(struct evener_etcd_stream *stream);

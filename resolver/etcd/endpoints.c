@@ -91,6 +91,19 @@ static int compare_changes(const void *a, const void *b)
     return order != 0 ? order : (x->mod_revision > y->mod_revision) - (x->mod_revision < y->mod_revision);
 }
 
+/* Keep of the old entry what the new one of the same key does not change. */
+static void inherit(evener_etcd_entry *fresh, const evener_etcd_entry *old)
+{
+    const bool keeps =
+        fresh->kind == EVENER_ETCD_ENTRY_UNREADABLE
+            ? fresh->address == NULL && !fresh->was_deleted
+            : fresh->address != NULL && old->address != NULL && evener_address_equal(fresh->address, old->address);
+    if (keeps) {
+        evener_address_unref(fresh->address);
+        fresh->address = evener_address_ref(old->address);
+    }
+}
+
 void evener_etcd_entries_sort(evener_etcd_entries *changes)
 {
     if (changes->count < 2) {
@@ -100,6 +113,10 @@ void evener_etcd_entries_sort(evener_etcd_entries *changes)
     size_t kept = 0;
     for (size_t i = 0; i < changes->count; i++) {
         if (i + 1 < changes->count && compare(&changes->items[i], &changes->items[i + 1]) == 0) {
+            const evener_etcd_entry *earlier = &changes->items[i];
+            changes->items[i + 1].was_deleted = earlier->kind == EVENER_ETCD_ENTRY_DELETED ||
+                                                (earlier->kind == EVENER_ETCD_ENTRY_UNREADABLE && earlier->was_deleted);
+            inherit(&changes->items[i + 1], earlier);
             clear_entry(&changes->items[i]);
         } else {
             changes->items[kept++] = changes->items[i];
@@ -157,19 +174,6 @@ bool evener_etcd_entries_append(evener_etcd_entries *entries, evener_etcd_entrie
 }
 
 /* ---- changes ---- */
-
-/* Keep of the old entry what the new one of the same key does not change. */
-static void inherit(evener_etcd_entry *fresh, const evener_etcd_entry *old)
-{
-    const bool keeps =
-        fresh->kind == EVENER_ETCD_ENTRY_UNREADABLE
-            ? fresh->address == NULL
-            : fresh->address != NULL && old->address != NULL && evener_address_equal(fresh->address, old->address);
-    if (keeps) {
-        evener_address_unref(fresh->address);
-        fresh->address = evener_address_ref(old->address);
-    }
-}
 
 static void apply_one(evener_etcd_entries *entries, evener_etcd_entry *change)
 {

@@ -26,7 +26,8 @@ typedef struct evener_etcd_entry {
     evener_address *address;
     int64_t mod_revision;
     uint32_t key_bytes;
-    uint32_t kind; /* an evener_etcd_entry_kind */
+    uint16_t kind;    /* an evener_etcd_entry_kind */
+    bool was_deleted; /* in a list of changes: the key was deleted before; it has no older value */
 } evener_etcd_entry;
 
 /* Zeroed: empty. */
@@ -43,7 +44,8 @@ void evener_etcd_entries_clear(evener_etcd_entries *entries);
 bool evener_etcd_entries_add(evener_etcd_entries *entries, const evener_etcd_layout *layout, bool is_delete,
                              const evener_etcd_key_value *kv);
 
-/* Sort changes by key; of several changes of one key keep the last that was added. */
+/* Sort changes by key; of several changes of one key keep the last, with the address of the last good value before it
+ * if it cannot be read. */
 void evener_etcd_entries_sort(evener_etcd_entries *changes);
 
 /* Move all of `more` behind the entries, and empty it. False: no memory, or not in order; both are unchanged then. */

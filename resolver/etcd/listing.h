@@ -11,8 +11,8 @@
 typedef struct evener_etcd_listing {
     evener_etcd_client *client;         /* set by the owner */
     evener_etcd_shared_options *shared; /* likewise; lives at least as long */
-    /* OK: the three members below have the result. Otherwise evener_etcd_listing_go_on() may try again. Never inside
-     * go_on(). */
+    /* OK: the three members below have the result. Otherwise evener_etcd_listing_go_on() may try again. May come inside
+     * go_on() (out of memory). */
     void (*ended)(void *arg, const evener_status *status);
     void *arg;
     evener_etcd_entries entries;

@@ -6,6 +6,8 @@
 
 #include <evener/address.h>
 
+#include "resolver/compose.h"
+
 #define DEFAULT_PAGE 10000
 #define DEFAULT_TIMEOUT_MS 5000
 #define DEFAULT_BACKOFF_MAX_MS 5000
@@ -65,7 +67,7 @@ typedef struct member_list {
     unsigned address_count, name_count;
 } member_list;
 
-/* Append a text to another one, behind a separator. False: no memory. */
+/* Append a text to another one, behind a separator. False: out of memory. */
 static bool append(char **to, const char *separator, const char *before, const char *text)
 {
     char *longer = NULL;
@@ -75,6 +77,24 @@ static bool append(char **to, const char *separator, const char *before, const c
     free(*to);
     *to = longer;
     return true;
+}
+
+/* Write each '%' (the zone of an IPv6 address) as "%25", as a target is decoded. NULL: out of memory. */
+static char *percent_encoded(const char *text)
+{
+    char *encoded = malloc(3 * strlen(text) + 1);
+    char *to = encoded;
+    for (; encoded != NULL && *text != '\0'; text++) {
+        *to++ = *text;
+        if (*text == '%') {
+            *to++ = '2';
+            *to++ = '5';
+        }
+    }
+    if (encoded != NULL) {
+        *to = '\0';
+    }
+    return encoded;
 }
 
 static bool is_name(const char *text)
@@ -129,7 +149,11 @@ static evener_status_code add_member(char *member, member_list *list, evener_sta
                                  "etcd: the member \"%s\" is none: write host:port, with an IPv6 address in brackets",
                                  shown);
     }
-    snprintf(text, sizeof text, "%s:%s", host, port != NULL ? port : "2379");
+    if (port != NULL) {
+        snprintf(text, sizeof text, "%s:%s", host, port);
+    } else {
+        snprintf(text, sizeof text, "%s:%d", host, EVENER_ETCD_DEFAULT_PORT);
+    }
     evener_address *address = NULL;
     const evener_status_code code = evener_address_create(text, NULL, 0, &address, NULL);
     if (code == EVENER_STATUS_RESOURCE_EXHAUSTED) {
@@ -147,21 +171,52 @@ static evener_status_code add_member(char *member, member_list *list, evener_sta
     }
     list->address_count += is_address;
     list->name_count += !is_address;
+    if (list->name_count + (list->address_count > 0) > EVENER_COMPOSE_CHILDREN_MAX) {
+        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
+                                 "etcd: more than %d members by name; all addresses count as one",
+                                 EVENER_COMPOSE_CHILDREN_MAX);
+    }
     return (is_address ? append(&list->addresses, ",", "", text) : append(&list->names, "|", "dns:///", text))
                ? EVENER_STATUS_OK
                : no_memory(status);
 }
 
+/* The result of several targets is decoded twice: by the parser of `merge:`, and by that of the target in it. */
 static char *inner_target(const member_list *list)
 {
     char *target = NULL;
-    const bool both = list->address_count > 0 && list->name_count > 0;
-    if (asprintf(&target, "%s%s%s%s%s", both || list->name_count > 1 ? "merge:" : "",
-                 list->address_count > 0 ? "static:" : "", list->address_count > 0 ? list->addresses : "",
-                 both ? "|" : "", list->name_count > 0 ? list->names : "") < 0) {
-        return NULL;
+    const bool is_merged = list->name_count > 1 || (list->address_count > 0 && list->name_count > 0);
+    char *once = percent_encoded(list->address_count > 0 ? list->addresses : "");
+    char *addresses = is_merged && once != NULL ? percent_encoded(once) : once;
+    if (addresses == NULL ||
+        asprintf(&target, "%s%s%s%s%s", is_merged ? "merge:" : "", list->address_count > 0 ? "static:" : "", addresses,
+                 list->address_count > 0 && list->name_count > 0 ? "|" : "",
+                 list->name_count > 0 ? list->names : "") < 0) {
+        target = NULL;
     }
+    if (addresses != once) {
+        free(addresses);
+    }
+    free(once);
     return target;
+}
+
+/* Check what the client's channel will be given: its errors would come late, and again and again. */
+static evener_status_code check_members(const evener_etcd_options *options, evener_status *status)
+{
+    const evener_resolver_builder *builder;
+    evener_target *target = NULL;
+    evener_status reason;
+    evener_status_code code = evener_resolver_lookup(NULL, options->inner_target, &target, &builder, &reason);
+    if (code == EVENER_STATUS_OK && builder->check != NULL) {
+        const evener_resolver_args args = {
+            .size = sizeof args, .target = target, .default_port = EVENER_ETCD_DEFAULT_PORT};
+        code = builder->check(builder, &args, &reason);
+    }
+    evener_target_destroy(target);
+    return code == EVENER_STATUS_OK
+               ? code
+               : evener_status_set(status, code, "etcd: the members \"%.120s\": %s", options->members, reason.message);
 }
 
 static evener_status_code read_members(const char *text, evener_etcd_options *options, evener_status *status)
@@ -183,7 +238,8 @@ static evener_status_code read_members(const char *text, evener_etcd_options *op
     } else if (code == EVENER_STATUS_OK) {
         options->inner_target = inner_target(&list);
         options->members = strdup(text);
-        code = options->members != NULL && options->inner_target != NULL ? code : no_memory(status);
+        code = options->members != NULL && options->inner_target != NULL ? check_members(options, status)
+                                                                         : no_memory(status);
     }
     free(list.addresses);
     free(list.names);

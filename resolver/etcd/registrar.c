@@ -8,7 +8,8 @@
  *     WAITING    retry_timer                   GRANTING, PUTTING (there is a lease)
  *     STOPPING   LeaseRevoke                   the end
  *
- * A stream of keep-alives that ends is opened again; the lease counts as lost when etcd says so, or has confirmed it
+ * A stream of keep-alives that ends, or whose member is silent for half of the TTL, is opened again, at another member
+ * if there is one; the lease counts as lost when etcd says so, or has confirmed it
  * for the last time longer ago than the TTL. Then the key is put with a new lease. A key that somebody has deleted is
  * put again with the same lease (as go-zero does). Everything runs on the control thread. */
 #include <evener/etcd.h>
@@ -86,8 +87,8 @@ struct evener_etcd_registration {
     pthread_mutex_t stop_mutex;
     pthread_cond_t stop_changed; /* waits by CLOCK_MONOTONIC */
     bool is_stopped;             /* under stop_mutex */
-    bool gave_up;                /* the time to unregister is over: no further operation starts */
-    bool frees_itself;
+    bool frees_itself;           /* nobody waits for the end */
+    bool gave_up;                /* the time to unregister is over: no further operation starts, nothing is reported */
 };
 
 static const char *members_of(const evener_etcd_registration *self)
@@ -370,6 +371,11 @@ static void tick(void *arg)
         lease_is_lost(self, "etcd has not confirmed it in time");
         return;
     }
+    if (self->keep_alives != NULL && silent_ns > (uint64_t)self->ttl_s * EVENER_NS_PER_S / 2) {
+        /* The member has not answered since the last tick: another one may, while the lease lives. */
+        evener_etcd_stream_detach(&self->keep_alives->stream);
+        self->keep_alives = NULL;
+    }
     send_keep_alive(self);
     look(self);
     evener_timer_start(self->loop, &self->tick_timer, (uint64_t)self->ttl_s * EVENER_NS_PER_S / 3);
@@ -416,7 +422,9 @@ static void finish(evener_etcd_registration *self)
     evener_status status = self->last;
     evener_etcd_client_destroy(self->client);
     self->client = NULL;
-    notify(self, EVENER_ETCD_REMOVED, &status);
+    if (!self->gave_up) {
+        notify(self, EVENER_ETCD_REMOVED, &status);
+    }
     evener_etcd_shared_options_unref(self->shared);
     self->shared = NULL;
     if (self->frees_itself) {
@@ -433,10 +441,7 @@ static void revoke(evener_etcd_registration *self)
 {
     evener_bytes request;
     evener_status_clear(&self->last);
-    if (self->lease == 0) {
-        finish(self);
-    } else if (self->gave_up) {
-        evener_status_set(&self->last, EVENER_STATUS_DEADLINE_EXCEEDED, "no time was left to revoke the lease");
+    if (self->lease == 0 || self->gave_up) {
         finish(self);
     } else if (evener_etcd_lease_request(self->lease, &request)) {
         self->lease = 0;
@@ -510,13 +515,29 @@ static void stop_on_control_thread(void *arg)
     }
 }
 
+/* What unregister() does when its time is over. */
+typedef struct giving_up {
+    evener_etcd_registration *registration;
+    evener_status status;
+} giving_up;
+
+/* The end comes without anybody who waits, as it may take any time: the threads that it needs may all be blocked. */
 static void give_up_on_control_thread(void *arg)
 {
-    evener_etcd_registration *self = arg;
-    self->gave_up = true;
-    if (self->busy) {
-        evener_etcd_operation_cancel(&self->operation);
+    giving_up *given = arg;
+    evener_etcd_registration *self = given->registration;
+    if (self->is_stopped) {
+        given->status = self->last;
+        free_registration(self);
+        return;
     }
+    evener_status_set(&given->status, EVENER_STATUS_DEADLINE_EXCEEDED,
+                      "%s: not confirmed in time: the entry may stay until its lease ends, after %" PRId64 " s",
+                      members_of(self), self->ttl_s);
+    notify(self, EVENER_ETCD_REMOVED, &given->status);
+    self->gave_up = true;
+    self->frees_itself = true;
+    evener_etcd_operation_cancel(&self->operation); /* it is busy, as it would have stopped otherwise */
 }
 
 static bool copy_attributes(evener_etcd_registration *self, const evener_etcd_registration_options *options)
@@ -583,6 +604,20 @@ static evener_status_code read_target(const evener_etcd_registration_options *op
     return code;
 }
 
+/* Check that the layout can express the entry, whose lease is not known yet. */
+static evener_status_code check_written(const evener_etcd_registration *self, evener_status *status)
+{
+    char *key = NULL;
+    char *value = NULL;
+    evener_status reason;
+    const evener_status_code code =
+        evener_etcd_layout_write(&self->shared->options.layout, self->id != NULL ? self->id : self->address,
+                                 self->address, self->attributes, self->attribute_count, &key, &value, &reason);
+    free(key);
+    free(value);
+    return code == EVENER_STATUS_OK ? code : evener_status_set(status, code, "etcd registration: %s", reason.message);
+}
+
 static evener_status_code set_up(evener_etcd_registration *self, const evener_etcd_registration_options *options,
                                  evener_status *status)
 {
@@ -595,6 +630,10 @@ static evener_status_code set_up(evener_etcd_registration *self, const evener_et
     if (self->address == NULL || (options->id != NULL && self->id == NULL) || !copy_attributes(self, options)) {
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "etcd registration: out of memory");
     }
+    code = check_written(self, status);
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
     if (options->runtime != NULL) {
         self->runtime = evener_runtime_ref(options->runtime);
     } else {
@@ -602,7 +641,7 @@ static evener_status_code set_up(evener_etcd_registration *self, const evener_et
     }
     if (code == EVENER_STATUS_OK) {
         self->loop = evener_runtime_loop(self->runtime);
-        code = evener_etcd_client_create(&self->shared->options, self->runtime, &self->client, status);
+        code = evener_etcd_client_create(&self->shared->options, self->runtime, false, &self->client, status);
     }
     return code;
 }
@@ -658,14 +697,13 @@ const char *evener_etcd_registration_key(const evener_etcd_registration *registr
     return atomic_load_explicit(&registration->key, memory_order_acquire); /* see make_entry() */
 }
 
-/* Wait until everything has ended, at most until `deadline` (CLOCK_MONOTONIC; NULL: no limit). Return whether it has. */
+/* Wait until everything has ended, at most until `deadline` (CLOCK_MONOTONIC). Return whether it has. */
 static bool wait_for_stop(evener_etcd_registration *self, const struct timespec *deadline)
 {
     pthread_mutex_lock(&self->stop_mutex);
     int error = 0;
     while (!self->is_stopped && error == 0) {
-        error = deadline != NULL ? pthread_cond_timedwait(&self->stop_changed, &self->stop_mutex, deadline)
-                                 : pthread_cond_wait(&self->stop_changed, &self->stop_mutex);
+        error = pthread_cond_timedwait(&self->stop_changed, &self->stop_mutex, deadline);
     }
     const bool stopped = self->is_stopped;
     pthread_mutex_unlock(&self->stop_mutex);
@@ -688,13 +726,15 @@ evener_status_code evener_etcd_unregister(evener_etcd_registration *registration
     }
     EVENER_UNCANCELLED; /* a thread that ended in wait_for_stop() would keep the mutex, and the control thread wait */
     const struct timespec deadline = evener_clock_deadline(timeout_ms != 0 ? timeout_ms : DEFAULT_UNREGISTER_MS);
-    evener_runtime_call(registration->runtime, stop_on_control_thread, registration);
-    if (!wait_for_stop(registration, &deadline)) {
-        /* What is under way ends now, and with it the wait. */
-        evener_runtime_call(registration->runtime, give_up_on_control_thread, registration);
-        (void)wait_for_stop(registration, NULL);
+    evener_runtime *runtime = evener_runtime_ref(registration->runtime);
+    giving_up given = {.registration = registration};
+    evener_runtime_call(runtime, stop_on_control_thread, registration);
+    if (wait_for_stop(registration, &deadline)) {
+        given.status = registration->last;
+        free_registration(registration);
+    } else {
+        evener_runtime_call(runtime, give_up_on_control_thread, &given);
     }
-    const evener_status last = registration->last;
-    free_registration(registration);
-    return evener_status_set(status, last.code, "%s", last.message);
+    evener_runtime_unref(runtime);
+    return evener_status_set(status, given.status.code, "%s", given.status.message);
 }

@@ -451,7 +451,7 @@ static evener_status_code etcd_build(const evener_resolver_builder *builder, con
     self->loop = args->loop;
     self->retry_timer = (evener_timer)EVENER_TIMER_INIT(retry, self);
     self->push_timer = (evener_timer)EVENER_TIMER_INIT(push, self);
-    code = evener_etcd_client_create(&self->shared->options, args->runtime, &self->client, status);
+    code = evener_etcd_client_create(&self->shared->options, args->runtime, true, &self->client, status);
     if (code != EVENER_STATUS_OK) {
         free_resolver(self);
         return code;

@@ -84,6 +84,32 @@ Test(etcd_endpoints, of_changes_of_one_key_the_last_revision_counts)
     evener_etcd_entries_clear(&changes);
 }
 
+/* docs/etcd.md: a key whose value cannot be read keeps its last good value until it is deleted. Here several changes of
+ * a key come at once, as after a resumption. */
+Test(etcd_endpoints, a_value_that_cannot_be_read_keeps_the_last_good_one_of_the_same_changes)
+{
+    evener_etcd_entries list = {0}, changes = {0};
+    add(&list, "10.0.0.1:1", "up", 1);
+    add(&list, "a", "10.0.0.1:1", 1);
+    add(&list, "b", "10.0.0.2:1", 1);
+    add(&list, "c", "10.0.0.3:1", 1);
+    add(&changes, "a", "10.0.0.4:1", 2);
+    add(&changes, "a", "up", 3);
+    add(&changes, "b", NULL, 4);
+    add(&changes, "b", "up", 5);
+    add(&changes, "b", "down", 6);
+    add(&changes, "c", NULL, 7);
+    add(&changes, "c", "10.0.0.5:1", 8);
+    add(&changes, "c", "up", 9);
+    add(&changes, "d", "10.0.0.6:1", 10);
+    add(&changes, "d", "up", 11);
+    evener_etcd_entries_sort(&changes);
+    expect(&changes, "a?10.0.0.4:1@3 b?@6 c?10.0.0.5:1@9 d?10.0.0.6:1@11");
+    cr_assert(evener_etcd_entries_apply(&list, &changes));
+    expect(&list, "10.0.0.1:1=10.0.0.1:1@1 a?10.0.0.4:1@3 b?@6 c?10.0.0.5:1@9 d?10.0.0.6:1@11");
+    evener_etcd_entries_clear(&list);
+}
+
 Test(etcd_endpoints, keys_are_in_the_order_of_their_bytes_and_a_shorter_one_comes_first)
 {
     static const char *const keys[] = {"b\xff", "b", "\xff", "ba", "a", "b\x01", "bab", ""};
@@ -184,9 +210,7 @@ Test(etcd_endpoints, changes_of_any_number_are_applied_as_to_a_table)
             add(&changes, key, value == 0 ? NULL : address, revision);
             t.values[k] = value;
             t.revisions[k] = revision;
-        }
-        for (int k = 0; k < KEYS; k++) { /* of several changes in one message only the last counts */
-            t.good[k] = t.values[k] == 0 ? 0 : t.values[k] <= 9 ? t.values[k] : t.good[k];
+            t.good[k] = value <= 9 ? value : t.good[k];
         }
         evener_etcd_entries_sort(&changes);
         cr_assert(evener_etcd_entries_apply(&list, &changes));

@@ -65,9 +65,29 @@ Test(etcd_options, members_become_one_target)
 
 Test(etcd_options, ports_and_hosts_have_limits)
 {
-    static const char *const refused[] = {"a:0",   "a:65536", "a:000001", "a:",     "a:x",    "a:1x",  "a:-1",
-                                          "[::1",  "[::1]x",  "[::1]:",   "[::1]0", "::1",    "a:1:2", "[a]:80",
-                                          "a%20b", ":1",      "[]:1",     "a;b",    "a%7Cb:1"};
+    static const char *const refused[] = {"a:0",
+                                          "a:65536",
+                                          "a:000001",
+                                          "a:",
+                                          "a:x",
+                                          "a:1x",
+                                          "a:-1",
+                                          "[::1",
+                                          "[::1]x",
+                                          "[::1]:",
+                                          "[::1]0",
+                                          "::1",
+                                          "a:1:2",
+                                          "[a]:80",
+                                          "a%20b",
+                                          ":1",
+                                          "[]:1",
+                                          "a;b",
+                                          "a%7Cb:1",
+                                          "10.0.0.256",
+                                          "10.0.0",
+                                          "etcd..prod",
+                                          "a,10.0.0.1,b..c:1"};
     for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
         char text[64];
         (void)snprintf(text, sizeof text, "etcd://%s/orders", refused[i]);
@@ -76,18 +96,67 @@ Test(etcd_options, ports_and_hosts_have_limits)
     expect_members("a:1", "dns:///a:1", 1, false);
     expect_members("a:00001", "dns:///a:00001", 1, false);
     expect_members("a:65535", "dns:///a:65535", 1, false);
+    /* RFC 1035: 253 bytes of a name, as it is written, and 63 of a label. */
     char host[260], text[400], expected[400];
-    for (size_t bytes = 255; bytes <= 256; bytes++) {
+    for (size_t bytes = 252; bytes <= 256; bytes++) {
         memset(host, 'h', bytes);
+        for (size_t dot = 63; dot < bytes; dot += 64) {
+            host[dot] = '.';
+        }
         host[bytes] = '\0';
         (void)snprintf(text, sizeof text, "etcd://%s/orders", host);
-        if (bytes == 255) {
+        if (bytes <= 253) {
             (void)snprintf(expected, sizeof expected, "dns:///%s:2379", host);
             expect_members(host, expected, 1, false);
         } else {
-            (void)snprintf(expected, sizeof expected, "etcd: the member \"%.64s\" is none", host);
+            (void)snprintf(expected, sizeof expected, "etcd: the member%s \"%.63s", bytes <= 255 ? "s" : "", host);
             expect_refused(text, NULL, NULL, expected);
         }
+    }
+    memset(host, 'h', 64);
+    host[64] = '\0';
+    (void)snprintf(text, sizeof text, "etcd://%s/orders", host);
+    expect_refused(text, NULL, NULL, "etcd: the members \"hhh");
+}
+
+/* What the inner target holds is decoded again, twice inside `merge:`. */
+Test(etcd_options, the_zone_of_an_ipv6_address_stays)
+{
+    evener_target *inner = NULL;
+    cr_assert_eq(read_options("etcd://[fe80::1%25lo]/orders", NULL, 0), EVENER_STATUS_OK, "%s", status.message);
+    cr_expect_str_eq(options.inner_target, "static:[fe80::1%25lo]:2379");
+    cr_assert_eq(evener_target_parse(options.inner_target, &inner, &status), EVENER_STATUS_OK, "%s", status.message);
+    cr_expect_str_eq(evener_target_endpoint(inner), "[fe80::1%lo]:2379");
+    evener_target_destroy(inner);
+    evener_etcd_options_clear(&options);
+    cr_assert_eq(read_options("etcd://[fe80::1%25lo]:1,a/orders", NULL, 0), EVENER_STATUS_OK, "%s", status.message);
+    cr_expect_str_eq(options.inner_target, "merge:static:[fe80::1%2525lo]:1|dns:///a:2379");
+    evener_etcd_options_clear(&options);
+}
+
+/* They become a `merge:`, which has 16 targets at most. */
+Test(etcd_options, sixteen_members_by_name_are_the_most_and_all_addresses_count_as_one)
+{
+    char text[256] = "etcd://";
+    for (int i = 0; i < 17; i++) {
+        const size_t used = strlen(text);
+        (void)snprintf(text + used, sizeof text - used, "%sm%d", i > 0 ? "," : "", i);
+        const size_t without_service = strlen(text);
+        (void)snprintf(text + without_service, sizeof text - without_service, "/orders");
+        const evener_status_code alone = read_options(text, NULL, 0);
+        if (alone == EVENER_STATUS_OK) {
+            evener_etcd_options_clear(&options);
+        }
+        (void)snprintf(text + without_service, sizeof text - without_service, ",10.0.0.1,10.0.0.2/orders");
+        const evener_status_code beside_addresses = read_options(text, NULL, 0);
+        if (beside_addresses == EVENER_STATUS_OK) {
+            evener_etcd_options_clear(&options);
+        } else {
+            cr_expect_not_null(strstr(status.message, "more than 16 members by name"), "%s", status.message);
+        }
+        text[without_service] = '\0';
+        cr_expect_eq(alone, i < 16 ? EVENER_STATUS_OK : EVENER_STATUS_INVALID_ARGUMENT, "%s", text);
+        cr_expect_eq(beside_addresses, i < 15 ? EVENER_STATUS_OK : EVENER_STATUS_INVALID_ARGUMENT, "%s", text);
     }
 }
 
@@ -95,7 +164,7 @@ Test(etcd_options, sixty_four_members_and_a_service_of_1024_bytes_are_the_most)
 {
     char text[2048] = "etcd://";
     for (int i = 0; i < EVENER_ETCD_MEMBERS_MAX + 1; i++) {
-        (void)snprintf(text + strlen(text), sizeof text - strlen(text), i % 2 == 0 ? "%sm%d" : "%s10.0.0.%d",
+        (void)snprintf(text + strlen(text), sizeof text - strlen(text), i % 5 == 0 ? "%sm%d" : "%s10.0.0.%d",
                        i > 0 ? "," : "", i + 1);
         if (i < EVENER_ETCD_MEMBERS_MAX - 1) {
             continue;
@@ -105,7 +174,7 @@ Test(etcd_options, sixty_four_members_and_a_service_of_1024_bytes_are_the_most)
         const evener_status_code code = read_options(text, NULL, 0);
         if (i == EVENER_ETCD_MEMBERS_MAX - 1) {
             cr_assert_eq(code, EVENER_STATUS_OK, "%s", status.message);
-            cr_expect_eq(options.named_members, EVENER_ETCD_MEMBERS_MAX / 2);
+            cr_expect_eq(options.named_members, 13);
             evener_etcd_options_clear(&options);
         } else {
             cr_assert_eq(code, EVENER_STATUS_INVALID_ARGUMENT);

@@ -49,8 +49,8 @@ static void set_up(void)
     cr_assert_eq(read_options(&options), EVENER_STATUS_OK, "%s", status.message);
     s.shared = evener_etcd_shared_options_create(&options);
     cr_assert_not_null(s.shared);
-    cr_assert_eq(evener_etcd_client_create(&s.shared->options, s.runtime, &s.client, &status), EVENER_STATUS_OK, "%s",
-                 status.message);
+    cr_assert_eq(evener_etcd_client_create(&s.shared->options, s.runtime, true, &s.client, &status), EVENER_STATUS_OK,
+                 "%s", status.message);
 }
 
 static void tear_down(void)

@@ -15,6 +15,8 @@
 #include <sanitizer/asan_interface.h>
 #endif
 
+#include <evener/call.h>
+#include <evener/channel.h>
 #include <evener/etcd.h>
 
 #include "tests/support/fake_etcd.h"
@@ -176,6 +178,22 @@ Test(registration, lost_connections_lose_no_lease)
     scene_destroy(s);
 }
 
+/* A member that is frozen closes no connection: the keep-alives go to another one while the lease lives. */
+Test(registration, a_silent_member_loses_no_lease)
+{
+    scene *s = scene_create();
+    s->options.ttl_s = 10;
+    scene_register(s);
+    cr_assert(wait_for(&s->registered, 1));
+    cr_assert(fake_etcd_wait(s->etcd, FAKE_ETCD_KEEP_ALIVES, 1));
+    fake_etcd_freeze_streams(s->etcd);
+    cr_assert(fake_etcd_wait(s->etcd, FAKE_ETCD_KEEP_ALIVES, 5)); /* longer than the TTL */
+    cr_expect_eq(fake_etcd_count_of(s->etcd, FAKE_ETCD_GRANTS), 1);
+    cr_expect_eq(__atomic_load_n(&s->registering, __ATOMIC_ACQUIRE), 0, "%s", s->last);
+    unregister(s);
+    scene_destroy(s);
+}
+
 Test(registration, an_etcd_that_is_down_is_reported_and_overcome)
 {
     scene *s = scene_create();
@@ -203,6 +221,61 @@ Test(registration, unregistering_while_etcd_is_down_ends_and_says_so)
     fake_etcd_set_down(s->etcd, true);
     cr_expect_neq(evener_etcd_unregister(s->registration, 200, &status), EVENER_STATUS_OK);
     cr_expect_neq(status.message[0], '\0');
+    scene_destroy(s);
+}
+
+Test(registration, unregistering_ends_in_time_and_says_why_the_entry_may_stay)
+{
+    scene *s = scene_create();
+    evener_status status;
+    scene_register(s);
+    cr_assert(wait_for(&s->registered, 1));
+    fake_etcd_fail(s->etcd, "LeaseRevoke", 1, FAKE_ETCD_SILENT, "");
+    cr_expect_eq(evener_etcd_unregister(s->registration, 100, &status), EVENER_STATUS_DEADLINE_EXCEEDED);
+    cr_expect_not_null(strstr(status.message, "the entry may stay until its lease ends, after 3 s"), "%s",
+                       status.message);
+    cr_expect_eq(s->removed, 1, "nothing is reported later");
+    scene_destroy(s);
+}
+
+/* Callbacks of the program may hold all call threads for as long as they want. */
+static void hold_call_thread(void *arg, const evener_status *status, evener_bytes *response)
+{
+    (void)status, (void)response;
+    uint32_t *counts = arg; /* held, may_go_on, gone */
+    (void)__atomic_add_fetch(&counts[0], 1, __ATOMIC_RELEASE);
+    (void)wait_for(&counts[1], 1);
+    (void)__atomic_add_fetch(&counts[2], 1, __ATOMIC_RELEASE);
+}
+
+Test(registration, needs_no_call_thread)
+{
+    scene *s = scene_create();
+    uint32_t counts[3] = {0};
+    evener_status status;
+    evener_channel *channel = NULL;
+    evener_credentials *insecure = NULL;
+    char target[64];
+    (void)snprintf(target, sizeof target, "static:127.0.0.1:%u", fake_etcd_port(s->etcd));
+    cr_assert_eq(evener_credentials_create_insecure(&insecure, &status), EVENER_STATUS_OK);
+    const evener_channel_options options = {.size = sizeof options,
+                                            .runtime = s->runtime,
+                                            .credentials = insecure,
+                                            .transport_name = "http2",
+                                            .callbacks_on_call_threads = true};
+    cr_assert_eq(evener_channel_create(target, &options, &channel, &status), EVENER_STATUS_OK, "%s", status.message);
+    for (int i = 0; i < 8; i++) { /* more than there are call threads */
+        cr_assert_eq(evener_call_start(channel, "/x.Y/Z", NULL, NULL, hold_call_thread, counts, NULL, &status),
+                     EVENER_STATUS_OK, "%s", status.message);
+    }
+    cr_assert(wait_for(counts, 2));
+    scene_register(s);
+    cr_expect(wait_for(&s->registered, 1));
+    unregister(s);
+    __atomic_store_n(&counts[1], 1, __ATOMIC_RELEASE);
+    cr_expect(wait_for(&counts[2], 8));
+    evener_channel_unref(channel);
+    evener_credentials_destroy(insecure);
     scene_destroy(s);
 }
 
@@ -398,5 +471,11 @@ Test(registration, wrong_options_are_refused_by_name)
     s->options.resolver_option_count = 1;
     cr_expect_eq(evener_etcd_register(&s->options, &s->registration, &status), EVENER_STATUS_INVALID_ARGUMENT);
     cr_expect_not_null(strstr(status.message, "resolver_options is NULL"), "%s", status.message);
+    const evener_attribute latin = {"zone", "caf\xe9"};
+    s->options = good;
+    s->options.attributes = &latin;
+    s->options.attribute_count = 1;
+    cr_expect_eq(evener_etcd_register(&s->options, &s->registration, &status), EVENER_STATUS_INVALID_ARGUMENT);
+    cr_expect_not_null(strstr(status.message, "UTF-8"), "%s", status.message);
     scene_destroy(s);
 }

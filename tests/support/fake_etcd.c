@@ -295,7 +295,9 @@ static bool fails(fake_etcd *etcd, fake_stream *stream, const char *method)
         return false;
     }
     etcd->failure.count--;
-    fake_stream_end(stream, etcd->failure.code, etcd->failure.message);
+    if (etcd->failure.code != FAKE_ETCD_SILENT) {
+        fake_stream_end(stream, etcd->failure.code, etcd->failure.message);
+    }
     return true;
 }
 
@@ -436,10 +438,12 @@ static void handle_lease(fake_etcd *etcd, fake_stream *stream, const char *metho
         send_and_end(stream, &message);
     } else {
         fake_etcd_note(etcd, FAKE_ETCD_KEEP_ALIVES);
-        put_header(etcd, &message);
-        evener_etcd_put_number(&message, 2, (uint64_t)first);
-        evener_etcd_put_number(&message, 3, lease_index(etcd, first) < etcd->lease_count ? 10 : 0);
-        send_message(stream, &message);
+        if (!stream->is_frozen) {
+            put_header(etcd, &message);
+            evener_etcd_put_number(&message, 2, (uint64_t)first);
+            evener_etcd_put_number(&message, 3, lease_index(etcd, first) < etcd->lease_count ? 10 : 0);
+            send_message(stream, &message);
+        }
     }
 }
 
@@ -559,6 +563,19 @@ static void unlock(fake_etcd *etcd)
 {
     fake_server_wake(etcd->server);
     pthread_mutex_unlock(&etcd->mutex);
+}
+
+static void visit_freeze(void *arg, fake_stream *stream)
+{
+    (void)arg;
+    stream->is_frozen = true;
+}
+
+void fake_etcd_freeze_streams(fake_etcd *etcd)
+{
+    lock(etcd);
+    fake_server_visit(etcd->server, visit_freeze, NULL);
+    unlock(etcd);
 }
 
 typedef struct ending {

@@ -40,6 +40,8 @@ uint16_t fake_etcd_port(const fake_etcd *etcd);
 
 /* Close the port and all connections; open the same port again. */
 void fake_etcd_set_down(fake_etcd *etcd, bool is_down);
+/* Answer nothing any more on the streams that are open now, as a member that is frozen. */
+void fake_etcd_freeze_streams(fake_etcd *etcd);
 /* Close all connections. */
 void fake_etcd_hang_up(fake_etcd *etcd);
 /* End all watches with a status. */
@@ -60,7 +62,9 @@ void fake_etcd_compact(fake_etcd *etcd);
  * connections. */
 void fake_etcd_restore(fake_etcd *etcd, uint64_t cluster_id, int64_t revision);
 
-/* The next `count` calls of a method ("Range", "Watch", ...) end with this status. "List": of Range for several keys. */
+/* The next `count` calls of a method ("Range", "Watch", ...) end with this status, or (FAKE_ETCD_SILENT) do not end.
+ * "List": of Range for several keys. */
+#define FAKE_ETCD_SILENT (-1)
 void fake_etcd_fail(fake_etcd *etcd, const char *method, unsigned count, int code, const char *message);
 /* Split watch responses into fragments of that many events; 0: do not. */
 void fake_etcd_fragment(fake_etcd *etcd, unsigned events);

@@ -24,7 +24,7 @@ struct fake_stream {
     size_t in_used;
     uint8_t *out;
     size_t out_used, out_sent;
-    bool answered, ended;
+    bool answered, ended, is_frozen;
     char status[8], message[256];
     /* of a watch */
     bool is_watch;
