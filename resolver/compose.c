@@ -73,6 +73,23 @@ static const evener_resolver_sink_vtable child_sink = {
 
 /* ---- pushing ---- */
 
+static void backoff_ends(void *arg)
+{
+    evener_compose *compose = arg;
+    compose->push_again(compose);
+}
+
+bool evener_compose_push(evener_compose *compose, const evener_resolver_update *update)
+{
+    const bool accepted = evener_resolver_sink_update(compose->args.sink, update);
+    if (accepted) {
+        evener_retry_end(&compose->refused);
+    } else {
+        evener_retry_later(&compose->refused);
+    }
+    return accepted;
+}
+
 bool evener_compose_push_child(evener_compose *compose, const evener_compose_child *child)
 {
     const evener_resolver_update update = {
@@ -85,7 +102,7 @@ bool evener_compose_push_child(evener_compose *compose, const evener_compose_chi
         .ttl_ms = child->ttl_ms,
         .source = child->source[0] != '\0' ? child->source : NULL,
     };
-    return evener_resolver_sink_update(compose->args.sink, &update);
+    return evener_compose_push(compose, &update);
 }
 
 void evener_compose_push_errors(evener_compose *compose, const char *what)
@@ -102,12 +119,14 @@ void evener_compose_push_errors(evener_compose *compose, const char *what)
     }
     evener_status status;
     evener_status_set(&status, EVENER_STATUS_UNAVAILABLE, "%s: %.480s", what, text);
+    evener_retry_end(&compose->refused);
     evener_resolver_sink_error(compose->args.sink, &status);
 }
 
 void evener_compose_resolve_now(evener_resolver *base)
 {
     evener_compose *compose = (evener_compose *)base;
+    evener_retry_soon(&compose->refused);
     for (size_t i = 0; i < compose->count; i++) {
         evener_resolver *resolver = compose->children[i].started ? compose->children[i].resolver : NULL;
         if (resolver != NULL && resolver->vtable->resolve_now != NULL) {
@@ -119,6 +138,7 @@ void evener_compose_resolve_now(evener_resolver *base)
 void evener_compose_reset_backoff(evener_resolver *base)
 {
     evener_compose *compose = (evener_compose *)base;
+    evener_retry_reset(&compose->refused);
     for (size_t i = 0; i < compose->count; i++) {
         evener_compose_child *child = &compose->children[i];
         if (child->started && child->resolver != NULL) {
@@ -229,7 +249,8 @@ static evener_status_code read_wait(const evener_resolver_args *args, const char
 evener_status_code evener_compose_create(size_t bytes, const evener_resolver_vtable *vtable,
                                          const evener_resolver_args *args,
                                          bool (*changed)(evener_compose *compose, evener_compose_child *child),
-                                         evener_compose **compose, evener_status *status)
+                                         void (*push_again)(evener_compose *compose), evener_compose **compose,
+                                         evener_status *status)
 {
     const char *scheme = evener_target_scheme(args->target);
     uint64_t wait_ms;
@@ -241,8 +262,10 @@ evener_status_code evener_compose_create(size_t bytes, const evener_resolver_vta
     if (made == NULL) {
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "%s: out of memory", scheme);
     }
-    *made = (evener_compose){.base.vtable = vtable, .args = *args, .wait_ms = wait_ms, .changed = changed};
+    *made = (evener_compose){
+        .base.vtable = vtable, .args = *args, .wait_ms = wait_ms, .changed = changed, .push_again = push_again};
     made->args.size = sizeof made->args;
+    evener_retry_init(&made->refused, args->loop, backoff_ends, made);
     code = check_authority(args->target, status);
     if (code == EVENER_STATUS_OK) {
         code = cut(scheme, evener_target_endpoint(args->target), add_child, made, status);
@@ -286,6 +309,7 @@ void evener_compose_stop(evener_compose_child *child)
 
 void evener_compose_destroy(evener_compose *compose)
 {
+    evener_retry_end(&compose->refused);
     for (size_t i = 0; i < compose->count; i++) {
         evener_compose_stop(&compose->children[i]);
         evener_target_destroy(compose->children[i].target);

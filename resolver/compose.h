@@ -15,6 +15,7 @@
 #include <evener/resolver.h>
 
 #include "resolver/list.h"
+#include "resolver/retry.h"
 
 #define EVENER_COMPOSE_CHILDREN_MAX 16
 /* Maximum length of a child that is a composition itself; bounds the nesting depth. */
@@ -48,6 +49,9 @@ struct evener_compose {
     size_t count;
     /* Called when a child has a new update or error (stored in the child). Return whether an update was accepted. */
     bool (*changed)(evener_compose *compose, evener_compose_child *child);
+    /* Called by timer while the last update is refused: push what is valid now. */
+    void (*push_again)(evener_compose *compose);
+    evener_retry refused; /* active: the last update was not accepted */
 };
 
 /* Create a composite resolver of `bytes` zeroed bytes, which begins with an evener_compose: split the endpoint, look
@@ -56,7 +60,8 @@ struct evener_compose {
 evener_status_code evener_compose_create(size_t bytes, const evener_resolver_vtable *vtable,
                                          const evener_resolver_args *args,
                                          bool (*changed)(evener_compose *compose, evener_compose_child *child),
-                                         evener_compose **compose, evener_status *status);
+                                         void (*push_again)(evener_compose *compose), evener_compose **compose,
+                                         evener_status *status);
 
 /* Start a child unless it is started. Build it again if it was stopped; a failure becomes the child's error. May push
  * from inside. */
@@ -77,16 +82,21 @@ static inline bool evener_compose_is_pending(const evener_compose_child *child)
     return !child->answered && child->error.code == EVENER_STATUS_OK;
 }
 
-/* Push a child's latest update unchanged. Return whether it was accepted. */
+/* Push an update. Return whether it was accepted. If not, push_again() is called after a backoff: the child that made
+ * the update may have heard that it was accepted. */
+bool evener_compose_push(evener_compose *compose, const evener_resolver_update *update);
+
+/* Push a child's latest update unchanged; likewise. */
 bool evener_compose_push_child(evener_compose *compose, const evener_compose_child *child);
 
-/* Push one error that contains the reason of each child. */
+/* Push one error that contains the reason of each child. There is then no update to push again. */
 void evener_compose_push_errors(evener_compose *compose, const char *what);
 
 /* Stop all children and free everything. */
 void evener_compose_destroy(evener_compose *compose);
 
-/* Functions for vtables: pass the hint on to every started child; let every started child retry now. */
+/* Functions for vtables: pass the hint on to every started child; let every started child retry now. Both also end the
+ * backoff of a refused update. */
 void evener_compose_resolve_now(evener_resolver *base);
 void evener_compose_reset_backoff(evener_resolver *base);
 

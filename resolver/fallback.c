@@ -68,8 +68,9 @@ static size_t choose(struct fallback *self)
     return self->compose.count;
 }
 
-/* Choose a child and push its update. `child`: the one that changed; NULL: a timer fired. */
-static bool look(struct fallback *self, const evener_compose_child *child)
+/* Choose a child and push its update. `child`: the one that changed; NULL: a timer fired. `again`: push it although
+ * there is no news. */
+static bool look(struct fallback *self, const evener_compose_child *child, bool again)
 {
     if (self->starting) {
         return true;
@@ -83,7 +84,7 @@ static bool look(struct fallback *self, const evener_compose_child *child)
         return push_nothing(self);
     }
     const evener_compose_child *best = &self->compose.children[chosen];
-    const bool news = chosen != self->serving || started != self->started || child == best;
+    const bool news = again || chosen != self->serving || started != self->started || child == best;
     self->serving = chosen;
     if (self->started > chosen + 1) {
         evener_timer_start(self->compose.args.loop, &self->tidy, 0);
@@ -100,14 +101,19 @@ static bool look(struct fallback *self, const evener_compose_child *child)
 
 static bool changed(evener_compose *compose, evener_compose_child *child)
 {
-    return look((struct fallback *)compose, child);
+    return look((struct fallback *)compose, child, false);
+}
+
+static void push_again(evener_compose *compose)
+{
+    (void)look((struct fallback *)compose, NULL, true);
 }
 
 static void patience_ends(void *arg)
 {
     struct fallback *self = arg;
     self->given_up = self->started;
-    (void)look(self, NULL);
+    (void)look(self, NULL, false);
 }
 
 static void tidy_up(void *arg)
@@ -123,7 +129,7 @@ static void tidy_up(void *arg)
 
 static void fallback_start(evener_resolver *resolver)
 {
-    (void)look((struct fallback *)resolver, NULL);
+    (void)look((struct fallback *)resolver, NULL, false);
 }
 
 static void fallback_close(evener_resolver *resolver)
@@ -148,7 +154,7 @@ static evener_status_code fallback_build(const evener_resolver_builder *builder,
     (void)builder;
     evener_compose *compose;
     const evener_status_code code =
-        evener_compose_create(sizeof(struct fallback), &fallback_vtable, args, changed, &compose, status);
+        evener_compose_create(sizeof(struct fallback), &fallback_vtable, args, changed, push_again, &compose, status);
     if (code != EVENER_STATUS_OK) {
         return code;
     }

@@ -60,6 +60,7 @@ static bool push(struct merge *self)
     bool accepted = true;
     if (unite(self, &list, &status) != EVENER_STATUS_OK) {
         evener_resolver_sink_error(self->compose.args.sink, &status);
+        evener_retry_later(&self->compose.refused);
         accepted = false;
     } else if (list.count == 0 && is_uncertain(self)) {
         evener_compose_push_errors(&self->compose, "merge"); /* each target retries by itself */
@@ -77,7 +78,7 @@ static bool push(struct merge *self)
                 update.ttl_ms = child->ttl_ms;
             }
         }
-        accepted = evener_resolver_sink_update(self->compose.args.sink, &update);
+        accepted = evener_compose_push(&self->compose, &update);
     }
     evener_list_clear(&list);
     return accepted;
@@ -102,6 +103,11 @@ static bool changed(evener_compose *compose, evener_compose_child *child)
         return true;
     }
     return push(self);
+}
+
+static void push_again(evener_compose *compose)
+{
+    (void)push((struct merge *)compose);
 }
 
 static void patience_ends(void *arg)
@@ -148,7 +154,7 @@ static evener_status_code merge_build(const evener_resolver_builder *builder, co
     (void)builder;
     evener_compose *compose;
     const evener_status_code code =
-        evener_compose_create(sizeof(struct merge), &merge_vtable, args, changed, &compose, status);
+        evener_compose_create(sizeof(struct merge), &merge_vtable, args, changed, push_again, &compose, status);
     if (code != EVENER_STATUS_OK) {
         return code;
     }

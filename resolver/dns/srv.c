@@ -21,6 +21,7 @@
 #include "resolver/dns/options.h"
 #include "resolver/dns/order.h"
 #include "resolver/dns/tiers.h"
+#include "resolver/retry.h"
 
 #define SERVICES_MAX 1024        /* SRV records used */
 #define TARGETS_MAX SERVICES_MAX /* distinct names that one answer may cause this machine to query */
@@ -57,6 +58,7 @@ struct srv {
     size_t target_count;
     bool following; /* targets are being added and removed; their answers are handled afterwards */
     evener_timer settle;
+    evener_retry refused; /* active: the last update was not accepted, or there was no memory for it */
 };
 
 /* ---- pushing ---- */
@@ -117,7 +119,8 @@ static bool push_nothing(struct srv *self)
     return push_list(self, &empty);
 }
 
-/* Push the known addresses if they suffice. Return false only if the push was refused. */
+/* Push the known addresses if they suffice. Return false only if the push was refused, which is then repeated after a
+ * backoff: the lookup that caused it need not be the one whose answer was refused. */
 static bool push(struct srv *self, bool patient)
 {
     if (!self->known || self->following || self->config.waiting) {
@@ -145,6 +148,12 @@ static bool push(struct srv *self, bool patient)
     } else {
         evener_timer_stop(self->loop, &self->settle);
         accepted = list.count > 0 ? push_list(self, &list) : push_nothing(self);
+        if (accepted) {
+            evener_retry_end(&self->refused);
+        }
+    }
+    if (!accepted) {
+        evener_retry_later(&self->refused);
     }
     evener_list_clear(&list);
     free(services);
@@ -154,6 +163,11 @@ static bool push(struct srv *self, bool patient)
 static void settled(void *arg)
 {
     (void)push(arg, false);
+}
+
+static void push_again(void *arg)
+{
+    (void)push(arg, true);
 }
 
 static bool config_changed(void *arg)
@@ -355,6 +369,7 @@ static void srv_start(evener_resolver *resolver)
 static void srv_resolve_now(evener_resolver *resolver)
 {
     struct srv *self = (struct srv *)resolver;
+    evener_retry_soon(&self->refused);
     evener_dns_watch_resolve_now(&self->watch);
     for (size_t i = 0; i < self->target_count; i++) {
         evener_dns_watch_resolve_now(&self->targets[i]->watch);
@@ -364,6 +379,7 @@ static void srv_resolve_now(evener_resolver *resolver)
 static void srv_reset_backoff(evener_resolver *resolver)
 {
     struct srv *self = (struct srv *)resolver;
+    evener_retry_reset(&self->refused);
     evener_dns_watch_reset_backoff(&self->watch);
     evener_dns_config_reset_backoff(&self->config);
     for (size_t i = 0; i < self->target_count; i++) {
@@ -375,6 +391,7 @@ static void srv_close(evener_resolver *resolver)
 {
     struct srv *self = (struct srv *)resolver;
     evener_timer_stop(self->loop, &self->settle);
+    evener_retry_end(&self->refused);
     evener_dns_watch_stop(&self->watch);
     evener_dns_config_stop(&self->config);
     for (size_t i = 0; i < self->target_count; i++) {
@@ -441,6 +458,7 @@ evener_status_code evener_dns_srv_build(const evener_resolver_builder *builder, 
     self->client = builder->user_data;
     self->options = options;
     self->settle = (evener_timer)EVENER_TIMER_INIT(settled, self);
+    evener_retry_init(&self->refused, args->loop, push_again, self);
     snprintf(self->name, sizeof self->name, "%s", evener_target_endpoint(args->target));
     *resolver = &self->base;
     return EVENER_STATUS_OK;

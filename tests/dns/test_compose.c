@@ -377,6 +377,154 @@ Test(compose, hints_are_passed_to_the_targets_that_run)
     scene_destroy(s);
 }
 
+/* ---- refused updates ---- */
+
+/* include/evener/resolver.h: a resolver whose update is not accepted backs off and retries. The children hear that their
+ * updates were accepted: they pushed them from inside start(). */
+static void expect_pushed_again_until_accepted(const char *target, const char *addresses)
+{
+    struct scene *s = scene_create(NULL);
+    s->f->sink.refuse = true;
+    resolver_fixture_open(s->f, target);
+    virtual_loop_advance_ms(s->f->loop, 500);
+    cr_assert_eq(s->f->sink.update_count, 1);
+    virtual_loop_advance_ms(s->f->loop, 750);
+    cr_assert_eq(s->f->sink.update_count, 2);
+    virtual_loop_advance_ms(s->f->loop, 2000);
+    cr_assert_eq(s->f->sink.update_count, 3);
+    s->f->sink.refuse = false;
+    virtual_loop_advance_ms(s->f->loop, 3200);
+    cr_assert_eq(s->f->sink.update_count, 4);
+    cr_assert_str_eq(s->f->sink.addresses, addresses);
+    virtual_loop_advance_ms(s->f->loop, 1000000);
+    cr_assert_eq(s->f->sink.update_count, 4, "it was accepted");
+    scene_destroy(s);
+}
+
+Test(compose, refused_list_is_pushed_again_until_it_is_accepted)
+{
+    expect_pushed_again_until_accepted("fallback:static:" A "|static:" B, A);
+    expect_pushed_again_until_accepted("merge:static:" A "|static:" B, A "," B);
+}
+
+/* The list of another target than the one whose error or silence caused the push. */
+Test(compose, refused_list_of_the_second_target_is_pushed_again)
+{
+    static const char *const targets[] = {"fallback:a:x|static:" B, "merge:a:x|static:" B};
+    for (size_t i = 0; i < 4; i++) {
+        struct scene *s = scene_create(targets[i / 2]);
+        s->f->sink.refuse = true;
+        if (i % 2 == 0) {
+            fail(s, s->a, "broken");
+        } else {
+            virtual_loop_advance_ms(s->f->loop, 5000);
+        }
+        cr_assert_eq(s->f->sink.update_count, 1, "%zu", i);
+        s->f->sink.refuse = false;
+        virtual_loop_advance_ms(s->f->loop, 1200);
+        cr_assert_eq(s->f->sink.update_count, 2, "%zu", i);
+        cr_assert_str_eq(s->f->sink.addresses, B);
+        scene_destroy(s);
+    }
+}
+
+/* Without waiting, but not from inside: the caller may be in a push. */
+Test(compose, hints_end_the_backoff_of_a_refused_list)
+{
+    static const char *const targets[] = {"fallback:static:" A "|static:" B, "merge:static:" A "|static:" B};
+    for (size_t i = 0; i < 4; i++) {
+        struct scene *s = scene_create(NULL);
+        s->f->sink.refuse = true;
+        resolver_fixture_open(s->f, targets[i / 2]);
+        for (size_t pushes = 1; pushes <= 3; pushes++) {
+            cr_assert_eq(s->f->sink.update_count, pushes, "never from inside");
+            if (i % 2 == 0) {
+                s->f->resolver->vtable->resolve_now(s->f->resolver);
+            } else {
+                evener_resolver_reset_backoff(s->f->resolver);
+            }
+            cr_assert_eq(s->f->sink.update_count, pushes, "never from inside");
+            s->f->sink.refuse = pushes < 3;
+            virtual_loop_run_until_idle(s->f->loop);
+        }
+        cr_assert_eq(s->f->sink.update_count, 4);
+        s->f->resolver->vtable->resolve_now(s->f->resolver);
+        evener_resolver_reset_backoff(s->f->resolver);
+        virtual_loop_run_until_idle(s->f->loop);
+        cr_assert_eq(s->f->sink.update_count, 4, "it was accepted");
+        scene_destroy(s);
+    }
+}
+
+/* reset_backoff begins the sequence again: the next delay is one second, not ten. */
+Test(compose, reset_backoff_begins_the_delays_again)
+{
+    struct scene *s = scene_create(NULL);
+    s->f->sink.refuse = true;
+    resolver_fixture_open(s->f, "merge:static:" A "|static:" B);
+    virtual_loop_advance_ms(s->f->loop, 20000);
+    evener_resolver_reset_backoff(s->f->resolver);
+    virtual_loop_run_until_idle(s->f->loop);
+    const size_t updates = s->f->sink.update_count;
+    virtual_loop_advance_ms(s->f->loop, 1200);
+    cr_assert_eq(s->f->sink.update_count, updates + 1);
+    scene_destroy(s);
+}
+
+/* What was refused is not pushed when it is no longer valid, and an error is nothing to push again. */
+Test(fallback, a_refused_list_that_is_gone_is_not_pushed_again)
+{
+    struct scene *s = scene_create("fallback:a:x|b:x");
+    s->f->sink.refuse = true;
+    push(s, s->a, A);
+    s->f->sink.refuse = false;
+    push(s, s->a, "");
+    virtual_loop_advance_ms(s->f->loop, 4000);
+    cr_assert_eq(s->f->sink.update_count, 1, "an answer of the second is waited for");
+    scene_destroy(s);
+    s = scene_create("fallback:a:x|b:x");
+    s->f->sink.refuse = true;
+    push(s, s->a, A);
+    s->f->sink.refuse = false;
+    push(s, s->a, "");
+    fail(s, s->b, "broken");
+    virtual_loop_advance_ms(s->f->loop, 4000);
+    cr_assert_eq(s->f->sink.error_count, 1);
+    cr_assert_eq(s->f->sink.update_count, 1);
+    scene_destroy(s);
+}
+
+Test(compose, a_list_that_follows_a_refused_one_is_pushed_once)
+{
+    static const char *const targets[] = {"fallback:a:x|static:" B, "merge:a:x|static:" B};
+    for (size_t i = 0; i < 2; i++) {
+        struct scene *s = scene_create(targets[i]);
+        s->f->sink.refuse = true;
+        fail(s, s->a, "broken");
+        s->f->sink.refuse = false;
+        push(s, s->a, A);
+        cr_assert_eq(s->f->sink.update_count, 2);
+        virtual_loop_advance_ms(s->f->loop, 10000);
+        cr_assert_eq(s->f->sink.update_count, 2);
+        scene_destroy(s);
+    }
+}
+
+Test(compose, close_while_a_list_is_refused)
+{
+    static const char *const targets[] = {"fallback:static:" A "|static:" B, "merge:static:" A "|static:" B};
+    for (size_t i = 0; i < 2; i++) {
+        struct scene *s = scene_create(NULL);
+        s->f->sink.refuse = true;
+        resolver_fixture_open(s->f, targets[i]);
+        s->f->resolver->vtable->resolve_now(s->f->resolver);
+        resolver_fixture_close(s->f);
+        virtual_loop_advance_ms(s->f->loop, 2000);
+        cr_assert_eq(s->f->sink.update_count, 1);
+        scene_destroy(s);
+    }
+}
+
 /* ---- a resolver with a mistake: NULL among its addresses ---- */
 
 static const evener_resolver_builder mistaken_builder = {

@@ -208,6 +208,92 @@ Test(srv, n11_more_than_64_targets_are_followed)
     scene_destroy(s);
 }
 
+/* ---- refused updates ---- */
+
+/* include/evener/resolver.h: a resolver whose update is not accepted backs off and retries. Here the lookups know nothing
+ * of the refusal: the push comes from the timer that waits for slow targets, or with a target's error. */
+static void expect_pushed_again_until_accepted(const char *b_answer, uint64_t b_latency_ms)
+{
+    struct scene *s = scene_create();
+    fake_dns_set(&s->dns, EVENER_DNS_A, "a.prod", "10.0.0.1", 3600);
+    fake_dns_set(&s->dns, EVENER_DNS_A, "b.prod", b_answer, 3600)->latency_ms = b_latency_ms;
+    fake_dns_set(&s->dns, EVENER_DNS_SRV, SERVICE, "0 1 80 a.prod,0 1 80 b.prod", 3600);
+    s->f->sink.refuse = true;
+    open_now(s, "srv:///" SERVICE);
+    virtual_loop_advance_ms(s->f->loop, 50);
+    cr_assert_eq(s->f->sink.update_count, 1);
+    virtual_loop_advance_ms(s->f->loop, 700);
+    cr_assert_eq(s->f->sink.update_count, 1);
+    virtual_loop_advance_ms(s->f->loop, 600);
+    cr_assert_eq(s->f->sink.update_count, 2);
+    s->f->sink.refuse = false;
+    virtual_loop_advance_ms(s->f->loop, 2000);
+    cr_assert_eq(s->f->sink.update_count, 3);
+    cr_assert_str_eq(s->f->sink.addresses, "10.0.0.1:80;priority=0;weight=1");
+    virtual_loop_advance_ms(s->f->loop, 600000);
+    cr_assert_eq(s->f->sink.update_count, 3, "it was accepted");
+    scene_destroy(s);
+}
+
+Test(srv, refused_list_is_pushed_again_until_it_is_accepted)
+{
+    expect_pushed_again_until_accepted("NXDOMAIN", 3000000); /* pushed without it after 50 ms */
+    expect_pushed_again_until_accepted("!REFUSED", 20);      /* pushed when it fails */
+}
+
+Test(srv, hints_end_the_backoff_of_a_refused_list)
+{
+    for (size_t i = 0; i < 2; i++) {
+        struct scene *s = scene_create();
+        fake_dns_set(&s->dns, EVENER_DNS_SRV, SERVICE, "0 1 80 a.prod,0 1 80 b.prod", 3600);
+        fake_dns_set(&s->dns, EVENER_DNS_A, "b.prod", "!REFUSED", 3600)->latency_ms = 20;
+        s->f->sink.refuse = true;
+        open_now(s, "srv:///" SERVICE);
+        virtual_loop_advance_ms(s->f->loop, 20);
+        cr_assert_eq(s->f->sink.update_count, 1);
+        s->f->sink.refuse = false;
+        if (i == 0) {
+            s->f->resolver->vtable->resolve_now(s->f->resolver);
+        } else {
+            evener_resolver_reset_backoff(s->f->resolver);
+        }
+        cr_assert_eq(s->f->sink.update_count, 1, "never from inside");
+        virtual_loop_run_until_idle(s->f->loop);
+        cr_assert_eq(s->f->sink.update_count, 2);
+        scene_destroy(s);
+    }
+}
+
+Test(srv, a_list_that_follows_a_refused_one_is_pushed_once)
+{
+    struct scene *s = scene_create();
+    fake_dns_set(&s->dns, EVENER_DNS_SRV, SERVICE, "0 1 80 a.prod,0 1 80 b.prod", 3600);
+    fake_dns_set(&s->dns, EVENER_DNS_A, "a.prod", "10.0.0.1", 3600);
+    fake_dns_set(&s->dns, EVENER_DNS_A, "b.prod", "10.0.0.2", 3600)->latency_ms = 500;
+    s->f->sink.refuse = true;
+    open_now(s, "srv:///" SERVICE);
+    virtual_loop_advance_ms(s->f->loop, 50);
+    cr_assert_eq(s->f->sink.update_count, 1);
+    s->f->sink.refuse = false;
+    virtual_loop_advance_ms(s->f->loop, 450);
+    cr_assert_eq(s->f->sink.address_count, 2);
+    virtual_loop_advance_ms(s->f->loop, 10000);
+    cr_assert_eq(s->f->sink.update_count, 2);
+    scene_destroy(s);
+}
+
+Test(srv, close_while_a_list_is_refused)
+{
+    struct scene *s = scene_create();
+    fake_dns_set(&s->dns, EVENER_DNS_SRV, SERVICE, "0 1 80 a.prod", 3600);
+    s->f->sink.refuse = true;
+    open_now(s, "srv:///" SERVICE);
+    resolver_fixture_close(s->f);
+    virtual_loop_advance_ms(s->f->loop, 10000);
+    cr_assert_eq(s->f->sink.update_count, 1);
+    scene_destroy(s);
+}
+
 static void fails(const char *target, const char *reason)
 {
     struct scene *s = scene_create();
