@@ -127,6 +127,7 @@ void evener_compose_resolve_now(evener_resolver *base)
 {
     evener_compose *compose = (evener_compose *)base;
     evener_retry_soon(&compose->refused);
+    evener_retry_soon(&compose->unbuilt);
     for (size_t i = 0; i < compose->count; i++) {
         evener_resolver *resolver = compose->children[i].started ? compose->children[i].resolver : NULL;
         if (resolver != NULL && resolver->vtable->resolve_now != NULL) {
@@ -139,6 +140,7 @@ void evener_compose_reset_backoff(evener_resolver *base)
 {
     evener_compose *compose = (evener_compose *)base;
     evener_retry_reset(&compose->refused);
+    evener_retry_reset(&compose->unbuilt);
     for (size_t i = 0; i < compose->count; i++) {
         evener_compose_child *child = &compose->children[i];
         if (child->started && child->resolver != NULL) {
@@ -236,6 +238,40 @@ static evener_status_code add_child(void *arg, size_t index, char *text, evener_
                : evener_status_set(status, code, "%s: target %zu: %.400s", scheme, index + 1, reason.message);
 }
 
+static bool is_unbuilt(const evener_compose_child *child)
+{
+    return child->started && child->resolver == NULL;
+}
+
+static void build_and_start(evener_compose_child *child)
+{
+    evener_status status;
+    if (child->resolver == NULL && build(child, &status) != EVENER_STATUS_OK) {
+        child_error(&child->sink, &status);
+    } else {
+        child->resolver->vtable->start(child->resolver);
+    }
+}
+
+static void build_again(void *arg)
+{
+    evener_compose *compose = arg;
+    bool unbuilt = false;
+    for (size_t i = 0; i < compose->count; i++) {
+        if (is_unbuilt(&compose->children[i])) {
+            build_and_start(&compose->children[i]);
+        }
+    }
+    for (size_t i = 0; i < compose->count; i++) { /* one that was started may have led to the start of others */
+        unbuilt = unbuilt || is_unbuilt(&compose->children[i]);
+    }
+    if (unbuilt) {
+        evener_retry_later(&compose->unbuilt);
+    } else {
+        evener_retry_end(&compose->unbuilt);
+    }
+}
+
 /* Read the option "SCHEME.wait_ms". */
 static evener_status_code read_wait(const evener_resolver_args *args, const char *scheme, uint64_t *wait_ms,
                                     evener_status *status)
@@ -266,6 +302,7 @@ evener_status_code evener_compose_create(size_t bytes, const evener_resolver_vta
         .base.vtable = vtable, .args = *args, .wait_ms = wait_ms, .changed = changed, .push_again = push_again};
     made->args.size = sizeof made->args;
     evener_retry_init(&made->refused, args->loop, backoff_ends, made);
+    evener_retry_init(&made->unbuilt, args->loop, build_again, made);
     code = check_authority(args->target, status);
     if (code == EVENER_STATUS_OK) {
         code = cut(scheme, evener_target_endpoint(args->target), add_child, made, status);
@@ -280,16 +317,13 @@ evener_status_code evener_compose_create(size_t bytes, const evener_resolver_vta
 
 void evener_compose_start(evener_compose_child *child)
 {
-    evener_status status;
-    if (child->started) {
-        return;
+    if (!child->started) {
+        child->started = true;
+        build_and_start(child);
+        if (is_unbuilt(child)) {
+            evener_retry_later(&child->compose->unbuilt);
+        }
     }
-    child->started = true;
-    if (child->resolver == NULL && build(child, &status) != EVENER_STATUS_OK) {
-        child_error(&child->sink, &status);
-        return;
-    }
-    child->resolver->vtable->start(child->resolver);
 }
 
 void evener_compose_stop(evener_compose_child *child)
@@ -310,6 +344,7 @@ void evener_compose_stop(evener_compose_child *child)
 void evener_compose_destroy(evener_compose *compose)
 {
     evener_retry_end(&compose->refused);
+    evener_retry_end(&compose->unbuilt);
     for (size_t i = 0; i < compose->count; i++) {
         evener_compose_stop(&compose->children[i]);
         evener_target_destroy(compose->children[i].target);

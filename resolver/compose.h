@@ -29,7 +29,7 @@ typedef struct evener_compose_child {
     size_t index;
     evener_target *target;
     const evener_resolver_builder *builder;
-    evener_resolver *resolver; /* NULL: stopped */
+    evener_resolver *resolver; /* NULL: stopped, or `started` and it could not be built again yet */
     bool started;
     bool answered; /* an update came; `list` to `source` hold the latest */
     evener_list list;
@@ -52,6 +52,7 @@ struct evener_compose {
     /* Called by timer while the last update is refused: push what is valid now. */
     void (*push_again)(evener_compose *compose);
     evener_retry refused; /* active: the last update was not accepted */
+    evener_retry unbuilt; /* active: a started child could not be built */
 };
 
 /* Create a composite resolver of `bytes` zeroed bytes, which begins with an evener_compose: split the endpoint, look
@@ -63,8 +64,8 @@ evener_status_code evener_compose_create(size_t bytes, const evener_resolver_vta
                                          void (*push_again)(evener_compose *compose), evener_compose **compose,
                                          evener_status *status);
 
-/* Start a child unless it is started. Build it again if it was stopped; a failure becomes the child's error. May push
- * from inside. */
+/* Start a child unless it is started. Build it again if it was stopped; a failure becomes the child's error, and the
+ * child is built and started after a backoff. May push from inside. */
 void evener_compose_start(evener_compose_child *child);
 
 /* Close a child's resolver and forget its updates. Must not be called from inside the child's own push. */
@@ -96,7 +97,7 @@ void evener_compose_push_errors(evener_compose *compose, const char *what);
 void evener_compose_destroy(evener_compose *compose);
 
 /* Functions for vtables: pass the hint on to every started child; let every started child retry now. Both also end the
- * backoff of a refused update. */
+ * backoffs of a refused update and of a child that could not be built. */
 void evener_compose_resolve_now(evener_resolver *base);
 void evener_compose_reset_backoff(evener_resolver *base);
 

@@ -46,15 +46,27 @@ static void failed(evener_dns_watch *watch, const evener_status *status)
     }
 }
 
+static void start_watch(void *arg)
+{
+    evener_dns_config *config = arg;
+    char txt_name[EVENER_DNS_NAME_BYTES_MAX + sizeof NAME_PREFIX];
+    snprintf(txt_name, sizeof txt_name, NAME_PREFIX "%s", config->name);
+    evener_status status;
+    if (evener_dns_name_problem(txt_name) != NULL) {
+        config->waiting = false; /* too long to have one */
+    } else if (evener_dns_watch_start(&config->watch, config->runtime, config->client, EVENER_DNS_TEXT, txt_name,
+                                      config->options, &status) != EVENER_STATUS_OK) {
+        failed(&config->watch, &status);
+        evener_retry_later(&config->unstarted);
+    }
+}
+
 void evener_dns_config_start(evener_dns_config *config, evener_runtime *runtime, evener_dns_client *client,
                              const char *name, const evener_dns_options *options, bool (*changed)(void *arg), void *arg)
 {
     if (!options->txt_service_config) {
         return;
     }
-    char txt_name[EVENER_DNS_NAME_BYTES_MAX + sizeof NAME_PREFIX];
-    snprintf(txt_name, sizeof txt_name, NAME_PREFIX "%s", name);
-    evener_status status;
     config->watch.answer = answered;
     config->watch.error = failed;
     config->percentile = (uint32_t)evener_loop_random_below(evener_runtime_loop(runtime), 100);
@@ -63,24 +75,25 @@ void evener_dns_config_start(evener_dns_config *config, evener_runtime *runtime,
     }
     config->hostname[sizeof config->hostname - 1] = '\0';
     config->waiting = true;
-    if (evener_dns_name_problem(txt_name) != NULL) {
-        config->waiting = false; /* too long to have one */
-    } else if (evener_dns_watch_start(&config->watch, runtime, client, EVENER_DNS_TEXT, txt_name, options, &status) !=
-               EVENER_STATUS_OK) {
-        evener_log(EVENER_LOG_WARNING, "resolver", "TXT service config: %s", status.message);
-        config->waiting = false;
-    }
+    config->runtime = runtime;
+    config->client = client;
+    config->name = name;
+    config->options = options;
+    evener_retry_init(&config->unstarted, evener_runtime_loop(runtime), start_watch, config);
+    start_watch(config);
     config->changed = changed;
     config->arg = arg;
 }
 
 void evener_dns_config_reset_backoff(evener_dns_config *config)
 {
+    evener_retry_reset(&config->unstarted);
     evener_dns_watch_reset_backoff(&config->watch);
 }
 
 void evener_dns_config_stop(evener_dns_config *config)
 {
+    evener_retry_end(&config->unstarted);
     evener_dns_watch_stop(&config->watch);
     free(config->json);
     config->json = NULL;

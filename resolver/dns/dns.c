@@ -14,6 +14,7 @@
 #include "resolver/dns/options.h"
 #include "resolver/dns/srv.h"
 #include "resolver/fixed.h"
+#include "resolver/retry.h"
 
 /* `base` is the first member. */
 struct dns {
@@ -25,8 +26,9 @@ struct dns {
     evener_dns_host host;
     evener_dns_options options;
     evener_dns_config config;
-    bool known;       /* `list` to `source` are valid */
-    evener_list list; /* the last answer */
+    evener_retry unstarted; /* active: the watch could not be started */
+    bool known;             /* `list` to `source` are valid */
+    evener_list list;       /* the last answer */
     uint64_t ttl_ms;
     char source[128];
 };
@@ -76,26 +78,35 @@ static void failed(evener_dns_watch *watch, const evener_status *status)
     evener_resolver_sink_error(self->sink, status);
 }
 
-static void dns_start(evener_resolver *resolver)
+static void start_watch(void *arg)
 {
-    struct dns *self = (struct dns *)resolver;
+    struct dns *self = arg;
     evener_status status;
-    evener_dns_config_start(&self->config, self->runtime, self->client, self->host.name, &self->options, push, self);
     if (evener_dns_watch_start(&self->watch, self->runtime, self->client, EVENER_DNS_HOST, self->host.name,
                                &self->options, &status) != EVENER_STATUS_OK) {
         evener_resolver_sink_error(self->sink, &status);
+        evener_retry_later(&self->unstarted);
     }
+}
+
+static void dns_start(evener_resolver *resolver)
+{
+    struct dns *self = (struct dns *)resolver;
+    evener_dns_config_start(&self->config, self->runtime, self->client, self->host.name, &self->options, push, self);
+    start_watch(self);
 }
 
 static void dns_resolve_now(evener_resolver *resolver)
 {
     struct dns *self = (struct dns *)resolver;
+    evener_retry_soon(&self->unstarted);
     evener_dns_watch_resolve_now(&self->watch);
 }
 
 static void dns_reset_backoff(evener_resolver *resolver)
 {
     struct dns *self = (struct dns *)resolver;
+    evener_retry_reset(&self->unstarted);
     evener_dns_watch_reset_backoff(&self->watch);
     evener_dns_config_reset_backoff(&self->config);
 }
@@ -103,6 +114,7 @@ static void dns_reset_backoff(evener_resolver *resolver)
 static void dns_close(evener_resolver *resolver)
 {
     struct dns *self = (struct dns *)resolver;
+    evener_retry_end(&self->unstarted);
     evener_dns_watch_stop(&self->watch);
     evener_dns_config_stop(&self->config);
     evener_list_clear(&self->list);
@@ -171,6 +183,7 @@ static evener_status_code dns_build(const evener_resolver_builder *builder, cons
     self->client = builder->user_data;
     self->host = host;
     self->options = options;
+    evener_retry_init(&self->unstarted, args->loop, start_watch, self);
     *resolver = &self->base;
     return EVENER_STATUS_OK;
 }

@@ -182,14 +182,22 @@ static void notify_new_watch(struct evener_dns_lookup *lookup, evener_dns_watch 
 {
     evener_dns_result result = {.records = NULL};
     bool ttl_known = false;
-    if (lookup->known && evener_dns_round_result(lookup, &result, &ttl_known)) {
+    if (!lookup->known) {
+        if (lookup->error.code != EVENER_STATUS_OK) {
+            watch->error(watch, &lookup->error);
+        }
+        return;
+    }
+    if (evener_dns_round_result(lookup, &result, &ttl_known)) {
         evener_dns_notify_watch(watch, &result, evener_dns_fingerprint(&result));
         free((void *)(uintptr_t)result.records);
-        if (!watch->content && !evener_dns_round_is_asking(lookup)) {
-            evener_dns_round_refused(lookup);
-        }
-    } else if (lookup->error.code != EVENER_STATUS_OK) {
-        watch->error(watch, &lookup->error);
+    } else {
+        evener_status status;
+        evener_status_set(&status, EVENER_STATUS_RESOURCE_EXHAUSTED, "dns: %s: out of memory", lookup->name);
+        watch->error(watch, &status);
+    }
+    if (!watch->content && !evener_dns_round_is_asking(lookup)) {
+        evener_dns_round_refused(lookup);
     }
 }
 

@@ -36,6 +36,7 @@ struct srv_target {
     uint64_t ttl_ms;
     bool pending;
     bool wanted;
+    bool has_glue;       /* the addresses came with the SRV records: the name is not watched */
     evener_status error; /* while there are no addresses */
 };
 
@@ -58,7 +59,9 @@ struct srv {
     size_t target_count;
     bool following; /* targets are being added and removed; their answers are handled afterwards */
     evener_timer settle;
-    evener_retry refused; /* active: the last update was not accepted, or there was no memory for it */
+    size_t missing;         /* targets that there was no memory for */
+    evener_retry unstarted; /* active: the SRV records, or a target, could not be watched */
+    evener_retry refused;   /* active: the last update was not accepted, or there was no memory for it */
 };
 
 /* ---- pushing ---- */
@@ -106,7 +109,7 @@ static bool push_list(struct srv *self, const evener_list *list)
     return evener_resolver_sink_update(self->sink, &update);
 }
 
-/* No target has an address: report an error if a target failed, otherwise push the empty list. */
+/* No target has an address: report an error if a target failed or is missing, otherwise push the empty list. */
 static bool push_nothing(struct srv *self)
 {
     for (size_t i = 0; i < self->target_count; i++) {
@@ -114,6 +117,13 @@ static bool push_nothing(struct srv *self)
             evener_resolver_sink_error(self->sink, &self->targets[i]->error);
             return true; /* the target's lookup backs off by itself */
         }
+    }
+    if (self->missing > 0) {
+        evener_status status;
+        evener_status_set(&status, EVENER_STATUS_RESOURCE_EXHAUSTED, "srv: %s: out of memory for %zu targets",
+                          self->name, self->missing);
+        evener_resolver_sink_error(self->sink, &status);
+        return true; /* they are added after a backoff */
     }
     const evener_list empty = EVENER_LIST_INIT;
     return push_list(self, &empty);
@@ -247,7 +257,8 @@ static bool take_glue(struct srv *self, struct srv_target *target, const evener_
         const bool v6 = strchr(address, ':') != NULL;
         const bool wanted = !(v6 && family == EVENER_DNS_FAMILY_IPV4) && !(!v6 && family == EVENER_DNS_FAMILY_IPV6);
         if (wanted && !evener_dns_answer_add(&made, address, &record)) {
-            break;
+            evener_dns_answer_clear(&made);
+            return false; /* ask for all of them */
         }
     }
     if (made.record_count == 0) {
@@ -262,26 +273,35 @@ static bool take_glue(struct srv *self, struct srv_target *target, const evener_
     return true;
 }
 
-/* Use what came with the SRV records, or ask for the target. */
-static void target_follow(struct srv *self, struct srv_target *target, const evener_dns_result *result)
+/* Use what came with the SRV records, or ask for the target. `result` NULL: nothing new came. Return false if the name
+ * could not be watched. */
+static bool target_follow(struct srv *self, struct srv_target *target, const evener_dns_result *result)
 {
     evener_status status;
     evener_dns_options options = self->options;
     options.absolute = true; /* RFC 2782: the target is a complete name */
-    if (take_glue(self, target, result)) {
-        evener_dns_watch_stop(&target->watch);
-    } else if (target->watch.lookup == NULL &&
-               evener_dns_watch_start(&target->watch, self->runtime, self->client, EVENER_DNS_HOST, target->name,
-                                      &options, &status) != EVENER_STATUS_OK) {
-        target_failed(&target->watch, &status);
+    if (result != NULL) {
+        target->has_glue = take_glue(self, target, result);
     }
+    if (target->has_glue) {
+        evener_dns_watch_stop(&target->watch);
+    } else if (target->watch.lookup == NULL) {
+        target->pending = target->addresses.record_count == 0;
+        evener_status_clear(&target->error);
+        if (evener_dns_watch_start(&target->watch, self->runtime, self->client, EVENER_DNS_HOST, target->name, &options,
+                                   &status) != EVENER_STATUS_OK) {
+            target_failed(&target->watch, &status);
+            return false;
+        }
+    }
+    return true;
 }
 
-static void target_add(struct srv *self, const char *name)
+static bool target_add(struct srv *self, const char *name)
 {
     struct srv_target *target = calloc(1, sizeof *target);
     if (target == NULL) {
-        return; /* missing until the next refresh */
+        return false;
     }
     target->srv = self;
     target->watch.answer = target_answered;
@@ -290,13 +310,17 @@ static void target_add(struct srv *self, const char *name)
     target->wanted = true;
     snprintf(target->name, sizeof target->name, "%s", name);
     self->targets[self->target_count++] = target;
+    return true;
 }
 
-/* Watch exactly the targets that the records name. */
-static void follow_targets(struct srv *self, const evener_dns_result *result)
+/* Watch exactly the targets that the records name. `result`: as for target_follow(). Return false if one could not be
+ * added or watched. */
+static bool follow_targets(struct srv *self, const evener_dns_result *result)
 {
     size_t left_out = 0;
+    bool complete = true;
     self->following = true;
+    self->missing = 0;
     for (size_t i = 0; i < self->target_count; i++) {
         self->targets[i]->wanted = false;
     }
@@ -317,20 +341,38 @@ static void follow_targets(struct srv *self, const evener_dns_result *result)
     self->target_count = kept;
     for (size_t i = 0; i < self->records.record_count; i++) {
         const char *name = self->records.records[i].text;
-        if (find_target(self, name) == NULL && self->target_count < TARGETS_MAX) {
-            target_add(self, name);
-        } else if (find_target(self, name) == NULL) {
+        if (find_target(self, name) != NULL) {
+            continue;
+        }
+        if (self->target_count == TARGETS_MAX) {
             left_out++;
+        } else if (!target_add(self, name)) {
+            self->missing++;
+            complete = false;
         }
     }
     for (size_t i = 0; i < self->target_count; i++) {
-        target_follow(self, self->targets[i], result);
+        complete = target_follow(self, self->targets[i], result) && complete;
     }
     self->following = false;
     if (left_out > 0) {
         evener_log(EVENER_LOG_WARNING, "resolver", "srv: %s: names more than %d targets; %zu records are not used",
                    self->name, TARGETS_MAX, left_out);
     }
+    return complete;
+}
+
+/* Follow the targets and push what is known of them. Return false only if the push was refused. */
+static bool follow_and_push(struct srv *self, const evener_dns_result *result)
+{
+    const bool complete = follow_targets(self, result);
+    const bool accepted = push(self, true);
+    if (complete) {
+        evener_retry_end(&self->unstarted);
+    } else {
+        evener_retry_later(&self->unstarted);
+    }
+    return accepted;
 }
 
 /* ---- the service itself ---- */
@@ -344,8 +386,7 @@ static bool answered(evener_dns_watch *watch, const evener_dns_result *result)
     self->known = true;
     self->ttl_ms = result->ttl_ms;
     evener_dns_result_source(result, self->source, sizeof self->source);
-    follow_targets(self, result);
-    return push(self, true);
+    return follow_and_push(self, result);
 }
 
 static void failed(evener_dns_watch *watch, const evener_status *status)
@@ -354,21 +395,38 @@ static void failed(evener_dns_watch *watch, const evener_status *status)
     evener_resolver_sink_error(self->sink, status);
 }
 
-static void srv_start(evener_resolver *resolver)
+static void start_watch(struct srv *self)
 {
-    struct srv *self = (struct srv *)resolver;
     evener_status status;
-    evener_dns_config_start(&self->config, self->runtime, self->client, self->name, &self->options, config_changed,
-                            self);
     if (evener_dns_watch_start(&self->watch, self->runtime, self->client, EVENER_DNS_SERVICE, self->name,
                                &self->options, &status) != EVENER_STATUS_OK) {
         evener_resolver_sink_error(self->sink, &status);
+        evener_retry_later(&self->unstarted);
     }
+}
+
+static void start_again(void *arg)
+{
+    struct srv *self = arg;
+    if (self->watch.lookup == NULL) {
+        start_watch(self);
+    } else {
+        (void)follow_and_push(self, NULL);
+    }
+}
+
+static void srv_start(evener_resolver *resolver)
+{
+    struct srv *self = (struct srv *)resolver;
+    evener_dns_config_start(&self->config, self->runtime, self->client, self->name, &self->options, config_changed,
+                            self);
+    start_watch(self);
 }
 
 static void srv_resolve_now(evener_resolver *resolver)
 {
     struct srv *self = (struct srv *)resolver;
+    evener_retry_soon(&self->unstarted);
     evener_retry_soon(&self->refused);
     evener_dns_watch_resolve_now(&self->watch);
     for (size_t i = 0; i < self->target_count; i++) {
@@ -379,6 +437,7 @@ static void srv_resolve_now(evener_resolver *resolver)
 static void srv_reset_backoff(evener_resolver *resolver)
 {
     struct srv *self = (struct srv *)resolver;
+    evener_retry_reset(&self->unstarted);
     evener_retry_reset(&self->refused);
     evener_dns_watch_reset_backoff(&self->watch);
     evener_dns_config_reset_backoff(&self->config);
@@ -391,6 +450,7 @@ static void srv_close(evener_resolver *resolver)
 {
     struct srv *self = (struct srv *)resolver;
     evener_timer_stop(self->loop, &self->settle);
+    evener_retry_end(&self->unstarted);
     evener_retry_end(&self->refused);
     evener_dns_watch_stop(&self->watch);
     evener_dns_config_stop(&self->config);
@@ -458,6 +518,7 @@ evener_status_code evener_dns_srv_build(const evener_resolver_builder *builder, 
     self->client = builder->user_data;
     self->options = options;
     self->settle = (evener_timer)EVENER_TIMER_INIT(settled, self);
+    evener_retry_init(&self->unstarted, args->loop, start_again, self);
     evener_retry_init(&self->refused, args->loop, push_again, self);
     snprintf(self->name, sizeof self->name, "%s", evener_target_endpoint(args->target));
     *resolver = &self->base;

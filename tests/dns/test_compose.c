@@ -525,6 +525,93 @@ Test(compose, close_while_a_list_is_refused)
     }
 }
 
+/* ---- a target that cannot be built again ---- */
+
+static struct {
+    const evener_resolver_builder *real;
+    size_t built, fail_from, fail_to; /* builds with these numbers fail */
+} faulty;
+
+static evener_status_code faulty_build(const evener_resolver_builder *builder, const evener_resolver_args *args,
+                                       evener_resolver **resolver, evener_status *status)
+{
+    (void)builder;
+    faulty.built++;
+    return faulty.built >= faulty.fail_from && faulty.built <= faulty.fail_to
+               ? evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "no memory today")
+               : faulty.real->build(faulty.real, args, resolver, status);
+}
+
+static const evener_resolver_builder faulty_builder = {
+    .size = sizeof faulty_builder, .scheme = "b", .build = faulty_build};
+
+/* The second target is closed while the first serves; when it is needed again, its builds fail `failures` times. */
+static struct scene *scene_with_unbuilt_target(size_t failures)
+{
+    struct scene *s = scene_create(NULL);
+    faulty.real = s->own[1];
+    faulty.built = 0;
+    faulty.fail_from = 2;
+    faulty.fail_to = 1 + failures;
+    s->own[1] = &faulty_builder;
+    resolver_fixture_open(s->f, "fallback:a:x|b:x");
+    push(s, s->a, "");
+    push(s, s->b, B);
+    push(s, s->a, A);
+    push(s, s->a, "");
+    cr_assert_eq(faulty.built, 2);
+    cr_assert_str_eq(s->f->sink.error.message, "fallback: no addresses; no memory today");
+    return s;
+}
+
+Test(fallback, a_target_that_cannot_be_built_again_is_built_after_a_backoff)
+{
+    struct scene *s = scene_with_unbuilt_target(2);
+    virtual_loop_advance_ms(s->f->loop, 799);
+    cr_assert_eq(faulty.built, 2);
+    virtual_loop_advance_ms(s->f->loop, 401);
+    cr_assert_eq(faulty.built, 3);
+    cr_assert_eq(s->f->sink.error_count, 2);
+    virtual_loop_advance_ms(s->f->loop, 1920);
+    cr_assert_eq(faulty.built, 4);
+    cr_assert_str_eq(s->f->sink.addresses, B);
+    virtual_loop_advance_ms(s->f->loop, 100000);
+    cr_assert_eq(faulty.built, 4);
+    scene_destroy(s);
+}
+
+Test(fallback, hints_build_a_target_that_could_not_be_built_again)
+{
+    for (size_t i = 0; i < 2; i++) {
+        struct scene *s = scene_with_unbuilt_target(1);
+        if (i == 0) {
+            s->f->resolver->vtable->resolve_now(s->f->resolver);
+        } else {
+            evener_resolver_reset_backoff(s->f->resolver);
+        }
+        cr_assert_eq(faulty.built, 2, "never from inside");
+        virtual_loop_run_until_idle(s->f->loop);
+        cr_assert_eq(faulty.built, 3);
+        cr_assert_str_eq(s->f->sink.addresses, B);
+        scene_destroy(s);
+    }
+}
+
+Test(fallback, a_target_that_is_not_needed_any_more_is_not_built)
+{
+    struct scene *s = scene_with_unbuilt_target(1);
+    push(s, s->a, A);
+    virtual_loop_advance_ms(s->f->loop, 100000);
+    cr_assert_eq(faulty.built, 2);
+    cr_assert_str_eq(s->f->sink.addresses, A);
+    scene_destroy(s);
+    s = scene_with_unbuilt_target(1);
+    resolver_fixture_close(s->f);
+    virtual_loop_advance_ms(s->f->loop, 100000);
+    cr_assert_eq(faulty.built, 2);
+    scene_destroy(s);
+}
+
 /* ---- a resolver with a mistake: NULL among its addresses ---- */
 
 static const evener_resolver_builder mistaken_builder = {

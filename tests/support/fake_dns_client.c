@@ -26,7 +26,8 @@ static fake_dns_script *find(fake_dns_client *client, evener_dns_type type, cons
     return NULL;
 }
 
-static void fill(evener_dns_answer *answer, const fake_dns_script *script)
+/* False: out of memory. */
+static bool fill(evener_dns_answer *answer, const fake_dns_script *script)
 {
     char records[sizeof script->records];
     char *rest = NULL;
@@ -39,7 +40,7 @@ static void fill(evener_dns_answer *answer, const fake_dns_script *script)
         const bool srv =
             script->type == EVENER_DNS_SRV && sscanf(item, "%u %u %u %255s", &priority, &weight, &port, target) == 4;
         if (!evener_dns_answer_add(answer, srv ? target : item, &record)) {
-            abort();
+            return false;
         }
         if (record != NULL) {
             record->priority = (uint16_t)priority;
@@ -47,6 +48,7 @@ static void fill(evener_dns_answer *answer, const fake_dns_script *script)
             record->port = (uint16_t)port;
         }
     }
+    return true;
 }
 
 static void answer_now(void *arg)
@@ -60,8 +62,9 @@ static void answer_now(void *arg)
         answer.server_error = strcmp(script->records, "!timed out") != 0;
     } else if (strcmp(script->records, "NXDOMAIN") == 0 || script->records[0] == '\0') {
         answer.nothing = script->records[0] == '\0' ? "NODATA" : "NXDOMAIN";
-    } else {
-        fill(&answer, script);
+    } else if (!fill(&answer, script)) {
+        evener_dns_answer_clear(&answer);
+        evener_status_set(&answer.status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory");
     }
     query->client->in_flight--;
     query->fn(query->arg, &answer);
@@ -78,7 +81,7 @@ static evener_dns_query *start(evener_dns_client *base, evener_loop *loop, const
     }
     struct evener_dns_query *query = calloc(1, sizeof *query);
     if (query == NULL) {
-        abort();
+        return NULL;
     }
     fake_dns_script *script = find(client, question->type, question->name);
     if (script != NULL) {
