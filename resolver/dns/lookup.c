@@ -84,6 +84,7 @@ static void *cache_create(evener_runtime *runtime, evener_status *status)
         return NULL;
     }
     cache->loop = evener_runtime_loop(runtime);
+    evener_dns_queue_init(&cache->queue, cache->loop);
     cache->system = evener_dns_system_create();
     if (cache->system == NULL) {
         free(cache);

@@ -22,6 +22,29 @@ static void unlink_ticket(evener_dns_queue *queue, evener_dns_ticket *ticket)
     queue->waiting--;
 }
 
+/* Begin what may begin. */
+static void serve(void *arg)
+{
+    evener_dns_queue *queue = arg;
+    size_t looked = 0; /* lines in a row without a ticket that may begin */
+    while (queue->waiting > 0 && looked < EVENER_DNS_QUEUE_LINES) {
+        evener_dns_ticket *first = queue->lines[queue->turn].first;
+        queue->turn = (queue->turn + 1) % EVENER_DNS_QUEUE_LINES;
+        looked++;
+        if (first != NULL && queue->running < first->limit) {
+            unlink_ticket(queue, first);
+            run(queue, first);
+            looked = 0;
+        }
+    }
+    evener_timer_stop(queue->loop, &queue->next); /* started by those that left at once */
+}
+
+void evener_dns_queue_init(evener_dns_queue *queue, evener_loop *loop)
+{
+    *queue = (evener_dns_queue){.loop = loop, .next = EVENER_TIMER_INIT(serve, queue)};
+}
+
 void evener_dns_queue_enter(evener_dns_queue *queue, evener_dns_ticket *ticket, const void *owner, size_t limit)
 {
     ticket->limit = limit;
@@ -45,16 +68,12 @@ void evener_dns_queue_leave(evener_dns_queue *queue, evener_dns_ticket *ticket)
     } else if (ticket->state == EVENER_DNS_TICKET_RUNNING) {
         ticket->state = EVENER_DNS_TICKET_NONE;
         queue->running--;
+    } else {
+        return;
     }
-    size_t looked = 0; /* lines in a row without a ticket that may begin */
-    while (queue->waiting > 0 && looked < EVENER_DNS_QUEUE_LINES) {
-        evener_dns_ticket *first = queue->lines[queue->turn].first;
-        queue->turn = (queue->turn + 1) % EVENER_DNS_QUEUE_LINES;
-        looked++;
-        if (first != NULL && queue->running < first->limit) {
-            unlink_ticket(queue, first);
-            run(queue, first);
-            looked = 0;
-        }
+    if (queue->waiting == 0) {
+        evener_timer_stop(queue->loop, &queue->next);
+    } else if (!queue->next.active) {
+        evener_timer_start(queue->loop, &queue->next, 0);
     }
 }

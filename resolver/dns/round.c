@@ -461,6 +461,7 @@ static void part_begins(void *arg)
         part->phase = PART_FAILED;
         part->server_error = false;
         evener_status_set(&part->error, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory for a query");
+        evener_dns_queue_leave(&lookup->cache->queue, &part->ticket);
         evener_timer_start(lookup->loop, &lookup->settle, 0); /* not from inside: the caller may be in a push */
     }
 }
@@ -546,13 +547,13 @@ void evener_dns_round_init(struct evener_dns_lookup *lookup)
 
 void evener_dns_round_stop(struct evener_dns_lookup *lookup)
 {
-    evener_timer_stop(lookup->loop, &lookup->refresh);
-    evener_timer_stop(lookup->loop, &lookup->settle);
     for (size_t i = 0; i < lookup->part_count; i++) {
         part_stop(&lookup->parts[i]);
         evener_dns_answer_clear(&lookup->parts[i].answer);
     }
     evener_dns_plan_clear(&lookup->plan);
+    evener_timer_stop(lookup->loop, &lookup->refresh);
+    evener_timer_stop(lookup->loop, &lookup->settle);
 }
 
 void evener_dns_round_refused(struct evener_dns_lookup *lookup)

@@ -387,6 +387,39 @@ Test(dns_backoff, refused_update_is_tried_again)
     scene_destroy(s);
 }
 
+/* One query at a time: closing ends A, and AAAA, which waits for its turn, must not begin or leave a timer behind. */
+Test(dns_backoff, closed_while_a_query_waits_and_no_memory_is_left)
+{
+    struct scene *s = scene_create();
+    const evener_attribute option = {"dns.in_flight_max", "1"};
+    s->f->options = &option;
+    s->f->option_count = 1;
+    fake_dns_set(&s->dns, EVENER_DNS_A, "x", "?", 30);
+    open_now(s, "dns:///x:1");
+    cr_assert_eq(s->dns.asked, 1);
+    s->dns.no_memory = true;
+    resolver_fixture_close(s->f);
+    virtual_loop_advance_ms(s->f->loop, 10000);
+    cr_assert_eq(s->f->sink.error_count, 0);
+    scene_destroy(s);
+}
+
+/* A query that could not be started takes no place of others, which need not wait until its name is asked for again. */
+Test(dns_backoff, no_memory_for_a_query_frees_its_place)
+{
+    struct scene *s = scene_create();
+    const evener_attribute option = {"dns.in_flight_max", "1"};
+    s->f->options = &option;
+    s->f->option_count = 1;
+    fake_dns_set(&s->dns, EVENER_DNS_A, "y", "10.0.0.2", 30);
+    s->dns.no_memory = true;
+    resolver_fixture_open(s->f, "fallback:dns:///x:1|dns:///y:1");
+    s->dns.no_memory = false;
+    virtual_loop_run_until_idle(s->f->loop);
+    cr_assert_str_eq(s->f->sink.addresses, "10.0.0.2:1");
+    scene_destroy(s);
+}
+
 Test(dns_backoff, no_memory_for_a_query)
 {
     struct scene *s = scene_create();

@@ -7,9 +7,11 @@
 
 #include "resolver/dns/queue.h"
 #include "resolver/dns/tiers.h"
+#include "tests/support/virtual_loop.h"
 
 #define TICKETS 16
 
+static virtual_loop *loop;
 static evener_dns_queue queue;
 static evener_dns_ticket tickets[TICKETS];
 static char begun[TICKETS + 1]; /* in their order: 'a' is the first ticket */
@@ -21,12 +23,20 @@ static void begin(void *arg)
 
 static void set_up(void)
 {
+    loop = virtual_loop_create(1);
+    evener_dns_queue_init(&queue, virtual_loop_loop(loop));
     for (size_t i = 0; i < TICKETS; i++) {
         tickets[i] = (evener_dns_ticket){.begin = begin, .arg = &tickets[i]};
     }
 }
 
-TestSuite(dns_queue, .init = set_up);
+static void tear_down(void)
+{
+    cr_assert_eq(virtual_loop_next_deadline_ns(loop), UINT64_MAX);
+    virtual_loop_destroy(loop);
+}
+
+TestSuite(dns_queue, .init = set_up, .fini = tear_down);
 
 static void enter(size_t ticket, const void *owner, size_t limit)
 {
@@ -40,9 +50,16 @@ static void expect(const char *order, size_t running, size_t waiting)
     cr_assert_eq(queue.waiting, waiting, "%zu", queue.waiting);
 }
 
-static void leave(size_t ticket, const char *order, size_t running, size_t waiting)
+/* Leave, and let others begin. */
+static void leave_and_run(size_t ticket)
 {
     evener_dns_queue_leave(&queue, &tickets[ticket]);
+    virtual_loop_run_until_idle(loop);
+}
+
+static void leave(size_t ticket, const char *order, size_t running, size_t waiting)
+{
+    leave_and_run(ticket);
     cr_assert_eq(tickets[ticket].state, EVENER_DNS_TICKET_NONE);
     expect(order, running, waiting);
 }
@@ -100,7 +117,7 @@ Test(dns_queue, owners_take_turns)
         cr_assert_lt(i, sizeof owners);
         enter(2, owners + i, 1);
         other = tickets[2].line != tickets[1].line ? owners + i : NULL;
-        evener_dns_queue_leave(&queue, &tickets[2]);
+        leave_and_run(2);
     }
     for (size_t i = 2; i < 6; i++) {
         enter(i, owners, 1);
@@ -108,7 +125,7 @@ Test(dns_queue, owners_take_turns)
     enter(6, other, 1);
     enter(7, other, 1);
     for (size_t i = 0; i < 8; i++) { /* whoever runs leaves */
-        evener_dns_queue_leave(&queue, &tickets[begun[i] - 'a']);
+        leave_and_run((size_t)(begun[i] - 'a'));
     }
     expect(begun, 0, 0);
     cr_assert(strcmp(begun, "abgchdef") == 0 || strcmp(begun, "agbhcdef") == 0, "%s", begun);
@@ -124,7 +141,7 @@ Test(dns_queue, tickets_of_all_owners_get_a_place)
     expect("abc", 3, TICKETS - 3);
     for (size_t i = 0; i < TICKETS; i++) { /* whoever began first leaves */
         cr_assert_gt(strlen(begun), i);
-        evener_dns_queue_leave(&queue, &tickets[begun[i] - 'a']);
+        leave_and_run((size_t)(begun[i] - 'a'));
         cr_assert_leq(queue.running, 3);
     }
     cr_assert_eq(strlen(begun), TICKETS);
@@ -146,6 +163,46 @@ Test(dns_queue, a_higher_limit_does_not_overtake)
     enter(4, &queue, 3);
     expect("abcd", 3, 1);
     leave(1, "abcde", 3, 0);
+}
+
+/* A channel that is closed takes its tickets away one by one: none begins meanwhile. */
+Test(dns_queue, nothing_begins_while_others_leave)
+{
+    for (size_t i = 0; i < 6; i++) {
+        enter(i, &queue, 2);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        evener_dns_queue_leave(&queue, &tickets[i]);
+        cr_assert_str_eq(begun, "ab");
+    }
+    enter(6, &queue, 2); /* does not overtake */
+    expect("ab", 0, 3);
+    virtual_loop_run_until_idle(loop);
+    expect("abef", 2, 1);
+    leave(6, "abef", 2, 0);
+    enter(7, &queue, 2);
+    evener_dns_queue_leave(&queue, &tickets[4]);
+    evener_dns_queue_leave(&queue, &tickets[7]); /* the last that waits: nothing is left to begin */
+    cr_assert_eq(virtual_loop_next_deadline_ns(loop), UINT64_MAX);
+    leave(5, "abef", 0, 0);
+}
+
+static void begin_and_leave(void *arg)
+{
+    begin(arg);
+    evener_dns_queue_leave(&queue, arg);
+}
+
+/* A query that does not start gives its place back at once. */
+Test(dns_queue, a_ticket_may_leave_when_it_begins)
+{
+    tickets[0].begin = tickets[2].begin = tickets[4].begin = begin_and_leave;
+    for (size_t i = 0; i < 5; i++) {
+        enter(i, &queue, 1);
+    }
+    expect("ab", 1, 3);
+    leave(1, "abcd", 1, 1);
+    leave(3, "abcde", 0, 0);
 }
 
 /* ---- tiers ---- */

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <criterion/criterion.h>
 
@@ -640,5 +641,31 @@ Test(search, n6_queries_in_flight_are_bounded_and_the_queue_is_fair)
     cr_assert_eq(s->dns.in_flight, 4);
     cr_assert_eq(s->dns.asked, 8);
     cr_assert_eq(s->dns.in_flight_most, 4);
+    scene_destroy(s);
+}
+
+/* The names of a file end one after the other: the places that they give back start no queries of those that follow. */
+Test(search, n6_closing_many_names_asks_for_none_of_them)
+{
+    struct scene *s = scene_create("", NULL);
+    char path[64], target[80];
+    (void)snprintf(path, sizeof path, "/tmp/evener-names-%ld", (long)getpid());
+    (void)snprintf(target, sizeof target, "file://%s", path);
+    FILE *file = fopen(path, "w");
+    cr_assert_not_null(file);
+    for (int i = 0; i < 30; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof name, "n%d", i);
+        set(s, name, "?", "?");
+        fprintf(file, "n%d:1\n", i);
+    }
+    fclose(file);
+    set_option(s, "dns.in_flight_max", "4");
+    open_now(s, target);
+    cr_assert_eq(s->dns.asked, 4);
+    resolver_fixture_close(s->f);
+    virtual_loop_advance_ms(s->f->loop, 10000);
+    cr_assert_eq(s->dns.asked, 4);
+    unlink(path);
     scene_destroy(s);
 }
