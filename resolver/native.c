@@ -16,6 +16,7 @@
 #include <evener/resolver.h>
 
 #include "lb/base/c_locale.h"
+#include "lb/base/fork.h"
 #include "resolver/builtin.h"
 #include "resolver/list.h"
 
@@ -25,6 +26,7 @@
 #define RESOLVE_NOW_MS 5000 /* between lookups that hints ask for */
 #define THREADS_MAX 64      /* of the process */
 #define THREADS_AGAIN_MS 100
+#define CROWDED_MS 5000 /* without a free thread, before that is reported */
 #define HOST_BYTES 256
 
 struct native;
@@ -55,9 +57,19 @@ struct native {
     evener_backoff backoff;
     bool failing;
     uint64_t began_ns;
+    uint64_t crowded_ns; /* since when no thread is free; 0: one was */
+    bool crowd_reported;
 };
 
 static atomic_uint threads;
+
+/* The threads are the parent's. */
+static void forget_threads(void)
+{
+    atomic_store_explicit(&threads, 0, memory_order_relaxed);
+}
+
+EVENER_FORK_CHILD(forget_threads)
 
 static void begin(void *arg);
 
@@ -170,6 +182,24 @@ static void job_ended(void *arg)
     job_free(job);
 }
 
+/* The process has no thread for the lookup. Usually there soon is one: that is reported only if it lasts, and once. */
+static void wait_for_thread(struct native *self)
+{
+    const uint64_t now_ns = evener_loop_now_ns(self->loop);
+    wait_and_begin(self, THREADS_AGAIN_MS * EVENER_NS_PER_MS);
+    if (self->crowded_ns == 0) {
+        self->crowded_ns = now_ns;
+        self->crowd_reported = false;
+    }
+    if (!self->crowd_reported && now_ns - self->crowded_ns >= CROWDED_MS * EVENER_NS_PER_MS) {
+        evener_status status;
+        evener_status_set(&status, EVENER_STATUS_RESOURCE_EXHAUSTED,
+                          "native: %.200s: all %d threads of the process are in lookups", self->host, THREADS_MAX);
+        self->crowd_reported = true;
+        evener_resolver_sink_error(self->sink, &status);
+    }
+}
+
 static void begin(void *arg)
 {
     struct native *self = arg;
@@ -181,9 +211,10 @@ static void begin(void *arg)
     self->began_ns = evener_loop_now_ns(self->loop);
     if (atomic_fetch_add_explicit(&threads, 1, memory_order_relaxed) >= THREADS_MAX) {
         (void)atomic_fetch_sub_explicit(&threads, 1, memory_order_relaxed);
-        wait_and_begin(self, THREADS_AGAIN_MS * EVENER_NS_PER_MS);
+        wait_for_thread(self);
         return;
     }
+    self->crowded_ns = 0;
     struct job *job = calloc(1, sizeof *job);
     bool started = false;
     if (job != NULL) {
@@ -204,7 +235,7 @@ static void begin(void *arg)
             self->job = NULL;
             job_free(job);
         }
-        wait_and_begin(self, evener_backoff_next_ns(&self->backoff, NULL, self->loop));
+        fail(self, EVENER_STATUS_RESOURCE_EXHAUSTED, "no memory or no thread for a lookup");
     }
 }
 
@@ -218,8 +249,9 @@ static void native_resolve_now(evener_resolver *resolver)
     struct native *self = (struct native *)resolver;
     const uint64_t now_ns = evener_loop_now_ns(self->loop);
     const uint64_t earliest_ns = self->began_ns + RESOLVE_NOW_MS * EVENER_NS_PER_MS;
-    if (self->job == NULL) {
-        wait_and_begin(self, earliest_ns > now_ns ? earliest_ns - now_ns : 0);
+    const uint64_t delay_ns = earliest_ns > now_ns ? earliest_ns - now_ns : 0;
+    if (self->job == NULL && (!self->refresh.active || self->refresh.deadline_ns > now_ns + delay_ns)) {
+        wait_and_begin(self, delay_ns);
     }
 }
 

@@ -31,7 +31,7 @@ static inline bool evener_fork_is_older(uint32_t generation)
  * NULL. */
 EVENER_SIBLING evener_status_code evener_fork_refuse(evener_status *status, const char *what);
 
-/* ---- hooks: one per lock of the process's ---- */
+/* ---- hooks: one per lock of the process's, or per counter ---- */
 
 /* Order in which fork() takes locks: a thread that holds one takes only those of greater levels. */
 typedef enum evener_fork_level {
@@ -77,6 +77,18 @@ EVENER_SIBLING void evener_fork_add_hook(evener_fork_hook *hook);
     {                                                                                                                  \
         static evener_fork_hook hook = {                                                                               \
             .level = (LEVEL), .before = fork_before, .in_parent = fork_in_parent, .in_child = fork_in_child};          \
+        evener_fork_add_hook(&hook);                                                                                   \
+    }
+
+/* Call IN_CHILD, a function, in the child of each fork: only stores. For counters of what a child does not inherit. */
+#define EVENER_FORK_CHILD(IN_CHILD)                                                                                    \
+    static void fork_nothing(void)                                                                                     \
+    {                                                                                                                  \
+    }                                                                                                                  \
+    static __attribute__((constructor)) void fork_add_child_hook(void)                                                 \
+    {                                                                                                                  \
+        static evener_fork_hook hook = {                                                                               \
+            .level = EVENER_FORK_REST, .before = fork_nothing, .in_parent = fork_nothing, .in_child = (IN_CHILD)};     \
         evener_fork_add_hook(&hook);                                                                                   \
     }
 

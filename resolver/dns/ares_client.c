@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lb/base/fork.h"
 #include "resolver/dns/exchange.h"
 #include "resolver/dns/order.h"
 
@@ -65,6 +66,14 @@ struct evener_dns_query {
 
 static atomic_size_t kept_count;
 static atomic_size_t rotation;
+
+/* The queries that keep tries are the parent's. */
+static void forget_kept(void)
+{
+    atomic_store_explicit(&kept_count, 0, memory_order_relaxed);
+}
+
+EVENER_FORK_CHILD(forget_kept)
 
 static void next_try(struct evener_dns_query *query);
 

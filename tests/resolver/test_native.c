@@ -6,10 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <criterion/criterion.h>
 
+#include "tests/support/failing_memory.h"
 #include "tests/support/resolver_fixture.h"
 
 #define EXPORTED __attribute__((visibility("default")))
@@ -320,6 +322,39 @@ Test(native, reset_backoff_asks_at_once_while_lookups_fail)
     cr_assert_eq(read_count(&ns.entered), 4);
 }
 
+Test(native, a_hint_does_not_postpone_a_lookup)
+{
+    ns.result = EAI_AGAIN;
+    open_and_arrive("native:a:1");
+    virtual_loop_advance_ms(f->loop, 300);
+    f->resolver->vtable->resolve_now(f->resolver);
+    virtual_loop_advance_ms(f->loop, 900); /* the backoff: 1 s, 20 % more at most */
+    wait_for(&ns.entered, 2);
+    arrive();
+}
+
+/* Neither memory nor a thread: that is a failure like others. */
+Test(native, a_lookup_that_cannot_begin_is_reported_and_tried_again_with_backoff)
+{
+    cr_assert_eq(resolver_fixture_build(f, "native:a:1"), EVENER_STATUS_OK);
+    failing_memory_arm(1, false);
+    f->resolver->vtable->start(f->resolver);
+    (void)failing_memory_disarm();
+    cr_assert_eq(f->sink.error_count, 1);
+    cr_assert_eq(f->sink.error.code, EVENER_STATUS_RESOURCE_EXHAUSTED);
+    virtual_loop_advance_ms(f->loop, 799);
+    cr_assert_eq(read_count(&ns.entered), 0);
+    failing_memory_arm(1, false);
+    virtual_loop_advance_ms(f->loop, 401);
+    (void)failing_memory_disarm();
+    cr_assert_eq(f->sink.error_count, 2);
+    evener_resolver_reset_backoff(f->resolver);
+    virtual_loop_run_until_idle(f->loop);
+    wait_for(&ns.entered, 1);
+    arrive();
+    cr_assert_str_eq(f->sink.addresses, "10.0.0.1:1");
+}
+
 /* ---- the end ---- */
 
 /* The loop may be gone when the lookup ends: its thread frees what is left, and posts nothing. */
@@ -359,8 +394,12 @@ Test(native, sixty_four_lookups_at_a_time)
         wait_for(&ns.entered, i + 1);
     }
     resolver_fixture_open(f, "native:b:1");
-    virtual_loop_advance_ms(f->loop, 1000);
+    virtual_loop_advance_ms(f->loop, 4900);
     cr_assert_eq(read_count(&ns.entered), MANY);
+    cr_assert_eq(f->sink.error_count, 0);
+    virtual_loop_advance_ms(f->loop, 10000);
+    cr_assert_eq(f->sink.error_count, 1, "reported once");
+    cr_assert_eq(f->sink.error.code, EVENER_STATUS_RESOURCE_EXHAUSTED);
     let(MANY);
     for (size_t i = 0; i < MANY; i++) {
         for (int j = 0; j < WAIT_MS_MAX && !virtual_loop_has_posted(all[i]->loop); j++) {
@@ -373,6 +412,45 @@ Test(native, sixty_four_lookups_at_a_time)
     arrive();
     cr_assert_str_eq(f->sink.addresses, "10.0.0.1:1");
     for (size_t i = 0; i < MANY; i++) {
+        resolver_fixture_destroy(all[i]);
+    }
+}
+
+/* Look a name up in the child of a fork. Return whether an answer came. */
+static bool answers_in_child(void)
+{
+    ns.allowed = SIZE_MAX; /* no lookup waits: the condition variable has waiters of the parent */
+    resolver_fixture *own = resolver_fixture_create();
+    resolver_fixture_open(own, "native:b:1");
+    for (int i = 0; i < WAIT_MS_MAX && own->sink.update_count == 0; i++) {
+        usleep(1000);
+        virtual_loop_advance_ms(own->loop, 100);
+    }
+    return strcmp(own->sink.addresses, "10.0.0.1:1") == 0;
+}
+
+/* The parent's threads do not exist in the child of a fork, and take no places there. */
+Test(native, a_child_of_a_fork_has_all_threads)
+{
+    enum { MANY = 64 };
+    resolver_fixture *all[MANY];
+    for (size_t i = 0; i < MANY; i++) {
+        all[i] = resolver_fixture_create();
+        resolver_fixture_open(all[i], "native:a:1");
+        wait_for(&ns.entered, i + 1);
+    }
+    const pid_t child = fork();
+    if (child == 0) {
+        _exit(answers_in_child() ? 0 : 1);
+    }
+    int status = -1;
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    let(MANY);
+    for (size_t i = 0; i < MANY; i++) {
+        for (int j = 0; j < WAIT_MS_MAX && !virtual_loop_has_posted(all[i]->loop); j++) {
+            usleep(1000);
+        }
         resolver_fixture_destroy(all[i]);
     }
 }
