@@ -101,6 +101,26 @@ static void host_destroy(struct host *host)
     free(host);
 }
 
+/* Build the resolver of a name, after a check (evener/resolver.h). */
+static evener_status_code build(const evener_resolver_builder *builder, struct host *host, evener_status *status)
+{
+    evener_resolver_args args = host->hosts->args;
+    args.target = host->target;
+    args.sink = NULL;
+    args.runtime = NULL;
+    args.loop = NULL;
+    if (builder->check != NULL) {
+        const evener_status_code code = builder->check(builder, &args, status);
+        if (code != EVENER_STATUS_OK) {
+            return code;
+        }
+    }
+    args.sink = &host->sink;
+    args.runtime = host->hosts->args.runtime;
+    args.loop = host->hosts->args.loop;
+    return builder->build(builder, &args, &host->resolver, status);
+}
+
 /* Build a resolver without starting it. Messages contain the reason only. */
 static evener_status_code host_create(evener_file_hosts *hosts, const char *name, struct host **out,
                                       evener_status *status)
@@ -121,10 +141,7 @@ static evener_status_code host_create(evener_file_hosts *hosts, const char *name
     host->hosts = hosts;
     evener_status_code code = evener_target_parse(text, &host->target, status);
     if (code == EVENER_STATUS_OK) {
-        evener_resolver_args args = hosts->args;
-        args.target = host->target;
-        args.sink = &host->sink;
-        code = dns->build(dns, &args, &host->resolver, status);
+        code = build(dns, host, status);
     }
     if (code != EVENER_STATUS_OK) {
         host_destroy(host);

@@ -392,6 +392,34 @@ Test(file, names_that_stay_keep_their_resolver)
     expect_addresses("10.2.0.1:81");
 }
 
+static evener_status_code check_name(const evener_resolver_builder *builder, const evener_resolver_args *args,
+                                     evener_status *status)
+{
+    (void)builder;
+    cr_assert(args->sink == NULL && args->runtime == NULL && args->loop == NULL);
+    return strcmp(evener_target_endpoint(args->target), "b.test:81") == 0
+               ? evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "b is not served")
+               : EVENER_STATUS_OK;
+}
+
+/* include/evener/resolver.h: build() is called after a check() that succeeded. */
+Test(file, a_name_is_checked_before_its_resolver_is_built)
+{
+    evener_resolver_builder checked = names_builder;
+    checked.check = check_name;
+    s.own[0] = &checked;
+    write_file("a.test:80\n");
+    resolver_fixture_open(s.f, s.target);
+    answer(0, "10.1.0.1:80");
+    cr_assert_eq(s.built, 1);
+    write_file("a.test:80\nb.test:81\n");
+    poll_once();
+    cr_assert_eq(s.built, 1);
+    expect_error("/list:2: b is not served");
+    cr_assert_str_eq(s.f->sink.addresses, "10.1.0.1:80");
+    resolver_fixture_close(s.f);
+}
+
 Test(file, name_that_cannot_be_resolved_at_all_keeps_the_list)
 {
     write_file("10.0.0.1:80\n");
