@@ -55,8 +55,9 @@ struct srv {
     uint64_t ttl_ms;
     bool known; /* `records` and `source` are */
     char source[128];
-    struct srv_target *targets[TARGETS_MAX];
+    struct srv_target *targets[TARGETS_MAX]; /* sorted by name */
     size_t target_count;
+    struct srv_target *of_record[SERVICES_MAX]; /* the target of each of `records`; NULL: left out or missing */
     bool following; /* targets are being added and removed; their answers are handled afterwards */
     evener_timer settle;
     size_t missing;         /* targets that there was no memory for */
@@ -66,14 +67,44 @@ struct srv {
 
 /* ---- pushing ---- */
 
-static struct srv_target *find_target(const struct srv *self, const char *name)
+/* Return the number of targets whose names come before this one. */
+static size_t position(const struct srv *self, const char *name)
 {
-    for (size_t i = 0; i < self->target_count; i++) {
-        if (strcmp(self->targets[i]->name, name) == 0) {
-            return self->targets[i];
+    size_t low = 0;
+    size_t high = self->target_count;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (strcmp(self->targets[middle]->name, name) < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
         }
     }
-    return NULL;
+    return low;
+}
+
+static struct srv_target *find_target(const struct srv *self, const char *name)
+{
+    const size_t at = position(self, name);
+    return at < self->target_count && strcmp(self->targets[at]->name, name) == 0 ? self->targets[at] : NULL;
+}
+
+/* Return whether a target has not answered that would change the list: as evener_dns_tiers_fill(), without a list. */
+static bool is_waiting(const struct srv *self)
+{
+    unsigned last = UINT16_MAX; /* priority of the first tier with addresses */
+    for (size_t i = 0; i < self->records.record_count && !self->options.all_tiers; i++) {
+        const struct srv_target *target = self->of_record[i];
+        const unsigned priority = self->records.records[i].priority;
+        last = target != NULL && target->addresses.record_count > 0 && priority < last ? priority : last;
+    }
+    for (size_t i = 0; i < self->records.record_count; i++) {
+        const struct srv_target *target = self->of_record[i];
+        if (target != NULL && target->pending && self->records.records[i].priority <= last) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static evener_dns_service *gather(const struct srv *self, size_t *count)
@@ -81,7 +112,7 @@ static evener_dns_service *gather(const struct srv *self, size_t *count)
     evener_dns_service *services = malloc((self->records.record_count + 1) * sizeof *services);
     *count = 0;
     for (size_t i = 0; services != NULL && i < self->records.record_count; i++) {
-        const struct srv_target *target = find_target(self, self->records.records[i].text);
+        const struct srv_target *target = self->of_record[i];
         if (target != NULL) {
             services[(*count)++] = (evener_dns_service){self->records.records[i], &target->addresses, target->pending};
         }
@@ -135,6 +166,9 @@ static bool push(struct srv *self, bool patient)
 {
     if (!self->known || self->following || self->config.waiting) {
         return true;
+    }
+    if (patient && self->settle.active && is_waiting(self)) {
+        return true; /* its time has begun: 1,000 targets that answer one by one need not make 1,000 lists */
     }
     size_t count;
     evener_dns_service *services = gather(self, &count);
@@ -309,7 +343,10 @@ static bool target_add(struct srv *self, const char *name)
     target->pending = true;
     target->wanted = true;
     snprintf(target->name, sizeof target->name, "%s", name);
-    self->targets[self->target_count++] = target;
+    const size_t at = position(self, name);
+    memmove(&self->targets[at + 1], &self->targets[at], (self->target_count - at) * sizeof self->targets[0]);
+    self->targets[at] = target;
+    self->target_count++;
     return true;
 }
 
@@ -350,6 +387,9 @@ static bool follow_targets(struct srv *self, const evener_dns_result *result)
             self->missing++;
             complete = false;
         }
+    }
+    for (size_t i = 0; i < self->records.record_count; i++) {
+        self->of_record[i] = find_target(self, self->records.records[i].text);
     }
     for (size_t i = 0; i < self->target_count; i++) {
         complete = target_follow(self, self->targets[i], result) && complete;

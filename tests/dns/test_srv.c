@@ -6,6 +6,7 @@
 #include <criterion/criterion.h>
 
 #include "resolver/dns/choice.h"
+#include "tests/support/failing_memory.h"
 #include "tests/support/fake_dns_client.h"
 #include "tests/support/resolver_fixture.h"
 
@@ -206,6 +207,33 @@ Test(srv, n11_more_than_64_targets_are_followed)
     cr_assert_eq(s->dns.in_flight_most, 64);
     cr_assert_str_eq(s->f->sink.addresses, "10.0.0.79:1;priority=0;weight=1");
     scene_destroy(s);
+}
+
+/* Return how many allocations it takes to follow targets that answer one by one, within the time that a tier settles. */
+static uint64_t allocations_for(int targets)
+{
+    struct scene *s = scene_create();
+    char records[1024] = "", name[16], address[32];
+    for (int i = 0; i < targets; i++) {
+        (void)snprintf(records + strlen(records), sizeof records - strlen(records), "%s0 0 1 t%d", i > 0 ? "," : "", i);
+        (void)snprintf(name, sizeof name, "t%d", i);
+        (void)snprintf(address, sizeof address, "10.0.0.%d", i);
+        fake_dns_set(&s->dns, EVENER_DNS_A, name, address, 30)->latency_ms = 1 + (uint64_t)i / 2;
+    }
+    fake_dns_set(&s->dns, EVENER_DNS_SRV, SERVICE, records, 30);
+    failing_memory_arm(0, false);
+    open_now(s, "srv:///" SERVICE);
+    virtual_loop_advance_ms(s->f->loop, 100);
+    const uint64_t allocations = failing_memory_disarm();
+    cr_assert_eq(s->f->sink.update_count, 1);
+    cr_assert_eq(s->f->sink.address_count, (size_t)targets);
+    scene_destroy(s);
+    return allocations;
+}
+
+Test(srv, the_work_for_targets_that_answer_one_by_one_is_linear)
+{
+    cr_assert_lt(allocations_for(60), 6 * allocations_for(15));
 }
 
 /* ---- refused updates ---- */
