@@ -10,12 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <evener/backoff.h>
 #include <evener/loop.h>
 
 #include "lb/base/fork.h"
 #include "lb/base/options.h"
 #include "resolver/list.h"
+#include "resolver/retry.h"
 
 /* A pushed update: immutable, reference counted. */
 struct snapshot {
@@ -31,10 +31,8 @@ struct instance {
     evener_resolver_sink *sink;
     evener_loop *loop;
     evener_task task;
-    uint64_t delivered; /* control thread: number of the last push that the channel saw */
-    evener_timer again; /* control thread, as the next two: delivers after a refusal */
-    evener_backoff backoff;
-    bool refused;                  /* the channel did not accept the last update that it saw */
+    uint64_t delivered;            /* control thread: number of the last push that the channel saw */
+    evener_retry refused;          /* control thread: gives the channel again what it did not accept */
     bool posted;                   /* under the lock: the task is posted */
     bool closed;                   /* under the lock */
     struct instance *next, **link; /* under the lock: list of started instances */
@@ -172,13 +170,10 @@ static void deliver(struct instance *instance)
     pthread_mutex_unlock(&manual->lock);
 
     if (snapshot != NULL) {
-        instance->refused = !evener_resolver_sink_update(instance->sink, &snapshot->update);
-        evener_timer_stop(instance->loop, &instance->again);
-        if (instance->refused) {
-            evener_timer_start(instance->loop, &instance->again,
-                               evener_backoff_next_ns(&instance->backoff, NULL, instance->loop));
+        if (evener_resolver_sink_update(instance->sink, &snapshot->update)) {
+            evener_retry_end(&instance->refused);
         } else {
-            evener_backoff_reset(&instance->backoff);
+            evener_retry_later(&instance->refused);
         }
         snapshot_unref(snapshot);
     }
@@ -229,27 +224,17 @@ static void manual_start(evener_resolver *resolver)
     deliver(instance);
 }
 
-/* From outside of resolve_now(), which may come from inside a push. */
-static void deliver_refused_now(struct instance *instance)
-{
-    if (instance->refused) {
-        evener_timer_start(instance->loop, &instance->again, 0);
-    }
-}
-
 static void manual_resolve_now(evener_resolver *resolver)
 {
     struct instance *instance = instance_of(resolver);
     /* relaxed: a counter */
     atomic_fetch_add_explicit(&instance->manual->resolve_now_count, 1, memory_order_relaxed);
-    deliver_refused_now(instance);
+    evener_retry_soon(&instance->refused);
 }
 
 static void manual_reset_backoff(evener_resolver *resolver)
 {
-    struct instance *instance = instance_of(resolver);
-    evener_backoff_reset(&instance->backoff);
-    deliver_refused_now(instance);
+    evener_retry_reset(&instance_of(resolver)->refused);
 }
 
 static void manual_close(evener_resolver *resolver)
@@ -266,7 +251,7 @@ static void manual_close(evener_resolver *resolver)
     instance->closed = true;
     const bool posted = instance->posted;
     pthread_mutex_unlock(&manual->lock);
-    evener_timer_stop(instance->loop, &instance->again);
+    evener_retry_end(&instance->refused);
     if (!posted) {
         instance_free(instance);
     }
@@ -296,7 +281,7 @@ static evener_status_code manual_build(const evener_resolver_builder *builder, c
     instance->sink = args->sink;
     instance->loop = args->loop;
     instance->task = (evener_task)EVENER_TASK_INIT(instance_run, instance);
-    instance->again = (evener_timer)EVENER_TIMER_INIT(deliver_again, instance);
+    evener_retry_init(&instance->refused, args->loop, deliver_again, instance);
     manual_ref(manual);
     *resolver = &instance->base;
     return EVENER_STATUS_OK;
