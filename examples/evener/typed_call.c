@@ -26,12 +26,13 @@ static void *print_answers(void *arg)
 {
     reading *r = arg;
     evener_bytes message;
+    int error; /* main() prints it */
     while (evener_stream_read(r->stream, &message)) {
-        if (!cli_print_message(r->options, r->method->output, &message)) {
+        /* Each answer when it comes: the reader may be a program. */
+        if (!cli_print_message(r->options, r->method->output, &message) || !cli_flush(&error)) {
             r->failed = true;
             evener_stream_cancel(r->stream);
         }
-        fflush(stdout); /* each answer when it comes: the reader may be a program */
         evener_bytes_clear(&message);
     }
     close(r->ended[1]);

@@ -194,6 +194,12 @@ IFS= read -r -t 60 line <&"${talk[0]}"; has "$line" '^\{"status":"OK",'
 wait "$talk_pid" || bad "the talk ended with $?"
 exec {fifo}<>"$scratch/fifo" # never at its end
 run 68 timeout 60 "$evener" call "$target" $demo/Exchange --plaintext --timeout 300ms -d @ <&$fifo; has "$err" 'DEADLINE_EXCEEDED'
+# A full disk ends a stream with the first answer, however long the input goes on, and is the only error.
+echo '{"firstName":"Ada"}' >&$fifo
+run 1 timeout 60 sh -c 'exec "$@" >/dev/full' sh "$evener" call "$target" $demo/Exchange --plaintext --timeout 0 -d @ <&$fifo
+[ "$err" = 'evener: standard output: No space left on device' ] || bad "a stream to a full disk: $err"
+run 1 sh -c 'exec "$@" >/dev/full' sh "$evener" call "$target" $demo/FetchData --plaintext -d '{"email":"a@b"}'
+[ "$err" = 'evener: standard output: No space left on device' ] || bad "three answers to a full disk: $err"
 exec {fifo}>&-
 run 1 sh -c 'printf "{\"foo\":1} 7" | "$@"' sh "$evener" call "$target" $demo/PushData --plaintext -d @; has "$err" 'foo: a string'
 run 1 sh -c 'printf "{} {\"foo\":" | "$@"' sh "$evener" call "$target" $demo/PushData --plaintext -d @; has "$err" 'after the messages before: malformed'
