@@ -83,24 +83,25 @@ char *cli_read_file(const char *path, size_t *length)
 {
     const bool standard = strcmp(path, "-") == 0;
     FILE *file = standard ? stdin : fopen(path, "rb");
+    const char *name = standard ? "standard input" : path;
     char *text = NULL;
     size_t used = 0;
     size_t room = 4096;
     if (file == NULL) {
-        cli_error("%s: %s", path, strerror(errno));
+        cli_error("%s: %s", name, strerror(errno));
         return NULL;
     }
     for (;;) {
         char *grown = realloc(text, room);
         if (grown == NULL || room > CLI_DATA_BYTES_MAX) {
-            cli_error("%s: larger than %d bytes", path, CLI_DATA_BYTES_MAX);
+            cli_error("%s: larger than %d bytes", name, CLI_DATA_BYTES_MAX);
             text = grown != NULL ? grown : text;
             break;
         }
         text = grown;
         used += fread(text + used, 1, room - used - 1, file);
         if (ferror(file)) {
-            cli_error("%s: %s", path, strerror(errno));
+            cli_error("%s: %s", name, strerror(errno));
             break;
         }
         if (feof(file)) {

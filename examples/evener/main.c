@@ -102,9 +102,9 @@ static int run(int argc, char **argv)
     return status;
 }
 
-/* Occupy the standard descriptors that the caller has closed: a file or socket that got one of these numbers would
- * receive the output. Use of the occupied ones fails. */
-static void occupy_standard_descriptors(void)
+/* Occupy the standard descriptors that the caller has closed: a file or socket that got one of these numbers would be
+ * read as the input, or receive the output. Use of the occupied ones fails. The sanitizers may not have begun yet. */
+__attribute__((no_sanitize("address", "thread", "undefined"))) static void occupy_standard_descriptors(void)
 {
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
         if (fcntl(fd, F_GETFD) == -1) {
@@ -113,9 +113,11 @@ static void occupy_standard_descriptors(void)
     }
 }
 
+/* Run it before the constructors of the libraries, some of which open descriptors. */
+__attribute__((section(".preinit_array"), used)) static void (*before_libraries)(void) = occupy_standard_descriptors;
+
 int main(int argc, char **argv)
 {
-    occupy_standard_descriptors();
     (void)setenv("GRPC_VERBOSITY", "NONE", 0); /* before any thread; the user's own value wins */
 #ifdef EVENER_HAS_ETCD
     (void)evener_etcd_register_resolver(NULL); /* fails only on out of memory: then etcd: is unknown */

@@ -300,6 +300,12 @@ run 1 timeout 200 sh -c 'exec "$@" >/dev/full' sh "$evener" resolve --watch stat
 has "$err" 'standard output: No space left on device'
 run 1 sh -c 'exec "$@" >&-' sh "$evener" resolve static:1.2.3.4:5; has "$err" 'standard output: Bad file descriptor'
 run 0 sh -c 'exec "$@" <&- 2>&-' sh "$evener" resolve static:1.2.3.4:5; has "$out" '1\.2\.3\.4:5'
+# A closed standard input is an error, and not what a library has opened under its number.
+for call in "$demo/UnaryCall --plaintext -d @" "$demo/Exchange --plaintext -d @-" "$method --cacert -"; do
+    # shellcheck disable=SC2086 # words
+    run 1 timeout 60 sh -c 'exec "$@" <&-' sh "$evener" call "$target" $call --timeout 0
+    has "$err" '^evener: standard input: Bad file descriptor$'
+done
 
 # Interrupted between two calls: the figures are of the call that was sent, and none is sent too early.
 for signal in INT TERM; do
