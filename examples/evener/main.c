@@ -97,6 +97,9 @@ static int run(int argc, char **argv)
         break;
     case CLI_WRONG:
         break;
+    case CLI_UNREADABLE:
+        status = EXIT_FAILURE;
+        break;
     }
     cli_options_clear(&options);
     return status;

@@ -136,7 +136,7 @@ static bool take_failures(const entry *e, cli_options *options, char *value)
 
 static void set_request(cli_options *options, const void *bytes, size_t count)
 {
-    options->standard_input = false;
+    options->data_path = NULL;
     evener_bytes_clear(&options->request);
     uint8_t *to = evener_bytes_create(count, &options->request);
     if (count > 0) {
@@ -144,28 +144,29 @@ static void set_request(cli_options *options, const void *bytes, size_t count)
     }
 }
 
-static bool read_data_file(cli_options *options, const char *path)
+static bool take_data_file(const entry *e, cli_options *options, char *value)
+{
+    (void)e;
+    set_request(options, "", 0);
+    options->has_data = true;
+    options->data_path = value;
+    return true;
+}
+
+/* Read the request's file, when all options are known. False: the error was printed. */
+static bool read_data_file(cli_command command, cli_options *options)
 {
     size_t length;
-    char *text = cli_read_file(path, &length);
+    options->standard_input = strcmp(options->data_path, "-") == 0 && command == CLI_CALL && cli_is_typed(options);
+    if (options->standard_input) {
+        return true;
+    }
+    char *text = cli_read_file(options->data_path, &length);
     if (text != NULL) {
-        options->has_data = true;
         set_request(options, text, length);
     }
     free(text);
     return text != NULL;
-}
-
-static bool take_data_file(const entry *e, cli_options *options, char *value)
-{
-    (void)e;
-    if (strcmp(value, "-") != 0) {
-        return read_data_file(options, value);
-    }
-    set_request(options, "", 0);
-    options->has_data = true;
-    options->standard_input = true; /* read when all options are known */
-    return true;
 }
 
 static bool take_data(const entry *e, cli_options *options, char *value)
@@ -485,6 +486,29 @@ static cli_parsed take_operands(cli_command command, int count, char **operands,
     return wanted == 1 || take_method(operands[1], options) ? CLI_RUN : CLI_WRONG;
 }
 
+/* Check that the options go together. */
+static bool check_combinations(const cli_options *options)
+{
+    const bool certificates = options->cacert != NULL || options->cert != NULL || options->key != NULL;
+    if (options->factory_path != NULL &&
+        (options->plaintext || certificates || options->authority != NULL || options->policy != NULL ||
+         options->service_config != NULL || options->transport != NULL || options->default_port != 0 ||
+         options->resolver_option_count > 0)) {
+        return cli_error("--factory: the file says how to reach the service; remove the other options for that");
+    }
+    if (options->plaintext && certificates) {
+        return cli_error("--plaintext does not go with --cacert, --cert or --key");
+    }
+    if ((options->cert != NULL) != (options->key != NULL)) {
+        return cli_error("--cert needs --key, and --key needs --cert");
+    }
+    if (options->policy != NULL && options->service_config != NULL) {
+        return cli_error(
+            "--policy does not go with --service-config: write the policy into that, as loadBalancingConfig");
+    }
+    return true;
+}
+
 cli_parsed cli_options_parse(cli_command command, int argc, char **argv, cli_options *options)
 {
     struct option longs[ENTRIES + 1] = {{0}};
@@ -528,11 +552,13 @@ cli_parsed cli_options_parse(cli_command command, int argc, char **argv, cli_opt
         }
     }
     const cli_parsed result = take_operands(command, argc - optind, argv + optind, options);
-    const bool one_by_one = command == CLI_CALL && cli_is_typed(options);
-    if (result == CLI_RUN && options->standard_input && !one_by_one && !read_data_file(options, "-")) {
+    if (result != CLI_RUN) {
+        return result;
+    }
+    if (!check_combinations(options)) {
         return CLI_WRONG;
     }
-    return result;
+    return options->data_path == NULL || read_data_file(command, options) ? CLI_RUN : CLI_UNREADABLE;
 }
 
 void cli_options_clear(cli_options *options)

@@ -42,6 +42,7 @@ typedef struct cli_options {
     /* the call: call, load */
     evener_bytes request;   /* owned */
     bool has_data, has_hex; /* how the request was given */
+    const char *data_path;  /* while parsing: the file that has it, "-" standard input; NULL: none */
     bool standard_input;    /* it comes there, and is read message by message (messages.h) */
     bool emit_defaults, allow_unknown_fields;
     evener_metadata headers[CLI_HEADERS_MAX];
@@ -61,9 +62,10 @@ typedef struct cli_options {
 } cli_options;
 
 typedef enum cli_parsed {
-    CLI_RUN,   /* the options are complete: run the command */
-    CLI_DONE,  /* help was printed */
-    CLI_WRONG, /* an error was printed: exit with EXIT_USAGE */
+    CLI_RUN,        /* the options are complete: run the command */
+    CLI_DONE,       /* help was printed */
+    CLI_WRONG,      /* an error was printed: exit with EXIT_USAGE */
+    CLI_UNREADABLE, /* an error was printed, of a file with data: exit with EXIT_FAILURE */
 } cli_parsed;
 
 /* Whether the method is called with its types: it is written without a slash in front, and no option asks for bytes. */

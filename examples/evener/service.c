@@ -14,9 +14,6 @@ static bool make_credentials(const cli_options *options, evener_credentials **cr
 {
     evener_status status;
     if (options->plaintext) {
-        if (options->cacert != NULL || options->cert != NULL || options->key != NULL) {
-            return cli_error("--plaintext does not go with --cacert, --cert or --key");
-        }
         return evener_credentials_create_insecure(credentials, &status) == EVENER_STATUS_OK ||
                cli_error("%s", status.message);
     }
@@ -42,10 +39,6 @@ static bool make_credentials(const cli_options *options, evener_credentials **cr
 static bool make_service_config(const cli_options *options, char **config)
 {
     *config = NULL;
-    if (options->policy != NULL && options->service_config != NULL) {
-        return cli_error(
-            "--policy does not go with --service-config: write the policy into that, as loadBalancingConfig");
-    }
     if (options->service_config != NULL && options->service_config[0] == '@') {
         size_t length;
         *config = cli_read_file(options->service_config + 1, &length);
@@ -69,11 +62,6 @@ static bool make_service_config(const cli_options *options, char **config)
 static bool open_factory(const cli_options *options, cli_service *service)
 {
     evener_status status;
-    if (options->plaintext || options->cacert != NULL || options->cert != NULL || options->key != NULL ||
-        options->authority != NULL || options->policy != NULL || options->service_config != NULL ||
-        options->transport != NULL || options->default_port != 0 || options->resolver_option_count > 0) {
-        return cli_error("--factory: the file says how to reach the service; remove the other options for that");
-    }
     if (evener_factory_open(options->factory_path, NULL, &service->factory, &status) != EVENER_STATUS_OK ||
         evener_factory_channel(service->factory, options->target, &service->channel, &status) != EVENER_STATUS_OK) {
         return cli_error("%s", status.message);

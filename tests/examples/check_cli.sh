@@ -40,7 +40,8 @@ start_server; one=$port
 start_server; two=$port
 start_server; three=$port
 target=static:127.0.0.1:$one,127.0.0.1:$two,127.0.0.1:$three
-method=/grpcdemo.GrpcDemo/DemoImport
+demo=grpcdemo.GrpcDemo
+method=/$demo/DemoImport
 
 # ---- the program ----
 run 0 "$evener" --version; has "$out" '^evener [0-9]+\.[0-9]+\.[0-9]+$'
@@ -138,10 +139,27 @@ run 1 "$evener" call other $method --factory "$scratch/good.cfg"; has "$err" 'no
 run 2 "$evener" call "$target" $method --data-hex 123; has "$err" 'whole bytes'
 run 2 "$evener" call "$target" nothing; has "$err" '/package.Service/Method'
 run 1 "$evener" call "$target" $method --plaintext --policy no_such; has "$err" 'no_such'
-run 1 "$evener" call "$target" $method --plaintext --cacert x; has "$err" 'does not go with'
+# A wrong command line is 2, a wrong file 1; the command line comes first.
+for wrong in "--plaintext --cacert x" "--plaintext --cert x" "--plaintext --key x" "--cert x" "--key x" \
+    "--policy a --service-config {}" "--factory x --plaintext" "--factory x --policy a" "--factory x --default-port 1"; do
+    for command in call load list describe; do
+        # shellcheck disable=SC2086 # words
+        case $command in
+        call | load) run 2 "$evener" $command "$target" $method $wrong -d @/nonexistent ;;
+        *) run 2 "$evener" $command "$target" $demo $wrong ;;
+        esac
+        has "$err" 'does not go with|needs --key|remove the other options'
+    done
+done
+for name in $method $demo/UnaryCall; do
+    run 1 "$evener" call "$target" $name --plaintext -d @/nonexistent; has "$err" '^evener: /nonexistent: No such file'
+    run 1 "$evener" call "$target" $name --plaintext --data-file /nonexistent; has "$err" '^evener: /nonexistent: No such file'
+    run 1 "$evener" load "$target" $name --plaintext -d "@$scratch"; has "$err" 'Is a directory$'
+done
+run 2 "$evener" call "$target" -d @/nonexistent; has "$err" 'no method'
+run 1 "$evener" call "$target" $method --cacert /nonexistent; has "$err" '^evener: /nonexistent: No such file'
 
 # ---- messages as JSON: types by reflection ----
-demo=grpcdemo.GrpcDemo
 run 0 "$evener" list "$target" --plaintext; has "$out" '^grpcdemo.GrpcDemo$'; has "$out" '^grpcdemo.GrpcGatewayDemo$'
 run 0 "$evener" list "$target" $demo --plaintext; has "$out" '^grpcdemo.GrpcDemo/CallGrpcGateway$'
 [ "$(wc -l <<<"$out")" -eq 6 ] || bad "methods: $out"
@@ -301,7 +319,7 @@ has "$err" 'standard output: No space left on device'
 run 1 sh -c 'exec "$@" >&-' sh "$evener" resolve static:1.2.3.4:5; has "$err" 'standard output: Bad file descriptor'
 run 0 sh -c 'exec "$@" <&- 2>&-' sh "$evener" resolve static:1.2.3.4:5; has "$out" '1\.2\.3\.4:5'
 # A closed standard input is an error, and not what a library has opened under its number.
-for call in "$demo/UnaryCall --plaintext -d @" "$demo/Exchange --plaintext -d @-" "$method --cacert -"; do
+for call in "$demo/UnaryCall --plaintext -d @" "$demo/Exchange --plaintext -d @-" "$method --plaintext -d @" "$method --cacert -"; do
     # shellcheck disable=SC2086 # words
     run 1 timeout 60 sh -c 'exec "$@" <&-' sh "$evener" call "$target" $call --timeout 0
     has "$err" '^evener: standard input: Bad file descriptor$'
