@@ -340,15 +340,13 @@ static bool prepare(load *l)
     char *name = cli_service_name(options->method);
     const evener_method *method =
         name != NULL && cli_types_open(options, &l->service, name, &types) ? cli_types_method(options, types) : NULL;
-    bool more, ok = method != NULL;
+    bool ok = method != NULL;
     if (ok && (method->client_streaming || method->server_streaming)) {
         ok = cli_error("%s: load makes unary calls only", method->full_name);
     }
     if (ok) {
-        cli_messages messages = cli_messages_open(options, method);
-        ok = cli_messages_next(&messages, &more, &l->request) &&
+        ok = cli_messages_take_one(options, method, &l->request) &&
              ((l->method = strdup(method->path)) != NULL || cli_error("out of memory"));
-        cli_messages_close(&messages);
     }
     free(name);
     evener_descriptors_destroy(types);

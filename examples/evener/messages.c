@@ -145,3 +145,24 @@ bool cli_messages_next(cli_messages *self, bool *more, evener_bytes *message)
     self->is_later = true;
     return true;
 }
+
+bool cli_messages_take_one(const cli_options *options, const evener_method *method, evener_bytes *message)
+{
+    cli_messages messages = cli_messages_open(options, method);
+    evener_bytes second = {0};
+    bool more = false;
+    *message = (evener_bytes){0};
+    bool ok = cli_messages_next(&messages, &more, message);
+    if (ok && more && options->has_data) {
+        ok = cli_messages_next(&messages, &more, &second);
+        if (ok && more) {
+            ok = cli_error("--data: %s takes one message", method->full_name);
+        }
+        evener_bytes_clear(&second);
+    }
+    cli_messages_close(&messages);
+    if (!ok) {
+        evener_bytes_clear(message);
+    }
+    return ok;
+}

@@ -33,4 +33,8 @@ void cli_messages_close(cli_messages *messages);
  * False: the error was printed. */
 bool cli_messages_next(cli_messages *messages, bool *more, evener_bytes *message);
 
+/* Store the message of a unary call, to be cleared. False: the error was printed, also if there are several, and the
+ * message is empty. */
+bool cli_messages_take_one(const cli_options *options, const evener_method *method, evener_bytes *message);
+
 #endif

@@ -96,21 +96,10 @@ static evener_status_code unary(const cli_options *options, const cli_service *s
                                 evener_call_details *details, bool *failed, evener_status *status)
 {
     evener_call_options call = cli_call_options(options);
-    evener_bytes request = {0}, second = {0}, response = {0};
-    cli_messages messages = cli_messages_open(options, method);
-    bool more = false;
-    *failed = !cli_messages_next(&messages, &more, &request);
-    if (!*failed && more && options->has_data) {
-        *failed = !cli_messages_next(&messages, &more, &second);
-        if (!*failed && more) {
-            *failed = !cli_error("--data: %s takes one message", method->full_name);
-        }
-        evener_bytes_clear(&second);
-    }
-    cli_messages_close(&messages);
+    evener_bytes request, response = {0};
     evener_status_clear(status);
+    *failed = !cli_messages_take_one(options, method, &request);
     if (*failed) {
-        evener_bytes_clear(&request);
         return EVENER_STATUS_OK;
     }
     call.details = details;

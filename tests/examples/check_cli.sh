@@ -238,6 +238,8 @@ run 1 "$evener" describe --protoset "$scratch/demo.protoset" no.Such; has "$err"
 run 0 "$evener" load "$target" $demo/CallGrpcGateway --plaintext -n 100 -d '{"config":{"a":"b"}}' --json
 has "$out" '^\{"calls":100,"failed":0,'
 run 1 "$evener" load "$target" $demo/FetchData --plaintext -n 1; has "$err" 'unary'
+run 1 "$evener" load "$target" $demo/CallGrpcGateway --plaintext -n 1 -d '{} {}'; has "$err" 'takes one message'
+run 1 "$evener" load "$target" $demo/CallGrpcGateway --plaintext -n 1 -d '{} garbage'; has "$err" 'after the messages before: malformed'
 run 1 "$evener" call 127.0.0.1:1 $demo/UnaryCall --plaintext; has "$err" '127.0.0.1:1'
 
 # The other way round: a server that expects TLS.
