@@ -53,12 +53,15 @@ static void count_channel(void *arg, const evener_factory_entry *entry)
 static void print_file(const cli_options *options, const char *path, evener_factory *factory)
 {
     unsigned count = 0;
+    if (options->quiet) {
+        return;
+    }
     evener_factory_visit(factory, count_channel, &count);
     if (options->json) {
         json_t *channels = json_array();
         evener_factory_visit(factory, add_channel, channels);
         cli_print_json(json_pack("{s:o, s:b, s:o}", "file", text_or_null(path), "ok", 1, "channels", channels));
-    } else if (!options->quiet) {
+    } else {
         printf("%s: ok, %u channel%s\n", path, count, count == 1 ? "" : "s");
         evener_factory_visit(factory, print_channel, NULL);
     }

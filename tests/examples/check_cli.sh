@@ -83,6 +83,8 @@ run 1 "$evener" check "$scratch/socket.cfg"; has "$err" 'socket.cfg:1: channels.
 
 run 0 "$evener" check --json "$scratch/good.cfg"
 has "$out" '^\{"file":"[^"]*good.cfg","ok":true,"channels":\[\{"name":"demo","target":"static:.*"authority":"demo.test"'
+run 1 "$evener" check --json -q "$scratch/good.cfg" "$scratch/bad.cfg"
+[[ $out == '{"file":"'*'bad.cfg","ok":false,'* && $out != *$'\n'* ]] || bad "quiet with JSON, but: $out"
 run 1 "$evener" check --json "$scratch/bad.cfg"; has "$out" '"ok":false,"error":"[^"]*bad.cfg:2: channels.demo.polici: '
 
 # Control characters in a file are escaped, so that they do not drive the terminal; UTF-8 text is not.
