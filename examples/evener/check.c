@@ -62,7 +62,8 @@ static void print_file(const cli_options *options, const char *path, evener_fact
         evener_factory_visit(factory, add_channel, channels);
         cli_print_json(json_pack("{s:o, s:b, s:o}", "file", text_or_null(path), "ok", 1, "channels", channels));
     } else {
-        printf("%s: ok, %u channel%s\n", path, count, count == 1 ? "" : "s");
+        cli_puts_foreign(stdout, path);
+        printf(": ok, %u channel%s\n", count, count == 1 ? "" : "s");
         evener_factory_visit(factory, print_channel, NULL);
     }
 }

@@ -92,6 +92,8 @@ printf 'channels = { demo = { target = "static:127.0.0.1:1"; authority = "gr\xc3
 run 1 "$evener" check "$scratch/esc.cfg"; has "$err" 'authority is no host name'
 printf 'channels = { demo = { target = "static:127.0.0.1:1"; policy = "no\\x1b[2J"; }; };\n' >"$scratch/esc.cfg"
 run 1 "$evener" check "$scratch/esc.cfg"; has "$err" 'no\\x1b\[2J'
+cp "$scratch/good.cfg" "$scratch/"$'go\x1b[2Jod.cfg'
+run 0 "$evener" check "$scratch/"$'go\x1b[2Jod.cfg'; has "$out" 'go\\x1b\[2Jod\.cfg: ok, 1 channel$'
 printf '127.0.0.1:1 note=%%1b%%5b2Jgr%%c3%%bcn%%c2%%9b%%0aforged\n' >"$scratch/esc.endpoints"
 run 0 "$evener" resolve "file:$scratch/esc.endpoints"; has "$out" 'note=\\x1b\[2Jgrün\\xc2\\x9b\\nforged$'
 # An include that cannot be read ends with a message, not with the process.
