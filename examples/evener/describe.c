@@ -113,7 +113,7 @@ static int run(const cli_options *options, bool describe)
     char *symbol = options->symbol != NULL ? symbol_name(options->symbol) : NULL;
     bool ok = (options->symbol == NULL || symbol != NULL) &&
               (options->protoset_count > 0 || cli_service_open(options, &service)) &&
-              cli_types_open(options, &service, symbol, &types);
+              cli_types_open(options, &service, symbol, &types, NULL);
     if (ok && describe) {
         ok = print_symbol(options, types, symbol);
     } else if (ok) {

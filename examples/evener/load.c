@@ -338,8 +338,9 @@ static bool prepare(load *l)
     }
     evener_descriptors *types = NULL;
     char *name = cli_service_name(options->method);
-    const evener_method *method =
-        name != NULL && cli_types_open(options, &l->service, name, &types) ? cli_types_method(options, types) : NULL;
+    const evener_method *method = name != NULL && cli_types_open(options, &l->service, name, &types, NULL)
+                                      ? cli_types_method(options, types)
+                                      : NULL;
     bool ok = method != NULL;
     if (ok && (method->client_streaming || method->server_streaming)) {
         ok = cli_error("%s: load makes unary calls only", method->full_name);

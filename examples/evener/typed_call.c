@@ -121,11 +121,13 @@ evener_status_code cli_typed_call(const cli_options *options, const cli_service 
     evener_status_code code = EVENER_STATUS_OK;
     char *name = cli_service_name(options->method);
     evener_status_clear(status);
-    if (name != NULL && cli_types_open(options, service, name, &types)) {
+    if (name != NULL && cli_types_open(options, service, name, &types, status)) {
         method = cli_types_method(options, types);
     }
-    *failed = method == NULL;
-    if (method != NULL) {
+    *failed = method == NULL && status->code == EVENER_STATUS_OK;
+    if (method == NULL) {
+        code = status->code;
+    } else {
         code = method->client_streaming || method->server_streaming
                    ? stream(options, service, method, details, failed, status)
                    : unary(options, service, method, details, failed, status);

@@ -22,10 +22,11 @@ evener_call_options cli_call_options(const cli_options *options)
 }
 
 bool cli_types_open(const cli_options *options, const cli_service *service, const char *symbol,
-                    evener_descriptors **types)
+                    evener_descriptors **types, evener_status *unreached)
 {
     evener_status status;
     *types = NULL;
+    evener_status_clear(unreached);
     if (evener_descriptors_create(types, &status) != EVENER_STATUS_OK) {
         return cli_error("%s", status.message);
     }
@@ -42,11 +43,16 @@ bool cli_types_open(const cli_options *options, const cli_service *service, cons
     if (code == EVENER_STATUS_OK) {
         return true;
     }
+    const bool reached = code != EVENER_STATUS_UNAVAILABLE && code != EVENER_STATUS_DEADLINE_EXCEEDED;
+    if (!reached && unreached != NULL) {
+        *unreached = status;
+        return false;
+    }
     cli_error("%s", status.message);
     if (code == EVENER_STATUS_UNIMPLEMENTED) {
         cli_error(
             "--protoset FILE takes the types from a file; bytes need none: /package.Service/Method --data-hex HEX");
-    } else if (code == EVENER_STATUS_UNAVAILABLE || code == EVENER_STATUS_DEADLINE_EXCEEDED) {
+    } else if (!reached) {
         cli_service_hint(options, service, status.message);
     }
     return false;

@@ -11,9 +11,10 @@
 #include "examples/evener/service.h"
 
 /* Store the types that --protoset files have, or, without any, those that the server has for `symbol` (NULL: none yet).
- * *types is to be destroyed, on failure too. False: the error was printed. */
+ * *types is to be destroyed, on failure too. False: the error was printed; unless `unreached` is not NULL and the
+ * server could not be reached: then *unreached says why, UNAVAILABLE or DEADLINE_EXCEEDED. Otherwise that is OK. */
 bool cli_types_open(const cli_options *options, const cli_service *service, const char *symbol,
-                    evener_descriptors **types);
+                    evener_descriptors **types, evener_status *unreached);
 
 /* The options of a call, of reflection as well: deadline, headers, --wait-for-ready. `details` is not set. */
 evener_call_options cli_call_options(const cli_options *options);

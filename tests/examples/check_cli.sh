@@ -244,7 +244,20 @@ has "$out" '^\{"calls":100,"failed":0,'
 run 1 "$evener" load "$target" $demo/FetchData --plaintext -n 1; has "$err" 'unary'
 run 1 "$evener" load "$target" $demo/CallGrpcGateway --plaintext -n 1 -d '{} {}'; has "$err" 'takes one message'
 run 1 "$evener" load "$target" $demo/CallGrpcGateway --plaintext -n 1 -d '{} garbage'; has "$err" 'after the messages before: malformed'
-run 1 "$evener" call 127.0.0.1:1 $demo/UnaryCall --plaintext; has "$err" '127.0.0.1:1'
+# A server that cannot be asked for its types: the call ends as one with bytes does.
+run 78 "$evener" call 127.0.0.1:1 $demo/UnaryCall --plaintext; has "$err" '^evener: UNAVAILABLE: .*127.0.0.1:1'
+run 78 "$evener" call "$target" $demo/UnaryCall; has "$err" 'Did you mean --plaintext\?$'
+run 68 "$evener" call static:127.0.0.1:1 $demo/UnaryCall --plaintext --wait-for-ready --timeout 50ms --json
+has "$out" '^\{"status":"DEADLINE_EXCEEDED","code":4,'
+for transport in grpc http2; do
+    run 78 env EVENER_TRANSPORT=$transport "$evener" call static:127.0.0.1:1 $demo/UnaryCall --plaintext --json -v
+    has "$out" '^\{"status":"UNAVAILABLE","code":14,"message":".*127.0.0.1:1.*","backend":null,"attempts":0,'
+    has "$err" '^backend \(none\)'
+done
+run 1 "$evener" call "$target" no.Such/Method --plaintext --json; [ -z "$out" ] || bad "a call that was not made: $out"
+for command in list describe; do
+    run 1 "$evener" $command static:127.0.0.1:1 $demo --plaintext; has "$err" '127.0.0.1:1'
+done
 
 # The other way round: a server that expects TLS.
 openssl s_server -accept 127.0.0.1:0 -cert "$scratch/one.pem" -key "$scratch/one.key" -alpn h2 -www \
