@@ -1,9 +1,10 @@
 #!/bin/bash
-# check_cli_options.sh EVENER: help, man page, completions of bash and zsh, and behaviour of the program have the same
-# commands, and for each command the same options with the same letters and arguments.
+# check_cli_options.sh EVENER DEMO_SERVER: help, man page, completions of bash and zsh, and behaviour of the program
+# have the same commands, and for each command the same options with the same letters and arguments. What the man page
+# says of the JSON output has the names that are printed.
 set -uo pipefail
 export LC_ALL=C
-evener=$1
+evener=$1 demo_server=$2
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 completion=$root/examples/evener/completion
 failed=0
@@ -14,7 +15,7 @@ wrong() { printf '%s\n' "$*"; failed=1; }
 same()
 {
     local differences
-    differences=$(diff <(echo "$2") <(echo "$3")) || wrong "$1 differs from the help:
+    differences=$(diff <(echo "$2") <(echo "$3")) || wrong "$1 differs from the program's:
 $differences"
 }
 
@@ -167,6 +168,55 @@ same "zsh's transports" "$(bash_proposes load --transport "")" \
     "$(sed -nE "s/.*:transport:\((.*)\)'/\1/p" "$completion/_evener" | tr ' ' '\n' | sort)"
 same "zsh's targets" "$(bash_proposes resolve "")" \
     "$(sed -nE "s/.*':target:\((.*)\)' ;;/\1/p" "$completion/_evener" | tr -d '\\' | tr ' ' '\n' | sort)"
+
+# ---- JSON ----
+
+man_names() # COMMAND: the names that the man page has for its JSON output, sorted, a line each
+{
+    sed -n '/^\.SH JSON OUTPUT/,/^\.SH EXIT/p' "$root/docs/evener.1" | awk -v command="$1" '
+        /^\.B / { here = $2 == command }
+        /^\.nf/ { block = 1 }
+        /^\.fi/ { block = 0 }
+        here && block' | grep -oE '"[a-z0-9_]+"' | tr -d '"' | sort -u
+}
+names() { grep -oE '"[a-z0-9_]+":' | tr -d '":' | sort -u; }
+
+scratch=$(mktemp -d)
+: >"$scratch/server"
+"$demo_server" 0 >"$scratch/server" 2>&1 &
+server=$!
+trap 'kill $server; rm -rf "$scratch"' EXIT
+port=
+for _ in $(seq 200); do
+    port=$(sed -n 's/.*:\([0-9]*\)$/\1/p' "$scratch/server")
+    [ -z "$port" ] || break
+    sleep 0.05
+done
+protoc -I "$root/examples/proto" --include_imports --descriptor_set_out="$scratch/protoset" grpcdemo/grpcdemo.proto ||
+    wrong "protoc"
+echo 'channels = { demo = { target = "static:127.0.0.1:1"; credentials = "insecure"; }; };' >"$scratch/good.cfg"
+echo 127.0.0.1:1 >"$scratch/endpoints"
+exec {answers}< <(exec "$evener" resolve --watch --json "file:$scratch/endpoints")
+watching=$!
+IFS= read -r -t 60 first <&$answers
+echo 127.0.0.1:2 >"$scratch/new"
+mv "$scratch/new" "$scratch/endpoints"
+IFS= read -r -t 60 second <&$answers
+kill $watching
+exec {answers}<&-
+# No name server is here for a service config.
+same "the man page's JSON of resolve" "$(names <<<"$first $second")" "$(man_names resolve | grep -vx service_config)"
+[[ $first != *'"added"'* ]] || wrong "the first answer of resolve has differences, other than in the man page: $first"
+same "the man page's JSON of check" \
+    "$("$evener" check --json "$scratch/good.cfg" "$scratch/none.cfg" | names)" "$(man_names check)"
+same "the man page's JSON of call" "$("$evener" call "static:127.0.0.1:$port" /grpcdemo.GrpcDemo/DemoImport --plaintext \
+    --json | names)" "$(man_names call)"
+same "the man page's JSON of load" "$("$evener" load "static:127.0.0.1:$port" /grpcdemo.GrpcDemo/DemoImport --plaintext \
+    --json -n 1 | names)" "$(man_names load)"
+same "the man page's JSON of list" "$({ "$evener" list --json --protoset "$scratch/protoset" &&
+    "$evener" list --json --protoset "$scratch/protoset" grpcdemo.GrpcDemo; } | names)" "$(man_names list)"
+same "the man page's JSON of describe" \
+    "$("$evener" describe --json --protoset "$scratch/protoset" grpcdemo.Gender | names)" "$(man_names describe)"
 
 bash -n "$completion/evener.bash" || failed=1
 if command -v zsh >/dev/null; then
