@@ -119,8 +119,12 @@ for command in $own; do
             elif [ $with -ne $needs ]; then
                 wrong "the help of $command has \"$option\", but: $said"
             elif [ $with -eq 1 ]; then
-                ! grep -q '^dns:' < <(bash_proposes "$command" "$word" "") ||
-                    wrong "bash proposes a target as the argument of $command $word"
+                for equals in "" =; do # bash makes a word of its own of the "=" in --option=value
+                    ! grep -q '^dns:' < <(bash_proposes "$command" "$word" $equals "") ||
+                        wrong "bash proposes a target as the argument of $command $word$equals"
+                done
+                ! grep -q '^dns:' < <(bash_proposes "$command" "$word" =) ||
+                    wrong "bash proposes a target as the argument of $command $word="
             elif [[ $word == --* ]]; then
                 [[ $("$evener" "$command" "$word=x" 2>&1 </dev/null) == *"doesn't allow an argument"* ]] ||
                     wrong "$command takes an argument of the flag $word"
@@ -162,6 +166,13 @@ for option in policy transport; do
     "$evener" call static:127.0.0.1:1 /a.B/C --plaintext --$option no_such_$option >/dev/null 2>&1
     [ $? -ne 78 ] || wrong "an unknown $option is accepted"
 done
+for option in policy transport; do
+    same "bash's completion of --$option=" "$(bash_proposes load --$option "")" "$(bash_proposes load --$option =)"
+done
+same "bash's completion of --policy=p2" p2c_ewma "$(bash_proposes load --policy = p2)"
+same "bash's completion of --transport=h" http2 "$(bash_proposes load --transport = h)"
+same "bash's completion of --resolver-option a=" "" "$(bash_proposes load --resolver-option a =)"
+same "bash's completion of --resolver-option a=b" "" "$(bash_proposes load --resolver-option a = b)"
 same "zsh's policies" "$(bash_proposes load --policy "")" \
     "$(sed -n '/^_evener_policies=(/,/)/p' "$completion/_evener" | sed 's/.*(//; s/)//' | tr ' ' '\n' | grep . | sort)"
 same "zsh's transports" "$(bash_proposes load --transport "")" \

@@ -22,6 +22,14 @@ _evener()
         mapfile -t COMPREPLY < <(compgen -W "resolve check call load list describe help --help --version -h -V" -- "$current")
         return
     fi
+    # "=" is a word of its own in --option=value, and in key=value.
+    if [ "$previous" = = ]; then
+        previous=${COMP_WORDS[COMP_CWORD - 2]}
+        [[ $previous == -* ]] || return
+    elif [ "$current" = = ]; then
+        current=""
+        [[ $previous == -* ]] || return
+    fi
     case $previous in
     --cacert | --cert | --key | --factory | --data-file | --protoset)
         mapfile -t COMPREPLY < <(compgen -f -- "$current")
