@@ -14,6 +14,8 @@ else
     cmake --install "$1" --prefix "$prefix" >"$scratch/install.log" || { cat "$scratch/install.log"; exit 1; }
     pc=$(dirname "$(find "$prefix" -name evener.pc)")
     demo_server=$1/examples/demo_server
+    [ -f "$prefix/share/zsh/site-functions/_evener" ] && [ ! -e "$prefix/share/zsh/vendor-completions" ] ||
+        { echo "zsh's completion is not in share/zsh/site-functions"; exit 1; }
 fi
 
 # The program opens a channel by its name in a factory file and makes calls; exit status 0 if all succeed.

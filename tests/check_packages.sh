@@ -49,6 +49,8 @@ done
 pc=$(find "$root" -name evener.pc)
 export LD_LIBRARY_PATH=${pc%/pkgconfig/evener.pc}
 "$root/usr/bin/evener" --version
+[ -f "$root/usr/share/zsh/vendor-completions/_evener" ] ||
+    { echo "zsh's completion is not in share/zsh/vendor-completions"; exit 1; }
 # What `man --warnings` runs for a page, here once for all of them.
 if command -v groff >/dev/null && command -v tbl >/dev/null && command -v preconv >/dev/null; then
     mkdir "$scratch/pages"
