@@ -194,6 +194,11 @@ enum MHD_Result gateway_stream_answer(gateway_request *request)
         return MHD_NO;
     }
     MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/x-ndjson");
+    evener_call_details known = {.size = sizeof known};
+    /* Does not wait: the server's headers come before its first message, and none come after the end. */
+    if (evener_stream_headers(self->stream, &known.initial_metadata, &known.initial_metadata_count)) {
+        gateway_headers_add(response, &known);
+    }
     const enum MHD_Result queued = MHD_queue_response(request->connection, MHD_HTTP_OK, response);
     MHD_destroy_response(response);
     return queued;

@@ -95,6 +95,8 @@ call 200 demo "$at/grpcdemo.GrpcDemo/UnaryCall" -d '{}' -H 'Grpc-Metadata-Echo-T
     -H 'Grpc-Metadata-Echo-X-Bin: AAH/'
 has_header 'Grpc-Metadata-echo-text: hello'; has_header 'Grpc-Metadata-echo-x-bin: AAH/'
 has_header 'Grpc-Trailer-echo-text: hello'
+call 200 '"favBook"' "$at/grpcdemo.GrpcDemo/FetchData" -d '{}' -H 'Grpc-Metadata-Echo-Text: hello'
+has_header 'Grpc-Metadata-echo-text: hello'
 call 400 'base64' "$at/grpcdemo.GrpcDemo/UnaryCall" -d '{}' -H 'Grpc-Metadata-X-Bin: ?'
 call 400 'Grpc-Timeout' "$at/grpcdemo.GrpcDemo/UnaryCall" -d '{}' -H 'Grpc-Timeout: 1'
 call 400 'Grpc-Timeout' "$at/grpcdemo.GrpcDemo/UnaryCall" -d '{}' -H 'Grpc-Timeout: 123456789S'
