@@ -8,6 +8,7 @@
 #include "examples/evener/service.h"
 #include "examples/evener/typed_call.h"
 #include "examples/evener/types.h"
+#include "examples/whole_message.h"
 
 static bool is_binary(const char *key)
 {
@@ -75,21 +76,10 @@ static void print_hex(const evener_bytes *bytes)
     }
 }
 
-/* The status message: whole, where the call got so far; its text in `status` is cut. */
-static evener_bytes message_of(const evener_status *status, const evener_call_details *details)
-{
-    const size_t kept = strlen(status->message);
-    if (details->status_message != NULL && details->status_message_bytes > kept) {
-        return (evener_bytes){.data = (const uint8_t *)details->status_message,
-                              .length = details->status_message_bytes};
-    }
-    return (evener_bytes){.data = (const uint8_t *)status->message, .length = kept};
-}
-
 /* Print how a call ended as a JSON object. `response` NULL: its answers were printed before, each as an object. */
 static void print_json(const evener_status *status, const evener_call_details *details, const evener_bytes *response)
 {
-    const evener_bytes message = message_of(status, details);
+    const evener_bytes message = whole_message(status, details);
     const bool has_backend = details->peer != NULL && details->peer[0] != '\0';
     json_t *object = json_pack(
         "{s:s, s:i, s:o, s:o, s:i, s:o, s:o}", "status", evener_status_code_name(status->code), "code",
@@ -149,7 +139,7 @@ static int make_call(const cli_options *options, const cli_service *service)
         print_json(&status, &details, NULL);
     }
     if (!options->json && code != EVENER_STATUS_OK && !failed) {
-        const evener_bytes message = message_of(&status, &details);
+        const evener_bytes message = whole_message(&status, &details);
         cli_error("%s: %.*s", evener_status_code_name(code), (int)message.length, (const char *)message.data);
     }
     if (code != EVENER_STATUS_OK && !failed && (details.peer == NULL || details.peer[0] == '\0')) {

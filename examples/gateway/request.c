@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "examples/whole_message.h"
+
 void gateway_request_ref(gateway_request *request)
 {
     atomic_fetch_add_explicit(&request->references, 1, memory_order_relaxed);
@@ -90,18 +92,12 @@ enum MHD_Result gateway_answer(gateway_request *request, unsigned http_status, c
 char *gateway_error_json(const gateway_request *request, const evener_status *status,
                          const evener_call_details *details)
 {
-    const char *message = status->message;
-    size_t message_bytes = strlen(message);
-    const evener_metadata *rich = NULL;
-    if (details != NULL) {
-        rich = evener_metadata_find(details->trailing_metadata, details->trailing_metadata_count,
-                                    "grpc-status-details-bin");
-        if (message_bytes + 1 == EVENER_STATUS_MESSAGE_BYTES && details->status_message_bytes > message_bytes) {
-            message = details->status_message; /* which is whole */
-            message_bytes = details->status_message_bytes;
-        }
-    }
-    return evener_http_routes_error(request->owner->routes, status->code, message, message_bytes,
+    const evener_bytes message = whole_message(status, details);
+    const evener_metadata *rich =
+        details != NULL ? evener_metadata_find(details->trailing_metadata, details->trailing_metadata_count,
+                                               "grpc-status-details-bin")
+                        : NULL;
+    return evener_http_routes_error(request->owner->routes, status->code, (const char *)message.data, message.length,
                                     rich != NULL ? rich->value : NULL, rich != NULL ? rich->value_bytes : 0);
 }
 

@@ -1,0 +1,258 @@
+/* The gateway between a server of HTTP and backends that are fakes, in one thread: what it makes of headers, of long
+ * messages, and of memory that fails. The functions of libmicrohttpd that it calls are this file's. */
+#include <criterion/criterion.h>
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include <evener/descriptors.h>
+
+#include "examples/gateway/gateway.h"
+#include "tests/support/channel_fixture.h"
+
+/* ---- a server of HTTP with one connection ---- */
+
+#define HEADERS_MAX 4
+
+struct MHD_Connection {
+    const char *names[HEADERS_MAX]; /* of the request */
+    const char *values[HEADERS_MAX];
+    size_t header_count;
+    bool suspended;
+    unsigned status; /* of the answer; 0: there is none */
+    char body[4096];
+};
+
+struct MHD_Response {
+    char *text;
+    size_t bytes;
+    bool is_own;
+};
+
+struct MHD_Daemon {
+    MHD_AccessHandlerCallback handle;
+    void *(*begin)(void *arg, const char *target, struct MHD_Connection *connection);
+    MHD_RequestCompletedCallback completed;
+    void *arg; /* of all three */
+};
+
+static struct MHD_Daemon http;
+
+struct MHD_Daemon *MHD_start_daemon(unsigned flags, uint16_t port, MHD_AcceptPolicyCallback accepts, void *accepts_arg,
+                                    MHD_AccessHandlerCallback handle, void *arg, ...)
+{
+    (void)flags, (void)port, (void)accepts, (void)accepts_arg;
+    http = (struct MHD_Daemon){.handle = handle, .arg = arg};
+    va_list options;
+    va_start(options, arg);
+    for (unsigned option; (option = va_arg(options, unsigned)) != MHD_OPTION_END;) {
+        switch (option) {
+        case MHD_OPTION_URI_LOG_CALLBACK:
+            http.begin = va_arg(options, void *(*)(void *, const char *, struct MHD_Connection *));
+            (void)va_arg(options, void *);
+            break;
+        case MHD_OPTION_NOTIFY_COMPLETED:
+            http.completed = va_arg(options, MHD_RequestCompletedCallback);
+            (void)va_arg(options, void *);
+            break;
+        case MHD_OPTION_EXTERNAL_LOGGER:
+        case MHD_OPTION_UNESCAPE_CALLBACK:
+            (void)va_arg(options, void (*)(void));
+            (void)va_arg(options, void *);
+            break;
+        case MHD_OPTION_SOCK_ADDR:
+        case MHD_OPTION_ARRAY:
+            (void)va_arg(options, void *);
+            break;
+        case MHD_OPTION_CONNECTION_MEMORY_LIMIT:
+            (void)va_arg(options, size_t);
+            break;
+        default:
+            (void)va_arg(options, unsigned);
+        }
+    }
+    va_end(options);
+    return &http;
+}
+
+void MHD_stop_daemon(struct MHD_Daemon *stopped)
+{
+    (void)stopped;
+}
+
+const union MHD_DaemonInfo *MHD_get_daemon_info(struct MHD_Daemon *of, enum MHD_DaemonInfoType type, ...)
+{
+    (void)of, (void)type;
+    return NULL;
+}
+
+enum MHD_Result MHD_is_feature_supported(enum MHD_FEATURE feature)
+{
+    (void)feature;
+    return MHD_NO;
+}
+
+const char *MHD_lookup_connection_value(struct MHD_Connection *connection, enum MHD_ValueKind kind, const char *key)
+{
+    cr_assert_eq(kind, MHD_HEADER_KIND);
+    for (size_t i = 0; i < connection->header_count; i++) {
+        if (strcasecmp(connection->names[i], key) == 0) {
+            return connection->values[i];
+        }
+    }
+    return NULL;
+}
+
+int MHD_get_connection_values(struct MHD_Connection *connection, enum MHD_ValueKind kind, MHD_KeyValueIterator visit,
+                              void *arg)
+{
+    cr_assert_eq(kind, MHD_HEADER_KIND);
+    size_t i = 0;
+    while (i < connection->header_count && visit(arg, kind, connection->names[i], connection->values[i]) == MHD_YES) {
+        i++;
+    }
+    return (int)i;
+}
+
+void MHD_suspend_connection(struct MHD_Connection *connection)
+{
+    connection->suspended = true;
+}
+
+void MHD_resume_connection(struct MHD_Connection *connection)
+{
+    connection->suspended = false;
+}
+
+struct MHD_Response *MHD_create_response_from_buffer(size_t bytes, void *text, enum MHD_ResponseMemoryMode mode)
+{
+    struct MHD_Response *response = calloc(1, sizeof *response);
+    cr_assert_not_null(response);
+    *response = (struct MHD_Response){.text = text, .bytes = bytes, .is_own = mode == MHD_RESPMEM_MUST_FREE};
+    return response;
+}
+
+struct MHD_Response *MHD_create_response_from_callback(uint64_t bytes, size_t block, MHD_ContentReaderCallback read,
+                                                       void *arg, MHD_ContentReaderFreeCallback destroy)
+{
+    (void)bytes, (void)block, (void)read, (void)arg, (void)destroy;
+    return NULL;
+}
+
+enum MHD_Result MHD_add_response_header(struct MHD_Response *response, const char *name, const char *value)
+{
+    (void)response, (void)name, (void)value;
+    return MHD_YES;
+}
+
+enum MHD_Result MHD_queue_response(struct MHD_Connection *connection, unsigned status, struct MHD_Response *response)
+{
+    cr_assert_eq(connection->status, 0, "a second answer");
+    connection->status = status;
+    snprintf(connection->body, sizeof connection->body, "%.*s", (int)response->bytes, response->text);
+    return MHD_YES;
+}
+
+void MHD_destroy_response(struct MHD_Response *response)
+{
+    if (response->is_own) {
+        free(response->text);
+    }
+    free(response);
+}
+
+/* ---- the gateway and its backend, which answers a call with its request ---- */
+
+static fixture *backend;
+static evener_descriptors *types;
+static evener_http_routes *routes;
+static gateway served;
+
+static fake_call_outcome answer(void *arg, const char *address, const evener_call_begin_args *args)
+{
+    (void)arg, (void)address, (void)args;
+    return (fake_call_outcome){.kind = FAKE_CALL_ANSWER};
+}
+
+static void set_up(void)
+{
+    static char set[262144];
+    FILE *file = fopen(DEMO_PROTOSET, "rb");
+    cr_assert_not_null(file);
+    const size_t set_bytes = fread(set, 1, sizeof set, file);
+    fclose(file);
+    evener_status status;
+    cr_assert_eq(evener_descriptors_create(&types, &status), EVENER_STATUS_OK, "%s", status.message);
+    cr_assert_eq(evener_descriptors_add_set(types, set, set_bytes, &status), EVENER_STATUS_OK, "%s", status.message);
+    cr_assert_eq(evener_http_routes_create(types, NULL, &routes, &status), EVENER_STATUS_OK, "%s", status.message);
+    backend = fixture_create_calling(NULL, answer, NULL);
+    fixture_push(backend, "127.0.0.1:1");
+    fixture_connect(backend);
+    char error[256];
+    served = (gateway){.channel = backend->channel, .routes = routes};
+    cr_assert(gateway_start(&served, "127.0.0.1:0", error, sizeof error), "%s", error);
+}
+
+static void tear_down(void)
+{
+    gateway_stop(&served, 0);
+    fixture_destroy(backend);
+    evener_http_routes_destroy(routes);
+    evener_descriptors_destroy(types);
+}
+
+TestSuite(gateway_parts, .init = set_up, .fini = tear_down);
+
+/* ---- errors ---- */
+
+/* Return the JSON of an error whose call got this message, to be freed. */
+static char *error_of(const char *message, size_t bytes)
+{
+    const gateway_request request = {.owner = &served};
+    const evener_call_details details = {
+        .size = sizeof details, .status_message = message, .status_message_bytes = bytes};
+    evener_status status;
+    evener_status_set(&status, EVENER_STATUS_NOT_FOUND, "%s", message);
+    char *json = gateway_error_json(&request, &status, &details);
+    cr_assert_not_null(json);
+    return json;
+}
+
+/* evener_status cuts it between characters of three bytes, so that it does not fill its room. */
+Test(gateway_parts, a_long_message_of_wide_characters_is_whole)
+{
+    char message[200 * 3 + 1] = "";
+    for (size_t i = 0; i < 200; i++) {
+        strcat(message, "\u6d4b");
+    }
+    char expected[sizeof message + 64];
+    snprintf(expected, sizeof expected, "{\"code\":5,\"message\":\"%s\",\"details\":[]}", message);
+    char *json = error_of(message, strlen(message));
+    cr_expect_str_eq(json, expected);
+    free(json);
+}
+
+Test(gateway_parts, a_message_goes_on_after_a_nul_byte)
+{
+    static const char message[] = "no\0 such book";
+    char *json = error_of(message, sizeof message - 1);
+    cr_expect_str_eq(json, "{\"code\":5,\"message\":\"no\\u0000 such book\",\"details\":[]}");
+    free(json);
+}
+
+Test(gateway_parts, an_error_without_a_call_has_the_message_of_its_status)
+{
+    const gateway_request request = {.owner = &served};
+    const evener_call_details empty = {.size = sizeof empty};
+    evener_status status;
+    evener_status_set(&status, EVENER_STATUS_UNAVAILABLE, "the gateway is stopping");
+    const evener_call_details *const cases[] = {NULL, &empty};
+    for (size_t i = 0; i < 2; i++) {
+        char *json = gateway_error_json(&request, &status, cases[i]);
+        cr_expect_str_eq(json, "{\"code\":14,\"message\":\"the gateway is stopping\",\"details\":[]}");
+        free(json);
+    }
+}
