@@ -63,27 +63,6 @@ static void base64_encode(const char *data, size_t length, char *to)
 
 /* ---- requests ---- */
 
-/* Read Grpc-Timeout: at most 8 digits and a unit (grpc: doc/PROTOCOL-HTTP2.md). Part of a millisecond counts as one. */
-static bool read_timeout(const char *text, uint64_t *timeout_ms)
-{
-    static const struct {
-        char name;
-        uint64_t ns;
-    } units[] = {{'H', 3600000000000}, {'M', 60000000000}, {'S', 1000000000}, {'m', 1000000}, {'u', 1000}, {'n', 1}};
-    const size_t digits = strspn(text, "0123456789");
-    if (digits < 1 || digits > 8 || strlen(text) != digits + 1) {
-        return false;
-    }
-    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
-        if (units[i].name == text[digits]) {
-            *timeout_ms = (strtoull(text, NULL, 10) * units[i].ns + 999999) / 1000000;
-            *timeout_ms += *timeout_ms == 0; /* 0 would be no deadline */
-            return true;
-        }
-    }
-    return false;
-}
-
 typedef struct collector {
     gateway_call_headers *headers;
     size_t room;         /* of the metadata */
@@ -148,7 +127,7 @@ evener_status_code gateway_headers_read(struct MHD_Connection *connection, gatew
 {
     *headers = (gateway_call_headers){0};
     const char *timeout = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Grpc-Timeout");
-    if (timeout != NULL && !read_timeout(timeout, &headers->timeout_ms)) {
+    if (timeout != NULL && !evener_timeout_parse(timeout, &headers->timeout_ms)) {
         return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
                                  "Grpc-Timeout: up to 8 digits and a unit are needed: H, M, S, m, u or n");
     }

@@ -256,3 +256,46 @@ Test(gateway_parts, an_error_without_a_call_has_the_message_of_its_status)
         free(json);
     }
 }
+
+/* ---- headers ---- */
+
+#define HOUR_MS UINT64_C(3600000)
+
+Test(gateway_parts, a_timeout_of_any_eight_digits_is_the_calls)
+{
+    static const struct {
+        const char *text;
+        uint64_t ms; /* 0: refused */
+    } cases[] = {{"1n", 1},
+                 {"1000001n", 2},
+                 {"1u", 1},
+                 {"1001u", 2},
+                 {"500m", 500},
+                 {"0S", 1},
+                 {"1S", 1000},
+                 {"2M", 120000},
+                 {"5124095H", 5124095 * HOUR_MS}, /* the last whose nanoseconds are less than 2^64 */
+                 {"5124096H", 5124096 * HOUR_MS},
+                 {"97357816H", 97357816 * HOUR_MS},
+                 {"99999999H", 99999999 * HOUR_MS},
+                 {"", 0},
+                 {"S", 0},
+                 {"1", 0},
+                 {"1s", 0},
+                 {"1SS", 0},
+                 {"+1S", 0},
+                 {" 1S", 0},
+                 {"1 S", 0},
+                 {"-1S", 0},
+                 {"123456789S", 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct MHD_Connection connection = {.names = {"Grpc-Timeout"}, .values = {cases[i].text}, .header_count = 1};
+        gateway_call_headers headers;
+        evener_status status;
+        const evener_status_code code = gateway_headers_read(&connection, &headers, &status);
+        cr_expect_eq(code, cases[i].ms != 0 ? EVENER_STATUS_OK : EVENER_STATUS_INVALID_ARGUMENT, "%s", cases[i].text);
+        cr_expect_eq(headers.timeout_ms, cases[i].ms, "%s: %llu ms", cases[i].text,
+                     (unsigned long long)headers.timeout_ms);
+        gateway_headers_clear(&headers);
+    }
+}
