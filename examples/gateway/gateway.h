@@ -64,6 +64,7 @@ struct gateway_request {
     char *body;
     size_t body_length, body_room;
     bool body_too_large;
+    bool body_out_of_memory;
     bool listed;
     bool starting; /* with the gateway's mutex: its call is being started */
     evener_http_match *match;

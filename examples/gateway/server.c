@@ -109,14 +109,14 @@ static void keep_body(gateway_request *request, const char *data, size_t length)
         request->body_too_large = true;
         request->body_length = 0;
     }
-    if (request->body_too_large) {
+    if (request->body_too_large || request->body_out_of_memory) {
         return;
     }
     if (length > request->body_room - request->body_length) {
         const size_t room = 2 * request->body_room + length;
         char *body = realloc(request->body, room);
         if (body == NULL) {
-            request->body_too_large = true;
+            request->body_out_of_memory = true;
             return;
         }
         request->body = body;
@@ -157,6 +157,8 @@ static enum MHD_Result start_call(gateway_request *request)
     }
     evener_status_code code = evener_http_match_request(request->match, request->query, request->body,
                                                         request->body_length, &message, &status);
+    /* JSON beyond a limit is the client's doing: 400, not 429. */
+    const unsigned http_status = code == EVENER_STATUS_RESOURCE_EXHAUSTED ? MHD_HTTP_BAD_REQUEST : 0;
     if (code == EVENER_STATUS_OK) {
         code = gateway_headers_read(request->connection, &headers, &status);
     }
@@ -171,8 +173,6 @@ static enum MHD_Result start_call(gateway_request *request)
     }
     gateway_headers_clear(&headers);
     evener_bytes_clear(&message);
-    /* A body that is too large in JSON is the client's doing: 400, not 429. */
-    const unsigned http_status = code == EVENER_STATUS_RESOURCE_EXHAUSTED ? MHD_HTTP_BAD_REQUEST : 0;
     return code == EVENER_STATUS_OK ? MHD_YES : gateway_answer_error(request, http_status, &status, NULL);
 }
 
@@ -201,6 +201,10 @@ static enum MHD_Result dispatch(gateway_request *request, const char *verb)
         evener_status_set(&status, EVENER_STATUS_RESOURCE_EXHAUSTED, "the body has more than %d bytes",
                           GATEWAY_BODY_BYTES_MAX);
         return gateway_answer_error(request, MHD_HTTP_CONTENT_TOO_LARGE, &status, NULL);
+    }
+    if (request->body_out_of_memory) {
+        evener_status_set(&status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory");
+        return gateway_answer_error(request, 0, &status, NULL);
     }
     const evener_status_code code =
         evener_http_routes_find(owner->routes, verb, request->target, &request->match, &status);

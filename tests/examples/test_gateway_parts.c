@@ -12,6 +12,7 @@
 
 #include "examples/gateway/gateway.h"
 #include "tests/support/channel_fixture.h"
+#include "tests/support/failing_memory.h"
 
 /* ---- a server of HTTP with one connection ---- */
 
@@ -298,4 +299,89 @@ Test(gateway_parts, a_timeout_of_any_eight_digits_is_the_calls)
                      (unsigned long long)headers.timeout_ms);
         gateway_headers_clear(&headers);
     }
+}
+
+/* ---- memory ---- */
+
+typedef struct exchange {
+    struct MHD_Connection connection;
+    void *state; /* the gateway's */
+} exchange;
+
+/* Call the gateway as the server does: with the headers, each piece of the body, its end, and after a sleep. */
+static void call_gateway(exchange *x, const char *piece, size_t bytes)
+{
+    cr_assert_eq(http.handle(http.arg, &x->connection, "", "POST", "HTTP/1.1", piece, &bytes, &x->state), MHD_YES);
+    cr_assert_eq(bytes, 0);
+}
+
+static void begin(exchange *x)
+{
+    *x = (exchange){.connection = {.names = {"Grpc-Metadata-A"}, .values = {"b"}, .header_count = 1}};
+    x->state = http.begin(http.arg, "/v1/call", &x->connection);
+    cr_assert_not_null(x->state);
+    call_gateway(x, NULL, 0);
+}
+
+static void complete(exchange *x)
+{
+    http.completed(http.arg, &x->connection, &x->state, MHD_REQUEST_TERMINATED_COMPLETED_OK);
+    cr_expect_eq(served.request_count, 0);
+}
+
+Test(gateway_parts, a_body_above_the_limit_is_refused_as_too_large)
+{
+    static const char large[GATEWAY_BODY_BYTES_MAX];
+    exchange x;
+    begin(&x);
+    call_gateway(&x, large, 1);
+    call_gateway(&x, large, sizeof large);
+    call_gateway(&x, NULL, 0);
+    cr_expect_eq(x.connection.status, MHD_HTTP_CONTENT_TOO_LARGE);
+    complete(&x);
+}
+
+Test(gateway_parts, a_body_without_memory_is_not_called_too_large)
+{
+    exchange x;
+    begin(&x);
+    failing_memory_arm(1, false);
+    call_gateway(&x, "{\"config\":", 10);
+    cr_assert_eq(failing_memory_disarm(), 1);
+    call_gateway(&x, "{}", 2); /* has memory, and is no body by itself */
+    call_gateway(&x, NULL, 0);
+    cr_expect_eq(x.connection.status, MHD_HTTP_TOO_MANY_REQUESTS, "%u: %s", x.connection.status, x.connection.body);
+    cr_expect_str_eq(x.connection.body, "{\"code\":8,\"message\":\"out of memory\",\"details\":[]}");
+    complete(&x);
+}
+
+/* Only what comes before the call is made of the request may be the request's fault, as JSON beyond a limit is. */
+Test(gateway_parts, a_call_without_memory_is_not_called_a_bad_request)
+{
+    unsigned refused = 0; /* since the last bad request */
+    for (uint64_t i = 1;; i++) {
+        exchange x;
+        begin(&x);
+        call_gateway(&x, "{\"config\":{\"name\":\"ann\"}}", 25);
+        failing_memory_arm(i, false);
+        call_gateway(&x, NULL, 0);
+        const bool is_whole = failing_memory_disarm() < i;
+        if (x.connection.suspended) {
+            virtual_loop_advance_ms(backend->loop, 1000);
+            cr_assert_not(x.connection.suspended);
+            call_gateway(&x, NULL, 0);
+        }
+        const unsigned status = x.connection.status;
+        complete(&x);
+        if (is_whole) {
+            cr_expect_eq(status, MHD_HTTP_OK, "%u: %s", status, x.connection.body);
+            break;
+        }
+        if (status != MHD_HTTP_OK) { /* some allocations can be done without */
+            cr_assert(strstr(x.connection.body, "{\"code\":8,") == x.connection.body, "%s", x.connection.body);
+            cr_assert(status == MHD_HTTP_TOO_MANY_REQUESTS || status == MHD_HTTP_BAD_REQUEST, "%u", status);
+        }
+        refused = status == MHD_HTTP_BAD_REQUEST ? 0 : refused + (status == MHD_HTTP_TOO_MANY_REQUESTS);
+    }
+    cr_expect_geq(refused, 3, "metadata, its texts, and the call: %u", refused);
 }
