@@ -69,7 +69,7 @@ struct gateway_request {
     bool starting; /* with the gateway's mutex: its call is being started */
     evener_http_match *match;
 
-    pthread_mutex_t mutex;             /* for the members below; taken without any other */
+    pthread_mutex_t mutex;             /* for the members below; taken after the gateway's, if both are */
     struct MHD_Connection *connection; /* NULL: the HTTP server has forgotten the request */
     bool suspended;
     bool call_started;
