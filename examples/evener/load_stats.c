@@ -33,27 +33,55 @@ static const char *address_of_peer(const char *peer)
     return with_family ? peer + 5 : peer;
 }
 
+/* Return the index of the first backend whose address is not less, or the count. */
+static size_t place_of(const load_stats *stats, const char *address)
+{
+    size_t low = 0;
+    size_t high = stats->backend_count;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (strcmp(stats->backends[middle]->address, address) < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+/* Make room for one more backend. False: out of memory. */
+static bool grow(load_stats *stats)
+{
+    if (stats->backend_count < stats->backend_room) {
+        return true;
+    }
+    const size_t room = stats->backend_room > 0 ? 2 * stats->backend_room : 16;
+    load_backend **grown = realloc(stats->backends, room * sizeof *grown);
+    if (grown != NULL) {
+        stats->backends = grown;
+        stats->backend_room = room;
+    }
+    return grown != NULL;
+}
+
 static load_backend *backend_of(load_stats *stats, const char *address)
 {
     if (address[0] == '\0') {
         return &stats->nowhere;
     }
-    for (size_t i = 0; i < stats->backend_count; i++) {
-        if (strcmp(stats->backends[i]->address, address) == 0) {
-            return stats->backends[i];
-        }
+    const size_t place = place_of(stats, address);
+    if (place < stats->backend_count && strcmp(stats->backends[place]->address, address) == 0) {
+        return stats->backends[place];
     }
-    load_backend *backend = calloc(1, sizeof *backend);
-    load_backend **grown = realloc(stats->backends, (stats->backend_count + 1) * sizeof *grown);
-    if (grown != NULL) {
-        stats->backends = grown;
-    }
-    if (backend == NULL || grown == NULL) {
-        free(backend);
+    load_backend *backend = grow(stats) ? calloc(1, sizeof *backend) : NULL;
+    if (backend == NULL) {
         return &stats->nowhere;
     }
     snprintf(backend->address, sizeof backend->address, "%s", address);
-    grown[stats->backend_count++] = backend;
+    load_backend **at = stats->backends + place;
+    memmove(at + 1, at, (stats->backend_count - place) * sizeof *at);
+    *at = backend;
+    stats->backend_count++;
     return backend;
 }
 
@@ -117,11 +145,6 @@ void load_stats_print_progress(load_stats *stats, FILE *to, double elapsed_s, do
     pthread_mutex_unlock(&stats->mutex);
 }
 
-static int by_address(const void *a, const void *b)
-{
-    return strcmp((*(load_backend *const *)a)->address, (*(load_backend *const *)b)->address);
-}
-
 /* Latencies of successful calls, and of all calls. */
 typedef struct latencies {
     histogram succeeded, all;
@@ -144,6 +167,17 @@ typedef struct view {
     latencies *whole, *one; /* of all backends; of the one that is printed */
 } view;
 
+/* Find or add the backends that the channel has, those without calls included, and their states. */
+static void add_states(load_stats *stats, const evener_channel_stats *channel)
+{
+    for (size_t i = 0; i < channel->subchannel_count; i++) {
+        load_backend *backend = backend_of(stats, channel->subchannels[i].address);
+        if (backend != &stats->nowhere && backend->state == NULL) {
+            backend->state = &channel->subchannels[i];
+        }
+    }
+}
+
 /* Open a view; the stats stay locked until view_close(). False: out of memory. */
 static bool view_open(view *v, load_stats *stats, evener_channel *channel)
 {
@@ -153,13 +187,12 @@ static bool view_open(view *v, load_stats *stats, evener_channel *channel)
                 .one = calloc(1, sizeof *v->one)};
     v->has_states = evener_channel_get_stats(channel, &v->channel, NULL) == EVENER_STATUS_OK;
     pthread_mutex_lock(&stats->mutex);
-    for (size_t i = 0; v->has_states && i < v->channel.subchannel_count; i++) {
-        (void)backend_of(stats, v->channel.subchannels[i].address); /* a row for those without calls, too */
+    if (v->has_states) {
+        add_states(stats, &v->channel);
     }
     if (v->whole == NULL || v->one == NULL) {
         return false;
     }
-    qsort(stats->backends, stats->backend_count, sizeof(load_backend *), by_address);
     for (size_t i = 0; i < stats->backend_count; i++) {
         latencies_add(v->whole, stats->backends[i]);
     }
@@ -169,6 +202,9 @@ static bool view_open(view *v, load_stats *stats, evener_channel *channel)
 
 static void view_close(view *v, load_stats *stats)
 {
+    for (size_t i = 0; i < stats->backend_count; i++) {
+        stats->backends[i]->state = NULL;
+    }
     pthread_mutex_unlock(&stats->mutex);
     free(v->whole);
     free(v->one);
@@ -185,19 +221,9 @@ static const latencies *latencies_of(view *v, const load_backend *b)
     return v->one;
 }
 
-static const evener_subchannel_stats *state_of(const evener_channel_stats *stats, const char *address)
-{
-    for (size_t i = 0; i < stats->subchannel_count; i++) {
-        if (strcmp(stats->subchannels[i].address, address) == 0) {
-            return &stats->subchannels[i];
-        }
-    }
-    return NULL;
-}
-
 static void print_row(view *v, FILE *to, const load_backend *b)
 {
-    const evener_subchannel_stats *state = v->has_states ? state_of(&v->channel, b->address) : NULL;
+    const evener_subchannel_stats *state = b->state;
     const char *name = b->address[0] != '\0' ? b->address : "(no backend)";
     const char *note = state != NULL ? state->note : "";
     const histogram *latency = &latencies_of(v, b)->all;
@@ -291,7 +317,7 @@ static void set_latencies(json_t *object, const char *prefix, const histogram *h
 
 static json_t *backend_json(view *v, const load_backend *b)
 {
-    const evener_subchannel_stats *state = v->has_states ? state_of(&v->channel, b->address) : NULL;
+    const evener_subchannel_stats *state = b->state;
     const latencies *both = latencies_of(v, b);
     json_t *row = json_pack("{s:o, s:I, s:I}", "address", cli_json_text(b->address, strlen(b->address)), "calls",
                             (json_int_t)b->calls, "failed", (json_int_t)b->failed);

@@ -18,6 +18,8 @@ typedef struct load_backend {
     uint64_t calls, failed;
     histogram succeeded; /* latencies of successful calls */
     histogram *failures; /* those of failed calls, up to their failure; NULL: none failed */
+    /* Of the channel, while the stats are printed; NULL: not known. */
+    const evener_subchannel_stats *state;
 } load_backend;
 
 /* How a run went. */
@@ -32,8 +34,9 @@ typedef struct load_run {
 typedef struct load_stats {
     pthread_mutex_t mutex; /* guards all below */
     load_backend nowhere;  /* calls that reached no backend, or for whose backend there was no memory */
+    /* Sorted by address: each call looks for its own, and there may be 10,000. */
     load_backend **backends;
-    size_t backend_count;
+    size_t backend_count, backend_room;
     uint64_t failures[LOAD_STATUS_CODES]; /* by code; that of OK stays 0 */
     char last_failure[EVENER_STATUS_MESSAGE_BYTES];
     histogram interval; /* since the last progress line */
