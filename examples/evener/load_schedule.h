@@ -6,6 +6,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Calls per second. A call in 11 days: less would soon be beyond what 64 bits of nanoseconds hold. */
+#define LOAD_RATE_MIN 1e-6
+#define LOAD_RATE_MAX 1e7
+
 typedef struct load_schedule {
     double rate; /* calls per second */
     uint64_t began_ns;
@@ -15,8 +19,8 @@ typedef struct load_schedule {
     uint64_t last_start_ns;
 } load_schedule;
 
-/* Return a schedule of calls at a rate above 0, from began_ns to end_ns, at most calls_max of them (0: no limit). At
- * least one of end_ns and calls_max limits it. */
+/* Return a schedule of calls at a rate from LOAD_RATE_MIN to LOAD_RATE_MAX, from began_ns to end_ns, at most calls_max of
+ * them (0: no limit). At least one of end_ns and calls_max limits it. */
 load_schedule load_schedule_begin(double rate, uint64_t began_ns, uint64_t end_ns, uint64_t calls_max);
 
 /* Return when the next call is due, which may be in the past; UINT64_MAX if none is left. */

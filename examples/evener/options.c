@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "examples/evener/cli.h"
+#include "examples/evener/load_schedule.h"
 
 #define TYPES (CLI_LIST | CLI_DESCRIBE)
 #define MESSAGES (CLI_CALL | CLI_LOAD)
@@ -19,7 +20,6 @@
 #define RESOLVE_TIMEOUT_MS_DEFAULT 30000
 #define CONCURRENCY_MAX 100000
 #define CALLS_MAX UINT64_C(1000000000000000)
-#define RATE_MAX 1e7
 #define DURATION_MS_MAX (UINT64_C(365) * 24 * 3600 * 1000)
 #define FIRST_LONG_ONLY 1000 /* getopt's value of an option without a letter is this and its index */
 
@@ -119,8 +119,8 @@ static bool take_rate(const entry *e, cli_options *options, char *value)
 {
     char *end;
     const double rate = strtod(value, &end);
-    if (end == value || *end != '\0' || !(rate > 0 && rate <= RATE_MAX)) {
-        return cli_error("--%s %s: more than 0 and at most 10,000,000 calls per second are needed", e->name, value);
+    if (end == value || *end != '\0' || !(rate >= LOAD_RATE_MIN && rate <= LOAD_RATE_MAX)) {
+        return cli_error("--%s %s: 0.000001 to 10,000,000 calls per second are needed", e->name, value);
     }
     options->rate = rate;
     return true;
@@ -291,7 +291,8 @@ static const entry entries[] = {
      "start calls for this time (10s, unless --calls is given)"},
     {"concurrency", 'c', "N", CLI_LOAD, take_number, AT(concurrency), CONCURRENCY_MAX, false,
      "keep N calls in flight (16); with --rate: the maximum (10000)"},
-    {"rate", 'r', "R", CLI_LOAD, take_rate, 0, 0, false, "start R calls per second by the clock (open loop)"},
+    {"rate", 'r', "R", CLI_LOAD, take_rate, 0, 0, false,
+     "start R calls per second by the clock (open loop); at least 0.000001"},
     {"max-failures", 0, "N", CLI_LOAD, take_failures, AT(failures_max), CALLS_MAX, true,
      "exit with status 1 if more than N calls fail (no limit)"},
     {"json", 0, NULL, ALL, take_flag, AT(json), 0, false, "print the result as JSON, one object per line"},

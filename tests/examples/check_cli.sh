@@ -297,6 +297,11 @@ run 1 "$evener" load "$target" /no.Such/Method --plaintext -n 10 -c 2 --max-fail
 has "$err" '10 calls failed, more than --max-failures 9'; has "$out" "127.0.0.1:$one +[0-9]+ +[0-9.]+% +[0-9.]+ +[0-9.]+ +[0-9.]+ "
 run 0 "$evener" load "$target" /no.Such/Method --plaintext -n 10 --max-failures 10; has "$out" 'successful calls only: p50 - ms'
 run 0 "$evener" load "$target" $method --plaintext -z 200ms -q
+for rate in 0 -1 1e-11 0.0000009 10000001 nan inf 1x; do
+    run 2 "$evener" load "$target" $method --plaintext --rate $rate -n 1
+    has "$err" "--rate $rate: 0.000001 to 10,000,000 calls per second are needed"
+done
+run 0 "$evener" load "$target" $method --plaintext --rate 0.000001 -n 1; has "$out" '^1 calls in'
 # The run ends with its last call, not when the next one would be due.
 run 0 timeout 200 "$evener" load "$target" $method --plaintext --rate 0.001 -n 1; has "$out" '^1 calls in'
 has "$out" 'asked for 0.001/s, achieved 0.001/s; 0 calls that were due were not started'

@@ -190,6 +190,21 @@ Test(load_schedule, nothing_starts_at_the_end_or_after_it)
     cr_expect_eq(load_schedule_not_started(&s), 9);
 }
 
+/* A call in 11.6 days, for ten years. A double holds such times to less than a microsecond. */
+Test(load_schedule, at_the_least_rate_times_are_far_from_their_limit)
+{
+    const uint64_t gap_ns = UINT64_C(1000000000000000);
+    load_schedule s = load_schedule_begin(LOAD_RATE_MIN, MS, UINT64_MAX, 320);
+    for (uint64_t i = 0; i < 320; i++) {
+        const uint64_t due_ns = load_schedule_start(&s, MS + i * gap_ns);
+        cr_assert(due_ns + EVENER_NS_PER_US > MS + i * gap_ns && due_ns < MS + i * gap_ns + EVENER_NS_PER_US,
+                  "call %llu", (unsigned long long)i);
+    }
+    cr_expect_eq(load_schedule_next_ns(&s), UINT64_MAX);
+    s = load_schedule_begin(LOAD_RATE_MIN, MS, MS + 31 * gap_ns + MS, 0);
+    cr_expect_eq(s.due, 32);
+}
+
 /* The spread is then until the last start. */
 Test(load_schedule, without_an_end_all_calls_start_however_late)
 {
