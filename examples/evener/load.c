@@ -411,7 +411,9 @@ static int run(load *l)
     const load_run outcome = drive(l);
     const int result = report(l, &outcome);
     for (size_t i = 0; i < l->slot_count; i++) {
+        pthread_mutex_lock(&l->slots[i].mutex); /* the last call may have ended before its start_call() has */
         evener_call_unref(l->slots[i].call);
+        pthread_mutex_unlock(&l->slots[i].mutex);
         pthread_mutex_destroy(&l->slots[i].mutex);
         evener_call_details_clear(&l->slots[i].details);
     }
