@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lb/base/fork.h"
 #include "lb/base/memory.h"
 #include "lb/call/attempts.h"
 #include "lb/call/copies.h"
@@ -38,7 +39,8 @@ struct evener_call {
     evener_bytes request;    /* a reference */
     evener_call_callback callback;
     void *arg;
-    size_t bytes; /* of this memory */
+    size_t bytes;             /* of this memory */
+    uint32_t fork_generation; /* a call that has ended has no channel to ask */
 };
 
 static evener_call *call_of(evener_attempts *attempts)
@@ -164,7 +166,7 @@ static const evener_attempts_hooks hooks = {
 void evener_call_cancel(evener_call *call)
 {
     EVENER_UNCANCELLED;
-    if (evener_channel_is_older_than_fork(call->channel)) {
+    if (evener_fork_is_older(call->fork_generation)) {
         return;
     }
     evener_attempts_cancel(&call->attempts); /* of a hedged call: for one that has no hedge yet */
@@ -193,6 +195,7 @@ static evener_call *call_create(evener_channel *channel, size_t copies_bytes)
     call->callback_threads = threads;
     call->delivery = (delivery *)(void *)((char *)call + delivery_at);
     call->bytes = copies_at + copies_bytes;
+    call->fork_generation = evener_fork_generation;
     call->attempts.wire = (evener_transport_call *)(void *)((char *)call + wire_at);
     return call;
 }

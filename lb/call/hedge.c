@@ -495,6 +495,7 @@ void evener_hedge_cancel(evener_hedge *hedge)
     const uint32_t started = hedge->started;
     if (!is_over) {
         hedge_ref(hedge); /* the driver's is there */
+        post(hedge);      /* nothing may be under way. Under the mutex: once the call is over the loop may be gone */
     }
     pthread_mutex_unlock(&hedge->mutex);
     if (is_over) {
@@ -503,7 +504,6 @@ void evener_hedge_cancel(evener_hedge *hedge)
     for (uint32_t i = 0; i < started; i++) {
         evener_attempts_cancel(&hedge->children[i]->attempts);
     }
-    post(hedge); /* nothing may be under way */
     hedge_unref(hedge);
 }
 

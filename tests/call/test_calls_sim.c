@@ -205,6 +205,20 @@ Test(calls_sim, cancelled_on_the_wire)
     scene_destroy(s);
 }
 
+/* The handle is all that is left then. */
+Test(calls_sim, cancelled_after_its_end_and_that_of_its_channel_and_runtime)
+{
+    scene *s = scene_create(&(fake_call_outcome){.kind = FAKE_CALL_ANSWER}, 1);
+    start(s, 1000);
+    virtual_loop_run_until_idle(s->f->loop);
+    cr_expect_eq(s->ends, 1);
+    evener_call *call = s->call;
+    s->call = NULL;
+    scene_destroy(s);
+    evener_call_cancel(call);
+    evener_call_unref(call);
+}
+
 Test(calls_sim, cancelled_between_two_attempts_it_is_not_made_again)
 {
     const fake_call_outcome outcomes[] = {{.kind = FAKE_CALL_SILENT}, {.kind = FAKE_CALL_ANSWER}};
