@@ -314,9 +314,12 @@ static void child_ended(evener_attempts *attempts, const evener_status *status, 
     }
     pthread_mutex_lock(&hedge->mutex);
     hedge->running--; /* in one hold of the mutex with the decision: the control thread ends a call without children */
-    hedge->no_more = hedge->no_more || forbids || !evener_throttle_allows(throttle);
+    /* Without a backend, for a reason of the channel's: an attempt under way may still answer. */
+    const bool is_spare = end == NULL && !is_judged && hedge->running > 0;
+    hedge->no_more = hedge->no_more || forbids || is_spare || !evener_throttle_allows(throttle);
     const bool has_others = hedge->running > 0 || has_more(hedge);
-    const bool goes_on = hedge->winner != NULL ? hedge->winner != c : !is_fatal && !hedge->cancelled && has_others;
+    const bool goes_on =
+        hedge->winner != NULL ? hedge->winner != c : (!is_fatal || is_spare) && !hedge->cancelled && has_others;
     const bool decides = !hedge->is_over && !goes_on;
     const bool next = !hedge->is_over && goes_on && has_more(hedge);
     if (!hedge->is_over && goes_on) {

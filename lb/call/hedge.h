@@ -1,6 +1,7 @@
 /* Hedging (A6): a call that is attempted several times at once. The first attempt starts with the call, a further
  * one after each hedging delay, and at once when one ends with a non-fatal status. OK, or a fatal status, is the answer
- * and cancels the others. When all have failed the last one's status is the answer.
+ * and cancels the others. When all have failed the last one's status is the answer. One that gets no backend for a
+ * reason of the channel's (it closes, a limit, memory) leaves those under way alone, and is the last one.
  *
  *              ┌─ child 0: evener_attempts ─┐
  *     call ──▶ hedge ─ child 1 ...          ├─▶ the first decisive end ──▶ the call's `finished`, once

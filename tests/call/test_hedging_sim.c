@@ -312,6 +312,59 @@ Test(hedging_sim, picks_that_fail_are_attempts)
     retry_scene_destroy(s);
 }
 
+/* A hedge is a spare: an attempt under way still answers. */
+Test(hedging_sim, a_hedge_that_the_closed_channel_refuses_leaves_the_first_attempt_alone)
+{
+    const fake_call_outcome outcomes[] = {ANSWER(200, OK)};
+    retry_scene *s = retry_scene_create(HEDGING("3", "0.05s"), outcomes, 1);
+    retry_scene_start(s, 0);
+    virtual_loop_advance_ms(s->f->loop, 10);
+    evener_channel_close(s->f->channel);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->ends, 1);
+    cr_expect_eq(s->status.code, EVENER_STATUS_OK, "%s", s->status.message);
+    cr_expect_eq(s->ended_ms, 200);
+    cr_expect_eq(s->attempts, 1);
+    cr_expect(strstr(s->details.peer, s->seen[0].address) != NULL, "%s", s->details.peer);
+    retry_scene_destroy(s);
+}
+
+/* Refused at once, or after it has waited for room. */
+Test(hedging_sim, a_hedge_above_a_limit_leaves_the_first_attempt_alone)
+{
+    const fake_call_outcome outcomes[] = {ANSWER(200, OK)};
+    static const uint32_t waiting_max[] = {EVENER_NO_CALLS_WAITING, 5};
+    for (size_t i = 0; i < 2; i++) {
+        retry_scene *s = retry_scene_create_with((evener_channel_options){.calls_in_flight_max = 1,
+                                                                          .calls_waiting_max = waiting_max[i],
+                                                                          .calls_wait_ms_max = 60},
+                                                 HEDGING("3", "0.05s"), outcomes, 1);
+        retry_scene_start(s, 0);
+        retry_scene_finish(s, 10000);
+        cr_expect_eq(s->ends, 1);
+        cr_expect_eq(s->status.code, EVENER_STATUS_OK, "%s", s->status.message);
+        cr_expect_eq(s->ended_ms, 200);
+        cr_expect_eq(s->attempts, 1);
+        retry_scene_destroy(s);
+    }
+}
+
+/* Nothing else is under way then, so the channel's reason is the answer. */
+Test(hedging_sim, without_any_attempt_under_way_the_channels_reason_is_the_answer)
+{
+    const fake_call_outcome outcomes[] = {ANSWER(20, UNAVAILABLE)};
+    retry_scene *s = retry_scene_create(HEDGING("3", "0.05s"), outcomes, 1);
+    retry_scene_start(s, 0);
+    virtual_loop_advance_ms(s->f->loop, 10);
+    evener_channel_close(s->f->channel);
+    retry_scene_finish(s, 10000);
+    cr_expect_eq(s->ends, 1);
+    cr_expect_eq(s->status.code, EVENER_STATUS_UNAVAILABLE);
+    cr_expect_str_eq(s->status.message, "channel closed");
+    cr_expect_eq(s->ended_ms, 20);
+    retry_scene_destroy(s);
+}
+
 static void count_candidate(void *arg, const char *address, double load, const char *note)
 {
     (void)address;

@@ -260,6 +260,26 @@ Test(stream_hedging_sim, a_non_fatal_status_sends_the_next_at_once)
     destroy(s);
 }
 
+/* A hedge is a spare: an attempt under way still answers. */
+Test(stream_hedging_sim, a_hedge_that_the_closed_channel_refuses_leaves_the_first_attempt_alone)
+{
+    const fake_call_outcome outcomes[] = {ECHO(200)};
+    scene *s = create(HEDGING("3", "0.05s"), outcomes, 1);
+    const evener_bytes request = {.data = (const uint8_t *)"list", .length = 4};
+    s->asks = true;
+    start(s, &request, 0);
+    cr_expect(evener_stream_ask(s->stream));
+    advance(s, 10);
+    evener_channel_close(s->base->f->channel);
+    advance(s, 1000);
+    cr_expect_str_eq(s->received, "list");
+    cr_expect_eq(s->answered_ms, 200);
+    cr_expect_eq(s->ends, 1);
+    cr_expect_eq(s->status.code, EVENER_STATUS_OK, "%s", s->status.message);
+    cr_expect_eq(s->base->attempts, 1);
+    destroy(s);
+}
+
 Test(stream_hedging_sim, a_fatal_status_is_the_end)
 {
     const fake_call_outcome outcomes[] = {SILENT, FAILS(10, INVALID_ARGUMENT)};
