@@ -408,7 +408,7 @@ static void write_done(void *arg)
     end_job(job);
 }
 
-void evener_channel_cache_accepted(evener_channel_cache *cache)
+void evener_channel_cache_answered(evener_channel_cache *cache)
 {
     if (cache->path == NULL) {
         return;
@@ -419,6 +419,13 @@ void evener_channel_cache_accepted(evener_channel_cache *cache)
     }
     stop_waiting(cache);
     cache->in_force_time_ms = 0;
+}
+
+void evener_channel_cache_accepted(evener_channel_cache *cache)
+{
+    if (cache->path == NULL) {
+        return;
+    }
     cache->confirmed = true;
     cache->dirty = true;
     write_when_due(cache);

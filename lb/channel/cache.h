@@ -74,7 +74,9 @@ void evener_channel_cache_start(evener_channel_cache *cache);
 bool evener_channel_cache_resolver_failed(evener_channel_cache *cache, const evener_status *failure);
 /* The resolver's empty list is in force: either there was no other, or its time has ended. */
 void evener_channel_cache_list_is_empty(evener_channel_cache *cache);
-/* The resolver's list was accepted, and has addresses. */
+/* The resolver's list is in force, and has addresses: a saved one is not used any more. */
+void evener_channel_cache_answered(evener_channel_cache *cache);
+/* The same list was accepted, with its service config and by the policy: it is to be written. */
 void evener_channel_cache_accepted(evener_channel_cache *cache);
 /* The channel lets go of its resolver and list: write what was not written yet. Before the list goes. */
 void evener_channel_cache_stop(evener_channel_cache *cache);

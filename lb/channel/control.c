@@ -478,6 +478,9 @@ static bool sink_update(evener_resolver_sink *sink, const evener_resolver_update
     }
     evener_timer_stop(channel->hot.loop, &channel->control.stale_timer);
     evener_update_list_commit(&channel->control.list, &plan);
+    if (channel->control.list.count > 0) {
+        evener_channel_cache_answered(&channel->control.cache);
+    }
     const bool applied = apply(channel);
     if (channel->control.renew_with_update) {
         channel->control.renew_with_update = false;

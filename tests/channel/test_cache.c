@@ -290,6 +290,29 @@ Test(cache, an_idle_channel_has_no_saved_list_in_force)
     fixture_destroy(f);
 }
 
+/* The resolver's list is in force also when its service config is not, and the last one stays. */
+Test(cache, a_saved_list_does_not_replace_one_with_a_bad_service_config)
+{
+    fixture *f = fixture_create(&(evener_channel_options){.cache_file = path, .idle_timeout_ms = 1200000});
+    fixture_connect(f);
+    fixture_push_config(f, A, "{\"loadBalancingPolicy\":\"round_robin\"}");
+    cr_expect_str_eq(fixture_pick(f), A);
+    virtual_loop_advance_ms(f->loop, 2500000);
+    cr_assert_eq(evener_channel_state(f->channel, false), EVENER_IDLE);
+    fixture_push_config(f, B, "{");
+    fixture_connect(f);
+    cr_expect_str_eq(fixture_pick(f), B);
+    virtual_loop_advance_ms(f->loop, 100);
+    cr_expect_str_eq(fixture_pick(f), B);
+    expect_age(f, false);
+    virtual_loop_advance_ms(f->loop, 360000);
+    cr_expect_str_eq(fixture_pick(f), B);
+    evener_saved_list list = read_file();
+    cr_expect_str_eq(evener_address_text(list.addresses[0]), A, "what was not accepted is not written");
+    evener_saved_list_clear(&list);
+    fixture_destroy(f);
+}
+
 /* ---- refusals ---- */
 
 static void expect_refused(const char *part)
