@@ -461,6 +461,9 @@ static bool sink_update(evener_resolver_sink *sink, const evener_resolver_update
                update->service_config != NULL ? update->service_config : "");
     snprintf(channel->control.list_source, sizeof channel->control.list_source, "%s",
              update->source != NULL ? update->source : "");
+    if (plan.count > 0) { /* whether it can be followed or not, the resolver's list is not empty any more */
+        evener_timer_stop(channel->hot.loop, &channel->control.stale_timer);
+    }
     const bool good_config = take_service_config(channel, update, &status);
     if (!good_config && channel->control.resolver_config == NULL) {
         evener_update_plan_discard(&plan);

@@ -312,6 +312,25 @@ Test(channel, an_empty_update_keeps_the_last_list_for_a_while)
     fixture_destroy(f);
 }
 
+/* The resolver's list is not empty any more, whatever is wrong with what came beside it. */
+Test(channel, an_empty_update_is_over_with_a_list_that_cannot_be_followed)
+{
+    fixture *f = fixture_create(NULL);
+    fixture_connect(f);
+    fixture_push(f, A);
+    push_nothing(f);
+    virtual_loop_advance_ms(f->loop, 60000);
+    fixture_push_config(f, A "," B, "{");
+    virtual_loop_advance_ms(f->loop, 360000);
+    cr_expect_str_eq(fixture_pick(f), A);
+    push_nothing(f);
+    virtual_loop_advance_ms(f->loop, 290000);
+    cr_expect_str_eq(fixture_pick(f), A, "the time of a further empty one begins anew");
+    virtual_loop_advance_ms(f->loop, 20000);
+    cr_expect_neq(strncmp(fixture_pick(f), "127.", 4), 0, "%s", f->picked);
+    fixture_destroy(f);
+}
+
 /* core client_lb_end2end: RoundRobinManyUpdates / empty update, as gRPC does it */
 Test(channel, an_empty_update_fails_calls_if_asked_for)
 {
