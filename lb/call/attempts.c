@@ -242,9 +242,10 @@ static evener_retry_facts facts_of(evener_attempts *attempts, bool cancelled)
 {
     const evener_bytes *request = attempts->begin.request;
     const bool may_repeat = attempts->hooks->may_repeat == NULL || attempts->hooks->may_repeat(attempts);
+    const bool has_turn = attempts->may_wait || attempts->at_once + 1 < ATTEMPTS_AT_ONCE;
     return (evener_retry_facts){
         .cancelled = cancelled,
-        .may_repeat = may_repeat,
+        .may_repeat = may_repeat && has_turn,
         .committed = attempts->is_committed || (request != NULL && request->length > EVENER_RETRY_BUFFER_BYTES),
     };
 }
@@ -288,8 +289,15 @@ void evener_attempts_ended(evener_transport_call *wire, const evener_call_end *e
     finish(attempts, &status, end);
 }
 
+/* Fill and return the status of an RPC that would have to wait for a backend and may not. */
+static evener_status_code cannot_wait(evener_attempts *attempts, evener_status *status)
+{
+    evener_channel_cannot_wait(attempts->rpc.channel, &attempts->pick, "the asynchronous functions", status);
+    return status->code;
+}
+
 /* Begin on the connection picked. Not OK: the RPC cannot go on, and the pick is ended. OK also when the connection
- * takes no further call: then the pick is made again. */
+ * takes no further call, and the RPC may wait: then the pick is made again. */
 static evener_status_code begin(evener_attempts *attempts, evener_status *status)
 {
     evener_rpc *rpc = &attempts->rpc;
@@ -328,9 +336,12 @@ static evener_status_code begin(evener_attempts *attempts, evener_status *status
     if (code == EVENER_STATUS_CANCELLED) {
         return was_cancelled(status);
     }
-    if (code == EVENER_STATUS_UNAVAILABLE) {
+    if (code == EVENER_STATUS_UNAVAILABLE && attempts->may_wait) {
         again_later(attempts);
         return EVENER_STATUS_OK;
+    }
+    if (code == EVENER_STATUS_UNAVAILABLE) {
+        return cannot_wait(attempts, status);
     }
     return evener_status_set(status, code, "call of %s: %s", rpc->pick_args.method, refusal.message);
 }
@@ -377,11 +388,11 @@ static void queued(evener_attempts *attempts, uint32_t round)
     pthread_mutex_unlock(&attempts->mutex);
 }
 
-static evener_pick_outcome ask_for_pick(evener_attempts *attempts, bool may_wait, evener_status *status)
+static evener_pick_outcome ask_for_pick(evener_attempts *attempts, evener_status *status)
 {
     const evener_pick_args *args = &attempts->rpc.pick_args;
     attempts->pick.layer_count = 0;
-    if (may_wait) {
+    if (attempts->may_wait) {
         attempts->pick_request = (evener_pick_request){
             .size = sizeof(evener_pick_request), .pick = &attempts->pick, .callback = pick_settled, .arg = attempts};
         return evener_channel_pick_async(attempts->rpc.channel, args, &attempts->pick_request, status);
@@ -390,12 +401,13 @@ static evener_pick_outcome ask_for_pick(evener_attempts *attempts, bool may_wait
     if (outcome != EVENER_PICK_QUEUE) {
         return outcome;
     }
-    evener_channel_cannot_wait(attempts->rpc.channel, &attempts->pick, "the asynchronous functions", status);
+    (void)cannot_wait(attempts, status);
     return EVENER_PICK_FAIL;
 }
 
 evener_status_code evener_attempts_start(evener_attempts *attempts, bool may_wait, evener_status *status)
 {
+    attempts->may_wait = may_wait;
     if (!evener_rpc_set_pick_timeout(&attempts->rpc)) {
         return evener_rpc_deadline_status(&attempts->rpc, status);
     }
@@ -409,7 +421,7 @@ evener_status_code evener_attempts_start(evener_attempts *attempts, bool may_wai
     }
     attempts->hooks->ref(attempts); /* after QUEUE the callback may end the RPC before it is looked at again here */
     evener_status_code code = EVENER_STATUS_OK;
-    switch (ask_for_pick(attempts, may_wait, status)) {
+    switch (ask_for_pick(attempts, status)) {
     case EVENER_PICK_COMPLETE:
         code = begin(attempts, status);
         break;
@@ -427,7 +439,7 @@ evener_status_code evener_attempts_start(evener_attempts *attempts, bool may_wai
 static void pick(evener_attempts *attempts)
 {
     evener_status status;
-    if (evener_attempts_start(attempts, true, &status) != EVENER_STATUS_OK) {
+    if (evener_attempts_start(attempts, attempts->may_wait, &status) != EVENER_STATUS_OK) {
         finish_without_backend(attempts, &status);
     }
 }
@@ -448,6 +460,7 @@ static void metadata_came(void *arg)
 evener_status_code evener_attempts_begin_late(evener_attempts *attempts, bool may_wait, evener_status *status)
 {
     evener_pick_args *args = &attempts->rpc.pick_args;
+    attempts->may_wait = may_wait;
     if (!may_wait && !evener_late_is_ready(attempts->late)) {
         return evener_status_set(
             status, EVENER_STATUS_FAILED_PRECONDITION,

@@ -66,6 +66,7 @@ struct evener_attempts {
     evener_timer backoff_timer; /* the control thread's; also for other waits */
     uint64_t again_at_ns;       /* with BACKOFF */
     bool is_committed;          /* no retry by policy */
+    bool may_wait;              /* false: the caller blocks the control thread, so nothing may need it */
     uint32_t at_once;           /* attempts that followed one another on one stack */
     evener_late *late;          /* a reference; NULL: no metadata comes later */
     bool times_attempt; /* the timer runs for the timeout of an attempt, and holds a reference. Control thread */
@@ -97,8 +98,8 @@ void evener_attempts_fail(evener_attempts *attempts, const evener_status *status
 /* Return whether the caller of the RPC has cancelled it. */
 bool evener_attempts_is_cancelled(evener_attempts *attempts);
 
-/* Start the first pick. Without `may_wait` it does not wait for a backend: FAILED_PRECONDITION when there is none now.
- * Not OK: nothing is under way, and `finished` is not called. */
+/* Start the first pick. Without `may_wait` neither it nor a later one waits for a backend: FAILED_PRECONDITION when
+ * there is none then; the owner allows no retry by policy. Not OK: nothing is under way, and `finished` is not called. */
 evener_status_code evener_attempts_start(evener_attempts *attempts, bool may_wait, evener_status *status);
 
 /* Start the RPC: wait for metadata that comes later, if any, or start the first pick. As evener_attempts_start(). */

@@ -126,10 +126,13 @@ static void choose_policy(evener_stream *stream, bool blocks)
     const size_t request_bytes = stream->has_only_request ? stream->only_request.length : 0;
     stream->line.attempts = attempts;
     stream->chosen = &stream->line;
+    if (__builtin_expect(rpc->policy.kind != EVENER_CALL_POLICY_NONE, 0) && blocks &&
+        evener_rpc_waits_for_itself(rpc)) {
+        return; /* a delay would hold up what it waits for */
+    }
     stream->may_replay = rpc->policy.kind == EVENER_CALL_POLICY_RETRY && rpc->attempts_max > 1;
     stream->replay.is_on = stream->may_replay;
-    if (__builtin_expect(evener_hedge_is_wanted(rpc), 0) && request_bytes <= EVENER_RETRY_BUFFER_BYTES &&
-        !(blocks && evener_rpc_waits_for_itself(rpc))) {
+    if (__builtin_expect(evener_hedge_is_wanted(rpc), 0) && request_bytes <= EVENER_RETRY_BUFFER_BYTES) {
         stream->may_replay = stream->replay.is_on = stream->is_hedged = true;
         stream->chosen = NULL;
         attempts->hooks = &evener_stream_hedged_hooks;

@@ -352,6 +352,91 @@ Test(streams_sim, opening_can_be_cancelled_and_ends_with_the_channel)
     stream_scene_destroy(&waiting);
 }
 
+/* ---- blocking streams on the control thread, which must not wait for it ---- */
+
+#define LONG_BACKOFF                                                                                                   \
+    "{\"methodConfig\": [{\"name\": [{}], \"retryPolicy\": {\"maxAttempts\": 3, \"initialBackoff\": \"100s\", "        \
+    "\"maxBackoff\": \"100s\", \"backoffMultiplier\": 1, \"retryableStatusCodes\": [\"UNAVAILABLE\"]}}]}"
+
+static evener_status_code open_blocking(scene *s, evener_stream **stream, evener_status *status)
+{
+    const evener_call_options options = {.size = sizeof options, .details = &s->details};
+    return evener_stream_open(s->f->channel, METHOD, NULL, &options, stream, status);
+}
+
+Test(blocking_streams_sim, are_not_retried_by_policy, .timeout = 10)
+{
+    const fake_call_outcome outcomes[] = {
+        {.kind = FAKE_CALL_ANSWER, .code = EVENER_STATUS_UNAVAILABLE, .delay_ns = EVENER_NS_PER_MS},
+        {.kind = FAKE_CALL_ANSWER}};
+    scene *s = scene_create(outcomes, 2);
+    fixture_push_config(s->f, THREE, LONG_BACKOFF);
+    evener_stream *stream;
+    evener_status status;
+    cr_assert_eq(open_blocking(s, &stream, &status), EVENER_STATUS_OK, "%s", status.message);
+    virtual_loop_advance_ms(s->f->loop, 1);
+    cr_expect_eq(evener_stream_finish(stream, &status), EVENER_STATUS_UNAVAILABLE);
+    cr_expect_eq(s->attempts, 1);
+    evener_stream_unref(stream);
+    scene_destroy(s);
+}
+
+/* Transparent retries are made at once, as long as there is a backend. */
+Test(blocking_streams_sim, what_never_left_waits_for_no_backend, .timeout = 10)
+{
+    scene *s = scene_create(
+        &(fake_call_outcome){.kind = FAKE_CALL_NEVER_LEFT, .delay_ns = EVENER_NS_PER_MS, .connection_ends = true}, 1);
+    fake_transport_set_default(s->f->transport, FAKE_SILENT, 0);
+    evener_stream *stream;
+    evener_status status;
+    cr_assert_eq(open_blocking(s, &stream, &status), EVENER_STATUS_OK, "%s", status.message);
+    virtual_loop_advance_ms(s->f->loop, 10);
+    cr_expect_eq(evener_stream_finish(stream, &status), EVENER_STATUS_FAILED_PRECONDITION);
+    cr_expect_not_null(strstr(status.message, "no backend now"), "%s", status.message);
+    cr_expect_eq(s->attempts, 3, "%u", s->attempts);
+    evener_stream_unref(stream);
+    virtual_loop_run_until_idle(s->f->loop);
+    scene_destroy(s);
+}
+
+/* Attempts in a row on one stack are limited, and the next ones would need the control thread. */
+Test(blocking_streams_sim, what_never_leaves_ends, .timeout = 10)
+{
+    scene *s = scene_create(&(fake_call_outcome){.kind = FAKE_CALL_NEVER_LEFT, .delay_ns = EVENER_NS_PER_MS}, 1);
+    evener_stream *stream;
+    evener_status status;
+    cr_assert_eq(open_blocking(s, &stream, &status), EVENER_STATUS_OK, "%s", status.message);
+    virtual_loop_advance_ms(s->f->loop, 20);
+    cr_expect_eq(evener_stream_finish(stream, &status), EVENER_STATUS_UNAVAILABLE, "%s", status.message);
+    cr_expect_eq(s->attempts, 8, "%u", s->attempts);
+    evener_stream_unref(stream);
+    virtual_loop_run_until_idle(s->f->loop);
+    scene_destroy(s);
+}
+
+Test(blocking_streams_sim, a_connection_lost_since_the_pick_is_not_waited_for, .timeout = 10)
+{
+    scene *s = scene_create(&(fake_call_outcome){.kind = FAKE_CALL_NOT_BEGUN}, 1);
+    evener_stream *stream = NULL;
+    evener_status status;
+    cr_expect_eq(open_blocking(s, &stream, &status), EVENER_STATUS_FAILED_PRECONDITION, "%s", status.message);
+    cr_expect_null(stream);
+    cr_expect_eq(s->attempts, 1);
+    scene_destroy(s);
+}
+
+/* A call that may wait is picked again. */
+Test(calls_sim, a_call_on_a_connection_lost_since_the_pick_is_made_elsewhere)
+{
+    const fake_call_outcome outcomes[] = {{.kind = FAKE_CALL_NOT_BEGUN}, {.kind = FAKE_CALL_ANSWER}};
+    scene *s = scene_create(outcomes, 2);
+    start(s, 1000);
+    virtual_loop_run_until_idle(s->f->loop);
+    cr_expect_eq(s->status.code, EVENER_STATUS_OK, "%s", s->status.message);
+    cr_expect_eq(s->attempts, 2);
+    scene_destroy(s);
+}
+
 /* ---- many calls, at random, by seed ---- */
 
 Test(calls_sim, whatever_happens_each_call_ends_once_in_time_and_is_executed_at_most_once)

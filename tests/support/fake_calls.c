@@ -102,6 +102,7 @@ static void time_is_up(fake_call *call)
         end(call, EVENER_STATUS_UNAVAILABLE, "connection lost", EVENER_FATE_PERHAPS_PROCESSED, false);
         break;
     case FAKE_CALL_SILENT:
+    case FAKE_CALL_NOT_BEGUN: /* no call */
         break;
     }
 }
@@ -175,11 +176,15 @@ static evener_status_code call_begin(evener_connection *connection, evener_trans
     if (connection->gone) {
         return evener_status_set(status, EVENER_STATUS_UNAVAILABLE, "the connection is gone");
     }
+    const fake_call_outcome outcome = fake->script(fake->script_arg, connection->to->address, args);
+    if (outcome.kind == FAKE_CALL_NOT_BEGUN) {
+        return evener_status_set(status, EVENER_STATUS_UNAVAILABLE, "the connection is gone");
+    }
     void *owner = base->arg;
     *call = (fake_call){.base = {.connection = connection, .events = args->events, .arg = owner}, .args = *args};
     call->timer = (evener_timer)EVENER_TIMER_INIT(ring, call);
     call->next_task = (evener_task)EVENER_TASK_INIT(next_event, call);
-    call->outcome = fake->script(fake->script_arg, connection->to->address, args);
+    call->outcome = outcome;
     fake->calls++;
     const bool echoes =
         !args->unary && call->outcome.kind == FAKE_CALL_ANSWER && call->outcome.code == EVENER_STATUS_OK;

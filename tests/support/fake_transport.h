@@ -62,7 +62,8 @@ typedef enum fake_call_kind {
     FAKE_CALL_NEVER_LEFT = 1, /* not a byte of it is written */
     FAKE_CALL_REFUSED = 2,    /* REFUSED_STREAM */
     FAKE_CALL_LOST = 3,       /* the server executes it, then the answer is lost: UNAVAILABLE, perhaps processed */
-    FAKE_CALL_SILENT = 4      /* nothing, until its deadline or until it is cancelled */
+    FAKE_CALL_SILENT = 4,     /* nothing, until its deadline or until it is cancelled */
+    FAKE_CALL_NOT_BEGUN = 5   /* call_begin returns UNAVAILABLE: the connection was lost since the pick */
 } fake_call_kind;
 
 typedef struct fake_call_outcome {
