@@ -333,7 +333,7 @@ Test(grpc_bytes, a_message_is_received_whole)
         char expected[256];
         evener_bytes bytes;
         snprintf(expected, sizeof expected, "%s%s", parts[i][0], parts[i][1]);
-        evener_grpc_bytes_receive(buffer_of(parts[i][0], parts[i][1]), &bytes);
+        cr_expect(evener_grpc_bytes_receive(buffer_of(parts[i][0], parts[i][1]), &bytes));
         cr_expect_eq(bytes.length, strlen(expected));
         cr_assert_not_null(bytes.data);
         cr_expect_eq(memcmp(bytes.data, expected, bytes.length), 0);
@@ -341,16 +341,16 @@ Test(grpc_bytes, a_message_is_received_whole)
         evener_bytes_clear(&bytes);
     }
     evener_bytes none = {0};
-    evener_grpc_bytes_receive(NULL, &none);
+    cr_expect(evener_grpc_bytes_receive(NULL, &none));
     cr_expect(none.data != NULL && none.length == 0 && none.owner == NULL);
 }
 
-Test(grpc_bytes, without_memory_a_message_is_empty)
+Test(grpc_bytes, without_memory_a_message_is_lost)
 {
     evener_bytes bytes;
     grpc_byte_buffer *buffer = buffer_of("lost", "");
     failing_memory_arm(1, true);
-    evener_grpc_bytes_receive(buffer, &bytes);
+    cr_expect_not(evener_grpc_bytes_receive(buffer, &bytes));
     cr_expect_eq(failing_memory_disarm(), 1);
     cr_expect(bytes.data != NULL && bytes.length == 0 && bytes.owner == NULL);
 }
@@ -557,6 +557,73 @@ Test(grpc_core_call, headers_are_given_to_who_wants_them)
     cr_expect_eq(headers_seen, 3);
     call->owner = NULL;
     evener_grpc_core_call_unref(call);
+}
+
+static evener_status_code ended_code;
+static char ended_message[64];
+static size_t ended_bytes;
+
+static void on_ended(evener_transport_call *base, const evener_call_end *end)
+{
+    (void)base;
+    ended_code = end->code;
+    snprintf(ended_message, sizeof ended_message, "%.*s", (int)end->message_bytes, end->message);
+    ended_bytes = end->response != NULL ? end->response->length : 0;
+    cr_expect(end->code == EVENER_STATUS_OK || end->fate == EVENER_FATE_PERHAPS_PROCESSED);
+}
+
+/* A response is the server's, or none. */
+Test(grpc_core_call, a_response_without_memory_is_a_failure)
+{
+    static const evener_call_events events = {.size = sizeof events, .ended = on_ended};
+    static evener_grpc_engine engine;
+    const evener_call_begin_args args = {
+        .size = sizeof args, .events = &events, .method = "/a.B/C", .unary = true, .deadline_ns = UINT64_MAX};
+    connection.engine = &engine;
+    for (uint64_t fail_at = 0; fail_at <= 1; fail_at++) {
+        evener_transport_call owner = {0};
+        evener_status status;
+        evener_grpc_core_call *call = make_call(&args, &status);
+        call->owner = &owner;
+        call->code = GRPC_STATUS_OK;
+        call->response = buffer_of("answer", "");
+        failing_memory_arm(fail_at, false);
+        evener_grpc_core_call_deliver_end(call);
+        (void)failing_memory_disarm();
+        cr_expect_eq(ended_code, fail_at == 0 ? EVENER_STATUS_OK : EVENER_STATUS_RESOURCE_EXHAUSTED);
+        cr_expect_str_eq(ended_message, fail_at == 0 ? "" : "out of memory for a received message");
+        cr_expect_eq(ended_bytes, fail_at == 0 ? strlen("answer") : 0);
+        evener_grpc_core_call_unref(call);
+    }
+    connection.engine = NULL;
+}
+
+/* Of a stream the message comes before the status, which may be OK already. */
+Test(grpc_core_call, a_message_of_a_stream_without_memory_is_a_failure)
+{
+    static const evener_call_events events = {.size = sizeof events, .ended = on_ended};
+    static evener_grpc_engine engine;
+    const evener_call_begin_args args = {
+        .size = sizeof args, .events = &events, .method = "/a.B/C", .deadline_ns = UINT64_MAX, .receive_bytes_max = 10};
+    connection.engine = &engine;
+    evener_transport_call owner = {0};
+    evener_status status;
+    evener_bytes message;
+    evener_grpc_core_call *call = make_call(&args, &status);
+    call->owner = &owner;
+    call->code = GRPC_STATUS_OK;
+    cr_expect(evener_grpc_core_call_take_message(call, buffer_of("", ""), &message), "an empty one needs none");
+    cr_expect(evener_grpc_core_call_take_message(call, buffer_of("message", ""), &message));
+    evener_bytes_clear(&message);
+    grpc_byte_buffer *buffer = buffer_of("message", "");
+    failing_memory_arm(1, false);
+    cr_expect_not(evener_grpc_core_call_take_message(call, buffer, &message));
+    (void)failing_memory_disarm();
+    evener_grpc_core_call_deliver_end(call);
+    cr_expect_eq(ended_code, EVENER_STATUS_RESOURCE_EXHAUSTED);
+    cr_expect_str_eq(ended_message, "out of memory for a received message");
+    evener_grpc_core_call_unref(call);
+    connection.engine = NULL;
 }
 
 /* ---- pluck queues ---- */

@@ -59,33 +59,34 @@ static grpc_slice whole_slice(grpc_byte_buffer *buffer)
     return whole;
 }
 
-/* Take over the slice. */
-static void own(grpc_slice slice, evener_bytes *bytes)
+/* Take over the slice. False: there is no memory, and the slice is released. */
+static bool own(grpc_slice slice, evener_bytes *bytes)
 {
     slice_buffer *buffer = malloc(sizeof *buffer);
     if (buffer == NULL) {
         grpc_slice_unref(slice);
-        return;
+        return false;
     }
     *buffer = (slice_buffer){.base = {.references = 1, .release = slice_buffer_release}, .slice = slice};
     /* From the copy: the bytes of a short slice lie inside it. */
     bytes->data = GRPC_SLICE_START_PTR(buffer->slice);
     bytes->length = GRPC_SLICE_LENGTH(buffer->slice);
     bytes->owner = buffer;
+    return true;
 }
 
-void evener_grpc_bytes_receive(grpc_byte_buffer *buffer, evener_bytes *bytes)
+bool evener_grpc_bytes_receive(grpc_byte_buffer *buffer, evener_bytes *bytes)
 {
     static const uint8_t nothing[1];
     *bytes = (evener_bytes){.data = nothing};
     if (buffer == NULL) {
-        return;
+        return true;
     }
     grpc_slice whole = whole_slice(buffer);
     grpc_byte_buffer_destroy(buffer);
     if (GRPC_SLICE_LENGTH(whole) > 0) {
-        own(whole, bytes);
-    } else {
-        grpc_slice_unref(whole);
+        return own(whole, bytes);
     }
+    grpc_slice_unref(whole);
+    return true;
 }

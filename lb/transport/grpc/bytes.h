@@ -2,6 +2,8 @@
 #ifndef EVENER_LB_TRANSPORT_GRPC_BYTES_H
 #define EVENER_LB_TRANSPORT_GRPC_BYTES_H
 
+#include <stdbool.h>
+
 #include <grpc/byte_buffer.h>
 #include <grpc/slice.h>
 
@@ -11,8 +13,8 @@
  * Any thread. */
 grpc_slice evener_grpc_bytes_to_slice(const evener_bytes *bytes);
 
-/* Take a received message out of `buffer` (which may be NULL: an empty one) and destroy the buffer. Without memory
- * the message is empty. Any thread. */
-void evener_grpc_bytes_receive(grpc_byte_buffer *buffer, evener_bytes *bytes);
+/* Take a received message out of `buffer` (which may be NULL: an empty one) and destroy the buffer. False: there is no
+ * memory, and the message is lost; *bytes is empty. Any thread. */
+bool evener_grpc_bytes_receive(grpc_byte_buffer *buffer, evener_bytes *bytes);
 
 #endif

@@ -148,13 +148,10 @@ static void reading_completed(evener_grpc_tag *tag, bool ok)
         evener_bytes message;
         call->answered = true;
         deliver_headers_once(call);
-        evener_grpc_bytes_receive(received, &message);
-        if (call->receive_bytes_max > 0 && message.length > call->receive_bytes_max) {
-            call->too_long_bytes = message.length;
-            evener_bytes_clear(&message);
-            (void)grpc_call_cancel(call->core, NULL); /* the end says why */
-        } else {
+        if (evener_grpc_core_call_take_message(call, received, &message)) {
             call->events->message(call->owner, &message);
+        } else {
+            (void)grpc_call_cancel(call->core, NULL); /* the end says why */
         }
     } else if (received != NULL) {
         grpc_byte_buffer_destroy(received);

@@ -350,15 +350,16 @@ static char *make_message(const evener_grpc_core_call *call, char *inlined, size
     return message;
 }
 
-/* Take the response of a unary call if it is not above the limit. */
-static void take_response(evener_grpc_core_call *call, evener_bytes *response)
+bool evener_grpc_core_call_take_message(evener_grpc_core_call *call, grpc_byte_buffer *received, evener_bytes *message)
 {
-    evener_grpc_bytes_receive(call->response, response);
-    call->response = NULL;
-    if (call->receive_bytes_max > 0 && response->length > call->receive_bytes_max) {
-        call->too_long_bytes = response->length;
-        evener_bytes_clear(response);
+    if (!evener_grpc_bytes_receive(received, message)) {
+        call->message_is_lost = true;
     }
+    if (call->receive_bytes_max > 0 && message->length > call->receive_bytes_max) {
+        call->too_long_bytes = message->length;
+        evener_bytes_clear(message);
+    }
+    return !call->message_is_lost && call->too_long_bytes == 0;
 }
 
 void evener_grpc_core_call_deliver_end(evener_grpc_core_call *call)
@@ -385,7 +386,8 @@ void evener_grpc_core_call_deliver_end(evener_grpc_core_call *call)
     judge_connection(call, &end);
     evener_bytes response = {0};
     if (end.code == EVENER_STATUS_OK) {
-        take_response(call, &response);
+        (void)evener_grpc_core_call_take_message(call, call->response, &response);
+        call->response = NULL;
         end.response = &response;
     }
     if (call->too_long_bytes > 0) {
@@ -397,6 +399,15 @@ void evener_grpc_core_call_deliver_end(evener_grpc_core_call *call)
             (size_t)snprintf(too_long, sizeof too_long, "received message of %zu bytes is larger than the limit of %zu",
                              call->too_long_bytes, call->receive_bytes_max);
         end.message = too_long;
+    }
+    if (call->message_is_lost) {
+        static const char lost[] = "out of memory for a received message";
+        end.response = NULL;
+        end.code = EVENER_STATUS_RESOURCE_EXHAUSTED;
+        end.fate = EVENER_FATE_PERHAPS_PROCESSED;
+        end.timed_out = false;
+        end.message = lost;
+        end.message_bytes = sizeof lost - 1;
     }
     if (call->second_came) {
         static const char second[] = "the server sent a second message in answer to a unary call";

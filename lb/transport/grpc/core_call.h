@@ -58,6 +58,7 @@ struct evener_grpc_core_call {
     bool answered;                    /* a message was received */
     bool has_headers;                 /* of a stream: they were delivered, or are not wanted */
     size_t too_long_bytes;            /* the length of a received message above the limit; 0: none */
+    bool message_is_lost;             /* there was no memory for a received message */
     bool status_known;
     bool second_asked, second_pending, second_came; /* the reading of `second` */
     _Atomic uint32_t under_way;                     /* operations of a stream that have not completed */
@@ -89,6 +90,10 @@ void evener_grpc_core_call_headers_op(evener_grpc_core_call *call, grpc_op *oper
  * grpc_channel_destroy() would wait for a resolution that never comes (the core's client_channel.cc,
  * CheckResolutionLocked). False: the core refuses it. */
 bool evener_grpc_core_call_start(evener_grpc_core_call *call, const grpc_op *operations, size_t count, void *tag);
+
+/* Take a received message (see evener_grpc_bytes_receive()). False: it is above the limit, or there is no memory; the
+ * call must end, and its end says why. The mutex is held. */
+bool evener_grpc_core_call_take_message(evener_grpc_core_call *call, grpc_byte_buffer *received, evener_bytes *message);
 
 /* Deliver `ended`: the status has arrived, and everything else that the call waited for. The mutex is held. */
 void evener_grpc_core_call_deliver_end(evener_grpc_core_call *call);
