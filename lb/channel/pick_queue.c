@@ -310,6 +310,9 @@ static bool store_result(evener_pick_queue *queue, evener_pick_request *request,
         }
         return false;
     }
+    if (outcome == EVENER_PICK_COMPLETE) {
+        evener_status_clear(status); /* pickers may leave something in it */
+    }
     leave(queue, request);
     state_add(request, ENDED);
     request->result = status->code;

@@ -129,6 +129,26 @@ Test(pick_batches, the_mutex_is_free_during_retries)
     cr_assert_eq(ended, 100);
 }
 
+static evener_pick_outcome complete_with_a_status(const evener_pick_context *context)
+{
+    evener_status_set(context->status, EVENER_STATUS_UNAVAILABLE, "the first backend was full");
+    return EVENER_PICK_COMPLETE;
+}
+
+/* What a picker leaves in the status of a pick that it completes means nothing. */
+Test(pick_batches, a_completed_pick_is_ok_whatever_the_picker_says)
+{
+    open_with_waiting(3);
+    answer = complete_with_a_status;
+    wake();
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_eq(ended, 3);
+    for (size_t i = 0; i < 3; i++) {
+        cr_expect_eq(waits[i].code, EVENER_STATUS_OK);
+    }
+    close_all();
+}
+
 static size_t tries_before_other_work;
 
 static void other_work(void *arg)
