@@ -273,9 +273,17 @@ void evener_channel_cache_start(evener_channel_cache *cache)
     start_job(cache, job);
 }
 
+void evener_channel_cache_unconfirmed(evener_channel_cache *cache)
+{
+    if (cache->confirmed) {
+        cache->confirmed = false;
+        cache->confirmed_until_ms = wall_clock_ms();
+    }
+}
+
 bool evener_channel_cache_resolver_failed(evener_channel_cache *cache, const evener_status *failure)
 {
-    cache->confirmed = false;
+    evener_channel_cache_unconfirmed(cache);
     if (!cache->reading && cache->saved.count == 0) {
         return false;
     }
@@ -318,7 +326,7 @@ static evener_cache_job *take_snapshot(evener_channel_cache *cache)
     }
     const char *config = control->resolver_config != NULL ? evener_service_config_text(control->resolver_config) : NULL;
     job->writes = true;
-    job->list.time_ms = wall_clock_ms();
+    job->list.time_ms = cache->confirmed ? wall_clock_ms() : cache->confirmed_until_ms;
     job->list.target = strdup(name_of(cache));
     job->list.service_config = config != NULL ? strdup(config) : NULL;
     job->list.addresses = malloc(control->list.count * sizeof *job->list.addresses);
@@ -454,7 +462,7 @@ void evener_channel_cache_stop(evener_channel_cache *cache)
         write_now(cache); /* also to renew the time: the channel may be away for long */
     }
     evener_timer_stop(loop_of(cache), &cache->write_timer);
-    cache->confirmed = false;
+    evener_channel_cache_unconfirmed(cache);
     cache->dirty = false;
 }
 

@@ -49,9 +49,10 @@ typedef struct evener_channel_cache {
     evener_timer hold_timer;   /* ends failure_held */
     uint64_t in_force_time_ms; /* of the saved list that is in force; 0: none is */
 
-    bool dirty;     /* the list in force is not in the file */
-    bool writing;   /* a job that writes is under way */
-    bool confirmed; /* the resolver has not failed since its last list */
+    bool dirty;                  /* the list in force is not in the file */
+    bool writing;                /* a job that writes is under way */
+    bool confirmed;              /* the resolver has not failed since its last list */
+    uint64_t confirmed_until_ms; /* wall clock: when `confirmed` was last cleared */
     struct evener_cache_job *waiting;
     evener_timer write_timer;
     uint64_t written_content, written_ns; /* of the last write that succeeded; 0: none yet */
@@ -69,6 +70,8 @@ void evener_channel_cache_clear(evener_channel_cache *cache);
 
 /* The resolver is about to be built: read the file. */
 void evener_channel_cache_start(evener_channel_cache *cache);
+/* The resolver failed: from here on the time of the list in force stays. */
+void evener_channel_cache_unconfirmed(evener_channel_cache *cache);
 /* The resolver failed, and there is no list. Return whether the cache deals with it: it has put its list in force, or
  * does when it has read it, or reports the failure then. */
 bool evener_channel_cache_resolver_failed(evener_channel_cache *cache, const evener_status *failure);

@@ -347,7 +347,7 @@ static void resolver_failed(evener_channel *channel, const evener_status *status
 {
     note_resolver_error(channel, status);
     if (channel->control.list.count > 0) {
-        channel->control.cache.confirmed = false;
+        evener_channel_cache_unconfirmed(&channel->control.cache);
         evener_log(EVENER_LOG_WARNING, "resolver", "%s: %s; the last %zu addresses serve on", name_of(channel),
                    status->message, channel->control.list.count);
         return;

@@ -597,6 +597,29 @@ Test(cache, a_write_that_fails_is_counted_and_tried_again)
     fixture_destroy(f);
 }
 
+/* A file that is written late has the time when the resolver was last known to confirm the list. */
+Test(cache, a_write_that_is_tried_again_does_not_renew_the_time_while_the_resolver_fails)
+{
+    char away[96];
+    snprintf(away, sizeof away, "%s.away", folder);
+    cr_assert_eq(rename(folder, away), 0);
+    fixture *f = open_channel();
+    fixture_connect(f);
+    fixture_push(f, A);
+    fail(f);
+    const uint64_t failed_ms = wall_clock_ms();
+    while (wall_clock_ms() <= failed_ms) { /* until a later time would be seen */
+    }
+    fail(f);
+    cr_assert_eq(rename(away, folder), 0);
+    virtual_loop_advance_ms(f->loop, 60000);
+    evener_saved_list list = read_file();
+    cr_expect_eq(list.count, 1);
+    cr_expect_leq(list.time_ms, failed_ms);
+    evener_saved_list_clear(&list);
+    fixture_destroy(f);
+}
+
 static unsigned warnings;
 
 static void count_warning(void *arg, evener_log_level level, const char *category, const char *message)
