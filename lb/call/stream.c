@@ -95,9 +95,11 @@ void evener_stream_unref(evener_stream *stream)
         is_older_than_fork(stream)) {
         return;
     }
-    evener_stream_lock(stream);
-    stream->users_details = NULL; /* borrowed from a caller who may be gone */
-    evener_stream_unlock(stream);
+    if (!stream->has_callbacks) { /* with callbacks they are filled before `ended` */
+        evener_stream_lock(stream);
+        stream->users_details = NULL; /* borrowed from a caller who may be gone */
+        evener_stream_unlock(stream);
+    }
     cancel(stream);
     evener_stream_drop_reference(stream);
 }

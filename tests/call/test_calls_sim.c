@@ -330,6 +330,27 @@ Test(streams_sim, is_made_again_while_nothing_was_written)
     stream_scene_destroy(&s);
 }
 
+/* The details are borrowed until `ended`, whoever still has the stream. */
+Test(streams_sim, given_back_before_its_end_it_fills_the_details)
+{
+    stream_scene s = {.base = scene_create(&(fake_call_outcome){.kind = FAKE_CALL_SILENT}, 1)};
+    evener_call_details details = {.size = sizeof details};
+    const evener_call_options options = {.size = sizeof options, .details = &details};
+    evener_status status;
+    cr_assert_eq(
+        evener_stream_start(s.base->f->channel, METHOD, NULL, &options, &stream_callbacks, &s, &s.stream, &status),
+        EVENER_STATUS_OK, "%s", status.message);
+    evener_stream_unref(s.stream);
+    s.stream = NULL;
+    virtual_loop_run_until_idle(s.base->f->loop);
+    cr_expect_eq(s.ends, 1);
+    cr_expect_eq(s.status.code, EVENER_STATUS_CANCELLED);
+    cr_expect_eq(details.attempts, 1);
+    cr_expect(details.peer != NULL && strncmp(details.peer, "ipv4:127.0.0.1:", 15) == 0, "%s", details.peer);
+    evener_call_details_clear(&details);
+    stream_scene_destroy(&s);
+}
+
 Test(streams_sim, opening_can_be_cancelled_and_ends_with_the_channel)
 {
     const fake_call_outcome answer = {.kind = FAKE_CALL_ANSWER};

@@ -358,11 +358,8 @@ Test(call_options, a_status_message_is_decoded_as_far_as_it_is_encoded, .timeout
     static const struct {
         const char *sent, *message;
         size_t bytes;
-    } rows[] = {{"50%25 of it", "50% of it", 9},
-                {"50% of it", "50% of it", 9},
-                {"%zz%4", "%zz%4", 5},
-                {"%1b%5B2J", "\x1b[2J", 4},
-                {"%c3%a9", "\xc3\xa9", 2}};
+    } rows[] = {{"50%25 of it", "50% of it", 9}, {"50% of it", "50% of it", 9}, {"%zz%4", "%zz%4", 5},
+                {"%1b%5B2J", "\x1b[2J", 4},      {"%c3%a9", "\xc3\xa9", 2},     {"a%00b", "a\0b", 3}};
     scene s;
     open_scene(&s, &(evener_channel_options){0});
     evener_call_details details = {.size = sizeof details};

@@ -331,15 +331,16 @@ static bool is_past_deadline(const evener_grpc_core_call *call)
  * http-grpc-status-mapping.md. The message is reworded for people; nothing is decided by it. */
 static const char http_words[] = "Received http2 header with status: ";
 
-/* Return the status message, NUL-terminated, in `inlined` or in memory to be freed; truncated on out of memory. */
-static char *make_message(const evener_grpc_core_call *call, char *inlined, size_t inlined_bytes)
+/* Return the status message, which may hold NUL bytes, with a NUL behind it, in `inlined` or in memory to be freed;
+ * truncated on out of memory. */
+static char *make_message(const evener_grpc_core_call *call, char *inlined, size_t inlined_bytes, size_t *length)
 {
     const char *from = (const char *)GRPC_SLICE_START_PTR(call->message);
     const size_t bytes = GRPC_SLICE_LENGTH(call->message);
     const size_t words = sizeof http_words - 1;
     if (bytes > words && bytes < inlined_bytes / 3 && memcmp(from, http_words, words) == 0) {
-        snprintf(inlined, inlined_bytes, "HTTP status %.*s (%.*s)", (int)(bytes - words), from + words, (int)bytes,
-                 from);
+        *length = (size_t)snprintf(inlined, inlined_bytes, "HTTP status %.*s (%.*s)", (int)(bytes - words),
+                                   from + words, (int)bytes, from);
         return inlined;
     }
     char *message = bytes < inlined_bytes ? inlined : malloc(bytes + 1);
@@ -347,6 +348,7 @@ static char *make_message(const evener_grpc_core_call *call, char *inlined, size
     message = message != NULL ? message : inlined;
     memcpy(message, from, kept);
     message[kept] = '\0';
+    *length = kept;
     return message;
 }
 
@@ -369,13 +371,14 @@ void evener_grpc_core_call_deliver_end(evener_grpc_core_call *call)
     }
     char inlined[MESSAGE_BYTES_INLINE];
     char too_long[MESSAGE_BYTES_INLINE];
-    char *message = make_message(call, inlined, sizeof inlined);
+    size_t message_bytes;
+    char *message = make_message(call, inlined, sizeof inlined, &message_bytes);
     const bool is_known = call->code >= GRPC_STATUS_OK && call->code <= GRPC_STATUS_UNAUTHENTICATED;
     evener_call_end end = {
         .size = sizeof end,
         .code = is_known ? (evener_status_code)call->code : EVENER_STATUS_UNKNOWN,
         .message = message,
-        .message_bytes = strlen(message),
+        .message_bytes = message_bytes,
         .headers_came = call->answered || call->response != NULL || call->initial_metadata.count > 0,
     };
     if (end.code != EVENER_STATUS_OK) {
