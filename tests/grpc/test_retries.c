@@ -446,6 +446,29 @@ Test(retries, retry_streaming)
     destroy(s);
 }
 
+typedef struct on_control {
+    scene *s;
+    evener_status_code code;
+} on_control;
+
+static void call_on_control_thread(void *arg)
+{
+    on_control *c = arg;
+    size_t received = 0;
+    c->code = call_streaming(c->s, two, 2, &received);
+}
+
+/* Its backoff would wait for the thread that the stream blocks. */
+Test(retries, streaming_on_the_control_thread_is_not_retried, .timeout = 60)
+{
+    scene *s = create(POLICY("3", ""), unavailable, 2, ok);
+    on_control c = {.s = s, .code = EVENER_STATUS_OK};
+    evener_runtime_call(s->runtime, call_on_control_thread, &c);
+    cr_expect_eq(c.code, EVENER_STATUS_UNAVAILABLE, "%s", s->status.message);
+    cr_expect_eq(requests(s), 1);
+    destroy(s);
+}
+
 Test(retries, retry_streaming_too_many_attempts)
 {
     scene *s = create(POLICY("3", ""), unavailable, 0, ok);
