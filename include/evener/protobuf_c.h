@@ -119,7 +119,8 @@ EVENER_API void evener_protobuf_c_stream_cancel(const evener_protobuf_c_stream *
 EVENER_API evener_status_code evener_protobuf_c_stream_finish(evener_protobuf_c_stream *stream, evener_status *status);
 
 /* Finish a stream with one answer, as client-streaming methods have it: end writing, read the answer, and finish. On OK
- * store it in *response (NULL: it is dropped). INTERNAL if the server ended the call with OK and without an answer. */
+ * store it in *response (NULL: it is dropped). INTERNAL if the server ended the call with OK and without an answer, or
+ * sent a second one, which cancels the call. */
 EVENER_API evener_status_code evener_protobuf_c_stream_finish_one(evener_protobuf_c_stream *stream,
                                                                   ProtobufCMessage **response, evener_status *status);
 
@@ -144,7 +145,8 @@ typedef struct evener_protobuf_c_stream_callbacks {
      * with INTERNAL. */
     void (*ended)(void *arg, const evener_status *status);
     /* Report the end and the one answer, exactly once, last. Called by method->deliver. Such a stream asks for its
-     * answer by itself. INTERNAL if the server ended the call with OK and without an answer. */
+     * answer by itself. INTERNAL if the server ended the call with OK and without an answer, or sent a second one,
+     * which cancels the call. */
     evener_protobuf_c_callback answered;
 } evener_protobuf_c_stream_callbacks;
 

@@ -15,8 +15,8 @@ struct evener_protobuf_c_async {
     void *arg;
     evener_stream *stream; /* written before the first callback */
     /* Of the callbacks only, which come one at a time: */
-    bool is_malformed;        /* an answer could not be unpacked: `malformed` says which */
-    evener_status malformed;  /* wins over the CANCELLED that it causes */
+    bool has_failed;          /* by an answer that is malformed, or one too many: `failure` says which */
+    evener_status failure;    /* wins over the CANCELLED that it causes */
     ProtobufCMessage *answer; /* the first one, for `answered` */
 };
 
@@ -45,18 +45,29 @@ static void written(void *arg)
     }
 }
 
+/* Unpack a message, or fail if there is an answer already. */
+static evener_status_code unpack(evener_protobuf_c_async *self, const evener_bytes *packed, ProtobufCMessage **unpacked)
+{
+    if (self->answer != NULL) {
+        return evener_status_set(&self->failure, EVENER_STATUS_INTERNAL, "%s: the server sent more than one answer",
+                                 self->method->path);
+    }
+    return evener_protobuf_c_unpack(self->method->response, packed, self->method->path, unpacked, &self->failure);
+}
+
 static void message(void *arg, evener_bytes *packed)
 {
     evener_protobuf_c_async *self = arg;
     ProtobufCMessage *unpacked = NULL;
-    const evener_status_code code =
-        evener_protobuf_c_unpack(self->method->response, packed, self->method->path, &unpacked, &self->malformed);
+    const evener_status_code code = unpack(self, packed, &unpacked);
     evener_bytes_clear(packed);
     if (code != EVENER_STATUS_OK) {
-        self->is_malformed = true;
+        self->has_failed = true;
         evener_stream_cancel(self->stream);
     } else if (self->callbacks.answered != NULL) {
         self->answer = unpacked;
+        /* The status comes after all messages have been read. False: it is on its way. */
+        (void)evener_stream_ask(self->stream);
     } else {
         self->method->deliver(self->callbacks.message, self->arg, NULL, unpacked);
     }
@@ -67,8 +78,8 @@ static void ended(void *arg, const evener_status *status)
     evener_protobuf_c_async *self = arg;
     const bool answers_once = self->callbacks.answered != NULL;
     evener_status missing;
-    if (self->is_malformed) {
-        status = &self->malformed;
+    if (self->has_failed) {
+        status = &self->failure;
     } else if (answers_once && self->answer == NULL && status->code == EVENER_STATUS_OK) {
         evener_status_set(&missing, EVENER_STATUS_INTERNAL, "%s: the server ended the call without an answer",
                           self->method->path);

@@ -91,8 +91,17 @@ evener_status_code evener_protobuf_c_stream_finish_one(evener_protobuf_c_stream 
 {
     (void)evener_protobuf_c_stream_writes_done(stream);
     ProtobufCMessage *message = evener_protobuf_c_stream_read(stream);
+    evener_bytes second;
+    const bool has_second = message != NULL && evener_stream_read(stream->stream, &second);
+    if (has_second) {
+        evener_bytes_clear(&second);
+        evener_stream_cancel(stream->stream); /* more may follow, without end */
+    }
     evener_status_code code = evener_protobuf_c_stream_finish(stream, status);
-    if (code == EVENER_STATUS_OK && message == NULL) {
+    if (has_second) {
+        code = evener_status_set(status, EVENER_STATUS_INTERNAL, "%s: the server sent more than one answer",
+                                 stream->method->path);
+    } else if (code == EVENER_STATUS_OK && message == NULL) {
         code = evener_status_set(status, EVENER_STATUS_INTERNAL, "%s: the server ended the call without an answer",
                                  stream->method->path);
     }

@@ -242,6 +242,7 @@ static void deliver_any(evener_protobuf_c_callback callback, void *arg, const ev
 {
     (void)callback;
     record *r = arg;
+    r->in_order = r->in_order && (response != NULL) == (status == NULL || status->code == EVENER_STATUS_OK);
     protobuf_c_message_free_unpacked(response, NULL);
     if (status != NULL) {
         on_ended(arg, status);
@@ -309,6 +310,47 @@ Test(typed_async, an_end_without_the_one_answer_is_an_internal_error, .timeout =
     cr_expect_str_eq(r.status.message, "/evener.demo.Echo/Stream: the server ended the call without an answer");
     evener_protobuf_c_async_unref(stream);
     evener_protobuf_c_async_unref(NULL);
+    call_fixture_close(&f);
+}
+
+/* The echo method answers each message. */
+Test(typed_async, a_second_answer_to_a_client_stream_is_an_internal_error, .timeout = 60)
+{
+    static const char *const seconds[] = {NULL, "\n\1b", "\xff"}; /* none, a message, malformed bytes */
+    const evener_protobuf_c_method method = {ECHO_STREAM, &grpcdemo__folder__imported_message__descriptor,
+                                             &grpcdemo__folder__imported_message__descriptor, deliver_any};
+    const evener_protobuf_c_stream_callbacks callbacks = {
+        .size = sizeof callbacks, .written = on_written, .answered = nothing};
+    call_fixture f;
+    call_fixture_open(&f, 1, NULL);
+    for (size_t i = 0; i < sizeof seconds / sizeof seconds[0]; i++) {
+        record r;
+        evener_status status;
+        evener_protobuf_c_async *stream;
+        record_init(&r);
+        cr_assert_eq(
+            evener_protobuf_c_stream_start(f.channel, &method, false, NULL, NULL, &callbacks, &r, &stream, &status),
+            EVENER_STATUS_OK, "%s", status.message);
+        evener_stream *plain = evener_protobuf_c_async_stream(stream);
+        evener_bytes message = bytes_of("\n\1a");
+        cr_assert(evener_stream_send(plain, &message));
+        wait_for(&r, &r.written, 1);
+        if (seconds[i] != NULL) {
+            message = bytes_of(seconds[i]);
+            cr_assert(evener_stream_send(plain, &message));
+        }
+        (void)evener_protobuf_c_async_send_done(stream); /* false: the second answer has ended it */
+        wait_for(&r, &r.ended, 1);
+        if (seconds[i] == NULL) {
+            cr_expect_eq(r.status.code, EVENER_STATUS_OK, "%s", r.status.message);
+        } else {
+            cr_expect_eq(r.status.code, EVENER_STATUS_INTERNAL);
+            cr_expect_str_eq(r.status.message, "/evener.demo.Echo/Stream: the server sent more than one answer");
+        }
+        cr_expect(r.in_order, "an answer only with OK");
+        cr_expect_eq(r.messages, 0);
+        evener_protobuf_c_async_unref(stream);
+    }
     call_fixture_close(&f);
 }
 

@@ -491,3 +491,41 @@ Test(typed_calls, a_client_stream_that_the_server_fails)
     cr_expect_str_eq(status.message, "no");
     call_fixture_close(&f);
 }
+
+/* The echo method answers each message. */
+Test(typed_calls, a_second_answer_to_a_client_stream_is_an_internal_error)
+{
+    static const char *const seconds[] = {NULL, "\n\1b", "\xff"}; /* none, a message, malformed bytes */
+    const evener_protobuf_c_method method = {ECHO_STREAM, &grpcdemo__folder__imported_message__descriptor,
+                                             &grpcdemo__folder__imported_message__descriptor, NULL};
+    call_fixture f;
+    call_fixture_open(&f, 1, NULL);
+    for (size_t i = 0; i < 2 * (sizeof seconds / sizeof seconds[0]); i++) {
+        const char *second = seconds[i / 2];
+        const bool is_wanted = i % 2 == 0;
+        evener_protobuf_c_stream stream;
+        ProtobufCMessage *response = NULL;
+        evener_status status;
+        cr_assert_eq(evener_protobuf_c_stream_open(f.channel, &method, false, NULL, NULL, &stream, &status),
+                     EVENER_STATUS_OK, "%s", status.message);
+        evener_bytes message = bytes_of("\n\1a");
+        cr_assert(evener_stream_write(stream.stream, &message));
+        if (second != NULL) {
+            message = bytes_of(second);
+            cr_assert(evener_stream_write(stream.stream, &message));
+        }
+        const evener_status_code code =
+            evener_protobuf_c_stream_finish_one(&stream, is_wanted ? &response : NULL, &status);
+        cr_expect_eq(status.code, code);
+        if (second == NULL) {
+            cr_expect_eq(code, EVENER_STATUS_OK, "%s", status.message);
+        } else {
+            cr_expect_eq(code, EVENER_STATUS_INTERNAL);
+            cr_expect_str_eq(status.message, "/evener.demo.Echo/Stream: the server sent more than one answer");
+        }
+        cr_expect_eq(response != NULL, second == NULL && is_wanted);
+        cr_expect_null(stream.stream);
+        protobuf_c_message_free_unpacked(response, NULL);
+    }
+    call_fixture_close(&f);
+}
