@@ -205,10 +205,10 @@ typedef struct evener_descriptors evener_descriptors;
 EVENER_API evener_status_code evener_descriptors_create(evener_descriptors **descriptors, evener_status *status);
 
 /* Add the files of a FileDescriptorSet, in any order; all of them or, after an error, none. `data` is copied. A file
- * that the pool has with the same content is skipped. An import that is in neither set nor pool is only an error if a
- * type is missing: the message names that type, its user, and the missing imports. Errors: INVALID_ARGUMENT (malformed,
- * a type is missing, editions), ALREADY_EXISTS (a file or a name that the pool has with other content),
- * RESOURCE_EXHAUSTED (a limit, or memory). */
+ * that the pool has with the same content is skipped and takes no memory. An import that is in neither set nor pool is
+ * only an error if a type is missing: the message names that type, its user, and the missing imports. Errors:
+ * INVALID_ARGUMENT (malformed, a type is missing, editions), ALREADY_EXISTS (a file or a name that the pool has with
+ * other content), RESOURCE_EXHAUSTED (a limit, or memory). */
 EVENER_API evener_status_code evener_descriptors_add_set(evener_descriptors *descriptors, const void *data,
                                                          size_t length, evener_status *status);
 

@@ -319,12 +319,42 @@ static evener_status_code make_tables(const tables *old, evener_batch *batch, co
                                    twice[0].full_name, twice[0].file->name, twice[1].file->name);
 }
 
+/* Order a name in the bytes of a file and a file of the pool, as compare_files(). */
+static int compare_name(const void *key, const void *element)
+{
+    const evener_wire_field *name = key;
+    const evener_file_type *const *file = element;
+    const size_t length = strlen((*file)->name);
+    const int order = memcmp(name->data, (*file)->name, name->length < length ? name->length : length);
+    return order != 0 ? order : (name->length > length) - (name->length < length);
+}
+
+/* Return whether the pool has a file of exactly these bytes. */
+static bool has_file(const tables *t, const evener_bytes *file)
+{
+    evener_wire_reader reader = evener_wire_read(file->data, file->length);
+    evener_wire_field f, name = {0};
+    while (evener_wire_next(&reader, &f) == EVENER_WIRE_FIELD) {
+        if (f.number == 1 && f.type == EVENER_WIRE_BYTES) { /* name; the last one counts */
+            name = f;
+        }
+    }
+    const evener_file_type *const *found =
+        name.data != NULL && t->file_count > 0
+            ? bsearch(&name, t->files, t->file_count, sizeof(*t->files), compare_name)
+            : NULL;
+    return found != NULL && (*found)->length == file->length && memcmp((*found)->data, file->data, file->length) == 0;
+}
+
 /* Parse the files that the pool does not have yet. */
 static evener_status_code parse_files(evener_descriptors *descriptors, evener_batch *batch, const evener_bytes *files,
                                       size_t count, const evener_file_type **parsed, size_t *parsed_count,
                                       evener_status *status)
 {
     for (size_t i = 0; i < count; i++) {
+        if (has_file(&descriptors->tables, &files[i])) { /* the arena keeps nothing of it */
+            continue;
+        }
         evener_file_type *file = evener_arena_alloc(&descriptors->arena, sizeof *file);
         char *data = evener_arena_text(&descriptors->arena, files[i].data, files[i].length);
         if (file == NULL || data == NULL) {
@@ -332,22 +362,15 @@ static evener_status_code parse_files(evener_descriptors *descriptors, evener_ba
         }
         file->data = (const uint8_t *)data;
         file->length = files[i].length;
-        evener_batch own = *batch;
-        const evener_status_code code = evener_file_parse(&own, file->data, file->length, file, status);
-        batch->symbols = own.symbols; /* the array may have moved */
-        batch->symbol_room = own.symbol_room;
+        const evener_status_code code = evener_file_parse(batch, file->data, file->length, file, status);
         if (code != EVENER_STATUS_OK) {
             return code;
         }
-        const evener_file_type *same = find_file(&descriptors->tables, file->name);
-        if (same != NULL && (same->length != file->length || memcmp(same->data, file->data, file->length) != 0)) {
+        if (find_file(&descriptors->tables, file->name) != NULL) {
             return evener_status_set(status, EVENER_STATUS_ALREADY_EXISTS,
                                      "%.256s: the file was added before, with other content", file->name);
         }
-        if (same == NULL) {
-            *batch = own;
-            parsed[(*parsed_count)++] = file;
-        }
+        parsed[(*parsed_count)++] = file;
     }
     return EVENER_STATUS_OK;
 }

@@ -569,6 +569,76 @@ Test(descriptors, a_file_again_is_skipped_but_another_one_of_its_name_or_type_is
     evener_descriptors_destroy(types);
 }
 
+/* Add a file whose options take 4 MiB. The name comes twice: the last one counts. */
+static void large_file(buffer *b, const char *name, const char *message)
+{
+    const size_t bytes = (size_t)4 << 20;
+    text(b, 1, "another.proto");
+    const size_t in_message = begin(b, 4);
+    text(b, 1, message);
+    evener_wire_close(b, in_message);
+    evener_wire_put_tag(b, 8, EVENER_WIRE_BYTES);
+    evener_wire_put_varint(b, bytes);
+    uint8_t *options = evener_wire_extend(b, bytes);
+    cr_assert_not_null(options);
+    memset(options, 'o', bytes);
+    text(b, 1, name);
+}
+
+Test(descriptors, a_file_again_takes_no_memory)
+{
+    evener_descriptors *types = empty();
+    buffer a = {0}, other = {0};
+    evener_status status;
+    large_file(&a, "a.proto", "A");
+    large_file(&other, "a.proto", "B");
+    const evener_bytes again = {.data = a.data, .length = a.length};
+    const evener_bytes changed = {.data = other.data, .length = other.length};
+    for (int i = 0; i < 200; i++) {
+        cr_assert_eq(evener_descriptors_add_files(types, &again, 1, &status), EVENER_STATUS_OK, "%d: %s", i,
+                     status.message);
+    }
+    cr_expect_eq(evener_descriptors_add_files(types, &changed, 1, &status), EVENER_STATUS_ALREADY_EXISTS);
+    cr_expect_str_eq(status.message, "a.proto: the file was added before, with other content");
+    size_t count;
+    (void)evener_descriptors_files(types, &count);
+    cr_expect_eq(count, 1);
+    cr_expect_not_null(evener_descriptors_message(types, "A"));
+    evener_wire_clear(&a);
+    evener_wire_clear(&other);
+    evener_descriptors_destroy(types);
+}
+
+/* Names that begin alike, and one that is the beginning of others. */
+Test(descriptors, files_again_are_found_among_many)
+{
+    static const char *const names[] = {"b", "a", "aa", "ab", "a.proto", "a\xc3\xa9", "b.proto", "ba"};
+    evener_descriptors *types = empty();
+    evener_status status;
+    buffer all = {0};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        buffer one = {0};
+        char message[8];
+        snprintf(message, sizeof message, "M%zu", i);
+        file(&one, names[i], NULL, message, NULL);
+        cr_assert_eq(add(types, &one, &status), EVENER_STATUS_OK, "%s: %s", names[i], status.message);
+        file(&all, names[i], NULL, message, NULL);
+        file(&all, names[i], NULL, message, NULL); /* twice in one set, but the pool has it */
+    }
+    cr_assert_eq(add(types, &all, &status), EVENER_STATUS_OK, "%s", status.message);
+    /* Bytes with a NUL in the name, or without any name, are of no file that the pool has. */
+    buffer b = {0};
+    size_t start = begin(&b, 1);
+    evener_wire_put_bytes(&b, 1, "a\0a", 3);
+    evener_wire_close(&b, start);
+    FAILS(types, &b, EVENER_STATUS_INVALID_ARGUMENT, "not well-formed");
+    start = begin(&b, 1);
+    text(&b, 2, "package");
+    evener_wire_close(&b, start);
+    FAILS(types, &b, EVENER_STATUS_INVALID_ARGUMENT, "no name");
+    evener_descriptors_destroy(types);
+}
+
 Test(descriptors, messages_too_deep_inside_each_other_are_refused)
 {
     for (unsigned depth = EVENER_DESCRIPTORS_DEPTH_MAX; depth <= EVENER_DESCRIPTORS_DEPTH_MAX + 1; depth++) {
