@@ -2,8 +2,8 @@
  * YAML shares with JSON. Messages are definitions by their full names; enums and well-known types stand where they
  * are used. */
 #include "lb/protobuf/http_routes_internal.h"
+#include "lb/protobuf/openapi_ids.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -377,29 +377,15 @@ static void parameters(document *self, const evener_http_route_entry *entry)
     }
 }
 
-static void operation(document *self, const evener_http_route_entry *entry, const char *verb, size_t number)
+static void operation(document *self, const evener_http_route_entry *entry, const char *verb, const char *id)
 {
     const evener_http_route *route = &entry->route;
     const evener_method *method = route->method;
-    evener_wire_buffer id = {0};
     indent(self, 2);
     evener_http_put_text(&self->text, verb);
     evener_http_put_text(&self->text, ":\n");
     comment_lines(self, 3, "summary", &method->comments);
-    evener_http_put_text(&id, method->service->name);
-    evener_http_put_text(&id, "_");
-    evener_http_put_text(&id, method->name);
-    if (number > 1) { /* a further binding of the method */
-        char suffix[24];
-        snprintf(suffix, sizeof suffix, "%zu", number);
-        evener_http_put_text(&id, suffix);
-    }
-    if (id.failed) {
-        self->failed = true;
-        return;
-    }
-    string_line(self, 3, "operationId", (const char *)id.data, id.length);
-    evener_wire_clear(&id);
+    string_line(self, 3, "operationId", id, strlen(id));
     line(self, 3, "tags:");
     indent(self, 3);
     evener_http_put_text(&self->text, "- ");
@@ -450,19 +436,9 @@ static const char *verb_key(const char *verb)
     return NULL;
 }
 
-/* Return how many routes before this one have the same method, and this one. */
-static size_t binding_number(const evener_http_routes *routes, size_t index)
-{
-    size_t number = 1;
-    for (size_t i = 0; i < index; i++) {
-        number += routes->list[i]->method == routes->list[index]->method;
-    }
-    return number;
-}
-
 /* Add the operations of all routes that have the path of route `first`. Templates may differ only in what a variable
  * matches: OpenAPI then knows the more specific one only. */
-static void path_item(document *self, char *const *paths, size_t count, size_t first)
+static void path_item(document *self, char *const *paths, char *const *ids, size_t count, size_t first)
 {
     const evener_http_routes *routes = self->routes;
     key_line(self, 1, paths[first], strlen(paths[first]));
@@ -473,17 +449,17 @@ static void path_item(document *self, char *const *paths, size_t count, size_t f
             is_new = strcmp(paths[j], paths[i]) != 0 || strcmp(routes->list[j]->verb, routes->list[i]->verb) != 0;
         }
         if (is_new) {
-            operation(self, (const evener_http_route_entry *)routes->list[i], verb, binding_number(routes, i));
+            operation(self, (const evener_http_route_entry *)routes->list[i], verb, ids[i]);
         }
     }
 }
 
-static void free_paths(char **paths, size_t count)
+static void free_texts(char **texts, size_t count)
 {
-    for (size_t i = 0; paths != NULL && i < count; i++) {
-        free(paths[i]);
+    for (size_t i = 0; texts != NULL && i < count; i++) {
+        free(texts[i]);
     }
-    free(paths);
+    free(texts);
 }
 
 /* Return the paths of all routes as OpenAPI writes them; NULL: out of memory. */
@@ -493,7 +469,7 @@ static char **plain_paths(const evener_http_routes *routes, size_t count)
     for (size_t i = 0; paths != NULL && i < count; i++) {
         paths[i] = plain_path(routes->list[i]->path);
         if (paths[i] == NULL) {
-            free_paths(paths, count);
+            free_texts(paths, count);
             return NULL;
         }
     }
@@ -505,7 +481,10 @@ static void paths_section(document *self)
     const evener_http_routes *routes = self->routes;
     const size_t count = routes->count;
     char **paths = plain_paths(routes, count);
-    if (paths == NULL) {
+    char **ids = evener_openapi_ids(routes);
+    if (paths == NULL || ids == NULL) {
+        free_texts(paths, count);
+        free_texts(ids, count);
         self->failed = true;
         return;
     }
@@ -516,10 +495,11 @@ static void paths_section(document *self)
             is_first = verb_key(routes->list[j]->verb) == NULL || strcmp(paths[j], paths[i]) != 0;
         }
         if (is_first) {
-            path_item(self, paths, count, i);
+            path_item(self, paths, ids, count, i);
         }
     }
-    free_paths(paths, count);
+    free_texts(paths, count);
+    free_texts(ids, count);
 }
 
 /* ---- definitions ---- */

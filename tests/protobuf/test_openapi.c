@@ -246,3 +246,85 @@ Test(openapi, messages_inside_have_parameters_but_not_inside_of_themselves)
     cr_expect_eq(places_of(yaml, "in: \"query\""), 5, "%s", yaml);
     free(yaml);
 }
+
+/* ---- operation ids ---- */
+
+/* Add a method that takes and returns Q, at GET `path`, and also at `other` unless that is NULL. */
+static void put_bound(buffer *b, const char *name, const char *path, const char *other)
+{
+    const size_t in_method = begin(b, 2);
+    text(b, 1, name);
+    text(b, 2, ".Q");
+    text(b, 3, ".Q");
+    const size_t in_options = begin(b, 4);
+    const size_t in_http = begin(b, 72295728);
+    text(b, 2, path);
+    if (other != NULL) {
+        const size_t in_other = begin(b, 11);
+        text(b, 2, other);
+        evener_wire_close(b, in_other);
+    }
+    evener_wire_close(b, in_http);
+    evener_wire_close(b, in_options);
+    evener_wire_close(b, in_method);
+}
+
+static void expect_id(const char *yaml, const char *path, const char *id)
+{
+    char lines[128];
+    (void)snprintf(lines, sizeof lines, "\n  \"%s\":\n    get:\n      operationId: \"%s\"\n", path, id);
+    cr_expect_eq(places_of(yaml, lines), 1, "%s", lines);
+    (void)snprintf(lines, sizeof lines, "operationId: \"%s\"\n", id);
+    cr_expect_eq(places_of(yaml, lines), 1, "%s", lines);
+}
+
+Test(openapi, no_two_operations_have_one_id)
+{
+    static const struct {
+        const char *package, *service, *method, *path, *id, *other, *other_id;
+    } methods[] = {
+        /* A service in two packages, and one with the name that this makes of another. */
+        {"a.v1", "S", "Get", "/a/1", "a_v1_S_Get", "/a/2", "a_v1_S_Get3"},
+        {"a.v1", "S", "Put", "/a/3", "S_Put", "/a/4", "S_Put2"},
+        {"a.v2", "S", "Get", "/a/5", "a_v2_S_Get", "/a/6", "a_v2_S_Get2"},
+        {"", "a_v1_S", "Get", "/a/7", "a_v1_S_Get2", NULL, NULL},
+        /* Methods with the names that further bindings of others would have. */
+        {"b", "T", "Get", "/b/1", "T_Get", "/b/2", "T_Get3"},
+        {"b", "T", "Get2", "/b/3", "T_Get2", "/b/4", "T_Get22"},
+        /* An underscore that belongs to the service, and one that belongs to the method. */
+        {"c", "A_B", "C", "/c/1", "A_B_C", NULL, NULL},
+        {"c", "A", "B_C", "/c/2", "A_B_C2", NULL, NULL},
+    };
+    const size_t count = sizeof methods / sizeof methods[0];
+    buffer b = {0};
+    size_t in_file = 0, in_service = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (i == 0 || strcmp(methods[i].package, methods[i - 1].package) != 0 ||
+            strcmp(methods[i].service, methods[i - 1].service) != 0) {
+            char name[32];
+            (void)snprintf(name, sizeof name, "%s.%s", methods[i].package, methods[i].service);
+            in_file = begin(&b, 1);
+            text(&b, 1, name);
+            text(&b, 2, methods[i].package);
+            text(&b, 12, "proto3");
+            in_service = begin(&b, 6);
+            text(&b, 1, methods[i].service);
+        }
+        put_bound(&b, methods[i].method, methods[i].path, methods[i].other);
+        if (i + 1 == count || strcmp(methods[i].package, methods[i + 1].package) != 0 ||
+            strcmp(methods[i].service, methods[i + 1].service) != 0) {
+            evener_wire_close(&b, in_service);
+            evener_wire_close(&b, in_file);
+        }
+    }
+    in_file = begin_file(&b);
+    evener_wire_close(&b, begin_message(&b, "Q", 0));
+    char *yaml = close_file(&b, in_file);
+    for (size_t i = 0; i < count; i++) {
+        expect_id(yaml, methods[i].path, methods[i].id);
+        if (methods[i].other != NULL) {
+            expect_id(yaml, methods[i].other, methods[i].other_id);
+        }
+    }
+    free(yaml);
+}
