@@ -100,5 +100,8 @@ char *evener_http_routes_error(const evener_http_routes *routes, evener_status_c
     }
     evener_http_put_text(&json, "]}");
     evener_wire_put_byte(&json, '\0');
-    return json.failed ? NULL : (char *)json.data;
+    if (json.failed) {
+        evener_wire_clear(&json);
+    }
+    return (char *)json.data; /* NULL: failed */
 }

@@ -319,6 +319,7 @@ static void query_parameters(document *self, const evener_http_route_entry *entr
         evener_http_put_text(&name, field->name);
         evener_wire_put_byte(&name, '\0');
         if (name.failed) {
+            evener_wire_clear(&name);
             self->failed = true;
             return;
         }
@@ -336,6 +337,7 @@ static void query_parameters(document *self, const evener_http_route_entry *entr
             if (!name.failed) {
                 query_parameters(self, entry, field->message, (const char *)name.data, depth + 1, share, &around);
             }
+            self->failed = self->failed || name.failed;
         }
         evener_wire_clear(&name);
     }

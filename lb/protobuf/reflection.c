@@ -143,6 +143,7 @@ static evener_status_code ask(session *s, uint32_t question, const char *text, u
     *a = (answer){0};
     evener_wire_put_bytes(&request, question, text, strlen(text));
     if (request.failed) {
+        evener_wire_clear(&request);
         return no_memory(s->status);
     }
     const evener_bytes bytes = {.data = request.data, .length = request.length};
