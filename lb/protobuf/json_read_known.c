@@ -183,7 +183,8 @@ static bool look_ahead(evener_json_input *in, const evener_json_path *path, any_
         }
         if (evener_json_equals(raw, "@type")) {
             if (members->has_type || evener_json_peek(&ahead) != '"') {
-                return evener_json_read_wrong(in, path, "one @type, a string, is needed");
+                in->reader = ahead;
+                return evener_json_read_other(in, path, "one @type, a string, is needed");
             }
             members->has_type = true;
             if (!evener_json_string(&ahead, &members->type)) {

@@ -399,6 +399,10 @@ Test(json, an_any_is_read_by_the_name_behind_the_last_slash)
     refuses("{\"any\":{\"@type\":1}}", "any: one @type, a string, is needed");
     refuses("{\"any\":{\"@type\":\"x/google.protobuf.Empty\",\"@type\":\"x/google.protobuf.Empty\"}}",
             "any: one @type, a string, is needed");
+    refuses("{\"any\":{\"@type\":", "malformed JSON at line 1, column 17: a value is needed (the text has ended)");
+    refuses("{\"any\":{\"@type\":x}}", "malformed JSON at line 1, column 17: a value is needed");
+    refuses("{\"any\":{\"@type\":\"x\",\"@type\":",
+            "malformed JSON at line 1, column 29: a value is needed (the text has ended)");
     refuses("{\"any\":{\"aBool\":true}}", "any: @type is needed");
     refuses("{\"any\":{\"@type\":\"x/google.protobuf.Duration\"}}", "any: \"value\" is needed");
     refuses("{\"any\":{\"@type\":\"x/google.protobuf.Duration\",\"value\":\"1s\",\"value\":\"1s\"}}",
