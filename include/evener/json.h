@@ -77,8 +77,8 @@ EVENER_API evener_status_code evener_json_field_to_bytes(const evener_field *fie
                                                          const evener_json_options *options, evener_bytes *message,
                                                          evener_status *status);
 
-/* As evener_json_from_bytes(), but write only the value of `field` in a message of field->parent: its default, null for
- * a message, if it is not set. */
+/* As evener_json_from_bytes(), but write only the value of `field` in a message of field->parent. If it is not set:
+ * null for a message, else its default, also the one that proto2 declares. */
 EVENER_API evener_status_code evener_json_field_from_bytes(const evener_field *field, const evener_bytes *message,
                                                            const evener_json_options *options, char **json,
                                                            size_t *length, evener_status *status);

@@ -276,13 +276,12 @@ static bool write_value(evener_json_output *out, const evener_json_path *path, c
                    ? evener_json_write_map(out, path, first, count, field)
                    : evener_json_write_list(out, path, first, count, field);
     }
+    if (count == 0 && is_message(field)) {
+        evener_json_plain(&out->writer, "null");
+        return true;
+    }
     if (count == 0) {
-        static const evener_wire_field nothing;
-        if (is_message(field)) {
-            evener_json_plain(&out->writer, "null");
-            return true;
-        }
-        return evener_json_write_element(out, path, field, &nothing);
+        return evener_json_write_default(out, path, field);
     }
     if (is_message(field) && count > 1) {
         return write_pieces(out, path, first, count, field);

@@ -40,6 +40,9 @@ bool evener_json_write_members(evener_json_output *out, const evener_json_path *
 bool evener_json_write_scalar(evener_json_output *out, const evener_json_path *path, const evener_field *field,
                               uint64_t value, evener_json_span bytes);
 
+/* Write the value of a field that is not set and is no message: the declared default; of an enum the first value. */
+bool evener_json_write_default(evener_json_output *out, const evener_json_path *path, const evener_field *field);
+
 /* Write one value of a field, as it stands in a message. */
 bool evener_json_write_element(evener_json_output *out, const evener_json_path *path, const evener_field *field,
                                const evener_wire_field *wire);

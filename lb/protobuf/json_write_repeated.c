@@ -49,7 +49,7 @@ typedef struct map_entry {
     const evener_field *key_field;
     int64_t number;
     evener_json_span text;
-    evener_wire_field value; /* data NULL and value 0: the default */
+    evener_wire_field value; /* start NULL: not set */
     const uint8_t *start;
 } map_entry;
 
@@ -112,8 +112,13 @@ static bool write_entry(evener_json_output *out, const evener_json_path *path, c
         return evener_json_wrong(path, EVENER_STATUS_INVALID_ARGUMENT, "a key is not UTF-8", out->status);
     }
     const evener_json_path member = {path, key != NULL ? key : "", length};
+    const evener_field *value = type->fields[1];
     evener_json_member(&out->writer, key, length);
-    if (!evener_json_write_element(out, &member, type->fields[1], &entry->value)) {
+    if (entry->value.start == NULL && value->message == NULL) {
+        if (!evener_json_write_default(out, &member, value)) {
+            return false;
+        }
+    } else if (!evener_json_write_element(out, &member, value, &entry->value)) {
         return false;
     }
     out->writer.separate = true;

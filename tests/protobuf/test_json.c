@@ -8,6 +8,7 @@
 
 #include <evener/json.h>
 
+#include "tests/protobuf/hand_made.h"
 #include "tests/protobuf/types.h"
 
 static evener_descriptors *types;
@@ -570,6 +571,150 @@ Test(json, an_unset_field_alone_is_its_default_or_null)
         cr_assert_eq(length, strlen(json));
         free(json);
     }
+}
+
+/* Add a field of a proto2 message; `type` and `default_` may be NULL. */
+static void put_field(buffer *b, uint32_t number_, uint64_t label, evener_field_kind kind, const char *type,
+                      const char *default_)
+{
+    char name[16];
+    snprintf(name, sizeof name, "%s%u", kind == EVENER_FIELD_MESSAGE ? "m" : "f", number_);
+    const size_t start = begin(b, 2);
+    text(b, 1, name);
+    number(b, 3, number_);
+    number(b, 4, label);
+    number(b, 5, kind);
+    if (type != NULL) {
+        text(b, 6, type);
+    }
+    if (default_ != NULL) {
+        text(b, 7, default_);
+    }
+    evener_wire_close(b, start);
+}
+
+typedef struct default_case {
+    evener_field_kind kind;
+    const char *text, *json;
+} default_case;
+
+/* Return types with the message M, whose field i + 1 is as cases[i] says, and whose last field is a map of the closed
+ * enum E. */
+static evener_descriptors *types_with_defaults(const default_case *cases, uint32_t count)
+{
+    buffer b = {0};
+    const size_t in_file = begin(&b, 1);
+    text(&b, 1, "defaults.proto");
+    const size_t in_message = begin(&b, 4);
+    text(&b, 1, "M");
+    for (uint32_t i = 0; i < count; i++) {
+        put_field(&b, i + 1, 1, cases[i].kind, cases[i].kind == EVENER_FIELD_ENUM ? ".E" : NULL, cases[i].text);
+    }
+    char name[16];
+    snprintf(name, sizeof name, "M%uEntry", count + 1);
+    char full_name[32];
+    snprintf(full_name, sizeof full_name, ".M.%s", name);
+    put_field(&b, count + 1, 3, EVENER_FIELD_MESSAGE, full_name, NULL);
+    const size_t in_entry = begin(&b, 3);
+    text(&b, 1, name);
+    const size_t in_options = begin(&b, 7);
+    number(&b, 7, 1); /* map_entry */
+    evener_wire_close(&b, in_options);
+    put_field(&b, 1, 1, EVENER_FIELD_INT32, NULL, NULL);
+    put_field(&b, 2, 1, EVENER_FIELD_ENUM, ".E", NULL);
+    evener_wire_close(&b, in_entry);
+    evener_wire_close(&b, in_message);
+    const size_t in_enum = begin(&b, 5);
+    text(&b, 1, "E");
+    static const char *const names[] = {"E_ONE", "E_TWO"};
+    for (uint64_t i = 0; i < 2; i++) {
+        const size_t in_value = begin(&b, 2);
+        text(&b, 1, names[i]);
+        number(&b, 2, i + 1);
+        evener_wire_close(&b, in_value);
+    }
+    evener_wire_close(&b, in_enum);
+    evener_wire_close(&b, in_file);
+    evener_descriptors *made;
+    evener_status status;
+    cr_assert_eq(evener_descriptors_create(&made, &status), EVENER_STATUS_OK);
+    cr_assert_eq(evener_descriptors_add_set(made, b.data, b.length, &status), EVENER_STATUS_OK, "%s", status.message);
+    evener_wire_clear(&b);
+    return made;
+}
+
+Test(json, an_unset_field_alone_is_the_default_that_proto2_declares)
+{
+    static const default_case cases[] = {
+        {EVENER_FIELD_DOUBLE, "1.5", "1.5"},
+        {EVENER_FIELD_DOUBLE, "-1e+300", "-1e+300"},
+        {EVENER_FIELD_DOUBLE, "-inf", "\"-Infinity\""},
+        {EVENER_FIELD_FLOAT, "inf", "\"Infinity\""},
+        {EVENER_FIELD_FLOAT, "nan", "\"NaN\""},
+        {EVENER_FIELD_FLOAT, "0.1", "0.1"},
+        {EVENER_FIELD_INT64, "-9223372036854775808", "\"-9223372036854775808\""},
+        {EVENER_FIELD_UINT64, "18446744073709551615", "\"18446744073709551615\""},
+        {EVENER_FIELD_INT32, "-5", "-5"},
+        {EVENER_FIELD_FIXED64, "7", "\"7\""},
+        {EVENER_FIELD_FIXED32, "7", "7"},
+        {EVENER_FIELD_UINT32, "4294967295", "4294967295"},
+        {EVENER_FIELD_SFIXED32, "-1", "-1"},
+        {EVENER_FIELD_SFIXED64, "-1", "\"-1\""},
+        {EVENER_FIELD_SINT32, "-3", "-3"},
+        {EVENER_FIELD_SINT64, "-3", "\"-3\""},
+        {EVENER_FIELD_BOOL, "true", "true"},
+        {EVENER_FIELD_BOOL, "false", "false"},
+        {EVENER_FIELD_STRING, "a\\\"b", "\"a\\\\\\\"b\""},
+        {EVENER_FIELD_BYTES, "a\\377\\n\\\\", "\"Yf8KXA==\""},
+        {EVENER_FIELD_ENUM, "E_TWO", "\"E_TWO\""},
+        /* Nothing declared: zero, and the first value of an enum. */
+        {EVENER_FIELD_ENUM, NULL, "\"E_ONE\""},
+        {EVENER_FIELD_DOUBLE, NULL, "0"},
+        {EVENER_FIELD_INT32, NULL, "0"},
+        {EVENER_FIELD_SINT64, NULL, "\"0\""},
+        {EVENER_FIELD_BOOL, NULL, "false"},
+        {EVENER_FIELD_STRING, NULL, "\"\""},
+        {EVENER_FIELD_BYTES, NULL, "\"\""},
+        /* What no compiler writes is nothing. */
+        {EVENER_FIELD_DOUBLE, "x", "0"},
+        {EVENER_FIELD_INT32, "", "0"},
+        {EVENER_FIELD_ENUM, "E_THREE", "\"E_ONE\""},
+        {EVENER_FIELD_BYTES, "\\", "\"XA==\""},
+    };
+    const uint32_t count = sizeof cases / sizeof cases[0];
+    evener_descriptors *made = types_with_defaults(cases, count);
+    const evener_message_type *message = evener_descriptors_message(made, "M");
+    const evener_bytes nothing = {0};
+    for (uint32_t i = 0; i < count; i++) {
+        const evener_field *field = evener_message_type_field(message, i + 1);
+        evener_status status;
+        char *json;
+        cr_assert_eq(evener_json_field_from_bytes(field, &nothing, NULL, &json, NULL, &status), EVENER_STATUS_OK, "%s",
+                     status.message);
+        cr_expect_str_eq(json, cases[i].json, "%u: %s", i, json);
+        free(json);
+    }
+    /* A value that is set is written, also 0; and an entry of a map may have none. */
+    buffer b = {0};
+    char *json;
+    number(&b, 9, 0);
+    const evener_bytes zero = {.data = b.data, .length = b.length};
+    cr_assert_eq(evener_json_field_from_bytes(evener_message_type_field(message, 9), &zero, NULL, &json, NULL, NULL),
+                 EVENER_STATUS_OK);
+    cr_expect_str_eq(json, "0");
+    free(json);
+    evener_wire_clear(&b);
+    const size_t in_entry = begin(&b, count + 1);
+    number(&b, 1, 5);
+    evener_wire_close(&b, in_entry);
+    const evener_bytes entry = {.data = b.data, .length = b.length};
+    cr_assert_eq(
+        evener_json_field_from_bytes(evener_message_type_field(message, count + 1), &entry, NULL, &json, NULL, NULL),
+        EVENER_STATUS_OK);
+    cr_expect_str_eq(json, "{\"5\":\"E_ONE\"}");
+    free(json);
+    evener_wire_clear(&b);
+    evener_descriptors_destroy(made);
 }
 
 Test(json, values_that_follow_each_other_are_found_one_by_one)
