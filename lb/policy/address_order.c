@@ -7,8 +7,6 @@
 #include "lb/policy/address_index.h"
 #include "lb/policy/weights.h"
 
-#define FAMILIES 4
-
 typedef struct ticket {
     evener_address *address;
     double time; /* until it is drawn */
@@ -56,32 +54,61 @@ static size_t copy_unique(evener_address *const *addresses, size_t count, const 
     return kept;
 }
 
-/* RFC 8305 section 4: one address of each family in turn, beginning with the first one's. */
-static void interleave(evener_address **addresses, size_t count, evener_address **scratch)
+/* The next address of one family. */
+typedef struct family_cursor {
+    evener_address_family family;
+    size_t next;
+} family_cursor;
+
+/* Return how many families there can be in the list: one more than the greatest one in it. */
+static size_t families_max(evener_address *const *addresses, size_t count)
 {
-    size_t cursors[FAMILIES] = {0};
-    evener_address_family order[FAMILIES];
+    size_t most = 0;
+    for (size_t i = 0; i < count; i++) {
+        const size_t number = (size_t)evener_address_get_family(addresses[i]) + 1;
+        most = number > most ? number : most;
+    }
+    return most;
+}
+
+/* Note the families in the order of their first addresses; return how many there are. */
+static size_t find_families(evener_address *const *addresses, size_t count, family_cursor *cursors)
+{
     size_t families = 0;
     for (size_t i = 0; i < count; i++) {
         const evener_address_family family = evener_address_get_family(addresses[i]);
-        bool known = false;
-        for (size_t f = 0; f < families; f++) {
-            known |= order[f] == family;
+        size_t f = 0;
+        while (f < families && cursors[f].family != family) {
+            f++;
         }
-        if (!known) {
-            order[families++] = family;
+        if (f == families) {
+            cursors[families++] = (family_cursor){family, i};
         }
     }
+    return families;
+}
+
+/* RFC 8305 section 4: one address of each family in turn, beginning with the first one's. Return false if out of
+ * memory. */
+static bool interleave(evener_address **addresses, size_t count, evener_address **scratch)
+{
+    family_cursor *cursors = malloc(families_max(addresses, count) * sizeof *cursors);
+    if (cursors == NULL) {
+        return false;
+    }
+    const size_t families = find_families(addresses, count, cursors);
     for (size_t taken = 0, turn = 0; taken < count; turn++) {
-        const size_t f = turn % families;
-        while (cursors[f] < count && evener_address_get_family(addresses[cursors[f]]) != order[f]) {
-            cursors[f]++;
+        family_cursor *cursor = &cursors[turn % families];
+        while (cursor->next < count && evener_address_get_family(addresses[cursor->next]) != cursor->family) {
+            cursor->next++;
         }
-        if (cursors[f] < count) {
-            scratch[taken++] = addresses[cursors[f]++];
+        if (cursor->next < count) {
+            scratch[taken++] = addresses[cursor->next++];
         }
     }
     memcpy(addresses, scratch, count * sizeof *addresses);
+    free(cursors);
+    return true;
 }
 
 evener_address **evener_address_order(evener_address *const *addresses, size_t count, bool shuffle, evener_loop *loop,
@@ -99,10 +126,10 @@ evener_address **evener_address_order(evener_address *const *addresses, size_t c
     }
     *ordered_count = copy_unique(addresses, count, &index, ordered);
     evener_address_index_clear(&index);
-    if (shuffle && !shuffle_addresses(ordered, *ordered_count, loop)) {
+    if ((shuffle && !shuffle_addresses(ordered, *ordered_count, loop)) ||
+        !interleave(ordered, *ordered_count, ordered + count)) {
         free(ordered);
         return NULL;
     }
-    interleave(ordered, *ordered_count, ordered + count);
     return ordered;
 }

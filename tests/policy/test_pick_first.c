@@ -368,6 +368,15 @@ Test(pick_first, families_are_interleaved_ipv4_first)
     harness_destroy(h);
 }
 
+Test(pick_first, all_families_are_interleaved)
+{
+    policy_harness *h = harness_with(A "," B ",[::1]:80,unix:/a,unix-abstract:b,vsock:2:1,vsock:2:2");
+    harness_advance_ms(h, 10000);
+    cr_assert_str_eq(harness_connect_log(h),
+                     A "@0 [::1]:80@250 unix:/a@500 unix-abstract:b@750 vsock:2:1@1000 " B "@1250 vsock:2:2@1500");
+    harness_destroy(h);
+}
+
 /* A61: duplicates out */
 Test(pick_first, duplicates_are_tried_once)
 {
