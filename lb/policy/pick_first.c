@@ -304,6 +304,9 @@ static void state_changed(void *arg, evener_subchannel *subchannel, evener_conne
     pick_first *p = c->owner;
     c->state = state;
     if (c == p->selected) {
+        if (state == EVENER_TRANSIENT_FAILURE) {
+            p->last_error = *status; /* for the next pass, in which it may be in its backoff */
+        }
         if (state != EVENER_READY) {
             evener_policy_request_reresolution(p->helper);
             become_idle(p);

@@ -215,6 +215,21 @@ Test(pick_first, goes_idle_when_the_selected_one_fails)
     harness_destroy(h);
 }
 
+/* A server that drops every connection: the selected backend is in its backoff when the next pass begins. */
+Test(pick_first, the_failure_of_the_selected_one_is_the_reason_of_the_next_pass)
+{
+    policy_harness *h = ready_harness(A, A);
+    harness_fail(h, A, "drops every connection");
+    cr_assert_eq(h->state, EVENER_IDLE);
+    harness_exit_idle(h);
+    cr_assert_eq(h->state, EVENER_TRANSIENT_FAILURE);
+    assert_fails_with(h, "failed to connect to all addresses; last error: " A ": drops every connection");
+    harness_set(h, A, EVENER_IDLE);
+    harness_set(h, A, EVENER_READY);
+    cr_assert_str_eq(harness_pick_one(h), A);
+    harness_destroy(h);
+}
+
 /* core client_lb_end2end_test.cc: PickFirst IdleOnDisconnect; an update of an idle policy connects nothing */
 Test(pick_first, update_while_idle_waits_for_a_call)
 {
