@@ -12,6 +12,9 @@
  * While a backend of a long list is selected, a list with a few changes is only kept: its candidates are made when the
  * next pass begins.
  *
+ * Memory. Without memory for some of the addresses the others are tried. The update is then refused, so that the
+ * resolver gives the list again, and a pass that failed is repeated, as it may have begun without an update.
+ *
  * Order: duplicates out, shuffled if configured, families interleaved, beginning with the first address's. */
 #include <evener/policy.h>
 
@@ -32,6 +35,8 @@
 #define LONG_LIST 1000
 /* Delay before a picker that could not be made (out of memory) is made again. */
 #define RETRY_NS (10 * EVENER_NS_PER_MS)
+/* Delay before a failed pass is repeated that had no memory for some of its addresses. */
+#define PASS_RETRY_NS EVENER_NS_PER_S
 
 typedef struct pick_first_config {
     bool shuffle;
@@ -57,13 +62,15 @@ struct pick_first {
     evener_address **list; /* the last update's, owned, if it is long */
     size_t list_count;
     uint64_t list_id;       /* of that update; 0: it is not kept */
-    bool is_stale;          /* the candidates are of an older list: they are made before the next pass */
+    bool is_stale;          /* the candidates are of an older list, or incomplete: they are made before the next pass */
     candidate **candidates; /* in the order of connecting */
     size_t count;
+    size_t left_out;                 /* addresses of the list without a candidate, as memory ran out */
     candidate *selected;             /* READY, and the only one with a subchannel; or NULL */
     evener_connectivity_state state; /* as published last */
     bool has_list;                   /* the last update was not empty */
     bool in_pass;                    /* addresses are tried one after the other */
+    bool is_starved;                 /* the last pass had no memory for some of its addresses */
     size_t next;                     /* in_pass: the first address that was not tried yet */
     size_t failures;                 /* since the last round was full */
     evener_status last_error;
@@ -165,12 +172,17 @@ static bool all_failed(const pick_first *p)
     return true;
 }
 
-/* End the pass, after every address has failed: from now on each is connected again when its backoff ends. */
+/* End the pass, after every address has failed: from now on each is connected again when its backoff ends. No list
+ * would help where memory ran out. */
 static void end_pass(pick_first *p)
 {
     stop_pass(p);
     p->failures = 0;
-    evener_policy_request_reresolution(p->helper);
+    if (p->is_starved) {
+        evener_timer_start(p->helper->loop, &p->attempt_timer, PASS_RETRY_NS);
+    } else {
+        evener_policy_request_reresolution(p->helper);
+    }
     for (size_t i = 0; i < p->count; i++) {
         if (p->candidates[i]->subchannel != NULL) {
             evener_subchannel_connect(p->candidates[i]->subchannel);
@@ -210,29 +222,36 @@ static void publish_selected(pick_first *p)
     evener_policy_publish(p->helper, EVENER_READY, NULL, picker);
 }
 
-static void start_pass(pick_first *p);
+static size_t start_pass(pick_first *p);
 
 static void attempt_delay_over(void *arg)
 {
     pick_first *p = arg;
     if (p->selected != NULL) {
         publish_selected(p);
-    } else if (p->is_stale) {
-        start_pass(p); /* there was no memory for its candidates */
-    } else {
+    } else if (p->in_pass) {
         advance(p);
+    } else {
+        (void)start_pass(p); /* there was no memory */
     }
 }
 
 static bool make_candidates(pick_first *p);
 
-/* Start a pass over the list. */
-static void start_pass(pick_first *p)
+static void no_memory_for(pick_first *p, const evener_address *address)
 {
+    evener_status_set(&p->last_error, EVENER_STATUS_RESOURCE_EXHAUSTED, "%s: out of memory",
+                      evener_address_text(address));
+}
+
+/* Start a pass over the list. Return how many of its candidates have no subchannel, as memory ran out. */
+static size_t start_pass(pick_first *p)
+{
+    size_t missing = 0;
     bool one_is_ready = false;
     if (p->is_stale && !make_candidates(p)) {
         evener_timer_start(p->helper->loop, &p->attempt_timer, RETRY_NS);
-        return;
+        return 0;
     }
     for (size_t i = 0; i < p->count; i++) {
         candidate *c = p->candidates[i];
@@ -243,14 +262,15 @@ static void start_pass(pick_first *p)
         }
         if (c->subchannel == NULL) {
             c->failed = true; /* the next pass tries again */
-            evener_status_set(&p->last_error, EVENER_STATUS_RESOURCE_EXHAUSTED, "%s: out of memory",
-                              evener_address_text(c->address));
+            missing++;
+            no_memory_for(p, c->address);
         } else {
             c->failed = c->state == EVENER_TRANSIENT_FAILURE; /* in its backoff */
             one_is_ready |= evener_subchannel_state(c->subchannel) == EVENER_READY;
         }
     }
     p->in_pass = true;
+    p->is_starved = missing > 0 || p->left_out > 0;
     p->next = 0;
     if (p->state == EVENER_IDLE) {
         publish_waiting(p, EVENER_CONNECTING);
@@ -261,6 +281,7 @@ static void start_pass(pick_first *p)
     } else {
         advance(p);
     }
+    return missing;
 }
 
 static void select_candidate(pick_first *p, candidate *c)
@@ -390,12 +411,14 @@ static evener_status_code fail_empty(pick_first *p, evener_status *status)
     candidates_free(p->candidates, p->count);
     p->candidates = NULL;
     p->count = 0;
+    p->left_out = 0;
     p->has_list = false;
     forget_list(p);
     return code;
 }
 
-/* Make the new list, taking over the candidates of addresses that stay; NULL if out of memory: nothing has changed. */
+/* Make the new list, taking over the candidates of addresses that stay; NULL if out of memory: nothing has changed.
+ * With memory for some of it, the others are left out. */
 static candidate **make_list(pick_first *p, const evener_policy_update *update, size_t *made)
 {
     size_t count = 0;
@@ -417,10 +440,17 @@ static candidate **make_list(pick_first *p, const evener_policy_update *update, 
         candidate *c = candidate_obtain(p, &index, addresses[i]);
         if (c != NULL) {
             candidates[(*made)++] = c;
+        } else {
+            no_memory_for(p, addresses[i]);
         }
     }
     evener_address_index_clear(&index);
     free(addresses);
+    if (*made == 0) {
+        free(candidates);
+        return NULL;
+    }
+    p->left_out = count - *made;
     return candidates;
 }
 
@@ -449,7 +479,11 @@ static bool replace_list(pick_first *p, const evener_policy_update *update)
 static bool make_candidates(pick_first *p)
 {
     const evener_policy_update update = {.size = sizeof update, .addresses = p->list, .address_count = p->list_count};
-    return replace_list(p, &update);
+    if (!replace_list(p, &update)) {
+        return false;
+    }
+    p->is_stale = p->left_out > 0;
+    return true;
 }
 
 /* Keep a long list: what did not change keeps its references. Without memory it is not kept. */
@@ -531,11 +565,16 @@ static evener_status_code pick_first_update(evener_policy *policy, const evener_
         p->state = EVENER_IDLE; /* the published failure is not of this list */
     }
     p->has_list = true;
-    if (was_selected || was_idle) {
-        return evener_status_clear(status); /* the selected one is in the list, or a call has to request a connection */
+    size_t missing = p->left_out;
+    const bool waits = was_selected || was_idle; /* the selected one is in the list, or a call has to ask */
+    if (!waits) {
+        stop_pass(p);
+        missing += start_pass(p);
     }
-    stop_pass(p);
-    start_pass(p);
+    if (missing > 0) {
+        return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory for %zu of %zu addresses",
+                                 missing, update->address_count);
+    }
     return evener_status_clear(status);
 }
 
@@ -551,7 +590,7 @@ static void pick_first_exit_idle(evener_policy *policy)
 {
     pick_first *p = (pick_first *)policy;
     if (p->state == EVENER_IDLE && p->has_list) {
-        start_pass(p);
+        (void)start_pass(p);
     }
 }
 

@@ -323,6 +323,65 @@ Test(out_of_memory, health_check_of_outlier_detection)
                         "{\"childPolicy\":[{\"weighted_round_robin\":{}}]}}]}}]}");
 }
 
+/* ---- a list that never changes: nobody gives it again but its resolver ---- */
+
+/* Return how many allocations there were. */
+static uint64_t live_with_fixed_list(const char *config, uint64_t fail_at, bool for_good)
+{
+    loop = virtual_loop_create(3);
+    evener_status status = {0};
+    evener_runtime *runtime = NULL;
+    evener_channel *channel = NULL;
+    const evener_runtime_options runtime_options = {.size = sizeof runtime_options, .loop = virtual_loop_loop(loop)};
+    cr_assert_eq(evener_runtime_create(&runtime_options, &runtime, &status), EVENER_STATUS_OK);
+    const evener_channel_options options = {
+        .size = sizeof options, .runtime = runtime, .transport = &steady, .default_service_config = config};
+    failing_memory_arm(fail_at, for_good);
+    const evener_status_code code = evener_channel_create("ipv4:10.0.0.1:1,10.0.0.2:1", &options, &channel, &status);
+    expect_ok_or_exhausted(code, &status);
+    if (code == EVENER_STATUS_OK) {
+        evener_channel_connect(channel);
+        virtual_loop_advance_ms(loop, 300);
+        drop_one_connection();
+        virtual_loop_advance_ms(loop, 300);
+        evener_channel_connect(channel);
+        virtual_loop_advance_ms(loop, 300);
+    }
+    const uint64_t allocations = failing_memory_disarm();
+    if (code == EVENER_STATUS_OK) {
+        evener_pick pick;
+        virtual_loop_advance_ms(loop, 600000);
+        evener_channel_connect(channel);
+        virtual_loop_advance_ms(loop, 1000);
+        cr_assert_eq(evener_channel_try_pick(channel, NULL, &pick, &status), EVENER_PICK_COMPLETE,
+                     "%s, allocation %lu%s: %s", config, (unsigned long)fail_at, for_good ? " and on" : "",
+                     status.message);
+        evener_pick_done(&pick, NULL);
+    }
+    evener_channel_unref(channel);
+    virtual_loop_run_until_idle(loop);
+    evener_runtime_unref(runtime);
+    virtual_loop_destroy(loop);
+    cr_assert_eq(connections_in_use(), 0);
+    return allocations;
+}
+
+static void fail_fixed_list_in_turn(const char *config)
+{
+    for (int for_good = 0; for_good < 2; for_good++) {
+        uint64_t fail_at = 0;
+        do {
+            fail_at++;
+        } while (live_with_fixed_list(config, fail_at, for_good == 1) >= fail_at);
+        cr_assert_gt(fail_at, 30);
+    }
+}
+
+Test(out_of_memory, a_fixed_list_with_pick_first)
+{
+    fail_fixed_list_in_turn("{\"loadBalancingConfig\":[{\"pick_first\":{}}]}");
+}
+
 /* What comes to the disk is no matter here. */
 int fsync(int descriptor)
 {

@@ -478,17 +478,59 @@ Test(pick_first, takes_a_connection_that_another_policy_has_made)
     harness_destroy(h);
 }
 
+static void assert_update_lacks_memory(policy_harness *h, const char *list, const char *message)
+{
+    evener_status status;
+    cr_assert_eq(harness_update_quietly(h, list, &status), EVENER_STATUS_RESOURCE_EXHAUSTED);
+    cr_assert_str_eq(status.message, message);
+    harness_run(h);
+}
+
 Test(pick_first, without_memory_for_subchannels_fails_and_the_next_update_serves)
 {
     policy_harness *h = harness_create("pick_first", NULL);
     h->create_fails = true;
-    harness_update(h, A "," B);
+    assert_update_lacks_memory(h, A "," B, "out of memory for 2 of 2 addresses");
     cr_assert_eq(h->state, EVENER_TRANSIENT_FAILURE);
-    cr_assert_eq(h->reresolutions, 1);
+    assert_fails_with(h, "failed to connect to all addresses; last error: " B ": out of memory");
+    cr_assert_eq(h->reresolutions, 0, "the refused update is given again");
     h->create_fails = false;
-    harness_update(h, A "," B);
+    cr_assert_eq(harness_update(h, A "," B), EVENER_STATUS_OK);
     harness_set(h, A, EVENER_READY);
     cr_assert_str_eq(harness_pick_one(h), A);
+    harness_destroy(h);
+}
+
+Test(pick_first, without_memory_for_some_the_others_serve)
+{
+    policy_harness *h = harness_with(A);
+    h->create_fails = true;
+    assert_update_lacks_memory(h, A "," B, "out of memory for 1 of 2 addresses");
+    cr_assert_eq(h->state, EVENER_CONNECTING);
+    harness_set(h, A, EVENER_READY);
+    cr_assert_str_eq(harness_pick_one(h), A);
+    cr_assert_eq(harness_update(h, B "," A), EVENER_STATUS_OK, "the selected one needs no more memory");
+    harness_destroy(h);
+}
+
+/* A call starts the pass: no update can be refused, and a fixed list is given once. */
+Test(pick_first, a_pass_without_memory_is_repeated)
+{
+    policy_harness *h = ready_harness(A "," B, A);
+    harness_set(h, A, EVENER_IDLE);
+    h->create_fails = true;
+    harness_exit_idle(h);
+    harness_fail(h, A, "refused");
+    cr_assert_eq(h->state, EVENER_TRANSIENT_FAILURE);
+    harness_advance_ms(h, 5000);
+    cr_assert_eq(harness_connects(h, B), 0);
+    h->create_fails = false;
+    harness_advance_ms(h, 1000);
+    cr_assert_eq(harness_connects(h, B), 1);
+    harness_set(h, B, EVENER_READY);
+    cr_assert_str_eq(harness_pick_one(h), B);
+    harness_advance_ms(h, 5000);
+    cr_assert_eq(harness_connects(h, B), 1);
     harness_destroy(h);
 }
 
