@@ -10,9 +10,16 @@
  * that was not sent and one with another code, such as NOT_FOUND, say nothing of the backend's health.
  *
  * While less than `panicThresholdPercent` of the backends are READY and not ejected, ejected ones are used as well: too
- * few would be overloaded by the calls of all. */
+ * few would be overloaded by the calls of all.
+ *
+ * Lists. The child may keep an older list in service while no backend of a new one is READY. So a backend that left the
+ * list is counted and ejected as before, until the child has released its subchannels; when it returns before that, its
+ * ejection goes on. All shares (the percentages, minimumHosts, panic) are of the backends in service: until the child
+ * has released all of an older list, backends that came with a newer one count for nothing. Otherwise a long list that
+ * cannot be reached would allow to eject every backend that serves, or begin a panic. */
 #include <evener/policy.h>
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +29,7 @@
 #include <evener/policy_config.h>
 #include <evener/wrapping_policy.h>
 
-#include "lb/policy/address_index.h"
+#include "lb/base/address_table.h"
 #include "lb/policy/builtin.h"
 #include "lb/policy/failure_codes.h"
 #include "lb/policy/outlier_algorithms.h"
@@ -58,12 +65,17 @@ typedef struct call_counts {
 typedef struct outlier outlier;
 typedef struct wrapped wrapped;
 
-/* One address of the list. */
+/* One backend: of the last list, or one that the child still has a subchannel of. */
 typedef struct endpoint {
+    void *table_next;
+    struct endpoint *next; /* of all, in the order in which they were made */
     outlier *owner;
     evener_address *address;
     wrapped *subchannels;
+    bool listed; /* by the last update */
+    bool waits;  /* it came with a list that is not in service yet: it counts for nothing */
     bool ejected;
+    uint8_t table_tag;
     uint64_t ejected_ns;
     uint32_t multiplier;
     char reason[EVENER_OUTLIER_REASON_BYTES];
@@ -72,8 +84,8 @@ typedef struct endpoint {
 /* One subchannel of the child. */
 struct wrapped {
     evener_wrapped_subchannel *base;
-    endpoint *endpoint; /* NULL: its address has left the list */
-    wrapped *next;      /* of the endpoint */
+    endpoint *endpoint;
+    wrapped *next; /* of the endpoint */
     call_counts *counts;
     uint64_t successes, failures; /* as of the last sweep */
     evener_status status;         /* with the real state */
@@ -85,9 +97,8 @@ struct outlier {
     evener_policy_helper *helper;
     evener_child_policy *child;
     evener_outlier_config config;
-    endpoint **endpoints;
-    size_t count;
-    evener_address_index index; /* of endpoints */
+    endpoint *endpoints, **endpoints_end;
+    evener_address_table table; /* of endpoints */
     evener_timer timer;
     uint64_t swept_ns; /* when the current interval began; 0: there is none */
     bool panics;       /* ejected backends are used */
@@ -163,6 +174,56 @@ static void publish(outlier *o)
     evener_policy_publish(o->helper, o->state, &o->status, published);
 }
 
+/* ---- endpoints ---- */
+
+/* Return the endpoint of an address; NULL: out of memory. A new one is not listed, and comes behind all others. */
+static endpoint *endpoint_obtain(outlier *o, const evener_address *address)
+{
+    endpoint *e = evener_address_table_find(&o->table, address);
+    if (e != NULL || !evener_address_table_reserve(&o->table, 1)) {
+        return e;
+    }
+    e = calloc(1, sizeof *e);
+    if (e == NULL) {
+        return NULL;
+    }
+    e->owner = o;
+    e->address = evener_address_ref(address);
+    evener_address_table_enter(&o->table, e);
+    *o->endpoints_end = e;
+    o->endpoints_end = &e->next;
+    return e;
+}
+
+static void endpoint_free(endpoint *e)
+{
+    assert(e->subchannels == NULL);
+    evener_address_unref(e->address);
+    free(e);
+}
+
+/* Free the endpoints that have left the list and have no subchannel. When no other one has left, the last list is the
+ * one in service, and all of it counts. */
+static void settle(outlier *o)
+{
+    bool is_in_service = true;
+    endpoint **link = &o->endpoints;
+    for (endpoint *e = *link; e != NULL; e = *link) {
+        if (e->listed || e->subchannels != NULL) {
+            is_in_service &= e->listed;
+            link = &e->next;
+        } else {
+            *link = e->next;
+            evener_address_table_leave(&o->table, e);
+            endpoint_free(e);
+        }
+    }
+    o->endpoints_end = link;
+    for (endpoint *e = o->endpoints; is_in_service && e != NULL; e = e->next) {
+        e->waits = false;
+    }
+}
+
 /* ---- subchannels ---- */
 
 static void notify_ejected(wrapped *w)
@@ -183,29 +244,22 @@ static void wrapped_state_changed(evener_wrapped_subchannel *base, const evener_
 {
     wrapped *w = evener_wrapped_subchannel_data(base);
     w->status = *status;
-    if (w->endpoint == NULL || !is_out(w->endpoint)) {
+    if (!is_out(w->endpoint)) {
         evener_wrapped_subchannel_notify(base, evener_wrapped_subchannel_state(base), status);
     } else if (!w->hidden) {
         notify_ejected(w);
     }
 }
 
-static void detach(wrapped *w)
+/* The endpoint stays: this may happen within a walk over all endpoints. */
+static void wrapped_released(evener_wrapped_subchannel *base)
 {
-    if (w->endpoint == NULL) {
-        return;
-    }
+    wrapped *w = evener_wrapped_subchannel_data(base);
     wrapped **link = &w->endpoint->subchannels;
     while (*link != w) {
         link = &(*link)->next;
     }
     *link = w->next;
-    w->endpoint = NULL;
-}
-
-static void wrapped_released(evener_wrapped_subchannel *base)
-{
-    detach(evener_wrapped_subchannel_data(base));
 }
 
 static const evener_wrapped_hooks wrapped_hooks = {.size = sizeof wrapped_hooks,
@@ -217,6 +271,10 @@ static evener_subchannel *create_subchannel(void *owner, evener_child_maker make
                                             const evener_subchannel_options *options)
 {
     outlier *o = owner;
+    endpoint *e = endpoint_obtain(o, address);
+    if (e == NULL) {
+        return NULL;
+    }
     evener_wrapped_subchannel *base =
         evener_wrapped_subchannel_create(o->helper, maker, address, options, &wrapped_hooks);
     if (base == NULL) {
@@ -227,12 +285,9 @@ static evener_subchannel *create_subchannel(void *owner, evener_child_maker make
     /* The last of the memory is the wrapper's own: the child's is a whole number of cache lines, and so is this. */
     char *data = evener_subchannel_data(evener_wrapped_subchannel_get(base));
     w->counts = (call_counts *)(void *)(data + options->data_bytes - sizeof(call_counts));
-    const size_t position = evener_address_index_find(&o->index, address);
-    if (position != EVENER_NO_INDEX) {
-        w->endpoint = o->endpoints[position];
-        w->next = w->endpoint->subchannels;
-        w->endpoint->subchannels = w;
-    }
+    w->endpoint = e;
+    w->next = e->subchannels;
+    e->subchannels = w;
     return evener_wrapped_subchannel_get(base);
 }
 
@@ -323,19 +378,19 @@ static bool is_healthy(const endpoint *e)
 /* Begin or end the panic, if the number of healthy backends says so. */
 static void look_for_panic(outlier *o)
 {
-    size_t healthy = 0;
-    for (size_t i = 0; i < o->count; i++) {
-        healthy += is_healthy(o->endpoints[i]);
+    size_t healthy = 0, count = 0;
+    for (const endpoint *e = o->endpoints; e != NULL; e = e->next) {
+        healthy += !e->waits && is_healthy(e);
+        count += !e->waits;
     }
-    const bool panics = healthy * 100 < o->count * (size_t)o->config.panic_percent;
+    const bool panics = healthy * 100 < count * (size_t)o->config.panic_percent;
     if (panics == o->panics) {
         return;
     }
     evener_log(EVENER_LOG_WARNING, "outlier_detection", "%s: %zu of %zu backends are healthy: ejected ones are %s",
-               o->helper->target, healthy, o->count, panics ? "used, too" : "left out again");
+               o->helper->target, healthy, count, panics ? "used, too" : "left out again");
     o->panics = panics;
-    for (size_t i = 0; i < o->count; i++) {
-        endpoint *e = o->endpoints[i];
+    for (endpoint *e = o->endpoints; e != NULL; e = e->next) {
         if (e->ejected && panics) {
             show(e);
         } else if (e->ejected) {
@@ -376,29 +431,40 @@ static uint64_t ejection_ns(const outlier *o, const endpoint *e)
     return wanted_ns < (double)most_ns ? (uint64_t)wanted_ns : most_ns;
 }
 
+static void apply_verdict(endpoint *e, const evener_outlier_host *host, uint64_t now_ns)
+{
+    if (host->ejected && !e->ejected) {
+        eject(e, host->reason, now_ns);
+    } else if (!e->ejected && e->multiplier > 0) {
+        e->multiplier--;
+    } else if (e->ejected && now_ns >= e->ejected_ns + ejection_ns(e->owner, e)) {
+        uneject(e);
+    }
+}
+
 static void sweep(void *arg)
 {
     outlier *o = arg;
     const uint64_t now_ns = evener_loop_now_ns(o->helper->loop);
     o->swept_ns = now_ns;
     evener_timer_start(o->helper->loop, &o->timer, o->config.interval_ns);
-    evener_outlier_host *hosts = calloc(o->count > 0 ? o->count : 1, sizeof *hosts);
+    settle(o);
+    evener_outlier_host *hosts = calloc(o->table.count > 0 ? o->table.count : 1, sizeof *hosts);
     if (hosts == NULL) {
         return; /* the next sweep has the calls of both intervals */
     }
-    for (size_t i = 0; i < o->count; i++) {
-        hosts[i].ejected = o->endpoints[i]->ejected;
-        take_counts(o->endpoints[i], &hosts[i]);
+    size_t count = 0;
+    for (const endpoint *e = o->endpoints; e != NULL; e = e->next) {
+        if (!e->waits) {
+            hosts[count].ejected = e->ejected;
+            take_counts(e, &hosts[count++]);
+        }
     }
-    evener_outlier_sweep(&o->config, hosts, o->count, random_percent, o);
-    for (size_t i = 0; i < o->count; i++) {
-        endpoint *e = o->endpoints[i];
-        if (hosts[i].ejected && !e->ejected) {
-            eject(e, hosts[i].reason, now_ns);
-        } else if (!e->ejected && e->multiplier > 0) {
-            e->multiplier--;
-        } else if (e->ejected && now_ns >= e->ejected_ns + ejection_ns(o, e)) {
-            uneject(e);
+    evener_outlier_sweep(&o->config, hosts, count, random_percent, o);
+    size_t i = 0; /* the child may create endpoints meanwhile, behind these */
+    for (endpoint *e = o->endpoints; i < count; e = e->next) {
+        if (!e->waits) {
+            apply_verdict(e, &hosts[i++], now_ns);
         }
     }
     free(hosts);
@@ -407,64 +473,42 @@ static void sweep(void *arg)
 
 /* ---- updates ---- */
 
-static void endpoint_end(endpoint *e)
+/* Find or make the endpoints of a list. False if out of memory: some may be made. */
+static bool obtain_endpoints(outlier *o, const evener_policy_update *update, endpoint **found)
 {
-    if (e == NULL) {
-        return;
-    }
-    uneject(e);
-    while (e->subchannels != NULL) {
-        detach(e->subchannels);
-    }
-    evener_address_unref(e->address);
-    free(e);
-}
-
-static endpoint *endpoint_obtain(outlier *o, evener_address *address)
-{
-    const size_t position = evener_address_index_find(&o->index, address);
-    if (position != EVENER_NO_INDEX && o->endpoints[position] != NULL) {
-        endpoint *e = o->endpoints[position];
-        o->endpoints[position] = NULL;
-        return e;
-    }
-    endpoint *e = calloc(1, sizeof *e);
-    if (e != NULL) {
-        e->owner = o;
-        e->address = evener_address_ref(address);
-    }
-    return e;
-}
-
-/* Make the endpoints of a list. False if out of memory: nothing has changed. */
-static bool replace_endpoints(outlier *o, const evener_policy_update *update)
-{
-    evener_address_index index;
-    endpoint **endpoints = malloc((update->address_count > 0 ? update->address_count : 1) * sizeof(endpoint *));
-    if (!evener_address_index_init(&index, update->address_count) || endpoints == NULL) {
-        evener_address_index_clear(&index);
-        free(endpoints);
-        return false;
-    }
-    size_t count = 0;
+    (void)evener_address_table_reserve(&o->table, update->address_count); /* at once instead of in steps */
     for (size_t i = 0; i < update->address_count; i++) {
-        endpoint *e = endpoint_obtain(o, update->addresses[i]);
-        if (e != NULL) {
-            evener_address_index_add(&index, e->address, count);
-            endpoints[count++] = e;
+        found[i] = endpoint_obtain(o, update->addresses[i]);
+        if (found[i] == NULL) {
+            return false;
         }
     }
-    endpoint **old = o->endpoints;
-    const size_t old_count = o->count;
-    evener_address_index_clear(&o->index);
-    o->endpoints = endpoints;
-    o->count = count;
-    o->index = index;
-    for (size_t i = 0; i < old_count; i++) {
-        endpoint_end(old[i]);
-    }
-    free(old);
     return true;
+}
+
+static void list_endpoints(outlier *o, endpoint *const *found, size_t count)
+{
+    for (endpoint *e = o->endpoints; e != NULL; e = e->next) {
+        e->waits |= !e->listed && e->subchannels == NULL; /* made for this list */
+        e->listed = false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        found[i]->listed = true;
+    }
+}
+
+/* Replace the list. False if out of memory: nothing has changed. */
+static bool replace_list(outlier *o, const evener_policy_update *update)
+{
+    endpoint **found = malloc((update->address_count > 0 ? update->address_count : 1) * sizeof(endpoint *));
+    settle(o); /* what is without a subchannel and not listed from here on is made for this list */
+    const bool is_complete = found != NULL && obtain_endpoints(o, update, found);
+    if (is_complete) {
+        list_endpoints(o, found, update->address_count);
+    }
+    settle(o);
+    free(found);
+    return is_complete;
 }
 
 /* Set the timer for a new configuration. A50: a changed interval counts from the start of the current one. Without an
@@ -475,17 +519,17 @@ static void restart_timer(outlier *o, bool was_counting)
     if (!is_counting(o)) {
         evener_timer_stop(o->helper->loop, &o->timer);
         o->swept_ns = 0;
-        for (size_t i = 0; i < o->count; i++) {
-            uneject(o->endpoints[i]);
-            o->endpoints[i]->multiplier = 0;
+        for (endpoint *e = o->endpoints; e != NULL; e = e->next) {
+            uneject(e);
+            e->multiplier = 0;
         }
         return;
     }
     if (o->swept_ns == 0 || !was_counting) {
         o->swept_ns = now_ns;
-        for (size_t i = 0; i < o->count; i++) {
+        for (const endpoint *e = o->endpoints; e != NULL; e = e->next) {
             evener_outlier_host forgotten = {0};
-            take_counts(o->endpoints[i], &forgotten);
+            take_counts(e, &forgotten);
         }
     }
     const uint64_t due_ns = o->swept_ns + o->config.interval_ns;
@@ -500,7 +544,7 @@ static evener_status_code outlier_update(evener_policy *policy, const evener_pol
     const bool was_counting = is_counting(o);
     const uint32_t old_codes = o->config.failure_codes;
     const evener_policy_choice fallback = {.builder = evener_policy_find(o->helper->policies, "round_robin")};
-    if (!replace_endpoints(o, update)) {
+    if (!replace_list(o, update)) {
         return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED, "out of memory for a list of %zu addresses",
                                  update->address_count);
     }
@@ -509,7 +553,10 @@ static evener_status_code outlier_update(evener_policy *policy, const evener_pol
     if (was_counting != is_counting(o) || old_codes != o->config.failure_codes) {
         publish(o);
     }
-    return evener_child_policy_update(o->child, config != NULL ? &config->child : &fallback, update, status);
+    const evener_status_code code =
+        evener_child_policy_update(o->child, config != NULL ? &config->child : &fallback, update, status);
+    settle(o);
+    return code;
 }
 
 static void outlier_resolver_error(evener_policy *policy, const evener_status *status)
@@ -527,19 +574,19 @@ static void outlier_close(evener_policy *policy)
     outlier *o = (outlier *)policy;
     evener_timer_stop(o->helper->loop, &o->timer);
     evener_child_policy_destroy(o->child);
-    for (size_t i = 0; i < o->count; i++) {
-        endpoint_end(o->endpoints[i]);
+    for (endpoint *e = o->endpoints, *next; e != NULL; e = next) {
+        next = e->next;
+        endpoint_free(e);
     }
-    free(o->endpoints);
-    evener_address_index_clear(&o->index);
+    evener_address_table_clear(&o->table);
     evener_picker_unref(o->picker);
     free(o);
 }
 
-/* Return who made a subchannel of the endpoint at `position`; NULL: not known. */
-static evener_child_maker maker_of(const outlier *o, size_t position, const evener_subchannel *subchannel)
+/* Return who made a subchannel of the endpoint; NULL: not known. */
+static evener_child_maker maker_of(const endpoint *e, const evener_subchannel *subchannel)
 {
-    const wrapped *w = position != EVENER_NO_INDEX ? o->endpoints[position]->subchannels : NULL;
+    const wrapped *w = e != NULL ? e->subchannels : NULL;
     while (w != NULL && evener_wrapped_subchannel_get(w->base) != subchannel) {
         w = w->next;
     }
@@ -549,11 +596,10 @@ static evener_child_maker maker_of(const outlier *o, size_t position, const even
 static void outlier_describe(evener_policy *policy, evener_subchannel *subchannel, char *buffer, size_t buffer_bytes)
 {
     outlier *o = (outlier *)policy;
-    const size_t position = evener_address_index_find(&o->index, evener_subchannel_address(subchannel));
-    evener_child_policy_describe(o->child, maker_of(o, position, subchannel), subchannel, buffer, buffer_bytes);
+    const endpoint *e = evener_address_table_find(&o->table, evener_subchannel_address(subchannel));
+    evener_child_policy_describe(o->child, maker_of(e, subchannel), subchannel, buffer, buffer_bytes);
     const size_t used = strlen(buffer);
-    if (position != EVENER_NO_INDEX && o->endpoints[position]->ejected && used < buffer_bytes) {
-        const endpoint *e = o->endpoints[position];
+    if (e != NULL && e->ejected && used < buffer_bytes) {
         snprintf(buffer + used, buffer_bytes - used, "%sejected for %llu ms: %s", used > 0 ? " " : "",
                  (unsigned long long)((evener_loop_now_ns(o->helper->loop) - e->ejected_ns) / EVENER_NS_PER_MS),
                  e->reason);
@@ -577,14 +623,15 @@ static evener_policy *outlier_build(const evener_policy_builder *builder, evener
         return NULL;
     }
     o->child = evener_child_policy_create(helper, &hooks, o);
-    if (o->child == NULL || !evener_address_index_init(&o->index, 0)) {
-        evener_child_policy_destroy(o->child);
+    if (o->child == NULL) {
         free(o);
         return NULL;
     }
     o->policy.vtable = &outlier_vtable;
     o->helper = helper;
     o->config = outlier_defaults;
+    o->endpoints_end = &o->endpoints;
+    o->table = (evener_address_table)EVENER_ADDRESS_TABLE_INIT(endpoint, table_next, address, table_tag);
     o->timer = (evener_timer)EVENER_TIMER_INIT(sweep, o);
     return &o->policy;
 }

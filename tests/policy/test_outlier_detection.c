@@ -278,6 +278,104 @@ Test(outlier_detection, updates_keep_ejections)
     harness_destroy(h);
 }
 
+/* ---- a new list that is not in service yet ---- */
+
+#define UNREACHABLE "10.9.9.1:1,10.9.9.2:1,10.9.9.3:1,10.9.9.4:1,10.9.9.5:1,10.9.9.6:1"
+
+/* A wrong list comes, none of it can be reached, and the right one comes back. */
+Test(outlier_detection, a_list_that_returns_is_counted_as_before)
+{
+    policy_harness *h = harness_with(FAILURE_PERCENTAGE);
+    h->connect_succeeds = false;
+    harness_update(h, "10.9.9.9:1");
+    harness_update(h, ALL);
+    cr_assert_eq(h->created, 5, "the child keeps its subchannels");
+    call(h, 40, A, 1);
+    harness_advance_ms(h, 1000);
+    cr_assert(!is_used(h, A));
+    cr_assert_eq(used_count(h), 3);
+    harness_advance_ms(h, 1000);
+    cr_assert_eq(used_count(h), 4);
+    harness_destroy(h);
+}
+
+Test(outlier_detection, an_ejection_outlasts_a_list_that_cannot_be_reached)
+{
+    policy_harness *h = harness_with("\"interval\":\"1s\",\"baseEjectionTime\":\"3s\",\"maxEjectionPercent\":50,"
+                                     "\"failurePercentageEjection\":{\"threshold\":0,\"minimumHosts\":1,"
+                                     "\"requestVolume\":1}");
+    call(h, 40, A, 1);
+    harness_advance_ms(h, 1000);
+    h->connect_succeeds = false;
+    harness_update(h, "10.9.9.9:1");
+    cr_assert(!is_used(h, A));
+    call(h, 40, B, 1);
+    harness_advance_ms(h, 1000);
+    cr_assert(!is_used(h, A) && !is_used(h, B));
+    cr_assert(is_used(h, C) && is_used(h, D));
+    harness_update(h, ALL);
+    cr_assert(!is_used(h, A) && !is_used(h, B));
+    harness_advance_ms(h, 2000);
+    cr_assert(is_used(h, A) && !is_used(h, B), "each for its own time");
+    harness_destroy(h);
+}
+
+/* The shares are of the backends in service: here two of four may be ejected, not five of ten. */
+Test(outlier_detection, a_list_that_cannot_be_reached_does_not_count)
+{
+    policy_harness *h = harness_with(FAILURE_PERCENTAGE);
+    h->connect_succeeds = false;
+    harness_update(h, UNREACHABLE);
+    call(h, 40, ALL, 1);
+    harness_advance_ms(h, 1000);
+    cr_assert_eq(h->state, EVENER_READY);
+    cr_assert_eq(used_count(h), 2);
+    harness_destroy(h);
+}
+
+Test(outlier_detection, a_list_that_cannot_be_reached_begins_no_panic)
+{
+    policy_harness *h = harness_with("\"panicThresholdPercent\":60," FAILURE_PERCENTAGE);
+    h->connect_succeeds = false;
+    harness_update(h, UNREACHABLE);
+    call(h, 40, A, 1);
+    harness_advance_ms(h, 1000);
+    cr_assert(!is_used(h, A), "three of four are healthy");
+    harness_update(h, ALL);
+    call(h, 40, B, 1);
+    harness_advance_ms(h, 1000);
+    cr_assert(!is_used(h, B), "A is back: three of four are healthy");
+    harness_destroy(h);
+}
+
+/* Once its backends are READY, the new list is the one in service. */
+Test(outlier_detection, a_new_list_counts_when_it_has_taken_over)
+{
+    policy_harness *h = harness_with(FAILURE_PERCENTAGE);
+    h->connect_succeeds = false;
+    harness_update(h, A ",10.9.9.1:1,10.9.9.2:1,10.9.9.3:1");
+    harness_set(h, "10.9.9.1:1,10.9.9.2:1,10.9.9.3:1", EVENER_READY);
+    cr_assert_null(harness_find(h, B));
+    call(h, 40, "10.9.9.1:1,10.9.9.2:1", 1);
+    harness_advance_ms(h, 1000);
+    cr_assert(!is_used(h, "10.9.9.1:1") && !is_used(h, "10.9.9.2:1"));
+    cr_assert(is_used(h, "10.9.9.3:1") && is_used(h, A));
+    harness_destroy(h);
+}
+
+Test(outlier_detection, says_who_is_ejected_while_its_list_is_only_kept)
+{
+    policy_harness *h = harness_with(FAILURE_PERCENTAGE);
+    h->connect_succeeds = false;
+    harness_update(h, "10.9.9.9:1");
+    call(h, 40, A, 1);
+    harness_advance_ms(h, 1000);
+    char text[256] = "";
+    h->policy->vtable->describe(h->policy, harness_find(h, A), text, sizeof text);
+    cr_assert_str_eq(text, "ejected for 0 ms: 100.0 % failures, above 0 %");
+    harness_destroy(h);
+}
+
 /* A50: a changed interval counts from the start of the current one, with the calls since then. */
 Test(outlier_detection, a_changed_interval_counts_from_the_start_of_the_current_one)
 {
