@@ -10,6 +10,7 @@
 
 #include <evener/log.h>
 
+#include "lb/base/address_table.h"
 #include "lb/policy/builtin.h"
 
 #define SERVICE_NAME_BYTES 256
@@ -20,11 +21,15 @@ typedef struct health_config {
 
 typedef struct health_check health_check;
 
-/* One subchannel of the child. */
+/* One subchannel of the child. While one child replaces another, there may be two or more of an address. */
 typedef struct wrapped {
     evener_wrapped_subchannel *base;
     health_check *owner;
-    struct wrapped *next, **link;     /* of all */
+    evener_address *address;      /* a reference */
+    struct wrapped *next, **link; /* of all */
+    struct wrapped *sibling;      /* the next one of the address; the first one is in the table */
+    void *table_next;
+    uint8_t table_tag;
     evener_connectivity_state health; /* while the connection is READY */
     evener_connectivity_state shown;  /* to the child */
 } wrapped;
@@ -34,6 +39,7 @@ struct health_check {
     char service[SERVICE_NAME_BYTES];
     bool watching; /* the child uses health */
     wrapped *subchannels;
+    evener_address_table by_address;
 };
 
 static evener_connectivity_state state_of(const wrapped *w)
@@ -100,9 +106,37 @@ static void connection_changed(evener_wrapped_subchannel *base, const evener_sta
     show(w, w->health, status);
 }
 
+/* Add one as the first of its address; the table has room. */
+static void enter(wrapped *w)
+{
+    w->sibling = evener_address_table_find(&w->owner->by_address, w->address);
+    if (w->sibling != NULL) {
+        evener_address_table_leave(&w->owner->by_address, w->sibling);
+    }
+    evener_address_table_enter(&w->owner->by_address, w);
+}
+
+static void leave(const wrapped *w)
+{
+    wrapped *first = evener_address_table_find(&w->owner->by_address, w->address);
+    if (first != w) {
+        while (first->sibling != w) {
+            first = first->sibling;
+        }
+        first->sibling = w->sibling;
+        return;
+    }
+    evener_address_table_leave(&w->owner->by_address, w);
+    if (w->sibling != NULL) {
+        evener_address_table_enter(&w->owner->by_address, w->sibling);
+    }
+}
+
 static void unlink_released(evener_wrapped_subchannel *base)
 {
     wrapped *w = evener_wrapped_subchannel_data(base);
+    leave(w);
+    evener_address_unref(w->address);
     *w->link = w->next;
     if (w->next != NULL) {
         w->next->link = w->link;
@@ -118,6 +152,9 @@ static evener_subchannel *create_subchannel(evener_wrapping *wrapping, evener_ch
                                             const evener_address *address, const evener_subchannel_options *options)
 {
     health_check *c = wrapping->state;
+    if (!evener_address_table_reserve(&c->by_address, 1)) {
+        return NULL;
+    }
     evener_wrapped_subchannel *base =
         evener_wrapped_subchannel_create(c->helper, maker, address, options, &wrapped_hooks);
     if (base == NULL) {
@@ -126,7 +163,9 @@ static evener_subchannel *create_subchannel(evener_wrapping *wrapping, evener_ch
     wrapped *w = evener_wrapped_subchannel_data(base);
     w->base = base;
     w->owner = c;
+    w->address = evener_address_ref(address);
     w->shown = EVENER_IDLE;
+    enter(w);
     w->next = c->subchannels;
     w->link = &c->subchannels;
     if (w->next != NULL) {
@@ -138,6 +177,12 @@ static evener_subchannel *create_subchannel(evener_wrapping *wrapping, evener_ch
 
 /* ---- the policy ---- */
 
+static void end_state(evener_wrapping *wrapping)
+{
+    health_check *c = wrapping->state;
+    evener_address_table_clear(&c->by_address);
+}
+
 /* Watch the new service on the connections that are up. Until the first answer the old health counts: a change of the
  * parameter alone takes no backend out of service. */
 static void configured(evener_wrapping *wrapping, const char *child_name)
@@ -146,6 +191,9 @@ static void configured(evener_wrapping *wrapping, const char *child_name)
     const health_config *config = wrapping->config;
     const bool watching = strcmp(child_name, "pick_first") != 0;
     const bool changed = watching && (!c->watching || strcmp(c->service, config->service) != 0);
+    if (c->helper == NULL) { /* the first one, before any subchannel */
+        c->by_address = (evener_address_table)EVENER_ADDRESS_TABLE_INIT(wrapped, table_next, address, table_tag);
+    }
     c->helper = wrapping->helper;
     memcpy(c->service, config->service, sizeof c->service);
     c->watching = watching;
@@ -158,9 +206,9 @@ static void configured(evener_wrapping *wrapping, const char *child_name)
 
 static const wrapped *find(const health_check *c, const evener_subchannel *subchannel)
 {
-    const wrapped *w = c->subchannels;
+    const wrapped *w = evener_address_table_find(&c->by_address, evener_subchannel_address(subchannel));
     while (w != NULL && evener_wrapped_subchannel_get(w->base) != subchannel) {
-        w = w->next;
+        w = w->sibling;
     }
     return w;
 }
@@ -197,6 +245,7 @@ static const evener_wrapping_policy health_check_kind = {
     .config_bytes = sizeof(health_config),
     .read_config = read_config,
     .state_bytes = sizeof(health_check),
+    .state_destroy = end_state,
     .configured = configured,
     .create_subchannel = create_subchannel,
     .maker_of = maker_of,

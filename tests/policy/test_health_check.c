@@ -1,12 +1,26 @@
 /* health_check: A17; by the names of core's client_lb_end2end_test.cc RoundRobinWithHealthChecking cases. */
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
+
+#include <evener/child_policy.h>
 
 #include "tests/support/policy_harness.h"
 
 #define A "10.0.0.1:1"
 #define B "10.0.0.2:1"
 #define CONFIG "{\"serviceName\":\"orders\",\"childPolicy\":[{\"round_robin\":{}}]}"
+
+/* Wrapped by the linker: counts the subchannels that a search looks at. */
+evener_subchannel *__real_evener_wrapped_subchannel_get(const evener_wrapped_subchannel *wrapped);
+evener_subchannel *__wrap_evener_wrapped_subchannel_get(const evener_wrapped_subchannel *wrapped);
+static size_t visits;
+
+evener_subchannel *__wrap_evener_wrapped_subchannel_get(const evener_wrapped_subchannel *wrapped)
+{
+    visits++;
+    return __real_evener_wrapped_subchannel_get(wrapped);
+}
 
 static policy_harness *connected_harness(const char *config)
 {
@@ -115,6 +129,62 @@ Test(health_check, says_who_is_unhealthy)
     text[0] = '\0';
     h->policy->vtable->describe(h->policy, harness_find(h, A), text, sizeof text);
     cr_assert_str_eq(text, "unhealthy");
+    harness_destroy(h);
+}
+
+static void assert_described(policy_harness *h, evener_subchannel *subchannel, const char *expected)
+{
+    char text[64] = "";
+    h->policy->vtable->describe(h->policy, subchannel, text, sizeof text);
+    cr_assert_str_eq(text, expected, "%s: %s", evener_subchannel_address_text(subchannel), text);
+}
+
+static void use_child(policy_harness *h, const char *child)
+{
+    char config[128];
+    (void)snprintf(config, sizeof config, "{\"serviceName\":\"orders\",\"childPolicy\":[{\"%s\":{}}]}", child);
+    harness_configure(h, config);
+}
+
+/* While a child waits for the health of its backends, each address has a subchannel of it and one of the child in
+ * force. */
+Test(health_check, tells_the_subchannels_of_an_address_apart)
+{
+    policy_harness *h =
+        connected_harness("{\"serviceName\":\"orders\",\"childPolicy\":[{\"weighted_round_robin\":{}}]}");
+    harness_health(h, A, EVENER_READY);
+    harness_health(h, B, EVENER_READY);
+    evener_subchannel *old_a = harness_find(h, A), *old_b = harness_find(h, B);
+    use_child(h, "random");
+    use_child(h, "round_robin"); /* and the first successor is closed */
+    cr_assert_eq(h->subchannel_count, 4);
+    cr_assert(harness_find(h, A) != old_a && harness_find(h, B) != old_b);
+    assert_described(h, old_a, "weight=1");
+    assert_described(h, old_b, "weight=1");
+    assert_described(h, harness_find(h, A), "health unknown");
+    assert_described(h, harness_find(h, B), "health unknown");
+    harness_update(h, B);
+    cr_assert_eq(h->subchannel_count, 3, "the new child has released its own of A");
+    assert_described(h, old_a, "weight=1");
+    harness_health(h, B, EVENER_READY);
+    cr_assert_eq(h->subchannel_count, 1, "the new child has taken over");
+    assert_described(h, harness_find(h, B), "");
+    harness_destroy(h);
+}
+
+/* Statistics describe every backend, on the control thread: none of them may search through all. */
+Test(health_check, describing_all_visits_each_once)
+{
+    enum { BACKENDS = 1000 };
+    policy_harness *h = harness_create("health_check", CONFIG);
+    h->connect_succeeds = true;
+    cr_assert_eq(harness_update_range(h, 0, BACKENDS), EVENER_STATUS_OK);
+    harness_run(h);
+    visits = 0;
+    for (size_t i = 0; i < BACKENDS; i++) {
+        assert_described(h, harness_find(h, evener_address_text(h->addresses[i])), "health unknown");
+    }
+    cr_assert_leq(visits, 10 * BACKENDS, "%zu", visits);
     harness_destroy(h);
 }
 
