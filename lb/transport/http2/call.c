@@ -150,6 +150,13 @@ void evener_http2_call_fail(evener_connection *connection, evener_http2_call *ca
     evener_http2_call_end(connection, call, code, fate, call->end_text, strlen(call->end_text));
 }
 
+void evener_http2_call_time_out(evener_connection *connection, evener_http2_call *call, evener_fate fate)
+{
+    static const char message[] = "Deadline Exceeded";
+    call->timed_out = true;
+    evener_http2_call_end(connection, call, EVENER_STATUS_DEADLINE_EXCEEDED, fate, message, sizeof message - 1);
+}
+
 void evener_http2_call_reset(evener_connection *connection, evener_http2_call *call, uint32_t error_code)
 {
     if (call->phase == EVENER_HTTP2_CALL_OPEN && call->stream_id > 0 && !connection->is_stalled) {
@@ -172,11 +179,8 @@ static void deadline_passes(void *arg)
 {
     evener_http2_call *call = arg;
     evener_connection *connection = call->base.connection;
-    static const char message[] = "Deadline Exceeded";
     evener_http2_call_reset(connection, call, NGHTTP2_CANCEL);
-    call->timed_out = true;
-    evener_http2_call_end(connection, call, EVENER_STATUS_DEADLINE_EXCEEDED, evener_http2_call_fate(connection, call),
-                          message, sizeof message - 1);
+    evener_http2_call_time_out(connection, call, evener_http2_call_fate(connection, call));
 }
 
 /* False: the call has ended. */

@@ -547,6 +547,9 @@ void evener_http2_call_end(evener_connection *connection, evener_http2_call *cal
 void evener_http2_call_fail(evener_connection *connection, evener_http2_call *call, evener_status_code code,
                             evener_fate fate, const char *format, ...) EVENER_PRINTF(5, 6);
 
+/* End a call whose deadline has passed; its stream is closed, or reset by the caller. Owner. */
+void evener_http2_call_time_out(evener_connection *connection, evener_http2_call *call, evener_fate fate);
+
 /* Return the fate of a call whose stream is ended by this side now. */
 evener_fate evener_http2_call_fate(const evener_connection *connection, const evener_http2_call *call);
 

@@ -139,7 +139,13 @@ static void stream_failed(evener_connection *connection, evener_http2_call *call
                (call->reset_by_peer || (connection->goaway_received && call->stream_id > connection->goaway_last_id))) {
         fate = EVENER_FATE_REFUSED;
     }
-    if (call->reset_by_peer) {
+    /* A server at which the deadline has passed can only reset the stream. Its reset may be read before this side's
+     * timer runs. */
+    const bool timed_out =
+        call->reset_by_peer && error_code == NGHTTP2_CANCEL && call->deadline_ns <= evener_http2_now_ns(connection);
+    if (timed_out) {
+        evener_http2_call_time_out(connection, call, fate);
+    } else if (call->reset_by_peer) {
         evener_http2_call_fail(connection, call, evener_http2_status_of_reset(error_code), fate,
                                "the server reset the stream: %s", nghttp2_http2_strerror(error_code));
     } else if (fate == EVENER_FATE_REFUSED) {
