@@ -1,6 +1,7 @@
 /* Calls of the HTTP/2 transport against a scripted server, frame by frame: requests, answers and statuses. */
 #include <criterion/criterion.h>
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -411,4 +412,55 @@ Test(http2_wire, an_answer_before_the_request_is_through_ends_the_call)
     } while (frame.type == RAW_DATA);
     cr_assert_eq(frame.type, RAW_RST_STREAM);
     cr_assert_eq(memcmp(frame.payload, "\0\0\0\0", 4), 0);
+}
+
+static void *write_more_than_the_window(void *arg)
+{
+    static char text[1000];
+    static bool is_written;
+    is_written = h2_stream_write(arg, text, sizeof text, false);
+    return &is_written;
+}
+
+/* A stream whose writer waits for the window, and nobody reads, is answered. */
+static void answer_a_blocked_writer(bool with_reset)
+{
+    const uint32_t window[][2] = {{4, 10}};
+    raw_scene_connect_with(window, 1);
+    h2_call *stream = h2_call_start(peer, &(h2_call_options){.stream = true}, NULL);
+    pthread_t writer;
+    void *is_written;
+    cr_assert_eq(pthread_create(&writer, NULL, write_more_than_the_window, stream), 0);
+    const uint32_t id = raw_read_call(&raw, &frame);
+    cr_assert(raw_read(&raw, &frame));
+    cr_assert_eq(frame.type, RAW_DATA);
+    cr_assert_eq(frame.bytes, 10);
+    raw_answer(&raw, id, "early");
+    if (with_reset) {
+        raw_send_reset(&raw, id, 0 /* NO_ERROR */);
+    }
+    pthread_join(writer, &is_written);
+    cr_assert(*(const bool *)is_written);
+    if (!with_reset) {
+        cr_assert(raw_read(&raw, &frame));
+        cr_assert_eq(frame.type, RAW_RST_STREAM);
+        cr_assert_eq(memcmp(frame.payload, "\0\0\0\0", 4), 0);
+    }
+    cr_assert(h2_stream_write(stream, "more", 4, true), "the next message is let go at once");
+    char *message = h2_stream_read(stream, NULL);
+    cr_assert_str_eq(message, "early");
+    free(message);
+    cr_assert_null(h2_stream_read(stream, NULL));
+    cr_assert_eq(h2_call_wait(stream)->code, EVENER_STATUS_OK);
+    h2_call_free(stream);
+}
+
+Test(http2_wire, an_answer_that_waits_to_be_read_lets_a_blocked_writer_go)
+{
+    answer_a_blocked_writer(false);
+}
+
+Test(http2_wire, an_answer_with_a_reset_that_waits_to_be_read_lets_a_blocked_writer_go)
+{
+    answer_a_blocked_writer(true);
 }

@@ -1,4 +1,5 @@
 /* A call: from call_begin on any thread over its stream to its end on the owner's. */
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -161,6 +162,23 @@ void evener_http2_call_reset(evener_connection *connection, evener_http2_call *c
 {
     if (call->phase == EVENER_HTTP2_CALL_OPEN && call->stream_id > 0 && !connection->is_stalled) {
         (void)nghttp2_submit_rst_stream(connection->session, NGHTTP2_FLAG_NONE, call->stream_id, error_code);
+    }
+}
+
+void evener_http2_call_drop_message(evener_connection *connection, evener_http2_call *call)
+{
+    assert(!call->unary);
+    if (call->sending == NULL) {
+        return;
+    }
+    call->sending = NULL;
+    evener_http2_narrow_forget(call);
+    if (connection->in_send) { /* the output refers to it: the flush delivers */
+        call->written_due = true;
+        evener_http2_link_append(&connection->written, &call->written_link);
+    } else {
+        evener_bytes_clear(&call->compressed);
+        call->base.events->written(&call->base);
     }
 }
 

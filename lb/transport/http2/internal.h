@@ -556,6 +556,10 @@ evener_fate evener_http2_call_fate(const evener_connection *connection, const ev
 /* Send RST_STREAM if the call's stream is open. Owner. */
 void evener_http2_call_reset(evener_connection *connection, evener_http2_call *call, uint32_t error_code);
 
+/* Let go of the message that a stream is sending, if any, as of one that was written: the server reads no more of it.
+ * Owner. */
+void evener_http2_call_drop_message(evener_connection *connection, evener_http2_call *call);
+
 /* Deliver the ends that waited for the output. Owner. */
 void evener_http2_call_deliver_ended(evener_connection *connection);
 

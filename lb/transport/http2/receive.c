@@ -176,9 +176,6 @@ void evener_http2_receive_headers_end(evener_connection *connection, evener_http
 
 static void finish(evener_connection *connection, evener_http2_call *call)
 {
-    if (!call->end_stream_sent) {
-        evener_http2_call_reset(connection, call, NGHTTP2_NO_ERROR); /* the server has answered without the rest */
-    }
     if (!call->has_grpc_status) {
         if (call->final_status != 200 || !call->content_is_grpc) {
             not_grpc(connection, call);
@@ -208,8 +205,12 @@ static void finish(evener_connection *connection, evener_http2_call *call)
 void evener_http2_receive_end(evener_connection *connection, evener_http2_call *call)
 {
     call->remote_ended = true;
-    if (call->held_bytes > 0) {
-        return; /* messages wait to be read */
+    if (!call->end_stream_sent) {
+        evener_http2_call_reset(connection, call, NGHTTP2_NO_ERROR); /* the server has answered without the rest */
+    }
+    if (call->held_bytes > 0) { /* messages wait to be read, by a program that may first wait until it has written */
+        evener_http2_call_drop_message(connection, call);
+        return;
     }
     finish(connection, call);
 }
