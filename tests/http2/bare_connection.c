@@ -109,6 +109,10 @@ void bare_connection_close(bare_connection *bare)
 {
     evener_http2_engine *engine = bare->connection->engine;
     evener_http2_connection_break(bare->connection, EVENER_STATUS_UNAVAILABLE, "the end");
+    while (!evener_http2_link_is_empty(&bare->connection->open)) { /* answers that nobody reads */
+        evener_http2_call *call = EVENER_CONTAINER_OF(bare->connection->open.next, evener_http2_call, link);
+        evener_http2_call_end(bare->connection, call, EVENER_STATUS_CANCELLED, EVENER_FATE_PERHAPS_PROCESSED, "", 0);
+    }
     evener_http2_connection_close(bare->connection);
     evener_http2_connection_free_failure(bare->connection);
     virtual_loop_destroy(bare->loop);

@@ -76,6 +76,52 @@ Test(http2_connection, a_lost_connection_may_have_processed_what_left)
     cr_assert_eq(h2_wait_state(peer, 2), EVENER_IDLE);
 }
 
+/* Answer a new stream with two messages and its status, none of which is read yet, and end the connection. */
+static h2_call *answer_and_close(uint64_t timeout_ms)
+{
+    raw_scene_connect();
+    h2_call *stream = h2_call_start(peer, &(h2_call_options){.stream = true, .timeout_ms = timeout_ms}, NULL);
+    const uint32_t id = raw_read_call(&raw, &frame);
+    raw_send_grpc_headers(&raw, id);
+    raw_send_message(&raw, id, "one", 3);
+    raw_send_message(&raw, id, "two", 3);
+    raw_send_trailers(&raw, id, "0");
+    raw_send_goaway(&raw, id, 0, NULL);
+    cr_assert_eq(shutdown(raw.fd, SHUT_WR), 0);
+    cr_assert_eq(h2_wait_state(peer, 2), EVENER_IDLE);
+    cr_assert(raw_read_to_end(&raw), "the client closes too");
+    return stream;
+}
+
+Test(http2_connection, a_complete_answer_is_read_after_the_end_of_the_connection)
+{
+    h2_call *stream = answer_and_close(0);
+    evener_connection *connection = peer->connection;
+    evener_http2_connection_ref(connection); /* as a pick has one */
+    h2_disconnect(peer);
+    cr_assert_not(h2_call_has_ended(stream));
+    static const char *const messages[] = {"one", "two"};
+    for (int i = 0; i < 2; i++) {
+        char *message = h2_stream_read(stream, NULL);
+        cr_assert_not_null(message);
+        cr_assert_str_eq(message, messages[i]);
+        free(message);
+    }
+    cr_assert_null(h2_stream_read(stream, NULL));
+    const h2_result *result = h2_call_wait(stream);
+    cr_assert_eq(result->code, EVENER_STATUS_OK, "%s", result->message);
+    cr_assert(result->connection_gone);
+    h2_call_free(stream);
+    evener_http2_connection_unref(connection);
+}
+
+Test(http2_connection, a_complete_answer_that_nobody_reads_ends_with_its_deadline_after_the_connection)
+{
+    h2_call *stream = answer_and_close(300);
+    cr_assert_eq(h2_call_wait(stream)->code, EVENER_STATUS_DEADLINE_EXCEEDED);
+    h2_call_free(stream);
+}
+
 Test(http2_connection, a_closed_and_a_lost_connection_differ_in_the_message)
 {
     raw_scene_connect();

@@ -42,12 +42,17 @@ static void on_ended(evener_transport_call *base, const evener_call_end *end)
 static const evener_call_events events = {
     .size = sizeof events, .message = on_message, .written = on_written, .ended = on_ended};
 
-static void open_stream(void)
+/* 0: without a deadline */
+static void open_stream_for(uint64_t timeout_ns)
 {
-    const evener_call_begin_args args = {
-        .size = sizeof args, .events = &events, .method = "/a.B/C", .deadline_ns = UINT64_MAX, .blocking = true};
-    evener_status status;
     bare_connection_open(&bare, -1);
+    const evener_call_begin_args args = {.size = sizeof args,
+                                         .events = &events,
+                                         .method = "/a.B/C",
+                                         .deadline_ns =
+                                             timeout_ns > 0 ? virtual_loop_now_ns(bare.loop) + timeout_ns : UINT64_MAX,
+                                         .blocking = true};
+    evener_status status;
     cr_assert_eq(evener_http2_calls.call_begin(bare.connection, &call.base, &args, &status), EVENER_STATUS_OK);
     bare_connection_work(&bare);
     static const char block[] = "\x88\x0f\x10\x10"
@@ -55,6 +60,11 @@ static void open_stream(void)
     bare_connection_feed(&bare, HEADERS, END_HEADERS, 1, block, sizeof block - 1);
     message_count = 0;
     ended = 0;
+}
+
+static void open_stream(void)
+{
+    open_stream_for(0);
 }
 
 static void close_stream(void)
@@ -222,4 +232,81 @@ Test(http2_messages, a_stream_that_ends_inside_one_has_failed)
         cr_assert_eq(ended, 1);
         cr_assert_eq(end_code, EVENER_STATUS_INTERNAL, "cut at %zu", cut);
     }
+}
+
+/* ---- after the end of the connection ---- */
+
+#define TIMEOUT_NS EVENER_NS_PER_S
+
+static void receive_all_and_break(void)
+{
+    open_stream_for(TIMEOUT_NS);
+    receive(three, THREE_BYTES);
+    end_stream();
+    evener_http2_connection_break(bare.connection, EVENER_STATUS_UNAVAILABLE, "closed");
+    bare_connection_work(&bare);
+    cr_assert_eq(ended, 0);
+}
+
+Test(http2_messages, of_a_complete_answer_outlive_the_connection)
+{
+    receive_all_and_break();
+    evener_http2_connection_close(bare.connection); /* as its I/O thread does */
+    ask();
+    expect(0, "a");
+    ask();
+    expect(1, "");
+    ask();
+    expect(2, "word");
+    ask();
+    cr_assert_eq(message_count, 3);
+    cr_assert_eq(ended, 1);
+    cr_assert_eq(end_code, EVENER_STATUS_OK);
+    bare_connection_work(&bare);
+    cr_assert_eq(ended, 1);
+}
+
+Test(http2_messages, that_were_all_read_leave_the_servers_status_after_the_connection)
+{
+    open_stream();
+    receive("\0\0\0\0\1a", 6);
+    end_stream();
+    ask();
+    expect(0, "a");
+    evener_http2_connection_break(bare.connection, EVENER_STATUS_UNAVAILABLE, "closed");
+    cr_assert_eq(ended, 0);
+    ask();
+    cr_assert_eq(ended, 1);
+    cr_assert_eq(end_code, EVENER_STATUS_OK);
+}
+
+Test(http2_messages, of_an_incomplete_answer_end_with_the_connection)
+{
+    open_stream();
+    receive(three, THREE_BYTES);
+    evener_http2_connection_break(bare.connection, EVENER_STATUS_UNAVAILABLE, "closed");
+    cr_assert_eq(ended, 1);
+    cr_assert_eq(end_code, EVENER_STATUS_UNAVAILABLE);
+}
+
+Test(http2_messages, that_nobody_reads_end_with_the_deadline_after_the_connection)
+{
+    receive_all_and_break();
+    virtual_loop_advance_ns(bare.loop, TIMEOUT_NS - 1);
+    bare_connection_work(&bare);
+    cr_assert_eq(ended, 0);
+    virtual_loop_advance_ns(bare.loop, 1);
+    bare_connection_work(&bare);
+    cr_assert_eq(ended, 1);
+    cr_assert_eq(end_code, EVENER_STATUS_DEADLINE_EXCEEDED);
+}
+
+Test(http2_messages, that_nobody_reads_can_be_given_up_after_the_connection)
+{
+    receive_all_and_break();
+    evener_http2_calls.call_cancel(&call.base, EVENER_STATUS_CANCELLED, "no longer wanted");
+    bare_connection_work(&bare);
+    cr_assert_eq(ended, 1);
+    cr_assert_eq(end_code, EVENER_STATUS_CANCELLED);
+    bare_connection_work(&bare);
 }

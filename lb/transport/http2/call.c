@@ -165,6 +165,15 @@ void evener_http2_call_reset(evener_connection *connection, evener_http2_call *c
     }
 }
 
+void evener_http2_call_leave_stream(evener_connection *connection, evener_http2_call *call)
+{
+    assert(call->remote_ended && call->sending == NULL);
+    if (call->stream_id > 0) {
+        (void)nghttp2_session_set_stream_user_data(connection->session, call->stream_id, NULL);
+        call->stream_id = 0;
+    }
+}
+
 void evener_http2_call_drop_message(evener_connection *connection, evener_http2_call *call)
 {
     assert(!call->unary);

@@ -272,12 +272,18 @@ static void set_failure(evener_connection *connection, evener_status_code code, 
     evener_status_set(connection->failure, code, "%s: %s", connection->address, what);
 }
 
+/* End the calls of the list, except those whose answer is complete and waits to be read. */
 static void end_calls(evener_connection *connection, evener_http2_link *calls)
 {
-    while (!evener_http2_link_is_empty(calls)) {
-        evener_http2_call *call = EVENER_CONTAINER_OF(calls->next, evener_http2_call, link);
-        evener_http2_call_end(connection, call, EVENER_STATUS_UNAVAILABLE, evener_http2_call_fate(connection, call),
-                              connection->failure->message, strlen(connection->failure->message));
+    for (evener_http2_link *link = calls->next; link != calls;) {
+        evener_http2_call *call = EVENER_CONTAINER_OF(link, evener_http2_call, link);
+        link = link->next;
+        if (call->remote_ended) {
+            evener_http2_call_leave_stream(connection, call);
+        } else {
+            evener_http2_call_end(connection, call, EVENER_STATUS_UNAVAILABLE, evener_http2_call_fate(connection, call),
+                                  connection->failure->message, strlen(connection->failure->message));
+        }
     }
 }
 

@@ -461,8 +461,8 @@ void evener_http2_connection_receive(evener_connection *connection, evener_http2
 /* Feed received bytes to the session; what fuzzing drives. Owner. */
 void evener_http2_connection_feed(evener_connection *connection, const uint8_t *data, size_t bytes);
 
-/* End the connection and all its calls, once: UNAVAILABLE for the calls. The address is put before the message.
- * Owner. */
+/* End the connection and its calls, once: UNAVAILABLE for the calls. Those whose answer is complete remain, until they
+ * have been read, cancelled, or their deadline passes. The address is put before the message. Owner. */
 void evener_http2_connection_break(evener_connection *connection, evener_status_code code, const char *format, ...)
     EVENER_PRINTF(3, 4);
 
@@ -555,6 +555,9 @@ evener_fate evener_http2_call_fate(const evener_connection *connection, const ev
 
 /* Send RST_STREAM if the call's stream is open. Owner. */
 void evener_http2_call_reset(evener_connection *connection, evener_http2_call *call, uint32_t error_code);
+
+/* Let a call whose answer is complete, and waits to be read, go on without its stream. Owner. */
+void evener_http2_call_leave_stream(evener_connection *connection, evener_http2_call *call);
 
 /* Let go of the message that a stream is sending, if any, as of one that was written: the server reads no more of it.
  * Owner. */

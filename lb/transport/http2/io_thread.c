@@ -121,16 +121,22 @@ static void remove_socket(evener_connection *connection)
     }
 }
 
-/* Release everything of a closed connection, except its memory and the thread's reference. Owner. */
-static void detach(evener_http2_io_thread *thread, evener_connection *connection)
+/* Release everything of a closed connection, except its memory and the thread's reference. False: complete answers wait
+ * to be read, and the thread goes on to run the deadlines of their calls. Owner. */
+static bool detach(evener_http2_io_thread *thread, evener_connection *connection)
 {
-    connection->is_attached = false;
-    evener_http2_link_remove(&connection->thread_link);
-    evener_timer_heap_stop(&thread->timers, &connection->wake_timer);
     evener_timer_heap_stop(&thread->timers, &connection->linger_timer);
+    connection->is_disarmed = false;
     remove_socket(connection);
     evener_http2_connection_close(connection);
     release_seat(connection);
+    if (evener_http2_has_calls(connection) && atomic_load(&thread->stopping) == 0) {
+        return false;
+    }
+    connection->is_attached = false;
+    evener_http2_link_remove(&connection->thread_link);
+    evener_timer_heap_stop(&thread->timers, &connection->wake_timer);
+    return true;
 }
 
 static void watch_again(evener_connection *connection)
@@ -154,8 +160,7 @@ static void finish_turn(evener_http2_io_thread *thread, evener_connection *conne
             add_socket(connection);
         }
         if (connection->phase == EVENER_HTTP2_PHASE_CLOSED && connection->is_attached) {
-            detach(thread, connection);
-            is_detached = true;
+            is_detached = detach(thread, connection);
         }
         if (connection->is_attached) {
             bool is_awaited;

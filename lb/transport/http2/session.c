@@ -171,9 +171,7 @@ static int on_stream_close(nghttp2_session *session, int32_t stream_id, uint32_t
         return 0;
     }
     if (call->remote_ended) {
-        /* Its messages wait to be read: the call continues without the stream. */
-        (void)nghttp2_session_set_stream_user_data(session, stream_id, NULL);
-        call->stream_id = 0;
+        evener_http2_call_leave_stream(connection, call);
         return 0;
     }
     stream_failed(connection, call, error_code);
