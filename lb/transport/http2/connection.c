@@ -250,26 +250,30 @@ void evener_http2_connection_receive(evener_connection *connection, evener_http2
 /* Stands where there is no memory for a failure. */
 static evener_status out_of_memory = {.code = EVENER_STATUS_RESOURCE_EXHAUSTED, .message = "out of memory"};
 
-void evener_http2_connection_free_failure(evener_connection *connection)
+static void free_failure(evener_status *failure)
 {
-    if (connection->failure != &out_of_memory) {
-        free(connection->failure);
+    if (failure != &out_of_memory) {
+        free(failure);
     }
-    connection->failure = NULL;
 }
 
-/* Set why the connection ends. The memory stays until the connection is freed: ends of calls refer to it. */
-static void set_failure(evener_connection *connection, evener_status_code code, const char *what)
+void evener_http2_connection_free_failure(evener_connection *connection)
 {
-    if (connection->failure == NULL || connection->failure == &out_of_memory) {
-        evener_status *made = malloc(sizeof *made);
-        if (made == NULL) {
-            connection->failure = &out_of_memory;
-            return;
-        }
-        connection->failure = made;
+    free_failure(connection->failure);
+    free_failure(connection->drain_failure);
+    connection->failure = NULL;
+    connection->drain_failure = NULL;
+}
+
+/* Return a status that stays unchanged until the connection is freed: ends of calls refer to its text. */
+static evener_status *make_failure(const evener_connection *connection, evener_status_code code, const char *what)
+{
+    evener_status *made = malloc(sizeof *made);
+    if (made == NULL) {
+        return &out_of_memory;
     }
-    evener_status_set(connection->failure, code, "%s: %s", connection->address, what);
+    evener_status_set(made, code, "%s: %s", connection->address, what);
+    return made;
 }
 
 /* End the calls of the list, except those whose answer is complete and waits to be read. */
@@ -298,7 +302,8 @@ void evener_http2_connection_break(evener_connection *connection, evener_status_
     va_start(arguments, format);
     (void)evener_vsnprintf(what, sizeof what, format, arguments);
     va_end(arguments);
-    set_failure(connection, code, what);
+    connection->drain_failure = connection->failure;
+    connection->failure = make_failure(connection, code, what);
     connection->phase = EVENER_HTTP2_PHASE_CLOSED;
     atomic_store(&connection->closed_to_calls, 1);
     evener_http2_group_leave(connection);
@@ -317,9 +322,11 @@ void evener_http2_connection_drain(evener_connection *connection, bool report)
     atomic_store(&connection->closed_to_calls, 1);
     evener_http2_group_leave(connection);
     connection->draining = true;
-    set_failure(connection, EVENER_STATUS_UNAVAILABLE,
-                connection->goaway_received ? "the server ends the connection (GOAWAY)"
-                                            : "the connection was given up");
+    if (connection->failure == NULL) {
+        connection->failure = make_failure(connection, EVENER_STATUS_UNAVAILABLE,
+                                           connection->goaway_received ? "the server ends the connection (GOAWAY)"
+                                                                       : "the connection was given up");
+    }
     end_calls(connection, &connection->waiting); /* none of them was sent */
     if (report && !connection->reported_dropped) {
         connection->reported_dropped = true;

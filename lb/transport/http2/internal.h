@@ -282,7 +282,9 @@ struct evener_connection {
     uint64_t written_total;      /* bytes of them handed to the socket */
     uint8_t *unsent;             /* what the socket did not take */
     size_t unsent_bytes, unsent_from;
-    evener_status *failure; /* why it is closed, beginning with "ADDRESS: "; written before the event bit. NULL: open */
+    /* Why it is closed, or takes no call, beginning with "ADDRESS: "; written before the event bit. NULL: open */
+    evener_status *failure;
+    evener_status *drain_failure; /* what `failure` was before it was closed; or NULL */
     evener_http2_lookup *lookup;
     uint8_t *early; /* PROXY: first bytes of the answer */
     size_t early_bytes;
@@ -466,7 +468,7 @@ void evener_http2_connection_feed(evener_connection *connection, const uint8_t *
 void evener_http2_connection_break(evener_connection *connection, evener_status_code code, const char *format, ...)
     EVENER_PRINTF(3, 4);
 
-/* Free the failure, with the connection. */
+/* Free the failures, with the connection. */
 void evener_http2_connection_free_failure(evener_connection *connection);
 
 /* Let no further call begin; the connection ends with its last call. `report`: IDLE is reported. Owner. */
