@@ -160,6 +160,9 @@ bool evener_http2_hand_over(evener_connection *connection, bool *is_awaited)
     /* Before a caller is marked: it may still be awake and become the owner at once. The connection is not touched
      * after the mark. */
     const uint32_t before = atomic_exchange(&connection->owner, EVENER_HTTP2_OWNER_BLOCKING);
+    if (atomic_load(&connection->new_sleeper) != 0) {
+        (void)atomic_exchange(&connection->new_sleeper, 0); /* acquires the marks of those who set it */
+    }
     uint32_t *word = next_owner(&connection->open, is_awaited);
     if (word == NULL) {
         word = next_owner(&connection->waiting, is_awaited);
@@ -175,18 +178,20 @@ bool evener_http2_hand_over(evener_connection *connection, bool *is_awaited)
 /* Give the word back: to a sleeping caller, or to FREE. */
 static void leave(evener_connection *connection)
 {
-    bool is_awaited;
-    if (evener_http2_hand_over(connection, &is_awaited)) {
-        return;
-    }
-    /* A caller that is awake in call_wait reads the owner before it sleeps. If it has read it just before, the I/O
-     * thread sees the socket's event, or serves the connection when no caller has taken it for
-     * EVENER_HTTP2_LINGER_NS. */
-    const bool is_io_work = has_io_work(connection) || (connection->foreground > 0 && !is_awaited);
-    atomic_store(&connection->owner, EVENER_HTTP2_OWNER_FREE);
-    if (is_io_work || evener_http2_has_operations(connection)) {
-        evener_http2_schedule(connection);
-    }
+    do {
+        bool is_awaited;
+        if (evener_http2_hand_over(connection, &is_awaited)) {
+            return;
+        }
+        const bool is_io_work = has_io_work(connection) || (connection->foreground > 0 && !is_awaited);
+        atomic_store(&connection->owner, EVENER_HTTP2_OWNER_FREE);
+        if (is_io_work || evener_http2_has_operations(connection)) {
+            evener_http2_schedule(connection);
+            return;
+        }
+        /* A caller that was awake takes the connection itself, or has gone to sleep before it was FREE.
+         * Sequentially consistent: either this sees that it has, or the caller sees FREE. */
+    } while (atomic_load(&connection->new_sleeper) != 0 && take(connection));
 }
 
 /* ---- polling, and guests meanwhile ---- */
@@ -295,14 +300,24 @@ static bool was_chosen(uint32_t *word)
            (__atomic_fetch_and(word, ~EVENER_WAIT_SERVE, __ATOMIC_ACQ_REL) & EVENER_WAIT_SERVE) != 0;
 }
 
+/* Return whether another thread serves the connection; the caller has marked its word. */
+static bool is_served(evener_connection *connection)
+{
+    if (must_go_to_io_thread(connection)) {
+        return true;
+    }
+    /* Sequentially consistent, before looking: either an owner that leaves sees the mark, or this sees FREE. */
+    (void)atomic_exchange(&connection->new_sleeper, 1);
+    return atomic_load(&connection->owner) != EVENER_HTTP2_OWNER_FREE;
+}
+
 /* Sleep until the word changes or this caller is chosen; return whether it was chosen. */
 static bool sleep_or_be_chosen(evener_connection *connection, uint32_t *word, uint32_t value, uint64_t until_ns)
 {
     if (!mark_sleeping(word, value)) {
         return was_chosen(word);
     }
-    /* Sequentially consistent, after the mark: either an owner that leaves sees the mark, or this sees FREE. */
-    if (must_go_to_io_thread(connection) || atomic_load(&connection->owner) != EVENER_HTTP2_OWNER_FREE) {
+    if (is_served(connection)) {
         sleep_on(word, value, until_ns);
     }
     return !unmark_sleeping(word, value) && was_chosen(word);
