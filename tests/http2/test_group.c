@@ -293,6 +293,45 @@ Test(http2_group, a_member_that_takes_no_calls_leaves)
     cr_assert(runs_on(2, 2) && runs_on(0, 0));
 }
 
+Test(http2_group, after_its_end_a_call_touches_the_picked_connection_only)
+{
+    open_next(1);
+    begin(0);
+    begin(1);
+    work_all();
+    cr_assert(runs_on(1, 1));
+    struct evener_http2_group *group = evener_http2_group_of(member(1));
+    member_count--;
+    bare_connection_close(&members[1]); /* the memory goes too */
+    evener_http2_group_unref(group);
+    cr_assert(has_ended[1]);
+    uint32_t word = 0; /* its caller has not seen the end yet */
+    evener_http2_calls.call_wait(&calls[1].base, &word, 0, 0);
+    evener_http2_calls.call_write(&calls[1].base, &request, true);
+    evener_http2_calls.call_half_close(&calls[1].base);
+    evener_http2_calls.call_read(&calls[1].base);
+    evener_http2_calls.call_cancel(&calls[1].base, EVENER_STATUS_CANCELLED, "too late");
+    work_all();
+    cr_assert(runs_on(0, 0));
+}
+
+Test(http2_group, a_blocking_call_for_another_member_wakes_its_io_thread)
+{
+    open_next(1);
+    begin(0);
+    work_all();
+    evener_http2_io_thread thread = {.seat = members[1].seat};
+    evener_http2_io_thread_init(&thread, member(1)->engine);
+    member(1)->thread = &thread;
+    atomic_store(&member(1)->owner, EVENER_HTTP2_OWNER_FREE);
+    begin(1);
+    cr_assert_eq(atomic_load(&member(1)->scheduled), 1);
+    cr_assert_not(evener_http2_queue_is_empty(&thread.ready));
+    atomic_store(&member(1)->owner, EVENER_HTTP2_OWNER_IO);
+    work_all();
+    cr_assert(runs_on(1, 1));
+}
+
 Test(http2_group, a_call_for_a_connection_that_has_left_goes_to_the_others)
 {
     open_next(2);

@@ -436,15 +436,9 @@ static evener_status_code call_begin(evener_connection *connection, evener_trans
         (void)atomic_fetch_add(&connection->nonblocking, 1);
     }
     atomic_store_explicit(&call->op.bits, EVENER_HTTP2_OP_LIVE, memory_order_relaxed);
-    (void)evener_http2_submit(connection, &call->op, EVENER_HTTP2_OP_BEGIN, !args->blocking);
+    /* A blocking caller serves, and wakes, the picked connection only. */
+    evener_http2_submit(connection, &call->op, EVENER_HTTP2_OP_BEGIN, !args->blocking || connection != call->picked);
     return EVENER_STATUS_OK;
-}
-
-/* The call may move to another connection at any time: its pick keeps the former one alive, and that one passes
- * operations on. */
-static evener_connection *connection_of(const evener_transport_call *base)
-{
-    return __atomic_load_n(&base->connection, __ATOMIC_ACQUIRE);
 }
 
 static void call_write(evener_transport_call *base, const evener_bytes *message, bool last)
@@ -452,19 +446,17 @@ static void call_write(evener_transport_call *base, const evener_bytes *message,
     evener_http2_call *call = (evener_http2_call *)base;
     call->next_message = message;
     call->next_is_last = last;
-    (void)evener_http2_submit(connection_of(base), &call->op, EVENER_HTTP2_OP_WRITE, true);
+    evener_http2_call_submit(call, EVENER_HTTP2_OP_WRITE);
 }
 
 static void call_half_close(evener_transport_call *base)
 {
-    evener_http2_call *call = (evener_http2_call *)base;
-    (void)evener_http2_submit(connection_of(base), &call->op, EVENER_HTTP2_OP_HALF_CLOSE, true);
+    evener_http2_call_submit((evener_http2_call *)base, EVENER_HTTP2_OP_HALF_CLOSE);
 }
 
 static void call_read(evener_transport_call *base)
 {
-    evener_http2_call *call = (evener_http2_call *)base;
-    (void)evener_http2_submit(connection_of(base), &call->op, EVENER_HTTP2_OP_READ, true);
+    evener_http2_call_submit((evener_http2_call *)base, EVENER_HTTP2_OP_READ);
 }
 
 static void call_cancel(evener_transport_call *base, evener_status_code code, const char *message)
@@ -472,7 +464,7 @@ static void call_cancel(evener_transport_call *base, evener_status_code code, co
     evener_http2_call *call = (evener_http2_call *)base;
     call->cancel_code = code;
     call->cancel_message = message;
-    (void)evener_http2_submit(connection_of(base), &call->op, EVENER_HTTP2_OP_CANCEL, true);
+    evener_http2_call_submit(call, EVENER_HTTP2_OP_CANCEL);
 }
 
 const evener_transport_calls evener_http2_calls = {

@@ -88,29 +88,57 @@ void evener_http2_wake_owner(evener_connection *connection)
     }
 }
 
-bool evener_http2_submit(evener_connection *connection, evener_http2_op *op, uint32_t bits, bool wake)
+/* Set bits of an operation if it is live. True: this thread has to queue it. Until it has left the queue its call does
+ * not end. */
+static bool mark(evener_http2_op *op, uint32_t bits)
 {
     uint32_t before = atomic_load_explicit(&op->bits, memory_order_relaxed);
-    if (wake) {
-        /* As soon as it is queued the call may run and end, and with it the caller's reference. */
-        evener_http2_connection_ref(connection);
-    }
     do {
         if ((before & EVENER_HTTP2_OP_LIVE) == 0) {
-            break;
+            return false;
         }
-    } while (!atomic_compare_exchange_weak_explicit(&op->bits, &before, before | bits, memory_order_release,
+    } while (!atomic_compare_exchange_weak_explicit(&op->bits, &before, before | bits, memory_order_acq_rel,
                                                     memory_order_relaxed));
-    if (before == EVENER_HTTP2_OP_LIVE) {
-        evener_http2_queue_put(&connection->operations, &op->node);
-        if (wake) {
-            evener_http2_wake_owner(connection);
-        }
+    return before == EVENER_HTTP2_OP_LIVE;
+}
+
+static void queue_and_wake(evener_connection *connection, evener_http2_op *op)
+{
+    /* As soon as it is queued the call may run and end, and with it its reference. */
+    evener_http2_connection_ref(connection);
+    evener_http2_queue_put(&connection->operations, &op->node);
+    evener_http2_wake_owner(connection);
+    evener_http2_connection_unref(connection);
+}
+
+void evener_http2_submit(evener_connection *connection, evener_http2_op *op, uint32_t bits, bool wake)
+{
+    if (!mark(op, bits)) {
+        return;
     }
     if (wake) {
-        evener_http2_connection_unref(connection);
+        queue_and_wake(connection, op);
+    } else {
+        evener_http2_queue_put(&connection->operations, &op->node);
     }
-    return (before & EVENER_HTTP2_OP_LIVE) != 0;
+}
+
+void evener_http2_call_submit(evener_http2_call *call, uint32_t bits)
+{
+    if (mark(&call->op, bits)) {
+        /* Not before the mark: the call could end, and with it the reference to a connection other than `picked`. */
+        queue_and_wake(__atomic_load_n(&call->base.connection, __ATOMIC_ACQUIRE), &call->op);
+    }
+}
+
+void evener_http2_call_begin_at(evener_http2_call *call, evener_connection *connection)
+{
+    /* Marked first: with an operation of another thread it could end as soon as it is at the new connection. */
+    const bool is_to_be_queued = mark(&call->op, EVENER_HTTP2_OP_BEGIN);
+    __atomic_store_n(&call->base.connection, connection, __ATOMIC_RELEASE);
+    if (is_to_be_queued) {
+        queue_and_wake(connection, &call->op);
+    }
 }
 
 static void operate_connection(evener_connection *connection, uint32_t bits)
@@ -135,10 +163,7 @@ static bool pass_on(const evener_connection *connection, evener_http2_op *op)
     if (now == connection) {
         return false;
     }
-    evener_http2_connection_ref(now); /* the call may end as soon as it is queued */
-    evener_http2_queue_put(&now->operations, &op->node);
-    evener_http2_wake_owner(now);
-    evener_http2_connection_unref(now);
+    queue_and_wake(now, op);
     return true;
 }
 

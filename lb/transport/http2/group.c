@@ -10,7 +10,8 @@
  *
  * A call is moved only from the connection that its pick holds: other threads may be about to queue an operation there.
  * That operation is passed on to the call's new connection when it comes out of the old one's queue. The reference that
- * a counted call holds keeps the new one alive until the call has ended.
+ * a counted call holds keeps the new one alive until the call has ended: other threads touch it only with an operation
+ * that holds up the end, and a blocking caller not at all.
  *
  * Members are served by their I/O threads only (`nonblocking` is never 0): a blocking caller that serves one connection
  * could not serve the one that its call is moved to. */
@@ -43,7 +44,7 @@ static void nudge(group *self)
     for (size_t i = 0; i < self->count; i++) {
         evener_connection *member = self->members[i];
         if (atomic_load(&member->waits) != 0) {
-            (void)evener_http2_submit(member, &member->op, EVENER_HTTP2_OP_DISPATCH, true);
+            evener_http2_submit(member, &member->op, EVENER_HTTP2_OP_DISPATCH, true);
         }
     }
     pthread_mutex_unlock(&self->mutex);
@@ -211,8 +212,7 @@ static void move(evener_connection *from, evener_http2_call *call, evener_connec
     }
     call->phase = EVENER_HTTP2_CALL_NONE;
     call->is_assigned = true;
-    __atomic_store_n(&call->base.connection, to, __ATOMIC_RELEASE);
-    (void)evener_http2_submit(to, &call->op, EVENER_HTTP2_OP_BEGIN, true);
+    evener_http2_call_begin_at(call, to);
     if (was_assigned) {
         (void)atomic_fetch_sub(&from->assigned, 1);
         evener_http2_connection_unref(from); /* the turn has a reference */

@@ -442,9 +442,17 @@ static inline bool evener_http2_take(evener_connection *connection, evener_http2
 /* Return whether operations wait, read after the caller's last sequentially consistent store. */
 bool evener_http2_has_operations(evener_connection *connection);
 
-/* Queue operations `bits` of a call or connection and ensure that they are run, now or (without `wake`) when a thread
- * next owns the connection. Return false if the operation is not live. Any thread. */
-bool evener_http2_submit(evener_connection *connection, evener_http2_op *op, uint32_t bits, bool wake);
+/* Queue operations `bits` of a connection, or of a call that begins on it, and ensure that they are run, now or
+ * (without `wake`) when a thread next owns the connection; do nothing if the operation is not live. Any thread that has
+ * a reference, its own or the call's. */
+void evener_http2_submit(evener_connection *connection, evener_http2_op *op, uint32_t bits, bool wake);
+
+/* Likewise of a call, on the connection that it is at now; do nothing after its end. The caller needs a reference to
+ * `picked` only. Any thread. */
+void evener_http2_call_submit(evener_http2_call *call, uint32_t bits);
+
+/* Let a call that waits begin again on another connection, which its new reference keeps. Owner of the former one. */
+void evener_http2_call_begin_at(evener_http2_call *call, evener_connection *connection);
 
 /* Ensure that queued operations are run. Any thread. */
 void evener_http2_wake_owner(evener_connection *connection);

@@ -140,7 +140,7 @@ static void transport_disconnect(evener_transport *base, evener_connection *conn
     connection->given_up = true;
     evener_http2_health_stop(connection);
     atomic_store(&connection->closed_to_calls, 1);
-    (void)evener_http2_submit(connection, &connection->op, EVENER_HTTP2_OP_DISCONNECT, true);
+    evener_http2_submit(connection, &connection->op, EVENER_HTTP2_OP_DISCONNECT, true);
     evener_http2_connection_unref(connection);
 }
 

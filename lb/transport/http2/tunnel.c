@@ -61,7 +61,7 @@ static void *look_up(void *arg)
         write_address(lookup->address, sizeof lookup->address, host, lookup->port);
     }
     if (lookup->connection != NULL) { /* it cannot close while the mutex is held */
-        (void)evener_http2_submit(lookup->connection, &lookup->connection->op, EVENER_HTTP2_OP_CONNECT, true);
+        evener_http2_submit(lookup->connection, &lookup->connection->op, EVENER_HTTP2_OP_CONNECT, true);
     }
     lookup_unref(lookup);
     return NULL;

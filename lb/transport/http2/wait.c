@@ -326,7 +326,8 @@ static bool sleep_or_be_chosen(evener_connection *connection, uint32_t *word, ui
 void evener_http2_call_wait(evener_transport_call *base, uint32_t *word, uint32_t value, uint64_t until_ns)
 {
     evener_http2_call *call = (evener_http2_call *)base;
-    evener_connection *connection = __atomic_load_n(&base->connection, __ATOMIC_ACQUIRE);
+    /* The one that the caller has a reference to. If the call is at another one, that is served by its I/O thread. */
+    evener_connection *connection = call->picked;
     if (has_changed(word, value)) {
         return;
     }
