@@ -68,7 +68,8 @@ typedef struct evener_factory_options {
     void *arg;
 } evener_factory_options;
 
-/* Read and check the file, and start to watch it. `options` may be NULL. On success store an owned factory in
+/* Read and check the file, and start to watch it. A relative `path` is fixed to the working folder of the moment of the
+ * call, and with it all files that the file names. `options` may be NULL. On success store an owned factory in
  * *factory. Channels connect at their first call. Waits for the runtime's control thread: call it on any other thread,
  * or on the thread that drives the runtime's loop. Errors: INVALID_ARGUMENT with file, line and field; NOT_FOUND or
  * PERMISSION_DENIED when a file cannot be read; RESOURCE_EXHAUSTED; INTERNAL. */

@@ -15,6 +15,7 @@
 
 #include <evener/log.h>
 
+#include "lb/base/absolute_path.h"
 #include "lb/base/credentials.h"
 #include "lb/base/fork.h"
 #include "lb/base/options.h"
@@ -28,7 +29,7 @@
 struct evener_factory {
     evener_runtime *runtime;
     evener_factory_options options;
-    char *path;
+    char *path; /* absolute: chdir() changes no file of the factory */
     uint64_t reloads, refused; /* atomic */
 
     pthread_mutex_t lock;
@@ -412,8 +413,12 @@ evener_status_code evener_factory_open(const char *path, const evener_factory_op
         return no_memory(status);
     }
     pthread_mutex_init(&made->lock, NULL);
-    made->path = strdup(path);
-    evener_status_code code = made->path != NULL ? take_options(made, options, status) : no_memory(status);
+    made->path = evener_absolute_path(path);
+    evener_status_code code = made->path != NULL
+                                  ? take_options(made, options, status)
+                                  : evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED,
+                                                      "factory: %.200s: no memory for its path, or no working folder",
+                                                      path);
     if (code == EVENER_STATUS_OK && made->options.runtime != NULL &&
         evener_runtime_is_older_than_fork(made->options.runtime)) {
         code = evener_fork_refuse(status, "runtime of the factory's options");

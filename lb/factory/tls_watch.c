@@ -1,14 +1,12 @@
 /* Everything but start and the end of stop runs on the control thread. */
 #include <evener/tls_watch.h>
 
-#include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <evener/log.h>
 
+#include "lb/base/absolute_path.h"
 #include "lb/base/credentials.h"
 #include "lb/base/fork.h"
 #include "lb/base/options.h"
@@ -92,21 +90,6 @@ static evener_status_code read_files(char *const paths[FILES], evener_credential
     return code;
 }
 
-/* Return a malloc()ed absolute path, so that a later chdir() changes nothing; NULL on out of memory or without a
- * working folder. */
-static char *make_absolute(const char *path)
-{
-    char folder[PATH_MAX];
-    char *absolute = NULL;
-    if (path[0] == '/') {
-        return strdup(path);
-    }
-    if (getcwd(folder, sizeof folder) == NULL || asprintf(&absolute, "%s/%s", folder, path) < 0) {
-        return NULL;
-    }
-    return absolute;
-}
-
 static evener_status_code take_paths(const evener_tls_files *given, char *paths[FILES], uint64_t *interval_ms,
                                      evener_status *status)
 {
@@ -123,7 +106,7 @@ static evener_status_code take_paths(const evener_tls_files *given, char *paths[
     }
     const char *const names[FILES] = {files.root_certificates, files.certificate_chain, files.private_key};
     for (int i = 0; i < FILES; i++) {
-        paths[i] = names[i] != NULL ? make_absolute(names[i]) : NULL;
+        paths[i] = names[i] != NULL ? evener_absolute_path(names[i]) : NULL;
         if (names[i] != NULL && paths[i] == NULL) {
             return evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED,
                                      "TLS files: %.200s: no memory for its path, or no working folder", names[i]);

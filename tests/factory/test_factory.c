@@ -13,6 +13,7 @@
 #include <evener/manual_resolver.h>
 #include <evener/stats.h>
 
+#include "tests/support/certificates.h"
 #include "tests/support/fake_transport.h"
 #include "tests/support/virtual_loop.h"
 
@@ -28,15 +29,26 @@ static evener_factory *factory;
 static evener_status last_status;
 static unsigned notified;
 
-static void write_file(const char *text)
+static void write_to(const char *name, const char *text)
 {
-    char next[80];
-    snprintf(next, sizeof next, "%s.next", path);
+    char next[160];
+    snprintf(next, sizeof next, "%s.next", name);
     FILE *file = fopen(next, "w");
     cr_assert_not_null(file);
     fputs(text, file);
     fclose(file);
-    cr_assert_eq(rename(next, path), 0);
+    cr_assert_eq(rename(next, name), 0);
+}
+
+static void write_file(const char *text)
+{
+    write_to(path, text);
+}
+
+/* Younger ones than the watch's YOUNG_NS are read a second time. */
+static void let_files_age(void)
+{
+    usleep(30000);
 }
 
 static void note(void *arg, const evener_status *status)
@@ -559,6 +571,53 @@ Test(factory, a_file_to_and_fro_reuses_the_names_it_gave_out)
     reload_with(ONE("target = \"static:" B "\";"));
     cr_expect_eq(evener_channel_target(channel), second);
     evener_channel_unref(channel);
+}
+
+/* F6: made absolute when it is opened. */
+Test(factory, a_factory_opened_by_a_relative_name_does_not_follow_chdir)
+{
+    evener_status status;
+    char folder[96], part[128], pem[128], text[512];
+    certificates made;
+    certificates_make(&made);
+    snprintf(folder, sizeof folder, "%s.d", path);
+    snprintf(part, sizeof part, "%s/part.cfg", folder);
+    snprintf(pem, sizeof pem, "%s/ca.pem", folder);
+    cr_assert_eq(mkdir(folder, 0700), 0);
+    cr_assert_eq(chdir(folder), 0);
+    write_to("ca.pem", made.authority);
+    write_to("part.cfg", "defaults = { credentials = { ca = \"ca.pem\"; }; };\n");
+    write_to("evener.cfg", "@include \"part.cfg\"\n" ONE("target = \"static:" A "\"; policy = \"round_robin\";"));
+    let_files_age();
+    const evener_factory_options options = {
+        .size = sizeof options, .runtime = runtime, .transport = fake_transport_transport(fake), .reloaded = note};
+    cr_assert_eq(evener_factory_open("evener.cfg", &options, &factory, &status), EVENER_STATUS_OK, "%s",
+                 status.message);
+    cr_assert_eq(chdir("/"), 0);
+    evener_channel *channel = ready_channel("a");
+    virtual_loop_advance_ms(loop, 3000);
+    cr_expect_eq(evener_factory_reload_count(factory), 0, "nothing has changed");
+    write_to(part, "defaults = { credentials = { ca = \"ca.pem\"; }; authority = \"changed\"; };\n");
+    let_files_age();
+    virtual_loop_advance_ms(loop, 3000);
+    cr_expect_eq(evener_factory_reload_count(factory), 1, "an include");
+    cr_expect_str_eq(evener_channel_authority(channel), "changed");
+    write_to(pem, made.other_authority);
+    let_files_age();
+    virtual_loop_advance_ms(loop, 3000);
+    cr_expect_eq(evener_factory_reload_count(factory), 2, "a PEM file");
+    cr_expect_eq(evener_factory_refused_count(factory), 0, "%s", last_status.message);
+    /* Messages name the file that is meant. */
+    snprintf(text, sizeof text, "%s/evener.cfg", folder);
+    write_to(text, "channels = {");
+    cr_expect_eq(evener_factory_reload(factory, &status), EVENER_STATUS_INVALID_ARGUMENT);
+    cr_expect_eq(strncmp(status.message, text, strlen(text)), 0, "%s", status.message);
+    evener_channel_unref(channel);
+    unlink(text);
+    unlink(part);
+    unlink(pem);
+    cr_expect_eq(rmdir(folder), 0);
+    certificates_free(&made);
 }
 
 struct seen {
