@@ -25,7 +25,8 @@
  *     however often the new ones fail.
  *
  * None of these drops a call. A file with any error is refused as a whole, and the configuration in force stays. So is
- * a certificate whose key has not been written yet. */
+ * a certificate whose key has not been written yet. Files that cannot be read for a reason that may pass (no file
+ * descriptors, no memory, an error of the disk) are read again after each interval of the watch. */
 #ifndef EVENER_FACTORY_H
 #define EVENER_FACTORY_H
 
@@ -62,8 +63,9 @@ typedef struct evener_factory_options {
     size_t policy_count;
     evener_transport *transport; /* NULL: the gRPC C core. With another one, the file's credentials and keepalive are
                                   * not used */
-    /* Called after each reload, with OK or with the reason for the refusal. Runs on the control thread; must not block.
-     * May call evener_factory_channel(), but not reload or close the factory. NULL: no callback. */
+    /* Called after each reload, also one that is tried again, with OK or with the reason for the refusal. Runs on the
+     * control thread; must not block. May call evener_factory_channel(), but not reload or close the factory. NULL: no
+     * callback. */
     void (*reloaded)(void *arg, const evener_status *status);
     void *arg;
 } evener_factory_options;

@@ -10,7 +10,8 @@
  * Files that were replaced, all or one of them, are read, checked and put in force by evener_channel_set_credentials():
  * no call fails. What cannot be read, is no PEM, or is no pair (one file of two has been replaced) is refused; the last
  * good credentials stay in force, and a warning is logged, the same one again only after 1 minute, then 2, 4, ... up to
- * 1 hour. Channels of a factory need no watch: the factory has its own. */
+ * 1 hour. Where reading fails for a reason that may pass without a change of the files (no file descriptors, no
+ * memory, an error of the disk), they are read again after each interval. Channels of a factory need no watch: the factory has its own. */
 #ifndef EVENER_TLS_WATCH_H
 #define EVENER_TLS_WATCH_H
 
@@ -37,7 +38,7 @@ typedef struct evener_tls_watch evener_tls_watch;
 typedef struct evener_tls_watch_stats {
     size_t size;                                  /* sizeof(evener_tls_watch_stats), set by the caller */
     uint64_t rotations;                           /* credentials that were put in force since the start */
-    uint64_t refused;                             /* changes of the files that were not */
+    uint64_t refused;                             /* readings of changed files that were not put in force */
     char last_error[EVENER_STATUS_MESSAGE_BYTES]; /* "" if the files are in force */
 } evener_tls_watch_stats;
 

@@ -21,6 +21,7 @@
 #include "lb/base/options.h"
 #include "lb/channel/reconfigure.h"
 #include "lb/factory/config.h"
+#include "lb/factory/warning.h"
 #include "lb/factory/watch.h"
 #include "lb/runtime/runtime_internal.h"
 
@@ -29,7 +30,7 @@
 struct evener_factory {
     evener_runtime *runtime;
     evener_factory_options options;
-    char *path; /* absolute: chdir() changes no file of the factory */
+    char *path;                /* absolute: chdir() changes no file of the factory */
     uint64_t reloads, refused; /* atomic */
 
     pthread_mutex_t lock;
@@ -37,9 +38,9 @@ struct evener_factory {
     evener_channel **channels;    /* parallel to config.channels; changed under the lock */
 
     /* control thread only */
-    char **watched; /* files of the last read, successful or not */
-    size_t watched_count;
+    evener_factory_files watched; /* of the config in force, and of the last read if that failed */
     evener_factory_watch watch;
+    evener_factory_warning warning; /* of a failure that may pass, which each interval repeats */
 };
 
 static evener_status_code no_memory(evener_status *status)
@@ -241,45 +242,42 @@ static void put_in_force(evener_factory *factory, evener_factory_config *next, e
     evener_factory_config_clear(&old_config);
 }
 
-static bool same_names(char *const *names, size_t count, const evener_factory_config *config)
+static bool add_files(evener_factory_files *files, const evener_factory_files *more)
 {
-    bool same = count == config->files.count;
-    for (size_t i = 0; same && i < count; i++) {
-        same = strcmp(names[i], config->files.names[i]) == 0;
+    bool ok = true;
+    for (size_t i = 0; ok && i < more->count; i++) {
+        ok = evener_factory_files_add(files, more->names[i]) != NULL;
+    }
+    return ok;
+}
+
+static bool same_files(const evener_factory_files *a, const evener_factory_files *b)
+{
+    bool same = a->count == b->count;
+    for (size_t i = 0; same && i < a->count; i++) {
+        same = strcmp(a->names[i], b->names[i]) == 0;
     }
     return same;
 }
 
-/* Watch the files that were read last, also those of a refused config: the repair may be in any of them. Return whether
- * they are others than before. */
-static bool watch_files(evener_factory *factory, const evener_factory_config *config)
+/* Watch the files that were read, and store whether they are others than before. After a failure these may be only the
+ * first ones, and the repair may be in any: then those in force are watched too. Return false on out of memory. */
+static bool watch_files(evener_factory *factory, const evener_factory_config *config, bool is_read, bool *are_others)
 {
-    if (same_names(factory->watched, factory->watched_count, config)) {
+    evener_factory_files files = {0};
+    if ((!is_read && !add_files(&files, &factory->config.files)) || !add_files(&files, &config->files)) {
+        evener_factory_files_clear(&files);
         return false;
     }
-    char **files = calloc(config->files.count + 1, sizeof *files);
-    bool ok = files != NULL;
-    for (size_t i = 0; ok && i < config->files.count; i++) {
-        files[i] = strdup(config->files.names[i]);
-        ok = files[i] != NULL;
-    }
-    if (ok) {
-        evener_factory_watch_set_files(&factory->watch, files, config->files.count);
-        char **old = factory->watched;
-        const size_t old_count = factory->watched_count;
+    *are_others = !same_files(&files, &factory->watched);
+    if (*are_others) {
+        evener_factory_files old = factory->watched;
         factory->watched = files;
-        factory->watched_count = config->files.count;
         files = old;
-        for (size_t i = 0; i < old_count; i++) {
-            free(old[i]);
-        }
-    } else {
-        for (size_t i = 0; files != NULL && i < config->files.count; i++) {
-            free(files[i]); /* out of memory: the watch keeps the old list */
-        }
+        evener_factory_watch_set_files(&factory->watch, factory->watched.names, factory->watched.count);
     }
-    free(files);
-    return ok;
+    evener_factory_files_clear(&files);
+    return true;
 }
 
 #define READS_MAX 3 /* while each reading finds other includes */
@@ -289,16 +287,20 @@ static bool watch_files(evener_factory *factory, const evener_factory_config *co
 static evener_status_code read_watched(evener_factory *factory, evener_factory_config *config, evener_status *status)
 {
     for (int reads = 1;; reads++) {
+        bool are_others = false;
         evener_factory_watch_mark(&factory->watch);
         const evener_status_code code = evener_factory_config_read(factory->path, config, status);
-        if (!watch_files(factory, config) || reads == READS_MAX) {
+        if (!watch_files(factory, config, code == EVENER_STATUS_OK, &are_others)) {
+            return no_memory(status);
+        }
+        if (!are_others || reads == READS_MAX) {
             return code;
         }
         evener_factory_config_clear(config);
     }
 }
 
-static evener_status_code reload(evener_factory *factory, evener_status *status)
+static evener_status_code read_and_apply(evener_factory *factory, evener_status *status)
 {
     evener_factory_config next;
     evener_status_code code = read_watched(factory, &next, status);
@@ -316,15 +318,33 @@ static evener_status_code reload(evener_factory *factory, evener_status *status)
     return evener_status_clear(status);
 }
 
+static evener_status_code reload(evener_factory *factory, evener_status *status)
+{
+    const evener_status_code code = read_and_apply(factory, status);
+    evener_factory_watch_note_result(&factory->watch, code);
+    return code;
+}
+
+/* Log why a reload was refused. What passes without a change of the files is tried with each interval, but not logged
+ * with each. */
+static void warn(evener_factory *factory, const char *reason)
+{
+    if (!factory->watch.unread ||
+        evener_factory_warning_is_due(&factory->warning, reason, evener_loop_now_ns(factory->watch.loop))) {
+        evener_log(EVENER_LOG_WARNING, "factory", "%s; the configuration read before stays in force", reason);
+    }
+}
+
 /* Reload an open factory; count, log and report the result. */
 static evener_status_code reload_and_report(evener_factory *factory, evener_status *status)
 {
     const evener_status_code code = reload(factory, status);
     (void)__atomic_fetch_add(code == EVENER_STATUS_OK ? &factory->reloads : &factory->refused, 1, __ATOMIC_RELAXED);
     if (code == EVENER_STATUS_OK) {
+        evener_factory_warning_clear(&factory->warning);
         evener_log(EVENER_LOG_INFO, "factory", "%s: read again, in force", factory->path);
     } else {
-        evener_log(EVENER_LOG_WARNING, "factory", "%s; the configuration read before stays in force", status->message);
+        warn(factory, status->message);
     }
     if (factory->options.reloaded != NULL) {
         factory->options.reloaded(factory->options.arg, status);
@@ -357,6 +377,7 @@ static void first_load(void *arg)
 static void load_again(void *arg)
 {
     turn *t = arg;
+    evener_factory_warning_clear(&t->factory->warning); /* who asks gets an answer each time */
     reload_and_report(t->factory, &t->status);
 }
 
@@ -414,11 +435,10 @@ evener_status_code evener_factory_open(const char *path, const evener_factory_op
     }
     pthread_mutex_init(&made->lock, NULL);
     made->path = evener_absolute_path(path);
-    evener_status_code code = made->path != NULL
-                                  ? take_options(made, options, status)
-                                  : evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED,
-                                                      "factory: %.200s: no memory for its path, or no working folder",
-                                                      path);
+    evener_status_code code =
+        made->path != NULL ? take_options(made, options, status)
+                           : evener_status_set(status, EVENER_STATUS_RESOURCE_EXHAUSTED,
+                                               "factory: %.200s: no memory for its path, or no working folder", path);
     if (code == EVENER_STATUS_OK && made->options.runtime != NULL &&
         evener_runtime_is_older_than_fork(made->options.runtime)) {
         code = evener_fork_refuse(status, "runtime of the factory's options");
@@ -466,10 +486,7 @@ void evener_factory_close(evener_factory *factory)
     }
     unref_all(factory->channels, factory->config.channel_count);
     evener_factory_config_clear(&factory->config);
-    for (size_t i = 0; i < factory->watched_count; i++) {
-        free(factory->watched[i]);
-    }
-    free(factory->watched);
+    evener_factory_files_clear(&factory->watched);
     evener_resolver_builders_unref(factory->options.resolvers, factory->options.resolver_count);
     free((void *)factory->options.resolvers);
     free((void *)factory->options.policies);

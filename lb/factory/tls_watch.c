@@ -13,13 +13,12 @@
 #include "lb/base/read_file.h"
 #include "lb/base/secret.h"
 #include "lb/base/tls_pem.h"
+#include "lb/factory/warning.h"
 #include "lb/factory/watch.h"
 #include "lb/runtime/runtime_internal.h"
 
 #define PEM_BYTES_MAX ((size_t)1 << 20)
 #define INTERVAL_MS 1000
-#define WARNING_PAUSE_NS (60 * EVENER_NS_PER_S)
-#define WARNING_PAUSE_NS_MAX (3600 * EVENER_NS_PER_S)
 
 enum { ROOTS, CHAIN, KEY, FILES };
 
@@ -29,9 +28,8 @@ struct evener_tls_watch {
     char *watched[FILES];    /* those that there are */
     evener_factory_watch watch;
     evener_tls_watch_stats stats;
-    uint64_t in_force;                    /* content_of() the credentials in force */
-    uint64_t warned_ns, warning_pause_ns; /* of the last warning */
-    char warned_of[EVENER_STATUS_MESSAGE_BYTES];
+    uint64_t in_force; /* content_of() the credentials in force */
+    evener_factory_warning warning;
 };
 
 /* ---- reading ---- */
@@ -143,22 +141,12 @@ evener_status_code evener_tls_files_read(const evener_tls_files *files, evener_c
 
 /* ---- rotation ---- */
 
-/* The same reason is not repeated for a while, which doubles each time. */
 static void warn(evener_tls_watch *watch, const char *reason)
 {
-    const uint64_t now_ns = evener_loop_now_ns(watch->watch.loop);
-    const bool is_news = strcmp(reason, watch->warned_of) != 0;
-    if (!is_news && now_ns - watch->warned_ns < watch->warning_pause_ns) {
-        return;
+    if (evener_factory_warning_is_due(&watch->warning, reason, evener_loop_now_ns(watch->watch.loop))) {
+        evener_log(EVENER_LOG_WARNING, "tls", "%s: the credentials in force are kept: %s",
+                   evener_channel_target(watch->channel), reason);
     }
-    const uint64_t longer_ns = 2 * watch->warning_pause_ns;
-    watch->warning_pause_ns = is_news                            ? WARNING_PAUSE_NS
-                              : longer_ns < WARNING_PAUSE_NS_MAX ? longer_ns
-                                                                 : WARNING_PAUSE_NS_MAX;
-    watch->warned_ns = now_ns;
-    memcpy(watch->warned_of, reason, strlen(reason) + 1);
-    evener_log(EVENER_LOG_WARNING, "tls", "%s: the credentials in force are kept: %s",
-               evener_channel_target(watch->channel), reason);
 }
 
 static evener_status_code rotate(evener_tls_watch *watch, evener_status *status)
@@ -172,11 +160,12 @@ static evener_status_code rotate(evener_tls_watch *watch, evener_status *status)
         code = evener_channel_set_credentials(watch->channel, credentials, status);
     }
     evener_credentials_destroy(credentials);
+    evener_factory_watch_note_result(&watch->watch, code);
     if (code == EVENER_STATUS_OK) {
         watch->in_force = content;
         watch->stats.rotations += is_news;
         watch->stats.last_error[0] = '\0';
-        watch->warned_of[0] = '\0';
+        evener_factory_warning_clear(&watch->warning);
     } else {
         watch->stats.refused++;
         memcpy(watch->stats.last_error, status->message, sizeof watch->stats.last_error);

@@ -51,7 +51,7 @@ static void poll_files(void *arg)
     const uint64_t now = signature_of(watch, &newest_ns);
     const bool settled = now == watch->seen_signature;
     watch->seen_signature = now;
-    if (now == watch->read_signature && !watch->young) {
+    if (now == watch->read_signature && !watch->young && !watch->unread) {
         evener_timer_start(watch->loop, &watch->timer, watch->interval_ns);
     } else if (!settled) {
         evener_timer_start(watch->loop, &watch->timer, SETTLE_NS);
@@ -81,6 +81,12 @@ void evener_factory_watch_mark(evener_factory_watch *watch)
     watch->read_signature = watch->seen_signature = signature_of(watch, &newest_ns);
     clock_gettime(CLOCK_REALTIME, &clock);
     watch->young = newest_ns + YOUNG_NS > ns_of(clock) && newest_ns <= ns_of(clock);
+    watch->unread = false;
+}
+
+void evener_factory_watch_note_result(evener_factory_watch *watch, evener_status_code code)
+{
+    watch->unread = code == EVENER_STATUS_RESOURCE_EXHAUSTED || code == EVENER_STATUS_UNAVAILABLE;
 }
 
 void evener_factory_watch_set_files(evener_factory_watch *watch, char *const *files, size_t file_count)

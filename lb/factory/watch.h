@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include <evener/loop.h>
+#include <evener/status.h>
 
 typedef struct evener_factory_watch {
     evener_loop *loop;
@@ -22,6 +23,7 @@ typedef struct evener_factory_watch {
     uint64_t read_signature; /* of the files when they were last read */
     uint64_t seen_signature; /* at the last poll; differs between polls while files are being written */
     bool young;              /* the files changed just before they were read: read them once more */
+    bool unread;             /* they could not be read, for a reason that may pass: read them again */
     evener_timer timer;
 } evener_factory_watch;
 
@@ -31,6 +33,11 @@ void evener_factory_watch_stop(evener_factory_watch *watch);
 
 /* Note the state of the files. Call it before reading them: later changes are reported. */
 void evener_factory_watch_mark(evener_factory_watch *watch);
+
+/* Note how the reading after evener_factory_watch_mark() ended. RESOURCE_EXHAUSTED (file descriptors, memory) and
+ * UNAVAILABLE (an error of the disk) pass without a change of the files: they are reported as changed again after each
+ * interval. Every other failure is repaired by a change of the files. */
+void evener_factory_watch_note_result(evener_factory_watch *watch, evener_status_code code);
 
 /* Set the files to watch. They are borrowed until the next call or stop. */
 void evener_factory_watch_set_files(evener_factory_watch *watch, char *const *files, size_t file_count);

@@ -1,15 +1,18 @@
 /* PEM files of a factory: each refusal with its message, and that the configuration in force stays. */
 #include <criterion/criterion.h>
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <evener/factory.h>
 #include <evener/log.h>
 #include <evener/stats.h>
+#include <evener/tls_watch.h>
 
 #include "tests/support/certificates.h"
 #include "tests/support/fake_transport.h"
@@ -207,6 +210,112 @@ Test(factory_pem, half_a_rotation_waits_for_the_other_half)
     cr_expect_eq(fake_transport_attempts(fake, A), 2, "the new pair");
     cr_expect_eq(evener_channel_state(channel, false), EVENER_READY);
     cr_expect_eq(warnings, 1);
+    evener_channel_unref(channel);
+}
+
+/* Let no file be opened until it is undone. */
+static struct rlimit use_up_descriptors(void)
+{
+    struct rlimit before;
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+    const int lowest = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    cr_assert_geq(lowest, 0);
+    close(lowest);
+    const struct rlimit none = {.rlim_cur = (rlim_t)lowest, .rlim_max = before.rlim_max};
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+    return before;
+}
+
+/* F4: a change that cannot be read is not lost, nor are those after it. */
+Test(factory_pem, a_change_that_cannot_be_read_at_that_moment_is_read_later)
+{
+    evener_channel *channel = open_ready_channel();
+    usleep(30000);
+    virtual_loop_advance_ms(loop, 5000);
+    const uint64_t reloads = evener_factory_reload_count(factory);
+    write_file("ca.pem", made.other_authority);
+    usleep(30000);
+    const struct rlimit before = use_up_descriptors();
+    virtual_loop_advance_ms(loop, 1100);
+    cr_expect_eq(evener_factory_refused_count(factory), 1);
+    cr_expect_not_null(strstr(last_warning, "evener.cfg: cannot be read: Too many open files"), "%s", last_warning);
+    virtual_loop_advance_ms(loop, 50000);
+    cr_expect_eq(evener_factory_refused_count(factory), 51, "it is read again with each interval");
+    cr_expect_eq(warnings, 1, "but not warned of with each: %u warnings", warnings);
+    virtual_loop_advance_ms(loop, 100000);
+    cr_expect_eq(warnings, 2, "after 1 minute, then after 2: %u warnings", warnings);
+    evener_status status;
+    cr_expect_eq(evener_factory_reload(factory, &status), EVENER_STATUS_RESOURCE_EXHAUSTED);
+    cr_expect_eq(warnings, 3, "a reload that was asked for warns: %u warnings", warnings);
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+    virtual_loop_advance_ms(loop, 1100);
+    cr_expect_eq(evener_factory_reload_count(factory), reloads + 1);
+    cr_expect_eq(fake_transport_attempts(fake, A), 2, "the new authority");
+    virtual_loop_advance_ms(loop, 5000);
+    write_file("ca.pem", made.authority);
+    usleep(30000);
+    virtual_loop_advance_ms(loop, 5000);
+    cr_expect_eq(evener_factory_reload_count(factory), reloads + 2, "files are still watched, and once is enough");
+    cr_expect_eq(fake_transport_attempts(fake, A), 3);
+    evener_channel_unref(channel);
+}
+
+/* As long as the main file is missing or cannot be parsed, it names no PEM file. */
+Test(factory_pem, files_in_force_are_watched_while_the_main_file_is_refused)
+{
+    evener_channel *channel = open_ready_channel();
+    usleep(30000);
+    virtual_loop_advance_ms(loop, 5000);
+    write_file("evener.cfg", "channels = {");
+    usleep(30000);
+    virtual_loop_advance_ms(loop, 5000);
+    cr_expect_eq(evener_factory_refused_count(factory), 1);
+    write_file("client.key", made.renewed_key);
+    usleep(30000);
+    virtual_loop_advance_ms(loop, 5000);
+    cr_expect_eq(evener_factory_refused_count(factory), 2);
+    evener_channel_unref(channel);
+}
+
+/* The same for a watch of a single channel's files. */
+Test(factory_pem, a_tls_watch_reads_later_what_cannot_be_read_at_that_moment)
+{
+    evener_status status;
+    evener_channel *channel = NULL;
+    evener_credentials *credentials = NULL;
+    evener_tls_watch *watch = NULL;
+    evener_tls_watch_stats stats = {.size = sizeof stats};
+    char roots[128];
+    snprintf(roots, sizeof roots, "%s", path_of("ca.pem"));
+    const evener_tls_files files = {.size = sizeof files, .root_certificates = roots};
+    cr_assert_eq(evener_tls_files_read(&files, &credentials, &status), EVENER_STATUS_OK, "%s", status.message);
+    const evener_channel_options options = {
+        .size = sizeof options, .runtime = runtime, .transport_name = "http2", .credentials = credentials};
+    cr_assert_eq(evener_channel_create("static:" A, &options, &channel, &status), EVENER_STATUS_OK, "%s",
+                 status.message);
+    evener_credentials_destroy(credentials);
+    cr_assert_eq(evener_tls_watch_start(channel, &files, &watch, &status), EVENER_STATUS_OK, "%s", status.message);
+    usleep(30000);
+    virtual_loop_advance_ms(loop, 5000);
+    write_file("ca.pem", made.other_authority);
+    usleep(30000);
+    const struct rlimit before = use_up_descriptors();
+    virtual_loop_advance_ms(loop, 1100);
+    cr_assert_eq(evener_tls_watch_get_stats(watch, &stats, NULL), EVENER_STATUS_OK);
+    cr_expect_eq(stats.refused, 1);
+    cr_expect_not_null(strstr(stats.last_error, "Too many open files"), "%s", stats.last_error);
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+    virtual_loop_advance_ms(loop, 1100);
+    cr_assert_eq(evener_tls_watch_get_stats(watch, &stats, NULL), EVENER_STATUS_OK);
+    cr_expect_eq(stats.rotations, 1);
+    cr_expect_str_eq(stats.last_error, "");
+    write_file("ca.pem", made.authority);
+    usleep(30000);
+    virtual_loop_advance_ms(loop, 5000);
+    cr_assert_eq(evener_tls_watch_get_stats(watch, &stats, NULL), EVENER_STATUS_OK);
+    cr_expect_eq(stats.rotations, 2);
+    cr_expect_eq(stats.refused, 1);
+    evener_tls_watch_stop(watch);
     evener_channel_unref(channel);
 }
 

@@ -18,12 +18,14 @@ static char first[64], second[64];
 static virtual_loop *loop;
 static evener_factory_watch watch;
 static unsigned changes;
+static evener_status_code result; /* of reading the files */
 
 static void changed(void *arg)
 {
     cr_assert_eq(arg, &changes);
     changes++;
     evener_factory_watch_mark(&watch);
+    evener_factory_watch_note_result(&watch, result);
 }
 
 /* Write the text and set the time of the change of the content back to a fixed one. */
@@ -136,6 +138,39 @@ Test(factory_watch, a_file_that_is_being_written_is_left_alone, .init = set_up, 
     cr_expect_eq(changes, 0);
     virtual_loop_advance_ms(loop, 50);
     cr_expect_eq(changes, 1);
+}
+
+/* A change would be lost that cannot be read for a reason that passes without a further change. */
+Test(factory_watch, files_that_could_not_be_read_are_read_again, .init = set_up, .fini = tear_down)
+{
+    static const struct {
+        evener_status_code code;
+        bool may_pass;
+    } rows[] = {
+        {EVENER_STATUS_OK, false},
+        {EVENER_STATUS_RESOURCE_EXHAUSTED, true},
+        {EVENER_STATUS_UNAVAILABLE, true},
+        {EVENER_STATUS_INVALID_ARGUMENT, false},
+        {EVENER_STATUS_NOT_FOUND, false},
+        {EVENER_STATUS_PERMISSION_DENIED, false},
+        {EVENER_STATUS_FAILED_PRECONDITION, false},
+    };
+    char *files[] = {first};
+    start(files, 1);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char text[32];
+        (void)snprintf(text, sizeof text, "change %zu", i);
+        write_text(first, text, 1000);
+        let_files_age();
+        changes = 0;
+        result = rows[i].code;
+        virtual_loop_advance_ms(loop, 10450);
+        cr_expect_eq(changes, rows[i].may_pass ? 10 : 1, "%d: %u changes", (int)rows[i].code, changes);
+        result = EVENER_STATUS_OK;
+        changes = 0;
+        virtual_loop_advance_ms(loop, 9600); /* with the 50 ms of a change, whole intervals */
+        cr_expect_eq(changes, rows[i].may_pass ? 1 : 0, "%d: then %u changes", (int)rows[i].code, changes);
+    }
 }
 
 Test(factory_watch, without_an_interval_nothing_is_looked_at, .init = set_up, .fini = tear_down)
