@@ -11,8 +11,8 @@
 EVENER_SIBLING uint64_t evener_clock_now_ns(void);
 
 /* Return the same clock, extrapolated from the processor's cycle counter where its rate is constant; about 11 ns per
- * call. Normally within a microsecond of evener_clock_now_ns(), always within 1 ms. Never goes backwards on one
- * thread. Never 0. Any thread. */
+ * call. Normally within a microsecond of evener_clock_now_ns(), and within 1 ms as long as the counter does not become
+ * slower (fast_clock.c). Never goes backwards on one thread. Never 0. Any thread. */
 EVENER_SIBLING uint64_t evener_clock_now_fast_ns(void);
 
 /* Return the time of CLOCK_MONOTONIC that is `timeout_ms` from now, for pthread_cond_timedwait() on a condition that
