@@ -32,8 +32,8 @@ resolver/dns: lb/base lb/runtime resolver <ares <uv <jansson
 # headers of the C library, the compiler and the kernel, which every folder may include
 system_headers='
 arpa/ linux/ net/ netinet/ sanitizer/ sys/
-assert ctype cpuid dirent dlfcn errno fcntl float inttypes limits locale malloc math netdb poll pthread sched semaphore signal
-stdalign stdarg stdatomic stdbool stddef stdint stdio stdlib string strings time unistd wchar x86intrin
+assert ctype cpuid dirent dlfcn errno fcntl float inttypes limits locale malloc math netdb poll pthread sched search semaphore
+signal stdalign stdarg stdatomic stdbool stddef stdint stdio stdlib string strings time unistd wchar x86intrin
 '
 top_folders='bench build docs examples include lb resolver tests'
 

@@ -1,5 +1,6 @@
 #include "lb/factory/include.h"
 
+#include <search.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -39,24 +40,46 @@ typedef struct expander {
 
 /* ---- names of files ---- */
 
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(a, b);
+}
+
+static void leave(void *name)
+{
+    (void)name; /* `names` owns it */
+}
+
+/* Make room for one more name. The capacity is the next power of two. */
+static bool grow(evener_factory_files *files)
+{
+    if ((files->count & (files->count - 1)) != 0) {
+        return true;
+    }
+    char **grown = realloc(files->names, (files->count != 0 ? 2 * files->count : 1) * sizeof *grown);
+    if (grown != NULL) {
+        files->names = grown;
+    }
+    return grown != NULL;
+}
+
 const char *evener_factory_files_add(evener_factory_files *files, const char *name)
 {
-    for (size_t i = 0; i < files->count; i++) {
-        if (strcmp(files->names[i], name) == 0) {
-            return files->names[i];
-        }
+    char *const *known = tfind(name, &files->tree, by_text);
+    if (known != NULL) {
+        return *known;
     }
-    char **grown = realloc(files->names, (files->count + 1) * sizeof *grown);
-    if (grown == NULL) {
+    char *copy = grow(files) ? strdup(name) : NULL;
+    if (copy == NULL || tsearch(copy, &files->tree, by_text) == NULL) {
+        free(copy);
         return NULL;
     }
-    files->names = grown;
-    grown[files->count] = strdup(name);
-    return grown[files->count] != NULL ? grown[files->count++] : NULL;
+    return files->names[files->count++] = copy;
 }
 
 void evener_factory_files_clear(evener_factory_files *files)
 {
+    tdestroy(files->tree, leave);
     for (size_t i = 0; i < files->count; i++) {
         free(files->names[i]);
     }

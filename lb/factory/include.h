@@ -38,9 +38,11 @@ typedef struct evener_factory_reader {
 typedef struct evener_factory_files {
     char **names;
     size_t count;
+    void *tree; /* of tsearch(): the same names, by which duplicates are found */
 } evener_factory_files;
 
-/* Return the list's copy of the name, which lives until the list is cleared; NULL: out of memory. */
+/* Return the list's copy of the name, which lives until the list is cleared; NULL: out of memory. Takes O(log count):
+ * 10,000 channels may name three files each. */
 const char *evener_factory_files_add(evener_factory_files *files, const char *name);
 void evener_factory_files_clear(evener_factory_files *files);
 

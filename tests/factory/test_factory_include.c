@@ -298,3 +298,32 @@ Test(factory_include, brackets_are_counted_outside_of_strings_and_comments)
     free(most);
     free(more);
 }
+
+/* A reload of 10,000 channels with their own PEM files adds 30,000 names. */
+Test(factory_include, each_name_is_kept_once_in_the_order_of_addition)
+{
+    enum { NAMES = 30000 };
+    evener_factory_files files = {0};
+    static const char *kept[NAMES];
+    char name[32];
+    for (unsigned round = 0; round < 2; round++) {
+        for (unsigned i = 0; i < NAMES; i++) {
+            snprintf(name, sizeof name, "/etc/%u.pem", i * 7919 % NAMES);
+            const char *copy = evener_factory_files_add(&files, name);
+            cr_assert_not_null(copy);
+            cr_assert_str_eq(copy, name);
+            cr_assert(round == 0 || copy == kept[i]);
+            kept[i] = copy;
+        }
+        cr_assert_eq(files.count, NAMES);
+    }
+    for (unsigned i = 0; i < NAMES; i++) {
+        cr_assert_eq(files.names[i], kept[i]);
+    }
+    evener_factory_files_clear(&files);
+    cr_expect_null(files.names);
+    cr_expect_eq(files.count, 0);
+    cr_assert_not_null(evener_factory_files_add(&files, "again"));
+    cr_expect_eq(files.count, 1);
+    evener_factory_files_clear(&files);
+}
