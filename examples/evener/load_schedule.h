@@ -19,8 +19,8 @@ typedef struct load_schedule {
     uint64_t last_start_ns;
 } load_schedule;
 
-/* Return a schedule of calls at a rate from LOAD_RATE_MIN to LOAD_RATE_MAX, from began_ns to end_ns, at most calls_max of
- * them (0: no limit). At least one of end_ns and calls_max limits it. */
+/* Return a schedule of calls at a rate from LOAD_RATE_MIN to LOAD_RATE_MAX, from began_ns to end_ns, at most
+ * calls_max of them (0: no limit). At least one of end_ns and calls_max limits it. */
 load_schedule load_schedule_begin(double rate, uint64_t began_ns, uint64_t end_ns, uint64_t calls_max);
 
 /* Return when the next call is due, which may be in the past; UINT64_MAX if none is left. */

@@ -76,9 +76,9 @@ EVENER_API const char *evener_etcd_registration_key(const evener_etcd_registrati
 
 /* Remove the entry and free the handle; NULL is allowed. Wait at most `timeout_ms` (0: 3 s) until etcd has confirmed;
  * otherwise DEADLINE_EXCEEDED, and the lease ends by itself. Nothing is reported afterwards. To be called before the
- * server stops, so that clients stop sending first. Return OK, or why the entry may still be there. On the control thread
- * it does not wait, and REMOVED may be reported later. In the child of a fork that came after the registration:
- * FAILED_PRECONDITION, at once, and the parent's entry stays. Any thread. */
+ * server stops, so that clients stop sending first. Return OK, or why the entry may still be there. On the control
+ * thread it does not wait, and REMOVED may be reported later. In the child of a fork that came after the
+ * registration: FAILED_PRECONDITION, at once, and the parent's entry stays. Any thread. */
 EVENER_API evener_status_code evener_etcd_unregister(evener_etcd_registration *registration, uint64_t timeout_ms,
                                                      evener_status *status);
 

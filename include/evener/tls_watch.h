@@ -11,7 +11,8 @@
  * no call fails. What cannot be read, is no PEM, or is no pair (one file of two has been replaced) is refused; the last
  * good credentials stay in force, and a warning is logged, the same one again only after 1 minute, then 2, 4, ... up to
  * 1 hour. Where reading fails for a reason that may pass without a change of the files (no file descriptors, no
- * memory, an error of the disk), they are read again after each interval. Channels of a factory need no watch: the factory has its own. */
+ * memory, an error of the disk), they are read again after each interval. Channels of a factory need no watch: the
+ * factory has its own. */
 #ifndef EVENER_TLS_WATCH_H
 #define EVENER_TLS_WATCH_H
 

@@ -99,7 +99,8 @@ void evener_attempts_fail(evener_attempts *attempts, const evener_status *status
 bool evener_attempts_is_cancelled(evener_attempts *attempts);
 
 /* Start the first pick. Without `may_wait` neither it nor a later one waits for a backend: FAILED_PRECONDITION when
- * there is none then; the owner allows no retry by policy. Not OK: nothing is under way, and `finished` is not called. */
+ * there is none then; the owner allows no retry by policy. Not OK: nothing is under way, and `finished` is not
+ * called. */
 evener_status_code evener_attempts_start(evener_attempts *attempts, bool may_wait, evener_status *status);
 
 /* Start the RPC: wait for metadata that comes later, if any, or start the first pick. As evener_attempts_start(). */

@@ -18,8 +18,9 @@
 typedef struct evener_etcd_client evener_etcd_client;
 
 /* Create a client of the members that the options name; they are borrowed for the client's life. Reads files. With
- * `decodes_much` responses are decoded on call threads, which the program's own callbacks may hold for long; otherwise on
- * I/O threads. On success store an owned handle. Errors: those of the files, of TLS and of evener_channel_create(). */
+ * `decodes_much` responses are decoded on call threads, which the program's own callbacks may hold for long;
+ * otherwise on I/O threads. On success store an owned handle. Errors: those of the files, of TLS and of
+ * evener_channel_create(). */
 evener_status_code evener_etcd_client_create(const evener_etcd_options *options, evener_runtime *runtime,
                                              bool decodes_much, evener_etcd_client **client, evener_status *status);
 /* Let go: operations under way end with CANCELLED. */

@@ -379,8 +379,8 @@ Test(compose, hints_are_passed_to_the_targets_that_run)
 
 /* ---- refused updates ---- */
 
-/* include/evener/resolver.h: a resolver whose update is not accepted backs off and retries. The children hear that their
- * updates were accepted: they pushed them from inside start(). */
+/* include/evener/resolver.h: a resolver whose update is not accepted backs off and retries. The children hear that
+ * their updates were accepted: they pushed them from inside start(). */
 static void expect_pushed_again_until_accepted(const char *target, const char *addresses)
 {
     struct scene *s = scene_create(NULL);

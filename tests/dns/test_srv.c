@@ -238,8 +238,8 @@ Test(srv, the_work_for_targets_that_answer_one_by_one_is_linear)
 
 /* ---- refused updates ---- */
 
-/* include/evener/resolver.h: a resolver whose update is not accepted backs off and retries. Here the lookups know nothing
- * of the refusal: the push comes from the timer that waits for slow targets, or with a target's error. */
+/* include/evener/resolver.h: a resolver whose update is not accepted backs off and retries. Here the lookups know
+ * nothing of the refusal: the push comes from the timer that waits for slow targets, or with a target's error. */
 static void expect_pushed_again_until_accepted(const char *b_answer, uint64_t b_latency_ms)
 {
     struct scene *s = scene_create();
