@@ -326,7 +326,8 @@ static evener_cache_job *take_snapshot(evener_channel_cache *cache)
     }
     const char *config = control->resolver_config != NULL ? evener_service_config_text(control->resolver_config) : NULL;
     job->writes = true;
-    job->list.time_ms = cache->confirmed ? wall_clock_ms() : cache->confirmed_until_ms;
+    job->list.time_ms =
+        cache->confirmed || cache->confirmed_until_ms == 0 ? wall_clock_ms() : cache->confirmed_until_ms;
     job->list.target = strdup(name_of(cache));
     job->list.service_config = config != NULL ? strdup(config) : NULL;
     job->list.addresses = malloc(control->list.count * sizeof *job->list.addresses);
@@ -431,12 +432,11 @@ void evener_channel_cache_answered(evener_channel_cache *cache)
 
 void evener_channel_cache_accepted(evener_channel_cache *cache)
 {
-    if (cache->path == NULL) {
-        return;
+    cache->confirmed = true; /* also without a file: one may be set while the channel lives */
+    if (cache->path != NULL) {
+        cache->dirty = true;
+        write_when_due(cache);
     }
-    cache->confirmed = true;
-    cache->dirty = true;
-    write_when_due(cache);
 }
 
 void evener_channel_cache_list_is_empty(evener_channel_cache *cache)
@@ -526,7 +526,7 @@ void evener_channel_cache_exchange_settings(evener_channel_cache *cache, evener_
     evener_timer_stop(loop_of(cache), &cache->write_timer);
     cache->written_ns = cache->written_content = cache->next_write_ns = 0;
     if (cache->path != NULL && cache->in_force_time_ms == 0 && cache->channel->control.list.count > 0) {
-        cache->confirmed = cache->dirty = true;
+        cache->dirty = true;
         write_when_due(cache);
     }
     if (was_held) {

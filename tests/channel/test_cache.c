@@ -620,6 +620,42 @@ Test(cache, a_write_that_is_tried_again_does_not_renew_the_time_while_the_resolv
     fixture_destroy(f);
 }
 
+/* As a factory does when `cache_file` has changed. */
+static void set_cache_file(fixture *f, const char *name)
+{
+    const evener_resolver_builder *resolvers[] = {evener_manual_resolver_builder(f->resolver)};
+    const evener_channel_options options = {.size = sizeof options,
+                                            .runtime = f->runtime,
+                                            .transport = fake_transport_transport(f->transport),
+                                            .policy = "round_robin",
+                                            .resolvers = resolvers,
+                                            .resolver_count = 1,
+                                            .cache_file = name};
+    evener_channel *prepared = NULL;
+    evener_status status;
+    cr_assert_eq(evener_channel_create("orders:///x", &options, &prepared, &status), EVENER_STATUS_OK);
+    cr_assert_eq(evener_channel_reconfigure(f->channel, prepared, false, false, &status), EVENER_STATUS_OK);
+    evener_channel_unref(prepared);
+    virtual_loop_run_until_idle(f->loop);
+}
+
+Test(cache, a_file_that_is_set_while_the_resolver_fails_has_the_time_of_the_list)
+{
+    fixture *f = fixture_create(NULL);
+    fixture_connect(f);
+    fixture_push(f, A);
+    fail(f);
+    const uint64_t failed_ms = wall_clock_ms();
+    while (wall_clock_ms() <= failed_ms) { /* until a later time would be seen */
+    }
+    set_cache_file(f, path);
+    evener_saved_list list = read_file();
+    cr_expect_eq(list.count, 1);
+    cr_expect_leq(list.time_ms, failed_ms);
+    evener_saved_list_clear(&list);
+    fixture_destroy(f);
+}
+
 static unsigned warnings;
 
 static void count_warning(void *arg, evener_log_level level, const char *category, const char *message)
@@ -653,22 +689,9 @@ Test(cache, a_factory_may_set_move_and_remove_it_on_a_live_channel)
     fixture_push(f, A);
     const char *const paths[] = {path, beside, NULL, path};
     for (size_t i = 0; i < 4; i++) {
-        const evener_resolver_builder *resolvers[] = {evener_manual_resolver_builder(f->resolver)};
-        const evener_channel_options options = {.size = sizeof options,
-                                                .runtime = f->runtime,
-                                                .transport = fake_transport_transport(f->transport),
-                                                .policy = "round_robin",
-                                                .resolvers = resolvers,
-                                                .resolver_count = 1,
-                                                .cache_file = paths[i]};
-        evener_channel *prepared = NULL;
-        evener_status status;
         (void)unlink(path);
         (void)unlink(beside);
-        cr_assert_eq(evener_channel_create("orders:///x", &options, &prepared, &status), EVENER_STATUS_OK);
-        cr_assert_eq(evener_channel_reconfigure(f->channel, prepared, false, false, &status), EVENER_STATUS_OK);
-        evener_channel_unref(prepared);
-        virtual_loop_run_until_idle(f->loop);
+        set_cache_file(f, paths[i]);
         virtual_loop_advance_ms(f->loop, 100000);
         cr_expect_eq(access(path, F_OK) == 0, paths[i] == path, "%zu", i);
         cr_expect_eq(access(beside, F_OK) == 0, paths[i] == beside, "%zu", i);
