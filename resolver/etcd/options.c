@@ -6,8 +6,6 @@
 
 #include <evener/address.h>
 
-#include "resolver/compose.h"
-
 #define DEFAULT_PAGE 10000
 #define DEFAULT_TIMEOUT_MS 5000
 #define DEFAULT_BACKOFF_MAX_MS 5000
@@ -171,10 +169,10 @@ static evener_status_code add_member(char *member, member_list *list, evener_sta
     }
     list->address_count += is_address;
     list->name_count += !is_address;
-    if (list->name_count + (list->address_count > 0) > EVENER_COMPOSE_CHILDREN_MAX) {
+    if (list->name_count + (list->address_count > 0) > EVENER_ETCD_NAMES_MAX) {
         return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
                                  "etcd: more than %d members by name; all addresses count as one",
-                                 EVENER_COMPOSE_CHILDREN_MAX);
+                                 EVENER_ETCD_NAMES_MAX);
     }
     return (is_address ? append(&list->addresses, ",", "", text) : append(&list->names, "|", "dns:///", text))
                ? EVENER_STATUS_OK

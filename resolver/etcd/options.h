@@ -15,6 +15,7 @@
 
 #define EVENER_ETCD_DEFAULT_PORT 2379
 #define EVENER_ETCD_MEMBERS_MAX 64
+#define EVENER_ETCD_NAMES_MAX 16 /* of them by name; all addresses count as one: targets of a `merge:` */
 
 typedef struct evener_etcd_options {
     char *members;      /* the target's authority, for messages */
