@@ -151,6 +151,10 @@ static inline void evener_rcu_synchronize(void)
 #endif
 }
 
+/* Take liburcu's locks over each fork() (rcu_fork.c). Called once, by a constructor of a file that every program uses: of
+ * a static library only those files are linked that something refers to. */
+void evener_rcu_follow_forks(void);
+
 /* Publish a pointer: a reader that loads it sees all earlier writes to the new object (release, pairs with
  * evener_rcu_dereference()). */
 #define evener_rcu_assign(pointer, value) __atomic_store_n(&(pointer), (value), __ATOMIC_RELEASE)

@@ -20,6 +20,7 @@
 #include <evener/fork.h>
 
 #include "lb/base/fork.h"
+#include "lb/runtime/rcu.h"
 
 #define MARK ((URCU_BP_GP_CTR_NEST_MASK + 1) / 4)
 
@@ -81,7 +82,7 @@ void evener_fork_leave_rcu(bool leave)
     __atomic_store_n(&is_left, leave, __ATOMIC_RELAXED);
 }
 
-static __attribute__((constructor)) void add_fork_hook(void)
+void evener_rcu_follow_forks(void)
 {
     static evener_fork_hook hook = {
         .level = EVENER_FORK_RCU, .before = before, .in_parent = in_parent, .in_child = in_child};

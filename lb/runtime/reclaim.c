@@ -20,6 +20,11 @@ char evener_rcu_tsan_tag;
 #define START_DELAY_NS (10 * EVENER_NS_PER_MS)
 #define THREAD_NAME_BYTES 16
 
+static __attribute__((constructor)) void follow_forks(void)
+{
+    evener_rcu_follow_forks();
+}
+
 /* A queue of items. */
 typedef struct batch {
     evener_reclaim *first;

@@ -14,6 +14,7 @@
 
 #include <evener/evener.h>
 
+#include "lb/runtime/rcu.h"
 #include "tests/e2e/server_process.h"
 #include "tests/support/transport_choice.h"
 
@@ -290,6 +291,37 @@ Test(fork, sixteen_callers_lose_no_call_over_a_hundred_forks_and_each_child_make
                  (unsigned long long)atomic_load(&s.calls), s.failure.message);
     cr_log_info("%llu calls; longest answer of an old handle: %llu us", (unsigned long long)atomic_load(&s.calls),
                 (unsigned long long)longest);
+    close_scene(&s);
+}
+
+static atomic_bool is_over;
+
+static void *have_grace_periods(void *arg)
+{
+    while (!atomic_load(&is_over)) {
+        evener_rcu_synchronize();
+    }
+    return arg;
+}
+
+static void have_one(scene *s)
+{
+    (void)s;
+    evener_rcu_synchronize();
+}
+
+/* liburcu's lock is taken nearly all the time. This program is linked with the static library. */
+Test(fork, grace_periods_of_the_parent_do_not_hold_up_the_child)
+{
+    scene s = {0};
+    pthread_t thread;
+    open_scene(&s);
+    cr_assert_eq(pthread_create(&thread, NULL, have_grace_periods, NULL), 0);
+    for (int i = 0; i < FORKS; i++) {
+        (void)fork_once(&s, have_one);
+    }
+    atomic_store(&is_over, true);
+    cr_assert_eq(pthread_join(thread, NULL), 0);
     close_scene(&s);
 }
 
