@@ -21,10 +21,10 @@
 #define WARM_CALLS 4000
 #define CALLS 4000
 /* A connection's pool grows when more calls than ever before happen to be sent at once, as after a pause of a thread on
- * a busy machine; one allocation per call would be a hundred times as many. Calls in flight at once may do so in some
- * rounds, but not in all: pools that have grown stay. */
+ * a busy machine; one allocation per call would be a hundred times as many. Calls in flight at once may do so in two
+ * rounds of three: pools that have grown stay. */
 #define ALLOCATIONS_MAX (CALLS / 100)
-#define ROUNDS 12
+#define ROUNDS 3
 
 static bench_server server;
 static evener_runtime *runtime;
