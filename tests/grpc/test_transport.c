@@ -129,7 +129,8 @@ Test(transport, many_connections_at_once)
         connections[i] = fixture_connect(&fixture, server_address(), "localhost");
     }
     for (int i = 0; i < COUNT; i++) {
-        cr_expect_eq(followed_wait(connections[i], 1), EVENER_READY);
+        const int state = followed_wait(connections[i], 1);
+        cr_expect_eq(state, EVENER_READY, "%d: %d, %s", i, state, connections[i]->last_status.message);
     }
     for (int i = 0; i < COUNT; i++) {
         followed_forget(connections[i]);
