@@ -241,6 +241,7 @@ Test(faults, pick_first_moves_on_from_a_killed_server)
         s.servers[i].pid = 0;
     }
     open_scene(&s, "round_robin");
+    push(&s, 3); /* the policy would move on to a third server, if the second one took 250 ms to answer */
     evener_status status;
     cr_assert_eq(
         evener_channel_set_default_service_config(s.channel, "{\"loadBalancingPolicy\":\"pick_first\"}", &status),
