@@ -226,7 +226,9 @@ static void print_row(view *v, FILE *to, const load_backend *b)
     const evener_subchannel_stats *state = b->state;
     const char *name = b->address[0] != '\0' ? b->address : "(no backend)";
     const char *note = state != NULL ? state->note : "";
-    const histogram *latency = &latencies_of(v, b)->all;
+    const latencies *both = latencies_of(v, b);
+    /* A backend that fails at once must not look like the fastest one. */
+    const histogram *latency = both->succeeded.count > 0 ? &both->all : &both->succeeded;
     char printable[EVENER_ADDRESS_BYTES_MAX];
     (void)evener_printable(name, strlen(name), printable, sizeof printable);
     char p50[LATENCY_BYTES];
