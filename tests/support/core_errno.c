@@ -1,6 +1,6 @@
 /* Abseil 20240722 (Debian 13) names the memory that its locks map, which kernels without CONFIG_ANON_VMA_NAME (Debian's
  * own) refuse with EINVAL. The core 1.51 takes locks between connect() and its look at errno (grpc/grpc#35064), so that
- * one of about 1,000 connections in progress counts as failed: "Invalid argument". Evener does not prevent that
+ * a connection in progress now and then counts as failed: "Invalid argument". Evener does not prevent that
  * (docs/architecture.md, The gRPC transport); it would fail tests now and then. So a test program's prctl() keeps errno. */
 #include <errno.h>
 #include <stdarg.h>
