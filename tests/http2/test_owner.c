@@ -3,9 +3,12 @@
 #include <criterion/criterion.h>
 
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "http2/raw_scene.h"
+#include "lb/transport/http2/internal.h"
 
 #define MANY 5
 #define LARGE_BYTES 9000
@@ -100,4 +103,59 @@ Test(http2_owner, many_calls_with_large_messages_are_served_by_callers)
     cr_assert(comes_to_be_served_by_callers(MANY, MANY));
     answer = "done";
     cr_assert(comes_to_be_served_by_callers(MANY, 0));
+}
+
+/* ---- a caller that takes a connection after its end ---- */
+
+static unsigned count_eventfds(void)
+{
+    unsigned count = 0;
+    for (int descriptor = 0; descriptor < 1024; descriptor++) {
+        char path[64], what[64] = "";
+        snprintf(path, sizeof path, "/proc/self/fd/%d", descriptor);
+        count += readlink(path, what, sizeof what - 1) > 0 && strcmp(what, "anon_inode:[eventfd]") == 0;
+    }
+    return count;
+}
+
+static void on_late_ended(evener_transport_call *call, const evener_call_end *end)
+{
+    (void)end;
+    (void)atomic_fetch_add((_Atomic unsigned *)call->arg, 1);
+}
+
+/* A blocking caller may begin its wait before the end of the connection, and look who owns it afterwards. Here its word
+ * does not change, so that it takes the connection each time. */
+static void wait_until_taken(evener_http2_call *call)
+{
+    uint32_t word = 0;
+    while (atomic_load(&peer->connection->seat) == NULL) {
+        evener_http2_calls.call_wait(&call->base, &word, word, 0);
+        usleep(100);
+    }
+}
+
+Test(http2_late_owner, gives_back_what_it_took, .timeout = 60)
+{
+    static const evener_call_events events = {.size = sizeof events, .ended = on_late_ended};
+    static evener_http2_call call;
+    static _Atomic unsigned ended;
+    const unsigned before = count_eventfds();
+    raw_scene_open();
+    raw_scene_connect();
+    call.base.arg = &ended;
+    const evener_call_begin_args args = {.size = sizeof args,
+                                         .events = &events,
+                                         .method = H2_ECHO,
+                                         .deadline_ns = UINT64_MAX,
+                                         .unary = true,
+                                         .blocking = true};
+    evener_status status;
+    cr_assert_eq(evener_http2_calls.call_begin(peer->connection, &call.base, &args, &status), EVENER_STATUS_OK);
+    raw_close(&raw);
+    cr_assert_eq(h2_wait_state(peer, 2), EVENER_IDLE);
+    wait_until_taken(&call);
+    cr_assert_eq(atomic_load(&ended), 1);
+    raw_scene_close();
+    cr_assert_eq(count_eventfds(), before);
 }

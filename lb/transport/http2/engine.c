@@ -49,12 +49,20 @@ evener_http2_seat *evener_http2_seat_take(evener_http2_engine *engine)
     return seat != NULL ? seat : evener_http2_seat_create();
 }
 
-void evener_http2_seat_give_back(evener_http2_engine *engine, evener_http2_seat *seat)
+static void give_back(evener_http2_engine *engine, evener_http2_seat *seat)
 {
     pthread_mutex_lock(&engine->seats_lock);
     seat->next_free = engine->free_seats;
     engine->free_seats = seat;
     pthread_mutex_unlock(&engine->seats_lock);
+}
+
+void evener_http2_seat_release(evener_connection *connection)
+{
+    evener_http2_seat *seat = atomic_exchange(&connection->seat, NULL);
+    if (seat != NULL) {
+        give_back(connection->engine, seat);
+    }
 }
 
 void evener_http2_seat_spare(evener_http2_engine *engine)
@@ -64,7 +72,7 @@ void evener_http2_seat_spare(evener_http2_engine *engine)
     pthread_mutex_unlock(&engine->seats_lock);
     evener_http2_seat *seat = has_one ? NULL : evener_http2_seat_create();
     if (seat != NULL) {
-        evener_http2_seat_give_back(engine, seat);
+        give_back(engine, seat);
     }
 }
 

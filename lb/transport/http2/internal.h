@@ -385,7 +385,9 @@ void evener_http2_seat_spare(evener_http2_engine *engine);
 /* Return a seat for a blocking owner; NULL if out of memory or descriptors. Any thread; takes a lock, but is rarely
  * called: see evener_connection.seat. */
 evener_http2_seat *evener_http2_seat_take(evener_http2_engine *engine);
-void evener_http2_seat_give_back(evener_http2_engine *engine, evener_http2_seat *seat);
+
+/* Give back the seat of the connection's blocking owners, if they have one. Owner, or the last one to know it. */
+void evener_http2_seat_release(evener_connection *connection);
 
 /* Wake the thread on the seat if it sleeps. Any thread. */
 void evener_http2_seat_wake(evener_http2_seat *seat);

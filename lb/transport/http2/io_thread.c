@@ -103,14 +103,6 @@ static void attach(evener_http2_io_thread *thread, evener_connection *connection
     evener_http2_connect_start(connection);
 }
 
-static void release_seat(evener_connection *connection)
-{
-    evener_http2_seat *seat = atomic_exchange(&connection->seat, NULL);
-    if (seat != NULL) {
-        evener_http2_seat_give_back(connection->engine, seat);
-    }
-}
-
 /* Take the socket out of epoll. Closing it would not do: a copy in a child of a fork that has not yet run exec() keeps
  * it there, and its events would come for a connection that is freed. */
 static void remove_socket(evener_connection *connection)
@@ -129,7 +121,7 @@ static bool detach(evener_http2_io_thread *thread, evener_connection *connection
     connection->is_disarmed = false;
     remove_socket(connection);
     evener_http2_connection_close(connection);
-    release_seat(connection);
+    evener_http2_seat_release(connection);
     if (evener_http2_has_calls(connection) && atomic_load(&thread->stopping) == 0) {
         return false;
     }
@@ -143,7 +135,7 @@ static void watch_again(evener_connection *connection)
 {
     connection->is_disarmed = false;
     evener_timer_heap_stop(&connection->thread->timers, &connection->linger_timer);
-    release_seat(connection);
+    evener_http2_seat_release(connection);
 }
 
 /* End the turn: work, then the word is given back. Operations that come meanwhile get a turn at once. */

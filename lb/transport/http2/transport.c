@@ -19,6 +19,7 @@
 static void free_connection(evener_connection *connection)
 {
     evener_http2_engine *engine = connection->engine;
+    evener_http2_seat_release(connection); /* taken by a caller that came after the connection's end */
     evener_http2_transport_unref(connection->transport);
     evener_http2_group_unref(evener_http2_group_of(connection));
     evener_http2_connection_free_failure(connection);
