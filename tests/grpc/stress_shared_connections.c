@@ -1,12 +1,15 @@
 /* Channels that share connections, over both transports: 1,000 equal channels to 10 servers have 10 connections; then
  * channels are opened, given other settings, reset and closed at random by 8 threads that also make calls on them. No
- * call fails, and at the end the servers have no connection. The kernel counts the servers' ends of the connections. */
+ * call fails, and at the end there is no connection. */
+#include <dirent.h>
 #include <inttypes.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 
 #include <evener/evener.h>
@@ -139,43 +142,52 @@ static void *run(void *arg)
     return NULL;
 }
 
-/* Return the number of connections that servers have accepted and that neither side has closed. */
-static unsigned connections_in(const char *file)
+static uint16_t port_of(const struct sockaddr_storage *address)
 {
-    unsigned count = 0;
-    FILE *table = fopen(file, "re");
-    if (table == NULL) {
+    switch (address->ss_family) {
+    case AF_INET:
+        return ntohs(((const struct sockaddr_in *)address)->sin_port);
+    case AF_INET6:
+        return ntohs(((const struct sockaddr_in6 *)address)->sin6_port);
+    default:
         return 0;
     }
-    char line[256];
-    while (fgets(line, sizeof line, table) != NULL) {
-        unsigned port;
-        unsigned state;
-        if (sscanf(line, " %*u: %*[0-9A-F]:%x %*[0-9A-F]:%*x %x", &port, &state) == 2 && state == 1) {
-            for (size_t i = 0; i < SERVERS; i++) {
-                count += demo_server_port(servers[i]) == port;
-            }
+}
+
+static bool is_server_port(uint16_t port)
+{
+    for (size_t i = 0; i < SERVERS; i++) {
+        if (demo_server_port(servers[i]) == port) {
+            return true;
         }
     }
-    (void)fclose(table);
-    return count;
+    return false;
 }
 
-static unsigned connections_now(void)
-{
-    return connections_in("/proc/net/tcp") + connections_in("/proc/net/tcp6"); /* the servers listen on both */
-}
+/* The ends of the servers' connections that this program, which is client and server, has open. Its own sockets are
+ * asked: the kernel's tables come in pieces, and miss or repeat one while other programs open and close theirs. */
+typedef struct ends {
+    unsigned clients, servers;
+} ends;
 
-/* The kernel writes its tables in pieces: while other programs open and close sockets one may be counted twice, or not at
- * all. So the same number counts when it is read twice in a row. */
-static unsigned connections(void)
+static ends count_ends(void)
 {
-    unsigned before = connections_now();
-    unsigned count = connections_now();
-    while (count != before) {
-        before = count;
-        count = connections_now();
+    ends count = {0, 0};
+    DIR *descriptors = opendir("/proc/self/fd");
+    if (descriptors == NULL) {
+        abort();
     }
+    for (const struct dirent *entry = readdir(descriptors); entry != NULL; entry = readdir(descriptors)) {
+        const int fd = atoi(entry->d_name);
+        struct sockaddr_storage own = {.ss_family = AF_UNSPEC}, peer = {.ss_family = AF_UNSPEC};
+        socklen_t own_bytes = sizeof own, peer_bytes = sizeof peer;
+        if (getsockname(fd, (struct sockaddr *)&own, &own_bytes) == 0 &&
+            getpeername(fd, (struct sockaddr *)&peer, &peer_bytes) == 0) {
+            count.servers += is_server_port(port_of(&own));
+            count.clients += is_server_port(port_of(&peer));
+        }
+    }
+    (void)closedir(descriptors);
     return count;
 }
 
@@ -187,16 +199,25 @@ static void require(bool holds, const char *what, unsigned value)
     }
 }
 
-/* Wait until the servers have no connection any more. They see the end of one a moment after the client. */
+/* Every channel has used its connections: both ends of each are open. */
+static void require_one_per_server(const char *what)
+{
+    const ends count = count_ends();
+    require(count.clients == SERVERS, what, count.clients);
+    require(count.servers == SERVERS, what, count.servers);
+}
+
+/* Wait until no connection is left. The servers see the end of one a moment after the client. */
 static void require_none_left(const char *what)
 {
-    unsigned left = connections();
+    ends count = count_ends();
     const struct timespec moment = {.tv_nsec = 10000000};
-    for (unsigned i = 0; i < 3000 && left != 0; i++) {
+    for (unsigned i = 0; i < 3000 && count.clients + count.servers != 0; i++) {
         nanosleep(&moment, NULL);
-        left = connections();
+        count = count_ends();
     }
-    require(left == 0, what, left);
+    require(count.clients == 0, what, count.clients);
+    require(count.servers == 0, what, count.servers);
 }
 
 static void many_equal_channels(void)
@@ -213,11 +234,11 @@ static void many_equal_channels(void)
             exit(1);
         }
     }
-    require(connections() == SERVERS, "connections of equal channels", connections());
+    require_one_per_server("connections of equal channels");
     for (size_t i = 0; i < EQUAL; i++) {
         call_once(equal[i]);
     }
-    require(connections() == SERVERS, "connections of equal channels after calls", connections());
+    require_one_per_server("connections of equal channels after calls");
     for (size_t i = 0; i < EQUAL; i++) {
         evener_channel_unref(equal[i]);
     }
