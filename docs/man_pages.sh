@@ -1,6 +1,7 @@
 #!/bin/sh
 # man_pages.sh FOLDER VERSION HEADER...: write a manual page per public function, FOLDER/FUNCTION.3, from the comments of
-# the headers. Functions that follow each other without a blank line share the comment above them.
+# the headers. Functions that follow each other without a blank line, or with an inline body between them, share the
+# comment above them.
 set -eu
 folder=$1 version=$2
 shift 2
@@ -17,7 +18,7 @@ function escape(text) {
 function summary(    text, i) {
     text = remark
     for (i = 1; remark == "" && i <= count && comment[i] != ""; i++) text = text (i > 1 ? " " : "") comment[i]
-    if (match(text, /[.:;] [A-Z`]/)) text = substr(text, 1, RSTART - 1)
+    if (match(text, /[.:;] [A-Z`]|[.] evener/)) text = substr(text, 1, RSTART - 1)
     sub(/[.:;]$/, "", text)
     return text
 }
@@ -26,7 +27,7 @@ function page(declaration,    name, file, i, is_code, is_open, line) {
     sub(/ *\(.*/, "", name)
     sub(/.*[ *]/, "", name)
     file = folder "/" name ".3"
-    sub(/^EVENER_API /, "", declaration)
+    sub(/^(EVENER_API|static inline) /, "", declaration)
     sub(/ EVENER_PRINTF.*;/, ";", declaration)
     print ".TH " name " 3 \"\" \"evener " version "\" \"evener C API\"" >file
     print ".SH NAME\n" name " \\- " escape(summary()) >file
@@ -48,7 +49,7 @@ function page(declaration,    name, file, i, is_code, is_open, line) {
     close(file)
 }
 FNR == 1 { header = FILENAME; sub(/.*\//, "", header); count = 0; inside = 0; declaration = "" }
-declaration != "" || /^EVENER_API / {
+declaration != "" || /^(EVENER_API|static inline) / {
     text = $0
     if (declaration == "") remark = ""
     if (match(text, / *\/\*.*\*\/$/)) {
@@ -57,7 +58,8 @@ declaration != "" || /^EVENER_API / {
         text = substr(text, 1, RSTART - 1)
     }
     sub(/^ +/, "", text)
-    declaration = declaration (declaration != "" ? " " : "") text
+    if (text == "{") declaration = declaration ";" # the body of an inline function
+    else declaration = declaration (declaration != "" ? " " : "") text
     if (declaration ~ /;$/) {
         if (declaration ~ /\(/) page(declaration)
         declaration = ""

@@ -60,10 +60,14 @@ if command -v groff >/dev/null && command -v tbl >/dev/null && command -v precon
     problems=$(groff -k -t -mandoc -Tutf8 -wmac -z "$scratch"/pages/* 2>&1)
     [ -z "$problems" ] || { echo "$problems"; exit 1; }
 fi
-# Each function of the headers has a page.
-diff <(grep -hv '^#' "$root"/usr/include/evener/*.h | tr '\n' ' ' | grep -oE 'EVENER_API [^;{]*[ *]evener_[a-z0-9_]+\(' |
+# Each function of the headers has a page, whose first line says what it does.
+diff <(grep -hv '^#' "$root"/usr/include/evener/*.h | tr '\n' ' ' |
+    grep -oE '(EVENER_API|static inline) [^;{]*[ *]evener_[a-z0-9_]+\(' |
     sed 's/($//' | grep -oE 'evener_[a-z0-9_]+$' | sort -u) <(cd "$root/usr/share/man/man3" && printf '%s\n' *.3.gz |
     sed 's/\.3\.gz$//' | sort -u)
+vague=$(zgrep -h -A 1 '^\.SH NAME' "$root"/usr/share/man/man3/*.gz | grep '^evener_' |
+    grep -v -E ' \\- [A-Z][a-z]+[ ,;]' || true)
+[ -z "$vague" ] || { printf 'man pages that do not begin with a verb:\n%s\n' "$vague"; exit 1; }
 echo "man pages: ok"
 printf '#include <stdio.h>\n#include <evener/evener.h>\nint main(void) { return puts(evener_version_string()) < 0; }\n' \
     >"$scratch/program.c"

@@ -194,11 +194,12 @@ EVENER_API evener_status_code evener_channel_wait_ready(evener_channel *channel,
 EVENER_API evener_status_code evener_channel_wait_ready_backends(evener_channel *channel, size_t count,
                                                                  uint64_t timeout_ms, evener_status *status);
 
-/* Start connecting if IDLE (a policy that connects on demand, such as ring_hash, connects one backend); ask the
- * resolver to resolve again; end every backoff now (grpc: ResetConnectBackoff). Any thread; takes effect shortly
- * after. */
+/* Start connecting if IDLE. A policy that connects on demand, such as ring_hash, connects one backend. Any thread; takes
+ * effect shortly after. */
 EVENER_API void evener_channel_connect(evener_channel *channel);
+/* Ask the resolver to resolve again. It may coalesce and rate-limit such hints. Any thread; takes effect shortly after. */
 EVENER_API void evener_channel_resolve_now(evener_channel *channel);
+/* End every backoff now (grpc: ResetConnectBackoff). Any thread; takes effect shortly after. */
 EVENER_API void evener_channel_reset_connect_backoff(evener_channel *channel);
 
 /* Replace the default service config of a live channel. Connections, calls and statistics stay. `json` NULL: none.
@@ -216,11 +217,15 @@ EVENER_API evener_status_code evener_channel_set_credentials(evener_channel *cha
                                                              const evener_credentials *credentials,
                                                              evener_status *status);
 
+/* Return the target as it was given. */
 EVENER_API const char *evener_channel_target(const evener_channel *channel);
 /* Return options.authority, or the default of the target. */
 EVENER_API const char *evener_channel_authority(const evener_channel *channel);
-EVENER_API evener_runtime *evener_channel_runtime(const evener_channel *channel);     /* borrowed */
-EVENER_API evener_transport *evener_channel_transport(const evener_channel *channel); /* borrowed */
+/* Return the runtime, borrowed. */
+EVENER_API evener_runtime *evener_channel_runtime(const evener_channel *channel);
+/* Return the transport, borrowed. */
+EVENER_API evener_transport *evener_channel_transport(const evener_channel *channel);
+/* Return whether calls wait for a READY backend if their options do not say it. */
 EVENER_API bool evener_channel_wait_for_ready_default(const evener_channel *channel);
 
 /* ---- picks: calls of evener/call.h pick inside; for any other protocol, picks are all that is needed ---- */

@@ -85,7 +85,7 @@ struct evener_loop {
     const evener_loop_vtable *vtable;
 };
 
-/* Wrappers of the functions above. */
+/* Call the function of that name in the loop's vtable. */
 static inline uint64_t evener_loop_now_ns(evener_loop *loop)
 {
     return loop->vtable->now_ns(loop);

@@ -180,6 +180,7 @@ typedef struct evener_policy_choice {
  * ("loadBalancingConfig", "outlier_detection.childPolicy"). Ended with evener_policy_choice_clear(). Any thread. */
 EVENER_API evener_status_code evener_policy_choose(const evener_policy_set *set, const char *json, const char *where,
                                                    evener_policy_choice *choice, evener_status *status);
+/* Release what a choice holds, and empty it. NULL and an empty choice are allowed. Any thread. */
 EVENER_API void evener_policy_choice_clear(evener_policy_choice *choice);
 
 EVENER_END_DECLS

@@ -20,11 +20,14 @@ EVENER_API evener_status_code evener_target_parse(const char *text, evener_targe
 /* Free a target. NULL is allowed. */
 EVENER_API void evener_target_destroy(evener_target *target);
 
-/* Return a part of the target. The strings live as long as the target. Never NULL ("" for an absent part). */
-EVENER_API const char *evener_target_text(const evener_target *target);      /* the original text */
-EVENER_API const char *evener_target_scheme(const evener_target *target);    /* "dns" */
-EVENER_API const char *evener_target_authority(const evener_target *target); /* "8.8.8.8:53" */
-EVENER_API const char *evener_target_endpoint(const evener_target *target);  /* "orders.prod:50051" */
+/* Return the original text. It lives as long as the target, as the other strings. */
+EVENER_API const char *evener_target_text(const evener_target *target);
+/* Return the scheme ("dns"). */
+EVENER_API const char *evener_target_scheme(const evener_target *target);
+/* Return the authority ("8.8.8.8:53"), "" without one. */
+EVENER_API const char *evener_target_authority(const evener_target *target);
+/* Return the endpoint ("orders.prod:50051"), "" without one. */
+EVENER_API const char *evener_target_endpoint(const evener_target *target);
 /* Return the endpoint with its leading '/', for schemes whose endpoint is a path ("/etc/orders.endpoints"). */
 EVENER_API const char *evener_target_path(const evener_target *target);
 

@@ -58,7 +58,7 @@ EVENER_API evener_status_code evener_tls_watch_start(evener_channel *channel, co
  * stay in force. Threads as there. */
 EVENER_API evener_status_code evener_tls_watch_read_now(evener_tls_watch *watch, evener_status *status);
 
-/* Errors: INVALID_ARGUMENT (stats->size). Threads as evener_tls_watch_start(). */
+/* Take a snapshot of the watch's counters into *stats. Errors: INVALID_ARGUMENT (stats->size). Threads as evener_tls_watch_start(). */
 EVENER_API evener_status_code evener_tls_watch_get_stats(evener_tls_watch *watch, evener_tls_watch_stats *stats,
                                                          evener_status *status);
 
