@@ -98,8 +98,9 @@ typedef struct evener_call_options {
     uint64_t timeout_ms; /* for the whole call, waiting for a backend included; 0: no deadline. A shorter one in
                             the service config's methodConfig wins */
     evener_wait_for_ready wait_for_ready;
-    /* Sent with the call. Keys in lower case; values of "-bin" keys are plain bytes (the core encodes them), others
-     * printable ASCII. */
+    /* Sent with the call. Keys in lower case; values of "-bin" keys are plain bytes (the transport encodes them), others
+     * printable ASCII without spaces at their ends. INVALID_ARGUMENT otherwise, and for headers that the transport
+     * writes itself: te, host, user-agent, content-type, grpc-timeout and so on. */
     const evener_metadata *metadata;
     size_t metadata_count;
     uint64_t hash; /* for policies that hash (ring_hash); used when has_hash */

@@ -491,8 +491,9 @@ Test(grpc_core_call, metadata_that_cannot_be_sent_is_named)
     static const struct {
         evener_metadata entry;
         const char *message;
-    } all[] = {{{"Upper", "1", 1}, "metadata key \"Upper\" is not legal"},
-               {{"x-a", "\n", 1}, "the value of metadata key \"x-a\" is not printable ASCII"}};
+    } all[] = {{{"Upper", "1", 1}, "metadata key \"Upper\": keys are lower-case"},
+               {{"grpc-timeout", "1n", 2}, "metadata key \"grpc-timeout\" is reserved"},
+               {{"x-a", "\n", 1}, "metadata value of \"x-a\": printable ASCII"}};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         const evener_metadata both[] = {{"x-good-bin", "\n", 1}, all[i].entry};
         const evener_call_begin_args args = {

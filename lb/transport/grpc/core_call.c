@@ -9,6 +9,7 @@
 #include <grpc/support/alloc.h>
 #include <grpc/support/time.h>
 
+#include "lb/base/metadata_rules.h"
 #include "lb/transport/grpc/bytes.h"
 #include "lb/transport/grpc/engine.h"
 #include "lb/transport/grpc/fate.h"
@@ -62,22 +63,6 @@ void evener_grpc_core_call_unref(evener_grpc_core_call *call)
     free(call);
 }
 
-static evener_status_code check_metadata(const grpc_metadata *copy, const evener_metadata *entry, evener_status *status)
-{
-    if (!grpc_header_key_is_legal(copy->key)) {
-        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
-                                 "metadata key \"%s\" is not legal: lower-case letters, digits, '-', '_' and '.'",
-                                 entry->key);
-    }
-    if (!grpc_is_binary_header(copy->key) && !grpc_header_nonbin_value_is_legal(copy->value)) {
-        return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
-                                 "the value of metadata key \"%s\" is not printable ASCII: a key that ends in \"-bin\" "
-                                 "takes any bytes",
-                                 entry->key);
-    }
-    return EVENER_STATUS_OK;
-}
-
 /* The core compresses the messages of a call whose metadata say so, and does not send this key. */
 static void add_compression(evener_grpc_core_call *call, evener_compression compression)
 {
@@ -105,6 +90,9 @@ static evener_status_code copy_metadata(evener_grpc_core_call *call, const evene
                                         evener_status *status)
 {
     call->metadata = call->inlined;
+    if (!evener_metadata_check(args->metadata, args->metadata_count, status)) {
+        return EVENER_STATUS_INVALID_ARGUMENT;
+    }
     const size_t room = args->metadata_count + 2; /* and compression, and previous attempts */
     if (room > EVENER_GRPC_METADATA_INLINE) {
         call->metadata = calloc(room, sizeof *call->metadata);
@@ -117,12 +105,8 @@ static evener_status_code copy_metadata(evener_grpc_core_call *call, const evene
         grpc_metadata *copy = &call->metadata[i];
         copy->key = grpc_slice_from_copied_string(entry->key);
         copy->value = grpc_slice_from_copied_buffer(entry->value_bytes > 0 ? entry->value : "", entry->value_bytes);
-        call->metadata_count = i + 1;
-        const evener_status_code code = check_metadata(copy, entry, status);
-        if (code != EVENER_STATUS_OK) {
-            return code;
-        }
     }
+    call->metadata_count = args->metadata_count;
     add_compression(call, args->compression);
     add_previous_attempts(call, args->previous_attempts);
     return EVENER_STATUS_OK;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lb/base/c_locale.h"
+#include "lb/base/metadata_rules.h"
 #include "lb/transport/http2/compression.h"
 #include "lb/transport/http2/flow_control.h"
 #include "lb/transport/http2/group.h"
@@ -355,7 +356,7 @@ static evener_status_code check_args(const evener_call_begin_args *args, evener_
         return evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "authority \"%s\" cannot be sent",
                                  args->authority);
     }
-    if (args->metadata_count > 0 && !evener_http2_metadata_check(args->metadata, args->metadata_count, status)) {
+    if (args->metadata_count > 0 && !evener_metadata_check(args->metadata, args->metadata_count, status)) {
         return EVENER_STATUS_INVALID_ARGUMENT;
     }
     if (args->unary && args->request != NULL && args->send_bytes_max > 0 &&

@@ -6,6 +6,8 @@
 
 #include <nghttp2/nghttp2.h>
 
+#include "lb/base/metadata_rules.h"
+
 /* ---- grpc-timeout ---- */
 
 #define TIMEOUT_MAX UINT64_C(99999999)
@@ -215,91 +217,6 @@ bool evener_http2_content_type_is_grpc(const uint8_t *text, size_t bytes)
            (bytes == wanted_bytes || text[wanted_bytes] == '+' || text[wanted_bytes] == ';');
 }
 
-/* ---- metadata to send ---- */
-
-static bool key_is_reserved(const char *key)
-{
-    static const char *const reserved[] = {"connection",
-                                           "content-length",
-                                           "content-type",
-                                           "grpc-accept-encoding",
-                                           "grpc-encoding",
-                                           "grpc-message",
-                                           "grpc-previous-rpc-attempts",
-                                           "grpc-status",
-                                           "grpc-timeout",
-                                           "host",
-                                           "keep-alive",
-                                           "proxy-connection",
-                                           "te",
-                                           "transfer-encoding",
-                                           "upgrade",
-                                           "user-agent"};
-    for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++) {
-        if (strcmp(key, reserved[i]) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool key_is_valid(const char *key)
-{
-    if (key == NULL || *key == '\0') {
-        return false;
-    }
-    for (; *key != '\0'; key++) {
-        const char c = *key;
-        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-' || c == '.')) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool value_is_valid(const evener_metadata *entry)
-{
-    if (entry->value == NULL) {
-        return entry->value_bytes == 0;
-    }
-    if (evener_http2_key_is_binary(entry->key, strlen(entry->key))) {
-        return true;
-    }
-    for (size_t i = 0; i < entry->value_bytes; i++) {
-        if (entry->value[i] < 0x20 || entry->value[i] > 0x7e) {
-            return false;
-        }
-    }
-    /* RFC 9113 section 8.2.1: no whitespace at either end. */
-    return entry->value_bytes == 0 || (entry->value[0] != ' ' && entry->value[entry->value_bytes - 1] != ' ');
-}
-
-bool evener_http2_metadata_check(const evener_metadata *metadata, size_t count, evener_status *status)
-{
-    for (size_t i = 0; i < count; i++) {
-        const evener_metadata *entry = &metadata[i];
-        if (!key_is_valid(entry->key)) {
-            evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
-                              "metadata key \"%s\": keys are lower-case letters, digits, \"_\", \"-\" and \".\"",
-                              entry->key != NULL ? entry->key : "(NULL)");
-            return false;
-        }
-        if (key_is_reserved(entry->key)) {
-            evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
-                              "metadata key \"%s\" is reserved: the transport writes it", entry->key);
-            return false;
-        }
-        if (!value_is_valid(entry)) {
-            evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT,
-                              "metadata value of \"%s\": printable ASCII without spaces at its ends is allowed; send "
-                              "other bytes under a key that ends with \"-bin\"",
-                              entry->key);
-            return false;
-        }
-    }
-    return true;
-}
-
 /* ---- received metadata ---- */
 
 #define CAPACITY_FIRST 512
@@ -357,7 +274,7 @@ static bool add_one(evener_http2_metadata_in *in, const uint8_t *key, size_t key
 bool evener_http2_metadata_in_add(evener_http2_metadata_in *in, const uint8_t *key, size_t key_bytes,
                                   const uint8_t *value, size_t value_bytes)
 {
-    if (!evener_http2_key_is_binary((const char *)key, key_bytes)) {
+    if (!evener_metadata_key_is_binary((const char *)key, key_bytes)) {
         return add_one(in, key, key_bytes, value, value_bytes, false);
     }
     for (;;) {

@@ -34,12 +34,6 @@ size_t evener_http2_base64_encode(const uint8_t *from, size_t bytes, char *to);
 /* Decode padded or unpadded base64 into `to` (room for bytes / 4 * 3 + 3; may be `from`). False: not base64. */
 bool evener_http2_base64_decode(const uint8_t *from, size_t bytes, uint8_t *to, size_t *decoded_bytes);
 
-static inline bool evener_http2_key_is_binary(const char *key, size_t bytes)
-{
-    return bytes > 4 && key[bytes - 4] == '-' && key[bytes - 3] == 'b' && key[bytes - 2] == 'i' &&
-           key[bytes - 1] == 'n';
-}
-
 /* ---- statuses ---- */
 
 /* Return the status of an answer that is not gRPC's, by its HTTP status. */
@@ -54,12 +48,7 @@ bool evener_http2_grpc_status_read(const uint8_t *text, size_t bytes, uint32_t *
 /* Return whether a content-type is gRPC's: application/grpc, alone or with "+..." or ";...". */
 bool evener_http2_content_type_is_grpc(const uint8_t *text, size_t bytes);
 
-/* ---- metadata ---- */
-
-/* Return whether metadata may be sent: keys of lower-case letters, digits, "_", "-" and "."; none that the transport
- * writes itself; printable ASCII values unless the key ends with "-bin". Fills `status` with INVALID_ARGUMENT if
- * not. */
-bool evener_http2_metadata_check(const evener_metadata *metadata, size_t count, evener_status *status);
+/* ---- received metadata ---- */
 
 /* Received metadata of one header block, decoded and copied. Zeroed: empty. */
 typedef struct evener_http2_metadata_in {

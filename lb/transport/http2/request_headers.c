@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lb/base/metadata_rules.h"
+
 #define BORROWED (NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE)
 #define FIXED_MAX 12
 #define ON_STACK_MAX 48
@@ -29,7 +31,7 @@ static size_t put_metadata(const evener_http2_call *call, nghttp2_nv *to, char *
     for (size_t i = 0; i < call->metadata_count; i++) {
         const evener_metadata *entry = &call->metadata[i];
         const size_t key_bytes = strlen(entry->key);
-        if (!evener_http2_key_is_binary(entry->key, key_bytes)) {
+        if (!evener_metadata_key_is_binary(entry->key, key_bytes)) {
             to[i] = borrowed(entry->key, key_bytes, entry->value != NULL ? entry->value : "", entry->value_bytes);
             continue;
         }
@@ -45,7 +47,7 @@ static size_t base64_room(const evener_http2_call *call)
 {
     size_t bytes = 1;
     for (size_t i = 0; i < call->metadata_count; i++) {
-        if (evener_http2_key_is_binary(call->metadata[i].key, strlen(call->metadata[i].key))) {
+        if (evener_metadata_key_is_binary(call->metadata[i].key, strlen(call->metadata[i].key))) {
             bytes += EVENER_HTTP2_BASE64_BYTES(call->metadata[i].value_bytes);
         }
     }
