@@ -253,6 +253,13 @@ static void drive_open(load *l, uint64_t *last_ns)
     }
 }
 
+/* Return whether as many calls as --calls says have begun. False without --calls. */
+static bool made_all_calls(const load *l)
+{
+    const uint64_t begun = l->options->rate > 0 ? l->schedule.started : l->started;
+    return l->options->calls_max != 0 && begun >= l->options->calls_max;
+}
+
 /* Return how the run went; all calls have ended. */
 static load_run summary(const load *l)
 {
@@ -267,8 +274,7 @@ static load_run summary(const load *l)
         run.not_started = load_schedule_not_started(&l->schedule);
         run.window_s = timed && duration_s < spread_s ? duration_s : spread_s;
     } else {
-        const bool all_calls = l->options->calls_max != 0 && l->started >= l->options->calls_max;
-        run.window_s = timed && !all_calls ? duration_s : run.elapsed_s;
+        run.window_s = timed && !made_all_calls(l) ? duration_s : run.elapsed_s;
     }
     run.window_s = run.window_s > 0 ? run.window_s : run.elapsed_s;
     return run;
@@ -373,6 +379,10 @@ static int report(load *l, const load_run *outcome)
     if (l->options->has_failures_max && l->stats.failed > l->options->failures_max) {
         cli_error("%llu calls failed, more than --max-failures %llu", (unsigned long long)l->stats.failed,
                   (unsigned long long)l->options->failures_max);
+        return EXIT_FAILURE;
+    }
+    if (l->options->has_failures_max && interrupted && !made_all_calls(l)) {
+        cli_error("interrupted after %llu calls: --max-failures needs a whole run", (unsigned long long)l->stats.calls);
         return EXIT_FAILURE;
     }
     return EXIT_SUCCESS;

@@ -10,6 +10,7 @@
 
 #include "examples/evener/cli.h"
 #include "examples/evener/load_schedule.h"
+#include "lb/base/metadata_rules.h"
 
 #define TYPES (CLI_LIST | CLI_DESCRIBE)
 #define MESSAGES (CLI_CALL | CLI_LOAD)
@@ -245,13 +246,21 @@ static bool take_header(const entry *e, cli_options *options, char *value)
     for (char *c = value; *c != '\0'; c++) { /* HTTP/2 has lower-case names only (RFC 9113 section 8.2) */
         *c = (char)(*c >= 'A' && *c <= 'Z' ? *c | 0x20 : *c);
     }
-    char *text = colon + 1 + strspn(colon + 1, " ");
+    char *text = colon + 1 + strspn(colon + 1, " \t");
     size_t bytes = strlen(text);
+    while (bytes > 0 && strchr(" \t", text[bytes - 1]) != NULL) { /* no part of a value (RFC 9110 section 5.5) */
+        text[--bytes] = '\0';
+    }
     const size_t name_bytes = (size_t)(colon - value);
     if (name_bytes > 4 && strcmp(colon - 4, "-bin") == 0 && !base64_decode(text, &bytes)) {
         return cli_error("--%s \"%s: %s\": the value of a -bin header is needed in base64", e->name, value, text);
     }
-    options->headers[options->header_count++] = (evener_metadata){.key = value, .value = text, .value_bytes = bytes};
+    const evener_metadata header = {.key = value, .value = text, .value_bytes = bytes};
+    evener_status status;
+    if (!evener_metadata_check(&header, 1, &status)) {
+        return cli_error("--%s: %s", e->name, status.message);
+    }
+    options->headers[options->header_count++] = header;
     return true;
 }
 

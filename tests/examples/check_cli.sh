@@ -123,6 +123,14 @@ has "$err" '^header echo-a-bin: 68656c6c6f$'; has "$err" '^header echo-b-bin: ff
 for value in a 'aGVsbG8==' 'aGVsbG8=x' '****'; do
     run 2 "$evener" call "$target" $method -H "a-bin: $value"; has "$err" 'in base64'
 done
+run 0 "$evener" call "$target" /evener.demo.Echo/Unary --plaintext -H $'echo-me:\t in the middle \t' -v
+has "$err" '^header echo-me: in the middle$'
+for command in "call $target $method" "load $target $method -n 1" "list $target" "describe $target evener.demo.Echo"; do
+    for header in 'x y: 1' $'x: \001' 'x: ä' 'host: a' 'grpc-timeout: 1S'; do
+        # shellcheck disable=SC2086 # words
+        run 2 "$evener" $command --plaintext -H "$header"; has "$err" "^evener: --header: metadata (key|value of) \"${header%%:*}"
+    done
+done
 run 76 "$evener" call "$target" /no.Such/Method --plaintext --json; has "$out" '^\{"status":"UNIMPLEMENTED","code":12,'
 run 78 "$evener" call "$target" $method; has "$err" 'Did you mean --plaintext\?$'
 [ "$(wc -l <<<"$err")" -eq 2 ] || bad "lines of the core's log: $err"
@@ -351,18 +359,25 @@ for call in "$demo/UnaryCall --plaintext -d @" "$demo/Exchange --plaintext -d @-
 done
 
 # Interrupted between two calls: the figures are of the call that was sent, and none is sent too early.
+# --max-failures judges whole runs.
 for signal in INT TERM; do
-    : >"$scratch/out"
-    "$evener" load "$target" $method --plaintext --rate 0.001 --duration 3000 --json >"$scratch/out" 2>"$scratch/err" &
-    load=$!
-    for _ in $(seq 300); do # until it catches SIGTERM
-        (($((16#$(sed -n 's/^SigCgt:\t*//p' /proc/$load/status 2>/dev/null || echo 0))) & 0x4000)) && break
-        sleep 0.1
+    for limit in "" "--max-failures 5"; do
+        : >"$scratch/out"
+        # shellcheck disable=SC2086 # words
+        "$evener" load "$target" $method --plaintext --rate 0.001 --duration 3000 $limit --json >"$scratch/out" 2>"$scratch/err" &
+        load=$!
+        for _ in $(seq 300); do # until it catches SIGTERM
+            (($((16#$(sed -n 's/^SigCgt:\t*//p' /proc/$load/status 2>/dev/null || echo 0))) & 0x4000)) && break
+            sleep 0.1
+        done
+        sleep 0.5 # the first call is sent at once, the second would be after 1,000 s
+        kill -$signal $load
+        wait $load
+        status=$?
+        [ $status -eq $((${#limit} > 0)) ] || bad "load $limit ended with $status: $(cat "$scratch/err")"
+        has "$(cat "$scratch/out")" "^\{\"calls\":[01],\"failed\":0,\"calls_per_s\":$number,\"p50_us\":([0-9]{1,9}\\.|null)"
+        [ -z "$limit" ] || has "$(cat "$scratch/err")" 'interrupted after [01] calls: --max-failures needs a whole run'
     done
-    sleep 0.5 # the first call is sent at once, the second would be after 1,000 s
-    kill -$signal $load
-    wait $load || bad "load ended with $?: $(cat "$scratch/err")"
-    has "$(cat "$scratch/out")" "^\{\"calls\":[01],\"failed\":0,\"calls_per_s\":$number,\"p50_us\":([0-9]{1,9}\\.|null)"
 done
 
 # A call without a deadline at a server that does not answer: an interrupt ends it.
