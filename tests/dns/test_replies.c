@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <ares.h>
 #include <criterion/criterion.h>
 
 #include "resolver/dns/reply.h"
@@ -429,10 +430,15 @@ Test(dns_replies, records_beyond_the_counts_are_left_out)
         put_a(&m, "x.example", 20, 3);
         cr_assert_str_eq(read_message(EVENER_DNS_SRV, &m), expected[additional], "%u", additional);
     }
-    /* More are counted than there are: c-ares 1.34 refuses the message, and with older ones what is there is used. */
+    /* More are counted than there are: what reads the services (ares_compat.c) decides. */
     m.bytes[11] = 9;
     const char *const read = read_message(EVENER_DNS_SRV, &m);
-    cr_assert(strcmp(read, "NODATA for 50 s, a malformed answer") == 0 || strstr(read, "(x.example 0.0.0.3)") != NULL,
+    int version;
+    (void)ares_version(&version);
+    const bool may_be_refused = version > 0x011201; /* seen: used with 1.18.1, refused with 1.34 */
+    const bool may_be_used = version < 0x011c00;    /* from here on ares_dns_parse() reads it, which refuses it */
+    cr_assert((may_be_refused && strcmp(read, "NODATA for 50 s, a malformed answer") == 0) ||
+                  (may_be_used && strstr(read, "(x.example 0.0.0.3)") != NULL),
               "%s", read);
 }
 
