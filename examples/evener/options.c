@@ -367,7 +367,8 @@ static const struct {
      "Sends calls and prints, for each backend, its calls, share, latencies, failures and state.\n"
      "The request is JSON; with a slash in front of the method, or --data-hex, it is bytes.\n"
      "Latencies are of all calls, with --rate from the time when a call was due; a failed call\n"
-     "counts with the time until it failed. Calls per second are over --duration.\n"},
+     "counts with the time until it failed. Calls per second are over the time\n"
+     "for which calls were asked: see evener(1), which says how all figures are made.\n"},
     {CLI_LIST, "list [OPTION...] TARGET [SERVICE], list --protoset FILE [SERVICE]",
      "Lists the services of a server (by reflection) or a descriptor set, or the methods of a service.\n"},
     {CLI_DESCRIBE, "describe [OPTION...] TARGET SYMBOL, describe --protoset FILE SYMBOL",
