@@ -87,12 +87,18 @@ static void enter(evener_pick_queue *queue, evener_pick_request *request)
     }
 }
 
+/* Note that a request does not wait because of a limit any more. The mutex is held. */
+static void end_limited_wait(evener_pick_queue *queue, evener_pick_request *request)
+{
+    request->full_at_ns = 0;
+    evener_limits_leave(&queue->channel->limits);
+}
+
 /* Leave the queue. The mutex is held. */
 static void leave(evener_pick_queue *queue, evener_pick_request *request)
 {
     if (request->full_at_ns != 0) {
-        request->full_at_ns = 0;
-        evener_limits_leave(&queue->channel->limits);
+        end_limited_wait(queue, request);
     }
     if (queue->to_try == request) {
         queue->to_try = request->next;
@@ -118,8 +124,7 @@ static void begin_limited_wait(evener_pick_queue *queue, evener_pick_request *re
     queue->expires_in_order = waits_for_limits(queue) == 1 || (queue->expires_in_order && is_last);
 }
 
-/* Retry all, as one that waited because of a limit has left without a pick: others may have queued up behind it. The
- * mutex is held. */
+/* Retry all, as one has ceased to wait because of a limit: others may have queued up behind it. The mutex is held. */
 static void wake_after(evener_pick_queue *queue, bool was_limited)
 {
     if (was_limited && queue->count > 0) {
@@ -300,6 +305,10 @@ static bool store_result(evener_pick_queue *queue, evener_pick_request *request,
     }
     const uint32_t state = __atomic_and_fetch(&request->state, ~(uint32_t)TRYING, __ATOMIC_RELAXED);
     if (outcome == EVENER_PICK_QUEUE) {
+        if (request->full_at_ns != 0 && !evener_pick_was_full(request->pick)) { /* it waits for a backend now */
+            end_limited_wait(queue, request);
+            wake_after(queue, true);
+        }
         if ((state & CANCELLED) != 0) {
             const bool was_limited = request->full_at_ns != 0;
             leave(queue, request);
@@ -313,7 +322,10 @@ static bool store_result(evener_pick_queue *queue, evener_pick_request *request,
     if (outcome == EVENER_PICK_COMPLETE) {
         evener_status_clear(status); /* pickers may leave something in it */
     }
+    const bool was_limited = request->full_at_ns != 0;
     leave(queue, request);
+    /* Others may have queued up behind it since the batch was taken, too late for this pass. */
+    wake_after(queue, was_limited && queue->to_try == &queue->requests);
     state_add(request, ENDED);
     request->result = status->code;
     if (w == NULL) {

@@ -465,6 +465,95 @@ Test(limits, without_a_backend_calls_fail_or_wait_as_ever)
     fixture_destroy(f);
 }
 
+/* A call that waits for a limit when the backends go away waits for a backend from then on, as those behind it. */
+Test(limits, a_wait_for_a_limit_becomes_one_for_a_backend)
+{
+    fixture *f = fixture_create(&(evener_channel_options){.policy = "round_robin", .calls_in_flight_max = 1});
+    fixture_push(f, "127.0.0.1:1");
+    fixture_connect(f);
+    evener_status status;
+    static waiting limited, behind, ready[4], failing;
+    evener_pick first;
+    const evener_pick_args waits = {.wait_for_ready = true};
+    cr_assert_eq(evener_channel_try_pick(f->channel, NULL, &first, &status), EVENER_PICK_COMPLETE);
+    cr_assert_eq(ask_with(f, &limited, waits), EVENER_PICK_QUEUE);
+    cr_assert_eq(ask_with(f, &behind, waits), EVENER_PICK_QUEUE);
+    fake_transport_set(f->transport, "127.0.0.1:1", FAKE_REFUSE, 0);
+    fake_transport_drop(f->transport, "127.0.0.1:1");
+    virtual_loop_run_until_idle(f->loop);
+    end(f, &first);
+    cr_expect_eq(stats_of(f).limited_calls_waiting, 0);
+    for (size_t i = 0; i < 4; i++) {
+        cr_assert_eq(ask_with(f, &ready[i], waits), EVENER_PICK_QUEUE);
+        virtual_loop_advance_ms(f->loop, 400);
+    }
+    cr_expect_neq(ask(f, &failing, 0), EVENER_PICK_QUEUE, "without wait_for_ready it fails at once");
+    cr_expect_eq(stats_of(f).limited_calls_expired, 0);
+    fake_transport_set(f->transport, "127.0.0.1:1", FAKE_ACCEPT, 0);
+    for (unsigned i = 0; i < 3000 && limited.ends == 0; i++) { /* until the backoff is over */
+        virtual_loop_advance_ms(f->loop, 100);
+    }
+    waiting *const all[] = {&limited, &behind, &ready[0], &ready[1], &ready[2], &ready[3]};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        cr_assert_eq(all[i]->ends, 1, "%zu", i);
+        cr_expect_eq(all[i]->status.code, EVENER_STATUS_OK, "%zu: %s", i, all[i]->status.message);
+        end(f, &all[i]->pick);
+    }
+    fixture_destroy(f);
+}
+
+/* ---- a call that comes while another is retried ---- */
+
+typedef struct late_call {
+    fixture *f;
+    waiting call;
+    bool has_come;
+} late_call;
+
+/* In the middle of the other's pick, as another thread might. */
+static void come_late(void *arg, const char *address, double load, const char *note)
+{
+    late_call *late = arg;
+    (void)address;
+    (void)load;
+    (void)note;
+    if (!late->has_come && late->f->channel->limits.waiting == 1) {
+        static const evener_pick_args args = {.size = sizeof args};
+        late->has_come = true;
+        late->call.request = (evener_pick_request){
+            .size = sizeof late->call.request, .pick = &late->call.pick, .callback = wait_ended, .arg = &late->call};
+        cr_assert_eq(evener_channel_pick_async(late->f->channel, &args, &late->call.request, &late->call.status),
+                     EVENER_PICK_QUEUE, "behind the one that is retried");
+    }
+}
+
+Test(limits, a_call_that_comes_while_another_is_retried_is_retried_too)
+{
+    fixture *f = connected((evener_channel_options){.policy = "p2c_ewma", .calls_in_flight_max = 2});
+    static late_call late;
+    const evener_pick_trace trace = {.size = sizeof trace, .arg = &late, .candidate = come_late};
+    evener_status status;
+    evener_pick picks[2];
+    waiting w = {0};
+    late.f = f;
+    for (size_t i = 0; i < 2; i++) {
+        cr_assert_eq(evener_channel_try_pick(f->channel, NULL, &picks[i], &status), EVENER_PICK_COMPLETE);
+    }
+    late.has_come = true; /* not in the first pick of the call */
+    cr_assert_eq(ask_with(f, &w, (evener_pick_args){.trace = &trace}), EVENER_PICK_QUEUE);
+    late.has_come = false;
+    evener_pick_done(&picks[0], NULL);
+    evener_pick_done(&picks[1], NULL);
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert(late.has_come);
+    cr_assert_eq(w.ends, 1);
+    cr_assert_eq(late.call.ends, 1, "there is room for it");
+    cr_expect_eq(late.call.status.code, EVENER_STATUS_OK);
+    end(f, &w.pick);
+    end(f, &late.call.pick);
+    fixture_destroy(f);
+}
+
 /* A backend that was neither tried nor is full is better than both. */
 Test(limits, a_tried_backend_is_avoided_beside_a_full_one)
 {
