@@ -312,20 +312,34 @@ void evener_shared_join_no_more(evener_shared *shared)
     }
 }
 
+/* Return whether the peer has further connections that nobody needs. While the shared one has members they are of use, as
+ * it serves until its successor is READY; they end with its last member. */
+static bool has_idle_further(const evener_shared_peer *peer)
+{
+    return peer->further_count > 0 && (peer->current == NULL || LIST_EMPTY(&peer->current->members));
+}
+
+static bool is_kept(const evener_shared_peer *peer)
+{
+    return peer->current != NULL && peer->current->is_kept;
+}
+
 void evener_shared_release_kept(evener_shared *shared)
 {
     /* A place may go with its last peer, and a peer with its last connection: each change begins anew. */
     evener_shared_place *place = evener_address_table_first(&shared->places);
     while (place != NULL) {
         evener_shared_peer *peer = LIST_FIRST(&place->peers);
-        while (peer != NULL && peer->further_count == 0 && (peer->current == NULL || !peer->current->is_kept)) {
+        while (peer != NULL && !has_idle_further(peer) && !is_kept(peer)) {
             peer = LIST_NEXT(peer, of_place);
         }
         if (peer == NULL) {
             place = evener_address_table_next(&shared->places, place);
             continue;
         }
-        evener_shared_end_further(peer);
+        if (has_idle_further(peer)) {
+            evener_shared_end_further(peer);
+        }
         if (peer->current != NULL) {
             keep_no_longer(peer->current);
         }

@@ -304,6 +304,9 @@ static void front_exchange_settings(evener_transport *a, evener_transport *b)
 {
     evener_shared_front *first = (evener_shared_front *)a;
     evener_shared_front *second = (evener_shared_front *)b;
+    if (first->now == second->now) {
+        return; /* nothing that connections depend on has changed */
+    }
     delist(first);
     delist(second);
     evener_shared *now = first->now;
@@ -334,12 +337,15 @@ static evener_status_code front_set_credentials(evener_transport *base, const ev
     args.credentials = credentials;
     evener_shared *after = NULL;
     const evener_status_code code = obtain_shared(before->factory, &args, before->is_alone, &after, status);
-    if (code == EVENER_STATUS_OK) {
+    if (code != EVENER_STATUS_OK) {
+        return code;
+    }
+    if (after != before) {
         delist(self);
         inherit(after, before);
         set_now(self, after);
-        evener_shared_unref(before);
     }
+    evener_shared_unref(before); /* of the two references to the same one it keeps one */
     return code;
 }
 

@@ -440,3 +440,41 @@ Test(http2_connection, garbage_after_the_settings_breaks_the_connection)
     h2_call_free(one);
     cr_assert_eq(h2_wait_state(peer, 2), EVENER_IDLE);
 }
+
+/* ---- a server that does not read ---- */
+
+static unsigned count_sockets(void)
+{
+    unsigned count = 0;
+    for (int descriptor = 0; descriptor < 1024; descriptor++) {
+        char path[64], what[64] = "";
+        snprintf(path, sizeof path, "/proc/self/fd/%d", descriptor);
+        count += readlink(path, what, sizeof what - 1) > 0 && strncmp(what, "socket:", 7) == 0;
+    }
+    return count;
+}
+
+/* What could not be sent is of calls that have ended: nothing would end the wait for it. */
+Test(http2_connection, one_that_was_given_up_is_closed_although_the_server_does_not_read)
+{
+    enum { LARGE_BYTES = 32 << 20, WINDOW = 0x7fffffff, INITIAL_WINDOW_SIZE = 4 };
+    static const uint32_t settings[][2] = {{INITIAL_WINDOW_SIZE, WINDOW}};
+    static const uint8_t wider[] = {0x7f, 0xff, 0, 0};
+    static uint8_t large[LARGE_BYTES];
+    const int few_bytes = 4096;
+    cr_assert_eq(setsockopt(server.fd, SOL_SOCKET, SO_RCVBUF, &few_bytes, sizeof few_bytes), 0);
+    raw_scene_connect_with(settings, 1);
+    raw_send(&raw, RAW_WINDOW_UPDATE, 0, 0, wider, sizeof wider);
+    const unsigned before = count_sockets();
+    while (peer->connection->unsent_bytes == 0) { /* until the kernel takes no more */
+        evener_status status;
+        h2_call *call = h2_call_start(
+            peer, &(h2_call_options){.request = large, .request_bytes = sizeof large, .timeout_ms = 200}, &status);
+        cr_assert_eq(h2_call_wait(call)->code, EVENER_STATUS_DEADLINE_EXCEEDED);
+        h2_call_free(call);
+    }
+    h2_disconnect(peer);
+    while (count_sockets() != before - 1) { /* or the suite's time-out */
+        usleep(1000);
+    }
+}

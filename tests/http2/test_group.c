@@ -2,11 +2,13 @@
 #include <criterion/criterion.h>
 
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "http2/bare_connection.h"
 #include "lb/transport/http2/group.h"
 
-enum { HEADERS = 1, SETTINGS = 4, GOAWAY = 7 };
+enum { HEADERS = 1, SETTINGS = 4, PING = 6, GOAWAY = 7 };
 enum { END_STREAM = 1, END_HEADERS = 4 };
 enum { MAX_CONCURRENT_STREAMS = 3 };
 #define CALLS_MAX 8
@@ -265,6 +267,47 @@ static void send_goaway(unsigned index, uint32_t last_stream)
 {
     const uint8_t payload[] = {0, 0, 0, (uint8_t)last_stream, 0, 0, 0, 0};
     bare_connection_feed(&members[index], GOAWAY, 0, 0, payload, sizeof payload);
+}
+
+/* A call that waits at a member, because its socket takes nothing, makes others wait elsewhere. They look again when it
+ * goes. */
+Test(http2_group, a_member_that_no_call_waits_at_any_more_has_room)
+{
+    static char junk[4096];
+    int ends[2];
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
+    bare_connection_open(&members[member_count++], ends[0]);
+    set_limit(1, 2);
+    member(1)->more_wanted = nothing;
+    cr_assert(evener_http2_group_join(member(1), member(0)));
+    evener_http2_group_opened(member(1));
+    begin(0);
+    begin(1);
+    begin(2);
+    work_all();
+    cr_assert(runs_on(0, 0) && runs_on(1, 1) && runs_on(2, 1));
+    while (write(ends[0], junk, sizeof junk) > 0 || write(ends[0], junk, 1) > 0) {
+    }
+    bare_connection_feed(&members[1], PING, 0, 0, "12345678", 8); /* its answer stays unsent, as what follows it */
+    bare_connection_work(&members[1]);
+    for (unsigned i = 1; i < 3; i++) { /* their streams count until the resets are sent */
+        evener_http2_calls.call_cancel(&calls[i].base, EVENER_STATUS_CANCELLED, "given up");
+    }
+    bare_connection_work(&members[1]);
+    begin(3);
+    bare_connection_work(&members[1]);
+    cr_assert(waits_on(3, 1));
+    begin(4);
+    bare_connection_work(&members[0]);
+    cr_assert(waits_on(4, 0));
+    while (read(ends[1], junk, sizeof junk) > 0) {
+    }
+    bare_connection_work(&members[1]);
+    cr_assert(runs_on(3, 1));
+    cr_assert(evener_http2_has_operations(member(0)), "it is to look for room again");
+    work_all();
+    cr_assert(runs_on(4, 1));
+    close(ends[1]);
 }
 
 Test(http2_group, a_member_that_takes_no_calls_leaves)

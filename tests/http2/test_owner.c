@@ -3,10 +3,12 @@
 #include <criterion/criterion.h>
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "http2/bare_connection.h"
 #include "http2/raw_scene.h"
 #include "lb/transport/http2/internal.h"
 
@@ -103,6 +105,169 @@ Test(http2_owner, many_calls_with_large_messages_are_served_by_callers)
     cr_assert(comes_to_be_served_by_callers(MANY, MANY));
     answer = "done";
     cr_assert(comes_to_be_served_by_callers(MANY, 0));
+}
+
+/* ---- one caller that serves for long ---- */
+
+static void end_long_call(caller *self, uint32_t stream)
+{
+    raw_answer(&raw, stream, answer);
+    pthread_join(self->thread, NULL);
+    cr_assert_eq(self->code, EVENER_STATUS_OK);
+}
+
+static bool comes_to_poll(void)
+{
+    for (unsigned i = 0; i < 100; i++) {
+        if (atomic_load(&peer->connection->owner) == EVENER_HTTP2_OWNER_POLLING) {
+            return true;
+        }
+        usleep(100);
+    }
+    return false;
+}
+
+/* Let a caller begin a call, and return when it waits for the socket. If the I/O thread had the connection when the call
+ * began, that serves it: then another call is made. */
+static uint32_t begin_long_call(caller *self)
+{
+    for (;;) {
+        uint32_t stream;
+        cr_assert_eq(pthread_create(&self->thread, NULL, call_once, self), 0);
+        do {
+            stream = raw_read_call(&raw, &frame);
+        } while (strstr(frame.headers, H2_ECHO "\n") == NULL); /* one of those is another call of the test */
+        if (comes_to_poll()) {
+            return stream;
+        }
+        end_long_call(self, stream);
+    }
+}
+
+typedef struct other_call {
+    evener_http2_call call;
+    pthread_t written_by, ended_by;
+    _Atomic unsigned written, ended;
+} other_call;
+
+static void on_other_written(evener_transport_call *call)
+{
+    other_call *self = call->arg;
+    self->written_by = pthread_self();
+    (void)atomic_fetch_add(&self->written, 1);
+}
+
+static void on_other_ended(evener_transport_call *call, const evener_call_end *end)
+{
+    other_call *self = call->arg;
+    (void)end;
+    self->ended_by = pthread_self();
+    (void)atomic_fetch_add(&self->ended, 1);
+}
+
+/* A caller that waits for its own call never runs the events of others: what they wait for may need this caller. */
+Test(http2_owner, events_of_other_calls_come_on_the_io_thread)
+{
+    static const evener_call_events events = {
+        .size = sizeof events, .written = on_other_written, .ended = on_other_ended};
+    static const evener_bytes message = {.data = (const uint8_t *)"hello", .length = 5};
+    raw_scene_connect();
+    for (unsigned round = 0; round < 50; round++) {
+        static other_call other;
+        caller blocking;
+        const uint32_t stream = begin_long_call(&blocking);
+        other = (other_call){.call.base.arg = &other};
+        const evener_call_begin_args args = {
+            .size = sizeof args, .events = &events, .method = H2_ECHO_STREAM, .deadline_ns = UINT64_MAX};
+        evener_status status;
+        cr_assert_eq(evener_http2_calls.call_begin(peer->connection, &other.call.base, &args, &status),
+                     EVENER_STATUS_OK);
+        if (round % 2 == 0) {
+            evener_http2_calls.call_write(&other.call.base, &message, false);
+            while (atomic_load(&other.written) == 0) {
+                usleep(100);
+            }
+            cr_assert_not(pthread_equal(other.written_by, blocking.thread));
+        }
+        evener_http2_calls.call_cancel(&other.call.base, EVENER_STATUS_CANCELLED, "given up");
+        while (atomic_load(&other.ended) == 0) {
+            usleep(100);
+        }
+        cr_assert_not(pthread_equal(other.ended_by, blocking.thread));
+        end_long_call(&blocking, stream);
+    }
+}
+
+/* The same, step by step, for a call that begins when the owner has begun its turn. */
+Test(http2_turns, a_callers_turn_leaves_the_operations_of_other_calls, .timeout = 60)
+{
+    static const evener_call_events events = {.size = sizeof events, .ended = on_other_ended};
+    static const uint32_t callers[] = {EVENER_HTTP2_OWNER_BLOCKING, EVENER_HTTP2_OWNER_GUEST,
+                                       EVENER_HTTP2_OWNER_GUEST_AWAITED};
+    static other_call others[2];
+    static evener_http2_call own;
+    static bare_connection bare;
+    bare_connection_open(&bare, -1);
+    evener_connection *connection = bare.connection;
+    own.base.arg = &others[0];
+    for (size_t i = 0; i < 2; i++) {
+        others[i].call.base.arg = &others[i];
+        evener_call_begin_args args = {
+            .size = sizeof args, .events = &events, .method = "/a.B/C", .deadline_ns = UINT64_MAX};
+        evener_status status;
+        cr_assert_eq(evener_http2_calls.call_begin(connection, &others[i].call.base, &args, &status), EVENER_STATUS_OK);
+    }
+    for (size_t i = 0; i < sizeof callers / sizeof *callers; i++) {
+        atomic_store(&connection->owner, callers[i]);
+        bare_connection_work(&bare);
+        cr_assert_eq(others[0].call.phase, EVENER_HTTP2_CALL_NONE);
+        cr_assert_eq(others[1].call.phase, EVENER_HTTP2_CALL_NONE);
+    }
+    bare_connection_begin(&bare, &own, &events, NULL);
+    atomic_store(&connection->owner, EVENER_HTTP2_OWNER_IO);
+    bare_connection_work(&bare);
+    cr_assert_eq(others[0].call.phase, EVENER_HTTP2_CALL_OPEN);
+    cr_assert_eq(others[1].call.phase, EVENER_HTTP2_CALL_OPEN);
+    cr_assert_eq(own.phase, EVENER_HTTP2_CALL_OPEN);
+    bare_connection_close(&bare);
+}
+
+/* The I/O thread leaves the connection to the caller until that has done. Then it gives the caller's seat back. */
+Test(http2_owner, the_io_thread_sleeps_until_a_long_call_is_over)
+{
+    caller blocking;
+    raw_scene_connect();
+    const uint32_t stream = begin_long_call(&blocking);
+    while (atomic_load(&peer->connection->lingers) ==
+           0) { /* in time it looks before the caller has read one of these */
+        raw_send(&raw, RAW_PING, 0, 0, "12345678", 8);
+        usleep(300);
+    }
+    while (atomic_load(&peer->connection->lingers) != 0) {
+        usleep(100);
+    }
+    end_long_call(&blocking, stream);
+    while (atomic_load(&peer->connection->seat) != NULL || atomic_load(&peer->connection->lingers) != 0) {
+        usleep(100);
+    }
+}
+
+Test(http2_owner, seats_are_given_back_whoever_came_first, .init = NULL)
+{
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET((size_t)sched_getcpu(), &one);
+    cr_assert_eq(sched_setaffinity(0, sizeof one, &one), 0); /* then the I/O thread often comes after the caller */
+    raw_scene_open();
+    raw_scene_connect();
+    for (unsigned i = 0; i < 40; i++) {
+        caller blocking;
+        cr_assert_eq(pthread_create(&blocking.thread, NULL, call_once, &blocking), 0);
+        end_long_call(&blocking, raw_read_call(&raw, &frame));
+        while (atomic_load(&peer->connection->seat) != NULL) {
+            usleep(100);
+        }
+    }
 }
 
 /* ---- a caller that takes a connection after its end ---- */

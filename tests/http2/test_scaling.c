@@ -11,6 +11,7 @@
 #include <evener/evener.h>
 
 #include "http2/raw_server.h"
+#include "lb/channel/reconfigure.h"
 
 #define ECHO "/evener.demo.Echo/Unary"
 #define SETTINGS_MAX_CONCURRENT_STREAMS 3
@@ -42,6 +43,7 @@ static void config_of(char config[128], unsigned max)
 
 /* 0: the default */
 static uint32_t limit_of_channels;
+static const char *user_agent_of_channels;
 
 static evener_channel *open_channel(const scene *s, unsigned max)
 {
@@ -55,6 +57,7 @@ static evener_channel *open_channel(const scene *s, unsigned max)
                                             .credentials = s->insecure,
                                             .transport_name = "http2",
                                             .backoff_initial_ms = 50,
+                                            .user_agent = user_agent_of_channels,
                                             .default_service_config = config,
                                             .connections_per_backend_max = limit_of_channels};
     cr_assert_eq(evener_channel_create(target, &options, &channel, &status), EVENER_STATUS_OK, "%s", status.message);
@@ -443,6 +446,100 @@ static void expect_connections(uint32_t limit, unsigned expected)
     await_ended(&s, expected + 2);
     cr_expect_eq(s.ok, expected + 2);
     for (unsigned i = 0; i < expected; i++) {
+        raw_close(&ends[i].peer);
+    }
+    close_scene(&s);
+}
+
+/* ---- a factory that reloads its file ---- */
+
+typedef struct reload {
+    evener_channel *live, *prepared;
+    bool reconnect;
+} reload;
+
+static void reconfigure(void *arg)
+{
+    const reload *self = arg;
+    evener_status status;
+    cr_assert_eq(evener_channel_reconfigure(self->live, self->prepared, false, self->reconnect, &status),
+                 EVENER_STATUS_OK, "%s", status.message);
+}
+
+/* Give the channel the settings of a new one, as a factory does. */
+static void reload_with(scene *s, unsigned max, const char *user_agent)
+{
+    user_agent_of_channels = user_agent;
+    reload self = {s->channel, open_channel(s, max), user_agent != NULL};
+    evener_runtime_call(s->runtime, reconfigure, &self);
+    evener_channel_unref(self.prepared);
+}
+
+/* Open a channel of at most three connections, two of which are busy with a call each. */
+static void open_with_two(scene *s, server_end ends[2])
+{
+    open_scene(s, 3);
+    start(s, 2);
+    for (size_t i = 0; i < 2; i++) {
+        accept_connection(s, &ends[i], 1);
+        read_calls(&ends[i], 1);
+    }
+}
+
+Test(scaling, goes_on_after_a_reload_that_concerns_no_connection)
+{
+    static server_end ends[3];
+    scene s;
+    open_with_two(&s, ends);
+    reload_with(&s, 3, NULL);
+    start(&s, 1);
+    accept_connection(&s, &ends[2], 1);
+    read_calls(&ends[2], 1);
+    for (size_t i = 0; i < 3; i++) {
+        answer_all(&ends[i]);
+    }
+    await_ended(&s, 3);
+    start(&s, 3); /* on the same three */
+    for (size_t i = 0; i < 3; i++) {
+        read_calls(&ends[i], 1);
+        answer_all(&ends[i]);
+    }
+    await_ended(&s, 6);
+    cr_expect_eq(s.ok, 6);
+    for (size_t i = 0; i < 3; i++) {
+        raw_close(&ends[i].peer);
+    }
+    close_scene(&s);
+}
+
+/* No connection that works is closed before the one that replaces it is READY. */
+Test(scaling, all_connections_serve_until_a_successor_is_ready)
+{
+    static server_end ends[3];
+    scene s;
+    open_with_two(&s, ends);
+    answer_all(&ends[0]);
+    answer_all(&ends[1]);
+    await_ended(&s, 2);
+    reload_with(&s, 3, "other/1");
+    raw_accept(&s.server, &ends[2].peer); /* the successor, which is not READY yet */
+    start(&s, 2);
+    read_calls(&ends[0], 1);
+    read_calls(&ends[1], 1);
+    answer_all(&ends[0]);
+    answer_all(&ends[1]);
+    await_ended(&s, 4);
+    const uint32_t settings[][2] = {{SETTINGS_MAX_CONCURRENT_STREAMS, 10}};
+    raw_handshake(&ends[2].peer, settings, 1);
+    for (size_t i = 0; i < 2; i++) { /* now they end */
+        cr_expect(raw_read_to_end(&ends[i].peer), "%zu", i);
+    }
+    start(&s, 1);
+    read_calls(&ends[2], 1);
+    answer_all(&ends[2]);
+    await_ended(&s, 5);
+    cr_expect_eq(s.ok, 5);
+    for (size_t i = 0; i < 3; i++) {
         raw_close(&ends[i].peer);
     }
     close_scene(&s);

@@ -167,8 +167,17 @@ static bool pass_on(const evener_connection *connection, evener_http2_op *op)
     return true;
 }
 
+/* Return whether a caller that waits for its own call is the owner, or its guest. */
+static bool is_owned_by_caller(const evener_connection *connection)
+{
+    const uint32_t owner = atomic_load_explicit(&connection->owner, memory_order_relaxed);
+    return owner == EVENER_HTTP2_OWNER_BLOCKING || owner == EVENER_HTTP2_OWNER_GUEST ||
+           owner == EVENER_HTTP2_OWNER_GUEST_AWAITED;
+}
+
 void evener_http2_connection_operate(evener_connection *connection)
 {
+    const bool is_callers_turn = is_owned_by_caller(connection);
     for (;;) {
         evener_http2_queue_node *node = evener_http2_queue_take(&connection->operations);
         if (node == NULL) {
@@ -177,6 +186,11 @@ void evener_http2_connection_operate(evener_connection *connection)
         evener_http2_op *op = EVENER_CONTAINER_OF(node, evener_http2_op, node);
         if (op->is_call && pass_on(connection, op)) {
             continue;
+        }
+        if (op->is_call && is_callers_turn && !EVENER_CONTAINER_OF(op, evener_http2_call, op)->blocking) {
+            /* Its events are the I/O thread's, to which this owner gives way: the call was counted before it was queued. */
+            evener_http2_queue_put(&connection->operations, node);
+            return;
         }
         /* Acquire: pairs with the release of evener_http2_submit(). From here on the operation may be queued again. */
         const uint32_t bits = atomic_fetch_and_explicit(&op->bits, EVENER_HTTP2_OP_LIVE, memory_order_acq_rel) &
@@ -200,7 +214,8 @@ void evener_http2_run_timers(evener_timer_heap *heap, uint64_t now_ns)
     }
 }
 
-/* Close a draining connection without calls. */
+/* Close a draining connection without calls. What a peer that does not read has left unsent is of calls that have ended,
+ * and is not waited for. */
 static void close_if_over(evener_connection *connection)
 {
     if (connection->phase != EVENER_HTTP2_PHASE_OPEN && connection->phase != EVENER_HTTP2_PHASE_SETTINGS) {
@@ -208,8 +223,10 @@ static void close_if_over(evener_connection *connection)
     }
     const bool session_is_over =
         nghttp2_session_want_read(connection->session) == 0 && nghttp2_session_want_write(connection->session) == 0;
-    const bool drained = connection->draining && !evener_http2_has_calls(connection) && connection->streams == 0;
-    if (connection->unsent_bytes == 0 && (session_is_over || drained)) {
+    const bool is_left = connection->draining && !evener_http2_has_calls(connection);
+    const bool is_stuck = is_left && connection->unsent_bytes > 0;
+    const bool is_drained = is_left && connection->streams == 0;
+    if (is_stuck || (connection->unsent_bytes == 0 && (session_is_over || is_drained))) {
         evener_http2_connection_break(connection, EVENER_STATUS_UNAVAILABLE,
                                       connection->goaway_received ? "the server ended the connection (GOAWAY)"
                                                                   : "the connection was ended");

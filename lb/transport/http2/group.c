@@ -219,8 +219,9 @@ static void move(evener_connection *from, evener_http2_call *call, evener_connec
     }
 }
 
-/* Return a member other than `from` with room, with the call counted; NULL: there is none. */
-static evener_connection *take_room(group *self, const evener_connection *from)
+/* Return a member other than `from` with room, with the call counted; NULL: there is none. `is_last`: no other call waits
+ * at `from`. Whoever sees the room gone sees no call waiting for it either. */
+static evener_connection *take_room(group *self, evener_connection *from, bool is_last)
 {
     pthread_mutex_lock(&self->mutex);
     evener_connection *to = NULL;
@@ -229,6 +230,9 @@ static evener_connection *take_room(group *self, const evener_connection *from)
     }
     if (to != NULL) {
         assign(to);
+        if (is_last) {
+            atomic_store(&from->waits, 0);
+        }
     }
     pthread_mutex_unlock(&self->mutex);
     return to;
@@ -245,7 +249,8 @@ static bool move_calls(evener_connection *connection, group *self)
         if (call->picked != connection) {
             continue;
         }
-        evener_connection *to = take_room(self, connection);
+        const bool is_last = link == &connection->waiting && call->link.previous == &connection->waiting;
+        evener_connection *to = take_room(self, connection, is_last);
         if (to == NULL) {
             break;
         }
@@ -258,13 +263,18 @@ static bool move_calls(evener_connection *connection, group *self)
 void evener_http2_group_turn(evener_connection *connection)
 {
     group *self = evener_http2_group_of(connection);
+    bool waited = atomic_load(&connection->waits) != 0;
     bool is_news = move_calls(connection, self);
     if (!evener_http2_link_is_empty(&connection->waiting)) {
+        waited = true;
         is_news = atomic_exchange(&connection->waits, 1) == 0 || is_news;
         is_news = move_calls(connection, self) || is_news; /* room that was given back before `waits` was set */
     }
     if (evener_http2_link_is_empty(&connection->waiting)) {
         atomic_store(&connection->waits, 0);
+        if (waited && self != NULL) {
+            nudge(self); /* it had no room for the calls of others while its own waited */
+        }
     } else if (is_news && connection->more_wanted != NULL) {
         evener_http2_connection_report(connection, EVENER_HTTP2_EVENT_MORE_WANTED);
     }
@@ -276,11 +286,11 @@ bool evener_http2_connection_calls_wait(const evener_connection *connection)
         return false;
     }
     group *self = atomic_load_explicit(&connection->group, memory_order_acquire);
-    bool is_full = true;
-    if (self != NULL) {
-        pthread_mutex_lock(&self->mutex);
-        is_full = oldest_with_room(self) == NULL;
-        pthread_mutex_unlock(&self->mutex);
+    if (self == NULL) {
+        return true;
     }
+    pthread_mutex_lock(&self->mutex);
+    const bool is_full = atomic_load(&connection->waits) != 0 && oldest_with_room(self) == NULL;
+    pthread_mutex_unlock(&self->mutex);
     return is_full;
 }

@@ -234,6 +234,7 @@ struct evener_connection {
     _Atomic uint32_t nonblocking;               /* calls under way whose events only the I/O thread may deliver */
     _Atomic uint32_t new_sleeper;               /* a caller fell asleep since an owner last looked for one */
     _Atomic uint32_t is_crowded;                /* the I/O thread serves the blocking calls too. Written by the owner */
+    _Atomic uint32_t lingers;                   /* linger_timer runs; otherwise a caller that leaves schedules a turn */
     _Atomic uint32_t scheduled;                 /* in the ready queue of the I/O thread, with a reference */
     _Atomic(evener_http2_seat *) seat;          /* of blocking owners; given back when they have stayed away */
     _Atomic uint32_t blocking_turns;            /* how often a blocking caller took the word */

@@ -113,11 +113,24 @@ static void remove_socket(evener_connection *connection)
     }
 }
 
+static void start_linger_timer(evener_http2_io_thread *thread, evener_connection *connection)
+{
+    connection->blocking_turns_seen = atomic_load_explicit(&connection->blocking_turns, memory_order_relaxed);
+    evener_timer_heap_start(&thread->timers, &connection->linger_timer, thread->now_ns + EVENER_HTTP2_LINGER_NS);
+    atomic_store_explicit(&connection->lingers, 1, memory_order_relaxed);
+}
+
+static void stop_linger_timer(evener_connection *connection)
+{
+    evener_timer_heap_stop(&connection->thread->timers, &connection->linger_timer);
+    atomic_store_explicit(&connection->lingers, 0, memory_order_relaxed);
+}
+
 /* Release everything of a closed connection, except its memory and the thread's reference. False: complete answers wait
  * to be read, and the thread goes on to run the deadlines of their calls. Owner. */
 static bool detach(evener_http2_io_thread *thread, evener_connection *connection)
 {
-    evener_timer_heap_stop(&thread->timers, &connection->linger_timer);
+    stop_linger_timer(connection);
     connection->is_disarmed = false;
     remove_socket(connection);
     evener_http2_connection_close(connection);
@@ -134,8 +147,22 @@ static bool detach(evener_http2_io_thread *thread, evener_connection *connection
 static void watch_again(evener_connection *connection)
 {
     connection->is_disarmed = false;
-    evener_timer_heap_stop(&connection->thread->timers, &connection->linger_timer);
+    stop_linger_timer(connection);
     evener_http2_seat_release(connection);
+}
+
+/* Start what looks after the connection until its next turn, and after its blocking owners. */
+static void start_timers(evener_http2_io_thread *thread, evener_connection *connection)
+{
+    const uint64_t next_ns = evener_http2_next_timer_ns(&connection->timers);
+    if (next_ns != UINT64_MAX && (!connection->wake_timer.active || connection->wake_timer.deadline_ns > next_ns)) {
+        evener_timer_heap_start(&thread->timers, &connection->wake_timer, next_ns);
+    }
+    /* A caller may have come and left while the socket was watched: its seat is to be given back, too. */
+    if (!connection->linger_timer.active &&
+        (connection->is_disarmed || atomic_load_explicit(&connection->seat, memory_order_relaxed) != NULL)) {
+        start_linger_timer(thread, connection);
+    }
 }
 
 /* End the turn: work, then the word is given back. Operations that come meanwhile get a turn at once. */
@@ -155,6 +182,7 @@ static void finish_turn(evener_http2_io_thread *thread, evener_connection *conne
             is_detached = detach(thread, connection);
         }
         if (connection->is_attached) {
+            start_timers(thread, connection);
             bool is_awaited;
             if (connection->is_disarmed && evener_http2_hand_over(connection, &is_awaited)) {
                 return; /* another blocking caller serves it */
@@ -164,11 +192,6 @@ static void finish_turn(evener_http2_io_thread *thread, evener_connection *conne
             }
             if (!connection->is_disarmed && connection->is_watched) {
                 set_armed(connection, events_wanted(connection));
-            }
-            const uint64_t next_ns = evener_http2_next_timer_ns(&connection->timers);
-            if (next_ns != UINT64_MAX &&
-                (!connection->wake_timer.active || connection->wake_timer.deadline_ns > next_ns)) {
-                evener_timer_heap_start(&thread->timers, &connection->wake_timer, next_ns);
             }
         }
         atomic_store(&connection->owner, EVENER_HTTP2_OWNER_FREE);
@@ -186,31 +209,29 @@ static void linger(evener_http2_io_thread *thread, evener_connection *connection
 {
     set_armed(connection, 0);
     connection->is_disarmed = true;
-    connection->blocking_turns_seen = atomic_load_explicit(&connection->blocking_turns, memory_order_relaxed);
-    evener_timer_heap_start(&thread->timers, &connection->linger_timer, thread->now_ns + EVENER_HTTP2_LINGER_NS);
+    start_linger_timer(thread, connection);
 }
 
 void evener_http2_linger_rings(void *arg)
 {
     evener_connection *connection = arg;
     evener_http2_io_thread *thread = connection->thread;
-    const uint32_t turns = atomic_load_explicit(&connection->blocking_turns, memory_order_relaxed);
-    if (turns != connection->blocking_turns_seen || !touch(thread, connection)) {
-        connection->blocking_turns_seen = turns;
-        evener_timer_heap_start(&thread->timers, &connection->linger_timer, thread->now_ns + EVENER_HTTP2_LINGER_NS);
+    if (connection->blocking_turns_seen != atomic_load_explicit(&connection->blocking_turns, memory_order_relaxed)) {
+        start_linger_timer(thread, connection);
         return;
     }
-    watch_again(connection);
+    /* A caller that serves for long schedules the connection when it leaves. */
+    atomic_store_explicit(&connection->lingers, 0, memory_order_relaxed);
+    atomic_thread_fence(memory_order_seq_cst); /* either it sees that, or this sees FREE */
+    if (touch(thread, connection)) {
+        watch_again(connection);
+    }
 }
 
 void evener_http2_wake_rings(void *arg)
 {
     evener_connection *connection = arg;
-    if (!touch(connection->thread, connection)) {
-        /* The owner runs the timers; if calls are left when it leaves, it schedules the connection or passes it on. */
-        evener_timer_heap_start(&connection->thread->timers, &connection->wake_timer,
-                                connection->thread->now_ns + EVENER_HTTP2_LINGER_NS);
-    }
+    (void)touch(connection->thread, connection); /* a caller that owns the connection runs the timers */
 }
 
 static void socket_event(evener_http2_io_thread *thread, evener_connection *connection)
@@ -400,6 +421,7 @@ static void take_back(evener_http2_io_thread *thread, evener_connection *connect
 {
     connection->given_up = true;
     detach(thread, connection);
+    run_ready(thread); /* a look-up of a proxy's name that has ended meanwhile */
     evener_http2_connection_unref(connection);
 }
 

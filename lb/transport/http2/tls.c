@@ -41,6 +41,9 @@ static int connection_index(void)
     int found = atomic_load(&index);
     if (found == 0) {
         int made = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL);
+        if (made < 0) {
+            return made; /* without memory: the next connection asks again */
+        }
         int expected = 0;
         found = atomic_compare_exchange_strong(&index, &expected, made) ? made : expected;
     }

@@ -185,7 +185,7 @@ static void leave(evener_connection *connection)
         }
         const bool is_io_work = has_io_work(connection) || (connection->foreground > 0 && !is_awaited);
         atomic_store(&connection->owner, EVENER_HTTP2_OWNER_FREE);
-        if (is_io_work || evener_http2_has_operations(connection)) {
+        if (is_io_work || evener_http2_has_operations(connection) || atomic_load(&connection->lingers) == 0) {
             evener_http2_schedule(connection);
             return;
         }
@@ -230,7 +230,9 @@ static bool visit(evener_connection *connection)
         atomic_load_explicit(&connection->seat, memory_order_relaxed); /* the owner does not use it while it polls */
     do {
         const uint64_t ended_before = connection->ended_count;
-        evener_http2_connection_work(connection, seat, evener_http2_now_ns(connection));
+        if (!must_go_to_io_thread(connection)) { /* look again, as the owner of that look may have been another one */
+            evener_http2_connection_work(connection, seat, evener_http2_now_ns(connection));
+        }
         /* A call that ended here may be the owner's own, which does not sleep on its word. */
         const bool is_needed = needs_owner(connection) || connection->ended_count != ended_before;
         if (atomic_exchange(&connection->owner, EVENER_HTTP2_OWNER_POLLING) == EVENER_HTTP2_OWNER_GUEST_AWAITED) {
@@ -282,10 +284,10 @@ static void serve(evener_connection *connection, const uint32_t *word, uint32_t 
 {
     evener_http2_seat *seat = atomic_load_explicit(&connection->seat, memory_order_relaxed);
     uint64_t now_ns = evener_http2_now_ns(connection);
-    for (;;) {
+    /* Looked at before each turn: events of a call that began meanwhile are not this thread's. */
+    while (!must_go_to_io_thread(connection)) {
         evener_http2_connection_work(connection, seat, now_ns);
-        if (has_changed(word, value) || connection->phase == EVENER_HTTP2_PHASE_CLOSED || now_ns >= until_ns ||
-            must_go_to_io_thread(connection)) {
+        if (has_changed(word, value) || connection->phase == EVENER_HTTP2_PHASE_CLOSED || now_ns >= until_ns) {
             return;
         }
         wait_and_receive(connection, seat, until_ns);
