@@ -261,15 +261,34 @@ void evener_connector_starved_again(evener_subchannel_pool *pool)
     }
 }
 
+static void attempt_failed(evener_connector *connector, const char *message)
+{
+    if (connector->outdated) { /* it failed with settings that are no longer in force */
+        give_up_attempted(connector->attempt);
+        evener_backoff_reset(&connector->attempt->backoff);
+        start_attempt(connector);
+        return;
+    }
+    if (connector->link != NULL) {
+        successor_failed(connector, message);
+    } else {
+        enter_failure(connector, message);
+    }
+}
+
 static void attempt_succeeded(evener_connector *connector)
 {
     evener_link *predecessor = connector->link;
+    evener_link_hold(evener_connector_pool(connector), connector->attempt->link);
+    if (predecessor != NULL && evener_link_connection(connector->attempt->link) == NULL) {
+        attempt_failed(connector, "the server ended the connection right after it was made");
+        return;
+    }
     const bool failed_before = connector->attempt->failure_logged;
     connector->link = connector->attempt->link;
     connector->attempt->link = NULL;
     free_attempt(connector);
     connector->connects++;
-    evener_link_hold(evener_connector_pool(connector), connector->link);
     publish(connector, connector->link);
     move_load_reports(connector, evener_link_connection(connector->link));
     if (predecessor == NULL) {
@@ -283,21 +302,6 @@ static void attempt_succeeded(evener_connector *connector)
     }
     if (connector->outdated) {
         start_attempt(connector);
-    }
-}
-
-static void attempt_failed(evener_connector *connector, const char *message)
-{
-    if (connector->outdated) { /* it failed with settings that are no longer in force */
-        give_up_attempted(connector->attempt);
-        evener_backoff_reset(&connector->attempt->backoff);
-        start_attempt(connector);
-        return;
-    }
-    if (connector->link != NULL) {
-        successor_failed(connector, message);
-    } else {
-        enter_failure(connector, message);
     }
 }
 

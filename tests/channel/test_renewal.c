@@ -156,6 +156,26 @@ Test(renewal, a_successor_that_fails_is_tried_again_while_the_old_connection_ser
     fixture_destroy(f);
 }
 
+Test(renewal, a_successor_that_takes_no_calls_replaces_nothing)
+{
+    fixture *f = connected();
+    renew(f, "two");
+    cr_assert(fake_transport_ready_too_late(f->transport, A));
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_str_eq(fixture_pick(f), A);
+    cr_assert_eq(fixture_stats(f, A).state, EVENER_READY);
+    cr_assert_eq(fixture_stats(f, A).connect_failures, 1);
+    cr_assert_not_null(strstr(fixture_stats(f, A).last_error, "right after it was made"));
+    cr_assert_eq(fake_transport_open_count(f->transport, A), 1, "the old one");
+    await_attempt(f, 3);
+    cr_assert(fake_transport_ready(f->transport, A));
+    virtual_loop_run_until_idle(f->loop);
+    cr_assert_str_eq(fixture_pick(f), A);
+    cr_assert_str_eq(fake_transport_authority(f->transport, A), "two");
+    cr_assert_eq(fake_transport_open_count(f->transport, A), 1);
+    fixture_destroy(f);
+}
+
 Test(renewal, the_backoff_of_a_successor_grows)
 {
     fixture *f = connected();

@@ -100,6 +100,15 @@ bool fake_transport_ready(fake_transport *fake, const char *address)
     return connection != NULL;
 }
 
+bool fake_transport_ready_too_late(fake_transport *fake, const char *address)
+{
+    evener_connection *connection = newest_in(fake, address, EVENER_CONNECTING);
+    if (connection != NULL) {
+        connection->gone = true;
+    }
+    return fake_transport_ready(fake, address);
+}
+
 bool fake_transport_fail(fake_transport *fake, const char *address, const char *message)
 {
     evener_connection *connection = newest_in(fake, address, EVENER_CONNECTING);

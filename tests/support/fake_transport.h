@@ -33,6 +33,8 @@ void fake_transport_set(fake_transport *fake, const char *address, fake_behaviou
 
 /* Act on the address's newest attempt or connection in a fitting state; return false if there is none. */
 bool fake_transport_ready(fake_transport *fake, const char *address);
+/* READY, but it takes no call any more: a GOAWAY came with the server's first bytes. */
+bool fake_transport_ready_too_late(fake_transport *fake, const char *address);
 bool fake_transport_fail(fake_transport *fake, const char *address, const char *message);
 bool fake_transport_drop(fake_transport *fake, const char *address);
 /* A17: what a health watch reports. */
