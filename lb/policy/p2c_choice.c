@@ -47,7 +47,8 @@ static inline void draw_pair(const p2c_picker *picker, uint64_t random, p2c_stat
     } else {
         second = place_of(picker, (uint32_t)(random >> 32));
         if (second == first) {
-            second = first + 1 == picker->count ? 0 : first + 1;
+            second = evener_random_scale((uint32_t)(random >> 16), picker->count - 1); /* any other one */
+            second += second >= first;
         }
     }
     *a = picker->backends[first];

@@ -84,6 +84,7 @@ static evener_picker *make_picker(ring_hash *r, const evener_status *error)
     picker->error = *error;
     picker->count = (uint32_t)r->count;
     picker->any_connecting = false;
+    picker->usable = 0;
     picker->load_factor_max = r->config->load_factor_max;
     picker->bounded = r->config->load_factor_max > 0;
     picker->load = r->load; /* lives as long as the subchannels' memory */
@@ -94,6 +95,7 @@ static evener_picker *make_picker(ring_hash *r, const evener_status *error)
                                       .data = evener_subchannel_data(e->subchannel),
                                       .state = e->state};
         picker->any_connecting |= e->state == EVENER_CONNECTING;
+        picker->usable += e->state != EVENER_TRANSIENT_FAILURE && picker->targets[i].data->places > 0;
     }
     return &picker->base;
 }

@@ -75,8 +75,9 @@ static void call_done(void *data, uint64_t word, const evener_done_info *info, u
  * (Mirrokni, Thorup, Zadimoghaddam 2016, consistent hashing with bounded loads). */
 static bool is_full(const ring_picker *picker, const target *t)
 {
+    /* Of those that calls can go to: otherwise all are full when some have failed, and the bound is none. */
     const double mean =
-        ((double)__atomic_load_n(&picker->load->in_flight, __ATOMIC_RELAXED) + 1) / (double)picker->count;
+        ((double)__atomic_load_n(&picker->load->in_flight, __ATOMIC_RELAXED) + 1) / (double)picker->usable;
     return __atomic_load_n(&t->data->in_flight, __ATOMIC_RELAXED) >= ceil(picker->load_factor_max * mean);
 }
 
@@ -88,6 +89,22 @@ static evener_pick_outcome take(const ring_picker *picker, const target *t, even
         (void)__atomic_fetch_add(&t->data->load->in_flight, 1, __ATOMIC_RELAXED);
     }
     return EVENER_PICK_COMPLETE;
+}
+
+/* All that have places have failed. A READY backend without one, of weight 0, serves then, as no other has more weight. */
+static evener_pick_outcome pick_without_place(const ring_picker *picker, const evener_pick_context *context,
+                                              evener_pick *pick, uint32_t first)
+{
+    for (uint32_t i = 0; i < picker->count; i++) {
+        const target *t = &picker->targets[(first + i) % picker->count];
+        if (t->state == EVENER_READY) {
+            if (evener_pick_is_traced(context)) {
+                evener_pick_trace_reason(context, "no place on the ring");
+            }
+            return take(picker, t, pick);
+        }
+    }
+    return fail(picker, context);
 }
 
 static evener_pick_outcome pick_by_hash(const ring_picker *picker, const evener_pick_context *context,
@@ -116,7 +133,7 @@ static evener_pick_outcome pick_by_hash(const ring_picker *picker, const evener_
             break;
         }
     }
-    return full != NULL ? take(picker, full, pick) : fail(picker, context);
+    return full != NULL ? take(picker, full, pick) : pick_without_place(picker, context, pick, first);
 }
 
 /* A76: a random hash has no backend of its own: the first READY one does. */
@@ -138,7 +155,7 @@ static evener_pick_outcome pick_any(const ring_picker *picker, const evener_pick
             waits = true;
         }
     }
-    return waits ? EVENER_PICK_QUEUE : fail(picker, context);
+    return waits ? EVENER_PICK_QUEUE : pick_without_place(picker, context, pick, first);
 }
 
 /* Take the first READY backend from the place on that the call was not tried at, and that is not full if there is such

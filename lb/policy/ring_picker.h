@@ -48,6 +48,7 @@ typedef struct ring_picker {
     evener_lane_random random;
     evener_status error; /* when all fail */
     uint32_t count;
+    uint32_t usable; /* of those with places on the ring: not in TRANSIENT_FAILURE */
     bool any_connecting;
     bool bounded;           /* by load_factor_max */
     double load_factor_max; /* maxLoadFactor; 0: no bound */

@@ -333,6 +333,26 @@ Test(p2c_capture, b3_shares_follow_the_weights_where_times_vary)
     }
 }
 
+/* Backends of equal weight have equal shares also beside a heavy one, wherever that is in the list. */
+Test(p2c_capture, b3_equal_backends_beside_a_heavy_one_have_equal_shares)
+{
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        scene *s = scene_open("p2c_ewma", NULL, "10.0.0.1:1,10.0.0.2:1;weight=10,10.0.0.3:1,10.0.0.4:1", seed);
+        s->varied = true;
+        for (size_t b = 0; b < BACKENDS; b++) {
+            s->backends[b].answer_us = USUAL_US / 2;
+        }
+        scene_run(s, 10, 10);
+        scene_run(s, 10, 4000);
+        const double light = (scene_share(s, 0) + scene_share(s, 2) + scene_share(s, 3)) / 3;
+        for (size_t b = 0; b < BACKENDS; b++) {
+            cr_assert(b == 1 || fabs(scene_share(s, b) / light - 1) < 0.2, "seed %zu, backend %zu: %f of %f",
+                      (size_t)seed, b, scene_share(s, b), light);
+        }
+        scene_close(s);
+    }
+}
+
 /* And those of equal backends stay even while calls overlap. */
 Test(p2c_capture, b3_equal_backends_whose_times_vary_stay_even)
 {

@@ -740,6 +740,66 @@ Test(ring_hash, bounded_loads)
     harness_destroy(h);
 }
 
+/* The bound is of the mean over the backends that calls can go to. */
+Test(ring_hash, bounded_loads_beside_failed_backends)
+{
+    enum { BACKENDS = 10, CALLS = 1000 };
+    static evener_pick picks[CALLS];
+    for (size_t ready = 2; ready <= 5; ready += 3) {
+        char list[512] = "";
+        policy_harness *h = harness_create("ring_hash", "{\"maxLoadFactor\":1.25}");
+        for (size_t i = 0; i < BACKENDS; i++) {
+            char one[32];
+            snprintf(one, sizeof one, "%s10.0.0.%zu:1", i > 0 ? "," : "", i + 1);
+            strcat(list, one);
+        }
+        harness_update(h, list);
+        for (size_t i = 0; i < BACKENDS; i++) {
+            char one[32];
+            snprintf(one, sizeof one, "10.0.0.%zu:1", i + 1);
+            if (i < ready) {
+                harness_set(h, one, EVENER_READY);
+            } else {
+                harness_fail(h, one, "refused");
+            }
+        }
+        harness_run(h);
+        const evener_pick_args args = {.size = sizeof args, .has_hash = true, .hash = hash_of(C)};
+        for (size_t i = 0; i < CALLS; i++) {
+            cr_assert_eq(harness_pick(h, &args, &picks[i], NULL), EVENER_PICK_COMPLETE);
+        }
+        for (size_t i = 0; i < ready; i++) {
+            char one[32];
+            snprintf(one, sizeof one, "10.0.0.%zu:1", i + 1);
+            const double in_flight = (double)evener_subchannel_in_flight(harness_find(h, one));
+            cr_expect_leq(in_flight, 1.25 * CALLS / (double)ready + 1, "%zu READY: %s", ready, one);
+        }
+        for (size_t i = 0; i < CALLS; i++) {
+            harness_done(h, &picks[i], EVENER_STATUS_OK);
+        }
+        harness_destroy(h);
+    }
+}
+
+/* A backend that drains gets no calls while another READY one has more weight, and all of them when none has. */
+Test(ring_hash, a_backend_without_a_place_serves_when_all_others_have_failed)
+{
+    policy_harness *h = harness_create("ring_hash", NULL);
+    harness_update(h, A ";weight=0," B ";weight=1");
+    harness_set(h, A, EVENER_READY);
+    harness_set(h, B, EVENER_READY);
+    harness_run(h);
+    cr_expect_str_eq(pick_for(h, A), B);
+    harness_fail(h, B, "refused");
+    harness_run(h);
+    cr_assert_eq(h->state, EVENER_READY);
+    cr_expect_str_eq(pick_for(h, B), A);
+    evener_pick pick;
+    cr_assert_eq(harness_pick(h, NULL, &pick, NULL), EVENER_PICK_COMPLETE, "without a hash, too");
+    harness_done(h, &pick, EVENER_STATUS_OK);
+    harness_destroy(h);
+}
+
 /* ---- field cases B4 and B9, further examples ---- */
 
 #define KEYS 2000
