@@ -6,6 +6,7 @@
 
 #include <evener/log.h>
 
+#include "lb/base/c_locale.h"
 #include "resolver/target.h"
 
 #define SEPARATOR '|'
@@ -73,10 +74,23 @@ static const evener_resolver_sink_vtable child_sink = {
 
 /* ---- pushing ---- */
 
+/* Ask the targets without addresses again: they have heard that their answers were accepted. */
+static void ask_again(evener_compose *compose)
+{
+    for (size_t i = 0; i < compose->count; i++) {
+        evener_compose_child *child = &compose->children[i];
+        if (child->started && child->resolver != NULL && !evener_compose_has_addresses(child) &&
+            child->resolver->vtable->resolve_now != NULL) {
+            child->resolver->vtable->resolve_now(child->resolver);
+        }
+    }
+}
+
 static void backoff_ends(void *arg)
 {
     evener_compose *compose = arg;
     compose->push_again(compose);
+    ask_again(compose);
 }
 
 bool evener_compose_push(evener_compose *compose, const evener_resolver_update *update)
@@ -151,6 +165,12 @@ void evener_compose_reset_backoff(evener_resolver *base)
 
 /* ---- adding and removing children ---- */
 
+/* As evener_target_parse() does, in any case of letters. */
+static bool has_scheme(const char *text, const char *scheme)
+{
+    return strncasecmp_l(text, scheme, strlen(scheme), evener_c_locale()) == 0;
+}
+
 /* Call `each` with every item of the list; `each` may modify the item. Errors: those of `each`. */
 static evener_status_code cut(const char *scheme, const char *endpoint,
                               evener_status_code (*each)(void *arg, size_t index, char *text, evener_status *status),
@@ -167,7 +187,7 @@ static evener_status_code cut(const char *scheme, const char *endpoint,
         if (separator != NULL) {
             *separator = '\0';
         }
-        const bool nested = strncmp(text, "fallback:", 9) == 0 || strncmp(text, "merge:", 6) == 0;
+        const bool nested = has_scheme(text, "fallback:") || has_scheme(text, "merge:");
         if (count == EVENER_COMPOSE_CHILDREN_MAX) {
             code = evener_status_set(status, EVENER_STATUS_INVALID_ARGUMENT, "%s: more than %d targets", scheme,
                                      EVENER_COMPOSE_CHILDREN_MAX);

@@ -78,6 +78,7 @@ static bool look(struct fallback *self, const evener_compose_child *child, bool 
     const size_t started = self->started;
     const size_t chosen = choose(self);
     if (chosen == SIZE_MAX) {
+        evener_timer_stop(self->compose.args.loop, &self->tidy); /* the one that is waited for stays */
         return true;
     }
     if (chosen == self->compose.count) {

@@ -200,6 +200,11 @@ static void configured(evener_wrapping *wrapping, const char *child_name)
     for (wrapped *w = c->subchannels; changed && w != NULL; w = w->next) {
         if (state_of(w) == EVENER_READY) {
             watch(w);
+            if (w->health == EVENER_READY) { /* it cannot be watched: the old health may have been another one */
+                evener_status ok;
+                evener_status_clear(&ok);
+                show(w, EVENER_READY, &ok);
+            }
         }
     }
 }

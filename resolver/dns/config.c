@@ -12,10 +12,12 @@
 
 #define NAME_PREFIX "_grpc_config." /* A2 */
 
-static bool notify(evener_dns_config *config)
+static void notify(evener_dns_config *config)
 {
     config->waiting = false;
-    return config->changed == NULL || config->changed(config->arg);
+    if (config->changed != NULL) {
+        config->changed(config->arg);
+    }
 }
 
 static bool answered(evener_dns_watch *watch, const evener_dns_result *result)
@@ -33,7 +35,8 @@ static bool answered(evener_dns_watch *watch, const evener_dns_result *result)
     }
     free(config->json);
     config->json = json;
-    return notify(config);
+    notify(config);
+    return true;
 }
 
 /* As in the C core, a failed TXT query counts as no record. The last record stays in use. */
@@ -42,7 +45,7 @@ static void failed(evener_dns_watch *watch, const evener_status *status)
     evener_dns_config *config = EVENER_CONTAINER_OF(watch, evener_dns_config, watch);
     evener_log(EVENER_LOG_WARNING, "resolver", "TXT service config: %s", status->message);
     if (config->waiting) {
-        (void)notify(config);
+        notify(config);
     }
 }
 
@@ -62,7 +65,7 @@ static void start_watch(void *arg)
 }
 
 void evener_dns_config_start(evener_dns_config *config, evener_runtime *runtime, evener_dns_client *client,
-                             const char *name, const evener_dns_options *options, bool (*changed)(void *arg), void *arg)
+                             const char *name, const evener_dns_options *options, void (*changed)(void *arg), void *arg)
 {
     if (!options->txt_service_config) {
         return;

@@ -16,7 +16,7 @@ typedef struct evener_dns_config {
     const char *name;                  /* the owner's, without the prefix */
     const evener_dns_options *options; /* the owner's */
     evener_retry unstarted;            /* active: the watch could not be started */
-    bool (*changed)(void *arg);
+    void (*changed)(void *arg);
     void *arg;
     bool waiting; /* for the first answer: no push before it, so that the first policy is the right one */
     char *json;   /* NULL: none */
@@ -26,10 +26,10 @@ typedef struct evener_dns_config {
 } evener_dns_config;
 
 /* Watch `_grpc_config.` + name if the options enable it. `name` and `options` live until stop. `changed(arg)` runs on
- * every new answer, also when there is no record; never from inside start. It returns whether the update was accepted.
+ * every new answer, also when there is no record.
  * A watch that cannot be started counts as a failed query, and is started after a backoff. */
 void evener_dns_config_start(evener_dns_config *config, evener_runtime *runtime, evener_dns_client *client,
-                             const char *name, const evener_dns_options *options, bool (*changed)(void *arg),
+                             const char *name, const evener_dns_options *options, void (*changed)(void *arg),
                              void *arg);
 
 /* Retry a failed query at once. */

@@ -33,9 +33,8 @@ struct dns {
     char source[128];
 };
 
-static bool push(void *arg)
+static bool push(struct dns *self)
 {
-    struct dns *self = arg;
     if (!self->known || self->config.waiting) {
         return true;
     }
@@ -48,6 +47,15 @@ static bool push(void *arg)
     };
     evener_dns_config_fill(&self->config, &update);
     return evener_resolver_sink_update(self->sink, &update);
+}
+
+/* The TXT record has come, or is not to be had: the addresses that waited for it go out. */
+static void config_changed(void *arg)
+{
+    struct dns *self = arg;
+    if (!push(self)) {
+        evener_dns_watch_refused(&self->watch);
+    }
 }
 
 static bool answered(evener_dns_watch *watch, const evener_dns_result *result)
@@ -92,7 +100,8 @@ static void start_watch(void *arg)
 static void dns_start(evener_resolver *resolver)
 {
     struct dns *self = (struct dns *)resolver;
-    evener_dns_config_start(&self->config, self->runtime, self->client, self->host.name, &self->options, push, self);
+    evener_dns_config_start(&self->config, self->runtime, self->client, self->host.name, &self->options, config_changed,
+                            self);
     start_watch(self);
 }
 

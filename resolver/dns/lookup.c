@@ -197,8 +197,8 @@ static void notify_new_watch(struct evener_dns_lookup *lookup, evener_dns_watch 
         evener_status_set(&status, EVENER_STATUS_RESOURCE_EXHAUSTED, "dns: %s: out of memory", lookup->name);
         watch->error(watch, &status);
     }
-    if (!watch->content && !evener_dns_round_is_asking(lookup)) {
-        evener_dns_round_refused(lookup);
+    if (!watch->content) {
+        evener_dns_watch_refused(watch);
     }
 }
 
@@ -245,6 +245,14 @@ evener_status_code evener_dns_watch_start(evener_dns_watch *watch, evener_runtim
         evener_dns_round_begin(lookup);
     }
     return EVENER_STATUS_OK;
+}
+
+void evener_dns_watch_refused(evener_dns_watch *watch)
+{
+    watch->content = false;
+    if (watch->lookup != NULL && !evener_dns_round_is_asking(watch->lookup)) {
+        evener_dns_round_refused(watch->lookup);
+    }
 }
 
 void evener_dns_watch_resolve_now(evener_dns_watch *watch)

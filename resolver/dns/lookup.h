@@ -67,6 +67,10 @@ void evener_dns_watch_resolve_now(evener_dns_watch *watch);
  * thread; also from inside a push. */
 void evener_dns_watch_reset_backoff(evener_dns_watch *watch);
 
+/* What the watch has accepted was refused later, as it could not be handed on at once: query again after a backoff. A
+ * watch that was not started is allowed. */
+void evener_dns_watch_refused(evener_dns_watch *watch);
+
 /* Stop a watch; a stopped watch may be stopped again. The last watch ends the lookup. */
 void evener_dns_watch_stop(evener_dns_watch *watch);
 

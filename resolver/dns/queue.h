@@ -23,7 +23,7 @@ typedef struct evener_dns_ticket {
 
 typedef struct evener_dns_queue {
     evener_loop *loop;
-    evener_timer next; /* begins what may begin after one has left; active only while some wait */
+    evener_timer next; /* begins what may begin; active only while some wait */
     size_t running;
     size_t waiting;
     size_t turn; /* the line to serve next */

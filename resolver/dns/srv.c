@@ -214,9 +214,12 @@ static void push_again(void *arg)
     (void)push(arg, true);
 }
 
-static bool config_changed(void *arg)
+static void config_changed(void *arg)
 {
-    return push(arg, true);
+    struct srv *self = arg;
+    if (!push(self, true)) {
+        evener_dns_watch_refused(&self->watch);
+    }
 }
 
 /* ---- copies of results ---- */

@@ -29,7 +29,8 @@ struct evener_dns_system {
 
 /* ---- the files ---- */
 
-/* Read a file that has changed since `*state`. NULL: it has not. A missing file is an empty text. To be freed. */
+/* Read a file that has changed since `*state`. NULL: it has not, or it cannot be read now, and what was read before holds.
+ * A missing file is an empty text, as is one that cannot be read the first time. To be freed. */
 static char *read_changed(const char *path, evener_file_state *state, bool first)
 {
     const evener_file_state now = evener_file_state_of(path);
@@ -50,8 +51,8 @@ static char *read_changed(const char *path, evener_file_state *state, bool first
     if (code != EVENER_STATUS_NOT_FOUND) {
         evener_log(EVENER_LOG_WARNING, "resolver", "dns: %s", status.message);
     }
-    *state = (evener_file_state){.bytes = 0};
-    return strdup("");
+    *state = (evener_file_state){.bytes = 0}; /* read again next time */
+    return first || code == EVENER_STATUS_NOT_FOUND ? strdup("") : NULL;
 }
 
 static void read_files(evener_dns_system *system)

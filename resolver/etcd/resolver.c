@@ -383,6 +383,10 @@ static void etcd_reset_backoff(evener_resolver *base)
 {
     etcd_resolver *self = of(base);
     evener_backoff_reset(&self->backoff);
+    evener_backoff_reset(&self->push_backoff);
+    if (self->push_timer.active) {
+        evener_timer_start(self->loop, &self->push_timer, 0);
+    }
     evener_etcd_client_reset_backoff(self->client);
     if (self->phase == WAITING) {
         evener_timer_start(self->loop, &self->retry_timer, 0);

@@ -7,6 +7,8 @@
 
 #include <evener/manual_resolver.h>
 
+#include "resolver/compose.h"
+#include "tests/support/fake_dns_client.h"
 #include "tests/support/mistaken_resolver.h"
 #include "tests/support/resolver_fixture.h"
 
@@ -82,6 +84,59 @@ Test(fallback, empty_primary_and_its_return)
     push(s, s->a, "");
     virtual_loop_run_until_idle(s->f->loop);
     cr_assert_str_eq(s->f->sink.addresses, B, "and is started anew");
+    scene_destroy(s);
+}
+
+/* ---- a resolver that pushes when the test says so ---- */
+
+static evener_resolver_sink *direct_sink;
+
+static void direct_start(evener_resolver *resolver)
+{
+    (void)resolver;
+}
+
+static const evener_resolver_vtable direct_vtable = {
+    .size = sizeof direct_vtable, .start = direct_start, .close = direct_start};
+
+static evener_status_code direct_build(const evener_resolver_builder *builder, const evener_resolver_args *args,
+                                       evener_resolver **resolver, evener_status *status)
+{
+    static evener_resolver direct = {.vtable = &direct_vtable};
+    (void)builder;
+    (void)status;
+    direct_sink = args->sink;
+    *resolver = &direct;
+    return EVENER_STATUS_OK;
+}
+
+static void push_directly(const char *text)
+{
+    evener_address *address = NULL;
+    evener_status status;
+    if (text != NULL) {
+        cr_assert_eq(evener_address_create(text, NULL, 0, &address, &status), EVENER_STATUS_OK);
+    }
+    const evener_resolver_update update = {
+        .size = sizeof update, .addresses = &address, .address_count = text != NULL ? 1 : 0};
+    cr_assert(evener_resolver_sink_update(direct_sink, &update));
+    evener_address_unref(address);
+}
+
+/* The primary has something, and nothing again at once: the secondary, which is waited for, is not closed meanwhile. */
+Test(fallback, a_secondary_that_is_waited_for_stays)
+{
+    static const evener_resolver_builder direct = {.size = sizeof direct, .scheme = "direct", .build = direct_build};
+    struct scene *s = scene_create(NULL);
+    s->own[1] = &direct;
+    resolver_fixture_open(s->f, "fallback:direct:x|a:x");
+    virtual_loop_run_until_idle(s->f->loop);
+    push_directly(NULL);
+    push_directly(A);
+    push_directly(NULL);
+    virtual_loop_run_until_idle(s->f->loop);
+    push(s, s->a, B);
+    cr_assert_str_eq(s->f->sink.addresses, B);
     scene_destroy(s);
 }
 
@@ -201,6 +256,19 @@ Test(compose, bad_targets)
     fails("merge:a:x|dns:///h:", "merge: target 2: dns: \"h:\"");
     fails("fallback:a:x|static:nonsense", "fallback: target 2: static");
     fails("merge:a:1|a:2|a:3|a:4|a:5|a:6|a:7|a:8|a:9|a:10|a:11|a:12|a:13|a:14|a:15|a:16|a:17", "more than 16");
+}
+
+/* Letters of a scheme may be of any case. */
+Test(compose, the_bound_of_nested_ones_holds_in_any_case_of_letters)
+{
+    static const char *const schemes[] = {"merge:", "Merge:", "FALLBACK:", "fallbacK:"};
+    for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
+        static char target[EVENER_COMPOSE_NESTED_BYTES_MAX + 64];
+        int used = snprintf(target, sizeof target, "merge:a:x|%sa:", schemes[i]);
+        memset(target + used, 'x', EVENER_COMPOSE_NESTED_BYTES_MAX);
+        target[used + EVENER_COMPOSE_NESTED_BYTES_MAX] = '\0';
+        fails(target, "a composition of more than 4096 bytes");
+    }
 }
 
 Test(compose, authority_is_the_first_targets)
@@ -429,6 +497,32 @@ Test(compose, refused_list_of_the_second_target_is_pushed_again)
 }
 
 /* Without waiting, but not from inside: the caller may be in a push. */
+/* An empty list is refused: the targets, which have heard that it was accepted, are asked again. */
+Test(compose, targets_without_addresses_are_asked_again_while_the_list_is_refused)
+{
+    static const char *const targets[] = {"fallback:dns:///a.test:80|dns:///b.test:80",
+                                          "merge:dns:///a.test:80|dns:///b.test:80"};
+    for (size_t i = 0; i < 4; i++) {
+        static fake_dns_client dns;
+        const char *const registered = i % 2 == 0 ? "a.test" : "b.test";
+        fake_dns_client_init(&dns);
+        resolver_fixture *f = resolver_fixture_create();
+        f->set = dns.set;
+        for (const char *name = "a.test"; name != NULL; name = name[0] == 'a' ? "b.test" : NULL) {
+            fake_dns_set(&dns, EVENER_DNS_A, name, "", 300);
+            fake_dns_set(&dns, EVENER_DNS_AAAA, name, "", 300);
+        }
+        f->sink.refuse = true;
+        resolver_fixture_open(f, targets[i / 2]);
+        virtual_loop_advance_ms(f->loop, 10000);
+        fake_dns_set(&dns, EVENER_DNS_A, registered, "10.0.0.1", 300);
+        virtual_loop_advance_ms(f->loop, 60000); /* 30 s between hints, and the backoff */
+        cr_assert_str_eq(f->sink.addresses, "10.0.0.1:80", "%s: %s", targets[i / 2], registered);
+        resolver_fixture_destroy(f);
+        memset(&dns, 0, sizeof dns);
+    }
+}
+
 Test(compose, hints_end_the_backoff_of_a_refused_list)
 {
     static const char *const targets[] = {"fallback:static:" A "|static:" B, "merge:static:" A "|static:" B};

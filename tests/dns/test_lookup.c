@@ -170,6 +170,33 @@ Test(dns_refresh, new_backend_is_found_within_ttl)
     scene_destroy(s);
 }
 
+/* Addresses that have waited for the TXT record are refused when it has come, or failed: they are the ones that are asked
+ * for again, after a backoff. */
+Test(dns_refresh, a_list_that_is_refused_after_the_txt_record_is_asked_for_again)
+{
+    static const char *const records[] = {"", "!SERVFAIL"};
+    static const char *const lists[] = {"10.0.0.1", ""}; /* the second one: a channel refuses an empty first list */
+    const evener_attribute option = {"dns.txt_service_config", "true"};
+    for (size_t i = 0; i < 4; i++) {
+        struct scene *s = scene_create();
+        fake_dns_set(&s->dns, EVENER_DNS_A, "x", lists[i / 2], 300)->latency_ms = 5;
+        fake_dns_set(&s->dns, EVENER_DNS_AAAA, "x", "", 300)->latency_ms = 5;
+        fake_dns_set(&s->dns, EVENER_DNS_TXT, "_grpc_config.x", records[i % 2], 300)->latency_ms = 50;
+        s->f->options = &option;
+        s->f->option_count = 1;
+        s->f->sink.refuse = true;
+        resolver_fixture_open(s->f, "dns:///x:1");
+        virtual_loop_advance_ms(s->f->loop, 200);
+        cr_assert_eq(s->f->sink.update_count, 1);
+        s->f->sink.refuse = false;
+        fake_dns_set(&s->dns, EVENER_DNS_A, "x", "10.0.0.1", 300);
+        virtual_loop_advance_ms(s->f->loop, 2000); /* 1 s with jitter, and the answers */
+        cr_assert_eq(s->f->sink.update_count, 2, "case %zu: %zu", i, s->f->sink.update_count);
+        cr_assert_str_eq(s->f->sink.addresses, "10.0.0.1:1");
+        scene_destroy(s);
+    }
+}
+
 static size_t asked_in(const char *ttl_key, const char *value, uint32_t ttl_s, uint64_t ms)
 {
     struct scene *s = scene_create();

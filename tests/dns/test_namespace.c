@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -344,6 +345,23 @@ Test(dns_namespace, n1_replaced_files_are_read_again)
     cr_assert(own_network_replace("/etc/resolv.conf", "search corp.example\nnameserver 127.0.0.1\n"));
     expect_as_getent(s, "held", "10.1.1.2");
     expect_as_getent(s, "x", "10.0.0.1");
+    scene_destroy(s);
+}
+
+/* What was read last holds while a file is there that cannot be read. */
+Test(dns_namespace, n1_files_that_cannot_be_read_any_more_hold)
+{
+    static const char *const files[] = {"/etc/hosts", "/etc/resolv.conf", "/etc/nsswitch.conf"};
+    struct scene *s = scene_create("search corp.example\nnameserver 127.0.0.1\n", HOSTS "10.1.1.1 held\n", NSSWITCH);
+    set(s, "x.corp.example", "@ A 10.0.0.1", NULL);
+    expect(s, "dns:///held:80", "10.1.1.1:80");
+    expect(s, "dns:///x:80", "10.0.0.1:80");
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        (void)umount2(files[i], MNT_DETACH);
+        cr_assert_eq(mount("/dev/null", files[i], NULL, MS_BIND, NULL), 0); /* no regular file */
+    }
+    expect(s, "dns:///held:80", "10.1.1.1:80");
+    expect(s, "dns:///x:80", "10.0.0.1:80");
     scene_destroy(s);
 }
 

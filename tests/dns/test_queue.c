@@ -165,6 +165,19 @@ Test(dns_queue, a_higher_limit_does_not_overtake)
     leave(1, "abcde", 3, 0);
 }
 
+/* Who may run more at once does not wait for the end of a query of one who may not. */
+Test(dns_queue, another_owner_below_its_limit_begins)
+{
+    static const int other;
+    enter(0, &queue, 1);
+    enter(1, &queue, 1);
+    enter(2, &other, 5);
+    virtual_loop_run_until_idle(loop);
+    expect("ac", 2, 1);
+    leave(0, "ac", 1, 1);
+    leave(2, "acb", 1, 0);
+}
+
 /* A channel that is closed takes its tickets away one by one: none begins meanwhile. */
 Test(dns_queue, nothing_begins_while_others_leave)
 {
