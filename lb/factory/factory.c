@@ -203,9 +203,12 @@ static evener_status_code prepare(evener_factory *factory, const evener_factory_
     return EVENER_STATUS_OK;
 }
 
-/* Apply the prepared channels. Fails only on out of memory; the affected channel then keeps its old settings. */
-static void put_in_force(evener_factory *factory, evener_factory_config *next, evener_channel **fresh)
+/* Apply the prepared channels. Fails only on out of memory; the affected channels then keep their old settings, which the
+ * next reload finds to differ. */
+static evener_status_code put_in_force(evener_factory *factory, evener_factory_config *next, evener_channel **fresh,
+                                       evener_status *status)
 {
+    evener_status_clear(status);
     evener_factory_config old_config = factory->config;
     evener_channel **old_channels = factory->channels;
     for (size_t i = 0; i < next->channel_count; i++) {
@@ -217,12 +220,16 @@ static void put_in_force(evener_factory *factory, evener_factory_config *next, e
         }
         evener_channel *live = old_channels[index];
         if (fresh[i] != NULL) {
-            evener_status status;
-            if (evener_channel_reconfigure(live, fresh[i],
-                                           !evener_factory_settings_same_resolver(&old->settings, &now->settings),
-                                           !evener_factory_settings_same_connection(&old->settings, &now->settings),
-                                           &status) != EVENER_STATUS_OK) {
-                evener_log(EVENER_LOG_ERROR, "factory", "%s: channel %s: %s", factory->path, now->name, status.message);
+            evener_status reason;
+            const evener_status_code code = evener_channel_reconfigure(
+                live, fresh[i], !evener_factory_settings_same_resolver(&old->settings, &now->settings),
+                !evener_factory_settings_same_connection(&old->settings, &now->settings), &reason);
+            if (code != EVENER_STATUS_OK) {
+                evener_status_set(status, code, "%s: channel %s keeps its settings: %s", factory->path, now->name,
+                                  reason.message);
+                const evener_factory_channel_config refused = next->channels[i];
+                next->channels[i] = old_config.channels[index];
+                old_config.channels[index] = refused;
             }
             evener_channel_unref(fresh[i]);
         }
@@ -240,6 +247,7 @@ static void put_in_force(evener_factory *factory, evener_factory_config *next, e
     }
     free(old_channels);
     evener_factory_config_clear(&old_config);
+    return status->code;
 }
 
 static bool add_files(evener_factory_files *files, const evener_factory_files *more)
@@ -314,8 +322,7 @@ static evener_status_code read_and_apply(evener_factory *factory, evener_status 
         evener_factory_config_clear(&next);
         return code;
     }
-    put_in_force(factory, &next, fresh);
-    return evener_status_clear(status);
+    return put_in_force(factory, &next, fresh, status);
 }
 
 static evener_status_code reload(evener_factory *factory, evener_status *status)

@@ -14,7 +14,11 @@
  *     BLOCKING         nothing: the owner reads the queue before it polls or leaves
  *     POLLING          they wake the owner
  * Both sides write first and read second, with sequentially consistent accesses: at least one of them sees the
- * other. */
+ * other.
+ *
+ * A blocking caller runs nothing of other calls than blocking ones, as what their callbacks wait for may need this very
+ * caller: while the connection has other calls (`nonblocking`) it gives way to the I/O thread, and it leaves their
+ * operations in the queue. */
 #ifndef EVENER_LB_TRANSPORT_HTTP2_INTERNAL_H
 #define EVENER_LB_TRANSPORT_HTTP2_INTERNAL_H
 
