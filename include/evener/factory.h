@@ -86,7 +86,8 @@ EVENER_API evener_status_code evener_factory_channel(evener_factory *factory, co
                                                      evener_channel **channel, evener_status *status);
 
 /* Read the file again now, whether it changed or not. OK: the file is in force. Otherwise the status gives the reason,
- * and the configuration in force stays. Errors and thread as evener_factory_open(). */
+ * and the configuration in force stays; only without memory it may be that of some channels (RESOURCE_EXHAUSTED), and the
+ * others follow with the next reload. Errors and thread as evener_factory_open(). */
 EVENER_API evener_status_code evener_factory_reload(evener_factory *factory, evener_status *status);
 
 /* One channel of a file. Valid during the call of `visit` only. */

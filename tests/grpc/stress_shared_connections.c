@@ -1,21 +1,19 @@
 /* Channels that share connections, over both transports: 1,000 equal channels to 10 servers have 10 connections; then
  * channels are opened, given other settings, reset and closed at random by 8 threads that also make calls on them. No
  * call fails, and at the end there is no connection. */
-#include <dirent.h>
 #include <inttypes.h>
-#include <netinet/in.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <time.h>
 
 #include <evener/evener.h>
 
 #include "demo_server/server.h"
 #include "lb/channel/reconfigure.h"
+#include "tests/support/own_sockets.h"
 
 #define THREADS 8
 #define SERVERS 10
@@ -24,6 +22,7 @@
 #define KEPT 8
 
 static demo_server *servers[SERVERS];
+static uint16_t ports[SERVERS];
 static char target[512];
 static const char *transport;
 static evener_credentials *insecure;
@@ -142,55 +141,6 @@ static void *run(void *arg)
     return NULL;
 }
 
-static uint16_t port_of(const struct sockaddr_storage *address)
-{
-    switch (address->ss_family) {
-    case AF_INET:
-        return ntohs(((const struct sockaddr_in *)address)->sin_port);
-    case AF_INET6:
-        return ntohs(((const struct sockaddr_in6 *)address)->sin6_port);
-    default:
-        return 0;
-    }
-}
-
-static bool is_server_port(uint16_t port)
-{
-    for (size_t i = 0; i < SERVERS; i++) {
-        if (demo_server_port(servers[i]) == port) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* The ends of the servers' connections that this program, which is client and server, has open. Its own sockets are
- * asked: the kernel's tables come in pieces, and miss or repeat one while other programs open and close theirs. */
-typedef struct ends {
-    unsigned clients, servers;
-} ends;
-
-static ends count_ends(void)
-{
-    ends count = {0, 0};
-    DIR *descriptors = opendir("/proc/self/fd");
-    if (descriptors == NULL) {
-        abort();
-    }
-    for (const struct dirent *entry = readdir(descriptors); entry != NULL; entry = readdir(descriptors)) {
-        const int fd = atoi(entry->d_name);
-        struct sockaddr_storage own = {.ss_family = AF_UNSPEC}, peer = {.ss_family = AF_UNSPEC};
-        socklen_t own_bytes = sizeof own, peer_bytes = sizeof peer;
-        if (getsockname(fd, (struct sockaddr *)&own, &own_bytes) == 0 &&
-            getpeername(fd, (struct sockaddr *)&peer, &peer_bytes) == 0) {
-            count.servers += is_server_port(port_of(&own));
-            count.clients += is_server_port(port_of(&peer));
-        }
-    }
-    (void)closedir(descriptors);
-    return count;
-}
-
 static void require(bool holds, const char *what, unsigned value)
 {
     if (!holds) {
@@ -202,7 +152,7 @@ static void require(bool holds, const char *what, unsigned value)
 /* Every channel has used its connections: both ends of each are open. */
 static void require_one_per_server(const char *what)
 {
-    const ends count = count_ends();
+    const own_sockets count = own_sockets_count(ports, SERVERS);
     require(count.clients == SERVERS, what, count.clients);
     require(count.servers == SERVERS, what, count.servers);
 }
@@ -210,11 +160,11 @@ static void require_one_per_server(const char *what)
 /* Wait until no connection is left. The servers see the end of one a moment after the client. */
 static void require_none_left(const char *what)
 {
-    ends count = count_ends();
+    own_sockets count = own_sockets_count(ports, SERVERS);
     const struct timespec moment = {.tv_nsec = 10000000};
     for (unsigned i = 0; i < 3000 && count.clients + count.servers != 0; i++) {
         nanosleep(&moment, NULL);
-        count = count_ends();
+        count = own_sockets_count(ports, SERVERS);
     }
     require(count.clients == 0, what, count.clients);
     require(count.servers == 0, what, count.servers);
@@ -269,8 +219,8 @@ int main(void)
     size_t used = (size_t)snprintf(target, sizeof target, "static:");
     for (size_t i = 0; i < SERVERS; i++) {
         servers[i] = demo_server_start(&(demo_server_options){.threads = 1}, error);
-        used += (size_t)snprintf(target + used, sizeof target - used, "%s127.0.0.1:%u", i > 0 ? "," : "",
-                                 demo_server_port(servers[i]));
+        ports[i] = demo_server_port(servers[i]);
+        used += (size_t)snprintf(target + used, sizeof target - used, "%s127.0.0.1:%u", i > 0 ? "," : "", ports[i]);
     }
     if (evener_credentials_create_insecure(&insecure, &status) != EVENER_STATUS_OK ||
         evener_runtime_create(NULL, &runtime, &status) != EVENER_STATUS_OK) {
