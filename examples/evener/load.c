@@ -53,6 +53,7 @@ struct load {
     load_schedule schedule; /* with --rate */
     uint64_t began_ns;
     uint64_t end_ns; /* no call starts later; UINT64_MAX: no limit */
+    bool cut_short;  /* atomic: an interrupt has kept a call from starting */
     slot *slots;
     uint64_t in_flight; /* atomic: slots in use */
     sem_t over;         /* posted when the last call has ended */
@@ -97,7 +98,11 @@ static void call_ended(void *arg, const evener_status *status, evener_bytes *res
 /* Return whether another call may start, and count it. */
 static bool count_start(load *l)
 {
-    if (interrupted || now_ns() >= l->end_ns) {
+    const bool is_over = now_ns() >= l->end_ns;
+    if (interrupted || is_over) {
+        if (!is_over) {
+            __atomic_store_n(&l->cut_short, true, __ATOMIC_RELAXED);
+        }
         return false;
     }
     const uint64_t number = __atomic_fetch_add(&l->started, 1, __ATOMIC_RELAXED);
@@ -246,6 +251,7 @@ static void drive_open(load *l, uint64_t *last_ns)
         }
     }
     if (interrupted) {
+        l->cut_short = now_ns() < l->end_ns;
         load_schedule_interrupt(schedule, now_ns());
     }
     if (__atomic_sub_fetch(&l->in_flight, 1, __ATOMIC_ACQ_REL) == 0) {
@@ -381,7 +387,7 @@ static int report(load *l, const load_run *outcome)
                   (unsigned long long)l->options->failures_max);
         return EXIT_FAILURE;
     }
-    if (l->options->has_failures_max && interrupted && !made_all_calls(l)) {
+    if (l->options->has_failures_max && l->cut_short && !made_all_calls(l)) {
         cli_error("interrupted after %llu calls: --max-failures needs a whole run", (unsigned long long)l->stats.calls);
         return EXIT_FAILURE;
     }

@@ -123,17 +123,19 @@ typedef struct evener_lane_random {
     } lanes[EVENER_LANES];
 } evener_lane_random;
 
-/* The functions above, for the generator of `lane`; init seeds all lanes. */
+/* Seed the generators of all lanes. Control thread. */
 static inline void evener_lane_random_init(evener_lane_random *random, evener_loop *loop)
 {
     for (uint32_t lane = 0; lane < EVENER_LANES; lane++) {
         evener_lane_generator_init(&random->lanes[lane].random, loop);
     }
 }
+/* Return the next number of the generator of `lane`: see evener_lane_generator_next(). */
 static inline uint64_t evener_lane_random_next(evener_lane_random *random, uint32_t lane)
 {
     return evener_lane_generator_next(&random->lanes[lane].random, lane);
 }
+/* Return the next number of the generator of `lane`, and the one to come: see evener_lane_generator_ahead(). */
 static inline uint64_t evener_lane_random_ahead(evener_lane_random *random, uint32_t lane, uint64_t *to_come)
 {
     return evener_lane_generator_ahead(&random->lanes[lane].random, lane, to_come);

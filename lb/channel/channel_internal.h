@@ -261,6 +261,10 @@ bool evener_pick_was_failed(const evener_pick *pick);
 /* Return whether a pick's outcome was QUEUE because of a limit. As evener_pick_was_failed(). */
 bool evener_pick_was_full(const evener_pick *pick);
 
+/* Return whether a pick's outcome was QUEUE because the backends that were picked within limits took no calls any more: the
+ * policy is about to hear that. As evener_pick_was_failed(). */
+bool evener_pick_was_lost(const evener_pick *pick);
+
 /* Pick once, without waiting. Return QUEUE also for a FAIL of a wait-for-ready pick. `overtakes`: the pick does not
  * queue up behind those that wait for the end of another call, as it is one of them. `args` is not NULL. */
 evener_pick_outcome evener_channel_pick_now(evener_channel *channel, const evener_pick_args *args, bool overtakes,

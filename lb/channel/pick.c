@@ -19,9 +19,11 @@
  * done tests both at once. */
 #define IS_USER (UINT32_C(1) << 31)
 
-/* A pick's layer_count after the picker has answered FAIL; after a limit has stopped it. */
+/* A pick's layer_count after the picker has answered FAIL; after a limit has stopped it; within limits, after the backends
+ * that were picked took no calls any more. */
 #define WAS_FAILED (UINT32_C(1) << 30)
 #define WAS_FULL (UINT32_C(1) << 29)
+#define WAS_LOST (UINT32_C(1) << 28)
 
 /* Backends that a limited pick can avoid, besides those that are full. */
 #define TRIED_MAX 16
@@ -191,6 +193,11 @@ bool evener_pick_was_full(const evener_pick *pick)
     return pick->layer_count == WAS_FULL;
 }
 
+bool evener_pick_was_lost(const evener_pick *pick)
+{
+    return pick->layer_count == WAS_LOST;
+}
+
 /* ---- picks within limits ---- */
 
 /* What comes of one attempt besides a pick. */
@@ -232,14 +239,13 @@ static evener_pick_outcome attempt_limited(evener_channel *channel, const evener
 }
 
 static evener_pick_outcome attempts_limited(evener_channel *channel, const evener_pick_context *context,
-                                            evener_pick *pick, bool *is_full)
+                                            evener_pick *pick, limited_attempt *result)
 {
-    limited_attempt result = LOST;
+    *result = LOST;
     evener_pick_outcome outcome = EVENER_PICK_QUEUE;
-    for (int attempts = 0; result == LOST && attempts < ATTEMPTS_MAX; attempts++) {
-        outcome = attempt_limited(channel, context, pick, &result);
+    for (int attempts = 0; *result == LOST && attempts < ATTEMPTS_MAX; attempts++) {
+        outcome = attempt_limited(channel, context, pick, result);
     }
-    *is_full = result == FULL;
     return outcome;
 }
 
@@ -255,7 +261,7 @@ static bool is_full_backend(const evener_avoided *avoided, const evener_subchann
 
 /* Pick a backend that is not full and was not tried, otherwise one that is not full. */
 static evener_pick_outcome pick_around_full(evener_channel *channel, const evener_pick_context *context,
-                                            evener_pick *pick, bool *is_full)
+                                            evener_pick *pick, limited_attempt *result)
 {
     const full_backends full = {.base = {.text = {EVENER_AVOIDED_MARK}, .applies = is_full_backend},
                                 .max = __atomic_load_n(&channel->limits.backend_in_flight_max, __ATOMIC_RELAXED)};
@@ -268,10 +274,10 @@ static evener_pick_outcome pick_around_full(evener_channel *channel, const evene
     for (size_t i = 0; i < context->args->tried_count && i < TRIED_MAX; i++) {
         tried[args.tried_count++] = context->args->tried[i];
     }
-    evener_pick_outcome outcome = attempts_limited(channel, &again, pick, is_full);
-    if (*is_full && args.tried_count > 1) {
+    evener_pick_outcome outcome = attempts_limited(channel, &again, pick, result);
+    if (*result == FULL && args.tried_count > 1) {
         args.tried_count = 1;
-        outcome = attempts_limited(channel, &again, pick, is_full);
+        outcome = attempts_limited(channel, &again, pick, result);
     }
     return outcome;
 }
@@ -280,23 +286,23 @@ static __attribute__((noinline)) evener_pick_outcome pick_within_limits(evener_c
                                                                         const evener_pick_context *context,
                                                                         evener_pick *pick, bool overtakes)
 {
-    bool is_full = evener_limits_is_full(&channel->limits, overtakes);
+    limited_attempt result = evener_limits_is_full(&channel->limits, overtakes) ? FULL : FOUND;
     evener_pick_outcome outcome = EVENER_PICK_QUEUE;
-    if (!is_full) {
-        outcome = attempts_limited(channel, context, pick, &is_full);
-        if (is_full && __atomic_load_n(&channel->limits.backend_in_flight_max, __ATOMIC_RELAXED) != 0) {
-            outcome = pick_around_full(channel, context, pick, &is_full);
+    if (result != FULL) {
+        outcome = attempts_limited(channel, context, pick, &result);
+        if (result == FULL && __atomic_load_n(&channel->limits.backend_in_flight_max, __ATOMIC_RELAXED) != 0) {
+            outcome = pick_around_full(channel, context, pick, &result);
         }
     }
     if (outcome == EVENER_PICK_COMPLETE) {
         return outcome;
     }
-    if (is_full) {
+    if (result == FULL) {
         pick->layer_count = WAS_FULL;
         return outcome;
     }
     outcome = no_backend(channel, context->args, outcome, context->status);
-    pick->layer_count = outcome == EVENER_PICK_FAIL ? WAS_FAILED : 0;
+    pick->layer_count = outcome == EVENER_PICK_FAIL ? WAS_FAILED : result == LOST ? WAS_LOST : 0;
     return outcome;
 }
 

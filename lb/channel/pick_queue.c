@@ -305,7 +305,8 @@ static bool store_result(evener_pick_queue *queue, evener_pick_request *request,
     }
     const uint32_t state = __atomic_and_fetch(&request->state, ~(uint32_t)TRYING, __ATOMIC_RELAXED);
     if (outcome == EVENER_PICK_QUEUE) {
-        if (request->full_at_ns != 0 && !evener_pick_was_full(request->pick)) { /* it waits for a backend now */
+        if (request->full_at_ns != 0 && !evener_pick_was_full(request->pick) && !evener_pick_was_lost(request->pick)) {
+            /* It waits for a backend now. */
             end_limited_wait(queue, request);
             wake_after(queue, true);
         }

@@ -59,7 +59,7 @@ void evener_dns_queue_enter(evener_dns_queue *queue, evener_dns_ticket *ticket, 
     *(ticket->previous != NULL ? &ticket->previous->next : &queue->lines[ticket->line].first) = ticket;
     queue->lines[ticket->line].last = ticket;
     queue->waiting++;
-    if (queue->running < limit && !queue->next.active) { /* those that wait have lower limits */
+    if (queue->running < limit && !queue->next.active) { /* those that wait may have lower limits */
         evener_timer_start(queue->loop, &queue->next, 0);
     }
 }

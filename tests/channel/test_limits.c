@@ -502,6 +502,38 @@ Test(limits, a_wait_for_a_limit_becomes_one_for_a_backend)
     fixture_destroy(f);
 }
 
+/* A backend that takes no calls any more, which the policy is about to hear, is a matter of a moment: it is neither full nor
+ * gone, and costs a call that waits for a limit nothing. */
+Test(limits, a_backend_that_takes_no_calls_any_more_is_lost_and_not_full)
+{
+    fixture *f = connected((evener_channel_options){.policy = "p2c_ewma", .backend_calls_in_flight_max = 1});
+    const evener_pick_args args = {.size = sizeof args, .wait_for_ready = true};
+    evener_status status;
+    evener_pick picks[3], pick;
+    for (size_t i = 0; i < 3; i++) {
+        cr_assert_eq(evener_channel_try_pick(f->channel, NULL, &picks[i], &status), EVENER_PICK_COMPLETE);
+    }
+    cr_assert_eq(evener_channel_pick_now(f->channel, &args, true, &pick, &status), EVENER_PICK_QUEUE);
+    cr_expect(evener_pick_was_full(&pick));
+    cr_expect_not(evener_pick_was_lost(&pick));
+    size_t one = 0;
+    while (one < 3 && strcmp(evener_subchannel_address_text(picks[one].subchannel), "127.0.0.1:1") != 0) {
+        one++;
+    }
+    cr_assert_lt(one, 3);
+    cr_assert(fake_transport_close_to_calls(f->transport, "127.0.0.1:1"));
+    end(f, &picks[one]);
+    cr_assert_eq(evener_channel_pick_now(f->channel, &args, true, &pick, &status), EVENER_PICK_QUEUE);
+    cr_expect(evener_pick_was_lost(&pick));
+    cr_expect_not(evener_pick_was_full(&pick));
+    for (size_t i = 0; i < 3; i++) {
+        if (i != one) {
+            end(f, &picks[i]);
+        }
+    }
+    fixture_destroy(f);
+}
+
 /* ---- a call that comes while another is retried ---- */
 
 typedef struct late_call {

@@ -496,7 +496,6 @@ Test(compose, refused_list_of_the_second_target_is_pushed_again)
     }
 }
 
-/* Without waiting, but not from inside: the caller may be in a push. */
 /* An empty list is refused: the targets, which have heard that it was accepted, are asked again. */
 Test(compose, targets_without_addresses_are_asked_again_while_the_list_is_refused)
 {
@@ -523,6 +522,7 @@ Test(compose, targets_without_addresses_are_asked_again_while_the_list_is_refuse
     }
 }
 
+/* Without waiting, but not from inside: the caller may be in a push. */
 Test(compose, hints_end_the_backoff_of_a_refused_list)
 {
     static const char *const targets[] = {"fallback:static:" A "|static:" B, "merge:static:" A "|static:" B};

@@ -214,8 +214,8 @@ void evener_http2_run_timers(evener_timer_heap *heap, uint64_t now_ns)
     }
 }
 
-/* Close a draining connection without calls. What a peer that does not read has left unsent is of calls that have ended,
- * and is not waited for. */
+/* Close a draining connection without calls. Where the socket takes nothing at the moment that is not waited for: what is
+ * unsent concerns calls that have ended, and the connection itself (answers to PINGs, the GOAWAY). */
 static void close_if_over(evener_connection *connection)
 {
     if (connection->phase != EVENER_HTTP2_PHASE_OPEN && connection->phase != EVENER_HTTP2_PHASE_SETTINGS) {

@@ -316,7 +316,7 @@ struct evener_connection {
     bool is_disarmed; /* out of epoll: blocking owners poll the socket */
     uint32_t armed;   /* epoll events asked for */
     uint32_t blocking_turns_seen;
-    evener_timer wake_timer; /* not later than the first of `timers` */
+    evener_timer wake_timer; /* not later than the first of `timers` when a turn of the I/O thread ends */
     evener_timer linger_timer;
 
     /* control thread */
