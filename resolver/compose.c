@@ -90,7 +90,9 @@ static void backoff_ends(void *arg)
 {
     evener_compose *compose = arg;
     compose->push_again(compose);
-    ask_again(compose);
+    if (compose->refused.timer.active) {
+        ask_again(compose);
+    }
 }
 
 bool evener_compose_push(evener_compose *compose, const evener_resolver_update *update)

@@ -159,8 +159,9 @@ static void push(struct native *self, const struct addrinfo *found)
         }
         const uint64_t delay_ns = self->failing ? evener_backoff_next_ns(&self->backoff, NULL, self->loop)
                                                 : self->refresh_ms * EVENER_NS_PER_MS;
-        /* A hint from inside the update may have asked for an earlier one. */
-        if (!self->refresh.active || self->refresh.deadline_ns > evener_loop_now_ns(self->loop) + delay_ns) {
+        /* A hint from inside an update that was accepted may have asked for an earlier one. */
+        if (self->failing || !self->refresh.active ||
+            self->refresh.deadline_ns > evener_loop_now_ns(self->loop) + delay_ns) {
             wait_and_begin(self, delay_ns);
         }
     }
