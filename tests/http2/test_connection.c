@@ -11,6 +11,7 @@
 
 #include "http2/raw_scene.h"
 #include "lb/transport/http2/internal.h"
+#include "tests/support/own_sockets.h"
 
 TestSuite(http2_connection, .init = raw_scene_open, .fini = raw_scene_close, .timeout = 60);
 
@@ -443,17 +444,6 @@ Test(http2_connection, garbage_after_the_settings_breaks_the_connection)
 
 /* ---- a server that does not read ---- */
 
-static unsigned count_sockets(void)
-{
-    unsigned count = 0;
-    for (int descriptor = 0; descriptor < 1024; descriptor++) {
-        char path[64], what[64] = "";
-        snprintf(path, sizeof path, "/proc/self/fd/%d", descriptor);
-        count += readlink(path, what, sizeof what - 1) > 0 && strncmp(what, "socket:", 7) == 0;
-    }
-    return count;
-}
-
 /* What could not be sent is of calls that have ended: nothing would end the wait for it. */
 Test(http2_connection, one_that_was_given_up_is_closed_although_the_server_does_not_read)
 {
@@ -465,7 +455,7 @@ Test(http2_connection, one_that_was_given_up_is_closed_although_the_server_does_
     cr_assert_eq(setsockopt(server.fd, SOL_SOCKET, SO_RCVBUF, &few_bytes, sizeof few_bytes), 0);
     raw_scene_connect_with(settings, 1);
     raw_send(&raw, RAW_WINDOW_UPDATE, 0, 0, wider, sizeof wider);
-    const unsigned before = count_sockets();
+    const unsigned before = own_descriptors_count("socket:");
     while (peer->connection->unsent_bytes == 0) { /* until the kernel takes no more */
         evener_status status;
         h2_call *call = h2_call_start(
@@ -474,7 +464,7 @@ Test(http2_connection, one_that_was_given_up_is_closed_although_the_server_does_
         h2_call_free(call);
     }
     h2_disconnect(peer);
-    while (count_sockets() != before - 1) { /* or the suite's time-out */
+    while (own_descriptors_count("socket:") != before - 1) { /* or the suite's time-out */
         usleep(1000);
     }
 }

@@ -4,13 +4,13 @@
 
 #include <pthread.h>
 #include <sched.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "http2/bare_connection.h"
 #include "http2/raw_scene.h"
 #include "lb/transport/http2/internal.h"
+#include "tests/support/own_sockets.h"
 
 #define MANY 5
 #define LARGE_BYTES 9000
@@ -285,17 +285,6 @@ Test(http2_one_processor, seats_are_given_back_whoever_came_first, .timeout = 60
 
 /* ---- a caller that takes a connection after its end ---- */
 
-static unsigned count_eventfds(void)
-{
-    unsigned count = 0;
-    for (int descriptor = 0; descriptor < 1024; descriptor++) {
-        char path[64], what[64] = "";
-        snprintf(path, sizeof path, "/proc/self/fd/%d", descriptor);
-        count += readlink(path, what, sizeof what - 1) > 0 && strcmp(what, "anon_inode:[eventfd]") == 0;
-    }
-    return count;
-}
-
 static void on_late_ended(evener_transport_call *call, const evener_call_end *end)
 {
     (void)end;
@@ -318,7 +307,7 @@ Test(http2_late_owner, gives_back_what_it_took, .timeout = 60)
     static const evener_call_events events = {.size = sizeof events, .ended = on_late_ended};
     static evener_http2_call call;
     static _Atomic unsigned ended;
-    const unsigned before = count_eventfds();
+    const unsigned before = own_descriptors_count("anon_inode:[eventfd]");
     raw_scene_open();
     raw_scene_connect();
     call.base.arg = &ended;
@@ -335,5 +324,5 @@ Test(http2_late_owner, gives_back_what_it_took, .timeout = 60)
     wait_until_taken(&call);
     cr_assert_eq(atomic_load(&ended), 1);
     raw_scene_close();
-    cr_assert_eq(count_eventfds(), before);
+    cr_assert_eq(own_descriptors_count("anon_inode:[eventfd]"), before);
 }

@@ -4,7 +4,9 @@
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 static uint16_t port_of(const struct sockaddr_storage *address)
 {
@@ -44,6 +46,22 @@ own_sockets own_sockets_count(const uint16_t *ports, size_t count)
             found.servers += is_one_of(ports, count, port_of(&own));
             found.clients += is_one_of(ports, count, port_of(&peer));
         }
+    }
+    (void)closedir(descriptors);
+    return found;
+}
+
+unsigned own_descriptors_count(const char *kind)
+{
+    unsigned found = 0;
+    DIR *descriptors = opendir("/proc/self/fd");
+    if (descriptors == NULL) {
+        abort();
+    }
+    for (const struct dirent *entry = readdir(descriptors); entry != NULL; entry = readdir(descriptors)) {
+        char what[64] = "";
+        found += readlinkat(dirfd(descriptors), entry->d_name, what, sizeof what - 1) > 0 &&
+                 strncmp(what, kind, strlen(kind)) == 0;
     }
     (void)closedir(descriptors);
     return found;

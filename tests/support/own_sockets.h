@@ -12,4 +12,7 @@ typedef struct own_sockets {
 
 own_sockets own_sockets_count(const uint16_t *ports, size_t count);
 
+/* Return how many descriptors are open whose name in /proc/self/fd begins so: "socket:", "anon_inode:[eventfd]". */
+unsigned own_descriptors_count(const char *kind);
+
 #endif
