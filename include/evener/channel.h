@@ -217,13 +217,13 @@ EVENER_API evener_status_code evener_channel_set_credentials(evener_channel *cha
                                                              const evener_credentials *credentials,
                                                              evener_status *status);
 
-/* Return the target as it was given. */
+/* Return the target as it was given, in memory that lives as long as the channel. Any thread, as the next four. */
 EVENER_API const char *evener_channel_target(const evener_channel *channel);
-/* Return options.authority, or the default of the target. */
+/* Return options.authority, or the default of the target. It lives as long as the channel. */
 EVENER_API const char *evener_channel_authority(const evener_channel *channel);
-/* Return the runtime, borrowed. */
+/* Return the runtime, borrowed from the channel. */
 EVENER_API evener_runtime *evener_channel_runtime(const evener_channel *channel);
-/* Return the transport, borrowed. */
+/* Return the transport, borrowed from the channel. */
 EVENER_API evener_transport *evener_channel_transport(const evener_channel *channel);
 /* Return whether calls wait for a READY backend if their options do not say it. */
 EVENER_API bool evener_channel_wait_for_ready_default(const evener_channel *channel);

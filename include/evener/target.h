@@ -20,7 +20,7 @@ EVENER_API evener_status_code evener_target_parse(const char *text, evener_targe
 /* Free a target. NULL is allowed. */
 EVENER_API void evener_target_destroy(evener_target *target);
 
-/* Return the original text. It lives as long as the target, as the other strings. */
+/* Return the original text. It lives as long as the target, as the other strings. Any thread. */
 EVENER_API const char *evener_target_text(const evener_target *target);
 /* Return the scheme ("dns"). */
 EVENER_API const char *evener_target_scheme(const evener_target *target);

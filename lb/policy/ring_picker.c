@@ -91,7 +91,7 @@ static evener_pick_outcome take(const ring_picker *picker, const target *t, even
     return EVENER_PICK_COMPLETE;
 }
 
-/* All that have places have failed. A READY backend without one, of weight 0, serves then, as no other has more weight. */
+/* All backends with places have failed: then a READY one without a place, of weight 0, serves. */
 static evener_pick_outcome pick_without_place(const ring_picker *picker, const evener_pick_context *context,
                                               evener_pick *pick, uint32_t first)
 {

@@ -230,7 +230,7 @@ static bool visit(evener_connection *connection)
         atomic_load_explicit(&connection->seat, memory_order_relaxed); /* the owner does not use it while it polls */
     do {
         const uint64_t ended_before = connection->ended_count;
-        if (!must_go_to_io_thread(connection)) { /* look again, as the owner of that look may have been another one */
+        if (!must_go_to_io_thread(connection)) { /* again: another call may have begun since */
             evener_http2_connection_work(connection, seat, evener_http2_now_ns(connection));
         }
         /* A call that ended here may be the owner's own, which does not sleep on its word. */
@@ -284,7 +284,7 @@ static void serve(evener_connection *connection, const uint32_t *word, uint32_t 
 {
     evener_http2_seat *seat = atomic_load_explicit(&connection->seat, memory_order_relaxed);
     uint64_t now_ns = evener_http2_now_ns(connection);
-    /* Looked at before each turn: events of a call that began meanwhile are not this thread's. */
+    /* Before each turn: a call that is not blocking may have begun, whose events are not this thread's. */
     while (!must_go_to_io_thread(connection)) {
         evener_http2_connection_work(connection, seat, now_ns);
         if (has_changed(word, value) || connection->phase == EVENER_HTTP2_PHASE_CLOSED || now_ns >= until_ns) {
